@@ -1,0 +1,373 @@
+"""The supervisor's brain: what happens next, and nothing but that.
+
+It is pure. A message and the time go in, events and effects come out; it reads no clock, sends
+nothing, holds no lock and touches no actor. Everything that scheduling promises is decided
+here and can be tested here, one message after the other.
+
+How a step gets on, in terms of messages and effects:
+
+    StepReady        -> step.ready; a lease (or the sync lane) is free: step.started, Execute
+    AttemptFinished  -> the lease is free again; then one of
+                          step.completed, Settled
+                          step.retrying, and after the backoff step.ready again
+                          step.failed, which ends the run (or cancels what depends on it)
+                          step.skipped, Settled, when the step is optional
+    a deadline       -> step.timed_out, StopAttempt; the attempt still has to end, or to be
+                        abandoned after a grace, before anything else becomes of the step
+
+Two rules keep the budget honest. A lease is taken in `_start` and given back in `_release`,
+and nowhere else. And an attempt counts until its executor has reported it or has given it up:
+asking it to stop frees nothing.
+
+An effect is a pair. `(step, message)` is for the step's actor; `(None, message)` is for the
+supervisor itself to perform.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from actorflow.actors.deadlines import Deadlines, Due
+from actorflow.actors.endings import Endings
+from actorflow.actors.ledger import RunState, StepState
+from actorflow.actors.ready import Leases, ReadyQueue, RunQueue
+from actorflow.actors.recorder import Recorder
+from actorflow.actors.retries import backoff
+from actorflow.actors.revival import revival, settled_steps
+from actorflow.context import Attempt
+from actorflow.errors import ActorCrashed, StepTimeout
+from actorflow.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.messages import (
+    ActorLost,
+    AttemptAbandoned,
+    AttemptFinished,
+    BlockedLoop,
+    CancelRun,
+    Execute,
+    MakeSteps,
+    Settled,
+    StartRun,
+    StepReady,
+    Wake,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actorflow.events import Event
+
+__all__ = ["Decisions", "Effect"]
+
+Effect: TypeAlias = "tuple[StepState | None, Any]"
+
+# Bound once: looking a member up on its enum costs more than the rest of a comparison.
+_READY: Final = StepStatus.READY
+_PENDING: Final = StepStatus.PENDING
+_STEP_READY: Final = EventKind.STEP_READY
+_STEP_STARTED: Final = EventKind.STEP_STARTED
+_STEP_COMPLETED: Final = EventKind.STEP_COMPLETED
+_MOST_CRASHES: Final = 3
+
+
+class Decisions:
+    """Decides who may run, and what becomes of whom.
+
+    Args:
+        async_workers: How many async attempts may be in flight at once, over all runs.
+        max_active_runs: How many runs may be in progress; later ones wait, by priority.
+        grace: Seconds that a stopped attempt gets to end before it is abandoned.
+        random: Draws from [0, 1), for the jitter of backoffs.
+    """
+
+    def __init__(
+        self,
+        *,
+        async_workers: int,
+        max_active_runs: int,
+        grace: float,
+        random: Callable[[], float],
+    ) -> None:
+        self.leases = Leases(async_workers)
+        self.deadlines = Deadlines()
+        self.runs: dict[str, RunState] = {}
+        self.late = 0
+        self._queue = ReadyQueue()
+        self._waiting = RunQueue(max_active_runs)
+        self._recorder = Recorder()
+        self._effects: list[Effect] = []
+        self._random = random
+        self._now = 0.0
+        self._endings = Endings(self._recorder, self.deadlines, self._effects, grace)
+        self._handlers: dict[type[Any], Callable[[Any], None]] = {
+            StartRun: self._start_run,
+            StepReady: self._step_ready,
+            AttemptFinished: self._attempt_finished,
+            AttemptAbandoned: self._attempt_abandoned,
+            BlockedLoop: self._blocked_loop,
+            CancelRun: self._cancel_run,
+            ActorLost: self._actor_lost,
+            Wake: self._wake,
+        }
+
+    def decide(self, message: object, now: float, wall: float) -> tuple[list[Event], list[Effect]]:
+        """Take one message at one time; return what happened and what is to be done, in order.
+
+        Args:
+            message: One of the messages in the table above.
+            now: Monotonic seconds.
+            wall: The same moment in seconds since the epoch.
+        """
+        self._now = self._endings.now = now
+        self._recorder.wall = wall
+        self._handlers[type(message)](message)
+        effects = self._effects[:]
+        self._effects.clear()
+        return self._recorder.take(), effects
+
+    # ── Runs ─────────────────────────────────────────────────────────────────────────────────
+
+    def _start_run(self, message: StartRun) -> None:
+        run = RunState(message)
+        self.runs[run.run_id] = run
+        if run.deadline is not None:
+            run.expiry = self.deadlines.set(run.deadline, Due.RUN, run.run_id)
+        if message.resumed is not None:
+            self._recorder.run(run, EventKind.RUN_RESUMED, run.scope.bindings())
+        self._waiting.push(run)
+        self._admit()
+
+    def _admit(self) -> None:
+        while (run := self._waiting.pop()) is not None:
+            run.active = True
+            if run.status is RunStatus.PENDING:
+                run.started_at = self._recorder.wall
+                self._recorder.run(run, EventKind.RUN_STARTED, run.scope.bindings())
+            self._effects.append((None, MakeSteps(run.plan, run.scope, settled_steps(run))))
+            if not run.unsettled:
+                self._after(run)
+
+    def _cancel_run(self, message: CancelRun) -> None:
+        run = self.runs.get(message.run_id)
+        if run is not None and not run.ending:
+            run.cancel_reason = message.reason
+            run.grace = message.grace
+            self._endings.end(run)
+            self._after(run)
+
+    def _after(self, run: RunState) -> None:
+        """Finish the run if nothing of it is left, and let others have what came free."""
+        if not run.unsettled and not run.in_flight:
+            self._endings.finish(run)
+            del self.runs[run.run_id]
+            if run.active:
+                self._waiting.release()
+                self._admit()
+        self._grant()
+
+    # ── Starting steps ───────────────────────────────────────────────────────────────────────
+
+    def _step_ready(self, message: StepReady) -> None:
+        run = self.runs.get(message.run_id)
+        if run is None:
+            return
+        step = run.steps[message.step_id]
+        step.address = message.address
+        if step.status is _PENDING:
+            step.orphaned = False
+            self._ready(run, step)
+        elif step.orphaned:
+            step.orphaned = False
+            if step.status is _READY:
+                self._compete(run, step)
+
+    def _ready(self, run: RunState, step: StepState) -> None:
+        self._recorder.step(run, step, _STEP_READY)
+        self._compete(run, step)
+
+    def _compete(self, run: RunState, step: StepState) -> None:
+        if step.step.async_:
+            if self.leases.free and not self._queue:
+                self._start(run, step)
+            else:
+                self._queue.push(run, step)
+        elif run.lane.busy:
+            run.lane.push(step)
+        else:
+            self._start(run, step)
+
+    def _grant(self) -> None:
+        while self.leases.free and (following := self._queue.pop()) is not None:
+            self._start(*following)
+
+    def _start(self, run: RunState, step: StepState) -> None:
+        if step.orphaned:
+            return  # its new actor will report, and then it competes again
+        options = step.step
+        if options.async_:
+            self.leases.take()
+        else:
+            run.lane.busy = True
+        run.in_flight += 1
+        step.attempts = number = step.attempts + 1
+        if number == 1:
+            step.started_at = self._recorder.wall
+            if options.total_timeout is not None:
+                step.total_deadline = self.deadlines.set(
+                    self._now + options.total_timeout, Due.TOTAL, run.run_id, step
+                )
+        step.current = attempt = Attempt(
+            run.scope, step.plan.id, number, self._nearest(run, step), step.executor
+        )
+        if options.timeout is not None:
+            step.attempt_deadline = self.deadlines.set(
+                self._now + options.timeout, Due.ATTEMPT, run.run_id, step
+            )
+        self._recorder.step(run, step, _STEP_STARTED, number)
+        self._effects.append((step, Execute(attempt)))
+
+    def _nearest(self, run: RunState, step: StepState) -> float | None:
+        nearest = run.deadline
+        if step.step.timeout is not None:
+            own = self._now + step.step.timeout
+            nearest = own if nearest is None or own < nearest else nearest
+        if step.total_deadline is not None:
+            total = step.total_deadline.when
+            nearest = total if nearest is None or total < nearest else nearest
+        return nearest
+
+    # ── Ends of attempts ─────────────────────────────────────────────────────────────────────
+
+    def _find(self, attempt: Attempt) -> tuple[RunState, StepState] | None:
+        """Return whom the attempt belongs to, or None if it is not in flight any more."""
+        run = self.runs.get(attempt.scope.run_id)
+        if run is not None:
+            step = run.steps[attempt.step_id]
+            if step.current is attempt:
+                return run, step
+        self.late += 1
+        return None
+
+    def _release(self, run: RunState, step: StepState) -> None:
+        step.current = None
+        run.in_flight -= 1
+        if step.attempt_deadline is not None:
+            self.deadlines.cancel(step.attempt_deadline)
+        if step.grace is not None:
+            self.deadlines.cancel(step.grace)
+        if step.step.async_:
+            self.leases.give_back()
+        else:
+            run.lane.busy = False
+
+    def _attempt_finished(self, message: AttemptFinished) -> None:
+        found = self._find(message.attempt)
+        if found is not None:
+            run, step = found
+            self._release(run, step)
+            if message.error is None and step.stop_error is None:
+                self._completed(run, step, message.output)
+            else:
+                self._failed(run, step, step.stop_error or message.error)
+            self._follow(run)
+
+    def _attempt_abandoned(self, message: AttemptAbandoned) -> None:
+        found = self._find(message.attempt)
+        if found is not None:
+            run, step = found
+            self._recorder.step(
+                run,
+                step,
+                EventKind.STEP_ABANDONED,
+                step.attempts,
+                {"stack": message.stack, "heartbeat_at": message.attempt.heartbeat_at},
+            )
+            self._release(run, step)
+            self._failed(run, step, step.stop_error)
+            self._follow(run)
+
+    def _follow(self, run: RunState) -> None:
+        """Go on after an attempt's end: the run's sync lane first, then everybody."""
+        if not run.lane.busy and not run.ending and (step := run.lane.pop()) is not None:
+            self._start(run, step)
+        self._after(run)
+
+    def _completed(self, run: RunState, step: StepState, output: object) -> None:
+        step.output = output
+        step.error = None
+        self._endings.settle(run, step, _STEP_COMPLETED, {"output": output})
+        if not run.ending:
+            self._effects.append((step, Settled(output, skipped=False)))
+
+    def _failed(self, run: RunState, step: StepState, error: BaseException | None) -> None:
+        unwanted = step.stopping and step.stop_error is None
+        step.stopping, step.stop_error = False, None
+        step.error = error
+        if run.ending:
+            self._endings.cancel(run, step, None if unwanted else error)
+        elif (delay := backoff(step, error, self._now, self._random)) is not None:
+            self._retry(run, step, error, delay)
+        else:
+            self._endings.fail(run, step, error)
+
+    def _retry(
+        self, run: RunState, step: StepState, error: BaseException | None, delay: float
+    ) -> None:
+        data = {"error": error, "delay": delay}
+        self._recorder.step(run, step, EventKind.STEP_RETRYING, step.attempts, data)
+        step.backoff = self.deadlines.set(self._now + delay, Due.BACKOFF, run.run_id, step)
+
+    # ── What else can happen ─────────────────────────────────────────────────────────────────
+
+    def _wake(self, _message: Wake) -> None:
+        for deadline in self.deadlines.pop_due(self._now):
+            run = self.runs.get(deadline.run_id)
+            if run is None:
+                continue
+            if deadline.step is None:
+                self._endings.expire(run)
+                self._after(run)
+            else:
+                self._due(deadline.due, run, deadline.step)
+
+    def _due(self, due: Due, run: RunState, step: StepState) -> None:
+        if due is Due.BACKOFF:
+            self._ready(run, step)
+        elif due is Due.GRACE:
+            self._endings.abandon(step)
+        else:
+            self._timed_out(due, run, step)
+
+    def _timed_out(self, due: Due, run: RunState, step: StepState) -> None:
+        if step.stopping:
+            return
+        options = step.step
+        kind, limit = due.value, options.total_timeout if due is Due.TOTAL else options.timeout
+        error = StepTimeout(run.run_id, step.plan.id, step.attempts, limit, kind)
+        self._endings.time_out(run, step, error)
+        self._after(run)
+
+    def _blocked_loop(self, message: BlockedLoop) -> None:
+        found = self._find(message.attempt)
+        if found is not None:
+            data = {"seconds": message.seconds, "stack": message.stack}
+            self._recorder.step(*found, EventKind.STEP_BLOCKING, message.attempt.number, data)
+
+    def _actor_lost(self, message: ActorLost) -> None:
+        run = self.runs.get(message.run_id)
+        if run is None:
+            return
+        step = run.steps[message.step_id]
+        step.crashes += 1
+        step.orphaned = not step.status.settled
+        error = ActorCrashed(run.run_id, message.step_id, message.details)
+        if step.current is None:
+            if step.orphaned and step.crashes > _MOST_CRASHES:
+                self._endings.fail(run, step, error)
+        elif step.current.submitted:
+            self._endings.stop(run, step, error)
+        else:
+            # The message that would have submitted it died with the actor.
+            self._release(run, step)
+            self._failed(run, step, error)
+        self._effects.append((None, revival(run, step)))
+        self._follow(run)

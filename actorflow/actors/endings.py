@@ -1,0 +1,165 @@
+"""How steps and runs end: settled, failed, skipped, timed out, stopped, cancelled.
+
+The second half of the supervisor's brain, as pure as the first (`decisions`): it changes the
+ledger, writes events and adds effects, and it starts nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actorflow.actors.deadlines import Due
+from actorflow.errors import DeadlineExceeded, StepTimeout
+from actorflow.events import NO_DATA
+from actorflow.lifecycle import EventKind, StepStatus
+from actorflow.messages import AbandonAttempt, RunFinished, Settled, StopAttempt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from actorflow.actors.deadlines import Deadlines
+    from actorflow.actors.decisions import Effect
+    from actorflow.actors.ledger import RunState, StepState
+    from actorflow.actors.recorder import Recorder
+
+__all__ = ["Endings"]
+
+
+class Endings:
+    """Ends steps and runs.
+
+    Args:
+        recorder: Moves statuses and writes events.
+        deadlines: The deadlines of all runs.
+        effects: Where effects are added; the owner empties it.
+        grace: Seconds that a stopped attempt gets to end before it is abandoned.
+    """
+
+    def __init__(
+        self, recorder: Recorder, deadlines: Deadlines, effects: list[Effect], grace: float
+    ) -> None:
+        self.now = 0.0
+        self._recorder = recorder
+        self._deadlines = deadlines
+        self._effects = effects
+        self._grace = grace
+
+    # ── Steps ────────────────────────────────────────────────────────────────────────────────
+
+    def settle(
+        self, run: RunState, step: StepState, kind: EventKind, data: Mapping[str, Any] = NO_DATA
+    ) -> None:
+        """End a step for good, with an event that says how."""
+        self._recorder.step(run, step, kind, step.attempts or None, data)
+        step.finished_at = self._recorder.wall
+        run.unsettled -= 1
+        if step.total_deadline is not None:
+            self._deadlines.cancel(step.total_deadline)
+        if step.backoff is not None:
+            self._deadlines.cancel(step.backoff)
+
+    def cancel(self, run: RunState, step: StepState, error: BaseException | None = None) -> None:
+        """End a step that nobody wants any more; `error` is its own failure, if it had one."""
+        step.error = error
+        data = NO_DATA if error is None else {"error": error}
+        self.settle(run, step, EventKind.STEP_CANCELLED, data)
+
+    def fail(self, run: RunState, step: StepState, error: BaseException | None) -> None:
+        """End a step that has failed: it is skipped if it is optional, or it fails its run."""
+        step.error = error
+        if not step.step.required:
+            self.settle(run, step, EventKind.STEP_SKIPPED, {"error": error})
+            self._effects.append((step, Settled(None, skipped=True)))
+            return
+        self.settle(run, step, EventKind.STEP_FAILED, {"error": error})
+        if run.error is None:
+            run.error, run.failed_step = error, step.plan.id
+        if run.plan.fail_fast:
+            self.end(run)
+        else:
+            for dependent in _dependents(run, step):
+                self.cancel(run, dependent)
+
+    def time_out(self, run: RunState, step: StepState, error: StepTimeout) -> None:
+        """Let a step's timeout pass: stop its attempt, or fail it where it waits."""
+        data = {"timeout": error.timeout, "limit": error.kind, "heartbeat_at": None}
+        if step.current is not None:
+            data["heartbeat_at"] = step.current.heartbeat_at
+        self._recorder.step(run, step, EventKind.STEP_TIMED_OUT, step.attempts, data)
+        if step.current is not None:
+            self.stop(run, step, error)
+        else:
+            self.fail(run, step, error)
+
+    # ── Attempts ─────────────────────────────────────────────────────────────────────────────
+
+    def stop(self, run: RunState, step: StepState, error: BaseException | None) -> None:
+        """Ask the step's attempt to end.
+
+        `error` is what the attempt then failed with; None when it is merely not wanted any
+        more. A thread that has timed out is given up at once, so that the timeout is kept;
+        one that is merely not wanted gets the grace to notice.
+        """
+        attempt = step.current
+        if attempt is None or step.stopping:
+            return
+        step.stopping, step.stop_error = True, error
+        attempt.cancelled = True
+        self._effects.append((None, StopAttempt(attempt)))
+        if isinstance(error, StepTimeout) and not attempt.executor.preemptive:
+            self.abandon(step)
+        else:
+            grace = self._grace if run.grace is None else run.grace
+            step.grace = self._deadlines.set(self.now + grace, Due.GRACE, run.run_id, step)
+
+    def abandon(self, step: StepState) -> None:
+        """Have the executor give up an attempt that did not end when it was asked to."""
+        if step.current is not None:
+            self._effects.append((None, AbandonAttempt(step.current)))
+
+    # ── Runs ─────────────────────────────────────────────────────────────────────────────────
+
+    def end(self, run: RunState) -> None:
+        """Start nothing more: cancel what waits, stop what runs."""
+        run.ending = True
+        for step in run.steps.values():
+            if step.current is not None:
+                self.stop(run, step, None)
+            elif not step.status.settled:
+                self.cancel(run, step)
+
+    def expire(self, run: RunState) -> None:
+        """Let the run's timeout pass."""
+        if not run.ending and run.timeout is not None:
+            run.error = run.error or DeadlineExceeded(run.run_id, run.timeout)
+            self.end(run)
+
+    def finish(self, run: RunState) -> None:
+        """Write the run's last event and hand out its result."""
+        run.finished_at = self._recorder.wall
+        if run.expiry is not None:
+            self._deadlines.cancel(run.expiry)
+        self._recorder.run(run, *_last_word(run))
+        self._effects.append((None, RunFinished(run.result())))
+
+
+def _last_word(run: RunState) -> tuple[EventKind, Mapping[str, Any]]:
+    if run.cancel_reason is not None:
+        return EventKind.RUN_CANCELLED, {"reason": run.cancel_reason}
+    if run.error is not None:
+        return EventKind.RUN_FAILED, {"error": run.error, "failed_step": run.failed_step}
+    return EventKind.RUN_COMPLETED, NO_DATA
+
+
+def _dependents(run: RunState, failed: StepState) -> Iterator[StepState]:
+    """Yield what waits for a failed step, directly or not, and is still waiting."""
+    seen: set[str] = set()
+    line = list(failed.plan.dependents)
+    while line:
+        step_id = line.pop()
+        if step_id not in seen:
+            seen.add(step_id)
+            step = run.steps[step_id]
+            line.extend(step.plan.dependents)
+            if step.status is StepStatus.PENDING:
+                yield step

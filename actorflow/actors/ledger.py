@@ -1,0 +1,180 @@
+"""What the supervisor knows of a run and of each of its steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actorflow.actors.ready import SyncLane
+from actorflow.lifecycle import KEPT, RunStatus, StepStatus
+from actorflow.results import RunResult, StepResult
+
+if TYPE_CHECKING:
+    from actorflow.actors.deadlines import Deadline
+    from actorflow.context import Attempt, RunScope
+    from actorflow.messages import StartRun
+    from actorflow.plan import StepPlan, WorkflowPlan
+    from actorflow.protocols import Executor
+    from actorflow.results import RunSnapshot
+    from actorflow.step import Step
+
+__all__ = ["RunState", "StepState"]
+
+
+class StepState:
+    """One step of one run, as the supervisor sees it."""
+
+    __slots__ = (
+        "address",
+        "attempt_deadline",
+        "attempts",
+        "backoff",
+        "crashes",
+        "current",
+        "error",
+        "executor",
+        "finished_at",
+        "grace",
+        "orphaned",
+        "output",
+        "plan",
+        "started_at",
+        "status",
+        "step",
+        "stop_error",
+        "stopping",
+        "total_deadline",
+    )
+
+    def __init__(self, plan: StepPlan, executor: Executor) -> None:
+        self.plan = plan
+        self.step: Step = plan.step
+        self.address: Any = None
+        """The step actor's address once it has reported; the brain never looks into it."""
+        self.executor = executor
+        self.status = StepStatus.PENDING
+        self.attempts = 0
+        self.crashes = 0
+        self.orphaned = False
+        """Whether its actor has died and the new one has not reported yet."""
+        self.current: Attempt | None = None
+        self.stopping = False
+        self.stop_error: BaseException | None = None
+        """Why the current attempt is being stopped, when a timeout or a crash is the reason."""
+        self.attempt_deadline: Deadline | None = None
+        self.total_deadline: Deadline | None = None
+        self.backoff: Deadline | None = None
+        self.grace: Deadline | None = None
+        self.output: Any = None
+        self.error: BaseException | None = None
+        self.started_at: float | None = None
+        self.finished_at: float | None = None
+
+    def take_up(self, known: StepResult) -> None:
+        """Take the outcome that is recorded from an earlier life of the run."""
+        self.status = known.status
+        self.output = known.output
+        self.error = known.error
+        self.attempts = known.attempts
+        self.started_at = known.started_at
+        self.finished_at = known.finished_at
+
+    def result(self) -> StepResult:
+        """Return what became of the step."""
+        return StepResult(
+            step_id=self.plan.id,
+            status=self.status,
+            output=self.output,
+            error=self.error,
+            attempts=self.attempts,
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+        )
+
+
+class RunState:
+    """One run, as the supervisor sees it."""
+
+    __slots__ = (
+        "active",
+        "cancel_reason",
+        "deadline",
+        "ending",
+        "error",
+        "events",
+        "executors",
+        "expiry",
+        "failed_step",
+        "finished_at",
+        "grace",
+        "in_flight",
+        "lane",
+        "plan",
+        "priority",
+        "run_id",
+        "scope",
+        "started_at",
+        "status",
+        "steps",
+        "timeout",
+        "unsettled",
+    )
+
+    def __init__(self, start: StartRun) -> None:
+        self.run_id = start.scope.run_id
+        self.scope: RunScope = start.scope
+        self.plan: WorkflowPlan = start.plan
+        self.executors = start.executors
+        self.priority = start.priority
+        self.deadline = start.deadline
+        self.timeout = start.timeout
+        self.status = RunStatus.PENDING
+        self.steps = {
+            plan.id: StepState(plan, start.executors[plan.id]) for plan in start.plan.steps
+        }
+        self.unsettled = len(self.steps)
+        self.active = False
+        """Whether it has one of the places for runs in progress."""
+        self.in_flight = 0
+        self.lane = SyncLane()
+        self.events = start.recorded
+        self.expiry: Deadline | None = None
+        self.ending = False
+        """Whether nothing may start any more, because the run has failed or was cancelled."""
+        self.cancel_reason: str | None = None
+        self.grace: float | None = None
+        """Seconds that its stopped attempts get, when it is not the usual grace."""
+        self.error: BaseException | None = None
+        self.failed_step: str | None = None
+        self.started_at: float | None = None
+        self.finished_at: float | None = None
+        if start.resumed is not None:
+            self._take_up(start.resumed)
+
+    def _take_up(self, recorded: RunSnapshot) -> None:
+        self.status = recorded.status
+        self.started_at = recorded.started_at
+        for step_id, known in recorded.steps.items():
+            if known.status in KEPT:
+                self.steps[step_id].take_up(known)
+                self.unsettled -= 1
+
+    def result(self) -> RunResult:
+        """Return how the run ended."""
+        steps = {step_id: step.result() for step_id, step in self.steps.items()}
+        return RunResult(
+            run_id=self.run_id,
+            workflow_id=self.scope.workflow_id,
+            status=self.status,
+            outputs={
+                step_id: step.output
+                for step_id, step in self.steps.items()
+                if step.status is StepStatus.COMPLETED
+            },
+            steps=steps,
+            last_steps=self.plan.last_steps,
+            error=self.error,
+            failed_step=self.failed_step,
+            reason=self.cancel_reason,
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+        )

@@ -1,0 +1,146 @@
+"""Who is next: the ready steps, by priority, and the leases that let them run."""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING
+
+from actorflow.lifecycle import StepStatus
+
+if TYPE_CHECKING:
+    from actorflow.actors.ledger import RunState, StepState
+
+__all__ = ["Leases", "ReadyQueue", "RunQueue", "SyncLane"]
+
+_READY = StepStatus.READY
+
+
+class Leases:
+    """The async worker budget of one orchestrator: a lease for each step in flight."""
+
+    __slots__ = ("free", "held", "total")
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.free = total
+        self.held = 0
+
+    def take(self) -> None:
+        """Hand out a lease."""
+        if not self.free:
+            raise AssertionError(f"all {self.total} leases are held")
+        self.free -= 1
+        self.held += 1
+
+    def give_back(self) -> None:
+        """Take a lease back."""
+        if not self.held:
+            raise AssertionError(f"none of the {self.total} leases is held")
+        self.free += 1
+        self.held -= 1
+
+
+class ReadyQueue:
+    """Ready async steps of all runs, in the order in which they are granted.
+
+    The higher priority goes first (the run's, then the step's). Among equals the runs take
+    turns, and within a run the step that became ready first goes first.
+    A step that is no longer ready when its turn comes is passed over.
+    """
+
+    def __init__(self) -> None:
+        self._levels: dict[tuple[int, int], OrderedDict[str, _Line]] = {}
+        self._order: list[tuple[int, int]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._order)
+
+    def push(self, run: RunState, step: StepState) -> None:
+        """Add a step that has become ready."""
+        key = (-run.priority, -step.step.priority)
+        level = self._levels.get(key)
+        if level is None:
+            level = self._levels[key] = OrderedDict()
+            heapq.heappush(self._order, key)
+        line = level.get(run.run_id)
+        if line is None:
+            line = level[run.run_id] = _Line(run)
+        line.steps.append(step)
+
+    def pop(self) -> tuple[RunState, StepState] | None:
+        """Remove and return the next ready step and its run, or None."""
+        while self._order:
+            level = self._levels[self._order[0]]
+            run_id, line = next(iter(level.items()))
+            step = line.steps.popleft()
+            if line.steps:
+                level.move_to_end(run_id)
+            else:
+                del level[run_id]
+                if not level:
+                    del self._levels[heapq.heappop(self._order)]
+            if step.status is _READY:
+                return line.run, step
+        return None
+
+
+class _Line:
+    """The ready steps of one run at one level."""
+
+    __slots__ = ("run", "steps")
+
+    def __init__(self, run: RunState) -> None:
+        self.run = run
+        self.steps: deque[StepState] = deque()
+
+
+class SyncLane:
+    """The one place in a run where its steps that are not async take their turn."""
+
+    __slots__ = ("_arrivals", "_waiting", "busy")
+
+    def __init__(self) -> None:
+        self.busy = False
+        self._waiting: list[tuple[int, int, StepState]] = []
+        self._arrivals = 0
+
+    def push(self, step: StepState) -> None:
+        """Add a step that has become ready."""
+        self._arrivals += 1
+        heapq.heappush(self._waiting, (-step.step.priority, self._arrivals, step))
+
+    def pop(self) -> StepState | None:
+        """Remove and return the next ready step, or None."""
+        while self._waiting:
+            step = heapq.heappop(self._waiting)[2]
+            if step.status is _READY:
+                return step
+        return None
+
+
+class RunQueue:
+    """Runs that wait for a place among the active ones: by priority, then by arrival."""
+
+    def __init__(self, places: int) -> None:
+        self._places = places
+        self._waiting: list[tuple[int, int, RunState]] = []
+        self._arrivals = 0
+
+    def push(self, run: RunState) -> None:
+        """Add a run that has been accepted."""
+        self._arrivals += 1
+        heapq.heappush(self._waiting, (-run.priority, self._arrivals, run))
+
+    def pop(self) -> RunState | None:
+        """Give the next waiting run a place, or return None."""
+        while self._places and self._waiting:
+            run = heapq.heappop(self._waiting)[2]
+            if not run.finished_at:
+                self._places -= 1
+                return run
+        return None
+
+    def release(self) -> None:
+        """Take the place of an active run back."""
+        self._places += 1

@@ -1,0 +1,209 @@
+"""The actor that owns every run, lease and deadline: it does what its brain decides."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import attrs
+from thespian.actors import Actor, ActorAddress, ActorExitRequest, PoisonMessage, WakeupMessage
+
+from actorflow.actors.run import RunActor
+from actorflow.messages import (
+    AbandonAttempt,
+    ActorLost,
+    AttemptAbandoned,
+    AttemptFinished,
+    BlockedLoop,
+    CancelRun,
+    Committed,
+    ConfigureRun,
+    Execute,
+    MakeSteps,
+    ReviveStep,
+    RunFinished,
+    StartRun,
+    StepReady,
+    StopAttempt,
+    Wake,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from actorflow.actors.decisions import Decisions, Effect
+    from actorflow.events import Event
+    from actorflow.protocols import Clock, StateManager
+    from actorflow.results import RunResult
+
+__all__ = ["ConfigureSupervisor", "Host", "Supervisor"]
+
+
+_FOR_THE_BRAIN: Final = frozenset(
+    {StartRun, StepReady, AttemptFinished, AttemptAbandoned, BlockedLoop, CancelRun, ActorLost}
+)
+
+
+class Host(Protocol):
+    """What the supervisor needs of the world outside the actor system."""
+
+    clock: Clock
+    state: StateManager
+
+    def committed(self, error: BaseException | None, /) -> None:
+        """Post `Committed` to the supervisor; from any thread."""
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Show recorded events to whoever watches."""
+
+    def finished(self, result: RunResult) -> None:
+        """Hand a run's result to its handle."""
+
+    def broken(self, message: object, error: BaseException) -> None:
+        """Report a defect of actorflow itself: a message that could not be handled."""
+
+
+@attrs.frozen(kw_only=True)
+class ConfigureSupervisor:
+    """Orchestrator to supervisor, first of all."""
+
+    brain: Decisions
+    host: Host
+
+
+class _Held:
+    """A decision that waits for its events to be recorded."""
+
+    __slots__ = ("effects", "events", "recorded")
+
+    def __init__(
+        self, events: Sequence[Event], effects: Sequence[Effect], recorded: bool
+    ) -> None:
+        self.events = events
+        self.effects = effects
+        self.recorded = recorded
+
+
+class Supervisor(Actor):
+    """Performs the effects of `Decisions`, and records what happened before it does.
+
+    When the state manager needs time to record a batch of events, the batch's effects and all
+    later ones wait for it, in order: nothing is acknowledged before it is recorded.
+    """
+
+    _brain: Decisions
+    _host: Host
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._run_actors: dict[str, ActorAddress] = {}
+        self._held: deque[_Held] = deque()
+        self._wakeup_at = float("inf")
+        self._perform: dict[type[Any], Callable[[Any], None]] = {
+            MakeSteps: self._make_steps,
+            ReviveStep: self._revive_step,
+            StopAttempt: self._stop_attempt,
+            AbandonAttempt: self._abandon_attempt,
+            RunFinished: self._run_finished,
+        }
+
+    def receiveMessage(self, message: object, sender: ActorAddress) -> None:  # noqa: N802, D102
+        try:
+            self._receive(message, sender)
+        except BaseException as error:
+            self._host.broken(message, error)
+            if isinstance(error, KeyboardInterrupt):
+                raise  # meant for the program, and by chance it hit this thread here
+
+    def _receive(self, message: object, sender: ActorAddress) -> None:
+        kind = type(message)
+        if kind in _FOR_THE_BRAIN:
+            self._think(message)
+        elif kind is WakeupMessage:
+            self._wakeup_at = float("inf")
+            self._think(Wake())
+        elif kind is Committed:
+            self._committed(message)
+        elif kind is ConfigureSupervisor:
+            self._configure(message)
+        elif kind is PoisonMessage:
+            self._poisoned(message)
+
+    def _configure(self, message: ConfigureSupervisor) -> None:
+        self._brain, self._host = message.brain, message.host
+        self._clock = message.host.clock
+
+    def _think(self, message: object) -> None:
+        now = self._clock.now()
+        events, effects = self._brain.decide(message, now, self._clock.wall(now))
+        self._record(events, effects)
+        self._arm(now)
+
+    def _arm(self, now: float) -> None:
+        """Have one wakeup under way for the earliest deadline, and none for later ones."""
+        upcoming = self._brain.deadlines.next()
+        if upcoming is not None and upcoming < self._wakeup_at:
+            self._wakeup_at = upcoming
+            self.wakeupAfter(upcoming - now)
+
+    # ── Recording ────────────────────────────────────────────────────────────────────────────
+
+    def _record(self, events: Sequence[Event], effects: Sequence[Effect]) -> None:
+        recorded = not events or self._host.state.record(events, self._host.committed)
+        if recorded and not self._held:
+            self._act(events, effects)
+        else:
+            self._held.append(_Held(events, effects, recorded))
+
+    def _committed(self, message: Committed) -> None:
+        batch = next(batch for batch in self._held if not batch.recorded)
+        batch.recorded = True
+        if message.error is not None:
+            self._host.broken(batch.events, message.error)
+        while self._held and self._held[0].recorded:
+            batch = self._held.popleft()
+            self._act(batch.events, batch.effects)
+
+    # ── Effects ──────────────────────────────────────────────────────────────────────────────
+
+    def _act(self, events: Sequence[Event], effects: Sequence[Effect]) -> None:
+        if events:
+            self._host.publish(events)
+        for step, message in effects:
+            if step is None:
+                self._perform[type(message)](message)
+            elif step.address is not None:
+                self.send(step.address, message)
+
+    def _make_steps(self, message: MakeSteps) -> None:
+        address = self._run_actors[message.scope.run_id] = self.createActor(RunActor)
+        self.send(
+            address,
+            ConfigureRun(message.plan, message.scope, self.myAddress, message.settled),
+        )
+
+    def _revive_step(self, message: ReviveStep) -> None:
+        self.send(self._run_actors[message.run_id], message)
+
+    def _stop_attempt(self, message: StopAttempt) -> None:
+        message.attempt.executor.stop(message.attempt)
+
+    def _abandon_attempt(self, message: AbandonAttempt) -> None:
+        stack = message.attempt.executor.abandon(message.attempt)
+        self.send(self.myAddress, AttemptAbandoned(message.attempt, stack))
+
+    def _run_finished(self, message: RunFinished) -> None:
+        # A run that was cancelled while it waited for a place never had an actor.
+        address = self._run_actors.pop(message.result.run_id, None)
+        if address is not None:
+            self.send(address, ActorExitRequest())
+        self._host.finished(message.result)
+
+    def _poisoned(self, message: PoisonMessage) -> None:
+        """Treat a step actor that could not handle a message as one that died."""
+        poison = message.poisonMessage
+        if isinstance(poison, Execute):
+            attempt = poison.attempt
+            self._think(ActorLost(attempt.scope.run_id, attempt.step_id, str(message.details)))
+        else:
+            self._host.broken(poison, RuntimeError(str(message.details)))

@@ -1,0 +1,40 @@
+"""The machine's clock: the only place that asks what time it is."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+__all__ = ["SystemClock"]
+
+_CHECK_EVERY: Final = 1.0
+_TOLERANCE: Final = 1.0
+
+
+class SystemClock:
+    """Monotonic time, and what people call it.
+
+    Wall time is derived from monotonic time, so that the times of one run are consistent with
+    its durations even while the machine's wall clock is being slewed. When the two have come
+    apart by more than a second (the clock was set, the machine slept), wall time jumps.
+    """
+
+    def __init__(self) -> None:
+        self._checked = 0.0
+        self._offset = 0.0
+
+    def now(self) -> float:
+        """Return monotonic seconds, on the same scale as asyncio's loops."""
+        return time.monotonic()
+
+    def wall(self, now: float) -> float:
+        """Return the moment `now` in seconds since the epoch."""
+        if now - self._checked > _CHECK_EVERY:
+            self._check(now)
+        return now + self._offset
+
+    def _check(self, now: float) -> None:
+        self._checked = now
+        offset = time.time() - time.monotonic()
+        if abs(offset - self._offset) > _TOLERANCE:
+            self._offset = offset

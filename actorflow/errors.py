@@ -1,0 +1,349 @@
+"""Every error that actorflow raises, and the two that a step raises to steer its retries.
+
+An error is a value: its fields are positional, its text is made from them on demand, and both
+survive pickling. That is why these classes have no slots: an exception with slots loses its
+notes on the way through a pickle.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import attrs
+
+if TYPE_CHECKING:
+    from actorflow.results import RunResult
+
+__all__ = [
+    "ActorCrashed",
+    "ActorflowError",
+    "DeadlineExceeded",
+    "DefinitionConflict",
+    "DefinitionError",
+    "ForkedOrchestrator",
+    "GiveUp",
+    "IllegalMove",
+    "MissingInput",
+    "NotRunning",
+    "OrchestratorClosed",
+    "Overloaded",
+    "RetryAfter",
+    "RunCancelled",
+    "RunError",
+    "RunFailed",
+    "RunNotFound",
+    "RunTimeout",
+    "StepCancelled",
+    "StepTimeout",
+    "TooManyAbandoned",
+    "UnknownExecutor",
+    "UnknownWorkflow",
+    "WrongLoop",
+]
+
+
+class ActorflowError(Exception):
+    """The base of every error that actorflow raises."""
+
+    _text: ClassVar[str] = ""
+    """What the error says, in the format syntax of `str`, with its fields by name."""
+
+    def __str__(self) -> str:
+        named = {name: _shown(value) for name, value in vars(self).items()}
+        return self._text.format_map(named) if self._text else super().__str__()
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, tuple):
+        return ", ".join(repr(name) for name in value) or "none"
+    return value
+
+
+@attrs.define(slots=False)
+class DefinitionError(ActorflowError, ValueError):
+    """Raised when a definition makes no sense, before anything runs.
+
+    It comes as early as the fault can be known: from the constructor that gets an illegal value,
+    or from `Workflow.validate` for what takes the whole workflow to see.
+    """
+
+    workflow_id: str | None
+    """None when the fault lies in a part that belongs to no workflow yet."""
+    problem: str
+    cure: str
+    step_id: str | None = None
+
+    def __str__(self) -> str:
+        workflow = "" if self.workflow_id is None else f"workflow {self.workflow_id!r}"
+        step = "" if self.step_id is None else f"step {self.step_id!r}"
+        where = ", ".join(part for part in (workflow, step) if part)
+        said = f"{self.problem}. {self.cure}."
+        return f"{where}: {said}" if where else said
+
+
+@attrs.define(slots=False)
+class MissingInput(ActorflowError):
+    """Raised when a run lacks an input; a workflow at fault itself raises `DefinitionError`."""
+
+    workflow_id: str
+    names: tuple[str, ...]
+    step_ids: tuple[tuple[str, ...], ...]
+    """For each of the names, the steps that want it."""
+
+    def __str__(self) -> str:
+        pairs = zip(self.names, self.step_ids, strict=True)
+        wants = "; ".join(f"{name!r}, wanted by step {_shown(ids)}" for name, ids in pairs)
+        return (
+            f"workflow {self.workflow_id!r} lacks a run input: {wants}. "
+            "Pass it when you start the run, or give the parameter a default; "
+            "if it was meant to be a dependency's output, give it that step's id for a name."
+        )
+
+
+@attrs.define(slots=False)
+class DefinitionConflict(ActorflowError):
+    """Raised when a different definition is registered under a taken id and version."""
+
+    workflow_id: str
+    version: str
+    _text = (
+        "workflow {workflow_id!r} version {version!r} is registered already, with a different "
+        "definition. Give the changed workflow a new version."
+    )
+
+
+@attrs.define(slots=False)
+class UnknownWorkflow(ActorflowError, LookupError):
+    """Raised when a workflow is named by an id that nobody registered."""
+
+    workflow_id: str
+    known: tuple[str, ...]
+    _text = (
+        "no workflow {workflow_id!r} is registered (these are: {known}). "
+        "Register it first, or pass the Workflow itself."
+    )
+
+
+@attrs.define(slots=False)
+class UnknownExecutor(ActorflowError, LookupError):
+    """Raised when a step names an executor that its orchestrator was not given."""
+
+    step_id: str
+    name: str
+    known: tuple[str, ...]
+    _text = (
+        "step {step_id!r} wants executor {name!r}, which this orchestrator does not have "
+        "(it has: {known}). Pass it as Orchestrator(executors={{{name!r}: ...}})."
+    )
+
+
+@attrs.define(slots=False)
+class RunError(ActorflowError):
+    """Raised in place of a result when a run did not complete; `.result` says what it did do."""
+
+    result: RunResult
+
+    def _run(self) -> str:
+        return f"run {self.result.run_id!r} of workflow {self.result.workflow_id!r}"
+
+
+class RunFailed(RunError):
+    """Raised when a required step failed; chained from the step's own exception."""
+
+    def __str__(self) -> str:
+        return f"{self._run()} failed: {self._failure()}. See .result.steps for every step."
+
+    def _failure(self) -> str:
+        error, failed = self.result.error, self.result.failed_step
+        said = "no error is known" if error is None else f"{type(error).__name__}: {error}"
+        step = None if failed is None else self.result.steps.get(failed)
+        return said if step is None else f"step {failed!r}, attempt {step.attempts}: {said}"
+
+
+class RunCancelled(RunError):
+    """Raised when a run was cancelled; a single cancelled step raises `StepCancelled`."""
+
+    def __str__(self) -> str:
+        why = f": {self.result.reason}" if self.result.reason else ""
+        return f"{self._run()} was cancelled{why}. See .result.steps for what it had completed."
+
+
+class RunTimeout(RunError):
+    """Raised when a run's own timeout passed; a single step's is a `StepTimeout`.
+
+    It is no `TimeoutError`: that says that you stopped waiting for a run that goes on.
+    """
+
+    def __str__(self) -> str:
+        return (
+            f"{self._run()} was cut when its timeout passed. Raise the timeout of the workflow "
+            "or of the run; see .result.steps for what it had completed."
+        )
+
+
+@attrs.define(slots=False)
+class DeadlineExceeded(ActorflowError, TimeoutError):
+    """The error in the result of a run whose timeout passed; raised, it is a `RunTimeout`."""
+
+    run_id: str
+    timeout: float
+    _text = "run {run_id!r} had not ended after its timeout of {timeout:g} s. Raise its timeout."
+
+
+@attrs.define(slots=False)
+class RunNotFound(ActorflowError, LookupError):
+    """Raised when no run has the id that was asked for."""
+
+    run_id: str
+    _text = "there is no run {run_id!r}. Check its id and the orchestrator's state manager."
+
+
+@attrs.define(slots=False)
+class StepTimeout(ActorflowError, TimeoutError):
+    """Raised for a step that did not finish in time; a run's own timeout is a `RunTimeout`."""
+
+    run_id: str
+    step_id: str
+    attempt: int
+    timeout: float
+    kind: Literal["attempt", "total"]
+    """Which limit passed: that of one attempt, or that of all of them together."""
+
+    def __str__(self) -> str:
+        one = self.kind == "attempt"
+        spent = f"attempt {self.attempt}" if one else f"{self.attempt} attempts together"
+        return (
+            f"step {self.step_id!r} of run {self.run_id!r}: {spent} took longer than "
+            f"{self.timeout:g} s. Raise the step's {'timeout' if one else 'total_timeout'}, "
+            "or make the step faster."
+        )
+
+
+@attrs.define(slots=False)
+class StepCancelled(ActorflowError):
+    """Raised inside a step whose run no longer wants it; `RunCancelled` is for the whole run."""
+
+    run_id: str
+    step_id: str
+    reason: str
+    _text = "step {step_id!r} of run {run_id!r} was cancelled: {reason}. Let this error pass."
+
+
+@attrs.define(slots=False)
+class TooManyAbandoned(ActorflowError):
+    """Raised instead of starting a thread while too many that timed out still hang."""
+
+    step_id: str
+    count: int
+    limit: int
+    _text = (
+        "step {step_id!r} cannot start: {count} abandoned threads still run (the limit is "
+        "{limit}). Give steps that hang an executor that can kill, or let them watch ctx.cancelled."
+    )
+
+
+@attrs.define(slots=False)
+class ActorCrashed(ActorflowError):
+    """Raised as an attempt's failure when the step's actor died and not the step's own code."""
+
+    run_id: str
+    step_id: str
+    details: str
+    _text = (
+        "the actor of step {step_id!r} in run {run_id!r} crashed: {details}. "
+        "It counts as a failed attempt; a retry policy lets the step try again."
+    )
+
+
+@attrs.define(slots=False)
+class GiveUp(ActorflowError):
+    """Raised BY a step that knows another attempt is useless; `RetryAfter` asks for one."""
+
+    reason: str
+    _text = "{reason}"
+
+
+def _wait(value: float | timedelta) -> float:
+    wait = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if not math.isfinite(wait):
+        raise ValueError(f"RetryAfter takes finite seconds or a timedelta, not {value!r}")
+    # A moment that has passed already is a wait of nothing, not a mistake.
+    return max(wait, 0.0)
+
+
+@attrs.define(slots=False)
+class RetryAfter(ActorflowError):
+    """Raised BY a step that wants its next attempt after a wait; `GiveUp` wants none.
+
+    It replaces the policy's own backoff, once; the number of attempts stays the policy's.
+    Raise it `from` the error that made you wait, so that both are reported.
+    """
+
+    seconds: float = attrs.field(converter=_wait)
+    _text = "the step asks for another attempt in {seconds:g} s"
+
+
+@attrs.define(slots=False)
+class Overloaded(ActorflowError):
+    """Raised when a run is refused because the orchestrator is full and told to reject."""
+
+    active: int
+    queued: int
+    max_active: int
+    max_queued: int
+    _text = (
+        "the orchestrator is full: {active} of {max_active} runs active, {queued} of {max_queued} "
+        "queued. Try again later, raise max_active_runs or max_queued_runs, or let callers wait "
+        'with when_full="block".'
+    )
+
+
+@attrs.define(slots=False)
+class NotRunning(ActorflowError):
+    """Raised when an orchestrator is used before it was started; see `OrchestratorClosed`."""
+
+    what: str
+    _text = "cannot {what}: the orchestrator is not running. Enter it with `with` first."
+
+
+@attrs.define(slots=False)
+class OrchestratorClosed(ActorflowError):
+    """Raised when an orchestrator is used after its shutdown; before its start: `NotRunning`."""
+
+    what: str
+    _text = "cannot {what}: the orchestrator has shut down. Make a new one."
+
+
+@attrs.define(slots=False)
+class ForkedOrchestrator(ActorflowError):
+    """Raised when an orchestrator is used in a fork of the process that started it."""
+
+    parent_pid: int
+    pid: int
+    _text = (
+        "this orchestrator belongs to process {parent_pid} and was used in its fork {pid}, "
+        "where its threads do not exist. Make one in each process."
+    )
+
+
+@attrs.define(slots=False)
+class WrongLoop(ActorflowError):
+    """Raised when an orchestrator is called in a way that its event loop does not allow."""
+
+    text: str
+    _text = "{text}"
+
+
+@attrs.define(slots=False)
+class IllegalMove(ActorflowError):
+    """Raised when an event does not fit the state it meets: a defect, never a user's mistake."""
+
+    subject: str
+    state: str
+    event: str
+    _text = (
+        "{subject} is {state!r} and cannot take {event!r}. "
+        "This is a defect in actorflow; please report it with the run's events."
+    )

@@ -1,0 +1,197 @@
+"""Coroutine steps, on the event loop that the actors live on.
+
+A task costs more than most of what actorflow does for a step, and many steps return without
+ever having waited: from a cache, from a check, from memory. So a step is not given a task; it
+is started in the task of a runner. If it ends there, the runner goes on with the next one. If
+it suspends, the runner's task is its own from then on, and another runner takes over what is
+left. Either way `asyncio.current_task()` is the same task from the step's first line to its
+last, and no two steps that suspend ever share one.
+
+Between coroutines the runner lets the actor system deliver what the last one caused, so a chain
+of steps that do not wait never goes round the event loop. It does so for a bounded time.
+
+Every body is driven within a context of its own (`Attempt.variables`), whatever the runner's
+task was created with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import traceback
+import types
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from actorflow.errors import StepCancelled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator, Sequence
+
+    from actorflow.context import Attempt
+    from actorflow.protocols import Report
+
+    _Coroutine = Coroutine[Any, Any, Any]
+
+__all__ = ["CoroutineExecutor"]
+
+_SECONDS_A_TURN: Final = 0.005
+
+
+class CoroutineExecutor:
+    """Runs coroutine steps as guests of the actors' own loop.
+
+    Args:
+        loop: The loop that the actors live on; everything here happens on its thread.
+        deliver: Lets the actor system deliver some of its messages; returns whether any wait.
+    """
+
+    preemptive = True
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, deliver: Callable[[], bool]) -> None:
+        self._loop = loop
+        self._deliver = deliver
+        self._context = contextvars.copy_context()
+        self._queue: deque[Attempt] = deque()
+        self._runner_ahead = False
+        self._abandoned: dict[Attempt, None] = {}
+        self.legs = 0
+        """How often a body was entered; with `current` it tells a watchdog of a stuck one."""
+        self.current: Attempt | None = None
+
+    def open(self, report: Report) -> None:
+        """Get ready; `report` is called on the loop's thread."""
+        self._report = report
+
+    def submit(self, attempt: Attempt) -> None:
+        """Run an attempt soon."""
+        self._queue.append(attempt)
+        if not self._runner_ahead:
+            self._send_runner()
+
+    def stop(self, attempt: Attempt) -> None:
+        """Cancel the attempt's task; one that has not begun never will."""
+        if attempt.handle is not None:
+            attempt.handle.cancel()
+
+    def abandon(self, attempt: Attempt) -> str:
+        """Let go of a coroutine that went on after it had been cancelled."""
+        self._abandoned[attempt] = None
+        return "" if attempt.handle is None else _stack_of(attempt.handle)
+
+    def close(self) -> Sequence[Attempt]:
+        """Return the attempts that refused to end."""
+        return list(self._abandoned)
+
+    # ── Runners ──────────────────────────────────────────────────────────────────────────────
+
+    def _send_runner(self) -> None:
+        self._runner_ahead = True
+        self._loop.create_task(self._run(), name="actorflow runner", context=self._context)
+
+    def _hand_over(self) -> None:
+        self._runner_ahead = False
+        if self._queue:
+            self._send_runner()
+
+    async def _run(self) -> None:
+        await self._work()
+
+    @types.coroutine
+    def _work(self) -> Generator[Any, Any, None]:
+        queue, now = self._queue, self._loop.time
+        task = _this_task(self._loop)
+        until = now() + _SECONDS_A_TURN
+        while queue or self._deliver() or queue:
+            if queue:
+                suspended = self._begin(queue.popleft())
+                if suspended is not None:
+                    yield from self._accompany(*suspended, task)
+                    return
+                if task.cancelling():
+                    # The body cancelled its own task, then returned. The next one is not to pay.
+                    self._hand_over()
+                    return
+            if now() > until:
+                yield
+                until = now() + _SECONDS_A_TURN
+        self._runner_ahead = False
+
+    # ── Bodies ───────────────────────────────────────────────────────────────────────────────
+
+    def _begin(self, attempt: Attempt) -> tuple[Attempt, _Coroutine, Any] | None:
+        """Run a body until it ends, or until it first waits: then say for what."""
+        if attempt.cancelled:
+            self._end(attempt, None, _not_begun(attempt))
+            return None
+        self.current = attempt
+        self.legs += 1
+        try:
+            coroutine = attempt.function(**attempt.arguments)
+            return attempt, coroutine, attempt.variables.run(coroutine.send, None)
+        except StopIteration as stop:
+            self._end(attempt, stop.value, None)
+        except BaseException as error:
+            self._end(attempt, None, error)
+        finally:
+            self.current = None
+        return None
+
+    def _accompany(
+        self, attempt: Attempt, coroutine: _Coroutine, waiting: Any, task: asyncio.Task[Any]
+    ) -> Generator[Any, Any, None]:
+        """See a body through that has begun to wait, in the task that is now its own."""
+        attempt.handle = task
+        task.set_name(f"step {attempt.step_id} of run {attempt.scope.run_id}")
+        self._hand_over()
+        enter = attempt.variables.run
+        while True:
+            try:
+                value = yield waiting
+            except BaseException as error:
+                resume, value = coroutine.throw, error
+            else:
+                resume = coroutine.send
+            self.current = attempt
+            self.legs += 1
+            try:
+                waiting = enter(resume, value)
+            except StopIteration as stop:
+                self._end(attempt, stop.value, None)
+                return
+            except BaseException as error:
+                self._end(attempt, None, error)
+                if isinstance(error, GeneratorExit):
+                    raise  # the loop is gone, and this generator is being closed
+                return
+            finally:
+                self.current = None
+
+    def _end(self, attempt: Attempt, output: object, error: BaseException | None) -> None:
+        if attempt in self._abandoned:
+            del self._abandoned[attempt]
+        else:
+            self._report(attempt, output, error)
+
+
+def _this_task(loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any]:
+    task = asyncio.current_task(loop)
+    if task is None:
+        raise AssertionError("a runner runs in a task")
+    return task
+
+
+def _not_begun(attempt: Attempt) -> StepCancelled:
+    return StepCancelled(attempt.scope.run_id, attempt.step_id, "it was stopped before it began")
+
+
+def _stack_of(task: asyncio.Task[Any]) -> str:
+    """Return where a task hangs, the innermost await last."""
+    frames: list[Any] = []
+    awaited: Any = task.get_coro()
+    while awaited is not None:
+        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
+        if frame is not None:
+            frames.append(frame)
+        awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
+    return "".join(traceback.format_list(traceback.StackSummary.extract((f, f.f_lineno) for f in frames)))

@@ -1,0 +1,89 @@
+"""Step bodies on any `concurrent.futures.Executor`: a pool that the program has anyway."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from actorflow.context import Attempt
+    from actorflow.protocols import Report
+
+__all__ = ["FuturesExecutor"]
+
+
+class FuturesExecutor:
+    """Runs plain functions on a pool that belongs to the caller, who also shuts it down.
+
+    What a pool cannot do, this cannot do either: a body that has begun cannot be stopped, and
+    the place of an abandoned one stays taken until it returns. Context variables travel to a
+    `ThreadPoolExecutor`; they cannot be sent to another process.
+
+    Args:
+        pool: The pool. It should have at least as many workers as steps that use it at once;
+            the time an attempt waits for a worker counts as the attempt's.
+    """
+
+    preemptive = False
+
+    def __init__(self, pool: concurrent.futures.Executor) -> None:
+        self._pool = pool
+        self._same_process = isinstance(pool, concurrent.futures.ThreadPoolExecutor)
+        self._lock = threading.Lock()
+        self._running: dict[Attempt, None] = {}
+        self._abandoned: dict[Attempt, None] = {}
+
+    def open(self, report: Report) -> None:
+        """Get ready; `report` is called on a thread of the pool's."""
+        self._report = report
+
+    def submit(self, attempt: Attempt) -> None:
+        """Hand an attempt to the pool."""
+        self._running[attempt] = None
+        try:
+            attempt.handle = self._pool.submit(self._body(attempt), **attempt.arguments)
+        except Exception as error:  # noqa: BLE001 - a pool that is shut down or broken
+            self._end(attempt, None, error)
+        else:
+            attempt.handle.add_done_callback(functools.partial(self._done, attempt))
+
+    def _body(self, attempt: Attempt) -> Callable[..., Any]:
+        if self._same_process:
+            return functools.partial(attempt.variables.run, attempt.function)
+        return attempt.function
+
+    def stop(self, attempt: Attempt) -> None:
+        """Take an attempt back that no worker has begun."""
+        if attempt.handle is not None:
+            attempt.handle.cancel()
+
+    def abandon(self, attempt: Attempt) -> str:
+        """Stop waiting for an attempt."""
+        with self._lock:
+            if attempt in self._running:
+                del self._running[attempt]
+                self._abandoned[attempt] = None
+        return ""
+
+    def close(self) -> Sequence[Attempt]:
+        """Return what the pool still works at for nobody."""
+        return list(self._abandoned)
+
+    def _done(self, attempt: Attempt, future: concurrent.futures.Future[Any]) -> None:
+        try:
+            output, error = future.result(), None
+        except BaseException as raised:
+            output, error = None, raised
+        self._end(attempt, output, error)
+
+    def _end(self, attempt: Attempt, output: object, error: BaseException | None) -> None:
+        with self._lock:
+            if attempt in self._abandoned:
+                del self._abandoned[attempt]
+                return
+            self._running.pop(attempt, None)
+        self._report(attempt, output, error)

@@ -1,0 +1,144 @@
+"""`Run`: what you hold of a run that you have started or looked up."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from typing import TYPE_CHECKING, Any, Protocol
+
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from actorflow.lifecycle import RunStatus
+    from actorflow.results import RunResult, RunSnapshot
+    from actorflow.streams import EventStream
+
+__all__ = ["Run", "Runtime"]
+
+
+class Runtime(Protocol):
+    """What a handle needs of the orchestrator that its run belongs to."""
+
+    def snapshot(self, run_id: str) -> RunSnapshot:
+        """Return the run as it stands."""
+
+    def stream(self, run_id: str) -> EventStream:
+        """Return the run's events, from the first to the last."""
+
+    def cancel(self, run_id: str, reason: str) -> None:
+        """Ask for the run's end."""
+
+    def check_may_block(self, what: str) -> None:
+        """Refuse to block a thread that the run needs in order to end."""
+
+
+class Run:
+    """A run, in progress or finished. Every method may be called from any thread.
+
+    Awaiting a run gives its result or raises, as `result` does, from any event loop.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        run_id: str,
+        workflow_id: str,
+        future: concurrent.futures.Future[RunResult],
+    ) -> None:
+        self._runtime = runtime
+        self._future = future
+        self.id = run_id
+        self.workflow_id = workflow_id
+
+    def __repr__(self) -> str:
+        state = "done" if self._future.done() else "in progress"
+        return f"<Run {self.id} of {self.workflow_id!r}, {state}>"
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has ended."""
+        return self._future.done()
+
+    @property
+    def status(self) -> RunStatus:
+        """Where the run stands."""
+        if self._future.done():
+            return self._future.result().status
+        return self.snapshot().status
+
+    def snapshot(self) -> RunSnapshot:
+        """Return the run as it stands, with all its steps.
+
+        Raises:
+            RunNotFound: When the run has finished and its state manager has let go of it.
+        """
+        return self._runtime.snapshot(self.id)
+
+    def wait(self, timeout: float | None = None) -> RunResult:
+        """Return how the run ended, whatever the outcome, once it has.
+
+        Args:
+            timeout: How many seconds to wait at most.
+
+        Raises:
+            TimeoutError: When the run has not ended in time; it goes on.
+            WrongLoop: When called on the event loop that the run lives on.
+        """
+        if not self._future.done():
+            self._runtime.check_may_block("Run.wait()")
+        try:
+            return self._future.result(timeout)
+        except concurrent.futures.TimeoutError:
+            raise TimeoutError(
+                f"run {self.id!r} of workflow {self.workflow_id!r} has not ended within "
+                f"{timeout} s; it goes on. Wait again, or call run.cancel()."
+            ) from None
+
+    def result(self, timeout: float | None = None) -> RunResult:
+        """Return the result of a run that completes, and raise otherwise.
+
+        Raises:
+            RunFailed: When a required step failed; chained from the step's exception.
+            RunTimeout: When the run's own timeout passed.
+            RunCancelled: When the run was cancelled.
+            TimeoutError: When the run has not ended within `timeout` seconds; it goes on.
+            WrongLoop: When called on the event loop that the run lives on.
+        """
+        result = self.wait(timeout)
+        result.raise_for_status()
+        return result
+
+    def __await__(self) -> Generator[Any, None, RunResult]:
+        return self._result_async().__await__()
+
+    async def _result_async(self) -> RunResult:
+        result = await self.wait_async()
+        result.raise_for_status()
+        return result
+
+    async def wait_async(self) -> RunResult:
+        """Return how the run ended, whatever the outcome, once it has."""
+        import asyncio  # noqa: PLC0415 - whoever awaits has it loaded; importing handles need not
+
+        # A copy may be cancelled without the run's own future being so.
+        return await asyncio.shield(asyncio.wrap_future(self._future))
+
+    def cancel(self, reason: str = "cancelled by its owner") -> None:
+        """Ask for the run's end, and return at once; `wait` says when it has come.
+
+        Nothing starts any more, coroutines are cancelled, threads are asked to stop. Cancelling
+        a run that has ended, or cancelling twice, does nothing.
+        """
+        if not self._future.done():
+            self._runtime.cancel(self.id, reason)
+
+    def events(self) -> EventStream:
+        """Return the run's events from its first to its last, live.
+
+        Iterate over them with `for` on any thread but the run's own event loop, or with
+        `async for` on any event loop. A slow reader misses nothing and is waited for by nobody.
+
+        Raises:
+            RunNotFound: When the run has finished and its state manager has let go of it.
+        """
+        return self._runtime.stream(self.id)

@@ -1,0 +1,41 @@
+"""Loggers that are silent until the program that embeds actorflow configures logging.
+
+A program that has configured structlog gets actorflow's lines through that. Otherwise they go
+to the standard logger `actorflow`, as `event key=value …`, and a program that has configured
+neither hears nothing: no handler is added anywhere but a `NullHandler` on that one logger.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import structlog
+
+__all__ = ["NAME", "get_logger"]
+
+NAME: Final = "actorflow"
+
+logging.getLogger(NAME).addHandler(logging.NullHandler())
+
+
+def get_logger(**bindings: Any) -> structlog.typing.FilteringBoundLogger:
+    """Return a logger that carries `bindings` in every line."""
+    import structlog  # noqa: PLC0415 - it costs more to import than all of actorflow
+
+    if structlog.is_configured():
+        logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(NAME)
+        return logger.bind(**bindings)
+    plain: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+        logging.getLogger(NAME),
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["event"]),
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        context_class=dict,
+        cache_logger_on_first_use=False,
+    )
+    return plain.bind(**bindings)

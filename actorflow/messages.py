@@ -1,0 +1,233 @@
+"""Everything the actors say to each other.
+
+To a type checker these classes are frozen; at run time they are plain slotted classes.
+About eight of them are made for every step, and a frozen attrs instance costs twice as much
+to make. Immutability is therefore a rule that mypy holds and the tests check, not a guard.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from thespian.actors import ActorAddress
+
+    from actorflow.context import Attempt, RunScope
+    from actorflow.plan import StepPlan, WorkflowPlan
+    from actorflow.protocols import Executor
+    from actorflow.results import RunResult, RunSnapshot
+
+    message = attrs.frozen
+else:
+    message = attrs.define(eq=False)
+
+__all__ = [
+    "AbandonAttempt",
+    "ActorLost",
+    "AttemptAbandoned",
+    "AttemptFinished",
+    "BlockedLoop",
+    "CancelRun",
+    "Committed",
+    "ConfigureRun",
+    "ConfigureStep",
+    "DependencyCompleted",
+    "DependentMoved",
+    "Execute",
+    "MakeSteps",
+    "ReviveStep",
+    "RunFinished",
+    "Settled",
+    "StartRun",
+    "StepReady",
+    "StopAttempt",
+    "Wake",
+]
+
+
+@message
+class StartRun:
+    """Orchestrator to supervisor: run this."""
+
+    scope: RunScope
+    plan: WorkflowPlan
+    executors: Mapping[str, Executor]
+    """The executor of each step, by step id."""
+    deadline: float | None
+    """When the run's timeout passes, on the monotonic clock."""
+    timeout: float | None
+    """The run's timeout in seconds, for the error's text."""
+    priority: int
+    resumed: RunSnapshot | None
+    """The run as it was recorded, when it is to go on from there."""
+    recorded: int
+    """How many of its events are recorded already."""
+
+
+@message
+class CancelRun:
+    """Orchestrator to supervisor: end this run."""
+
+    run_id: str
+    reason: str
+    grace: float | None
+    """Seconds that its attempts get to end; None for the orchestrator's own."""
+
+
+@message
+class ConfigureRun:
+    """Supervisor to a run actor, first of all: the steps to make."""
+
+    plan: WorkflowPlan
+    scope: RunScope
+    supervisor: ActorAddress
+    settled: Mapping[str, DependencyCompleted]
+    """The steps that a resumed run does not run again, by step id."""
+
+
+@message
+class ConfigureStep:
+    """Run actor to a step actor, first of all: who you are."""
+
+    plan: StepPlan
+    scope: RunScope
+    supervisor: ActorAddress
+    dependents: list[ActorAddress]
+    settled: Sequence[DependencyCompleted]
+    """Dependencies that settled before this actor was made; not empty only after a crash."""
+
+
+@message
+class DependentMoved:
+    """Run actor to a step actor: one of your dependents lives elsewhere now."""
+
+    old: ActorAddress
+    new: ActorAddress
+
+
+@message
+class DependencyCompleted:
+    """Step actor to its dependents: what you waited for has settled."""
+
+    step_id: str
+    output: Any
+    skipped: bool
+    """Whether the dependency was optional and failed: then there is no output."""
+
+
+@message
+class StepReady:
+    """Step actor to supervisor: every dependency has settled."""
+
+    run_id: str
+    step_id: str
+    address: ActorAddress
+    """Where the step lives."""
+
+
+@message
+class Execute:
+    """Supervisor to a step actor: run this attempt now."""
+
+    attempt: Attempt
+
+
+@message
+class AttemptFinished:
+    """Executor to supervisor: an attempt's body has ended."""
+
+    attempt: Attempt
+    output: Any
+    error: BaseException | None
+
+
+@message
+class AttemptAbandoned:
+    """Supervisor to itself: the executor gave up an attempt that could not be stopped."""
+
+    attempt: Attempt
+    stack: str
+
+
+@message
+class Settled:
+    """Supervisor to a step actor: tell your dependents, your work is done."""
+
+    output: Any
+    skipped: bool
+
+
+@message
+class RunFinished:
+    """Supervisor to the run's handle: how it ended."""
+
+    result: RunResult
+
+
+@message
+class BlockedLoop:
+    """Watchdog to supervisor: this attempt kept the event loop from turning."""
+
+    attempt: Attempt
+    seconds: float
+    stack: str
+
+
+@message
+class ActorLost:
+    """Run actor to supervisor: a step's actor has died."""
+
+    run_id: str
+    step_id: str
+    details: str
+
+
+@message
+class ReviveStep:
+    """Supervisor to a run actor: make the step's actor anew."""
+
+    run_id: str
+    step_id: str
+    dependencies: Sequence[DependencyCompleted]
+    """Its dependencies that have settled."""
+    outcome: Settled | None
+    """What it has to tell its dependents, if it had settled itself."""
+
+
+@message
+class MakeSteps:
+    """Brain to supervisor: bring a run's actors to life."""
+
+    plan: WorkflowPlan
+    scope: RunScope
+    settled: Mapping[str, DependencyCompleted]
+
+
+@message
+class StopAttempt:
+    """Brain to supervisor: ask the executor to end an attempt."""
+
+    attempt: Attempt
+
+
+@message
+class AbandonAttempt:
+    """Brain to supervisor: have the executor give an attempt up."""
+
+    attempt: Attempt
+
+
+@message
+class Wake:
+    """Supervisor to its brain: the earliest deadline has passed."""
+
+
+@message
+class Committed:
+    """State manager to supervisor: a held batch of events is recorded, or never will be."""
+
+    error: BaseException | None

@@ -1,0 +1,84 @@
+"""Brings events to one observer, on a thread of its own, without ever waiting for it."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import queue
+import threading
+from typing import TYPE_CHECKING, Final
+
+from actorflow.logs import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actorflow.events import Event
+    from actorflow.protocols import Observer
+
+__all__ = ["Feed"]
+
+_MOST_BATCHES: Final = 10_000
+
+
+class Feed:
+    """One observer's queue and thread.
+
+    Args:
+        observer: Whom to bring the events to.
+        most: How many batches may wait. What comes beyond that is dropped and counted.
+    """
+
+    def __init__(self, observer: Observer, *, most: int = _MOST_BATCHES) -> None:
+        self.observer = observer
+        self.ended: concurrent.futures.Future[None] = concurrent.futures.Future()
+        """Resolved when the observer has had everything."""
+        self._most = most
+        self._batches: queue.SimpleQueue[Sequence[Event] | None] = queue.SimpleQueue()
+        self._failing = False
+        self.dropped = 0
+        """How many events never reached the observer."""
+        self.failures = 0
+        """How often the observer raised."""
+        self._thread = threading.Thread(target=self._serve, name="actorflow-observer", daemon=True)
+
+    def start(self) -> None:
+        """Begin to bring events."""
+        self._thread.start()
+
+    def put(self, events: Sequence[Event]) -> None:
+        """Take a batch of events; never blocks."""
+        if self._batches.qsize() < self._most:
+            self._batches.put(events)
+            return
+        if not self.dropped:
+            self._log("observer.behind", cure="make it faster, or have it hand its work on")
+        self.dropped += len(events)
+
+    def close(self) -> None:
+        """Let the observer have what waits, and end; does not wait for it."""
+        self._batches.put(None)
+
+    def join(self) -> None:
+        """Wait for the thread, once `ended` is resolved."""
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while (events := self._batches.get()) is not None:
+            for event in events:
+                self._show(event)
+        self.ended.set_result(None)
+
+    def _show(self, event: Event) -> None:
+        try:
+            self.observer(event)
+        except BaseException:
+            self.failures += 1
+            if not self._failing:
+                # Told once until it works again: a broken observer must not flood the log.
+                self._log("observer.failed", event_number=event.number, exc_info=True)
+            self._failing = True
+        else:
+            self._failing = False
+
+    def _log(self, text: str, **details: object) -> None:
+        get_logger().warning(text, observer=repr(self.observer), **details)

@@ -1,0 +1,81 @@
+"""One log line per event, through structlog, once the program has configured logging."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Final
+
+from actorflow.lifecycle import EventKind
+from actorflow.logs import NAME, get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from actorflow.events import Event
+
+__all__ = ["LogObserver", "logging_is_configured"]
+
+_QUIET: Final = frozenset({EventKind.STEP_READY})
+_LOUD: Final = frozenset(
+    {
+        EventKind.RUN_FAILED,
+        EventKind.STEP_RETRYING,
+        EventKind.STEP_TIMED_OUT,
+        EventKind.STEP_ABANDONED,
+        EventKind.STEP_FAILED,
+        EventKind.STEP_SKIPPED,
+        EventKind.COMPENSATION_FAILED,
+    }
+)
+_BEGINNINGS: Final = frozenset({EventKind.RUN_STARTED, EventKind.RUN_RESUMED})
+_ENDS: Final = frozenset({EventKind.RUN_COMPLETED, EventKind.RUN_FAILED, EventKind.RUN_CANCELLED})
+# The watchdog has said it already, while it lasted.
+_SAID: Final = frozenset({EventKind.STEP_BLOCKING})
+# Outputs belong to the program, may be large and may be secret.
+_PRIVATE: Final = frozenset({"output"})
+
+
+def logging_is_configured() -> bool:
+    """Return whether anybody would hear what is logged."""
+    structlog = sys.modules.get("structlog")
+    if structlog is not None and structlog.is_configured():
+        return True
+    logger: logging.Logger | None = logging.getLogger(NAME)
+    while logger is not None:
+        if any(not isinstance(handler, logging.NullHandler) for handler in logger.handlers):
+            return True
+        logger = logger.parent if logger.propagate else None
+    return False
+
+
+class LogObserver:
+    """Writes a line for each event, with the run's ids bound."""
+
+    def __init__(self) -> None:
+        self._bound: dict[str, Mapping[str, str]] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Write one line."""
+        if event.kind in _BEGINNINGS:
+            self._bound[event.run_id] = event.data
+        if event.kind not in _SAID:
+            self._write(event)
+        if event.kind in _ENDS:
+            self._bound.pop(event.run_id, None)
+
+    def _write(self, event: Event) -> None:
+        bound = self._bound.get(event.run_id, {})
+        where = {"step_id": event.step_id, "attempt": event.attempt}
+        told = {name: value for name, value in event.data.items() if name not in _PRIVATE}
+        known = {name: value for name, value in (where | told).items() if value is not None}
+        logger = get_logger(run_id=event.run_id, **bound)
+        if event.kind in _BEGINNINGS:
+            known = {}
+        _level(logger, event.kind)(event.kind.value, number=event.number, **known)
+
+
+def _level(logger: object, kind: EventKind) -> Callable[..., object]:
+    name = "warning" if kind in _LOUD else "debug" if kind in _QUIET else "info"
+    level: Callable[..., object] = getattr(logger, name)
+    return level

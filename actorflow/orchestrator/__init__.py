@@ -1,0 +1,7 @@
+"""The only joiner: assembles actors, systems, executors and state, and runs workflows."""
+
+from __future__ import annotations
+
+from actorflow.orchestrator.orchestrator import Orchestrator
+
+__all__ = ["Orchestrator"]

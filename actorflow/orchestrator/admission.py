@@ -1,0 +1,105 @@
+"""How many runs may be accepted at once: a door with a bounded number of places."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from collections import deque
+from actorflow.errors import OrchestratorClosed, Overloaded
+
+__all__ = ["Admission"]
+
+
+class Admission:
+    """Places for accepted runs, handed on in the order in which they were asked for.
+
+    Args:
+        max_active: How many accepted runs may be in progress.
+        max_queued: How many more may wait for that.
+    """
+
+    def __init__(self, max_active: int, max_queued: int) -> None:
+        self._lock = threading.Lock()
+        self._max_active = max_active
+        self._max_queued = max_queued
+        self._free = max_active + max_queued
+        self._waiting: deque[concurrent.futures.Future[None]] = deque()
+        self._closed = False
+
+    def enter_or_raise(self) -> None:
+        """Take a place.
+
+        Raises:
+            Overloaded: When there is none.
+        """
+        with self._lock:
+            self._check_open()
+            if self._free:
+                self._free -= 1
+                return
+        most = self._max_active + self._max_queued
+        active = min(most, self._max_active)
+        raise Overloaded(active, most - active, self._max_active, self._max_queued)
+
+    def enter(self) -> None:
+        """Take a place; block until there is one."""
+        ticket = self._ask()
+        try:
+            ticket.result()
+        except BaseException:
+            self._leave_line(ticket)
+            raise
+
+    async def enter_async(self) -> None:
+        """Take a place; wait until there is one."""
+        ticket = self._ask()
+        if ticket.done():
+            ticket.result()
+            return
+        import asyncio  # noqa: PLC0415 - whoever awaits has it loaded
+
+        try:
+            await asyncio.wrap_future(ticket)
+        except BaseException:
+            self._leave_line(ticket)
+            raise
+
+    def leave(self) -> None:
+        """Give a place back: to whoever has waited longest, or to the next to come."""
+        with self._lock:
+            while self._waiting:
+                ticket = self._waiting.popleft()
+                if ticket.set_running_or_notify_cancel():
+                    ticket.set_result(None)
+                    return
+            self._free += 1
+
+    def close(self) -> None:
+        """Turn everybody away, also those who wait already."""
+        with self._lock:
+            self._closed = True
+            waiting, self._waiting = self._waiting, deque()
+        for ticket in waiting:
+            if ticket.set_running_or_notify_cancel():
+                ticket.set_exception(OrchestratorClosed("start a run"))
+
+    def _ask(self) -> concurrent.futures.Future[None]:
+        ticket: concurrent.futures.Future[None] = concurrent.futures.Future()
+        with self._lock:
+            self._check_open()
+            if self._free:
+                self._free -= 1
+                ticket.set_running_or_notify_cancel()
+                ticket.set_result(None)
+            else:
+                self._waiting.append(ticket)
+        return ticket
+
+    def _leave_line(self, ticket: concurrent.futures.Future[None]) -> None:
+        """Undo an interrupted wait, also when the place has come in the same instant."""
+        if not ticket.cancel() and not ticket.cancelled() and ticket.exception() is None:
+            self.leave()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise OrchestratorClosed("start a run")

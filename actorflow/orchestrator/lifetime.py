@@ -1,0 +1,221 @@
+"""An orchestrator's life: opened once, on a thread of its own or on the caller's loop; closed once.
+
+What shutting down means, in this order: no new run is accepted; what was accepted gets `drain`
+seconds to end by itself; what is left is cancelled, and its attempts get `grace` seconds to
+stop; what cannot be stopped is abandoned and reported; then threads, timers and tasks go.
+"""
+
+from __future__ import annotations
+
+import atexit
+import concurrent.futures
+import contextlib
+import functools
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING, Final
+
+from actorflow.durations import seconds
+from actorflow.errors import ForkedOrchestrator, NotRunning, OrchestratorClosed, WrongLoop
+from actorflow.orchestrator.admission import Admission
+from actorflow.orchestrator.live import LiveRuns
+from actorflow.results import ShutdownReport
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Mapping, Sequence
+    from datetime import timedelta
+
+    from actorflow.orchestrator.runtime import Runtime
+    from actorflow.orchestrator.settings import Settings
+    from actorflow.orchestrator.thread import LoopThread
+    from actorflow.protocols import Executor, Observer, StateManager
+
+__all__ = ["Lifetime"]
+
+_MARGIN: Final = 5.0
+"""Seconds beyond drain and grace after which a loop that does not answer is left behind."""
+
+
+class Lifetime:
+    """The one life of an orchestrator."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        state: StateManager,
+        executors: Mapping[str, Executor],
+        observers: Sequence[Observer],
+    ) -> None:
+        self._parts = (settings, state, executors, observers)
+        self.admission = Admission(settings.max_active_runs, settings.max_queued_runs)
+        self.live = LiveRuns(self.admission.leave)
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._runtime: Runtime | None = None
+        self._thread: LoopThread | None = None
+        self._report: concurrent.futures.Future[ShutdownReport] | None = None
+
+    # ── Opening ──────────────────────────────────────────────────────────────────────────────
+
+    def open_on_thread(self) -> None:
+        """Start on an event loop of its own."""
+        from actorflow.orchestrator.thread import LoopThread  # noqa: PLC0415 - loads asyncio
+
+        self._claim()
+        self._thread = LoopThread()
+        loop = self._thread.start()
+        try:
+            self._thread.call(self._open(loop))
+        except BaseException:
+            self._thread.stop(_MARGIN)
+            raise
+        self._at_exit = functools.partial(_close_at_exit, weakref.ref(self))
+        atexit.register(self._at_exit)
+
+    async def open_here(self) -> None:
+        """Start on the running event loop."""
+        import asyncio  # noqa: PLC0415 - whoever awaits has it loaded
+
+        self._claim()
+        await self._open(asyncio.get_running_loop())
+
+    def _claim(self) -> None:
+        with self._lock:
+            if self._pid != os.getpid():
+                raise ForkedOrchestrator(self._pid, os.getpid())
+            if self._report is not None:
+                raise OrchestratorClosed("start it again")
+            if self._runtime is not None or self._thread is not None:
+                raise WrongLoop("this orchestrator runs already; make another one")
+
+    async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        from actorflow.orchestrator.runtime import Runtime  # noqa: PLC0415 - loads the actors
+
+        runtime = Runtime(loop, *self._parts, self.live)
+        runtime.open()
+        self._runtime = runtime
+
+    def runtime(self, what: str) -> Runtime:
+        """Return the runtime, for somebody who wants to do `what`.
+
+        Raises:
+            NotRunning: Before the start.
+            OrchestratorClosed: After the end.
+            ForkedOrchestrator: In a fork of the process that started it.
+        """
+        if self._pid != os.getpid():
+            raise ForkedOrchestrator(self._pid, os.getpid())
+        if self._report is not None:
+            raise OrchestratorClosed(what)
+        if self._runtime is None:
+            raise NotRunning(what)
+        return self._runtime
+
+    # ── Closing ──────────────────────────────────────────────────────────────────────────────
+
+    def shutdown(self, drain: float | timedelta, grace: float | timedelta) -> ShutdownReport:
+        """Close, from any thread but the loop's; a second call gets the first one's report."""
+        if self._pid != os.getpid():
+            raise ForkedOrchestrator(self._pid, os.getpid())
+        limits = seconds(drain, "drain", zero=True), seconds(grace, "grace", zero=True)
+        runtime = self._runtime
+        if runtime is not None:
+            runtime.check_may_block("Orchestrator.shutdown()")
+        report, mine = self._begin_to_close()
+        if mine:
+            self._close_from_outside(report, runtime, *limits)
+        return report.result()
+
+    async def shutdown_async(
+        self, drain: float | timedelta, grace: float | timedelta
+    ) -> ShutdownReport:
+        """Close, from the loop that it runs on, or from any other."""
+        import asyncio  # noqa: PLC0415 - whoever awaits has it loaded
+
+        limits = seconds(drain, "drain", zero=True), seconds(grace, "grace", zero=True)
+        runtime = self._runtime
+        if self._thread is not None:
+            return await asyncio.to_thread(self.shutdown, drain, grace)
+        report, mine = self._begin_to_close()
+        if mine:
+            await asyncio.shield(asyncio.ensure_future(self._close_here(report, runtime, *limits)))
+        return await asyncio.wrap_future(report)
+
+    def _begin_to_close(self) -> tuple[concurrent.futures.Future[ShutdownReport], bool]:
+        with self._lock:
+            mine = self._report is None
+            if self._report is None:
+                self._report = concurrent.futures.Future()
+            report = self._report
+        self.admission.close()
+        self.live.close()
+        return report, mine
+
+    def _close_from_outside(
+        self,
+        report: concurrent.futures.Future[ShutdownReport],
+        runtime: Runtime | None,
+        drain: float,
+        grace: float,
+    ) -> None:
+        """Have the loop wind down, and wait for it: but not for ever."""
+        outcome = ShutdownReport()
+        try:
+            if runtime is not None:
+                outcome = runtime.call(
+                    self._wind_down(runtime, drain, grace), drain + 2 * grace + _MARGIN
+                )
+        except TimeoutError:
+            stuck = "the event loop does not turn; its thread stays behind"
+            outcome = ShutdownReport(cancelled=tuple(self.live.ids()), abandoned=(stuck,))
+        finally:
+            if self._thread is not None:
+                self._thread.stop(_MARGIN)
+                atexit.unregister(self._at_exit)
+            report.set_result(outcome)
+
+    async def _close_here(
+        self,
+        report: concurrent.futures.Future[ShutdownReport],
+        runtime: Runtime | None,
+        drain: float,
+        grace: float,
+    ) -> None:
+        outcome = ShutdownReport()
+        try:
+            if runtime is not None:
+                outcome = await self._wind_down(runtime, drain, grace)
+        finally:
+            report.set_result(outcome)
+
+    async def _wind_down(self, runtime: Runtime, drain: float, grace: float) -> ShutdownReport:
+        began = runtime.clock.now()
+        waiting = len(self.live.ids())
+        await self._all_ended(drain)
+        cut = self.live.ids()
+        for run_id in cut:
+            runtime.cancel(run_id, "the orchestrator is shutting down", grace)
+        if cut:
+            await self._all_ended(grace + _MARGIN)
+        abandoned = await runtime.close(grace)
+        return ShutdownReport(
+            drained=waiting - len(cut),
+            cancelled=tuple(cut),
+            abandoned=tuple(abandoned),
+            duration=runtime.clock.now() - began,
+        )
+
+    async def _all_ended(self, timeout: float) -> None:
+        import asyncio  # noqa: PLC0415 - runs on a loop
+
+        await asyncio.wait({asyncio.wrap_future(self.live.all_ended)}, timeout=timeout)
+
+
+def _close_at_exit(lifetime: weakref.ref[Lifetime]) -> None:
+    """Close an orchestrator that its program has forgotten."""
+    living = lifetime()
+    if living is not None:
+        with contextlib.suppress(ForkedOrchestrator):
+            living.shutdown(0.0, 1.0)

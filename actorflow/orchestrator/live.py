@@ -1,0 +1,84 @@
+"""The runs in progress, and who waits for them."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from typing import TYPE_CHECKING
+
+from actorflow.errors import OrchestratorClosed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actorflow.handles import Run
+    from actorflow.results import RunResult
+
+__all__ = ["LiveRuns"]
+
+
+class LiveRuns:
+    """The handles of accepted runs that have not ended.
+
+    Args:
+        left: Called after each run's end.
+    """
+
+    def __init__(self, left: Callable[[], None]) -> None:
+        self._left = left
+        self._lock = threading.Lock()
+        self._runs: dict[str, tuple[Run, concurrent.futures.Future[RunResult]]] = {}
+        self._closed = False
+        self.ended = 0
+        """How many runs have ended."""
+        self.all_ended: concurrent.futures.Future[None] = concurrent.futures.Future()
+        """Resolved when none is left, after `close`."""
+
+    def __contains__(self, run_id: str) -> bool:
+        return run_id in self._runs
+
+    def get(self, run_id: str) -> Run | None:
+        """Return the handle of a run in progress."""
+        entry = self._runs.get(run_id)
+        return None if entry is None else entry[0]
+
+    def ids(self) -> list[str]:
+        """Return the ids of the runs in progress, in the order in which they were accepted."""
+        with self._lock:
+            return list(self._runs)
+
+    def add(self, run: Run, future: concurrent.futures.Future[RunResult]) -> None:
+        """Take a run in.
+
+        Raises:
+            OrchestratorClosed: After `close`.
+        """
+        with self._lock:
+            if self._closed:
+                raise OrchestratorClosed("start a run")
+            self._runs[run.id] = (run, future)
+
+    def discard(self, run_id: str) -> None:
+        """Take a run out that could not be started after all."""
+        with self._lock:
+            self._runs.pop(run_id, None)
+            self._tell_if_all_ended()
+
+    def finish(self, result: RunResult) -> None:
+        """Take a run out, and give its result to whoever waits."""
+        with self._lock:
+            _, future = self._runs.pop(result.run_id)
+            self.ended += 1
+            self._tell_if_all_ended()
+        self._left()
+        future.set_result(result)
+
+    def close(self) -> None:
+        """Take no more runs in."""
+        with self._lock:
+            self._closed = True
+            self._tell_if_all_ended()
+
+    def _tell_if_all_ended(self) -> None:
+        if self._closed and not self._runs and not self.all_ended.done():
+            self.all_ended.set_result(None)

@@ -1,0 +1,357 @@
+"""`Orchestrator`: runs workflows inside your own process."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+from typing import TYPE_CHECKING, Any, Literal
+
+from actorflow.errors import DefinitionError, ForkedOrchestrator, RunError
+from actorflow.handles import Run
+from actorflow.lifecycle import RunStatus
+from actorflow.orchestrator.lifetime import Lifetime
+from actorflow.orchestrator.registry import Registry
+from actorflow.orchestrator.requests import new_run, resumed_run
+from actorflow.orchestrator.settings import Settings
+from actorflow.results import RunResult
+from actorflow.state import MemoryStateManager
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import timedelta
+    from types import TracebackType
+    from typing import Self, Unpack
+
+    from actorflow.orchestrator.requests import Request, RunOptions
+    from actorflow.protocols import Executor, Observer, StateManager
+    from actorflow.results import RunPage, ShutdownReport
+    from actorflow.workflow import Workflow
+
+__all__ = ["Orchestrator"]
+
+
+class Orchestrator:
+    """Runs workflows as actors in this process.
+
+    `with Orchestrator() as orchestrator:` runs them on an event loop on a thread of its own;
+    `async with Orchestrator() as orchestrator:` on the event loop that is running, so that
+    coroutine steps can use what belongs to that loop. Leaving the block drains for 30 seconds
+    and then cancels; leaving it by an exception cancels at once. An orchestrator lives once.
+    Two of them share nothing.
+
+    Args:
+        state: Where runs are recorded; by default a `MemoryStateManager`.
+        async_workers: How many `async_=True` steps may run at once, over all runs.
+        executors: Places for plain functions beside the built-in threads, by the name that a
+            step's `executor=` gives: an `Executor`, or any `concurrent.futures.Executor`.
+        max_active_runs: How many runs may be in progress at once.
+        max_queued_runs: How many more may be accepted and wait, by priority.
+        when_full: What starting another one does then: `"block"` until there is room, or
+            `"reject"` it with `Overloaded`.
+        observers: Called with every event, each on a thread of its own.
+        max_abandoned: How many threads of timed-out steps may hang before steps that need a
+            thread fail with `TooManyAbandoned`.
+        stop_grace: Seconds that a cancelled attempt gets to end before it is abandoned.
+        blocked_after: Seconds after which a coroutine step that blocks the event loop is
+            reported.
+
+    Raises:
+        DefinitionError: When an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        state: StateManager | None = None,
+        *,
+        async_workers: int = 10,
+        executors: Mapping[str, Executor | concurrent.futures.Executor] | None = None,
+        max_active_runs: int = 100,
+        max_queued_runs: int = 1000,
+        when_full: Literal["block", "reject"] = "block",
+        observers: Sequence[Observer] = (),
+        max_abandoned: int = 100,
+        stop_grace: float = 5.0,
+        blocked_after: float = 0.5,
+    ) -> None:
+        self._settings = Settings(
+            async_workers=async_workers,
+            max_active_runs=max_active_runs,
+            max_queued_runs=max_queued_runs,
+            when_full=when_full,
+            max_abandoned=max_abandoned,
+            stop_grace=stop_grace,
+            blocked_after=blocked_after,
+        )
+        self._state = MemoryStateManager() if state is None else state
+        self._registry = Registry()
+        self._life = Lifetime(self._settings, self._state, executors or {}, tuple(observers))
+
+    @classmethod
+    def with_async_workers(cls, state: StateManager | None, async_workers: int) -> Self:
+        """Make an orchestrator with a budget of `async_workers`."""
+        return cls(state, async_workers=async_workers)
+
+    # ── Life ─────────────────────────────────────────────────────────────────────────────────
+
+    def __enter__(self) -> Self:
+        self._life.open_on_thread()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        with contextlib.suppress(ForkedOrchestrator):  # a fork that leaves the block closes nothing
+            self.shutdown(drain=30.0 if kind is None else 0.0)
+
+    async def __aenter__(self) -> Self:
+        await self._life.open_here()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        await self.shutdown_async(drain=30.0 if kind is None else 0.0)
+
+    def shutdown(
+        self, drain: float | timedelta = 30.0, grace: float | timedelta = 5.0
+    ) -> ShutdownReport:
+        """Accept nothing more, let runs end, cancel the rest, and release everything.
+
+        Shutting down twice, or from several threads, gives the same report.
+
+        Args:
+            drain: Seconds that accepted runs get to end by themselves.
+            grace: Seconds that the attempts of the others then get to stop.
+
+        Raises:
+            WrongLoop: On the orchestrator's own event loop; use `shutdown_async` there.
+            ForkedOrchestrator: In a fork of the process that started it.
+        """
+        return self._life.shutdown(drain, grace)
+
+    async def shutdown_async(
+        self, drain: float | timedelta = 30.0, grace: float | timedelta = 5.0
+    ) -> ShutdownReport:
+        """Do what `shutdown` does, without blocking the event loop."""
+        return await self._life.shutdown_async(drain, grace)
+
+    # ── Running ──────────────────────────────────────────────────────────────────────────────
+
+    def register(self, flow: Workflow) -> None:
+        """Make a workflow known, so that its id may be used in its place.
+
+        Registering an equal definition again does nothing. A bare id means the version that
+        was registered last.
+
+        Raises:
+            DefinitionError: When the workflow makes no sense.
+            DefinitionConflict: When a different definition has its id and version.
+        """
+        self._registry.register(flow)
+
+    def run(
+        self,
+        flow: Workflow | str,
+        inputs: Mapping[str, Any] | None = None,
+        **options: Unpack[RunOptions],
+    ) -> RunResult:
+        """Run a workflow and wait for it. The arguments are those of `start`.
+
+        An exception that interrupts the wait (Ctrl-C) cancels the run.
+
+        Raises:
+            RunFailed: When a required step failed; chained from the step's exception.
+            RunTimeout: When the run's timeout passed.
+            RunCancelled: When the run was cancelled.
+            WrongLoop: On the orchestrator's own event loop; use `run_async` there.
+        """
+        self._life.runtime("run a workflow").check_may_block("Orchestrator.run()")
+        run = self.start(flow, inputs, **options)
+        try:
+            return run.result()
+        except RunError:
+            raise
+        except BaseException:
+            run.cancel("the caller was interrupted")
+            raise
+
+    async def run_async(
+        self,
+        flow: Workflow | str,
+        inputs: Mapping[str, Any] | None = None,
+        **options: Unpack[RunOptions],
+    ) -> RunResult:
+        """Run a workflow and await it. The arguments and errors are those of `run`.
+
+        Cancelling the awaiting task cancels the run, and waits until it has ended.
+        """
+        run = await self.start_async(flow, inputs, **options)
+        try:
+            return await run
+        except RunError:
+            raise
+        except BaseException:
+            run.cancel("the caller was cancelled")
+            await run.wait_async()
+            raise
+
+    def start(
+        self,
+        flow: Workflow | str,
+        inputs: Mapping[str, Any] | None = None,
+        **options: Unpack[RunOptions],
+    ) -> Run:
+        """Start a workflow and return its `Run` at once.
+
+        When the orchestrator is full it blocks or raises, as `when_full` says; on the
+        orchestrator's own event loop, which it must not block, it raises in any case.
+
+        Args:
+            flow: A workflow, or the id of a registered one.
+            inputs: The run's inputs, by name.
+            options: See `RunOptions`.
+
+        Raises:
+            DefinitionError: When the workflow or an argument makes no sense.
+            MissingInput: When a step wants an input that is not there.
+            UnknownWorkflow: When the id is not registered.
+            UnknownExecutor: When a step names an executor that is not there.
+            Overloaded: When the orchestrator is full and does not block.
+            NotRunning: Before the orchestrator's start.
+            OrchestratorClosed: After its end.
+        """
+        runtime = self._life.runtime("start a run")
+        request = new_run(runtime, self._registry.resolve(flow), inputs, options)
+        if self._settings.when_full == "reject" or runtime.on_loop():
+            self._life.admission.enter_or_raise()
+        else:
+            self._life.admission.enter()
+        return self._launch(request)
+
+    async def start_async(
+        self,
+        flow: Workflow | str,
+        inputs: Mapping[str, Any] | None = None,
+        **options: Unpack[RunOptions],
+    ) -> Run:
+        """Do what `start` does, without blocking the event loop."""
+        runtime = self._life.runtime("start a run")
+        request = new_run(runtime, self._registry.resolve(flow), inputs, options)
+        if self._settings.when_full == "reject":
+            self._life.admission.enter_or_raise()
+        else:
+            await self._life.admission.enter_async()
+        return self._launch(request)
+
+    def resume(self, run_id: str, flow: Workflow | None = None) -> Run:
+        """Let a failed or cancelled run go on from what is recorded.
+
+        Steps that completed or were skipped are not run again. A run in progress, or one that
+        has completed, is returned as it is.
+
+        Args:
+            run_id: The run.
+            flow: Its workflow, if that is not registered.
+
+        Raises:
+            RunNotFound: When there is no such run.
+            UnknownWorkflow: When its workflow is not registered in the run's version.
+        """
+        runtime = self._life.runtime("resume a run")
+        run = self.get(run_id)
+        recorded = runtime.snapshot(run_id)
+        if not run.done or recorded.status is RunStatus.COMPLETED:
+            return run
+        plan = (
+            self._registry.find(recorded.workflow_id, recorded.workflow_version)
+            if flow is None
+            else self._registry.resolve(flow)
+        )
+        request = resumed_run(runtime, plan, recorded, len(self._state.events(run_id)))
+        self._life.admission.enter_or_raise()
+        return self._launch(request)
+
+    def _launch(self, request: Request) -> Run:
+        """Hand an admitted run to the supervisor; it leaves again if that fails."""
+        try:
+            runtime = self._life.runtime("start a run")
+            future: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
+            run = Run(runtime, request.run_id, request.workflow_id, future)
+            if request.record is not None:
+                self._state.create(request.record)
+            self._life.live.add(run, future)
+            runtime.start(request.message)
+        except BaseException:
+            self._life.live.discard(request.run_id)
+            self._life.admission.leave()
+            raise
+        return run
+
+    # ── Looking ──────────────────────────────────────────────────────────────────────────────
+
+    def get(self, run_id: str) -> Run:
+        """Return a run, in progress or finished.
+
+        Raises:
+            RunNotFound: When there is no such run, or it is not kept any more.
+        """
+        runtime = self._life.runtime("get a run")
+        live = self._life.live.get(run_id)
+        if live is not None:
+            return live
+        snapshot = runtime.snapshot(run_id)
+        future: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
+        if snapshot.status.terminal:
+            future.set_result(RunResult.of(snapshot))
+        return Run(runtime, run_id, snapshot.workflow_id, future)
+
+    def list(
+        self,
+        *,
+        status: RunStatus | str | None = None,
+        workflow_id: str | None = None,
+        trace_id: str | None = None,
+        correlation_id: str | None = None,
+        business_id: str | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> RunPage:
+        """Return a page of the runs that match all filters, the newest first.
+
+        Raises:
+            DefinitionError: When a filter is none.
+        """
+        self._life.runtime("list runs")
+        return self._state.list(
+            status=None if status is None else _status(status),
+            workflow_id=workflow_id,
+            trace_id=trace_id,
+            correlation_id=correlation_id,
+            business_id=business_id,
+            limit=_count("limit", limit),
+            offset=_count("offset", offset),
+        )
+
+
+def _status(value: object) -> RunStatus:
+    try:
+        return RunStatus(value)
+    except ValueError:
+        known = ", ".join(status.value for status in RunStatus)
+        raise DefinitionError(
+            None, f"status={value!r} is no run's status", f"Use one of: {known}"
+        ) from None
+
+
+def _count(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise DefinitionError(
+            None, f"{name}={value!r} is not a whole number of at least 0", "Pass one"
+        )
+    return value

@@ -1,0 +1,77 @@
+"""The workflows that an orchestrator knows by id."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from actorflow.errors import DefinitionConflict, DefinitionError, UnknownWorkflow
+from actorflow.workflow import Workflow
+
+if TYPE_CHECKING:
+    from actorflow.plan import WorkflowPlan
+
+__all__ = ["Registry"]
+
+
+class Registry:
+    """Registered workflows, by id and version."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._plans: dict[str, dict[str, WorkflowPlan]] = {}
+
+    def register(self, flow: Workflow) -> WorkflowPlan:
+        """Check a workflow and make it known by its id.
+
+        Raises:
+            DefinitionError: When the workflow makes no sense.
+            DefinitionConflict: When its id and version are those of a different one.
+        """
+        plan = _plan_of(flow)
+        with self._lock:
+            versions = self._plans.setdefault(plan.workflow_id, {})
+            known = versions.get(plan.version)
+            if known is not None and known.fingerprint != plan.fingerprint:
+                raise DefinitionConflict(plan.workflow_id, plan.version)
+            # The latest version to be registered is the one that a bare id means.
+            versions.pop(plan.version, None)
+            versions[plan.version] = plan
+        return plan
+
+    def resolve(self, flow: Workflow | str) -> WorkflowPlan:
+        """Return the plan of a workflow, or of the latest one registered under an id.
+
+        Raises:
+            DefinitionError: When the workflow makes no sense.
+            UnknownWorkflow: When nobody registered the id.
+        """
+        if not isinstance(flow, str):
+            return _plan_of(flow)
+        with self._lock:
+            if flow not in self._plans:
+                raise UnknownWorkflow(flow, tuple(sorted(self._plans)))
+            return next(reversed(self._plans[flow].values()))
+
+    def find(self, workflow_id: str, version: str) -> WorkflowPlan:
+        """Return the plan of one version.
+
+        Raises:
+            UnknownWorkflow: When nobody registered it.
+        """
+        with self._lock:
+            plan = self._plans.get(workflow_id, {}).get(version)
+            if plan is None:
+                known = tuple(
+                    f"{name} {number}" for name, plans in self._plans.items() for number in plans
+                )
+                raise UnknownWorkflow(f"{workflow_id} {version}", known)
+            return plan
+
+
+def _plan_of(flow: Workflow) -> WorkflowPlan:
+    if not isinstance(flow, Workflow):
+        raise DefinitionError(
+            None, f"{flow!r} is not a workflow", "Pass a Workflow, or the id of a registered one"
+        )
+    return flow.plan()

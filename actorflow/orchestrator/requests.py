@@ -1,0 +1,169 @@
+"""From what a caller asks for to what the supervisor is told."""
+
+from __future__ import annotations
+
+import contextvars
+import uuid
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import attrs
+
+from actorflow.context import RunScope
+from actorflow.durations import seconds
+from actorflow.errors import DefinitionError
+from actorflow.messages import StartRun
+from actorflow.results import RunRecord
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from actorflow.orchestrator.runtime import Runtime
+    from actorflow.plan import WorkflowPlan
+    from actorflow.results import RunSnapshot
+
+__all__ = ["Request", "RunOptions", "new_run", "resumed_run"]
+
+
+class RunOptions(TypedDict, total=False):
+    """How one run differs from others of its workflow."""
+
+    metadata: Mapping[str, Any] | None
+    """Whatever belongs to the run without being an input; steps see it as `ctx.metadata`."""
+    timeout: float | timedelta | None
+    """Seconds from now until the run has to have ended; the workflow's own by default."""
+    priority: int
+    """Higher goes first, among waiting runs and among their ready steps; 0 by default."""
+    trace_id: str | None
+    """In the steps' contexts, the logs, the events and the filters; like the next two."""
+    correlation_id: str | None
+    business_id: str | None
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    """A run that has been checked and may be started."""
+
+    workflow_id: str
+    run_id: str
+    message: StartRun
+    record: RunRecord | None
+    """None for a run that is recorded already, and is to be resumed."""
+
+
+def new_run(
+    runtime: Runtime, plan: WorkflowPlan, inputs: Mapping[str, Any] | None, options: RunOptions
+) -> Request:
+    """Check what is asked for.
+
+    Raises:
+        DefinitionError: When an argument makes no sense.
+        MissingInput: When a step wants an input that is not there.
+        UnknownExecutor: When a step names an executor that is not there.
+    """
+    given = _mapping(plan, "inputs", inputs)
+    metadata = _mapping(plan, "metadata", options.get("metadata"))
+    plan.require(given)
+    now = runtime.clock.now()
+    timeout = _timeout(plan, options)
+    ids = {name: _id(plan, name, options, metadata) for name in _IDS}
+    record = RunRecord(
+        run_id=str(uuid.uuid4()),
+        workflow_id=plan.workflow_id,
+        workflow_version=plan.version,
+        step_ids=tuple(plan.by_id),
+        last_steps=plan.last_steps,
+        inputs=given,
+        metadata=metadata,
+        priority=_priority(plan, options.get("priority", 0)),
+        created_at=runtime.clock.wall(now),
+        **ids,
+    )
+    message = StartRun(
+        scope=_scope(runtime, record),
+        plan=plan,
+        executors=runtime.executors_of(plan),
+        deadline=None if timeout is None else now + timeout,
+        timeout=timeout,
+        priority=record.priority,
+        resumed=None,
+        recorded=0,
+    )
+    return Request(
+        workflow_id=plan.workflow_id, run_id=record.run_id, message=message, record=record
+    )
+
+
+def resumed_run(
+    runtime: Runtime, plan: WorkflowPlan, recorded: RunSnapshot, events: int
+) -> Request:
+    """Make ready what was recorded.
+
+    Raises:
+        UnknownExecutor: When a step names an executor that is not there.
+    """
+    now = runtime.clock.now()
+    message = StartRun(
+        scope=_scope(runtime, recorded),
+        plan=plan,
+        executors=runtime.executors_of(plan),
+        deadline=None if plan.timeout is None else now + plan.timeout,
+        timeout=plan.timeout,
+        priority=recorded.priority,
+        resumed=recorded,
+        recorded=events,
+    )
+    return Request(
+        workflow_id=plan.workflow_id, run_id=recorded.run_id, message=message, record=None
+    )
+
+
+_IDS = ("trace_id", "correlation_id", "business_id")
+
+
+def _scope(runtime: Runtime, known: RunRecord | RunSnapshot) -> RunScope:
+    return RunScope(
+        run_id=known.run_id,
+        workflow_id=known.workflow_id,
+        inputs=known.inputs,
+        metadata=known.metadata,
+        variables=contextvars.copy_context(),
+        now=runtime.clock.now,
+        trace_id=known.trace_id,
+        correlation_id=known.correlation_id,
+        business_id=known.business_id,
+    )
+
+
+def _mapping(plan: WorkflowPlan, name: str, value: object) -> Mapping[str, Any]:
+    given = {} if value is None else value
+    if not isinstance(given, Mapping):
+        raise DefinitionError(
+            plan.workflow_id, f"{name}={value!r} is not a mapping", "Pass values by name"
+        )
+    return MappingProxyType(dict(given))
+
+
+def _timeout(plan: WorkflowPlan, options: RunOptions) -> float | None:
+    timeout = options.get("timeout")
+    return plan.timeout if timeout is None else seconds(timeout, "timeout")
+
+
+def _priority(plan: WorkflowPlan, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise DefinitionError(
+            plan.workflow_id, f"priority={value!r} is not a whole number", "Pass one, such as 10"
+        )
+    return value
+
+
+def _id(
+    plan: WorkflowPlan, name: str, options: RunOptions, metadata: Mapping[str, Any]
+) -> str | None:
+    """Return one of the three ids: as given, or as the metadata have it."""
+    value: object = options.get(name)
+    value = metadata.get(name) if value is None else value
+    if value is not None and not isinstance(value, str):
+        raise DefinitionError(plan.workflow_id, f"{name}={value!r} is not a text", "Pass one")
+    return value

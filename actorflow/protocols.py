@@ -1,0 +1,129 @@
+"""The four sockets: what an executor, a state manager, an observer and a clock must promise.
+
+The docstrings are the contract. The suites under `tests/contracts` check it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from actorflow.context import Attempt
+    from actorflow.events import Event
+    from actorflow.lifecycle import RunStatus
+    from actorflow.results import RunPage, RunRecord, RunSnapshot
+
+    Report: TypeAlias = Callable[[Attempt, Any, BaseException | None], None]
+    Commit: TypeAlias = Callable[[BaseException | None], None]
+
+__all__ = ["Clock", "Executor", "Observer", "StateManager"]
+
+
+class Clock(Protocol):
+    """Time, handed in.
+
+    `now` never goes backwards and measures every deadline; `wall` says what a moment on it is
+    called by people. Only clocks ask the machine for the time.
+    """
+
+    def now(self) -> float:
+        """Return monotonic seconds from an arbitrary origin."""
+
+    def wall(self, now: float) -> float:
+        """Return the moment `now` in seconds since the epoch."""
+
+
+class Executor(Protocol):
+    """A place where step bodies run.
+
+    1. `open` comes first, `close` last; nothing is submitted before or after.
+    2. `submit` returns at once and never raises. It calls
+       `attempt.function(**attempt.arguments)` within `attempt.variables`.
+    3. Every submitted attempt is reported exactly once, from any thread, with its output or
+       its error (any BaseException), unless it was abandoned: then never.
+    4. `stop` asks a body to end. It returns at once and may be called for an attempt that has
+       ended already. A stopped attempt is reported as any other.
+    5. `abandon` gives up a body that has not ended: it will not be reported any more, whatever
+       becomes of it.
+    """
+
+    @property
+    def preemptive(self) -> bool:
+        """Whether `stop` ends a body (a coroutine, a process) or only asks it (a thread)."""
+
+    def open(self, report: Report) -> None:
+        """Get ready; `report(attempt, output, error)` takes what becomes of attempts."""
+
+    def submit(self, attempt: Attempt) -> None:
+        """Run an attempt."""
+
+    def stop(self, attempt: Attempt) -> None:
+        """Ask an attempt to end; `attempt.cancelled` is already true."""
+
+    def abandon(self, attempt: Attempt) -> str:
+        """Give an attempt up, and return the stack it hangs in, or an empty text."""
+
+    def close(self) -> Sequence[Attempt]:
+        """Release threads and handles; return the abandoned attempts that still run."""
+
+
+class StateManager(Protocol):
+    """The memory of runs.
+
+    1. `create` comes before any event of its run; events come in the order of their numbers.
+    2. `record` either has recorded its events when it returns True, or returns False and calls
+       `done` later, once, from any thread: with None when they are recorded, or with the error
+       that keeps them from being recorded. Calls of `done` keep the order of `record`.
+    3. What `snapshot` and `events` say is the fold of what was recorded, at any instant and
+       from any thread.
+    """
+
+    def create(self, record: RunRecord) -> None:
+        """Remember an accepted run, which has not started yet."""
+
+    def record(self, events: Sequence[Event], done: Commit) -> bool:
+        """Record events of one run or several."""
+
+    def snapshot(self, run_id: str) -> RunSnapshot:
+        """Return the run as it stands.
+
+        Raises:
+            RunNotFound: When there is no such run, or it is not kept any more.
+        """
+
+    def events(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Sequence[Event]:
+        """Return the run's events whose number is greater than `after`, in order.
+
+        Raises:
+            RunNotFound: When there is no such run, or it is not kept any more.
+        """
+
+    def list(
+        self,
+        *,
+        status: RunStatus | None = None,
+        workflow_id: str | None = None,
+        trace_id: str | None = None,
+        correlation_id: str | None = None,
+        business_id: str | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> RunPage:
+        """Return runs, the newest first, ties by run id."""
+
+    def close(self) -> None:
+        """Release what is held; nothing is recorded afterwards."""
+
+
+class Observer(Protocol):
+    """Somebody who watches.
+
+    Called with every event of every run, in order, on a thread of the orchestrator's own.
+    What it raises is logged, what it delays delays nobody; when it falls too far behind,
+    events are dropped and counted.
+    """
+
+    def __call__(self, event: Event, /) -> None:
+        """Take one event."""

@@ -1,0 +1,196 @@
+"""What became of a run and its steps: success and failure as values."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from actorflow.errors import DeadlineExceeded, RunCancelled, RunError, RunFailed, RunTimeout
+from actorflow.lifecycle import RunStatus, StepStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["RunPage", "RunRecord", "RunResult", "RunSnapshot", "ShutdownReport", "StepResult"]
+
+_EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+def _elapsed(started_at: float | None, finished_at: float | None) -> float | None:
+    if started_at is None or finished_at is None:
+        return None
+    return finished_at - started_at
+
+
+@attrs.frozen(kw_only=True)
+class StepResult:
+    """What became of one step."""
+
+    step_id: str
+    status: StepStatus
+    output: Any = None
+    """What the step returned; None unless its status says that it completed."""
+    error: BaseException | None = None
+    """The last attempt's error of a step that failed, was skipped or is being retried."""
+    attempts: int = 0
+    """How many attempts were started."""
+    started_at: float | None = None
+    """Start of the first attempt, in seconds since the epoch."""
+    finished_at: float | None = None
+    """When the step settled, in seconds since the epoch."""
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from the first attempt's start until the step settled, backoffs included."""
+        return _elapsed(self.started_at, self.finished_at)
+
+
+@attrs.frozen(kw_only=True)
+class RunRecord:
+    """A run as it was accepted: everything about it that never changes."""
+
+    run_id: str
+    workflow_id: str
+    workflow_version: str
+    step_ids: Sequence[str]
+    """In topological order."""
+    last_steps: Sequence[str]
+    """The ids of the steps that no other step waits for."""
+    inputs: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    priority: int
+    created_at: float
+    """Seconds since the epoch."""
+    trace_id: str | None
+    correlation_id: str | None
+    business_id: str | None
+
+
+@attrs.frozen(kw_only=True)
+class RunSnapshot:
+    """A run as it stood at one instant."""
+
+    run_id: str
+    workflow_id: str
+    workflow_version: str
+    status: RunStatus
+    inputs: Mapping[str, Any] = _EMPTY
+    metadata: Mapping[str, Any] = _EMPTY
+    priority: int = 0
+    steps: Mapping[str, StepResult] = _EMPTY
+    """By step id, in topological order. Empty in a `RunPage`, which lists summaries."""
+    last_steps: Sequence[str] = ()
+    """The ids of the steps that no other step waits for."""
+    error: BaseException | None = None
+    failed_step: str | None = None
+    reason: str | None = None
+    """Why the run was cancelled."""
+    created_at: float = 0.0
+    """When the run was accepted, in seconds since the epoch."""
+    started_at: float | None = None
+    finished_at: float | None = None
+    trace_id: str | None = None
+    correlation_id: str | None = None
+    business_id: str | None = None
+
+    @property
+    def outputs(self) -> Mapping[str, Any]:
+        """The outputs of the completed steps, by step id."""
+        return {
+            step_id: step.output
+            for step_id, step in self.steps.items()
+            if step.status is StepStatus.COMPLETED
+        }
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from the run's start to its end."""
+        return _elapsed(self.started_at, self.finished_at)
+
+
+@attrs.frozen(kw_only=True)
+class RunPage:
+    """One page of a listing."""
+
+    runs: Sequence[RunSnapshot]
+    total: int
+    """How many runs match the filters in all."""
+
+
+@attrs.frozen(kw_only=True)
+class RunResult:
+    """How a run ended."""
+
+    run_id: str
+    workflow_id: str
+    status: RunStatus
+    outputs: Mapping[str, Any]
+    """The outputs of the completed steps, by step id; nothing is ever merged."""
+    steps: Mapping[str, StepResult]
+    """Every step's result, by step id, in topological order."""
+    last_steps: Sequence[str] = ()
+    """The ids of the steps that no other step waits for."""
+    error: BaseException | None = None
+    """What failed the run: the step's own exception, or the run's passed deadline."""
+    failed_step: str | None = None
+    reason: str | None = None
+    """Why the run was cancelled."""
+    started_at: float | None = None
+    finished_at: float | None = None
+
+    @property
+    def output(self) -> Any:
+        """The sole last step's output, or the last steps' outputs by step id."""
+        if len(self.last_steps) == 1:
+            return self.outputs.get(self.last_steps[0])
+        return {step: self.outputs[step] for step in self.last_steps if step in self.outputs}
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from the run's start to its end; None when it never started."""
+        return _elapsed(self.started_at, self.finished_at)
+
+    def raise_for_status(self) -> None:
+        """Return when the run completed, and raise what stands for its end otherwise.
+
+        Raises:
+            RunFailed: When a required step failed; chained from the step's exception.
+            RunTimeout: When the run's timeout passed.
+            RunCancelled: When the run was cancelled.
+        """
+        if self.status is not RunStatus.COMPLETED:
+            raise self._exception() from self.error
+
+    @classmethod
+    def of(cls, snapshot: RunSnapshot) -> RunResult:
+        """Return the result of a run that has ended."""
+        shared = {field.name: getattr(snapshot, field.name) for field in attrs.fields(cls)}
+        return cls(**shared)
+
+    def _exception(self) -> RunError:
+        if self.status is RunStatus.CANCELLED:
+            return RunCancelled(self)
+        if isinstance(self.error, DeadlineExceeded):
+            return RunTimeout(self)
+        return RunFailed(self)
+
+
+@attrs.frozen(kw_only=True)
+class ShutdownReport:
+    """What a shutdown did to the work it found."""
+
+    drained: int = 0
+    """How many runs ended by themselves while the orchestrator drained."""
+    cancelled: Sequence[str] = ()
+    """The ids of the runs that were cut."""
+    abandoned: Sequence[str] = ()
+    """One line for every attempt that could not be stopped, with the place it hangs in."""
+    duration: float = 0.0
+    """Seconds the shutdown took."""
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was cut and nothing was left behind."""
+        return not self.cancelled and not self.abandoned

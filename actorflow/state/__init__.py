@@ -1,0 +1,7 @@
+"""The memory of runs."""
+
+from __future__ import annotations
+
+from actorflow.state.memory import MemoryStateManager
+
+__all__ = ["MemoryStateManager"]

@@ -1,0 +1,124 @@
+"""The state of a run is the fold of its events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actorflow.lifecycle import KEPT, EventKind, RunStatus, StepStatus, move_run, move_step
+from actorflow.results import RunSnapshot, StepResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from actorflow.events import Event
+    from actorflow.results import RunRecord
+
+__all__ = ["fold"]
+
+
+def fold(record: RunRecord, events: Iterable[Event]) -> RunSnapshot:
+    """Return the run as it stands after `events`.
+
+    Raises:
+        IllegalMove: When the events are not those of one run, in order and without gaps.
+    """
+    run = _Run(record)
+    for event in events:
+        if event.step_id is None:
+            run.take(event)
+        else:
+            run.steps[event.step_id].take(event)
+    return run.snapshot()
+
+
+class _Step:
+    """A step while its events are folded."""
+
+    __slots__ = ("attempts", "error", "finished_at", "output", "started_at", "status", "step_id")
+
+    def __init__(self, step_id: str) -> None:
+        self.step_id = step_id
+        self.status = StepStatus.PENDING
+        self.output: Any = None
+        self.error: BaseException | None = None
+        self.attempts = 0
+        self.started_at: float | None = None
+        self.finished_at: float | None = None
+
+    def take(self, event: Event) -> None:
+        self.status = move_step(self.step_id, self.status, event.kind)
+        if event.kind is EventKind.STEP_STARTED:
+            self.attempts += 1
+            self.started_at = self.started_at or event.time
+        elif event.kind is EventKind.STEP_RETRYING:
+            self.error = event.data["error"]
+        elif self.status.settled:
+            self.output = event.data.get("output", self.output)
+            self.error = event.data.get("error")
+            self.finished_at = self.finished_at or event.time
+
+    def result(self) -> StepResult:
+        return StepResult(
+            step_id=self.step_id,
+            status=self.status,
+            output=self.output,
+            error=self.error,
+            attempts=self.attempts,
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+        )
+
+
+class _Run:
+    """A run while its events are folded."""
+
+    def __init__(self, record: RunRecord) -> None:
+        self.record = record
+        self.status = RunStatus.PENDING
+        self.steps = {step_id: _Step(step_id) for step_id in record.step_ids}
+        self.error: BaseException | None = None
+        self.failed_step: str | None = None
+        self.reason: str | None = None
+        self.started_at: float | None = None
+        self.finished_at: float | None = None
+
+    def take(self, event: Event) -> None:
+        self.status = move_run(event.run_id, self.status, event.kind)
+        if event.kind is EventKind.RUN_STARTED:
+            self.started_at = event.time
+        elif event.kind is EventKind.RUN_RESUMED:
+            self._live_again()
+        elif self.status.terminal:
+            self.finished_at = event.time
+            self.error = event.data.get("error")
+            self.failed_step = event.data.get("failed_step")
+            self.reason = event.data.get("reason")
+
+    def _live_again(self) -> None:
+        self.finished_at = self.error = self.failed_step = self.reason = None
+        for step_id, step in self.steps.items():
+            if step.status not in KEPT:
+                self.steps[step_id] = _Step(step_id)
+
+    def snapshot(self) -> RunSnapshot:
+        record = self.record
+        return RunSnapshot(
+            run_id=record.run_id,
+            workflow_id=record.workflow_id,
+            workflow_version=record.workflow_version,
+            status=self.status,
+            inputs=record.inputs,
+            metadata=record.metadata,
+            priority=record.priority,
+            steps={step_id: step.result() for step_id, step in self.steps.items()},
+            last_steps=record.last_steps,
+            error=self.error,
+            failed_step=self.failed_step,
+            reason=self.reason,
+            created_at=record.created_at,
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+            trace_id=record.trace_id,
+            correlation_id=record.correlation_id,
+            business_id=record.business_id,
+        )

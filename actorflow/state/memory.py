@@ -1,0 +1,156 @@
+"""Runs kept in memory: complete at any instant, bounded, and gone with the process."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from typing import TYPE_CHECKING
+
+import attrs
+
+from actorflow.errors import RunNotFound
+from actorflow.lifecycle import RunStatus, move_run
+from actorflow.results import RunPage
+from actorflow.state.folding import fold
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from actorflow.events import Event
+    from actorflow.protocols import Commit
+    from actorflow.results import RunRecord, RunSnapshot
+
+__all__ = ["MemoryStateManager"]
+
+
+class _Entry:
+    """One run: what was accepted, and what has happened since."""
+
+    __slots__ = ("events", "milestones", "record", "status")
+
+    def __init__(self, record: RunRecord) -> None:
+        self.record = record
+        self.events: list[Event] = []
+        self.milestones: list[Event] = []
+        """Those of the events that are about the run itself."""
+        self.status = RunStatus.PENDING
+
+    def summary(self) -> RunSnapshot:
+        """Return the run without its steps, which is cheap however many it has."""
+        return fold(attrs.evolve(self.record, step_ids=()), tuple(self.milestones))
+
+
+class MemoryStateManager:
+    """A state manager that keeps runs in this process's memory.
+
+    Runs in progress are always kept. Finished ones are kept until one of the limits is
+    reached, and then the one that finished first goes first; the limits are looked at whenever
+    a run ends. A `Run` that you hold keeps its own result in any case.
+
+    Args:
+        max_runs: How many finished runs are kept.
+        max_age: For how many seconds a finished run is kept.
+        max_events: How many events of finished runs are kept in all. A step without retries
+            makes three.
+    """
+
+    def __init__(
+        self, *, max_runs: int = 1000, max_age: float = 3600.0, max_events: int = 1_000_000
+    ) -> None:
+        self._max_runs = max_runs
+        self._max_age = max_age
+        self._max_events = max_events
+        # Guards the dictionaries' shape against readers on other threads. Only the supervisor
+        # adds events, and appending to a list needs no lock.
+        self._lock = threading.Lock()
+        self._runs: dict[str, _Entry] = {}
+        self._finished: dict[str, float] = {}
+        self._finished_events = 0
+
+    def create(self, record: RunRecord) -> None:
+        """Remember an accepted run."""
+        with self._lock:
+            self._runs[record.run_id] = _Entry(record)
+
+    def record(self, events: Sequence[Event], _done: Commit) -> bool:
+        """Record events, at once."""
+        runs = self._runs
+        for event in events:
+            entry = runs[event.run_id]
+            entry.events.append(event)
+            if event.step_id is None:
+                self._milestone(entry, event)
+        return True
+
+    def _milestone(self, entry: _Entry, event: Event) -> None:
+        entry.milestones.append(event)
+        entry.status = move_run(event.run_id, entry.status, event.kind)
+        if entry.status.terminal:
+            with self._lock:
+                self._finished[event.run_id] = event.time
+                self._finished_events += len(entry.events)
+                self._forget_old(event.time)
+
+    def _forget_old(self, now: float) -> None:
+        while self._finished:
+            run_id, finished_at = next(iter(self._finished.items()))
+            if not (
+                len(self._finished) > self._max_runs
+                or self._finished_events > self._max_events
+                or now - finished_at > self._max_age
+            ):
+                return
+            del self._finished[run_id]
+            self._finished_events -= len(self._runs.pop(run_id).events)
+
+    def _entry(self, run_id: str) -> _Entry:
+        try:
+            return self._runs[run_id]
+        except KeyError:
+            raise RunNotFound(run_id) from None
+
+    def snapshot(self, run_id: str) -> RunSnapshot:
+        """Return the run as it stands."""
+        entry = self._entry(run_id)
+        return fold(entry.record, tuple(entry.events))
+
+    def events(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Sequence[Event]:
+        """Return the run's events whose number is greater than `after`, in order."""
+        until = None if limit is None else after + limit
+        return self._entry(run_id).events[after:until]
+
+    def list(
+        self,
+        *,
+        status: RunStatus | None = None,
+        workflow_id: str | None = None,
+        trace_id: str | None = None,
+        correlation_id: str | None = None,
+        business_id: str | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> RunPage:
+        """Return runs, the newest first."""
+        wanted = {
+            "workflow_id": workflow_id,
+            "trace_id": trace_id,
+            "correlation_id": correlation_id,
+            "business_id": business_id,
+        }
+        matches = _matcher(status, {name: value for name, value in wanted.items() if value})
+        with self._lock:
+            entries = [entry for entry in reversed(self._runs.values()) if matches(entry)]
+        page = itertools.islice(entries, offset, offset + limit)
+        return RunPage(runs=tuple(entry.summary() for entry in page), total=len(entries))
+
+    def close(self) -> None:
+        """Keep everything: finished runs can still be read after a shutdown."""
+
+
+def _matcher(status: RunStatus | None, wanted: dict[str, str]) -> Callable[[_Entry], bool]:
+    def matches(entry: _Entry) -> bool:
+        if status is not None and entry.status is not status:
+            return False
+        return all(getattr(entry.record, name) == value for name, value in wanted.items())
+
+    return matches

@@ -1,0 +1,114 @@
+"""The live stream of one run's events."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+    from actorflow.events import Event
+
+__all__ = ["EventStream", "Source"]
+
+_PAGE: Final = 256
+
+
+class Source(Protocol):
+    """Where a stream reads, and who tells it that there is more to read."""
+
+    def read(self, run_id: str, after: int, limit: int) -> Sequence[Event]:
+        """Return recorded events with numbers greater than `after`."""
+
+    def live(self, run_id: str) -> bool:
+        """Return whether the run may still get events."""
+
+    def watch(self, run_id: str, notify: Callable[[], None]) -> None:
+        """Call `notify`, on any thread, when the run has new events, and when it has ended."""
+
+    def unwatch(self, run_id: str, notify: Callable[[], None]) -> None:
+        """Call it no more."""
+
+    def check_may_block(self, what: str) -> None:
+        """Refuse to block a thread that the run needs in order to go on."""
+
+
+class EventStream:
+    """A run's events, from the first to the last: iterate with `for` or with `async for`.
+
+    It reads the record rather than being sent copies, so it may begin late and be read slowly:
+    it holds at most a page of events, and nobody waits for it. Each iteration begins anew.
+    """
+
+    def __init__(self, source: Source, run_id: str) -> None:
+        self._source = source
+        self._run_id = run_id
+
+    def __iter__(self) -> Iterator[Event]:
+        changed = threading.Event()
+        cursor = _Cursor(self._source, self._run_id)
+        self._source.watch(self._run_id, changed.set)
+        try:
+            while True:
+                changed.clear()
+                yield from cursor.page()
+                if cursor.done:
+                    return
+                if not cursor.advanced:
+                    self._source.check_may_block("iterating over Run.events() with `for`")
+                    changed.wait()
+        finally:
+            self._source.unwatch(self._run_id, changed.set)
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        import asyncio  # noqa: PLC0415 - whoever awaits has it loaded; importing streams need not
+
+        bell = _Bell(asyncio.get_running_loop(), asyncio.Event())
+        cursor = _Cursor(self._source, self._run_id)
+        self._source.watch(self._run_id, bell.ring)
+        try:
+            while True:
+                bell.event.clear()
+                for event in cursor.page():
+                    yield event
+                if cursor.done:
+                    return
+                if not cursor.advanced:
+                    await bell.event.wait()
+        finally:
+            self._source.unwatch(self._run_id, bell.ring)
+
+
+class _Cursor:
+    """How far a stream has read."""
+
+    def __init__(self, source: Source, run_id: str) -> None:
+        self._source = source
+        self._run_id = run_id
+        self._read = 0
+        self.advanced = False
+        self.done = False
+
+    def page(self) -> Sequence[Event]:
+        # Asked before reading: a run that has ended by now has all its events recorded.
+        ended = not self._source.live(self._run_id)
+        events = self._source.read(self._run_id, self._read, _PAGE)
+        if events:
+            self._read = events[-1].number
+        self.advanced = bool(events)
+        self.done = ended and not events
+        return events
+
+
+class _Bell:
+    """Wakes a reader on its event loop, from any thread; once until it has looked."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+        self._loop = loop
+        self.event = event
+
+    def ring(self) -> None:
+        if not self.event.is_set() and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.event.set)

@@ -1,0 +1,7 @@
+"""The Thespian system bases that actorflow's actors run on."""
+
+from __future__ import annotations
+
+from actorflow.systems.embedded import EmbeddedSystem
+
+__all__ = ["EmbeddedSystem"]

@@ -1,0 +1,256 @@
+"""What a message's delivery means, whoever decides when it is delivered.
+
+Every system base of actorflow is a `Delivery` plus an order. This half says what happens when
+a message meets its actor; the base says which message is next and what the time is. That is
+why the simulated base explores the very semantics that the embedded base runs in production.
+
+Semantics, where Thespian leaves room or its own bases differ:
+
+* A message is handled once. A handler that raises is not tried again: the message goes back to
+  its sender as a `PoisonMessage`, and the actor lives on.
+* An actor that exits takes its children along, and its parent is told (`ChildActorExited`).
+* A message to a dead actor is a dead letter: it is counted, and goes to the actor that handles
+  dead letters, if there is one.
+* An address is the actor's cell itself. It stays valid as an address when the actor is gone.
+
+Here untyped Thespian begins; casts and its odd names stay in this package.
+"""
+
+from __future__ import annotations
+
+import heapq
+import traceback
+from datetime import timedelta
+from typing import Any, Final
+
+from thespian.actors import (
+    Actor,
+    ActorAddress,
+    ActorExitRequest,
+    ChildActorExited,
+    DeadEnvelope,
+    PoisonMessage,
+    WakeupMessage,
+)
+
+__all__ = ["Cell", "Delivery", "Envelope"]
+
+Envelope = tuple["Cell", Any, "Cell"]
+"""Receiver, message, sender."""
+
+
+class Cell(ActorAddress):
+    """One actor's place in a system: its address, and what Thespian calls its `_myRef`.
+
+    Thespian's own addresses cannot be hashed and are looked up at every send; here the address
+    leads to the actor directly. Two cells are equal only if they are the same.
+    """
+
+    __slots__ = ("_aaddr", "actor", "children", "globalName", "parent", "system")
+
+    def __init__(self, name: str, system: Delivery, parent: Cell | None) -> None:
+        self._aaddr = name
+        self.system = system
+        self.parent = parent
+        self.actor: Actor | None = None
+        self.children: dict[Cell, None] | None = None
+        self.globalName: str | None = None
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __ne__(self, other: object) -> bool:
+        return self is not other
+
+    @property
+    def address(self) -> Cell:
+        """The address of the actor that lives here."""
+        return self
+
+    def actor_send(self, target: Cell, message: Any) -> None:
+        """Send from this actor."""
+        self.system.post(target, message, self)
+
+    def createActor(  # noqa: N802
+        self,
+        actor_class: type[Actor] | str,
+        requirements: dict[str, Any] | None = None,
+        global_name: str | None = None,
+        _source_hash: str | None = None,
+    ) -> Cell:
+        """Make a child of this actor."""
+        return self.system.create(actor_class, self, requirements, global_name)
+
+    def wakeupAfter(self, delay: float | timedelta, payload: Any) -> None:  # noqa: N802
+        """Have a `WakeupMessage` delivered to this actor after `delay` seconds."""
+        self.system.wake_after(self, delay, payload)
+
+    def handleDeadLetters(self, _address: Cell, enable: bool) -> None:  # noqa: FBT001, N802
+        """Make this actor the one that gets the dead letters, or no longer."""
+        self.system.handle_dead_letters(self, enable=enable)
+
+
+_EXIT: Final = ActorExitRequest()
+
+
+class Delivery:
+    """The half of a system base that all of actorflow's bases share.
+
+    A base says which message is next by how it implements `post`, and what the time is by
+    `now` and `timer_changed`.
+    """
+
+    def __init__(self) -> None:
+        self.dead_letters = 0
+        self.capabilities: dict[str, Any] = {}
+        self.system_cell = Cell("/System", self, None)
+        self._names = 0
+        self._global_names: dict[str, Cell] = {}
+        self._primaries: dict[Cell, None] = {}
+        self._dead_letter_handler: Cell | None = None
+        self._timers: list[tuple[float, int, Cell, WakeupMessage]] = []
+        self._timer_count = 0
+
+    # ── What a base provides ─────────────────────────────────────────────────────────────────
+
+    def post(self, target: Cell, message: Any, sender: Cell) -> None:
+        """Queue a message; called by the system's own thread only."""
+        raise NotImplementedError
+
+    def now(self) -> float:
+        """Return monotonic seconds."""
+        raise NotImplementedError
+
+    def timer_changed(self) -> None:
+        """Take note that the earliest timer may be another one now."""
+        raise NotImplementedError
+
+    # ── What Thespian's ActorSystem asks of a base ──────────────────────────────────────────
+
+    def newPrimaryActor(  # noqa: N802
+        self,
+        actor_class: type[Actor],
+        requirements: dict[str, Any] | None,
+        global_name: str | None,
+        _source_hash: str | None,
+    ) -> Cell:
+        """Make an actor that belongs to the system itself."""
+        return self.create(actor_class, self.system_cell, requirements, global_name)
+
+    def tell(self, target: Cell, message: Any) -> None:
+        """Send a message from outside of the system."""
+        self.post(target, message, self.system_cell)
+
+    # ── Making actors ────────────────────────────────────────────────────────────────────────
+
+    def create(
+        self,
+        actor_class: type[Actor],
+        parent: Cell,
+        requirements: dict[str, Any] | None = None,
+        global_name: str | None = None,
+    ) -> Cell:
+        """Make an actor; one whose constructor raises is reported to its parent as exited."""
+        if global_name is not None and global_name in self._global_names:
+            return self._global_names[global_name]
+        self._names += 1
+        cell = Cell(f"{parent._aaddr}/{self._names}", self, parent)  # noqa: SLF001 - own class
+        try:
+            self._inhabit(cell, actor_class, requirements)
+        except Exception:  # noqa: BLE001 - the parent is told, as Thespian does
+            self.post(parent, ChildActorExited(cell), self.system_cell)
+            return cell
+        self._enrol(cell, parent, global_name)
+        return cell
+
+    def _inhabit(
+        self, cell: Cell, actor_class: type[Actor], _requirements: dict[str, Any] | None
+    ) -> None:
+        cell.actor = actor = actor_class()
+        actor._myRef = cell  # noqa: SLF001 - how Thespian ties an actor to its system
+
+    def _enrol(self, cell: Cell, parent: Cell, global_name: str | None) -> None:
+        if parent.children is None:
+            parent.children = {}
+        parent.children[cell] = None
+        if global_name is not None:
+            cell.globalName = global_name
+            self._global_names[global_name] = cell
+
+    # ── Delivering ───────────────────────────────────────────────────────────────────────────
+
+    def deliver(self, target: Cell, message: Any, sender: Cell) -> None:
+        """Let a message meet its actor."""
+        actor = target.actor
+        if actor is None:
+            self._dead_letter(target, message)
+            return
+        try:
+            actor.receiveMessage(message, sender)
+        except BaseException as error:
+            self._poison(target, message, sender, error)
+            if isinstance(error, KeyboardInterrupt):
+                raise  # meant for the program, and by chance it hit this thread here
+        if type(message) is ActorExitRequest:
+            self._exit(target, recursive=message.isRecursive)
+
+    def _poison(self, target: Cell, message: Any, sender: Cell, error: BaseException) -> None:
+        # A poisoned message is never answered with another one: two broken actors would go on
+        # for ever.
+        if not isinstance(message, PoisonMessage) and sender is not self.system_cell:
+            details = "".join(traceback.format_exception(error))
+            self.post(sender, PoisonMessage(message, details), target)
+
+    def _dead_letter(self, target: Cell, message: Any) -> None:
+        if isinstance(message, (WakeupMessage, ChildActorExited, ActorExitRequest)):
+            return
+        self.dead_letters += 1
+        handler = self._dead_letter_handler
+        if handler is not None and not isinstance(message, DeadEnvelope):
+            self.post(handler, DeadEnvelope(target, message), self.system_cell)
+
+    def handle_dead_letters(self, cell: Cell, *, enable: bool) -> None:
+        """Make an actor the one that gets the dead letters, or no longer."""
+        if enable:
+            self._dead_letter_handler = cell
+        elif self._dead_letter_handler is cell:
+            self._dead_letter_handler = None
+
+    def _exit(self, cell: Cell, *, recursive: bool) -> None:
+        cell.actor = None
+        if cell.children and recursive:
+            for child in cell.children:
+                self.post(child, _EXIT, cell)
+        cell.children = None
+        if cell.globalName is not None:
+            del self._global_names[cell.globalName]
+        self.handle_dead_letters(cell, enable=False)
+        parent = cell.parent
+        if parent is not None and parent.children is not None:
+            parent.children.pop(cell, None)
+            if parent.actor is not None:
+                self.post(parent, ChildActorExited(cell), self.system_cell)
+
+    # ── Timers ───────────────────────────────────────────────────────────────────────────────
+
+    def wake_after(self, cell: Cell, delay: float | timedelta, payload: Any) -> None:
+        """Have a `WakeupMessage` delivered after `delay` seconds."""
+        seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
+        self._timer_count += 1
+        entry = (self.now() + seconds, self._timer_count, cell, WakeupMessage(delay, payload))
+        heapq.heappush(self._timers, entry)
+        if self._timers[0] is entry:
+            self.timer_changed()
+
+    def next_timer(self) -> float | None:
+        """Return the moment of the earliest timer, or None."""
+        return self._timers[0][0] if self._timers else None
+
+    def fire_timers(self) -> None:
+        """Queue the wakeups that are due."""
+        now = self.now()
+        while self._timers and self._timers[0][0] <= now:
+            _, _, cell, message = heapq.heappop(self._timers)
+            self.post(cell, message, cell)

@@ -1,0 +1,256 @@
+"""The benchmarks compare like with like: the same graphs, the same outputs, in turns."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from actorflow.orchestrator import Orchestrator
+from benchmarks.__main__ import main
+from benchmarks.contenders import Contender, actorflow, actorflow_from_outside, floor, workflow_of
+from benchmarks.floors import asyncio_floor
+from benchmarks.lesson import by_hand, expected_output, lesson_flow
+from benchmarks.measure import interleaved
+from benchmarks.peers import PEERS
+from benchmarks.workloads import (
+    BODIES,
+    RETURNS,
+    THREAD,
+    Body,
+    Inputs,
+    Node,
+    Outputs,
+    Workload,
+    chain,
+    fan,
+    layers,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+WORKERS = 3
+UNEVEN = Workload(
+    name="uneven-4",
+    nodes=(
+        Node(id="a", after=(), number=1),
+        Node(id="b", after=("a",), number=2),
+        Node(id="c", after=("b",), number=3),
+        Node(id="d", after=("a", "c"), number=4),
+    ),
+)
+WORKLOADS = [fan(30), chain(30), layers(40, width=8), UNEVEN]
+EVERY_WORKLOAD = pytest.mark.parametrize("workload", WORKLOADS, ids=lambda each: each.name)
+EVERY_BODY = pytest.mark.parametrize("body", BODIES, ids=lambda each: each.name)
+BOTH_SYNC_STEPS = pytest.mark.parametrize("threads", [True, False], ids=["threads", "coroutines"])
+
+
+def _one_after_the_other(workload: Workload) -> Outputs:
+    outputs: Outputs = {}
+    for node in workload.nodes:
+        outputs[node.id] = THREAD.make(node)({name: outputs[name] for name in node.after})
+    return outputs
+
+
+def _outputs_of(contender: Contender) -> Outputs:
+    async def run_once() -> Outputs:
+        async with contender.opened() as run:
+            return await run()
+
+    return asyncio.run(run_once())
+
+
+@EVERY_WORKLOAD
+@EVERY_BODY
+@pytest.mark.parametrize("contender", [floor, actorflow, actorflow_from_outside])
+def test_everyone_computes_what_running_the_nodes_in_order_does(
+    workload: Workload, body: Body, contender: Callable[[Workload, Body, int], Contender]
+):
+    """The floors and actorflow return every output of every workload, and the right one."""
+    expected = _one_after_the_other(workload)
+
+    assert expected == _outputs_of(contender(workload, body, WORKERS))
+
+
+@EVERY_BODY
+def test_a_body_adds_the_outputs_of_its_dependencies_to_its_own_number(body: Body):
+    """An output that reaches the wrong step changes the outputs of the run."""
+    expected = {"a": 1, "b": 3, "c": 6, "d": 11}
+
+    assert expected == _outputs_of(floor(UNEVEN, body, WORKERS))
+
+
+@EVERY_WORKLOAD
+@pytest.mark.parametrize("package", PEERS)
+def test_the_peers_that_are_installed_compute_the_same(workload: Workload, package: str):
+    """A peer that is measured does the whole job."""
+    pytest.importorskip(package)
+    expected = _one_after_the_other(workload)
+
+    assert expected == _outputs_of(PEERS[package](workload, WORKERS))
+
+
+@EVERY_WORKLOAD
+def test_a_graph_has_the_size_in_its_name_and_dependencies_first(workload: Workload):
+    """A workload is what its name says, and no node waits for a later one."""
+    seen: set[str] = set()
+    for node in workload.nodes:
+        assert seen.issuperset(node.after), node.id
+        seen.add(node.id)
+
+    assert int(workload.name.rpartition("-")[2]) == len(seen)
+
+
+def test_every_node_below_the_first_layer_has_three_different_dependencies():
+    """The stride does not choose a dependency twice."""
+    nodes = layers(300).nodes
+
+    assert {0} == {len(node.after) for node in nodes[:100]}
+    assert {3} == {len(set(node.after)) for node in nodes[100:]}
+
+
+def test_the_asyncio_floor_runs_no_more_steps_at_once_than_it_has_workers():
+    """The floor bounds its concurrency as an orchestrator does."""
+    running: set[str] = set()
+    most: list[int] = []
+
+    def make(node: Node) -> Callable[[Inputs], Awaitable[int]]:
+        async def body(inputs: Inputs) -> int:
+            running.add(node.id)
+            most.append(len(running))
+            await asyncio.sleep(0)
+            running.discard(node.id)
+            return 0
+
+        return body
+
+    _outputs_of(floor(fan(30), Body(name="counting", make=make), WORKERS))
+
+    assert max(most) == WORKERS
+
+
+def test_the_asyncio_floor_raises_what_a_step_raises():
+    """A failing step ends the hand-written loop, too."""
+
+    async def fails(inputs: Inputs) -> int:
+        raise LookupError("broken")
+
+    with pytest.raises(ExceptionGroup) as raised:
+        asyncio.run(asyncio_floor({"a": (), "b": ("a",)}, {"a": fails, "b": fails}, WORKERS))
+
+    assert raised.group_contains(LookupError, match="broken")
+
+
+def test_the_thread_floor_raises_what_a_step_raises():
+    """A failing step ends the hand-written loop over threads, too."""
+
+    def fails(inputs: Inputs) -> int:
+        if inputs:
+            raise LookupError("broken")
+        return 0
+
+    def make(node: Node) -> Callable[[Inputs], int]:
+        return fails
+
+    failing = Body(name="failing", make=make, on_thread=True)
+
+    with pytest.raises(LookupError, match="broken"):
+        _outputs_of(floor(chain(3), failing, WORKERS))
+
+
+@EVERY_BODY
+def test_what_is_measured_carries_a_timeout_and_a_retry_policy_on_every_step(body: Body):
+    """What is timed is actorflow with its promises on."""
+    steps = workflow_of(layers(40, width=8), body).steps
+
+    assert {(30.0, 3, True)} == {
+        (step.timeout, step.retry.max_attempts, step.async_) for step in steps
+    }
+
+
+def test_what_is_measured_leaves_its_events():
+    """An orchestrator that is made as the benchmarks make it keeps every event of a run."""
+    workload = layers(40, width=8)
+
+    with Orchestrator(async_workers=WORKERS) as orchestrator:
+        run = orchestrator.start(workflow_of(workload, RETURNS))
+        events = list(run.events())
+
+    completed = [event.step_id for event in events if event.kind == "step.completed"]
+    assert list(range(1, len(events) + 1)) == [event.number for event in events]
+    assert sorted(workload.after) == sorted(completed)
+
+
+@BOTH_SYNC_STEPS
+def test_the_lesson_by_hand_and_as_a_flow_have_one_output(*, threads: bool):
+    """Both sides of the throughput figures do the same five steps."""
+    expected = expected_output("here")
+
+    with Orchestrator(async_workers=WORKERS) as orchestrator:
+        output = orchestrator.run(lesson_flow(threads=threads), {"url": "here"}).output
+
+    assert expected == output
+    assert expected == asyncio.run(_by_hand("here", threads=threads))
+
+
+async def _by_hand(url: str, *, threads: bool):
+    return await by_hand(url, asyncio.Semaphore(WORKERS), threads=threads)
+
+
+def _scripted(name: str, log: list[str], outputs: Outputs) -> Contender:
+    workload = chain(10_000)
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Callable[[], Awaitable[Outputs]]]:
+        async def run() -> Outputs:
+            log.append(name)
+            return outputs
+
+        yield run
+
+    return Contender(name=name, workload=workload, body=RETURNS, opened=opened)
+
+
+def test_contenders_take_turns_and_the_first_round_is_not_counted():
+    """Whatever slows the machine for a while slows all of them."""
+    log: list[str] = []
+    contenders = [_scripted("a", log, {}), _scripted("b", log, {})]
+
+    measured = asyncio.run(interleaved(contenders, samples=2))
+
+    assert ["a", "b"] * 3 == log
+    assert [2, 2] == [len(each.values) for each in measured]
+
+
+def test_a_contender_with_other_outputs_is_not_measured():
+    """A runtime that loses an output cannot look fast."""
+    contenders = [_scripted("a", [], {"s0": 1}), _scripted("b", [], {"s0": 2})]
+
+    with pytest.raises(AssertionError, match="b"):
+        asyncio.run(interleaved(contenders, samples=1))
+
+
+def test_the_command_writes_its_figures_and_its_samples(tmp_path, capsys):
+    """One command prints a table, and keeps it for other programs."""
+    figures, samples = tmp_path / "figures.json", tmp_path / "samples.json"
+
+    main(["--quick", "--only", "fan-100", "--json", str(figures), "--pyperf", str(samples)])
+
+    rows = json.loads(figures.read_text())["figures"]["steps"]
+    names = [each["metadata"]["name"] for each in json.loads(samples.read_text())["benchmarks"]]
+    assert ["returns", "suspends", "thread"] == [row["body"] for row in rows]
+    assert {"workload", "body", "steps", "floor", "actorflow", "ratio"} <= rows[0].keys()
+    assert "steps/fan-100/returns/floor" in names
+    assert "ratio" in capsys.readouterr().out
+
+
+def test_a_name_that_nothing_has_is_refused(capsys):
+    """A typing error does not measure something else."""
+    with pytest.raises(SystemExit):
+        main(["--only", "fan-7"])
+
+    assert "expected one of" in capsys.readouterr().err

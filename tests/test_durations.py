@@ -1,0 +1,64 @@
+"""Durations are kept as float seconds."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actorflow.durations import as_seconds, seconds
+from actorflow.errors import DefinitionError
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(2, 2.0), (0.5, 0.5), (timedelta(milliseconds=20), 0.02)]
+)
+def test_a_duration_is_a_number_or_a_timedelta(value, expected):
+    """Whatever it is written as, it is a float afterwards."""
+    result = seconds(value, "timeout")
+
+    assert expected == result
+    assert type(result) is float
+
+
+@pytest.mark.parametrize(
+    "value",
+    [0, -1, timedelta(0), True, None, "5", float("nan"), float("inf"), 10**400, -(10**400)],
+    ids=lambda value: repr(value)[:20],
+)
+def test_what_is_no_duration_is_refused_by_name(value):
+    """The text names the field, the value and what is expected."""
+    with pytest.raises(DefinitionError) as caught:
+        seconds(value, "timeout", workflow_id="report", step_id="fetch")
+
+    expected = (
+        f"workflow 'report', step 'fetch': timeout is {value!r}. "
+        "Give finite seconds, more than zero, as a number or a timedelta."
+    )
+    assert expected == str(caught.value)
+
+
+def test_a_duration_of_nothing_is_allowed_where_the_caller_says_so():
+    """A drain of zero seconds is meant, a timeout of zero is not."""
+    assert 0.0 == seconds(0, "drain", zero=True)
+
+
+def test_a_negative_duration_is_refused_even_where_zero_is_allowed():
+    """The text then says what the least is."""
+    with pytest.raises(DefinitionError, match="finite seconds, zero or more"):
+        seconds(-0.1, "drain", zero=True)
+
+
+@given(st.floats(min_value=sys.float_info.min, max_value=sys.float_info.max))
+def test_every_positive_finite_float_is_left_as_it_is(value):
+    """No unit is guessed and nothing is rounded."""
+    assert value == seconds(value, "timeout")
+
+
+@given(st.one_of(st.text(), st.none(), st.booleans(), st.lists(st.integers())))
+def test_the_converter_leaves_what_it_does_not_know(value):
+    """Judging is the validator's work, which knows the names."""
+    assert value is as_seconds(value)

@@ -1,0 +1,306 @@
+"""Errors are values: fields, a text made from them, and nothing lost on the way."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+from datetime import timedelta
+
+import pytest
+
+from actorflow import errors
+from actorflow.errors import (
+    ActorCrashed,
+    ActorflowError,
+    DeadlineExceeded,
+    DefinitionConflict,
+    DefinitionError,
+    ForkedOrchestrator,
+    GiveUp,
+    IllegalMove,
+    MissingInput,
+    NotRunning,
+    OrchestratorClosed,
+    Overloaded,
+    RetryAfter,
+    RunCancelled,
+    RunFailed,
+    RunNotFound,
+    RunTimeout,
+    StepCancelled,
+    StepTimeout,
+    TooManyAbandoned,
+    UnknownExecutor,
+    UnknownWorkflow,
+    WrongLoop,
+)
+from actorflow.lifecycle import RunStatus, StepStatus
+from actorflow.results import RunResult, StepResult
+
+
+def ended(status=RunStatus.FAILED, **fields):
+    """The result of a run in which `fetch` failed at its third attempt."""
+    fetch = StepResult(step_id="fetch", status=StepStatus.FAILED, attempts=3)
+    return RunResult(
+        run_id="r1",
+        workflow_id="report",
+        status=status,
+        outputs={},
+        steps={"fetch": fetch},
+        **fields,
+    )
+
+
+# At least one of each class, with all that it says.
+SAYINGS = [
+    (
+        DefinitionError("report", "it has no steps", "Add one"),
+        "workflow 'report': it has no steps. Add one.",
+    ),
+    (
+        DefinitionError("report", "timeout is 0", "Give more", "fetch"),
+        "workflow 'report', step 'fetch': timeout is 0. Give more.",
+    ),
+    (
+        DefinitionError(None, "jitter of RetryPolicy is 2", "Give less"),
+        "jitter of RetryPolicy is 2. Give less.",
+    ),
+    (
+        MissingInput("report", ("url", "day"), (("fetch",), ("fetch", "sum"))),
+        (
+            "workflow 'report' lacks a run input: 'url', wanted by step 'fetch'; 'day', wanted by "
+            "step 'fetch', 'sum'. Pass it when you start the run, or give the parameter a default; "
+            "if it was meant to be a dependency's output, give it that step's id for a name."
+        ),
+    ),
+    (
+        DefinitionConflict("report", "1.0.0"),
+        (
+            "workflow 'report' version '1.0.0' is registered already, with a different definition. "
+            "Give the changed workflow a new version."
+        ),
+    ),
+    (
+        UnknownWorkflow("report", ("audit", "sync")),
+        (
+            "no workflow 'report' is registered (these are: 'audit', 'sync'). "
+            "Register it first, or pass the Workflow itself."
+        ),
+    ),
+    (
+        UnknownExecutor("fetch", "gpu", ()),
+        (
+            "step 'fetch' wants executor 'gpu', which this orchestrator does not have "
+            "(it has: none). Pass it as Orchestrator(executors={'gpu': ...})."
+        ),
+    ),
+    (
+        RunFailed(ended(error=OSError("no route"), failed_step="fetch")),
+        (
+            "run 'r1' of workflow 'report' failed: step 'fetch', attempt 3: OSError: no route. "
+            "See .result.steps for every step."
+        ),
+    ),
+    (
+        RunFailed(ended()),
+        (
+            "run 'r1' of workflow 'report' failed: no error is known. "
+            "See .result.steps for every step."
+        ),
+    ),
+    (
+        RunCancelled(ended(RunStatus.CANCELLED, reason="shutdown")),
+        (
+            "run 'r1' of workflow 'report' was cancelled: shutdown. "
+            "See .result.steps for what it had completed."
+        ),
+    ),
+    (
+        RunCancelled(ended(RunStatus.CANCELLED)),
+        (
+            "run 'r1' of workflow 'report' was cancelled. "
+            "See .result.steps for what it had completed."
+        ),
+    ),
+    (
+        RunTimeout(ended(error=DeadlineExceeded("r1", 5.0))),
+        (
+            "run 'r1' of workflow 'report' was cut when its timeout passed. Raise the timeout "
+            "of the workflow or of the run; see .result.steps for what it had completed."
+        ),
+    ),
+    (
+        DeadlineExceeded("r1", 5.0),
+        "run 'r1' had not ended after its timeout of 5 s. Raise its timeout.",
+    ),
+    (
+        RunNotFound("r1"),
+        "there is no run 'r1'. Check its id and the orchestrator's state manager.",
+    ),
+    (
+        StepTimeout("r1", "fetch", 2, 0.5, "attempt"),
+        (
+            "step 'fetch' of run 'r1': attempt 2 took longer than 0.5 s. "
+            "Raise the step's timeout, or make the step faster."
+        ),
+    ),
+    (
+        StepTimeout("r1", "fetch", 2, 0.5, "total"),
+        (
+            "step 'fetch' of run 'r1': 2 attempts together took longer than 0.5 s. "
+            "Raise the step's total_timeout, or make the step faster."
+        ),
+    ),
+    (
+        StepCancelled("r1", "fetch", "the run failed"),
+        "step 'fetch' of run 'r1' was cancelled: the run failed. Let this error pass.",
+    ),
+    (
+        TooManyAbandoned("fetch", 8, 8),
+        (
+            "step 'fetch' cannot start: 8 abandoned threads still run (the limit is 8). Give steps "
+            "that hang an executor that can kill, or let them watch ctx.cancelled."
+        ),
+    ),
+    (
+        ActorCrashed("r1", "fetch", "killed"),
+        (
+            "the actor of step 'fetch' in run 'r1' crashed: killed. "
+            "It counts as a failed attempt; a retry policy lets the step try again."
+        ),
+    ),
+    (GiveUp("the account {is} closed"), "the account {is} closed"),
+    (RetryAfter(2.5), "the step asks for another attempt in 2.5 s"),
+    (
+        Overloaded(4, 10, 4, 10),
+        (
+            "the orchestrator is full: 4 of 4 runs active, 10 of 10 queued. Try again later, raise "
+            'max_active_runs or max_queued_runs, or let callers wait with when_full="block".'
+        ),
+    ),
+    (
+        NotRunning("start a run"),
+        "cannot start a run: the orchestrator is not running. Enter it with `with` first.",
+    ),
+    (
+        OrchestratorClosed("start a run"),
+        "cannot start a run: the orchestrator has shut down. Make a new one.",
+    ),
+    (
+        ForkedOrchestrator(1, 2),
+        (
+            "this orchestrator belongs to process 1 and was used in its fork 2, "
+            "where its threads do not exist. Make one in each process."
+        ),
+    ),
+    (WrongLoop("use run_async"), "use run_async"),
+    (
+        IllegalMove("step 'fetch'", "completed", "step.started"),
+        (
+            "step 'fetch' is 'completed' and cannot take 'step.started'. "
+            "This is a defect in actorflow; please report it with the run's events."
+        ),
+    ),
+]
+
+NAMES = [f"{type(error).__name__}-{number}" for number, (error, _) in enumerate(SAYINGS)]
+
+every_error = pytest.mark.parametrize("error", [error for error, _ in SAYINGS], ids=NAMES)
+
+
+@pytest.mark.parametrize(("error", "text"), SAYINGS, ids=NAMES)
+def test_an_error_says_what_happened_and_what_to_do(error, text):
+    """The whole text is part of the interface: people search for it."""
+    assert text == str(error)
+
+
+def test_every_error_class_is_in_the_list_above():
+    """A new error is not finished before its text has been read once."""
+    classes = {it for it in vars(errors).values() if inspect.isclass(it)}
+    own = {it for it in classes if it.__module__ == errors.__name__}
+    bases = {ActorflowError, errors.RunError}
+
+    assert own - bases == {type(error) for error, _ in SAYINGS}
+    assert {it.__name__ for it in own} == set(errors.__all__)
+
+
+@every_error
+def test_an_error_survives_pickling(error):
+    """It may come from another process or from a store."""
+    error.add_note("seen by a test")
+
+    back = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+
+    assert type(error) is type(back)
+    assert str(error) == str(back)
+    assert repr(error.args) == repr(back.args)
+    assert error.__notes__ == back.__notes__
+
+
+@every_error
+def test_an_error_can_be_copied(error):
+    """Frameworks copy exceptions to raise them in another place."""
+    assert str(error) == str(copy.copy(error))
+
+
+@every_error
+def test_every_error_is_an_actorflow_error(error):
+    """One `except` catches all of them."""
+    assert isinstance(error, ActorflowError)
+    assert isinstance(error, Exception)
+
+
+@pytest.mark.parametrize(
+    ("error", "builtin"),
+    [
+        (DefinitionError("w", "p", "c"), ValueError),
+        (RunNotFound("r"), LookupError),
+        (UnknownWorkflow("w", ()), LookupError),
+        (UnknownExecutor("s", "n", ()), LookupError),
+        (StepTimeout("r", "s", 1, 1.0, "attempt"), TimeoutError),
+        (DeadlineExceeded("r", 1.0), TimeoutError),
+    ],
+    ids=lambda it: it.__name__ if inspect.isclass(it) else type(it).__name__,
+)
+def test_an_error_is_also_the_builtin_that_says_the_same(error, builtin):
+    """Code that knows nothing of actorflow catches it by its usual name."""
+    assert isinstance(error, builtin)
+
+
+def test_a_run_that_timed_out_is_not_a_timeout_of_the_waiting():
+    """`TimeoutError` from a handle says that the run goes on, which this one does not."""
+    assert not isinstance(RunTimeout(ended()), TimeoutError)
+
+
+def test_a_base_error_keeps_a_text_of_its_own():
+    """Whoever extends actorflow may raise the base with a plain text."""
+    assert "it broke" == str(ActorflowError("it broke"))
+
+
+@pytest.mark.parametrize(
+    ("wait", "seconds"), [(3, 3.0), (timedelta(minutes=1), 60.0), (0, 0.0), (-5, 0.0)]
+)
+def test_retry_after_takes_seconds_or_a_timedelta(wait, seconds):
+    """A moment that has passed already is a wait of nothing."""
+    assert seconds == RetryAfter(wait).seconds
+
+
+@pytest.mark.parametrize("wait", [float("nan"), float("inf")])
+def test_retry_after_refuses_a_wait_without_end(wait):
+    """A step that never wants to be tried again raises `GiveUp`."""
+    with pytest.raises(ValueError, match="RetryAfter takes finite seconds"):
+        RetryAfter(wait)
+
+
+def test_the_signals_of_a_step_may_be_chained():
+    """What made the step wait or give up is reported with it."""
+    cause = OSError("busy")
+
+    def step():
+        raise RetryAfter(1) from cause
+
+    with pytest.raises(RetryAfter) as caught:
+        step()
+
+    assert cause is caught.value.__cause__

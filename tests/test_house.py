@@ -1,0 +1,223 @@
+"""The shape of the package: layers, public names, light import, one clock, short modules."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import importlib
+import importlib.metadata
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from importlinter import configuration
+from importlinter.application.use_cases import lint_imports
+from packaging.requirements import Requirement
+
+import actorflow
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "actorflow"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# The modules that ask the machine for the time, and no others: the rest is handed a clock.
+CLOCKS = {"actorflow/clock.py", "actorflow/systems/embedded.py"}
+READS_A_CLOCK = r"^(date|datetime)\.(now|utcnow|today)$|loop(\(\))?\.time$"
+
+LONGEST = 350
+# Modules that are longer, and why no cut would make them easier to read.
+LONG_MODULES: dict[str, str] = {}
+
+# What an embedding program must not pay for, or be touched by, when it only imports actorflow.
+HEAVY = {
+    "asyncio",
+    "hypothesis",
+    "multiprocessing",
+    "pytest",
+    "rich",
+    "sqlalchemy",
+    "structlog",
+    "thespian",
+    "typer",
+}
+
+# Runs in a fresh interpreter, and prints what an import has changed there.
+PROBE = """
+import json, logging, os, signal, sys, threading, warnings
+
+def footprint():
+    return {
+        "threads": sorted(thread.name for thread in threading.enumerate()),
+        "descriptors": sorted(os.listdir("/dev/fd")),
+        "root handlers": [repr(handler) for handler in logging.getLogger().handlers],
+        "root level": logging.getLogger().level,
+        "signal handlers": [repr(signal.getsignal(number)) for number in signal.valid_signals()],
+        "warning filters": repr(warnings.filters),
+        "hooks": [repr(sys.excepthook), repr(threading.excepthook), repr(sys.displayhook)],
+    }
+
+# A signal that the tests' own import made ignored would be inherited as such.
+for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+    signal.signal(number, signal.SIG_DFL)
+
+before = footprint()
+import actorflow
+json.dump({"before": before, "after": footprint(), "modules": sorted(sys.modules)}, sys.stdout)
+"""
+
+every_module = pytest.mark.parametrize(
+    "path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix()
+)
+
+
+def name_of(path: Path) -> str:
+    """The file's place in the checkout, as the tables above write it."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def parsed(path: Path) -> ast.Module:
+    """The module's syntax tree."""
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that this one names in an import, wherever the import stands."""
+    nodes = list(ast.walk(parsed(path)))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return plain | {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+
+
+def asks_for_the_time(path: Path) -> bool:
+    """Whether the module asks the machine or an event loop what time it is."""
+    attributes = [node for node in ast.walk(parsed(path)) if isinstance(node, ast.Attribute)]
+    asked = {f"{ast.unparse(node.value).rpartition('.')[2]}.{node.attr}" for node in attributes}
+    return "time" in imported(path) or any(re.search(READS_A_CLOCK, name) for name in asked)
+
+
+def metadata() -> configparser.ConfigParser:
+    """What setup.cfg says."""
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+def declared_requirements() -> set[str]:
+    """The distributions that the package itself imports: required, or by the extra `cli`."""
+    required = metadata()["options"]["install_requires"]
+    optional = metadata()["options.extras_require"]
+    lines = f"{required}\n{optional['cli']}".splitlines()
+    return {Requirement(line).name for line in lines if line.strip()}
+
+
+@pytest.fixture(scope="module")
+def light_import():
+    """What `import actorflow` did to a fresh interpreter."""
+    command = [sys.executable, "-c", PROBE]
+    ended = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, timeout=120)
+    return json.loads(ended.stdout)
+
+
+def test_imports_keep_the_contracts(monkeypatch):
+    """The layers and the borders around heavy libraries, written down in setup.cfg, hold."""
+    monkeypatch.chdir(ROOT)
+    configuration.configure()
+
+    assert lint_imports(config_filename="setup.cfg", cache_dir=None, no_logo=True)
+
+
+@every_module
+def test_no_module_imports_the_package_itself(path: Path):
+    """Importing the table of contents from within the book makes circles."""
+    assert "actorflow" not in imported(path)
+
+
+@every_module
+def test_every_module_has_its_frame(path: Path):
+    """A module says what it is, names what it offers, and keeps its annotations lazy."""
+    tree = parsed(path)
+    assigned = {
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name)
+    }
+
+    assert ast.get_docstring(tree)
+    assert "__future__" in imported(path)
+    assert "__all__" in assigned
+
+
+def test_only_the_clock_asks_for_the_time():
+    """Time is handed in, so that a simulation can hand in its own."""
+    assert {name_of(path) for path in MODULES if asks_for_the_time(path)} == CLOCKS
+
+
+def test_modules_stay_short():
+    """A module longer than the ceiling has a reason in the table, and no reason is left over."""
+    lengths = {name_of(path): len(path.read_text("utf-8").splitlines()) for path in MODULES}
+
+    assert set(LONG_MODULES) == {name for name, length in lengths.items() if length > LONGEST}
+
+
+def test_the_public_names_exist():
+    """Everything in the table of contents can be imported, and stands there once."""
+    names = actorflow.__all__
+
+    assert len(names) == len(set(names))
+    assert [] == [name for name in names if not hasattr(actorflow, name)]
+    assert set(names) <= set(dir(actorflow))
+
+
+def test_the_public_names_have_docstrings_of_their_own():
+    """An inherited docstring describes the parent, not this name."""
+    objects = {name: getattr(actorflow, name) for name in actorflow.__all__}
+    explainable = {name: it for name, it in objects.items() if callable(it)}
+
+    assert [] == [name for name, it in explainable.items() if not (it.__doc__ or "").strip()]
+
+
+def test_the_reference_mentions_every_public_name():
+    """A public name that the reference leaves out is not public yet."""
+    pages = [page for page in (ROOT / "docs").rglob("*.md") if "reference" in name_of(page)]
+    reference = "\n".join(page.read_text("utf-8") for page in pages)
+
+    assert [] == [name for name in actorflow.__all__ if not re.search(rf"`{name}\b", reference)]
+
+
+def test_importing_loads_nothing_heavy(light_import):
+    """A program that only defines workflows pays for no loop, no log and no actor system."""
+    assert set() == HEAVY & set(light_import["modules"])
+
+
+def test_importing_changes_nothing_in_the_process(light_import):
+    """No thread, descriptor, handler, hook or filter appears with the import."""
+    assert light_import["before"] == light_import["after"]
+
+
+def test_everything_imported_is_declared():
+    """A distribution that the package imports is one that setup.cfg asks for."""
+    roots = {name.partition(".")[0] for path in MODULES for name in imported(path)}
+
+    assert roots - sys.stdlib_module_names - {"actorflow"} <= declared_requirements()
+
+
+def test_everything_required_is_imported():
+    """A distribution that nothing imports is not asked for."""
+    roots = {name.partition(".")[0] for path in MODULES for name in imported(path)}
+
+    assert declared_requirements() <= roots
+
+
+def test_the_version_stands_in_one_place():
+    """The installed metadata comes from setup.cfg."""
+    assert metadata()["metadata"]["version"] == importlib.metadata.version("actorflow")
+
+
+def test_the_package_is_typed():
+    """The marker that tells type checkers to trust the annotations is shipped."""
+    assert (PACKAGE / "py.typed").exists()
+    assert "py.typed" in metadata()["options.package_data"]["actorflow"]

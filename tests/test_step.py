@@ -1,0 +1,172 @@
+"""A step is complete and legal once it exists."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import attrs
+import pytest
+
+from actorflow.errors import DefinitionError
+from actorflow.workflow import Step
+
+NO_NUMBER = "Give finite seconds, more than zero, as a number or a timedelta."
+
+
+def nothing():
+    """Do nothing, as a step."""
+
+
+def test_a_step_has_plain_defaults():
+    """Tried once, in the sync lane, required, without limits."""
+    step = Step("fetch", nothing)
+
+    assert ("fetch", "fetch", nothing, "") == (step.id, step.name, step.run, step.description)
+    assert ((), False, True, 0) == (step.after, step.async_, step.required, step.priority)
+    assert {None} == {
+        step.executor,
+        step.timeout,
+        step.total_timeout,
+        step.retry,
+        step.compensate,
+    }
+
+
+def test_a_step_is_frozen():
+    """It may belong to several workflows."""
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        Step("fetch", nothing).priority = 1
+
+
+def test_durations_of_a_step_are_kept_as_float_seconds():
+    """They may be written as numbers or as timedeltas."""
+    step = Step("fetch", nothing, timeout=2, total_timeout=timedelta(minutes=1))
+
+    assert (2.0, 60.0) == (step.timeout, step.total_timeout)
+    assert {float} == {type(step.timeout), type(step.total_timeout)}
+
+
+@pytest.mark.parametrize(
+    ("after", "ids"),
+    [
+        ("fetch", ("fetch",)),
+        (Step("fetch", nothing), ("fetch",)),
+        (["a", Step("b", nothing)], ("a", "b")),
+        (("a",), ("a",)),
+    ],
+    ids=["id", "step", "list", "tuple"],
+)
+def test_dependencies_are_ids_or_steps(after, ids):
+    """One of them needs no list."""
+    assert ids == Step("x", nothing, after=after).after
+
+
+def test_an_async_function_makes_a_coroutine_step():
+    """Whether it is awaited is known from the function alone."""
+
+    async def fetch():
+        """Be awaited."""
+
+    assert Step("fetch", fetch).is_coroutine
+    assert not Step("fetch", nothing, async_=True).is_coroutine
+
+
+def test_equal_steps_are_equal_however_they_are_written():
+    """Lists, steps and timedeltas are brought to one form."""
+    one = Step("b", nothing, after=[Step("a", nothing)], timeout=timedelta(seconds=2))
+    other = Step("b", nothing, after="a", timeout=2)
+
+    assert one == other
+    assert hash(one) == hash(other)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (
+            lambda: Step("", nothing),
+            "a step's id is ''. Give a text that is not empty.",
+        ),
+        (
+            lambda: Step(5, nothing),
+            "a step's id is 5. Give a text that is not empty.",
+        ),
+        (
+            lambda: Step("ctx", nothing),
+            (
+                "step 'ctx': its id is reserved. "
+                "Give it another one: as the name of a parameter it has a meaning of its own."
+            ),
+        ),
+        (
+            lambda: Step("inputs", nothing),
+            (
+                "step 'inputs': its id is reserved. "
+                "Give it another one: as the name of a parameter it has a meaning of its own."
+            ),
+        ),
+        (
+            lambda: Step("a", nothing, name=" "),
+            "step 'a': its name is ' '. Give a text that is not empty.",
+        ),
+        (lambda: Step("a", 42), "step 'a': 42 cannot be called. Give a function."),
+        (
+            lambda: Step("a", nothing, description=None),
+            "step 'a': description is None. Give a text.",
+        ),
+        (
+            lambda: Step("a", nothing, after={"b"}),
+            (
+                "step 'a': after holds {'b'}. "
+                "Give step ids; a decorated function is known to its own workflow only."
+            ),
+        ),
+        (
+            lambda: Step("a", nothing, after=["b", "c", "b"]),
+            "step 'a': after names 'b' twice. Name it once.",
+        ),
+        (
+            lambda: Step("a", nothing, async_="yes"),
+            "step 'a': async_ is 'yes'. Give True or False.",
+        ),
+        (
+            lambda: Step("a", nothing, required=1),
+            "step 'a': required is 1. Give True or False.",
+        ),
+        (
+            lambda: Step("a", nothing, executor=""),
+            "step 'a': executor is ''. Give the name of one of the orchestrator's executors.",
+        ),
+        (lambda: Step("a", nothing, timeout=0), f"step 'a': timeout is 0.0. {NO_NUMBER}"),
+        (lambda: Step("a", nothing, timeout="5"), f"step 'a': timeout is '5'. {NO_NUMBER}"),
+        (
+            lambda: Step("a", nothing, total_timeout=-1),
+            f"step 'a': total_timeout is -1.0. {NO_NUMBER}",
+        ),
+        (lambda: Step("a", nothing, retry=3), "step 'a': retry is 3. Give a RetryPolicy."),
+        (
+            lambda: Step("a", nothing, priority=1.5),
+            "step 'a': priority is 1.5. Give a whole number.",
+        ),
+        (
+            lambda: Step("a", nothing, compensate=lambda *args: args),
+            (
+                "step 'a': <lambda>() takes *args. "
+                "Name each parameter, or take `inputs`, which holds all that the step may see."
+            ),
+        ),
+        (
+            lambda: Step("a", nothing, compensate=Step("b", nothing, after="c")),
+            (
+                "step 'a': what compensates it has dependencies or a compensator. "
+                "Leave them out: it runs when the run is undone."
+            ),
+        ),
+    ],
+)
+def test_an_illegal_step_does_not_exist(make, text):
+    """The text names the step, the field and the value, and says what is legal."""
+    with pytest.raises(DefinitionError) as caught:
+        make()
+
+    assert text == str(caught.value)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 from typing import TYPE_CHECKING, Any, Protocol
 
-
 if TYPE_CHECKING:
     from collections.abc import Generator
 

@@ -21,8 +21,7 @@ Three things are worth knowing when you read the tables:
 from __future__ import annotations
 
 import enum
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from actorflow.errors import IllegalMove
 
@@ -115,82 +114,69 @@ _UNSETTLED: Final = frozenset(
     {StepStatus.PENDING, StepStatus.READY, StepStatus.RUNNING, StepStatus.RETRYING}
 )
 
-_Status = TypeVar("_Status", StepStatus, RunStatus)
+STEP_MOVES: Final[Mapping[StepStatus, Mapping[EventKind, StepStatus]]] = {
+    StepStatus.PENDING: {
+        EventKind.STEP_READY: StepStatus.READY,
+        EventKind.STEP_FAILED: StepStatus.FAILED,
+        EventKind.STEP_SKIPPED: StepStatus.SKIPPED,
+        EventKind.STEP_CANCELLED: StepStatus.CANCELLED,
+    },
+    StepStatus.READY: {
+        EventKind.STEP_STARTED: StepStatus.RUNNING,
+        EventKind.STEP_TIMED_OUT: StepStatus.READY,
+        EventKind.STEP_FAILED: StepStatus.FAILED,
+        EventKind.STEP_SKIPPED: StepStatus.SKIPPED,
+        EventKind.STEP_CANCELLED: StepStatus.CANCELLED,
+    },
+    StepStatus.RUNNING: {
+        EventKind.STEP_TIMED_OUT: StepStatus.RUNNING,
+        EventKind.STEP_ABANDONED: StepStatus.RUNNING,
+        EventKind.STEP_BLOCKING: StepStatus.RUNNING,
+        EventKind.STEP_RETRYING: StepStatus.RETRYING,
+        EventKind.STEP_COMPLETED: StepStatus.COMPLETED,
+        EventKind.STEP_FAILED: StepStatus.FAILED,
+        EventKind.STEP_SKIPPED: StepStatus.SKIPPED,
+        EventKind.STEP_CANCELLED: StepStatus.CANCELLED,
+    },
+    StepStatus.RETRYING: {
+        EventKind.STEP_READY: StepStatus.READY,
+        EventKind.STEP_TIMED_OUT: StepStatus.RETRYING,
+        EventKind.STEP_FAILED: StepStatus.FAILED,
+        EventKind.STEP_SKIPPED: StepStatus.SKIPPED,
+        EventKind.STEP_CANCELLED: StepStatus.CANCELLED,
+    },
+    StepStatus.COMPLETED: {
+        EventKind.COMPENSATION_STARTED: StepStatus.COMPLETED,
+        EventKind.COMPENSATION_COMPLETED: StepStatus.COMPENSATED,
+        EventKind.COMPENSATION_FAILED: StepStatus.COMPENSATION_FAILED,
+    },
+    StepStatus.FAILED: {},
+    StepStatus.SKIPPED: {},
+    StepStatus.CANCELLED: {},
+    StepStatus.COMPENSATED: {},
+    StepStatus.COMPENSATION_FAILED: {},
+}
 
-
-def _read_only(
-    table: dict[_Status, dict[EventKind, _Status]],
-) -> Mapping[_Status, Mapping[EventKind, _Status]]:
-    return MappingProxyType({status: MappingProxyType(moves) for status, moves in table.items()})
-
-
-STEP_MOVES: Final[Mapping[StepStatus, Mapping[EventKind, StepStatus]]] = _read_only(
-    {
-        StepStatus.PENDING: {
-            EventKind.STEP_READY: StepStatus.READY,
-            EventKind.STEP_FAILED: StepStatus.FAILED,
-            EventKind.STEP_SKIPPED: StepStatus.SKIPPED,
-            EventKind.STEP_CANCELLED: StepStatus.CANCELLED,
-        },
-        StepStatus.READY: {
-            EventKind.STEP_STARTED: StepStatus.RUNNING,
-            EventKind.STEP_TIMED_OUT: StepStatus.READY,
-            EventKind.STEP_FAILED: StepStatus.FAILED,
-            EventKind.STEP_SKIPPED: StepStatus.SKIPPED,
-            EventKind.STEP_CANCELLED: StepStatus.CANCELLED,
-        },
-        StepStatus.RUNNING: {
-            EventKind.STEP_TIMED_OUT: StepStatus.RUNNING,
-            EventKind.STEP_ABANDONED: StepStatus.RUNNING,
-            EventKind.STEP_BLOCKING: StepStatus.RUNNING,
-            EventKind.STEP_RETRYING: StepStatus.RETRYING,
-            EventKind.STEP_COMPLETED: StepStatus.COMPLETED,
-            EventKind.STEP_FAILED: StepStatus.FAILED,
-            EventKind.STEP_SKIPPED: StepStatus.SKIPPED,
-            EventKind.STEP_CANCELLED: StepStatus.CANCELLED,
-        },
-        StepStatus.RETRYING: {
-            EventKind.STEP_READY: StepStatus.READY,
-            EventKind.STEP_TIMED_OUT: StepStatus.RETRYING,
-            EventKind.STEP_FAILED: StepStatus.FAILED,
-            EventKind.STEP_SKIPPED: StepStatus.SKIPPED,
-            EventKind.STEP_CANCELLED: StepStatus.CANCELLED,
-        },
-        StepStatus.COMPLETED: {
-            EventKind.COMPENSATION_STARTED: StepStatus.COMPLETED,
-            EventKind.COMPENSATION_COMPLETED: StepStatus.COMPENSATED,
-            EventKind.COMPENSATION_FAILED: StepStatus.COMPENSATION_FAILED,
-        },
-        StepStatus.FAILED: {},
-        StepStatus.SKIPPED: {},
-        StepStatus.CANCELLED: {},
-        StepStatus.COMPENSATED: {},
-        StepStatus.COMPENSATION_FAILED: {},
-    }
-)
-
-RUN_MOVES: Final[Mapping[RunStatus, Mapping[EventKind, RunStatus]]] = _read_only(
-    {
-        RunStatus.PENDING: {
-            EventKind.RUN_STARTED: RunStatus.RUNNING,
-            EventKind.RUN_FAILED: RunStatus.FAILED,
-            EventKind.RUN_CANCELLED: RunStatus.CANCELLED,
-        },
-        RunStatus.RUNNING: {
-            EventKind.RUN_COMPENSATING: RunStatus.COMPENSATING,
-            EventKind.RUN_COMPLETED: RunStatus.COMPLETED,
-            EventKind.RUN_FAILED: RunStatus.FAILED,
-            EventKind.RUN_CANCELLED: RunStatus.CANCELLED,
-        },
-        RunStatus.COMPENSATING: {
-            EventKind.RUN_FAILED: RunStatus.FAILED,
-            EventKind.RUN_CANCELLED: RunStatus.CANCELLED,
-        },
-        RunStatus.COMPLETED: {},
-        RunStatus.FAILED: {EventKind.RUN_RESUMED: RunStatus.RUNNING},
-        RunStatus.CANCELLED: {EventKind.RUN_RESUMED: RunStatus.RUNNING},
-    }
-)
+RUN_MOVES: Final[Mapping[RunStatus, Mapping[EventKind, RunStatus]]] = {
+    RunStatus.PENDING: {
+        EventKind.RUN_STARTED: RunStatus.RUNNING,
+        EventKind.RUN_FAILED: RunStatus.FAILED,
+        EventKind.RUN_CANCELLED: RunStatus.CANCELLED,
+    },
+    RunStatus.RUNNING: {
+        EventKind.RUN_COMPENSATING: RunStatus.COMPENSATING,
+        EventKind.RUN_COMPLETED: RunStatus.COMPLETED,
+        EventKind.RUN_FAILED: RunStatus.FAILED,
+        EventKind.RUN_CANCELLED: RunStatus.CANCELLED,
+    },
+    RunStatus.COMPENSATING: {
+        EventKind.RUN_FAILED: RunStatus.FAILED,
+        EventKind.RUN_CANCELLED: RunStatus.CANCELLED,
+    },
+    RunStatus.COMPLETED: {},
+    RunStatus.FAILED: {EventKind.RUN_RESUMED: RunStatus.RUNNING},
+    RunStatus.CANCELLED: {EventKind.RUN_RESUMED: RunStatus.RUNNING},
+}
 
 
 def move_step(step_id: str, status: StepStatus, kind: EventKind) -> StepStatus:

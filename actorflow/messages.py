@@ -7,7 +7,7 @@ to make. Immutability is therefore a rule that mypy holds and the tests check, n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 import attrs
 
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from actorflow.protocols import Executor
     from actorflow.results import RunResult, RunSnapshot
 
-    message = attrs.frozen
+    _T = TypeVar("_T")
+
+    @dataclass_transform(frozen_default=True)
+    def message(cls: type[_T]) -> type[_T]:
+        """Make a message class."""
+
 else:
     message = attrs.define(eq=False)
 
@@ -158,7 +163,7 @@ class Settled:
     """Supervisor to a step actor: tell your dependents, your work is done."""
 
     output: Any
-    skipped: bool
+    skipped: bool = False
 
 
 @message

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import attrs
 
-from actorflow import graph
 from actorflow.errors import DefinitionError, MissingInput
+from actorflow.graph import dependents, find_cycle, topological_order
 from actorflow.parameters import Binding, bind, path_of
 from actorflow.retry import RetryPolicy
 from actorflow.step import Step
@@ -145,23 +145,24 @@ def plan_steps(steps: Mapping[str, Step]) -> tuple[StepPlan, ...]:
     for step in steps.values():
         _check_dependencies(step, steps)
     dependencies = {step.id: step.after for step in steps.values()}
-    cycle = graph.find_cycle(dependencies)
+    cycle = find_cycle(dependencies)
     if cycle:
         cure = "Remove one of these dependencies"
         raise DefinitionError(None, f"its steps wait for each other: {_path(cycle)}", cure)
-    following = graph.dependents(dependencies)
+    following = dependents(dependencies)
     return tuple(
         _plan_step(steps[step_id], index, tuple(following[step_id]), steps)
-        for index, step_id in enumerate(graph.topological_order(dependencies))
+        for index, step_id in enumerate(topological_order(dependencies))
     )
 
 
 def _check_dependencies(step: Step, steps: Mapping[str, Step]) -> None:
     for dependency in step.after:
         if dependency not in steps:
-            known = ", ".join(repr(step_id) for step_id in list(steps)[:_SHOWN])
+            others = [repr(step_id) for step_id in steps if step_id != step.id][:_SHOWN]
             problem = f"it depends on {dependency!r}, which is not a step of this workflow"
-            raise DefinitionError(None, problem, f"Add it, or name one of: {known}", step.id)
+            cure = f"Add it, or name one of: {', '.join(others)}" if others else "Add it"
+            raise DefinitionError(None, problem, cure, step.id)
 
 
 _SHOWN: Final = 20
@@ -175,7 +176,7 @@ def _path(cycle: tuple[str, ...]) -> str:
 
 
 def _plan_step(
-    step: Step, index: int, dependents: tuple[str, ...], steps: Mapping[str, Step]
+    step: Step, index: int, following: tuple[str, ...], steps: Mapping[str, Step]
 ) -> StepPlan:
     needed = {dependency: steps[dependency].required for dependency in step.after}
     plan = StepPlan(
@@ -183,7 +184,7 @@ def _plan_step(
         index=index,
         step=step,
         dependencies=step.after,
-        dependents=dependents,
+        dependents=following,
         binding=bind(step.id, step.run, step.parameters, dependencies=needed, steps=steps),
     )
     undo = step.compensation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,9 +12,17 @@ from actorflow.errors import DeadlineExceeded, RunCancelled, RunError, RunFailed
 from actorflow.lifecycle import RunStatus, StepStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-__all__ = ["RunPage", "RunRecord", "RunResult", "RunSnapshot", "ShutdownReport", "StepResult"]
+__all__ = [
+    "RunPage",
+    "RunRecord",
+    "RunResult",
+    "RunSnapshot",
+    "ShutdownReport",
+    "StepResult",
+    "StepResults",
+]
 
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -45,6 +54,43 @@ class StepResult:
     def duration(self) -> float | None:
         """Seconds from the first attempt's start until the step settled, backoffs included."""
         return _elapsed(self.started_at, self.finished_at)
+
+
+class StepResults(Mapping[str, StepResult]):
+    """The results of a run's steps, by step id, each made when it is looked at.
+
+    Most programs look at a few steps of a run, if at any; making an object for each of ten
+    thousand would cost more than scheduling some of them did.
+    """
+
+    __slots__ = ("_rows",)
+
+    def __init__(self, rows: Mapping[str, tuple[Any, ...]]) -> None:
+        self._rows = rows
+
+    def __getitem__(self, step_id: str) -> StepResult:
+        status, output, error, attempts, started_at, finished_at = self._rows[step_id]
+        return StepResult(
+            step_id=step_id,
+            status=status,
+            output=output,
+            error=error,
+            attempts=attempts,
+            started_at=started_at,
+            finished_at=finished_at,
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return StepResults, (dict(self._rows),)
 
 
 @attrs.frozen(kw_only=True)

@@ -236,7 +236,8 @@ class Workflow:
         if not callable(dependency):
             # An id; anything else is refused by the step.
             return dependency
-        ids = [step.id for step in self._steps.values() if step.run == dependency]
+        with self._lock:
+            ids = [step.id for step in self._steps.values() if step.run == dependency]
         if len(ids) == 1:
             return ids[0]
         said = f"after names the function {name_of(dependency)}"

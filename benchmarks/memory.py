@@ -131,10 +131,12 @@ async def explained(side: Side, workload: Workload, workers: int) -> Figures:
     contender = side(workload, _photographing(workload, snapshots), workers)
     tracemalloc.start()
     async with contender.opened() as run:
+        before = tracemalloc.take_snapshot()
         await run()
-    largest = snapshots[0].statistics("filename")
-    named = {_short(each.traceback[0].filename): each.size for each in largest[:LINES]}
-    named["elsewhere"] = sum(each.size for each in largest[LINES:])
+    grown = snapshots[0].compare_to(before, "filename")
+    grown.sort(key=lambda each: each.size_diff, reverse=True)
+    named = {_short(each.traceback[0].filename): each.size_diff for each in grown[:LINES]}
+    named["elsewhere"] = sum(each.size_diff for each in grown[LINES:])
     return {name: round(size / len(workload.nodes)) for name, size in named.items()}
 
 

@@ -16,7 +16,8 @@ from benchmarks.workloads import BODIES, RETURNS, THREAD, Body, Workload, chain,
 __all__ = ["beside_peers", "entry", "scaling", "steps", "workload_names"]
 
 SIZES = (1_000, 10_000, 100_000)
-ENTRIES = (floor, actorflow, actorflow_from_outside)
+BOTH = (floor, actorflow)
+ENTRIES = (*BOTH, actorflow_from_outside)
 
 
 def _workloads(shrink: int) -> list[Workload]:
@@ -46,7 +47,7 @@ async def steps(options: Options) -> Table:
 
 
 async def _pair(workload: Workload, body: Body, options: Options) -> list[Measured]:
-    contenders = [make(workload, body, options.workers) for make in (floor, actorflow)]
+    contenders = [make(workload, body, options.workers) for make in BOTH]
     return await interleaved(contenders, options.samples)
 
 
@@ -83,9 +84,7 @@ async def scaling(options: Options) -> Table:
 
 async def _sizes(workloads: Sequence[Workload], options: Options) -> list[Measured]:
     contenders = [
-        make(workload, RETURNS, options.workers)
-        for workload in workloads
-        for make in (floor, actorflow)
+        make(workload, RETURNS, options.workers) for workload in workloads for make in BOTH
     ]
     return await interleaved(contenders, options.samples)
 
@@ -125,9 +124,11 @@ async def beside_peers(options: Options) -> Table:
         "Beside other schedulers (us)",
         [
             [
-                floor(workload, RETURNS, options.workers),
-                actorflow(workload, RETURNS, options.workers),
-                actorflow(workload, THREAD, options.workers),
+                *[
+                    make(workload, body, options.workers)
+                    for body in (RETURNS, THREAD)
+                    for make in BOTH
+                ],
                 *peers(workload, options.workers),
             ]
             for workload in (shape(1_000 // options.shrink) for shape in (fan, chain, layers))
@@ -150,10 +151,15 @@ async def _side_by_side(
                 **_about(each),
                 "who": each.contender.name,
                 "cost": each.microseconds,
-                "ratio": each.microseconds / group[0].microseconds,
+                "ratio": each.microseconds / _base(each, group).microseconds,
             }
             for group in measured
             for each in group
         ],
         samples=[each for group in measured for each in group],
     )
+
+
+def _base(measured: Measured, group: Sequence[Measured]) -> Measured:
+    # The floor comes first, and there is one for each body: threads are compared with threads.
+    return next(each for each in group if each.contender.body is measured.contender.body)

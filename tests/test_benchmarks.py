@@ -165,7 +165,7 @@ def test_the_thread_floor_raises_what_a_step_raises():
 @EVERY_BODY
 def test_what_is_measured_carries_a_timeout_and_a_retry_policy_on_every_step(body: Body):
     """What is timed is actorflow with its promises on."""
-    steps = workflow_of(layers(40, width=8), body).steps
+    steps = workflow_of(layers(40, width=8), body).steps.values()
 
     assert {(30.0, 3, True)} == {
         (step.timeout, step.retry.max_attempts, step.async_) for step in steps

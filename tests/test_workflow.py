@@ -225,7 +225,14 @@ def test_a_duplicate_step_id_is_refused():
             [Step("a", nothing), Step("b", nothing, after="c")],
             (
                 "workflow 'w', step 'b': it depends on 'c', which is not a step of this workflow. "
-                "Add it, or name one of: 'a', 'b'."
+                "Add it, or name one of: 'a'."
+            ),
+        ),
+        (
+            [Step("b", nothing, after="c")],
+            (
+                "workflow 'w', step 'b': it depends on 'c', which is not a step of this workflow. "
+                "Add it."
             ),
         ),
         (
@@ -264,7 +271,7 @@ def test_a_duplicate_step_id_is_refused():
             ),
         ),
     ],
-    ids=["no steps", "unknown", "itself", "cycle", "stranger", "optional", "compensator"],
+    ids=["no steps", "unknown", "alone", "itself", "cycle", "stranger", "optional", "compensator"],
 )
 def test_steps_that_do_not_fit_together_are_refused(steps, text):
     """By `validate`, and by all that works on a plan, with the same text."""

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import enum
 import heapq
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
     from actorflow.actors.ledger import StepState
-    from actorflow.context import Attempt
 
 __all__ = ["Deadline", "Deadlines", "Due"]
 
 _COMPACT_ABOVE: Final = 64
+_NEVER: Final = float("inf")
 
 
 class Due(enum.Enum):
@@ -31,82 +31,58 @@ class Due(enum.Enum):
     RUN = "run"
 
 
-class Deadline:
-    """A moment, and what is due then. Ordered by time, then by the order of setting."""
+Deadline: TypeAlias = list[Any]
+"""When, a sequence number, what is due (None when cancelled), the run's id, the step or None.
 
-    __slots__ = ("attempt", "due", "live", "run_id", "sequence", "step", "when")
-
-    def __init__(
-        self,
-        when: float,
-        due: Due,
-        run_id: str,
-        step: StepState | None,
-        attempt: Attempt | None,
-        sequence: int,
-    ) -> None:
-        self.when = when
-        self.due = due
-        self.run_id = run_id
-        self.step = step
-        self.attempt = attempt
-        self.sequence = sequence
-        self.live = True
+A bare list, because one is made for every attempt with a timeout: it sorts by itself in C, and
+costs a quarter of an object.
+"""
 
 
 class Deadlines:
     """The deadlines that are still to come."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Deadline]] = []
+        self._heap: list[Deadline] = []
         self._sequence = 0
         self._dead = 0
+        self.earliest = _NEVER
+        """The earliest moment at which something may be due, or infinity."""
 
     def __len__(self) -> int:
         return len(self._heap) - self._dead
 
-    def set(
-        self,
-        when: float,
-        due: Due,
-        run_id: str,
-        step: StepState | None = None,
-        attempt: Attempt | None = None,
-    ) -> Deadline:
+    def set(self, when: float, due: Due, run_id: str, step: StepState | None = None) -> Deadline:
         """Add a deadline at `when`, on the monotonic clock."""
         self._sequence = sequence = self._sequence + 1
-        deadline = Deadline(when, due, run_id, step, attempt, sequence)
-        heapq.heappush(self._heap, (when, sequence, deadline))
+        deadline = [when, sequence, due, run_id, step]
+        heapq.heappush(self._heap, deadline)
+        self.earliest = min(self.earliest, when)
         return deadline
 
     def cancel(self, deadline: Deadline) -> None:
         """Forget a deadline; cancelling twice, or after it was due, does nothing."""
-        if deadline.live:
-            deadline.live = False
+        if deadline[2] is not None:
             # The heap may outlive the run: keep the entry, not what it refers to.
-            deadline.step = deadline.attempt = None
+            deadline[2] = deadline[4] = None
             self._dead = dead = self._dead + 1
             if dead > _COMPACT_ABOVE and dead * 2 > len(self._heap):
                 self._compact()
 
-    def next(self) -> float | None:
-        """Return the earliest moment at which something is due, or None."""
+    def pop_due(self, now: float) -> tuple[Due, str, StepState | None] | None:
+        """Remove and return the earliest deadline that is due at `now`, or return None."""
         heap = self._heap
-        while heap and not heap[0][2].live:
-            heapq.heappop(heap)
+        while heap and heap[0][0] <= now:
+            deadline = heapq.heappop(heap)
+            _, _, due, run_id, step = deadline
+            if due is not None:
+                deadline[2] = None
+                return due, run_id, step
             self._dead -= 1
-        return heap[0][0] if heap else None
-
-    def pop_due(self, now: float) -> list[Deadline]:
-        """Remove and return what is due at `now`, the earliest first."""
-        due: list[Deadline] = []
-        while (when := self.next()) is not None and when <= now:
-            deadline = heapq.heappop(self._heap)[2]
-            deadline.live = False
-            due.append(deadline)
-        return due
+        self.earliest = heap[0][0] if heap else _NEVER
+        return None
 
     def _compact(self) -> None:
-        self._heap = [entry for entry in self._heap if entry[2].live]
+        self._heap = [deadline for deadline in self._heap if deadline[2] is not None]
         heapq.heapify(self._heap)
         self._dead = 0

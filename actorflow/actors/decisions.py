@@ -25,13 +25,13 @@ supervisor itself to perform.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from actorflow.actors.deadlines import Deadlines, Due
+from actorflow.actors.deadlines import Deadline, Deadlines, Due
 from actorflow.actors.endings import Endings
 from actorflow.actors.ledger import RunState, StepState
+from actorflow.actors.outbox import Effect, Outbox
 from actorflow.actors.ready import Leases, ReadyQueue, RunQueue
-from actorflow.actors.recorder import Recorder
 from actorflow.actors.retries import backoff
 from actorflow.actors.revival import revival, settled_steps
 from actorflow.context import Attempt
@@ -56,9 +56,7 @@ if TYPE_CHECKING:
 
     from actorflow.events import Event
 
-__all__ = ["Decisions", "Effect"]
-
-Effect: TypeAlias = "tuple[StepState | None, Any]"
+__all__ = ["Decisions"]
 
 # Bound once: looking a member up on its enum costs more than the rest of a comparison.
 _READY: Final = StepStatus.READY
@@ -66,6 +64,8 @@ _PENDING: Final = StepStatus.PENDING
 _STEP_READY: Final = EventKind.STEP_READY
 _STEP_STARTED: Final = EventKind.STEP_STARTED
 _STEP_COMPLETED: Final = EventKind.STEP_COMPLETED
+_ATTEMPT: Final = Due.ATTEMPT
+_TOTAL: Final = Due.TOTAL
 _MOST_CRASHES: Final = 3
 
 
@@ -93,11 +93,9 @@ class Decisions:
         self.late = 0
         self._queue = ReadyQueue()
         self._waiting = RunQueue(max_active_runs)
-        self._recorder = Recorder()
-        self._effects: list[Effect] = []
+        self._outbox = Outbox()
         self._random = random
-        self._now = 0.0
-        self._endings = Endings(self._recorder, self.deadlines, self._effects, grace)
+        self._endings = Endings(self._outbox, self.deadlines, grace)
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             StartRun: self._start_run,
             StepReady: self._step_ready,
@@ -117,12 +115,11 @@ class Decisions:
             now: Monotonic seconds.
             wall: The same moment in seconds since the epoch.
         """
-        self._now = self._endings.now = now
-        self._recorder.wall = wall
+        outbox = self._outbox
+        outbox.now, outbox.wall = now, wall
+        outbox.events, outbox.effects = [], []
         self._handlers[type(message)](message)
-        effects = self._effects[:]
-        self._effects.clear()
-        return self._recorder.take(), effects
+        return outbox.events, outbox.effects
 
     # ── Runs ─────────────────────────────────────────────────────────────────────────────────
 
@@ -132,7 +129,7 @@ class Decisions:
         if run.deadline is not None:
             run.expiry = self.deadlines.set(run.deadline, Due.RUN, run.run_id)
         if message.resumed is not None:
-            self._recorder.run(run, EventKind.RUN_RESUMED, run.scope.bindings())
+            self._outbox.run(run, EventKind.RUN_RESUMED, run.scope.bindings())
         self._waiting.push(run)
         self._admit()
 
@@ -140,11 +137,11 @@ class Decisions:
         while (run := self._waiting.pop()) is not None:
             run.active = True
             if run.status is RunStatus.PENDING:
-                run.started_at = self._recorder.wall
-                self._recorder.run(run, EventKind.RUN_STARTED, run.scope.bindings())
-            self._effects.append((None, MakeSteps(run.plan, run.scope, settled_steps(run))))
+                run.started_at = self._outbox.wall
+                self._outbox.run(run, EventKind.RUN_STARTED, run.scope.bindings())
+            self._outbox.effects.append((None, MakeSteps(run.plan, run.scope, settled_steps(run))))
             if not run.unsettled:
-                self._after(run)
+                self._finish(run)
 
     def _cancel_run(self, message: CancelRun) -> None:
         run = self.runs.get(message.run_id)
@@ -152,17 +149,7 @@ class Decisions:
             run.cancel_reason = message.reason
             run.grace = message.grace
             self._endings.end(run)
-            self._after(run)
-
-    def _after(self, run: RunState) -> None:
-        """Finish the run if nothing of it is left, and let others have what came free."""
-        if not run.unsettled and not run.in_flight:
-            self._endings.finish(run)
-            del self.runs[run.run_id]
-            if run.active:
-                self._waiting.release()
-                self._admit()
-        self._grant()
+            self._follow(run)
 
     # ── Starting steps ───────────────────────────────────────────────────────────────────────
 
@@ -174,19 +161,17 @@ class Decisions:
         step.address = message.address
         if step.status is _PENDING:
             step.orphaned = False
-            self._ready(run, step)
+            self._outbox.step(run, step, _STEP_READY)
+            self._compete(run, step)
         elif step.orphaned:
             step.orphaned = False
             if step.status is _READY:
                 self._compete(run, step)
 
-    def _ready(self, run: RunState, step: StepState) -> None:
-        self._recorder.step(run, step, _STEP_READY)
-        self._compete(run, step)
-
     def _compete(self, run: RunState, step: StepState) -> None:
+        """Start a ready step, or let it wait for a lease, or for its run's sync lane."""
         if step.step.async_:
-            if self.leases.free and not self._queue:
+            if self.leases.free and not self._queue.order:
                 self._start(run, step)
             else:
                 self._queue.push(run, step)
@@ -195,45 +180,33 @@ class Decisions:
         else:
             self._start(run, step)
 
-    def _grant(self) -> None:
-        while self.leases.free and (following := self._queue.pop()) is not None:
-            self._start(*following)
-
     def _start(self, run: RunState, step: StepState) -> None:
         if step.orphaned:
             return  # its new actor will report, and then it competes again
-        options = step.step
+        options, outbox, deadline = step.step, self._outbox, run.deadline
         if options.async_:
-            self.leases.take()
+            self.leases.free -= 1
         else:
             run.lane.busy = True
         run.in_flight += 1
         step.attempts = number = step.attempts + 1
         if number == 1:
-            step.started_at = self._recorder.wall
+            step.started_at = outbox.wall
             if options.total_timeout is not None:
-                step.total_deadline = self.deadlines.set(
-                    self._now + options.total_timeout, Due.TOTAL, run.run_id, step
-                )
-        step.current = attempt = Attempt(
-            run.scope, step.plan.id, number, self._nearest(run, step), step.executor
-        )
+                step.total_deadline = self._due_after(options.total_timeout, _TOTAL, run, step)
+        if step.total_deadline is not None:
+            deadline = _earlier(step.total_deadline[0], deadline)
         if options.timeout is not None:
             step.attempt_deadline = self.deadlines.set(
-                self._now + options.timeout, Due.ATTEMPT, run.run_id, step
+                outbox.now + options.timeout, _ATTEMPT, run.run_id, step
             )
-        self._recorder.step(run, step, _STEP_STARTED, number)
-        self._effects.append((step, Execute(attempt)))
+            deadline = _earlier(step.attempt_deadline[0], deadline)
+        step.current = attempt = Attempt(run.scope, step.id, number, deadline, step.executor)
+        outbox.step(run, step, _STEP_STARTED, number)
+        outbox.effects.append((step, Execute(attempt)))
 
-    def _nearest(self, run: RunState, step: StepState) -> float | None:
-        nearest = run.deadline
-        if step.step.timeout is not None:
-            own = self._now + step.step.timeout
-            nearest = own if nearest is None or own < nearest else nearest
-        if step.total_deadline is not None:
-            total = step.total_deadline.when
-            nearest = total if nearest is None or total < nearest else nearest
-        return nearest
+    def _due_after(self, timeout: float, due: Due, run: RunState, step: StepState) -> Deadline:
+        return self.deadlines.set(self._outbox.now + timeout, due, run.run_id, step)
 
     # ── Ends of attempts ─────────────────────────────────────────────────────────────────────
 
@@ -255,7 +228,7 @@ class Decisions:
         if step.grace is not None:
             self.deadlines.cancel(step.grace)
         if step.step.async_:
-            self.leases.give_back()
+            self.leases.free += 1
         else:
             run.lane.busy = False
 
@@ -265,7 +238,10 @@ class Decisions:
             run, step = found
             self._release(run, step)
             if message.error is None and step.stop_error is None:
-                self._completed(run, step, message.output)
+                step.output, step.error, step.stopping = message.output, None, False
+                self._endings.settle(run, step, _STEP_COMPLETED, {"output": message.output})
+                if not run.ending:
+                    self._outbox.effects.append((step, Settled(message.output)))
             else:
                 self._failed(run, step, step.stop_error or message.error)
             self._follow(run)
@@ -274,29 +250,11 @@ class Decisions:
         found = self._find(message.attempt)
         if found is not None:
             run, step = found
-            self._recorder.step(
-                run,
-                step,
-                EventKind.STEP_ABANDONED,
-                step.attempts,
-                {"stack": message.stack, "heartbeat_at": message.attempt.heartbeat_at},
-            )
+            data = {"stack": message.stack, "heartbeat_at": message.attempt.heartbeat_at}
+            self._outbox.step(run, step, EventKind.STEP_ABANDONED, step.attempts, data)
             self._release(run, step)
             self._failed(run, step, step.stop_error)
             self._follow(run)
-
-    def _follow(self, run: RunState) -> None:
-        """Go on after an attempt's end: the run's sync lane first, then everybody."""
-        if not run.lane.busy and not run.ending and (step := run.lane.pop()) is not None:
-            self._start(run, step)
-        self._after(run)
-
-    def _completed(self, run: RunState, step: StepState, output: object) -> None:
-        step.output = output
-        step.error = None
-        self._endings.settle(run, step, _STEP_COMPLETED, {"output": output})
-        if not run.ending:
-            self._effects.append((step, Settled(output, skipped=False)))
 
     def _failed(self, run: RunState, step: StepState, error: BaseException | None) -> None:
         unwanted = step.stopping and step.stop_error is None
@@ -304,7 +262,7 @@ class Decisions:
         step.error = error
         if run.ending:
             self._endings.cancel(run, step, None if unwanted else error)
-        elif (delay := backoff(step, error, self._now, self._random)) is not None:
+        elif (delay := backoff(step, error, self._outbox.now, self._random)) is not None:
             self._retry(run, step, error, delay)
         else:
             self._endings.fail(run, step, error)
@@ -313,25 +271,53 @@ class Decisions:
         self, run: RunState, step: StepState, error: BaseException | None, delay: float
     ) -> None:
         data = {"error": error, "delay": delay}
-        self._recorder.step(run, step, EventKind.STEP_RETRYING, step.attempts, data)
-        step.backoff = self.deadlines.set(self._now + delay, Due.BACKOFF, run.run_id, step)
+        self._outbox.step(run, step, EventKind.STEP_RETRYING, step.attempts, data)
+        step.backoff = self._due_after(delay, Due.BACKOFF, run, step)
+
+    def _follow(self, run: RunState) -> None:
+        """Go on after an attempt's end: its run's sync lane, the run's end, the freed lease."""
+        lane = run.lane
+        while lane.waiting and not lane.busy and not run.ending:
+            following = lane.pop()
+            if following is not None:
+                self._start(run, following)
+        if not run.unsettled and not run.in_flight:
+            self._finish(run)
+        self._grant()
+
+    def _finish(self, run: RunState) -> None:
+        self._endings.finish(run)
+        del self.runs[run.run_id]
+        if run.active:
+            self._waiting.release()
+            self._admit()
+
+    def _grant(self) -> None:
+        queue, leases = self._queue, self.leases
+        while leases.free and queue.order:
+            following = queue.pop()
+            if following is not None:
+                self._start(*following)
 
     # ── What else can happen ─────────────────────────────────────────────────────────────────
 
     def _wake(self, _message: Wake) -> None:
-        for deadline in self.deadlines.pop_due(self._now):
-            run = self.runs.get(deadline.run_id)
+        # One at a time: what the first deadline ends, it takes the others' deadlines from.
+        while (found := self.deadlines.pop_due(self._outbox.now)) is not None:
+            due, run_id, step = found
+            run = self.runs.get(run_id)
             if run is None:
                 continue
-            if deadline.step is None:
+            if step is None:
                 self._endings.expire(run)
-                self._after(run)
+                self._follow(run)
             else:
-                self._due(deadline.due, run, deadline.step)
+                self._due(due, run, step)
 
     def _due(self, due: Due, run: RunState, step: StepState) -> None:
         if due is Due.BACKOFF:
-            self._ready(run, step)
+            self._outbox.step(run, step, _STEP_READY)
+            self._compete(run, step)
         elif due is Due.GRACE:
             self._endings.abandon(step)
         else:
@@ -340,17 +326,18 @@ class Decisions:
     def _timed_out(self, due: Due, run: RunState, step: StepState) -> None:
         if step.stopping:
             return
-        options = step.step
-        kind, limit = due.value, options.total_timeout if due is Due.TOTAL else options.timeout
-        error = StepTimeout(run.run_id, step.plan.id, step.attempts, limit, kind)
+        total = due is Due.TOTAL
+        limit = step.step.total_timeout if total else step.step.timeout
+        kind: Literal["total", "attempt"] = "total" if total else "attempt"
+        error = StepTimeout(run.run_id, step.id, step.attempts, limit or 0.0, kind)
         self._endings.time_out(run, step, error)
-        self._after(run)
+        self._follow(run)
 
     def _blocked_loop(self, message: BlockedLoop) -> None:
         found = self._find(message.attempt)
         if found is not None:
             data = {"seconds": message.seconds, "stack": message.stack}
-            self._recorder.step(*found, EventKind.STEP_BLOCKING, message.attempt.number, data)
+            self._outbox.step(*found, EventKind.STEP_BLOCKING, message.attempt.number, data)
 
     def _actor_lost(self, message: ActorLost) -> None:
         run = self.runs.get(message.run_id)
@@ -369,5 +356,9 @@ class Decisions:
             # The message that would have submitted it died with the actor.
             self._release(run, step)
             self._failed(run, step, error)
-        self._effects.append((None, revival(run, step)))
+        self._outbox.effects.append((None, revival(run, step)))
         self._follow(run)
+
+
+def _earlier(moment: float, other: float | None) -> float:
+    return moment if other is None or moment < other else other

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from actorflow.actors.deadlines import Deadlines
-    from actorflow.actors.decisions import Effect
     from actorflow.actors.ledger import RunState, StepState
-    from actorflow.actors.recorder import Recorder
+    from actorflow.actors.outbox import Outbox
 
 __all__ = ["Endings"]
 
@@ -29,19 +28,14 @@ class Endings:
     """Ends steps and runs.
 
     Args:
-        recorder: Moves statuses and writes events.
+        outbox: Where events and effects go.
         deadlines: The deadlines of all runs.
-        effects: Where effects are added; the owner empties it.
         grace: Seconds that a stopped attempt gets to end before it is abandoned.
     """
 
-    def __init__(
-        self, recorder: Recorder, deadlines: Deadlines, effects: list[Effect], grace: float
-    ) -> None:
-        self.now = 0.0
-        self._recorder = recorder
+    def __init__(self, outbox: Outbox, deadlines: Deadlines, grace: float) -> None:
+        self._outbox = outbox
         self._deadlines = deadlines
-        self._effects = effects
         self._grace = grace
 
     # ── Steps ────────────────────────────────────────────────────────────────────────────────
@@ -50,8 +44,8 @@ class Endings:
         self, run: RunState, step: StepState, kind: EventKind, data: Mapping[str, Any] = NO_DATA
     ) -> None:
         """End a step for good, with an event that says how."""
-        self._recorder.step(run, step, kind, step.attempts or None, data)
-        step.finished_at = self._recorder.wall
+        self._outbox.step(run, step, kind, step.attempts or None, data)
+        step.finished_at = self._outbox.wall
         run.unsettled -= 1
         if step.total_deadline is not None:
             self._deadlines.cancel(step.total_deadline)
@@ -69,11 +63,11 @@ class Endings:
         step.error = error
         if not step.step.required:
             self.settle(run, step, EventKind.STEP_SKIPPED, {"error": error})
-            self._effects.append((step, Settled(None, skipped=True)))
+            self._outbox.effects.append((step, Settled(None, skipped=True)))
             return
         self.settle(run, step, EventKind.STEP_FAILED, {"error": error})
         if run.error is None:
-            run.error, run.failed_step = error, step.plan.id
+            run.error, run.failed_step = error, step.id
         if run.plan.fail_fast:
             self.end(run)
         else:
@@ -85,7 +79,7 @@ class Endings:
         data = {"timeout": error.timeout, "limit": error.kind, "heartbeat_at": None}
         if step.current is not None:
             data["heartbeat_at"] = step.current.heartbeat_at
-        self._recorder.step(run, step, EventKind.STEP_TIMED_OUT, step.attempts, data)
+        self._outbox.step(run, step, EventKind.STEP_TIMED_OUT, step.attempts, data)
         if step.current is not None:
             self.stop(run, step, error)
         else:
@@ -105,17 +99,17 @@ class Endings:
             return
         step.stopping, step.stop_error = True, error
         attempt.cancelled = True
-        self._effects.append((None, StopAttempt(attempt)))
+        self._outbox.effects.append((None, StopAttempt(attempt)))
         if isinstance(error, StepTimeout) and not attempt.executor.preemptive:
             self.abandon(step)
         else:
             grace = self._grace if run.grace is None else run.grace
-            step.grace = self._deadlines.set(self.now + grace, Due.GRACE, run.run_id, step)
+            step.grace = self._deadlines.set(self._outbox.now + grace, Due.GRACE, run.run_id, step)
 
     def abandon(self, step: StepState) -> None:
         """Have the executor give up an attempt that did not end when it was asked to."""
         if step.current is not None:
-            self._effects.append((None, AbandonAttempt(step.current)))
+            self._outbox.effects.append((None, AbandonAttempt(step.current)))
 
     # ── Runs ─────────────────────────────────────────────────────────────────────────────────
 
@@ -136,16 +130,19 @@ class Endings:
 
     def finish(self, run: RunState) -> None:
         """Write the run's last event and hand out its result."""
-        run.finished_at = self._recorder.wall
+        run.finished_at = self._outbox.wall
         if run.expiry is not None:
             self._deadlines.cancel(run.expiry)
-        self._recorder.run(run, *_last_word(run))
-        self._effects.append((None, RunFinished(run.result())))
+        self._outbox.run(run, *_last_word(run))
+        self._outbox.effects.append((None, RunFinished(run.result())))
 
 
 def _last_word(run: RunState) -> tuple[EventKind, Mapping[str, Any]]:
     if run.cancel_reason is not None:
-        return EventKind.RUN_CANCELLED, {"reason": run.cancel_reason}
+        cancelled: dict[str, Any] = {"reason": run.cancel_reason}
+        if run.error is not None:
+            cancelled |= {"error": run.error, "failed_step": run.failed_step}
+        return EventKind.RUN_CANCELLED, cancelled
     if run.error is not None:
         return EventKind.RUN_FAILED, {"error": run.error, "failed_step": run.failed_step}
     return EventKind.RUN_COMPLETED, NO_DATA

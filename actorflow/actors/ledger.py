@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from actorflow.actors.ready import SyncLane
 from actorflow.lifecycle import KEPT, RunStatus, StepStatus
-from actorflow.results import RunResult, StepResult
+from actorflow.results import RunResult, StepResults
 
 if TYPE_CHECKING:
     from actorflow.actors.deadlines import Deadline
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from actorflow.messages import StartRun
     from actorflow.plan import StepPlan, WorkflowPlan
     from actorflow.protocols import Executor
-    from actorflow.results import RunSnapshot
+    from actorflow.results import RunSnapshot, StepResult
     from actorflow.step import Step
 
 __all__ = ["RunState", "StepState"]
@@ -34,6 +34,7 @@ class StepState:
         "executor",
         "finished_at",
         "grace",
+        "id",
         "orphaned",
         "output",
         "plan",
@@ -47,6 +48,7 @@ class StepState:
 
     def __init__(self, plan: StepPlan, executor: Executor) -> None:
         self.plan = plan
+        self.id = plan.id
         self.step: Step = plan.step
         self.address: Any = None
         """The step actor's address once it has reported; the brain never looks into it."""
@@ -78,16 +80,15 @@ class StepState:
         self.started_at = known.started_at
         self.finished_at = known.finished_at
 
-    def result(self) -> StepResult:
-        """Return what became of the step."""
-        return StepResult(
-            step_id=self.plan.id,
-            status=self.status,
-            output=self.output,
-            error=self.error,
-            attempts=self.attempts,
-            started_at=self.started_at,
-            finished_at=self.finished_at,
+    def row(self) -> tuple[object, ...]:
+        """Return what became of the step, as a row of `StepResults`."""
+        return (
+            self.status,
+            self.output,
+            self.error,
+            self.attempts,
+            self.started_at,
+            self.finished_at,
         )
 
 
@@ -160,7 +161,6 @@ class RunState:
 
     def result(self) -> RunResult:
         """Return how the run ended."""
-        steps = {step_id: step.result() for step_id, step in self.steps.items()}
         return RunResult(
             run_id=self.run_id,
             workflow_id=self.scope.workflow_id,
@@ -170,7 +170,7 @@ class RunState:
                 for step_id, step in self.steps.items()
                 if step.status is StepStatus.COMPLETED
             },
-            steps=steps,
+            steps=StepResults({step_id: step.row() for step_id, step in self.steps.items()}),
             last_steps=self.plan.last_steps,
             error=self.error,
             failed_step=self.failed_step,

@@ -19,26 +19,28 @@ _READY = StepStatus.READY
 class Leases:
     """The async worker budget of one orchestrator: a lease for each step in flight."""
 
-    __slots__ = ("free", "held", "total")
+    __slots__ = ("free", "total")
 
     def __init__(self, total: int) -> None:
         self.total = total
         self.free = total
-        self.held = 0
+
+    @property
+    def held(self) -> int:
+        """How many leases are handed out."""
+        return self.total - self.free
 
     def take(self) -> None:
         """Hand out a lease."""
         if not self.free:
             raise AssertionError(f"all {self.total} leases are held")
         self.free -= 1
-        self.held += 1
 
     def give_back(self) -> None:
         """Take a lease back."""
-        if not self.held:
+        if self.free == self.total:
             raise AssertionError(f"none of the {self.total} leases is held")
         self.free += 1
-        self.held -= 1
 
 
 class ReadyQueue:
@@ -51,10 +53,8 @@ class ReadyQueue:
 
     def __init__(self) -> None:
         self._levels: dict[tuple[int, int], OrderedDict[str, _Line]] = {}
-        self._order: list[tuple[int, int]] = []
-
-    def __bool__(self) -> bool:
-        return bool(self._order)
+        self.order: list[tuple[int, int]] = []
+        """A heap of the levels that have steps; empty when nobody waits."""
 
     def push(self, run: RunState, step: StepState) -> None:
         """Add a step that has become ready."""
@@ -62,7 +62,7 @@ class ReadyQueue:
         level = self._levels.get(key)
         if level is None:
             level = self._levels[key] = OrderedDict()
-            heapq.heappush(self._order, key)
+            heapq.heappush(self.order, key)
         line = level.get(run.run_id)
         if line is None:
             line = level[run.run_id] = _Line(run)
@@ -70,16 +70,17 @@ class ReadyQueue:
 
     def pop(self) -> tuple[RunState, StepState] | None:
         """Remove and return the next ready step and its run, or None."""
-        while self._order:
-            level = self._levels[self._order[0]]
+        while self.order:
+            level = self._levels[self.order[0]]
             run_id, line = next(iter(level.items()))
             step = line.steps.popleft()
             if line.steps:
-                level.move_to_end(run_id)
+                if len(level) > 1:
+                    level.move_to_end(run_id)
             else:
                 del level[run_id]
                 if not level:
-                    del self._levels[heapq.heappop(self._order)]
+                    del self._levels[heapq.heappop(self.order)]
             if step.status is _READY:
                 return line.run, step
         return None
@@ -98,22 +99,22 @@ class _Line:
 class SyncLane:
     """The one place in a run where its steps that are not async take their turn."""
 
-    __slots__ = ("_arrivals", "_waiting", "busy")
+    __slots__ = ("_arrivals", "busy", "waiting")
 
     def __init__(self) -> None:
         self.busy = False
-        self._waiting: list[tuple[int, int, StepState]] = []
+        self.waiting: list[tuple[int, int, StepState]] = []
         self._arrivals = 0
 
     def push(self, step: StepState) -> None:
         """Add a step that has become ready."""
         self._arrivals += 1
-        heapq.heappush(self._waiting, (-step.step.priority, self._arrivals, step))
+        heapq.heappush(self.waiting, (-step.step.priority, self._arrivals, step))
 
     def pop(self) -> StepState | None:
         """Remove and return the next ready step, or None."""
-        while self._waiting:
-            step = heapq.heappop(self._waiting)[2]
+        while self.waiting:
+            step = heapq.heappop(self.waiting)[2]
             if step.status is _READY:
                 return step
         return None
@@ -136,7 +137,7 @@ class RunQueue:
         """Give the next waiting run a place, or return None."""
         while self._places and self._waiting:
             run = heapq.heappop(self._waiting)[2]
-            if not run.finished_at:
+            if run.finished_at is None:
                 self._places -= 1
                 return run
         return None

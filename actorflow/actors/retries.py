@@ -31,4 +31,4 @@ def backoff(
         error.seconds if isinstance(error, RetryAfter) else policy.delay(step.attempts, random())
     )
     total = step.total_deadline
-    return None if total is not None and now + delay >= total.when else delay
+    return None if total is not None and now + delay >= total[0] else delay

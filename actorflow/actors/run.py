@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from thespian.actors import Actor, ActorAddress, ChildActorExited, PoisonMessage
 
@@ -16,9 +16,10 @@ from actorflow.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
 
     from actorflow.messages import DependencyCompleted
+    from actorflow.plan import StepPlan
 
 __all__ = ["RunActor"]
 
@@ -37,39 +38,32 @@ class RunActor(Actor):
         self._addresses: dict[str, ActorAddress] = {}
 
     def receiveMessage(self, message: object, sender: ActorAddress) -> None:  # noqa: N802, D102
-        if isinstance(message, PoisonMessage):
+        if isinstance(message, ConfigureRun):
+            self._configure(message)
+        elif isinstance(message, ReviveStep):
+            self._revive(message)
+        elif isinstance(message, ChildActorExited):
+            self._lost(message.childAddress, "the actor exited")
+        elif isinstance(message, PoisonMessage):
             self._lost(sender, str(message.details))
-        else:
-            handler = _HANDLERS.get(type(message))
-            if handler is not None:
-                handler(self, message)
 
     def _configure(self, message: ConfigureRun) -> None:
         self._configuration = message
-        addresses, create, settled = self._addresses, self.createActor, message.settled
+        addresses, create, settled = self._addresses, self._myRef.createActor, message.settled
         steps = [plan for plan in message.plan.steps if plan.id not in settled]
         for plan in steps:
-            addresses[plan.id] = create(StepActor)
+            addresses[plan.id] = create(StepActor, None, None, None)
         for plan in steps:
-            known = [settled[name] for name in plan.dependencies if name in settled]
-            self._configure_step(plan.id, known)
+            self._configure_step(plan, _known(plan, settled) if settled else ())
 
-    def _configure_step(self, step_id: str, settled: Sequence[DependencyCompleted]) -> None:
+    def _configure_step(self, plan: StepPlan, settled: Sequence[DependencyCompleted]) -> None:
         configuration, addresses = self._configuration, self._addresses
-        plan = configuration.plan.by_id[step_id]
-        self.send(
-            addresses[step_id],
-            ConfigureStep(
-                plan,
-                configuration.scope,
-                configuration.supervisor,
-                [addresses[name] for name in plan.dependents if name in addresses],
-                settled,
-            ),
+        # A resumed run has actors for all dependents: none was kept whose dependency was not.
+        dependents = list(map(addresses.__getitem__, plan.dependents))
+        self._myRef.actor_send(
+            addresses[plan.id],
+            ConfigureStep(plan, configuration.scope, configuration.supervisor, dependents, settled),
         )
-
-    def _child_exited(self, message: ChildActorExited) -> None:
-        self._lost(message.childAddress, "the actor exited")
 
     def _lost(self, address: ActorAddress, details: str) -> None:
         for step_id, known in self._addresses.items():
@@ -81,16 +75,14 @@ class RunActor(Actor):
     def _revive(self, message: ReviveStep) -> None:
         old = self._addresses[message.step_id]
         new = self._addresses[message.step_id] = self.createActor(StepActor)
-        self._configure_step(message.step_id, message.dependencies)
+        plan = self._configuration.plan.by_id[message.step_id]
+        self._configure_step(plan, message.dependencies)
         if message.outcome is not None:
             self.send(new, message.outcome)
-        for dependency in self._configuration.plan.by_id[message.step_id].dependencies:
+        for dependency in plan.dependencies:
             if dependency in self._addresses:
                 self.send(self._addresses[dependency], DependentMoved(old, new))
 
 
-_HANDLERS: dict[type[Any], Callable[[RunActor, Any], None]] = {
-    ConfigureRun: RunActor._configure,
-    ReviveStep: RunActor._revive,
-    ChildActorExited: RunActor._child_exited,
-}
+def _known(plan: StepPlan, settled: Mapping[str, DependencyCompleted]) -> list[DependencyCompleted]:
+    return [settled[name] for name in plan.dependencies if name in settled]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from thespian.actors import Actor, ActorAddress, ActorExitRequest
+from thespian.actors import Actor, ActorAddress
 
 from actorflow.context import StepContext
 from actorflow.messages import (
@@ -17,14 +17,11 @@ from actorflow.messages import (
     StepReady,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from actorflow.context import Attempt
-
 __all__ = ["StepActor"]
 
 _SKIPPED: Final = object()
+_NOT_WAITING: Final = -1
+"""What a step expects before it is configured, and after it has settled."""
 
 
 class StepActor(Actor):
@@ -35,91 +32,84 @@ class StepActor(Actor):
     harmless: completions are kept by step id from the first moment on.
     """
 
-    __slots__ = ("_any_skipped", "_configuration", "_myRef", "_outputs")
+    leaves_quietly = True
+
+    __slots__ = ("_any_skipped", "_configuration", "_expected", "_myRef", "_outputs")
 
     _configuration: ConfigureStep
 
     def __init__(self) -> None:
-        super().__init__()
+        self._expected = _NOT_WAITING
         self._outputs: dict[str, Any] = {}
         self._any_skipped = False
 
-    def receiveMessage(self, message: object, _sender: ActorAddress) -> None:  # noqa: N802, D102
-        _HANDLERS[type(message)](self, message)
+    def receiveMessage(self, message: Any, _sender: ActorAddress) -> None:  # noqa: N802, D102
+        # A chain of tests, the most frequent first, costs less than a table.
+        kind = type(message)
+        if kind is DependencyCompleted:
+            self._dependency_completed(message)
+        elif kind is Execute:
+            self._execute(message)
+        elif kind is Settled:
+            self._settled(message)
+        elif kind is ConfigureStep:
+            self._configure(message)
+        elif kind is DependentMoved:
+            self._dependent_moved(message)
 
     def _configure(self, message: ConfigureStep) -> None:
-        self._configuration = message
         for completed in message.settled:
-            self._keep(completed)
-        if len(self._outputs) == len(message.plan.dependencies):
+            self._dependency_completed(completed)
+        self._configuration = message
+        self._expected = len(message.plan.dependencies)
+        if len(self._outputs) == self._expected:
             self._report_ready()
 
     def _dependency_completed(self, message: DependencyCompleted) -> None:
-        if message.step_id not in self._outputs:
-            self._keep(message)
-            configuration = getattr(self, "_configuration", None)
-            if configuration and len(self._outputs) == len(configuration.plan.dependencies):
+        outputs = self._outputs
+        if message.step_id not in outputs:
+            if message.skipped:
+                self._any_skipped = True
+                outputs[message.step_id] = _SKIPPED
+            else:
+                outputs[message.step_id] = message.output
+            if len(outputs) == self._expected:
                 self._report_ready()
 
-    def _keep(self, message: DependencyCompleted) -> None:
-        if message.skipped:
-            self._any_skipped = True
-            self._outputs[message.step_id] = _SKIPPED
-        else:
-            self._outputs[message.step_id] = message.output
-
     def _report_ready(self) -> None:
-        configuration = self._configuration
-        self.send(
+        configuration, reference = self._configuration, self._myRef
+        reference.actor_send(
             configuration.supervisor,
-            StepReady(configuration.scope.run_id, configuration.plan.id, self.myAddress),
+            StepReady(configuration.scope.run_id, configuration.plan.id, reference.address),
         )
 
     def _execute(self, message: Execute) -> None:
         attempt = message.attempt
+        configuration, outputs = self._configuration, self._outputs
+        plan, scope = configuration.plan, configuration.scope
+        if self._any_skipped:
+            outputs = {name: out for name, out in outputs.items() if out is not _SKIPPED}
         try:
-            self._prepare(attempt)
+            attempt.function = plan.step.run
+            context = StepContext(attempt) if plan.wants_context else None
+            attempt.arguments = plan.arguments(scope.inputs, outputs, context)
+            attempt.variables = scope.variables.copy()
             attempt.submitted = True
             attempt.executor.submit(attempt)
         except Exception as error:  # noqa: BLE001 - an attempt that cannot start has failed
-            self.send(self._configuration.supervisor, AttemptFinished(attempt, None, error))
-
-    def _prepare(self, attempt: Attempt) -> None:
-        plan, scope = self._configuration.plan, self._configuration.scope
-        attempt.function = plan.step.run
-        attempt.arguments = plan.arguments(
-            scope.inputs,
-            self._completed(),
-            StepContext(attempt) if plan.wants_context else None,
-        )
-        attempt.variables = scope.variables.copy()
-
-    def _completed(self) -> Mapping[str, Any]:
-        if not self._any_skipped:
-            return self._outputs
-        return {name: out for name, out in self._outputs.items() if out is not _SKIPPED}
+            self.send(configuration.supervisor, AttemptFinished(attempt, None, error))
 
     def _settled(self, message: Settled) -> None:
-        configuration = self._configuration
+        configuration, send = self._configuration, self._myRef.actor_send
         completed = DependencyCompleted(configuration.plan.id, message.output, message.skipped)
         for dependent in configuration.dependents:
-            self.send(dependent, completed)
-        # Nobody asks for the dependencies' outputs again: let go of them before the run ends.
-        self._outputs = dict.fromkeys(self._outputs)
+            send(dependent, completed)
+        # Nobody asks again; a run of many steps need not keep what each of them waited for.
+        self._expected = _NOT_WAITING
+        self._outputs.clear()
+        del self._configuration
 
     def _dependent_moved(self, message: DependentMoved) -> None:
-        dependents = self._configuration.dependents
-        dependents[:] = [message.new if address == message.old else address for address in dependents]
-
-    def _exit(self, _message: ActorExitRequest) -> None:
-        """Die quietly; the actor system does the rest."""
-
-
-_HANDLERS: dict[type[Any], Callable[[StepActor, Any], None]] = {
-    ConfigureStep: StepActor._configure,
-    DependencyCompleted: StepActor._dependency_completed,
-    DependentMoved: StepActor._dependent_moved,
-    Execute: StepActor._execute,
-    Settled: StepActor._settled,
-    ActorExitRequest: StepActor._exit,
-}
+        if self._expected != _NOT_WAITING:
+            known = self._configuration.dependents
+            known[:] = [message.new if each == message.old else each for each in known]

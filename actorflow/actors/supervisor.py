@@ -31,7 +31,8 @@ from actorflow.messages import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from actorflow.actors.decisions import Decisions, Effect
+    from actorflow.actors.decisions import Decisions
+    from actorflow.actors.outbox import Effect
     from actorflow.events import Event
     from actorflow.protocols import Clock, StateManager
     from actorflow.results import RunResult
@@ -47,8 +48,17 @@ _FOR_THE_BRAIN: Final = frozenset(
 class Host(Protocol):
     """What the supervisor needs of the world outside the actor system."""
 
-    clock: Clock
-    state: StateManager
+    @property
+    def clock(self) -> Clock:
+        """What the time is."""
+
+    @property
+    def state(self) -> StateManager:
+        """Where events are recorded."""
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody wants what `publish` shows."""
 
     def committed(self, error: BaseException | None, /) -> None:
         """Post `Committed` to the supervisor; from any thread."""
@@ -77,7 +87,7 @@ class _Held:
     __slots__ = ("effects", "events", "recorded")
 
     def __init__(
-        self, events: Sequence[Event], effects: Sequence[Effect], recorded: bool
+        self, events: Sequence[Event], effects: Sequence[Effect], *, recorded: bool
     ) -> None:
         self.events = events
         self.effects = effects
@@ -107,53 +117,49 @@ class Supervisor(Actor):
             RunFinished: self._run_finished,
         }
 
-    def receiveMessage(self, message: object, sender: ActorAddress) -> None:  # noqa: N802, D102
+    def receiveMessage(self, message: object, _sender: ActorAddress) -> None:  # noqa: N802, D102
         try:
-            self._receive(message, sender)
+            if type(message) in _FOR_THE_BRAIN:
+                self._think(message)
+            else:
+                self._receive(message)
         except BaseException as error:
             self._host.broken(message, error)
             if isinstance(error, KeyboardInterrupt):
                 raise  # meant for the program, and by chance it hit this thread here
 
-    def _receive(self, message: object, sender: ActorAddress) -> None:
-        kind = type(message)
-        if kind in _FOR_THE_BRAIN:
-            self._think(message)
-        elif kind is WakeupMessage:
+    def _receive(self, message: object) -> None:
+        if isinstance(message, WakeupMessage):
             self._wakeup_at = float("inf")
             self._think(Wake())
-        elif kind is Committed:
+        elif isinstance(message, Committed):
             self._committed(message)
-        elif kind is ConfigureSupervisor:
+        elif isinstance(message, ConfigureSupervisor):
             self._configure(message)
-        elif kind is PoisonMessage:
+        elif isinstance(message, PoisonMessage):
             self._poisoned(message)
 
     def _configure(self, message: ConfigureSupervisor) -> None:
         self._brain, self._host = message.brain, message.host
-        self._clock = message.host.clock
+        self._record = message.host.state.record
+        self._decide, self._deadlines = message.brain.decide, message.brain.deadlines
+        self._now, self._wall = message.host.clock.now, message.host.clock.wall
 
     def _think(self, message: object) -> None:
-        now = self._clock.now()
-        events, effects = self._brain.decide(message, now, self._clock.wall(now))
-        self._record(events, effects)
-        self._arm(now)
-
-    def _arm(self, now: float) -> None:
-        """Have one wakeup under way for the earliest deadline, and none for later ones."""
-        upcoming = self._brain.deadlines.next()
-        if upcoming is not None and upcoming < self._wakeup_at:
-            self._wakeup_at = upcoming
-            self.wakeupAfter(upcoming - now)
+        now = self._now()
+        events, effects = self._decide(message, now, self._wall(now))
+        if events and not self._record(events, self._host.committed):
+            self._held.append(_Held(events, effects, recorded=False))
+        elif self._held:
+            self._held.append(_Held(events, effects, recorded=True))
+        else:
+            self._act(events, effects)
+        # One wakeup is under way for the earliest deadline, and none for later ones.
+        if self._deadlines.earliest < self._wakeup_at:
+            self._wakeup_at = self._deadlines.earliest
+            self.wakeupAfter(self._wakeup_at - now)
 
     # ── Recording ────────────────────────────────────────────────────────────────────────────
-
-    def _record(self, events: Sequence[Event], effects: Sequence[Effect]) -> None:
-        recorded = not events or self._host.state.record(events, self._host.committed)
-        if recorded and not self._held:
-            self._act(events, effects)
-        else:
-            self._held.append(_Held(events, effects, recorded))
 
     def _committed(self, message: Committed) -> None:
         batch = next(batch for batch in self._held if not batch.recorded)
@@ -167,13 +173,14 @@ class Supervisor(Actor):
     # ── Effects ──────────────────────────────────────────────────────────────────────────────
 
     def _act(self, events: Sequence[Event], effects: Sequence[Effect]) -> None:
-        if events:
+        if events and self._host.watched:
             self._host.publish(events)
+        send = self._myRef.actor_send
         for step, message in effects:
             if step is None:
                 self._perform[type(message)](message)
             elif step.address is not None:
-                self.send(step.address, message)
+                send(step.address, message)
 
     def _make_steps(self, message: MakeSteps) -> None:
         address = self._run_actors[message.scope.run_id] = self.createActor(RunActor)

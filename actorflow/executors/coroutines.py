@@ -44,12 +44,19 @@ class CoroutineExecutor:
     Args:
         loop: The loop that the actors live on; everything here happens on its thread.
         deliver: Lets the actor system deliver some of its messages; returns whether any wait.
+        now: Monotonic seconds, for the bound on a runner's turn.
     """
 
     preemptive = True
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, deliver: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        deliver: Callable[[], bool],
+        now: Callable[[], float],
+    ) -> None:
         self._loop = loop
+        self._now = now
         self._deliver = deliver
         self._context = contextvars.copy_context()
         self._queue: deque[Attempt] = deque()
@@ -99,7 +106,7 @@ class CoroutineExecutor:
 
     @types.coroutine
     def _work(self) -> Generator[Any, Any, None]:
-        queue, now = self._queue, self._loop.time
+        queue, now = self._queue, self._now
         task = _this_task(self._loop)
         until = now() + _SECONDS_A_TURN
         while queue or self._deliver() or queue:
@@ -128,13 +135,15 @@ class CoroutineExecutor:
         self.legs += 1
         try:
             coroutine = attempt.function(**attempt.arguments)
-            return attempt, coroutine, attempt.variables.run(coroutine.send, None)
-        except StopIteration as stop:
-            self._end(attempt, stop.value, None)
-        except BaseException as error:
-            self._end(attempt, None, error)
-        finally:
+            waiting = attempt.variables.run(coroutine.send, None)
             self.current = None
+            return attempt, coroutine, waiting
+        except StopIteration as stop:
+            self.current = None
+            self._report(attempt, stop.value, None)
+        except BaseException as error:  # noqa: BLE001 - whatever it raised, the attempt failed
+            self.current = None
+            self._report(attempt, None, error)
         return None
 
     def _accompany(
@@ -145,11 +154,13 @@ class CoroutineExecutor:
         task.set_name(f"step {attempt.step_id} of run {attempt.scope.run_id}")
         self._hand_over()
         enter = attempt.variables.run
+        resume: Callable[[Any], Any]
         while True:
             try:
                 value = yield waiting
-            except BaseException as error:
-                resume, value = coroutine.throw, error
+            except BaseException as error:  # noqa: BLE001 - thrown on into the body
+                resume = coroutine.throw
+                value = error
             else:
                 resume = coroutine.send
             self.current = attempt
@@ -194,4 +205,5 @@ def _stack_of(task: asyncio.Task[Any]) -> str:
         if frame is not None:
             frames.append(frame)
         awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
-    return "".join(traceback.format_list(traceback.StackSummary.extract((f, f.f_lineno) for f in frames)))
+    places = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames)
+    return "".join(places.format())

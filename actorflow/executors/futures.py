@@ -76,7 +76,7 @@ class FuturesExecutor:
     def _done(self, attempt: Attempt, future: concurrent.futures.Future[Any]) -> None:
         try:
             output, error = future.result(), None
-        except BaseException as raised:
+        except BaseException as raised:  # noqa: BLE001 - whatever it is, the attempt failed
             output, error = None, raised
         self._end(attempt, output, error)
 

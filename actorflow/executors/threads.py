@@ -149,7 +149,7 @@ class ThreadExecutor:
 def _outcome(attempt: Attempt) -> tuple[Any, BaseException | None]:
     try:
         output = attempt.variables.run(attempt.function, **attempt.arguments)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the attempt failed
         return None, error
     if inspect.iscoroutine(output):
         output.close()

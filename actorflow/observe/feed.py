@@ -71,7 +71,7 @@ class Feed:
     def _show(self, event: Event) -> None:
         try:
             self.observer(event)
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - watching never breaks anything
             self.failures += 1
             if not self._failing:
                 # Told once until it works again: a broken observer must not flood the log.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 from collections import deque
+
 from actorflow.errors import OrchestratorClosed, Overloaded
 
 __all__ = ["Admission"]

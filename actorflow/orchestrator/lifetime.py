@@ -14,7 +14,7 @@ import functools
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.durations import seconds
 from actorflow.errors import ForkedOrchestrator, NotRunning, OrchestratorClosed, WrongLoop
@@ -45,10 +45,15 @@ class Lifetime:
         self,
         settings: Settings,
         state: StateManager,
-        executors: Mapping[str, Executor],
+        executors: Mapping[str, Executor | concurrent.futures.Executor],
         observers: Sequence[Observer],
     ) -> None:
-        self._parts = (settings, state, executors, observers)
+        self._parts: dict[str, Any] = {
+            "settings": settings,
+            "state": state,
+            "executors": executors,
+            "observers": observers,
+        }
         self.admission = Admission(settings.max_active_runs, settings.max_queued_runs)
         self.live = LiveRuns(self.admission.leave)
         self._lock = threading.Lock()
@@ -93,7 +98,7 @@ class Lifetime:
     async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         from actorflow.orchestrator.runtime import Runtime  # noqa: PLC0415 - loads the actors
 
-        runtime = Runtime(loop, *self._parts, self.live)
+        runtime = Runtime(loop, live=self.live, **self._parts)
         runtime.open()
         self._runtime = runtime
 

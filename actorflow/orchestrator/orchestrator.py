@@ -339,7 +339,7 @@ class Orchestrator:
         )
 
 
-def _status(value: object) -> RunStatus:
+def _status(value: str) -> RunStatus:
     try:
         return RunStatus(value)
     except ValueError:

@@ -71,6 +71,7 @@ class Runtime:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
+        *,
         settings: Settings,
         state: StateManager,
         executors: Mapping[str, Executor | concurrent.futures.Executor],
@@ -84,7 +85,7 @@ class Runtime:
         self._pid = os.getpid()
         self._loop_thread: int | None = None
         self.system = EmbeddedSystem(loop, contextvars.copy_context())
-        self._coroutines = CoroutineExecutor(loop, self.system.deliver_some)
+        self._coroutines = CoroutineExecutor(loop, self.system.deliver_some, self.clock.now)
         threads = ThreadExecutor(max_abandoned=settings.max_abandoned)
         self._executors: dict[str, Executor] = {
             THREAD: threads,
@@ -97,6 +98,8 @@ class Runtime:
         self._feeds = [Feed(observer) for observer in observers]
         self._log_feed: Feed | None = None
         self._watchers: dict[str, list[Callable[[], None]]] = {}
+        self.watched = bool(self._feeds)
+        """Whether anybody wants what `publish` shows."""
         self._watchers_lock = threading.Lock()
         self._watchdog = Watchdog(
             self._coroutines, self.clock, self._loop_blocked, settings.blocked_after
@@ -212,6 +215,7 @@ class Runtime:
         if self._log_feed is None and logging_is_configured():
             self._log_feed = Feed(LogObserver())
             self._log_feed.start()
+            self.watched = True
 
     def executors_of(self, plan: WorkflowPlan) -> Mapping[str, Executor]:
         """Return the executor of each step, by step id.
@@ -298,6 +302,7 @@ class Runtime:
         """Call `notify` when a run has new events."""
         with self._watchers_lock:
             self._watchers[run_id] = [*self._watchers.get(run_id, ()), notify]
+            self.watched = True
 
     def unwatch(self, run_id: str, notify: Callable[[], None]) -> None:
         """Call it no more."""
@@ -306,6 +311,7 @@ class Runtime:
             left.remove(notify)
             if left:
                 self._watchers[run_id] = left
+            self.watched = bool(self._watchers or self._feeds or self._log_feed)
 
     def _notify(self, run_id: str) -> None:
         for notify in self._watchers.get(run_id, ()):

@@ -49,13 +49,15 @@ class _Step:
         self.status = move_step(self.step_id, self.status, event.kind)
         if event.kind is EventKind.STEP_STARTED:
             self.attempts += 1
-            self.started_at = self.started_at or event.time
+            if self.started_at is None:
+                self.started_at = event.time
         elif event.kind is EventKind.STEP_RETRYING:
             self.error = event.data["error"]
         elif self.status.settled:
             self.output = event.data.get("output", self.output)
             self.error = event.data.get("error")
-            self.finished_at = self.finished_at or event.time
+            if self.finished_at is None:
+                self.finished_at = event.time
 
     def result(self) -> StepResult:
         return StepResult(

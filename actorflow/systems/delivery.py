@@ -9,6 +9,8 @@ Semantics, where Thespian leaves room or its own bases differ:
 * A message is handled once. A handler that raises is not tried again: the message goes back to
   its sender as a `PoisonMessage`, and the actor lives on.
 * An actor that exits takes its children along, and its parent is told (`ChildActorExited`).
+  A child whose class says `leaves_quietly = True` has no children and nothing to do at its
+  end: it goes with its parent, without a message each.
 * A message to a dead actor is a dead letter: it is counted, and goes to the actor that handles
   dead letters, if there is one.
 * An address is the actor's cell itself. It stays valid as an address when the actor is gone.
@@ -21,7 +23,7 @@ from __future__ import annotations
 import heapq
 import traceback
 from datetime import timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from thespian.actors import (
     Actor,
@@ -32,6 +34,9 @@ from thespian.actors import (
     PoisonMessage,
     WakeupMessage,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 __all__ = ["Cell", "Delivery", "Envelope"]
 
@@ -46,11 +51,12 @@ class Cell(ActorAddress):
     leads to the actor directly. Two cells are equal only if they are the same.
     """
 
-    __slots__ = ("_aaddr", "actor", "children", "globalName", "parent", "system")
+    __slots__ = ("_number", "actor", "children", "enqueue", "globalName", "parent", "system")
 
-    def __init__(self, name: str, system: Delivery, parent: Cell | None) -> None:
-        self._aaddr = name
+    def __init__(self, number: int, system: Delivery, parent: Cell | None) -> None:
+        self._number = number
         self.system = system
+        self.enqueue = system.enqueue
         self.parent = parent
         self.actor: Actor | None = None
         self.children: dict[Cell, None] | None = None
@@ -65,23 +71,29 @@ class Cell(ActorAddress):
         return self is not other
 
     @property
+    def _aaddr(self) -> str:
+        """The address as Thespian prints it: the path from the system's own cell."""
+        parent = "" if self.parent is None else self.parent._aaddr  # noqa: SLF001 - own class
+        return f"{parent}/{self._number}"
+
+    @property
     def address(self) -> Cell:
         """The address of the actor that lives here."""
         return self
 
     def actor_send(self, target: Cell, message: Any) -> None:
         """Send from this actor."""
-        self.system.post(target, message, self)
+        self.enqueue((target, message, self))
 
     def createActor(  # noqa: N802
         self,
-        actor_class: type[Actor] | str,
-        requirements: dict[str, Any] | None = None,
+        actor_class: type[Actor],
+        _requirements: dict[str, Any] | None = None,
         global_name: str | None = None,
         _source_hash: str | None = None,
     ) -> Cell:
         """Make a child of this actor."""
-        return self.system.create(actor_class, self, requirements, global_name)
+        return self.system.create(actor_class, self, global_name)
 
     def wakeupAfter(self, delay: float | timedelta, payload: Any) -> None:  # noqa: N802
         """Have a `WakeupMessage` delivered to this actor after `delay` seconds."""
@@ -98,14 +110,19 @@ _EXIT: Final = ActorExitRequest()
 class Delivery:
     """The half of a system base that all of actorflow's bases share.
 
-    A base says which message is next by how it implements `post`, and what the time is by
-    `now` and `timer_changed`.
+    A base says which message is next by how it keeps what is enqueued, and what the time is
+    by `now` and `timer_changed`.
+
+    Args:
+        enqueue: Keeps a message for later; called within a delivery, so it need not wake
+            anybody.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, enqueue: Callable[[Envelope], None]) -> None:
+        self.enqueue = enqueue
         self.dead_letters = 0
         self.capabilities: dict[str, Any] = {}
-        self.system_cell = Cell("/System", self, None)
+        self.system_cell = Cell(0, self, None)
         self._names = 0
         self._global_names: dict[str, Cell] = {}
         self._primaries: dict[Cell, None] = {}
@@ -116,7 +133,7 @@ class Delivery:
     # ── What a base provides ─────────────────────────────────────────────────────────────────
 
     def post(self, target: Cell, message: Any, sender: Cell) -> None:
-        """Queue a message; called by the system's own thread only."""
+        """Queue a message, and have it delivered; on the system's own thread only."""
         raise NotImplementedError
 
     def now(self) -> float:
@@ -132,12 +149,12 @@ class Delivery:
     def newPrimaryActor(  # noqa: N802
         self,
         actor_class: type[Actor],
-        requirements: dict[str, Any] | None,
+        _requirements: dict[str, Any] | None,
         global_name: str | None,
         _source_hash: str | None,
     ) -> Cell:
         """Make an actor that belongs to the system itself."""
-        return self.create(actor_class, self.system_cell, requirements, global_name)
+        return self.create(actor_class, self.system_cell, global_name)
 
     def tell(self, target: Cell, message: Any) -> None:
         """Send a message from outside of the system."""
@@ -149,52 +166,47 @@ class Delivery:
         self,
         actor_class: type[Actor],
         parent: Cell,
-        requirements: dict[str, Any] | None = None,
         global_name: str | None = None,
     ) -> Cell:
         """Make an actor; one whose constructor raises is reported to its parent as exited."""
         if global_name is not None and global_name in self._global_names:
             return self._global_names[global_name]
         self._names += 1
-        cell = Cell(f"{parent._aaddr}/{self._names}", self, parent)  # noqa: SLF001 - own class
+        cell = Cell(self._names, self, parent)
         try:
-            self._inhabit(cell, actor_class, requirements)
+            cell.actor = actor = actor_class()
         except Exception:  # noqa: BLE001 - the parent is told, as Thespian does
             self.post(parent, ChildActorExited(cell), self.system_cell)
             return cell
-        self._enrol(cell, parent, global_name)
-        return cell
-
-    def _inhabit(
-        self, cell: Cell, actor_class: type[Actor], _requirements: dict[str, Any] | None
-    ) -> None:
-        cell.actor = actor = actor_class()
         actor._myRef = cell  # noqa: SLF001 - how Thespian ties an actor to its system
-
-    def _enrol(self, cell: Cell, parent: Cell, global_name: str | None) -> None:
         if parent.children is None:
             parent.children = {}
         parent.children[cell] = None
         if global_name is not None:
             cell.globalName = global_name
             self._global_names[global_name] = cell
+        return cell
 
     # ── Delivering ───────────────────────────────────────────────────────────────────────────
 
-    def deliver(self, target: Cell, message: Any, sender: Cell) -> None:
-        """Let a message meet its actor."""
-        actor = target.actor
-        if actor is None:
-            self._dead_letter(target, message)
-            return
-        try:
-            actor.receiveMessage(message, sender)
-        except BaseException as error:
-            self._poison(target, message, sender, error)
-            if isinstance(error, KeyboardInterrupt):
-                raise  # meant for the program, and by chance it hit this thread here
-        if type(message) is ActorExitRequest:
-            self._exit(target, recursive=message.isRecursive)
+    def deliver(self, batch: Iterable[Envelope]) -> None:
+        """Let messages meet their actors, one after the other."""
+        interrupt: KeyboardInterrupt | None = None
+        for target, message, sender in batch:
+            actor = target.actor
+            if actor is None:
+                self._dead_letter(target, message)
+                continue
+            try:
+                actor.receiveMessage(message, sender)
+            except BaseException as error:  # noqa: BLE001 - no actor takes the system down
+                self._poison(target, message, sender, error)
+                if isinstance(error, KeyboardInterrupt):
+                    interrupt = error
+            if type(message) is ActorExitRequest:
+                self._exit(target, recursive=message.isRecursive)
+        if interrupt is not None:
+            raise interrupt  # meant for the program, and by chance it hit this thread here
 
     def _poison(self, target: Cell, message: Any, sender: Cell, error: BaseException) -> None:
         # A poisoned message is never answered with another one: two broken actors would go on
@@ -222,16 +234,20 @@ class Delivery:
         cell.actor = None
         if cell.children and recursive:
             for child in cell.children:
-                self.post(child, _EXIT, cell)
+                if getattr(child.actor, "leaves_quietly", False):
+                    child.actor = None
+                else:
+                    self.enqueue((child, _EXIT, cell))
         cell.children = None
         if cell.globalName is not None:
             del self._global_names[cell.globalName]
-        self.handle_dead_letters(cell, enable=False)
+        if self._dead_letter_handler is cell:
+            self._dead_letter_handler = None
         parent = cell.parent
         if parent is not None and parent.children is not None:
             parent.children.pop(cell, None)
             if parent.actor is not None:
-                self.post(parent, ChildActorExited(cell), self.system_cell)
+                self.enqueue((parent, ChildActorExited(cell), self.system_cell))
 
     # ── Timers ───────────────────────────────────────────────────────────────────────────────
 

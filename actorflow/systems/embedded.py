@@ -2,7 +2,7 @@
 
 The loop may be one that this process has anyway (`async with Orchestrator()`) or one that the
 orchestrator runs on a thread of its own. Messages wait in one queue, in the order in which
-they were sent, and are delivered by turns of the loop. A turn is bounded in messages and time,
+they were sent, and are delivered by turns of the loop. A turn is bounded in messages,
 so that the loop's other guests get their share; `deliver_some` lets a guest that runs on the
 loop anyway (the coroutine executor) deliver in its own time, without going round the loop.
 
@@ -12,6 +12,8 @@ lock-free queue, and wakes the loop only if no wake-up is under way.
 
 from __future__ import annotations
 
+import itertools
+import operator
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,9 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["EmbeddedSystem"]
 
 _MESSAGES_A_TURN: Final = 512
-_SECONDS_A_TURN: Final = 0.005
-_MESSAGES_A_LOOK: Final = 64
-"""How many messages go between two looks at the clock."""
 
 
 class EmbeddedSystem(Delivery):
@@ -38,10 +37,10 @@ class EmbeddedSystem(Delivery):
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, context: contextvars.Context) -> None:
-        super().__init__()
+        self._mail: list[Envelope] = []
+        super().__init__(self._mail.append)
         self._loop = loop
         self._context = context
-        self._mail: deque[Envelope] = deque()
         self._inbox: deque[Envelope] = deque()
         self._turn_ahead = False
         self._signalled = False
@@ -89,14 +88,12 @@ class EmbeddedSystem(Delivery):
         """
         if self._inbox or self._signalled:
             self._empty_inbox()
-        mail, deliver = self._mail, self.deliver
-        until = self._loop.time() + _SECONDS_A_TURN
-        left = _MESSAGES_A_TURN
-        while mail and left:
-            deliver(*mail.popleft())
-            left -= 1
-            if not left % _MESSAGES_A_LOOK and self._loop.time() > until:
-                break
+        mail = self._mail
+        unread = iter(mail)  # sees also what is sent while it goes through
+        try:
+            self.deliver(itertools.islice(unread, _MESSAGES_A_TURN))
+        finally:
+            del mail[: len(mail) - operator.length_hint(unread)]
         return bool(mail or self._inbox)
 
     def _empty_inbox(self) -> None:

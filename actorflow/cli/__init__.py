@@ -1,0 +1,40 @@
+"""The command line: `actorflow run`, `actorflow graph`, `actorflow validate`.
+
+It needs the extra `cli`, and says so where that is missing.
+
+Exit statuses: 0 when the run completed, 1 when it failed, 2 when what was typed or defined makes
+no sense, and 128 plus the signal's number when a signal ended it: 130 for Ctrl-C, 143 for
+SIGTERM, 141 when nobody reads the output any more.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+_EXTRA: Final = frozenset({"rich", "typer"})
+_BAD_USAGE: Final = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one command, and return the exit status.
+
+    Args:
+        arguments: What was typed after the program's name; by default what really was.
+    """
+    try:
+        from actorflow.cli.app import invoke  # noqa: PLC0415 - it needs the extra
+    except ModuleNotFoundError as missing:
+        if missing.name not in _EXTRA:
+            raise
+        sys.stderr.write(
+            f"The actorflow command needs {missing.name}, which is not installed. "
+            "Type: pip install 'actorflow[cli]'\n"
+        )
+        return _BAD_USAGE
+    return invoke(sys.argv[1:] if arguments is None else arguments)

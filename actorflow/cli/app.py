@@ -1,0 +1,200 @@
+"""The commands, as typer reads them."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import importlib.metadata
+import json
+import shlex
+import signal
+import sys
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.console import Console
+
+from actorflow.cli.inputs import check_inputs, read_inputs
+from actorflow.cli.interrupts import EXIT_BASE
+from actorflow.cli.lines import LineWatcher, SilentWatcher
+from actorflow.cli.live import LiveWatcher
+from actorflow.cli.loading import load_flow
+from actorflow.cli.problems import Problem
+from actorflow.cli.reports import describe, describe_failure, whole_result
+from actorflow.cli.running import Order, Watcher, carry_out
+from actorflow.cli.streams import forgiving, only_for_the_result, silence, whole_lines
+from actorflow.errors import DefinitionError, UnknownExecutor
+from actorflow.views import draw_dot, draw_mermaid, draw_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from actorflow.workflow import Workflow
+
+__all__ = ["app", "invoke"]
+
+_BAD_USAGE: Final = 2
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE[:FLOW]",
+        help="A Python file or module, and if it defines several workflows, the one to take.",
+    ),
+]
+
+
+class Format(enum.StrEnum):
+    """How a graph is written."""
+
+    TEXT = "text"
+    MERMAID = "mermaid"
+    DOT = "dot"
+
+
+def invoke(arguments: Sequence[str]) -> int:
+    """Carry out a command, and return the exit status."""
+    try:
+        # Not `app(...)`: that would install an excepthook for the whole process.
+        typer.main.get_command(app).main(args=list(arguments), prog_name="actorflow")
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    return 0
+
+
+@contextlib.contextmanager
+def _exit_statuses() -> Iterator[None]:
+    """Turn what can go wrong with a command into a text on stderr and an exit status."""
+    try:
+        with forgiving(sys.stdout):
+            yield
+            sys.stdout.flush()
+    except (Problem, DefinitionError, UnknownExecutor) as problem:
+        sys.stderr.write(f"Error: {problem}\n")
+        raise typer.Exit(_BAD_USAGE) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(EXIT_BASE + signal.SIGINT) from None
+    except BrokenPipeError:
+        silence()
+        raise typer.Exit(EXIT_BASE + signal.SIGPIPE) from None
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer's signature
+    if wanted:
+        typer.echo(f"actorflow {importlib.metadata.version('actorflow')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _actorflow(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Run workflows, draw them, and check them."""
+
+
+@app.command()
+def run(
+    target: Target,
+    *,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="NAME=VALUE", help="An input of the run, as a text."),
+    ] = None,
+    documents: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input-json",
+            metavar="JSON",
+            help="Inputs as a JSON object: itself, @FILE, or - for stdin.",
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="How many async steps may run at once.")] = 10,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds that the run may take.", show_default=False)
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the whole result as JSON, and nothing else.")
+    ] = False,
+) -> None:
+    """Run a workflow and show how it goes.
+
+    Ctrl-C cancels the run, and pressed twice it leaves at once.
+    """
+    with _exit_statuses():
+        given = read_inputs(inputs or (), documents or ())
+
+        def order() -> Order:
+            flow = load_flow(target, "run")
+            check_inputs(flow.plan(), given, f"actorflow run {shlex.quote(target)}")
+            return Order(flow=flow, inputs=given, workers=workers, timeout=timeout)
+
+        status = _print_json(order) if as_json else _show(order)
+    raise typer.Exit(status)
+
+
+def _print_json(order: Callable[[], Order]) -> int:
+    with only_for_the_result() as stdout:
+        outcome = carry_out(order(), SilentWatcher())
+        json.dump(whole_result(outcome), stdout, indent=2)
+        stdout.write("\n")
+        stdout.flush()
+    return outcome.exit_status
+
+
+def _show(order: Callable[[], Order]) -> int:
+    console = Console()
+    with _watcher(console) as watcher, whole_lines():
+        outcome = carry_out(order(), watcher)
+    for line in describe(outcome, console.width):
+        sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+    for line in describe_failure(outcome.result):
+        sys.stderr.write(f"{line}\n")
+    return outcome.exit_status
+
+
+def _watcher(console: Console) -> contextlib.AbstractContextManager[Watcher]:
+    if console.is_terminal and not console.is_dumb_terminal and sys.stdout.isatty():
+        return LiveWatcher(console)
+    return contextlib.nullcontext(LineWatcher())
+
+
+@app.command()
+def graph(
+    target: Target,
+    *,
+    form: Annotated[Format, typer.Option("--format", help="How to draw it.")] = Format.TEXT,
+) -> None:
+    """Draw a workflow."""
+    draw = {Format.TEXT: draw_tree, Format.MERMAID: draw_mermaid, Format.DOT: draw_dot}[form]
+    with _exit_statuses():
+        sys.stdout.write(f"{draw(load_flow(target, 'graph').plan())}\n")
+
+
+@app.command()
+def validate(target: Target) -> None:
+    """Check a workflow without running it."""
+    with _exit_statuses():
+        sys.stdout.write(f"{_summary(load_flow(target, 'validate'))}\n")
+
+
+def _summary(flow: Workflow) -> str:
+    plan = flow.plan()
+    count = len(plan.steps)
+    inputs = (
+        f"needs {', '.join(plan.required_inputs)}" if plan.required_inputs else "needs no input"
+    )
+    return f"{flow.id} is valid: {count} step{'s' if count > 1 else ''}, {inputs}"

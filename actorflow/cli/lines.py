@@ -1,0 +1,44 @@
+"""A run as plain lines, one per event, for what is not a terminal; or as nothing at all."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from actorflow.views import draw_line
+
+if TYPE_CHECKING:
+    from actorflow.events import Event
+    from actorflow.plan import WorkflowPlan
+
+__all__ = ["LineWatcher", "SilentWatcher"]
+
+
+class SilentWatcher:
+    """Shows nothing."""
+
+    def begin(self, plan: WorkflowPlan) -> None:
+        """Do nothing."""
+
+    def show(self, event: Event) -> None:
+        """Do nothing."""
+
+    def look(self) -> None:
+        """Do nothing."""
+
+    def end(self) -> None:
+        """Do nothing."""
+
+
+class LineWatcher(SilentWatcher):
+    """Writes each event as a line to stdout, at once."""
+
+    def __init__(self) -> None:
+        self._started_at: float | None = None
+
+    def show(self, event: Event) -> None:
+        """Write a line."""
+        if self._started_at is None:
+            self._started_at = event.time
+        sys.stdout.write(f"{draw_line(event, self._started_at)}\n")
+        sys.stdout.flush()

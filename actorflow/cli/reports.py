@@ -1,0 +1,144 @@
+"""What is said when a run has ended: for people, and as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from actorflow.cli.tracebacks import traceback_of
+from actorflow.cli.values import as_json, error_as_json, in_full, in_one_line
+from actorflow.lifecycle import RunStatus, StepStatus
+from actorflow.views import bounds_of, draw_gantt
+from actorflow.views.gantt import NARROWEST
+from actorflow.views.text import cells, in_words, one_line, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from actorflow.cli.running import Outcome
+    from actorflow.results import RunResult, StepResult
+
+__all__ = ["describe", "describe_failure", "whole_result"]
+
+_ROWS: Final = 20
+"""How many steps' outputs are shown beside those of the last steps."""
+_PATH: Final = 6
+"""How many steps of the critical path are named."""
+
+
+def describe(outcome: Outcome, width: int) -> Iterator[str]:
+    """Yield the lines of the report: outputs, chart, and how long it took."""
+    outputs = list(_outputs(outcome.result, width))
+    if outputs:
+        yield from ("", *outputs)
+    yield from ("", draw_gantt(outcome.events, width=max(width, NARROWEST)))
+    yield from ("", *_verdict(outcome))
+
+
+# ── Outputs ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _outputs(result: RunResult, width: int) -> Iterator[str]:
+    """Yield the last steps' outputs in full, and of the others what fits into a line each."""
+    others = [
+        step_id
+        for step_id, output in result.outputs.items()
+        if step_id not in result.last_steps and output is not None
+    ]
+    for step_id in others[:_ROWS]:
+        name = f"{printable(step_id)} = "
+        yield name + in_one_line(result.outputs[step_id], max(1, width - cells(name)))
+    if len(others) > _ROWS:
+        yield f"… and {len(others) - _ROWS} more outputs; --json prints them all"
+    for step_id in result.last_steps:
+        if step_id in result.outputs:
+            yield from _in_full(step_id, result.outputs[step_id], width)
+
+
+def _in_full(step_id: str, output: object, width: int) -> Iterator[str]:
+    name = f"{printable(step_id)} ="
+    lines = list(in_full(output, width))
+    if len(lines) == 1 and cells(name) + 1 + cells(lines[0]) <= width:
+        yield f"{name} {lines[0]}"
+    else:
+        yield from (name, *lines)
+
+
+# ── The end ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _verdict(outcome: Outcome) -> Iterator[str]:
+    bounds = bounds_of(outcome.plan, outcome.events, outcome.workers)
+    took = in_words(outcome.result.duration or 0.0)
+    status = outcome.result.status.value
+    yield f"{status}: wall time {took}, lower bound {in_words(bounds.lower)}, the largest of"
+    yield f"  critical path {in_words(bounds.critical_path)} ({_steps(bounds.critical_steps)})"
+    if bounds.work:
+        share = in_words(bounds.work / bounds.workers)
+        yield f"  async work {share} ({in_words(bounds.work)} / {bounds.workers} workers)"
+    if bounds.sync:
+        yield f"  sync work {in_words(bounds.sync)}"
+
+
+def _steps(ids: Sequence[str]) -> str:
+    if len(ids) > _PATH:
+        ids = (*ids[: _PATH - 1], f"{len(ids) - _PATH} more", ids[-1])
+    return " -> ".join(map(printable, ids))
+
+
+def describe_failure(result: RunResult) -> Iterator[str]:
+    """Yield why a run did not complete, and which optional steps did not."""
+    told: list[BaseException] = []
+    for step in result.steps.values():
+        if step.error is None:
+            continue
+        told.append(step.error)
+        if step.status is StepStatus.SKIPPED:
+            yield f"step {step.step_id!r} was skipped: {one_line(step.error)}"
+        elif step.status in {StepStatus.FAILED, StepStatus.COMPENSATION_FAILED}:
+            yield from ("", _failed(step), traceback_of(step.error))
+    if result.error is not None and all(result.error is not error for error in told):
+        yield one_line(result.error)
+    if result.status is RunStatus.CANCELLED:
+        yield f"the run was cancelled: {result.reason}"
+
+
+def _failed(step: StepResult) -> str:
+    if step.status is StepStatus.COMPENSATION_FAILED:
+        return f"step {step.step_id!r} could not be undone:"
+    return f"step {step.step_id!r} failed in attempt {step.attempts}:"
+
+
+# ── JSON ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def whole_result(outcome: Outcome) -> dict[str, Any]:
+    """Return everything that is known of a run, in terms of what JSON has."""
+    result = outcome.result
+    bounds = bounds_of(outcome.plan, outcome.events, outcome.workers)
+    return {
+        "run_id": result.run_id,
+        "workflow_id": result.workflow_id,
+        "status": result.status.value,
+        "output": as_json(result.output),
+        "outputs": as_json(result.outputs),
+        "steps": {step_id: _step(step) for step_id, step in result.steps.items()},
+        "error": error_as_json(result.error),
+        "failed_step": result.failed_step,
+        "reason": result.reason,
+        "started_at": result.started_at,
+        "finished_at": result.finished_at,
+        "duration": result.duration,
+        "bounds": {"lower": bounds.lower, **as_json(bounds)},
+    }
+
+
+def _step(step: StepResult) -> dict[str, Any]:
+    return {
+        "status": step.status.value,
+        "output": as_json(step.output),
+        "error": error_as_json(step.error),
+        "attempts": step.attempts,
+        "started_at": step.started_at,
+        "finished_at": step.finished_at,
+        "duration": step.duration,
+    }

@@ -1,0 +1,148 @@
+"""A Gantt chart of a run, in text: one row per step, time from left to right."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from actorflow.lifecycle import StepStatus
+from actorflow.views.text import cells, fitted, in_words, printable
+from actorflow.views.timeline import Phase, Timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from actorflow.events import Event
+    from actorflow.views.timeline import Segment, Track
+
+__all__ = ["NARROWEST", "draw_gantt"]
+
+NARROWEST: Final = 20
+"""Columns that a chart needs at least."""
+_GAP: Final = "  "
+
+# Where a cell holds several phases, the last of them in this order is drawn: a short failure
+# must not vanish behind the success that followed it.
+_GLYPHS: Final = {
+    Phase.QUEUED: "╌",
+    Phase.BACKOFF: "·",
+    Phase.COMPLETED: "█",
+    Phase.RUNNING: "▓",
+    Phase.CANCELLED: "░",
+    Phase.UNDONE: "<",
+    Phase.UNDOING: "(",
+    Phase.FAILED: "▒",
+    Phase.NOT_UNDONE: "!",
+}
+_PAINTED: Final = {phase: place for place, phase in enumerate(_GLYPHS)}
+
+
+@attrs.frozen
+class _Scale:
+    """How time becomes columns."""
+
+    start: float
+    seconds: float
+    columns: int
+
+    def cells(self, segment: Segment) -> range:
+        # However short, a segment has a cell.
+        first = min(math.floor(self._place(segment.start)), self.columns - 1)
+        last = max(first + 1, math.ceil(self._place(segment.end)))
+        return range(max(first, 0), min(last, self.columns))
+
+    def _place(self, time: float) -> float:
+        return (time - self.start) / self.seconds * self.columns if self.seconds > 0 else 0.0
+
+
+def draw_gantt(
+    events: Iterable[Event], *, width: int = 80, rows: int = 40, now: float | None = None
+) -> str:
+    """Return a chart of a run, finished or not.
+
+    Args:
+        events: The run's events, from the first on.
+        width: Columns that the chart may take, at least `NARROWEST`.
+        rows: How many steps to show at most. Of more, those that did not complete are shown,
+            then those that took longest; a line says how many are left out.
+        now: How far to draw steps that still run; by default to the last event.
+    """
+    if width < NARROWEST:
+        raise ValueError(f"a Gantt chart of {width} columns; give it at least {NARROWEST}")
+    timeline = Timeline.of(events)
+    until = timeline.last_at if now is None else now
+    tracks = list(timeline.tracks.values())
+    shown = _chosen(tracks, rows, until)
+    return "\n".join([*_chart(timeline.started_at, until, shown, width), *_left_out(tracks, shown)])
+
+
+def _chosen(tracks: Sequence[Track], rows: int, until: float) -> list[Track]:
+    def weight(track: Track) -> tuple[bool, float]:
+        return track.status is StepStatus.COMPLETED, -(track.elapsed(until) or 0.0)
+
+    kept = {track.step_id for track in sorted(tracks, key=weight)[:rows]}
+    return [track for track in tracks if track.step_id in kept]
+
+
+def _left_out(tracks: Sequence[Track], shown: Sequence[Track]) -> list[str]:
+    missing = len(tracks) - len(shown)
+    return [f"… and {missing} more"] if missing else []
+
+
+def _chart(start: float, until: float, tracks: Sequence[Track], width: int) -> list[str]:
+    labels = [printable(track.step_id) for track in tracks]
+    notes = [_note(track, until) for track in tracks]
+    label_width, note_width = _widest(labels, width // 3), _widest(notes, width // 3)
+    seconds = max(0.0, until - start)
+    scale = _Scale(start, seconds, width - label_width - note_width - 2 * len(_GAP))
+    bars = [_bar(track, scale, until) for track in tracks]
+    drawn = [
+        _row(fitted(label, label_width), bar, fitted(note, note_width))
+        for label, bar, note in zip(labels, bars, notes, strict=True)
+    ]
+    axis = _row(" " * label_width, _axis(scale), "")
+    return [*drawn, axis, *_legend(set("".join(bars)), width)]
+
+
+def _widest(texts: Sequence[str], ceiling: int) -> int:
+    return min(max(map(cells, texts), default=0), ceiling)
+
+
+def _row(*columns: str) -> str:
+    return _GAP.join(columns).rstrip()
+
+
+def _note(track: Track, now: float) -> str:
+    elapsed = track.elapsed(now)
+    parts = [] if elapsed is None else [in_words(elapsed)]
+    if track.status is not StepStatus.COMPLETED:
+        parts.append(track.status.value)
+    if track.attempts > 1:
+        parts.append(f"{track.attempts} attempts")
+    return ", ".join(parts)
+
+
+def _bar(track: Track, scale: _Scale, until: float) -> str:
+    bar = [" "] * scale.columns
+    for segment in sorted(track.segments(until), key=lambda segment: _PAINTED[segment.phase]):
+        for place in scale.cells(segment):
+            bar[place] = _GLYPHS[segment.phase]
+    return "".join(bar)
+
+
+def _axis(scale: _Scale) -> str:
+    end = in_words(scale.seconds)
+    return "0" + end.rjust(scale.columns - 1) if len(end) < scale.columns else ""
+
+
+def _legend(used: Collection[str], width: int) -> list[str]:
+    entries = [f"{glyph} {phase.value}" for phase, glyph in _GLYPHS.items() if glyph in used]
+    lines: list[str] = []
+    for entry in entries:
+        if lines and cells(lines[-1]) + len(_GAP) + cells(entry) <= width:
+            lines[-1] += _GAP + entry
+        else:
+            lines.append(fitted(entry, width).rstrip())
+    return lines

@@ -1,0 +1,163 @@
+"""When each step waited, ran, and waited again: the events of a run, folded into segments.
+
+The Gantt chart, the bounds and the live view of the command line all read this one fold.
+A run that was resumed begins its timeline anew: what it kept from its earlier life has a status
+and no segments, because the time between two lives was spent by nobody.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from actorflow.lifecycle import KEPT, EventKind, StepStatus, move_step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from actorflow.events import Event
+
+__all__ = ["Phase", "Segment", "Timeline", "Track"]
+
+
+class Phase(enum.Enum):
+    """What a stretch of a step's time was spent on."""
+
+    QUEUED = "waiting for its turn"
+    """Ready, and waiting for an async worker or for the run's sync lane."""
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed attempt"
+    CANCELLED = "cancelled"
+    BACKOFF = "waiting to retry"
+    UNDOING = "being undone"
+    UNDONE = "undone"
+    NOT_UNDONE = "undoing failed"
+
+
+_OPENS: Final = {
+    EventKind.STEP_READY: Phase.QUEUED,
+    EventKind.STEP_STARTED: Phase.RUNNING,
+    EventKind.STEP_RETRYING: Phase.BACKOFF,
+    EventKind.COMPENSATION_STARTED: Phase.UNDOING,
+}
+# What an open phase turns out to have been; one that is not named here stays what it was.
+_CLOSES: Final = {
+    (Phase.RUNNING, EventKind.STEP_RETRYING): Phase.FAILED,
+    (Phase.RUNNING, EventKind.STEP_COMPLETED): Phase.COMPLETED,
+    (Phase.RUNNING, EventKind.STEP_FAILED): Phase.FAILED,
+    (Phase.RUNNING, EventKind.STEP_SKIPPED): Phase.FAILED,
+    (Phase.RUNNING, EventKind.STEP_CANCELLED): Phase.CANCELLED,
+    (Phase.UNDOING, EventKind.COMPENSATION_STARTED): Phase.NOT_UNDONE,
+    (Phase.UNDOING, EventKind.COMPENSATION_COMPLETED): Phase.UNDONE,
+    (Phase.UNDOING, EventKind.COMPENSATION_FAILED): Phase.NOT_UNDONE,
+}
+# Facts about an attempt that goes on.
+_REMARKS: Final = frozenset(
+    {EventKind.STEP_TIMED_OUT, EventKind.STEP_ABANDONED, EventKind.STEP_BLOCKING}
+)
+_BEGINNINGS: Final = frozenset({EventKind.RUN_STARTED, EventKind.RUN_RESUMED})
+
+
+@attrs.frozen
+class Segment:
+    """A stretch of time that a step spent on one thing, in seconds since the epoch."""
+
+    phase: Phase
+    start: float
+    end: float
+
+    @property
+    def seconds(self) -> float:
+        """How long it was; a clock that was set back counts as standing still."""
+        return max(0.0, self.end - self.start)
+
+
+@attrs.define
+class Track:
+    """One step's time."""
+
+    step_id: str
+    status: StepStatus = StepStatus.PENDING
+    attempts: int = 0
+    started_at: float | None = None
+    settled_at: float | None = None
+    error: BaseException | None = None
+    """Why its last attempt failed."""
+    _segments: list[Segment] = attrs.field(factory=list)
+    _open: Segment | None = None
+
+    def take(self, event: Event) -> None:
+        """Let an event of this step happen."""
+        self.status = move_step(self.step_id, self.status, event.kind)
+        if event.kind in _REMARKS:
+            return
+        if event.kind is EventKind.STEP_STARTED:
+            self.attempts += 1
+            self.started_at = event.time if self.started_at is None else self.started_at
+        if self.status.settled and self.settled_at is None:
+            self.settled_at = event.time
+        if event.kind is EventKind.STEP_COMPLETED:
+            self.error = None
+        self.error = event.data.get("error", self.error)
+        self._turn(event)
+
+    def _turn(self, event: Event) -> None:
+        if self._open is not None:
+            phase = _CLOSES.get((self._open.phase, event.kind), self._open.phase)
+            self._segments.append(Segment(phase, self._open.start, event.time))
+        opened = _OPENS.get(event.kind)
+        self._open = None if opened is None else Segment(opened, event.time, event.time)
+
+    def segments(self, now: float) -> tuple[Segment, ...]:
+        """Return how the step spent its time, in order, up to `now`."""
+        if self._open is None:
+            return tuple(self._segments)
+        return (*self._segments, attrs.evolve(self._open, end=now))
+
+    def elapsed(self, now: float) -> float | None:
+        """Return the seconds from its first start until it settled, or until `now`."""
+        if self.started_at is None:
+            return None
+        return max(0.0, (now if self.settled_at is None else self.settled_at) - self.started_at)
+
+
+@attrs.define
+class Timeline:
+    """The steps' time from the run's start, or from when it was last resumed."""
+
+    started_at: float = 0.0
+    last_at: float = 0.0
+    """The time of the last event."""
+    tracks: dict[str, Track] = attrs.field(factory=dict)
+    """By step id, in the order in which the steps had their first event."""
+
+    @classmethod
+    def of(cls, events: Iterable[Event]) -> Timeline:
+        """Return the timeline of these events."""
+        timeline = cls()
+        for event in events:
+            timeline.take(event)
+        return timeline
+
+    def take(self, event: Event) -> None:
+        """Let the run's next event happen.
+
+        Raises:
+            IllegalMove: When the events are not those of one run, in order.
+        """
+        self.last_at = event.time
+        if event.step_id is not None:
+            track = self.tracks.get(event.step_id)
+            if track is None:
+                track = self.tracks[event.step_id] = Track(event.step_id)
+            track.take(event)
+        elif event.kind in _BEGINNINGS:
+            self.started_at = event.time
+            self.tracks = {
+                step_id: Track(step_id, track.status, settled_at=event.time)
+                for step_id, track in self.tracks.items()
+                if track.status in KEPT
+            }

@@ -1,0 +1,200 @@
+"""Writes docs/reference/api.md from the docstrings, so that the page cannot say anything else.
+
+    python docs/reference/generate.py
+
+The groups are those of `__all__` in `actorflow/__init__.py`. Classes, fields and methods come in
+the order in which the source has them. A test compares the page with what this program makes.
+"""
+
+from __future__ import annotations
+
+import ast
+import enum
+import inspect
+import re
+import textwrap
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import actorflow
+from actorflow.orchestrator.requests import RunOptions
+from actorflow.streams import EventStream
+
+__all__ = ["PAGE", "page"]
+
+PAGE = Path(__file__).with_name("api.md")
+
+HEAD = """\
+# API
+
+Everything here can be imported from `actorflow`.
+This page is made from the docstrings by `docs/reference/generate.py`.
+Durations are seconds, as a number, or a `timedelta`.
+"""
+
+BEHIND = "What public methods take and return"
+BEHIND_TEXT = "These two have no place in `actorflow` itself, because nobody has to import them."
+
+# Groups whose members are made by actorflow: their fields say more than their constructors.
+GIVEN = {"Values", "What can be plugged in", BEHIND}
+NOT_MADE_BY_CALLERS = {"Run", "StepContext"}
+WIDEST = 88
+
+
+def page() -> str:
+    """Return the whole page."""
+    sections = [f"## {title}\n\n{_members(title, names)}" for title, names in _groups()]
+    behind = "\n".join(_entry(BEHIND, it) for it in (RunOptions, EventStream))
+    return "\n".join([HEAD, *sections, f"## {BEHIND}\n\n{BEHIND_TEXT}\n\n{behind}"])
+
+
+def _groups() -> Iterator[tuple[str, list[str]]]:
+    """Yield the comments in `__all__`, each with the names below it."""
+    listed = inspect.getsource(actorflow).partition("__all__ = [")[2]
+    for group in re.split(r"^    # ", listed, flags=re.MULTILINE)[1:]:
+        title, _, names = group.partition("\n")
+        yield title, re.findall(r'"(\w+)"', names)
+
+
+def _members(title: str, names: list[str]) -> str:
+    return "\n".join(_entry(title, getattr(actorflow, name)) for name in names)
+
+
+def _entry(group: str, cls: Any) -> str:
+    made_by_callers = group not in GIVEN and cls.__name__ not in NOT_MADE_BY_CALLERS
+    parts = [f"### `{cls.__name__}`", *_bases(cls)]
+    if made_by_callers and cls is not actorflow.ActorflowError:
+        parts.append(_signature(cls.__name__, cls))
+    parts += [_prose(cls.__doc__), *_fields(cls), *_values(cls), *_methods(cls)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _bases(cls: Any) -> Iterator[str]:
+    if issubclass(cls, Exception):
+        yield "An " + " and a ".join(f"`{base.__name__}`" for base in cls.__bases__) + "."
+
+
+# ── Members ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _fields(cls: Any) -> Iterator[str]:
+    """Yield the list of a class's annotated fields and its properties."""
+    lines = [_item(f"`{name}: {kind}`", doc) for name, kind, doc in _attributes(cls)]
+    if lines:
+        yield "\n".join(lines)
+
+
+def _attributes(cls: Any) -> Iterator[tuple[str, str, str]]:
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    statements = typing.cast("ast.ClassDef", body).body
+    for node, following in zip(statements, [*statements[1:], None], strict=True):
+        if isinstance(node, ast.AnnAssign) and not ast.unparse(node.target).startswith("_"):
+            yield ast.unparse(node.target), ast.unparse(node.annotation), _string(following)
+        elif isinstance(node, ast.FunctionDef) and _is_property(node):
+            returned = "" if node.returns is None else ast.unparse(node.returns)
+            yield node.name, returned, ast.get_docstring(node) or ""
+
+
+def _is_property(node: ast.FunctionDef) -> bool:
+    return any(ast.unparse(decorator) == "property" for decorator in node.decorator_list)
+
+
+def _string(node: ast.stmt | None) -> str:
+    """Return the text below a field, if there is one."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return inspect.cleandoc(str(node.value.value))
+    return ""
+
+
+def _values(cls: Any) -> Iterator[str]:
+    if issubclass(cls, enum.Enum):
+        yield "\n".join(f"- `{member.name}`: `{member.value!r}`" for member in cls)
+
+
+def _methods(cls: Any) -> Iterator[str]:
+    for name, member in vars(cls).items():
+        function = member.__func__ if isinstance(member, classmethod) else member
+        public = not name.startswith("_") or name == "__call__"
+        if public and inspect.isfunction(function) and function.__doc__:
+            yield f"#### `{cls.__name__}.{name}`"
+            yield _signature(name, function)
+            yield _prose(function.__doc__)
+
+
+# ── Signatures ───────────────────────────────────────────────────────────────────────────────
+
+
+def _signature(name: str, call: Callable[..., Any]) -> str:
+    signature = inspect.signature(call)
+    parameters = [p for p in signature.parameters.values() if p.name not in {"self", "cls"}]
+    returned = "" if isinstance(call, type) else f" -> {_type(signature.return_annotation)}"
+    arguments = list(_arguments(parameters))
+    line = f"{name}({', '.join(arguments)}){returned}"
+    if len(line) > WIDEST:
+        rows = "".join(f"    {argument},\n" for argument in arguments)
+        line = f"{name}(\n{rows}){returned}"
+    asynchronous = "async " if inspect.iscoroutinefunction(call) else ""
+    return f"```text\n{asynchronous}{line}\n```"
+
+
+def _arguments(parameters: list[inspect.Parameter]) -> Iterator[str]:
+    """Yield the parameters as they are written, with the marks between their kinds."""
+    before = None
+    for parameter in parameters:
+        if before is parameter.POSITIONAL_ONLY is not parameter.kind:
+            yield "/"
+        if parameter.kind is parameter.KEYWORD_ONLY is not before:
+            yield "*"
+        before = parameter.kind
+        yield _argument(parameter)
+    if before is inspect.Parameter.POSITIONAL_ONLY:
+        yield "/"
+
+
+def _argument(parameter: inspect.Parameter) -> str:
+    stars = "**" if parameter.kind is parameter.VAR_KEYWORD else ""
+    default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+    return f"{stars}{parameter.name}: {_type(parameter.annotation)}{default}"
+
+
+def _type(annotation: Any) -> str:
+    """Write an annotation the way the source does; most are texts already."""
+    if isinstance(annotation, str):
+        return annotation
+    if isinstance(annotation, typing.ForwardRef):
+        return annotation.__forward_arg__
+    alternatives = typing.get_args(annotation)
+    if alternatives:
+        return " | ".join(_type(alternative) for alternative in alternatives)
+    return "None" if annotation is type(None) else str(annotation.__name__)
+
+
+# ── Docstrings ───────────────────────────────────────────────────────────────────────────────
+
+
+def _prose(docstring: str | None) -> str:
+    """Turn a docstring's sections into lists."""
+    paragraphs = inspect.cleandoc(docstring or "").split("\n\n")
+    return "\n\n".join(_paragraph(paragraph) for paragraph in paragraphs)
+
+
+def _paragraph(text: str) -> str:
+    section = re.match(r"(Args|Raises):\n", text)
+    if section is None:
+        return text
+    body = textwrap.dedent(text[section.end() :])
+    items = re.split(r"^(?=\S)", body, flags=re.MULTILINE)[1:]
+    listed = (_item(f"`{name}`", said) for name, _, said in (i.partition(": ") for i in items))
+    return f"{section[1]}:\n\n" + "\n".join(listed)
+
+
+def _item(name: str, said: str) -> str:
+    first, *more = said.split("\n\n")
+    lines = [f"- {name}: {' '.join(first.split())}" if first else f"- {name}"]
+    return "\n\n".join([*lines, *(textwrap.indent(_paragraph(text), "  ") for text in more)])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

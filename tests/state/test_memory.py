@@ -1,0 +1,130 @@
+"""Runs in memory: complete while they last, and bounded."""
+
+from __future__ import annotations
+
+import pytest
+
+from actorflow.errors import RunNotFound
+from actorflow.lifecycle import EventKind, RunStatus
+from actorflow.state import MemoryStateManager
+from tests.contracts.test_state_managers import (
+    COMPLETED,
+    EPOCH,
+    FAILED,
+    STARTED,
+    accepted,
+    happened,
+    write,
+)
+
+
+def ran(state, run_id, kinds=COMPLETED, *, time=EPOCH, after=0):
+    """Let a run happen."""
+    if not after:
+        state.create(accepted(run_id))
+    write(state, happened(*kinds, run_id=run_id, time=time, after=after))
+
+
+def kept(state):
+    """The ids of the runs that are still there."""
+    return {run.run_id for run in state.list(limit=1000).runs}
+
+
+def test_only_so_many_finished_runs_are_kept():
+    """The one that finished first goes first."""
+    state = MemoryStateManager(max_runs=2)
+
+    for run_id in ("one", "two", "three"):
+        ran(state, run_id)
+
+    assert {"two", "three"} == kept(state)
+    with pytest.raises(RunNotFound):
+        state.snapshot("one")
+
+
+def test_old_runs_are_let_go_when_another_ends():
+    """By the time at which they finished."""
+    state = MemoryStateManager(max_age=100.0)
+    ran(state, "old", time=EPOCH)
+    ran(state, "young", time=EPOCH + 50)
+
+    ran(state, "now", time=EPOCH + 120)
+
+    assert {"young", "now"} == kept(state)
+
+
+def test_only_so_many_events_of_finished_runs_are_kept():
+    """A few long runs count as much as many short ones."""
+    state = MemoryStateManager(max_events=10)
+
+    for run_id in ("one", "two", "three"):
+        ran(state, run_id)
+
+    assert {"two", "three"} == kept(state)
+
+
+def test_runs_in_progress_are_always_kept():
+    """However many there are, and however old."""
+    state = MemoryStateManager(max_runs=1, max_age=1.0, max_events=1)
+    ran(state, "in progress", STARTED)
+
+    for number in range(5):
+        ran(state, f"r{number}", time=EPOCH + 1000 * number)
+
+    assert "in progress" in kept(state)
+
+
+def test_a_resumed_run_is_in_progress_again():
+    """It is not let go while it runs, although it had finished once."""
+    state = MemoryStateManager(max_runs=1)
+    ran(state, "again", FAILED)
+    ran(state, "again", (EventKind.RUN_RESUMED, EventKind.STEP_READY), after=5)
+
+    ran(state, "other")
+    ran(state, "another")
+
+    assert RunStatus.RUNNING is state.snapshot("again").status
+    assert {"again", "another"} == kept(state)
+
+
+def test_a_resumed_run_that_ends_counts_as_finished_then():
+    """Its place among the finished ones is that of its last end."""
+    state = MemoryStateManager(max_runs=2)
+    ran(state, "again", FAILED)
+    ran(state, "other")
+    ran(state, "again", (EventKind.RUN_RESUMED, *COMPLETED[1:]), after=5)
+
+    ran(state, "last")
+
+    assert {"again", "last"} == kept(state)
+
+
+def test_the_events_of_a_resumed_run_count_once():
+    """Ten events are ten, over two lives."""
+    state = MemoryStateManager(max_events=15)
+    ran(state, "again", FAILED)
+    ran(state, "again", (EventKind.RUN_RESUMED, *COMPLETED[1:]), after=5)
+
+    ran(state, "other")
+
+    assert {"again", "other"} == kept(state)
+
+
+def test_what_was_let_go_takes_its_events_off_the_count():
+    """A thousand runs later the limit is the same."""
+    state = MemoryStateManager(max_events=10)
+
+    for number in range(50):
+        ran(state, f"r{number}")
+
+    assert {"r48", "r49"} == kept(state)
+
+
+def test_finished_runs_can_be_read_after_the_end():
+    """Closing releases nothing that a `Run` may still be asked for."""
+    state = MemoryStateManager()
+    ran(state, "run")
+
+    state.close()
+
+    assert RunStatus.COMPLETED is state.snapshot("run").status

@@ -1,0 +1,846 @@
+"""The command line, as a process that is started, read, interrupted and cut off."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import textwrap
+import threading
+from pathlib import Path
+
+import pytest
+
+from actorflow.cli import main
+from actorflow.cli.inputs import read_inputs
+from actorflow.cli.problems import Problem
+from actorflow.cli.streams import whole_lines
+from actorflow.cli.tracebacks import traceback_of
+from actorflow.cli.values import as_json, in_full, in_one_line
+from actorflow.errors import StepCancelled
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMAND = (sys.executable, "-m", "actorflow.cli")
+HANGS_AFTER = 120.0
+
+LESSON = """
+    from actorflow import RetryPolicy, Workflow
+
+    flow = Workflow("lesson", name="The lesson")
+    tries = []
+
+    @flow.step
+    def fetch(url, count=1):
+        print("fetching", url)
+        return {"url": url, "count": count}
+
+    @flow.step(after=fetch, async_=True, retry=RetryPolicy(initial_interval=0.001))
+    async def process(fetch):
+        tries.append(1)
+        if len(tries) < 2:
+            raise OSError("not yet")
+        return "processed"
+
+    @flow.step(after=fetch, async_=True, required=False)
+    async def enrich(fetch):
+        raise LookupError("nothing there")
+
+    @flow.step(after=[process, enrich])
+    def aggregate(process, enrich=None):
+        return [process, enrich]
+"""
+
+FAILING = """
+    from actorflow import Workflow
+
+    flow = Workflow("failing")
+
+    @flow.step
+    def read():
+        try:
+            return {}["key"]
+        except KeyError as error:
+            raise ValueError("no key") from error
+"""
+
+# Ends only when it is cancelled.
+WAITING = """
+    import asyncio
+    from actorflow import Workflow
+
+    flow = Workflow("waiting")
+
+    @flow.step(async_=True)
+    async def wait():
+        print("it waits", flush=True)
+        await asyncio.Event().wait()
+"""
+
+# Never ends: a thread that nobody can stop.
+HANGING = """
+    import threading
+    from actorflow import Workflow
+
+    flow = Workflow("hanging")
+
+    @flow.step(async_=True)
+    def hang():
+        print("it hangs", flush=True)
+        threading.Event().wait()
+"""
+
+TWO = """
+    from actorflow import Workflow, WorkflowBuilder
+
+    first, second = Workflow("one"), Workflow("another")
+    again = first
+    builder = WorkflowBuilder("third", "Third")
+
+    @first.step
+    def work(name): ...
+
+    @second.step
+    def all_of(inputs):
+        return dict(inputs)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder to work in; what is imported from it is forgotten again."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("COLUMNS", "80")
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def write(folder):
+    """Write a file of Python into the folder."""
+
+    def write(source, name="flows.py"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(source), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def type_in(folder, capfd):
+    """Carry out a command in this process: its exit status, stdout and stderr."""
+
+    def type_in(*arguments):
+        status = main(arguments)
+        return status, *capfd.readouterr()
+
+    return type_in
+
+
+def environment(**changes):
+    """What a command is started with: this checkout, and a terminal nobody has configured."""
+    kept = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "TERM"}}
+    settings = {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "COLUMNS": "80", "TERM": "xterm"}
+    return kept | settings | changes
+
+
+@contextlib.contextmanager
+def started(*arguments, **options):
+    """Start a command as a process of its own; it does not outlive the block."""
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    options = pipes | {"env": environment(), "encoding": "utf-8"} | options
+    with subprocess.Popen([*COMMAND, *arguments], **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def finished(*arguments, **options):
+    """Start a command, and return its exit status, stdout and stderr."""
+    with started(*arguments, **options) as process:
+        out, err = process.communicate(timeout=HANGS_AFTER)
+        return process.returncode, out, err
+
+
+def read_until(stream, text):
+    """Read lines up to the one with this text."""
+    read = []
+    for line in stream:
+        read.append(line)
+        if text in line:
+            return "".join(read)
+    pytest.fail(f"{text!r} did not come, but:\n{''.join(read)}")
+
+
+# ── Runs ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_run_prints_a_line_per_event_and_then_its_report(write, type_in):
+    """Where there is no terminal: plain lines, outputs, chart, wall time and bound."""
+    write(LESSON)
+    status, out, err = type_in("run", "flows.py", "--input", "url=here")
+    events, outputs, chart, verdict = out.strip().split("\n\n")
+    kinds = re.findall(r"^\+\d+\.\d{3}s ([a-z]+\.[a-z]+)(?: (\w+))?", events, re.MULTILINE)
+
+    assert 0 == status
+    assert ("run.started", "") == kinds[0]
+    assert ("run.completed", "") == kinds[-1]
+    assert ("step.retrying", "process") in kinds
+    assert "fetching here" in events
+    assert [
+        "fetch = {'url': 'here', 'count': 1}",
+        "process = 'processed'",
+        "aggregate = ['processed', None]",
+    ] == outputs.splitlines()
+    assert ["fetch", "process", "enrich", "aggregate"] == [
+        line.split()[0] for line in chart.splitlines()[:4]
+    ]
+    assert re.match(r"completed: wall time .+, lower bound .+, the largest of", verdict)
+    assert "step 'enrich' was skipped: LookupError: nothing there\n" == err
+
+
+def test_inputs_come_as_texts_or_as_json(write, type_in, folder):
+    """A plain input is a text, whatever it looks like; JSON has types."""
+    write(TWO)
+    (folder / "more.json").write_text('{"deep": {"list": [1, null]}}')
+    status, out, _ = type_in(
+        *("run", "flows.py:second", "--json", "--input", "n=3", "--input", "empty="),
+        *("--input-json", '{"m": 3}', "--input-json", "@more.json"),
+    )
+
+    assert 0 == status
+    assert {"n": "3", "empty": "", "m": 3, "deep": {"list": [1, None]}} == json.loads(out)["output"]
+
+
+def test_inputs_can_come_from_stdin(write):
+    """So that another program can make them."""
+    path = write(TWO)
+    arguments = [*COMMAND, "run", f"{path}:second", "--input-json", "-", "--json"]
+    ended = subprocess.run(
+        arguments, input='{"n": 1.5}', env=environment(), capture_output=True, text=True, check=True
+    )
+
+    assert {"n": 1.5} == json.loads(ended.stdout)["output"]
+
+
+def test_json_is_alone_on_stdout(write):
+    """What the file, its steps and the programs they start print goes to stderr."""
+    path = write("""
+        import os, subprocess, sys
+        from actorflow import Workflow
+
+        print("imported")
+        flow = Workflow("noisy")
+
+        @flow.step
+        def shout():
+            print("printed")
+            sys.__stdout__.write("written\\n")
+            sys.__stdout__.flush()
+            subprocess.run(["echo", "echoed"], check=True)
+            return {"when": {1, 2}}
+    """)
+    status, out, err = finished("run", str(path), "--json")
+    result = json.loads(out)
+
+    assert 0 == status
+    assert {"imported", "printed", "written", "echoed"} == set(err.split())
+    assert ("completed", {"when": [1, 2]}) == (result["status"], result["output"])
+    assert 1 == result["steps"]["shout"]["attempts"]
+    assert result["bounds"]["lower"] <= result["duration"]
+
+
+def test_a_failed_run_shows_the_traceback_from_the_users_code_on(write, type_in):
+    """Causes included; neither threads nor actorflow have a frame in it."""
+    path = write(FAILING)
+    status, out, err = type_in("run", "flows.py")
+
+    assert 1 == status
+    assert "step.failed read #1 ValueError: no key" in out
+    assert (
+        f"""
+step 'read' failed in attempt 1:
+Traceback (most recent call last):
+  File "{path}", line 9, in read
+    return {{}}["key"]
+           ~~^^^^^^^
+KeyError: 'key'
+
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+  File "{path}", line 11, in read
+    raise ValueError("no key") from error
+ValueError: no key
+"""
+        == err
+    )
+
+
+def test_a_failed_run_tells_its_error_as_json(write, type_in):
+    """Type, message and traceback, and which step it was."""
+    write(FAILING)
+    status, out, err = type_in("run", "flows.py", "--json")
+    result = json.loads(out)
+
+    assert (1, "") == (status, err)
+    assert ("failed", "read") == (result["status"], result["failed_step"])
+    assert ("ValueError", "no key") == (result["error"]["type"], result["error"]["message"])
+    assert "KeyError: 'key'" in result["error"]["traceback"]
+
+
+def test_a_run_is_cut_by_its_timeout(write, type_in):
+    """That is a failure, and the reason is said."""
+    write(WAITING)
+    status, _, err = type_in("run", "flows.py", "--timeout", "0.05")
+
+    assert 1 == status
+    assert "DeadlineExceeded" in err
+
+
+def test_the_workers_are_those_asked_for(write, type_in):
+    """With a single one, two async steps cannot wait for each other."""
+    write("""
+        import asyncio
+        from actorflow import Workflow
+
+        flow = Workflow("meeting")
+        arrived = []
+
+        @flow.step(async_=True)
+        async def here():
+            arrived.append("here")
+            await asyncio.sleep(0)
+            return list(arrived)
+
+        @flow.step(async_=True)
+        async def there():
+            arrived.append("there")
+    """)
+    _, out, _ = type_in("run", "flows.py", "--workers", "1", "--json")
+
+    assert ["here"] == json.loads(out)["outputs"]["here"]
+    assert 1 == json.loads(out)["bounds"]["workers"]
+
+
+def test_a_flow_can_be_a_module_of_a_package(write, type_in):
+    """By its dotted name, from the folder that the command is typed in."""
+    write("", "package/__init__.py")
+    write("NAME = 'near'", "package/near.py")
+    write(TWO + "\n    from package.near import NAME", "package/flows.py")
+
+    assert (0, "another is valid: 1 step, needs no input\n", "") == type_in(
+        "validate", "package.flows:second"
+    )
+
+
+def test_a_file_can_import_its_neighbours_when_its_steps_run(write, type_in, folder):
+    """Its folder stays on the path, and what it defines can be pickled."""
+    write("VALUE = 5", "deep/neighbour.py")
+    write(
+        """
+        import pickle
+        from dataclasses import dataclass
+        from actorflow import Workflow
+
+        flow = Workflow("late")
+
+        @dataclass
+        class Found:
+            value: int
+
+        @flow.step
+        def late():
+            from neighbour import VALUE
+            return pickle.loads(pickle.dumps(Found(VALUE)))
+        """,
+        "deep/late-flows.py",
+    )
+    status, out, _ = type_in("run", "deep/late-flows.py", "--json")
+
+    assert (0, {"value": 5}) == (status, json.loads(out)["output"])
+
+
+# ── Other commands ───────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("form", "beginning"),
+    [("text", "lesson (The lesson)"), ("mermaid", "flowchart TD"), ("dot", 'digraph "lesson" {')],
+)
+def test_a_graph_is_drawn_in_three_forms(write, type_in, form, beginning):
+    """For people, for Markdown and for Graphviz."""
+    write(LESSON)
+    status, out, err = type_in("graph", "flows.py", "--format", form)
+
+    assert (0, "") == (status, err)
+    assert out.startswith(beginning)
+
+
+def test_validating_says_what_a_run_needs(write, type_in):
+    """It is the answer to what to type next."""
+    write(LESSON)
+
+    assert (0, "lesson is valid: 4 steps, needs url\n", "") == type_in(
+        "validate", "flows.py:lesson"
+    )
+
+
+def test_the_version_can_be_asked_for(type_in):
+    """The installed one."""
+    status, out, _ = type_in("--version")
+
+    assert 0 == status
+    assert re.fullmatch(r"actorflow \d+\.\d+\.\d+\n", out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "flow.py"], "there is no file flow.py. Did you mean: actorflow run flows.py"),
+        (["run", "nowhere/x.py"], "Type: actorflow run PATH/TO/FILE.py"),
+        (["graph", "."], ". is a folder. Did you mean: actorflow graph flows.py"),
+        (["run", "no.such.module"], "there is neither a file nor a module no.such.module."),
+        (["graph", "flows.py"], "one of these:\n  actorflow graph flows.py:first\n  actorflow gr"),
+        (["run", "flows.py:third"], "flows.py has no workflow 'third'. Type one of these:"),
+        (["run", "flows.py:builder"], "is no Workflow but a WorkflowBuilder. A builder needs its"),
+        (["run", "empty.py"], "empty.py defines no workflow. Define one as a global variable"),
+        (["run", "string.py"], "string.py would hide the module 'string', which is in use. Rename"),
+        (["run", "flows.txt"], "flows.txt is not a Python file."),
+        (["run", "flows.py:one"], "Type: actorflow run flows.py:one --input name=..."),
+        (["run", "flows.py:first", "--input", "nmae=x"], "input 'nmae'. Did you mean 'name'?"),
+        (["run", "flows.py:first", "--input", "name"], "not of the form key=value"),
+        (["run", "x", "--input", "a=1", "--input", "a=2"], "the input 'a' is given twice"),
+        (["run", "x", "--input-json", "{"], "is not JSON: Expecting"),
+        (["run", "x", "--input-json", "[1]"], "is not an object"),
+        (["run", "x", "--input-json", '{"a": 1, "a": 2}'], "the input 'a' is given twice"),
+        (["run", "x", "--input-json", '{"a": {"b": 1, "b": 2}}'], "the key 'b' of an input"),
+        (["run", "x", "--input-json", "@none.json"], "cannot be read: No such file"),
+        (["run", "flows.py:second", "--timeout", "-1"], "timeout is -1.0"),
+        (["run", "flows.py:second", "--workers", "0"], "--workers"),
+        (["validate", "cycle.py"], "its steps wait for each other: a -> b -> a"),
+        (["run", "picky.py"], "wants executor 'gpu'"),
+        (["dance"], "No such command 'dance'"),
+        (["run"], "Missing argument 'FILE[:FLOW]'"),
+    ],
+)
+def test_bad_usage_says_what_to_type(write, type_in, arguments, said):
+    """On stderr, with exit status 2, and nothing on stdout."""
+    write(TWO)
+    write("x = 1", "empty.py")
+    write("", "string.py")
+    write("", "flows.txt")
+    write(
+        """
+        from actorflow import Step, Workflow
+
+        flow = Workflow("round")
+        flow.add(Step("a", lambda: None, after="b"))
+        flow.add(Step("b", lambda: None, after="a"))
+        """,
+        "cycle.py",
+    )
+    write(
+        """
+        from actorflow import Workflow
+
+        flow = Workflow("picky")
+
+        @flow.step(executor="gpu")
+        def render(): ...
+        """,
+        "picky.py",
+    )
+    status, out, err = type_in(*arguments)
+
+    assert (2, "") == (status, out)
+    assert said in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("def f(:", "SyntaxError: invalid syntax"),
+        ("import no_such_thing", "ModuleNotFoundError: No module named 'no_such_thing'"),
+        ("import sys\n    sys.exit(0)", '`if __name__ == "__main__":`'),
+        ("from . import sibling", "Name it as a module of its package"),
+        ("from actorflow import Workflow\n    Workflow('')", "a workflow's id is ''"),
+    ],
+)
+def test_a_broken_file_shows_its_own_traceback(write, type_in, source, said):
+    """It begins in the file: how the file came to be imported is no part of it."""
+    path = write(f"    {source}")
+    status, out, err = type_in("run", "flows.py")
+    frames = re.findall(r'File "(.+?)"', err)
+
+    assert (2, "") == (status, out)
+    assert said in err
+    assert [str(path)] == list(dict.fromkeys(frames))
+
+
+def test_without_the_extra_the_command_says_what_to_install(folder):
+    """It is a sentence, and no traceback."""
+    hidden = "import sys; sys.modules['typer'] = None; import actorflow.cli as cli; "
+    code = f"{hidden}sys.exit(cli.main(['--version']))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False
+    )
+
+    assert (2, "") == (ended.returncode, ended.stdout)
+    assert "needs typer, which is not installed. Type: pip install 'actorflow[cli]'" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+# ── Signals and pipes ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_cancels_the_run_cleanly(write, number, status):
+    """Its events say so, the report comes all the same, and the exit status is the signal's."""
+    with started("run", str(write(WAITING))) as process:
+        read_until(process.stdout, "it waits")
+        process.send_signal(number)
+        out, err = process.communicate(timeout=HANGS_AFTER)
+
+    assert status == process.returncode
+    assert "run.cancelled (interrupted)" in out
+    assert re.search(r"^cancelled: wall time", out, re.MULTILINE)
+    assert err.endswith("the run was cancelled: interrupted\n")
+    assert "Traceback" not in err
+
+
+def test_an_interrupted_run_still_prints_its_json(write):
+    """Whoever parses it learns how far the run came."""
+    with started("run", str(write(WAITING)), "--json") as process:
+        read_until(process.stderr, "it waits")
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=HANGS_AFTER)
+
+    assert 130 == process.returncode
+    assert ("cancelled", "interrupted") == (json.loads(out)["status"], json.loads(out)["reason"])
+
+
+def test_a_second_interrupt_leaves_at_once(write):
+    """Also while a thread hangs that nobody can stop."""
+    with started("run", str(write(HANGING))) as process:
+        read_until(process.stdout, "it hangs")
+        process.send_signal(signal.SIGINT)
+        read_until(process.stderr, "press Ctrl-C again to leave at once")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=HANGS_AFTER)
+
+    assert 130 == process.returncode
+    assert "run.cancelled" not in out
+    assert "Left at once" in err
+
+
+def test_an_interrupt_while_the_file_is_imported_ends_the_command(write):
+    """There is no run yet that could be cancelled."""
+    path = write("""
+        import threading
+        print("importing", flush=True)
+        threading.Event().wait()
+    """)
+    with started("run", str(path)) as process:
+        read_until(process.stdout, "importing")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=HANGS_AFTER)
+
+    assert (130, "") == (process.returncode, err)
+
+
+def test_signal_handlers_are_as_they_were_afterwards(write, type_in):
+    """They are heard only while a run is in progress."""
+    write(FAILING)
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    type_in("run", "flows.py")
+
+    assert before == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+def test_a_reader_that_goes_away_ends_the_command_quietly(write):
+    """Like any program in a pipe whose other end is closed."""
+    path = write("""
+        import asyncio
+        from actorflow import Workflow
+
+        flow = Workflow("long")
+
+        @flow.step(id="s0", async_=True)
+        async def first(): ...
+
+        for number in range(1, 2000):
+            @flow.step(id=f"s{number}", after=f"s{number - 1}", async_=True)
+            async def following(): ...
+    """)
+    with started("run", str(path)) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        err = process.stderr.read()
+        status = process.wait(HANGS_AFTER)
+
+    assert (141, "") == (status, err)
+
+
+# ── On a terminal ────────────────────────────────────────────────────────────────────────────
+
+
+class Terminal:
+    """A terminal with a process in it: what is typed goes in, what is shown comes out."""
+
+    def __init__(self, *arguments, rows=30, columns=90, **changes):
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        env = environment(**changes)
+        del env["COLUMNS"]
+        self.process = subprocess.Popen(
+            [*COMMAND, *arguments], stdin=slave, stdout=slave, stderr=slave, env=env
+        )
+        os.close(slave)
+        self.shown = ""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_error):
+        self.process.kill()
+        self.process.wait()
+        os.close(self._master)
+
+    def read(self):
+        """Read what is shown next; nothing once the process has gone."""
+        try:
+            text = os.read(self._master, 65536).decode(errors="replace")
+        except OSError:
+            return ""
+        self.shown += text
+        return text
+
+    def read_until(self, text):
+        """Read on until `text` has been shown."""
+        while text not in self.plain:
+            if not self.read():
+                pytest.fail(f"{text!r} was not shown, but:\n{self.plain}")
+
+    def read_all(self):
+        """Read to the end, and return the exit status."""
+        while self.read():
+            pass
+        return self.process.wait(HANGS_AFTER)
+
+    @property
+    def plain(self):
+        """What has been shown, without colours and movements."""
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.shown).replace("\r", "")
+
+
+def test_a_terminal_shows_a_live_tree(write):
+    """Steps with state, attempt and time, a bar, what they print above it, the report below."""
+    with Terminal("run", str(write(LESSON)), "--input", "url=here") as terminal:
+        status = terminal.read_all()
+    tree, _, report = terminal.plain.rpartition("4/4")
+
+    assert 0 == status
+    assert "fetching here" in terminal.plain
+    assert re.search(r"✓ fetch +completed +#1 +[\d.]+ m?s", tree)
+    assert re.search(r"├─ ✓ process +completed +#2 +[\d.]+ m?s", tree)
+    assert re.search(r"│  └─ ✓ aggregate +completed .* also after enrich", tree)
+    assert re.search(r"└─ ↷ enrich +skipped +#1 +[\d.]+ m?s +LookupError: nothing there", tree)
+    assert "The lesson  ━━━" in tree
+    assert "aggregate = ['processed', None]" in report
+    assert "step.started" not in terminal.plain
+
+
+def test_a_flow_taller_than_the_terminal_shows_what_is_going_on(write):
+    """The active steps, and how many there are of each state."""
+    path = write("""
+        import asyncio
+        from actorflow import Workflow
+
+        flow = Workflow("tall")
+        for number in range(100):
+            @flow.step(id=f"step-{number}", async_=True)
+            async def wait():
+                await asyncio.Event().wait()
+    """)
+    with Terminal("run", str(path), "--workers", "40", rows=12) as terminal:
+        terminal.read_until("60 ready, 40 running")
+        terminal.process.send_signal(signal.SIGINT)
+        status = terminal.read_all()
+
+    assert 130 == status
+    assert re.search(r"(● step-\d+ +running +#1 +\S+ m?s *\n){9}60 ready, 40", terminal.plain)
+    assert "100 cancelled" in terminal.plain
+    assert "… and 60 more" in terminal.plain
+
+
+def test_ctrl_c_twice_gives_the_terminal_its_cursor_back(write):
+    """The first one asks, the second one leaves."""
+    with Terminal("run", str(write(HANGING))) as terminal:
+        terminal.read_until("it hangs")
+        terminal.process.send_signal(signal.SIGINT)
+        terminal.read_until("press Ctrl-C again")
+        terminal.process.send_signal(signal.SIGINT)
+        status = terminal.read_all()
+
+    assert 130 == status
+    assert terminal.shown.rfind("\x1b[?25h") > terminal.shown.rfind("\x1b[?25l")
+
+
+def test_a_terminal_can_be_without_colours(write):
+    """`NO_COLOR` takes the colours away and leaves the picture."""
+    with Terminal("run", str(write(FAILING)), NO_COLOR="1") as terminal:
+        terminal.read_all()
+
+    assert "✗ read" in terminal.plain
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", terminal.shown)
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_lines(write):
+    """`TERM=dumb` is what editors and logs say of themselves."""
+    with Terminal("run", str(write(FAILING)), TERM="dumb") as terminal:
+        terminal.read_all()
+
+    assert "step.started read #1" in terminal.plain
+    assert "\x1b" not in terminal.shown
+
+
+# ── Streams ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_lines_of_several_threads_do_not_mix(capsys):
+    """A line that is printed in pieces waits for its end while others pass it."""
+    with whole_lines():
+        sys.stdout.write("in ")
+        other = threading.Thread(target=print, args=("from", "elsewhere"))
+        other.start()
+        other.join()
+        sys.stdout.write("pieces\nand ")
+        sys.stdout.flush()
+        sys.stdout.write("flushed\nleft over")
+
+    assert "from elsewhere\nin pieces\nand flushed\nleft over" == capsys.readouterr().out
+
+
+def test_what_an_encoding_lacks_is_written_as_a_question_mark(write):
+    """A chart in the wrong letters is better than none."""
+    latin = environment(PYTHONUTF8="0", PYTHONIOENCODING="latin-1")
+    status, out, err = finished("run", str(write(TWO)) + ":second", env=latin)
+
+    assert (0, "") == (status, err)
+    assert re.search(r"^all_of +\?+ ", out, re.MULTILINE)
+
+
+# ── Values ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_inputs_keep_their_order():
+    """As they were typed."""
+    assert ["b", "a", "c"] == list(read_inputs(["b=1", "a=2"], ['{"c": 3}']))
+
+
+def test_an_input_may_hold_equals_signs():
+    """Only the first one parts the name from the value."""
+    assert {"query": "a=b"} == read_inputs(["query=a=b"], [])
+
+
+def test_an_input_without_a_name_is_refused():
+    """There is nobody to give it to."""
+    with pytest.raises(Problem, match="NAME=VALUE"):
+        read_inputs(["=3"], [])
+
+
+class Stubborn:
+    """A value that will not be shown."""
+
+    def __repr__(self):
+        raise RuntimeError
+
+
+def nested(depth):
+    """A list in a list in a list."""
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"a": (1, 2.5, None, True)}, {"a": [1, 2.5, None, True]}),
+        ({1: "x", ("a",): "y"}, {"1": "x", "('a',)": "y"}),
+        (float("nan"), "nan"),
+        (b"bytes", "b'bytes'"),
+        (Path("a") / "b", "a/b"),
+        (signal.SIGINT, 2),
+        (Stubborn(), "<Stubborn whose repr fails>"),
+        (Stubborn, repr(Stubborn)),
+    ],
+)
+def test_any_value_has_a_json_form(value, expected):
+    """What JSON has is kept; the rest becomes the nearest thing, at last its `repr`."""
+    assert expected == as_json(value)
+    assert json.loads(json.dumps(as_json(value), allow_nan=False)) == expected
+
+
+def test_values_that_hold_themselves_or_go_too_deep_have_a_json_form():
+    """A report must not fail over what it reports."""
+    circle = {}
+    circle["self"] = [circle]
+
+    assert {"self": ["(circular)"]} == as_json(circle)
+    assert isinstance(json.dumps(as_json(nested(100_000))), str)
+
+
+def test_an_error_as_a_value_is_told_like_one():
+    """A step may return one."""
+    told = as_json({"error": ValueError("no")})["error"]
+
+    assert ("ValueError", "no", "ValueError: no") == tuple(told.values())
+
+
+def test_values_are_shown_whatever_they_are():
+    """On one line they are cut; texts of several lines are shown as they stand."""
+    assert "[0, 1, 2, 3, 4, 5, …" == in_one_line(list(range(1000)), 20)
+    assert "{'b': 1, 'a': [[]]}" == in_one_line({"b": 1, "a": [[]]}, 80)
+    assert "<Stubborn instance at" in in_one_line(Stubborn(), 80)
+    assert ["one", "two"] == list(in_full("one\ntwo\n", 80))
+    assert ["<Stubborn whose repr fails>"] == list(in_full(Stubborn(), 80))
+
+
+def test_an_error_of_actorflow_itself_ends_where_the_user_called_it():
+    """How actorflow came to raise it is no part of the story."""
+
+    def step():
+        raise StepCancelled("run", "step", "unwanted")
+
+    with pytest.raises(StepCancelled) as caught:
+        step()
+
+    assert traceback_of(caught.value).endswith(
+        "actorflow.errors.StepCancelled: step 'step' of run 'run' was cancelled: unwanted. "
+        "Let this error pass."
+    )
+
+
+def test_the_parts_of_an_exception_group_are_cut_too():
+    """Each of them came through the same frames."""
+    group = ExceptionGroup("both", [ValueError("a"), OSError("b")])
+
+    assert "ValueError: a" in traceback_of(group)
+    assert "OSError: b" in traceback_of(group)

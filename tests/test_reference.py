@@ -1,0 +1,116 @@
+"""The pages that repeat what the code says, say what the code says."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+import actorflow
+from actorflow.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.views import draw_run_states, draw_step_states
+from docs.reference import generate
+from tests.documents import DOCUMENTS, ROOT, blocks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DOCS = ROOT / "docs"
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+RUN_BY_CI = ".ci/run runs it"
+
+errors = [
+    name
+    for name in actorflow.__all__
+    if isinstance(getattr(actorflow, name), type)
+    and issubclass(getattr(actorflow, name), actorflow.ActorflowError)
+]
+
+every_document = pytest.mark.parametrize(
+    "path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT))
+)
+
+
+def prose(path: Path) -> str:
+    """Return a page without its code blocks."""
+    return re.sub(r"^```.*?^```$", "", path.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the names under which a page's headings can be linked to."""
+    titles = re.findall(r"^#+ (.*)$", prose(path), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def is_there(path: Path, target: str) -> bool:
+    """Return whether a link in a page leads to a file and to a heading in it."""
+    place, _, anchor = target.partition("#")
+    file = (path.parent / place).resolve() if place else path
+    return file.exists() and (not anchor or anchor in anchors(file))
+
+
+def test_the_api_page_is_what_the_docstrings_say():
+    """After a change of a docstring or a signature: python docs/reference/generate.py."""
+    assert generate.page() == generate.PAGE.read_text("utf-8")
+
+
+@pytest.mark.parametrize("draw", [draw_step_states, draw_run_states])
+def test_the_diagrams_of_states_are_drawn_from_the_tables(draw):
+    """The page shows every legal move and no other."""
+    drawn = [
+        block.source.strip()
+        for block in blocks(DOCS / "explanation" / "scheduling.md")
+        if block.language == "mermaid"
+    ]
+
+    assert draw() in drawn
+
+
+@pytest.mark.parametrize("name", errors)
+def test_every_error_has_an_entry(name: str):
+    """An entry says when the error comes and what to do about it."""
+    page = prose(DOCS / "reference" / "errors.md")
+
+    assert re.search(rf"^#+ `{name}`$", page, flags=re.MULTILINE)
+
+
+def rows(*titles: str) -> list[str]:
+    """Return what the tables under these headings of the page on events explain."""
+    sections = prose(DOCS / "reference" / "events.md").split("\n## ")
+    chosen = [text for text in sections if text.partition("\n")[0] in titles]
+    return re.findall(r"^\| `([a-z_.]+)` \|", "\n".join(chosen), flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("titles", "values"),
+    [
+        (["Events of a run", "Events of a step"], EventKind),
+        (["Status of a run"], RunStatus),
+        (["Status of a step"], StepStatus),
+    ],
+    ids=["kinds", "runs", "steps"],
+)
+def test_every_kind_of_event_and_every_status_is_explained(titles: list[str], values):
+    """Each begins the row of a table, in the order in which the code defines them."""
+    assert [value.value for value in values] == rows(*titles)
+
+
+@every_document
+def test_links_lead_somewhere(path: Path):
+    """A link into the checkout names a file that is there, and a heading that is in it."""
+    targets = [match["target"] for match in LINK.finditer(prose(path))]
+    inside = [target for target in targets if not target.startswith(("http:", "https:"))]
+
+    assert [] == [target for target in inside if not is_there(path, target)]
+
+
+def test_readme_and_contributing_show_the_same_test_command():
+    """There is one way to run the tests, and it is the one that runs in continuous integration."""
+    shown = [
+        [block.source for block in blocks(path) if block.not_run == RUN_BY_CI]
+        for path in (ROOT / "README.md", DOCS / "CONTRIBUTING.md")
+    ]
+
+    assert [shown[0]] == shown[1:]
+    assert len(shown[0]) == 1

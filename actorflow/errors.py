@@ -94,7 +94,9 @@ class MissingInput(ActorflowError):
 
     def __str__(self) -> str:
         pairs = zip(self.names, self.step_ids, strict=True)
-        wants = "; ".join(f"{name!r}, wanted by step {_shown(ids)}" for name, ids in pairs)
+        wants = "; ".join(
+            f"{name!r}, wanted by step{'s' * (len(ids) > 1)} {_shown(ids)}" for name, ids in pairs
+        )
         return (
             f"workflow {self.workflow_id!r} lacks a run input: {wants}. "
             "Pass it when you start the run, or give the parameter a default; "

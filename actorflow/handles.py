@@ -37,6 +37,11 @@ class Run:
     Awaiting a run gives its result or raises, as `result` does, from any event loop.
     """
 
+    id: str
+    """The run's id."""
+    workflow_id: str
+    """The id of the run's workflow."""
+
     def __init__(
         self,
         runtime: Runtime,
@@ -50,7 +55,7 @@ class Run:
         self.workflow_id = workflow_id
 
     def __repr__(self) -> str:
-        state = "done" if self._future.done() else "in progress"
+        state = self._future.result().status.value if self.done else "in progress"
         return f"<Run {self.id} of {self.workflow_id!r}, {state}>"
 
     @property

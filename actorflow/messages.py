@@ -45,6 +45,7 @@ __all__ = [
     "Execute",
     "MakeSteps",
     "ReviveStep",
+    "RunActorLost",
     "RunFinished",
     "Settled",
     "StartRun",
@@ -188,6 +189,14 @@ class ActorLost:
 
     run_id: str
     step_id: str
+    details: str
+
+
+@message
+class RunActorLost:
+    """Supervisor to its brain: a run's actor has died, and its steps' actors with it."""
+
+    run_id: str
     details: str
 
 

@@ -83,6 +83,13 @@ class StateManager(Protocol):
     def create(self, record: RunRecord) -> None:
         """Remember an accepted run, which has not started yet."""
 
+    def claim(self, run_id: str) -> RunSnapshot:
+        """Take up a finished run that is to be resumed, and return it as it stands.
+
+        Raises:
+            RunNotFound: When there is no such run, or it is not kept any more.
+        """
+
     def record(self, events: Sequence[Event], done: Commit) -> bool:
         """Record events of one run or several."""
 

@@ -232,7 +232,7 @@ class ShutdownReport:
     cancelled: Sequence[str] = ()
     """The ids of the runs that were cut."""
     abandoned: Sequence[str] = ()
-    """One line for every attempt that could not be stopped, with the place it hangs in."""
+    """One line for everything that could not be ended: attempts, observers, a blocked loop."""
     duration: float = 0.0
     """Seconds the shutdown took."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -110,5 +111,6 @@ class _Bell:
         self.event = event
 
     def ring(self) -> None:
-        if not self.event.is_set() and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.event.set)
+        if not self.event.is_set():
+            with contextlib.suppress(RuntimeError):  # the reader's loop has closed
+                self._loop.call_soon_threadsafe(self.event.set)

@@ -196,7 +196,7 @@ class Stage:
         self.executor = HandExecutor() if executor is None else executor
         self.executor.open(self.report)
         self.watched = True
-        self.shown, self.results, self.defects = [], {}, []
+        self.shown, self.results, self.defects, self.complaints = [], {}, [], []
         brain = {"async_workers": 5, "max_active_runs": 5, "grace": 5.0, "random": lambda: 0.5}
         self.brain = Decisions(**(brain | settings))
         self.supervisor = self.actors.createActor(Supervisor)
@@ -259,6 +259,10 @@ class Stage:
     def broken(self, message, error):
         """Keep a defect; most tests expect none."""
         self.defects.append((message, error))
+
+    def misbehaved(self, attempt, what, error):
+        """Keep what an executor did wrong."""
+        self.complaints.append((attempt.step_id, what, error))
 
     # ── Actors ───────────────────────────────────────────────────────────────────────────────
 

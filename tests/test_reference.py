@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 from typing import TYPE_CHECKING
 
@@ -94,6 +95,16 @@ def rows(*titles: str) -> list[str]:
 def test_every_kind_of_event_and_every_status_is_explained(titles: list[str], values):
     """Each begins the row of a table, in the order in which the code defines them."""
     assert [value.value for value in values] == rows(*titles)
+
+
+def test_the_layers_are_those_of_the_contract():
+    """The picture of the house is the one that import-linter holds the package to."""
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    contract = parser["importlinter:contract:layers"]["layers"]
+    shown = [block.source for block in blocks(DOCS / "explanation" / "architecture.md")]
+
+    assert f"{contract.strip()}\n" in shown
 
 
 @every_document

@@ -113,7 +113,7 @@ def test_a_run_that_has_ended_says_so(orchestrator):
     run.wait(GUARD)
 
     assert (True, RunStatus.COMPLETED) == (run.done, run.status)
-    assert f"<Run {run.id} of 'flow', completed>" == repr(run)
+    assert f"<Run {run.id} of 'flow', done>" == repr(run)
 
 
 def test_waiting_returns_the_result_whatever_it_is(orchestrator):

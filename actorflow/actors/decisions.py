@@ -15,9 +15,9 @@ How a step gets on, in terms of messages and effects:
     a deadline       -> step.timed_out, StopAttempt; the attempt still has to end, or to be
                         abandoned after a grace, before anything else becomes of the step
 
-Two rules keep the budget honest. A lease is taken in `_start` and given back in `_release`,
-and nowhere else. And an attempt counts until its executor has reported it or has given it up:
-asking it to stop frees nothing.
+Two rules keep the budget honest. A lease is taken where an attempt starts and given back where
+it is over (`starts`), and nowhere else. And an attempt counts until its executor has reported it or
+has given it up: asking it to stop frees nothing.
 
 An effect is a pair. `(step, message)` is for the step's actor; `(None, message)` is for the
 supervisor itself to perform.
@@ -27,14 +27,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from actorflow.actors.deadlines import Deadline, Deadlines, Due
+from actorflow.actors.deadlines import Deadlines, Due
 from actorflow.actors.endings import Endings
 from actorflow.actors.ledger import RunState, StepState
 from actorflow.actors.outbox import Effect, Outbox
-from actorflow.actors.ready import Leases, ReadyQueue, RunQueue
+from actorflow.actors.ready import Leases, RunQueue
 from actorflow.actors.retries import backoff
-from actorflow.actors.revival import revival, settled_steps
-from actorflow.context import Attempt
+from actorflow.actors.revival import outcome_of, revival, settled_steps
+from actorflow.actors.starts import Starts
 from actorflow.errors import ActorCrashed, StepTimeout
 from actorflow.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.messages import (
@@ -43,8 +43,8 @@ from actorflow.messages import (
     AttemptFinished,
     BlockedLoop,
     CancelRun,
-    Execute,
     MakeSteps,
+    RunActorLost,
     Settled,
     StartRun,
     StepReady,
@@ -54,18 +54,16 @@ from actorflow.messages import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from actorflow.context import Attempt
     from actorflow.events import Event
 
 __all__ = ["Decisions"]
 
 # Bound once: looking a member up on its enum costs more than the rest of a comparison.
-_READY: Final = StepStatus.READY
 _PENDING: Final = StepStatus.PENDING
+_READY: Final = StepStatus.READY
 _STEP_READY: Final = EventKind.STEP_READY
-_STEP_STARTED: Final = EventKind.STEP_STARTED
 _STEP_COMPLETED: Final = EventKind.STEP_COMPLETED
-_ATTEMPT: Final = Due.ATTEMPT
-_TOTAL: Final = Due.TOTAL
 _MOST_CRASHES: Final = 3
 
 
@@ -91,9 +89,9 @@ class Decisions:
         self.deadlines = Deadlines()
         self.runs: dict[str, RunState] = {}
         self.late = 0
-        self._queue = ReadyQueue()
         self._waiting = RunQueue(max_active_runs)
         self._outbox = Outbox()
+        self._starts = Starts(self._outbox, self.deadlines, self.leases)
         self._random = random
         self._endings = Endings(self._outbox, self.deadlines, grace)
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
@@ -104,6 +102,7 @@ class Decisions:
             BlockedLoop: self._blocked_loop,
             CancelRun: self._cancel_run,
             ActorLost: self._actor_lost,
+            RunActorLost: self._run_actor_lost,
             Wake: self._wake,
         }
 
@@ -162,51 +161,19 @@ class Decisions:
         if step.status is _PENDING:
             step.orphaned = False
             self._outbox.step(run, step, _STEP_READY)
-            self._compete(run, step)
+            self._starts.compete(run, step)
         elif step.orphaned:
-            step.orphaned = False
-            if step.status is _READY:
-                self._compete(run, step)
+            self._has_actor_again(run, step)
 
-    def _compete(self, run: RunState, step: StepState) -> None:
-        """Start a ready step, or let it wait for a lease, or for its run's sync lane."""
-        if step.step.async_:
-            if self.leases.free and not self._queue.order:
-                self._start(run, step)
-            else:
-                self._queue.push(run, step)
-        elif run.lane.busy:
-            run.lane.push(step)
-        else:
-            self._start(run, step)
-
-    def _start(self, run: RunState, step: StepState) -> None:
-        if step.orphaned:
-            return  # its new actor will report, and then it competes again
-        options, outbox, deadline = step.step, self._outbox, run.deadline
-        if options.async_:
-            self.leases.free -= 1
-        else:
-            run.lane.busy = True
-        run.in_flight += 1
-        step.attempts = number = step.attempts + 1
-        if number == 1:
-            step.started_at = outbox.wall
-            if options.total_timeout is not None:
-                step.total_deadline = self._due_after(options.total_timeout, _TOTAL, run, step)
-        if step.total_deadline is not None:
-            deadline = _earlier(step.total_deadline[0], deadline)
-        if options.timeout is not None:
-            step.attempt_deadline = self.deadlines.set(
-                outbox.now + options.timeout, _ATTEMPT, run.run_id, step
-            )
-            deadline = _earlier(step.attempt_deadline[0], deadline)
-        step.current = attempt = Attempt(run.scope, step.id, number, deadline, step.executor)
-        outbox.step(run, step, _STEP_STARTED, number)
-        outbox.effects.append((step, Execute(attempt)))
-
-    def _due_after(self, timeout: float, due: Due, run: RunState, step: StepState) -> Deadline:
-        return self.deadlines.set(self._outbox.now + timeout, due, run.run_id, step)
+    def _has_actor_again(self, run: RunState, step: StepState) -> None:
+        """Make good what a step has missed while it had no actor."""
+        step.orphaned = False
+        outcome = outcome_of(step)
+        if outcome is not None:
+            self._outbox.effects.append((step, outcome))
+        elif step.passed_over and step.status is _READY:
+            self._starts.compete(run, step)
+        step.passed_over = False
 
     # ── Ends of attempts ─────────────────────────────────────────────────────────────────────
 
@@ -220,23 +187,11 @@ class Decisions:
         self.late += 1
         return None
 
-    def _release(self, run: RunState, step: StepState) -> None:
-        step.current = None
-        run.in_flight -= 1
-        if step.attempt_deadline is not None:
-            self.deadlines.cancel(step.attempt_deadline)
-        if step.grace is not None:
-            self.deadlines.cancel(step.grace)
-        if step.step.async_:
-            self.leases.free += 1
-        else:
-            run.lane.busy = False
-
     def _attempt_finished(self, message: AttemptFinished) -> None:
         found = self._find(message.attempt)
         if found is not None:
             run, step = found
-            self._release(run, step)
+            self._starts.release(run, step)
             if message.error is None and step.stop_error is None:
                 step.output, step.error, step.stopping = message.output, None, False
                 self._endings.settle(run, step, _STEP_COMPLETED, {"output": message.output})
@@ -250,9 +205,8 @@ class Decisions:
         found = self._find(message.attempt)
         if found is not None:
             run, step = found
-            data = {"stack": message.stack, "heartbeat_at": message.attempt.heartbeat_at}
-            self._outbox.step(run, step, EventKind.STEP_ABANDONED, step.attempts, data)
-            self._release(run, step)
+            self._endings.abandoned(run, step, message.attempt, message.stack)
+            self._starts.release(run, step)
             self._failed(run, step, step.stop_error)
             self._follow(run)
 
@@ -272,18 +226,14 @@ class Decisions:
     ) -> None:
         data = {"error": error, "delay": delay}
         self._outbox.step(run, step, EventKind.STEP_RETRYING, step.attempts, data)
-        step.backoff = self._due_after(delay, Due.BACKOFF, run, step)
+        step.backoff = self.deadlines.set(self._outbox.now + delay, Due.BACKOFF, run.run_id, step)
 
     def _follow(self, run: RunState) -> None:
         """Go on after an attempt's end: its run's sync lane, the run's end, the freed lease."""
-        lane = run.lane
-        while lane.waiting and not lane.busy and not run.ending:
-            following = lane.pop()
-            if following is not None:
-                self._start(run, following)
+        self._starts.follow(run)
         if not run.unsettled and not run.in_flight:
             self._finish(run)
-        self._grant()
+        self._starts.grant()
 
     def _finish(self, run: RunState) -> None:
         self._endings.finish(run)
@@ -292,12 +242,39 @@ class Decisions:
             self._waiting.release()
             self._admit()
 
-    def _grant(self) -> None:
-        queue, leases = self._queue, self.leases
-        while leases.free and queue.order:
-            following = queue.pop()
-            if following is not None:
-                self._start(*following)
+    # ── Crashes ──────────────────────────────────────────────────────────────────────────────
+
+    def _actor_lost(self, message: ActorLost) -> None:
+        run = self.runs.get(message.run_id)
+        if run is not None:
+            step = run.steps[message.step_id]
+            self._lose(run, step, message.details)
+            self._outbox.effects.append((None, revival(run, step)))
+            self._follow(run)
+
+    def _run_actor_lost(self, message: RunActorLost) -> None:
+        run = self.runs.get(message.run_id)
+        if run is not None:
+            for step in run.steps.values():
+                if not step.status.settled:
+                    self._lose(run, step, message.details)
+            self._outbox.effects.append((None, MakeSteps(run.plan, run.scope, settled_steps(run))))
+            self._follow(run)
+
+    def _lose(self, run: RunState, step: StepState, details: str) -> None:
+        """Take note that a step's actor has died, with whatever was on its way to it."""
+        step.crashes += 1
+        step.orphaned = not step.status.settled
+        error = ActorCrashed(run.run_id, step.id, details)
+        if step.current is None:
+            if step.orphaned and step.crashes > _MOST_CRASHES:
+                self._endings.fail(run, step, error)
+        elif step.current.submitted:
+            self._endings.stop(run, step, error)
+        else:
+            # The message that would have submitted it died with the actor.
+            self._starts.release(run, step)
+            self._failed(run, step, error)
 
     # ── What else can happen ─────────────────────────────────────────────────────────────────
 
@@ -317,7 +294,7 @@ class Decisions:
     def _due(self, due: Due, run: RunState, step: StepState) -> None:
         if due is Due.BACKOFF:
             self._outbox.step(run, step, _STEP_READY)
-            self._compete(run, step)
+            self._starts.compete(run, step)
         elif due is Due.GRACE:
             self._endings.abandon(step)
         else:
@@ -338,27 +315,3 @@ class Decisions:
         if found is not None:
             data = {"seconds": message.seconds, "stack": message.stack}
             self._outbox.step(*found, EventKind.STEP_BLOCKING, message.attempt.number, data)
-
-    def _actor_lost(self, message: ActorLost) -> None:
-        run = self.runs.get(message.run_id)
-        if run is None:
-            return
-        step = run.steps[message.step_id]
-        step.crashes += 1
-        step.orphaned = not step.status.settled
-        error = ActorCrashed(run.run_id, message.step_id, message.details)
-        if step.current is None:
-            if step.orphaned and step.crashes > _MOST_CRASHES:
-                self._endings.fail(run, step, error)
-        elif step.current.submitted:
-            self._endings.stop(run, step, error)
-        else:
-            # The message that would have submitted it died with the actor.
-            self._release(run, step)
-            self._failed(run, step, error)
-        self._outbox.effects.append((None, revival(run, step)))
-        self._follow(run)
-
-
-def _earlier(moment: float, other: float | None) -> float:
-    return moment if other is None or moment < other else other

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from actorflow.actors.deadlines import Deadlines
     from actorflow.actors.ledger import RunState, StepState
     from actorflow.actors.outbox import Outbox
+    from actorflow.context import Attempt
 
 __all__ = ["Endings"]
 
@@ -76,9 +77,11 @@ class Endings:
 
     def time_out(self, run: RunState, step: StepState, error: StepTimeout) -> None:
         """Let a step's timeout pass: stop its attempt, or fail it where it waits."""
-        data = {"timeout": error.timeout, "limit": error.kind, "heartbeat_at": None}
-        if step.current is not None:
-            data["heartbeat_at"] = step.current.heartbeat_at
+        data = {
+            "timeout": error.timeout,
+            "limit": error.kind,
+            "heartbeat_at": self._heartbeat(step.current),
+        }
         self._outbox.step(run, step, EventKind.STEP_TIMED_OUT, step.attempts, data)
         if step.current is not None:
             self.stop(run, step, error)
@@ -105,6 +108,17 @@ class Endings:
         else:
             grace = self._grace if run.grace is None else run.grace
             step.grace = self._deadlines.set(self._outbox.now + grace, Due.GRACE, run.run_id, step)
+
+    def abandoned(self, run: RunState, step: StepState, attempt: Attempt, stack: str) -> None:
+        """Write down that an attempt was left behind, and where it hangs."""
+        data = {"stack": stack, "heartbeat_at": self._heartbeat(attempt)}
+        self._outbox.step(run, step, EventKind.STEP_ABANDONED, attempt.number, data)
+
+    def _heartbeat(self, attempt: Attempt | None) -> float | None:
+        """Return an attempt's last heartbeat in seconds since the epoch."""
+        if attempt is None or attempt.heartbeat_at is None:
+            return None
+        return self._outbox.wall - (self._outbox.now - attempt.heartbeat_at)
 
     def abandon(self, step: StepState) -> None:
         """Have the executor give up an attempt that did not end when it was asked to."""

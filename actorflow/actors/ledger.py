@@ -37,6 +37,7 @@ class StepState:
         "id",
         "orphaned",
         "output",
+        "passed_over",
         "plan",
         "started_at",
         "status",
@@ -58,6 +59,8 @@ class StepState:
         self.crashes = 0
         self.orphaned = False
         """Whether its actor has died and the new one has not reported yet."""
+        self.passed_over = False
+        """Whether it could have started but for that."""
         self.current: Attempt | None = None
         self.stopping = False
         self.stop_error: BaseException | None = None

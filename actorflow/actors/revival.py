@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
     from actorflow.actors.ledger import RunState, StepState
 
-__all__ = ["revival", "settled_steps"]
+__all__ = ["outcome_of", "revival", "settled_steps"]
 
 
 def revival(run: RunState, step: StepState) -> ReviveStep:
     """Return the message that brings the step's actor back to what its predecessor knew."""
     dependencies = [run.steps[dependency] for dependency in step.plan.dependencies]
-    return ReviveStep(run.run_id, step.plan.id, list(_completed(dependencies)), _outcome(step))
+    return ReviveStep(run.run_id, step.plan.id, list(_completed(dependencies)), outcome_of(step))
 
 
 def settled_steps(run: RunState) -> dict[str, DependencyCompleted]:
@@ -28,12 +28,13 @@ def settled_steps(run: RunState) -> dict[str, DependencyCompleted]:
 
 def _completed(steps: Iterable[StepState]) -> Iterator[DependencyCompleted]:
     for step in steps:
-        outcome = _outcome(step)
+        outcome = outcome_of(step)
         if outcome is not None:
             yield DependencyCompleted(step.plan.id, outcome.output, outcome.skipped)
 
 
-def _outcome(step: StepState) -> Settled | None:
+def outcome_of(step: StepState) -> Settled | None:
+    """Return what a step has to tell its dependents, if it has."""
     if step.status is StepStatus.COMPLETED:
         return Settled(step.output, skipped=False)
     if step.status is StepStatus.SKIPPED:

@@ -34,7 +34,7 @@ class StepActor(Actor):
 
     leaves_quietly = True
 
-    __slots__ = ("_any_skipped", "_configuration", "_expected", "_myRef", "_outputs")
+    __slots__ = ("_any_skipped", "_completed", "_configuration", "_expected", "_myRef", "_outputs")
 
     _configuration: ConfigureStep
 
@@ -42,6 +42,7 @@ class StepActor(Actor):
         self._expected = _NOT_WAITING
         self._outputs: dict[str, Any] = {}
         self._any_skipped = False
+        self._completed: DependencyCompleted | None = None
 
     def receiveMessage(self, message: Any, _sender: ActorAddress) -> None:  # noqa: N802, D102
         # A chain of tests, the most frequent first, costs less than a table.
@@ -104,12 +105,16 @@ class StepActor(Actor):
         completed = DependencyCompleted(configuration.plan.id, message.output, message.skipped)
         for dependent in configuration.dependents:
             send(dependent, completed)
-        # Nobody asks again; a run of many steps need not keep what each of them waited for.
+        # A run of many steps need not keep what each of them has waited for.
         self._expected = _NOT_WAITING
         self._outputs.clear()
+        self._completed = completed
         del self._configuration
 
     def _dependent_moved(self, message: DependentMoved) -> None:
-        if self._expected != _NOT_WAITING:
+        if self._completed is not None:
+            # It has told the dependent's dead predecessor.
+            self.send(message.new, self._completed)
+        elif self._expected != _NOT_WAITING:
             known = self._configuration.dependents
             known[:] = [message.new if each == message.old else each for each in known]

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
-from thespian.actors import Actor, ActorAddress, ActorExitRequest, PoisonMessage, WakeupMessage
+from thespian.actors import (
+    Actor,
+    ActorAddress,
+    ActorExitRequest,
+    ChildActorExited,
+    PoisonMessage,
+    WakeupMessage,
+)
 
 from actorflow.actors.run import RunActor
 from actorflow.messages import (
@@ -21,6 +29,7 @@ from actorflow.messages import (
     Execute,
     MakeSteps,
     ReviveStep,
+    RunActorLost,
     RunFinished,
     StartRun,
     StepReady,
@@ -33,6 +42,7 @@ if TYPE_CHECKING:
 
     from actorflow.actors.decisions import Decisions
     from actorflow.actors.outbox import Effect
+    from actorflow.context import Attempt
     from actorflow.events import Event
     from actorflow.protocols import Clock, StateManager
     from actorflow.results import RunResult
@@ -40,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["ConfigureSupervisor", "Host", "Supervisor"]
 
 
+_NEVER: Final = float("inf")
 _FOR_THE_BRAIN: Final = frozenset(
     {StartRun, StepReady, AttemptFinished, AttemptAbandoned, BlockedLoop, CancelRun, ActorLost}
 )
@@ -68,6 +79,9 @@ class Host(Protocol):
 
     def finished(self, result: RunResult) -> None:
         """Hand a run's result to its handle."""
+
+    def misbehaved(self, attempt: Attempt, what: str, error: Exception) -> None:
+        """Report an executor that raised where it must not."""
 
     def broken(self, message: object, error: BaseException) -> None:
         """Report a defect of actorflow itself: a message that could not be handled."""
@@ -108,7 +122,8 @@ class Supervisor(Actor):
         super().__init__()
         self._run_actors: dict[str, ActorAddress] = {}
         self._held: deque[_Held] = deque()
-        self._wakeup_at = float("inf")
+        self._wakeups = [_NEVER]
+        """When wakeups are under way, the earliest first."""
         self._perform: dict[type[Any], Callable[[Any], None]] = {
             MakeSteps: self._make_steps,
             ReviveStep: self._revive_step,
@@ -122,15 +137,16 @@ class Supervisor(Actor):
             if type(message) in _FOR_THE_BRAIN:
                 self._think(message)
             else:
-                self._receive(message)
+                self._administer(message)
         except BaseException as error:
             self._host.broken(message, error)
             if isinstance(error, KeyboardInterrupt):
                 raise  # meant for the program, and by chance it hit this thread here
 
-    def _receive(self, message: object) -> None:
+    def _administer(self, message: object) -> None:
         if isinstance(message, WakeupMessage):
-            self._wakeup_at = float("inf")
+            # They cannot be cancelled and come in the order of their times.
+            heapq.heappop(self._wakeups)
             self._think(Wake())
         elif isinstance(message, Committed):
             self._committed(message)
@@ -138,6 +154,8 @@ class Supervisor(Actor):
             self._configure(message)
         elif isinstance(message, PoisonMessage):
             self._poisoned(message)
+        elif isinstance(message, ChildActorExited):
+            self._child_exited(message)
 
     def _configure(self, message: ConfigureSupervisor) -> None:
         self._brain, self._host = message.brain, message.host
@@ -154,10 +172,10 @@ class Supervisor(Actor):
             self._held.append(_Held(events, effects, recorded=True))
         else:
             self._act(events, effects)
-        # One wakeup is under way for the earliest deadline, and none for later ones.
-        if self._deadlines.earliest < self._wakeup_at:
-            self._wakeup_at = self._deadlines.earliest
-            self.wakeupAfter(self._wakeup_at - now)
+        # A wakeup is under way for the earliest deadline, or for an earlier one of the past.
+        if self._deadlines.earliest < self._wakeups[0]:
+            heapq.heappush(self._wakeups, self._deadlines.earliest)
+            self.wakeupAfter(self._deadlines.earliest - now)
 
     # ── Recording ────────────────────────────────────────────────────────────────────────────
 
@@ -193,11 +211,20 @@ class Supervisor(Actor):
         self.send(self._run_actors[message.run_id], message)
 
     def _stop_attempt(self, message: StopAttempt) -> None:
-        message.attempt.executor.stop(message.attempt)
+        attempt = message.attempt
+        try:
+            attempt.executor.stop(attempt)
+        except Exception as error:  # noqa: BLE001 - it is abandoned when its grace has passed
+            self._host.misbehaved(attempt, "stop", error)
 
     def _abandon_attempt(self, message: AbandonAttempt) -> None:
-        stack = message.attempt.executor.abandon(message.attempt)
-        self.send(self.myAddress, AttemptAbandoned(message.attempt, stack))
+        attempt = message.attempt
+        try:
+            stack = attempt.executor.abandon(attempt)
+        except Exception as error:  # noqa: BLE001 - what is abandoned does not count any more
+            stack = f"the executor could not abandon it: {error!r}"
+            self._host.misbehaved(attempt, "abandon", error)
+        self.send(self.myAddress, AttemptAbandoned(attempt, stack))
 
     def _run_finished(self, message: RunFinished) -> None:
         # A run that was cancelled while it waited for a place never had an actor.
@@ -214,3 +241,10 @@ class Supervisor(Actor):
             self._think(ActorLost(attempt.scope.run_id, attempt.step_id, str(message.details)))
         else:
             self._host.broken(poison, RuntimeError(str(message.details)))
+
+    def _child_exited(self, message: ChildActorExited) -> None:
+        """Replace a run's actor that has died; those of finished runs were told to."""
+        for run_id, address in self._run_actors.items():
+            if address == message.childAddress:
+                self._think(RunActorLost(run_id, "the run's actor exited"))
+                return

@@ -17,13 +17,14 @@ task was created with.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import traceback
 import types
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from actorflow.errors import StepCancelled
+from actorflow.executors.bodies import not_begun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Sequence
@@ -79,12 +80,19 @@ class CoroutineExecutor:
     def stop(self, attempt: Attempt) -> None:
         """Cancel the attempt's task; one that has not begun never will."""
         if attempt.handle is not None:
-            attempt.handle.cancel()
+            task, _ = attempt.handle
+            task.cancel()
 
     def abandon(self, attempt: Attempt) -> str:
         """Let go of a coroutine that went on after it had been cancelled."""
+        if attempt.handle is None:
+            # It has ended, or it has not begun and never will.
+            with contextlib.suppress(ValueError):
+                self._queue.remove(attempt)
+            return ""
         self._abandoned[attempt] = None
-        return "" if attempt.handle is None else _stack_of(attempt.handle)
+        _, coroutine = attempt.handle
+        return _stack_of(coroutine)
 
     def close(self) -> Sequence[Attempt]:
         """Return the attempts that refused to end."""
@@ -115,7 +123,7 @@ class CoroutineExecutor:
                 if suspended is not None:
                     yield from self._accompany(*suspended, task)
                     return
-                if task.cancelling():
+                if task.cancelling() or _must_cancel(task):
                     # The body cancelled its own task, then returned. The next one is not to pay.
                     self._hand_over()
                     return
@@ -129,10 +137,10 @@ class CoroutineExecutor:
     def _begin(self, attempt: Attempt) -> tuple[Attempt, _Coroutine, Any] | None:
         """Run a body until it ends, or until it first waits: then say for what."""
         if attempt.cancelled:
-            self._end(attempt, None, _not_begun(attempt))
+            self._report(attempt, None, not_begun(attempt))
             return None
-        self.current = attempt
         self.legs += 1
+        self.current = attempt
         try:
             coroutine = attempt.function(**attempt.arguments)
             waiting = attempt.variables.run(coroutine.send, None)
@@ -150,7 +158,7 @@ class CoroutineExecutor:
         self, attempt: Attempt, coroutine: _Coroutine, waiting: Any, task: asyncio.Task[Any]
     ) -> Generator[Any, Any, None]:
         """See a body through that has begun to wait, in the task that is now its own."""
-        attempt.handle = task
+        attempt.handle = task, coroutine
         task.set_name(f"step {attempt.step_id} of run {attempt.scope.run_id}")
         self._hand_over()
         enter = attempt.variables.run
@@ -163,8 +171,8 @@ class CoroutineExecutor:
                 value = error
             else:
                 resume = coroutine.send
-            self.current = attempt
             self.legs += 1
+            self.current = attempt
             try:
                 waiting = enter(resume, value)
             except StopIteration as stop:
@@ -179,6 +187,7 @@ class CoroutineExecutor:
                 self.current = None
 
     def _end(self, attempt: Attempt, output: object, error: BaseException | None) -> None:
+        attempt.handle = None
         if attempt in self._abandoned:
             del self._abandoned[attempt]
         else:
@@ -192,14 +201,18 @@ def _this_task(loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any]:
     return task
 
 
-def _not_begun(attempt: Attempt) -> StepCancelled:
-    return StepCancelled(attempt.scope.run_id, attempt.step_id, "it was stopped before it began")
+def _must_cancel(task: asyncio.Task[Any]) -> bool:
+    """Return whether a task will be cancelled at its next await.
+
+    Before Python 3.13 `Task.uncancel` takes back the request but not the cancellation.
+    """
+    return bool(getattr(task, "_must_cancel", False))
 
 
-def _stack_of(task: asyncio.Task[Any]) -> str:
-    """Return where a task hangs, the innermost await last."""
+def _stack_of(coroutine: Any) -> str:
+    """Return where a coroutine hangs, the innermost await last."""
     frames: list[Any] = []
-    awaited: Any = task.get_coro()
+    awaited = coroutine
     while awaited is not None:
         frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
         if frame is not None:

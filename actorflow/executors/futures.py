@@ -7,6 +7,8 @@ import functools
 import threading
 from typing import TYPE_CHECKING, Any
 
+from actorflow.executors.bodies import not_begun, outcome
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -43,6 +45,9 @@ class FuturesExecutor:
 
     def submit(self, attempt: Attempt) -> None:
         """Hand an attempt to the pool."""
+        if attempt.cancelled:
+            self._report(attempt, None, not_begun(attempt))
+            return
         self._running[attempt] = None
         try:
             attempt.handle = self._pool.submit(self._body(attempt), **attempt.arguments)
@@ -75,7 +80,7 @@ class FuturesExecutor:
 
     def _done(self, attempt: Attempt, future: concurrent.futures.Future[Any]) -> None:
         try:
-            output, error = future.result(), None
+            output, error = outcome(attempt, future.result())
         except BaseException as raised:  # noqa: BLE001 - whatever it is, the attempt failed
             output, error = None, raised
         self._end(attempt, output, error)

@@ -12,7 +12,6 @@ have nothing to do for a while go away.
 
 from __future__ import annotations
 
-import inspect
 import queue
 import sys
 import threading
@@ -20,6 +19,7 @@ import traceback
 from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.errors import TooManyAbandoned
+from actorflow.executors.bodies import not_begun, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,11 +71,15 @@ class ThreadExecutor:
             error = TooManyAbandoned(attempt.step_id, len(self._abandoned), self._max_abandoned)
             self._report(attempt, None, error)
             return
-        self._running[attempt] = None
-        self._jobs.put(attempt)
         # Each waiting job has taken one idle thread's token, or has a thread made for it.
         if not self._idle.acquire(blocking=False):
-            self._add_thread()
+            try:
+                self._add_thread()
+            except RuntimeError as error:  # the machine has no more threads to give
+                self._report(attempt, None, error)
+                return
+        self._running[attempt] = None
+        self._jobs.put(attempt)
 
     def stop(self, attempt: Attempt) -> None:
         """Do nothing more: a thread sees `ctx.cancelled`, or it does not."""
@@ -92,7 +96,7 @@ class ThreadExecutor:
     def close(self) -> Sequence[Attempt]:
         """End the threads, wait for those that are not hanging, and return what hangs."""
         hanging = set(self._abandoned.values())
-        threads = [thread for thread in self._threads if thread not in hanging]
+        threads = [thread for thread in list(self._threads) if thread not in hanging]
         for _ in threads:
             self._jobs.put(None)
         for thread in threads:
@@ -109,8 +113,8 @@ class ThreadExecutor:
         thread = threading.Thread(
             target=self._work, name=f"actorflow-step-{self._started}", daemon=True
         )
-        self._threads[thread] = None
         thread.start()
+        self._threads[thread] = None
 
     def _work(self) -> None:
         thread = threading.current_thread()
@@ -121,7 +125,7 @@ class ThreadExecutor:
                 del attempt  # an idle thread keeps nothing of its last step alive
                 self._idle.release()
         finally:
-            del self._threads[thread]
+            self._threads.pop(thread, None)
 
     def _next(self) -> Attempt | None:
         while True:
@@ -147,17 +151,13 @@ class ThreadExecutor:
 
 
 def _outcome(attempt: Attempt) -> tuple[Any, BaseException | None]:
+    if attempt.cancelled:
+        return None, not_begun(attempt)
     try:
         output = attempt.variables.run(attempt.function, **attempt.arguments)
     except BaseException as error:  # noqa: BLE001 - whatever it is, the attempt failed
         return None, error
-    if inspect.iscoroutine(output):
-        output.close()
-        return None, TypeError(
-            f"step {attempt.step_id!r} is a plain function that returned a coroutine, "
-            "which nobody would await. Define the step with `async def`."
-        )
-    return output, None
+    return outcome(attempt, output)
 
 
 def _stack_of(thread: threading.Thread) -> str:

@@ -73,7 +73,9 @@ class Watchdog:
 
     def look(self) -> None:
         """Look once."""
-        leg, attempt = self._executor.legs, self._executor.current
+        # In this order: the executor counts a leg before it says whose it is.
+        attempt = self._executor.current
+        leg = self._executor.legs
         if attempt is None or leg != self._seen_leg:
             self._seen_leg, self._seen_at = leg, self._clock.now()
             return

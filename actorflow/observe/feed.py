@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import queue
 import threading
 from typing import TYPE_CHECKING, Final
@@ -81,4 +82,6 @@ class Feed:
             self._failing = False
 
     def _log(self, text: str, **details: object) -> None:
-        get_logger().warning(text, observer=repr(self.observer), **details)
+        # A logging set-up of the program's that raises is one more thing that must not matter.
+        with contextlib.suppress(Exception):
+            get_logger().warning(text, observer=repr(self.observer), **details)

@@ -38,8 +38,9 @@ _PRIVATE: Final = frozenset({"output"})
 
 def logging_is_configured() -> bool:
     """Return whether anybody would hear what is logged."""
-    structlog = sys.modules.get("structlog")
-    if structlog is not None and structlog.is_configured():
+    # Another thread may be importing it at this very moment.
+    is_configured = getattr(sys.modules.get("structlog"), "is_configured", None)
+    if is_configured is not None and is_configured():
         return True
     logger: logging.Logger | None = logging.getLogger(NAME)
     while logger is not None:

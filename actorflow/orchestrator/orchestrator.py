@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import threading
 from typing import TYPE_CHECKING, Any, Literal
 
-from actorflow.errors import DefinitionError, ForkedOrchestrator, RunError
+from actorflow.errors import ForkedOrchestrator, RunError
 from actorflow.handles import Run
 from actorflow.lifecycle import RunStatus
+from actorflow.orchestrator.filters import count, run_status
 from actorflow.orchestrator.lifetime import Lifetime
 from actorflow.orchestrator.registry import Registry
 from actorflow.orchestrator.requests import new_run, resumed_run
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Self, Unpack
 
     from actorflow.orchestrator.requests import Request, RunOptions
+    from actorflow.orchestrator.runtime import Runtime
     from actorflow.protocols import Executor, Observer, StateManager
     from actorflow.results import RunPage, ShutdownReport
     from actorflow.workflow import Workflow
@@ -84,6 +87,7 @@ class Orchestrator:
         )
         self._state = MemoryStateManager() if state is None else state
         self._registry = Registry()
+        self._resuming = threading.Lock()
         self._life = Lifetime(self._settings, self._state, executors or {}, tuple(observers))
 
     @classmethod
@@ -228,10 +232,7 @@ class Orchestrator:
         """
         runtime = self._life.runtime("start a run")
         request = new_run(runtime, self._registry.resolve(flow), inputs, options)
-        if self._settings.when_full == "reject" or runtime.on_loop():
-            self._life.admission.enter_or_raise()
-        else:
-            self._life.admission.enter()
+        self._admit(runtime)
         return self._launch(request)
 
     async def start_async(
@@ -259,23 +260,31 @@ class Orchestrator:
             run_id: The run.
             flow: Its workflow, if that is not registered.
 
+        When the orchestrator is full, it blocks or raises as `start` does.
+
         Raises:
             RunNotFound: When there is no such run.
             UnknownWorkflow: When its workflow is not registered in the run's version.
+            DefinitionError: When `flow` is another workflow, or another version of it.
+            UnknownExecutor: When a step names an executor that is not there.
+            Overloaded: When the orchestrator is full and does not block.
         """
         runtime = self._life.runtime("resume a run")
-        run = self.get(run_id)
-        recorded = runtime.snapshot(run_id)
-        if not run.done or recorded.status is RunStatus.COMPLETED:
-            return run
-        plan = (
-            self._registry.find(recorded.workflow_id, recorded.workflow_version)
-            if flow is None
-            else self._registry.resolve(flow)
-        )
-        request = resumed_run(runtime, plan, recorded, len(self._state.events(run_id)))
-        self._life.admission.enter_or_raise()
-        return self._launch(request)
+        with self._resuming:
+            run = self.get(run_id)
+            recorded = runtime.snapshot(run_id)
+            if not run.done or recorded.status is RunStatus.COMPLETED:
+                return run
+            plan = self._registry.plan_for(recorded, flow)
+            request = resumed_run(runtime, plan, recorded, len(self._state.events(run_id)))
+            self._admit(runtime)
+            return self._launch(request)
+
+    def _admit(self, runtime: Runtime) -> None:
+        if self._settings.when_full == "reject" or runtime.on_loop():
+            self._life.admission.enter_or_raise()
+        else:
+            self._life.admission.enter()
 
     def _launch(self, request: Request) -> Run:
         """Hand an admitted run to the supervisor; it leaves again if that fails."""
@@ -283,7 +292,9 @@ class Orchestrator:
             runtime = self._life.runtime("start a run")
             future: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
             run = Run(runtime, request.run_id, request.workflow_id, future)
-            if request.record is not None:
+            if request.record is None:
+                self._state.claim(request.run_id)
+            else:
                 self._state.create(request.record)
             self._life.live.add(run, future)
             runtime.start(request.message)
@@ -329,29 +340,11 @@ class Orchestrator:
         """
         self._life.runtime("list runs")
         return self._state.list(
-            status=None if status is None else _status(status),
+            status=None if status is None else run_status(status),
             workflow_id=workflow_id,
             trace_id=trace_id,
             correlation_id=correlation_id,
             business_id=business_id,
-            limit=_count("limit", limit),
-            offset=_count("offset", offset),
+            limit=count("limit", limit),
+            offset=count("offset", offset),
         )
-
-
-def _status(value: str) -> RunStatus:
-    try:
-        return RunStatus(value)
-    except ValueError:
-        known = ", ".join(status.value for status in RunStatus)
-        raise DefinitionError(
-            None, f"status={value!r} is no run's status", f"Use one of: {known}"
-        ) from None
-
-
-def _count(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise DefinitionError(
-            None, f"{name}={value!r} is not a whole number of at least 0", "Pass one"
-        )
-    return value

@@ -10,6 +10,7 @@ from actorflow.workflow import Workflow
 
 if TYPE_CHECKING:
     from actorflow.plan import WorkflowPlan
+    from actorflow.results import RunSnapshot
 
 __all__ = ["Registry"]
 
@@ -53,12 +54,26 @@ class Registry:
                 raise UnknownWorkflow(flow, tuple(sorted(self._plans)))
             return next(reversed(self._plans[flow].values()))
 
-    def find(self, workflow_id: str, version: str) -> WorkflowPlan:
-        """Return the plan of one version.
+    def plan_for(self, recorded: RunSnapshot, flow: Workflow | None) -> WorkflowPlan:
+        """Return the plan by which a recorded run can go on: the given one, or a registered one.
 
         Raises:
-            UnknownWorkflow: When nobody registered it.
+            UnknownWorkflow: When none is given, and none registered.
+            DefinitionError: When the given one is not the run's.
         """
+        if flow is None:
+            return self._find(recorded.workflow_id, recorded.workflow_version)
+        plan = _plan_of(flow)
+        if (plan.workflow_id, plan.version) != (recorded.workflow_id, recorded.workflow_version):
+            raise DefinitionError(
+                plan.workflow_id,
+                f"version {plan.version!r} cannot resume a run of {recorded.workflow_id!r} "
+                f"version {recorded.workflow_version!r}",
+                "Pass the workflow that the run was started with",
+            )
+        return plan
+
+    def _find(self, workflow_id: str, version: str) -> WorkflowPlan:
         with self._lock:
             plan = self._plans.get(workflow_id, {}).get(version)
             if plan is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import uuid
+import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -30,7 +31,8 @@ class RunOptions(TypedDict, total=False):
     """How one run differs from others of its workflow."""
 
     metadata: Mapping[str, Any] | None
-    """Whatever belongs to the run without being an input; steps see it as `ctx.metadata`."""
+    """Whatever belongs to the run without being an input; steps see it as `ctx.metadata`,
+    together with the workflow's own, of which it overrides what has the same name."""
     timeout: float | timedelta | None
     """Seconds from now until the run has to have ended; the workflow's own by default."""
     priority: int
@@ -63,8 +65,11 @@ def new_run(
         UnknownExecutor: When a step names an executor that is not there.
     """
     given = _mapping(plan, "inputs", inputs)
-    metadata = _mapping(plan, "metadata", options.get("metadata"))
+    metadata = MappingProxyType(
+        {**plan.metadata, **_mapping(plan, "metadata", options.get("metadata"))}
+    )
     plan.require(given)
+    _warn_of_compensators(plan)
     now = runtime.clock.now()
     timeout = _timeout(plan, options)
     ids = {name: _id(plan, name, options, metadata) for name in _IDS}
@@ -117,6 +122,17 @@ def resumed_run(
     return Request(
         workflow_id=plan.workflow_id, run_id=recorded.run_id, message=message, record=None
     )
+
+
+def _warn_of_compensators(plan: WorkflowPlan) -> None:
+    idle = [step.id for step in plan.steps if step.compensation is not None]
+    if idle:
+        warnings.warn(
+            f"workflow {plan.workflow_id!r} has compensators (steps {', '.join(idle)}), which this "
+            "version of actorflow checks but does not run yet: undo by hand what a failed run "
+            "has done.",
+            stacklevel=4,
+        )
 
 
 _IDS = ("trace_id", "correlation_id", "business_id")

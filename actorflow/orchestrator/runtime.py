@@ -279,6 +279,12 @@ class Runtime:
         self._live.finish(result)
         self._notify(result.run_id)
 
+    def misbehaved(self, attempt: Attempt, what: str, error: Exception) -> None:
+        """Report an executor that raised where it must not."""
+        get_logger(run_id=attempt.scope.run_id, **attempt.scope.bindings()).error(
+            "executor.failed", executor=repr(attempt.executor), method=what, exc_info=error
+        )
+
     def broken(self, message: object, error: BaseException) -> None:
         """Report a defect of actorflow, and end the run that it struck."""
         get_logger().critical(

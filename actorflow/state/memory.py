@@ -26,7 +26,7 @@ __all__ = ["MemoryStateManager"]
 class _Entry:
     """One run: what was accepted, and what has happened since."""
 
-    __slots__ = ("events", "milestones", "record", "status")
+    __slots__ = ("counted", "events", "milestones", "record", "status")
 
     def __init__(self, record: RunRecord) -> None:
         self.record = record
@@ -34,6 +34,8 @@ class _Entry:
         self.milestones: list[Event] = []
         """Those of the events that are about the run itself."""
         self.status = RunStatus.PENDING
+        self.counted = 0
+        """How many events it counts for while it is finished."""
 
     def summary(self) -> RunSnapshot:
         """Return the run without its steps, which is cheap however many it has."""
@@ -64,7 +66,8 @@ class MemoryStateManager:
         # adds events, and appending to a list needs no lock.
         self._lock = threading.Lock()
         self._runs: dict[str, _Entry] = {}
-        self._finished: dict[str, float] = {}
+        self._finished: dict[str, _Entry] = {}
+        """Those of the runs that may be forgotten, the one that finished first in front."""
         self._finished_events = 0
 
     def create(self, record: RunRecord) -> None:
@@ -83,25 +86,38 @@ class MemoryStateManager:
         return True
 
     def _milestone(self, entry: _Entry, event: Event) -> None:
+        self._unfinish(event.run_id)
         entry.milestones.append(event)
         entry.status = move_run(event.run_id, entry.status, event.kind)
         if entry.status.terminal:
             with self._lock:
-                self._finished[event.run_id] = event.time
-                self._finished_events += len(entry.events)
+                self._finished[event.run_id] = entry
+                entry.counted = len(entry.events)
+                self._finished_events += entry.counted
                 self._forget_old(event.time)
+
+    def claim(self, run_id: str) -> RunSnapshot:
+        """Take up a finished run again, so that it is not forgotten before it goes on."""
+        self._unfinish(run_id)
+        return self.snapshot(run_id)
+
+    def _unfinish(self, run_id: str) -> None:
+        with self._lock:
+            entry = self._finished.pop(run_id, None)
+            if entry is not None:
+                self._finished_events -= entry.counted
 
     def _forget_old(self, now: float) -> None:
         while self._finished:
-            run_id, finished_at = next(iter(self._finished.items()))
+            run_id, entry = next(iter(self._finished.items()))
             if not (
                 len(self._finished) > self._max_runs
                 or self._finished_events > self._max_events
-                or now - finished_at > self._max_age
+                or now - entry.milestones[-1].time > self._max_age
             ):
                 return
-            del self._finished[run_id]
-            self._finished_events -= len(self._runs.pop(run_id).events)
+            del self._finished[run_id], self._runs[run_id]
+            self._finished_events -= entry.counted
 
     def _entry(self, run_id: str) -> _Entry:
         try:
@@ -130,16 +146,19 @@ class MemoryStateManager:
         limit: int = 50,
         offset: int = 0,
     ) -> RunPage:
-        """Return runs, the newest first."""
+        """Return runs, the newest first, ties by run id."""
         wanted = {
             "workflow_id": workflow_id,
             "trace_id": trace_id,
             "correlation_id": correlation_id,
             "business_id": business_id,
         }
-        matches = _matcher(status, {name: value for name, value in wanted.items() if value})
+        matches = _matcher(
+            status, {name: value for name, value in wanted.items() if value is not None}
+        )
         with self._lock:
-            entries = [entry for entry in reversed(self._runs.values()) if matches(entry)]
+            entries = [entry for entry in self._runs.values() if matches(entry)]
+        entries.sort(key=lambda entry: (-entry.record.created_at, entry.record.run_id))
         page = itertools.islice(entries, offset, offset + limit)
         return RunPage(runs=tuple(entry.summary() for entry in page), total=len(entries))
 

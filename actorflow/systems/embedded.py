@@ -67,9 +67,15 @@ class EmbeddedSystem(Delivery):
         # so a flag that is still set belongs to a turn that will see this message.
         if not self._signalled:
             self._signalled = True
-            self._loop.call_soon_threadsafe(self._turn, context=self._context)
+            self._loop.call_soon_threadsafe(self._hear, context=self._context)
 
     # ── Delivering ───────────────────────────────────────────────────────────────────────────
+
+    def _hear(self) -> None:
+        """Take in what other threads have sent; a turn that is ahead anyway delivers it."""
+        self._empty_inbox()
+        if not self._turn_ahead:
+            self._turn()
 
     def _turn(self) -> None:
         more = self._turn_ahead = True

@@ -1,0 +1,201 @@
+"""The actor that a run is: it makes the steps' actors, and makes the dead ones anew."""
+
+from __future__ import annotations
+
+import pytest
+from thespian.actors import ActorExitRequest
+
+from actorflow.actors import StepActor
+from actorflow.lifecycle import RunStatus, StepStatus
+from actorflow.messages import AttemptFinished
+from actorflow.retry import RetryPolicy
+from tests.acting import Stage
+from tests.deciding import flow, step, task
+
+FOREVER = RetryPolicy(max_attempts=9, initial_interval=1.0, jitter=0)
+HOPS = range(9)
+"""How many messages another one may be behind: more than any exchange between the actors."""
+
+
+def chain():
+    """Two branches that meet: a and b, then c, then d."""
+    return flow(task("a"), task("b"), task("c", "a", "b"), task("d", "c"))
+
+
+def living(stage):
+    """How many step actors there are."""
+    cells = [stage.supervisor]
+    for cell in cells:
+        cells += cell.children or ()
+    return sum(isinstance(cell.actor, StepActor) for cell in cells)
+
+
+def test_every_step_is_an_actor():
+    """From the run's beginning to its end."""
+    stage = Stage()
+    stage.start(chain())
+
+    assert 4 == living(stage)
+
+
+def test_a_run_leaves_no_actor_behind():
+    """One exit takes all of its steps along."""
+    stage = Stage()
+    stage.start(chain())
+    for step_id in "abcd":
+        stage.end(step_id)
+
+    assert RunStatus.COMPLETED is stage.results["run"].status
+    assert 0 == living(stage)
+    assert not stage.supervisor.children
+    assert 0 == stage.system.dead_letters
+
+
+@pytest.mark.parametrize("victim", ["c", "d"])
+def test_a_waiting_steps_death_is_not_noticed(victim):
+    """Another actor takes its place, and knows what it knew."""
+    stage = Stage()
+    stage.start(chain())
+    stage.end("a", 1)
+    stage.kill(victim)
+    stage.settle()
+
+    for step_id in "bcd":
+        stage.end(step_id)
+
+    assert RunStatus.COMPLETED is stage.results["run"].status
+    assert [] == stage.defects
+
+
+def test_a_running_steps_death_is_its_attempts_failure():
+    """It is tried again when its body has stopped; siblings are not affected."""
+    stage = Stage()
+    stage.start(flow(task("a", retry=FOREVER), task("sibling"), task("c", "a", "sibling")))
+    (attempt, _) = stage.executor.running.values()
+    stage.kill("a")
+    stage.settle()
+    stopped = list(stage.executor.stopped)
+    stage.end("a", error=RuntimeError("stopped"))
+    stage.loop.advance(1.0)
+    again = stage.running
+    for step_id in ("a", "sibling", "c"):
+        stage.end(step_id)
+
+    assert [attempt] == stopped
+    assert ["sibling", "a"] == again
+    assert RunStatus.COMPLETED is stage.results["run"].status
+    assert 2 == stage.results["run"].steps["a"].attempts
+
+
+def test_a_completed_steps_death_loses_nothing():
+    """Its successor tells the dependents what it had to tell."""
+    stage = Stage()
+    stage.start(chain())
+    stage.end("a", 1)
+    stage.kill("a")
+    stage.settle()
+    for step_id in "bcd":
+        stage.end(step_id)
+
+    assert RunStatus.COMPLETED is stage.results["run"].status
+
+
+@pytest.mark.parametrize("hops", HOPS)
+@pytest.mark.parametrize("victim", ["a", "b", "c", "d"])
+@pytest.mark.parametrize("fate", ["completes", "is skipped"])
+def test_no_death_at_any_moment_makes_a_run_hang(victim, fate, hops):
+    """Whatever is in the mail when an actor dies: here, the end of an attempt."""
+    stage = Stage()
+    stage.start(
+        flow(task("a", required=False), task("b", required=False), task("c", "a", "b"), task("d", "c"))
+    )
+    error = None if fate == "completes" else ValueError("no")
+    attempt = stage.executor.running.pop(("run", "a"))
+    stage.kill(victim)
+    stage.later(hops, AttemptFinished(attempt, 1, error))
+    stage.settle()
+
+    for _ in range(10):
+        for step_id in stage.running:
+            stage.end(step_id)
+
+    assert RunStatus.COMPLETED is stage.results["run"].status
+    assert StepStatus.COMPLETED is stage.results["run"].steps["d"].status
+    assert 5 == stage.brain.leases.free
+    assert [] == stage.defects
+
+
+@pytest.mark.parametrize("hops", HOPS)
+@pytest.mark.parametrize("victims", ["ac", "cc", "cd", "ab", "abcd", "dcba"])
+def test_several_deaths_make_no_run_hang(victims, hops):
+    """At the same moment, or the same step's again."""
+    stage = Stage()
+    stage.start(
+        flow(*[
+            task(id, *after, required=False)
+            for id, after in [("a", ""), ("b", ""), ("c", "ab"), ("d", "c")]
+        ])
+    )
+    attempt = stage.executor.running.pop(("run", "a"))
+    stage.later(hops, AttemptFinished(attempt, 1, None))
+    for victim in victims:
+        stage.kill(victim)
+        stage.loop.iterate()
+    stage.settle()
+
+    for _ in range(10):
+        for step_id in stage.running:
+            stage.end(step_id)
+
+    assert RunStatus.COMPLETED is stage.results["run"].status
+    assert 5 == stage.brain.leases.free
+
+
+def test_the_lane_survives_a_death():
+    """A sync step that has its turn when its actor dies gives the lane back."""
+    stage = Stage()
+    stage.start(flow(step("a", required=False), step("b")))
+    stage.kill("a")
+    stage.settle()
+    stage.end("a", error=RuntimeError("stopped"))
+
+    assert ["b"] == stage.running
+
+
+def test_the_exit_of_a_run_kills_steps_that_nobody_counts():
+    """No step's death is reported to anybody when its run has ended."""
+    stage = Stage()
+    stage.start(chain())
+    stage.cancel()
+    for step_id in "ab":
+        stage.end(step_id, error=RuntimeError("stopped"))
+
+    assert RunStatus.CANCELLED is stage.results["run"].status
+    assert 0 == living(stage)
+    assert [] == stage.defects
+
+
+def test_a_stranger_in_the_mail_is_ignored():
+    """What no actor of ours understands hurts none of them."""
+    stage = Stage()
+    stage.start(flow(task("a")))
+    run_actor = stage.supervisor.actor._run_actors["run"]
+    for address in (stage.supervisor, run_actor, stage.address("a")):
+        stage.actors.tell(address, "what is this?")
+    stage.settle()
+    stage.end("a")
+
+    assert RunStatus.COMPLETED is stage.results["run"].status
+    assert [] == stage.defects
+
+
+def test_an_actor_that_is_asked_to_exit_by_anybody_is_replaced():
+    """Who asked makes no difference."""
+    stage = Stage()
+    stage.start(flow(task("a"), task("b", "a")))
+    old = stage.address("b")
+    stage.actors.tell(old, ActorExitRequest())
+    stage.settle()
+
+    assert old != stage.address("b")
+    assert 2 == living(stage)

@@ -1,0 +1,401 @@
+"""The supervisor's actor: it performs what its brain decides, and records before it does."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import pytest
+from thespian.actors import PoisonMessage
+
+from actorflow.lifecycle import RunStatus, StepStatus
+from actorflow.messages import BlockedLoop, Execute
+from actorflow.retry import RetryPolicy
+from actorflow.state import MemoryStateManager
+from tests.acting import HandExecutor, SimpleStage, Stage
+from tests.deciding import flow, kinds, step, task
+
+STAGES = {"embedded": Stage, "Thespian's simple base": SimpleStage}
+
+
+@pytest.fixture(params=STAGES)
+def stage(request):
+    """The actors on a system base."""
+    stage = STAGES[request.param]()
+    yield stage
+    stage.actors.shutdown() if request.param != "embedded" else stage.system.close()
+
+
+def lesson():
+    """A sync step, three async ones, a sync one."""
+    branches = ("process", "enrich", "analyze")
+    return flow(
+        step("fetch"),
+        *[task(branch, "fetch") for branch in branches],
+        step("aggregate", *branches),
+    )
+
+
+def played(stage):
+    """Let whatever runs complete, until nothing does."""
+    order = []
+    while stage.running:
+        order += stage.running
+        for step_id in stage.running:
+            stage.end(step_id, f"of {step_id}")
+    return order
+
+
+# ── On every base ────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_lessons_workflow_completes(stage):
+    """From its first step to its last, with every output under its own id."""
+    stage.start(lesson())
+
+    order = played(stage)
+
+    assert ["fetch", "process", "enrich", "analyze", "aggregate"] == order
+    assert {id: f"of {id}" for id in order} == stage.results["run"].outputs
+    assert [] == stage.defects
+
+
+def test_outputs_travel_from_step_to_step(stage):
+    """By reference, under the name of the step."""
+    from actorflow.step import Step  # noqa: PLC0415
+
+    def child(parent):
+        """Never called."""
+
+    stage.start(flow(task("parent"), Step("child", child, after=["parent"])))
+    output = object()
+    stage.end("parent", output)
+
+    (attempt,) = stage.executor.running.values()
+    assert output is attempt.arguments["parent"]
+
+
+def test_a_failure_ends_the_run(stage):
+    """Others are asked to stop, and the run ends when they have."""
+    stage.start(flow(task("bad"), task("other"), task("child", "other")))
+    other = stage.executor.running["run", "other"]
+    stage.end("bad", error=ValueError("no"))
+    before = dict(stage.results)
+    stage.end("other", error=RuntimeError("stopped"))
+
+    assert {} == before
+    assert [other] == stage.executor.stopped
+    assert RunStatus.FAILED is stage.results["run"].status
+    assert StepStatus.CANCELLED is stage.results["run"].steps["child"].status
+
+
+def test_a_skipped_step_lets_its_dependents_run(stage):
+    """Without its output."""
+    stage.start(flow(task("maybe", required=False), task("child", "maybe")))
+    stage.end("maybe", error=ValueError("no"))
+
+    assert ["child"] == stage.running
+
+
+def test_a_cancelled_run_ends(stage):
+    """When its attempts have."""
+    stage.start(flow(task("a"), task("b", "a")))
+    stage.cancel()
+    stage.end("a", error=RuntimeError("stopped"))
+
+    assert RunStatus.CANCELLED is stage.results["run"].status
+
+
+def test_runs_beside_each_other_do_not_mix(stage):
+    """Equal steps of equal workflows, each with its own output."""
+    for number in range(3):
+        stage.start(flow(task("a"), task("b", "a")), f"run {number}")
+    for step_id in "ab":
+        for number in (2, 0, 1):
+            stage.end(step_id, (step_id, number), run_id=f"run {number}")
+
+    assert {
+        f"run {n}": {"a": ("a", n), "b": ("b", n)} for n in range(3)
+    } == {run_id: dict(result.outputs) for run_id, result in stage.results.items()}
+
+
+def test_a_workflow_ends_alike_on_every_base():
+    """The same events, but for their times."""
+    stages = [make() for make in STAGES.values()]
+    for stage in stages:
+        stage.start(lesson())
+        played(stage)
+
+    first, second = ([str(event) for event in stage.state.events("run")] for stage in stages)
+    assert first == second
+    stages[1].actors.shutdown()
+
+
+# ── Time ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_timeouts_fire_while_nothing_else_happens():
+    """One wakeup is enough for the earliest deadline."""
+    stage = Stage()
+    stage.start(flow(task("a", timeout=2.0)))
+    attempt = stage.executor.running["run", "a"]
+
+    stage.loop.advance(1.9)
+    early = list(stage.executor.stopped)
+    stage.loop.advance(0.2)
+
+    assert [] == early
+    assert [attempt] == stage.executor.stopped
+
+
+def test_an_earlier_deadline_than_the_awaited_one_is_kept():
+    """The wakeup for the later one is under way already."""
+    stage = Stage()
+    stage.start(flow(task("late", timeout=100.0)))
+    stage.start(flow(task("soon", timeout=2.0)), "other")
+
+    stage.loop.advance(2.1)
+
+    assert ["soon"] == [attempt.step_id for attempt in stage.executor.stopped]
+
+
+def test_a_retry_comes_after_its_backoff():
+    """Woken by nothing but time."""
+    stage = Stage()
+    policy = RetryPolicy(initial_interval=3.0, jitter=0)
+    stage.start(flow(task("a", retry=policy)))
+    stage.end("a", error=ValueError("no"))
+
+    stage.loop.advance(2.9)
+    early = stage.running
+    stage.loop.advance(0.2)
+
+    assert [] == early
+    assert ["a"] == stage.running
+
+
+def test_wakeups_do_not_pile_up():
+    """Many short deadlines before a long one: each is waited for, and none leaves a timer."""
+    stage = Stage()
+    stage.start(flow(task("long")), "long", timeout=3600.0)
+    for number in range(30):
+        stage.start(flow(task("a", timeout=5.0)), f"r{number}")
+        stage.end("a", run_id=f"r{number}")
+        stage.loop.advance(10.0)
+
+    assert len(stage.system._timers) <= 3
+
+
+# ── Executors ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_cannot_be_stopped_is_abandoned():
+    """The run ends without it, and its stack is told."""
+    stage = Stage(executor=HandExecutor(preemptive=False))
+    stage.start(flow(task("a", timeout=2.0)))
+    attempt = stage.executor.running["run", "a"]
+
+    stage.loop.advance(2.1)
+
+    assert [attempt] == stage.executor.abandoned
+    assert RunStatus.FAILED is stage.results["run"].status
+    told = [event.data for event in stage.shown if event.kind == "step.abandoned"]
+    assert ["where it hangs"] == [data["stack"] for data in told]
+
+
+class Brittle(HandExecutor):
+    """An executor that cannot do what it is asked to."""
+
+    def __init__(self, *broken, preemptive=True):
+        super().__init__(preemptive=preemptive)
+        self.broken = broken
+
+    def stop(self, attempt):
+        """Fail, or not."""
+        super().stop(attempt)
+        if "stop" in self.broken:
+            raise OSError("cannot stop")
+
+    def abandon(self, attempt):
+        """Fail, or not."""
+        if "abandon" in self.broken:
+            raise OSError("cannot abandon")
+        return super().abandon(attempt)
+
+
+@pytest.mark.parametrize("broken", [["stop"], ["abandon"], ["stop", "abandon"]])
+def test_an_executor_that_raises_makes_no_run_hang(broken):
+    """A pool that is the program's own may do anything."""
+    stage = Stage(executor=Brittle(*broken))
+    stage.start(flow(task("a"), task("b")))
+
+    stage.cancel()
+    stage.loop.advance(60.0)
+
+    assert ["a", "b"] == [attempt.step_id for attempt in stage.executor.stopped]
+    assert RunStatus.CANCELLED is stage.results["run"].status
+    assert 5 == stage.brain.leases.free
+
+
+def test_a_report_of_a_blocked_loop_becomes_an_event():
+    """The watchdog's words reach the record."""
+    stage = Stage()
+    stage.start(flow(task("a")))
+    stage.tell(BlockedLoop(stage.executor.running["run", "a"], 0.7, "here"))
+    stage.settle()
+
+    assert "step.blocking a" == kinds(stage.state.events("run"))[-1]
+
+
+# ── Recording ────────────────────────────────────────────────────────────────────────────────
+
+
+class Slow(MemoryStateManager):
+    """A state manager that commits when the test says so."""
+
+    def __init__(self):
+        super().__init__()
+        self.waiting = deque()
+
+    def record(self, events, done):
+        """Keep the events back."""
+        self.waiting.append((events, done))
+        return False
+
+    def commit(self):
+        """Record the oldest batch."""
+        events, done = self.waiting.popleft()
+        super().record(events, done)
+        done(None)
+
+
+def test_nothing_is_done_before_it_is_recorded():
+    """No attempt starts whose start is not in the record, nor is it shown to anybody."""
+    stage = Stage(state=Slow())
+    stage.start(flow(task("a")))
+    seen = []
+    while stage.state.waiting:
+        seen.append((stage.running, kinds(stage.shown)))
+        stage.state.commit()
+        stage.settle()
+
+    assert [
+        ([], []),
+        ([], ["run.started"]),
+    ] == seen
+    assert ["a"] == stage.running
+
+
+def test_no_dependent_hears_of_an_output_before_it_is_recorded():
+    """Law 26, seen by the dependent."""
+    stage = Stage(state=Slow())
+    stage.start(flow(task("a"), task("b", "a")))
+    _commit_all(stage)
+    stage.end("a", 1)
+    before = stage.running
+    _commit_all(stage)
+
+    assert [] == before
+    assert ["b"] == stage.running
+
+
+def _commit_all(stage):
+    while stage.state.waiting:
+        stage.state.commit()
+        stage.settle()
+
+
+def test_a_run_ends_for_its_handle_when_its_end_is_recorded():
+    """Not a moment before."""
+    stage = Stage(state=Slow())
+    stage.start(flow(task("a")))
+    _commit_all(stage)
+    stage.end("a", 1)
+    before = dict(stage.results)
+    _commit_all(stage)
+
+    assert {} == before
+    assert RunStatus.COMPLETED is stage.results["run"].status
+
+
+def test_what_is_decided_meanwhile_waits_in_order():
+    """Also what needs no record itself: effects keep the order of decisions."""
+    stage = Stage(state=Slow())
+    stage.start(flow(task("a")), "one")
+    stage.start(flow(task("a")), "two")
+    stage.cancel("one")
+    _commit_all(stage)
+
+    assert [] == stage.defects
+    assert {"one"} == set(stage.results)
+    assert [("two", "a")] == list(stage.executor.running)
+
+
+def test_events_are_recorded_once_and_in_order():
+    """Numbered without gaps, over everything that happened."""
+    stage = Stage()
+    stage.start(lesson())
+    played(stage)
+
+    events = stage.state.events("run")
+    assert list(range(1, 18)) == [event.number for event in events]
+    assert list(events) == stage.shown
+
+
+class Full(MemoryStateManager):
+    """A state manager whose disk is full, from a moment on."""
+
+    full = False
+
+    def record(self, events, done):
+        """Record, as long as there is room."""
+        if self.full:
+            raise OSError("no space left on device")
+        return super().record(events, done)
+
+
+def test_a_record_that_fails_is_a_defect_that_is_told():
+    """Nothing that could not be recorded is done."""
+    stage = Stage(state=Full())
+    stage.start(flow(task("a"), task("b", "a")))
+    stage.state.full = True
+    stage.end("a", 1)
+
+    assert [] == stage.running
+    assert [OSError] == [type(error) for _, error in stage.defects]
+
+
+# ── Defects ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_defect_is_reported_and_not_raised():
+    """An exception out of an actor would be answered by Thespian, not by us."""
+    stage = Stage()
+    stage.tell(BlockedLoop(None, 1.0, ""))
+    stage.settle()
+
+    ((message, error),) = stage.defects
+    assert isinstance(message, BlockedLoop)
+    assert isinstance(error, AttributeError)
+
+
+def test_a_step_actor_that_cannot_run_an_attempt_counts_as_dead():
+    """Its attempt has failed, and its lease comes back."""
+    stage = Stage()
+    stage.start(flow(task("a", required=False), task("b", "a")))
+    attempt = stage.executor.running.pop(("run", "a"))
+    attempt.submitted = False
+    stage.tell(PoisonMessage(Execute(attempt), "why it could not"))
+    stage.settle()
+
+    assert ["b"] == stage.running
+    assert 4 == stage.brain.leases.free
+
+
+def test_a_poisoned_message_of_another_kind_is_a_defect():
+    """It is told to whoever can report it."""
+    stage = Stage()
+    stage.tell(PoisonMessage("what was it?", "why"))
+    stage.settle()
+
+    ((message, error),) = stage.defects
+    assert ("what was it?", "why") == (message, str(error))

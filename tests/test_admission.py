@@ -1,0 +1,213 @@
+"""A door with a bounded number of places."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+
+import pytest
+
+from actorflow.errors import OrchestratorClosed, Overloaded
+from actorflow.orchestrator.admission import Admission
+
+GUARD = 60
+"""Seconds after which something that should happen at once never will."""
+
+
+def full(places=1):
+    """A door behind which nobody else has room."""
+    door = Admission(places, 0)
+    for _ in range(places):
+        door.enter_or_raise()
+    return door
+
+
+class Waiter:
+    """A thread that wants in."""
+
+    def __init__(self, door):
+        self.outcome = None
+        self.over = threading.Event()
+        before = len(door._waiting)
+        self._thread = threading.Thread(target=self._enter, args=(door,))
+        self._thread.start()
+        while len(door._waiting) == before and not self.over.is_set():
+            self.over.wait(0.0001)
+
+    def _enter(self, door):
+        try:
+            door.enter()
+        except OrchestratorClosed as error:
+            self.outcome = error
+        else:
+            self.outcome = "in"
+        self.over.set()
+
+    def join(self):
+        """Wait until it is in, or was turned away."""
+        assert self.over.wait(GUARD)
+        self._thread.join()
+        return self.outcome
+
+
+def test_there_is_room_for_active_and_for_queued_runs():
+    """And not for one more; the error says how full it is."""
+    door = Admission(2, 3)
+    for _ in range(5):
+        door.enter_or_raise()
+
+    with pytest.raises(Overloaded) as caught:
+        door.enter_or_raise()
+
+    error = caught.value
+    assert (2, 3, 2, 3) == (error.active, error.queued, error.max_active, error.max_queued)
+
+
+def test_a_place_that_was_given_back_is_free():
+    """For the next to come."""
+    door = full()
+    door.leave()
+
+    door.enter()
+
+    with pytest.raises(Overloaded):
+        door.enter_or_raise()
+
+
+def test_those_who_wait_are_let_in_in_the_order_of_their_coming():
+    """One for each who leaves."""
+    door = full()
+    first, second = Waiter(door), Waiter(door)
+
+    door.leave()
+    outcome = first.join()
+    waiting = not second.over.is_set()
+    door.leave()
+
+    assert ("in", True, "in") == (outcome, waiting, second.join())
+
+
+def test_nobody_slips_in_before_those_who_wait():
+    """A place that is given back is theirs at once."""
+    door = full()
+    waiter = Waiter(door)
+    door.leave()
+
+    with pytest.raises(Overloaded):
+        door.enter_or_raise()
+    assert "in" == waiter.join()
+
+
+def test_a_closed_door_lets_nobody_in():
+    """Whichever way it tries."""
+    door = Admission(1, 1)
+    door.close()
+
+    for enter in (door.enter, door.enter_or_raise):
+        with pytest.raises(OrchestratorClosed):
+            enter()
+    with pytest.raises(OrchestratorClosed):
+        asyncio.run(door.enter_async())
+
+
+def test_those_who_wait_are_turned_away_when_the_door_closes():
+    """They do not hang there for ever."""
+    door = full()
+    waiters = [Waiter(door) for _ in range(3)]
+
+    door.close()
+
+    assert [OrchestratorClosed] * 3 == [type(waiter.join()) for waiter in waiters]
+
+
+def test_a_task_waits_without_blocking_its_loop():
+    """Until somebody leaves."""
+
+    async def main():
+        door = full()
+        task = asyncio.ensure_future(door.enter_async())
+        await asyncio.sleep(0)
+        before = task.done()
+        door.leave()
+        await asyncio.wait_for(task, GUARD)
+        return before
+
+    assert not asyncio.run(main())
+
+
+def test_a_task_that_gives_up_leaves_the_line():
+    """Its place goes to the next one."""
+
+    async def main():
+        door = full()
+        first = asyncio.ensure_future(door.enter_async())
+        second = asyncio.ensure_future(door.enter_async())
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        door.leave()
+        await asyncio.wait_for(second, GUARD)
+        return first.cancelled()
+
+    assert asyncio.run(main())
+
+
+def test_a_place_that_comes_in_the_instant_of_giving_up_is_not_lost():
+    """The task is cancelled when the place is its own, and before it has noticed."""
+
+    async def main():
+        door = full()
+        task = asyncio.ensure_future(door.enter_async())
+        await asyncio.sleep(0)
+        door.leave()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        door.enter_or_raise()
+        return task.cancelled()
+
+    assert asyncio.run(main())
+
+
+def test_an_interrupted_wait_gives_its_place_back(monkeypatch):
+    """Ctrl-C while blocking: the line goes on without this one."""
+    door = full()
+    def interrupt(_future, timeout=None):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(concurrent.futures.Future, "result", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            door.enter()
+    door.leave()
+
+    door.enter_or_raise()
+
+
+def test_no_place_is_lost_or_made_among_many():
+    """Threads come, wait, and go; at the end all places are free."""
+    door, most = Admission(3, 0), 3
+    inside, seen, lock = set(), [], threading.Lock()
+
+    def visit(number):
+        for _ in range(50):
+            door.enter()
+            with lock:
+                inside.add(number)
+                seen.append(len(inside))
+            with lock:
+                inside.discard(number)
+            door.leave()
+
+    visitors = [threading.Thread(target=visit, args=(number,)) for number in range(8)]
+    for visitor in visitors:
+        visitor.start()
+    for visitor in visitors:
+        visitor.join(GUARD)
+
+    assert 400 == len(seen)
+    assert max(seen) <= most
+    for _ in range(most):
+        door.enter_or_raise()
+    with pytest.raises(Overloaded):
+        door.enter_or_raise()

@@ -15,9 +15,22 @@ GUARD = 60
 """Seconds after which something that should happen at once never will."""
 
 
+class Door(Admission):
+    """A door that says when somebody has got in line."""
+
+    def __init__(self, *places):
+        super().__init__(*places)
+        self.asked = threading.Semaphore(0)
+
+    def _ask(self):
+        ticket = super()._ask()
+        self.asked.release()
+        return ticket
+
+
 def full(places=1):
     """A door behind which nobody else has room."""
-    door = Admission(places, 0)
+    door = Door(places, 0)
     for _ in range(places):
         door.enter_or_raise()
     return door
@@ -29,11 +42,9 @@ class Waiter:
     def __init__(self, door):
         self.outcome = None
         self.over = threading.Event()
-        before = len(door._waiting)
         self._thread = threading.Thread(target=self._enter, args=(door,))
         self._thread.start()
-        while len(door._waiting) == before and not self.over.is_set():
-            self.over.wait(0.0001)
+        assert door.asked.acquire(timeout=GUARD)
 
     def _enter(self, door):
         try:

@@ -18,6 +18,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import attrs
 import pytest
 
 from actorflow.cli import main
@@ -229,6 +230,27 @@ def test_a_run_prints_a_line_per_event_and_then_its_report(write, type_in):
     assert "step 'enrich' was skipped: LookupError: nothing there\n" == err
 
 
+def test_of_many_outputs_some_are_shown_and_the_rest_is_counted(write, type_in):
+    """A report is there to be read."""
+    write("""
+        from actorflow import Workflow
+
+        flow = Workflow("wide")
+        for number in range(50):
+            @flow.step(id=f"step-{number}", async_=True)
+            async def work():
+                return 1
+
+        @flow.step(after=[f"step-{number}" for number in range(25)])
+        def join(): ...
+    """)
+    _, out, _ = type_in("run", "flows.py")
+
+    assert 40 == len(re.findall(r"^step-\d+ = 1$", out, re.MULTILINE))
+    assert "\n… and 11 more outputs; --json prints them all\n" in out
+    assert "\n… and 11 more\n" in out
+
+
 def test_inputs_come_as_texts_or_as_json(write, type_in, folder):
     """A plain input is a text, whatever it looks like; JSON has types."""
     write(TWO)
@@ -319,10 +341,9 @@ def test_a_failed_run_tells_its_error_as_json(write, type_in):
     assert "KeyError: 'key'" in result["error"]["traceback"]
 
 
-def test_a_run_is_cut_by_its_timeout(write, type_in):
+def test_a_run_is_cut_by_its_timeout(write):
     """That is a failure, and the reason is said."""
-    write(WAITING)
-    status, _, err = type_in("run", "flows.py", "--timeout", "0.05")
+    status, _, err = finished("run", str(write(WAITING)), "--timeout", "0.05")
 
     assert 1 == status
     assert "DeadlineExceeded" in err
@@ -790,6 +811,14 @@ class Stubborn:
         raise RuntimeError
 
 
+@attrs.frozen
+class Point:
+    """A value with fields."""
+
+    x: object
+    y: object
+
+
 def nested(depth):
     """A list in a list in a list."""
     value = []
@@ -804,6 +833,8 @@ def nested(depth):
         ({"a": (1, 2.5, None, True)}, {"a": [1, 2.5, None, True]}),
         ({1: "x", ("a",): "y"}, {"1": "x", "('a',)": "y"}),
         (float("nan"), "nan"),
+        (Point(1, [Point(2, None)]), {"x": 1, "y": [{"x": 2, "y": None}]}),
+        ([Point.__new__(Point)], ["<Point whose repr fails>"]),
         (b"bytes", "b'bytes'"),
         (Path("a") / "b", "a/b"),
         (signal.SIGINT, 2),
@@ -815,6 +846,11 @@ def test_any_value_has_a_json_form(value, expected):
     """What JSON has is kept; the rest becomes the nearest thing, at last its `repr`."""
     assert expected == as_json(value)
     assert json.loads(json.dumps(as_json(value), allow_nan=False)) == expected
+
+
+def test_a_number_too_long_for_decimal_digits_has_a_json_form():
+    """Python refuses to write it in decimal, so it is written in hexadecimal."""
+    assert [hex(10**5000)] == as_json([10**5000])
 
 
 def test_values_that_hold_themselves_or_go_too_deep_have_a_json_form():
@@ -838,6 +874,7 @@ def test_values_are_shown_whatever_they_are():
     assert "[0, 1, 2, 3, 4, 5, …" == in_one_line(list(range(1000)), 20)
     assert "{'b': 1, 'a': [[]]}" == in_one_line({"b": 1, "a": [[]]}, 80)
     assert "<Stubborn instance at" in in_one_line(Stubborn(), 80)
+    assert "<int whose repr fails>" == in_one_line(10**5000, 80)
     assert ["one", "two"] == list(in_full("one\ntwo\n", 80))
     assert ["<Stubborn whose repr fails>"] == list(in_full(Stubborn(), 80))
 

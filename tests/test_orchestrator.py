@@ -525,7 +525,9 @@ def test_a_run_is_resumed_in_the_version_that_it_was_started_in(orchestrator):
 
 
 @pytest.mark.parametrize(
-    "change", [{"id": "other"}, {"version": "2"}, {"steps": ["b"]}, {"steps": ["a", "b", "c"]}], ids=str
+    "change",
+    [{"id": "other"}, {"version": "2"}, {"steps": ["b"]}, {"steps": ["a", "b", "c"]}],
+    ids=str,
 )
 def test_a_run_is_not_resumed_by_another_workflow(orchestrator, change):
     """Its record would not fit: refused at once, and the run stays as it was."""
@@ -1111,7 +1113,8 @@ def test_an_interrupt_in_the_middle_of_a_start_cancels_the_run(orchestrator, mon
 
 
 def test_a_run_starts_while_another_thread_imports_structlog(orchestrator, monkeypatch):
-    """A module that is only half there is no reason to fail."""
+    """A module that is only half there is no reason to fail, and not yet one to log."""
+    monkeypatch.setattr(logging.getLogger("actorflow"), "propagate", False)
     monkeypatch.setitem(sys.modules, "structlog", types.ModuleType("structlog"))
     run = orchestrator.start(flow_of(fine))
     monkeypatch.undo()

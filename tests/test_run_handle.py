@@ -177,7 +177,11 @@ def test_a_result_has_times_that_fit_together(orchestrator):
 
     a, b = result.steps["a"], result.steps["b"]
     moments = [
-        result.started_at, a.started_at, a.finished_at, b.started_at, b.finished_at,
+        result.started_at,
+        a.started_at,
+        a.finished_at,
+        b.started_at,
+        b.finished_at,
         result.finished_at,
     ]
     assert sorted(moments) == moments
@@ -197,8 +201,10 @@ def test_a_failure_is_chained_from_the_steps_own_error_with_its_traceback(orches
         run.result(GUARD)
 
     cause = caught.value.__cause__
-    assert ("LookupError(\"the step's own\")", run.wait()) == (repr(cause), caught.value.result)
-    assert 'raise LookupError("the step\'s own")' == traceback.extract_tb(cause.__traceback__)[-1].line
+    assert ('LookupError("the step\'s own")', run.wait()) == (repr(cause), caught.value.result)
+    assert (
+        'raise LookupError("the step\'s own")' == traceback.extract_tb(cause.__traceback__)[-1].line
+    )
     assert f"run {run.id!r} of workflow 'flow' failed: step 'step', attempt 1" in str(caught.value)
 
 
@@ -510,7 +516,9 @@ def test_a_snapshot_is_the_run_at_one_instant(orchestrator, gate):
     after = run.snapshot()
 
     assert (RunStatus.RUNNING, "running", None) == (
-        before.status, before.steps["step"].status, before.finished_at,
+        before.status,
+        before.steps["step"].status,
+        before.finished_at,
     )
     assert (RunStatus.COMPLETED, {"step": True}) == (after.status, after.outputs)
     assert ({"n": 1}, {"m": 2}, 3) == (after.inputs, after.metadata, after.priority)
@@ -554,7 +562,9 @@ def test_a_run_that_is_looked_up_is_the_run(orchestrator, gate):
 
 def test_a_failed_run_that_is_looked_up_raises_as_it_did(orchestrator):
     """The error is kept with its traceback and the step's attempts."""
-    run = orchestrator.start(flow_of(broken, retry=RetryPolicy(max_attempts=2, initial_interval=0.001)))
+    run = orchestrator.start(
+        flow_of(broken, retry=RetryPolicy(max_attempts=2, initial_interval=0.001))
+    )
     first = run.wait(GUARD)
 
     with pytest.raises(RunFailed, match="attempt 2") as caught:

@@ -1032,7 +1032,10 @@ def test_runs_are_listed_by_filters(listed, filters, expected):
 
     page = orchestrator.list(**filters)
 
-    assert ([ids[n] for n in expected], len(expected)) == ([r.run_id for r in page.runs], page.total)
+    assert ([ids[n] for n in expected], len(expected)) == (
+        [r.run_id for r in page.runs],
+        page.total,
+    )
 
 
 def test_pages_are_stable_and_do_not_overlap(listed):

@@ -116,9 +116,10 @@ class Decisions:
         """
         outbox = self._outbox
         outbox.now, outbox.wall = now, wall
-        outbox.events, outbox.effects = [], []
         self._handlers[type(message)](message)
-        return outbox.events, outbox.effects
+        decided = outbox.events, outbox.effects
+        outbox.events, outbox.effects = [], []
+        return decided
 
     # ── Runs ─────────────────────────────────────────────────────────────────────────────────
 

@@ -88,6 +88,7 @@ class Starts:
         run.in_flight -= 1
         if step.attempt_deadline is not None:
             self._deadlines.cancel(step.attempt_deadline)
+            step.attempt_deadline = None
         if step.grace is not None:
             self._deadlines.cancel(step.grace)
         if step.step.async_:

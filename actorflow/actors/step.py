@@ -20,8 +20,9 @@ from actorflow.messages import (
 __all__ = ["StepActor"]
 
 _SKIPPED: Final = object()
-_NOT_WAITING: Final = -1
-"""What a step expects before it is configured, and after it has settled."""
+_UNCONFIGURED: Final = -1
+_SETTLED: Final = -2
+"""What a step expects that is not waiting for dependencies."""
 
 
 class StepActor(Actor):
@@ -34,15 +35,14 @@ class StepActor(Actor):
 
     leaves_quietly = True
 
-    __slots__ = ("_any_skipped", "_completed", "_configuration", "_expected", "_myRef", "_outputs")
+    __slots__ = ("_any_skipped", "_configuration", "_expected", "_myRef", "_outputs")
 
     _configuration: ConfigureStep
 
     def __init__(self) -> None:
-        self._expected = _NOT_WAITING
+        self._expected = _UNCONFIGURED
         self._outputs: dict[str, Any] = {}
         self._any_skipped = False
-        self._completed: DependencyCompleted | None = None
 
     def receiveMessage(self, message: Any, _sender: ActorAddress) -> None:  # noqa: N802, D102
         # A chain of tests, the most frequent first, costs less than a table.
@@ -105,16 +105,18 @@ class StepActor(Actor):
         completed = DependencyCompleted(configuration.plan.id, message.output, message.skipped)
         for dependent in configuration.dependents:
             send(dependent, completed)
-        # A run of many steps need not keep what each of them has waited for.
-        self._expected = _NOT_WAITING
-        self._outputs.clear()
-        self._completed = completed
+        # A run of many steps need not keep what each of them has waited for, only the outcome.
+        self._expected = _SETTLED
+        self._outputs = {configuration.plan.id: message.output}
+        self._any_skipped = message.skipped
         del self._configuration
 
     def _dependent_moved(self, message: DependentMoved) -> None:
-        if self._completed is not None:
+        if self._expected == _SETTLED:
             # It has told the dependent's dead predecessor.
-            self.send(message.new, self._completed)
-        elif self._expected != _NOT_WAITING:
+            for step_id, output in self._outputs.items():
+                told = DependencyCompleted(step_id, output, self._any_skipped)
+                self.send(message.new, told)
+        else:
             known = self._configuration.dependents
             known[:] = [message.new if each == message.old else each for each in known]

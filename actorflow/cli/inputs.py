@@ -51,7 +51,7 @@ def _pair(text: str) -> tuple[str, str]:
 def _document(text: str) -> list[tuple[str, Any]]:
     try:
         pairs = json.loads(_content(text), object_pairs_hook=_Pairs)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Problem(f"--input-json {text!r} is not JSON: {error}.") from None
     if not isinstance(pairs, _Pairs):
         example = "--input-json '{\"n\": 3}'"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["describe", "describe_failure", "whole_result"]
 
 _ROWS: Final = 20
-"""How many steps' outputs are shown beside those of the last steps."""
+"""How many of the last steps' outputs are shown, and how many of the others'."""
 _PATH: Final = 6
 """How many steps of the critical path are named."""
 
@@ -47,11 +47,12 @@ def _outputs(result: RunResult, width: int) -> Iterator[str]:
     for step_id in others[:_ROWS]:
         name = f"{printable(step_id)} = "
         yield name + in_one_line(result.outputs[step_id], max(1, width - cells(name)))
-    if len(others) > _ROWS:
-        yield f"… and {len(others) - _ROWS} more outputs; --json prints them all"
-    for step_id in result.last_steps:
-        if step_id in result.outputs:
-            yield from _in_full(step_id, result.outputs[step_id], width)
+    last = [step_id for step_id in result.last_steps if step_id in result.outputs]
+    for step_id in last[:_ROWS]:
+        yield from _in_full(step_id, result.outputs[step_id], width)
+    hidden = len(others[_ROWS:]) + len(last[_ROWS:])
+    if hidden:
+        yield f"… and {hidden} more outputs; --json prints them all"
 
 
 def _in_full(step_id: str, output: object, width: int) -> Iterator[str]:
@@ -120,7 +121,7 @@ def whole_result(outcome: Outcome) -> dict[str, Any]:
         "workflow_id": result.workflow_id,
         "status": result.status.value,
         "output": as_json(result.output),
-        "outputs": as_json(result.outputs),
+        "outputs": {step_id: as_json(output) for step_id, output in result.outputs.items()},
         "steps": {step_id: _step(step) for step_id, step in result.steps.items()},
         "error": error_as_json(result.error),
         "failed_step": result.failed_step,

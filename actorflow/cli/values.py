@@ -25,6 +25,8 @@ from actorflow.views.text import cells, fitted, printable
 __all__ = ["as_json", "error_as_json", "in_full", "in_one_line"]
 
 _AS_TEXT: Final = (PurePath, uuid.UUID, decimal.Decimal)
+_LONGEST_INT: Final = 10_000
+"""In bits."""
 _MOMENTS: Final = (dt.date, dt.time)
 
 
@@ -66,7 +68,16 @@ def _converted(value: Any, around: frozenset[int]) -> Any:
         return plain
     if id(value) in around:
         return "(circular)"
-    inside = around | {id(value)}
+    try:
+        return _opened(value, around | {id(value)})
+    except RecursionError:
+        raise
+    except Exception:  # noqa: BLE001 - a container that cannot be looked into
+        return _repr(value)
+
+
+def _opened(value: Any, inside: frozenset[int]) -> Any:
+    """Return the JSON of a value that may hold others."""
     fields = _fields(value)
     if fields is not None:
         return {_key(key): _converted(item, inside) for key, item in fields.items()}
@@ -79,8 +90,11 @@ def _plain(value: Any) -> Any:
     """Return the JSON of a value that holds no others, or NotImplemented."""
     if isinstance(value, enum.Enum):
         value = value.value
-    if value is None or isinstance(value, (bool, int, str)):
+    if value is None or isinstance(value, (bool, str)):
         return value
+    if isinstance(value, int):
+        # Python refuses to write longer ones in decimal.
+        return value if value.bit_length() < _LONGEST_INT else hex(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else _repr(value)
     if isinstance(value, _MOMENTS):
@@ -131,7 +145,10 @@ class _Short(reprlib.Repr):
 
 def in_one_line(value: object, width: int) -> str:
     """Return the beginning of what `value` is, in at most `width` columns."""
-    text = printable(_Short(width).repr(value))
+    try:
+        text = printable(_Short(width).repr(value))
+    except Exception:  # noqa: BLE001 - the value's own repr is broken
+        text = _repr(value)
     return fitted(text, width) if cells(text) > width else text
 
 

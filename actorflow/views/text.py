@@ -11,6 +11,7 @@ _ELLIPSIS: Final = "…"
 _INVISIBLE: Final = frozenset({"Mn", "Me", "Cf"})
 _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
+_SHORT: Final = 0.01
 _LONGEST_ERROR: Final = 200
 
 
@@ -63,7 +64,7 @@ def in_words(seconds: float) -> str:
         return f"{seconds // _MINUTE:.0f} min {seconds % _MINUTE // 1:02.0f} s"
     if seconds >= 1 or seconds <= 0:
         return f"{seconds:.2f} s"
-    return f"{seconds * 1e3:.0f} ms" if seconds >= 1e-2 else f"{seconds * 1e3:.2f} ms"  # noqa: PLR2004
+    return f"{seconds * 1e3:.0f} ms" if seconds >= _SHORT else f"{seconds * 1e3:.2f} ms"
 
 
 def one_line(error: BaseException) -> str:

@@ -22,13 +22,17 @@ def event(kind, number=1, step_id=None, attempt=None, **data):
 
 
 @pytest.fixture(autouse=True)
-def no_configuration(monkeypatch):
-    """Logging as it is when nobody has touched it: pytest itself listens at the root."""
+def no_configuration():
+    """Structlog as it is when nobody has touched it."""
     structlog.reset_defaults()
-    monkeypatch.setattr(logging.getLogger(), "handlers", [])
-    monkeypatch.setattr(logging.getLogger("actorflow"), "propagate", True)
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def unheard(monkeypatch):
+    """A call that lets nobody listen: pytest itself does, from the moment a test begins."""
+    return lambda: monkeypatch.setattr(logging.getLogger(), "handlers", [])
 
 
 @pytest.fixture
@@ -42,21 +46,25 @@ def lines(no_configuration):
 # ── Is anybody listening? ────────────────────────────────────────────────────────────────────
 
 
-def test_nobody_listens_by_default():
+def test_nobody_listens_by_default(unheard):
     """A library is silent until its program wants to hear it."""
+    unheard()
+
     assert not logging_is_configured()
 
 
-def test_a_program_that_has_configured_structlog_listens():
+def test_a_program_that_has_configured_structlog_listens(unheard):
     """Whatever it does with the lines."""
+    unheard()
     structlog.configure()
 
     assert logging_is_configured()
 
 
 @pytest.mark.parametrize("name", [None, "actorflow"])
-def test_a_handler_of_the_standard_library_listens(name, monkeypatch):
+def test_a_handler_of_the_standard_library_listens(name, monkeypatch, unheard):
     """At the root, or at our own logger."""
+    unheard()
     logger = logging.getLogger(name)
     monkeypatch.setattr(logger, "handlers", [*logger.handlers, logging.StreamHandler()])
 
@@ -198,8 +206,10 @@ def test_the_standard_loggers_level_is_respected(monkeypatch):
     assert ["event='step.failed'"] == [line.split()[0] for line in stream.getvalue().splitlines()]
 
 
-def test_by_default_nothing_is_heard(capfd):
+def test_by_default_nothing_is_heard(capfd, unheard):
     """Neither on the screen nor by Python's handler of last resort."""
+    unheard()
+
     LogObserver()(event(EventKind.RUN_FAILED, error=ValueError("no")))
 
     assert ("", "") == capfd.readouterr()

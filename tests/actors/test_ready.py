@@ -1,0 +1,185 @@
+"""Who is next: leases, the queue of the async, the lane of the sync, the line of runs."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actorflow.actors.ledger import RunState
+from actorflow.actors.ready import Leases, ReadyQueue, RunQueue, SyncLane
+from actorflow.lifecycle import StepStatus
+from actorflow.messages import StartRun
+from tests.deciding import COROUTINES, flow, scope, step
+
+
+def run_of(run_id, *steps, priority=0):
+    """A run whose steps are all ready."""
+    plan = flow(*steps).plan()
+    places = dict.fromkeys(plan.by_id, COROUTINES)
+    run = RunState(StartRun(scope(run_id), plan, places, None, None, priority, None, 0))
+    for one in run.steps.values():
+        one.status = StepStatus.READY
+    return run
+
+
+def popped(queue):
+    """All that a queue gives, as `run.step`."""
+    order = []
+    while (following := queue.pop()) is not None:
+        run, one = following
+        order.append(f"{run.run_id}.{one.id}")
+    return order
+
+
+# ── Leases ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_leases_are_taken_and_given_back():
+    """What is held and what is free are all there is."""
+    leases = Leases(2)
+    leases.take()
+
+    assert (1, 1, 2) == (leases.held, leases.free, leases.total)
+    leases.give_back()
+    assert (0, 2, 2) == (leases.held, leases.free, leases.total)
+
+
+def test_a_lease_that_is_not_there_is_a_defect():
+    """It is told, rather than counted below nothing."""
+    leases = Leases(1)
+    leases.take()
+
+    with pytest.raises(AssertionError, match="all 1 leases are held"):
+        leases.take()
+
+
+def test_a_lease_that_nobody_holds_cannot_come_back():
+    """Twice given back is once too often."""
+    leases = Leases(1)
+
+    with pytest.raises(AssertionError, match="none of the 1 leases is held"):
+        leases.give_back()
+
+
+# ── The queue ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_queue_keeps_the_order_of_readiness():
+    """Within one run and one priority."""
+    queue, run = ReadyQueue(), run_of("r", *[step(id) for id in "cab"])
+    for id in "bca":
+        queue.push(run, run.steps[id])
+
+    assert ["r.b", "r.c", "r.a"] == popped(queue)
+
+
+def test_runs_take_turns_at_each_priority():
+    """The run's priority first, then the step's."""
+    queue = ReadyQueue()
+    runs = [
+        run_of("x", step("a"), step("b"), step("h", priority=1)),
+        run_of("y", step("a"), step("b")),
+        run_of("z", step("a", priority=-5), priority=1),
+    ]
+    for run in runs:
+        for one in run.steps.values():
+            queue.push(run, one)
+
+    assert ["z.a", "x.h", "x.a", "y.a", "x.b", "y.b"] == popped(queue)
+
+
+def test_what_is_no_longer_ready_is_passed_over():
+    """It was cancelled while it waited."""
+    queue, run = ReadyQueue(), run_of("r", step("a"), step("b"), step("c"))
+    for one in run.steps.values():
+        queue.push(run, one)
+    run.steps["a"].status = run.steps["c"].status = StepStatus.CANCELLED
+
+    assert ["r.b"] == popped(queue)
+    assert queue.pop() is None
+
+
+pushes = st.lists(
+    st.tuples(st.integers(0, 3), st.integers(-1, 1)), min_size=1, max_size=30
+)
+
+
+@given(pushes, st.lists(st.integers(-1, 1), min_size=4, max_size=4))
+def test_the_queue_gives_back_what_was_pushed_by_priority(pushes, priorities):
+    """Everything once, never a lower priority before a higher one, equals of a run in order."""
+    queue, line = ReadyQueue(), {}
+    runs = [
+        run_of(
+            f"r{number}",
+            *[step(f"s{n}", priority=level) for n, (who, level) in enumerate(pushes) if who == number],
+            step("other"),
+            priority=priorities[number],
+        )
+        for number in range(4)
+    ]
+    for n, (who, level) in enumerate(pushes):
+        queue.push(runs[who], runs[who].steps[f"s{n}"])
+        line[f"r{who}.s{n}"] = (-priorities[who], -level, who, n)
+
+    order = popped(queue)
+
+    assert sorted(line) == sorted(order)
+    levels = [line[name][:2] for name in order]
+    assert sorted(levels) == levels
+    for who in range(4):
+        for level in set(levels):
+            mine = [line[name][3] for name in order if line[name][:3] == (*level, who)]
+            assert sorted(mine) == mine
+
+
+# ── The lane ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_lane_gives_the_higher_priority_first():
+    """Equals in the order of readiness."""
+    run, lane = run_of("r", step("a"), step("b", priority=2), step("c"), step("d", priority=2)), SyncLane()
+    for one in run.steps.values():
+        lane.push(one)
+
+    assert ["b", "d", "a", "c"] == [lane.pop().id for _ in range(4)]
+    assert lane.pop() is None
+
+
+def test_the_lane_passes_over_what_is_no_longer_ready():
+    """As the queue does."""
+    run, lane = run_of("r", step("a"), step("b")), SyncLane()
+    for one in run.steps.values():
+        lane.push(one)
+    run.steps["a"].status = StepStatus.CANCELLED
+
+    assert "b" == lane.pop().id
+    assert lane.pop() is None
+
+
+# ── Runs ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_runs_get_places_by_priority_and_then_by_arrival():
+    """As many as there are."""
+    queue = RunQueue(2)
+    for run_id, priority in [("a", 0), ("b", 1), ("c", 1), ("d", -1)]:
+        queue.push(run_of(run_id, step("s"), priority=priority))
+
+    first = [queue.pop().run_id, queue.pop().run_id, queue.pop()]
+    queue.release()
+
+    assert ["b", "c", None] == first
+    assert "a" == queue.pop().run_id
+    assert queue.pop() is None
+
+
+def test_a_run_that_ended_while_it_waited_takes_no_place():
+    """Even if it ended at the beginning of time."""
+    queue = RunQueue(1)
+    gone, other = run_of("gone", step("s")), run_of("other", step("s"))
+    gone.finished_at = 0.0
+    queue.push(gone)
+    queue.push(other)
+
+    assert "other" == queue.pop().run_id

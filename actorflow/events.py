@@ -7,17 +7,17 @@ The runtime keeps no other account. The state of a run is the fold of its events
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from actorflow.lifecycle import EventKind
+from actorflow.mappings import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["NO_DATA", "Event", "EventKind"]
 
-NO_DATA: Final[Mapping[str, Any]] = MappingProxyType({})
+NO_DATA: Final[Mapping[str, Any]] = NOTHING
 
 
 class Event(NamedTuple):

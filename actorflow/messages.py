@@ -47,6 +47,7 @@ __all__ = [
     "ReviveStep",
     "RunActorLost",
     "RunFinished",
+    "RunUnknown",
     "Settled",
     "StartRun",
     "StepReady",
@@ -172,6 +173,13 @@ class RunFinished:
     """Supervisor to the run's handle: how it ended."""
 
     result: RunResult
+
+
+@message
+class RunUnknown:
+    """Brain to supervisor: there is no such run to cancel (any more, or yet)."""
+
+    run_id: str
 
 
 @message

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from actorflow.errors import DeadlineExceeded, RunCancelled, RunError, RunFailed, RunTimeout
 from actorflow.lifecycle import RunStatus, StepStatus
+from actorflow.mappings import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ __all__ = [
     "StepResults",
 ]
 
-_EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
+_EMPTY: Final[Mapping[str, Any]] = NOTHING
 
 
 def _elapsed(started_at: float | None, finished_at: float | None) -> float | None:

@@ -223,6 +223,15 @@ class Stage:
         self.tell(StartRun(where, plan, executors, deadline, timeout, 0, None, 0))
         self.settle()
 
+    def resume(self, workflow, run_id="run"):
+        """Let a run that has ended go on, by a workflow that may have changed."""
+        plan, recorded = workflow.plan(), self.state.snapshot(run_id)
+        where = scope(run_id, plan.workflow_id, now=self.clock.now)
+        executors = dict.fromkeys(plan.by_id, self.executor)
+        events = len(self.state.events(run_id))
+        self.tell(StartRun(where, plan, executors, None, None, 0, recorded, events))
+        self.settle()
+
     def end(self, step_id, output=None, error=None, *, run_id="run"):
         """Let a step's attempt end."""
         self.report(self.executor.running.pop((run_id, step_id)), output, error)

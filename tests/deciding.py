@@ -13,7 +13,6 @@ from actorflow.context import RunScope
 from actorflow.errors import RetryAfter, StepCancelled
 from actorflow.lifecycle import (
     KEPT,
-    EventKind,
     RunStatus,
     StepStatus,
     move_run,
@@ -28,6 +27,7 @@ from actorflow.messages import (
     Execute,
     MakeSteps,
     ReviveStep,
+    RunActorLost,
     RunFinished,
     Settled,
     StartRun,
@@ -147,7 +147,7 @@ class Driver:
         message = StartRun(
             scope=scope(run_id, plan.workflow_id, **options),
             plan=plan,
-            executors={id: places.get(id, COROUTINES) for id in plan.by_id},
+            executors={name: places.get(name, COROUTINES) for name in plan.by_id},
             deadline=None if timeout is None else self.now + timeout,
             timeout=timeout,
             priority=priority,
@@ -163,9 +163,7 @@ class Driver:
         events = self.of(run_id)
         snapshot = fold(record(workflow.plan(), run_id), events)
         options.setdefault("priority", self.starts[run_id].priority)
-        return self.start(
-            workflow, run_id, resumed=snapshot, recorded=len(events), **options
-        )
+        return self.start(workflow, run_id, resumed=snapshot, recorded=len(events), **options)
 
     def tell(self, message):
         """Say one thing, and let all that follows at once follow; return all events of it."""
@@ -199,7 +197,17 @@ class Driver:
         key = (run_id, step_id)
         self._incarnations[key] = self._incarnations.get(key, 0) + 1
         self.pending = [message for message in self.pending if not _is_ready(message, key)]
+        self.laws.replaced(*key)
         self.say(ActorLost(run_id, step_id, "it was shot"))
+
+    def die_with_all(self, run_id="run"):
+        """Let a run's actor die, and all of its steps' actors with it."""
+        for step_id in self.starts[run_id].plan.by_id:
+            key = (run_id, step_id)
+            self._incarnations[key] = self._incarnations.get(key, 0) + 1
+            self.pending = [message for message in self.pending if not _is_ready(message, key)]
+            self.laws.replaced(*key)
+        self.say(RunActorLost(run_id, "it was shot"))
 
     def wait(self, seconds):
         """Let time pass, and then tell the brain so."""
@@ -227,7 +235,7 @@ class Driver:
 
     def statuses(self, run_id="run"):
         """The statuses of a finished run's steps."""
-        return {id: one.status for id, one in self.results[run_id].steps.items()}
+        return {name: one.status for name, one in self.results[run_id].steps.items()}
 
     def attempt(self, step_id, run_id="run"):
         """The attempt that an executor has."""
@@ -259,7 +267,7 @@ class Driver:
         elif isinstance(effect, Settled):
             self._tell_dependents(to)
         else:
-            raise AssertionError(f"an effect that nobody performs: {effect}")
+            raise NotImplementedError(f"nobody performs {effect}")
 
     def _make_steps(self, message):
         for plan in message.plan.steps:
@@ -328,6 +336,7 @@ class RunAccount:
     """What the laws know of one run, from its events alone."""
 
     def __init__(self, start):
+        self.run_id = start.scope.run_id
         self.plan = start.plan
         self.priority = start.priority
         self.number = start.recorded
@@ -335,7 +344,7 @@ class RunAccount:
         self.steps = dict.fromkeys(start.plan.by_id, StepStatus.PENDING)
         if start.resumed is not None:
             known = start.resumed.steps
-            self.steps |= {id: one.status for id, one in known.items() if one.status in KEPT}
+            self.steps |= {name: one.status for name, one in known.items() if one.status in KEPT}
         self.attempts = dict.fromkeys(start.plan.by_id, 0)
         self.started_at = {}
         self.first_started_at = {}
@@ -358,6 +367,11 @@ class Laws:
         """Take note of a run that begins, or begins again."""
         self.runs[run_id] = RunAccount(message)
 
+    def replaced(self, run_id, step_id):
+        """Take note of a step that has a new actor: it gets in line anew."""
+        if run_id in self.runs:
+            self.runs[run_id].replaced.add(step_id)
+
     def check(self, message, events):
         """Hold one decision to the laws."""
         for event in events:
@@ -370,9 +384,6 @@ class Laws:
         self._check_work_is_conserved()
         if isinstance(message, CancelRun) and message.run_id in self.runs:
             self.runs[message.run_id].ending = True
-        if isinstance(message, ActorLost) and message.run_id in self.runs:
-            # Whoever has a new actor gets in line anew.
-            self.runs[message.run_id].replaced.add(message.step_id)
 
     def at_rest(self):
         """Hold a brain without runs to the laws."""
@@ -434,9 +445,7 @@ class Laws:
                         assert run.ready_since[step_id] <= since, "equals go in order of readiness"
 
     def _can_start(self, run, step_id):
-        live = self.driver.brain.runs.get(
-            next(id for id, known in self.runs.items() if known is run)
-        )
+        live = self.driver.brain.runs.get(run.run_id)
         return live is not None and not live.steps[step_id].orphaned
 
     def _step_retrying(self, run, event):
@@ -469,8 +478,8 @@ class Laws:
 
     def _step_cancelled(self, run, event):
         if not run.ending and not self._expired(event.run_id):
-            failed = [id for id, status in run.steps.items() if status is StepStatus.FAILED]
-            reached = {id for one in failed for id in _transitive(run.plan, one)}
+            failed = [name for name, status in run.steps.items() if status is StepStatus.FAILED]
+            reached = {name for one in failed for name in _transitive(run.plan, one)}
             assert event.step_id in reached, "only what depends on a failure is cancelled"
 
     def _expired(self, run_id):
@@ -481,9 +490,7 @@ class Laws:
 
     def _check_leases(self):
         leases = self.driver.brain.leases
-        held = [
-            key for key, attempt in self._attempts() if self._plan_of(attempt).step.async_
-        ]
+        held = [key for key, attempt in self._attempts() if self._plan_of(attempt).step.async_]
         assert leases.total == leases.held + leases.free
         assert len(held) == leases.held, "a lease for every async attempt, and for no other"
 

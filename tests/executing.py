@@ -129,7 +129,7 @@ class CoroutineRig(Rig):
         """Let the loop run until a condition holds."""
 
         async def watch():
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - whatever makes it hold tells nobody
                 await asyncio.sleep(0)
 
         self.loop.run_until_complete(asyncio.wait_for(watch(), GUARD))

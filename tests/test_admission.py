@@ -183,6 +183,7 @@ def test_a_place_that_comes_in_the_instant_of_giving_up_is_not_lost():
 def test_an_interrupted_wait_gives_its_place_back(monkeypatch):
     """Ctrl-C while blocking: the line goes on without this one."""
     door = full()
+
     def interrupt(_future, timeout=None):
         raise KeyboardInterrupt
 

@@ -19,6 +19,7 @@ class Clock:
     seconds = 100.0
 
     def __call__(self):
+        """The time."""
         return self.seconds
 
 
@@ -44,9 +45,7 @@ def test_a_step_knows_who_it_is():
 
 def test_a_step_knows_whose_work_it_does():
     """The ids and metadata that the run was started with."""
-    ctx, _ = context(
-        trace_id="t", correlation_id="c", business_id="b", metadata={"who": "me"}
-    )
+    ctx, _ = context(trace_id="t", correlation_id="c", business_id="b", metadata={"who": "me"})
 
     assert ("t", "c", "b") == (ctx.trace_id, ctx.correlation_id, ctx.business_id)
     assert {"who": "me"} == ctx.metadata

@@ -56,7 +56,9 @@ def test_a_message_says_who_says_it_to_whom(message):
 
 def test_every_message_is_public():
     """None is known to a part of the actors only."""
-    found = {name for name, one in vars(messages).items() if isinstance(one, type) and attrs.has(one)}
+    found = {
+        name for name, one in vars(messages).items() if isinstance(one, type) and attrs.has(one)
+    }
 
     assert set(messages.__all__) == found
 
@@ -70,12 +72,16 @@ def written(path):
         if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Delete)
         for target in getattr(node, "targets", [getattr(node, "target", None)])
     ]
-    flat = [one for target in targets for one in ast.walk(target) if isinstance(one, ast.Attribute)]
+    flat = [one for target in targets for one in ast.walk(target) if _is_written(one)]
     return [
         f"{path.name}:{one.lineno} {ast.unparse(one)}"
         for one in flat
         if isinstance(one.value, ast.Name) and one.value.id in RECEIVED and one.attr in FIELDS
     ]
+
+
+def _is_written(node):
+    return isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del)
 
 
 RECEIVED = {"message", "_message", "completed", "finished", "settled", "lost", "outcome", "start"}

@@ -184,7 +184,12 @@ def test_only_completed_steps_have_outputs():
 
 @pytest.mark.parametrize(
     ("fields", "clean"),
-    [({}, True), ({"drained": 3}, True), ({"cancelled": ("r",)}, False), ({"abandoned": ("x",)}, False)],
+    [
+        ({}, True),
+        ({"drained": 3}, True),
+        ({"cancelled": ("r",)}, False),
+        ({"abandoned": ("x",)}, False),
+    ],
 )
 def test_a_shutdown_is_clean_when_nothing_was_cut_or_left(fields, clean):
     """Runs that ended by themselves are no loss."""

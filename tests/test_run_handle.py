@@ -74,6 +74,7 @@ class Gate:
         self.flow = flow_of(lambda: self.opened.wait(GUARD))
 
     def open(self):
+        """Let the step end."""
         self.opened.set()
 
 
@@ -113,7 +114,7 @@ def test_a_run_that_has_ended_says_so(orchestrator):
     run.wait(GUARD)
 
     assert (True, RunStatus.COMPLETED) == (run.done, run.status)
-    assert f"<Run {run.id} of 'flow', done>" == repr(run)
+    assert f"<Run {run.id} of 'flow', completed>" == repr(run)
 
 
 def test_waiting_returns_the_result_whatever_it_is(orchestrator):

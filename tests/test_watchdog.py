@@ -177,9 +177,7 @@ def test_it_looks_from_a_thread_of_its_own():
     """A body that blocks until it has been seen: no time is measured here."""
     rig = CoroutineRig()
     seen = threading.Event()
-    dog = Watchdog(
-        rig.executor, SystemClock(), lambda *_report: seen.set(), threshold=0.003
-    )
+    dog = Watchdog(rig.executor, SystemClock(), lambda *_report: seen.set(), threshold=0.003)
     dog.start(threading.get_ident())
 
     async def body():

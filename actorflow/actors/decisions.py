@@ -45,6 +45,7 @@ from actorflow.messages import (
     CancelRun,
     MakeSteps,
     RunActorLost,
+    RunUnknown,
     Settled,
     StartRun,
     StepReady,
@@ -145,7 +146,9 @@ class Decisions:
 
     def _cancel_run(self, message: CancelRun) -> None:
         run = self.runs.get(message.run_id)
-        if run is not None and not run.ending:
+        if run is None:
+            self._outbox.effects.append((None, RunUnknown(message.run_id)))
+        elif not run.ending:
             run.cancel_reason = message.reason
             run.grace = message.grace
             self._endings.end(run)

@@ -31,6 +31,7 @@ from actorflow.messages import (
     ReviveStep,
     RunActorLost,
     RunFinished,
+    RunUnknown,
     StartRun,
     StepReady,
     StopAttempt,
@@ -76,6 +77,9 @@ class Host(Protocol):
 
     def publish(self, events: Sequence[Event]) -> None:
         """Show recorded events to whoever watches."""
+
+    def unknown(self, run_id: str) -> None:
+        """Let go of a run that was cancelled before its start, or after its end."""
 
     def finished(self, result: RunResult) -> None:
         """Hand a run's result to its handle."""
@@ -130,6 +134,7 @@ class Supervisor(Actor):
             StopAttempt: self._stop_attempt,
             AbandonAttempt: self._abandon_attempt,
             RunFinished: self._run_finished,
+            RunUnknown: self._run_unknown,
         }
 
     def receiveMessage(self, message: object, _sender: ActorAddress) -> None:  # noqa: N802, D102
@@ -232,6 +237,9 @@ class Supervisor(Actor):
         if address is not None:
             self.send(address, ActorExitRequest())
         self._host.finished(message.result)
+
+    def _run_unknown(self, message: RunUnknown) -> None:
+        self._host.unknown(message.run_id)
 
     def _poisoned(self, message: PoisonMessage) -> None:
         """Treat a step actor that could not handle a message as one that died."""

@@ -180,7 +180,7 @@ class CoroutineExecutor:
                 return
             except BaseException as error:
                 self._end(attempt, None, error)
-                if isinstance(error, GeneratorExit):
+                if resume == coroutine.throw and isinstance(value, GeneratorExit):
                     raise  # the loop is gone, and this generator is being closed
                 return
             finally:

@@ -94,7 +94,12 @@ class ThreadExecutor:
         return _stack_of(thread)
 
     def close(self) -> Sequence[Attempt]:
-        """End the threads, wait for those that are not hanging, and return what hangs."""
+        """End the threads, wait for those that are idle, and return what still runs."""
+        with self._lock:
+            # What has not been stopped by now hangs like what was abandoned before.
+            running = {attempt: thread for attempt, thread in self._running.items() if thread}
+            self._abandoned.update(running)
+            self._running.clear()
         hanging = set(self._abandoned.values())
         threads = [thread for thread in list(self._threads) if thread not in hanging]
         for _ in threads:

@@ -17,9 +17,11 @@ class Admission:
     Args:
         max_active: How many accepted runs may be in progress.
         max_queued: How many more may wait for that.
+        rejects: Whether to turn away whoever finds no place, rather than let them wait.
     """
 
-    def __init__(self, max_active: int, max_queued: int) -> None:
+    def __init__(self, max_active: int, max_queued: int, *, rejects: bool = False) -> None:
+        self._rejects = rejects
         self._lock = threading.Lock()
         self._max_active = max_active
         self._max_queued = max_queued
@@ -27,23 +29,16 @@ class Admission:
         self._waiting: deque[concurrent.futures.Future[None]] = deque()
         self._closed = False
 
-    def enter_or_raise(self) -> None:
-        """Take a place.
+    def enter(self, *, may_block: bool = True) -> None:
+        """Take a place; block until there is one, or raise, as the settings and the caller say.
 
         Raises:
-            Overloaded: When there is none.
+            Overloaded: When there is none, and blocking is not wanted.
+            OrchestratorClosed: When there will be none any more.
         """
-        with self._lock:
-            self._check_open()
-            if self._free:
-                self._free -= 1
-                return
-        most = self._max_active + self._max_queued
-        active = min(most, self._max_active)
-        raise Overloaded(active, most - active, self._max_active, self._max_queued)
-
-    def enter(self) -> None:
-        """Take a place; block until there is one."""
+        if self._rejects or not may_block:
+            self._enter_or_raise()
+            return
         ticket = self._ask()
         try:
             ticket.result()
@@ -52,7 +47,15 @@ class Admission:
             raise
 
     async def enter_async(self) -> None:
-        """Take a place; wait until there is one."""
+        """Take a place; wait until there is one, or raise, as the settings say.
+
+        Raises:
+            Overloaded: When there is none, and waiting is not wanted.
+            OrchestratorClosed: When there will be none any more.
+        """
+        if self._rejects:
+            self._enter_or_raise()
+            return
         ticket = self._ask()
         if ticket.done():
             ticket.result()
@@ -64,6 +67,15 @@ class Admission:
         except BaseException:
             self._leave_line(ticket)
             raise
+
+    def _enter_or_raise(self) -> None:
+        with self._lock:
+            self._check_open()
+            if self._free:
+                self._free -= 1
+                return
+        # Every place is taken: the active ones, and those in the queue.
+        raise Overloaded(self._max_active, self._max_queued, self._max_active, self._max_queued)
 
     def leave(self) -> None:
         """Give a place back: to whoever has waited longest, or to the next to come."""

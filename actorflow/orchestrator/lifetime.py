@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.durations import seconds
 from actorflow.errors import ForkedOrchestrator, NotRunning, OrchestratorClosed, WrongLoop
+from actorflow.handles import Run
 from actorflow.orchestrator.admission import Admission
 from actorflow.orchestrator.live import LiveRuns
 from actorflow.results import ShutdownReport
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
+    from actorflow.orchestrator.requests import Request
     from actorflow.orchestrator.runtime import Runtime
     from actorflow.orchestrator.settings import Settings
     from actorflow.orchestrator.thread import LoopThread
     from actorflow.protocols import Executor, Observer, StateManager
+    from actorflow.results import RunResult
 
 __all__ = ["Lifetime"]
 
@@ -54,10 +57,15 @@ class Lifetime:
             "executors": executors,
             "observers": observers,
         }
-        self.admission = Admission(settings.max_active_runs, settings.max_queued_runs)
+        self.admission = Admission(
+            settings.max_active_runs,
+            settings.max_queued_runs,
+            rejects=settings.when_full == "reject",
+        )
         self.live = LiveRuns(self.admission.leave)
         self._lock = threading.Lock()
         self._pid = os.getpid()
+        self._claimed = False
         self._runtime: Runtime | None = None
         self._thread: LoopThread | None = None
         self._report: concurrent.futures.Future[ShutdownReport] | None = None
@@ -69,13 +77,14 @@ class Lifetime:
         from actorflow.orchestrator.thread import LoopThread  # noqa: PLC0415 - loads asyncio
 
         self._claim()
-        self._thread = LoopThread()
-        loop = self._thread.start()
+        thread = LoopThread()
+        loop = thread.start()
         try:
-            self._thread.call(self._open(loop))
+            thread.call(self._open(loop))
         except BaseException:
-            self._thread.stop(_MARGIN)
+            thread.stop(_MARGIN)
             raise
+        self._thread = thread
         self._at_exit = functools.partial(_close_at_exit, weakref.ref(self))
         atexit.register(self._at_exit)
 
@@ -92,8 +101,9 @@ class Lifetime:
                 raise ForkedOrchestrator(self._pid, os.getpid())
             if self._report is not None:
                 raise OrchestratorClosed("start it again")
-            if self._runtime is not None or self._thread is not None:
-                raise WrongLoop("this orchestrator runs already; make another one")
+            if self._claimed:
+                raise WrongLoop("this orchestrator was started already; make another one")
+            self._claimed = True
 
     async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         from actorflow.orchestrator.runtime import Runtime  # noqa: PLC0415 - loads the actors
@@ -118,6 +128,33 @@ class Lifetime:
             raise NotRunning(what)
         return self._runtime
 
+    def launch(self, request: Request) -> Run:
+        """Hand an admitted run to the supervisor; it leaves again if that fails."""
+        run_id = request.run_id
+        try:
+            runtime = self.runtime("start a run")
+            future: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
+            run = Run(runtime, run_id, request.workflow_id, future)
+            if request.record is None:
+                runtime.state.claim(run_id)
+            else:
+                runtime.state.create(request.record)
+            self.live.add(run, future)
+        except BaseException:
+            self.admission.leave()
+            raise
+        try:
+            runtime.start(request.message)
+        except Exception:
+            self.live.discard(run_id)
+            raise
+        except BaseException:
+            # An interrupt, and nobody can say whether the supervisor has heard of the run:
+            # it cancels a run that it knows, and lets go of one that it does not.
+            runtime.cancel(run_id, "its start was interrupted")
+            raise
+        return run
+
     # ── Closing ──────────────────────────────────────────────────────────────────────────────
 
     def shutdown(self, drain: float | timedelta, grace: float | timedelta) -> ShutdownReport:
@@ -125,6 +162,8 @@ class Lifetime:
         if self._pid != os.getpid():
             raise ForkedOrchestrator(self._pid, os.getpid())
         limits = seconds(drain, "drain", zero=True), seconds(grace, "grace", zero=True)
+        if self._report is not None and self._report.done():
+            return self._report.result()
         runtime = self._runtime
         if runtime is not None:
             runtime.check_may_block("Orchestrator.shutdown()")
@@ -141,12 +180,13 @@ class Lifetime:
 
         limits = seconds(drain, "drain", zero=True), seconds(grace, "grace", zero=True)
         runtime = self._runtime
-        if self._thread is not None:
+        if runtime is None or not runtime.on_loop():
             return await asyncio.to_thread(self.shutdown, drain, grace)
         report, mine = self._begin_to_close()
         if mine:
-            await asyncio.shield(asyncio.ensure_future(self._close_here(report, runtime, *limits)))
-        return await asyncio.wrap_future(report)
+            # Whoever awaits this may be cancelled; what has begun to close closes all the same.
+            self._closing = asyncio.ensure_future(self._close_here(report, runtime, *limits))
+        return await asyncio.shield(asyncio.wrap_future(report))
 
     def _begin_to_close(self) -> tuple[concurrent.futures.Future[ShutdownReport], bool]:
         with self._lock:
@@ -169,35 +209,44 @@ class Lifetime:
         outcome = ShutdownReport()
         try:
             if runtime is not None:
-                outcome = runtime.call(
-                    self._wind_down(runtime, drain, grace), drain + 2 * grace + _MARGIN
-                )
-        except TimeoutError:
-            stuck = "the event loop does not turn; its thread stays behind"
-            outcome = ShutdownReport(cancelled=tuple(self.live.ids()), abandoned=(stuck,))
+                closing = functools.partial(self._wind_down, runtime, drain, grace)
+                outcome = runtime.call(closing, drain + 2 * grace + _MARGIN)
+        except TimeoutError as error:
+            outcome = self._left_behind(f"the event loop does not turn: {error}")
+        except RuntimeError as error:
+            outcome = self._left_behind(f"the event loop was closed under it: {error}")
         finally:
-            if self._thread is not None:
-                self._thread.stop(_MARGIN)
-                atexit.unregister(self._at_exit)
+            self._leave(runtime)
             report.set_result(outcome)
+
+    def _left_behind(self, why: str) -> ShutdownReport:
+        return ShutdownReport(cancelled=tuple(self.live.ids()), abandoned=(why,))
+
+    def _leave(self, runtime: Runtime | None) -> None:
+        """Let go of everything that does not need the loop, whatever has happened to that."""
+        self.live.give_up()
+        if runtime is not None:
+            runtime.release()
+        if self._thread is not None:
+            self._thread.stop(_MARGIN)
+            atexit.unregister(self._at_exit)
 
     async def _close_here(
         self,
         report: concurrent.futures.Future[ShutdownReport],
-        runtime: Runtime | None,
+        runtime: Runtime,
         drain: float,
         grace: float,
     ) -> None:
-        outcome = ShutdownReport()
+        outcome = self._left_behind("the event loop was closed before its orchestrator")
         try:
-            if runtime is not None:
-                outcome = await self._wind_down(runtime, drain, grace)
+            outcome = await self._wind_down(runtime, drain, grace)
         finally:
+            self._leave(runtime)
             report.set_result(outcome)
 
     async def _wind_down(self, runtime: Runtime, drain: float, grace: float) -> ShutdownReport:
         began = runtime.clock.now()
-        waiting = len(self.live.ids())
         await self._all_ended(drain)
         cut = self.live.ids()
         for run_id in cut:
@@ -206,7 +255,7 @@ class Lifetime:
             await self._all_ended(grace + _MARGIN)
         abandoned = await runtime.close(grace)
         return ShutdownReport(
-            drained=waiting - len(cut),
+            drained=self.live.open_at_close - len(cut),
             cancelled=tuple(cut),
             abandoned=tuple(abandoned),
             duration=runtime.clock.now() - began,

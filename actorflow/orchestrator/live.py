@@ -29,8 +29,8 @@ class LiveRuns:
         self._lock = threading.Lock()
         self._runs: dict[str, tuple[Run, concurrent.futures.Future[RunResult]]] = {}
         self._closed = False
-        self.ended = 0
-        """How many runs have ended."""
+        self.open_at_close = 0
+        """How many runs were in progress when `close` was called."""
         self.all_ended: concurrent.futures.Future[None] = concurrent.futures.Future()
         """Resolved when none is left, after `close`."""
 
@@ -59,16 +59,18 @@ class LiveRuns:
             self._runs[run.id] = (run, future)
 
     def discard(self, run_id: str) -> None:
-        """Take a run out that could not be started after all."""
+        """Take a run out that was never started, if it is there."""
         with self._lock:
-            self._runs.pop(run_id, None)
+            entry = self._runs.pop(run_id, None)
             self._tell_if_all_ended()
+        if entry is not None:
+            self._left()
+            entry[1].set_exception(OrchestratorClosed("wait for a run that was never started"))
 
     def finish(self, result: RunResult) -> None:
         """Take a run out, and give its result to whoever waits."""
         with self._lock:
             _, future = self._runs.pop(result.run_id)
-            self.ended += 1
             self._tell_if_all_ended()
         self._left()
         future.set_result(result)
@@ -76,8 +78,18 @@ class LiveRuns:
     def close(self) -> None:
         """Take no more runs in."""
         with self._lock:
-            self._closed = True
+            if not self._closed:
+                self._closed = True
+                self.open_at_close = len(self._runs)
             self._tell_if_all_ended()
+
+    def give_up(self) -> None:
+        """Let nobody wait for runs that cannot end any more, because their loop is gone."""
+        for run_id in self.ids():
+            with self._lock:
+                entry = self._runs.pop(run_id, None)
+            if entry is not None:
+                entry[1].set_exception(OrchestratorClosed("wait for a run that was cut off"))
 
     def _tell_if_all_ended(self) -> None:
         if self._closed and not self._runs and not self.all_ended.done():

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, Unpack
 
-    from actorflow.orchestrator.requests import Request, RunOptions
-    from actorflow.orchestrator.runtime import Runtime
+    from actorflow.orchestrator.requests import RunOptions
     from actorflow.protocols import Executor, Observer, StateManager
     from actorflow.results import RunPage, ShutdownReport
     from actorflow.workflow import Workflow
@@ -76,7 +75,7 @@ class Orchestrator:
         stop_grace: float = 5.0,
         blocked_after: float = 0.5,
     ) -> None:
-        self._settings = Settings(
+        settings = Settings(
             async_workers=async_workers,
             max_active_runs=max_active_runs,
             max_queued_runs=max_queued_runs,
@@ -88,7 +87,7 @@ class Orchestrator:
         self._state = MemoryStateManager() if state is None else state
         self._registry = Registry()
         self._resuming = threading.Lock()
-        self._life = Lifetime(self._settings, self._state, executors or {}, tuple(observers))
+        self._life = Lifetime(settings, self._state, executors or {}, tuple(observers))
 
     @classmethod
     def with_async_workers(cls, state: StateManager | None, async_workers: int) -> Self:
@@ -232,8 +231,8 @@ class Orchestrator:
         """
         runtime = self._life.runtime("start a run")
         request = new_run(runtime, self._registry.resolve(flow), inputs, options)
-        self._admit(runtime)
-        return self._launch(request)
+        self._life.admission.enter(may_block=not runtime.on_loop())
+        return self._life.launch(request)
 
     async def start_async(
         self,
@@ -244,11 +243,8 @@ class Orchestrator:
         """Do what `start` does, without blocking the event loop."""
         runtime = self._life.runtime("start a run")
         request = new_run(runtime, self._registry.resolve(flow), inputs, options)
-        if self._settings.when_full == "reject":
-            self._life.admission.enter_or_raise()
-        else:
-            await self._life.admission.enter_async()
-        return self._launch(request)
+        await self._life.admission.enter_async()
+        return self._life.launch(request)
 
     def resume(self, run_id: str, flow: Workflow | None = None) -> Run:
         """Let a failed or cancelled run go on from what is recorded.
@@ -277,32 +273,8 @@ class Orchestrator:
                 return run
             plan = self._registry.plan_for(recorded, flow)
             request = resumed_run(runtime, plan, recorded, len(self._state.events(run_id)))
-            self._admit(runtime)
-            return self._launch(request)
-
-    def _admit(self, runtime: Runtime) -> None:
-        if self._settings.when_full == "reject" or runtime.on_loop():
-            self._life.admission.enter_or_raise()
-        else:
-            self._life.admission.enter()
-
-    def _launch(self, request: Request) -> Run:
-        """Hand an admitted run to the supervisor; it leaves again if that fails."""
-        try:
-            runtime = self._life.runtime("start a run")
-            future: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
-            run = Run(runtime, request.run_id, request.workflow_id, future)
-            if request.record is None:
-                self._state.claim(request.run_id)
-            else:
-                self._state.create(request.record)
-            self._life.live.add(run, future)
-            runtime.start(request.message)
-        except BaseException:
-            self._life.live.discard(request.run_id)
-            self._life.admission.leave()
-            raise
-        return run
+            self._life.admission.enter(may_block=not runtime.on_loop())
+            return self._life.launch(request)
 
     # ── Looking ──────────────────────────────────────────────────────────────────────────────
 

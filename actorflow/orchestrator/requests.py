@@ -6,7 +6,6 @@ import contextvars
 import uuid
 import warnings
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import attrs
@@ -14,6 +13,7 @@ import attrs
 from actorflow.context import RunScope
 from actorflow.durations import seconds
 from actorflow.errors import DefinitionError
+from actorflow.mappings import ReadOnly
 from actorflow.messages import StartRun
 from actorflow.results import RunRecord
 
@@ -65,9 +65,7 @@ def new_run(
         UnknownExecutor: When a step names an executor that is not there.
     """
     given = _mapping(plan, "inputs", inputs)
-    metadata = MappingProxyType(
-        {**plan.metadata, **_mapping(plan, "metadata", options.get("metadata"))}
-    )
+    metadata = ReadOnly({**plan.metadata, **_mapping(plan, "metadata", options.get("metadata"))})
     plan.require(given)
     _warn_of_compensators(plan)
     now = runtime.clock.now()
@@ -88,7 +86,7 @@ def new_run(
     message = StartRun(
         scope=_scope(runtime, record),
         plan=plan,
-        executors=runtime.executors_of(plan),
+        executors=runtime.places.of(plan),
         deadline=None if timeout is None else now + timeout,
         timeout=timeout,
         priority=record.priority,
@@ -112,7 +110,7 @@ def resumed_run(
     message = StartRun(
         scope=_scope(runtime, recorded),
         plan=plan,
-        executors=runtime.executors_of(plan),
+        executors=runtime.places.of(plan),
         deadline=None if plan.timeout is None else now + plan.timeout,
         timeout=plan.timeout,
         priority=recorded.priority,
@@ -158,7 +156,7 @@ def _mapping(plan: WorkflowPlan, name: str, value: object) -> Mapping[str, Any]:
         raise DefinitionError(
             plan.workflow_id, f"{name}={value!r} is not a mapping", "Pass values by name"
         )
-    return MappingProxyType(dict(given))
+    return ReadOnly(given)
 
 
 def _timeout(plan: WorkflowPlan, options: RunOptions) -> float | None:

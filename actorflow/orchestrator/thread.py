@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -44,7 +45,8 @@ class LoopThread:
 
         Returns whether the thread has ended within `timeout` seconds.
         """
-        self.loop.call_soon_threadsafe(self._over.set)
+        with contextlib.suppress(RuntimeError):  # it has stopped already
+            self.loop.call_soon_threadsafe(self._over.set)
         self._thread.join(timeout)
         return not self._thread.is_alive()
 

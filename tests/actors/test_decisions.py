@@ -25,7 +25,7 @@ from actorflow.messages import (
 )
 from actorflow.results import StepResult
 from actorflow.retry import RetryPolicy
-from tests.deciding import COROUTINES, THREADS, Driver, flow, kinds, scope, step, task
+from tests.deciding import COROUTINES, EPOCH, THREADS, Driver, flow, kinds, scope, step, task
 
 EVENTUALLY = RetryPolicy(max_attempts=3, initial_interval=1.0, multiplier=2.0, jitter=0)
 
@@ -575,7 +575,7 @@ def test_a_total_timeout_leaves_alone_what_another_deadline_has_cancelled():
     driver = Driver(workers=2)
     policy = RetryPolicy(max_attempts=2, initial_interval=1, jitter=0)
     steps = [task("busy1"), task("busy2", "busy1")]
-    waits = [task(id, total_timeout=5.0, retry=policy) for id in ("a", "b")]
+    waits = [task(name, total_timeout=5.0, retry=policy) for name in ("a", "b")]
     driver.start(flow(*waits, *steps))
     driver.fail("a")
     driver.fail("b")
@@ -678,8 +678,8 @@ def test_the_last_heartbeat_is_told_with_a_timeout():
 
     timed_out, abandoned, *_ = driver.wait(2.0)
 
-    assert driver.now - 1 == timed_out.data["heartbeat_at"]
-    assert driver.now - 1 == abandoned.data["heartbeat_at"]
+    assert EPOCH + driver.now - 1 == timed_out.data["heartbeat_at"]
+    assert EPOCH + driver.now - 1 == abandoned.data["heartbeat_at"]
 
 
 # ── Failures ─────────────────────────────────────────────────────────────────────────────────

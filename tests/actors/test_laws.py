@@ -147,8 +147,11 @@ class Schedule:
     def _lose(self):
         run_id = self.choose(list(self.driver.starts))
         if run_id in self.driver.brain.runs and self.driver.brain.runs[run_id].active:
-            step_id = self.choose(list(self.driver.starts[run_id].plan.by_id))
-            self.driver.die(step_id, run_id=run_id)
+            step_id = self.choose([*self.driver.starts[run_id].plan.by_id, None])
+            if step_id is None:
+                self.driver.die_with_all(run_id)
+            else:
+                self.driver.die(step_id, run_id=run_id)
 
     def _say_again(self):
         again = [*self._ended, StepReady("run 0", "s0", ("run 0", "s0", 0)), Wake()]
@@ -197,7 +200,8 @@ def test_a_run_that_failed_can_be_resumed_until_it_completes(workflow, tape, sec
     """What completed or was skipped in one life does not run in the next."""
     driver = scheduled([(workflow, 0, COROUTINES)], tape, 2, 1)
     kept = {
-        id for id, one in driver.results["run 0"].steps.items()
+        name
+        for name, one in driver.results["run 0"].steps.items()
         if one.status in {"completed", "skipped"}
     }
     if driver.results["run 0"].status is not RunStatus.COMPLETED:

@@ -67,9 +67,9 @@ def test_a_lease_that_nobody_holds_cannot_come_back():
 
 def test_the_queue_keeps_the_order_of_readiness():
     """Within one run and one priority."""
-    queue, run = ReadyQueue(), run_of("r", *[step(id) for id in "cab"])
-    for id in "bca":
-        queue.push(run, run.steps[id])
+    queue, run = ReadyQueue(), run_of("r", *[step(name) for name in "cab"])
+    for name in "bca":
+        queue.push(run, run.steps[name])
 
     assert ["r.b", "r.c", "r.a"] == popped(queue)
 
@@ -100,9 +100,7 @@ def test_what_is_no_longer_ready_is_passed_over():
     assert queue.pop() is None
 
 
-pushes = st.lists(
-    st.tuples(st.integers(0, 3), st.integers(-1, 1)), min_size=1, max_size=30
-)
+pushes = st.lists(st.tuples(st.integers(0, 3), st.integers(-1, 1)), min_size=1, max_size=30)
 
 
 @given(pushes, st.lists(st.integers(-1, 1), min_size=4, max_size=4))
@@ -112,7 +110,11 @@ def test_the_queue_gives_back_what_was_pushed_by_priority(pushes, priorities):
     runs = [
         run_of(
             f"r{number}",
-            *[step(f"s{n}", priority=level) for n, (who, level) in enumerate(pushes) if who == number],
+            *[
+                step(f"s{n}", priority=level)
+                for n, (who, level) in enumerate(pushes)
+                if who == number
+            ],
             step("other"),
             priority=priorities[number],
         )
@@ -138,7 +140,10 @@ def test_the_queue_gives_back_what_was_pushed_by_priority(pushes, priorities):
 
 def test_the_lane_gives_the_higher_priority_first():
     """Equals in the order of readiness."""
-    run, lane = run_of("r", step("a"), step("b", priority=2), step("c"), step("d", priority=2)), SyncLane()
+    run, lane = (
+        run_of("r", step("a"), step("b", priority=2), step("c"), step("d", priority=2)),
+        SyncLane(),
+    )
     for one in run.steps.values():
         lane.push(one)
 

@@ -107,7 +107,12 @@ def test_no_death_at_any_moment_makes_a_run_hang(victim, fate, hops):
     """Whatever is in the mail when an actor dies: here, the end of an attempt."""
     stage = Stage()
     stage.start(
-        flow(task("a", required=False), task("b", required=False), task("c", "a", "b"), task("d", "c"))
+        flow(
+            task("a", required=False),
+            task("b", required=False),
+            task("c", "a", "b"),
+            task("d", "c"),
+        )
     )
     error = None if fate == "completes" else ValueError("no")
     attempt = stage.executor.running.pop(("run", "a"))
@@ -126,15 +131,45 @@ def test_no_death_at_any_moment_makes_a_run_hang(victim, fate, hops):
 
 
 @pytest.mark.parametrize("hops", HOPS)
+@pytest.mark.parametrize("fate", ["completes", "is skipped"])
+def test_no_death_of_the_runs_own_actor_makes_it_hang(fate, hops):
+    """All of its steps' actors die with it, and all are made anew."""
+    stage = Stage()
+    stage.start(
+        flow(
+            task("a", required=False), task("b", retry=FOREVER), task("c", "a", "b", retry=FOREVER)
+        )
+    )
+    error = None if fate == "completes" else ValueError("no")
+    attempt = stage.executor.running.pop(("run", "a"))
+    stage.actors.tell(stage.supervisor.actor._run_actors["run"], ActorExitRequest())
+    stage.later(hops, AttemptFinished(attempt, 1, error))
+    stage.settle()
+
+    for _ in range(10):
+        for step_id in stage.running:
+            stopped = stage.executor.running["run", step_id].cancelled
+            stage.end(step_id, error=RuntimeError("stopped") if stopped else None)
+        stage.loop.advance(5.0)
+
+    assert RunStatus.COMPLETED is stage.results["run"].status
+    assert 5 == stage.brain.leases.free
+    assert [] == stage.defects
+    assert 0 == living(stage)
+
+
+@pytest.mark.parametrize("hops", HOPS)
 @pytest.mark.parametrize("victims", ["ac", "cc", "cd", "ab", "abcd", "dcba"])
 def test_several_deaths_make_no_run_hang(victims, hops):
     """At the same moment, or the same step's again."""
     stage = Stage()
     stage.start(
-        flow(*[
-            task(id, *after, required=False)
-            for id, after in [("a", ""), ("b", ""), ("c", "ab"), ("d", "c")]
-        ])
+        flow(
+            *[
+                task(name, *after, required=False)
+                for name, after in [("a", ""), ("b", ""), ("c", "ab"), ("d", "c")]
+            ]
+        )
     )
     attempt = stage.executor.running.pop(("run", "a"))
     stage.later(hops, AttemptFinished(attempt, 1, None))
@@ -199,3 +234,34 @@ def test_an_actor_that_is_asked_to_exit_by_anybody_is_replaced():
 
     assert old != stage.address("b")
     assert 2 == living(stage)
+
+
+def test_a_resumed_run_makes_no_actors_for_what_it_keeps():
+    """And those that it makes know what was kept."""
+    stage = Stage()
+    stage.start(chain())
+    stage.end("a", "from a")
+    stage.end("b", error=ValueError("no"))
+    stage.resume(chain())
+    before = living(stage)
+    for step_id in "bcd":
+        stage.end(step_id)
+
+    assert 3 == before
+    assert RunStatus.COMPLETED is stage.results["run"].status
+    assert "from a" == stage.results["run"].outputs["a"]
+
+
+def test_a_resumed_run_whose_workflow_has_gained_a_dependency_does_not_hang():
+    """What is kept is kept, although something that it now depends on has yet to run."""
+    stage = Stage()
+    stage.start(flow(task("a"), task("kept"), fail_fast=False))
+    stage.end("kept", 1)
+    stage.end("a", error=ValueError("no"))
+
+    stage.resume(flow(task("a"), task("kept", "a")))
+    for step_id in stage.running:
+        stage.end(step_id)
+
+    assert [] == stage.defects
+    assert RunStatus.COMPLETED is stage.results["run"].status

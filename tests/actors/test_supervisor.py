@@ -55,7 +55,7 @@ def test_the_lessons_workflow_completes(stage):
     order = played(stage)
 
     assert ["fetch", "process", "enrich", "analyze", "aggregate"] == order
-    assert {id: f"of {id}" for id in order} == stage.results["run"].outputs
+    assert {name: f"of {name}" for name in order} == stage.results["run"].outputs
     assert [] == stage.defects
 
 
@@ -113,9 +113,9 @@ def test_runs_beside_each_other_do_not_mix(stage):
         for number in (2, 0, 1):
             stage.end(step_id, (step_id, number), run_id=f"run {number}")
 
-    assert {
-        f"run {n}": {"a": ("a", n), "b": ("b", n)} for n in range(3)
-    } == {run_id: dict(result.outputs) for run_id, result in stage.results.items()}
+    assert {f"run {n}": {"a": ("a", n), "b": ("b", n)} for n in range(3)} == {
+        run_id: dict(result.outputs) for run_id, result in stage.results.items()
+    }
 
 
 def test_a_workflow_ends_alike_on_every_base():

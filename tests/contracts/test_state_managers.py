@@ -11,7 +11,6 @@ import threading
 import attrs
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from actorflow.errors import RunNotFound
 from actorflow.events import Event
@@ -80,10 +79,12 @@ class Commits:
         self._arrived = threading.Semaphore(0)
 
     def done(self, error):
+        """Take word of one commit."""
         self.errors.append(error)
         self._arrived.release()
 
     def wait(self):
+        """Wait for one."""
         assert self._arrived.acquire(timeout=30)
 
 
@@ -101,7 +102,7 @@ def test_an_accepted_run_is_pending(state):
 
     snapshot = state.snapshot("run")
     assert RunStatus.PENDING is snapshot.status
-    assert {"a": StepStatus.PENDING} == {id: one.status for id, one in snapshot.steps.items()}
+    assert {"a": StepStatus.PENDING} == {name: one.status for name, one in snapshot.steps.items()}
     assert [] == list(state.events("run"))
 
 

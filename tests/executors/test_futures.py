@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import operator
 
 import pytest
@@ -62,7 +63,7 @@ def test_a_plain_function_that_returns_a_coroutine_is_told_so(rig):
     async def forgotten():
         """Never awaited."""
 
-    attempt = rig.submit(lambda: forgotten())
+    attempt = rig.submit(functools.partial(forgotten))
     rig.until(lambda: rig.reports)
 
     ((output, error),) = rig.of(attempt)

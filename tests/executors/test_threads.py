@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 
@@ -22,9 +23,7 @@ def rig():
 
 def ours():
     """The threads that run steps."""
-    return [
-        thread for thread in threading.enumerate() if thread.name.startswith("actorflow-step")
-    ]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("actorflow-step")]
 
 
 def test_a_plain_function_runs_on_a_thread_of_its_own(rig):
@@ -128,7 +127,7 @@ def test_a_plain_function_that_returns_a_coroutine_is_told_so(rig):
     async def forgotten():
         """Never awaited."""
 
-    attempt = rig.submit(lambda: forgotten())
+    attempt = rig.submit(functools.partial(forgotten))
     rig.until(lambda: rig.reports)
 
     ((output, error),) = rig.of(attempt)

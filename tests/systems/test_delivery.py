@@ -143,7 +143,7 @@ def test_a_poisoned_message_is_not_answered_with_another(scene):
         def receiveMessage(self, message, sender):  # noqa: N802 - Thespian's name
             super().receiveMessage(message, sender)
             if isinstance(message, PoisonMessage):
-                raise ValueError("I will not have this")
+                raise message.poisonMessage
 
     parent = scene.create(Touchy)
 
@@ -314,7 +314,9 @@ def test_a_timer_fires_while_nothing_else_happens(scene):
 def test_timers_fire_in_the_order_of_their_times(scene):
     """Not in that of asking; equal ones in that of asking."""
     sleeper = scene.create(Sleeper)
-    scene.tell(sleeper, (3.0, "c"), (1.0, "a"), (2.0, "b"), (3.0, "d"), (timedelta(seconds=0.5), "0"))
+    scene.tell(
+        sleeper, (3.0, "c"), (1.0, "a"), (2.0, "b"), (3.0, "d"), (timedelta(seconds=0.5), "0")
+    )
 
     scene.loop.advance(10)
 

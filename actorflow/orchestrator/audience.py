@@ -1,0 +1,97 @@
+"""Whoever watches one orchestrator's runs: its observers, its log, and live streams."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING
+
+from actorflow.observe import Feed, LogObserver, logging_is_configured
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from actorflow.events import Event
+    from actorflow.protocols import Observer
+
+__all__ = ["Audience"]
+
+
+class Audience:
+    """Shows events to feeds and streams.
+
+    Args:
+        observers: The program's own observers.
+    """
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._feeds = [Feed(observer) for observer in observers]
+        self._logging = False
+        self._lock = threading.Lock()
+        self._watchers: dict[str, list[Callable[[], None]]] = {}
+        self.present = bool(self._feeds)
+        """Whether anybody is there; `publish` need not be called otherwise."""
+
+    def open(self) -> None:
+        """Start the observers' threads."""
+        for feed in self._feeds:
+            feed.start()
+
+    def hear_logging(self) -> None:
+        """Begin to log if the program has configured logging since the last call."""
+        if not self._logging and logging_is_configured():
+            with self._lock:
+                if not self._logging:
+                    self._logging = True
+                    feed = Feed(LogObserver())
+                    feed.start()
+                    self._feeds.append(feed)
+                    self.present = True
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Show events; never blocks."""
+        if self._watchers:
+            for run_id in {event.run_id for event in events}:
+                self.notify(run_id)
+        for feed in self._feeds:
+            feed.put(events)
+
+    def notify(self, run_id: str) -> None:
+        """Have the streams of a run look for what is new."""
+        for look in self._watchers.get(run_id, ()):
+            look()
+
+    def watch(self, run_id: str, look: Callable[[], None]) -> None:
+        """Call `look`, on the loop's thread, when a run has new events."""
+        with self._lock:
+            self._watchers[run_id] = [*self._watchers.get(run_id, ()), look]
+            self.present = True
+
+    def unwatch(self, run_id: str, look: Callable[[], None]) -> None:
+        """Call it no more."""
+        with self._lock:
+            left = list(self._watchers.pop(run_id, ()))
+            left.remove(look)
+            if left:
+                self._watchers[run_id] = left
+            self.present = bool(self._watchers or self._feeds)
+
+    def close(self) -> None:
+        """Let the observers have what waits, and end; does not wait for them."""
+        for feed in self._feeds:
+            feed.close()
+
+    async def ended(self, grace: float) -> list[str]:
+        """Wait for the observers, after `close`; return those that have not returned in time."""
+        return [
+            f"observer {feed.observer!r} has not returned"
+            for feed in self._feeds
+            if not await _ended(feed, grace)
+        ]
+
+
+async def _ended(feed: Feed, grace: float) -> bool:
+    done, _ = await asyncio.wait({asyncio.wrap_future(feed.ended)}, timeout=grace)
+    if done:
+        feed.join()
+    return bool(done)

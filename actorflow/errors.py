@@ -93,9 +93,9 @@ class MissingInput(ActorflowError):
     """For each of the names, the steps that want it."""
 
     def __str__(self) -> str:
-        pairs = zip(self.names, self.step_ids, strict=True)
         wants = "; ".join(
-            f"{name!r}, wanted by step{'s' * (len(ids) > 1)} {_shown(ids)}" for name, ids in pairs
+            f"{name!r}, wanted by step{'s' * (len(ids) > 1)} {_shown(ids)}"
+            for name, ids in zip(self.names, self.step_ids, strict=True)
         )
         return (
             f"workflow {self.workflow_id!r} lacks a run input: {wants}. "

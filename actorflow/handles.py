@@ -55,7 +55,10 @@ class Run:
         self.workflow_id = workflow_id
 
     def __repr__(self) -> str:
-        state = self._future.result().status.value if self.done else "in progress"
+        state = "in progress"
+        if self.done:
+            cut_off = self._future.exception() is not None
+            state = "cut off" if cut_off else self._future.result().status.value
         return f"<Run {self.id} of {self.workflow_id!r}, {state}>"
 
     @property
@@ -66,7 +69,7 @@ class Run:
     @property
     def status(self) -> RunStatus:
         """Where the run stands."""
-        if self._future.done():
+        if self._future.done() and self._future.exception() is None:
             return self._future.result().status
         return self.snapshot().status
 
@@ -86,6 +89,8 @@ class Run:
 
         Raises:
             TimeoutError: When the run has not ended in time; it goes on.
+            OrchestratorClosed: When it cannot end any more, because its event loop was closed
+                or blocked for good.
             WrongLoop: When called on the event loop that the run lives on.
         """
         if not self._future.done():

@@ -215,6 +215,10 @@ class RunResult:
         shared = {field.name: getattr(snapshot, field.name) for field in attrs.fields(cls)}
         return cls(**shared)
 
+    def failed_by(self, error: BaseException) -> RunResult:
+        """Return this result as that of a run which failed, for a reason beside its steps."""
+        return attrs.evolve(self, status=RunStatus.FAILED, error=error, failed_step=None)
+
     def _exception(self) -> RunError:
         if self.status is RunStatus.CANCELLED:
             return RunCancelled(self)

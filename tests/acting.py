@@ -14,7 +14,7 @@ from actorflow.actors.decisions import Decisions
 from actorflow.messages import AttemptFinished, CancelRun, Committed, StartRun
 from actorflow.state import MemoryStateManager
 from actorflow.systems import EmbeddedSystem
-from tests.deciding import EPOCH, record, scope
+from tests.deciding import EPOCH, kinds, record, scope
 
 
 class Handle:
@@ -72,6 +72,11 @@ class Loop:
     def timers(self):
         """How many timers are set."""
         return sum(not handle.cancelled for _, _, handle in self._timers)
+
+    @property
+    def waiting(self):
+        """How many callbacks are ready."""
+        return len(self._ready)
 
     def iterate(self):
         """Go round once: call what is ready now, and not what becomes ready meanwhile."""
@@ -197,6 +202,7 @@ class Stage:
         self.executor.open(self.report)
         self.watched = True
         self.shown, self.results, self.defects, self.complaints = [], {}, [], []
+        self.strangers, self.lost = [], []
         brain = {"async_workers": 5, "max_active_runs": 5, "grace": 5.0, "random": lambda: 0.5}
         self.brain = Decisions(**(brain | settings))
         self.supervisor = self.actors.createActor(Supervisor)
@@ -268,6 +274,14 @@ class Stage:
     def broken(self, message, error):
         """Keep a defect; most tests expect none."""
         self.defects.append((message, error))
+
+    def unknown(self, run_id):
+        """Keep the id of a run that the brain does not know."""
+        self.strangers.append(run_id)
+
+    def unrecorded(self, events, error):
+        """Keep what the state manager could not record."""
+        self.lost.append((kinds(events), error))
 
     def misbehaved(self, attempt, what, error):
         """Keep what an executor did wrong."""

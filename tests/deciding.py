@@ -29,6 +29,7 @@ from actorflow.messages import (
     ReviveStep,
     RunActorLost,
     RunFinished,
+    RunUnknown,
     Settled,
     StartRun,
     StepReady,
@@ -129,6 +130,7 @@ class Driver:
         self.stopped = []
         self.abandoned = []
         self.revived = []
+        self.unknown = []
         self.results = {}
         self.events = []
         self.starts = {}
@@ -260,6 +262,8 @@ class Driver:
             self._abandon(effect.attempt)
         elif isinstance(effect, RunFinished):
             self._finish(effect.result)
+        elif isinstance(effect, RunUnknown):
+            self.unknown.append(effect.run_id)
         elif isinstance(effect, ReviveStep):
             self._revive(effect)
         elif isinstance(effect, Execute):

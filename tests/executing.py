@@ -134,6 +134,10 @@ class CoroutineRig(Rig):
 
         self.loop.run_until_complete(asyncio.wait_for(watch(), GUARD))
 
+    def wait_for(self, event):
+        """Let the loop run until something has been done on it."""
+        self.until(event.is_set)
+
     def close(self):
         """Cancel what is left."""
         super().close()
@@ -155,7 +159,8 @@ class ThreadRig(Rig):
 
     def __init__(self, executor=None):
         self._arrived = threading.Condition()
-        super().__init__(ThreadExecutor() if executor is None else executor)
+        # Idle threads stay for the whole test: whatever they keep alive, they keep.
+        super().__init__(ThreadExecutor(idle=10 * GUARD) if executor is None else executor)
 
     def body(self, function):
         """A plain function, as it is."""
@@ -177,6 +182,10 @@ class ThreadRig(Rig):
             return output
 
         return waits_at_the_gate
+
+    def wait_for(self, event):
+        """Wait for what a thread does."""
+        assert event.wait(GUARD)
 
     def until(self, condition):
         """Wait until a condition holds; it is looked at when something has happened."""

@@ -32,7 +32,7 @@ def full(places=1):
     """A door behind which nobody else has room."""
     door = Door(places, 0)
     for _ in range(places):
-        door.enter_or_raise()
+        door.enter(may_block=False)
     return door
 
 
@@ -66,13 +66,24 @@ def test_there_is_room_for_active_and_for_queued_runs():
     """And not for one more; the error says how full it is."""
     door = Admission(2, 3)
     for _ in range(5):
-        door.enter_or_raise()
+        door.enter(may_block=False)
 
     with pytest.raises(Overloaded) as caught:
-        door.enter_or_raise()
+        door.enter(may_block=False)
 
     error = caught.value
     assert (2, 3, 2, 3) == (error.active, error.queued, error.max_active, error.max_queued)
+
+
+def test_a_door_that_rejects_lets_nobody_wait():
+    """Neither a thread nor a task, whatever they would like."""
+    door = Admission(1, 0, rejects=True)
+    door.enter()
+
+    with pytest.raises(Overloaded):
+        door.enter()
+    with pytest.raises(Overloaded):
+        asyncio.run(door.enter_async())
 
 
 def test_a_place_that_was_given_back_is_free():
@@ -83,7 +94,7 @@ def test_a_place_that_was_given_back_is_free():
     door.enter()
 
     with pytest.raises(Overloaded):
-        door.enter_or_raise()
+        door.enter(may_block=False)
 
 
 def test_those_who_wait_are_let_in_in_the_order_of_their_coming():
@@ -106,7 +117,7 @@ def test_nobody_slips_in_before_those_who_wait():
     door.leave()
 
     with pytest.raises(Overloaded):
-        door.enter_or_raise()
+        door.enter(may_block=False)
     assert "in" == waiter.join()
 
 
@@ -115,9 +126,9 @@ def test_a_closed_door_lets_nobody_in():
     door = Admission(1, 1)
     door.close()
 
-    for enter in (door.enter, door.enter_or_raise):
+    for may_block in (True, False):
         with pytest.raises(OrchestratorClosed):
-            enter()
+            door.enter(may_block=may_block)
     with pytest.raises(OrchestratorClosed):
         asyncio.run(door.enter_async())
 
@@ -174,7 +185,7 @@ def test_a_place_that_comes_in_the_instant_of_giving_up_is_not_lost():
         door.leave()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        door.enter_or_raise()
+        door.enter(may_block=False)
         return task.cancelled()
 
     assert asyncio.run(main())
@@ -193,7 +204,7 @@ def test_an_interrupted_wait_gives_its_place_back(monkeypatch):
             door.enter()
     door.leave()
 
-    door.enter_or_raise()
+    door.enter(may_block=False)
 
 
 def test_no_place_is_lost_or_made_among_many():
@@ -220,6 +231,6 @@ def test_no_place_is_lost_or_made_among_many():
     assert 400 == len(seen)
     assert max(seen) <= most
     for _ in range(most):
-        door.enter_or_raise()
+        door.enter(may_block=False)
     with pytest.raises(Overloaded):
-        door.enter_or_raise()
+        door.enter(may_block=False)

@@ -283,7 +283,8 @@ def test_inputs_are_taken_as_they_are_when_the_run_starts(orchestrator, gate):
     gate.open()
 
     assert 1 == run.result(GUARD).outputs["second"]
-    assert isinstance(run.snapshot().inputs, types.MappingProxyType)
+    with pytest.raises(TypeError):
+        run.snapshot().inputs["value"] = 3
 
 
 @pytest.mark.parametrize(
@@ -826,6 +827,27 @@ def test_on_its_own_loop_a_full_orchestrator_never_blocks(gate):
     assert "fine" == asyncio.run(main())
 
 
+def test_resuming_on_the_own_loop_never_blocks_either(gate):
+    """Not even while a thread waits at the door with a run that it wants to resume."""
+    flow = flow_of(broken)
+
+    async def main():
+        async with Orchestrator(max_active_runs=1, max_queued_runs=0) as orchestrator:
+            failed = [await orchestrator.start_async(flow) for _ in range(2)]
+            for run in failed:
+                await run.wait_async()
+            await orchestrator.start_async(gate.flow)
+            patient = in_thread(lambda: orchestrator.resume(failed[0].id, flow))
+            in_line(orchestrator, 1)
+            with pytest.raises(Overloaded):
+                orchestrator.resume(failed[1].id, flow)
+            gate.open()
+            resumed = await asyncio.wrap_future(patient)
+            return (await resumed.wait_async()).status
+
+    assert "failed" == in_thread(lambda: asyncio.run(main())).result(SOON)
+
+
 def test_a_refused_run_takes_no_place(make):
     """Whatever it is refused for."""
     orchestrator = make(max_active_runs=1, max_queued_runs=0, when_full="reject")
@@ -1000,7 +1022,7 @@ def test_an_orchestrator_lives_once():
 
     with orchestrator:
         for call in (orchestrator.__enter__, lambda: asyncio.run(enter())):
-            with pytest.raises(WrongLoop, match="runs already; make another one"):
+            with pytest.raises(WrongLoop, match="make another one"):
                 call()
     for call in (orchestrator.__enter__, lambda: asyncio.run(enter())):
         with pytest.raises(OrchestratorClosed):

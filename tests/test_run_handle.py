@@ -451,7 +451,7 @@ def test_a_reader_that_leaves_is_forgotten(orchestrator, gate):
     gate.open()
     list(run.events())
 
-    assert {} == orchestrator._life.runtime("look")._watchers
+    assert {} == orchestrator._life.runtime("look").audience._watchers
 
 
 def test_many_events_are_read_in_pages_without_a_gap(orchestrator):
@@ -492,6 +492,7 @@ def test_a_reader_whose_loop_is_gone_does_not_break_the_run(orchestrator, gate):
             raise RuntimeError("Event loop is closed")
 
     run, loop = orchestrator.start(gate.flow), Closing()
+    seen(run, "step.started")
     reader = aiter(run.events())
     loop.run_until_complete(anext(reader))
     gate.open()

@@ -242,7 +242,10 @@ class Decisions:
     def _finish(self, run: RunState) -> None:
         self._endings.finish(run)
         del self.runs[run.run_id]
-        if run.active:
+        self._starts.forget(run)
+        if not run.active:
+            self._waiting.forget(run)
+        else:
             self._waiting.release()
             self._admit()
 

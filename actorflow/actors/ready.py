@@ -85,6 +85,14 @@ class ReadyQueue:
                 return line.run, step
         return None
 
+    def forget(self, run_id: str) -> None:
+        """Drop the steps of a run that has ended."""
+        for key, level in list(self._levels.items()):
+            if level.pop(run_id, None) is not None and not level:
+                del self._levels[key]
+                self.order.remove(key)
+                heapq.heapify(self.order)
+
 
 class _Line:
     """The ready steps of one run at one level."""
@@ -135,12 +143,15 @@ class RunQueue:
 
     def pop(self) -> RunState | None:
         """Give the next waiting run a place, or return None."""
-        while self._places and self._waiting:
-            run = heapq.heappop(self._waiting)[2]
-            if run.finished_at is None:
-                self._places -= 1
-                return run
-        return None
+        if not self._places or not self._waiting:
+            return None
+        self._places -= 1
+        return heapq.heappop(self._waiting)[2]
+
+    def forget(self, run: RunState) -> None:
+        """Drop a run that has ended while it waited."""
+        self._waiting = [entry for entry in self._waiting if entry[2] is not run]
+        heapq.heapify(self._waiting)
 
     def release(self) -> None:
         """Take the place of an active run back."""

@@ -58,8 +58,13 @@ class RunActor(Actor):
 
     def _configure_step(self, plan: StepPlan, settled: Sequence[DependencyCompleted]) -> None:
         configuration, addresses = self._configuration, self._addresses
-        # A resumed run has actors for all dependents: none was kept whose dependency was not.
-        dependents = list(map(addresses.__getitem__, plan.dependents))
+        # A resumed run may have kept a dependent of a step that it runs again, if the workflow
+        # has been changed in between; who is kept has no actor and waits for nobody.
+        dependents = (
+            [addresses[name] for name in plan.dependents if name in addresses]
+            if configuration.settled
+            else list(map(addresses.__getitem__, plan.dependents))
+        )
         self._myRef.actor_send(
             addresses[plan.id],
             ConfigureStep(plan, configuration.scope, configuration.supervisor, dependents, settled),

@@ -104,6 +104,11 @@ class Starts:
             if following is not None:
                 self._start(*following)
 
+    def forget(self, run: RunState) -> None:
+        """Drop what still waits of a run that has ended."""
+        if self._queue.order:
+            self._queue.forget(run.run_id)
+
     def follow(self, run: RunState) -> None:
         """Let the next step of the run's sync lane start, if the lane is free."""
         lane = run.lane

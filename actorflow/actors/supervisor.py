@@ -84,6 +84,9 @@ class Host(Protocol):
     def finished(self, result: RunResult) -> None:
         """Hand a run's result to its handle."""
 
+    def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
+        """Report events that the state manager could not record."""
+
     def misbehaved(self, attempt: Attempt, what: str, error: Exception) -> None:
         """Report an executor that raised where it must not."""
 
@@ -171,8 +174,8 @@ class Supervisor(Actor):
     def _think(self, message: object) -> None:
         now = self._now()
         events, effects = self._decide(message, now, self._wall(now))
-        if events and not self._record(events, self._host.committed):
-            self._held.append(_Held(events, effects, recorded=False))
+        if events and not self._recorded(events, effects):
+            pass
         elif self._held:
             self._held.append(_Held(events, effects, recorded=True))
         else:
@@ -184,14 +187,42 @@ class Supervisor(Actor):
 
     # ── Recording ────────────────────────────────────────────────────────────────────────────
 
+    def _recorded(self, events: Sequence[Event], effects: Sequence[Effect]) -> bool:
+        """Record events; False when their effects have to wait, or will not come."""
+        try:
+            if self._record(events, self._host.committed):
+                return True
+        except Exception as error:  # noqa: BLE001 - the runs that it concerns are ended
+            self._give_up(events, effects, error)
+        else:
+            self._held.append(_Held(events, effects, recorded=False))
+        return False
+
     def _committed(self, message: Committed) -> None:
         batch = next(batch for batch in self._held if not batch.recorded)
-        batch.recorded = True
         if message.error is not None:
-            self._host.broken(batch.events, message.error)
+            self._held.remove(batch)
+            self._give_up(batch.events, batch.effects, message.error)
+        batch.recorded = True
         while self._held and self._held[0].recorded:
             batch = self._held.popleft()
             self._act(batch.events, batch.effects)
+
+    def _give_up(
+        self, events: Sequence[Event], effects: Sequence[Effect], error: BaseException
+    ) -> None:
+        """End the runs whose events could not be recorded, as far as they can be ended."""
+        self._host.unrecorded(events, error)
+        reason = f"its events could not be recorded: {error!r}"
+        for run_id in dict.fromkeys(event.run_id for event in events):
+            self.send(self.myAddress, CancelRun(run_id, reason, None))
+        for _, message in effects:
+            if isinstance(message, Execute):
+                self.send(self.myAddress, AttemptFinished(message.attempt, None, error))
+            elif isinstance(message, (StopAttempt, AbandonAttempt)):
+                self._perform[type(message)](message)
+            elif isinstance(message, RunFinished):
+                self._run_finished(RunFinished(message.result.failed_by(error)))
 
     # ── Effects ──────────────────────────────────────────────────────────────────────────────
 

@@ -7,6 +7,7 @@ since, is one that blocks. The log hears of it at once, the supervisor when the 
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import traceback
@@ -57,9 +58,10 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="actorflow-watchdog", daemon=True)
 
     def start(self, loop_thread: int) -> None:
-        """Begin to watch the thread with this identifier."""
+        """Begin to watch the thread with this identifier; never, with an infinite threshold."""
         self._loop_thread = loop_thread
-        self._thread.start()
+        if math.isfinite(self._threshold):
+            self._thread.start()
 
     def close(self) -> None:
         """Stop watching."""

@@ -64,6 +64,8 @@ class Lifetime:
         )
         self.live = LiveRuns(self.admission.leave)
         self._lock = threading.Lock()
+        # Entered again by a signal handler, say, that shuts down in the middle of a start.
+        self._door = threading.RLock()
         self._pid = os.getpid()
         self._claimed = False
         self._runtime: Runtime | None = None
@@ -110,7 +112,12 @@ class Lifetime:
 
         runtime = Runtime(loop, live=self.live, **self._parts)
         runtime.open()
-        self._runtime = runtime
+        with self._door:
+            if self._report is None:
+                self._runtime = runtime
+                return
+        await runtime.close(_MARGIN)
+        raise OrchestratorClosed("finish its start")
 
     def runtime(self, what: str) -> Runtime:
         """Return the runtime, for somebody who wants to do `what`.
@@ -129,31 +136,37 @@ class Lifetime:
         return self._runtime
 
     def launch(self, request: Request) -> Run:
-        """Hand an admitted run to the supervisor; it leaves again if that fails."""
+        """Hand an admitted run to the supervisor; it gives its place back if that fails."""
+        # While the door is being closed nobody is half-way through it: what has been let in by
+        # then has been posted, and is drained or cancelled like the rest.
+        with self._door:
+            future: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
+            try:
+                runtime = self.runtime("start a run")
+                run = Run(runtime, request.run_id, request.workflow_id, future)
+                self.live.add(run, future)
+            except BaseException:
+                self.admission.leave()
+                raise
+            self._post(runtime, request)
+        return run
+
+    def _post(self, runtime: Runtime, request: Request) -> None:
         run_id = request.run_id
         try:
-            runtime = self.runtime("start a run")
-            future: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
-            run = Run(runtime, run_id, request.workflow_id, future)
             if request.record is None:
                 runtime.state.claim(run_id)
             else:
                 runtime.state.create(request.record)
-            self.live.add(run, future)
-        except BaseException:
-            self.admission.leave()
-            raise
-        try:
             runtime.start(request.message)
         except Exception:
-            self.live.discard(run_id)
+            runtime.unknown(run_id)
             raise
         except BaseException:
             # An interrupt, and nobody can say whether the supervisor has heard of the run:
             # it cancels a run that it knows, and lets go of one that it does not.
             runtime.cancel(run_id, "its start was interrupted")
             raise
-        return run
 
     # ── Closing ──────────────────────────────────────────────────────────────────────────────
 
@@ -189,7 +202,7 @@ class Lifetime:
         return await asyncio.shield(asyncio.wrap_future(report))
 
     def _begin_to_close(self) -> tuple[concurrent.futures.Future[ShutdownReport], bool]:
-        with self._lock:
+        with self._door:
             mine = self._report is None
             if self._report is None:
                 self._report = concurrent.futures.Future()

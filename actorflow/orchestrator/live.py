@@ -59,7 +59,7 @@ class LiveRuns:
             self._runs[run.id] = (run, future)
 
     def discard(self, run_id: str) -> None:
-        """Take a run out that was never started, if it is there."""
+        """Take a run out that cannot be started, if it is there."""
         with self._lock:
             entry = self._runs.pop(run_id, None)
             self._tell_if_all_ended()
@@ -70,10 +70,11 @@ class LiveRuns:
     def finish(self, result: RunResult) -> None:
         """Take a run out, and give its result to whoever waits."""
         with self._lock:
-            _, future = self._runs.pop(result.run_id)
+            entry = self._runs.pop(result.run_id, None)
             self._tell_if_all_ended()
-        self._left()
-        future.set_result(result)
+        if entry is not None:
+            self._left()
+            entry[1].set_result(result)
 
     def close(self) -> None:
         """Take no more runs in."""

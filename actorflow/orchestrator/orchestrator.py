@@ -266,15 +266,24 @@ class Orchestrator:
             Overloaded: When the orchestrator is full and does not block.
         """
         runtime = self._life.runtime("resume a run")
+        run = self.get(run_id)
+        if not run.done or run.status is RunStatus.COMPLETED:
+            return run
+        plan = self._registry.plan_for(runtime.snapshot(run_id), flow)
+        self._life.admission.enter(may_block=not runtime.on_loop())
         with self._resuming:
-            run = self.get(run_id)
-            recorded = runtime.snapshot(run_id)
-            if not run.done or recorded.status is RunStatus.COMPLETED:
-                return run
-            plan = self._registry.plan_for(recorded, flow)
-            request = resumed_run(runtime, plan, recorded, len(self._state.events(run_id)))
-            self._life.admission.enter(may_block=not runtime.on_loop())
-            return self._life.launch(request)
+            try:
+                # Somebody else may have resumed it in the meantime.
+                run = self.get(run_id)
+                ended = run.done and run.status is not RunStatus.COMPLETED
+                request = resumed_run(runtime, plan, run_id) if ended else None
+            except BaseException:
+                self._life.admission.leave()
+                raise
+            if request is not None:
+                return self._life.launch(request)
+        self._life.admission.leave()
+        return run
 
     # ── Looking ──────────────────────────────────────────────────────────────────────────────
 

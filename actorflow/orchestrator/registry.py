@@ -64,6 +64,12 @@ class Registry:
         if flow is None:
             return self._find(recorded.workflow_id, recorded.workflow_version)
         plan = _plan_of(flow)
+        if set(plan.by_id) != set(recorded.steps):
+            raise DefinitionError(
+                plan.workflow_id,
+                f"it has other steps than run {recorded.run_id!r} was started with",
+                "Pass the workflow that the run was started with; its functions may be mended",
+            )
         if (plan.workflow_id, plan.version) != (recorded.workflow_id, recorded.workflow_version):
             raise DefinitionError(
                 plan.workflow_id,

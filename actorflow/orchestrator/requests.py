@@ -98,14 +98,9 @@ def new_run(
     )
 
 
-def resumed_run(
-    runtime: Runtime, plan: WorkflowPlan, recorded: RunSnapshot, events: int
-) -> Request:
-    """Make ready what was recorded.
-
-    Raises:
-        UnknownExecutor: When a step names an executor that is not there.
-    """
+def resumed_run(runtime: Runtime, plan: WorkflowPlan, run_id: str) -> Request:
+    """Make ready what was recorded."""
+    recorded = runtime.state.snapshot(run_id)
     now = runtime.clock.now()
     message = StartRun(
         scope=_scope(runtime, recorded),
@@ -115,7 +110,7 @@ def resumed_run(
         timeout=plan.timeout,
         priority=recorded.priority,
         resumed=recorded,
-        recorded=events,
+        recorded=len(runtime.state.events(run_id)),
     )
     return Request(
         workflow_id=plan.workflow_id, run_id=recorded.run_id, message=message, record=None

@@ -12,7 +12,7 @@ import contextvars
 import os
 import random
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from thespian.actors import ActorSystem
 
@@ -20,12 +20,14 @@ from actorflow.actors import ConfigureSupervisor, Supervisor
 from actorflow.actors.decisions import Decisions
 from actorflow.clock import SystemClock
 from actorflow.errors import ForkedOrchestrator, OrchestratorClosed, WrongLoop
+from actorflow.events import Event, EventKind
 from actorflow.executors import CoroutineExecutor, ThreadExecutor
 from actorflow.executors.watchdog import Watchdog
 from actorflow.logs import get_logger
 from actorflow.messages import AttemptFinished, BlockedLoop, CancelRun, Committed
 from actorflow.orchestrator.audience import Audience
 from actorflow.orchestrator.places import Places
+from actorflow.results import RunResult
 from actorflow.streams import EventStream
 from actorflow.systems import EmbeddedSystem
 
@@ -34,16 +36,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from actorflow.context import Attempt
-    from actorflow.events import Event
     from actorflow.messages import StartRun
     from actorflow.orchestrator.live import LiveRuns
     from actorflow.orchestrator.settings import Settings
     from actorflow.protocols import Executor, Observer, StateManager
-    from actorflow.results import RunResult, RunSnapshot
+    from actorflow.results import RunSnapshot
 
 __all__ = ["Runtime"]
 
 _T = TypeVar("_T")
+_WITHDRAWN: Final = {"reason": "it was withdrawn before it started"}
 
 
 class Runtime:
@@ -232,14 +234,36 @@ class Runtime:
         self.audience.publish(events)
 
     def unknown(self, run_id: str) -> None:
-        """Let go of a run that was cancelled before the supervisor had heard of it."""
-        self._live.discard(run_id)
-        self.audience.notify(run_id)
+        """Let go of a run that will not start, and say so in its record, if it has one."""
+        if run_id in self._live:
+            with contextlib.suppress(Exception):  # whatever keeps the record from being written
+                self._withdraw(self.state.snapshot(run_id))
+            self._live.discard(run_id)
+            self.audience.notify(run_id)
+
+    def _withdraw(self, pending: RunSnapshot) -> None:
+        wall = self.clock.wall(self.clock.now())
+        told: list[tuple[EventKind, str | None]] = [
+            *((EventKind.STEP_CANCELLED, step_id) for step_id in pending.steps),
+            (EventKind.RUN_CANCELLED, None),
+        ]
+        events = [
+            Event(number, kind, pending.run_id, step_id, None, wall, _WITHDRAWN)
+            for number, (kind, step_id) in enumerate(told, start=1)
+        ]
+        self.state.record(events, self.committed)
 
     def finished(self, result: RunResult) -> None:
         """Hand a run's result to its handle, and let its streams end."""
         self._live.finish(result)
         self.audience.notify(result.run_id)
+
+    def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
+        """Report events that the state manager could not record."""
+        with contextlib.suppress(Exception):  # a log that raises must not add to it
+            get_logger().error(
+                "events.unrecorded", events=[str(event) for event in events], exc_info=error
+            )
 
     def misbehaved(self, attempt: Attempt, what: str, error: Exception) -> None:
         """Report an executor that raised where it must not."""
@@ -255,7 +279,8 @@ class Runtime:
                 "actorflow.defect", message=repr(message), exc_info=error, cure="please report this"
             )
         if isinstance(message, CancelRun):
-            self.unknown(message.run_id)  # not even that: nobody may wait for it for ever
+            # Not even that: nobody may wait for it for ever.
+            self.finished(RunResult.of(self.state.snapshot(message.run_id)).failed_by(error))
         elif (run_id := _run_of(message)) is not None:
             self._tell(CancelRun(run_id, f"a defect of actorflow: {error!r}", None))
 

@@ -817,13 +817,14 @@ def test_cancelling_twice_is_cancelling_once():
 
 
 def test_cancelling_a_run_that_has_ended_does_nothing():
-    """Nor does cancelling one that never was."""
+    """Nor does cancelling one that never was; whoever asked is told that there is none."""
     driver = Driver()
     driver.start(flow(task("a")))
     driver.end("a")
 
     assert [] == driver.cancel()
     assert [] == driver.cancel("nobody")
+    assert ["run", "nobody"] == driver.unknown
 
 
 def test_a_run_that_waits_for_a_place_can_be_cancelled():

@@ -180,11 +180,30 @@ def test_runs_get_places_by_priority_and_then_by_arrival():
 
 
 def test_a_run_that_ended_while_it_waited_takes_no_place():
-    """Even if it ended at the beginning of time."""
+    """And is not kept, however long the others wait."""
     queue = RunQueue(1)
-    gone, other = run_of("gone", step("s")), run_of("other", step("s"))
-    gone.finished_at = 0.0
-    queue.push(gone)
-    queue.push(other)
+    runs = [run_of(run_id, step("s")) for run_id in ("a", "gone", "b")]
+    for run in runs:
+        queue.push(run)
+    queue.forget(runs[1])
 
-    assert "other" == queue.pop().run_id
+    first = queue.pop()
+    queue.release()
+
+    assert ["a", "b"] == [first.run_id, queue.pop().run_id]
+
+
+def test_the_steps_of_a_run_that_ended_are_not_kept_in_the_queue():
+    """However long the others hold all leases."""
+    queue = ReadyQueue()
+    runs = [run_of(run_id, step("s"), step("t", priority=1)) for run_id in ("a", "gone")]
+    for run in runs:
+        for one in run.steps.values():
+            queue.push(run, one)
+    queue.forget("gone")
+    queue.forget("nobody")
+
+    assert ["a.t", "a.s"] == popped(queue)
+    queue.push(runs[1], runs[1].steps["s"])
+    queue.forget("gone")
+    assert not queue.order

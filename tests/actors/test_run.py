@@ -9,6 +9,7 @@ from actorflow.actors import StepActor
 from actorflow.lifecycle import RunStatus, StepStatus
 from actorflow.messages import AttemptFinished
 from actorflow.retry import RetryPolicy
+from actorflow.step import Step
 from tests.acting import Stage
 from tests.deciding import flow, step, task
 
@@ -250,6 +251,30 @@ def test_a_resumed_run_makes_no_actors_for_what_it_keeps():
     assert 3 == before
     assert RunStatus.COMPLETED is stage.results["run"].status
     assert "from a" == stage.results["run"].outputs["a"]
+
+
+@pytest.mark.parametrize("how", ["death", "resume"])
+def test_whoever_is_made_anew_knows_what_was_skipped(how):
+    """A skipped dependency has no output, also for a new actor: its default counts."""
+    stage = Stage()
+    workflow = flow(
+        task("maybe", required=False), task("b"), Step("c", takes_maybe, after=["maybe", "b"])
+    )
+    stage.start(workflow)
+    stage.end("maybe", error=ValueError("no"))
+    if how == "death":
+        stage.kill("c")
+        stage.settle()
+    else:
+        stage.end("b", error=ValueError("no"))
+        stage.resume(workflow)
+    stage.end("b")
+
+    assert {} == stage.executor.running["run", "c"].arguments
+
+
+def takes_maybe(maybe="the default"):
+    """The function of a step that is never called."""
 
 
 def test_a_resumed_run_whose_workflow_has_gained_a_dependency_does_not_hang():

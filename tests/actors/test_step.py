@@ -223,3 +223,14 @@ def test_a_dependent_that_moved_is_told_where_it_lives_now():
     scene.tell(DependentMoved(scene.dependents[0], new), Settled(1, skipped=False))
 
     assert [0, 1, 1] == [len(one.actor.heard) for one in (*scene.dependents, new)]
+
+
+def test_a_dependent_that_moved_when_the_step_had_settled_is_told_as_well():
+    """Its predecessor may have taken the news with it into the grave."""
+    scene = Scene()
+    new = scene.actors.createActor(Recorder)
+    scene.configure()
+
+    scene.tell(Settled(1, skipped=False), DependentMoved(scene.dependents[0], new))
+
+    assert [1] == [told.output for told in new.actor.heard]

@@ -330,6 +330,20 @@ def test_what_is_decided_meanwhile_waits_in_order():
     assert [("two", "a")] == list(stage.executor.running)
 
 
+def test_what_needs_no_record_waits_for_what_does():
+    """Asking an attempt to stop is no event, and yet it keeps its place in the order."""
+    stage = Stage(state=Slow())
+    stage.start(flow(task("a"), task("b")))
+    _commit_all(stage)
+    stage.end("a", 1)
+    stage.cancel()
+    before = list(stage.executor.stopped)
+    _commit_all(stage)
+
+    assert [] == before
+    assert ["b"] == [attempt.step_id for attempt in stage.executor.stopped]
+
+
 def test_events_are_recorded_once_and_in_order():
     """Numbered without gaps, over everything that happened."""
     stage = Stage()
@@ -342,26 +356,60 @@ def test_events_are_recorded_once_and_in_order():
 
 
 class Full(MemoryStateManager):
-    """A state manager whose disk is full, from a moment on."""
+    """A state manager whose disk is full, from a kind of event on, or just for once."""
 
-    full = False
+    def __init__(self, moment, *, lasts, later):
+        super().__init__()
+        self._moment, self._lasts, self._later = moment, lasts, later
+        self._full, self._spent = False, False
 
     def record(self, events, done):
         """Record, as long as there is room."""
-        if self.full:
-            raise OSError("no space left on device")
-        return super().record(events, done)
+        if not self._spent and any(event.kind == self._moment for event in events):
+            self._full, self._spent = True, True
+        if not self._full:
+            return super().record(events, done)
+        self._full = self._lasts
+        error = OSError("no space left on device")
+        if not self._later:
+            raise error
+        done(error)
+        return False
 
 
-def test_a_record_that_fails_is_a_defect_that_is_told():
-    """Nothing that could not be recorded is done."""
-    stage = Stage(state=Full())
-    stage.start(flow(task("a"), task("b", "a")))
-    stage.state.full = True
-    stage.end("a", 1)
+@pytest.mark.parametrize("moment", ["step.started", "step.completed", "run.completed"])
+@pytest.mark.parametrize("lasts", [True, False])
+@pytest.mark.parametrize("later", [True, False])
+def test_a_run_that_cannot_be_recorded_ends_and_says_so(moment, lasts, later):
+    """Nothing that was not recorded is done, and nobody waits for ever."""
+    stage = Stage(state=Full(moment, lasts=lasts, later=later))
+    stage.start(flow(task("a"), task("b", "a"), task("c", "b")))
+    started = []
+    while stage.running:
+        started += stage.running
+        for step_id in stage.running:
+            stage.end(step_id, 1)
 
-    assert [] == stage.running
-    assert [OSError] == [type(error) for _, error in stage.defects]
+    assert moment in str(stage.lost[0])
+    assert stage.results["run"].status in {RunStatus.FAILED, RunStatus.CANCELLED}
+    assert "no space" in f"{stage.results['run'].reason} {stage.results['run'].error!r}"
+    assert (5, []) == (stage.brain.leases.free, stage.defects)
+    assert not stage.supervisor.children
+    expected = {"step.started": [], "step.completed": ["a"], "run.completed": ["a", "b", "c"]}
+    assert expected[moment] == started
+
+
+def test_what_could_not_be_recorded_does_not_hurt_other_runs():
+    """They go on, when there is room again."""
+    stage = Stage(state=Full("step.completed", lasts=False, later=True))
+    stage.start(flow(task("a")), "one")
+    stage.start(flow(task("a"), task("b", "a")), "two")
+    stage.end("a", run_id="one")
+    stage.end("a", run_id="two")
+    stage.end("b", run_id="two")
+
+    assert RunStatus.COMPLETED is stage.results["two"].status
+    assert RunStatus.COMPLETED is not stage.results["one"].status
 
 
 # ── Defects ──────────────────────────────────────────────────────────────────────────────────

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import threading
 import weakref
 
 import pytest
@@ -155,18 +156,30 @@ def test_many_attempts_are_reported_once_each(rig):
     assert [[(n, None)] for n in range(300)] == [rig.of(attempt) for attempt in attempts]
 
 
+class Thing:
+    """Something that can be watched."""
+
+
+def watched(event):
+    """A thing whose end sets an event."""
+    thing = Thing()
+    weakref.finalize(thing, event.set)
+    return thing
+
+
 def test_nothing_of_an_ended_attempt_is_kept(rig):
-    """An idle executor keeps no step's output alive."""
-
-    class Output:
-        """Something that can be watched."""
-
-    gone = weakref.ref(rig.run(Output)[0])
+    """An idle executor keeps neither a step's output alive nor its arguments."""
+    outputs, arguments = threading.Event(), threading.Event()
+    thing = Thing()
+    weakref.finalize(thing, arguments.set)
+    rig.submit(lambda **_given: watched(outputs), thing=thing)
+    del thing
+    rig.until(lambda: rig.reports)
     rig.reports.clear()
-    rig.flush()
-    rig.flush_until(lambda: gc.collect() >= 0 and gone() is None)
+    gc.collect()
 
-    assert gone() is None
+    rig.wait_for(outputs)
+    rig.wait_for(arguments)
 
 
 # ── Stopping ─────────────────────────────────────────────────────────────────────────────────

@@ -817,6 +817,7 @@ def test_a_shutdown_is_bounded_when_the_loop_is_blocked(impatient, release):
     assert "the event loop does not turn" in report.abandoned[0]
     concurrent.futures.wait([waiting], SOON)
     assert waiting.done()
+    assert run.id in repr(run)
 
 
 def test_a_coroutine_that_swallows_its_cancellation_is_left_behind():
@@ -1052,11 +1053,23 @@ def test_logging_that_is_configured_wrongly_breaks_nothing():
 COUNTED = (Attempt, Cell, RunActor, RunState, StepActor, StepState, asyncio.Task)
 
 
-def living():
-    """How many objects of each kind that a run is made of are alive."""
+def living(kinds):
+    """All objects of these kinds that are alive."""
     gc.collect()
-    found = [type(thing) for thing in gc.get_objects() if isinstance(thing, COUNTED)]
-    return {kind.__name__: found.count(kind) for kind in COUNTED}
+    return [thing for thing in gc.get_objects() if isinstance(thing, kinds)]
+
+
+@pytest.fixture
+def count():
+    """Counts what has been made since the test began and is alive, by the name of its class."""
+    older = living(COUNTED)  # kept, so that nothing new gets an old one's id
+    known = {id(thing) for thing in older}
+
+    def count():
+        new = [type(thing) for thing in living(COUNTED) if id(thing) not in known]
+        return {kind.__name__: new.count(kind) for kind in COUNTED}
+
+    return count
 
 
 @pytest.fixture
@@ -1076,36 +1089,36 @@ async def many_runs(orchestrator, count):
         await orchestrator.run_async(flow_of(fine))
 
 
-async def footprint(orchestrator):
+async def footprint(orchestrator, count):
     """What is there between two runs, once the actors of the last one have left."""
     for _ in range(1000):
         await asyncio.sleep(0)
     threads = [t for t in threading.enumerate() if not t.name.startswith("actorflow-step")]
     deadlines = len(orchestrator._life.runtime("look")._brain.deadlines)
-    return living() | {"threads": len(threads), "deadlines": deadlines}
+    return count() | {"threads": len(threads), "deadlines": deadlines}
 
 
-async def before_and_after(orchestrator):
+async def before_and_after(orchestrator, count):
     """Measure after a few runs, and after a thousand more."""
     await many_runs(orchestrator, 50)
-    before = await footprint(orchestrator)
+    before = await footprint(orchestrator, count)
     for _ in range(10):
         await many_runs(orchestrator, 100)
-    return before, await footprint(orchestrator), orchestrator.list().total
+    return before, await footprint(orchestrator, count), orchestrator.list().total
 
 
 @pytest.mark.parametrize("on_own_thread", [False, True])
-def test_after_1_000_runs_everything_is_back_where_it_began(on_own_thread, unlogged):
+def test_after_1_000_runs_everything_is_back_where_it_began(on_own_thread, unlogged, count):
     """Actors, states, attempts, tasks, threads and deadlines; finished runs are bounded."""
     state = MemoryStateManager(max_runs=10)
 
     async def here():
         async with Orchestrator(state) as orchestrator:
-            return await before_and_after(orchestrator)
+            return await before_and_after(orchestrator, count)
 
     if on_own_thread:
         with Orchestrator(state) as orchestrator:
-            before, after, kept = asyncio.run(before_and_after(orchestrator))
+            before, after, kept = asyncio.run(before_and_after(orchestrator, count))
     else:
         before, after, kept = asyncio.run(here())
 
@@ -1114,14 +1127,8 @@ def test_after_1_000_runs_everything_is_back_where_it_began(on_own_thread, unlog
     assert dict.fromkeys(nothing, 0) == {name: after[name] for name in nothing}
 
 
-def living_runs():
-    """How many runs the supervisor's side still holds."""
-    gc.collect()
-    return len([thing for thing in gc.get_objects() if isinstance(thing, RunState)])
-
-
 @pytest.mark.parametrize("waits_for", ["a place", "a lease"])
-def test_runs_that_are_cancelled_while_they_wait_leave_nothing(release, unlogged, waits_for):
+def test_runs_that_are_cancelled_while_they_wait_leave_nothing(release, unlogged, count, waits_for):
     """However long those that they wait for go on."""
     options = {"a place": {"max_active_runs": 1}, "a lease": {"async_workers": 1}}[waits_for]
     flow = flow_of(lambda: release.wait(GUARD), async_=True)
@@ -1133,7 +1140,7 @@ def test_runs_that_are_cancelled_while_they_wait_leave_nothing(release, unlogged
                 seen(run, "step.ready")
             run.cancel()
             run.wait(GUARD)
-        left = living_runs()
+        left = count()["RunState"]
         release.set()
 
     assert left < 20

@@ -142,14 +142,16 @@ def test_a_poisoned_message_is_not_answered_with_another(scene):
     class Touchy(Parent):
         def receiveMessage(self, message, sender):  # noqa: N802 - Thespian's name
             super().receiveMessage(message, sender)
-            if isinstance(message, PoisonMessage):
-                raise message.poisonMessage
+            if message == "hello" or isinstance(message, PoisonMessage):
+                raise RuntimeError("I will not have this")
 
     parent = scene.create(Touchy)
 
-    scene.tell(parent, Broken, (0, ValueError("why")))
+    scene.tell(parent, Touchy, (0, "hello"))
 
-    assert 1 == len(scene.heard(parent))
+    (child,) = parent.actor.children
+    assert [PoisonMessage] == [type(message) for message in scene.heard(parent)]
+    assert ["hello"] == scene.heard(child)
 
 
 def test_an_interrupt_is_for_the_program(scene):

@@ -74,6 +74,23 @@ def test_posts_from_other_threads_do_not_lengthen_the_turns(ball):
     assert max(shares) <= 3 * usual
 
 
+def test_many_posts_from_other_threads_wake_the_loop_once():
+    """Until it has turned; then the next one wakes it again."""
+    loop = Loop()
+    system, actors = embedded(loop)
+    listener = actors.createActor(Recorder)
+
+    counts = []
+    for _ in range(2):
+        for _ in range(100):
+            system.post_from_anywhere(listener, "news")
+        counts.append(loop.waiting)
+        loop.run()
+
+    assert [1, 1] == counts
+    assert 200 == len(listener.actor.heard)
+
+
 def test_a_guest_that_delivers_keeps_within_the_bounds(ball):
     """The coroutine executor lets mail be delivered in its own time; and learns what is left."""
     loop, system, _ = ball

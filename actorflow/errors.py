@@ -1,8 +1,7 @@
 """Every error that actorflow raises, and the two that a step raises to steer its retries.
 
 An error is a value: its fields are positional, its text is made from them on demand, and both
-survive pickling. That is why these classes have no slots: an exception with slots loses its
-notes on the way through a pickle.
+survive pickling. Hence no slots: an exception with slots loses its notes in a pickle.
 """
 
 from __future__ import annotations
@@ -98,9 +97,9 @@ class MissingInput(ActorflowError):
             for name, ids in zip(self.names, self.step_ids, strict=True)
         )
         return (
-            f"workflow {self.workflow_id!r} lacks a run input: {wants}. "
-            "Pass it when you start the run, or give the parameter a default; "
-            "if it was meant to be a dependency's output, give it that step's id for a name."
+            f"workflow {self.workflow_id!r} lacks a run input: {wants}. Pass it when you start the "
+            "run, or give the parameter a default; if it was meant to be a dependency's output, "
+            "give it that step's id for a name."
         )
 
 

@@ -70,7 +70,7 @@ SAYINGS = [
         MissingInput("report", ("url", "day"), (("fetch",), ("fetch", "sum"))),
         (
             "workflow 'report' lacks a run input: 'url', wanted by step 'fetch'; 'day', wanted by "
-            "step 'fetch', 'sum'. Pass it when you start the run, or give the parameter a default; "
+            "steps 'fetch', 'sum'. Pass it when you start the run, or give the parameter a default; "
             "if it was meant to be a dependency's output, give it that step's id for a name."
         ),
     ),

@@ -7,6 +7,7 @@ wait for each other, and `GUARD` only turns a hang into a failure.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import threading
@@ -253,6 +254,32 @@ def test_sync_steps_of_one_run_go_one_at_a_time():
     assert {run.id: 1 for run in runs} == most
 
 
+def test_an_async_step_that_ends_does_not_open_the_sync_lane():
+    """The waiting sync step is still ready, and not started, when the async one has completed."""
+    flow = Workflow("flow", timeout=GUARD)
+
+    @flow.step
+    def holds_the_lane(ctx, orchestrator):
+        run = orchestrator.get(ctx.run_id)
+        seen(run, "step.completed", "beside")
+        return run.snapshot().steps["waits"].status
+
+    @flow.step
+    def waits():
+        return None
+
+    @flow.step(async_=True)
+    async def beside(ctx, orchestrator):
+        async for event in orchestrator.get(ctx.run_id).events():
+            if event.kind == "step.ready" and event.step_id == "waits":
+                return
+
+    with Orchestrator() as orchestrator:
+        result = orchestrator.run(flow, {"orchestrator": orchestrator})
+
+    assert "ready" == result.outputs["holds_the_lane"]
+
+
 # ── The budget ───────────────────────────────────────────────────────────────────────────────
 
 
@@ -443,16 +470,30 @@ def test_a_coroutine_that_takes_too_long_is_stopped():
     assert repr(StepTimeout(result.run_id, "waits", 1, 0.01, "attempt")) == repr(result.error)
 
 
+def test_a_coroutine_that_returns_after_its_timeout_has_failed_all_the_same():
+    """It swallows the cancellation: what it returns then is nobody's."""
+
+    async def step():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return "late"
+
+    with Orchestrator() as orchestrator:
+        result = orchestrator.start(flow_of(step, timeout=0.01)).wait(GUARD)
+
+    assert ({}, StepTimeout) == (result.outputs, type(result.error))
+
+
 def test_a_thread_that_takes_too_long_is_abandoned_and_reported():
     """The run goes on without it, and the event says where it hangs."""
     with Orchestrator() as orchestrator:
-        run = orchestrator.start(flow_of(hang, timeout=0.01))
+        run = orchestrator.start(flow_of(hang, timeout=0.5))
         result = run.wait(GUARD)
         abandoned = seen(run, EventKind.STEP_ABANDONED)
         RELEASE.set()
 
-    assert repr(StepTimeout(run.id, "hang", 1, 0.01, "attempt")) == repr(result.error)
-    assert "RELEASE.wait()" in abandoned.data["stack"]
+    assert repr(StepTimeout(run.id, "hang", 1, 0.5, "attempt")) == repr(result.error)
+    assert "in hang" in abandoned.data["stack"]
 
 
 def test_the_late_result_of_an_abandoned_thread_is_discarded():

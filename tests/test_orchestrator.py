@@ -788,6 +788,7 @@ def test_a_full_orchestrator_blocks_until_there_is_room(make, gate):
     awaiting.result(GUARD)
 
     assert (1, True, ["first", "second"]) == (before, first.wait().output, order)
+    assert 1 == orchestrator._life.admission._free
 
 
 def test_a_caller_who_stops_waiting_at_the_door_leaves_the_line(make, gate):

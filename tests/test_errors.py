@@ -71,7 +71,8 @@ SAYINGS = [
         (
             "workflow 'report' lacks a run input: 'url', wanted by step 'fetch'; 'day', wanted by "
             "steps 'fetch', 'sum'. Pass it when you start the run, or give the parameter a "
-            "default; if it was meant to be a dependency's output, give it that step's id for a name."
+            "default; if it was meant to be a dependency's output, give it that step's id for a "
+            "name."
         ),
     ),
     (

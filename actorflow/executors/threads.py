@@ -47,7 +47,8 @@ class ThreadExecutor:
         self._max_abandoned = max_abandoned
         self._idle_seconds = idle
         self._jobs: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
-        self._idle = threading.Semaphore(0)
+        self._idle = 0
+        """How many threads have nothing to do; guarded by the lock, like what follows."""
         # Which thread runs what; None while an attempt waits for one. Whoever takes an attempt
         # out of here under the lock, its thread or `abandon`, decides what becomes of it.
         self._lock = threading.Lock()
@@ -71,8 +72,8 @@ class ThreadExecutor:
             error = TooManyAbandoned(attempt.step_id, len(self._abandoned), self._max_abandoned)
             self._report(attempt, None, error)
             return
-        # Each waiting job has taken one idle thread's token, or has a thread made for it.
-        if not self._idle.acquire(blocking=False):
+        # Each waiting job has taken one of the idle threads, or has a thread made for it.
+        if not self._take_idle():
             try:
                 self._add_thread()
             except RuntimeError as error:  # the machine has no more threads to give
@@ -109,6 +110,13 @@ class ThreadExecutor:
                 thread.join()
         return list(self._abandoned)
 
+    def _take_idle(self) -> bool:
+        with self._lock:
+            if not self._idle:
+                return False
+            self._idle -= 1
+            return True
+
     # ── Threads ──────────────────────────────────────────────────────────────────────────────
 
     def _add_thread(self) -> None:
@@ -128,7 +136,6 @@ class ThreadExecutor:
                 if not self._run(attempt, thread):
                     return  # another thread has taken this one's place
                 del attempt  # an idle thread keeps nothing of its last step alive
-                self._idle.release()
         finally:
             self._threads.pop(thread, None)
 
@@ -137,13 +144,14 @@ class ThreadExecutor:
             try:
                 return self._jobs.get(timeout=self._idle_seconds)
             except queue.Empty:
-                # Without a token there is a job on its way to this thread.
-                if self._idle.acquire(blocking=False):
+                # If no thread is idle, there is a job on its way to this one.
+                if self._take_idle():
                     return None
 
     def _run(self, attempt: Attempt, thread: threading.Thread) -> bool:
         with self._lock:
             if attempt not in self._running:
+                self._idle += 1
                 return True  # given up before it began
             self._running[attempt] = thread
         output, error = _outcome(attempt)
@@ -151,6 +159,8 @@ class ThreadExecutor:
             if self._running.pop(attempt, None) is None:
                 del self._abandoned[attempt]
                 return False
+            # Before it reports: what the report sets off may well be this thread's next job.
+            self._idle += 1
         self._report(attempt, output, error)
         return True
 

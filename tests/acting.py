@@ -200,7 +200,7 @@ class Stage:
         self.state = MemoryStateManager() if state is None else state
         self.executor = HandExecutor() if executor is None else executor
         self.executor.open(self.report)
-        self.watched = True
+        self.audience, self.present = self, True
         self.shown, self.results, self.defects, self.complaints = [], {}, [], []
         self.strangers, self.lost = [], []
         brain = {"async_workers": 5, "max_active_runs": 5, "grace": 5.0, "random": lambda: 0.5}

@@ -267,7 +267,7 @@ class Driver:
         elif isinstance(effect, ReviveStep):
             self._revive(effect)
         elif isinstance(effect, Execute):
-            self._execute(effect.attempt)
+            self._execute(to, effect.attempt)
         elif isinstance(effect, Settled):
             self._tell_dependents(to)
         else:
@@ -288,8 +288,9 @@ class Driver:
         address = (run_id, step_id, self._incarnations.get((run_id, step_id), 0))
         self.pending.append(StepReady(run_id, step_id, address))
 
-    def _execute(self, attempt):
+    def _execute(self, to, attempt):
         key = (attempt.scope.run_id, attempt.step_id)
+        assert (*key, self._incarnations.get(key, 0)) == to.address, "it starts where it lives"
         if key in self.in_flight:
             raise AssertionError(f"{key} has two attempts in flight")
         attempt.submitted = True

@@ -48,13 +48,23 @@ if TYPE_CHECKING:
     from actorflow.protocols import Clock, StateManager
     from actorflow.results import RunResult
 
-__all__ = ["ConfigureSupervisor", "Host", "Supervisor"]
+__all__ = ["Audience", "ConfigureSupervisor", "Host", "Supervisor"]
 
 
 _NEVER: Final = float("inf")
 _FOR_THE_BRAIN: Final = frozenset(
     {StartRun, StepReady, AttemptFinished, AttemptAbandoned, BlockedLoop, CancelRun, ActorLost}
 )
+
+
+class Audience(Protocol):
+    """Whoever watches."""
+
+    present: bool
+    """Whether anybody does."""
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Show recorded events; neither blocks nor raises."""
 
 
 class Host(Protocol):
@@ -69,14 +79,11 @@ class Host(Protocol):
         """Where events are recorded."""
 
     @property
-    def watched(self) -> bool:
-        """Whether anybody wants what `publish` shows."""
+    def audience(self) -> Audience:
+        """Who watches what happens."""
 
     def committed(self, error: BaseException | None, /) -> None:
         """Post `Committed` to the supervisor; from any thread."""
-
-    def publish(self, events: Sequence[Event]) -> None:
-        """Show recorded events to whoever watches."""
 
     def unknown(self, run_id: str) -> None:
         """Let go of a run that was cancelled before its start, or after its end."""
@@ -168,35 +175,31 @@ class Supervisor(Actor):
     def _configure(self, message: ConfigureSupervisor) -> None:
         self._brain, self._host = message.brain, message.host
         self._record = message.host.state.record
+        self._when_committed = message.host.committed
+        self._audience = message.host.audience
         self._decide, self._deadlines = message.brain.decide, message.brain.deadlines
         self._now, self._wall = message.host.clock.now, message.host.clock.wall
 
     def _think(self, message: object) -> None:
         now = self._now()
         events, effects = self._decide(message, now, self._wall(now))
-        if events and not self._recorded(events, effects):
-            pass
-        elif self._held:
-            self._held.append(_Held(events, effects, recorded=True))
-        else:
+        recorded = True
+        if events:
+            try:
+                recorded = self._record(events, self._when_committed)
+            except Exception as error:  # noqa: BLE001 - the runs that it concerns are ended
+                self._give_up(events, effects, error)
+                events, effects = [], []
+        if recorded and not self._held:
             self._act(events, effects)
+        else:
+            self._held.append(_Held(events, effects, recorded=recorded))
         # A wakeup is under way for the earliest deadline, or for an earlier one of the past.
         if self._deadlines.earliest < self._wakeups[0]:
             heapq.heappush(self._wakeups, self._deadlines.earliest)
             self.wakeupAfter(self._deadlines.earliest - now)
 
     # ── Recording ────────────────────────────────────────────────────────────────────────────
-
-    def _recorded(self, events: Sequence[Event], effects: Sequence[Effect]) -> bool:
-        """Record events; False when their effects have to wait, or will not come."""
-        try:
-            if self._record(events, self._host.committed):
-                return True
-        except Exception as error:  # noqa: BLE001 - the runs that it concerns are ended
-            self._give_up(events, effects, error)
-        else:
-            self._held.append(_Held(events, effects, recorded=False))
-        return False
 
     def _committed(self, message: Committed) -> None:
         batch = next(batch for batch in self._held if not batch.recorded)
@@ -227,8 +230,8 @@ class Supervisor(Actor):
     # ── Effects ──────────────────────────────────────────────────────────────────────────────
 
     def _act(self, events: Sequence[Event], effects: Sequence[Effect]) -> None:
-        if events and self._host.watched:
-            self._host.publish(events)
+        if events and self._audience.present:
+            self._audience.publish(events)
         send = self._myRef.actor_send
         for step, message in effects:
             if step is None:

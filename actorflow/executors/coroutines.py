@@ -123,8 +123,9 @@ class CoroutineExecutor:
                 if suspended is not None:
                     yield from self._accompany(*suspended, task)
                     return
-                if task.cancelling() or _must_cancel(task):
+                if task.cancelling() or task._must_cancel:  # noqa: SLF001 - nothing else tells
                     # The body cancelled its own task, then returned. The next one is not to pay.
+                    # (Before Python 3.13 `uncancel` takes back the request only.)
                     self._hand_over()
                     return
             if now() > until:
@@ -194,19 +195,11 @@ class CoroutineExecutor:
             self._report(attempt, output, error)
 
 
-def _this_task(loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any]:
+def _this_task(loop: asyncio.AbstractEventLoop) -> Any:
     task = asyncio.current_task(loop)
     if task is None:
         raise AssertionError("a runner runs in a task")
     return task
-
-
-def _must_cancel(task: asyncio.Task[Any]) -> bool:
-    """Return whether a task will be cancelled at its next await.
-
-    Before Python 3.13 `Task.uncancel` takes back the request but not the cancellation.
-    """
-    return bool(getattr(task, "_must_cancel", False))
 
 
 def _stack_of(coroutine: Any) -> str:

@@ -224,15 +224,6 @@ class Runtime:
         """Tell the supervisor that a batch of events is recorded."""
         self._tell(Committed(error))
 
-    @property
-    def watched(self) -> bool:
-        """Whether anybody wants what `publish` shows."""
-        return self.audience.present
-
-    def publish(self, events: Sequence[Event]) -> None:
-        """Show recorded events to streams and observers."""
-        self.audience.publish(events)
-
     def unknown(self, run_id: str) -> None:
         """Let go of a run that will not start, and say so in its record, if it has one."""
         if run_id in self._live:

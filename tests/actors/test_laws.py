@@ -100,7 +100,8 @@ class Schedule:
         return [*moves, self._disturb]
 
     def _disturb(self):
-        self.choose([self._lose, self._block, self._say_again, self._cancel, self._lose])()
+        again, lose = self._say_again, self._lose
+        self.choose([lose, again, self._block, again, lose, self._cancel])()
 
     def _deliver_first(self):
         self.driver.say(self.driver.pending.pop(0))

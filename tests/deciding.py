@@ -285,12 +285,15 @@ class Driver:
             self._ready(run_id, step_id)
 
     def _ready(self, run_id, step_id):
-        address = (run_id, step_id, self._incarnations.get((run_id, step_id), 0))
-        self.pending.append(StepReady(run_id, step_id, address))
+        self.pending.append(StepReady(run_id, step_id, self.address(run_id, step_id)))
+
+    def address(self, run_id, step_id):
+        """Where a step's actor lives now."""
+        return (run_id, step_id, self._incarnations.get((run_id, step_id), 0))
 
     def _execute(self, to, attempt):
         key = (attempt.scope.run_id, attempt.step_id)
-        assert (*key, self._incarnations.get(key, 0)) == to.address, "it starts where it lives"
+        assert self.address(*key) == to.address, "a step starts where its actor lives"
         if key in self.in_flight:
             raise AssertionError(f"{key} has two attempts in flight")
         attempt.submitted = True

@@ -1108,7 +1108,15 @@ def interrupts_the_main_thread():
     signal.pthread_kill(main, signal.SIGINT)
 
 
-def test_an_interrupt_while_waiting_cancels_the_run(orchestrator):
+@pytest.fixture
+def interruptible():
+    """Have Ctrl-C raise, also where a shell started the tests with the signal ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_while_waiting_cancels_the_run(orchestrator, interruptible):
     """Ctrl-C reaches the caller, and what he waited for does not go on behind his back."""
     flow = Workflow("flow")
     flow.step(interrupts_the_main_thread, id="first")

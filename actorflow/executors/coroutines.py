@@ -160,7 +160,7 @@ class CoroutineExecutor:
     ) -> Generator[Any, Any, None]:
         """See a body through that has begun to wait, in the task that is now its own."""
         attempt.handle = task, coroutine
-        task.set_name(f"step {attempt.step_id} of run {attempt.scope.run_id}")
+        task.set_name(attempt.step_id)
         self._hand_over()
         enter = attempt.variables.run
         resume: Callable[[Any], Any]

@@ -459,6 +459,21 @@ def test_an_attempts_timeout_is_followed_by_another_attempt():
     assert driver.now + 2.0 == driver.attempt("a").deadline
 
 
+def test_an_attempt_is_not_held_to_what_became_of_the_one_before():
+    """It may complete although the first one timed out, and time out itself."""
+    driver = Driver()
+    driver.start(flow(task("a", timeout=2.0, retry=EVENTUALLY)))
+    for wait in (1.0, 2.0):
+        driver.wait(2.0)
+        driver.end("a", error=asyncio.CancelledError())
+        driver.wait(wait)
+
+    driver.end("a", "at last")
+
+    assert 2 == len(driver.stopped)
+    assert {"a": "at last"} == driver.results["run"].outputs
+
+
 def test_the_total_timeout_spans_all_attempts():
     """It begins with the first attempt and cuts a later one."""
     driver = Driver()

@@ -155,7 +155,7 @@ class Schedule:
                 self.driver.die(step_id, run_id=run_id)
 
     def _say_again(self):
-        again = [*self._ended, StepReady("run 0", "s0", ("run 0", "s0", 0)), Wake()]
+        again = [*self._ended, StepReady("run 0", "s0", self.driver.address("run 0", "s0")), Wake()]
         self.driver.say(self.choose(again[::-1]))
 
     def _block(self):

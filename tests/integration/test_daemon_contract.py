@@ -237,6 +237,7 @@ PROGRAMS = {
     ),
     "is interrupted": (
         """
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
         def interrupt():
             os.kill(os.getpid(), signal.SIGINT)
         try:

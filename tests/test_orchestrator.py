@@ -26,6 +26,7 @@ from actorflow import (
     Orchestrator,
     OrchestratorClosed,
     Overloaded,
+    RetryPolicy,
     RunCancelled,
     RunFailed,
     RunNotFound,
@@ -398,13 +399,20 @@ def test_functions_of_the_wrong_kind_for_an_executor_are_refused(orchestrator, b
 def test_too_many_abandoned_threads_fail_the_next_step(make, gate):
     """Until one of them returns: then there is room again."""
     orchestrator = make(max_abandoned=1)
-    left = threading.Event()
+    entered, left = threading.Event(), threading.Event()
+    until_entered = RetryPolicy(
+        max_attempts=10_000,
+        initial_interval=0.001,
+        multiplier=1,
+        retryable_errors=lambda _error: not entered.is_set(),
+    )
 
     def hangs():
+        entered.set()
         gate.opened.wait(GUARD)
         left.set()
 
-    orchestrator.start(flow_of(hangs, timeout=0.01)).wait(GUARD)
+    orchestrator.start(flow_of(hangs, timeout=0.01, retry=until_entered)).wait(GUARD)
     refused = orchestrator.start(flow_of(fine)).wait(GUARD)
     gate.open()
     left.wait(GUARD)
@@ -637,6 +645,30 @@ def test_a_run_can_be_waited_for_as_soon_as_it_can_be_found(make):
     orchestrator.run(flow_of(fine))
 
     assert ["fine"] == [run.wait(SOON).output for run in found]
+
+
+def test_a_run_that_is_resumed_while_it_is_looked_up_can_be_waited_for(make, gate):
+    """It was finished when the search began, and is in progress when its record is read."""
+    mended, to_resume = [], []
+
+    class Looked(MemoryStateManager):
+        def snapshot(self, run_id):
+            if to_resume:
+                seen(orchestrator.resume(to_resume.pop(), flow), "run.resumed")
+            return super().snapshot(run_id)
+
+    def step():
+        return mended[0].opened.wait(GUARD)
+
+    orchestrator, flow = make(Looked()), flow_of(step)
+    run = orchestrator.start(flow)
+    run.wait(GUARD)
+    mended.append(gate)
+    to_resume.append(run.id)
+    found = orchestrator.get(run.id)
+    gate.open()
+
+    assert found.wait(SOON).output is True
 
 
 def test_a_run_that_came_too_late_is_not_left_behind_as_pending(make):
@@ -881,7 +913,7 @@ def test_a_full_orchestrator_still_cancels_and_looks(make, gate):
 
 def test_a_run_that_takes_too_long_is_cut(orchestrator):
     """Its coroutine is cancelled; what was completed is in the result."""
-    flow = Workflow("flow", timeout=0.05)
+    flow = Workflow("flow", timeout=1)  # time enough for the first step
     flow.step(fine, id="first")
     flow.step(endless, id="second", after="first")
     flow.step(fine, id="third", after="second")
@@ -897,7 +929,7 @@ def test_a_run_that_takes_too_long_is_cut(orchestrator):
 
 def test_a_run_whose_thread_hangs_is_cut_too(orchestrator, gate):
     """After the grace it ends without the thread."""
-    run = orchestrator.start(gate.flow, timeout=0.01)
+    run = orchestrator.start(gate.flow, timeout=1)  # time enough for the thread to begin
 
     with pytest.raises(RunTimeout):
         run.result(GUARD)

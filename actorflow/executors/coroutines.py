@@ -129,9 +129,17 @@ class CoroutineExecutor:
                     self._hand_over()
                     return
             if now() > until:
-                yield
+                yield from self._let_others()
                 until = now() + _SECONDS_A_TURN
         self._runner_ahead = False
+
+    def _let_others(self) -> Generator[Any, Any, None]:
+        try:
+            yield
+        except BaseException:
+            # Somebody cancels every task on the loop; what waits here is not theirs.
+            self._hand_over()
+            raise
 
     # ── Bodies ───────────────────────────────────────────────────────────────────────────────
 
@@ -160,7 +168,7 @@ class CoroutineExecutor:
     ) -> Generator[Any, Any, None]:
         """See a body through that has begun to wait, in the task that is now its own."""
         attempt.handle = task, coroutine
-        task.set_name(attempt.step_id)
+        task.set_name(f"step {attempt.step_id} of run {attempt.scope.run_id}")
         self._hand_over()
         enter = attempt.variables.run
         resume: Callable[[Any], Any]

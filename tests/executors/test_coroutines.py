@@ -93,6 +93,27 @@ def test_bodies_that_do_not_wait_leave_the_loop_to_others():
     assert seen.index("guest") <= 2
 
 
+def test_a_runner_that_is_cancelled_leaves_its_work_to_another():
+    """Somebody who cancels every task on the loop does not lose the steps that wait."""
+    loop = asyncio.new_event_loop()
+    ticks = iter(range(10**9))
+    rig = Rig(CoroutineExecutor(loop, lambda: False, lambda: float(next(ticks))))
+
+    async def body():
+        return "ran"
+
+    attempts = [rig.attempt(body) for _ in range(3)]
+    for attempt in attempts:
+        rig.executor.submit(attempt)
+    loop.call_soon(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
+    for _ in range(10):
+        with contextlib.suppress(asyncio.CancelledError):
+            loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+
+    assert [[("ran", None)]] * 3 == [rig.of(attempt) for attempt in attempts]
+
+
 def test_the_runner_delivers_what_bodies_cause():
     """What ended one step makes the next one ready, without going round the loop."""
     loop = asyncio.new_event_loop()

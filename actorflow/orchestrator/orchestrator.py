@@ -7,7 +7,7 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, Literal
 
-from actorflow.errors import ForkedOrchestrator, RunError
+from actorflow.errors import ForkedOrchestrator, OrchestratorClosed, RunError
 from actorflow.handles import Run
 from actorflow.lifecycle import RunStatus
 from actorflow.orchestrator.filters import count, run_status
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Self, Unpack
 
     from actorflow.orchestrator.requests import RunOptions
+    from actorflow.orchestrator.runtime import Runtime
     from actorflow.protocols import Executor, Observer, StateManager
     from actorflow.results import RunPage, ShutdownReport
     from actorflow.workflow import Workflow
@@ -294,13 +295,23 @@ class Orchestrator:
             RunNotFound: When there is no such run, or it is not kept any more.
         """
         runtime = self._life.runtime("get a run")
+        # Twice, because it may be resumed, or end, between the two looks.
+        found = self._look(runtime, run_id) or self._look(runtime, run_id)
+        if found is not None:
+            return found
+        future: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
+        future.set_exception(OrchestratorClosed("wait for a run that it does not run"))
+        return Run(runtime, run_id, runtime.snapshot(run_id).workflow_id, future)
+
+    def _look(self, runtime: Runtime, run_id: str) -> Run | None:
         live = self._life.live.get(run_id)
         if live is not None:
             return live
         snapshot = runtime.snapshot(run_id)
+        if not snapshot.status.terminal:
+            return None
         future: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
-        if snapshot.status.terminal:
-            future.set_result(RunResult.of(snapshot))
+        future.set_result(RunResult.of(snapshot))
         return Run(runtime, run_id, snapshot.workflow_id, future)
 
     def list(

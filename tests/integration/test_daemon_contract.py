@@ -237,9 +237,15 @@ PROGRAMS = {
     ),
     "is interrupted": (
         """
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
+        heard = threading.Event()
+        def handler(number, frame):  # a shell may have it ignored
+            if not heard.is_set():
+                heard.set()
+                raise KeyboardInterrupt
+        signal.signal(signal.SIGINT, handler)
         def interrupt():
-            os.kill(os.getpid(), signal.SIGINT)
+            while not heard.wait(0.05):  # Python does not see one that comes too soon
+                os.kill(os.getpid(), signal.SIGINT)
         try:
             with Orchestrator() as orchestrator:
                 run = orchestrator.start(flow_of(endless))

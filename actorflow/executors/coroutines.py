@@ -122,6 +122,7 @@ class CoroutineExecutor:
                 suspended = self._begin(queue.popleft())
                 if suspended is not None:
                     yield from self._accompany(*suspended, task)
+                    self._deliver()  # what its end causes, before the loop goes round
                     return
                 if task.cancelling() or task._must_cancel:  # noqa: SLF001 - nothing else tells
                     # The body cancelled its own task, then returned. The next one is not to pay.

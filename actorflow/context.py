@@ -62,6 +62,7 @@ class Attempt:
         "arguments",
         "cancelled",
         "deadline",
+        "ended_at",
         "executor",
         "function",
         "handle",
@@ -93,6 +94,8 @@ class Attempt:
         self.executor = executor
         self.cancelled = False
         self.heartbeat_at: float | None = None
+        self.ended_at: float | None = None
+        """When its body ended, as far as its executor says."""
         self.submitted = False
         self.handle = None
 

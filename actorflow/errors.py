@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
+from actorflow.texts import said_by
+
 if TYPE_CHECKING:
     from actorflow.results import RunResult
 
@@ -158,7 +160,7 @@ class RunFailed(RunError):
 
     def _failure(self) -> str:
         error, failed = self.result.error, self.result.failed_step
-        said = "no error is known" if error is None else f"{type(error).__name__}: {error}"
+        said = "no error is known" if error is None else said_by(error)
         step = None if failed is None else self.result.steps.get(failed)
         return said if step is None else f"step {failed!r}, attempt {step.attempts}: {said}"
 
@@ -172,10 +174,7 @@ class RunCancelled(RunError):
 
 
 class RunTimeout(RunError):
-    """Raised when a run's own timeout passed; a single step's is a `StepTimeout`.
-
-    It is no `TimeoutError`: that says that you stopped waiting for a run that goes on.
-    """
+    """Raised when a run's own timeout passed; it is no `TimeoutError`, which ends a wait only."""
 
     def __str__(self) -> str:
         return (

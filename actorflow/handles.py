@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -96,7 +97,9 @@ class Run:
         if not self._future.done():
             self._runtime.check_may_block("Run.wait()")
         try:
-            return self._future.result(timeout)
+            return self._future.result(
+                None if timeout is None else min(timeout, threading.TIMEOUT_MAX)
+            )
         except concurrent.futures.TimeoutError:
             raise TimeoutError(
                 f"run {self.id!r} of workflow {self.workflow_id!r} has not ended within "

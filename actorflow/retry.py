@@ -113,7 +113,7 @@ class RetryPolicy:
         """
         try:
             return self._decide(error)
-        except Exception as fault:  # noqa: BLE001 - predicates are the user's code
+        except BaseException as fault:  # noqa: BLE001 - predicates are the user's code
             note = f"the retry policy could not judge this error: {fault!r}. It is not retried."
             with contextlib.suppress(Exception):
                 error.add_note(note)

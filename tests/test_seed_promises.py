@@ -645,6 +645,22 @@ def test_a_retry_policy_is_honoured(options, errors, expected):
     assert expected == attempts_of(policy(**options), *errors)
 
 
+@pytest.mark.parametrize("panic", [SystemExit, KeyboardInterrupt])
+def test_a_predicate_that_panics_is_no_more_than_one_that_says_no(panic):
+    """The step fails with its own error, and the next run does not notice."""
+
+    def predicate(_error):
+        raise panic
+
+    with Orchestrator() as orchestrator:
+        flow = flow_of(always_fails, retry=policy(retryable_errors=predicate))
+        result = orchestrator.start(flow).wait(GUARD)
+        after = orchestrator.start(optional_flow()).wait(GUARD).status
+
+    assert (RunStatus.FAILED, OSError) == (result.status, type(result.error))
+    assert RunStatus.COMPLETED is after
+
+
 def test_a_step_without_a_policy_is_tried_once():
     """Trying again is asked for, not assumed."""
     assert ("failed", 1, "OSError") == attempts_of(None, OSError())

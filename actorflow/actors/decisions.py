@@ -195,8 +195,11 @@ class Decisions:
         found = self._find(message.attempt)
         if found is not None:
             run, step = found
+            overrun = self._overrun(run, step, message.attempt)
             self._starts.release(run, step)
-            if message.error is None and step.stop_error is None:
+            if overrun is not None:
+                self._failed(run, step, overrun)
+            elif message.error is None and step.stop_error is None:
                 step.output, step.error, step.stopping = message.output, None, False
                 self._endings.settle(run, step, _STEP_COMPLETED, {"output": message.output})
                 if not run.ending:
@@ -204,6 +207,24 @@ class Decisions:
             else:
                 self._failed(run, step, step.stop_error or message.error)
             self._follow(run)
+
+    def _overrun(self, run: RunState, step: StepState, attempt: Attempt) -> StepTimeout | None:
+        """Let a timeout pass that was over when the body ended, before anybody noticed.
+
+        That is what a coroutine does which blocks the event loop: no timer could fire.
+        """
+        ended_at = attempt.ended_at
+        if ended_at is None or attempt.deadline is None or ended_at < attempt.deadline:
+            return None
+        if step.stopping:
+            return None
+        limits = (Due.ATTEMPT, step.attempt_deadline), (Due.TOTAL, step.total_deadline)
+        for due, deadline in limits:
+            if deadline is not None and deadline[0] <= ended_at:
+                error = _timeout(due, run, step)
+                self._endings.timed_out(run, step, error)
+                return error
+        return None
 
     def _attempt_abandoned(self, message: AttemptAbandoned) -> None:
         found = self._find(message.attempt)
@@ -310,10 +331,7 @@ class Decisions:
     def _timed_out(self, due: Due, run: RunState, step: StepState) -> None:
         if step.stopping:
             return
-        total = due is Due.TOTAL
-        limit = step.step.total_timeout if total else step.step.timeout
-        kind: Literal["total", "attempt"] = "total" if total else "attempt"
-        error = StepTimeout(run.run_id, step.id, step.attempts, limit or 0.0, kind)
+        error = _timeout(due, run, step)
         self._endings.time_out(run, step, error)
         self._follow(run)
 
@@ -322,3 +340,10 @@ class Decisions:
         if found is not None:
             data = {"seconds": message.seconds, "stack": message.stack}
             self._outbox.step(*found, EventKind.STEP_BLOCKING, message.attempt.number, data)
+
+
+def _timeout(due: Due, run: RunState, step: StepState) -> StepTimeout:
+    total = due is Due.TOTAL
+    limit = step.step.total_timeout if total else step.step.timeout
+    kind: Literal["total", "attempt"] = "total" if total else "attempt"
+    return StepTimeout(run.run_id, step.id, step.attempts, limit or 0.0, kind)

@@ -77,16 +77,20 @@ class Endings:
 
     def time_out(self, run: RunState, step: StepState, error: StepTimeout) -> None:
         """Let a step's timeout pass: stop its attempt, or fail it where it waits."""
+        self.timed_out(run, step, error)
+        if step.current is not None:
+            self.stop(run, step, error)
+        else:
+            self.fail(run, step, error)
+
+    def timed_out(self, run: RunState, step: StepState, error: StepTimeout) -> None:
+        """Write down that a timeout has passed."""
         data = {
             "timeout": error.timeout,
             "limit": error.kind,
             "heartbeat_at": self._heartbeat(step.current),
         }
         self._outbox.step(run, step, EventKind.STEP_TIMED_OUT, step.attempts, data)
-        if step.current is not None:
-            self.stop(run, step, error)
-        else:
-            self.fail(run, step, error)
 
     # ── Attempts ─────────────────────────────────────────────────────────────────────────────
 

@@ -70,7 +70,7 @@ class Watchdog:
             self._thread.join()
 
     def _watch(self) -> None:
-        while not self._over.wait(self._threshold / _LOOKS):
+        while not self._over.wait(min(self._threshold / _LOOKS, threading.TIMEOUT_MAX)):
             self.look()
 
     def look(self) -> None:

@@ -22,7 +22,8 @@ class Admission:
 
     def __init__(self, max_active: int, max_queued: int, *, rejects: bool = False) -> None:
         self._rejects = rejects
-        self._lock = threading.Lock()
+        # Entered again by a signal handler that shuts down at just that moment.
+        self._lock = threading.RLock()
         self._max_active = max_active
         self._max_queued = max_queued
         self._free = max_active + max_queued

@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from actorflow.observe import Feed, LogObserver, logging_is_configured
+from actorflow.texts import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +28,8 @@ class Audience:
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._feeds = [Feed(observer) for observer in observers]
         self._logging = False
-        self._lock = threading.Lock()
+        # Entered again by a stream that the garbage collector closes at just that moment.
+        self._lock = threading.RLock()
         self._watchers: dict[str, list[Callable[[], None]]] = {}
         self.present = bool(self._feeds)
         """Whether anybody is there; `publish` need not be called otherwise."""
@@ -70,10 +72,13 @@ class Audience:
     def unwatch(self, run_id: str, look: Callable[[], None]) -> None:
         """Call it no more."""
         with self._lock:
-            left = list(self._watchers.pop(run_id, ()))
+            left = list(self._watchers[run_id])
             left.remove(look)
+            # Replaced in one operation: `notify` looks without the lock.
             if left:
                 self._watchers[run_id] = left
+            else:
+                del self._watchers[run_id]
             self.present = bool(self._watchers or self._feeds)
 
     def close(self) -> None:
@@ -83,15 +88,14 @@ class Audience:
 
     async def ended(self, grace: float) -> list[str]:
         """Wait for the observers, after `close`; return those that have not returned in time."""
+        ends = [asyncio.wrap_future(feed.ended) for feed in self._feeds]
+        if ends:
+            await asyncio.wait(ends, timeout=grace)
+        for feed in self._feeds:
+            if feed.ended.done():
+                feed.join()
         return [
-            f"observer {feed.observer!r} has not returned"
+            f"observer {text_of(feed.observer)} has not returned"
             for feed in self._feeds
-            if not await _ended(feed, grace)
+            if not feed.ended.done()
         ]
-
-
-async def _ended(feed: Feed, grace: float) -> bool:
-    done, _ = await asyncio.wait({asyncio.wrap_future(feed.ended)}, timeout=grace)
-    if done:
-        feed.join()
-    return bool(done)

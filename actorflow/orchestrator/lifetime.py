@@ -175,14 +175,13 @@ class Lifetime:
         if self._pid != os.getpid():
             raise ForkedOrchestrator(self._pid, os.getpid())
         limits = seconds(drain, "drain", zero=True), seconds(grace, "grace", zero=True)
-        if self._report is not None and self._report.done():
-            return self._report.result()
-        runtime = self._runtime
-        if runtime is not None:
-            runtime.check_may_block("Orchestrator.shutdown()")
-        report, mine = self._begin_to_close()
-        if mine:
-            self._close_from_outside(report, runtime, *limits)
+        report = self._report
+        if report is None or not report.done():
+            if self._runtime is not None:
+                self._runtime.check_may_block("Orchestrator.shutdown()")
+            report = self._begin_to_close(*limits)
+            self._await(report, limits[0] + 2 * limits[1] + _MARGIN)
+        self._leave()
         return report.result()
 
     async def shutdown_async(
@@ -192,59 +191,60 @@ class Lifetime:
         import asyncio  # noqa: PLC0415 - whoever awaits has it loaded
 
         limits = seconds(drain, "drain", zero=True), seconds(grace, "grace", zero=True)
-        runtime = self._runtime
-        if runtime is None or not runtime.on_loop():
+        if self._runtime is None or not self._runtime.on_loop():
             return await asyncio.to_thread(self.shutdown, drain, grace)
-        report, mine = self._begin_to_close()
-        if mine:
-            # Whoever awaits this may be cancelled; what has begun to close closes all the same.
-            self._closing = asyncio.ensure_future(self._close_here(report, runtime, *limits))
-        return await asyncio.shield(asyncio.wrap_future(report))
+        # Whoever awaits this may be cancelled; what has begun to close closes all the same.
+        report = await asyncio.shield(asyncio.wrap_future(self._begin_to_close(*limits)))
+        self._leave()
+        return report
 
-    def _begin_to_close(self) -> tuple[concurrent.futures.Future[ShutdownReport], bool]:
+    def _begin_to_close(
+        self, drain: float, grace: float
+    ) -> concurrent.futures.Future[ShutdownReport]:
+        """Close the door, once, and have the loop do the rest.
+
+        The loop makes the report, not whoever asked for it: that thread may be interrupted, or
+        ask a second time from a signal handler while it waits.
+        """
         with self._door:
-            mine = self._report is None
-            if self._report is None:
-                self._report = concurrent.futures.Future()
-            report = self._report
+            if self._report is not None:
+                return self._report
+            report: concurrent.futures.Future[ShutdownReport] = concurrent.futures.Future()
+            self._report = report
         self.admission.close()
         self.live.close()
-        return report, mine
+        if self._runtime is None:
+            _settle(report, ShutdownReport())
+        else:
+            closing = functools.partial(self._close, report, self._runtime, drain, grace)
+            try:
+                self._runtime.call_soon(closing)
+            except RuntimeError as error:
+                _settle(report, self._left_behind(f"the event loop is gone: {error}"))
+        return report
 
-    def _close_from_outside(
-        self,
-        report: concurrent.futures.Future[ShutdownReport],
-        runtime: Runtime | None,
-        drain: float,
-        grace: float,
-    ) -> None:
-        """Have the loop wind down, and wait for it: but not for ever."""
-        outcome = ShutdownReport()
+    def _await(self, report: concurrent.futures.Future[ShutdownReport], limit: float) -> None:
         try:
-            if runtime is not None:
-                closing = functools.partial(self._wind_down, runtime, drain, grace)
-                outcome = runtime.call(closing, drain + 2 * grace + _MARGIN)
-        except TimeoutError as error:
-            outcome = self._left_behind(f"the event loop does not turn: {error}")
-        except RuntimeError as error:
-            outcome = self._left_behind(f"the event loop was closed under it: {error}")
-        finally:
-            self._leave(runtime)
-            report.set_result(outcome)
+            report.result(min(limit, threading.TIMEOUT_MAX))
+        except TimeoutError:
+            why = "the event loop does not turn; its thread stays behind"
+            _settle(report, self._left_behind(why))
 
     def _left_behind(self, why: str) -> ShutdownReport:
         return ShutdownReport(cancelled=tuple(self.live.ids()), abandoned=(why,))
 
-    def _leave(self, runtime: Runtime | None) -> None:
+    def _leave(self) -> None:
         """Let go of everything that does not need the loop, whatever has happened to that."""
-        self.live.give_up()
-        if runtime is not None:
-            runtime.release()
+        cut_off = self.live.give_up()
+        if self._runtime is not None:
+            self._runtime.release()
+            for run_id in cut_off:
+                self._runtime.audience.notify(run_id)
         if self._thread is not None:
             self._thread.stop(_MARGIN)
             atexit.unregister(self._at_exit)
 
-    async def _close_here(
+    async def _close(
         self,
         report: concurrent.futures.Future[ShutdownReport],
         runtime: Runtime,
@@ -255,8 +255,7 @@ class Lifetime:
         try:
             outcome = await self._wind_down(runtime, drain, grace)
         finally:
-            self._leave(runtime)
-            report.set_result(outcome)
+            _settle(report, outcome)
 
     async def _wind_down(self, runtime: Runtime, drain: float, grace: float) -> ShutdownReport:
         began = runtime.clock.now()
@@ -278,6 +277,11 @@ class Lifetime:
         import asyncio  # noqa: PLC0415 - runs on a loop
 
         await asyncio.wait({asyncio.wrap_future(self.live.all_ended)}, timeout=timeout)
+
+
+def _settle(report: concurrent.futures.Future[ShutdownReport], outcome: ShutdownReport) -> None:
+    with contextlib.suppress(concurrent.futures.InvalidStateError):  # there is one already
+        report.set_result(outcome)
 
 
 def _close_at_exit(lifetime: weakref.ref[Lifetime]) -> None:

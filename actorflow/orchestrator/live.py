@@ -26,7 +26,8 @@ class LiveRuns:
 
     def __init__(self, left: Callable[[], None]) -> None:
         self._left = left
-        self._lock = threading.Lock()
+        # Entered again by a signal handler that shuts down at just that moment.
+        self._lock = threading.RLock()
         self._runs: dict[str, tuple[Run, concurrent.futures.Future[RunResult]]] = {}
         self._closed = False
         self.open_at_close = 0
@@ -84,13 +85,18 @@ class LiveRuns:
                 self.open_at_close = len(self._runs)
             self._tell_if_all_ended()
 
-    def give_up(self) -> None:
-        """Let nobody wait for runs that cannot end any more, because their loop is gone."""
-        for run_id in self.ids():
+    def give_up(self) -> list[str]:
+        """Let nobody wait for runs that cannot end any more, because their loop is gone.
+
+        Returns the runs that it was too late for.
+        """
+        cut_off = self.ids()
+        for run_id in cut_off:
             with self._lock:
                 entry = self._runs.pop(run_id, None)
             if entry is not None:
                 entry[1].set_exception(OrchestratorClosed("wait for a run that was cut off"))
+        return cut_off
 
     def _tell_if_all_ended(self) -> None:
         if self._closed and not self._runs and not self.all_ended.done():

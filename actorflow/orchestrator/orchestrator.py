@@ -14,7 +14,7 @@ from actorflow.orchestrator.filters import count, run_status
 from actorflow.orchestrator.lifetime import Lifetime
 from actorflow.orchestrator.registry import Registry
 from actorflow.orchestrator.requests import new_run, resumed_run
-from actorflow.orchestrator.settings import Settings
+from actorflow.orchestrator.settings import Settings, checked_observers, checked_state
 from actorflow.results import RunResult
 from actorflow.state import MemoryStateManager
 
@@ -85,10 +85,10 @@ class Orchestrator:
             stop_grace=stop_grace,
             blocked_after=blocked_after,
         )
-        self._state = MemoryStateManager() if state is None else state
+        self._state = MemoryStateManager() if state is None else checked_state(state)
         self._registry = Registry()
         self._resuming = threading.Lock()
-        self._life = Lifetime(settings, self._state, executors or {}, tuple(observers))
+        self._life = Lifetime(settings, self._state, executors or {}, checked_observers(observers))
 
     @classmethod
     def with_async_workers(cls, state: StateManager | None, async_workers: int) -> Self:

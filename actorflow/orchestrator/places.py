@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import weakref
 from typing import TYPE_CHECKING, Final
 
 from actorflow.errors import DefinitionError, UnknownExecutor
 from actorflow.executors import FuturesExecutor
 from actorflow.logs import get_logger
+from actorflow.texts import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,8 +63,9 @@ class Places:
         try:
             running = self._executors[name].close()
         except Exception as error:  # noqa: BLE001 - the others have to be closed all the same
-            get_logger().error("executor.failed", executor=name, method="close", exc_info=error)
-            return [f"executor {name!r} could not be closed: {error!r}"]
+            with contextlib.suppress(Exception):  # a log that raises must not add to it
+                get_logger().error("executor.failed", executor=name, method="close", exc_info=error)
+            return [f"executor {name!r} could not be closed: {text_of(error)}"]
         return [f"{attempt} still runs in executor {name!r}" for attempt in running]
 
     def of(self, plan: WorkflowPlan) -> Mapping[str, Executor]:

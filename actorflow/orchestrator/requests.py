@@ -61,9 +61,11 @@ def new_run(
 
     Raises:
         DefinitionError: When an argument makes no sense.
+        TypeError: When there is no such option.
         MissingInput: When a step wants an input that is not there.
         UnknownExecutor: When a step names an executor that is not there.
     """
+    _check_names(options)
     given = _mapping(plan, "inputs", inputs)
     metadata = ReadOnly({**plan.metadata, **_mapping(plan, "metadata", options.get("metadata"))})
     plan.require(given)
@@ -143,6 +145,16 @@ def _scope(runtime: Runtime, known: RunRecord | RunSnapshot) -> RunScope:
         correlation_id=known.correlation_id,
         business_id=known.business_id,
     )
+
+
+def _check_names(options: Mapping[str, Any]) -> None:
+    known = RunOptions.__annotations__
+    for name in options:
+        if name not in known:
+            raise TypeError(
+                f"a run has no option {name!r}; its options are: {', '.join(known)}. "
+                "Inputs are passed as a mapping, before the options."
+            )
 
 
 def _mapping(plan: WorkflowPlan, name: str, value: object) -> Mapping[str, Any]:

@@ -6,13 +6,12 @@ posting messages to the supervisor; the rest happens on the loop.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import contextvars
 import os
 import random
 import threading
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from thespian.actors import ActorSystem
 
@@ -30,8 +29,10 @@ from actorflow.orchestrator.places import Places
 from actorflow.results import RunResult
 from actorflow.streams import EventStream
 from actorflow.systems import EmbeddedSystem
+from actorflow.texts import text_of
 
 if TYPE_CHECKING:
+    import asyncio
     import concurrent.futures
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Runtime"]
 
-_T = TypeVar("_T")
 _WITHDRAWN: Final = {"reason": "it was withdrawn before it started"}
 
 
@@ -120,9 +120,11 @@ class Runtime:
         Args:
             grace: Seconds that observers get to finish with what they have been given.
         """
-        left = self.release()
-        left += await self.audience.ended(grace)
-        self.system.close()
+        try:
+            left = self.release()
+            left += await self.audience.ended(grace)
+        finally:
+            self.system.close()
         return left
 
     def release(self) -> list[str]:
@@ -135,19 +137,22 @@ class Runtime:
         self.audience.close()
         if not self._released:
             self._released = True
-            self.state.close()
+            try:
+                self.state.close()
+            except Exception as error:  # noqa: BLE001 - the rest has to be released all the same
+                left.append(f"the state manager could not be closed: {text_of(error)}")
         return left
 
-    def call(self, function: Callable[[], Coroutine[Any, Any, _T]], timeout: float) -> _T:
-        """Run a coroutine function on the loop, and wait for its result on another thread.
+    def call_soon(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have the loop run a coroutine function; from any thread.
 
         Raises:
-            TimeoutError: When there is none within `timeout` seconds.
             RuntimeError: When the loop has been closed.
         """
-        if self._loop.is_closed():
-            raise RuntimeError("Event loop is closed")
-        return asyncio.run_coroutine_threadsafe(function(), self._loop).result(timeout)
+        self._loop.call_soon_threadsafe(self._spawn, function)
+
+    def _spawn(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._closing = self._loop.create_task(function(), name="actorflow shutdown")
 
     # ── From any thread ──────────────────────────────────────────────────────────────────────
 
@@ -183,12 +188,13 @@ class Runtime:
             raise WrongLoop(
                 f"{what} would block the event loop that the run itself needs. "
                 "Await it instead: `await run`, `await orchestrator.run_async(...)`, "
-                "`async for event in run.events()`."
+                "`async for event in run.events()`, `await orchestrator.shutdown_async()`."
             )
 
     def on_loop(self) -> bool:
         """Return whether the caller is on the loop's thread."""
-        return threading.current_thread() is self._loop_thread
+        on_its_thread = threading.current_thread() is self._loop_thread
+        return on_its_thread and not self._loop.is_closed()
 
     def _check_process(self) -> None:
         if os.getpid() != self._pid:
@@ -203,12 +209,14 @@ class Runtime:
     # ── What executors and the watchdog report ───────────────────────────────────────────────
 
     def _report_here(self, attempt: Attempt, output: Any, error: BaseException | None) -> None:
+        attempt.ended_at = self.clock.now()
         finished = AttemptFinished(attempt, output, error)
         self.system.post(self._supervisor, finished, self.system.system_cell)
 
     def _report_from_anywhere(
         self, attempt: Attempt, output: Any, error: BaseException | None
     ) -> None:
+        attempt.ended_at = self.clock.now()
         try:
             finished = AttemptFinished(attempt, output, error)
             self.system.post_from_anywhere(self._supervisor, finished)
@@ -265,7 +273,7 @@ class Runtime:
 
     def broken(self, message: object, error: BaseException) -> None:
         """Report a defect of actorflow, and end the run that it struck."""
-        with contextlib.suppress(Exception):  # a log that raises must not add to it
+        with contextlib.suppress(BaseException):  # a log that raises must not add to it
             get_logger().critical(
                 "actorflow.defect", message=repr(message), exc_info=error, cure="please report this"
             )
@@ -273,7 +281,7 @@ class Runtime:
             # Not even that: nobody may wait for it for ever.
             self.finished(RunResult.of(self.state.snapshot(message.run_id)).failed_by(error))
         elif (run_id := _run_of(message)) is not None:
-            self._tell(CancelRun(run_id, f"a defect of actorflow: {error!r}", None))
+            self._tell(CancelRun(run_id, f"a defect of actorflow: {text_of(error)}", None))
 
     # ── Streams ──────────────────────────────────────────────────────────────────────────────
 

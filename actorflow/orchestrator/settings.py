@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import inspect
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
 from actorflow.errors import DefinitionError
 
-__all__ = ["Settings"]
+if TYPE_CHECKING:
+    from actorflow.protocols import Observer, StateManager
+
+__all__ = ["Settings", "checked_observers", "checked_state"]
 
 
 def _whole(least: int) -> Any:
@@ -50,3 +54,36 @@ class Settings:
     max_abandoned: int = attrs.field(validator=_whole(1))
     stop_grace: float = attrs.field(validator=_seconds)
     blocked_after: float = attrs.field(validator=_seconds)
+
+
+_STATE_METHODS: Final = ("create", "claim", "record", "snapshot", "events", "list", "close")
+
+
+def checked_state(state: StateManager) -> StateManager:
+    """Return what can be a state manager.
+
+    Raises:
+        DefinitionError: When it lacks a method.
+    """
+    lacking = [name for name in _STATE_METHODS if not callable(getattr(state, name, None))]
+    if lacking:
+        problem = f"Orchestrator(state={state!r}) is no state manager: it has no {lacking[0]}()"
+        raise DefinitionError(None, problem, "Pass one such as MemoryStateManager(), by name")
+    return state
+
+
+def checked_observers(observers: object) -> tuple[Observer, ...]:
+    """Return what can be called with events.
+
+    Raises:
+        DefinitionError: When it is no sequence of plain callables.
+    """
+    if not isinstance(observers, (list, tuple)):
+        problem = f"Orchestrator(observers={observers!r}) is no list"
+        raise DefinitionError(None, problem, "Give a list of callables")
+    for observer in observers:
+        if not callable(observer) or inspect.iscoroutinefunction(observer):
+            problem = f"Orchestrator(observers=[{observer!r}]) cannot be called with an event"
+            cure = "Give plain functions; each is called on a thread of its own"
+            raise DefinitionError(None, problem, cure)
+    return tuple(observers)

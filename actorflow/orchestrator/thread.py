@@ -47,7 +47,8 @@ class LoopThread:
         """
         with contextlib.suppress(RuntimeError):  # it has stopped already
             self.loop.call_soon_threadsafe(self._over.set)
-        self._thread.join(timeout)
+        if self._thread is not threading.current_thread():
+            self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def _run(self) -> None:

@@ -51,6 +51,8 @@ class EmbeddedSystem(Delivery):
 
     def post(self, target: Cell, message: Any, sender: Cell) -> None:
         """Queue a message; on the loop's thread only."""
+        if self._inbox:
+            self._empty_inbox()  # what other threads have said before comes first
         self._mail.append((target, message, sender))
         if not self._turn_ahead:
             self._turn_ahead = True
@@ -66,8 +68,13 @@ class EmbeddedSystem(Delivery):
         # Appended first, looked up second: a turn clears the flag before it empties the inbox,
         # so a flag that is still set belongs to a turn that will see this message.
         if not self._signalled:
-            self._signalled = True
-            self._loop.call_soon_threadsafe(self._hear, context=self._context)
+            try:
+                self._signalled = True
+                self._loop.call_soon_threadsafe(self._hear, context=self._context)
+            except BaseException:
+                # The loop is closed, or a signal came between the two: nobody has been woken.
+                self._signalled = False
+                raise
 
     # ── Delivering ───────────────────────────────────────────────────────────────────────────
 

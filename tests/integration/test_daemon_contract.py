@@ -758,18 +758,33 @@ def test_a_thread_step_may_shut_its_own_orchestrator_down():
     assert ((run.id,), 1) == (reports[0].cancelled, len(reports[0].abandoned))
 
 
+def shuts_down(orchestrator):
+    """A step that shuts its own orchestrator down, by awaiting it; blocking is refused."""
+
+    async def step():
+        with pytest.raises(WrongLoop):
+            orchestrator.shutdown()
+        await orchestrator.shutdown_async(drain=0, grace=0.05)
+
+    return step
+
+
 def test_a_coroutine_step_may_shut_its_own_orchestrator_down():
-    """By awaiting it, on the caller's loop; blocking is refused."""
+    """On an orchestrator's own thread: the report is there for everybody afterwards."""
+    orchestrator = Orchestrator().__enter__()
+    run = orchestrator.start(flow_of(shuts_down(orchestrator)))
+    status = run.wait(GUARD).status
+    report = in_thread(orchestrator.shutdown).result(2 * SOON)
+
+    assert (RunStatus.CANCELLED, (run.id,)) == (status, report.cancelled)
+
+
+def test_a_coroutine_step_may_shut_its_own_orchestrator_down_on_the_callers_loop():
+    """The same where the loop is the caller's."""
 
     async def main():
         async with Orchestrator() as orchestrator:
-
-            async def step():
-                with pytest.raises(WrongLoop):
-                    orchestrator.shutdown()
-                await orchestrator.shutdown_async(drain=0, grace=0.05)
-
-            run = orchestrator.start(flow_of(step))
+            run = orchestrator.start(flow_of(shuts_down(orchestrator)))
             result = await run.wait_async()
             report = await orchestrator.shutdown_async()
         return result.status, report.cancelled == (run.id,)

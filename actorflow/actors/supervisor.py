@@ -129,7 +129,6 @@ class Supervisor(Actor):
     later ones wait for it, in order: nothing is acknowledged before it is recorded.
     """
 
-    _brain: Decisions
     _host: Host
 
     def __init__(self) -> None:
@@ -173,7 +172,7 @@ class Supervisor(Actor):
             self._child_exited(message)
 
     def _configure(self, message: ConfigureSupervisor) -> None:
-        self._brain, self._host = message.brain, message.host
+        self._host = message.host
         self._record = message.host.state.record
         self._when_committed = message.host.committed
         self._audience = message.host.audience

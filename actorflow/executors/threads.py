@@ -13,13 +13,11 @@ have nothing to do for a while go away.
 from __future__ import annotations
 
 import queue
-import sys
 import threading
-import traceback
 from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.errors import TooManyAbandoned
-from actorflow.executors.bodies import not_begun, outcome
+from actorflow.executors.bodies import not_begun, outcome, stack_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,7 +90,7 @@ class ThreadExecutor:
             if thread is None:
                 return ""
             self._abandoned[attempt] = thread
-        return _stack_of(thread)
+        return stack_of(thread.ident)
 
     def close(self) -> Sequence[Attempt]:
         """End the threads, wait for those that are idle, and return what still runs."""
@@ -173,8 +171,3 @@ def _outcome(attempt: Attempt) -> tuple[Any, BaseException | None]:
     except BaseException as error:  # noqa: BLE001 - whatever it is, the attempt failed
         return None, error
     return outcome(attempt, output)
-
-
-def _stack_of(thread: threading.Thread) -> str:
-    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - documented for this
-    return "" if frame is None else "".join(traceback.format_stack(frame))

@@ -8,11 +8,10 @@ since, is one that blocks. The log hears of it at once, the supervisor when the 
 from __future__ import annotations
 
 import math
-import sys
 import threading
-import traceback
 from typing import TYPE_CHECKING, Final
 
+from actorflow.executors.bodies import stack_of
 from actorflow.logs import get_logger
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ class Watchdog:
             self._tell(attempt, seconds)
 
     def _tell(self, attempt: Attempt, seconds: float) -> None:
-        stack = self._stack()
+        stack = stack_of(self._loop_thread)
         get_logger(run_id=attempt.scope.run_id, **attempt.scope.bindings()).warning(
             "step.blocking",
             step_id=attempt.step_id,
@@ -97,7 +96,3 @@ class Watchdog:
             cure="await what blocks, or make the step a plain function: those run on threads",
         )
         self._report(attempt, seconds, stack)
-
-    def _stack(self) -> str:
-        frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - made for this
-        return "" if frame is None else "".join(traceback.format_stack(frame))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import threading
 import time
 
@@ -102,10 +103,14 @@ def test_a_reader_that_leaves_hides_nothing_from_one_that_stays():
         heard.append(True)
 
     audience.watch("run", look)
-    other = threading.Thread(target=come_and_go)
-    other.start()
-    seen = [look in audience._watchers.get("run", ()) for _ in range(20_000)]
-    over.set()
+    other, interval = threading.Thread(target=come_and_go), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        other.start()
+        seen = [look in audience._watchers.get("run", ()) for _ in range(20_000)]
+    finally:
+        sys.setswitchinterval(interval)
+        over.set()
     other.join(GUARD)
     audience.notify("run")
 

@@ -77,6 +77,11 @@ class Cell(ActorAddress):
         return f"{parent}/{self._number}"
 
     @property
+    def number(self) -> int:
+        """Which of the system's cells it is, in the order in which they were made."""
+        return self._number
+
+    @property
     def address(self) -> Cell:
         """The address of the actor that lives here."""
         return self
@@ -127,7 +132,8 @@ class Delivery:
         self._global_names: dict[str, Cell] = {}
         self._primaries: dict[Cell, None] = {}
         self._dead_letter_handler: Cell | None = None
-        self._timers: list[tuple[float, int, Cell, WakeupMessage]] = []
+        self._timers: list[tuple[float, int, Any, Any]] = []
+        """Moment, count, cell and wakeup; a base may keep timers of its own kind among them."""
         self._timer_count = 0
 
     # ── What a base provides ─────────────────────────────────────────────────────────────────

@@ -1,0 +1,109 @@
+"""A state manager that can fail, and take its time, in virtual seconds."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from actorflow.errors import ActorflowError
+from actorflow.state import MemoryStateManager
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from actorflow.events import Event
+    from actorflow.protocols import Commit
+    from actorflow.systems.mischief import Countdown
+    from actorflow.systems.simulated import SimulatedSystem
+
+__all__ = ["SimulatedStateManager", "StoreFault"]
+
+_STALLS: Final = (1.0, 0.0, 5.0)
+
+
+class StoreFault(ActorflowError):
+    """Raised by a simulated state manager that cannot write, because the schedule says so."""
+
+    _text = "the schedule has this write fail"
+
+
+class SimulatedStateManager(MemoryStateManager):
+    """Keeps runs in memory, behind writes that may fail or stall by choice.
+
+    Args:
+        system: Whose virtual time it is.
+        choose: Chooses how long a write stalls.
+        fails: Decides which writes fail.
+        stalls: Decides which writes stall.
+    """
+
+    def __init__(
+        self,
+        system: SimulatedSystem,
+        choose: Callable[[int, str], int],
+        *,
+        fails: Countdown,
+        stalls: Countdown,
+    ) -> None:
+        super().__init__(max_runs=10**9, max_age=float("inf"), max_events=10**12)
+        self.log: list[Event] = []
+        """All events of all runs, in the order in which they were recorded."""
+        self._system = system
+        self._choose = choose
+        self._fails = fails
+        self._stalls = stalls
+        self._late: deque[_Write] = deque()
+        """Writes that have not been made, in order: those that stall, and those behind them."""
+
+    def record(self, events: Sequence[Event], done: Commit) -> bool:
+        """Record events, at once unless the schedule has other plans."""
+        fails, stalls = self._fails.due(), self._stalls.due()
+        if stalls or self._late:
+            self._put_off(_Write(events, done, fails=fails, ready=not stalls))
+            return False
+        if fails:
+            raise StoreFault
+        self._write(events)
+        return True
+
+    def _put_off(self, write: _Write) -> None:
+        self._late.append(write)
+        if not write.ready:
+            moment = self._system.time + _STALLS[self._choose(len(_STALLS), "stall for")]
+            self._system.call_at(moment, self._go_on, write)
+
+    def _go_on(self, write: _Write) -> None:
+        """Make a write that has stalled for long enough, and what waits behind it."""
+        write.ready = True
+        late = self._late
+        while late and late[0].ready:
+            first = late.popleft()
+            if first.fails:
+                first.done(StoreFault())
+            else:
+                self._write(first.events)
+                first.done(None)
+
+    def _write(self, events: Sequence[Event]) -> None:
+        super().record(events, _nobody)
+        self.log += events
+
+    def crash(self) -> None:
+        """Forget the writes that have not been made."""
+        self._late.clear()
+
+
+class _Write:
+    """A write that is not made at once."""
+
+    __slots__ = ("done", "events", "fails", "ready")
+
+    def __init__(self, events: Sequence[Event], done: Commit, *, fails: bool, ready: bool) -> None:
+        self.events = events
+        self.done = done
+        self.fails = fails
+        self.ready = ready
+
+
+def _nobody(_error: BaseException | None, /) -> None:
+    raise AssertionError("writes into memory are made at once")

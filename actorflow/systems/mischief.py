@@ -44,13 +44,18 @@ class Countdown:
         choose: Chooses.
         label: What the choice is called.
         budget: How many times it may happen.
-        span: At most so many occasions go by, from the start or from the time before.
+        span: Says how many occasions go by at most, from the start or from the time before;
+            asked when the first of them is there.
     """
 
     __slots__ = ("_budget", "_choose", "_label", "_left", "_span")
 
     def __init__(
-        self, choose: Callable[[int, str], int], label: str, budget: int, span: int
+        self,
+        choose: Callable[[int, str], int],
+        label: str,
+        budget: int,
+        span: Callable[[], int],
     ) -> None:
         self._choose = choose
         self._label = label
@@ -60,10 +65,13 @@ class Countdown:
 
     def due(self) -> bool:
         """Take note of an occasion, and return whether this is the one."""
-        if self._left == _NOT_DRAWN:
-            self._left = self._choose(self._span + 1, self._label)
         if self._left == _NEVER:
             return False
+        if self._left == _NOT_DRAWN:
+            # Counted from 1, after the choice that it never happens.
+            self._left = self._choose(1 + max(1, self._span()), self._label)
+            if self._left == _NEVER:
+                return False
         self._left -= 1
         if self._left:
             return False
@@ -76,26 +84,17 @@ class Mischief:
     """Decides which messages are struck by which fault.
 
     Args:
-        choose: Chooses.
-        budgets: How often each fault may strike.
-        span: How many messages that a fault could strike may go by before it does.
-        may_strike: Says whether a fault can strike a message.
+        countdowns: Decide when; a fault that is not named never strikes.
+        may_strike: Says whether a fault can strike a message at all.
     """
 
     def __init__(
         self,
-        choose: Callable[[int, str], int],
-        budgets: Mapping[Fault, int],
-        *,
-        span: int,
+        countdowns: Mapping[Fault, Countdown],
         may_strike: Callable[[Fault, Envelope], bool],
     ) -> None:
         self._may_strike = may_strike
-        self._countdowns = [
-            (fault, Countdown(choose, fault.value, budget, span))
-            for fault, budget in budgets.items()
-            if budget
-        ]
+        self._countdowns = tuple(countdowns.items())
 
     def strike(self, envelope: Envelope) -> Fault | None:
         """Return what becomes of a message that is about to be delivered."""

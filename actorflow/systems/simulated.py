@@ -72,6 +72,8 @@ class SimulatedSystem(Delivery):
         race: Whether the next timer may fire while messages wait.
         mischief: Decides what goes wrong; nothing does without it.
         when_idle: Called whenever nothing can be delivered, before time moves on.
+        before_choice: Called before each choice among messages, between any two deliveries; it
+            may post messages, and it may `clear` the system.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class SimulatedSystem(Delivery):
         race: bool = False,
         mischief: Mischief | None = None,
         when_idle: Callable[[], None] | None = None,
+        before_choice: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(self._keep)
         self.time = 0.0
@@ -93,6 +96,8 @@ class SimulatedSystem(Delivery):
         self._race = race
         self._mischief = mischief
         self._when_idle = when_idle
+        self._before_choice = before_choice
+        self._happened = 0
         self._sent = 0
         self._heads: list[_Entry] = []
         """The first message of every channel that has any, the oldest in front."""
@@ -119,27 +124,33 @@ class SimulatedSystem(Delivery):
 
     # ── Delivering ───────────────────────────────────────────────────────────────────────────
 
-    def run(self, most: int, until: float = _FOREVER) -> bool:
-        """Let things happen, and return whether nothing is left that could.
+    def run(self, most: int, until: float = _FOREVER) -> int:
+        """Let things happen, and return how many did: fewer than `most` when none was left.
+
+        A thing is a message that is delivered or struck by a fault, or a timer that fires.
 
         Args:
-            most: How many things at most: messages delivered or struck, timers fired.
+            most: How many at most.
             until: The moment after which no timer fires.
         """
-        self._at_rest = False
+        self._happened = 0
         self.deliver(self._chosen(most, until))
-        return self._at_rest
+        return self._happened
 
     def _chosen(self, most: int, until: float) -> Iterator[Envelope]:
         """Choose what happens, and yield what is to be delivered."""
         heads, timers, deliveries = self._heads, self._timers, self.deliveries
         choose, race, mischief = self._choose, self._race, self._mischief
-        for _ in range(most):
+        before_choice = self._before_choice
+        while self._happened < most:
+            if before_choice is not None:
+                before_choice()
             options = waiting = len(heads)
             if not waiting:
                 if not self._pass_time(until):
                     return
                 continue
+            self._happened += 1
             if race and timers and self._next_by(until):
                 options += 1
             index = choose(options, "deliver") if options > 1 else 0
@@ -164,6 +175,11 @@ class SimulatedSystem(Delivery):
             del self._behind[channel]
 
     @property
+    def offered(self) -> list[Envelope]:
+        """What can be delivered next, the oldest in front: what a choice is among."""
+        return [envelope for _, envelope, _ in self._heads]
+
+    @property
     def waiting(self) -> int:
         """How many messages have not been delivered."""
         behind = sum(len(entries) for entries in self._behind.values())
@@ -173,6 +189,16 @@ class SimulatedSystem(Delivery):
     def population(self) -> int:
         """How many actors live."""
         return _population(self.system_cell)
+
+    def clear(self) -> None:
+        """Let every actor, message and timer be gone, as when their process is killed."""
+        _kill(self.system_cell)
+        self._heads.clear()
+        self._behind.clear()
+        self._withheld.clear()
+        self._timers.clear()
+        self._global_names.clear()
+        self._dead_letter_handler = None
 
     # ── Time ─────────────────────────────────────────────────────────────────────────────────
 
@@ -209,11 +235,11 @@ class SimulatedSystem(Delivery):
             return True
         if self._when_idle is not None:
             self._when_idle()
-        if self._next_by(until):
-            self._fire_next()
-            return True
-        self._at_rest = self.next_timer() is None
-        return False
+        if not self._next_by(until):
+            return False
+        self._happened += 1
+        self._fire_next()
+        return True
 
     def _next_by(self, until: float) -> bool:
         upcoming = self.next_timer()
@@ -293,6 +319,12 @@ class SimulatedSystem(Delivery):
             behind[0] = entry
             entry = following
         insort(self._heads, entry)
+
+
+def _kill(cell: Cell) -> None:
+    for child in cell.children or ():
+        _kill(child)
+    cell.actor = cell.children = None
 
 
 def _population(cell: Cell) -> int:

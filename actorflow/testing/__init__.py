@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+from actorflow.testing.account import Outcome, RunTrace
+from actorflow.testing.errors import NotEnded, NotSimulated, StoreFault
 from actorflow.testing.faults import Faults
 from actorflow.testing.scripts import Script, either, hangs, raises, real, returns
 from actorflow.testing.simulation import Simulation, simulate
 from actorflow.testing.tape import Choices, Tape
-from actorflow.testing.trace import Trace
+from actorflow.testing.trace import (
+    AttemptTrace,
+    DeliveryTrace,
+    FaultTrace,
+    Idle,
+    Leftovers,
+    Mutation,
+    Settings,
+    Trace,
+)
 
 __all__ = [
+    "AttemptTrace",
     "Choices",
+    "DeliveryTrace",
+    "FaultTrace",
     "Faults",
+    "Idle",
+    "Leftovers",
+    "Mutation",
+    "NotEnded",
+    "NotSimulated",
+    "Outcome",
+    "RunTrace",
     "Script",
+    "Settings",
     "Simulation",
+    "StoreFault",
     "Tape",
     "Trace",
     "either",

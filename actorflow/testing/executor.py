@@ -1,163 +1,29 @@
 """Where step bodies run in a simulation: nowhere, or at one virtual moment.
 
-An attempt is a timer that ends it as its script says. The executors keep an account of their
-own, which owes nothing to what the supervisor believes: who is in flight, since when, and what
-became of everybody.
+An attempt is a timer that ends it as its script says. Where the script says `real()`, the timer
+calls a plain function, or begins a coroutine on an event loop whose time is virtual.
 """
 
 from __future__ import annotations
 
 import asyncio
-import enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from actorflow.executors.bodies import not_begun, outcome
-from actorflow.testing.scripts import OF_ITSELF, Either, Hangs, Raises, Real, Returns
+from actorflow.testing.account import Outcome
+from actorflow.testing.loop import VirtualLoop
+from actorflow.testing.mutation import changed, snapshot
+from actorflow.testing.scripts import OF_ITSELF, Hangs, Raises, Real, Returns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from actorflow.context import Attempt
-    from actorflow.plan import StepPlan, WorkflowPlan
     from actorflow.protocols import Report
-    from actorflow.systems.mischief import Countdown
-    from actorflow.systems.simulated import SimulatedSystem, Timer
-    from actorflow.testing.scripts import Behaviour, Script
+    from actorflow.testing.account import Account, Body
+    from actorflow.testing.scripts import Behaviour
 
-__all__ = ["Account", "Body", "Outcome", "SimulatedExecutor"]
-
-_NOTHING: Final = (None, None)
-_PLAIN_SECONDS: Final = 1.0
-_OTHER_SECONDS: Final = (0.0, 2.0, 5.0)
-
-
-class Outcome(enum.StrEnum):
-    """What became of an attempt, by its executor's own account."""
-
-    RUNNING = "running"
-    """It has not ended."""
-    RETURNED = "returned"
-    RAISED = "raised"
-    STOPPED = "stopped"
-    """It was asked to stop, and did."""
-    NOT_BEGUN = "not begun"
-    """It was to stop before it began."""
-    ABANDONED = "abandoned"
-    """It was given up, whatever its body may still be doing."""
-    LOST = "lost"
-    """Its orchestrator crashed."""
-
-
-class Body:
-    """One attempt, as its executor sees it."""
-
-    __slots__ = (
-        "async_",
-        "attempt",
-        "finished_at",
-        "outcome",
-        "plan",
-        "reported",
-        "started_at",
-        "stubborn",
-        "timer",
-    )
-
-    def __init__(self, attempt: Attempt, plan: StepPlan, started_at: float) -> None:
-        self.attempt = attempt
-        self.plan = plan
-        self.async_: bool = plan.step.async_
-        self.started_at = started_at
-        self.finished_at: float | None = None
-        self.outcome = Outcome.RUNNING
-        self.reported: tuple[Any, BaseException | None] | None = None
-        """Output and error."""
-        self.stubborn = False
-        self.timer: Timer | None = None
-
-    def row(self) -> tuple[Any, ...]:
-        """Return what is known, in the order of an `AttemptTrace`."""
-        attempt = self.attempt
-        return (
-            attempt.scope.run_id,
-            attempt.step_id,
-            attempt.number,
-            self.async_,
-            self.started_at,
-            self.finished_at,
-            self.outcome,
-            attempt.arguments,
-            *(self.reported or _NOTHING),
-        )
-
-    def __str__(self) -> str:
-        attempt = self.attempt
-        run = "" if attempt.scope.run_id == "run-1" else f"{attempt.scope.run_id} "
-        return f"{run}{attempt.step_id}#{attempt.number}"
-
-
-class Account:
-    """What all executors of a simulation know together.
-
-    Args:
-        system: Whose virtual time it is.
-        choose: Chooses what scripts leave open.
-        late: Decides which abandoned attempts are reported all the same.
-    """
-
-    def __init__(
-        self, system: SimulatedSystem, choose: Callable[[int, str], int], late: Countdown
-    ) -> None:
-        self.system = system
-        self.choose = choose
-        self.late = late
-        self.bodies: list[Body] = []
-        """All attempts ever, in the order of their starts."""
-        self.in_flight = 0
-        """How many async attempts have begun and are not over."""
-        self.most_in_flight = 0
-        self.runs: dict[str, tuple[WorkflowPlan, Script]] = {}
-        """The workflow and the script of each run."""
-        self._durations: dict[StepPlan, tuple[float, ...]] = {}
-
-    def begin(self, attempt: Attempt) -> tuple[Body, Behaviour]:
-        """Take note of an attempt, and return it with what it is to do."""
-        plan, script = self.runs[attempt.scope.run_id]
-        body = Body(attempt, plan.by_id[attempt.step_id], self.system.time)
-        self.bodies.append(body)
-        if body.async_:
-            self.in_flight += 1
-            self.most_in_flight = max(self.most_in_flight, self.in_flight)
-        return body, script.of(attempt.step_id, attempt.number)
-
-    def over(self, body: Body, how: Outcome) -> None:
-        """Take note of an attempt's end."""
-        body.outcome = how
-        body.finished_at = self.system.time
-        if body.async_:
-            self.in_flight -= 1
-
-    def seconds(self, body: Body, after: float | None) -> float:
-        """Return how long an attempt takes, by choice if its script does not say."""
-        if after is not None:
-            return after
-        durations = self._durations.get(body.plan)
-        if durations is None:
-            durations = self._durations[body.plan] = _durations(body.plan)
-        return durations[self.choose(len(durations), f"take {body}")]
-
-    def lose(self) -> None:
-        """Take note of a crash of the orchestrator: everything that was in flight is gone."""
-        for body in self.bodies:
-            if body.outcome is Outcome.RUNNING:
-                self.over(body, Outcome.LOST)
-
-
-def _durations(plan: StepPlan) -> tuple[float, ...]:
-    """Return the durations that a tape may choose for a step: some end just with a timeout."""
-    limits = (plan.step.timeout, plan.step.total_timeout)
-    exact = tuple(limit for limit in limits if limit is not None)
-    return tuple(dict.fromkeys((_PLAIN_SECONDS, *_OTHER_SECONDS, *exact)))
+__all__ = ["SimulatedExecutor"]
 
 
 class SimulatedExecutor:
@@ -173,6 +39,7 @@ class SimulatedExecutor:
         self.preemptive = preemptive
         self._account = account
         self._system = account.system
+        self._loop: VirtualLoop | None = None
 
     def open(self, report: Report) -> None:
         """Get ready."""
@@ -199,24 +66,22 @@ class SimulatedExecutor:
         elif isinstance(behaviour, Hangs):
             body.stubborn = behaviour.stubborn
         else:
-            self._begin(body, self._one_of(body, behaviour))
-
-    def _one_of(self, body: Body, either: Either) -> Behaviour:
-        options = either.behaviours
-        return options[self._account.choose(len(options), f"do {body}")]
+            self._begin(body, self._account.one_of(body, behaviour.behaviours))
 
     def _end_after(
         self, seconds: float, body: Body, output: object, error: BaseException | None
     ) -> None:
         moment = self._system.time + seconds
-        body.timer = self._system.call_at(moment, self._end, body, output, error)
+        body.handle = self._system.call_at(moment, self._end, body, output, error)
 
     def _end(self, body: Body, output: object, error: BaseException | None) -> None:
-        body.timer = None
+        body.handle = None
         body.reported = output, error
         if body.outcome is Outcome.RUNNING:
             self._account.over(body, _outcome(body, error))
-        self._report(body.attempt, output, error)
+            self._report(body.attempt, output, error)
+        elif body.late:
+            self._report(body.attempt, output, error)
 
     def stop(self, attempt: Attempt) -> None:
         """End an attempt if that can be done."""
@@ -227,45 +92,86 @@ class SimulatedExecutor:
             self._cancel(body)
 
     def _cancel(self, body: Body) -> None:
-        if body.timer is not None:
-            body.timer.cancel()
-        self._end_after(0.0, body, None, asyncio.CancelledError())
+        if isinstance(body.handle, asyncio.Task):
+            body.handle.cancel()
+            return
+        if body.handle is not None:
+            body.handle.cancel()
+        # A true coroutine that waits for its moment has not been entered, and never will be.
+        error = not_begun(body.attempt) if body.real else asyncio.CancelledError()
+        self._end_after(0.0, body, None, error)
 
     def abandon(self, attempt: Attempt) -> str:
         """Give an attempt up; it hangs nowhere that could be shown."""
         body: Body | None = attempt.handle
         if body is not None and body.outcome is Outcome.RUNNING:
             self._account.over(body, Outcome.ABANDONED)
-            if body.timer is not None and not self._account.late.due():
-                body.timer.cancel()
+            body.late = body.handle is not None and self._account.late.due()
+            if body.handle is not None and not (body.late or body.real):
+                body.handle.cancel()
         return ""
 
     def close(self) -> Sequence[Attempt]:
-        """Nothing runs that could be left."""
+        """Let the coroutines clean up that still run."""
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.close()
         return ()
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks of coroutines have not ended."""
+        return 0 if self._loop is None else self._loop.tasks
 
     # ── The true functions ───────────────────────────────────────────────────────────────────
 
     def _enter_after(self, seconds: float, body: Body) -> None:
-        enter = self._drive if body.plan.is_coroutine else self._call
-        body.timer = self._system.call_at(self._system.time + seconds, enter, body)
+        body.real = True
+        enter = self._start if body.plan.is_coroutine else self._call
+        body.handle = self._system.call_at(self._system.time + seconds, enter, body)
 
     def _call(self, body: Body) -> None:
+        """Call a plain function, whether or not anybody waits for it any more."""
         attempt = body.attempt
+        body.snapshot = snapshot(attempt.arguments)
         try:
             output = attempt.variables.run(attempt.function, **attempt.arguments)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the attempt failed
-            self._end(body, None, error)
+        except KeyboardInterrupt:
+            raise  # meant for whoever simulates
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the attempt failed
+            self._end_real(body, None, error)
         else:
-            self._end(body, *outcome(attempt, output))
+            self._end_real(body, *outcome(attempt, output))
 
-    def _drive(self, body: Body) -> None:
-        raise NotImplementedError
+    def _start(self, body: Body) -> None:
+        if self._loop is None:
+            self._loop = VirtualLoop(self._system)  # type: ignore[abstract] # no I/O, on purpose
+        name, context = f"step {body}", body.attempt.variables
+        body.handle = self._loop.create_task(self._accompany(body), name=name, context=context)
+        self._loop.turn()
+
+    async def _accompany(self, body: Body) -> None:
+        attempt, loop = body.attempt, self._loop
+        body.snapshot = snapshot(attempt.arguments)
+        try:
+            output = await attempt.function(**attempt.arguments)
+        except BaseException as error:
+            if loop is not self._loop or isinstance(error, KeyboardInterrupt):
+                raise  # the simulation is over, or whoever simulates has had enough
+            self._end_real(body, None, error)
+        else:
+            self._end_real(body, output, None)
+
+    def _end_real(self, body: Body, output: object, error: BaseException | None) -> None:
+        attempt = body.attempt
+        self._account.mutations += [
+            (attempt.scope.run_id, attempt.step_id, attempt.number, name)
+            for name in changed(body.snapshot, attempt.arguments)
+        ]
+        self._end(body, output, error)
 
 
 def _outcome(body: Body, error: BaseException | None) -> Outcome:
     if error is None:
         return Outcome.RETURNED
-    if not body.attempt.cancelled:
-        return Outcome.RAISED
-    return Outcome.STOPPED
+    return Outcome.STOPPED if body.attempt.cancelled else Outcome.RAISED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -38,6 +38,8 @@ class Faults:
     """A message, and what its sender says after it, is withheld for some deliveries."""
     cancels: int = _count()
     """A run is cancelled."""
+    restarts: int = _count()
+    """The whole orchestrator crashes, another one takes its place and resumes the runs."""
     late_results: int = _count()
     """An attempt that was abandoned is reported all the same, when its body ends."""
     store_failures: int = _count()
@@ -45,10 +47,25 @@ class Faults:
     store_stalls: int = _count()
     """The state manager takes its time to write."""
 
+    def budget(self, label: str) -> int:
+        """Return how many there may be of the kind whose choice is called so."""
+        return int(getattr(self, _FIELDS[label]))
+
     @property
     def any(self) -> bool:
         """Whether anything may go wrong."""
         return any(attrs.astuple(self))
 
 
-NO_FAULTS = Faults()
+_FIELDS: Final = {
+    "crash": "crashes",
+    "poison": "poisons",
+    "duplicate": "duplicates",
+    "delay": "delays",
+    "cancel": "cancels",
+    "restart": "restarts",
+    "late result": "late_results",
+    "store fails": "store_failures",
+    "store stalls": "store_stalls",
+}
+NO_FAULTS: Final = Faults()

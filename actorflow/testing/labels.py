@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Final
 
+from actorflow.actors import ConfigureSupervisor
 from actorflow.messages import ConfigureRun, ConfigureStep
+from actorflow.testing.account import FIRST_RUN
 from actorflow.texts import text_of
 
 if TYPE_CHECKING:
@@ -20,9 +22,10 @@ if TYPE_CHECKING:
 
     from actorflow.systems.delivery import Cell, Envelope
 
-__all__ = ["OUTSIDE", "SUPERVISOR", "Names", "plain", "said"]
+__all__ = ["EXECUTOR", "OUTSIDE", "SUPERVISOR", "Names", "plain", "said", "step_name"]
 
-OUTSIDE: Final = "outside"
+OUTSIDE: Final = "caller"
+EXECUTOR: Final = "executor"
 SUPERVISOR: Final = "supervisor"
 _ADDRESS: Final = re.compile(r"\b0x[0-9a-fA-F]+")
 
@@ -37,17 +40,14 @@ class Names:
     def __init__(self, envelopes: Iterable[Envelope]) -> None:
         self._names: dict[Cell, str] = {}
         for target, message, _ in envelopes:
-            if type(message) is ConfigureStep:
-                self._names[target] = _step(message.scope.run_id, message.plan.id)
-            elif type(message) is ConfigureRun:
-                self._names[target] = message.scope.run_id
-            elif type(message).__name__ == "ConfigureSupervisor":
-                self._names[target] = SUPERVISOR
+            name = _introduced(message)
+            if name is not None:
+                self._names[target] = name
 
     def cell(self, cell: Cell) -> str:
         """Return what an actor is called."""
         if cell.parent is None:
-            return OUTSIDE
+            return cell.globalName or OUTSIDE
         return self._names.get(cell) or f"actor {cell.number}"
 
     def of(self, envelope: Envelope) -> tuple[str, str, str]:
@@ -56,18 +56,29 @@ class Names:
         return self.cell(sender), self.cell(target), said(message)
 
 
-def _step(run_id: str, step_id: str) -> str:
-    return step_id if run_id == "run-1" else f"{run_id}/{step_id}"
+def _introduced(message: object) -> str | None:
+    """Return the name of an actor that is told this."""
+    if isinstance(message, ConfigureStep):
+        return step_name(message.scope.run_id, message.plan.id)
+    if isinstance(message, ConfigureRun):
+        return message.scope.run_id
+    return SUPERVISOR if isinstance(message, ConfigureSupervisor) else None
 
 
-def said(message: object) -> str:
+def step_name(run_id: str, step_id: str) -> str:
+    """Return what a step is called; those of the first run need not name it."""
+    return step_id if run_id == FIRST_RUN else f"{run_id}/{step_id}"
+
+
+def said(message: Any) -> str:
     """Return what a message is called: its class, and what it is about."""
     kind = type(message).__name__
-    attempt = getattr(message, "attempt", None)
-    if attempt is not None:
-        about = f"{attempt.step_id}#{attempt.number}"
+    if hasattr(message, "attempt"):
+        about = f"{message.attempt.step_id}#{message.attempt.number}"
         error = getattr(message, "error", None)
         return f"{kind} {about}" if error is None else f"{kind} {about}: {type(error).__name__}"
+    if hasattr(message, "poisonMessage"):
+        return f"{kind} of {said(message.poisonMessage)}"
     step_id = getattr(message, "step_id", None)
     return kind if step_id is None else f"{kind} {step_id}"
 

@@ -16,26 +16,32 @@ from actorflow.messages import (
 from actorflow.systems.mischief import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from actorflow.systems.delivery import Envelope
-    from actorflow.testing.faults import Faults
 
-__all__ = ["budgets", "may_strike"]
+__all__ = ["MESSAGE_FAULTS", "SPANS", "may_strike"]
+
+MESSAGE_FAULTS: Final = (Fault.CRASH, Fault.POISON, Fault.DUPLICATE, Fault.DELAY)
+"""What may strike a message, in the order in which it is asked whether one does.
+
+Not `Fault.REORDER`: Thespian promises that messages between two actors keep their order."""
+
+SPANS: Final = {
+    "crash": 6,
+    "poison": 1,
+    "duplicate": 4,
+    "delay": 7,
+    "cancel": 8,
+    "restart": 8,
+    "store fails": 3,
+    "store stalls": 3,
+    "late result": 1,
+}
+"""How many occasions there are for a fault in a run, for each of its steps, or so: a fault that
+happens is as likely to happen on the last of them as on the first."""
 
 _TOLD_TWICE: Final = frozenset({StepReady, DependencyCompleted, AttemptFinished, CancelRun})
 """What says that something has happened: to hear it again must change nothing."""
 _MORTAL: Final = frozenset({StepActor, RunActor})
-
-
-def budgets(faults: Faults) -> Mapping[Fault, int]:
-    """Return how often each fault may strike a message."""
-    return {
-        Fault.CRASH: faults.crashes,
-        Fault.POISON: faults.poisons,
-        Fault.DUPLICATE: faults.duplicates,
-        Fault.DELAY: faults.delays,
-    }
 
 
 def may_strike(fault: Fault, envelope: Envelope) -> bool:

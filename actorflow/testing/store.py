@@ -5,32 +5,26 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from actorflow.errors import ActorflowError
-from actorflow.state import MemoryStateManager
+from actorflow.testing.errors import StoreFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from actorflow.events import Event
-    from actorflow.protocols import Commit
+    from actorflow.protocols import Commit, StateManager
     from actorflow.systems.mischief import Countdown
     from actorflow.systems.simulated import SimulatedSystem
 
-__all__ = ["SimulatedStateManager", "StoreFault"]
+__all__ = ["SimulatedStateManager"]
 
 _STALLS: Final = (1.0, 0.0, 5.0)
 
 
-class StoreFault(ActorflowError):
-    """Raised by a simulated state manager that cannot write, because the schedule says so."""
-
-    _text = "the schedule has this write fail"
-
-
-class SimulatedStateManager(MemoryStateManager):
-    """Keeps runs in memory, behind writes that may fail or stall by choice.
+class SimulatedStateManager:
+    """A state manager, behind writes that may fail or stall by choice.
 
     Args:
+        behind: The one that does remember; it records at once.
         system: Whose virtual time it is.
         choose: Chooses how long a write stalls.
         fails: Decides which writes fail.
@@ -39,21 +33,30 @@ class SimulatedStateManager(MemoryStateManager):
 
     def __init__(
         self,
+        behind: StateManager,
         system: SimulatedSystem,
         choose: Callable[[int, str], int],
         *,
         fails: Countdown,
         stalls: Countdown,
     ) -> None:
-        super().__init__(max_runs=10**9, max_age=float("inf"), max_events=10**12)
         self.log: list[Event] = []
         """All events of all runs, in the order in which they were recorded."""
+        self.marks: list[int] = []
+        """For each of them, how many messages had been delivered when it was recorded."""
+        self._behind = behind
         self._system = system
         self._choose = choose
         self._fails = fails
         self._stalls = stalls
         self._late: deque[_Write] = deque()
         """Writes that have not been made, in order: those that stall, and those behind them."""
+        self.create = behind.create
+        self.claim = behind.claim
+        self.snapshot = behind.snapshot
+        self.events = behind.events
+        self.list = behind.list
+        self.close = behind.close
 
     def record(self, events: Sequence[Event], done: Commit) -> bool:
         """Record events, at once unless the schedule has other plans."""
@@ -85,8 +88,10 @@ class SimulatedStateManager(MemoryStateManager):
                 first.done(None)
 
     def _write(self, events: Sequence[Event]) -> None:
-        super().record(events, _nobody)
+        if not self._behind.record(events, _nobody):
+            raise AssertionError(f"{self._behind!r} has to record at once in a simulation")
         self.log += events
+        self.marks += [len(self._system.deliveries)] * len(events)
 
     def crash(self) -> None:
         """Forget the writes that have not been made."""
@@ -106,4 +111,4 @@ class _Write:
 
 
 def _nobody(_error: BaseException | None, /) -> None:
-    raise AssertionError("writes into memory are made at once")
+    """Hear of a write that was made at once."""

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
-from actorflow.testing import labels
+from actorflow.testing import charts, labels
+from actorflow.testing.account import FIRST_RUN
+from actorflow.testing.errors import NotEnded
 from actorflow.testing.tape import Tape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from actorflow.events import Event
-    from actorflow.plan import WorkflowPlan
     from actorflow.results import RunResult
     from actorflow.systems.delivery import Envelope
     from actorflow.systems.mischief import Fault
-    from actorflow.testing.executor import Outcome
+    from actorflow.testing.account import Outcome, RunTrace
     from actorflow.testing.faults import Faults
-    from actorflow.testing.scripts import Script
     from actorflow.testing.tape import Choice
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "FaultTrace",
     "Idle",
     "Leftovers",
+    "Mutation",
     "Settings",
     "Trace",
 ]
@@ -93,6 +94,16 @@ class Idle(NamedTuple):
     """How many async attempts were in flight, by the executors' account."""
 
 
+class Mutation(NamedTuple):
+    """An input or an output that was changed while a step's own function had it."""
+
+    run_id: str
+    step_id: str
+    attempt: int
+    name: str
+    """The run input or the step that it came from."""
+
+
 @attrs.frozen(kw_only=True)
 class Leftovers:
     """What was still there at the end."""
@@ -106,6 +117,13 @@ class Leftovers:
     """How many the supervisor still knew."""
     leases: int
     """How many were held."""
+    tasks: int
+    """Of coroutines that were run for real."""
+
+    @property
+    def nothing(self) -> bool:
+        """Whether all is as it was before the first run."""
+        return not any(attrs.astuple(self))
 
 
 @attrs.frozen(kw_only=True)
@@ -127,14 +145,15 @@ class Trace:
     """
 
     settings: Settings
-    plans: Mapping[str, WorkflowPlan]
-    """The workflow of each run, by run id, in the order of their starts."""
-    scripts: Mapping[str, Script]
-    """What steps were to do, by run id."""
+    runs: Mapping[str, RunTrace]
+    """The runs as they were started, by run id, in that order."""
     results: Mapping[str, RunResult]
     """How the runs that have ended did so, by run id, in that order."""
     events: Sequence[Event]
     """All events of all runs, in the order in which they were recorded."""
+    marks: Sequence[int]
+    """For each event, how many messages had been delivered when it was recorded: the last of
+    them is the one that it follows from."""
     choices: Sequence[Choice]
     """What was chosen, in order."""
     max_in_flight: int
@@ -144,6 +163,8 @@ class Trace:
     leftovers: Leftovers
     quiescent: bool
     """Whether it ended because nothing was left to happen, rather than because of a bound."""
+    changes: Sequence[tuple[str, str, int, str]]
+    """What was changed that must not be, as plain tuples; see `mutations`."""
     defects: Sequence[str]
     """What went wrong in actorflow itself, a line each."""
     rows: Sequence[tuple[Any, ...]]
@@ -162,16 +183,23 @@ class Trace:
         """How the first run ended.
 
         Raises:
-            LookupError: When it has not.
+            NotEnded: When it has not.
         """
-        run_id = next(iter(self.plans), None)
-        if run_id is None:
-            raise LookupError("the trace has no run. Start one before you take it.")
+        return self.result_of(next(iter(self.runs), FIRST_RUN))
+
+    def result_of(self, run_id: str) -> RunResult:
+        """Return how a run ended.
+
+        Raises:
+            NotEnded: When it has not.
+        """
         if run_id not in self.results:
-            raise LookupError(f"run {run_id!r} has not ended: {self._why_not(run_id)}")
+            raise NotEnded(run_id, self._why_not(run_id))
         return self.results[run_id]
 
     def _why_not(self, run_id: str) -> str:
+        if run_id not in self.runs:
+            return "it was never started. Start it before you take the trace."
         hanging = [one for one in self.attempts if one.run_id == run_id and one.finished_at is None]
         if hanging:
             named = ", ".join(f"{one.step_id}#{one.attempt}" for one in hanging)
@@ -197,6 +225,11 @@ class Trace:
         """How things stood whenever nothing could be delivered, in that order."""
         return tuple(map(Idle._make, self.lulls))
 
+    @functools.cached_property
+    def mutations(self) -> Sequence[Mutation]:
+        """What was changed that must not be, in the order in which it was noticed."""
+        return tuple(map(Mutation._make, self.changes))
+
     # ── The schedule ─────────────────────────────────────────────────────────────────────────
 
     @functools.cached_property
@@ -205,7 +238,8 @@ class Trace:
         return Tape.of(self.choices)
 
     @functools.cached_property
-    def _names(self) -> labels.Names:
+    def names(self) -> labels.Names:
+        """What the actors are called."""
         return labels.Names(
             [*(envelope for _, envelope in self.envelopes), *(row[3] for row in self.struck)]
         )
@@ -214,14 +248,14 @@ class Trace:
     def deliveries(self) -> Sequence[DeliveryTrace]:
         """The messages that were delivered, in that order."""
         return tuple(
-            DeliveryTrace(time, *self._names.of(envelope)) for time, envelope in self.envelopes
+            DeliveryTrace(time, *self.names.of(envelope)) for time, envelope in self.envelopes
         )
 
     @functools.cached_property
     def faults(self) -> Sequence[FaultTrace]:
         """What went wrong by choice, in that order."""
         return tuple(
-            FaultTrace(count, time, fault, *self._names.of(envelope))
+            FaultTrace(count, time, fault, *self.names.of(envelope))
             for count, time, fault, envelope in self.struck
         )
 
@@ -237,6 +271,16 @@ class Trace:
     def _lines(self) -> list[str]:
         parts = (self.deliveries, self.faults, self.events, self.attempts)
         return [labels.plain(item) for part in parts for item in part]
+
+    # ── Charts ───────────────────────────────────────────────────────────────────────────────
+
+    def chart(self) -> str:
+        """Return who said what to whom, and when: a message-sequence chart, as text."""
+        return charts.draw_text(self)
+
+    def mermaid(self) -> str:
+        """Return the same chart as the source of a Mermaid sequence diagram."""
+        return charts.draw_mermaid(self)
 
     def __repr__(self) -> str:
         ended = ", ".join(f"{id_} {one.status.value}" for id_, one in self.results.items())

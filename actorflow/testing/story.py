@@ -1,0 +1,152 @@
+"""What a reader wants to know of a trace: who said what to whom, and what was decided.
+
+Of the messages only those are told that say something new: what is ready, what begins and ends,
+who settles, what is lost. Of the events those are told that no such message stands for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from actorflow.lifecycle import EventKind
+from actorflow.messages import (
+    ActorLost,
+    AttemptFinished,
+    CancelRun,
+    DependencyCompleted,
+    Execute,
+    ReviveStep,
+    StepReady,
+)
+from actorflow.testing.labels import SUPERVISOR, plain, step_name
+from actorflow.texts import said_by
+from actorflow.views.text import in_words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from actorflow.events import Event
+    from actorflow.systems.delivery import Envelope
+    from actorflow.testing.labels import Names
+    from actorflow.testing.trace import Trace
+
+__all__ = ["Line", "story"]
+
+
+class Line(NamedTuple):
+    """One thing that happened."""
+
+    time: float
+    sender: str | None
+    """None for what is no message, but happens to the receiver or is decided by it."""
+    receiver: str
+    text: str
+    lost: bool = False
+    """Whether it did not arrive."""
+
+
+def story(trace: Trace) -> list[Line]:
+    """Return what happened, in order, a line each."""
+    return list(_lines(trace))
+
+
+def _lines(trace: Trace) -> Iterator[Line]:
+    names = trace.names
+    faults, events = list(trace.struck), list(zip(trace.marks, trace.events, strict=True))
+    for count, (time, envelope) in enumerate(trace.envelopes):
+        while faults and faults[0][0] == count:
+            yield _fault(*faults.pop(0)[1:], names)
+        caused: list[Event] = []
+        while events and events[0][0] <= count + 1:
+            caused.append(events.pop(0)[1])
+        yield from _message(time, envelope, names, ignored=not caused and not _may_stall(trace))
+        yield from (_event(event) for event in caused if _is_news(event, envelope[1]))
+    for _, time, fault, envelope in faults:
+        yield _fault(time, fault, envelope, names)
+    yield from (_event(event) for _, event in events)
+
+
+def _may_stall(trace: Trace) -> bool:
+    return bool(trace.settings.faults.store_stalls)
+
+
+# ── Messages ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _message(time: float, envelope: Envelope, names: Names, *, ignored: bool) -> Iterator[Line]:
+    say = _SAID.get(type(envelope[1]))
+    if say is not None:
+        text = say(envelope[1])
+        if ignored and type(envelope[1]) in _ANSWERED:
+            text += ", ignored"
+        yield Line(time, names.cell(envelope[2]), names.cell(envelope[0]), text)
+
+
+def _finished(message: AttemptFinished) -> str:
+    if message.error is not None:
+        return f"{_attempt(message)} raised {said_by(message.error)}"
+    return f"{_attempt(message)} returned {plain(message.output)}"
+
+
+def _completed(message: DependencyCompleted) -> str:
+    return f"{message.step_id} {'was skipped' if message.skipped else 'is done'}"
+
+
+def _attempt(message: Any) -> str:
+    attempt = message.attempt
+    return f"{step_name(attempt.scope.run_id, attempt.step_id)}#{attempt.number}"
+
+
+_SAID: Final[dict[type[Any], Callable[[Any], str]]] = {
+    StepReady: lambda message: f"{step_name(message.run_id, message.step_id)} is ready",
+    Execute: lambda message: f"{_attempt(message)} begins",
+    AttemptFinished: _finished,
+    DependencyCompleted: _completed,
+    CancelRun: lambda message: f"cancel {message.run_id}: {message.reason}",
+    ActorLost: lambda message: f"the actor of {step_name(message.run_id, message.step_id)} died",
+    ReviveStep: lambda message: f"{step_name(message.run_id, message.step_id)} gets a new actor",
+}
+_ANSWERED: Final = frozenset({StepReady, AttemptFinished, CancelRun})
+"""What the supervisor answers with an event, unless it ignores it."""
+
+
+def _fault(time: float, fault: str, envelope: Envelope, names: Names) -> Line:
+    sender, receiver, message = names.of(envelope)
+    lost = fault in {"crash", "poison"}
+    return Line(time, sender, receiver, f"{fault.upper()}: {message}", lost)
+
+
+# ── Events ───────────────────────────────────────────────────────────────────────────────────
+
+_TOLD_BY: Final = {
+    EventKind.STEP_READY: StepReady,
+    EventKind.STEP_COMPLETED: AttemptFinished,
+}
+_OF_AN_ATTEMPT: Final = frozenset(
+    {EventKind.STEP_RETRYING, EventKind.STEP_TIMED_OUT, EventKind.STEP_ABANDONED}
+)
+_SILENT: Final = frozenset({EventKind.STEP_STARTED})
+
+
+def _is_news(event: Event, message: object) -> bool:
+    return event.kind not in _SILENT and type(message) is not _TOLD_BY.get(event.kind)
+
+
+def _event(event: Event) -> Line:
+    what = event.kind.value.partition(".")[2].replace("_", " ")
+    if event.step_id is None:
+        text = f"{event.run_id} {what}"
+    else:
+        attempt = f"#{event.attempt}" if event.kind in _OF_AN_ATTEMPT else ""
+        text = f"{step_name(event.run_id, event.step_id)}{attempt} {what}"
+    return Line(event.time, None, SUPERVISOR, text + _details(event))
+
+
+def _details(event: Event) -> str:
+    data = event.data
+    if event.kind is EventKind.STEP_RETRYING:
+        return f" in {in_words(data['delay'])}"
+    if event.kind is EventKind.STEP_TIMED_OUT:
+        return f" after {in_words(data['timeout'])}"
+    error = data.get("error")
+    return "" if error is None else f": {said_by(error)}"

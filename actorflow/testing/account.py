@@ -37,6 +37,8 @@ class Outcome(enum.StrEnum):
     RAISED = "raised"
     STOPPED = "stopped"
     """It was asked to stop, and ended with an error."""
+    NOT_BEGUN = "not begun"
+    """It was to stop before it could begin."""
     ABANDONED = "abandoned"
     """It was given up, whatever its body may still be doing."""
     LOST = "lost"
@@ -141,11 +143,14 @@ class Account:
         self.runs: dict[str, RunTrace] = {}
         self._durations: dict[StepPlan, tuple[float, ...]] = {}
 
-    def begin(self, attempt: Attempt) -> tuple[Body, Behaviour]:
-        """Take note of an attempt, and return it with what it is to do."""
+    def begin(self, attempt: Attempt) -> tuple[Body, Behaviour | None]:
+        """Take note of an attempt, and return it with what it is to do, unless it is too late."""
         run = self.runs[attempt.scope.run_id]
         body = Body(attempt, run.plan.by_id[attempt.step_id], self.system.time)
         self.bodies.append(body)
+        if attempt.cancelled:
+            body.outcome, body.finished_at = Outcome.NOT_BEGUN, body.started_at
+            return body, None
         if body.async_:
             self.in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self.in_flight)

@@ -49,7 +49,7 @@ class SimulatedExecutor:
         """Begin an attempt, and have it end as its script says."""
         body, behaviour = self._account.begin(attempt)
         attempt.handle = body
-        if attempt.cancelled:
+        if behaviour is None:
             self._end_after(0.0, body, None, not_begun(attempt))
         else:
             self._begin(body, behaviour)
@@ -79,9 +79,9 @@ class SimulatedExecutor:
         body.reported = output, error
         if body.outcome is Outcome.RUNNING:
             self._account.over(body, _outcome(body, error))
-            self._report(body.attempt, output, error)
-        elif body.late:
-            self._report(body.attempt, output, error)
+        elif body.outcome is Outcome.ABANDONED and not body.late:
+            return
+        self._report(body.attempt, output, error)
 
     def stop(self, attempt: Attempt) -> None:
         """End an attempt if that can be done."""

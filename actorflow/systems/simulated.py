@@ -8,7 +8,9 @@ takes the first choice has the order in which the embedded base delivers.
 Timers are wakeups of actors and callbacks of whoever ends the attempts; both lie in one heap.
 When nothing can be delivered, time jumps to the next of them, and of those that are due at the
 same moment any may be first. With `race` the next timer is the last choice while messages still
-wait: that is a world in which mail is slow.
+wait: that is a world in which mail is slow. An actor that has put a call off until the waiting
+mail is delivered (`Cell.put_off`) is called when none waits, or earlier if that is chosen, and
+always before a timer fires.
 
 It is told what to choose by a plain callable. It knows no workflow, no thread, no wall clock
 and no event loop; what it does is a function of its actors and of what is chosen.
@@ -141,7 +143,7 @@ class SimulatedSystem(Delivery):
         """Choose what happens, and yield what is to be delivered."""
         heads, timers, deliveries = self._heads, self._timers, self.deliveries
         choose, race, mischief = self._choose, self._race, self._mischief
-        before_choice = self._before_choice
+        put_off, before_choice = self._put_off, self._before_choice
         while self._happened < most:
             if before_choice is not None:
                 before_choice()
@@ -151,11 +153,13 @@ class SimulatedSystem(Delivery):
                     return
                 continue
             self._happened += 1
+            if put_off:
+                options += 1
             if race and timers and self._next_by(until):
                 options += 1
             index = choose(options, "deliver") if options > 1 else 0
-            if index == waiting:
-                self._fire_next()
+            if index >= waiting:
+                self._do_without_mail(fire=index > waiting or not put_off)
                 continue
             if mischief is not None and self._struck(mischief, index):
                 continue
@@ -197,6 +201,7 @@ class SimulatedSystem(Delivery):
         self._behind.clear()
         self._withheld.clear()
         self._timers.clear()
+        self._put_off.clear()
         self._global_names.clear()
         self._dead_letter_handler = None
 
@@ -228,8 +233,21 @@ class SimulatedSystem(Delivery):
         """How many timers are still to fire."""
         return sum(cell is not None or not timer.cancelled for _, _, cell, timer in self._timers)
 
+    def mail_waits(self) -> bool:
+        """Return whether more messages follow the one that is being delivered."""
+        return bool(self._heads)
+
+    def _do_without_mail(self, *, fire: bool) -> None:
+        """Make the calls that were put off although mail still waits, and fire a timer or not."""
+        self.make_calls()
+        if fire:
+            self._fire_next()
+
     def _pass_time(self, until: float) -> bool:
-        """Let the next timer fire, since nothing can be delivered; return whether there was one."""
+        """Do what comes next when nothing can be delivered; return whether there was anything."""
+        if self._put_off:
+            self.make_calls()
+            return True
         if self._withheld:
             self._release(self._withheld[0][0])
             return True

@@ -50,7 +50,7 @@ class SimulatedExecutor:
         body, behaviour = self._account.begin(attempt)
         attempt.handle = body
         if behaviour is None:
-            self._end_after(0.0, body, None, not_begun(attempt))
+            self._end(body, None, not_begun(attempt))
         else:
             self._begin(body, behaviour)
 

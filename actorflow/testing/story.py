@@ -51,23 +51,51 @@ def story(trace: Trace) -> list[Line]:
 
 
 def _lines(trace: Trace) -> Iterator[Line]:
-    names = trace.names
+    names, answered = trace.names, _Answered(trace)
     faults, events = list(trace.struck), list(zip(trace.marks, trace.events, strict=True))
     for count, (time, envelope) in enumerate(trace.envelopes):
         while faults and faults[0][0] == count:
             yield _fault(*faults.pop(0)[1:], names)
-        caused: list[Event] = []
+        yield from _message(time, envelope, names, ignored=answered.ignores(count, envelope[1]))
         while events and events[0][0] <= count + 1:
-            caused.append(events.pop(0)[1])
-        yield from _message(time, envelope, names, ignored=not caused and not _may_stall(trace))
-        yield from (_event(event) for event in caused if _is_news(event, envelope[1]))
+            mark, event = events.pop(0)
+            if not answered.stands_for(mark, event):
+                yield _event(event)
     for _, time, fault, envelope in faults:
         yield _fault(time, fault, envelope, names)
     yield from (_event(event) for _, event in events)
 
 
-def _may_stall(trace: Trace) -> bool:
-    return bool(trace.settings.faults.store_stalls)
+class _Answered:
+    """What the supervisor has answered with an event, and until when it may have."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._until: dict[tuple[Any, ...], int] = {}
+        for mark, event in zip(trace.marks, trace.events, strict=True):
+            if event.kind is EventKind.STEP_READY:
+                self._until.setdefault((event.run_id, event.step_id), mark)
+            elif event.kind in _ENDS:
+                self._until[event.run_id, event.step_id, event.attempt] = mark
+
+    def stands_for(self, mark: int, event: Event) -> bool:
+        """Return whether an event says nothing that a message has not said."""
+        if event.kind is EventKind.STEP_READY:
+            # Later ones are the ends of backoffs, of which no message tells.
+            return self._until[event.run_id, event.step_id] == mark
+        return event.kind in _SILENT
+
+    def ignores(self, count: int, message: object) -> bool:
+        """Return whether nothing has come of a message after so many others."""
+        if isinstance(message, StepReady):
+            key: tuple[Any, ...] = (message.run_id, message.step_id)
+        elif isinstance(message, AttemptFinished):
+            attempt = message.attempt
+            key = (attempt.scope.run_id, attempt.step_id, attempt.number)
+        elif isinstance(message, CancelRun):
+            key = (message.run_id, None, None)
+        else:
+            return False
+        return self._until.get(key, -1) <= count
 
 
 # ── Messages ─────────────────────────────────────────────────────────────────────────────────
@@ -76,9 +104,7 @@ def _may_stall(trace: Trace) -> bool:
 def _message(time: float, envelope: Envelope, names: Names, *, ignored: bool) -> Iterator[Line]:
     say = _SAID.get(type(envelope[1]))
     if say is not None:
-        text = say(envelope[1])
-        if ignored and type(envelope[1]) in _ANSWERED:
-            text += ", ignored"
+        text = say(envelope[1]) + (", ignored" if ignored else "")
         yield Line(time, names.cell(envelope[2]), names.cell(envelope[0]), text)
 
 
@@ -106,8 +132,6 @@ _SAID: Final[dict[type[Any], Callable[[Any], str]]] = {
     ActorLost: lambda message: f"the actor of {step_name(message.run_id, message.step_id)} died",
     ReviveStep: lambda message: f"{step_name(message.run_id, message.step_id)} gets a new actor",
 }
-_ANSWERED: Final = frozenset({StepReady, AttemptFinished, CancelRun})
-"""What the supervisor answers with an event, unless it ignores it."""
 
 
 def _fault(time: float, fault: str, envelope: Envelope, names: Names) -> Line:
@@ -118,18 +142,21 @@ def _fault(time: float, fault: str, envelope: Envelope, names: Names) -> Line:
 
 # ── Events ───────────────────────────────────────────────────────────────────────────────────
 
-_TOLD_BY: Final = {
-    EventKind.STEP_READY: StepReady,
-    EventKind.STEP_COMPLETED: AttemptFinished,
-}
+_SILENT: Final = frozenset({EventKind.STEP_STARTED, EventKind.STEP_COMPLETED})
+"""What a message stands for."""
 _OF_AN_ATTEMPT: Final = frozenset(
     {EventKind.STEP_RETRYING, EventKind.STEP_TIMED_OUT, EventKind.STEP_ABANDONED}
 )
-_SILENT: Final = frozenset({EventKind.STEP_STARTED})
-
-
-def _is_news(event: Event, message: object) -> bool:
-    return event.kind not in _SILENT and type(message) is not _TOLD_BY.get(event.kind)
+_ENDS: Final = frozenset(
+    {
+        EventKind.RUN_CANCELLED,
+        EventKind.STEP_CANCELLED,
+        EventKind.STEP_COMPLETED,
+        EventKind.STEP_FAILED,
+        EventKind.STEP_RETRYING,
+        EventKind.STEP_SKIPPED,
+    }
+)
 
 
 def _event(event: Event) -> Line:

@@ -13,6 +13,7 @@ import attrs
 from actorflow.context import RunScope
 from actorflow.durations import seconds
 from actorflow.errors import DefinitionError
+from actorflow.lifecycle import RunStatus
 from actorflow.mappings import ReadOnly
 from actorflow.messages import StartRun
 from actorflow.results import RunRecord
@@ -135,7 +136,7 @@ def new_run(
 
 
 def resumed_run(premises: Premises, plan: WorkflowPlan, run_id: str) -> Request:
-    """Make ready what was recorded."""
+    """Make ready what was recorded; a run that had not started yet starts anew."""
     recorded = premises.state.snapshot(run_id)
     now = premises.clock.now()
     message = StartRun(
@@ -145,7 +146,7 @@ def resumed_run(premises: Premises, plan: WorkflowPlan, run_id: str) -> Request:
         deadline=None if plan.timeout is None else now + plan.timeout,
         timeout=plan.timeout,
         priority=recorded.priority,
-        resumed=recorded,
+        resumed=None if recorded.status is RunStatus.PENDING else recorded,
         recorded=len(premises.state.events(run_id)),
     )
     return Request(

@@ -11,6 +11,7 @@ from actorflow.actors import ConfigureSupervisor, Supervisor
 from actorflow.actors.decisions import Decisions
 from actorflow.messages import AttemptFinished, CancelRun, Committed
 from actorflow.orchestrator.requests import new_run, resumed_run
+from actorflow.results import RunResult
 from actorflow.state import MemoryStateManager
 from actorflow.systems.delivery import Cell
 from actorflow.systems.mischief import Countdown, Mischief
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from actorflow.orchestrator.requests import Request, RunOptions
     from actorflow.plan import WorkflowPlan
     from actorflow.protocols import Executor, Report
-    from actorflow.results import RunResult
     from actorflow.testing.scripts import Script
     from actorflow.testing.trace import Settings
 
@@ -126,7 +126,7 @@ class SimulatedRuntime:
         self.audience = _NoAudience()
         self.results: dict[str, RunResult] = {}
         self.defects: list[str] = []
-        self.lulls: list[tuple[float, int, int, int, int, int]] = []
+        self.lulls: list[tuple[float, int, int, int, int, int, int]] = []
         """How things stood whenever nothing could be delivered; see `trace.Idle`."""
         self.open()
 
@@ -164,7 +164,15 @@ class SimulatedRuntime:
         self.account.lose()
         self.state.crash()
         self.places.close()
+        for run_id in self.account.runs:
+            self._look_up(run_id)
         self.open()
+
+    def _look_up(self, run_id: str) -> None:
+        """Take the result of a run from its record, if it ended before anybody heard of it."""
+        recorded = self.state.snapshot(run_id)
+        if recorded.status.terminal:
+            self.results.setdefault(run_id, RunResult.of(recorded))
 
     # ── Runs ─────────────────────────────────────────────────────────────────────────────────
 
@@ -247,9 +255,15 @@ class SimulatedRuntime:
         self.defects.append(f"a message could not be handled: {kind}: {text_of(error)}")
 
     def _note_lull(self) -> None:
-        system, leases = self.system, self.brain.leases
-        events, deliveries = len(self.state.log), len(system.deliveries)
-        in_flight = self.account.in_flight
+        system, leases, state = self.system, self.brain.leases, self.state
         self.lulls.append(
-            (system.time, events, deliveries, leases.total - leases.free, leases.free, in_flight)
+            (
+                system.time,
+                len(state.log),
+                len(system.deliveries),
+                leases.total - leases.free,
+                leases.free,
+                self.account.in_flight,
+                state.under_way,
+            )
         )

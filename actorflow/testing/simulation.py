@@ -216,6 +216,7 @@ class Simulation:
             runs=dict(account.runs),
             results=dict(runtime.results),
             events=tuple(runtime.state.log),
+            torn=frozenset(runtime.state.torn),
             marks=tuple(runtime.state.marks),
             choices=tuple(self._choices.used),
             max_in_flight=account.most_in_flight,

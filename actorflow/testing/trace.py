@@ -92,6 +92,8 @@ class Idle(NamedTuple):
     leases_free: int
     in_flight: int
     """How many async attempts were in flight, by the executors' account."""
+    writes: int
+    """How many writes were under way: what follows from them had not been done yet."""
 
 
 class Mutation(NamedTuple):
@@ -151,6 +153,8 @@ class Trace:
     """How the runs that have ended did so, by run id, in that order."""
     events: Sequence[Event]
     """All events of all runs, in the order in which they were recorded."""
+    torn: frozenset[str]
+    """The ids of the runs whose record ends early, because a write of it has failed."""
     marks: Sequence[int]
     """For each event, how many messages had been delivered when it was recorded: the last of
     them is the one that it follows from."""

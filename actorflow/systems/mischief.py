@@ -63,6 +63,11 @@ class Countdown:
         self._span = span
         self._left = _NOT_DRAWN if budget else _NEVER
 
+    @property
+    def over(self) -> bool:
+        """Whether the fault will not happen any more."""
+        return self._left == _NEVER
+
     def due(self) -> bool:
         """Take note of an occasion, and return whether this is the one."""
         if self._left == _NEVER:
@@ -94,11 +99,11 @@ class Mischief:
         may_strike: Callable[[Fault, Envelope], bool],
     ) -> None:
         self._may_strike = may_strike
-        self._countdowns = tuple(countdowns.items())
+        self._countdowns = [(fault, one) for fault, one in countdowns.items() if not one.over]
 
     def strike(self, envelope: Envelope) -> Fault | None:
         """Return what becomes of a message that is about to be delivered."""
         for fault, countdown in self._countdowns:
-            if self._may_strike(fault, envelope) and countdown.due():
+            if not countdown.over and self._may_strike(fault, envelope) and countdown.due():
                 return fault
         return None

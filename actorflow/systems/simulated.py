@@ -99,7 +99,7 @@ class SimulatedSystem(Delivery):
         self._mischief = mischief
         self._when_idle = when_idle
         self._before_choice = before_choice
-        self._happened = 0
+        self._left = 0
         self._sent = 0
         self._heads: list[_Entry] = []
         """The first message of every channel that has any, the oldest in front."""
@@ -117,12 +117,12 @@ class SimulatedSystem(Delivery):
     def _keep(self, envelope: Envelope) -> None:
         channel = (envelope[0], envelope[2])
         self._sent = sent = self._sent + 1
-        behind = self._behind.get(channel)
-        if behind is None:
-            self._behind[channel] = []
-            self._heads.append((sent, envelope, channel))
+        all_behind = self._behind
+        if channel in all_behind:
+            all_behind[channel].append((sent, envelope, channel))
         else:
-            behind.append((sent, envelope, channel))
+            all_behind[channel] = []
+            self._heads.append((sent, envelope, channel))
 
     # ── Delivering ───────────────────────────────────────────────────────────────────────────
 
@@ -135,16 +135,18 @@ class SimulatedSystem(Delivery):
             most: How many at most.
             until: The moment after which no timer fires.
         """
-        self._happened = 0
-        self.deliver(self._chosen(most, until))
-        return self._happened
+        self._left = most
+        self.deliver(self._chosen(until))
+        return most - self._left
 
-    def _chosen(self, most: int, until: float) -> Iterator[Envelope]:
+    def _chosen(self, until: float) -> Iterator[Envelope]:
         """Choose what happens, and yield what is to be delivered."""
-        heads, timers, deliveries = self._heads, self._timers, self.deliveries
-        choose, race, mischief = self._choose, self._race, self._mischief
-        put_off, before_choice = self._put_off, self._before_choice
-        while self._happened < most:
+        # Every message of every schedule comes through here: no call that is not needed.
+        heads, all_behind, put_off = self._heads, self._behind, self._put_off
+        choose, race, timers = self._choose, self._race, self._timers
+        mischief, before_choice = self._mischief, self._before_choice
+        note = self.deliveries.append
+        while self._left > 0:
             if before_choice is not None:
                 before_choice()
             options = waiting = len(heads)
@@ -152,11 +154,9 @@ class SimulatedSystem(Delivery):
                 if not self._pass_time(until):
                     return
                 continue
-            self._happened += 1
-            if put_off:
-                options += 1
-            if race and timers and self._next_by(until):
-                options += 1
+            self._left -= 1
+            if put_off or (race and timers):
+                options += self._options_without_mail(until)
             index = choose(options, "deliver") if options > 1 else 0
             if index >= waiting:
                 self._do_without_mail(fire=index > waiting or not put_off)
@@ -164,19 +164,15 @@ class SimulatedSystem(Delivery):
             if mischief is not None and self._struck(mischief, index):
                 continue
             _, envelope, channel = heads.pop(index)
-            self._follow(channel)
-            deliveries.append((self.time, envelope))
+            behind = all_behind[channel]
+            if behind:
+                insort(heads, behind.pop(0))
+            else:
+                del all_behind[channel]
+            note((self.time, envelope))
             yield envelope
             if self._withheld:
-                self._release(len(deliveries))
-
-    def _follow(self, channel: _Channel) -> None:
-        """Let the next message of a channel be chosen, when its first one has been taken."""
-        behind = self._behind[channel]
-        if behind:
-            insort(self._heads, behind.pop(0))
-        else:
-            del self._behind[channel]
+                self._release(len(self.deliveries))
 
     @property
     def offered(self) -> list[Envelope]:
@@ -237,6 +233,10 @@ class SimulatedSystem(Delivery):
         """Return whether more messages follow the one that is being delivered."""
         return bool(self._heads)
 
+    def _options_without_mail(self, until: float) -> int:
+        """Return how many things may happen although mail waits."""
+        return bool(self._put_off) + (self._race and self._next_by(until))
+
     def _do_without_mail(self, *, fire: bool) -> None:
         """Make the calls that were put off although mail still waits, and fire a timer or not."""
         self.make_calls()
@@ -255,7 +255,7 @@ class SimulatedSystem(Delivery):
             self._when_idle()
         if not self._next_by(until):
             return False
-        self._happened += 1
+        self._left -= 1
         self._fire_next()
         return True
 
@@ -309,6 +309,14 @@ class SimulatedSystem(Delivery):
             self._follow(entry[2])
             self._break(fault, envelope)
         return True
+
+    def _follow(self, channel: _Channel) -> None:
+        """Let the next message of a channel be chosen, when its first one is gone."""
+        behind = self._behind[channel]
+        if behind:
+            insort(self._heads, behind.pop(0))
+        else:
+            del self._behind[channel]
 
     def _break(self, fault: Fault, envelope: Envelope) -> None:
         target, message, sender = envelope

@@ -6,6 +6,7 @@ Who is in flight, since when, and what became of everybody: the laws compare it 
 from __future__ import annotations
 
 import enum
+import functools
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -141,7 +142,6 @@ class Account:
         """How many async attempts have begun and are not over."""
         self.most_in_flight = 0
         self.runs: dict[str, RunTrace] = {}
-        self._durations: dict[StepPlan, tuple[float, ...]] = {}
 
     def begin(self, attempt: Attempt) -> tuple[Body, Behaviour | None]:
         """Take note of an attempt, and return it with what it is to do, unless it is too late."""
@@ -167,9 +167,8 @@ class Account:
         """Return how long an attempt takes, by choice if its script does not say."""
         if after is not None:
             return after
-        durations = self._durations.get(body.plan)
-        if durations is None:
-            durations = self._durations[body.plan] = _durations(body.plan)
+        step = body.plan.step
+        durations = _durations(step.timeout, step.total_timeout)
         return durations[self.choose(len(durations), f"take {body}")]
 
     def one_of(self, body: Body, behaviours: tuple[Behaviour, ...]) -> Behaviour:
@@ -183,8 +182,8 @@ class Account:
                 self.over(body, Outcome.LOST)
 
 
-def _durations(plan: StepPlan) -> tuple[float, ...]:
+@functools.lru_cache
+def _durations(*limits: float | None) -> tuple[float, ...]:
     """Return the durations that a tape may choose for a step: some end just with a timeout."""
-    limits = (plan.step.timeout, plan.step.total_timeout)
-    exact = tuple(limit for limit in limits if limit is not None)
+    exact = (limit for limit in limits if limit is not None)
     return tuple(dict.fromkeys((_PLAIN_SECONDS, *_OTHER_SECONDS, *exact)))

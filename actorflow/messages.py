@@ -103,7 +103,8 @@ class ConfigureStep:
     plan: StepPlan
     scope: RunScope
     supervisor: ActorAddress
-    dependents: list[ActorAddress]
+    addresses: Mapping[str, ActorAddress]
+    """Where the run's steps live, by step id; one mapping for all of them."""
     settled: Sequence[DependencyCompleted]
     """Dependencies that settled before this actor was made; not empty only after a crash."""
 
@@ -112,8 +113,10 @@ class ConfigureStep:
 class DependentMoved:
     """Run actor to a step actor: one of your dependents lives elsewhere now."""
 
-    old: ActorAddress
-    new: ActorAddress
+    step_id: str
+    """The dependent."""
+    addresses: Mapping[str, ActorAddress]
+    """Where the run's steps live now."""
 
 
 @message

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from actorflow.errors import DefinitionError
+from actorflow.mappings import merged
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -200,7 +201,7 @@ class Binding:
         return arguments
 
     def _visible(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> StepInputs:
-        visible = {**inputs, **outputs}
+        visible = merged(inputs, outputs)
         for dependency in self.skippable:
             # A run input must not show through in the place of a step that was skipped.
             if dependency not in outputs:

@@ -110,6 +110,13 @@ def record(plan, run_id, **fields):
     )
 
 
+def decide(brain, message, now, wall):
+    """Give a brain one message by itself, and return what it comes to."""
+    brain.begin(now, wall)
+    brain.take(message)
+    return brain.conclude()
+
+
 class Driver:
     """A brain, and everybody it deals with.
 
@@ -247,7 +254,7 @@ class Driver:
 
     def say(self, message):
         """Give the brain one message, check the laws, and perform its effects."""
-        events, effects = self.brain.decide(message, self.now, EPOCH + self.now)
+        events, effects = decide(self.brain, message, self.now, EPOCH + self.now)
         self.events += events
         for to, effect in effects:
             self._perform(to, effect)

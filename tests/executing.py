@@ -99,7 +99,7 @@ class CoroutineRig(Rig):
 
     def __init__(self):
         self.loop = asyncio.new_event_loop()
-        super().__init__(CoroutineExecutor(self.loop, lambda: False, self.loop.time))
+        super().__init__(CoroutineExecutor(self.loop, lambda: False, lambda: None, self.loop.time))
 
     def body(self, function):
         """A coroutine function is one already; a plain one is wrapped."""

@@ -57,7 +57,8 @@ class Deadlines:
         self._sequence = sequence = self._sequence + 1
         deadline = [when, sequence, due, run_id, step]
         heapq.heappush(self._heap, deadline)
-        self.earliest = min(self.earliest, when)
+        if when < self.earliest:  # noqa: PLR1730 - called for every attempt; `min` takes longer
+            self.earliest = when
         return deadline
 
     def cancel(self, deadline: Deadline) -> None:

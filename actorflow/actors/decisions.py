@@ -25,17 +25,17 @@ supervisor itself to perform.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.actors.deadlines import Deadlines, Due
-from actorflow.actors.endings import Endings
+from actorflow.actors.endings import Endings, timeout_of
 from actorflow.actors.ledger import RunState, StepState
 from actorflow.actors.outbox import Effect, Outbox
 from actorflow.actors.ready import Leases, RunQueue
 from actorflow.actors.retries import backoff
 from actorflow.actors.revival import outcome_of, revival, settled_steps
 from actorflow.actors.starts import Starts
-from actorflow.errors import ActorCrashed, StepTimeout
+from actorflow.errors import ActorCrashed
 from actorflow.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.messages import (
     ActorLost,
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actorflow.context import Attempt
+    from actorflow.errors import StepTimeout
     from actorflow.events import Event
 
 __all__ = ["Decisions"]
@@ -107,17 +108,22 @@ class Decisions:
             Wake: self._wake,
         }
 
-    def decide(self, message: object, now: float, wall: float) -> tuple[list[Event], list[Effect]]:
-        """Take one message at one time; return what happened and what is to be done, in order.
+    def begin(self, now: float, wall: float) -> None:
+        """Say at what moment the next messages are taken.
 
         Args:
-            message: One of the messages in the table above.
             now: Monotonic seconds.
             wall: The same moment in seconds since the epoch.
         """
-        outbox = self._outbox
-        outbox.now, outbox.wall = now, wall
+        self._outbox.now, self._outbox.wall = now, wall
+
+    def take(self, message: object) -> None:
+        """Decide what one message comes to; it is one of those in the table above."""
         self._handlers[type(message)](message)
+
+    def conclude(self) -> tuple[list[Event], list[Effect]]:
+        """Return what happened since the last conclusion, and what is to be done, in order."""
+        outbox = self._outbox
         decided = outbox.events, outbox.effects
         outbox.events, outbox.effects = [], []
         return decided
@@ -221,7 +227,7 @@ class Decisions:
         limits = (Due.ATTEMPT, step.attempt_deadline), (Due.TOTAL, step.total_deadline)
         for due, deadline in limits:
             if deadline is not None and deadline[0] <= ended_at:
-                error = _timeout(due, run, step)
+                error = timeout_of(due, run, step)
                 self._endings.timed_out(run, step, error)
                 return error
         return None
@@ -331,7 +337,7 @@ class Decisions:
     def _timed_out(self, due: Due, run: RunState, step: StepState) -> None:
         if step.stopping:
             return
-        error = _timeout(due, run, step)
+        error = timeout_of(due, run, step)
         self._endings.time_out(run, step, error)
         self._follow(run)
 
@@ -340,10 +346,3 @@ class Decisions:
         if found is not None:
             data = {"seconds": message.seconds, "stack": message.stack}
             self._outbox.step(*found, EventKind.STEP_BLOCKING, message.attempt.number, data)
-
-
-def _timeout(due: Due, run: RunState, step: StepState) -> StepTimeout:
-    total = due is Due.TOTAL
-    limit = step.step.total_timeout if total else step.step.timeout
-    kind: Literal["total", "attempt"] = "total" if total else "attempt"
-    return StepTimeout(run.run_id, step.id, step.attempts, limit or 0.0, kind)

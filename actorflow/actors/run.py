@@ -58,16 +58,9 @@ class RunActor(Actor):
 
     def _configure_step(self, plan: StepPlan, settled: Sequence[DependencyCompleted]) -> None:
         configuration, addresses = self._configuration, self._addresses
-        # A resumed run may have kept a dependent of a step that it runs again, if the workflow
-        # has been changed in between; who is kept has no actor and waits for nobody.
-        dependents = (
-            [addresses[name] for name in plan.dependents if name in addresses]
-            if configuration.settled
-            else list(map(addresses.__getitem__, plan.dependents))
-        )
         self._myRef.actor_send(
             addresses[plan.id],
-            ConfigureStep(plan, configuration.scope, configuration.supervisor, dependents, settled),
+            ConfigureStep(plan, configuration.scope, configuration.supervisor, addresses, settled),
         )
 
     def _lost(self, address: ActorAddress, details: str) -> None:
@@ -78,15 +71,17 @@ class RunActor(Actor):
                 return
 
     def _revive(self, message: ReviveStep) -> None:
-        old = self._addresses[message.step_id]
-        new = self._addresses[message.step_id] = self.createActor(StepActor)
+        new = self.createActor(StepActor)
+        # A new mapping: the old one belongs to those whom it was sent to.
+        self._addresses = {**self._addresses, message.step_id: new}
         plan = self._configuration.plan.by_id[message.step_id]
         self._configure_step(plan, message.dependencies)
         if message.outcome is not None:
             self.send(new, message.outcome)
         for dependency in plan.dependencies:
             if dependency in self._addresses:
-                self.send(self._addresses[dependency], DependentMoved(old, new))
+                moved = DependentMoved(message.step_id, self._addresses)
+                self.send(self._addresses[dependency], moved)
 
 
 def _known(plan: StepPlan, settled: Mapping[str, DependencyCompleted]) -> list[DependencyCompleted]:

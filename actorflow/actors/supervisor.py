@@ -98,7 +98,7 @@ class Host(Protocol):
         """Report an executor that raised where it must not."""
 
     def broken(self, message: object, error: BaseException) -> None:
-        """Report a defect of actorflow itself: a message that could not be handled."""
+        """Report a defect of actorflow itself: a message, or an effect, that went wrong."""
 
 
 @attrs.frozen(kw_only=True)
@@ -122,8 +122,16 @@ class _Held:
         self.recorded = recorded
 
 
+def _never_put_off(_call: Callable[[], None]) -> bool:
+    return False
+
+
 class Supervisor(Actor):
     """Performs the effects of `Decisions`, and records what happened before it does.
+
+    Messages that have arrived together are decided together, at one time: what they come to is
+    recorded in one batch, and done in one go. That is what a system that can put off a call
+    (`Cell.put_off`) allows; on others, each message is concluded by itself.
 
     When the state manager needs time to record a batch of events, the batch's effects and all
     later ones wait for it, in order: nothing is acknowledged before it is recorded.
@@ -134,6 +142,8 @@ class Supervisor(Actor):
     def __init__(self) -> None:
         super().__init__()
         self._run_actors: dict[str, ActorAddress] = {}
+        self._concluding = False
+        """Whether it has taken messages, and will be called to conclude."""
         self._held: deque[_Held] = deque()
         self._wakeups = [_NEVER]
         """When wakeups are under way, the earliest first."""
@@ -176,18 +186,43 @@ class Supervisor(Actor):
         self._record = message.host.state.record
         self._when_committed = message.host.committed
         self._audience = message.host.audience
-        self._decide, self._deadlines = message.brain.decide, message.brain.deadlines
+        self._brain = brain = message.brain
+        self._take, self._deadlines = brain.take, brain.deadlines
         self._now, self._wall = message.host.clock.now, message.host.clock.wall
+        self._put_off = getattr(self._myRef, "put_off", _never_put_off)
+
+    # ── Deciding ─────────────────────────────────────────────────────────────────────────────
 
     def _think(self, message: object) -> None:
-        now = self._now()
-        events, effects = self._decide(message, now, self._wall(now))
+        if self._concluding:
+            self._take(message)
+            return
+        self._began_at = now = self._now()
+        self._brain.begin(now, self._wall(now))
+        self._take(message)
+        self._concluding = self._put_off(self._conclude_later)
+        if not self._concluding:
+            self._conclude()
+
+    def _conclude_later(self) -> None:
+        self._concluding = False
+        try:
+            self._conclude()
+        except BaseException as error:
+            self._host.broken(None, error)
+            if isinstance(error, KeyboardInterrupt):
+                raise  # meant for the program, and by chance it hit this thread here
+
+    def _conclude(self) -> None:
+        events, effects = self._brain.conclude()
         recorded = True
         if events:
             try:
                 recorded = self._record(events, self._when_committed)
-            except Exception as error:  # noqa: BLE001 - the runs that it concerns are ended
+            except BaseException as error:
                 self._give_up(events, effects, error)
+                if not isinstance(error, Exception):
+                    raise
                 events, effects = [], []
         if recorded and not self._held:
             self._act(events, effects)
@@ -196,7 +231,7 @@ class Supervisor(Actor):
         # A wakeup is under way for the earliest deadline, or for an earlier one of the past.
         if self._deadlines.earliest < self._wakeups[0]:
             heapq.heappush(self._wakeups, self._deadlines.earliest)
-            self.wakeupAfter(self._deadlines.earliest - now)
+            self.wakeupAfter(self._deadlines.earliest - self._began_at)
 
     # ── Recording ────────────────────────────────────────────────────────────────────────────
 
@@ -232,11 +267,19 @@ class Supervisor(Actor):
         if events and self._audience.present:
             self._audience.publish(events)
         send = self._myRef.actor_send
+        interrupt: KeyboardInterrupt | None = None
         for step, message in effects:
-            if step is None:
-                self._perform[type(message)](message)
-            elif step.address is not None:
-                send(step.address, message)
+            try:
+                if step is None:
+                    self._perform[type(message)](message)
+                elif step.address is not None:
+                    send(step.address, message)
+            except BaseException as error:  # noqa: BLE001 - the other effects are others' runs'
+                self._host.broken(message, error)
+                if isinstance(error, KeyboardInterrupt):
+                    interrupt = error
+        if interrupt is not None:
+            raise interrupt
 
     def _make_steps(self, message: MakeSteps) -> None:
         address = self._run_actors[message.scope.run_id] = self.createActor(RunActor)

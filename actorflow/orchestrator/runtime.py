@@ -79,7 +79,9 @@ class Runtime:
         self._loop_thread: threading.Thread | None = None
         self._released = False
         self.system = EmbeddedSystem(loop, contextvars.copy_context())
-        self._coroutines = CoroutineExecutor(loop, self.system.deliver_some, self.clock.now)
+        self._coroutines = CoroutineExecutor(
+            loop, self.system.deliver_some, self.system.deliver_later, self.clock.now
+        )
         threads = ThreadExecutor(max_abandoned=settings.max_abandoned)
         self.places = Places(self._coroutines, threads, executors)
         self.audience = Audience(observers)
@@ -211,7 +213,8 @@ class Runtime:
     def _report_here(self, attempt: Attempt, output: Any, error: BaseException | None) -> None:
         attempt.ended_at = self.clock.now()
         finished = AttemptFinished(attempt, output, error)
-        self.system.post(self._supervisor, finished, self.system.system_cell)
+        # Whoever reports here lets the system deliver next, so nobody need be woken.
+        self.system.enqueue((self._supervisor, finished, self.system.system_cell))
 
     def _report_from_anywhere(
         self, attempt: Attempt, output: Any, error: BaseException | None

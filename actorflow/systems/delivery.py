@@ -77,6 +77,11 @@ class Cell(ActorAddress):
         return f"{parent}/{self._number}"
 
     @property
+    def number(self) -> int:
+        """Which of the system's cells it is, in the order in which they were made."""
+        return self._number
+
+    @property
     def address(self) -> Cell:
         """The address of the actor that lives here."""
         return self
@@ -98,6 +103,13 @@ class Cell(ActorAddress):
     def wakeupAfter(self, delay: float | timedelta, payload: Any) -> None:  # noqa: N802
         """Have a `WakeupMessage` delivered to this actor after `delay` seconds."""
         self.system.wake_after(self, delay, payload)
+
+    def put_off(self, call: Callable[[], None]) -> bool:
+        """Have `call` made once the mail that waits now has been delivered, or a turn's worth.
+
+        Returns False, and does nothing, when no mail waits.
+        """
+        return self.system.put_off(call)
 
     def handleDeadLetters(self, _address: Cell, enable: bool) -> None:  # noqa: FBT001, N802
         """Make this actor the one that gets the dead letters, or no longer."""
@@ -137,7 +149,9 @@ class Delivery:
         self._names = 0
         self._global_names: dict[str, Cell] = {}
         self._dead_letter_handler: Cell | None = None
-        self._timers: list[tuple[float, int, Cell, WakeupMessage]] = []
+        self._put_off: list[Callable[[], None]] = []
+        self._timers: list[tuple[float, int, Any, Any]] = []
+        """Moment, count, cell and wakeup; a base may keep timers of its own kind among them."""
         self._timer_count = 0
 
     # ── What a base provides ─────────────────────────────────────────────────────────────────
@@ -152,6 +166,10 @@ class Delivery:
 
     def timer_changed(self) -> None:
         """Take note that the earliest timer may be another one now."""
+        raise NotImplementedError
+
+    def mail_waits(self) -> bool:
+        """Return whether more messages follow the one that is being delivered."""
         raise NotImplementedError
 
     def shutdown(self) -> None:
@@ -236,6 +254,18 @@ class Delivery:
                 self._exit(target, recursive=message.isRecursive)
         if interrupt is not None:
             raise interrupt  # meant for the program, and by chance it hit this thread here
+
+    def put_off(self, call: Callable[[], None]) -> bool:
+        """Have a call made after the mail that waits, or return False if none does."""
+        if not self.mail_waits():
+            return False
+        self._put_off.append(call)
+        return True
+
+    def make_calls(self) -> None:
+        """Make the calls that were put off."""
+        while self._put_off:
+            self._put_off.pop()()
 
     def _poison(self, target: Cell, message: Any, sender: Cell, error: BaseException) -> None:
         # A poisoned message is never answered with another one: two broken actors would go on

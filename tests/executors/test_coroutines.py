@@ -74,7 +74,7 @@ def test_bodies_that_do_not_wait_leave_the_loop_to_others():
     """A runner that always finds work goes round now and then."""
     loop = asyncio.new_event_loop()
     ticks = iter(range(10**9))
-    executor = CoroutineExecutor(loop, lambda: False, lambda: float(next(ticks)))
+    executor = CoroutineExecutor(loop, lambda: False, lambda: None, lambda: float(next(ticks)))
     rig = Rig(executor)
     seen = []
 
@@ -97,7 +97,7 @@ def test_a_runner_that_is_cancelled_leaves_its_work_to_another():
     """Somebody who cancels every task on the loop does not lose the steps that wait."""
     loop = asyncio.new_event_loop()
     ticks = iter(range(10**9))
-    rig = Rig(CoroutineExecutor(loop, lambda: False, lambda: float(next(ticks))))
+    rig = Rig(CoroutineExecutor(loop, lambda: False, lambda: None, lambda: float(next(ticks))))
 
     async def body():
         return "ran"
@@ -124,7 +124,7 @@ def test_the_runner_delivers_what_bodies_cause():
             mail.pop()()
         return bool(mail)
 
-    rig = Rig(CoroutineExecutor(loop, deliver, loop.time))
+    rig = Rig(CoroutineExecutor(loop, deliver, lambda: None, loop.time))
     rounds = []
 
     async def second():
@@ -430,7 +430,7 @@ def test_the_runner_is_not_in_a_bodys_context():
         seen.append(variable.get())
         return False
 
-    rig = Rig(CoroutineExecutor(loop, deliver, loop.time))
+    rig = Rig(CoroutineExecutor(loop, deliver, lambda: None, loop.time))
 
     async def body():
         variable.set("the body's")

@@ -1,0 +1,100 @@
+"""What actors, messages and values are called in traces: the same in every process.
+
+No object's id, no order of a set and no address may show in a name, or equal schedules would
+have unequal traces.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING, Any, Final
+
+from actorflow.actors import ConfigureSupervisor
+from actorflow.messages import ConfigureRun, ConfigureStep
+from actorflow.testing.account import FIRST_RUN
+from actorflow.texts import text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from actorflow.systems.delivery import Cell, Envelope
+
+__all__ = ["EXECUTOR", "OUTSIDE", "SUPERVISOR", "Names", "plain", "said", "step_name"]
+
+OUTSIDE: Final = "caller"
+EXECUTOR: Final = "executor"
+SUPERVISOR: Final = "supervisor"
+_ADDRESS: Final = re.compile(r"\b0x[0-9a-fA-F]+")
+
+
+class Names:
+    """What the actors of a trace are called.
+
+    Args:
+        envelopes: All its messages: an actor is told who it is by the first that it gets.
+    """
+
+    def __init__(self, envelopes: Iterable[Envelope]) -> None:
+        self._names: dict[Cell, str] = {}
+        for target, message, _ in envelopes:
+            name = _introduced(message)
+            if name is not None:
+                self._names[target] = name
+
+    def cell(self, cell: Cell) -> str:
+        """Return what an actor is called."""
+        if cell.parent is None:
+            return cell.globalName or OUTSIDE
+        return self._names.get(cell) or f"actor {cell.number}"
+
+    def of(self, envelope: Envelope) -> tuple[str, str, str]:
+        """Return what sender, receiver and message are called."""
+        target, message, sender = envelope
+        return self.cell(sender), self.cell(target), said(message)
+
+
+def _introduced(message: object) -> str | None:
+    """Return the name of an actor that is told this."""
+    if isinstance(message, ConfigureStep):
+        return step_name(message.scope.run_id, message.plan.id)
+    if isinstance(message, ConfigureRun):
+        return message.scope.run_id
+    return SUPERVISOR if isinstance(message, ConfigureSupervisor) else None
+
+
+def step_name(run_id: str, step_id: str) -> str:
+    """Return what a step is called; those of the first run need not name it."""
+    return step_id if run_id == FIRST_RUN else f"{run_id}/{step_id}"
+
+
+def said(message: Any) -> str:
+    """Return what a message is called: its class, and what it is about."""
+    kind = type(message).__name__
+    if hasattr(message, "attempt"):
+        about = f"{message.attempt.step_id}#{message.attempt.number}"
+        error = getattr(message, "error", None)
+        return f"{kind} {about}" if error is None else f"{kind} {about}: {type(error).__name__}"
+    if hasattr(message, "poisonMessage"):
+        return f"{kind} of {said(message.poisonMessage)}"
+    step_id = getattr(message, "step_id", None)
+    return kind if step_id is None else f"{kind} {step_id}"
+
+
+def plain(value: Any) -> str:
+    """Return a text of a value that is the same in every process, as far as it can be."""
+    if isinstance(value, enum.Enum):
+        text = str(value.value)
+    elif isinstance(value, Mapping):
+        text = "{" + ", ".join(f"{plain(key)}: {plain(value[key])}" for key in value) + "}"
+    elif isinstance(value, AbstractSet):
+        text = "{" + ", ".join(sorted(map(plain, value))) + "}"
+    elif isinstance(value, (list, tuple)):
+        text = "(" + ", ".join(map(plain, value)) + ")"
+    elif isinstance(value, BaseException):
+        text = f"{type(value).__name__}{plain(value.args)}"
+    else:
+        text = _ADDRESS.sub("0x…", text_of(value))
+    return text

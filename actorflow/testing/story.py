@@ -1,0 +1,179 @@
+"""What a reader wants to know of a trace: who said what to whom, and what was decided.
+
+Of the messages only those are told that say something new: what is ready, what begins and ends,
+who settles, what is lost. Of the events those are told that no such message stands for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from actorflow.lifecycle import EventKind
+from actorflow.messages import (
+    ActorLost,
+    AttemptFinished,
+    CancelRun,
+    DependencyCompleted,
+    Execute,
+    ReviveStep,
+    StepReady,
+)
+from actorflow.testing.labels import SUPERVISOR, plain, step_name
+from actorflow.texts import said_by
+from actorflow.views.text import in_words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from actorflow.events import Event
+    from actorflow.systems.delivery import Envelope
+    from actorflow.testing.labels import Names
+    from actorflow.testing.trace import Trace
+
+__all__ = ["Line", "story"]
+
+
+class Line(NamedTuple):
+    """One thing that happened."""
+
+    time: float
+    sender: str | None
+    """None for what is no message, but happens to the receiver or is decided by it."""
+    receiver: str
+    text: str
+    lost: bool = False
+    """Whether it did not arrive."""
+
+
+def story(trace: Trace) -> list[Line]:
+    """Return what happened, in order, a line each."""
+    return list(_lines(trace))
+
+
+def _lines(trace: Trace) -> Iterator[Line]:
+    names, answered = trace.names, _Answered(trace)
+    faults, events = list(trace.struck), list(zip(trace.marks, trace.events, strict=True))
+    for count, (time, envelope) in enumerate(trace.envelopes):
+        while faults and faults[0][0] == count:
+            yield _fault(*faults.pop(0)[1:], names)
+        yield from _message(time, envelope, names, ignored=answered.ignores(count, envelope[1]))
+        while events and events[0][0] <= count + 1:
+            mark, event = events.pop(0)
+            if not answered.stands_for(mark, event):
+                yield _event(event)
+    for _, time, fault, envelope in faults:
+        yield _fault(time, fault, envelope, names)
+    yield from (_event(event) for _, event in events)
+
+
+class _Answered:
+    """What the supervisor has answered with an event, and until when it may have."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._until: dict[tuple[Any, ...], int] = {}
+        for mark, event in zip(trace.marks, trace.events, strict=True):
+            if event.kind is EventKind.STEP_READY:
+                self._until.setdefault((event.run_id, event.step_id), mark)
+            elif event.kind in _ENDS:
+                self._until[event.run_id, event.step_id, event.attempt] = mark
+
+    def stands_for(self, mark: int, event: Event) -> bool:
+        """Return whether an event says nothing that a message has not said."""
+        if event.kind is EventKind.STEP_READY:
+            # Later ones are the ends of backoffs, of which no message tells.
+            return self._until[event.run_id, event.step_id] == mark
+        return event.kind in _SILENT
+
+    def ignores(self, count: int, message: object) -> bool:
+        """Return whether nothing has come of a message after so many others."""
+        if isinstance(message, StepReady):
+            key: tuple[Any, ...] = (message.run_id, message.step_id)
+        elif isinstance(message, AttemptFinished):
+            attempt = message.attempt
+            key = (attempt.scope.run_id, attempt.step_id, attempt.number)
+        elif isinstance(message, CancelRun):
+            key = (message.run_id, None, None)
+        else:
+            return False
+        return self._until.get(key, -1) <= count
+
+
+# ── Messages ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _message(time: float, envelope: Envelope, names: Names, *, ignored: bool) -> Iterator[Line]:
+    say = _SAID.get(type(envelope[1]))
+    if say is not None:
+        text = say(envelope[1]) + (", ignored" if ignored else "")
+        yield Line(time, names.cell(envelope[2]), names.cell(envelope[0]), text)
+
+
+def _finished(message: AttemptFinished) -> str:
+    if message.error is not None:
+        return f"{_attempt(message)} raised {said_by(message.error)}"
+    return f"{_attempt(message)} returned {plain(message.output)}"
+
+
+def _completed(message: DependencyCompleted) -> str:
+    return f"{message.step_id} {'was skipped' if message.skipped else 'is done'}"
+
+
+def _attempt(message: Any) -> str:
+    attempt = message.attempt
+    return f"{step_name(attempt.scope.run_id, attempt.step_id)}#{attempt.number}"
+
+
+_SAID: Final[dict[type[Any], Callable[[Any], str]]] = {
+    StepReady: lambda message: f"{step_name(message.run_id, message.step_id)} is ready",
+    Execute: lambda message: f"{_attempt(message)} begins",
+    AttemptFinished: _finished,
+    DependencyCompleted: _completed,
+    CancelRun: lambda message: f"cancel {message.run_id}: {message.reason}",
+    ActorLost: lambda message: f"the actor of {step_name(message.run_id, message.step_id)} died",
+    ReviveStep: lambda message: f"{step_name(message.run_id, message.step_id)} gets a new actor",
+}
+
+
+def _fault(time: float, fault: str, envelope: Envelope, names: Names) -> Line:
+    sender, receiver, message = names.of(envelope)
+    lost = fault in {"crash", "poison"}
+    return Line(time, sender, receiver, f"{fault.upper()}: {message}", lost)
+
+
+# ── Events ───────────────────────────────────────────────────────────────────────────────────
+
+_SILENT: Final = frozenset({EventKind.STEP_STARTED, EventKind.STEP_COMPLETED})
+"""What a message stands for."""
+_OF_AN_ATTEMPT: Final = frozenset(
+    {EventKind.STEP_RETRYING, EventKind.STEP_TIMED_OUT, EventKind.STEP_ABANDONED}
+)
+_ENDS: Final = frozenset(
+    {
+        EventKind.RUN_CANCELLED,
+        EventKind.STEP_CANCELLED,
+        EventKind.STEP_COMPLETED,
+        EventKind.STEP_FAILED,
+        EventKind.STEP_RETRYING,
+        EventKind.STEP_SKIPPED,
+    }
+)
+
+
+def _event(event: Event) -> Line:
+    what = event.kind.value.partition(".")[2].replace("_", " ")
+    if event.step_id is None:
+        text = f"{event.run_id} {what}"
+    else:
+        attempt = f"#{event.attempt}" if event.kind in _OF_AN_ATTEMPT else ""
+        text = f"{step_name(event.run_id, event.step_id)}{attempt} {what}"
+    return Line(event.time, None, SUPERVISOR, text + _details(event))
+
+
+def _details(event: Event) -> str:
+    data = event.data
+    if event.kind is EventKind.STEP_RETRYING:
+        return f" in {in_words(data['delay'])}"
+    if event.kind is EventKind.STEP_TIMED_OUT:
+        return f" after {in_words(data['timeout'])}"
+    error = data.get("error")
+    return "" if error is None else f": {said_by(error)}"

@@ -187,7 +187,8 @@ class StandaloneSystem(EmbeddedSystem):
         wanted = actualActorClass(actor_class)
         check = getattr(wanted, "actorSystemCapabilityCheck", None)
         if check is not None and not check(self.capabilities, requirements or {}):
-            raise NoCompatibleSystemForActor(wanted, "The system has not the capabilities")
+            lacking = "No compatible ActorSystem: this one has not the capabilities"
+            raise NoCompatibleSystemForActor(wanted, lacking)
         arguments = withPossibleInitArgs(capabilities=self.capabilities, requirements=requirements)
         return cast("Actor", arguments.create(wanted))
 

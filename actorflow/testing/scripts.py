@@ -96,7 +96,8 @@ def raises(error: BaseException | type[BaseException], after: Duration | None = 
         error: What it raises; a class is called without arguments each time.
         after: How long it takes, in virtual seconds; None leaves that to the tape.
     """
-    if not isinstance(error, BaseException if not isinstance(error, type) else type):
+    kind: type[Any] = error if isinstance(error, type) else type(error)
+    if not issubclass(kind, BaseException):
         problem = f"raises({error!r}) is no exception"
         raise DefinitionError(None, problem, "Give an exception or a class of exceptions")
     return Raises(error, _after("raises", after))

@@ -189,9 +189,7 @@ class Simulation:
     def _disturb(self) -> None:
         """Let something happen to the whole, if the schedule says so."""
         runtime = self._runtime
-        if not runtime.system.waiting:
-            return
-        if self._crash_now.due():
+        if len(runtime.results) < len(runtime.account.runs) and self._crash_now.due():
             runtime.crash()
             for run_id in [id_ for id_ in runtime.account.runs if id_ not in runtime.results]:
                 self.resume(run_id)
@@ -228,6 +226,7 @@ class Simulation:
             rows=tuple([body.row() for body in account.bodies]),
             lulls=tuple(runtime.lulls),
             envelopes=tuple(system.deliveries),
+            crashes=tuple(runtime.crashes),
             struck=tuple(system.faults),
         )
 

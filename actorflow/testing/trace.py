@@ -177,6 +177,8 @@ class Trace:
     """How things stood whenever nothing could be delivered; see `idle`."""
     envelopes: Sequence[tuple[float, Envelope]]
     """The messages that were delivered, as they were; see `deliveries`."""
+    crashes: Sequence[tuple[int, float]]
+    """When the whole orchestrator has crashed: after how many deliveries, and at what moment."""
     struck: Sequence[tuple[int, float, Fault, Envelope]]
     """The messages that faults have struck, as they were; see `faults`."""
 

@@ -18,7 +18,7 @@ from actorflow.testing.errors import NotEnded
 from actorflow.testing.tape import Tape
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from actorflow.events import Event
     from actorflow.results import RunResult
@@ -274,9 +274,13 @@ class Trace:
             digest.update(b"\n")
         return digest.hexdigest()
 
-    def _lines(self) -> list[str]:
-        parts = (self.deliveries, self.faults, self.events, self.attempts)
-        return [labels.plain(item) for part in parts for item in part]
+    def _lines(self) -> Iterator[str]:
+        for part in (self.deliveries, self.faults, self.crashes, self.attempts):
+            yield from map(labels.plain, part)
+        for event in self.events:
+            # Where a thread or a coroutine hangs is told by the paths of files.
+            data = {name: value for name, value in event.data.items() if name != "stack"}
+            yield labels.plain((*event[:-1], data))
 
     # ── Charts ───────────────────────────────────────────────────────────────────────────────
 

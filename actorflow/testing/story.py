@@ -10,6 +10,7 @@ from collections import deque
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
+from actorflow.errors import ActorCrashed, DeadlineExceeded, StepCancelled, StepTimeout
 from actorflow.lifecycle import EventKind
 from actorflow.messages import (
     ActorLost,
@@ -103,6 +104,7 @@ class _Answered:
 
     def __init__(self, trace: Trace) -> None:
         self._until: dict[tuple[Any, ...], int] = {}
+        self._first: dict[tuple[Any, ...], int] = {}
         for mark, event in zip(trace.marks, trace.events, strict=True):
             if event.kind is EventKind.STEP_READY:
                 self._until.setdefault((event.run_id, event.step_id), mark)
@@ -127,7 +129,8 @@ class _Answered:
             key = (message.run_id, None, None)
         else:
             return False
-        return self._until.get(key, -1) <= count
+        # The first that is heard in time is the one; to hear it again changes nothing.
+        return self._until.get(key, -1) <= count or self._first.setdefault(key, count) < count
 
 
 # ── Messages ─────────────────────────────────────────────────────────────────────────────────
@@ -142,7 +145,7 @@ def _message(time: float, envelope: Envelope, names: Names, *, ignored: bool) ->
 
 def _finished(message: AttemptFinished) -> str:
     if message.error is not None:
-        return f"{_attempt(message)} raised {said_by(message.error)}"
+        return f"{_attempt(message)} raised {_error(message.error)}"
     return f"{_attempt(message)} returned {plain(message.output)}"
 
 
@@ -164,6 +167,9 @@ _SAID: Final[dict[type[Any], Callable[[Any], str]]] = {
     ActorLost: lambda message: f"the actor of {step_name(message.run_id, message.step_id)} died",
     ReviveStep: lambda message: f"{step_name(message.run_id, message.step_id)} gets a new actor",
 }
+
+
+_OUR_OWN: Final = (ActorCrashed, DeadlineExceeded, StepCancelled, StepTimeout)
 
 
 # ── Events ───────────────────────────────────────────────────────────────────────────────────
@@ -202,4 +208,9 @@ def _details(event: Event) -> str:
     if event.kind is EventKind.STEP_TIMED_OUT:
         return f" after {in_words(data['timeout'])}"
     error = data.get("error")
-    return "" if error is None else f": {said_by(error)}"
+    return "" if error is None else f": {_error(error)}"
+
+
+def _error(error: BaseException) -> str:
+    """Return what is said of an error; the class of those that actorflow makes says it all."""
+    return type(error).__name__ if isinstance(error, _OUR_OWN) else said_by(error)

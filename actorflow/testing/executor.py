@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from actorflow.executors.bodies import not_begun, outcome
 from actorflow.executors.coroutines import stack_of_coroutine
-from actorflow.systems.simulated import Timer
+from actorflow.systems.timers import Timer
 from actorflow.testing.account import Outcome
 from actorflow.testing.loop import VirtualLoop
 from actorflow.testing.mutation import changed, snapshot

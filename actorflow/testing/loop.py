@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import contextvars
     from collections.abc import Callable, Coroutine
 
-    from actorflow.systems.simulated import SimulatedSystem, Timer
+    from actorflow.systems.simulated import SimulatedSystem
+    from actorflow.systems.timers import Timer
 
 __all__ = ["VirtualLoop"]
 

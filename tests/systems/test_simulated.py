@@ -336,6 +336,17 @@ def test_a_moment_that_has_passed_is_now():
     assert [5.0] == times
 
 
+def test_a_wakeup_in_the_past_comes_at_once():
+    """And does not turn the clock back."""
+    system, actors = simulated()
+    sleeper = actors.createActor(Sleeper)
+    system.call_at(5.0, actors.tell, sleeper, -3.0)
+
+    system.run(100)
+
+    assert [(5.0, -3.0)] == sleeper.actor.heard
+
+
 def test_with_a_race_the_next_timer_may_fire_while_mail_waits():
     """It is the last option; the clock goes on, and the mail is late."""
     choose = Chooser([1, 1])

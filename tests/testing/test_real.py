@@ -166,7 +166,10 @@ def test_what_asyncio_offers_works():
         got += await asyncio.gather(asyncio.sleep(2, "a"), asyncio.sleep(1, "b"))
         return got
 
-    assert ([0, 1, 2, "timeout", "a", "b"], 4.75) == output_of(everything)
+    trace = run(everything)
+
+    assert [0, 1, 2, "timeout", "a", "b"] == trace.result.outputs["a"]
+    assert (4.75, 4.75) == (trace.duration, trace.now), "what was cancelled lets no time pass"
 
 
 def test_a_coroutine_that_does_not_wait_needs_no_turn_of_a_loop():
@@ -176,6 +179,17 @@ def test_a_coroutine_that_does_not_wait_needs_no_turn_of_a_loop():
         return asyncio.current_task().get_name()
 
     assert ("step a#1", 0.0) == output_of(name)
+
+
+def test_a_coroutine_begins_at_its_moment():
+    """Nothing else that is due then comes between its turn and its first line."""
+
+    async def work():
+        """Return at once."""
+
+    trace = run(work, Step("b", work, async_=True))
+
+    assert 1 == sum(label == "timer" for label, _, _ in trace.choices)
 
 
 def test_tasks_have_names_that_are_the_schedules_own():
@@ -481,8 +495,10 @@ def test_a_value_that_holds_itself_can_be_watched():
     value = [1]
     value.append(value)
     before = snapshot({"x": value})
+    untouched = changed(before, {"x": value})
+    value.append(2)
 
-    assert [] == changed(before, {"x": value})
+    assert ([], ["x"]) == (untouched, changed(before, {"x": value}))
 
 
 def test_the_retries_of_a_true_function_see_their_number():

@@ -604,6 +604,68 @@ def test_a_run_that_has_failed_can_be_resumed_with_another_script():
     assert "mended" == simulation.results[run_id].outputs["b"]
 
 
+def test_a_run_that_goes_on_has_no_result_until_it_ends_again():
+    """The one that it had is not the last word any more."""
+    simulation = Simulation(script=Script({"a": [raises(ValueError("broken"))]}))
+    run_id = simulation.start(flow(task("a")))
+    simulation.run_until_quiet()
+
+    simulation.resume(run_id)
+    simulation.advance(0.5)
+
+    assert {} == dict(simulation.results)
+
+
+def test_what_was_not_written_when_the_orchestrator_crashed_is_done_again():
+    """A write that stalls is lost with it."""
+    tape = Tape({"store stalls": [3], "stall for": [2]})
+    simulation = Simulation(tape=tape, faults=Faults(store_stalls=1))
+    run_id = simulation.start(flow(async_step("a"), async_step("b", "a")))
+    simulation.advance(2.0)
+    before = kinds(simulation.trace())
+
+    simulation.crash()
+    simulation.resume(run_id)
+    simulation.run_until_quiet()
+
+    trace = simulation.trace()
+    assert "step.completed a" not in before
+    assert ["a", "a", "b"] == [one.step_id for one in trace.attempts]
+    assert [*range(1, len(trace.events) + 1)] == [event.number for event in trace.events]
+
+
+def test_a_run_whose_end_was_recorded_has_ended_although_nobody_has_heard():
+    """The orchestrator crashed just then."""
+    tape = Tape({"store stalls": [3]})
+    simulation = Simulation(tape=tape, faults=Faults(store_stalls=1))
+    simulation.start(flow(async_step("a")))
+    while "run.completed run-1" not in kinds(simulation.trace()):
+        assert simulation.deliver()
+    unheard = dict(simulation.results)
+
+    simulation.crash()
+
+    assert {} == unheard
+    assert ["completed"] == [result.status for result in simulation.results.values()]
+
+
+def test_a_record_that_has_ended_early_goes_on_when_its_run_is_resumed():
+    """From where it is, and without a hole."""
+    tape = Tape({"store fails": [2]})
+    simulation = Simulation(tape=tape, faults=Faults(store_failures=1))
+    run_id = simulation.start(flow(async_step("a"), async_step("b", "a")))
+    simulation.run_until_quiet()
+    before = simulation.trace()
+
+    simulation.resume(run_id)
+    simulation.run_until_quiet()
+
+    after = simulation.trace()
+    assert ({run_id}, frozenset()) == (before.torn, after.torn)
+    assert "completed" == after.result.status
+    assert [*range(1, len(after.events) + 1)] == [event.number for event in after.events]
+
+
 @pytest.mark.parametrize("verb", ["cancel", "resume"])
 def test_a_run_that_was_never_started_is_not_found(verb):
     """A misspelt id does not pass for a run without news."""
@@ -625,6 +687,17 @@ def test_an_endless_schedule_is_cut():
     trace = simulation.trace()
     assert not trace.quiescent
     assert {} == dict(trace.results)
+
+
+def test_the_bound_is_on_the_whole_schedule():
+    """However it is given its time."""
+    policy = RetryPolicy(max_attempts=10**6, initial_interval=1.0, multiplier=1.0, jitter=0)
+    simulation = Simulation(script=Script({"a": raises(ValueError, after=0)}), max_happenings=500)
+    simulation.start(flow(task("a", retry=policy)))
+    for _ in range(1000):
+        simulation.advance(1.0)
+
+    assert len(simulation.trace().deliveries) < 500
 
 
 def test_a_schedule_is_cut_in_time_too():

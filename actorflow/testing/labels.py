@@ -49,9 +49,11 @@ class Names:
 
     def cell(self, cell: Cell) -> str:
         """Return what an actor is called."""
-        if cell.parent is None:
-            return cell.globalName or OUTSIDE
-        return self._names.get(cell) or f"actor {cell.number}"
+        name = self._names.get(cell)
+        if name is None:
+            name = (cell.globalName or OUTSIDE) if cell.parent is None else f"actor {cell.number}"
+            self._names[cell] = name
+        return name
 
     def of(self, envelope: Envelope) -> tuple[str, str, str]:
         """Return what sender, receiver and message are called."""

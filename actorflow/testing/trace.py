@@ -268,19 +268,18 @@ class Trace:
     @functools.cached_property
     def hash(self) -> str:
         """A digest of all that happened, equal for equal schedules in every process."""
-        digest = hashlib.sha256()
-        for line in self._lines():
-            digest.update(line.encode())
-            digest.update(b"\n")
-        return digest.hexdigest()
+        return hashlib.sha256("\n".join(self._lines()).encode()).hexdigest()
 
     def _lines(self) -> Iterator[str]:
-        for part in (self.deliveries, self.faults, self.crashes, self.attempts):
+        for time, sender, receiver, message in self.deliveries:
+            yield f"{time} {sender} {receiver} {message}"
+        for part in (self.faults, self.crashes, self.attempts):
             yield from map(labels.plain, part)
-        for event in self.events:
+        for number, kind, run_id, step_id, attempt, time, data in self.events:
             # Where a thread or a coroutine hangs is told by the paths of files.
-            data = {name: value for name, value in event.data.items() if name != "stack"}
-            yield labels.plain((*event[:-1], data))
+            known = {name: value for name, value in data.items() if name != "stack"}
+            said = labels.plain(known) if known else ""
+            yield f"{number} {kind.value} {run_id} {step_id} {attempt} {time} {said}"
 
     # ── Charts ───────────────────────────────────────────────────────────────────────────────
 

@@ -41,6 +41,12 @@ def test_only_exceptions_can_be_raised(error):
         raises(error)
 
 
+def test_a_class_of_exceptions_has_to_do_without_arguments():
+    """It is called anew for every attempt."""
+    with pytest.raises(DefinitionError, match="instance"):
+        raises(UnicodeDecodeError)
+
+
 @pytest.mark.parametrize("said", [[], 3, [returns(), "x"], None])
 def test_a_script_holds_behaviours_and_nothing_else(said):
     """With the step's id in the text."""

@@ -14,6 +14,7 @@ from actorflow.errors import DefinitionError, MissingInput, StepTimeout
 from actorflow.retry import RetryPolicy
 from actorflow.step import Step
 from actorflow.testing import (
+    Choices,
     Faults,
     NotEnded,
     Outcome,
@@ -302,6 +303,50 @@ def test_the_jitter_of_a_backoff_is_chosen(choice, least, most):
     trace = simulate(flow(task("a", retry=policy)), script=script, tape=Tape({"jitter": [choice]}))
 
     assert least <= trace.attempts[1].started_at <= most
+
+
+def test_choices_may_be_made_by_hand():
+    """With a bias, or to be looked at afterwards."""
+    choices = Choices(random.Random(1), bias=0.5)
+
+    trace = simulate(flow(task("a"), task("b")), tape=choices)
+
+    assert choices.used
+    assert list(trace.choices) == choices.used
+
+
+class Overrun(BaseException):
+    """What a property-based test framework raises to end a test at once."""
+
+
+@pytest.mark.parametrize("label", ["deliver", "take a#1", "jitter"])
+def test_what_a_source_raises_reaches_whoever_simulates(label):
+    """Wherever the choice was: actors outlive what is raised in them, and the test must not."""
+    asked = []
+
+    def choose(_options, about):
+        asked.append(about)
+        if about == label:
+            raise Overrun
+        return 0
+
+    script = Script({"a": [raises(ValueError, after=None), returns()]})
+    with pytest.raises(Overrun):
+        simulate(flow(task("a", retry=RETRIED), task("b")), script=script, tape=choose)
+
+    assert 1 == asked.count(label)
+
+
+def test_what_is_offered_can_be_seen_by_whoever_chooses():
+    """Receiver, message and sender of each option."""
+    simulation = Simulation(tape=lambda _options, _label: seen.append(simulation.offered) or 0)
+    seen = []
+    simulation.start(flow(task("a"), task("b")))
+
+    simulation.run_until_quiet()
+
+    assert seen
+    assert {3} == {len(envelope) for offered in seen for envelope in offered}
 
 
 # ── Like production ──────────────────────────────────────────────────────────────────────────

@@ -15,7 +15,7 @@ Three things are worth knowing when you read the tables:
   what becomes of the step (another attempt, `failed`, `skipped`) is an event of its own.
 * A step's settled statuses absorb, and so do a run's. A failed or cancelled run can be resumed
   all the same: `run.resumed` begins a new life, in which the steps that had an outcome
-  (`KEPT`) keep it, and the others start afresh.
+  (`KEPT`) keep it, and the others start afresh. So can a running one whose orchestrator is gone.
 """
 
 from __future__ import annotations
@@ -168,6 +168,7 @@ RUN_MOVES: Final[Mapping[RunStatus, Mapping[EventKind, RunStatus]]] = {
         EventKind.RUN_COMPLETED: RunStatus.COMPLETED,
         EventKind.RUN_FAILED: RunStatus.FAILED,
         EventKind.RUN_CANCELLED: RunStatus.CANCELLED,
+        EventKind.RUN_RESUMED: RunStatus.RUNNING,
     },
     RunStatus.COMPENSATING: {
         EventKind.RUN_FAILED: RunStatus.FAILED,

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     _Coroutine = Coroutine[Any, Any, Any]
 
-__all__ = ["CoroutineExecutor"]
+__all__ = ["CoroutineExecutor", "stack_of_coroutine"]
 
 _SECONDS_A_TURN: Final = 0.005
 
@@ -128,7 +128,7 @@ class CoroutineExecutor:
             return ""
         self._abandoned[attempt] = None
         _, coroutine = attempt.handle
-        return _stack_of(coroutine)
+        return stack_of_coroutine(coroutine)
 
     def close(self) -> Sequence[Attempt]:
         """Return the attempts that refused to end."""
@@ -265,7 +265,7 @@ def _this_task(loop: asyncio.AbstractEventLoop) -> Any:
     return task
 
 
-def _stack_of(coroutine: Any) -> str:
+def stack_of_coroutine(coroutine: Any) -> str:
     """Return where a coroutine hangs, the innermost await last."""
     frames: list[Any] = []
     awaited = coroutine

@@ -6,13 +6,14 @@ import contextvars
 import uuid
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 import attrs
 
 from actorflow.context import RunScope
 from actorflow.durations import seconds
 from actorflow.errors import DefinitionError
+from actorflow.lifecycle import RunStatus
 from actorflow.mappings import ReadOnly
 from actorflow.messages import StartRun
 from actorflow.results import RunRecord
@@ -20,11 +21,34 @@ from actorflow.results import RunRecord
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from actorflow.orchestrator.runtime import Runtime
     from actorflow.plan import WorkflowPlan
+    from actorflow.protocols import Clock, Executor, StateManager
     from actorflow.results import RunSnapshot
 
-__all__ = ["Request", "RunOptions", "new_run", "resumed_run"]
+__all__ = ["Places", "Premises", "Request", "RunOptions", "new_run", "resumed_run"]
+
+
+class Places(Protocol):
+    """Where steps run."""
+
+    def of(self, plan: WorkflowPlan, /) -> Mapping[str, Executor]:
+        """Return the executor of each step, by step id."""
+
+
+class Premises(Protocol):
+    """What a run needs to know of the house that it is to run in."""
+
+    @property
+    def clock(self) -> Clock:
+        """What the time is."""
+
+    @property
+    def state(self) -> StateManager:
+        """Where runs are recorded."""
+
+    @property
+    def places(self) -> Places:
+        """Where steps run."""
 
 
 class RunOptions(TypedDict, total=False):
@@ -55,9 +79,20 @@ class Request:
 
 
 def new_run(
-    runtime: Runtime, plan: WorkflowPlan, inputs: Mapping[str, Any] | None, options: RunOptions
+    premises: Premises,
+    plan: WorkflowPlan,
+    inputs: Mapping[str, Any] | None,
+    options: RunOptions,
+    run_id: str | None = None,
 ) -> Request:
     """Check what is asked for.
+
+    Args:
+        premises: Where it is to run.
+        plan: Its workflow.
+        inputs: Its inputs.
+        options: What else its caller says.
+        run_id: Its id; one that nobody else has is made when none is given.
 
     Raises:
         DefinitionError: When an argument makes no sense.
@@ -70,11 +105,11 @@ def new_run(
     metadata = ReadOnly({**plan.metadata, **_mapping(plan, "metadata", options.get("metadata"))})
     plan.require(given)
     _warn_of_compensators(plan)
-    now = runtime.clock.now()
+    now = premises.clock.now()
     timeout = _timeout(plan, options)
     ids = {name: _id(plan, name, options, metadata) for name in _IDS}
     record = RunRecord(
-        run_id=str(uuid.uuid4()),
+        run_id=str(uuid.uuid4()) if run_id is None else run_id,
         workflow_id=plan.workflow_id,
         workflow_version=plan.version,
         step_ids=tuple(plan.by_id),
@@ -82,13 +117,13 @@ def new_run(
         inputs=given,
         metadata=metadata,
         priority=_priority(plan, options.get("priority", 0)),
-        created_at=runtime.clock.wall(now),
+        created_at=premises.clock.wall(now),
         **ids,
     )
     message = StartRun(
-        scope=_scope(runtime, record),
+        scope=_scope(premises, record),
         plan=plan,
-        executors=runtime.places.of(plan),
+        executors=premises.places.of(plan),
         deadline=None if timeout is None else now + timeout,
         timeout=timeout,
         priority=record.priority,
@@ -100,19 +135,19 @@ def new_run(
     )
 
 
-def resumed_run(runtime: Runtime, plan: WorkflowPlan, run_id: str) -> Request:
-    """Make ready what was recorded."""
-    recorded = runtime.state.snapshot(run_id)
-    now = runtime.clock.now()
+def resumed_run(premises: Premises, plan: WorkflowPlan, run_id: str) -> Request:
+    """Make ready what was recorded; a run that had not started yet starts anew."""
+    recorded = premises.state.snapshot(run_id)
+    now = premises.clock.now()
     message = StartRun(
-        scope=_scope(runtime, recorded),
+        scope=_scope(premises, recorded),
         plan=plan,
-        executors=runtime.places.of(plan),
+        executors=premises.places.of(plan),
         deadline=None if plan.timeout is None else now + plan.timeout,
         timeout=plan.timeout,
         priority=recorded.priority,
-        resumed=recorded,
-        recorded=len(runtime.state.events(run_id)),
+        resumed=None if recorded.status is RunStatus.PENDING else recorded,
+        recorded=len(premises.state.events(run_id)),
     )
     return Request(
         workflow_id=plan.workflow_id, run_id=recorded.run_id, message=message, record=None
@@ -133,14 +168,14 @@ def _warn_of_compensators(plan: WorkflowPlan) -> None:
 _IDS = ("trace_id", "correlation_id", "business_id")
 
 
-def _scope(runtime: Runtime, known: RunRecord | RunSnapshot) -> RunScope:
+def _scope(premises: Premises, known: RunRecord | RunSnapshot) -> RunScope:
     return RunScope(
         run_id=known.run_id,
         workflow_id=known.workflow_id,
         inputs=known.inputs,
         metadata=known.metadata,
         variables=contextvars.copy_context(),
-        now=runtime.clock.now,
+        now=premises.clock.now,
         trace_id=known.trace_id,
         correlation_id=known.correlation_id,
         business_id=known.business_id,

@@ -77,6 +77,11 @@ class Cell(ActorAddress):
         return f"{parent}/{self._number}"
 
     @property
+    def number(self) -> int:
+        """Which of the system's cells it is, in the order in which they were made."""
+        return self._number
+
+    @property
     def address(self) -> Cell:
         """The address of the actor that lives here."""
         return self
@@ -135,7 +140,9 @@ class Delivery:
         self._global_names: dict[str, Cell] = {}
         self._primaries: dict[Cell, None] = {}
         self._dead_letter_handler: Cell | None = None
-        self._timers: list[tuple[float, int, Cell, WakeupMessage]] = []
+        self._put_off: list[Callable[[], None]] = []
+        self._timers: list[tuple[float, int, Any, Any]] = []
+        """Moment, count, cell and wakeup; a base may keep timers of its own kind among them."""
         self._timer_count = 0
 
     # ── What a base provides ─────────────────────────────────────────────────────────────────
@@ -152,8 +159,8 @@ class Delivery:
         """Take note that the earliest timer may be another one now."""
         raise NotImplementedError
 
-    def put_off(self, call: Callable[[], None]) -> bool:
-        """Have a call made after the mail that waits now, or return False if none does."""
+    def mail_waits(self) -> bool:
+        """Return whether more messages follow the one that is being delivered."""
         raise NotImplementedError
 
     # ── What Thespian's ActorSystem asks of a base ──────────────────────────────────────────
@@ -219,6 +226,18 @@ class Delivery:
                 self._exit(target, recursive=message.isRecursive)
         if interrupt is not None:
             raise interrupt  # meant for the program, and by chance it hit this thread here
+
+    def put_off(self, call: Callable[[], None]) -> bool:
+        """Have a call made after the mail that waits, or return False if none does."""
+        if not self.mail_waits():
+            return False
+        self._put_off.append(call)
+        return True
+
+    def make_calls(self) -> None:
+        """Make the calls that were put off."""
+        while self._put_off:
+            self._put_off.pop()()
 
     def _poison(self, target: Cell, message: Any, sender: Cell, error: BaseException) -> None:
         # A poisoned message is never answered with another one: two broken actors would go on

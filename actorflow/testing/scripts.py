@@ -1,0 +1,203 @@
+"""What steps do in a simulation: scripted outcomes, by step and attempt.
+
+A script is looked up by a step's id and the number of the attempt, never by the order in which
+things happen: whatever the schedule, the second attempt of a step does what the script says of
+its second attempt.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import attrs
+
+from actorflow.durations import Duration, seconds
+from actorflow.errors import DefinitionError
+from actorflow.mappings import ReadOnly
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = [
+    "OF_ITSELF",
+    "Behaviour",
+    "Either",
+    "Hangs",
+    "Raises",
+    "Real",
+    "Returns",
+    "Script",
+    "either",
+    "hangs",
+    "raises",
+    "real",
+    "returns",
+]
+
+OF_ITSELF: Final = object()
+"""Stands for an output that names the step and the attempt, such as "fetch#1"."""
+
+
+@attrs.frozen
+class Returns:
+    """An attempt that returns."""
+
+    value: Any
+    after: float | None
+
+
+@attrs.frozen
+class Raises:
+    """An attempt that fails."""
+
+    error: BaseException | type[BaseException]
+    after: float | None
+
+
+@attrs.frozen
+class Hangs:
+    """An attempt that never ends by itself."""
+
+    stubborn: bool
+
+
+@attrs.frozen
+class Real:
+    """An attempt that calls the step's own function."""
+
+    after: float | None
+
+
+@attrs.frozen
+class Either:
+    """An attempt that does one of several things, by choice."""
+
+    behaviours: tuple[Behaviour, ...]
+
+
+Behaviour: TypeAlias = Returns | Raises | Hangs | Real | Either
+"""What one attempt does."""
+
+
+def returns(value: Any = OF_ITSELF, after: Duration | None = 1.0) -> Returns:
+    """Have an attempt return.
+
+    Args:
+        value: What it returns; a text that names the step and the attempt, if left out.
+        after: How long it takes, in virtual seconds; None leaves that to the tape.
+    """
+    return Returns(value, _after("returns", after))
+
+
+def raises(error: BaseException | type[BaseException], after: Duration | None = 1.0) -> Raises:
+    """Have an attempt fail.
+
+    Args:
+        error: What it raises; a class is called without arguments each time.
+        after: How long it takes, in virtual seconds; None leaves that to the tape.
+    """
+    kind: type[Any] = error if isinstance(error, type) else type(error)
+    if not issubclass(kind, BaseException):
+        problem = f"raises({error!r}) is no exception"
+        raise DefinitionError(None, problem, "Give an exception or a class of exceptions")
+    if isinstance(error, type):
+        _try(error)
+    return Raises(error, _after("raises", after))
+
+
+def _try(kind: type[BaseException]) -> None:
+    try:
+        kind()
+    except Exception as fault:  # noqa: BLE001 - a class of the program's own may refuse in any way
+        problem = f"raises({kind.__name__}) cannot be made without arguments: {fault}"
+        raise DefinitionError(None, problem, "Give an instance of it") from None
+
+
+def hangs(*, stubborn: bool = False) -> Hangs:
+    """Have an attempt never end by itself.
+
+    Args:
+        stubborn: Whether it does not end either when it is stopped, so that it has to be
+            abandoned. Plain functions are stubborn anyway, as on threads.
+    """
+    return Hangs(stubborn)
+
+
+def real(after: Duration | None = 0.0) -> Real:
+    """Have an attempt call the step's own function, which should be pure.
+
+    A plain function is called in one go, at the end of the time that it takes; as on a thread,
+    that happens even if the attempt has been abandoned meanwhile.
+
+    Args:
+        after: How long it takes, in virtual seconds; None leaves that to the tape.
+    """
+    return Real(_after("real", after))
+
+
+def either(*behaviours: Behaviour) -> Either:
+    """Leave it to the tape what an attempt does; the first is the plainest."""
+    return Either(_several(None, behaviours))
+
+
+def _after(name: str, after: Duration | None) -> float | None:
+    return None if after is None else seconds(after, f"after of {name}()", zero=True)
+
+
+class Script:
+    """What every attempt of every step does.
+
+    Args:
+        steps: By step id what each attempt does, or a list with what the first attempt does,
+            the second, and so on; the last one counts for all that follow.
+        default: What the attempts of all other steps do: return a text that names the step and
+            the attempt, after a time that is left to the tape, unless you say otherwise.
+    """
+
+    def __init__(
+        self,
+        steps: Mapping[str, Behaviour | Sequence[Behaviour]] | None = None,
+        *,
+        default: Behaviour | Sequence[Behaviour] = Returns(OF_ITSELF, None),
+    ) -> None:
+        given = {} if steps is None else steps
+        self._steps = {step_id: _several(step_id, said) for step_id, said in given.items()}
+        self._default = _several(None, default)
+
+    @property
+    def steps(self) -> Mapping[str, tuple[Behaviour, ...]]:
+        """What the attempts of each step do, without the default."""
+        return ReadOnly(self._steps)
+
+    @property
+    def default(self) -> tuple[Behaviour, ...]:
+        """What the attempts of all other steps do."""
+        return self._default
+
+    def of(self, step_id: str, attempt: int) -> Behaviour:
+        """Return what an attempt does; attempts are counted from 1."""
+        line = self._steps.get(step_id, self._default)
+        return line[min(attempt, len(line)) - 1]
+
+    def check(self, step_ids: Mapping[str, object]) -> None:
+        """Refuse to say what steps do that are not there.
+
+        Raises:
+            DefinitionError: When it names one.
+        """
+        for step_id in self._steps:
+            if step_id not in step_ids:
+                problem = f"the script names step {step_id!r}, which the workflow does not have"
+                raise DefinitionError(None, problem, f"Name one of: {', '.join(step_ids)}")
+
+    def __repr__(self) -> str:
+        return f"Script({self._steps!r}, default={self._default!r})"
+
+
+def _several(step_id: str | None, said: Behaviour | Sequence[Behaviour]) -> tuple[Behaviour, ...]:
+    line = tuple(said) if isinstance(said, (list, tuple)) else (said,)
+    for behaviour in line or (None,):
+        if not isinstance(behaviour, Behaviour):
+            cure = "Give returns(…), raises(…), hangs() or real(), or a list of these"
+            raise DefinitionError(None, f"a script holds {said!r}", cure, step_id)
+    return line

@@ -26,12 +26,14 @@ from actorflow.errors import (
     StepTimeout,
     TooManyAbandoned,
     UnknownExecutor,
+    UnknownInput,
     UnknownWorkflow,
     WrongLoop,
 )
 from actorflow.events import Event, EventKind
 from actorflow.handles import Run
 from actorflow.lifecycle import RunStatus, StepStatus
+from actorflow.notices import ActorflowWarning
 from actorflow.orchestrator import Orchestrator
 from actorflow.protocols import Clock, Executor, Observer, StateManager
 from actorflow.results import RunPage, RunResult, RunSnapshot, ShutdownReport, StepResult
@@ -92,6 +94,9 @@ __all__ = [
     "StepTimeout",
     "TooManyAbandoned",
     "UnknownExecutor",
+    "UnknownInput",
     "UnknownWorkflow",
     "WrongLoop",
+    # Warnings
+    "ActorflowWarning",
 ]

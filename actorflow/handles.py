@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import concurrent.futures
+import math
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
+
+from actorflow.durations import Duration, as_seconds
+from actorflow.errors import DefinitionError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -82,11 +86,11 @@ class Run:
         """
         return self._runtime.snapshot(self.id)
 
-    def wait(self, timeout: float | None = None) -> RunResult:
+    def wait(self, timeout: Duration | None = None) -> RunResult:
         """Return how the run ended, whatever the outcome, once it has.
 
         Args:
-            timeout: How many seconds to wait at most.
+            timeout: How many seconds to wait at most, or a `timedelta`.
 
         Raises:
             TimeoutError: When the run has not ended in time; it goes on.
@@ -94,19 +98,18 @@ class Run:
                 or blocked for good.
             WrongLoop: When called on the event loop that the run lives on.
         """
+        limit = _limit(timeout)
         if not self._future.done():
             self._runtime.check_may_block("Run.wait()")
         try:
-            return self._future.result(
-                None if timeout is None else min(timeout, threading.TIMEOUT_MAX)
-            )
+            return self._future.result(limit)
         except concurrent.futures.TimeoutError:
             raise TimeoutError(
                 f"run {self.id!r} of workflow {self.workflow_id!r} has not ended within "
-                f"{timeout} s; it goes on. Wait again, or call run.cancel()."
+                f"{limit:g} s; it goes on. Wait again, or call run.cancel()."
             ) from None
 
-    def result(self, timeout: float | None = None) -> RunResult:
+    def result(self, timeout: Duration | None = None) -> RunResult:
         """Return the result of a run that completes, and raise otherwise.
 
         Raises:
@@ -154,3 +157,14 @@ class Run:
             RunNotFound: When the run has finished and its state manager has let go of it.
         """
         return self._runtime.stream(self.id)
+
+
+def _limit(timeout: Any) -> float | None:
+    if timeout is None:
+        return None
+    limit: Any = as_seconds(timeout)
+    # A moment that has passed already is a wait of nothing, and an endless wait is one.
+    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or math.isnan(limit):
+        cure = "Give seconds, as a number or a timedelta, or None to wait as long as it takes"
+        raise DefinitionError(None, f"timeout is {timeout!r}", cure)
+    return min(limit, threading.TIMEOUT_MAX)

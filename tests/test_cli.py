@@ -459,17 +459,26 @@ def test_the_version_can_be_asked_for(type_in):
         (["run", "string.py"], "string.py would hide the module 'string', which is in use. Rename"),
         (["run", "flows.txt"], "flows.txt is not a Python file."),
         (["run", "flows.py:one"], "Type: actorflow run flows.py:one --input name=..."),
-        (["run", "flows.py:first", "--input", "nmae=x"], "input 'nmae'. Did you mean 'name'?"),
+        (["run", "flows.py:first", "--input", "nmae=x"], "(given is 'nmae')"),
+        (
+            ["run", "flows.py:first", "--input", "name=x", "--input", "nmae=x"],
+            "takes the input 'nmae' (did you mean 'name'?). The inputs are: 'name'.",
+        ),
         (["run", "flows.py:first", "--input", "name"], "not of the form key=value"),
         (["run", "x", "--input", "a=1", "--input", "a=2"], "the input 'a' is given twice"),
         (["run", "x", "--input-json", "{"], "is not JSON: Expecting"),
-        (["run", "x", "--input-json", "[1]"], "is not an object"),
+        (["run", "x", "--input-json", "[1]"], "is not an object. Type for example: --input-json"),
+        (["run", "x", "--input-json", "{n: 3}"], "(char 1). Type for example: --input-json '{"),
+        (["run", "x", "--input-json", "in/x.json"], "type: --input-json @in/x.json\n"),
+        (["run", "x", "--input-json", "{" * 5000], f"--input-json '{'{' * 60}…' is not JSON"),
         (["run", "x", "--input-json", '{"a": 1, "a": 2}'], "the input 'a' is given twice"),
         (["run", "x", "--input-json", '{"a": {"b": 1, "b": 2}}'], "the key 'b' of an input"),
-        (["run", "x", "--input-json", "@none.json"], "cannot be read: No such file"),
+        (["run", "x", "--input-json", "@none.json"], "file or directory. After the @ stands"),
         (["run", "flows.py:second", "--timeout", "-1"], "timeout is -1.0"),
         (["run", "flows.py:second", "--workers", "0"], "--workers"),
         (["validate", "cycle.py"], "its steps wait for each other: a -> b -> a"),
+        (["graph", "cycle.py"], "\n\n┌──> a  after b\n└─── b  after a\n"),
+        (["graph", "cycle.py", "--format", "dot"], "\n\n┌──> a  after b\n└─── b  after a\n"),
         (["run", "picky.py"], "wants executor 'gpu'"),
         (["dance"], "No such command 'dance'"),
         (["run"], "Missing argument 'FILE[:FLOW]'"),
@@ -507,6 +516,31 @@ def test_bad_usage_says_what_to_type(write, type_in, arguments, said):
     assert (2, "") == (status, out)
     assert said in err
     assert "Traceback" not in err
+
+
+def test_what_is_surely_a_mistake_is_warned_of_on_stderr(write):
+    """Once, without the line of the command itself that Python would show."""
+    path = write("""
+        import warnings
+        from actorflow import Workflow
+
+        flow = Workflow("loose")
+
+        @flow.step
+        def collect(inputs, limit=3):
+            return limit
+
+        warnings.warn("of the file's own", stacklevel=1)
+    """)
+    status, _, err = finished("run", str(path), "--input", "limti=4", "--json")
+
+    assert 0 == status
+    assert f"{path}:11: UserWarning: of the file's own" == err.splitlines()[0]
+    assert (
+        "Warning: workflow 'loose': no step names the input 'limti', and 'limit' is not given. "
+        "Did you mean 'limit'? If not, name 'limti' in a step that looks it up in `inputs`."
+    ) == err.splitlines()[-1]
+    assert 1 == err.count("Did you mean")
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from actorflow.errors import (
     StepTimeout,
     TooManyAbandoned,
     UnknownExecutor,
+    UnknownInput,
     UnknownWorkflow,
     WrongLoop,
 )
@@ -76,6 +77,31 @@ SAYINGS = [
         ),
     ),
     (
+        MissingInput("report", ("url", "day"), (("a",), ("a",)), ("given is 'ulr'", "")),
+        (
+            "workflow 'report' lacks a run input: 'url', wanted by step 'a' (given is 'ulr'); "
+            "'day', wanted by step 'a'. Pass it when you start the run, or give the parameter a "
+            "default; if it was meant to be a dependency's output, give it that step's id for a "
+            "name."
+        ),
+    ),
+    (
+        UnknownInput("report", ("limt", "x"), ("url", "limit"), ("did you mean 'limit'?", "")),
+        (
+            "no step of workflow 'report' takes the inputs 'limt' (did you mean 'limit'?), 'x'. "
+            "The inputs are: 'url', 'limit'. Leave out what no step takes, or let one take it: by "
+            "a parameter of its name, or by `inputs`, which holds them all."
+        ),
+    ),
+    (
+        UnknownInput("report", ("x",), ()),
+        (
+            "no step of workflow 'report' takes the input 'x'. The inputs are: none. Leave out "
+            "what no step takes, or let one take it: by a parameter of its name, or by `inputs`, "
+            "which holds them all."
+        ),
+    ),
+    (
         DefinitionConflict("report", "1.0.0"),
         (
             "workflow 'report' version '1.0.0' is registered already, with a different definition. "
@@ -87,6 +113,28 @@ SAYINGS = [
         (
             "no workflow 'report' is registered (these are: 'audit', 'sync'). "
             "Register it first, or pass the Workflow itself."
+        ),
+    ),
+    (
+        UnknownWorkflow("reprot", ("audit", "report")),
+        (
+            "no workflow 'reprot' is registered (these are: 'audit', 'report'). "
+            "Did you mean 'report'? Register it first, or pass the Workflow itself."
+        ),
+    ),
+    (
+        UnknownWorkflow("report", ("report 1.0.0",), "2.0.0"),
+        (
+            "no workflow 'report' version '2.0.0' is registered (these are: 'report 1.0.0'). "
+            "Register that version first, or pass it along: resume(run_id, flow)."
+        ),
+    ),
+    (
+        UnknownExecutor("fetch", "gpus", ("thread", "gpu")),
+        (
+            "step 'fetch' wants executor 'gpus', which this orchestrator does not have (it has: "
+            "'thread', 'gpu'). Did you mean 'gpu'? Pass it as "
+            "Orchestrator(executors={'gpus': ...})."
         ),
     ),
     (
@@ -219,7 +267,7 @@ def test_an_error_says_what_happened_and_what_to_do(error, text):
 def test_every_error_class_is_in_the_list_above():
     """A new error is not finished before its text has been read once."""
     classes = {it for it in vars(errors).values() if inspect.isclass(it)}
-    own = {it for it in classes if it.__module__ == errors.__name__}
+    own = {it for it in classes if issubclass(it, ActorflowError)}
     bases = {ActorflowError, errors.RunError}
 
     assert own - bases == {type(error) for error, _ in SAYINGS}

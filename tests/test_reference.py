@@ -56,6 +56,16 @@ def test_the_api_page_is_what_the_docstrings_say():
     assert generate.page() == generate.PAGE.read_text("utf-8")
 
 
+def test_a_signature_is_written_with_its_stars():
+    """Otherwise a reader would pass a list."""
+
+    def call(first: int, /, *ids: str, after: str = "", **options: int) -> None: ...
+
+    assert (
+        "```text\ncall(first: int, /, *ids: str, after: str = '', **options: int) -> None\n```"
+    ) == generate._signature("call", call)
+
+
 @pytest.mark.parametrize("draw", [draw_step_states, draw_run_states])
 def test_the_diagrams_of_states_are_drawn_from_the_tables(draw):
     """The page shows every legal move and no other."""

@@ -19,6 +19,7 @@ from actorflow.views import (
     Timeline,
     bounds_of,
     branches,
+    draw_cycle,
     draw_dot,
     draw_gantt,
     draw_line,
@@ -207,6 +208,39 @@ def test_a_tree_hangs_each_step_below_its_deepest_dependency():
         ("└─ analyze", ()),
     ] == drawn
     assert ("   └─ ", ("a",)) == (deep[2].prefix, deep[2].others)
+
+
+def ring(*ids):
+    """Steps of which each waits for the one before, and the first for the last."""
+    flow = Workflow("ring")
+    for place, step_id in enumerate(ids):
+        flow.add(Step(step_id, work, after=ids[place - 1]))
+    return flow
+
+
+def test_a_ring_is_drawn_in_the_direction_of_the_data():
+    """With all that each of its steps waits for; the others are left out."""
+    flow = ring("a", "bb", "c")
+    flow.add(Step("end", work, after="c"))
+    alone = ring("a")
+
+    assert ["┌──> a   after c", "│    bb  after a", "└─── c   after bb"] == draw_cycle(
+        flow.steps
+    ).splitlines()
+    assert "───> a  after a" == draw_cycle(alone.steps)
+    assert "" == draw_cycle({"a": Step("a", work)})
+
+
+def test_of_a_long_ring_the_ends_are_drawn():
+    """The middle is counted."""
+    lines = draw_cycle(ring(*(f"s{number}" for number in range(1000))).steps).splitlines()
+
+    assert 21 == len(lines)
+    assert ("┌──> s0    after s999", "│    … 980 more", "└─── s999  after s998") == (
+        lines[0],
+        lines[10],
+        lines[-1],
+    )
 
 
 def test_a_chain_longer_than_the_stack_can_be_drawn():

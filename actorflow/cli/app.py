@@ -19,16 +19,17 @@ from actorflow.cli.interrupts import EXIT_BASE
 from actorflow.cli.lines import LineWatcher, SilentWatcher
 from actorflow.cli.live import LiveWatcher
 from actorflow.cli.loading import load_flow
-from actorflow.cli.problems import Problem
+from actorflow.cli.problems import Problem, warnings_as_text
 from actorflow.cli.reports import describe, describe_failure, whole_result
 from actorflow.cli.running import Order, Watcher, carry_out
 from actorflow.cli.streams import forgiving, only_for_the_result, silence, whole_lines
 from actorflow.errors import DefinitionError, UnknownExecutor
-from actorflow.views import draw_dot, draw_mermaid, draw_tree
+from actorflow.views import draw_cycle, draw_dot, draw_mermaid, draw_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from actorflow.plan import WorkflowPlan
     from actorflow.workflow import Workflow
 
 __all__ = ["app", "invoke"]
@@ -73,7 +74,7 @@ def invoke(arguments: Sequence[str]) -> int:
 def _exit_statuses() -> Iterator[None]:
     """Turn what can go wrong with a command into a text on stderr and an exit status."""
     try:
-        with forgiving(sys.stdout):
+        with forgiving(sys.stdout), warnings_as_text():
             yield
             sys.stdout.flush()
     except (Problem, DefinitionError, UnknownExecutor) as problem:
@@ -181,7 +182,17 @@ def graph(
     """Draw a workflow."""
     draw = {Format.TEXT: draw_tree, Format.MERMAID: draw_mermaid, Format.DOT: draw_dot}[form]
     with _exit_statuses():
-        sys.stdout.write(f"{draw(load_flow(target, 'graph').plan())}\n")
+        sys.stdout.write(f"{draw(_drawable(load_flow(target, 'graph')))}\n")
+
+
+def _drawable(flow: Workflow) -> WorkflowPlan:
+    try:
+        return flow.plan()
+    except DefinitionError as fault:
+        ring = draw_cycle(flow.steps)
+        if not ring:
+            raise
+        raise Problem(f"{fault}\n\n{ring}") from None
 
 
 @app.command()

@@ -21,6 +21,7 @@ from actorflow.errors import ForkedOrchestrator, NotRunning, OrchestratorClosed,
 from actorflow.handles import Run
 from actorflow.orchestrator.admission import Admission
 from actorflow.orchestrator.live import LiveRuns
+from actorflow.orchestrator.settings import checked_executors, checked_observers
 from actorflow.results import ShutdownReport
 
 if TYPE_CHECKING:
@@ -48,14 +49,14 @@ class Lifetime:
         self,
         settings: Settings,
         state: StateManager,
-        executors: Mapping[str, Executor | concurrent.futures.Executor],
+        executors: Mapping[str, Executor | concurrent.futures.Executor] | None,
         observers: Sequence[Observer],
     ) -> None:
         self._parts: dict[str, Any] = {
             "settings": settings,
             "state": state,
-            "executors": executors,
-            "observers": observers,
+            "executors": checked_executors(executors),
+            "observers": checked_observers(observers),
         }
         self.admission = Admission(
             settings.max_active_runs,

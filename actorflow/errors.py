@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
@@ -29,6 +29,7 @@ __all__ = [
     "ActorCrashed",
     "ActorflowError",
     "DeadlineExceeded",
+    "Deadlock",
     "DefinitionConflict",
     "DefinitionError",
     "ForkedOrchestrator",
@@ -210,6 +211,41 @@ class Overloaded(ActorflowError):
         "queued. Try again later, raise max_active_runs or max_queued_runs, or let callers wait "
         'with when_full="block".'
     )
+
+
+@attrs.define(slots=False)
+class Deadlock(ActorflowError):
+    """Raised in a step that waits for a run, where the wait could never end; see `Overloaded`."""
+
+    run_id: str
+    step_id: str
+    awaited: str | None
+    """The run that it waits for; None when it waits for a place for a new one."""
+    shortage: Literal["places", "workers", "itself"]
+    """What there is none of; or whether it waits for the end of its own run."""
+    limit: int
+    """How many there are in all."""
+
+    def __str__(self) -> str:
+        what = "to start a run" if self.awaited is None else f"for run {self.awaited!r}"
+        return (
+            f"step {self.step_id!r} of run {self.run_id!r} would wait {what} for ever: "
+            f"{_STANDSTILLS[self.shortage].format(limit=self.limit)}"
+        )
+
+
+_STANDSTILLS: Final = {
+    "places": (
+        "each of the {limit} runs that may be in progress has a step that waits for another run. "
+        "Raise max_active_runs, or run what steps wait for in an orchestrator of its own."
+    ),
+    "workers": (
+        "each of the {limit} async workers is held by a step that waits for a run with async "
+        "steps. Raise async_workers, leave async_=True out of steps that wait for runs, or run "
+        "what they wait for in an orchestrator of its own."
+    ),
+    "itself": "it is its own run, which cannot end before it. Leave the wait out.",
+}
 
 
 @attrs.define(slots=False)

@@ -11,6 +11,7 @@ from actorflow.durations import Duration, as_seconds
 from actorflow.errors import DefinitionError
 
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import Generator
 
     from actorflow.lifecycle import RunStatus
@@ -34,6 +35,9 @@ class Runtime(Protocol):
 
     def check_may_block(self, what: str) -> None:
         """Refuse to block a thread that the run needs in order to end."""
+
+    def waiting(self, run_id: str) -> contextlib.AbstractContextManager[None]:
+        """Enter what is returned to wait for the run's end, unless that cannot come."""
 
 
 class Run:
@@ -97,17 +101,24 @@ class Run:
             OrchestratorClosed: When it cannot end any more, because its event loop was closed
                 or blocked for good.
             WrongLoop: When called on the event loop that the run lives on.
+            Deadlock: When called by a step without a timeout, and the run could never end.
         """
         limit = _limit(timeout)
         if not self._future.done():
             self._runtime.check_may_block("Run.wait()")
         try:
-            return self._future.result(limit)
+            return self._waited_for() if limit is None else self._future.result(limit)
         except concurrent.futures.TimeoutError:
             raise TimeoutError(
                 f"run {self.id!r} of workflow {self.workflow_id!r} has not ended within "
                 f"{limit:g} s; it goes on. Wait again, or call run.cancel()."
             ) from None
+
+    def _waited_for(self) -> RunResult:
+        if self._future.done():
+            return self._future.result()
+        with self._runtime.waiting(self.id):
+            return self._future.result()
 
     def result(self, timeout: Duration | None = None) -> RunResult:
         """Return the result of a run that completes, and raise otherwise.
@@ -135,8 +146,11 @@ class Run:
         """Return how the run ended, whatever the outcome, once it has."""
         import asyncio  # noqa: PLC0415 - whoever awaits has it loaded; importing handles need not
 
-        # A copy may be cancelled without the run's own future being so.
-        return await asyncio.shield(asyncio.wrap_future(self._future))
+        if self._future.done():
+            return self._future.result()
+        with self._runtime.waiting(self.id):
+            # A copy may be cancelled without the run's own future being so.
+            return await asyncio.shield(asyncio.wrap_future(self._future))
 
     def cancel(self, reason: str = "cancelled by its owner") -> None:
         """Ask for the run's end, and return at once; `wait` says when it has come.

@@ -14,6 +14,7 @@ from actorflow.errors import (
     ActorCrashed,
     ActorflowError,
     DeadlineExceeded,
+    Deadlock,
     DefinitionConflict,
     DefinitionError,
     ForkedOrchestrator,
@@ -226,6 +227,30 @@ SAYINGS = [
         (
             "the orchestrator is full: 4 of 4 runs active, 10 of 10 queued. Try again later, raise "
             'max_active_runs or max_queued_runs, or let callers wait with when_full="block".'
+        ),
+    ),
+    (
+        Deadlock("r1", "fetch", "r2", "places", 4),
+        (
+            "step 'fetch' of run 'r1' would wait for run 'r2' for ever: each of the 4 runs that "
+            "may be in progress has a step that waits for another run. Raise max_active_runs, or "
+            "run what steps wait for in an orchestrator of its own."
+        ),
+    ),
+    (
+        Deadlock("r1", "fetch", None, "workers", 10),
+        (
+            "step 'fetch' of run 'r1' would wait to start a run for ever: each of the 10 async "
+            "workers is held by a step that waits for a run with async steps. Raise "
+            "async_workers, leave async_=True out of steps that wait for runs, or run what they "
+            "wait for in an orchestrator of its own."
+        ),
+    ),
+    (
+        Deadlock("r1", "fetch", "r1", "itself", 1),
+        (
+            "step 'fetch' of run 'r1' would wait for run 'r1' for ever: it is its own run, which "
+            "cannot end before it. Leave the wait out."
         ),
     ),
     (

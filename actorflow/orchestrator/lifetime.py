@@ -136,6 +136,10 @@ class Lifetime:
             raise NotRunning(what)
         return self._runtime
 
+    def enter(self, runtime: Runtime) -> None:
+        """Take a place for a run; block or raise, as the settings and the caller's thread say."""
+        self.admission.enter(may_block=not runtime.on_loop(), waiting=runtime.waiting_to_start)
+
     def launch(self, request: Request) -> Run:
         """Hand an admitted run to the supervisor; it gives its place back if that fails."""
         # While the door is being closed nobody is half-way through it: what has been let in by
@@ -145,7 +149,7 @@ class Lifetime:
             try:
                 runtime = self.runtime("start a run")
                 run = Run(runtime, request.run_id, request.workflow_id, future)
-                self.live.add(run, future)
+                self.live.add(run, future, request.message.plan)
             except BaseException:
                 self.admission.leave()
                 raise

@@ -7,7 +7,7 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, Literal
 
-from actorflow.errors import ForkedOrchestrator, OrchestratorClosed, RunError
+from actorflow.errors import Deadlock, ForkedOrchestrator, OrchestratorClosed, RunError
 from actorflow.handles import Run
 from actorflow.lifecycle import RunStatus
 from actorflow.orchestrator.filters import count, run_id_of, run_status
@@ -202,9 +202,10 @@ class Orchestrator:
             return await run
         except RunError:
             raise
-        except BaseException:
+        except BaseException as error:
             run.cancel("the caller was cancelled")
-            await run.wait_async()
+            if not isinstance(error, Deadlock):
+                await run.wait_async()
             raise
 
     def start(
@@ -235,7 +236,7 @@ class Orchestrator:
         """
         runtime = self._life.runtime("start a run")
         request = new_run(runtime, self._registry.resolve(flow), inputs, options)
-        self._life.admission.enter(may_block=not runtime.on_loop())
+        self._life.enter(runtime)
         return self._life.launch(request)
 
     async def start_async(
@@ -247,7 +248,7 @@ class Orchestrator:
         """Do what `start` does, without blocking the event loop."""
         runtime = self._life.runtime("start a run")
         request = new_run(runtime, self._registry.resolve(flow), inputs, options)
-        await self._life.admission.enter_async()
+        await self._life.admission.enter_async(runtime.waiting_to_start)
         return self._life.launch(request)
 
     def resume(self, run_id: str, flow: Workflow | None = None) -> Run:
@@ -275,7 +276,7 @@ class Orchestrator:
         if not run.done or run.status is RunStatus.COMPLETED:
             return run
         plan = self._registry.plan_for(runtime.snapshot(run_id), flow)
-        self._life.admission.enter(may_block=not runtime.on_loop())
+        self._life.enter(runtime)
         with self._resuming:
             try:
                 # Somebody else may have resumed it in the meantime.

@@ -253,7 +253,10 @@ class NotRunning(ActorflowError):
     """Raised when an orchestrator is used before it was started; see `OrchestratorClosed`."""
 
     what: str
-    _text = "cannot {what}: the orchestrator is not running. Enter it with `with` first."
+    _text = (
+        "cannot {what}: the orchestrator is not running. Enter it with `with`, or with "
+        "`async with` on your own event loop, first."
+    )
 
 
 @attrs.define(slots=False)
@@ -261,7 +264,8 @@ class OrchestratorClosed(ActorflowError):
     """Raised when an orchestrator is used after its shutdown; before its start: `NotRunning`."""
 
     what: str
-    _text = "cannot {what}: the orchestrator has shut down. Make a new one."
+    why: str = "the orchestrator has shut down"
+    _text = "cannot {what}: {why}. Make a new one."
 
 
 @attrs.define(slots=False)

@@ -255,11 +255,18 @@ SAYINGS = [
     ),
     (
         NotRunning("start a run"),
-        "cannot start a run: the orchestrator is not running. Enter it with `with` first.",
+        (
+            "cannot start a run: the orchestrator is not running. Enter it with `with`, or with "
+            "`async with` on your own event loop, first."
+        ),
     ),
     (
         OrchestratorClosed("start a run"),
         "cannot start a run: the orchestrator has shut down. Make a new one.",
+    ),
+    (
+        OrchestratorClosed("start a run", "its event loop has been closed"),
+        "cannot start a run: its event loop has been closed. Make a new one.",
     ),
     (
         ForkedOrchestrator(1, 2),

@@ -1143,7 +1143,7 @@ def uses(orchestrator):
 @pytest.mark.parametrize("use", range(7))
 def test_nothing_works_before_the_start(use):
     """The text says how to start."""
-    with pytest.raises(NotRunning, match="Enter it with `with` first"):
+    with pytest.raises(NotRunning, match="Enter it with `with`, or"):
         uses(Orchestrator())[use]()
 
 

@@ -233,7 +233,8 @@ class Runtime:
         try:
             self.system.post_from_anywhere(self._supervisor, message)
         except RuntimeError:
-            raise OrchestratorClosed("reach a run") from None
+            why = "the event loop that the orchestrator was entered on has been closed"
+            raise OrchestratorClosed("reach a run", why) from None
 
     # ── What executors and the watchdog report ───────────────────────────────────────────────
 

@@ -127,9 +127,10 @@ class StepTimeout(ActorflowError, TimeoutError):
     def __str__(self) -> str:
         one = self.kind == "attempt"
         spent = f"attempt {self.attempt}" if one else f"{self.attempt} attempts together"
+        # What matters comes first: the text is cut where it is shown in a line.
         return (
-            f"step {self.step_id!r} of run {self.run_id!r}: {spent} took longer than "
-            f"{self.timeout:g} s. Raise the step's {'timeout' if one else 'total_timeout'}, "
+            f"{spent} took longer than {self.timeout:g} s, of step {self.step_id!r} in run "
+            f"{self.run_id!r}. Raise the step's {'timeout' if one else 'total_timeout'}, "
             "or make the step faster."
         )
 

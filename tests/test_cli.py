@@ -248,7 +248,7 @@ def test_of_many_outputs_some_are_shown_and_the_rest_is_counted(write, type_in):
 
     assert 40 == len(re.findall(r"^step-\d+ = 1$", out, re.MULTILINE))
     assert "\n… and 11 more outputs; --json prints them all\n" in out
-    assert "\n… and 11 more\n" in out
+    assert "\n… and 11 more steps\n" in out
 
 
 def test_inputs_come_as_texts_or_as_json(write, type_in, folder):
@@ -432,7 +432,7 @@ def test_validating_says_what_a_run_needs(write, type_in):
     """It is the answer to what to type next."""
     write(LESSON)
 
-    assert (0, "lesson is valid: 4 steps, needs url\n", "") == type_in(
+    assert (0, "lesson is valid: 4 steps, needs url, can take count\n", "") == type_in(
         "validate", "flows.py:lesson"
     )
 
@@ -481,6 +481,10 @@ def test_the_version_can_be_asked_for(type_in):
         (["graph", "cycle.py", "--format", "dot"], "\n\n┌──> a  after b\n└─── b  after a\n"),
         (["run", "picky.py"], "wants executor 'gpu'"),
         (["dance"], "No such command 'dance'"),
+        (["run", "flows.py", "a b=1"], "type: actorflow run flows.py --input 'a b=1'\n"),
+        (["run", "flows.py", "x.csv"], "'x.csv' stands without an option. For an input, type: "),
+        (["run", "flows.py", "x.csv"], "actorflow run flows.py --input NAME=x.csv\n"),
+        (["run", "flows.py", "first"], "of flows.py, type: actorflow run flows.py:first\n"),
         (["run"], "Missing argument 'FILE[:FLOW]'"),
     ],
 )
@@ -759,7 +763,7 @@ def test_a_flow_taller_than_the_terminal_shows_what_is_going_on(write):
     assert 130 == status
     assert re.search(r"(● step-\d+ +running +#1 +\S+ m?s *\n){9}60 ready, 40", terminal.plain)
     assert "100 cancelled" in terminal.plain
-    assert "… and 60 more" in terminal.plain
+    assert "… and 60 more steps" in terminal.plain
 
 
 def test_ctrl_c_twice_gives_the_terminal_its_cursor_back(write):
@@ -773,6 +777,46 @@ def test_ctrl_c_twice_gives_the_terminal_its_cursor_back(write):
 
     assert 130 == status
     assert terminal.shown.rfind("\x1b[?25h") > terminal.shown.rfind("\x1b[?25l")
+
+
+@pytest.mark.parametrize(
+    ("columns", "row"),
+    [
+        (60, r"✗ read +failed +#1 +[\d.]+ ms +ValueError: no .*…"),
+        (30, r"✗ read +failed +#1 +[\d.]+ ms\s*\n"),
+        (22, r"✗ read +#1 +[\d.]+ ms\s*\n"),
+        (18, r"✗ read +[\d.]+ ms\s*\n"),
+    ],
+)
+def test_a_narrow_terminal_shows_what_matters_most(write, columns, row):
+    """The remark goes first, the time last, and no figure is cut."""
+    source = FAILING.replace("no key", "no key whatever, wherever one looks for it")
+    with Terminal("run", str(write(source)), columns=columns) as terminal:
+        terminal.read_all()
+
+    assert re.search(row, terminal.plain)
+    assert re.search(r"1/1 +[\d.]+ ms", terminal.plain)
+
+
+def test_a_step_that_hangs_in_a_read_does_not_spoil_the_exit(write):
+    """Its thread is left behind, with the lock of stdin that Python wants at the exit."""
+    path = write("""
+        import atexit, sys
+        from actorflow import Workflow
+
+        atexit.register(print, "its own hook")
+        flow = Workflow("asking")
+
+        @flow.step(timeout=0.1)
+        def ask():
+            return sys.stdin.readline()
+    """)
+    with started("run", str(path), stdin=subprocess.PIPE) as process:
+        out, err = process.stdout.read(), process.stderr.read()
+        status = process.wait(HANGS_AFTER)
+
+    assert (1, True) == (status, out.endswith("its own hook\n"))
+    assert err.rstrip().endswith("or make the step faster.")
 
 
 def test_a_terminal_can_be_without_colours(write):

@@ -191,14 +191,14 @@ SAYINGS = [
     (
         StepTimeout("r1", "fetch", 2, 0.5, "attempt"),
         (
-            "step 'fetch' of run 'r1': attempt 2 took longer than 0.5 s. "
+            "attempt 2 took longer than 0.5 s, of step 'fetch' in run 'r1'. "
             "Raise the step's timeout, or make the step faster."
         ),
     ),
     (
         StepTimeout("r1", "fetch", 2, 0.5, "total"),
         (
-            "step 'fetch' of run 'r1': 2 attempts together took longer than 0.5 s. "
+            "2 attempts together took longer than 0.5 s, of step 'fetch' in run 'r1'. "
             "Raise the step's total_timeout, or make the step faster."
         ),
     ),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.console import Console
 
-from actorflow.cli.inputs import check_inputs, read_inputs
+from actorflow.cli.inputs import check_inputs, read_inputs, refuse_words
 from actorflow.cli.interrupts import EXIT_BASE
 from actorflow.cli.lines import LineWatcher, SilentWatcher
 from actorflow.cli.live import LiveWatcher
@@ -106,8 +106,9 @@ def _actorflow(
     """Run workflows, draw them, and check them."""
 
 
-@app.command()
+@app.command(context_settings={"allow_extra_args": True})
 def run(
+    context: typer.Context,
     target: Target,
     *,
     inputs: Annotated[
@@ -122,9 +123,12 @@ def run(
             help="Inputs as a JSON object: itself, @FILE, or - for stdin.",
         ),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="How many async steps may run at once.")] = 10,
+    workers: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many async steps may run at once.")
+    ] = 10,
     timeout: Annotated[
-        float | None, typer.Option(help="Seconds that the run may take.", show_default=False)
+        float | None,
+        typer.Option(metavar="SECONDS", help="How long the run may take.", show_default=False),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the whole result as JSON, and nothing else.")
@@ -135,6 +139,7 @@ def run(
     Ctrl-C cancels the run, and pressed twice it leaves at once.
     """
     with _exit_statuses():
+        refuse_words(context.args, target)
         given = read_inputs(inputs or (), documents or ())
 
         def order() -> Order:
@@ -205,7 +210,6 @@ def validate(target: Target) -> None:
 def _summary(flow: Workflow) -> str:
     plan = flow.plan()
     count = len(plan.steps)
-    inputs = (
-        f"needs {', '.join(plan.required_inputs)}" if plan.required_inputs else "needs no input"
-    )
-    return f"{flow.id} is valid: {count} step{'s' if count > 1 else ''}, {inputs}"
+    needs = f"needs {', '.join(plan.required_inputs) or 'no input'}"
+    takes = f", can take {', '.join(plan.optional_inputs)}" if plan.optional_inputs else ""
+    return f"{flow.id} is valid: {count} step{'s' if count > 1 else ''}, {needs}{takes}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -12,11 +13,30 @@ from actorflow.cli.problems import Problem
 from actorflow.errors import MissingInput, UnknownInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from actorflow.plan import WorkflowPlan
 
-__all__ = ["check_inputs", "read_inputs"]
+__all__ = ["check_inputs", "read_inputs", "refuse_words"]
+
+
+def refuse_words(words: Sequence[str], target: str) -> None:
+    """Refuse what stands on the command line without an option, and say which one it needs.
+
+    Args:
+        words: What was typed after the target.
+        target: What was typed for the workflow.
+
+    Raises:
+        Problem: When there is something.
+    """
+    if words:
+        word, typed = words[0], f"actorflow run {shlex.quote(target)}"
+        named = word if "=" in word.strip("=") else f"NAME={word}"
+        cure = f"For an input, type: {typed} --input {shlex.quote(named)}"
+        if word.isidentifier() and ":" not in target:
+            cure += f"\nFor a workflow of {target}, type: {typed}:{word}"
+        raise Problem(f"{word!r} stands without an option. {cure}")
 
 
 def read_inputs(pairs: Iterable[str], documents: Iterable[str]) -> dict[str, Any]:

@@ -801,7 +801,7 @@ def test_a_narrow_terminal_shows_what_matters_most(write, columns, row):
 def test_a_step_that_hangs_in_a_read_does_not_spoil_the_exit(write):
     """Its thread is left behind, with the lock of stdin that Python wants at the exit."""
     path = write("""
-        import atexit, sys
+        import atexit
         from actorflow import Workflow
 
         atexit.register(print, "its own hook")
@@ -809,7 +809,7 @@ def test_a_step_that_hangs_in_a_read_does_not_spoil_the_exit(write):
 
         @flow.step(timeout=0.1)
         def ask():
-            return sys.stdin.readline()
+            return input()
     """)
     with started("run", str(path), stdin=subprocess.PIPE) as process:
         out, err = process.stdout.read(), process.stderr.read()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from actorflow.errors import DefinitionError
+from actorflow.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -130,6 +131,9 @@ def _is_by_name(step_id: str, run: Callable[..., Any], parameter: inspect.Parame
 # ── What a step gets ─────────────────────────────────────────────────────────────────────────
 
 
+_SHOWN: Final = 20
+
+
 @attrs.frozen(eq=False)
 class StepInputs(Mapping[str, Any]):
     """What a step's `inputs` is: the run's inputs, and the outputs of its own dependencies.
@@ -144,7 +148,19 @@ class StepInputs(Mapping[str, Any]):
             return self._values[key]
         except KeyError:
             problem = f"{key!r} is neither a run input nor a dependency that completed"
-            raise KeyError(problem) from None
+            raise KeyError(f"{problem}; {self._what_there_is(key)}") from None
+
+    def _what_there_is(self, key: object) -> str:
+        names = [repr(name) for name in self._values]
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        question = did_you_mean(key, self._values)
+        return (
+            f"there is {', '.join(names[:_SHOWN]) or 'nothing'}{more}{question and f'.{question}'}"
+        )
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return what stands under a key, or the default; without making an error's text."""
+        return self._values.get(key, default)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)

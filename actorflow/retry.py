@@ -94,6 +94,8 @@ class RetryPolicy:
         for pattern in value:
             if not _is_pattern(pattern):
                 cure = "Give exception classes, texts that are not empty, or predicates"
+                if isinstance(pattern, (list, tuple)):
+                    cure = "Give the patterns one by one, not in a list of their own"
                 raise _refusal(field.name, pattern, cure)
 
     def __attrs_post_init__(self) -> None:

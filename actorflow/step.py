@@ -30,6 +30,10 @@ def _cure_of_after(item: object) -> str:
     """Return what to write in the place of what is no step's id."""
     if item is None or item == "":
         return "Leave after out for a step that waits for none, or give step ids"
+    if isinstance(item, (list, tuple)):
+        return "Give the ids one by one, not in a list of their own"
+    if hasattr(item, "build"):
+        return "A builder needs its .build()"
     if isinstance(item, Iterable) and not isinstance(item, str):
         # A set gives each run of the program another order, and a generator is empty later.
         return f"Give several step ids as a list or a tuple, not as a {type(item).__name__}"
@@ -154,6 +158,8 @@ class Step:
     def _check_retry(self, _field: object, value: object) -> None:
         if value is not None and not isinstance(value, RetryPolicy):
             cure = "Give a RetryPolicy, such as RetryPolicy(max_attempts=3)"
+            if hasattr(value, "build"):
+                cure = "A builder needs its .build()"
             raise self._refusal(f"retry is {text_of(value)}", cure)
 
     @compensate.validator

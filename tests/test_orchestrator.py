@@ -393,6 +393,22 @@ def test_a_limit_may_be_a_timedelta():
 
 
 @pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        (20, "Orchestrator(state=20) is no state manager: it has no create(). Pass one such as"),
+        (MemoryStateManager, "is a class. Make one of it, and pass that."),
+    ],
+    ids=["number", "class"],
+)
+def test_what_is_no_state_manager_is_refused(state, text):
+    """Before anything is started."""
+    with pytest.raises(DefinitionError) as caught:
+        Orchestrator(state)
+
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("executors", "text"),
     [
         ([1], "Orchestrator(executors=[1]) is no mapping. Give each a name"),

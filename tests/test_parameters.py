@@ -366,12 +366,27 @@ def test_inputs_are_a_mapping_like_any_other():
     assert inputs.get("day") is None
 
 
-def test_a_key_that_inputs_do_not_have_is_explained():
+@pytest.mark.parametrize(
+    ("values", "there"),
+    [
+        ({}, "nothing"),
+        ({"url": 1, "fetch": 2}, "'url', 'fetch'"),
+        ({"url": 1, "enrcih": 2}, "'url', 'enrcih'. Did you mean 'enrcih'?"),
+        (
+            dict.fromkeys(map(str, range(21))),
+            f"{', '.join(map(repr, map(str, range(20))))} and 1 more",
+        ),
+    ],
+    ids=["nothing", "others", "near", "many"],
+)
+def test_a_key_that_inputs_do_not_have_is_explained(values, there):
     """The usual cause is a step that is no dependency, or one that was skipped."""
     with pytest.raises(KeyError) as caught:
-        StepInputs({})["enrich"]
+        StepInputs(values)["enrich"]
 
-    assert "'enrich' is neither a run input nor a dependency that completed" == caught.value.args[0]
+    assert (
+        f"'enrich' is neither a run input nor a dependency that completed; there is {there}"
+    ) == caught.value.args[0]
 
 
 def test_inputs_can_be_pickled():

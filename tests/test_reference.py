@@ -126,6 +126,14 @@ def test_links_lead_somewhere(path: Path):
     assert [] == [target for target in inside if not is_there(path, target)]
 
 
+def test_the_index_leads_to_every_page():
+    """Whoever begins there finds everything."""
+    index = DOCS / "index.md"
+    linked = {(DOCS / match["target"]).resolve() for match in LINK.finditer(prose(index))}
+
+    assert set() == set(DOCS.rglob("*.md")) - {index} - linked
+
+
 def test_readme_and_contributing_show_the_same_test_command():
     """There is one way to run the tests, and it is the one that runs in continuous integration."""
     shown = [

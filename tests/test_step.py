@@ -7,6 +7,7 @@ from datetime import timedelta
 import attrs
 import pytest
 
+from actorflow.builders import RetryPolicyBuilder, StepBuilder
 from actorflow.errors import DefinitionError
 from actorflow.retry import RetryPolicy
 from actorflow.workflow import Step
@@ -123,6 +124,13 @@ def test_equal_steps_are_equal_however_they_are_written():
             ),
         ),
         (
+            lambda: Step("a", nothing, after=(["b", "c"],)),
+            (
+                "step 'a': after holds ['b', 'c']. "
+                "Give the ids one by one, not in a list of their own."
+            ),
+        ),
+        (
             lambda: Step("a", nothing, after=None),
             (
                 "step 'a': after holds None. "
@@ -192,6 +200,15 @@ def test_an_illegal_step_does_not_exist(make, text):
         make()
 
     assert text == str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["after", "retry"])
+def test_a_builder_that_was_not_told_to_build_is_refused(field):
+    """It collects keywords, and is nothing yet."""
+    builder = RetryPolicyBuilder() if field == "retry" else StepBuilder("b", "B", nothing)
+
+    with pytest.raises(DefinitionError, match=r"step 'a': .* A builder needs its \.build\(\)\."):
+        Step("a", nothing, **{field: builder})
 
 
 def test_a_generator_of_ids_is_refused_like_a_set():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 import uuid
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -15,6 +14,7 @@ from actorflow.durations import seconds
 from actorflow.errors import DefinitionError
 from actorflow.mappings import ReadOnly
 from actorflow.messages import StartRun
+from actorflow.notices import warn
 from actorflow.results import RunRecord
 from actorflow.spelling import refuse_unknown_options
 
@@ -125,11 +125,10 @@ def resumed_run(runtime: Runtime, plan: WorkflowPlan, run_id: str) -> Request:
 def _warn_of_compensators(plan: WorkflowPlan) -> None:
     idle = [step.id for step in plan.steps if step.compensation is not None]
     if idle:
-        warnings.warn(
+        warn(
             f"workflow {plan.workflow_id!r} has compensators (steps {', '.join(idle)}), which this "
             "version of actorflow checks but does not run yet: undo by hand what a failed run "
-            "has done.",
-            stacklevel=4,
+            "has done."
         )
 
 

@@ -67,8 +67,11 @@ def checked_state(state: StateManager) -> StateManager:
     """Return what can be a state manager.
 
     Raises:
-        DefinitionError: When it lacks a method.
+        DefinitionError: When it lacks a method, or is only the class of one.
     """
+    if isinstance(state, type):
+        problem = f"Orchestrator(state={state!r}) is a class"
+        raise DefinitionError(None, problem, "Make one of it, and pass that")
     lacking = [name for name in _STATE_METHODS if not callable(getattr(state, name, None))]
     if lacking:
         problem = f"Orchestrator(state={state!r}) is no state manager: it has no {lacking[0]}()"

@@ -104,8 +104,10 @@ def _bound(
 
 def _warn_of(step_id: str, parameter: str, meant: str | None) -> None:
     if meant is not None:
+        # An id need not be a name that a parameter can have.
+        meaning = repr(meant) if meant.isidentifier() else f"inputs[{meant!r}]"
         warn(
             f"step {step_id!r}: {parameter} is a run input, and nothing takes the output of "
-            f"{meant!r}. Did you mean {meant!r}? If not, give the parameter a name that is less "
+            f"{meant!r}. Did you mean {meaning}? If not, give the parameter a name that is less "
             "alike."
         )

@@ -89,11 +89,13 @@ def read_parameters(step_id: str, run: Callable[..., Any]) -> tuple[Parameter, .
     """
     _refuse_what_is_no_function(step_id, run)
     bound = run.keywords if isinstance(run, functools.partial) else ()
-    return tuple(
+    parameters = tuple(
         Parameter(parameter.name, parameter.default is not inspect.Parameter.empty)
         for parameter in _signature(step_id, run).parameters.values()
         if _is_by_name(step_id, run, parameter) and parameter.name not in bound
     )
+    _refuse_an_unbound_method(step_id, run, parameters[:1])
+    return parameters
 
 
 def _refuse_what_is_no_function(step_id: str, run: Callable[..., Any]) -> None:
@@ -102,6 +104,16 @@ def _refuse_what_is_no_function(step_id: str, run: Callable[..., Any]) -> None:
     if _is_generator(run):
         problem = f"{name_of(run)} is a generator, and a step has one output"
         raise DefinitionError(None, problem, "Return a list, or wrap it in a function", step_id)
+
+
+def _refuse_an_unbound_method(
+    step_id: str, run: Callable[..., Any], first: tuple[Parameter, ...]
+) -> None:
+    for parameter in first:
+        if parameter.name in {"self", "cls"}:
+            problem = f"parameter {parameter.name!r} of {name_of(run)} is an object that is missing"
+            cure = "Use the method of an object, as in flow.step(thing.method), or a function"
+            raise DefinitionError(None, problem, cure, step_id)
 
 
 def _signature(step_id: str, run: Callable[..., Any]) -> inspect.Signature:

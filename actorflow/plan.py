@@ -105,6 +105,8 @@ class WorkflowPlan:
         close = nearest(name, (*RESERVED, *self.by_id))
         if close is None:
             return ""
+        if not close.isidentifier():
+            return f"did you mean inputs[{close!r}]?"
         return f"did you mean {'the step ' * (close in self.by_id)}{close!r}?"
 
     def recognise(self, inputs: Mapping[str, Any]) -> None:

@@ -128,6 +128,13 @@ def test_the_parameters_are_those_that_are_still_open(run, expected):
     ("run", "text"),
     [
         (
+            Callables.method,
+            (
+                "step 's': parameter 'self' of method() is an object that is missing. "
+                "Use the method of an object, as in flow.step(thing.method), or a function."
+            ),
+        ),
+        (
             positional,
             (
                 "step 's': parameter 'fetch' of positional() is positional-only. "
@@ -186,6 +193,7 @@ def test_the_parameters_are_those_that_are_still_open(run, expected):
         (42, "step 's': 42 cannot be called. Give a function."),
     ],
     ids=[
+        "method",
         "positional-only",
         "builtin",
         "args",

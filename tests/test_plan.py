@@ -180,12 +180,14 @@ def test_a_run_without_its_inputs_is_refused():
         ("fecth", {}, "did you mean the step 'fetch'?"),
         ("input", {}, "did you mean 'inputs'?"),
         ("context", {}, "did you mean 'ctx'?"),
+        ("fetch_page", {}, "did you mean inputs['fetch-page']?"),
         ("quantity", {"url": 1}, None),
     ],
 )
 def test_a_missing_input_may_be_a_name_that_was_misspelt(wanted, inputs, hint):
     """Of what was given, of a step, or of what has a meaning of its own."""
-    plan = flow_of(Step("fetch", nothing), Step("b", taking(wanted))).plan()
+    steps = Step("fetch", nothing), Step("fetch-page", nothing), Step("b", taking(wanted))
+    plan = flow_of(*steps).plan()
 
     with pytest.raises(MissingInput) as caught:
         plan.require(inputs)
@@ -234,6 +236,15 @@ def test_a_parameter_that_is_surely_a_dependency_misspelt_is_warned_of(run):
     flow.add(Step("b", run, after=["fetch", "store"]))
 
     with pytest.warns(ActorflowWarning, match="'b': parameter 'fecth' of .*Did you mean 'fetch'"):
+        flow.validate()
+
+
+def test_a_parameter_cannot_be_named_after_every_step():
+    """What is no name for it is found in `inputs`."""
+    flow = flow_of(Step("fetch-page", nothing))
+    flow.add(Step("b", taking("fetch_page"), after="fetch-page"))
+
+    with pytest.warns(ActorflowWarning, match=r"Did you mean inputs\['fetch-page'\]\?"):
         flow.validate()
 
 

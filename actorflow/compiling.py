@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -9,7 +10,7 @@ import attrs
 from actorflow.errors import DefinitionError
 from actorflow.graph import dependents, find_cycle, topological_order
 from actorflow.notices import warn
-from actorflow.parameters import Binding, bind, name_of
+from actorflow.parameters import bind, name_of
 from actorflow.plan import StepPlan
 from actorflow.spelling import did_you_mean, surely
 
@@ -37,10 +38,12 @@ def plan_steps(steps: Mapping[str, Step]) -> tuple[StepPlan, ...]:
         cure = "Remove one of these dependencies"
         raise DefinitionError(None, f"its steps wait for each other: {_path(cycle)}", cure)
     following = dependents(dependencies)
-    return tuple(
+    plans = tuple(
         _plan_step(steps[step_id], index, tuple(following[step_id]), steps)
         for index, step_id in enumerate(topological_order(dependencies))
     )
+    _warn_of_misspelt(plans)
+    return plans
 
 
 def _check_dependencies(step: Step, steps: Mapping[str, Step]) -> None:
@@ -79,35 +82,50 @@ def _plan_step(
         step=step,
         dependencies=step.after,
         dependents=following,
-        binding=_bound(step.id, step, needed, steps),
+        binding=bind(step.id, step.run, step.parameters, dependencies=needed, steps=steps),
     )
     undo = step.compensation
     if undo is None:
         return plan
     seen = {**needed, step.id: True}
-    binding = _bound(step.id, undo, seen, steps)
+    binding = bind(step.id, undo.run, undo.parameters, dependencies=seen, steps=steps)
     compensation = attrs.evolve(plan, step=undo, dependencies=tuple(seen), binding=binding)
     return attrs.evolve(plan, compensation=compensation)
 
 
-def _bound(
-    step_id: str, step: Step, seen: Mapping[str, bool], steps: Mapping[str, Step]
-) -> Binding:
-    binding = bind(step_id, step.run, step.parameters, dependencies=seen, steps=steps)
-    if not binding.wants_inputs:
-        # An input is named as the output of a dependency is, and nobody else uses that output.
-        unused = [name for name in seen if name not in {it.name for it in step.parameters}]
-        for name in (*binding.inputs, *binding.optional_inputs) if unused else ():
-            _warn_of(step_id, f"parameter {name!r} of {name_of(step.run)}", surely(name, unused))
-    return binding
+# ── What is surely misspelt ──────────────────────────────────────────────────────────────────
 
 
-def _warn_of(step_id: str, parameter: str, meant: str | None) -> None:
+def _warn_of_misspelt(plans: Sequence[StepPlan]) -> None:
+    """Warn of inputs that are named almost as a dependency is, whose output nobody takes.
+
+    An input that several steps take by the same name is no slip.
+    """
+    takers = Counter(name for plan in plans for name in _inputs_of(plan))
+    for plan in plans:
+        suspects = [name for name in _inputs_of(plan) if takers[name] == 1]
+        unused = _unused_by(plan) if suspects else ()
+        for name in suspects if unused else ():
+            _warn_of(plan, name, surely(name, unused))
+
+
+def _inputs_of(plan: StepPlan) -> tuple[str, ...]:
+    return (*plan.binding.inputs, *plan.binding.optional_inputs)
+
+
+def _unused_by(plan: StepPlan) -> Sequence[str]:
+    if plan.binding.wants_inputs:
+        return ()
+    taken = {parameter.name for parameter in plan.step.parameters}
+    return [name for name in plan.dependencies if name not in taken]
+
+
+def _warn_of(plan: StepPlan, name: str, meant: str | None) -> None:
     if meant is not None:
         # An id need not be a name that a parameter can have.
         meaning = repr(meant) if meant.isidentifier() else f"inputs[{meant!r}]"
         warn(
-            f"step {step_id!r}: {parameter} is a run input, and nothing takes the output of "
-            f"{meant!r}. Did you mean {meaning}? If not, give the parameter a name that is less "
-            "alike."
+            f"step {plan.id!r}: parameter {name!r} of {name_of(plan.step.run)} is a run input, and "
+            f"nothing takes the output of {meant!r}. Did you mean {meaning}? If not, give the "
+            "parameter a name that is less alike."
         )

@@ -239,6 +239,16 @@ def test_a_parameter_that_is_surely_a_dependency_misspelt_is_warned_of(run):
         flow.validate()
 
 
+def test_an_input_that_several_steps_name_alike_is_no_slip():
+    """However much it looks like a dependency of one of them."""
+    flow = flow_of(Step("report_data", taking("report_date")))
+    flow.add(Step("b", taking("report_date"), after="report_data"))
+
+    flow.validate()
+
+    assert ("report_date",) == flow.required_inputs
+
+
 def test_a_parameter_cannot_be_named_after_every_step():
     """What is no name for it is found in `inputs`."""
     flow = flow_of(Step("fetch-page", nothing))

@@ -854,13 +854,33 @@ def test_lines_of_several_threads_do_not_mix(capsys):
     assert "from elsewhere\nin pieces\nand flushed\nleft over" == capsys.readouterr().out
 
 
-def test_what_an_encoding_lacks_is_written_as_a_question_mark(write):
-    """A chart in the wrong letters is better than none."""
+def test_what_an_encoding_lacks_is_written_plainly(write):
+    """A chart in other signs is better than none; what there is no sign for is a `?`."""
     latin = environment(PYTHONUTF8="0", PYTHONIOENCODING="latin-1")
-    status, out, err = finished("run", str(write(TWO)) + ":second", env=latin)
+    path = write("""
+        from actorflow import Workflow
 
-    assert (0, "") == (status, err)
-    assert re.search(r"^all_of +\?+ ", out, re.MULTILINE)
+        flow, ring = Workflow("flow"), Workflow("ring")
+
+        @flow.step
+        def works():
+            return "5 \u20ac"
+
+        @flow.step(after=works)
+        def fails():
+            raise LookupError
+
+        ring.step(lambda: None, id="a", after="b")
+        ring.step(lambda: None, id="b", after="a")
+    """)
+    status, out, _ = finished("run", f"{path}:flow", env=latin)
+    _, _, err = finished("graph", f"{path}:ring", env=latin)
+
+    assert 1 == status
+    assert "works = '5 ?'" in out
+    assert re.search(r"^works +#+ ", out, re.MULTILINE)
+    assert re.search(r"^fails +x+ .*failed$", out, re.MULTILINE)
+    assert err.endswith("\n\n,--> a  after b\n`--- b  after a\n")
 
 
 # ── Values ───────────────────────────────────────────────────────────────────────────────────

@@ -73,10 +73,15 @@ def invoke(arguments: Sequence[str]) -> int:
 @contextlib.contextmanager
 def _exit_statuses() -> Iterator[None]:
     """Turn what can go wrong with a command into a text on stderr and an exit status."""
+    with forgiving(sys.stdout), forgiving(sys.stderr), warnings_as_text(), _problems_told():
+        yield
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _problems_told() -> Iterator[None]:
     try:
-        with forgiving(sys.stdout), warnings_as_text():
-            yield
-            sys.stdout.flush()
+        yield
     except (Problem, DefinitionError, UnknownExecutor) as problem:
         sys.stderr.write(f"Error: {problem}\n")
         raise typer.Exit(_BAD_USAGE) from None

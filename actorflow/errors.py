@@ -110,7 +110,10 @@ class RunNotFound(ActorflowError, LookupError):
     """Raised when no run has the id that was asked for."""
 
     run_id: str
-    _text = "there is no run {run_id!r}. Check its id and the orchestrator's state manager."
+    _text = (
+        "there is no run {run_id!r}, or it is kept no more. "
+        "Check its id, and the limits of the orchestrator's state manager."
+    )
 
 
 @attrs.define(slots=False)

@@ -186,7 +186,10 @@ SAYINGS = [
     ),
     (
         RunNotFound("r1"),
-        "there is no run 'r1'. Check its id and the orchestrator's state manager.",
+        (
+            "there is no run 'r1', or it is kept no more. "
+            "Check its id, and the limits of the orchestrator's state manager."
+        ),
     ),
     (
         StepTimeout("r1", "fetch", 2, 0.5, "attempt"),

@@ -76,6 +76,7 @@ def test_a_step_that_would_wait_for_its_own_place_is_told(nest):
         stuck = caught.value.__cause__
 
         assert isinstance(stuck, Deadlock)
+        assert stuck.__context__ is None
         assert ("step", "places", 1) == (stuck.step_id, stuck.shortage, stuck.limit)
         assert caught.value.result.run_id == stuck.run_id
         assert orchestrator.get(stuck.awaited).wait(GUARD).status.terminal

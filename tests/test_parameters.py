@@ -371,7 +371,14 @@ def test_inputs_are_a_mapping_like_any_other():
     assert 1 == len(inputs)
     assert "url" in inputs
     assert "u" == inputs.get("url")
-    assert inputs.get("day") is None
+    assert (None, 3) == (inputs.get("day"), inputs.get("day", 3))
+
+
+def test_asking_inputs_for_what_may_not_be_there_makes_no_text(monkeypatch):
+    """Finding what was meant takes a while, where a step waits for thousands."""
+    monkeypatch.setattr("actorflow.parameters.did_you_mean", pytest.fail)
+
+    assert 3 == StepInputs({"url": "u"}).get("ulr", 3)
 
 
 @pytest.mark.parametrize(

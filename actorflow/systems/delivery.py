@@ -104,12 +104,13 @@ class Cell(ActorAddress):
         """Have a `WakeupMessage` delivered to this actor after `delay` seconds."""
         self.system.wake_after(self, delay, payload)
 
-    def put_off(self, call: Callable[[], None]) -> bool:
-        """Have `call` made once the mail that waits now has been delivered, or a turn's worth.
+    @property
+    def put_off(self) -> Callable[[Callable[[], None]], bool]:
+        """Called with a call, has it made when the mail that waits has been delivered.
 
-        Returns False, and does nothing, when no mail waits.
+        Of that mail a turn's worth counts. When none waits, nothing is done but to return False.
         """
-        return self.system.put_off(call)
+        return self.system.put_off
 
     def handleDeadLetters(self, _address: Cell, enable: bool) -> None:  # noqa: FBT001, N802
         """Make this actor the one that gets the dead letters, or no longer."""

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.systems.delivery import Cell, Delivery, Envelope
 from actorflow.systems.mischief import Fault
+from actorflow.systems.timers import Timer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,35 +35,10 @@ if TYPE_CHECKING:
     _Entry = tuple[int, Envelope, _Channel]
     """When it was sent, by count; the message; and where it waits."""
 
-__all__ = ["SimulatedSystem", "Timer"]
+__all__ = ["SimulatedSystem"]
 
 _FOREVER: Final = float("inf")
 _LONGEST_DELAY: Final = 8
-
-
-class Timer:
-    """A call at a virtual moment, which can be cancelled."""
-
-    __slots__ = ("_arguments", "_function")
-
-    def __init__(self, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-        self._function: Callable[..., None] | None = function
-        self._arguments = arguments
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether nothing will come of it any more."""
-        return self._function is None
-
-    def cancel(self) -> None:
-        """Forget the call; once it has been made this does nothing."""
-        self._function = None
-
-    def ring(self) -> None:
-        """Make the call."""
-        function, self._function = self._function, None
-        if function is not None:
-            function(*self._arguments)
 
 
 class SimulatedSystem(Delivery):

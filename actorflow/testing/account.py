@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from actorflow.context import Attempt
     from actorflow.plan import StepPlan, WorkflowPlan
     from actorflow.systems.mischief import Countdown
-    from actorflow.systems.simulated import SimulatedSystem, Timer
+    from actorflow.systems.simulated import SimulatedSystem
+    from actorflow.systems.timers import Timer
     from actorflow.testing.scripts import Behaviour, Script
 
 __all__ = ["FIRST_RUN", "Account", "Body", "Outcome", "RunTrace"]

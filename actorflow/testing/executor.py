@@ -10,6 +10,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from actorflow.executors.bodies import not_begun, outcome
+from actorflow.executors.coroutines import stack_of_coroutine
+from actorflow.systems.timers import Timer
 from actorflow.testing.account import Outcome
 from actorflow.testing.loop import VirtualLoop
 from actorflow.testing.mutation import changed, snapshot
@@ -40,6 +42,8 @@ class SimulatedExecutor:
         self._account = account
         self._system = account.system
         self._loop: VirtualLoop | None = None
+        self._abandoned: dict[Attempt, None] = {}
+        """What was given up and goes on."""
 
     def open(self, report: Report) -> None:
         """Get ready."""
@@ -75,8 +79,9 @@ class SimulatedExecutor:
         body.handle = self._system.call_at(moment, self._end, body, output, error)
 
     def _end(self, body: Body, output: object, error: BaseException | None) -> None:
-        body.handle = None
+        body.handle = body.attempt.handle = None
         body.reported = output, error
+        self._abandoned.pop(body.attempt, None)
         if body.outcome is Outcome.RUNNING:
             self._account.over(body, _outcome(body, error))
         elif body.outcome is Outcome.ABANDONED and not body.late:
@@ -102,21 +107,26 @@ class SimulatedExecutor:
         self._end_after(0.0, body, None, error)
 
     def abandon(self, attempt: Attempt) -> str:
-        """Give an attempt up; it hangs nowhere that could be shown."""
+        """Give an attempt up, and return where it hangs, if it is a true coroutine."""
         body: Body | None = attempt.handle
-        if body is not None and body.outcome is Outcome.RUNNING:
-            self._account.over(body, Outcome.ABANDONED)
-            body.late = body.handle is not None and self._account.late.due()
-            if body.handle is not None and not (body.late or body.real):
-                body.handle.cancel()
-        return ""
+        if body is None or body.outcome is not Outcome.RUNNING:
+            return ""
+        self._account.over(body, Outcome.ABANDONED)
+        body.late = body.handle is not None and self._account.late.due()
+        if isinstance(body.handle, Timer) and not (body.late or body.real):
+            body.handle.cancel()  # nothing would come of it
+        else:
+            self._abandoned[attempt] = None
+        task = body.handle
+        return stack_of_coroutine(task.get_coro()) if isinstance(task, asyncio.Task) else ""
 
     def close(self) -> Sequence[Attempt]:
-        """Let the coroutines clean up that still run."""
+        """Let the coroutines clean up that still run; return what had been given up."""
+        left = list(self._abandoned)
         loop, self._loop = self._loop, None
         if loop is not None:
             loop.close()
-        return ()
+        return left
 
     @property
     def tasks(self) -> int:
@@ -136,10 +146,10 @@ class SimulatedExecutor:
         body.snapshot = snapshot(attempt.arguments)
         try:
             output = attempt.variables.run(attempt.function, **attempt.arguments)
-        except KeyboardInterrupt:
-            raise  # meant for whoever simulates
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the attempt failed
+        except BaseException as error:
             self._end_real(body, None, error)
+            if isinstance(error, KeyboardInterrupt):
+                raise  # also meant for whoever simulates
         else:
             self._end_real(body, *outcome(attempt, output))
 
@@ -156,9 +166,11 @@ class SimulatedExecutor:
         try:
             output = await attempt.function(**attempt.arguments)
         except BaseException as error:
-            if loop is not self._loop or isinstance(error, KeyboardInterrupt):
-                raise  # the simulation is over, or whoever simulates has had enough
+            if loop is not self._loop:
+                raise  # the simulation is over
             self._end_real(body, None, error)
+            if isinstance(error, KeyboardInterrupt):
+                raise  # also meant for whoever simulates
         else:
             self._end_real(body, output, None)
 

@@ -6,11 +6,14 @@ have unequal traces.
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Final
+
+import attrs
 
 from actorflow.actors import ConfigureSupervisor
 from actorflow.messages import ConfigureRun, ConfigureStep
@@ -18,7 +21,7 @@ from actorflow.testing.account import FIRST_RUN
 from actorflow.texts import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from actorflow.systems.delivery import Cell, Envelope
 
@@ -46,9 +49,11 @@ class Names:
 
     def cell(self, cell: Cell) -> str:
         """Return what an actor is called."""
-        if cell.parent is None:
-            return cell.globalName or OUTSIDE
-        return self._names.get(cell) or f"actor {cell.number}"
+        name = self._names.get(cell)
+        if name is None:
+            name = (cell.globalName or OUTSIDE) if cell.parent is None else f"actor {cell.number}"
+            self._names[cell] = name
+        return name
 
     def of(self, envelope: Envelope) -> tuple[str, str, str]:
         """Return what sender, receiver and message are called."""
@@ -85,16 +90,39 @@ def said(message: Any) -> str:
 
 def plain(value: Any) -> str:
     """Return a text of a value that is the same in every process, as far as it can be."""
-    if isinstance(value, enum.Enum):
-        text = str(value.value)
-    elif isinstance(value, Mapping):
-        text = "{" + ", ".join(f"{plain(key)}: {plain(value[key])}" for key in value) + "}"
-    elif isinstance(value, AbstractSet):
-        text = "{" + ", ".join(sorted(map(plain, value))) + "}"
-    elif isinstance(value, (list, tuple)):
-        text = "(" + ", ".join(map(plain, value)) + ")"
-    elif isinstance(value, BaseException):
-        text = f"{type(value).__name__}{plain(value.args)}"
-    else:
-        text = _ADDRESS.sub("0x…", text_of(value))
-    return text
+    if type(value) in _AS_WRITTEN:
+        return repr(value)
+    try:
+        return _plain(value)
+    except Exception:  # noqa: BLE001 - a value of the program's own, or one that holds itself
+        return _ADDRESS.sub("0x…", text_of(value))
+
+
+def _plain(value: Any) -> str:
+    kind = type(value)
+    say = next((say for known, say in _KINDS if isinstance(value, known)), None)
+    if say is not None:
+        return say(value)
+    if attrs.has(kind) or dataclasses.is_dataclass(value):
+        names = [field.name for field in _fields(kind)]
+        return f"{kind.__name__}{plain({name: getattr(value, name, None) for name in names})}"
+    return _ADDRESS.sub("0x…", text_of(value))
+
+
+def _fields(kind: Any) -> tuple[Any, ...]:
+    return attrs.fields(kind) if attrs.has(kind) else dataclasses.fields(kind)
+
+
+def _all(values: Iterable[Any]) -> str:
+    return ", ".join(map(plain, values))
+
+
+_AS_WRITTEN: Final = frozenset({str, int, float, bool, bytes, complex, type(None)})
+_KINDS: Final[tuple[tuple[type[Any], Callable[[Any], str]], ...]] = (
+    (enum.Enum, lambda value: str(value.value)),
+    (Mapping, lambda value: f"{{{', '.join(f'{plain(k)}: {plain(value[k])}' for k in value)}}}"),
+    (AbstractSet, lambda value: f"{{{', '.join(sorted(map(plain, value)))}}}"),
+    (list, lambda value: f"[{_all(value)}]"),
+    (tuple, lambda value: f"({_all(value)})"),
+    (BaseException, lambda value: f"{type(value).__name__}({_all(value.args)})"),
+)

@@ -9,6 +9,7 @@ I/O: whoever asks for them is told what to do instead.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 from collections import deque
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     import contextvars
     from collections.abc import Callable, Coroutine
 
-    from actorflow.systems.simulated import SimulatedSystem, Timer
+    from actorflow.systems.simulated import SimulatedSystem
+    from actorflow.systems.timers import Timer
 
 __all__ = ["VirtualLoop"]
 
@@ -228,9 +230,20 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             if not self._ready:
                 break
             self.turn()
-        for task in tasks:
-            task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001 - known
         self._closed = True
+        for task in tasks:
+            if not task.done():
+                _give_up(task)
+
+
+def _give_up(task: asyncio.Task[Any]) -> None:
+    """Close the coroutine of a task that has refused to end."""
+    task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001 - known
+    coroutine = task.get_coro()
+    if coroutine is not None:
+        # It may refuse that too, or raise what it likes on its way out.
+        with contextlib.suppress(Exception):
+            coroutine.close()
 
 
 def _refusal(what: str) -> Callable[..., Coroutine[Any, Any, None]]:

@@ -126,6 +126,8 @@ class SimulatedRuntime:
         self.audience = _NoAudience()
         self.results: dict[str, RunResult] = {}
         self.defects: list[str] = []
+        self.crashes: list[tuple[int, float]] = []
+        """When it has crashed: after how many deliveries, and at what moment."""
         self.lulls: list[tuple[float, int, int, int, int, int, int]] = []
         """How things stood whenever nothing could be delivered; see `trace.Idle`."""
         self.open()
@@ -160,6 +162,7 @@ class SimulatedRuntime:
 
     def crash(self) -> None:
         """Let everything but the state manager's memory be gone, and begin anew."""
+        self.crashes.append((len(self.system.deliveries), self.system.time))
         self.system.clear()
         self.account.lose()
         self.state.crash()

@@ -96,10 +96,21 @@ def raises(error: BaseException | type[BaseException], after: Duration | None = 
         error: What it raises; a class is called without arguments each time.
         after: How long it takes, in virtual seconds; None leaves that to the tape.
     """
-    if not isinstance(error, BaseException if not isinstance(error, type) else type):
+    kind: type[Any] = error if isinstance(error, type) else type(error)
+    if not issubclass(kind, BaseException):
         problem = f"raises({error!r}) is no exception"
         raise DefinitionError(None, problem, "Give an exception or a class of exceptions")
+    if isinstance(error, type):
+        _try(error)
     return Raises(error, _after("raises", after))
+
+
+def _try(kind: type[BaseException]) -> None:
+    try:
+        kind()
+    except Exception as fault:  # noqa: BLE001 - a class of the program's own may refuse in any way
+        problem = f"raises({kind.__name__}) cannot be made without arguments: {fault}"
+        raise DefinitionError(None, problem, "Give an instance of it") from None
 
 
 def hangs(*, stubborn: bool = False) -> Hangs:

@@ -13,17 +13,20 @@ from actorflow.testing.tape import Choices, Source
 from actorflow.testing.trace import Leftovers, Settings, Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Unpack
 
     from actorflow.orchestrator.requests import RunOptions
     from actorflow.results import RunResult
+    from actorflow.systems.delivery import Envelope
     from actorflow.workflow import Workflow
 
 __all__ = ["Simulation", "simulate"]
 
 _FOREVER: Final = float("inf")
 _PLAIN_SCRIPT: Final = Script()
+_HAPPENINGS: Final = 10_000
+_HAPPENINGS_OF_A_STEP: Final = 100
 
 
 class Simulation:
@@ -35,14 +38,16 @@ class Simulation:
     Args:
         script: What steps do, in runs that are started without a script of their own. By
             default each returns a text that names it, after a time that is left to the tape.
-        tape: Where choices come from: a tape, a `random.Random`, or whoever is to be asked.
-            Without one everything happens in the plainest order.
+        tape: Where choices come from: a tape, a `random.Random`, whoever is to be asked, or
+            `Choices` that have been made already. Without one everything happens in the
+            plainest order.
         async_workers: As of an `Orchestrator`.
         max_active_runs: As of an `Orchestrator`.
         stop_grace: As of an `Orchestrator`.
         faults: How much may go wrong.
         race: Whether the next timer may fire while messages wait.
-        max_happenings: After so many deliveries and timers a schedule counts as endless.
+        max_happenings: After so many deliveries and timers a schedule counts as endless; by
+            default 10,000, and 100 for each step.
         max_time: And so it does after this virtual moment.
     """
 
@@ -50,13 +55,13 @@ class Simulation:
         self,
         *,
         script: Script | None = None,
-        tape: Source = None,
+        tape: Source | Choices = None,
         async_workers: int = 2,
         max_active_runs: int = 100,
         stop_grace: float = 5.0,
         faults: Faults | None = None,
         race: bool = True,
-        max_happenings: int = 100_000,
+        max_happenings: int | None = None,
         max_time: float = 1e7,
     ) -> None:
         self.settings = Settings(
@@ -67,8 +72,9 @@ class Simulation:
             faults=NO_FAULTS if faults is None else faults,
         )
         self._script = _PLAIN_SCRIPT if script is None else script
-        self._choices = Choices(tape)
-        self._left = max_happenings
+        self._choices = tape if isinstance(tape, Choices) else Choices(tape)
+        self._left = _HAPPENINGS if max_happenings is None else max_happenings
+        self._more_for_a_step = _HAPPENINGS_OF_A_STEP if max_happenings is None else 0
         self._max_time = max_time
         self._quiescent = True
         chaos = self.settings.faults.cancels or self.settings.faults.restarts
@@ -103,6 +109,7 @@ class Simulation:
         plan = flow.plan()
         script = self._script if script is None else script
         script.check(plan.by_id)
+        self._left += self._more_for_a_step * len(plan.steps)
         return self._runtime.start(plan, inputs, script, options)
 
     def cancel(self, run_id: str, reason: str = "cancelled", grace: float | None = None) -> None:
@@ -182,6 +189,8 @@ class Simulation:
 
     def _run(self, most: int, until: float) -> int:
         happened = self._runtime.system.run(most, until)
+        if self._choices.error is not None:
+            raise self._choices.error
         self._left -= happened
         self._quiescent = happened < most and self._runtime.system.next_timer() is None
         return happened
@@ -189,9 +198,7 @@ class Simulation:
     def _disturb(self) -> None:
         """Let something happen to the whole, if the schedule says so."""
         runtime = self._runtime
-        if not runtime.system.waiting:
-            return
-        if self._crash_now.due():
+        if len(runtime.results) < len(runtime.account.runs) and self._crash_now.due():
             runtime.crash()
             for run_id in [id_ for id_ in runtime.account.runs if id_ not in runtime.results]:
                 self.resume(run_id)
@@ -199,6 +206,15 @@ class Simulation:
             live = list(runtime.brain.runs)
             chosen = self._choices.choose(len(live), "cancel whom") if live[1:] else 0
             self.cancel(live[chosen], "the schedule has it cancelled")
+
+    @property
+    def offered(self) -> Sequence[Envelope]:
+        """What can be delivered next, the oldest in front: what a "deliver" choice is among.
+
+        Each is a receiver, a message and a sender. The options after these do without a
+        message: calls that were put off are made, or the next timer fires.
+        """
+        return self._runtime.system.offered
 
     # ── The end ──────────────────────────────────────────────────────────────────────────────
 
@@ -228,6 +244,7 @@ class Simulation:
             rows=tuple([body.row() for body in account.bodies]),
             lulls=tuple(runtime.lulls),
             envelopes=tuple(system.deliveries),
+            crashes=tuple(runtime.crashes),
             struck=tuple(system.faults),
         )
 
@@ -254,7 +271,7 @@ def simulate(
     inputs: Mapping[str, Any] | None = None,
     *,
     script: Script | None = None,
-    tape: Source = None,
+    tape: Source | Choices = None,
     async_workers: int = 2,
     stop_grace: float = 5.0,
     faults: Faults | None = None,
@@ -271,8 +288,9 @@ def simulate(
         inputs: The run's inputs.
         script: What its steps do. By default each returns a text that names it, after a time
             that is left to the tape.
-        tape: Where choices come from: a tape, a `random.Random`, or whoever is to be asked.
-            Without one everything happens in the plainest order.
+        tape: Where choices come from: a tape, a `random.Random`, whoever is to be asked, or
+            `Choices` that have been made already. Without one everything happens in the
+            plainest order.
         async_workers: How many async steps may be in flight at once.
         stop_grace: Virtual seconds that a stopped attempt gets to end.
         faults: How much may go wrong.

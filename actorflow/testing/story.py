@@ -6,8 +6,11 @@ who settles, what is lost. Of the events those are told that no such message sta
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections import deque
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
+from actorflow.errors import ActorCrashed, DeadlineExceeded, StepCancelled, StepTimeout
 from actorflow.lifecycle import EventKind
 from actorflow.messages import (
     ActorLost,
@@ -18,12 +21,13 @@ from actorflow.messages import (
     ReviveStep,
     StepReady,
 )
+from actorflow.systems.mischief import Fault
 from actorflow.testing.labels import SUPERVISOR, plain, step_name
 from actorflow.texts import said_by
 from actorflow.views.text import in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from actorflow.events import Event
     from actorflow.systems.delivery import Envelope
@@ -31,6 +35,9 @@ if TYPE_CHECKING:
     from actorflow.testing.trace import Trace
 
 __all__ = ["Line", "story"]
+
+_T = TypeVar("_T")
+_END: Final = float("inf")
 
 
 class Line(NamedTuple):
@@ -52,18 +59,44 @@ def story(trace: Trace) -> list[Line]:
 
 def _lines(trace: Trace) -> Iterator[Line]:
     names, answered = trace.names, _Answered(trace)
-    faults, events = list(trace.struck), list(zip(trace.marks, trace.events, strict=True))
+    aside = _Queue([*_faults(trace), *_crashes(trace)])
+    events = _Queue(list(zip(trace.marks, trace.events, strict=True)))
     for count, (time, envelope) in enumerate(trace.envelopes):
-        while faults and faults[0][0] == count:
-            yield _fault(*faults.pop(0)[1:], names)
+        yield from aside.until(count)
         yield from _message(time, envelope, names, ignored=answered.ignores(count, envelope[1]))
-        while events and events[0][0] <= count + 1:
-            mark, event = events.pop(0)
-            if not answered.stands_for(mark, event):
+        for event in events.until(count + 1):
+            if not answered.stands_for(count + 1, event):
                 yield _event(event)
-    for _, time, fault, envelope in faults:
-        yield _fault(time, fault, envelope, names)
-    yield from (_event(event) for _, event in events)
+    yield from aside.until(_END)
+    yield from map(_event, events.until(_END))
+
+
+class _Queue(Generic[_T]):
+    """What happened after so many deliveries, in that order.
+
+    Args:
+        entries: How many deliveries, and what happened then.
+    """
+
+    def __init__(self, entries: Iterable[tuple[int, _T]]) -> None:
+        self._entries = deque(sorted(entries, key=itemgetter(0)))
+
+    def until(self, count: float) -> Iterator[_T]:
+        """Take out what happened until then."""
+        while self._entries and self._entries[0][0] <= count:
+            yield self._entries.popleft()[1]
+
+
+def _faults(trace: Trace) -> Iterator[tuple[int, Line]]:
+    for count, time, fault, envelope in trace.struck:
+        sender, receiver, message = trace.names.of(envelope)
+        lost = fault in {Fault.CRASH, Fault.POISON}
+        yield count, Line(time, sender, receiver, f"{fault.upper()}: {message}", lost)
+
+
+def _crashes(trace: Trace) -> Iterator[tuple[int, Line]]:
+    for count, time in trace.crashes:
+        yield count, Line(time, None, SUPERVISOR, "CRASH of the whole orchestrator", lost=True)
 
 
 class _Answered:
@@ -71,6 +104,7 @@ class _Answered:
 
     def __init__(self, trace: Trace) -> None:
         self._until: dict[tuple[Any, ...], int] = {}
+        self._first: dict[tuple[Any, ...], int] = {}
         for mark, event in zip(trace.marks, trace.events, strict=True):
             if event.kind is EventKind.STEP_READY:
                 self._until.setdefault((event.run_id, event.step_id), mark)
@@ -95,7 +129,8 @@ class _Answered:
             key = (message.run_id, None, None)
         else:
             return False
-        return self._until.get(key, -1) <= count
+        # The first that is heard in time is the one; to hear it again changes nothing.
+        return self._until.get(key, -1) <= count or self._first.setdefault(key, count) < count
 
 
 # ── Messages ─────────────────────────────────────────────────────────────────────────────────
@@ -110,7 +145,7 @@ def _message(time: float, envelope: Envelope, names: Names, *, ignored: bool) ->
 
 def _finished(message: AttemptFinished) -> str:
     if message.error is not None:
-        return f"{_attempt(message)} raised {said_by(message.error)}"
+        return f"{_attempt(message)} raised {_error(message.error)}"
     return f"{_attempt(message)} returned {plain(message.output)}"
 
 
@@ -134,10 +169,7 @@ _SAID: Final[dict[type[Any], Callable[[Any], str]]] = {
 }
 
 
-def _fault(time: float, fault: str, envelope: Envelope, names: Names) -> Line:
-    sender, receiver, message = names.of(envelope)
-    lost = fault in {"crash", "poison"}
-    return Line(time, sender, receiver, f"{fault.upper()}: {message}", lost)
+_OUR_OWN: Final = (ActorCrashed, DeadlineExceeded, StepCancelled, StepTimeout)
 
 
 # ── Events ───────────────────────────────────────────────────────────────────────────────────
@@ -176,4 +208,9 @@ def _details(event: Event) -> str:
     if event.kind is EventKind.STEP_TIMED_OUT:
         return f" after {in_words(data['timeout'])}"
     error = data.get("error")
-    return "" if error is None else f": {said_by(error)}"
+    return "" if error is None else f": {_error(error)}"
+
+
+def _error(error: BaseException) -> str:
+    """Return what is said of an error; the class of those that actorflow makes says it all."""
+    return type(error).__name__ if isinstance(error, _OUR_OWN) else said_by(error)

@@ -149,16 +149,33 @@ class Choices:
         bias: When chance chooses, how likely the plainest choice is before it does.
     """
 
+    choose: Callable[[int, str], int]
+    """Called with the number of options and what the choice is called; returns an option,
+    counted from nought."""
+
     def __init__(self, source: Source = None, *, bias: float = 0.0) -> None:
-        self._read = _reader(source, bias)
         self.used: list[Choice] = []
         """What was chosen so far, in order."""
+        self.error: BaseException | None = None
+        """What the source has raised; from then on the plainest is chosen. Actors outlive
+        what is raised in them, so whoever lets things happen has to raise it again."""
+        self.choose = self._chooser(_reader(source, bias))
 
-    def choose(self, options: int, label: str) -> int:
-        """Return one of so many options, counted from nought."""
-        value = self._read(options, label) % options
-        self.used.append((label, value, options))
-        return value
+    def _chooser(self, read: Callable[[int, str], int]) -> Callable[[int, str], int]:
+        # A function of its own rather than a method: it is called for every message.
+        note = self.used.append
+
+        def choose(options: int, label: str) -> int:
+            nonlocal read
+            try:
+                value = read(options, label) % options
+            except BaseException as error:
+                self.error, read = error, _plainest
+                raise
+            note((label, value, options))
+            return value
+
+        return choose
 
     @property
     def tape(self) -> Tape:

@@ -18,7 +18,7 @@ from actorflow.testing.errors import NotEnded
 from actorflow.testing.tape import Tape
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from actorflow.events import Event
     from actorflow.results import RunResult
@@ -177,6 +177,8 @@ class Trace:
     """How things stood whenever nothing could be delivered; see `idle`."""
     envelopes: Sequence[tuple[float, Envelope]]
     """The messages that were delivered, as they were; see `deliveries`."""
+    crashes: Sequence[tuple[int, float]]
+    """When the whole orchestrator has crashed: after how many deliveries, and at what moment."""
     struck: Sequence[tuple[int, float, Fault, Envelope]]
     """The messages that faults have struck, as they were; see `faults`."""
 
@@ -266,15 +268,18 @@ class Trace:
     @functools.cached_property
     def hash(self) -> str:
         """A digest of all that happened, equal for equal schedules in every process."""
-        digest = hashlib.sha256()
-        for line in self._lines():
-            digest.update(line.encode())
-            digest.update(b"\n")
-        return digest.hexdigest()
+        return hashlib.sha256("\n".join(self._lines()).encode()).hexdigest()
 
-    def _lines(self) -> list[str]:
-        parts = (self.deliveries, self.faults, self.events, self.attempts)
-        return [labels.plain(item) for part in parts for item in part]
+    def _lines(self) -> Iterator[str]:
+        for time, sender, receiver, message in self.deliveries:
+            yield f"{time} {sender} {receiver} {message}"
+        for part in (self.faults, self.crashes, self.attempts):
+            yield from map(labels.plain, part)
+        for number, kind, run_id, step_id, attempt, time, data in self.events:
+            # Where a thread or a coroutine hangs is told by the paths of files.
+            known = {name: value for name, value in data.items() if name != "stack"}
+            said = labels.plain(known) if known else ""
+            yield f"{number} {kind.value} {run_id} {step_id} {attempt} {time} {said}"
 
     # ── Charts ───────────────────────────────────────────────────────────────────────────────
 

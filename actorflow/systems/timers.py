@@ -1,0 +1,35 @@
+"""Calls at virtual moments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Timer"]
+
+
+class Timer:
+    """A call at a virtual moment, which can be cancelled."""
+
+    __slots__ = ("_arguments", "_function")
+
+    def __init__(self, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        self._function: Callable[..., None] | None = function
+        self._arguments = arguments
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nothing will come of it any more."""
+        return self._function is None
+
+    def cancel(self) -> None:
+        """Forget the call; once it has been made this does nothing."""
+        self._function = None
+
+    def ring(self) -> None:
+        """Make the call."""
+        function, self._function = self._function, None
+        if function is not None:
+            function(*self._arguments)

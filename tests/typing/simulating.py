@@ -1,0 +1,62 @@
+"""How the simulation is used, as type checkers see it; checked by mypy, never run."""
+
+from __future__ import annotations
+
+import random
+from typing import assert_type
+
+from actorflow import RunResult, Workflow
+from actorflow.testing import (
+    AttemptTrace,
+    Choices,
+    Faults,
+    Script,
+    Simulation,
+    Tape,
+    Trace,
+    either,
+    hangs,
+    raises,
+    real,
+    returns,
+    simulate,
+)
+
+
+def one_run(flow: Workflow) -> None:
+    """A run in virtual time, and what there is to see of it."""
+    script = Script(
+        {"a": [raises(ValueError("no")), returns(3, after=2)], "b": either(real(), hangs())},
+        default=returns(after=None),
+    )
+    trace = simulate(flow, {"url": "u"}, script=script, tape=random.Random(7), priority=3)
+    assert_type(trace, Trace)
+    assert_type(trace.result, RunResult)
+    assert_type(trace.tape, Tape)
+    assert_type(trace.attempts[0], AttemptTrace)
+    assert_type(trace.chart(), str)
+    again = simulate(flow, tape=trace.tape, faults=Faults(crashes=1), async_workers=4)
+    assert_type(again.hash, str)
+
+
+def several_runs(flow: Workflow, tape: Tape) -> None:
+    """Several runs, step by step."""
+    with Simulation(tape=Choices(tape), faults=Faults(delays=2)) as simulation:
+        run_id = simulation.start(flow, timeout=30.0)
+        assert_type(run_id, str)
+        assert_type(simulation.deliver(), bool)
+        simulation.advance(1.5)
+        simulation.cancel_at(4.0, run_id)
+        simulation.crash()
+        simulation.resume(run_id)
+        simulation.run_until_quiet()
+        assert_type(simulation.trace(), Trace)
+
+
+def misuse(flow: Workflow) -> None:
+    """What a type checker refuses."""
+    simulate(flow, tape=[1, 2])  # type: ignore[arg-type]
+    simulate(flow, colour="red")  # type: ignore[call-arg]
+    Script({"a": "returns"})  # type: ignore[dict-item]
+    Faults(1)  # type: ignore[call-arg]
+    raises("no")  # type: ignore[arg-type]

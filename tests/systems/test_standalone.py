@@ -492,6 +492,7 @@ def test_nobody_waits_when_an_interrupt_ends_the_loop(start, silent, monkeypatch
         actors.tell(actors.createActor(Interrupted), "now")
 
         assert asker.result(GUARD) is None
+    assert actors._systemBase._thread.join(GUARD)
 
 
 def test_an_actor_that_does_not_return_is_left_behind(start, monkeypatch):

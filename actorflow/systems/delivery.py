@@ -104,12 +104,13 @@ class Cell(ActorAddress):
         """Have a `WakeupMessage` delivered to this actor after `delay` seconds."""
         self.system.wake_after(self, delay, payload)
 
-    def put_off(self, call: Callable[[], None]) -> bool:
-        """Have `call` made once the mail that waits now has been delivered, or a turn's worth.
+    @property
+    def put_off(self) -> Callable[[Callable[[], None]], bool]:
+        """Called with a call, has it made when the mail that waits has been delivered.
 
-        Returns False, and does nothing, when no mail waits.
+        Of that mail a turn's worth counts. When none waits, nothing is done but to return False.
         """
-        return self.system.put_off(call)
+        return self.system.put_off
 
     def handleDeadLetters(self, _address: Cell, enable: bool) -> None:  # noqa: FBT001, N802
         """Make this actor the one that gets the dead letters, or no longer."""
@@ -139,7 +140,6 @@ class Delivery:
         self._global_names: dict[str, Cell] = {}
         self._primaries: dict[Cell, None] = {}
         self._dead_letter_handler: Cell | None = None
-        self._put_off: list[Callable[[], None]] = []
         self._timers: list[tuple[float, int, Any, Any]] = []
         """Moment, count, cell and wakeup; a base may keep timers of its own kind among them."""
         self._timer_count = 0
@@ -158,8 +158,8 @@ class Delivery:
         """Take note that the earliest timer may be another one now."""
         raise NotImplementedError
 
-    def mail_waits(self) -> bool:
-        """Return whether more messages follow the one that is being delivered."""
+    def put_off(self, call: Callable[[], None]) -> bool:
+        """Have a call made after the mail that waits now, or return False if none does."""
         raise NotImplementedError
 
     # ── What Thespian's ActorSystem asks of a base ──────────────────────────────────────────
@@ -225,18 +225,6 @@ class Delivery:
                 self._exit(target, recursive=message.isRecursive)
         if interrupt is not None:
             raise interrupt  # meant for the program, and by chance it hit this thread here
-
-    def put_off(self, call: Callable[[], None]) -> bool:
-        """Have a call made after the mail that waits, or return False if none does."""
-        if not self.mail_waits():
-            return False
-        self._put_off.append(call)
-        return True
-
-    def make_calls(self) -> None:
-        """Make the calls that were put off."""
-        while self._put_off:
-            self._put_off.pop()()
 
     def _poison(self, target: Cell, message: Any, sender: Cell, error: BaseException) -> None:
         # A poisoned message is never answered with another one: two broken actors would go on

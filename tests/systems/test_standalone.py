@@ -481,7 +481,8 @@ def test_nobody_waits_for_a_system_that_has_ended(start, silent):
 
 def test_nobody_waits_when_an_interrupt_ends_the_loop(start, silent, monkeypatch):
     """An actor that raises KeyboardInterrupt takes the thread along, but not the askers."""
-    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    told = threading.Event()
+    monkeypatch.setattr(threading, "excepthook", lambda _: told.set())
     actors = start()
 
     class Interrupted(Actor):
@@ -492,6 +493,7 @@ def test_nobody_waits_when_an_interrupt_ends_the_loop(start, silent, monkeypatch
         actors.tell(actors.createActor(Interrupted), "now")
 
         assert asker.result(GUARD) is None
+    assert told.wait(GUARD)
 
 
 def test_an_actor_that_does_not_return_is_left_behind(start, monkeypatch):

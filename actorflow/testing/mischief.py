@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Final
 from actorflow.actors.run import RunActor
 from actorflow.actors.step import StepActor
 from actorflow.messages import (
+    AttemptAbandoned,
     AttemptFinished,
     CancelRun,
+    ConfigureStep,
     DependencyCompleted,
+    DependentMoved,
     Execute,
+    Settled,
     StepReady,
 )
 from actorflow.systems.mischief import Fault
@@ -28,7 +32,7 @@ Not `Fault.REORDER`: Thespian promises that messages between two actors keep the
 SPANS: Final = {
     "crash": 6,
     "poison": 1,
-    "duplicate": 4,
+    "duplicate": 7,
     "delay": 7,
     "cancel": 8,
     "restart": 8,
@@ -39,8 +43,20 @@ SPANS: Final = {
 """How many occasions there are for a fault in a run, for each of its steps, or so: a fault that
 happens is as likely to happen on the last of them as on the first."""
 
-_TOLD_TWICE: Final = frozenset({StepReady, DependencyCompleted, AttemptFinished, CancelRun})
-"""What says that something has happened: to hear it again must change nothing."""
+_TOLD_TWICE: Final = frozenset(
+    {
+        AttemptAbandoned,
+        AttemptFinished,
+        CancelRun,
+        ConfigureStep,
+        DependencyCompleted,
+        DependentMoved,
+        Execute,
+        Settled,
+        StepReady,
+    }
+)
+"""What changes nothing when it is heard again; not what makes actors, nor what tells of deaths."""
 _MORTAL: Final = frozenset({StepActor, RunActor})
 
 

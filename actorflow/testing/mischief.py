@@ -10,9 +10,7 @@ from actorflow.messages import (
     AttemptAbandoned,
     AttemptFinished,
     CancelRun,
-    ConfigureStep,
     DependencyCompleted,
-    DependentMoved,
     Execute,
     Settled,
     StepReady,
@@ -32,7 +30,7 @@ Not `Fault.REORDER`: Thespian promises that messages between two actors keep the
 SPANS: Final = {
     "crash": 6,
     "poison": 1,
-    "duplicate": 7,
+    "duplicate": 5,
     "delay": 7,
     "cancel": 8,
     "restart": 8,
@@ -48,15 +46,17 @@ _TOLD_TWICE: Final = frozenset(
         AttemptAbandoned,
         AttemptFinished,
         CancelRun,
-        ConfigureStep,
         DependencyCompleted,
-        DependentMoved,
         Execute,
         Settled,
         StepReady,
     }
 )
-"""What changes nothing when it is heard again; not what makes actors, nor what tells of deaths."""
+"""What changes nothing when it is heard again: what has happened, and what is to be done once.
+
+Not what makes actors or tells of their deaths, nor where they live: to hear the old address
+again, after the new one, would be to believe it.
+"""
 _MORTAL: Final = frozenset({StepActor, RunActor})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
 import threading
@@ -193,3 +194,31 @@ def test_a_text_that_cannot_be_made_fails_its_run_and_nothing_else(panic):
         fine = orchestrator.run(flow_of(lambda: "fine"))
 
     assert (RunStatus.FAILED, "fine") == (broken.status, fine.output)
+
+
+def test_the_grace_of_a_shutdown_reaches_runs_that_are_ending_already():
+    """Those that were cancelled before, and had been given an hour for it."""
+
+    async def main():
+        entered, asked, stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def stubborn():
+            entered.set()
+            while not stop.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await stop.wait()
+                asked.set()
+
+        async with Orchestrator(stop_grace=3600.0) as orchestrator:
+            run = orchestrator.start(flow_of(stubborn, async_=True))
+            await entered.wait()
+            run.cancel("enough")
+            await asked.wait()
+            report = await asyncio.wait_for(orchestrator.shutdown_async(0, 0.01), GUARD)
+        stop.set()
+        return run.wait(), report
+
+    ended, report = asyncio.run(main())
+
+    assert (RunStatus.CANCELLED, "enough") == (ended.status, ended.reason)
+    assert ["step 'step'" in line for line in report.abandoned] == [True]

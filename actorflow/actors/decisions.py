@@ -148,9 +148,11 @@ class Decisions:
         run = self.runs.get(message.run_id)
         if run is None:
             self._outbox.effects.append((None, RunUnknown(message.run_id)))
-        elif not run.ending:
+            return
+        if message.grace is not None:
+            self._endings.give_grace(run, message.grace)
+        if not run.ending:
             run.cancel_reason = message.reason
-            run.grace = message.grace
             self._endings.end(run)
             self._follow(run)
 

@@ -867,6 +867,48 @@ def test_a_cancel_may_bring_its_own_grace():
     assert ["step.abandoned a", "step.cancelled a", "run.cancelled"] == kinds(driver.wait(1.0))
 
 
+def fails_fast(driver):
+    """Let a run end by itself, because one of its steps has failed."""
+    driver.fail("b")
+
+
+def times_out(driver):
+    """Let an attempt's timeout pass."""
+    driver.wait(2.0)
+
+
+@pytest.mark.parametrize("asked", [Driver.cancel, fails_fast, times_out])
+@pytest.mark.parametrize("grace", [1.0, 300.0])
+def test_the_grace_of_a_shutdown_counts_for_those_that_have_been_asked_to_stop(asked, grace):
+    """From its cancel on, however long they had before."""
+    driver = Driver(grace=60.0)
+    driver.start(flow(task("a", timeout=2.0), task("b")))
+    asked(driver)
+    driver.wait(30.0)
+
+    driver.cancel(grace=grace)
+    early = driver.wait(grace - 0.001)
+    late = driver.wait(0.001)
+
+    assert [] == early
+    assert "step.abandoned a" == kinds(late)[0]
+    driver.laws.at_rest()
+
+
+def test_an_attempt_that_is_given_up_is_not_given_up_twice():
+    """A shutdown comes between a thread's timeout and the word that the thread was left."""
+    driver = Driver()
+    driver.start(flow(task("a", timeout=2.0)), executors={"a": THREADS})
+    driver.now += 2.0
+    driver.say(Wake())
+
+    driver.cancel(grace=1.0)
+    driver.wait(1.0)
+
+    assert 1 == len(driver.abandoned)
+    driver.laws.at_rest()
+
+
 def test_a_step_in_backoff_is_cancelled_at_once():
     """Nothing of it is left in the deadlines."""
     driver = Driver()

@@ -149,8 +149,7 @@ class Decisions:
         if run is None:
             self._outbox.effects.append((None, RunUnknown(message.run_id)))
             return
-        if message.grace is not None:
-            self._endings.give_grace(run, message.grace)
+        self._endings.give_grace(run, message.grace)
         if not run.ending:
             run.cancel_reason = message.reason
             self._endings.end(run)

@@ -116,8 +116,10 @@ class Endings:
         grace = self._grace if run.grace is None else run.grace
         step.grace = self._deadlines.set(self._outbox.now + grace, Due.GRACE, run.run_id, step)
 
-    def give_grace(self, run: RunState, grace: float) -> None:
+    def give_grace(self, run: RunState, grace: float | None) -> None:
         """Give a run's attempts so many seconds to stop: from now, if they have been asked to."""
+        if grace is None:
+            return
         run.grace = grace
         for step in run.steps.values():
             if step.stopping and step.grace is not None:

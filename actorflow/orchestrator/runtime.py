@@ -22,6 +22,7 @@ from actorflow.errors import ForkedOrchestrator, OrchestratorClosed, WrongLoop
 from actorflow.events import Event, EventKind
 from actorflow.executors import CoroutineExecutor, ThreadExecutor
 from actorflow.executors.watchdog import Watchdog
+from actorflow.lifecycle import RunStatus
 from actorflow.logs import get_logger
 from actorflow.messages import AttemptFinished, BlockedLoop, CancelRun, Committed
 from actorflow.orchestrator.audience import Audience
@@ -34,7 +35,7 @@ from actorflow.texts import text_of
 if TYPE_CHECKING:
     import asyncio
     import concurrent.futures
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from actorflow.context import Attempt
     from actorflow.messages import StartRun
@@ -143,16 +144,13 @@ class Runtime:
                 left.append(f"the state manager could not be closed: {text_of(error)}")
         return left
 
-    def call_soon(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Have the loop run a coroutine function; from any thread.
+    def call_soon(self, function: Callable[[], None]) -> None:
+        """Have the loop call a function; from any thread.
 
         Raises:
             RuntimeError: When the loop has been closed.
         """
-        self._loop.call_soon_threadsafe(self._spawn, function)
-
-    def _spawn(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._closing = self._loop.create_task(function(), name="actorflow shutdown")
+        self._loop.call_soon_threadsafe(function)
 
     # ── From any thread ──────────────────────────────────────────────────────────────────────
 
@@ -241,6 +239,8 @@ class Runtime:
             self.audience.notify(run_id)
 
     def _withdraw(self, pending: RunSnapshot) -> None:
+        if pending.status is not RunStatus.PENDING:
+            return  # it was to be resumed: its record is that of its earlier life
         wall = self.clock.wall(self.clock.now())
         told: list[tuple[EventKind, str | None]] = [
             *((EventKind.STEP_CANCELLED, step_id) for step_id in pending.steps),

@@ -735,7 +735,7 @@ def test_shutting_down_while_it_starts_ends_both(release, opened):
 
 def closing(orchestrator):
     """Return as soon as the shutdown has begun."""
-    while orchestrator._life._report is None:
+    while orchestrator._life._closing is None:
         threading.Event().wait(0.001)
 
 

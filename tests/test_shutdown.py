@@ -129,6 +129,21 @@ def test_a_reader_that_leaves_hides_nothing_from_one_that_stays():
     assert [True] == heard
 
 
+def test_a_reader_leaves_once():
+    """His loop closes on one thread, and he goes by himself on another."""
+    audience, looks = Audience(()), [lambda: None, lambda: None]
+    for look in looks:
+        audience.watch("run", look)
+
+    for _ in range(2):
+        audience.unwatch("run", looks[0])
+    left = dict(audience._watchers)
+    for _ in range(2):
+        audience.unwatch("run", looks[1])
+
+    assert ({"run": looks[1:]}, {}, False) == (left, audience._watchers, audience.present)
+
+
 def test_many_hanging_observers_share_one_grace():
     """Their graces do not add up, and the report names each."""
     release = threading.Event()

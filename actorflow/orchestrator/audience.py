@@ -72,14 +72,17 @@ class Audience:
     def unwatch(self, run_id: str, look: Callable[[], None]) -> None:
         """Call it no more."""
         with self._lock:
-            left = list(self._watchers[run_id])
-            left.remove(look)
-            # Replaced in one operation: `notify` looks without the lock.
-            if left:
-                self._watchers[run_id] = left
-            else:
-                del self._watchers[run_id]
-            self.present = bool(self._watchers or self._feeds)
+            looks = self._watchers.get(run_id, [])
+            if look in looks:
+                self._keep(run_id, looks, looks.index(look))
+
+    def _keep(self, run_id: str, looks: list[Callable[[], None]], left: int) -> None:
+        # Replaced in one operation: `notify` looks without the lock.
+        if len(looks) > 1:
+            self._watchers[run_id] = [*looks[:left], *looks[left + 1 :]]
+        else:
+            del self._watchers[run_id]
+        self.present = bool(self._watchers or self._feeds)
 
     def close(self) -> None:
         """Let the observers have what waits, and end; does not wait for them."""

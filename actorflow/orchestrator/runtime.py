@@ -161,7 +161,7 @@ class Runtime:
 
     def cancel(self, run_id: str, reason: str, grace: float | None = None) -> None:
         """Have the supervisor end a run."""
-        self._check_process()
+        self.check_process()
         self._tell(CancelRun(run_id, reason, grace))
 
     def snapshot(self, run_id: str) -> RunSnapshot:
@@ -170,7 +170,7 @@ class Runtime:
 
     def stream(self, run_id: str) -> EventStream:
         """Return a run's events."""
-        self._check_process()
+        self.check_process()
         self.state.events(run_id, limit=0)  # raises for a run that is not there
         return EventStream(self, run_id)
 
@@ -181,7 +181,7 @@ class Runtime:
             WrongLoop: When called on it.
             ForkedOrchestrator: When called in a fork of the orchestrator's process.
         """
-        self._check_process()
+        self.check_process()
         if self.on_loop():
             raise WrongLoop(
                 f"{what} would block the event loop that the run itself needs. "
@@ -194,7 +194,12 @@ class Runtime:
         on_its_thread = threading.current_thread() is self._loop_thread
         return on_its_thread and not self._loop.is_closed()
 
-    def _check_process(self) -> None:
+    def check_process(self) -> None:
+        """Refuse to do anything in a fork of the orchestrator's process.
+
+        Raises:
+            ForkedOrchestrator: When called in one.
+        """
         if os.getpid() != self._pid:
             raise ForkedOrchestrator(self._pid, os.getpid())
 
@@ -295,11 +300,13 @@ class Runtime:
 
     def watch(self, run_id: str, notify: Callable[[], None]) -> None:
         """Call `notify` when a run has new events."""
+        self.check_process()
         self.audience.watch(run_id, notify)
 
     def unwatch(self, run_id: str, notify: Callable[[], None]) -> None:
         """Call it no more."""
-        self.audience.unwatch(run_id, notify)
+        if os.getpid() == self._pid:  # a fork may have inherited a lock that nobody there holds
+            self.audience.unwatch(run_id, notify)
 
 
 def _run_of(message: object) -> str | None:

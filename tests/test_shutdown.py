@@ -21,6 +21,7 @@ from actorflow import (
     StepTimeout,
     Workflow,
 )
+from actorflow.observe import Feed
 from actorflow.orchestrator import lifetime
 from actorflow.orchestrator.audience import Audience
 
@@ -127,6 +128,26 @@ def test_a_reader_that_leaves_hides_nothing_from_one_that_stays():
 
     assert all(seen)
     assert [True] == heard
+
+
+def test_a_reader_may_leave_while_the_log_begins(monkeypatch):
+    """On the very thread that the log waits for, where the garbage collector finds him."""
+    audience, left = Audience(()), threading.Event()
+    look = left.set
+    audience.watch("run", look)
+
+    def start(feed, start=Feed.start):
+        leaves = threading.Thread(target=lambda: (audience.unwatch("run", look), left.set()))
+        leaves.start()
+        leaves.join(GUARD / 6)
+        start(feed)
+
+    monkeypatch.setattr(Feed, "start", start)
+    audience.hear_logging()
+    audience.close()
+
+    assert left.is_set()
+    assert 1 == len(audience._feeds)
 
 
 def test_a_reader_leaves_once():

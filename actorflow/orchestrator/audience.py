@@ -42,13 +42,19 @@ class Audience:
     def hear_logging(self) -> None:
         """Begin to log if the program has configured logging since the last call."""
         if not self._logging and logging_is_configured():
-            with self._lock:
-                if not self._logging:
-                    self._logging = True
-                    feed = Feed(LogObserver())
-                    feed.start()
-                    self._feeds.append(feed)
-                    self.present = True
+            log = Feed(LogObserver())
+            if self._take_in(log):
+                # Outside of the lock: to start a thread is to wait for it, and before it has
+                # begun it may have to collect garbage, a stream among it that wants to leave.
+                log.start()
+
+    def _take_in(self, log: Feed) -> bool:
+        with self._lock:
+            first = not self._logging
+            if first:
+                self._feeds.append(log)
+                self.present = self._logging = True
+        return first
 
     def publish(self, events: Sequence[Event]) -> None:
         """Show events; never blocks."""

@@ -35,6 +35,7 @@ __all__ = [
     "ActorLost",
     "AttemptAbandoned",
     "AttemptFinished",
+    "AttemptLost",
     "BlockedLoop",
     "CancelRun",
     "Committed",
@@ -94,6 +95,7 @@ class ConfigureRun:
     supervisor: ActorAddress
     settled: Mapping[str, DependencyCompleted]
     """The steps that a resumed run does not run again, by step id."""
+    incarnation: int
 
 
 @message
@@ -106,6 +108,8 @@ class ConfigureStep:
     dependents: list[ActorAddress]
     settled: Sequence[DependencyCompleted]
     """Dependencies that settled before this actor was made; not empty only after a crash."""
+    incarnation: int
+    """Which of the step's actors, one after the other, this is; no two have the same."""
 
 
 @message
@@ -134,6 +138,8 @@ class StepReady:
     step_id: str
     address: ActorAddress
     """Where the step lives."""
+    incarnation: int
+    """Whether it still does: a message can be slower than the death of its sender."""
 
 
 @message
@@ -198,6 +204,15 @@ class ActorLost:
     run_id: str
     step_id: str
     details: str
+    incarnation: int
+
+
+@message
+class AttemptLost:
+    """Supervisor to its brain: a step's actor could not handle an attempt."""
+
+    attempt: Attempt
+    details: str
 
 
 @message
@@ -218,6 +233,7 @@ class ReviveStep:
     """Its dependencies that have settled."""
     outcome: Settled | None
     """What it has to tell its dependents, if it had settled itself."""
+    incarnation: int
 
 
 @message
@@ -227,6 +243,7 @@ class MakeSteps:
     plan: WorkflowPlan
     scope: RunScope
     settled: Mapping[str, DependencyCompleted]
+    incarnation: int
 
 
 @message

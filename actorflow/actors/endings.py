@@ -6,7 +6,7 @@ ledger, writes events and adds effects, and it starts nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from actorflow.actors.deadlines import Due
 from actorflow.errors import DeadlineExceeded, StepTimeout
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from actorflow.actors.outbox import Outbox
     from actorflow.context import Attempt
 
-__all__ = ["Endings"]
+__all__ = ["Endings", "timeout_of"]
 
 
 class Endings:
@@ -166,6 +166,14 @@ class Endings:
             self._deadlines.cancel(run.expiry)
         self._outbox.run(run, *_last_word(run))
         self._outbox.effects.append((None, RunFinished(run.result())))
+
+
+def timeout_of(due: Due, run: RunState, step: StepState) -> StepTimeout:
+    """Return the error of a step whose time is over: that of one attempt, or that of them all."""
+    total = due is Due.TOTAL
+    limit = step.step.total_timeout if total else step.step.timeout
+    kind: Literal["total", "attempt"] = "total" if total else "attempt"
+    return StepTimeout(run.run_id, step.id, step.attempts, limit or 0.0, kind)
 
 
 def _last_word(run: RunState) -> tuple[EventKind, Mapping[str, Any]]:

@@ -36,6 +36,8 @@ class RunActor(Actor):
     def __init__(self) -> None:
         super().__init__()
         self._addresses: dict[str, ActorAddress] = {}
+        self._incarnations: dict[str, int] = {}
+        """Those of the steps whose first actors have died."""
 
     def receiveMessage(self, message: object, sender: ActorAddress) -> None:  # noqa: N802, D102
         if isinstance(message, ConfigureRun):
@@ -54,9 +56,12 @@ class RunActor(Actor):
         for plan in steps:
             addresses[plan.id] = create(StepActor, None, None, None)
         for plan in steps:
-            self._configure_step(plan, _known(plan, settled) if settled else ())
+            known = _known(plan, settled) if settled else ()
+            self._configure_step(plan, known, message.incarnation)
 
-    def _configure_step(self, plan: StepPlan, settled: Sequence[DependencyCompleted]) -> None:
+    def _configure_step(
+        self, plan: StepPlan, settled: Sequence[DependencyCompleted], incarnation: int
+    ) -> None:
         configuration, addresses = self._configuration, self._addresses
         # A resumed run may have kept a dependent of a step that it runs again, if the workflow
         # has been changed in between; who is kept has no actor and waits for nobody.
@@ -67,21 +72,31 @@ class RunActor(Actor):
         )
         self._myRef.actor_send(
             addresses[plan.id],
-            ConfigureStep(plan, configuration.scope, configuration.supervisor, dependents, settled),
+            ConfigureStep(
+                plan,
+                configuration.scope,
+                configuration.supervisor,
+                dependents,
+                settled,
+                incarnation,
+            ),
         )
 
     def _lost(self, address: ActorAddress, details: str) -> None:
+        configuration = self._configuration
         for step_id, known in self._addresses.items():
             if known == address:
-                lost = ActorLost(self._configuration.scope.run_id, step_id, details)
-                self.send(self._configuration.supervisor, lost)
+                incarnation = self._incarnations.get(step_id, configuration.incarnation)
+                lost = ActorLost(configuration.scope.run_id, step_id, details, incarnation)
+                self.send(configuration.supervisor, lost)
                 return
 
     def _revive(self, message: ReviveStep) -> None:
         old = self._addresses[message.step_id]
         new = self._addresses[message.step_id] = self.createActor(StepActor)
+        self._incarnations[message.step_id] = message.incarnation
         plan = self._configuration.plan.by_id[message.step_id]
-        self._configure_step(plan, message.dependencies)
+        self._configure_step(plan, message.dependencies, message.incarnation)
         if message.outcome is not None:
             self.send(new, message.outcome)
         for dependency in plan.dependencies:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from actorflow.testing import laws
 from actorflow.testing.account import Outcome, RunTrace
-from actorflow.testing.errors import NotEnded, NotSimulated, StoreFault
+from actorflow.testing.errors import LawBroken, NotEnded, NotSimulated, StoreFault
 from actorflow.testing.faults import Faults
 from actorflow.testing.scripts import Script, either, hangs, raises, real, returns
 from actorflow.testing.simulation import Simulation, simulate
@@ -26,6 +27,7 @@ __all__ = [
     "FaultTrace",
     "Faults",
     "Idle",
+    "LawBroken",
     "Leftovers",
     "Mutation",
     "NotEnded",
@@ -40,6 +42,7 @@ __all__ = [
     "Trace",
     "either",
     "hangs",
+    "laws",
     "raises",
     "real",
     "returns",

@@ -39,9 +39,10 @@ from actorflow.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from actorflow.actors.decisions import Decisions
+    from actorflow.actors.ledger import StepState
     from actorflow.actors.outbox import Effect
     from actorflow.context import Attempt
     from actorflow.events import Event
@@ -251,15 +252,29 @@ class Supervisor(Actor):
         """End the runs whose events could not be recorded, as far as they can be ended."""
         self._host.unrecorded(events, error)
         reason = f"its events could not be recorded: {error!r}"
-        for run_id in dict.fromkeys(event.run_id for event in events):
+        concerned = dict.fromkeys(event.run_id for event in events)
+        for run_id in concerned:
             self.send(self.myAddress, CancelRun(run_id, reason, None))
-        for _, message in effects:
-            if isinstance(message, Execute):
+        for step, message in effects:
+            if self._is_of_another(concerned, step, message):
+                self._act((), ((step, message),))
+            elif isinstance(message, Execute):
                 self.send(self.myAddress, AttemptFinished(message.attempt, None, error))
             elif isinstance(message, (StopAttempt, AbandonAttempt)):
                 self._perform[type(message)](message)
             elif isinstance(message, RunFinished):
                 self._run_finished(RunFinished(message.result.failed_by(error)))
+
+    def _is_of_another(
+        self, concerned: Collection[str], step: StepState | None, message: Any
+    ) -> bool:
+        """Return whether an effect is of a run that had nothing to record in the same batch."""
+        if isinstance(message, (ReviveStep, RunUnknown)):
+            return message.run_id not in concerned
+        if isinstance(message, MakeSteps):
+            return message.scope.run_id not in concerned
+        others = (run for run_id, run in self._brain.runs.items() if run_id not in concerned)
+        return step is not None and any(run.steps.get(step.id) is step for run in others)
 
     # ── Effects ──────────────────────────────────────────────────────────────────────────────
 

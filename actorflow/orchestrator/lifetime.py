@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from actorflow.orchestrator.requests import Request
     from actorflow.orchestrator.runtime import Runtime
     from actorflow.orchestrator.settings import Settings
-    from actorflow.orchestrator.thread import LoopThread
     from actorflow.protocols import Executor, Observer, StateManager
     from actorflow.results import RunResult
+    from actorflow.systems.thread import LoopThread
 
 __all__ = ["Lifetime"]
 
@@ -77,7 +77,7 @@ class Lifetime:
 
     def open_on_thread(self) -> None:
         """Start on an event loop of its own."""
-        from actorflow.orchestrator.thread import LoopThread  # noqa: PLC0415 - loads asyncio
+        from actorflow.systems.thread import LoopThread  # noqa: PLC0415 - loads asyncio
 
         self._claim()
         thread = LoopThread()

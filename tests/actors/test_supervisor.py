@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 
 import pytest
-from thespian.actors import PoisonMessage
+from thespian.actors import ActorExitRequest, PoisonMessage
 
 from actorflow.lifecycle import RunStatus, StepStatus
-from actorflow.messages import BlockedLoop, CancelRun, Execute
+from actorflow.messages import AttemptFinished, BlockedLoop, CancelRun, Execute
 from actorflow.retry import RetryPolicy
 from actorflow.state import MemoryStateManager
 from tests.acting import HandExecutor, SimpleStage, Stage
@@ -410,6 +410,30 @@ def test_what_could_not_be_recorded_does_not_hurt_other_runs():
 
     assert RunStatus.COMPLETED is stage.results["two"].status
     assert RunStatus.COMPLETED is not stage.results["one"].status
+
+
+@pytest.mark.parametrize("later", [True, False])
+def test_what_could_not_be_recorded_does_not_hurt_runs_that_had_nothing_to_record(later):
+    """What is decided together is recorded together; a run that gets a new actor records nothing.
+
+    Found by simulation: the new actor was never made, and the run never ended.
+    """
+    stage = Stage(state=Full("step.completed", lasts=False, later=later))
+    stage.start(flow(task("a")), "one")
+    stage.start(flow(task("a", retry=RetryPolicy(jitter=0))), "two")
+    stage.end("a", error=ValueError("once"), run_id="two")
+    run_actor = stage.supervisor.actor._run_actors["two"]
+    finished = AttemptFinished(stage.executor.running.pop(("one", "a")), 1, None)
+    outside = stage.system.system_cell
+    stage.system.post(run_actor, ActorExitRequest(), outside)
+    stage.system.post(stage.supervisor, finished, outside)
+
+    stage.settle()
+    stage.loop.advance(1.0)
+    stage.end("a", run_id="two")
+
+    assert RunStatus.COMPLETED is not stage.results["one"].status
+    assert RunStatus.COMPLETED is stage.results["two"].status
 
 
 # ── What arrives together ────────────────────────────────────────────────────────────────────

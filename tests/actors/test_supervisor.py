@@ -436,6 +436,46 @@ def test_what_could_not_be_recorded_does_not_hurt_runs_that_had_nothing_to_recor
     assert RunStatus.COMPLETED is stage.results["two"].status
 
 
+class Choking(MemoryStateManager):
+    """A state manager that takes its time for the first write, and chokes on the second."""
+
+    def __init__(self):
+        super().__init__()
+        self.writes = []
+
+    def record(self, events, done):
+        """Keep the first write for later, refuse the second, make the others."""
+        self.writes.append((events, done))
+        if len(self.writes) == 2:
+            raise OSError("no space left on device")
+        return len(self.writes) > 2 and super().record(events, done)
+
+    def go_on(self):
+        """Make the first write."""
+        events, done = self.writes[0]
+        super().record(events, done)
+        done(None)
+
+
+def test_what_cannot_be_recorded_is_given_up_after_what_was_decided_before():
+    """A run that is given up first would get its actors later, and nobody would end them.
+
+    Found by simulation: the actors of such a run lived for ever.
+    """
+    state = Choking()
+    stage = Stage(state=state)
+    stage.start(flow(task("a")), timeout=2.0)
+    stage.loop.advance(2.0)
+    before = dict(stage.results)
+
+    state.go_on()
+    stage.settle()
+
+    assert {} == before
+    assert RunStatus.FAILED is stage.results["run"].status
+    assert not stage.supervisor.children
+
+
 # ── What arrives together ────────────────────────────────────────────────────────────────────
 
 

@@ -41,6 +41,8 @@ def _told_wrong(lives: Lives) -> Iterator[str]:
     marks, once = lives.trace.marks, not lives.trace.struck
     heard: set[tuple[StepLife, str]] = set()
     for count, step, message in lives.told:
+        if count > step.life.torn_at:
+            continue  # nothing is recorded any more, and the run is ending
         known = step.life.steps[message.step_id]
         recorded = known.kept or (known.end is not None and marks[int(known.end_at)] < count)
         if not recorded or known.completed is message.skipped:

@@ -83,12 +83,10 @@ class Turns:
             kind, step = event[1], owners[place]
             if kind is _READY and step.life not in torn:
                 self._join(step)
-            elif kind is _STARTED and step in waiting:
-                if len(waiting) > 1:
+            elif kind is _STARTED and step.life not in torn:
+                if len(waiting) > 1 and step in waiting:
                     self._compare(step, marks[place])
-                del waiting[step]
-                if not step.plan.step.async_:
-                    self._lanes[step.life] = step
+                self._go(step)
             elif kind in _PAUSES:
                 self._leave(step, kind)
         while lull is not None:
@@ -114,6 +112,13 @@ class Turns:
                 del self._passed[life, wants]
         self._waiting[step] = wants
         self._moving[step] = None
+
+    def _go(self, step: StepLife) -> None:
+        """Let a step run."""
+        self._waiting.pop(step, None)
+        self._moving[step] = None
+        if not step.plan.step.async_:
+            self._lanes[step.life] = step
 
     def _leave(self, step: StepLife, kind: EventKind) -> None:
         """Let a step neither wait nor run any more."""

@@ -13,7 +13,7 @@ from actorflow.testing.tape import Choices, Source
 from actorflow.testing.trace import Leftovers, Settings, Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Unpack
 
     from actorflow.orchestrator.requests import RunOptions
@@ -128,7 +128,11 @@ class Simulation:
             RunNotFound: When no such run was started.
         """
         self._known(run_id)
-        self._runtime.system.call_at(moment, self.cancel, run_id, reason)
+        self.call_at(moment, self.cancel, run_id, reason)
+
+    def call_at(self, moment: float, function: Callable[..., object], *arguments: object) -> None:
+        """Have something called at a virtual moment, such as `start`; a crash forgets it."""
+        self._runtime.system.call_at(moment, function, *arguments)
 
     def crash(self) -> None:
         """Have the whole orchestrator be gone at once, as with `kill -9`, and another one begin.

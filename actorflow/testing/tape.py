@@ -5,6 +5,10 @@ holds a stream of whole numbers for each kind of choice, and each kind reads its
 changes one choice does not shift the others. Nought is the plainest choice, a stream that has
 ended goes on with noughts, and a number that is too large for its choice wraps round. Any tape
 therefore fits any schedule, and the empty one is the plainest schedule there is.
+
+A choice about one attempt, such as "take fetch#1", has a stream of its own. One that a tape does
+not have is read from the stream of all such choices, "take *", if there is one: whoever makes a
+tape up need not know the names of the steps.
 """
 
 from __future__ import annotations
@@ -204,7 +208,14 @@ def _plainest(_options: int, _label: str) -> int:
 def _from_tape(tape: Tape) -> Callable[[int, str], int]:
     streams = {label: iter(stream) for label, stream in tape.streams.items()}
     ended: Iterator[int] = iter(())
-    return lambda _options, label: next(streams.get(label, ended), 0)
+
+    def read(_options: int, label: str) -> int:
+        stream = streams.get(label)
+        if stream is None:
+            stream = streams[label] = streams.get(f"{label.partition(' ')[0]} *", ended)
+        return next(stream, 0)
+
+    return read
 
 
 def _from_chance(draw: Callable[[], float], bias: float) -> Callable[[int, str], int]:

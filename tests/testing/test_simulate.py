@@ -337,6 +337,17 @@ def test_what_a_source_raises_reaches_whoever_simulates(label):
     assert 1 == asked.count(label)
 
 
+def test_a_run_can_be_started_at_a_virtual_moment():
+    """While another one is under way."""
+    simulation = Simulation()
+    simulation.start(flow(task("a")), script=Script({"a": returns(after=5.0)}))
+    simulation.call_at(2.0, simulation.start, flow(task("b")))
+
+    simulation.run_until_quiet()
+
+    assert [0.0, 2.0] == [one.started_at for one in simulation.trace().attempts]
+
+
 def test_what_is_offered_can_be_seen_by_whoever_chooses():
     """Receiver, message and sender of each option."""
     simulation = Simulation(tape=lambda _options, _label: seen.append(simulation.offered) or 0)

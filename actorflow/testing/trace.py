@@ -15,6 +15,8 @@ import attrs
 from actorflow.testing import charts, labels
 from actorflow.testing.account import FIRST_RUN
 from actorflow.testing.errors import NotEnded
+from actorflow.testing.faults import NO_FAULTS, Faults
+from actorflow.testing.sparse import Sparse
 from actorflow.testing.tape import Tape
 
 if TYPE_CHECKING:
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from actorflow.systems.delivery import Envelope
     from actorflow.systems.mischief import Fault
     from actorflow.testing.account import Outcome, RunTrace
-    from actorflow.testing.faults import Faults
     from actorflow.testing.tape import Choice
 
 __all__ = [
@@ -128,15 +129,15 @@ class Leftovers:
         return not any(attrs.astuple(self))
 
 
-@attrs.frozen(kw_only=True)
-class Settings:
+@attrs.frozen(kw_only=True, repr=False)
+class Settings(Sparse):
     """What the simulated orchestrator was told."""
 
-    async_workers: int
-    max_active_runs: int
-    stop_grace: float
-    race: bool
-    faults: Faults
+    async_workers: int = 2
+    max_active_runs: int = 100
+    stop_grace: float = 5.0
+    race: bool = True
+    faults: Faults = NO_FAULTS
 
 
 @attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)

@@ -8,6 +8,7 @@ from actorflow.errors import (
     ActorCrashed,
     ActorflowError,
     DeadlineExceeded,
+    Deadlock,
     DefinitionConflict,
     DefinitionError,
     ForkedOrchestrator,
@@ -26,12 +27,14 @@ from actorflow.errors import (
     StepTimeout,
     TooManyAbandoned,
     UnknownExecutor,
+    UnknownInput,
     UnknownWorkflow,
     WrongLoop,
 )
 from actorflow.events import Event, EventKind
 from actorflow.handles import Run
 from actorflow.lifecycle import RunStatus, StepStatus
+from actorflow.notices import ActorflowWarning
 from actorflow.orchestrator import Orchestrator
 from actorflow.protocols import Clock, Executor, Observer, StateManager
 from actorflow.results import RunPage, RunResult, RunSnapshot, ShutdownReport, StepResult
@@ -76,6 +79,7 @@ __all__ = [
     "ActorCrashed",
     "ActorflowError",
     "DeadlineExceeded",
+    "Deadlock",
     "DefinitionConflict",
     "DefinitionError",
     "ForkedOrchestrator",
@@ -92,6 +96,9 @@ __all__ = [
     "StepTimeout",
     "TooManyAbandoned",
     "UnknownExecutor",
+    "UnknownInput",
     "UnknownWorkflow",
     "WrongLoop",
+    # Warnings
+    "ActorflowWarning",
 ]

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import concurrent.futures
+import math
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
+from actorflow.durations import Duration, as_seconds
+from actorflow.errors import DefinitionError
+
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import Generator
 
     from actorflow.lifecycle import RunStatus
@@ -30,6 +35,9 @@ class Runtime(Protocol):
 
     def check_may_block(self, what: str) -> None:
         """Refuse to block a thread that the run needs in order to end."""
+
+    def waiting(self, run_id: str) -> contextlib.AbstractContextManager[None]:
+        """Enter what is returned to wait for the run's end, unless that cannot come."""
 
 
 class Run:
@@ -82,31 +90,37 @@ class Run:
         """
         return self._runtime.snapshot(self.id)
 
-    def wait(self, timeout: float | None = None) -> RunResult:
+    def wait(self, timeout: Duration | None = None) -> RunResult:
         """Return how the run ended, whatever the outcome, once it has.
 
         Args:
-            timeout: How many seconds to wait at most.
+            timeout: How many seconds to wait at most, or a `timedelta`.
 
         Raises:
             TimeoutError: When the run has not ended in time; it goes on.
             OrchestratorClosed: When it cannot end any more, because its event loop was closed
                 or blocked for good.
             WrongLoop: When called on the event loop that the run lives on.
+            Deadlock: When called by a step without a timeout, and the run could never end.
         """
+        limit = _limit(timeout)
         if not self._future.done():
             self._runtime.check_may_block("Run.wait()")
         try:
-            return self._future.result(
-                None if timeout is None else min(timeout, threading.TIMEOUT_MAX)
-            )
+            return self._waited_for() if limit is None else self._future.result(limit)
         except concurrent.futures.TimeoutError:
             raise TimeoutError(
                 f"run {self.id!r} of workflow {self.workflow_id!r} has not ended within "
-                f"{timeout} s; it goes on. Wait again, or call run.cancel()."
+                f"{limit:g} s; it goes on. Wait again, or call run.cancel()."
             ) from None
 
-    def result(self, timeout: float | None = None) -> RunResult:
+    def _waited_for(self) -> RunResult:
+        if self._future.done():
+            return self._future.result()
+        with self._runtime.waiting(self.id):
+            return self._future.result()
+
+    def result(self, timeout: Duration | None = None) -> RunResult:
         """Return the result of a run that completes, and raise otherwise.
 
         Raises:
@@ -132,8 +146,11 @@ class Run:
         """Return how the run ended, whatever the outcome, once it has."""
         import asyncio  # noqa: PLC0415 - whoever awaits has it loaded; importing handles need not
 
-        # A copy may be cancelled without the run's own future being so.
-        return await asyncio.shield(asyncio.wrap_future(self._future))
+        if self._future.done():
+            return self._future.result()
+        with self._runtime.waiting(self.id):
+            # A copy may be cancelled without the run's own future being so.
+            return await asyncio.shield(asyncio.wrap_future(self._future))
 
     def cancel(self, reason: str = "cancelled by its owner") -> None:
         """Ask for the run's end, and return at once; `wait` says when it has come.
@@ -154,3 +171,14 @@ class Run:
             RunNotFound: When the run has finished and its state manager has let go of it.
         """
         return self._runtime.stream(self.id)
+
+
+def _limit(timeout: Any) -> float | None:
+    if timeout is None:
+        return None
+    limit: Any = as_seconds(timeout)
+    # A moment that has passed already is a wait of nothing, and an endless wait is one.
+    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or math.isnan(limit):
+        cure = "Give seconds, as a number or a timedelta, or None to wait as long as it takes"
+        raise DefinitionError(None, f"timeout is {timeout!r}", cure)
+    return min(limit, threading.TIMEOUT_MAX)

@@ -9,6 +9,7 @@ import attrs
 
 from actorflow.durations import as_float, as_seconds, is_finite, seconds
 from actorflow.errors import DefinitionError, GiveUp, RetryAfter
+from actorflow.spelling import checks_options
 
 __all__ = ["ErrorPattern", "ErrorPatterns", "RetryPolicy"]
 
@@ -46,6 +47,7 @@ def _matches(pattern: ErrorPattern, error: BaseException) -> bool:
     return bool(pattern(error))
 
 
+@checks_options
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
     """How often a step is tried, how long it waits in between, and which errors are worth it.
@@ -92,6 +94,8 @@ class RetryPolicy:
         for pattern in value:
             if not _is_pattern(pattern):
                 cure = "Give exception classes, texts that are not empty, or predicates"
+                if isinstance(pattern, (list, tuple)):
+                    cure = "Give the patterns one by one, not in a list of their own"
                 raise _refusal(field.name, pattern, cure)
 
     def __attrs_post_init__(self) -> None:

@@ -56,6 +56,16 @@ def test_the_api_page_is_what_the_docstrings_say():
     assert generate.page() == generate.PAGE.read_text("utf-8")
 
 
+def test_a_signature_is_written_with_its_stars():
+    """Otherwise a reader would pass a list."""
+
+    def call(first: int, /, *ids: str, after: str = "", **options: int) -> None: ...
+
+    assert (
+        "```text\ncall(first: int, /, *ids: str, after: str = '', **options: int) -> None\n```"
+    ) == generate._signature("call", call)
+
+
 @pytest.mark.parametrize("draw", [draw_step_states, draw_run_states])
 def test_the_diagrams_of_states_are_drawn_from_the_tables(draw):
     """The page shows every legal move and no other."""
@@ -114,6 +124,14 @@ def test_links_lead_somewhere(path: Path):
     inside = [target for target in targets if not target.startswith(("http:", "https:"))]
 
     assert [] == [target for target in inside if not is_there(path, target)]
+
+
+def test_the_index_leads_to_every_page():
+    """Whoever begins there finds everything."""
+    index = DOCS / "index.md"
+    linked = {(DOCS / match["target"]).resolve() for match in LINK.finditer(prose(index))}
+
+    assert set() == set(DOCS.rglob("*.md")) - {index} - linked
 
 
 def test_readme_and_contributing_show_the_same_test_command():

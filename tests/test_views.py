@@ -19,6 +19,7 @@ from actorflow.views import (
     Timeline,
     bounds_of,
     branches,
+    draw_cycle,
     draw_dot,
     draw_gantt,
     draw_line,
@@ -209,6 +210,39 @@ def test_a_tree_hangs_each_step_below_its_deepest_dependency():
     assert ("   └─ ", ("a",)) == (deep[2].prefix, deep[2].others)
 
 
+def ring(*ids):
+    """Steps of which each waits for the one before, and the first for the last."""
+    flow = Workflow("ring")
+    for place, step_id in enumerate(ids):
+        flow.add(Step(step_id, work, after=ids[place - 1]))
+    return flow
+
+
+def test_a_ring_is_drawn_in_the_direction_of_the_data():
+    """With all that each of its steps waits for; the others are left out."""
+    flow = ring("a", "bb", "c")
+    flow.add(Step("end", work, after="c"))
+    alone = ring("a")
+
+    assert ["┌──> a   after c", "│    bb  after a", "└─── c   after bb"] == draw_cycle(
+        flow.steps
+    ).splitlines()
+    assert "───> a  after a" == draw_cycle(alone.steps)
+    assert "" == draw_cycle({"a": Step("a", work)})
+
+
+def test_of_a_long_ring_the_ends_are_drawn():
+    """The middle is counted."""
+    lines = draw_cycle(ring(*(f"s{number}" for number in range(1000))).steps).splitlines()
+
+    assert 21 == len(lines)
+    assert ("┌──> s0    after s999", "│    … 980 more", "└─── s999  after s998") == (
+        lines[0],
+        lines[10],
+        lines[-1],
+    )
+
+
 def test_a_chain_longer_than_the_stack_can_be_drawn():
     """Nothing here recurses."""
     ids = [f"s{number}" for number in range(1500)]
@@ -377,7 +411,7 @@ def test_a_gantt_chart_is_never_wider_than_asked_for(walk, width, rows):
     seen = {event.step_id for event in events if event.step_id is not None}
 
     assert max(map(cells, lines)) <= width
-    assert (f"… and {len(seen) - rows} more" in lines) == (len(seen) > rows)
+    assert (f"… and {len(seen) - rows} more step" in "\n".join(lines)) == (len(seen) > rows)
     assert all(line.isprintable() for line in lines)
 
 
@@ -470,7 +504,7 @@ def test_the_rows_of_a_large_run_are_those_that_failed_or_took_long():
     lines = draw_gantt(record(*told), rows=2).splitlines()
 
     assert ["s7", "s42"] == [line.split()[0] for line in lines[:2]]
-    assert "… and 98 more" == lines[-1]
+    assert "… and 98 more steps" == lines[-1]
 
 
 def test_a_gantt_chart_without_room_is_refused():

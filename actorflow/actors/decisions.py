@@ -56,7 +56,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actorflow.context import Attempt
-    from actorflow.errors import StepTimeout
     from actorflow.events import Event
 
 __all__ = ["Decisions"]
@@ -198,39 +197,23 @@ class Decisions:
         return None
 
     def _attempt_finished(self, message: AttemptFinished) -> None:
-        found = self._find(message.attempt)
-        if found is not None:
-            run, step = found
-            overrun = self._overrun(run, step, message.attempt)
-            self._starts.release(run, step)
-            if overrun is not None:
-                self._failed(run, step, overrun)
-            elif message.error is None and step.stop_error is None:
-                step.output, step.error, step.stopping = message.output, None, False
-                self._endings.settle(run, step, _STEP_COMPLETED, {"output": message.output})
-                if not run.ending:
-                    self._outbox.effects.append((step, Settled(message.output)))
-            else:
-                self._failed(run, step, step.stop_error or message.error)
-            self._follow(run)
-
-    def _overrun(self, run: RunState, step: StepState, attempt: Attempt) -> StepTimeout | None:
-        """Let a timeout pass that was over when the body ended, before anybody noticed.
-
-        That is what a coroutine does which blocks the event loop: no timer could fire.
-        """
-        ended_at = attempt.ended_at
-        if ended_at is None or attempt.deadline is None or ended_at < attempt.deadline:
-            return None
-        if step.stopping:
-            return None
-        limits = (Due.ATTEMPT, step.attempt_deadline), (Due.TOTAL, step.total_deadline)
-        for due, deadline in limits:
-            if deadline is not None and deadline[0] <= ended_at:
-                error = timeout_of(due, run, step)
-                self._endings.timed_out(run, step, error)
-                return error
-        return None
+        attempt = message.attempt
+        found = self._find(attempt)
+        if found is None:
+            return
+        run, step = found
+        overrun = self._endings.overrun(run, step, attempt)
+        self._starts.release(run, step)
+        if overrun is not None:
+            self._failed(run, step, overrun)
+        elif message.error is None and step.stop_error is None:
+            step.output, step.error, step.stopping = message.output, None, False
+            self._endings.settle(run, step, _STEP_COMPLETED, {"output": message.output})
+            if not run.ending:
+                self._outbox.effects.append((step, Settled(message.output)))
+        else:
+            self._failed(run, step, step.stop_error or message.error)
+        self._follow(run)
 
     def _attempt_abandoned(self, message: AttemptAbandoned) -> None:
         found = self._find(message.attempt)
@@ -261,10 +244,13 @@ class Decisions:
 
     def _follow(self, run: RunState) -> None:
         """Go on after an attempt's end: its run's sync lane, the run's end, the freed lease."""
-        self._starts.follow(run)
+        starts = self._starts
+        if run.lane.waiting:
+            starts.follow(run)
         if not run.unsettled and not run.in_flight:
             self._finish(run)
-        self._starts.grant()
+        if starts.queue.order:
+            starts.grant()
 
     def _finish(self, run: RunState) -> None:
         self._endings.finish(run)

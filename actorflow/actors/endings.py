@@ -83,6 +83,24 @@ class Endings:
         else:
             self.fail(run, step, error)
 
+    def overrun(self, run: RunState, step: StepState, attempt: Attempt) -> StepTimeout | None:
+        """Let a timeout pass that was over when the body ended, before anybody noticed.
+
+        That is what a coroutine does which blocks the event loop: no timer could fire.
+        """
+        ended_at, limit = attempt.ended_at, attempt.deadline
+        if ended_at is None or limit is None or ended_at < limit or step.stopping:
+            return None
+        for due, deadline in (
+            (Due.ATTEMPT, step.attempt_deadline),
+            (Due.TOTAL, step.total_deadline),
+        ):
+            if deadline is not None and deadline[0] <= ended_at:
+                error = timeout_of(due, run, step)
+                self.timed_out(run, step, error)
+                return error
+        return None
+
     def timed_out(self, run: RunState, step: StepState, error: StepTimeout) -> None:
         """Write down that a timeout has passed."""
         data = {

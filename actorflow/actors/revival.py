@@ -23,6 +23,8 @@ def revival(run: RunState, step: StepState) -> ReviveStep:
 
 def settled_steps(run: RunState) -> dict[str, DependencyCompleted]:
     """Return what the steps of a resumed run that have an outcome tell their dependents."""
+    if run.unsettled == len(run.steps):
+        return {}
     return {completed.step_id: completed for completed in _completed(run.steps.values())}
 
 

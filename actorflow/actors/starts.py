@@ -39,15 +39,15 @@ class Starts:
         self._outbox = outbox
         self._deadlines = deadlines
         self._leases = leases
-        self._queue = ReadyQueue()
+        self.queue = ReadyQueue()
 
     def compete(self, run: RunState, step: StepState) -> None:
         """Start a ready step, or let it wait for a lease, or for its run's sync lane."""
         if step.step.async_:
-            if self._leases.free and not self._queue.order:
+            if self._leases.free and not self.queue.order:
                 self._start(run, step)
             else:
-                self._queue.push(run, step)
+                self.queue.push(run, step)
         elif run.lane.busy:
             run.lane.push(step)
         else:
@@ -71,10 +71,10 @@ class Starts:
         if step.total_deadline is not None:
             deadline = _earlier(step.total_deadline[0], deadline)
         if options.timeout is not None:
-            step.attempt_deadline = self._deadlines.set(
-                outbox.now + options.timeout, _ATTEMPT, run.run_id, step
-            )
-            deadline = _earlier(step.attempt_deadline[0], deadline)
+            moment = outbox.now + options.timeout
+            step.attempt_deadline = self._deadlines.set(moment, _ATTEMPT, run.run_id, step)
+            if deadline is None or moment < deadline:
+                deadline = moment
         step.current = attempt = Attempt(run.scope, step.id, number, deadline, step.executor)
         outbox.step(run, step, _STEP_STARTED, number)
         outbox.effects.append((step, Execute(attempt)))
@@ -98,7 +98,7 @@ class Starts:
 
     def grant(self) -> None:
         """Hand the free leases to those who are next."""
-        queue, leases = self._queue, self._leases
+        queue, leases = self.queue, self._leases
         while leases.free and queue.order:
             following = queue.pop()
             if following is not None:
@@ -106,8 +106,8 @@ class Starts:
 
     def forget(self, run: RunState) -> None:
         """Drop what still waits of a run that has ended."""
-        if self._queue.order:
-            self._queue.forget(run.run_id)
+        if self.queue.order:
+            self.queue.forget(run.run_id)
 
     def follow(self, run: RunState) -> None:
         """Let the next step of the run's sync lane start, if the lane is free."""

@@ -14,21 +14,22 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.console import Console
 
-from actorflow.cli.inputs import check_inputs, read_inputs
+from actorflow.cli.inputs import check_inputs, read_inputs, refuse_words
 from actorflow.cli.interrupts import EXIT_BASE
 from actorflow.cli.lines import LineWatcher, SilentWatcher
 from actorflow.cli.live import LiveWatcher
 from actorflow.cli.loading import load_flow
-from actorflow.cli.problems import Problem
+from actorflow.cli.problems import Problem, warnings_as_text
 from actorflow.cli.reports import describe, describe_failure, whole_result
 from actorflow.cli.running import Order, Watcher, carry_out
 from actorflow.cli.streams import forgiving, only_for_the_result, silence, whole_lines
 from actorflow.errors import DefinitionError, UnknownExecutor
-from actorflow.views import draw_dot, draw_mermaid, draw_tree
+from actorflow.views import draw_cycle, draw_dot, draw_mermaid, draw_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from actorflow.plan import WorkflowPlan
     from actorflow.workflow import Workflow
 
 __all__ = ["app", "invoke"]
@@ -72,10 +73,15 @@ def invoke(arguments: Sequence[str]) -> int:
 @contextlib.contextmanager
 def _exit_statuses() -> Iterator[None]:
     """Turn what can go wrong with a command into a text on stderr and an exit status."""
+    with forgiving(sys.stdout), forgiving(sys.stderr), warnings_as_text(), _problems_told():
+        yield
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _problems_told() -> Iterator[None]:
     try:
-        with forgiving(sys.stdout):
-            yield
-            sys.stdout.flush()
+        yield
     except (Problem, DefinitionError, UnknownExecutor) as problem:
         sys.stderr.write(f"Error: {problem}\n")
         raise typer.Exit(_BAD_USAGE) from None
@@ -105,8 +111,9 @@ def _actorflow(
     """Run workflows, draw them, and check them."""
 
 
-@app.command()
+@app.command(context_settings={"allow_extra_args": True})
 def run(
+    context: typer.Context,
     target: Target,
     *,
     inputs: Annotated[
@@ -121,9 +128,12 @@ def run(
             help="Inputs as a JSON object: itself, @FILE, or - for stdin.",
         ),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="How many async steps may run at once.")] = 10,
+    workers: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many async steps may run at once.")
+    ] = 10,
     timeout: Annotated[
-        float | None, typer.Option(help="Seconds that the run may take.", show_default=False)
+        float | None,
+        typer.Option(metavar="SECONDS", help="How long the run may take.", show_default=False),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the whole result as JSON, and nothing else.")
@@ -134,6 +144,7 @@ def run(
     Ctrl-C cancels the run, and pressed twice it leaves at once.
     """
     with _exit_statuses():
+        refuse_words(context.args, target)
         given = read_inputs(inputs or (), documents or ())
 
         def order() -> Order:
@@ -181,7 +192,17 @@ def graph(
     """Draw a workflow."""
     draw = {Format.TEXT: draw_tree, Format.MERMAID: draw_mermaid, Format.DOT: draw_dot}[form]
     with _exit_statuses():
-        sys.stdout.write(f"{draw(load_flow(target, 'graph').plan())}\n")
+        sys.stdout.write(f"{draw(_drawable(load_flow(target, 'graph')))}\n")
+
+
+def _drawable(flow: Workflow) -> WorkflowPlan:
+    try:
+        return flow.plan()
+    except DefinitionError as fault:
+        ring = draw_cycle(flow.steps)
+        if not ring:
+            raise
+        raise Problem(f"{fault}\n\n{ring}") from None
 
 
 @app.command()
@@ -194,7 +215,6 @@ def validate(target: Target) -> None:
 def _summary(flow: Workflow) -> str:
     plan = flow.plan()
     count = len(plan.steps)
-    inputs = (
-        f"needs {', '.join(plan.required_inputs)}" if plan.required_inputs else "needs no input"
-    )
-    return f"{flow.id} is valid: {count} step{'s' if count > 1 else ''}, {inputs}"
+    needs = f"needs {', '.join(plan.required_inputs) or 'no input'}"
+    takes = f", can take {', '.join(plan.optional_inputs)}" if plan.optional_inputs else ""
+    return f"{flow.id} is valid: {count} step{'s' if count > 1 else ''}, {needs}{takes}"

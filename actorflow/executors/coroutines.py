@@ -42,6 +42,31 @@ __all__ = ["CoroutineExecutor", "stack_of_coroutine"]
 _SECONDS_A_TURN: Final = 0.005
 
 
+class _Runner(asyncio.Task[None]):
+    """A runner's task, which is missed if it is cancelled before it begins.
+
+    It is made directly: a loop's own factory may start tasks eagerly, in mid-delivery.
+    """
+
+    def __init__(
+        self,
+        coroutine: Coroutine[Any, Any, None],
+        missed: Callable[[], None],
+        loop: asyncio.AbstractEventLoop,
+        context: contextvars.Context,
+    ) -> None:
+        super().__init__(coroutine, loop=loop, name="actorflow runner", context=context)
+        self.begun = False
+        self._missed = missed
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Request cancellation, and have somebody else do what waits for this runner."""
+        if not self.begun:
+            self.begun = True
+            self.get_loop().call_soon(self._missed)
+        return super().cancel(msg)
+
+
 class CoroutineExecutor:
     """Runs coroutine steps as guests of the actors' own loop.
 
@@ -115,7 +140,7 @@ class CoroutineExecutor:
         wanted = len(self._queue) if self._bodies_wait else 1
         while self._runners < wanted:
             self._runners += 1
-            self._loop.create_task(self._run(), name="actorflow runner", context=self._context)
+            _Runner(self._run(), self._hand_over, self._loop, self._context)
 
     def _hand_over(self) -> None:
         self._runners -= 1
@@ -123,6 +148,7 @@ class CoroutineExecutor:
             self._send_runners()
 
     async def _run(self) -> None:
+        _this_task(self._loop).begun = True
         if self._runners > 1 and not self._bodies_wait:
             self._runners -= 1  # one is enough after all
         else:
@@ -210,26 +236,26 @@ class CoroutineExecutor:
                 waiting = enter(resume, value)
             except StopIteration as stop:
                 self._end(attempt, stop.value, None)
-                return
+                break
             except BaseException as error:
                 self._end(attempt, None, error)
                 if resume == coroutine.throw and isinstance(value, GeneratorExit):
                     raise  # the loop is gone, and this generator is being closed
-                return
+                break
             finally:
                 self.current = None
+        # Those that end in the same round of the loop are dealt with together. The last one
+        # need not wait for that.
+        if self._waiting or self._deliver():
+            self._deliver_later()
 
     def _end(self, attempt: Attempt, output: object, error: BaseException | None) -> None:
-        attempt.handle = self.current = None
+        attempt.handle = None
         self._waiting -= 1
         if attempt in self._abandoned:
             del self._abandoned[attempt]
         else:
             self._report(attempt, output, error)
-            # Those that end in the same round of the loop are dealt with together. The last one
-            # need not wait for that.
-            if self._waiting or self._deliver():
-                self._deliver_later()
 
 
 def _this_task(loop: asyncio.AbstractEventLoop) -> Any:

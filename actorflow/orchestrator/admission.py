@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import threading
 from collections import deque
+from collections.abc import Callable
 
 from actorflow.errors import OrchestratorClosed, Overloaded
 
-__all__ = ["Admission"]
+__all__ = ["Admission", "Waiting"]
+
+Waiting = Callable[[Callable[[], bool]], contextlib.AbstractContextManager[None]]
+"""Called with a function that says whether the wait still lasts."""
+
+
+def _minded_by_nobody(_lasts: Callable[[], bool]) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()
 
 
 class Admission:
@@ -30,8 +39,12 @@ class Admission:
         self._waiting: deque[concurrent.futures.Future[None]] = deque()
         self._closed = False
 
-    def enter(self, *, may_block: bool = True) -> None:
+    def enter(self, *, may_block: bool = True, waiting: Waiting = _minded_by_nobody) -> None:
         """Take a place; block until there is one, or raise, as the settings and the caller say.
+
+        Args:
+            may_block: Whether the caller may be blocked.
+            waiting: Entered while it is; it may raise instead.
 
         Raises:
             Overloaded: When there is none, and blocking is not wanted.
@@ -41,14 +54,21 @@ class Admission:
             self._enter_or_raise()
             return
         ticket = self._ask()
-        try:
+        if ticket.done():
             ticket.result()
+            return
+        try:
+            with waiting(lambda: not ticket.done()):
+                ticket.result()
         except BaseException:
             self._leave_line(ticket)
             raise
 
-    async def enter_async(self) -> None:
+    async def enter_async(self, waiting: Waiting = _minded_by_nobody) -> None:
         """Take a place; wait until there is one, or raise, as the settings say.
+
+        Args:
+            waiting: Entered while it waits; it may raise instead.
 
         Raises:
             Overloaded: When there is none, and waiting is not wanted.
@@ -64,7 +84,8 @@ class Admission:
         import asyncio  # noqa: PLC0415 - whoever awaits has it loaded
 
         try:
-            await asyncio.wrap_future(ticket)
+            with waiting(lambda: not ticket.done()):
+                await asyncio.wrap_future(ticket)
         except BaseException:
             self._leave_line(ticket)
             raise

@@ -21,6 +21,7 @@ from actorflow.errors import ForkedOrchestrator, NotRunning, OrchestratorClosed,
 from actorflow.handles import Run
 from actorflow.orchestrator.admission import Admission
 from actorflow.orchestrator.live import LiveRuns
+from actorflow.orchestrator.settings import checked_executors, checked_observers
 from actorflow.results import ShutdownReport
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
     from actorflow.orchestrator.requests import Request
     from actorflow.orchestrator.runtime import Runtime
     from actorflow.orchestrator.settings import Settings
-    from actorflow.orchestrator.thread import LoopThread
     from actorflow.protocols import Executor, Observer, StateManager
     from actorflow.results import RunResult
+    from actorflow.systems.thread import LoopThread
 
 __all__ = ["Lifetime"]
 
@@ -48,14 +49,14 @@ class Lifetime:
         self,
         settings: Settings,
         state: StateManager,
-        executors: Mapping[str, Executor | concurrent.futures.Executor],
+        executors: Mapping[str, Executor | concurrent.futures.Executor] | None,
         observers: Sequence[Observer],
     ) -> None:
         self._parts: dict[str, Any] = {
             "settings": settings,
             "state": state,
-            "executors": executors,
-            "observers": observers,
+            "executors": checked_executors(executors),
+            "observers": checked_observers(observers),
         }
         self.admission = Admission(
             settings.max_active_runs,
@@ -76,7 +77,7 @@ class Lifetime:
 
     def open_on_thread(self) -> None:
         """Start on an event loop of its own."""
-        from actorflow.orchestrator.thread import LoopThread  # noqa: PLC0415 - loads asyncio
+        from actorflow.systems.thread import LoopThread  # noqa: PLC0415 - loads asyncio
 
         self._claim()
         thread = LoopThread()
@@ -135,6 +136,10 @@ class Lifetime:
             raise NotRunning(what)
         return self._runtime
 
+    def enter(self, runtime: Runtime) -> None:
+        """Take a place for a run; block or raise, as the settings and the caller's thread say."""
+        self.admission.enter(may_block=not runtime.on_loop(), waiting=runtime.waiting_to_start)
+
     def launch(self, request: Request) -> Run:
         """Hand an admitted run to the supervisor; it gives its place back if that fails."""
         # While the door is being closed nobody is half-way through it: what has been let in by
@@ -144,7 +149,7 @@ class Lifetime:
             try:
                 runtime = self.runtime("start a run")
                 run = Run(runtime, request.run_id, request.workflow_id, future)
-                self.live.add(run, future)
+                self.live.add(run, future, request.message.plan)
             except BaseException:
                 self.admission.leave()
                 raise

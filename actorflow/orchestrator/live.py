@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actorflow.handles import Run
+    from actorflow.plan import WorkflowPlan
     from actorflow.results import RunResult
 
 __all__ = ["LiveRuns"]
@@ -28,7 +29,7 @@ class LiveRuns:
         self._left = left
         # Entered again by a signal handler that shuts down at just that moment.
         self._lock = threading.RLock()
-        self._runs: dict[str, tuple[Run, concurrent.futures.Future[RunResult]]] = {}
+        self._runs: dict[str, tuple[Run, concurrent.futures.Future[RunResult], WorkflowPlan]] = {}
         self._closed = False
         self.open_at_close = 0
         """How many runs were in progress when `close` was called."""
@@ -43,12 +44,19 @@ class LiveRuns:
         entry = self._runs.get(run_id)
         return None if entry is None else entry[0]
 
+    def plan(self, run_id: str) -> WorkflowPlan | None:
+        """Return the plan of a run in progress."""
+        entry = self._runs.get(run_id)
+        return None if entry is None else entry[2]
+
     def ids(self) -> list[str]:
         """Return the ids of the runs in progress, in the order in which they were accepted."""
         with self._lock:
             return list(self._runs)
 
-    def add(self, run: Run, future: concurrent.futures.Future[RunResult]) -> None:
+    def add(
+        self, run: Run, future: concurrent.futures.Future[RunResult], plan: WorkflowPlan
+    ) -> None:
         """Take a run in.
 
         Raises:
@@ -57,7 +65,7 @@ class LiveRuns:
         with self._lock:
             if self._closed:
                 raise OrchestratorClosed("start a run")
-            self._runs[run.id] = (run, future)
+            self._runs[run.id] = (run, future, plan)
 
     def discard(self, run_id: str) -> None:
         """Take a run out that cannot be started, if it is there."""

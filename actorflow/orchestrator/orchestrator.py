@@ -7,15 +7,16 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, Literal
 
-from actorflow.errors import ForkedOrchestrator, OrchestratorClosed, RunError
+from actorflow.errors import Deadlock, ForkedOrchestrator, OrchestratorClosed, RunError
 from actorflow.handles import Run
 from actorflow.lifecycle import RunStatus
-from actorflow.orchestrator.filters import count, run_status
+from actorflow.orchestrator.filters import count, run_id_of, run_status
 from actorflow.orchestrator.lifetime import Lifetime
 from actorflow.orchestrator.registry import Registry
 from actorflow.orchestrator.requests import new_run, resumed_run
-from actorflow.orchestrator.settings import Settings, checked_observers, checked_state
+from actorflow.orchestrator.settings import Settings, checked_state
 from actorflow.results import RunResult
+from actorflow.spelling import checks_options
 from actorflow.state import MemoryStateManager
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Orchestrator"]
 
 
+@checks_options
 class Orchestrator:
     """Runs workflows as actors in this process.
 
@@ -73,8 +75,8 @@ class Orchestrator:
         when_full: Literal["block", "reject"] = "block",
         observers: Sequence[Observer] = (),
         max_abandoned: int = 100,
-        stop_grace: float = 5.0,
-        blocked_after: float = 0.5,
+        stop_grace: float | timedelta = 5.0,
+        blocked_after: float | timedelta = 0.5,
     ) -> None:
         settings = Settings(
             async_workers=async_workers,
@@ -88,7 +90,7 @@ class Orchestrator:
         self._state = MemoryStateManager() if state is None else checked_state(state)
         self._registry = Registry()
         self._resuming = threading.Lock()
-        self._life = Lifetime(settings, self._state, executors or {}, checked_observers(observers))
+        self._life = Lifetime(settings, self._state, executors, observers)
 
     @classmethod
     def with_async_workers(cls, state: StateManager | None, async_workers: int) -> Self:
@@ -200,9 +202,10 @@ class Orchestrator:
             return await run
         except RunError:
             raise
-        except BaseException:
+        except BaseException as error:
             run.cancel("the caller was cancelled")
-            await run.wait_async()
+            if not isinstance(error, Deadlock):
+                await run.wait_async()
             raise
 
     def start(
@@ -224,6 +227,7 @@ class Orchestrator:
         Raises:
             DefinitionError: When the workflow or an argument makes no sense.
             MissingInput: When a step wants an input that is not there.
+            UnknownInput: When an input is there that no step takes.
             UnknownWorkflow: When the id is not registered.
             UnknownExecutor: When a step names an executor that is not there.
             Overloaded: When the orchestrator is full and does not block.
@@ -232,7 +236,7 @@ class Orchestrator:
         """
         runtime = self._life.runtime("start a run")
         request = new_run(runtime, self._registry.resolve(flow), inputs, options)
-        self._life.admission.enter(may_block=not runtime.on_loop())
+        self._life.enter(runtime)
         return self._life.launch(request)
 
     async def start_async(
@@ -244,7 +248,7 @@ class Orchestrator:
         """Do what `start` does, without blocking the event loop."""
         runtime = self._life.runtime("start a run")
         request = new_run(runtime, self._registry.resolve(flow), inputs, options)
-        await self._life.admission.enter_async()
+        await self._life.admission.enter_async(runtime.waiting_to_start)
         return self._life.launch(request)
 
     def resume(self, run_id: str, flow: Workflow | None = None) -> Run:
@@ -262,16 +266,17 @@ class Orchestrator:
         Raises:
             RunNotFound: When there is no such run.
             UnknownWorkflow: When its workflow is not registered in the run's version.
-            DefinitionError: When `flow` is another workflow, or another version of it.
+            DefinitionError: When `flow` is another workflow, or another version of it, or the id
+                is none.
             UnknownExecutor: When a step names an executor that is not there.
             Overloaded: When the orchestrator is full and does not block.
         """
         runtime = self._life.runtime("resume a run")
-        run = self.get(run_id)
+        run = self.get(run_id_of(run_id, "Orchestrator.resume()"))
         if not run.done or run.status is RunStatus.COMPLETED:
             return run
         plan = self._registry.plan_for(runtime.snapshot(run_id), flow)
-        self._life.admission.enter(may_block=not runtime.on_loop())
+        self._life.enter(runtime)
         with self._resuming:
             try:
                 # Somebody else may have resumed it in the meantime.
@@ -293,8 +298,10 @@ class Orchestrator:
 
         Raises:
             RunNotFound: When there is no such run, or it is not kept any more.
+            DefinitionError: When it is no id at all, such as a `Run`.
         """
         runtime = self._life.runtime("get a run")
+        run_id_of(run_id, "Orchestrator.get()")
         # Twice, because it may be resumed, or end, between the two looks.
         found = self._look(runtime, run_id) or self._look(runtime, run_id)
         if found is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 import uuid
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
@@ -16,7 +15,9 @@ from actorflow.errors import DefinitionError
 from actorflow.lifecycle import RunStatus
 from actorflow.mappings import ReadOnly
 from actorflow.messages import StartRun
+from actorflow.notices import warn
 from actorflow.results import RunRecord
+from actorflow.spelling import refuse_unknown_options
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -98,12 +99,14 @@ def new_run(
         DefinitionError: When an argument makes no sense.
         TypeError: When there is no such option.
         MissingInput: When a step wants an input that is not there.
+        UnknownInput: When an input is there that no step takes.
         UnknownExecutor: When a step names an executor that is not there.
     """
-    _check_names(options)
+    _check_names(plan, options)
     given = _mapping(plan, "inputs", inputs)
     metadata = ReadOnly({**plan.metadata, **_mapping(plan, "metadata", options.get("metadata"))})
     plan.require(given)
+    plan.recognise(given)
     _warn_of_compensators(plan)
     now = premises.clock.now()
     timeout = _timeout(plan, options)
@@ -157,11 +160,10 @@ def resumed_run(premises: Premises, plan: WorkflowPlan, run_id: str) -> Request:
 def _warn_of_compensators(plan: WorkflowPlan) -> None:
     idle = [step.id for step in plan.steps if step.compensation is not None]
     if idle:
-        warnings.warn(
+        warn(
             f"workflow {plan.workflow_id!r} has compensators (steps {', '.join(idle)}), which this "
             "version of actorflow checks but does not run yet: undo by hand what a failed run "
-            "has done.",
-            stacklevel=4,
+            "has done."
         )
 
 
@@ -182,14 +184,16 @@ def _scope(premises: Premises, known: RunRecord | RunSnapshot) -> RunScope:
     )
 
 
-def _check_names(options: Mapping[str, Any]) -> None:
-    known = RunOptions.__annotations__
+def _check_names(plan: WorkflowPlan, options: Mapping[str, Any]) -> None:
+    known = tuple(RunOptions.__annotations__)
     for name in options:
-        if name not in known:
+        if name not in known and name in plan.inputs:
             raise TypeError(
-                f"a run has no option {name!r}; its options are: {', '.join(known)}. "
-                "Inputs are passed as a mapping, before the options."
+                f"{name!r} is an input of workflow {plan.workflow_id!r} and no option of a run. "
+                f"Pass inputs as a mapping, before the options: {{{name!r}: ...}}"
             )
+    hint = "Inputs are passed as a mapping, before the options."
+    refuse_unknown_options("a run", options, known, hint)
 
 
 def _mapping(plan: WorkflowPlan, name: str, value: object) -> Mapping[str, Any]:

@@ -25,6 +25,7 @@ from actorflow.executors.watchdog import Watchdog
 from actorflow.logs import get_logger
 from actorflow.messages import AttemptFinished, BlockedLoop, CancelRun, Committed
 from actorflow.orchestrator.audience import Audience
+from actorflow.orchestrator.nesting import Nesting
 from actorflow.orchestrator.places import Places
 from actorflow.results import RunResult
 from actorflow.streams import EventStream
@@ -82,11 +83,17 @@ class Runtime:
         self._coroutines = CoroutineExecutor(
             loop, self.system.deliver_some, self.system.deliver_later, self.clock.now
         )
-        threads = ThreadExecutor(max_abandoned=settings.max_abandoned)
-        self.places = Places(self._coroutines, threads, executors)
+        self._threads = ThreadExecutor(max_abandoned=settings.max_abandoned)
+        self.places = Places(self._coroutines, self._threads, executors)
         self.audience = Audience(observers)
         self._watchdog = Watchdog(
             self._coroutines, self.clock, self._loop_blocked, settings.blocked_after
+        )
+        self._nesting = Nesting(
+            live,
+            state.snapshot,
+            max_active=settings.max_active_runs,
+            async_workers=settings.async_workers,
         )
         self._brain = Decisions(
             async_workers=settings.async_workers,
@@ -193,6 +200,28 @@ class Runtime:
                 "`async for event in run.events()`, `await orchestrator.shutdown_async()`."
             )
 
+    def waiting(self, run_id: str) -> contextlib.AbstractContextManager[None]:
+        """Enter what is returned to wait for a run's end.
+
+        Raises:
+            Deadlock: When it is a step that waits, and would wait for ever.
+        """
+        return self._waiting(run_id, lambda: run_id in self._live)
+
+    def waiting_to_start(
+        self, lasts: Callable[[], bool]
+    ) -> contextlib.AbstractContextManager[None]:
+        """Enter what is returned to wait for a place for a new run; see `waiting`."""
+        return self._waiting(None, lasts)
+
+    def _waiting(
+        self, run_id: str | None, lasts: Callable[[], bool]
+    ) -> contextlib.AbstractContextManager[None]:
+        attempt = self._coroutines.current if self.on_loop() else self._threads.attempt_here()
+        if attempt is None:
+            return contextlib.nullcontext()
+        return self._nesting.waiting(attempt, run_id, lasts)
+
     def on_loop(self) -> bool:
         """Return whether the caller is on the loop's thread."""
         on_its_thread = threading.current_thread() is self._loop_thread
@@ -206,7 +235,8 @@ class Runtime:
         try:
             self.system.post_from_anywhere(self._supervisor, message)
         except RuntimeError:
-            raise OrchestratorClosed("reach a run") from None
+            why = "the event loop that the orchestrator was entered on has been closed"
+            raise OrchestratorClosed("reach a run", why) from None
 
     # ── What executors and the watchdog report ───────────────────────────────────────────────
 

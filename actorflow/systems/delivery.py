@@ -93,27 +93,39 @@ class Cell(ActorAddress):
     def createActor(  # noqa: N802
         self,
         actor_class: type[Actor],
-        _requirements: dict[str, Any] | None = None,
+        requirements: dict[str, Any] | None = None,
         global_name: str | None = None,
         _source_hash: str | None = None,
     ) -> Cell:
         """Make a child of this actor."""
-        return self.system.create(actor_class, self, global_name)
+        return self.system.create(actor_class, self, global_name, requirements)
 
     def wakeupAfter(self, delay: float | timedelta, payload: Any) -> None:  # noqa: N802
         """Have a `WakeupMessage` delivered to this actor after `delay` seconds."""
         self.system.wake_after(self, delay, payload)
 
-    def put_off(self, call: Callable[[], None]) -> bool:
-        """Have `call` made once the mail that waits now has been delivered, or a turn's worth.
+    @property
+    def put_off(self) -> Callable[[Callable[[], None]], bool]:
+        """Called with a call, has it made when the mail that waits has been delivered.
 
-        Returns False, and does nothing, when no mail waits.
+        Of that mail a turn's worth counts. When none waits, nothing is done but to return False.
         """
-        return self.system.put_off(call)
+        return self.system.put_off
 
     def handleDeadLetters(self, _address: Cell, enable: bool) -> None:  # noqa: FBT001, N802
         """Make this actor the one that gets the dead letters, or no longer."""
         self.system.handle_dead_letters(self, enable=enable)
+
+    def updateCapability(self, name: str, value: Any = None) -> None:  # noqa: N802
+        """Change a capability of the system."""
+        self.system.updateCapability(name, value)
+
+    def notifyOnSystemRegistrationChanges(self, _address: Cell, _enable: bool) -> None:  # noqa: FBT001, N802
+        """Take note that this actor waits for other systems; none will ever register."""
+
+    def actorSystemShutdown(self) -> None:  # noqa: N802
+        """Have the whole system end."""
+        self.system.shutdown()
 
 
 _EXIT: Final = ActorExitRequest()
@@ -137,7 +149,6 @@ class Delivery:
         self.system_cell = Cell(0, self, None)
         self._names = 0
         self._global_names: dict[str, Cell] = {}
-        self._primaries: dict[Cell, None] = {}
         self._dead_letter_handler: Cell | None = None
         self._put_off: list[Callable[[], None]] = []
         self._timers: list[tuple[float, int, Any, Any]] = []
@@ -162,31 +173,50 @@ class Delivery:
         """Return whether more messages follow the one that is being delivered."""
         raise NotImplementedError
 
+    def shutdown(self) -> None:
+        """End the system, if it is not another's to end."""
+        raise NotImplementedError
+
     # ── What Thespian's ActorSystem asks of a base ──────────────────────────────────────────
 
     def newPrimaryActor(  # noqa: N802
         self,
         actor_class: type[Actor],
-        _requirements: dict[str, Any] | None,
+        requirements: dict[str, Any] | None,
         global_name: str | None,
         _source_hash: str | None,
     ) -> Cell:
         """Make an actor that belongs to the system itself."""
-        return self.create(actor_class, self.system_cell, global_name)
+        return self.create(actor_class, self.system_cell, global_name, requirements)
 
     def tell(self, target: Cell, message: Any) -> None:
         """Send a message from outside of the system."""
         self.post(target, message, self.system_cell)
 
+    def updateCapability(self, name: str, value: Any = None) -> None:  # noqa: N802
+        """Set a capability, or take it away if its value is None."""
+        if value is None:
+            self.capabilities.pop(name, None)
+        else:
+            self.capabilities[name] = value
+
     # ── Making actors ────────────────────────────────────────────────────────────────────────
 
     def create(
         self,
-        actor_class: type[Actor],
+        actor_class: Callable[[], Actor],
         parent: Cell,
         global_name: str | None = None,
+        requirements: dict[str, Any] | None = None,
     ) -> Cell:
-        """Make an actor; one whose constructor raises is reported to its parent as exited."""
+        """Make an actor; one whose constructor raises is reported to its parent as exited.
+
+        Args:
+            actor_class: The class, or whatever else makes an actor.
+            parent: Who is told when the actor has exited.
+            global_name: If an actor has it already, that one is returned.
+            requirements: Heeded only by bases that have capabilities.
+        """
         if global_name is not None and global_name in self._global_names:
             return self._global_names[global_name]
         self._names += 1
@@ -293,6 +323,10 @@ class Delivery:
     def next_timer(self) -> float | None:
         """Return the moment of the earliest timer, or None."""
         return self._timers[0][0] if self._timers else None
+
+    def wakeups_of(self, cell: Cell) -> list[float]:
+        """Return the moments at which an actor is to be woken."""
+        return [when for when, _, target, _ in self._timers if target is cell]
 
     def fire_timers(self) -> None:
         """Queue the wakeups that are due."""

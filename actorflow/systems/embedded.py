@@ -123,7 +123,7 @@ class EmbeddedSystem(Delivery):
 
     def mail_waits(self) -> bool:
         """Return whether more messages follow the one that is being delivered."""
-        return operator.length_hint(self._unread) > 0
+        return bool(operator.length_hint(self._unread))
 
     def _empty_inbox(self) -> None:
         self._signalled = False
@@ -159,4 +159,5 @@ class EmbeddedSystem(Delivery):
         self._timers.clear()
         self.timer_changed()
         self._mail.clear()
+        self._put_off.clear()
         self._inbox.clear()

@@ -39,7 +39,7 @@ BEHIND_TEXT = "These two have no place in `actorflow` itself, because nobody has
 
 # Groups whose members are made by actorflow: their fields say more than their constructors.
 GIVEN = {"Values", "What can be plugged in", BEHIND}
-NOT_MADE_BY_CALLERS = {"Run", "StepContext"}
+NOT_MADE_BY_CALLERS = {"ActorflowWarning", "Run", "StepContext"}
 WIDEST = 88
 
 
@@ -73,7 +73,12 @@ def _entry(group: str, cls: Any) -> str:
 
 def _bases(cls: Any) -> Iterator[str]:
     if issubclass(cls, Exception):
-        yield "An " + " and a ".join(f"`{base.__name__}`" for base in cls.__bases__) + "."
+        said = " and ".join(_with_article(base.__name__) for base in cls.__bases__)
+        yield f"{said[0].upper()}{said[1:]}."
+
+
+def _with_article(name: str) -> str:
+    return f"an `{name}`" if name[0] in "AEIO" else f"a `{name}`"
 
 
 # ── Members ──────────────────────────────────────────────────────────────────────────────────
@@ -145,7 +150,8 @@ def _arguments(parameters: list[inspect.Parameter]) -> Iterator[str]:
     for parameter in parameters:
         if before is parameter.POSITIONAL_ONLY is not parameter.kind:
             yield "/"
-        if parameter.kind is parameter.KEYWORD_ONLY is not before:
+        stars_before = {parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL}
+        if parameter.kind is parameter.KEYWORD_ONLY and before not in stars_before:
             yield "*"
         before = parameter.kind
         yield _argument(parameter)
@@ -154,7 +160,7 @@ def _arguments(parameters: list[inspect.Parameter]) -> Iterator[str]:
 
 
 def _argument(parameter: inspect.Parameter) -> str:
-    stars = "**" if parameter.kind is parameter.VAR_KEYWORD else ""
+    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
     default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
     return f"{stars}{parameter.name}: {_type(parameter.annotation)}{default}"
 

@@ -238,3 +238,23 @@ def test_a_dependent_that_moved_when_the_step_had_settled_is_told_as_well():
     scene.tell(Settled(1, skipped=False), moved)
 
     assert [1] == [told.output for told in new.actor.heard]
+
+
+def test_what_is_said_twice_changes_nothing():
+    """A duplicated message, before the step has settled or after, has been heard already."""
+    scene = Scene()
+    scene.configure()
+    executor = HandExecutor()
+    scene.tell(done("a", 1), done("a", 1), done("b", 2))
+    attempt = scene.execute(executor)
+    executor.running.clear()
+    scene.tell(Execute(attempt))
+    settled = Settled(3, skipped=False)
+    scene.tell(settled, settled, Execute(attempt), done("b", 4))
+    scene.configure()
+
+    assert {} == executor.running
+    assert [StepReady] == [type(message) for message in scene.heard]
+    assert [[3], [3]] == [
+        [told.output for told in dependent.actor.heard] for dependent in scene.dependents.values()
+    ]

@@ -8,7 +8,7 @@ import pytest
 from thespian.actors import PoisonMessage
 
 from actorflow.lifecycle import RunStatus, StepStatus
-from actorflow.messages import BlockedLoop, Execute
+from actorflow.messages import BlockedLoop, CancelRun, Execute
 from actorflow.retry import RetryPolicy
 from actorflow.state import MemoryStateManager
 from tests.acting import HandExecutor, SimpleStage, Stage
@@ -410,6 +410,67 @@ def test_what_could_not_be_recorded_does_not_hurt_other_runs():
 
     assert RunStatus.COMPLETED is stage.results["two"].status
     assert RunStatus.COMPLETED is not stage.results["one"].status
+
+
+# ── What arrives together ────────────────────────────────────────────────────────────────────
+
+
+class Counting(MemoryStateManager):
+    """A state manager that counts what it is given in one go."""
+
+    def __init__(self):
+        super().__init__()
+        self.batches = []
+
+    def record(self, events, done):
+        """Record it."""
+        self.batches.append(kinds(events))
+        return super().record(events, done)
+
+
+def test_what_arrives_together_is_recorded_together():
+    """And what arrives alone, alone; the order of events is that of the decisions."""
+    stage = Stage(state=Counting())
+    stage.start(flow(task("a"), task("b"), task("c", "a", "b")))
+    for name in "ab":
+        stage.report(stage.executor.running.pop(("run", name)), name, None)
+    stage.settle()
+    stage.end("c")
+
+    assert [
+        ["run.started"],
+        ["step.ready a", "step.started a", "step.ready b", "step.started b"],
+        ["step.completed a", "step.completed b"],
+        ["step.ready c", "step.started c"],
+        ["step.completed c", "run.completed"],
+    ] == stage.state.batches
+
+
+class Refusing(HandExecutor):
+    """An executor that raises when it is to stop something."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def stop(self, attempt):
+        """Take note, and refuse."""
+        super().stop(attempt)
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), RuntimeError("no")])
+def test_an_effect_that_goes_wrong_leaves_the_others_alone(error):
+    """Whatever one run's executor raises, another run's step is stopped all the same."""
+    stage = Stage(executor=Refusing(error))
+    stage.start(flow(task("a")), "one")
+    stage.start(flow(task("a")), "two")
+    stage.tell(CancelRun("one", "enough", None))
+    stage.tell(CancelRun("two", "enough", None))
+    stage.settle()
+
+    assert ["one", "two"] == [attempt.scope.run_id for attempt in stage.executor.stopped]
+    assert 2 == len(stage.defects) + len(stage.complaints)
 
 
 # ── Defects ──────────────────────────────────────────────────────────────────────────────────

@@ -40,6 +40,10 @@ class LoopThread:
         """
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(timeout)
 
+    def is_current(self) -> bool:
+        """Return whether the calling thread is the loop's own."""
+        return self._thread is threading.current_thread()
+
     def stop(self, timeout: float) -> bool:
         """Stop the loop, cancel what is left on it, and wait for the thread.
 
@@ -47,7 +51,11 @@ class LoopThread:
         """
         with contextlib.suppress(RuntimeError):  # it has stopped already
             self.loop.call_soon_threadsafe(self._over.set)
-        if self._thread is not threading.current_thread():
+        return self.join(timeout)
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the thread, and return whether it has ended within `timeout` seconds."""
+        if not self.is_current():
             self._thread.join(timeout)
         return not self._thread.is_alive()
 

@@ -188,7 +188,7 @@ class SimulatedSystem(Delivery):
     def timer_changed(self) -> None:
         """Nothing has to be told: the heap is looked at whenever time may move on."""
 
-    def call_at(self, when: float, function: Callable[..., None], *arguments: Any) -> Timer:
+    def call_at(self, when: float, function: Callable[..., object], *arguments: Any) -> Timer:
         """Have a function called at a virtual moment, or as soon as may be if it has passed."""
         self._timer_count += 1
         timer = Timer(function, arguments)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SimulatedRuntime", "VirtualClock"]
 
+_FOREVER: Final = float("inf")
 _UNITS: Final = (0.5, 0.0, 1 - 2**-53)
 """Where in the range of its jitter a backoff may lie: in the middle, or at either end."""
 
@@ -160,10 +161,31 @@ class SimulatedRuntime:
     def _jitter(self) -> float:
         return _UNITS[self._choose(len(_UNITS), "jitter")]
 
+    def dissolve(self) -> None:
+        """Let go of everything.
+
+        What is left of a schedule refers to itself all over, and would wait for the garbage
+        collector, which takes longer to find it than it took to make it.
+        """
+        for body in self.account.bodies:
+            body.handle = body.attempt.handle = None
+        self._lose()
+        for part in (self.account, self.system, self):
+            vars(part).clear()
+
+    def _lose(self) -> None:
+        """Let everything be gone that lives in the orchestrator's process."""
+        supervisor = self._supervisor.actor
+        self.system.clear()
+        while self.brain.deadlines.pop_due(_FOREVER) is not None:
+            pass  # each is taken from the step that keeps it
+        for part in (supervisor, self.brain):
+            vars(part).clear()
+
     def crash(self) -> None:
         """Let everything but the state manager's memory be gone, and begin anew."""
         self.crashes.append((len(self.system.deliveries), self.system.time))
-        self.system.clear()
+        self._lose()
         self.account.lose()
         self.state.crash()
         self.places.close()

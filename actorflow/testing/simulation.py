@@ -77,6 +77,7 @@ class Simulation:
         self._more_for_a_step = _HAPPENINGS_OF_A_STEP if max_happenings is None else 0
         self._max_time = max_time
         self._quiescent = True
+        self._concluded = False
         chaos = self.settings.faults.cancels or self.settings.faults.restarts
         self._runtime = SimulatedRuntime(
             self.settings, self._choices.choose, self._disturb if chaos else None
@@ -130,7 +131,7 @@ class Simulation:
         self._known(run_id)
         self.call_at(moment, self.cancel, run_id, reason)
 
-    def call_at(self, moment: float, function: Callable[..., object], *arguments: object) -> None:
+    def call_at(self, moment: float, function: Callable[..., object], *arguments: Any) -> None:
         """Have something called at a virtual moment, such as `start`; a crash forgets it."""
         self._runtime.system.call_at(moment, function, *arguments)
 
@@ -252,9 +253,22 @@ class Simulation:
             struck=tuple(system.faults),
         )
 
+    def conclude(self) -> Trace:
+        """Let things happen until nothing is left that could, and return all that has happened.
+
+        Nothing can be asked of the simulation afterwards.
+        """
+        self.run_until_quiet()
+        trace = self.trace()
+        self.close()
+        self._runtime.dissolve()
+        self._concluded = True
+        return trace
+
     def close(self) -> None:
         """Let true coroutines clean up that have not ended; nothing happens afterwards."""
-        self._runtime.places.close()
+        if not self._concluded:
+            self._runtime.places.close()
 
 
 def _leftovers(runtime: SimulatedRuntime) -> Leftovers:
@@ -318,5 +332,4 @@ def simulate(
         run_id = simulation.start(flow, inputs, **options)
         if cancel_at is not None:
             simulation.cancel_at(cancel_at, run_id)
-        simulation.run_until_quiet()
-        return simulation.trace()
+        return simulation.conclude()

@@ -160,31 +160,43 @@ class Choices:
     def __init__(self, source: Source = None, *, bias: float = 0.0) -> None:
         self.used: list[Choice] = []
         """What was chosen so far, in order."""
-        self.error: BaseException | None = None
-        """What the source has raised; from then on the plainest is chosen. Actors outlive
-        what is raised in them, so whoever lets things happen has to raise it again."""
-        self.choose = self._chooser(_reader(source, bias))
+        self._errors: list[BaseException] = []
+        self.choose = _chooser(_reader(source, bias), self.used.append, self._errors.append)
 
-    def _chooser(self, read: Callable[[int, str], int]) -> Callable[[int, str], int]:
-        # A function of its own rather than a method: it is called for every message.
-        note = self.used.append
+    @property
+    def error(self) -> BaseException | None:
+        """What the source has raised; from then on the plainest is chosen.
 
-        def choose(options: int, label: str) -> int:
-            nonlocal read
-            try:
-                value = read(options, label) % options
-            except BaseException as error:
-                self.error, read = error, _plainest
-                raise
-            note((label, value, options))
-            return value
-
-        return choose
+        Actors outlive what is raised in them, so whoever lets things happen has to raise it
+        again.
+        """
+        return self._errors[0] if self._errors else None
 
     @property
     def tape(self) -> Tape:
         """What was chosen so far, as a tape that chooses the same again."""
         return Tape.of(self.used)
+
+
+def _chooser(
+    read: Callable[[int, str], int],
+    note: Callable[[Choice], None],
+    fail: Callable[[BaseException], None],
+) -> Callable[[int, str], int]:
+    # A function of its own rather than a method: it is called for every message. It does not
+    # know whose it is, because whatever refers to itself is left to the garbage collector.
+    def choose(options: int, label: str) -> int:
+        nonlocal read
+        try:
+            value = read(options, label) % options
+        except BaseException as error:
+            read = _plainest
+            fail(error)
+            raise
+        note((label, value, options))
+        return value
+
+    return choose
 
 
 def _reader(source: Any, bias: float) -> Callable[[int, str], int]:

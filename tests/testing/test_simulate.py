@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import warnings
 
@@ -358,6 +359,24 @@ def test_what_is_offered_can_be_seen_by_whoever_chooses():
 
     assert seen
     assert {3} == {len(envelope) for offered in seen for envelope in offered}
+
+
+@pytest.mark.parametrize("faults", [Faults(), Faults(crashes=2, restarts=1, duplicates=2)])
+def test_a_schedule_leaves_nothing_to_the_garbage_collector(faults):
+    """To find it would take longer than the schedule."""
+    script = Script({"b": raises(ValueError)})
+    definition = flow(task("a"), task("b", "a", retry=RETRIED, timeout=1.5), task("c"))
+    simulate(definition, script=script)
+    gc.collect()
+    gc.disable()
+    try:
+        for seed in range(20):
+            simulate(definition, script=script, tape=random.Random(seed), faults=faults)
+        left = gc.collect()
+    finally:
+        gc.enable()
+
+    assert 0 == left
 
 
 # ── Like production ──────────────────────────────────────────────────────────────────────────

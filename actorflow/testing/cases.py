@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import attrs
 
+from actorflow.testing.reach import reachable
+from actorflow.testing.scripts import Script
 from actorflow.testing.simulation import Simulation
 
 if TYPE_CHECKING:
     from actorflow.orchestrator.requests import RunOptions
+    from actorflow.testing.coverage import Move
     from actorflow.testing.edits import Edit
-    from actorflow.testing.scripts import Script
     from actorflow.testing.tape import Source
     from actorflow.testing.trace import Settings, Trace
     from actorflow.workflow import Workflow
@@ -55,6 +57,10 @@ class Case(Protocol):
     def simulate(self, source: Source = None, watch: Watch | None = None) -> Trace:
         """Let it happen on one schedule; `watch` is told of the simulation before."""
 
+    @property
+    def reachable(self) -> frozenset[Move]:
+        """The moves of the transition tables that it can make, as far as can be told."""
+
     def edits(self) -> Iterator[Edit]:
         """Yield what would make it smaller, the most drastic first."""
 
@@ -86,8 +92,19 @@ class Given:
             run_id = simulation.start(self.flow, self.inputs, **self.options)
             if self.cancel_at is not None:
                 simulation.cancel_at(self.cancel_at, run_id)
-            simulation.run_until_quiet()
-            return simulation.trace()
+            return simulation.conclude()
+
+    @property
+    def reachable(self) -> frozenset[Move]:
+        """The moves of the transition tables that it can make, as far as can be told."""
+        plan = self.flow.plan()
+        return reachable(
+            plan,
+            Script() if self.script is None else self.script,
+            self.settings,
+            timeout=plan.timeout is not None or self.options.get("timeout") is not None,
+            cancels=self.cancel_at is not None,
+        )
 
     def edits(self) -> Iterator[Edit]:
         """Yield nothing."""

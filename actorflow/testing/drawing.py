@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HEAD", "MOST_RUNS", "ROW", "draw_scenario", "scenario_of"]
 
-HEAD: Final = 24
+HEAD: Final = 26
 """The length of the scenario's own row."""
 ROW: Final = 14
 """The length of the row of a step or a run."""
@@ -32,7 +32,7 @@ MOST_RUNS: Final = 3
 
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 _DEEDS: Final = tuple(DEEDS)
-_SECONDS: Final = (None, 1.0, 2.0, 0.5, 5.0)
+_SECONDS: Final = (None, None, 2.0, 1.0, 5.0)
 
 
 class _Row:
@@ -60,7 +60,7 @@ class _Features:
         self.retries = row.one_of(no_yes)
         self.timeouts = row.one_of(no_yes)
         self.total_timeouts = row.one_of((False, False, True))
-        self.deeds = row.one_of((1, 2, len(_DEEDS), len(_DEEDS)))
+        self.deeds = row.one_of((1, 1, 2, len(_DEEDS)))
         self.run_timeouts = row.one_of((False, False, True))
         self.cancels = row.one_of((False, False, True))
 
@@ -87,12 +87,15 @@ def _faults(row: _Row) -> Faults:
         return Faults()
     some = (0, 0, 1, 2)
     return Faults(
-        crashes=row.one_of((0, 0, 1, 4)),
+        crashes=row.one_of((0, 0, 1, 6)),
         poisons=row.one_of(some),
         duplicates=row.one_of(some),
         delays=row.one_of(some),
-        cancels=row.one_of(some),
+        cancels=row.one_of((0, 0, 0, 1)),
         late_results=row.one_of(some),
+        restarts=row.one_of((0, 0, 0, 1)),
+        store_failures=row.one_of((0, 0, 0, 1)),
+        store_stalls=row.one_of(some),
     )
 
 
@@ -104,7 +107,7 @@ def _step(index: int, given: bytes, features: _Features) -> ScenarioStep:
         after=_after(index, row, features),
         async_=row.one_of((True, True, False), allowed=features.sync),
         on_thread=row.one_of((False, True), allowed=features.threads),
-        required=row.one_of((True, True, False), allowed=features.optional),
+        required=row.one_of((True, False), allowed=features.optional),
         priority=row.one_of((0, 0, 1, -1), allowed=features.priorities),
         attempts=attempts,
         timeout=row.one_of(_SECONDS, allowed=features.timeouts),
@@ -137,7 +140,7 @@ def _run(index: int, given: bytes, features: _Features) -> ScenarioRun:
     return ScenarioRun(
         at=row.one_of(moments, allowed=index > 0),
         priority=row.one_of((0, 0, 1), allowed=features.priorities),
-        timeout=row.one_of((None, 2.0, 3.0, 1.0), allowed=features.run_timeouts),
+        timeout=row.one_of((None, 3.0, 5.0, 2.0), allowed=features.run_timeouts),
         cancels=row.one_of(
             ((), (), (1.0,), (0.0,), (2.0,), (1.0, 1.0), (3.0, 1.0)), allowed=features.cancels
         ),

@@ -25,17 +25,23 @@ Edit: TypeAlias = Callable[[Any], Any]
 
 _PLAIN_PARTS: Final = ("settings", "fail_fast")
 _PLAIN_OPTIONS: Final = (
-    "total_timeout", "timeout", "attempts", "priority", "required", "on_thread", "async_"
+    "total_timeout",
+    "timeout",
+    "attempts",
+    "priority",
+    "required",
+    "on_thread",
+    "async_",
 )
 
 
 def scenario_edits(scenario: Scenario) -> Iterator[Edit]:
     """Yield what would make a scenario smaller, the most drastic first."""
     ids = [one.id for one in scenario.steps]
-    for chosen in blocks(ids):
-        yield partial(_without_steps, frozenset(chosen))
-    for chosen in blocks(range(len(scenario.runs) - 1, -1, -1)):
-        yield partial(_without_runs, frozenset(chosen))
+    for some in blocks(ids):
+        yield partial(_without_steps, frozenset(some))
+    for few in blocks(range(len(scenario.runs) - 1, -1, -1)):
+        yield partial(_without_runs, frozenset(few))
     for name in _PLAIN_PARTS:
         yield partial(_plain, name)
     yield from _settings_edits(scenario)
@@ -135,7 +141,9 @@ def _one_attempt_less(step: ScenarioStep) -> ScenarioStep:
 
 
 def _run_edits(scenario: Scenario, index: int) -> Iterator[Edit]:
-    changes: list[Edit] = [partial(_plain, name) for name in ("cancels", "timeout", "priority", "at")]
+    changes: list[Edit] = [
+        partial(_plain, name) for name in ("cancels", "timeout", "priority", "at")
+    ]
     if scenario.runs[index].cancels[1:]:
         changes += [_first_cancel_only, _last_cancel_only]
     for change in changes:

@@ -8,7 +8,6 @@ what the runtime itself is held to the laws with; `drawing` makes scenarios up f
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -18,15 +17,17 @@ from actorflow.retry import RetryPolicy
 from actorflow.step import Step
 from actorflow.testing.cases import opened
 from actorflow.testing.edits import scenario_edits
+from actorflow.testing.reach import EVERYTHING
 from actorflow.testing.scripts import Behaviour, Script, either, hangs, raises, returns
 from actorflow.testing.sparse import Sparse
-from actorflow.testing.trace import Settings
+from actorflow.testing.trace import PLAIN_SETTINGS, Settings
 from actorflow.workflow import Workflow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from actorflow.testing.cases import Watch
+    from actorflow.testing.coverage import Move
     from actorflow.testing.edits import Edit
     from actorflow.testing.simulation import Simulation
     from actorflow.testing.tape import Source
@@ -119,7 +120,7 @@ class Scenario(Sparse):
     steps: tuple[ScenarioStep, ...]
     runs: tuple[ScenarioRun, ...] = (ScenarioRun(),)
     fail_fast: bool = True
-    settings: Settings = Settings()
+    settings: Settings = PLAIN_SETTINGS
 
     @functools.cached_property
     def flow(self) -> Workflow:
@@ -151,8 +152,7 @@ class Scenario(Sparse):
         with opened(self.settings, self.script, source, watch) as simulation:
             for run in self.runs:
                 self._ask_for(simulation, run)
-            simulation.run_until_quiet()
-            return simulation.trace()
+            return simulation.conclude()
 
     def _ask_for(self, simulation: Simulation, run: ScenarioRun) -> None:
         if run.at:
@@ -164,6 +164,11 @@ class Scenario(Sparse):
         run_id = simulation.start(self.flow, priority=run.priority, timeout=run.timeout)
         for seconds in run.cancels:
             simulation.cancel_at(simulation.now + seconds, run_id)
+
+    @property
+    def reachable(self) -> frozenset[Move]:
+        """The moves of the transition tables that scenarios can make together."""
+        return EVERYTHING
 
     def edits(self) -> Iterator[Edit]:
         """Yield what would make it smaller, the most drastic first."""

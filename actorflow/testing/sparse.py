@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import attrs
 
 __all__ = ["Sparse"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from actorflow.testing.tape import Choice
 
 __all__ = [
+    "PLAIN_SETTINGS",
     "AttemptTrace",
     "DeliveryTrace",
     "FaultTrace",
@@ -138,6 +139,9 @@ class Settings(Sparse):
     stop_grace: float = 5.0
     race: bool = True
     faults: Faults = NO_FAULTS
+
+
+PLAIN_SETTINGS: Final = Settings()
 
 
 @attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)

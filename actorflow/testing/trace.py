@@ -16,6 +16,7 @@ from actorflow.testing import charts, labels
 from actorflow.testing.account import FIRST_RUN
 from actorflow.testing.errors import NotEnded
 from actorflow.testing.faults import NO_FAULTS, Faults
+from actorflow.testing.lives import Lives
 from actorflow.testing.sparse import Sparse
 from actorflow.testing.tape import Tape
 
@@ -251,6 +252,11 @@ class Trace:
     def mutations(self) -> Sequence[Mutation]:
         """What was changed that must not be, in the order in which it was noticed."""
         return tuple(map(Mutation._make, self.changes))
+
+    @functools.cached_property
+    def lives(self) -> Lives:
+        """The same by run and step, put in order for the laws."""
+        return Lives(self)
 
     # ── The schedule ─────────────────────────────────────────────────────────────────────────
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["scenarios", "scripts", "tapes", "workflows"]
 
-_ORDER: Final = (32, 96, 256)
+_ORDER: Final = (16, 64, 160)
 """How many choices of order are not plain at most."""
 _PARTS: Final = {
     "take *": 24,
@@ -56,18 +56,6 @@ _ATTEMPTS: Final = 4
 """Of how many attempts of a step a script says what they do."""
 
 
-def tapes() -> SearchStrategy[Tape]:
-    """Draw tapes, which fit any workflow. They shrink to the plainest schedule."""
-    order = [_block(length) for length in _ORDER]
-    sparse = [block.map(_sparse) for block in order]
-    others = _block(sum(_PARTS.values()))
-    return st.builds(
-        _tape,
-        st.one_of(st.just(b""), *order, *sparse),
-        st.one_of(st.just(b""), others, others.map(_sparse)),
-    )
-
-
 def _block(length: int) -> SearchStrategy[bytes]:
     return st.binary(min_size=length, max_size=length)
 
@@ -76,13 +64,28 @@ def _sparse(block: bytes) -> bytes:
     return bytes(byte if byte >= _RARE else 0 for byte in block)
 
 
-def _tape(order: bytes, others: bytes) -> Tape:
-    streams = {"deliver": order}
-    if others:
-        start = 0
-        for label, length in _PARTS.items():
-            streams[label] = others[start : start + length]
-            start += length
+def _blocks(*lengths: int) -> SearchStrategy[bytes]:
+    """Draw nothing, or a block of one of several lengths, which may be mostly noughts."""
+    blocks = [_block(length) for length in lengths]
+    return st.one_of(st.just(b""), *blocks, *(block.map(_sparse) for block in blocks))
+
+
+_DRAWN_ORDER: Final = _blocks(*_ORDER)
+_DRAWN_OTHERS: Final = _blocks(sum(_PARTS.values()))
+
+
+@st.composite
+def tapes(draw: DrawFn) -> Tape:
+    """Draw tapes, which fit any workflow. They shrink to the plainest schedule.
+
+    Args:
+        draw: Hypothesis passes it.
+    """
+    streams = {"deliver": draw(_DRAWN_ORDER)}
+    others, start = draw(_DRAWN_OTHERS), 0
+    for label, length in _PARTS.items() if others else ():
+        streams[label] = others[start : start + length]
+        start += length
     return Tape(streams)
 
 

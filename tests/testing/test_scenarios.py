@@ -91,11 +91,13 @@ def test_every_run_of_a_step_counts():
 
 
 @pytest.mark.parametrize(
-    "parts", [{"does": ("sings",)}, {"does": ()}, {"retry": "always"}], ids=["does", "none", "retry"]
+    "parts",
+    [{"does": ("sings",)}, {"does": ()}, {"retry": "always"}],
+    ids=["does", "none", "retry"],
 )
 def test_what_a_step_does_has_to_be_known(parts):
     """The error says what is."""
-    with pytest.raises(DefinitionError, match="returns|never"):
+    with pytest.raises(DefinitionError, match=r"returns|never"):
         ScenarioStep(id="a", **parts)
 
 
@@ -188,7 +190,10 @@ def test_every_edit_makes_a_scenario_smaller_or_leaves_it():
         for edit in one.edits():
             smaller = edit(one)
 
-            assert smaller == one or (smaller.size, smaller.deviations) <= (one.size, one.deviations)
+            assert smaller == one or (smaller.size, smaller.deviations) <= (
+                one.size,
+                one.deviations,
+            )
             smaller.flow.validate()
 
 

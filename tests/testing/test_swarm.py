@@ -61,8 +61,11 @@ def test_a_channel_can_lag_behind_all_others():
     """As biases hardly ever have it: the last message of an actor after all of the others'."""
     lags = []
     for seed in range(60):
-        ready = [one.sender for one in by_priorities(seed, changes=0).deliveries
-                 if one.message.startswith("StepReady")]
+        ready = [
+            one.sender
+            for one in by_priorities(seed, changes=0).deliveries
+            if one.message.startswith("StepReady")
+        ]
         lags.append(ready[-1])
 
     assert set("abcdef") == set(lags)
@@ -124,7 +127,9 @@ def test_a_swarm_chooses_in_every_way():
         order = [value for label, value, _ in trace.choices if label == "deliver"]
         plain[round(order.count(0) / len(order), 1)] += 1
 
-    assert len(CHANGES) / (len(BIASES) + len(CHANGES)) == pytest.approx(watched[True] / 600, abs=0.06)
+    assert len(CHANGES) / (len(BIASES) + len(CHANGES)) == pytest.approx(
+        watched[True] / 600, abs=0.06
+    )
     assert {0.3, 0.6, 0.8, 1.0} <= set(plain)
 
 

@@ -9,7 +9,6 @@ from actorflow.testing.drawing import draw_scenario
 from actorflow.testing.errors import LawBroken, NotEnded, NotSimulated, StoreFault
 from actorflow.testing.exploration import Exploration, Spread
 from actorflow.testing.faults import Faults
-from actorflow.testing.laws import Law, law
 from actorflow.testing.replay import Replay
 from actorflow.testing.scenarios import Scenario, ScenarioRun, ScenarioStep
 from actorflow.testing.scripts import Script, either, hangs, raises, real, returns
@@ -36,7 +35,6 @@ __all__ = [
     "FaultTrace",
     "Faults",
     "Idle",
-    "Law",
     "LawBroken",
     "Leftovers",
     "Move",
@@ -59,12 +57,11 @@ __all__ = [
     "draw_scenario",
     "either",
     "explore",
+    "explore_scenarios",
     "hangs",
-    "law",
     "laws",
     "raises",
     "real",
     "returns",
     "simulate",
-    "explore_scenarios",
 ]

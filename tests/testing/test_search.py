@@ -21,12 +21,12 @@ from actorflow.testing import (
     Tape,
     draw_scenario,
     explore,
-    law,
+    explore_scenarios,
     raises,
     returns,
     simulate,
-    explore_scenarios,
 )
+from actorflow.testing.laws import law
 from actorflow.testing.soak import main
 from tests.deciding import flow, task
 

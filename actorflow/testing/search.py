@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from actorflow.testing.trace import Trace
     from actorflow.workflow import Workflow
 
-__all__ = ["Draw", "explore", "judged", "soak"]
+__all__ = ["Draw", "explore", "explore_scenarios", "judged"]
 
 Draw: TypeAlias = Callable[[random.Random], "Case"]
 """Makes up a case."""
@@ -102,7 +102,7 @@ def explore(
     return search.explore(schedules, seconds, watch)
 
 
-def soak(
+def explore_scenarios(
     draw: Draw | None = None,
     *,
     max_steps: int = 6,

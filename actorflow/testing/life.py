@@ -76,6 +76,7 @@ class StepLife:
         "output",
         "over",
         "plan",
+        "ready_at",
         "recorded",
         "tries",
     )
@@ -99,6 +100,8 @@ class StepLife:
         """How many messages had been delivered when that event was recorded."""
         self.output: Any = NOTHING
         """What it has returned, if it has completed."""
+        self.ready_at: float = NEVER
+        """The place of the event that tells that it was ready for the first time."""
         self.first_start: float = NEVER
         """The place of the event that tells of its first start."""
         self.over: float = BEFORE

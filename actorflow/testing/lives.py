@@ -206,7 +206,7 @@ class Lives:
             _inherit(life, life.former)
         for step in life.steps.values():
             if _is_plain(step, marks):
-                _, step.first_start, step.end_at = step.at
+                step.ready_at, step.first_start, step.end_at = step.at
                 step.end = end = step.events[2]
                 step.output = end.data["output"]
                 step.recorded = marks[step.at[2]]
@@ -265,3 +265,5 @@ def _look_closely(step: StepLife, marks: Sequence[int]) -> None:
             step.output = event.data.get("output", NOTHING)
         elif event.kind is _STARTED and step.first_start == NEVER:
             step.first_start = place
+        elif event.kind is _READY and step.ready_at == NEVER:
+            step.ready_at = place

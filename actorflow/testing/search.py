@@ -41,7 +41,7 @@ Draw: TypeAlias = Callable[[random.Random], "Case"]
 """Makes up a case."""
 
 _FOREVER: Final = float("inf")
-_SCHEDULES_OF_A_SCENARIO: Final = 4
+_SCHEDULES_OF_A_SCENARIO: Final = 2
 """So many schedules of each: to build a workflow costs about as much as to run it."""
 
 

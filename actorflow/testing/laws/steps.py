@@ -34,16 +34,18 @@ _STAYS_OUT: Final = frozenset({EventKind.STEP_SKIPPED, EventKind.STEP_CANCELLED}
 
 @of_the_runtime(3, "A step starts only after each of its dependencies has settled.")
 def dependencies_come_first(lives: Lives) -> Iterator[str]:
-    """Hold each start against the dependencies, by the events and by the executors' account.
+    """Hold each step against its dependencies, by the events and by the executors' account.
 
-    Settled means here that the dependency completed, or that it was optional and skipped.
+    Settled means here that the dependency completed, or that it was optional and skipped. To be
+    ready before that is as wrong as to start, even if nothing comes of it.
     """
     for life in lives.all:
         for step in life.steps.values():
             for name in step.plan.dependencies:
                 known = life.steps[name]
-                if step.first_start < NEVER and not _had_settled(known, step.first_start):
-                    yield f"{step} started before its dependency {name!r} had settled"
+                ready = min(step.ready_at, step.first_start)
+                if ready < NEVER and not _had_settled(known, ready):
+                    yield f"{step} was ready before its dependency {name!r} had settled"
                 if step.bodies and known.over >= step.bodies[0].begun:
                     yield f"{step} began while its dependency {name!r} was in flight"
 

@@ -675,6 +675,17 @@ def inputs_that_hold_an_output_too_many():
 
 
 @breaks(23)
+def inputs_in_the_order_of_completion():
+    """A step that joins them would depend on the schedule."""
+
+    def see(inputs):
+        return None
+
+    trace = simulate(flow(task("a"), task("b"), Step("c", see, after=["a", "b"])))
+    return doctoring.with_body(trace, "c", arguments={"inputs": {"b": "b#1", "a": "a#1"}})
+
+
+@breaks(23)
 def a_dependent_that_was_told_of_another_output():
     """The record says otherwise."""
     return doctoring.with_messages(

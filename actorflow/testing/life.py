@@ -64,6 +64,7 @@ class StepLife:
 
     __slots__ = (
         "at",
+        "begun",
         "bodies",
         "deaths",
         "end",
@@ -104,8 +105,10 @@ class StepLife:
         """The place of the event that tells that it was ready for the first time."""
         self.first_start: float = NEVER
         """The place of the event that tells of its first start."""
+        self.begun: float = NEVER
+        """How many messages had been delivered when the first of its attempts began."""
         self.over: float = BEFORE
-        """How many messages had been delivered when the last of its attempts was over."""
+        """How many had been when the last of those that began was over."""
         self.deaths: Sequence[int] = ()
         """When the schedule had its actor die, or raise: after how many deliveries."""
         self.tries: Sequence[Try] = ()

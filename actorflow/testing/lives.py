@@ -210,7 +210,7 @@ class Lives:
                 step.end = end = step.events[2]
                 step.output = end.data["output"]
                 step.recorded = marks[step.at[2]]
-                step.over = step.bodies[0].over or 0
+                step.begun, step.over = step.bodies[0].begun, step.bodies[0].over or 0
             else:
                 life.odd.append(step)
                 _look_closely(step, marks)
@@ -251,14 +251,12 @@ def _shortest(step: Step) -> float:
     return limit if total is None or limit < total else total
 
 
-def _over(step: StepLife) -> float:
-    return max([NEVER if body.over is None else body.over for body in step.bodies])
-
-
 def _look_closely(step: StepLife, marks: Sequence[int]) -> None:
     step.tries = tries_of(step)
-    if step.bodies:
-        step.over = _over(step)
+    begun = [body for body in step.bodies if body.outcome is not Outcome.NOT_BEGUN]
+    if begun:
+        step.begun = begun[0].begun
+        step.over = max(NEVER if body.over is None else body.over for body in begun)
     for place, event in zip(step.at, step.events, strict=True):
         if event.kind in STEP_ENDS and step.end is None:
             step.end, step.end_at, step.recorded = event, place, marks[place]

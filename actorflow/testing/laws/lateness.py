@@ -65,8 +65,9 @@ def _timeouts(step: StepLife) -> list[_Deadline]:
             deadlines.append(("an attempt's time", place, following, event.time + options.timeout))
     if options.total_timeout is not None and starts:
         place, _, first = starts[0]
-        noticed = [at for at, _, event in told if event.data.get("limit") == "total"]
-        until = min([step.end_at, *noticed])
+        # Once an attempt is being stopped, no further timeout is told of it.
+        timed_out = [at for at, _, event in told if event.kind is EventKind.STEP_TIMED_OUT]
+        until = min([step.end_at, *timed_out])
         deadlines.append(("the whole time", place, until, first.time + options.total_timeout))
     return deadlines
 

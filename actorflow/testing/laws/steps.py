@@ -46,7 +46,7 @@ def dependencies_come_first(lives: Lives) -> Iterator[str]:
                 ready = min(step.ready_at, step.first_start)
                 if ready < NEVER and not _had_settled(known, ready):
                     yield f"{step} was ready before its dependency {name!r} had settled"
-                if step.bodies and known.over >= step.bodies[0].begun:
+                if known.over >= step.begun != NEVER:
                     yield f"{step} began while its dependency {name!r} was in flight"
 
 

@@ -35,6 +35,7 @@ __all__ = [
     "ActorLost",
     "AttemptAbandoned",
     "AttemptFinished",
+    "AttemptLost",
     "BlockedLoop",
     "CancelRun",
     "Committed",
@@ -94,6 +95,7 @@ class ConfigureRun:
     supervisor: ActorAddress
     settled: Mapping[str, DependencyCompleted]
     """The steps that a resumed run does not run again, by step id."""
+    incarnation: int
 
 
 @message
@@ -107,6 +109,8 @@ class ConfigureStep:
     """Where the run's steps live, by step id; one mapping for all of them."""
     settled: Sequence[DependencyCompleted]
     """Dependencies that settled before this actor was made; not empty only after a crash."""
+    incarnation: int
+    """Which of the step's actors, one after the other, this is; no two have the same."""
 
 
 @message
@@ -137,6 +141,8 @@ class StepReady:
     step_id: str
     address: ActorAddress
     """Where the step lives."""
+    incarnation: int
+    """Whether it still does: a message can be slower than the death of its sender."""
 
 
 @message
@@ -201,6 +207,15 @@ class ActorLost:
     run_id: str
     step_id: str
     details: str
+    incarnation: int
+
+
+@message
+class AttemptLost:
+    """Supervisor to its brain: a step's actor could not handle an attempt."""
+
+    attempt: Attempt
+    details: str
 
 
 @message
@@ -221,6 +236,7 @@ class ReviveStep:
     """Its dependencies that have settled."""
     outcome: Settled | None
     """What it has to tell its dependents, if it had settled itself."""
+    incarnation: int
 
 
 @message
@@ -230,6 +246,7 @@ class MakeSteps:
     plan: WorkflowPlan
     scope: RunScope
     settled: Mapping[str, DependencyCompleted]
+    incarnation: int
 
 
 @message

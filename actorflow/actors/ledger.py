@@ -35,6 +35,7 @@ class StepState:
         "finished_at",
         "grace",
         "id",
+        "incarnation",
         "orphaned",
         "output",
         "passed_over",
@@ -47,13 +48,15 @@ class StepState:
         "total_deadline",
     )
 
-    def __init__(self, plan: StepPlan, executor: Executor) -> None:
+    def __init__(self, plan: StepPlan, executor: Executor, incarnation: int) -> None:
         self.plan = plan
         self.id = plan.id
         self.step: Step = plan.step
         self.address: Any = None
         """The step actor's address once it has reported; the brain never looks into it."""
         self.executor = executor
+        self.incarnation = incarnation
+        """Which of its actors counts; what the dead ones have said comes too late."""
         self.status = StepStatus.PENDING
         self.attempts = 0
         self.crashes = 0
@@ -111,6 +114,7 @@ class RunState:
         "finished_at",
         "grace",
         "in_flight",
+        "incarnation",
         "lane",
         "plan",
         "priority",
@@ -123,7 +127,7 @@ class RunState:
         "unsettled",
     )
 
-    def __init__(self, start: StartRun) -> None:
+    def __init__(self, start: StartRun, incarnation: int) -> None:
         self.run_id = start.scope.run_id
         self.scope: RunScope = start.scope
         self.plan: WorkflowPlan = start.plan
@@ -132,8 +136,11 @@ class RunState:
         self.deadline = start.deadline
         self.timeout = start.timeout
         self.status = RunStatus.PENDING
+        self.incarnation = incarnation
+        """That of its steps' first actors."""
         self.steps = {
-            plan.id: StepState(plan, start.executors[plan.id]) for plan in start.plan.steps
+            plan.id: StepState(plan, start.executors[plan.id], incarnation)
+            for plan in start.plan.steps
         }
         self.unsettled = len(self.steps)
         self.active = False

@@ -23,6 +23,7 @@ from actorflow.messages import (
     ActorLost,
     AttemptAbandoned,
     AttemptFinished,
+    AttemptLost,
     BlockedLoop,
     CancelRun,
     Committed,
@@ -281,7 +282,9 @@ class Supervisor(Actor):
         address = self._run_actors[message.scope.run_id] = self.createActor(RunActor)
         self.send(
             address,
-            ConfigureRun(message.plan, message.scope, self.myAddress, message.settled),
+            ConfigureRun(
+                message.plan, message.scope, self.myAddress, message.settled, message.incarnation
+            ),
         )
 
     def _revive_step(self, message: ReviveStep) -> None:
@@ -317,8 +320,7 @@ class Supervisor(Actor):
         """Treat a step actor that could not handle a message as one that died."""
         poison = message.poisonMessage
         if isinstance(poison, Execute):
-            attempt = poison.attempt
-            self._think(ActorLost(attempt.scope.run_id, attempt.step_id, str(message.details)))
+            self._think(AttemptLost(poison.attempt, str(message.details)))
         else:
             self._host.broken(poison, RuntimeError(str(message.details)))
 

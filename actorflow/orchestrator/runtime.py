@@ -22,6 +22,7 @@ from actorflow.errors import ForkedOrchestrator, OrchestratorClosed, WrongLoop
 from actorflow.events import Event, EventKind
 from actorflow.executors import CoroutineExecutor, ThreadExecutor
 from actorflow.executors.watchdog import Watchdog
+from actorflow.lifecycle import RunStatus
 from actorflow.logs import get_logger
 from actorflow.messages import AttemptFinished, BlockedLoop, CancelRun, Committed
 from actorflow.orchestrator.audience import Audience
@@ -35,7 +36,7 @@ from actorflow.texts import text_of
 if TYPE_CHECKING:
     import asyncio
     import concurrent.futures
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from actorflow.context import Attempt
     from actorflow.messages import StartRun
@@ -152,16 +153,13 @@ class Runtime:
                 left.append(f"the state manager could not be closed: {text_of(error)}")
         return left
 
-    def call_soon(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Have the loop run a coroutine function; from any thread.
+    def call_soon(self, function: Callable[[], None]) -> None:
+        """Have the loop call a function; from any thread.
 
         Raises:
             RuntimeError: When the loop has been closed.
         """
-        self._loop.call_soon_threadsafe(self._spawn, function)
-
-    def _spawn(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._closing = self._loop.create_task(function(), name="actorflow shutdown")
+        self._loop.call_soon_threadsafe(function)
 
     # ── From any thread ──────────────────────────────────────────────────────────────────────
 
@@ -172,7 +170,7 @@ class Runtime:
 
     def cancel(self, run_id: str, reason: str, grace: float | None = None) -> None:
         """Have the supervisor end a run."""
-        self._check_process()
+        self.check_process()
         self._tell(CancelRun(run_id, reason, grace))
 
     def snapshot(self, run_id: str) -> RunSnapshot:
@@ -181,7 +179,7 @@ class Runtime:
 
     def stream(self, run_id: str) -> EventStream:
         """Return a run's events."""
-        self._check_process()
+        self.check_process()
         self.state.events(run_id, limit=0)  # raises for a run that is not there
         return EventStream(self, run_id)
 
@@ -192,7 +190,7 @@ class Runtime:
             WrongLoop: When called on it.
             ForkedOrchestrator: When called in a fork of the orchestrator's process.
         """
-        self._check_process()
+        self.check_process()
         if self.on_loop():
             raise WrongLoop(
                 f"{what} would block the event loop that the run itself needs. "
@@ -227,7 +225,12 @@ class Runtime:
         on_its_thread = threading.current_thread() is self._loop_thread
         return on_its_thread and not self._loop.is_closed()
 
-    def _check_process(self) -> None:
+    def check_process(self) -> None:
+        """Refuse to do anything in a fork of the orchestrator's process.
+
+        Raises:
+            ForkedOrchestrator: When called in one.
+        """
         if os.getpid() != self._pid:
             raise ForkedOrchestrator(self._pid, os.getpid())
 
@@ -274,6 +277,8 @@ class Runtime:
             self.audience.notify(run_id)
 
     def _withdraw(self, pending: RunSnapshot) -> None:
+        if pending.status is not RunStatus.PENDING:
+            return  # it was to be resumed: its record is that of its earlier life
         wall = self.clock.wall(self.clock.now())
         told: list[tuple[EventKind, str | None]] = [
             *((EventKind.STEP_CANCELLED, step_id) for step_id in pending.steps),
@@ -328,11 +333,13 @@ class Runtime:
 
     def watch(self, run_id: str, notify: Callable[[], None]) -> None:
         """Call `notify` when a run has new events."""
+        self.check_process()
         self.audience.watch(run_id, notify)
 
     def unwatch(self, run_id: str, notify: Callable[[], None]) -> None:
         """Call it no more."""
-        self.audience.unwatch(run_id, notify)
+        if os.getpid() == self._pid:  # a fork may have inherited a lock that nobody there holds
+            self.audience.unwatch(run_id, notify)
 
 
 def _run_of(message: object) -> str | None:

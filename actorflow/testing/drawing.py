@@ -15,23 +15,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.testing.faults import Faults
-from actorflow.testing.scenarios import DEEDS, Scenario, ScenarioRun, ScenarioStep
+from actorflow.testing.scenarios import DEEDS, POLICIES, Scenario, ScenarioRun, ScenarioStep
 from actorflow.testing.trace import Settings
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Sequence
 
+    from actorflow.retry import RetryPolicy
+
 __all__ = ["HEAD", "MOST_RUNS", "ROW", "draw_scenario", "scenario_of"]
 
-HEAD: Final = 26
+HEAD: Final = 28
 """The length of the scenario's own row."""
-ROW: Final = 14
+ROW: Final = 16
 """The length of the row of a step or a run."""
 MOST_RUNS: Final = 3
 
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 _DEEDS: Final = tuple(DEEDS)
+_POLICIES: Final = tuple(POLICIES)
 _SECONDS: Final = (None, None, 2.0, 1.0, 5.0)
 
 
@@ -74,9 +77,10 @@ def scenario_of(head: bytes, steps: Sequence[bytes], runs: Sequence[bytes]) -> S
         runs=tuple(_run(index, one, features) for index, one in enumerate(runs or (b"",))),
         fail_fast=row.one_of((True, True, False)),
         settings=Settings(
-            async_workers=row.one_of((2, 1, 3)),
+            async_workers=row.one_of((2, 1, 3, 10)),
             max_active_runs=row.one_of((100, 100, 1, 2)),
             stop_grace=row.one_of((5.0, 1.0)),
+            race=row.one_of((True, False)),
             faults=_faults(row),
         ),
     )
@@ -101,7 +105,7 @@ def _faults(row: _Row) -> Faults:
 
 def _step(index: int, given: bytes, features: _Features) -> ScenarioStep:
     row = _Row(given)
-    attempts = row.one_of((1, 2, 3), allowed=features.retries)
+    retry = row.one_of(_POLICIES, allowed=features.retries)
     return ScenarioStep(
         id=_name(index),
         after=_after(index, row, features),
@@ -109,10 +113,10 @@ def _step(index: int, given: bytes, features: _Features) -> ScenarioStep:
         on_thread=row.one_of((False, True), allowed=features.threads),
         required=row.one_of((True, False), allowed=features.optional),
         priority=row.one_of((0, 0, 1, -1), allowed=features.priorities),
-        attempts=attempts,
+        retry=retry,
         timeout=row.one_of(_SECONDS, allowed=features.timeouts),
         total_timeout=row.one_of((None, None, 3.0, 2.0), allowed=features.total_timeouts),
-        does=_does(row, features.deeds, attempts),
+        does=_does(row, features.deeds, POLICIES[retry]),
     )
 
 
@@ -121,7 +125,8 @@ def _after(index: int, row: _Row, features: _Features) -> tuple[str, ...]:
     return tuple(_name(index - steps) for steps in dict.fromkeys(back) if 0 < steps <= index)
 
 
-def _does(row: _Row, most: int, attempts: int) -> tuple[str, ...]:
+def _does(row: _Row, most: int, policy: RetryPolicy | None) -> tuple[str, ...]:
+    attempts = 1 if policy is None else policy.max_attempts
     deeds = [row.one_of(_DEEDS[:most]) for _ in range(attempts)]
     while deeds[1:] and deeds[-1] == deeds[-2]:
         deeds.pop()

@@ -27,7 +27,7 @@ _PLAIN_PARTS: Final = ("settings", "fail_fast")
 _PLAIN_OPTIONS: Final = (
     "total_timeout",
     "timeout",
-    "attempts",
+    "retry",
     "priority",
     "required",
     "on_thread",
@@ -109,7 +109,7 @@ def _step_edits(scenario: Scenario, step_id: str) -> Iterator[Edit]:
     changes += [partial(_not_after, other) for other in step.after]
     changes += [partial(_plain, name) for name in ("does", *_PLAIN_OPTIONS)]
     changes += [partial(_deed, index) for index in range(len(step.does) - 1, -1, -1)]
-    changes += [_one_attempt_less, _one_deed_less]
+    changes += [_seldomer, _one_deed_less]
     for change in changes:
         yield partial(_with_step, step_id, change)
 
@@ -136,8 +136,8 @@ def _one_deed_less(step: ScenarioStep) -> ScenarioStep:
     return attrs.evolve(step, does=step.does[:-1] or step.does)
 
 
-def _one_attempt_less(step: ScenarioStep) -> ScenarioStep:
-    return attrs.evolve(step, attempts=max(1, step.attempts - 1))
+def _seldomer(step: ScenarioStep) -> ScenarioStep:
+    return attrs.evolve(step, retry="once") if step.retry != "never" else step
 
 
 def _run_edits(scenario: Scenario, index: int) -> Iterator[Edit]:

@@ -33,20 +33,34 @@ if TYPE_CHECKING:
     from actorflow.testing.tape import Source
     from actorflow.testing.trace import Trace
 
-__all__ = ["DEEDS", "Scenario", "ScenarioRun", "ScenarioStep"]
+__all__ = ["DEEDS", "POLICIES", "Scenario", "ScenarioRun", "ScenarioStep"]
 
 DEEDS: Final[Mapping[str, Behaviour]] = {
     "returns": returns(after=None),
-    "raises": raises(RuntimeError, after=None),
+    "raises": raises(ValueError, after=None),
+    "raises another": raises(KeyError("another"), after=None),
+    "exits": raises(SystemExit("it wants to exit"), after=None),
     "gives up": raises(GiveUp("it is of no use"), after=None),
     "asks for a wait": raises(RetryAfter(2.0), after=None),
     "hangs": hangs(),
     "holds on": hangs(stubborn=True),
     "does anything": either(
-        returns(after=None), raises(RuntimeError, after=None), hangs(), hangs(stubborn=True)
+        returns(after=None), raises(ValueError, after=None), hangs(), hangs(stubborn=True)
     ),
 }
 """What an attempt in a scenario may do, the plainest first; how long it takes is the tape's."""
+
+POLICIES: Final[Mapping[str, RetryPolicy | None]] = {
+    "never": None,
+    "once": RetryPolicy(max_attempts=2),
+    "twice": RetryPolicy(max_attempts=3),
+    "twice, evenly": RetryPolicy(max_attempts=3, multiplier=1.0, jitter=0.0),
+    "at once": RetryPolicy(max_attempts=4, initial_interval=0.01, jitter=1.0),
+    "another": RetryPolicy(max_attempts=3, retryable_errors=KeyError),
+    "not another": RetryPolicy(max_attempts=3, give_up_on=KeyError),
+    "what passes": RetryPolicy(max_attempts=2, retryable_errors=("Timeout", "Crashed")),
+}
+"""How often a step in a scenario is tried again, the plainest first."""
 
 
 async def _coroutine(inputs: Mapping[str, Any]) -> None:
@@ -59,9 +73,17 @@ def _function(inputs: Mapping[str, Any]) -> None:
 
 def _known(_step: ScenarioStep, _field: object, deeds: tuple[str, ...]) -> None:
     for deed in deeds or ("nothing",):
-        if deed not in DEEDS:
-            problem = f"a step of a scenario does {deed!r}"
-            raise DefinitionError(None, problem, f"Give one of: {', '.join(DEEDS)}")
+        _check("does", deed, DEEDS)
+
+
+def _policy(_step: ScenarioStep, _field: object, name: str) -> None:
+    _check("is retried", name, POLICIES)
+
+
+def _check(what: str, name: str, known: Mapping[str, object]) -> None:
+    if name not in known:
+        problem = f"a step of a scenario {what} {name!r}"
+        raise DefinitionError(None, problem, f"Give one of: {', '.join(known)}")
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -75,7 +97,8 @@ class ScenarioStep(Sparse):
     """Whether its function is a plain one: such a function cannot be stopped."""
     required: bool = True
     priority: int = 0
-    attempts: int = 1
+    retry: str = attrs.field(default="never", validator=_policy)
+    """When it is tried again; see `POLICIES`."""
     timeout: float | None = None
     total_timeout: float | None = None
     does: tuple[str, ...] = attrs.field(default=("returns",), validator=_known)
@@ -95,7 +118,7 @@ class ScenarioStep(Sparse):
             async_=self.async_,
             required=self.required,
             priority=self.priority,
-            retry=RetryPolicy(max_attempts=self.attempts) if self.attempts > 1 else None,
+            retry=POLICIES[self.retry],
             timeout=self.timeout,
             total_timeout=self.total_timeout,
         )

@@ -91,7 +91,7 @@ class Shrinker:
         if (case, tape) in self._seen:
             return False
         self._seen.add((case, tape))
-        return self._run(case, tape, None)
+        return self._run(case, tape, None) or self._run(case, _held(tape), None)
 
     def _run(self, case: Case, source: Source, watch: Watch | None) -> bool:
         if self.tried >= self._most:
@@ -168,6 +168,16 @@ def _deviations(tape: Tape) -> list[_Place]:
     return [
         (label, index) for label, stream in streams for index, value in enumerate(stream) if value
     ]
+
+
+def _held(tape: Tape) -> Callable[[int, str], int]:
+    """Return what chooses as a tape does, but the last option instead of wrapping round.
+
+    The last option of all is that time goes on although messages wait. It should still be so
+    when there are fewer of them.
+    """
+    read = tape.reader()
+    return lambda options, label: min(read(options, label), options - 1)
 
 
 def _changed(tape: Tape, label: str, stream: Iterable[int]) -> Tape:

@@ -90,6 +90,10 @@ class Tape:
     def __reduce__(self) -> tuple[Any, ...]:
         return Tape, (dict(self._streams),)
 
+    def reader(self) -> Callable[[int, str], int]:
+        """Return what reads it: the next number for a label, however many options there are."""
+        return _from_tape(self)
+
     # ── Files ────────────────────────────────────────────────────────────────────────────────
 
     def to_json(self) -> str:

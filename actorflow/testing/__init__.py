@@ -10,6 +10,7 @@ from actorflow.testing.errors import LawBroken, NotEnded, NotSimulated, StoreFau
 from actorflow.testing.exploration import Exploration, Spread
 from actorflow.testing.faults import Faults
 from actorflow.testing.laws import Law, law
+from actorflow.testing.replay import Replay
 from actorflow.testing.scenarios import Scenario, ScenarioRun, ScenarioStep
 from actorflow.testing.scripts import Script, either, hangs, raises, real, returns
 from actorflow.testing.search import explore, soak
@@ -43,6 +44,7 @@ __all__ = [
     "NotEnded",
     "NotSimulated",
     "Outcome",
+    "Replay",
     "RunTrace",
     "Scenario",
     "ScenarioRun",

@@ -6,13 +6,13 @@ import shlex
 import textwrap
 from typing import TYPE_CHECKING, Any, Final
 
-from actorflow.testing import simulate
+from actorflow.testing import NotEnded, real, simulate
 from actorflow.views.text import cells, fitted, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from actorflow.cli.searching import Found
+    from actorflow.cli.searching import Found, SearchOrder
     from actorflow.testing import Exploration, LawBroken
 
 __all__ = ["broken_lines", "cut", "describe_search", "whole_search"]
@@ -28,7 +28,8 @@ def describe_search(found: Found, width: int) -> Iterator[str]:
         yield f"Interrupted after {seen.schedules:,} of {found.order.schedules:,} schedules."
     for line in _figures(seen):
         yield from textwrap.wrap(line, width or _WRAPPED, subsequent_indent="  ")
-    yield from _hints(found)
+    for hint in _hints(found):
+        yield from ("", *textwrap.wrap(hint, width or _WRAPPED))
     yield ""
     if seen.broken is None:
         yield "no law broken"
@@ -40,8 +41,9 @@ def describe_search(found: Found, width: int) -> Iterator[str]:
 
 
 def _figures(seen: Exploration) -> Iterator[str]:
+    several = "" if seen.schedules == 1 else "s"
     yield (
-        f"{seen.schedules:,} schedules in {seen.seconds:.1f} s "
+        f"{seen.schedules:,} schedule{several} in {seen.seconds:.1f} s "
         f"({seen.schedules_per_second:,.0f} a second), {seen.distinct:,} of them distinct; "
         f"seed {seen.seed}"
     )
@@ -52,20 +54,30 @@ def _figures(seen: Exploration) -> Iterator[str]:
 
 
 def _hints(found: Found) -> Iterator[str]:
-    """Yield what is surely not meant: a search in which no run has ever completed."""
-    if _ENDED_WELL in found.exploration.endings:
-        return
-    order = found.order
+    """Yield what is surely not meant: that no run has ever completed, or that a law fails."""
+    if _ENDED_WELL not in found.exploration.endings:
+        yield f"No run completed. On the plainest schedule, {_why_not_completed(found.order)}"
+    broken = found.exploration.broken
+    scripted = any(behaviour != real(after=None) for behaviour in found.order.script.default)
+    if broken is not None and broken.number is None and scripted:
+        yield (
+            f"The law {broken.name} is your own. If it looks at what steps return or do, add "
+            "--real: without it, their functions are not called, and each returns a text."
+        )
+
+
+def _why_not_completed(order: SearchOrder) -> str:
     trace = simulate(
         order.loaded.flow, order.inputs, script=order.script, async_workers=order.workers
     )
-    for run_id, result in trace.results.items():
-        if result.failed_step is not None and result.error is not None:
-            error = result.steps[result.failed_step].error or result.error
-            yield f"No run completed. On the plainest schedule, step {result.failed_step!r} fails:"
-            yield f"  {one_line(error)}"
-        else:
-            yield f"No run completed. On the plainest schedule, {run_id} is {result.status.value}."
+    try:
+        result = trace.result
+    except NotEnded as error:
+        return str(error)
+    if result.failed_step is None or result.error is None:
+        return f"the run is {result.status.value}"
+    cause = result.steps[result.failed_step].error or result.error
+    return f"step {result.failed_step!r} fails: {one_line(cause)}"
 
 
 def broken_lines(broken: LawBroken, width: int) -> Iterator[str]:

@@ -13,6 +13,8 @@ from actorflow.clock import SystemClock
 from actorflow.views.text import in_words
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console, RenderableType
 
 __all__ = ["SearchProgress"]
@@ -52,8 +54,15 @@ class SearchProgress:
         took = self._clock.now() - self._began
         rate = f"{schedules / took:,.0f}/s" if took else ""
         figures = [Text(f"{schedules:,}/{self._total:,}"), Text(rate), Text(in_words(took), "dim")]
-        room = min(_BAR_COLUMNS, width - sum(figure.cell_len + GAP for figure in figures))
+        while len(figures) > 1 and _room(figures, width) < 0:
+            figures.pop()
+        room = min(_BAR_COLUMNS, _room(figures, width) - GAP)
         if room < _NARROWEST_BAR:
             return table([figures], len(figures))
         bar = ProgressBar(total=self._total, completed=schedules, width=room)
         return table([(bar, *figures)], 1 + len(figures))
+
+
+def _room(figures: Sequence[Text], width: int) -> int:
+    """Return how many columns are left beside figures."""
+    return width - sum(figure.cell_len for figure in figures) - GAP * (len(figures) - 1)

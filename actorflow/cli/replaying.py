@@ -41,6 +41,13 @@ class Replayed:
         """Whether all went as it did when the schedule was kept."""
         return self.trace.hash == self.kept.hash
 
+    @property
+    def exit_status(self) -> int:
+        """What the command exits with; 2 when the law in question could not be checked."""
+        if self.broken is not None:
+            return 1
+        return 0 if self.lost is None else 2
+
 
 def replay(path: Path, target: str | None) -> Replayed:
     """Run a kept schedule once more, and hold it to the laws.

@@ -133,4 +133,4 @@ def replay(path: Path, target: str | None, *, mermaid: bool) -> int:
         else:
             width = _width(Console(file=stdout))
             stdout.writelines(f"{line}\n" for line in describe_replay(seen, width))
-    return int(seen.broken is not None)
+    return seen.exit_status

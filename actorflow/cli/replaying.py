@@ -67,7 +67,7 @@ def replay(path: Path, target: str | None) -> Replayed:
     except (MissingInput, UnknownInput) as error:
         raise Problem(f"{path} is a schedule of inputs that are no longer right: {error}") from None
     known = laws_of(loaded)
-    lost = kept.law if kept.law not in {None, *(law.name for law in known)} else None
+    lost = kept.law if kept.law not in {"", *(law.name for law in known)} else None
     return Replayed(
         kept=kept,
         trace=trace,
@@ -89,12 +89,14 @@ def _load(path: Path) -> Replay:
 
 
 def _find(kept: Replay, target: str | None, path: Path) -> Loaded:
+    if target is not None:
+        return load(target, "simulate")
+    cure = f"actorflow replay {shlex.quote(str(path))} --flow FILE:FLOW"
+    if kept.flow is None:
+        raise Problem(f"{path} does not say where its workflow is. Type: {cure}")
     try:
-        return load(target or kept.flow, "simulate")
+        return load(kept.flow, "simulate")
     except Problem as problem:
-        if target is not None:
-            raise
-        cure = f"actorflow replay {shlex.quote(str(path))} --flow FILE:FLOW"
         raise Problem(
             f"{path} is a schedule of {kept.flow}, which is not to be found from here. Go to "
             f"where it was saved, or type: {cure}\n{problem}"
@@ -127,6 +129,8 @@ def describe_sameness(seen: Replayed) -> Iterator[str]:
             f"The law {seen.lost!r}, which it broke, is not beside the workflow any more, and "
             "was not checked."
         )
+    if seen.kept.hash is None:
+        return
     if seen.same:
         yield "The same as when it was saved, message by message."
         return

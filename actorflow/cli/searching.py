@@ -139,9 +139,15 @@ def save(found: Found, path: Path | None) -> Found:
         DefinitionError: When it is made of what JSON has no form for.
     """
     seen = found.exploration
-    if seen.failure is None or not isinstance(seen.case, Given):
+    if seen.failure is None or seen.broken is None or not isinstance(seen.case, Given):
         return found
-    replay = Replay.of(found.order.loaded.place, seen.case, seen.failure, seen.broken)
+    replay = Replay.of(
+        seen.case,
+        seen.failure.tape,
+        flow=found.order.loaded.place,
+        law=seen.broken.name,
+        trace=seen.failure,
+    )
     return attrs.evolve(found, saved=_written(replay, path))
 
 

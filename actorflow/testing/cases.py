@@ -7,19 +7,23 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import attrs
 
+from actorflow.testing.faults import NO_FAULTS, Faults
 from actorflow.testing.reach import reachable
 from actorflow.testing.scripts import Script
 from actorflow.testing.simulation import Simulation
+from actorflow.testing.trace import Settings
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from actorflow.orchestrator.requests import RunOptions
     from actorflow.testing.coverage import Move
     from actorflow.testing.edits import Edit
     from actorflow.testing.tape import Source
-    from actorflow.testing.trace import Settings, Trace
+    from actorflow.testing.trace import Trace
     from actorflow.workflow import Workflow
 
-__all__ = ["Case", "Given", "Watch", "opened"]
+__all__ = ["Case", "Given", "Watch", "given", "opened"]
 
 Watch: TypeAlias = Callable[[Simulation], None]
 """Gets to know a simulation before anything happens in it."""
@@ -109,3 +113,32 @@ class Given:
     def edits(self) -> Iterator[Edit]:
         """Yield nothing."""
         return iter(())
+
+
+def given(
+    flow: Workflow,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    script: Script | None = None,
+    async_workers: int = 2,
+    stop_grace: float = 5.0,
+    faults: Faults | None = None,
+    race: bool = True,
+    cancel_at: float | None = None,
+    **options: Unpack[RunOptions],
+) -> Given:
+    """Return a run of somebody's own workflow as a case; the arguments are those of `simulate`."""
+    settings = Settings(
+        async_workers=async_workers,
+        stop_grace=stop_grace,
+        race=race,
+        faults=NO_FAULTS if faults is None else faults,
+    )
+    return Given(
+        flow=flow,
+        inputs=inputs,
+        script=script,
+        settings=settings,
+        cancel_at=cancel_at,
+        options=options,
+    )

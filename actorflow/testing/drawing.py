@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from actorflow.retry import RetryPolicy
 
-__all__ = ["HEAD", "MOST_RUNS", "ROW", "draw_scenario", "scenario_of"]
+__all__ = ["HEAD", "MOST_RUNS", "ROW", "deeds_of", "draw_scenario", "scenario_of"]
 
 HEAD: Final = 28
 """The length of the scenario's own row."""
@@ -116,7 +116,7 @@ def _step(index: int, given: bytes, features: _Features) -> ScenarioStep:
         retry=retry,
         timeout=row.one_of(_SECONDS, allowed=features.timeouts),
         total_timeout=row.one_of((None, None, 3.0, 2.0), allowed=features.total_timeouts),
-        does=_does(row, features.deeds, POLICIES[retry]),
+        does=_deeds(row, features.deeds, POLICIES[retry]),
     )
 
 
@@ -125,7 +125,12 @@ def _after(index: int, row: _Row, features: _Features) -> tuple[str, ...]:
     return tuple(_name(index - steps) for steps in dict.fromkeys(back) if 0 < steps <= index)
 
 
-def _does(row: _Row, most: int, policy: RetryPolicy | None) -> tuple[str, ...]:
+def deeds_of(row: bytes, policy: RetryPolicy | None) -> tuple[str, ...]:
+    """Return what a row of bytes has the attempts of a step do, a byte for each."""
+    return _deeds(_Row(row), len(_DEEDS), policy)
+
+
+def _deeds(row: _Row, most: int, policy: RetryPolicy | None) -> tuple[str, ...]:
     attempts = 1 if policy is None else policy.max_attempts
     deeds = [row.one_of(_DEEDS[:most]) for _ in range(attempts)]
     while deeds[1:] and deeds[-1] == deeds[-2]:

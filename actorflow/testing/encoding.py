@@ -1,144 +1,147 @@
-"""Scripts as JSON, and back.
+"""Scripts as JSON, and back: for files by which a schedule can be replayed.
 
-What JSON has no form for is refused rather than written as something like it: whoever reads the
-file back is to have the same script, or none.
+What JSON cannot hold is refused, and never replaced by something like it: a schedule is
+replayed as it was, or not at all.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+from functools import reduce
 from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.errors import DefinitionError
 from actorflow.testing.scripts import (
     OF_ITSELF,
-    Behaviour,
     Either,
     Hangs,
     Raises,
     Real,
-    Returns,
     Script,
+    either,
+    hangs,
+    raises,
+    real,
+    returns,
 )
-from actorflow.texts import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping
 
-__all__ = ["as_json_value", "read_script", "written_script"]
+    from actorflow.testing.scripts import Behaviour
 
-_CURE: Final = "Keep the tape by itself: trace.tape.save(PATH)"
+__all__ = ["encoded_script", "plain_json", "script_of"]
+
+_Plain = dict[str, Any]
+_CURE: Final = "Give plain values, or keep the tape alone: Tape.save() writes it"
 
 
-def as_json_value(what: str, value: Any) -> Any:
-    """Return a value if JSON gives it back as it is.
-
-    Args:
-        what: What the error calls it.
-        value: The value.
+def plain_json(value: Any, what: str) -> Any:
+    """Return a value that JSON can hold as it is.
 
     Raises:
-        DefinitionError: When JSON has no form for it, or another one.
+        DefinitionError: When it cannot, with `what` it is.
     """
     try:
-        same = json.loads(json.dumps(value, allow_nan=False)) == value
-    except (TypeError, ValueError, RecursionError):
-        same = False
-    if not same:
-        problem = f"{what} is {text_of(value)}, which JSON would not give back as it is"
-        raise DefinitionError(None, problem, _CURE)
-    return value
+        same = json.loads(json.dumps(value))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _refusal(what, value) from error
+    if same != value:
+        raise _refusal(what, value)
+    return same
 
 
-def written_script(script: Script) -> dict[str, Any]:
-    """Return a script in terms of what JSON has.
+def _refusal(what: str, value: object) -> DefinitionError:
+    return DefinitionError(None, f"JSON cannot hold {what}, {value!r}", _CURE)
+
+
+# ── There ────────────────────────────────────────────────────────────────────────────────────
+
+
+def encoded_script(script: Script) -> _Plain:
+    """Return a script as JSON holds it.
 
     Raises:
-        DefinitionError: When it returns or raises what JSON has no form for.
+        DefinitionError: When a value or an error of it cannot be held.
     """
-    return {
-        "steps": {step_id: _written_line(line) for step_id, line in script.steps.items()},
-        "default": _written_line(script.default),
-    }
+    steps = {step_id: list(map(_encoded, line)) for step_id, line in script.steps.items()}
+    return {"steps": steps, "default": list(map(_encoded, script.default))}
 
 
-def read_script(said: Any) -> Script:
-    """Return the script that `written_script` has written.
+def _encoded(behaviour: Behaviour) -> _Plain:
+    if isinstance(behaviour, Either):
+        return {"does": "either", "of": list(map(_encoded, behaviour.behaviours))}
+    if isinstance(behaviour, Hangs):
+        return {"does": "hangs", "stubborn": behaviour.stubborn}
+    if isinstance(behaviour, Real):
+        return {"does": "real", "after": behaviour.after}
+    if isinstance(behaviour, Raises):
+        return {"does": "raises", "after": behaviour.after, **_encoded_error(behaviour.error)}
+    value = behaviour.value
+    held = {} if value is OF_ITSELF else {"value": plain_json(value, "what a step returns")}
+    return {"does": "returns", "after": behaviour.after, **held}
+
+
+def _encoded_error(error: BaseException | type[BaseException]) -> _Plain:
+    kind = error if isinstance(error, type) else type(error)
+    named = f"{kind.__module__}:{kind.__qualname__}"
+    if _found(named) is not kind:
+        raise DefinitionError(None, f"{named} is not what it is called", _CURE)
+    if isinstance(error, type):
+        return {"error": named}
+    return {"error": named, "arguments": plain_json(list(error.args), f"the arguments of {named}")}
+
+
+# ── And back ─────────────────────────────────────────────────────────────────────────────────
+
+
+def script_of(said: Mapping[str, Any]) -> Script:
+    """Return the script that JSON holds.
 
     Raises:
-        DefinitionError: When it was written by something else.
+        DefinitionError: When it holds none.
     """
     try:
-        steps = {step_id: _read_line(line) for step_id, line in said["steps"].items()}
-        return Script(steps, default=_read_line(said["default"]))
-    except (AttributeError, ImportError, KeyError, TypeError, ValueError) as error:
-        problem = f"a replay file holds a script that cannot be read: {text_of(error)}"
+        steps = {
+            step_id: [_behaviour(one) for one in line] for step_id, line in said["steps"].items()
+        }
+        return Script(steps, default=[_behaviour(one) for one in said["default"]])
+    except (KeyError, TypeError, AttributeError) as error:
+        problem = f"{said!r} is no script: {error!r}"
         raise DefinitionError(None, problem, "Save one anew") from error
 
 
-# ── Behaviours ───────────────────────────────────────────────────────────────────────────────
+def _behaviour(said: Mapping[str, Any]) -> Behaviour:
+    return _MAKERS[said["does"]](said)
 
 
-def _written_line(line: Sequence[Behaviour]) -> list[dict[str, Any]]:
-    return [_written(behaviour) for behaviour in line]
+def _returned(said: Mapping[str, Any]) -> Behaviour:
+    return returns(said.get("value", OF_ITSELF), said["after"])
 
 
-def _read_line(said: Any) -> list[Behaviour]:
-    return [_read(**fields) for fields in said]
+def _raised(said: Mapping[str, Any]) -> Behaviour:
+    kind = _found(said["error"])
+    error = kind(*said["arguments"]) if "arguments" in said else kind
+    return raises(error, said["after"])
 
 
-def _written(behaviour: Behaviour) -> dict[str, Any]:
-    if isinstance(behaviour, Returns):
-        if behaviour.value is OF_ITSELF:
-            return {"does": "return", "after": behaviour.after}
-        value = as_json_value("what a step returns", behaviour.value)
-        return {"does": "return", "value": value, "after": behaviour.after}
-    if isinstance(behaviour, Raises):
-        return {"does": "raise", **_written_error(behaviour.error), "after": behaviour.after}
-    if isinstance(behaviour, Hangs):
-        return {"does": "hang", "stubborn": behaviour.stubborn}
-    if isinstance(behaviour, Real):
-        return {"does": "the real thing", "after": behaviour.after}
-    return {"does": "one of", "choices": _written_line(behaviour.behaviours)}
+_MAKERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Behaviour]]] = {
+    "returns": _returned,
+    "raises": _raised,
+    "hangs": lambda said: hangs(stubborn=said["stubborn"]),
+    "real": lambda said: real(said["after"]),
+    "either": lambda said: either(*map(_behaviour, said["of"])),
+}
 
 
-def _read(does: str, **fields: Any) -> Behaviour:
-    if does == "return":
-        return Returns(fields.get("value", OF_ITSELF), fields["after"])
-    if does == "raise":
-        return Raises(_read_error(fields), fields["after"])
-    if does == "hang":
-        return Hangs(fields["stubborn"])
-    if does == "the real thing":
-        return Real(fields["after"])
-    if does == "one of":
-        return Either(tuple(_read_line(fields["choices"])))
-    raise ValueError(f"no step {does}s")
-
-
-def _written_error(error: BaseException | type[BaseException]) -> dict[str, Any]:
-    kind = error if isinstance(error, type) else type(error)
-    place = {"error": f"{kind.__module__}:{kind.__qualname__}"}
-    if _found(place["error"]) is not kind:
-        problem = f"what a step raises is {kind.__name__}, which no module has by that name"
-        raise DefinitionError(None, problem, _CURE)
-    if isinstance(error, type):
-        return place
-    return {**place, "of": as_json_value(f"what {kind.__name__} is made of", list(error.args))}
-
-
-def _read_error(fields: dict[str, Any]) -> BaseException | type[BaseException]:
-    kind = _found(fields["error"])
-    if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-        raise TypeError(f"{fields['error']} is no exception")
-    return kind(*fields["of"]) if "of" in fields else kind
-
-
-def _found(place: str) -> Any:
-    """Return what stands at `module:Name.Name`, or None if nothing does."""
-    module, _, names = place.partition(":")
-    found: Any = importlib.import_module(module)
-    for name in names.split("."):
-        found = getattr(found, name, None)
-    return found
+def _found(named: str) -> Any:
+    """Return the class of a module and a name in it, as in `builtins:ValueError`."""
+    module, _, name = named.partition(":")
+    try:
+        return reduce(getattr, name.split("."), importlib.import_module(module))
+    except (ImportError, AttributeError) as error:
+        problem = f"there is no {named} to be raised: {error}"
+        raise DefinitionError(
+            None, problem, "Define it in a module that can be imported"
+        ) from error

@@ -81,7 +81,8 @@ class Exploration:
             LawBroken: The first that was found, made small.
         """
         if self.broken is not None:
-            raise self.broken
+            # Where in the search it was found says nothing.
+            raise self.broken.with_traceback(None)
 
     def __str__(self) -> str:
         return "\n".join(self._lines())

@@ -37,15 +37,28 @@ if TYPE_CHECKING:
     from actorflow.testing.trace import AttemptTrace, Trace
     from actorflow.testing.tries import Try
 
-__all__ = ["COMPENSATIONS", "KEEPS", "NEVER", "RUN_ENDS", "STEP_ENDS", "Life", "Lives", "StepLife"]
+__all__ = [
+    "COMPENSATIONS",
+    "KEEPS",
+    "NEVER",
+    "NOTHING",
+    "RUN_ENDS",
+    "STEP_ENDS",
+    "Life",
+    "Lives",
+    "StepLife",
+]
 
 NEVER: Final = float("inf")
+NOTHING: Final = object()
+"""The output of a step that has none."""
 _BEFORE: Final = -1
 _READY: Final = EventKind.STEP_READY
 _STARTED: Final = EventKind.STEP_STARTED
 _COMPLETED: Final = EventKind.STEP_COMPLETED
 _RETURNED: Final = Outcome.RETURNED
 _PLAIN_EVENTS: Final = 3
+_HEARD: Final = frozenset({CancelRun, ConfigureRun, ConfigureStep, DependencyCompleted, StartRun})
 STEP_ENDS: Final = {
     EventKind.STEP_COMPLETED: StepStatus.COMPLETED,
     EventKind.STEP_SKIPPED: StepStatus.SKIPPED,
@@ -84,8 +97,10 @@ class StepLife:
         "id",
         "kept",
         "life",
+        "output",
         "over",
         "plan",
+        "recorded",
         "tries",
     )
 
@@ -104,6 +119,10 @@ class StepLife:
         """The first event that settled it; of an earlier life, if it was kept."""
         self.end_at: float = NEVER
         """The place of that event; before all others, if it was kept."""
+        self.recorded: float = NEVER
+        """How many messages had been delivered when that event was recorded."""
+        self.output: Any = NOTHING
+        """What it has returned, if it has completed."""
         self.first_start: float = NEVER
         """The place of the event that tells of its first start."""
         self.over: float = _BEFORE
@@ -116,12 +135,7 @@ class StepLife:
     @property
     def completed(self) -> bool:
         """Whether it has an output."""
-        return self.end is not None and self.end.kind is _COMPLETED
-
-    @property
-    def output(self) -> Any:
-        """What was recorded as its output."""
-        return None if self.end is None else self.end.data.get("output")
+        return self.output is not NOTHING
 
     def __str__(self) -> str:
         return f"step {self.id!r} of {self.life.run_id}"
@@ -202,7 +216,7 @@ class Lives:
         """What steps were told of their dependencies, after how many deliveries."""
         self.owners: list[StepLife | Life] = []
         """Whom each event of the trace is about."""
-        self._homes: dict[Cell, StepLife | Life] = {}
+        self.homes: dict[Cell, StepLife | Life] = {}
         """Who lives where."""
         self._read_messages()
         self._read_misfortunes()
@@ -235,10 +249,12 @@ class Lives:
 
     def _read_messages(self) -> None:
         # Every message of every schedule comes through here: a chain of tests, most frequent first.
-        latest, homes = self.latest, self._homes
+        latest, homes = self.latest, self.homes
         told: list[tuple[int, Cell, DependencyCompleted]] = []
         for count, (time, (target, message, _)) in enumerate(self.trace.envelopes, 1):
             kind = type(message)
+            if kind not in _HEARD:
+                continue
             if kind is DependencyCompleted:
                 told.append((count, target, message))
             elif kind is ConfigureStep:
@@ -277,9 +293,9 @@ class Lives:
                 self._note_death(count, target, message)
 
     def _note_death(self, count: int, target: Cell, message: Any) -> None:
-        home = self._homes.get(target)
+        home = self.homes.get(target)
         if home is None and target.parent is not None:
-            home = self._homes.get(target.parent)  # it had not been told yet who it is
+            home = self.homes.get(target.parent)  # it had not been told yet who it is
         if home is None:
             home = self.latest[message.scope.run_id]  # nor had the actor of its run
         dead = home.steps.values() if isinstance(home, Life) else (home,)
@@ -331,11 +347,13 @@ class Lives:
         for step in life.steps.values():
             if _is_plain(step, marks):
                 _, step.first_start, step.end_at = step.at
-                step.end = step.events[2]
-                step.over = _over(step)
+                step.end = end = step.events[2]
+                step.output = end.data["output"]
+                step.recorded = marks[step.at[2]]
+                step.over = step.bodies[0].over or 0
             else:
                 life.odd.append(step)
-                _look_closely(step)
+                _look_closely(step, marks)
 
 
 def _inherit(life: Life, former: Life) -> None:
@@ -343,7 +361,8 @@ def _inherit(life: Life, former: Life) -> None:
     for step_id, step in life.steps.items():
         known = former.steps.get(step_id)
         if known is not None and known.end is not None and known.end.kind in KEEPS:
-            step.kept, step.end, step.end_at = True, known.end, _BEFORE
+            step.kept, step.end, step.output = True, known.end, known.output
+            step.end_at = step.recorded = _BEFORE
 
 
 def _is_plain(step: StepLife, marks: Sequence[int]) -> bool:
@@ -376,12 +395,13 @@ def _over(step: StepLife) -> float:
     return max([NEVER if body.over is None else body.over for body in step.bodies])
 
 
-def _look_closely(step: StepLife) -> None:
+def _look_closely(step: StepLife, marks: Sequence[int]) -> None:
     step.tries = tries_of(step)
     if step.bodies:
         step.over = _over(step)
     for place, event in zip(step.at, step.events, strict=True):
         if event.kind in STEP_ENDS and step.end is None:
-            step.end, step.end_at = event, place
+            step.end, step.end_at, step.recorded = event, place, marks[place]
+            step.output = event.data.get("output", NOTHING)
         elif event.kind is _STARTED and step.first_start == NEVER:
             step.first_start = place

@@ -1,9 +1,6 @@
-"""A schedule that has been kept: all that it takes to see it again, in another process.
+"""Files by which a schedule is replayed: the tape, and all that it was a schedule of.
 
-A tape alone chooses; it does not say of what. A replay does: it knows the workflow by the name
-that a command line has for it, the inputs, what the steps do, the settings, and which law broke.
-It is a file of JSON, made by whoever finds a schedule that breaks a law, and read by
-`actorflow replay`.
+`actorflow replay FILE` loads one. Every such file is a tape as well: `Tape.load` reads it.
 """
 
 from __future__ import annotations
@@ -17,7 +14,7 @@ import attrs
 
 from actorflow.errors import DefinitionError
 from actorflow.testing.cases import Given
-from actorflow.testing.encoding import as_json_value, read_script, written_script
+from actorflow.testing.encoding import encoded_script, plain_json, script_of
 from actorflow.testing.faults import Faults
 from actorflow.testing.labels import plain
 from actorflow.testing.scripts import Script
@@ -27,104 +24,108 @@ from actorflow.testing.trace import PLAIN_SETTINGS, Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from actorflow.plan import StepPlan, WorkflowPlan
-    from actorflow.testing.errors import LawBroken
+    from actorflow.orchestrator.requests import RunOptions
+    from actorflow.plan import WorkflowPlan
     from actorflow.testing.trace import Trace
     from actorflow.workflow import Workflow
 
-__all__ = ["Replay", "shape_of"]
+__all__ = ["Replay"]
 
-_FORMAT: Final = 1
-_AS_THEY_ARE: Final = (
-    "flow",
-    "workflow_id",
-    "law",
-    "inputs",
-    "options",
-    "cancel_at",
-    "shape",
-    "hash",
-)
-"""The fields that are in the file under their names and as they are."""
+_ANEW: Final = "Save one anew"
 _SHAPE: Final = ("after", "async_", "timeout", "total_timeout", "retry", "required", "priority")
 
 
 @attrs.frozen(kw_only=True)
 class Replay:
-    """A schedule of a workflow that can be found again.
+    """One schedule of one run, and everything that is needed to see it again."""
 
-    Made with `of`, kept with `save`, and read with `load` or by the command `actorflow replay`.
-    """
-
-    flow: str
-    """Where the workflow stands: `FILE:NAME` or `package.module:NAME`."""
     tape: Tape
+    """What was chosen."""
+    flow: str | None = None
+    """Where the workflow is, as the command line takes it: FILE:NAME. None when it is not to be
+    found under any name, such as one that a test has made for itself."""
     inputs: Mapping[str, Any] = attrs.field(factory=dict)
-    script: Script = attrs.field(factory=Script, eq=plain)
+    """The run's inputs."""
+    script: Script = attrs.field(factory=Script)
+    """What the steps do."""
     settings: Settings = PLAIN_SETTINGS
+    """How many steps run at once, how much may go wrong, and so on."""
     cancel_at: float | None = None
-    options: Mapping[str, Any] = attrs.field(factory=dict)
-    """Of the run."""
-    law: str | None = None
-    """The name of the law that the schedule breaks."""
-    workflow_id: str
-    shape: Mapping[str, Mapping[str, Any]]
-    """How the steps were defined, by id: to tell what has been changed since."""
-    hash: str
-    """Of the trace."""
+    """The virtual moment at which the run is cancelled."""
+    options: RunOptions = attrs.field(factory=dict)  # type: ignore[assignment] # an empty one
+    """Of the run, as for `Orchestrator.run`."""
+    law: str = ""
+    """Which law the schedule breaks, for whoever reads the file."""
+    workflow_id: str | None = None
+    """The workflow's own id. A schedule of one workflow is none of another."""
+    shape: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    """How the steps were defined, by id: what has been changed since can be told then."""
+    hash: str | None = None
+    """The trace's, if it was at hand: whether all went the same can be told then."""
 
     @classmethod
-    def of(cls, flow: str, case: Given, trace: Trace, broken: LawBroken | None = None) -> Replay:
-        """Return what is to be kept of a schedule.
+    def of(
+        cls,
+        case: Given,
+        tape: Tape,
+        *,
+        flow: str | None,
+        law: str = "",
+        trace: Trace | None = None,
+    ) -> Replay:
+        """Return what replays one schedule of a case.
 
         Args:
-            flow: Where the workflow stands: `FILE:NAME` or `package.module:NAME`.
-            case: What was run; the `case` of an `Exploration`.
-            trace: How it went.
-            broken: The law that it breaks.
+            case: What was run; `explore` says it in its `case`.
+            tape: The schedule.
+            flow: Where the workflow is, as the command line takes it.
+            law: The name of the law that breaks.
+            trace: What happened.
         """
         plan = case.flow.plan()
         return cls(
+            workflow_id=plan.workflow_id,
+            shape=_shape_of(plan),
+            hash=None if trace is None else trace.hash,
+            tape=tape,
             flow=flow,
-            tape=trace.tape,
-            inputs=dict(case.inputs or {}),
+            inputs=case.inputs or {},
             script=Script() if case.script is None else case.script,
             settings=case.settings,
             cancel_at=case.cancel_at,
-            options=dict(case.options),
-            law=None if broken is None else broken.name,
-            workflow_id=plan.workflow_id,
-            shape=shape_of(plan),
-            hash=trace.hash,
+            options=case.options,
+            law=law,
         )
 
     def simulate(self, flow: Workflow) -> Trace:
-        """Run the workflow on the schedule once more.
+        """Let the schedule happen again.
 
-        A workflow that has been changed runs on the same choices, as far as it still has them.
+        A workflow that has been changed makes the same choices, as far as it still has them.
+
+        Args:
+            flow: The workflow that is to be found at `flow`.
 
         Raises:
-            DefinitionError: When the tape is another workflow's, or the script names a step that
-                is no longer there.
+            DefinitionError: When it is another workflow, or the script names a step that is no
+                longer there.
             MissingInput: When a step wants an input that is not there.
         """
-        if flow.id != self.workflow_id:
+        if self.workflow_id not in {None, flow.id}:
             problem = f"the schedule is one of workflow {self.workflow_id!r}, not of this one"
-            raise DefinitionError(flow.id, problem, f"Replay it on {self.flow}")
-        options: Any = self.options
-        given = Given(
+            raise DefinitionError(flow.id, problem, "Replay it on its own")
+        case = Given(
             flow=flow,
             inputs=self.inputs,
             script=self.script,
             settings=self.settings,
             cancel_at=self.cancel_at,
-            options=options,
+            options=self.options,
         )
-        return given.simulate(self.tape)
+        return case.simulate(self.tape)
 
     def changes(self, flow: Workflow) -> list[str]:
         """Return what has been changed in the workflow since, a text each."""
-        return list(_changes(self.shape, shape_of(flow.plan())))
+        return list(_changes(self.shape, _shape_of(flow.plan()))) if self.shape else []
 
     # ── Files ────────────────────────────────────────────────────────────────────────────────
 
@@ -132,42 +133,51 @@ class Replay:
         """Return it as JSON.
 
         Raises:
-            DefinitionError: When an input, or what the script returns, has no form there.
+            DefinitionError: When an input, an option, a value or an error of the script is not
+                what JSON can hold.
         """
-        for name, value in {**self.inputs, **self.options}.items():
-            as_json_value(f"the input or option {name!r}", value)
-        said = {
-            "actorflow_replay": _FORMAT,
-            **{name: getattr(self, name) for name in _AS_THEY_ARE},
-            "script": written_script(self.script),
+        said = json.loads(self.tape.to_json()) | {
+            "law": self.law,
+            "workflow_id": self.workflow_id,
+            "flow": self.flow,
+            "inputs": plain_json(dict(self.inputs), "the inputs"),
+            "script": encoded_script(self.script),
             "settings": attrs.asdict(self.settings),
-            "choices": {label: list(stream) for label, stream in self.tape.streams.items()},
+            "cancel_at": self.cancel_at,
+            "options": plain_json(dict(self.options), "the run's options"),
+            "shape": self.shape,
+            "hash": self.hash,
         }
-        return json.dumps(said, indent=2, ensure_ascii=False)
+        lines = (f"{json.dumps(name)}: {json.dumps(value)}" for name, value in said.items())
+        return "{\n" + ",\n".join(lines) + "\n}"
 
     @classmethod
     def from_json(cls, text: str) -> Replay:
-        """Return what JSON holds.
+        """Return what JSON holds; of a bare tape, a schedule without script and settings.
 
         Raises:
-            DefinitionError: When it holds no replay.
+            DefinitionError: When it holds neither.
         """
-        said = _document(text)
-        try:
-            known = dict(said["settings"])
-            settings = Settings(**{**known, "faults": Faults(**known["faults"])})
-            same = {name: said[name] for name in _AS_THEY_ARE}
-            tape, script = Tape(said["choices"]), read_script(said["script"])
-        except (KeyError, TypeError, ValueError) as error:
-            problem = f"a replay lacks something, or has too much: {error!r}"
-            raise DefinitionError(None, problem, "Save one anew") from error
-        return cls(tape=tape, script=script, settings=settings, **same)
+        tape, said = Tape.from_json(text), json.loads(text)
+        return cls(
+            tape=tape,
+            flow=said.get("flow"),
+            inputs=_mapping(said, "inputs"),
+            script=script_of(said["script"]) if "script" in said else Script(),
+            settings=_settings(_mapping(said, "settings")),
+            cancel_at=said.get("cancel_at"),
+            options=_mapping(said, "options"),
+            law=said.get("law", ""),
+            workflow_id=said.get("workflow_id"),
+            shape=_mapping(said, "shape"),
+            hash=said.get("hash"),
+        )
 
     def save(self, path: str | Path) -> None:
         """Write it into a file, as JSON.
 
         Raises:
-            DefinitionError: When an input, or what the script returns, has no form there.
+            DefinitionError: As `to_json`.
         """
         Path(path).write_text(self.to_json() + "\n", encoding="utf-8")
 
@@ -176,41 +186,37 @@ class Replay:
         """Return what a file holds.
 
         Raises:
-            DefinitionError: When it holds no replay.
+            DefinitionError: When it holds nothing that can be replayed.
         """
         return cls.from_json(Path(path).read_text(encoding="utf-8"))
 
 
-def _document(text: str) -> Mapping[str, Any]:
+def _mapping(said: Mapping[str, Any], name: str) -> Any:
+    value = said.get(name, {})
+    if not isinstance(value, Mapping):
+        raise DefinitionError(None, f"{name} of a replay is {value!r}", _ANEW)
+    return value
+
+
+def _settings(said: Mapping[str, Any]) -> Settings:
     try:
-        said = json.loads(text)
-    except ValueError as error:
-        raise DefinitionError(None, f"a replay is no JSON: {error}", "Save one anew") from None
-    if isinstance(said, Mapping) and "actorflow_tape" in said:
-        problem = "this is a tape alone, which does not say of which workflow it is"
-        cure = "Give it to simulate(flow, tape=Tape.load(PATH))"
-        raise DefinitionError(None, problem, cure)
-    if not isinstance(said, Mapping) or said.get("actorflow_replay") != _FORMAT:
-        problem = f'a replay\'s JSON does not say "actorflow_replay": {_FORMAT}'
-        raise DefinitionError(None, problem, "Give a file that actorflow simulate has saved")
-    return said
+        return Settings(**{**said, "faults": Faults(**said.get("faults", {}))})
+    except TypeError as error:
+        raise DefinitionError(None, f"settings of a replay are {said!r}: {error}", _ANEW) from error
 
 
 # ── Shapes ───────────────────────────────────────────────────────────────────────────────────
 
 
-def shape_of(plan: WorkflowPlan) -> dict[str, dict[str, Any]]:
+def _shape_of(plan: WorkflowPlan) -> dict[str, dict[str, Any]]:
     """Return how each step is defined, in terms of what JSON has."""
-    return {step.id: _shape(step) for step in plan.steps}
+    return {
+        step.id: {name: _plainly(getattr(step.step, name)) for name in _SHAPE}
+        for step in plan.steps
+    }
 
 
-def _shape(plan: StepPlan) -> dict[str, Any]:
-    step = plan.step
-    said = {name: getattr(step, name) for name in _SHAPE}
-    return {name: _spoken(value) for name, value in said.items()}
-
-
-def _spoken(value: Any) -> Any:
+def _plainly(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float)):
         return value
     return list(value) if isinstance(value, tuple) else plain(value)

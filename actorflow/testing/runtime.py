@@ -126,6 +126,8 @@ class SimulatedRuntime:
         self.places.open(self._reporter(), self._reporter())
         self.audience = _NoAudience()
         self.results: dict[str, RunResult] = {}
+        self.live: set[str] = set()
+        """The ids of the runs that this orchestrator was given and that have not ended."""
         self.defects: list[str] = []
         self.crashes: list[tuple[int, float]] = []
         """When it has crashed: after how many deliveries, and at what moment."""
@@ -176,6 +178,7 @@ class SimulatedRuntime:
     def _lose(self) -> None:
         """Let everything be gone that lives in the orchestrator's process."""
         supervisor = self._supervisor.actor
+        self.live.clear()
         self.system.clear()
         while self.brain.deadlines.pop_due(_FOREVER) is not None:
             pass  # each is taken from the step that keeps it
@@ -225,6 +228,7 @@ class SimulatedRuntime:
 
     def _take(self, request: Request, script: Script) -> None:
         message = request.message
+        self.live.add(request.run_id)
         self.account.runs[request.run_id] = RunTrace(
             run_id=request.run_id,
             plan=message.plan,
@@ -266,6 +270,7 @@ class SimulatedRuntime:
     def finished(self, result: RunResult) -> None:
         """Keep a run's result."""
         self.results[result.run_id] = result
+        self.live.discard(result.run_id)
 
     def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
         """The schedule has had a write fail; what follows from it is in the results."""

@@ -124,6 +124,16 @@ class ScenarioStep(Sparse):
         )
 
 
+@attrs.define(eq=False, repr=False, on_setattr=attrs.setters.frozen)
+class _Drawn(Workflow):
+    """A workflow whose repr makes it anew."""
+
+    made_of: tuple[ScenarioStep, ...] = attrs.field(kw_only=True)
+
+    def __repr__(self) -> str:
+        return f"{Scenario(steps=self.made_of, fail_fast=self.fail_fast)!r}.flow"
+
+
 @attrs.frozen(kw_only=True, repr=False)
 class ScenarioRun(Sparse):
     """One run of a scenario's workflow. Times are virtual seconds."""
@@ -148,7 +158,7 @@ class Scenario(Sparse):
     @functools.cached_property
     def flow(self) -> Workflow:
         """Its workflow."""
-        flow = Workflow("scenario", fail_fast=self.fail_fast)
+        flow = _Drawn("scenario", fail_fast=self.fail_fast, made_of=self.steps)
         for one in self.steps:
             flow.add(one.step())
         return flow

@@ -17,27 +17,26 @@ from actorflow.clock import SystemClock
 from actorflow.errors import DefinitionError
 from actorflow.lifecycle import RunStatus
 from actorflow.testing import laws as all_laws
-from actorflow.testing.cases import Given
+from actorflow.testing.cases import given
 from actorflow.testing.coverage import Tally
 from actorflow.testing.drawing import draw_scenario
 from actorflow.testing.errors import LawBroken
 from actorflow.testing.exploration import Exploration, Spread
-from actorflow.testing.faults import NO_FAULTS, Faults
 from actorflow.testing.shrinking import Finding, Shrinker
 from actorflow.testing.swarm import Swarm
-from actorflow.testing.trace import Settings
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from actorflow.orchestrator.requests import RunOptions
     from actorflow.testing.cases import Case
+    from actorflow.testing.faults import Faults
     from actorflow.testing.laws import Law
     from actorflow.testing.scripts import Script
     from actorflow.testing.trace import Trace
     from actorflow.workflow import Workflow
 
-__all__ = ["Draw", "explore", "soak"]
+__all__ = ["Draw", "explore", "judged", "soak"]
 
 Draw: TypeAlias = Callable[[random.Random], "Case"]
 """Makes up a case."""
@@ -93,21 +92,18 @@ def explore(
         DefinitionError: When the workflow, the script or an option makes no sense.
         MissingInput: When a step wants an input that is not there.
     """
-    settings = Settings(
+    case = given(
+        flow,
+        inputs,
+        script=script,
         async_workers=async_workers,
         stop_grace=stop_grace,
+        faults=faults,
         race=race,
-        faults=NO_FAULTS if faults is None else faults,
-    )
-    given = Given(
-        flow=flow,
-        inputs=inputs,
-        script=script,
-        settings=settings,
         cancel_at=cancel_at,
-        options=options,
+        **options,
     )
-    search = _Search(lambda _random: given, laws, seed)
+    search = _Search(lambda _random: case, laws, seed)
     return search.explore(schedules, seconds, watch)
 
 
@@ -180,7 +176,7 @@ class _Search:
             trace = case.simulate(*(swarm.next() if number else (None, None)))
             swarm.learn(trace)
             self._note(trace)
-            broken = _judged(self._laws, trace)
+            broken = judged(self._laws, trace)
             enough = watch is not None and watch(number + 1) is False
             if broken is not None:
                 return Finding(case, trace, broken)
@@ -197,7 +193,7 @@ class _Search:
     def _shrunk(self, finding: Finding) -> Shrinker:
         broken = finding.broken
         same = [law for law in self._laws if (law.number, law.name) == (broken.number, broken.name)]
-        shrinker = Shrinker(finding, partial(_judged, same))
+        shrinker = Shrinker(finding, partial(judged, same))
         shrinker.shrink()
         return shrinker
 
@@ -223,7 +219,8 @@ def _ending(trace: Trace, run_id: str) -> str:
     return _UNENDED if result is None else result.status.value
 
 
-def _judged(laws: Iterable[Law], trace: Trace) -> LawBroken | None:
+def judged(laws: Iterable[Law], trace: Trace) -> LawBroken | None:
+    """Return how a trace breaks the first of some laws that it breaks, or None."""
     try:
         all_laws.check(trace, laws)
     except LawBroken as broken:

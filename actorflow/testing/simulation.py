@@ -157,7 +157,7 @@ class Simulation:
             RunNotFound: When no such run was started.
         """
         known = self._known(run_id)
-        if run_id in self._runtime.brain.runs or self._completed(run_id):
+        if run_id in self._runtime.live or self._completed(run_id):
             return
         plan = known.plan if flow is None else flow.plan()
         self._runtime.resume(run_id, plan, known.script if script is None else script)
@@ -224,6 +224,11 @@ class Simulation:
         return self._runtime.system.offered
 
     # ── The end ──────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def runs(self) -> Sequence[str]:
+        """The ids of the runs that were started, in that order."""
+        return tuple(self._runtime.account.runs)
 
     @property
     def results(self) -> Mapping[str, RunResult]:

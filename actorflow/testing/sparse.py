@@ -32,6 +32,10 @@ class Sparse:
         said = ", ".join(f"{name}={value!r}" for name, value in self.special())
         return f"{type(self).__name__}({said})"
 
+    def _repr_pretty_(self, page: Any, _cycle: object) -> None:
+        """Show the same to whoever prints values at length: Hypothesis, IPython."""
+        page.text(repr(self))
+
     @property
     def deviations(self) -> int:
         """How much of it is not the plainest."""

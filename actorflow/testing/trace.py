@@ -133,7 +133,15 @@ class Leftovers:
     @property
     def nothing(self) -> bool:
         """Whether all is as it was before the first run."""
-        return not any(attrs.astuple(self))
+        return not (
+            self.actors
+            or self.timers
+            or self.messages
+            or self.deadlines
+            or self.runs
+            or self.leases
+            or self.tasks
+        )
 
 
 @attrs.frozen(kw_only=True, repr=False)

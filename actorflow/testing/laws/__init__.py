@@ -36,6 +36,7 @@ from actorflow.testing.laws.outcomes import (
     repetition_changes_nothing,
 )
 from actorflow.testing.laws.outputs import outputs_arrive_untouched
+from actorflow.testing.laws.pairs import alike, same
 from actorflow.testing.laws.runs import (
     cancels_are_kept,
     failures_spread_no_further,
@@ -63,6 +64,7 @@ __all__ = [
     "ALL",
     "Law",
     "LawBroken",
+    "alike",
     "attempts_are_limited",
     "attempts_follow_each_other",
     "backoffs_are_kept",
@@ -88,6 +90,7 @@ __all__ = [
     "runs_come_to_an_end",
     "runs_end_once",
     "runs_take_turns",
+    "same",
     "skipped_steps_stay_out",
     "steps_end_once",
     "stops_are_bounded",

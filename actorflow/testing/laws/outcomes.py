@@ -5,20 +5,22 @@ Not from the order of messages, not from what came twice, and not from what happ
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.errors import ActorCrashed, RetryAfter, StepTimeout
 from actorflow.lifecycle import EventKind
+from actorflow.messages import AttemptAbandoned, AttemptFinished, StepReady
 from actorflow.systems.mischief import Fault
 from actorflow.testing.account import Outcome
 from actorflow.testing.laws.law import of_the_runtime
+from actorflow.testing.lives import StepLife
 from actorflow.texts import said_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from actorflow.events import Event
-    from actorflow.testing.lives import Lives, StepLife
+    from actorflow.testing.lives import Lives
     from actorflow.testing.tries import Try
 
 __all__ = ["crashes_stay_local", "outcomes_follow_from_attempts", "repetition_changes_nothing"]
@@ -28,28 +30,51 @@ _FAILED: Final = EventKind.STEP_FAILED
 _SKIPPED: Final = EventKind.STEP_SKIPPED
 _FAILURES: Final = frozenset({_RETRYING, _FAILED, _SKIPPED})
 _REPETITIONS: Final = frozenset({Fault.DUPLICATE, Fault.DELAY, Fault.REORDER})
-_DEATHS: Final = frozenset({Fault.CRASH, Fault.POISON})
 _MOST_DEATHS: Final = 3
 """A step's actor may die so often without an attempt before the step fails of it."""
 
 
 @of_the_runtime(24, "A duplicated or delayed internal message leaves the outcome unchanged.")
 def repetition_changes_nothing(lives: Lives) -> Iterator[str]:
-    """Hold each outcome against the attempts, when messages came twice or late."""
-    if any(fault in _REPETITIONS for _, _, fault, _ in lives.trace.struck):
-        yield from _unfounded_outcomes(lives)
+    """Hold outcomes against attempts, of the steps whose messages came twice or late."""
+    if lives.trace.struck:
+        touched = _touched(lives)
+        for step in lives.odd:
+            if step in touched:
+                yield from _unfounded_outcome(step)
+
+
+def _touched(lives: Lives) -> set[StepLife]:
+    """Return the steps whose messages met with a fault that actorflow has to put up with."""
+    touched: set[StepLife] = set()
+    for _, _, fault, (target, message, _) in lives.trace.struck:
+        if fault in _REPETITIONS:
+            home, about = lives.homes.get(target), _subject(message)
+            touched |= {home} if isinstance(home, StepLife) else set()
+            touched |= {step for step in lives.odd if (step.life.run_id, step.id) == about}
+    return touched
+
+
+def _subject(message: Any) -> tuple[str, str] | None:
+    """Return the run and the step that a message to the supervisor is about."""
+    if isinstance(message, StepReady):
+        return message.run_id, message.step_id
+    if isinstance(message, (AttemptFinished, AttemptAbandoned)):
+        return message.attempt.scope.run_id, message.attempt.step_id
+    return None
 
 
 @of_the_runtime(25, "An actor's crash is an attempt's failure: siblings unaffected, no lease lost.")
 def crashes_stay_local(lives: Lives) -> Iterator[str]:
-    """Hold each outcome against the attempts, when actors died.
+    """Hold outcomes against attempts, of the steps whose actors died.
 
-    The attempt that a step has in flight when its actor dies has failed, with an error that
-    says so. The others' outcomes follow from their own attempts. That no lease is lost is seen
-    in law 2.
+    The attempt that such a step had in flight has failed, with an error that says so, and
+    everything else has happened as if nothing had. That the siblings' outcomes are their own
+    is law 30, and that no lease is lost is law 2.
     """
-    if any(fault in _DEATHS for _, _, fault, _ in lives.trace.struck):
-        yield from _unfounded_outcomes(lives)
+    for step in lives.odd:
+        if step.deaths:
+            yield from _unfounded_outcome(step)
 
 
 @of_the_runtime(
@@ -58,21 +83,22 @@ def crashes_stay_local(lives: Lives) -> Iterator[str]:
     "every base.",
 )
 def outcomes_follow_from_attempts(lives: Lives) -> Iterator[str]:
-    """Hold each outcome against the attempts, when no message met with a fault.
+    """Hold outcomes against attempts, of the steps that nothing unusual has happened to.
 
-    That is what one trace can show of it. `actorflow.testing.laws.same` runs a tape twice, and
-    `alike` compares the ends of two runs.
+    That is what one trace can show of it. `same` runs a tape twice, and `alike` compares how
+    two runs have ended.
     """
-    if not lives.trace.struck:
-        yield from _unfounded_outcomes(lives)
-
-
-def _unfounded_outcomes(lives: Lives) -> Iterator[str]:
+    touched = _touched(lives) if lives.trace.struck else set()
     for step in lives.odd:
-        for one in step.tries:
-            if one.end is not None:
-                yield from _unfounded(step, one, one.end)
-        yield from _unfounded_end(step)
+        if not step.deaths and step not in touched:
+            yield from _unfounded_outcome(step)
+
+
+def _unfounded_outcome(step: StepLife) -> Iterator[str]:
+    for one in step.tries:
+        if one.end is not None:
+            yield from _unfounded(step, one, one.end)
+    yield from _unfounded_end(step)
 
 
 def _unfounded_end(step: StepLife) -> Iterator[str]:

@@ -10,6 +10,7 @@ from actorflow.testing.laws.law import of_the_runtime
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from actorflow.messages import DependencyCompleted
     from actorflow.testing.lives import Lives, StepLife
     from actorflow.testing.trace import AttemptTrace
 
@@ -30,28 +31,43 @@ def outputs_arrive_untouched(lives: Lives) -> Iterator[str]:
     yield from _told_wrong(lives)
     for life in lives.all:
         for step in life.steps.values():
-            if step.bodies and step.plan.dependencies:
-                for body in step.bodies:
+            for body in step.bodies:
+                if body.arguments or _takes_outputs(step):
                     yield from _got_wrong(step, body)
     for run_id, step_id, attempt, name in lives.trace.changes:
         yield f"attempt {attempt} of step {step_id!r} of {run_id} changed {name!r}"
 
 
+def _takes_outputs(step: StepLife) -> bool:
+    binding = step.plan.binding
+    return bool(binding.outputs or binding.optional_outputs or binding.wants_inputs)
+
+
 def _told_wrong(lives: Lives) -> Iterator[str]:
-    marks, once = lives.trace.marks, not lives.trace.struck
-    heard: set[tuple[StepLife, str]] = set()
-    for count, step, message in lives.told:
-        if count > step.life.torn_at:
-            continue  # nothing is recorded any more, and the run is ending
+    told, heard = lives.told, set()
+    for count, step, message in told:
+        heard.add((step, message.step_id))
         known = step.life.steps[message.step_id]
-        recorded = known.kept or (known.end is not None and marks[int(known.end_at)] < count)
-        if not recorded or known.completed is message.skipped:
-            yield f"{step} was told of {known} what was not recorded"
-        elif message.output is not known.output and message.output != known.output:
-            yield f"{step} was told of another output of {known} than was recorded"
-        if once and (step, known.id) in heard:
-            yield f"{step} was told twice of {known}"
-        heard.add((step, known.id))
+        if message.output is not known.output or known.recorded >= count or message.skipped:
+            yield from _misheard(count, step, known, message)
+    if len(heard) != len(told) and not lives.trace.struck:
+        twice = next(key for key in heard if sum(_key(*one) == key for one in told) > 1)
+        yield f"{twice[0]} was told twice of step {twice[1]!r}"
+
+
+def _key(_count: int, step: StepLife, message: DependencyCompleted) -> tuple[StepLife, str]:
+    return step, message.step_id
+
+
+def _misheard(
+    count: int, step: StepLife, known: StepLife, message: DependencyCompleted
+) -> Iterator[str]:
+    if count > step.life.torn_at:
+        return  # nothing is recorded any more, and the run is ending
+    if known.recorded >= count or known.completed is message.skipped:
+        yield f"{step} was told of {known} what was not recorded"
+    elif known.completed and message.output != known.output:
+        yield f"{step} was told of another output of {known} than was recorded"
 
 
 def _got_wrong(step: StepLife, body: AttemptTrace) -> Iterator[str]:

@@ -218,8 +218,10 @@ def nothing_is_left(lives: Lives) -> Iterator[str]:
     if not (lives.at_rest and lives.all_over):
         return
     left = lives.trace.leftovers
-    abandoned = sum(body.outcome is Outcome.ABANDONED for body in lives.trace.attempts)
-    if not attrs.evolve(left, tasks=max(0, left.tasks - abandoned)).nothing:
+    if left.tasks:
+        abandoned = sum(body.outcome is Outcome.ABANDONED for body in lives.trace.attempts)
+        left = attrs.evolve(left, tasks=max(0, left.tasks - abandoned))
+    if not left.nothing:
         counts = attrs.asdict(left)
         yield ", ".join(f"{count} {what}" for what, count in counts.items() if count) + " were left"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from actorflow.lifecycle import RUN_MOVES, STEP_MOVES, EventKind, RunStatus, StepStatus
 from actorflow.testing.account import Outcome
 from actorflow.testing.laws.law import of_the_runtime
-from actorflow.testing.lives import COMPENSATIONS, KEEPS, NEVER, RUN_ENDS, STEP_ENDS
+from actorflow.testing.lives import COMPENSATIONS, KEEPS, NEVER, NOTHING, RUN_ENDS, STEP_ENDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +29,6 @@ __all__ = [
 
 _STARTED: Final = EventKind.STEP_STARTED
 _STAYS_OUT: Final = frozenset({EventKind.STEP_SKIPPED, EventKind.STEP_CANCELLED})
-_NOTHING: Final = object()
 
 
 @of_the_runtime(3, "A step starts only after each of its dependencies has settled.")
@@ -146,13 +145,14 @@ def _differences(result: RunResult, life: Life) -> Iterator[str]:
     status = RUN_ENDS[life.end.kind] if life.end is not None else None
     if result.status is not status:
         yield f"{life} ended as {status}, and its result says {result.status}"
-    outputs = result.outputs
-    completed = [step for step in life.steps.values() if step.completed]
-    for step in completed:
-        if outputs.get(step.id, _NOTHING) is not step.output:
-            yield f"the output of {step} in the result is not the one that was recorded"
-    if len(outputs) != len(completed):
-        yield f"the result of {life} has the outputs of {len(outputs)} steps, not {len(completed)}"
+    outputs, completed = result.outputs, 0
+    for step in life.steps.values():
+        if step.output is not NOTHING:
+            completed += 1
+            if outputs.get(step.id, NOTHING) is not step.output:
+                yield f"the output of {step} in the result is not the one that was recorded"
+    if len(outputs) != completed:
+        yield f"the result of {life} has the outputs of {len(outputs)} steps, not of {completed}"
     for step in life.odd:
         known = result.steps[step.id].status
         if step.end is not None and STEP_ENDS[step.end.kind] is not known:
@@ -205,7 +205,7 @@ def skipped_steps_stay_out(lives: Lives) -> Iterator[str]:
             for place, event in zip(step.at, step.events, strict=True)
         ):
             yield f"a start of {step}, {ended}, is recorded"
-        since = step.life.since if step.kept else lives.trace.marks[int(step.end_at)]
+        since = step.life.since if step.kept else step.recorded
         for body in step.bodies:
             if body.begun > since and body.outcome is not Outcome.NOT_BEGUN:
                 yield f"{_said(body, step)} began, {ended}"

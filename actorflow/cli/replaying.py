@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
@@ -16,7 +18,6 @@ from actorflow.testing import LawBroken, Replay, laws
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from actorflow.cli.loading import Loaded
     from actorflow.testing import Trace
@@ -94,6 +95,8 @@ def _find(kept: Replay, target: str | None, path: Path) -> Loaded:
     cure = f"actorflow replay {shlex.quote(str(path))} --flow FILE:FLOW"
     if kept.flow is None:
         raise Problem(f"{path} does not say where its workflow is. Type: {cure}")
+    # What a test has kept may import from where its tests were started.
+    sys.path.append(str(Path.cwd()))
     try:
         return load(kept.flow, "simulate")
     except Problem as problem:

@@ -158,6 +158,11 @@ class SimulatedSystem(Delivery):
         return [envelope for _, envelope, _ in self._heads]
 
     @property
+    def channels(self) -> list[_Channel]:
+        """Where what is offered waits: its receiver and its sender, in the same order."""
+        return [channel for _, _, channel in self._heads]
+
+    @property
     def waiting(self) -> int:
         """How many messages have not been delivered."""
         behind = sum(len(entries) for entries in self._behind.values())

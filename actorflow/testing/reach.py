@@ -92,9 +92,8 @@ class _Step:
             or faults.crashes + faults.poisons > 0
             or any(isinstance(deed, (Raises, Real)) for deed in deeds)
         )
-        self.holds_on = not plan.is_coroutine or any(
-            isinstance(deed, Real) or (isinstance(deed, Hangs) and deed.stubborn) for deed in deeds
-        )
+        # Where mail is slow, the news that an attempt has stopped can come after the grace.
+        self.outstays = settings.race or not plan.is_coroutine or any(map(_holds_on, deeds))
 
     def moves(self, run: _Run) -> set[Move]:
         """Return what it may do, as one of a run's steps."""
@@ -123,7 +122,7 @@ class _Step:
         return {
             (running, EventKind.STEP_COMPLETED): self.returns,
             (running, EventKind.STEP_TIMED_OUT): self.late,
-            (running, EventKind.STEP_ABANDONED): self.holds_on and (self.late or run.ends_early),
+            (running, EventKind.STEP_ABANDONED): self.outstays and (self.late or run.ends_early),
             (running, self._ended): self.fails,
             (running, EventKind.STEP_CANCELLED): run.ends_early,
             (running, EventKind.STEP_RETRYING): again,
@@ -175,6 +174,10 @@ def _flat(behaviours: Iterable[Behaviour]) -> Iterator[Behaviour]:
             yield from _flat(one.behaviours)
         else:
             yield one
+
+
+def _holds_on(behaviour: Behaviour) -> bool:
+    return isinstance(behaviour, Real) or (isinstance(behaviour, Hangs) and behaviour.stubborn)
 
 
 def _may_outlast(limit: float, behaviour: Behaviour) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from actorflow.orchestrator.requests import RunOptions
     from actorflow.results import RunResult
-    from actorflow.systems.delivery import Envelope
+    from actorflow.systems.delivery import Cell, Envelope
     from actorflow.workflow import Workflow
 
 __all__ = ["Simulation", "simulate"]
@@ -224,6 +224,11 @@ class Simulation:
         return self._runtime.system.offered
 
     # ── The end ──────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def channels(self) -> Sequence[tuple[Cell, Cell]]:
+        """The receivers and senders of what is offered, in the same order."""
+        return self._runtime.system.channels
 
     @property
     def runs(self) -> Sequence[str]:

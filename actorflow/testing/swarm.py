@@ -12,6 +12,7 @@ to channels.
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -32,6 +33,13 @@ CHANGES: Final = (2, 3)
 """How often a channel drops below all others, where priorities rule."""
 _ORDER: Final = "deliver"
 _FIRST_GUESS: Final = 50
+_INFINITE: Final = float("inf")
+_WITHOUT_MAIL: Final = ("first", "second")
+"""Stand for what may happen although messages wait, as if each were a channel."""
+
+
+def _nobody() -> None:
+    return None
 
 
 def biased(random: random.Random, bias: float) -> Choose:
@@ -58,28 +66,28 @@ class Priorities:
         self._instants = {int(random.random() * length) for _ in range(changes)}
         self._asked = 0
         self._priorities: dict[Hashable, float] = {}
-        self._simulation: Simulation | None = None
+        self._simulation: Callable[[], Simulation | None] = _nobody
 
     def watch(self, simulation: Simulation) -> None:
         """Get to know what the choices are among."""
-        self._simulation = simulation
+        # A simulation asks this one, which must not keep it alive in turn.
+        self._simulation = weakref.ref(simulation)
 
     def choose(self, options: int, label: str) -> int:
         """Return one of so many options."""
-        if label != _ORDER or self._simulation is None:
+        simulation = self._simulation()
+        if label != _ORDER or simulation is None:
             return self._others(options, label)
-        channels = self._channels(options)
-        chosen = max(range(options), key=lambda index: self._priority(channels[index]))
+        chosen, highest = 0, -_INFINITE
+        channels = (*simulation.channels, *_WITHOUT_MAIL)[:options]
+        for index, channel in enumerate(channels):
+            priority = self._priority(channel)
+            if priority > highest:
+                chosen, highest = index, priority
         if self._asked in self._instants:
-            self._priorities[channels[chosen]] = -self._asked
+            self._priorities[channels[chosen]] = -1.0 - self._asked
         self._asked += 1
         return chosen
-
-    def _channels(self, options: int) -> list[Hashable]:
-        """Return whose turn each option would be; the last ones are no messages."""
-        offered = self._simulation.offered if self._simulation is not None else ()
-        channels: list[Hashable] = [(sender, target) for target, _, sender in offered]
-        return channels + [None, 0][: options - len(channels)]
 
     def _priority(self, channel: Hashable) -> float:
         known = self._priorities.get(channel)

@@ -13,7 +13,7 @@ from actorflow.testing.laws import Law, law
 from actorflow.testing.replay import Replay
 from actorflow.testing.scenarios import Scenario, ScenarioRun, ScenarioStep
 from actorflow.testing.scripts import Script, either, hangs, raises, real, returns
-from actorflow.testing.search import explore, soak
+from actorflow.testing.search import explore, explore_scenarios
 from actorflow.testing.simulation import Simulation, simulate
 from actorflow.testing.tape import Choices, Tape
 from actorflow.testing.trace import (
@@ -66,5 +66,5 @@ __all__ = [
     "real",
     "returns",
     "simulate",
-    "soak",
+    "explore_scenarios",
 ]

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from actorflow.testing.trace import Trace
     from actorflow.workflow import Workflow
 
-__all__ = ["Draw", "explore", "judged", "soak"]
+__all__ = ["Draw", "explore", "judged", "explore_scenarios"]
 
 Draw: TypeAlias = Callable[[random.Random], "Case"]
 """Makes up a case."""
@@ -107,7 +107,7 @@ def explore(
     return search.explore(schedules, seconds, watch)
 
 
-def soak(
+def explore_scenarios(
     draw: Draw | None = None,
     *,
     max_steps: int = 6,

@@ -59,6 +59,7 @@ __all__ = [
     "draw_scenario",
     "either",
     "explore",
+    "explore_scenarios",
     "hangs",
     "law",
     "laws",
@@ -66,5 +67,4 @@ __all__ = [
     "real",
     "returns",
     "simulate",
-    "explore_scenarios",
 ]

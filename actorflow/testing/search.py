@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from actorflow.testing.trace import Trace
     from actorflow.workflow import Workflow
 
-__all__ = ["Draw", "explore", "judged", "explore_scenarios"]
+__all__ = ["Draw", "explore", "explore_scenarios", "judged"]
 
 Draw: TypeAlias = Callable[[random.Random], "Case"]
 """Makes up a case."""

@@ -59,7 +59,7 @@ This page is made from the docstrings by `docs/reference/generate.py`.
 """
 
 TESTING_GROUPS: dict[str, list[str]] = {
-    "Run it": ["simulate", "explore", "soak", "Simulation"],
+    "Run it": ["simulate", "explore", "explore_scenarios", "Simulation"],
     "What steps do, and what goes wrong": [
         *("Script", "returns", "raises", "hangs", "real", "either", "Faults")
     ],

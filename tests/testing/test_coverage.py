@@ -18,11 +18,11 @@ from actorflow.testing import (
     Script,
     Settings,
     either,
+    explore_scenarios,
     hangs,
     raises,
     real,
     returns,
-    explore_scenarios,
 )
 from actorflow.testing.coverage import ALL_MOVES, Coverage, Tally
 from actorflow.testing.reach import EVERYTHING, reachable

@@ -21,11 +21,11 @@ from actorflow.testing import (
     Tape,
     draw_scenario,
     explore,
+    explore_scenarios,
     law,
     raises,
     returns,
     simulate,
-    explore_scenarios,
 )
 from actorflow.testing.soak import main
 from tests.deciding import flow, task

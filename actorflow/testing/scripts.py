@@ -14,6 +14,7 @@ import attrs
 from actorflow.durations import Duration, seconds
 from actorflow.errors import DefinitionError
 from actorflow.mappings import ReadOnly
+from actorflow.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -214,7 +215,9 @@ class Script:
         for step_id in self._steps:
             if step_id not in step_ids:
                 problem = f"the script names step {step_id!r}, which the workflow does not have"
-                raise DefinitionError(None, problem, f"Name one of: {', '.join(step_ids)}")
+                question = did_you_mean(step_id, step_ids).strip()
+                cure = f"{question} Name one of: {', '.join(step_ids)}".lstrip()
+                raise DefinitionError(None, problem, cure)
 
     def __repr__(self) -> str:
         steps = {step_id: _shown(line) for step_id, line in self._steps.items()}

@@ -22,6 +22,7 @@ from actorflow.testing.coverage import Tally
 from actorflow.testing.drawing import draw_scenario
 from actorflow.testing.errors import LawBroken
 from actorflow.testing.exploration import Exploration, Spread
+from actorflow.testing.laws.law import several
 from actorflow.testing.shrinking import Finding, Shrinker
 from actorflow.testing.swarm import Swarm
 
@@ -143,7 +144,7 @@ class _Search:
 
     def __init__(self, draw: Draw, laws: Iterable[Law], seed: int) -> None:
         self._draw = draw
-        self._laws = tuple(laws)
+        self._laws = several(laws)
         self._seed = seed
         self._now = SystemClock.now
         self._tally = Tally()

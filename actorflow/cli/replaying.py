@@ -95,15 +95,15 @@ def _find(kept: Replay, target: str | None, path: Path) -> Loaded:
     cure = f"actorflow replay {shlex.quote(str(path))} --flow FILE:FLOW"
     if kept.flow is None:
         raise Problem(f"{path} does not say where its workflow is. Type: {cure}")
+    file, colon, _ = kept.flow.rpartition(":")
+    if colon and file.endswith(".py") and not Path(file).is_file():
+        raise Problem(
+            f"{path} is a schedule of {kept.flow}, and there is no file {file} here. Go to where "
+            f"it was saved, or type: {cure}"
+        )
     # What a test has kept may import from where its tests were started.
     sys.path.append(str(Path.cwd()))
-    try:
-        return load(kept.flow, "simulate")
-    except Problem as problem:
-        raise Problem(
-            f"{path} is a schedule of {kept.flow}, which is not to be found from here. Go to "
-            f"where it was saved, or type: {cure}\n{problem}"
-        ) from None
+    return load(kept.flow, "simulate")
 
 
 def _first_broken(kept: Replay, trace: Trace, loaded: Loaded) -> LawBroken | None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from actorflow.testing.cases import Case
     from actorflow.testing.faults import Faults
     from actorflow.testing.laws import Law
+    from actorflow.testing.lives import Lives
     from actorflow.testing.scripts import Script
     from actorflow.testing.trace import Trace
     from actorflow.workflow import Workflow
@@ -181,6 +182,7 @@ class _Search:
             enough = watch is not None and watch(number + 1) is False
             if broken is not None:
                 return Finding(case, trace, broken)
+            _let_go(trace)
             if enough or self._now() >= until:
                 break
         return None
@@ -218,6 +220,13 @@ class _Search:
 def _ending(trace: Trace, run_id: str) -> str:
     result = trace.results.get(run_id)
     return _UNENDED if result is None else result.status.value
+
+
+def _let_go(trace: Trace) -> None:
+    """Leave nothing of a trace to the garbage collector, which takes as long as the laws do."""
+    lives: Lives | None = vars(trace).pop("lives", None)
+    if lives is not None:
+        lives.dissolve()
 
 
 def judged(laws: Iterable[Law], trace: Trace) -> LawBroken | None:

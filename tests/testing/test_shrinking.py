@@ -14,9 +14,9 @@ from actorflow.testing import (
     Settings,
     Tape,
     draw_scenario,
-    law,
 )
 from actorflow.testing.cases import given
+from actorflow.testing.laws import law
 from actorflow.testing.search import judged
 from actorflow.testing.shrinking import Finding, Shrinker
 from actorflow.testing.swarm import Swarm

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 import attrs
 
+from actorflow.mappings import NOTHING
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -38,6 +40,8 @@ __all__ = [
     "BlockedLoop",
     "CancelRun",
     "Committed",
+    "Compensate",
+    "CompensatorLost",
     "ConfigureRun",
     "ConfigureStep",
     "DependencyCompleted",
@@ -73,6 +77,10 @@ class StartRun:
     """The run as it was recorded, when it is to go on from there."""
     recorded: int
     """How many of its events are recorded already."""
+    completed: Sequence[str] = ()
+    """The ids of its steps that have completed already, in the order in which they did."""
+    compensators: Mapping[str, Executor] = NOTHING
+    """The executor of each compensator, by step id."""
 
 
 @message
@@ -82,7 +90,10 @@ class CancelRun:
     run_id: str
     reason: str
     grace: float | None
-    """Seconds that its attempts get to end; None for the orchestrator's own."""
+    """Seconds that its attempts get to end, and that undoing its steps may take from now on.
+    None for the orchestrator's own grace, and as much time as undoing takes."""
+    compensate: bool = False
+    """Whether what it has done is to be undone."""
 
 
 @message
@@ -144,6 +155,23 @@ class Execute:
     """Supervisor to a step actor: run this attempt now."""
 
     attempt: Attempt
+
+
+@message
+class Compensate:
+    """Brain to supervisor to a run actor: undo a step, by this attempt."""
+
+    attempt: Attempt
+    seen: Sequence[DependencyCompleted]
+    """What the step saw, and what it made."""
+
+
+@message
+class CompensatorLost:
+    """Run actor to supervisor: the actor that was to undo a step has died."""
+
+    attempt: Attempt
+    details: str
 
 
 @message

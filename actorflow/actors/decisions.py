@@ -12,6 +12,8 @@ How a step gets on, in terms of messages and effects:
                           step.retrying, and after the backoff step.ready again
                           step.failed, which ends the run (or cancels what depends on it)
                           step.skipped, Settled, when the step is optional
+                        and with the run's last one the run ends, or undoes what it has done
+                        (`compensations`) and then ends
     a deadline       -> step.timed_out, StopAttempt; the attempt still has to end, or to be
                         abandoned after a grace, before anything else becomes of the step
 
@@ -27,6 +29,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from actorflow.actors.compensations import Compensations
 from actorflow.actors.deadlines import Deadlines, Due
 from actorflow.actors.endings import Endings, timeout_of
 from actorflow.actors.ledger import RunState, StepState
@@ -43,6 +46,7 @@ from actorflow.messages import (
     AttemptFinished,
     BlockedLoop,
     CancelRun,
+    CompensatorLost,
     MakeSteps,
     RunActorLost,
     RunUnknown,
@@ -95,6 +99,9 @@ class Decisions:
         self._starts = Starts(self._outbox, self.deadlines, self.leases)
         self._random = random
         self._endings = Endings(self._outbox, self.deadlines, grace)
+        self._compensations = Compensations(
+            self._outbox, self.deadlines, self._starts, self._endings, random
+        )
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             StartRun: self._start_run,
             StepReady: self._step_ready,
@@ -103,6 +110,7 @@ class Decisions:
             BlockedLoop: self._blocked_loop,
             CancelRun: self._cancel_run,
             ActorLost: self._actor_lost,
+            CompensatorLost: self._compensator,
             RunActorLost: self._run_actor_lost,
             Wake: self._wake,
         }
@@ -153,9 +161,12 @@ class Decisions:
         run = self.runs.get(message.run_id)
         if run is None:
             self._outbox.effects.append((None, RunUnknown(message.run_id)))
-        elif not run.ending:
-            run.cancel_reason = message.reason
+        elif run.ending:
+            self._compensations.interrupt(run, message)
+        else:
+            run.cancel_reason, run.undo_if_cancelled = message.reason, message.compensate
             run.grace = message.grace
+            self._compensations.limit(run, message.grace)
             self._endings.end(run)
             self._follow(run)
 
@@ -193,13 +204,13 @@ class Decisions:
             step = run.steps[attempt.step_id]
             if step.current is attempt:
                 return run, step
-        self.late += 1
         return None
 
     def _attempt_finished(self, message: AttemptFinished) -> None:
         attempt = message.attempt
         found = self._find(attempt)
         if found is None:
+            self._compensator(message)
             return
         run, step = found
         overrun = self._endings.overrun(run, step, attempt)
@@ -209,6 +220,8 @@ class Decisions:
         elif message.error is None and step.stop_error is None:
             step.output, step.error, step.stopping = message.output, None, False
             self._endings.settle(run, step, _STEP_COMPLETED, {"output": message.output})
+            if run.undoable is not None and step.plan.compensation is not None:
+                run.undoable.append(step)
             if not run.ending:
                 self._outbox.effects.append((step, Settled(message.output)))
         else:
@@ -217,12 +230,24 @@ class Decisions:
 
     def _attempt_abandoned(self, message: AttemptAbandoned) -> None:
         found = self._find(message.attempt)
-        if found is not None:
+        if found is None:
+            self._compensator(message)
+        else:
             run, step = found
             self._endings.abandoned(run, step, message.attempt, message.stack)
             self._starts.release(run, step)
             self._failed(run, step, step.stop_error)
             self._follow(run)
+
+    def _compensator(
+        self, message: AttemptFinished | AttemptAbandoned | BlockedLoop | CompensatorLost
+    ) -> None:
+        """Take what became of a compensator's attempt, or of one that is in flight no more."""
+        run = self.runs.get(message.attempt.scope.run_id)
+        if run is not None and self._compensations.take(run, message):
+            self._follow(run)
+        else:
+            self.late += 1
 
     def _failed(self, run: RunState, step: StepState, error: BaseException | None) -> None:
         unwanted = step.stopping and step.stop_error is None
@@ -253,6 +278,8 @@ class Decisions:
             starts.grant()
 
     def _finish(self, run: RunState) -> None:
+        if run.undoable is not None and self._compensations.undo(run):
+            return
         self._endings.finish(run)
         del self.runs[run.run_id]
         self._starts.forget(run)
@@ -266,7 +293,7 @@ class Decisions:
 
     def _actor_lost(self, message: ActorLost) -> None:
         run = self.runs.get(message.run_id)
-        if run is not None:
+        if run is not None and run.unsettled:
             step = run.steps[message.step_id]
             self._lose(run, step, message.details)
             self._outbox.effects.append((None, revival(run, step)))
@@ -278,6 +305,7 @@ class Decisions:
             for step in run.steps.values():
                 if not step.status.settled:
                     self._lose(run, step, message.details)
+            self._compensations.orphaned(run, message.details)
             self._outbox.effects.append((None, MakeSteps(run.plan, run.scope, settled_steps(run))))
             self._follow(run)
 
@@ -305,11 +333,16 @@ class Decisions:
             run = self.runs.get(run_id)
             if run is None:
                 continue
-            if step is None:
-                self._endings.expire(run)
-                self._follow(run)
-            else:
+            if step is not None and step.undoes is None:
                 self._due(due, run, step)
+                continue
+            if step is not None:
+                self._compensations.due(due, run, step)
+            elif due is Due.CUT:
+                self._compensations.cut(run)
+            else:
+                self._endings.expire(run)
+            self._follow(run)
 
     def _due(self, due: Due, run: RunState, step: StepState) -> None:
         if due is Due.BACKOFF:
@@ -329,6 +362,8 @@ class Decisions:
 
     def _blocked_loop(self, message: BlockedLoop) -> None:
         found = self._find(message.attempt)
-        if found is not None:
+        if found is None:
+            self._compensator(message)
+        else:
             data = {"seconds": message.seconds, "stack": message.stack}
             self._outbox.step(*found, EventKind.STEP_BLOCKING, message.attempt.number, data)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from actorflow.actors.outbox import Outbox
     from actorflow.context import Attempt
 
-__all__ = ["Endings", "timeout_of"]
+__all__ = ["Endings", "timeout_of", "verdict"]
 
 
 class Endings:
@@ -108,7 +108,7 @@ class Endings:
             "limit": error.kind,
             "heartbeat_at": self._heartbeat(step.current),
         }
-        self._outbox.step(run, step, EventKind.STEP_TIMED_OUT, step.attempts, data)
+        self._outbox.attempt(run, step, EventKind.STEP_TIMED_OUT, step.attempts, data)
 
     # ── Attempts ─────────────────────────────────────────────────────────────────────────────
 
@@ -134,7 +134,7 @@ class Endings:
     def abandoned(self, run: RunState, step: StepState, attempt: Attempt, stack: str) -> None:
         """Write down that an attempt was left behind, and where it hangs."""
         data = {"stack": stack, "heartbeat_at": self._heartbeat(attempt)}
-        self._outbox.step(run, step, EventKind.STEP_ABANDONED, attempt.number, data)
+        self._outbox.attempt(run, step, EventKind.STEP_ABANDONED, attempt.number, data)
 
     def _heartbeat(self, attempt: Attempt | None) -> float | None:
         """Return an attempt's last heartbeat in seconds since the epoch."""
@@ -167,9 +167,11 @@ class Endings:
     def finish(self, run: RunState) -> None:
         """Write the run's last event and hand out its result."""
         run.finished_at = self._outbox.wall
-        if run.expiry is not None:
-            self._deadlines.cancel(run.expiry)
-        self._outbox.run(run, *_last_word(run))
+        for deadline in (run.expiry, run.cut):
+            if deadline is not None:
+                self._deadlines.cancel(deadline)
+        kind, why = verdict(run)
+        self._outbox.run(run, kind, {**why, **_left(run)} if run.compensations else why)
         self._outbox.effects.append((None, RunFinished(run.result())))
 
 
@@ -181,7 +183,8 @@ def timeout_of(due: Due, run: RunState, step: StepState) -> StepTimeout:
     return StepTimeout(run.run_id, step.id, step.attempts, limit or 0.0, kind)
 
 
-def _last_word(run: RunState) -> tuple[EventKind, Mapping[str, Any]]:
+def verdict(run: RunState) -> tuple[EventKind, Mapping[str, Any]]:
+    """Return how a run ends, once nothing of it is left to do, and why."""
     if run.cancel_reason is not None:
         cancelled: dict[str, Any] = {"reason": run.cancel_reason}
         if run.error is not None:
@@ -190,6 +193,15 @@ def _last_word(run: RunState) -> tuple[EventKind, Mapping[str, Any]]:
     if run.error is not None:
         return EventKind.RUN_FAILED, {"error": run.error, "failed_step": run.failed_step}
     return EventKind.RUN_COMPLETED, NO_DATA
+
+
+def _left(run: RunState) -> Mapping[str, Any]:
+    """Return what was to be undone and is not, as the run's last event has it."""
+    statuses = {step_id: run.steps[step_id].status for step_id in run.compensations}
+    left = tuple(
+        step_id for step_id, status in statuses.items() if status is not StepStatus.COMPENSATED
+    )
+    return {"uncompensated": left} if left else NO_DATA
 
 
 def _dependents(run: RunState, failed: StepState) -> Iterator[StepState]:

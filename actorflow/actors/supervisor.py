@@ -25,6 +25,8 @@ from actorflow.messages import (
     BlockedLoop,
     CancelRun,
     Committed,
+    Compensate,
+    CompensatorLost,
     ConfigureRun,
     Execute,
     MakeSteps,
@@ -53,7 +55,16 @@ __all__ = ["Audience", "ConfigureSupervisor", "Host", "Supervisor"]
 
 _NEVER: Final = float("inf")
 _FOR_THE_BRAIN: Final = frozenset(
-    {StartRun, StepReady, AttemptFinished, AttemptAbandoned, BlockedLoop, CancelRun, ActorLost}
+    {
+        StartRun,
+        StepReady,
+        AttemptFinished,
+        AttemptAbandoned,
+        BlockedLoop,
+        CancelRun,
+        ActorLost,
+        CompensatorLost,
+    }
 )
 
 
@@ -150,6 +161,7 @@ class Supervisor(Actor):
         self._perform: dict[type[Any], Callable[[Any], None]] = {
             MakeSteps: self._make_steps,
             ReviveStep: self._revive_step,
+            Compensate: self._compensate,
             StopAttempt: self._stop_attempt,
             AbandonAttempt: self._abandon_attempt,
             RunFinished: self._run_finished,
@@ -254,7 +266,7 @@ class Supervisor(Actor):
         for run_id in dict.fromkeys(event.run_id for event in events):
             self.send(self.myAddress, CancelRun(run_id, reason, None))
         for _, message in effects:
-            if isinstance(message, Execute):
+            if isinstance(message, (Execute, Compensate)):
                 self.send(self.myAddress, AttemptFinished(message.attempt, None, error))
             elif isinstance(message, (StopAttempt, AbandonAttempt)):
                 self._perform[type(message)](message)
@@ -290,6 +302,9 @@ class Supervisor(Actor):
 
     def _revive_step(self, message: ReviveStep) -> None:
         self.send(self._run_actors[message.run_id], message)
+
+    def _compensate(self, message: Compensate) -> None:
+        self.send(self._run_actors[message.attempt.scope.run_id], message)
 
     def _stop_attempt(self, message: StopAttempt) -> None:
         attempt = message.attempt

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from actorflow.errors import Deadlock
+from actorflow.lifecycle import RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -118,12 +119,16 @@ class Nesting:
 
     def _keeps_a_worker(self, wait: _Wait) -> bool:
         plan = self._live.plan(wait.attempt.scope.run_id)
-        return plan is not None and plan.by_id[wait.attempt.step_id].step.async_
+        return plan is not None and plan.of(wait.attempt).step.async_
 
     def _awaits_a_worker(self, wait: _Wait) -> bool:
         """Return whether what it waits for cannot come without an async worker."""
         plan = None if wait.run_id is None else self._live.plan(wait.run_id)
         if plan is None or wait.run_id is None:
             return False
-        steps = self._snapshot(wait.run_id).steps
+        snapshot = self._snapshot(wait.run_id)
+        steps = snapshot.steps
+        if snapshot.status is RunStatus.COMPENSATING:
+            to_undo = [plan.by_id[step_id].compensation for step_id in snapshot.compensations]
+            return any(it.step.async_ for it in to_undo if it is not None)
         return any(it.step.async_ and not steps[it.id].status.settled for it in plan.steps)

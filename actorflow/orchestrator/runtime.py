@@ -79,6 +79,7 @@ class Runtime:
         # The thread itself: its number is given to another one when it has ended.
         self._loop_thread: threading.Thread | None = None
         self._released = False
+        self._stop_grace = settings.stop_grace
         self.system = EmbeddedSystem(loop, contextvars.copy_context())
         self._coroutines = CoroutineExecutor(
             loop, self.system.deliver_some, self.system.deliver_later, self.clock.now
@@ -170,10 +171,12 @@ class Runtime:
         self.audience.hear_logging()
         self._tell(message)
 
-    def cancel(self, run_id: str, reason: str, grace: float | None = None) -> None:
+    def cancel(
+        self, run_id: str, reason: str, grace: float | None = None, *, compensate: bool = False
+    ) -> None:
         """Have the supervisor end a run."""
         self._check_process()
-        self._tell(CancelRun(run_id, reason, grace))
+        self._tell(CancelRun(run_id, reason, grace, compensate))
 
     def snapshot(self, run_id: str) -> RunSnapshot:
         """Return a run as it stands."""
@@ -314,7 +317,9 @@ class Runtime:
             # Not even that: nobody may wait for it for ever.
             self.finished(RunResult.of(self.state.snapshot(message.run_id)).failed_by(error))
         elif (run_id := _run_of(message)) is not None:
-            self._tell(CancelRun(run_id, f"a defect of actorflow: {text_of(error)}", None))
+            # The grace counts for what is being undone too: nobody may wait for that for ever.
+            reason = f"a defect of actorflow: {text_of(error)}"
+            self._tell(CancelRun(run_id, reason, self._stop_grace))
 
     # ── Streams ──────────────────────────────────────────────────────────────────────────────
 

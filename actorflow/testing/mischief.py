@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from actorflow.actors.run import RunActor
-from actorflow.actors.step import StepActor
+from actorflow.actors.step import CompensatorActor, StepActor
 from actorflow.messages import (
     AttemptFinished,
     CancelRun,
@@ -41,7 +41,7 @@ happens is as likely to happen on the last of them as on the first."""
 
 _TOLD_TWICE: Final = frozenset({StepReady, DependencyCompleted, AttemptFinished, CancelRun})
 """What says that something has happened: to hear it again must change nothing."""
-_MORTAL: Final = frozenset({StepActor, RunActor})
+_MORTAL: Final = frozenset({StepActor, RunActor, CompensatorActor})
 
 
 def may_strike(fault: Fault, envelope: Envelope) -> bool:

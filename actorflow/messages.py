@@ -259,6 +259,11 @@ class MakeSteps:
     scope: RunScope
     settled: Mapping[str, DependencyCompleted]
 
+    @property
+    def only_to_undo(self) -> bool:
+        """Whether no step is left to run: what may be left is to undo some."""
+        return len(self.settled) == len(self.plan.steps)
+
 
 @message
 class StopAttempt:

@@ -28,14 +28,13 @@ from typing import TYPE_CHECKING, Any
 from actorflow.actors.deadlines import Due
 from actorflow.actors.endings import timeout_of, verdict
 from actorflow.actors.ledger import StepState
-from actorflow.actors.retries import backoff
 from actorflow.errors import ActorCrashed, CompensationCut
 from actorflow.events import NO_DATA
 from actorflow.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.messages import AttemptAbandoned, AttemptFinished, CompensatorLost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from actorflow.actors.deadlines import Deadlines
     from actorflow.actors.endings import Endings
@@ -57,8 +56,7 @@ class Compensations:
         outbox: Where events and effects go.
         deadlines: The deadlines of all runs.
         starts: What starts steps, and compensators among them.
-        endings: What stops and abandons them.
-        random: Draws from [0, 1), for the jitter of backoffs.
+        endings: What stops, abandons and retries them.
     """
 
     def __init__(
@@ -67,13 +65,11 @@ class Compensations:
         deadlines: Deadlines,
         starts: Starts,
         endings: Endings,
-        random: Callable[[], float],
     ) -> None:
         self._outbox = outbox
         self._deadlines = deadlines
         self._starts = starts
         self._endings = endings
-        self._random = random
 
     # ── Runs ─────────────────────────────────────────────────────────────────────────────────
 
@@ -192,13 +188,8 @@ class Compensations:
         unwanted = undo.stopping and undo.stop_error is None
         undo.stopping, undo.stop_error = False, None
         undo.error = CompensationCut(run.run_id, undo.id) if unwanted else error
-        now = self._outbox.now
-        if run.cut_short or (delay := backoff(undo, error, now, self._random)) is None:
+        if run.cut_short or not self._endings.retry(run, undo, error):
             self._settle(run, undo, undo.error)
-        else:
-            data = {"error": error, "delay": delay}
-            self._outbox.attempt(run, undo, EventKind.STEP_RETRYING, undo.attempts, data)
-            undo.backoff = self._deadlines.set(now + delay, Due.BACKOFF, run.run_id, undo)
 
     def _settle(self, run: RunState, undo: StepState, error: BaseException | None) -> None:
         """End the turn of a compensator, with an event that says how."""

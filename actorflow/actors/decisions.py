@@ -35,7 +35,6 @@ from actorflow.actors.endings import Endings, timeout_of
 from actorflow.actors.ledger import RunState, StepState
 from actorflow.actors.outbox import Effect, Outbox
 from actorflow.actors.ready import Leases, RunQueue
-from actorflow.actors.retries import backoff
 from actorflow.actors.revival import outcome_of, revival, settled_steps
 from actorflow.actors.starts import Starts
 from actorflow.errors import ActorCrashed
@@ -97,10 +96,9 @@ class Decisions:
         self._waiting = RunQueue(max_active_runs)
         self._outbox = Outbox()
         self._starts = Starts(self._outbox, self.deadlines, self.leases)
-        self._random = random
-        self._endings = Endings(self._outbox, self.deadlines, grace)
+        self._endings = Endings(self._outbox, self.deadlines, grace, random)
         self._compensations = Compensations(
-            self._outbox, self.deadlines, self._starts, self._endings, random
+            self._outbox, self.deadlines, self._starts, self._endings
         )
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             StartRun: self._start_run,
@@ -216,7 +214,7 @@ class Decisions:
         overrun = self._endings.overrun(run, step, attempt)
         self._starts.release(run, step)
         if overrun is not None:
-            self._failed(run, step, overrun)
+            self._endings.failed(run, step, overrun)
         elif message.error is None and step.stop_error is None:
             step.output, step.error, step.stopping = message.output, None, False
             self._endings.settle(run, step, _STEP_COMPLETED, {"output": message.output})
@@ -225,7 +223,7 @@ class Decisions:
             if not run.ending:
                 self._outbox.effects.append((step, Settled(message.output)))
         else:
-            self._failed(run, step, step.stop_error or message.error)
+            self._endings.failed(run, step, step.stop_error or message.error)
         self._follow(run)
 
     def _attempt_abandoned(self, message: AttemptAbandoned) -> None:
@@ -236,7 +234,7 @@ class Decisions:
             run, step = found
             self._endings.abandoned(run, step, message.attempt, message.stack)
             self._starts.release(run, step)
-            self._failed(run, step, step.stop_error)
+            self._endings.failed(run, step, step.stop_error)
             self._follow(run)
 
     def _compensator(
@@ -248,24 +246,6 @@ class Decisions:
             self._follow(run)
         else:
             self.late += 1
-
-    def _failed(self, run: RunState, step: StepState, error: BaseException | None) -> None:
-        unwanted = step.stopping and step.stop_error is None
-        step.stopping, step.stop_error = False, None
-        step.error = error
-        if run.ending:
-            self._endings.cancel(run, step, None if unwanted else error)
-        elif (delay := backoff(step, error, self._outbox.now, self._random)) is not None:
-            self._retry(run, step, error, delay)
-        else:
-            self._endings.fail(run, step, error)
-
-    def _retry(
-        self, run: RunState, step: StepState, error: BaseException | None, delay: float
-    ) -> None:
-        data = {"error": error, "delay": delay}
-        self._outbox.step(run, step, EventKind.STEP_RETRYING, step.attempts, data)
-        step.backoff = self.deadlines.set(self._outbox.now + delay, Due.BACKOFF, run.run_id, step)
 
     def _follow(self, run: RunState) -> None:
         """Go on after an attempt's end: its run's sync lane, the run's end, the freed lease."""
@@ -322,7 +302,7 @@ class Decisions:
         else:
             # The message that would have submitted it died with the actor.
             self._starts.release(run, step)
-            self._failed(run, step, error)
+            self._endings.failed(run, step, error)
 
     # ── What else can happen ─────────────────────────────────────────────────────────────────
 

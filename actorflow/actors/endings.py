@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from actorflow.actors.deadlines import Due
+from actorflow.actors.retries import backoff
 from actorflow.errors import DeadlineExceeded, StepTimeout
 from actorflow.events import NO_DATA
 from actorflow.lifecycle import EventKind, StepStatus
 from actorflow.messages import AbandonAttempt, RunFinished, Settled, StopAttempt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from actorflow.actors.deadlines import Deadlines
     from actorflow.actors.ledger import RunState, StepState
@@ -32,12 +33,16 @@ class Endings:
         outbox: Where events and effects go.
         deadlines: The deadlines of all runs.
         grace: Seconds that a stopped attempt gets to end before it is abandoned.
+        random: Draws from [0, 1), for the jitter of backoffs.
     """
 
-    def __init__(self, outbox: Outbox, deadlines: Deadlines, grace: float) -> None:
+    def __init__(
+        self, outbox: Outbox, deadlines: Deadlines, grace: float, random: Callable[[], float]
+    ) -> None:
         self._outbox = outbox
         self._deadlines = deadlines
         self._grace = grace
+        self._random = random
 
     # ── Steps ────────────────────────────────────────────────────────────────────────────────
 
@@ -111,6 +116,27 @@ class Endings:
         self._outbox.attempt(run, step, EventKind.STEP_TIMED_OUT, step.attempts, data)
 
     # ── Attempts ─────────────────────────────────────────────────────────────────────────────
+
+    def failed(self, run: RunState, step: StepState, error: BaseException | None) -> None:
+        """Decide what becomes of a step whose attempt has failed."""
+        unwanted = step.stopping and step.stop_error is None
+        step.stopping, step.stop_error = False, None
+        step.error = error
+        if run.ending:
+            self.cancel(run, step, None if unwanted else error)
+        elif not self.retry(run, step, error):
+            self.fail(run, step, error)
+
+    def retry(self, run: RunState, step: StepState, error: BaseException | None) -> bool:
+        """Give a step, or what undoes one, another attempt after this error, if it gets one."""
+        now = self._outbox.now
+        delay = backoff(step, error, now, self._random)
+        if delay is None:
+            return False
+        data = {"error": error, "delay": delay}
+        self._outbox.attempt(run, step, EventKind.STEP_RETRYING, step.attempts, data)
+        step.backoff = self._deadlines.set(now + delay, Due.BACKOFF, run.run_id, step)
+        return True
 
     def stop(self, run: RunState, step: StepState, error: BaseException | None) -> None:
         """Ask the step's attempt to end.

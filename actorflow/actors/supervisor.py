@@ -16,6 +16,7 @@ from thespian.actors import (
     WakeupMessage,
 )
 
+from actorflow.actors.held import Held, is_of_another
 from actorflow.actors.run import RunActor
 from actorflow.messages import (
     AbandonAttempt,
@@ -120,19 +121,6 @@ class ConfigureSupervisor:
     host: Host
 
 
-class _Held:
-    """A decision that waits for its events to be recorded."""
-
-    __slots__ = ("effects", "events", "recorded")
-
-    def __init__(
-        self, events: Sequence[Event], effects: Sequence[Effect], *, recorded: bool
-    ) -> None:
-        self.events = events
-        self.effects = effects
-        self.recorded = recorded
-
-
 def _never_put_off(_call: Callable[[], None]) -> bool:
     return False
 
@@ -155,7 +143,7 @@ class Supervisor(Actor):
         self._run_actors: dict[str, ActorAddress] = {}
         self._concluding = False
         """Whether it has taken messages, and will be called to conclude."""
-        self._held: deque[_Held] = deque()
+        self._held: deque[Held] = deque()
         self._wakeups = [_NEVER]
         """When wakeups are under way, the earliest first."""
         self._perform: dict[type[Any], Callable[[Any], None]] = {
@@ -232,14 +220,15 @@ class Supervisor(Actor):
             try:
                 recorded = self._record(events, self._when_committed)
             except BaseException as error:
-                self._give_up(events, effects, error)
+                self._held.append(Held(events, effects, recorded=True, error=error))
+                self._go_on()
                 if not isinstance(error, Exception):
                     raise
                 events, effects = [], []
         if recorded and not self._held:
             self._act(events, effects)
         else:
-            self._held.append(_Held(events, effects, recorded=recorded))
+            self._held.append(Held(events, effects, recorded=recorded))
         # A wakeup is under way for the earliest deadline, or for an earlier one of the past.
         if self._deadlines.earliest < self._wakeups[0]:
             heapq.heappush(self._wakeups, self._deadlines.earliest)
@@ -249,13 +238,17 @@ class Supervisor(Actor):
 
     def _committed(self, message: Committed) -> None:
         batch = next(batch for batch in self._held if not batch.recorded)
-        if message.error is not None:
-            self._held.remove(batch)
-            self._give_up(batch.events, batch.effects, message.error)
-        batch.recorded = True
+        batch.recorded, batch.error = True, message.error
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Do what waits for nothing any more, or give it up, in the order of the decisions."""
         while self._held and self._held[0].recorded:
             batch = self._held.popleft()
-            self._act(batch.events, batch.effects)
+            if batch.error is None:
+                self._act(batch.events, batch.effects)
+            else:
+                self._give_up(batch.events, batch.effects, batch.error)
 
     def _give_up(
         self, events: Sequence[Event], effects: Sequence[Effect], error: BaseException
@@ -263,15 +256,20 @@ class Supervisor(Actor):
         """End the runs whose events could not be recorded, as far as they can be ended."""
         self._host.unrecorded(events, error)
         reason = f"its events could not be recorded: {error!r}"
-        for run_id in dict.fromkeys(event.run_id for event in events):
+        concerned = dict.fromkeys(event.run_id for event in events)
+        for run_id in concerned:
             self.send(self.myAddress, CancelRun(run_id, reason, None))
-        for _, message in effects:
-            if isinstance(message, (Execute, Compensate)):
+        for step, message in effects:
+            if is_of_another(self._brain.runs, concerned, step, message):
+                self._act((), ((step, message),))
+            elif isinstance(message, (Execute, Compensate)):
                 self.send(self.myAddress, AttemptFinished(message.attempt, None, error))
             elif isinstance(message, (StopAttempt, AbandonAttempt)):
                 self._perform[type(message)](message)
             elif isinstance(message, RunFinished):
                 self._run_finished(RunFinished(message.result.failed_by(error)))
+            elif isinstance(message, MakeSteps) and message.only_to_undo:
+                self._make_steps(message)
 
     # ── Effects ──────────────────────────────────────────────────────────────────────────────
 

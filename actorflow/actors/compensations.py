@@ -23,7 +23,7 @@ over with. A cancellation changes nothing any more; the grace of a shutdown does
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.actors.deadlines import Due
 from actorflow.actors.endings import timeout_of, verdict
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     _AboutAttempt = AttemptFinished | AttemptAbandoned | BlockedLoop | CompensatorLost
 
 __all__ = ["Compensations"]
+
+_LAST_SECONDS: Final = 0.5
+"""What a compensator gets to clean up when it is stopped because a grace has passed."""
 
 
 class Compensations:
@@ -117,7 +120,7 @@ class Compensations:
             run.cut = self._deadlines.set(self._outbox.now + grace, Due.CUT, run.run_id)
 
     def cut(self, run: RunState) -> None:
-        """Undo nothing more, and have what is being undone end at once."""
+        """Undo nothing more, and have what is being undone end, as good as at once."""
         run.cut_short = True
         undo = run.undoing
         if undo is None:
@@ -127,7 +130,7 @@ class Compensations:
         elif undo.stopping:
             self._endings.abandon(undo)
         else:
-            run.grace = 0.0
+            run.grace = _LAST_SECONDS
             self._endings.stop(run, undo, None)
 
     def _leave(self, run: RunState, undo: StepState) -> None:

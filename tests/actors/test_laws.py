@@ -301,10 +301,7 @@ class Doomed(Schedule):
         return [*finish, *moves] if (moves := super()._moves()) else []
 
     def _report(self, key, attempt, error):
-        if attempt.compensates:
-            doomed = self.choose([False, True])
-        else:
-            doomed = attempt.step_id == "last"
+        doomed = self.choose([False, True]) if attempt.compensates else attempt.step_id == "last"
         super()._report(key, attempt, error or (ValueError("doomed") if doomed else None))
 
 

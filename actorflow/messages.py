@@ -37,11 +37,11 @@ __all__ = [
     "ActorLost",
     "AttemptAbandoned",
     "AttemptFinished",
+    "AttemptLost",
     "BlockedLoop",
     "CancelRun",
     "Committed",
     "Compensate",
-    "CompensatorLost",
     "ConfigureRun",
     "ConfigureStep",
     "DependencyCompleted",
@@ -105,6 +105,7 @@ class ConfigureRun:
     supervisor: ActorAddress
     settled: Mapping[str, DependencyCompleted]
     """The steps that a resumed run does not run again, by step id."""
+    incarnation: int
 
 
 @message
@@ -118,6 +119,8 @@ class ConfigureStep:
     """Where the run's steps live, by step id; one mapping for all of them."""
     settled: Sequence[DependencyCompleted]
     """Dependencies that settled before this actor was made; not empty only after a crash."""
+    incarnation: int
+    """Which of the step's actors, one after the other, this is; no two have the same."""
 
 
 @message
@@ -148,6 +151,8 @@ class StepReady:
     step_id: str
     address: ActorAddress
     """Where the step lives."""
+    incarnation: int
+    """Whether it still does: a message can be slower than the death of its sender."""
 
 
 @message
@@ -164,14 +169,6 @@ class Compensate:
     attempt: Attempt
     seen: Sequence[DependencyCompleted]
     """What the step saw, and what it made."""
-
-
-@message
-class CompensatorLost:
-    """Run actor to supervisor: the actor that was to undo a step has died."""
-
-    attempt: Attempt
-    details: str
 
 
 @message
@@ -229,6 +226,18 @@ class ActorLost:
     run_id: str
     step_id: str
     details: str
+    incarnation: int
+
+
+@message
+class AttemptLost:
+    """Run actor or supervisor to the brain: whoever was to run an attempt cannot.
+
+    A step's actor could not handle it, or an actor that was to undo a step has died.
+    """
+
+    attempt: Attempt
+    details: str
 
 
 @message
@@ -249,6 +258,7 @@ class ReviveStep:
     """Its dependencies that have settled."""
     outcome: Settled | None
     """What it has to tell its dependents, if it had settled itself."""
+    incarnation: int
 
 
 @message
@@ -258,6 +268,7 @@ class MakeSteps:
     plan: WorkflowPlan
     scope: RunScope
     settled: Mapping[str, DependencyCompleted]
+    incarnation: int
 
     @property
     def only_to_undo(self) -> bool:

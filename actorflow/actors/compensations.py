@@ -31,7 +31,7 @@ from actorflow.actors.ledger import StepState
 from actorflow.errors import ActorCrashed, CompensationCut
 from actorflow.events import NO_DATA
 from actorflow.lifecycle import EventKind, RunStatus, StepStatus
-from actorflow.messages import AttemptAbandoned, AttemptFinished, CompensatorLost
+from actorflow.messages import AttemptAbandoned, AttemptFinished, AttemptLost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from actorflow.context import Attempt
     from actorflow.messages import BlockedLoop, CancelRun
 
-    _AboutAttempt = AttemptFinished | AttemptAbandoned | BlockedLoop | CompensatorLost
+    _AboutAttempt = AttemptFinished | AttemptAbandoned | BlockedLoop | AttemptLost
 
 __all__ = ["Compensations"]
 
@@ -101,23 +101,20 @@ class Compensations:
         plan = step.plan.compensation
         if plan is None:
             raise AssertionError(f"{step.id} has no compensator")
-        run.undoing = undo = StepState(plan, run.compensators[step.id], step)
+        run.undoing = undo = StepState(plan, run.compensators[step.id], step.incarnation, step)
         self._compete(run, undo)
 
     def _compete(self, run: RunState, undo: StepState) -> None:
         undo.status = StepStatus.READY
         self._starts.compete(run, undo)
 
-    def interrupt(self, run: RunState, message: CancelRun) -> None:
-        """Have a run that is ending already cancelled once more, or by a shutdown."""
+    def limit(self, run: RunState, message: CancelRun) -> None:
+        """Take what a cancellation says of undoing; of several limits the first counts."""
         if run.cancel_reason is not None and message.compensate:
             run.undo_if_cancelled = True
-        self.limit(run, message.grace)
-
-    def limit(self, run: RunState, grace: float | None) -> None:
-        """Let undoing take only so many seconds from now on; the first limit counts."""
-        if grace is not None and run.cut is None and run.undoable is not None:
-            run.cut = self._deadlines.set(self._outbox.now + grace, Due.CUT, run.run_id)
+        if message.grace is not None and run.cut is None and run.undoable is not None:
+            moment = self._outbox.now + message.grace
+            run.cut = self._deadlines.set(moment, Due.CUT, run.run_id)
 
     def cut(self, run: RunState) -> None:
         """Undo nothing more, and have what is being undone end, as good as at once."""
@@ -152,7 +149,7 @@ class Compensations:
             self._finished(run, undo, message)
         elif isinstance(message, AttemptAbandoned):
             self._abandoned(run, undo, message)
-        elif isinstance(message, CompensatorLost):
+        elif isinstance(message, AttemptLost):
             self._lost(run, undo, message.attempt, message.details)
         else:
             data = {"seconds": message.seconds, "stack": message.stack}

@@ -37,6 +37,7 @@ class StepState:
         "finished_at",
         "grace",
         "id",
+        "incarnation",
         "orphaned",
         "output",
         "passed_over",
@@ -50,7 +51,13 @@ class StepState:
         "undoes",
     )
 
-    def __init__(self, plan: StepPlan, executor: Executor, undoes: StepState | None = None) -> None:
+    def __init__(
+        self,
+        plan: StepPlan,
+        executor: Executor,
+        incarnation: int,
+        undoes: StepState | None = None,
+    ) -> None:
         self.undoes = undoes
         """The step that this one compensates, as it is run like a step; None for a true step."""
         self.plan = plan
@@ -59,6 +66,8 @@ class StepState:
         self.address: Any = None
         """The step actor's address once it has reported; the brain never looks into it."""
         self.executor = executor
+        self.incarnation = incarnation
+        """Which of its actors counts; what the dead ones have said comes too late."""
         self.status = StepStatus.PENDING
         self.attempts = 0
         self.crashes = 0
@@ -120,6 +129,7 @@ class RunState:
         "finished_at",
         "grace",
         "in_flight",
+        "incarnation",
         "lane",
         "plan",
         "priority",
@@ -135,7 +145,7 @@ class RunState:
         "unsettled",
     )
 
-    def __init__(self, start: StartRun) -> None:
+    def __init__(self, start: StartRun, incarnation: int) -> None:
         self.run_id = start.scope.run_id
         self.scope: RunScope = start.scope
         self.plan: WorkflowPlan = start.plan
@@ -144,8 +154,11 @@ class RunState:
         self.deadline = start.deadline
         self.timeout = start.timeout
         self.status = RunStatus.PENDING
+        self.incarnation = incarnation
+        """That of its steps' first actors."""
         self.steps = {
-            plan.id: StepState(plan, start.executors[plan.id]) for plan in start.plan.steps
+            plan.id: StepState(plan, start.executors[plan.id], incarnation)
+            for plan in start.plan.steps
         }
         self.unsettled = len(self.steps)
         self.active = False

@@ -23,11 +23,11 @@ from actorflow.messages import (
     ActorLost,
     AttemptAbandoned,
     AttemptFinished,
+    AttemptLost,
     BlockedLoop,
     CancelRun,
     Committed,
     Compensate,
-    CompensatorLost,
     ConfigureRun,
     Execute,
     MakeSteps,
@@ -64,7 +64,7 @@ _FOR_THE_BRAIN: Final = frozenset(
         BlockedLoop,
         CancelRun,
         ActorLost,
-        CompensatorLost,
+        AttemptLost,
     }
 )
 
@@ -295,7 +295,9 @@ class Supervisor(Actor):
         address = self._run_actors[message.scope.run_id] = self.createActor(RunActor)
         self.send(
             address,
-            ConfigureRun(message.plan, message.scope, self.myAddress, message.settled),
+            ConfigureRun(
+                message.plan, message.scope, self.myAddress, message.settled, message.incarnation
+            ),
         )
 
     def _revive_step(self, message: ReviveStep) -> None:
@@ -334,8 +336,7 @@ class Supervisor(Actor):
         """Treat a step actor that could not handle a message as one that died."""
         poison = message.poisonMessage
         if isinstance(poison, Execute):
-            attempt = poison.attempt
-            self._think(ActorLost(attempt.scope.run_id, attempt.step_id, str(message.details)))
+            self._think(AttemptLost(poison.attempt, str(message.details)))
         else:
             self._host.broken(poison, RuntimeError(str(message.details)))
 

@@ -12,14 +12,7 @@ from hypothesis import strategies as st
 
 from actorflow.errors import GiveUp, RetryAfter
 from actorflow.lifecycle import RunStatus
-from actorflow.messages import (
-    AttemptFinished,
-    BlockedLoop,
-    CancelRun,
-    CompensatorLost,
-    StepReady,
-    Wake,
-)
+from actorflow.messages import AttemptFinished, AttemptLost, BlockedLoop, CancelRun, Wake
 from actorflow.retry import RetryPolicy
 from actorflow.step import Step
 from tests.deciding import COROUTINES, THREADS, Driver, cancelled_error, flow, nothing, step, task
@@ -94,6 +87,7 @@ class Schedule:
         self.driver = driver
         self._tape = iter(tape)
         self._ended = []
+        self._stale = []
 
     def choose(self, options):
         """Take one of the options; the first is the plainest."""
@@ -173,18 +167,21 @@ class Schedule:
     def _lose(self):
         undoing = [one for one in self.driver.in_flight.values() if one.compensates]
         if undoing and self.choose([True, False]):
-            self.driver.say(CompensatorLost(self.choose(undoing), "it was shot"))
+            self.driver.say(AttemptLost(self.choose(undoing), "it was shot"))
             return
         run_id = self.choose(list(self.driver.starts))
         if run_id in self.driver.brain.runs and self.driver.brain.runs[run_id].active:
             step_id = self.choose([*self.driver.starts[run_id].plan.by_id, None])
+            for victim in self.driver.starts[run_id].plan.by_id if step_id is None else [step_id]:
+                said = self.driver.ready(run_id, victim), self.driver.lost(victim, run_id)
+                self._stale.extend(said)
             if step_id is None:
                 self.driver.die_with_all(run_id)
             else:
                 self.driver.die(step_id, run_id=run_id)
 
     def _say_again(self):
-        again = [*self._ended, StepReady("run 0", "s0", self.driver.address("run 0", "s0")), Wake()]
+        again = [*self._ended, *self._stale, self.driver.ready("run 0", "s0"), Wake()]
         self.driver.say(self.choose(again[::-1]))
 
     def _block(self):
@@ -310,15 +307,15 @@ class Doomed(Schedule):
 def test_each_completed_step_that_can_be_undone_is_undone_once(saga, tape, workers):
     """In reverse order of completion, after all have stopped; and nobody else is."""
     driver = Driver(workers=workers)
-    driver.start(saga, settle=False)
+    driver.start(saga, "run 0", settle=False)
     Doomed(driver, tape).run()
     told = [(one.kind.value, one.step_id) for one in driver.events]
     completed = [step_id for kind, step_id in told if kind == "step.completed"]
     undoable = [step_id for step_id in completed if saga.steps[step_id].compensate is not None]
     undone = [step_id for kind, step_id in told if kind in UNDOING_ENDS]
 
-    result = driver.results["run"]
-    if result.status is RunStatus.FAILED and "run" not in driver.cut:
+    result = driver.results["run 0"]
+    if result.status is RunStatus.FAILED and "run 0" not in driver.cut:
         assert undoable[::-1] == undone == [*result.compensations]
     if "run.compensating" in {kind for kind, _ in told}:
         place = told.index(("run.compensating", None))
@@ -334,14 +331,14 @@ UNDOING_ENDS = frozenset({"compensation.completed", "compensation.failed"})
 def test_a_crash_after_any_event_is_gone_on_from(saga, tape, lost, second_tape):
     """From nothing but the events that were recorded before it, those of undoing among them."""
     driver = Driver(workers=2)
-    driver.start(saga, settle=False)
+    driver.start(saga, "run 0", settle=False)
     Doomed(driver, tape).run()
     del driver.events[max(1, len(driver.events) - lost) :]
     before = [(one.kind.value, one.step_id) for one in driver.events]
     undoing = ("run.compensating", None) in before
     driver.crash()
     driver.results.clear()
-    driver.resume(saga)
+    driver.resume(saga, "run 0")
     Doomed(driver, second_tape).run()
     after = [(one.kind.value, one.step_id) for one in driver.events[len(before) :]]
 

@@ -119,6 +119,7 @@ def configuration(supervisor):
         supervisor=supervisor,
         addresses={},
         settled=(),
+        incarnation=1,
     )
 
 

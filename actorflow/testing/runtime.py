@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SimulatedRuntime", "VirtualClock"]
 
+_FOREVER: Final = float("inf")
 _UNITS: Final = (0.5, 0.0, 1 - 2**-53)
 """Where in the range of its jitter a backoff may lie: in the middle, or at either end."""
 
@@ -132,6 +133,8 @@ class SimulatedRuntime:
         self.places.open(self._reporter(), self._reporter())
         self.audience = _NoAudience()
         self.results: dict[str, RunResult] = {}
+        self.live: set[str] = set()
+        """The ids of the runs that this orchestrator was given and that have not ended."""
         self.defects: list[str] = []
         self.crashes: list[tuple[int, float]] = []
         """When it has crashed: after how many deliveries, and at what moment."""
@@ -167,10 +170,32 @@ class SimulatedRuntime:
     def _jitter(self) -> float:
         return _UNITS[self._choose(len(_UNITS), "jitter")]
 
+    def dissolve(self) -> None:
+        """Let go of everything.
+
+        What is left of a schedule refers to itself all over, and would wait for the garbage
+        collector, which takes longer to find it than it took to make it.
+        """
+        for body in self.account.bodies:
+            body.handle = body.attempt.handle = None
+        self._lose()
+        for part in (self.account, self.system, self):
+            vars(part).clear()
+
+    def _lose(self) -> None:
+        """Let everything be gone that lives in the orchestrator's process."""
+        supervisor = self._supervisor.actor
+        self.live.clear()
+        self.system.clear()
+        while self.brain.deadlines.pop_due(_FOREVER) is not None:
+            pass  # each is taken from the step that keeps it
+        for part in (supervisor, self.brain):
+            vars(part).clear()
+
     def crash(self) -> None:
         """Let everything but the state manager's memory be gone, and begin anew."""
         self.crashes.append((len(self.system.deliveries), self.system.time))
-        self.system.clear()
+        self._lose()
         self.account.lose()
         self.state.crash()
         self.places.close()
@@ -210,6 +235,7 @@ class SimulatedRuntime:
 
     def _take(self, request: Request, script: Script) -> None:
         message = request.message
+        self.live.add(request.run_id)
         self.account.runs[request.run_id] = RunTrace(
             run_id=request.run_id,
             plan=message.plan,
@@ -251,6 +277,7 @@ class SimulatedRuntime:
     def finished(self, result: RunResult) -> None:
         """Keep a run's result."""
         self.results[result.run_id] = result
+        self.live.discard(result.run_id)
 
     def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
         """The schedule has had a write fail; what follows from it is in the results."""

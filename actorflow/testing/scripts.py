@@ -40,41 +40,64 @@ OF_ITSELF: Final = object()
 """Stands for an output that names the step and the attempt, such as "fetch#1"."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Returns:
     """An attempt that returns."""
 
     value: Any
     after: float | None
 
+    def __repr__(self) -> str:
+        value = [] if self.value is OF_ITSELF else [repr(self.value)]
+        return _call("returns", value, self.after, 1.0)
 
-@attrs.frozen
+
+@attrs.frozen(repr=False)
 class Raises:
     """An attempt that fails."""
 
     error: BaseException | type[BaseException]
     after: float | None
 
+    def __repr__(self) -> str:
+        error = self.error.__qualname__ if isinstance(self.error, type) else repr(self.error)
+        return _call("raises", [error], self.after, 1.0)
 
-@attrs.frozen
+
+@attrs.frozen(repr=False)
 class Hangs:
     """An attempt that never ends by itself."""
 
     stubborn: bool
 
+    def __repr__(self) -> str:
+        return "hangs(stubborn=True)" if self.stubborn else "hangs()"
 
-@attrs.frozen
+
+@attrs.frozen(repr=False)
 class Real:
     """An attempt that calls the step's own function."""
 
     after: float | None
 
+    def __repr__(self) -> str:
+        return _call("real", [], self.after, 0.0)
 
-@attrs.frozen
+
+@attrs.frozen(repr=False)
 class Either:
     """An attempt that does one of several things, by choice."""
 
     behaviours: tuple[Behaviour, ...]
+
+    def __repr__(self) -> str:
+        return f"either({', '.join(map(repr, self.behaviours))})"
+
+
+def _call(name: str, given: list[str], after: float | None, usual: float) -> str:
+    """Return the call that makes a behaviour, without what is as usual."""
+    given = [*given, *([] if after == usual else [f"after={after!r}"])]
+    return f"{name}({', '.join(given)})"
 
 
 Behaviour: TypeAlias = Returns | Raises | Hangs | Real | Either
@@ -146,6 +169,9 @@ def _after(name: str, after: Duration | None) -> float | None:
     return None if after is None else seconds(after, f"after of {name}()", zero=True)
 
 
+_PLAIN: Final = (Returns(OF_ITSELF, None),)
+
+
 class Script:
     """What every attempt of every step does.
 
@@ -162,7 +188,7 @@ class Script:
         steps: Mapping[str, Behaviour | Sequence[Behaviour]] | None = None,
         *,
         compensators: Mapping[str, Behaviour | Sequence[Behaviour]] | None = None,
-        default: Behaviour | Sequence[Behaviour] = Returns(OF_ITSELF, None),
+        default: Behaviour | Sequence[Behaviour] = _PLAIN,
     ) -> None:
         self._steps = _by_id(steps)
         self._compensators = _by_id(compensators)
@@ -202,8 +228,15 @@ class Script:
         _check(self._compensators, "a compensator of step", undone)
 
     def __repr__(self) -> str:
-        known = f"{self._steps!r}, compensators={self._compensators!r}"
-        return f"Script({known}, default={self._default!r})"
+        steps = {step_id: _shown(line) for step_id, line in self._steps.items()}
+        undoing = {step_id: _shown(line) for step_id, line in self._compensators.items()}
+        compensators = f", compensators={undoing!r}" if undoing else ""
+        default = "" if self._default == _PLAIN else f", default={_shown(self._default)!r}"
+        return f"Script({steps!r}{compensators}{default})"
+
+
+def _shown(line: tuple[Behaviour, ...]) -> Behaviour | list[Behaviour]:
+    return list(line) if line[1:] else line[0]
 
 
 def _of(line: tuple[Behaviour, ...], attempt: int) -> Behaviour:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
 
 from actorflow.testing import charts, labels
 from actorflow.testing.account import FIRST_RUN, UNDO
 from actorflow.testing.errors import NotEnded
+from actorflow.testing.faults import NO_FAULTS, Faults
+from actorflow.testing.lives import Lives
+from actorflow.testing.sparse import Sparse
 from actorflow.testing.tape import Tape
 
 if TYPE_CHECKING:
@@ -26,10 +29,10 @@ if TYPE_CHECKING:
     from actorflow.systems.delivery import Envelope
     from actorflow.systems.mischief import Fault
     from actorflow.testing.account import Outcome, RunTrace
-    from actorflow.testing.faults import Faults
     from actorflow.testing.tape import Choice
 
 __all__ = [
+    "PLAIN_SETTINGS",
     "AttemptTrace",
     "DeliveryTrace",
     "FaultTrace",
@@ -130,18 +133,29 @@ class Leftovers:
     @property
     def nothing(self) -> bool:
         """Whether all is as it was before the first run."""
-        return not any(attrs.astuple(self))
+        return not (
+            self.actors
+            or self.timers
+            or self.messages
+            or self.deadlines
+            or self.runs
+            or self.leases
+            or self.tasks
+        )
 
 
-@attrs.frozen(kw_only=True)
-class Settings:
+@attrs.frozen(kw_only=True, repr=False)
+class Settings(Sparse):
     """What the simulated orchestrator was told."""
 
-    async_workers: int
-    max_active_runs: int
-    stop_grace: float
-    race: bool
-    faults: Faults
+    async_workers: int = 2
+    max_active_runs: int = 100
+    stop_grace: float = 5.0
+    race: bool = True
+    faults: Faults = NO_FAULTS
+
+
+PLAIN_SETTINGS: Final = Settings()
 
 
 @attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
@@ -254,6 +268,11 @@ class Trace:
     def mutations(self) -> Sequence[Mutation]:
         """What was changed that must not be, in the order in which it was noticed."""
         return tuple(map(Mutation._make, self.changes))
+
+    @functools.cached_property
+    def lives(self) -> Lives:
+        """The same by run and step, put in order for the laws."""
+        return Lives(self)
 
     # ── The schedule ─────────────────────────────────────────────────────────────────────────
 

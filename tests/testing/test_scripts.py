@@ -66,7 +66,27 @@ def test_a_script_can_be_read():
 
     assert {"a": (returns(1),)} == dict(script.steps)
     assert (returns(after=None),) == script.default
-    assert "Returns(value=1, after=1.0)" in repr(script)
+    assert "Script({'a': returns(1)})" == repr(script)
+
+
+def test_a_script_can_be_pasted():
+    """Its repr makes it anew, without what is as usual."""
+    script = Script(
+        {
+            "a": [raises(ValueError), raises(OSError("full"), after=None), returns(after=2.0)],
+            "b": either(returns(), hangs(), hangs(stubborn=True), real(after=1.0)),
+        },
+        default=returns(3),
+    )
+
+    said = repr(script)
+
+    assert (
+        "Script({'a': [raises(ValueError), raises(OSError('full'), after=None), "
+        "returns(after=2.0)], 'b': either(returns(), hangs(), hangs(stubborn=True), "
+        "real(after=1.0))}, default=returns(3))"
+    ) == said
+    assert repr(eval(said)) == said  # noqa: S307 - our own
 
 
 def test_either_wants_something_to_choose_from():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 
 import pytest
@@ -458,6 +459,17 @@ def test_what_a_source_raises_reaches_whoever_simulates(label):
     assert 1 == asked.count(label)
 
 
+def test_a_run_can_be_started_at_a_virtual_moment():
+    """While another one is under way."""
+    simulation = Simulation()
+    simulation.start(flow(task("a")), script=Script({"a": returns(after=5.0)}))
+    simulation.call_at(2.0, simulation.start, flow(task("b")))
+
+    simulation.run_until_quiet()
+
+    assert [0.0, 2.0] == [one.started_at for one in simulation.trace().attempts]
+
+
 def test_what_is_offered_can_be_seen_by_whoever_chooses():
     """Receiver, message and sender of each option."""
     simulation = Simulation(tape=lambda _options, _label: seen.append(simulation.offered) or 0)
@@ -468,6 +480,24 @@ def test_what_is_offered_can_be_seen_by_whoever_chooses():
 
     assert seen
     assert {3} == {len(envelope) for offered in seen for envelope in offered}
+
+
+@pytest.mark.parametrize("faults", [Faults(), Faults(crashes=2, restarts=1, duplicates=2)])
+def test_a_schedule_leaves_nothing_to_the_garbage_collector(faults):
+    """To find it would take longer than the schedule."""
+    script = Script({"b": raises(ValueError)})
+    definition = flow(task("a"), task("b", "a", retry=RETRIED, timeout=1.5), task("c"))
+    simulate(definition, script=script)
+    gc.collect()
+    gc.disable()
+    try:
+        for seed in range(20):
+            simulate(definition, script=script, tape=random.Random(seed), faults=faults)
+        left = gc.collect()
+    finally:
+        gc.enable()
+
+    assert 0 == left
 
 
 # ── Like production ──────────────────────────────────────────────────────────────────────────

@@ -36,6 +36,10 @@ class Spread(NamedTuple):
         return f"{self.least:g} s at least, {self.median:g} s at the median, {self.p99:g} s at p99"
 
 
+def _name(broken: LawBroken | None) -> str | None:
+    return None if broken is None else broken.name
+
+
 def _hash(trace: Trace | None) -> str | None:
     return None if trace is None else trace.hash
 
@@ -60,7 +64,7 @@ class Exploration:
     """The moves of the transition tables that were seen."""
     failure: Trace | None = attrs.field(default=None, eq=_hash)
     """The first schedule that broke a law, made as small as it would be; None if none did."""
-    broken: LawBroken | None = attrs.field(default=None, eq=str)
+    broken: LawBroken | None = attrs.field(default=None, eq=_name)
     """How it broke the law. Its text says all that there is to say."""
     case: Case | None = attrs.field(default=None, eq=False)
     """What the failure is a schedule of: for a scenario, the small one."""

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from actorflow.messages import DependencyCompleted
-    from actorflow.testing.lives import Lives, StepLife
+    from actorflow.testing.life import StepLife
+    from actorflow.testing.lives import Lives
     from actorflow.testing.trace import AttemptTrace
 
 __all__ = ["outputs_arrive_untouched"]
@@ -32,7 +33,7 @@ def outputs_arrive_untouched(lives: Lives) -> Iterator[str]:
     for life in lives.all:
         for step in life.steps.values():
             for body in step.bodies:
-                if body.arguments or _takes_outputs(step):
+                if (body.arguments or _takes_outputs(step)) and body.begun <= life.torn_at:
                     yield from _got_wrong(step, body)
     for run_id, step_id, attempt, name in lives.trace.changes:
         yield f"attempt {attempt} of step {step_id!r} of {run_id} changed {name!r}"

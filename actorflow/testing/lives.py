@@ -84,6 +84,12 @@ class Lives:
         """The steps that are not plain."""
         return (step for life in self.all for step in life.odd)
 
+    def dissolve(self) -> None:
+        """Let go of what refers to each other; nothing can be asked afterwards."""
+        for life in self.all:
+            life.steps.clear()
+            life.odd.clear()
+
     @property
     def all_over(self) -> bool:
         """Whether every run that was started has a result."""

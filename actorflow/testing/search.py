@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from actorflow.testing.cases import Case
     from actorflow.testing.faults import Faults
     from actorflow.testing.laws import Law
+    from actorflow.testing.lives import Lives
     from actorflow.testing.scripts import Script
     from actorflow.testing.trace import Trace
     from actorflow.workflow import Workflow
@@ -186,6 +187,7 @@ class _Search:
                 watch(number + 1)
             if broken is not None:
                 return Finding(case, trace, broken)
+            _let_go(trace)
             if self._now() >= until:
                 break
         return None
@@ -214,6 +216,13 @@ class _Search:
             case=None if finding is None else finding.case,
             shrunk_by=0 if shrinker is None else shrinker.tried,
         )
+
+
+def _let_go(trace: Trace) -> None:
+    """Leave nothing of a trace to the garbage collector, which takes as long as the laws do."""
+    lives: Lives | None = vars(trace).pop("lives", None)
+    if lives is not None:
+        lives.dissolve()
 
 
 def judged(laws: Iterable[Law], trace: Trace) -> LawBroken | None:

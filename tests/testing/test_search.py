@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 
 import pytest
@@ -297,6 +298,20 @@ def test_a_soak_from_a_shell_says_how_to_see_a_failure_again(capsys, monkeypatch
     trace = eval(pasted, names)  # noqa: S307 - our own
     with pytest.raises(LawBroken):
         nothing_is_retried.check(trace)
+
+
+def test_a_search_leaves_nothing_to_the_garbage_collector():
+    """Which would take longer than the laws."""
+    explore(PAIR, schedules=10)
+    gc.collect()
+    gc.disable()
+    try:
+        explore(PAIR, schedules=100, seed=1)
+        left = gc.collect()
+    finally:
+        gc.enable()
+
+    assert 0 == left
 
 
 def test_chance_is_the_seeds_alone():

@@ -23,6 +23,7 @@ from actorflow.testing import (
     draw_scenario,
     explore,
     explore_scenarios,
+    law,
     raises,
     returns,
     simulate,

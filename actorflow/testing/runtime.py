@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from actorflow.context import Attempt
     from actorflow.events import Event
     from actorflow.orchestrator.requests import Request, RunOptions
-    from actorflow.plan import WorkflowPlan
+    from actorflow.plan import StepPlan, WorkflowPlan
     from actorflow.protocols import Executor, Report
     from actorflow.testing.scripts import Script
     from actorflow.testing.trace import Settings
@@ -66,8 +66,15 @@ class _Places:
 
     def of(self, plan: WorkflowPlan) -> Mapping[str, Executor]:
         """Return the executor of each step, whatever its name for one is."""
-        coroutines, threads = self._coroutines, self._threads
-        return {step.id: coroutines if step.is_coroutine else threads for step in plan.steps}
+        return {step.id: self._place_of(step) for step in plan.steps}
+
+    def of_compensators(self, plan: WorkflowPlan) -> Mapping[str, Executor]:
+        """Return the executor of each compensator, likewise."""
+        undoes = {step.id: step.compensation for step in plan.steps if step.compensation}
+        return {step_id: self._place_of(undo) for step_id, undo in undoes.items()}
+
+    def _place_of(self, step: StepPlan) -> Executor:
+        return self._coroutines if step.is_coroutine else self._threads
 
     @property
     def tasks(self) -> int:
@@ -239,9 +246,9 @@ class SimulatedRuntime:
         )
         self._tell(message)
 
-    def cancel(self, run_id: str, reason: str, grace: float | None) -> None:
+    def cancel(self, run_id: str, reason: str, grace: float | None, *, compensate: bool) -> None:
         """Have the supervisor end a run."""
-        self._tell(CancelRun(run_id, reason, grace))
+        self._tell(CancelRun(run_id, reason, grace, compensate))
 
     def _tell(self, message: object) -> None:
         self.system.post(self._supervisor, message, self.system.system_cell)

@@ -110,18 +110,33 @@ class Simulation:
         """
         plan = flow.plan()
         script = self._script if script is None else script
-        script.check(plan.by_id)
+        script.check(plan)
         self._left += self._more_for_a_step * len(plan.steps)
         return self._runtime.start(plan, inputs, script, options)
 
-    def cancel(self, run_id: str, reason: str = "cancelled", grace: float | None = None) -> None:
+    def cancel(
+        self,
+        run_id: str,
+        reason: str = "cancelled",
+        grace: float | None = None,
+        *,
+        compensate: bool = False,
+    ) -> None:
         """Ask for a run's end.
+
+        Args:
+            run_id: The run.
+            reason: Why.
+            grace: Seconds that its attempts get to end, and its compensators to undo what is
+                to be undone, as when an orchestrator is shut down; its usual grace, and all
+                the time that undoing takes, if left out.
+            compensate: Whether what it has done is to be undone.
 
         Raises:
             RunNotFound: When no such run was started.
         """
         self._known(run_id)
-        self._runtime.cancel(run_id, reason, grace)
+        self._runtime.cancel(run_id, reason, grace, compensate=compensate)
 
     def cancel_at(self, moment: float, run_id: str, reason: str = "cancelled") -> None:
         """Ask for a run's end at a virtual moment.
@@ -262,6 +277,7 @@ class Simulation:
             defects=tuple(runtime.defects),
             rows=tuple([body.row() for body in account.bodies]),
             given=tuple([body.attempt for body in account.bodies]),
+            undoings=tuple([body.row() for body in account.undoings]),
             lulls=tuple(runtime.lulls),
             envelopes=tuple(system.deliveries),
             crashes=tuple(runtime.crashes),

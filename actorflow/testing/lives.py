@@ -44,6 +44,7 @@ __all__ = [
     "NOTHING",
     "RUN_ENDS",
     "STEP_ENDS",
+    "UNDOING_ENDS",
     "Life",
     "Lives",
     "StepLife",
@@ -74,11 +75,16 @@ RUN_ENDS: Final = {
 """What ends a run, and as what."""
 KEEPS: Final = frozenset({EventKind.STEP_COMPLETED, EventKind.STEP_SKIPPED})
 """The ends that let dependents go on, and that a resumed run keeps."""
+UNDOING_ENDS: Final = frozenset({EventKind.COMPENSATION_COMPLETED, EventKind.COMPENSATION_FAILED})
+"""What ends the undoing of a step."""
 COMPENSATIONS: Final = frozenset(
     {
         EventKind.COMPENSATION_STARTED,
-        EventKind.COMPENSATION_COMPLETED,
-        EventKind.COMPENSATION_FAILED,
+        EventKind.COMPENSATION_RETRYING,
+        EventKind.COMPENSATION_TIMED_OUT,
+        EventKind.COMPENSATION_ABANDONED,
+        EventKind.COMPENSATION_BLOCKING,
+        *UNDOING_ENDS,
     }
 )
 
@@ -102,6 +108,7 @@ class StepLife:
         "plan",
         "recorded",
         "tries",
+        "undone",
     )
 
     def __init__(self, life: Life, plan: StepPlan) -> None:
@@ -127,6 +134,8 @@ class StepLife:
         """The place of the event that tells of its first start."""
         self.over: float = _BEFORE
         """How many messages had been delivered when the last of its attempts was over."""
+        self.undone = False
+        """Whether its compensator has ended, well or ill."""
         self.deaths: Sequence[int] = ()
         """When the schedule had its actor die, or raise: after how many deliveries."""
         self.tries: Sequence[Try] = ()
@@ -191,9 +200,16 @@ class Life:
         return self.torn_at != NEVER
 
     @property
+    def goes_on(self) -> bool:
+        """Whether it began in the midst of its run's undoing."""
+        former = self.former
+        return former is not None and former.end is None and former.compensates
+
+    @property
     def compensates(self) -> bool:
         """Whether it undoes what its steps have done."""
-        return any(event.kind is EventKind.RUN_COMPENSATING for _, event in self.events)
+        begun = any(event.kind is EventKind.RUN_COMPENSATING for _, event in self.events)
+        return begun or self.goes_on
 
     def __str__(self) -> str:
         return self.run_id
@@ -360,7 +376,10 @@ def _inherit(life: Life, former: Life) -> None:
     """Let a life begin with the outcomes that the one before it has left."""
     for step_id, step in life.steps.items():
         known = former.steps.get(step_id)
-        if known is not None and known.end is not None and known.end.kind in KEEPS:
+        if known is None or known.end is None:
+            continue
+        if life.goes_on or (known.end.kind in KEEPS and not known.undone):
+            step.undone = known.undone
             step.kept, step.end, step.output = True, known.end, known.output
             step.end_at = step.recorded = _BEFORE
 
@@ -397,6 +416,7 @@ def _over(step: StepLife) -> float:
 
 def _look_closely(step: StepLife, marks: Sequence[int]) -> None:
     step.tries = tries_of(step)
+    step.undone = step.undone or any(event.kind in UNDOING_ENDS for event in step.events)
     if step.bodies:
         step.over = _over(step)
     for place, event in zip(step.at, step.events, strict=True):

@@ -8,6 +8,7 @@ import pytest
 
 from actorflow.errors import DefinitionError
 from actorflow.testing import Script, either, hangs, raises, real, returns, simulate
+from actorflow.testing.encoding import encoded_script, script_of
 from tests.deciding import flow, task
 
 
@@ -94,3 +95,17 @@ def test_either_wants_something_to_choose_from():
     assert (returns(1), hangs()) == either(returns(1), hangs()).behaviours
     with pytest.raises(DefinitionError):
         either()
+
+
+def test_a_script_of_compensators_is_saved_with_the_others():
+    """And shown, if there is one."""
+    script = Script(
+        {"a": returns(1)}, compensators={"a": [raises(OSError), returns(2, after=None)]}
+    )
+
+    again = script_of(encoded_script(script))
+
+    assert repr(script) == repr(again)
+    assert "compensators={'a': [Raises(" in repr(script)
+    assert "compensators" not in repr(Script({"a": returns(1)}))
+    assert "compensators" not in encoded_script(Script())

@@ -9,11 +9,10 @@ from actorflow.testing.drawing import draw_scenario
 from actorflow.testing.errors import LawBroken, NotEnded, NotSimulated, StoreFault
 from actorflow.testing.exploration import Exploration, Spread
 from actorflow.testing.faults import Faults
-from actorflow.testing.laws import Law, law
 from actorflow.testing.replay import Replay
 from actorflow.testing.scenarios import Scenario, ScenarioRun, ScenarioStep
 from actorflow.testing.scripts import Script, either, hangs, raises, real, returns
-from actorflow.testing.search import explore, soak
+from actorflow.testing.search import explore, explore_scenarios
 from actorflow.testing.simulation import Simulation, simulate
 from actorflow.testing.tape import Choices, Tape
 from actorflow.testing.trace import (
@@ -59,6 +58,7 @@ __all__ = [
     "draw_scenario",
     "either",
     "explore",
+    "explore_scenarios",
     "hangs",
     "law",
     "laws",
@@ -66,5 +66,4 @@ __all__ = [
     "real",
     "returns",
     "simulate",
-    "soak",
 ]

@@ -58,6 +58,10 @@ class Case(Protocol):
     def deviations(self) -> int:
         """How much of it is not the plainest."""
 
+    @property
+    def oddness(self) -> int:
+        """How far from plain that is, for cases that deviate equally often."""
+
     def simulate(self, source: Source = None, watch: Watch | None = None) -> Trace:
         """Let it happen on one schedule; `watch` is told of the simulation before."""
 
@@ -89,6 +93,8 @@ class Given:
     def deviations(self) -> int:
         """Nothing of it can be plainer than it is."""
         return 0
+
+    oddness = deviations
 
     def simulate(self, source: Source = None, watch: Watch | None = None) -> Trace:
         """Let it happen on one schedule."""

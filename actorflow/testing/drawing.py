@@ -65,7 +65,7 @@ class _Features:
         self.total_timeouts = row.one_of((False, False, True))
         self.deeds = row.one_of((1, 1, 2, len(_DEEDS)))
         self.run_timeouts = row.one_of((False, False, True))
-        self.cancels = row.one_of((False, False, True))
+        self.cancels = row.one_of(no_yes)
 
 
 def scenario_of(head: bytes, steps: Sequence[bytes], runs: Sequence[bytes]) -> Scenario:
@@ -95,7 +95,7 @@ def _faults(row: _Row) -> Faults:
         poisons=row.one_of(some),
         duplicates=row.one_of(some),
         delays=row.one_of(some),
-        cancels=row.one_of((0, 0, 0, 1)),
+        cancels=row.one_of((0, 0, 0, 2)),
         late_results=row.one_of(some),
         restarts=row.one_of((0, 0, 0, 1)),
         store_failures=row.one_of((0, 0, 0, 1)),
@@ -152,7 +152,7 @@ def _run(index: int, given: bytes, features: _Features) -> ScenarioRun:
         priority=row.one_of((0, 0, 1), allowed=features.priorities),
         timeout=row.one_of((None, 3.0, 5.0, 2.0), allowed=features.run_timeouts),
         cancels=row.one_of(
-            ((), (), (1.0,), (0.0,), (2.0,), (1.0, 1.0), (3.0, 1.0)), allowed=features.cancels
+            ((), (), (1.0,), (2.0,), (0.0,), (1.0, 1.0), (3.0, 1.0)), allowed=features.cancels
         ),
     )
 

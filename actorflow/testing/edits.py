@@ -7,11 +7,13 @@ the scenario itself when there is nothing left for it to do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import attrs
+
+from actorflow.testing.faults import NO_FAULTS
 
 if TYPE_CHECKING:
     from actorflow.testing.scenarios import Scenario, ScenarioStep
@@ -35,8 +37,13 @@ _PLAIN_OPTIONS: Final = (
 )
 
 
-def scenario_edits(scenario: Scenario) -> Iterator[Edit]:
-    """Yield what would make a scenario smaller, the most drastic first."""
+def scenario_edits(scenario: Scenario, policies: Sequence[str]) -> Iterator[Edit]:
+    """Yield what would make a scenario smaller, the most drastic first.
+
+    Args:
+        scenario: The scenario.
+        policies: The names of policies, the plainest first.
+    """
     ids = [one.id for one in scenario.steps]
     for some in blocks(ids):
         yield partial(_without_steps, frozenset(some))
@@ -46,7 +53,7 @@ def scenario_edits(scenario: Scenario) -> Iterator[Edit]:
         yield partial(_plain, name)
     yield from _settings_edits(scenario)
     for step_id in ids:
-        yield from _step_edits(scenario, step_id)
+        yield from _step_edits(scenario, step_id, policies)
     for index in range(len(scenario.runs)):
         yield from _run_edits(scenario, index)
 
@@ -103,15 +110,17 @@ def _fewer_faults(name: str, count: int, settings: Settings) -> Settings:
 # ── Steps and runs ───────────────────────────────────────────────────────────────────────────
 
 
-def _step_edits(scenario: Scenario, step_id: str) -> Iterator[Edit]:
+def _step_edits(scenario: Scenario, step_id: str, policies: Sequence[str]) -> Iterator[Edit]:
     step = next(one for one in scenario.steps if one.id == step_id)
+    plainer = policies[: policies.index(step.retry)]
     changes: list[Edit] = [partial(_waiting_for, after=())]
     changes += [partial(_not_after, other) for other in step.after]
     changes += [partial(_plain, name) for name in ("does", *_PLAIN_OPTIONS)]
     changes += [partial(_deed, index) for index in range(len(step.does) - 1, -1, -1)]
-    changes += [_seldomer, _one_deed_less]
+    changes += [_last_deed_less, _first_deed_less, *(partial(_as, name) for name in plainer)]
     for change in changes:
         yield partial(_with_step, step_id, change)
+    yield partial(_failing_by_itself, step_id)
 
 
 def _with_step(step_id: str, change: Edit, scenario: Scenario) -> Scenario:
@@ -132,12 +141,25 @@ def _deed(index: int, step: ScenarioStep) -> ScenarioStep:
     return attrs.evolve(step, does=tuple(deeds))
 
 
-def _one_deed_less(step: ScenarioStep) -> ScenarioStep:
+def _last_deed_less(step: ScenarioStep) -> ScenarioStep:
     return attrs.evolve(step, does=step.does[:-1] or step.does)
 
 
-def _seldomer(step: ScenarioStep) -> ScenarioStep:
-    return attrs.evolve(step, retry="once") if step.retry != "never" else step
+def _first_deed_less(step: ScenarioStep) -> ScenarioStep:
+    return attrs.evolve(step, does=step.does[1:] or step.does)
+
+
+def _as(policy: str, step: ScenarioStep) -> ScenarioStep:
+    """Return a step that is retried by a plainer policy than its own."""
+    return attrs.evolve(step, retry=policy) if step.retry != "never" else step
+
+
+def _failing_by_itself(step_id: str, scenario: Scenario) -> Scenario:
+    """Return a scenario in which a step raises, rather than to be late or struck by a fault."""
+    fail = partial(attrs.evolve, does=("raises",), timeout=None, total_timeout=None)
+    settings = attrs.evolve(scenario.settings, faults=NO_FAULTS)
+    failing = attrs.evolve(_with_step(step_id, fail, scenario), settings=settings)
+    return failing if failing.deviations <= scenario.deviations else scenario
 
 
 def _run_edits(scenario: Scenario, index: int) -> Iterator[Edit]:

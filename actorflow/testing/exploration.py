@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from actorflow.testing.cases import Case
     from actorflow.testing.coverage import Coverage
@@ -36,6 +36,10 @@ class Spread(NamedTuple):
         return f"{self.least:g} s at least, {self.median:g} s at the median, {self.p99:g} s at p99"
 
 
+def _name(broken: LawBroken | None) -> str | None:
+    return None if broken is None else broken.name
+
+
 def _hash(trace: Trace | None) -> str | None:
     return None if trace is None else trace.hash
 
@@ -56,11 +60,13 @@ class Exploration:
     """How many of them had no like: no two chose alike."""
     durations: Spread
     """How long they took, in virtual seconds."""
+    endings: Mapping[str, int]
+    """How their runs ended: how often each status came, and "not ended" beside them."""
     edges: Coverage
     """The moves of the transition tables that were seen."""
     failure: Trace | None = attrs.field(default=None, eq=_hash)
     """The first schedule that broke a law, made as small as it would be; None if none did."""
-    broken: LawBroken | None = attrs.field(default=None, eq=str)
+    broken: LawBroken | None = attrs.field(default=None, eq=_name)
     """How it broke the law. Its text says all that there is to say."""
     case: Case | None = attrs.field(default=None, eq=False)
     """What the failure is a schedule of: for a scenario, the small one."""
@@ -91,6 +97,7 @@ class Exploration:
         missed = "; ".join(map(str, self.edges.missed))
         return [
             f"{rate}, {self.distinct:,} of them distinct; seed {self.seed}",
+            f"runs: {', '.join(f'{count:,} {how}' for how, count in self.endings.items())}",
             f"virtual duration: {self.durations}",
             f"seen: {self.edges}" + (f"; missed: {missed}" if missed else ""),
             "no law broken" if self.broken is None else str(self.broken),

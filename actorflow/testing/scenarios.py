@@ -63,6 +63,10 @@ POLICIES: Final[Mapping[str, RetryPolicy | None]] = {
 """How often a step in a scenario is tried again, the plainest first."""
 
 
+_PLACE_OF_DEED: Final = {name: place for place, name in enumerate(DEEDS)}
+_PLACE_OF_POLICY: Final = {name: place for place, name in enumerate(POLICIES)}
+
+
 async def _coroutine(inputs: Mapping[str, Any]) -> None:
     """Stand for a step that is awaited; it is never called."""
 
@@ -175,6 +179,12 @@ class Scenario(Sparse):
         """How many steps run in it, over all runs."""
         return len(self.steps) * len(self.runs)
 
+    @property
+    def oddness(self) -> int:
+        """How far from plain its steps are: policies and deeds further down count more."""
+        policies = sum(_PLACE_OF_POLICY[one.retry] for one in self.steps)
+        return policies + sum(_PLACE_OF_DEED[deed] for one in self.steps for deed in one.does)
+
     def simulate(self, source: Source = None, watch: Watch | None = None) -> Trace:
         """Let it happen on one schedule.
 
@@ -205,4 +215,4 @@ class Scenario(Sparse):
 
     def edits(self) -> Iterator[Edit]:
         """Yield what would make it smaller, the most drastic first."""
-        return scenario_edits(self)
+        return scenario_edits(self, tuple(POLICIES))

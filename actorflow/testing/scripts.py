@@ -14,6 +14,7 @@ import attrs
 from actorflow.durations import Duration, seconds
 from actorflow.errors import DefinitionError
 from actorflow.mappings import ReadOnly
+from actorflow.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -248,7 +249,8 @@ def _check(said: Iterable[str], what: str, known: Collection[str]) -> None:
         if step_id not in known:
             problem = f"the script names {what} {step_id!r}, which the workflow does not have"
             cure = f"Name one of: {', '.join(known)}" if known else "Leave it out"
-            raise DefinitionError(None, problem, cure)
+            question = did_you_mean(step_id, known).strip()
+            raise DefinitionError(None, problem, f"{question} {cure}".lstrip())
 
 
 def _by_id(

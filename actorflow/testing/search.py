@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import random
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from actorflow.clock import SystemClock
 from actorflow.errors import DefinitionError
+from actorflow.lifecycle import RunStatus
 from actorflow.testing import laws as all_laws
 from actorflow.testing.cases import given
 from actorflow.testing.coverage import Tally
 from actorflow.testing.drawing import draw_scenario
 from actorflow.testing.errors import LawBroken
 from actorflow.testing.exploration import Exploration, Spread
+from actorflow.testing.laws.law import several
 from actorflow.testing.shrinking import Finding, Shrinker
 from actorflow.testing.swarm import Swarm
 
@@ -30,16 +33,19 @@ if TYPE_CHECKING:
     from actorflow.testing.cases import Case
     from actorflow.testing.faults import Faults
     from actorflow.testing.laws import Law
+    from actorflow.testing.lives import Lives
     from actorflow.testing.scripts import Script
     from actorflow.testing.trace import Trace
     from actorflow.workflow import Workflow
 
-__all__ = ["Draw", "explore", "judged", "soak"]
+__all__ = ["Draw", "explore", "explore_scenarios", "judged"]
 
 Draw: TypeAlias = Callable[[random.Random], "Case"]
 """Makes up a case."""
 
 _FOREVER: Final = float("inf")
+_UNENDED: Final = "not ended"
+_ENDINGS: Final = (*(status.value for status in RunStatus if status.terminal), _UNENDED)
 _SCHEDULES_OF_A_SCENARIO: Final = 4
 """So many schedules of each: to build a workflow costs about as much as to run it."""
 
@@ -59,6 +65,7 @@ def explore(
     race: bool = True,
     cancel_at: float | None = None,
     watch: Callable[[int], object] | None = None,
+    shrink: bool = True,
     **options: Unpack[RunOptions],
 ) -> Exploration:
     """Run a workflow on many schedules in virtual time, and hold each of them to the laws.
@@ -80,7 +87,9 @@ def explore(
         faults: How much may go wrong in one schedule.
         race: Whether the next timer may fire while messages wait.
         cancel_at: The virtual moment at which the run is cancelled.
-        watch: Called with the number of schedules so far, after each.
+        watch: Called with the number of schedules so far, after each; when it returns False, the
+            search ends.
+        shrink: Whether the failure is made small.
         options: Of the run, as for `Orchestrator.run`.
 
     Raises:
@@ -99,10 +108,10 @@ def explore(
         **options,
     )
     search = _Search(lambda _random: case, laws, seed)
-    return search.explore(schedules, seconds, watch)
+    return search.explore(schedules, seconds, watch, shrink=shrink)
 
 
-def soak(
+def explore_scenarios(
     draw: Draw | None = None,
     *,
     max_steps: int = 6,
@@ -111,6 +120,7 @@ def soak(
     seed: int = 0,
     laws: Iterable[Law] = all_laws.ALL,
     watch: Callable[[int], object] | None = None,
+    shrink: bool = True,
 ) -> Exploration:
     """Hold actorflow itself to the laws: made-up scenarios, each on a few schedules.
 
@@ -122,9 +132,10 @@ def soak(
         seed: Equal seeds give equal scenarios and schedules.
         laws: What must hold.
         watch: Called with the number of schedules so far, after each.
+        shrink: Whether the failure is made small.
     """
     drawn = partial(draw_scenario, max_steps=max_steps) if draw is None else draw
-    return _Search(drawn, laws, seed).explore(schedules, seconds, watch)
+    return _Search(drawn, laws, seed).explore(schedules, seconds, watch, shrink=shrink)
 
 
 class _Search:
@@ -138,15 +149,21 @@ class _Search:
 
     def __init__(self, draw: Draw, laws: Iterable[Law], seed: int) -> None:
         self._draw = draw
-        self._laws = tuple(laws)
+        self._laws = several(laws)
         self._seed = seed
         self._now = SystemClock.now
         self._tally = Tally()
         self._chosen: set[int] = set()
         self._durations = array("d")
+        self._endings: Counter[str] = Counter()
 
     def explore(
-        self, schedules: int, seconds: float | None, watch: Callable[[int], object] | None
+        self,
+        schedules: int,
+        seconds: float | None,
+        watch: Callable[[int], object] | None,
+        *,
+        shrink: bool,
     ) -> Exploration:
         """Search, and say what it has come to."""
         _check(schedules, seconds)
@@ -154,7 +171,9 @@ class _Search:
         until = began + (_FOREVER if seconds is None else seconds)
         finding = self._search(schedules, until, watch)
         took = self._now() - began
-        shrinker = None if finding is None else self._shrunk(finding)
+        shrinker = None if finding is None else self._shrinker(finding)
+        if shrinker is not None and shrink:
+            shrinker.shrink()
         return self._exploration(took, shrinker)
 
     def _search(
@@ -171,11 +190,11 @@ class _Search:
             swarm.learn(trace)
             self._note(trace)
             broken = judged(self._laws, trace)
-            if watch is not None:
-                watch(number + 1)
+            enough = watch is not None and watch(number + 1) is False
             if broken is not None:
                 return Finding(case, trace, broken)
-            if self._now() >= until:
+            _let_go(trace)
+            if enough or self._now() >= until:
                 break
         return None
 
@@ -183,13 +202,12 @@ class _Search:
         self._tally.note(trace)
         self._chosen.add(hash(trace.choices))
         self._durations.append(trace.duration)
+        self._endings.update([_ending(trace, run_id) for run_id in trace.runs])
 
-    def _shrunk(self, finding: Finding) -> Shrinker:
+    def _shrinker(self, finding: Finding) -> Shrinker:
         broken = finding.broken
         same = [law for law in self._laws if (law.number, law.name) == (broken.number, broken.name)]
-        shrinker = Shrinker(finding, partial(judged, same))
-        shrinker.shrink()
-        return shrinker
+        return Shrinker(finding, partial(judged, same))
 
     def _exploration(self, seconds: float, shrinker: Shrinker | None) -> Exploration:
         finding = None if shrinker is None else shrinker.best
@@ -199,12 +217,25 @@ class _Search:
             seconds=seconds,
             distinct=len(self._chosen),
             durations=Spread.of(self._durations),
+            endings={how: self._endings[how] for how in _ENDINGS if self._endings[how]},
             edges=self._tally.coverage(self._reachable),
             failure=None if finding is None else finding.trace,
             broken=None if finding is None else finding.broken,
             case=None if finding is None else finding.case,
             shrunk_by=0 if shrinker is None else shrinker.tried,
         )
+
+
+def _ending(trace: Trace, run_id: str) -> str:
+    result = trace.results.get(run_id)
+    return _UNENDED if result is None else result.status.value
+
+
+def _let_go(trace: Trace) -> None:
+    """Leave nothing of a trace to the garbage collector, which takes as long as the laws do."""
+    lives: Lives | None = vars(trace).pop("lives", None)
+    if lives is not None:
+        lives.dissolve()
 
 
 def judged(laws: Iterable[Law], trace: Trace) -> LawBroken | None:

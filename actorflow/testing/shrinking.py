@@ -34,6 +34,7 @@ Judge: TypeAlias = Callable[["Trace"], "LawBroken | None"]
 """Says how a trace breaks a law, or None if it does not."""
 
 _MOST_RUNS: Final = 2_000
+_LONGEST_WAY: Final = 8
 _OTHER_CHANCES: Final = 10
 _KEPT: Final = (0.5, 0.7, 0.9)
 _Place: TypeAlias = tuple[str, int]
@@ -51,9 +52,9 @@ class Finding:
     @property
     def key(self) -> tuple[int, int, int, int]:
         """How small it is: steps, deviations, length, values."""
-        tape = self.trace.tape
-        deviations = self.case.deviations + tape.deviations
-        return self.case.size, deviations, len(tape), sum(value for _, value in tape)
+        case, tape = self.case, self.trace.tape
+        values = case.oddness + sum(value for _, value in tape)
+        return case.size, case.deviations + tape.deviations, len(tape), values
 
 
 class Shrinker:
@@ -142,8 +143,7 @@ class Shrinker:
         self._try(case, Tape())
         for chosen in blocks(_deviations(self.best.trace.tape)):
             self._try(case, _plain_at(self.best.trace.tape, chosen))
-        for deviation in self._single_deviations():
-            self._try(case, deviation)
+        self._shorten()
         for label, stream in self.best.trace.tape.streams.items():
             for few in blocks(range(len(stream))):
                 self._try(case, _without(self.best.trace.tape, label, few))
@@ -151,15 +151,31 @@ class Shrinker:
             for tape in _lower_at(self.best.trace.tape, place):
                 self._try(case, tape)
 
-    def _single_deviations(self) -> Iterator[Tape]:
-        """Yield the tapes that deviate once, if the best does so more often."""
-        if self.best.trace.tape.deviations <= 1:
-            return
-        counts: dict[str, int] = {}
-        for label, _, options in self.best.case.simulate().choices:
-            index = counts[label] = counts.get(label, -1) + 1
-            for value in range(1, options):
-                yield Tape({label: [0] * index + [value]})
+    def _shorten(self) -> None:
+        """Look for another way to the same end, until there is none that is shorter."""
+        while any(self._try(self.best.case, tape) for tape in self._shorter_ways()):
+            pass
+
+    def _shorter_ways(self) -> Iterator[Tape]:
+        """Yield tapes that deviate as the best does for a while, and then once more at most.
+
+        It deviates more often, and perhaps only because it went another way.
+        """
+        places = [place for place, value, _ in _placed(self.best.trace) if value]
+        for kept in range(max(0, len(places) - _LONGEST_WAY), len(places) - 1):
+            base = _plain_at(self.best.trace.tape, places[kept:])
+            known = set(places[:kept])
+            for place, _, options in _placed(self.best.case.simulate(base)):
+                if place not in known:
+                    yield from (_with(base, place, value) for value in range(1, options))
+
+
+def _placed(trace: Trace) -> Iterator[tuple[_Place, int, int]]:
+    """Yield where on the tape each choice stands, its value, and its number of options."""
+    counts: dict[str, int] = {}
+    for label, value, options in trace.choices:
+        counts[label] = index = counts.get(label, -1) + 1
+        yield (label, index), value, options
 
 
 def _deviations(tape: Tape) -> list[_Place]:
@@ -197,6 +213,13 @@ def _without(tape: Tape, label: str, indices: Iterable[int]) -> Tape:
     stream = tape.streams.get(label, ())
     kept = [value for index, value in enumerate(stream) if index not in dropped]
     return _changed(tape, label, kept)
+
+
+def _with(tape: Tape, place: _Place, value: int) -> Tape:
+    label, index = place
+    stream = list(tape.streams.get(label, ()))
+    stream += [0] * (index + 1 - len(stream))
+    return _changed(tape, label, [*stream[:index], value, *stream[index + 1 :]])
 
 
 def _lower_at(tape: Tape, place: _Place) -> Iterator[Tape]:

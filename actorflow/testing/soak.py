@@ -14,7 +14,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Final
 
-from actorflow.testing.search import soak
+from actorflow.testing.search import explore_scenarios
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ _EVERY: Final = 10_000
 def main(words: Sequence[str] | None = None) -> int:
     """Search as the command line says; return 0, or 1 if a law is broken."""
     asked = _parser().parse_args(words)
-    exploration = soak(
+    exploration = explore_scenarios(
         schedules=asked.schedules,
         seconds=asked.seconds,
         seed=asked.seed,

@@ -81,8 +81,10 @@ def tapes(draw: DrawFn) -> Tape:
     Args:
         draw: Hypothesis passes it.
     """
-    streams = {"deliver": draw(_DRAWN_ORDER)}
-    others, start = draw(_DRAWN_OTHERS), 0
+    # Hypothesis lowers the bytes in front first. Those stand for the last choices, so that what
+    # is not plain comes early in a schedule, and the rest of it is as usual.
+    streams = {"deliver": draw(_DRAWN_ORDER)[::-1]}
+    others, start = draw(_DRAWN_OTHERS)[::-1], 0
     for label, length in _PARTS.items() if others else ():
         streams[label] = others[start : start + length]
         start += length

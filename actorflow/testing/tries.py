@@ -8,7 +8,7 @@ from actorflow.lifecycle import EventKind
 
 if TYPE_CHECKING:
     from actorflow.events import Event
-    from actorflow.testing.lives import StepLife
+    from actorflow.testing.life import StepLife
     from actorflow.testing.trace import AttemptTrace
 
 __all__ = ["Try", "tries_of"]

@@ -14,7 +14,8 @@ from actorflow.lifecycle import EventKind
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
-    from actorflow.testing.lives import Life, Lives, StepLife
+    from actorflow.testing.life import Life, StepLife
+    from actorflow.testing.lives import Lives
     from actorflow.testing.trace import Trace
 
 __all__ = ["Turns"]
@@ -83,12 +84,10 @@ class Turns:
             kind, step = event[1], owners[place]
             if kind is _READY and step.life not in torn:
                 self._join(step)
-            elif kind is _STARTED and step in waiting:
-                if len(waiting) > 1:
+            elif kind is _STARTED and step.life not in torn:
+                if len(waiting) > 1 and step in waiting:
                     self._compare(step, marks[place])
-                del waiting[step]
-                if not step.plan.step.async_:
-                    self._lanes[step.life] = step
+                self._go(step)
             elif kind in _PAUSES:
                 self._leave(step, kind)
         while lull is not None:
@@ -114,6 +113,13 @@ class Turns:
                 del self._passed[life, wants]
         self._waiting[step] = wants
         self._moving[step] = None
+
+    def _go(self, step: StepLife) -> None:
+        """Let a step run."""
+        self._waiting.pop(step, None)
+        self._moving[step] = None
+        if not step.plan.step.async_:
+            self._lanes[step.life] = step
 
     def _leave(self, step: StepLife, kind: EventKind) -> None:
         """Let a step neither wait nor run any more."""

@@ -18,11 +18,11 @@ from actorflow.testing import (
     Script,
     Settings,
     either,
+    explore_scenarios,
     hangs,
     raises,
     real,
     returns,
-    soak,
 )
 from actorflow.testing.coverage import ALL_MOVES, Coverage, Tally
 from actorflow.testing.reach import EVERYTHING, reachable
@@ -211,7 +211,7 @@ def test_whatever_scenarios_do_was_within_reach():
 
 def test_a_soak_sees_nearly_everything_and_nothing_unheard_of():
     """Of the rest each takes several crashes of the same actor."""
-    edges = soak(schedules=4000, seed=1, laws=()).edges
+    edges = explore_scenarios(schedules=4000, seed=1, laws=()).edges
     rare = {EventKind.STEP_FAILED, EventKind.STEP_SKIPPED}
 
     assert set(edges.reachable) == EVERYTHING

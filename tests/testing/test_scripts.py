@@ -99,9 +99,8 @@ def test_either_wants_something_to_choose_from():
 
 def test_a_script_of_compensators_is_saved_with_the_others():
     """And shown, if there is one."""
-    script = Script(
-        {"a": returns(1)}, compensators={"a": [raises(OSError), returns(2, after=None)]}
-    )
+    undo = [raises(OSError), returns(2, after=None)]
+    script = Script({"a": returns(1)}, compensators={"a": undo})
 
     again = script_of(encoded_script(script))
 

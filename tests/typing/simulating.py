@@ -10,12 +10,14 @@ from actorflow.testing import (
     AttemptTrace,
     Choices,
     Faults,
+    LawBroken,
     Script,
     Simulation,
     Tape,
     Trace,
     either,
     hangs,
+    laws,
     raises,
     real,
     returns,
@@ -51,6 +53,34 @@ def several_runs(flow: Workflow, tape: Tape) -> None:
         simulation.resume(run_id)
         simulation.run_until_quiet()
         assert_type(simulation.trace(), Trace)
+
+
+@laws.law
+def ends_in_time(trace: Trace) -> None:
+    """A report takes a minute at most."""
+    assert trace.duration < 60.0
+
+
+@laws.law(name="cheap", text="At most three attempts are made.")
+def costs_little(trace: Trace) -> bool:
+    """Count them."""
+    return len(trace.attempts) <= 3
+
+
+def held_to_laws(flow: Workflow, trace: Trace) -> None:
+    """Laws of one's own beside those of the runtime."""
+    assert_type(ends_in_time, laws.Law)
+    assert_type(costs_little, laws.Law)
+    laws.check(trace)
+    laws.check(trace, [*laws.ALL, ends_in_time, costs_little])
+    assert_type(laws.budget_is_kept.number, int | None)
+    try:
+        ends_in_time.check(trace)
+    except LawBroken as error:
+        assert_type(error.tape, Tape)
+        assert_type(error.chart, str)
+    assert_type(laws.same(lambda source: simulate(flow, tape=source), random.Random(1)), Trace)
+    laws.alike(trace, [trace.result])
 
 
 def misuse(flow: Workflow) -> None:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from actorflow.events import Event
-    from actorflow.testing.lives import Life, Lives, StepLife
+    from actorflow.testing.life import Life, StepLife
+    from actorflow.testing.lives import Lives
     from actorflow.testing.trace import AttemptTrace
     from actorflow.testing.tries import Try
 
@@ -35,7 +36,8 @@ def late_results_change_nothing(lives: Lives) -> Iterator[str]:
     """Hold what was recorded of each attempt against what its executor knows.
 
     An attempt ends when it is over and not before, and only one that has returned completes
-    its step, with what it has returned. That leases return once is seen in law 2.
+    its step, with what it has returned. A result is late when it is known that the attempt was
+    given up. That leases return once is seen in law 2.
     """
     for step in lives.odd:
         for one in step.tries:
@@ -50,11 +52,18 @@ def _mistaken_end(step: StepLife, one: Try, marks: Sequence[int]) -> Iterator[st
         yield f"{end.kind.value} is recorded of {_said(step, one)}, which was in flight"
     elif end.kind is not _COMPLETED:
         return
-    elif body is None or body.outcome is not Outcome.RETURNED:
+    elif body is None or not _has_returned(body, one):
         was = "unknown to its executor" if body is None else body.outcome.value
         yield f"{_said(step, one)} completed its step, and was {was}"
     elif end.data["output"] is not body.output:
         yield f"{_said(step, one)} completed its step with what it had not returned"
+
+
+def _has_returned(body: AttemptTrace, one: Try) -> bool:
+    """Return whether an attempt has returned, before the supervisor heard that it was given up."""
+    if body.outcome is Outcome.ABANDONED:
+        return body.error is None and not one.abandoned
+    return body.outcome is Outcome.RETURNED
 
 
 def _was_in_flight(body: AttemptTrace, count: int) -> bool:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 from actorflow.lifecycle import EventKind
 from actorflow.testing.laws.law import of_the_runtime
-from actorflow.testing.lives import UNDOING_ENDS
+from actorflow.testing.life import UNDOING_ENDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from actorflow.events import Event
-    from actorflow.testing.lives import Life, Lives, StepLife
+    from actorflow.testing.life import Life, StepLife
+    from actorflow.testing.lives import Lives
 
 __all__ = ["compensations_happen_once", "compensations_run_backwards"]
 

@@ -13,7 +13,7 @@ from actorflow.messages import AttemptAbandoned, AttemptFinished, StepReady
 from actorflow.systems.mischief import Fault
 from actorflow.testing.account import Outcome
 from actorflow.testing.laws.law import of_the_runtime
-from actorflow.testing.lives import StepLife
+from actorflow.testing.life import StepLife
 from actorflow.texts import said_by
 
 if TYPE_CHECKING:

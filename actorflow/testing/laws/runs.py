@@ -9,14 +9,16 @@ import attrs
 from actorflow.errors import DeadlineExceeded
 from actorflow.lifecycle import EventKind
 from actorflow.testing.account import Outcome
+from actorflow.testing.laws.lateness import unnoticed_deadlines
 from actorflow.testing.laws.law import of_the_runtime
-from actorflow.testing.lives import KEEPS, RUN_ENDS
+from actorflow.testing.life import KEEPS, RUN_ENDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from actorflow.events import Event
-    from actorflow.testing.lives import Life, Lives, StepLife
+    from actorflow.testing.life import Life, StepLife
+    from actorflow.testing.lives import Lives
 
 __all__ = [
     "cancels_are_kept",
@@ -144,13 +146,16 @@ def runs_come_to_an_end(lives: Lives) -> Iterator[str]:
     if trace.endless:
         yield f"things went on happening until {trace.now:g} s, without an end"
     yield from lives.turns.still
+    yield from unnoticed_deadlines(lives)
     if lives.at_rest:
-        for life in lives.latest.values():
-            if not life.cut and life.run_id not in trace.results:
-                yield from _stuck(life)
+        left = [life for life in lives.latest.values() if life.run_id not in trace.results]
+        crowded = len(left) > trace.settings.max_active_runs
+        for life in left:
+            if not life.cut:
+                yield from _stuck(life, crowded=crowded)
 
 
-def _stuck(life: Life) -> Iterator[str]:
+def _stuck(life: Life, *, crowded: bool) -> Iterator[str]:
     """Say what keeps a run from ending that must not, when nothing is left to happen."""
     if life.end is not None or life.torn:
         yield f"{life} has ended, and nobody was told how"
@@ -158,7 +163,7 @@ def _stuck(life: Life) -> Iterator[str]:
         yield f"{life} was told to end at {life.cancels[0][1]:g} s, and has not ended"
     elif life.start.deadline is not None:
         yield f"{life} was to end at {life.start.deadline:g} s, and has not ended"
-    else:
+    elif not crowded or _has_a_place(life):
         for step in life.steps.values():
             if step.end is None and step.events:
                 yield from _stuck_step(step, step.events[-1])
@@ -166,9 +171,12 @@ def _stuck(life: Life) -> Iterator[str]:
                 yield f"{step} never became ready, although all that it waits for has settled"
 
 
+def _has_a_place(life: Life) -> bool:
+    """Return whether a run is surely one of those in progress, rather than waiting to be."""
+    return any(step.events for step in life.steps.values())
+
+
 def _could_begin(step: StepLife, life: Life) -> bool:
-    if not life.events:
-        return False  # it may wait for a place
     known = [life.steps[name].end for name in step.plan.dependencies]
     return all(end is not None and end.kind in KEEPS for end in known)
 

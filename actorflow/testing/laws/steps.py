@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Final
 from actorflow.lifecycle import RUN_MOVES, STEP_MOVES, EventKind, RunStatus, StepStatus
 from actorflow.testing.account import Outcome
 from actorflow.testing.laws.law import of_the_runtime
-from actorflow.testing.lives import COMPENSATIONS, KEEPS, NEVER, NOTHING, RUN_ENDS, STEP_ENDS
+from actorflow.testing.life import COMPENSATIONS, KEEPS, NEVER, NOTHING, RUN_ENDS, STEP_ENDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from actorflow.events import Event
     from actorflow.results import RunResult
-    from actorflow.testing.lives import Life, Lives, StepLife
+    from actorflow.testing.life import Life, StepLife
+    from actorflow.testing.lives import Lives
     from actorflow.testing.trace import AttemptTrace
 
 __all__ = [

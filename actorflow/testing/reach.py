@@ -33,6 +33,10 @@ _UNSIMULATED: Final = frozenset(
         EventKind.COMPENSATION_STARTED,
         EventKind.COMPENSATION_COMPLETED,
         EventKind.COMPENSATION_FAILED,
+        EventKind.COMPENSATION_RETRYING,
+        EventKind.COMPENSATION_TIMED_OUT,
+        EventKind.COMPENSATION_ABANDONED,
+        EventKind.COMPENSATION_BLOCKING,
         EventKind.STEP_BLOCKING,
     }
 )

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from actorflow.plan import StepPlan, WorkflowPlan
     from actorflow.protocols import Executor, Report
     from actorflow.testing.scripts import Script
-    from actorflow.testing.trace import Settings
+    from actorflow.testing.settings import Settings
 
 __all__ = ["SimulatedRuntime", "VirtualClock"]
 

@@ -9,6 +9,7 @@ from actorflow.testing.drawing import draw_scenario
 from actorflow.testing.errors import LawBroken, NotEnded, NotSimulated, StoreFault
 from actorflow.testing.exploration import Exploration, Spread
 from actorflow.testing.faults import Faults
+from actorflow.testing.laws import Law, law
 from actorflow.testing.replay import Replay
 from actorflow.testing.scenarios import Scenario, ScenarioRun, ScenarioStep
 from actorflow.testing.scripts import Script, either, hangs, raises, real, returns

@@ -28,7 +28,6 @@ from actorflow.testing import (
     returns,
     simulate,
 )
-from actorflow.testing.laws import law
 from actorflow.testing.soak import main
 from tests.deciding import flow, task
 

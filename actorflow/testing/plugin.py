@@ -92,7 +92,7 @@ class Simulations:
         )
         if exploration.broken is not None:
             self._keep(case, exploration.broken)
-        exploration.check()
+            raise exploration.broken.with_traceback(None)
         return exploration
 
     def check(

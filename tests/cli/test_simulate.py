@@ -366,6 +366,17 @@ def test_a_law_that_is_gone_is_missed(kept, folder):
     assert "The law 'charged_once', which it broke, is not beside the workflow any more" in out
 
 
+def test_of_several_laws_that_break_the_one_is_told_that_did_so_before(write, type_in, folder):
+    """The schedule was made small for that one."""
+    write(f"{FALSE}{TELLING}")
+    type_in("simulate", "flows.py", "--save", "kept.json")
+    said = json.loads((folder / "kept.json").read_text()) | {"choices": {"deliver": [1]}}
+    for law in ("one_comes_first", "settings_are"):
+        (folder / "kept.json").write_text(json.dumps(said | {"law": law}))
+
+        assert type_in("replay", "kept.json")[1].startswith(f"law {law} is broken")
+
+
 def test_a_schedule_of_another_workflow_is_refused(kept, type_in):
     """Its choices would mean something else."""
     typed = ("replay", "careless-charged_once.json", "--flow", "double_charge.py:careful")

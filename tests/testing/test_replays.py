@@ -1,12 +1,10 @@
-"""Schedules that are kept: what their files hold, and what is refused."""
+"""Schedules that are kept, of workflows that may have been changed since."""
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from actorflow.errors import DefinitionError, GiveUp
+from actorflow.errors import DefinitionError
 from actorflow.retry import RetryPolicy
 from actorflow.step import Step
 from actorflow.testing import (
@@ -18,10 +16,8 @@ from actorflow.testing import (
     hangs,
     law,
     raises,
-    real,
     returns,
 )
-from actorflow.testing.encoding import encoded_script, script_of
 from tests.deciding import flow, nothing
 
 
@@ -75,62 +71,6 @@ def test_a_schedule_is_the_same_after_a_file(tmp_path):
     assert found.failure.hash == again.hash == again.simulate(shaky()).hash
 
 
-@pytest.mark.parametrize(
-    "behaviour",
-    [
-        returns(),
-        returns({"deep": [1, None, "x"]}, after=2.5),
-        raises(GiveUp("enough")),
-        raises(KeyError),
-        raises(ConnectionResetError(104, "reset"), after=None),
-        hangs(stubborn=True),
-        real(after=None),
-        either(returns(1), either(hangs(), real())),
-    ],
-    ids=repr,
-)
-def test_whatever_a_step_does_can_be_kept(behaviour):
-    """It is the same afterwards."""
-    script = Script({"a": [behaviour, returns(3)]}, default=behaviour)
-    again = script_of(json.loads(json.dumps(encoded_script(script))))
-
-    assert repr(script) == repr(again)
-
-
-@pytest.mark.parametrize(
-    ("behaviour", "said"),
-    [
-        (returns(object), "JSON cannot hold what a step returns, <class 'object'>"),
-        (returns((1, 2)), "JSON cannot hold what a step returns, (1, 2)"),
-        (returns(float("nan")), "JSON cannot hold what a step returns, nan"),
-        (raises(ValueError(object)), "the arguments of builtins:ValueError, [<class 'object'>]"),
-        (
-            raises(type("Local", (Exception,), {})),
-            ":Local to be raised",
-        ),
-    ],
-    ids=["an object", "a tuple", "no number", "an error of an object", "a local error"],
-)
-def test_what_a_file_could_not_give_back_is_refused(behaviour, said):
-    """Rather than kept as something like it."""
-    with pytest.raises(DefinitionError) as caught:
-        encoded_script(Script({"a": behaviour}))
-
-    assert said in str(caught.value)
-
-
-def test_an_input_that_a_file_could_not_give_back_is_refused(tmp_path):
-    """By its name."""
-    step = Step("a", lambda client: client)
-    never = law(lambda _trace: False, name="never")
-    found = explore(flow(step), {"client": object}, laws=[never])
-    replay = Replay.of(found.case, found.failure.tape, flow=None)
-    with pytest.raises(DefinitionError, match="JSON cannot hold the inputs"):
-        replay.save(tmp_path / "kept.json")
-
-    assert [] == list(tmp_path.iterdir())
-
-
 def test_a_workflow_that_was_changed_is_told_apart():
     """Its steps are compared, and all that a schedule depends on."""
     replay, _ = kept()
@@ -172,24 +112,3 @@ def test_a_tape_alone_is_a_schedule_of_whatever_it_is_given_to():
 
     assert (found.failure.tape, None, None) == (replay.tape, replay.flow, replay.hash)
     assert [] == replay.changes(shaky())
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"script": {"steps": {}, "default": [{"does": "dance"}]}}, "is no script: KeyError"),
-        ({"script": {"steps": {}, "default": [{"does": "returns"}]}}, "is no script: KeyError"),
-        ({"script": None}, "None is no script"),
-        ({"settings": {"colour": "red"}}, "colour"),
-        ({"choices": {"deliver": "x"}}, "a tape holds 'x'"),
-        ({"inputs": []}, "inputs of a replay is []"),
-    ],
-    ids=["an act", "a field", "no script", "a setting", "no numbers", "no inputs"],
-)
-def test_a_file_that_was_tampered_with_is_refused(change, said):
-    """With an error that names what is odd."""
-    text = json.dumps({**json.loads(kept()[0].to_json()), **change})
-    with pytest.raises(DefinitionError) as caught:
-        Replay.from_json(text)
-
-    assert said in str(caught.value)

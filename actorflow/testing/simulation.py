@@ -12,7 +12,7 @@ from actorflow.testing.runtime import SimulatedRuntime
 from actorflow.testing.scripts import Script
 from actorflow.testing.settings import Settings
 from actorflow.testing.tape import Choices, Source
-from actorflow.testing.trace import Leftovers, Trace
+from actorflow.testing.trace import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -125,15 +125,9 @@ class Simulation:
         *,
         compensate: bool = False,
     ) -> None:
-        """Ask for a run's end.
+        """Ask for a run's end, and with `compensate` for what it has done to be undone.
 
-        Args:
-            run_id: The run.
-            reason: Why.
-            grace: Seconds that its attempts get to end, and its compensators to undo what is
-                to be undone, as when an orchestrator is shut down; its usual grace, and all
-                the time that undoing takes, if left out.
-            compensate: Whether what it has done is to be undone.
+        With a grace, attempts and compensators get so many seconds to end, as at a shutdown.
 
         Raises:
             RunNotFound: When no such run was started.
@@ -273,7 +267,7 @@ class Simulation:
             choices=tuple(self._choices.used),
             max_in_flight=account.most_in_flight,
             now=system.time,
-            leftovers=_leftovers(runtime),
+            leftovers=runtime.leftovers(),
             quiescent=self._quiescent,
             endless=self._endless or self._left <= 0,
             changes=tuple(account.mutations),
@@ -303,16 +297,3 @@ class Simulation:
         """Let true coroutines clean up that have not ended; nothing happens afterwards."""
         if not self._concluded:
             self._runtime.places.close()
-
-
-def _leftovers(runtime: SimulatedRuntime) -> Leftovers:
-    brain, system = runtime.brain, runtime.system
-    return Leftovers(
-        actors=system.population - 1,
-        timers=system.timers,
-        messages=system.waiting,
-        deadlines=len(brain.deadlines),
-        runs=len(brain.runs),
-        leases=brain.leases.held,
-        tasks=runtime.places.tasks,
-    )

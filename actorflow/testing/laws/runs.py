@@ -245,10 +245,11 @@ def stops_are_bounded(lives: Lives) -> Iterator[str]:
     for life in lives.all:
         for cancel in life.cancels[:1]:
             yield from _overdue(life, cancel, lives)
-    for run_id in lives.trace.results:
+    # A run that was resumed keeps the result that it had until there is a new one.
+    recorded = {life.run_id for life in lives.all if life.end is not None or life.torn}
+    for run_id in lives.trace.results.keys() - recorded:
         life = lives.latest[run_id]
-        if life.end is None and not life.torn:
-            yield f"the result of {life} was handed out, and its end is not recorded"
+        yield f"the result of {life} was handed out, and its end is not recorded"
 
 
 def _overdue(life: Life, cancel: tuple[int, float, Any], lives: Lives) -> Iterator[str]:

@@ -60,6 +60,7 @@ def explore(
     race: bool = True,
     cancel_at: float | None = None,
     watch: Callable[[int], object] | None = None,
+    shrink: bool = True,
     **options: Unpack[RunOptions],
 ) -> Exploration:
     """Run a workflow on many schedules in virtual time, and hold each of them to the laws.
@@ -82,6 +83,7 @@ def explore(
         race: Whether the next timer may fire while messages wait.
         cancel_at: The virtual moment at which the run is cancelled.
         watch: Called with the number of schedules so far, after each.
+        shrink: Whether the failure is made small.
         options: Of the run, as for `Orchestrator.run`.
 
     Raises:
@@ -100,7 +102,7 @@ def explore(
         **options,
     )
     search = _Search(lambda _random: case, laws, seed)
-    return search.explore(schedules, seconds, watch)
+    return search.explore(schedules, seconds, watch, shrink=shrink)
 
 
 def explore_scenarios(
@@ -112,6 +114,7 @@ def explore_scenarios(
     seed: int = 0,
     laws: Iterable[Law] = all_laws.ALL,
     watch: Callable[[int], object] | None = None,
+    shrink: bool = True,
 ) -> Exploration:
     """Hold actorflow itself to the laws: made-up scenarios, each on a few schedules.
 
@@ -123,9 +126,10 @@ def explore_scenarios(
         seed: Equal seeds give equal scenarios and schedules.
         laws: What must hold.
         watch: Called with the number of schedules so far, after each.
+        shrink: Whether the failure is made small.
     """
     drawn = partial(draw_scenario, max_steps=max_steps) if draw is None else draw
-    return _Search(drawn, laws, seed).explore(schedules, seconds, watch)
+    return _Search(drawn, laws, seed).explore(schedules, seconds, watch, shrink=shrink)
 
 
 class _Search:
@@ -147,7 +151,12 @@ class _Search:
         self._durations = array("d")
 
     def explore(
-        self, schedules: int, seconds: float | None, watch: Callable[[int], object] | None
+        self,
+        schedules: int,
+        seconds: float | None,
+        watch: Callable[[int], object] | None,
+        *,
+        shrink: bool,
     ) -> Exploration:
         """Search, and say what it has come to."""
         _check(schedules, seconds)
@@ -155,7 +164,9 @@ class _Search:
         until = began + (_FOREVER if seconds is None else seconds)
         finding = self._search(schedules, until, watch)
         took = self._now() - began
-        shrinker = None if finding is None else self._shrunk(finding)
+        shrinker = None if finding is None else self._shrinker(finding)
+        if shrinker is not None and shrink:
+            shrinker.shrink()
         return self._exploration(took, shrinker)
 
     def _search(
@@ -186,12 +197,10 @@ class _Search:
         self._chosen.add(hash(trace.choices))
         self._durations.append(trace.duration)
 
-    def _shrunk(self, finding: Finding) -> Shrinker:
+    def _shrinker(self, finding: Finding) -> Shrinker:
         broken = finding.broken
         same = [law for law in self._laws if (law.number, law.name) == (broken.number, broken.name)]
-        shrinker = Shrinker(finding, partial(judged, same))
-        shrinker.shrink()
-        return shrinker
+        return Shrinker(finding, partial(judged, same))
 
     def _exploration(self, seconds: float, shrinker: Shrinker | None) -> Exploration:
         finding = None if shrinker is None else shrinker.best

@@ -252,9 +252,10 @@ def stops_are_bounded(lives: Lives) -> Iterator[str]:
 
 
 def _recorded(life: Life) -> Life:
-    """Return a life, or the one before, if a crash cut it short before it left any record."""
-    unknown = life.cut and not life.events
-    return life.former if unknown and life.former is not None else life
+    """Return a life, or the latest before it that no crash cut short before it left a record."""
+    while life.cut and not life.events and life.former is not None:
+        life = life.former
+    return life
 
 
 def _overdue(life: Life, cancel: tuple[int, float, Any], lives: Lives) -> Iterator[str]:

@@ -843,6 +843,25 @@ def test_a_trace_that_is_in_order_keeps_all_laws(trace):
     assert [] == broken(trace())
 
 
+@pytest.mark.parametrize("delivered", range(4))
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_resumption_that_a_crash_cuts_short_need_not_be_recorded(delivered, times):
+    """The run is then as it was before: cancelled, and with the result that it had."""
+    simulation = Simulation()
+    run_id = simulation.start(flow(task("a")))
+    simulation.cancel(run_id)
+    simulation.run_until_quiet()
+    for _ in range(times):
+        simulation.resume(run_id)
+        simulation.start(flow(task("b")))  # while more mail waits nothing is recorded
+        for _ in range(delivered):
+            simulation.deliver()
+        simulation.crash()
+    simulation.run_until_quiet()
+
+    laws.check(simulation.trace())
+
+
 def test_a_trace_in_which_nothing_has_happened_keeps_all_laws():
     """Nor does one that is taken between two deliveries break any."""
     simulation = Simulation(tape=random.Random(3))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-
 import pytest
 
-from tests.simulation.hunting import hunt
+from actorflow.testing import explore_scenarios
 from tests.simulation.mutants import MUTANTS
 
 SEEDS = range(20)
@@ -25,30 +23,40 @@ LARGER = {
     "a failure cancels strangers": (2, 7),
 }
 
-every_mutant = pytest.mark.parametrize("name", [str(mutant) for mutant in MUTANTS])
+every_mutant = pytest.mark.parametrize("mutant", MUTANTS, ids=str)
 
 
 @every_mutant
-def test_a_planted_bug_is_found_from_every_seed(name, cores, record_property):
+def test_a_planted_bug_is_found_from_every_seed(mutant, monkeypatch, record_property):
     """Within a bounded number of schedules."""
-    search = functools.partial(hunt, name, most=MOST_SCHEDULES, shrink=False)
+    mutant.plant(monkeypatch)
 
-    found = list(cores.map(search, SEEDS))
+    explorations = [
+        explore_scenarios(seed=seed, schedules=MOST_SCHEDULES, shrink=False) for seed in SEEDS
+    ]
 
-    record_property("schedules", sum(schedules for schedules, _ in found))
-    assert [] == [seed for seed, (_, failure) in zip(SEEDS, found, strict=True) if not failure]
+    record_property("schedules", sum(one.schedules for one in explorations))
+    assert [] == [one.seed for one in explorations if one.broken is None]
 
 
 @every_mutant
-def test_the_failure_of_a_planted_bug_becomes_small(name, cores):
+def test_the_failure_of_a_planted_bug_becomes_small(mutant, monkeypatch):
     """In steps, and in what is not plain about the scenario and the tape."""
-    search = functools.partial(hunt, name, most=MOST_SCHEDULES, shrink=True)
-    most_steps, most_deviations = LARGER.get(name, SMALL)
+    mutant.plant(monkeypatch)
+    most_steps, most_deviations = LARGER.get(str(mutant), SMALL)
 
-    sizes = [size for _, size in cores.map(search, SHRUNK_SEEDS)]
+    sizes = [
+        size_of(explore_scenarios(seed=seed, schedules=MOST_SCHEDULES)) for seed in SHRUNK_SEEDS
+    ]
 
     assert any(steps <= most_steps and more <= most_deviations for steps, more in sizes)
     assert all(steps <= SOMEWHAT_LARGER[0] and more <= SOMEWHAT_LARGER[1] for steps, more in sizes)
+
+
+def size_of(exploration):
+    """How many steps the workflow of a failure has, and how many deviations it takes."""
+    case, tape = exploration.case, exploration.failure.tape
+    return len(case.steps), case.deviations + tape.deviations
 
 
 def test_there_are_enough_mutants():

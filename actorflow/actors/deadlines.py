@@ -29,6 +29,7 @@ class Due(enum.Enum):
     BACKOFF = "backoff"
     GRACE = "grace"
     RUN = "run"
+    CUT = "cut"
 
 
 Deadline: TypeAlias = list[Any]

@@ -27,6 +27,7 @@ from actorflow.messages import (
     BlockedLoop,
     CancelRun,
     Committed,
+    Compensate,
     ConfigureRun,
     Execute,
     MakeSteps,
@@ -55,7 +56,16 @@ __all__ = ["Audience", "ConfigureSupervisor", "Host", "Supervisor"]
 
 _NEVER: Final = float("inf")
 _FOR_THE_BRAIN: Final = frozenset(
-    {StartRun, StepReady, AttemptFinished, AttemptAbandoned, BlockedLoop, CancelRun, ActorLost}
+    {
+        StartRun,
+        StepReady,
+        AttemptFinished,
+        AttemptAbandoned,
+        BlockedLoop,
+        CancelRun,
+        ActorLost,
+        AttemptLost,
+    }
 )
 
 
@@ -139,6 +149,7 @@ class Supervisor(Actor):
         self._perform: dict[type[Any], Callable[[Any], None]] = {
             MakeSteps: self._make_steps,
             ReviveStep: self._revive_step,
+            Compensate: self._compensate,
             StopAttempt: self._stop_attempt,
             AbandonAttempt: self._abandon_attempt,
             RunFinished: self._run_finished,
@@ -251,12 +262,14 @@ class Supervisor(Actor):
         for step, message in effects:
             if is_of_another(self._brain.runs, concerned, step, message):
                 self._act((), ((step, message),))
-            elif isinstance(message, Execute):
+            elif isinstance(message, (Execute, Compensate)):
                 self.send(self.myAddress, AttemptFinished(message.attempt, None, error))
             elif isinstance(message, (StopAttempt, AbandonAttempt)):
                 self._perform[type(message)](message)
             elif isinstance(message, RunFinished):
                 self._run_finished(RunFinished(message.result.failed_by(error)))
+            elif isinstance(message, MakeSteps) and message.only_to_undo:
+                self._make_steps(message)
 
     # ── Effects ──────────────────────────────────────────────────────────────────────────────
 
@@ -289,6 +302,9 @@ class Supervisor(Actor):
 
     def _revive_step(self, message: ReviveStep) -> None:
         self.send(self._run_actors[message.run_id], message)
+
+    def _compensate(self, message: Compensate) -> None:
+        self.send(self._run_actors[message.attempt.scope.run_id], message)
 
     def _stop_attempt(self, message: StopAttempt) -> None:
         attempt = message.attempt

@@ -28,6 +28,7 @@ from actorflow.messages import AttemptFinished, BlockedLoop, CancelRun, Committe
 from actorflow.orchestrator.audience import Audience
 from actorflow.orchestrator.nesting import Nesting
 from actorflow.orchestrator.places import Places
+from actorflow.orchestrator.requests import run_of
 from actorflow.results import RunResult
 from actorflow.streams import EventStream
 from actorflow.systems import EmbeddedSystem
@@ -80,6 +81,7 @@ class Runtime:
         # The thread itself: its number is given to another one when it has ended.
         self._loop_thread: threading.Thread | None = None
         self._released = False
+        self._grace = settings.stop_grace
         self.system = EmbeddedSystem(loop, contextvars.copy_context())
         self._coroutines = CoroutineExecutor(
             loop, self.system.deliver_some, self.system.deliver_later, self.clock.now
@@ -168,10 +170,12 @@ class Runtime:
         self.audience.hear_logging()
         self._tell(message)
 
-    def cancel(self, run_id: str, reason: str, grace: float | None = None) -> None:
+    def cancel(
+        self, run_id: str, reason: str, grace: float | None = None, *, compensate: bool = False
+    ) -> None:
         """Have the supervisor end a run."""
         self.check_process()
-        self._tell(CancelRun(run_id, reason, grace))
+        self._tell(CancelRun(run_id, reason, grace, compensate))
 
     def snapshot(self, run_id: str) -> RunSnapshot:
         """Return a run as it stands."""
@@ -318,8 +322,9 @@ class Runtime:
         if isinstance(message, CancelRun):
             # Not even that: nobody may wait for it for ever.
             self.finished(RunResult.of(self.state.snapshot(message.run_id)).failed_by(error))
-        elif (run_id := _run_of(message)) is not None:
-            self._tell(CancelRun(run_id, f"a defect of actorflow: {text_of(error)}", None))
+        elif (run_id := run_of(message)) is not None:
+            # With a grace, which cuts undoing too: nobody may wait for that for ever.
+            self._tell(CancelRun(run_id, f"a defect of actorflow: {text_of(error)}", self._grace))
 
     # ── Streams ──────────────────────────────────────────────────────────────────────────────
 
@@ -340,11 +345,3 @@ class Runtime:
         """Call it no more."""
         if os.getpid() == self._pid:  # a fork may have inherited a lock that nobody there holds
             self.audience.unwatch(run_id, notify)
-
-
-def _run_of(message: object) -> str | None:
-    """Return the run that a message is about, if it is about one."""
-    attempt = getattr(message, "attempt", None)
-    scope = getattr(attempt if attempt is not None else message, "scope", None)
-    run_id: str | None = getattr(message, "run_id", None) or getattr(scope, "run_id", None)
-    return run_id

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from actorflow.testing import laws
 from actorflow.testing.account import Outcome, RunTrace
+from actorflow.testing.cases import simulate
 from actorflow.testing.coverage import Coverage, Move
 from actorflow.testing.drawing import draw_scenario
 from actorflow.testing.errors import LawBroken, NotEnded, NotSimulated, StoreFault
 from actorflow.testing.exploration import Exploration, Spread
 from actorflow.testing.faults import Faults
+from actorflow.testing.laws import Law, law
 from actorflow.testing.replay import Replay
 from actorflow.testing.scenarios import Scenario, ScenarioRun, ScenarioStep
 from actorflow.testing.scripts import Script, either, hangs, raises, real, returns
 from actorflow.testing.search import explore, explore_scenarios
-from actorflow.testing.simulation import Simulation, simulate
+from actorflow.testing.settings import Settings
+from actorflow.testing.simulation import Simulation
 from actorflow.testing.tape import Choices, Tape
 from actorflow.testing.trace import (
     AttemptTrace,
@@ -22,7 +25,6 @@ from actorflow.testing.trace import (
     Idle,
     Leftovers,
     Mutation,
-    Settings,
     Trace,
 )
 
@@ -35,6 +37,7 @@ __all__ = [
     "FaultTrace",
     "Faults",
     "Idle",
+    "Law",
     "LawBroken",
     "Leftovers",
     "Move",
@@ -59,6 +62,7 @@ __all__ = [
     "explore",
     "explore_scenarios",
     "hangs",
+    "law",
     "laws",
     "raises",
     "real",

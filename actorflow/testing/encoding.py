@@ -27,7 +27,7 @@ from actorflow.testing.scripts import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from actorflow.testing.scripts import Behaviour
 
@@ -65,8 +65,14 @@ def encoded_script(script: Script) -> _Plain:
     Raises:
         DefinitionError: When a value or an error of it cannot be held.
     """
-    steps = {step_id: list(map(_encoded, line)) for step_id, line in script.steps.items()}
-    return {"steps": steps, "default": list(map(_encoded, script.default))}
+    said = {"steps": _lines(script.steps), "default": list(map(_encoded, script.default))}
+    if script.compensators:
+        said["compensators"] = _lines(script.compensators)
+    return said
+
+
+def _lines(script: Mapping[str, Sequence[Behaviour]]) -> _Plain:
+    return {step_id: list(map(_encoded, line)) for step_id, line in script.items()}
 
 
 def _encoded(behaviour: Behaviour) -> _Plain:
@@ -103,13 +109,18 @@ def script_of(said: Mapping[str, Any]) -> Script:
         DefinitionError: When it holds none.
     """
     try:
-        steps = {
-            step_id: [_behaviour(one) for one in line] for step_id, line in said["steps"].items()
-        }
-        return Script(steps, default=[_behaviour(one) for one in said["default"]])
+        return Script(
+            _behaviours(said["steps"]),
+            compensators=_behaviours(said.get("compensators", {})),
+            default=[_behaviour(one) for one in said["default"]],
+        )
     except (KeyError, TypeError, AttributeError) as error:
         problem = f"{said!r} is no script: {error!r}"
         raise DefinitionError(None, problem, "Save one anew") from error
+
+
+def _behaviours(said: Mapping[str, Any]) -> dict[str, list[Behaviour]]:
+    return {step_id: [_behaviour(one) for one in line] for step_id, line in said.items()}
 
 
 def _behaviour(said: Mapping[str, Any]) -> Behaviour:

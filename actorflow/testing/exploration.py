@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from actorflow.testing.cases import Case
     from actorflow.testing.coverage import Coverage
@@ -60,6 +60,8 @@ class Exploration:
     """How many of them had no like: no two chose alike."""
     durations: Spread
     """How long they took, in virtual seconds."""
+    endings: Mapping[str, int]
+    """How their runs ended: how often each status came, and "not ended" beside them."""
     edges: Coverage
     """The moves of the transition tables that were seen."""
     failure: Trace | None = attrs.field(default=None, eq=_hash)
@@ -95,6 +97,7 @@ class Exploration:
         missed = "; ".join(map(str, self.edges.missed))
         return [
             f"{rate}, {self.distinct:,} of them distinct; seed {self.seed}",
+            f"runs: {', '.join(f'{count:,} {how}' for how, count in self.endings.items())}",
             f"virtual duration: {self.durations}",
             f"seen: {self.edges}" + (f"; missed: {missed}" if missed else ""),
             "no law broken" if self.broken is None else str(self.broken),

@@ -27,6 +27,7 @@ __all__ = [
     "NOTHING",
     "RUN_ENDS",
     "STEP_ENDS",
+    "UNDOING_ENDS",
     "Life",
     "StepLife",
 ]
@@ -50,11 +51,16 @@ RUN_ENDS: Final = {
 """What ends a run, and as what."""
 KEEPS: Final = frozenset({EventKind.STEP_COMPLETED, EventKind.STEP_SKIPPED})
 """The ends that let dependents go on, and that a resumed run keeps."""
+UNDOING_ENDS: Final = frozenset({EventKind.COMPENSATION_COMPLETED, EventKind.COMPENSATION_FAILED})
+"""What ends the undoing of a step."""
 COMPENSATIONS: Final = frozenset(
     {
         EventKind.COMPENSATION_STARTED,
-        EventKind.COMPENSATION_COMPLETED,
-        EventKind.COMPENSATION_FAILED,
+        EventKind.COMPENSATION_RETRYING,
+        EventKind.COMPENSATION_TIMED_OUT,
+        EventKind.COMPENSATION_ABANDONED,
+        EventKind.COMPENSATION_BLOCKING,
+        *UNDOING_ENDS,
     }
 )
 
@@ -78,6 +84,7 @@ class StepLife:
         "plan",
         "recorded",
         "tries",
+        "undone",
     )
 
     def __init__(self, life: Life, plan: StepPlan) -> None:
@@ -103,6 +110,8 @@ class StepLife:
         """The place of the event that tells of its first start."""
         self.over: float = BEFORE
         """How many messages had been delivered when the last of its attempts was over."""
+        self.undone = False
+        """Whether its compensator has ended, well or ill."""
         self.deaths: Sequence[int] = ()
         """When the schedule had its actor die, or raise: after how many deliveries."""
         self.tries: Sequence[Try] = ()
@@ -167,9 +176,16 @@ class Life:
         return self.torn_at != NEVER
 
     @property
+    def goes_on(self) -> bool:
+        """Whether it began in the midst of its run's undoing."""
+        former = self.former
+        return former is not None and former.end is None and former.compensates
+
+    @property
     def compensates(self) -> bool:
         """Whether it undoes what its steps have done."""
-        return any(event.kind is EventKind.RUN_COMPENSATING for _, event in self.events)
+        begun = any(event.kind is EventKind.RUN_COMPENSATING for _, event in self.events)
+        return begun or self.goes_on
 
     def __str__(self) -> str:
         return self.run_id

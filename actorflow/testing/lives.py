@@ -30,6 +30,7 @@ from actorflow.testing.life import (
     NOTHING,
     RUN_ENDS,
     STEP_ENDS,
+    UNDOING_ENDS,
     Life,
     StepLife,
 )
@@ -220,7 +221,10 @@ def _inherit(life: Life, former: Life) -> None:
     """Let a life begin with the outcomes that the one before it has left."""
     for step_id, step in life.steps.items():
         known = former.steps.get(step_id)
-        if known is not None and known.end is not None and known.end.kind in KEEPS:
+        if known is None or known.end is None:
+            continue
+        if life.goes_on or (known.end.kind in KEEPS and not known.undone):
+            step.undone = known.undone
             step.kept, step.end, step.output = True, known.end, known.output
             step.end_at = step.recorded = BEFORE
 
@@ -257,6 +261,7 @@ def _over(step: StepLife) -> float:
 
 def _look_closely(step: StepLife, marks: Sequence[int]) -> None:
     step.tries = tries_of(step)
+    step.undone = step.undone or any(event.kind in UNDOING_ENDS for event in step.events)
     if step.bodies:
         step.over = _over(step)
     for place, event in zip(step.at, step.events, strict=True):

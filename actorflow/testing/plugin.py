@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from actorflow.errors import DefinitionError
 from actorflow.testing import laws as all_laws
 from actorflow.testing.cases import given
+from actorflow.testing.laws.law import several
 from actorflow.testing.replay import Replay
 from actorflow.testing.search import explore, judged
 from actorflow.testing.tape import Tape
@@ -78,7 +79,7 @@ class Simulations:
         """
         __tracebackhide__ = True
         self._searches += 1
-        case, laws = given(flow, inputs, **options), tuple(laws)
+        case, laws = given(flow, inputs, **options), several(laws)
         self._try_what_is_kept(case, laws)
         exploration = explore(
             flow,
@@ -117,7 +118,7 @@ class Simulations:
         """
         __tracebackhide__ = True
         trace = given(flow, inputs, **options).simulate(tape)
-        broken = judged(laws, trace)
+        broken = judged(several(laws), trace)
         if broken is not None:
             raise broken.with_traceback(None)
         return trace
@@ -144,7 +145,8 @@ class Simulations:
     def _keep(self, case: Given, broken: LawBroken) -> None:
         path, flow = self._path(), _place(case.flow, self._request.module)
         try:
-            Replay.of(case, broken.tape, flow=flow, law=broken.name).save(path)
+            trace = case.simulate(broken.tape)
+            Replay.of(case, broken.tape, flow=flow, law=broken.name, trace=trace).save(path)
         except DefinitionError as error:
             broken.tape.save(path)
             said = _kept_alone(error, path)

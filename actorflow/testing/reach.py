@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from actorflow.plan import StepPlan, WorkflowPlan
     from actorflow.testing.scripts import Behaviour, Script
-    from actorflow.testing.trace import Settings
+    from actorflow.testing.settings import Settings
 
 __all__ = ["EVERYTHING", "reachable"]
 
@@ -33,6 +33,10 @@ _UNSIMULATED: Final = frozenset(
         EventKind.COMPENSATION_STARTED,
         EventKind.COMPENSATION_COMPLETED,
         EventKind.COMPENSATION_FAILED,
+        EventKind.COMPENSATION_RETRYING,
+        EventKind.COMPENSATION_TIMED_OUT,
+        EventKind.COMPENSATION_ABANDONED,
+        EventKind.COMPENSATION_BLOCKING,
         EventKind.STEP_BLOCKING,
     }
 )

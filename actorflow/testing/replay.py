@@ -16,18 +16,23 @@ from actorflow.errors import DefinitionError
 from actorflow.testing.cases import Given
 from actorflow.testing.encoding import encoded_script, plain_json, script_of
 from actorflow.testing.faults import Faults
+from actorflow.testing.labels import plain
 from actorflow.testing.scripts import Script
+from actorflow.testing.settings import PLAIN_SETTINGS, Settings
 from actorflow.testing.tape import Tape
-from actorflow.testing.trace import PLAIN_SETTINGS, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from actorflow.orchestrator.requests import RunOptions
+    from actorflow.plan import WorkflowPlan
     from actorflow.testing.trace import Trace
     from actorflow.workflow import Workflow
 
 __all__ = ["Replay"]
 
 _ANEW: Final = "Save one anew"
+_SHAPE: Final = ("after", "async_", "timeout", "total_timeout", "retry", "required", "priority")
 
 
 @attrs.frozen(kw_only=True)
@@ -51,11 +56,37 @@ class Replay:
     """Of the run, as for `Orchestrator.run`."""
     law: str = ""
     """Which law the schedule breaks, for whoever reads the file."""
+    workflow_id: str | None = None
+    """The workflow's own id. A schedule of one workflow is none of another."""
+    shape: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    """How the steps were defined, by id: what has been changed since can be told then."""
+    hash: str | None = None
+    """The trace's, if it was at hand: whether all went the same can be told then."""
 
     @classmethod
-    def of(cls, case: Given, tape: Tape, *, flow: str | None, law: str = "") -> Replay:
-        """Return what replays one schedule of a case."""
+    def of(
+        cls,
+        case: Given,
+        tape: Tape,
+        *,
+        flow: str | None,
+        law: str = "",
+        trace: Trace | None = None,
+    ) -> Replay:
+        """Return what replays one schedule of a case.
+
+        Args:
+            case: What was run; `explore` says it in its `case`.
+            tape: The schedule.
+            flow: Where the workflow is, as the command line takes it.
+            law: The name of the law that breaks.
+            trace: What happened.
+        """
+        plan = case.flow.plan()
         return cls(
+            workflow_id=plan.workflow_id,
+            shape=_shape_of(plan),
+            hash=None if trace is None else trace.hash,
             tape=tape,
             flow=flow,
             inputs=case.inputs or {},
@@ -67,7 +98,21 @@ class Replay:
         )
 
     def simulate(self, flow: Workflow) -> Trace:
-        """Let the schedule happen again; `flow` is the workflow that is to be found at `flow`."""
+        """Let the schedule happen again.
+
+        A workflow that has been changed makes the same choices, as far as it still has them.
+
+        Args:
+            flow: The workflow that is to be found at `flow`.
+
+        Raises:
+            DefinitionError: When it is another workflow, or the script names a step that is no
+                longer there.
+            MissingInput: When a step wants an input that is not there.
+        """
+        if self.workflow_id not in {None, flow.id}:
+            problem = f"the schedule is one of workflow {self.workflow_id!r}, not of this one"
+            raise DefinitionError(flow.id, problem, "Replay it on its own")
         case = Given(
             flow=flow,
             inputs=self.inputs,
@@ -77,6 +122,10 @@ class Replay:
             options=self.options,
         )
         return case.simulate(self.tape)
+
+    def changes(self, flow: Workflow) -> list[str]:
+        """Return what has been changed in the workflow since, a text each."""
+        return list(_changes(self.shape, _shape_of(flow.plan()))) if self.shape else []
 
     # ── Files ────────────────────────────────────────────────────────────────────────────────
 
@@ -89,12 +138,15 @@ class Replay:
         """
         said = json.loads(self.tape.to_json()) | {
             "law": self.law,
+            "workflow_id": self.workflow_id,
             "flow": self.flow,
             "inputs": plain_json(dict(self.inputs), "the inputs"),
             "script": encoded_script(self.script),
             "settings": attrs.asdict(self.settings),
             "cancel_at": self.cancel_at,
             "options": plain_json(dict(self.options), "the run's options"),
+            "shape": self.shape,
+            "hash": self.hash,
         }
         lines = (f"{json.dumps(name)}: {json.dumps(value)}" for name, value in said.items())
         return "{\n" + ",\n".join(lines) + "\n}"
@@ -116,6 +168,9 @@ class Replay:
             cancel_at=said.get("cancel_at"),
             options=_mapping(said, "options"),
             law=said.get("law", ""),
+            workflow_id=said.get("workflow_id"),
+            shape=_mapping(said, "shape"),
+            hash=said.get("hash"),
         )
 
     def save(self, path: str | Path) -> None:
@@ -148,3 +203,32 @@ def _settings(said: Mapping[str, Any]) -> Settings:
         return Settings(**{**said, "faults": Faults(**said.get("faults", {}))})
     except TypeError as error:
         raise DefinitionError(None, f"settings of a replay are {said!r}: {error}", _ANEW) from error
+
+
+# ── Shapes ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _shape_of(plan: WorkflowPlan) -> dict[str, dict[str, Any]]:
+    """Return how each step is defined, in terms of what JSON has."""
+    return {
+        step.id: {name: _plainly(getattr(step.step, name)) for name in _SHAPE}
+        for step in plan.steps
+    }
+
+
+def _plainly(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return list(value) if isinstance(value, tuple) else plain(value)
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    yield from (f"step {step_id!r} is gone" for step_id in before if step_id not in now)
+    for step_id, shape in now.items():
+        if step_id not in before:
+            yield f"step {step_id!r} is new"
+            continue
+        for name, value in shape.items():
+            was = before[step_id].get(name)
+            if was != value:
+                yield f"{name} of step {step_id!r} is {value}, and was {was}"

@@ -21,6 +21,7 @@ from actorflow.testing.executor import SimulatedExecutor
 from actorflow.testing.labels import EXECUTOR
 from actorflow.testing.mischief import MESSAGE_FAULTS, SPANS, may_strike
 from actorflow.testing.store import SimulatedStateManager
+from actorflow.testing.trace import Leftovers
 from actorflow.texts import text_of
 
 if TYPE_CHECKING:
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
     from actorflow.context import Attempt
     from actorflow.events import Event
     from actorflow.orchestrator.requests import Request, RunOptions
-    from actorflow.plan import WorkflowPlan
+    from actorflow.plan import StepPlan, WorkflowPlan
     from actorflow.protocols import Executor, Report
     from actorflow.testing.scripts import Script
-    from actorflow.testing.trace import Settings
+    from actorflow.testing.settings import Settings
 
 __all__ = ["SimulatedRuntime", "VirtualClock"]
 
@@ -66,8 +67,15 @@ class _Places:
 
     def of(self, plan: WorkflowPlan) -> Mapping[str, Executor]:
         """Return the executor of each step, whatever its name for one is."""
-        coroutines, threads = self._coroutines, self._threads
-        return {step.id: coroutines if step.is_coroutine else threads for step in plan.steps}
+        return {step.id: self._place_of(step) for step in plan.steps}
+
+    def of_compensators(self, plan: WorkflowPlan) -> Mapping[str, Executor]:
+        """Return the executor of each compensator, likewise."""
+        undoes = {step.id: step.compensation for step in plan.steps if step.compensation}
+        return {step_id: self._place_of(undo) for step_id, undo in undoes.items()}
+
+    def _place_of(self, step: StepPlan) -> Executor:
+        return self._coroutines if step.is_coroutine else self._threads
 
     @property
     def tasks(self) -> int:
@@ -239,9 +247,9 @@ class SimulatedRuntime:
         )
         self._tell(message)
 
-    def cancel(self, run_id: str, reason: str, grace: float | None) -> None:
+    def cancel(self, run_id: str, reason: str, grace: float | None, *, compensate: bool) -> None:
         """Have the supervisor end a run."""
-        self._tell(CancelRun(run_id, reason, grace))
+        self._tell(CancelRun(run_id, reason, grace, compensate))
 
     def _tell(self, message: object) -> None:
         self.system.post(self._supervisor, message, self.system.system_cell)
@@ -283,6 +291,19 @@ class SimulatedRuntime:
         """Keep what could not be handled."""
         kind = type(message).__name__
         self.defects.append(f"a message could not be handled: {kind}: {text_of(error)}")
+
+    def leftovers(self) -> Leftovers:
+        """Return what is there now."""
+        brain, system = self.brain, self.system
+        return Leftovers(
+            actors=system.population - 1,
+            timers=system.timers,
+            messages=system.waiting,
+            deadlines=len(brain.deadlines),
+            runs=len(brain.runs),
+            leases=brain.leases.held,
+            tasks=self.places.tasks,
+        )
 
     def _note_lull(self) -> None:
         system, leases, state = self.system, self.brain.leases, self.state

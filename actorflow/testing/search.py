@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import random
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from actorflow.clock import SystemClock
 from actorflow.errors import DefinitionError
+from actorflow.lifecycle import RunStatus
 from actorflow.testing import laws as all_laws
 from actorflow.testing.cases import given
+from actorflow.testing.checks import refuse_misspelt
 from actorflow.testing.coverage import Tally
 from actorflow.testing.drawing import draw_scenario
 from actorflow.testing.errors import LawBroken
 from actorflow.testing.exploration import Exploration, Spread
+from actorflow.testing.laws.law import several
 from actorflow.testing.shrinking import Finding, Shrinker
 from actorflow.testing.swarm import Swarm
 
@@ -41,6 +45,8 @@ Draw: TypeAlias = Callable[[random.Random], "Case"]
 """Makes up a case."""
 
 _FOREVER: Final = float("inf")
+_UNENDED: Final = "not ended"
+_ENDINGS: Final = (*(status.value for status in RunStatus if status.terminal), _UNENDED)
 _SCHEDULES_OF_A_SCENARIO: Final = 4
 """So many schedules of each: to build a workflow costs about as much as to run it."""
 
@@ -82,7 +88,8 @@ def explore(
         faults: How much may go wrong in one schedule.
         race: Whether the next timer may fire while messages wait.
         cancel_at: The virtual moment at which the run is cancelled.
-        watch: Called with the number of schedules so far, after each.
+        watch: Called with the number of schedules so far, after each; when it returns False, the
+            search ends.
         shrink: Whether the failure is made small.
         options: Of the run, as for `Orchestrator.run`.
 
@@ -90,6 +97,7 @@ def explore(
         DefinitionError: When the workflow, the script or an option makes no sense.
         MissingInput: When a step wants an input that is not there.
     """
+    refuse_misspelt(explore, options)
     case = given(
         flow,
         inputs,
@@ -143,12 +151,13 @@ class _Search:
 
     def __init__(self, draw: Draw, laws: Iterable[Law], seed: int) -> None:
         self._draw = draw
-        self._laws = tuple(laws)
+        self._laws = several(laws)
         self._seed = seed
         self._now = SystemClock.now
         self._tally = Tally()
         self._chosen: set[int] = set()
         self._durations = array("d")
+        self._endings: Counter[str] = Counter()
 
     def explore(
         self,
@@ -183,12 +192,11 @@ class _Search:
             swarm.learn(trace)
             self._note(trace)
             broken = judged(self._laws, trace)
-            if watch is not None:
-                watch(number + 1)
+            enough = watch is not None and watch(number + 1) is False
             if broken is not None:
                 return Finding(case, trace, broken)
             _let_go(trace)
-            if self._now() >= until:
+            if enough or self._now() >= until:
                 break
         return None
 
@@ -196,6 +204,7 @@ class _Search:
         self._tally.note(trace)
         self._chosen.add(hash(trace.choices))
         self._durations.append(trace.duration)
+        self._endings.update([_ending(trace, run_id) for run_id in trace.runs])
 
     def _shrinker(self, finding: Finding) -> Shrinker:
         broken = finding.broken
@@ -210,12 +219,18 @@ class _Search:
             seconds=seconds,
             distinct=len(self._chosen),
             durations=Spread.of(self._durations),
+            endings={how: self._endings[how] for how in _ENDINGS if self._endings[how]},
             edges=self._tally.coverage(self._reachable),
             failure=None if finding is None else finding.trace,
             broken=None if finding is None else finding.broken,
             case=None if finding is None else finding.case,
             shrunk_by=0 if shrinker is None else shrinker.tried,
         )
+
+
+def _ending(trace: Trace, run_id: str) -> str:
+    result = trace.results.get(run_id)
+    return _UNENDED if result is None else result.status.value
 
 
 def _let_go(trace: Trace) -> None:

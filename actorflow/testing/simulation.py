@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from actorflow.errors import RunNotFound
 from actorflow.lifecycle import RunStatus
+from actorflow.testing.checks import check_script, plan_of
 from actorflow.testing.faults import NO_FAULTS, Faults
 from actorflow.testing.runtime import SimulatedRuntime
 from actorflow.testing.scripts import Script
+from actorflow.testing.settings import Settings
 from actorflow.testing.tape import Choices, Source
-from actorflow.testing.trace import Leftovers, Settings, Trace
+from actorflow.testing.trace import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from actorflow.systems.delivery import Cell, Envelope
     from actorflow.workflow import Workflow
 
-__all__ = ["Simulation", "simulate"]
+__all__ = ["Simulation"]
 
 _FOREVER: Final = float("inf")
 _PLAIN_SCRIPT: Final = Script()
@@ -108,20 +110,30 @@ class Simulation:
             DefinitionError: When the workflow, the script or an option makes no sense.
             MissingInput: When a step wants an input that is not there.
         """
-        plan = flow.plan()
+        plan = plan_of(flow)
         script = self._script if script is None else script
-        script.check(plan.by_id)
+        check_script(script)
+        script.check(plan)
         self._left += self._more_for_a_step * len(plan.steps)
         return self._runtime.start(plan, inputs, script, options)
 
-    def cancel(self, run_id: str, reason: str = "cancelled", grace: float | None = None) -> None:
-        """Ask for a run's end.
+    def cancel(
+        self,
+        run_id: str,
+        reason: str = "cancelled",
+        grace: float | None = None,
+        *,
+        compensate: bool = False,
+    ) -> None:
+        """Ask for a run's end, and with `compensate` for what it has done to be undone.
+
+        With a grace, attempts and compensators get so many seconds to end, as at a shutdown.
 
         Raises:
             RunNotFound: When no such run was started.
         """
         self._known(run_id)
-        self._runtime.cancel(run_id, reason, grace)
+        self._runtime.cancel(run_id, reason, grace, compensate=compensate)
 
     def cancel_at(self, moment: float, run_id: str, reason: str = "cancelled") -> None:
         """Ask for a run's end at a virtual moment.
@@ -255,13 +267,14 @@ class Simulation:
             choices=tuple(self._choices.used),
             max_in_flight=account.most_in_flight,
             now=system.time,
-            leftovers=_leftovers(runtime),
+            leftovers=runtime.leftovers(),
             quiescent=self._quiescent,
             endless=self._endless or self._left <= 0,
             changes=tuple(account.mutations),
             defects=tuple(runtime.defects),
             rows=tuple([body.row() for body in account.bodies]),
             given=tuple([body.attempt for body in account.bodies]),
+            undoings=tuple([body.row() for body in account.undoings]),
             lulls=tuple(runtime.lulls),
             envelopes=tuple(system.deliveries),
             crashes=tuple(runtime.crashes),
@@ -284,67 +297,3 @@ class Simulation:
         """Let true coroutines clean up that have not ended; nothing happens afterwards."""
         if not self._concluded:
             self._runtime.places.close()
-
-
-def _leftovers(runtime: SimulatedRuntime) -> Leftovers:
-    brain, system = runtime.brain, runtime.system
-    return Leftovers(
-        actors=system.population - 1,
-        timers=system.timers,
-        messages=system.waiting,
-        deadlines=len(brain.deadlines),
-        runs=len(brain.runs),
-        leases=brain.leases.held,
-        tasks=runtime.places.tasks,
-    )
-
-
-def simulate(
-    flow: Workflow,
-    inputs: Mapping[str, Any] | None = None,
-    *,
-    script: Script | None = None,
-    tape: Source | Choices = None,
-    async_workers: int = 2,
-    stop_grace: float = 5.0,
-    faults: Faults | None = None,
-    race: bool = True,
-    cancel_at: float | None = None,
-    **options: Unpack[RunOptions],
-) -> Trace:
-    """Run a workflow once in virtual time, and return what happened.
-
-    Its functions are called only where the script says `real()`.
-
-    Args:
-        flow: The workflow.
-        inputs: The run's inputs.
-        script: What its steps do. By default each returns a text that names it, after a time
-            that is left to the tape.
-        tape: Where choices come from: a tape, a `random.Random`, whoever is to be asked, or
-            `Choices` that have been made already. Without one everything happens in the
-            plainest order.
-        async_workers: How many async steps may be in flight at once.
-        stop_grace: Virtual seconds that a stopped attempt gets to end.
-        faults: How much may go wrong.
-        race: Whether the next timer may fire while messages wait.
-        cancel_at: The virtual moment at which the run is cancelled.
-        options: Of the run, as for `Orchestrator.run`.
-
-    Raises:
-        DefinitionError: When the workflow, the script or an option makes no sense.
-        MissingInput: When a step wants an input that is not there.
-    """
-    simulation = Simulation(
-        script=script,
-        tape=tape,
-        async_workers=async_workers,
-        stop_grace=stop_grace,
-        faults=faults,
-        race=race,
-    )
-    with simulation:
-        run_id = simulation.start(flow, inputs, **options)
-        if cancel_at is not None:
-            simulation.cancel_at(cancel_at, run_id)
-        return simulation.conclude()

@@ -580,52 +580,78 @@ def a_result_that_was_handed_out_and_not_recorded():
 # ── Compensation ─────────────────────────────────────────────────────────────────────────────
 
 
-def undone(*order, ends="compensation.completed"):
-    """The trace of a run that fails, and undoes these of its steps in this order.
-
-    The runtime does not do so yet: the events are made up.
-    """
-    script = Script({"c": FAILS})
-    trace = simulate(flow(task("a"), task("b", "a"), task("c", "b")), script=script)
-    end = "run.failed", None
-    trace = doctoring.with_added(trace, "run.compensating", before=end)
-    for step_id in order:
-        for kind in ("compensation.started", ends):
-            trace = doctoring.with_added(trace, kind, step_id, before=end)
+def undone():
+    """The trace of a run that fails, and undoes its steps."""
     undo = {"compensate": lambda: None}
     steps = task("a", **undo), task("b", "a", **undo), task("c", "b", **undo)
-    return doctoring.planned(trace, flow(*steps))
+    return simulate(flow(*steps), script=Script({"c": FAILS}))
+
+
+def undone_too(step_id):
+    """That trace, with one more step that is undone."""
+    trace = undone()
+    for kind in ("compensation.started", "compensation.completed"):
+        trace = doctoring.with_added(trace, kind, step_id, before=("run.failed", None))
+    return trace
 
 
 @breaks(21)
 def a_compensation_that_never_came():
     """The step had completed."""
-    return undone("b")
+    trace = doctoring.without(undone(), "compensation.started", "a")
+    return doctoring.without(trace, "compensation.completed", "a")
+
+
+@breaks(21, 8, 18)
+def a_run_that_was_never_undone():
+    """It had failed."""
+    trace = undone()
+    for event in [one for one in trace.events if one.kind.startswith("compensation.")]:
+        trace = doctoring.without(trace, event.kind, event.step_id)
+    return doctoring.without(trace, "run.compensating")
 
 
 @breaks(21, 9)
 def a_compensation_that_ran_twice():
     """The table does not have it either."""
-    return undone("b", "a", "a")
+    return undone_too("a")
 
 
 @breaks(21, 9)
 def a_compensation_of_a_step_that_had_failed():
     """There was nothing to undo."""
-    return undone("c", "b", "a")
+    return undone_too("c")
 
 
 @breaks(22)
 def compensations_in_the_order_of_completion():
     """The last one was to be undone first."""
-    return undone("a", "b")
+    trace = undone()
+    for kind in ("compensation.started", "compensation.completed"):
+        trace = doctoring.with_moved(trace, kind, "a", before=("compensation.started", "b"))
+    return trace
+
+
+@breaks(22)
+def a_record_in_the_order_of_completion():
+    """What was to be undone, and when, was wrong from the beginning."""
+    trace = undone()
+    event = trace.events[doctoring.place_of(trace, "run.compensating")]
+    data = {**event.data, "steps": event.data["steps"][::-1]}
+    return doctoring.with_changed(trace, "run.compensating", data=data)
 
 
 @breaks(22)
 def a_compensation_that_began_while_a_step_ran():
     """It had not stopped."""
-    trace = undone("b", "a")
-    return doctoring.with_moved(trace, "step.failed", "c", before=("run.failed", None))
+    return doctoring.with_moved(undone(), "step.failed", "c", before=("run.failed", None))
+
+
+@breaks(22, 10)
+def a_compensator_that_began_while_an_executor_was_at_a_step():
+    """Whatever the events say."""
+    trace = undone()
+    return doctoring.with_body(trace, "c", over=trace.compensations[0].begun + 1)
 
 
 # ── Outputs ──────────────────────────────────────────────────────────────────────────────────

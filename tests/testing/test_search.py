@@ -23,11 +23,11 @@ from actorflow.testing import (
     draw_scenario,
     explore,
     explore_scenarios,
+    law,
     raises,
     returns,
     simulate,
 )
-from actorflow.testing.laws import law
 from actorflow.testing.soak import main
 from tests.deciding import flow, task
 

@@ -9,14 +9,19 @@ from actorflow import RunResult, Workflow
 from actorflow.testing import (
     AttemptTrace,
     Choices,
+    Exploration,
     Faults,
+    Law,
     LawBroken,
+    Replay,
     Script,
     Simulation,
     Tape,
     Trace,
     either,
+    explore,
     hangs,
+    law,
     laws,
     raises,
     real,
@@ -81,6 +86,22 @@ def held_to_laws(flow: Workflow, trace: Trace) -> None:
         assert_type(error.chart, str)
     assert_type(laws.same(lambda source: simulate(flow, tape=source), random.Random(1)), Trace)
     laws.alike(trace, [trace.result])
+
+
+def a_search(flow: Workflow) -> None:
+    """Many schedules, laws of one's own, and what is kept of a failure."""
+
+    @law
+    def nothing_is_left(trace: Trace) -> object:
+        return trace.leftovers.nothing
+
+    assert_type(nothing_is_left, Law)
+    found = explore(flow, schedules=100, seed=7, laws=[*laws.ALL, nothing_is_left], timeout=3.0)
+    assert_type(found, Exploration)
+    assert_type(found.endings["completed"], int)
+    assert_type(found.failure, Trace | None)
+    replay = Replay.load("kept.json")
+    assert_type(replay.simulate(flow), Trace)
 
 
 def misuse(flow: Workflow) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import traceback
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, overload
 
 import attrs
@@ -11,7 +12,7 @@ import attrs
 from actorflow.errors import DefinitionError
 from actorflow.parameters import name_of
 from actorflow.testing.errors import LawBroken
-from actorflow.texts import said_by
+from actorflow.texts import said_by, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from actorflow.testing.lives import Lives
     from actorflow.testing.trace import Trace
 
-__all__ = ["Law", "law", "of_the_runtime"]
+__all__ = ["Law", "law", "of_the_runtime", "several"]
 
 
 @attrs.frozen(repr=False)
@@ -109,6 +110,22 @@ def _check(test: object) -> None:
     if inspect.iscoroutinefunction(test) or inspect.isgeneratorfunction(test):
         problem = f"the law {name_of(test)} is no plain function: calling it checks nothing"
         raise DefinitionError(None, problem, "Write it with def, without await and yield")
+
+
+def several(laws: Any) -> tuple[Law, ...]:
+    """Return laws as they were given.
+
+    Raises:
+        DefinitionError: When they are no laws.
+    """
+    if isinstance(laws, Law) or not isinstance(laws, Iterable):
+        raise DefinitionError(None, f"laws is {laws!r}", "Give a list of laws: [one, another]")
+    given = tuple(laws)
+    for one in given:
+        if not isinstance(one, Law):
+            problem = f"laws holds {text_of(one)}, which is no law"
+            raise DefinitionError(None, problem, "Decorate the function with @law")
+    return given
 
 
 def of_the_runtime(number: int, text: str) -> Callable[[Callable[[Lives], Iterator[str]]], Law]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.testing.laws.law import of_the_runtime
 
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from actorflow.testing.trace import AttemptTrace
 
 __all__ = ["outputs_arrive_untouched"]
+
+_CURE: Final = (
+    ". If that stands for something outside, such as a service, say that there is no other: "
+    "def __deepcopy__(self, memo): return self"
+)
 
 
 @of_the_runtime(
@@ -36,7 +41,7 @@ def outputs_arrive_untouched(lives: Lives) -> Iterator[str]:
                 if (body.arguments or _takes_outputs(step)) and body.begun <= life.torn_at:
                     yield from _got_wrong(step, body)
     for run_id, step_id, attempt, name in lives.trace.changes:
-        yield f"attempt {attempt} of step {step_id!r} of {run_id} changed {name!r}"
+        yield f"attempt {attempt} of step {step_id!r} of {run_id} changed {name!r}{_CURE}"
 
 
 def _takes_outputs(step: StepLife) -> bool:

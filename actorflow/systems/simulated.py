@@ -35,7 +35,12 @@ if TYPE_CHECKING:
     _Entry = tuple[int, Envelope, _Channel]
     """When it was sent, by count; the message; and where it waits."""
 
-__all__ = ["SimulatedSystem"]
+__all__ = ["CALLS", "TIME", "SimulatedSystem"]
+
+CALLS: Final = "calls"
+"""Calls that were put off are made before the mail has been delivered."""
+TIME: Final = "time"
+"""The next timer fires before the mail has been delivered."""
 
 _FOREVER: Final = float("inf")
 _LONGEST_DELAY: Final = 8
@@ -161,6 +166,12 @@ class SimulatedSystem(Delivery):
     def channels(self) -> list[_Channel]:
         """Where what is offered waits: its receiver and its sender, in the same order."""
         return [channel for _, _, channel in self._heads]
+
+    @property
+    def without_mail(self) -> list[str]:
+        """What may happen although messages wait: the options after those that are offered."""
+        calls = [CALLS] if self._calls else []
+        return calls + ([TIME] if self._race and self.next_timer() is not None else [])
 
     @property
     def waiting(self) -> int:

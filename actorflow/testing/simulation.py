@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from actorflow.orchestrator.requests import RunOptions
     from actorflow.results import RunResult
     from actorflow.systems.delivery import Cell, Envelope
+    from actorflow.systems.mischief import Fault
     from actorflow.workflow import Workflow
 
 __all__ = ["Simulation"]
@@ -236,6 +237,26 @@ class Simulation:
         return self._runtime.system.offered
 
     # ── The end ──────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def without_mail(self) -> Sequence[str]:
+        """What the options after those that are offered stand for."""
+        return self._runtime.system.without_mail
+
+    @property
+    def delivered(self) -> Sequence[tuple[float, Envelope]]:
+        """What was delivered so far, and when."""
+        return self._runtime.system.deliveries
+
+    @property
+    def struck(self) -> Sequence[tuple[int, float, Fault, Envelope]]:
+        """What faults have struck so far: after how many deliveries, when, how, and what."""
+        return self._runtime.system.faults
+
+    @property
+    def next_moment(self) -> float | None:
+        """The virtual moment to which time may go on, or None if nothing is to happen."""
+        return self._runtime.system.next_timer()
 
     @property
     def channels(self) -> Sequence[tuple[Cell, Cell]]:

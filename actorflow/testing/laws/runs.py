@@ -245,11 +245,17 @@ def stops_are_bounded(lives: Lives) -> Iterator[str]:
     for life in lives.all:
         for cancel in life.cancels[:1]:
             yield from _overdue(life, cancel, lives)
-    # A run that was resumed keeps the result that it had until there is a new one.
-    recorded = {life.run_id for life in lives.all if life.end is not None or life.torn}
-    for run_id in lives.trace.results.keys() - recorded:
-        life = lives.latest[run_id]
-        yield f"the result of {life} was handed out, and its end is not recorded"
+    for run_id in lives.trace.results:
+        life = _recorded(lives.latest[run_id])
+        if life.end is None and not life.torn:
+            yield f"the result of {life} was handed out, and its end is not recorded"
+
+
+def _recorded(life: Life) -> Life:
+    """Return a life, or the latest before it that no crash cut short before it left a record."""
+    while life.cut and not life.events and life.former is not None:
+        life = life.former
+    return life
 
 
 def _overdue(life: Life, cancel: tuple[int, float, Any], lives: Lives) -> Iterator[str]:

@@ -22,9 +22,9 @@ import heapq
 from bisect import insort
 from typing import TYPE_CHECKING, Any, Final
 
-from actorflow.systems.delivery import Cell, Delivery, Envelope
+from actorflow.systems.delivery import Cell, Delivery, Envelope, kill, population
 from actorflow.systems.mischief import Fault
-from actorflow.systems.timers import Timer
+from actorflow.systems.timers import CALLS, TIME, Timer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,12 +35,8 @@ if TYPE_CHECKING:
     _Entry = tuple[int, Envelope, _Channel]
     """When it was sent, by count; the message; and where it waits."""
 
-__all__ = ["CALLS", "TIME", "SimulatedSystem"]
+__all__ = ["SimulatedSystem"]
 
-CALLS: Final = "calls"
-"""Calls that were put off are made before the mail has been delivered."""
-TIME: Final = "time"
-"""The next timer fires before the mail has been delivered."""
 
 _FOREVER: Final = float("inf")
 _LONGEST_DELAY: Final = 8
@@ -182,11 +178,11 @@ class SimulatedSystem(Delivery):
     @property
     def population(self) -> int:
         """How many actors live."""
-        return _population(self.system_cell)
+        return population(self.system_cell)
 
     def clear(self) -> None:
         """Let every actor, message and timer be gone, as when their process is killed."""
-        _kill(self.system_cell)
+        kill(self.system_cell)
         self._heads.clear()
         self._behind.clear()
         self._withheld.clear()
@@ -346,14 +342,3 @@ class SimulatedSystem(Delivery):
             behind[0] = entry
             entry = following
         insort(self._heads, entry)
-
-
-def _kill(cell: Cell) -> None:
-    for child in cell.children or ():
-        _kill(child)
-    cell.actor = cell.children = None
-
-
-def _population(cell: Cell) -> int:
-    below = sum(map(_population, cell.children or ()))
-    return below + (cell.actor is not None)

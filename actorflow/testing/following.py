@@ -13,13 +13,14 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
 from actorflow.systems.mischief import Fault
-from actorflow.systems.simulated import TIME
+from actorflow.systems.timers import TIME
 from actorflow.testing.labels import Names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actorflow.systems.delivery import Envelope
+    from actorflow.systems.simulated import SimulatedSystem
     from actorflow.testing.cases import Case
     from actorflow.testing.simulation import Simulation
     from actorflow.testing.tape import Tape
@@ -72,10 +73,10 @@ def _pauses(case: Case, tape: Tape) -> list[tuple[int, str]]:
         value = read(options, label) % options
         simulation = watched[0]()
         if label == _ORDER and simulation is not None:
-            waiting = len(simulation.offered)
+            system = simulation.system
+            waiting = len(system.channels)
             if value >= waiting:
-                what = simulation.without_mail[value - waiting]
-                pauses.append((len(simulation.delivered), what))
+                pauses.append((len(system.deliveries), system.without_mail[value - waiting]))
         return value
 
     case.simulate(choose, lambda simulation: watched.append(weakref.ref(simulation)))
@@ -126,42 +127,43 @@ class Follower:
         simulation = self._simulation()
         if label != _ORDER or simulation is None:
             return min(self._read(options, label), options - 1)
-        self._catch_up(simulation)
-        places = self._places(simulation)
+        system = simulation.system
+        self._catch_up(system)
+        places = self._places(system)
         first = min(places)
-        pause = self._pause(simulation, *first)
+        pause = self._pause(system, *first)
         return places.index(first) if pause is None else len(places) + pause
 
-    def _catch_up(self, simulation: Simulation) -> None:
+    def _catch_up(self, system: SimulatedSystem) -> None:
         """Take note of what was delivered without a choice."""
-        struck = [one[3] for one in simulation.struck[self._lost :] if one[2] in _LOSES]
-        new = [envelope for _, envelope in simulation.delivered[self._known :]]
+        struck = [one[3] for one in system.faults[self._lost :] if one[2] in _LOSES]
+        new = [envelope for _, envelope in system.deliveries[self._known :]]
         for envelope in (*struck, *new):
             self._counted.names.meet(envelope)
             self._counted.next(envelope)
-        self._known, self._lost = len(simulation.delivered), len(simulation.struck)
+        self._known, self._lost = len(system.deliveries), len(system.faults)
 
-    def _places(self, simulation: Simulation) -> list[tuple[float, float]]:
+    def _places(self, system: SimulatedSystem) -> list[tuple[float, float]]:
         """Return where in the other schedule, and when, the messages came that are offered."""
-        for envelope in simulation.offered:
+        for envelope in system.offered:
             self._counted.names.meet(envelope)
-        look, places, never = self._counted.look, self._order.places, (_LATER, simulation.now)
-        return [places.get(look(envelope), never) for envelope in simulation.offered]
+        look, places, never = self._counted.look, self._order.places, (_LATER, system.time)
+        return [places.get(look(envelope), never) for envelope in system.offered]
 
-    def _pause(self, simulation: Simulation, place: float, moment: float) -> int | None:
+    def _pause(self, system: SimulatedSystem, place: float, moment: float) -> int | None:
         """Return which of the options without a message is chosen, if one is.
 
         That is so if it was in the other schedule before that message, or if the message came
         at a later moment.
         """
-        can = simulation.without_mail
-        due = simulation.next_moment
+        can = system.without_mail
+        due = system.next_timer()
         in_time = due is not None and due <= moment
         while self._pauses and self._pauses[0][0] <= place:
             _, what = self._pauses.popleft()
             if what in can and (what != TIME or in_time):
                 return can.index(what)
-        late = TIME in can and in_time and simulation.now < moment
+        late = TIME in can and in_time and system.time < moment
         return can.index(TIME) if late else None
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from actorflow.orchestrator.requests import RunOptions
     from actorflow.results import RunResult
-    from actorflow.systems.delivery import Cell, Envelope
-    from actorflow.systems.mischief import Fault
+    from actorflow.systems.delivery import Envelope
+    from actorflow.systems.simulated import SimulatedSystem
     from actorflow.workflow import Workflow
 
 __all__ = ["Simulation"]
@@ -239,29 +239,9 @@ class Simulation:
     # ── The end ──────────────────────────────────────────────────────────────────────────────
 
     @property
-    def without_mail(self) -> Sequence[str]:
-        """What the options after those that are offered stand for."""
-        return self._runtime.system.without_mail
-
-    @property
-    def delivered(self) -> Sequence[tuple[float, Envelope]]:
-        """What was delivered so far, and when."""
-        return self._runtime.system.deliveries
-
-    @property
-    def struck(self) -> Sequence[tuple[int, float, Fault, Envelope]]:
-        """What faults have struck so far: after how many deliveries, when, how, and what."""
-        return self._runtime.system.faults
-
-    @property
-    def next_moment(self) -> float | None:
-        """The virtual moment to which time may go on, or None if nothing is to happen."""
-        return self._runtime.system.next_timer()
-
-    @property
-    def channels(self) -> Sequence[tuple[Cell, Cell]]:
-        """The receivers and senders of what is offered, in the same order."""
-        return self._runtime.system.channels
+    def system(self) -> SimulatedSystem:
+        """The actor system, for whoever wants to look closer: until the end, and not to touch."""
+        return self._runtime.system
 
     @property
     def runs(self) -> Sequence[str]:

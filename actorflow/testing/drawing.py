@@ -35,6 +35,14 @@ MOST_RUNS: Final = 3
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 _DEEDS: Final = tuple(DEEDS)
 _POLICIES: Final = tuple(POLICIES)
+_UNDOING: Final = (
+    (),
+    ("returns",),
+    ("raises", "returns"),
+    ("raises",),
+    ("hangs",),
+    ("does anything",),
+)
 _SECONDS: Final = (None, None, 2.0, 1.0, 5.0)
 
 
@@ -66,6 +74,7 @@ class _Features:
         self.deeds = row.one_of((1, 1, 2, len(_DEEDS)))
         self.run_timeouts = row.one_of((False, False, True))
         self.cancels = row.one_of(no_yes)
+        self.undoing = row.one_of(no_yes)
 
 
 def scenario_of(head: bytes, steps: Sequence[bytes], runs: Sequence[bytes]) -> Scenario:
@@ -95,7 +104,7 @@ def _faults(row: _Row) -> Faults:
         poisons=row.one_of(some),
         duplicates=row.one_of((0, 1, 2, 6)),
         delays=row.one_of(some),
-        cancels=row.one_of((0, 0, 1, 2)),
+        cancels=row.one_of((0, 0, 0, 2)),
         late_results=row.one_of(some),
         restarts=row.one_of((0, 0, 0, 1)),
         store_failures=row.one_of((0, 0, 0, 1)),
@@ -116,6 +125,7 @@ def _step(index: int, given: bytes, features: _Features) -> ScenarioStep:
         retry=retry,
         timeout=row.one_of(_SECONDS, allowed=features.timeouts),
         total_timeout=row.one_of((None, 3.0, 2.0), allowed=features.total_timeouts),
+        undo=row.one_of(_UNDOING, allowed=features.undoing),
         does=_deeds(row, _most_deeds(features, POLICIES[retry]), POLICIES[retry]),
     )
 
@@ -158,8 +168,10 @@ def _run(index: int, given: bytes, features: _Features) -> ScenarioRun:
         priority=row.one_of((0, 0, 1), allowed=features.priorities),
         timeout=row.one_of((None, 3.0, 5.0, 2.0), allowed=features.run_timeouts),
         cancels=row.one_of(
-            ((), (), (1.0,), (2.0,), (0.0,), (1.0, 1.0), (3.0, 1.0)), allowed=features.cancels
+            ((), (), (), (1.0,), (2.0,), (0.0,), (1.0, 1.0), (3.0, 1.0)),
+            allowed=features.cancels,
         ),
+        undone=row.one_of((False, True), allowed=features.undoing),
     )
 
 

@@ -32,6 +32,7 @@ _PLAIN_OPTIONS: Final = (
     "retry",
     "priority",
     "required",
+    "undo",
     "on_thread",
     "async_",
 )
@@ -164,7 +165,7 @@ def _failing_by_itself(step_id: str, scenario: Scenario) -> Scenario:
 
 def _run_edits(scenario: Scenario, index: int) -> Iterator[Edit]:
     changes: list[Edit] = [
-        partial(_plain, name) for name in ("cancels", "timeout", "priority", "at")
+        partial(_plain, name) for name in ("undone", "cancels", "timeout", "priority", "at")
     ]
     if scenario.runs[index].cancels[1:]:
         changes += [_first_cancel_only, _last_cancel_only]

@@ -193,5 +193,12 @@ class Life:
         begun = any(event.kind is EventKind.RUN_COMPENSATING for _, event in self.events)
         return begun or self.goes_on
 
+    @property
+    def reasons_to_end(self) -> list[tuple[int, float, CancelRun]]:
+        """When it was told to end, in this life or before in an undoing that goes on in it."""
+        former = self.former
+        before = former.reasons_to_end if former is not None and self.goes_on else []
+        return [*before, *self.cancels]
+
     def __str__(self) -> str:
         return self.run_id

@@ -11,6 +11,7 @@ those laws look at the others only (`odd`).
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.lifecycle import EventKind
@@ -36,6 +37,7 @@ from actorflow.testing.life import (
 )
 from actorflow.testing.tries import tries_of
 from actorflow.testing.turns import Turns
+from actorflow.testing.undoings import undoings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from actorflow.step import Step
     from actorflow.systems.delivery import Cell
     from actorflow.testing.trace import Trace
+    from actorflow.testing.undoings import Undoing
 
 __all__ = ["Lives"]
 
@@ -69,6 +72,8 @@ class Lives:
         """The last one of each run that the supervisor was told of."""
         self.told: list[tuple[int, StepLife, DependencyCompleted]] = []
         """What steps were told of their dependencies, after how many deliveries."""
+        self.undoings: list[Undoing] = []
+        """The compensators that were started."""
         self.owners: list[StepLife | Life] = []
         """Whom each event of the trace is about."""
         self.homes: dict[Cell, StepLife | Life] = {}
@@ -84,6 +89,11 @@ class Lives:
     def odd(self) -> Iterator[StepLife]:
         """The steps that are not plain."""
         return (step for life in self.all for step in life.odd)
+
+    @property
+    def attempted(self) -> Iterator[StepLife]:
+        """These and the compensators: all of whose attempts there may be something to say."""
+        return itertools.chain(self.odd, self.undoings)
 
     def dissolve(self) -> None:
         """Let go of what refers to each other; nothing can be asked afterwards."""
@@ -215,6 +225,13 @@ class Lives:
             else:
                 life.odd.append(step)
                 _look_closely(step, marks)
+        if life.odd and life.compensates:
+            self._sort_out_undoings(life)
+
+    def _sort_out_undoings(self, life: Life) -> None:
+        for undo in undoings_of(life, self.trace):
+            _look_closely(undo, self.trace.marks)
+            self.undoings.append(undo)
 
 
 def _inherit(life: Life, former: Life) -> None:

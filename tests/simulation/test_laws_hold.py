@@ -109,8 +109,8 @@ def test_the_same_tape_gives_the_same_trace(scenario, tape):
 def without_order(seed):
     """A drawn scenario in which no step depends on when anything happens."""
     drawn = draw_scenario(random.Random(seed))
-    instants = {"timeout": None, "total_timeout": None}
-    steps = [attrs.evolve(one, does=does_in_time(one), **instants) for one in drawn.steps]
+    plain = {"timeout": None, "total_timeout": None, "undo": ()}
+    steps = [attrs.evolve(one, does=does_in_time(one), **plain) for one in drawn.steps]
     runs = [attrs.evolve(one, timeout=None, cancels=()) for one in drawn.runs]
     quiet = attrs.evolve(drawn.settings, faults=Faults())
     return attrs.evolve(drawn, steps=steps, runs=runs, fail_fast=False, settings=quiet)

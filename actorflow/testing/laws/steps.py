@@ -60,7 +60,7 @@ def attempts_are_limited(lives: Lives) -> Iterator[str]:
 
     A step that is run again by a resumed run is counted afresh.
     """
-    for step in lives.odd:
+    for step in lives.attempted:
         retry = step.plan.step.retry
         most = 1 if retry is None else retry.max_attempts
         starts = sum(event.kind is _STARTED for event in step.events)
@@ -76,12 +76,20 @@ def attempts_are_limited(lives: Lives) -> Iterator[str]:
 )
 def attempts_follow_each_other(lives: Lives) -> Iterator[str]:
     """Look at the numbers of the starts, and at when the executors had each attempt in flight."""
+    marks = lives.trace.marks
     for life in lives.all:
         for step in life.odd if life.former is None else life.steps.values():
-            starts = [event.attempt for event in step.events if event.kind is _STARTED]
-            if starts != list(range(1, len(starts) + 1)):
-                yield f"the attempts of {step} were numbered {starts}"
-            yield from _untimely_bodies(step, lives.trace.marks)
+            yield from _misnumbered(step)
+            yield from _untimely_bodies(step, marks)
+    for undo in lives.undoings:
+        yield from _misnumbered(undo)
+        yield from _untimely_bodies(undo, marks)
+
+
+def _misnumbered(step: StepLife) -> Iterator[str]:
+    starts = [event.attempt for event in step.events if event.kind is _STARTED]
+    if starts != list(range(1, len(starts) + 1)):
+        yield f"the attempts of {step} were numbered {starts}"
 
 
 def _untimely_bodies(step: StepLife, marks: Sequence[int]) -> Iterator[str]:

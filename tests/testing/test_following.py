@@ -50,7 +50,7 @@ def test_a_schedule_can_be_followed_in_its_own_case():
         trace = one.simulate(*swarm.next())
         same[bool(trace.struck)].append(trace.hash == followed(one, trace, one).hash)
 
-    assert 0.98 <= sum(same[False]) / len(same[False])
+    assert 0.95 <= sum(same[False]) / len(same[False])
     assert 0.8 <= sum(same[True]) / len(same[True])
 
 

@@ -122,6 +122,7 @@ def _step_edits(scenario: Scenario, step_id: str, policies: Sequence[str]) -> It
     for change in changes:
         yield partial(_with_step, step_id, change)
     yield partial(_failing_by_itself, step_id)
+    yield partial(_doing_what_undoes_it, step_id)
 
 
 def _with_step(step_id: str, change: Edit, scenario: Scenario) -> Scenario:
@@ -161,6 +162,15 @@ def _failing_by_itself(step_id: str, scenario: Scenario) -> Scenario:
     settings = attrs.evolve(scenario.settings, faults=NO_FAULTS)
     failing = attrs.evolve(_with_step(step_id, fail, scenario), settings=settings)
     return failing if failing.deviations <= scenario.deviations else scenario
+
+
+def _doing_what_undoes_it(step_id: str, scenario: Scenario) -> Scenario:
+    """Return a scenario of one step, which itself does what its compensator did."""
+    for step in scenario.steps:
+        if step.id == step_id and step.undo:
+            alone = attrs.evolve(step, after=(), does=step.undo, undo=())
+            return attrs.evolve(scenario, steps=(alone,))
+    return scenario
 
 
 def _run_edits(scenario: Scenario, index: int) -> Iterator[Edit]:

@@ -34,6 +34,7 @@ BIASES: Final = (0.0, 0.5, 0.8, 0.95)
 CHANGES: Final = (2, 3)
 """How often a channel drops below all others, where priorities rule."""
 _ORDER: Final = "deliver"
+_MOST_FAULTLESS: Final = 0.5
 _FIRST_GUESS: Final = 50
 _INFINITE: Final = float("inf")
 _WITHOUT_MAIL: Final = ("first", "second")
@@ -112,10 +113,10 @@ class Swarm:
     def next(self) -> tuple[Choose, Watch | None]:
         """Return what chooses in the next schedule, and what has to be told of it."""
         random = self._random
-        # What is not a matter of order (durations, outcomes) has a bias of its own. So have
-        # faults, and a lesser one: few of them could happen, so that they seldom pile up.
-        others = biased(random, random.choice(BIASES))
-        faults = biased(random, random.choice(BIASES[:2]))
+        # What is not a matter of order (durations, outcomes) has a bias of its own. Faults have a
+        # lesser one: few of them could happen, so that they seldom pile up.
+        bias = random.choice(BIASES)
+        others, faults = biased(random, bias), biased(random, min(bias, _MOST_FAULTLESS))
         way = random.randrange(len(BIASES) + len(CHANGES))
         if way < len(BIASES):
             order = biased(random, BIASES[way])

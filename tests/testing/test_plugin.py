@@ -93,7 +93,7 @@ def test_a_broken_law_fails_the_test(suite):
     result.stdout.fnmatch_lines(
         [
             "*LawBroken: law a_is_heard_first is broken: *hears of step a before step b.",
-            "*tape: Tape({'deliver': (1,)})",
+            "*tape: Tape({'deliver': (0, 0, 1)})",
             "*run-1 completed",
             "To see this schedule again:",
             "    actorflow replay .pytest_cache/d/actorflow/test_flows.py-test_pair.json",
@@ -115,7 +115,7 @@ def test_what_failed_is_kept_with_everything_that_it_takes(suite):
 
     [path] = kept(suite)
     replay = Replay.load(path)
-    assert ("test_flows.py:pair", "a_is_heard_first", Tape({"deliver": [1]})) == (
+    assert ("test_flows.py:pair", "a_is_heard_first", Tape({"deliver": [0, 0, 1]})) == (
         replay.flow,
         replay.law,
         replay.tape,
@@ -201,7 +201,7 @@ def test_a_kept_file_that_cannot_be_read_is_passed_over(suite):
     result = run(suite, FAILS)
 
     result.assert_outcomes(failed=1)
-    assert Tape({"deliver": [1]}) == Tape.load(path)
+    assert Tape({"deliver": [0, 0, 1]}) == Tape.load(path)
 
 
 def test_without_a_cache_what_failed_is_kept_in_the_tests_own_folder(suite):
@@ -209,7 +209,7 @@ def test_without_a_cache_what_failed_is_kept_in_the_tests_own_folder(suite):
     result = run(suite, FAILS, "-p", "no:cacheprovider")
 
     [line] = [line for line in result.outlines if "actorflow replay" in line]
-    assert Tape({"deliver": [1]}) == Tape.load(suite.path / line.split()[-1])
+    assert Tape({"deliver": [0, 0, 1]}) == Tape.load(suite.path / line.split()[-1])
 
 
 # ── One schedule ─────────────────────────────────────────────────────────────────────────────
@@ -222,12 +222,12 @@ from flows import *
 from actorflow.testing import Tape
 
 def test_kept(simulation):
-    trace = simulation.check(pair, tape=Tape({"deliver": [1]}), async_workers=1)
+    trace = simulation.check(pair, tape=Tape({"deliver": [0, 0, 1]}), async_workers=1)
     assert trace.settings.async_workers == 1
     print(trace.result.status)
 
 def test_broken(simulation):
-    simulation.check(pair, tape=Tape({"deliver": [1]}), laws=[a_is_heard_first])
+    simulation.check(pair, tape=Tape({"deliver": [0, 0, 1]}), laws=[a_is_heard_first])
 """
     result = run(suite, source)
 

@@ -63,7 +63,7 @@ class _Features:
 
     def __init__(self, row: _Row) -> None:
         no_yes = (False, True)
-        self.joins = row.one_of(no_yes)
+        self.joins = row.one_of((False, True, True))
         self.sync = row.one_of(no_yes)
         self.threads = row.one_of(no_yes)
         self.optional = row.one_of(no_yes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from actorflow.testing import explore_scenarios
@@ -10,11 +12,11 @@ from tests.simulation.mutants import MUTANTS
 SEEDS = range(20)
 MOST_SCHEDULES = 2_000
 
-# From some seeds the search for a smaller failure ends early, so the smallest of a few counts;
-# the others may be somewhat larger, and no more.
+# The search for a smaller failure is greedy, and ends for some seeds where one choice at a time
+# leads no further: the smallest of a few failures is the one that tells what a bug takes.
 SHRUNK_SEEDS = range(3)
 SMALL = 3, 5
-SOMEWHAT_LARGER = 4, 8
+MOST_STEPS = 4
 
 # Bugs whose failures need more steps or more deviations than that, and why.
 LARGER = {
@@ -23,12 +25,15 @@ LARGER = {
     "a failure cancels strangers": (2, 7),
 }
 
+# What Python says of a twin that does not fit the runtime any more.
+SLIP = re.compile("AttributeError|NameError|TypeError")
+
 every_mutant = pytest.mark.parametrize("mutant", MUTANTS, ids=str)
 
 
 @every_mutant
 def test_a_planted_bug_is_found_from_every_seed(mutant, monkeypatch, record_property):
-    """Within a bounded number of schedules."""
+    """Within a bounded number of schedules; and it is what it is meant to be, and no slip."""
     mutant.plant(monkeypatch)
 
     explorations = [
@@ -37,6 +42,8 @@ def test_a_planted_bug_is_found_from_every_seed(mutant, monkeypatch, record_prop
 
     record_property("schedules", sum(one.schedules for one in explorations))
     assert [] == [one.seed for one in explorations if one.broken is None]
+    seen = {one.broken.observed for one in explorations}
+    assert set() == {observed for observed in seen if SLIP.search(observed)}
 
 
 @every_mutant
@@ -50,7 +57,7 @@ def test_the_failure_of_a_planted_bug_becomes_small(mutant, monkeypatch):
     ]
 
     assert any(steps <= most_steps and more <= most_deviations for steps, more in sizes)
-    assert all(steps <= SOMEWHAT_LARGER[0] and more <= SOMEWHAT_LARGER[1] for steps, more in sizes)
+    assert all(steps <= MOST_STEPS for steps, _ in sizes)
 
 
 def size_of(exploration):

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from actorflow.orchestrator.requests import RunOptions
     from actorflow.results import RunResult
-    from actorflow.systems.delivery import Cell, Envelope
+    from actorflow.systems.delivery import Envelope
+    from actorflow.systems.simulated import SimulatedSystem
     from actorflow.workflow import Workflow
 
 __all__ = ["Simulation"]
@@ -238,9 +239,9 @@ class Simulation:
     # ── The end ──────────────────────────────────────────────────────────────────────────────
 
     @property
-    def channels(self) -> Sequence[tuple[Cell, Cell]]:
-        """The receivers and senders of what is offered, in the same order."""
-        return self._runtime.system.channels
+    def system(self) -> SimulatedSystem:
+        """The actor system, for whoever wants to look closer: until the end, and not to touch."""
+        return self._runtime.system
 
     @property
     def runs(self) -> Sequence[str]:

@@ -17,6 +17,8 @@ from actorflow.step import Step
 from actorflow.systems.mischief import Fault
 from actorflow.testing import (
     Outcome,
+    Scenario,
+    ScenarioStep,
     Script,
     Simulation,
     Tape,
@@ -841,6 +843,19 @@ def test_the_laws_have_numbers_names_and_texts():
 def test_a_trace_that_is_in_order_keeps_all_laws(trace):
     """It is what the doctored ones are made of."""
     assert [] == broken(trace())
+
+
+def test_a_step_that_is_being_stopped_does_not_notice_that_its_whole_time_is_over():
+    """Its own attempt's time was over before, and the grace counts from then."""
+    holds_on = ScenarioStep(
+        id="a", required=False, timeout=2.0, total_timeout=3.0, does=("holds on",)
+    )
+    other = ScenarioStep(id="b", async_=True)
+
+    trace = Scenario(steps=(holds_on, other)).simulate(Tape({"take b#1": [3]}))
+
+    assert any(3 < lull.time < 7 for lull in trace.idle)
+    laws.check(trace)
 
 
 @pytest.mark.parametrize("delivered", range(4))

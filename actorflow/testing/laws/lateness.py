@@ -66,8 +66,13 @@ def _timeouts(step: StepLife) -> list[_Deadline]:
     if options.total_timeout is not None and starts:
         place, _, first = starts[0]
         noticed = [at for at, _, event in told if event.data.get("limit") == "total"]
-        until = min([step.end_at, *noticed])
-        deadlines.append(("the whole time", place, until, first.time + options.total_timeout))
+        until, due = min([step.end_at, *noticed]), first.time + options.total_timeout
+        # While an attempt is being stopped because its own time is over, nothing comes of it.
+        deadlines += [
+            ("the whole time", at, min(following, until), due)
+            for at, following, event in told
+            if at >= place and event.kind is not EventKind.STEP_TIMED_OUT
+        ]
     return deadlines
 
 

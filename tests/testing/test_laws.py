@@ -881,6 +881,19 @@ def test_a_step_that_is_being_stopped_does_not_notice_that_its_whole_time_is_ove
     laws.check(trace)
 
 
+def test_an_attempt_that_never_began_need_not_be_over_before_dependents_begin():
+    """Where mail is slow its executor hears of it last, and has nothing to run."""
+    trace = simulate(
+        flow(task("a", retry=TWICE), task("b", "a")), script=Script({"a": [FAILS, returns(1)]})
+    )
+    begun = next(one.begun for one in trace.attempts if one.step_id == "b")
+    late = doctoring.with_body(trace, "a", over=begun + 1)
+    never = doctoring.with_body(trace, "a", over=begun + 1, outcome=Outcome.NOT_BEGUN)
+
+    assert 3 in broken(late)
+    assert 3 not in broken(never)
+
+
 @pytest.mark.parametrize("delivered", range(4))
 @pytest.mark.parametrize("times", [1, 3])
 def test_a_resumption_that_a_crash_cuts_short_need_not_be_recorded(delivered, times):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import attrs
 
-from actorflow.testing.checks import plan_of, refuse_misspelt
+from actorflow.testing.checks import as_moment, plan_of, refuse_misspelt
 from actorflow.testing.faults import NO_FAULTS, Faults
 from actorflow.testing.reach import reachable
 from actorflow.testing.scripts import Script
@@ -74,6 +74,10 @@ class Case(Protocol):
         """Yield what would make it smaller, the most drastic first."""
 
 
+def _cancel_at(value: Any) -> float | None:
+    return None if value is None else as_moment(value, "cancel_at")
+
+
 @attrs.frozen(kw_only=True, slots=False, eq=False)
 class Given:
     """One run of somebody's own workflow, which is not to be changed."""
@@ -82,7 +86,7 @@ class Given:
     inputs: Mapping[str, Any] | None
     script: Script | None
     settings: Settings
-    cancel_at: float | None
+    cancel_at: float | None = attrs.field(converter=_cancel_at)
     options: RunOptions
 
     @property

@@ -18,14 +18,16 @@ from actorflow.errors import DefinitionError
 from actorflow.lifecycle import RunStatus
 from actorflow.testing import laws as all_laws
 from actorflow.testing.cases import given
-from actorflow.testing.checks import refuse_misspelt
+from actorflow.testing.checks import check_callable, check_whole, refuse_misspelt
 from actorflow.testing.coverage import Tally
 from actorflow.testing.drawing import draw_scenario
 from actorflow.testing.errors import LawBroken
 from actorflow.testing.exploration import Exploration, Spread
 from actorflow.testing.laws.law import several
+from actorflow.testing.scenarios import Scenario
 from actorflow.testing.shrinking import Finding, Shrinker
 from actorflow.testing.swarm import Swarm
+from actorflow.texts import text_of
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -135,9 +137,27 @@ def explore_scenarios(
         laws: What must hold.
         watch: Called with the number of schedules so far, after each.
         shrink: Whether the failure is made small.
+
+    Raises:
+        DefinitionError: When an option makes no sense, or `draw` makes up something else.
     """
+    check_whole(max_steps, "max_steps", 1)
     drawn = partial(draw_scenario, max_steps=max_steps) if draw is None else draw
-    return _Search(drawn, laws, seed).explore(schedules, seconds, watch, shrink=shrink)
+    return _Search(_checked(drawn), laws, seed).explore(schedules, seconds, watch, shrink=shrink)
+
+
+def _checked(draw: Any) -> Draw:
+    """Return what makes scenarios up, such that it makes up nothing else."""
+    cure = "Give a function of a random.Random that returns a Scenario; for a workflow: explore()"
+    check_callable(draw, "draw", cure)
+
+    def drawn(random: random.Random) -> Case:
+        case = draw(random)
+        if not isinstance(case, Scenario):
+            raise DefinitionError(None, f"draw has returned {text_of(case)}", cure)
+        return case
+
+    return drawn
 
 
 class _Search:
@@ -152,6 +172,7 @@ class _Search:
     def __init__(self, draw: Draw, laws: Iterable[Law], seed: int) -> None:
         self._draw = draw
         self._laws = several(laws)
+        check_whole(seed, "seed")
         self._seed = seed
         self._now = SystemClock.now
         self._tally = Tally()
@@ -250,8 +271,6 @@ def judged(laws: Iterable[Law], trace: Trace) -> LawBroken | None:
 
 
 def _check(schedules: object, seconds: object) -> None:
-    if not isinstance(schedules, int) or isinstance(schedules, bool) or schedules < 1:
-        problem = f"schedules is {schedules!r}"
-        raise DefinitionError(None, problem, "Give a whole number, 1 or more")
+    check_whole(schedules, "schedules", 1)
     if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
         raise DefinitionError(None, f"seconds is {seconds!r}", "Give a number above 0, or None")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from actorflow.testing.trace import Trace
     from actorflow.workflow import Workflow
 
-__all__ = ["Case", "Given", "Watch", "given", "opened", "simulate"]
+__all__ = ["Case", "Given", "Watch", "as_cancel_at", "given", "opened", "simulate"]
 
 Watch: TypeAlias = Callable[[Simulation], None]
 """Gets to know a simulation before anything happens in it."""
@@ -74,7 +74,12 @@ class Case(Protocol):
         """Yield what would make it smaller, the most drastic first."""
 
 
-def _cancel_at(value: Any) -> float | None:
+def as_cancel_at(value: Any) -> float | None:
+    """Return the moment at which a run is cancelled, if there is one.
+
+    Raises:
+        DefinitionError: When it is no moment.
+    """
     return None if value is None else as_moment(value, "cancel_at")
 
 
@@ -86,7 +91,7 @@ class Given:
     inputs: Mapping[str, Any] | None
     script: Script | None
     settings: Settings
-    cancel_at: float | None = attrs.field(converter=_cancel_at)
+    cancel_at: float | None = attrs.field(converter=as_cancel_at)
     options: RunOptions
 
     @property

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import attrs
 
 from actorflow.testing.checks import as_moment, plan_of, refuse_misspelt
+from actorflow.testing.doubts import Doubts
 from actorflow.testing.faults import NO_FAULTS, Faults
 from actorflow.testing.reach import reachable
 from actorflow.testing.scripts import Script
@@ -208,4 +209,8 @@ def simulate(
         cancel_at=cancel_at,
         **options,
     )
-    return case.simulate(tape)
+    trace = case.simulate(tape)
+    doubts = Doubts()
+    doubts.note(trace)
+    doubts.warn()
+    return trace

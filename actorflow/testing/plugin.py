@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.errors import DefinitionError
+from actorflow.notices import warn
 from actorflow.testing import laws as all_laws
 from actorflow.testing.cases import given
+from actorflow.testing.doubts import Doubts
+from actorflow.testing.errors import NotEnded
+from actorflow.testing.exploration import NOT_ENDED
 from actorflow.testing.laws.law import several
 from actorflow.testing.replay import Replay
 from actorflow.testing.search import explore, judged
@@ -93,6 +97,7 @@ class Simulations:
         if exploration.broken is not None:
             self._keep(case, exploration.broken)
             raise exploration.broken.with_traceback(None)
+        _doubt(exploration, case)
         return exploration
 
     def check(
@@ -121,6 +126,9 @@ class Simulations:
         broken = judged(several(laws), trace)
         if broken is not None:
             raise broken.with_traceback(None)
+        doubts = Doubts()
+        doubts.note(trace)
+        doubts.warn()
         return trace
 
     def _overruled(self, name: str, value: int) -> int:
@@ -167,6 +175,15 @@ class Simulations:
             folder: Path = self._request.getfixturevalue("tmp_path")
             return folder
         return cache.mkdir("actorflow")
+
+
+def _doubt(exploration: Exploration, case: Given) -> None:
+    """Warn of a search that has not seen a single run end: it shows next to nothing."""
+    if set(exploration.endings) == {NOT_ENDED}:
+        try:
+            _ = case.simulate().result
+        except NotEnded as error:
+            warn(f"on none of {exploration.schedules} schedules a run has ended: {error.why}")
 
 
 def _unnamed(path: Path) -> str:

@@ -91,7 +91,8 @@ def refuse_misspelt(taker: Callable[..., Any], options: Iterable[str]) -> None:
         TypeError: When there is one.
     """
     own = [name for name in inspect.signature(taker).parameters if name != "options"]
+    known = {*own, *RunOptions.__annotations__}
     for name in options:
-        close = nearest(name, own)
-        if close is not None and name not in RunOptions.__annotations__:
+        close = None if name in known else nearest(name, own)
+        if close is not None:
             raise TypeError(f"{taker.__name__}() has no option {name!r}. Did you mean {close!r}?")

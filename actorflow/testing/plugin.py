@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from actorflow.errors import DefinitionError
 from actorflow.notices import warn
 from actorflow.testing import laws as all_laws
-from actorflow.testing.cases import given
+from actorflow.testing.cases import given, simulate
+from actorflow.testing.checks import refuse_misspelt
 from actorflow.testing.doubts import Doubts
 from actorflow.testing.errors import NotEnded
 from actorflow.testing.exploration import NOT_ENDED
@@ -122,6 +123,7 @@ class Simulations:
             LawBroken: When it breaks a law.
         """
         __tracebackhide__ = True
+        refuse_misspelt(simulate, options)
         trace = given(flow, inputs, **options).simulate(tape)
         broken = judged(several(laws), trace)
         if broken is not None:

@@ -321,6 +321,13 @@ def test_the_fixture_needs_no_hypothesis(suite):
     assert "False\n" in ended.stdout
 
 
+def test_a_misspelt_option_is_asked_about(simulation):
+    """In a search and on a single schedule alike."""
+    for taker in (simulation.explore, simulation.check):
+        with pytest.raises(TypeError, match=r"'async_worker'\. Did you mean 'async_workers'"):
+            taker(flow(task("a")), async_worker=3)
+
+
 def test_this_suite_can_use_it(simulation):
     """It is installed with the package."""
     exploration = simulation.explore(flow(task("a"), task("b")), schedules=20)

@@ -152,7 +152,9 @@ def hangs(*, stubborn: bool = False) -> Hangs:
 
 
 def real(after: Duration | None = 0.0) -> Real:
-    """Have an attempt call the step's own function, which should be pure.
+    """Have an attempt call the step's own function, which should touch nothing outside.
+
+    A coroutine that does is refused it; a plain function is not, and does so on every schedule.
 
     A plain function is called in one go, at the end of the time that it takes; as on a thread,
     that happens even if the attempt has been abandoned meanwhile.

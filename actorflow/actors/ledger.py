@@ -39,6 +39,7 @@ class StepState:
         "output",
         "passed_over",
         "plan",
+        "run_id",
         "started_at",
         "status",
         "step",
@@ -47,7 +48,8 @@ class StepState:
         "total_deadline",
     )
 
-    def __init__(self, plan: StepPlan, executor: Executor) -> None:
+    def __init__(self, run_id: str, plan: StepPlan, executor: Executor) -> None:
+        self.run_id = run_id
         self.plan = plan
         self.id = plan.id
         self.step: Step = plan.step
@@ -133,7 +135,8 @@ class RunState:
         self.timeout = start.timeout
         self.status = RunStatus.PENDING
         self.steps = {
-            plan.id: StepState(plan, start.executors[plan.id]) for plan in start.plan.steps
+            plan.id: StepState(self.run_id, plan, start.executors[plan.id])
+            for plan in start.plan.steps
         }
         self.unsettled = len(self.steps)
         self.active = False

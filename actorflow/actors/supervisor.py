@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 from thespian.actors import (
@@ -17,6 +17,7 @@ from thespian.actors import (
 )
 
 from actorflow.actors.run import RunActor
+from actorflow.errors import NotRecorded
 from actorflow.messages import (
     AbandonAttempt,
     ActorLost,
@@ -39,66 +40,21 @@ from actorflow.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from actorflow.actors.decisions import Decisions
+    from actorflow.actors.host import Host
+    from actorflow.actors.ledger import StepState
     from actorflow.actors.outbox import Effect
-    from actorflow.context import Attempt
     from actorflow.events import Event
-    from actorflow.protocols import Clock, StateManager
-    from actorflow.results import RunResult
 
-__all__ = ["Audience", "ConfigureSupervisor", "Host", "Supervisor"]
+__all__ = ["ConfigureSupervisor", "Supervisor"]
 
 
 _NEVER: Final = float("inf")
 _FOR_THE_BRAIN: Final = frozenset(
     {StartRun, StepReady, AttemptFinished, AttemptAbandoned, BlockedLoop, CancelRun, ActorLost}
 )
-
-
-class Audience(Protocol):
-    """Whoever watches."""
-
-    present: bool
-    """Whether anybody does."""
-
-    def publish(self, events: Sequence[Event]) -> None:
-        """Show recorded events; neither blocks nor raises."""
-
-
-class Host(Protocol):
-    """What the supervisor needs of the world outside the actor system."""
-
-    @property
-    def clock(self) -> Clock:
-        """What the time is."""
-
-    @property
-    def state(self) -> StateManager:
-        """Where events are recorded."""
-
-    @property
-    def audience(self) -> Audience:
-        """Who watches what happens."""
-
-    def committed(self, error: BaseException | None, /) -> None:
-        """Post `Committed` to the supervisor; from any thread."""
-
-    def unknown(self, run_id: str) -> None:
-        """Let go of a run that was cancelled before its start, or after its end."""
-
-    def finished(self, result: RunResult) -> None:
-        """Hand a run's result to its handle."""
-
-    def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
-        """Report events that the state manager could not record."""
-
-    def misbehaved(self, attempt: Attempt, what: str, error: Exception) -> None:
-        """Report an executor that raised where it must not."""
-
-    def broken(self, message: object, error: BaseException) -> None:
-        """Report a defect of actorflow itself: a message, or an effect, that went wrong."""
 
 
 @attrs.frozen(kw_only=True)
@@ -142,6 +98,8 @@ class Supervisor(Actor):
     def __init__(self) -> None:
         super().__init__()
         self._run_actors: dict[str, ActorAddress] = {}
+        self._unrecorded: dict[str, BaseException] = {}
+        """Why events of runs in progress are not recorded, by run id."""
         self._concluding = False
         """Whether it has taken messages, and will be called to conclude."""
         self._held: deque[_Held] = deque()
@@ -220,10 +178,9 @@ class Supervisor(Actor):
             try:
                 recorded = self._record(events, self._when_committed)
             except BaseException as error:
-                self._give_up(events, effects, error)
+                events, effects = self._lose(events, effects, error)
                 if not isinstance(error, Exception):
                     raise
-                events, effects = [], []
         if recorded and not self._held:
             self._act(events, effects)
         else:
@@ -238,28 +195,39 @@ class Supervisor(Actor):
     def _committed(self, message: Committed) -> None:
         batch = next(batch for batch in self._held if not batch.recorded)
         if message.error is not None:
-            self._held.remove(batch)
-            self._give_up(batch.events, batch.effects, message.error)
+            batch.events, batch.effects = self._lose(batch.events, batch.effects, message.error)
         batch.recorded = True
         while self._held and self._held[0].recorded:
             batch = self._held.popleft()
             self._act(batch.events, batch.effects)
 
-    def _give_up(
+    def _lose(
         self, events: Sequence[Event], effects: Sequence[Effect], error: BaseException
-    ) -> None:
-        """End the runs whose events could not be recorded, as far as they can be ended."""
-        self._host.unrecorded(events, error)
-        reason = f"its events could not be recorded: {error!r}"
-        for run_id in dict.fromkeys(event.run_id for event in events):
+    ) -> tuple[list[Event], list[Effect]]:
+        """End the runs whose events are not recorded; return what belongs to the others."""
+        if isinstance(error, NotRecorded):
+            lost: Mapping[str, BaseException] = error.errors
+        else:
+            lost = dict.fromkeys((event.run_id for event in events), error)
+        self._host.unrecorded([event for event in events if event.run_id in lost], error)
+        for run_id, why in lost.items():
+            self._unrecorded.setdefault(run_id, why)
+            reason = f"its events could not be recorded: {why!r}"
             self.send(self.myAddress, CancelRun(run_id, reason, None))
-        for _, message in effects:
-            if isinstance(message, Execute):
-                self.send(self.myAddress, AttemptFinished(message.attempt, None, error))
-            elif isinstance(message, (StopAttempt, AbandonAttempt)):
-                self._perform[type(message)](message)
-            elif isinstance(message, RunFinished):
-                self._run_finished(RunFinished(message.result.failed_by(error)))
+        for step, message in effects:
+            if (run_id := _run_of(step, message)) in lost:
+                self._give_up(message, lost[run_id])
+        return (
+            [event for event in events if event.run_id not in lost],
+            [effect for effect in effects if _run_of(*effect) not in lost],
+        )
+
+    def _give_up(self, message: object, error: BaseException) -> None:
+        """Do what an effect's end needs, and nothing that it was for."""
+        if isinstance(message, Execute):
+            self.send(self.myAddress, AttemptFinished(message.attempt, None, error))
+        elif isinstance(message, (StopAttempt, AbandonAttempt, RunFinished)):
+            self._perform[type(message)](message)
 
     # ── Effects ──────────────────────────────────────────────────────────────────────────────
 
@@ -312,7 +280,9 @@ class Supervisor(Actor):
         address = self._run_actors.pop(message.result.run_id, None)
         if address is not None:
             self.send(address, ActorExitRequest())
-        self._host.finished(message.result)
+        unrecorded = self._unrecorded.pop(message.result.run_id, None)
+        result = message.result if unrecorded is None else message.result.failed_by(unrecorded)
+        self._host.finished(result)
 
     def _run_unknown(self, message: RunUnknown) -> None:
         self._host.unknown(message.run_id)
@@ -332,3 +302,12 @@ class Supervisor(Actor):
             if address == message.childAddress:
                 self._think(RunActorLost(run_id, "the run's actor exited"))
                 return
+
+
+def _run_of(step: StepState | None, message: Any) -> str:
+    """Return the id of the run that an effect belongs to."""
+    if step is not None:
+        return step.run_id
+    owner = getattr(message, "result", None) or getattr(message, "attempt", message)
+    run_id: str = getattr(owner, "scope", owner).run_id
+    return run_id

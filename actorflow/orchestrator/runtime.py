@@ -23,9 +23,10 @@ from actorflow.events import Event, EventKind
 from actorflow.executors import CoroutineExecutor, ThreadExecutor
 from actorflow.executors.watchdog import Watchdog
 from actorflow.logs import get_logger
-from actorflow.messages import AttemptFinished, BlockedLoop, CancelRun, Committed
+from actorflow.messages import BlockedLoop, CancelRun, Committed
 from actorflow.orchestrator.audience import Audience
 from actorflow.orchestrator.nesting import Nesting
+from actorflow.orchestrator.outputs import finishing
 from actorflow.orchestrator.places import Places
 from actorflow.results import RunResult
 from actorflow.streams import EventStream
@@ -73,6 +74,7 @@ class Runtime:
     ) -> None:
         self.clock = SystemClock()
         self.state = state
+        self._finished = finishing(state)
         self._live = live
         self._loop = loop
         self._pid = os.getpid()
@@ -242,7 +244,7 @@ class Runtime:
 
     def _report_here(self, attempt: Attempt, output: Any, error: BaseException | None) -> None:
         attempt.ended_at = self.clock.now()
-        finished = AttemptFinished(attempt, output, error)
+        finished = self._finished(attempt, output, error)
         # Whoever reports here lets the system deliver next, so nobody need be woken.
         self.system.enqueue((self._supervisor, finished, self.system.system_cell))
 
@@ -251,7 +253,7 @@ class Runtime:
     ) -> None:
         attempt.ended_at = self.clock.now()
         try:
-            finished = AttemptFinished(attempt, output, error)
+            finished = self._finished(attempt, output, error)
             self.system.post_from_anywhere(self._supervisor, finished)
         except RuntimeError:
             pass  # the loop has closed: nobody waits for this attempt any more

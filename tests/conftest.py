@@ -22,5 +22,5 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 @pytest.fixture(scope="session")
 def postgresql():
     """A PostgreSQL server for all tests; each takes a database of its own."""
-    with postgres.running("-c", "fsync=off") as server:
+    with postgres.running(*postgres.QUICK) as server:
         yield server

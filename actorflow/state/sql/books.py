@@ -61,7 +61,7 @@ class Books:
         """The runs whose record has ended early, and why: a record has no holes."""
 
     def enter(self, group: Sequence[Entry]) -> tuple[Batch, dict[str, StoreError]]:
-        """Return what a group comes to, and the runs of which nothing can be recorded."""
+        """Return what a group comes to, and the runs of which not all of it can be recorded."""
         batch: Batch = {}
         lost: dict[str, StoreError] = {}
         for entry in group:
@@ -71,8 +71,6 @@ class Books:
                 batch[entry.record.run_id] = Change(page, 0, entry)
             else:
                 self._write(entry, batch, lost)  # type: ignore[arg-type] # claims come alone
-        for run_id in lost:
-            batch.pop(run_id, None)
         return batch, lost
 
     def _write(self, entry: Write, batch: Batch, lost: dict[str, StoreError]) -> None:

@@ -1,4 +1,4 @@
-"""Classes whose objects are their fields: dataclasses, attrs, msgspec structs, named tuples.
+"""Classes whose objects are their fields: dataclasses, attrs classes, named tuples.
 
 A class is stored by its module and name. It is looked up only in modules that are loaded
 already, and an object is made from its fields without calling anything of the class: reading a
@@ -27,11 +27,7 @@ def is_value_class(kind: Any) -> bool:
     """Return whether an object of the class is its fields, and nothing else is known of it."""
     if issubclass(kind, BaseException):
         return False
-    return dataclasses.is_dataclass(kind) or attrs.has(kind) or _by_iteration(kind)
-
-
-def _by_iteration(kind: type) -> bool:
-    return _is_named_tuple(kind) or hasattr(kind, "__struct_fields__")
+    return dataclasses.is_dataclass(kind) or attrs.has(kind) or _is_named_tuple(kind)
 
 
 def _is_named_tuple(kind: type) -> bool:
@@ -44,7 +40,7 @@ def _names(kind: Any) -> tuple[str, ...]:
         return tuple(field.name for field in dataclasses.fields(kind))
     if attrs.has(kind):
         return tuple(field.name for field in attrs.fields(kind))
-    names: tuple[str, ...] = getattr(kind, "_fields", ()) or getattr(kind, "__struct_fields__", ())
+    names: tuple[str, ...] = kind._fields
     return names
 
 
@@ -91,9 +87,9 @@ def made_of(kind: Any, fields: dict[str, Any]) -> Any:
     """Return an object with these fields; fields that the class has lost are left out."""
     if _is_named_tuple(kind):
         return tuple.__new__(kind, [fields.get(name) for name in _names(kind)])
-    known = {name: fields[name] for name in _names(kind) if name in fields}
-    value = kind.__new__(kind)
-    for name, field in known.items():
-        # As a copy is made: frozen classes are frozen to their users only.
-        (setattr if hasattr(kind, "__struct_fields__") else object.__setattr__)(value, name, field)
+    value = object.__new__(kind)
+    for name in _names(kind):
+        if name in fields:
+            # As a copy is made: frozen classes are frozen to their users only.
+            object.__setattr__(value, name, fields[name])
     return value

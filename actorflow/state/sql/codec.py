@@ -118,9 +118,12 @@ def _timedelta(value: dt.timedelta) -> Any:
 
 
 def _moment(value: Any) -> Any:
+    written: dict[str, Any] = {TAG: type(value).__name__, "of": value.isoformat()}
+    if value.fold:
+        written["fold"] = value.fold
     if value.tzinfo is not None and type(value.tzinfo) is not dt.timezone:
-        return {TAG: type(value).__name__, "of": value.isoformat(), "zone": _zone(value.tzinfo)}
-    return {TAG: type(value).__name__, "of": value.isoformat()}
+        written["zone"] = _zone(value.tzinfo)
+    return written
 
 
 def _zone(zone: dt.tzinfo) -> str:
@@ -193,16 +196,12 @@ def _items(value: dict[str, Any]) -> list[Any]:
 
 
 def _in_zone(value: dict[str, Any], read: Callable[[str], Any]) -> Any:
-    moment = read(value["of"])
+    moment = read(value["of"]).replace(fold=value.get("fold", 0))
     if "zone" not in value:
         return moment
     import zoneinfo  # noqa: PLC0415 - few values need it
 
-    # The offset in the text tells which of two equal local times it is.
-    zone = zoneinfo.ZoneInfo(value["zone"])
-    return (
-        moment.astimezone(zone) if isinstance(moment, dt.datetime) else moment.replace(tzinfo=zone)
-    )
+    return moment.replace(tzinfo=zoneinfo.ZoneInfo(value["zone"]))
 
 
 _READERS: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {

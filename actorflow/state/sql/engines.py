@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 import sqlalchemy as sa
 
 from actorflow.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from typing import Self
 
 __all__ = ["Engines", "shown_url"]
 
@@ -26,7 +29,7 @@ class Engines:
     """The URL, without a password."""
 
     @classmethod
-    def to(cls, url: str, *, synchronous: Literal["FULL", "NORMAL"]) -> Engines:
+    def to(cls, url: str, *, synchronous: Literal["FULL", "NORMAL"] = "FULL") -> Engines:
         """Return engines for a URL; nothing is connected yet.
 
         Raises:
@@ -37,6 +40,12 @@ class Engines:
         reading, writing = make(address, synchronous)
         return cls(reading=reading, writing=writing, database=shown_url(address))
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.dispose()
+
     def dispose(self) -> None:
         """Close all connections; later ones are opened anew."""
         self.reading.dispose()
@@ -45,7 +54,8 @@ class Engines:
 
 def shown_url(address: sa.URL) -> str:
     """Return a URL as it may be shown."""
-    return address.render_as_string(hide_password=True)
+    plain = address.set(drivername=address.get_backend_name())
+    return plain.render_as_string(hide_password=True)
 
 
 def _address(url: str) -> sa.URL:

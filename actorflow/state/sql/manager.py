@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from actorflow.errors import DefinitionError, NotRecorded, NotStorable, StoreError
 from actorflow.spelling import checks_options
@@ -60,6 +60,9 @@ class SQLStateManager:
         StoreUnavailable: When the database cannot be reached.
     """
 
+    slow_to_read: ClassVar[bool] = True
+    """Whether a database has to be asked."""
+
     def __init__(
         self,
         url: str,
@@ -84,7 +87,11 @@ class SQLStateManager:
 
             self._engines = Engines.to(url, synchronous=synchronous)
         chosen = JSONSerializer() if serializer is None else serializer
-        (migrating.upgrade if create else migrating.check)(self._engines)
+        try:
+            (migrating.upgrade if create else migrating.check)(self._engines)
+        except BaseException:
+            self._engines.dispose()
+            raise
         self._payloads = Payloads(
             chosen, max_input=max_input, max_output=max_output, max_event=max_event
         )

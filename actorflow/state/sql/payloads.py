@@ -91,7 +91,7 @@ class Payloads:
         while found:
             found = False
             for step, part in _parts(value):
-                if len(self.serializer.dumps(part)) > limit:
+                if len(self.serializer.dumps(part).encode()) > limit:
                     path, value, found = f"{path}{step}", part, True
                     break
         return path or "it"

@@ -57,8 +57,8 @@ _SIMPLE: Final = frozenset({str, int, float, bool, type(None)})
 
 
 def clipped(text: str, limit: int = _TEXT) -> str:
-    """Return a text, or its beginning and a mark that something was left out."""
-    text = text.encode("utf-8", "backslashreplace").decode()
+    """Return a text that any database can hold, or its beginning and how long it was."""
+    text = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
 
 

@@ -48,5 +48,5 @@ def may_pass(error: sqlalchemy.exc.SQLAlchemyError) -> bool:
 def why(error: BaseException) -> str:
     """Return what the database said, in a line."""
     said = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig else error
-    text = " ".join(str(said).split())
+    text = " ".join(str(said).split()).rstrip(".")
     return f"{type(said).__name__}: {text}"

@@ -37,9 +37,9 @@ class JSONSerializer:
     """JSON in which every value comes back as what it was, written and read by msgspec.
 
     None, booleans, numbers, texts, lists and dictionaries stand for themselves. Tuples, sets,
-    bytes, datetimes, dates, times, timedeltas, Decimals, UUIDs, paths, enum members, dataclasses,
-    attrs classes, msgspec structs and named tuples are marked, and come back as themselves.
-    Whatever else there is cannot be stored.
+    bytes, datetimes, dates, times, timedeltas, Decimals, UUIDs, paths, enum members, and objects of
+    dataclasses, attrs classes and named tuples are marked, and come back as themselves. Whatever
+    else there is cannot be stored.
 
     Raises:
         MissingExtra: When msgspec is not installed.

@@ -12,6 +12,7 @@ from actorflow.lifecycle import RunStatus, StepStatus
 from actorflow.results import RunRecord
 from actorflow.state.folding import RunFold
 from actorflow.state.sql.books import Page
+from actorflow.state.sql.bulk import bulk, moment, packed
 from actorflow.state.sql.schema import events, runs, steps
 
 if TYPE_CHECKING:
@@ -50,27 +51,20 @@ class Statements:
     def __init__(self, dialect: str, owner: str, serializer: str) -> None:
         self._owner = owner
         self._serializer = serializer
-        insert: Any = sqlite.insert if dialect == "sqlite" else postgresql.insert
-        upsert = insert(steps)
+        self._insert_runs = _insert(dialect, runs)
+        self._insert_events = _insert(dialect, events)
+        upsert = _insert(dialect, steps)
         self._upsert_steps = upsert.on_conflict_do_update(
             index_elements=["run_id", "step_id"],
             set_={name: upsert.excluded[name] for name in _STEP},
         )
-        self._insert_runs = sa.insert(runs)
-        self._insert_events = sa.insert(events)
-        self._update_runs = (
-            sa.update(runs)
-            .where(runs.c.run_id == sa.bindparam("of_run"))
-            .where(runs.c.fence == sa.bindparam("of_fence"))
-            .where(runs.c.last_event == sa.bindparam("of_event"))
-            .values({name: sa.bindparam(name) for name in (*_FOLDED, "last_event")})
-        )
+        self._update_runs = _update(dialect)
 
     def write(self, connection: sa.Connection, batch: Batch) -> bool:
         """Write a batch; return False when not all of its runs belong to this owner any more."""
         created = [self._created(it) for it in batch.values() if it.created is not None]
         moved = [_moved(run_id, it) for run_id, it in batch.items() if it.created is None]
-        if moved and connection.execute(self._update_runs, moved).rowcount != len(moved):
+        if moved and connection.execute(self._update_runs, packed(moved)).rowcount != len(moved):
             return False
         for statement, rows in (
             (self._insert_runs, created),
@@ -78,7 +72,7 @@ class Statements:
             (self._insert_events, list(_events(batch))),
         ):
             if rows:
-                connection.execute(statement, rows)
+                connection.execute(statement, packed(rows))
         return True
 
     def _created(self, change: Change) -> dict[str, Any]:
@@ -87,7 +81,8 @@ class Statements:
         return {
             **{name: getattr(record, name) for name in _ACCEPTED},
             **(entry.texts if entry is not None else {}),
-            **{name: getattr(page.fold, name) for name in _FOLDED},
+            **_folded(page),
+            "created_at": moment(record.created_at),
             "step_ids": _json(list(record.step_ids)).decode(),
             "last_steps": _json(list(record.last_steps)).decode(),
             "serializer": self._serializer,
@@ -138,10 +133,43 @@ class Statements:
         return Page(_fold(row, known), row.fence, row.last_event)
 
 
+def _insert(dialect: str, table: sa.Table) -> Any:
+    """Return an INSERT of many rows."""
+    made: Any = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table)
+    columns = {column.name: column.type for column in table.c if column.name != "lease_until"}
+    given = bulk(dialect, columns)
+    # Without a condition SQLite takes the ON of ON CONFLICT for that of a join.
+    return made.from_select(list(columns), sa.select(*given.c).where(sa.true()))
+
+
+def _update(dialect: str) -> sa.Update:
+    """Return an UPDATE of many runs, each as it was left by its owner."""
+    columns: dict[str, Any] = {name: runs.c[name].type for name in (*_FOLDED, "last_event")}
+    guards = {"of_run": "run_id", "of_fence": "fence", "of_event": "last_event"}
+    given = bulk(dialect, columns | {name: runs.c[of].type for name, of in guards.items()})
+    return (
+        sa.update(runs)
+        .where(*(runs.c[of] == given.c[name] for name, of in guards.items()))
+        .values({name: given.c[name] for name in columns})
+    )
+
+
+def _folded(page: Page) -> dict[str, Any]:
+    fold = page.fold
+    return {
+        "status": fold.status,
+        "started_at": moment(fold.started_at),
+        "finished_at": moment(fold.finished_at),
+        "error": fold.error,
+        "failed_step": fold.failed_step,
+        "reason": fold.reason,
+    }
+
+
 def _moved(run_id: str, change: Change) -> dict[str, Any]:
     page = change.page
     return {
-        **{name: getattr(page.fold, name) for name in _FOLDED},
+        **_folded(page),
         "last_event": page.last_event,
         "of_run": run_id,
         "of_fence": page.fence,
@@ -155,20 +183,26 @@ def _steps(batch: Batch) -> Iterable[dict[str, Any]]:
             yield {
                 "run_id": run_id,
                 "step_id": step_id,
-                **{name: getattr(step, name) for name in _STEP},
+                "status": step.status,
+                "attempts": step.attempts,
+                "output": step.output,
+                "error": step.error,
+                "started_at": moment(step.started_at),
+                "finished_at": moment(step.finished_at),
             }
 
 
 def _events(batch: Batch) -> Iterable[dict[str, Any]]:
     for change in batch.values():
         for event, data in change.lines:
+            number, kind, run_id, step_id, attempt, time, _ = event
             yield {
-                "run_id": event.run_id,
-                "number": event.number,
-                "kind": event.kind.value,
-                "step_id": event.step_id,
-                "attempt": event.attempt,
-                "time": event.time,
+                "run_id": run_id,
+                "number": number,
+                "kind": kind,
+                "step_id": step_id,
+                "attempt": attempt,
+                "time": moment(time),
                 "data": data,
             }
 

@@ -268,9 +268,9 @@ _STANDSTILLS: Final = {
         "Raise max_active_runs, or run what steps wait for in an orchestrator of its own."
     ),
     "workers": (
-        "each of the {limit} async workers is held by a step that waits for a run with async "
-        "steps. Raise async_workers, leave async_=True out of steps that wait for runs, or run "
-        "what they wait for in an orchestrator of its own."
+        "each of the {limit} async workers is kept by a step that waits for a run, and the runs "
+        "that they wait for need one. Raise async_workers, leave async_=True out of steps that "
+        "wait for runs, or run what they wait for in an orchestrator of its own."
     ),
     "itself": "it is its own run, which cannot end before it. Leave the wait out.",
 }

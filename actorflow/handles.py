@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import math
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,7 +12,7 @@ from actorflow.durations import Duration, as_seconds
 from actorflow.errors import DefinitionError
 
 if TYPE_CHECKING:
-    import contextlib
+    import asyncio
     from collections.abc import Generator
 
     from actorflow.lifecycle import RunStatus
@@ -32,6 +33,9 @@ class Runtime(Protocol):
 
     def cancel(self, run_id: str, reason: str) -> None:
         """Ask for the run's end."""
+
+    def check_process(self) -> None:
+        """Refuse to let anybody wait in a fork of the run's process."""
 
     def check_may_block(self, what: str) -> None:
         """Refuse to block a thread that the run needs in order to end."""
@@ -60,6 +64,8 @@ class Run:
     ) -> None:
         self._runtime = runtime
         self._future = future
+        self._awaiting = _Awaiting()
+        future.add_done_callback(self._awaiting.wake)
         self.id = run_id
         self.workflow_id = workflow_id
 
@@ -102,6 +108,7 @@ class Run:
                 or blocked for good.
             WrongLoop: When called on the event loop that the run lives on.
             Deadlock: When called by a step without a timeout, and the run could never end.
+            ForkedOrchestrator: In a fork of the process that the run goes on in.
         """
         limit = _limit(timeout)
         if not self._future.done():
@@ -143,14 +150,20 @@ class Run:
         return result
 
     async def wait_async(self) -> RunResult:
-        """Return how the run ended, whatever the outcome, once it has."""
-        import asyncio  # noqa: PLC0415 - whoever awaits has it loaded; importing handles need not
+        """Return how the run ended, whatever the outcome, once it has.
 
-        if self._future.done():
-            return self._future.result()
-        with self._runtime.waiting(self.id):
-            # A copy may be cancelled without the run's own future being so.
-            return await asyncio.shield(asyncio.wrap_future(self._future))
+        Cancelling the awaiting task leaves the run alone.
+
+        Raises:
+            OrchestratorClosed: When it cannot end any more, because its event loop was closed
+                or blocked for good.
+            ForkedOrchestrator: In a fork of the process that the run goes on in.
+        """
+        if not self._future.done():
+            self._runtime.check_process()
+            with self._runtime.waiting(self.id):
+                await self._awaiting.end_of(self._future)
+        return self._future.result()
 
     def cancel(self, reason: str = "cancelled by its owner") -> None:
         """Ask for the run's end, and return at once; `wait` says when it has come.
@@ -182,3 +195,41 @@ def _limit(timeout: Any) -> float | None:
         cure = "Give seconds, as a number or a timedelta, or None to wait as long as it takes"
         raise DefinitionError(None, f"timeout is {timeout!r}", cure)
     return min(limit, threading.TIMEOUT_MAX)
+
+
+class _Awaiting:
+    """Those who await a run's end, on their event loops.
+
+    Whoever stops awaiting is forgotten at once. A future's own callbacks would stay until the
+    run ends, and somebody who awaits it again and again, with a timeout, would leave many.
+    """
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: dict[asyncio.Future[None], None] = {}
+
+    async def end_of(self, run: concurrent.futures.Future[RunResult]) -> None:
+        """Wait until the run has ended."""
+        import asyncio  # noqa: PLC0415 - whoever awaits has it loaded; importing handles need not
+
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[waiter] = None
+        try:
+            if not run.done():  # looked at again, now that it would be told
+                await waiter
+        finally:
+            self._waiting.pop(waiter, None)
+
+    def wake(self, _run: object) -> None:
+        """Let everybody go on; called when the run has ended."""
+        with contextlib.suppress(KeyError):  # the last one has left in the meantime
+            while self._waiting:
+                waiter, _ = self._waiting.popitem()
+                with contextlib.suppress(RuntimeError):  # his loop has been closed
+                    waiter.get_loop().call_soon_threadsafe(_go_on, waiter)
+
+
+def _go_on(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

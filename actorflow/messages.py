@@ -35,6 +35,7 @@ __all__ = [
     "ActorLost",
     "AttemptAbandoned",
     "AttemptFinished",
+    "AttemptLost",
     "BlockedLoop",
     "CancelRun",
     "Committed",
@@ -53,6 +54,7 @@ __all__ = [
     "StepReady",
     "StopAttempt",
     "Wake",
+    "run_of",
 ]
 
 
@@ -94,6 +96,7 @@ class ConfigureRun:
     supervisor: ActorAddress
     settled: Mapping[str, DependencyCompleted]
     """The steps that a resumed run does not run again, by step id."""
+    incarnation: int
 
 
 @message
@@ -107,6 +110,8 @@ class ConfigureStep:
     """Where the run's steps live, by step id; one mapping for all of them."""
     settled: Sequence[DependencyCompleted]
     """Dependencies that settled before this actor was made; not empty only after a crash."""
+    incarnation: int
+    """Which of the step's actors, one after the other, this is; no two have the same."""
 
 
 @message
@@ -137,6 +142,8 @@ class StepReady:
     step_id: str
     address: ActorAddress
     """Where the step lives."""
+    incarnation: int
+    """Whether it still does: a message can be slower than the death of its sender."""
 
 
 @message
@@ -201,6 +208,15 @@ class ActorLost:
     run_id: str
     step_id: str
     details: str
+    incarnation: int
+
+
+@message
+class AttemptLost:
+    """Supervisor to its brain: a step's actor could not handle an attempt."""
+
+    attempt: Attempt
+    details: str
 
 
 @message
@@ -221,6 +237,7 @@ class ReviveStep:
     """Its dependencies that have settled."""
     outcome: Settled | None
     """What it has to tell its dependents, if it had settled itself."""
+    incarnation: int
 
 
 @message
@@ -230,6 +247,7 @@ class MakeSteps:
     plan: WorkflowPlan
     scope: RunScope
     settled: Mapping[str, DependencyCompleted]
+    incarnation: int
 
 
 @message
@@ -256,3 +274,10 @@ class Committed:
     """State manager to supervisor: a held batch of events is recorded, or never will be."""
 
     error: BaseException | None
+
+
+def run_of(message: object) -> str | None:
+    """Return the id of the run that a message is about, if it is about one."""
+    owner = getattr(message, "result", None) or getattr(message, "attempt", None) or message
+    run_id: str | None = getattr(getattr(owner, "scope", owner), "run_id", None)
+    return run_id

@@ -236,7 +236,7 @@ class ShutdownReport:
     cancelled: Sequence[str] = ()
     """The ids of the runs that were cut."""
     abandoned: Sequence[str] = ()
-    """One line for everything that could not be ended: attempts, observers, a blocked loop."""
+    """One line for everything that could not be ended: attempts, observers, the loop."""
     duration: float = 0.0
     """Seconds the shutdown took."""
 

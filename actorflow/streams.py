@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -34,7 +33,10 @@ class Source(Protocol):
         """Call `notify`, on any thread, when the run has new events, and when it has ended."""
 
     def unwatch(self, run_id: str, notify: Callable[[], None]) -> None:
-        """Call it no more."""
+        """Call it no more; not even if it is called at this very moment."""
+
+    def check_process(self) -> None:
+        """Refuse to let anybody wait in a fork of the run's process."""
 
     def check_may_block(self, what: str) -> None:
         """Refuse to block a thread that the run needs in order to go on."""
@@ -52,38 +54,37 @@ class EventStream:
         self._run_id = run_id
 
     def __iter__(self) -> Iterator[Event]:
-        changed = threading.Event()
         cursor = _Cursor(self._source, self._run_id)
-        self._source.watch(self._run_id, changed.set)
+        bell = _ThreadBell(self._source, self._run_id)
         try:
             while True:
-                changed.clear()
+                bell.clear()
                 yield from cursor.page()
                 if cursor.done:
                     return
-                if not cursor.advanced:
+                if not cursor.advanced and bell.hangs():
                     self._source.check_may_block("iterating over Run.events() with `for`")
-                    changed.wait()
+                    bell.wait()
         finally:
-            self._source.unwatch(self._run_id, changed.set)
+            bell.take_down()
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         import asyncio  # noqa: PLC0415 - whoever awaits has it loaded; importing streams need not
 
-        bell = _Bell(asyncio.get_running_loop(), asyncio.Event())
         cursor = _Cursor(self._source, self._run_id)
-        self._source.watch(self._run_id, bell.ring)
+        bell = _LoopBell(self._source, self._run_id, asyncio.get_running_loop(), asyncio.Event())
         try:
             while True:
-                bell.event.clear()
+                bell.clear()
                 for event in await self._page(cursor):
                     yield event
                 if cursor.done:
                     return
-                if not cursor.advanced:
-                    await bell.event.wait()
+                if not cursor.advanced and bell.hangs():
+                    self._source.check_process()
+                    await bell.wait()
         finally:
-            self._source.unwatch(self._run_id, bell.ring)
+            bell.take_down()
 
     async def _page(self, cursor: _Cursor) -> Sequence[Event]:
         if not self._source.slow_to_read:
@@ -115,13 +116,62 @@ class _Cursor:
 
 
 class _Bell:
-    """Wakes a reader on its event loop, from any thread; once until it has looked."""
+    """Wakes a reader when there is more to read; hung up when he first has to wait."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
-        self._loop = loop
-        self.event = event
+    def __init__(self, source: Source, run_id: str) -> None:
+        self._source = source
+        self._run_id = run_id
+        self._hangs = False
+
+    def hangs(self) -> bool:
+        """Return whether it rang for whatever has happened since it was cleared.
+
+        Otherwise it does from now on, and the reader has to look once more before he waits.
+        """
+        hung, self._hangs = self._hangs, True
+        if not hung:
+            self._source.watch(self._run_id, self.ring)
+        return hung
+
+    def take_down(self) -> None:
+        """Ring no more; twice is once."""
+        hung, self._hangs = self._hangs, False
+        if hung:
+            self._source.unwatch(self._run_id, self.ring)
 
     def ring(self) -> None:
-        if not self.event.is_set():
-            with contextlib.suppress(RuntimeError):  # the reader's loop has closed
-                self._loop.call_soon_threadsafe(self.event.set)
+        """Wake the reader; from any thread."""
+        raise NotImplementedError
+
+
+class _ThreadBell(_Bell):
+    """Wakes a reader that blocks its thread."""
+
+    def __init__(self, source: Source, run_id: str) -> None:
+        super().__init__(source, run_id)
+        self._rung = threading.Event()
+        self.clear = self._rung.clear
+        self.wait = self._rung.wait
+
+    def ring(self) -> None:
+        self._rung.set()
+
+
+class _LoopBell(_Bell):
+    """Wakes a reader on its event loop; goes by itself when that has been closed."""
+
+    def __init__(
+        self, source: Source, run_id: str, loop: asyncio.AbstractEventLoop, rung: asyncio.Event
+    ) -> None:
+        super().__init__(source, run_id)
+        self._loop = loop
+        self._rung = rung
+        self.clear = rung.clear
+        self.wait = rung.wait
+
+    def ring(self) -> None:
+        try:
+            if not self._rung.is_set() or self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._rung.set)
+        except RuntimeError:
+            self.take_down()

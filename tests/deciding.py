@@ -203,19 +203,13 @@ class Driver:
 
     def die(self, step_id, *, run_id="run"):
         """Let a step's actor die."""
-        key = (run_id, step_id)
-        self._incarnations[key] = self._incarnations.get(key, 0) + 1
-        self.pending = [message for message in self.pending if not _is_ready(message, key)]
-        self.laws.replaced(*key)
-        self.say(ActorLost(run_id, step_id, "it was shot"))
+        self.laws.replaced(run_id, step_id)
+        self.say(self.lost(step_id, run_id))
 
     def die_with_all(self, run_id="run"):
         """Let a run's actor die, and all of its steps' actors with it."""
         for step_id in self.starts[run_id].plan.by_id:
-            key = (run_id, step_id)
-            self._incarnations[key] = self._incarnations.get(key, 0) + 1
-            self.pending = [message for message in self.pending if not _is_ready(message, key)]
-            self.laws.replaced(*key)
+            self.laws.replaced(run_id, step_id)
         self.say(RunActorLost(run_id, "it was shot"))
 
     def wait(self, seconds):
@@ -283,6 +277,7 @@ class Driver:
     def _make_steps(self, message):
         for plan in message.plan.steps:
             if plan.id not in message.settled:
+                self._incarnations[message.scope.run_id, plan.id] = message.incarnation
                 waits = set(plan.dependencies) - set(message.settled)
                 self._wait(message.scope.run_id, plan.id, waits)
 
@@ -292,11 +287,24 @@ class Driver:
             self._ready(run_id, step_id)
 
     def _ready(self, run_id, step_id):
-        self.pending.append(StepReady(run_id, step_id, self.address(run_id, step_id)))
+        self.pending.append(self.ready(run_id, step_id))
+
+    def ready(self, run_id, step_id):
+        """What a step's actor says when its dependencies have settled."""
+        address, incarnation = self.address(run_id, step_id), self.incarnation(run_id, step_id)
+        return StepReady(run_id, step_id, address, incarnation)
+
+    def lost(self, step_id, run_id="run"):
+        """What the run's actor says when the step's actor has died."""
+        return ActorLost(run_id, step_id, "it was shot", self.incarnation(run_id, step_id))
 
     def address(self, run_id, step_id):
         """Where a step's actor lives now."""
-        return (run_id, step_id, self._incarnations.get((run_id, step_id), 0))
+        return (run_id, step_id, self.incarnation(run_id, step_id))
+
+    def incarnation(self, run_id, step_id):
+        """Which of the step's actors lives now."""
+        return self._incarnations[run_id, step_id]
 
     def _execute(self, to, attempt):
         key = (attempt.scope.run_id, attempt.step_id)
@@ -327,6 +335,7 @@ class Driver:
 
     def _revive(self, message):
         self.revived.append(message)
+        self._incarnations[message.run_id, message.step_id] = message.incarnation
         plan = self.starts[message.run_id].plan.by_id[message.step_id]
         known = {dependency.step_id for dependency in message.dependencies}
         self._wait(message.run_id, message.step_id, set(plan.dependencies) - known)
@@ -338,10 +347,6 @@ class Driver:
         if result.run_id in self.results and not self.starts[result.run_id].resumed:
             raise AssertionError(f"{result.run_id} has ended twice")
         self.results[result.run_id] = result
-
-
-def _is_ready(message, key):
-    return isinstance(message, StepReady) and (message.run_id, message.step_id) == key
 
 
 # ── The laws ─────────────────────────────────────────────────────────────────────────────────

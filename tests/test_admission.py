@@ -22,18 +22,30 @@ class Door(Admission):
         super().__init__(*places)
         self.asked = threading.Semaphore(0)
 
-    def _ask(self):
-        ticket = super()._ask()
-        self.asked.release()
-        return ticket
+    def _ask(self, ticket, *, may_wait):
+        super()._ask(ticket, may_wait=may_wait)
+        if may_wait:
+            self.asked.release()
+
+
+def enter(door, **options):
+    """Go in; return the ticket."""
+    ticket = door.ticket()
+    door.enter(ticket, **options)
+    return ticket
+
+
+def enter_async(door):
+    """Go in without blocking the loop; return the task, and the ticket."""
+    ticket = door.ticket()
+    return asyncio.ensure_future(door.enter_async(ticket)), ticket
 
 
 def full(places=1):
-    """A door behind which nobody else has room."""
+    """A door behind which nobody else has room, and the ticket of the first inside."""
     door = Door(places, 0)
-    for _ in range(places):
-        door.enter(may_block=False)
-    return door
+    tickets = [enter(door, may_block=False) for _ in range(places)]
+    return door, tickets[0]
 
 
 class Waiter:
@@ -41,6 +53,7 @@ class Waiter:
 
     def __init__(self, door):
         self.outcome = None
+        self.ticket = door.ticket()
         self.over = threading.Event()
         self._thread = threading.Thread(target=self._enter, args=(door,))
         self._thread.start()
@@ -48,7 +61,7 @@ class Waiter:
 
     def _enter(self, door):
         try:
-            door.enter()
+            door.enter(self.ticket)
         except OrchestratorClosed as error:
             self.outcome = error
         else:
@@ -66,10 +79,10 @@ def test_there_is_room_for_active_and_for_queued_runs():
     """And not for one more; the error says how full it is."""
     door = Admission(2, 3)
     for _ in range(5):
-        door.enter(may_block=False)
+        enter(door, may_block=False)
 
     with pytest.raises(Overloaded) as caught:
-        door.enter(may_block=False)
+        enter(door, may_block=False)
 
     error = caught.value
     assert (2, 3, 2, 3) == (error.active, error.queued, error.max_active, error.max_queued)
@@ -78,46 +91,46 @@ def test_there_is_room_for_active_and_for_queued_runs():
 def test_a_door_that_rejects_lets_nobody_wait():
     """Neither a thread nor a task, whatever they would like."""
     door = Admission(1, 0, rejects=True)
-    door.enter()
+    enter(door)
 
     with pytest.raises(Overloaded):
-        door.enter()
+        enter(door)
     with pytest.raises(Overloaded):
-        asyncio.run(door.enter_async())
+        asyncio.run(door.enter_async(door.ticket()))
 
 
 def test_a_place_that_was_given_back_is_free():
     """For the next to come."""
-    door = full()
-    door.leave()
+    door, ticket = full()
+    door.leave(ticket)
 
-    door.enter()
+    enter(door)
 
     with pytest.raises(Overloaded):
-        door.enter(may_block=False)
+        enter(door, may_block=False)
 
 
 def test_those_who_wait_are_let_in_in_the_order_of_their_coming():
     """One for each who leaves."""
-    door = full()
+    door, ticket = full()
     first, second = Waiter(door), Waiter(door)
 
-    door.leave()
+    door.leave(ticket)
     outcome = first.join()
     waiting = not second.over.is_set()
-    door.leave()
+    door.leave(first.ticket)
 
     assert ("in", True, "in") == (outcome, waiting, second.join())
 
 
 def test_nobody_slips_in_before_those_who_wait():
     """A place that is given back is theirs at once."""
-    door = full()
+    door, ticket = full()
     waiter = Waiter(door)
-    door.leave()
+    door.leave(ticket)
 
     with pytest.raises(Overloaded):
-        door.enter(may_block=False)
+        enter(door, may_block=False)
     assert "in" == waiter.join()
 
 
@@ -128,14 +141,14 @@ def test_a_closed_door_lets_nobody_in():
 
     for may_block in (True, False):
         with pytest.raises(OrchestratorClosed):
-            door.enter(may_block=may_block)
+            enter(door, may_block=may_block)
     with pytest.raises(OrchestratorClosed):
-        asyncio.run(door.enter_async())
+        asyncio.run(door.enter_async(door.ticket()))
 
 
 def test_those_who_wait_are_turned_away_when_the_door_closes():
     """They do not hang there for ever."""
-    door = full()
+    door, _ = full()
     waiters = [Waiter(door) for _ in range(3)]
 
     door.close()
@@ -147,11 +160,11 @@ def test_a_task_waits_without_blocking_its_loop():
     """Until somebody leaves."""
 
     async def main():
-        door = full()
-        task = asyncio.ensure_future(door.enter_async())
+        door, ticket = full()
+        task, _ = enter_async(door)
         await asyncio.sleep(0)
         before = task.done()
-        door.leave()
+        door.leave(ticket)
         await asyncio.wait_for(task, GUARD)
         return before
 
@@ -162,13 +175,14 @@ def test_a_task_that_gives_up_leaves_the_line():
     """Its place goes to the next one."""
 
     async def main():
-        door = full()
-        first = asyncio.ensure_future(door.enter_async())
-        second = asyncio.ensure_future(door.enter_async())
+        door, ticket = full()
+        first, given_up = enter_async(door)
+        second, _ = enter_async(door)
         await asyncio.sleep(0)
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
-        door.leave()
+        door.leave(given_up)
+        door.leave(ticket)
         await asyncio.wait_for(second, GUARD)
         return first.cancelled()
 
@@ -179,13 +193,14 @@ def test_a_place_that_comes_in_the_instant_of_giving_up_is_not_lost():
     """The task is cancelled when the place is its own, and before it has noticed."""
 
     async def main():
-        door = full()
-        task = asyncio.ensure_future(door.enter_async())
+        door, ticket = full()
+        task, granted = enter_async(door)
         await asyncio.sleep(0)
-        door.leave()
+        door.leave(ticket)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        door.enter(may_block=False)
+        door.leave(granted)
+        enter(door, may_block=False)
         return task.cancelled()
 
     assert asyncio.run(main())
@@ -193,7 +208,8 @@ def test_a_place_that_comes_in_the_instant_of_giving_up_is_not_lost():
 
 def test_an_interrupted_wait_gives_its_place_back(monkeypatch):
     """Ctrl-C while blocking: the line goes on without this one."""
-    door = full()
+    door, inside = full()
+    mine = door.ticket()
 
     def interrupt(_future, timeout=None):
         raise KeyboardInterrupt
@@ -201,10 +217,11 @@ def test_an_interrupted_wait_gives_its_place_back(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(concurrent.futures.Future, "result", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            door.enter()
-    door.leave()
+            door.enter(mine)
+    door.leave(mine)
+    door.leave(inside)
 
-    door.enter(may_block=False)
+    enter(door, may_block=False)
 
 
 def test_no_place_is_lost_or_made_among_many():
@@ -214,13 +231,13 @@ def test_no_place_is_lost_or_made_among_many():
 
     def visit(number):
         for _ in range(50):
-            door.enter()
+            ticket = enter(door)
             with lock:
                 inside.add(number)
                 seen.append(len(inside))
             with lock:
                 inside.discard(number)
-            door.leave()
+            door.leave(ticket)
 
     visitors = [threading.Thread(target=visit, args=(number,)) for number in range(8)]
     for visitor in visitors:
@@ -231,6 +248,23 @@ def test_no_place_is_lost_or_made_among_many():
     assert 400 == len(seen)
     assert max(seen) <= most
     for _ in range(most):
-        door.enter(may_block=False)
+        enter(door, may_block=False)
     with pytest.raises(Overloaded):
-        door.enter(may_block=False)
+        enter(door, may_block=False)
+
+
+def test_leaving_twice_is_leaving_once():
+    """Whoever is interrupted need not know whether he has left."""
+    door, ticket = full(2)
+    for _ in range(3):
+        door.leave(ticket)
+
+    assert 1 == door.free
+
+
+def test_a_ticket_that_never_went_in_gives_nothing_back():
+    """It was interrupted before it had asked."""
+    door, _ = full()
+    door.leave(door.ticket())
+
+    assert 0 == door.free

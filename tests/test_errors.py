@@ -244,9 +244,9 @@ SAYINGS = [
         Deadlock("r1", "fetch", None, "workers", 10),
         (
             "step 'fetch' of run 'r1' would wait to start a run for ever: each of the 10 async "
-            "workers is held by a step that waits for a run with async steps. Raise "
-            "async_workers, leave async_=True out of steps that wait for runs, or run what they "
-            "wait for in an orchestrator of its own."
+            "workers is kept by a step that waits for a run, and the runs that they wait for need "
+            "one. Raise async_workers, leave async_=True out of steps that wait for runs, or run "
+            "what they wait for in an orchestrator of its own."
         ),
     ),
     (

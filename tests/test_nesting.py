@@ -158,6 +158,24 @@ def test_a_step_that_would_wait_to_start_a_run_is_told(start):
     assert (None, "places") == (stuck.awaited, stuck.shortage)
 
 
+def test_a_step_that_keeps_the_worker_that_others_need_to_leave_is_told():
+    """It waits for a place, and they cannot end without what it keeps."""
+    gate, started = threading.Event(), threading.Semaphore(0)
+    other = Workflow("other")
+    other.add(Step("first", lambda: started.release() or gate.wait(GUARD)))
+    other.add(Step("last", work, async_=True, after="first"))
+
+    with Orchestrator(max_active_runs=3, max_queued_runs=0, async_workers=1) as orchestrator:
+        others = [orchestrator.start(other) for _ in "ab"]
+        assert all(started.acquire(timeout=GUARD) for _ in others)
+        inputs = {"orchestrator": orchestrator, "inner": INNER}
+        stuck = orchestrator.start(flow_of(run_in, async_=True), inputs).wait(GUARD).error
+        gate.set()
+
+        assert (None, "workers") == (stuck.awaited, stuck.shortage)
+        assert ["inner", "inner"] == [run.result(GUARD).output for run in others]
+
+
 def test_a_step_that_waits_for_its_own_run_is_told():
     """However much room there is."""
 

@@ -643,6 +643,32 @@ def test_what_is_no_id_of_a_run_is_refused(orchestrator, ask):
         getattr(orchestrator, ask)(7)
 
 
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_resumption_that_fails_leaves_the_record_as_it_was(orchestrator, monkeypatch, error):
+    """Nothing is written into it by an orchestrator that could not go on with the run."""
+
+    def fails(_runtime, _message):
+        raise error
+
+    flow = flow_of(broken)
+    run = orchestrator.start(flow)
+    failed, events = run.wait(GUARD), list(run.events())
+    with monkeypatch.context() as patch:
+        patch.setattr(Runtime, "start", fails)
+        with pytest.raises(error):
+            orchestrator.resume(run.id, flow)
+    settled(orchestrator)
+
+    assert (failed, events) == (orchestrator.get(run.id).wait(SOON), list(run.events()))
+    assert orchestrator.resume(run.id, flow).wait(SOON).steps["step"].attempts == 1
+
+
+def settled(orchestrator):
+    """Return once no run is in progress."""
+    while orchestrator._life.live.ids():
+        threading.Event().wait(0.001)
+
+
 def test_a_run_is_resumed_in_the_version_that_it_was_started_in(orchestrator):
     """Which has to be registered, or handed in."""
     mended = []
@@ -948,7 +974,7 @@ def test_a_full_orchestrator_blocks_until_there_is_room(make, gate):
     awaiting.result(GUARD)
 
     assert (1, True, ["first", "second"]) == (before, first.wait().output, order)
-    assert 1 == orchestrator._life.admission._free
+    assert 1 == orchestrator._life.admission.free
 
 
 def test_a_caller_who_stops_waiting_at_the_door_leaves_the_line(make, gate):

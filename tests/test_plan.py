@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -472,7 +473,7 @@ def other():
         Step("b", nothing, priority=1),
         Step("b", nothing, compensate=other),
     ],
-    ids=str,
+    ids=lambda step: re.sub(r" at 0x[0-9a-f]+", "", str(step)),
 )
 def test_whatever_changes_what_a_workflow_does_changes_its_fingerprint(step):
     """Each option for itself."""

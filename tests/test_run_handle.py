@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import contextlib
+import gc
 import itertools
 import threading
 import traceback
@@ -14,6 +17,7 @@ from actorflow import (
     MemoryStateManager,
     Orchestrator,
     RetryPolicy,
+    Run,
     RunCancelled,
     RunFailed,
     RunNotFound,
@@ -317,6 +321,87 @@ def test_cancelling_one_who_awaits_leaves_the_run_and_the_others_alone(orchestra
     result = asyncio.run(main())
 
     assert (RunStatus.COMPLETED, True) == (result.status, result.output)
+
+
+def futures():
+    """All futures of asyncio's that are alive."""
+    gc.collect()
+    return [thing for thing in gc.get_objects() if isinstance(thing, asyncio.Future)]
+
+
+def test_whoever_stops_awaiting_leaves_nothing_with_the_run(orchestrator, gate):
+    """A loop that looks in again and again, with a timeout, does not make the run grow."""
+    run = orchestrator.start(gate.flow)
+
+    async def look_in(times):
+        for _ in range(times):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(run.wait_async(), 0)
+            impatient = asyncio.ensure_future(run.wait_async())
+            await asyncio.sleep(0)
+            impatient.cancel()
+            await asyncio.wait([impatient])
+
+    asyncio.run(look_in(1))
+    callbacks, before = len(run._future._done_callbacks), len(futures())
+    asyncio.run(look_in(50))
+
+    assert (callbacks, before) == (len(run._future._done_callbacks), len(futures()))
+
+
+class EndsWhileAsked:
+    """A runtime whose run ends in the instant in which somebody begins to await it."""
+
+    def __init__(self, result):
+        self.future = concurrent.futures.Future()
+        self._result = result
+
+    def check_process(self):
+        """End the run."""
+        self.future.set_result(self._result)
+
+    def waiting(self, _run_id):
+        """Mind nothing."""
+        return contextlib.nullcontext()
+
+
+def test_a_run_that_ends_while_somebody_gets_in_line_is_not_waited_for(orchestrator):
+    """He looked when it went on, and is in line when everybody has been told."""
+    result = orchestrator.run(flow_of(fine))
+    runtime = EndsWhileAsked(result)
+    run = Run(runtime, "run", "flow", runtime.future)
+
+    assert result is asyncio.run(asyncio.wait_for(run.wait_async(), GUARD))
+
+
+def left_on_a_closed_loop(run):
+    """Await a run on a loop that is closed then; return the task, which nobody will finish."""
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(run.wait_async())
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    loop.close()
+    return task
+
+
+def test_somebody_who_awaited_on_a_loop_that_is_gone_keeps_nobody_else_waiting(orchestrator, gate):
+    """The run ends, and the others hear of it, whether they began before or after."""
+    run = orchestrator.start(gate.flow)
+    left = [left_on_a_closed_loop(run)]
+
+    async def stay():
+        staying = asyncio.ensure_future(run.wait_async())
+        await asyncio.sleep(0)
+        left.append(await asyncio.to_thread(left_on_a_closed_loop, run))
+        gate.open()
+        return (await asyncio.wait_for(staying, GUARD)).status
+
+    status = asyncio.run(stay())
+    for task in left:
+        task._log_destroy_pending = False
+        task.get_coro().close()
+
+    assert RunStatus.COMPLETED is status
 
 
 def test_blocking_the_runs_own_loop_is_refused():

@@ -66,6 +66,9 @@ class Source:
         """Tell them no more."""
         self.watchers.remove(notify)
 
+    def check_process(self):
+        """This is no fork."""
+
     def check_may_block(self, what):
         """Nobody is refused here."""
 
@@ -156,15 +159,26 @@ def test_several_readers_get_everything_each(source):
 
 
 def test_a_reader_that_stops_early_is_told_no_more(source):
-    """Nothing of it is left with the run."""
-    source.happen(3)
+    """Nothing of it is left with the run, once it has waited for news."""
     stream = iter(EventStream(source, "run"))
+    news = threading.Thread(target=lambda: (source.has_been_read(2), source.happen(3)))
+    news.start()
     next(stream)
+    news.join(GUARD)
     watched = len(source.watchers)
 
     stream.close()
 
     assert (1, 0) == (watched, len(source.watchers))
+
+
+def test_a_reader_that_need_not_wait_is_not_told_of_anything(source):
+    """Whoever reads what has happened already has nothing that could be left with the run."""
+    source.happen(3)
+    stream = iter(EventStream(source, "run"))
+    next(stream)
+
+    assert [] == source.watchers
 
 
 def test_a_reader_must_not_block_the_runs_own_loop(source):
@@ -299,28 +313,61 @@ def test_a_reader_that_is_cancelled_while_it_waits_is_told_no_more(source):
     assert [] == source.watchers
 
 
-def test_a_reader_whose_loop_is_gone_hurts_nobody(source):
-    """Whoever tells of new events goes on with the others."""
-    loop = asyncio.new_event_loop()
-    stream = aiter(EventStream(source, "run"))
-    source.happen()
-    loop.run_until_complete(anext(stream))
-    loop.close()
+class Left:
+    """A reader who waits for news on a loop that is closed under him."""
+
+    def __init__(self, source, *, rung=False):
+        self.loop = asyncio.new_event_loop()
+        self._stream = aiter(EventStream(source, "run"))
+        self._task = self.loop.create_task(anext(self._stream))
+        while not source.watchers:
+            self._turn()
+        if rung:
+            source.ring()
+            self._turn()
+        self.loop.close()
+
+    def _turn(self):
+        self.loop.call_soon(self.loop.stop)
+        self.loop.run_forever()
+
+    def bury(self):
+        """Let go of the task, which nobody will ever finish."""
+        self._task._log_destroy_pending = False
+        self._task.get_coro().close()
+
+
+@pytest.fixture
+def left(source):
+    """Makes readers whose loop is closed."""
+    readers = []
+
+    def make(**options):
+        readers.append(Left(source, **options))
+        return readers[-1]
+
+    yield make
+    for reader in readers:
+        reader.bury()
+
+
+@pytest.mark.parametrize("rung", [False, True], ids=["asleep", "rung for already"])
+def test_a_reader_whose_loop_is_gone_is_forgotten(source, left, rung):
+    """When the run has something to tell; who stays hears of it."""
+    left(rung=rung)
+    heard = []
+    source.watch("run", lambda: heard.append(True))
 
     source.happen()
 
     assert 1 == len(source.watchers)
+    assert [True] == heard
 
 
-def test_a_loop_that_closes_in_the_very_instant_hurts_nobody(source, monkeypatch):
+def test_a_loop_that_closes_in_the_very_instant_hurts_nobody(source, left, monkeypatch):
     """It was open when it was asked, and is closed when it is called."""
-    loop = asyncio.new_event_loop()
-    stream = aiter(EventStream(source, "run"))
-    source.happen()
-    loop.run_until_complete(anext(stream))
-    monkeypatch.setattr(loop, "is_closed", lambda: False)
-    loop.close()
+    monkeypatch.setattr(left().loop, "is_closed", lambda: False)
 
     source.happen()
 
-    assert 2 == len(source.events)
+    assert [] == source.watchers

@@ -27,23 +27,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from actorflow.actors.crashes import Crashes
 from actorflow.actors.deadlines import Deadlines, Due
 from actorflow.actors.endings import Endings, timeout_of
 from actorflow.actors.ledger import RunState, StepState
 from actorflow.actors.outbox import Effect, Outbox
 from actorflow.actors.ready import Leases, RunQueue
 from actorflow.actors.retries import backoff
-from actorflow.actors.revival import outcome_of, revival, settled_steps
+from actorflow.actors.revival import outcome_of
 from actorflow.actors.starts import Starts
-from actorflow.errors import ActorCrashed
 from actorflow.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.messages import (
     ActorLost,
     AttemptAbandoned,
     AttemptFinished,
+    AttemptLost,
     BlockedLoop,
     CancelRun,
-    MakeSteps,
     RunActorLost,
     RunUnknown,
     Settled,
@@ -65,7 +65,6 @@ _PENDING: Final = StepStatus.PENDING
 _READY: Final = StepStatus.READY
 _STEP_READY: Final = EventKind.STEP_READY
 _STEP_COMPLETED: Final = EventKind.STEP_COMPLETED
-_MOST_CRASHES: Final = 3
 
 
 class Decisions:
@@ -95,6 +94,7 @@ class Decisions:
         self._starts = Starts(self._outbox, self.deadlines, self.leases)
         self._random = random
         self._endings = Endings(self._outbox, self.deadlines, grace)
+        self._crashes = Crashes(self._outbox, self._starts, self._endings, self._failed)
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             StartRun: self._start_run,
             StepReady: self._step_ready,
@@ -103,6 +103,7 @@ class Decisions:
             BlockedLoop: self._blocked_loop,
             CancelRun: self._cancel_run,
             ActorLost: self._actor_lost,
+            AttemptLost: self._attempt_lost,
             RunActorLost: self._run_actor_lost,
             Wake: self._wake,
         }
@@ -130,7 +131,7 @@ class Decisions:
     # ── Runs ─────────────────────────────────────────────────────────────────────────────────
 
     def _start_run(self, message: StartRun) -> None:
-        run = RunState(message)
+        run = RunState(message, next(self._crashes.incarnations))
         self.runs[run.run_id] = run
         if run.deadline is not None:
             run.expiry = self.deadlines.set(run.deadline, Due.RUN, run.run_id)
@@ -145,7 +146,7 @@ class Decisions:
             if run.status is RunStatus.PENDING:
                 run.started_at = self._outbox.wall
                 self._outbox.run(run, EventKind.RUN_STARTED, run.scope.bindings())
-            self._outbox.effects.append((None, MakeSteps(run.plan, run.scope, settled_steps(run))))
+            self._crashes.make_steps(run, run.incarnation)
             if not run.unsettled:
                 self._finish(run)
 
@@ -153,9 +154,10 @@ class Decisions:
         run = self.runs.get(message.run_id)
         if run is None:
             self._outbox.effects.append((None, RunUnknown(message.run_id)))
-        elif not run.ending:
+            return
+        self._endings.give_grace(run, message.grace)
+        if not run.ending:
             run.cancel_reason = message.reason
-            run.grace = message.grace
             self._endings.end(run)
             self._follow(run)
 
@@ -166,6 +168,8 @@ class Decisions:
         if run is None:
             return
         step = run.steps[message.step_id]
+        if message.incarnation != step.incarnation:
+            return
         step.address = message.address
         if step.status is _PENDING:
             step.orphaned = False
@@ -268,33 +272,23 @@ class Decisions:
         run = self.runs.get(message.run_id)
         if run is not None:
             step = run.steps[message.step_id]
-            self._lose(run, step, message.details)
-            self._outbox.effects.append((None, revival(run, step)))
-            self._follow(run)
+            if message.incarnation == step.incarnation:
+                self._replace(run, step, message.details)
+
+    def _attempt_lost(self, message: AttemptLost) -> None:
+        found = self._find(message.attempt)
+        if found is not None:
+            self._replace(*found, message.details)
+
+    def _replace(self, run: RunState, step: StepState, details: str) -> None:
+        self._crashes.replace(run, step, details)
+        self._follow(run)
 
     def _run_actor_lost(self, message: RunActorLost) -> None:
         run = self.runs.get(message.run_id)
         if run is not None:
-            for step in run.steps.values():
-                if not step.status.settled:
-                    self._lose(run, step, message.details)
-            self._outbox.effects.append((None, MakeSteps(run.plan, run.scope, settled_steps(run))))
+            self._crashes.replace_all(run, message.details)
             self._follow(run)
-
-    def _lose(self, run: RunState, step: StepState, details: str) -> None:
-        """Take note that a step's actor has died, with whatever was on its way to it."""
-        step.crashes += 1
-        step.orphaned = not step.status.settled
-        error = ActorCrashed(run.run_id, step.id, details)
-        if step.current is None:
-            if step.orphaned and step.crashes > _MOST_CRASHES:
-                self._endings.fail(run, step, error)
-        elif step.current.submitted:
-            self._endings.stop(run, step, error)
-        else:
-            # The message that would have submitted it died with the actor.
-            self._starts.release(run, step)
-            self._failed(run, step, error)
 
     # ── What else can happen ─────────────────────────────────────────────────────────────────
 

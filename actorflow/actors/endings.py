@@ -128,8 +128,21 @@ class Endings:
         if isinstance(error, StepTimeout) and not attempt.executor.preemptive:
             self.abandon(step)
         else:
-            grace = self._grace if run.grace is None else run.grace
-            step.grace = self._deadlines.set(self._outbox.now + grace, Due.GRACE, run.run_id, step)
+            self._wait_for_end(run, step)
+
+    def _wait_for_end(self, run: RunState, step: StepState) -> None:
+        grace = self._grace if run.grace is None else run.grace
+        step.grace = self._deadlines.set(self._outbox.now + grace, Due.GRACE, run.run_id, step)
+
+    def give_grace(self, run: RunState, grace: float | None) -> None:
+        """Give a run's attempts so many seconds to stop: from now, if they have been asked to."""
+        if grace is None:
+            return
+        run.grace = grace
+        for step in run.steps.values():
+            if step.stopping and step.grace is not None:
+                self._deadlines.cancel(step.grace)
+                self._wait_for_end(run, step)
 
     def abandoned(self, run: RunState, step: StepState, attempt: Attempt, stack: str) -> None:
         """Write down that an attempt was left behind, and where it hangs."""
@@ -174,7 +187,7 @@ class Endings:
 
 
 def timeout_of(due: Due, run: RunState, step: StepState) -> StepTimeout:
-    """Return the error of a step whose deadline has passed."""
+    """Return the error of a step whose time is over: that of one attempt, or that of them all."""
     total = due is Due.TOTAL
     limit = step.step.total_timeout if total else step.step.timeout
     kind: Literal["total", "attempt"] = "total" if total else "attempt"

@@ -35,6 +35,7 @@ class StepState:
         "finished_at",
         "grace",
         "id",
+        "incarnation",
         "orphaned",
         "output",
         "passed_over",
@@ -48,7 +49,7 @@ class StepState:
         "total_deadline",
     )
 
-    def __init__(self, run_id: str, plan: StepPlan, executor: Executor) -> None:
+    def __init__(self, run_id: str, plan: StepPlan, executor: Executor, incarnation: int) -> None:
         self.run_id = run_id
         self.plan = plan
         self.id = plan.id
@@ -56,6 +57,8 @@ class StepState:
         self.address: Any = None
         """The step actor's address once it has reported; the brain never looks into it."""
         self.executor = executor
+        self.incarnation = incarnation
+        """Which of its actors counts; what the dead ones have said comes too late."""
         self.status = StepStatus.PENDING
         self.attempts = 0
         self.crashes = 0
@@ -113,6 +116,7 @@ class RunState:
         "finished_at",
         "grace",
         "in_flight",
+        "incarnation",
         "lane",
         "plan",
         "priority",
@@ -125,7 +129,7 @@ class RunState:
         "unsettled",
     )
 
-    def __init__(self, start: StartRun) -> None:
+    def __init__(self, start: StartRun, incarnation: int) -> None:
         self.run_id = start.scope.run_id
         self.scope: RunScope = start.scope
         self.plan: WorkflowPlan = start.plan
@@ -134,8 +138,10 @@ class RunState:
         self.deadline = start.deadline
         self.timeout = start.timeout
         self.status = RunStatus.PENDING
+        self.incarnation = incarnation
+        """That of its steps' first actors."""
         self.steps = {
-            plan.id: StepState(self.run_id, plan, start.executors[plan.id])
+            plan.id: StepState(self.run_id, plan, start.executors[plan.id], incarnation)
             for plan in start.plan.steps
         }
         self.unsettled = len(self.steps)

@@ -18,7 +18,8 @@ __all__ = ["outcome_of", "revival", "settled_steps"]
 def revival(run: RunState, step: StepState) -> ReviveStep:
     """Return the message that brings the step's actor back to what its predecessor knew."""
     dependencies = [run.steps[dependency] for dependency in step.plan.dependencies]
-    return ReviveStep(run.run_id, step.plan.id, list(_completed(dependencies)), outcome_of(step))
+    known = list(_completed(dependencies))
+    return ReviveStep(run.run_id, step.plan.id, known, outcome_of(step), step.incarnation)
 
 
 def settled_steps(run: RunState) -> dict[str, DependencyCompleted]:

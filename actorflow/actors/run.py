@@ -36,6 +36,8 @@ class RunActor(Actor):
     def __init__(self) -> None:
         super().__init__()
         self._addresses: dict[str, ActorAddress] = {}
+        self._incarnations: dict[str, int] = {}
+        """Those of the steps whose first actors have died."""
 
     def receiveMessage(self, message: object, sender: ActorAddress) -> None:  # noqa: N802, D102
         if isinstance(message, ConfigureRun):
@@ -54,28 +56,41 @@ class RunActor(Actor):
         for plan in steps:
             addresses[plan.id] = create(StepActor, None, None, None)
         for plan in steps:
-            self._configure_step(plan, _known(plan, settled) if settled else ())
+            known = _known(plan, settled) if settled else ()
+            self._configure_step(plan, known, message.incarnation)
 
-    def _configure_step(self, plan: StepPlan, settled: Sequence[DependencyCompleted]) -> None:
+    def _configure_step(
+        self, plan: StepPlan, settled: Sequence[DependencyCompleted], incarnation: int
+    ) -> None:
         configuration, addresses = self._configuration, self._addresses
         self._myRef.actor_send(
             addresses[plan.id],
-            ConfigureStep(plan, configuration.scope, configuration.supervisor, addresses, settled),
+            ConfigureStep(
+                plan,
+                configuration.scope,
+                configuration.supervisor,
+                addresses,
+                settled,
+                incarnation,
+            ),
         )
 
     def _lost(self, address: ActorAddress, details: str) -> None:
+        configuration = self._configuration
         for step_id, known in self._addresses.items():
             if known == address:
-                lost = ActorLost(self._configuration.scope.run_id, step_id, details)
-                self.send(self._configuration.supervisor, lost)
+                incarnation = self._incarnations.get(step_id, configuration.incarnation)
+                lost = ActorLost(configuration.scope.run_id, step_id, details, incarnation)
+                self.send(configuration.supervisor, lost)
                 return
 
     def _revive(self, message: ReviveStep) -> None:
         new = self.createActor(StepActor)
         # A new mapping: the old one belongs to those whom it was sent to.
         self._addresses = {**self._addresses, message.step_id: new}
+        self._incarnations[message.step_id] = message.incarnation
         plan = self._configuration.plan.by_id[message.step_id]
-        self._configure_step(plan, message.dependencies)
+        self._configure_step(plan, message.dependencies, message.incarnation)
         if message.outcome is not None:
             self.send(new, message.outcome)
         for dependency in plan.dependencies:

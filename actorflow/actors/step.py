@@ -108,7 +108,12 @@ class StepActor(Actor):
         configuration, reference = self._configuration, self._myRef
         reference.actor_send(
             configuration.supervisor,
-            StepReady(configuration.scope.run_id, configuration.plan.id, reference.address),
+            StepReady(
+                configuration.scope.run_id,
+                configuration.plan.id,
+                reference.address,
+                configuration.incarnation,
+            ),
         )
 
     def _execute(self, message: Execute) -> None:

@@ -16,6 +16,7 @@ from thespian.actors import (
     WakeupMessage,
 )
 
+from actorflow.actors.held import Held
 from actorflow.actors.run import RunActor
 from actorflow.errors import NotRecorded
 from actorflow.messages import (
@@ -23,6 +24,7 @@ from actorflow.messages import (
     ActorLost,
     AttemptAbandoned,
     AttemptFinished,
+    AttemptLost,
     BlockedLoop,
     CancelRun,
     Committed,
@@ -37,6 +39,7 @@ from actorflow.messages import (
     StepReady,
     StopAttempt,
     Wake,
+    run_of,
 )
 
 if TYPE_CHECKING:
@@ -44,7 +47,6 @@ if TYPE_CHECKING:
 
     from actorflow.actors.decisions import Decisions
     from actorflow.actors.host import Host
-    from actorflow.actors.ledger import StepState
     from actorflow.actors.outbox import Effect
     from actorflow.events import Event
 
@@ -63,19 +65,6 @@ class ConfigureSupervisor:
 
     brain: Decisions
     host: Host
-
-
-class _Held:
-    """A decision that waits for its events to be recorded."""
-
-    __slots__ = ("effects", "events", "recorded")
-
-    def __init__(
-        self, events: Sequence[Event], effects: Sequence[Effect], *, recorded: bool
-    ) -> None:
-        self.events = events
-        self.effects = effects
-        self.recorded = recorded
 
 
 def _never_put_off(_call: Callable[[], None]) -> bool:
@@ -102,7 +91,7 @@ class Supervisor(Actor):
         """Why events of runs in progress are not recorded, by run id."""
         self._concluding = False
         """Whether it has taken messages, and will be called to conclude."""
-        self._held: deque[_Held] = deque()
+        self._held: deque[Held] = deque()
         self._wakeups = [_NEVER]
         """When wakeups are under way, the earliest first."""
         self._perform: dict[type[Any], Callable[[Any], None]] = {
@@ -178,13 +167,15 @@ class Supervisor(Actor):
             try:
                 recorded = self._record(events, self._when_committed)
             except BaseException as error:
-                events, effects = self._lose(events, effects, error)
+                self._held.append(Held(events, effects, recorded=True, error=error))
+                self._go_on()
                 if not isinstance(error, Exception):
                     raise
+                events, effects = [], []
         if recorded and not self._held:
             self._act(events, effects)
         else:
-            self._held.append(_Held(events, effects, recorded=recorded))
+            self._held.append(Held(events, effects, recorded=recorded))
         # A wakeup is under way for the earliest deadline, or for an earlier one of the past.
         if self._deadlines.earliest < self._wakeups[0]:
             heapq.heappush(self._wakeups, self._deadlines.earliest)
@@ -194,17 +185,22 @@ class Supervisor(Actor):
 
     def _committed(self, message: Committed) -> None:
         batch = next(batch for batch in self._held if not batch.recorded)
-        if message.error is not None:
-            batch.events, batch.effects = self._lose(batch.events, batch.effects, message.error)
-        batch.recorded = True
+        batch.recorded, batch.error = True, message.error
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Do what waits for nothing any more, or give it up, in the order of the decisions."""
         while self._held and self._held[0].recorded:
             batch = self._held.popleft()
-            self._act(batch.events, batch.effects)
+            if batch.error is None:
+                self._act(batch.events, batch.effects)
+            else:
+                self._give_up(batch.events, batch.effects, batch.error)
 
-    def _lose(
+    def _give_up(
         self, events: Sequence[Event], effects: Sequence[Effect], error: BaseException
-    ) -> tuple[list[Event], list[Effect]]:
-        """End the runs whose events are not recorded; return what belongs to the others."""
+    ) -> None:
+        """End the runs whose events are not recorded, and do what was decided for the others."""
         if isinstance(error, NotRecorded):
             lost: Mapping[str, BaseException] = error.errors
         else:
@@ -214,20 +210,15 @@ class Supervisor(Actor):
             self._unrecorded.setdefault(run_id, why)
             reason = f"its events could not be recorded: {why!r}"
             self.send(self.myAddress, CancelRun(run_id, reason, None))
+        self._act([event for event in events if event.run_id not in lost], ())
         for step, message in effects:
-            if (run_id := _run_of(step, message)) in lost:
-                self._give_up(message, lost[run_id])
-        return (
-            [event for event in events if event.run_id not in lost],
-            [effect for effect in effects if _run_of(*effect) not in lost],
-        )
-
-    def _give_up(self, message: object, error: BaseException) -> None:
-        """Do what an effect's end needs, and nothing that it was for."""
-        if isinstance(message, Execute):
-            self.send(self.myAddress, AttemptFinished(message.attempt, None, error))
-        elif isinstance(message, (StopAttempt, AbandonAttempt, RunFinished)):
-            self._perform[type(message)](message)
+            whose = run_of(message) if step is None else step.run_id
+            if whose is None or whose not in lost:
+                self._act((), ((step, message),))
+            elif isinstance(message, Execute):
+                self.send(self.myAddress, AttemptFinished(message.attempt, None, lost[whose]))
+            elif isinstance(message, (StopAttempt, AbandonAttempt, RunFinished)):
+                self._perform[type(message)](message)
 
     # ── Effects ──────────────────────────────────────────────────────────────────────────────
 
@@ -253,7 +244,9 @@ class Supervisor(Actor):
         address = self._run_actors[message.scope.run_id] = self.createActor(RunActor)
         self.send(
             address,
-            ConfigureRun(message.plan, message.scope, self.myAddress, message.settled),
+            ConfigureRun(
+                message.plan, message.scope, self.myAddress, message.settled, message.incarnation
+            ),
         )
 
     def _revive_step(self, message: ReviveStep) -> None:
@@ -291,8 +284,7 @@ class Supervisor(Actor):
         """Treat a step actor that could not handle a message as one that died."""
         poison = message.poisonMessage
         if isinstance(poison, Execute):
-            attempt = poison.attempt
-            self._think(ActorLost(attempt.scope.run_id, attempt.step_id, str(message.details)))
+            self._think(AttemptLost(poison.attempt, str(message.details)))
         else:
             self._host.broken(poison, RuntimeError(str(message.details)))
 
@@ -302,12 +294,3 @@ class Supervisor(Actor):
             if address == message.childAddress:
                 self._think(RunActorLost(run_id, "the run's actor exited"))
                 return
-
-
-def _run_of(step: StepState | None, message: Any) -> str:
-    """Return the id of the run that an effect belongs to."""
-    if step is not None:
-        return step.run_id
-    owner = getattr(message, "result", None) or getattr(message, "attempt", message)
-    run_id: str = getattr(owner, "scope", owner).run_id
-    return run_id

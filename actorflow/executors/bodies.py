@@ -1,10 +1,8 @@
-"""What executors say of bodies: that they never began, returned nonsense, or hang."""
+"""What executors say of bodies: that they never began, or returned nonsense."""
 
 from __future__ import annotations
 
 import inspect
-import sys
-import traceback
 from typing import TYPE_CHECKING, Any
 
 from actorflow.errors import StepCancelled
@@ -12,7 +10,7 @@ from actorflow.errors import StepCancelled
 if TYPE_CHECKING:
     from actorflow.context import Attempt
 
-__all__ = ["not_begun", "outcome", "stack_of"]
+__all__ = ["not_begun", "outcome"]
 
 
 def not_begun(attempt: Attempt) -> StepCancelled:
@@ -29,9 +27,3 @@ def outcome(attempt: Attempt, output: Any) -> tuple[Any, BaseException | None]:
         f"step {attempt.step_id!r} is a plain function that returned a coroutine, "
         "which nobody would await. Define the step with `async def`."
     )
-
-
-def stack_of(thread: int | None) -> str:
-    """Return where the thread with this identifier is, or an empty text if it has ended."""
-    frame = sys._current_frames().get(thread or 0)  # noqa: SLF001 - documented for this
-    return "" if frame is None else "".join(traceback.format_stack(frame))

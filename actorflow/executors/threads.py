@@ -17,7 +17,8 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.errors import TooManyAbandoned
-from actorflow.executors.bodies import not_begun, outcome, stack_of
+from actorflow.executors.bodies import not_begun, outcome
+from actorflow.executors.stacks import stack_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ import math
 import threading
 from typing import TYPE_CHECKING, Final
 
-from actorflow.executors.bodies import stack_of
+from actorflow.executors.stacks import stack_of
 from actorflow.logs import get_logger
 
 if TYPE_CHECKING:

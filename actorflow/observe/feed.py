@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from actorflow.logs import get_logger
+from actorflow.texts import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +37,7 @@ class Feed:
         self._most = most
         self._batches: queue.SimpleQueue[Sequence[Event] | None] = queue.SimpleQueue()
         self._failing = False
+        self._behind = False
         self.dropped = 0
         """How many events never reached the observer."""
         self.failures = 0
@@ -51,23 +53,36 @@ class Feed:
         if self._batches.qsize() < self._most:
             self._batches.put(events)
             return
-        if not self.dropped:
-            self._log("observer.behind", cure="make it faster, or have it hand its work on")
         self.dropped += len(events)
 
     def close(self) -> None:
         """Let the observer have what waits, and end; does not wait for it."""
         self._batches.put(None)
+        if self._thread.ident is None:  # it could not be started
+            self._end()
 
     def join(self) -> None:
         """Wait for the thread, once `ended` is resolved."""
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _serve(self) -> None:
         while (events := self._batches.get()) is not None:
             for event in events:
                 self._show(event)
-        self.ended.set_result(None)
+            self._tell_if_behind()
+        self._end()
+
+    def _end(self) -> None:
+        with contextlib.suppress(concurrent.futures.InvalidStateError):  # it has been closed
+            self.ended.set_result(None)
+
+    def _tell_if_behind(self) -> None:
+        # Here, and not where events are dropped: that is the loop's thread, and the log itself
+        # may be what hangs.
+        if self.dropped and not self._behind:
+            self._behind = True
+            self._log("observer.behind", cure="make it faster, or have it hand its work on")
 
     def _show(self, event: Event) -> None:
         try:
@@ -83,5 +98,5 @@ class Feed:
 
     def _log(self, text: str, **details: object) -> None:
         # A logging set-up of the program's that raises is one more thing that must not matter.
-        with contextlib.suppress(Exception):
-            get_logger().warning(text, observer=repr(self.observer), **details)
+        with contextlib.suppress(BaseException):
+            get_logger().warning(text, observer=text_of(self.observer), **details)

@@ -7,12 +7,16 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import TypeAlias
 
 from actorflow.errors import OrchestratorClosed, Overloaded
 
-__all__ = ["Admission", "Waiting"]
+__all__ = ["Admission", "Ticket", "Waiting"]
 
-Waiting = Callable[[Callable[[], bool]], contextlib.AbstractContextManager[None]]
+Ticket: TypeAlias = "concurrent.futures.Future[None]"
+"""What somebody holds who wants in, or is in; resolved when he has a place."""
+
+Waiting: TypeAlias = Callable[[Callable[[], bool]], contextlib.AbstractContextManager[None]]
 """Called with a function that says whether the wait still lasts."""
 
 
@@ -22,6 +26,9 @@ def _minded_by_nobody(_lasts: Callable[[], bool]) -> contextlib.AbstractContextM
 
 class Admission:
     """Places for accepted runs, handed on in the order in which they were asked for.
+
+    A place belongs to a ticket. Whoever enters and is interrupted leaves with the same ticket,
+    without knowing how far he had come: leaving is right at any moment, and twice.
 
     Args:
         max_active: How many accepted runs may be in progress.
@@ -35,14 +42,26 @@ class Admission:
         self._lock = threading.RLock()
         self._max_active = max_active
         self._max_queued = max_queued
-        self._free = max_active + max_queued
-        self._waiting: deque[concurrent.futures.Future[None]] = deque()
+        self._taken: set[Ticket] = set()
+        self._waiting: deque[Ticket] = deque()
         self._closed = False
 
-    def enter(self, *, may_block: bool = True, waiting: Waiting = _minded_by_nobody) -> None:
+    @property
+    def free(self) -> int:
+        """How many places are free."""
+        return self._max_active + self._max_queued - len(self._taken)
+
+    def ticket(self) -> Ticket:
+        """Return a ticket to enter with, and to leave with if that raises."""
+        return concurrent.futures.Future()
+
+    def enter(
+        self, ticket: Ticket, *, may_block: bool = True, waiting: Waiting = _minded_by_nobody
+    ) -> None:
         """Take a place; block until there is one, or raise, as the settings and the caller say.
 
         Args:
+            ticket: What the place belongs to.
             may_block: Whether the caller may be blocked.
             waiting: Entered while it is; it may raise instead.
 
@@ -50,91 +69,64 @@ class Admission:
             Overloaded: When there is none, and blocking is not wanted.
             OrchestratorClosed: When there will be none any more.
         """
-        if self._rejects or not may_block:
-            self._enter_or_raise()
-            return
-        ticket = self._ask()
-        if ticket.done():
-            ticket.result()
-            return
-        try:
+        self._ask(ticket, may_wait=may_block and not self._rejects)
+        if not ticket.done():
             with waiting(lambda: not ticket.done()):
                 ticket.result()
-        except BaseException:
-            self._leave_line(ticket)
-            raise
+        ticket.result()
 
-    async def enter_async(self, waiting: Waiting = _minded_by_nobody) -> None:
+    async def enter_async(self, ticket: Ticket, *, waiting: Waiting = _minded_by_nobody) -> None:
         """Take a place; wait until there is one, or raise, as the settings say.
 
         Args:
+            ticket: What the place belongs to.
             waiting: Entered while it waits; it may raise instead.
 
         Raises:
             Overloaded: When there is none, and waiting is not wanted.
             OrchestratorClosed: When there will be none any more.
         """
-        if self._rejects:
-            self._enter_or_raise()
-            return
-        ticket = self._ask()
+        self._ask(ticket, may_wait=not self._rejects)
         if ticket.done():
             ticket.result()
             return
         import asyncio  # noqa: PLC0415 - whoever awaits has it loaded
 
-        try:
-            with waiting(lambda: not ticket.done()):
-                await asyncio.wrap_future(ticket)
-        except BaseException:
-            self._leave_line(ticket)
-            raise
+        with waiting(lambda: not ticket.done()):
+            await asyncio.wrap_future(ticket)
 
-    def _enter_or_raise(self) -> None:
+    def leave(self, ticket: Ticket) -> None:
+        """Give a ticket's place back, to whoever has waited longest, or let it leave the line."""
         with self._lock:
-            self._check_open()
-            if self._free:
-                self._free -= 1
-                return
-        # Every place is taken: the active ones, and those in the queue.
-        raise Overloaded(self._max_active, self._max_queued, self._max_active, self._max_queued)
-
-    def leave(self) -> None:
-        """Give a place back: to whoever has waited longest, or to the next to come."""
-        with self._lock:
-            while self._waiting:
-                ticket = self._waiting.popleft()
-                if ticket.set_running_or_notify_cancel():
-                    ticket.set_result(None)
-                    return
-            self._free += 1
+            if ticket in self._taken:
+                self._taken.remove(ticket)
+                self._let_in()
+            elif ticket in self._waiting:
+                self._waiting.remove(ticket)
 
     def close(self) -> None:
         """Turn everybody away, also those who wait already."""
         with self._lock:
             self._closed = True
-            waiting, self._waiting = self._waiting, deque()
-        for ticket in waiting:
-            if ticket.set_running_or_notify_cancel():
-                ticket.set_exception(OrchestratorClosed("start a run"))
+            while self._waiting:
+                ticket = self._waiting.popleft()
+                if ticket.set_running_or_notify_cancel():
+                    ticket.set_exception(OrchestratorClosed("start a run"))
 
-    def _ask(self) -> concurrent.futures.Future[None]:
-        ticket: concurrent.futures.Future[None] = concurrent.futures.Future()
+    def _ask(self, ticket: Ticket, *, may_wait: bool) -> None:
         with self._lock:
-            self._check_open()
-            if self._free:
-                self._free -= 1
-                ticket.set_running_or_notify_cancel()
+            if self._closed:
+                raise OrchestratorClosed("start a run")
+            if not self.free and not may_wait:
+                # Every place is taken: the active ones, and those in the queue.
+                most = self._max_active, self._max_queued
+                raise Overloaded(*most, *most)
+            self._waiting.append(ticket)
+            self._let_in()
+
+    def _let_in(self) -> None:
+        while self._waiting and self.free:
+            ticket = self._waiting.popleft()
+            if ticket.set_running_or_notify_cancel():
+                self._taken.add(ticket)
                 ticket.set_result(None)
-            else:
-                self._waiting.append(ticket)
-        return ticket
-
-    def _leave_line(self, ticket: concurrent.futures.Future[None]) -> None:
-        """Undo an interrupted wait, also when the place has come in the same instant."""
-        if not ticket.cancel() and not ticket.cancelled() and ticket.exception() is None:
-            self.leave()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise OrchestratorClosed("start a run")

@@ -42,13 +42,19 @@ class Audience:
     def hear_logging(self) -> None:
         """Begin to log if the program has configured logging since the last call."""
         if not self._logging and logging_is_configured():
-            with self._lock:
-                if not self._logging:
-                    self._logging = True
-                    feed = Feed(LogObserver())
-                    feed.start()
-                    self._feeds.append(feed)
-                    self.present = True
+            log = Feed(LogObserver())
+            if self._take_in(log):
+                # Outside of the lock: to start a thread is to wait for it, and before it has
+                # begun it may have to collect garbage, a stream among it that wants to leave.
+                log.start()
+
+    def _take_in(self, log: Feed) -> bool:
+        with self._lock:
+            first = not self._logging
+            if first:
+                self._feeds.append(log)
+                self.present = self._logging = True
+        return first
 
     def publish(self, events: Sequence[Event]) -> None:
         """Show events; never blocks."""
@@ -72,14 +78,17 @@ class Audience:
     def unwatch(self, run_id: str, look: Callable[[], None]) -> None:
         """Call it no more."""
         with self._lock:
-            left = list(self._watchers[run_id])
-            left.remove(look)
-            # Replaced in one operation: `notify` looks without the lock.
-            if left:
-                self._watchers[run_id] = left
-            else:
-                del self._watchers[run_id]
-            self.present = bool(self._watchers or self._feeds)
+            looks = self._watchers.get(run_id, [])
+            if look in looks:
+                self._keep(run_id, looks, looks.index(look))
+
+    def _keep(self, run_id: str, looks: list[Callable[[], None]], left: int) -> None:
+        # Replaced in one operation: `notify` looks without the lock.
+        if len(looks) > 1:
+            self._watchers[run_id] = [*looks[:left], *looks[left + 1 :]]
+        else:
+            del self._watchers[run_id]
+        self.present = bool(self._watchers or self._feeds)
 
     def close(self) -> None:
         """Let the observers have what waits, and end; does not wait for them."""

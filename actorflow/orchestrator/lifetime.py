@@ -3,6 +3,9 @@
 What shutting down means, in this order: no new run is accepted; what was accepted gets `drain`
 seconds to end by itself; what is left is cancelled, and its attempts get `grace` seconds to
 stop; what cannot be stopped is abandoned and reported; then threads, timers and tasks go.
+
+Ctrl-C may come anywhere in here. Whatever is begun is therefore undone, or repeated, by whoever
+sees the interrupt pass: a start gives its place back, a shutdown goes on without its caller.
 """
 
 from __future__ import annotations
@@ -16,30 +19,40 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
+
 from actorflow.durations import seconds
-from actorflow.errors import ForkedOrchestrator, NotRunning, OrchestratorClosed, WrongLoop
+from actorflow.errors import (
+    ActorflowError,
+    ForkedOrchestrator,
+    NotRunning,
+    OrchestratorClosed,
+    WrongLoop,
+)
 from actorflow.handles import Run
 from actorflow.orchestrator.admission import Admission
 from actorflow.orchestrator.live import LiveRuns
 from actorflow.orchestrator.settings import checked_executors, checked_observers
-from actorflow.results import ShutdownReport
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
+    from actorflow.orchestrator.admission import Ticket
+    from actorflow.orchestrator.closing import Closing
     from actorflow.orchestrator.requests import Request
     from actorflow.orchestrator.runtime import Runtime
     from actorflow.orchestrator.settings import Settings
     from actorflow.protocols import Executor, Observer, StateManager
-    from actorflow.results import RunResult
+    from actorflow.results import RunResult, ShutdownReport
     from actorflow.systems.thread import LoopThread
 
 __all__ = ["Lifetime"]
 
 _MARGIN: Final = 5.0
 """Seconds beyond drain and grace after which a loop that does not answer is left behind."""
+_STUCK: Final = "the event loop does not turn; its thread stays behind"
 
 
 class Lifetime:
@@ -64,14 +77,14 @@ class Lifetime:
             rejects=settings.when_full == "reject",
         )
         self.live = LiveRuns(self.admission.leave)
-        self._lock = threading.Lock()
         # Entered again by a signal handler, say, that shuts down in the middle of a start.
         self._door = threading.RLock()
         self._pid = os.getpid()
         self._claimed = False
         self._runtime: Runtime | None = None
         self._thread: LoopThread | None = None
-        self._report: concurrent.futures.Future[ShutdownReport] | None = None
+        self._closing: Closing | None = None
+        self._at_exit = functools.partial(_close_at_exit, weakref.ref(self))
 
     # ── Opening ──────────────────────────────────────────────────────────────────────────────
 
@@ -81,41 +94,40 @@ class Lifetime:
 
         self._claim()
         thread = LoopThread()
-        loop = thread.start()
         try:
-            thread.call(self._open(loop))
+            thread.call(self._open(thread.start(), thread))
+            atexit.register(self._at_exit)
         except BaseException:
+            closing = self._begin_to_close(0.0, 0.0)
+            with contextlib.suppress(TimeoutError):
+                closing.outcome.result(_MARGIN)
             thread.stop(_MARGIN)
             raise
-        self._thread = thread
-        self._at_exit = functools.partial(_close_at_exit, weakref.ref(self))
-        atexit.register(self._at_exit)
 
     async def open_here(self) -> None:
         """Start on the running event loop."""
         import asyncio  # noqa: PLC0415 - whoever awaits has it loaded
 
         self._claim()
-        await self._open(asyncio.get_running_loop())
+        await self._open(asyncio.get_running_loop(), None)
 
     def _claim(self) -> None:
-        with self._lock:
-            if self._pid != os.getpid():
-                raise ForkedOrchestrator(self._pid, os.getpid())
-            if self._report is not None:
+        self._check_process()
+        with self._door:
+            if self._closing is not None:
                 raise OrchestratorClosed("start it again")
             if self._claimed:
                 raise WrongLoop("this orchestrator was started already; make another one")
             self._claimed = True
 
-    async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _open(self, loop: asyncio.AbstractEventLoop, thread: LoopThread | None) -> None:
         from actorflow.orchestrator.runtime import Runtime  # noqa: PLC0415 - loads the actors
 
         runtime = Runtime(loop, live=self.live, **self._parts)
         runtime.open()
         with self._door:
-            if self._report is None:
-                self._runtime = runtime
+            if self._closing is None:
+                self._runtime, self._thread = runtime, thread
                 return
         await runtime.close(_MARGIN)
         raise OrchestratorClosed("finish its start")
@@ -128,66 +140,95 @@ class Lifetime:
             OrchestratorClosed: After the end.
             ForkedOrchestrator: In a fork of the process that started it.
         """
-        if self._pid != os.getpid():
-            raise ForkedOrchestrator(self._pid, os.getpid())
-        if self._report is not None:
+        self._check_process()
+        if self._closing is not None:
             raise OrchestratorClosed(what)
         if self._runtime is None:
             raise NotRunning(what)
         return self._runtime
 
-    def enter(self, runtime: Runtime) -> None:
-        """Take a place for a run; block or raise, as the settings and the caller's thread say."""
-        self.admission.enter(may_block=not runtime.on_loop(), waiting=runtime.waiting_to_start)
+    def _check_process(self) -> None:
+        if self._pid != os.getpid():
+            raise ForkedOrchestrator(self._pid, os.getpid())
 
-    def launch(self, request: Request) -> Run:
-        """Hand an admitted run to the supervisor; it gives its place back if that fails."""
+    # ── Starting runs ────────────────────────────────────────────────────────────────────────
+
+    def enter(self, runtime: Runtime, ticket: Ticket) -> None:
+        """Take a place for a run; block or raise, as the settings and the caller's thread say."""
+        may_block, waiting = not runtime.on_loop(), runtime.waiting_to_start
+        self.admission.enter(ticket, may_block=may_block, waiting=waiting)
+
+    def start(self, runtime: Runtime, request: Request) -> Run:
+        """Admit a run and launch it."""
+        ticket = self.admission.ticket()
+        try:
+            self.enter(runtime, ticket)
+            return self.launch(request, ticket)
+        except BaseException:
+            self.withdraw(request.run_id, ticket)
+            raise
+
+    async def start_async(self, runtime: Runtime, request: Request) -> Run:
+        """Do what `start` does, without blocking the event loop."""
+        ticket = self.admission.ticket()
+        try:
+            await self.admission.enter_async(ticket, waiting=runtime.waiting_to_start)
+            return self.launch(request, ticket)
+        except BaseException:
+            self.withdraw(request.run_id, ticket)
+            raise
+
+    def launch(self, request: Request, ticket: Ticket) -> Run:
+        """Hand an admitted run to the supervisor; `withdraw` it if this raises."""
         # While the door is being closed nobody is half-way through it: what has been let in by
         # then has been posted, and is drained or cancelled like the rest.
         with self._door:
             future: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
-            try:
-                runtime = self.runtime("start a run")
-                run = Run(runtime, request.run_id, request.workflow_id, future)
-                self.live.add(run, future, request.message.plan)
-            except BaseException:
-                self.admission.leave()
-                raise
+            runtime = self.runtime("start a run")
+            run = Run(runtime, request.run_id, request.workflow_id, future)
+            self.live.add(run, future, ticket, request.message.plan)
             self._post(runtime, request)
         return run
 
     def _post(self, runtime: Runtime, request: Request) -> None:
-        run_id = request.run_id
         try:
             if request.record is None:
-                runtime.state.claim(run_id)
+                runtime.state.claim(request.run_id)
             else:
                 runtime.state.create(request.record)
             runtime.start(request.message)
         except Exception:
-            runtime.unknown(run_id)
+            runtime.unknown(request.run_id)
             raise
-        except BaseException:
-            # An interrupt, and nobody can say whether the supervisor has heard of the run:
-            # it cancels a run that it knows, and lets go of one that it does not.
-            runtime.cancel(run_id, "its start was interrupted")
-            raise
+
+    def withdraw(self, run_id: str, ticket: Ticket) -> None:
+        """Undo a start that has failed or was interrupted, however far it has come.
+
+        Nobody can say whether the supervisor has heard of the run: it cancels a run that it
+        knows, and lets go of one that it does not.
+        """
+        if self.live.holds(run_id, ticket):
+            self.interrupt(run_id, "its start was interrupted")
+        else:
+            self.admission.leave(ticket)
+
+    def interrupt(self, run_id: str, reason: str) -> Run | None:
+        """Cancel a run for a caller that leaves by an exception, and return it if it goes on."""
+        run = self.live.get(run_id)
+        if run is not None:
+            with contextlib.suppress(ActorflowError):  # its loop has been closed
+                run.cancel(reason)
+        return run
 
     # ── Closing ──────────────────────────────────────────────────────────────────────────────
 
     def shutdown(self, drain: float | timedelta, grace: float | timedelta) -> ShutdownReport:
-        """Close, from any thread but the loop's; a second call gets the first one's report."""
-        if self._pid != os.getpid():
-            raise ForkedOrchestrator(self._pid, os.getpid())
+        """Close, from any thread but the loop's; everybody who asks gets the same report."""
+        self._check_process()
         limits = seconds(drain, "drain", zero=True), seconds(grace, "grace", zero=True)
-        report = self._report
-        if report is None or not report.done():
-            if self._runtime is not None:
-                self._runtime.check_may_block("Orchestrator.shutdown()")
-            report = self._begin_to_close(*limits)
-            self._await(report, limits[0] + 2 * limits[1] + _MARGIN)
-        self._leave()
-        return report.result()
+        if self._runtime is not None and not self._is_closed():
+            self._runtime.check_may_block("Orchestrator.shutdown()")
+        return self._close(*limits)
 
     async def shutdown_async(
         self, drain: float | timedelta, grace: float | timedelta
@@ -195,98 +236,71 @@ class Lifetime:
         """Close, from the loop that it runs on, or from any other."""
         import asyncio  # noqa: PLC0415 - whoever awaits has it loaded
 
+        self._check_process()
         limits = seconds(drain, "drain", zero=True), seconds(grace, "grace", zero=True)
-        if self._runtime is None or not self._runtime.on_loop():
-            return await asyncio.to_thread(self.shutdown, drain, grace)
-        # Whoever awaits this may be cancelled; what has begun to close closes all the same.
-        report = await asyncio.shield(asyncio.wrap_future(self._begin_to_close(*limits)))
-        self._leave()
-        return report
+        try:
+            if self._runtime is None or not self._runtime.on_loop():
+                return await asyncio.to_thread(self.shutdown, drain, grace)
+            closing = self._begin_to_close(*limits)
+            await asyncio.shield(asyncio.wrap_future(closing.outcome))
+        except asyncio.CancelledError:
+            self._lose_patience(limits[1])
+            raise
+        return self._leave(closing)
 
-    def _begin_to_close(
-        self, drain: float, grace: float
-    ) -> concurrent.futures.Future[ShutdownReport]:
-        """Close the door, once, and have the loop do the rest.
+    def _close(self, drain: float, grace: float) -> ShutdownReport:
+        try:
+            closing = self._begin_to_close(drain, grace)
+            # However patient this caller is, the first one has decided on the grace.
+            limit = drain + 2 * closing.grace + _MARGIN
+            try:
+                closing.outcome.result(min(limit, threading.TIMEOUT_MAX))
+            except TimeoutError:
+                closing.leave_behind(_STUCK)
+            return self._leave(closing)
+        except BaseException:
+            self._lose_patience(grace)
+            raise
 
-        The loop makes the report, not whoever asked for it: that thread may be interrupted, or
-        ask a second time from a signal handler while it waits.
-        """
+    def _begin_to_close(self, drain: float, grace: float) -> Closing:
+        """Close the door, and have the loop do the rest; everything here may be done twice."""
+        from actorflow.orchestrator.closing import Closing  # noqa: PLC0415 - loads asyncio
+
         with self._door:
-            if self._report is not None:
-                return self._report
-            report: concurrent.futures.Future[ShutdownReport] = concurrent.futures.Future()
-            self._report = report
+            if self._closing is None:
+                self._closing = Closing(
+                    self.live, self._runtime, self._end_thread, grace=grace, margin=_MARGIN
+                )
+            closing = self._closing
         self.admission.close()
         self.live.close()
-        if self._runtime is None:
-            _settle(report, ShutdownReport())
-        else:
-            closing = functools.partial(self._close, report, self._runtime, drain, grace)
-            try:
-                self._runtime.call_soon(closing)
-            except RuntimeError as error:
-                _settle(report, self._left_behind(f"the event loop is gone: {error}"))
-        return report
+        closing.ask(drain)
+        return closing
 
-    def _await(self, report: concurrent.futures.Future[ShutdownReport], limit: float) -> None:
-        try:
-            report.result(min(limit, threading.TIMEOUT_MAX))
-        except TimeoutError:
-            why = "the event loop does not turn; its thread stays behind"
-            _settle(report, self._left_behind(why))
+    def _lose_patience(self, grace: float) -> None:
+        """See to it that all ends soon, though nobody waits for it: Ctrl-C, say."""
+        self._begin_to_close(0.0, grace)
 
-    def _left_behind(self, why: str) -> ShutdownReport:
-        return ShutdownReport(cancelled=tuple(self.live.ids()), abandoned=(why,))
+    def _is_closed(self) -> bool:
+        return self._closing is not None and self._closing.outcome.done()
 
-    def _leave(self) -> None:
-        """Let go of everything that does not need the loop, whatever has happened to that."""
-        cut_off = self.live.give_up()
-        if self._runtime is not None:
-            self._runtime.release()
-            for run_id in cut_off:
-                self._runtime.audience.notify(run_id)
+    def _end_thread(self) -> None:
         if self._thread is not None:
-            self._thread.stop(_MARGIN)
+            self._thread.end()
+
+    def _leave(self, closing: Closing) -> ShutdownReport:
+        """Let go of everything, and return what has become of it all."""
+        closing.let_go()
+        outcome = closing.outcome.result()
+        thread = self._thread
+        if thread is not None:
+            if thread.is_current:  # and nobody can say yet what becomes of it
+                return closing.report.result() if closing.report.done() else outcome
+            left = thread.stop(_MARGIN)
+            if left is not None and _STUCK not in outcome.abandoned:
+                outcome = attrs.evolve(outcome, abandoned=(*outcome.abandoned, left))
             atexit.unregister(self._at_exit)
-
-    async def _close(
-        self,
-        report: concurrent.futures.Future[ShutdownReport],
-        runtime: Runtime,
-        drain: float,
-        grace: float,
-    ) -> None:
-        outcome = self._left_behind("the event loop was closed before its orchestrator")
-        try:
-            outcome = await self._wind_down(runtime, drain, grace)
-        finally:
-            _settle(report, outcome)
-
-    async def _wind_down(self, runtime: Runtime, drain: float, grace: float) -> ShutdownReport:
-        began = runtime.clock.now()
-        await self._all_ended(drain)
-        cut = self.live.ids()
-        for run_id in cut:
-            runtime.cancel(run_id, "the orchestrator is shutting down", grace)
-        if cut:
-            await self._all_ended(grace + _MARGIN)
-        abandoned = await runtime.close(grace)
-        return ShutdownReport(
-            drained=self.live.open_at_close - len(cut),
-            cancelled=tuple(cut),
-            abandoned=tuple(abandoned),
-            duration=runtime.clock.now() - began,
-        )
-
-    async def _all_ended(self, timeout: float) -> None:
-        import asyncio  # noqa: PLC0415 - runs on a loop
-
-        await asyncio.wait({asyncio.wrap_future(self.live.all_ended)}, timeout=timeout)
-
-
-def _settle(report: concurrent.futures.Future[ShutdownReport], outcome: ShutdownReport) -> None:
-    with contextlib.suppress(concurrent.futures.InvalidStateError):  # there is one already
-        report.set_result(outcome)
+        return closing.finish(outcome)
 
 
 def _close_at_exit(lifetime: weakref.ref[Lifetime]) -> None:

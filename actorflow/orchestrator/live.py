@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actorflow.handles import Run
+    from actorflow.orchestrator.admission import Ticket
     from actorflow.plan import WorkflowPlan
     from actorflow.results import RunResult
+
+    _Entry = tuple[Run, concurrent.futures.Future[RunResult], Ticket, WorkflowPlan]
 
 __all__ = ["LiveRuns"]
 
@@ -22,14 +25,14 @@ class LiveRuns:
     """The handles of accepted runs that have not ended.
 
     Args:
-        left: Called after each run's end.
+        left: Called after each run's end, with the ticket that it was admitted with.
     """
 
-    def __init__(self, left: Callable[[], None]) -> None:
+    def __init__(self, left: Callable[[Ticket], None]) -> None:
         self._left = left
         # Entered again by a signal handler that shuts down at just that moment.
         self._lock = threading.RLock()
-        self._runs: dict[str, tuple[Run, concurrent.futures.Future[RunResult], WorkflowPlan]] = {}
+        self._runs: dict[str, _Entry] = {}
         self._closed = False
         self.open_at_close = 0
         """How many runs were in progress when `close` was called."""
@@ -44,18 +47,27 @@ class LiveRuns:
         entry = self._runs.get(run_id)
         return None if entry is None else entry[0]
 
-    def plan(self, run_id: str) -> WorkflowPlan | None:
-        """Return the plan of a run in progress."""
-        entry = self._runs.get(run_id)
-        return None if entry is None else entry[2]
-
     def ids(self) -> list[str]:
         """Return the ids of the runs in progress, in the order in which they were accepted."""
         with self._lock:
             return list(self._runs)
 
+    def plan(self, run_id: str) -> WorkflowPlan | None:
+        """Return the plan of a run in progress."""
+        entry = self._runs.get(run_id)
+        return None if entry is None else entry[3]
+
+    def holds(self, run_id: str, ticket: Ticket) -> bool:
+        """Return whether a run is in progress that was admitted with this ticket."""
+        entry = self._runs.get(run_id)
+        return entry is not None and entry[2] is ticket
+
     def add(
-        self, run: Run, future: concurrent.futures.Future[RunResult], plan: WorkflowPlan
+        self,
+        run: Run,
+        future: concurrent.futures.Future[RunResult],
+        ticket: Ticket,
+        plan: WorkflowPlan,
     ) -> None:
         """Take a run in.
 
@@ -65,7 +77,7 @@ class LiveRuns:
         with self._lock:
             if self._closed:
                 raise OrchestratorClosed("start a run")
-            self._runs[run.id] = (run, future, plan)
+            self._runs[run.id] = (run, future, ticket, plan)
 
     def discard(self, run_id: str) -> None:
         """Take a run out that cannot be started, if it is there."""
@@ -73,7 +85,7 @@ class LiveRuns:
             entry = self._runs.pop(run_id, None)
             self._tell_if_all_ended()
         if entry is not None:
-            self._left()
+            self._left(entry[2])
             entry[1].set_exception(OrchestratorClosed("wait for a run that was never started"))
 
     def finish(self, result: RunResult) -> None:
@@ -82,7 +94,7 @@ class LiveRuns:
             entry = self._runs.pop(result.run_id, None)
             self._tell_if_all_ended()
         if entry is not None:
-            self._left()
+            self._left(entry[2])
             entry[1].set_result(result)
 
     def close(self) -> None:

@@ -14,17 +14,20 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
-from actorflow.errors import Deadlock
+from actorflow.errors import Deadlock, RunNotFound
+from actorflow.lifecycle import RunStatus, StepStatus
+from actorflow.orchestrator.standstill import Standing, can_end
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from actorflow.context import Attempt
     from actorflow.orchestrator.live import LiveRuns
+    from actorflow.plan import WorkflowPlan
     from actorflow.results import RunSnapshot
 
 __all__ = ["Nesting"]
@@ -95,21 +98,17 @@ class Nesting:
             raise Deadlock(attempt.scope.run_id, attempt.step_id, wait.run_id, *shortage)
 
     def _shortage(self, wait: _Wait) -> tuple[Literal["places", "workers", "itself"], int] | None:
-        if wait.run_id == wait.attempt.scope.run_id:
+        run_id = wait.attempt.scope.run_id
+        if wait.run_id == run_id:
             return "itself", 1
         waits = [each for each in (*self._waits, wait) if self._keeps_its_place(each)]
         if len({each.attempt.scope.run_id for each in waits}) >= self._max_active:
             return "places", self._max_active
-        waits = [each for each in waits if self._keeps_a_worker(each)]
-        # A snapshot costs more than all the rest, so it is the last thing to be asked for.
-        if self._are_all_workers(waits) and self._are_all_workers(
-            [each for each in waits if self._awaits_a_worker(each)]
-        ):
+        keeping = {each.attempt for each in waits if self._keeps_a_worker(each)}
+        # As long as a worker is free, or will be, everybody gets his turn.
+        if len(keeping) >= self._async_workers and run_id not in self._able(waits):
             return "workers", self._async_workers
         return None
-
-    def _are_all_workers(self, waits: list[_Wait]) -> bool:
-        return len({each.attempt for each in waits}) >= self._async_workers
 
     def _keeps_its_place(self, wait: _Wait) -> bool:
         # An attempt that is to stop will be out of the way soon, whatever it waits for.
@@ -120,10 +119,31 @@ class Nesting:
         plan = self._live.plan(wait.attempt.scope.run_id)
         return plan is not None and plan.by_id[wait.attempt.step_id].step.async_
 
-    def _awaits_a_worker(self, wait: _Wait) -> bool:
-        """Return whether what it waits for cannot come without an async worker."""
-        plan = None if wait.run_id is None else self._live.plan(wait.run_id)
-        if plan is None or wait.run_id is None:
-            return False
-        steps = self._snapshot(wait.run_id).steps
-        return any(it.step.async_ and not steps[it.id].status.settled for it in plan.steps)
+    def _able(self, waits: Sequence[_Wait]) -> frozenset[str]:
+        """Return the runs that can end while every worker is kept by one of these waits."""
+        runs = dict(self._standings(waits))
+        free = self._max_active - sum(run.active for run in runs.values())
+        return can_end(runs, places=free, workers=0)
+
+    def _standings(self, waits: Sequence[_Wait]) -> Iterator[tuple[str, Standing]]:
+        for run_id in self._live.ids():
+            own = [each for each in waits if each.attempt.scope.run_id == run_id]
+            plan = self._live.plan(run_id)
+            # Any of them may end in this very moment, and be forgotten.
+            with contextlib.suppress(RunNotFound):
+                if plan is not None:
+                    yield run_id, self._standing(plan, self._snapshot(run_id), own)
+
+    def _standing(
+        self, plan: WorkflowPlan, snapshot: RunSnapshot, waits: Sequence[_Wait]
+    ) -> Standing:
+        async_ids = [step.id for step in plan.steps if step.step.async_]
+        return Standing(
+            active=snapshot.status is not RunStatus.PENDING,
+            needs_a_worker=any(snapshot.steps[it].status in _TO_START for it in async_ids),
+            keeps_workers=len({it.attempt for it in waits if self._keeps_a_worker(it)}),
+            awaits=frozenset(it.run_id for it in waits),
+        )
+
+
+_TO_START: Final = frozenset({StepStatus.PENDING, StepStatus.READY, StepStatus.RETRYING})

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, Literal
 
-from actorflow.errors import Deadlock, ForkedOrchestrator, OrchestratorClosed, RunError
-from actorflow.handles import Run
+from actorflow.errors import Deadlock, ForkedOrchestrator, RunError
 from actorflow.lifecycle import RunStatus
 from actorflow.orchestrator.filters import count, run_id_of, run_status
 from actorflow.orchestrator.lifetime import Lifetime
+from actorflow.orchestrator.lookup import find
 from actorflow.orchestrator.registry import Registry
 from actorflow.orchestrator.requests import new_run, resumed_run
 from actorflow.orchestrator.settings import Settings, checked_state
-from actorflow.results import RunResult
 from actorflow.spelling import checks_options
 from actorflow.state import MemoryStateManager
 
 if TYPE_CHECKING:
+    import concurrent.futures
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
     from types import TracebackType
     from typing import Self, Unpack
 
+    from actorflow.handles import Run
+    from actorflow.orchestrator.admission import Ticket
     from actorflow.orchestrator.requests import RunOptions
     from actorflow.orchestrator.runtime import Runtime
+    from actorflow.plan import WorkflowPlan
     from actorflow.protocols import Executor, Observer, StateManager
-    from actorflow.results import RunPage, ShutdownReport
+    from actorflow.results import RunPage, RunResult, ShutdownReport
     from actorflow.workflow import Workflow
 
 __all__ = ["Orchestrator"]
@@ -122,18 +124,27 @@ class Orchestrator:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        await self.shutdown_async(drain=30.0 if kind is None else 0.0)
+        import asyncio  # noqa: PLC0415 - whoever awaits has it loaded
+
+        with contextlib.suppress(ForkedOrchestrator):
+            try:
+                await self.shutdown_async(drain=30.0 if kind is None else 0.0)
+            except asyncio.CancelledError:
+                # The runs are cut now. What began within the block does not go on after it.
+                await self.shutdown_async(drain=0.0)
+                raise
 
     def shutdown(
         self, drain: float | timedelta = 30.0, grace: float | timedelta = 5.0
     ) -> ShutdownReport:
         """Accept nothing more, let runs end, cancel the rest, and release everything.
 
-        Shutting down twice, or from several threads, gives the same report.
+        Shutting down twice, or from several threads, gives the same report. An exception that
+        interrupts the wait (Ctrl-C) ends the drain, and the shutdown goes on without its caller.
 
         Args:
-            drain: Seconds that accepted runs get to end by themselves.
-            grace: Seconds that the attempts of the others then get to stop.
+            drain: Seconds that accepted runs get to end by themselves; the shortest one counts.
+            grace: Seconds that the attempts of the others then get to stop; the first one counts.
 
         Raises:
             WrongLoop: On the orchestrator's own event loop; use `shutdown_async` there.
@@ -144,7 +155,10 @@ class Orchestrator:
     async def shutdown_async(
         self, drain: float | timedelta = 30.0, grace: float | timedelta = 5.0
     ) -> ShutdownReport:
-        """Do what `shutdown` does, without blocking the event loop."""
+        """Do what `shutdown` does, without blocking the event loop.
+
+        Cancelling the awaiting task ends the drain.
+        """
         return await self._life.shutdown_async(drain, grace)
 
     # ── Running ──────────────────────────────────────────────────────────────────────────────
@@ -177,14 +191,15 @@ class Orchestrator:
             RunCancelled: When the run was cancelled.
             WrongLoop: On the orchestrator's own event loop; use `run_async` there.
         """
-        self._life.runtime("run a workflow").check_may_block("Orchestrator.run()")
-        run = self.start(flow, inputs, **options)
+        runtime = self._life.runtime("run a workflow")
+        runtime.check_may_block("Orchestrator.run()")
+        request = new_run(runtime, self._registry.resolve(flow), inputs, options)
         try:
-            return run.result()
+            return self._life.start(runtime, request).result()
         except RunError:
             raise
         except BaseException:
-            run.cancel("the caller was interrupted")
+            self._life.interrupt(request.run_id, "the caller was interrupted")
             raise
 
     async def run_async(
@@ -197,14 +212,15 @@ class Orchestrator:
 
         Cancelling the awaiting task cancels the run, and waits until it has ended.
         """
-        run = await self.start_async(flow, inputs, **options)
+        runtime = self._life.runtime("run a workflow")
+        request = new_run(runtime, self._registry.resolve(flow), inputs, options)
         try:
-            return await run
+            return await (await self._life.start_async(runtime, request))
         except RunError:
             raise
         except BaseException as error:
-            run.cancel("the caller was cancelled")
-            if not isinstance(error, Deadlock):
+            run = self._life.interrupt(request.run_id, "the caller was cancelled")
+            if run is not None and not isinstance(error, Deadlock):
                 await run.wait_async()
             raise
 
@@ -236,8 +252,7 @@ class Orchestrator:
         """
         runtime = self._life.runtime("start a run")
         request = new_run(runtime, self._registry.resolve(flow), inputs, options)
-        self._life.enter(runtime)
-        return self._life.launch(request)
+        return self._life.start(runtime, request)
 
     async def start_async(
         self,
@@ -248,8 +263,7 @@ class Orchestrator:
         """Do what `start` does, without blocking the event loop."""
         runtime = self._life.runtime("start a run")
         request = new_run(runtime, self._registry.resolve(flow), inputs, options)
-        await self._life.admission.enter_async(runtime.waiting_to_start)
-        return self._life.launch(request)
+        return await self._life.start_async(runtime, request)
 
     def resume(self, run_id: str, flow: Workflow | None = None) -> Run:
         """Let a failed or cancelled run go on from what is recorded.
@@ -276,19 +290,21 @@ class Orchestrator:
         if not run.done or run.status is RunStatus.COMPLETED:
             return run
         plan = self._registry.plan_for(runtime.snapshot(run_id), flow)
-        self._life.enter(runtime)
+        ticket = self._life.admission.ticket()
+        try:
+            self._life.enter(runtime, ticket)
+            return self._go_on(runtime, plan, run_id, ticket)
+        except BaseException:
+            self._life.withdraw(run_id, ticket)
+            raise
+
+    def _go_on(self, runtime: Runtime, plan: WorkflowPlan, run_id: str, ticket: Ticket) -> Run:
         with self._resuming:
-            try:
-                # Somebody else may have resumed it in the meantime.
-                run = self.get(run_id)
-                ended = run.done and run.status is not RunStatus.COMPLETED
-                request = resumed_run(runtime, plan, run_id) if ended else None
-            except BaseException:
-                self._life.admission.leave()
-                raise
-            if request is not None:
-                return self._life.launch(request)
-        self._life.admission.leave()
+            # Somebody else may have resumed it in the meantime.
+            run = self.get(run_id)
+            if run.done and run.status is not RunStatus.COMPLETED:
+                return self._life.launch(resumed_run(runtime, plan, run_id), ticket)
+        self._life.admission.leave(ticket)
         return run
 
     # ── Looking ──────────────────────────────────────────────────────────────────────────────
@@ -301,25 +317,7 @@ class Orchestrator:
             DefinitionError: When it is no id at all, such as a `Run`.
         """
         runtime = self._life.runtime("get a run")
-        run_id_of(run_id, "Orchestrator.get()")
-        # Twice, because it may be resumed, or end, between the two looks.
-        found = self._look(runtime, run_id) or self._look(runtime, run_id)
-        if found is not None:
-            return found
-        future: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
-        future.set_exception(OrchestratorClosed("wait for a run that it does not run"))
-        return Run(runtime, run_id, runtime.snapshot(run_id).workflow_id, future)
-
-    def _look(self, runtime: Runtime, run_id: str) -> Run | None:
-        live = self._life.live.get(run_id)
-        if live is not None:
-            return live
-        snapshot = runtime.snapshot(run_id)
-        if not snapshot.status.terminal:
-            return None
-        future: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
-        future.set_result(RunResult.of(snapshot))
-        return Run(runtime, run_id, snapshot.workflow_id, future)
+        return find(self._life.live, runtime, run_id_of(run_id, "Orchestrator.get()"))
 
     def list(
         self,

@@ -22,8 +22,9 @@ from actorflow.errors import ForkedOrchestrator, OrchestratorClosed, WrongLoop
 from actorflow.events import Event, EventKind
 from actorflow.executors import CoroutineExecutor, ThreadExecutor
 from actorflow.executors.watchdog import Watchdog
+from actorflow.lifecycle import RunStatus
 from actorflow.logs import get_logger
-from actorflow.messages import BlockedLoop, CancelRun, Committed
+from actorflow.messages import BlockedLoop, CancelRun, Committed, run_of
 from actorflow.orchestrator.audience import Audience
 from actorflow.orchestrator.nesting import Nesting
 from actorflow.orchestrator.outputs import finishing
@@ -36,7 +37,7 @@ from actorflow.texts import text_of
 if TYPE_CHECKING:
     import asyncio
     import concurrent.futures
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from actorflow.context import Attempt
     from actorflow.messages import StartRun
@@ -155,16 +156,13 @@ class Runtime:
                 left.append(f"the state manager could not be closed: {text_of(error)}")
         return left
 
-    def call_soon(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Have the loop run a coroutine function; from any thread.
+    def call_soon(self, function: Callable[[], None]) -> None:
+        """Have the loop call a function; from any thread.
 
         Raises:
             RuntimeError: When the loop has been closed.
         """
-        self._loop.call_soon_threadsafe(self._spawn, function)
-
-    def _spawn(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._closing = self._loop.create_task(function(), name="actorflow shutdown")
+        self._loop.call_soon_threadsafe(function)
 
     # ── From any thread ──────────────────────────────────────────────────────────────────────
 
@@ -175,7 +173,7 @@ class Runtime:
 
     def cancel(self, run_id: str, reason: str, grace: float | None = None) -> None:
         """Have the supervisor end a run."""
-        self._check_process()
+        self.check_process()
         self._tell(CancelRun(run_id, reason, grace))
 
     def snapshot(self, run_id: str) -> RunSnapshot:
@@ -184,7 +182,7 @@ class Runtime:
 
     def stream(self, run_id: str) -> EventStream:
         """Return a run's events."""
-        self._check_process()
+        self.check_process()
         self.state.events(run_id, limit=0)  # raises for a run that is not there
         return EventStream(self, run_id)
 
@@ -195,7 +193,7 @@ class Runtime:
             WrongLoop: When called on it.
             ForkedOrchestrator: When called in a fork of the orchestrator's process.
         """
-        self._check_process()
+        self.check_process()
         if self.on_loop():
             raise WrongLoop(
                 f"{what} would block the event loop that the run itself needs. "
@@ -230,7 +228,12 @@ class Runtime:
         on_its_thread = threading.current_thread() is self._loop_thread
         return on_its_thread and not self._loop.is_closed()
 
-    def _check_process(self) -> None:
+    def check_process(self) -> None:
+        """Refuse to do anything in a fork of the orchestrator's process.
+
+        Raises:
+            ForkedOrchestrator: When called in one.
+        """
         if os.getpid() != self._pid:
             raise ForkedOrchestrator(self._pid, os.getpid())
 
@@ -277,6 +280,8 @@ class Runtime:
             self.audience.notify(run_id)
 
     def _withdraw(self, pending: RunSnapshot) -> None:
+        if pending.status is not RunStatus.PENDING:
+            return  # it was to be resumed: its record is that of its earlier life
         wall = self.clock.wall(self.clock.now())
         told: list[tuple[EventKind, str | None]] = [
             *((EventKind.STEP_CANCELLED, step_id) for step_id in pending.steps),
@@ -316,7 +321,7 @@ class Runtime:
         if isinstance(message, CancelRun):
             # Not even that: nobody may wait for it for ever.
             self.finished(RunResult.of(self.state.snapshot(message.run_id)).failed_by(error))
-        elif (run_id := _run_of(message)) is not None:
+        elif (run_id := run_of(message)) is not None:
             self._tell(CancelRun(run_id, f"a defect of actorflow: {text_of(error)}", None))
 
     # ── Streams ──────────────────────────────────────────────────────────────────────────────
@@ -331,16 +336,10 @@ class Runtime:
 
     def watch(self, run_id: str, notify: Callable[[], None]) -> None:
         """Call `notify` when a run has new events."""
+        self.check_process()
         self.audience.watch(run_id, notify)
 
     def unwatch(self, run_id: str, notify: Callable[[], None]) -> None:
         """Call it no more."""
-        self.audience.unwatch(run_id, notify)
-
-
-def _run_of(message: object) -> str | None:
-    """Return the run that a message is about, if it is about one."""
-    attempt = getattr(message, "attempt", None)
-    scope = getattr(attempt if attempt is not None else message, "scope", None)
-    run_id: str | None = getattr(message, "run_id", None) or getattr(scope, "run_id", None)
-    return run_id
+        if os.getpid() == self._pid:  # a fork may have inherited a lock that nobody there holds
+            self.audience.unwatch(run_id, notify)

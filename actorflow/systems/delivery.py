@@ -150,7 +150,6 @@ class Delivery:
         self._names = 0
         self._global_names: dict[str, Cell] = {}
         self._dead_letter_handler: Cell | None = None
-        self._put_off: list[Callable[[], None]] = []
         self._timers: list[tuple[float, int, Any, Any]] = []
         """Moment, count, cell and wakeup; a base may keep timers of its own kind among them."""
         self._timer_count = 0
@@ -169,8 +168,8 @@ class Delivery:
         """Take note that the earliest timer may be another one now."""
         raise NotImplementedError
 
-    def mail_waits(self) -> bool:
-        """Return whether more messages follow the one that is being delivered."""
+    def put_off(self, call: Callable[[], None]) -> bool:
+        """Have a call made after the mail that waits now, or return False if none does."""
         raise NotImplementedError
 
     def shutdown(self) -> None:
@@ -255,18 +254,6 @@ class Delivery:
                 self._exit(target, recursive=message.isRecursive)
         if interrupt is not None:
             raise interrupt  # meant for the program, and by chance it hit this thread here
-
-    def put_off(self, call: Callable[[], None]) -> bool:
-        """Have a call made after the mail that waits, or return False if none does."""
-        if not self.mail_waits():
-            return False
-        self._put_off.append(call)
-        return True
-
-    def make_calls(self) -> None:
-        """Make the calls that were put off."""
-        while self._put_off:
-            self._put_off.pop()()
 
     def _poison(self, target: Cell, message: Any, sender: Cell, error: BaseException) -> None:
         # A poisoned message is never answered with another one: two broken actors would go on

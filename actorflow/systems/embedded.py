@@ -22,7 +22,7 @@ from actorflow.systems.delivery import Cell, Delivery, Envelope
 if TYPE_CHECKING:
     import asyncio
     import contextvars
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["EmbeddedSystem"]
 
@@ -42,6 +42,8 @@ class EmbeddedSystem(Delivery):
         super().__init__(self._mail.append)
         self._loop = loop
         self._context = context
+        self._calls: list[Callable[[], None]] = []
+        """What was put off until the mail has been delivered."""
         self._unread: Iterator[Envelope] = iter(self._mail)
         self._inbox: deque[Envelope] = deque()
         self._turn_ahead = False
@@ -117,13 +119,16 @@ class EmbeddedSystem(Delivery):
                 delivered = len(mail) - operator.length_hint(unread)
                 del mail[:delivered]
             left -= delivered
-            if self._put_off:
-                self.make_calls()
+            while self._calls:
+                self._calls.pop()()
         return bool(mail or self._inbox)
 
-    def mail_waits(self) -> bool:
-        """Return whether more messages follow the one that is being delivered."""
-        return bool(operator.length_hint(self._unread))
+    def put_off(self, call: Callable[[], None]) -> bool:
+        """Have a call made after the mail that waits now, or return False if none does."""
+        if not operator.length_hint(self._unread):
+            return False
+        self._calls.append(call)
+        return True
 
     def _empty_inbox(self) -> None:
         self._signalled = False
@@ -159,5 +164,5 @@ class EmbeddedSystem(Delivery):
         self._timers.clear()
         self.timer_changed()
         self._mail.clear()
-        self._put_off.clear()
+        self._calls.clear()
         self._inbox.clear()

@@ -83,6 +83,8 @@ class SimulatedSystem(Delivery):
         """What waits behind those, by channel."""
         self._withheld: list[tuple[int, _Entry]] = []
         """Delayed messages, by the number of deliveries that they wait for."""
+        self._calls: list[Callable[[], None]] = []
+        """What was put off until the mail has been delivered."""
 
     # ── Sending ──────────────────────────────────────────────────────────────────────────────
 
@@ -118,7 +120,7 @@ class SimulatedSystem(Delivery):
     def _chosen(self, until: float) -> Iterator[Envelope]:
         """Choose what happens, and yield what is to be delivered."""
         # Every message of every schedule comes through here: no call that is not needed.
-        heads, all_behind, put_off = self._heads, self._behind, self._put_off
+        heads, all_behind, calls = self._heads, self._behind, self._calls
         choose, race, timers = self._choose, self._race, self._timers
         mischief, before_choice = self._mischief, self._before_choice
         note = self.deliveries.append
@@ -131,11 +133,11 @@ class SimulatedSystem(Delivery):
                     return
                 continue
             self._left -= 1
-            if put_off or (race and timers):
+            if calls or (race and timers):
                 options += self._options_without_mail(until)
             index = choose(options, "deliver") if options > 1 else 0
             if index >= waiting:
-                self._do_without_mail(fire=index > waiting or not put_off)
+                self._do_without_mail(fire=index > waiting or not calls)
                 continue
             if mischief is not None and self._struck(mischief, index):
                 continue
@@ -173,7 +175,7 @@ class SimulatedSystem(Delivery):
         self._behind.clear()
         self._withheld.clear()
         self._timers.clear()
-        self._put_off.clear()
+        self._calls.clear()
         self._global_names.clear()
         self._dead_letter_handler = None
 
@@ -205,24 +207,31 @@ class SimulatedSystem(Delivery):
         """How many timers are still to fire."""
         return sum(cell is not None or not timer.cancelled for _, _, cell, timer in self._timers)
 
-    def mail_waits(self) -> bool:
-        """Return whether more messages follow the one that is being delivered."""
-        return bool(self._heads)
+    def put_off(self, call: Callable[[], None]) -> bool:
+        """Have a call made after the mail that waits now, or return False if none does."""
+        if not self._heads:
+            return False
+        self._calls.append(call)
+        return True
+
+    def _make_calls(self) -> None:
+        while self._calls:
+            self._calls.pop()()
 
     def _options_without_mail(self, until: float) -> int:
         """Return how many things may happen although mail waits."""
-        return bool(self._put_off) + (self._race and self._next_by(until))
+        return bool(self._calls) + (self._race and self._next_by(until))
 
     def _do_without_mail(self, *, fire: bool) -> None:
         """Make the calls that were put off although mail still waits, and fire a timer or not."""
-        self.make_calls()
+        self._make_calls()
         if fire:
             self._fire_next()
 
     def _pass_time(self, until: float) -> bool:
         """Do what comes next when nothing can be delivered; return whether there was anything."""
-        if self._put_off:
-            self.make_calls()
+        if self._calls:
+            self._make_calls()
             return True
         if self._withheld:
             self._release(self._withheld[0][0])

@@ -122,7 +122,7 @@ class StandaloneSystem(EmbeddedSystem):
 
     def is_current(self) -> bool:
         """Return whether the calling thread is the one that the actors run on."""
-        return self._thread.is_current()
+        return self._thread.is_current
 
     def call(self, function: Callable[..., None], *arguments: Any) -> None:
         """Have something done on the actors' thread.
@@ -229,7 +229,7 @@ class StandaloneSystem(EmbeddedSystem):
                 await asyncio.wait_for(self._dismiss(), _GRACE)
         finally:
             self.close()  # also when the loop dies of an actor's KeyboardInterrupt
-            self._thread.stop(0)
+            self._thread.end()
 
     async def _dismiss(self) -> None:
         """Have every actor exit, and wait until nobody has anything to say."""

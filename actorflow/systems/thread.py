@@ -29,8 +29,7 @@ class LoopThread:
     def start(self) -> asyncio.AbstractEventLoop:
         """Start the loop and return it."""
         self._thread.start()
-        self.loop = self._started.result()
-        return self.loop
+        return self._started.result()
 
     def call(self, coroutine: Coroutine[Any, Any, _T], timeout: float | None = None) -> _T:
         """Run a coroutine on the loop, and wait for its result.
@@ -38,29 +37,49 @@ class LoopThread:
         Raises:
             TimeoutError: When it has not ended within `timeout` seconds.
         """
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(timeout)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._started.result()).result(timeout)
 
+    def end(self) -> None:
+        """Stop the loop, and cancel what is left on it; from any thread, and at any time."""
+        # Whoever was interrupted while he started it need not know how far that has come.
+        self._started.add_done_callback(self._end)
+
+    def _end(self, started: concurrent.futures.Future[asyncio.AbstractEventLoop]) -> None:
+        if started.exception() is None:
+            with contextlib.suppress(RuntimeError):  # it has stopped already
+                started.result().call_soon_threadsafe(self._over.set)
+
+    @property
     def is_current(self) -> bool:
-        """Return whether the calling thread is the loop's own."""
+        """Whether the caller is on this thread."""
         return self._thread is threading.current_thread()
 
-    def stop(self, timeout: float) -> bool:
-        """Stop the loop, cancel what is left on it, and wait for the thread.
+    def stop(self, timeout: float) -> str | None:
+        """End the loop and wait for its thread; from any other thread.
 
-        Returns whether the thread has ended within `timeout` seconds.
+        Returns what is left when the thread has not ended within `timeout` seconds.
         """
-        with contextlib.suppress(RuntimeError):  # it has stopped already
-            self.loop.call_soon_threadsafe(self._over.set)
-        return self.join(timeout)
+        self.end()
+        return None if self.join(timeout) else self._left()
 
     def join(self, timeout: float) -> bool:
         """Wait for the thread, and return whether it has ended within `timeout` seconds."""
-        if not self.is_current():
+        if self._thread.is_alive():
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
+    def _left(self) -> str:
+        names = sorted(task.get_name() for task in asyncio.all_tasks(self._started.result()))
+        return f"the event loop's thread has not ended; on it are left: {', '.join(names) or '-'}"
+
     def _run(self) -> None:
-        asyncio.run(self._stay())
+        try:
+            with asyncio.Runner() as runner:
+                runner.run(self._stay())
+        except BaseException as error:
+            if self._started.done():
+                raise
+            self._started.set_exception(error)  # not even a loop could be made
 
     async def _stay(self) -> None:
         self._over = asyncio.Event()

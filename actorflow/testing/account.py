@@ -66,10 +66,12 @@ class Body:
     __slots__ = (
         "async_",
         "attempt",
+        "begun",
         "finished_at",
         "handle",
         "late",
         "outcome",
+        "over",
         "plan",
         "real",
         "reported",
@@ -78,12 +80,16 @@ class Body:
         "stubborn",
     )
 
-    def __init__(self, attempt: Attempt, plan: StepPlan, started_at: float) -> None:
+    def __init__(self, attempt: Attempt, plan: StepPlan, started_at: float, begun: int) -> None:
         self.attempt = attempt
         self.plan = plan
         self.async_: bool = plan.step.async_
         self.started_at = started_at
         self.finished_at: float | None = None
+        self.begun = begun
+        """How many messages had been delivered when it began."""
+        self.over: int | None = None
+        """How many had been when it was over."""
         self.outcome = Outcome.RUNNING
         self.reported: tuple[Any, BaseException | None] | None = None
         """Output and error."""
@@ -111,6 +117,8 @@ class Body:
             self.outcome,
             attempt.arguments,
             *(self.reported or _NOTHING),
+            self.begun,
+            self.over,
         )
 
     def __str__(self) -> str:
@@ -147,10 +155,12 @@ class Account:
     def begin(self, attempt: Attempt) -> tuple[Body, Behaviour | None]:
         """Take note of an attempt, and return it with what it is to do, unless it is too late."""
         run = self.runs[attempt.scope.run_id]
-        body = Body(attempt, run.plan.by_id[attempt.step_id], self.system.time)
+        delivered = len(self.system.deliveries)
+        body = Body(attempt, run.plan.by_id[attempt.step_id], self.system.time, delivered)
         self.bodies.append(body)
         if attempt.cancelled:
-            body.outcome, body.finished_at = Outcome.NOT_BEGUN, body.started_at
+            body.outcome = Outcome.NOT_BEGUN
+            body.finished_at, body.over = body.started_at, body.begun
             return body, None
         if body.async_:
             self.in_flight += 1
@@ -161,6 +171,7 @@ class Account:
         """Take note of an attempt's end."""
         body.outcome = how
         body.finished_at = self.system.time
+        body.over = len(self.system.deliveries)
         if body.async_:
             self.in_flight -= 1
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Final
 from actorflow.actors.run import RunActor
 from actorflow.actors.step import StepActor
 from actorflow.messages import (
+    AttemptAbandoned,
     AttemptFinished,
     CancelRun,
     DependencyCompleted,
     Execute,
+    Settled,
     StepReady,
 )
 from actorflow.systems.mischief import Fault
@@ -28,7 +30,7 @@ Not `Fault.REORDER`: Thespian promises that messages between two actors keep the
 SPANS: Final = {
     "crash": 6,
     "poison": 1,
-    "duplicate": 4,
+    "duplicate": 5,
     "delay": 7,
     "cancel": 8,
     "restart": 8,
@@ -39,8 +41,22 @@ SPANS: Final = {
 """How many occasions there are for a fault in a run, for each of its steps, or so: a fault that
 happens is as likely to happen on the last of them as on the first."""
 
-_TOLD_TWICE: Final = frozenset({StepReady, DependencyCompleted, AttemptFinished, CancelRun})
-"""What says that something has happened: to hear it again must change nothing."""
+_TOLD_TWICE: Final = frozenset(
+    {
+        AttemptAbandoned,
+        AttemptFinished,
+        CancelRun,
+        DependencyCompleted,
+        Execute,
+        Settled,
+        StepReady,
+    }
+)
+"""What changes nothing when it is heard again: what has happened, and what is to be done once.
+
+Not what makes actors or tells of their deaths, nor where they live: to hear the old address
+again, after the new one, would be to believe it.
+"""
 _MORTAL: Final = frozenset({StepActor, RunActor})
 
 

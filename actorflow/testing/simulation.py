@@ -77,6 +77,7 @@ class Simulation:
         self._more_for_a_step = _HAPPENINGS_OF_A_STEP if max_happenings is None else 0
         self._max_time = max_time
         self._quiescent = True
+        self._endless = False
         chaos = self.settings.faults.cancels or self.settings.faults.restarts
         self._runtime = SimulatedRuntime(
             self.settings, self._choices.choose, self._disturb if chaos else None
@@ -186,6 +187,7 @@ class Simulation:
     def run_until_quiet(self) -> None:
         """Let things happen until nothing is left that could, or a bound is reached."""
         self._run(self._left, self._max_time)
+        self._endless = not self._quiescent
 
     def _run(self, most: int, until: float) -> int:
         happened = self._runtime.system.run(most, until)
@@ -233,15 +235,18 @@ class Simulation:
             results=dict(runtime.results),
             events=tuple(runtime.state.log),
             torn=frozenset(runtime.state.torn),
+            tears=tuple(runtime.state.tears),
             marks=tuple(runtime.state.marks),
             choices=tuple(self._choices.used),
             max_in_flight=account.most_in_flight,
             now=system.time,
             leftovers=_leftovers(runtime),
             quiescent=self._quiescent,
+            endless=self._endless or self._left <= 0,
             changes=tuple(account.mutations),
             defects=tuple(runtime.defects),
             rows=tuple([body.row() for body in account.bodies]),
+            given=tuple([body.attempt for body in account.bodies]),
             lulls=tuple(runtime.lulls),
             envelopes=tuple(system.deliveries),
             crashes=tuple(runtime.crashes),

@@ -50,6 +50,8 @@ class SimulatedStateManager:
         """For each of them, how many messages had been delivered when it was recorded."""
         self.torn: set[str] = set()
         """The ids of the runs whose record has ended early."""
+        self.tears: list[tuple[int, str]] = []
+        """Whenever one has: how many messages had been delivered, and the run's id."""
         self._behind = behind
         self._system = system
         self._choose = choose
@@ -98,7 +100,9 @@ class SimulatedStateManager:
                 first.done(None)
 
     def _failed(self, events: Sequence[Event]) -> StoreFault:
-        self.torn |= {event.run_id for event in events}
+        torn = dict.fromkeys(event.run_id for event in events)
+        self.torn |= torn.keys()
+        self.tears += [(len(self._system.deliveries), run_id) for run_id in torn]
         return StoreFault()
 
     def _write(self, events: Sequence[Event]) -> None:

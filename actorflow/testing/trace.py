@@ -20,6 +20,7 @@ from actorflow.testing.tape import Tape
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from actorflow.context import Attempt
     from actorflow.events import Event
     from actorflow.results import RunResult
     from actorflow.systems.delivery import Envelope
@@ -56,6 +57,10 @@ class AttemptTrace(NamedTuple):
     """What its function was to be called with, by name."""
     output: Any
     error: BaseException | None
+    begun: int
+    """How many messages had been delivered when it began."""
+    over: int | None
+    """How many had been when it returned, raised, stopped or was abandoned."""
 
 
 class DeliveryTrace(NamedTuple):
@@ -155,6 +160,8 @@ class Trace:
     """All events of all runs, in the order in which they were recorded."""
     torn: frozenset[str]
     """The ids of the runs whose record ends early, because a write of it has failed."""
+    tears: Sequence[tuple[int, str]]
+    """Whenever a write has failed: how many messages had been delivered, and whose it was."""
     marks: Sequence[int]
     """For each event, how many messages had been delivered when it was recorded: the last of
     them is the one that it follows from."""
@@ -167,12 +174,16 @@ class Trace:
     leftovers: Leftovers
     quiescent: bool
     """Whether it ended because nothing was left to happen, rather than because of a bound."""
+    endless: bool
+    """Whether things happened until a bound was reached."""
     changes: Sequence[tuple[str, str, int, str]]
     """What was changed that must not be, as plain tuples; see `mutations`."""
     defects: Sequence[str]
     """What went wrong in actorflow itself, a line each."""
     rows: Sequence[tuple[Any, ...]]
     """The attempts as plain tuples; see `attempts`."""
+    given: Sequence[Attempt]
+    """The attempts as the executors were given them, in the same order."""
     lulls: Sequence[tuple[Any, ...]]
     """How things stood whenever nothing could be delivered; see `idle`."""
     envelopes: Sequence[tuple[float, Envelope]]

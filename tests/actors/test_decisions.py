@@ -15,12 +15,12 @@ from actorflow.errors import (
 )
 from actorflow.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.messages import (
-    ActorLost,
     AttemptFinished,
+    AttemptLost,
     BlockedLoop,
     CancelRun,
+    RunActorLost,
     StartRun,
-    StepReady,
     Wake,
 )
 from actorflow.results import StepResult
@@ -209,16 +209,11 @@ def test_the_lane_does_not_wait_for_a_step_whose_actor_has_died():
     """The next one goes first, and the revived one when it has reported."""
     driver = Driver()
     driver.start(flow(step("a"), step("b"), step("c")))
-    driver.say(lost("b"))
+    driver.die("b")
 
     driver.say(AttemptFinished(driver.in_flight.pop(("run", "a")), None, None))
 
     assert ["c"] == driver.running()
-
-
-def lost(step_id):
-    """What the run's actor tells of a step's actor that died."""
-    return ActorLost("run", step_id, "it was shot")
 
 
 # ── Who is next ──────────────────────────────────────────────────────────────────────────────
@@ -878,6 +873,48 @@ def test_a_cancel_may_bring_its_own_grace():
     assert ["step.abandoned a", "step.cancelled a", "run.cancelled"] == kinds(driver.wait(1.0))
 
 
+def fails_fast(driver):
+    """Let a run end by itself, because one of its steps has failed."""
+    driver.fail("b")
+
+
+def times_out(driver):
+    """Let an attempt's timeout pass."""
+    driver.wait(2.0)
+
+
+@pytest.mark.parametrize("asked", [Driver.cancel, fails_fast, times_out])
+@pytest.mark.parametrize("grace", [1.0, 300.0])
+def test_the_grace_of_a_shutdown_counts_for_those_that_have_been_asked_to_stop(asked, grace):
+    """From its cancel on, however long they had before."""
+    driver = Driver(grace=60.0)
+    driver.start(flow(task("a", timeout=2.0), task("b")))
+    asked(driver)
+    driver.wait(30.0)
+
+    driver.cancel(grace=grace)
+    early = driver.wait(grace - 0.001)
+    late = driver.wait(0.001)
+
+    assert [] == early
+    assert "step.abandoned a" == kinds(late)[0]
+    driver.laws.at_rest()
+
+
+def test_an_attempt_that_is_given_up_is_not_given_up_twice():
+    """A shutdown comes between a thread's timeout and the word that the thread was left."""
+    driver = Driver()
+    driver.start(flow(task("a", timeout=2.0)), executors={"a": THREADS})
+    driver.now += 2.0
+    driver.say(Wake())
+
+    driver.cancel(grace=1.0)
+    driver.wait(1.0)
+
+    assert 1 == len(driver.abandoned)
+    driver.laws.at_rest()
+
+
 def test_a_step_in_backoff_is_cancelled_at_once():
     """Nothing of it is left in the deadlines."""
     driver = Driver()
@@ -1014,7 +1051,7 @@ def test_a_step_does_not_start_while_its_actor_is_being_replaced():
     """There is nobody to tell."""
     driver = Driver(workers=1)
     driver.start(flow(task("a"), task("b"), task("c")))
-    driver.say(lost("b"))
+    driver.die("b")
 
     driver.say(AttemptFinished(driver.in_flight.pop(("run", "a")), None, None))
     meanwhile = driver.running()
@@ -1049,12 +1086,75 @@ def test_a_lane_goes_on_when_the_replaced_step_fails_where_it_waits():
     driver.start(flow(first, step("b"), step("c")))
     driver.fail("a")
     driver.wait(1.0)
-    driver.say(lost("a"))
+    driver.die("a")
     driver.pending.clear()
     driver.end("b")
     driver.wait(10.0)
 
     assert ["c"] == driver.running()
+
+
+@pytest.mark.parametrize("victim", ["b", None], ids=["its own", "the run's"])
+@pytest.mark.parametrize("first", ["the dead", "the living"])
+def test_what_a_dead_actor_has_said_is_not_listened_to(first, victim):
+    """However late it comes: a step is told to start where it lives."""
+    driver = Driver(workers=1)
+    driver.start(flow(task("a", required=False), task("b")))
+    stale = driver.ready("run", "b")
+    (driver.die_with_all if victim is None else driver.die)(*filter(None, [victim]))
+    if first == "the dead":
+        driver.say(stale)
+    driver.settle()
+    driver.say(stale)
+    address = driver.brain.runs["run"].steps["b"].address
+    driver.end("a")
+
+    assert driver.address("run", "b") == address
+    assert ["b"] == driver.running()
+
+
+def test_a_death_that_is_told_of_twice_is_one_death():
+    """An actor that broke and then exited; or its run's actor died as well."""
+    driver = Driver()
+    driver.start(flow(task("a"), task("b", "a")))
+    told = driver.lost("b")
+    for message in (told, told, RunActorLost("run", "it was shot"), told):
+        driver.tell(message)
+
+    assert 1 == len(driver.revived)
+    assert 2 == driver.brain.runs["run"].steps["b"].crashes
+
+
+def test_what_was_said_in_a_runs_earlier_life_is_not_listened_to():
+    """It has other actors now."""
+    driver = Driver(workers=1)
+    driver.start(flow(task("busy")), "other")
+    workflow = flow(task("a"))
+    driver.start(workflow)
+    ready, lost = driver.ready("run", "a"), driver.lost("a")
+    driver.cancel()
+    driver.resume(workflow)
+    driver.say(ready)
+    driver.say(lost)
+
+    assert [] == driver.revived
+    assert driver.address("run", "a") == driver.brain.runs["run"].steps["a"].address
+
+
+def test_an_attempt_that_an_actor_could_not_handle_has_failed():
+    """The actor counts as dead; an attempt that is over already does not count."""
+    driver = Driver()
+    driver.start(flow(task("a", retry=EVENTUALLY)))
+    attempt = driver.in_flight.pop(("run", "a"))
+    attempt.submitted = False
+
+    events = driver.tell(AttemptLost(attempt, "why it could not"))
+    again = driver.tell(AttemptLost(attempt, "why it could not"))
+
+    assert ["step.retrying a"] == kinds(events)
+    assert "why it could not" in str(events[0].data["error"])
+    assert [] == again
+    assert 1 == len(driver.revived)
 
 
 # ── What else reaches the brain ──────────────────────────────────────────────────────────────
@@ -1088,7 +1188,7 @@ def test_a_duplicated_message_leaves_the_outcome_unchanged():
     attempt = driver.attempt("a")
     driver.end("a")
 
-    again = driver.tell(StepReady("run", "a", "elsewhere"))
+    again = driver.tell(driver.ready("run", "a"))
     late = driver.tell(AttemptFinished(attempt, "other", None))
 
     assert [] == again == late
@@ -1102,9 +1202,9 @@ def test_a_message_for_a_run_that_is_gone_does_nothing():
     attempt = driver.attempt("a")
     driver.end("a")
 
-    assert [] == driver.tell(StepReady("run", "a", "nowhere"))
+    assert [] == driver.tell(driver.ready("run", "a"))
     assert [] == driver.tell(AttemptFinished(attempt, None, None))
-    assert [] == driver.tell(lost("a"))
+    assert [] == driver.tell(driver.lost("a"))
 
 
 def test_a_wakeup_for_nothing_does_nothing():

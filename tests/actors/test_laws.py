@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from actorflow.errors import GiveUp, RetryAfter
 from actorflow.lifecycle import RunStatus
-from actorflow.messages import AttemptFinished, BlockedLoop, CancelRun, StepReady, Wake
+from actorflow.messages import AttemptFinished, BlockedLoop, CancelRun, Wake
 from actorflow.retry import RetryPolicy
 from tests.deciding import COROUTINES, THREADS, Driver, cancelled_error, flow, step, task
 
@@ -70,6 +70,7 @@ class Schedule:
         self.driver = driver
         self._tape = iter(tape)
         self._ended = []
+        self._stale = []
 
     def choose(self, options):
         """Take one of the options; the first is the plainest."""
@@ -149,13 +150,16 @@ class Schedule:
         run_id = self.choose(list(self.driver.starts))
         if run_id in self.driver.brain.runs and self.driver.brain.runs[run_id].active:
             step_id = self.choose([*self.driver.starts[run_id].plan.by_id, None])
+            for victim in self.driver.starts[run_id].plan.by_id if step_id is None else [step_id]:
+                said = self.driver.ready(run_id, victim), self.driver.lost(victim, run_id)
+                self._stale.extend(said)
             if step_id is None:
                 self.driver.die_with_all(run_id)
             else:
                 self.driver.die(step_id, run_id=run_id)
 
     def _say_again(self):
-        again = [*self._ended, StepReady("run 0", "s0", self.driver.address("run 0", "s0")), Wake()]
+        again = [*self._ended, *self._stale, self.driver.ready("run 0", "s0"), Wake()]
         self.driver.say(self.choose(again[::-1]))
 
     def _block(self):

@@ -48,7 +48,7 @@ class Scene:
     def configure(self, *settled):
         """Tell it who it is."""
         addresses = {**self.dependents, "s": self.step}
-        self.tell(ConfigureStep(self.plan, self.scope, self.supervisor, addresses, settled))
+        self.tell(ConfigureStep(self.plan, self.scope, self.supervisor, addresses, settled, 7))
 
     def execute(self, executor=None):
         """Let it run an attempt, and return the attempt."""
@@ -68,7 +68,7 @@ def done(step_id, output=None, *, skipped=False):
 
 
 def test_it_is_ready_when_the_last_dependency_has_settled():
-    """It says so once, and where it lives."""
+    """It says so once, where it lives, and which of the step's actors it is."""
     scene = Scene()
     scene.configure()
     scene.tell(done("a"))
@@ -78,7 +78,8 @@ def test_it_is_ready_when_the_last_dependency_has_settled():
     (ready,) = scene.heard
     assert [] == before
     assert isinstance(ready, StepReady)
-    assert ("run", "s", scene.step) == (ready.run_id, ready.step_id, ready.address)
+    assert ("run", "s") == (ready.run_id, ready.step_id)
+    assert (scene.step, 7) == (ready.address, ready.incarnation)
 
 
 def test_a_step_without_dependencies_is_ready_at_once():

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 
 import pytest
-from thespian.actors import PoisonMessage
+from thespian.actors import ActorExitRequest, PoisonMessage
 
 from actorflow.errors import LeaseLost, NotRecorded
 from actorflow.lifecycle import RunStatus, StepStatus
-from actorflow.messages import BlockedLoop, CancelRun, Execute
+from actorflow.messages import AttemptFinished, BlockedLoop, CancelRun, Execute
 from actorflow.retry import RetryPolicy
 from actorflow.state import MemoryStateManager
 from tests.acting import HandExecutor, SimpleStage, Stage
@@ -447,6 +447,70 @@ def test_a_run_that_is_lost_takes_no_other_along():
     assert RunStatus.FAILED is stage.results["one"].status
     assert isinstance(stage.results["one"].error, LeaseLost)
     assert (5, []) == (stage.brain.leases.free, stage.defects)
+
+
+@pytest.mark.parametrize("later", [True, False])
+def test_what_could_not_be_recorded_does_not_hurt_runs_that_had_nothing_to_record(later):
+    """What is decided together is recorded together; a run that gets a new actor records nothing.
+
+    Found by simulation: the new actor was never made, and the run never ended.
+    """
+    stage = Stage(state=Full("step.completed", lasts=False, later=later))
+    stage.start(flow(task("a")), "one")
+    stage.start(flow(task("a", retry=RetryPolicy(jitter=0))), "two")
+    stage.end("a", error=ValueError("once"), run_id="two")
+    run_actor = stage.supervisor.actor._run_actors["two"]
+    finished = AttemptFinished(stage.executor.running.pop(("one", "a")), 1, None)
+    outside = stage.system.system_cell
+    stage.system.post(run_actor, ActorExitRequest(), outside)
+    stage.system.post(stage.supervisor, finished, outside)
+
+    stage.settle()
+    stage.loop.advance(1.0)
+    stage.end("a", run_id="two")
+
+    assert RunStatus.COMPLETED is not stage.results["one"].status
+    assert RunStatus.COMPLETED is stage.results["two"].status
+
+
+class Choking(MemoryStateManager):
+    """A state manager that takes its time for the first write, and chokes on the second."""
+
+    def __init__(self):
+        super().__init__()
+        self.writes = []
+
+    def record(self, events, done):
+        """Keep the first write for later, refuse the second, make the others."""
+        self.writes.append((events, done))
+        if len(self.writes) == 2:
+            raise OSError("no space left on device")
+        return len(self.writes) > 2 and super().record(events, done)
+
+    def go_on(self):
+        """Make the first write."""
+        events, done = self.writes[0]
+        super().record(events, done)
+        done(None)
+
+
+def test_what_cannot_be_recorded_is_given_up_after_what_was_decided_before():
+    """A run that is given up first would get its actors later, and nobody would end them.
+
+    Found by simulation: the actors of such a run lived for ever.
+    """
+    state = Choking()
+    stage = Stage(state=state)
+    stage.start(flow(task("a")), timeout=2.0)
+    stage.loop.advance(2.0)
+    before = dict(stage.results)
+
+    state.go_on()
+    stage.settle()
+
+    assert {} == before
+    assert RunStatus.FAILED is stage.results["run"].status
+    assert not stage.supervisor.children
 
 
 # ── What arrives together ────────────────────────────────────────────────────────────────────

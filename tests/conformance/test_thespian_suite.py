@@ -71,6 +71,16 @@ def suite(*arguments: str, log: Path) -> subprocess.Popen[str]:
     )
 
 
+def said_by(*runs: subprocess.Popen[str]) -> list[str]:
+    """Wait for the ends of what was started, and return what each has printed."""
+    try:
+        return [run.communicate(timeout=GUARD)[0] for run in runs]
+    finally:
+        for run in runs:
+            run.kill()
+            run.wait()
+
+
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
     """What became of each case that runs: its outcome, and what pytest had to say of it."""
@@ -80,16 +90,15 @@ def outcomes(tmp_path_factory):
         (place / f"{number}.cases").write_text("\n".join(cases[number::PROCESSES]))
         arguments = [f"--outcomes={place / f'{number}.json'}", f"@{place / f'{number}.cases'}"]
         runs.append(suite(*arguments, log=place / "thespian.log"))
-    said = [run.communicate(timeout=GUARD)[0] for run in runs]
     found = {}
-    for number, output in enumerate(said):
+    for number, output in enumerate(said_by(*runs)):
         path = place / f"{number}.json"
         assert path.exists(), output
         found.update(json.loads(path.read_text()))
     return found
 
 
-@pytest.mark.parametrize("case", PASSING)
+@pytest.mark.parametrize("case", PASSING, ids=PASSING)
 def test_a_case_that_passes(case, outcomes):
     """Whether Thespian's simple base passes it too, is written beside it."""
     outcome, text = outcomes[case]
@@ -97,7 +106,7 @@ def test_a_case_that_passes(case, outcomes):
     assert "passed" == outcome, text
 
 
-@pytest.mark.parametrize("case", FAILING)
+@pytest.mark.parametrize("case", FAILING, ids=FAILING)
 def test_a_case_that_fails_on_purpose(case, outcomes):
     """Where actorflow deviates, it does so every time."""
     outcome, _ = outcomes[case]
@@ -108,7 +117,7 @@ def test_a_case_that_fails_on_purpose(case, outcomes):
 def test_every_case_of_the_suite_is_accounted_for(tmp_path):
     """A new version of Thespian may bring more: each is a decision, made in the table."""
     listing = suite("--collect-only", "-k", "actorflow", ".", log=tmp_path / "thespian.log")
-    said, _ = listing.communicate(timeout=GUARD)
+    (said,) = said_by(listing)
     collected = [line for line in said.splitlines() if "::" in line]
 
     assert sorted(collected) == sorted(beginning_with(""))
@@ -124,3 +133,12 @@ def test_every_case_that_the_simple_base_passes_passes_here():
 
     assert 264 == sum(simple.values())
     assert [216, 1, 47] == list(simple.values())
+
+
+def test_the_page_on_conformance_lists_the_sections():
+    """With the number of cases in each."""
+    page = (ROOT / "docs" / "explanation" / "conformance.md").read_text(encoding="utf-8")
+    rows = [f"| {heading} | {len(cases)} |" for heading, cases in sections().items()]
+
+    assert [] == [row for row in rows if row not in page]
+    assert 356 == len(beginning_with(""))

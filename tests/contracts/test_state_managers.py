@@ -95,16 +95,17 @@ def test_whatever_happened_folds_back_to_every_runs_result(shared_state, drawn, 
     """Runs of any shape, ended in any way; `tests.deciding` compares at each run's end."""
     driver, state, example = Driver(workers=2), shared_state, next(EXAMPLES)
     for number, (workflow, priority, place) in enumerate(drawn):
-        run_id = f"run {example}.{number}"
-        state.create(record(workflow.plan(), run_id, priority=priority))
+        run_id = f"run {number}"
+        state.create(record(workflow.plan(), f"{example}, {run_id}", priority=priority))
         driver.start(
             workflow, run_id, priority=priority, executors=dict.fromkeys(workflow.steps, place)
         )
     Schedule(driver, tape).run()
-    write(state, driver.events)
+    write(state, [event._replace(run_id=f"{example}, {event.run_id}") for event in driver.events])
 
     for run_id, result in driver.results.items():
-        snapshot = state.snapshot(run_id)
-        assert told(driver.of(run_id)) == told(state.events(run_id))
+        snapshot = state.snapshot(f"{example}, {run_id}")
+        events = [it._replace(run_id=run_id) for it in state.events(f"{example}, {run_id}")]
+        assert told(driver.of(run_id)) == told(events)
         assert (result.status, dict(result.outputs)) == (snapshot.status, dict(snapshot.outputs))
         assert told(dict(result.steps)) == told(dict(snapshot.steps))

@@ -520,6 +520,16 @@ flow = flow_of(lambda: "fine")
 run = orchestrator.start(flow_of(endless))
 started(run)
 asyncio_run = asyncio.run
+stream, reader = run.events(), iter(run.events())
+while next(reader).kind != "step.started":
+    pass
+
+async def awaits():
+    await run
+
+async def reads():
+    async for event in stream:
+        pass
 
 def uses():
     return [
@@ -536,9 +546,24 @@ def uses():
         lambda: run.result(),
         lambda: run.cancel(),
         lambda: run.events(),
+        lambda: asyncio_run(awaits()),
+        lambda: asyncio_run(run.wait_async()),
+        lambda: list(stream),
+        lambda: next(reader),
+        lambda: asyncio_run(reads()),
     ]
 
+# A thread that a fork does not have may hold any lock at that moment.
+held, over = threading.Event(), threading.Event()
+def hold():
+    with orchestrator._life._runtime.audience._lock:
+        held.set()
+        over.wait()
+holder = threading.Thread(target=hold)
+holder.start()
+held.wait()
 child = os.fork()
+over.set()
 if not child:
     for number, use in enumerate(uses()):
         try:
@@ -552,6 +577,7 @@ if not child:
         print("child:", mine.run(flow).output, flush=True)
     sys.exit(5)
 
+holder.join()
 print("exit code of the child:", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 print("parent:", orchestrator.run(flow).output, run.status.value)
 print(orchestrator.shutdown(drain=0).cancelled == (run.id,))
@@ -735,7 +761,7 @@ def test_shutting_down_while_it_starts_ends_both(release, opened):
 
 def closing(orchestrator):
     """Return as soon as the shutdown has begun."""
-    while orchestrator._life._report is None:
+    while orchestrator._life._closing is None:
         threading.Event().wait(0.001)
 
 

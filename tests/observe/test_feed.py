@@ -146,24 +146,59 @@ def test_what_an_observer_cannot_keep_up_with_is_dropped_and_counted(caplog):
     assert 1 == sum("observer.behind" in record.getMessage() for record in caplog.records)
 
 
+def test_whoever_brings_events_never_waits_for_the_log():
+    """Not even to say that the log itself has fallen behind."""
+    told = queue.Queue()
+
+    def processor(_logger, _level, line):
+        told.put((line["event"], threading.current_thread()))
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[processor])
+    entered, gate = threading.Event(), threading.Event()
+    fed = Fed(lambda _event: (entered.set(), gate.wait(GUARD)), most=1)
+    fed.put(1)
+    assert entered.wait(GUARD)
+    for number in (2, 3):
+        fed.put(number)
+    before = told.qsize()
+    gate.set()
+    fed.end()
+    what, where = told.get()
+
+    assert (0, "observer.behind") == (before, what)
+    assert threading.current_thread() is not where
+
+
+def test_a_feed_that_could_not_be_started_ends_when_it_is_closed():
+    """For want of threads: nobody waits for it."""
+    feed = Feed(print)
+    feed.close()
+    feed.join()
+
+    assert feed.ended.done()
+
+
 class Unspeakable:
     """An observer that raises, and cannot even be named."""
 
-    def __init__(self):
+    def __init__(self, error):
         self.calls = 0
+        self._error = error
 
     def __call__(self, event):
         """Raise."""
         self.calls += 1
-        raise ValueError("no")
+        raise self._error
 
     def __repr__(self):
-        raise ValueError("not that either")
+        raise self._error
 
 
-def test_an_observer_that_cannot_be_named_goes_on_getting_events():
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), KeyboardInterrupt()])
+def test_an_observer_that_cannot_be_named_goes_on_getting_events(error):
     """Telling of a failure may fail as well."""
-    observer = Unspeakable()
+    observer = Unspeakable(error)
     fed = Fed(observer)
 
     fed.put(1, 2, 3)
@@ -172,13 +207,14 @@ def test_an_observer_that_cannot_be_named_goes_on_getting_events():
     assert 3 == observer.calls
 
 
-def _broken(*_arguments):
-    raise OSError("no space left on device")
-
-
-def test_a_log_that_raises_breaks_neither_the_observer_nor_the_run():
+@pytest.mark.parametrize("error", [OSError("no space left on device"), SystemExit(3)])
+def test_a_log_that_raises_breaks_neither_the_observer_nor_the_run(error):
     """A program's own logging may be broken: bringing events goes on."""
-    structlog.configure(processors=[_broken])
+
+    def broken(*_arguments):
+        raise error
+
+    structlog.configure(processors=[broken])
     entered, gate = threading.Event(), threading.Event()
     seen = []
 
@@ -203,7 +239,7 @@ def test_a_log_that_raises_breaks_neither_the_observer_nor_the_run():
 def test_without_any_logging_a_failure_is_silent(capfd):
     """Python's handler of last resort would print it."""
     logger = logging.getLogger("actorflow")
-    fed = Fed(Unspeakable())
+    fed = Fed(Unspeakable(ValueError()))
 
     fed.put(1)
     fed.end()

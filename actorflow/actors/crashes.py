@@ -1,0 +1,83 @@
+"""What becomes of steps whose actors die, and of what the dead have said.
+
+A part of the supervisor's brain, as pure as the rest (`decisions`). Every actor that a step has
+had bears a number, its incarnation. A message may be slower than the death of its sender, and
+slower than the first words of its successor: whoever bears another number than the step does
+now is not listened to.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Final
+
+from actorflow.actors.revival import revival, settled_steps
+from actorflow.errors import ActorCrashed
+from actorflow.messages import MakeSteps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actorflow.actors.endings import Endings
+    from actorflow.actors.ledger import RunState, StepState
+    from actorflow.actors.outbox import Outbox
+    from actorflow.actors.starts import Starts
+
+    _Failed = Callable[[RunState, StepState, BaseException | None], None]
+
+__all__ = ["Crashes"]
+
+_MOST_CRASHES: Final = 3
+
+
+class Crashes:
+    """Replaces dead actors, and lets what they were at fail.
+
+    Args:
+        outbox: Where events and effects go.
+        starts: Takes back what a dead attempt held.
+        endings: Ends steps whose actors die too often.
+        failed: Decides what becomes of a failed attempt.
+    """
+
+    def __init__(self, outbox: Outbox, starts: Starts, endings: Endings, failed: _Failed) -> None:
+        self._outbox = outbox
+        self._starts = starts
+        self._endings = endings
+        self._failed = failed
+        # Never the same twice, not even in a later life of the same run.
+        self.incarnations = itertools.count()
+
+    def replace(self, run: RunState, step: StepState, details: str) -> None:
+        """Have a dead step actor made anew."""
+        self._lose(run, step, next(self.incarnations), details)
+        self._outbox.effects.append((None, revival(run, step)))
+
+    def replace_all(self, run: RunState, details: str) -> None:
+        """Have all actors of a run made anew."""
+        incarnation = next(self.incarnations)
+        for step in run.steps.values():
+            if not step.status.settled:
+                self._lose(run, step, incarnation, details)
+        self.make_steps(run, incarnation)
+
+    def make_steps(self, run: RunState, incarnation: int) -> None:
+        """Have the actors of a run's steps made."""
+        message = MakeSteps(run.plan, run.scope, settled_steps(run), incarnation)
+        self._outbox.effects.append((None, message))
+
+    def _lose(self, run: RunState, step: StepState, incarnation: int, details: str) -> None:
+        """Take note that a step's actor has died, with whatever was on its way to it."""
+        step.incarnation = incarnation
+        step.crashes += 1
+        step.orphaned = not step.status.settled
+        error = ActorCrashed(run.run_id, step.id, details)
+        if step.current is None:
+            if step.orphaned and step.crashes > _MOST_CRASHES:
+                self._endings.fail(run, step, error)
+        elif step.current.submitted:
+            self._endings.stop(run, step, error)
+        else:
+            # The message that would have submitted it died with the actor.
+            self._starts.release(run, step)
+            self._failed(run, step, error)

@@ -1,0 +1,147 @@
+"""The end of an orchestrator: asked for by any number, as often as they like, and done once.
+
+The loop does it, not whoever asked: that thread may be interrupted, or ask a second time from a
+signal handler while it waits. So it goes on when nobody waits for it any more, and the loop's
+thread, where it is our own, ends by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import functools
+from typing import TYPE_CHECKING, Any
+
+from actorflow.results import ShutdownReport
+from actorflow.texts import text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actorflow.orchestrator.live import LiveRuns
+    from actorflow.orchestrator.runtime import Runtime
+
+__all__ = ["Closing"]
+
+_Once = concurrent.futures.Future[ShutdownReport]
+
+
+class Closing:
+    """One orchestrator's closing.
+
+    Args:
+        live: Its runs in progress.
+        runtime: What is to be closed; None if it has never come to life.
+        done: Called on the loop when nothing more is to be done there.
+        grace: Seconds that the attempts of cut runs get to stop.
+        margin: Seconds beyond that for the runs to end.
+    """
+
+    def __init__(
+        self,
+        live: LiveRuns,
+        runtime: Runtime | None,
+        done: Callable[[], object],
+        *,
+        grace: float,
+        margin: float,
+    ) -> None:
+        self._live = live
+        self._runtime = runtime
+        self._done = done
+        self._margin = margin
+        # The first one does the work; the loop itself holds its tasks weakly only.
+        self._tasks: list[asyncio.Task[Any]] = []
+        # Resolved when somebody will wait no longer for runs to end by themselves.
+        self._impatience: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self.grace = grace
+        self.outcome: _Once = concurrent.futures.Future()
+        """What became of the work; resolved by the loop, or in its place."""
+        self.report: _Once = concurrent.futures.Future()
+        """The same, and what became of the loop: what everybody gets."""
+
+    def ask(self, drain: float) -> None:
+        """Have it done, from any thread; the least patient of all decides how long it drains."""
+        if self.outcome.done():
+            return
+        if self._runtime is None:
+            self.settle(ShutdownReport())
+            return
+        try:
+            self._runtime.call_soon(functools.partial(self._begin, self._runtime, drain))
+        except RuntimeError as error:
+            self.leave_behind(f"the event loop is gone: {error}")
+
+    def settle(self, outcome: ShutdownReport) -> None:
+        """Say what became of the work, unless that has been said."""
+        _set(self.outcome, outcome)
+
+    def leave_behind(self, why: str) -> None:
+        """Say that the loop can do nothing more."""
+        self.settle(ShutdownReport(cancelled=tuple(self._live.ids()), abandoned=(why,)))
+
+    def finish(self, report: ShutdownReport) -> ShutdownReport:
+        """Return the report that everybody gets: this one, if it is the first."""
+        _set(self.report, report)
+        return self.report.result()
+
+    def let_go(self) -> None:
+        """Release everything that does not need the loop, whatever has happened to that."""
+        cut_off = self._live.give_up()
+        if self._runtime is not None:
+            self._runtime.release()
+            for run_id in cut_off:
+                self._runtime.audience.notify(run_id)
+
+    # ── On the loop ──────────────────────────────────────────────────────────────────────────
+
+    def _begin(self, runtime: Runtime, drain: float) -> None:
+        first = not self._tasks
+        work = self._wind_down(runtime, drain) if first else self._drain(drain)
+        task = asyncio.get_running_loop().create_task(work, name="actorflow shutdown")
+        self._tasks.append(task)
+        if first:
+            task.add_done_callback(self._wound_down)
+
+    def _wound_down(self, task: asyncio.Task[Any]) -> None:
+        """Say what has become of it; here, for a task may be cancelled before it begins."""
+        if task.cancelled():
+            self.leave_behind("the event loop was closed before its orchestrator")
+        elif (error := task.exception()) is not None:
+            self.leave_behind(f"the shutdown failed: {text_of(error)}")
+        else:
+            self.settle(task.result())
+        self.let_go()
+        self._done()
+
+    async def _wind_down(self, runtime: Runtime, drain: float) -> ShutdownReport:
+        live = self._live
+        began = runtime.clock.now()
+        await self._drain(drain)
+        cut = live.ids()
+        for run_id in cut:
+            runtime.cancel(run_id, "the orchestrator is shutting down", self.grace)
+        if cut:
+            await asyncio.wait(
+                {asyncio.wrap_future(live.all_ended)}, timeout=self.grace + self._margin
+            )
+        abandoned = await runtime.close(self.grace)
+        return ShutdownReport(
+            drained=live.open_at_close - len(cut),
+            cancelled=tuple(cut),
+            abandoned=tuple(abandoned),
+            duration=runtime.clock.now() - began,
+        )
+
+    async def _drain(self, seconds: float) -> None:
+        """Wait until every run has ended, or somebody's patience is at its end."""
+        ends = {asyncio.wrap_future(end) for end in (self._live.all_ended, self._impatience)}
+        await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        with contextlib.suppress(concurrent.futures.InvalidStateError):
+            self._impatience.set_result(None)
+
+
+def _set(future: _Once, value: ShutdownReport) -> None:
+    with contextlib.suppress(concurrent.futures.InvalidStateError):  # there is one already
+        future.set_result(value)

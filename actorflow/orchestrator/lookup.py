@@ -1,0 +1,43 @@
+"""Finds a run by its id: the handle of one in progress, or a new one of what was recorded."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from typing import TYPE_CHECKING
+
+from actorflow.errors import OrchestratorClosed
+from actorflow.handles import Run
+from actorflow.results import RunResult
+
+if TYPE_CHECKING:
+    from actorflow.orchestrator.live import LiveRuns
+    from actorflow.orchestrator.runtime import Runtime
+
+__all__ = ["find"]
+
+
+def find(live: LiveRuns, runtime: Runtime, run_id: str) -> Run:
+    """Return a run, in progress or finished.
+
+    Raises:
+        RunNotFound: When there is no such run, or it is not kept any more.
+    """
+    # Twice, because it may be resumed, or end, between the two looks.
+    found = _look(live, runtime, run_id) or _look(live, runtime, run_id)
+    if found is not None:
+        return found
+    future: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
+    future.set_exception(OrchestratorClosed("wait for a run that it does not run"))
+    return Run(runtime, run_id, runtime.snapshot(run_id).workflow_id, future)
+
+
+def _look(live: LiveRuns, runtime: Runtime, run_id: str) -> Run | None:
+    in_progress = live.get(run_id)
+    if in_progress is not None:
+        return in_progress
+    snapshot = runtime.snapshot(run_id)
+    if not snapshot.status.terminal:
+        return None
+    future: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
+    future.set_result(RunResult.of(snapshot))
+    return Run(runtime, run_id, snapshot.workflow_id, future)

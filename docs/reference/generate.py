@@ -20,6 +20,13 @@ from typing import Any
 
 import actorflow
 from actorflow.orchestrator.requests import RunOptions
+from actorflow.state.sql import (
+    JSONSerializer,
+    PickleSerializer,
+    Serializer,
+    SQLStateManager,
+    StoreHealth,
+)
 from actorflow.streams import EventStream
 
 __all__ = ["PAGE", "page"]
@@ -37,6 +44,11 @@ Durations are seconds, as a number, or a `timedelta`.
 BEHIND = "What public methods take and return"
 BEHIND_TEXT = "These two have no place in `actorflow` itself, because nobody has to import them."
 
+DATABASES = "Runs in a database"
+DATABASES_TEXT = """\
+These are imported from `actorflow.state.sql`, and need the extra `sql`; see
+[Keep runs in a database](../how-to/database.md)."""
+
 # Groups whose members are made by actorflow: their fields say more than their constructors.
 GIVEN = {"Values", "What can be plugged in", BEHIND}
 NOT_MADE_BY_CALLERS = {"ActorflowWarning", "Run", "StepContext"}
@@ -46,8 +58,20 @@ WIDEST = 88
 def page() -> str:
     """Return the whole page."""
     sections = [f"## {title}\n\n{_members(title, names)}" for title, names in _groups()]
-    behind = "\n".join(_entry(BEHIND, it) for it in (RunOptions, EventStream))
-    return "\n".join([HEAD, *sections, f"## {BEHIND}\n\n{BEHIND_TEXT}\n\n{behind}"])
+    made = (SQLStateManager, Serializer, JSONSerializer, PickleSerializer, StoreHealth)
+    return "\n".join(
+        [
+            HEAD,
+            *sections,
+            _appendix(DATABASES, DATABASES_TEXT, made),
+            _appendix(BEHIND, BEHIND_TEXT, (RunOptions, EventStream)),
+        ]
+    )
+
+
+def _appendix(title: str, text: str, members: tuple[Any, ...]) -> str:
+    entries = "\n".join(_entry(title, it) for it in members)
+    return f"## {title}\n\n{text}\n\n{entries}"
 
 
 def _groups() -> Iterator[tuple[str, list[str]]]:
@@ -65,7 +89,7 @@ def _members(title: str, names: list[str]) -> str:
 def _entry(group: str, cls: Any) -> str:
     made_by_callers = group not in GIVEN and cls.__name__ not in NOT_MADE_BY_CALLERS
     parts = [f"### `{cls.__name__}`", *_bases(cls)]
-    if made_by_callers and cls is not actorflow.ActorflowError:
+    if made_by_callers and cls not in {actorflow.ActorflowError, actorflow.StoreError}:
         parts.append(_signature(cls.__name__, cls))
     parts += [_prose(cls.__doc__), *_fields(cls), *_values(cls), *_methods(cls)]
     return "\n\n".join(parts) + "\n"

@@ -330,9 +330,7 @@ SAYINGS += [
     ),
     (NotRecorded({"r1": StoreOverloaded(1, 1)}), f"run 'r1': {StoreOverloaded(1, 1)}"),
     (
-        NotStorable(
-            "the output of step 'fetch' in run 'r1'", "['rows'][3]", "is a module.Thing"
-        ),
+        NotStorable("the output of step 'fetch' in run 'r1'", "['rows'][3]", "is a module.Thing"),
         (
             "the output of step 'fetch' in run 'r1' cannot be stored: ['rows'][3] is a "
             "module.Thing. Use plain values, dataclasses or attrs classes, or give the state "

@@ -291,7 +291,7 @@ class Runtime:
             Event(number, kind, pending.run_id, step_id, None, wall, _WITHDRAWN)
             for number, (kind, step_id) in enumerate(told, start=1)
         ]
-        self.state.record(events, self.committed)
+        self.state.record(events, _unheard)  # the supervisor never knew of it
 
     def finished(self, result: RunResult) -> None:
         """Hand a run's result to its handle, and let its streams end."""
@@ -343,3 +343,7 @@ class Runtime:
         """Call it no more."""
         if os.getpid() == self._pid:  # a fork may have inherited a lock that nobody there holds
             self.audience.unwatch(run_id, notify)
+
+
+def _unheard(_error: BaseException | None, /) -> None:
+    """Hear of a record that nothing waits for."""

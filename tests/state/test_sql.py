@@ -378,6 +378,45 @@ def test_a_database_that_stays_locked_fails_the_run(make, path):
     assert 3 == len(state.events("run"))
 
 
+def test_a_group_that_was_not_taken_whole_is_not_acknowledged(make, url, monkeypatch):
+    """Though nobody else seems to own any of it."""
+    state = make(url)
+    state.create(accepted())
+    write(state, happened(*STARTED))
+    monkeypatch.setattr(state._writer._statements, "write", lambda *_: False)
+    error = recorded(state, happened(EventKind.STEP_COMPLETED, after=3))
+
+    assert isinstance(error.errors["run"], StoreUnavailable)
+
+
+def test_a_defect_of_the_writer_keeps_nobody_waiting(make, url, monkeypatch):
+    """The runs of that group are lost, and the next ones are written."""
+    state = make(url)
+    with monkeypatch.context() as patch:
+        patch.setattr(state._writer._books, "enter", lambda _: 1 / 0)
+        state.create(accepted())
+        error = recorded(state, happened(*STARTED))
+    state.create(accepted("next"))
+    write(state, happened(*COMPLETED, run_id="next"))
+
+    assert "ZeroDivisionError" in str(error.errors["run"])
+    assert ["next"] == [run.run_id for run in state.list().runs]
+
+
+def test_a_run_that_never_started_is_withdrawn_and_nobody_hears_of_it(state):
+    """The supervisor must not take the word of it for that of another record."""
+    heard = []
+    with Orchestrator(state) as orchestrator:
+        runtime = orchestrator._life.runtime("test")
+        runtime.committed = heard.append
+        state.create(accepted("unstarted"))
+        runtime._withdraw(state.snapshot("unstarted"))
+
+    assert [] == heard
+
+    assert RunStatus.CANCELLED is state.snapshot("unstarted").status
+
+
 def test_more_than_may_wait_is_refused(make, url):
     """With an error of its own, before anything is promised."""
     state = make(url, max_waiting=10)

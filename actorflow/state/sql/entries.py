@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from actorflow.protocols import Commit
     from actorflow.results import RunRecord
 
-__all__ = ["Claim", "Create", "Entry", "Line", "Write"]
+__all__ = ["Claim", "Create", "Entry", "Line", "Write", "concerned"]
 
 Line: TypeAlias = "tuple[Event, str | None]"
 """An event whose output and error are texts already, and all that it says, as one text."""
@@ -28,6 +28,11 @@ class Create:
     texts: Mapping[str, str]
     """Its inputs and its metadata, by column."""
     size: int = 1
+
+    @property
+    def run_ids(self) -> set[str]:
+        """The run that it is about."""
+        return {self.record.run_id}
 
     def done(self, _lost: Mapping[str, StoreError]) -> None:
         """Tell nobody: what comes of it is told with the run's first event."""
@@ -48,10 +53,14 @@ class Write:
         """How many events it holds."""
         return len(self.lines)
 
+    @property
+    def run_ids(self) -> set[str]:
+        """The runs that it is about."""
+        return {event.run_id for event, _ in self.lines} | {*self.refused}
+
     def done(self, lost: Mapping[str, StoreError]) -> None:
         """Tell whoever waits for it what has become of it."""
-        run_ids = {event.run_id for event, _ in self.lines} | {*self.refused}
-        mine: dict[str, Any] = {it: lost[it] for it in run_ids if it in lost}
+        mine: dict[str, Any] = {it: lost[it] for it in self.run_ids if it in lost}
         self.tell(self.not_recorded(mine) if mine else None)
 
 
@@ -62,8 +71,18 @@ class Claim:
     run_id: str
     size: int = 1
 
+    @property
+    def run_ids(self) -> set[str]:
+        """The run that it is about."""
+        return {self.run_id}
+
     def done(self, _lost: Mapping[str, StoreError]) -> None:
         """Tell nobody: what comes of it is told with the next event of the run."""
 
 
 Entry: TypeAlias = Create | Write | Claim
+
+
+def concerned(group: Sequence[Entry]) -> set[str]:
+    """Return the ids of the runs that a group is about."""
+    return {run_id for entry in group for run_id in entry.run_ids}

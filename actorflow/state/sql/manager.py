@@ -235,7 +235,7 @@ class SQLStateManager:
     ) -> RunPage:
         """Return runs, the newest first, ties by run id; it waits for accepted ones' commit."""
         fresh = set(self._fresh)
-        self._writer.queue.settle(lambda: fresh.isdisjoint(self._fresh))
+        self._writer.settle(lambda: fresh.isdisjoint(self._fresh))
         wanted = {
             "status": status,
             "workflow_id": workflow_id,

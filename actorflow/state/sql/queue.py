@@ -35,6 +35,8 @@ class EntryQueue:
         self._waiting = 0
         self._under_way = 0
         self._closing = False
+        self._taken = False
+        """Whether somebody takes entries."""
 
     @property
     def closing(self) -> bool:
@@ -47,7 +49,7 @@ class EntryQueue:
         return self._waiting + self._under_way
 
     def put(self, entry: Entry, begin: Callable[[], None]) -> None:
-        """Add an entry; `begin` is called before that, while nobody else can add one.
+        """Add an entry; when nobody takes them (any more), `begin` is called before that.
 
         Raises:
             StoreOverloaded: When too many events wait already.
@@ -55,7 +57,10 @@ class EntryQueue:
         with self._changed:
             if self.waiting >= self._limit:
                 raise StoreOverloaded(self.waiting, self._limit)
-            begin()
+            self._closing = False
+            if not self._taken:
+                begin()
+                self._taken = True
             self._entries.append(entry)
             self._waiting += entry.size
             self._changed.notify_all()
@@ -70,6 +75,7 @@ class EntryQueue:
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._entries or self._closing)
             if not self._entries:
+                self._taken = False
                 return None
             group = [self._pop()]
             while self._entries and self._joins(group[0]):
@@ -94,11 +100,6 @@ class EntryQueue:
     def pause(self, seconds: float) -> None:
         """Wait for so long, whatever happens."""
         self._never.wait(seconds)
-
-    def open(self) -> None:
-        """Let `take` wait for entries."""
-        with self._changed:
-            self._closing = False
 
     def close(self) -> None:
         """Let `take` return what there is, and then None."""

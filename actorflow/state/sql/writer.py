@@ -25,7 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from actorflow.errors import LeaseLost, StoreError, StoreUnavailable
 from actorflow.logs import get_logger
 from actorflow.state.sql.books import Books
-from actorflow.state.sql.entries import Claim
+from actorflow.state.sql.entries import Claim, concerned
 from actorflow.state.sql.health import StoreHealth
 from actorflow.state.sql.queue import EntryQueue
 from actorflow.state.sql.refusal import may_pass, why
@@ -97,10 +97,16 @@ class Writer:
         self.queue.put(entry, self._begin)
 
     def _begin(self) -> None:
-        if self._thread is None:
-            self.queue.open()
-            self._thread = threading.Thread(target=self._work, name="actorflow store", daemon=True)
-            self._thread.start()
+        before = self._thread
+        self._thread = threading.Thread(
+            target=self._work, args=(before,), name="actorflow store", daemon=True
+        )
+        self._thread.start()
+
+    def settle(self, settled: Callable[[], bool]) -> None:
+        """Wait until something is so, looked at whenever a group has been dealt with."""
+        if threading.current_thread() is not self._thread:
+            self.queue.settle(settled)
 
     def close(self) -> None:
         """Write what waits, and end; a later entry begins anew.
@@ -108,7 +114,7 @@ class Writer:
         Raises:
             StoreUnavailable: When the database has not answered for so long that it is left.
         """
-        thread, self._thread = self._thread, None
+        thread = self._thread
         if thread is None:
             return
         self.queue.close()
@@ -118,7 +124,9 @@ class Writer:
 
     # ── On the writer's thread ───────────────────────────────────────────────────────────────
 
-    def _work(self) -> None:
+    def _work(self, before: threading.Thread | None) -> None:
+        if before is not None:
+            before.join()  # it has taken the last that it was to, and still closes its connection
         while (group := self.queue.take()) is not None:
             lost = self._deal_with(group)
             self._books.lose(lost)
@@ -131,6 +139,12 @@ class Writer:
 
     def _deal_with(self, group: Sequence[Entry]) -> dict[str, StoreError]:
         """Write a group; return the runs of which it was not written, and why."""
+        try:
+            return self._put_down(group)
+        except Exception as error:  # noqa: BLE001 - a defect; nobody may wait for ever
+            return dict.fromkeys(concerned(group), _refused(error))
+
+    def _put_down(self, group: Sequence[Entry]) -> dict[str, StoreError]:
         if isinstance(group[0], Claim):
             return self._claim(group[0].run_id)
         batch, lost = self._books.enter(group)
@@ -168,9 +182,12 @@ class Writer:
             return True
 
         self._transact(look, "look for the runs' owners")
+        if not strangers:
+            error = StoreUnavailable("take all of a group", "it did not say which run it refused")
+            return dict.fromkeys(batch, error)
         lost: dict[str, StoreError] = {run_id: LeaseLost(run_id) for run_id in strangers}
         ours = {run_id: change for run_id, change in batch.items() if run_id not in lost}
-        return lost | self._persist(ours) if ours and lost else lost
+        return lost | self._persist(ours) if ours else lost
 
     def _claim(self, run_id: str) -> dict[str, StoreError]:
         def claim(connection: sa.Connection) -> bool:

@@ -118,6 +118,26 @@ def test_a_manager_that_was_closed_can_be_used_again(state):
     assert 2 == state.list().total
 
 
+def test_closing_a_manager_does_not_wait_for_somebody_else_who_uses_it(state):
+    """Two orchestrators may share one, and the first to end closes it."""
+    closed = threading.Event()
+
+    def close():
+        state.close()
+        closed.set()
+
+    with held(state):
+        thread = threading.Thread(target=close)
+        thread.start()
+        while not state._writer.queue.closing:
+            pass
+        state.create(accepted())
+        assert closed.wait(60)
+    thread.join()
+
+    assert 1 == state.list().total
+
+
 def test_errors_come_back_with_their_text_and_traceback(state):
     """As values of their own."""
     state.create(accepted())

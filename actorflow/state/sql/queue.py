@@ -65,17 +65,22 @@ class EntryQueue:
             self._waiting += entry.size
             self._changed.notify_all()
 
-    def take(self) -> list[Entry] | None:
+    def take(self, end: Callable[[], None]) -> list[Entry] | None:
         """Wait for entries and return all of them, or None when there will be no more.
 
         A claim comes alone: what follows it depends on what it reads.
+
+        Args:
+            end: Called before it returns None, while nobody can add an entry.
         """
         with self._changed:
             self._under_way = 0
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._entries or self._closing)
             if not self._entries:
+                end()
                 self._taken = False
+                self._changed.notify_all()
                 return None
             group = [self._pop()]
             while self._entries and self._joins(group[0]):
@@ -101,8 +106,12 @@ class EntryQueue:
         """Wait for so long, whatever happens."""
         self._never.wait(seconds)
 
-    def close(self) -> None:
-        """Let `take` return what there is, and then None."""
+    def close(self, timeout: float) -> bool:
+        """Let `take` return what there is, and then None; return whether that came to pass.
+
+        It is not waited for when somebody else adds entries meanwhile.
+        """
         with self._changed:
             self._closing = True
             self._changed.notify_all()
+            return self._changed.wait_for(lambda: not (self._taken and self._closing), timeout)

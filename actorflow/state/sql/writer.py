@@ -97,10 +97,7 @@ class Writer:
         self.queue.put(entry, self._begin)
 
     def _begin(self) -> None:
-        before = self._thread
-        self._thread = threading.Thread(
-            target=self._work, args=(before,), name="actorflow store", daemon=True
-        )
+        self._thread = threading.Thread(target=self._work, name="actorflow store", daemon=True)
         self._thread.start()
 
     def settle(self, settled: Callable[[], bool]) -> None:
@@ -114,20 +111,13 @@ class Writer:
         Raises:
             StoreUnavailable: When the database has not answered for so long that it is left.
         """
-        thread = self._thread
-        if thread is None:
-            return
-        self.queue.close()
-        thread.join(_LAST_WORDS)
-        if thread.is_alive():
+        if not self.queue.close(_LAST_WORDS):
             raise StoreUnavailable("answer", f"its thread still waits after {_LAST_WORDS:g} s")
 
     # ── On the writer's thread ───────────────────────────────────────────────────────────────
 
-    def _work(self, before: threading.Thread | None) -> None:
-        if before is not None:
-            before.join()  # it has taken the last that it was to, and still closes its connection
-        while (group := self.queue.take()) is not None:
+    def _work(self) -> None:
+        while (group := self.queue.take(self._disconnect)) is not None:
             lost = self._deal_with(group)
             self._books.lose(lost)
             self._books.tidy(group)
@@ -135,7 +125,6 @@ class Writer:
             for entry in group:
                 with contextlib.suppress(Exception):  # whoever is told may be gone
                     entry.done(lost)
-        self._disconnect()
 
     def _deal_with(self, group: Sequence[Entry]) -> dict[str, StoreError]:
         """Write a group; return the runs of which it was not written, and why."""

@@ -7,6 +7,7 @@ from actorflow.context import StepContext
 from actorflow.errors import (
     ActorCrashed,
     ActorflowError,
+    CompensationCut,
     DeadlineExceeded,
     Deadlock,
     DefinitionConflict,
@@ -89,6 +90,7 @@ __all__ = [
     # Errors
     "ActorCrashed",
     "ActorflowError",
+    "CompensationCut",
     "DeadlineExceeded",
     "Deadlock",
     "DefinitionConflict",

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ActorCrashed",
     "ActorflowError",
+    "CompensationCut",
     "DeadlineExceeded",
     "Deadlock",
     "DefinitionConflict",
@@ -88,12 +89,18 @@ class RunError(ActorflowError):
     def _run(self) -> str:
         return f"run {self.result.run_id!r} of workflow {self.result.workflow_id!r}"
 
+    def _not_undone(self) -> str:
+        """Return what is still there that was to be undone, as a sentence with a blank before."""
+        left = ", ".join(map(repr, self.result.uncompensated))
+        return f" Not undone: {left}; check them by hand." if left else ""
+
 
 class RunFailed(RunError):
     """Raised when a required step failed; chained from the step's own exception."""
 
     def __str__(self) -> str:
-        return f"{self._run()} failed: {self._failure()}. See .result.steps for every step."
+        failed = f"{self._run()} failed: {self._failure()}."
+        return f"{failed}{self._not_undone()} See .result.steps for every step."
 
     def _failure(self) -> str:
         error, failed = self.result.error, self.result.failed_step
@@ -107,7 +114,8 @@ class RunCancelled(RunError):
 
     def __str__(self) -> str:
         why = f": {self.result.reason}" if self.result.reason else ""
-        return f"{self._run()} was cancelled{why}. See .result.steps for what it had completed."
+        cancelled = f"{self._run()} was cancelled{why}."
+        return f"{cancelled}{self._not_undone()} See .result.steps for what it had completed."
 
 
 class RunTimeout(RunError):
@@ -115,8 +123,8 @@ class RunTimeout(RunError):
 
     def __str__(self) -> str:
         return (
-            f"{self._run()} was cut when its timeout passed. Raise the timeout of the workflow "
-            "or of the run; see .result.steps for what it had completed."
+            f"{self._run()} was cut when its timeout passed.{self._not_undone()} Raise the timeout "
+            "of the workflow or of the run; see .result.steps for what it had completed."
         )
 
 
@@ -170,6 +178,18 @@ class StepCancelled(ActorflowError):
     step_id: str
     reason: str
     _text = "step {step_id!r} of run {run_id!r} was cancelled: {reason}. Let this error pass."
+
+
+@attrs.define(slots=False)
+class CompensationCut(ActorflowError):
+    """The error of a step that was being undone when a shutdown's grace had passed."""
+
+    run_id: str
+    step_id: str
+    _text = (
+        "undoing step {step_id!r} of run {run_id!r} was cut by a shutdown. Check by hand what is "
+        "left of it, and give the shutdown more drain."
+    )
 
 
 @attrs.define(slots=False)

@@ -31,8 +31,8 @@ class Runtime(Protocol):
     def stream(self, run_id: str) -> EventStream:
         """Return the run's events, from the first to the last."""
 
-    def cancel(self, run_id: str, reason: str) -> None:
-        """Ask for the run's end."""
+    def cancel(self, run_id: str, reason: str, *, compensate: bool) -> None:
+        """Ask for the run's end, and for what it has done to be undone."""
 
     def check_process(self) -> None:
         """Refuse to let anybody wait in a fork of the run's process."""
@@ -165,14 +165,20 @@ class Run:
                 await self._awaiting.end_of(self._future)
         return self._future.result()
 
-    def cancel(self, reason: str = "cancelled by its owner") -> None:
+    def cancel(self, reason: str = "cancelled by its owner", *, compensate: bool = False) -> None:
         """Ask for the run's end, and return at once; `wait` says when it has come.
 
         Nothing starts any more, coroutines are cancelled, threads are asked to stop. Cancelling
-        a run that has ended, or cancelling twice, does nothing.
+        a run that has ended, or cancelling twice, does nothing, nor does it stop a run that is
+        being undone.
+
+        Args:
+            reason: Why; it is in the run's result.
+            compensate: Whether the steps that have completed are then undone, as those of a
+                failed run are.
         """
         if not self._future.done():
-            self._runtime.cancel(self.id, reason)
+            self._runtime.cancel(self.id, reason, compensate=compensate)
 
     def events(self) -> EventStream:
         """Return the run's events from its first to its last, live.

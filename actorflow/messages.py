@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 import attrs
 
+from actorflow.mappings import NOTHING
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -39,6 +41,7 @@ __all__ = [
     "BlockedLoop",
     "CancelRun",
     "Committed",
+    "Compensate",
     "ConfigureRun",
     "ConfigureStep",
     "DependencyCompleted",
@@ -75,6 +78,10 @@ class StartRun:
     """The run as it was recorded, when it is to go on from there."""
     recorded: int
     """How many of its events are recorded already."""
+    completed: Sequence[str] = ()
+    """The ids of its steps that have completed already, in the order in which they did."""
+    compensators: Mapping[str, Executor] = NOTHING
+    """The executor of each compensator, by step id."""
 
 
 @message
@@ -84,7 +91,10 @@ class CancelRun:
     run_id: str
     reason: str
     grace: float | None
-    """Seconds that its attempts get to end; None for the orchestrator's own."""
+    """Seconds that its attempts get to end, and that undoing its steps may take from now on.
+    None for the orchestrator's own grace, and as much time as undoing takes."""
+    compensate: bool = False
+    """Whether what it has done is to be undone."""
 
 
 @message
@@ -154,6 +164,15 @@ class Execute:
 
 
 @message
+class Compensate:
+    """Brain to supervisor to a run actor: undo a step, by this attempt."""
+
+    attempt: Attempt
+    seen: Sequence[DependencyCompleted]
+    """What the step saw, and what it made."""
+
+
+@message
 class AttemptFinished:
     """Executor to supervisor: an attempt's body has ended."""
 
@@ -213,7 +232,10 @@ class ActorLost:
 
 @message
 class AttemptLost:
-    """Supervisor to its brain: a step's actor could not handle an attempt."""
+    """Run actor or supervisor to the brain: whoever was to run an attempt cannot.
+
+    A step's actor could not handle it, or an actor that was to undo a step has died.
+    """
 
     attempt: Attempt
     details: str
@@ -248,6 +270,11 @@ class MakeSteps:
     scope: RunScope
     settled: Mapping[str, DependencyCompleted]
     incarnation: int
+
+    @property
+    def only_to_undo(self) -> bool:
+        """Whether no step is left to run: what may be left is to undo some."""
+        return len(self.settled) == len(self.plan.steps)
 
 
 @message

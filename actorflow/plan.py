@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -18,6 +18,9 @@ from actorflow.parameters import RESERVED, Binding, path_of
 from actorflow.retry import RetryPolicy
 from actorflow.spelling import nearest, surely
 from actorflow.step import Step
+
+if TYPE_CHECKING:
+    from actorflow.context import Attempt
 
 __all__ = ["StepPlan", "WorkflowPlan", "run_inputs"]
 
@@ -80,6 +83,12 @@ class WorkflowPlan:
     """The run inputs that some step cannot do without, in the order of their first use."""
     optional_inputs: tuple[str, ...]
     """The run inputs for which every step that takes them has a default, likewise."""
+
+    def of(self, attempt: Attempt) -> StepPlan:
+        """Return what an attempt runs: a step, or what undoes it."""
+        step = self.by_id[attempt.step_id]
+        undo = step.compensation if attempt.compensates else None
+        return step if undo is None else undo
 
     def require(self, inputs: Mapping[str, Any]) -> None:
         """Refuse to run without the inputs that the steps want.

@@ -97,8 +97,8 @@ class Step:
     priority: int = attrs.field(default=0, kw_only=True)
     """Among ready steps the higher goes first."""
     compensate: Callable[..., Any] | Step | None = attrs.field(default=None, kw_only=True)
-    """What undoes it when the run fails later: a function, tried and timed as the step itself
-    is, or a `Step` with a policy and timeouts of its own."""
+    """What undoes it when the run fails later: a function, run, tried and timed as the step
+    itself is, or a `Step` that says all of that for itself."""
     is_coroutine: bool = attrs.field(init=False, eq=False, repr=False)
     """Whether its function is awaited."""
     parameters: tuple[Parameter, ...] = attrs.field(init=False, eq=False, repr=False)
@@ -181,13 +181,15 @@ class Step:
 
     @property
     def compensation(self) -> Step | None:
-        """What undoes the step, as a step: a bare function inherits this one's limits."""
+        """What undoes the step, as a step: a bare function inherits how this one is run."""
         if self.compensate is None or isinstance(self.compensate, Step):
             return self.compensate
         return Step(
             self.id,
             self.compensate,
-            executor=self.executor,
+            async_=self.async_,
+            priority=self.priority,
+            executor=self.executor if is_coroutine(self.compensate) is self.is_coroutine else None,
             timeout=self.timeout,
             total_timeout=self.total_timeout,
             retry=self.retry,

@@ -251,12 +251,10 @@ NEVER = Countdown(lambda _options, _label: 0, "never", 0, lambda: 0)
 class AnyPlan:
     """A plan that has every step."""
 
-    class by_id:  # noqa: N801 - stands in for a mapping
-        """Every step, by its id."""
-
-        def __class_getitem__(cls, _step_id):
-            """A coroutine step."""
-            return types.SimpleNamespace(step=Step("any", asyncio.sleep), is_coroutine=True)
+    @staticmethod
+    def of(_attempt):
+        """A coroutine step."""
+        return types.SimpleNamespace(step=Step("any", asyncio.sleep), is_coroutine=True)
 
 
 class AnyScript:

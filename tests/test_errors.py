@@ -13,6 +13,7 @@ from actorflow import errors
 from actorflow.errors import (
     ActorCrashed,
     ActorflowError,
+    CompensationCut,
     DeadlineExceeded,
     Deadlock,
     DefinitionConflict,
@@ -213,6 +214,13 @@ SAYINGS = [
         (
             "2 attempts together took longer than 0.5 s, of step 'fetch' in run 'r1'. "
             "Raise the step's total_timeout, or make the step faster."
+        ),
+    ),
+    (
+        CompensationCut("r1", "pay"),
+        (
+            "undoing step 'pay' of run 'r1' was cut by a shutdown. Check by hand what is left of "
+            "it, and give the shutdown more drain."
         ),
     ),
     (

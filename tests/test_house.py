@@ -111,10 +111,11 @@ def metadata() -> configparser.ConfigParser:
 
 
 def declared_requirements() -> set[str]:
-    """The distributions that the package itself imports: required, or by `cli` or `sql`."""
+    """The distributions that the package itself imports: required, or by an extra."""
     required = metadata()["options"]["install_requires"]
     optional = metadata()["options.extras_require"]
-    lines = f"{required}\n{optional['cli']}\n{optional['sql']}".splitlines()
+    extras = "\n".join(optional[name] for name in ("cli", "sql", "testing"))
+    lines = f"{required}\n{extras}".splitlines()
     return {Requirement(line).name for line in lines if line.strip()}
 
 

@@ -271,7 +271,8 @@ def nesting():
 
 def attempt_in(run_id):
     """An attempt of the run's step."""
-    return SimpleNamespace(scope=SimpleNamespace(run_id=run_id), step_id="step", cancelled=False)
+    scope = SimpleNamespace(run_id=run_id)
+    return SimpleNamespace(scope=scope, step_id="step", cancelled=False, compensates=False)
 
 
 def waits(nesting, attempt):

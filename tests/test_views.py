@@ -485,13 +485,51 @@ def test_compensations_are_drawn_apart_from_attempts():
         (5, "step.completed", "pay"),
         (5, "run.compensating"),
         (5, "compensation.started", "pay"),
-        (7, "compensation.started", "pay"),
-        (10, "compensation.completed", "pay"),
-        (10, "run.failed"),
+        (7, "compensation.retrying", "pay"),
+        (9, "compensation.started", "pay"),
+        (12, "compensation.completed", "pay"),
+        (12, "run.failed"),
     )
     row = draw_gantt(events, width=60).splitlines()[0]
 
-    assert re.fullmatch(r"pay  █+!+<+  5\.00 s, compensated", row)
+    assert re.fullmatch(r"pay  █+!+·+<+  5\.00 s, compensated", row)
+
+
+def test_a_timeline_goes_on_when_undoing_does():
+    """After a crash in its midst: what was undone stays undone, and what was begun begins again."""
+    told = [
+        *[(0, "step.ready", name) for name in "ab"],
+        *[(0, "step.started", name) for name in "ab"],
+        *[(1, "step.completed", name) for name in "ab"],
+    ]
+    timeline = Timeline.of(
+        record(
+            (0, "run.started"),
+            *told,
+            (1, "run.compensating"),
+            (1, "compensation.started", "b"),
+            (2, "compensation.completed", "b"),
+            (2, "compensation.started", "a"),
+            (9, "run.resumed"),
+            (9, "compensation.started", "a"),
+        )
+    )
+
+    assert {"a": "completed", "b": "compensated"} == {
+        name: track.status.value for name, track in timeline.tracks.items()
+    }
+    assert (True, False) == tuple(timeline.tracks[name].being_undone for name in "ab")
+
+
+def test_a_line_names_the_steps_that_are_undone():
+    """A few of them."""
+    begins = Event(
+        1, EventKind.RUN_COMPENSATING, "run", None, None, EPOCH, {"steps": tuple("abcdefg")}
+    )
+    ends = Event(2, EventKind.RUN_FAILED, "run", None, None, EPOCH, {"uncompensated": ("a",)})
+
+    assert "+0.000s run.compensating to undo: a, b, c, d, e and 2 more" == draw_line(begins, EPOCH)
+    assert "+0.000s run.failed not undone: a" == draw_line(ends, EPOCH)
 
 
 def test_the_rows_of_a_large_run_are_those_that_failed_or_took_long():

@@ -29,6 +29,7 @@ class Due(enum.Enum):
     BACKOFF = "backoff"
     GRACE = "grace"
     RUN = "run"
+    CUT = "cut"
 
 
 Deadline: TypeAlias = list[Any]
@@ -77,7 +78,8 @@ class Deadlines:
             deadline = heapq.heappop(heap)
             _, _, due, run_id, step = deadline
             if due is not None:
-                deadline[2] = None
+                # Its step keeps it, and would wait for the garbage collector with it.
+                deadline[2] = deadline[4] = None
                 return due, run_id, step
             self._dead -= 1
         self.earliest = heap[0][0] if heap else _NEVER

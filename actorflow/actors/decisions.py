@@ -12,6 +12,8 @@ How a step gets on, in terms of messages and effects:
                           step.retrying, and after the backoff step.ready again
                           step.failed, which ends the run (or cancels what depends on it)
                           step.skipped, Settled, when the step is optional
+                        and with the run's last one the run ends, or undoes what it has done
+                        (`compensations`) and then ends
     a deadline       -> step.timed_out, StopAttempt; the attempt still has to end, or to be
                         abandoned after a grace, before anything else becomes of the step
 
@@ -27,13 +29,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from actorflow.actors.compensations import Compensations
 from actorflow.actors.crashes import Crashes
 from actorflow.actors.deadlines import Deadlines, Due
 from actorflow.actors.endings import Endings, timeout_of
 from actorflow.actors.ledger import RunState, StepState
 from actorflow.actors.outbox import Effect, Outbox
 from actorflow.actors.ready import Leases, RunQueue
-from actorflow.actors.retries import backoff
 from actorflow.actors.revival import outcome_of
 from actorflow.actors.starts import Starts
 from actorflow.lifecycle import EventKind, RunStatus, StepStatus
@@ -92,9 +94,11 @@ class Decisions:
         self._waiting = RunQueue(max_active_runs)
         self._outbox = Outbox()
         self._starts = Starts(self._outbox, self.deadlines, self.leases)
-        self._random = random
-        self._endings = Endings(self._outbox, self.deadlines, grace)
-        self._crashes = Crashes(self._outbox, self._starts, self._endings, self._failed)
+        self._endings = Endings(self._outbox, self.deadlines, grace, random)
+        self._crashes = Crashes(self._outbox, self._starts, self._endings)
+        self._compensations = Compensations(
+            self._outbox, self.deadlines, self._starts, self._endings
+        )
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             StartRun: self._start_run,
             StepReady: self._step_ready,
@@ -156,8 +160,9 @@ class Decisions:
             self._outbox.effects.append((None, RunUnknown(message.run_id)))
             return
         self._endings.give_grace(run, message.grace)
+        self._compensations.limit(run, message)
         if not run.ending:
-            run.cancel_reason = message.reason
+            run.cancel_reason, run.undo_if_cancelled = message.reason, message.compensate
             self._endings.end(run)
             self._follow(run)
 
@@ -197,54 +202,50 @@ class Decisions:
             step = run.steps[attempt.step_id]
             if step.current is attempt:
                 return run, step
-        self.late += 1
         return None
 
     def _attempt_finished(self, message: AttemptFinished) -> None:
         attempt = message.attempt
         found = self._find(attempt)
         if found is None:
+            self._compensator(message)
             return
         run, step = found
         overrun = self._endings.overrun(run, step, attempt)
         self._starts.release(run, step)
         if overrun is not None:
-            self._failed(run, step, overrun)
+            self._endings.failed(run, step, overrun)
         elif message.error is None and step.stop_error is None:
             step.output, step.error, step.stopping = message.output, None, False
             self._endings.settle(run, step, _STEP_COMPLETED, {"output": message.output})
+            if run.undoable is not None and step.plan.compensation is not None:
+                run.undoable.append(step)
             if not run.ending:
                 self._outbox.effects.append((step, Settled(message.output)))
         else:
-            self._failed(run, step, step.stop_error or message.error)
+            self._endings.failed(run, step, step.stop_error or message.error)
         self._follow(run)
 
     def _attempt_abandoned(self, message: AttemptAbandoned) -> None:
         found = self._find(message.attempt)
-        if found is not None:
+        if found is None:
+            self._compensator(message)
+        else:
             run, step = found
             self._endings.abandoned(run, step, message.attempt, message.stack)
             self._starts.release(run, step)
-            self._failed(run, step, step.stop_error)
+            self._endings.failed(run, step, step.stop_error)
             self._follow(run)
 
-    def _failed(self, run: RunState, step: StepState, error: BaseException | None) -> None:
-        unwanted = step.stopping and step.stop_error is None
-        step.stopping, step.stop_error = False, None
-        step.error = error
-        if run.ending:
-            self._endings.cancel(run, step, None if unwanted else error)
-        elif (delay := backoff(step, error, self._outbox.now, self._random)) is not None:
-            self._retry(run, step, error, delay)
-        else:
-            self._endings.fail(run, step, error)
-
-    def _retry(
-        self, run: RunState, step: StepState, error: BaseException | None, delay: float
+    def _compensator(
+        self, message: AttemptFinished | AttemptAbandoned | AttemptLost | BlockedLoop
     ) -> None:
-        data = {"error": error, "delay": delay}
-        self._outbox.step(run, step, EventKind.STEP_RETRYING, step.attempts, data)
-        step.backoff = self.deadlines.set(self._outbox.now + delay, Due.BACKOFF, run.run_id, step)
+        """Take what became of a compensator's attempt, or of one that is in flight no more."""
+        run = self.runs.get(message.attempt.scope.run_id)
+        if run is not None and self._compensations.take(run, message):
+            self._follow(run)
+        else:
+            self.late += 1
 
     def _follow(self, run: RunState) -> None:
         """Go on after an attempt's end: its run's sync lane, the run's end, the freed lease."""
@@ -257,6 +258,8 @@ class Decisions:
             starts.grant()
 
     def _finish(self, run: RunState) -> None:
+        if run.undoable is not None and self._compensations.undo(run):
+            return
         self._endings.finish(run)
         del self.runs[run.run_id]
         self._starts.forget(run)
@@ -270,14 +273,16 @@ class Decisions:
 
     def _actor_lost(self, message: ActorLost) -> None:
         run = self.runs.get(message.run_id)
-        if run is not None:
+        if run is not None and run.unsettled:
             step = run.steps[message.step_id]
             if message.incarnation == step.incarnation:
                 self._replace(run, step, message.details)
 
     def _attempt_lost(self, message: AttemptLost) -> None:
         found = self._find(message.attempt)
-        if found is not None:
+        if found is None:
+            self._compensator(message)
+        else:
             self._replace(*found, message.details)
 
     def _replace(self, run: RunState, step: StepState, details: str) -> None:
@@ -287,6 +292,7 @@ class Decisions:
     def _run_actor_lost(self, message: RunActorLost) -> None:
         run = self.runs.get(message.run_id)
         if run is not None:
+            self._compensations.orphaned(run, message.details)
             self._crashes.replace_all(run, message.details)
             self._follow(run)
 
@@ -299,11 +305,16 @@ class Decisions:
             run = self.runs.get(run_id)
             if run is None:
                 continue
-            if step is None:
-                self._endings.expire(run)
-                self._follow(run)
-            else:
+            if step is not None and step.undoes is None:
                 self._due(due, run, step)
+                continue
+            if step is not None:
+                self._compensations.due(due, run, step)
+            elif due is Due.CUT:
+                self._compensations.cut(run)
+            else:
+                self._endings.expire(run)
+            self._follow(run)
 
     def _due(self, due: Due, run: RunState, step: StepState) -> None:
         if due is Due.BACKOFF:
@@ -323,6 +334,8 @@ class Decisions:
 
     def _blocked_loop(self, message: BlockedLoop) -> None:
         found = self._find(message.attempt)
-        if found is not None:
+        if found is None:
+            self._compensator(message)
+        else:
             data = {"seconds": message.seconds, "stack": message.stack}
             self._outbox.step(*found, EventKind.STEP_BLOCKING, message.attempt.number, data)

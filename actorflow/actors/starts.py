@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from actorflow.actors.deadlines import Deadline, Deadlines, Due
 from actorflow.actors.ready import Leases, ReadyQueue
-from actorflow.context import Attempt
-from actorflow.lifecycle import EventKind
-from actorflow.messages import Execute
+from actorflow.actors.revival import seen_by
+from actorflow.context import Attempt, Compensation
+from actorflow.lifecycle import EventKind, StepStatus
+from actorflow.messages import Compensate, Execute
 
 if TYPE_CHECKING:
     from actorflow.actors.ledger import RunState, StepState
@@ -75,9 +76,20 @@ class Starts:
             step.attempt_deadline = self._deadlines.set(moment, _ATTEMPT, run.run_id, step)
             if deadline is None or moment < deadline:
                 deadline = moment
+        if step.undoes is not None:
+            self._undo(run, step, deadline)
+            return
         step.current = attempt = Attempt(run.scope, step.id, number, deadline, step.executor)
         outbox.step(run, step, _STEP_STARTED, number)
         outbox.effects.append((step, Execute(attempt)))
+
+    def _undo(self, run: RunState, undo: StepState, deadline: float | None) -> None:
+        undo.status = StepStatus.RUNNING
+        undo.current = attempt = Compensation(
+            run.scope, undo.id, undo.attempts, deadline, undo.executor
+        )
+        self._outbox.attempt(run, undo, _STEP_STARTED, undo.attempts)
+        self._outbox.effects.append((None, Compensate(attempt, seen_by(run, undo))))
 
     def _due_after(self, timeout: float, due: Due, run: RunState, step: StepState) -> Deadline:
         return self._deadlines.set(self._outbox.now + timeout, due, run.run_id, step)

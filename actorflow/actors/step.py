@@ -20,7 +20,7 @@ from actorflow.messages import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["StepActor"]
+__all__ = ["CompensatorActor", "StepActor"]
 
 _SKIPPED: Final = object()
 _UNCONFIGURED: Final = -1
@@ -154,3 +154,12 @@ class StepActor(Actor):
             self.send(message.addresses[message.step_id], self._told)
         else:
             self._addresses = message.addresses
+
+
+class CompensatorActor(StepActor):
+    """Undoes a step: a step that is told at once to run, and has nobody to tell of its end."""
+
+    __slots__ = ()
+
+    def _report_ready(self) -> None:
+        """Say nothing: it was made because it is its turn."""

@@ -28,6 +28,7 @@ from actorflow.messages import (
     BlockedLoop,
     CancelRun,
     Committed,
+    Compensate,
     ConfigureRun,
     Execute,
     MakeSteps,
@@ -55,7 +56,16 @@ __all__ = ["ConfigureSupervisor", "Supervisor"]
 
 _NEVER: Final = float("inf")
 _FOR_THE_BRAIN: Final = frozenset(
-    {StartRun, StepReady, AttemptFinished, AttemptAbandoned, BlockedLoop, CancelRun, ActorLost}
+    {
+        StartRun,
+        StepReady,
+        AttemptFinished,
+        AttemptAbandoned,
+        BlockedLoop,
+        CancelRun,
+        ActorLost,
+        AttemptLost,
+    }
 )
 
 
@@ -97,6 +107,7 @@ class Supervisor(Actor):
         self._perform: dict[type[Any], Callable[[Any], None]] = {
             MakeSteps: self._make_steps,
             ReviveStep: self._revive_step,
+            Compensate: self._compensate,
             StopAttempt: self._stop_attempt,
             AbandonAttempt: self._abandon_attempt,
             RunFinished: self._run_finished,
@@ -215,10 +226,12 @@ class Supervisor(Actor):
             whose = run_of(message) if step is None else step.run_id
             if whose is None or whose not in lost:
                 self._act((), ((step, message),))
-            elif isinstance(message, Execute):
+            elif isinstance(message, (Execute, Compensate)):
                 self.send(self.myAddress, AttemptFinished(message.attempt, None, lost[whose]))
             elif isinstance(message, (StopAttempt, AbandonAttempt, RunFinished)):
                 self._perform[type(message)](message)
+            elif isinstance(message, MakeSteps) and message.only_to_undo:
+                self._make_steps(message)
 
     # ── Effects ──────────────────────────────────────────────────────────────────────────────
 
@@ -251,6 +264,9 @@ class Supervisor(Actor):
 
     def _revive_step(self, message: ReviveStep) -> None:
         self.send(self._run_actors[message.run_id], message)
+
+    def _compensate(self, message: Compensate) -> None:
+        self.send(self._run_actors[message.attempt.scope.run_id], message)
 
     def _stop_attempt(self, message: StopAttempt) -> None:
         attempt = message.attempt

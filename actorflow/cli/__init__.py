@@ -1,10 +1,10 @@
-"""The command line: `actorflow run`, `actorflow graph`, `actorflow validate`, `actorflow db`.
+"""The command line: `actorflow run`, `graph`, `validate`, `simulate`, `replay` and `db`.
 
 It needs the extra `cli`, and says so where that is missing.
 
-Exit statuses: 0 when the run completed, 1 when it failed, 2 when what was typed or defined makes
-no sense, and 128 plus the signal's number when a signal ended it: 130 for Ctrl-C, 143 for
-SIGTERM, 141 when nobody reads the output any more.
+Exit statuses: 0 when the run completed or no law was broken, 1 when not, 2 when what was typed or
+defined makes no sense, and 128 plus the signal's number when a signal ended it: 130 for Ctrl-C,
+143 for SIGTERM, 141 when nobody reads the output any more.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import json
 import shlex
 import signal
 import sys
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -49,6 +50,18 @@ Target = Annotated[
     typer.Argument(
         metavar="FILE[:FLOW]",
         help="A Python file or module, and if it defines several workflows, the one to take.",
+    ),
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option("--input", metavar="NAME=VALUE", help="An input of the run, as a text."),
+]
+Documents = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input-json",
+        metavar="JSON",
+        help="Inputs as a JSON object: itself, @FILE, or - for stdin.",
     ),
 ]
 
@@ -109,7 +122,7 @@ def _actorflow(
         ),
     ] = False,
 ) -> None:
-    """Run workflows, draw them, and check them."""
+    """Run workflows, draw them, check them, and try them on many schedules."""
 
 
 @app.command(context_settings={"allow_extra_args": True})
@@ -117,18 +130,8 @@ def run(
     context: typer.Context,
     target: Target,
     *,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option("--input", metavar="NAME=VALUE", help="An input of the run, as a text."),
-    ] = None,
-    documents: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input-json",
-            metavar="JSON",
-            help="Inputs as a JSON object: itself, @FILE, or - for stdin.",
-        ),
-    ] = None,
+    inputs: Inputs = None,
+    documents: Documents = None,
     workers: Annotated[
         int, typer.Option(min=1, metavar="N", help="How many async steps may run at once.")
     ] = 10,
@@ -182,6 +185,96 @@ def _watcher(console: Console) -> contextlib.AbstractContextManager[Watcher]:
     if console.is_terminal and not console.is_dumb_terminal and sys.stdout.isatty():
         return LiveWatcher(console)
     return contextlib.nullcontext(LineWatcher())
+
+
+@app.command(context_settings={"allow_extra_args": True})
+def simulate(
+    context: typer.Context,
+    target: Target,
+    *,
+    schedules: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many schedules to try at most.")
+    ] = 10_000,
+    workers: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many async steps may run at once.")
+    ] = 2,
+    seed: Annotated[int, typer.Option(metavar="N", help="Equal seeds try equal schedules.")] = 0,
+    inputs: Inputs = None,
+    documents: Documents = None,
+    fail: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STEP[:N]", help="Let a step's first N attempts fail, or all."),
+    ] = None,
+    hang: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STEP[:N]", help="Let a step's first N attempts hang, or all."),
+    ] = None,
+    crash: Annotated[
+        bool, typer.Option("--crash", help="Let an actor crash, at a moment that is chosen.")
+    ] = False,
+    real: Annotated[
+        bool, typer.Option("--real", help="Call the steps' own functions, in virtual time.")
+    ] = False,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Where to keep a schedule that breaks a law.", show_default=False
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the whole report as JSON, and nothing else.")
+    ] = False,
+) -> None:
+    """Run a workflow on many schedules in virtual time, and look for one that breaks a law.
+
+    The steps' functions are not called, unless you say --real: each step returns a text, after
+    a time that is chosen. The laws are actorflow's own, and those that stand in the same file.
+
+    Ctrl-C ends the search, and shows what was found so far; pressed twice, it leaves at once.
+    """
+    # Only this command and the next need what simulates.
+    from actorflow.cli import simulating  # noqa: PLC0415
+
+    with _exit_statuses():
+        refuse_words(context.args, target, "simulate")
+        typed = simulating.Typed(
+            target=target,
+            inputs=read_inputs(inputs or (), documents or ()),
+            schedules=schedules,
+            workers=workers,
+            seed=seed,
+            fail=fail or (),
+            hang=hang or (),
+            crash=crash,
+            real=real,
+            save=save,
+        )
+        status = simulating.simulate(typed, as_json=as_json)
+    raise typer.Exit(status)
+
+
+@app.command()
+def replay(
+    tape: Annotated[
+        Path, typer.Argument(metavar="FILE", help="What `actorflow simulate` has saved.")
+    ],
+    *,
+    flow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE[:FLOW]", help="Where its workflow stands now.", show_default=False
+        ),
+    ] = None,
+    mermaid: Annotated[
+        bool, typer.Option("--mermaid", help="Print the chart as a Mermaid diagram, alone.")
+    ] = False,
+) -> None:
+    """Show a saved schedule again: the law that it breaks, and who said what to whom."""
+    from actorflow.cli import simulating  # noqa: PLC0415 - see above
+
+    with _exit_statuses():
+        status = simulating.replay(tape, flow, mermaid=mermaid)
+    raise typer.Exit(status)
 
 
 @app.command()

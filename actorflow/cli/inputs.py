@@ -20,18 +20,19 @@ if TYPE_CHECKING:
 __all__ = ["check_inputs", "read_inputs", "refuse_words"]
 
 
-def refuse_words(words: Sequence[str], target: str) -> None:
+def refuse_words(words: Sequence[str], target: str, command: str = "run") -> None:
     """Refuse what stands on the command line without an option, and say which one it needs.
 
     Args:
         words: What was typed after the target.
         target: What was typed for the workflow.
+        command: The command that was typed.
 
     Raises:
         Problem: When there is something.
     """
     if words:
-        word, typed = words[0], f"actorflow run {shlex.quote(target)}"
+        word, typed = words[0], f"actorflow {command} {shlex.quote(target)}"
         named = word if "=" in word.strip("=") else f"NAME={word}"
         cure = f"For an input, type: {typed} --input {shlex.quote(named)}"
         if word.isidentifier() and ":" not in target:

@@ -103,7 +103,7 @@ class Picture:
         glyph, style = _LOOKS[status]
         return (
             Text.assemble((prefix, "dim"), (glyph, style), " ", printable(step_id)),
-            Text(status.value, style),
+            Text("being undone" if track and track.being_undone else status.value, style),
             *_measures(track, now),
             Text(_remark(track) or also, "dim", no_wrap=True, overflow="ellipsis"),
         )

@@ -88,7 +88,7 @@ class Watchdog:
     def _tell(self, attempt: Attempt, seconds: float) -> None:
         stack = stack_of(self._loop_thread)
         get_logger(run_id=attempt.scope.run_id, **attempt.scope.bindings()).warning(
-            "step.blocking",
+            "compensation.blocking" if attempt.compensates else "step.blocking",
             step_id=attempt.step_id,
             attempt=attempt.number,
             seconds=round(seconds, 3),

@@ -23,11 +23,11 @@ from actorflow.lifecycle import RunStatus, StepStatus
 from actorflow.orchestrator.standstill import Standing, can_end
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from actorflow.context import Attempt
     from actorflow.orchestrator.live import LiveRuns
-    from actorflow.plan import WorkflowPlan
+    from actorflow.plan import StepPlan, WorkflowPlan
     from actorflow.results import RunSnapshot
 
 __all__ = ["Nesting"]
@@ -117,7 +117,7 @@ class Nesting:
 
     def _keeps_a_worker(self, wait: _Wait) -> bool:
         plan = self._live.plan(wait.attempt.scope.run_id)
-        return plan is not None and plan.by_id[wait.attempt.step_id].step.async_
+        return plan is not None and plan.of(wait.attempt).step.async_
 
     def _able(self, waits: Sequence[_Wait]) -> frozenset[str]:
         """Return the runs that can end while every worker is kept by one of these waits."""
@@ -137,13 +137,30 @@ class Nesting:
     def _standing(
         self, plan: WorkflowPlan, snapshot: RunSnapshot, waits: Sequence[_Wait]
     ) -> Standing:
-        async_ids = [step.id for step in plan.steps if step.step.async_]
+        begun = {it.attempt.step_id for it in waits if it.attempt.compensates}
+        to_come = (*_to_start(plan, snapshot), *_to_undo(plan, snapshot, begun))
         return Standing(
             active=snapshot.status is not RunStatus.PENDING,
-            needs_a_worker=any(snapshot.steps[it].status in _TO_START for it in async_ids),
+            needs_a_worker=any(it.step.async_ for it in to_come),
             keeps_workers=len({it.attempt for it in waits if self._keeps_a_worker(it)}),
             awaits=frozenset(it.run_id for it in waits),
         )
 
 
 _TO_START: Final = frozenset({StepStatus.PENDING, StepStatus.READY, StepStatus.RETRYING})
+
+
+def _to_start(plan: WorkflowPlan, snapshot: RunSnapshot) -> Iterator[StepPlan]:
+    return (it for it in plan.steps if snapshot.steps[it.id].status in _TO_START)
+
+
+def _to_undo(
+    plan: WorkflowPlan, snapshot: RunSnapshot, begun: Collection[str]
+) -> Iterator[StepPlan]:
+    """Yield the compensators whose turn is to come."""
+    if snapshot.status is RunStatus.COMPENSATING:
+        for step_id in snapshot.compensations:
+            undo = plan.by_id[step_id].compensation
+            left = snapshot.steps[step_id].status is StepStatus.COMPLETED
+            if undo is not None and left and step_id not in begun:
+                yield undo

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 import attrs
@@ -12,16 +12,16 @@ import attrs
 from actorflow.context import RunScope
 from actorflow.durations import seconds
 from actorflow.errors import DefinitionError
-from actorflow.lifecycle import RunStatus
+from actorflow.lifecycle import EventKind, RunStatus
 from actorflow.mappings import ReadOnly
 from actorflow.messages import StartRun
-from actorflow.notices import warn
 from actorflow.results import RunRecord
 from actorflow.spelling import refuse_unknown_options
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from actorflow.events import Event
     from actorflow.plan import WorkflowPlan
     from actorflow.protocols import Clock, Executor, StateManager
     from actorflow.results import RunSnapshot
@@ -34,6 +34,9 @@ class Places(Protocol):
 
     def of(self, plan: WorkflowPlan, /) -> Mapping[str, Executor]:
         """Return the executor of each step, by step id."""
+
+    def of_compensators(self, plan: WorkflowPlan, /) -> Mapping[str, Executor]:
+        """Return the executor of each compensator, by step id."""
 
 
 class Premises(Protocol):
@@ -107,7 +110,6 @@ def new_run(
     metadata = ReadOnly({**plan.metadata, **_mapping(plan, "metadata", options.get("metadata"))})
     plan.require(given)
     plan.recognise(given)
-    _warn_of_compensators(plan)
     now = premises.clock.now()
     timeout = _timeout(plan, options)
     ids = {name: _id(plan, name, options, metadata) for name in _IDS}
@@ -132,6 +134,7 @@ def new_run(
         priority=record.priority,
         resumed=None,
         recorded=0,
+        compensators=premises.places.of_compensators(plan),
     )
     return Request(
         workflow_id=plan.workflow_id, run_id=record.run_id, message=message, record=record
@@ -141,6 +144,7 @@ def new_run(
 def resumed_run(premises: Premises, plan: WorkflowPlan, run_id: str) -> Request:
     """Make ready what was recorded; a run that had not started yet starts anew."""
     recorded = premises.state.snapshot(run_id)
+    events = premises.state.events(run_id)
     now = premises.clock.now()
     message = StartRun(
         scope=_scope(premises, recorded),
@@ -150,21 +154,23 @@ def resumed_run(premises: Premises, plan: WorkflowPlan, run_id: str) -> Request:
         timeout=plan.timeout,
         priority=recorded.priority,
         resumed=None if recorded.status is RunStatus.PENDING else recorded,
-        recorded=len(premises.state.events(run_id)),
+        recorded=len(events),
+        completed=_completed(events),
+        compensators=premises.places.of_compensators(plan),
     )
     return Request(
         workflow_id=plan.workflow_id, run_id=recorded.run_id, message=message, record=None
     )
 
 
-def _warn_of_compensators(plan: WorkflowPlan) -> None:
-    idle = [step.id for step in plan.steps if step.compensation is not None]
-    if idle:
-        warn(
-            f"workflow {plan.workflow_id!r} has compensators (steps {', '.join(idle)}), which this "
-            "version of actorflow checks but does not run yet: undo by hand what a failed run "
-            "has done."
-        )
+def _completed(events: Iterable[Event]) -> tuple[str, ...]:
+    """Return the steps that have completed, in the order in which they last did."""
+    order: dict[str, None] = {}
+    for event in events:
+        if event.kind is EventKind.STEP_COMPLETED and event.step_id is not None:
+            order.pop(event.step_id, None)
+            order[event.step_id] = None
+    return tuple(order)
 
 
 _IDS = ("trace_id", "correlation_id", "business_id")

@@ -83,6 +83,7 @@ class Runtime:
         # The thread itself: its number is given to another one when it has ended.
         self._loop_thread: threading.Thread | None = None
         self._released = False
+        self._grace = settings.stop_grace
         self.system = EmbeddedSystem(loop, contextvars.copy_context())
         self._coroutines = CoroutineExecutor(
             loop, self.system.deliver_some, self.system.deliver_later, self.clock.now
@@ -171,10 +172,12 @@ class Runtime:
         self.audience.hear_logging()
         self._tell(message)
 
-    def cancel(self, run_id: str, reason: str, grace: float | None = None) -> None:
+    def cancel(
+        self, run_id: str, reason: str, grace: float | None = None, *, compensate: bool = False
+    ) -> None:
         """Have the supervisor end a run."""
         self.check_process()
-        self._tell(CancelRun(run_id, reason, grace))
+        self._tell(CancelRun(run_id, reason, grace, compensate))
 
     def snapshot(self, run_id: str) -> RunSnapshot:
         """Return a run as it stands."""
@@ -291,7 +294,7 @@ class Runtime:
             Event(number, kind, pending.run_id, step_id, None, wall, _WITHDRAWN)
             for number, (kind, step_id) in enumerate(told, start=1)
         ]
-        self.state.record(events, _unheard)  # the supervisor never knew of it
+        self.state.record(events, lambda _: None)  # the supervisor never knew of it
 
     def finished(self, result: RunResult) -> None:
         """Hand a run's result to its handle, and let its streams end."""
@@ -322,7 +325,8 @@ class Runtime:
             # Not even that: nobody may wait for it for ever.
             self.finished(RunResult.of(self.state.snapshot(message.run_id)).failed_by(error))
         elif (run_id := run_of(message)) is not None:
-            self._tell(CancelRun(run_id, f"a defect of actorflow: {text_of(error)}", None))
+            # With a grace, which cuts undoing too: nobody may wait for that for ever.
+            self._tell(CancelRun(run_id, f"a defect of actorflow: {text_of(error)}", self._grace))
 
     # ── Streams ──────────────────────────────────────────────────────────────────────────────
 
@@ -343,7 +347,3 @@ class Runtime:
         """Call it no more."""
         if os.getpid() == self._pid:  # a fork may have inherited a lock that nobody there holds
             self.audience.unwatch(run_id, notify)
-
-
-def _unheard(_error: BaseException | None, /) -> None:
-    """Hear of a record that nothing waits for."""

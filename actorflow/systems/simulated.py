@@ -158,6 +158,11 @@ class SimulatedSystem(Delivery):
         return [envelope for _, envelope, _ in self._heads]
 
     @property
+    def channels(self) -> list[_Channel]:
+        """Where what is offered waits: its receiver and its sender, in the same order."""
+        return [channel for _, _, channel in self._heads]
+
+    @property
     def waiting(self) -> int:
         """How many messages have not been delivered."""
         behind = sum(len(entries) for entries in self._behind.values())
@@ -188,7 +193,7 @@ class SimulatedSystem(Delivery):
     def timer_changed(self) -> None:
         """Nothing has to be told: the heap is looked at whenever time may move on."""
 
-    def call_at(self, when: float, function: Callable[..., None], *arguments: Any) -> Timer:
+    def call_at(self, when: float, function: Callable[..., object], *arguments: Any) -> Timer:
         """Have a function called at a virtual moment, or as soon as may be if it has passed."""
         self._timer_count += 1
         timer = Timer(function, arguments)

@@ -15,8 +15,8 @@ class Timer:
 
     __slots__ = ("_arguments", "_function")
 
-    def __init__(self, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-        self._function: Callable[..., None] | None = function
+    def __init__(self, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        self._function: Callable[..., object] | None = function
         self._arguments = arguments
 
     @property
@@ -26,10 +26,11 @@ class Timer:
 
     def cancel(self) -> None:
         """Forget the call; once it has been made this does nothing."""
-        self._function = None
+        self._function, self._arguments = None, ()
 
     def ring(self) -> None:
         """Make the call."""
-        function, self._function = self._function, None
+        function, arguments = self._function, self._arguments
+        self.cancel()
         if function is not None:
-            function(*self._arguments)
+            function(*arguments)

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from actorflow.testing import laws
 from actorflow.testing.account import Outcome, RunTrace
-from actorflow.testing.errors import NotEnded, NotSimulated, StoreFault
+from actorflow.testing.coverage import Coverage, Move
+from actorflow.testing.drawing import draw_scenario
+from actorflow.testing.errors import LawBroken, NotEnded, NotSimulated, StoreFault
+from actorflow.testing.exploration import Exploration, Spread
 from actorflow.testing.faults import Faults
+from actorflow.testing.laws import Law, law
+from actorflow.testing.replay import Replay
+from actorflow.testing.scenarios import Scenario, ScenarioRun, ScenarioStep
 from actorflow.testing.scripts import Script, either, hangs, raises, real, returns
+from actorflow.testing.search import explore, explore_scenarios
 from actorflow.testing.simulation import Simulation, simulate
 from actorflow.testing.tape import Choices, Tape
 from actorflow.testing.trace import (
@@ -22,24 +30,39 @@ from actorflow.testing.trace import (
 __all__ = [
     "AttemptTrace",
     "Choices",
+    "Coverage",
     "DeliveryTrace",
+    "Exploration",
     "FaultTrace",
     "Faults",
     "Idle",
+    "Law",
+    "LawBroken",
     "Leftovers",
+    "Move",
     "Mutation",
     "NotEnded",
     "NotSimulated",
     "Outcome",
+    "Replay",
     "RunTrace",
+    "Scenario",
+    "ScenarioRun",
+    "ScenarioStep",
     "Script",
     "Settings",
     "Simulation",
+    "Spread",
     "StoreFault",
     "Tape",
     "Trace",
+    "draw_scenario",
     "either",
+    "explore",
+    "explore_scenarios",
     "hangs",
+    "law",
+    "laws",
     "raises",
     "real",
     "returns",

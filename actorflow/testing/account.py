@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from actorflow.systems.timers import Timer
     from actorflow.testing.scripts import Behaviour, Script
 
-__all__ = ["FIRST_RUN", "Account", "Body", "Outcome", "RunTrace"]
+__all__ = ["FIRST_RUN", "UNDO", "Account", "Body", "Outcome", "RunTrace"]
 
 FIRST_RUN: Final = "run-1"
 """The run whose id need not be said, because most schedules have no other."""
+UNDO: Final = "undo of "
+"""Stands before what an attempt of a compensator is called."""
 _NOTHING: Final = (None, None)
 _PLAIN_SECONDS: Final = 1.0
 _OTHER_SECONDS: Final = (0.0, 2.0, 5.0)
@@ -125,7 +127,7 @@ class Body:
         attempt = self.attempt
         run_id = attempt.scope.run_id
         step = attempt.step_id if run_id == FIRST_RUN else f"{run_id}/{attempt.step_id}"
-        return f"{step}#{attempt.number}"
+        return f"{UNDO if attempt.compensates else ''}{step}#{attempt.number}"
 
 
 class Account:
@@ -145,6 +147,8 @@ class Account:
         self.late = late
         self.bodies: list[Body] = []
         """All attempts ever, in the order of their starts."""
+        self.undoings: list[Body] = []
+        """All attempts of compensators, which are counted apart, likewise."""
         self.mutations: list[tuple[str, str, int, str]] = []
         """The arguments that true functions have changed: run, step, attempt, parameter."""
         self.in_flight = 0
@@ -156,8 +160,8 @@ class Account:
         """Take note of an attempt, and return it with what it is to do, unless it is too late."""
         run = self.runs[attempt.scope.run_id]
         delivered = len(self.system.deliveries)
-        body = Body(attempt, run.plan.by_id[attempt.step_id], self.system.time, delivered)
-        self.bodies.append(body)
+        body = Body(attempt, run.plan.of(attempt), self.system.time, delivered)
+        (self.undoings if attempt.compensates else self.bodies).append(body)
         if attempt.cancelled:
             body.outcome = Outcome.NOT_BEGUN
             body.finished_at, body.over = body.started_at, body.begun
@@ -165,7 +169,8 @@ class Account:
         if body.async_:
             self.in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self.in_flight)
-        return body, run.script.of(attempt.step_id, attempt.number)
+        say = run.script.of_compensator if attempt.compensates else run.script.of
+        return body, say(attempt.step_id, attempt.number)
 
     def over(self, body: Body, how: Outcome) -> None:
         """Take note of an attempt's end."""
@@ -189,7 +194,7 @@ class Account:
 
     def lose(self) -> None:
         """Take note of a crash of the orchestrator: everything that was in flight is gone."""
-        for body in self.bodies:
+        for body in (*self.bodies, *self.undoings):
             if body.outcome is Outcome.RUNNING:
                 self.over(body, Outcome.LOST)
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 import attrs
 
 from actorflow.errors import DefinitionError
+from actorflow.testing.sparse import Sparse
 
 __all__ = ["NO_FAULTS", "Faults"]
 
@@ -21,8 +22,8 @@ def _check_count(_owner: object, field: attrs.Attribute[int], value: object) -> 
         raise DefinitionError(None, problem, "Give a whole number, 0 or more")
 
 
-@attrs.frozen(kw_only=True)
-class Faults:
+@attrs.frozen(kw_only=True, repr=False)
+class Faults(Sparse):
     """How many faults of each kind one schedule may hold; when they happen is chosen.
 
     Each that is allowed is a choice, and the plainest choice is that it does not happen.
@@ -50,6 +51,11 @@ class Faults:
     def budget(self, label: str) -> int:
         """Return how many there may be of the kind whose choice is called so."""
         return int(getattr(self, _FIELDS[label]))
+
+    @property
+    def deviations(self) -> int:
+        """How many faults there may be."""
+        return sum(attrs.astuple(self))
 
     @property
     def any(self) -> bool:

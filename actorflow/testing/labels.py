@@ -17,7 +17,7 @@ import attrs
 
 from actorflow.actors import ConfigureSupervisor
 from actorflow.messages import ConfigureRun, ConfigureStep
-from actorflow.testing.account import FIRST_RUN
+from actorflow.testing.account import FIRST_RUN, UNDO
 from actorflow.texts import text_of
 
 if TYPE_CHECKING:
@@ -79,7 +79,9 @@ def said(message: Any) -> str:
     """Return what a message is called: its class, and what it is about."""
     kind = type(message).__name__
     if hasattr(message, "attempt"):
-        about = f"{message.attempt.step_id}#{message.attempt.number}"
+        attempt = message.attempt
+        undo = UNDO if attempt.compensates else ""
+        about = f"{undo}{attempt.step_id}#{attempt.number}"
         error = getattr(message, "error", None)
         return f"{kind} {about}" if error is None else f"{kind} {about}: {type(error).__name__}"
     if hasattr(message, "poisonMessage"):

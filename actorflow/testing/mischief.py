@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from actorflow.actors.run import RunActor
-from actorflow.actors.step import StepActor
+from actorflow.actors.step import CompensatorActor, StepActor
 from actorflow.messages import (
     AttemptAbandoned,
     AttemptFinished,
@@ -57,7 +57,7 @@ _TOLD_TWICE: Final = frozenset(
 Not what makes actors or tells of their deaths, nor where they live: to hear the old address
 again, after the new one, would be to believe it.
 """
-_MORTAL: Final = frozenset({StepActor, RunActor})
+_MORTAL: Final = frozenset({StepActor, RunActor, CompensatorActor})
 
 
 def may_strike(fault: Fault, envelope: Envelope) -> bool:

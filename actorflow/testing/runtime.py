@@ -29,13 +29,14 @@ if TYPE_CHECKING:
     from actorflow.context import Attempt
     from actorflow.events import Event
     from actorflow.orchestrator.requests import Request, RunOptions
-    from actorflow.plan import WorkflowPlan
+    from actorflow.plan import StepPlan, WorkflowPlan
     from actorflow.protocols import Executor, Report
     from actorflow.testing.scripts import Script
     from actorflow.testing.trace import Settings
 
 __all__ = ["SimulatedRuntime", "VirtualClock"]
 
+_FOREVER: Final = float("inf")
 _UNITS: Final = (0.5, 0.0, 1 - 2**-53)
 """Where in the range of its jitter a backoff may lie: in the middle, or at either end."""
 
@@ -65,8 +66,15 @@ class _Places:
 
     def of(self, plan: WorkflowPlan) -> Mapping[str, Executor]:
         """Return the executor of each step, whatever its name for one is."""
-        coroutines, threads = self._coroutines, self._threads
-        return {step.id: coroutines if step.is_coroutine else threads for step in plan.steps}
+        return {step.id: self._place_of(step) for step in plan.steps}
+
+    def of_compensators(self, plan: WorkflowPlan) -> Mapping[str, Executor]:
+        """Return the executor of each compensator, likewise."""
+        undoes = {step.id: step.compensation for step in plan.steps if step.compensation}
+        return {step_id: self._place_of(undo) for step_id, undo in undoes.items()}
+
+    def _place_of(self, step: StepPlan) -> Executor:
+        return self._coroutines if step.is_coroutine else self._threads
 
     @property
     def tasks(self) -> int:
@@ -125,6 +133,8 @@ class SimulatedRuntime:
         self.places.open(self._reporter(), self._reporter())
         self.audience = _NoAudience()
         self.results: dict[str, RunResult] = {}
+        self.live: set[str] = set()
+        """The ids of the runs that this orchestrator was given and that have not ended."""
         self.defects: list[str] = []
         self.crashes: list[tuple[int, float]] = []
         """When it has crashed: after how many deliveries, and at what moment."""
@@ -160,10 +170,32 @@ class SimulatedRuntime:
     def _jitter(self) -> float:
         return _UNITS[self._choose(len(_UNITS), "jitter")]
 
+    def dissolve(self) -> None:
+        """Let go of everything.
+
+        What is left of a schedule refers to itself all over, and would wait for the garbage
+        collector, which takes longer to find it than it took to make it.
+        """
+        for body in self.account.bodies:
+            body.handle = body.attempt.handle = None
+        self._lose()
+        for part in (self.account, self.system, self):
+            vars(part).clear()
+
+    def _lose(self) -> None:
+        """Let everything be gone that lives in the orchestrator's process."""
+        supervisor = self._supervisor.actor
+        self.live.clear()
+        self.system.clear()
+        while self.brain.deadlines.pop_due(_FOREVER) is not None:
+            pass  # each is taken from the step that keeps it
+        for part in (supervisor, self.brain):
+            vars(part).clear()
+
     def crash(self) -> None:
         """Let everything but the state manager's memory be gone, and begin anew."""
         self.crashes.append((len(self.system.deliveries), self.system.time))
-        self.system.clear()
+        self._lose()
         self.account.lose()
         self.state.crash()
         self.places.close()
@@ -203,6 +235,7 @@ class SimulatedRuntime:
 
     def _take(self, request: Request, script: Script) -> None:
         message = request.message
+        self.live.add(request.run_id)
         self.account.runs[request.run_id] = RunTrace(
             run_id=request.run_id,
             plan=message.plan,
@@ -213,9 +246,9 @@ class SimulatedRuntime:
         )
         self._tell(message)
 
-    def cancel(self, run_id: str, reason: str, grace: float | None) -> None:
+    def cancel(self, run_id: str, reason: str, grace: float | None, *, compensate: bool) -> None:
         """Have the supervisor end a run."""
-        self._tell(CancelRun(run_id, reason, grace))
+        self._tell(CancelRun(run_id, reason, grace, compensate))
 
     def _tell(self, message: object) -> None:
         self.system.post(self._supervisor, message, self.system.system_cell)
@@ -244,6 +277,7 @@ class SimulatedRuntime:
     def finished(self, result: RunResult) -> None:
         """Keep a run's result."""
         self.results[result.run_id] = result
+        self.live.discard(result.run_id)
 
     def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
         """The schedule has had a write fail; what follows from it is in the results."""

@@ -13,12 +13,12 @@ from actorflow.testing.tape import Choices, Source
 from actorflow.testing.trace import Leftovers, Settings, Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Unpack
 
     from actorflow.orchestrator.requests import RunOptions
     from actorflow.results import RunResult
-    from actorflow.systems.delivery import Envelope
+    from actorflow.systems.delivery import Cell, Envelope
     from actorflow.workflow import Workflow
 
 __all__ = ["Simulation", "simulate"]
@@ -77,6 +77,7 @@ class Simulation:
         self._more_for_a_step = _HAPPENINGS_OF_A_STEP if max_happenings is None else 0
         self._max_time = max_time
         self._quiescent = True
+        self._concluded = False
         self._endless = False
         chaos = self.settings.faults.cancels or self.settings.faults.restarts
         self._runtime = SimulatedRuntime(
@@ -109,18 +110,33 @@ class Simulation:
         """
         plan = flow.plan()
         script = self._script if script is None else script
-        script.check(plan.by_id)
+        script.check(plan)
         self._left += self._more_for_a_step * len(plan.steps)
         return self._runtime.start(plan, inputs, script, options)
 
-    def cancel(self, run_id: str, reason: str = "cancelled", grace: float | None = None) -> None:
+    def cancel(
+        self,
+        run_id: str,
+        reason: str = "cancelled",
+        grace: float | None = None,
+        *,
+        compensate: bool = False,
+    ) -> None:
         """Ask for a run's end.
+
+        Args:
+            run_id: The run.
+            reason: Why.
+            grace: Seconds that its attempts get to end, and its compensators to undo what is
+                to be undone, as when an orchestrator is shut down; its usual grace, and all
+                the time that undoing takes, if left out.
+            compensate: Whether what it has done is to be undone.
 
         Raises:
             RunNotFound: When no such run was started.
         """
         self._known(run_id)
-        self._runtime.cancel(run_id, reason, grace)
+        self._runtime.cancel(run_id, reason, grace, compensate=compensate)
 
     def cancel_at(self, moment: float, run_id: str, reason: str = "cancelled") -> None:
         """Ask for a run's end at a virtual moment.
@@ -129,7 +145,11 @@ class Simulation:
             RunNotFound: When no such run was started.
         """
         self._known(run_id)
-        self._runtime.system.call_at(moment, self.cancel, run_id, reason)
+        self.call_at(moment, self.cancel, run_id, reason)
+
+    def call_at(self, moment: float, function: Callable[..., object], *arguments: Any) -> None:
+        """Have something called at a virtual moment, such as `start`; a crash forgets it."""
+        self._runtime.system.call_at(moment, function, *arguments)
 
     def crash(self) -> None:
         """Have the whole orchestrator be gone at once, as with `kill -9`, and another one begin.
@@ -152,7 +172,7 @@ class Simulation:
             RunNotFound: When no such run was started.
         """
         known = self._known(run_id)
-        if run_id in self._runtime.brain.runs or self._completed(run_id):
+        if run_id in self._runtime.live or self._completed(run_id):
             return
         plan = known.plan if flow is None else flow.plan()
         self._runtime.resume(run_id, plan, known.script if script is None else script)
@@ -221,6 +241,16 @@ class Simulation:
     # ── The end ──────────────────────────────────────────────────────────────────────────────
 
     @property
+    def channels(self) -> Sequence[tuple[Cell, Cell]]:
+        """The receivers and senders of what is offered, in the same order."""
+        return self._runtime.system.channels
+
+    @property
+    def runs(self) -> Sequence[str]:
+        """The ids of the runs that were started, in that order."""
+        return tuple(self._runtime.account.runs)
+
+    @property
     def results(self) -> Mapping[str, RunResult]:
         """How the runs that have ended did so, by run id."""
         return self._runtime.results
@@ -247,15 +277,29 @@ class Simulation:
             defects=tuple(runtime.defects),
             rows=tuple([body.row() for body in account.bodies]),
             given=tuple([body.attempt for body in account.bodies]),
+            undoings=tuple([body.row() for body in account.undoings]),
             lulls=tuple(runtime.lulls),
             envelopes=tuple(system.deliveries),
             crashes=tuple(runtime.crashes),
             struck=tuple(system.faults),
         )
 
+    def conclude(self) -> Trace:
+        """Let things happen until nothing is left that could, and return all that has happened.
+
+        Nothing can be asked of the simulation afterwards.
+        """
+        self.run_until_quiet()
+        trace = self.trace()
+        self.close()
+        self._runtime.dissolve()
+        self._concluded = True
+        return trace
+
     def close(self) -> None:
         """Let true coroutines clean up that have not ended; nothing happens afterwards."""
-        self._runtime.places.close()
+        if not self._concluded:
+            self._runtime.places.close()
 
 
 def _leftovers(runtime: SimulatedRuntime) -> Leftovers:
@@ -319,5 +363,4 @@ def simulate(
         run_id = simulation.start(flow, inputs, **options)
         if cancel_at is not None:
             simulation.cancel_at(cancel_at, run_id)
-        simulation.run_until_quiet()
-        return simulation.trace()
+        return simulation.conclude()

@@ -22,6 +22,7 @@ from actorflow.messages import (
     StepReady,
 )
 from actorflow.systems.mischief import Fault
+from actorflow.testing.account import UNDO
 from actorflow.testing.labels import SUPERVISOR, plain, step_name
 from actorflow.texts import said_by
 from actorflow.views.text import in_words
@@ -109,7 +110,8 @@ class _Answered:
             if event.kind is EventKind.STEP_READY:
                 self._until.setdefault((event.run_id, event.step_id), mark)
             elif event.kind in _ENDS:
-                self._until[event.run_id, event.step_id, event.attempt] = mark
+                undo = event.kind in _ENDS_OF_UNDOING
+                self._until[event.run_id, event.step_id, event.attempt, undo] = mark
 
     def stands_for(self, mark: int, event: Event) -> bool:
         """Return whether an event says nothing that a message has not said."""
@@ -124,9 +126,9 @@ class _Answered:
             key: tuple[Any, ...] = (message.run_id, message.step_id)
         elif isinstance(message, AttemptFinished):
             attempt = message.attempt
-            key = (attempt.scope.run_id, attempt.step_id, attempt.number)
+            key = (attempt.scope.run_id, attempt.step_id, attempt.number, attempt.compensates)
         elif isinstance(message, CancelRun):
-            key = (message.run_id, None, None)
+            key = (message.run_id, None, None, False)
         else:
             return False
         # The first that is heard in time is the one; to hear it again changes nothing.
@@ -155,7 +157,8 @@ def _completed(message: DependencyCompleted) -> str:
 
 def _attempt(message: Any) -> str:
     attempt = message.attempt
-    return f"{step_name(attempt.scope.run_id, attempt.step_id)}#{attempt.number}"
+    undo = UNDO if attempt.compensates else ""
+    return f"{undo}{step_name(attempt.scope.run_id, attempt.step_id)}#{attempt.number}"
 
 
 _SAID: Final[dict[type[Any], Callable[[Any], str]]] = {
@@ -174,12 +177,33 @@ _OUR_OWN: Final = (ActorCrashed, DeadlineExceeded, StepCancelled, StepTimeout)
 
 # ── Events ───────────────────────────────────────────────────────────────────────────────────
 
-_SILENT: Final = frozenset({EventKind.STEP_STARTED, EventKind.STEP_COMPLETED})
+_SILENT: Final = frozenset(
+    {
+        EventKind.STEP_STARTED,
+        EventKind.STEP_COMPLETED,
+        EventKind.COMPENSATION_STARTED,
+        EventKind.COMPENSATION_COMPLETED,
+    }
+)
 """What a message stands for."""
 _OF_AN_ATTEMPT: Final = frozenset(
-    {EventKind.STEP_RETRYING, EventKind.STEP_TIMED_OUT, EventKind.STEP_ABANDONED}
+    {
+        EventKind.STEP_RETRYING,
+        EventKind.STEP_TIMED_OUT,
+        EventKind.STEP_ABANDONED,
+        EventKind.COMPENSATION_RETRYING,
+        EventKind.COMPENSATION_TIMED_OUT,
+        EventKind.COMPENSATION_ABANDONED,
+    }
 )
-_ENDS: Final = frozenset(
+_ENDS_OF_UNDOING: Final = frozenset(
+    {
+        EventKind.COMPENSATION_COMPLETED,
+        EventKind.COMPENSATION_FAILED,
+        EventKind.COMPENSATION_RETRYING,
+    }
+)
+_ENDS: Final = _ENDS_OF_UNDOING | frozenset(
     {
         EventKind.RUN_CANCELLED,
         EventKind.STEP_CANCELLED,
@@ -192,20 +216,22 @@ _ENDS: Final = frozenset(
 
 
 def _event(event: Event) -> Line:
-    what = event.kind.value.partition(".")[2].replace("_", " ")
+    subject, _, verb = event.kind.value.partition(".")
+    what = verb.replace("_", " ")
     if event.step_id is None:
         text = f"{event.run_id} {what}"
     else:
         attempt = f"#{event.attempt}" if event.kind in _OF_AN_ATTEMPT else ""
-        text = f"{step_name(event.run_id, event.step_id)}{attempt} {what}"
+        undo = UNDO if subject == "compensation" else ""
+        text = f"{undo}{step_name(event.run_id, event.step_id)}{attempt} {what}"
     return Line(event.time, None, SUPERVISOR, text + _details(event))
 
 
 def _details(event: Event) -> str:
     data = event.data
-    if event.kind is EventKind.STEP_RETRYING:
+    if event.kind in {EventKind.STEP_RETRYING, EventKind.COMPENSATION_RETRYING}:
         return f" in {in_words(data['delay'])}"
-    if event.kind is EventKind.STEP_TIMED_OUT:
+    if event.kind in {EventKind.STEP_TIMED_OUT, EventKind.COMPENSATION_TIMED_OUT}:
         return f" after {in_words(data['timeout'])}"
     error = data.get("error")
     return "" if error is None else f": {_error(error)}"

@@ -5,6 +5,10 @@ holds a stream of whole numbers for each kind of choice, and each kind reads its
 changes one choice does not shift the others. Nought is the plainest choice, a stream that has
 ended goes on with noughts, and a number that is too large for its choice wraps round. Any tape
 therefore fits any schedule, and the empty one is the plainest schedule there is.
+
+A choice about one attempt, such as "take fetch#1", has a stream of its own. One that a tape does
+not have is read from the stream of all such choices, "take *", if there is one: whoever makes a
+tape up need not know the names of the steps.
 """
 
 from __future__ import annotations
@@ -86,6 +90,10 @@ class Tape:
     def __reduce__(self) -> tuple[Any, ...]:
         return Tape, (dict(self._streams),)
 
+    def reader(self) -> Callable[[int, str], int]:
+        """Return what reads it: the next number for a label, however many options there are."""
+        return _from_tape(self)
+
     # ── Files ────────────────────────────────────────────────────────────────────────────────
 
     def to_json(self) -> str:
@@ -156,31 +164,43 @@ class Choices:
     def __init__(self, source: Source = None, *, bias: float = 0.0) -> None:
         self.used: list[Choice] = []
         """What was chosen so far, in order."""
-        self.error: BaseException | None = None
-        """What the source has raised; from then on the plainest is chosen. Actors outlive
-        what is raised in them, so whoever lets things happen has to raise it again."""
-        self.choose = self._chooser(_reader(source, bias))
+        self._errors: list[BaseException] = []
+        self.choose = _chooser(_reader(source, bias), self.used.append, self._errors.append)
 
-    def _chooser(self, read: Callable[[int, str], int]) -> Callable[[int, str], int]:
-        # A function of its own rather than a method: it is called for every message.
-        note = self.used.append
+    @property
+    def error(self) -> BaseException | None:
+        """What the source has raised; from then on the plainest is chosen.
 
-        def choose(options: int, label: str) -> int:
-            nonlocal read
-            try:
-                value = read(options, label) % options
-            except BaseException as error:
-                self.error, read = error, _plainest
-                raise
-            note((label, value, options))
-            return value
-
-        return choose
+        Actors outlive what is raised in them, so whoever lets things happen has to raise it
+        again.
+        """
+        return self._errors[0] if self._errors else None
 
     @property
     def tape(self) -> Tape:
         """What was chosen so far, as a tape that chooses the same again."""
         return Tape.of(self.used)
+
+
+def _chooser(
+    read: Callable[[int, str], int],
+    note: Callable[[Choice], None],
+    fail: Callable[[BaseException], None],
+) -> Callable[[int, str], int]:
+    # A function of its own rather than a method: it is called for every message. It does not
+    # know whose it is, because whatever refers to itself is left to the garbage collector.
+    def choose(options: int, label: str) -> int:
+        nonlocal read
+        try:
+            value = read(options, label) % options
+        except BaseException as error:
+            read = _plainest
+            fail(error)
+            raise
+        note((label, value, options))
+        return value
+
+    return choose
 
 
 def _reader(source: Any, bias: float) -> Callable[[int, str], int]:
@@ -204,7 +224,14 @@ def _plainest(_options: int, _label: str) -> int:
 def _from_tape(tape: Tape) -> Callable[[int, str], int]:
     streams = {label: iter(stream) for label, stream in tape.streams.items()}
     ended: Iterator[int] = iter(())
-    return lambda _options, label: next(streams.get(label, ended), 0)
+
+    def read(_options: int, label: str) -> int:
+        stream = streams.get(label)
+        if stream is None:
+            stream = streams[label] = streams.get(f"{label.partition(' ')[0]} *", ended)
+        return next(stream, 0)
+
+    return read
 
 
 def _from_chance(draw: Callable[[], float], bias: float) -> Callable[[int, str], int]:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
 
 from actorflow.testing import charts, labels
-from actorflow.testing.account import FIRST_RUN
+from actorflow.testing.account import FIRST_RUN, UNDO
 from actorflow.testing.errors import NotEnded
+from actorflow.testing.faults import NO_FAULTS, Faults
+from actorflow.testing.lives import Lives
+from actorflow.testing.sparse import Sparse
 from actorflow.testing.tape import Tape
 
 if TYPE_CHECKING:
@@ -26,10 +29,10 @@ if TYPE_CHECKING:
     from actorflow.systems.delivery import Envelope
     from actorflow.systems.mischief import Fault
     from actorflow.testing.account import Outcome, RunTrace
-    from actorflow.testing.faults import Faults
     from actorflow.testing.tape import Choice
 
 __all__ = [
+    "PLAIN_SETTINGS",
     "AttemptTrace",
     "DeliveryTrace",
     "FaultTrace",
@@ -130,18 +133,29 @@ class Leftovers:
     @property
     def nothing(self) -> bool:
         """Whether all is as it was before the first run."""
-        return not any(attrs.astuple(self))
+        return not (
+            self.actors
+            or self.timers
+            or self.messages
+            or self.deadlines
+            or self.runs
+            or self.leases
+            or self.tasks
+        )
 
 
-@attrs.frozen(kw_only=True)
-class Settings:
+@attrs.frozen(kw_only=True, repr=False)
+class Settings(Sparse):
     """What the simulated orchestrator was told."""
 
-    async_workers: int
-    max_active_runs: int
-    stop_grace: float
-    race: bool
-    faults: Faults
+    async_workers: int = 2
+    max_active_runs: int = 100
+    stop_grace: float = 5.0
+    race: bool = True
+    faults: Faults = NO_FAULTS
+
+
+PLAIN_SETTINGS: Final = Settings()
 
 
 @attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
@@ -184,6 +198,8 @@ class Trace:
     """The attempts as plain tuples; see `attempts`."""
     given: Sequence[Attempt]
     """The attempts as the executors were given them, in the same order."""
+    undoings: Sequence[tuple[Any, ...]]
+    """The attempts of compensators as plain tuples; see `compensations`."""
     lulls: Sequence[tuple[Any, ...]]
     """How things stood whenever nothing could be delivered; see `idle`."""
     envelopes: Sequence[tuple[float, Envelope]]
@@ -217,9 +233,10 @@ class Trace:
     def _why_not(self, run_id: str) -> str:
         if run_id not in self.runs:
             return "it was never started. Start it before you take the trace."
-        hanging = [one for one in self.attempts if one.run_id == run_id and one.finished_at is None]
-        if hanging:
-            named = ", ".join(f"{one.step_id}#{one.attempt}" for one in hanging)
+        named = ", ".join(
+            (*_hanging(run_id, self.attempts), *_hanging(run_id, self.compensations, UNDO))
+        )
+        if named:
             return f"{named} never ends. Give it a timeout, or a script in which it ends."
         return "nothing that could end it was left to happen, or a bound was reached. See .chart()."
 
@@ -234,8 +251,13 @@ class Trace:
 
     @functools.cached_property
     def attempts(self) -> Sequence[AttemptTrace]:
-        """All attempts that an executor was given, in the order of their starts."""
+        """All attempts of steps that an executor was given, in the order of their starts."""
         return tuple(AttemptTrace._make(row) for row in self.rows)
+
+    @functools.cached_property
+    def compensations(self) -> Sequence[AttemptTrace]:
+        """All attempts of compensators, likewise; their numbers are counted apart."""
+        return tuple(AttemptTrace._make(row) for row in self.undoings)
 
     @functools.cached_property
     def idle(self) -> Sequence[Idle]:
@@ -246,6 +268,11 @@ class Trace:
     def mutations(self) -> Sequence[Mutation]:
         """What was changed that must not be, in the order in which it was noticed."""
         return tuple(map(Mutation._make, self.changes))
+
+    @functools.cached_property
+    def lives(self) -> Lives:
+        """The same by run and step, put in order for the laws."""
+        return Lives(self)
 
     # ── The schedule ─────────────────────────────────────────────────────────────────────────
 
@@ -284,7 +311,7 @@ class Trace:
     def _lines(self) -> Iterator[str]:
         for time, sender, receiver, message in self.deliveries:
             yield f"{time} {sender} {receiver} {message}"
-        for part in (self.faults, self.crashes, self.attempts):
+        for part in (self.faults, self.crashes, self.attempts, self.compensations):
             yield from map(labels.plain, part)
         for number, kind, run_id, step_id, attempt, time, data in self.events:
             # Where a thread or a coroutine hangs is told by the paths of files.
@@ -305,3 +332,9 @@ class Trace:
     def __repr__(self) -> str:
         ended = ", ".join(f"{id_} {one.status.value}" for id_, one in self.results.items())
         return f"<Trace of {len(self.envelopes)} deliveries: {ended or 'no run has ended'}>"
+
+
+def _hanging(run_id: str, attempts: Sequence[AttemptTrace], undo: str = "") -> Iterator[str]:
+    for one in attempts:
+        if one.run_id == run_id and one.finished_at is None:
+            yield f"{undo}{one.step_id}#{one.attempt}"

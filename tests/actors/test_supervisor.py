@@ -7,13 +7,13 @@ from collections import deque
 import pytest
 from thespian.actors import ActorExitRequest, PoisonMessage
 
-from actorflow.errors import LeaseLost, NotRecorded
+from actorflow.errors import ActorCrashed, LeaseLost, NotRecorded
 from actorflow.lifecycle import RunStatus, StepStatus
 from actorflow.messages import AttemptFinished, BlockedLoop, CancelRun, Execute
 from actorflow.retry import RetryPolicy
 from actorflow.state import MemoryStateManager
 from tests.acting import HandExecutor, SimpleStage, Stage
-from tests.deciding import flow, kinds, step, task
+from tests.deciding import flow, kinds, nothing, step, task
 
 STAGES = {"embedded": Stage, "Thespian's simple base": SimpleStage}
 
@@ -609,3 +609,122 @@ def test_a_poisoned_message_of_another_kind_is_a_defect():
 
     ((message, error),) = stage.defects
     assert ("what was it?", "why") == (message, str(error))
+
+
+# ── Undoing ──────────────────────────────────────────────────────────────────────────────────
+
+
+def saga(*others):
+    """A step that can be undone, and one that fails."""
+    return flow(task("a", compensate=undo), *others, task("b", "a"))
+
+
+def undo(a):
+    """The compensator, which gets what its step has made."""
+    return a
+
+
+def undone(stage, workflow):
+    """Let a run fail, so that it is undone."""
+    stage.start(workflow)
+    if "c" in workflow.steps:
+        stage.end("c")
+    stage.end("a", "of a")
+    stage.end("b", error=ValueError("no"))
+    return stage
+
+
+def test_a_compensator_runs_through_an_actor_of_its_own():
+    """And through the executor, as any attempt does."""
+    stage = undone(Stage(), saga())
+    attempt = stage.executor.running["run", "a"]
+    stage.end("a")
+
+    assert (undo, {"a": "of a"}) == (attempt.function, dict(attempt.arguments))
+    assert ("a",) == stage.results["run"].compensated
+    assert [] == stage.defects
+
+
+def test_a_compensator_whose_actor_dies_is_asked_to_stop():
+    """The run hears of it, and goes on."""
+    stage = undone(Stage(), saga())
+    address, attempt = stage.supervisor.actor._run_actors["run"].actor._undoing
+    stage.system.post(address, ActorExitRequest(), stage.system.system_cell)
+    stage.settle()
+    stage.end("a", error=ValueError("stopped"))
+
+    assert [attempt] == stage.executor.stopped
+    assert isinstance(stage.results["run"].steps["a"].error, ActorCrashed)
+
+
+def test_a_compensator_whose_arguments_cannot_be_had_has_failed():
+    """It was never called."""
+
+    def raises(_self):
+        raise ValueError("odd")
+
+    workflow = saga()
+    plan = workflow.plan().by_id["a"].compensation
+    object.__setattr__(plan, "arguments", raises)
+    stage = undone(Stage(), workflow)
+
+    assert ("a",) == stage.results["run"].uncompensated
+    assert [] == stage.running
+
+
+@pytest.mark.parametrize("kind", ["run.compensating", "compensation.completed", "run.failed"])
+def test_a_state_manager_that_fails_while_a_run_is_undone_ends_it(kind):
+    """Whichever of the writes it is; nobody waits for ever."""
+    stage = undone(Stage(state=FailsOnce(kind)), saga(task("c", compensate=nothing)))
+    while stage.running:
+        stage.end(stage.running[0])
+
+    assert 1 == len(stage.lost)
+    assert "run" in stage.results
+    assert (0, {}) == (stage.brain.leases.held, stage.brain.runs)
+
+
+def test_a_run_that_loses_its_actor_while_it_is_undone_is_undone_all_the_same():
+    """What is left is undone by a new actor, and no step is made anew."""
+    stage = undone(Stage(), saga(task("c", compensate=nothing)))
+    stage.system.post(
+        stage.supervisor.actor._run_actors["run"], ActorExitRequest(), stage.system.system_cell
+    )
+    stage.settle()
+    steps = dict(stage.supervisor.actor._run_actors["run"].actor._addresses)
+    stage.end("a", error=ValueError("stopped"))
+    stage.end("c")
+
+    assert {} == steps
+    assert (("c",), ("a",)) == (
+        stage.results["run"].compensated,
+        stage.results["run"].uncompensated,
+    )
+    assert [] == stage.defects
+
+
+def test_a_run_that_goes_on_to_be_undone_has_an_actor_even_if_that_is_not_recorded():
+    """What comes after the write that failed is undone all the same."""
+    workflow = saga(task("c", compensate=nothing))
+    state = undone(Stage(state=FailsOnce("run.resumed")), workflow).state
+    stage = Stage(state=state)
+    stage.resume(workflow)
+    stage.end("c")
+
+    assert ("c",) == stage.results["run"].compensated
+    assert [] == stage.defects
+
+
+class FailsOnce(MemoryStateManager):
+    """A memory that cannot write one kind of event, once."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kinds = [kind]
+
+    def record(self, events, done):
+        """Fail when it is time to."""
+        if self.kinds and self.kinds[0] in {event.kind for event in events}:
+            self.kinds.clear()
+            raise OSError("disk full")
+        return super().record(events, done)

@@ -8,6 +8,7 @@ import pytest
 
 from actorflow.errors import DefinitionError
 from actorflow.testing import Script, either, hangs, raises, real, returns, simulate
+from actorflow.testing.encoding import encoded_script, script_of
 from tests.deciding import flow, task
 
 
@@ -66,7 +67,27 @@ def test_a_script_can_be_read():
 
     assert {"a": (returns(1),)} == dict(script.steps)
     assert (returns(after=None),) == script.default
-    assert "Returns(value=1, after=1.0)" in repr(script)
+    assert "Script({'a': returns(1)})" == repr(script)
+
+
+def test_a_script_can_be_pasted():
+    """Its repr makes it anew, without what is as usual."""
+    script = Script(
+        {
+            "a": [raises(ValueError), raises(OSError("full"), after=None), returns(after=2.0)],
+            "b": either(returns(), hangs(), hangs(stubborn=True), real(after=1.0)),
+        },
+        default=returns(3),
+    )
+
+    said = repr(script)
+
+    assert (
+        "Script({'a': [raises(ValueError), raises(OSError('full'), after=None), "
+        "returns(after=2.0)], 'b': either(returns(), hangs(), hangs(stubborn=True), "
+        "real(after=1.0))}, default=returns(3))"
+    ) == said
+    assert repr(eval(said)) == said  # noqa: S307 - our own
 
 
 def test_either_wants_something_to_choose_from():
@@ -74,3 +95,16 @@ def test_either_wants_something_to_choose_from():
     assert (returns(1), hangs()) == either(returns(1), hangs()).behaviours
     with pytest.raises(DefinitionError):
         either()
+
+
+def test_a_script_of_compensators_is_saved_with_the_others():
+    """And shown, if there is one."""
+    undo = [raises(OSError), returns(2, after=None)]
+    script = Script({"a": returns(1)}, compensators={"a": undo})
+
+    again = script_of(encoded_script(script))
+
+    assert repr(script) == repr(again)
+    assert f"compensators={{'a': {undo!r}}}" in repr(script)
+    assert "compensators" not in repr(Script({"a": returns(1)}))
+    assert "compensators" not in encoded_script(Script())

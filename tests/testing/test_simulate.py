@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
-import warnings
 
 import pytest
 from hypothesis import given
@@ -25,6 +25,7 @@ from actorflow.testing import (
     either,
     hangs,
     raises,
+    real,
     returns,
     simulate,
 )
@@ -223,13 +224,134 @@ def test_the_runs_options_are_those_of_production():
     assert 0.25 == trace.runs["run-1"].timeout
 
 
-def test_compensators_are_warned_of_as_in_production():
-    """They do not run yet, in a simulation no more than elsewhere."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        simulate(flow(task("a", compensate=nothing)))
+# ── Undoing ──────────────────────────────────────────────────────────────────────────────────
 
-    assert ["a"] == [str(one.message).partition("steps ")[2][0] for one in caught]
+
+def test_a_failed_run_is_undone_as_its_script_says():
+    """What compensators do is said apart from what steps do, by the steps' ids."""
+    script = Script(
+        {"c": raises(ValueError("no"))},
+        compensators={"a": [raises(OSError("busy")), returns(after=3)], "b": raises(KeyError("b"))},
+    )
+    steps = flow(
+        task("a", compensate=Step("undo", nothing, retry=RETRIED)),
+        task("b", "a", compensate=nothing),
+        task("c", "b"),
+    )
+
+    trace = simulate(steps, script=script)
+
+    assert (("a",), ("b",)) == (trace.result.compensated, trace.result.uncompensated)
+    assert [("b", 1, 3.0, 4.0), ("a", 1, 4.0, 5.0), ("a", 2, 6.0, 9.0)] == [
+        (one.step_id, one.attempt, one.started_at, one.finished_at) for one in trace.compensations
+    ]
+    assert [("a#1", "returned"), ("b#1", "returned"), ("c#1", "raised")] == outcomes(trace)
+    assert trace.leftovers.nothing
+    assert () == trace.defects
+
+
+def test_compensators_can_be_run_for_real():
+    """They get what their step saw and what it made, as in production."""
+    undone = []
+    steps = flow(
+        Step("a", lambda: 1, compensate=lambda a, ctx: undone.append((a, ctx.idempotency_key))),
+        Step("b", coroutine, after="a", async_=True),
+    )
+
+    simulate(steps, script=Script({"b": raises(ValueError)}, default=real()))
+
+    assert [(1, "run-1:a:compensate")] == undone
+
+
+def test_what_a_compensator_does_may_be_left_to_the_tape():
+    """By a name of its own."""
+    steps = flow(task("a", compensate=nothing), task("b", "a"))
+    script = Script({"b": raises(ValueError)})
+
+    trace = simulate(steps, script=script, tape=Tape({"take undo of a#1": [3]}))
+
+    assert [("a", 2.0, 7.0)] == [
+        (one.step_id, one.started_at, one.finished_at) for one in trace.compensations
+    ]
+
+
+def test_a_chart_tells_of_undoing():
+    """Apart from doing."""
+    steps = flow(task("a", compensate=nothing), task("b", "a"))
+    script = Script({"b": raises(ValueError("no"))}, compensators={"a": raises(OSError("busy"))})
+
+    chart = simulate(steps, script=script).chart()
+
+    assert "undo of a#1 begins" in chart
+    assert "undo of a#1 raised OSError: busy\n" in chart
+    assert "run-1 compensating: ValueError: no" in chart
+    assert "undo of a failed: OSError: busy" in chart
+
+
+def test_a_script_names_compensators_that_are_there():
+    """A misspelt one would be done by default, and nobody would know."""
+    with pytest.raises(DefinitionError, match=r"compensator of step 'b'.*Name one of: a"):
+        simulate(
+            flow(task("a", compensate=nothing), task("b")),
+            script=Script(compensators={"b": returns()}),
+        )
+
+
+def test_an_orchestrator_that_crashes_while_a_run_is_undone_goes_on_undoing():
+    """When the run is resumed: what was undone is not undone again."""
+    steps = flow(task("a", compensate=nothing), task("b", "a", compensate=nothing), task("c", "b"))
+    with Simulation(script=Script({"c": raises(ValueError("no"))})) as simulation:
+        run_id = simulation.start(steps)
+        simulation.advance(4.5)
+        simulation.crash()
+        simulation.resume(run_id)
+        simulation.run_until_quiet()
+        trace = simulation.trace()
+
+    assert ["b", "a", "a"] == [one.step_id for one in trace.compensations]
+    assert ("b", "a") == trace.result.compensated
+    assert ("failed", "c") == (trace.result.status, trace.result.failed_step)
+
+
+def test_a_run_can_be_cancelled_and_undone():
+    """When that is asked for."""
+    with Simulation() as simulation:
+        run_id = simulation.start(flow(task("a", compensate=nothing), async_step("b", "a")))
+        simulation.advance(1.5)
+        simulation.cancel(run_id, compensate=True)
+        simulation.run_until_quiet()
+
+    assert ("cancelled", ("a",)) == (
+        simulation.results[run_id].status,
+        simulation.results[run_id].compensated,
+    )
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_undoing_survives_every_fault(seed):
+    """Nothing hangs, nothing is left, and what is recorded tells what was undone."""
+    undo = Step("undo", coroutine, async_=True, retry=RETRIED, timeout=2.0)
+    steps = flow(
+        async_step("a", compensate=undo, retry=RETRIED),
+        task("b", "a", compensate=nothing),
+        async_step("c", "a", compensate=undo, timeout=5.0),
+        step("d", "b", "c"),
+    )
+    script = Script(
+        {"d": raises(ValueError("no"), after=None)},
+        default=either(returns(after=None), returns(after=None), raises(OSError, after=None)),
+    )
+    with Simulation(script=script, tape=random.Random(seed), faults=ALL_FAULTS) as simulation:
+        simulation.start(steps)
+        simulation.run_until_quiet()
+        trace = simulation.trace()
+    events = trace.events_of("run-1")
+    ended = [one.step_id for one in events if one.kind == "compensation.completed"]
+
+    assert () == trace.defects
+    assert trace.leftovers.nothing
+    assert "run-1" in trace.results
+    assert len(set(ended)) == len(ended)
 
 
 # ── Choices ──────────────────────────────────────────────────────────────────────────────────
@@ -338,6 +460,17 @@ def test_what_a_source_raises_reaches_whoever_simulates(label):
     assert 1 == asked.count(label)
 
 
+def test_a_run_can_be_started_at_a_virtual_moment():
+    """While another one is under way."""
+    simulation = Simulation()
+    simulation.start(flow(task("a")), script=Script({"a": returns(after=5.0)}))
+    simulation.call_at(2.0, simulation.start, flow(task("b")))
+
+    simulation.run_until_quiet()
+
+    assert [0.0, 2.0] == [one.started_at for one in simulation.trace().attempts]
+
+
 def test_what_is_offered_can_be_seen_by_whoever_chooses():
     """Receiver, message and sender of each option."""
     simulation = Simulation(tape=lambda _options, _label: seen.append(simulation.offered) or 0)
@@ -348,6 +481,24 @@ def test_what_is_offered_can_be_seen_by_whoever_chooses():
 
     assert seen
     assert {3} == {len(envelope) for offered in seen for envelope in offered}
+
+
+@pytest.mark.parametrize("faults", [Faults(), Faults(crashes=2, restarts=1, duplicates=2)])
+def test_a_schedule_leaves_nothing_to_the_garbage_collector(faults):
+    """To find it would take longer than the schedule."""
+    script = Script({"b": raises(ValueError)})
+    definition = flow(task("a"), task("b", "a", retry=RETRIED, timeout=1.5), task("c"))
+    simulate(definition, script=script)
+    gc.collect()
+    gc.disable()
+    try:
+        for seed in range(20):
+            simulate(definition, script=script, tape=random.Random(seed), faults=faults)
+        left = gc.collect()
+    finally:
+        gc.enable()
+
+    assert 0 == left
 
 
 # ── Like production ──────────────────────────────────────────────────────────────────────────

@@ -74,6 +74,25 @@ def test_chance_can_be_biased_towards_the_plainest():
     assert biased.tape == again.tape
 
 
+def test_one_stream_can_serve_all_attempts():
+    """Except those that have a stream of their own."""
+    choices = Choices(Tape({"take *": [1, 2, 3], "take b#1": [7]}))
+
+    chosen = [choices.choose(9, f"take {attempt}") for attempt in ("a#1", "b#1", "c#1", "a#1")]
+
+    assert [1, 7, 2, 3] == chosen
+    assert 0 == choices.choose(9, "do a#1")
+
+
+def test_a_tape_as_used_names_every_attempt():
+    """So that it chooses the same when the attempts begin in another order."""
+    choices = Choices(Tape({"take *": [1, 2]}))
+    for attempt in ("a#1", "b#1"):
+        choices.choose(3, f"take {attempt}")
+
+    assert Tape({"take a#1": [1], "take b#1": [2]}) == choices.tape
+
+
 @given(streams)
 def test_noughts_at_the_end_of_a_stream_mean_nothing(given_streams):
     """Nor does a stream of nothing else."""

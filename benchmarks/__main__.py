@@ -13,6 +13,7 @@ from benchmarks.durable import durable
 from benchmarks.memory import memory, memory_by_file
 from benchmarks.options import Options
 from benchmarks.report import Table, dump_figures, dump_samples, show
+from benchmarks.schedules import schedules
 from benchmarks.throughput import throughput
 from benchmarks.timings import beside_peers, entry, scaling, steps, workload_names
 
@@ -27,6 +28,7 @@ SECTIONS: dict[str, tuple[Section, ...]] = {
     "lesson": (throughput,),
     "memory": (memory, memory_by_file),
     "durable": (durable,),
+    "schedules": (schedules,),
     "peers": (beside_peers,),
 }
 

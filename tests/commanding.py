@@ -57,12 +57,12 @@ def killed_if_it_hangs(process):
 
 
 @contextlib.contextmanager
-def started(*arguments, **options):
+def started(*arguments, command=COMMAND, **options):
     """Start a command as a process of its own; it does not outlive the block."""
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     options = pipes | {"env": environment(), "encoding": "utf-8"} | options
     with (
-        subprocess.Popen([*COMMAND, *arguments], **options) as process,
+        subprocess.Popen([*command, *arguments], **options) as process,
         killed_if_it_hangs(process),
     ):
         yield process

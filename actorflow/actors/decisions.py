@@ -211,7 +211,8 @@ class Decisions:
             self._compensator(message)
             return
         run, step = found
-        overrun = self._endings.overrun(run, step, attempt)
+        limited = attempt.deadline is not None
+        overrun = self._endings.overrun(run, step, attempt) if limited else None
         self._starts.release(run, step)
         if overrun is not None:
             self._endings.failed(run, step, overrun)

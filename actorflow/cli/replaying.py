@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -61,8 +63,10 @@ def replay(path: Path, target: str | None) -> Replayed:
         Problem: When the file holds no schedule, or its workflow is not to be found.
         DefinitionError: When the workflow is another one.
     """
-    kept = _load(path)
-    loaded = _find(kept, target, path)
+    text = _read(path)
+    # Before the script is read: the errors that it raises may be defined beside the workflow.
+    loaded = _find(target or _flow_in(text, path), path)
+    kept = _kept(text, path)
     try:
         trace = kept.simulate(loaded.flow)
     except (MissingInput, UnknownInput) as error:
@@ -78,32 +82,46 @@ def replay(path: Path, target: str | None) -> Replayed:
     )
 
 
-def _load(path: Path) -> Replay:
+def _read(path: Path) -> str:
     try:
-        return Replay.load(path)
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise Problem(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise Problem(f"{path} is no text, so it holds no schedule.") from None
+
+
+def _kept(text: str, path: Path) -> Replay:
+    try:
+        return Replay.from_json(text)
     except DefinitionError as error:
         raise Problem(f"{path}: {error}") from None
 
 
-def _find(kept: Replay, target: str | None, path: Path) -> Loaded:
-    if target is not None:
-        return load(target, "simulate")
-    cure = f"actorflow replay {shlex.quote(str(path))} --flow FILE:FLOW"
-    if kept.flow is None:
-        raise Problem(f"{path} does not say where its workflow is. Type: {cure}")
-    file, colon, _ = kept.flow.rpartition(":")
+def _flow_in(text: str, path: Path) -> str:
+    """Return where a file says that its workflow is."""
+    with contextlib.suppress(ValueError, AttributeError):
+        flow = json.loads(text).get("flow")
+        if isinstance(flow, str):
+            return flow
+    _kept(text, path)
+    raise Problem(f"{path} does not say where its workflow is. Type: {_with_flow(path)}")
+
+
+def _with_flow(path: Path) -> str:
+    return f"actorflow replay {shlex.quote(str(path))} --flow FILE:FLOW"
+
+
+def _find(target: str, path: Path) -> Loaded:
+    file, colon, _ = target.rpartition(":")
     if colon and file.endswith(".py") and not Path(file).is_file():
         raise Problem(
-            f"{path} is a schedule of {kept.flow}, and there is no file {file} here. Go to where "
-            f"it was saved, or type: {cure}"
+            f"{path} is a schedule of {target}, and there is no file {file} here. Go to where it "
+            f"was saved, or type: {_with_flow(path)}"
         )
     # What a test has kept may import from where its tests were started.
     sys.path.append(str(Path.cwd()))
-    return load(kept.flow, "simulate")
+    return load(target, "simulate")
 
 
 def _first_broken(kept: Replay, trace: Trace, loaded: Loaded) -> LawBroken | None:

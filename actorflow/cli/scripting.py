@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
+import contextlib
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -12,12 +14,20 @@ from actorflow.spelling import did_you_mean
 from actorflow.testing import Script, hangs, raises, real, returns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from actorflow.plan import WorkflowPlan
+    from actorflow.step import Step
     from actorflow.testing.scripts import Behaviour
 
 __all__ = ["Wishes", "read_script", "unending"]
+
+_OWN: Final = tuple(
+    kind
+    for kind in vars(builtins).values()
+    if isinstance(kind, type) and issubclass(kind, Exception)
+)
+"""Python's own errors."""
 
 
 @attrs.frozen(kw_only=True)
@@ -43,8 +53,9 @@ def read_script(plan: WorkflowPlan, wishes: Wishes) -> Script:
                 f"step {step_id!r} is named twice, the second time by {option} {text}. Name it "
                 "once: for what this cannot say, write a Script in Python."
             )
-        error = RuntimeError(f"{option} {text}")
-        odd: Behaviour = hangs() if option == "--hang" else raises(error, after=None)
+        odd: Behaviour = hangs()
+        if option == "--fail":
+            odd = raises(_error(plan.by_id[step_id].step, f"{option} {text}"), after=None)
         steps[step_id] = (odd,) if count is None else (*[odd] * count, usual)
     return Script(steps, default=usual)
 
@@ -74,6 +85,22 @@ def _step_of(plan: WorkflowPlan, option: str, text: str) -> tuple[str, int | Non
         f"{option} names step {name!r}, which workflow {plan.workflow_id!r} does not have."
         f"{did_you_mean(name, plan.by_id)} Its steps are: {known}."
     )
+
+
+def _error(step: Step, text: str) -> Exception:
+    """Return an error of the plainest kind after which the step is tried again."""
+    policy = step.retry
+    listed = () if policy is None else policy.retryable_errors
+    errors = [RuntimeError(text), *_errors(listed, text)]
+    return next((error for error in errors if policy and policy.accepts(error)), errors[0])
+
+
+def _errors(patterns: Iterable[Any], text: str) -> Iterator[Exception]:
+    """Yield errors of those of Python's own classes that need nothing but a text."""
+    for kind in patterns:
+        if kind in _OWN:
+            with contextlib.suppress(TypeError):
+                yield kind(text)
 
 
 def unending(plan: WorkflowPlan, script: Script) -> list[str]:

@@ -38,7 +38,7 @@ from thespian.actors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["Cell", "Delivery", "Envelope"]
+__all__ = ["Cell", "Delivery", "Envelope", "kill", "population"]
 
 Envelope = tuple["Cell", Any, "Cell"]
 """Receiver, message, sender."""
@@ -321,3 +321,16 @@ class Delivery:
         while self._timers and self._timers[0][0] <= now:
             _, _, cell, message = heapq.heappop(self._timers)
             self.post(cell, message, cell)
+
+
+def kill(cell: Cell) -> None:
+    """Let an actor be gone, and all below it, without a word to anybody."""
+    for child in cell.children or ():
+        kill(child)
+    cell.actor = cell.children = None
+
+
+def population(cell: Cell) -> int:
+    """Return how many actors live in a cell and below it."""
+    below = sum(map(population, cell.children or ()))
+    return below + (cell.actor is not None)

@@ -22,9 +22,9 @@ import heapq
 from bisect import insort
 from typing import TYPE_CHECKING, Any, Final
 
-from actorflow.systems.delivery import Cell, Delivery, Envelope
+from actorflow.systems.delivery import Cell, Delivery, Envelope, kill, population
 from actorflow.systems.mischief import Fault
-from actorflow.systems.timers import Timer
+from actorflow.systems.timers import CALLS, TIME, Timer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     """When it was sent, by count; the message; and where it waits."""
 
 __all__ = ["SimulatedSystem"]
+
 
 _FOREVER: Final = float("inf")
 _LONGEST_DELAY: Final = 8
@@ -163,6 +164,12 @@ class SimulatedSystem(Delivery):
         return [channel for _, _, channel in self._heads]
 
     @property
+    def without_mail(self) -> list[str]:
+        """What may happen although messages wait: the options after those that are offered."""
+        calls = [CALLS] if self._calls else []
+        return calls + ([TIME] if self._race and self.next_timer() is not None else [])
+
+    @property
     def waiting(self) -> int:
         """How many messages have not been delivered."""
         behind = sum(len(entries) for entries in self._behind.values())
@@ -171,11 +178,11 @@ class SimulatedSystem(Delivery):
     @property
     def population(self) -> int:
         """How many actors live."""
-        return _population(self.system_cell)
+        return population(self.system_cell)
 
     def clear(self) -> None:
         """Let every actor, message and timer be gone, as when their process is killed."""
-        _kill(self.system_cell)
+        kill(self.system_cell)
         self._heads.clear()
         self._behind.clear()
         self._withheld.clear()
@@ -335,14 +342,3 @@ class SimulatedSystem(Delivery):
             behind[0] = entry
             entry = following
         insort(self._heads, entry)
-
-
-def _kill(cell: Cell) -> None:
-    for child in cell.children or ():
-        _kill(child)
-    cell.actor = cell.children = None
-
-
-def _population(cell: Cell) -> int:
-    below = sum(map(_population, cell.children or ()))
-    return below + (cell.actor is not None)

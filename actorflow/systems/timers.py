@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Timer"]
+__all__ = ["CALLS", "TIME", "Timer"]
+
+CALLS: Final = "calls"
+"""What may happen although messages wait: calls that were put off are made."""
+TIME: Final = "time"
+"""The same: the next timer fires."""
 
 
 class Timer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from actorflow.testing import laws
 from actorflow.testing.account import Outcome, RunTrace
+from actorflow.testing.cases import simulate
 from actorflow.testing.coverage import Coverage, Move
 from actorflow.testing.drawing import draw_scenario
 from actorflow.testing.errors import LawBroken, NotEnded, NotSimulated, StoreFault
@@ -14,7 +15,8 @@ from actorflow.testing.replay import Replay
 from actorflow.testing.scenarios import Scenario, ScenarioRun, ScenarioStep
 from actorflow.testing.scripts import Script, either, hangs, raises, real, returns
 from actorflow.testing.search import explore, explore_scenarios
-from actorflow.testing.simulation import Simulation, simulate
+from actorflow.testing.settings import Settings
+from actorflow.testing.simulation import Simulation
 from actorflow.testing.tape import Choices, Tape
 from actorflow.testing.trace import (
     AttemptTrace,
@@ -23,7 +25,6 @@ from actorflow.testing.trace import (
     Idle,
     Leftovers,
     Mutation,
-    Settings,
     Trace,
 )
 

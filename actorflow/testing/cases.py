@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import attrs
 
+from actorflow.testing.checks import plan_of, refuse_misspelt
 from actorflow.testing.faults import NO_FAULTS, Faults
 from actorflow.testing.reach import reachable
 from actorflow.testing.scripts import Script
+from actorflow.testing.settings import Settings
 from actorflow.testing.simulation import Simulation
-from actorflow.testing.trace import Settings
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -19,18 +20,18 @@ if TYPE_CHECKING:
     from actorflow.orchestrator.requests import RunOptions
     from actorflow.testing.coverage import Move
     from actorflow.testing.edits import Edit
-    from actorflow.testing.tape import Source
+    from actorflow.testing.tape import Choices, Source
     from actorflow.testing.trace import Trace
     from actorflow.workflow import Workflow
 
-__all__ = ["Case", "Given", "Watch", "given", "opened"]
+__all__ = ["Case", "Given", "Watch", "given", "opened", "simulate"]
 
 Watch: TypeAlias = Callable[[Simulation], None]
 """Gets to know a simulation before anything happens in it."""
 
 
 def opened(
-    settings: Settings, script: Script | None, source: Source, watch: Watch | None
+    settings: Settings, script: Script | None, source: Source | Choices, watch: Watch | None
 ) -> Simulation:
     """Return a simulation in which nothing has happened, and tell `watch` of it."""
     simulation = Simulation(
@@ -87,7 +88,7 @@ class Given:
     @property
     def size(self) -> int:
         """How many steps run in it."""
-        return len(self.flow.steps)
+        return len(plan_of(self.flow).steps)
 
     @property
     def deviations(self) -> int:
@@ -96,7 +97,7 @@ class Given:
 
     oddness = deviations
 
-    def simulate(self, source: Source = None, watch: Watch | None = None) -> Trace:
+    def simulate(self, source: Source | Choices = None, watch: Watch | None = None) -> Trace:
         """Let it happen on one schedule."""
         with opened(self.settings, self.script, source, watch) as simulation:
             run_id = simulation.start(self.flow, self.inputs, **self.options)
@@ -107,7 +108,7 @@ class Given:
     @property
     def reachable(self) -> frozenset[Move]:
         """The moves of the transition tables that it can make, as far as can be told."""
-        plan = self.flow.plan()
+        plan = plan_of(self.flow)
         return reachable(
             plan,
             Script() if self.script is None else self.script,
@@ -148,3 +149,54 @@ def given(
         cancel_at=cancel_at,
         options=options,
     )
+
+
+def simulate(
+    flow: Workflow,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    script: Script | None = None,
+    tape: Source | Choices = None,
+    async_workers: int = 2,
+    stop_grace: float = 5.0,
+    faults: Faults | None = None,
+    race: bool = True,
+    cancel_at: float | None = None,
+    **options: Unpack[RunOptions],
+) -> Trace:
+    """Run a workflow once in virtual time, and return what happened.
+
+    Its functions are called only where the script says `real()`.
+
+    Args:
+        flow: The workflow.
+        inputs: The run's inputs.
+        script: What its steps do. By default each returns a text that names it, after a time
+            that is left to the tape.
+        tape: Where choices come from: a tape, a `random.Random`, whoever is to be asked, or
+            `Choices` that have been made already. Without one everything happens in the
+            plainest order.
+        async_workers: How many async steps may be in flight at once.
+        stop_grace: Virtual seconds that a stopped attempt gets to end.
+        faults: How much may go wrong.
+        race: Whether the next timer may fire while messages wait.
+        cancel_at: The virtual moment at which the run is cancelled.
+        options: Of the run, as for `Orchestrator.run`.
+
+    Raises:
+        DefinitionError: When the workflow, the script or an option makes no sense.
+        MissingInput: When a step wants an input that is not there.
+    """
+    refuse_misspelt(simulate, options)
+    case = given(
+        flow,
+        inputs,
+        script=script,
+        async_workers=async_workers,
+        stop_grace=stop_grace,
+        faults=faults,
+        race=race,
+        cancel_at=cancel_at,
+        **options,
+    )
+    return case.simulate(tape)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.testing.faults import Faults
 from actorflow.testing.scenarios import DEEDS, POLICIES, Scenario, ScenarioRun, ScenarioStep
-from actorflow.testing.trace import Settings
+from actorflow.testing.settings import Settings
 
 if TYPE_CHECKING:
     import random

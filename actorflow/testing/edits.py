@@ -17,7 +17,7 @@ from actorflow.testing.faults import NO_FAULTS
 
 if TYPE_CHECKING:
     from actorflow.testing.scenarios import Scenario, ScenarioStep
-    from actorflow.testing.trace import Settings
+    from actorflow.testing.settings import Settings
 
 __all__ = ["Edit", "blocks", "scenario_edits"]
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 import attrs
 
 from actorflow.errors import DefinitionError
+from actorflow.spelling import checks_options
 from actorflow.testing.sparse import Sparse
 
 __all__ = ["NO_FAULTS", "Faults"]
@@ -22,6 +23,7 @@ def _check_count(_owner: object, field: attrs.Attribute[int], value: object) -> 
         raise DefinitionError(None, problem, "Give a whole number, 0 or more")
 
 
+@checks_options
 @attrs.frozen(kw_only=True, repr=False)
 class Faults(Sparse):
     """How many faults of each kind one schedule may hold; when they happen is chosen.

@@ -42,10 +42,14 @@ class Names:
 
     def __init__(self, envelopes: Iterable[Envelope]) -> None:
         self._names: dict[Cell, str] = {}
-        for target, message, _ in envelopes:
-            name = _introduced(message)
-            if name is not None:
-                self._names[target] = name
+        for envelope in envelopes:
+            self.meet(envelope)
+
+    def meet(self, envelope: Envelope) -> None:
+        """Learn who the receiver of a message is, if the message says so."""
+        name = _introduced(envelope[1])
+        if name is not None:
+            self._names[envelope[0]] = name
 
     def cell(self, cell: Cell) -> str:
         """Return what an actor is called."""

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from actorflow.step import Step
     from actorflow.systems.delivery import Cell
-    from actorflow.testing.trace import Trace
+    from actorflow.testing.trace import AttemptTrace, Trace
 
 __all__ = ["Lives"]
 
@@ -256,7 +256,12 @@ def _shortest(step: Step) -> float:
 
 
 def _over(step: StepLife) -> float:
-    return max([NEVER if body.over is None else body.over for body in step.bodies])
+    ends = [_end(body) for body in step.bodies if body.outcome is not Outcome.NOT_BEGUN]
+    return max(ends, default=BEFORE)
+
+
+def _end(body: AttemptTrace) -> float:
+    return NEVER if body.over is None else body.over
 
 
 def _look_closely(step: StepLife, marks: Sequence[int]) -> None:

@@ -24,15 +24,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from actorflow.errors import DefinitionError
 from actorflow.testing import laws as all_laws
 from actorflow.testing.cases import opened
-from actorflow.testing.trace import PLAIN_SETTINGS
+from actorflow.testing.settings import PLAIN_SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from actorflow.testing.laws import Law
     from actorflow.testing.scripts import Script
+    from actorflow.testing.settings import Settings
     from actorflow.testing.simulation import Simulation
-    from actorflow.testing.trace import Settings, Trace
+    from actorflow.testing.trace import Trace
     from actorflow.workflow import Workflow
 
 __all__ = ["SimulationMachine"]

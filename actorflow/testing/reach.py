@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from actorflow.plan import StepPlan, WorkflowPlan
     from actorflow.testing.scripts import Behaviour, Script
-    from actorflow.testing.trace import Settings
+    from actorflow.testing.settings import Settings
 
 __all__ = ["EVERYTHING", "reachable"]
 

@@ -18,8 +18,8 @@ from actorflow.testing.encoding import encoded_script, plain_json, script_of
 from actorflow.testing.faults import Faults
 from actorflow.testing.labels import plain
 from actorflow.testing.scripts import Script
+from actorflow.testing.settings import PLAIN_SETTINGS, Settings
 from actorflow.testing.tape import Tape
-from actorflow.testing.trace import PLAIN_SETTINGS, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

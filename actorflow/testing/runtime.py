@@ -21,6 +21,7 @@ from actorflow.testing.executor import SimulatedExecutor
 from actorflow.testing.labels import EXECUTOR
 from actorflow.testing.mischief import MESSAGE_FAULTS, SPANS, may_strike
 from actorflow.testing.store import SimulatedStateManager
+from actorflow.testing.trace import Leftovers
 from actorflow.texts import text_of
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from actorflow.plan import StepPlan, WorkflowPlan
     from actorflow.protocols import Executor, Report
     from actorflow.testing.scripts import Script
-    from actorflow.testing.trace import Settings
+    from actorflow.testing.settings import Settings
 
 __all__ = ["SimulatedRuntime", "VirtualClock"]
 
@@ -290,6 +291,19 @@ class SimulatedRuntime:
         """Keep what could not be handled."""
         kind = type(message).__name__
         self.defects.append(f"a message could not be handled: {kind}: {text_of(error)}")
+
+    def leftovers(self) -> Leftovers:
+        """Return what is there now."""
+        brain, system = self.brain, self.system
+        return Leftovers(
+            actors=system.population - 1,
+            timers=system.timers,
+            messages=system.waiting,
+            deadlines=len(brain.deadlines),
+            runs=len(brain.runs),
+            leases=brain.leases.held,
+            tasks=self.places.tasks,
+        )
 
     def _note_lull(self) -> None:
         system, leases, state = self.system, self.brain.leases, self.state

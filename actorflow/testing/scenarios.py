@@ -19,8 +19,8 @@ from actorflow.testing.cases import opened
 from actorflow.testing.edits import scenario_edits
 from actorflow.testing.reach import EVERYTHING
 from actorflow.testing.scripts import Behaviour, Script, either, hangs, raises, returns
+from actorflow.testing.settings import PLAIN_SETTINGS, Settings
 from actorflow.testing.sparse import Sparse
-from actorflow.testing.trace import PLAIN_SETTINGS, Settings
 from actorflow.workflow import Workflow
 
 if TYPE_CHECKING:

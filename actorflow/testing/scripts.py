@@ -7,6 +7,7 @@ its second attempt.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
@@ -17,7 +18,7 @@ from actorflow.mappings import ReadOnly
 from actorflow.spelling import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from actorflow.plan import WorkflowPlan
 
@@ -256,7 +257,10 @@ def _check(said: Iterable[str], what: str, known: Collection[str]) -> None:
 def _by_id(
     given: Mapping[str, Behaviour | Sequence[Behaviour]] | None,
 ) -> dict[str, tuple[Behaviour, ...]]:
-    said = {} if given is None else given
+    said: Any = {} if given is None else given
+    if not isinstance(said, Mapping):
+        cure = "Give behaviours by step id; one for all steps is Script(default=…)"
+        raise DefinitionError(None, f"a script is made of {said!r}", cure)
     return {step_id: _several(step_id, behaviours) for step_id, behaviours in said.items()}
 
 

@@ -18,6 +18,7 @@ from actorflow.errors import DefinitionError
 from actorflow.lifecycle import RunStatus
 from actorflow.testing import laws as all_laws
 from actorflow.testing.cases import given
+from actorflow.testing.checks import refuse_misspelt
 from actorflow.testing.coverage import Tally
 from actorflow.testing.drawing import draw_scenario
 from actorflow.testing.errors import LawBroken
@@ -96,6 +97,7 @@ def explore(
         DefinitionError: When the workflow, the script or an option makes no sense.
         MissingInput: When a step wants an input that is not there.
     """
+    refuse_misspelt(explore, options)
     case = given(
         flow,
         inputs,

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import attrs
 
 from actorflow.testing.edits import blocks
+from actorflow.testing.following import Follower, Order
+from actorflow.testing.mischief import SPANS
 from actorflow.testing.swarm import Swarm
 from actorflow.testing.tape import Tape
 
@@ -36,6 +38,7 @@ Judge: TypeAlias = Callable[["Trace"], "LawBroken | None"]
 _MOST_RUNS: Final = 2_000
 _LONGEST_WAY: Final = 8
 _OTHER_CHANCES: Final = 10
+_EARLIEST: Final = 12
 _KEPT: Final = (0.5, 0.7, 0.9)
 _Place: TypeAlias = tuple[str, int]
 """A stream of a tape, and an index in it."""
@@ -75,6 +78,8 @@ class Shrinker:
         self._most = most
         self._seen: set[tuple[Case, Tape]] = set()
         self._random = random.Random(0)
+        self._followed: tuple[Finding, Order] | None = None
+        """The order of the best, once it was asked for."""
 
     def shrink(self) -> Finding:
         """Return a finding that none of the changes makes smaller."""
@@ -119,12 +124,28 @@ class Shrinker:
     def _try_case(self, case: Case) -> bool:
         if self._try(case, self.best.trace.tape) or self._try(case, Tape()):
             return True
+        if self._follow(case):
+            return True
         swarm = Swarm(self._random)
         for _ in range(_OTHER_CHANCES):
             thinned = self._thinned(self.best.trace.tape)
             if self._try(case, thinned) or self._run(case, *swarm.next()):
                 return True
         return False
+
+    def _follow(self, case: Case) -> bool:
+        """Try the order of the best, with the faults where they were, or a little earlier."""
+        order, tape = self._order(), self.best.trace.tape
+        for other in (tape, *_earlier_faults(tape)):
+            follower = Follower(order, other)
+            if self._run(case, follower.choose, follower.watch):
+                return True
+        return False
+
+    def _order(self) -> Order:
+        if self._followed is None or self._followed[0] is not self.best:
+            self._followed = self.best, Order(self.best.case, self.best.trace)
+        return self._followed[1]
 
     def _thinned(self, tape: Tape) -> Tape:
         """Return a tape that lacks some choices, as if what they were about were gone."""
@@ -176,6 +197,14 @@ def _placed(trace: Trace) -> Iterator[tuple[_Place, int, int]]:
     for label, value, options in trace.choices:
         counts[label] = index = counts.get(label, -1) + 1
         yield (label, index), value, options
+
+
+def _earlier_faults(tape: Tape) -> Iterator[Tape]:
+    """Yield tapes on which the first fault comes up to so many occasions earlier."""
+    for label, stream in tape.streams.items():
+        if label in SPANS:
+            for value in range(stream[0] - 1, max(0, stream[0] - _EARLIEST), -1):
+                yield _changed(tape, label, [value, *stream[1:]])
 
 
 def _deviations(tape: Tape) -> list[_Place]:

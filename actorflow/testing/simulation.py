@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from actorflow.errors import RunNotFound
 from actorflow.lifecycle import RunStatus
+from actorflow.testing.checks import check_script, plan_of
 from actorflow.testing.faults import NO_FAULTS, Faults
 from actorflow.testing.runtime import SimulatedRuntime
 from actorflow.testing.scripts import Script
+from actorflow.testing.settings import Settings
 from actorflow.testing.tape import Choices, Source
-from actorflow.testing.trace import Leftovers, Settings, Trace
+from actorflow.testing.trace import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,10 +20,11 @@ if TYPE_CHECKING:
 
     from actorflow.orchestrator.requests import RunOptions
     from actorflow.results import RunResult
-    from actorflow.systems.delivery import Cell, Envelope
+    from actorflow.systems.delivery import Envelope
+    from actorflow.systems.simulated import SimulatedSystem
     from actorflow.workflow import Workflow
 
-__all__ = ["Simulation", "simulate"]
+__all__ = ["Simulation"]
 
 _FOREVER: Final = float("inf")
 _PLAIN_SCRIPT: Final = Script()
@@ -108,8 +111,9 @@ class Simulation:
             DefinitionError: When the workflow, the script or an option makes no sense.
             MissingInput: When a step wants an input that is not there.
         """
-        plan = flow.plan()
+        plan = plan_of(flow)
         script = self._script if script is None else script
+        check_script(script)
         script.check(plan)
         self._left += self._more_for_a_step * len(plan.steps)
         return self._runtime.start(plan, inputs, script, options)
@@ -122,15 +126,9 @@ class Simulation:
         *,
         compensate: bool = False,
     ) -> None:
-        """Ask for a run's end.
+        """Ask for a run's end, and with `compensate` for what it has done to be undone.
 
-        Args:
-            run_id: The run.
-            reason: Why.
-            grace: Seconds that its attempts get to end, and its compensators to undo what is
-                to be undone, as when an orchestrator is shut down; its usual grace, and all
-                the time that undoing takes, if left out.
-            compensate: Whether what it has done is to be undone.
+        With a grace, attempts and compensators get so many seconds to end, as at a shutdown.
 
         Raises:
             RunNotFound: When no such run was started.
@@ -241,9 +239,9 @@ class Simulation:
     # ── The end ──────────────────────────────────────────────────────────────────────────────
 
     @property
-    def channels(self) -> Sequence[tuple[Cell, Cell]]:
-        """The receivers and senders of what is offered, in the same order."""
-        return self._runtime.system.channels
+    def system(self) -> SimulatedSystem:
+        """The actor system, for whoever wants to look closer: until the end, and not to touch."""
+        return self._runtime.system
 
     @property
     def runs(self) -> Sequence[str]:
@@ -270,7 +268,7 @@ class Simulation:
             choices=tuple(self._choices.used),
             max_in_flight=account.most_in_flight,
             now=system.time,
-            leftovers=_leftovers(runtime),
+            leftovers=runtime.leftovers(),
             quiescent=self._quiescent,
             endless=self._endless or self._left <= 0,
             changes=tuple(account.mutations),
@@ -300,67 +298,3 @@ class Simulation:
         """Let true coroutines clean up that have not ended; nothing happens afterwards."""
         if not self._concluded:
             self._runtime.places.close()
-
-
-def _leftovers(runtime: SimulatedRuntime) -> Leftovers:
-    brain, system = runtime.brain, runtime.system
-    return Leftovers(
-        actors=system.population - 1,
-        timers=system.timers,
-        messages=system.waiting,
-        deadlines=len(brain.deadlines),
-        runs=len(brain.runs),
-        leases=brain.leases.held,
-        tasks=runtime.places.tasks,
-    )
-
-
-def simulate(
-    flow: Workflow,
-    inputs: Mapping[str, Any] | None = None,
-    *,
-    script: Script | None = None,
-    tape: Source | Choices = None,
-    async_workers: int = 2,
-    stop_grace: float = 5.0,
-    faults: Faults | None = None,
-    race: bool = True,
-    cancel_at: float | None = None,
-    **options: Unpack[RunOptions],
-) -> Trace:
-    """Run a workflow once in virtual time, and return what happened.
-
-    Its functions are called only where the script says `real()`.
-
-    Args:
-        flow: The workflow.
-        inputs: The run's inputs.
-        script: What its steps do. By default each returns a text that names it, after a time
-            that is left to the tape.
-        tape: Where choices come from: a tape, a `random.Random`, whoever is to be asked, or
-            `Choices` that have been made already. Without one everything happens in the
-            plainest order.
-        async_workers: How many async steps may be in flight at once.
-        stop_grace: Virtual seconds that a stopped attempt gets to end.
-        faults: How much may go wrong.
-        race: Whether the next timer may fire while messages wait.
-        cancel_at: The virtual moment at which the run is cancelled.
-        options: Of the run, as for `Orchestrator.run`.
-
-    Raises:
-        DefinitionError: When the workflow, the script or an option makes no sense.
-        MissingInput: When a step wants an input that is not there.
-    """
-    simulation = Simulation(
-        script=script,
-        tape=tape,
-        async_workers=async_workers,
-        stop_grace=stop_grace,
-        faults=faults,
-        race=race,
-    )
-    with simulation:
-        run_id = simulation.start(flow, inputs, **options)
-        if cancel_at is not None:
-            simulation.cancel_at(cancel_at, run_id)
-        return simulation.conclude()

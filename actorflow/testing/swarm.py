@@ -79,7 +79,7 @@ class Priorities:
         if label != _ORDER or simulation is None:
             return self._others(options, label)
         chosen, highest = 0, -_INFINITE
-        channels = (*simulation.channels, *_WITHOUT_MAIL)[:options]
+        channels = (*simulation.system.channels, *_WITHOUT_MAIL)[:options]
         for index, channel in enumerate(channels):
             priority = self._priority(channel)
             if priority > highest:

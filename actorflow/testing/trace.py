@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
 from actorflow.testing import charts, labels
 from actorflow.testing.account import FIRST_RUN, UNDO
 from actorflow.testing.errors import NotEnded
-from actorflow.testing.faults import NO_FAULTS, Faults
 from actorflow.testing.lives import Lives
-from actorflow.testing.sparse import Sparse
 from actorflow.testing.tape import Tape
 
 if TYPE_CHECKING:
@@ -29,17 +27,16 @@ if TYPE_CHECKING:
     from actorflow.systems.delivery import Envelope
     from actorflow.systems.mischief import Fault
     from actorflow.testing.account import Outcome, RunTrace
+    from actorflow.testing.settings import Settings
     from actorflow.testing.tape import Choice
 
 __all__ = [
-    "PLAIN_SETTINGS",
     "AttemptTrace",
     "DeliveryTrace",
     "FaultTrace",
     "Idle",
     "Leftovers",
     "Mutation",
-    "Settings",
     "Trace",
 ]
 
@@ -142,20 +139,6 @@ class Leftovers:
             or self.leases
             or self.tasks
         )
-
-
-@attrs.frozen(kw_only=True, repr=False)
-class Settings(Sparse):
-    """What the simulated orchestrator was told."""
-
-    async_workers: int = 2
-    max_active_runs: int = 100
-    stop_grace: float = 5.0
-    race: bool = True
-    faults: Faults = NO_FAULTS
-
-
-PLAIN_SETTINGS: Final = Settings()
 
 
 @attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)

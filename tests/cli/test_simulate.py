@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import signal
+import sys
 
 import pytest
 
@@ -65,6 +66,29 @@ TELLING = """
     def settings_are(trace):
         errors = [str(attempt.error) for attempt in trace.attempts]
         raise AssertionError((trace.settings, dict(trace.runs["run-1"].inputs), errors))
+"""
+
+
+BUSY = """
+    from actorflow import RetryPolicy, Workflow
+    from actorflow.testing import Replay, Script, explore, law, raises
+
+    flow = Workflow("busy")
+
+    class Busy(Exception):
+        pass
+
+    @flow.step(async_=True, retry=RetryPolicy(max_attempts=2, retryable_errors=Busy))
+    async def call(): ...
+
+    @law
+    def it_works(trace):
+        assert trace.result.status == "completed"
+
+    def keep():
+        found = explore(flow, script=Script({"call": raises(Busy)}), laws=[it_works])
+        replay = Replay.of(found.case, found.failure.tape, flow="flows.py:flow", law="it_works")
+        replay.save("kept.json")
 """
 
 
@@ -135,6 +159,14 @@ def test_attempts_fail_and_hang_as_typed(write, type_in, options, completes):
     report = json.loads(type_in(*typed, *options)[1])
 
     assert completes == ("completed" in report["runs"])
+
+
+def test_attempts_fail_with_an_error_that_is_tried_again(write, type_in):
+    """As far as the policy names one of Python's own."""
+    write(PLAIN.replace("jitter=0.0", "jitter=0.0, retryable_errors=[UnicodeDecodeError, OSError]"))
+    typed = ("simulate", "flows.py", "--json", "--input", "url=x", "--schedules", "100")
+
+    assert "completed" in json.loads(type_in(*typed, "--fail", "process:2")[1])["runs"]
 
 
 def test_actors_crash_when_that_is_typed(write, type_in):
@@ -394,6 +426,18 @@ def test_a_workflow_that_has_moved_can_be_named(kept, type_in, folder):
     assert 2 == status
     assert "type: actorflow replay careless-charged_once.json --flow FILE:FLOW" in err
     assert 1 == type_in("replay", "careless-charged_once.json", "--flow", "charging.py:careless")[0]
+
+
+def test_an_error_that_is_defined_beside_the_workflow_can_be_raised_again(write, folder):
+    """It is the same class as the one in the step's policy."""
+    write(BUSY)
+    found = finished("-c", "from flows import keep; keep()", cwd=folder, command=(sys.executable,))
+    status, out, _ = finished("replay", "kept.json", cwd=folder)
+
+    assert (0, "", "") == found
+    assert 1 == status
+    assert "call#1 raised Busy" in out
+    assert "call#2 raised Busy" in out
 
 
 def test_inputs_scripts_and_faults_are_kept_too(write, type_in):

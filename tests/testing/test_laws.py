@@ -17,6 +17,8 @@ from actorflow.step import Step
 from actorflow.systems.mischief import Fault
 from actorflow.testing import (
     Outcome,
+    Scenario,
+    ScenarioStep,
     Script,
     Simulation,
     Tape,
@@ -580,52 +582,78 @@ def a_result_that_was_handed_out_and_not_recorded():
 # ── Compensation ─────────────────────────────────────────────────────────────────────────────
 
 
-def undone(*order, ends="compensation.completed"):
-    """The trace of a run that fails, and undoes these of its steps in this order.
-
-    The runtime does not do so yet: the events are made up.
-    """
-    script = Script({"c": FAILS})
-    trace = simulate(flow(task("a"), task("b", "a"), task("c", "b")), script=script)
-    end = "run.failed", None
-    trace = doctoring.with_added(trace, "run.compensating", before=end)
-    for step_id in order:
-        for kind in ("compensation.started", ends):
-            trace = doctoring.with_added(trace, kind, step_id, before=end)
+def undone():
+    """The trace of a run that fails, and undoes its steps."""
     undo = {"compensate": lambda: None}
     steps = task("a", **undo), task("b", "a", **undo), task("c", "b", **undo)
-    return doctoring.planned(trace, flow(*steps))
+    return simulate(flow(*steps), script=Script({"c": FAILS}))
+
+
+def undone_too(step_id):
+    """That trace, with one more step that is undone."""
+    trace = undone()
+    for kind in ("compensation.started", "compensation.completed"):
+        trace = doctoring.with_added(trace, kind, step_id, before=("run.failed", None))
+    return trace
 
 
 @breaks(21)
 def a_compensation_that_never_came():
     """The step had completed."""
-    return undone("b")
+    trace = doctoring.without(undone(), "compensation.started", "a")
+    return doctoring.without(trace, "compensation.completed", "a")
+
+
+@breaks(21, 8, 18)
+def a_run_that_was_never_undone():
+    """It had failed."""
+    trace = undone()
+    for event in [one for one in trace.events if one.kind.startswith("compensation.")]:
+        trace = doctoring.without(trace, event.kind, event.step_id)
+    return doctoring.without(trace, "run.compensating")
 
 
 @breaks(21, 9)
 def a_compensation_that_ran_twice():
     """The table does not have it either."""
-    return undone("b", "a", "a")
+    return undone_too("a")
 
 
 @breaks(21, 9)
 def a_compensation_of_a_step_that_had_failed():
     """There was nothing to undo."""
-    return undone("c", "b", "a")
+    return undone_too("c")
 
 
 @breaks(22)
 def compensations_in_the_order_of_completion():
     """The last one was to be undone first."""
-    return undone("a", "b")
+    trace = undone()
+    for kind in ("compensation.started", "compensation.completed"):
+        trace = doctoring.with_moved(trace, kind, "a", before=("compensation.started", "b"))
+    return trace
+
+
+@breaks(22)
+def a_record_in_the_order_of_completion():
+    """What was to be undone, and when, was wrong from the beginning."""
+    trace = undone()
+    event = trace.events[doctoring.place_of(trace, "run.compensating")]
+    data = {**event.data, "steps": event.data["steps"][::-1]}
+    return doctoring.with_changed(trace, "run.compensating", data=data)
 
 
 @breaks(22)
 def a_compensation_that_began_while_a_step_ran():
     """It had not stopped."""
-    trace = undone("b", "a")
-    return doctoring.with_moved(trace, "step.failed", "c", before=("run.failed", None))
+    return doctoring.with_moved(undone(), "step.failed", "c", before=("run.failed", None))
+
+
+@breaks(22, 10)
+def a_compensator_that_began_while_an_executor_was_at_a_step():
+    """Whatever the events say."""
+    trace = undone()
+    return doctoring.with_body(trace, "c", over=trace.compensations[0].begun + 1)
 
 
 # ── Outputs ──────────────────────────────────────────────────────────────────────────────────
@@ -815,6 +843,51 @@ def test_the_laws_have_numbers_names_and_texts():
 def test_a_trace_that_is_in_order_keeps_all_laws(trace):
     """It is what the doctored ones are made of."""
     assert [] == broken(trace())
+
+
+def test_a_step_that_is_being_stopped_does_not_notice_that_its_whole_time_is_over():
+    """Its own attempt's time was over before, and the grace counts from then."""
+    holds_on = ScenarioStep(
+        id="a", required=False, timeout=2.0, total_timeout=3.0, does=("holds on",)
+    )
+    other = ScenarioStep(id="b", async_=True)
+
+    trace = Scenario(steps=(holds_on, other)).simulate(Tape({"take b#1": [3]}))
+
+    assert any(3 < lull.time < 7 for lull in trace.idle)
+    laws.check(trace)
+
+
+def test_an_attempt_that_never_began_need_not_be_over_before_dependents_begin():
+    """Where mail is slow its executor hears of it last, and has nothing to run."""
+    trace = simulate(
+        flow(task("a", retry=TWICE), task("b", "a")), script=Script({"a": [FAILS, returns(1)]})
+    )
+    begun = next(one.begun for one in trace.attempts if one.step_id == "b")
+    late = doctoring.with_body(trace, "a", over=begun + 1)
+    never = doctoring.with_body(trace, "a", over=begun + 1, outcome=Outcome.NOT_BEGUN)
+
+    assert 3 in broken(late)
+    assert 3 not in broken(never)
+
+
+@pytest.mark.parametrize("delivered", range(4))
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_resumption_that_a_crash_cuts_short_need_not_be_recorded(delivered, times):
+    """The run is then as it was before: cancelled, and with the result that it had."""
+    simulation = Simulation()
+    run_id = simulation.start(flow(task("a")))
+    simulation.cancel(run_id)
+    simulation.run_until_quiet()
+    for _ in range(times):
+        simulation.resume(run_id)
+        simulation.start(flow(task("b")))  # while more mail waits nothing is recorded
+        for _ in range(delivered):
+            simulation.deliver()
+        simulation.crash()
+    simulation.run_until_quiet()
+
+    laws.check(simulation.trace())
 
 
 def test_a_trace_in_which_nothing_has_happened_keeps_all_laws():

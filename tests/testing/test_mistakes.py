@@ -6,8 +6,8 @@ import pytest
 
 from actorflow.errors import DefinitionError
 from actorflow.step import Step
-from actorflow.testing import Script, explore, law, real, simulate
-from tests.deciding import flow, task
+from actorflow.testing import Faults, Script, explore, law, real, simulate
+from tests.deciding import flow, nothing, task
 
 
 @law
@@ -61,3 +61,30 @@ def test_a_fake_that_a_step_changes_can_say_what_it_is():
 
     assert "__deepcopy__(self, memo): return self" in found(Service()).broken.observed
     assert found(Only()).broken is None
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "said"),
+    [
+        (lambda f: explore(f, schedule=5), TypeError, "explore() has no option 'schedule'. Did"),
+        (lambda f: simulate(f, async_worker=5), TypeError, "Did you mean 'async_workers'?"),
+        (lambda f: simulate(f, colour=5), TypeError, "a run has no option 'colour'."),
+        (lambda f: simulate(f, async_workers=0), DefinitionError, "async_workers is 0. Give a"),
+        (lambda f: simulate(f, faults=1), DefinitionError, "faults is 1. Give Faults(…)"),
+        (lambda _f: Faults(crash=1), TypeError, "Faults has no option 'crash'. Did you mean"),
+        (lambda _f: Script(real()), DefinitionError, "one for all steps is Script(default=…)"),
+        (lambda f: simulate(f, script=real()), DefinitionError, "script is real()"),
+        (lambda _f: simulate(nothing), DefinitionError, "is not a workflow. Pass the Workflow"),
+        (lambda _f: explore(nothing), DefinitionError, "is not a workflow. Pass the Workflow"),
+    ],
+    ids=[
+        *("schedule", "worker", "colour", "no workers", "no faults", "crash", "no mapping"),
+        *("no script", "no workflow", "no workflow to explore"),
+    ],
+)
+def test_what_is_typed_wrongly_says_what_to_write(call, error, said):
+    """Before anything is run."""
+    with pytest.raises(error) as caught:
+        call(flow(task("a")))
+
+    assert said in str(caught.value)

@@ -76,6 +76,7 @@ class Offer:
 
     def __init__(self, *channels):
         self.channels = channels
+        self.system = self
 
 
 @pytest.mark.parametrize("seed", range(10))

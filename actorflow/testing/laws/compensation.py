@@ -138,10 +138,10 @@ def compensations_run_backwards(lives: Lives) -> Iterator[str]:
 
 def _out_of_turn(undoing: _Undoing) -> Iterator[str]:
     turns = {step.id: turn for turn, step in enumerate(undoing.steps)}
-    starts = [event for _, event in undoing.events() if event.kind is _STARTED]
-    for one, following in itertools.pairwise(starts):
-        if turns.get(str(following.step_id), -1) < turns.get(str(one.step_id), -1):
-            yield f"step {following.step_id!r} was compensated after step {one.step_id!r}"
+    starts = [str(event.step_id) for _, event in undoing.events() if event.kind is _STARTED]
+    for one, following in itertools.pairwise([step_id for step_id in starts if step_id in turns]):
+        if turns[following] < turns[one]:
+            yield f"step {following!r} was compensated after step {one!r}"
 
 
 def _still_running(undoing: _Undoing, lives: Lives) -> Iterator[str]:

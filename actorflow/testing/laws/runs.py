@@ -246,9 +246,16 @@ def stops_are_bounded(lives: Lives) -> Iterator[str]:
         for cancel in life.cancels[:1]:
             yield from _overdue(life, cancel, lives)
     for run_id in lives.trace.results:
-        life = lives.latest[run_id]
+        life = _recorded(lives.latest[run_id])
         if life.end is None and not life.torn:
             yield f"the result of {life} was handed out, and its end is not recorded"
+
+
+def _recorded(life: Life) -> Life:
+    """Return a life, or the latest before it that no crash cut short before it left a record."""
+    while life.cut and not life.events and life.former is not None:
+        life = life.former
+    return life
 
 
 def _overdue(life: Life, cancel: tuple[int, float, Any], lives: Lives) -> Iterator[str]:

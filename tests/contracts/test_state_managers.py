@@ -109,3 +109,4 @@ def test_whatever_happened_folds_back_to_every_runs_result(shared_state, drawn, 
         assert told(driver.of(run_id)) == told(events)
         assert (result.status, dict(result.outputs)) == (snapshot.status, dict(snapshot.outputs))
         assert told(dict(result.steps)) == told(dict(snapshot.steps))
+        assert tuple(result.compensations) == snapshot.compensations

@@ -24,6 +24,7 @@ __all__ = ["Payloads"]
 
 _ERROR: Final = "error"
 _OUTPUT: Final = "output"
+_STEPS: Final = "steps"
 _encode: Final = msgspec.json.Encoder(enc_hook=text_of).encode
 _decode: Final = msgspec.json.Decoder().decode
 
@@ -139,6 +140,8 @@ class Payloads:
         said: dict[str, Any] = {} if text is None else _decode(text)
         if said.get(_ERROR) is not None:
             said[_ERROR] = error_of(said[_ERROR])
+        if kind is EventKind.RUN_COMPENSATING:
+            said[_STEPS] = tuple(said[_STEPS])
         if kind is EventKind.STEP_COMPLETED:
             said[_OUTPUT] = self.value(output)
         return said

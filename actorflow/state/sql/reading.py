@@ -81,6 +81,7 @@ class Reader:
             steps=results,
             last_steps=tuple(msgspec.json.decode(run.last_steps)),
             error=self._payloads.error(run.error),
+            compensations=tuple(msgspec.json.decode(run.compensations)),
         )
 
     def _step(self, step_id: str, row: Any) -> StepResult:

@@ -15,6 +15,7 @@ import attrs
 from actorflow.errors import (
     ActorCrashed,
     ActorflowError,
+    CompensationCut,
     DeadlineExceeded,
     Deadlock,
     GiveUp,
@@ -39,6 +40,7 @@ _OWN: Final[dict[str, Any]] = {
     f"{kind.__module__}.{kind.__qualname__}": kind
     for kind in (
         ActorCrashed,
+        CompensationCut,
         DeadlineExceeded,
         Deadlock,
         GiveUp,

@@ -83,6 +83,7 @@ runs: Final = sa.Table(
     sa.Column("error", sa.Text),
     sa.Column("failed_step", Id),
     sa.Column("reason", sa.Text),
+    sa.Column("compensations", sa.Text, nullable=False, server_default="[]"),
     sa.Column("last_event", sa.BigInteger, nullable=False),
     sa.Column("owner", Id, nullable=False),
     sa.Column("fence", sa.BigInteger, nullable=False),

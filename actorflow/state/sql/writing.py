@@ -35,7 +35,8 @@ _ACCEPTED: Final = (
     "business_id",
     "created_at",
 )
-_FOLDED: Final = ("status", "started_at", "finished_at", "error", "failed_step", "reason")
+_KEPT: Final = ("started_at", "finished_at", "error", "failed_step", "reason")
+_FOLDED: Final = ("status", *_KEPT, "compensations")
 _STEP: Final = ("status", "attempts", "output", "error", "started_at", "finished_at")
 
 
@@ -163,6 +164,7 @@ def _folded(page: Page) -> dict[str, Any]:
         "error": fold.error,
         "failed_step": fold.failed_step,
         "reason": fold.reason,
+        "compensations": _json(list(fold.compensations)).decode(),
     }
 
 
@@ -217,9 +219,10 @@ def _fold(row: Any, known: Iterable[Any]) -> RunFold:
         **{name: getattr(row, name) for name in _ACCEPTED},
     )
     fold = RunFold(record)
-    for name in _FOLDED:
+    for name in _KEPT:
         setattr(fold, name, getattr(row, name))
     fold.status = RunStatus(row.status)
+    fold.compensations = tuple(msgspec.json.decode(row.compensations))
     for one in known:
         step: StepFold = fold.steps[one.step_id]
         for name in _STEP:

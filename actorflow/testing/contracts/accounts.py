@@ -22,6 +22,7 @@ __all__ = [
     "EPOCH",
     "FAILED",
     "STARTED",
+    "UNDONE",
     "Commits",
     "accepted",
     "happened",
@@ -35,11 +36,19 @@ _HANGS: Final = 60.0
 STARTED: Final = (EventKind.RUN_STARTED, EventKind.STEP_READY, EventKind.STEP_STARTED)
 COMPLETED: Final = (*STARTED, EventKind.STEP_COMPLETED, EventKind.RUN_COMPLETED)
 FAILED: Final = (*STARTED, EventKind.STEP_FAILED, EventKind.RUN_FAILED)
+UNDONE: Final = (
+    *COMPLETED[:-1],
+    EventKind.RUN_COMPENSATING,
+    EventKind.COMPENSATION_STARTED,
+    EventKind.COMPENSATION_COMPLETED,
+    EventKind.RUN_CANCELLED,
+)
 _DATA: Final[Mapping[EventKind, Mapping[str, Any]]] = {
     EventKind.STEP_COMPLETED: {"output": "of a"},
     EventKind.STEP_RETRYING: {"error": ValueError("not yet"), "delay": 0.5},
     EventKind.STEP_FAILED: {"error": ValueError("no")},
     EventKind.RUN_FAILED: {"error": ValueError("no"), "failed_step": "a"},
+    EventKind.RUN_COMPENSATING: {"reason": "enough", "steps": ("a",)},
     EventKind.RUN_CANCELLED: {"reason": "enough"},
 }
 

@@ -12,6 +12,7 @@ from actorflow.testing.contracts.accounts import (
     EPOCH,
     FAILED,
     STARTED,
+    UNDONE,
     Commits,
     accepted,
     happened,
@@ -189,6 +190,19 @@ class Recording:
 
         step = self.state.snapshot("run").steps["a"]
         assert (StepStatus.PENDING, 0, None) == (step.status, step.attempts, step.error)
+
+    def test_a_run_that_is_being_undone_says_how_far_it_has_come(self) -> None:
+        """After every single event: somebody else may have to go on from there."""
+        self.state.create(accepted())
+        events = happened(*UNDONE)
+
+        for number, event in enumerate(events, 1):
+            write(self.state, [event])
+
+            snapshot = self.state.snapshot("run")
+            assert told(fold(accepted(), events[:number])) == told(snapshot)
+            assert told(fold(accepted(), self.state.events("run"))) == told(snapshot)
+        assert ("a",) == self.state.snapshot("run").compensations
 
     def test_a_cancelled_run_says_why(self) -> None:
         """In its snapshot."""

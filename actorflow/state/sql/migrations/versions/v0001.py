@@ -48,6 +48,7 @@ def _runs() -> None:
         sa.Column("error", sa.Text),
         sa.Column("failed_step", _ID),
         sa.Column("reason", sa.Text),
+        sa.Column("compensations", sa.Text, nullable=False, server_default="[]"),
         sa.Column("last_event", sa.BigInteger, nullable=False),
         sa.Column("owner", _ID, nullable=False),
         sa.Column("fence", sa.BigInteger, nullable=False),

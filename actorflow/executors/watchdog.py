@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from actorflow.executors.stacks import stack_of
 from actorflow.logs import get_logger
+from actorflow.once import Once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +53,7 @@ class Watchdog:
         self._seen_leg = -1
         self._seen_at = 0.0
         self._reported_leg = -1
-        self._over = threading.Event()
+        self._over: Once[None] = Once()
         self._loop_thread = 0
         self._thread = threading.Thread(target=self._watch, name="actorflow-watchdog", daemon=True)
 
@@ -64,12 +65,12 @@ class Watchdog:
 
     def close(self) -> None:
         """Stop watching."""
-        self._over.set()
+        self._over.set(None)
         if self._thread.is_alive():
             self._thread.join()
 
     def _watch(self) -> None:
-        while not self._over.wait(min(self._threshold / _LOOKS, threading.TIMEOUT_MAX)):
+        while not self._over.wait(self._threshold / _LOOKS):
             self.look()
 
     def look(self) -> None:

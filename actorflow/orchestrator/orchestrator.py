@@ -109,8 +109,13 @@ class Orchestrator:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        with contextlib.suppress(ForkedOrchestrator):  # a fork that leaves the block closes nothing
+        try:
             self.shutdown(drain=30.0 if kind is None else 0.0)
+        except ForkedOrchestrator:
+            pass  # a fork that leaves the block closes nothing
+        except BaseException:
+            self._life.lose_patience()  # Ctrl-C, say, and wherever it struck
+            raise
 
     async def __aenter__(self) -> Self:
         await self._life.open_here()

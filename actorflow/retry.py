@@ -9,6 +9,7 @@ import attrs
 
 from actorflow.durations import as_float, as_seconds, is_finite, seconds
 from actorflow.errors import DefinitionError, GiveUp, RetryAfter
+from actorflow.texts import said_by
 
 __all__ = ["ErrorPattern", "ErrorPatterns", "RetryPolicy"]
 
@@ -114,8 +115,10 @@ class RetryPolicy:
         try:
             return self._decide(error)
         except BaseException as fault:  # noqa: BLE001 - predicates are the user's code
-            note = f"the retry policy could not judge this error: {fault!r}. It is not retried."
-            with contextlib.suppress(Exception):
+            note = (
+                f"the retry policy could not judge this error: {said_by(fault)}. It is not retried."
+            )
+            with contextlib.suppress(BaseException):
                 error.add_note(note)
             return False
 

@@ -38,6 +38,7 @@ from actorflow.messages import (
     StopAttempt,
     Wake,
 )
+from actorflow.texts import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -95,7 +96,7 @@ class Host(Protocol):
     def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
         """Report events that the state manager could not record."""
 
-    def misbehaved(self, attempt: Attempt, what: str, error: Exception) -> None:
+    def misbehaved(self, attempt: Attempt, what: str, error: BaseException) -> None:
         """Report an executor that raised where it must not."""
 
     def broken(self, message: object, error: BaseException) -> None:
@@ -187,7 +188,7 @@ class Supervisor(Actor):
         if events:
             try:
                 recorded = self._record(events, self._when_committed)
-            except Exception as error:  # noqa: BLE001 - the runs that it concerns are ended
+            except BaseException as error:  # noqa: BLE001 - the runs that it concerns are ended
                 self._give_up(events, effects, error)
                 events, effects = [], []
         if recorded and not self._held:
@@ -216,7 +217,7 @@ class Supervisor(Actor):
     ) -> None:
         """End the runs whose events could not be recorded, as far as they can be ended."""
         self._host.unrecorded(events, error)
-        reason = f"its events could not be recorded: {error!r}"
+        reason = f"its events could not be recorded: {text_of(error)}"
         for run_id in dict.fromkeys(event.run_id for event in events):
             self.send(self.myAddress, CancelRun(run_id, reason, None))
         for _, message in effects:
@@ -255,15 +256,15 @@ class Supervisor(Actor):
         attempt = message.attempt
         try:
             attempt.executor.stop(attempt)
-        except Exception as error:  # noqa: BLE001 - it is abandoned when its grace has passed
+        except BaseException as error:  # noqa: BLE001 - it is abandoned when its grace has passed
             self._host.misbehaved(attempt, "stop", error)
 
     def _abandon_attempt(self, message: AbandonAttempt) -> None:
         attempt = message.attempt
         try:
             stack = attempt.executor.abandon(attempt)
-        except Exception as error:  # noqa: BLE001 - what is abandoned does not count any more
-            stack = f"the executor could not abandon it: {error!r}"
+        except BaseException as error:  # noqa: BLE001 - what is abandoned does not count any more
+            stack = f"the executor could not abandon it: {text_of(error)}"
             self._host.misbehaved(attempt, "abandon", error)
         self.send(self.myAddress, AttemptAbandoned(attempt, stack))
 

@@ -7,10 +7,12 @@ since, is one that blocks. The log hears of it at once, the supervisor when the 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from typing import TYPE_CHECKING, Final
 
+from actorflow.errors import OrchestratorClosed
 from actorflow.executors.stacks import stack_of
 from actorflow.logs import get_logger
 from actorflow.once import Once
@@ -88,6 +90,12 @@ class Watchdog:
 
     def _tell(self, attempt: Attempt, seconds: float) -> None:
         stack = stack_of(self._loop_thread)
+        with contextlib.suppress(BaseException):  # a log that raises must not end the watch
+            self._log(attempt, seconds, stack)
+        with contextlib.suppress(OrchestratorClosed):  # too late: there is nobody to tell
+            self._report(attempt, seconds, stack)
+
+    def _log(self, attempt: Attempt, seconds: float, stack: str) -> None:
         get_logger(run_id=attempt.scope.run_id, **attempt.scope.bindings()).warning(
             "step.blocking",
             step_id=attempt.step_id,
@@ -96,4 +104,3 @@ class Watchdog:
             stack=stack,
             cure="await what blocks, or make the step a plain function: those run on threads",
         )
-        self._report(attempt, seconds, stack)

@@ -72,7 +72,7 @@ class LiveRuns:
             self._tell_if_all_ended()
         if entry is not None:
             self._left(entry[2])
-            entry[1].fail(OrchestratorClosed("wait for a run that was never started"))
+            entry[1].fail(OrchestratorClosed("wait for a run that cannot end"))
 
     def finish(self, result: RunResult) -> None:
         """Take a run out, and give its result to whoever waits."""

@@ -140,7 +140,7 @@ class Runtime:
             self._released = True
             try:
                 self.state.close()
-            except Exception as error:  # noqa: BLE001 - the rest has to be released all the same
+            except BaseException as error:  # noqa: BLE001 - the rest has to be released as well
                 left.append(f"the state manager could not be closed: {text_of(error)}")
         return left
 
@@ -238,7 +238,7 @@ class Runtime:
     def unknown(self, run_id: str) -> None:
         """Let go of a run that will not start, and say so in its record, if it has one."""
         if run_id in self._live:
-            with contextlib.suppress(Exception):  # whatever keeps the record from being written
+            with contextlib.suppress(BaseException):  # whatever keeps it from being recorded
                 self._withdraw(self.state.snapshot(run_id))
             self._live.discard(run_id)
             self.audience.notify(run_id)
@@ -264,14 +264,14 @@ class Runtime:
 
     def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
         """Report events that the state manager could not record."""
-        with contextlib.suppress(Exception):  # a log that raises must not add to it
+        with contextlib.suppress(BaseException):  # a log that raises must not add to it
             get_logger().error(
                 "events.unrecorded", events=[str(event) for event in events], exc_info=error
             )
 
-    def misbehaved(self, attempt: Attempt, what: str, error: Exception) -> None:
+    def misbehaved(self, attempt: Attempt, what: str, error: BaseException) -> None:
         """Report an executor that raised where it must not."""
-        with contextlib.suppress(Exception):  # a log that raises must not add to it
+        with contextlib.suppress(BaseException):  # a log that raises must not add to it
             get_logger(run_id=attempt.scope.run_id, **attempt.scope.bindings()).error(
                 "executor.failed", executor=repr(attempt.executor), method=what, exc_info=error
             )
@@ -283,10 +283,18 @@ class Runtime:
                 "actorflow.defect", message=repr(message), exc_info=error, cure="please report this"
             )
         if isinstance(message, CancelRun):
-            # Not even that: nobody may wait for it for ever.
-            self.finished(RunResult.of(self.state.snapshot(message.run_id)).failed_by(error))
+            self._cut_off(message.run_id, error)
         elif (run_id := _run_of(message)) is not None:
             self._tell(CancelRun(run_id, f"a defect of actorflow: {text_of(error)}", None))
+
+    def _cut_off(self, run_id: str, error: BaseException) -> None:
+        """End a run that cannot even be cancelled: nobody may wait for it for ever."""
+        try:
+            result = RunResult.of(self.state.snapshot(run_id)).failed_by(error)
+        except BaseException:  # noqa: BLE001 - the state manager may be what is broken
+            self._live.discard(run_id)
+        else:
+            self.finished(result)
 
     # ── Streams ──────────────────────────────────────────────────────────────────────────────
 

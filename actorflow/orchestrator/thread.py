@@ -35,9 +35,18 @@ class LoopThread:
         """Run a coroutine on the loop, made there and given the loop; return its result."""
         loop, outcome = self._loop.result(), Once[_T]()
 
+        async def run() -> None:
+            try:
+                outcome.set(await make(loop))
+            except BaseException as error:  # noqa: BLE001 - for whoever waits, not for the loop
+                outcome.fail(error)
+
         def begin() -> None:
-            self._call = loop.create_task(make(loop), name="actorflow start")
-            self._call.add_done_callback(lambda call: _pass_on(call, outcome))
+            self._call = loop.create_task(run(), name="actorflow start")
+            # For one that is cancelled before it begins.
+            self._call.add_done_callback(
+                lambda _call: outcome.fail(OrchestratorClosed("finish its start"))
+            )
 
         loop.call_soon_threadsafe(begin)
         return outcome.result()
@@ -84,12 +93,3 @@ class LoopThread:
         self._over = asyncio.Event()
         self._loop.set(asyncio.get_running_loop())
         await self._over.wait()
-
-
-def _pass_on(call: asyncio.Task[_T], outcome: Once[_T]) -> None:
-    if call.cancelled():
-        outcome.fail(OrchestratorClosed("finish its start"))
-    elif (error := call.exception()) is not None:
-        outcome.fail(error)
-    else:
-        outcome.set(call.result())

@@ -21,6 +21,7 @@ Here untyped Thespian begins; casts and its odd names stay in this package.
 from __future__ import annotations
 
 import heapq
+import threading
 import traceback
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -175,7 +176,7 @@ class Delivery:
         cell = Cell(self._names, self, parent)
         try:
             cell.actor = actor = actor_class()
-        except Exception:  # noqa: BLE001 - the parent is told, as Thespian does
+        except BaseException:  # noqa: BLE001 - the parent is told, as Thespian does
             self.post(parent, ChildActorExited(cell), self.system_cell)
             return cell
         actor._myRef = cell  # noqa: SLF001 - how Thespian ties an actor to its system
@@ -205,7 +206,7 @@ class Delivery:
                     interrupt = error
             if type(message) is ActorExitRequest:
                 self._exit(target, recursive=message.isRecursive)
-        if interrupt is not None:
+        if interrupt is not None and threading.current_thread() is threading.main_thread():
             raise interrupt  # meant for the program, and by chance it hit this thread here
 
     def _poison(self, target: Cell, message: Any, sender: Cell, error: BaseException) -> None:

@@ -7,7 +7,9 @@ from actorflow.context import StepContext
 from actorflow.errors import (
     ActorCrashed,
     ActorflowError,
+    CompensationCut,
     DeadlineExceeded,
+    Deadlock,
     DefinitionConflict,
     DefinitionError,
     ForkedOrchestrator,
@@ -26,12 +28,14 @@ from actorflow.errors import (
     StepTimeout,
     TooManyAbandoned,
     UnknownExecutor,
+    UnknownInput,
     UnknownWorkflow,
     WrongLoop,
 )
 from actorflow.events import Event, EventKind
 from actorflow.handles import Run
 from actorflow.lifecycle import RunStatus, StepStatus
+from actorflow.notices import ActorflowWarning
 from actorflow.orchestrator import Orchestrator
 from actorflow.protocols import Clock, Executor, Observer, StateManager
 from actorflow.results import RunPage, RunResult, RunSnapshot, ShutdownReport, StepResult
@@ -75,7 +79,9 @@ __all__ = [
     # Errors
     "ActorCrashed",
     "ActorflowError",
+    "CompensationCut",
     "DeadlineExceeded",
+    "Deadlock",
     "DefinitionConflict",
     "DefinitionError",
     "ForkedOrchestrator",
@@ -92,6 +98,9 @@ __all__ = [
     "StepTimeout",
     "TooManyAbandoned",
     "UnknownExecutor",
+    "UnknownInput",
     "UnknownWorkflow",
     "WrongLoop",
+    # Warnings
+    "ActorflowWarning",
 ]

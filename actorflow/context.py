@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from actorflow.protocols import Executor
 
-__all__ = ["Attempt", "RunScope", "StepContext"]
+__all__ = ["Attempt", "Compensation", "RunScope", "StepContext"]
 
 _IDS: Final = ("trace_id", "correlation_id", "business_id")
 
@@ -74,6 +74,8 @@ class Attempt:
         "variables",
     )
 
+    compensates = False
+    """Whether it undoes the step."""
     function: Callable[..., Any]
     arguments: Mapping[str, Any]
     variables: contextvars.Context
@@ -103,6 +105,18 @@ class Attempt:
         return f"<Attempt {self.number} of step {self.step_id!r} in run {self.scope.run_id}>"
 
 
+class Compensation(Attempt):
+    """One try of undoing one step; they are counted apart from the step's own attempts."""
+
+    __slots__ = ()
+
+    compensates = True
+
+    def __repr__(self) -> str:
+        what = f"Attempt {self.number} of undoing step {self.step_id!r}"
+        return f"<{what} in run {self.scope.run_id}>"
+
+
 class StepContext:
     """What a running step may know and ask; passed to a parameter named `ctx`."""
 
@@ -129,14 +143,20 @@ class StepContext:
 
     @property
     def attempt(self) -> int:
-        """The number of this attempt, from 1."""
+        """The number of this attempt, from 1; those of a compensator are counted apart."""
         return self._attempt.number
+
+    @property
+    def compensating(self) -> bool:
+        """Whether this is the step's compensator, and not the step itself."""
+        return self._attempt.compensates
 
     @property
     def remaining(self) -> float | None:
         """Seconds until the nearest deadline (attempt, step or run); None without one.
 
-        Never negative: 0.0 means that the deadline has passed.
+        Never negative: 0.0 means that the deadline has passed. The run's own timeout does not
+        count for a compensator.
         """
         deadline = self._attempt.deadline
         if deadline is None:
@@ -174,9 +194,10 @@ class StepContext:
         """A key that is the same in every attempt of this step in this run.
 
         Give it to a service that deduplicates requests: a retried or resumed step then
-        acts once.
+        acts once. The step's compensator has another key, because undoing is another act.
         """
-        return f"{self.run_id}:{self.step_id}"
+        key = f"{self.run_id}:{self.step_id}"
+        return f"{key}:compensate" if self._attempt.compensates else key
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -200,7 +221,10 @@ class StepContext:
 
     @property
     def log(self) -> structlog.typing.FilteringBoundLogger:
-        """A structlog logger that carries run, workflow, step, attempt and the three ids."""
+        """A structlog logger that carries run, workflow, step, attempt and the three ids.
+
+        A compensator's lines carry `compensating=True` too.
+        """
         if self._log is None:
             # Imported on first use: importing structlog costs more than all of actorflow.
             from actorflow.logs import get_logger  # noqa: PLC0415
@@ -209,6 +233,7 @@ class StepContext:
                 run_id=self.run_id,
                 step_id=self.step_id,
                 attempt=self.attempt,
+                **({"compensating": True} if self.compensating else {}),
                 **self._attempt.scope.bindings(),
             )
         return self._log

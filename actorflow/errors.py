@@ -1,17 +1,25 @@
 """Every error that actorflow raises, and the two that a step raises to steer its retries.
 
-An error is a value: its fields are positional, its text is made from them on demand, and both
-survive pickling. Hence no slots: an exception with slots loses its notes in a pickle.
+Those that come before anything runs are in `refusals.py`.
 """
 
 from __future__ import annotations
 
 import math
 from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
+from actorflow.base import ActorflowError
+from actorflow.refusals import (
+    DefinitionConflict,
+    DefinitionError,
+    MissingInput,
+    UnknownExecutor,
+    UnknownInput,
+    UnknownWorkflow,
+)
 from actorflow.texts import said_by
 
 if TYPE_CHECKING:
@@ -20,7 +28,9 @@ if TYPE_CHECKING:
 __all__ = [
     "ActorCrashed",
     "ActorflowError",
+    "CompensationCut",
     "DeadlineExceeded",
+    "Deadlock",
     "DefinitionConflict",
     "DefinitionError",
     "ForkedOrchestrator",
@@ -40,106 +50,10 @@ __all__ = [
     "StepTimeout",
     "TooManyAbandoned",
     "UnknownExecutor",
+    "UnknownInput",
     "UnknownWorkflow",
     "WrongLoop",
 ]
-
-
-class ActorflowError(Exception):
-    """The base of every error that actorflow raises."""
-
-    _text: ClassVar[str] = ""
-    """What the error says, in the format syntax of `str`, with its fields by name."""
-
-    def __str__(self) -> str:
-        named = {name: _shown(value) for name, value in vars(self).items()}
-        return self._text.format_map(named) if self._text else super().__str__()
-
-
-def _shown(value: object) -> object:
-    if isinstance(value, tuple):
-        return ", ".join(repr(name) for name in value) or "none"
-    return value
-
-
-@attrs.define(slots=False)
-class DefinitionError(ActorflowError, ValueError):
-    """Raised when a definition makes no sense, before anything runs.
-
-    It comes as early as the fault can be known: from the constructor that gets an illegal value,
-    or from `Workflow.validate` for what takes the whole workflow to see.
-    """
-
-    workflow_id: str | None
-    """None when the fault lies in a part that belongs to no workflow yet."""
-    problem: str
-    cure: str
-    step_id: str | None = None
-
-    def __str__(self) -> str:
-        workflow = "" if self.workflow_id is None else f"workflow {self.workflow_id!r}"
-        step = "" if self.step_id is None else f"step {self.step_id!r}"
-        where = ", ".join(part for part in (workflow, step) if part)
-        said = f"{self.problem}. {self.cure}."
-        return f"{where}: {said}" if where else said
-
-
-@attrs.define(slots=False)
-class MissingInput(ActorflowError):
-    """Raised when a run lacks an input; a workflow at fault itself raises `DefinitionError`."""
-
-    workflow_id: str
-    names: tuple[str, ...]
-    step_ids: tuple[tuple[str, ...], ...]
-    """For each of the names, the steps that want it."""
-
-    def __str__(self) -> str:
-        wants = "; ".join(
-            f"{name!r}, wanted by step{'s' * (len(ids) > 1)} {_shown(ids)}"
-            for name, ids in zip(self.names, self.step_ids, strict=True)
-        )
-        return (
-            f"workflow {self.workflow_id!r} lacks a run input: {wants}. Pass it when you start the "
-            "run, or give the parameter a default; if it was meant to be a dependency's output, "
-            "give it that step's id for a name."
-        )
-
-
-@attrs.define(slots=False)
-class DefinitionConflict(ActorflowError):
-    """Raised when a different definition is registered under a taken id and version."""
-
-    workflow_id: str
-    version: str
-    _text = (
-        "workflow {workflow_id!r} version {version!r} is registered already, with a different "
-        "definition. Give the changed workflow a new version."
-    )
-
-
-@attrs.define(slots=False)
-class UnknownWorkflow(ActorflowError, LookupError):
-    """Raised when a workflow is named by an id that nobody registered."""
-
-    workflow_id: str
-    known: tuple[str, ...]
-    _text = (
-        "no workflow {workflow_id!r} is registered (these are: {known}). "
-        "Register it first, or pass the Workflow itself."
-    )
-
-
-@attrs.define(slots=False)
-class UnknownExecutor(ActorflowError, LookupError):
-    """Raised when a step names an executor that its orchestrator was not given."""
-
-    step_id: str
-    name: str
-    known: tuple[str, ...]
-    _text = (
-        "step {step_id!r} wants executor {name!r}, which this orchestrator does not have "
-        "(it has: {known}). Pass it as Orchestrator(executors={{{name!r}: ...}})."
-    )
 
 
 @attrs.define(slots=False)
@@ -151,12 +65,18 @@ class RunError(ActorflowError):
     def _run(self) -> str:
         return f"run {self.result.run_id!r} of workflow {self.result.workflow_id!r}"
 
+    def _not_undone(self) -> str:
+        """Return what is still there that was to be undone, as a sentence with a blank before."""
+        left = ", ".join(map(repr, self.result.uncompensated))
+        return f" Not undone: {left}; check them by hand." if left else ""
+
 
 class RunFailed(RunError):
     """Raised when a required step failed; chained from the step's own exception."""
 
     def __str__(self) -> str:
-        return f"{self._run()} failed: {self._failure()}. See .result.steps for every step."
+        failed = f"{self._run()} failed: {self._failure()}."
+        return f"{failed}{self._not_undone()} See .result.steps for every step."
 
     def _failure(self) -> str:
         error, failed = self.result.error, self.result.failed_step
@@ -170,7 +90,8 @@ class RunCancelled(RunError):
 
     def __str__(self) -> str:
         why = f": {self.result.reason}" if self.result.reason else ""
-        return f"{self._run()} was cancelled{why}. See .result.steps for what it had completed."
+        cancelled = f"{self._run()} was cancelled{why}."
+        return f"{cancelled}{self._not_undone()} See .result.steps for what it had completed."
 
 
 class RunTimeout(RunError):
@@ -178,8 +99,8 @@ class RunTimeout(RunError):
 
     def __str__(self) -> str:
         return (
-            f"{self._run()} was cut when its timeout passed. Raise the timeout of the workflow "
-            "or of the run; see .result.steps for what it had completed."
+            f"{self._run()} was cut when its timeout passed.{self._not_undone()} Raise the timeout "
+            "of the workflow or of the run; see .result.steps for what it had completed."
         )
 
 
@@ -197,7 +118,10 @@ class RunNotFound(ActorflowError, LookupError):
     """Raised when no run has the id that was asked for."""
 
     run_id: str
-    _text = "there is no run {run_id!r}. Check its id and the orchestrator's state manager."
+    _text = (
+        "there is no run {run_id!r}, or it is kept no more. "
+        "Check its id, and the limits of the orchestrator's state manager."
+    )
 
 
 @attrs.define(slots=False)
@@ -214,9 +138,10 @@ class StepTimeout(ActorflowError, TimeoutError):
     def __str__(self) -> str:
         one = self.kind == "attempt"
         spent = f"attempt {self.attempt}" if one else f"{self.attempt} attempts together"
+        # What matters comes first: the text is cut where it is shown in a line.
         return (
-            f"step {self.step_id!r} of run {self.run_id!r}: {spent} took longer than "
-            f"{self.timeout:g} s. Raise the step's {'timeout' if one else 'total_timeout'}, "
+            f"{spent} took longer than {self.timeout:g} s, of step {self.step_id!r} in run "
+            f"{self.run_id!r}. Raise the step's {'timeout' if one else 'total_timeout'}, "
             "or make the step faster."
         )
 
@@ -229,6 +154,18 @@ class StepCancelled(ActorflowError):
     step_id: str
     reason: str
     _text = "step {step_id!r} of run {run_id!r} was cancelled: {reason}. Let this error pass."
+
+
+@attrs.define(slots=False)
+class CompensationCut(ActorflowError):
+    """The error of a step that was being undone when a shutdown's grace had passed."""
+
+    run_id: str
+    step_id: str
+    _text = (
+        "undoing step {step_id!r} of run {run_id!r} was cut by a shutdown. Check by hand what is "
+        "left of it, and give the shutdown more drain."
+    )
 
 
 @attrs.define(slots=False)
@@ -301,11 +238,49 @@ class Overloaded(ActorflowError):
 
 
 @attrs.define(slots=False)
+class Deadlock(ActorflowError):
+    """Raised in a step that waits for a run, where the wait could never end; see `Overloaded`."""
+
+    run_id: str
+    step_id: str
+    awaited: str | None
+    """The run that it waits for; None when it waits for a place for a new one."""
+    shortage: Literal["places", "workers", "itself"]
+    """What there is none of; or whether it waits for the end of its own run."""
+    limit: int
+    """How many there are in all."""
+
+    def __str__(self) -> str:
+        what = "to start a run" if self.awaited is None else f"for run {self.awaited!r}"
+        return (
+            f"step {self.step_id!r} of run {self.run_id!r} would wait {what} for ever: "
+            f"{_STANDSTILLS[self.shortage].format(limit=self.limit)}"
+        )
+
+
+_STANDSTILLS: Final = {
+    "places": (
+        "each of the {limit} runs that may be in progress has a step that waits for another run. "
+        "Raise max_active_runs, or run what steps wait for in an orchestrator of its own."
+    ),
+    "workers": (
+        "each of the {limit} async workers is kept by a step that waits for a run, and the runs "
+        "that they wait for need one. Raise async_workers, leave async_=True out of steps that "
+        "wait for runs, or run what they wait for in an orchestrator of its own."
+    ),
+    "itself": "it is its own run, which cannot end before it. Leave the wait out.",
+}
+
+
+@attrs.define(slots=False)
 class NotRunning(ActorflowError):
     """Raised when an orchestrator is used before it was started; see `OrchestratorClosed`."""
 
     what: str
-    _text = "cannot {what}: the orchestrator is not running. Enter it with `with` first."
+    _text = (
+        "cannot {what}: the orchestrator is not running. Enter it with `with`, or with "
+        "`async with` on your own event loop, first."
+    )
 
 
 @attrs.define(slots=False)
@@ -313,7 +288,8 @@ class OrchestratorClosed(ActorflowError):
     """Raised when an orchestrator is used after its shutdown; before its start: `NotRunning`."""
 
     what: str
-    _text = "cannot {what}: the orchestrator has shut down. Make a new one."
+    why: str = "the orchestrator has shut down"
+    _text = "cannot {what}: {why}. Make a new one."
 
 
 @attrs.define(slots=False)

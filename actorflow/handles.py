@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
+from actorflow.durations import Duration, as_seconds
+from actorflow.errors import DefinitionError
+
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import Generator
 
     from actorflow.lifecycle import RunStatus
@@ -24,14 +30,17 @@ class Runtime(Protocol):
     def stream(self, run_id: str) -> EventStream:
         """Return the run's events, from the first to the last."""
 
-    def cancel(self, run_id: str, reason: str) -> None:
-        """Ask for the run's end."""
+    def cancel(self, run_id: str, reason: str, *, compensate: bool) -> None:
+        """Ask for the run's end, and for what it has done to be undone."""
 
     def check_process(self) -> None:
         """Refuse to let anybody wait in a fork of the run's process."""
 
     def check_may_block(self, what: str) -> None:
         """Refuse to block a thread that the run needs in order to end."""
+
+    def waiting(self, run_id: str) -> contextlib.AbstractContextManager[None]:
+        """Enter what is returned to wait for the run's end, unless that cannot come."""
 
 
 class Run:
@@ -84,29 +93,39 @@ class Run:
         """
         return self._runtime.snapshot(self.id)
 
-    def wait(self, timeout: float | None = None) -> RunResult:
+    def wait(self, timeout: Duration | None = None) -> RunResult:
         """Return how the run ended, whatever the outcome, once it has.
 
         Args:
-            timeout: How many seconds to wait at most.
+            timeout: How many seconds to wait at most, or a `timedelta`.
 
         Raises:
             TimeoutError: When the run has not ended in time; it goes on.
             OrchestratorClosed: When it cannot end any more, because its event loop was closed
                 or blocked for good.
             WrongLoop: When called on the event loop that the run lives on.
+            Deadlock: When called by a step without a timeout, and the run could never end.
             ForkedOrchestrator: In a fork of the process that the run goes on in.
         """
+        limit = _limit(timeout)
         if not self.done:
             self._runtime.check_may_block("Run.wait()")
-        if not self._end.wait(timeout):
+        if limit is None:
+            return self._waited_for()
+        if not self._end.wait(limit):
             raise TimeoutError(
                 f"run {self.id!r} of workflow {self.workflow_id!r} has not ended within "
-                f"{timeout} s; it goes on. Wait again, or call run.cancel()."
+                f"{limit:g} s; it goes on. Wait again, or call run.cancel()."
             )
         return self._end.result()
 
-    def result(self, timeout: float | None = None) -> RunResult:
+    def _waited_for(self) -> RunResult:
+        if not self.done:
+            with self._runtime.waiting(self.id):
+                return self._end.result()
+        return self._end.result()
+
+    def result(self, timeout: Duration | None = None) -> RunResult:
         """Return the result of a run that completes, and raise otherwise.
 
         Raises:
@@ -140,16 +159,24 @@ class Run:
         """
         if not self.done:
             self._runtime.check_process()
-        return await self._end.result_async()
+            with self._runtime.waiting(self.id):
+                return await self._end.result_async()
+        return self._end.result()
 
-    def cancel(self, reason: str = "cancelled by its owner") -> None:
+    def cancel(self, reason: str = "cancelled by its owner", *, compensate: bool = False) -> None:
         """Ask for the run's end, and return at once; `wait` says when it has come.
 
         Nothing starts any more, coroutines are cancelled, threads are asked to stop. Cancelling
-        a run that has ended, or cancelling twice, does nothing.
+        a run that has ended, or cancelling twice, does nothing, nor does it stop a run that is
+        being undone.
+
+        Args:
+            reason: Why; it is in the run's result.
+            compensate: Whether the steps that have completed are then undone, as those of a
+                failed run are.
         """
         if not self.done:
-            self._runtime.cancel(self.id, reason)
+            self._runtime.cancel(self.id, reason, compensate=compensate)
 
     def events(self) -> EventStream:
         """Return the run's events from its first to its last, live.
@@ -161,3 +188,14 @@ class Run:
             RunNotFound: When the run has finished and its state manager has let go of it.
         """
         return self._runtime.stream(self.id)
+
+
+def _limit(timeout: Any) -> float | None:
+    if timeout is None:
+        return None
+    limit: Any = as_seconds(timeout)
+    # A moment that has passed already is a wait of nothing, and an endless wait is one.
+    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or math.isnan(limit):
+        cure = "Give seconds, as a number or a timedelta, or None to wait as long as it takes"
+        raise DefinitionError(None, f"timeout is {timeout!r}", cure)
+    return min(limit, threading.TIMEOUT_MAX)

@@ -13,9 +13,12 @@ Three things are worth knowing when you read the tables:
   again when it competes for a lease.
 * `step.timed_out` and `step.abandoned` are facts about an attempt. They do not move the step;
   what becomes of the step (another attempt, `failed`, `skipped`) is an event of its own.
+* While a step is undone it is still `completed`: all that its compensator goes through are
+  facts about an attempt, with kinds of their own, until it is `compensated` or is not.
 * A step's settled statuses absorb, and so do a run's. A failed or cancelled run can be resumed
   all the same: `run.resumed` begins a new life, in which the steps that had an outcome
-  (`KEPT`) keep it, and the others start afresh.
+  (`KEPT`) keep it, and the others start afresh. So can a running one whose orchestrator is gone.
+  One that is being undone goes on with that: its end is decided already.
 """
 
 from __future__ import annotations
@@ -60,6 +63,10 @@ class EventKind(enum.StrEnum):
     STEP_SKIPPED = "step.skipped"
     STEP_CANCELLED = "step.cancelled"
     COMPENSATION_STARTED = "compensation.started"
+    COMPENSATION_RETRYING = "compensation.retrying"
+    COMPENSATION_TIMED_OUT = "compensation.timed_out"
+    COMPENSATION_ABANDONED = "compensation.abandoned"
+    COMPENSATION_BLOCKING = "compensation.blocking"
     COMPENSATION_COMPLETED = "compensation.completed"
     COMPENSATION_FAILED = "compensation.failed"
 
@@ -147,6 +154,10 @@ STEP_MOVES: Final[Mapping[StepStatus, Mapping[EventKind, StepStatus]]] = {
     },
     StepStatus.COMPLETED: {
         EventKind.COMPENSATION_STARTED: StepStatus.COMPLETED,
+        EventKind.COMPENSATION_RETRYING: StepStatus.COMPLETED,
+        EventKind.COMPENSATION_TIMED_OUT: StepStatus.COMPLETED,
+        EventKind.COMPENSATION_ABANDONED: StepStatus.COMPLETED,
+        EventKind.COMPENSATION_BLOCKING: StepStatus.COMPLETED,
         EventKind.COMPENSATION_COMPLETED: StepStatus.COMPENSATED,
         EventKind.COMPENSATION_FAILED: StepStatus.COMPENSATION_FAILED,
     },
@@ -168,10 +179,12 @@ RUN_MOVES: Final[Mapping[RunStatus, Mapping[EventKind, RunStatus]]] = {
         EventKind.RUN_COMPLETED: RunStatus.COMPLETED,
         EventKind.RUN_FAILED: RunStatus.FAILED,
         EventKind.RUN_CANCELLED: RunStatus.CANCELLED,
+        EventKind.RUN_RESUMED: RunStatus.RUNNING,
     },
     RunStatus.COMPENSATING: {
         EventKind.RUN_FAILED: RunStatus.FAILED,
         EventKind.RUN_CANCELLED: RunStatus.CANCELLED,
+        EventKind.RUN_RESUMED: RunStatus.COMPENSATING,
     },
     RunStatus.COMPLETED: {},
     RunStatus.FAILED: {EventKind.RUN_RESUMED: RunStatus.RUNNING},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-__all__ = ["NOTHING", "ReadOnly"]
+__all__ = ["NOTHING", "ReadOnly", "merged"]
 
 
 class ReadOnly(Mapping[str, Any]):
@@ -30,6 +30,13 @@ class ReadOnly(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return repr(self._values)
+
+
+def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what both hold; where they hold the same name, the other's value."""
+    # A dictionary is copied in one go, any other mapping item by item.
+    values = one._values if isinstance(one, ReadOnly) else one  # noqa: SLF001 - own class
+    return {**values, **other}
 
 
 NOTHING: Final = ReadOnly({})

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 import attrs
 
+from actorflow.mappings import NOTHING
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -39,6 +41,7 @@ __all__ = [
     "BlockedLoop",
     "CancelRun",
     "Committed",
+    "Compensate",
     "ConfigureRun",
     "ConfigureStep",
     "DependencyCompleted",
@@ -74,6 +77,10 @@ class StartRun:
     """The run as it was recorded, when it is to go on from there."""
     recorded: int
     """How many of its events are recorded already."""
+    completed: Sequence[str] = ()
+    """The ids of its steps that have completed already, in the order in which they did."""
+    compensators: Mapping[str, Executor] = NOTHING
+    """The executor of each compensator, by step id."""
 
 
 @message
@@ -83,7 +90,10 @@ class CancelRun:
     run_id: str
     reason: str
     grace: float | None
-    """Seconds that its attempts get to end; None for the orchestrator's own."""
+    """Seconds that its attempts get to end, and that undoing its steps may take from now on.
+    None for the orchestrator's own grace, and as much time as undoing takes."""
+    compensate: bool = False
+    """Whether what it has done is to be undone."""
 
 
 @message
@@ -105,7 +115,8 @@ class ConfigureStep:
     plan: StepPlan
     scope: RunScope
     supervisor: ActorAddress
-    dependents: list[ActorAddress]
+    addresses: Mapping[str, ActorAddress]
+    """Where the run's steps live, by step id; one mapping for all of them."""
     settled: Sequence[DependencyCompleted]
     """Dependencies that settled before this actor was made; not empty only after a crash."""
     incarnation: int
@@ -116,8 +127,10 @@ class ConfigureStep:
 class DependentMoved:
     """Run actor to a step actor: one of your dependents lives elsewhere now."""
 
-    old: ActorAddress
-    new: ActorAddress
+    step_id: str
+    """The dependent."""
+    addresses: Mapping[str, ActorAddress]
+    """Where the run's steps live now."""
 
 
 @message
@@ -147,6 +160,15 @@ class Execute:
     """Supervisor to a step actor: run this attempt now."""
 
     attempt: Attempt
+
+
+@message
+class Compensate:
+    """Brain to supervisor to a run actor: undo a step, by this attempt."""
+
+    attempt: Attempt
+    seen: Sequence[DependencyCompleted]
+    """What the step saw, and what it made."""
 
 
 @message
@@ -209,7 +231,10 @@ class ActorLost:
 
 @message
 class AttemptLost:
-    """Supervisor to its brain: a step's actor could not handle an attempt."""
+    """Run actor or supervisor to the brain: whoever was to run an attempt cannot.
+
+    A step's actor could not handle it, or an actor that was to undo a step has died.
+    """
 
     attempt: Attempt
     details: str
@@ -244,6 +269,11 @@ class MakeSteps:
     scope: RunScope
     settled: Mapping[str, DependencyCompleted]
     incarnation: int
+
+    @property
+    def only_to_undo(self) -> bool:
+        """Whether no step is left to run: what may be left is to undo some."""
+        return len(self.settled) == len(self.plan.steps)
 
 
 @message

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from actorflow.errors import DefinitionError
+from actorflow.mappings import merged
+from actorflow.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -88,11 +90,13 @@ def read_parameters(step_id: str, run: Callable[..., Any]) -> tuple[Parameter, .
     """
     _refuse_what_is_no_function(step_id, run)
     bound = run.keywords if isinstance(run, functools.partial) else ()
-    return tuple(
+    parameters = tuple(
         Parameter(parameter.name, parameter.default is not inspect.Parameter.empty)
         for parameter in _signature(step_id, run).parameters.values()
         if _is_by_name(step_id, run, parameter) and parameter.name not in bound
     )
+    _refuse_an_unbound_method(step_id, run, parameters[:1])
+    return parameters
 
 
 def _refuse_what_is_no_function(step_id: str, run: Callable[..., Any]) -> None:
@@ -101,6 +105,16 @@ def _refuse_what_is_no_function(step_id: str, run: Callable[..., Any]) -> None:
     if _is_generator(run):
         problem = f"{name_of(run)} is a generator, and a step has one output"
         raise DefinitionError(None, problem, "Return a list, or wrap it in a function", step_id)
+
+
+def _refuse_an_unbound_method(
+    step_id: str, run: Callable[..., Any], first: tuple[Parameter, ...]
+) -> None:
+    for parameter in first:
+        if parameter.name in {"self", "cls"}:
+            problem = f"parameter {parameter.name!r} of {name_of(run)} is an object that is missing"
+            cure = "Use the method of an object, as in flow.step(thing.method), or a function"
+            raise DefinitionError(None, problem, cure, step_id)
 
 
 def _signature(step_id: str, run: Callable[..., Any]) -> inspect.Signature:
@@ -130,6 +144,9 @@ def _is_by_name(step_id: str, run: Callable[..., Any], parameter: inspect.Parame
 # ── What a step gets ─────────────────────────────────────────────────────────────────────────
 
 
+_SHOWN: Final = 20
+
+
 @attrs.frozen(eq=False)
 class StepInputs(Mapping[str, Any]):
     """What a step's `inputs` is: the run's inputs, and the outputs of its own dependencies.
@@ -144,7 +161,19 @@ class StepInputs(Mapping[str, Any]):
             return self._values[key]
         except KeyError:
             problem = f"{key!r} is neither a run input nor a dependency that completed"
-            raise KeyError(problem) from None
+            raise KeyError(f"{problem}; {self._what_there_is(key)}") from None
+
+    def _what_there_is(self, key: object) -> str:
+        names = [repr(name) for name in self._values]
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        question = did_you_mean(key, self._values)
+        return (
+            f"there is {', '.join(names[:_SHOWN]) or 'nothing'}{more}{question and f'.{question}'}"
+        )
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return what stands under a key, or the default; without making an error's text."""
+        return self._values.get(key, default)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
@@ -200,7 +229,7 @@ class Binding:
         return arguments
 
     def _visible(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> StepInputs:
-        visible = {**inputs, **outputs}
+        visible = merged(inputs, outputs)
         for dependency in self.skippable:
             # A run input must not show through in the place of a step that was skipped.
             if dependency not in outputs:

@@ -8,17 +8,21 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from actorflow.errors import DefinitionError, MissingInput
-from actorflow.graph import dependents, find_cycle, topological_order
-from actorflow.parameters import Binding, bind, path_of
+from actorflow.errors import MissingInput, UnknownInput
+from actorflow.notices import warn
+from actorflow.parameters import RESERVED, Binding, path_of
 from actorflow.retry import RetryPolicy
+from actorflow.spelling import nearest, surely
 from actorflow.step import Step
 
-__all__ = ["StepPlan", "WorkflowPlan", "plan_steps", "run_inputs"]
+if TYPE_CHECKING:
+    from actorflow.context import Attempt
+
+__all__ = ["StepPlan", "WorkflowPlan", "run_inputs"]
 
 Arguments = Callable[[Mapping[str, Any], Mapping[str, Any], object], dict[str, Any]]
 
@@ -80,6 +84,12 @@ class WorkflowPlan:
     optional_inputs: tuple[str, ...]
     """The run inputs for which every step that takes them has a default, likewise."""
 
+    def of(self, attempt: Attempt) -> StepPlan:
+        """Return what an attempt runs: a step, or what undoes it."""
+        step = self.by_id[attempt.step_id]
+        undo = step.compensation if attempt.compensates else None
+        return step if undo is None else undo
+
     def require(self, inputs: Mapping[str, Any]) -> None:
         """Refuse to run without the inputs that the steps want.
 
@@ -89,12 +99,66 @@ class WorkflowPlan:
         missing = tuple(name for name in self.required_inputs if name not in inputs)
         if missing:
             wanted_by = tuple(tuple(self._wanting(name)) for name in missing)
-            raise MissingInput(self.workflow_id, missing, wanted_by)
+            hints = tuple(self._hint(name, inputs) for name in missing)
+            raise MissingInput(self.workflow_id, missing, wanted_by, hints if any(hints) else ())
 
     def _wanting(self, name: str) -> Iterator[str]:
         for step in self.steps:
             if any(name in binding.inputs for binding in _bindings(step)):
                 yield step.id
+
+    def _hint(self, name: str, inputs: Mapping[str, Any]) -> str:
+        given = nearest(name, [other for other in inputs if other not in self.inputs])
+        if given is not None:
+            return f"given is {given!r}"
+        close = nearest(name, (*RESERVED, *self.by_id))
+        if close is None:
+            return ""
+        if not close.isidentifier():
+            return f"did you mean inputs[{close!r}]?"
+        return f"did you mean {'the step ' * (close in self.by_id)}{close!r}?"
+
+    def recognise(self, inputs: Mapping[str, Any]) -> None:
+        """Refuse inputs that no step takes, as a function refuses arguments.
+
+        Where a step takes the mapping `inputs`, it may look up any; so a name that is surely
+        misspelt is warned of.
+
+        Raises:
+            UnknownInput: When there are some; it names them all.
+        """
+        unknown = tuple(name for name in inputs if name not in self.inputs)
+        if unknown and not self.takes_any_input:
+            hints = tuple(self._meaning(name) for name in unknown)
+            known = (*self.required_inputs, *self.optional_inputs)
+            raise UnknownInput(self.workflow_id, unknown, known, hints if any(hints) else ())
+        left_out = [name for name in self.optional_inputs if name not in inputs] if unknown else ()
+        for name in unknown:
+            self._warn_of(name, surely(name, left_out))
+
+    def _meaning(self, name: str) -> str:
+        if name in self.by_id:
+            return "a step, whose output the run makes"
+        close = nearest(name, self.inputs)
+        return "" if close is None else f"did you mean {close!r}?"
+
+    def _warn_of(self, name: str, meant: str | None) -> None:
+        if meant is not None:
+            warn(
+                f"workflow {self.workflow_id!r}: no step names the input {name!r}, and {meant!r} "
+                f"is not given. Did you mean {meant!r}? If not, name {name!r} in a step that "
+                "looks it up in `inputs`."
+            )
+
+    @functools.cached_property
+    def inputs(self) -> frozenset[str]:
+        """The run inputs that some step names."""
+        return frozenset((*self.required_inputs, *self.optional_inputs))
+
+    @functools.cached_property
+    def takes_any_input(self) -> bool:
+        """Whether an input may have any name, because a step takes `inputs`."""
+        return any(binding.wants_inputs for step in self.steps for binding in _bindings(step))
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -132,65 +196,3 @@ def run_inputs(steps: Iterable[StepPlan]) -> tuple[tuple[str, ...], tuple[str, .
     required = dict.fromkeys(name for binding in bindings for name in binding.inputs)
     optional = dict.fromkeys(name for binding in bindings for name in binding.optional_inputs)
     return tuple(required), tuple(name for name in optional if name not in required)
-
-
-def plan_steps(steps: Mapping[str, Step]) -> tuple[StepPlan, ...]:
-    """Check the steps of a workflow against each other, and put them in order.
-
-    Raises:
-        DefinitionError: When they do not fit together; the caller adds the workflow's id.
-    """
-    if not steps:
-        raise DefinitionError(None, "it has no steps", "Add one with @flow.step or flow.add")
-    for step in steps.values():
-        _check_dependencies(step, steps)
-    dependencies = {step.id: step.after for step in steps.values()}
-    cycle = find_cycle(dependencies)
-    if cycle:
-        cure = "Remove one of these dependencies"
-        raise DefinitionError(None, f"its steps wait for each other: {_path(cycle)}", cure)
-    following = dependents(dependencies)
-    return tuple(
-        _plan_step(steps[step_id], index, tuple(following[step_id]), steps)
-        for index, step_id in enumerate(topological_order(dependencies))
-    )
-
-
-def _check_dependencies(step: Step, steps: Mapping[str, Step]) -> None:
-    for dependency in step.after:
-        if dependency not in steps:
-            others = [repr(step_id) for step_id in steps if step_id != step.id][:_SHOWN]
-            problem = f"it depends on {dependency!r}, which is not a step of this workflow"
-            cure = f"Add it, or name one of: {', '.join(others)}" if others else "Add it"
-            raise DefinitionError(None, problem, cure, step.id)
-
-
-_SHOWN: Final = 20
-
-
-def _path(cycle: tuple[str, ...]) -> str:
-    if len(cycle) > _SHOWN:
-        half = _SHOWN // 2
-        cycle = (*cycle[:half], f"({len(cycle) - 2 * half} more)", *cycle[-half:])
-    return " -> ".join(cycle)
-
-
-def _plan_step(
-    step: Step, index: int, following: tuple[str, ...], steps: Mapping[str, Step]
-) -> StepPlan:
-    needed = {dependency: steps[dependency].required for dependency in step.after}
-    plan = StepPlan(
-        id=step.id,
-        index=index,
-        step=step,
-        dependencies=step.after,
-        dependents=following,
-        binding=bind(step.id, step.run, step.parameters, dependencies=needed, steps=steps),
-    )
-    undo = step.compensation
-    if undo is None:
-        return plan
-    seen = {**needed, step.id: True}
-    binding = bind(step.id, undo.run, undo.parameters, dependencies=seen, steps=steps)
-    compensation = attrs.evolve(plan, step=undo, dependencies=tuple(seen), binding=binding)
-    return attrs.evolve(plan, compensation=compensation)

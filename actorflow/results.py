@@ -40,11 +40,12 @@ class StepResult:
     step_id: str
     status: StepStatus
     output: Any = None
-    """What the step returned; None unless its status says that it completed."""
+    """What the step returned; None unless its status says that it completed, undone or not."""
     error: BaseException | None = None
-    """The last attempt's error of a step that failed, was skipped or is being retried."""
+    """The last attempt's error of a step that failed, was skipped or is being retried; its
+    compensator's, if undoing it has failed."""
     attempts: int = 0
-    """How many attempts were started."""
+    """How many attempts were started, without those of its compensator."""
     started_at: float | None = None
     """Start of the first attempt, in seconds since the epoch."""
     finished_at: float | None = None
@@ -133,6 +134,8 @@ class RunSnapshot:
     failed_step: str | None = None
     reason: str | None = None
     """Why the run was cancelled."""
+    compensations: Sequence[str] = ()
+    """The ids of the steps that are to be undone, or were to be, in that order."""
     created_at: float = 0.0
     """When the run was accepted, in seconds since the epoch."""
     started_at: float | None = None
@@ -173,7 +176,8 @@ class RunResult:
     workflow_id: str
     status: RunStatus
     outputs: Mapping[str, Any]
-    """The outputs of the completed steps, by step id; nothing is ever merged."""
+    """The outputs of the completed steps, by step id; nothing is ever merged. What was undone
+    is not among them."""
     steps: Mapping[str, StepResult]
     """Every step's result, by step id, in topological order."""
     last_steps: Sequence[str] = ()
@@ -183,6 +187,8 @@ class RunResult:
     failed_step: str | None = None
     reason: str | None = None
     """Why the run was cancelled."""
+    compensations: Sequence[str] = ()
+    """The ids of the steps that were to be undone, in that order."""
     started_at: float | None = None
     finished_at: float | None = None
 
@@ -197,6 +203,23 @@ class RunResult:
     def duration(self) -> float | None:
         """Seconds from the run's start to its end; None when it never started."""
         return _elapsed(self.started_at, self.finished_at)
+
+    @property
+    def compensated(self) -> Sequence[str]:
+        """The ids of the steps that were undone, in that order."""
+        return tuple(step_id for step_id in self.compensations if self._is_undone(step_id))
+
+    @property
+    def uncompensated(self) -> Sequence[str]:
+        """The ids of the steps that were to be undone and are not, in that order.
+
+        Undoing them failed, as their status and error say, or was not begun before a shutdown
+        cut the run: these are still `completed`.
+        """
+        return tuple(step_id for step_id in self.compensations if not self._is_undone(step_id))
+
+    def _is_undone(self, step_id: str) -> bool:
+        return self.steps[step_id].status is StepStatus.COMPENSATED
 
     def raise_for_status(self) -> None:
         """Return when the run completed, and raise what stands for its end otherwise.

@@ -9,7 +9,8 @@ import attrs
 
 from actorflow.durations import as_float, as_seconds, is_finite, seconds
 from actorflow.errors import DefinitionError, GiveUp, RetryAfter
-from actorflow.texts import said_by
+from actorflow.spelling import checks_options
+from actorflow.texts import text_of
 
 __all__ = ["ErrorPattern", "ErrorPatterns", "RetryPolicy"]
 
@@ -47,6 +48,7 @@ def _matches(pattern: ErrorPattern, error: BaseException) -> bool:
     return bool(pattern(error))
 
 
+@checks_options
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
     """How often a step is tried, how long it waits in between, and which errors are worth it.
@@ -93,6 +95,8 @@ class RetryPolicy:
         for pattern in value:
             if not _is_pattern(pattern):
                 cure = "Give exception classes, texts that are not empty, or predicates"
+                if isinstance(pattern, (list, tuple)):
+                    cure = "Give the patterns one by one, not in a list of their own"
                 raise _refusal(field.name, pattern, cure)
 
     def __attrs_post_init__(self) -> None:
@@ -116,7 +120,7 @@ class RetryPolicy:
             return self._decide(error)
         except BaseException as fault:  # noqa: BLE001 - predicates are the user's code
             note = (
-                f"the retry policy could not judge this error: {said_by(fault)}. It is not retried."
+                f"the retry policy could not judge this error: {text_of(fault)}. It is not retried."
             )
             with contextlib.suppress(BaseException):
                 error.add_note(note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -10,6 +11,8 @@ from actorflow.durations import as_seconds, seconds
 from actorflow.errors import DefinitionError
 from actorflow.parameters import RESERVED, Parameter, is_coroutine, read_parameters
 from actorflow.retry import RetryPolicy
+from actorflow.spelling import checks_options
+from actorflow.texts import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +24,22 @@ def _ids(after: str | Step | Sequence[str | Step]) -> tuple[str, ...]:
     # Only what keeps an order counts as several: a set would give each run another one.
     several: Any = after if isinstance(after, (list, tuple)) else (after,)
     return tuple(item.id if isinstance(item, Step) else item for item in several)
+
+
+def _cure_of_after(item: object) -> str:
+    """Return what to write in the place of what is no step's id."""
+    if item is None or item == "":
+        return "Leave after out for a step that waits for none, or give step ids"
+    if isinstance(item, (list, tuple)):
+        return "Give the ids one by one, not in a list of their own"
+    if hasattr(item, "build"):
+        return "A builder needs its .build()"
+    if isinstance(item, Iterable) and not isinstance(item, str):
+        # A set gives each run of the program another order, and a generator is empty later.
+        return f"Give several step ids as a list or a tuple, not as a {type(item).__name__}"
+    if callable(item):
+        return "Give step ids; a decorated function is known to its own workflow's @flow.step only"
+    return "Give step ids, or steps"
 
 
 def is_text(value: object) -> bool:
@@ -42,6 +61,7 @@ def _check_id(_step: Step, _field: attrs.Attribute[str], value: str) -> None:
         raise DefinitionError(None, "its id is reserved", cure, value)
 
 
+@checks_options
 @attrs.frozen
 class Step:
     """A function, what it waits for, and how it is run.
@@ -77,8 +97,8 @@ class Step:
     priority: int = attrs.field(default=0, kw_only=True)
     """Among ready steps the higher goes first."""
     compensate: Callable[..., Any] | Step | None = attrs.field(default=None, kw_only=True)
-    """What undoes it when the run fails later: a function, tried and timed as the step itself
-    is, or a `Step` with a policy and timeouts of its own."""
+    """What undoes it when the run fails later: a function, run, tried and timed as the step
+    itself is, or a `Step` that says all of that for itself."""
     is_coroutine: bool = attrs.field(init=False, eq=False, repr=False)
     """Whether its function is awaited."""
     parameters: tuple[Parameter, ...] = attrs.field(init=False, eq=False, repr=False)
@@ -112,8 +132,7 @@ class Step:
     def _check_after(self, _field: object, value: tuple[object, ...]) -> None:
         for item in value:
             if not is_text(item):
-                cure = "Give step ids; a decorated function is known to its own workflow only"
-                raise self._refusal(f"after holds {item!r}", cure)
+                raise self._refusal(f"after holds {text_of(item)}", _cure_of_after(item))
         if len(set(value)) < len(value):
             twice = next(item for item in value if value.count(item) > 1)
             raise self._refusal(f"after names {twice!r} twice", "Name it once")
@@ -138,7 +157,10 @@ class Step:
     @retry.validator
     def _check_retry(self, _field: object, value: object) -> None:
         if value is not None and not isinstance(value, RetryPolicy):
-            raise self._refusal(f"retry is {value!r}", "Give a RetryPolicy")
+            cure = "Give a RetryPolicy, such as RetryPolicy(max_attempts=3)"
+            if hasattr(value, "build"):
+                cure = "A builder needs its .build()"
+            raise self._refusal(f"retry is {text_of(value)}", cure)
 
     @compensate.validator
     def _check_compensate(self, _field: object, value: Callable[..., Any] | Step | None) -> None:
@@ -159,13 +181,15 @@ class Step:
 
     @property
     def compensation(self) -> Step | None:
-        """What undoes the step, as a step: a bare function inherits this one's limits."""
+        """What undoes the step, as a step: a bare function inherits how this one is run."""
         if self.compensate is None or isinstance(self.compensate, Step):
             return self.compensate
         return Step(
             self.id,
             self.compensate,
-            executor=self.executor,
+            async_=self.async_,
+            priority=self.priority,
+            executor=self.executor if is_coroutine(self.compensate) is self.is_coroutine else None,
             timeout=self.timeout,
             total_timeout=self.total_timeout,
             retry=self.retry,

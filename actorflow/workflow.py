@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
 import attrs
 
+from actorflow.compiling import plan_steps
 from actorflow.durations import Duration, as_seconds, seconds
 from actorflow.errors import DefinitionError
 from actorflow.parameters import name_of
-from actorflow.plan import StepPlan, WorkflowPlan, plan_steps, run_inputs
+from actorflow.plan import StepPlan, WorkflowPlan, run_inputs
+from actorflow.spelling import checks_options, refuse_unknown_options
 from actorflow.step import Step, is_text, or_id
 
 if TYPE_CHECKING:
@@ -93,6 +95,7 @@ def _check_id(_workflow: Workflow, _field: attrs.Attribute[str], value: str) -> 
         raise DefinitionError(None, problem, "Give a text that is not empty")
 
 
+@checks_options
 @attrs.define(eq=False, on_setattr=attrs.setters.frozen)
 class Workflow:
     """A directed acyclic graph of steps.
@@ -218,7 +221,9 @@ class Workflow:
 
         Raises:
             DefinitionError: When the step is illegal or its id is taken.
+            TypeError: When there is no such option.
         """
+        refuse_unknown_options("flow.step", options, ("id", "after", *StepOptions.__annotations__))
         if run is None:
             return lambda function: self.step(function, id=id, after=after, **options)
         with _blaming(self.id):

@@ -5,9 +5,10 @@ One command measures everything::
     python -m benchmarks                          # all sections, about ten minutes
     python -m benchmarks --quick                  # small graphs, few samples: does it run at all?
     python -m benchmarks --only chain-1000        # a workload, or a section: steps, scaling,
-    python -m benchmarks --only memory            #   entry, lesson, memory
+    python -m benchmarks --only memory            #   entry, lesson, memory, schedules
     python -m benchmarks --json figures.json      # the figures, for another program
-    python -m benchmarks --peers                  # dask and LangGraph too, where installed
+    python -m benchmarks --peers                  # dask and LangGraph too, where installed;
+                                                  #   simloom and simloop always, where installed
 
 `docs/explanation/benchmarks.md` says what is measured and why it is fair.
 The extra `bench` installs what this needs (pyperf).

@@ -12,6 +12,7 @@ import benchmarks
 from benchmarks.memory import memory, memory_by_file
 from benchmarks.options import Options
 from benchmarks.report import Table, dump_figures, dump_samples, show
+from benchmarks.schedules import schedules
 from benchmarks.throughput import throughput
 from benchmarks.timings import beside_peers, entry, scaling, steps, workload_names
 
@@ -25,6 +26,7 @@ SECTIONS: dict[str, tuple[Section, ...]] = {
     "entry": (entry,),
     "lesson": (throughput,),
     "memory": (memory, memory_by_file),
+    "schedules": (schedules,),
     "peers": (beside_peers,),
 }
 

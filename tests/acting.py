@@ -226,7 +226,8 @@ class Stage:
         deadline = None if timeout is None else now + timeout
         where = scope(run_id, plan.workflow_id, inputs=inputs or {}, now=self.clock.now)
         executors = dict.fromkeys(plan.by_id, self.executor)
-        self.tell(StartRun(where, plan, executors, deadline, timeout, 0, None, 0))
+        undoing = self._undoing(plan)
+        self.tell(StartRun(where, plan, executors, deadline, timeout, 0, None, 0, (), undoing))
         self.settle()
 
     def resume(self, workflow, run_id="run"):
@@ -235,8 +236,12 @@ class Stage:
         where = scope(run_id, plan.workflow_id, now=self.clock.now)
         executors = dict.fromkeys(plan.by_id, self.executor)
         events = len(self.state.events(run_id))
-        self.tell(StartRun(where, plan, executors, None, None, 0, recorded, events))
+        undoing = self._undoing(plan)
+        self.tell(StartRun(where, plan, executors, None, None, 0, recorded, events, (), undoing))
         self.settle()
+
+    def _undoing(self, plan):
+        return {one.id: self.executor for one in plan.steps if one.compensation is not None}
 
     def end(self, step_id, output=None, error=None, *, run_id="run"):
         """Let a step's attempt end."""

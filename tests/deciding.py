@@ -23,7 +23,9 @@ from actorflow.messages import (
     ActorLost,
     AttemptAbandoned,
     AttemptFinished,
+    AttemptLost,
     CancelRun,
+    Compensate,
     Execute,
     MakeSteps,
     ReviveStep,
@@ -110,6 +112,13 @@ def record(plan, run_id, **fields):
     )
 
 
+def decide(brain, message, now, wall):
+    """Give a brain one message by itself, and return what it comes to."""
+    brain.begin(now, wall)
+    brain.take(message)
+    return brain.conclude()
+
+
 class Driver:
     """A brain, and everybody it deals with.
 
@@ -132,6 +141,8 @@ class Driver:
         self.revived = []
         self.unknown = []
         self.results = {}
+        self.seen = {}
+        self.cut = set()
         self.events = []
         self.starts = {}
         self._incarnations = {}
@@ -144,6 +155,7 @@ class Driver:
         plan = workflow.plan()
         places = options.pop("executors", {})
         resumed, recorded = options.pop("resumed", None), options.pop("recorded", 0)
+        completed, compensators = options.pop("completed", ()), options.pop("compensators", {})
         timeout = plan.timeout if timeout is None else timeout
         say = self.tell if options.pop("settle", True) else self.say
         message = StartRun(
@@ -155,6 +167,12 @@ class Driver:
             priority=priority,
             resumed=resumed,
             recorded=recorded,
+            completed=completed,
+            compensators={
+                one.id: compensators.get(one.id, COROUTINES)
+                for one in plan.steps
+                if one.compensation is not None
+            },
         )
         self.starts[run_id] = message
         self.laws.begin(run_id, message)
@@ -165,7 +183,25 @@ class Driver:
         events = self.of(run_id)
         snapshot = fold(record(workflow.plan(), run_id), events)
         options.setdefault("priority", self.starts[run_id].priority)
-        return self.start(workflow, run_id, resumed=snapshot, recorded=len(events), **options)
+        completed = [event.step_id for event in events if event.kind == "step.completed"]
+        return self.start(
+            workflow,
+            run_id,
+            resumed=snapshot,
+            recorded=len(events),
+            completed=list(dict.fromkeys(reversed(completed)))[::-1],
+            **options,
+        )
+
+    def crash(self):
+        """Let the brain be gone, with all that it knows, and another one begin."""
+        brain = self.brain
+        self.brain = Decisions(
+            async_workers=brain.leases.total, max_active_runs=10, grace=5.0, random=lambda: 0.5
+        )
+        self.in_flight.clear()
+        self.pending.clear()
+        self.laws.runs.clear()
 
     def tell(self, message):
         """Say one thing, and let all that follows at once follow; return all events of it."""
@@ -183,9 +219,9 @@ class Driver:
         """Let a step's attempt fail."""
         return self.end(step_id, None, error or ValueError(step_id), run_id=run_id)
 
-    def cancel(self, run_id="run", *, grace=None):
+    def cancel(self, run_id="run", *, grace=None, compensate=False):
         """Have a run cancelled."""
-        return self.tell(CancelRun(run_id, "enough", grace))
+        return self.tell(CancelRun(run_id, "enough", grace, compensate))
 
     def lose(self, step_id, *, run_id="run"):
         """Let a step's actor die, and let all that follows at once follow."""
@@ -198,6 +234,10 @@ class Driver:
         """Let a step's actor die."""
         self.laws.replaced(run_id, step_id)
         self.say(self.lost(step_id, run_id))
+
+    def lose_compensator(self, step_id, *, run_id="run"):
+        """Let the actor die that is to undo a step, and let all that follows at once follow."""
+        return self.tell(AttemptLost(self.in_flight[run_id, step_id], "it was shot"))
 
     def die_with_all(self, run_id="run"):
         """Let a run's actor die, and all of its steps' actors with it."""
@@ -241,7 +281,9 @@ class Driver:
 
     def say(self, message):
         """Give the brain one message, check the laws, and perform its effects."""
-        events, effects = self.brain.decide(message, self.now, EPOCH + self.now)
+        if isinstance(message, CancelRun) and message.grace is not None:
+            self.cut.add(message.run_id)
+        events, effects = decide(self.brain, message, self.now, EPOCH + self.now)
         self.events += events
         for to, effect in effects:
             self._perform(to, effect)
@@ -261,7 +303,12 @@ class Driver:
         elif isinstance(effect, ReviveStep):
             self._revive(effect)
         elif isinstance(effect, Execute):
-            self._execute(to, effect.attempt)
+            key = (effect.attempt.scope.run_id, effect.attempt.step_id)
+            assert self.address(*key) == to.address, "a step starts where its actor lives"
+            self._execute(effect.attempt)
+        elif isinstance(effect, Compensate):
+            self.seen[effect.attempt.step_id] = effect.seen
+            self._execute(effect.attempt)
         elif isinstance(effect, Settled):
             self._tell_dependents(to)
         else:
@@ -299,9 +346,8 @@ class Driver:
         """Which of the step's actors lives now."""
         return self._incarnations[run_id, step_id]
 
-    def _execute(self, to, attempt):
+    def _execute(self, attempt):
         key = (attempt.scope.run_id, attempt.step_id)
-        assert self.address(*key) == to.address, "a step starts where its actor lives"
         if key in self.in_flight:
             raise AssertionError(f"{key} has two attempts in flight")
         attempt.submitted = True
@@ -357,7 +403,14 @@ class RunAccount:
         self.steps = dict.fromkeys(start.plan.by_id, StepStatus.PENDING)
         if start.resumed is not None:
             known = start.resumed.steps
-            self.steps |= {name: one.status for name, one in known.items() if one.status in KEPT}
+            undoing = self.status is RunStatus.COMPENSATING
+            self.steps |= {
+                name: one.status for name, one in known.items() if undoing or one.status in KEPT
+            }
+        self.completed = list(start.completed)
+        self.to_undo = list(getattr(start.resumed, "compensations", ()))
+        self.undone = []
+        self.undoing = None
         self.attempts = dict.fromkeys(start.plan.by_id, 0)
         self.started_at = {}
         self.first_started_at = {}
@@ -414,6 +467,8 @@ class Laws:
         assert EPOCH + self.driver.now == event.time
         if event.step_id is None:
             run.status = move_run(event.run_id, run.status, event.kind)
+            if event.kind == "run.compensating":
+                self._run_compensating(run, event)
             return
         assert not run.status.terminal, "nothing happens to a step of a run that has ended"
         before = run.steps[event.step_id]
@@ -481,6 +536,8 @@ class Laws:
 
     def _step_completed(self, run, event):
         assert event.step_id not in run.timed_out, "completion and timeout never both win"
+        run.completed = [name for name in run.completed if name != event.step_id]
+        run.completed.append(event.step_id)
 
     def _step_failed(self, run, event):
         if run.plan.fail_fast:
@@ -495,6 +552,40 @@ class Laws:
             reached = {name for one in failed for name in _transitive(run.plan, one)}
             assert event.step_id in reached, "only what depends on a failure is cancelled"
 
+    def _run_compensating(self, run, event):
+        assert all(status.settled for status in run.steps.values()), "the running steps have ended"
+        undoable = [name for name in run.completed if self._can_be_undone(run, name)]
+        assert tuple(reversed(undoable)) == event.data["steps"], "the last completed goes first"
+        run.to_undo = list(event.data["steps"])
+        run.ending = True
+
+    def _can_be_undone(self, run, step_id):
+        completed = run.steps[step_id] is StepStatus.COMPLETED
+        return completed and run.plan.by_id[step_id].compensation is not None
+
+    def _compensation_started(self, run, event):
+        assert run.status is RunStatus.COMPENSATING
+        if run.undoing is None:
+            left = [name for name in run.to_undo if self._can_be_undone(run, name)]
+            assert left[0] == event.step_id, "in reverse order of completion, and none left out"
+            run.undoing, run.undo_attempts = event.step_id, 0
+        assert run.undoing == event.step_id, "one after the other"
+        run.undo_attempts += 1
+        assert run.undo_attempts == event.attempt, "attempts are numbered without gaps"
+        policy = run.plan.by_id[event.step_id].compensation.step.retry
+        most = 1 if policy is None else policy.max_attempts
+        assert event.attempt <= most, "a compensator is tried at most max_attempts times"
+
+    def _compensation_completed(self, run, event):
+        assert run.undoing == event.step_id, "what is undone was being undone"
+        run.undoing = None
+        run.undone.append(event.step_id)
+        assert len(set(run.undone)) == len(run.undone), "once"
+
+    def _compensation_failed(self, run, event):
+        assert event.data["error"] is not None
+        self._compensation_completed(run, event)
+
     def _expired(self, run_id):
         live = self.driver.brain.runs.get(run_id)
         return live is None or live.ending
@@ -503,7 +594,7 @@ class Laws:
 
     def _check_leases(self):
         leases = self.driver.brain.leases
-        held = [key for key, attempt in self._attempts() if self._plan_of(attempt).step.async_]
+        held = [key for key, attempt in self._attempts() if self._async(attempt)]
         assert leases.total == leases.held + leases.free
         assert len(held) == leases.held, "a lease for every async attempt, and for no other"
 
@@ -522,13 +613,12 @@ class Laws:
 
     def _is_current(self, attempt):
         run = self.driver.brain.runs.get(attempt.scope.run_id)
+        if run is not None and attempt.compensates:
+            return run.undoing is not None and run.undoing.current is attempt
         return run is not None and run.steps[attempt.step_id].current is attempt
 
-    def _plan_of(self, attempt):
-        return self.runs[attempt.scope.run_id].plan.by_id[attempt.step_id]
-
     def _async(self, attempt):
-        return self._plan_of(attempt).step.async_
+        return self.runs[attempt.scope.run_id].plan.of(attempt).step.async_
 
     def _check_work_is_conserved(self):
         brain = self.driver.brain
@@ -548,6 +638,14 @@ class Laws:
         assert all(status.settled for status in run.steps.values()), "a run ends after its steps"
         snapshot = fold(record(run.plan, run_id, priority=run.priority), driver.of(run_id))
         assert RunResult.of(snapshot) == driver.results[run_id], "the events fold to the result"
+        self._check_it_was_undone(run, driver.results[run_id])
+
+    def _check_it_was_undone(self, run, result):
+        """Whoever could be undone in a failed run has had its turn, unless a shutdown cut it."""
+        live = [name for name in run.plan.by_id if self._can_be_undone(run, name)]
+        if result.status is RunStatus.FAILED and run.run_id not in self.driver.cut:
+            assert [] == live, "each completed step with a compensator is undone in a failed run"
+        assert set(run.undone) <= set(run.to_undo), "no other step is"
 
 
 def _transitive(plan, step_id):

@@ -4,8 +4,9 @@ Four invisible rules, for whoever writes a page:
 
 - A `python` block runs in the namespace that the blocks above it left behind. It may `await`.
 - A `text` block under `<!-- output -->` is what the Python blocks above it printed.
-- In a `console` block each `$ actorflow …` or `$ python …` runs in the root of the checkout. Lines
-  below a command are its output. `$ echo $?` and a number say that it must exit with that number,
+- In a `console` block each `$ actorflow …` or `$ python …` runs in a folder that looks like the
+  root of the checkout, and is the page's own: what it writes is gone with the page. Lines below a
+  command are its output. `$ echo $?` and a number say that it must exit with that number,
   not with 0.
 - A block under `<!-- not run: reason -->` does not run.
 
@@ -35,7 +36,17 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterator
 
-__all__ = ["DOCUMENTS", "ROOT", "Block", "Command", "Page", "blocks", "commands", "differences"]
+__all__ = [
+    "DOCUMENTS",
+    "ROOT",
+    "Block",
+    "Command",
+    "Page",
+    "blocks",
+    "commands",
+    "differences",
+    "linked_checkout",
+]
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -122,10 +133,16 @@ def _without_trailing_blanks(text: str) -> str:
 
 
 class Page:
-    """A document being run, block after block; `complaints` says what differs from the text."""
+    """A document being run, block after block; `complaints` says what differs from the text.
 
-    def __init__(self, runner: asyncio.Runner) -> None:
+    Args:
+        runner: Where Python blocks are awaited.
+        folder: Where commands run.
+    """
+
+    def __init__(self, runner: asyncio.Runner, folder: Path) -> None:
         self._runner = runner
+        self._folder = folder
         self._namespace: dict[str, Any] = {"__name__": "__main__"}
         self._printed = io.StringIO()
 
@@ -136,7 +153,7 @@ class Page:
         if block.language == "python":
             self._run_python(block)
         elif block.language == "console":
-            yield from _console_complaints(block.source)
+            yield from _console_complaints(block.source, self._folder)
         elif block.comment == "output":
             yield from filter(None, [differences(block.source, self._take_printed())])
 
@@ -157,15 +174,23 @@ class Page:
         return printed
 
 
-def _console_complaints(source: str) -> Iterator[str]:
+def linked_checkout(folder: Path) -> Path:
+    """Make a folder look like the root of the checkout, and return it."""
+    for path in ROOT.iterdir():
+        if not path.name.startswith("."):
+            (folder / path.name).symlink_to(path)
+    return folder
+
+
+def _console_complaints(source: str, folder: Path) -> Iterator[str]:
     typed = commands(source)
     for command, following in zip(typed, [*typed[1:], Command("", "")], strict=True):
         if command.line != _EXIT_STATUS:
             status = following.output.strip() if following.line == _EXIT_STATUS else "0"
-            yield from _command_complaints(command, status)
+            yield from _command_complaints(command, status, folder)
 
 
-def _command_complaints(command: Command, status: str) -> Iterator[str]:
+def _command_complaints(command: Command, status: str, folder: Path) -> Iterator[str]:
     words = shlex.split(command.line)
     program = _PROGRAMS.get(Path(words[0]).name)
     if program is None or {"|", "&&", ">", ";"} & set(words):
@@ -173,7 +198,7 @@ def _command_complaints(command: Command, status: str) -> Iterator[str]:
         return
     ended = subprocess.run(
         [*program, *words[1:]],
-        cwd=ROOT,
+        cwd=folder,
         env=os.environ | _TERMINAL,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

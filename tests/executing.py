@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
 import itertools
 import threading
+import types
 
 from actorflow.context import Attempt
 from actorflow.executors import CoroutineExecutor, FuturesExecutor, ThreadExecutor
+from actorflow.step import Step
+from actorflow.systems import SimulatedSystem
+from actorflow.systems.mischief import Countdown
+from actorflow.testing import real
+from actorflow.testing.account import Account
+from actorflow.testing.executor import SimulatedExecutor
 from tests.deciding import scope
 
 GUARD = 60
@@ -99,7 +107,7 @@ class CoroutineRig(Rig):
 
     def __init__(self):
         self.loop = asyncio.new_event_loop()
-        super().__init__(CoroutineExecutor(self.loop, lambda: False, self.loop.time))
+        super().__init__(CoroutineExecutor(self.loop, lambda: False, lambda: None, self.loop.time))
 
     def body(self, function):
         """A coroutine function is one already; a plain one is wrapped."""
@@ -211,4 +219,56 @@ class FuturesRig(ThreadRig):
         self.pool.shutdown()
 
 
-RIGS = {"coroutines": CoroutineRig, "threads": ThreadRig, "futures": FuturesRig}
+class SimulatedRig(CoroutineRig):
+    """True coroutines in virtual time."""
+
+    def __init__(self):
+        self.system = SimulatedSystem(lambda _options, _label: 0)
+        self.account = Account(self.system, self.system, NEVER)
+        self.account.runs["run"] = types.SimpleNamespace(plan=AnyPlan, script=AnyScript)
+        Rig.__init__(self, SimulatedExecutor(self.account, preemptive=True))
+
+    def until(self, condition):
+        """Let things happen until a condition holds."""
+        while not condition():
+            # An interrupt in a body is its attempt's failure, and whoever simulates hears of it.
+            with contextlib.suppress(KeyboardInterrupt):
+                assert self.system.run(1), "it never came to that"
+
+    def wait_for(self, event):
+        """Look at what has happened; the account keeps all attempts, and that is its purpose."""
+        self.account.bodies.clear()
+        assert event.is_set()
+
+    def close(self):
+        """Cancel what is left."""
+        Rig.close(self)
+
+
+NEVER = Countdown(lambda _options, _label: 0, "never", 0, lambda: 0)
+
+
+class AnyPlan:
+    """A plan that has every step."""
+
+    @staticmethod
+    def of(_attempt):
+        """A coroutine step."""
+        return types.SimpleNamespace(step=Step("any", asyncio.sleep), is_coroutine=True)
+
+
+class AnyScript:
+    """A script that has every step run for real."""
+
+    @staticmethod
+    def of(_step_id, _attempt):
+        """What any attempt does."""
+        return real()
+
+
+RIGS = {
+    "coroutines": CoroutineRig,
+    "threads": ThreadRig,
+    "futures": FuturesRig,
+    "simulated": SimulatedRig,
+}

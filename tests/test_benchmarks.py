@@ -15,7 +15,10 @@ from benchmarks.contenders import Contender, actorflow, actorflow_from_outside, 
 from benchmarks.floors import asyncio_floor
 from benchmarks.lesson import by_hand, expected_output, lesson_flow
 from benchmarks.measure import interleaved
+from benchmarks.options import Options
 from benchmarks.peers import PEERS
+from benchmarks.schedules import PEERS as SIMULATORS
+from benchmarks.schedules import schedules
 from benchmarks.workloads import (
     BODIES,
     RETURNS,
@@ -232,6 +235,17 @@ def test_a_contender_with_other_outputs_is_not_measured():
 
     with pytest.raises(AssertionError, match="b"):
         asyncio.run(interleaved(contenders, samples=1))
+
+
+def test_schedules_are_counted_for_everybody_in_turns():
+    """Each of them tries as many, and keeps the laws where it is held to them."""
+    table = asyncio.run(schedules(Options(samples=1, shrink=50)))
+
+    ours = ["plain chance", "search", "search, all laws", "Hypothesis", "Hypothesis, all laws"]
+    assert ours == [record["who"] for record in table.records][: len(ours)]
+    assert all(0 < record["lowest"] <= record["schedules/s"] for record in table.records)
+    named = table.note + " ".join(str(record["who"]) for record in table.records)
+    assert all(peer in named for peer in SIMULATORS)
 
 
 def test_the_command_writes_its_figures_and_its_samples(tmp_path, capsys):

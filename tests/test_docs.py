@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.documents import DOCUMENTS, ROOT, Block, Command, Page, blocks, commands, differences
+from tests.documents import (
+    DOCUMENTS,
+    ROOT,
+    Block,
+    Command,
+    Page,
+    blocks,
+    commands,
+    differences,
+    linked_checkout,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,10 +41,10 @@ every_document = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
-    """A page about to be run, with an event loop of its own."""
+def page(tmp_path: Path) -> Iterator[Page]:
+    """A page about to be run, with an event loop and a folder of its own."""
     with asyncio.Runner() as runner:
-        yield Page(runner)
+        yield Page(runner, linked_checkout(tmp_path))
 
 
 @pytest.fixture

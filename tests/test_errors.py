@@ -13,7 +13,9 @@ from actorflow import errors
 from actorflow.errors import (
     ActorCrashed,
     ActorflowError,
+    CompensationCut,
     DeadlineExceeded,
+    Deadlock,
     DefinitionConflict,
     DefinitionError,
     ForkedOrchestrator,
@@ -32,6 +34,7 @@ from actorflow.errors import (
     StepTimeout,
     TooManyAbandoned,
     UnknownExecutor,
+    UnknownInput,
     UnknownWorkflow,
     WrongLoop,
 )
@@ -76,6 +79,31 @@ SAYINGS = [
         ),
     ),
     (
+        MissingInput("report", ("url", "day"), (("a",), ("a",)), ("given is 'ulr'", "")),
+        (
+            "workflow 'report' lacks a run input: 'url', wanted by step 'a' (given is 'ulr'); "
+            "'day', wanted by step 'a'. Pass it when you start the run, or give the parameter a "
+            "default; if it was meant to be a dependency's output, give it that step's id for a "
+            "name."
+        ),
+    ),
+    (
+        UnknownInput("report", ("limt", "x"), ("url", "limit"), ("did you mean 'limit'?", "")),
+        (
+            "no step of workflow 'report' takes the inputs 'limt' (did you mean 'limit'?), 'x'. "
+            "The inputs are: 'url', 'limit'. Leave out what no step takes, or let one take it: by "
+            "a parameter of its name, or by `inputs`, which holds them all."
+        ),
+    ),
+    (
+        UnknownInput("report", ("x",), ()),
+        (
+            "no step of workflow 'report' takes the input 'x'. The inputs are: none. Leave out "
+            "what no step takes, or let one take it: by a parameter of its name, or by `inputs`, "
+            "which holds them all."
+        ),
+    ),
+    (
         DefinitionConflict("report", "1.0.0"),
         (
             "workflow 'report' version '1.0.0' is registered already, with a different definition. "
@@ -87,6 +115,28 @@ SAYINGS = [
         (
             "no workflow 'report' is registered (these are: 'audit', 'sync'). "
             "Register it first, or pass the Workflow itself."
+        ),
+    ),
+    (
+        UnknownWorkflow("reprot", ("audit", "report")),
+        (
+            "no workflow 'reprot' is registered (these are: 'audit', 'report'). "
+            "Did you mean 'report'? Register it first, or pass the Workflow itself."
+        ),
+    ),
+    (
+        UnknownWorkflow("report", ("report 1.0.0",), "2.0.0"),
+        (
+            "no workflow 'report' version '2.0.0' is registered (these are: 'report 1.0.0'). "
+            "Register that version first, or pass it along: resume(run_id, flow)."
+        ),
+    ),
+    (
+        UnknownExecutor("fetch", "gpus", ("thread", "gpu")),
+        (
+            "step 'fetch' wants executor 'gpus', which this orchestrator does not have (it has: "
+            "'thread', 'gpu'). Did you mean 'gpu'? Pass it as "
+            "Orchestrator(executors={'gpus': ...})."
         ),
     ),
     (
@@ -137,20 +187,30 @@ SAYINGS = [
     ),
     (
         RunNotFound("r1"),
-        "there is no run 'r1'. Check its id and the orchestrator's state manager.",
+        (
+            "there is no run 'r1', or it is kept no more. "
+            "Check its id, and the limits of the orchestrator's state manager."
+        ),
     ),
     (
         StepTimeout("r1", "fetch", 2, 0.5, "attempt"),
         (
-            "step 'fetch' of run 'r1': attempt 2 took longer than 0.5 s. "
+            "attempt 2 took longer than 0.5 s, of step 'fetch' in run 'r1'. "
             "Raise the step's timeout, or make the step faster."
         ),
     ),
     (
         StepTimeout("r1", "fetch", 2, 0.5, "total"),
         (
-            "step 'fetch' of run 'r1': 2 attempts together took longer than 0.5 s. "
+            "2 attempts together took longer than 0.5 s, of step 'fetch' in run 'r1'. "
             "Raise the step's total_timeout, or make the step faster."
+        ),
+    ),
+    (
+        CompensationCut("r1", "pay"),
+        (
+            "undoing step 'pay' of run 'r1' was cut by a shutdown. Check by hand what is left of "
+            "it, and give the shutdown more drain."
         ),
     ),
     (
@@ -181,12 +241,43 @@ SAYINGS = [
         ),
     ),
     (
+        Deadlock("r1", "fetch", "r2", "places", 4),
+        (
+            "step 'fetch' of run 'r1' would wait for run 'r2' for ever: each of the 4 runs that "
+            "may be in progress has a step that waits for another run. Raise max_active_runs, or "
+            "run what steps wait for in an orchestrator of its own."
+        ),
+    ),
+    (
+        Deadlock("r1", "fetch", None, "workers", 10),
+        (
+            "step 'fetch' of run 'r1' would wait to start a run for ever: each of the 10 async "
+            "workers is kept by a step that waits for a run, and the runs that they wait for need "
+            "one. Raise async_workers, leave async_=True out of steps that wait for runs, or run "
+            "what they wait for in an orchestrator of its own."
+        ),
+    ),
+    (
+        Deadlock("r1", "fetch", "r1", "itself", 1),
+        (
+            "step 'fetch' of run 'r1' would wait for run 'r1' for ever: it is its own run, which "
+            "cannot end before it. Leave the wait out."
+        ),
+    ),
+    (
         NotRunning("start a run"),
-        "cannot start a run: the orchestrator is not running. Enter it with `with` first.",
+        (
+            "cannot start a run: the orchestrator is not running. Enter it with `with`, or with "
+            "`async with` on your own event loop, first."
+        ),
     ),
     (
         OrchestratorClosed("start a run"),
         "cannot start a run: the orchestrator has shut down. Make a new one.",
+    ),
+    (
+        OrchestratorClosed("start a run", "its event loop has been closed"),
+        "cannot start a run: its event loop has been closed. Make a new one.",
     ),
     (
         ForkedOrchestrator(1, 2),
@@ -219,7 +310,7 @@ def test_an_error_says_what_happened_and_what_to_do(error, text):
 def test_every_error_class_is_in_the_list_above():
     """A new error is not finished before its text has been read once."""
     classes = {it for it in vars(errors).values() if inspect.isclass(it)}
-    own = {it for it in classes if it.__module__ == errors.__name__}
+    own = {it for it in classes if issubclass(it, ActorflowError)}
     bases = {ActorflowError, errors.RunError}
 
     assert own - bases == {type(error) for error, _ in SAYINGS}

@@ -105,10 +105,10 @@ def metadata() -> configparser.ConfigParser:
 
 
 def declared_requirements() -> set[str]:
-    """The distributions that the package itself imports: required, or by the extra `cli`."""
+    """The distributions that the package itself imports: required, or by an extra."""
     required = metadata()["options"]["install_requires"]
     optional = metadata()["options.extras_require"]
-    lines = f"{required}\n{optional['cli']}".splitlines()
+    lines = f"{required}\n{optional['cli']}\n{optional['testing']}".splitlines()
     return {Requirement(line).name for line in lines if line.strip()}
 
 

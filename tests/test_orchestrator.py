@@ -18,6 +18,7 @@ from traceback import walk_stack
 import pytest
 
 from actorflow import (
+    ActorflowWarning,
     DefinitionConflict,
     DefinitionError,
     MemoryStateManager,
@@ -35,8 +36,10 @@ from actorflow import (
     Step,
     TooManyAbandoned,
     UnknownExecutor,
+    UnknownInput,
     UnknownWorkflow,
     Workflow,
+    WorkflowBuilder,
     WrongLoop,
 )
 from actorflow.orchestrator.runtime import Runtime
@@ -267,6 +270,56 @@ def test_a_missing_input_is_named_before_anything_runs(orchestrator):
     assert ([], 0) == (ran, orchestrator.list().total)
 
 
+def test_an_input_that_no_step_takes_is_refused_before_anything_runs(orchestrator):
+    """It would be ignored without a word; and nothing is recorded."""
+    flow = flow_of(lambda limit=3: limit)
+
+    for call in (orchestrator.start, orchestrator.run):
+        with pytest.raises(UnknownInput, match=r"'limt' \(did you mean 'limit'\?\)"):
+            call(flow, {"limt": 4})
+
+    assert 0 == orchestrator.list().total
+
+
+def test_an_input_that_no_step_names_reaches_a_step_that_takes_all(orchestrator):
+    """One that is surely misspelt is warned of."""
+    flow = flow_of(lambda inputs, limit=3: (limit, dict(inputs)))
+
+    with pytest.warns(ActorflowWarning, match="Did you mean 'limit'") as caught:
+        output = orchestrator.run(flow, {"limt": 4}).output
+
+    assert ((3, {"limt": 4}), [__file__]) == (output, [it.filename for it in caught])
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (
+            {"url": 1},
+            (
+                "'url' is an input of workflow 'flow' and no option of a run. "
+                "Pass inputs as a mapping, before the options: {'url': ...}"
+            ),
+        ),
+        (
+            {"tiemout": 1},
+            (
+                "a run has no option 'tiemout'. Did you mean 'timeout'? Its options are: metadata, "
+                "timeout, priority, trace_id, correlation_id, business_id. "
+                "Inputs are passed as a mapping, before the options."
+            ),
+        ),
+    ],
+    ids=["input", "misspelt"],
+)
+def test_an_option_of_a_run_that_there_is_not_is_refused(orchestrator, options, text):
+    """An input that was passed by name is told apart from a misspelling."""
+    with pytest.raises(TypeError) as caught:
+        orchestrator.start(flow_of(lambda url: url), **options)
+
+    assert text == str(caught.value)
+
+
 def test_an_input_that_is_not_given_takes_its_default(orchestrator):
     """And one that is given does not."""
     flow = flow_of(lambda limit=3: limit)
@@ -312,11 +365,74 @@ def test_an_argument_that_makes_no_sense_is_refused(orchestrator, arguments, tex
     assert 0 == orchestrator.list().total
 
 
-@pytest.mark.parametrize("flow", [5, None, fine, Step("a", fine)], ids=str)
-def test_what_is_no_workflow_is_refused(orchestrator, flow):
+@pytest.mark.parametrize(
+    ("flow", "cure"),
+    [
+        (5, "Pass a Workflow, or the id of a registered one."),
+        (None, "Pass a Workflow, or the id of a registered one."),
+        (Workflow, "Pass a Workflow, or the id of a registered one."),
+        (fine, "Pass the Workflow that it is a step of, or the id of a registered one."),
+        (Step("a", fine), "Pass the Workflow that it is a step of, or the id of a registered one."),
+        (WorkflowBuilder("a", "A"), "A builder needs its .build()."),
+    ],
+    ids=["number", "nothing", "class", "function", "step", "builder"],
+)
+def test_what_is_no_workflow_is_refused(orchestrator, flow, cure):
     """The text says what would be one."""
-    with pytest.raises(DefinitionError, match="is not a workflow"):
+    with pytest.raises(DefinitionError) as caught:
         orchestrator.start(flow)
+
+    assert str(caught.value).endswith(f" is not a workflow. {cure}")
+
+
+def test_a_limit_may_be_a_timedelta():
+    """As every duration may."""
+    limits = {"stop_grace": timedelta(seconds=1), "blocked_after": timedelta(seconds=0.1)}
+    with Orchestrator(**limits) as orchestrator:
+        assert "fine" == orchestrator.run(flow_of(fine)).output
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        (20, "Orchestrator(state=20) is no state manager: it has no create(). Pass one such as"),
+        (MemoryStateManager, "is a class. Make one of it, and pass that."),
+    ],
+    ids=["number", "class"],
+)
+def test_what_is_no_state_manager_is_refused(state, text):
+    """Before anything is started."""
+    with pytest.raises(DefinitionError) as caught:
+        Orchestrator(state)
+
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("executors", "text"),
+    [
+        ([1], "Orchestrator(executors=[1]) is no mapping. Give each a name"),
+        ({"pool": 3}, "Orchestrator(executors={'pool': 3}) is no executor: it has no open(). Pass"),
+        (
+            {"pool": concurrent.futures.ThreadPoolExecutor},
+            "is a class. Make one of it, and pass that.",
+        ),
+        ({"coroutine": 3}, "takes the event loop's own name. Give the executor another name."),
+    ],
+    ids=["list", "number", "class", "name"],
+)
+def test_what_is_no_executor_is_refused(executors, text):
+    """Before anything is started."""
+    with pytest.raises(DefinitionError) as caught:
+        Orchestrator(executors=executors)
+
+    assert text in str(caught.value)
+
+
+def test_an_option_of_an_orchestrator_that_there_is_not_is_refused():
+    """With what may be meant."""
+    with pytest.raises(TypeError, match=r"'async_worker'. Did you mean 'async_workers'"):
+        Orchestrator(async_worker=3)
 
 
 @pytest.mark.parametrize(
@@ -515,6 +631,18 @@ def test_an_unknown_run_is_not_found(orchestrator, ask):
         getattr(orchestrator, ask)("nobody")
 
 
+@pytest.mark.parametrize("ask", ["get", "resume"])
+def test_what_is_no_id_of_a_run_is_refused(orchestrator, ask):
+    """A run that is passed itself, above all."""
+    run = orchestrator.start(flow_of(fine))
+    run.wait(GUARD)
+
+    with pytest.raises(DefinitionError, match=rf"{ask}\(\) takes .* completed>. Pass its .id"):
+        getattr(orchestrator, ask)(run)
+    with pytest.raises(DefinitionError, match=r"not 7. Pass the .id of a Run"):
+        getattr(orchestrator, ask)(7)
+
+
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 def test_a_resumption_that_fails_leaves_the_record_as_it_was(orchestrator, monkeypatch, error):
     """Nothing is written into it by an orchestrator that could not go on with the run."""
@@ -552,7 +680,7 @@ def test_a_run_is_resumed_in_the_version_that_it_was_started_in(orchestrator):
     run = orchestrator.start(flow)
     run.wait(GUARD)
 
-    with pytest.raises(UnknownWorkflow, match="'flow 1"):
+    with pytest.raises(UnknownWorkflow, match=r"'flow' version '1.*resume\(run_id, flow\)"):
         orchestrator.resume(run.id)
 
     orchestrator.register(flow)
@@ -1057,7 +1185,7 @@ def uses(orchestrator):
 @pytest.mark.parametrize("use", range(7))
 def test_nothing_works_before_the_start(use):
     """The text says how to start."""
-    with pytest.raises(NotRunning, match="Enter it with `with` first"):
+    with pytest.raises(NotRunning, match="Enter it with `with`, or"):
         uses(Orchestrator())[use]()
 
 

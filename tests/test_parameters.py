@@ -128,6 +128,13 @@ def test_the_parameters_are_those_that_are_still_open(run, expected):
     ("run", "text"),
     [
         (
+            Callables.method,
+            (
+                "step 's': parameter 'self' of method() is an object that is missing. "
+                "Use the method of an object, as in flow.step(thing.method), or a function."
+            ),
+        ),
+        (
             positional,
             (
                 "step 's': parameter 'fetch' of positional() is positional-only. "
@@ -186,6 +193,7 @@ def test_the_parameters_are_those_that_are_still_open(run, expected):
         (42, "step 's': 42 cannot be called. Give a function."),
     ],
     ids=[
+        "method",
         "positional-only",
         "builtin",
         "args",
@@ -363,15 +371,37 @@ def test_inputs_are_a_mapping_like_any_other():
     assert 1 == len(inputs)
     assert "url" in inputs
     assert "u" == inputs.get("url")
-    assert inputs.get("day") is None
+    assert (None, 3) == (inputs.get("day"), inputs.get("day", 3))
 
 
-def test_a_key_that_inputs_do_not_have_is_explained():
+def test_asking_inputs_for_what_may_not_be_there_makes_no_text(monkeypatch):
+    """Finding what was meant takes a while, where a step waits for thousands."""
+    monkeypatch.setattr("actorflow.parameters.did_you_mean", pytest.fail)
+
+    assert 3 == StepInputs({"url": "u"}).get("ulr", 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "there"),
+    [
+        ({}, "nothing"),
+        ({"url": 1, "fetch": 2}, "'url', 'fetch'"),
+        ({"url": 1, "enrcih": 2}, "'url', 'enrcih'. Did you mean 'enrcih'?"),
+        (
+            dict.fromkeys(map(str, range(21))),
+            f"{', '.join(map(repr, map(str, range(20))))} and 1 more",
+        ),
+    ],
+    ids=["nothing", "others", "near", "many"],
+)
+def test_a_key_that_inputs_do_not_have_is_explained(values, there):
     """The usual cause is a step that is no dependency, or one that was skipped."""
     with pytest.raises(KeyError) as caught:
-        StepInputs({})["enrich"]
+        StepInputs(values)["enrich"]
 
-    assert "'enrich' is neither a run input nor a dependency that completed" == caught.value.args[0]
+    assert (
+        f"'enrich' is neither a run input nor a dependency that completed; there is {there}"
+    ) == caught.value.args[0]
 
 
 def test_inputs_can_be_pickled():

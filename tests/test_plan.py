@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actorflow.errors import MissingInput
+from actorflow.errors import DefinitionError, MissingInput, UnknownInput
+from actorflow.notices import ActorflowWarning
 from actorflow.retry import RetryPolicy
 from actorflow.workflow import Step, Workflow
 
@@ -52,6 +55,19 @@ def chain(*ids, **options):
     for place, step_id in enumerate(ids):
         flow.add(Step(step_id, nothing, after=ids[max(place - 1, 0) : place]))
     return flow
+
+
+def taking(*names, **defaults):
+    """A function with these parameters."""
+
+    def run(**given):
+        return given
+
+    kind = inspect.Parameter.KEYWORD_ONLY
+    parameters = [inspect.Parameter(name, kind) for name in names]
+    parameters += [inspect.Parameter(it, kind, default=value) for it, value in defaults.items()]
+    run.__signature__ = inspect.Signature(parameters)
+    return run
 
 
 def flow_of(*steps):
@@ -155,7 +171,126 @@ def test_a_run_without_its_inputs_is_refused():
     with pytest.raises(MissingInput) as caught:
         flow.plan().require({"more": 1})
 
-    assert ("w", ("url", "day"), (("a", "b"), ("a",))) == caught.value.args
+    assert ("w", ("url", "day"), (("a", "b"), ("a",)), ()) == caught.value.args
+
+
+@pytest.mark.parametrize(
+    ("wanted", "inputs", "hint"),
+    [
+        ("url", {"ulr": 1}, "given is 'ulr'"),
+        ("fecth", {}, "did you mean the step 'fetch'?"),
+        ("input", {}, "did you mean 'inputs'?"),
+        ("context", {}, "did you mean 'ctx'?"),
+        ("fetch_page", {}, "did you mean inputs['fetch-page']?"),
+        ("quantity", {"url": 1}, None),
+    ],
+)
+def test_a_missing_input_may_be_a_name_that_was_misspelt(wanted, inputs, hint):
+    """Of what was given, of a step, or of what has a meaning of its own."""
+    steps = Step("fetch", nothing), Step("fetch-page", nothing), Step("b", taking(wanted))
+    plan = flow_of(*steps).plan()
+
+    with pytest.raises(MissingInput) as caught:
+        plan.require(inputs)
+
+    assert (() if hint is None else (hint,)) == caught.value.hints
+
+
+def test_an_input_that_no_step_takes_is_refused():
+    """All of them are named, with what may have been meant."""
+    flow = flow_of(
+        Step("fetch", lambda url: url),
+        Step("b", lambda limit=1: limit, compensate=lambda account=None: account),
+    )
+    plan = flow.plan()
+    plan.recognise({"url": 1, "limit": 2, "account": 3})
+
+    with pytest.raises(UnknownInput) as caught:
+        plan.recognise({"limt": 1, "x": 2, "fetch": 3, 4: 5})
+
+    assert (
+        "w",
+        ("limt", "x", "fetch", 4),
+        ("url", "limit", "account"),
+        ("did you mean 'limit'?", "", "a step, whose output the run makes", ""),
+    ) == caught.value.args
+
+
+def test_an_input_that_is_surely_misspelt_is_warned_of_where_any_is_taken():
+    """That is one which looks like an optional one that was left out."""
+    plan = flow_of(Step("a", taking("inputs", limit=1, part1=1))).plan()
+
+    plan.recognise({"limits": 1, "limit": 2})
+    plan.recognise({"part2": 1, "other": 2})
+    with pytest.warns(ActorflowWarning, match="names the input 'limti'.*Did you mean 'limit'"):
+        plan.recognise({"limti": 1})
+
+
+@pytest.mark.parametrize(
+    "run",
+    [taking("fecth"), taking(fecth=None), taking("store", fecth=None)],
+    ids=lambda run: str(inspect.signature(run)),
+)
+def test_a_parameter_that_is_surely_a_dependency_misspelt_is_warned_of(run):
+    """With a default it would be left at that for ever."""
+    flow = flow_of(Step("fetch", nothing), Step("store", nothing))
+    flow.add(Step("b", run, after=["fetch", "store"]))
+
+    with pytest.warns(ActorflowWarning, match="'b': parameter 'fecth' of .*Did you mean 'fetch'"):
+        flow.validate()
+
+
+def test_an_input_that_several_steps_name_alike_is_no_slip():
+    """However much it looks like a dependency of one of them."""
+    flow = flow_of(Step("report_data", taking("report_date")))
+    flow.add(Step("b", taking("report_date"), after="report_data"))
+
+    flow.validate()
+
+    assert ("report_date",) == flow.required_inputs
+
+
+def test_a_parameter_cannot_be_named_after_every_step():
+    """What is no name for it is found in `inputs`."""
+    flow = flow_of(Step("fetch-page", nothing))
+    flow.add(Step("b", taking("fetch_page"), after="fetch-page"))
+
+    with pytest.warns(ActorflowWarning, match=r"Did you mean inputs\['fetch-page'\]\?"):
+        flow.validate()
+
+
+@pytest.mark.parametrize(
+    "run",
+    [taking("fetch", "fetchs"), taking("inputs", "fecth"), taking("fetched_at"), taking()],
+    ids=lambda run: str(inspect.signature(run)),
+)
+def test_a_parameter_that_may_be_an_input_is_not_warned_of(run):
+    """Somebody uses the dependency's output, or the name is too different."""
+    flow = flow_of(Step("fetch", nothing), Step("b", run, after="fetch"))
+
+    flow.validate()
+
+    assert 2 == len(flow.plan().steps)
+
+
+@pytest.mark.parametrize(
+    ("after", "cure"),
+    [
+        ("fecth", "Did you mean 'fetch'? If not, add it."),
+        ("quantity", "Add it, or name one of: 'fetch', 'store'."),
+    ],
+)
+def test_an_unknown_dependency_is_refused_with_what_may_be_meant(after, cure):
+    """A close name, or else all that there are."""
+    flow = flow_of(Step("fetch", nothing), Step("store", nothing), Step("b", nothing, after=after))
+
+    with pytest.raises(DefinitionError) as caught:
+        flow.validate()
+
+    assert (
+        f"workflow 'w', step 'b': it depends on {after!r}, which is not a step of this workflow. "
+        f"{cure}"
+    ) == str(caught.value)
 
 
 def test_a_run_may_have_inputs_that_no_parameter_names():
@@ -164,6 +299,7 @@ def test_a_run_may_have_inputs_that_no_parameter_names():
     given_inputs = {"url": "u", "more": 1}
 
     plan.require(given_inputs)
+    plan.recognise(given_inputs)
 
     assert given_inputs == plan.by_id["a"].arguments(given_inputs, {}, None)["inputs"]
 
@@ -337,7 +473,7 @@ def other():
         Step("b", nothing, priority=1),
         Step("b", nothing, compensate=other),
     ],
-    ids=str,
+    ids=lambda step: re.sub(r" at 0x[0-9a-f]+", "", str(step)),
 )
 def test_whatever_changes_what_a_workflow_does_changes_its_fingerprint(step):
     """Each option for itself."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import actorflow
+from actorflow import testing
 from actorflow.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.views import draw_run_states, draw_step_states
 from docs.reference import generate
@@ -51,9 +52,29 @@ def is_there(path: Path, target: str) -> bool:
     return file.exists() and (not anchor or anchor in anchors(file))
 
 
-def test_the_api_page_is_what_the_docstrings_say():
-    """After a change of a docstring or a signature: python docs/reference/generate.py."""
-    assert generate.page() == generate.PAGE.read_text("utf-8")
+@pytest.mark.parametrize("name", ["api.md", "testing.md", "laws.md"])
+def test_the_generated_pages_are_what_the_code_says(name: str):
+    """After a change of a docstring, a signature or a law: python docs/reference/generate.py."""
+    path = DOCS / "reference" / name
+
+    assert generate.pages()[path] == path.read_text("utf-8")
+
+
+def test_every_public_name_of_the_simulation_has_an_entry():
+    """Whoever adds one says where it belongs."""
+    listed = [name for names in generate.TESTING_GROUPS.values() for name in names]
+
+    assert sorted(testing.__all__) == sorted(listed)
+
+
+def test_a_signature_is_written_with_its_stars():
+    """Otherwise a reader would pass a list."""
+
+    def call(first: int, /, *ids: str, after: str = "", **options: int) -> None: ...
+
+    assert (
+        "```text\ncall(first: int, /, *ids: str, after: str = '', **options: int) -> None\n```"
+    ) == generate._signature("call", call)
 
 
 @pytest.mark.parametrize("draw", [draw_step_states, draw_run_states])
@@ -114,6 +135,14 @@ def test_links_lead_somewhere(path: Path):
     inside = [target for target in targets if not target.startswith(("http:", "https:"))]
 
     assert [] == [target for target in inside if not is_there(path, target)]
+
+
+def test_the_index_leads_to_every_page():
+    """Whoever begins there finds everything."""
+    index = DOCS / "index.md"
+    linked = {(DOCS / match["target"]).resolve() for match in LINK.finditer(prose(index))}
+
+    assert set() == set(DOCS.rglob("*.md")) - {index} - linked
 
 
 def test_readme_and_contributing_show_the_same_test_command():

@@ -123,6 +123,13 @@ def test_attempts_are_counted_from_one():
             ),
         ),
         (
+            {"retryable_errors": [[OSError, "busy"]]},
+            (
+                "retryable_errors of RetryPolicy is [<class 'OSError'>, 'busy']. "
+                "Give the patterns one by one, not in a list of their own."
+            ),
+        ),
+        (
             {"give_up_on": ""},
             (
                 "give_up_on of RetryPolicy is ''. "

@@ -8,6 +8,7 @@ import gc
 import itertools
 import threading
 import traceback
+from datetime import timedelta
 
 import pytest
 
@@ -25,7 +26,7 @@ from actorflow import (
     Workflow,
     WrongLoop,
 )
-from actorflow.errors import DeadlineExceeded
+from actorflow.errors import DeadlineExceeded, DefinitionError
 from actorflow.once import Once
 
 GUARD = 30.0
@@ -144,6 +145,26 @@ def test_a_wait_that_is_too_short_leaves_the_run_alone(orchestrator, gate):
 
     assert not isinstance(caught.value, RunTimeout)
     assert run.result(GUARD).output is True
+
+
+@pytest.mark.parametrize("timeout", [timedelta(0), timedelta(seconds=-1), -1, 0.001])
+def test_a_wait_may_be_as_short_as_nothing(orchestrator, gate, timeout):
+    """Seconds or a `timedelta`; a moment that has passed is a wait of nothing."""
+    run = orchestrator.start(gate.flow)
+
+    for wait in (run.wait, run.result):
+        with pytest.raises(TimeoutError, match="it goes on"):
+            wait(timeout)
+
+
+@pytest.mark.parametrize("timeout", ["5", True, float("nan")])
+def test_a_wait_that_makes_no_sense_is_refused(orchestrator, timeout):
+    """Also for a run that has ended."""
+    run = orchestrator.start(flow_of(fine))
+    run.wait(timedelta(seconds=GUARD))
+
+    with pytest.raises(DefinitionError, match=f"timeout is {timeout!r}. Give seconds"):
+        run.wait(timeout)
 
 
 def test_any_number_of_threads_may_wait(orchestrator, gate):
@@ -338,6 +359,10 @@ class EndsWhileAsked:
     def check_process(self):
         """End the run."""
         self.end.set(self._result)
+
+    def waiting(self, _run_id):
+        """Mind nothing."""
+        return contextlib.nullcontext()
 
 
 def test_a_run_that_ends_while_somebody_gets_in_line_is_not_waited_for(orchestrator):
@@ -591,7 +616,8 @@ def test_a_reader_whose_loop_is_gone_does_not_break_the_run(orchestrator, gate):
 
 def test_a_snapshot_is_the_run_at_one_instant(orchestrator, gate):
     """It does not change when the run does."""
-    run = orchestrator.start(gate.flow, {"n": 1}, metadata={"m": 2}, priority=3)
+    flow = flow_of(lambda n: gate.opened.wait(n * GUARD))
+    run = orchestrator.start(flow, {"n": 1}, metadata={"m": 2}, priority=3)
     seen(run, "step.started")
     before = run.snapshot()
     gate.open()

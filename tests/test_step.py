@@ -7,7 +7,9 @@ from datetime import timedelta
 import attrs
 import pytest
 
+from actorflow.builders import RetryPolicyBuilder, StepBuilder
 from actorflow.errors import DefinitionError
+from actorflow.retry import RetryPolicy
 from actorflow.workflow import Step
 
 NO_NUMBER = "Give finite seconds, more than zero, as a number or a timedelta."
@@ -118,8 +120,33 @@ def test_equal_steps_are_equal_however_they_are_written():
             lambda: Step("a", nothing, after={"b"}),
             (
                 "step 'a': after holds {'b'}. "
-                "Give step ids; a decorated function is known to its own workflow only."
+                "Give several step ids as a list or a tuple, not as a set."
             ),
+        ),
+        (
+            lambda: Step("a", nothing, after=(["b", "c"],)),
+            (
+                "step 'a': after holds ['b', 'c']. "
+                "Give the ids one by one, not in a list of their own."
+            ),
+        ),
+        (
+            lambda: Step("a", nothing, after=None),
+            (
+                "step 'a': after holds None. "
+                "Leave after out for a step that waits for none, or give step ids."
+            ),
+        ),
+        (
+            lambda: Step("a", nothing, after=len),
+            (
+                "step 'a': after holds <built-in function len>. Give step ids; "
+                "a decorated function is known to its own workflow's @flow.step only."
+            ),
+        ),
+        (
+            lambda: Step("a", nothing, after=[1]),
+            "step 'a': after holds 1. Give step ids, or steps.",
         ),
         (
             lambda: Step("a", nothing, after=["b", "c", "b"]),
@@ -143,7 +170,10 @@ def test_equal_steps_are_equal_however_they_are_written():
             lambda: Step("a", nothing, total_timeout=-1),
             f"step 'a': total_timeout is -1.0. {NO_NUMBER}",
         ),
-        (lambda: Step("a", nothing, retry=3), "step 'a': retry is 3. Give a RetryPolicy."),
+        (
+            lambda: Step("a", nothing, retry=3),
+            "step 'a': retry is 3. Give a RetryPolicy, such as RetryPolicy(max_attempts=3).",
+        ),
         (
             lambda: Step("a", nothing, priority=1.5),
             "step 'a': priority is 1.5. Give a whole number.",
@@ -170,3 +200,25 @@ def test_an_illegal_step_does_not_exist(make, text):
         make()
 
     assert text == str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["after", "retry"])
+def test_a_builder_that_was_not_told_to_build_is_refused(field):
+    """It collects keywords, and is nothing yet."""
+    builder = RetryPolicyBuilder() if field == "retry" else StepBuilder("b", "B", nothing)
+
+    with pytest.raises(DefinitionError, match=r"step 'a': .* A builder needs its \.build\(\)\."):
+        Step("a", nothing, **{field: builder})
+
+
+def test_a_generator_of_ids_is_refused_like_a_set():
+    """It would be empty for whoever asks second."""
+    with pytest.raises(DefinitionError, match="as a list or a tuple, not as a generator"):
+        Step("a", nothing, after=(it for it in "bc"))
+
+
+@pytest.mark.parametrize("make", [lambda **options: Step("a", nothing, **options), RetryPolicy])
+def test_an_option_that_there_is_not_is_refused(make):
+    """As Python refuses it, and with those that there are."""
+    with pytest.raises(TypeError, match=r"has no option 'nmae'.* Its options are: "):
+        make(nmae=1)

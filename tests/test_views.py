@@ -19,6 +19,7 @@ from actorflow.views import (
     Timeline,
     bounds_of,
     branches,
+    draw_cycle,
     draw_dot,
     draw_gantt,
     draw_line,
@@ -209,6 +210,39 @@ def test_a_tree_hangs_each_step_below_its_deepest_dependency():
     assert ("   └─ ", ("a",)) == (deep[2].prefix, deep[2].others)
 
 
+def ring(*ids):
+    """Steps of which each waits for the one before, and the first for the last."""
+    flow = Workflow("ring")
+    for place, step_id in enumerate(ids):
+        flow.add(Step(step_id, work, after=ids[place - 1]))
+    return flow
+
+
+def test_a_ring_is_drawn_in_the_direction_of_the_data():
+    """With all that each of its steps waits for; the others are left out."""
+    flow = ring("a", "bb", "c")
+    flow.add(Step("end", work, after="c"))
+    alone = ring("a")
+
+    assert ["┌──> a   after c", "│    bb  after a", "└─── c   after bb"] == draw_cycle(
+        flow.steps
+    ).splitlines()
+    assert "───> a  after a" == draw_cycle(alone.steps)
+    assert "" == draw_cycle({"a": Step("a", work)})
+
+
+def test_of_a_long_ring_the_ends_are_drawn():
+    """The middle is counted."""
+    lines = draw_cycle(ring(*(f"s{number}" for number in range(1000))).steps).splitlines()
+
+    assert 21 == len(lines)
+    assert ("┌──> s0    after s999", "│    … 980 more", "└─── s999  after s998") == (
+        lines[0],
+        lines[10],
+        lines[-1],
+    )
+
+
 def test_a_chain_longer_than_the_stack_can_be_drawn():
     """Nothing here recurses."""
     ids = [f"s{number}" for number in range(1500)]
@@ -377,7 +411,7 @@ def test_a_gantt_chart_is_never_wider_than_asked_for(walk, width, rows):
     seen = {event.step_id for event in events if event.step_id is not None}
 
     assert max(map(cells, lines)) <= width
-    assert (f"… and {len(seen) - rows} more" in lines) == (len(seen) > rows)
+    assert (f"… and {len(seen) - rows} more step" in "\n".join(lines)) == (len(seen) > rows)
     assert all(line.isprintable() for line in lines)
 
 
@@ -451,13 +485,51 @@ def test_compensations_are_drawn_apart_from_attempts():
         (5, "step.completed", "pay"),
         (5, "run.compensating"),
         (5, "compensation.started", "pay"),
-        (7, "compensation.started", "pay"),
-        (10, "compensation.completed", "pay"),
-        (10, "run.failed"),
+        (7, "compensation.retrying", "pay"),
+        (9, "compensation.started", "pay"),
+        (12, "compensation.completed", "pay"),
+        (12, "run.failed"),
     )
     row = draw_gantt(events, width=60).splitlines()[0]
 
-    assert re.fullmatch(r"pay  █+!+<+  5\.00 s, compensated", row)
+    assert re.fullmatch(r"pay  █+!+·+<+  5\.00 s, compensated", row)
+
+
+def test_a_timeline_goes_on_when_undoing_does():
+    """After a crash in its midst: what was undone stays undone, and what was begun begins again."""
+    told = [
+        *[(0, "step.ready", name) for name in "ab"],
+        *[(0, "step.started", name) for name in "ab"],
+        *[(1, "step.completed", name) for name in "ab"],
+    ]
+    timeline = Timeline.of(
+        record(
+            (0, "run.started"),
+            *told,
+            (1, "run.compensating"),
+            (1, "compensation.started", "b"),
+            (2, "compensation.completed", "b"),
+            (2, "compensation.started", "a"),
+            (9, "run.resumed"),
+            (9, "compensation.started", "a"),
+        )
+    )
+
+    assert {"a": "completed", "b": "compensated"} == {
+        name: track.status.value for name, track in timeline.tracks.items()
+    }
+    assert (True, False) == tuple(timeline.tracks[name].being_undone for name in "ab")
+
+
+def test_a_line_names_the_steps_that_are_undone():
+    """A few of them."""
+    begins = Event(
+        1, EventKind.RUN_COMPENSATING, "run", None, None, EPOCH, {"steps": tuple("abcdefg")}
+    )
+    ends = Event(2, EventKind.RUN_FAILED, "run", None, None, EPOCH, {"uncompensated": ("a",)})
+
+    assert "+0.000s run.compensating to undo: a, b, c, d, e and 2 more" == draw_line(begins, EPOCH)
+    assert "+0.000s run.failed not undone: a" == draw_line(ends, EPOCH)
 
 
 def test_the_rows_of_a_large_run_are_those_that_failed_or_took_long():
@@ -470,7 +542,7 @@ def test_the_rows_of_a_large_run_are_those_that_failed_or_took_long():
     lines = draw_gantt(record(*told), rows=2).splitlines()
 
     assert ["s7", "s42"] == [line.split()[0] for line in lines[:2]]
-    assert "… and 98 more" == lines[-1]
+    assert "… and 98 more steps" == lines[-1]
 
 
 def test_a_gantt_chart_without_room_is_refused():

@@ -157,6 +157,26 @@ def test_the_decorator_takes_every_option_of_a_step():
     assert of_step | {"id"} == of_decorator | set(StepOptions.__annotations__)
 
 
+@pytest.mark.parametrize("decorate", [lambda it: it(nothing), lambda it: it], ids=["whole", "half"])
+def test_an_option_that_there_is_not_is_refused_by_the_decorator(decorate):
+    """At once, with what may be meant; nothing becomes a step."""
+    flow = Workflow("report")
+
+    with pytest.raises(TypeError) as caught:
+        decorate(flow.step(asnyc_=True))
+
+    assert str(caught.value).startswith(
+        "flow.step has no option 'asnyc_'. Did you mean 'async_'? Its options are: id, after, name,"
+    )
+    assert {} == flow.steps
+
+
+def test_an_option_of_a_workflow_that_there_is_not_is_refused():
+    """With what may be meant."""
+    with pytest.raises(TypeError, match=r"Workflow has no option 'timout'. Did you mean 'timeout'"):
+        Workflow("report", timout=3)
+
+
 def test_a_function_may_be_several_steps():
     """Each under an id of its own; then its name alone does not say which is meant."""
     flow = Workflow("report")

@@ -16,15 +16,10 @@ from actorflow.errors import ActorCrashed
 from actorflow.messages import MakeSteps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from actorflow.actors.endings import Endings
     from actorflow.actors.ledger import RunState, StepState
     from actorflow.actors.outbox import Outbox
     from actorflow.actors.starts import Starts
-
-    _Failed = Callable[[RunState, StepState, BaseException | None], None]
-
 __all__ = ["Crashes"]
 
 _MOST_CRASHES: Final = 3
@@ -36,15 +31,14 @@ class Crashes:
     Args:
         outbox: Where events and effects go.
         starts: Takes back what a dead attempt held.
-        endings: Ends steps whose actors die too often.
-        failed: Decides what becomes of a failed attempt.
+        endings: Decides what becomes of a failed attempt, and ends steps whose actors die too
+            often.
     """
 
-    def __init__(self, outbox: Outbox, starts: Starts, endings: Endings, failed: _Failed) -> None:
+    def __init__(self, outbox: Outbox, starts: Starts, endings: Endings) -> None:
         self._outbox = outbox
         self._starts = starts
         self._endings = endings
-        self._failed = failed
         # Never the same twice, not even in a later life of the same run.
         self.incarnations = itertools.count()
 
@@ -80,4 +74,4 @@ class Crashes:
         else:
             # The message that would have submitted it died with the actor.
             self._starts.release(run, step)
-            self._failed(run, step, error)
+            self._endings.failed(run, step, error)

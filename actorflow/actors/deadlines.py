@@ -29,6 +29,7 @@ class Due(enum.Enum):
     BACKOFF = "backoff"
     GRACE = "grace"
     RUN = "run"
+    CUT = "cut"
 
 
 Deadline: TypeAlias = list[Any]
@@ -57,7 +58,8 @@ class Deadlines:
         self._sequence = sequence = self._sequence + 1
         deadline = [when, sequence, due, run_id, step]
         heapq.heappush(self._heap, deadline)
-        self.earliest = min(self.earliest, when)
+        if when < self.earliest:  # noqa: PLR1730 - called for every attempt; `min` takes longer
+            self.earliest = when
         return deadline
 
     def cancel(self, deadline: Deadline) -> None:
@@ -76,7 +78,8 @@ class Deadlines:
             deadline = heapq.heappop(heap)
             _, _, due, run_id, step = deadline
             if due is not None:
-                deadline[2] = None
+                # Its step keeps it, and would wait for the garbage collector with it.
+                deadline[2] = deadline[4] = None
                 return due, run_id, step
             self._dead -= 1
         self.earliest = heap[0][0] if heap else _NEVER

@@ -12,6 +12,8 @@ How a step gets on, in terms of messages and effects:
                           step.retrying, and after the backoff step.ready again
                           step.failed, which ends the run (or cancels what depends on it)
                           step.skipped, Settled, when the step is optional
+                        and with the run's last one the run ends, or undoes what it has done
+                        (`compensations`) and then ends
     a deadline       -> step.timed_out, StopAttempt; the attempt still has to end, or to be
                         abandoned after a grace, before anything else becomes of the step
 
@@ -27,13 +29,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from actorflow.actors.compensations import Compensations
 from actorflow.actors.crashes import Crashes
 from actorflow.actors.deadlines import Deadlines, Due
 from actorflow.actors.endings import Endings, timeout_of
 from actorflow.actors.ledger import RunState, StepState
 from actorflow.actors.outbox import Effect, Outbox
 from actorflow.actors.ready import Leases, RunQueue
-from actorflow.actors.retries import backoff
 from actorflow.actors.revival import outcome_of
 from actorflow.actors.starts import Starts
 from actorflow.lifecycle import EventKind, RunStatus, StepStatus
@@ -56,7 +58,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actorflow.context import Attempt
-    from actorflow.errors import StepTimeout
     from actorflow.events import Event
 
 __all__ = ["Decisions"]
@@ -93,9 +94,11 @@ class Decisions:
         self._waiting = RunQueue(max_active_runs)
         self._outbox = Outbox()
         self._starts = Starts(self._outbox, self.deadlines, self.leases)
-        self._random = random
-        self._endings = Endings(self._outbox, self.deadlines, grace)
-        self._crashes = Crashes(self._outbox, self._starts, self._endings, self._failed)
+        self._endings = Endings(self._outbox, self.deadlines, grace, random)
+        self._crashes = Crashes(self._outbox, self._starts, self._endings)
+        self._compensations = Compensations(
+            self._outbox, self.deadlines, self._starts, self._endings
+        )
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             StartRun: self._start_run,
             StepReady: self._step_ready,
@@ -109,17 +112,22 @@ class Decisions:
             Wake: self._wake,
         }
 
-    def decide(self, message: object, now: float, wall: float) -> tuple[list[Event], list[Effect]]:
-        """Take one message at one time; return what happened and what is to be done, in order.
+    def begin(self, now: float, wall: float) -> None:
+        """Say at what moment the next messages are taken.
 
         Args:
-            message: One of the messages in the table above.
             now: Monotonic seconds.
             wall: The same moment in seconds since the epoch.
         """
-        outbox = self._outbox
-        outbox.now, outbox.wall = now, wall
+        self._outbox.now, self._outbox.wall = now, wall
+
+    def take(self, message: object) -> None:
+        """Decide what one message comes to; it is one of those in the table above."""
         self._handlers[type(message)](message)
+
+    def conclude(self) -> tuple[list[Event], list[Effect]]:
+        """Return what happened since the last conclusion, and what is to be done, in order."""
+        outbox = self._outbox
         decided = outbox.events, outbox.effects
         outbox.events, outbox.effects = [], []
         return decided
@@ -152,8 +160,9 @@ class Decisions:
             self._outbox.effects.append((None, RunUnknown(message.run_id)))
             return
         self._endings.give_grace(run, message.grace)
+        self._compensations.limit(run, message)
         if not run.ending:
-            run.cancel_reason = message.reason
+            run.cancel_reason, run.undo_if_cancelled = message.reason, message.compensate
             self._endings.end(run)
             self._follow(run)
 
@@ -193,79 +202,65 @@ class Decisions:
             step = run.steps[attempt.step_id]
             if step.current is attempt:
                 return run, step
-        self.late += 1
         return None
 
     def _attempt_finished(self, message: AttemptFinished) -> None:
-        found = self._find(message.attempt)
-        if found is not None:
-            run, step = found
-            overrun = self._overrun(run, step, message.attempt)
-            self._starts.release(run, step)
-            if overrun is not None:
-                self._failed(run, step, overrun)
-            elif message.error is None and step.stop_error is None:
-                step.output, step.error, step.stopping = message.output, None, False
-                self._endings.settle(run, step, _STEP_COMPLETED, {"output": message.output})
-                if not run.ending:
-                    self._outbox.effects.append((step, Settled(message.output)))
-            else:
-                self._failed(run, step, step.stop_error or message.error)
-            self._follow(run)
-
-    def _overrun(self, run: RunState, step: StepState, attempt: Attempt) -> StepTimeout | None:
-        """Let a timeout pass that was over when the body ended, before anybody noticed.
-
-        That is what a coroutine does which blocks the event loop: no timer could fire.
-        """
-        ended_at = attempt.ended_at
-        if ended_at is None or attempt.deadline is None or ended_at < attempt.deadline:
-            return None
-        if step.stopping:
-            return None
-        limits = (Due.ATTEMPT, step.attempt_deadline), (Due.TOTAL, step.total_deadline)
-        for due, deadline in limits:
-            if deadline is not None and deadline[0] <= ended_at:
-                error = timeout_of(due, run, step)
-                self._endings.timed_out(run, step, error)
-                return error
-        return None
+        attempt = message.attempt
+        found = self._find(attempt)
+        if found is None:
+            self._compensator(message)
+            return
+        run, step = found
+        limited = attempt.deadline is not None
+        overrun = self._endings.overrun(run, step, attempt) if limited else None
+        self._starts.release(run, step)
+        if overrun is not None:
+            self._endings.failed(run, step, overrun)
+        elif message.error is None and step.stop_error is None:
+            step.output, step.error, step.stopping = message.output, None, False
+            self._endings.settle(run, step, _STEP_COMPLETED, {"output": message.output})
+            if run.undoable is not None and step.plan.compensation is not None:
+                run.undoable.append(step)
+            if not run.ending:
+                self._outbox.effects.append((step, Settled(message.output)))
+        else:
+            self._endings.failed(run, step, step.stop_error or message.error)
+        self._follow(run)
 
     def _attempt_abandoned(self, message: AttemptAbandoned) -> None:
         found = self._find(message.attempt)
-        if found is not None:
+        if found is None:
+            self._compensator(message)
+        else:
             run, step = found
             self._endings.abandoned(run, step, message.attempt, message.stack)
             self._starts.release(run, step)
-            self._failed(run, step, step.stop_error)
+            self._endings.failed(run, step, step.stop_error)
             self._follow(run)
 
-    def _failed(self, run: RunState, step: StepState, error: BaseException | None) -> None:
-        unwanted = step.stopping and step.stop_error is None
-        step.stopping, step.stop_error = False, None
-        step.error = error
-        if run.ending:
-            self._endings.cancel(run, step, None if unwanted else error)
-        elif (delay := backoff(step, error, self._outbox.now, self._random)) is not None:
-            self._retry(run, step, error, delay)
-        else:
-            self._endings.fail(run, step, error)
-
-    def _retry(
-        self, run: RunState, step: StepState, error: BaseException | None, delay: float
+    def _compensator(
+        self, message: AttemptFinished | AttemptAbandoned | AttemptLost | BlockedLoop
     ) -> None:
-        data = {"error": error, "delay": delay}
-        self._outbox.step(run, step, EventKind.STEP_RETRYING, step.attempts, data)
-        step.backoff = self.deadlines.set(self._outbox.now + delay, Due.BACKOFF, run.run_id, step)
+        """Take what became of a compensator's attempt, or of one that is in flight no more."""
+        run = self.runs.get(message.attempt.scope.run_id)
+        if run is not None and self._compensations.take(run, message):
+            self._follow(run)
+        else:
+            self.late += 1
 
     def _follow(self, run: RunState) -> None:
         """Go on after an attempt's end: its run's sync lane, the run's end, the freed lease."""
-        self._starts.follow(run)
+        starts = self._starts
+        if run.lane.waiting:
+            starts.follow(run)
         if not run.unsettled and not run.in_flight:
             self._finish(run)
-        self._starts.grant()
+        if starts.queue.order:
+            starts.grant()
 
     def _finish(self, run: RunState) -> None:
+        if run.undoable is not None and self._compensations.undo(run):
+            return
         self._endings.finish(run)
         del self.runs[run.run_id]
         self._starts.forget(run)
@@ -279,14 +274,16 @@ class Decisions:
 
     def _actor_lost(self, message: ActorLost) -> None:
         run = self.runs.get(message.run_id)
-        if run is not None:
+        if run is not None and run.unsettled:
             step = run.steps[message.step_id]
             if message.incarnation == step.incarnation:
                 self._replace(run, step, message.details)
 
     def _attempt_lost(self, message: AttemptLost) -> None:
         found = self._find(message.attempt)
-        if found is not None:
+        if found is None:
+            self._compensator(message)
+        else:
             self._replace(*found, message.details)
 
     def _replace(self, run: RunState, step: StepState, details: str) -> None:
@@ -296,6 +293,7 @@ class Decisions:
     def _run_actor_lost(self, message: RunActorLost) -> None:
         run = self.runs.get(message.run_id)
         if run is not None:
+            self._compensations.orphaned(run, message.details)
             self._crashes.replace_all(run, message.details)
             self._follow(run)
 
@@ -308,11 +306,16 @@ class Decisions:
             run = self.runs.get(run_id)
             if run is None:
                 continue
-            if step is None:
-                self._endings.expire(run)
-                self._follow(run)
-            else:
+            if step is not None and step.undoes is None:
                 self._due(due, run, step)
+                continue
+            if step is not None:
+                self._compensations.due(due, run, step)
+            elif due is Due.CUT:
+                self._compensations.cut(run)
+            else:
+                self._endings.expire(run)
+            self._follow(run)
 
     def _due(self, due: Due, run: RunState, step: StepState) -> None:
         if due is Due.BACKOFF:
@@ -332,6 +335,8 @@ class Decisions:
 
     def _blocked_loop(self, message: BlockedLoop) -> None:
         found = self._find(message.attempt)
-        if found is not None:
+        if found is None:
+            self._compensator(message)
+        else:
             data = {"seconds": message.seconds, "stack": message.stack}
             self._outbox.step(*found, EventKind.STEP_BLOCKING, message.attempt.number, data)

@@ -9,20 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from actorflow.actors.deadlines import Due
+from actorflow.actors.retries import backoff
 from actorflow.errors import DeadlineExceeded, StepTimeout
 from actorflow.events import NO_DATA
 from actorflow.lifecycle import EventKind, StepStatus
 from actorflow.messages import AbandonAttempt, RunFinished, Settled, StopAttempt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from actorflow.actors.deadlines import Deadlines
     from actorflow.actors.ledger import RunState, StepState
     from actorflow.actors.outbox import Outbox
     from actorflow.context import Attempt
 
-__all__ = ["Endings", "timeout_of"]
+__all__ = ["Endings", "timeout_of", "verdict"]
 
 
 class Endings:
@@ -32,12 +33,16 @@ class Endings:
         outbox: Where events and effects go.
         deadlines: The deadlines of all runs.
         grace: Seconds that a stopped attempt gets to end before it is abandoned.
+        random: Draws from [0, 1), for the jitter of backoffs.
     """
 
-    def __init__(self, outbox: Outbox, deadlines: Deadlines, grace: float) -> None:
+    def __init__(
+        self, outbox: Outbox, deadlines: Deadlines, grace: float, random: Callable[[], float]
+    ) -> None:
         self._outbox = outbox
         self._deadlines = deadlines
         self._grace = grace
+        self._random = random
 
     # ── Steps ────────────────────────────────────────────────────────────────────────────────
 
@@ -83,6 +88,24 @@ class Endings:
         else:
             self.fail(run, step, error)
 
+    def overrun(self, run: RunState, step: StepState, attempt: Attempt) -> StepTimeout | None:
+        """Let a timeout pass that was over when the body ended, before anybody noticed.
+
+        That is what a coroutine does which blocks the event loop: no timer could fire.
+        """
+        ended_at, limit = attempt.ended_at, attempt.deadline
+        if ended_at is None or limit is None or ended_at < limit or step.stopping:
+            return None
+        for due, deadline in (
+            (Due.ATTEMPT, step.attempt_deadline),
+            (Due.TOTAL, step.total_deadline),
+        ):
+            if deadline is not None and deadline[0] <= ended_at:
+                error = timeout_of(due, run, step)
+                self.timed_out(run, step, error)
+                return error
+        return None
+
     def timed_out(self, run: RunState, step: StepState, error: StepTimeout) -> None:
         """Write down that a timeout has passed."""
         data = {
@@ -90,9 +113,30 @@ class Endings:
             "limit": error.kind,
             "heartbeat_at": self._heartbeat(step.current),
         }
-        self._outbox.step(run, step, EventKind.STEP_TIMED_OUT, step.attempts, data)
+        self._outbox.attempt(run, step, EventKind.STEP_TIMED_OUT, step.attempts, data)
 
     # ── Attempts ─────────────────────────────────────────────────────────────────────────────
+
+    def failed(self, run: RunState, step: StepState, error: BaseException | None) -> None:
+        """Decide what becomes of a step whose attempt has failed."""
+        unwanted = step.stopping and step.stop_error is None
+        step.stopping, step.stop_error = False, None
+        step.error = error
+        if run.ending:
+            self.cancel(run, step, None if unwanted else error)
+        elif not self.retry(run, step, error):
+            self.fail(run, step, error)
+
+    def retry(self, run: RunState, step: StepState, error: BaseException | None) -> bool:
+        """Give a step, or what undoes one, another attempt after this error, if it gets one."""
+        now = self._outbox.now
+        delay = backoff(step, error, now, self._random)
+        if delay is None:
+            return False
+        data = {"error": error, "delay": delay}
+        self._outbox.attempt(run, step, EventKind.STEP_RETRYING, step.attempts, data)
+        step.backoff = self._deadlines.set(now + delay, Due.BACKOFF, run.run_id, step)
+        return True
 
     def stop(self, run: RunState, step: StepState, error: BaseException | None) -> None:
         """Ask the step's attempt to end.
@@ -129,7 +173,7 @@ class Endings:
     def abandoned(self, run: RunState, step: StepState, attempt: Attempt, stack: str) -> None:
         """Write down that an attempt was left behind, and where it hangs."""
         data = {"stack": stack, "heartbeat_at": self._heartbeat(attempt)}
-        self._outbox.step(run, step, EventKind.STEP_ABANDONED, attempt.number, data)
+        self._outbox.attempt(run, step, EventKind.STEP_ABANDONED, attempt.number, data)
 
     def _heartbeat(self, attempt: Attempt | None) -> float | None:
         """Return an attempt's last heartbeat in seconds since the epoch."""
@@ -162,9 +206,11 @@ class Endings:
     def finish(self, run: RunState) -> None:
         """Write the run's last event and hand out its result."""
         run.finished_at = self._outbox.wall
-        if run.expiry is not None:
-            self._deadlines.cancel(run.expiry)
-        self._outbox.run(run, *_last_word(run))
+        for deadline in (run.expiry, run.cut):
+            if deadline is not None:
+                self._deadlines.cancel(deadline)
+        kind, why = verdict(run)
+        self._outbox.run(run, kind, {**why, **_left(run)} if run.compensations else why)
         self._outbox.effects.append((None, RunFinished(run.result())))
 
 
@@ -176,7 +222,8 @@ def timeout_of(due: Due, run: RunState, step: StepState) -> StepTimeout:
     return StepTimeout(run.run_id, step.id, step.attempts, limit or 0.0, kind)
 
 
-def _last_word(run: RunState) -> tuple[EventKind, Mapping[str, Any]]:
+def verdict(run: RunState) -> tuple[EventKind, Mapping[str, Any]]:
+    """Return how a run ends, once nothing of it is left to do, and why."""
     if run.cancel_reason is not None:
         cancelled: dict[str, Any] = {"reason": run.cancel_reason}
         if run.error is not None:
@@ -185,6 +232,15 @@ def _last_word(run: RunState) -> tuple[EventKind, Mapping[str, Any]]:
     if run.error is not None:
         return EventKind.RUN_FAILED, {"error": run.error, "failed_step": run.failed_step}
     return EventKind.RUN_COMPLETED, NO_DATA
+
+
+def _left(run: RunState) -> Mapping[str, Any]:
+    """Return what was to be undone and is not, as the run's last event has it."""
+    statuses = {step_id: run.steps[step_id].status for step_id in run.compensations}
+    left = tuple(
+        step_id for step_id, status in statuses.items() if status is not StepStatus.COMPENSATED
+    )
+    return {"uncompensated": left} if left else NO_DATA
 
 
 def _dependents(run: RunState, failed: StepState) -> Iterator[StepState]:

@@ -9,6 +9,8 @@ from actorflow.lifecycle import KEPT, RunStatus, StepStatus
 from actorflow.results import RunResult, StepResults
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
     from actorflow.actors.deadlines import Deadline
     from actorflow.context import Attempt, RunScope
     from actorflow.messages import StartRun
@@ -46,9 +48,18 @@ class StepState:
         "stop_error",
         "stopping",
         "total_deadline",
+        "undoes",
     )
 
-    def __init__(self, plan: StepPlan, executor: Executor, incarnation: int) -> None:
+    def __init__(
+        self,
+        plan: StepPlan,
+        executor: Executor,
+        incarnation: int,
+        undoes: StepState | None = None,
+    ) -> None:
+        self.undoes = undoes
+        """The step that this one compensates, as it is run like a step; None for a true step."""
         self.plan = plan
         self.id = plan.id
         self.step: Step = plan.step
@@ -104,6 +115,10 @@ class RunState:
     __slots__ = (
         "active",
         "cancel_reason",
+        "compensations",
+        "compensators",
+        "cut",
+        "cut_short",
         "deadline",
         "ending",
         "error",
@@ -124,6 +139,9 @@ class RunState:
         "status",
         "steps",
         "timeout",
+        "undo_if_cancelled",
+        "undoable",
+        "undoing",
         "unsettled",
     )
 
@@ -158,16 +176,53 @@ class RunState:
         self.failed_step: str | None = None
         self.started_at: float | None = None
         self.finished_at: float | None = None
+        self.compensators = start.compensators
+        self.undoable: list[StepState] | None = [] if start.compensators else None
+        """The steps that have completed and can be undone, in the order in which they did; None
+        if the run has no compensators."""
+        self.undoing: StepState | None = None
+        """The compensator whose turn it is."""
+        self.undo_if_cancelled = False
+        self.compensations: tuple[str, ...] = ()
+        """The ids of the steps that are to be undone, in that order."""
+        self.cut: Deadline | None = None
+        """When a shutdown has no more time for undoing."""
+        self.cut_short = False
+        """Whether that moment has passed."""
         if start.resumed is not None:
-            self._take_up(start.resumed)
+            self._take_up(start.resumed, start.completed)
 
-    def _take_up(self, recorded: RunSnapshot) -> None:
+    def _take_up(self, recorded: RunSnapshot, completed: Sequence[str]) -> None:
         self.status = recorded.status
         self.started_at = recorded.started_at
-        for step_id, known in recorded.steps.items():
-            if known.status in KEPT:
-                self.steps[step_id].take_up(known)
-                self.unsettled -= 1
+        if recorded.status is RunStatus.COMPENSATING:
+            self._go_on_undoing(recorded)
+        else:
+            kept = {name: one for name, one in recorded.steps.items() if one.status in KEPT}
+            self._keep(kept)
+            self._can_undo(completed)
+
+    def _keep(self, steps: Mapping[str, StepResult]) -> None:
+        for step_id, known in steps.items():
+            self.steps[step_id].take_up(known)
+        self.unsettled -= len(steps)
+
+    def _go_on_undoing(self, recorded: RunSnapshot) -> None:
+        self._keep(recorded.steps)
+        self.ending, self.deadline, self.unsettled = True, None, 0
+        self.error, self.failed_step = recorded.error, recorded.failed_step
+        self.cancel_reason, self.undo_if_cancelled = recorded.reason, True
+        self.compensations = tuple(recorded.compensations)
+        self._can_undo(reversed(recorded.compensations))
+
+    def _can_undo(self, step_ids: Iterable[str]) -> None:
+        if self.undoable is not None:
+            self.undoable += [
+                self.steps[step_id]
+                for step_id in step_ids
+                if step_id in self.compensators
+                and self.steps[step_id].status is StepStatus.COMPLETED
+            ]
 
     def result(self) -> RunResult:
         """Return how the run ended."""
@@ -185,6 +240,7 @@ class RunState:
             error=self.error,
             failed_step=self.failed_step,
             reason=self.cancel_reason,
+            compensations=self.compensations,
             started_at=self.started_at,
             finished_at=self.finished_at,
         )

@@ -17,6 +17,14 @@ __all__ = ["Effect", "Outbox"]
 Effect: TypeAlias = "tuple[StepState | None, Any]"
 """A message, and the step whose actor it is for; None when the supervisor performs it."""
 
+_OF_COMPENSATIONS: Final = {
+    EventKind.STEP_STARTED: EventKind.COMPENSATION_STARTED,
+    EventKind.STEP_RETRYING: EventKind.COMPENSATION_RETRYING,
+    EventKind.STEP_TIMED_OUT: EventKind.COMPENSATION_TIMED_OUT,
+    EventKind.STEP_ABANDONED: EventKind.COMPENSATION_ABANDONED,
+    EventKind.STEP_BLOCKING: EventKind.COMPENSATION_BLOCKING,
+}
+
 # An event is made three times a step; this is what its generated constructor does, less a call.
 _new: Final = tuple.__new__
 
@@ -55,6 +63,20 @@ class Outbox:
         run.events = number = run.events + 1
         event = _new(Event, (number, kind, run.run_id, step_id, attempt, self.wall, data))
         self.events.append(event)
+
+    def attempt(
+        self,
+        run: RunState,
+        step: StepState,
+        kind: EventKind,
+        attempt: int,
+        data: Mapping[str, Any] = NO_DATA,
+    ) -> None:
+        """Let `kind` happen to an attempt of a step, or of what undoes it."""
+        if step.undoes is None:
+            self.step(run, step, kind, attempt, data)
+        else:
+            self.step(run, step.undoes, _OF_COMPENSATIONS[kind], attempt, data)
 
     def run(self, run: RunState, kind: EventKind, data: Mapping[str, Any] = NO_DATA) -> None:
         """Let `kind` happen to a run.

@@ -48,7 +48,7 @@ class ReadyQueue:
 
     The higher priority goes first (the run's, then the step's). Among equals the runs take
     turns, and within a run the step that became ready first goes first.
-    A step that is no longer ready when its turn comes is passed over.
+    A step that is no longer ready when its turn comes is passed over, and its run's turn is kept.
     """
 
     def __init__(self) -> None:
@@ -74,14 +74,15 @@ class ReadyQueue:
             level = self._levels[self.order[0]]
             run_id, line = next(iter(level.items()))
             step = line.steps.popleft()
+            ready = step.status is _READY
             if line.steps:
-                if len(level) > 1:
+                if ready and len(level) > 1:
                     level.move_to_end(run_id)
             else:
                 del level[run_id]
                 if not level:
                     del self._levels[heapq.heappop(self.order)]
-            if step.status is _READY:
+            if ready:
                 return line.run, step
         return None
 

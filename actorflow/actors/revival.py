@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from actorflow.lifecycle import StepStatus
 from actorflow.messages import DependencyCompleted, ReviveStep, Settled
@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
     from actorflow.actors.ledger import RunState, StepState
 
-__all__ = ["outcome_of", "revival", "settled_steps"]
+__all__ = ["outcome_of", "revival", "seen_by", "settled_steps"]
+
+_RETURNED: Final = frozenset(
+    {StepStatus.COMPLETED, StepStatus.COMPENSATED, StepStatus.COMPENSATION_FAILED}
+)
 
 
 def revival(run: RunState, step: StepState) -> ReviveStep:
@@ -23,7 +27,12 @@ def revival(run: RunState, step: StepState) -> ReviveStep:
 
 
 def settled_steps(run: RunState) -> dict[str, DependencyCompleted]:
-    """Return what the steps of a resumed run that have an outcome tell their dependents."""
+    """Return what the steps of a resumed run that need no actor tell their dependents."""
+    if run.unsettled == len(run.steps):
+        return {}
+    if not run.unsettled:
+        # Nothing is left to run, and something may be left to undo. Nobody is told anything.
+        return {step_id: DependencyCompleted(step_id, None, skipped=True) for step_id in run.steps}
     return {completed.step_id: completed for completed in _completed(run.steps.values())}
 
 
@@ -41,3 +50,14 @@ def outcome_of(step: StepState) -> Settled | None:
     if step.status is StepStatus.SKIPPED:
         return Settled(None, skipped=True)
     return None
+
+
+def seen_by(run: RunState, undo: StepState) -> list[DependencyCompleted]:
+    """Return what a compensator is given: what its step saw, and what that made.
+
+    Some of it may have been undone before, if the workflow was changed between two lives.
+    """
+    steps = [run.steps[step_id] for step_id in undo.plan.dependencies]
+    return [
+        DependencyCompleted(step.id, step.output, step.status not in _RETURNED) for step in steps
+    ]

@@ -1,4 +1,4 @@
-"""The actor that a run is: the parent of its steps' actors."""
+"""The actor that a run is: the parent of its steps' actors, and of those that undo them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ from typing import TYPE_CHECKING
 
 from thespian.actors import Actor, ActorAddress, ChildActorExited, PoisonMessage
 
-from actorflow.actors.step import StepActor
+from actorflow.actors.step import CompensatorActor, StepActor
 from actorflow.messages import (
     ActorLost,
+    AttemptLost,
+    Compensate,
     ConfigureRun,
     ConfigureStep,
     DependentMoved,
+    Execute,
     ReviveStep,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from actorflow.context import Attempt
     from actorflow.messages import DependencyCompleted
     from actorflow.plan import StepPlan
 
@@ -38,12 +42,15 @@ class RunActor(Actor):
         self._addresses: dict[str, ActorAddress] = {}
         self._incarnations: dict[str, int] = {}
         """Those of the steps whose first actors have died."""
+        self._undoing: tuple[ActorAddress, Attempt] | None = None
 
     def receiveMessage(self, message: object, sender: ActorAddress) -> None:  # noqa: N802, D102
         if isinstance(message, ConfigureRun):
             self._configure(message)
         elif isinstance(message, ReviveStep):
             self._revive(message)
+        elif isinstance(message, Compensate):
+            self._compensate(message)
         elif isinstance(message, ChildActorExited):
             self._lost(message.childAddress, "the actor exited")
         elif isinstance(message, PoisonMessage):
@@ -63,20 +70,13 @@ class RunActor(Actor):
         self, plan: StepPlan, settled: Sequence[DependencyCompleted], incarnation: int
     ) -> None:
         configuration, addresses = self._configuration, self._addresses
-        # A resumed run may have kept a dependent of a step that it runs again, if the workflow
-        # has been changed in between; who is kept has no actor and waits for nobody.
-        dependents = (
-            [addresses[name] for name in plan.dependents if name in addresses]
-            if configuration.settled
-            else list(map(addresses.__getitem__, plan.dependents))
-        )
         self._myRef.actor_send(
             addresses[plan.id],
             ConfigureStep(
                 plan,
                 configuration.scope,
                 configuration.supervisor,
-                dependents,
+                addresses,
                 settled,
                 incarnation,
             ),
@@ -84,6 +84,9 @@ class RunActor(Actor):
 
     def _lost(self, address: ActorAddress, details: str) -> None:
         configuration = self._configuration
+        if self._undoing is not None and self._undoing[0] == address:
+            self.send(configuration.supervisor, AttemptLost(self._undoing[1], details))
+            return
         for step_id, known in self._addresses.items():
             if known == address:
                 incarnation = self._incarnations.get(step_id, configuration.incarnation)
@@ -92,8 +95,9 @@ class RunActor(Actor):
                 return
 
     def _revive(self, message: ReviveStep) -> None:
-        old = self._addresses[message.step_id]
-        new = self._addresses[message.step_id] = self.createActor(StepActor)
+        new = self.createActor(StepActor)
+        # A new mapping: the old one belongs to those whom it was sent to.
+        self._addresses = {**self._addresses, message.step_id: new}
         self._incarnations[message.step_id] = message.incarnation
         plan = self._configuration.plan.by_id[message.step_id]
         self._configure_step(plan, message.dependencies, message.incarnation)
@@ -101,7 +105,22 @@ class RunActor(Actor):
             self.send(new, message.outcome)
         for dependency in plan.dependencies:
             if dependency in self._addresses:
-                self.send(self._addresses[dependency], DependentMoved(old, new))
+                moved = DependentMoved(message.step_id, self._addresses)
+                self.send(self._addresses[dependency], moved)
+
+    def _compensate(self, message: Compensate) -> None:
+        """Make an actor for one attempt of undoing a step, and have it begin."""
+        attempt = message.attempt
+        plan = self._configuration.plan.by_id[attempt.step_id].compensation
+        if plan is None:
+            raise AssertionError(f"{attempt.step_id} has no compensator")
+        address = self.createActor(CompensatorActor)
+        self._undoing = address, attempt
+        configuration = self._configuration
+        scope, supervisor = configuration.scope, configuration.supervisor
+        told = ConfigureStep(plan, scope, supervisor, {}, message.seen, configuration.incarnation)
+        self.send(address, told)
+        self.send(address, Execute(attempt))
 
 
 def _known(plan: StepPlan, settled: Mapping[str, DependencyCompleted]) -> list[DependencyCompleted]:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from actorflow.actors.deadlines import Deadline, Deadlines, Due
 from actorflow.actors.ready import Leases, ReadyQueue
-from actorflow.context import Attempt
-from actorflow.lifecycle import EventKind
-from actorflow.messages import Execute
+from actorflow.actors.revival import seen_by
+from actorflow.context import Attempt, Compensation
+from actorflow.lifecycle import EventKind, StepStatus
+from actorflow.messages import Compensate, Execute
 
 if TYPE_CHECKING:
     from actorflow.actors.ledger import RunState, StepState
@@ -39,15 +40,15 @@ class Starts:
         self._outbox = outbox
         self._deadlines = deadlines
         self._leases = leases
-        self._queue = ReadyQueue()
+        self.queue = ReadyQueue()
 
     def compete(self, run: RunState, step: StepState) -> None:
         """Start a ready step, or let it wait for a lease, or for its run's sync lane."""
         if step.step.async_:
-            if self._leases.free and not self._queue.order:
+            if self._leases.free and not self.queue.order:
                 self._start(run, step)
             else:
-                self._queue.push(run, step)
+                self.queue.push(run, step)
         elif run.lane.busy:
             run.lane.push(step)
         else:
@@ -71,13 +72,24 @@ class Starts:
         if step.total_deadline is not None:
             deadline = _earlier(step.total_deadline[0], deadline)
         if options.timeout is not None:
-            step.attempt_deadline = self._deadlines.set(
-                outbox.now + options.timeout, _ATTEMPT, run.run_id, step
-            )
-            deadline = _earlier(step.attempt_deadline[0], deadline)
+            moment = outbox.now + options.timeout
+            step.attempt_deadline = self._deadlines.set(moment, _ATTEMPT, run.run_id, step)
+            if deadline is None or moment < deadline:
+                deadline = moment
+        if step.undoes is not None:
+            self._undo(run, step, deadline)
+            return
         step.current = attempt = Attempt(run.scope, step.id, number, deadline, step.executor)
         outbox.step(run, step, _STEP_STARTED, number)
         outbox.effects.append((step, Execute(attempt)))
+
+    def _undo(self, run: RunState, undo: StepState, deadline: float | None) -> None:
+        undo.status = StepStatus.RUNNING
+        undo.current = attempt = Compensation(
+            run.scope, undo.id, undo.attempts, deadline, undo.executor
+        )
+        self._outbox.attempt(run, undo, _STEP_STARTED, undo.attempts)
+        self._outbox.effects.append((None, Compensate(attempt, seen_by(run, undo))))
 
     def _due_after(self, timeout: float, due: Due, run: RunState, step: StepState) -> Deadline:
         return self._deadlines.set(self._outbox.now + timeout, due, run.run_id, step)
@@ -98,7 +110,7 @@ class Starts:
 
     def grant(self) -> None:
         """Hand the free leases to those who are next."""
-        queue, leases = self._queue, self._leases
+        queue, leases = self.queue, self._leases
         while leases.free and queue.order:
             following = queue.pop()
             if following is not None:
@@ -106,8 +118,8 @@ class Starts:
 
     def forget(self, run: RunState) -> None:
         """Drop what still waits of a run that has ended."""
-        if self._queue.order:
-            self._queue.forget(run.run_id)
+        if self.queue.order:
+            self.queue.forget(run.run_id)
 
     def follow(self, run: RunState) -> None:
         """Let the next step of the run's sync lane start, if the lane is free."""

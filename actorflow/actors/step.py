@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from thespian.actors import Actor, ActorAddress
 
@@ -17,12 +17,24 @@ from actorflow.messages import (
     StepReady,
 )
 
-__all__ = ["StepActor"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["CompensatorActor", "StepActor"]
 
 _SKIPPED: Final = object()
 _UNCONFIGURED: Final = -1
-_SETTLED: Final = -2
-"""What a step expects that is not waiting for dependencies."""
+"""What a step expects that does not know yet what it waits for."""
+
+
+class _Everything(dict[str, Any]):
+    """The outputs that a settled step knows: nothing is news to it, and it keeps nothing."""
+
+    def __contains__(self, _step_id: object) -> bool:
+        return True
+
+
+_EVERYTHING: Final = _Everything()
 
 
 class StepActor(Actor):
@@ -30,19 +42,31 @@ class StepActor(Actor):
 
     Messages keep their order per sender only, so a dependency's completion can arrive before
     the actor has been configured, and a revived sender can say a thing twice. Both are
-    harmless: completions are kept by step id from the first moment on.
+    harmless: completions are kept by step id from the first moment on, an attempt is submitted
+    once, and a step that has settled is past everything.
     """
 
     leaves_quietly = True
 
-    __slots__ = ("_any_skipped", "_configuration", "_expected", "_myRef", "_outputs")
+    __slots__ = (
+        "_addresses",
+        "_any_skipped",
+        "_configuration",
+        "_expected",
+        "_myRef",
+        "_outputs",
+        "_told",
+    )
 
     _configuration: ConfigureStep
+    _addresses: Mapping[str, ActorAddress]
 
     def __init__(self) -> None:
         self._expected = _UNCONFIGURED
         self._outputs: dict[str, Any] = {}
         self._any_skipped = False
+        self._told: DependencyCompleted | None = None
+        """What it has told its dependents."""
 
     def receiveMessage(self, message: Any, _sender: ActorAddress) -> None:  # noqa: N802, D102
         # A chain of tests, the most frequent first, costs less than a table.
@@ -59,9 +83,12 @@ class StepActor(Actor):
             self._dependent_moved(message)
 
     def _configure(self, message: ConfigureStep) -> None:
+        if self._told is not None:
+            return
         for completed in message.settled:
             self._dependency_completed(completed)
         self._configuration = message
+        self._addresses = message.addresses
         self._expected = len(message.plan.dependencies)
         if len(self._outputs) == self._expected:
             self._report_ready()
@@ -91,6 +118,8 @@ class StepActor(Actor):
 
     def _execute(self, message: Execute) -> None:
         attempt = message.attempt
+        if attempt.submitted:
+            return
         configuration, outputs = self._configuration, self._outputs
         plan, scope = configuration.plan, configuration.scope
         if self._any_skipped:
@@ -106,22 +135,31 @@ class StepActor(Actor):
             self.send(configuration.supervisor, AttemptFinished(attempt, None, error))
 
     def _settled(self, message: Settled) -> None:
-        configuration, send = self._configuration, self._myRef.actor_send
-        completed = DependencyCompleted(configuration.plan.id, message.output, message.skipped)
-        for dependent in configuration.dependents:
-            send(dependent, completed)
+        if self._told is not None:
+            return
+        plan, addresses, send = self._configuration.plan, self._addresses, self._myRef.actor_send
+        self._told = completed = DependencyCompleted(plan.id, message.output, message.skipped)
+        for name in plan.dependents:
+            # A resumed run may have kept a dependent of a step that it runs again, if the
+            # workflow has been changed in between; who is kept has no actor and waits for nobody.
+            if name in addresses:
+                send(addresses[name], completed)
         # A run of many steps need not keep what each of them has waited for, only the outcome.
-        self._expected = _SETTLED
-        self._outputs = {configuration.plan.id: message.output}
-        self._any_skipped = message.skipped
-        del self._configuration
+        self._outputs = _EVERYTHING
+        del self._configuration, self._addresses
 
     def _dependent_moved(self, message: DependentMoved) -> None:
-        if self._expected == _SETTLED:
+        if self._told is not None:
             # It has told the dependent's dead predecessor.
-            for step_id, output in self._outputs.items():
-                told = DependencyCompleted(step_id, output, self._any_skipped)
-                self.send(message.new, told)
+            self.send(message.addresses[message.step_id], self._told)
         else:
-            known = self._configuration.dependents
-            known[:] = [message.new if each == message.old else each for each in known]
+            self._addresses = message.addresses
+
+
+class CompensatorActor(StepActor):
+    """Undoes a step: a step that is told at once to run, and has nobody to tell of its end."""
+
+    __slots__ = ()
+
+    def _report_ready(self) -> None:
+        """Say nothing: it was made because it is its turn."""

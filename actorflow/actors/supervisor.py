@@ -16,7 +16,9 @@ from thespian.actors import (
     WakeupMessage,
 )
 
+from actorflow.actors.held import Held, is_of_another
 from actorflow.actors.run import RunActor
+from actorflow.interrupts import is_for_the_program
 from actorflow.messages import (
     AbandonAttempt,
     ActorLost,
@@ -26,6 +28,7 @@ from actorflow.messages import (
     BlockedLoop,
     CancelRun,
     Committed,
+    Compensate,
     ConfigureRun,
     Execute,
     MakeSteps,
@@ -55,7 +58,16 @@ __all__ = ["Audience", "ConfigureSupervisor", "Host", "Supervisor"]
 
 _NEVER: Final = float("inf")
 _FOR_THE_BRAIN: Final = frozenset(
-    {StartRun, StepReady, AttemptFinished, AttemptAbandoned, BlockedLoop, CancelRun, ActorLost}
+    {
+        StartRun,
+        StepReady,
+        AttemptFinished,
+        AttemptAbandoned,
+        BlockedLoop,
+        CancelRun,
+        ActorLost,
+        AttemptLost,
+    }
 )
 
 
@@ -100,7 +112,7 @@ class Host(Protocol):
         """Report an executor that raised where it must not."""
 
     def broken(self, message: object, error: BaseException) -> None:
-        """Report a defect of actorflow itself: a message that could not be handled."""
+        """Report a defect of actorflow itself: a message, or an effect, that went wrong."""
 
 
 @attrs.frozen(kw_only=True)
@@ -111,21 +123,16 @@ class ConfigureSupervisor:
     host: Host
 
 
-class _Held:
-    """A decision that waits for its events to be recorded."""
-
-    __slots__ = ("effects", "events", "recorded")
-
-    def __init__(
-        self, events: Sequence[Event], effects: Sequence[Effect], *, recorded: bool
-    ) -> None:
-        self.events = events
-        self.effects = effects
-        self.recorded = recorded
+def _never_put_off(_call: Callable[[], None]) -> bool:
+    return False
 
 
 class Supervisor(Actor):
     """Performs the effects of `Decisions`, and records what happened before it does.
+
+    Messages that have arrived together are decided together, at one time: what they come to is
+    recorded in one batch, and done in one go. That is what a system that can put off a call
+    (`Cell.put_off`) allows; on others, each message is concluded by itself.
 
     When the state manager needs time to record a batch of events, the batch's effects and all
     later ones wait for it, in order: nothing is acknowledged before it is recorded.
@@ -136,12 +143,15 @@ class Supervisor(Actor):
     def __init__(self) -> None:
         super().__init__()
         self._run_actors: dict[str, ActorAddress] = {}
-        self._held: deque[_Held] = deque()
+        self._concluding = False
+        """Whether it has taken messages, and will be called to conclude."""
+        self._held: deque[Held] = deque()
         self._wakeups = [_NEVER]
         """When wakeups are under way, the earliest first."""
         self._perform: dict[type[Any], Callable[[Any], None]] = {
             MakeSteps: self._make_steps,
             ReviveStep: self._revive_step,
+            Compensate: self._compensate,
             StopAttempt: self._stop_attempt,
             AbandonAttempt: self._abandon_attempt,
             RunFinished: self._run_finished,
@@ -156,8 +166,8 @@ class Supervisor(Actor):
                 self._administer(message)
         except BaseException as error:
             self._host.broken(message, error)
-            if isinstance(error, KeyboardInterrupt):
-                raise  # meant for the program, and by chance it hit this thread here
+            if is_for_the_program(error):
+                raise
 
     def _administer(self, message: object) -> None:
         if isinstance(message, WakeupMessage):
@@ -178,39 +188,69 @@ class Supervisor(Actor):
         self._record = message.host.state.record
         self._when_committed = message.host.committed
         self._audience = message.host.audience
-        self._decide, self._deadlines = message.brain.decide, message.brain.deadlines
+        self._brain = brain = message.brain
+        self._take, self._deadlines = brain.take, brain.deadlines
         self._now, self._wall = message.host.clock.now, message.host.clock.wall
+        self._put_off = getattr(self._myRef, "put_off", _never_put_off)
+
+    # ── Deciding ─────────────────────────────────────────────────────────────────────────────
 
     def _think(self, message: object) -> None:
-        now = self._now()
-        events, effects = self._decide(message, now, self._wall(now))
+        if self._concluding:
+            self._take(message)
+            return
+        self._began_at = now = self._now()
+        self._brain.begin(now, self._wall(now))
+        self._take(message)
+        self._concluding = self._put_off(self._conclude_later)
+        if not self._concluding:
+            self._conclude()
+
+    def _conclude_later(self) -> None:
+        self._concluding = False
+        try:
+            self._conclude()
+        except BaseException as error:
+            self._host.broken(None, error)
+            if is_for_the_program(error):
+                raise
+
+    def _conclude(self) -> None:
+        events, effects = self._brain.conclude()
         recorded = True
         if events:
             try:
                 recorded = self._record(events, self._when_committed)
-            except BaseException as error:  # noqa: BLE001 - the runs that it concerns are ended
-                self._give_up(events, effects, error)
+            except BaseException as error:
+                self._held.append(Held(events, effects, recorded=True, error=error))
+                self._go_on()
+                if is_for_the_program(error):
+                    raise
                 events, effects = [], []
         if recorded and not self._held:
             self._act(events, effects)
         else:
-            self._held.append(_Held(events, effects, recorded=recorded))
+            self._held.append(Held(events, effects, recorded=recorded))
         # A wakeup is under way for the earliest deadline, or for an earlier one of the past.
         if self._deadlines.earliest < self._wakeups[0]:
             heapq.heappush(self._wakeups, self._deadlines.earliest)
-            self.wakeupAfter(self._deadlines.earliest - now)
+            self.wakeupAfter(self._deadlines.earliest - self._began_at)
 
     # ── Recording ────────────────────────────────────────────────────────────────────────────
 
     def _committed(self, message: Committed) -> None:
         batch = next(batch for batch in self._held if not batch.recorded)
-        if message.error is not None:
-            self._held.remove(batch)
-            self._give_up(batch.events, batch.effects, message.error)
-        batch.recorded = True
+        batch.recorded, batch.error = True, message.error
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Do what waits for nothing any more, or give it up, in the order of the decisions."""
         while self._held and self._held[0].recorded:
             batch = self._held.popleft()
-            self._act(batch.events, batch.effects)
+            if batch.error is None:
+                self._act(batch.events, batch.effects)
+            else:
+                self._give_up(batch.events, batch.effects, batch.error)
 
     def _give_up(
         self, events: Sequence[Event], effects: Sequence[Effect], error: BaseException
@@ -218,15 +258,20 @@ class Supervisor(Actor):
         """End the runs whose events could not be recorded, as far as they can be ended."""
         self._host.unrecorded(events, error)
         reason = f"its events could not be recorded: {text_of(error)}"
-        for run_id in dict.fromkeys(event.run_id for event in events):
+        concerned = dict.fromkeys(event.run_id for event in events)
+        for run_id in concerned:
             self.send(self.myAddress, CancelRun(run_id, reason, None))
-        for _, message in effects:
-            if isinstance(message, Execute):
+        for step, message in effects:
+            if is_of_another(self._brain.runs, concerned, step, message):
+                self._act((), ((step, message),))
+            elif isinstance(message, (Execute, Compensate)):
                 self.send(self.myAddress, AttemptFinished(message.attempt, None, error))
             elif isinstance(message, (StopAttempt, AbandonAttempt)):
                 self._perform[type(message)](message)
             elif isinstance(message, RunFinished):
                 self._run_finished(RunFinished(message.result.failed_by(error)))
+            elif isinstance(message, MakeSteps) and message.only_to_undo:
+                self._make_steps(message)
 
     # ── Effects ──────────────────────────────────────────────────────────────────────────────
 
@@ -234,11 +279,19 @@ class Supervisor(Actor):
         if events and self._audience.present:
             self._audience.publish(events)
         send = self._myRef.actor_send
+        interrupt: BaseException | None = None
         for step, message in effects:
-            if step is None:
-                self._perform[type(message)](message)
-            elif step.address is not None:
-                send(step.address, message)
+            try:
+                if step is None:
+                    self._perform[type(message)](message)
+                elif step.address is not None:
+                    send(step.address, message)
+            except BaseException as error:  # noqa: BLE001 - the other effects are others' runs'
+                self._host.broken(message, error)
+                if is_for_the_program(error):
+                    interrupt = error
+        if interrupt is not None:
+            raise interrupt
 
     def _make_steps(self, message: MakeSteps) -> None:
         address = self._run_actors[message.scope.run_id] = self.createActor(RunActor)
@@ -251,6 +304,9 @@ class Supervisor(Actor):
 
     def _revive_step(self, message: ReviveStep) -> None:
         self.send(self._run_actors[message.run_id], message)
+
+    def _compensate(self, message: Compensate) -> None:
+        self.send(self._run_actors[message.attempt.scope.run_id], message)
 
     def _stop_attempt(self, message: StopAttempt) -> None:
         attempt = message.attempt

@@ -1,14 +1,15 @@
-"""The command line: `actorflow run`, `actorflow graph`, `actorflow validate`.
+"""The command line: `actorflow run`, `graph`, `validate`, `simulate` and `replay`.
 
 It needs the extra `cli`, and says so where that is missing.
 
-Exit statuses: 0 when the run completed, 1 when it failed, 2 when what was typed or defined makes
-no sense, and 128 plus the signal's number when a signal ended it: 130 for Ctrl-C, 143 for
-SIGTERM, 141 when nobody reads the output any more.
+Exit statuses: 0 when the run completed or no law was broken, 1 when not, 2 when what was typed or
+defined makes no sense, and 128 plus the signal's number when a signal ended it: 130 for Ctrl-C,
+143 for SIGTERM, 141 when nobody reads the output any more.
 """
 
 from __future__ import annotations
 
+import atexit
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         from actorflow.cli.app import invoke  # noqa: PLC0415 - it needs the extra
+        from actorflow.cli.interrupts import leave_hanging_steps  # noqa: PLC0415 - goes with it
     except ModuleNotFoundError as missing:
         if missing.name not in _EXTRA:
             raise
@@ -37,4 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "Type: pip install 'actorflow[cli]'\n"
         )
         return _BAD_USAGE
-    return invoke(sys.argv[1:] if arguments is None else arguments)
+    if arguments is not None:
+        return invoke(arguments)
+    statuses: list[int] = []
+    # Registered before the user's file can register anything, it comes after all of that.
+    atexit.register(leave_hanging_steps, statuses)
+    statuses.append(invoke(sys.argv[1:]))
+    return statuses[0]

@@ -9,26 +9,28 @@ import json
 import shlex
 import signal
 import sys
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
 
-from actorflow.cli.inputs import check_inputs, read_inputs
+from actorflow.cli.inputs import check_inputs, read_inputs, refuse_words
 from actorflow.cli.interrupts import EXIT_BASE
 from actorflow.cli.lines import LineWatcher, SilentWatcher
 from actorflow.cli.live import LiveWatcher
 from actorflow.cli.loading import load_flow
-from actorflow.cli.problems import Problem
+from actorflow.cli.problems import Problem, warnings_as_text
 from actorflow.cli.reports import describe, describe_failure, whole_result
 from actorflow.cli.running import Order, Watcher, carry_out
 from actorflow.cli.streams import forgiving, only_for_the_result, silence, whole_lines
 from actorflow.errors import DefinitionError, UnknownExecutor
-from actorflow.views import draw_dot, draw_mermaid, draw_tree
+from actorflow.views import draw_cycle, draw_dot, draw_mermaid, draw_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from actorflow.plan import WorkflowPlan
     from actorflow.workflow import Workflow
 
 __all__ = ["app", "invoke"]
@@ -47,6 +49,18 @@ Target = Annotated[
     typer.Argument(
         metavar="FILE[:FLOW]",
         help="A Python file or module, and if it defines several workflows, the one to take.",
+    ),
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option("--input", metavar="NAME=VALUE", help="An input of the run, as a text."),
+]
+Documents = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input-json",
+        metavar="JSON",
+        help="Inputs as a JSON object: itself, @FILE, or - for stdin.",
     ),
 ]
 
@@ -72,10 +86,15 @@ def invoke(arguments: Sequence[str]) -> int:
 @contextlib.contextmanager
 def _exit_statuses() -> Iterator[None]:
     """Turn what can go wrong with a command into a text on stderr and an exit status."""
+    with forgiving(sys.stdout), forgiving(sys.stderr), warnings_as_text(), _problems_told():
+        yield
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _problems_told() -> Iterator[None]:
     try:
-        with forgiving(sys.stdout):
-            yield
-            sys.stdout.flush()
+        yield
     except (Problem, DefinitionError, UnknownExecutor) as problem:
         sys.stderr.write(f"Error: {problem}\n")
         raise typer.Exit(_BAD_USAGE) from None
@@ -102,28 +121,22 @@ def _actorflow(
         ),
     ] = False,
 ) -> None:
-    """Run workflows, draw them, and check them."""
+    """Run workflows, draw them, check them, and try them on many schedules."""
 
 
-@app.command()
+@app.command(context_settings={"allow_extra_args": True})
 def run(
+    context: typer.Context,
     target: Target,
     *,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option("--input", metavar="NAME=VALUE", help="An input of the run, as a text."),
-    ] = None,
-    documents: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input-json",
-            metavar="JSON",
-            help="Inputs as a JSON object: itself, @FILE, or - for stdin.",
-        ),
-    ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="How many async steps may run at once.")] = 10,
+    inputs: Inputs = None,
+    documents: Documents = None,
+    workers: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many async steps may run at once.")
+    ] = 10,
     timeout: Annotated[
-        float | None, typer.Option(help="Seconds that the run may take.", show_default=False)
+        float | None,
+        typer.Option(metavar="SECONDS", help="How long the run may take.", show_default=False),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the whole result as JSON, and nothing else.")
@@ -134,6 +147,7 @@ def run(
     Ctrl-C cancels the run, and pressed twice it leaves at once.
     """
     with _exit_statuses():
+        refuse_words(context.args, target)
         given = read_inputs(inputs or (), documents or ())
 
         def order() -> Order:
@@ -172,6 +186,96 @@ def _watcher(console: Console) -> contextlib.AbstractContextManager[Watcher]:
     return contextlib.nullcontext(LineWatcher())
 
 
+@app.command(context_settings={"allow_extra_args": True})
+def simulate(
+    context: typer.Context,
+    target: Target,
+    *,
+    schedules: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many schedules to try at most.")
+    ] = 10_000,
+    workers: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many async steps may run at once.")
+    ] = 2,
+    seed: Annotated[int, typer.Option(metavar="N", help="Equal seeds try equal schedules.")] = 0,
+    inputs: Inputs = None,
+    documents: Documents = None,
+    fail: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STEP[:N]", help="Let a step's first N attempts fail, or all."),
+    ] = None,
+    hang: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STEP[:N]", help="Let a step's first N attempts hang, or all."),
+    ] = None,
+    crash: Annotated[
+        bool, typer.Option("--crash", help="Let an actor crash, at a moment that is chosen.")
+    ] = False,
+    real: Annotated[
+        bool, typer.Option("--real", help="Call the steps' own functions, in virtual time.")
+    ] = False,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Where to keep a schedule that breaks a law.", show_default=False
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the whole report as JSON, and nothing else.")
+    ] = False,
+) -> None:
+    """Run a workflow on many schedules in virtual time, and look for one that breaks a law.
+
+    The steps' functions are not called, unless you say --real: each step returns a text, after
+    a time that is chosen. The laws are actorflow's own, and those that stand in the same file.
+
+    Ctrl-C ends the search, and shows what was found so far; pressed twice, it leaves at once.
+    """
+    # Only this command and the next need what simulates.
+    from actorflow.cli import simulating  # noqa: PLC0415
+
+    with _exit_statuses():
+        refuse_words(context.args, target, "simulate")
+        typed = simulating.Typed(
+            target=target,
+            inputs=read_inputs(inputs or (), documents or ()),
+            schedules=schedules,
+            workers=workers,
+            seed=seed,
+            fail=fail or (),
+            hang=hang or (),
+            crash=crash,
+            real=real,
+            save=save,
+        )
+        status = simulating.simulate(typed, as_json=as_json)
+    raise typer.Exit(status)
+
+
+@app.command()
+def replay(
+    tape: Annotated[
+        Path, typer.Argument(metavar="FILE", help="What `actorflow simulate` has saved.")
+    ],
+    *,
+    flow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE[:FLOW]", help="Where its workflow stands now.", show_default=False
+        ),
+    ] = None,
+    mermaid: Annotated[
+        bool, typer.Option("--mermaid", help="Print the chart as a Mermaid diagram, alone.")
+    ] = False,
+) -> None:
+    """Show a saved schedule again: the law that it breaks, and who said what to whom."""
+    from actorflow.cli import simulating  # noqa: PLC0415 - see above
+
+    with _exit_statuses():
+        status = simulating.replay(tape, flow, mermaid=mermaid)
+    raise typer.Exit(status)
+
+
 @app.command()
 def graph(
     target: Target,
@@ -181,7 +285,17 @@ def graph(
     """Draw a workflow."""
     draw = {Format.TEXT: draw_tree, Format.MERMAID: draw_mermaid, Format.DOT: draw_dot}[form]
     with _exit_statuses():
-        sys.stdout.write(f"{draw(load_flow(target, 'graph').plan())}\n")
+        sys.stdout.write(f"{draw(_drawable(load_flow(target, 'graph')))}\n")
+
+
+def _drawable(flow: Workflow) -> WorkflowPlan:
+    try:
+        return flow.plan()
+    except DefinitionError as fault:
+        ring = draw_cycle(flow.steps)
+        if not ring:
+            raise
+        raise Problem(f"{fault}\n\n{ring}") from None
 
 
 @app.command()
@@ -194,7 +308,6 @@ def validate(target: Target) -> None:
 def _summary(flow: Workflow) -> str:
     plan = flow.plan()
     count = len(plan.steps)
-    inputs = (
-        f"needs {', '.join(plan.required_inputs)}" if plan.required_inputs else "needs no input"
-    )
-    return f"{flow.id} is valid: {count} step{'s' if count > 1 else ''}, {inputs}"
+    needs = f"needs {', '.join(plan.required_inputs) or 'no input'}"
+    takes = f", can take {', '.join(plan.optional_inputs)}" if plan.optional_inputs else ""
+    return f"{flow.id} is valid: {count} step{'s' if count > 1 else ''}, {needs}{takes}"

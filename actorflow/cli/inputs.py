@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
-import difflib
 import json
+import re
+import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.cli.problems import Problem
-from actorflow.errors import MissingInput
+from actorflow.errors import MissingInput, UnknownInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from actorflow.plan import StepPlan, WorkflowPlan
+    from actorflow.plan import WorkflowPlan
 
-__all__ = ["check_inputs", "read_inputs"]
+__all__ = ["check_inputs", "read_inputs", "refuse_words"]
+
+
+def refuse_words(words: Sequence[str], target: str, command: str = "run") -> None:
+    """Refuse what stands on the command line without an option, and say which one it needs.
+
+    Args:
+        words: What was typed after the target.
+        target: What was typed for the workflow.
+        command: The command that was typed.
+
+    Raises:
+        Problem: When there is something.
+    """
+    if words:
+        word, typed = words[0], f"actorflow {command} {shlex.quote(target)}"
+        named = word if "=" in word.strip("=") else f"NAME={word}"
+        cure = f"For an input, type: {typed} --input {shlex.quote(named)}"
+        if word.isidentifier() and ":" not in target:
+            cure += f"\nFor a workflow of {target}, type: {typed}:{word}"
+        raise Problem(f"{word!r} stands without an option. {cure}")
 
 
 def read_inputs(pairs: Iterable[str], documents: Iterable[str]) -> dict[str, Any]:
@@ -48,15 +69,33 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
+_EXAMPLE: Final = "Type for example: --input-json '{\"n\": 3}'"
+_LIKE_A_PATH: Final = re.compile(r"[\w./~-]+")
+_LONGEST: Final = 60
+
+
 def _document(text: str) -> list[tuple[str, Any]]:
+    said = f"--input-json {_short(text)!r}"
     try:
         pairs = json.loads(_content(text), object_pairs_hook=_Pairs)
     except (ValueError, RecursionError) as error:
-        raise Problem(f"--input-json {text!r} is not JSON: {error}.") from None
+        raise Problem(f"{said} is not JSON: {error}. {_instead_of(text)}".rstrip()) from None
     if not isinstance(pairs, _Pairs):
-        example = "--input-json '{\"n\": 3}'"
-        raise Problem(f"--input-json {text!r} is not an object. Type for example: {example}")
+        raise Problem(f"{said} is not an object. {_EXAMPLE}")
     return [(name, _plain(value)) for name, value in pairs]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _instead_of(text: str) -> str:
+    """Return what to type for what is no JSON; of a file or of stdin there is nothing to say."""
+    if text == "-" or text.startswith("@"):
+        return ""
+    if _LIKE_A_PATH.fullmatch(text):
+        return f"To read it from a file, type: --input-json @{text}"
+    return _EXAMPLE
 
 
 def _content(text: str) -> str:
@@ -67,7 +106,8 @@ def _content(text: str) -> str:
     try:
         return Path(text[1:]).read_text(encoding="utf-8")
     except OSError as error:
-        raise Problem(f"--input-json {text!r} cannot be read: {error.strerror}.") from error
+        said = f"--input-json {text!r} cannot be read: {error.strerror}."
+        raise Problem(f"{said} After the @ stands the path of a JSON file.") from error
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -96,27 +136,12 @@ def check_inputs(plan: WorkflowPlan, inputs: Mapping[str, Any], typed: str) -> N
     Raises:
         Problem: When one is missing or unknown.
     """
-    known = (*plan.required_inputs, *plan.optional_inputs)
-    # A step that takes the mapping `inputs` may look up any of them.
-    if not any(_takes_all(step) for step in plan.steps):
-        unknown = [name for name in inputs if name not in known]
-        if unknown:
-            raise Problem("\n".join(_strangers(unknown, known)))
     try:
         plan.require(inputs)
     except MissingInput as error:
         missing = " ".join(f"--input {name}=..." for name in error.names)
         raise Problem(f"{error}\nType: {typed} {missing}") from None
-
-
-def _takes_all(step: StepPlan) -> bool:
-    undo = step.compensation
-    return step.binding.wants_inputs or (undo is not None and undo.binding.wants_inputs)
-
-
-def _strangers(unknown: Iterable[str], known: Sequence[str]) -> Iterator[str]:
-    for name in unknown:
-        close = difflib.get_close_matches(name, known, n=1)
-        cure = f" Did you mean {close[0]!r}?" if close else ""
-        yield f"no step takes an input {name!r}.{cure}"
-    yield f"The inputs are: {', '.join(map(repr, known)) or 'none'}."
+    try:
+        plan.recognise(inputs)
+    except UnknownInput as error:
+        raise Problem(str(error)) from None

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-__all__ = ["EXIT_BASE", "Interrupts"]
+__all__ = ["EXIT_BASE", "Interrupts", "leave_hanging_steps"]
 
 EXIT_BASE: Final = 128
 """A program that a signal ended exits with this and the signal's number."""
@@ -51,6 +53,27 @@ class Interrupts:
             self._first()
         else:
             _leave(EXIT_BASE + number)
+
+
+def leave_hanging_steps(statuses: Sequence[int]) -> None:
+    """End the process, if a step hangs on a thread; for `atexit`, as the last of all.
+
+    Python's own way to the exit lets such a thread be, unless it holds what Python itself needs
+    there: one that reads from stdin makes it abort.
+
+    Args:
+        statuses: The exit status, once it is known.
+    """
+    if statuses and _a_step_hangs():
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # nobody is left to be told
+                stream.flush()
+        os._exit(statuses[-1])
+
+
+def _a_step_hangs() -> bool:
+    # An orchestrator that has shut down leaves no other thread of that name behind.
+    return any(thread.name.startswith("actorflow-step") for thread in threading.enumerate())
 
 
 def _leave(status: int) -> None:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Final, Self
 
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
+from actorflow.cli.columns import GAP, steps_table, table
 from actorflow.clock import SystemClock
 from actorflow.lifecycle import StepStatus
 from actorflow.views import Timeline, branches
 from actorflow.views.text import in_words, one_line, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
@@ -30,7 +30,7 @@ __all__ = ["LiveWatcher"]
 _EVERY: Final = 0.1
 """Seconds between two pictures."""
 _BAR_COLUMNS: Final = 30
-_FIRM_COLUMNS: Final = 4
+_NARROWEST_BAR: Final = 5
 _OTHER_LINES: Final = 3
 """Lines that are not a step's: the counts, the progress bar, and the cursor's own."""
 
@@ -80,32 +80,31 @@ class Picture:
             return
         now = self._clock.wall(self._clock.now())
         if self._branches:
-            yield _table(self._tree(now))
+            yield steps_table(self._tree(now), options.max_width)
         else:
-            yield _table(self._active(now, console.height - _OTHER_LINES))
+            yield steps_table(self._active(now, console.height - _OTHER_LINES), options.max_width)
             yield self._counts()
-        yield self._progress(self._plan, now)
+        yield self._progress(self._plan, now, options.max_width)
 
-    def _tree(self, now: float) -> Iterator[Sequence[RenderableType]]:
+    def _tree(self, now: float) -> Iterator[Sequence[Text]]:
         for branch in self._branches:
             also = f"also after {', '.join(map(printable, branch.others))}" if branch.others else ""
             yield self._row(branch.step.id, branch.prefix, now, also)
 
-    def _active(self, now: float, lines: int) -> Iterator[Sequence[RenderableType]]:
+    def _active(self, now: float, lines: int) -> Iterator[Sequence[Text]]:
         tracks = list(self._timeline.tracks.values())
         worthy = [track for status in _WORTH_A_LINE for track in tracks if track.status is status]
         for track in worthy[:lines]:
             yield self._row(track.step_id, "", now, "")
 
-    def _row(self, step_id: str, prefix: str, now: float, also: str) -> Sequence[RenderableType]:
+    def _row(self, step_id: str, prefix: str, now: float, also: str) -> Sequence[Text]:
         track = self._timeline.tracks.get(step_id)
         status = StepStatus.PENDING if track is None else track.status
         glyph, style = _LOOKS[status]
         return (
             Text.assemble((prefix, "dim"), (glyph, style), " ", printable(step_id)),
-            Text(status.value, style),
+            Text("being undone" if track and track.being_undone else status.value, style),
             *_measures(track, now),
-            # The one column that gives way when the terminal is narrow.
             Text(_remark(track) or also, "dim", no_wrap=True, overflow="ellipsis"),
         )
 
@@ -114,14 +113,20 @@ class Picture:
         told = [f"{counts[status]} {status.value}" for status in StepStatus if counts[status]]
         return Text(", ".join(told), "dim", no_wrap=True, overflow="ellipsis")
 
-    def _progress(self, plan: WorkflowPlan, now: float) -> RenderableType:
+    def _progress(self, plan: WorkflowPlan, now: float, width: int) -> RenderableType:
         tracks = list(self._timeline.tracks.values())
         settled = sum(track.status.settled for track in tracks)
         elapsed = max(0.0, now - self._timeline.started_at) if self._timeline.started_at else 0.0
         steps = len(plan.steps)
-        bar = ProgressBar(total=steps, completed=settled, width=_BAR_COLUMNS)
+        figures = Text(f"{settled}/{steps}"), Text(in_words(elapsed), "dim")
+        others = sum(figure.cell_len + GAP for figure in figures)
         name = Text(printable(plan.name), "bold")
-        return _table([(name, bar, Text(f"{settled}/{steps}"), Text(in_words(elapsed), "dim"))])
+        name.truncate(max(width - others, 1), overflow="ellipsis")
+        room = min(_BAR_COLUMNS, width - others - name.cell_len - GAP)
+        if room < _NARROWEST_BAR:
+            return table([(name, *figures)], 3)
+        bar = ProgressBar(total=steps, completed=settled, width=room)
+        return table([(name, bar, *figures)], 4)
 
 
 def _measures(track: Track | None, now: float) -> tuple[Text, Text]:
@@ -132,15 +137,6 @@ def _measures(track: Track | None, now: float) -> tuple[Text, Text]:
 
 def _remark(track: Track | None) -> str:
     return "" if track is None or track.error is None else one_line(track.error)
-
-
-def _table(rows: Iterable[Sequence[RenderableType]]) -> Table:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    for _ in range(_FIRM_COLUMNS):
-        table.add_column(no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        table.add_row(*row)
-    return table
 
 
 class LiveWatcher:

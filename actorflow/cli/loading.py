@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from actorflow.cli.problems import Problem
 from actorflow.cli.tracebacks import traceback_of
 from actorflow.workflow import Workflow
@@ -17,10 +19,32 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import ModuleType
 
-__all__ = ["load_flow"]
+__all__ = ["Loaded", "load", "load_flow"]
+
+
+@attrs.frozen
+class Loaded:
+    """A workflow, and what stands beside it."""
+
+    flow: Workflow
+    source: str
+    """The file or the module, as it was typed."""
+    namespace: Mapping[str, Any]
+    """The global names of that module."""
+
+    @property
+    def place(self) -> str:
+        """The name under which the workflow is found again."""
+        known = (name for name, value in self.namespace.items() if value is self.flow)
+        return f"{self.source}:{next(known)}"
 
 
 def load_flow(target: str, command: str) -> Workflow:
+    """Return the workflow that `target` names, as `load` finds it."""
+    return load(target, command).flow
+
+
+def load(target: str, command: str) -> Loaded:
     """Import what `target` names and return its workflow.
 
     A file's folder is put first on the path for good, as Python does for a script: steps may
@@ -36,8 +60,9 @@ def load_flow(target: str, command: str) -> Workflow:
         Problem: When there is no such workflow, or more than one.
     """
     source, name = _split(target)
-    offer = _Offer(vars(_imported(source, command)), source, command)
-    return offer.the_only() if name is None else offer.named(name)
+    namespace = vars(_imported(source, command))
+    offer = _Offer(namespace, source, command)
+    return Loaded(offer.the_only() if name is None else offer.named(name), source, namespace)
 
 
 def _split(target: str) -> tuple[str, str | None]:

@@ -101,6 +101,18 @@ def describe_failure(result: RunResult) -> Iterator[str]:
         yield one_line(result.error)
     if result.status is RunStatus.CANCELLED:
         yield f"the run was cancelled: {result.reason}"
+    yield from _undone(result)
+
+
+def _undone(result: RunResult) -> Iterator[str]:
+    """Yield what was undone, in that order, and what was not."""
+    for title, step_ids in (
+        ("undone", result.compensated),
+        ("NOT undone", result.uncompensated),
+    ):
+        if step_ids:
+            more = f" and {len(step_ids) - _ROWS} more" if step_ids[_ROWS:] else ""
+            yield f"{title}: {', '.join(map(printable, step_ids[:_ROWS]))}{more}"
 
 
 def _failed(step: StepResult) -> str:
@@ -126,6 +138,8 @@ def whole_result(outcome: Outcome) -> dict[str, Any]:
         "error": error_as_json(result.error),
         "failed_step": result.failed_step,
         "reason": result.reason,
+        "compensated": list(result.compensated),
+        "uncompensated": list(result.uncompensated),
         "started_at": result.started_at,
         "finished_at": result.finished_at,
         "duration": result.duration,

@@ -61,6 +61,13 @@ class ThreadExecutor:
         """How many abandoned threads still hang."""
         return len(self._abandoned)
 
+    def attempt_here(self) -> Attempt | None:
+        """Return the attempt that the calling thread runs, unless it was abandoned."""
+        thread = threading.current_thread()
+        with self._lock:
+            running = (attempt for attempt, its in self._running.items() if its is thread)
+            return next(running, None)
+
     def open(self, report: Report) -> None:
         """Get ready; `report` is called on the threads."""
         self._report = report

@@ -97,7 +97,7 @@ class Watchdog:
 
     def _log(self, attempt: Attempt, seconds: float, stack: str) -> None:
         get_logger(run_id=attempt.scope.run_id, **attempt.scope.bindings()).warning(
-            "step.blocking",
+            "compensation.blocking" if attempt.compensates else "step.blocking",
             step_id=attempt.step_id,
             attempt=attempt.number,
             seconds=round(seconds, 3),

@@ -25,13 +25,16 @@ _LOUD: Final = frozenset(
         EventKind.STEP_ABANDONED,
         EventKind.STEP_FAILED,
         EventKind.STEP_SKIPPED,
+        EventKind.COMPENSATION_RETRYING,
+        EventKind.COMPENSATION_TIMED_OUT,
+        EventKind.COMPENSATION_ABANDONED,
         EventKind.COMPENSATION_FAILED,
     }
 )
 _BEGINNINGS: Final = frozenset({EventKind.RUN_STARTED, EventKind.RUN_RESUMED})
 _ENDS: Final = frozenset({EventKind.RUN_COMPLETED, EventKind.RUN_FAILED, EventKind.RUN_CANCELLED})
 # The watchdog has said it already, while it lasted.
-_SAID: Final = frozenset({EventKind.STEP_BLOCKING})
+_SAID: Final = frozenset({EventKind.STEP_BLOCKING, EventKind.COMPENSATION_BLOCKING})
 # Outputs belong to the program, may be large and may be secret.
 _PRIVATE: Final = frozenset({"output"})
 

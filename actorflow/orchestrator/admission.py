@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import TypeAlias
 
 from actorflow.errors import OrchestratorClosed, Overloaded
 from actorflow.once import Once
 
-__all__ = ["Admission", "Ticket"]
+__all__ = ["Admission", "Ticket", "Waiting"]
 
 Ticket: TypeAlias = "Once[None]"
 """What somebody holds who wants in, or is in; set when he has a place."""
+
+Waiting: TypeAlias = Callable[[Callable[[], bool]], contextlib.AbstractContextManager[None]]
+"""Called with a function that says whether the wait still lasts."""
+
+
+def _minded_by_nobody(_lasts: Callable[[], bool]) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()
 
 
 class Admission:
@@ -46,25 +55,42 @@ class Admission:
         """Return a ticket to enter with, and to leave with if that raises."""
         return Once()
 
-    def enter(self, ticket: Ticket, *, may_block: bool = True) -> None:
+    def enter(
+        self, ticket: Ticket, *, may_block: bool = True, waiting: Waiting = _minded_by_nobody
+    ) -> None:
         """Take a place; block until there is one, or raise, as the settings and the caller say.
+
+        Args:
+            ticket: What the place belongs to.
+            may_block: Whether the caller may be blocked.
+            waiting: Entered while it is; it may raise instead.
 
         Raises:
             Overloaded: When there is none, and blocking is not wanted.
             OrchestratorClosed: When there will be none any more.
         """
         self._ask(ticket, may_wait=may_block and not self._rejects)
+        if not ticket.done:
+            with waiting(lambda: not ticket.done):
+                ticket.result()
         ticket.result()
 
-    async def enter_async(self, ticket: Ticket) -> None:
+    async def enter_async(self, ticket: Ticket, *, waiting: Waiting = _minded_by_nobody) -> None:
         """Take a place; wait until there is one, or raise, as the settings say.
+
+        Args:
+            ticket: What the place belongs to.
+            waiting: Entered while it waits; it may raise instead.
 
         Raises:
             Overloaded: When there is none, and waiting is not wanted.
             OrchestratorClosed: When there will be none any more.
         """
         self._ask(ticket, may_wait=not self._rejects)
-        await ticket.result_async()
+        if not ticket.done:
+            with waiting(lambda: not ticket.done):
+                await ticket.result_async()
+        ticket.result()
 
     def leave(self, ticket: Ticket) -> None:
         """Give a ticket's place back, to whoever has waited longest, or let it leave the line."""

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from actorflow.errors import DefinitionError
+from actorflow.handles import Run
 from actorflow.lifecycle import RunStatus
+from actorflow.spelling import did_you_mean
+from actorflow.texts import text_of
 
-__all__ = ["count", "run_status"]
+__all__ = ["count", "run_id_of", "run_status"]
+
+
+def run_id_of(value: object, taker: str) -> str:
+    """Return what can be the id of a run.
+
+    Raises:
+        DefinitionError: When it is no text: a `Run`, most likely.
+    """
+    if not isinstance(value, str):
+        cure = "Pass its .id" if isinstance(value, Run) else "Pass the .id of a Run"
+        raise DefinitionError(None, f"{taker} takes a run's id, not {text_of(value)}", cure)
+    return value
 
 
 def run_status(value: str) -> RunStatus:
@@ -17,10 +32,9 @@ def run_status(value: str) -> RunStatus:
     try:
         return RunStatus(value)
     except ValueError:
-        known = ", ".join(status.value for status in RunStatus)
-        raise DefinitionError(
-            None, f"status={value!r} is no run's status", f"Use one of: {known}"
-        ) from None
+        known = [status.value for status in RunStatus]
+        cure = f"{did_you_mean(value, known)} Use one of: {', '.join(known)}".strip()
+        raise DefinitionError(None, f"status={value!r} is no run's status", cure) from None
 
 
 def count(name: str, value: object) -> int:

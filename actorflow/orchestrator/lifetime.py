@@ -32,6 +32,7 @@ from actorflow.handles import Run
 from actorflow.once import Once
 from actorflow.orchestrator.admission import Admission
 from actorflow.orchestrator.live import LiveRuns
+from actorflow.orchestrator.settings import checked_executors, checked_observers
 
 if TYPE_CHECKING:
     import asyncio
@@ -44,9 +45,9 @@ if TYPE_CHECKING:
     from actorflow.orchestrator.requests import Request
     from actorflow.orchestrator.runtime import Runtime
     from actorflow.orchestrator.settings import Settings
-    from actorflow.orchestrator.thread import LoopThread
     from actorflow.protocols import Executor, Observer, StateManager
     from actorflow.results import RunResult, ShutdownReport
+    from actorflow.systems.thread import LoopThread
 
 __all__ = ["Lifetime"]
 
@@ -62,14 +63,14 @@ class Lifetime:
         self,
         settings: Settings,
         state: StateManager,
-        executors: Mapping[str, Executor | concurrent.futures.Executor],
+        executors: Mapping[str, Executor | concurrent.futures.Executor] | None,
         observers: Sequence[Observer],
     ) -> None:
         self._parts: dict[str, Any] = {
             "settings": settings,
             "state": state,
-            "executors": executors,
-            "observers": observers,
+            "executors": checked_executors(executors),
+            "observers": checked_observers(observers),
         }
         self.admission = Admission(
             settings.max_active_runs,
@@ -90,7 +91,7 @@ class Lifetime:
 
     def open_on_thread(self) -> None:
         """Start on an event loop of its own."""
-        from actorflow.orchestrator.thread import LoopThread  # noqa: PLC0415 - loads asyncio
+        from actorflow.systems.thread import LoopThread  # noqa: PLC0415 - loads asyncio
 
         self._claim()
         thread = LoopThread()
@@ -155,21 +156,26 @@ class Lifetime:
 
     # ── Starting runs ────────────────────────────────────────────────────────────────────────
 
-    def start(self, request: Request, *, may_block: bool) -> Run:
+    def enter(self, runtime: Runtime, ticket: Ticket) -> None:
+        """Take a place for a run; block or raise, as the settings and the caller's thread say."""
+        may_block, waiting = not runtime.on_loop(), runtime.waiting_to_start
+        self.admission.enter(ticket, may_block=may_block, waiting=waiting)
+
+    def start(self, runtime: Runtime, request: Request) -> Run:
         """Admit a run and launch it."""
         ticket = self.admission.ticket()
         try:
-            self.admission.enter(ticket, may_block=may_block)
+            self.enter(runtime, ticket)
             return self.launch(request, ticket)
         except BaseException:
             self.withdraw(request.run_id, ticket)
             raise
 
-    async def start_async(self, request: Request) -> Run:
+    async def start_async(self, runtime: Runtime, request: Request) -> Run:
         """Do what `start` does, without blocking the event loop."""
         ticket = self.admission.ticket()
         try:
-            await self.admission.enter_async(ticket)
+            await self.admission.enter_async(ticket, waiting=runtime.waiting_to_start)
             return self.launch(request, ticket)
         except BaseException:
             self.withdraw(request.run_id, ticket)
@@ -183,7 +189,7 @@ class Lifetime:
             end: Once[RunResult] = Once()
             runtime = self.runtime("start a run")
             run = Run(runtime, request.run_id, request.workflow_id, end)
-            self.live.add(run, end, ticket)
+            self.live.add(run, end, ticket, request.message.plan)
             self._post(runtime, request)
         return run
 

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
     from actorflow.handles import Run
     from actorflow.orchestrator.admission import Ticket
+    from actorflow.plan import WorkflowPlan
     from actorflow.results import RunResult
+
+    _Entry = tuple[Run, Once[RunResult], Ticket, WorkflowPlan]
 
 __all__ = ["LiveRuns"]
 
@@ -29,7 +32,7 @@ class LiveRuns:
         self._left = left
         # Entered again by a signal handler that shuts down at just that moment.
         self._lock = threading.RLock()
-        self._runs: dict[str, tuple[Run, Once[RunResult], Ticket]] = {}
+        self._runs: dict[str, _Entry] = {}
         self._closed = False
         self.open_at_close = 0
         """How many runs were in progress when `close` was called."""
@@ -49,12 +52,17 @@ class LiveRuns:
         with self._lock:
             return list(self._runs)
 
+    def plan(self, run_id: str) -> WorkflowPlan | None:
+        """Return the plan of a run in progress."""
+        entry = self._runs.get(run_id)
+        return None if entry is None else entry[3]
+
     def holds(self, run_id: str, ticket: Ticket) -> bool:
         """Return whether a run is in progress that was admitted with this ticket."""
         entry = self._runs.get(run_id)
         return entry is not None and entry[2] is ticket
 
-    def add(self, run: Run, end: Once[RunResult], ticket: Ticket) -> None:
+    def add(self, run: Run, end: Once[RunResult], ticket: Ticket, plan: WorkflowPlan) -> None:
         """Take a run in.
 
         Raises:
@@ -63,7 +71,7 @@ class LiveRuns:
         with self._lock:
             if self._closed:
                 raise OrchestratorClosed("start a run")
-            self._runs[run.id] = (run, end, ticket)
+            self._runs[run.id] = (run, end, ticket, plan)
 
     def discard(self, run_id: str) -> None:
         """Take a run out that cannot be started, if it is there."""
@@ -99,7 +107,7 @@ class LiveRuns:
         with self._lock:
             cut_off = dict(self._runs)
         # Told first, taken out second: whoever is interrupted here does all of it again.
-        for run_id, (_, end, _) in cut_off.items():
+        for run_id, (_, end, *_) in cut_off.items():
             end.fail(OrchestratorClosed("wait for a run that was cut off"))
             self._runs.pop(run_id, None)
         return list(cut_off)

@@ -6,14 +6,15 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, Literal
 
-from actorflow.errors import ForkedOrchestrator, RunError
+from actorflow.errors import Deadlock, ForkedOrchestrator, RunError
 from actorflow.lifecycle import RunStatus
-from actorflow.orchestrator.filters import count, run_status
+from actorflow.orchestrator.filters import count, run_id_of, run_status
 from actorflow.orchestrator.lifetime import Lifetime
 from actorflow.orchestrator.lookup import find
 from actorflow.orchestrator.registry import Registry
 from actorflow.orchestrator.requests import new_run, resumed_run
-from actorflow.orchestrator.settings import Settings, checked_observers, checked_state
+from actorflow.orchestrator.settings import Settings, checked_state
+from actorflow.spelling import checks_options
 from actorflow.state import MemoryStateManager
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Orchestrator"]
 
 
+@checks_options
 class Orchestrator:
     """Runs workflows as actors in this process.
 
@@ -75,8 +77,8 @@ class Orchestrator:
         when_full: Literal["block", "reject"] = "block",
         observers: Sequence[Observer] = (),
         max_abandoned: int = 100,
-        stop_grace: float = 5.0,
-        blocked_after: float = 0.5,
+        stop_grace: float | timedelta = 5.0,
+        blocked_after: float | timedelta = 0.5,
     ) -> None:
         settings = Settings(
             async_workers=async_workers,
@@ -90,7 +92,7 @@ class Orchestrator:
         self._state = MemoryStateManager() if state is None else checked_state(state)
         self._registry = Registry()
         self._resuming = threading.Lock()
-        self._life = Lifetime(settings, self._state, executors or {}, checked_observers(observers))
+        self._life = Lifetime(settings, self._state, executors, observers)
 
     @classmethod
     def with_async_workers(cls, state: StateManager | None, async_workers: int) -> Self:
@@ -198,7 +200,7 @@ class Orchestrator:
         runtime.check_may_block("Orchestrator.run()")
         request = new_run(runtime, self._registry.resolve(flow), inputs, options)
         try:
-            return self._life.start(request, may_block=True).result()
+            return self._life.start(runtime, request).result()
         except RunError:
             raise
         except BaseException:
@@ -218,12 +220,12 @@ class Orchestrator:
         runtime = self._life.runtime("run a workflow")
         request = new_run(runtime, self._registry.resolve(flow), inputs, options)
         try:
-            return await (await self._life.start_async(request))
+            return await (await self._life.start_async(runtime, request))
         except RunError:
             raise
-        except BaseException:
+        except BaseException as error:
             run = self._life.interrupt(request.run_id, "the caller was cancelled")
-            if run is not None:
+            if run is not None and not isinstance(error, Deadlock):
                 await run.wait_async()
             raise
 
@@ -246,6 +248,7 @@ class Orchestrator:
         Raises:
             DefinitionError: When the workflow or an argument makes no sense.
             MissingInput: When a step wants an input that is not there.
+            UnknownInput: When an input is there that no step takes.
             UnknownWorkflow: When the id is not registered.
             UnknownExecutor: When a step names an executor that is not there.
             Overloaded: When the orchestrator is full and does not block.
@@ -254,7 +257,7 @@ class Orchestrator:
         """
         runtime = self._life.runtime("start a run")
         request = new_run(runtime, self._registry.resolve(flow), inputs, options)
-        return self._life.start(request, may_block=not runtime.on_loop())
+        return self._life.start(runtime, request)
 
     async def start_async(
         self,
@@ -265,7 +268,7 @@ class Orchestrator:
         """Do what `start` does, without blocking the event loop."""
         runtime = self._life.runtime("start a run")
         request = new_run(runtime, self._registry.resolve(flow), inputs, options)
-        return await self._life.start_async(request)
+        return await self._life.start_async(runtime, request)
 
     def resume(self, run_id: str, flow: Workflow | None = None) -> Run:
         """Let a failed or cancelled run go on from what is recorded.
@@ -277,23 +280,22 @@ class Orchestrator:
             run_id: The run.
             flow: Its workflow, if that is not registered.
 
-        When the orchestrator is full, it blocks or raises as `start` does.
-
         Raises:
             RunNotFound: When there is no such run.
             UnknownWorkflow: When its workflow is not registered in the run's version.
-            DefinitionError: When `flow` is another workflow, or another version of it.
+            DefinitionError: When `flow` is another workflow, or another version of it, or the id
+                is none.
             UnknownExecutor: When a step names an executor that is not there.
-            Overloaded: When the orchestrator is full and does not block.
+            Overloaded: When the orchestrator is full, as with `start`.
         """
         runtime = self._life.runtime("resume a run")
-        run = self.get(run_id)
+        run = self.get(run_id_of(run_id, "Orchestrator.resume()"))
         if not run.done or run.status is RunStatus.COMPLETED:
             return run
         plan = self._registry.plan_for(runtime.snapshot(run_id), flow)
         ticket = self._life.admission.ticket()
         try:
-            self._life.admission.enter(ticket, may_block=not runtime.on_loop())
+            self._life.enter(runtime, ticket)
             return self._go_on(runtime, plan, run_id, ticket)
         except BaseException:
             self._life.withdraw(run_id, ticket)
@@ -315,8 +317,10 @@ class Orchestrator:
 
         Raises:
             RunNotFound: When there is no such run, or it is not kept any more.
+            DefinitionError: When it is no id at all, such as a `Run`.
         """
-        return find(self._life.live, self._life.runtime("get a run"), run_id)
+        runtime = self._life.runtime("get a run")
+        return find(self._life.live, runtime, run_id_of(run_id, "Orchestrator.get()"))
 
     def list(
         self,

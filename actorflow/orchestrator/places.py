@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from actorflow.plan import StepPlan, WorkflowPlan
     from actorflow.protocols import Executor, Report
 
+    _ByPlan = weakref.WeakKeyDictionary[WorkflowPlan, Mapping[str, Executor]]
+
 __all__ = ["COROUTINE", "THREAD", "Places"]
 
 COROUTINE: Final = "coroutine"
@@ -43,9 +45,8 @@ class Places:
         adapted = {name: _adapted(executor) for name, executor in others.items()}
         self._executors: dict[str, Executor] = {THREAD: threads, **adapted, COROUTINE: coroutines}
         self._opened: list[str] = []
-        self._of: weakref.WeakKeyDictionary[WorkflowPlan, Mapping[str, Executor]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._of: _ByPlan = weakref.WeakKeyDictionary()
+        self._of_compensators: _ByPlan = weakref.WeakKeyDictionary()
 
     def open(self, report_here: Report, report_from_anywhere: Report) -> None:
         """Open them all."""
@@ -79,6 +80,15 @@ class Places:
         if known is None:
             known = {step.id: self._choose(step) for step in plan.steps}
             self._of[plan] = known
+        return known
+
+    def of_compensators(self, plan: WorkflowPlan) -> Mapping[str, Executor]:
+        """Return the executor of each compensator, by step id; see `of`."""
+        known = self._of_compensators.get(plan)
+        if known is None:
+            undoes = {step.id: step.compensation for step in plan.steps if step.compensation}
+            known = {step_id: self._choose(undo) for step_id, undo in undoes.items()}
+            self._of_compensators[plan] = known
         return known
 
     def _choose(self, plan: StepPlan) -> Executor:

@@ -6,6 +6,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from actorflow.errors import DefinitionConflict, DefinitionError, UnknownWorkflow
+from actorflow.step import Step
+from actorflow.texts import text_of
 from actorflow.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -86,13 +88,19 @@ class Registry:
                 known = tuple(
                     f"{name} {number}" for name, plans in self._plans.items() for number in plans
                 )
-                raise UnknownWorkflow(f"{workflow_id} {version}", known)
+                raise UnknownWorkflow(workflow_id, known, version)
             return plan
 
 
 def _plan_of(flow: Workflow) -> WorkflowPlan:
     if not isinstance(flow, Workflow):
-        raise DefinitionError(
-            None, f"{flow!r} is not a workflow", "Pass a Workflow, or the id of a registered one"
-        )
+        raise DefinitionError(None, f"{text_of(flow)} is not a workflow", _cure(flow))
     return flow.plan()
+
+
+def _cure(flow: object) -> str:
+    if hasattr(flow, "build"):
+        return "A builder needs its .build()"
+    if isinstance(flow, Step) or (callable(flow) and not isinstance(flow, type)):
+        return "Pass the Workflow that it is a step of, or the id of a registered one"
+    return "Pass a Workflow, or the id of a registered one"

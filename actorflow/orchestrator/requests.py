@@ -4,27 +4,55 @@ from __future__ import annotations
 
 import contextvars
 import uuid
-import warnings
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypedDict
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 import attrs
 
 from actorflow.context import RunScope
 from actorflow.durations import seconds
 from actorflow.errors import DefinitionError
+from actorflow.lifecycle import EventKind, RunStatus
 from actorflow.mappings import ReadOnly
 from actorflow.messages import StartRun
 from actorflow.results import RunRecord
+from actorflow.spelling import refuse_unknown_options
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from actorflow.orchestrator.runtime import Runtime
+    from actorflow.events import Event
     from actorflow.plan import WorkflowPlan
+    from actorflow.protocols import Clock, Executor, StateManager
     from actorflow.results import RunSnapshot
 
-__all__ = ["Request", "RunOptions", "new_run", "resumed_run"]
+__all__ = ["Places", "Premises", "Request", "RunOptions", "new_run", "resumed_run", "run_of"]
+
+
+class Places(Protocol):
+    """Where steps run."""
+
+    def of(self, plan: WorkflowPlan, /) -> Mapping[str, Executor]:
+        """Return the executor of each step, by step id."""
+
+    def of_compensators(self, plan: WorkflowPlan, /) -> Mapping[str, Executor]:
+        """Return the executor of each compensator, by step id."""
+
+
+class Premises(Protocol):
+    """What a run needs to know of the house that it is to run in."""
+
+    @property
+    def clock(self) -> Clock:
+        """What the time is."""
+
+    @property
+    def state(self) -> StateManager:
+        """Where runs are recorded."""
+
+    @property
+    def places(self) -> Places:
+        """Where steps run."""
 
 
 class RunOptions(TypedDict, total=False):
@@ -55,26 +83,38 @@ class Request:
 
 
 def new_run(
-    runtime: Runtime, plan: WorkflowPlan, inputs: Mapping[str, Any] | None, options: RunOptions
+    premises: Premises,
+    plan: WorkflowPlan,
+    inputs: Mapping[str, Any] | None,
+    options: RunOptions,
+    run_id: str | None = None,
 ) -> Request:
     """Check what is asked for.
+
+    Args:
+        premises: Where it is to run.
+        plan: Its workflow.
+        inputs: Its inputs.
+        options: What else its caller says.
+        run_id: Its id; one that nobody else has is made when none is given.
 
     Raises:
         DefinitionError: When an argument makes no sense.
         TypeError: When there is no such option.
         MissingInput: When a step wants an input that is not there.
+        UnknownInput: When an input is there that no step takes.
         UnknownExecutor: When a step names an executor that is not there.
     """
-    _check_names(options)
+    _check_names(plan, options)
     given = _mapping(plan, "inputs", inputs)
     metadata = ReadOnly({**plan.metadata, **_mapping(plan, "metadata", options.get("metadata"))})
     plan.require(given)
-    _warn_of_compensators(plan)
-    now = runtime.clock.now()
+    plan.recognise(given)
+    now = premises.clock.now()
     timeout = _timeout(plan, options)
     ids = {name: _id(plan, name, options, metadata) for name in _IDS}
     record = RunRecord(
-        run_id=str(uuid.uuid4()),
+        run_id=str(uuid.uuid4()) if run_id is None else run_id,
         workflow_id=plan.workflow_id,
         workflow_version=plan.version,
         step_ids=tuple(plan.by_id),
@@ -82,79 +122,92 @@ def new_run(
         inputs=given,
         metadata=metadata,
         priority=_priority(plan, options.get("priority", 0)),
-        created_at=runtime.clock.wall(now),
+        created_at=premises.clock.wall(now),
         **ids,
     )
     message = StartRun(
-        scope=_scope(runtime, record),
+        scope=_scope(premises, record),
         plan=plan,
-        executors=runtime.places.of(plan),
+        executors=premises.places.of(plan),
         deadline=None if timeout is None else now + timeout,
         timeout=timeout,
         priority=record.priority,
         resumed=None,
         recorded=0,
+        compensators=premises.places.of_compensators(plan),
     )
     return Request(
         workflow_id=plan.workflow_id, run_id=record.run_id, message=message, record=record
     )
 
 
-def resumed_run(runtime: Runtime, plan: WorkflowPlan, run_id: str) -> Request:
-    """Make ready what was recorded."""
-    recorded = runtime.state.snapshot(run_id)
-    now = runtime.clock.now()
+def resumed_run(premises: Premises, plan: WorkflowPlan, run_id: str) -> Request:
+    """Make ready what was recorded; a run that had not started yet starts anew."""
+    recorded = premises.state.snapshot(run_id)
+    events = premises.state.events(run_id)
+    now = premises.clock.now()
     message = StartRun(
-        scope=_scope(runtime, recorded),
+        scope=_scope(premises, recorded),
         plan=plan,
-        executors=runtime.places.of(plan),
+        executors=premises.places.of(plan),
         deadline=None if plan.timeout is None else now + plan.timeout,
         timeout=plan.timeout,
         priority=recorded.priority,
-        resumed=recorded,
-        recorded=len(runtime.state.events(run_id)),
+        resumed=None if recorded.status is RunStatus.PENDING else recorded,
+        recorded=len(events),
+        completed=_completed(events),
+        compensators=premises.places.of_compensators(plan),
     )
     return Request(
         workflow_id=plan.workflow_id, run_id=recorded.run_id, message=message, record=None
     )
 
 
-def _warn_of_compensators(plan: WorkflowPlan) -> None:
-    idle = [step.id for step in plan.steps if step.compensation is not None]
-    if idle:
-        warnings.warn(
-            f"workflow {plan.workflow_id!r} has compensators (steps {', '.join(idle)}), which this "
-            "version of actorflow checks but does not run yet: undo by hand what a failed run "
-            "has done.",
-            stacklevel=4,
-        )
+def run_of(message: object) -> str | None:
+    """Return the run that a message is about, if it is about one."""
+    attempt = getattr(message, "attempt", None)
+    scope = getattr(attempt if attempt is not None else message, "scope", None)
+    run_id: str | None = getattr(message, "run_id", None) or getattr(scope, "run_id", None)
+    return run_id
+
+
+def _completed(events: Iterable[Event]) -> tuple[str, ...]:
+    """Return the steps that have completed, in the order in which they last did."""
+    order: dict[str, None] = {}
+    for event in events:
+        if event.kind is EventKind.STEP_COMPLETED and event.step_id is not None:
+            order.pop(event.step_id, None)
+            order[event.step_id] = None
+    return tuple(order)
 
 
 _IDS = ("trace_id", "correlation_id", "business_id")
 
 
-def _scope(runtime: Runtime, known: RunRecord | RunSnapshot) -> RunScope:
+def _scope(premises: Premises, known: RunRecord | RunSnapshot) -> RunScope:
     return RunScope(
         run_id=known.run_id,
         workflow_id=known.workflow_id,
         inputs=known.inputs,
         metadata=known.metadata,
         variables=contextvars.copy_context(),
-        now=runtime.clock.now,
+        now=premises.clock.now,
         trace_id=known.trace_id,
         correlation_id=known.correlation_id,
         business_id=known.business_id,
     )
 
 
-def _check_names(options: Mapping[str, Any]) -> None:
-    known = RunOptions.__annotations__
+def _check_names(plan: WorkflowPlan, options: Mapping[str, Any]) -> None:
+    known = tuple(RunOptions.__annotations__)
     for name in options:
-        if name not in known:
+        if name not in known and name in plan.inputs:
             raise TypeError(
-                f"a run has no option {name!r}; its options are: {', '.join(known)}. "
-                "Inputs are passed as a mapping, before the options."
+                f"{name!r} is an input of workflow {plan.workflow_id!r} and no option of a run. "
+                f"Pass inputs as a mapping, before the options: {{{name!r}: ...}}"
             )
+    hint = "Inputs are passed as a mapping, before the options."
+    refuse_unknown_options("a run", options, known, hint)
 
 
 def _mapping(plan: WorkflowPlan, name: str, value: object) -> Mapping[str, Any]:

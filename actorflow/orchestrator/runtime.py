@@ -11,7 +11,7 @@ import contextvars
 import os
 import random
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from thespian.actors import ActorSystem
 
@@ -19,14 +19,16 @@ from actorflow.actors import ConfigureSupervisor, Supervisor
 from actorflow.actors.decisions import Decisions
 from actorflow.clock import SystemClock
 from actorflow.errors import ForkedOrchestrator, OrchestratorClosed, WrongLoop
-from actorflow.events import Event, EventKind
 from actorflow.executors import CoroutineExecutor, ThreadExecutor
 from actorflow.executors.watchdog import Watchdog
 from actorflow.lifecycle import RunStatus
 from actorflow.logs import get_logger
 from actorflow.messages import AttemptFinished, BlockedLoop, CancelRun, Committed
 from actorflow.orchestrator.audience import Audience
+from actorflow.orchestrator.nesting import Nesting
 from actorflow.orchestrator.places import Places
+from actorflow.orchestrator.requests import run_of
+from actorflow.orchestrator.withdrawal import withdrawal
 from actorflow.results import RunResult
 from actorflow.streams import EventStream
 from actorflow.systems import EmbeddedSystem
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from actorflow.context import Attempt
+    from actorflow.events import Event
     from actorflow.messages import StartRun
     from actorflow.orchestrator.live import LiveRuns
     from actorflow.orchestrator.settings import Settings
@@ -45,8 +48,6 @@ if TYPE_CHECKING:
     from actorflow.results import RunSnapshot
 
 __all__ = ["Runtime"]
-
-_WITHDRAWN: Final = {"reason": "it was withdrawn before it started"}
 
 
 class Runtime:
@@ -79,13 +80,22 @@ class Runtime:
         # The thread itself: its number is given to another one when it has ended.
         self._loop_thread: threading.Thread | None = None
         self._released = False
+        self._grace = settings.stop_grace
         self.system = EmbeddedSystem(loop, contextvars.copy_context())
-        self._coroutines = CoroutineExecutor(loop, self.system.deliver_some, self.clock.now)
-        threads = ThreadExecutor(max_abandoned=settings.max_abandoned)
-        self.places = Places(self._coroutines, threads, executors)
+        self._coroutines = CoroutineExecutor(
+            loop, self.system.deliver_some, self.system.deliver_later, self.clock.now
+        )
+        self._threads = ThreadExecutor(max_abandoned=settings.max_abandoned)
+        self.places = Places(self._coroutines, self._threads, executors)
         self.audience = Audience(observers)
         self._watchdog = Watchdog(
             self._coroutines, self.clock, self._loop_blocked, settings.blocked_after
+        )
+        self._nesting = Nesting(
+            live,
+            state.snapshot,
+            max_active=settings.max_active_runs,
+            async_workers=settings.async_workers,
         )
         self._brain = Decisions(
             async_workers=settings.async_workers,
@@ -159,10 +169,12 @@ class Runtime:
         self.audience.hear_logging()
         self._tell(message)
 
-    def cancel(self, run_id: str, reason: str, grace: float | None = None) -> None:
+    def cancel(
+        self, run_id: str, reason: str, grace: float | None = None, *, compensate: bool = False
+    ) -> None:
         """Have the supervisor end a run."""
         self.check_process()
-        self._tell(CancelRun(run_id, reason, grace))
+        self._tell(CancelRun(run_id, reason, grace, compensate))
 
     def snapshot(self, run_id: str) -> RunSnapshot:
         """Return a run as it stands."""
@@ -189,6 +201,28 @@ class Runtime:
                 "`async for event in run.events()`, `await orchestrator.shutdown_async()`."
             )
 
+    def waiting(self, run_id: str) -> contextlib.AbstractContextManager[None]:
+        """Enter what is returned to wait for a run's end.
+
+        Raises:
+            Deadlock: When it is a step that waits, and would wait for ever.
+        """
+        return self._waiting(run_id, lambda: run_id in self._live)
+
+    def waiting_to_start(
+        self, lasts: Callable[[], bool]
+    ) -> contextlib.AbstractContextManager[None]:
+        """Enter what is returned to wait for a place for a new run; see `waiting`."""
+        return self._waiting(None, lasts)
+
+    def _waiting(
+        self, run_id: str | None, lasts: Callable[[], bool]
+    ) -> contextlib.AbstractContextManager[None]:
+        attempt = self._coroutines.current if self.on_loop() else self._threads.attempt_here()
+        if attempt is None:
+            return contextlib.nullcontext()
+        return self._nesting.waiting(attempt, run_id, lasts)
+
     def on_loop(self) -> bool:
         """Return whether the caller is on the loop's thread."""
         on_its_thread = threading.current_thread() is self._loop_thread
@@ -207,14 +241,16 @@ class Runtime:
         try:
             self.system.post_from_anywhere(self._supervisor, message)
         except RuntimeError:
-            raise OrchestratorClosed("reach a run") from None
+            why = "the event loop that the orchestrator was entered on has been closed"
+            raise OrchestratorClosed("reach a run", why) from None
 
     # ── What executors and the watchdog report ───────────────────────────────────────────────
 
     def _report_here(self, attempt: Attempt, output: Any, error: BaseException | None) -> None:
         attempt.ended_at = self.clock.now()
         finished = AttemptFinished(attempt, output, error)
-        self.system.post(self._supervisor, finished, self.system.system_cell)
+        # Whoever reports here lets the system deliver next, so nobody need be woken.
+        self.system.enqueue((self._supervisor, finished, self.system.system_cell))
 
     def _report_from_anywhere(
         self, attempt: Attempt, output: Any, error: BaseException | None
@@ -246,15 +282,7 @@ class Runtime:
     def _withdraw(self, pending: RunSnapshot) -> None:
         if pending.status is not RunStatus.PENDING:
             return  # it was to be resumed: its record is that of its earlier life
-        wall = self.clock.wall(self.clock.now())
-        told: list[tuple[EventKind, str | None]] = [
-            *((EventKind.STEP_CANCELLED, step_id) for step_id in pending.steps),
-            (EventKind.RUN_CANCELLED, None),
-        ]
-        events = [
-            Event(number, kind, pending.run_id, step_id, None, wall, _WITHDRAWN)
-            for number, (kind, step_id) in enumerate(told, start=1)
-        ]
+        events = withdrawal(pending, self.clock.wall(self.clock.now()))
         self.state.record(events, self.committed)
 
     def finished(self, result: RunResult) -> None:
@@ -284,8 +312,10 @@ class Runtime:
             )
         if isinstance(message, CancelRun):
             self._cut_off(message.run_id, error)
-        elif (run_id := _run_of(message)) is not None:
-            self._tell(CancelRun(run_id, f"a defect of actorflow: {text_of(error)}", None))
+        elif (run_id := run_of(message)) is not None:
+            # With a grace, which cuts undoing too: nobody may wait for that for ever.
+            reason = f"a defect of actorflow: {text_of(error)}"
+            self._tell(CancelRun(run_id, reason, self._grace))
 
     def _cut_off(self, run_id: str, error: BaseException) -> None:
         """End a run that cannot even be cancelled: nobody may wait for it for ever."""
@@ -315,11 +345,3 @@ class Runtime:
         """Call it no more."""
         if os.getpid() == self._pid:  # a fork may have inherited a lock that nobody there holds
             self.audience.unwatch(run_id, notify)
-
-
-def _run_of(message: object) -> str | None:
-    """Return the run that a message is about, if it is about one."""
-    attempt = getattr(message, "attempt", None)
-    scope = getattr(attempt if attempt is not None else message, "scope", None)
-    run_id: str | None = getattr(message, "run_id", None) or getattr(scope, "run_id", None)
-    return run_id

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import inspect
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
+from actorflow.durations import as_seconds
 from actorflow.errors import DefinitionError
+from actorflow.texts import text_of
 
 if TYPE_CHECKING:
-    from actorflow.protocols import Observer, StateManager
+    from actorflow.protocols import Executor, Observer, StateManager
 
-__all__ = ["Settings", "checked_observers", "checked_state"]
+__all__ = ["Settings", "checked_executors", "checked_observers", "checked_state"]
 
 
 def _whole(least: int) -> Any:
@@ -52,8 +56,8 @@ class Settings:
     max_queued_runs: int = attrs.field(validator=_whole(0))
     when_full: Literal["block", "reject"] = attrs.field(validator=_choice)
     max_abandoned: int = attrs.field(validator=_whole(1))
-    stop_grace: float = attrs.field(validator=_seconds)
-    blocked_after: float = attrs.field(validator=_seconds)
+    stop_grace: float = attrs.field(converter=as_seconds, validator=_seconds)
+    blocked_after: float = attrs.field(converter=as_seconds, validator=_seconds)
 
 
 _STATE_METHODS: Final = ("create", "claim", "record", "snapshot", "events", "list", "close")
@@ -63,13 +67,50 @@ def checked_state(state: StateManager) -> StateManager:
     """Return what can be a state manager.
 
     Raises:
-        DefinitionError: When it lacks a method.
+        DefinitionError: When it lacks a method, or is only the class of one.
     """
+    if isinstance(state, type):
+        problem = f"Orchestrator(state={state!r}) is a class"
+        raise DefinitionError(None, problem, "Make one of it, and pass that")
     lacking = [name for name in _STATE_METHODS if not callable(getattr(state, name, None))]
     if lacking:
         problem = f"Orchestrator(state={state!r}) is no state manager: it has no {lacking[0]}()"
         raise DefinitionError(None, problem, "Pass one such as MemoryStateManager(), by name")
     return state
+
+
+# What an orchestrator calls of an executor that no step has used yet.
+_EXECUTOR_METHODS: Final = ("open", "close")
+
+
+def checked_executors(
+    executors: Mapping[str, Executor | concurrent.futures.Executor] | None,
+) -> Mapping[str, Executor | concurrent.futures.Executor]:
+    """Return what can be executors by name.
+
+    Raises:
+        DefinitionError: When they are no mapping, or one of them is no executor.
+    """
+    given: Any = {} if executors is None else executors
+    if not isinstance(given, Mapping):
+        problem = f"Orchestrator(executors={text_of(given)}) is no mapping"
+        raise DefinitionError(None, problem, 'Give each a name: {"pool": ...}')
+    for name, executor in given.items():
+        _check_executor(name, executor)
+    return given
+
+
+def _check_executor(name: object, executor: object) -> None:
+    said = f"Orchestrator(executors={{{name!r}: {text_of(executor)}}})"
+    if name == "coroutine":
+        cure = "Give the executor another name"
+        raise DefinitionError(None, f"{said} takes the event loop's own name", cure)
+    if isinstance(executor, type):
+        raise DefinitionError(None, f"{said} is a class", "Make one of it, and pass that")
+    lacking = [it for it in _EXECUTOR_METHODS if not callable(getattr(executor, it, None))]
+    if lacking and not isinstance(executor, concurrent.futures.Executor):
+        problem = f"{said} is no executor: it has no {lacking[0]}()"
+        raise DefinitionError(None, problem, "Pass a concurrent.futures.Executor, or an Executor")
 
 
 def checked_observers(observers: object) -> tuple[Observer, ...]:

@@ -8,7 +8,7 @@ from actorflow.lifecycle import KEPT, EventKind, RunStatus, StepStatus, move_run
 from actorflow.results import RunSnapshot, StepResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from actorflow.events import Event
     from actorflow.results import RunRecord
@@ -81,6 +81,7 @@ class _Run:
         self.error: BaseException | None = None
         self.failed_step: str | None = None
         self.reason: str | None = None
+        self.compensations: Sequence[str] = ()
         self.started_at: float | None = None
         self.finished_at: float | None = None
 
@@ -89,15 +90,23 @@ class _Run:
         if event.kind is EventKind.RUN_STARTED:
             self.started_at = event.time
         elif event.kind is EventKind.RUN_RESUMED:
-            self._live_again()
+            if self.status is not RunStatus.COMPENSATING:
+                self._live_again()
+        elif event.kind is EventKind.RUN_COMPENSATING:
+            self.compensations = event.data["steps"]
+            self._know_why(event)
         elif self.status.terminal:
             self.finished_at = event.time
-            self.error = event.data.get("error")
-            self.failed_step = event.data.get("failed_step")
-            self.reason = event.data.get("reason")
+            self._know_why(event)
+
+    def _know_why(self, event: Event) -> None:
+        self.error = event.data.get("error")
+        self.failed_step = event.data.get("failed_step")
+        self.reason = event.data.get("reason")
 
     def _live_again(self) -> None:
         self.finished_at = self.error = self.failed_step = self.reason = None
+        self.compensations = ()
         for step_id, step in self.steps.items():
             if step.status not in KEPT:
                 self.steps[step_id] = _Step(step_id)
@@ -117,6 +126,7 @@ class _Run:
             error=self.error,
             failed_step=self.failed_step,
             reason=self.reason,
+            compensations=self.compensations,
             created_at=record.created_at,
             started_at=self.started_at,
             finished_at=self.finished_at,

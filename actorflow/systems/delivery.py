@@ -21,7 +21,6 @@ Here untyped Thespian begins; casts and its odd names stay in this package.
 from __future__ import annotations
 
 import heapq
-import threading
 import traceback
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -36,10 +35,12 @@ from thespian.actors import (
     WakeupMessage,
 )
 
+from actorflow.interrupts import is_for_the_program
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["Cell", "Delivery", "Envelope"]
+__all__ = ["Cell", "Delivery", "Envelope", "kill", "population"]
 
 Envelope = tuple["Cell", Any, "Cell"]
 """Receiver, message, sender."""
@@ -78,6 +79,11 @@ class Cell(ActorAddress):
         return f"{parent}/{self._number}"
 
     @property
+    def number(self) -> int:
+        """Which of the system's cells it is, in the order in which they were made."""
+        return self._number
+
+    @property
     def address(self) -> Cell:
         """The address of the actor that lives here."""
         return self
@@ -89,20 +95,39 @@ class Cell(ActorAddress):
     def createActor(  # noqa: N802
         self,
         actor_class: type[Actor],
-        _requirements: dict[str, Any] | None = None,
+        requirements: dict[str, Any] | None = None,
         global_name: str | None = None,
         _source_hash: str | None = None,
     ) -> Cell:
         """Make a child of this actor."""
-        return self.system.create(actor_class, self, global_name)
+        return self.system.create(actor_class, self, global_name, requirements)
 
     def wakeupAfter(self, delay: float | timedelta, payload: Any) -> None:  # noqa: N802
         """Have a `WakeupMessage` delivered to this actor after `delay` seconds."""
         self.system.wake_after(self, delay, payload)
 
+    @property
+    def put_off(self) -> Callable[[Callable[[], None]], bool]:
+        """Called with a call, has it made when the mail that waits has been delivered.
+
+        Of that mail a turn's worth counts. When none waits, nothing is done but to return False.
+        """
+        return self.system.put_off
+
     def handleDeadLetters(self, _address: Cell, enable: bool) -> None:  # noqa: FBT001, N802
         """Make this actor the one that gets the dead letters, or no longer."""
         self.system.handle_dead_letters(self, enable=enable)
+
+    def updateCapability(self, name: str, value: Any = None) -> None:  # noqa: N802
+        """Change a capability of the system."""
+        self.system.updateCapability(name, value)
+
+    def notifyOnSystemRegistrationChanges(self, _address: Cell, _enable: bool) -> None:  # noqa: FBT001, N802
+        """Take note that this actor waits for other systems; none will ever register."""
+
+    def actorSystemShutdown(self) -> None:  # noqa: N802
+        """Have the whole system end."""
+        self.system.shutdown()
 
 
 _EXIT: Final = ActorExitRequest()
@@ -126,9 +151,9 @@ class Delivery:
         self.system_cell = Cell(0, self, None)
         self._names = 0
         self._global_names: dict[str, Cell] = {}
-        self._primaries: dict[Cell, None] = {}
         self._dead_letter_handler: Cell | None = None
-        self._timers: list[tuple[float, int, Cell, WakeupMessage]] = []
+        self._timers: list[tuple[float, int, Any, Any]] = []
+        """Moment, count, cell and wakeup; a base may keep timers of its own kind among them."""
         self._timer_count = 0
 
     # ── What a base provides ─────────────────────────────────────────────────────────────────
@@ -145,31 +170,54 @@ class Delivery:
         """Take note that the earliest timer may be another one now."""
         raise NotImplementedError
 
+    def put_off(self, call: Callable[[], None]) -> bool:
+        """Have a call made after the mail that waits now, or return False if none does."""
+        raise NotImplementedError
+
+    def shutdown(self) -> None:
+        """End the system, if it is not another's to end."""
+        raise NotImplementedError
+
     # ── What Thespian's ActorSystem asks of a base ──────────────────────────────────────────
 
     def newPrimaryActor(  # noqa: N802
         self,
         actor_class: type[Actor],
-        _requirements: dict[str, Any] | None,
+        requirements: dict[str, Any] | None,
         global_name: str | None,
         _source_hash: str | None,
     ) -> Cell:
         """Make an actor that belongs to the system itself."""
-        return self.create(actor_class, self.system_cell, global_name)
+        return self.create(actor_class, self.system_cell, global_name, requirements)
 
     def tell(self, target: Cell, message: Any) -> None:
         """Send a message from outside of the system."""
         self.post(target, message, self.system_cell)
 
+    def updateCapability(self, name: str, value: Any = None) -> None:  # noqa: N802
+        """Set a capability, or take it away if its value is None."""
+        if value is None:
+            self.capabilities.pop(name, None)
+        else:
+            self.capabilities[name] = value
+
     # ── Making actors ────────────────────────────────────────────────────────────────────────
 
     def create(
         self,
-        actor_class: type[Actor],
+        actor_class: Callable[[], Actor],
         parent: Cell,
         global_name: str | None = None,
+        requirements: dict[str, Any] | None = None,
     ) -> Cell:
-        """Make an actor; one whose constructor raises is reported to its parent as exited."""
+        """Make an actor; one whose constructor raises is reported to its parent as exited.
+
+        Args:
+            actor_class: The class, or whatever else makes an actor.
+            parent: Who is told when the actor has exited.
+            global_name: If an actor has it already, that one is returned.
+            requirements: Heeded only by bases that have capabilities.
+        """
         if global_name is not None and global_name in self._global_names:
             return self._global_names[global_name]
         self._names += 1
@@ -192,7 +240,7 @@ class Delivery:
 
     def deliver(self, batch: Iterable[Envelope]) -> None:
         """Let messages meet their actors, one after the other."""
-        interrupt: KeyboardInterrupt | None = None
+        interrupt: BaseException | None = None
         for target, message, sender in batch:
             actor = target.actor
             if actor is None:
@@ -202,12 +250,12 @@ class Delivery:
                 actor.receiveMessage(message, sender)
             except BaseException as error:  # noqa: BLE001 - no actor takes the system down
                 self._poison(target, message, sender, error)
-                if isinstance(error, KeyboardInterrupt):
+                if is_for_the_program(error):
                     interrupt = error
             if type(message) is ActorExitRequest:
                 self._exit(target, recursive=message.isRecursive)
-        if interrupt is not None and threading.current_thread() is threading.main_thread():
-            raise interrupt  # meant for the program, and by chance it hit this thread here
+        if interrupt is not None:
+            raise interrupt
 
     def _poison(self, target: Cell, message: Any, sender: Cell, error: BaseException) -> None:
         # A poisoned message is never answered with another one: two broken actors would go on
@@ -265,9 +313,26 @@ class Delivery:
         """Return the moment of the earliest timer, or None."""
         return self._timers[0][0] if self._timers else None
 
+    def wakeups_of(self, cell: Cell) -> list[float]:
+        """Return the moments at which an actor is to be woken."""
+        return [when for when, _, target, _ in self._timers if target is cell]
+
     def fire_timers(self) -> None:
         """Queue the wakeups that are due."""
         now = self.now()
         while self._timers and self._timers[0][0] <= now:
             _, _, cell, message = heapq.heappop(self._timers)
             self.post(cell, message, cell)
+
+
+def kill(cell: Cell) -> None:
+    """Let an actor be gone, and all below it, without a word to anybody."""
+    for child in cell.children or ():
+        kill(child)
+    cell.actor = cell.children = None
+
+
+def population(cell: Cell) -> int:
+    """Return how many actors live in a cell and below it."""
+    below = sum(map(population, cell.children or ()))
+    return below + (cell.actor is not None)

@@ -22,6 +22,7 @@ from actorflow.systems.delivery import Cell, Delivery, Envelope
 if TYPE_CHECKING:
     import asyncio
     import contextvars
+    from collections.abc import Callable, Iterator
 
 __all__ = ["EmbeddedSystem"]
 
@@ -41,6 +42,9 @@ class EmbeddedSystem(Delivery):
         super().__init__(self._mail.append)
         self._loop = loop
         self._context = context
+        self._calls: list[Callable[[], None]] = []
+        """What was put off until the mail has been delivered."""
+        self._unread: Iterator[Envelope] = iter(self._mail)
         self._inbox: deque[Envelope] = deque()
         self._turn_ahead = False
         self._signalled = False
@@ -54,9 +58,7 @@ class EmbeddedSystem(Delivery):
         if self._inbox:
             self._empty_inbox()  # what other threads have said before comes first
         self._mail.append((target, message, sender))
-        if not self._turn_ahead:
-            self._turn_ahead = True
-            self._loop.call_soon(self._turn, context=self._context)
+        self.deliver_later()
 
     def post_from_anywhere(self, target: Cell, message: Any) -> None:
         """Queue a message from any thread.
@@ -84,6 +86,12 @@ class EmbeddedSystem(Delivery):
         if not self._turn_ahead:
             self._turn()
 
+    def deliver_later(self) -> None:
+        """Have a turn of the loop deliver what waits; on the loop's thread only."""
+        if not self._turn_ahead:
+            self._turn_ahead = True
+            self._loop.call_soon(self._turn, context=self._context)
+
     def _turn(self) -> None:
         more = self._turn_ahead = True
         try:
@@ -101,13 +109,26 @@ class EmbeddedSystem(Delivery):
         """
         if self._inbox or self._signalled:
             self._empty_inbox()
-        mail = self._mail
-        unread = iter(mail)  # sees also what is sent while it goes through
-        try:
-            self.deliver(itertools.islice(unread, _MESSAGES_A_TURN))
-        finally:
-            del mail[: len(mail) - operator.length_hint(unread)]
+        mail, left = self._mail, _MESSAGES_A_TURN
+        while mail and left > 0:
+            unread = iter(mail)  # sees also what is sent while it goes through
+            self._unread = unread
+            try:
+                self.deliver(itertools.islice(unread, left))
+            finally:
+                delivered = len(mail) - operator.length_hint(unread)
+                del mail[:delivered]
+            left -= delivered
+            while self._calls:
+                self._calls.pop()()
         return bool(mail or self._inbox)
+
+    def put_off(self, call: Callable[[], None]) -> bool:
+        """Have a call made after the mail that waits now, or return False if none does."""
+        if not operator.length_hint(self._unread):
+            return False
+        self._calls.append(call)
+        return True
 
     def _empty_inbox(self) -> None:
         self._signalled = False
@@ -143,4 +164,5 @@ class EmbeddedSystem(Delivery):
         self._timers.clear()
         self.timer_changed()
         self._mail.clear()
+        self._calls.clear()
         self._inbox.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from actorflow.views.bounds import Bounds, bounds_of
 from actorflow.views.branches import Branch, branches
+from actorflow.views.cycle import draw_cycle
 from actorflow.views.dot import draw_dot
 from actorflow.views.gantt import draw_gantt
 from actorflow.views.line import draw_line
@@ -18,6 +19,7 @@ __all__ = [
     "Timeline",
     "bounds_of",
     "branches",
+    "draw_cycle",
     "draw_dot",
     "draw_gantt",
     "draw_line",

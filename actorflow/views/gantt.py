@@ -88,7 +88,7 @@ def _chosen(tracks: Sequence[Track], rows: int, until: float) -> list[Track]:
 
 def _left_out(tracks: Sequence[Track], shown: Sequence[Track]) -> list[str]:
     missing = len(tracks) - len(shown)
-    return [f"… and {missing} more"] if missing else []
+    return [f"… and {missing} more step{'s' * (missing > 1)}"] if missing else []
 
 
 def _chart(start: float, until: float, tracks: Sequence[Track], width: int) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from actorflow.views.text import in_words, one_line, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from actorflow.events import Event
 
@@ -20,7 +20,11 @@ _TOLD: Final[dict[str, Callable[[Any], str]]] = {
     "delay": lambda seconds: f"again in {in_words(seconds)}",
     "reason": lambda reason: f"({printable(str(reason))})",
     "error": one_line,
+    "steps": lambda steps: f"to undo: {_several(steps)}",
+    "uncompensated": lambda steps: f"not undone: {_several(steps)}",
 }
+_MOST: Final = 5
+"""How many steps are named."""
 
 
 def draw_line(event: Event, started_at: float) -> str:
@@ -29,6 +33,11 @@ def draw_line(event: Event, started_at: float) -> str:
     For example `+0.123s step.retrying process #1 again in 1.00 s: TimeoutError`.
     """
     return " ".join(_words(event, started_at))
+
+
+def _several(step_ids: Sequence[str]) -> str:
+    more = f" and {len(step_ids) - _MOST} more" if step_ids[_MOST:] else ""
+    return ", ".join(map(printable, step_ids[:_MOST])) + more
 
 
 def _words(event: Event, started_at: float) -> Iterator[str]:

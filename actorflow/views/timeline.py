@@ -42,6 +42,7 @@ _OPENS: Final = {
     EventKind.STEP_STARTED: Phase.RUNNING,
     EventKind.STEP_RETRYING: Phase.BACKOFF,
     EventKind.COMPENSATION_STARTED: Phase.UNDOING,
+    EventKind.COMPENSATION_RETRYING: Phase.BACKOFF,
 }
 # What an open phase turns out to have been; one that is not named here stays what it was.
 _CLOSES: Final = {
@@ -51,14 +52,24 @@ _CLOSES: Final = {
     (Phase.RUNNING, EventKind.STEP_SKIPPED): Phase.FAILED,
     (Phase.RUNNING, EventKind.STEP_CANCELLED): Phase.CANCELLED,
     (Phase.UNDOING, EventKind.COMPENSATION_STARTED): Phase.NOT_UNDONE,
+    (Phase.UNDOING, EventKind.COMPENSATION_RETRYING): Phase.NOT_UNDONE,
     (Phase.UNDOING, EventKind.COMPENSATION_COMPLETED): Phase.UNDONE,
     (Phase.UNDOING, EventKind.COMPENSATION_FAILED): Phase.NOT_UNDONE,
 }
 # Facts about an attempt that goes on.
 _REMARKS: Final = frozenset(
-    {EventKind.STEP_TIMED_OUT, EventKind.STEP_ABANDONED, EventKind.STEP_BLOCKING}
+    {
+        EventKind.STEP_TIMED_OUT,
+        EventKind.STEP_ABANDONED,
+        EventKind.STEP_BLOCKING,
+        EventKind.COMPENSATION_TIMED_OUT,
+        EventKind.COMPENSATION_ABANDONED,
+        EventKind.COMPENSATION_BLOCKING,
+    }
 )
 _BEGINNINGS: Final = frozenset({EventKind.RUN_STARTED, EventKind.RUN_RESUMED})
+_UNDOING: Final = frozenset({EventKind.COMPENSATION_STARTED, EventKind.COMPENSATION_RETRYING})
+_SUCCESSES: Final = frozenset({EventKind.STEP_COMPLETED, EventKind.COMPENSATION_COMPLETED})
 
 
 @attrs.frozen
@@ -86,6 +97,7 @@ class Track:
     settled_at: float | None = None
     error: BaseException | None = None
     """Why its last attempt failed."""
+    _undoing: bool = False
     _segments: list[Segment] = attrs.field(factory=list)
     _open: Segment | None = None
 
@@ -94,12 +106,13 @@ class Track:
         self.status = move_step(self.step_id, self.status, event.kind)
         if event.kind in _REMARKS:
             return
+        self._undoing = event.kind in _UNDOING
         if event.kind is EventKind.STEP_STARTED:
             self.attempts += 1
             self.started_at = event.time if self.started_at is None else self.started_at
         if self.status.settled and self.settled_at is None:
             self.settled_at = event.time
-        if event.kind is EventKind.STEP_COMPLETED:
+        if event.kind in _SUCCESSES:
             self.error = None
         self.error = event.data.get("error", self.error)
         self._turn(event)
@@ -110,6 +123,11 @@ class Track:
             self._segments.append(Segment(phase, self._open.start, event.time))
         opened = _OPENS.get(event.kind)
         self._open = None if opened is None else Segment(opened, event.time, event.time)
+
+    @property
+    def being_undone(self) -> bool:
+        """Whether its compensator has begun and not ended."""
+        return self._undoing
 
     def segments(self, now: float) -> tuple[Segment, ...]:
         """Return how the step spent its time, in order, up to `now`."""
@@ -133,6 +151,7 @@ class Timeline:
     """The time of the last event."""
     tracks: dict[str, Track] = attrs.field(factory=dict)
     """By step id, in the order in which the steps had their first event."""
+    _undoing: bool = False
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> Timeline:
@@ -155,9 +174,14 @@ class Timeline:
                 track = self.tracks[event.step_id] = Track(event.step_id)
             track.take(event)
         elif event.kind in _BEGINNINGS:
-            self.started_at = event.time
-            self.tracks = {
-                step_id: Track(step_id, track.status, settled_at=event.time)
-                for step_id, track in self.tracks.items()
-                if track.status in KEPT
-            }
+            self._begin(event)
+        else:
+            self._undoing = event.kind is EventKind.RUN_COMPENSATING
+
+    def _begin(self, event: Event) -> None:
+        self.started_at = event.time
+        self.tracks = {
+            step_id: Track(step_id, track.status, settled_at=event.time)
+            for step_id, track in self.tracks.items()
+            if self._undoing or track.status in KEPT
+        }

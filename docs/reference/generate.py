@@ -1,9 +1,10 @@
-"""Writes docs/reference/api.md from the docstrings, so that the page cannot say anything else.
+"""Writes reference pages from the docstrings, so that the pages cannot say anything else.
 
     python docs/reference/generate.py
 
-The groups are those of `__all__` in `actorflow/__init__.py`. Classes, fields and methods come in
-the order in which the source has them. A test compares the page with what this program makes.
+The groups of `api.md` are those of `__all__` in `actorflow/__init__.py`; those of `testing.md` are
+below. Classes, fields and methods come in the order in which the source has them, and the laws in
+theirs. A test compares the pages with what this program makes.
 """
 
 from __future__ import annotations
@@ -14,22 +15,27 @@ import inspect
 import re
 import textwrap
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 import actorflow
+from actorflow import testing
 from actorflow.orchestrator.requests import RunOptions
 from actorflow.streams import EventStream
+from actorflow.testing import laws, machine, plugin, strategies
 
-__all__ = ["PAGE", "page"]
+__all__ = ["TESTING_GROUPS", "pages"]
 
-PAGE = Path(__file__).with_name("api.md")
+HERE = Path(__file__).parent
 
 HEAD = """\
 # API
 
 Everything here can be imported from `actorflow`.
+What can be imported from `actorflow.testing` is on [a page of its own](testing.md).
 This page is made from the docstrings by `docs/reference/generate.py`.
 Durations are seconds, as a number, or a `timedelta`.
 """
@@ -38,13 +44,98 @@ BEHIND = "What public methods take and return"
 BEHIND_TEXT = "These two have no place in `actorflow` itself, because nobody has to import them."
 
 # Groups whose members are made by actorflow: their fields say more than their constructors.
-GIVEN = {"Values", "What can be plugged in", BEHIND}
-NOT_MADE_BY_CALLERS = {"Run", "StepContext"}
+HAPPENED, FOUND, PYTEST = "What happened", "What a search has come to", "With pytest"
+ERRORS = "Errors of simulations"
+GIVEN = {"Values", "What can be plugged in", BEHIND, HAPPENED, FOUND, PYTEST, ERRORS}
+NOT_MADE_BY_CALLERS = {"ActorflowWarning", "Run", "StepContext"}
 WIDEST = 88
 
+TESTING_HEAD = """\
+# API of actorflow.testing
 
-def page() -> str:
-    """Return the whole page."""
+Workflows in virtual time, on every schedule there is.
+Everything here can be imported from `actorflow.testing`, unless its section says otherwise.
+This page is made from the docstrings by `docs/reference/generate.py`.
+"""
+
+TESTING_GROUPS: dict[str, list[str]] = {
+    "Run it": ["simulate", "explore", "explore_scenarios", "Simulation"],
+    "What steps do, and what goes wrong": [
+        *("Script", "returns", "raises", "hangs", "real", "either", "Faults")
+    ],
+    "What must hold": ["law", "Law", "laws"],
+    HAPPENED: [
+        *("Trace", "AttemptTrace", "Outcome", "RunTrace", "DeliveryTrace", "FaultTrace", "Idle"),
+        *("Leftovers", "Mutation"),
+    ],
+    FOUND: ["Exploration", "Spread", "Coverage", "Move"],
+    "Schedules, and how they are kept": ["Tape", "Choices", "Replay", "Settings"],
+    "Workflows that are made up": ["Scenario", "ScenarioStep", "ScenarioRun", "draw_scenario"],
+    ERRORS: ["LawBroken", "NotEnded", "NotSimulated", "StoreFault"],
+}
+
+STRATEGIES_TEXT = """\
+In `actorflow.testing.strategies`, which needs Hypothesis.
+[Test with Hypothesis](../how-to/test-with-hypothesis.md) shows them.
+"""
+
+MACHINE_TEXT = """\
+In `actorflow.testing.machine`, which needs Hypothesis.
+[Let a state machine play](../how-to/let-a-state-machine-play.md) shows it.
+"""
+
+PYTEST_TEXT = """\
+What the fixture `simulation` is; the plugin is there where actorflow and pytest are installed.
+[Simulate in continuous integration](../how-to/simulate-in-ci.md) shows it.
+"""
+
+LAWS_HEAD = """\
+# Laws
+
+What actorflow promises of every schedule, as values that can be imported from
+`actorflow.testing.laws`. `laws.ALL` has all of them, and `laws.check(trace)` holds a trace to them.
+[Write a law](../how-to/write-a-law.md) adds your own.
+
+Numbers 26 to 29 are about records that outlive the process, and wait for a state manager that
+keeps them.
+This page is made from the laws by `docs/reference/generate.py`.
+"""
+
+
+def pages() -> dict[Path, str]:
+    """Return the text of each page, by where it belongs."""
+    return {
+        HERE / "api.md": _api(),
+        HERE / "testing.md": _testing(),
+        HERE / "laws.md": _laws(),
+    }
+
+
+def _testing() -> str:
+    sections = [
+        f"## {title}\n\n{_entries(title, (getattr(testing, name) for name in names))}"
+        for title, names in TESTING_GROUPS.items()
+    ]
+    strategy = (getattr(strategies, name) for name in strategies.__all__)
+    sections += [
+        f"## Strategies\n\n{STRATEGIES_TEXT}\n{_entries('Strategies', strategy)}",
+        f"## A state machine\n\n{MACHINE_TEXT}\n{_entries(PYTEST, [machine.SimulationMachine])}",
+        f"## {PYTEST}\n\n{PYTEST_TEXT}\n{_entries(PYTEST, [plugin.Simulations])}",
+    ]
+    return "\n".join([TESTING_HEAD, *sections])
+
+
+def _laws() -> str:
+    functions = _entries("Functions", (laws.check, laws.same, laws.alike))
+    return "\n".join([LAWS_HEAD, *map(_law, laws.ALL), f"## Functions\n\n{functions}"])
+
+
+def _law(one: laws.Law) -> str:
+    return f"## {one.number}. `{one.name}`\n\n{one.text}\n"
+
+
+def _api() -> str:
+    """Return the page of what can be imported from `actorflow`."""
     sections = [f"## {title}\n\n{_members(title, names)}" for title, names in _groups()]
     behind = "\n".join(_entry(BEHIND, it) for it in (RunOptions, EventStream))
     return "\n".join([HEAD, *sections, f"## {BEHIND}\n\n{BEHIND_TEXT}\n\n{behind}"])
@@ -59,10 +150,23 @@ def _groups() -> Iterator[tuple[str, list[str]]]:
 
 
 def _members(title: str, names: list[str]) -> str:
-    return "\n".join(_entry(title, getattr(actorflow, name)) for name in names)
+    return _entries(title, (getattr(actorflow, name) for name in names))
 
 
-def _entry(group: str, cls: Any) -> str:
+def _entries(title: str, things: Iterable[Any]) -> str:
+    return "\n".join(_entry(title, it) for it in things)
+
+
+def _entry(group: str, it: Any) -> str:
+    if inspect.ismodule(it):
+        name = it.__name__.rpartition(".")[2]
+        return f"### `{name}`\n\n{_prose(it.__doc__)}\n\nThey are listed in [Laws](laws.md).\n"
+    if not isinstance(it, type):
+        return f"### `{it.__name__}`\n\n{_signature(it.__name__, it)}\n\n{_prose(it.__doc__)}\n"
+    return _class(group, it)
+
+
+def _class(group: str, cls: Any) -> str:
     made_by_callers = group not in GIVEN and cls.__name__ not in NOT_MADE_BY_CALLERS
     parts = [f"### `{cls.__name__}`", *_bases(cls)]
     if made_by_callers and cls is not actorflow.ActorflowError:
@@ -73,7 +177,12 @@ def _entry(group: str, cls: Any) -> str:
 
 def _bases(cls: Any) -> Iterator[str]:
     if issubclass(cls, Exception):
-        yield "An " + " and a ".join(f"`{base.__name__}`" for base in cls.__bases__) + "."
+        said = " and ".join(_with_article(base.__name__) for base in cls.__bases__)
+        yield f"{said[0].upper()}{said[1:]}."
+
+
+def _with_article(name: str) -> str:
+    return f"an `{name}`" if name[0] in "AEIO" else f"a `{name}`"
 
 
 # ── Members ──────────────────────────────────────────────────────────────────────────────────
@@ -98,7 +207,8 @@ def _attributes(cls: Any) -> Iterator[tuple[str, str, str]]:
 
 
 def _is_property(node: ast.FunctionDef) -> bool:
-    return any(ast.unparse(decorator) == "property" for decorator in node.decorator_list)
+    decorators = map(ast.unparse, node.decorator_list)
+    return any(name in {"property", "functools.cached_property"} for name in decorators)
 
 
 def _string(node: ast.stmt | None) -> str:
@@ -145,7 +255,8 @@ def _arguments(parameters: list[inspect.Parameter]) -> Iterator[str]:
     for parameter in parameters:
         if before is parameter.POSITIONAL_ONLY is not parameter.kind:
             yield "/"
-        if parameter.kind is parameter.KEYWORD_ONLY is not before:
+        stars_before = {parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL}
+        if parameter.kind is parameter.KEYWORD_ONLY and before not in stars_before:
             yield "*"
         before = parameter.kind
         yield _argument(parameter)
@@ -154,9 +265,16 @@ def _arguments(parameters: list[inspect.Parameter]) -> Iterator[str]:
 
 
 def _argument(parameter: inspect.Parameter) -> str:
-    stars = "**" if parameter.kind is parameter.VAR_KEYWORD else ""
-    default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+    default = "" if parameter.default is parameter.empty else f" = {_default(parameter.default)}"
     return f"{stars}{parameter.name}: {_type(parameter.annotation)}{default}"
+
+
+def _default(value: Any) -> str:
+    """Write a default so that it is short, and the same whenever the page is made."""
+    if value is laws.ALL:
+        return "laws.ALL"
+    return "..." if value is attrs.NOTHING or " at 0x" in repr(value) else repr(value)
 
 
 def _type(annotation: Any) -> str:
@@ -197,4 +315,5 @@ def _item(name: str, said: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")

@@ -25,7 +25,18 @@ from actorflow.messages import (
 )
 from actorflow.results import StepResult
 from actorflow.retry import RetryPolicy
-from tests.deciding import COROUTINES, EPOCH, THREADS, Driver, flow, kinds, scope, step, task
+from tests.deciding import (
+    COROUTINES,
+    EPOCH,
+    THREADS,
+    Driver,
+    decide,
+    flow,
+    kinds,
+    scope,
+    step,
+    task,
+)
 
 EVENTUALLY = RetryPolicy(max_attempts=3, initial_interval=1.0, multiplier=2.0, jitter=0)
 
@@ -955,12 +966,11 @@ def test_a_waiting_run_that_was_cancelled_never_starts(wall):
         StartRun(scope(run_id), plan, {"a": COROUTINES}, None, None, 0, None, 0)
         for run_id in ("one", "two")
     )
-    decide = driver.brain.decide
-    decide(first, 0.0, wall)
-    decide(second, 0.0, wall)
-    decide(CancelRun("two", "enough", None), 0.0, wall)
+    decide(driver.brain, first, 0.0, wall)
+    decide(driver.brain, second, 0.0, wall)
+    decide(driver.brain, CancelRun("two", "enough", None), 0.0, wall)
 
-    events, _ = decide(CancelRun("one", "enough", None), 0.0, wall)
+    events, _ = decide(driver.brain, CancelRun("one", "enough", None), 0.0, wall)
 
     assert {"one"} == {event.run_id for event in events}
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from actorflow.errors import GiveUp, RetryAfter
 from actorflow.lifecycle import RunStatus
-from actorflow.messages import AttemptFinished, BlockedLoop, CancelRun, Wake
+from actorflow.messages import AttemptFinished, AttemptLost, BlockedLoop, CancelRun, Wake
 from actorflow.retry import RetryPolicy
-from tests.deciding import COROUTINES, THREADS, Driver, cancelled_error, flow, step, task
+from actorflow.step import Step
+from tests.deciding import COROUTINES, THREADS, Driver, cancelled_error, flow, nothing, step, task
 
 MOST = 3_000
 """Messages after which a schedule counts as endless; the longest takes a few hundred."""
@@ -26,6 +27,21 @@ policies = st.builds(
     initial_interval=st.sampled_from([1.0, 5.0]),
     jitter=st.sampled_from([0.0, 0.5]),
     retryable_errors=st.sampled_from([(), (ValueError, "StepTimeout", "ActorCrashed")]),
+)
+
+
+compensators = st.one_of(
+    st.none(),
+    st.just(nothing),
+    st.builds(
+        Step,
+        st.just("undo"),
+        st.just(nothing),
+        async_=st.booleans(),
+        retry=st.one_of(policies, st.none()),
+        timeout=st.sampled_from([None, 2.0]),
+        total_timeout=st.sampled_from([None, 7.0, 4.0]),
+    ),
 )
 
 
@@ -45,6 +61,7 @@ def workflows(draw):
                 retry=draw(st.one_of(policies, st.none(), policies)),
                 timeout=draw(st.sampled_from([None, None, 2.0])),
                 total_timeout=draw(st.sampled_from([None, 7.0, 4.0])),
+                compensate=draw(compensators),
             )
         )
     return flow(
@@ -144,9 +161,14 @@ class Schedule:
 
     def _cancel(self):
         run_id = self.choose(list(self.driver.starts))
-        self.driver.say(CancelRun(run_id, "enough", self.choose([None, 0.0, 1.0])))
+        grace, compensate = self.choose([None, 0.0, 1.0]), self.choose([False, True])
+        self.driver.say(CancelRun(run_id, "enough", grace, compensate))
 
     def _lose(self):
+        undoing = [one for one in self.driver.in_flight.values() if one.compensates]
+        if undoing and self.choose([True, False]):
+            self.driver.say(AttemptLost(self.choose(undoing), "it was shot"))
+            return
         run_id = self.choose(list(self.driver.starts))
         if run_id in self.driver.brain.runs and self.driver.brain.runs[run_id].active:
             step_id = self.choose([*self.driver.starts[run_id].plan.by_id, None])
@@ -174,7 +196,12 @@ def scheduled(drawn, tape, workers, places, unit=0.5):
     for number, (workflow, priority, place) in enumerate(drawn):
         executors = dict.fromkeys(workflow.steps, place)
         driver.start(
-            workflow, f"run {number}", priority=priority, executors=executors, settle=False
+            workflow,
+            f"run {number}",
+            priority=priority,
+            executors=executors,
+            compensators=executors,
+            settle=False,
         )
     Schedule(driver, tape).run()
     return driver
@@ -213,7 +240,7 @@ def test_a_run_that_failed_can_be_resumed_until_it_completes(workflow, tape, sec
         before = len(driver.events)
         driver.resume(workflow, "run 0")
         Schedule(driver, second_tape).run()
-        again = {event.step_id for event in driver.events[before:]}
+        again = {one.step_id for one in driver.events[before:] if one.kind == "step.started"}
 
         assert not kept & again
     driver.laws.at_rest()
@@ -243,3 +270,81 @@ def test_equal_runs_take_turns(workers, sizes):
                 since[rival] += 1
 
                 assert since[rival] <= len(sizes)
+
+
+# ── Undoing ──────────────────────────────────────────────────────────────────────────────────
+
+
+@st.composite
+def sagas(draw):
+    """A workflow of steps most of which can be undone, and a last one, for `Doomed`."""
+    made = [
+        draw(st.sampled_from([task, task, step]))(
+            f"s{number}",
+            *[f"s{n}" for n in range(number) if draw(rarely)],
+            compensate=draw(compensators),
+            required=draw(st.sampled_from([True, True, False])),
+        )
+        for number in range(draw(st.integers(1, 6)))
+    ]
+    return flow(*made, step("last", *[one.id for one in made]), fail_fast=draw(st.booleans()))
+
+
+class Doomed(Schedule):
+    """A schedule in which few steps fail but for the last one, and compensators now and then."""
+
+    def _moves(self):
+        finish = [self._finish] * 5 if self.driver.in_flight else []
+        return [*finish, *moves] if (moves := super()._moves()) else []
+
+    def _report(self, key, attempt, error):
+        doomed = self.choose([False, True]) if attempt.compensates else attempt.step_id == "last"
+        super()._report(key, attempt, error or (ValueError("doomed") if doomed else None))
+
+
+@settings(max_examples=200)
+@given(sagas(), tapes, st.integers(1, 3))
+def test_each_completed_step_that_can_be_undone_is_undone_once(saga, tape, workers):
+    """In reverse order of completion, after all have stopped; and nobody else is."""
+    driver = Driver(workers=workers)
+    driver.start(saga, "run 0", settle=False)
+    Doomed(driver, tape).run()
+    told = [(one.kind.value, one.step_id) for one in driver.events]
+    completed = [step_id for kind, step_id in told if kind == "step.completed"]
+    undoable = [step_id for step_id in completed if saga.steps[step_id].compensate is not None]
+    undone = [step_id for kind, step_id in told if kind in UNDOING_ENDS]
+
+    result = driver.results["run 0"]
+    if result.status is RunStatus.FAILED and "run 0" not in driver.cut:
+        assert undoable[::-1] == undone == [*result.compensations]
+    if "run.compensating" in {kind for kind, _ in told}:
+        place = told.index(("run.compensating", None))
+        assert "step" not in {kind.partition(".")[0] for kind, _ in told[place:]}
+    driver.laws.at_rest()
+
+
+UNDOING_ENDS = frozenset({"compensation.completed", "compensation.failed"})
+
+
+@settings(max_examples=200)
+@given(sagas(), tapes, st.integers(1, 12), tapes)
+def test_a_crash_after_any_event_is_gone_on_from(saga, tape, lost, second_tape):
+    """From nothing but the events that were recorded before it, those of undoing among them."""
+    driver = Driver(workers=2)
+    driver.start(saga, "run 0", settle=False)
+    Doomed(driver, tape).run()
+    del driver.events[max(1, len(driver.events) - lost) :]
+    before = [(one.kind.value, one.step_id) for one in driver.events]
+    undoing = ("run.compensating", None) in before
+    driver.crash()
+    driver.results.clear()
+    driver.resume(saga, "run 0")
+    Doomed(driver, second_tape).run()
+    after = [(one.kind.value, one.step_id) for one in driver.events[len(before) :]]
+
+    assert 1 == len(driver.results)
+    if undoing:
+        over = {step_id for kind, step_id in before if kind in UNDOING_ENDS}
+        assert not over & {step_id for _, step_id in after}
+        assert "step.started" not in {kind for kind, _ in after}
+    driver.laws.at_rest()

@@ -74,6 +74,19 @@ def test_the_queue_keeps_the_order_of_readiness():
     assert ["r.b", "r.c", "r.a"] == popped(queue)
 
 
+def test_a_step_that_is_no_longer_ready_costs_its_run_no_turn():
+    """Its run goes on where it stood in the line."""
+    queue = ReadyQueue()
+    one, other = (run_of(name, step("a"), step("b")) for name in ("one", "other"))
+    for run in (other, one):
+        for waiting in run.steps.values():
+            queue.push(run, waiting)
+    queue.pop()
+    one.steps["a"].status = StepStatus.SKIPPED
+
+    assert ["one.b", "other.b"] == popped(queue)
+
+
 def test_runs_take_turns_at_each_priority():
     """The run's priority first, then the step's."""
     queue = ReadyQueue()

@@ -31,11 +31,13 @@ class Scene:
         for dependency in after:
             workflow.add(Step(dependency, nothing, required=dependency != "maybe"))
         workflow.add(Step("s", run, after=after))
+        workflow.add(Step("t", nothing, after="s"))
+        workflow.add(Step("u", nothing, after="s"))
         self.plan = workflow.plan().by_id["s"]
         self.scope = scope("run", inputs=inputs)
         self.step = self.actors.createActor(StepActor)
         self.supervisor = self.actors.createActor(Recorder)
-        self.dependents = [self.actors.createActor(Recorder) for _ in range(2)]
+        self.dependents = {name: self.actors.createActor(Recorder) for name in "tu"}
 
     def tell(self, *messages):
         """Tell the step actor something."""
@@ -45,8 +47,8 @@ class Scene:
 
     def configure(self, *settled):
         """Tell it who it is."""
-        dependents = list(self.dependents)
-        self.tell(ConfigureStep(self.plan, self.scope, self.supervisor, dependents, settled, 7))
+        addresses = {**self.dependents, "s": self.step}
+        self.tell(ConfigureStep(self.plan, self.scope, self.supervisor, addresses, settled, 7))
 
     def execute(self, executor=None):
         """Let it run an attempt, and return the attempt."""
@@ -209,7 +211,7 @@ def test_a_settled_step_tells_its_dependents(skipped):
 
     scene.tell(Settled(output, skipped))
 
-    for dependent in scene.dependents:
+    for dependent in scene.dependents.values():
         (told,) = dependent.actor.heard
         assert ("s", skipped) == (told.step_id, told.skipped)
         assert output is told.output
@@ -221,9 +223,10 @@ def test_a_dependent_that_moved_is_told_where_it_lives_now():
     new = scene.actors.createActor(Recorder)
     scene.configure()
 
-    scene.tell(DependentMoved(scene.dependents[0], new), Settled(1, skipped=False))
+    moved = DependentMoved("t", {**scene.dependents, "t": new})
+    scene.tell(moved, Settled(1, skipped=False))
 
-    assert [0, 1, 1] == [len(one.actor.heard) for one in (*scene.dependents, new)]
+    assert [0, 1, 1] == [len(one.actor.heard) for one in (*scene.dependents.values(), new)]
 
 
 def test_a_dependent_that_moved_when_the_step_had_settled_is_told_as_well():
@@ -232,6 +235,27 @@ def test_a_dependent_that_moved_when_the_step_had_settled_is_told_as_well():
     new = scene.actors.createActor(Recorder)
     scene.configure()
 
-    scene.tell(Settled(1, skipped=False), DependentMoved(scene.dependents[0], new))
+    moved = DependentMoved("t", {**scene.dependents, "t": new})
+    scene.tell(Settled(1, skipped=False), moved)
 
     assert [1] == [told.output for told in new.actor.heard]
+
+
+def test_what_is_said_twice_changes_nothing():
+    """A duplicated message, before the step has settled or after, has been heard already."""
+    scene = Scene()
+    scene.configure()
+    executor = HandExecutor()
+    scene.tell(done("a", 1), done("a", 1), done("b", 2))
+    attempt = scene.execute(executor)
+    executor.running.clear()
+    scene.tell(Execute(attempt))
+    settled = Settled(3, skipped=False)
+    scene.tell(settled, settled, Execute(attempt), done("b", 4))
+    scene.configure()
+
+    assert {} == executor.running
+    assert [StepReady] == [type(message) for message in scene.heard]
+    assert [[3], [3]] == [
+        [told.output for told in dependent.actor.heard] for dependent in scene.dependents.values()
+    ]

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import deque
 
 import pytest
-from thespian.actors import PoisonMessage
+from thespian.actors import ActorExitRequest, PoisonMessage
 
+from actorflow.errors import ActorCrashed
 from actorflow.lifecycle import RunStatus, StepStatus
-from actorflow.messages import BlockedLoop, Execute
+from actorflow.messages import AttemptFinished, BlockedLoop, CancelRun, Execute
 from actorflow.retry import RetryPolicy
 from actorflow.state import MemoryStateManager
 from tests.acting import HandExecutor, SimpleStage, Stage
-from tests.deciding import flow, kinds, step, task
+from tests.deciding import flow, kinds, nothing, step, task
 
 STAGES = {"embedded": Stage, "Thespian's simple base": SimpleStage}
 
@@ -412,6 +413,131 @@ def test_what_could_not_be_recorded_does_not_hurt_other_runs():
     assert RunStatus.COMPLETED is not stage.results["one"].status
 
 
+@pytest.mark.parametrize("later", [True, False])
+def test_what_could_not_be_recorded_does_not_hurt_runs_that_had_nothing_to_record(later):
+    """What is decided together is recorded together; a run that gets a new actor records nothing.
+
+    Found by simulation: the new actor was never made, and the run never ended.
+    """
+    stage = Stage(state=Full("step.completed", lasts=False, later=later))
+    stage.start(flow(task("a")), "one")
+    stage.start(flow(task("a", retry=RetryPolicy(jitter=0))), "two")
+    stage.end("a", error=ValueError("once"), run_id="two")
+    run_actor = stage.supervisor.actor._run_actors["two"]
+    finished = AttemptFinished(stage.executor.running.pop(("one", "a")), 1, None)
+    outside = stage.system.system_cell
+    stage.system.post(run_actor, ActorExitRequest(), outside)
+    stage.system.post(stage.supervisor, finished, outside)
+
+    stage.settle()
+    stage.loop.advance(1.0)
+    stage.end("a", run_id="two")
+
+    assert RunStatus.COMPLETED is not stage.results["one"].status
+    assert RunStatus.COMPLETED is stage.results["two"].status
+
+
+class Choking(MemoryStateManager):
+    """A state manager that takes its time for the first write, and chokes on the second."""
+
+    def __init__(self):
+        super().__init__()
+        self.writes = []
+
+    def record(self, events, done):
+        """Keep the first write for later, refuse the second, make the others."""
+        self.writes.append((events, done))
+        if len(self.writes) == 2:
+            raise OSError("no space left on device")
+        return len(self.writes) > 2 and super().record(events, done)
+
+    def go_on(self):
+        """Make the first write."""
+        events, done = self.writes[0]
+        super().record(events, done)
+        done(None)
+
+
+def test_what_cannot_be_recorded_is_given_up_after_what_was_decided_before():
+    """A run that is given up first would get its actors later, and nobody would end them.
+
+    Found by simulation: the actors of such a run lived for ever.
+    """
+    state = Choking()
+    stage = Stage(state=state)
+    stage.start(flow(task("a")), timeout=2.0)
+    stage.loop.advance(2.0)
+    before = dict(stage.results)
+
+    state.go_on()
+    stage.settle()
+
+    assert {} == before
+    assert RunStatus.FAILED is stage.results["run"].status
+    assert not stage.supervisor.children
+
+
+# ── What arrives together ────────────────────────────────────────────────────────────────────
+
+
+class Counting(MemoryStateManager):
+    """A state manager that counts what it is given in one go."""
+
+    def __init__(self):
+        super().__init__()
+        self.batches = []
+
+    def record(self, events, done):
+        """Record it."""
+        self.batches.append(kinds(events))
+        return super().record(events, done)
+
+
+def test_what_arrives_together_is_recorded_together():
+    """And what arrives alone, alone; the order of events is that of the decisions."""
+    stage = Stage(state=Counting())
+    stage.start(flow(task("a"), task("b"), task("c", "a", "b")))
+    for name in "ab":
+        stage.report(stage.executor.running.pop(("run", name)), name, None)
+    stage.settle()
+    stage.end("c")
+
+    assert [
+        ["run.started"],
+        ["step.ready a", "step.started a", "step.ready b", "step.started b"],
+        ["step.completed a", "step.completed b"],
+        ["step.ready c", "step.started c"],
+        ["step.completed c", "run.completed"],
+    ] == stage.state.batches
+
+
+class Refusing(HandExecutor):
+    """An executor that raises when it is to stop something."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def stop(self, attempt):
+        """Take note, and refuse."""
+        super().stop(attempt)
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), RuntimeError("no")])
+def test_an_effect_that_goes_wrong_leaves_the_others_alone(error):
+    """Whatever one run's executor raises, another run's step is stopped all the same."""
+    stage = Stage(executor=Refusing(error))
+    stage.start(flow(task("a")), "one")
+    stage.start(flow(task("a")), "two")
+    stage.tell(CancelRun("one", "enough", None))
+    stage.tell(CancelRun("two", "enough", None))
+    stage.settle()
+
+    assert ["one", "two"] == [attempt.scope.run_id for attempt in stage.executor.stopped]
+    assert 2 == len(stage.defects) + len(stage.complaints)
+
+
 # ── Defects ──────────────────────────────────────────────────────────────────────────────────
 
 
@@ -447,3 +573,122 @@ def test_a_poisoned_message_of_another_kind_is_a_defect():
 
     ((message, error),) = stage.defects
     assert ("what was it?", "why") == (message, str(error))
+
+
+# ── Undoing ──────────────────────────────────────────────────────────────────────────────────
+
+
+def saga(*others):
+    """A step that can be undone, and one that fails."""
+    return flow(task("a", compensate=undo), *others, task("b", "a"))
+
+
+def undo(a):
+    """The compensator, which gets what its step has made."""
+    return a
+
+
+def undone(stage, workflow):
+    """Let a run fail, so that it is undone."""
+    stage.start(workflow)
+    if "c" in workflow.steps:
+        stage.end("c")
+    stage.end("a", "of a")
+    stage.end("b", error=ValueError("no"))
+    return stage
+
+
+def test_a_compensator_runs_through_an_actor_of_its_own():
+    """And through the executor, as any attempt does."""
+    stage = undone(Stage(), saga())
+    attempt = stage.executor.running["run", "a"]
+    stage.end("a")
+
+    assert (undo, {"a": "of a"}) == (attempt.function, dict(attempt.arguments))
+    assert ("a",) == stage.results["run"].compensated
+    assert [] == stage.defects
+
+
+def test_a_compensator_whose_actor_dies_is_asked_to_stop():
+    """The run hears of it, and goes on."""
+    stage = undone(Stage(), saga())
+    address, attempt = stage.supervisor.actor._run_actors["run"].actor._undoing
+    stage.system.post(address, ActorExitRequest(), stage.system.system_cell)
+    stage.settle()
+    stage.end("a", error=ValueError("stopped"))
+
+    assert [attempt] == stage.executor.stopped
+    assert isinstance(stage.results["run"].steps["a"].error, ActorCrashed)
+
+
+def test_a_compensator_whose_arguments_cannot_be_had_has_failed():
+    """It was never called."""
+
+    def raises(_self):
+        raise ValueError("odd")
+
+    workflow = saga()
+    plan = workflow.plan().by_id["a"].compensation
+    object.__setattr__(plan, "arguments", raises)
+    stage = undone(Stage(), workflow)
+
+    assert ("a",) == stage.results["run"].uncompensated
+    assert [] == stage.running
+
+
+@pytest.mark.parametrize("kind", ["run.compensating", "compensation.completed", "run.failed"])
+def test_a_state_manager_that_fails_while_a_run_is_undone_ends_it(kind):
+    """Whichever of the writes it is; nobody waits for ever."""
+    stage = undone(Stage(state=FailsOnce(kind)), saga(task("c", compensate=nothing)))
+    while stage.running:
+        stage.end(stage.running[0])
+
+    assert 1 == len(stage.lost)
+    assert "run" in stage.results
+    assert (0, {}) == (stage.brain.leases.held, stage.brain.runs)
+
+
+def test_a_run_that_loses_its_actor_while_it_is_undone_is_undone_all_the_same():
+    """What is left is undone by a new actor, and no step is made anew."""
+    stage = undone(Stage(), saga(task("c", compensate=nothing)))
+    stage.system.post(
+        stage.supervisor.actor._run_actors["run"], ActorExitRequest(), stage.system.system_cell
+    )
+    stage.settle()
+    steps = dict(stage.supervisor.actor._run_actors["run"].actor._addresses)
+    stage.end("a", error=ValueError("stopped"))
+    stage.end("c")
+
+    assert {} == steps
+    assert (("c",), ("a",)) == (
+        stage.results["run"].compensated,
+        stage.results["run"].uncompensated,
+    )
+    assert [] == stage.defects
+
+
+def test_a_run_that_goes_on_to_be_undone_has_an_actor_even_if_that_is_not_recorded():
+    """What comes after the write that failed is undone all the same."""
+    workflow = saga(task("c", compensate=nothing))
+    state = undone(Stage(state=FailsOnce("run.resumed")), workflow).state
+    stage = Stage(state=state)
+    stage.resume(workflow)
+    stage.end("c")
+
+    assert ("c",) == stage.results["run"].compensated
+    assert [] == stage.defects
+
+
+class FailsOnce(MemoryStateManager):
+    """A memory that cannot write one kind of event, once."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kinds = [kind]
+
+    def record(self, events, done):
+        """Fail when it is time to."""
+        if self.kinds and self.kinds[0] in {event.kind for event in events}:
+            self.kinds.clear()
+            raise OSError("disk full")
+        return super().record(events, done)

@@ -18,10 +18,27 @@ from actorflow.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.results import RunRecord
 from actorflow.state import MemoryStateManager
 from actorflow.state.folding import fold
+from actorflow.systems import SimulatedSystem
+from actorflow.systems.mischief import Countdown
+from actorflow.testing.store import SimulatedStateManager
 from tests.actors.test_laws import Schedule, runs, tapes
 from tests.deciding import EPOCH, Driver, record
 
-MAKERS = {"memory": MemoryStateManager}
+
+def simulated():
+    """The one of a simulation, in which nothing goes wrong."""
+    return SimulatedStateManager(
+        MemoryStateManager(), SimulatedSystem(plainest), plainest, fails=NEVER, stalls=NEVER
+    )
+
+
+def plainest(_options, _label):
+    """Choose what is plainest."""
+    return 0
+
+
+NEVER = Countdown(plainest, "never", 0, lambda: 0)
+MAKERS = {"memory": MemoryStateManager, "simulated": simulated}
 
 
 @pytest.fixture(params=MAKERS)

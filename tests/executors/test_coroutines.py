@@ -74,7 +74,7 @@ def test_bodies_that_do_not_wait_leave_the_loop_to_others():
     """A runner that always finds work goes round now and then."""
     loop = asyncio.new_event_loop()
     ticks = iter(range(10**9))
-    executor = CoroutineExecutor(loop, lambda: False, lambda: float(next(ticks)))
+    executor = CoroutineExecutor(loop, lambda: False, lambda: None, lambda: float(next(ticks)))
     rig = Rig(executor)
     seen = []
 
@@ -97,7 +97,7 @@ def test_a_runner_that_is_cancelled_leaves_its_work_to_another():
     """Somebody who cancels every task on the loop does not lose the steps that wait."""
     loop = asyncio.new_event_loop()
     ticks = iter(range(10**9))
-    rig = Rig(CoroutineExecutor(loop, lambda: False, lambda: float(next(ticks))))
+    rig = Rig(CoroutineExecutor(loop, lambda: False, lambda: None, lambda: float(next(ticks))))
 
     async def body():
         return "ran"
@@ -114,6 +114,96 @@ def test_a_runner_that_is_cancelled_leaves_its_work_to_another():
     assert [[("ran", None)]] * 3 == [rig.of(attempt) for attempt in attempts]
 
 
+def test_a_runner_that_is_cancelled_before_it_begins_is_replaced():
+    """Nobody else would come for the steps that wait, now or later."""
+    loop = asyncio.new_event_loop()
+    rig = Rig(CoroutineExecutor(loop, lambda: False, lambda: None, loop.time))
+
+    async def body():
+        return "ran"
+
+    attempts = [rig.attempt(body) for _ in range(2)]
+    rig.executor.submit(attempts[0])
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    for _ in range(3):
+        loop.run_until_complete(asyncio.sleep(0))
+    rig.executor.submit(attempts[1])
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+
+    assert [[("ran", None)]] * 2 == [rig.of(attempt) for attempt in attempts]
+
+
+def test_a_loop_that_starts_tasks_eagerly_starts_no_body_in_mid_delivery():
+    """Whoever submits is an actor, and its handler has to return first."""
+    loop = asyncio.new_event_loop()
+    loop.set_task_factory(_eager)
+    rig = Rig(CoroutineExecutor(loop, lambda: False, lambda: None, loop.time))
+    entered = []
+
+    async def body():
+        entered.append("body")
+
+    rig.executor.submit(rig.attempt(body))
+    entered.append("submitted")
+    for _ in range(3):
+        loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+
+    assert ["submitted", "body"] == entered
+
+
+def _eager(loop, coroutine, **options):
+    """Run a coroutine's first lines at once, as the factory that Python 3.12 offers does."""
+    with contextlib.suppress(StopIteration):
+        coroutine.send(None)
+    future = loop.create_future()
+    future.set_result(None)
+    return future
+
+
+def test_bodies_that_wait_begin_in_one_round_of_the_loop():
+    """Once one has waited, each gets a runner at once: they do not queue for the loop."""
+    loop = asyncio.new_event_loop()
+    rig = Rig(CoroutineExecutor(loop, lambda: False, lambda: None, loop.time))
+    begun = []
+
+    async def body():
+        begun.append(rounds[0])
+        await asyncio.sleep(0)
+
+    rounds = [0]
+    rig.executor.submit(rig.attempt(body))
+    loop.run_until_complete(asyncio.sleep(0))
+    for _ in range(5):
+        rig.executor.submit(rig.attempt(body))
+    for rounds[0] in range(1, 4):
+        loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+
+    assert [0, *[1] * 5] == begun
+
+
+def test_bodies_that_end_in_one_round_are_dealt_with_together():
+    """All but the last leave the delivery to a turn of its own; a lone one does not wait."""
+    loop = asyncio.new_event_loop()
+    told = []
+    deliver = lambda: told.append("now")  # noqa: E731 - one word is enough
+    rig = Rig(CoroutineExecutor(loop, deliver, lambda: told.append("later"), loop.time))
+
+    async def body():
+        await asyncio.sleep(0)
+
+    for _ in range(3):
+        rig.executor.submit(rig.attempt(body))
+    for _ in range(6):
+        loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+
+    assert ["later", "later", "now"] == told
+
+
 def test_the_runner_delivers_what_bodies_cause():
     """What ended one step makes the next one ready, without going round the loop."""
     loop = asyncio.new_event_loop()
@@ -124,7 +214,7 @@ def test_the_runner_delivers_what_bodies_cause():
             mail.pop()()
         return bool(mail)
 
-    rig = Rig(CoroutineExecutor(loop, deliver, loop.time))
+    rig = Rig(CoroutineExecutor(loop, deliver, lambda: None, loop.time))
     rounds = []
 
     async def second():
@@ -430,7 +520,7 @@ def test_the_runner_is_not_in_a_bodys_context():
         seen.append(variable.get())
         return False
 
-    rig = Rig(CoroutineExecutor(loop, deliver, loop.time))
+    rig = Rig(CoroutineExecutor(loop, deliver, lambda: None, loop.time))
 
     async def body():
         variable.set("the body's")

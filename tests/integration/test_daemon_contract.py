@@ -965,6 +965,8 @@ def test_a_loop_that_was_closed_under_an_orchestrator_does_not_hang_its_shutdown
         await orchestrator.__aenter__()
 
     asyncio.run(enter())
+    with pytest.raises(OrchestratorClosed, match=r"was entered on has been closed\. Make"):
+        orchestrator.start(flow_of(fine))
     closing = in_thread(lambda: orchestrator.shutdown(drain=0, grace=0.1))
 
     assert closing.exception(GUARD) is None

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-import os
-import pty
 import re
 import signal
-import struct
 import subprocess
 import sys
-import termios
-import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,17 +14,21 @@ from pathlib import Path
 import attrs
 import pytest
 
-from actorflow.cli import main
 from actorflow.cli.inputs import read_inputs
 from actorflow.cli.problems import Problem
 from actorflow.cli.streams import whole_lines
 from actorflow.cli.tracebacks import traceback_of
 from actorflow.cli.values import as_json, in_full, in_one_line
 from actorflow.errors import StepCancelled
-
-ROOT = Path(__file__).resolve().parents[1]
-COMMAND = (sys.executable, "-m", "actorflow.cli")
-HANGS_AFTER = 60.0
+from tests.commanding import (
+    COMMAND,
+    HANGS_AFTER,
+    Terminal,
+    environment,
+    finished,
+    read_until,
+    started,
+)
 
 LESSON = """
     from actorflow import RetryPolicy, Workflow
@@ -115,94 +112,6 @@ TWO = """
 """
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """An empty folder to work in; what is imported from it is forgotten again."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setenv("COLUMNS", "80")
-    yield tmp_path
-    for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
-            del sys.modules[name]
-
-
-@pytest.fixture
-def write(folder):
-    """Write a file of Python into the folder."""
-
-    def write(source, name="flows.py"):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(textwrap.dedent(source), encoding="utf-8")
-        return path
-
-    return write
-
-
-@pytest.fixture
-def type_in(folder, capfd):
-    """Carry out a command in this process: its exit status, stdout and stderr."""
-
-    def type_in(*arguments):
-        status = main(arguments)
-        return status, *capfd.readouterr()
-
-    return type_in
-
-
-def environment(**changes):
-    """What a command is started with: this checkout, and a terminal nobody has configured."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name != "NO_COLOR" and not name.startswith("PYTHON")
-    }
-    settings = {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "COLUMNS": "80", "TERM": "xterm"}
-    return kept | settings | changes
-
-
-@contextlib.contextmanager
-def killed_if_it_hangs(process):
-    """End the process with the block, or earlier if nothing else does."""
-    alarm = threading.Timer(HANGS_AFTER, process.kill)
-    alarm.start()
-    try:
-        yield
-    finally:
-        alarm.cancel()
-        process.kill()
-
-
-@contextlib.contextmanager
-def started(*arguments, **options):
-    """Start a command as a process of its own; it does not outlive the block."""
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    options = pipes | {"env": environment(), "encoding": "utf-8"} | options
-    with (
-        subprocess.Popen([*COMMAND, *arguments], **options) as process,
-        killed_if_it_hangs(process),
-    ):
-        yield process
-
-
-def finished(*arguments, **options):
-    """Start a command, and return its exit status, stdout and stderr."""
-    with started(*arguments, **options) as process:
-        out, err = process.communicate(timeout=HANGS_AFTER)
-        return process.returncode, out, err
-
-
-def read_until(stream, text):
-    """Read lines up to the one with this text."""
-    read = []
-    for line in stream:
-        read.append(line)
-        if text in line:
-            return "".join(read)
-    pytest.fail(f"{text!r} did not come, but:\n{''.join(read)}")
-
-
 # ── Runs ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -248,7 +157,7 @@ def test_of_many_outputs_some_are_shown_and_the_rest_is_counted(write, type_in):
 
     assert 40 == len(re.findall(r"^step-\d+ = 1$", out, re.MULTILINE))
     assert "\n… and 11 more outputs; --json prints them all\n" in out
-    assert "\n… and 11 more\n" in out
+    assert "\n… and 11 more steps\n" in out
 
 
 def test_inputs_come_as_texts_or_as_json(write, type_in, folder):
@@ -432,7 +341,7 @@ def test_validating_says_what_a_run_needs(write, type_in):
     """It is the answer to what to type next."""
     write(LESSON)
 
-    assert (0, "lesson is valid: 4 steps, needs url\n", "") == type_in(
+    assert (0, "lesson is valid: 4 steps, needs url, can take count\n", "") == type_in(
         "validate", "flows.py:lesson"
     )
 
@@ -459,19 +368,32 @@ def test_the_version_can_be_asked_for(type_in):
         (["run", "string.py"], "string.py would hide the module 'string', which is in use. Rename"),
         (["run", "flows.txt"], "flows.txt is not a Python file."),
         (["run", "flows.py:one"], "Type: actorflow run flows.py:one --input name=..."),
-        (["run", "flows.py:first", "--input", "nmae=x"], "input 'nmae'. Did you mean 'name'?"),
+        (["run", "flows.py:first", "--input", "nmae=x"], "(given is 'nmae')"),
+        (
+            ["run", "flows.py:first", "--input", "name=x", "--input", "nmae=x"],
+            "takes the input 'nmae' (did you mean 'name'?). The inputs are: 'name'.",
+        ),
         (["run", "flows.py:first", "--input", "name"], "not of the form key=value"),
         (["run", "x", "--input", "a=1", "--input", "a=2"], "the input 'a' is given twice"),
         (["run", "x", "--input-json", "{"], "is not JSON: Expecting"),
-        (["run", "x", "--input-json", "[1]"], "is not an object"),
+        (["run", "x", "--input-json", "[1]"], "is not an object. Type for example: --input-json"),
+        (["run", "x", "--input-json", "{n: 3}"], "(char 1). Type for example: --input-json '{"),
+        (["run", "x", "--input-json", "in/x.json"], "type: --input-json @in/x.json\n"),
+        (["run", "x", "--input-json", "{" * 5000], f"--input-json '{'{' * 60}…' is not JSON"),
         (["run", "x", "--input-json", '{"a": 1, "a": 2}'], "the input 'a' is given twice"),
         (["run", "x", "--input-json", '{"a": {"b": 1, "b": 2}}'], "the key 'b' of an input"),
-        (["run", "x", "--input-json", "@none.json"], "cannot be read: No such file"),
+        (["run", "x", "--input-json", "@none.json"], "file or directory. After the @ stands"),
         (["run", "flows.py:second", "--timeout", "-1"], "timeout is -1.0"),
         (["run", "flows.py:second", "--workers", "0"], "--workers"),
         (["validate", "cycle.py"], "its steps wait for each other: a -> b -> a"),
+        (["graph", "cycle.py"], "\n\n┌──> a  after b\n└─── b  after a\n"),
+        (["graph", "cycle.py", "--format", "dot"], "\n\n┌──> a  after b\n└─── b  after a\n"),
         (["run", "picky.py"], "wants executor 'gpu'"),
         (["dance"], "No such command 'dance'"),
+        (["run", "flows.py", "a b=1"], "type: actorflow run flows.py --input 'a b=1'\n"),
+        (["run", "flows.py", "x.csv"], "'x.csv' stands without an option. For an input, type: "),
+        (["run", "flows.py", "x.csv"], "actorflow run flows.py --input NAME=x.csv\n"),
+        (["run", "flows.py", "first"], "of flows.py, type: actorflow run flows.py:first\n"),
         (["run"], "Missing argument 'FILE[:FLOW]'"),
     ],
 )
@@ -507,6 +429,31 @@ def test_bad_usage_says_what_to_type(write, type_in, arguments, said):
     assert (2, "") == (status, out)
     assert said in err
     assert "Traceback" not in err
+
+
+def test_what_is_surely_a_mistake_is_warned_of_on_stderr(write):
+    """Once, without the line of the command itself that Python would show."""
+    path = write("""
+        import warnings
+        from actorflow import Workflow
+
+        flow = Workflow("loose")
+
+        @flow.step
+        def collect(inputs, limit=3):
+            return limit
+
+        warnings.warn("of the file's own", stacklevel=1)
+    """)
+    status, _, err = finished("run", str(path), "--input", "limti=4", "--json")
+
+    assert 0 == status
+    assert f"{path}:11: UserWarning: of the file's own" == err.splitlines()[0]
+    assert (
+        "Warning: workflow 'loose': no step names the input 'limti', and 'limit' is not given. "
+        "Did you mean 'limit'? If not, name 'limti' in a step that looks it up in `inputs`."
+    ) == err.splitlines()[-1]
+    assert 1 == err.count("Did you mean")
 
 
 @pytest.mark.parametrize(
@@ -637,57 +584,6 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(write):
 # ── On a terminal ────────────────────────────────────────────────────────────────────────────
 
 
-class Terminal:
-    """A terminal with a process in it: what is typed goes in, what is shown comes out."""
-
-    def __init__(self, *arguments, rows=30, columns=90, **changes):
-        self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        env = environment(**changes)
-        del env["COLUMNS"]
-        self.process = subprocess.Popen(
-            [*COMMAND, *arguments], stdin=slave, stdout=slave, stderr=slave, env=env
-        )
-        os.close(slave)
-        self._life = killed_if_it_hangs(self.process)
-        self.shown = ""
-
-    def __enter__(self):
-        self._life.__enter__()
-        return self
-
-    def __exit__(self, *error):
-        self._life.__exit__(*error)
-        self.process.wait()
-        os.close(self._master)
-
-    def read(self):
-        """Read what is shown next; nothing once the process has gone."""
-        try:
-            text = os.read(self._master, 65536).decode(errors="replace")
-        except OSError:
-            return ""
-        self.shown += text
-        return text
-
-    def read_until(self, text):
-        """Read on until `text` has been shown."""
-        while text not in self.plain:
-            if not self.read():
-                pytest.fail(f"{text!r} was not shown, but:\n{self.plain}")
-
-    def read_all(self):
-        """Read to the end, and return the exit status."""
-        while self.read():
-            pass
-        return self.process.wait(HANGS_AFTER)
-
-    @property
-    def plain(self):
-        """What has been shown, without colours and movements."""
-        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.shown).replace("\r", "")
-
-
 def test_a_terminal_shows_a_live_tree(write):
     """Steps with state, attempt and time, a bar, what they print above it, the report below."""
     with Terminal("run", str(write(LESSON)), "--input", "url=here") as terminal:
@@ -725,7 +621,7 @@ def test_a_flow_taller_than_the_terminal_shows_what_is_going_on(write):
     assert 130 == status
     assert re.search(r"(● step-\d+ +running +#1 +\S+ m?s *\n){9}60 ready, 40", terminal.plain)
     assert "100 cancelled" in terminal.plain
-    assert "… and 60 more" in terminal.plain
+    assert "… and 60 more steps" in terminal.plain
 
 
 def test_ctrl_c_twice_gives_the_terminal_its_cursor_back(write):
@@ -739,6 +635,46 @@ def test_ctrl_c_twice_gives_the_terminal_its_cursor_back(write):
 
     assert 130 == status
     assert terminal.shown.rfind("\x1b[?25h") > terminal.shown.rfind("\x1b[?25l")
+
+
+@pytest.mark.parametrize(
+    ("columns", "row"),
+    [
+        (60, r"✗ read +failed +#1 +[\d.]+ m?s +ValueError: no .*…"),
+        (30, r"✗ read +failed +#1 +[\d.]+ m?s\s*\n"),
+        (22, r"✗ read +#1 +[\d.]+ m?s\s*\n"),
+        (18, r"✗ read +[\d.]+ m?s\s*\n"),
+    ],
+)
+def test_a_narrow_terminal_shows_what_matters_most(write, columns, row):
+    """The remark goes first, the time last, and no figure is cut."""
+    source = FAILING.replace("no key", "no key whatever, wherever one looks for it")
+    with Terminal("run", str(write(source)), columns=columns) as terminal:
+        terminal.read_all()
+
+    assert re.search(row, terminal.plain)
+    assert re.search(r"1/1 +[\d.]+ m?s", terminal.plain)
+
+
+def test_a_step_that_hangs_in_a_read_does_not_spoil_the_exit(write):
+    """Its thread is left behind, with the lock of stdin that Python wants at the exit."""
+    path = write("""
+        import atexit
+        from actorflow import Workflow
+
+        atexit.register(print, "its own hook")
+        flow = Workflow("asking")
+
+        @flow.step(timeout=0.1)
+        def ask():
+            return input()
+    """)
+    with started("run", str(path), stdin=subprocess.PIPE) as process:
+        out, err = process.stdout.read(), process.stderr.read()
+        status = process.wait(HANGS_AFTER)
+
+    assert (1, True) == (status, out.endswith("its own hook\n"))
+    assert err.rstrip().endswith("or make the step faster.")
 
 
 def test_a_terminal_can_be_without_colours(write):
@@ -776,13 +712,33 @@ def test_lines_of_several_threads_do_not_mix(capsys):
     assert "from elsewhere\nin pieces\nand flushed\nleft over" == capsys.readouterr().out
 
 
-def test_what_an_encoding_lacks_is_written_as_a_question_mark(write):
-    """A chart in the wrong letters is better than none."""
+def test_what_an_encoding_lacks_is_written_plainly(write):
+    """A chart in other signs is better than none; what there is no sign for is a `?`."""
     latin = environment(PYTHONUTF8="0", PYTHONIOENCODING="latin-1")
-    status, out, err = finished("run", str(write(TWO)) + ":second", env=latin)
+    path = write("""
+        from actorflow import Workflow
 
-    assert (0, "") == (status, err)
-    assert re.search(r"^all_of +\?+ ", out, re.MULTILINE)
+        flow, ring = Workflow("flow"), Workflow("ring")
+
+        @flow.step
+        def works():
+            return "5 \u20ac"
+
+        @flow.step(after=works)
+        def fails():
+            raise LookupError
+
+        ring.step(lambda: None, id="a", after="b")
+        ring.step(lambda: None, id="b", after="a")
+    """)
+    status, out, _ = finished("run", f"{path}:flow", env=latin)
+    _, _, err = finished("graph", f"{path}:ring", env=latin)
+
+    assert 1 == status
+    assert "works = '5 ?'" in out
+    assert re.search(r"^works +#+ ", out, re.MULTILINE)
+    assert re.search(r"^fails +x+ .*failed$", out, re.MULTILINE)
+    assert err.endswith("\n\n,--> a  after b\n`--- b  after a\n")
 
 
 # ── Values ───────────────────────────────────────────────────────────────────────────────────

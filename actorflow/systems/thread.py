@@ -26,10 +26,10 @@ class LoopThread:
         # A daemon, so that a program that forgets to shut down can still exit.
         self._thread = threading.Thread(target=self._run, name="actorflow", daemon=True)
 
-    def start(self) -> None:
-        """Start the loop."""
+    def start(self) -> asyncio.AbstractEventLoop:
+        """Start the loop and return it."""
         self._thread.start()
-        self._loop.result()
+        return self._loop.result()
 
     def call(self, make: Callable[[asyncio.AbstractEventLoop], Coroutine[Any, Any, _T]]) -> _T:
         """Run a coroutine on the loop, made there and given the loop; return its result."""
@@ -72,9 +72,13 @@ class LoopThread:
         Returns what is left when the thread has not ended within `timeout` seconds.
         """
         self.end()
+        return None if self.join(timeout) else self._left()
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the thread, and return whether it has ended within `timeout` seconds."""
         if self._thread.is_alive():
             self._thread.join(timeout)
-        return self._left() if self._thread.is_alive() else None
+        return not self._thread.is_alive()
 
     def _left(self) -> str:
         names = sorted(task.get_name() for task in asyncio.all_tasks(self._loop.result()))

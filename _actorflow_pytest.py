@@ -1,0 +1,43 @@
+"""actorflow's pytest plugin: the fixture `simulation`, and two options.
+
+pytest imports every plugin that is installed into its environment, for every project. So this
+module stands outside of the package and imports nothing of it until a test asks for the
+fixture.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from actorflow.testing.plugin import Simulations
+
+__all__ = ["pytest_addoption", "simulation"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    group = parser.getgroup("actorflow", "schedules of workflows in virtual time")
+    group.addoption(
+        "--actorflow-schedules",
+        type=int,
+        metavar="N",
+        help="how many schedules each simulation.explore() tries, whatever the test says",
+    )
+    group.addoption(
+        "--actorflow-seed",
+        type=int,
+        metavar="N",
+        help="where simulation.explore() begins, whatever the test says; equal seeds give "
+        "equal schedules",
+    )
+
+
+@pytest.fixture
+def simulation(request: pytest.FixtureRequest) -> Simulations:
+    """Workflows in virtual time: `simulation.explore(flow)` and `simulation.check(flow)`."""
+    from actorflow.testing.plugin import Simulations  # noqa: PLC0415 - only if it is used
+
+    return Simulations(request)

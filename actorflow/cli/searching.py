@@ -1,0 +1,163 @@
+"""A search for schedules that break a law, watched from its first to its last."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TextIO, cast
+
+import attrs
+
+from actorflow.cli.interrupts import EXIT_BASE, Interrupts
+from actorflow.clock import SystemClock
+from actorflow.testing import Faults, Law, Replay, explore
+from actorflow.testing.cases import Given
+from actorflow.testing.laws import ALL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Protocol
+
+    from actorflow.cli.loading import Loaded
+    from actorflow.testing import Exploration, Script
+
+    class Progress(Protocol):
+        """Who shows how far a search is."""
+
+        def show(self, schedules: int) -> None:
+            """Take note of how many schedules have been tried."""
+
+
+__all__ = ["Found", "SearchOrder", "laws_of", "quietly", "save", "search"]
+
+_EVERY: Final = 0.1
+"""Seconds between two pictures of the progress."""
+_ODD: Final = re.compile(r"[^\w.-]+")
+
+
+@attrs.frozen(kw_only=True)
+class SearchOrder:
+    """What is to be searched, and how far."""
+
+    loaded: Loaded
+    inputs: Mapping[str, Any]
+    script: Script
+    schedules: int
+    seed: int
+    workers: int
+    faults: Faults
+
+
+@attrs.frozen(kw_only=True)
+class Found:
+    """What came of it."""
+
+    order: SearchOrder
+    exploration: Exploration
+    signal: int | None
+    """The signal that ended it early."""
+    saved: Path | None = None
+    """Where the schedule that breaks a law is kept."""
+
+    @property
+    def exit_status(self) -> int:
+        """What the command exits with."""
+        if self.exploration.failure is not None:
+            return 1
+        return 0 if self.signal is None else EXIT_BASE + self.signal
+
+
+def laws_of(loaded: Loaded) -> tuple[Law, ...]:
+    """Return actorflow's own laws, and those that stand beside a workflow."""
+    beside = [value for value in loaded.namespace.values() if isinstance(value, Law)]
+    return tuple(dict.fromkeys((*ALL, *beside)))
+
+
+def search(order: SearchOrder, progress: Progress | None) -> Found:
+    """Try schedules until one breaks a law, all are tried, or a signal comes.
+
+    A second signal leaves the process at once.
+    """
+    clock, drawn_at = SystemClock(), 0.0
+    with Interrupts(lambda: None) as interrupts, quietly():
+
+        def watch(schedules: int) -> bool:
+            nonlocal drawn_at
+            if progress is not None and clock.now() - drawn_at >= _EVERY:
+                drawn_at = clock.now()
+                progress.show(schedules)
+            return interrupts.number is None
+
+        exploration = explore(
+            order.loaded.flow,
+            order.inputs,
+            script=order.script,
+            schedules=order.schedules,
+            seed=order.seed,
+            laws=laws_of(order.loaded),
+            async_workers=order.workers,
+            faults=order.faults,
+            watch=watch,
+        )
+        return Found(order=order, exploration=exploration, signal=interrupts.number)
+
+
+class _Nowhere(io.TextIOBase):
+    """Where nobody reads what is written."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[TextIO]:
+    """Yield stdout, and let what is printed to it otherwise be lost.
+
+    Steps that are called for real would print on every schedule.
+    """
+    stdout = sys.stdout
+    with contextlib.redirect_stdout(cast("TextIO", _Nowhere())):
+        yield stdout
+
+
+# ── Files ────────────────────────────────────────────────────────────────────────────────────
+
+
+def save(found: Found, path: Path | None) -> Found:
+    """Keep the schedule that breaks a law, if there is one.
+
+    Args:
+        found: What was found.
+        path: Where to keep it; by default a file in the current folder that is named after the
+            workflow and the law. Where that cannot be written, it goes among temporary files.
+
+    Raises:
+        DefinitionError: When it is made of what JSON has no form for.
+    """
+    seen = found.exploration
+    if seen.failure is None or seen.broken is None or not isinstance(seen.case, Given):
+        return found
+    replay = Replay.of(
+        seen.case,
+        seen.failure.tape,
+        flow=found.order.loaded.place,
+        law=seen.broken.name,
+        trace=seen.failure,
+    )
+    return attrs.evolve(found, saved=_written(replay, path))
+
+
+def _written(replay: Replay, path: Path | None) -> Path:
+    name = Path(_ODD.sub("-", f"{replay.workflow_id}-{replay.law}.json"))
+    wanted = name if path is None else path
+    try:
+        replay.save(wanted)
+    except OSError as error:
+        sys.stderr.write(f"{wanted} cannot be written: {error.strerror}.\n")
+        wanted = Path(tempfile.mkdtemp(prefix="actorflow-")) / name
+        replay.save(wanted)
+    return wanted

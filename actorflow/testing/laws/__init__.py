@@ -1,0 +1,141 @@
+"""The laws that every schedule keeps, by number and by name, and how a trace is held to them.
+
+`check(trace)` holds a trace to all of them; each can be checked by itself; and a function of a
+trace that asserts is made a law by `law`.
+
+Some numbers are not there: 26 to 29 are about records that outlive the process, and wait for a
+state manager that keeps them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from actorflow.testing.errors import LawBroken
+from actorflow.testing.laws.attempts import (
+    backoffs_are_kept,
+    final_errors_are_final,
+    late_results_change_nothing,
+    timeouts_are_kept,
+)
+from actorflow.testing.laws.budget import (
+    budget_is_kept,
+    leases_add_up,
+    priorities_are_kept,
+    runs_take_turns,
+    work_is_conserved,
+)
+from actorflow.testing.laws.compensation import (
+    compensations_happen_once,
+    compensations_run_backwards,
+)
+from actorflow.testing.laws.law import Law, law
+from actorflow.testing.laws.outcomes import (
+    crashes_stay_local,
+    outcomes_follow_from_attempts,
+    repetition_changes_nothing,
+)
+from actorflow.testing.laws.outputs import outputs_arrive_untouched
+from actorflow.testing.laws.pairs import alike, same
+from actorflow.testing.laws.runs import (
+    cancels_are_kept,
+    failures_spread_no_further,
+    nothing_is_left,
+    runs_come_to_an_end,
+    runs_end_once,
+    stops_are_bounded,
+)
+from actorflow.testing.laws.steps import (
+    attempts_are_limited,
+    attempts_follow_each_other,
+    dependencies_come_first,
+    ends_are_final,
+    moves_are_legal,
+    skipped_steps_stay_out,
+    steps_end_once,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from actorflow.testing.trace import Trace
+
+__all__ = [
+    "ALL",
+    "Law",
+    "LawBroken",
+    "alike",
+    "attempts_are_limited",
+    "attempts_follow_each_other",
+    "backoffs_are_kept",
+    "budget_is_kept",
+    "cancels_are_kept",
+    "check",
+    "compensations_happen_once",
+    "compensations_run_backwards",
+    "crashes_stay_local",
+    "dependencies_come_first",
+    "ends_are_final",
+    "failures_spread_no_further",
+    "final_errors_are_final",
+    "late_results_change_nothing",
+    "law",
+    "leases_add_up",
+    "moves_are_legal",
+    "nothing_is_left",
+    "outcomes_follow_from_attempts",
+    "outputs_arrive_untouched",
+    "priorities_are_kept",
+    "repetition_changes_nothing",
+    "runs_come_to_an_end",
+    "runs_end_once",
+    "runs_take_turns",
+    "same",
+    "skipped_steps_stay_out",
+    "steps_end_once",
+    "stops_are_bounded",
+    "timeouts_are_kept",
+    "work_is_conserved",
+]
+
+ALL: Final[tuple[Law, ...]] = (
+    budget_is_kept,
+    leases_add_up,
+    dependencies_come_first,
+    attempts_are_limited,
+    attempts_follow_each_other,
+    steps_end_once,
+    runs_end_once,
+    ends_are_final,
+    moves_are_legal,
+    late_results_change_nothing,
+    timeouts_are_kept,
+    backoffs_are_kept,
+    final_errors_are_final,
+    failures_spread_no_further,
+    skipped_steps_stay_out,
+    priorities_are_kept,
+    work_is_conserved,
+    runs_come_to_an_end,
+    runs_take_turns,
+    cancels_are_kept,
+    compensations_happen_once,
+    compensations_run_backwards,
+    outputs_arrive_untouched,
+    repetition_changes_nothing,
+    crashes_stay_local,
+    outcomes_follow_from_attempts,
+    nothing_is_left,
+    stops_are_bounded,
+)
+"""By number."""
+
+
+def check(trace: Trace, laws: Iterable[Law] = ALL) -> None:
+    """Return if a trace keeps the laws.
+
+    Raises:
+        LawBroken: When it does not, with the first of them that is broken.
+    """
+    for one in laws:
+        one.check(trace)

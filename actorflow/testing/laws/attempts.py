@@ -1,0 +1,213 @@
+"""The laws about attempts: late results, timeouts, backoffs, and errors that are final."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Final
+
+from actorflow.errors import DeadlineExceeded, RetryAfter
+from actorflow.lifecycle import EventKind
+from actorflow.testing.account import Outcome
+from actorflow.testing.laws.law import of_the_runtime
+from actorflow.texts import said_by
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from actorflow.events import Event
+    from actorflow.testing.life import Life, StepLife
+    from actorflow.testing.lives import Lives
+    from actorflow.testing.trace import AttemptTrace
+    from actorflow.testing.tries import Try
+
+__all__ = [
+    "backoffs_are_kept",
+    "final_errors_are_final",
+    "late_results_change_nothing",
+    "timeouts_are_kept",
+]
+
+_COMPLETED: Final = EventKind.STEP_COMPLETED
+_RETRYING: Final = EventKind.STEP_RETRYING
+
+
+@of_the_runtime(10, "A late result changes nothing, and its lease returns once.")
+def late_results_change_nothing(lives: Lives) -> Iterator[str]:
+    """Hold what was recorded of each attempt against what its executor knows.
+
+    An attempt ends when it is over and not before, and only one that has returned completes
+    its step, with what it has returned. A result is late when it is known that the attempt was
+    given up. That leases return once is seen in law 2.
+    """
+    for step in lives.odd:
+        for one in step.tries:
+            yield from _mistaken_end(step, one, lives.trace.marks)
+
+
+def _mistaken_end(step: StepLife, one: Try, marks: Sequence[int]) -> Iterator[str]:
+    body, end = one.body, one.end
+    if end is None:
+        return
+    if body is not None and _was_in_flight(body, marks[one.end_at]):
+        yield f"{end.kind.value} is recorded of {_said(step, one)}, which was in flight"
+    elif end.kind is not _COMPLETED:
+        return
+    elif body is None or not _has_returned(body, one):
+        was = "unknown to its executor" if body is None else body.outcome.value
+        yield f"{_said(step, one)} completed its step, and was {was}"
+    elif end.data["output"] is not body.output:
+        yield f"{_said(step, one)} completed its step with what it had not returned"
+
+
+def _has_returned(body: AttemptTrace, one: Try) -> bool:
+    """Return whether an attempt has returned, before the supervisor heard that it was given up."""
+    if body.outcome is Outcome.ABANDONED:
+        return body.error is None and not one.abandoned
+    return body.outcome is Outcome.RETURNED
+
+
+def _was_in_flight(body: AttemptTrace, count: int) -> bool:
+    """Return whether an attempt was not over after so many deliveries."""
+    begun = body.outcome is not Outcome.NOT_BEGUN
+    return begun and (body.over is None or body.over >= count)
+
+
+def _said(step: StepLife, one: Try) -> str:
+    return f"attempt {one.number} of {step}, of {one.started.time:g} s"
+
+
+@of_the_runtime(11, "A timeout never fires early; completion and timeout never both win.")
+def timeouts_are_kept(lives: Lives) -> Iterator[str]:
+    """Hold each timeout against the start that it counts from.
+
+    In a run where nothing was cancelled, an attempt that ends at its deadline or later has
+    timed out, whoever is heard first.
+    """
+    for step in lives.odd:
+        for event in step.events:
+            if event.kind is EventKind.STEP_TIMED_OUT:
+                yield from _early(step, event)
+        for one in step.tries:
+            yield from _beaten(step, one)
+    for life in lives.all:
+        yield from _early_expiry(life)
+
+
+def _early(step: StepLife, event: Event) -> Iterator[str]:
+    total, options = event.data["limit"] == "total", step.plan.step
+    limit = options.total_timeout if total else options.timeout
+    since = [one.started.time for one in step.tries if total or one.number == event.attempt]
+    due = since[0] + limit if since and limit is not None else None
+    if due is None or event.time < due:
+        when = "though it has none" if due is None else f"due at {due:g} s"
+        yield f"the {event.data['limit']} timeout of {step} passed at {event.time:g} s, {when}"
+
+
+def _beaten(step: StepLife, one: Try) -> Iterator[str]:
+    if one.end is None or one.end.kind is not _COMPLETED:
+        return
+    if one.timed_out is not None:
+        yield f"{_said(step, one)} timed out and completed its step"
+    due, ended = _deadline(step, one), one.body and one.body.finished_at
+    if due is not None and ended is not None and ended >= due and not _is_disturbed(step.life):
+        yield f"{_said(step, one)} ended at {ended:g} s, due at {due:g} s, and completed its step"
+
+
+def _deadline(step: StepLife, one: Try) -> float | None:
+    options = step.plan.step
+    dues = []
+    if options.timeout is not None:
+        dues.append(one.started.time + options.timeout)
+    if options.total_timeout is not None:
+        dues.append(step.tries[0].started.time + options.total_timeout)
+    return min(dues, default=None)
+
+
+def _is_disturbed(life: Life) -> bool:
+    """Return whether attempts may have been stopped before their time."""
+    return life.end is None or life.end.kind is not EventKind.RUN_COMPLETED
+
+
+def _early_expiry(life: Life) -> Iterator[str]:
+    end, deadline = life.end, life.start.deadline
+    if end is None or not isinstance(end.data.get("error"), DeadlineExceeded):
+        return
+    if deadline is None or end.time < deadline:
+        yield f"the timeout of {life} passed before {end.time:g} s, when it was not due"
+
+
+@of_the_runtime(12, "No retry before its backoff; jitter stays within its bounds.")
+def backoffs_are_kept(lives: Lives) -> Iterator[str]:
+    """Hold each wait against the policy, by the events and by the executors' account."""
+    for step in lives.odd:
+        due = 0.0
+        for event in step.events:
+            if event.kind is _RETRYING:
+                due = event.time + event.data["delay"]
+                yield from _out_of_bounds(step, event)
+            elif event.kind is EventKind.STEP_READY and event.time < due:
+                yield f"{step} was ready again at {event.time:g} s, and had to wait until {due:g} s"
+        for one, following in itertools.pairwise(step.tries):
+            yield from _too_soon(step, one, following)
+
+
+def _out_of_bounds(step: StepLife, event: Event) -> Iterator[str]:
+    bounds = _bounds(step, event)
+    if bounds is not None and not bounds[0] <= event.data["delay"] <= bounds[1]:
+        yield (
+            f"{step} waits for {event.data['delay']:g} s after attempt {event.attempt}, "
+            f"and its policy allows {bounds[0]:g} to {bounds[1]:g} s"
+        )
+
+
+def _bounds(step: StepLife, event: Event) -> tuple[float, float] | None:
+    """Return the least and the most seconds that may pass before the next attempt."""
+    error, policy = event.data["error"], step.plan.step.retry
+    if isinstance(error, RetryAfter):
+        return error.seconds, error.seconds
+    return None if policy is None else policy.bounds(event.attempt or 1)
+
+
+def _too_soon(step: StepLife, one: Try, following: Try) -> Iterator[str]:
+    ended, again = one.body, following.body
+    if one.end is None or one.end.kind is not _RETRYING or ended is None or again is None:
+        return
+    bounds = _bounds(step, one.end)
+    if bounds is None or ended.finished_at is None or ended.outcome is Outcome.NOT_BEGUN:
+        return
+    if again.started_at < ended.finished_at + bounds[0]:
+        yield (
+            f"attempt {following.number} of {step} began at {again.started_at:g} s, and the one "
+            f"before it had ended at {ended.finished_at:g} s"
+        )
+
+
+@of_the_runtime(13, "An error that is not retryable gets no second attempt.")
+def final_errors_are_final(lives: Lives) -> Iterator[str]:
+    """Ask the policy of each error that was followed by another attempt, or was to be.
+
+    The error is the one that the executor reported, unless the attempt timed out, or its actor
+    died.
+    """
+    for step in lives.odd:
+        for one in step.tries:
+            again = one.number < len(step.tries)
+            error = _error_of(step, one)
+            if (again or _is_retried(one)) and error is not None and not _accepts(step, error):
+                yield f"{_said(step, one)} failed with {said_by(error)}, and was tried again"
+
+
+def _is_retried(one: Try) -> bool:
+    return one.end is not None and one.end.kind is _RETRYING
+
+
+def _error_of(step: StepLife, one: Try) -> BaseException | None:
+    """Return the error by which an attempt has failed."""
+    if one.body is None or one.body.error is None or one.timed_out or step.deaths:
+        return None if one.end is None else one.end.data.get("error")
+    return one.body.error
+
+
+def _accepts(step: StepLife, error: BaseException) -> bool:
+    policy = step.plan.step.retry
+    return policy is not None and policy.accepts(error)

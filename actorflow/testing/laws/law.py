@@ -1,0 +1,140 @@
+"""What a law is, and how a trace is held to it."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, overload
+
+import attrs
+
+from actorflow.errors import DefinitionError
+from actorflow.parameters import name_of
+from actorflow.testing.errors import LawBroken
+from actorflow.texts import said_by, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from actorflow.testing.lives import Lives
+    from actorflow.testing.trace import Trace
+
+__all__ = ["Law", "law", "of_the_runtime", "several"]
+
+
+@attrs.frozen(repr=False)
+class Law:
+    """Something that holds in every schedule.
+
+    Made with `law`; the numbered ones are in `actorflow.testing.laws`.
+    """
+
+    name: str
+    text: str
+    """What it says, in a sentence."""
+    number: int | None
+    test: Callable[[Trace], object]
+    """Raises when a trace breaks it, or returns False, or a text of what must not be."""
+
+    def check(self, trace: Trace) -> None:
+        """Return if a trace keeps the law.
+
+        Raises:
+            LawBroken: When it does not.
+        """
+        try:
+            seen = self.test(trace)
+        except Exception as error:
+            raise self._broken(_said_by(error), trace) from error
+        if seen is False:
+            raise self._broken("it returned False", trace)
+        if isinstance(seen, str):
+            raise self._broken(seen, trace)
+
+    def _broken(self, seen: str, trace: Trace) -> LawBroken:
+        return LawBroken(self.number, self.name, self.text, seen, trace)
+
+    def __repr__(self) -> str:
+        number = "" if self.number is None else f" {self.number}"
+        return f"<law{number} {self.name}: {self.text}>"
+
+
+def _said_by(error: Exception) -> str:
+    """Return what an error says, or the line that raised it if it says nothing."""
+    if str(error):
+        return said_by(error)
+    line = traceback.extract_tb(error.__traceback__)[-1].line
+    return f"{type(error).__name__}: {line}"
+
+
+@overload
+def law(test: Callable[[Trace], object], /) -> Law: ...
+@overload
+def law(
+    *, name: str | None = None, text: str | None = None
+) -> Callable[[Callable[[Trace], object]], Law]: ...
+def law(
+    test: Callable[[Trace], object] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    text: str | None = None,
+) -> Any:
+    """Make a law of a function that is given a trace, and asserts.
+
+    Whatever it raises means that the law is broken. So does False when it returns that, and so
+    does a text, which says what was seen.
+
+    Args:
+        test: The function.
+        name: What the law is called; the function's name by default.
+        text: What it says; the first line of the function's docstring by default.
+
+    Raises:
+        DefinitionError: When the function would not run by being called.
+    """
+
+    def make(test: Callable[[Trace], object]) -> Law:
+        _check(test)
+        called = name or name_of(test).removesuffix("()")
+        doc = inspect.getdoc(test) or called
+        return Law(called, text or doc.partition("\n")[0], None, test)
+
+    return make if test is None else make(test)
+
+
+def _check(test: object) -> None:
+    if not callable(test):
+        raise DefinitionError(None, f"a law is made of {test!r}", "Give a function of the trace")
+    if inspect.iscoroutinefunction(test) or inspect.isgeneratorfunction(test):
+        problem = f"the law {name_of(test)} is no plain function: calling it checks nothing"
+        raise DefinitionError(None, problem, "Write it with def, without await and yield")
+
+
+def several(laws: Any) -> tuple[Law, ...]:
+    """Return laws as they were given.
+
+    Raises:
+        DefinitionError: When they are no laws.
+    """
+    if isinstance(laws, Law) or not isinstance(laws, Iterable):
+        raise DefinitionError(None, f"laws is {laws!r}", "Give a list of laws: [one, another]")
+    given = tuple(laws)
+    for one in given:
+        if not isinstance(one, Law):
+            problem = f"laws holds {text_of(one)}, which is no law"
+            raise DefinitionError(None, problem, "Decorate the function with @law")
+    return given
+
+
+def of_the_runtime(number: int, text: str) -> Callable[[Callable[[Lives], Iterator[str]]], Law]:
+    """Make a numbered law of a function that yields whatever it sees that must not be."""
+
+    def make(search: Callable[[Lives], Iterator[str]]) -> Law:
+        def first(trace: Trace) -> str | None:
+            return next(search(trace.lives), None)
+
+        return Law(search.__name__, text, number, first)
+
+    return make

@@ -1,0 +1,152 @@
+"""The laws about outcomes: what becomes of a step follows from its own attempts alone.
+
+Not from the order of messages, not from what came twice, and not from what happened to others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from actorflow.errors import ActorCrashed, RetryAfter, StepTimeout
+from actorflow.lifecycle import EventKind
+from actorflow.messages import AttemptAbandoned, AttemptFinished, StepReady
+from actorflow.systems.mischief import Fault
+from actorflow.testing.account import Outcome
+from actorflow.testing.laws.law import of_the_runtime
+from actorflow.testing.life import StepLife
+from actorflow.texts import said_by
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from actorflow.events import Event
+    from actorflow.testing.lives import Lives
+    from actorflow.testing.tries import Try
+
+__all__ = ["crashes_stay_local", "outcomes_follow_from_attempts", "repetition_changes_nothing"]
+
+_RETRYING: Final = EventKind.STEP_RETRYING
+_FAILED: Final = EventKind.STEP_FAILED
+_SKIPPED: Final = EventKind.STEP_SKIPPED
+_FAILURES: Final = frozenset({_RETRYING, _FAILED, _SKIPPED})
+_REPETITIONS: Final = frozenset({Fault.DUPLICATE, Fault.DELAY, Fault.REORDER})
+_MOST_DEATHS: Final = 3
+"""A step's actor may die so often without an attempt before the step fails of it."""
+
+
+@of_the_runtime(24, "A duplicated or delayed internal message leaves the outcome unchanged.")
+def repetition_changes_nothing(lives: Lives) -> Iterator[str]:
+    """Hold outcomes against attempts, of the steps whose messages came twice or late."""
+    if lives.trace.struck:
+        touched = _touched(lives)
+        for step in lives.odd:
+            if step in touched:
+                yield from _unfounded_outcome(step)
+
+
+def _touched(lives: Lives) -> set[StepLife]:
+    """Return the steps whose messages met with a fault that actorflow has to put up with."""
+    touched: set[StepLife] = set()
+    for _, _, fault, (target, message, _) in lives.trace.struck:
+        if fault in _REPETITIONS:
+            home, about = lives.homes.get(target), _subject(message)
+            touched |= {home} if isinstance(home, StepLife) else set()
+            touched |= {step for step in lives.odd if (step.life.run_id, step.id) == about}
+    return touched
+
+
+def _subject(message: Any) -> tuple[str, str] | None:
+    """Return the run and the step that a message to the supervisor is about."""
+    if isinstance(message, StepReady):
+        return message.run_id, message.step_id
+    if isinstance(message, (AttemptFinished, AttemptAbandoned)):
+        return message.attempt.scope.run_id, message.attempt.step_id
+    return None
+
+
+@of_the_runtime(25, "An actor's crash is an attempt's failure: siblings unaffected, no lease lost.")
+def crashes_stay_local(lives: Lives) -> Iterator[str]:
+    """Hold outcomes against attempts, of the steps whose actors died.
+
+    The attempt that such a step had in flight has failed, with an error that says so, and
+    everything else has happened as if nothing had. That the siblings' outcomes are their own
+    is law 30, and that no lease is lost is law 2.
+    """
+    for step in lives.odd:
+        if step.deaths:
+            yield from _unfounded_outcome(step)
+
+
+@of_the_runtime(
+    30,
+    "The same tape gives the same trace; a DAG whose steps do not depend on order ends alike on "
+    "every base.",
+)
+def outcomes_follow_from_attempts(lives: Lives) -> Iterator[str]:
+    """Hold outcomes against attempts, of the steps that nothing unusual has happened to.
+
+    That is what one trace can show of it. `same` runs a tape twice, and `alike` compares how
+    two runs have ended.
+    """
+    touched = _touched(lives) if lives.trace.struck else set()
+    for step in lives.odd:
+        if not step.deaths and step not in touched:
+            yield from _unfounded_outcome(step)
+
+
+def _unfounded_outcome(step: StepLife) -> Iterator[str]:
+    for one in step.tries:
+        if one.end is not None:
+            yield from _unfounded(step, one, one.end)
+    yield from _unfounded_end(step)
+
+
+def _unfounded_end(step: StepLife) -> Iterator[str]:
+    """Say what is wrong with how a step has ended, whatever its attempts were."""
+    if step.end is None or step.kept:
+        return
+    kind, required = step.end.kind, step.plan.step.required
+    if (kind is _FAILED and not required) or (kind is _SKIPPED and required):
+        is_ = "required" if required else "optional"
+        yield f"{step} ended with {kind.value}, and it is {is_}"
+    elif kind in _FAILURES and not step.tries and len(step.deaths) <= _MOST_DEATHS:
+        yield f"{step} ended with {kind.value}, and was never attempted"
+
+
+def _unfounded(step: StepLife, one: Try, end: Event) -> Iterator[str]:
+    """Say what is wrong with the end of an attempt."""
+    error, kind = end.data.get("error"), end.kind
+    said = f"attempt {one.number} of {step}"
+    if one.body is None or kind is EventKind.STEP_COMPLETED:
+        return  # nobody knows, or else law 10 does
+    outcome = one.body.outcome
+    if one.timed_out is not None:
+        if kind in _FAILURES and not isinstance(error, (StepTimeout, ActorCrashed)):
+            yield f"{said} timed out, and failed with {_said(error)}"
+    elif isinstance(error, ActorCrashed):
+        if not step.deaths:
+            yield f"{said} failed with {_said(error)}, and its actor had not died"
+    elif outcome is Outcome.RETURNED and not one.abandoned:
+        yield f"{said} returned, and came to {kind.value}"
+    elif kind in _FAILURES and outcome is not Outcome.RAISED:
+        yield f"{said} was {outcome.value}, for no reason, and came to {kind.value}"
+    elif kind in _FAILURES and error is not one.body.error:
+        yield f"{said} raised {_said(one.body.error)}, and failed with {_said(error)}"
+    if kind in {_FAILED, _SKIPPED} and error is not None and _has_another(step, one, end, error):
+        yield f"{said} failed with {_said(error)} at {end.time:g} s, and was not tried again"
+
+
+def _said(error: BaseException | None) -> str:
+    return "nothing" if error is None else said_by(error)
+
+
+def _has_another(step: StepLife, one: Try, end: Event, error: BaseException) -> bool:
+    """Return whether a step must have been tried once more after an error."""
+    options = step.plan.step
+    policy = options.retry
+    if policy is None or one.number >= policy.max_attempts or not policy.accepts(error):
+        return False
+    if options.total_timeout is None:
+        return True
+    wait = error.seconds if isinstance(error, RetryAfter) else policy.bounds(one.number)[1]
+    return end.time + wait < step.tries[0].started.time + options.total_timeout

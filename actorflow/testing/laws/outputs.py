@@ -1,0 +1,101 @@
+"""The law about what steps hand on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from actorflow.testing.laws.law import of_the_runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from actorflow.messages import DependencyCompleted
+    from actorflow.testing.life import StepLife
+    from actorflow.testing.lives import Lives
+    from actorflow.testing.trace import AttemptTrace
+
+__all__ = ["outputs_arrive_untouched"]
+
+_CURE: Final = (
+    ". If that stands for something outside, such as a service, say that there is no other: "
+    "def __deepcopy__(self, memo): return self"
+)
+
+
+@of_the_runtime(
+    23,
+    "Each dependent gets an output exactly once, equal to what was recorded, and does not mutate "
+    "it.",
+)
+def outputs_arrive_untouched(lives: Lives) -> Iterator[str]:
+    """Hold what steps were told, and what their functions got, against what was recorded.
+
+    A dependent is told once, unless a fault has a message come twice or an actor die. What its
+    function gets are the outputs of those dependencies that completed, and nothing of others.
+    """
+    yield from _told_wrong(lives)
+    for life in lives.all:
+        for step in life.steps.values():
+            for body in step.bodies:
+                if (body.arguments or _takes_outputs(step)) and body.begun <= life.torn_at:
+                    yield from _got_wrong(step, body)
+    for run_id, step_id, attempt, name in lives.trace.changes:
+        yield f"attempt {attempt} of step {step_id!r} of {run_id} changed {name!r}{_CURE}"
+
+
+def _takes_outputs(step: StepLife) -> bool:
+    binding = step.plan.binding
+    return bool(binding.outputs or binding.optional_outputs or binding.wants_inputs)
+
+
+def _told_wrong(lives: Lives) -> Iterator[str]:
+    told, heard = lives.told, set()
+    for count, step, message in told:
+        heard.add((step, message.step_id))
+        known = step.life.steps[message.step_id]
+        if message.output is not known.output or known.recorded >= count or message.skipped:
+            yield from _misheard(count, step, known, message)
+    if len(heard) != len(told) and not lives.trace.struck:
+        twice = next(key for key in heard if sum(_key(*one) == key for one in told) > 1)
+        yield f"{twice[0]} was told twice of step {twice[1]!r}"
+
+
+def _key(_count: int, step: StepLife, message: DependencyCompleted) -> tuple[StepLife, str]:
+    return step, message.step_id
+
+
+def _misheard(
+    count: int, step: StepLife, known: StepLife, message: DependencyCompleted
+) -> Iterator[str]:
+    if count > step.life.torn_at:
+        return  # nothing is recorded any more, and the run is ending
+    if known.recorded >= count or known.completed is message.skipped:
+        yield f"{step} was told of {known} what was not recorded"
+    elif known.completed and message.output != known.output:
+        yield f"{step} was told of another output of {known} than was recorded"
+
+
+def _got_wrong(step: StepLife, body: AttemptTrace) -> Iterator[str]:
+    steps, scope = step.life.steps, step.life.start.scope
+    outputs = {name: steps[name].output for name in step.plan.dependencies if steps[name].completed}
+    due = step.plan.arguments(scope.inputs, outputs, None)
+    got = body.arguments
+    if not _alike(due, got):
+        what = ", ".join(name for name in due.keys() | got.keys() if not _alike_at(name, due, got))
+        yield f"attempt {body.attempt} of {step} got for {what} what its dependencies had not given"
+
+
+def _alike(due: Mapping[str, Any], got: Mapping[str, Any]) -> bool:
+    if not (due or got):
+        return True
+    return due.keys() == got.keys() and all(_alike_at(name, due, got) for name in due)
+
+
+def _alike_at(name: str, due: Mapping[str, Any], got: Mapping[str, Any]) -> bool:
+    if name == "ctx":
+        return True
+    one, other = due.get(name), got.get(name)
+    if name == "inputs" and isinstance(one, Mapping) and isinstance(other, Mapping):
+        return _alike(one, other)
+    return one is other or bool(one == other)

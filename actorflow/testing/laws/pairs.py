@@ -1,0 +1,79 @@
+"""What one trace cannot show: that a tape is a schedule, and that two runs have ended alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actorflow.testing.errors import LawBroken
+from actorflow.testing.labels import plain
+from actorflow.testing.laws.outcomes import outcomes_follow_from_attempts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from actorflow.results import RunResult
+    from actorflow.testing.tape import Source
+    from actorflow.testing.trace import Trace
+
+__all__ = ["alike", "same"]
+
+
+def same(run: Callable[[Source], Trace], source: Source = None) -> Trace:
+    """Run something twice, the second time on the tape of the first, and return the trace.
+
+    Args:
+        run: Runs it, and returns the trace.
+        source: Where the choices of the first time come from.
+
+    Raises:
+        LawBroken: When the two traces differ.
+    """
+    first = run(source)
+    second = run(first.tape)
+    if first.hash != second.hash:
+        raise _broken(f"the same tape gave {_first_difference(first, second)}", first)
+    return first
+
+
+def _first_difference(first: Trace, second: Trace) -> str:
+    ours, theirs = first.chart().splitlines(), second.chart().splitlines()
+    for line, other in zip(ours, theirs, strict=False):
+        if line != other:
+            return f"{line.strip()!r}, and then {other.strip()!r}"
+    return f"a chart of {len(ours)} lines, and then one of {len(theirs)}, or values that differ"
+
+
+def alike(trace: Trace, results: Iterable[RunResult]) -> None:
+    """Return if the runs of a trace have ended like other runs of the same workflows.
+
+    The others may have run on any system base. Runs are compared in the order of the trace,
+    whatever their ids: how each has ended, and each of its steps, with what output, after how
+    many attempts.
+
+    Args:
+        trace: The trace.
+        results: How the others have ended.
+
+    Raises:
+        LawBroken: When one has ended in another way.
+    """
+    ours = [trace.result_of(run_id) for run_id in trace.runs]
+    for one, other in zip(ours, results, strict=True):
+        for difference in _differences(one, other):
+            raise _broken(difference, trace)
+
+
+def _differences(one: RunResult, other: RunResult) -> Iterator[str]:
+    if one.status is not other.status:
+        yield f"{one.run_id} ended as {one.status.value}, and the other as {other.status.value}"
+    for step_id, step in one.steps.items():
+        known = other.steps[step_id]
+        ours = f"{step.status.value}, {plain(step.output)}, {step.attempts} attempts"
+        theirs = f"{known.status.value}, {plain(known.output)}, {known.attempts} attempts"
+        if ours != theirs:
+            yield f"step {step_id!r} of {one.run_id}: {ours}, and in the other run: {theirs}"
+
+
+def _broken(seen: str, trace: Trace) -> LawBroken:
+    law = outcomes_follow_from_attempts
+    return LawBroken(law.number, law.name, law.text, seen, trace)

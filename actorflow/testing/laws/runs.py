@@ -1,0 +1,271 @@
+"""The laws about whole runs: how they end, when they must, and what they leave behind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from actorflow.errors import DeadlineExceeded
+from actorflow.lifecycle import EventKind
+from actorflow.testing.account import Outcome
+from actorflow.testing.laws.lateness import unnoticed_deadlines
+from actorflow.testing.laws.law import of_the_runtime
+from actorflow.testing.life import KEEPS, RUN_ENDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from actorflow.events import Event
+    from actorflow.testing.life import Life, StepLife
+    from actorflow.testing.lives import Lives
+
+__all__ = [
+    "cancels_are_kept",
+    "failures_spread_no_further",
+    "nothing_is_left",
+    "runs_come_to_an_end",
+    "runs_end_once",
+    "stops_are_bounded",
+]
+
+_FAILED: Final = EventKind.STEP_FAILED
+_CANCELLED: Final = EventKind.STEP_CANCELLED
+_STARTED: Final = EventKind.STEP_STARTED
+
+
+@of_the_runtime(7, "Exactly one terminal event per run, after all of its steps' events.")
+def runs_end_once(lives: Lives) -> Iterator[str]:
+    """Count them in each life of a run, and hold each against the ends of the steps.
+
+    A run has completed when each of its steps has completed or was skipped; it has failed
+    when one has failed, or when its timeout passed; and it was cancelled when somebody said so.
+    """
+    for life in lives.all:
+        ends = [event.kind.value for _, event in life.events if event.kind in RUN_ENDS]
+        if ends[1:]:
+            yield f"{life} had {len(ends)} terminal events: {', '.join(ends)}"
+        if life.end is not None:
+            yield from _later_events(life)
+            if not _is_true(life, life.end, lives.trace.marks):
+                yield f"{life} ended with {life.end.kind.value}, which its steps do not bear out"
+
+
+def _later_events(life: Life) -> Iterator[str]:
+    for step in life.steps.values():
+        if step.at and step.at[-1] > life.end_at:
+            yield f"{step.events[-1].kind.value} happened to {step} after the end of its run"
+
+
+def _is_true(life: Life, end: Event, marks: Sequence[int]) -> bool:
+    if end.kind is EventKind.RUN_CANCELLED:
+        return any(count <= marks[int(life.end_at)] for count, _, _ in life.cancels)
+    kinds = [step.end.kind for step in life.steps.values() if step.end is not None]
+    if end.kind is EventKind.RUN_COMPLETED:
+        return len(kinds) == len(life.steps) and all(kind in KEEPS for kind in kinds)
+    return _FAILED in kinds or isinstance(end.data.get("error"), DeadlineExceeded)
+
+
+@of_the_runtime(
+    14,
+    "Fail-fast: no start after the failure is recorded. Otherwise only transitive dependents are "
+    "cancelled.",
+)
+def failures_spread_no_further(lives: Lives) -> Iterator[str]:
+    """Look for starts after a failure, and for steps that were cancelled for no reason.
+
+    A reason is also that the run was told to end, or that its timeout has passed.
+    """
+    for life in lives.all:
+        failed = [step for step in life.odd if step.end is not None and step.end.kind is _FAILED]
+        if failed and life.plan.fail_fast:
+            yield from _later_starts(life, min(failed, key=lambda step: step.end_at), lives)
+        for step in life.odd:
+            if step.end is not None and step.end.kind is _CANCELLED and not step.kept:
+                yield from _unfounded(step, step.end, failed, lives.trace.marks)
+
+
+def _later_starts(life: Life, failed: StepLife, lives: Lives) -> Iterator[str]:
+    mark = lives.trace.marks[int(failed.end_at)]
+    for step in life.steps.values():
+        for place, event in zip(step.at, step.events, strict=True):
+            if event.kind is _STARTED and place > failed.end_at:
+                yield f"{step} was started at {event.time:g} s, after {failed} had failed"
+        yield from _bodies_after(step, mark, f"after {failed} had failed")
+
+
+def _bodies_after(step: StepLife, count: int, when: str) -> Iterator[str]:
+    """Say which attempts of a step began after so many deliveries."""
+    for body in step.bodies:
+        if body.begun > count and body.outcome is not Outcome.NOT_BEGUN:
+            yield f"attempt {body.attempt} of {step} began at {body.started_at:g} s, {when}"
+
+
+def _unfounded(
+    step: StepLife, end: Event, failed: Sequence[StepLife], marks: Sequence[int]
+) -> Iterator[str]:
+    life = step.life
+    if any(count <= marks[int(step.end_at)] for count, _, _ in life.cancels):
+        return
+    if life.start.deadline is not None and end.time >= life.start.deadline:
+        return
+    causes = [one for one in failed if one.end_at < step.end_at]
+    if life.plan.fail_fast:
+        if not causes:
+            yield f"{step} was cancelled at {end.time:g} s, and nothing had failed"
+    elif not any(_leads_to(one, step) for one in causes):
+        yield f"{step} was cancelled at {end.time:g} s, and depends on nothing that had failed"
+
+
+def _leads_to(step: StepLife, other: StepLife) -> bool:
+    """Return whether a step is waited for by another one, directly or not."""
+    seen: set[str] = set()
+    line = list(step.plan.dependents)
+    while line:
+        name = line.pop()
+        if name not in seen:
+            seen.add(name)
+            line += step.life.steps[name].plan.dependents
+    return other.id in seen
+
+
+@of_the_runtime(
+    18,
+    "No lost wake-up: when every attempt ends, the run ends, in bounded steps and virtual time.",
+)
+def runs_come_to_an_end(lives: Lives) -> Iterator[str]:
+    """Look for runs that stand still, although nothing that they wait for is under way.
+
+    A run may wait for an attempt that is in flight, for a backoff, for others to give up the
+    leases or the place that it needs, and for nothing else. At the end of everything only
+    an attempt counts that nothing limits, and that never ends by itself. A message that could
+    not be handled is a wake-up that was lost.
+    """
+    trace = lives.trace
+    yield from trace.defects
+    if trace.endless:
+        yield f"things went on happening until {trace.now:g} s, without an end"
+    yield from lives.turns.still
+    yield from unnoticed_deadlines(lives)
+    if lives.at_rest:
+        left = [life for life in lives.latest.values() if life.run_id not in trace.results]
+        crowded = len(left) > trace.settings.max_active_runs
+        for life in left:
+            if not life.cut:
+                yield from _stuck(life, crowded=crowded)
+
+
+def _stuck(life: Life, *, crowded: bool) -> Iterator[str]:
+    """Say what keeps a run from ending that must not, when nothing is left to happen."""
+    if life.end is not None or life.torn:
+        yield f"{life} has ended, and nobody was told how"
+    elif life.cancels:
+        yield f"{life} was told to end at {life.cancels[0][1]:g} s, and has not ended"
+    elif life.start.deadline is not None:
+        yield f"{life} was to end at {life.start.deadline:g} s, and has not ended"
+    elif not crowded or _has_a_place(life):
+        for step in life.steps.values():
+            if step.end is None and step.events:
+                yield from _stuck_step(step, step.events[-1])
+            elif step.end is None and _could_begin(step, life):
+                yield f"{step} never became ready, although all that it waits for has settled"
+
+
+def _has_a_place(life: Life) -> bool:
+    """Return whether a run is surely one of those in progress, rather than waiting to be."""
+    return any(step.events for step in life.steps.values())
+
+
+def _could_begin(step: StepLife, life: Life) -> bool:
+    known = [life.steps[name].end for name in step.plan.dependencies]
+    return all(end is not None and end.kind in KEEPS for end in known)
+
+
+def _stuck_step(step: StepLife, last: Event) -> Iterator[str]:
+    options = step.plan.step
+    if last.kind is EventKind.STEP_RETRYING:
+        yield f"{step} waits since {last.time:g} s for an attempt that never comes"
+    elif last.kind is not EventKind.STEP_READY:
+        in_flight = [body for body in step.bodies if body.finished_at is None]
+        if not in_flight:
+            yield f"an attempt of {step} has ended, and nothing has come of it"
+        elif options.timeout is not None or options.total_timeout is not None:
+            yield f"an attempt of {step} goes on for ever, and has a timeout"
+
+
+@of_the_runtime(20, "No start after a cancel is acknowledged; cancelling twice is cancelling once.")
+def cancels_are_kept(lives: Lives) -> Iterator[str]:
+    """Look for what began after the supervisor had been told, and for how the run ended.
+
+    It ends for the reason that was given first.
+    """
+    for life in lives.all:
+        for count, time, _ in life.cancels[:1]:
+            for step in life.steps.values():
+                yield from _bodies_after(step, count, f"and {life} was cancelled at {time:g} s")
+        if life.cancels and life.end is not None:
+            yield from _denied(life, life.end, life.cancels[0])
+
+
+def _denied(life: Life, end: Event, first: tuple[int, float, Any]) -> Iterator[str]:
+    _, time, message = first
+    if end.kind is EventKind.RUN_COMPLETED and end.time > time:
+        yield f"{life} was cancelled at {time:g} s, and completed at {end.time:g} s"
+    if end.kind is EventKind.RUN_CANCELLED and end.data["reason"] != message.reason:
+        yield f"{life} was cancelled because of {message.reason!r}, not of {end.data['reason']!r}"
+
+
+@of_the_runtime(
+    31, "After N runs actors, timers, mailboxes, tasks and threads are back where they began."
+)
+def nothing_is_left(lives: Lives) -> Iterator[str]:
+    """Look for what was left when everything had come to rest, and every run had ended.
+
+    A coroutine that was abandoned, and that nothing ends, is left by whoever wrote it.
+    """
+    if not (lives.at_rest and lives.all_over):
+        return
+    left = lives.trace.leftovers
+    if left.tasks:
+        abandoned = sum(body.outcome is Outcome.ABANDONED for body in lives.trace.attempts)
+        left = attrs.evolve(left, tasks=max(0, left.tasks - abandoned))
+    if not left.nothing:
+        counts = attrs.asdict(left)
+        yield ", ".join(f"{count} {what}" for what, count in counts.items() if count) + " were left"
+
+
+@of_the_runtime(32, "Shutdown is bounded; later calls fail clearly; nothing acknowledged is lost.")
+def stops_are_bounded(lives: Lives) -> Iterator[str]:
+    """Look how long runs take to end that are told to, and whether each result is recorded.
+
+    A trace holds no shutdown, but what one is made of: a run that is told to end has ended
+    when its grace has passed, or the orchestrator's own, whichever is longer. And a result that
+    was handed out stands in the record, through every crash.
+    """
+    for life in lives.all:
+        for cancel in life.cancels[:1]:
+            yield from _overdue(life, cancel, lives)
+    for run_id in lives.trace.results:
+        life = _recorded(lives.latest[run_id])
+        if life.end is None and not life.torn:
+            yield f"the result of {life} was handed out, and its end is not recorded"
+
+
+def _recorded(life: Life) -> Life:
+    """Return a life, or the latest before it that no crash cut short before it left a record."""
+    while life.cut and not life.events and life.former is not None:
+        life = life.former
+    return life
+
+
+def _overdue(life: Life, cancel: tuple[int, float, Any], lives: Lives) -> Iterator[str]:
+    count, time, message = cancel
+    grace = lives.trace.settings.stop_grace
+    due = time + (grace if message.grace is None else max(grace, message.grace))
+    if life.torn or life.compensates:
+        return
+    for moment, events, deliveries, _, _, _, writes in lives.trace.lulls:
+        ended = life.end_at < events or deliveries >= life.until
+        if deliveries >= count and moment > due and not writes and not ended:
+            yield f"{life} was told to end at {time:g} s, and had not ended at {moment:g} s"
+            return

@@ -1,0 +1,212 @@
+"""The laws about one step: what it waits for, how often it is tried, how it ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from actorflow.lifecycle import RUN_MOVES, STEP_MOVES, EventKind, RunStatus, StepStatus
+from actorflow.testing.account import Outcome
+from actorflow.testing.laws.law import of_the_runtime
+from actorflow.testing.life import COMPENSATIONS, KEEPS, NEVER, NOTHING, RUN_ENDS, STEP_ENDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from actorflow.events import Event
+    from actorflow.results import RunResult
+    from actorflow.testing.life import Life, StepLife
+    from actorflow.testing.lives import Lives
+    from actorflow.testing.trace import AttemptTrace
+
+__all__ = [
+    "attempts_are_limited",
+    "attempts_follow_each_other",
+    "dependencies_come_first",
+    "ends_are_final",
+    "moves_are_legal",
+    "skipped_steps_stay_out",
+    "steps_end_once",
+]
+
+_STARTED: Final = EventKind.STEP_STARTED
+_STAYS_OUT: Final = frozenset({EventKind.STEP_SKIPPED, EventKind.STEP_CANCELLED})
+
+
+@of_the_runtime(3, "A step starts only after each of its dependencies has settled.")
+def dependencies_come_first(lives: Lives) -> Iterator[str]:
+    """Hold each start against the dependencies, by the events and by the executors' account.
+
+    Settled means here that the dependency completed, or that it was optional and skipped.
+    """
+    for life in lives.all:
+        for step in life.steps.values():
+            for name in step.plan.dependencies:
+                known = life.steps[name]
+                if step.first_start < NEVER and not _had_settled(known, step.first_start):
+                    yield f"{step} started before its dependency {name!r} had settled"
+                if step.bodies and known.over >= step.bodies[0].begun:
+                    yield f"{step} began while its dependency {name!r} was in flight"
+
+
+def _had_settled(step: StepLife, place: float) -> bool:
+    return step.end is not None and step.end_at < place and step.end.kind in KEEPS
+
+
+@of_the_runtime(4, "A step is attempted at most `max_attempts` times.")
+def attempts_are_limited(lives: Lives) -> Iterator[str]:
+    """Count the starts that are recorded, and the attempts that the executors know.
+
+    A step that is run again by a resumed run is counted afresh.
+    """
+    for step in lives.odd:
+        retry = step.plan.step.retry
+        most = 1 if retry is None else retry.max_attempts
+        starts = sum(event.kind is _STARTED for event in step.events)
+        attempts = max(starts, len(step.bodies))
+        if attempts > most:
+            yield f"{step} was attempted {attempts} times, of {most}"
+
+
+@of_the_runtime(
+    5,
+    "A step's attempts are numbered 1, 2, 3 … without gaps and never overlap (an abandoned one is "
+    "over when it is abandoned).",
+)
+def attempts_follow_each_other(lives: Lives) -> Iterator[str]:
+    """Look at the numbers of the starts, and at when the executors had each attempt in flight."""
+    for life in lives.all:
+        for step in life.odd if life.former is None else life.steps.values():
+            starts = [event.attempt for event in step.events if event.kind is _STARTED]
+            if starts != list(range(1, len(starts) + 1)):
+                yield f"the attempts of {step} were numbered {starts}"
+            yield from _untimely_bodies(step, lives.trace.marks)
+
+
+def _untimely_bodies(step: StepLife, marks: Sequence[int]) -> Iterator[str]:
+    started = {
+        event.attempt: marks[place]
+        for place, event in zip(step.at, step.events, strict=True)
+        if event.kind is _STARTED
+    }
+    former = step.life.former and step.life.former.steps.get(step.id)
+    before = former.bodies[-1] if former and former.bodies else None
+    number = 0
+    for body in step.bodies:
+        if body.outcome is Outcome.NOT_BEGUN:
+            continue
+        if body.attempt <= number:
+            yield f"{_said(body, step)} began again"
+        elif before is not None and not _is_over(before, body):
+            yield f"{_said(body, step)} began while the one before it was in flight"
+        elif body.begun <= step.life.torn_at and started.get(body.attempt, NEVER) >= body.begun:
+            yield f"{_said(body, step)} began, and its start was not recorded before"
+        before, number = body, body.attempt
+
+
+def _is_over(before: AttemptTrace, body: AttemptTrace) -> bool:
+    if before.over is None or before.finished_at is None:
+        return False
+    return before.over <= body.begun and before.finished_at <= body.started_at
+
+
+def _said(body: AttemptTrace, step: StepLife) -> str:
+    return f"attempt {body.attempt} of {step}, at {body.started_at:g} s,"
+
+
+@of_the_runtime(6, "Exactly one terminal event per step.")
+def steps_end_once(lives: Lives) -> Iterator[str]:
+    """Count them, in each life of a run: one in a life that has ended, at most one in others.
+
+    A step that had its outcome before a resumed life began gets none in it.
+    """
+    for step in lives.odd:
+        ends = sum(event.kind in STEP_ENDS for event in step.events)
+        due = 0 if step.kept else 1
+        if ends > due or (ends < due and step.life.end is not None):
+            yield f"{step} had {ends} terminal events, where it was to have {due}"
+
+
+@of_the_runtime(8, "Terminal states absorb.")
+def ends_are_final(lives: Lives) -> Iterator[str]:
+    """Look for what happened to a step after its end, and for ends that were told differently.
+
+    What a run's result says is what was recorded: each status, and each output.
+    """
+    for step in lives.odd:
+        for place, event in zip(step.at, step.events, strict=True):
+            if place > step.end_at and event.kind not in COMPENSATIONS:
+                yield f"{event.kind.value} happened to {step} at {event.time:g} s, after its end"
+    for life in lives.latest.values():
+        result = lives.trace.results.get(life.run_id)
+        if result is not None and life.end is not None and not life.compensates:
+            yield from _differences(result, life)
+
+
+def _differences(result: RunResult, life: Life) -> Iterator[str]:
+    status = RUN_ENDS[life.end.kind] if life.end is not None else None
+    if result.status is not status:
+        yield f"{life} ended as {status}, and its result says {result.status}"
+    outputs, completed = result.outputs, 0
+    for step in life.steps.values():
+        if step.output is not NOTHING:
+            completed += 1
+            if outputs.get(step.id, NOTHING) is not step.output:
+                yield f"the output of {step} in the result is not the one that was recorded"
+    if len(outputs) != completed:
+        yield f"the result of {life} has the outputs of {len(outputs)} steps, not of {completed}"
+    for step in life.odd:
+        known = result.steps[step.id].status
+        if step.end is not None and STEP_ENDS[step.end.kind] is not known:
+            yield f"{step} ended with {step.end.kind.value}, and the result says {known.value}"
+
+
+@of_the_runtime(9, "Only the moves of the transition table occur.")
+def moves_are_legal(lives: Lives) -> Iterator[str]:
+    """Go from state to state as the events say, for each step and each run."""
+    for step in lives.odd:
+        yield from _illegal_moves_of_step(step)
+    statuses: dict[str, RunStatus] = {}
+    for life in lives.all:
+        status = statuses.get(life.run_id, RunStatus.PENDING)
+        for _, event in life.events:
+            if event.kind not in RUN_MOVES[status]:
+                yield _illegal(event, life, status)
+                break
+            status = RUN_MOVES[status][event.kind]
+        statuses[life.run_id] = status
+
+
+def _illegal_moves_of_step(step: StepLife) -> Iterator[str]:
+    status = StepStatus.PENDING
+    if step.kept and step.end is not None:
+        status = STEP_ENDS[step.end.kind]
+    for event in step.events:
+        if event.kind not in STEP_MOVES[status]:
+            yield _illegal(event, step, status)
+            return
+        status = STEP_MOVES[status][event.kind]
+
+
+def _illegal(event: Event, whom: object, status: str) -> str:
+    return f"{event.kind.value} happened to {whom} at {event.time:g} s, which was {status}"
+
+
+@of_the_runtime(15, "A skipped or cancelled step never starts afterwards.")
+def skipped_steps_stay_out(lives: Lives) -> Iterator[str]:
+    """Look for later starts, among the events and in the executors' account.
+
+    An attempt that was to stop before it could begin has not started.
+    """
+    for step in lives.odd:
+        if step.end is None or step.end.kind not in _STAYS_OUT:
+            continue
+        ended = f"which had ended with {step.end.kind.value}"
+        if any(
+            event.kind is _STARTED and place > step.end_at
+            for place, event in zip(step.at, step.events, strict=True)
+        ):
+            yield f"a start of {step}, {ended}, is recorded"
+        since = step.life.since if step.kept else step.recorded
+        for body in step.bodies:
+            if body.begun > since and body.outcome is not Outcome.NOT_BEGUN:
+                yield f"{_said(body, step)} began, {ended}"

@@ -1,0 +1,169 @@
+"""A state machine for Hypothesis: several workflows at once, and whatever a day may bring.
+
+Subclass it, say which workflows, and make a test of it::
+
+    class Reports(SimulationMachine):
+        flows = (daily, weekly)
+        scripts = {"daily": Script({"fetch": [raises(OSError), returns()]})}
+
+    TestReports = Reports.TestCase
+
+Hypothesis then starts runs, cancels them, lets messages be delivered in orders that it chooses,
+lets time pass, has the orchestrator crash, and resumes what has ended. The laws are checked
+after each of these, and once more when all has come to rest. Add rules and invariants of your
+own: `self.simulation` is the orchestrator in virtual time, and `self.trace()` what has happened.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from actorflow.errors import DefinitionError
+from actorflow.testing import laws as all_laws
+from actorflow.testing.cases import opened
+from actorflow.testing.settings import PLAIN_SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from actorflow.testing.laws import Law
+    from actorflow.testing.scripts import Script
+    from actorflow.testing.settings import Settings
+    from actorflow.testing.simulation import Simulation
+    from actorflow.testing.trace import Trace
+    from actorflow.workflow import Workflow
+
+__all__ = ["SimulationMachine"]
+
+_ONE_OF_MANY: Final = st.integers(min_value=0, max_value=99)
+_CHOICES: Final = st.one_of(st.just(b""), st.binary(min_size=12, max_size=12))
+_SECONDS: Final = st.sampled_from((1.0, 0.5, 2.0, 5.0, 60.0))
+_PRIORITIES: Final = st.sampled_from((0, 1, -1))
+
+
+class _Choices:
+    """Chooses as it was told last, and the plainest when that has run out."""
+
+    def __init__(self) -> None:
+        self._told: Iterator[int] = iter(())
+
+    def tell(self, choices: bytes) -> None:
+        """Choose these from now on."""
+        self._told = iter(choices)
+
+    def choose(self, _options: int, _label: str) -> int:
+        """Return one of so many options, or a number that wraps round to one."""
+        return next(self._told, 0)
+
+
+def _some_run(machine: SimulationMachine) -> bool:
+    return bool(machine.simulation.runs)
+
+
+class SimulationMachine(RuleBasedStateMachine):
+    """An orchestrator in virtual time, at the mercy of Hypothesis.
+
+    Subclasses say what it runs, and may add rules and invariants.
+    """
+
+    flows: ClassVar[Sequence[Workflow]] = ()
+    """The workflows; runs of all of them may be in progress at once."""
+    inputs: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """The inputs of their runs, by the workflow's id."""
+    scripts: ClassVar[Mapping[str, Script]] = {}
+    """What their steps do, by the workflow's id. By default each step returns a text that names
+    it, after a time that is chosen."""
+    settings: ClassVar[Settings] = PLAIN_SETTINGS
+    """How many steps run at once, how much may go wrong, and so on."""
+    laws: ClassVar[Sequence[Law]] = all_laws.ALL
+    """What must hold at every moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        if not self.flows:
+            problem = f"{type(self).__name__} has no flows"
+            raise DefinitionError(None, problem, "Give it the workflows that it is to run")
+        self._choices = _Choices()
+        self._broken = False
+        self.simulation: Simulation = opened(self.settings, None, self._choices.choose, None)
+        """The orchestrator."""
+
+    def trace(self) -> Trace:
+        """Return what has happened so far."""
+        return self.simulation.trace()
+
+    # ── What happens ─────────────────────────────────────────────────────────────────────────
+
+    @rule(which=_ONE_OF_MANY, priority=_PRIORITIES)
+    def start(self, which: int, priority: int) -> None:
+        """Have a run of one of the workflows begin."""
+        flow = self.flows[which % len(self.flows)]
+        inputs, script = self.inputs.get(flow.id), self.scripts.get(flow.id)
+        self.simulation.start(flow, inputs, script=script, priority=priority)
+
+    @precondition(_some_run)
+    @rule(which=_ONE_OF_MANY)
+    def cancel(self, which: int) -> None:
+        """Ask for the end of a run, which may have ended."""
+        self.simulation.cancel(self._run(which))
+
+    @rule(count=st.integers(min_value=1, max_value=8), choices=_CHOICES)
+    def deliver(self, count: int, choices: bytes) -> None:
+        """Let a few things happen."""
+        self._choices.tell(choices)
+        for _ in range(count):
+            self.simulation.deliver()
+
+    @rule(seconds=_SECONDS, choices=_CHOICES)
+    def advance(self, seconds: float, choices: bytes) -> None:
+        """Let time pass, with all that happens meanwhile."""
+        self._choices.tell(choices)
+        self.simulation.advance(seconds)
+
+    @precondition(_some_run)
+    @rule()
+    def crash(self) -> None:
+        """Have the whole orchestrator be gone, and another one take its place."""
+        self.simulation.crash()
+
+    @precondition(_some_run)
+    @rule()
+    def restart(self) -> None:
+        """Have it crash, and the next one resume whatever had not ended."""
+        self.simulation.crash()
+        for run_id in self.simulation.runs:
+            if run_id not in self.simulation.results:
+                self.simulation.resume(run_id)
+
+    @precondition(_some_run)
+    @rule(which=_ONE_OF_MANY)
+    def resume(self, which: int) -> None:
+        """Have a run go on that has failed, was cancelled, or was lost in a crash."""
+        self.simulation.resume(self._run(which))
+
+    def _run(self, which: int) -> str:
+        runs = self.simulation.runs
+        return runs[which % len(runs)]
+
+    # ── What must hold ───────────────────────────────────────────────────────────────────────
+
+    @invariant()
+    def keep_the_laws(self) -> None:
+        """Hold what has happened so far to the laws."""
+        try:
+            all_laws.check(self.trace(), self.laws)
+        except BaseException:
+            self._broken = True
+            raise
+
+    def teardown(self) -> None:
+        """Let all come to rest, and hold it to the laws for the last time."""
+        try:
+            if not self._broken:
+                self.simulation.run_until_quiet()
+                self.keep_the_laws()
+        finally:
+            self.simulation.close()

@@ -1,0 +1,203 @@
+"""What the pytest fixture `simulation` is. See `_actorflow_pytest` for the plugin itself.
+
+A test hands its workflow over, and fails when a schedule breaks a law. That schedule is then
+kept in pytest's cache: it is tried first when the test runs again, until it passes, and the
+report says how to look at it.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from actorflow.errors import DefinitionError
+from actorflow.testing import laws as all_laws
+from actorflow.testing.cases import given
+from actorflow.testing.laws.law import several
+from actorflow.testing.replay import Replay
+from actorflow.testing.search import explore, judged
+from actorflow.testing.tape import Tape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from types import ModuleType
+
+    import pytest
+
+    from actorflow.testing.cases import Given
+    from actorflow.testing.errors import LawBroken
+    from actorflow.testing.exploration import Exploration
+    from actorflow.testing.laws import Law
+    from actorflow.testing.tape import Source
+    from actorflow.testing.trace import Trace
+    from actorflow.workflow import Workflow
+
+__all__ = ["Simulations"]
+
+_SCHEDULES: Final = 1_000
+"""How many schedules a test tries that does not say how many: about a second's worth."""
+_UNUSUAL: Final = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+class Simulations:
+    """Lets the workflows of one test happen in virtual time.
+
+    Args:
+        request: pytest's, for the test.
+    """
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self._request = request
+        self._searches = 0
+
+    def explore(
+        self,
+        flow: Workflow,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        schedules: int = _SCHEDULES,
+        seed: int = 0,
+        laws: Iterable[Law] = all_laws.ALL,
+        seconds: float | None = None,
+        **options: Any,
+    ) -> Exploration:
+        """Hold a workflow to the laws on many schedules; see `actorflow.testing.explore`.
+
+        Args:
+            flow: The workflow.
+            inputs: The run's inputs.
+            schedules: How many to try; `--actorflow-schedules` overrules it.
+            seed: Where to begin; `--actorflow-seed` overrules it.
+            laws: What must hold.
+            seconds: How many real seconds to take at most, or so.
+            options: The others of `explore`.
+
+        Raises:
+            LawBroken: When a schedule breaks a law. It is made small, and kept.
+        """
+        __tracebackhide__ = True
+        self._searches += 1
+        case, laws = given(flow, inputs, **options), several(laws)
+        self._try_what_is_kept(case, laws)
+        exploration = explore(
+            flow,
+            inputs,
+            schedules=self._overruled("schedules", schedules),
+            seed=self._overruled("seed", seed),
+            laws=laws,
+            seconds=seconds,
+            **options,
+        )
+        if exploration.broken is not None:
+            self._keep(case, exploration.broken)
+            raise exploration.broken.with_traceback(None)
+        return exploration
+
+    def check(
+        self,
+        flow: Workflow,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        tape: Source = None,
+        laws: Iterable[Law] = all_laws.ALL,
+        **options: Any,
+    ) -> Trace:
+        """Hold a workflow to the laws on one schedule; see `actorflow.testing.simulate`.
+
+        Args:
+            flow: The workflow.
+            inputs: The run's inputs.
+            tape: Its choices: a tape that has failed once, and must not again.
+            laws: What must hold.
+            options: The others of `simulate`.
+
+        Raises:
+            LawBroken: When it breaks a law.
+        """
+        __tracebackhide__ = True
+        trace = given(flow, inputs, **options).simulate(tape)
+        broken = judged(several(laws), trace)
+        if broken is not None:
+            raise broken.with_traceback(None)
+        return trace
+
+    def _overruled(self, name: str, value: int) -> int:
+        option: int | None = self._request.config.getoption(f"actorflow_{name}")
+        return value if option is None else option
+
+    # ── Schedules that have failed ───────────────────────────────────────────────────────────
+
+    def _try_what_is_kept(self, case: Given, laws: tuple[Law, ...]) -> None:
+        __tracebackhide__ = True
+        path = self._path()
+        try:
+            tape = Tape.load(path)
+        except (OSError, DefinitionError):
+            return
+        broken = judged(laws, case.simulate(tape))
+        if broken is not None:
+            self._keep(case, broken)
+            raise broken.with_traceback(None)
+        path.unlink()
+
+    def _keep(self, case: Given, broken: LawBroken) -> None:
+        path, flow = self._path(), _place(case.flow, self._request.module)
+        try:
+            trace = case.simulate(broken.tape)
+            Replay.of(case, broken.tape, flow=flow, law=broken.name, trace=trace).save(path)
+        except DefinitionError as error:
+            broken.tape.save(path)
+            said = _kept_alone(error, path)
+        else:
+            said = _unnamed(path) if flow is None else f"    actorflow replay {_short(path)}"
+        said = f"To see this schedule again:\n\n{said}"
+        self._request.node.add_report_section("call", "actorflow", said)
+
+    def _path(self) -> Path:
+        """Return where the failing schedule of this search of this test is kept."""
+        name = _UNUSUAL.sub("-", self._request.node.nodeid).strip("-")
+        number = f"-{self._searches}" if self._searches > 1 else ""
+        return self._folder() / f"{name}{number}.json"
+
+    def _folder(self) -> Path:
+        cache: pytest.Cache | None = getattr(self._request.config, "cache", None)
+        if cache is None:
+            folder: Path = self._request.getfixturevalue("tmp_path")
+            return folder
+        return cache.mkdir("actorflow")
+
+
+def _unnamed(path: Path) -> str:
+    return (
+        f"    simulation.check(flow, tape=Tape.load({_short(path)!r}))\n\n"
+        "with what else the test says. Were the workflow a global of its module, there would be a "
+        "command for it."
+    )
+
+
+def _kept_alone(error: DefinitionError, path: Path) -> str:
+    return (
+        f"    simulation.check(flow, tape=Tape.load({_short(path)!r}))\n\n"
+        f"with what else the test says. There is no command for it: {error.problem}."
+    )
+
+
+def _short(path: Path) -> str:
+    """Return a path as one would type it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _place(flow: Workflow, module: ModuleType) -> str | None:
+    """Return where a workflow is, as the command line takes it, if it has a global name."""
+    return next(_places(flow, [module, *sys.modules.values()]), None)
+
+
+def _places(flow: Workflow, modules: Iterable[ModuleType]) -> Iterator[str]:
+    for module in modules:
+        file: str | None = getattr(module, "__file__", None)
+        if file is not None:
+            names = [name for name, value in vars(module).items() if value is flow]
+            yield from (f"{_short(Path(file))}:{name}" for name in names)

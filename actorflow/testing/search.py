@@ -1,0 +1,257 @@
+"""The search for schedules that break a law: chance, a swarm of biases, and a small failure.
+
+It needs no test framework. A search is a function of its seed, and of nothing else: whatever
+it finds, it finds again.
+"""
+
+from __future__ import annotations
+
+import random
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from actorflow.clock import SystemClock
+from actorflow.errors import DefinitionError
+from actorflow.lifecycle import RunStatus
+from actorflow.testing import laws as all_laws
+from actorflow.testing.cases import given
+from actorflow.testing.checks import refuse_misspelt
+from actorflow.testing.coverage import Tally
+from actorflow.testing.drawing import draw_scenario
+from actorflow.testing.errors import LawBroken
+from actorflow.testing.exploration import Exploration, Spread
+from actorflow.testing.laws.law import several
+from actorflow.testing.shrinking import Finding, Shrinker
+from actorflow.testing.swarm import Swarm
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from actorflow.orchestrator.requests import RunOptions
+    from actorflow.testing.cases import Case
+    from actorflow.testing.faults import Faults
+    from actorflow.testing.laws import Law
+    from actorflow.testing.lives import Lives
+    from actorflow.testing.scripts import Script
+    from actorflow.testing.trace import Trace
+    from actorflow.workflow import Workflow
+
+__all__ = ["Draw", "explore", "explore_scenarios", "judged"]
+
+Draw: TypeAlias = Callable[[random.Random], "Case"]
+"""Makes up a case."""
+
+_FOREVER: Final = float("inf")
+_UNENDED: Final = "not ended"
+_ENDINGS: Final = (*(status.value for status in RunStatus if status.terminal), _UNENDED)
+_SCHEDULES_OF_A_SCENARIO: Final = 4
+"""So many schedules of each: to build a workflow costs about as much as to run it."""
+
+
+def explore(
+    flow: Workflow,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    script: Script | None = None,
+    schedules: int = 10_000,
+    seconds: float | None = None,
+    seed: int = 0,
+    laws: Iterable[Law] = all_laws.ALL,
+    async_workers: int = 2,
+    stop_grace: float = 5.0,
+    faults: Faults | None = None,
+    race: bool = True,
+    cancel_at: float | None = None,
+    watch: Callable[[int], object] | None = None,
+    shrink: bool = True,
+    **options: Unpack[RunOptions],
+) -> Exploration:
+    """Run a workflow on many schedules in virtual time, and hold each of them to the laws.
+
+    The first schedule is the plainest. The search ends with the first that breaks a law, which
+    is then made small.
+
+    Args:
+        flow: The workflow.
+        inputs: The run's inputs.
+        script: What its steps do. By default each returns a text that names it, after a time
+            that is left to the schedule.
+        schedules: How many schedules to try at most.
+        seconds: How many real seconds to take at most, or so.
+        seed: Equal seeds give equal schedules.
+        laws: What must hold: by default all of actorflow's own.
+        async_workers: How many async steps may be in flight at once.
+        stop_grace: Virtual seconds that a stopped attempt gets to end.
+        faults: How much may go wrong in one schedule.
+        race: Whether the next timer may fire while messages wait.
+        cancel_at: The virtual moment at which the run is cancelled.
+        watch: Called with the number of schedules so far, after each; when it returns False, the
+            search ends.
+        shrink: Whether the failure is made small.
+        options: Of the run, as for `Orchestrator.run`.
+
+    Raises:
+        DefinitionError: When the workflow, the script or an option makes no sense.
+        MissingInput: When a step wants an input that is not there.
+    """
+    refuse_misspelt(explore, options)
+    case = given(
+        flow,
+        inputs,
+        script=script,
+        async_workers=async_workers,
+        stop_grace=stop_grace,
+        faults=faults,
+        race=race,
+        cancel_at=cancel_at,
+        **options,
+    )
+    search = _Search(lambda _random: case, laws, seed)
+    return search.explore(schedules, seconds, watch, shrink=shrink)
+
+
+def explore_scenarios(
+    draw: Draw | None = None,
+    *,
+    max_steps: int = 6,
+    schedules: int = 10_000,
+    seconds: float | None = None,
+    seed: int = 0,
+    laws: Iterable[Law] = all_laws.ALL,
+    watch: Callable[[int], object] | None = None,
+    shrink: bool = True,
+) -> Exploration:
+    """Hold actorflow itself to the laws: made-up scenarios, each on a few schedules.
+
+    Args:
+        draw: Makes a scenario up; by default `draw_scenario`.
+        max_steps: How many steps such a scenario has at most.
+        schedules: As of `explore`, and so are the others.
+        seconds: How many real seconds to take at most, or so.
+        seed: Equal seeds give equal scenarios and schedules.
+        laws: What must hold.
+        watch: Called with the number of schedules so far, after each.
+        shrink: Whether the failure is made small.
+    """
+    drawn = partial(draw_scenario, max_steps=max_steps) if draw is None else draw
+    return _Search(drawn, laws, seed).explore(schedules, seconds, watch, shrink=shrink)
+
+
+class _Search:
+    """Looks for a schedule that breaks a law.
+
+    Args:
+        draw: Makes up what is to be run.
+        laws: What must hold.
+        seed: Where all chance comes from.
+    """
+
+    def __init__(self, draw: Draw, laws: Iterable[Law], seed: int) -> None:
+        self._draw = draw
+        self._laws = several(laws)
+        self._seed = seed
+        self._now = SystemClock.now
+        self._tally = Tally()
+        self._chosen: set[int] = set()
+        self._durations = array("d")
+        self._endings: Counter[str] = Counter()
+
+    def explore(
+        self,
+        schedules: int,
+        seconds: float | None,
+        watch: Callable[[int], object] | None,
+        *,
+        shrink: bool,
+    ) -> Exploration:
+        """Search, and say what it has come to."""
+        _check(schedules, seconds)
+        began = self._now()
+        until = began + (_FOREVER if seconds is None else seconds)
+        finding = self._search(schedules, until, watch)
+        took = self._now() - began
+        shrinker = None if finding is None else self._shrinker(finding)
+        if shrinker is not None and shrink:
+            shrinker.shrink()
+        return self._exploration(took, shrinker)
+
+    def _search(
+        self, schedules: int, until: float, watch: Callable[[int], object] | None
+    ) -> Finding | None:
+        chance = random.Random(self._seed)
+        swarm = Swarm(chance)
+        case = self._draw(chance)
+        self._reachable = case.reachable
+        for number in range(schedules):
+            if number and number % _SCHEDULES_OF_A_SCENARIO == 0:
+                case = self._draw(chance)
+            trace = case.simulate(*(swarm.next() if number else (None, None)))
+            swarm.learn(trace)
+            self._note(trace)
+            broken = judged(self._laws, trace)
+            enough = watch is not None and watch(number + 1) is False
+            if broken is not None:
+                return Finding(case, trace, broken)
+            _let_go(trace)
+            if enough or self._now() >= until:
+                break
+        return None
+
+    def _note(self, trace: Trace) -> None:
+        self._tally.note(trace)
+        self._chosen.add(hash(trace.choices))
+        self._durations.append(trace.duration)
+        self._endings.update([_ending(trace, run_id) for run_id in trace.runs])
+
+    def _shrinker(self, finding: Finding) -> Shrinker:
+        broken = finding.broken
+        same = [law for law in self._laws if (law.number, law.name) == (broken.number, broken.name)]
+        return Shrinker(finding, partial(judged, same))
+
+    def _exploration(self, seconds: float, shrinker: Shrinker | None) -> Exploration:
+        finding = None if shrinker is None else shrinker.best
+        return Exploration(
+            seed=self._seed,
+            schedules=len(self._durations),
+            seconds=seconds,
+            distinct=len(self._chosen),
+            durations=Spread.of(self._durations),
+            endings={how: self._endings[how] for how in _ENDINGS if self._endings[how]},
+            edges=self._tally.coverage(self._reachable),
+            failure=None if finding is None else finding.trace,
+            broken=None if finding is None else finding.broken,
+            case=None if finding is None else finding.case,
+            shrunk_by=0 if shrinker is None else shrinker.tried,
+        )
+
+
+def _ending(trace: Trace, run_id: str) -> str:
+    result = trace.results.get(run_id)
+    return _UNENDED if result is None else result.status.value
+
+
+def _let_go(trace: Trace) -> None:
+    """Leave nothing of a trace to the garbage collector, which takes as long as the laws do."""
+    lives: Lives | None = vars(trace).pop("lives", None)
+    if lives is not None:
+        lives.dissolve()
+
+
+def judged(laws: Iterable[Law], trace: Trace) -> LawBroken | None:
+    """Return how a trace breaks the first of some laws that it breaks, or None."""
+    try:
+        all_laws.check(trace, laws)
+    except LawBroken as broken:
+        return broken
+    return None
+
+
+def _check(schedules: object, seconds: object) -> None:
+    if not isinstance(schedules, int) or isinstance(schedules, bool) or schedules < 1:
+        problem = f"schedules is {schedules!r}"
+        raise DefinitionError(None, problem, "Give a whole number, 1 or more")
+    if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
+        raise DefinitionError(None, f"seconds is {seconds!r}", "Give a number above 0, or None")

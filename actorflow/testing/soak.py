@@ -1,0 +1,71 @@
+"""Hold actorflow itself to the laws for as long as you like: `python -m actorflow.testing.soak`.
+
+    python -m actorflow.testing.soak                                # 10,000 schedules
+    python -m actorflow.testing.soak --schedules 1000000 --seed 7   # about ten minutes
+    python -m actorflow.testing.soak --schedules 99999999 --seconds 3600 --max-steps 12
+
+It exits with 1 when a law breaks, after it has said which, on what schedule, and of what
+scenario: a literal to paste into a test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Final
+
+from actorflow.testing.search import explore_scenarios
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actorflow.testing.exploration import Exploration
+
+__all__ = ["main", "report"]
+
+_EVERY: Final = 10_000
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Search as the command line says; return 0, or 1 if a law is broken."""
+    asked = _parser().parse_args(words)
+    exploration = explore_scenarios(
+        schedules=asked.schedules,
+        seconds=asked.seconds,
+        seed=asked.seed,
+        max_steps=asked.max_steps,
+        watch=_say_how_far,
+    )
+    sys.stdout.write(report(exploration) + "\n")
+    return int(exploration.failure is not None)
+
+
+def report(exploration: Exploration) -> str:
+    """Return what an exploration has come to, with a scenario that can be pasted."""
+    if exploration.case is None or exploration.failure is None:
+        return str(exploration)
+    again = f"{exploration.case!r}.simulate({exploration.failure.tape!r})"
+    return f"{exploration}\n\nTo see it again:\n\n    {again}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m actorflow.testing.soak",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    say = parser.add_argument
+    say("--schedules", type=int, default=_EVERY, metavar="N", help="try so many at most (10,000)")
+    say("--seconds", type=float, metavar="S", help="take so many real seconds at most, or so")
+    say("--seed", type=int, default=0, metavar="N", help="equal seeds, equal schedules (0)")
+    say("--max-steps", type=int, default=6, metavar="N", help="of a scenario (6)")
+    return parser
+
+
+def _say_how_far(schedules: int) -> None:
+    if schedules % _EVERY == 0:
+        sys.stderr.write(f"{schedules:,} schedules\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

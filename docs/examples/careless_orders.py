@@ -1,0 +1,16 @@
+"""A test that fails, to see what pytest says then.
+
+python -m pytest docs/examples/careless_orders.py
+"""
+
+from __future__ import annotations
+
+from actorflow.testing import Script, real
+from docs.examples.double_charge import careless, charged_once
+
+SCRIPT = Script(default=real(after=None))
+
+
+def test_no_schedule_charges_twice(simulation):
+    """Whatever is early or late."""
+    simulation.explore(careless, script=SCRIPT, laws=[charged_once])

@@ -1,0 +1,337 @@
+"""Planted bugs: what the runtime would be like with one mistake in it.
+
+Each mutant replaces one function of the runtime by a twin with a mistake, of a few lines, and is
+named for what it breaks. Laws that do not find it would not find the like of it either.
+"""
+
+from __future__ import annotations
+
+import heapq
+
+import attrs
+
+from actorflow.actors import decisions, endings
+from actorflow.actors.crashes import Crashes
+from actorflow.actors.deadlines import Deadlines, Due
+from actorflow.actors.decisions import Decisions
+from actorflow.actors.endings import Endings, timeout_of
+from actorflow.actors.ledger import RunState
+from actorflow.actors.ready import ReadyQueue
+from actorflow.actors.starts import Starts
+from actorflow.actors.step import _SKIPPED, StepActor
+from actorflow.actors.supervisor import Supervisor
+from actorflow.errors import StepTimeout
+from actorflow.lifecycle import StepStatus
+
+__all__ = ["MUTANTS", "Mutant"]
+
+MUTANTS = []
+
+
+@attrs.frozen
+class Mutant:
+    """A mistake, and how it is planted: the twin is given the function that it replaces."""
+
+    owner: object
+    function: str
+    twin: object
+
+    def __str__(self):
+        return self.twin.__name__.replace("_", " ")
+
+    def plant(self, patch):
+        """Put the mistake into the runtime, until a `MonkeyPatch` takes it out."""
+        original, twin = getattr(self.owner, self.function), self.twin
+        patch.setattr(self.owner, self.function, lambda *given: twin(original, *given))
+
+
+def replaces(owner, function):
+    """Make a mutant of a function's twin."""
+
+    def keep(twin):
+        MUTANTS.append(Mutant(owner, function, twin))
+        return twin
+
+    return keep
+
+
+# ── Leases and lanes ─────────────────────────────────────────────────────────────────────────
+
+
+@replaces(Decisions, "_attempt_finished")
+def a_slot_leaks_when_a_timeout_races_a_completion(finish, brain, message):
+    """The attempt has returned when it is known that it has timed out."""
+    found = brain._find(message.attempt)
+    raced = found and message.error is None and isinstance(found[1].stop_error, StepTimeout)
+    finish(brain, message)
+    if raced and found[1].step.async_:
+        brain.leases.free -= 1
+
+
+@replaces(Decisions, "_timed_out")
+def a_slot_is_freed_while_the_executor_still_runs(_time_out, brain, due, run, step):
+    """A timeout counts as the attempt's end, which only its executor can tell."""
+    error = timeout_of(due, run, step)
+    if step.current is None:
+        brain._endings.time_out(run, step, error)
+    elif not step.stopping:
+        brain._endings.time_out(run, step, error)
+        brain._starts.release(run, step)
+        brain._failed(run, step, error)
+    brain._follow(run)
+
+
+@replaces(Decisions, "_attempt_abandoned")
+def a_slot_comes_back_twice(abandon, brain, message):
+    """For the attempt that was given up, and for giving it up."""
+    found = brain._find(message.attempt)
+    abandon(brain, message)
+    if found and found[1].step.async_:
+        brain.leases.free += 1
+
+
+@replaces(Crashes, "_lose")
+def a_crash_loses_a_lease(lose, deaths, run, step, *details):
+    """That of an attempt which the dead actor had not submitted yet."""
+    lost = step.step.async_ and step.current is not None and not step.current.submitted
+    lose(deaths, run, step, *details)
+    if lost:
+        deaths._starts._leases.free -= 1
+
+
+@replaces(Starts, "grant")
+def a_wake_up_is_lost(grant, starts):
+    """A lease that is free alone is not handed out."""
+    if starts._leases.free != 1:
+        grant(starts)
+
+
+@replaces(Starts, "follow")
+def two_steps_share_a_lane(_follow, starts, run):
+    """Whoever waits for the lane starts, as soon as anything ends in the run."""
+    while run.lane.waiting and not run.ending:
+        following = run.lane.pop()
+        if following is not None:
+            starts._start(run, following)
+
+
+# ── Whose turn it is ─────────────────────────────────────────────────────────────────────────
+
+
+@replaces(ReadyQueue, "push")
+def priority_is_ignored(push, queue, run, step):
+    """A step waits on the level of all others, whatever its priority is."""
+    plan, priority = step.step, run.priority
+    step.step, run.priority = attrs.evolve(plan, priority=0), 0
+    push(queue, run, step)
+    step.step, run.priority = plan, priority
+
+
+@replaces(ReadyQueue, "pop")
+def turns_are_not_taken(_pop, queue):
+    """A run that was granted a lease stays in front of its equals."""
+    while queue.order:
+        level = queue._levels[queue.order[0]]
+        run_id, line = next(iter(level.items()))
+        step = line.steps.popleft()
+        if not line.steps:
+            del level[run_id]
+        if not level:
+            del queue._levels[heapq.heappop(queue.order)]
+        if step.status is StepStatus.READY:
+            return line.run, step
+    return None
+
+
+# ── Attempts ─────────────────────────────────────────────────────────────────────────────────
+
+
+@replaces(Decisions, "_find")
+def a_late_result_is_accepted(find, brain, attempt):
+    """Whatever is reported of a step counts, until it has ended."""
+    run = brain.runs.get(attempt.scope.run_id)
+    step = run and run.steps[attempt.step_id]
+    return (run, step) if step and not step.status.settled else find(brain, attempt)
+
+
+@replaces(Decisions, "_attempt_finished")
+def a_timeout_and_a_completion_both_win(finish, brain, message):
+    """What has timed out, and returns all the same, has returned."""
+    found = brain._find(message.attempt)
+    if found and message.error is None:
+        found[1].stop_error = None
+    finish(brain, message)
+
+
+@replaces(Deadlines, "cancel")
+def a_stale_timer_is_obeyed(cancel, deadlines, deadline):
+    """The timeout of an attempt that has ended strikes the next one."""
+    if deadline[2] is not Due.ATTEMPT:
+        cancel(deadlines, deadline)
+
+
+@replaces(Starts, "_start")
+def a_total_timeout_begins_anew(start, starts, run, step):
+    """It is counted from the last attempt's start, rather than from the first one's."""
+    if step.total_deadline is not None:
+        starts._deadlines.cancel(step.total_deadline)
+        step.total_deadline = starts._due_after(step.step.total_timeout, Due.TOTAL, run, step)
+    start(starts, run, step)
+
+
+@replaces(Decisions, "_retry")
+def a_retry_comes_before_its_backoff(retry, brain, run, step, *error_and_delay):
+    """It waits for half as long as it says."""
+    retry(brain, run, step, *error_and_delay)
+    brain.deadlines.cancel(step.backoff)
+    moment = (brain._outbox.now + step.backoff[0]) / 2
+    step.backoff = brain.deadlines.set(moment, Due.BACKOFF, run.run_id, step)
+
+
+@replaces(decisions, "backoff")
+def a_final_error_is_tried_again(backoff, step, error, now, random):
+    """Nobody asks the policy whether the error is worth it."""
+    policy = step.step.retry
+    if policy is None or error is None or step.attempts >= policy.max_attempts:
+        return None
+    return backoff(step, error, now, random) or policy.delay(step.attempts)
+
+
+@replaces(decisions, "backoff")
+def there_is_an_attempt_too_many(backoff, step, error, now, random):
+    """The first one is not counted."""
+    policy = step.step.retry
+    if policy is None or error is None or step.attempts > policy.max_attempts:
+        return None
+    return policy.delay(step.attempts, random()) if policy.accepts(error) else None
+
+
+@replaces(StepActor, "_execute")
+def a_duplicate_is_executed_twice(execute, actor, message):
+    """A message that comes again is obeyed again."""
+    message.attempt.submitted = False
+    execute(actor, message)
+
+
+# ── Dependencies ─────────────────────────────────────────────────────────────────────────────
+
+
+@replaces(StepActor, "_dependency_completed")
+def a_dependency_is_counted_twice(complete, actor, message):
+    """When its completion comes again."""
+    again = actor._told is None and message.step_id in actor._outputs
+    complete(actor, message)
+    if again:
+        actor._expected -= 1
+        if len(actor._outputs) == actor._expected:
+            actor._report_ready()
+
+
+@replaces(StepActor, "_execute")
+def a_skipped_dependency_leaks(execute, actor, message):
+    """Its output is None, rather than none."""
+    for name, output in actor._outputs.items():
+        if output is _SKIPPED:
+            actor._outputs[name] = None
+    execute(actor, message)
+
+
+@replaces(StepActor, "_dependent_moved")
+def a_new_actor_is_not_told(_move, actor, message):
+    """Its dependencies go on telling its dead predecessor."""
+
+
+@replaces(Endings, "fail")
+def a_skipped_step_tells_nobody(fail, ends, run, step, error):
+    """Its dependents wait for ever."""
+    fail(ends, run, step, error)
+    if not step.step.required:
+        ends._outbox.effects.pop()
+
+
+# ── Ends ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@replaces(Endings, "end")
+def a_terminal_status_is_overwritten(end, ends, run):
+    """Whoever had completed is cancelled with the others, and no event says so."""
+    end(ends, run)
+    for step in run.steps.values():
+        if step.status is StepStatus.COMPLETED:
+            step.status = StepStatus.CANCELLED
+
+
+@replaces(Endings, "end")
+def a_ready_step_survives_a_cancel(_end, ends, run):
+    """It waits for its turn, and gets it."""
+    run.ending = True
+    for step in run.steps.values():
+        if step.current is not None:
+            ends.stop(run, step, None)
+        elif not step.status.settled and step.status is not StepStatus.READY:
+            ends.cancel(run, step)
+
+
+@replaces(Decisions, "_cancel_run")
+def a_second_cancel_overrules_the_first(cancel, brain, message):
+    """The run ends for the reason that was given last."""
+    cancel(brain, message)
+    run = brain.runs.get(message.run_id)
+    if run and run.cancel_reason:
+        run.cancel_reason = message.reason
+
+
+@replaces(endings, "_dependents")
+def a_failure_cancels_strangers(_dependents, run, _failed):
+    """Steps that do not wait for the one that has failed, directly or not."""
+    yield from [one for one in run.steps.values() if one.status is StepStatus.PENDING]
+
+
+@replaces(endings, "_dependents")
+def a_failure_forgets_distant_dependents(dependents, run, failed):
+    """Those who wait for those who wait for it."""
+    near = failed.plan.dependents
+    yield from [one for one in dependents(run, failed) if one.id in near]
+
+
+@replaces(Endings, "fail")
+def an_optional_step_fails_its_run(fail, ends, run, step, error):
+    """If it had more than one attempt."""
+    required = step.step
+    if step.attempts > 1 and not step.step.required:
+        step.step = attrs.evolve(step.step, required=True)
+    fail(ends, run, step, error)
+    step.step = required
+
+
+@replaces(RunState, "_take_up")
+def a_recorded_step_runs_again(take_up, run, recorded):
+    """A run that is resumed begins from its beginning."""
+    take_up(run, attrs.evolve(recorded, steps={}))
+
+
+# ── Around the brain ─────────────────────────────────────────────────────────────────────────
+
+
+@replaces(Supervisor, "_configure")
+def the_record_is_not_waited_for(configure, supervisor, message):
+    """Effects come before their events are recorded."""
+    configure(supervisor, message)
+    record = supervisor._record
+    supervisor._record = lambda events, _done: record(events, lambda _error: None) or True
+
+
+@replaces(Supervisor, "wakeupAfter")
+def an_earlier_deadline_is_slept_through(wakeup_after, supervisor, delay):
+    """A wakeup is asked for only when none is under way."""
+    if supervisor._wakeups[2:]:
+        heapq.heappop(supervisor._wakeups)
+    else:
+        wakeup_after(supervisor, delay)
+
+
+@replaces(Supervisor, "_run_finished")
+def a_run_leaves_its_actors_behind(finished, supervisor, message):
+    """Nobody asks them to exit."""
+    supervisor._run_actors.pop(message.result.run_id, None)
+    finished(supervisor, message)

@@ -1,0 +1,98 @@
+"""Schedules that follow others of a somewhat different case, message by message."""
+
+from __future__ import annotations
+
+import random
+
+import attrs
+import pytest
+
+from actorflow.testing import Faults, Scenario, ScenarioStep, Settings, Tape, draw_scenario
+from actorflow.testing.following import Follower, Order
+from actorflow.testing.swarm import Swarm
+
+EIGHT = Scenario(
+    steps=tuple(ScenarioStep(id=name, async_=True) for name in "abcdefgh"),
+    settings=Settings(async_workers=8),
+)
+
+
+def without(scenario, *dropped):
+    """Return a scenario that lacks some steps."""
+    steps = tuple(
+        attrs.evolve(one, after=tuple(name for name in one.after if name not in dropped))
+        for one in scenario.steps
+        if one.id not in dropped
+    )
+    return attrs.evolve(scenario, steps=steps)
+
+
+def followed(scenario, trace, case, tape=None):
+    """Return the trace of a case that follows a scenario's trace."""
+    follower = Follower(Order(scenario, trace), trace.tape if tape is None else tape)
+    return case.simulate(follower.choose, follower.watch)
+
+
+def heard(trace):
+    """Return the steps in the order in which the supervisor hears that they are ready."""
+    return [event.step_id for event in trace.events if event.kind == "step.ready"]
+
+
+def test_a_schedule_can_be_followed_in_its_own_case():
+    """Nearly always to the identical trace, whatever went wrong in it."""
+    chance = random.Random(4)
+    swarm, same = Swarm(chance), 0
+    for _ in range(200):
+        one = draw_scenario(chance)
+        trace = one.simulate(*swarm.next())
+        same += trace.hash == followed(one, trace, one).hash
+
+    assert 190 <= same
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_steps_that_are_left_keep_their_order(seed):
+    """Where the same tape would lead elsewhere, because the line is another one."""
+    trace = EIGHT.simulate(random.Random(seed))
+
+    left = followed(EIGHT, trace, without(EIGHT, "a", "d", "g"))
+
+    assert [name for name in heard(trace) if name in "bcefh"] == heard(left)
+
+
+def test_time_goes_on_where_it_did():
+    """Although messages wait: step a ends before the supervisor hears of b."""
+    two = without(EIGHT, *"cdefgh")
+    late = Tape({"deliver": [0, 0, 1, 0, 2, 2, 2, 2]})
+    trace = two.simulate(late)
+    wide = attrs.evolve(EIGHT, steps=EIGHT.steps[:4])
+
+    slow = followed(two, trace, wide)
+
+    assert 0 < trace.events_of("run-1")[-1].time
+    assert [one.started_at for one in trace.attempts] == [
+        one.started_at for one in slow.attempts if one.step_id in "ab"
+    ]
+
+
+def test_what_is_no_matter_of_order_is_the_tapes():
+    """Durations, outcomes and faults."""
+    trace = EIGHT.simulate(random.Random(1))
+
+    other = followed(EIGHT, trace, EIGHT, Tape({"take a#1": [3]}))
+
+    assert heard(trace) == heard(other)
+    assert (3,) == other.tape.streams["take a#1"]
+
+
+@pytest.mark.parametrize("fault", ["crashes", "poisons"])
+def test_what_a_fault_has_struck_comes_where_it_was_struck(fault):
+    """So that the same fault can strike it again."""
+    faulty = attrs.evolve(EIGHT, settings=Settings(async_workers=8, faults=Faults(**{fault: 1})))
+    struck = [
+        trace for trace in map(faulty.simulate, map(random.Random, range(40))) if trace.faults
+    ]
+
+    for trace in struck:
+        assert trace.faults == followed(faulty, trace, faulty).faults
+    assert 20 < len(struck)

@@ -1,0 +1,1083 @@
+"""The laws: each can be broken, each is kept by what is in order, and users add their own."""
+
+from __future__ import annotations
+
+import pickle
+import random
+import re
+
+import attrs
+import pytest
+
+from actorflow.errors import DefinitionError
+from actorflow.lifecycle import EventKind
+from actorflow.messages import CancelRun, DependencyCompleted
+from actorflow.retry import RetryPolicy
+from actorflow.step import Step
+from actorflow.systems.mischief import Fault
+from actorflow.testing import (
+    Outcome,
+    Scenario,
+    ScenarioStep,
+    Script,
+    Simulation,
+    Tape,
+    hangs,
+    laws,
+    raises,
+    returns,
+    simulate,
+)
+from actorflow.testing.errors import LawBroken
+from actorflow.testing.trace import AttemptTrace
+from docs.examples.lesson import flow as lesson
+from tests import doctoring
+from tests.deciding import flow, step, task
+from tests.doctoring import broken
+
+TWICE = RetryPolicy(max_attempts=2, jitter=0.0)
+THRICE = RetryPolicy(max_attempts=3, jitter=0.0)
+FAILS = raises(ValueError("no"))
+CASES = []
+
+
+def breaks(number, *others):
+    """Keep a trace that breaks a law; and others with it, where it cannot be done otherwise."""
+
+    def keep(doctor):
+        name = doctor.__name__.replace("_", " ")
+        CASES.append(pytest.param(sorted([number, *others]), doctor, id=f"{number}: {name}"))
+        return doctor
+
+    return keep
+
+
+def several(*runs, cancel_at=None, **settings):
+    """The trace of several runs: flows with how they are started; the first may be cancelled."""
+    simulation = Simulation(**settings)
+    for one, options in runs:
+        simulation.start(one, **options)
+    if cancel_at is not None:
+        simulation.cancel_at(cancel_at, "run-1")
+    simulation.run_until_quiet()
+    return simulation.trace()
+
+
+def chain():
+    """The trace of two steps, one after the other."""
+    return simulate(flow(task("a"), task("b", "a")))
+
+
+def retried():
+    """The trace of a step that fails twice, and then completes."""
+    return simulate(flow(task("a", retry=THRICE)), script=Script({"a": [FAILS, FAILS, returns()]}))
+
+
+def branches(**options):
+    """A workflow of two branches."""
+    return flow(task("a"), task("b", "a"), task("c"), task("d", "c"), **options)
+
+
+def failed(**options):
+    """The trace of two branches of which one fails."""
+    script = Script({"a": FAILS, "c": returns(after=2.0)})
+    return simulate(branches(**options), script=script)
+
+
+def cancelled():
+    """The trace of two steps of which the first one runs when the run is cancelled."""
+    return simulate(flow(task("a"), task("b", "a")), script=Script({"a": hangs()}), cancel_at=3.0)
+
+
+# ── Budget ───────────────────────────────────────────────────────────────────────────────────
+
+
+@breaks(1)
+def more_async_attempts_in_flight_than_workers():
+    """As the executors have counted."""
+    return attrs.evolve(chain(), max_in_flight=3)
+
+
+@breaks(1, 10)
+def two_attempts_in_the_lane_of_one_run():
+    """The first one is not over when the second one begins, whatever was recorded."""
+    trace = simulate(flow(step("a"), step("b")))
+    return doctoring.with_body(trace, "a", over=trace.attempts[1].begun + 1)
+
+
+@breaks(2)
+def a_lease_that_leaked():
+    """It is held, and nothing is in flight."""
+    return doctoring.with_lull(chain(), -1, leases_held=1, leases_free=1)
+
+
+@breaks(2)
+def a_lease_that_came_back_twice():
+    """There are more than there were."""
+    return doctoring.with_lull(chain(), -1, leases_free=3)
+
+
+@breaks(2)
+def a_lease_that_came_back_too_early():
+    """An attempt in flight holds none."""
+    return doctoring.with_lull(chain(), 0, leases_held=0, leases_free=2)
+
+
+@breaks(2, 31)
+def a_lease_that_is_held_at_the_end():
+    """Nothing has run since."""
+    trace = chain()
+    return attrs.evolve(trace, leftovers=attrs.evolve(trace.leftovers, leases=1))
+
+
+@breaks(16)
+def a_lower_priority_that_was_granted_first():
+    """There was one worker for two steps."""
+    trace = simulate(flow(task("a"), task("b"), task("c")), async_workers=1)
+    return doctoring.planned(trace, flow(task("a"), task("b"), task("c", priority=1)))
+
+
+@breaks(16)
+def an_order_that_was_not_that_of_readiness():
+    """The last one of three is the second to start."""
+    steps = [task("a"), task("b"), task("c")]
+    return doctoring.planned(
+        simulate(flow(*steps[:2], task("c", priority=1)), async_workers=1), flow(*steps)
+    )
+
+
+@breaks(16)
+def a_lower_priority_that_came_first_in_the_lane():
+    """The lane has an order as well."""
+    trace = simulate(flow(step("a"), step("b"), step("c")))
+    return doctoring.planned(trace, flow(step("a"), step("b"), step("c", priority=1)))
+
+
+@breaks(17)
+def a_free_worker_beside_a_ready_step():
+    """When nothing could be delivered."""
+    trace = simulate(flow(task("a"), task("b"), task("c")))
+    return doctoring.with_lull(trace, 0, leases_held=1, leases_free=1, in_flight=1)
+
+
+@breaks(17)
+def a_free_lane_beside_a_ready_step():
+    """The step before it had ended when time went on, and it had not started."""
+    trace = simulate(flow(step("a"), step("b")))
+    place = doctoring.place_of(trace, "step.started", "b")
+    return with_another_lull(trace, 1.0, place, free=2)
+
+
+def with_another_lull(trace, time, events, *, free):
+    """The trace with a lull between its first and the others."""
+    lull = time, events, len(trace.envelopes), 2 - free, free, 2 - free, 0
+    return attrs.evolve(trace, lulls=(trace.lulls[0], lull, *trace.lulls[1:]))
+
+
+@breaks(19)
+def a_run_that_was_granted_two_leases_in_a_row():
+    """Another one of equal priority waited."""
+    twins = flow(task("a"), task("b"), task("c"))
+    trace = several((twins, {"priority": 1}), (twins, {}), async_workers=1)
+    return doctoring.planned(trace, priority=0)
+
+
+# ── Steps ────────────────────────────────────────────────────────────────────────────────────
+
+
+@breaks(3)
+def a_step_that_did_not_wait_for_its_dependency():
+    """Both run at once."""
+    trace = simulate(flow(task("a"), task("b")))
+    return doctoring.planned(trace, flow(task("a"), task("b", "a")))
+
+
+@breaks(3, 5)
+def a_step_that_began_before_its_dependency_was_over():
+    """The events are in order, and the executors tell another story."""
+    trace = chain()
+    return doctoring.with_body(trace, "b", begun=trace.attempts[0].over)
+
+
+@breaks(4)
+def an_attempt_too_many():
+    """Three, where two are allowed."""
+    return doctoring.planned(retried(), flow(task("a", retry=TWICE)))
+
+
+@breaks(5)
+def a_gap_in_the_numbers_of_attempts():
+    """There is no third one."""
+    trace = retried()
+    return doctoring.with_changed(trace, "step.started", "a", which=3, attempt=4)
+
+
+@breaks(5, 12)
+def attempts_that_overlap():
+    """The second one begins before the first one ends."""
+    trace = retried()
+    return doctoring.with_body(trace, "a", 2, started_at=0.5)
+
+
+@breaks(5)
+def an_attempt_that_began_twice():
+    """The same one."""
+    trace = simulate(flow(task("a", retry=THRICE)), script=Script({"a": [FAILS, returns()]}))
+    return attrs.evolve(trace, rows=(trace.rows[0], *trace.rows))
+
+
+@breaks(5)
+def an_attempt_whose_start_is_not_recorded_before_it_begins():
+    """It is recorded too late."""
+    trace = chain()
+    return doctoring.with_body(trace, "a", begun=1)
+
+
+@breaks(6)
+def a_step_that_never_ended_although_its_run_has():
+    """One event is missing."""
+    return doctoring.without(failed(), "step.cancelled", "b")
+
+
+@breaks(6, 8, 9)
+def a_step_that_ended_twice():
+    """One event too many, which is one that the table does not have, after its end."""
+    before = "run.completed", None
+    return doctoring.with_added(chain(), "step.skipped", "a", before=before, attempt=1)
+
+
+@breaks(8)
+def a_result_of_another_status():
+    """The record says that it completed."""
+    return doctoring.with_result(chain(), status="failed")
+
+
+@breaks(8)
+def a_result_with_another_output():
+    """Equal, and not the same: outputs are handed on as they are."""
+    trace = simulate(flow(task("a")), script=Script({"a": returns([1])}))
+    return doctoring.with_result(trace, outputs={"a": [1]})
+
+
+@breaks(8)
+def a_result_with_an_output_too_many():
+    """Of a step that failed."""
+    return doctoring.with_result(failed(), outputs={"a": None})
+
+
+@breaks(8)
+def a_step_whose_end_was_overwritten():
+    """The result says that it failed, and the record that it was skipped."""
+    optional = flow(task("a", required=False), task("b"))
+    trace = simulate(optional, script=Script({"a": FAILS}))
+    one = attrs.evolve(trace.result.steps["a"], status="failed")
+    return doctoring.with_result(trace, steps={**trace.result.steps, "a": one})
+
+
+@breaks(8, 9)
+def an_event_after_a_steps_end():
+    """Its timeout passes when it is over."""
+    timed_out = {"timeout": 1.0, "limit": "attempt"}
+    trace = doctoring.planned(chain(), flow(task("a", timeout=1.5), task("b", "a")))
+    late = doctoring.with_added(trace, "step.timed_out", "a", attempt=1, **timed_out)
+    return doctoring.with_moved(
+        doctoring.with_changed(late, "step.timed_out", "a", time=2.0),
+        "step.timed_out",
+        "a",
+        before=("run.completed", None),
+    )
+
+
+@breaks(9)
+def a_step_that_started_without_being_ready():
+    """The table has no such move."""
+    return doctoring.without(chain(), "step.ready", "a")
+
+
+@breaks(9)
+def a_run_that_ended_without_a_start():
+    """The table has no such move either."""
+    return doctoring.without(chain(), "run.started")
+
+
+@breaks(15, 8, 9)
+def a_step_that_started_after_it_was_cancelled():
+    """By the record."""
+    trace = cancelled()
+    return doctoring.with_moved(trace, "step.cancelled", "a", before=("step.started", "a"))
+
+
+@breaks(15, 5, 20)
+def a_step_that_began_after_it_was_cancelled():
+    """By the executors' account."""
+    trace = cancelled()
+    count = len(trace.envelopes)
+    body = AttemptTrace(
+        "run-1", "b", 1, True, 3.0, 4.0, Outcome.RETURNED, {}, None, None, count, count
+    )
+    return attrs.evolve(trace, rows=(*trace.rows, tuple(body)))
+
+
+# ── Attempts ─────────────────────────────────────────────────────────────────────────────────
+
+
+@breaks(10)
+def an_end_that_is_recorded_while_the_attempt_is_in_flight():
+    """It is over only later."""
+    trace = chain()
+    return doctoring.with_body(trace, "b", over=len(trace.envelopes) + 1)
+
+
+@breaks(10)
+def a_step_that_completed_by_an_attempt_that_failed():
+    """Its executor knows better."""
+    return doctoring.with_body(chain(), "b", outcome=Outcome.RAISED)
+
+
+@breaks(10)
+def a_step_that_completed_by_an_attempt_that_was_given_up():
+    """The result came after it was recorded that nobody waited for it."""
+    trace = doctoring.with_body(chain(), "b", outcome=Outcome.ABANDONED)
+    return doctoring.with_added(
+        trace, "step.abandoned", "b", before=("step.completed", "b"), attempt=1, stack=""
+    )
+
+
+@breaks(10, 8)
+def an_output_that_was_not_returned():
+    """It was made up."""
+    return doctoring.with_changed(chain(), "step.completed", "b", data={"output": "other"})
+
+
+@breaks(11)
+def a_timeout_that_fired_early():
+    """After a second, of two."""
+    trace = simulate(flow(task("a", timeout=2.0)), script=Script({"a": hangs()}))
+    return doctoring.with_changed(trace, "step.timed_out", "a", time=1.0)
+
+
+@breaks(11)
+def a_timeout_that_nobody_has_set():
+    """The step has none."""
+    trace = simulate(flow(task("a", timeout=2.0)), script=Script({"a": hangs()}))
+    return doctoring.planned(trace, flow(task("a")))
+
+
+@breaks(11)
+def a_total_timeout_that_fired_early():
+    """It counts from the first start."""
+    trace = simulate(flow(task("a", total_timeout=2.0)), script=Script({"a": hangs()}))
+    return doctoring.with_changed(trace, "step.timed_out", "a", time=1.0)
+
+
+@breaks(11)
+def a_timeout_and_a_completion_that_both_won():
+    """The attempt timed out, and it completed its step."""
+    trace = doctoring.planned(chain(), flow(task("a"), task("b", "a", timeout=1.5)))
+    timed_out = {"timeout": 1.5, "limit": "attempt"}
+    before = "step.completed", "b"
+    added = doctoring.with_added(
+        trace, "step.timed_out", "b", before=before, attempt=1, **timed_out
+    )
+    return doctoring.with_changed(added, "step.timed_out", "b", time=2.5)
+
+
+@breaks(11)
+def a_completion_after_the_time_was_up():
+    """It took a second, and had half of one."""
+    return doctoring.planned(chain(), flow(task("a"), task("b", "a", timeout=0.5)))
+
+
+@breaks(11)
+def a_runs_timeout_that_passed_early():
+    """It was not due."""
+    trace = simulate(flow(task("a"), timeout=2.0), script=Script({"a": hangs()}))
+    return doctoring.with_changed(trace, "run.failed", time=1.0)
+
+
+@breaks(12)
+def a_wait_out_of_the_policys_bounds():
+    """It was to be ten times as long."""
+    slow = RetryPolicy(initial_interval=10.0, jitter=0.0)
+    return doctoring.planned(retried(), flow(task("a", retry=slow)))
+
+
+@breaks(12)
+def a_step_that_was_ready_before_its_backoff_was_over():
+    """By half a second."""
+    trace = retried()
+    pairs, place = doctoring.pairs_of(trace), doctoring.place_of(trace, "step.retrying", "a") + 1
+    mark, again = pairs[place]
+    pairs[place] = mark, again._replace(time=again.time - 0.5)
+    return doctoring.told(trace, pairs)
+
+
+@breaks(12)
+def an_attempt_that_began_before_the_backoff_was_over():
+    """Whatever the events say."""
+    return doctoring.with_body(retried(), "a", 2, started_at=1.2)
+
+
+@breaks(13)
+def an_error_that_was_not_to_be_retried():
+    """The policy retries others."""
+    keys_only = RetryPolicy(max_attempts=3, jitter=0.0, retryable_errors=KeyError)
+    return doctoring.planned(retried(), flow(task("a", retry=keys_only)))
+
+
+# ── Runs ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@breaks(7, 9)
+def a_run_that_ended_twice():
+    """Which the table does not have."""
+    return doctoring.with_added(chain(), "run.completed")
+
+
+@breaks(7)
+def an_event_after_the_runs_end():
+    """The run did not wait for its last step."""
+    return doctoring.with_moved(chain(), "step.completed", "b", before=None)
+
+
+@breaks(7, 8)
+def a_run_that_completed_although_a_step_has_failed():
+    """The steps do not bear it out."""
+    return doctoring.with_changed(failed(), "run.failed", kind=EventKind.RUN_COMPLETED)
+
+
+@breaks(14)
+def a_start_after_a_failure():
+    """Nothing was to start any more."""
+    return doctoring.planned(failed(fail_fast=False), branches())
+
+
+@breaks(14)
+def a_step_that_was_cancelled_and_depends_on_nothing_that_failed():
+    """Only dependents were to be cancelled."""
+    return doctoring.planned(failed(), branches(fail_fast=False))
+
+
+@breaks(14)
+def a_step_that_was_cancelled_before_anything_had_failed():
+    """There was no reason."""
+    return doctoring.with_moved(failed(), "step.cancelled", "b", before=("step.failed", "a"))
+
+
+@breaks(18)
+def a_run_that_stands_still():
+    """Nothing can be delivered, its first step has settled, and the second one is not ready."""
+    trace = chain()
+    return with_another_lull(trace, 1.0, doctoring.place_of(trace, "step.ready", "b"), free=2)
+
+
+@breaks(18)
+def an_attempt_that_goes_on_for_ever_and_has_a_timeout():
+    """Nobody has stopped it."""
+    trace = simulate(flow(task("a")), script=Script({"a": hangs()}))
+    return doctoring.planned(trace, flow(task("a", timeout=2.0)))
+
+
+@breaks(18)
+def a_run_that_outlives_its_timeout():
+    """Nothing is left that could end it."""
+    return doctoring.planned(simulate(flow(task("a")), script=Script({"a": hangs()})), deadline=5.0)
+
+
+@breaks(18)
+def an_end_of_which_nobody_was_told():
+    """The run's handle waits for ever."""
+    return attrs.evolve(chain(), results={})
+
+
+@breaks(18)
+def a_message_that_could_not_be_handled():
+    """Somebody waits for what it would have brought."""
+    return attrs.evolve(chain(), defects=("a message could not be handled",))
+
+
+@breaks(18)
+def a_schedule_without_an_end():
+    """It was cut at a bound."""
+    return attrs.evolve(chain(), endless=True)
+
+
+@breaks(18)
+def a_backoff_whose_end_nobody_noticed():
+    """Time went on without it."""
+    trace = retried()
+    place = doctoring.place_of(trace, "step.retrying", "a") + 1
+    return with_another_lull(trace, 2.5, place, free=2)
+
+
+@breaks(18)
+def a_timeout_that_nobody_noticed():
+    """Time went on without it."""
+    again = flow(task("a", timeout=2.0, retry=TWICE))
+    trace = simulate(again, script=Script({"a": [hangs(), returns()]}))
+    return with_another_lull(trace, 2.5, doctoring.place_of(trace, "step.timed_out", "a"), free=1)
+
+
+@breaks(20)
+def an_attempt_that_began_after_the_run_was_cancelled():
+    """The cancel was heard before."""
+    return with_cancel_at(cancelled(), 2, 3.0)
+
+
+def with_cancel_at(trace, index, time):
+    """The trace in which a cancel is the message at a place, at a moment."""
+    envelopes = list(trace.envelopes)
+    cancel = next(one for one in envelopes if isinstance(one[1][1], CancelRun))
+    envelopes.remove(cancel)
+    envelopes.insert(index, (time, cancel[1]))
+    return attrs.evolve(trace, envelopes=tuple(envelopes))
+
+
+@breaks(20)
+def a_cancel_for_another_reason():
+    """Somebody else came later, and was believed."""
+    trace = cancelled()
+    return doctoring.with_changed(trace, "run.cancelled", data={"reason": "another"})
+
+
+@breaks(20)
+def a_run_that_completed_although_it_was_cancelled():
+    """Seconds before."""
+    trace = simulate(flow(task("a")), script=Script({"a": returns(after=5.0)}), cancel_at=9.0)
+    return with_cancel_at(trace, trace.attempts[0].begun, 1.0)
+
+
+@breaks(31)
+def an_actor_that_was_left():
+    """The run has ended."""
+    trace = chain()
+    return attrs.evolve(trace, leftovers=attrs.evolve(trace.leftovers, actors=1))
+
+
+@breaks(31)
+def a_task_that_was_left():
+    """And no attempt was abandoned."""
+    trace = chain()
+    return attrs.evolve(trace, leftovers=attrs.evolve(trace.leftovers, tasks=1))
+
+
+@breaks(32)
+def a_run_that_did_not_end_within_its_grace():
+    """It had five seconds, and was to have one."""
+    clockwork = [step("t", retry=RetryPolicy(max_attempts=9, jitter=0.0))]
+    trace = several(
+        (flow(task("a")), {"script": Script({"a": hangs(stubborn=True)})}),
+        (flow(*clockwork), {"script": Script({"t": FAILS})}),
+        cancel_at=3.0,
+    )
+    return attrs.evolve(trace, settings=attrs.evolve(trace.settings, stop_grace=1.0))
+
+
+@breaks(32, 18)
+def a_result_that_was_handed_out_and_not_recorded():
+    """A crash would lose it."""
+    return doctoring.without(chain(), "run.completed")
+
+
+# ── Compensation ─────────────────────────────────────────────────────────────────────────────
+
+
+def undone():
+    """The trace of a run that fails, and undoes its steps."""
+    undo = {"compensate": lambda: None}
+    steps = task("a", **undo), task("b", "a", **undo), task("c", "b", **undo)
+    return simulate(flow(*steps), script=Script({"c": FAILS}))
+
+
+def undone_too(step_id):
+    """That trace, with one more step that is undone."""
+    trace = undone()
+    for kind in ("compensation.started", "compensation.completed"):
+        trace = doctoring.with_added(trace, kind, step_id, before=("run.failed", None))
+    return trace
+
+
+@breaks(21)
+def a_compensation_that_never_came():
+    """The step had completed."""
+    trace = doctoring.without(undone(), "compensation.started", "a")
+    return doctoring.without(trace, "compensation.completed", "a")
+
+
+@breaks(21, 8, 18)
+def a_run_that_was_never_undone():
+    """It had failed."""
+    trace = undone()
+    for event in [one for one in trace.events if one.kind.startswith("compensation.")]:
+        trace = doctoring.without(trace, event.kind, event.step_id)
+    return doctoring.without(trace, "run.compensating")
+
+
+@breaks(21, 9)
+def a_compensation_that_ran_twice():
+    """The table does not have it either."""
+    return undone_too("a")
+
+
+@breaks(21, 9)
+def a_compensation_of_a_step_that_had_failed():
+    """There was nothing to undo."""
+    return undone_too("c")
+
+
+@breaks(22)
+def compensations_in_the_order_of_completion():
+    """The last one was to be undone first."""
+    trace = undone()
+    for kind in ("compensation.started", "compensation.completed"):
+        trace = doctoring.with_moved(trace, kind, "a", before=("compensation.started", "b"))
+    return trace
+
+
+@breaks(22)
+def a_record_in_the_order_of_completion():
+    """What was to be undone, and when, was wrong from the beginning."""
+    trace = undone()
+    event = trace.events[doctoring.place_of(trace, "run.compensating")]
+    data = {**event.data, "steps": event.data["steps"][::-1]}
+    return doctoring.with_changed(trace, "run.compensating", data=data)
+
+
+@breaks(22)
+def a_compensation_that_began_while_a_step_ran():
+    """It had not stopped."""
+    return doctoring.with_moved(undone(), "step.failed", "c", before=("run.failed", None))
+
+
+@breaks(22, 10)
+def a_compensator_that_began_while_an_executor_was_at_a_step():
+    """Whatever the events say."""
+    trace = undone()
+    return doctoring.with_body(trace, "c", over=trace.compensations[0].begun + 1)
+
+
+# ── Outputs ──────────────────────────────────────────────────────────────────────────────────
+
+
+def joined():
+    """The trace of a step that gets the output of one, and that of another if there is one."""
+
+    def join(a, b=None):
+        return None
+
+    def see(inputs):
+        return None
+
+    steps = [task("a"), task("b", required=False), Step("c", join, after=["a", "b"])]
+    return simulate(flow(*steps, Step("d", see, after=["a", "b"])), script=Script({"b": FAILS}))
+
+
+@breaks(23)
+def an_output_that_was_changed():
+    """By a step that had it."""
+    return attrs.evolve(chain(), changes=(("run-1", "b", 1, "a"),))
+
+
+@breaks(23)
+def an_argument_that_is_not_what_was_recorded():
+    """Somebody else's."""
+    return doctoring.with_body(joined(), "c", arguments={"a": "b#1"})
+
+
+@breaks(23)
+def an_argument_of_a_step_that_was_skipped():
+    """It has no output."""
+    return doctoring.with_body(joined(), "c", arguments={"a": "a#1", "b": "b#1"})
+
+
+@breaks(23)
+def an_argument_that_is_missing():
+    """The step had it coming."""
+    return doctoring.with_body(joined(), "c", arguments={})
+
+
+@breaks(23)
+def inputs_that_hold_an_output_too_many():
+    """That of the step which was skipped."""
+    return doctoring.with_body(joined(), "d", arguments={"inputs": {"a": "a#1", "b": None}})
+
+
+@breaks(23)
+def a_dependent_that_was_told_of_another_output():
+    """The record says otherwise."""
+    return doctoring.with_messages(
+        chain(),
+        lambda one: attrs.evolve(one, output="x") if isinstance(one, DependencyCompleted) else one,
+    )
+
+
+@breaks(23)
+def a_dependent_that_was_told_that_the_step_was_skipped():
+    """It has completed."""
+    return doctoring.with_messages(
+        chain(),
+        lambda one: (
+            attrs.evolve(one, skipped=True) if isinstance(one, DependencyCompleted) else one
+        ),
+    )
+
+
+@breaks(23)
+def a_dependent_that_was_told_twice():
+    """No fault had anything to do with it."""
+    trace = chain()
+    again = [one for one in trace.envelopes if isinstance(one[1][1], DependencyCompleted)]
+    return attrs.evolve(trace, envelopes=(*trace.envelopes, *again))
+
+
+@breaks(23)
+def a_dependent_that_was_told_before_it_was_recorded():
+    """A crash in between would have run the step twice."""
+    trace, place = chain(), 3
+    marks = list(trace.marks)
+    marks[place] += 3
+    return attrs.evolve(trace, marks=tuple(marks))
+
+
+# ── Outcomes ─────────────────────────────────────────────────────────────────────────────────
+
+
+def given_up(**options):
+    """The trace of a step that fails, and had another attempt."""
+    trace = simulate(flow(task("a", **options), task("b")), script=Script({"a": FAILS}))
+    return doctoring.planned(trace, flow(task("a", retry=TWICE, **options), task("b")))
+
+
+def struck(trace, fault):
+    """The trace as if a fault had struck the first message that came from step a."""
+    count, time, envelope = next(
+        (count, time, envelope)
+        for count, (time, envelope) in enumerate(trace.envelopes)
+        if type(envelope[1]).__name__ == "StepReady" and envelope[1].step_id == "a"
+    )
+    target, message, sender = envelope
+    hit = (sender, message, target) if fault is Fault.CRASH else envelope
+    return attrs.evolve(trace, struck=((count, time, fault, hit),))
+
+
+@breaks(24)
+def a_duplicate_that_cost_a_step_its_second_attempt():
+    """It would have had one."""
+    return struck(given_up(), Fault.DUPLICATE)
+
+
+@breaks(25)
+def a_crash_that_cost_a_step_its_second_attempt():
+    """It would have had one."""
+    return struck(given_up(), Fault.CRASH)
+
+
+@breaks(30)
+def a_step_that_was_not_tried_again():
+    """It would have had a second attempt."""
+    return given_up()
+
+
+@breaks(30)
+def an_optional_step_that_failed():
+    """It was to be skipped."""
+    trace = simulate(flow(task("a"), task("b")), script=Script({"a": FAILS}))
+    return doctoring.planned(trace, flow(task("a", required=False), task("b")))
+
+
+@breaks(30)
+def a_required_step_that_was_skipped():
+    """It was to fail."""
+    trace = simulate(flow(task("a", required=False), task("b")), script=Script({"a": FAILS}))
+    return doctoring.planned(trace, flow(task("a"), task("b")))
+
+
+@breaks(30)
+def a_step_that_failed_although_its_attempt_returned():
+    """Its executor knows better."""
+    trace = simulate(flow(task("a")), script=Script({"a": FAILS}))
+    return doctoring.with_body(trace, "a", outcome=Outcome.RETURNED)
+
+
+@breaks(30)
+def a_step_that_failed_with_an_error_that_was_not_its_own():
+    """It raised another one."""
+    trace = simulate(flow(task("a")), script=Script({"a": FAILS}))
+    return doctoring.with_body(trace, "a", error=KeyError())
+
+
+@breaks(30)
+def an_attempt_that_was_stopped_for_no_reason():
+    """No timeout has passed, and the run was not ending."""
+    trace = simulate(flow(task("a")), script=Script({"a": FAILS}))
+    return doctoring.with_body(trace, "a", outcome=Outcome.STOPPED)
+
+
+# ── All of them ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("numbers", "doctor"), CASES)
+def test_a_doctored_trace_breaks_the_law_that_it_is_doctored_against(numbers, doctor):
+    """And no other, unless the one cannot be had without the others."""
+    assert numbers == broken(doctor())
+
+
+def test_each_law_is_broken_by_a_doctored_trace():
+    """A law that nothing can break says nothing."""
+    first = {int(case.id.partition(":")[0]) for case in CASES}
+
+    assert {law.number for law in laws.ALL} == first
+
+
+def test_the_laws_have_numbers_names_and_texts():
+    """The numbers 26 to 29 wait for records that outlive the process."""
+    assert [*range(1, 26), 30, 31, 32] == [law.number for law in laws.ALL]
+    assert list(laws.ALL) == [getattr(laws, law.name) for law in laws.ALL]
+    assert all(law.text.endswith(".") for law in laws.ALL)
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [chain, retried, failed, cancelled, joined, lambda: failed(fail_fast=False)],
+)
+def test_a_trace_that_is_in_order_keeps_all_laws(trace):
+    """It is what the doctored ones are made of."""
+    assert [] == broken(trace())
+
+
+def test_a_step_that_is_being_stopped_does_not_notice_that_its_whole_time_is_over():
+    """Its own attempt's time was over before, and the grace counts from then."""
+    holds_on = ScenarioStep(
+        id="a", required=False, timeout=2.0, total_timeout=3.0, does=("holds on",)
+    )
+    other = ScenarioStep(id="b", async_=True)
+
+    trace = Scenario(steps=(holds_on, other)).simulate(Tape({"take b#1": [3]}))
+
+    assert any(3 < lull.time < 7 for lull in trace.idle)
+    laws.check(trace)
+
+
+def test_an_attempt_that_never_began_need_not_be_over_before_dependents_begin():
+    """Where mail is slow its executor hears of it last, and has nothing to run."""
+    trace = simulate(
+        flow(task("a", retry=TWICE), task("b", "a")), script=Script({"a": [FAILS, returns(1)]})
+    )
+    begun = next(one.begun for one in trace.attempts if one.step_id == "b")
+    late = doctoring.with_body(trace, "a", over=begun + 1)
+    never = doctoring.with_body(trace, "a", over=begun + 1, outcome=Outcome.NOT_BEGUN)
+
+    assert 3 in broken(late)
+    assert 3 not in broken(never)
+
+
+@pytest.mark.parametrize("delivered", range(4))
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_resumption_that_a_crash_cuts_short_need_not_be_recorded(delivered, times):
+    """The run is then as it was before: cancelled, and with the result that it had."""
+    simulation = Simulation()
+    run_id = simulation.start(flow(task("a")))
+    simulation.cancel(run_id)
+    simulation.run_until_quiet()
+    for _ in range(times):
+        simulation.resume(run_id)
+        simulation.start(flow(task("b")))  # while more mail waits nothing is recorded
+        for _ in range(delivered):
+            simulation.deliver()
+        simulation.crash()
+    simulation.run_until_quiet()
+
+    laws.check(simulation.trace())
+
+
+def test_a_trace_in_which_nothing_has_happened_keeps_all_laws():
+    """Nor does one that is taken between two deliveries break any."""
+    simulation = Simulation(tape=random.Random(3))
+    assert [] == broken(simulation.trace())
+
+    simulation.start(lesson, {"url": "u"})
+    while simulation.deliver():
+        assert [] == broken(simulation.trace())
+
+
+# ── What is said ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_broken_law_says_what_it_is_what_was_seen_and_how_it_came_to_that():
+    """The law in one line, what was seen, the tape as a literal, and the chart."""
+    trace = doctoring.planned(retried(), flow(task("a", retry=TWICE)))
+
+    with pytest.raises(LawBroken) as caught:
+        laws.check(trace)
+
+    law, seen, tape, *chart = str(caught.value).split("\n")
+    assert (
+        "law 4 (attempts_are_limited) is broken: A step is attempted at most `max_attempts` times."
+        == law
+    )
+    assert "seen: step 'a' of run-1 was attempted 3 times, of 2" == seen
+    assert "tape: Tape()" == tape
+    assert trace.chart() == "\n".join(chart[1:])
+    assert (4, Tape()) == (caught.value.number, caught.value.tape)
+
+
+def copied(value):
+    """The value after a round trip through a pickle."""
+    return pickle.loads(pickle.dumps(value))  # noqa: S301 - our own
+
+
+def test_a_broken_law_survives_pickling():
+    """With its tape and its chart, and without the trace."""
+    error = LawBroken(
+        4, "name", "Text.", "seen", simulate(lesson, {"url": "u"}, tape=random.Random(5))
+    )
+
+    copy = copied(error)
+
+    assert str(error) == str(copy)
+    assert (error.tape, error.chart) == (copy.tape, copy.chart)
+    assert str(copy) == str(copied(copy))
+
+
+def test_the_first_law_that_is_broken_is_the_one_that_is_told():
+    """In the order in which they are given."""
+    trace = attrs.evolve(chain(), results={}, endless=True, max_in_flight=9)
+
+    with pytest.raises(LawBroken, match="law 1 "):
+        laws.check(trace)
+    with pytest.raises(LawBroken, match="law 18 "):
+        laws.check(trace, [laws.runs_come_to_an_end, laws.budget_is_kept])
+
+
+# ── Laws of one's own ────────────────────────────────────────────────────────────────────────
+
+
+@laws.law
+def a_after_b(trace):
+    """Step a is later than step b.
+
+    The rest of the docstring is for those who read the code.
+    """
+    a, b = trace.attempts
+    assert a.started_at > b.started_at, f"a began at {a.started_at} s"
+
+
+def test_a_function_that_asserts_is_a_law():
+    """It is called what the function is called, and says what its docstring's first line says."""
+    assert ("a_after_b", "Step a is later than step b.", None) == (
+        a_after_b.name,
+        a_after_b.text,
+        a_after_b.number,
+    )
+    assert "<law a_after_b: Step a is later than step b.>" == repr(a_after_b)
+    with pytest.raises(LawBroken, match=r"law a_after_b is broken: Step a is .*\nseen: .*0.0 s"):
+        a_after_b.check(chain())
+
+
+def test_a_law_of_ones_own_is_checked_beside_the_others():
+    """In the order in which they are given."""
+    with pytest.raises(LawBroken, match="a_after_b"):
+        laws.check(chain(), [*laws.ALL, a_after_b])
+
+
+def test_a_law_may_be_named():
+    """A lambda has no name and no docstring."""
+    quick = laws.law(name="quick", text="It takes a second.")(lambda trace: trace.duration <= 1.0)
+
+    quick.check(simulate(flow(task("a"))))
+    with pytest.raises(
+        LawBroken, match=r"law quick is broken: It takes a second\.\nseen: it returned"
+    ):
+        quick.check(chain())
+
+
+def test_whatever_a_law_raises_means_that_it_is_broken():
+    """Its own cause is the cause."""
+
+    @laws.law
+    def wants_too_much(trace):
+        return trace.result_of("run-9")
+
+    with pytest.raises(LawBroken, match="seen: NotEnded: run 'run-9' has not ended") as caught:
+        wants_too_much.check(chain())
+    assert "NotEnded" == type(caught.value.__cause__).__name__
+
+
+def test_an_assertion_without_a_text_is_told_by_its_line():
+    """Where nobody rewrites assertions."""
+
+    @laws.law
+    def never(trace):
+        raise AssertionError
+
+    with pytest.raises(LawBroken, match="seen: AssertionError: raise AssertionError"):
+        never.check(chain())
+
+
+def test_a_law_may_say_what_it_has_seen():
+    """In a text that it returns."""
+    told = laws.law(name="told")(lambda _trace: "something odd")
+
+    with pytest.raises(LawBroken, match="seen: something odd"):
+        told.check(chain())
+
+
+def test_what_checks_nothing_when_it_is_called_is_no_law():
+    """A coroutine function, a generator, and what is no function."""
+
+    async def waits(trace):
+        """Wait."""
+
+    def yields(trace):
+        yield trace
+
+    for test in (waits, yields):
+        with pytest.raises(DefinitionError, match="no plain function: calling it checks nothing"):
+            laws.law(test)
+    with pytest.raises(DefinitionError, match="a law is made of 3"):
+        laws.law(3)
+
+
+# ── More than one trace ──────────────────────────────────────────────────────────────────────
+
+
+def test_the_same_tape_gives_the_same_trace():
+    """Whatever the choices come from at first."""
+
+    def run(source):
+        return simulate(lesson, {"url": "u"}, tape=source)
+
+    trace = laws.same(run, random.Random(8))
+
+    assert trace.hash == run(trace.tape).hash
+
+
+def test_something_that_no_tape_chooses_breaks_the_law():
+    """Such as what a script has kept in mind; the first line that differs is told."""
+    outputs = iter("xy")
+
+    def run(source):
+        return simulate(flow(task("a")), script=Script({"a": returns(next(outputs))}), tape=source)
+
+    with pytest.raises(LawBroken, match=r"law 30 .*\n.*a#1 returned 'x'.* and then .*returned 'y'"):
+        laws.same(run)
+
+
+def test_runs_that_have_ended_alike_are_alike():
+    """Whatever the order was, if it does not matter."""
+    script = Script(default=[FAILS, returns()])
+    retrying = flow(*[task(name, retry=TWICE) for name in "abc"], task("d", "a", "c", retry=TWICE))
+    plain = simulate(retrying, script=script)
+
+    for seed in range(20):
+        other = simulate(retrying, script=script, tape=random.Random(seed))
+        laws.alike(plain, other.results.values())
+
+
+def test_runs_that_have_ended_differently_are_not_alike():
+    """By a status or by an output."""
+    with pytest.raises(LawBroken, match="run-1 ended as completed, and the other as failed"):
+        laws.alike(chain(), failed().results.values())
+    other = simulate(flow(task("a"), task("b", "a")), script=Script({"b": returns("x")}))
+    with pytest.raises(LawBroken, match=re.escape("'b#1', 1 attempts, and in the other run: ")):
+        laws.alike(chain(), other.results.values())

@@ -1,0 +1,273 @@
+"""From a schedule that breaks a law to a small one that breaks the same law."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from actorflow.testing import (
+    LawBroken,
+    Scenario,
+    ScenarioRun,
+    ScenarioStep,
+    Settings,
+    Tape,
+    draw_scenario,
+)
+from actorflow.testing.cases import given
+from actorflow.testing.laws import law
+from actorflow.testing.search import judged
+from actorflow.testing.shrinking import Finding, Shrinker
+from actorflow.testing.swarm import Swarm
+from tests.deciding import flow, task
+
+FOUR = flow(*(task(name) for name in "abcd"))
+
+
+def found(case, rule, seeds=range(500)):
+    """Return the first schedule of a case that breaks a law, by plain chance."""
+    for seed in seeds:
+        trace = case.simulate(random.Random(seed))
+        broken = judged([rule], trace)
+        if broken is not None:
+            return Finding(case, trace, broken)
+    raise AssertionError(rule)
+
+
+def shrunk(finding, rule, **options):
+    """Return the shrinker that has made a finding small."""
+    shrinker = Shrinker(finding, lambda trace: judged([rule], trace), **options)
+    assert shrinker.shrink() is shrinker.best
+    return shrinker
+
+
+def ready(trace):
+    """Return the steps in the order in which the supervisor hears of them."""
+    return [event.step_id for event in trace.events if event.kind == "step.ready"]
+
+
+@law
+def d_is_not_first(trace):
+    """The supervisor hears of another step before d."""
+    assert "d" != ready(trace)[0]
+
+
+@law
+def order_is_not_turned_round(trace):
+    """The supervisor does not hear of all steps in the reverse of their order."""
+    assert ["d", "c", "b", "a"] != ready(trace)
+
+
+@law
+def runs_are_short(trace):
+    """No run takes ten seconds."""
+    assert trace.duration < 10
+
+
+# ── Tapes ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_tape_keeps_only_the_choices_that_matter():
+    """Of some forty, the one that lets d come first."""
+    finding = found(given(FOUR), d_is_not_first)
+
+    small = shrunk(finding, d_is_not_first).best
+
+    assert len(finding.trace.choices) > 20
+    assert Tape({"deliver": [3]}) == small.trace.tape
+
+
+def test_a_shorter_way_to_the_same_end_is_found():
+    """Four choices turn four steps round, though chance has taken a dozen to do so."""
+    finding = found(given(FOUR), order_is_not_turned_round)
+
+    small = shrunk(finding, order_is_not_turned_round).best
+
+    assert 12 < finding.trace.tape.deviations
+    assert 4 == small.trace.tape.deviations
+
+
+def test_values_become_as_low_as_they_can():
+    """Any duration but the plain one will do; the first of them is nought seconds."""
+
+    @law
+    def b_takes_a_second(trace):
+        """Step b takes a second."""
+        assert all(
+            1 == one.finished_at - one.started_at for one in trace.attempts if one.step_id == "b"
+        )
+
+    small = shrunk(found(given(FOUR), b_takes_a_second), b_takes_a_second).best
+
+    assert Tape({"take b#1": [1]}) == small.trace.tape
+
+
+def test_durations_become_plain_unless_they_matter():
+    """One step that takes five seconds is plainer than two."""
+    finding = found(given(flow(task("a"), task("b", "a"), task("c", "b"))), runs_are_short)
+
+    small = shrunk(finding, runs_are_short).best
+
+    assert small.trace.tape.deviations <= 2
+    assert 10 <= small.trace.duration
+
+
+def test_what_fails_anyway_needs_no_tape():
+    """The empty one is the smallest there is."""
+
+    @law
+    def never(_trace):
+        """Nothing keeps this law."""
+        return False
+
+    small = shrunk(found(given(FOUR), never), never).best
+
+    assert Tape() == small.trace.tape
+    assert (4, 0, 0, 0) == small.key
+
+
+def test_a_workflow_of_somebodys_own_is_left_as_it_is():
+    """Its steps are not ours to drop."""
+    case = given(FOUR)
+
+    assert case is shrunk(found(case, d_is_not_first), d_is_not_first).best.case
+
+
+# ── Scenarios ────────────────────────────────────────────────────────────────────────────────
+
+LARGE = Scenario(
+    steps=(
+        ScenarioStep(id="a", async_=True),
+        ScenarioStep(id="b", after=("a",), async_=True, timeout=5.0),
+        ScenarioStep(id="c", after=("a",), async_=True, retry="twice", does=("raises", "returns")),
+        ScenarioStep(id="d", after=("b", "c"), required=False, priority=1),
+        ScenarioStep(id="e", after=("d",), on_thread=True, does=("raises",)),
+    ),
+    runs=(ScenarioRun(), ScenarioRun(at=1.0, priority=1, timeout=60.0)),
+    settings=Settings(async_workers=1),
+)
+
+
+@law
+def nothing_is_tried_three_times(trace):
+    """No step gets a third attempt."""
+    assert all(event.attempt != 3 for event in trace.events)
+
+
+@law
+def c_is_not_late(trace):
+    """Step c has an end in the first three seconds."""
+    late = [one for one in trace.attempts if one.step_id == "c" and one.started_at >= 3]
+    assert not late
+
+
+def test_a_scenario_loses_what_has_nothing_to_do_with_it():
+    """Steps, dependencies, options, runs and settings."""
+    case = Scenario(
+        steps=(*LARGE.steps[:2], ScenarioStep(id="c", retry="twice", does=("raises",))),
+        runs=LARGE.runs,
+        settings=LARGE.settings,
+    )
+
+    small = shrunk(found(case, nothing_is_tried_three_times), nothing_is_tried_three_times).best
+
+    one_step = ScenarioStep(id="c", retry="twice", does=("raises",))
+    assert Scenario(steps=(one_step,)) == small.case
+    assert Tape() == small.trace.tape
+
+
+def test_the_fewest_steps_count_more_than_the_plainest_schedule():
+    """A step less is worth some choices more."""
+    small = shrunk(found(LARGE, c_is_not_late), c_is_not_late).best
+
+    assert {"c"} <= {step.id for step in small.case.steps}
+    assert small.case.size <= 2
+
+
+def test_the_order_of_those_that_are_left_outlives_the_others():
+    """Three steps of nine, in an order that chance seldom comes upon."""
+    wide = Scenario(steps=tuple(ScenarioStep(id=name, async_=True) for name in "abcdefghi"))
+
+    @law
+    def not_backwards(trace):
+        """The supervisor does not hear of h, e and b in that order."""
+        assert ["h", "e", "b"] != [name for name in ready(trace) if name in "beh"]
+
+    small = shrunk(found(wide, not_backwards), not_backwards).best
+
+    assert ["b", "e", "h"] == [step.id for step in small.case.steps]
+    assert small.trace.tape.deviations <= 4
+
+
+def test_a_finding_only_ever_becomes_smaller():
+    """In the four numbers, the first of which counts most."""
+    keys = []
+
+    class Watched(Shrinker):
+        def _try_case(self, case):
+            keys.append(self.best.key)
+            return super()._try_case(case)
+
+    finding = found(LARGE, c_is_not_late)
+    small = Watched(finding, lambda trace: judged([c_is_not_late], trace)).shrink()
+
+    assert sorted(keys, reverse=True) == keys
+    assert small.key < keys[0] <= finding.key
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_was_made_small_cannot_be_made_smaller(seed):
+    """And it still breaks the law, on its tape."""
+    chance = random.Random(seed)
+    swarm = Swarm(chance)
+    while True:
+        case = draw_scenario(chance)
+        trace = case.simulate(*swarm.next())
+        broken = judged([nothing_is_tried_three_times], trace)
+        if broken is not None:
+            break
+
+    small = shrunk(Finding(case, trace, broken), nothing_is_tried_three_times).best
+
+    with pytest.raises(LawBroken):
+        nothing_is_tried_three_times.check(small.case.simulate(small.trace.tape))
+    again = shrunk(small, nothing_is_tried_three_times).best
+    assert small.key == again.key
+    assert (1, 2) == small.key[:2]
+
+
+def test_a_shrinker_tries_no_more_schedules_than_it_may():
+    """What it has by then is smaller all the same."""
+    finding = found(LARGE, c_is_not_late)
+
+    shrinker = shrunk(finding, c_is_not_late, most=40)
+
+    assert 40 == shrinker.tried
+    assert shrinker.best.key < finding.key
+
+
+def test_equal_findings_become_equally_small():
+    """By as many schedules."""
+    first, second = (shrunk(found(LARGE, c_is_not_late), c_is_not_late) for _ in range(2))
+
+    assert first.tried == second.tried
+    assert first.best.case == second.best.case
+    assert first.best.trace.hash == second.best.trace.hash
+
+
+def test_time_that_went_on_still_does_when_there_are_fewer_messages():
+    """It is the last of the options, however many there are."""
+
+    @law
+    def mail_is_fast(trace):
+        """No attempt starts before the supervisor has heard of all steps."""
+        heard = [one.time for one in trace.deliveries if one.message.startswith("StepReady")]
+        assert max(heard) == 0
+
+    wide = Scenario(steps=tuple(ScenarioStep(id=name, async_=True) for name in "abcdef"))
+
+    small = shrunk(found(wide, mail_is_fast), mail_is_fast).best
+
+    assert 2 == small.case.size
+    assert 1 == len(small.trace.tape.streams)

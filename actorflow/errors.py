@@ -1,6 +1,6 @@
 """Every error that actorflow raises, and the two that a step raises to steer its retries.
 
-Those that come before anything runs are in `refusals.py`.
+Those that come before anything runs are in `refusals.py`, those of databases in `storing.py`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,19 @@ from actorflow.refusals import (
     UnknownInput,
     UnknownWorkflow,
 )
+from actorflow.storing import (
+    LeaseLost,
+    MissingExtra,
+    NotRecorded,
+    NotRestorable,
+    NotStorable,
+    RecordedError,
+    SchemaMismatch,
+    StoreError,
+    StoreOverloaded,
+    StoreUnavailable,
+    TooLarge,
+)
 from actorflow.texts import said_by
 
 if TYPE_CHECKING:
@@ -36,18 +49,29 @@ __all__ = [
     "ForkedOrchestrator",
     "GiveUp",
     "IllegalMove",
+    "LeaseLost",
+    "MissingExtra",
     "MissingInput",
+    "NotRecorded",
+    "NotRestorable",
     "NotRunning",
+    "NotStorable",
     "OrchestratorClosed",
     "Overloaded",
+    "RecordedError",
     "RetryAfter",
     "RunCancelled",
     "RunError",
     "RunFailed",
     "RunNotFound",
     "RunTimeout",
+    "SchemaMismatch",
     "StepCancelled",
     "StepTimeout",
+    "StoreError",
+    "StoreOverloaded",
+    "StoreUnavailable",
+    "TooLarge",
     "TooManyAbandoned",
     "UnknownExecutor",
     "UnknownInput",

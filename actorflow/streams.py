@@ -20,6 +20,10 @@ _PAGE: Final = 256
 class Source(Protocol):
     """Where a stream reads, and who tells it that there is more to read."""
 
+    @property
+    def slow_to_read(self) -> bool:
+        """Whether `read` may wait for something, and must not be called on an event loop."""
+
     def read(self, run_id: str, after: int, limit: int) -> Sequence[Event]:
         """Return recorded events with numbers greater than `after`."""
 
@@ -73,7 +77,7 @@ class EventStream:
         try:
             while True:
                 bell.clear()
-                for event in cursor.page():
+                for event in await self._page(cursor):
                     yield event
                 if cursor.done:
                     return
@@ -82,6 +86,13 @@ class EventStream:
                     await bell.wait()
         finally:
             bell.take_down()
+
+    async def _page(self, cursor: _Cursor) -> Sequence[Event]:
+        if not self._source.slow_to_read:
+            return cursor.page()
+        import asyncio  # noqa: PLC0415 - whoever awaits has it loaded
+
+        return await asyncio.to_thread(cursor.page)
 
 
 class _Cursor:

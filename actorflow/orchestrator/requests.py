@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from actorflow.protocols import Clock, Executor, StateManager
     from actorflow.results import RunSnapshot
 
-__all__ = ["Places", "Premises", "Request", "RunOptions", "new_run", "resumed_run", "run_of"]
+__all__ = ["Places", "Premises", "Request", "RunOptions", "new_run", "resumed_run"]
 
 
 class Places(Protocol):
@@ -161,14 +161,6 @@ def resumed_run(premises: Premises, plan: WorkflowPlan, run_id: str) -> Request:
     return Request(
         workflow_id=plan.workflow_id, run_id=recorded.run_id, message=message, record=None
     )
-
-
-def run_of(message: object) -> str | None:
-    """Return the run that a message is about, if it is about one."""
-    attempt = getattr(message, "attempt", None)
-    scope = getattr(attempt if attempt is not None else message, "scope", None)
-    run_id: str | None = getattr(message, "run_id", None) or getattr(scope, "run_id", None)
-    return run_id
 
 
 def _completed(events: Iterable[Event]) -> tuple[str, ...]:

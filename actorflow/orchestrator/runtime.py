@@ -23,11 +23,11 @@ from actorflow.executors import CoroutineExecutor, ThreadExecutor
 from actorflow.executors.watchdog import Watchdog
 from actorflow.lifecycle import RunStatus
 from actorflow.logs import get_logger
-from actorflow.messages import AttemptFinished, BlockedLoop, CancelRun, Committed
+from actorflow.messages import BlockedLoop, CancelRun, Committed, run_of
 from actorflow.orchestrator.audience import Audience
 from actorflow.orchestrator.nesting import Nesting
+from actorflow.orchestrator.outputs import finishing
 from actorflow.orchestrator.places import Places
-from actorflow.orchestrator.requests import run_of
 from actorflow.orchestrator.withdrawal import withdrawal
 from actorflow.results import RunResult
 from actorflow.streams import EventStream
@@ -74,6 +74,8 @@ class Runtime:
     ) -> None:
         self.clock = SystemClock()
         self.state = state
+        self.slow_to_read = getattr(state, "slow_to_read", False)
+        self._finished = finishing(state)
         self._live = live
         self._loop = loop
         self._pid = os.getpid()
@@ -248,7 +250,7 @@ class Runtime:
 
     def _report_here(self, attempt: Attempt, output: Any, error: BaseException | None) -> None:
         attempt.ended_at = self.clock.now()
-        finished = AttemptFinished(attempt, output, error)
+        finished = self._finished(attempt, output, error)
         # Whoever reports here lets the system deliver next, so nobody need be woken.
         self.system.enqueue((self._supervisor, finished, self.system.system_cell))
 
@@ -257,7 +259,7 @@ class Runtime:
     ) -> None:
         attempt.ended_at = self.clock.now()
         try:
-            finished = AttemptFinished(attempt, output, error)
+            finished = self._finished(attempt, output, error)
             self.system.post_from_anywhere(self._supervisor, finished)
         except RuntimeError:
             pass  # the loop has closed: nobody waits for this attempt any more
@@ -283,7 +285,7 @@ class Runtime:
         if pending.status is not RunStatus.PENDING:
             return  # it was to be resumed: its record is that of its earlier life
         events = withdrawal(pending, self.clock.wall(self.clock.now()))
-        self.state.record(events, self.committed)
+        self.state.record(events, lambda _: None)  # the supervisor never knew of it
 
     def finished(self, result: RunResult) -> None:
         """Hand a run's result to its handle, and let its streams end."""

@@ -232,7 +232,7 @@ def _reader(source: Any, bias: float) -> Callable[[int, str], int]:
         asked: Callable[[int, str], int] = source
         return asked
     problem = f"choices are to come from {source!r}"
-    raise DefinitionError(None, problem, "Give a Tape, a random.Random or a callable")
+    raise DefinitionError(None, problem, "Give Tape({…}), random.Random(seed) or a callable")
 
 
 def _plainest(_options: int, _label: str) -> int:

@@ -116,6 +116,10 @@ def test_what_is_typed_wrongly_says_what_to_write(call, error, said):
         (lambda _f: Simulation(max_happenings=0), "max_happenings is 0. Give a whole number, 1"),
         (lambda _f: Simulation(max_time=-1), "max_time is -1. Give finite seconds, zero or more"),
         (lambda _f: Simulation(script={}), "script is {}. Give a Script"),
+        (
+            lambda f: simulate(f, tape=7),
+            "choices are to come from 7. Give Tape({…}), random.Random(",
+        ),
         (lambda _f: ScenarioStep(id="a", retry="often"), "'twice', 'twice, evenly', 'at once'"),
         (lambda _f: Simulation().advance(-1), "seconds is -1. Give finite seconds, zero or more"),
         (lambda _f: Simulation().call_at(-1, print), "the moment is -1. Give finite seconds"),
@@ -125,16 +129,8 @@ def test_what_is_typed_wrongly_says_what_to_write(call, error, said):
     ],
     ids=[
         *("grace", "cancel", "cancel by a text", "no seed", "schedules", "no steps", "bound"),
-        *(
-            "time",
-            "script",
-            "policy",
-            "advance",
-            "past",
-            "no function",
-            "workflow",
-            "drawn workflow",
-        ),
+        *("time", "script", "seed", "policy", "advance", "past", "no function"),
+        *("workflow", "drawn workflow"),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name(call, said):

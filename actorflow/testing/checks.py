@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from actorflow.plan import WorkflowPlan
 
-__all__ = ["check_script", "plan_of", "refuse_misspelt"]
+__all__ = ["check_bounds", "check_script", "plan_of", "refuse_misspelt"]
 
 
 def plan_of(flow: Any) -> WorkflowPlan:
@@ -41,6 +41,18 @@ def check_script(script: Any) -> None:
     if not isinstance(script, Script):
         cure = "Give a Script; one behaviour for all steps is Script(default=…)"
         raise DefinitionError(None, f"script is {text_of(script)}", cure)
+
+
+def check_bounds(happenings: Any, time: Any) -> None:
+    """Refuse what is no bound of a schedule.
+
+    Raises:
+        DefinitionError: When it is none.
+    """
+    if happenings is not None and (not isinstance(happenings, int) or isinstance(happenings, bool)):
+        raise DefinitionError(None, f"max_happenings is {happenings!r}", "Give a whole number")
+    if not (isinstance(time, (int, float)) and time >= 0):
+        raise DefinitionError(None, f"max_time is {time!r}", "Give seconds, or float('inf')")
 
 
 def refuse_misspelt(taker: Callable[..., Any], options: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from actorflow.errors import ActorflowError
 if TYPE_CHECKING:
     from actorflow.testing.tape import Tape
 
-__all__ = ["LawBroken", "NotEnded", "NotSimulated", "Picture", "StoreFault", "Witness"]
+__all__ = ["LawBroken", "NotEnded", "NotNow", "NotSimulated", "Picture", "StoreFault", "Witness"]
 
 
 @attrs.define(slots=False)
@@ -38,6 +38,14 @@ class NotEnded(ActorflowError, LookupError):
     run_id: str
     why: str
     _text = "run {run_id!r} has not ended: {why}"
+
+
+@attrs.define(slots=False)
+class NotNow(ActorflowError):
+    """Raised when a simulation is asked for something after its end, or from within itself."""
+
+    why: str
+    _text = "{why}"
 
 
 class Witness(Protocol):

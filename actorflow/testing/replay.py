@@ -19,7 +19,7 @@ from actorflow.testing.faults import Faults
 from actorflow.testing.labels import plain
 from actorflow.testing.scripts import Script
 from actorflow.testing.settings import PLAIN_SETTINGS, Settings
-from actorflow.testing.tape import Tape
+from actorflow.testing.tape import Tape, text_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,7 +158,8 @@ class Replay:
         Raises:
             DefinitionError: When it holds neither.
         """
-        tape, said = Tape.from_json(text), json.loads(text)
+        tape, said = Tape.from_json(text), json.loads(text.removeprefix("\ufeff"))
+        shape = _mapping(said, "shape")
         return cls(
             tape=tape,
             flow=said.get("flow"),
@@ -169,7 +170,7 @@ class Replay:
             options=_mapping(said, "options"),
             law=said.get("law", ""),
             workflow_id=said.get("workflow_id"),
-            shape=_mapping(said, "shape"),
+            shape={step_id: _mapping(shape, step_id) for step_id in shape},
             hash=said.get("hash"),
         )
 
@@ -188,7 +189,7 @@ class Replay:
         Raises:
             DefinitionError: When it holds nothing that can be replayed.
         """
-        return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        return cls.from_json(text_in(path))
 
 
 def _mapping(said: Mapping[str, Any], name: str) -> Any:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from actorflow.clock import SystemClock
+from actorflow.durations import is_finite
 from actorflow.errors import DefinitionError
 from actorflow.lifecycle import RunStatus
 from actorflow.testing import laws as all_laws
@@ -253,5 +254,5 @@ def _check(schedules: object, seconds: object) -> None:
     if not isinstance(schedules, int) or isinstance(schedules, bool) or schedules < 1:
         problem = f"schedules is {schedules!r}"
         raise DefinitionError(None, problem, "Give a whole number, 1 or more")
-    if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
+    if seconds is not None and not (is_finite(seconds) and seconds > 0):
         raise DefinitionError(None, f"seconds is {seconds!r}", "Give a number above 0, or None")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 
@@ -53,6 +52,11 @@ class Unreadable:
 
 def take(a):
     """A step that is given an output."""
+
+
+def refuse(text):
+    """What must not be called by whoever reads a file."""
+    raise AssertionError(text)
 
 
 def judge(_error):
@@ -109,10 +113,10 @@ def test_a_value_without_a_text_is_refused_by_files(value):
         replay.to_json()
 
 
-def test_a_file_has_nothing_called_but_classes_of_errors(monkeypatch):
+def test_a_file_has_nothing_called_but_classes_of_errors():
     """Whatever is written into it in place of one."""
-    monkeypatch.setattr(os, "getcwd", lambda *_given: pytest.fail("it was called"))
-    said = {"does": "raises", "after": 1.0, "error": "os:getcwd", "arguments": []}
+    named = f"{__name__}:{refuse.__name__}"
+    said = {"does": "raises", "after": 1.0, "error": named, "arguments": ["it was called"]}
 
     with pytest.raises(DefinitionError, match="is no exception"):
         script_of({"steps": {"a": [said]}, "default": [{"does": "hangs", "stubborn": False}]})

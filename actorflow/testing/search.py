@@ -21,6 +21,7 @@ from actorflow.testing import laws as all_laws
 from actorflow.testing.cases import given
 from actorflow.testing.checks import refuse_misspelt
 from actorflow.testing.coverage import Tally
+from actorflow.testing.doubts import doubt
 from actorflow.testing.drawing import draw_scenario
 from actorflow.testing.errors import LawBroken
 from actorflow.testing.exploration import Exploration, Spread
@@ -73,7 +74,8 @@ def explore(
     """Run a workflow on many schedules in virtual time, and hold each of them to the laws.
 
     The first schedule is the plainest. The search ends with the first that breaks a law, which
-    is then made small.
+    is then made small. That takes as long again, and a minute at most, or so; a failure that does
+    not come again on its own tape is left as it is, and said to be flaky.
 
     Args:
         flow: The workflow.
@@ -89,8 +91,8 @@ def explore(
         faults: How much may go wrong in one schedule.
         race: Whether the next timer may fire while messages wait.
         cancel_at: The virtual moment at which the run is cancelled.
-        watch: Called with the number of schedules so far, after each; when it returns False, the
-            search ends.
+        watch: Called with the number of schedules so far, after each, and again whenever a
+            schedule was tried to make the failure smaller; when it returns False, that ends.
         shrink: Whether the failure is made small.
         options: Of the run, as for `Orchestrator.run`.
 
@@ -134,7 +136,7 @@ def explore_scenarios(
         seconds: How many real seconds to take at most, or so.
         seed: Equal seeds give equal scenarios and schedules.
         laws: What must hold.
-        watch: Called with the number of schedules so far, after each.
+        watch: As of `explore`.
         shrink: Whether the failure is made small.
     """
     drawn = partial(draw_scenario, max_steps=max_steps) if draw is None else draw
@@ -175,9 +177,20 @@ class _Search:
         finding = self._search(schedules, until, watch)
         took = self._now() - began
         shrinker = None if finding is None else self._shrinker(finding)
-        if shrinker is not None and shrink:
-            shrinker.shrink()
+        if shrinker is not None:
+            self._make_small(shrinker, watch, shrink=shrink)
         return self._exploration(took, shrinker)
+
+    def _make_small(
+        self, shrinker: Shrinker, watch: Callable[[int], object] | None, *, shrink: bool
+    ) -> None:
+        """Make a failure small, unless it is not to be believed; either way say so."""
+        tried, judge = len(self._durations), shrinker.judge
+        said = doubt(shrinker.best, judge)
+        if shrink and not said:
+            shrinker.shrink(None if watch is None else lambda: watch(tried) is False)
+            said = doubt(shrinker.best, judge)
+        shrinker.best.broken.doubt = said
 
     def _search(
         self, schedules: int, until: float, watch: Callable[[int], object] | None

@@ -8,6 +8,7 @@ from actorflow.durations import Duration
 from actorflow.durations import seconds as checked
 from actorflow.errors import RunNotFound
 from actorflow.lifecycle import RunStatus
+from actorflow.mappings import ReadOnly
 from actorflow.testing.checks import check_bounds, check_script, plan_of
 from actorflow.testing.errors import NotNow
 from actorflow.testing.faults import NO_FAULTS, Faults
@@ -287,8 +288,8 @@ class Simulation:
         account, system = runtime.account, runtime.system
         return Trace(
             settings=self.settings,
-            runs=dict(account.runs),
-            results=dict(runtime.results),
+            runs=ReadOnly(account.runs),
+            results=ReadOnly(runtime.results),
             events=tuple(runtime.state.log),
             torn=frozenset(runtime.state.torn),
             tears=tuple(runtime.state.tears),

@@ -167,6 +167,11 @@ class Supervisor(Actor):
             if isinstance(error, KeyboardInterrupt):
                 raise  # meant for the program, and by chance it hit this thread here
 
+    @property
+    def runs(self) -> int:
+        """How many runs have an actor that was not asked to exit."""
+        return len(self._run_actors)
+
     def _administer(self, message: object) -> None:
         if isinstance(message, WakeupMessage):
             # They cannot be cancelled and come in the order of their times.

@@ -16,6 +16,7 @@ from actorflow.retry import RetryPolicy
 from actorflow.step import Step
 from actorflow.systems.mischief import Fault
 from actorflow.testing import (
+    Faults,
     Outcome,
     Scenario,
     ScenarioStep,
@@ -1084,6 +1085,20 @@ def test_something_that_no_tape_chooses_breaks_the_law():
 
     with pytest.raises(LawBroken, match=r"law 30 .*\n.*a#1 returned 'x'.* and then .*returned 'y'"):
         laws.same(run)
+
+
+def test_a_result_may_say_that_nothing_could_be_recorded():
+    """Of a resumed run, too, whose next orchestrator crashes as well."""
+    simulation = Simulation(
+        tape=Tape({"restart": (3,), "store fails": (2,)}),
+        faults=Faults(restarts=1, store_failures=1),
+    )
+    run_id = simulation.start(flow(task("a")))
+    simulation.advance(0.5)
+    simulation.crash()
+
+    assert "could not be recorded" in simulation.results[run_id].reason
+    laws.check(simulation.conclude())
 
 
 def test_runs_that_have_ended_alike_are_alike():

@@ -230,8 +230,11 @@ def stops_are_bounded(lives: Lives) -> Iterator[str]:
 
 
 def _recorded(life: Life) -> Life:
-    """Return a life, or the latest before it that no crash cut short before it left a record."""
-    while life.cut and not life.events and life.former is not None:
+    """Return a life, or the latest before it that no crash cut short before it left a record.
+
+    One that could not be recorded has left none, and its result says so.
+    """
+    while life.cut and not life.events and not life.torn and life.former is not None:
         life = life.former
     return life
 

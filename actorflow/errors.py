@@ -1,6 +1,6 @@
 """Every error that actorflow raises, and the two that a step raises to steer its retries.
 
-Those that come before anything runs are in `refusals.py`.
+Those that come before anything runs are in `refusals.py`, those of records in `storing.py`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,21 @@ from actorflow.refusals import (
     UnknownInput,
     UnknownWorkflow,
 )
+from actorflow.storing import (
+    LeaseLost,
+    MissingExtra,
+    NotRecorded,
+    NotRestorable,
+    NotStorable,
+    RecordedError,
+    RunNotFound,
+    RunUnattended,
+    SchemaMismatch,
+    StoreError,
+    StoreOverloaded,
+    StoreUnavailable,
+    TooLarge,
+)
 from actorflow.texts import said_by
 
 if TYPE_CHECKING:
@@ -36,18 +51,30 @@ __all__ = [
     "ForkedOrchestrator",
     "GiveUp",
     "IllegalMove",
+    "LeaseLost",
+    "MissingExtra",
     "MissingInput",
+    "NotRecorded",
+    "NotRestorable",
     "NotRunning",
+    "NotStorable",
     "OrchestratorClosed",
     "Overloaded",
+    "RecordedError",
     "RetryAfter",
     "RunCancelled",
     "RunError",
     "RunFailed",
     "RunNotFound",
     "RunTimeout",
+    "RunUnattended",
+    "SchemaMismatch",
     "StepCancelled",
     "StepTimeout",
+    "StoreError",
+    "StoreOverloaded",
+    "StoreUnavailable",
+    "TooLarge",
     "TooManyAbandoned",
     "UnknownExecutor",
     "UnknownInput",
@@ -111,17 +138,6 @@ class DeadlineExceeded(ActorflowError, TimeoutError):
     run_id: str
     timeout: float
     _text = "run {run_id!r} had not ended after its timeout of {timeout:g} s. Raise its timeout."
-
-
-@attrs.define(slots=False)
-class RunNotFound(ActorflowError, LookupError):
-    """Raised when no run has the id that was asked for."""
-
-    run_id: str
-    _text = (
-        "there is no run {run_id!r}, or it is kept no more. "
-        "Check its id, and the limits of the orchestrator's state manager."
-    )
 
 
 @attrs.define(slots=False)

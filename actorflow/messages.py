@@ -57,6 +57,7 @@ __all__ = [
     "StepReady",
     "StopAttempt",
     "Wake",
+    "run_of",
 ]
 
 
@@ -300,3 +301,10 @@ class Committed:
     """State manager to supervisor: a held batch of events is recorded, or never will be."""
 
     error: BaseException | None
+
+
+def run_of(message: object) -> str | None:
+    """Return the id of the run that a message is about, if it is about one."""
+    owner = getattr(message, "result", None) or getattr(message, "attempt", None) or message
+    run_id: str | None = getattr(getattr(owner, "scope", owner), "run_id", None)
+    return run_id

@@ -75,9 +75,18 @@ class StateManager(Protocol):
     1. `create` comes before any event of its run; events come in the order of their numbers.
     2. `record` either has recorded its events when it returns True, or returns False and calls
        `done` later, once, from any thread: with None when they are recorded, or with the error
-       that keeps them from being recorded. Calls of `done` keep the order of `record`.
+       that keeps them from being recorded. Calls of `done` keep the order of `record`. A
+       `NotRecorded` says whose events are not; those of the other runs are.
     3. What `snapshot` and `events` say is the fold of what was recorded, at any instant and
-       from any thread.
+       from any thread. Times are kept to the microsecond.
+    4. `create` and `record` are called on event loops, and do not wait for anything.
+
+    Two more members are looked for, and may be absent. `admit(run_id, step_id, output)` is called
+    from any thread with each output before it is used, and raises when that cannot be recorded:
+    then its step fails. `slow_to_read` says that reading has to wait for something, so that
+    nothing is read on an event loop that can be read elsewhere.
+
+    `actorflow.testing.contracts` has this as tests.
     """
 
     def create(self, record: RunRecord) -> None:

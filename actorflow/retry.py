@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from actorflow.durations import as_float, as_seconds, is_finite, seconds
-from actorflow.errors import DefinitionError, GiveUp, RetryAfter
+from actorflow.errors import DefinitionError, GiveUp, NotStorable, RetryAfter, TooLarge
 from actorflow.spelling import checks_options
 from actorflow.texts import text_of
 
@@ -109,9 +109,9 @@ class RetryPolicy:
         """Return whether an attempt that ended with `error` is worth another one.
 
         The policy counts no attempts: `max_attempts` is for the caller to hold.
-        `GiveUp` never is and `RetryAfter` always is; then `give_up_on` wins over
-        `retryable_errors`. What is no `Exception` (`KeyboardInterrupt`, `CancelledError`) is
-        accepted only when its class is listed.
+        `GiveUp` never is, nor is an output that cannot be stored, and `RetryAfter` always is;
+        then `give_up_on` wins over `retryable_errors`. What is no `Exception`
+        (`KeyboardInterrupt`, `CancelledError`) is accepted only when its class is listed.
 
         It does not raise: a predicate that does, or an error whose text cannot be made, counts
         as not accepted, and the error gets a note that says so.
@@ -119,14 +119,15 @@ class RetryPolicy:
         try:
             return self._decide(error)
         except BaseException as fault:  # noqa: BLE001 - predicates are the user's code
-            said = text_of(fault)
-            note = f"the retry policy could not judge this error: {said}. It is not retried."
-            with contextlib.suppress(Exception):
+            note = (
+                f"the retry policy could not judge this error: {text_of(fault)}. It is not retried."
+            )
+            with contextlib.suppress(BaseException):
                 error.add_note(note)
             return False
 
     def _decide(self, error: BaseException) -> bool:
-        if isinstance(error, (GiveUp, RetryAfter)):
+        if isinstance(error, (GiveUp, NotStorable, RetryAfter, TooLarge)):
             return isinstance(error, RetryAfter)
         if any(_matches(pattern, error) for pattern in self.give_up_on):
             return False

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Final, Protocol
+
+from actorflow.once import Once
 
 if TYPE_CHECKING:
     import asyncio
@@ -18,6 +19,10 @@ _PAGE: Final = 256
 
 class Source(Protocol):
     """Where a stream reads, and who tells it that there is more to read."""
+
+    @property
+    def slow_to_read(self) -> bool:
+        """Whether `read` may wait for something, and must not be called on an event loop."""
 
     def read(self, run_id: str, after: int, limit: int) -> Sequence[Event]:
         """Return recorded events with numbers greater than `after`."""
@@ -72,7 +77,7 @@ class EventStream:
         try:
             while True:
                 bell.clear()
-                for event in cursor.page():
+                for event in await self._page(cursor):
                     yield event
                 if cursor.done:
                     return
@@ -81,6 +86,13 @@ class EventStream:
                     await bell.wait()
         finally:
             bell.take_down()
+
+    async def _page(self, cursor: _Cursor) -> Sequence[Event]:
+        if not self._source.slow_to_read:
+            return cursor.page()
+        import asyncio  # noqa: PLC0415 - whoever awaits has it loaded
+
+        return await asyncio.to_thread(cursor.page)
 
 
 class _Cursor:
@@ -138,12 +150,16 @@ class _ThreadBell(_Bell):
 
     def __init__(self, source: Source, run_id: str) -> None:
         super().__init__(source, run_id)
-        self._rung = threading.Event()
-        self.clear = self._rung.clear
-        self.wait = self._rung.wait
+        self._rung: Once[None] = Once()
+
+    def clear(self) -> None:
+        self._rung = Once()
+
+    def wait(self) -> None:
+        self._rung.wait()
 
     def ring(self) -> None:
-        self._rung.set()
+        self._rung.set(None)
 
 
 class _LoopBell(_Bell):

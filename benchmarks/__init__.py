@@ -5,13 +5,13 @@ One command measures everything::
     python -m benchmarks                          # all sections, about ten minutes
     python -m benchmarks --quick                  # small graphs, few samples: does it run at all?
     python -m benchmarks --only chain-1000        # a workload, or a section: steps, scaling,
-    python -m benchmarks --only memory            #   entry, lesson, memory, schedules
+    python -m benchmarks --only memory            #   entry, lesson, memory, durable, schedules
     python -m benchmarks --json figures.json      # the figures, for another program
     python -m benchmarks --peers                  # dask and LangGraph too, where installed;
                                                   #   simloom and simloop always, where installed
 
 `docs/explanation/benchmarks.md` says what is measured and why it is fair.
-The extra `bench` installs what this needs (pyperf).
+The extra `bench` installs what this needs (pyperf, and what databases need).
 """
 
 from __future__ import annotations

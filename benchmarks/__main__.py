@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import benchmarks
+from benchmarks.durable import durable
 from benchmarks.memory import memory, memory_by_file
 from benchmarks.options import Options
 from benchmarks.report import Table, dump_figures, dump_samples, show
@@ -26,6 +27,7 @@ SECTIONS: dict[str, tuple[Section, ...]] = {
     "entry": (entry,),
     "lesson": (throughput,),
     "memory": (memory, memory_by_file),
+    "durable": (durable,),
     "schedules": (schedules,),
     "peers": (beside_peers,),
 }

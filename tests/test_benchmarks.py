@@ -262,6 +262,16 @@ def test_the_command_writes_its_figures_and_its_samples(tmp_path, capsys):
     assert "ratio" in capsys.readouterr().out
 
 
+def test_durable_steps_are_measured_in_every_database(capsys):
+    """Beside a loop that commits each step by itself."""
+    main(["--quick", "--only", "durable"])
+
+    printed = capsys.readouterr().out
+    assert 2 == printed.count("SQLite, NORMAL ")
+    assert 2 == printed.count("SQLite, FULL ")
+    assert 2 == printed.count("PostgreSQL ")
+
+
 def test_a_name_that_nothing_has_is_refused(capsys):
     """A typing error does not measure something else."""
     with pytest.raises(SystemExit):

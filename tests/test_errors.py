@@ -21,17 +21,28 @@ from actorflow.errors import (
     ForkedOrchestrator,
     GiveUp,
     IllegalMove,
+    LeaseLost,
+    MissingExtra,
     MissingInput,
+    NotRecorded,
+    NotRestorable,
     NotRunning,
+    NotStorable,
     OrchestratorClosed,
     Overloaded,
+    RecordedError,
     RetryAfter,
     RunCancelled,
     RunFailed,
     RunNotFound,
     RunTimeout,
+    RunUnattended,
+    SchemaMismatch,
     StepCancelled,
     StepTimeout,
+    StoreOverloaded,
+    StoreUnavailable,
+    TooLarge,
     TooManyAbandoned,
     UnknownExecutor,
     UnknownInput,
@@ -186,6 +197,10 @@ SAYINGS = [
         "run 'r1' had not ended after its timeout of 5 s. Raise its timeout.",
     ),
     (
+        RunUnattended("r1", "its record says 'running', and nobody is there"),
+        "run 'r1' cannot be waited for: its record says 'running', and nobody is there.",
+    ),
+    (
         RunNotFound("r1"),
         (
             "there is no run 'r1', or it is kept no more. "
@@ -296,6 +311,81 @@ SAYINGS = [
     ),
 ]
 
+SAYINGS += [
+    (
+        MissingExtra("SQLStateManager", "sqlalchemy", "sql"),
+        (
+            "SQLStateManager needs sqlalchemy, which is not installed. "
+            "Type: pip install 'actorflow[sql]'"
+        ),
+    ),
+    (
+        StoreUnavailable("record what has happened", "OperationalError: database is locked"),
+        (
+            "the database did not record what has happened: OperationalError: database is locked. "
+            "See to the database (is it running, is the disk full, does somebody keep it locked?), "
+            "then resume the runs that this has failed."
+        ),
+    ),
+    (
+        StoreOverloaded(10, 10),
+        (
+            "10 events wait to be written (the limit is 10): the database is slower than the work. "
+            "Start fewer runs at once, or raise max_waiting."
+        ),
+    ),
+    (
+        LeaseLost("r1"),
+        (
+            "run 'r1' was taken over by another orchestrator, or is gone from the database. It has "
+            "ended here. Look it up to see how it goes on there."
+        ),
+    ),
+    (NotRecorded({"r1": StoreOverloaded(1, 1)}), f"run 'r1': {StoreOverloaded(1, 1)}"),
+    (
+        NotStorable("the output of step 'fetch' in run 'r1'", "['rows'][3]", "is a module.Thing"),
+        (
+            "the output of step 'fetch' in run 'r1' cannot be stored: ['rows'][3] is a "
+            "module.Thing. Use plain values, dataclasses or attrs classes, or give the state "
+            "manager a serializer that knows the type."
+        ),
+    ),
+    (
+        TooLarge("the run's input", "['text']", 200, 100),
+        (
+            "the run's input takes 200 bytes, which is more than the limit of 100; most of it is "
+            "['text']. Store it elsewhere and keep its place, or raise the limit."
+        ),
+    ),
+    (
+        NotRestorable("run 'r1'", "the serializer 'other' wrote it"),
+        "run 'r1' cannot be read back: the serializer 'other' wrote it.",
+    ),
+    (
+        SchemaMismatch("sqlite:///runs.db", None, "0001"),
+        (
+            "database sqlite:///runs.db has no tables yet; this actorflow needs '0001'. Type: "
+            "actorflow db upgrade sqlite:///runs.db (or pass create=True)"
+        ),
+    ),
+    (
+        SchemaMismatch("sqlite:///runs.db", "0000", "0001"),
+        (
+            "database sqlite:///runs.db has tables of version '0000'; this actorflow needs '0001'. "
+            "Type: actorflow db upgrade sqlite:///runs.db (or pass create=True)"
+        ),
+    ),
+    (
+        SchemaMismatch("sqlite:///runs.db", "0002", "0001", newer=True),
+        (
+            "database sqlite:///runs.db has tables of version '0002', made by a newer actorflow; "
+            "this one knows '0001'. Upgrade actorflow."
+        ),
+    ),
+    (RecordedError("builtins.ValueError", "no", "Traceback: …"), "ValueError: no"),
+    (RecordedError("shop.Gone", ""), "shop.Gone"),
+]
+
 NAMES = [f"{type(error).__name__}-{number}" for number, (error, _) in enumerate(SAYINGS)]
 
 every_error = pytest.mark.parametrize("error", [error for error, _ in SAYINGS], ids=NAMES)
@@ -311,7 +401,7 @@ def test_every_error_class_is_in_the_list_above():
     """A new error is not finished before its text has been read once."""
     classes = {it for it in vars(errors).values() if inspect.isclass(it)}
     own = {it for it in classes if issubclass(it, ActorflowError)}
-    bases = {ActorflowError, errors.RunError}
+    bases = {ActorflowError, errors.RunError, errors.StoreError}
 
     assert own - bases == {type(error) for error, _ in SAYINGS}
     assert {it.__name__ for it in own} == set(errors.__all__)

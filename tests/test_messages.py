@@ -18,7 +18,7 @@ import actorflow
 from actorflow import messages
 
 PACKAGE = Path(actorflow.__file__).parent
-CLASSES = [getattr(messages, name) for name in messages.__all__]
+CLASSES = [getattr(messages, name) for name in messages.__all__ if name != "run_of"]
 FIELDS = {field.name for message in CLASSES for field in attrs.fields(message)}
 
 every_message = pytest.mark.parametrize("message", CLASSES, ids=lambda one: one.__name__)
@@ -60,7 +60,7 @@ def test_every_message_is_public():
         name for name, one in vars(messages).items() if isinstance(one, type) and attrs.has(one)
     }
 
-    assert set(messages.__all__) == found
+    assert {*messages.__all__} - {"run_of"} == found
 
 
 def written(path):

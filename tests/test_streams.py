@@ -23,6 +23,8 @@ class Source:
     def __init__(self):
         self.events = []
         self.is_live = True
+        self.slow_to_read = False
+        self.readers = set()
         self.watchers = []
         self.reads = threading.Semaphore(0)
         self.largest_page = 0
@@ -46,6 +48,7 @@ class Source:
 
     def read(self, run_id, after, limit):
         """Give a page."""
+        self.readers.add(threading.current_thread())
         page = self.events[after : after + limit]
         self.largest_page = max(self.largest_page, len(page))
         self.reads.release()
@@ -248,6 +251,17 @@ def test_a_finished_run_is_read_on_a_loop(source):
     source.end()
 
     assert list(range(1, 601)) == asyncio.run(read_all(source))
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_a_source_that_is_slow_to_read_does_not_block_the_loop(source, slow):
+    """It is read on another thread, and any other on the loop's own."""
+    source.slow_to_read = slow
+    source.happen(600)
+    source.end()
+
+    assert list(range(1, 601)) == asyncio.run(read_all(source))
+    assert slow is (threading.current_thread() not in source.readers)
 
 
 def test_a_reader_on_a_loop_waits_for_what_happens_on_another_thread(source):

@@ -101,7 +101,8 @@ class Compensations:
         plan = step.plan.compensation
         if plan is None:
             raise AssertionError(f"{step.id} has no compensator")
-        run.undoing = undo = StepState(plan, run.compensators[step.id], step.incarnation, step)
+        executor = run.compensators[step.id]
+        run.undoing = undo = StepState(run.run_id, plan, executor, step.incarnation, step)
         self._compete(run, undo)
 
     def _compete(self, run: RunState, undo: StepState) -> None:

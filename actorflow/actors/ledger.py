@@ -42,6 +42,7 @@ class StepState:
         "output",
         "passed_over",
         "plan",
+        "run_id",
         "started_at",
         "status",
         "step",
@@ -53,11 +54,13 @@ class StepState:
 
     def __init__(
         self,
+        run_id: str,
         plan: StepPlan,
         executor: Executor,
         incarnation: int,
         undoes: StepState | None = None,
     ) -> None:
+        self.run_id = run_id
         self.undoes = undoes
         """The step that this one compensates, as it is run like a step; None for a true step."""
         self.plan = plan
@@ -157,7 +160,7 @@ class RunState:
         self.incarnation = incarnation
         """That of its steps' first actors."""
         self.steps = {
-            plan.id: StepState(plan, start.executors[plan.id], incarnation)
+            plan.id: StepState(self.run_id, plan, start.executors[plan.id], incarnation)
             for plan in start.plan.steps
         }
         self.unsettled = len(self.steps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 from thespian.actors import (
@@ -16,8 +16,10 @@ from thespian.actors import (
     WakeupMessage,
 )
 
-from actorflow.actors.held import Held, is_of_another
+from actorflow.actors.held import Held
 from actorflow.actors.run import RunActor
+from actorflow.errors import NotRecorded
+from actorflow.interrupts import is_for_the_program
 from actorflow.messages import (
     AbandonAttempt,
     ActorLost,
@@ -39,19 +41,19 @@ from actorflow.messages import (
     StepReady,
     StopAttempt,
     Wake,
+    run_of,
 )
+from actorflow.texts import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from actorflow.actors.decisions import Decisions
+    from actorflow.actors.host import Host
     from actorflow.actors.outbox import Effect
-    from actorflow.context import Attempt
     from actorflow.events import Event
-    from actorflow.protocols import Clock, StateManager
-    from actorflow.results import RunResult
 
-__all__ = ["Audience", "ConfigureSupervisor", "Host", "Supervisor"]
+__all__ = ["ConfigureSupervisor", "Supervisor"]
 
 
 _NEVER: Final = float("inf")
@@ -67,50 +69,6 @@ _FOR_THE_BRAIN: Final = frozenset(
         AttemptLost,
     }
 )
-
-
-class Audience(Protocol):
-    """Whoever watches."""
-
-    present: bool
-    """Whether anybody does."""
-
-    def publish(self, events: Sequence[Event]) -> None:
-        """Show recorded events; neither blocks nor raises."""
-
-
-class Host(Protocol):
-    """What the supervisor needs of the world outside the actor system."""
-
-    @property
-    def clock(self) -> Clock:
-        """What the time is."""
-
-    @property
-    def state(self) -> StateManager:
-        """Where events are recorded."""
-
-    @property
-    def audience(self) -> Audience:
-        """Who watches what happens."""
-
-    def committed(self, error: BaseException | None, /) -> None:
-        """Post `Committed` to the supervisor; from any thread."""
-
-    def unknown(self, run_id: str) -> None:
-        """Let go of a run that was cancelled before its start, or after its end."""
-
-    def finished(self, result: RunResult) -> None:
-        """Hand a run's result to its handle."""
-
-    def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
-        """Report events that the state manager could not record."""
-
-    def misbehaved(self, attempt: Attempt, what: str, error: Exception) -> None:
-        """Report an executor that raised where it must not."""
-
-    def broken(self, message: object, error: BaseException) -> None:
-        """Report a defect of actorflow itself: a message, or an effect, that went wrong."""
 
 
 @attrs.frozen(kw_only=True)
@@ -141,6 +99,8 @@ class Supervisor(Actor):
     def __init__(self) -> None:
         super().__init__()
         self._run_actors: dict[str, ActorAddress] = {}
+        self._unrecorded: dict[str, BaseException] = {}
+        """Why events of runs in progress are not recorded, by run id."""
         self._concluding = False
         """Whether it has taken messages, and will be called to conclude."""
         self._held: deque[Held] = deque()
@@ -164,8 +124,8 @@ class Supervisor(Actor):
                 self._administer(message)
         except BaseException as error:
             self._host.broken(message, error)
-            if isinstance(error, KeyboardInterrupt):
-                raise  # meant for the program, and by chance it hit this thread here
+            if is_for_the_program(error):
+                raise
 
     @property
     def runs(self) -> int:
@@ -215,8 +175,8 @@ class Supervisor(Actor):
             self._conclude()
         except BaseException as error:
             self._host.broken(None, error)
-            if isinstance(error, KeyboardInterrupt):
-                raise  # meant for the program, and by chance it hit this thread here
+            if is_for_the_program(error):
+                raise
 
     def _conclude(self) -> None:
         events, effects = self._brain.conclude()
@@ -227,7 +187,7 @@ class Supervisor(Actor):
             except BaseException as error:
                 self._held.append(Held(events, effects, recorded=True, error=error))
                 self._go_on()
-                if not isinstance(error, Exception):
+                if is_for_the_program(error):
                     raise
                 events, effects = [], []
         if recorded and not self._held:
@@ -258,21 +218,25 @@ class Supervisor(Actor):
     def _give_up(
         self, events: Sequence[Event], effects: Sequence[Effect], error: BaseException
     ) -> None:
-        """End the runs whose events could not be recorded, as far as they can be ended."""
-        self._host.unrecorded(events, error)
-        reason = f"its events could not be recorded: {error!r}"
-        concerned = dict.fromkeys(event.run_id for event in events)
-        for run_id in concerned:
+        """End the runs whose events are not recorded, and do what was decided for the others."""
+        if isinstance(error, NotRecorded):
+            lost: Mapping[str, BaseException] = error.errors
+        else:
+            lost = dict.fromkeys((event.run_id for event in events), error)
+        self._host.unrecorded([event for event in events if event.run_id in lost], error)
+        for run_id, why in lost.items():
+            self._unrecorded.setdefault(run_id, why)
+            reason = f"its events could not be recorded: {text_of(why)}"
             self.send(self.myAddress, CancelRun(run_id, reason, None))
+        self._act([event for event in events if event.run_id not in lost], ())
         for step, message in effects:
-            if is_of_another(self._brain.runs, concerned, step, message):
+            whose = run_of(message) if step is None else step.run_id
+            if whose is None or whose not in lost:
                 self._act((), ((step, message),))
             elif isinstance(message, (Execute, Compensate)):
-                self.send(self.myAddress, AttemptFinished(message.attempt, None, error))
-            elif isinstance(message, (StopAttempt, AbandonAttempt)):
+                self.send(self.myAddress, AttemptFinished(message.attempt, None, lost[whose]))
+            elif isinstance(message, (StopAttempt, AbandonAttempt, RunFinished)):
                 self._perform[type(message)](message)
-            elif isinstance(message, RunFinished):
-                self._run_finished(RunFinished(message.result.failed_by(error)))
             elif isinstance(message, MakeSteps) and message.only_to_undo:
                 self._make_steps(message)
 
@@ -282,7 +246,7 @@ class Supervisor(Actor):
         if events and self._audience.present:
             self._audience.publish(events)
         send = self._myRef.actor_send
-        interrupt: KeyboardInterrupt | None = None
+        interrupt: BaseException | None = None
         for step, message in effects:
             try:
                 if step is None:
@@ -291,7 +255,7 @@ class Supervisor(Actor):
                     send(step.address, message)
             except BaseException as error:  # noqa: BLE001 - the other effects are others' runs'
                 self._host.broken(message, error)
-                if isinstance(error, KeyboardInterrupt):
+                if is_for_the_program(error):
                     interrupt = error
         if interrupt is not None:
             raise interrupt
@@ -315,15 +279,15 @@ class Supervisor(Actor):
         attempt = message.attempt
         try:
             attempt.executor.stop(attempt)
-        except Exception as error:  # noqa: BLE001 - it is abandoned when its grace has passed
+        except BaseException as error:  # noqa: BLE001 - it is abandoned when its grace has passed
             self._host.misbehaved(attempt, "stop", error)
 
     def _abandon_attempt(self, message: AbandonAttempt) -> None:
         attempt = message.attempt
         try:
             stack = attempt.executor.abandon(attempt)
-        except Exception as error:  # noqa: BLE001 - what is abandoned does not count any more
-            stack = f"the executor could not abandon it: {error!r}"
+        except BaseException as error:  # noqa: BLE001 - what is abandoned does not count any more
+            stack = f"the executor could not abandon it: {text_of(error)}"
             self._host.misbehaved(attempt, "abandon", error)
         self.send(self.myAddress, AttemptAbandoned(attempt, stack))
 
@@ -332,7 +296,9 @@ class Supervisor(Actor):
         address = self._run_actors.pop(message.result.run_id, None)
         if address is not None:
             self.send(address, ActorExitRequest())
-        self._host.finished(message.result)
+        unrecorded = self._unrecorded.pop(message.result.run_id, None)
+        result = message.result if unrecorded is None else message.result.failed_by(unrecorded)
+        self._host.finished(result)
 
     def _run_unknown(self, message: RunUnknown) -> None:
         self._host.unknown(message.run_id)

@@ -1,4 +1,4 @@
-"""The command line: `actorflow run`, `graph`, `validate`, `simulate` and `replay`.
+"""The command line: `actorflow run`, `graph`, `validate`, `simulate`, `replay` and `db`.
 
 It needs the extra `cli`, and says so where that is missing.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.console import Console
 
+from actorflow.cli.databases import databases
 from actorflow.cli.inputs import check_inputs, read_inputs, refuse_words
 from actorflow.cli.interrupts import EXIT_BASE
 from actorflow.cli.lines import LineWatcher, SilentWatcher
@@ -24,7 +25,7 @@ from actorflow.cli.problems import Problem, warnings_as_text
 from actorflow.cli.reports import describe, describe_failure, whole_result
 from actorflow.cli.running import Order, Watcher, carry_out
 from actorflow.cli.streams import forgiving, only_for_the_result, silence, whole_lines
-from actorflow.errors import DefinitionError, UnknownExecutor
+from actorflow.errors import DefinitionError, MissingExtra, StoreError, UnknownExecutor
 from actorflow.views import draw_cycle, draw_dot, draw_mermaid, draw_tree
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _exit_statuses() -> Iterator[None]:
 def _problems_told() -> Iterator[None]:
     try:
         yield
-    except (Problem, DefinitionError, UnknownExecutor) as problem:
+    except (MissingExtra, Problem, DefinitionError, StoreError, UnknownExecutor) as problem:
         sys.stderr.write(f"Error: {problem}\n")
         raise typer.Exit(_BAD_USAGE) from None
     except KeyboardInterrupt:
@@ -303,6 +304,9 @@ def validate(target: Target) -> None:
     """Check a workflow without running it."""
     with _exit_statuses():
         sys.stdout.write(f"{_summary(load_flow(target, 'validate'))}\n")
+
+
+app.add_typer(databases(_exit_statuses), name="db")
 
 
 def _summary(flow: Workflow) -> str:

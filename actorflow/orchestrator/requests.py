@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from actorflow.protocols import Clock, Executor, StateManager
     from actorflow.results import RunSnapshot
 
-__all__ = ["Places", "Premises", "Request", "RunOptions", "new_run", "resumed_run", "run_of"]
+__all__ = ["Places", "Premises", "Request", "RunOptions", "new_run", "resumed_run"]
 
 
 class Places(Protocol):
@@ -62,7 +62,8 @@ class RunOptions(TypedDict, total=False):
     """Whatever belongs to the run without being an input; steps see it as `ctx.metadata`,
     together with the workflow's own, of which it overrides what has the same name."""
     timeout: float | timedelta | None
-    """Seconds from now until the run has to have ended; the workflow's own by default."""
+    """Seconds from now until the run has to have ended; the workflow's own by default. A run
+    that is resumed gets as many again."""
     priority: int
     """Higher goes first, among waiting runs and among their ready steps; 0 by default."""
     trace_id: str | None
@@ -111,7 +112,7 @@ def new_run(
     plan.require(given)
     plan.recognise(given)
     now = premises.clock.now()
-    timeout = _timeout(plan, options)
+    own = options.get("timeout")
     ids = {name: _id(plan, name, options, metadata) for name in _IDS}
     record = RunRecord(
         run_id=str(uuid.uuid4()) if run_id is None else run_id,
@@ -122,9 +123,11 @@ def new_run(
         inputs=given,
         metadata=metadata,
         priority=_priority(plan, options.get("priority", 0)),
+        timeout=None if own is None else seconds(own, "timeout"),
         created_at=premises.clock.wall(now),
         **ids,
     )
+    timeout = _timeout(plan, record)
     message = StartRun(
         scope=_scope(premises, record),
         plan=plan,
@@ -145,13 +148,13 @@ def resumed_run(premises: Premises, plan: WorkflowPlan, run_id: str) -> Request:
     """Make ready what was recorded; a run that had not started yet starts anew."""
     recorded = premises.state.snapshot(run_id)
     events = premises.state.events(run_id)
-    now = premises.clock.now()
+    now, timeout = premises.clock.now(), _timeout(plan, recorded)
     message = StartRun(
         scope=_scope(premises, recorded),
         plan=plan,
         executors=premises.places.of(plan),
-        deadline=None if plan.timeout is None else now + plan.timeout,
-        timeout=plan.timeout,
+        deadline=None if timeout is None else now + timeout,
+        timeout=timeout,
         priority=recorded.priority,
         resumed=None if recorded.status is RunStatus.PENDING else recorded,
         recorded=len(events),
@@ -161,14 +164,6 @@ def resumed_run(premises: Premises, plan: WorkflowPlan, run_id: str) -> Request:
     return Request(
         workflow_id=plan.workflow_id, run_id=recorded.run_id, message=message, record=None
     )
-
-
-def run_of(message: object) -> str | None:
-    """Return the run that a message is about, if it is about one."""
-    attempt = getattr(message, "attempt", None)
-    scope = getattr(attempt if attempt is not None else message, "scope", None)
-    run_id: str | None = getattr(message, "run_id", None) or getattr(scope, "run_id", None)
-    return run_id
 
 
 def _completed(events: Iterable[Event]) -> tuple[str, ...]:
@@ -219,9 +214,8 @@ def _mapping(plan: WorkflowPlan, name: str, value: object) -> Mapping[str, Any]:
     return ReadOnly(given)
 
 
-def _timeout(plan: WorkflowPlan, options: RunOptions) -> float | None:
-    timeout = options.get("timeout")
-    return plan.timeout if timeout is None else seconds(timeout, "timeout")
+def _timeout(plan: WorkflowPlan, known: RunRecord | RunSnapshot) -> float | None:
+    return plan.timeout if known.timeout is None else known.timeout
 
 
 def _priority(plan: WorkflowPlan, value: object) -> int:

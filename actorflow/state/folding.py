@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from actorflow.events import Event
     from actorflow.results import RunRecord
 
-__all__ = ["fold"]
+__all__ = ["RunFold", "StepFold", "fold"]
 
 
 def fold(record: RunRecord, events: Iterable[Event]) -> RunSnapshot:
@@ -22,7 +22,7 @@ def fold(record: RunRecord, events: Iterable[Event]) -> RunSnapshot:
     Raises:
         IllegalMove: When the events are not those of one run, in order and without gaps.
     """
-    run = _Run(record)
+    run = RunFold(record)
     for event in events:
         if event.step_id is None:
             run.take(event)
@@ -31,7 +31,7 @@ def fold(record: RunRecord, events: Iterable[Event]) -> RunSnapshot:
     return run.snapshot()
 
 
-class _Step:
+class StepFold:
     """A step while its events are folded."""
 
     __slots__ = ("attempts", "error", "finished_at", "output", "started_at", "status", "step_id")
@@ -46,6 +46,7 @@ class _Step:
         self.finished_at: float | None = None
 
     def take(self, event: Event) -> None:
+        """Let an event happen to the step."""
         self.status = move_step(self.step_id, self.status, event.kind)
         if event.kind is EventKind.STEP_STARTED:
             self.attempts += 1
@@ -60,6 +61,7 @@ class _Step:
                 self.finished_at = event.time
 
     def result(self) -> StepResult:
+        """Return what has become of the step."""
         return StepResult(
             step_id=self.step_id,
             status=self.status,
@@ -71,13 +73,13 @@ class _Step:
         )
 
 
-class _Run:
+class RunFold:
     """A run while its events are folded."""
 
     def __init__(self, record: RunRecord) -> None:
         self.record = record
         self.status = RunStatus.PENDING
-        self.steps = {step_id: _Step(step_id) for step_id in record.step_ids}
+        self.steps = {step_id: StepFold(step_id) for step_id in record.step_ids}
         self.error: BaseException | None = None
         self.failed_step: str | None = None
         self.reason: str | None = None
@@ -86,6 +88,7 @@ class _Run:
         self.finished_at: float | None = None
 
     def take(self, event: Event) -> None:
+        """Let an event happen to the run itself."""
         self.status = move_run(event.run_id, self.status, event.kind)
         if event.kind is EventKind.RUN_STARTED:
             self.started_at = event.time
@@ -109,9 +112,10 @@ class _Run:
         self.compensations = ()
         for step_id, step in self.steps.items():
             if step.status not in KEPT:
-                self.steps[step_id] = _Step(step_id)
+                self.steps[step_id] = StepFold(step_id)
 
     def snapshot(self) -> RunSnapshot:
+        """Return the run as it stands."""
         record = self.record
         return RunSnapshot(
             run_id=record.run_id,
@@ -121,6 +125,7 @@ class _Run:
             inputs=record.inputs,
             metadata=record.metadata,
             priority=record.priority,
+            timeout=record.timeout,
             steps={step_id: step.result() for step_id, step in self.steps.items()},
             last_steps=record.last_steps,
             error=self.error,

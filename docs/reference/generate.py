@@ -24,6 +24,13 @@ import attrs
 import actorflow
 from actorflow import testing
 from actorflow.orchestrator.requests import RunOptions
+from actorflow.state.sql import (
+    JSONSerializer,
+    PickleSerializer,
+    Serializer,
+    SQLStateManager,
+    StoreHealth,
+)
 from actorflow.streams import EventStream
 from actorflow.testing import laws, machine, plugin, strategies
 
@@ -42,6 +49,11 @@ Durations are seconds, as a number, or a `timedelta`.
 
 BEHIND = "What public methods take and return"
 BEHIND_TEXT = "These two have no place in `actorflow` itself, because nobody has to import them."
+
+DATABASES = "Runs in a database"
+DATABASES_TEXT = """\
+These are imported from `actorflow.state.sql`, and need the extra `sql`; see
+[Keep runs in a database](../how-to/database.md)."""
 
 # Groups whose members are made by actorflow: their fields say more than their constructors.
 HAPPENED, FOUND, PYTEST = "What happened", "What a search has come to", "With pytest"
@@ -137,8 +149,20 @@ def _law(one: laws.Law) -> str:
 def _api() -> str:
     """Return the page of what can be imported from `actorflow`."""
     sections = [f"## {title}\n\n{_members(title, names)}" for title, names in _groups()]
-    behind = "\n".join(_entry(BEHIND, it) for it in (RunOptions, EventStream))
-    return "\n".join([HEAD, *sections, f"## {BEHIND}\n\n{BEHIND_TEXT}\n\n{behind}"])
+    made = (SQLStateManager, Serializer, JSONSerializer, PickleSerializer, StoreHealth)
+    return "\n".join(
+        [
+            HEAD,
+            *sections,
+            _appendix(DATABASES, DATABASES_TEXT, made),
+            _appendix(BEHIND, BEHIND_TEXT, (RunOptions, EventStream)),
+        ]
+    )
+
+
+def _appendix(title: str, text: str, members: tuple[Any, ...]) -> str:
+    entries = "\n".join(_entry(title, it) for it in members)
+    return f"## {title}\n\n{text}\n\n{entries}"
 
 
 def _groups() -> Iterator[tuple[str, list[str]]]:
@@ -169,7 +193,7 @@ def _entry(group: str, it: Any) -> str:
 def _class(group: str, cls: Any) -> str:
     made_by_callers = group not in GIVEN and cls.__name__ not in NOT_MADE_BY_CALLERS
     parts = [f"### `{cls.__name__}`", *_bases(cls)]
-    if made_by_callers and cls is not actorflow.ActorflowError:
+    if made_by_callers and cls not in {actorflow.ActorflowError, actorflow.StoreError}:
         parts.append(_signature(cls.__name__, cls))
     parts += [_prose(cls.__doc__), *_fields(cls), *_values(cls), *_methods(cls)]
     return "\n\n".join(parts) + "\n"

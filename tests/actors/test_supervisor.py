@@ -7,7 +7,7 @@ from collections import deque
 import pytest
 from thespian.actors import ActorExitRequest, PoisonMessage
 
-from actorflow.errors import ActorCrashed
+from actorflow.errors import ActorCrashed, LeaseLost, NotRecorded
 from actorflow.lifecycle import RunStatus, StepStatus
 from actorflow.messages import AttemptFinished, BlockedLoop, CancelRun, Execute
 from actorflow.retry import RetryPolicy
@@ -392,8 +392,8 @@ def test_a_run_that_cannot_be_recorded_ends_and_says_so(moment, lasts, later):
             stage.end(step_id, 1)
 
     assert moment in str(stage.lost[0])
-    assert stage.results["run"].status in {RunStatus.FAILED, RunStatus.CANCELLED}
-    assert "no space" in f"{stage.results['run'].reason} {stage.results['run'].error!r}"
+    assert RunStatus.FAILED is stage.results["run"].status
+    assert "no space" in str(stage.results["run"].error)
     assert (5, []) == (stage.brain.leases.free, stage.defects)
     assert not stage.supervisor.children
     expected = {"step.started": [], "step.completed": ["a"], "run.completed": ["a", "b", "c"]}
@@ -411,6 +411,42 @@ def test_what_could_not_be_recorded_does_not_hurt_other_runs():
 
     assert RunStatus.COMPLETED is stage.results["two"].status
     assert RunStatus.COMPLETED is not stage.results["one"].status
+
+
+class Partial(MemoryStateManager):
+    """A state manager that records nothing more of one run, once it is told so."""
+
+    lost = None
+
+    def record(self, events, done):
+        """Record what belongs to the others."""
+        mine = [event for event in events if event.run_id != self.lost]
+        super().record(mine, done)
+        if len(mine) == len(events):
+            return True
+        done(NotRecorded({self.lost: LeaseLost(self.lost)}))
+        return False
+
+
+def test_a_run_that_is_lost_takes_no_other_along():
+    """What was decided in the same instant for others is recorded, and is done."""
+    state = Partial()
+    stage = Stage(state=state)
+    stage.start(flow(task("a"), task("b", "a")), "one")
+    stage.start(flow(task("a"), task("b", "a")), "two")
+    state.lost = "one"
+    for attempt in list(stage.executor.running.values()):
+        stage.report(attempt, 1, None)
+    stage.executor.running.clear()
+    stage.settle()
+    running = list(stage.executor.running)
+    stage.end("b", run_id="two")
+
+    assert [("two", "b")] == running
+    assert RunStatus.COMPLETED is stage.results["two"].status
+    assert RunStatus.FAILED is stage.results["one"].status
+    assert isinstance(stage.results["one"].error, LeaseLost)
+    assert (5, []) == (stage.brain.leases.free, stage.defects)
 
 
 @pytest.mark.parametrize("later", [True, False])

@@ -7,7 +7,7 @@ import pytest
 from actorflow.errors import RunNotFound
 from actorflow.lifecycle import EventKind, RunStatus
 from actorflow.state import MemoryStateManager
-from tests.contracts.test_state_managers import (
+from actorflow.testing.contracts.accounts import (
     COMPLETED,
     EPOCH,
     FAILED,

@@ -20,6 +20,7 @@ from actorflow.testing import (
     Outcome,
     Script,
     Simulation,
+    StoreFault,
     Tape,
     either,
     hangs,
@@ -662,7 +663,8 @@ def test_a_write_that_fails_ends_the_run_and_its_record():
 
     trace = simulate(flow(task("a"), task("b", "a")), faults=Faults(store_failures=1), tape=tape)
 
-    assert "cancelled" == trace.result.status
+    assert "failed" == trace.result.status
+    assert isinstance(trace.result.error, StoreFault)
     assert {"run-1"} == trace.torn
     assert [*range(1, len(trace.events) + 1)] == [event.number for event in trace.events]
     assert "run.cancelled run-1" not in kinds(trace)

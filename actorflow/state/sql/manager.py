@@ -1,0 +1,280 @@
+"""A state manager that keeps runs in SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+
+from actorflow.errors import DefinitionError, NotRecorded, NotStorable, StoreError
+from actorflow.spelling import checks_options
+from actorflow.state.folding import fold
+from actorflow.state.sql.entries import Claim, Create, Write
+from actorflow.state.sql.extras import needs_extra
+from actorflow.state.sql.serializers import JSONSerializer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actorflow.events import Event
+    from actorflow.lifecycle import RunStatus
+    from actorflow.protocols import Commit
+    from actorflow.results import RunPage, RunRecord, RunSnapshot
+    from actorflow.state.sql.entries import Entry, Line
+    from actorflow.state.sql.health import StoreHealth
+    from actorflow.state.sql.serializers import Serializer
+
+__all__ = ["SQLStateManager"]
+
+_MOST_OUTPUTS: Final = 10_000
+"""How many outputs are kept ready as texts before their events come."""
+_NOTHING: Final = object()
+_BIGGEST: Final = 2**63
+
+
+@checks_options
+class SQLStateManager:
+    """A state manager that keeps runs in a database: SQLite, or PostgreSQL.
+
+    Writing is a matter of one thread of its own: `create`, `claim` and `record` return at once,
+    and what waits together is committed together. Reading (`snapshot`, `events`, `list`) happens
+    on the thread that asks.
+
+    Args:
+        url: Where: `sqlite:///runs.db`, `sqlite:////srv/runs.db` (four strokes for an absolute
+            path), or `postgresql://user:password@host/database`.
+        create: Whether to make the tables, or bring them up to date, when that is due. Without
+            it, `actorflow db upgrade` does so.
+        serializer: How inputs, metadata and outputs become texts; by default `JSONSerializer()`.
+        synchronous: For SQLite: whether a commit has reached the disk (`"FULL"`), or can be lost
+            when the machine itself fails (`"NORMAL"`); what is lost is the newest, in order.
+        patience: Seconds for which a refused write is tried again before its runs fail.
+        max_waiting: How many events may wait to be written before more are refused.
+        max_input: The most bytes that a run's inputs may take, and likewise its metadata.
+        max_output: The most bytes that a step's output may take.
+        max_event: The most bytes that the rest of an event may take.
+
+    Raises:
+        DefinitionError: When the URL is none, or an argument is out of its range.
+        MissingExtra: When the extra `sql` is not installed.
+        SchemaMismatch: When the tables are missing, old, or of a newer actorflow.
+        StoreUnavailable: When the database cannot be reached.
+    """
+
+    slow_to_read: ClassVar[bool] = True
+    """Whether a database has to be asked."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        create: bool = False,
+        serializer: Serializer | None = None,
+        synchronous: Literal["FULL", "NORMAL"] = "FULL",
+        patience: float = 30.0,
+        max_waiting: int = 100_000,
+        max_input: int = 10_000_000,
+        max_output: int = 10_000_000,
+        max_event: int = 1_000_000,
+    ) -> None:
+        _check(synchronous, patience, max_waiting)
+        with needs_extra("SQLStateManager"):
+            from actorflow.state.sql import migrating  # noqa: PLC0415 - they come with the extra
+            from actorflow.state.sql.engines import Engines  # noqa: PLC0415
+            from actorflow.state.sql.payloads import Payloads  # noqa: PLC0415
+            from actorflow.state.sql.reading import Reader  # noqa: PLC0415
+            from actorflow.state.sql.writer import Writer  # noqa: PLC0415
+            from actorflow.state.sql.writing import Statements  # noqa: PLC0415
+
+            self._engines = Engines.to(url, synchronous=synchronous)
+        chosen = JSONSerializer() if serializer is None else serializer
+        try:
+            (migrating.upgrade if create else migrating.check)(self._engines)
+        except BaseException:
+            self._engines.dispose()
+            raise
+        self._payloads = Payloads(
+            chosen, max_input=max_input, max_output=max_output, max_event=max_event
+        )
+        self._reader = Reader(self._engines.reading, self._payloads)
+        self._writer = Writer(
+            self._engines.writing,
+            Statements(self._engines.writing.dialect.name, str(uuid.uuid4()), chosen.name),
+            limit=max_waiting,
+            patience=patience,
+            dealt_with=self._dealt_with,
+        )
+        self._fresh: dict[str, RunRecord] = {}
+        """Accepted runs that have not been written yet."""
+        self._outputs: dict[tuple[str, str], tuple[Any, str]] = {}
+        """Outputs, and their texts, that have been looked at and not recorded yet."""
+
+    def __repr__(self) -> str:
+        return f"<SQLStateManager {self._engines.database}>"
+
+    @property
+    def health(self) -> StoreHealth:
+        """How the database is doing; nobody is asked, so it is never slow."""
+        return self._writer.health()
+
+    # ── Writing ──────────────────────────────────────────────────────────────────────────────
+
+    def create(self, record: RunRecord) -> None:
+        """Remember an accepted run; it is in the database before its first event is.
+
+        Raises:
+            NotStorable: When an input, or the metadata, cannot be stored.
+            TooLarge: When they are too large.
+            StoreOverloaded: When too much waits to be written.
+        """
+        _check_columns(record)
+        texts = {
+            "inputs": self._payloads.given("the run's input", record.inputs),
+            "metadata": self._payloads.given("the run's metadata", record.metadata),
+        }
+        self._fresh[record.run_id] = record
+        try:
+            self._put(Create(record=record, texts=texts))
+        except BaseException:
+            del self._fresh[record.run_id]
+            raise
+
+    def claim(self, run_id: str) -> RunSnapshot:
+        """Take up a run that is to be resumed; whoever had it can write nothing of it any more.
+
+        Raises:
+            RunNotFound: When there is no such run.
+            StoreOverloaded: When too much waits to be written.
+            StoreUnavailable: When the database does not answer.
+        """
+        snapshot = self.snapshot(run_id)
+        self._put(Claim(run_id=run_id))
+        return snapshot
+
+    def admit(self, run_id: str, step_id: str, output: Any) -> None:
+        """Make an output ready to be recorded, while it is what the step has returned.
+
+        Raises:
+            NotStorable: When a part of it cannot be stored.
+            TooLarge: When it is too large.
+        """
+        text = self._payloads.output(run_id, step_id, output)
+        self._outputs[run_id, step_id] = output, text
+        if len(self._outputs) > _MOST_OUTPUTS:
+            self._outputs.pop(next(iter(self._outputs)), None)
+
+    def record(self, events: Sequence[Event], done: Commit) -> bool:
+        """Have events written; `done` hears of it.
+
+        Raises:
+            StoreOverloaded: When too much waits to be written.
+        """
+        lines: list[Line] = []
+        refused: dict[str, StoreError] = {}
+        for event in events:
+            try:
+                if event.run_id not in refused:
+                    lines.append(self._line(event))
+            except StoreError as error:
+                refused[event.run_id] = error
+        self._put(Write(lines=lines, refused=refused, tell=done, not_recorded=NotRecorded))
+        return False
+
+    def _line(self, event: Event) -> Line:
+        if not event.data:
+            return event, None
+        output = event.data.get("output", _NOTHING)
+        if output is _NOTHING or event.step_id is None:
+            return self._payloads.line(event, None)
+        known, text = self._outputs.pop((event.run_id, event.step_id), (_NOTHING, ""))
+        if known is not output:
+            text = self._payloads.output(event.run_id, event.step_id, output)
+        return self._payloads.line(event, text)
+
+    def _put(self, entry: Entry) -> None:
+        self._reader.resting = False
+        self._writer.put(entry)
+
+    def _dealt_with(self, group: Sequence[Entry]) -> None:
+        for entry in group:
+            if isinstance(entry, Create):
+                self._fresh.pop(entry.record.run_id, None)
+
+    def close(self) -> None:
+        """Write what waits, and let go of every connection; a later call connects again.
+
+        Raises:
+            StoreUnavailable: When the database does not answer any more.
+        """
+        try:
+            self._writer.close()
+        finally:
+            self._reader.resting = True
+            self._engines.dispose()
+
+    # ── Reading ──────────────────────────────────────────────────────────────────────────────
+
+    def snapshot(self, run_id: str) -> RunSnapshot:
+        """Return the run as it stands."""
+        fresh = self._fresh.get(run_id)
+        return self._reader.snapshot(run_id) if fresh is None else fold(fresh, ())
+
+    def events(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Sequence[Event]:
+        """Return the run's events whose number is greater than `after`, in order."""
+        return [] if run_id in self._fresh else self._reader.events(run_id, after, limit)
+
+    def list(
+        self,
+        *,
+        status: RunStatus | None = None,
+        workflow_id: str | None = None,
+        trace_id: str | None = None,
+        correlation_id: str | None = None,
+        business_id: str | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> RunPage:
+        """Return runs, the newest first, ties by run id; it waits for accepted ones' commit."""
+        fresh = set(self._fresh)
+        self._writer.settle(lambda: fresh.isdisjoint(self._fresh))
+        wanted = {
+            "status": status,
+            "workflow_id": workflow_id,
+            "trace_id": trace_id,
+            "correlation_id": correlation_id,
+            "business_id": business_id,
+        }
+        return self._reader.list(wanted, limit, offset)
+
+
+def _check(synchronous: object, patience: object, max_waiting: object) -> None:
+    if synchronous not in {"FULL", "NORMAL"}:
+        problem = f"SQLStateManager(synchronous={synchronous!r}) is no choice"
+        raise DefinitionError(None, problem, 'Use "FULL" or "NORMAL"')
+    if not isinstance(patience, (int, float)) or not patience >= 0:
+        problem = f"SQLStateManager(patience={patience!r}) is no number of seconds"
+        raise DefinitionError(None, problem, "Give one, or 0 to try everything once")
+    if not isinstance(max_waiting, int) or max_waiting < 1:
+        problem = f"SQLStateManager(max_waiting={max_waiting!r}) is no number of events"
+        raise DefinitionError(None, problem, "Give a whole number of at least 1")
+
+
+_TEXTS: Final = ("run_id", "workflow_id", "workflow_version")
+_IDS: Final = ("trace_id", "correlation_id", "business_id")
+
+
+def _check_columns(record: RunRecord) -> None:
+    """Refuse what no column can hold, before it spoils a group."""
+    texts = {name: getattr(record, name) or "" for name in (*_TEXTS, *_IDS)}
+    for name, text in (*texts.items(), *(("step id", it) for it in record.step_ids)):
+        if "\0" in text or (not text.isascii() and _has_surrogates(text)):
+            raise NotStorable(f"the run's {name}", repr(text), "is no text of characters")
+    if not -_BIGGEST <= record.priority < _BIGGEST:
+        raise NotStorable("the run's priority", str(record.priority), "has more than 64 bits")
+
+
+def _has_surrogates(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False

@@ -1,0 +1,114 @@
+"""The version of a database's tables, and how they get from one to the next.
+
+One starter at a time: whoever migrates holds a lock of the database while it looks and while it
+changes anything, and everything is one transaction. A second one waits, and finds it done.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.exc import SQLAlchemyError
+
+from actorflow.errors import SchemaMismatch, StoreUnavailable
+from actorflow.state.sql.refusal import why
+
+if TYPE_CHECKING:
+    from actorflow.state.sql.engines import Engines
+
+__all__ = ["VERSION_TABLE", "check", "current", "newest", "upgrade"]
+
+VERSION_TABLE: Final = "actorflow_version"
+_LOCK: Final = 0x_AC_70_F1_03
+"""The key of the advisory lock; any number that nobody else uses."""
+
+
+def newest() -> str:
+    """Return the version that this actorflow makes."""
+    head = _scripts().get_current_head()
+    assert head is not None  # noqa: S101 - the migrations are shipped along
+    return head
+
+
+def current(engines: Engines) -> str | None:
+    """Return the version of a database's tables; None when it has none.
+
+    Raises:
+        StoreUnavailable: When it cannot be reached.
+    """
+    try:
+        with engines.reading.begin() as connection:
+            return _found(connection)
+    except SQLAlchemyError as error:
+        raise StoreUnavailable("open", why(error)) from error
+
+
+def check(engines: Engines) -> str:
+    """Return the version of a database that can be used.
+
+    Raises:
+        SchemaMismatch: When its tables are missing, old, or of a newer actorflow.
+        StoreUnavailable: When it cannot be reached.
+    """
+    found = current(engines)
+    if found != newest():
+        raise _mismatch(engines, found)
+    return found
+
+
+def upgrade(engines: Engines) -> tuple[str | None, str]:
+    """Give a database the newest tables; return its version before and after.
+
+    Raises:
+        SchemaMismatch: When its tables are of a newer actorflow.
+        StoreUnavailable: When it cannot be reached.
+    """
+    try:
+        with engines.writing.begin() as connection:
+            return _upgrade(engines, connection)
+    except SQLAlchemyError as error:
+        raise StoreUnavailable("make its tables", why(error)) from error
+
+
+def _upgrade(engines: Engines, connection: sa.Connection) -> tuple[str | None, str]:
+    # On SQLite the transaction itself, begun as IMMEDIATE, is the lock.
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+    found, wanted = _found(connection), newest()
+    if found == wanted:
+        return found, wanted
+    if found is not None and found not in _known():
+        raise _mismatch(engines, found)
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    return found, wanted
+
+
+def _mismatch(engines: Engines, found: str | None) -> SchemaMismatch:
+    newer = found is not None and found not in _known()
+    return SchemaMismatch(engines.database, found, newest(), newer)
+
+
+def _found(connection: sa.Connection) -> str | None:
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    return context.get_current_revision()
+
+
+def _known() -> set[str]:
+    return {script.revision for script in _scripts().walk_revisions()}
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "actorflow.state.sql:migrations")
+    return config

@@ -1,0 +1,145 @@
+"""Runs as they stand in the database, each read within one instant."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from actorflow.errors import RunNotFound, StoreUnavailable
+from actorflow.events import NO_DATA, Event
+from actorflow.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.results import RunPage, RunSnapshot, StepResult
+from actorflow.state.sql.refusal import why
+from actorflow.state.sql.schema import events, runs, steps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from actorflow.state.sql.payloads import Payloads
+
+__all__ = ["Reader"]
+
+_SAME: Final = (
+    "run_id",
+    "workflow_id",
+    "workflow_version",
+    "priority",
+    "timeout",
+    "failed_step",
+    "reason",
+    "created_at",
+    "started_at",
+    "finished_at",
+    "trace_id",
+    "correlation_id",
+    "business_id",
+)
+_FILTERS: Final = ("status", "workflow_id", "trace_id", "correlation_id", "business_id")
+
+
+class Reader:
+    """Reads runs; from any thread."""
+
+    def __init__(self, engine: sa.Engine, payloads: Payloads) -> None:
+        self._engine = engine
+        self._payloads = payloads
+        self.resting = False
+        """Whether connections are closed after use, because there is not much to come."""
+
+    @contextlib.contextmanager
+    def _instant(self) -> Iterator[sa.Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise StoreUnavailable("answer", why(error)) from error
+        finally:
+            if self.resting:
+                self._engine.dispose()
+
+    def snapshot(self, run_id: str) -> RunSnapshot:
+        """Return a run, with its steps."""
+        with self._instant() as connection:
+            run = connection.execute(sa.select(runs).where(runs.c.run_id == run_id)).one_or_none()
+            if run is None:
+                raise RunNotFound(run_id)
+            rows = connection.execute(sa.select(steps).where(steps.c.run_id == run_id)).all()
+        known = {row.step_id: row for row in rows}
+        self._payloads.check(run_id, run.serializer)
+        results = {it: self._step(it, known.get(it)) for it in msgspec.json.decode(run.step_ids)}
+        return self._run(run, results)
+
+    def _run(self, run: Any, results: Mapping[str, StepResult]) -> RunSnapshot:
+        return RunSnapshot(
+            **{name: getattr(run, name) for name in _SAME},
+            status=RunStatus(run.status),
+            inputs=self._payloads.mapping(run.inputs),
+            metadata=self._payloads.mapping(run.metadata),
+            steps=results,
+            last_steps=tuple(msgspec.json.decode(run.last_steps)),
+            error=self._payloads.error(run.error),
+            compensations=tuple(msgspec.json.decode(run.compensations)),
+        )
+
+    def _step(self, step_id: str, row: Any) -> StepResult:
+        if row is None:
+            return StepResult(step_id=step_id, status=StepStatus.PENDING)
+        return StepResult(
+            step_id=step_id,
+            status=StepStatus(row.status),
+            output=self._payloads.value(row.output),
+            error=self._payloads.error(row.error),
+            attempts=row.attempts,
+            started_at=row.started_at,
+            finished_at=row.finished_at,
+        )
+
+    def events(self, run_id: str, after: int, limit: int | None) -> list[Event]:
+        """Return a run's events."""
+        completed = events.c.kind == EventKind.STEP_COMPLETED.value
+        same_step = sa.and_(steps.c.run_id == events.c.run_id, steps.c.step_id == events.c.step_id)
+        query = (
+            sa.select(events, steps.c.output)
+            .select_from(events.outerjoin(steps, sa.and_(completed, same_step)))
+            .where(events.c.run_id == run_id, events.c.number > after)
+            .order_by(events.c.number)
+            .limit(limit)
+        )
+        with self._instant() as connection:
+            wrote = connection.execute(
+                sa.select(runs.c.serializer).where(runs.c.run_id == run_id)
+            ).scalar_one_or_none()
+            if wrote is None:
+                raise RunNotFound(run_id)
+            rows = [] if limit == 0 else connection.execute(query).all()
+        self._payloads.check(run_id, wrote)
+        return [self._event(row) for row in rows]
+
+    def _event(self, row: Any) -> Event:
+        kind = EventKind(row.kind)
+        data = self._payloads.event_data(kind, row.data, row.output)
+        return Event(
+            row.number, kind, row.run_id, row.step_id, row.attempt, row.time, data or NO_DATA
+        )
+
+    def list(self, wanted: Mapping[str, str | None], limit: int, offset: int) -> RunPage:
+        """Return summaries of the runs that match, the newest first, ties by run id."""
+        match = [runs.c[it] == wanted[it] for it in _FILTERS if wanted[it] is not None]
+        count = sa.select(sa.func.count()).select_from(runs).where(*match)
+        page = (
+            sa.select(runs)
+            .where(*match)
+            .order_by(runs.c.created_at.desc(), runs.c.run_id)
+            .limit(limit)
+            .offset(offset)
+        )
+        with self._instant() as connection:
+            total = connection.execute(count).scalar_one()
+            rows = connection.execute(page).all() if limit else []
+        for row in rows:
+            self._payloads.check(row.run_id, row.serializer)
+        return RunPage(runs=tuple(self._run(row, {}) for row in rows), total=total)

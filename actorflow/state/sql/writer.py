@@ -1,0 +1,275 @@
+"""The one thread that writes: group commit, and what is done when the database refuses.
+
+It takes everything that waits, writes that in one transaction, and then tells whoever waits for
+it, in the order in which they came. Nobody is told anything before the commit has returned.
+
+A database that is locked, full, restarting or gone is tried again, at growing intervals. The
+answer to a commit can be lost with the connection: so a group that is tried again is first looked
+for, by its runs' owner, fencing token and last event, and not written twice. When `patience` has
+passed, the runs of the group are lost: they end with a `StoreUnavailable`, and what else happens
+to them is not recorded, because a record has no holes. From then on each group is tried once,
+until one succeeds.
+
+A group that the database refuses for good is written again run by run, so that one run's fault is
+not another one's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Final, Literal
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from actorflow.errors import LeaseLost, StoreError, StoreUnavailable
+from actorflow.logs import get_logger
+from actorflow.state.sql.books import Books
+from actorflow.state.sql.entries import Claim, concerned
+from actorflow.state.sql.health import StoreHealth
+from actorflow.state.sql.queue import EntryQueue
+from actorflow.state.sql.refusal import may_pass, why
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import sqlalchemy as sa
+
+    from actorflow.state.sql.books import Batch
+    from actorflow.state.sql.entries import Entry
+    from actorflow.state.sql.writing import Statements
+
+__all__ = ["Writer"]
+
+_FIRST_PAUSE: Final = 0.02
+_LONGEST_PAUSE: Final = 1.0
+_LAST_WORDS: Final = 5.0
+"""Seconds that closing waits for what is still to be written."""
+
+
+class Writer:
+    """Writes entries in groups.
+
+    Args:
+        engine: Where to.
+        statements: How.
+        limit: How many events may wait.
+        patience: Seconds for which a group is tried again.
+        dealt_with: Called with each group when it is written, or lost, before anybody is told.
+    """
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        statements: Statements,
+        *,
+        limit: int,
+        patience: float,
+        dealt_with: Callable[[Sequence[Entry]], None],
+    ) -> None:
+        self._engine = engine
+        self._statements = statements
+        self._patience = patience
+        self._dealt_with = dealt_with
+        self._books = Books()
+        self._thread: threading.Thread | None = None
+        self._connection: sa.Connection | None = None
+        self._failures = 0
+        self._error: str | None = None
+        self._status: Literal["ok", "retrying", "down"] = "ok"
+        self.queue = EntryQueue(limit)
+
+    def health(self) -> StoreHealth:
+        """Return how it goes."""
+        return StoreHealth(
+            status=self._status,
+            waiting=self.queue.waiting,
+            failures=self._failures,
+            error=self._error,
+        )
+
+    def put(self, entry: Entry) -> None:
+        """Have an entry written.
+
+        Raises:
+            StoreOverloaded: When too many events wait already.
+        """
+        self.queue.put(entry, self._begin)
+
+    def _begin(self) -> None:
+        self._thread = threading.Thread(target=self._work, name="actorflow store", daemon=True)
+        self._thread.start()
+
+    def settle(self, settled: Callable[[], bool]) -> None:
+        """Wait until something is so, looked at whenever a group has been dealt with."""
+        if threading.current_thread() is not self._thread:
+            self.queue.settle(settled)
+
+    def close(self) -> None:
+        """Write what waits, and end; a later entry begins anew.
+
+        Raises:
+            StoreUnavailable: When the database has not answered for so long that it is left.
+        """
+        if not self.queue.close(_LAST_WORDS):
+            raise StoreUnavailable("answer", f"its thread still waits after {_LAST_WORDS:g} s")
+
+    # ── On the writer's thread ───────────────────────────────────────────────────────────────
+
+    def _work(self) -> None:
+        while (group := self.queue.take(self._disconnect)) is not None:
+            lost = self._deal_with(group)
+            self._books.lose(lost)
+            self._books.tidy(group)
+            self._dealt_with(group)
+            for entry in group:
+                with contextlib.suppress(Exception):  # whoever is told may be gone
+                    entry.done(lost)
+
+    def _deal_with(self, group: Sequence[Entry]) -> dict[str, StoreError]:
+        """Write a group; return the runs of which it was not written, and why."""
+        try:
+            return self._put_down(group)
+        except Exception as error:  # noqa: BLE001 - a defect; nobody may wait for ever
+            return dict.fromkeys(concerned(group), _refused(error))
+
+    def _put_down(self, group: Sequence[Entry]) -> dict[str, StoreError]:
+        if isinstance(group[0], Claim):
+            return self._claim(group[0].run_id)
+        batch, lost = self._books.enter(group)
+        return lost | self._persist(batch) if batch else lost
+
+    def _persist(self, batch: Batch) -> dict[str, StoreError]:
+        statements = self._statements
+        try:
+            if self._transact(
+                lambda connection: statements.write(connection, batch),
+                "record what has happened",
+                unless=lambda connection: statements.is_written(connection, batch),
+            ):
+                return {}
+            return self._without_strangers(batch)
+        except StoreUnavailable as error:
+            return dict.fromkeys(batch, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+            if len(batch) == 1:
+                return dict.fromkeys(batch, _refused(error))
+            return self._one_by_one(batch)
+
+    def _one_by_one(self, batch: Batch) -> dict[str, StoreError]:
+        lost: dict[str, StoreError] = {}
+        for run_id, change in batch.items():
+            lost |= self._persist({run_id: change})
+        return lost
+
+    def _without_strangers(self, batch: Batch) -> dict[str, StoreError]:
+        """Write what is still ours to write."""
+        strangers: set[str] = set()
+
+        def look(connection: sa.Connection) -> bool:
+            strangers.update(self._statements.strangers(connection, batch))
+            return True
+
+        self._transact(look, "look for the runs' owners")
+        if not strangers:
+            error = StoreUnavailable("take all of a group", "it did not say which run it refused")
+            return dict.fromkeys(batch, error)
+        lost: dict[str, StoreError] = {run_id: LeaseLost(run_id) for run_id in strangers}
+        ours = {run_id: change for run_id, change in batch.items() if run_id not in lost}
+        return lost | self._persist(ours) if ours else lost
+
+    def _claim(self, run_id: str) -> dict[str, StoreError]:
+        def claim(connection: sa.Connection) -> bool:
+            page = self._statements.claim(connection, run_id)
+            if page is not None:
+                self._books.turn(run_id, page)
+            return page is not None
+
+        try:
+            return {} if self._transact(claim, "take up a run") else {run_id: LeaseLost(run_id)}
+        except StoreUnavailable as error:
+            return {run_id: error}
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+            return {run_id: _refused(error)}
+
+    # ── Transactions ─────────────────────────────────────────────────────────────────────────
+
+    def _transact(
+        self,
+        work: Callable[[sa.Connection], bool],
+        what: str,
+        *,
+        unless: Callable[[sa.Connection], bool] = lambda _: False,
+    ) -> bool:
+        """Do something in a transaction, again and again while that makes sense.
+
+        Args:
+            work: What to do; it says whether to commit.
+            what: What it is, in words.
+            unless: Whether it was done after all, looked at when it seems to have failed.
+        """
+        done = self._attempt(work)
+        waited, pause = 0.0, _FIRST_PAUSE
+        while isinstance(done, SQLAlchemyError):
+            if not may_pass(done):
+                raise done
+            if self._status == "down" or waited >= self._limit():
+                raise self._gave_up(what, done) from done
+            self._status = "retrying"
+            self.queue.pause(pause)
+            waited, pause = waited + pause, min(2 * pause, _LONGEST_PAUSE)
+            done = self._attempt(lambda connection: unless(connection) or work(connection))
+        self._recovered()
+        return done
+
+    def _limit(self) -> float:
+        return min(self._patience, _LAST_WORDS / 2) if self.queue.closing else self._patience
+
+    def _attempt(self, work: Callable[[sa.Connection], bool]) -> bool | SQLAlchemyError:
+        try:
+            if self._connection is None:
+                self._connection = self._engine.connect()
+            with self._connection.begin() as transaction:
+                done = work(self._connection)
+                if not done:
+                    transaction.rollback()
+        except SQLAlchemyError as error:
+            self._disconnect()
+            self._failed(error)
+            return error
+        return done
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(SQLAlchemyError):
+                connection.invalidate()
+                connection.close()
+
+    def _failed(self, error: SQLAlchemyError) -> None:
+        self._failures += 1
+        self._error = why(error)
+        if self._failures == 1:
+            _log("store.refused", self._error)
+
+    def _gave_up(self, what: str, error: SQLAlchemyError) -> StoreUnavailable:
+        if self._status != "down":
+            _log("store.down", why(error))
+        self._status = "down"
+        return StoreUnavailable(what, why(error))
+
+    def _recovered(self) -> None:
+        if self._failures:
+            _log("store.recovered", f"after {self._failures} failures")
+        self._failures, self._error, self._status = 0, None, "ok"
+
+
+def _refused(error: BaseException) -> StoreError:
+    refusal = StoreUnavailable("take it", why(error))
+    refusal.__cause__ = error
+    return refusal
+
+
+def _log(event: str, said: str) -> None:
+    with contextlib.suppress(Exception):  # a log that raises must not add to it
+        get_logger().warning(event, database=said)

@@ -1,0 +1,232 @@
+"""One group of changes, in one transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from actorflow.lifecycle import RunStatus, StepStatus
+from actorflow.results import RunRecord
+from actorflow.state.folding import RunFold
+from actorflow.state.sql.books import Page
+from actorflow.state.sql.bulk import bulk, moment, packed
+from actorflow.state.sql.schema import events, runs, steps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from actorflow.state.folding import StepFold
+    from actorflow.state.sql.books import Batch, Change
+
+__all__ = ["Statements"]
+
+_json: Final = msgspec.json.Encoder().encode
+
+_ACCEPTED: Final = (
+    "run_id",
+    "workflow_id",
+    "workflow_version",
+    "priority",
+    "timeout",
+    "trace_id",
+    "correlation_id",
+    "business_id",
+    "created_at",
+)
+_KEPT: Final = ("started_at", "finished_at", "error", "failed_step", "reason")
+_FOLDED: Final = ("status", *_KEPT, "compensations")
+_STEP: Final = ("status", "attempts", "output", "error", "started_at", "finished_at")
+
+
+class Statements:
+    """Writes batches as their owner.
+
+    Args:
+        dialect: The name of the database's dialect.
+        owner: Who writes.
+        serializer: The name of the serializer that wrote the texts.
+    """
+
+    def __init__(self, dialect: str, owner: str, serializer: str) -> None:
+        self._owner = owner
+        self._serializer = serializer
+        self._insert_runs = _insert(dialect, runs)
+        self._insert_events = _insert(dialect, events)
+        upsert = _insert(dialect, steps)
+        self._upsert_steps = upsert.on_conflict_do_update(
+            index_elements=["run_id", "step_id"],
+            set_={name: upsert.excluded[name] for name in _STEP},
+        )
+        self._update_runs = _update(dialect)
+
+    def write(self, connection: sa.Connection, batch: Batch) -> bool:
+        """Write a batch; return False when not all of its runs belong to this owner any more."""
+        created = [self._created(it) for it in batch.values() if it.created is not None]
+        moved = [_moved(run_id, it) for run_id, it in batch.items() if it.created is None]
+        if moved and connection.execute(self._update_runs, packed(moved)).rowcount != len(moved):
+            return False
+        for statement, rows in (
+            (self._insert_runs, created),
+            (self._upsert_steps, list(_steps(batch))),
+            (self._insert_events, list(_events(batch))),
+        ):
+            if rows:
+                connection.execute(statement, packed(rows))
+        return True
+
+    def _created(self, change: Change) -> dict[str, Any]:
+        entry, page = change.created, change.page
+        record: RunRecord = page.fold.record
+        return {
+            **{name: getattr(record, name) for name in _ACCEPTED},
+            **(entry.texts if entry is not None else {}),
+            **_folded(page),
+            "created_at": moment(record.created_at),
+            "step_ids": _json(list(record.step_ids)).decode(),
+            "last_steps": _json(list(record.last_steps)).decode(),
+            "serializer": self._serializer,
+            "last_event": page.last_event,
+            "owner": self._owner,
+            "fence": page.fence,
+        }
+
+    def standing(
+        self, connection: sa.Connection, run_ids: Iterable[str]
+    ) -> dict[str, tuple[str, int, int]]:
+        """Return owner, fence and last event of the runs that are there."""
+        columns = (runs.c.run_id, runs.c.owner, runs.c.fence, runs.c.last_event)
+        query = sa.select(*columns).where(runs.c.run_id.in_(list(run_ids)))
+        return {
+            run_id: (owner, fence, last) for run_id, owner, fence, last in connection.execute(query)
+        }
+
+    def is_written(self, connection: sa.Connection, batch: Batch) -> bool:
+        """Return whether a batch is there: a commit whose answer was lost may have happened."""
+        standing = self.standing(connection, batch)
+        return all(
+            standing.get(run_id) == (self._owner, it.page.fence, it.page.last_event)
+            for run_id, it in batch.items()
+        )
+
+    def strangers(self, connection: sa.Connection, batch: Batch) -> set[str]:
+        """Return the runs of a batch that do not stand as this owner has left them."""
+        standing = self.standing(connection, batch)
+        return {
+            run_id
+            for run_id, it in batch.items()
+            if it.created is None
+            and standing.get(run_id) != (self._owner, it.page.fence, it.before)
+        }
+
+    def claim(self, connection: sa.Connection, run_id: str) -> Page | None:
+        """Make a run this owner's; return it as it stands, or None when it is not there."""
+        mine = (
+            sa.update(runs)
+            .where(runs.c.run_id == run_id)
+            .values(owner=self._owner, fence=runs.c.fence + 1)
+        )
+        if connection.execute(mine).rowcount != 1:
+            return None
+        row = connection.execute(sa.select(runs).where(runs.c.run_id == run_id)).one()
+        known = connection.execute(sa.select(steps).where(steps.c.run_id == run_id)).all()
+        return Page(_fold(row, known), row.fence, row.last_event)
+
+
+def _insert(dialect: str, table: sa.Table) -> Any:
+    """Return an INSERT of many rows."""
+    made: Any = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table)
+    columns = {column.name: column.type for column in table.c if column.name != "lease_until"}
+    given = bulk(dialect, columns)
+    # Without a condition SQLite takes the ON of ON CONFLICT for that of a join.
+    return made.from_select(list(columns), sa.select(*given.c).where(sa.true()))
+
+
+def _update(dialect: str) -> sa.Update:
+    """Return an UPDATE of many runs, each as it was left by its owner."""
+    columns: dict[str, Any] = {name: runs.c[name].type for name in (*_FOLDED, "last_event")}
+    guards = {"of_run": "run_id", "of_fence": "fence", "of_event": "last_event"}
+    given = bulk(dialect, columns | {name: runs.c[of].type for name, of in guards.items()})
+    return (
+        sa.update(runs)
+        .where(*(runs.c[of] == given.c[name] for name, of in guards.items()))
+        .values({name: given.c[name] for name in columns})
+    )
+
+
+def _folded(page: Page) -> dict[str, Any]:
+    fold = page.fold
+    return {
+        "status": fold.status,
+        "started_at": moment(fold.started_at),
+        "finished_at": moment(fold.finished_at),
+        "error": fold.error,
+        "failed_step": fold.failed_step,
+        "reason": fold.reason,
+        "compensations": _json(list(fold.compensations)).decode(),
+    }
+
+
+def _moved(run_id: str, change: Change) -> dict[str, Any]:
+    page = change.page
+    return {
+        **_folded(page),
+        "last_event": page.last_event,
+        "of_run": run_id,
+        "of_fence": page.fence,
+        "of_event": change.before,
+    }
+
+
+def _steps(batch: Batch) -> Iterable[dict[str, Any]]:
+    for run_id, change in batch.items():
+        for step_id, step in change.steps.items():
+            yield {
+                "run_id": run_id,
+                "step_id": step_id,
+                "status": step.status,
+                "attempts": step.attempts,
+                "output": step.output,
+                "error": step.error,
+                "started_at": moment(step.started_at),
+                "finished_at": moment(step.finished_at),
+            }
+
+
+def _events(batch: Batch) -> Iterable[dict[str, Any]]:
+    for change in batch.values():
+        for event, data in change.lines:
+            number, kind, run_id, step_id, attempt, time, _ = event
+            yield {
+                "run_id": run_id,
+                "number": number,
+                "kind": kind,
+                "step_id": step_id,
+                "attempt": attempt,
+                "time": moment(time),
+                "data": data,
+            }
+
+
+def _fold(row: Any, known: Iterable[Any]) -> RunFold:
+    """Return the fold of a run as its rows have it."""
+    record = RunRecord(
+        step_ids=msgspec.json.decode(row.step_ids),
+        last_steps=msgspec.json.decode(row.last_steps),
+        inputs={},
+        metadata={},
+        **{name: getattr(row, name) for name in _ACCEPTED},
+    )
+    fold = RunFold(record)
+    for name in _KEPT:
+        setattr(fold, name, getattr(row, name))
+    fold.status = RunStatus(row.status)
+    fold.compensations = tuple(msgspec.json.decode(row.compensations))
+    for one in known:
+        step: StepFold = fold.steps[one.step_id]
+        for name in _STEP:
+            setattr(step, name, getattr(one, name))
+        step.status = StepStatus(one.status)
+    return fold

@@ -1,0 +1,132 @@
+"""Runs that have happened, for state managers to record; and what they say of them, compared."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from actorflow.errors import RecordedError
+from actorflow.events import Event
+from actorflow.lifecycle import EventKind
+from actorflow.results import RunRecord
+from actorflow.texts import text_of
+
+if TYPE_CHECKING:
+    from actorflow.protocols import StateManager
+
+__all__ = [
+    "COMPLETED",
+    "EPOCH",
+    "FAILED",
+    "STARTED",
+    "UNDONE",
+    "Commits",
+    "accepted",
+    "happened",
+    "told",
+    "write",
+]
+
+EPOCH: Final = 1_700_000_000.0
+_HANGS: Final = 60.0
+
+STARTED: Final = (EventKind.RUN_STARTED, EventKind.STEP_READY, EventKind.STEP_STARTED)
+COMPLETED: Final = (*STARTED, EventKind.STEP_COMPLETED, EventKind.RUN_COMPLETED)
+FAILED: Final = (*STARTED, EventKind.STEP_FAILED, EventKind.RUN_FAILED)
+UNDONE: Final = (
+    *COMPLETED[:-1],
+    EventKind.RUN_COMPENSATING,
+    EventKind.COMPENSATION_STARTED,
+    EventKind.COMPENSATION_COMPLETED,
+    EventKind.RUN_CANCELLED,
+)
+_DATA: Final[Mapping[EventKind, Mapping[str, Any]]] = {
+    EventKind.STEP_COMPLETED: {"output": "of a"},
+    EventKind.STEP_RETRYING: {"error": ValueError("not yet"), "delay": 0.5},
+    EventKind.STEP_FAILED: {"error": ValueError("no")},
+    EventKind.RUN_FAILED: {"error": ValueError("no"), "failed_step": "a"},
+    EventKind.RUN_COMPENSATING: {"reason": "enough", "steps": ("a",)},
+    EventKind.RUN_CANCELLED: {"reason": "enough"},
+}
+
+
+def accepted(run_id: str = "run", **fields: Any) -> RunRecord:
+    """Return a run of one step, `a`, as it was accepted."""
+    known: dict[str, Any] = {
+        "workflow_id": "flow",
+        "workflow_version": "1.0.0",
+        "step_ids": ("a",),
+        "last_steps": ("a",),
+        "inputs": {},
+        "metadata": {},
+        "priority": 0,
+        "created_at": EPOCH,
+        "trace_id": None,
+        "correlation_id": None,
+        "business_id": None,
+    }
+    return RunRecord(run_id=run_id, **(known | fields))
+
+
+def happened(
+    *kinds: EventKind, run_id: str = "run", after: int = 0, time: float = EPOCH
+) -> list[Event]:
+    """Return events of these kinds, one second after the other."""
+    events = []
+    for number, kind in enumerate(kinds, after + 1):
+        of_run = kind.value.startswith("run.")
+        where: tuple[Any, Any] = (None, None) if of_run else ("a", 1)
+        events.append(Event(number, kind, run_id, *where, time + number, _DATA.get(kind, {})))
+    return events
+
+
+class Commits:
+    """Takes what a state manager says of its commits, from whatever thread."""
+
+    def __init__(self) -> None:
+        self.errors: list[BaseException | None] = []
+        self._arrived = threading.Semaphore(0)
+
+    def done(self, error: BaseException | None, /) -> None:
+        """Take word of one commit."""
+        self.errors.append(error)
+        self._arrived.release()
+
+    def wait(self) -> None:
+        """Wait for one."""
+        assert self._arrived.acquire(timeout=_HANGS), "nobody was told of the commit"
+
+
+def write(state: StateManager, events: Sequence[Event]) -> None:
+    """Record events, and wait until they are."""
+    commits = Commits()
+    if not state.record(events, commits.done):
+        commits.wait()
+        assert [None] == commits.errors
+
+
+def told(value: Any) -> Any:
+    """Return what a value says, whether it comes from memory or was read from a store.
+
+    A store keeps times to the microsecond, and may keep of an error only its class and its text.
+    """
+    if isinstance(value, BaseException):
+        return _told_of_error(value)
+    if attrs.has(type(value)):
+        return {field.name: told(getattr(value, field.name)) for field in attrs.fields(type(value))}
+    if isinstance(value, Mapping):
+        return {name: told(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [told(item) for item in value]
+    if isinstance(value, float):
+        return round(value, 6)
+    return value if isinstance(value, (str, int, type(None))) else text_of(value)
+
+
+def _told_of_error(error: BaseException) -> tuple[str, str]:
+    if isinstance(error, RecordedError):
+        return error.type_name, error.text
+    return f"{type(error).__module__}.{type(error).__qualname__}", str(error)

@@ -1,0 +1,126 @@
+"""Lists are stable, complete, and exactly what was asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from actorflow.lifecycle import RunStatus
+from actorflow.testing.contracts.accounts import (
+    COMPLETED,
+    EPOCH,
+    FAILED,
+    STARTED,
+    accepted,
+    happened,
+    told,
+    write,
+)
+
+if TYPE_CHECKING:
+    from actorflow.protocols import StateManager
+
+__all__ = ["Listing"]
+
+_IDS: Final = ("workflow_id", "trace_id", "correlation_id", "business_id")
+_HOSTILE: Final = ("' OR 1=1 --", "%", "_", "x' UNION SELECT 1", 'a"b', "a\\b", "ä€😀")
+
+
+class Listing:
+    """Many runs."""
+
+    state: StateManager
+
+    def _listed(self, **filters: Any) -> list[str]:
+        return [run.run_id for run in self.state.list(**filters).runs]
+
+    def test_runs_are_listed_the_newest_first(self) -> None:
+        """As they were accepted."""
+        for number in range(3):
+            self.state.create(accepted(f"r{number}", created_at=EPOCH + number))
+
+        assert ["r2", "r1", "r0"] == self._listed()
+
+    def test_runs_accepted_in_the_same_instant_are_listed_by_id(self) -> None:
+        """So that pages are stable whoever was written first, in the order of the characters."""
+        for run_id in ("b", "a", "B", "_", "c"):
+            self.state.create(accepted(run_id))
+
+        assert ["B", "_", "a", "b", "c"] == self._listed()
+
+    def test_the_order_of_a_list_is_that_of_acceptance_and_not_of_writing(self) -> None:
+        """Two threads that start runs may overtake each other."""
+        self.state.create(accepted("later", created_at=EPOCH + 0.000002))
+        self.state.create(accepted("earlier", created_at=EPOCH))
+
+        assert ["later", "earlier"] == self._listed()
+
+    def test_pages_do_not_overlap_and_leave_nothing_out(self) -> None:
+        """Each says how many there are in all."""
+        ids = [f"r{number:02}" for number in range(7)]
+        for number, run_id in enumerate(ids):
+            self.state.create(accepted(run_id, created_at=EPOCH + number))
+
+        pages = [self.state.list(limit=3, offset=offset) for offset in (0, 3, 6, 9)]
+
+        assert ids[::-1] == [run.run_id for page in pages for run in page.runs]
+        assert [7, 7, 7, 7] == [page.total for page in pages]
+        assert [3, 3, 1, 0] == [len(page.runs) for page in pages]
+
+    def test_a_page_of_nothing_still_counts(self) -> None:
+        """A limit of nought asks for the total alone."""
+        self.state.create(accepted())
+
+        assert ([], 1) == (list(self.state.list(limit=0).runs), self.state.list(limit=0).total)
+
+    def test_a_list_holds_summaries(self) -> None:
+        """Everything about a run but its steps."""
+        self.state.create(accepted(trace_id="t"))
+        write(self.state, happened(*FAILED))
+
+        (summary,) = self.state.list().runs
+        whole = self.state.snapshot("run")
+        assert {} == dict(summary.steps)
+        assert told(attrs.evolve(whole, steps=summary.steps)) == told(summary)
+
+    def test_runs_are_found_by_their_ids(self) -> None:
+        """By one, exactly."""
+        for name in _IDS:
+            self.state.create(accepted(f"mine by {name}", **{name: "x"}))
+            self.state.create(accepted(f"other by {name}", **{name: "xy"}))
+
+        for name in _IDS:
+            asked: dict[str, Any] = {name: "x"}
+            assert [f"mine by {name}"] == self._listed(**asked)
+            assert 1 == self.state.list(**asked).total
+
+    def test_runs_are_found_by_status(self) -> None:
+        """By the one that they have now."""
+        for run_id in ("pending", "running", "completed", "failed"):
+            self.state.create(accepted(run_id))
+        write(self.state, happened(*STARTED, run_id="running"))
+        write(self.state, happened(*COMPLETED, run_id="completed"))
+        write(self.state, happened(*FAILED, run_id="failed"))
+
+        for status in ("pending", "running", "completed", "failed"):
+            assert [status] == self._listed(status=RunStatus(status))
+        assert [] == self._listed(status=RunStatus.CANCELLED)
+
+    def test_filters_hold_together(self) -> None:
+        """A run has to match all of them."""
+        self.state.create(accepted("a", workflow_id="w", trace_id="t"))
+        self.state.create(accepted("b", workflow_id="w"))
+        self.state.create(accepted("c", trace_id="t"))
+
+        found = self._listed(workflow_id="w", trace_id="t", status=RunStatus.PENDING)
+        assert ["a"] == found
+
+    def test_a_filter_is_a_value_and_nothing_else(self) -> None:
+        """Nothing in it is a pattern or a piece of a query."""
+        for number, hostile in enumerate(_HOSTILE):
+            self.state.create(accepted(f"r{number}", business_id=hostile))
+        self.state.create(accepted("other", business_id="x"))
+
+        for number, hostile in enumerate(_HOSTILE):
+            assert [f"r{number}"] == self._listed(business_id=hostile)

@@ -1,0 +1,222 @@
+"""What is recorded is there, whole, in order, and at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actorflow.errors import RunNotFound
+from actorflow.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.state.folding import fold
+from actorflow.testing.contracts.accounts import (
+    COMPLETED,
+    EPOCH,
+    FAILED,
+    STARTED,
+    UNDONE,
+    Commits,
+    accepted,
+    happened,
+    told,
+    write,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actorflow.protocols import StateManager
+
+__all__ = ["Recording"]
+
+
+class Recording:
+    """One run at a time."""
+
+    state: StateManager
+
+    def test_an_accepted_run_is_pending(self) -> None:
+        """It can be looked at before anything has happened."""
+        self.state.create(accepted())
+
+        snapshot = self.state.snapshot("run")
+        assert RunStatus.PENDING is snapshot.status
+        assert {"a": StepStatus.PENDING} == {it: one.status for it, one in snapshot.steps.items()}
+        assert [] == list(self.state.events("run"))
+
+    def test_what_was_accepted_is_kept(self) -> None:
+        """All that a run was started with."""
+        fields: dict[str, Any] = {
+            "inputs": {"url": "x"},
+            "metadata": {"who": "me"},
+            "priority": 7,
+            "timeout": 0.1,
+            "trace_id": "t",
+            "correlation_id": "c",
+            "business_id": "b",
+            "workflow_version": "2",
+        }
+        self.state.create(accepted(**fields))
+
+        for _ in range(2):
+            snapshot = self.state.snapshot("run")
+            assert told(fields) == told({name: getattr(snapshot, name) for name in fields})
+            assert EPOCH == snapshot.created_at
+            write(self.state, happened(*STARTED) if snapshot.started_at is None else [])
+
+    def test_a_snapshot_is_the_fold_of_what_was_recorded_at_any_instant(self) -> None:
+        """After every single event."""
+        self.state.create(accepted())
+        kinds = (*STARTED, EventKind.STEP_RETRYING, *STARTED[1:], *COMPLETED[3:])
+        events = happened(*kinds)
+
+        for number, event in enumerate(events, 1):
+            write(self.state, [event])
+
+            snapshot = self.state.snapshot("run")
+            assert told(fold(accepted(), events[:number])) == told(snapshot)
+            assert told(fold(accepted(), self.state.events("run"))) == told(snapshot)
+
+    def test_events_recorded_together_come_to_the_same(self) -> None:
+        """However often a step has moved in between."""
+        self.state.create(accepted())
+        events = happened(*STARTED, EventKind.STEP_RETRYING, *STARTED[1:], *COMPLETED[3:])
+        write(self.state, events)
+
+        assert told(fold(accepted(), events)) == told(self.state.snapshot("run"))
+
+    def test_a_completed_run_has_its_outputs(self) -> None:
+        """By step id, with the times between which it ran."""
+        self.state.create(accepted())
+        write(self.state, happened(*COMPLETED))
+
+        snapshot = self.state.snapshot("run")
+        assert RunStatus.COMPLETED is snapshot.status
+        assert {"a": "of a"} == snapshot.outputs
+        assert (EPOCH + 1, EPOCH + 5) == (snapshot.started_at, snapshot.finished_at)
+
+    def test_events_come_back_as_they_were(self) -> None:
+        """With everything that they say."""
+        self.state.create(accepted())
+        write(self.state, happened(*FAILED))
+
+        assert told(happened(*FAILED)) == told(self.state.events("run"))
+
+    def test_events_come_back_in_order_and_by_the_page(self) -> None:
+        """`after` is a number, `limit` a number of events."""
+        self.state.create(accepted())
+        write(self.state, happened(*COMPLETED))
+
+        assert [1, 2, 3, 4, 5] == self._numbers()
+        assert [3, 4] == self._numbers(after=2, limit=2)
+        assert [5] == self._numbers(after=4, limit=9)
+        assert [] == self._numbers(after=5)
+        assert [] == self._numbers(limit=0)
+
+    def _numbers(self, **page: Any) -> list[int]:
+        return [event.number for event in self.state.events("run", **page)]
+
+    def test_events_of_several_runs_may_be_recorded_together(self) -> None:
+        """Each goes to its own run."""
+        self.state.create(accepted("one"))
+        self.state.create(accepted("two"))
+
+        write(self.state, [*happened(*STARTED, run_id="one"), *happened(*COMPLETED, run_id="two")])
+
+        assert [3, 5] == [len(self.state.events(run_id)) for run_id in ("one", "two")]
+        assert RunStatus.RUNNING is self.state.snapshot("one").status
+        assert RunStatus.COMPLETED is self.state.snapshot("two").status
+
+    def test_commits_are_told_in_the_order_of_their_records(self) -> None:
+        """And what is told is there to be read."""
+        commits, seen = Commits(), list[tuple[int, int]]()
+        self.state.create(accepted())
+        under_way = 0
+        for number, event in enumerate(happened(*COMPLETED), 1):
+
+            def done(error: BaseException | None, number: int = number) -> None:
+                seen.append((number, len(self.state.events("run")) - number))
+                commits.done(error)
+
+            if not self.state.record([event], done):
+                under_way += 1
+        for _ in range(under_way):
+            commits.wait()
+
+        assert [None] * under_way == commits.errors
+        assert sorted(seen) == seen
+        assert all(ahead >= 0 for _, ahead in seen)
+
+    def test_what_was_read_does_not_change(self) -> None:
+        """A snapshot and a page are values, not views."""
+        self.state.create(accepted())
+        write(self.state, happened(*STARTED))
+        snapshot, events = self.state.snapshot("run"), self.state.events("run")
+
+        write(self.state, happened(EventKind.STEP_COMPLETED, EventKind.RUN_COMPLETED, after=3))
+
+        assert RunStatus.RUNNING is snapshot.status
+        assert 3 == len(events)
+
+    def test_a_run_that_is_not_there_is_not_found(self) -> None:
+        """The error names it."""
+        for ask in (self.state.snapshot, self.state.events, self.state.claim):
+            assert "'nobody'" in _not_found(ask)
+
+    def test_a_claimed_run_is_returned_as_it_stands(self) -> None:
+        """With what its steps have come to."""
+        self.state.create(accepted())
+        write(self.state, happened(*FAILED))
+
+        assert told(self.state.snapshot("run")) == told(self.state.claim("run"))
+
+    def test_a_resumed_run_is_the_fold_of_both_its_lives(self) -> None:
+        """The failure of the first is forgotten by the state, and kept by the events."""
+        self.state.create(accepted())
+        write(self.state, happened(*FAILED))
+        self.state.claim("run")
+        write(self.state, happened(EventKind.RUN_RESUMED, *COMPLETED[1:], after=5))
+
+        snapshot = self.state.snapshot("run")
+        assert RunStatus.COMPLETED is snapshot.status
+        assert (None, None) == (snapshot.error, snapshot.failed_step)
+        assert 1 == snapshot.steps["a"].attempts
+        assert 10 == len(self.state.events("run"))
+        assert told(fold(accepted(), self.state.events("run"))) == told(snapshot)
+
+    def test_a_run_that_is_resumed_starts_its_failed_steps_afresh(self) -> None:
+        """As soon as it is said to be resumed."""
+        self.state.create(accepted())
+        write(self.state, happened(*FAILED))
+        self.state.claim("run")
+        write(self.state, happened(EventKind.RUN_RESUMED, after=5))
+
+        step = self.state.snapshot("run").steps["a"]
+        assert (StepStatus.PENDING, 0, None) == (step.status, step.attempts, step.error)
+
+    def test_a_run_that_is_being_undone_says_how_far_it_has_come(self) -> None:
+        """After every single event: somebody else may have to go on from there."""
+        self.state.create(accepted())
+        events = happened(*UNDONE)
+
+        for number, event in enumerate(events, 1):
+            write(self.state, [event])
+
+            snapshot = self.state.snapshot("run")
+            assert told(fold(accepted(), events[:number])) == told(snapshot)
+            assert told(fold(accepted(), self.state.events("run"))) == told(snapshot)
+        assert ("a",) == self.state.snapshot("run").compensations
+
+    def test_a_cancelled_run_says_why(self) -> None:
+        """In its snapshot."""
+        self.state.create(accepted())
+        write(self.state, happened(EventKind.STEP_CANCELLED, EventKind.RUN_CANCELLED))
+
+        assert "enough" == self.state.snapshot("run").reason
+
+
+def _not_found(ask: Callable[[str], object]) -> str:
+    """Return the text of the error for a run that is not there."""
+    try:
+        ask("nobody")
+    except RunNotFound as error:
+        return str(error)
+    raise AssertionError("a run that is not there has to be a RunNotFound")

@@ -1,0 +1,99 @@
+"""The whole contract of a state manager."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from actorflow.testing.contracts.accounts import COMPLETED, accepted, happened, told, write
+from actorflow.testing.contracts.listing import Listing
+from actorflow.testing.contracts.recording import Recording
+
+if TYPE_CHECKING:
+    from actorflow.protocols import StateManager
+
+__all__ = ["StateManagerContract"]
+
+
+class StateManagerContract(Recording, Listing):
+    """Every promise of `StateManager`, as a test; derive a class whose name begins with `Test`."""
+
+    def make_state(self) -> StateManager:
+        """Return a new state manager, in which nothing is recorded."""
+        raise NotImplementedError(f"{type(self).__name__} has to say how its state is made")
+
+    @functools.cached_property
+    def state(self) -> StateManager:  # type: ignore[override] # what the parts only declare
+        """The one that is tested; each test has its own."""
+        return self.make_state()
+
+    def teardown_method(self) -> None:
+        """Let go of it."""
+        if "state" in vars(self):
+            self.state.close()
+
+    def test_readers_on_other_threads_see_whole_states(self) -> None:
+        """Whatever instant they look at, they see the fold of some of the events, in order."""
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            wrong = _torn_reads(self.state)
+        finally:
+            sys.setswitchinterval(interval)
+
+        assert [] == wrong
+
+    def test_runs_may_be_recorded_from_several_threads(self) -> None:
+        """None of them is lost, and none gets another one's events."""
+        threads = [
+            threading.Thread(target=_let_run, args=(self.state, f"t{number}"))
+            for number in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        runs = self.state.list(limit=1000).runs
+        assert 40 == len(runs)
+        for run in runs:
+            expected = told(happened(*COMPLETED, run_id=run.run_id))
+            assert expected == told(self.state.events(run.run_id))
+
+
+def _let_run(state: StateManager, name: str) -> None:
+    for number in range(10):
+        run_id = f"{name} {number}"
+        state.create(accepted(run_id))
+        write(state, happened(*COMPLETED, run_id=run_id))
+
+
+def _torn_reads(state: StateManager) -> list[object]:
+    runs = [f"r{number}" for number in range(20)]
+    expected = {run_id: happened(*COMPLETED, run_id=run_id) for run_id in runs}
+    over, wrong = threading.Event(), list[object]()
+
+    def read() -> None:
+        try:
+            while not over.is_set():
+                for run in state.list(limit=100).runs:
+                    events = state.events(run.run_id)
+                    if told(expected[run.run_id][: len(events)]) != told(events):
+                        wrong.append(events)
+                    state.snapshot(run.run_id)
+        except BaseException as error:  # noqa: BLE001 - told to the test, which is elsewhere
+            wrong.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for run_id in runs:
+        state.create(accepted(run_id))
+        for event in expected[run_id]:
+            write(state, [event])
+    over.set()
+    for reader in readers:
+        reader.join()
+    return wrong

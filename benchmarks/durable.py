@@ -1,0 +1,201 @@
+"""What a durable step costs: in SQLite and PostgreSQL, beside a loop that commits each by itself.
+
+The floor is a hand-written asyncio loop that inserts each step's output in a transaction of its
+own, with the database's own driver. It keeps no events, and cannot resume anything. (In the
+lesson's flow it inserts the five of a run when that has ended, which costs the same.)
+All sides write to the same kind of database, on the same disk, with the same settings, in turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import sqlite3
+import sys
+import tempfile
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager, closing
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import attrs
+import psycopg
+import pyperf
+
+from actorflow.orchestrator import Orchestrator
+from actorflow.state.sql import SQLStateManager
+from benchmarks.contenders import workflow_of
+from benchmarks.lesson import by_hand, expected_output, lesson_flow
+from benchmarks.options import Options
+from benchmarks.report import Record, Table
+from benchmarks.workloads import RETURNS, fan
+from tests import postgres
+
+__all__ = ["durable"]
+
+WIDTH = 200
+RUNS = 100
+
+Job = Callable[[], Awaitable[None]]
+
+
+@attrs.frozen(kw_only=True)
+class Database:
+    """Where both sides write."""
+
+    name: str
+    synchronous: Any
+    new: Callable[[], str]
+    """Returns the address of an empty database."""
+
+
+async def durable(options: Options) -> Table:
+    """Return the cost of a step in each database, as medians over the samples."""
+    with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
+        server = stack.enter_context(postgres.running())
+        names = iter(range(1_000_000))
+
+        def file() -> str:
+            return f"sqlite:///{place}/{next(names)}.db"
+
+        databases = [
+            Database(name="SQLite, NORMAL", synchronous="NORMAL", new=file),
+            Database(name="SQLite, FULL", synchronous="FULL", new=file),
+            Database(name="PostgreSQL", synchronous="FULL", new=server.database),
+        ]
+        records = [
+            await _record(kind, database, options)
+            for database in databases
+            for kind in ("fan", "lesson")
+        ]
+    note = "" if find_spec("dbos") else "DBOS is not installed; type: pip install dbos"
+    title = (
+        f"Microseconds per durable step: a fan of {WIDTH // options.shrink}, and "
+        f"{RUNS // options.shrink} runs of the lesson's flow at once"
+    )
+    return Table(section="durable", title=title, records=records, note=note)
+
+
+async def _record(kind: str, database: Database, options: Options) -> Record:
+    steps = WIDTH // options.shrink if kind == "fan" else 5 * RUNS // options.shrink
+    floors, ours = [], []
+    for _ in range(options.samples + 1):
+        floors.append(await _timed(_floor(kind, database, options)))
+        ours.append(await _timed(_actorflow(kind, database, options)))
+    floor, own = (1e6 * median(each[1:]) / steps for each in (floors, ours))
+    record: Record = {
+        "database": database.name,
+        "workload": kind,
+        "commit per step": floor,
+        "actorflow": own,
+        "ratio": own / floor,
+    }
+    if find_spec("dbos"):
+        peer = 1e6 * median(await _dbos(kind, database, options)) / steps
+        record |= {"DBOS": peer, "DBOS / actorflow": peer / own}
+    return record
+
+
+async def _timed(opened: Any) -> float:
+    async with opened as job:
+        gc.collect()
+        began = pyperf.perf_counter()
+        await job()
+        seconds: float = pyperf.perf_counter() - began
+    return seconds
+
+
+# ── The floor ────────────────────────────────────────────────────────────────────────────────
+
+
+@asynccontextmanager
+async def _floor(kind: str, database: Database, options: Options) -> AsyncIterator[Job]:
+    url = database.new()
+    with closing(_connection(url, database)) as connection:
+        connection.execute("CREATE TABLE done (run TEXT, step TEXT, output TEXT)")
+        mark = "?" if url.startswith("sqlite") else "%s"
+        insert = f"INSERT INTO done VALUES ({mark}, {mark}, {mark})"  # noqa: S608 - of two marks
+
+        def commit(run: str, step: str, output: object) -> None:
+            connection.execute(insert, (run, step, json.dumps(output)))
+
+        workers = asyncio.Semaphore(options.workers)
+        floor = _fan_by_hand if kind == "fan" else _lessons_by_hand
+        yield lambda: floor(options, workers, commit)
+
+
+def _connection(url: str, database: Database) -> Any:
+    """Return a connection on which each statement is a transaction."""
+    if not url.startswith("sqlite"):
+        return psycopg.connect(url, autocommit=True)
+    connection = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute(f"PRAGMA synchronous={database.synchronous}")
+    return connection
+
+
+async def _fan_by_hand(options: Options, workers: asyncio.Semaphore, commit: Any) -> None:
+    async def step(number: int) -> int:
+        async with workers:
+            output = number
+            commit("run", f"s{number}", output)
+        return output
+
+    count = WIDTH // options.shrink
+    await step(0)
+    done = await asyncio.gather(*(step(number) for number in range(1, count - 1)))
+    commit("run", "sum", sum(done))
+
+
+async def _lessons_by_hand(options: Options, workers: asyncio.Semaphore, commit: Any) -> None:
+    async def run(url: str) -> None:
+        output = await by_hand(url, workers, threads=False)
+        for step in ("fetch", "process", "enrich", "analyze", "aggregate"):
+            commit(url, step, output)
+
+    await asyncio.gather(*(run(str(number)) for number in range(RUNS // options.shrink)))
+
+
+# ── actorflow ────────────────────────────────────────────────────────────────────────────────
+
+
+@asynccontextmanager
+async def _actorflow(kind: str, database: Database, options: Options) -> AsyncIterator[Job]:
+    state = SQLStateManager(database.new(), create=True, synchronous=database.synchronous)
+    flow = lesson_flow(threads=False)
+    fan_flow = workflow_of(fan(WIDTH // options.shrink), RETURNS)
+
+    async def one(url: str) -> None:
+        result = await orchestrator.run_async(flow, {"url": url})
+        assert expected_output(url) == result.output
+
+    async def fan_out() -> None:
+        await orchestrator.run_async(fan_flow)
+
+    async def lessons() -> None:
+        await asyncio.gather(*(one(str(number)) for number in range(RUNS // options.shrink)))
+
+    async with Orchestrator(state, async_workers=options.workers) as orchestrator:
+        await one("warm-up")
+        yield fan_out if kind == "fan" else lessons
+
+
+# ── DBOS ─────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _dbos(kind: str, database: Database, options: Options) -> list[float]:
+    """Return the seconds of each sample, from a process of its own: there can be one in each."""
+    count = (WIDTH if kind == "fan" else RUNS) // options.shrink
+    words = [database.new(), kind, str(count), str(options.samples), str(options.workers)]
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.durable_dbos", *words),
+        stdout=PIPE,
+        cwd=Path(__file__).parents[1],
+    )
+    said, _ = await child.communicate()
+    seconds: list[float] = json.loads(said.splitlines()[-1])
+    return seconds

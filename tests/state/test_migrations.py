@@ -1,0 +1,165 @@
+"""The tables of a database: made once, by one starter, and never those of another version."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from actorflow.cli import main
+from actorflow.errors import SchemaMismatch
+from actorflow.state.sql import SQLStateManager, migrating, schema
+from actorflow.state.sql.engines import Engines
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    """The address of an empty database, of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/runs.db"
+    return request.getfixturevalue("postgresql").database()
+
+
+@pytest.fixture
+def engines(url):
+    """Connections to it."""
+    with Engines.to(url) as made:
+        yield made
+
+
+def set_version(engines, version):
+    """Pretend that another version of actorflow was here."""
+    with engines.writing.begin() as connection:
+        connection.execute(sa.text("UPDATE actorflow_version SET version_num = :v"), {"v": version})
+
+
+def test_what_the_migrations_make_is_what_the_code_expects(engines):
+    """Tables, columns, types, keys and indexes."""
+    migrating.upgrade(engines)
+    with engines.reading.begin() as connection:
+        options = {"version_table": migrating.VERSION_TABLE, "compare_type": True}
+        context = MigrationContext.configure(connection, opts=options)
+        differences = compare_metadata(context, schema.metadata)
+
+    assert [] == differences
+
+
+def test_the_checks_that_the_migrations_make_are_those_of_the_code(engines):
+    """Alembic does not compare them."""
+    migrating.upgrade(engines)
+    inspector = sa.inspect(engines.reading)
+
+    for table in schema.metadata.tables.values():
+        expected = {str(it.name) for it in table.constraints if isinstance(it, sa.CheckConstraint)}
+        assert expected == {it["name"] for it in inspector.get_check_constraints(table.name)}
+
+
+def test_tables_are_made_once(engines):
+    """The second time there is nothing to do."""
+    assert (None, migrating.newest()) == migrating.upgrade(engines)
+    assert (migrating.newest(), migrating.newest()) == migrating.upgrade(engines)
+
+
+def test_starters_at_the_same_time_wait_for_each_other(url):
+    """One makes the tables, the others find them."""
+    barrier, outcomes = threading.Barrier(4), []
+
+    def start():
+        with Engines.to(url) as engines:
+            barrier.wait()
+            try:
+                outcomes.append(migrating.upgrade(engines)[0])
+            except BaseException as error:  # noqa: BLE001 - told to the test, which is elsewhere
+                outcomes.append(error)
+
+    threads = [threading.Thread(target=start) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [migrating.newest()] * 3 + [None] == sorted(outcomes, key=lambda it: it is None)
+
+
+def test_a_database_without_tables_is_refused(url):
+    """With what to do about it."""
+    with pytest.raises(SchemaMismatch, match=r"has no tables yet.*actorflow db upgrade"):
+        SQLStateManager(url)
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_a_database_of_a_newer_version_is_refused(url, engines, create):
+    """It may mean other things by the same names."""
+    migrating.upgrade(engines)
+    set_version(engines, "9999")
+    with pytest.raises(SchemaMismatch, match="made by a newer actorflow") as raised:
+        SQLStateManager(url, create=create)
+
+    assert (True, "9999") == (raised.value.newer, raised.value.found)
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(engines, monkeypatch):
+    """All of it is one transaction."""
+    fail = RuntimeError("no")
+
+    def stop_before_the_last_table(*_arguments, **_options):
+        raise fail
+
+    monkeypatch.setattr(sa.ForeignKey, "__init__", stop_before_the_last_table)
+    with pytest.raises(RuntimeError):
+        migrating.upgrade(engines)
+    monkeypatch.undo()
+
+    assert [] == sa.inspect(engines.reading).get_table_names()
+
+
+# ── The command ──────────────────────────────────────────────────────────────────────────────
+
+
+def said(capsys, *words):
+    """The exit status of a command, and what it printed."""
+    status = main(["db", *words])
+    printed = capsys.readouterr()
+    return status, printed.out.strip() or printed.err.strip()
+
+
+def test_the_command_makes_tables_and_says_so(url, capsys):
+    """From nothing to the newest."""
+    newest = migrating.newest()
+
+    assert (0, "no tables") == said(capsys, "current", url)
+    status, text = said(capsys, "check", url)
+    assert (1, True) == (status, "has no tables yet" in text)
+    assert (0, f"version {newest}, was empty") == said(capsys, "upgrade", url)
+    assert (0, f"version {newest}, nothing to do") == said(capsys, "upgrade", url)
+    assert (0, f"version {newest}") == said(capsys, "current", url)
+    assert (0, f"version {newest}, as it should be") == said(capsys, "check", url)
+
+
+def test_the_command_refuses_a_newer_database(url, engines, capsys):
+    """It changes nothing there."""
+    migrating.upgrade(engines)
+    set_version(engines, "9999")
+
+    status, text = said(capsys, "upgrade", url)
+    assert (2, True) == (status, "Upgrade actorflow" in text)
+    assert (1, True) == (said(capsys, "check", url)[0], "Upgrade actorflow" in text)
+    newest = migrating.newest()
+    assert (0, f"version 9999, this actorflow makes {newest}") == said(capsys, "current", url)
+
+
+def test_the_command_refuses_what_is_no_database(capsys):
+    """With an address that would be one."""
+    status, text = said(capsys, "check", "nonsense")
+
+    assert (2, True) == (status, "is no URL of a database" in text)
+
+
+def test_the_command_shows_no_password(capsys):
+    """Not even when nobody answers."""
+    status, text = said(capsys, "check", "postgresql://me:secret@127.0.0.1:1/nothing")
+
+    assert (2, False) == (status, "secret" in text)

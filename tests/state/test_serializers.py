@@ -1,0 +1,379 @@
+"""Values come back as what they were, or are refused with the path to what is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import decimal
+import enum
+import math
+import pathlib
+import sys
+import types
+import uuid
+import zoneinfo
+from collections import OrderedDict
+from typing import NamedTuple
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actorflow import ActorflowWarning
+from actorflow.errors import NotRestorable, NotStorable, StepTimeout, TooLarge
+from actorflow.events import Event
+from actorflow.lifecycle import EventKind
+from actorflow.state.sql import JSONSerializer, PickleSerializer
+from actorflow.state.sql.codec import Unstorable
+from actorflow.state.sql.payloads import Payloads
+from actorflow.state.sql.recorded import error_of, told_of
+
+
+class Colour(enum.Enum):
+    """An enum."""
+
+    RED = "red"
+    GREEN = (0, 255, 0)
+
+
+class Rights(enum.Flag):
+    """A flag."""
+
+    READ = enum.auto()
+    WRITE = enum.auto()
+
+
+class Level(enum.IntEnum):
+    """An enum whose members are numbers."""
+
+    LOW = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """A frozen dataclass."""
+
+    x: int
+    y: float = 0.0
+    tags: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass
+class Careful:
+    """A dataclass that runs code when it is made."""
+
+    amount: int
+    made: int = dataclasses.field(default=0, init=False)
+
+    def __post_init__(self):
+        """Count."""
+        self.made += 1
+
+
+@attrs.frozen
+class Order:
+    """A frozen attrs class with slots."""
+
+    id: uuid.UUID
+    lines: list[Point]
+    colour: Colour = Colour.RED
+
+
+@attrs.define(slots=False)
+class Basket:
+    """An attrs class."""
+
+    orders: dict[str, Order]
+
+
+class Pair(NamedTuple):
+    """A named tuple."""
+
+    left: object
+    right: object
+
+
+BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
+ID = uuid.UUID(int=7)
+ORDER = Order(ID, [Point(1, 2.5, ("a",))], Colour.GREEN)
+VALUES = [
+    *(None, True, 0, -(2**70), 1.5, "", "ä€😀\0\u2028", [], {}, {"$": 1}, {"$": {"$": "x"}}),
+    *((), (1, (2,)), {1, 2}, frozenset({"a"}), {1: "a", (2, 3): "b", None: 0}, {"a": {1: 2}}),
+    *(b"", b"\x00\xff", bytearray(b"x"), 1 + 2j, decimal.Decimal("1.10"), ID),
+    *(math.inf, -math.inf, decimal.Decimal("Infinity"), pathlib.Path("/a/b")),
+    *(dt.date(2026, 1, 31), dt.time(8, 30, 1, 2), dt.timedelta(-1, 2, 3)),
+    *(
+        dt.datetime.fromisoformat("2026-01-31T08:00:00.123456"),
+        dt.datetime(2026, 1, 31, tzinfo=dt.UTC),
+    ),
+    dt.datetime(2026, 1, 31, tzinfo=dt.timezone(dt.timedelta(hours=5, minutes=30))),
+    dt.datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=BERLIN),
+    *(Colour.RED, Colour.GREEN, Rights.READ | Rights.WRITE, Level.LOW, EventKind.STEP_READY),
+    *(Point(1), Careful(3), ORDER, Basket({"o": ORDER}), Pair(1, Pair("a", None))),
+]
+
+
+@pytest.fixture
+def serializer():
+    """The usual one."""
+    return JSONSerializer()
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_a_value_comes_back_as_what_it_was(serializer, value):
+    """Equal, and of the same type, all the way down."""
+    returned = serializer.loads(serializer.dumps([value, {"in": value}]))
+
+    assert [value, {"in": value}] == returned
+    assert type(value) is type(returned[0])
+    assert repr(value) == repr(returned[0])
+
+
+def test_what_is_no_number_comes_back(serializer):
+    """Though it does not equal itself."""
+    assert math.isnan(serializer.loads(serializer.dumps(math.nan)))
+
+
+def test_a_moment_that_comes_twice_comes_back_as_the_same_one(serializer):
+    """When the clocks go back, the offset tells which it was."""
+    later = dt.datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=BERLIN)
+
+    returned = serializer.loads(serializer.dumps(later))
+    assert (later.utcoffset(), later.fold) == (returned.utcoffset(), returned.fold)
+
+
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(exclude_categories=["Cs"]))
+    | st.binary()
+    | st.decimals(allow_nan=False)
+    | st.uuids()
+    | st.datetimes()
+    | st.dates()
+    | st.timedeltas()
+    | st.sampled_from([*Colour, *Level]),
+    lambda inner: (
+        st.lists(inner)
+        | st.lists(inner).map(tuple)
+        | st.dictionaries(st.text("$ab"), inner)
+        | st.builds(Pair, inner, inner)
+    ),
+)
+
+
+@given(PLAIN)
+def test_any_nesting_comes_back(value):
+    """Whatever the parts are."""
+    serializer = JSONSerializer()
+    returned = serializer.loads(serializer.dumps(value))
+
+    assert repr(value) == repr(returned)
+
+
+def test_what_it_writes_is_json_that_others_can_read(serializer):
+    """Plain values stand for themselves, and a mark says what the others are."""
+    text = serializer.dumps({"n": 1, "day": dt.date(2026, 1, 31), "pair": (1, 2)})
+
+    assert '{"n":1,"day":{"$":"date","of":"2026-01-31"},"pair":{"$":"tuple","of":[1,2]}}' == text
+
+
+def test_reading_runs_nothing_of_a_class(serializer):
+    """An object is made from its fields, as a copy would be."""
+    assert 1 == serializer.loads(serializer.dumps(Careful(5))).made
+
+
+def test_a_class_is_not_imported_to_be_read(serializer):
+    """What a database says must not decide which code runs."""
+    text = '{"$":"object","class":"antigravity:Thing","of":{}}'
+    with pytest.raises(NotRestorable, match="'antigravity' is not loaded"):
+        serializer.loads(text)
+
+    assert "antigravity" not in sys.modules
+
+
+@pytest.mark.parametrize("name", ["builtins:object", "os:system", "subprocess:Popen", "os:nothing"])
+def test_what_is_no_class_of_values_is_not_made(serializer, name):
+    """Whatever the database says."""
+    with pytest.raises(NotRestorable):
+        serializer.loads(f'{{"$":"object","class":"{name}","of":{{}}}}')
+
+
+def test_an_unknown_mark_is_refused(serializer):
+    """A later version may have written it."""
+    with pytest.raises(NotRestorable, match="'later'"):
+        serializer.loads('{"$":"later","of":1}')
+
+
+def local_class():
+    """A class that nobody else can find."""
+
+    @dataclasses.dataclass
+    class Local:
+        """Within a function."""
+
+        a: int = 1
+
+    return Local()
+
+
+LOOP = []
+LOOP.append(LOOP)
+REFUSED = [
+    (object(), "it", "is a builtins.object"),
+    ({"a": [1, object()]}, "['a'][1]", "is a builtins.object"),
+    (Pair(1, {2: {3}, "x": {"y": print}}), ".right", "builtin_function"),
+    (Point(1, 2, (lambda: None,)), ".tags[0]", "is a builtins.function"),
+    (OrderedDict(a=1), "it", "is a collections.OrderedDict"),
+    ({"n": types.SimpleNamespace()}, "['n']", "SimpleNamespace"),
+    ([local_class()], "[0]", "cannot be found under that name"),
+    (LOOP, "it", "contains itself"),
+    (["\ud800"], "it", "not Unicode"),
+    (ValueError("no"), "it", "is a builtins.ValueError"),
+]
+
+
+@pytest.mark.parametrize(("value", "path", "why"), REFUSED, ids=range(len(REFUSED)))
+def test_what_cannot_be_stored_is_refused_with_the_way_to_it(serializer, value, path, why):
+    """Nothing is turned into something similar."""
+    with pytest.raises(Unstorable, match=why) as raised:
+        serializer.dumps(value)
+
+    assert raised.value.path.startswith(path)
+
+
+# ── Pickle ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_pickles_are_a_choice_that_is_warned_of():
+    """Nobody gets them without having read why not."""
+    with pytest.warns(ActorflowWarning, match="runs whatever code the database holds"):
+        serializer = PickleSerializer()
+
+    assert OrderedDict(a=print) == serializer.loads(serializer.dumps(OrderedDict(a=print)))
+
+
+# ── Limits ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def payloads(serializer):
+    """Small limits."""
+    return Payloads(serializer, max_input=100, max_output=100, max_event=500)
+
+
+def test_a_value_that_is_too_large_is_refused_with_the_way_to_most_of_it(payloads):
+    """And with the step's name."""
+    output = {"small": 1, "items": [1, {"text": "ä" * 60}]}
+    with pytest.raises(TooLarge) as raised:
+        payloads.output("r1", "fetch", output)
+
+    assert "the output of step 'fetch' in run 'r1'" == raised.value.where
+    assert "['items'][1]['text']" == raised.value.path
+    assert (raised.value.size > 120, 100) == (True, raised.value.limit)
+
+
+def test_a_value_within_the_limit_counts_its_bytes_and_not_its_characters(payloads):
+    """A text of 60 characters may take 120."""
+    payloads.output("r1", "fetch", "a" * 98)
+    with pytest.raises(TooLarge):
+        payloads.output("r1", "fetch", "ä" * 50)
+
+
+def test_a_value_that_is_refused_names_its_step(payloads):
+    """And the way to the part at fault."""
+    with pytest.raises(NotStorable, match=r"step 'fetch' in run 'r1' cannot be stored: \['a'\] is"):
+        payloads.output("r1", "fetch", {"a": object()})
+
+
+def test_a_serializer_that_raises_is_a_refusal(payloads):
+    """Whatever it raises."""
+
+    class Broken:
+        """One of the program's own."""
+
+        name = "broken"
+
+        def dumps(self, value):
+            """Raise."""
+            raise RuntimeError("out of order")
+
+    payloads.serializer = Broken()
+    with pytest.raises(NotStorable, match="RuntimeError: out of order"):
+        payloads.output("r1", "fetch", 1)
+
+
+def test_what_an_event_says_is_cut_and_limited():
+    """A reason of a page is shortened; what is still too much names the event and the part."""
+    payloads = Payloads(JSONSerializer(), max_input=1, max_output=1, max_event=20_000)
+    event = Event(4, EventKind.RUN_CANCELLED, "r1", None, None, 0.0, {"reason": "x" * 50_000})
+    _, data = payloads.line(event, None)
+
+    assert len(data) < 11_000
+    assert "(50000 characters)" in data
+    with pytest.raises(TooLarge, match=r"event 4 \(run.cancelled\) of run 'r1' takes .*'much'"):
+        payloads.line(event._replace(data={"much": ["x"] * 9_000}), None)
+
+
+# ── Errors ───────────────────────────────────────────────────────────────────────────────────
+
+
+def raised_by(error, cause=None):
+    """An error as it is caught."""
+    try:
+        raise error from cause  # noqa: TRY301 - to have it raised is the point
+    except BaseException as caught:  # noqa: BLE001 - whatever the test has made
+        return caught
+
+
+def test_an_error_is_kept_as_its_class_its_text_and_its_traceback():
+    """With what it was raised from."""
+    error = error_of(told_of(raised_by(ValueError("no"), OSError("disk"))))
+
+    assert ("builtins.ValueError", "no") == (error.type_name, error.text)
+    assert "OSError: disk" in error.traceback
+    assert "ValueError: no" == str(error)
+
+
+def test_a_recorded_error_that_is_recorded_again_stays_what_it_was():
+    """A resumed run may end with an error of its first life."""
+    error = error_of(told_of(raised_by(ValueError("no"))))
+
+    assert error == error_of(told_of(error))
+    assert hash(error) == hash(error_of(told_of(error)))
+    assert error != ValueError("no")
+
+
+def test_an_error_of_actorflow_comes_back_as_itself():
+    """It is a value, with fields."""
+    error = StepTimeout("r1", "fetch", 2, 1.5, "attempt")
+
+    returned = error_of(told_of(error))
+    assert (type(error), str(error)) == (type(returned), str(returned))
+
+
+class Rude(Exception):
+    """An error whose text cannot be had."""
+
+    def __str__(self):
+        raise RuntimeError("no")
+
+    __repr__ = __str__
+
+
+def test_an_error_without_a_text_is_kept_all_the_same():
+    """The step has failed, whatever its error is like."""
+    assert "Rude" in error_of(told_of(Rude())).type_name
+
+
+def test_a_text_that_no_database_can_hold_is_written_out():
+    """NUL characters and halves of characters."""
+    assert "a\\0b\\ud800" == error_of(told_of(ValueError("a\0b\ud800"))).text
+
+
+def test_an_endless_text_is_cut():
+    """An error may say anything."""
+    assert len(error_of(told_of(ValueError("x" * 1_000_000))).text) < 11_000

@@ -16,10 +16,12 @@ from actorflow.retry import RetryPolicy
 from actorflow.step import Step
 from actorflow.systems.mischief import Fault
 from actorflow.testing import (
+    Faults,
     Outcome,
     Scenario,
     ScenarioStep,
     Script,
+    Settings,
     Simulation,
     Tape,
     hangs,
@@ -913,6 +915,16 @@ def test_a_resumption_that_a_crash_cuts_short_need_not_be_recorded(delivered, ti
     laws.check(simulation.trace())
 
 
+def test_the_actor_of_a_run_that_was_not_told_of_it_died_in_the_life_that_made_it():
+    """Although the run was resumed since: what its steps have died of is not forgotten."""
+    scenario = Scenario(
+        steps=[ScenarioStep(id=name) for name in "abc"],
+        settings=Settings(faults=Faults(crashes=4, restarts=1)),
+    )
+
+    laws.check(scenario.simulate(Tape({"crash": (1, 4, 3, 1), "restart": (21,)})))
+
+
 def test_a_trace_in_which_nothing_has_happened_keeps_all_laws():
     """Nor does one that is taken between two deliveries break any."""
     simulation = Simulation(tape=random.Random(3))
@@ -1043,6 +1055,33 @@ def test_a_law_may_say_what_it_has_seen():
 
     with pytest.raises(LawBroken, match="seen: something odd"):
         told.check(chain())
+
+
+@pytest.mark.parametrize("answer", [0, "", [], ["odd"]], ids=repr)
+def test_a_law_that_returns_neither_yes_nor_no_is_broken(answer):
+    """A list of what is wrong would otherwise be taken for a law that holds."""
+    unclear = laws.law(name="unclear")(lambda _trace: answer)
+
+    with pytest.raises(LawBroken) as caught:
+        unclear.check(chain())
+
+    assert caught.value.observed.startswith(f"it returned {answer!r}. Return None or True where")
+
+
+@pytest.mark.parametrize("test", [lambda: None, lambda _one, _two: None], ids=["none", "two"])
+def test_a_function_that_takes_no_trace_is_no_law(test):
+    """It would break on every schedule, with an error of Python's."""
+    with pytest.raises(DefinitionError, match=r"with a trace alone\. Give it one parameter"):
+        laws.law(test)
+
+
+def test_a_law_may_take_more_that_has_a_default_and_need_not_say_what_it_takes():
+    """Such as a bound of its own; what is written in C has no signature."""
+    bounded = laws.law(lambda trace, most=1e9: trace.duration <= most)
+    counted = laws.law(name="counted")(bool)
+
+    for one in (bounded, counted):
+        one.check(chain())
 
 
 def test_what_checks_nothing_when_it_is_called_is_no_law():

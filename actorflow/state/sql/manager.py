@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
+from actorflow.clock import SystemClock
 from actorflow.errors import DefinitionError, NotRecorded, NotStorable, StoreError
 from actorflow.spelling import checks_options
 from actorflow.state.folding import fold
 from actorflow.state.sql.entries import Claim, Create, Write
 from actorflow.state.sql.extras import needs_extra
+from actorflow.state.sql.retention import Limits, Purging
 from actorflow.state.sql.serializers import JSONSerializer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import timedelta
 
     from actorflow.events import Event
     from actorflow.lifecycle import RunStatus
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from actorflow.results import RunPage, RunRecord, RunSnapshot
     from actorflow.state.sql.entries import Entry, Line
     from actorflow.state.sql.health import StoreHealth
+    from actorflow.state.sql.retention import PurgeReport
     from actorflow.state.sql.serializers import Serializer
 
 __all__ = ["SQLStateManager"]
@@ -52,6 +57,10 @@ class SQLStateManager:
         max_input: The most bytes that a run's inputs may take, and likewise its metadata.
         max_output: The most bytes that a step's output may take.
         max_event: The most bytes that the rest of an event may take.
+        max_runs: How many ended runs are kept; more are purged, the one that ended first goes
+            first. By default all are kept.
+        max_age: For how many seconds an ended run is kept; by default for ever. Both limits are
+            looked at once a minute, while the manager is in use.
 
     Raises:
         DefinitionError: When the URL is none, or an argument is out of its range.
@@ -75,12 +84,16 @@ class SQLStateManager:
         max_input: int = 10_000_000,
         max_output: int = 10_000_000,
         max_event: int = 1_000_000,
+        max_runs: int | None = None,
+        max_age: float | timedelta | None = None,
     ) -> None:
+        limits = Limits.standing(max_age, max_runs)
         _check(synchronous, patience, max_waiting)
         with needs_extra("SQLStateManager"):
             from actorflow.state.sql import migrating  # noqa: PLC0415 - they come with the extra
             from actorflow.state.sql.engines import Engines  # noqa: PLC0415
             from actorflow.state.sql.payloads import Payloads  # noqa: PLC0415
+            from actorflow.state.sql.purging import Purger  # noqa: PLC0415
             from actorflow.state.sql.reading import Reader  # noqa: PLC0415
             from actorflow.state.sql.writer import Writer  # noqa: PLC0415
             from actorflow.state.sql.writing import Statements  # noqa: PLC0415
@@ -103,6 +116,8 @@ class SQLStateManager:
             patience=patience,
             dealt_with=self._dealt_with,
         )
+        self._purger = Purger(self._engines.writing, SystemClock(), patience)
+        self._purging = Purging(self._purger.purge, limits)
         self._fresh: dict[str, RunRecord] = {}
         """Accepted runs that have not been written yet."""
         self._outputs: dict[tuple[str, str], tuple[Any, str]] = {}
@@ -193,6 +208,7 @@ class SQLStateManager:
     def _put(self, entry: Entry) -> None:
         self._reader.resting = False
         self._writer.put(entry)
+        self._purging.begin()
 
     def _dealt_with(self, group: Sequence[Entry]) -> None:
         for entry in group:
@@ -206,10 +222,37 @@ class SQLStateManager:
             StoreUnavailable: When the database does not answer any more.
         """
         try:
+            self._purging.end()
             self._writer.close()
         finally:
             self._reader.resting = True
             self._engines.dispose()
+
+    def purge(
+        self,
+        *,
+        older_than: float | timedelta | None = None,
+        keep: int | None = None,
+        rows: int = 1000,
+    ) -> PurgeReport:
+        """Delete ended runs for good, with all that is known of them; the oldest first.
+
+        It waits until that is done, and may be called from any thread and in any process, while
+        others write, read and purge. It works in many short transactions. Runs in progress stay,
+        and so does a run that is resumed before its turn has come.
+
+        Args:
+            older_than: Runs go that ended more seconds ago than that.
+            keep: Runs go that are not among so many that ended last.
+            rows: The most rows that a transaction deletes; where the database is slow it is fewer.
+
+        Raises:
+            DefinitionError: When neither limit is given, or one makes no sense.
+            StoreUnavailable: When the database does not answer; what is deleted until then stays
+                so, and what is left is gone all the same and is deleted by the next purge.
+        """
+        limits = Limits.asked_for(older_than, keep, rows)
+        return self._purger.purge(limits, threading.Event())
 
     # ── Reading ──────────────────────────────────────────────────────────────────────────────
 

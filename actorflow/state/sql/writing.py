@@ -13,7 +13,7 @@ from actorflow.results import RunRecord
 from actorflow.state.folding import RunFold
 from actorflow.state.sql.books import Page
 from actorflow.state.sql.bulk import bulk, moment, packed
-from actorflow.state.sql.schema import events, runs, steps
+from actorflow.state.sql.schema import STAYS, events, runs, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,6 +37,8 @@ _ACCEPTED: Final = (
 )
 _KEPT: Final = ("started_at", "finished_at", "error", "failed_step", "reason")
 _FOLDED: Final = ("status", *_KEPT, "compensations")
+_SET_LATER: Final = frozenset({"lease_until", "purged_at"})
+"""What a run has not when it is accepted."""
 _STEP: Final = ("status", "attempts", "output", "error", "started_at", "finished_at")
 
 
@@ -124,7 +126,7 @@ class Statements:
         """Make a run this owner's; return it as it stands, or None when it is not there."""
         mine = (
             sa.update(runs)
-            .where(runs.c.run_id == run_id)
+            .where(runs.c.run_id == run_id, STAYS)
             .values(owner=self._owner, fence=runs.c.fence + 1)
         )
         if connection.execute(mine).rowcount != 1:
@@ -137,7 +139,7 @@ class Statements:
 def _insert(dialect: str, table: sa.Table) -> Any:
     """Return an INSERT of many rows."""
     made: Any = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table)
-    columns = {column.name: column.type for column in table.c if column.name != "lease_until"}
+    columns = {column.name: column.type for column in table.c if column.name not in _SET_LATER}
     given = bulk(dialect, columns)
     # Without a condition SQLite takes the ON of ON CONFLICT for that of a join.
     return made.from_select(list(columns), sa.select(*given.c).where(sa.true()))

@@ -1,0 +1,196 @@
+"""Deletes ended runs bit by bit, while others write.
+
+A run that is to go is first marked, which takes it out of everybody's sight in one instant. Its
+fencing token goes up with that, so whoever had just claimed it can write nothing of it. Then its
+rows are deleted: events, steps, and the run itself last. So a run is there as a whole or not at
+all, however many transactions it takes to delete it.
+
+Each transaction deletes a limited number of rows, fewer where the database is slow, and is
+followed by a pause as long as it was: at least half of the time the database belongs to others.
+Nothing is loaded here. Whoever is stopped on the way leaves marked runs behind, and the next one
+to purge begins with them.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from actorflow.errors import StoreUnavailable
+from actorflow.state.sql.refusal import may_pass, why
+from actorflow.state.sql.retention import PurgeReport
+from actorflow.state.sql.schema import GOES, STAYS, events, runs, steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from actorflow.protocols import Clock
+    from actorflow.state.sql.retention import Limits
+
+__all__ = ["Pace", "Purger"]
+
+_LOCK: Final = 0x_AC_70_F1_04
+"""The key of the advisory lock under which PostgreSQL purges; any number of nobody else's."""
+_SHORT: Final = 0.005
+_LONG: Final = 0.02
+"""Seconds that a transaction is to take."""
+_PAUSE: Final = 0.001
+_LONGEST_PAUSE: Final = 1.0
+
+
+@attrs.define
+class Pace:
+    """How many rows a transaction deletes: as many as take no more than a moment."""
+
+    most: int
+    rows: int = 100
+
+    def __attrs_post_init__(self) -> None:
+        self.rows = min(self.rows, self.most)
+
+    def take(self, seconds: float) -> None:
+        """Learn how long the last transaction has taken."""
+        if seconds > _LONG:
+            self.rows = max(self.rows // 2, 1)
+        elif seconds < _SHORT:
+            self.rows = min(self.rows * 2, self.most)
+
+
+class Purger:
+    """Deletes what is to go; from any thread, one at a time.
+
+    Args:
+        engine: Where.
+        clock: What the time is.
+        patience: Seconds for which a transaction that is refused is tried again.
+    """
+
+    def __init__(self, engine: sa.Engine, clock: Clock, patience: float) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._patience = patience
+        self._one = threading.Lock()
+
+    def purge(self, limits: Limits, stopped: threading.Event) -> PurgeReport:
+        """Delete runs until none is left that is to go, or until `stopped` is set.
+
+        Raises:
+            StoreUnavailable: When the database does not answer; what is deleted stays so.
+        """
+        report, pace = PurgeReport(), Pace(limits.rows)
+        with self._one:
+            bound, _ = self._transact(lambda it: self._bound(it, limits), stopped)
+            while not stopped.is_set():
+                part, took = self._transact(lambda it: self._some(it, bound, pace.rows), stopped)
+                if part is None:
+                    break
+                report += part
+                pace.take(took)
+                stopped.wait(max(took, _PAUSE))
+        return report
+
+    def _now(self) -> float:
+        return self._clock.wall(self._clock.now())
+
+    def _bound(self, connection: sa.Connection, limits: Limits) -> tuple[float, str] | None:
+        """Return the end and the id of the newest run that is to go; None when there is none."""
+        bounds = []
+        if limits.older_than is not None:
+            bounds.append((self._now() - limits.older_than, ""))
+        if limits.keep is not None:
+            ended = sa.select(*_END).where(_ENDED, STAYS).order_by(*(it.desc() for it in _END))
+            beyond = connection.execute(ended.offset(limits.keep).limit(1)).one_or_none()
+            bounds += [] if beyond is None else [(beyond.finished_at, beyond.run_id)]
+        return max(bounds, default=None)
+
+    def _some(
+        self, connection: sa.Connection, bound: tuple[float, str] | None, rows: int
+    ) -> PurgeReport | None:
+        """Delete some rows, and mark some runs; return None when there is nothing to do."""
+        _prepare(connection)
+        going = connection.scalars(_GOING.limit(rows)).all()
+        done = [0, 0, 0]
+        for place, delete in enumerate((_delete_events, _delete_steps, _delete_runs)):
+            if going and rows:
+                done[place] = connection.execute(delete(going, rows)).rowcount
+                rows -= done[place]
+        marked = 0
+        if rows and bound is not None:
+            marked = connection.execute(_mark(bound, self._now(), rows)).rowcount
+        gone = PurgeReport(events=done[0], steps=done[1], runs=done[2])
+        return gone if any(done) or marked else None
+
+    # ── Transactions ─────────────────────────────────────────────────────────────────────────
+
+    def _transact(
+        self, work: Callable[[sa.Connection], Any], stopped: threading.Event
+    ) -> tuple[Any, float]:
+        """Do something in a transaction, again while that makes sense; return how long it took."""
+        waited, pause = 0.0, _PAUSE
+        while True:
+            try:
+                return self._attempt(work)
+            except SQLAlchemyError as error:
+                if waited >= self._patience or stopped.is_set() or not may_pass(error):
+                    raise StoreUnavailable("purge runs", why(error)) from error
+            stopped.wait(pause)
+            waited, pause = waited + pause, min(2 * pause, _LONGEST_PAUSE)
+
+    def _attempt(self, work: Callable[[sa.Connection], Any]) -> tuple[Any, float]:
+        with self._engine.begin() as connection:
+            # Now that it has the lock of SQLite, of which there is one.
+            began = self._clock.now()
+            done = work(connection)
+        return done, self._clock.now() - began
+
+
+# ── Statements ───────────────────────────────────────────────────────────────────────────────
+
+_END: Final = (runs.c.finished_at, runs.c.run_id)
+_ENDED: Final = runs.c.finished_at.is_not(None)
+
+
+_GOING: Final = sa.select(runs.c.run_id).where(GOES).order_by(runs.c.run_id)
+
+
+def _prepare(connection: sa.Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        # Where a table has grown, or lost many rows, since its statistics were made, PostgreSQL
+        # would read all of it to find a few rows. There is an index for everything here.
+        connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
+
+
+def _mark(bound: tuple[float, str], now: float, rows: int) -> sa.Update:
+    """Mark the oldest runs that are to go, unless they have been resumed."""
+    going = sa.and_(_ENDED, STAYS, sa.tuple_(*_END) <= bound)
+    oldest = sa.select(runs.c.run_id).where(going).order_by(*_END).limit(rows)
+    return (
+        sa.update(runs)
+        .where(runs.c.run_id.in_(oldest), going)
+        .values(purged_at=now, fence=runs.c.fence + 1)
+    )
+
+
+def _delete_events(of: Sequence[str], rows: int) -> sa.Delete:
+    return _delete(events, ("run_id", "number"), of, rows)
+
+
+def _delete_steps(of: Sequence[str], rows: int) -> sa.Delete:
+    return _delete(steps, ("run_id", "step_id"), of, rows)
+
+
+def _delete_runs(of: Sequence[str], rows: int) -> sa.Delete:
+    """Delete runs of which nothing else is left."""
+    return _delete(runs, ("run_id",), of, rows)
+
+
+def _delete(table: sa.Table, key: tuple[str, ...], of: Sequence[str], rows: int) -> sa.Delete:
+    """Delete some rows of runs."""
+    inner = table.alias()
+    some = sa.select(*(inner.c[it] for it in key)).where(inner.c.run_id.in_(of)).limit(rows)
+    return sa.delete(table).where(sa.tuple_(*(table.c[it] for it in key)).in_(some))

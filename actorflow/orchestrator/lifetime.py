@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     from actorflow.results import RunResult, ShutdownReport
     from actorflow.systems.thread import LoopThread
 
+    Accepted = concurrent.futures.Future[None]
+    """Resolved when a run is recorded, or never will be."""
+
 __all__ = ["Lifetime"]
 
 _MARGIN: Final = 5.0
@@ -163,7 +166,9 @@ class Lifetime:
         ticket = self.admission.ticket()
         try:
             self.enter(runtime, ticket)
-            return self.launch(request, ticket)
+            run, accepted = self.launch(request, ticket)
+            accepted.result()
+            return run
         except BaseException:
             self.withdraw(request.run_id, ticket)
             raise
@@ -173,13 +178,19 @@ class Lifetime:
         ticket = self.admission.ticket()
         try:
             await self.admission.enter_async(ticket, waiting=runtime.waiting_to_start)
-            return self.launch(request, ticket)
+            run, accepted = self.launch(request, ticket)
+            await _recorded(accepted)
+            return run
         except BaseException:
             self.withdraw(request.run_id, ticket)
             raise
 
-    def launch(self, request: Request, ticket: Ticket) -> Run:
-        """Hand an admitted run to the supervisor; `withdraw` it if this raises."""
+    def launch(self, request: Request, ticket: Ticket) -> tuple[Run, Accepted]:
+        """Hand an admitted run to the supervisor; `withdraw` it if this raises.
+
+        It is not yet recorded, perhaps; what is returned beside it says when that is so. The
+        supervisor need not wait for it: what it records of the run is recorded after that.
+        """
         # While the door is being closed nobody is half-way through it: what has been let in by
         # then has been posted, and is drained or cancelled like the rest.
         with self._door:
@@ -187,19 +198,21 @@ class Lifetime:
             runtime = self.runtime("start a run")
             run = Run(runtime, request.run_id, request.workflow_id, future)
             self.live.add(run, future, ticket, request.message.plan)
-            self._post(runtime, request)
-        return run
+            return run, self._post(runtime, request)
 
-    def _post(self, runtime: Runtime, request: Request) -> None:
+    def _post(self, runtime: Runtime, request: Request) -> Accepted:
+        accepted: Accepted = concurrent.futures.Future()
         try:
             if request.record is None:
                 runtime.state.claim(request.run_id)
-            else:
-                runtime.state.create(request.record)
+                accepted.set_result(None)
+            elif runtime.state.create(request.record, functools.partial(_settle, accepted)):
+                accepted.set_result(None)
             runtime.start(request.message)
         except Exception:
             runtime.unknown(request.run_id)
             raise
+        return accepted
 
     def withdraw(self, run_id: str, ticket: Ticket) -> None:
         """Undo a start that has failed or was interrupted, however far it has come.
@@ -301,6 +314,25 @@ class Lifetime:
                 outcome = attrs.evolve(outcome, abandoned=(*outcome.abandoned, left))
             atexit.unregister(self._at_exit)
         return closing.finish(outcome)
+
+
+def _settle(accepted: Accepted, error: BaseException | None, /) -> None:
+    if not accepted.set_running_or_notify_cancel():
+        return  # nobody awaits it any more
+    if error is None:
+        accepted.set_result(None)
+    else:
+        accepted.set_exception(error)
+
+
+async def _recorded(accepted: Accepted) -> None:
+    """Wait until a run is recorded."""
+    if accepted.done():
+        accepted.result()
+        return
+    import asyncio  # noqa: PLC0415 - whoever awaits has it loaded
+
+    await asyncio.wrap_future(accepted)
 
 
 def _close_at_exit(lifetime: weakref.ref[Lifetime]) -> None:

@@ -200,8 +200,9 @@ class Runtime:
         if self.on_loop():
             raise WrongLoop(
                 f"{what} would block the event loop that the run itself needs. "
-                "Await it instead: `await run`, `await orchestrator.run_async(...)`, "
-                "`async for event in run.events()`, `await orchestrator.shutdown_async()`."
+                "Await it instead: `await run`, `await orchestrator.run_async(...)` or "
+                "`start_async(...)`, `async for event in run.events()`, "
+                "`await orchestrator.shutdown_async()`."
             )
 
     def waiting(self, run_id: str) -> contextlib.AbstractContextManager[None]:

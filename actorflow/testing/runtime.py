@@ -224,7 +224,7 @@ class SimulatedRuntime:
         request = new_run(self, plan, inputs, options, run_id)
         self._steps += len(plan.steps)
         if request.record is not None:
-            self.state.create(request.record)
+            self.state.create(request.record, _remembered)
         self._take(request, script)
         return run_id
 
@@ -318,3 +318,7 @@ class SimulatedRuntime:
                 state.under_way,
             )
         )
+
+
+def _remembered(_error: BaseException | None, /) -> None:
+    """Hear of a run that was remembered at once."""

@@ -118,8 +118,8 @@ class SQLStateManager:
 
     # ── Writing ──────────────────────────────────────────────────────────────────────────────
 
-    def create(self, record: RunRecord) -> None:
-        """Remember an accepted run; it is in the database before its first event is.
+    def create(self, record: RunRecord, done: Commit) -> bool:
+        """Have an accepted run written; `done` hears of it, before any event of the run does.
 
         Raises:
             NotStorable: When an input, or the metadata, cannot be stored.
@@ -133,10 +133,11 @@ class SQLStateManager:
         }
         self._fresh[record.run_id] = record
         try:
-            self._put(Create(record=record, texts=texts))
+            self._put(Create(record=record, texts=texts, tell=done))
         except BaseException:
             del self._fresh[record.run_id]
             raise
+        return False
 
     def claim(self, run_id: str) -> RunSnapshot:
         """Take up a run that is to be resumed; whoever had it can write nothing of it any more.

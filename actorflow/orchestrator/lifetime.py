@@ -11,7 +11,6 @@ sees the interrupt pass: a start gives its place back, a shutdown goes on withou
 from __future__ import annotations
 
 import atexit
-import concurrent.futures
 import contextlib
 import functools
 import os
@@ -30,12 +29,14 @@ from actorflow.errors import (
     WrongLoop,
 )
 from actorflow.handles import Run
+from actorflow.once import Once
 from actorflow.orchestrator.admission import Admission
 from actorflow.orchestrator.live import LiveRuns
 from actorflow.orchestrator.settings import checked_executors, checked_observers
 
 if TYPE_CHECKING:
     import asyncio
+    import concurrent.futures
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from actorflow.results import RunResult, ShutdownReport
     from actorflow.systems.thread import LoopThread
 
-    Accepted = concurrent.futures.Future[None]
+    Accepted = Once[None]
     """Resolved when a run is recorded, or never will be."""
 
 __all__ = ["Lifetime"]
@@ -98,12 +99,12 @@ class Lifetime:
         self._claim()
         thread = LoopThread()
         try:
-            thread.call(self._open(thread.start(), thread))
+            thread.start()
+            thread.call(functools.partial(self._open, thread=thread))
             atexit.register(self._at_exit)
         except BaseException:
             closing = self._begin_to_close(0.0, 0.0)
-            with contextlib.suppress(TimeoutError):
-                closing.outcome.result(_MARGIN)
+            closing.outcome.wait(_MARGIN)
             thread.stop(_MARGIN)
             raise
 
@@ -112,7 +113,7 @@ class Lifetime:
         import asyncio  # noqa: PLC0415 - whoever awaits has it loaded
 
         self._claim()
-        await self._open(asyncio.get_running_loop(), None)
+        await self._open(asyncio.get_running_loop())
 
     def _claim(self) -> None:
         self._check_process()
@@ -123,7 +124,9 @@ class Lifetime:
                 raise WrongLoop("this orchestrator was started already; make another one")
             self._claimed = True
 
-    async def _open(self, loop: asyncio.AbstractEventLoop, thread: LoopThread | None) -> None:
+    async def _open(
+        self, loop: asyncio.AbstractEventLoop, thread: LoopThread | None = None
+    ) -> None:
         from actorflow.orchestrator.runtime import Runtime  # noqa: PLC0415 - loads the actors
 
         runtime = Runtime(loop, live=self.live, **self._parts)
@@ -179,7 +182,7 @@ class Lifetime:
         try:
             await self.admission.enter_async(ticket, waiting=runtime.waiting_to_start)
             run, accepted = self.launch(request, ticket)
-            await _recorded(accepted)
+            await accepted.result_async()
             return run
         except BaseException:
             self.withdraw(request.run_id, ticket)
@@ -194,20 +197,20 @@ class Lifetime:
         # While the door is being closed nobody is half-way through it: what has been let in by
         # then has been posted, and is drained or cancelled like the rest.
         with self._door:
-            future: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
+            end: Once[RunResult] = Once()
             runtime = self.runtime("start a run")
-            run = Run(runtime, request.run_id, request.workflow_id, future)
-            self.live.add(run, future, ticket, request.message.plan)
+            run = Run(runtime, request.run_id, request.workflow_id, end)
+            self.live.add(run, end, ticket, request.message.plan)
             return run, self._post(runtime, request)
 
     def _post(self, runtime: Runtime, request: Request) -> Accepted:
-        accepted: Accepted = concurrent.futures.Future()
+        accepted: Accepted = Once()
         try:
             if request.record is None:
                 runtime.state.claim(request.run_id)
-                accepted.set_result(None)
+                accepted.set(None)
             elif runtime.state.create(request.record, functools.partial(_settle, accepted)):
-                accepted.set_result(None)
+                accepted.set(None)
             runtime.start(request.message)
         except Exception:
             runtime.unknown(request.run_id)
@@ -241,7 +244,11 @@ class Lifetime:
         limits = seconds(drain, "drain", zero=True), seconds(grace, "grace", zero=True)
         if self._runtime is not None and not self._is_closed():
             self._runtime.check_may_block("Orchestrator.shutdown()")
-        return self._close(*limits)
+        try:
+            return self._close(*limits)
+        except BaseException:
+            self.lose_patience(limits[1])
+            raise
 
     async def shutdown_async(
         self, drain: float | timedelta, grace: float | timedelta
@@ -255,25 +262,18 @@ class Lifetime:
             if self._runtime is None or not self._runtime.on_loop():
                 return await asyncio.to_thread(self.shutdown, drain, grace)
             closing = self._begin_to_close(*limits)
-            await asyncio.shield(asyncio.wrap_future(closing.outcome))
+            await closing.outcome.result_async()
         except asyncio.CancelledError:
-            self._lose_patience(limits[1])
+            self.lose_patience(limits[1])
             raise
         return self._leave(closing)
 
     def _close(self, drain: float, grace: float) -> ShutdownReport:
-        try:
-            closing = self._begin_to_close(drain, grace)
-            # However patient this caller is, the first one has decided on the grace.
-            limit = drain + 2 * closing.grace + _MARGIN
-            try:
-                closing.outcome.result(min(limit, threading.TIMEOUT_MAX))
-            except TimeoutError:
-                closing.leave_behind(_STUCK)
-            return self._leave(closing)
-        except BaseException:
-            self._lose_patience(grace)
-            raise
+        closing = self._begin_to_close(drain, grace)
+        # However patient this caller is, the first one has decided on the grace.
+        if not closing.outcome.wait(drain + 2 * closing.grace + _MARGIN):
+            closing.leave_behind(_STUCK)
+        return self._leave(closing)
 
     def _begin_to_close(self, drain: float, grace: float) -> Closing:
         """Close the door, and have the loop do the rest; everything here may be done twice."""
@@ -290,12 +290,12 @@ class Lifetime:
         closing.ask(drain)
         return closing
 
-    def _lose_patience(self, grace: float) -> None:
+    def lose_patience(self, grace: float = 5.0) -> None:
         """See to it that all ends soon, though nobody waits for it: Ctrl-C, say."""
         self._begin_to_close(0.0, grace)
 
     def _is_closed(self) -> bool:
-        return self._closing is not None and self._closing.outcome.done()
+        return self._closing is not None and self._closing.outcome.done
 
     def _end_thread(self) -> None:
         if self._thread is not None:
@@ -308,7 +308,7 @@ class Lifetime:
         thread = self._thread
         if thread is not None:
             if thread.is_current:  # and nobody can say yet what becomes of it
-                return closing.report.result() if closing.report.done() else outcome
+                return closing.report.result() if closing.report.done else outcome
             left = thread.stop(_MARGIN)
             if left is not None and _STUCK not in outcome.abandoned:
                 outcome = attrs.evolve(outcome, abandoned=(*outcome.abandoned, left))
@@ -317,22 +317,10 @@ class Lifetime:
 
 
 def _settle(accepted: Accepted, error: BaseException | None, /) -> None:
-    if not accepted.set_running_or_notify_cancel():
-        return  # nobody awaits it any more
     if error is None:
-        accepted.set_result(None)
+        accepted.set(None)
     else:
-        accepted.set_exception(error)
-
-
-async def _recorded(accepted: Accepted) -> None:
-    """Wait until a run is recorded."""
-    if accepted.done():
-        accepted.result()
-        return
-    import asyncio  # noqa: PLC0415 - whoever awaits has it loaded
-
-    await asyncio.wrap_future(accepted)
+        accepted.fail(error)
 
 
 def _close_at_exit(lifetime: weakref.ref[Lifetime]) -> None:

@@ -108,8 +108,13 @@ class Orchestrator:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        with contextlib.suppress(ForkedOrchestrator):  # a fork that leaves the block closes nothing
+        try:
             self.shutdown(drain=30.0 if kind is None else 0.0)
+        except ForkedOrchestrator:
+            pass  # a fork that leaves the block closes nothing
+        except BaseException:
+            self._life.lose_patience()  # Ctrl-C, say, and wherever it struck
+            raise
 
     async def __aenter__(self) -> Self:
         await self._life.open_here()
@@ -278,15 +283,13 @@ class Orchestrator:
             run_id: The run.
             flow: Its workflow, if that is not registered.
 
-        When the orchestrator is full, it blocks or raises as `start` does.
-
         Raises:
             RunNotFound: When there is no such run.
             UnknownWorkflow: When its workflow is not registered in the run's version.
             DefinitionError: When `flow` is another workflow, or another version of it, or the id
                 is none.
             UnknownExecutor: When a step names an executor that is not there.
-            Overloaded: When the orchestrator is full and does not block.
+            Overloaded: When the orchestrator is full, as with `start`.
         """
         runtime = self._life.runtime("resume a run")
         return self._resuming.resume(runtime, run_id_of(run_id, "Orchestrator.resume()"), flow)

@@ -283,7 +283,7 @@ class SimulatedRuntime:
     def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
         """The schedule has had a write fail; what follows from it is in the results."""
 
-    def misbehaved(self, attempt: Attempt, what: str, error: Exception) -> None:
+    def misbehaved(self, attempt: Attempt, what: str, error: BaseException) -> None:
         """Keep what an executor did wrong."""
         self.defects.append(f"{what}() of the executor of {attempt} raised {text_of(error)}")
 

@@ -29,7 +29,7 @@ from actorflow.errors import (
     WrongLoop,
 )
 from actorflow.handles import Run
-from actorflow.once import Once
+from actorflow.once import Once, settle
 from actorflow.orchestrator.admission import Admission
 from actorflow.orchestrator.live import LiveRuns
 from actorflow.orchestrator.settings import checked_executors, checked_observers
@@ -206,10 +206,8 @@ class Lifetime:
     def _post(self, runtime: Runtime, request: Request) -> Accepted:
         accepted: Accepted = Once()
         try:
-            if request.record is None:
-                runtime.state.claim(request.run_id)
-                accepted.set(None)
-            elif runtime.state.create(request.record, functools.partial(_settle, accepted)):
+            told = functools.partial(settle, accepted)
+            if request.record is None or runtime.state.create(request.record, told):
                 accepted.set(None)
             runtime.start(request.message)
         except Exception:
@@ -314,13 +312,6 @@ class Lifetime:
                 outcome = attrs.evolve(outcome, abandoned=(*outcome.abandoned, left))
             atexit.unregister(self._at_exit)
         return closing.finish(outcome)
-
-
-def _settle(accepted: Accepted, error: BaseException | None, /) -> None:
-    if error is None:
-        accepted.set(None)
-    else:
-        accepted.fail(error)
 
 
 def _close_at_exit(lifetime: weakref.ref[Lifetime]) -> None:

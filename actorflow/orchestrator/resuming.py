@@ -50,10 +50,13 @@ class Resuming:
 
     def _go_on(self, runtime: Runtime, plan: WorkflowPlan, run_id: str, ticket: Ticket) -> Run:
         with self._lock:
-            # Somebody else may have resumed it in the meantime.
+            # Somebody else may have resumed it in the meantime, here or elsewhere.
             run = find(self._life.live, runtime, run_id)
             if _may_go_on(run):
-                return self._life.launch(resumed_run(runtime, plan, run_id), ticket)[0]
+                recorded = runtime.state.claim(run_id)
+                if recorded.status is not RunStatus.COMPLETED:
+                    return self._life.launch(resumed_run(runtime, plan, recorded), ticket)[0]
+                run = find(self._life.live, runtime, run_id)
         self._life.admission.leave(ticket)
         return run
 

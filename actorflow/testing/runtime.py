@@ -230,9 +230,9 @@ class SimulatedRuntime:
 
     def resume(self, run_id: str, plan: WorkflowPlan, script: Script) -> None:
         """Have the supervisor go on with a run, from what is recorded."""
-        self.state.claim(run_id)
+        recorded = self.state.claim(run_id)
         self.results.pop(run_id, None)
-        self._take(resumed_run(self, plan, run_id), script)
+        self._take(resumed_run(self, plan, recorded), script)
 
     def _take(self, request: Request, script: Script) -> None:
         message = request.message

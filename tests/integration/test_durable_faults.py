@@ -60,6 +60,9 @@ def test_nothing_acknowledged_is_lost_when_the_process_is_killed(seed, tmp_path)
     with contextlib.closing(sqlite3.connect(tmp_path / "runs.db")) as connection:
         assert [("ok",)] == connection.execute("PRAGMA integrity_check").fetchall()
         assert [] == connection.execute("PRAGMA foreign_key_check").fetchall()
+        # The lease of whoever was killed would run out by itself.
+        connection.execute("UPDATE actorflow_owners SET lease_until = '2000-01-01'")
+        connection.commit()
     state = SQLStateManager(url)
     recorded = {
         (run.run_id, step_id)

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from actorflow import Orchestrator, RetryPolicy, Workflow
 from actorflow.errors import (
     DefinitionError,
+    LeaseHeld,
     LeaseLost,
     NotRecorded,
     NotRestorable,
@@ -214,11 +215,95 @@ def test_a_run_takes_its_steps_and_events_along(make, url):
 # ── Whose a run is ───────────────────────────────────────────────────────────────────────────
 
 
+def expire(url):
+    """Let all leases have run out."""
+    tell(url, "UPDATE actorflow_owners SET lease_until = '2000-01-01 00:00:00.000000+00:00'")
+
+
+def test_a_run_whose_owner_is_alive_cannot_be_claimed(make, url):
+    """Not before its lease has run out."""
+    first, second = make(url), make(url)
+    accept(first, accepted())
+    write(first, happened(*STARTED))
+
+    with pytest.raises(LeaseHeld, match="'run'"):
+        second.claim("run")
+    write(first, happened(EventKind.STEP_COMPLETED, after=3))
+    expire(url)
+    assert StepStatus.COMPLETED is second.claim("run").steps["a"].status
+
+
+def test_a_run_that_has_ended_can_be_claimed_from_an_owner_who_is_alive(make, url):
+    """There is nothing left that he would do with it."""
+    first, second = make(url), make(url)
+    accept(first, accepted())
+    write(first, happened(*FAILED))
+    second.claim("run")
+
+    error = recorded(first, happened(EventKind.RUN_RESUMED, after=5))
+
+    assert isinstance(error.errors["run"], LeaseLost)
+    write(second, happened(EventKind.RUN_RESUMED, after=5))
+
+
+def test_the_runs_of_a_manager_that_was_closed_are_nobodys(make, url):
+    """Whoever wants them need not wait."""
+    first, second = make(url), make(url)
+    accept(first, accepted())
+    write(first, happened(*STARTED))
+    first.close()
+
+    assert RunStatus.RUNNING is second.claim("run").status
+
+
+def test_a_manager_that_was_only_slow_goes_on_with_what_nobody_has_taken(make, url):
+    """A lease that has run out takes nothing away by itself."""
+    first, second = make(url), make(url)
+    for run_id in ("taken", "left"):
+        accept(first, accepted(run_id))
+        write(first, happened(*STARTED, run_id=run_id))
+    expire(url)
+    second.claim("taken")
+
+    late = [happened(EventKind.STEP_COMPLETED, run_id=it, after=3) for it in ("taken", "left")]
+    error = recorded(first, [event for events in late for event in events])
+
+    assert ["taken"] == [*error.errors]
+    assert StepStatus.COMPLETED is second.snapshot("left").steps["a"].status
+
+
+def test_a_lease_is_renewed_though_nothing_happens(make, url):
+    """A step may take as long as it likes."""
+    state, renewed = make(url, lease=0.1), threading.Event()
+    accept(state, accepted())
+    commits = iter(range(1, 5))
+
+    def count(_connection):
+        if next(commits, None) is None:
+            renewed.set()
+
+    sa.event.listen(state._engines.writing, "commit", count)
+
+    assert renewed.wait(60)
+    assert 1 == len(tell(url, "SELECT owner FROM actorflow_owners"))
+
+
+def test_a_lease_is_not_renewed_by_one_who_has_nothing_left(make, url):
+    """Nor does he write anything else."""
+    state = make(url)
+    accept(state, accepted())
+    write(state, happened(*COMPLETED))
+    write(state, [])
+
+    assert state._writer._rest() is None
+
+
 def test_a_run_that_somebody_else_has_claimed_is_not_written_any_more(make, url):
     """The late writes of its former owner change nothing, and say so."""
     first, second = make(url), make(url)
     accept(first, accepted())
     write(first, happened(*STARTED))
+    expire(url)
     second.claim("run")
     write(second, happened(EventKind.RUN_RESUMED, after=3))
 
@@ -238,6 +323,7 @@ def test_a_run_that_is_lost_takes_no_other_along(make, url):
     for run_id in ("lost", "kept"):
         accept(first, accepted(run_id))
         write(first, happened(*STARTED, run_id=run_id))
+    expire(url)
     second.claim("lost")
     write(second, happened(EventKind.RUN_RESUMED, run_id="lost", after=3))
 

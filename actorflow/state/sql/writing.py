@@ -13,6 +13,7 @@ from actorflow.results import RunRecord
 from actorflow.state.folding import RunFold
 from actorflow.state.sql.books import Page
 from actorflow.state.sql.bulk import bulk, moment, packed
+from actorflow.state.sql.leases import nobodys
 from actorflow.state.sql.schema import events, runs, steps
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Statements:
             set_={name: upsert.excluded[name] for name in _STEP},
         )
         self._update_runs = _update(dialect)
+        self._nobodys = nobodys(dialect)
 
     def write(self, connection: sa.Connection, batch: Batch) -> bool:
         """Write a batch; return False when not all of its runs belong to this owner any more."""
@@ -120,11 +122,16 @@ class Statements:
             and standing.get(run_id) != (self._owner, it.page.fence, it.before)
         }
 
+    def is_there(self, connection: sa.Connection, run_id: str) -> bool:
+        """Return whether there is such a run, whosesoever it is."""
+        return bool(self.standing(connection, [run_id]))
+
     def claim(self, connection: sa.Connection, run_id: str) -> Page | None:
-        """Make a run this owner's; return it as it stands, or None when it is not there."""
+        """Make a run this owner's; return it as it stands, or None when it may not be."""
+        free = (runs.c.finished_at.is_not(None), runs.c.owner == self._owner, self._nobodys)
         mine = (
             sa.update(runs)
-            .where(runs.c.run_id == run_id)
+            .where(runs.c.run_id == run_id, sa.or_(*free))
             .values(owner=self._owner, fence=runs.c.fence + 1)
         )
         if connection.execute(mine).rowcount != 1:
@@ -137,7 +144,7 @@ class Statements:
 def _insert(dialect: str, table: sa.Table) -> Any:
     """Return an INSERT of many rows."""
     made: Any = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table)
-    columns = {column.name: column.type for column in table.c if column.name != "lease_until"}
+    columns = {column.name: column.type for column in table.c}
     given = bulk(dialect, columns)
     # Without a condition SQLite takes the ON of ON CONFLICT for that of a join.
     return made.from_select(list(columns), sa.select(*given.c).where(sa.true()))

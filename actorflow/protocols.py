@@ -73,6 +73,8 @@ class StateManager(Protocol):
     """The memory of runs.
 
     1. `create` comes before any event of its run; events come in the order of their numbers.
+       Like `record`, it has remembered the run when it returns True, or returns False and calls
+       `done` later, once, from any thread. The run's events may come before that.
     2. `record` either has recorded its events when it returns True, or returns False and calls
        `done` later, once, from any thread: with None when they are recorded, or with the error
        that keeps them from being recorded. Calls of `done` keep the order of `record`. A
@@ -83,13 +85,13 @@ class StateManager(Protocol):
 
     Two more members are looked for, and may be absent. `admit(run_id, step_id, output)` is called
     from any thread with each output before it is used, and raises when that cannot be recorded:
-    then its step fails. `slow_to_read` says that reading has to wait for something, so that
-    nothing is read on an event loop that can be read elsewhere.
+    then its step fails. `slow_to_read` says that reading has to wait for something, and `create`
+    too, so that no event loop reads or waits that need not.
 
     `actorflow.testing.contracts` has this as tests.
     """
 
-    def create(self, record: RunRecord) -> None:
+    def create(self, record: RunRecord, done: Commit) -> bool:
         """Remember an accepted run, which has not started yet."""
 
     def claim(self, run_id: str) -> RunSnapshot:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from typing import TYPE_CHECKING, Any, Literal
 
 from actorflow.errors import Deadlock, ForkedOrchestrator, RunError
-from actorflow.lifecycle import RunStatus
 from actorflow.orchestrator.filters import count, run_id_of, run_status
 from actorflow.orchestrator.lifetime import Lifetime
 from actorflow.orchestrator.lookup import find
 from actorflow.orchestrator.registry import Registry
-from actorflow.orchestrator.requests import new_run, resumed_run
+from actorflow.orchestrator.requests import new_run
+from actorflow.orchestrator.resuming import Resuming
 from actorflow.orchestrator.settings import Settings, checked_state
 from actorflow.spelling import checks_options
 from actorflow.state import MemoryStateManager
@@ -25,10 +24,8 @@ if TYPE_CHECKING:
     from typing import Self, Unpack
 
     from actorflow.handles import Run
-    from actorflow.orchestrator.admission import Ticket
+    from actorflow.lifecycle import RunStatus
     from actorflow.orchestrator.requests import RunOptions
-    from actorflow.orchestrator.runtime import Runtime
-    from actorflow.plan import WorkflowPlan
     from actorflow.protocols import Executor, Observer, StateManager
     from actorflow.results import RunPage, RunResult, ShutdownReport
     from actorflow.workflow import Workflow
@@ -91,8 +88,8 @@ class Orchestrator:
         )
         self._state = MemoryStateManager() if state is None else checked_state(state)
         self._registry = Registry()
-        self._resuming = threading.Lock()
         self._life = Lifetime(settings, self._state, executors, observers)
+        self._resuming = Resuming(self._life, self._registry)
 
     @classmethod
     def with_async_workers(cls, state: StateManager | None, async_workers: int) -> Self:
@@ -111,8 +108,13 @@ class Orchestrator:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        with contextlib.suppress(ForkedOrchestrator):  # a fork that leaves the block closes nothing
+        try:
             self.shutdown(drain=30.0 if kind is None else 0.0)
+        except ForkedOrchestrator:
+            pass  # a fork that leaves the block closes nothing
+        except BaseException:
+            self._life.lose_patience()  # Ctrl-C, say, and wherever it struck
+            raise
 
     async def __aenter__(self) -> Self:
         await self._life.open_here()
@@ -230,10 +232,12 @@ class Orchestrator:
         inputs: Mapping[str, Any] | None = None,
         **options: Unpack[RunOptions],
     ) -> Run:
-        """Start a workflow and return its `Run` at once.
+        """Start a workflow and return its `Run` as soon as that is recorded.
 
         When the orchestrator is full it blocks or raises, as `when_full` says; on the
-        orchestrator's own event loop, which it must not block, it raises in any case.
+        orchestrator's own event loop, which it must not block, it raises in any case. With a
+        state manager that takes time to record (`SQLStateManager`), nothing can be started on
+        that loop by this method: await `start_async` there.
 
         Args:
             flow: A workflow, or the id of a registered one.
@@ -249,8 +253,12 @@ class Orchestrator:
             Overloaded: When the orchestrator is full and does not block.
             NotRunning: Before the orchestrator's start.
             OrchestratorClosed: After its end.
+            WrongLoop: On the orchestrator's own event loop, if it would block that.
+            StoreError: When the run cannot be recorded; it does not start then.
         """
         runtime = self._life.runtime("start a run")
+        if runtime.slow_to_read:
+            runtime.check_may_block("Orchestrator.start()")
         request = new_run(runtime, self._registry.resolve(flow), inputs, options)
         return self._life.start(runtime, request)
 
@@ -275,37 +283,16 @@ class Orchestrator:
             run_id: The run.
             flow: Its workflow, if that is not registered.
 
-        When the orchestrator is full, it blocks or raises as `start` does.
-
         Raises:
             RunNotFound: When there is no such run.
             UnknownWorkflow: When its workflow is not registered in the run's version.
             DefinitionError: When `flow` is another workflow, or another version of it, or the id
                 is none.
             UnknownExecutor: When a step names an executor that is not there.
-            Overloaded: When the orchestrator is full and does not block.
+            Overloaded: When the orchestrator is full, as with `start`.
         """
         runtime = self._life.runtime("resume a run")
-        run = self.get(run_id_of(run_id, "Orchestrator.resume()"))
-        if not run.done or run.status is RunStatus.COMPLETED:
-            return run
-        plan = self._registry.plan_for(runtime.snapshot(run_id), flow)
-        ticket = self._life.admission.ticket()
-        try:
-            self._life.enter(runtime, ticket)
-            return self._go_on(runtime, plan, run_id, ticket)
-        except BaseException:
-            self._life.withdraw(run_id, ticket)
-            raise
-
-    def _go_on(self, runtime: Runtime, plan: WorkflowPlan, run_id: str, ticket: Ticket) -> Run:
-        with self._resuming:
-            # Somebody else may have resumed it in the meantime.
-            run = self.get(run_id)
-            if run.done and run.status is not RunStatus.COMPLETED:
-                return self._life.launch(resumed_run(runtime, plan, run_id), ticket)
-        self._life.admission.leave(ticket)
-        return run
+        return self._resuming.resume(runtime, run_id_of(run_id, "Orchestrator.resume()"), flow)
 
     # ── Looking ──────────────────────────────────────────────────────────────────────────────
 

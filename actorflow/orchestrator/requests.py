@@ -141,10 +141,15 @@ def new_run(
     )
 
 
-def resumed_run(premises: Premises, plan: WorkflowPlan, run_id: str) -> Request:
-    """Make ready what was recorded; a run that had not started yet starts anew."""
-    recorded = premises.state.snapshot(run_id)
-    events = premises.state.events(run_id)
+def resumed_run(premises: Premises, plan: WorkflowPlan, recorded: RunSnapshot) -> Request:
+    """Make ready what was recorded; a run that had not started yet starts anew.
+
+    Args:
+        premises: Where it is to run.
+        plan: Its workflow.
+        recorded: The run, as whoever claimed it has found it.
+    """
+    events = premises.state.events(recorded.run_id)
     now = premises.clock.now()
     message = StartRun(
         scope=_scope(premises, recorded),

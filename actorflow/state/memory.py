@@ -87,10 +87,11 @@ class MemoryStateManager:
         """Those of the runs that may be forgotten, the one that finished first in front."""
         self._finished_events = 0
 
-    def create(self, record: RunRecord) -> None:
-        """Remember an accepted run."""
+    def create(self, record: RunRecord, _done: Commit) -> bool:
+        """Remember an accepted run, at once."""
         with self._lock:
             self._runs[record.run_id] = _Entry(record)
+        return True
 
     def record(self, events: Sequence[Event], _done: Commit) -> bool:
         """Record events, at once."""

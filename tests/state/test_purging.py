@@ -23,6 +23,7 @@ from actorflow.testing.contracts.accounts import (
     FAILED,
     STARTED,
     Commits,
+    accept,
     accepted,
     happened,
     write,
@@ -69,7 +70,7 @@ def now(state, monkeypatch):
 
 def ran(state, run_id="run", kinds=COMPLETED, *, time=EPOCH):
     """Let a run happen."""
-    state.create(accepted(run_id, created_at=time))
+    accept(state, accepted(run_id, created_at=time))
     write(state, happened(*kinds, run_id=run_id, time=time))
 
 
@@ -140,7 +141,7 @@ def test_a_run_goes_as_soon_as_one_of_two_limits_says_so(state, now):
 
 def test_runs_in_progress_stay(state):
     """However old they are, and though nothing is to be kept."""
-    state.create(accepted("pending"))
+    accept(state, accepted("pending"))
     ran(state, "running", STARTED)
     ran(state, "undone", (*COMPLETED[:-1], EventKind.RUN_COMPENSATING))
     ran(state, "again", FAILED)
@@ -158,6 +159,18 @@ def test_everything_of_a_run_goes(state, url):
 
     assert PurgeReport(runs=2, steps=2, events=10) == state.purge(keep=0)
     assert [0, 0, 0] == rows(url)
+
+
+def test_the_leases_of_those_that_are_gone_go_too(state, url):
+    """A daemon that was killed could not take its own back; those of the living stay."""
+    ran(state, kinds=STARTED)
+    with Engines.to(url) as engines, engines.writing.begin() as connection:
+        connection.execute(sa.insert(schema.owners).values(owner="dead", lease_until=EPOCH))
+    state.purge(keep=0)
+
+    with Engines.to(url) as engines, engines.reading.begin() as connection:
+        left = connection.scalars(sa.select(schema.owners.c.owner)).all()
+    assert (1, False) == (len(left), "dead" in left)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +239,6 @@ def test_a_run_that_is_going_cannot_be_taken_up_again(make):
     state, other = make(), make()
     ran(state, kinds=FAILED)
     other.claim("run")
-    write(other, [])
     stopped_after(state, 2)
     commits = Commits()
     other.record(happened(EventKind.RUN_RESUMED, after=5), commits.done)
@@ -356,7 +368,7 @@ def test_the_place_of_deleted_runs_is_used_again(tmp_path):
     def fill():
         for number in range(20):
             run_id = f"r{number}"
-            state.create(accepted(run_id, inputs={"text": "x" * 20_000}))
+            accept(state, accepted(run_id, inputs={"text": "x" * 20_000}))
             write(state, happened(*COMPLETED, run_id=run_id))
 
     sizes = []

@@ -27,6 +27,7 @@ class Create:
     record: RunRecord
     texts: Mapping[str, str]
     """Its inputs and its metadata, by column."""
+    tell: Commit
     size: int = 1
 
     @property
@@ -34,8 +35,9 @@ class Create:
         """The run that it is about."""
         return {self.record.run_id}
 
-    def done(self, _lost: Mapping[str, StoreError]) -> None:
-        """Tell nobody: what comes of it is told with the run's first event."""
+    def done(self, lost: Mapping[str, StoreError]) -> None:
+        """Tell whoever waits for it whether it is recorded."""
+        self.tell(lost.get(self.record.run_id))
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -69,6 +71,7 @@ class Claim:
     """A run that is to go on here, from what is recorded."""
 
     run_id: str
+    tell: Commit
     size: int = 1
 
     @property
@@ -76,8 +79,9 @@ class Claim:
         """The run that it is about."""
         return {self.run_id}
 
-    def done(self, _lost: Mapping[str, StoreError]) -> None:
-        """Tell nobody: what comes of it is told with the next event of the run."""
+    def done(self, lost: Mapping[str, BaseException]) -> None:
+        """Tell whoever waits for it whether the run is his."""
+        self.tell(lost.get(self.run_id))
 
 
 Entry: TypeAlias = Create | Write | Claim

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import uuid
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from actorflow.clock import SystemClock
 from actorflow.errors import DefinitionError, NotRecorded, NotStorable, StoreError
+from actorflow.once import Once, settle
 from actorflow.spelling import checks_options
 from actorflow.state.folding import fold
 from actorflow.state.sql.entries import Claim, Create, Write
@@ -34,6 +36,8 @@ _MOST_OUTPUTS: Final = 10_000
 """How many outputs are kept ready as texts before their events come."""
 _NOTHING: Final = object()
 _BIGGEST: Final = 2**63
+_SHORTEST_LEASE: Final = 0.1
+_LONGEST_LEASE: Final = 366 * 86_400.0
 
 
 @checks_options
@@ -52,6 +56,8 @@ class SQLStateManager:
         serializer: How inputs, metadata and outputs become texts; by default `JSONSerializer()`.
         synchronous: For SQLite: whether a commit has reached the disk (`"FULL"`), or can be lost
             when the machine itself fails (`"NORMAL"`); what is lost is the newest, in order.
+        lease: Seconds after which others may take over the runs of a manager of which nothing
+            was heard. It is renewed three times as often.
         patience: Seconds for which a refused write is tried again before its runs fail.
         max_waiting: How many events may wait to be written before more are refused.
         max_input: The most bytes that a run's inputs may take, and likewise its metadata.
@@ -79,6 +85,7 @@ class SQLStateManager:
         create: bool = False,
         serializer: Serializer | None = None,
         synchronous: Literal["FULL", "NORMAL"] = "FULL",
+        lease: float = 30.0,
         patience: float = 30.0,
         max_waiting: int = 100_000,
         max_input: int = 10_000_000,
@@ -88,10 +95,11 @@ class SQLStateManager:
         max_age: float | timedelta | None = None,
     ) -> None:
         limits = Limits.standing(max_age, max_runs)
-        _check(synchronous, patience, max_waiting)
+        _check(synchronous, lease, patience, max_waiting)
         with needs_extra("SQLStateManager"):
             from actorflow.state.sql import migrating  # noqa: PLC0415 - they come with the extra
             from actorflow.state.sql.engines import Engines  # noqa: PLC0415
+            from actorflow.state.sql.leases import Lease  # noqa: PLC0415
             from actorflow.state.sql.payloads import Payloads  # noqa: PLC0415
             from actorflow.state.sql.purging import Purger  # noqa: PLC0415
             from actorflow.state.sql.reading import Reader  # noqa: PLC0415
@@ -109,9 +117,11 @@ class SQLStateManager:
             chosen, max_input=max_input, max_output=max_output, max_event=max_event
         )
         self._reader = Reader(self._engines.reading, self._payloads)
+        dialect, owner = self._engines.writing.dialect.name, str(uuid.uuid4())
         self._writer = Writer(
             self._engines.writing,
-            Statements(self._engines.writing.dialect.name, str(uuid.uuid4()), chosen.name),
+            Statements(dialect, owner, chosen.name),
+            Lease(dialect, owner, lease, SystemClock().now),
             limit=max_waiting,
             patience=patience,
             dealt_with=self._dealt_with,
@@ -133,8 +143,8 @@ class SQLStateManager:
 
     # ── Writing ──────────────────────────────────────────────────────────────────────────────
 
-    def create(self, record: RunRecord) -> None:
-        """Remember an accepted run; it is in the database before its first event is.
+    def create(self, record: RunRecord, done: Commit) -> bool:
+        """Have an accepted run written; `done` hears of it, before any event of the run does.
 
         Raises:
             NotStorable: When an input, or the metadata, cannot be stored.
@@ -148,22 +158,28 @@ class SQLStateManager:
         }
         self._fresh[record.run_id] = record
         try:
-            self._put(Create(record=record, texts=texts))
+            self._put(Create(record=record, texts=texts, tell=done))
         except BaseException:
             del self._fresh[record.run_id]
             raise
+        return False
 
     def claim(self, run_id: str) -> RunSnapshot:
         """Take up a run that is to be resumed; whoever had it can write nothing of it any more.
 
+        It waits for the database, and returns the run as nobody else can change it any more.
+
         Raises:
             RunNotFound: When there is no such run.
+            LeaseHeld: When it is in progress, and its owner is alive.
             StoreOverloaded: When too much waits to be written.
             StoreUnavailable: When the database does not answer.
         """
-        snapshot = self.snapshot(run_id)
-        self._put(Claim(run_id=run_id))
-        return snapshot
+        self.snapshot(run_id)  # raises for a run that is not there
+        claimed: Once[None] = Once()
+        self._put(Claim(run_id=run_id, tell=functools.partial(settle, claimed)))
+        claimed.result()
+        return self.snapshot(run_id)
 
     def admit(self, run_id: str, step_id: str, output: Any) -> None:
         """Make an output ready to be recorded, while it is what the step has returned.
@@ -289,10 +305,13 @@ class SQLStateManager:
         return self._reader.list(wanted, limit, offset)
 
 
-def _check(synchronous: object, patience: object, max_waiting: object) -> None:
+def _check(synchronous: object, lease: object, patience: object, max_waiting: object) -> None:
     if synchronous not in {"FULL", "NORMAL"}:
         problem = f"SQLStateManager(synchronous={synchronous!r}) is no choice"
         raise DefinitionError(None, problem, 'Use "FULL" or "NORMAL"')
+    if not isinstance(lease, (int, float)) or not _SHORTEST_LEASE <= lease < _LONGEST_LEASE:
+        problem = f"SQLStateManager(lease={lease!r}) is no number of seconds from 0.1 to a year"
+        raise DefinitionError(None, problem, "Give more than the longest pause of your process")
     if not isinstance(patience, (int, float)) or not patience >= 0:
         problem = f"SQLStateManager(patience={patience!r}) is no number of seconds"
         raise DefinitionError(None, problem, "Give one, or 0 to try everything once")

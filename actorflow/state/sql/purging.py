@@ -21,9 +21,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from actorflow.errors import StoreUnavailable
+from actorflow.state.sql.leases import run_out
 from actorflow.state.sql.refusal import may_pass, why
 from actorflow.state.sql.retention import PurgeReport
-from actorflow.state.sql.schema import GOES, STAYS, events, runs, steps
+from actorflow.state.sql.schema import GOES, STAYS, events, owners, runs, steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -83,7 +84,7 @@ class Purger:
         """
         report, pace = PurgeReport(), Pace(limits.rows)
         with self._one:
-            bound, _ = self._transact(lambda it: self._bound(it, limits), stopped)
+            bound, _ = self._transact(lambda it: self._begin(it, limits), stopped)
             while not stopped.is_set():
                 part, took = self._transact(lambda it: self._some(it, bound, pace.rows), stopped)
                 if part is None:
@@ -95,6 +96,11 @@ class Purger:
 
     def _now(self) -> float:
         return self._clock.wall(self._clock.now())
+
+    def _begin(self, connection: sa.Connection, limits: Limits) -> tuple[float, str] | None:
+        """Delete the leases of those that are gone, and return what `_bound` does."""
+        connection.execute(sa.delete(owners).where(run_out(connection.dialect.name)))
+        return self._bound(connection, limits)
 
     def _bound(self, connection: sa.Connection, limits: Limits) -> tuple[float, str] | None:
         """Return the end and the id of the newest run that is to go; None when there is none."""

@@ -65,18 +65,21 @@ class EntryQueue:
             self._waiting += entry.size
             self._changed.notify_all()
 
-    def take(self, end: Callable[[], None]) -> list[Entry] | None:
+    def take(self, end: Callable[[], None], patience: float | None) -> list[Entry] | None:
         """Wait for entries and return all of them, or None when there will be no more.
 
         A claim comes alone: what follows it depends on what it reads.
 
         Args:
             end: Called before it returns None, while nobody can add an entry.
+            patience: Seconds after which it returns an empty list, if nothing has come.
         """
         with self._changed:
             self._under_way = 0
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._entries or self._closing)
+            self._changed.wait_for(lambda: self._entries or self._closing, patience)
+            if not (self._entries or self._closing):
+                return []
             if not self._entries:
                 end()
                 self._taken = False

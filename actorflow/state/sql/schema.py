@@ -15,7 +15,7 @@ from actorflow.lifecycle import RunStatus, StepStatus
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
-__all__ = ["GOES", "STAYS", "Moment", "events", "metadata", "runs", "steps"]
+__all__ = ["GOES", "STAYS", "Moment", "events", "metadata", "owners", "runs", "steps"]
 
 metadata: Final = sa.MetaData()
 
@@ -87,7 +87,6 @@ runs: Final = sa.Table(
     sa.Column("last_event", sa.BigInteger, nullable=False),
     sa.Column("owner", Id, nullable=False),
     sa.Column("fence", sa.BigInteger, nullable=False),
-    sa.Column("lease_until", Moment),
     sa.Column("purged_at", Moment),
     sa.CheckConstraint(_among(RunStatus), name="actorflow_runs_status"),
     sa.CheckConstraint(
@@ -113,6 +112,23 @@ for _name in ("trace_id", "correlation_id", "business_id"):
     _index_where(_name, f"actorflow_runs_by_{_name}", runs.c[_name], *_NEWEST)
 _index_where("finished_at", "actorflow_runs_by_end", runs.c.finished_at, runs.c.run_id)
 _index_where("purged_at", "actorflow_runs_purged", runs.c.run_id)
+
+_open: Final = runs.c.finished_at.is_(None)
+sa.Index(
+    "actorflow_runs_open",
+    runs.c.priority.desc(),
+    runs.c.created_at,
+    runs.c.run_id,
+    postgresql_where=_open,
+    sqlite_where=_open,
+)
+
+owners: Final = sa.Table(
+    "actorflow_owners",
+    metadata,
+    sa.Column("owner", Id, primary_key=True),
+    sa.Column("lease_until", Moment, nullable=False),
+)
 
 steps: Final = sa.Table(
     "actorflow_steps",

@@ -13,6 +13,7 @@ from actorflow.results import RunRecord
 from actorflow.state.folding import RunFold
 from actorflow.state.sql.books import Page
 from actorflow.state.sql.bulk import bulk, moment, packed
+from actorflow.state.sql.leases import nobodys
 from actorflow.state.sql.schema import STAYS, events, runs, steps
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _ACCEPTED: Final = (
 )
 _KEPT: Final = ("started_at", "finished_at", "error", "failed_step", "reason")
 _FOLDED: Final = ("status", *_KEPT, "compensations")
-_SET_LATER: Final = frozenset({"lease_until", "purged_at"})
+_SET_LATER: Final = frozenset({"purged_at"})
 """What a run has not when it is accepted."""
 _STEP: Final = ("status", "attempts", "output", "error", "started_at", "finished_at")
 
@@ -62,6 +63,7 @@ class Statements:
             set_={name: upsert.excluded[name] for name in _STEP},
         )
         self._update_runs = _update(dialect)
+        self._nobodys = nobodys(dialect)
 
     def write(self, connection: sa.Connection, batch: Batch) -> bool:
         """Write a batch; return False when not all of its runs belong to this owner any more."""
@@ -99,7 +101,7 @@ class Statements:
     ) -> dict[str, tuple[str, int, int]]:
         """Return owner, fence and last event of the runs that are there."""
         columns = (runs.c.run_id, runs.c.owner, runs.c.fence, runs.c.last_event)
-        query = sa.select(*columns).where(runs.c.run_id.in_(list(run_ids)))
+        query = sa.select(*columns).where(runs.c.run_id.in_(list(run_ids)), STAYS)
         return {
             run_id: (owner, fence, last) for run_id, owner, fence, last in connection.execute(query)
         }
@@ -122,11 +124,16 @@ class Statements:
             and standing.get(run_id) != (self._owner, it.page.fence, it.before)
         }
 
+    def is_there(self, connection: sa.Connection, run_id: str) -> bool:
+        """Return whether there is such a run, whosesoever it is."""
+        return bool(self.standing(connection, [run_id]))
+
     def claim(self, connection: sa.Connection, run_id: str) -> Page | None:
-        """Make a run this owner's; return it as it stands, or None when it is not there."""
+        """Make a run this owner's; return it as it stands, or None when it may not be."""
+        free = (runs.c.finished_at.is_not(None), runs.c.owner == self._owner, self._nobodys)
         mine = (
             sa.update(runs)
-            .where(runs.c.run_id == run_id, STAYS)
+            .where(runs.c.run_id == run_id, STAYS, sa.or_(*free))
             .values(owner=self._owner, fence=runs.c.fence + 1)
         )
         if connection.execute(mine).rowcount != 1:

@@ -14,6 +14,7 @@ from actorflow.testing.contracts.accounts import (
     STARTED,
     UNDONE,
     Commits,
+    accept,
     accepted,
     happened,
     told,
@@ -35,7 +36,7 @@ class Recording:
 
     def test_an_accepted_run_is_pending(self) -> None:
         """It can be looked at before anything has happened."""
-        self.state.create(accepted())
+        accept(self.state, accepted())
 
         snapshot = self.state.snapshot("run")
         assert RunStatus.PENDING is snapshot.status
@@ -53,7 +54,7 @@ class Recording:
             "business_id": "b",
             "workflow_version": "2",
         }
-        self.state.create(accepted(**fields))
+        accept(self.state, accepted(**fields))
 
         for _ in range(2):
             snapshot = self.state.snapshot("run")
@@ -63,7 +64,7 @@ class Recording:
 
     def test_a_snapshot_is_the_fold_of_what_was_recorded_at_any_instant(self) -> None:
         """After every single event."""
-        self.state.create(accepted())
+        accept(self.state, accepted())
         kinds = (*STARTED, EventKind.STEP_RETRYING, *STARTED[1:], *COMPLETED[3:])
         events = happened(*kinds)
 
@@ -76,7 +77,7 @@ class Recording:
 
     def test_events_recorded_together_come_to_the_same(self) -> None:
         """However often a step has moved in between."""
-        self.state.create(accepted())
+        accept(self.state, accepted())
         events = happened(*STARTED, EventKind.STEP_RETRYING, *STARTED[1:], *COMPLETED[3:])
         write(self.state, events)
 
@@ -84,7 +85,7 @@ class Recording:
 
     def test_a_completed_run_has_its_outputs(self) -> None:
         """By step id, with the times between which it ran."""
-        self.state.create(accepted())
+        accept(self.state, accepted())
         write(self.state, happened(*COMPLETED))
 
         snapshot = self.state.snapshot("run")
@@ -94,14 +95,14 @@ class Recording:
 
     def test_events_come_back_as_they_were(self) -> None:
         """With everything that they say."""
-        self.state.create(accepted())
+        accept(self.state, accepted())
         write(self.state, happened(*FAILED))
 
         assert told(happened(*FAILED)) == told(self.state.events("run"))
 
     def test_events_come_back_in_order_and_by_the_page(self) -> None:
         """`after` is a number, `limit` a number of events."""
-        self.state.create(accepted())
+        accept(self.state, accepted())
         write(self.state, happened(*COMPLETED))
 
         assert [1, 2, 3, 4, 5] == self._numbers()
@@ -115,8 +116,8 @@ class Recording:
 
     def test_events_of_several_runs_may_be_recorded_together(self) -> None:
         """Each goes to its own run."""
-        self.state.create(accepted("one"))
-        self.state.create(accepted("two"))
+        accept(self.state, accepted("one"))
+        accept(self.state, accepted("two"))
 
         write(self.state, [*happened(*STARTED, run_id="one"), *happened(*COMPLETED, run_id="two")])
 
@@ -127,7 +128,7 @@ class Recording:
     def test_commits_are_told_in_the_order_of_their_records(self) -> None:
         """And what is told is there to be read."""
         commits, seen = Commits(), list[tuple[int, int]]()
-        self.state.create(accepted())
+        accept(self.state, accepted())
         under_way = 0
         for number, event in enumerate(happened(*COMPLETED), 1):
 
@@ -146,7 +147,7 @@ class Recording:
 
     def test_what_was_read_does_not_change(self) -> None:
         """A snapshot and a page are values, not views."""
-        self.state.create(accepted())
+        accept(self.state, accepted())
         write(self.state, happened(*STARTED))
         snapshot, events = self.state.snapshot("run"), self.state.events("run")
 
@@ -162,14 +163,14 @@ class Recording:
 
     def test_a_claimed_run_is_returned_as_it_stands(self) -> None:
         """With what its steps have come to."""
-        self.state.create(accepted())
+        accept(self.state, accepted())
         write(self.state, happened(*FAILED))
 
         assert told(self.state.snapshot("run")) == told(self.state.claim("run"))
 
     def test_a_resumed_run_is_the_fold_of_both_its_lives(self) -> None:
         """The failure of the first is forgotten by the state, and kept by the events."""
-        self.state.create(accepted())
+        accept(self.state, accepted())
         write(self.state, happened(*FAILED))
         self.state.claim("run")
         write(self.state, happened(EventKind.RUN_RESUMED, *COMPLETED[1:], after=5))
@@ -183,7 +184,7 @@ class Recording:
 
     def test_a_run_that_is_resumed_starts_its_failed_steps_afresh(self) -> None:
         """As soon as it is said to be resumed."""
-        self.state.create(accepted())
+        accept(self.state, accepted())
         write(self.state, happened(*FAILED))
         self.state.claim("run")
         write(self.state, happened(EventKind.RUN_RESUMED, after=5))
@@ -193,7 +194,7 @@ class Recording:
 
     def test_a_run_that_is_being_undone_says_how_far_it_has_come(self) -> None:
         """After every single event: somebody else may have to go on from there."""
-        self.state.create(accepted())
+        accept(self.state, accepted())
         events = happened(*UNDONE)
 
         for number, event in enumerate(events, 1):
@@ -206,7 +207,7 @@ class Recording:
 
     def test_a_cancelled_run_says_why(self) -> None:
         """In its snapshot."""
-        self.state.create(accepted())
+        accept(self.state, accepted())
         write(self.state, happened(EventKind.STEP_CANCELLED, EventKind.RUN_CANCELLED))
 
         assert "enough" == self.state.snapshot("run").reason

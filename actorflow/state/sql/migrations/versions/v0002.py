@@ -1,4 +1,4 @@
-"""Retention: runs that are being deleted are marked, and ended ones are found by their age."""
+"""Owners have leases: one for all runs of an owner, in a table of their own."""
 
 from __future__ import annotations
 
@@ -10,16 +10,23 @@ __all__ = ["down_revision", "revision", "upgrade"]
 revision = "0002"
 down_revision = "0001"
 
+_ID = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _TIME = sa.Text().with_variant(sa.TIMESTAMP(timezone=True), "postgresql")
 
 
 def upgrade() -> None:
-    """Add the mark, and an index for each of the two questions."""
-    op.add_column("actorflow_runs", sa.Column("purged_at", _TIME))
-    _index("actorflow_runs_by_end", ("finished_at", "run_id"), "finished_at IS NOT NULL")
-    _index("actorflow_runs_purged", ("run_id",), "purged_at IS NOT NULL")
-
-
-def _index(name: str, columns: tuple[str, ...], where: str) -> None:
-    some = sa.text(where)
-    op.create_index(name, "actorflow_runs", columns, postgresql_where=some, sqlite_where=some)
+    """Make the table of owners, and an index of the runs that somebody may have to take over."""
+    op.create_table(
+        "actorflow_owners",
+        sa.Column("owner", _ID, primary_key=True),
+        sa.Column("lease_until", _TIME, nullable=False),
+    )
+    op.drop_column("actorflow_runs", "lease_until")
+    is_open = sa.text("finished_at IS NULL")
+    op.create_index(
+        "actorflow_runs_open",
+        "actorflow_runs",
+        (sa.text("priority DESC"), "created_at", "run_id"),
+        postgresql_where=is_open,
+        sqlite_where=is_open,
+    )

@@ -135,7 +135,8 @@ class Purging:
             try:
                 self._purge(self._limits, stopped)
             except Exception as error:  # noqa: BLE001 - it is tried again, and breaks no run
-                _log(error)
+                if not stopped.is_set():
+                    _log(error)
             stopped.wait(self._every)
 
     def end(self) -> None:

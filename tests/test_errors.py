@@ -21,6 +21,7 @@ from actorflow.errors import (
     ForkedOrchestrator,
     GiveUp,
     IllegalMove,
+    LeaseHeld,
     LeaseLost,
     MissingExtra,
     MissingInput,
@@ -327,6 +328,13 @@ SAYINGS += [
         (
             "10 events wait to be written (the limit is 10): the database is slower than the work. "
             "Start fewer runs at once, or raise max_waiting."
+        ),
+    ),
+    (
+        LeaseHeld("r1"),
+        (
+            "run 'r1' is in progress in another orchestrator, whose lease has not run out. Wait "
+            "for its end, or until that orchestrator is gone and its lease is over."
         ),
     ),
     (

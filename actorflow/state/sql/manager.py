@@ -11,16 +11,16 @@ from actorflow.errors import DefinitionError, NotRecorded, NotStorable, StoreErr
 from actorflow.once import Once, settle
 from actorflow.spelling import checks_options
 from actorflow.state.folding import fold
-from actorflow.state.sql.entries import Claim, Create, Write
+from actorflow.state.sql.entries import Claim, Create, Take, Write
 from actorflow.state.sql.extras import needs_extra
 from actorflow.state.sql.serializers import JSONSerializer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from actorflow.events import Event
     from actorflow.lifecycle import RunStatus
-    from actorflow.protocols import Commit
+    from actorflow.protocols import Commit, Taken
     from actorflow.results import RunPage, RunRecord, RunSnapshot
     from actorflow.state.sql.entries import Entry, Line
     from actorflow.state.sql.health import StoreHealth
@@ -132,11 +132,20 @@ class SQLStateManager:
     def create(self, record: RunRecord, done: Commit) -> bool:
         """Have an accepted run written; `done` hears of it, before any event of the run does.
 
+        It hears of an `AlreadyStarted` when an earlier run has the same idempotency key.
+
         Raises:
             NotStorable: When an input, or the metadata, cannot be stored.
             TooLarge: When they are too large.
             StoreOverloaded: When too much waits to be written.
         """
+        return self._create(record, done, owned=True)
+
+    def enqueue(self, record: RunRecord, done: Commit) -> bool:
+        """Do what `create` does, for a run that belongs to whoever takes it."""
+        return self._create(record, done, owned=False)
+
+    def _create(self, record: RunRecord, done: Commit, *, owned: bool) -> bool:
         _check_columns(record)
         texts = {
             "inputs": self._payloads.given("the run's input", record.inputs),
@@ -144,7 +153,7 @@ class SQLStateManager:
         }
         self._fresh[record.run_id] = record
         try:
-            self._put(Create(record=record, texts=texts, tell=done))
+            self._put(Create(record=record, texts=texts, tell=done, owned=owned))
         except BaseException:
             del self._fresh[record.run_id]
             raise
@@ -166,6 +175,23 @@ class SQLStateManager:
         self._put(Claim(run_id=run_id, tell=functools.partial(settle, claimed)))
         claimed.result()
         return self.snapshot(run_id)
+
+    def take(
+        self, known: Collection[tuple[str, str]], besides: Collection[str], limit: int
+    ) -> Taken:
+        """Claim runs in progress that belong to nobody: new ones, and those of lost owners.
+
+        Args:
+            known: The workflows that are known here, by id and version.
+            besides: The runs that go on here, which are not meant.
+            limit: How many at most.
+
+        Raises:
+            StoreUnavailable: When the database does not answer.
+        """
+        outcome: Once[Taken] = Once()
+        self._put(Take(known=known, besides=besides, limit=limit, outcome=outcome))
+        return outcome.result()
 
     def admit(self, run_id: str, step_id: str, output: Any) -> None:
         """Make an output ready to be recorded, while it is what the step has returned.
@@ -279,7 +305,7 @@ def _check(synchronous: object, lease: object, patience: object, max_waiting: ob
 
 
 _TEXTS: Final = ("run_id", "workflow_id", "workflow_version")
-_IDS: Final = ("trace_id", "correlation_id", "business_id")
+_IDS: Final = ("trace_id", "correlation_id", "business_id", "idempotency_key")
 
 
 def _check_columns(record: RunRecord) -> None:

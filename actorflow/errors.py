@@ -25,6 +25,7 @@ from actorflow.refusals import (
     WrongLoop,
 )
 from actorflow.storing import (
+    AlreadyStarted,
     LeaseHeld,
     LeaseLost,
     MissingExtra,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ActorCrashed",
     "ActorflowError",
+    "AlreadyStarted",
     "CompensationCut",
     "DeadlineExceeded",
     "Deadlock",

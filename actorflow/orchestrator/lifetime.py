@@ -29,9 +29,10 @@ from actorflow.errors import (
     WrongLoop,
 )
 from actorflow.handles import Run
-from actorflow.once import Once, settle
+from actorflow.once import Once
 from actorflow.orchestrator.admission import Admission
 from actorflow.orchestrator.live import LiveRuns
+from actorflow.orchestrator.posting import post
 from actorflow.orchestrator.settings import checked_executors, checked_observers
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from actorflow.orchestrator.admission import Ticket
     from actorflow.orchestrator.closing import Closing
+    from actorflow.orchestrator.recovery import Recovery
     from actorflow.orchestrator.requests import Request
     from actorflow.orchestrator.runtime import Runtime
     from actorflow.orchestrator.settings import Settings
@@ -88,6 +90,8 @@ class Lifetime:
         self._runtime: Runtime | None = None
         self._thread: LoopThread | None = None
         self._closing: Closing | None = None
+        self.recovery: Recovery | None = None
+        """What takes over runs, if that is wanted."""
         self._at_exit = functools.partial(_close_at_exit, weakref.ref(self))
 
     # ── Opening ──────────────────────────────────────────────────────────────────────────────
@@ -134,6 +138,8 @@ class Lifetime:
         with self._door:
             if self._closing is None:
                 self._runtime, self._thread = runtime, thread
+                if self.recovery is not None:
+                    self.recovery.begin(runtime)
                 return
         await runtime.close(_MARGIN)
         raise OrchestratorClosed("finish its start")
@@ -201,19 +207,7 @@ class Lifetime:
             runtime = self.runtime("start a run")
             run = Run(runtime, request.run_id, request.workflow_id, end)
             self.live.add(run, end, ticket, request.message.plan)
-            return run, self._post(runtime, request)
-
-    def _post(self, runtime: Runtime, request: Request) -> Accepted:
-        accepted: Accepted = Once()
-        try:
-            told = functools.partial(settle, accepted)
-            if request.record is None or runtime.state.create(request.record, told):
-                accepted.set(None)
-            runtime.start(request.message)
-        except Exception:
-            runtime.unknown(request.run_id)
-            raise
-        return accepted
+            return run, post(runtime, self.live, request)
 
     def withdraw(self, run_id: str, ticket: Ticket) -> None:
         """Undo a start that has failed or was interrupted, however far it has come.
@@ -280,9 +274,16 @@ class Lifetime:
         with self._door:
             if self._closing is None:
                 self._closing = Closing(
-                    self.live, self._runtime, self._end_thread, grace=grace, margin=_MARGIN
+                    self.live,
+                    self._runtime,
+                    self._end_thread,
+                    recovery=self.recovery,
+                    grace=grace,
+                    margin=_MARGIN,
                 )
             closing = self._closing
+        if self.recovery is not None:
+            self.recovery.end()
         self.admission.close()
         self.live.close()
         closing.ask(drain)

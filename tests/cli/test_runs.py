@@ -311,9 +311,9 @@ def test_old_runs_are_deleted(state, type_in):
         type_in("runs", "purge", "--older-than", "1.5h", "--json"),
     ]
 
-    assert (0, "deleted 0 runs, 0 steps, 0 events\n", "") == said[0]
-    assert (0, "deleted 1 run, 1 step, 5 events\n", "") == said[1]
-    assert {"runs": 2, "steps": 2, "events": 10} == json.loads(said[2][1])
+    assert (0, "deleted 0 runs, 0 steps, 0 events, 0 keys\n", "") == said[0]
+    assert (0, "deleted 1 run, 1 step, 5 events, 0 keys\n", "") == said[1]
+    assert {"runs": 2, "steps": 2, "events": 10, "keys": 0} == json.loads(said[2][1])
     assert 0 == state.list().total
 
 

@@ -242,7 +242,7 @@ def test_an_error_without_a_text_is_an_error_all_the_same():
         after = orchestrator.run(flow_of(fine)).output
         release.set()
 
-    assert ["cancelled", "failed", "failed"] == [run.status for run in runs]
+    assert ["failed", "failed", "failed"] == [run.status for run in runs]
     assert "fine" == after
 
 
@@ -297,4 +297,4 @@ def test_a_log_that_panics_does_not_add_to_a_defect(error):
         logging.getLogger("actorflow").removeHandler(handler)
         mine.close()
 
-    assert (RunStatus.CANCELLED, "fine") == (result.status, after)
+    assert (RunStatus.FAILED, "fine") == (result.status, after)

@@ -161,6 +161,24 @@ def test_everything_of_a_run_goes(state, url):
     assert [0, 0, 0] == rows(url)
 
 
+def test_idempotency_keys_go_last_and_not_before_they_are_old(state, now):
+    """A message may be delivered again long after its run is gone; those of kept runs stay."""
+    for number in range(5):
+        record = accepted(f"r{number}", created_at=EPOCH + number, idempotency_key=f"k{number}")
+        accept(state, record)
+    for number in range(3):
+        write(state, happened(*COMPLETED, run_id=f"r{number}", time=EPOCH + number))
+    now(EPOCH + 100)
+
+    assert (3, 0) == ((first := state.purge(keep=0, keys_older_than=100)).runs, first.keys)
+    assert 2 == state.purge(keep=0, keys_older_than=98, rows=1).keys
+    assert 1 == state.purge(keep=0, keys_older_than=0, rows=1).keys
+    assert 0 == state.purge(keep=0, keys_older_than=0).keys
+    with pytest.raises(AssertionError, match="AlreadyStarted"):
+        accept(state, accepted("again", idempotency_key="k4"))
+    accept(state, accepted("anew", idempotency_key="k0"))
+
+
 def test_the_leases_of_those_that_are_gone_go_too(state, url):
     """A daemon that was killed could not take its own back; those of the living stay."""
     ran(state, kinds=STARTED)
@@ -181,6 +199,7 @@ def test_the_leases_of_those_that_are_gone_go_too(state, url):
         ({"older_than": "week"}, "older_than is 'week'"),
         ({"keep": -1}, "keep is -1. Give a whole number of at least 0"),
         ({"keep": True}, "keep is True"),
+        ({"keep": 1, "keys_older_than": -1}, "keys_older_than is -1"),
         ({"keep": 1, "rows": 0}, "rows is 0. Give a whole number of at least 1"),
     ],
 )

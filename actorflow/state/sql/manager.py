@@ -12,20 +12,22 @@ from actorflow.errors import DefinitionError, NotRecorded, NotStorable, StoreErr
 from actorflow.once import Once, settle
 from actorflow.spelling import checks_options
 from actorflow.state.folding import fold
-from actorflow.state.sql.entries import Claim, Create, Write
+from actorflow.state.sql.checks import check_columns, check_options
+from actorflow.state.sql.entries import Claim, Create, Take, Write
 from actorflow.state.sql.extras import needs_extra
 from actorflow.state.sql.retention import Limits, Purging
 from actorflow.state.sql.serializers import JSONSerializer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import timedelta
 
     from actorflow.events import Event
     from actorflow.lifecycle import RunStatus
-    from actorflow.protocols import Commit
+    from actorflow.protocols import Commit, Taken
     from actorflow.results import RunPage, RunRecord, RunSnapshot
-    from actorflow.state.sql.entries import Entry, Line
+    from actorflow.state.sql.checks import check_columns, check_options
+from actorflow.state.sql.entries import Entry, Line
     from actorflow.state.sql.health import StoreHealth
     from actorflow.state.sql.retention import PurgeReport
     from actorflow.state.sql.serializers import Serializer
@@ -35,9 +37,6 @@ __all__ = ["SQLStateManager"]
 _MOST_OUTPUTS: Final = 10_000
 """How many outputs are kept ready as texts before their events come."""
 _NOTHING: Final = object()
-_BIGGEST: Final = 2**63
-_SHORTEST_LEASE: Final = 0.1
-_LONGEST_LEASE: Final = 366 * 86_400.0
 
 
 @checks_options
@@ -95,7 +94,7 @@ class SQLStateManager:
         max_age: float | timedelta | None = None,
     ) -> None:
         limits = Limits.standing(max_age, max_runs)
-        _check(synchronous, lease, patience, max_waiting)
+        check_options(synchronous, lease, patience, max_waiting)
         with needs_extra("SQLStateManager"):
             from actorflow.state.sql import migrating  # noqa: PLC0415 - they come with the extra
             from actorflow.state.sql.engines import Engines  # noqa: PLC0415
@@ -146,19 +145,28 @@ class SQLStateManager:
     def create(self, record: RunRecord, done: Commit) -> bool:
         """Have an accepted run written; `done` hears of it, before any event of the run does.
 
+        It hears of an `AlreadyStarted` when an earlier run has the same idempotency key.
+
         Raises:
             NotStorable: When an input, or the metadata, cannot be stored.
             TooLarge: When they are too large.
             StoreOverloaded: When too much waits to be written.
         """
-        _check_columns(record)
+        return self._create(record, done, owned=True)
+
+    def enqueue(self, record: RunRecord, done: Commit) -> bool:
+        """Do what `create` does, for a run that belongs to whoever takes it."""
+        return self._create(record, done, owned=False)
+
+    def _create(self, record: RunRecord, done: Commit, *, owned: bool) -> bool:
+        check_columns(record)
         texts = {
             "inputs": self._payloads.given("the run's input", record.inputs),
             "metadata": self._payloads.given("the run's metadata", record.metadata),
         }
         self._fresh[record.run_id] = record
         try:
-            self._put(Create(record=record, texts=texts, tell=done))
+            self._put(Create(record=record, texts=texts, tell=done, owned=owned))
         except BaseException:
             del self._fresh[record.run_id]
             raise
@@ -180,6 +188,23 @@ class SQLStateManager:
         self._put(Claim(run_id=run_id, tell=functools.partial(settle, claimed)))
         claimed.result()
         return self.snapshot(run_id)
+
+    def take(
+        self, known: Collection[tuple[str, str]], besides: Collection[str], limit: int
+    ) -> Taken:
+        """Claim runs in progress that belong to nobody: new ones, and those of lost owners.
+
+        Args:
+            known: The workflows that are known here, by id and version.
+            besides: The runs that go on here, which are not meant.
+            limit: How many at most.
+
+        Raises:
+            StoreUnavailable: When the database does not answer.
+        """
+        outcome: Once[Taken] = Once()
+        self._put(Take(known=known, besides=besides, limit=limit, outcome=outcome))
+        return outcome.result()
 
     def admit(self, run_id: str, step_id: str, output: Any) -> None:
         """Make an output ready to be recorded, while it is what the step has returned.
@@ -249,6 +274,7 @@ class SQLStateManager:
         *,
         older_than: float | timedelta | None = None,
         keep: int | None = None,
+        keys_older_than: float | timedelta = 30 * 86_400.0,
         rows: int = 1000,
     ) -> PurgeReport:
         """Delete ended runs for good, with all that is known of them; the oldest first.
@@ -260,6 +286,9 @@ class SQLStateManager:
         Args:
             older_than: Runs go that ended more seconds ago than that.
             keep: Runs go that are not among so many that ended last.
+            keys_older_than: Last of all, idempotency keys go whose runs are gone and were
+                accepted more seconds ago than that; until then, no start with such a key begins
+                anything.
             rows: The most rows that a transaction deletes; where the database is slow it is fewer.
 
         Raises:
@@ -267,7 +296,7 @@ class SQLStateManager:
             StoreUnavailable: When the database does not answer; what is deleted until then stays
                 so, and what is left is gone all the same and is deleted by the next purge.
         """
-        limits = Limits.asked_for(older_than, keep, rows)
+        limits = Limits.asked_for(older_than, keep, keys_older_than, rows)
         return self._purger.purge(limits, threading.Event())
 
     # ── Reading ──────────────────────────────────────────────────────────────────────────────
@@ -303,40 +332,3 @@ class SQLStateManager:
             "business_id": business_id,
         }
         return self._reader.list(wanted, limit, offset)
-
-
-def _check(synchronous: object, lease: object, patience: object, max_waiting: object) -> None:
-    if synchronous not in {"FULL", "NORMAL"}:
-        problem = f"SQLStateManager(synchronous={synchronous!r}) is no choice"
-        raise DefinitionError(None, problem, 'Use "FULL" or "NORMAL"')
-    if not isinstance(lease, (int, float)) or not _SHORTEST_LEASE <= lease < _LONGEST_LEASE:
-        problem = f"SQLStateManager(lease={lease!r}) is no number of seconds from 0.1 to a year"
-        raise DefinitionError(None, problem, "Give more than the longest pause of your process")
-    if not isinstance(patience, (int, float)) or not patience >= 0:
-        problem = f"SQLStateManager(patience={patience!r}) is no number of seconds"
-        raise DefinitionError(None, problem, "Give one, or 0 to try everything once")
-    if not isinstance(max_waiting, int) or max_waiting < 1:
-        problem = f"SQLStateManager(max_waiting={max_waiting!r}) is no number of events"
-        raise DefinitionError(None, problem, "Give a whole number of at least 1")
-
-
-_TEXTS: Final = ("run_id", "workflow_id", "workflow_version")
-_IDS: Final = ("trace_id", "correlation_id", "business_id")
-
-
-def _check_columns(record: RunRecord) -> None:
-    """Refuse what no column can hold, before it spoils a group."""
-    texts = {name: getattr(record, name) or "" for name in (*_TEXTS, *_IDS)}
-    for name, text in (*texts.items(), *(("step id", it) for it in record.step_ids)):
-        if "\0" in text or (not text.isascii() and _has_surrogates(text)):
-            raise NotStorable(f"the run's {name}", repr(text), "is no text of characters")
-    if not -_BIGGEST <= record.priority < _BIGGEST:
-        raise NotStorable("the run's priority", str(record.priority), "has more than 64 bits")
-
-
-def _has_surrogates(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False

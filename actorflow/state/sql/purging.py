@@ -2,8 +2,9 @@
 
 A run that is to go is first marked, which takes it out of everybody's sight in one instant. Its
 fencing token goes up with that, so whoever had just claimed it can write nothing of it. Then its
-rows are deleted: events, steps, and the run itself last. So a run is there as a whole or not at
-all, however many transactions it takes to delete it.
+rows are deleted: events, steps, and the run itself. So a run is there as a whole or not at all,
+however many transactions it takes to delete it. Last of all go the idempotency keys of runs that
+are gone, when they are old: a message that is delivered again must not begin anything anew.
 
 Each transaction deletes a limited number of rows, fewer where the database is slow, and is
 followed by a pause as long as it was: at least half of the time the database belongs to others.
@@ -24,7 +25,7 @@ from actorflow.errors import StoreUnavailable
 from actorflow.state.sql.leases import run_out
 from actorflow.state.sql.refusal import may_pass, why
 from actorflow.state.sql.retention import PurgeReport
-from actorflow.state.sql.schema import GOES, STAYS, events, owners, runs, steps
+from actorflow.state.sql.schema import GOES, STAYS, events, keys, owners, runs, steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -82,16 +83,29 @@ class Purger:
         Raises:
             StoreUnavailable: When the database does not answer; what is deleted stays so.
         """
-        report, pace = PurgeReport(), Pace(limits.rows)
+        pace = Pace(limits.rows)
         with self._one:
             bound, _ = self._transact(lambda it: self._begin(it, limits), stopped)
-            while not stopped.is_set():
-                part, took = self._transact(lambda it: self._some(it, bound, pace.rows), stopped)
-                if part is None:
-                    break
-                report += part
-                pace.take(took)
-                stopped.wait(max(took, _PAUSE))
+            report = self._bit_by_bit(lambda it: self._some(it, bound, pace.rows), pace, stopped)
+            last = _Keys(self._now() - limits.keys_older_than)
+            report += self._bit_by_bit(lambda it: last.some(it, pace.rows), pace, stopped)
+        return report
+
+    def _bit_by_bit(
+        self,
+        work: Callable[[sa.Connection], PurgeReport | None],
+        pace: Pace,
+        stopped: threading.Event,
+    ) -> PurgeReport:
+        """Do something in transactions until there is nothing left to do."""
+        report = PurgeReport()
+        while not stopped.is_set():
+            part, took = self._transact(work, stopped)
+            if part is None:
+                break
+            report += part
+            pace.take(took)
+            stopped.wait(max(took, _PAUSE))
         return report
 
     def _now(self) -> float:
@@ -154,9 +168,39 @@ class Purger:
         return done, self._clock.now() - began
 
 
+class _Keys:
+    """Deletes idempotency keys whose runs are gone, from the oldest to the last that is due.
+
+    A key that stays is looked at once: they may be many.
+
+    Args:
+        before: The keys of runs that were accepted before that are due.
+    """
+
+    def __init__(self, before: float) -> None:
+        self._due = keys.c.created_at < before
+        self._after: Any = sa.true()
+
+    def some(self, connection: sa.Connection, rows: int) -> PurgeReport | None:
+        """Look at some keys; return None when there are no more."""
+        _prepare(connection)
+        query = sa.select(*_KEY, keys.c.run_id).where(self._due, self._after)
+        seen = connection.execute(query.order_by(*_KEY).limit(rows)).all()
+        if not seen:
+            return None
+        self._after = sa.tuple_(*_KEY) > tuple(seen[-1][:-1])
+        named = sa.tuple_(keys.c.workflow_id, keys.c.idempotency_key)
+        gone = sa.delete(keys).where(
+            named.in_([(it.workflow_id, it.idempotency_key) for it in seen]),
+            ~sa.exists().where(runs.c.run_id == keys.c.run_id),
+        )
+        return PurgeReport(keys=connection.execute(gone).rowcount)
+
+
 # ── Statements ───────────────────────────────────────────────────────────────────────────────
 
 _END: Final = (runs.c.finished_at, runs.c.run_id)
+_KEY: Final = (keys.c.created_at, keys.c.workflow_id, keys.c.idempotency_key)
 _ENDED: Final = runs.c.finished_at.is_not(None)
 
 

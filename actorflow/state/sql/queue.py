@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from actorflow.errors import StoreOverloaded
-from actorflow.state.sql.entries import Claim
+from actorflow.state.sql.entries import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,7 @@ class EntryQueue:
     def take(self, end: Callable[[], None], patience: float | None) -> list[Entry] | None:
         """Wait for entries and return all of them, or None when there will be no more.
 
-        A claim comes alone: what follows it depends on what it reads.
+        A claim comes alone, and so does a search: what follows it depends on what it reads.
 
         Args:
             end: Called before it returns None, while nobody can add an entry.
@@ -97,7 +97,7 @@ class EntryQueue:
         return entry
 
     def _joins(self, first: Entry) -> bool:
-        alone = isinstance(first, Claim) or isinstance(self._entries[0], Claim)
+        alone = isinstance(first, ALONE) or isinstance(self._entries[0], ALONE)
         return not alone and self._under_way < _LARGEST_GROUP
 
     def settle(self, settled: Callable[[], bool]) -> None:

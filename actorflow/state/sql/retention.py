@@ -20,6 +20,8 @@ __all__ = ["Limits", "PurgeReport", "Purging"]
 
 _EVERY: Final = 60.0
 """Seconds between two purges that nobody asked for."""
+_KEYS: Final = 30 * 86_400.0
+"""Seconds for which an idempotency key is kept, though its run is gone."""
 _LAST_WORDS: Final = 5.0
 """Seconds that closing waits for a transaction to end."""
 
@@ -31,12 +33,15 @@ class PurgeReport:
     runs: int = 0
     steps: int = 0
     events: int = 0
+    keys: int = 0
+    """Idempotency keys of runs that are gone."""
 
     def __add__(self, other: PurgeReport) -> PurgeReport:
         return PurgeReport(
             runs=self.runs + other.runs,
             steps=self.steps + other.steps,
             events=self.events + other.events,
+            keys=self.keys + other.keys,
         )
 
 
@@ -48,11 +53,13 @@ class Limits:
     """Seconds since they ended."""
     keep: int | None
     """How many of the newest stay."""
+    keys_older_than: float = _KEYS
+    """Seconds since a run was accepted, after which its key goes, if it is gone itself."""
     rows: int = 1000
     """How many rows a transaction deletes at most."""
 
     @classmethod
-    def asked_for(cls, older_than: Any, keep: Any, rows: Any) -> Limits:
+    def asked_for(cls, older_than: Any, keep: Any, keys_older_than: Any, rows: Any) -> Limits:
         """Return the limits of one purge.
 
         Raises:
@@ -64,6 +71,7 @@ class Limits:
         return cls(
             older_than=_age("purge(): older_than", older_than),
             keep=_count("purge(): keep", keep, 0),
+            keys_older_than=seconds(keys_older_than, "purge(): keys_older_than", zero=True),
             rows=_count("purge(): rows", rows, 1) or 1,
         )
 

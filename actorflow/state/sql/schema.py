@@ -15,7 +15,7 @@ from actorflow.lifecycle import RunStatus, StepStatus
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
-__all__ = ["GOES", "STAYS", "Moment", "events", "metadata", "owners", "runs", "steps"]
+__all__ = ["GOES", "STAYS", "Moment", "events", "keys", "metadata", "owners", "runs", "steps"]
 
 metadata: Final = sa.MetaData()
 
@@ -87,6 +87,7 @@ runs: Final = sa.Table(
     sa.Column("last_event", sa.BigInteger, nullable=False),
     sa.Column("owner", Id, nullable=False),
     sa.Column("fence", sa.BigInteger, nullable=False),
+    sa.Column("parked", sa.Text),
     sa.Column("purged_at", Moment),
     sa.CheckConstraint(_among(RunStatus), name="actorflow_runs_status"),
     sa.CheckConstraint(
@@ -128,6 +129,18 @@ owners: Final = sa.Table(
     metadata,
     sa.Column("owner", Id, primary_key=True),
     sa.Column("lease_until", Moment, nullable=False),
+)
+
+keys: Final = sa.Table(
+    "actorflow_keys",
+    metadata,
+    sa.Column("workflow_id", Id),
+    sa.Column("idempotency_key", Id),
+    sa.Column("run_id", Id, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.PrimaryKeyConstraint("workflow_id", "idempotency_key", name="actorflow_keys_key"),
+    sa.Index("actorflow_keys_by_time", "created_at"),
+    sqlite_with_rowid=False,
 )
 
 steps: Final = sa.Table(

@@ -22,20 +22,21 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from actorflow.errors import LeaseHeld, LeaseLost, StoreError, StoreUnavailable
+from actorflow.errors import AlreadyStarted, LeaseHeld, LeaseLost, StoreError, StoreUnavailable
 from actorflow.logs import get_logger
+from actorflow.protocols import Taken
 from actorflow.state.sql.books import Books
-from actorflow.state.sql.entries import Claim, concerned
+from actorflow.state.sql.entries import Claim, Take, concerned
 from actorflow.state.sql.health import StoreHealth
 from actorflow.state.sql.queue import EntryQueue
 from actorflow.state.sql.refusal import may_pass, why
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import sqlalchemy as sa
 
-    from actorflow.state.sql.books import Batch
+    from actorflow.state.sql.books import Batch, Page
     from actorflow.state.sql.entries import Entry
     from actorflow.state.sql.leases import Lease
     from actorflow.state.sql.writing import Statements
@@ -162,19 +163,26 @@ class Writer:
     def _put_down(self, group: Sequence[Entry]) -> dict[str, StoreError]:
         if isinstance(group[0], Claim):
             return self._claim(group[0].run_id)
+        if isinstance(group[0], Take):
+            return self._take(group[0])
         batch, lost = self._books.enter(group)
         return lost | self._persist(batch) if batch else lost
 
     def _persist(self, batch: Batch) -> dict[str, StoreError]:
-        statements = self._statements
+        statements, doubles = self._statements, dict[str, StoreError]()
+
+        def write(connection: sa.Connection) -> bool:
+            for run_id, earlier in statements.reserve(connection, batch).items():
+                doubles[run_id] = AlreadyStarted(earlier)
+            return statements.write(connection, _without(batch, doubles))
+
+        def is_written(connection: sa.Connection) -> bool:
+            return statements.is_written(connection, _without(batch, doubles))
+
         try:
-            if self._transact(
-                lambda connection: statements.write(connection, batch),
-                "record what has happened",
-                unless=lambda connection: statements.is_written(connection, batch),
-            ):
-                return {}
-            return self._without_strangers(batch)
+            if self._transact(write, "record what has happened", unless=is_written):
+                return doubles
+            return doubles | self._without_strangers(_without(batch, doubles))
         except StoreUnavailable as error:
             return dict.fromkeys(batch, error)
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
@@ -224,6 +232,28 @@ class Writer:
             return {run_id: error}
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
             return {run_id: _refused(error)}
+
+    def _take(self, entry: Take) -> dict[str, StoreError]:
+        pages: dict[str, Page] = {}
+        parked: list[str] = []
+
+        def take(connection: sa.Connection) -> bool:
+            nonlocal pages, parked
+            pages = self._statements.take(connection, entry)
+            parked = self._statements.park(connection, entry)
+            return True
+
+        try:
+            self._transact(take, "look for runs")
+        except StoreUnavailable as error:
+            entry.error = error
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+            entry.error = _refused(error)
+        else:
+            for run_id, page in pages.items():
+                self._books.turn(run_id, page)
+            entry.taken = Taken(list(pages), parked)
+        return {}
 
     # ── Transactions ─────────────────────────────────────────────────────────────────────────
 
@@ -298,6 +328,12 @@ class Writer:
         if self._failures:
             _log("store.recovered", f"after {self._failures} failures")
         self._failures, self._error, self._status = 0, None, "ok"
+
+
+def _without(batch: Batch, doubles: Mapping[str, object]) -> Batch:
+    if not doubles:
+        return batch
+    return {run_id: change for run_id, change in batch.items() if run_id not in doubles}
 
 
 def _refused(error: BaseException) -> StoreError:

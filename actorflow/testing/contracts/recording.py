@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actorflow.errors import RunNotFound
+from actorflow.errors import AlreadyStarted, RunNotFound
 from actorflow.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.state.folding import fold
 from actorflow.testing.contracts.accounts import (
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actorflow.protocols import StateManager
+    from actorflow.results import RunRecord
 
 __all__ = ["Recording"]
 
@@ -42,6 +43,18 @@ class Recording:
         assert RunStatus.PENDING is snapshot.status
         assert {"a": StepStatus.PENDING} == {it: one.status for it, one in snapshot.steps.items()}
         assert [] == list(self.state.events("run"))
+
+    def test_a_key_means_the_run_that_had_it_first(self) -> None:
+        """A second one of the same workflow is not remembered; one of another workflow is."""
+        accept(self.state, accepted("first", idempotency_key="order 7"))
+        accept(self.state, accepted("other", idempotency_key="order 7", workflow_id="other"))
+        accept(self.state, accepted("none"))
+
+        assert "first" == _already_started(
+            self.state, accepted("second", idempotency_key="order 7")
+        )
+        assert "'second'" in _not_found(self.state.snapshot, "second")
+        assert ["first", "none", "other"] == [run.run_id for run in self.state.list().runs]
 
     def test_what_was_accepted_is_kept(self) -> None:
         """All that a run was started with."""
@@ -213,10 +226,24 @@ class Recording:
         assert "enough" == self.state.snapshot("run").reason
 
 
-def _not_found(ask: Callable[[str], object]) -> str:
+def _already_started(state: StateManager, record: RunRecord) -> str:
+    """Return the id of the earlier run that keeps this one from being remembered."""
+    commits = Commits()
+    try:
+        if not state.create(record, commits.done):
+            commits.wait()
+            error = commits.errors[0]
+            if error is not None:
+                raise error
+    except AlreadyStarted as known:
+        return known.run_id
+    raise AssertionError("a run whose key was used has to be an AlreadyStarted")
+
+
+def _not_found(ask: Callable[[str], object], run_id: str = "nobody") -> str:
     """Return the text of the error for a run that is not there."""
     try:
-        ask("nobody")
+        ask(run_id)
     except RunNotFound as error:
         return str(error)
     raise AssertionError("a run that is not there has to be a RunNotFound")

@@ -1,4 +1,4 @@
-"""Owners have leases: one for all runs of an owner, in a table of their own."""
+"""Owners have leases, runs can be parked, and starts have keys."""
 
 from __future__ import annotations
 
@@ -15,13 +15,24 @@ _TIME = sa.Text().with_variant(sa.TIMESTAMP(timezone=True), "postgresql")
 
 
 def upgrade() -> None:
-    """Make the table of owners, and an index of the runs that somebody may have to take over."""
+    """Make the tables of owners and keys, and an index of the runs that somebody may take over."""
     op.create_table(
         "actorflow_owners",
         sa.Column("owner", _ID, primary_key=True),
         sa.Column("lease_until", _TIME, nullable=False),
     )
+    op.create_table(
+        "actorflow_keys",
+        sa.Column("workflow_id", _ID),
+        sa.Column("idempotency_key", _ID),
+        sa.Column("run_id", _ID, nullable=False),
+        sa.Column("created_at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("workflow_id", "idempotency_key", name="actorflow_keys_key"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("actorflow_keys_by_time", "actorflow_keys", ("created_at",))
     op.drop_column("actorflow_runs", "lease_until")
+    op.add_column("actorflow_runs", sa.Column("parked", sa.Text))
     is_open = sa.text("finished_at IS NULL")
     op.create_index(
         "actorflow_runs_open",

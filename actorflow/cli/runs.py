@@ -12,6 +12,7 @@ import attrs
 import typer
 from rich.console import Console
 
+from actorflow.cli import cancelling
 from actorflow.cli.exits import exit_statuses
 from actorflow.cli.loading import load_flow
 from actorflow.cli.options import AsJson, Target, Workers  # noqa: TC001 - typer reads these
@@ -175,6 +176,29 @@ def resume(
 
 
 @runs.command()
+def cancel(
+    run_id: RunId,
+    *,
+    db: Database,
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="Why; it is recorded with the run.")
+    ] = "cancelled from the command line",
+    compensate: Annotated[
+        bool, typer.Option("--compensate", help="Have what it has done undone, too.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel a run, whoever runs it, or have it cancelled by whoever does."""
+    with exit_statuses(), opened(db) as state:
+        run = find(state, run_id, "cancel", db)
+        said = cancelling.cancel(state, run, reason, compensate=compensate, db=db)
+        if as_json:
+            _dump(run_as_json(state.snapshot(run_id)))
+        else:
+            _say([f"run {run_id}: {said}"])
+
+
+@runs.command()
 def purge(
     *,
     db: Database,
@@ -195,15 +219,19 @@ def purge(
             show_default=False,
         ),
     ] = None,
+    keys_older_than: Annotated[
+        str, typer.Option(metavar="AGE", help="Then delete idempotency keys of runs that are gone.")
+    ] = "30d",
     as_json: AsJson = False,
 ) -> None:
     """Delete runs that have ended, for good; one limit is enough to let a run go."""
     with exit_statuses():
         if older_than is None and keep is None:
             raise Problem("say what is to go. For example, type: --older-than 30d, or --keep 1000")
-        age = None if older_than is None else _age(older_than)
+        age = None if older_than is None else _age("--older-than", older_than)
+        keys = _age("--keys-older-than", keys_older_than)
         with opened(db) as state:
-            report = state.purge(older_than=age, keep=keep)
+            report = state.purge(older_than=age, keep=keep, keys_older_than=keys)
         if as_json:
             _dump(plainly(report))
         else:
@@ -272,10 +300,8 @@ def _counted(things: str, count: int) -> str:
     return f"{count:,} {things if count != 1 else things.removesuffix('s')}"
 
 
-def _age(text: str) -> float:
+def _age(option: str, text: str) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw]?)", text.strip())
     if found is None:
-        raise Problem(
-            f"--older-than {text!r} is no age. Type seconds, or such as 90m, 12h, 30d or 4w"
-        )
+        raise Problem(f"{option} {text!r} is no age. Type seconds, or such as 90m, 12h, 30d or 4w")
     return float(found[1]) * _UNITS[found[2]]

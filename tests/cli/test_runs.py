@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sys
+import threading
 
 import pytest
 
+from actorflow import Orchestrator, Workflow
 from actorflow.cli import main
 from actorflow.state.sql import SQLStateManager
 from actorflow.state.sql.engines import Engines
@@ -15,6 +18,7 @@ from actorflow.testing.contracts.accounts import (
     COMPLETED,
     FAILED,
     STARTED,
+    UNDONE,
     accept,
     accepted,
     happened,
@@ -77,6 +81,11 @@ def failed(db, write, type_in):
     status, out, _ = type_in("run", "flows.py", "--input", "url=x", "--db", db)
     assert 1 == status
     return re.search(r"^recorded as run (\S+)$", out, re.MULTILINE)[1]
+
+
+def hasty(url, **options):
+    """A state manager that looks for requests all the time."""
+    return SQLStateManager(url, lease=0.2, **options)
 
 
 def ran(state, run_id, kinds=COMPLETED, **fields):
@@ -315,6 +324,89 @@ def test_old_runs_are_deleted(state, type_in):
     assert (0, "deleted 1 run, 1 step, 5 events, 0 keys\n", "") == said[1]
     assert {"runs": 2, "steps": 2, "events": 10, "keys": 0} == json.loads(said[2][1])
     assert 0 == state.list().total
+
+
+# ── Cancelling ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_run_that_nobody_runs_is_cancelled_at_once(state, type_in):
+    """Its open steps first, as whoever ran it would have done."""
+    ran(state, "run", STARTED)
+    state.close()
+    status, out, err = type_in("runs", "cancel", "run", "--reason", "enough")
+
+    assert (0, "run run: cancelled; nobody was running it\n", "") == (status, out, err)
+    run = state.snapshot("run")
+    assert ("cancelled", "enough") == (run.status, run.reason)
+    assert "cancelled" == run.steps["a"].status
+    assert ["step.cancelled", "run.cancelled"] == [it.kind for it in state.events("run")][3:]
+
+
+def test_a_run_that_somebody_runs_is_cancelled_by_him(db, type_in):
+    """He finds the request when he renews his lease."""
+    started, flow = threading.Event(), Workflow("waiting")
+
+    @flow.step(async_=True)
+    async def wait():
+        started.set()
+        await asyncio.Event().wait()
+
+    with Orchestrator(SQLStateManager(db, lease=0.2)) as orchestrator:
+        run = orchestrator.start(flow)
+        assert started.wait(60)
+        status, out, _ = type_in("runs", "cancel", run.id, "--reason", "enough")
+        result = run.wait(60)
+
+    assert (0, True) == (status, "asked whoever runs it to cancel it" in out)
+    assert ("cancelled", "enough") == (result.status, result.reason)
+
+
+def test_a_run_that_nobody_runs_is_undone_by_whoever_takes_it_up(
+    state, write, type_in, monkeypatch
+):
+    """Undoing needs the workflow; until then the request is kept."""
+    write("""
+        import asyncio
+        from actorflow import Workflow
+
+        flow = Workflow("flow")
+
+        @flow.step(compensate=lambda a: print("undoing", a))
+        def a():
+            return 1
+
+        @flow.step(after=a, async_=True)
+        async def b():
+            await asyncio.Event().wait()
+        """)
+    accept(state, accepted(step_ids=("a", "b"), last_steps=("b",)))
+    write_events(state, happened(*COMPLETED[:-1]))
+    state.close()
+    monkeypatch.setattr("actorflow.cli.stores.SQLStateManager", hasty)
+    status, out, _ = type_in("runs", "cancel", "run", "--compensate", "--reason", "enough")
+    _, told, _ = type_in("runs", "show", "run", "--json")
+    ended, shown, _ = type_in("runs", "resume", "run", "flows.py")
+
+    assert (0, True) == (status, "type: actorflow runs resume run FILE[:FLOW]\n" in out)
+    assert "running" == json.loads(told)["status"]
+    assert (1, True, True) == (ended, "undoing of a" in shown, "compensation.completed a" in shown)
+    assert ("cancelled", "enough") == (state.snapshot("run").status, state.snapshot("run").reason)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "said"),
+    [
+        (COMPLETED, "run 'run' has ended already: it is completed."),
+        (UNDONE[:5], "is being undone already, and that is not stopped. If nobody goes on with"),
+    ],
+)
+def test_what_cannot_be_cancelled_is_left_alone(state, type_in, kinds, said):
+    """And it is said why."""
+    ran(state, "run", kinds)
+    status, out, err = type_in("runs", "cancel", "run")
+
+    assert (2, "", True) == (status, out, said in err)
+    assert len(kinds) == len(state.events("run"))
 
 
 # ── Mistakes ─────────────────────────────────────────────────────────────────────────────────

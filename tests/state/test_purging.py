@@ -64,7 +64,7 @@ def state(make):
 def now(state, monkeypatch):
     """What the time is for whoever purges."""
     moments = [EPOCH]
-    monkeypatch.setattr(state._purger._clock, "wall", lambda _: moments[-1])
+    monkeypatch.setattr(state._transactions._clock, "wall", lambda _: moments[-1])
     return moments.append
 
 
@@ -368,7 +368,7 @@ def test_a_locked_database_is_waited_for(tmp_path):
             commit()
 
     sa.event.listen(state._engines.writing, "handle_error", left)
-    state._purger._patience = 60.0
+    state._transactions.patience = 60.0
 
     assert WHOLE == state.purge(keep=0)
     state.close()

@@ -19,6 +19,8 @@ from actorflow.state.sql.schema import Moment, owners, runs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from actorflow.state.sql.cancelling import Requests
+
 __all__ = ["Lease", "nobodys", "run_out"]
 
 _RENEWALS: Final = 3
@@ -55,10 +57,19 @@ class Lease:
         owner: Whose it is.
         seconds: How long it lasts unless it is renewed.
         now: Returns the monotonic time.
+        requests: What others ask of its runs, which is looked for along with it.
     """
 
-    def __init__(self, dialect: str, owner: str, seconds: float, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        dialect: str,
+        owner: str,
+        seconds: float,
+        now: Callable[[], float],
+        requests: Requests,
+    ) -> None:
         self._now = now
+        self._requests = requests
         self._every = seconds / _RENEWALS
         self._renewed_at: float | None = None
         insert: Any = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(owners)
@@ -81,11 +92,13 @@ class Lease:
             return self._renewed_at
         at = self._now()
         connection.execute(self._renew)
+        self._requests.read(connection)
         return at
 
     def keep(self, renewed_at: float | None) -> None:
         """Take note that a renewal is committed."""
         self._renewed_at = renewed_at
+        self._requests.tell()
 
     def end(self, connection: sa.Connection) -> None:
         """Give up all runs that have not ended, to whoever wants them."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import threading
 import uuid
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from actorflow.clock import SystemClock
-from actorflow.errors import DefinitionError, NotRecorded, NotStorable, StoreError
+from actorflow.errors import NotRecorded, StoreError
 from actorflow.once import Once, settle
 from actorflow.spelling import checks_options
 from actorflow.state.folding import fold
@@ -19,24 +19,19 @@ from actorflow.state.sql.retention import Limits, Purging
 from actorflow.state.sql.serializers import JSONSerializer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from datetime import timedelta
 
     from actorflow.events import Event
     from actorflow.lifecycle import RunStatus
     from actorflow.protocols import Commit, Taken
     from actorflow.results import RunPage, RunRecord, RunSnapshot
-    from actorflow.state.sql.checks import check_columns, check_options
-from actorflow.state.sql.entries import Entry, Line
+    from actorflow.state.sql.entries import Entry, Line
     from actorflow.state.sql.health import StoreHealth
     from actorflow.state.sql.retention import PurgeReport
     from actorflow.state.sql.serializers import Serializer
 
 __all__ = ["SQLStateManager"]
-
-_MOST_OUTPUTS: Final = 10_000
-"""How many outputs are kept ready as texts before their events come."""
-_NOTHING: Final = object()
 
 
 @checks_options
@@ -97,11 +92,14 @@ class SQLStateManager:
         check_options(synchronous, lease, patience, max_waiting)
         with needs_extra("SQLStateManager"):
             from actorflow.state.sql import migrating  # noqa: PLC0415 - they come with the extra
+            from actorflow.state.sql.admitted import Admitted  # noqa: PLC0415
+            from actorflow.state.sql.cancelling import Requests  # noqa: PLC0415
             from actorflow.state.sql.engines import Engines  # noqa: PLC0415
             from actorflow.state.sql.leases import Lease  # noqa: PLC0415
             from actorflow.state.sql.payloads import Payloads  # noqa: PLC0415
             from actorflow.state.sql.purging import Purger  # noqa: PLC0415
             from actorflow.state.sql.reading import Reader  # noqa: PLC0415
+            from actorflow.state.sql.transactions import Transactions  # noqa: PLC0415
             from actorflow.state.sql.writer import Writer  # noqa: PLC0415
             from actorflow.state.sql.writing import Statements  # noqa: PLC0415
 
@@ -115,22 +113,23 @@ class SQLStateManager:
         self._payloads = Payloads(
             chosen, max_input=max_input, max_output=max_output, max_event=max_event
         )
+        self._admitted = Admitted(self._payloads)
         self._reader = Reader(self._engines.reading, self._payloads)
         dialect, owner = self._engines.writing.dialect.name, str(uuid.uuid4())
+        clock, self._requests = SystemClock(), Requests(owner)
         self._writer = Writer(
             self._engines.writing,
             Statements(dialect, owner, chosen.name),
-            Lease(dialect, owner, lease, SystemClock().now),
+            Lease(dialect, owner, lease, clock.now, self._requests),
             limit=max_waiting,
             patience=patience,
             dealt_with=self._dealt_with,
         )
-        self._purger = Purger(self._engines.writing, SystemClock(), patience)
+        self._transactions = Transactions(self._engines.writing, clock, patience)
+        self._purger = Purger(self._transactions)
         self._purging = Purging(self._purger.purge, limits)
         self._fresh: dict[str, RunRecord] = {}
         """Accepted runs that have not been written yet."""
-        self._outputs: dict[tuple[str, str], tuple[Any, str]] = {}
-        """Outputs, and their texts, that have been looked at and not recorded yet."""
 
     def __repr__(self) -> str:
         return f"<SQLStateManager {self._engines.database}>"
@@ -213,10 +212,7 @@ class SQLStateManager:
             NotStorable: When a part of it cannot be stored.
             TooLarge: When it is too large.
         """
-        text = self._payloads.output(run_id, step_id, output)
-        self._outputs[run_id, step_id] = output, text
-        if len(self._outputs) > _MOST_OUTPUTS:
-            self._outputs.pop(next(iter(self._outputs)), None)
+        self._admitted.admit(run_id, step_id, output)
 
     def record(self, events: Sequence[Event], done: Commit) -> bool:
         """Have events written; `done` hears of it.
@@ -229,22 +225,11 @@ class SQLStateManager:
         for event in events:
             try:
                 if event.run_id not in refused:
-                    lines.append(self._line(event))
+                    lines.append(self._admitted.line(event))
             except StoreError as error:
                 refused[event.run_id] = error
         self._put(Write(lines=lines, refused=refused, tell=done, not_recorded=NotRecorded))
         return False
-
-    def _line(self, event: Event) -> Line:
-        if not event.data:
-            return event, None
-        output = event.data.get("output", _NOTHING)
-        if output is _NOTHING or event.step_id is None:
-            return self._payloads.line(event, None)
-        known, text = self._outputs.pop((event.run_id, event.step_id), (_NOTHING, ""))
-        if known is not output:
-            text = self._payloads.output(event.run_id, event.step_id, output)
-        return self._payloads.line(event, text)
 
     def _put(self, entry: Entry) -> None:
         self._reader.resting = False
@@ -268,6 +253,28 @@ class SQLStateManager:
         finally:
             self._reader.resting = True
             self._engines.dispose()
+
+    def listen(self, cancel: Callable[[str, str, bool], None]) -> Callable[[], None]:
+        """Have `cancel(run_id, reason, compensate)` called for what `ask_to_cancel` has asked.
+
+        Call what is returned to end that.
+        """
+        return self._requests.listen(cancel)
+
+    def ask_to_cancel(self, run_id: str, reason: str, *, compensate: bool = False) -> None:
+        """Ask whoever runs a run, now or later, to cancel it; nothing is asked of an ended one.
+
+        An owner finds the request when it next renews its lease.
+
+        Raises:
+            RunNotFound: When there is no such run.
+            StoreUnavailable: When the database does not answer.
+        """
+        from actorflow.state.sql.cancelling import asked  # noqa: PLC0415 - it needs the extra
+
+        ask = asked(run_id, reason, compensate=compensate)
+        self._transactions.carry_out(lambda it: it.execute(ask).rowcount, "take a request")
+        self.events(run_id, limit=0)  # raises for a run that is not there
 
     def purge(
         self,

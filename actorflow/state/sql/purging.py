@@ -19,19 +19,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
 
-from actorflow.errors import StoreUnavailable
 from actorflow.state.sql.leases import run_out
-from actorflow.state.sql.refusal import may_pass, why
 from actorflow.state.sql.retention import PurgeReport
 from actorflow.state.sql.schema import GOES, STAYS, events, keys, owners, runs, steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from actorflow.protocols import Clock
     from actorflow.state.sql.retention import Limits
+    from actorflow.state.sql.transactions import Transactions
 
 __all__ = ["Pace", "Purger"]
 
@@ -41,7 +38,7 @@ _SHORT: Final = 0.005
 _LONG: Final = 0.02
 """Seconds that a transaction is to take."""
 _PAUSE: Final = 0.001
-_LONGEST_PAUSE: Final = 1.0
+_WHAT: Final = "purge runs"
 
 
 @attrs.define
@@ -66,15 +63,11 @@ class Purger:
     """Deletes what is to go; from any thread, one at a time.
 
     Args:
-        engine: Where.
-        clock: What the time is.
-        patience: Seconds for which a transaction that is refused is tried again.
+        transactions: How.
     """
 
-    def __init__(self, engine: sa.Engine, clock: Clock, patience: float) -> None:
-        self._engine = engine
-        self._clock = clock
-        self._patience = patience
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
         self._one = threading.Lock()
 
     def purge(self, limits: Limits, stopped: threading.Event) -> PurgeReport:
@@ -85,9 +78,11 @@ class Purger:
         """
         pace = Pace(limits.rows)
         with self._one:
-            bound, _ = self._transact(lambda it: self._begin(it, limits), stopped)
+            bound, _ = self._transactions.carry_out(
+                lambda it: self._begin(it, limits), _WHAT, stopped
+            )
             report = self._bit_by_bit(lambda it: self._some(it, bound, pace.rows), pace, stopped)
-            last = _Keys(self._now() - limits.keys_older_than)
+            last = _Keys(self._transactions.wall() - limits.keys_older_than)
             report += self._bit_by_bit(lambda it: last.some(it, pace.rows), pace, stopped)
         return report
 
@@ -100,16 +95,13 @@ class Purger:
         """Do something in transactions until there is nothing left to do."""
         report = PurgeReport()
         while not stopped.is_set():
-            part, took = self._transact(work, stopped)
+            part, took = self._transactions.carry_out(work, _WHAT, stopped)
             if part is None:
                 break
             report += part
             pace.take(took)
             stopped.wait(max(took, _PAUSE))
         return report
-
-    def _now(self) -> float:
-        return self._clock.wall(self._clock.now())
 
     def _begin(self, connection: sa.Connection, limits: Limits) -> tuple[float, str] | None:
         """Delete the leases of those that are gone, and return what `_bound` does."""
@@ -120,7 +112,7 @@ class Purger:
         """Return the end and the id of the newest run that is to go; None when there is none."""
         bounds = []
         if limits.older_than is not None:
-            bounds.append((self._now() - limits.older_than, ""))
+            bounds.append((self._transactions.wall() - limits.older_than, ""))
         if limits.keep is not None:
             ended = sa.select(*_END).where(_ENDED, STAYS).order_by(*(it.desc() for it in _END))
             beyond = connection.execute(ended.offset(limits.keep).limit(1)).one_or_none()
@@ -140,32 +132,9 @@ class Purger:
                 rows -= done[place]
         marked = 0
         if rows and bound is not None:
-            marked = connection.execute(_mark(bound, self._now(), rows)).rowcount
+            marked = connection.execute(_mark(bound, self._transactions.wall(), rows)).rowcount
         gone = PurgeReport(events=done[0], steps=done[1], runs=done[2])
         return gone if any(done) or marked else None
-
-    # ── Transactions ─────────────────────────────────────────────────────────────────────────
-
-    def _transact(
-        self, work: Callable[[sa.Connection], Any], stopped: threading.Event
-    ) -> tuple[Any, float]:
-        """Do something in a transaction, again while that makes sense; return how long it took."""
-        waited, pause = 0.0, _PAUSE
-        while True:
-            try:
-                return self._attempt(work)
-            except SQLAlchemyError as error:
-                if waited >= self._patience or stopped.is_set() or not may_pass(error):
-                    raise StoreUnavailable("purge runs", why(error)) from error
-            stopped.wait(pause)
-            waited, pause = waited + pause, min(2 * pause, _LONGEST_PAUSE)
-
-    def _attempt(self, work: Callable[[sa.Connection], Any]) -> tuple[Any, float]:
-        with self._engine.begin() as connection:
-            # Now that it has the lock of SQLite, of which there is one.
-            began = self._clock.now()
-            done = work(connection)
-        return done, self._clock.now() - began
 
 
 class _Keys:

@@ -89,6 +89,7 @@ runs: Final = sa.Table(
     sa.Column("fence", sa.BigInteger, nullable=False),
     sa.Column("parked", sa.Text),
     sa.Column("purged_at", Moment),
+    sa.Column("cancel_asked", sa.Text),
     sa.CheckConstraint(_among(RunStatus), name="actorflow_runs_status"),
     sa.CheckConstraint(
         f"(status IN {_ENDED}) = (finished_at IS NOT NULL)", name="actorflow_runs_finished"
@@ -113,6 +114,7 @@ for _name in ("trace_id", "correlation_id", "business_id"):
     _index_where(_name, f"actorflow_runs_by_{_name}", runs.c[_name], *_NEWEST)
 _index_where("finished_at", "actorflow_runs_by_end", runs.c.finished_at, runs.c.run_id)
 _index_where("purged_at", "actorflow_runs_purged", runs.c.run_id)
+_index_where("cancel_asked", "actorflow_runs_asked", runs.c.owner)
 
 _open: Final = runs.c.finished_at.is_(None)
 sa.Index(

@@ -42,7 +42,7 @@ _ACCEPTED: Final = (
 )
 _KEPT: Final = ("started_at", "finished_at", "error", "failed_step", "reason")
 _FOLDED: Final = ("status", *_KEPT, "compensations")
-_SET_LATER: Final = frozenset({"purged_at"})
+_SET_LATER: Final = frozenset({"purged_at", "cancel_asked"})
 """What a run has not when it is accepted."""
 _STEP: Final = ("status", "attempts", "output", "error", "started_at", "finished_at")
 
@@ -68,7 +68,13 @@ class Statements:
         )
         self._update_runs = _update(dialect)
         self._nobodys = nobodys(dialect)
-        self._taking = {"owner": owner, "fence": runs.c.fence + 1, "parked": None}
+        self._taking = {
+            "owner": owner,
+            "fence": runs.c.fence + 1,
+            "parked": None,
+            # A run that was to be cancelled, has ended, and is resumed, is to go on.
+            "cancel_asked": sa.case((runs.c.finished_at.is_(None), runs.c.cancel_asked)),
+        }
         self._insert_keys = _insert(dialect, keys).on_conflict_do_nothing()
 
     def write(self, connection: sa.Connection, batch: Batch) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from actorflow.errors import RunNotFound
+from actorflow.errors import OrchestratorClosed, RunNotFound
 from actorflow.lifecycle import RunStatus
-from actorflow.testing.checks import check_script, plan_of
+from actorflow.spelling import checks_options
+from actorflow.testing.checks import as_moment, check_callable, check_script, check_whole, plan_of
 from actorflow.testing.faults import NO_FAULTS, Faults
 from actorflow.testing.runtime import SimulatedRuntime
 from actorflow.testing.scripts import Script
@@ -32,6 +33,7 @@ _HAPPENINGS: Final = 10_000
 _HAPPENINGS_OF_A_STEP: Final = 100
 
 
+@checks_options
 class Simulation:
     """An orchestrator in virtual time, in the hands of a test.
 
@@ -74,20 +76,29 @@ class Simulation:
             race=race,
             faults=NO_FAULTS if faults is None else faults,
         )
+        if max_happenings is not None:
+            check_whole(max_happenings, "max_happenings", 1)
         self._script = _PLAIN_SCRIPT if script is None else script
+        check_script(self._script)
         self._choices = tape if isinstance(tape, Choices) else Choices(tape)
         self._left = _HAPPENINGS if max_happenings is None else max_happenings
         self._more_for_a_step = _HAPPENINGS_OF_A_STEP if max_happenings is None else 0
-        self._max_time = max_time
+        self._max_time = as_moment(max_time, "max_time")
         self._quiescent = True
         self._concluded = False
         self._endless = False
         chaos = self.settings.faults.cancels or self.settings.faults.restarts
-        self._runtime = SimulatedRuntime(
+        self._whole = SimulatedRuntime(
             self.settings, self._choices.choose, self._disturb if chaos else None
         )
         self._cancel_now = self._runtime.countdown("cancel")
         self._crash_now = self._runtime.countdown("restart")
+
+    @property
+    def _runtime(self) -> SimulatedRuntime:
+        if self._concluded:
+            raise OrchestratorClosed("use this simulation", "it has been concluded")
+        return self._whole
 
     def __enter__(self) -> Self:
         return self
@@ -140,14 +151,21 @@ class Simulation:
         """Ask for a run's end at a virtual moment.
 
         Raises:
+            DefinitionError: When it is no moment.
             RunNotFound: When no such run was started.
         """
         self._known(run_id)
         self.call_at(moment, self.cancel, run_id, reason)
 
     def call_at(self, moment: float, function: Callable[..., object], *arguments: Any) -> None:
-        """Have something called at a virtual moment, such as `start`; a crash forgets it."""
-        self._runtime.system.call_at(moment, function, *arguments)
+        """Have something called at a virtual moment, such as `start`; a crash forgets it.
+
+        Raises:
+            DefinitionError: When it is no moment, or nothing that can be called.
+        """
+        check_callable(function, "what to call", "Give a function, and its arguments after it")
+        when = as_moment(moment, "the moment")
+        self._runtime.system.call_at(when, function, *arguments)
 
     def crash(self) -> None:
         """Have the whole orchestrator be gone at once, as with `kill -9`, and another one begin.
@@ -197,8 +215,12 @@ class Simulation:
         return self._run(1, _FOREVER) == 1
 
     def advance(self, seconds: float) -> None:
-        """Let virtual seconds pass, with all that happens in them."""
-        until = self.now + seconds
+        """Let virtual seconds pass, with all that happens in them.
+
+        Raises:
+            DefinitionError: When it is no number of them, or less than nought.
+        """
+        until = self.now + as_moment(seconds, "seconds")
         self._run(self._left, until)
         self._runtime.system.time = max(self.now, until)
 
@@ -285,7 +307,7 @@ class Simulation:
     def conclude(self) -> Trace:
         """Let things happen until nothing is left that could, and return all that has happened.
 
-        Nothing can be asked of the simulation afterwards.
+        Nothing can be asked of the simulation afterwards: it raises `OrchestratorClosed` then.
         """
         self.run_until_quiet()
         trace = self.trace()

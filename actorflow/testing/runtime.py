@@ -224,15 +224,15 @@ class SimulatedRuntime:
         request = new_run(self, plan, inputs, options, run_id)
         self._steps += len(plan.steps)
         if request.record is not None:
-            self.state.create(request.record)
+            self.state.create(request.record, _remembered)
         self._take(request, script)
         return run_id
 
     def resume(self, run_id: str, plan: WorkflowPlan, script: Script) -> None:
         """Have the supervisor go on with a run, from what is recorded."""
-        self.state.claim(run_id)
+        recorded = self.state.claim(run_id)
         self.results.pop(run_id, None)
-        self._take(resumed_run(self, plan, run_id), script)
+        self._take(resumed_run(self, plan, recorded), script)
 
     def _take(self, request: Request, script: Script) -> None:
         message = request.message
@@ -318,3 +318,7 @@ class SimulatedRuntime:
                 state.under_way,
             )
         )
+
+
+def _remembered(_error: BaseException | None, /) -> None:
+    """Hear of a run that was remembered at once."""

@@ -198,8 +198,10 @@ class Binding:
     inputs: tuple[str, ...]
     """Parameters that are run inputs without a default."""
     optional_inputs: tuple[str, ...]
+    dependencies: tuple[str, ...]
+    """All dependencies, whether parameters or not, as the step names them."""
     skippable: tuple[str, ...]
-    """Dependencies, whether parameters or not, that may have been skipped."""
+    """Those of them that may have been skipped."""
 
     def arguments(
         self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], ctx: object
@@ -229,6 +231,9 @@ class Binding:
         return arguments
 
     def _visible(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> StepInputs:
+        if len(outputs) > 1:
+            # They come in the order in which they completed, and no step is to depend on that.
+            outputs = {name: outputs[name] for name in self.dependencies if name in outputs}
         visible = merged(inputs, outputs)
         for dependency in self.skippable:
             # A run input must not show through in the place of a step that was skipped.
@@ -270,6 +275,7 @@ def bind(
         optional_outputs=tuple(name for name in outputs if not dependencies[name]),
         inputs=tuple(parameter.name for parameter in inputs if not parameter.has_default),
         optional_inputs=tuple(parameter.name for parameter in inputs if parameter.has_default),
+        dependencies=tuple(dependencies),
         skippable=tuple(name for name, required in dependencies.items() if not required),
     )
 

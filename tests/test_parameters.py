@@ -297,6 +297,21 @@ def test_a_skipped_dependency_is_absent():
     assert {} == dict(arguments["inputs"])
 
 
+def test_inputs_hold_outputs_in_the_order_in_which_the_step_names_them():
+    """Not in that of their completion: who joins them gets the same in every schedule."""
+
+    def step(inputs):
+        """Take all."""
+
+    binding = bound(step, {"a": True, "b": False, "c": True})
+
+    both = binding.arguments({"url": "u"}, {"c": 3, "b": 2, "a": 1}, None)["inputs"]
+    some = binding.arguments({"url": "u"}, {"c": 3, "a": 1}, None)["inputs"]
+
+    assert ["url", "a", "b", "c"] == list(both)
+    assert ["url", "a", "c"] == list(some)
+
+
 def test_an_optional_dependency_that_completed_is_given():
     """Being optional changes nothing for a step that went well."""
     binding = bound(lambda enrich=None: enrich, {"enrich": False})

@@ -35,6 +35,14 @@ MOST_RUNS: Final = 3
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 _DEEDS: Final = tuple(DEEDS)
 _POLICIES: Final = tuple(POLICIES)
+_UNDOING: Final = (
+    (),
+    ("returns",),
+    ("raises", "returns"),
+    ("raises",),
+    ("hangs",),
+    ("does anything",),
+)
 _SECONDS: Final = (None, None, 2.0, 1.0, 5.0)
 
 
@@ -55,17 +63,18 @@ class _Features:
 
     def __init__(self, row: _Row) -> None:
         no_yes = (False, True)
-        self.joins = row.one_of(no_yes)
-        self.sync = row.one_of((False, False, True))
+        self.joins = row.one_of((False, True, True))
+        self.sync = row.one_of(no_yes)
         self.threads = row.one_of(no_yes)
         self.optional = row.one_of(no_yes)
         self.priorities = row.one_of(no_yes)
         self.retries = row.one_of(no_yes)
         self.timeouts = row.one_of(no_yes)
-        self.total_timeouts = row.one_of((False, False, True))
+        self.total_timeouts = row.one_of(no_yes)
         self.deeds = row.one_of((1, 1, 2, len(_DEEDS)))
         self.run_timeouts = row.one_of((False, False, True))
         self.cancels = row.one_of(no_yes)
+        self.undoing = row.one_of(no_yes)
 
 
 def scenario_of(head: bytes, steps: Sequence[bytes], runs: Sequence[bytes]) -> Scenario:
@@ -87,13 +96,13 @@ def scenario_of(head: bytes, steps: Sequence[bytes], runs: Sequence[bytes]) -> S
 
 
 def _faults(row: _Row) -> Faults:
-    if not row.one_of((False, True)):
+    if not row.one_of((False, True, True)):
         return Faults()
-    some = (0, 0, 1, 2)
+    some = (0, 1, 2, 3)
     return Faults(
-        crashes=row.one_of((0, 0, 1, 6)),
+        crashes=row.one_of((0, 1, 2, 6)),
         poisons=row.one_of(some),
-        duplicates=row.one_of(some),
+        duplicates=row.one_of((0, 1, 2, 6)),
         delays=row.one_of(some),
         cancels=row.one_of((0, 0, 0, 2)),
         late_results=row.one_of(some),
@@ -115,13 +124,20 @@ def _step(index: int, given: bytes, features: _Features) -> ScenarioStep:
         priority=row.one_of((0, 0, 1, -1), allowed=features.priorities),
         retry=retry,
         timeout=row.one_of(_SECONDS, allowed=features.timeouts),
-        total_timeout=row.one_of((None, None, 3.0, 2.0), allowed=features.total_timeouts),
-        does=_deeds(row, features.deeds, POLICIES[retry]),
+        total_timeout=row.one_of((None, 3.0, 2.0), allowed=features.total_timeouts),
+        undo=row.one_of(_UNDOING, allowed=features.undoing),
+        does=_deeds(row, _most_deeds(features, POLICIES[retry]), POLICIES[retry]),
     )
 
 
+def _most_deeds(features: _Features, policy: RetryPolicy | None) -> int:
+    """Return how many kinds of deeds there are; a step that is tried again has to fail first."""
+    deeds: int = features.deeds
+    return deeds if policy is None else max(2, deeds)
+
+
 def _after(index: int, row: _Row, features: _Features) -> tuple[str, ...]:
-    back = row.one_of((0, 1, 2, 3)), row.one_of(range(8), allowed=features.joins)
+    back = row.one_of((0, 1, 1, 2, 3)), row.one_of((0, 1, 2, 3), allowed=features.joins)
     return tuple(_name(index - steps) for steps in dict.fromkeys(back) if 0 < steps <= index)
 
 
@@ -152,8 +168,10 @@ def _run(index: int, given: bytes, features: _Features) -> ScenarioRun:
         priority=row.one_of((0, 0, 1), allowed=features.priorities),
         timeout=row.one_of((None, 3.0, 5.0, 2.0), allowed=features.run_timeouts),
         cancels=row.one_of(
-            ((), (), (1.0,), (2.0,), (0.0,), (1.0, 1.0), (3.0, 1.0)), allowed=features.cancels
+            ((), (), (), (1.0,), (2.0,), (0.0,), (1.0, 1.0), (3.0, 1.0)),
+            allowed=features.cancels,
         ),
+        undone=row.one_of((False, True), allowed=features.undoing),
     )
 
 

@@ -32,6 +32,7 @@ _PLAIN_OPTIONS: Final = (
     "retry",
     "priority",
     "required",
+    "undo",
     "on_thread",
     "async_",
 )
@@ -121,6 +122,7 @@ def _step_edits(scenario: Scenario, step_id: str, policies: Sequence[str]) -> It
     for change in changes:
         yield partial(_with_step, step_id, change)
     yield partial(_failing_by_itself, step_id)
+    yield partial(_doing_what_undoes_it, step_id)
 
 
 def _with_step(step_id: str, change: Edit, scenario: Scenario) -> Scenario:
@@ -162,9 +164,18 @@ def _failing_by_itself(step_id: str, scenario: Scenario) -> Scenario:
     return failing if failing.deviations <= scenario.deviations else scenario
 
 
+def _doing_what_undoes_it(step_id: str, scenario: Scenario) -> Scenario:
+    """Return a scenario of one step, which itself does what its compensator did."""
+    for step in scenario.steps:
+        if step.id == step_id and step.undo:
+            alone = attrs.evolve(step, after=(), does=step.undo, undo=())
+            return attrs.evolve(scenario, steps=(alone,))
+    return scenario
+
+
 def _run_edits(scenario: Scenario, index: int) -> Iterator[Edit]:
     changes: list[Edit] = [
-        partial(_plain, name) for name in ("cancels", "timeout", "priority", "at")
+        partial(_plain, name) for name in ("undone", "cancels", "timeout", "priority", "at")
     ]
     if scenario.runs[index].cancels[1:]:
         changes += [_first_cancel_only, _last_cancel_only]

@@ -70,6 +70,7 @@ class StepLife:
 
     __slots__ = (
         "at",
+        "begun",
         "bodies",
         "deaths",
         "end",
@@ -82,6 +83,7 @@ class StepLife:
         "output",
         "over",
         "plan",
+        "ready_at",
         "recorded",
         "tries",
         "undone",
@@ -106,10 +108,14 @@ class StepLife:
         """How many messages had been delivered when that event was recorded."""
         self.output: Any = NOTHING
         """What it has returned, if it has completed."""
+        self.ready_at: float = NEVER
+        """The place of the event that tells that it was ready for the first time."""
         self.first_start: float = NEVER
         """The place of the event that tells of its first start."""
+        self.begun: float = NEVER
+        """How many messages had been delivered when the first of its attempts began."""
         self.over: float = BEFORE
-        """How many messages had been delivered when the last of its attempts was over."""
+        """How many had been when the last of those that began was over."""
         self.undone = False
         """Whether its compensator has ended, well or ill."""
         self.deaths: Sequence[int] = ()
@@ -186,6 +192,13 @@ class Life:
         """Whether it undoes what its steps have done."""
         begun = any(event.kind is EventKind.RUN_COMPENSATING for _, event in self.events)
         return begun or self.goes_on
+
+    @property
+    def reasons_to_end(self) -> list[tuple[int, float, CancelRun]]:
+        """When it was told to end, in this life or before in an undoing that goes on in it."""
+        former = self.former
+        before = former.reasons_to_end if former is not None and self.goes_on else []
+        return [*before, *self.cancels]
 
     def __str__(self) -> str:
         return self.run_id

@@ -11,6 +11,7 @@ those laws look at the others only (`odd`).
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.lifecycle import EventKind
@@ -36,13 +37,15 @@ from actorflow.testing.life import (
 )
 from actorflow.testing.tries import tries_of
 from actorflow.testing.turns import Turns
+from actorflow.testing.undoings import undoings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from actorflow.step import Step
     from actorflow.systems.delivery import Cell
-    from actorflow.testing.trace import AttemptTrace, Trace
+    from actorflow.testing.trace import Trace
+    from actorflow.testing.undoings import Undoing
 
 __all__ = ["Lives"]
 
@@ -69,6 +72,8 @@ class Lives:
         """The last one of each run that the supervisor was told of."""
         self.told: list[tuple[int, StepLife, DependencyCompleted]] = []
         """What steps were told of their dependencies, after how many deliveries."""
+        self.undoings: list[Undoing] = []
+        """The compensators that were started."""
         self.owners: list[StepLife | Life] = []
         """Whom each event of the trace is about."""
         self.homes: dict[Cell, StepLife | Life] = {}
@@ -84,6 +89,11 @@ class Lives:
     def odd(self) -> Iterator[StepLife]:
         """The steps that are not plain."""
         return (step for life in self.all for step in life.odd)
+
+    @property
+    def attempted(self) -> Iterator[StepLife]:
+        """These and the compensators: all of whose attempts there may be something to say."""
+        return itertools.chain(self.odd, self.undoings)
 
     def dissolve(self) -> None:
         """Let go of what refers to each other; nothing can be asked afterwards."""
@@ -207,14 +217,21 @@ class Lives:
             _inherit(life, life.former)
         for step in life.steps.values():
             if _is_plain(step, marks):
-                _, step.first_start, step.end_at = step.at
+                step.ready_at, step.first_start, step.end_at = step.at
                 step.end = end = step.events[2]
                 step.output = end.data["output"]
                 step.recorded = marks[step.at[2]]
-                step.over = step.bodies[0].over or 0
+                step.begun, step.over = step.bodies[0].begun, step.bodies[0].over or 0
             else:
                 life.odd.append(step)
                 _look_closely(step, marks)
+        if life.odd and life.compensates:
+            self._sort_out_undoings(life)
+
+    def _sort_out_undoings(self, life: Life) -> None:
+        for undo in undoings_of(life, self.trace):
+            _look_closely(undo, self.trace.marks)
+            self.undoings.append(undo)
 
 
 def _inherit(life: Life, former: Life) -> None:
@@ -255,23 +272,18 @@ def _shortest(step: Step) -> float:
     return limit if total is None or limit < total else total
 
 
-def _over(step: StepLife) -> float:
-    ends = [_end(body) for body in step.bodies if body.outcome is not Outcome.NOT_BEGUN]
-    return max(ends, default=BEFORE)
-
-
-def _end(body: AttemptTrace) -> float:
-    return NEVER if body.over is None else body.over
-
-
 def _look_closely(step: StepLife, marks: Sequence[int]) -> None:
     step.tries = tries_of(step)
     step.undone = step.undone or any(event.kind in UNDOING_ENDS for event in step.events)
-    if step.bodies:
-        step.over = _over(step)
+    begun = [body for body in step.bodies if body.outcome is not Outcome.NOT_BEGUN]
+    if begun:
+        step.begun = begun[0].begun
+        step.over = max(NEVER if body.over is None else body.over for body in begun)
     for place, event in zip(step.at, step.events, strict=True):
         if event.kind in STEP_ENDS and step.end is None:
             step.end, step.end_at, step.recorded = event, place, marks[place]
             step.output = event.data.get("output", NOTHING)
         elif event.kind is _STARTED and step.first_start == NEVER:
             step.first_start = place
+        elif event.kind is _READY and step.ready_at == NEVER:
+            step.ready_at = place

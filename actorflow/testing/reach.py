@@ -27,19 +27,7 @@ _May: TypeAlias = dict[tuple[RunStatus | StepStatus, EventKind], bool]
 
 _CRASHES_THAT_FAIL: Final = 4
 """So often the actor of a step has to die for the step to fail without an attempt."""
-_UNSIMULATED: Final = frozenset(
-    {
-        EventKind.RUN_COMPENSATING,
-        EventKind.COMPENSATION_STARTED,
-        EventKind.COMPENSATION_COMPLETED,
-        EventKind.COMPENSATION_FAILED,
-        EventKind.COMPENSATION_RETRYING,
-        EventKind.COMPENSATION_TIMED_OUT,
-        EventKind.COMPENSATION_ABANDONED,
-        EventKind.COMPENSATION_BLOCKING,
-        EventKind.STEP_BLOCKING,
-    }
-)
+_UNSIMULATED: Final = frozenset({EventKind.STEP_BLOCKING, EventKind.COMPENSATION_BLOCKING})
 _IMPOSSIBLE: Final = frozenset(
     {
         # No backoff begins that would outlast the total timeout.
@@ -50,11 +38,7 @@ _IMPOSSIBLE: Final = frozenset(
     }
 )
 EVERYTHING: Final = frozenset(
-    move
-    for move in ALL_MOVES
-    if move.kind not in _UNSIMULATED
-    and move.before is not RunStatus.COMPENSATING
-    and move not in _IMPOSSIBLE
+    move for move in ALL_MOVES if move.kind not in _UNSIMULATED and move not in _IMPOSSIBLE
 )
 """The moves that scenarios can make together."""
 

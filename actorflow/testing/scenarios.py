@@ -80,6 +80,11 @@ def _known(_step: ScenarioStep, _field: object, deeds: tuple[str, ...]) -> None:
         _check("does", deed, DEEDS)
 
 
+def _known_if_any(step: ScenarioStep, field: object, deeds: tuple[str, ...]) -> None:
+    if deeds:
+        _known(step, field, deeds)
+
+
 def _policy(_step: ScenarioStep, _field: object, name: str) -> None:
     _check("is retried", name, POLICIES)
 
@@ -107,6 +112,8 @@ class ScenarioStep(Sparse):
     total_timeout: float | None = None
     does: tuple[str, ...] = attrs.field(default=("returns",), validator=_known)
     """What its attempts do, in turn; the last one counts for all that follow. See `DEEDS`."""
+    undo: tuple[str, ...] = attrs.field(default=(), validator=_known_if_any)
+    """What the attempts of its compensator do, likewise; without any it has no compensator."""
 
     @property
     def deviations(self) -> int:
@@ -125,7 +132,13 @@ class ScenarioStep(Sparse):
             retry=POLICIES[self.retry],
             timeout=self.timeout,
             total_timeout=self.total_timeout,
+            compensate=self._compensator() if self.undo else None,
         )
+
+    def _compensator(self) -> Step:
+        """Return what undoes it, which is run in the same way."""
+        run, retry = _function if self.on_thread else _coroutine, POLICIES[self.retry]
+        return Step("undo", run, async_=self.async_, retry=retry, timeout=self.timeout)
 
 
 @attrs.define(eq=False, repr=False, on_setattr=attrs.setters.frozen)
@@ -148,6 +161,8 @@ class ScenarioRun(Sparse):
     timeout: float | None = None
     cancels: tuple[float, ...] = ()
     """When its end is asked for, counted from its start."""
+    undone: bool = False
+    """Whether it is undone when it is cancelled, as it is when it fails."""
 
 
 @attrs.frozen(kw_only=True, repr=False, slots=False)
@@ -169,8 +184,13 @@ class Scenario(Sparse):
 
     @functools.cached_property
     def script(self) -> Script:
-        """What the attempts of its steps do."""
-        return Script({one.id: [DEEDS[deed] for deed in one.does] for one in self.steps})
+        """What the attempts of its steps and of their compensators do."""
+        return Script(
+            {one.id: [DEEDS[deed] for deed in one.does] for one in self.steps},
+            compensators={
+                one.id: [DEEDS[deed] for deed in one.undo] for one in self.steps if one.undo
+            },
+        )
 
     # ── As a case for the search ─────────────────────────────────────────────────────────────
 
@@ -183,7 +203,8 @@ class Scenario(Sparse):
     def oddness(self) -> int:
         """How far from plain its steps are: policies and deeds further down count more."""
         policies = sum(_PLACE_OF_POLICY[one.retry] for one in self.steps)
-        return policies + sum(_PLACE_OF_DEED[deed] for one in self.steps for deed in one.does)
+        deeds = [deed for one in self.steps for deed in (*one.does, *one.undo)]
+        return policies + sum(map(_PLACE_OF_DEED.__getitem__, deeds))
 
     def simulate(self, source: Source = None, watch: Watch | None = None) -> Trace:
         """Let it happen on one schedule.
@@ -205,8 +226,9 @@ class Scenario(Sparse):
 
     def _start(self, simulation: Simulation, run: ScenarioRun) -> None:
         run_id = simulation.start(self.flow, priority=run.priority, timeout=run.timeout)
+        cancel = functools.partial(simulation.cancel, run_id, compensate=run.undone)
         for seconds in run.cancels:
-            simulation.cancel_at(simulation.now + seconds, run_id)
+            simulation.call_at(simulation.now + seconds, cancel)
 
     @property
     def reachable(self) -> frozenset[Move]:

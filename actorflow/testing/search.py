@@ -47,7 +47,7 @@ Draw: TypeAlias = Callable[[random.Random], "Case"]
 _FOREVER: Final = float("inf")
 _UNENDED: Final = "not ended"
 _ENDINGS: Final = (*(status.value for status in RunStatus if status.terminal), _UNENDED)
-_SCHEDULES_OF_A_SCENARIO: Final = 4
+_SCHEDULES_OF_A_SCENARIO: Final = 2
 """So many schedules of each: to build a workflow costs about as much as to run it."""
 
 

@@ -15,6 +15,8 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Final
 
+from actorflow.testing.mischief import SPANS
+
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Hashable
@@ -32,6 +34,7 @@ BIASES: Final = (0.0, 0.5, 0.8, 0.95)
 CHANGES: Final = (2, 3)
 """How often a channel drops below all others, where priorities rule."""
 _ORDER: Final = "deliver"
+_MOST_FAULTLESS: Final = 0.5
 _FIRST_GUESS: Final = 50
 _INFINITE: Final = float("inf")
 _WITHOUT_MAIL: Final = ("first", "second")
@@ -110,13 +113,17 @@ class Swarm:
     def next(self) -> tuple[Choose, Watch | None]:
         """Return what chooses in the next schedule, and what has to be told of it."""
         random = self._random
-        # What is not a matter of order (durations, outcomes, faults) has a bias of its own.
-        others = biased(random, random.choice(BIASES))
+        # What is not a matter of order (durations, outcomes) has a bias of its own. Faults have a
+        # lesser one: few of them could happen, so that they seldom pile up.
+        bias = random.choice(BIASES)
+        others, faults = biased(random, bias), biased(random, min(bias, _MOST_FAULTLESS))
         way = random.randrange(len(BIASES) + len(CHANGES))
         if way < len(BIASES):
             order = biased(random, BIASES[way])
-            return _divided(order, others), None
-        priorities = Priorities(random, CHANGES[way - len(BIASES)], self._length, others)
+            return _divided(order, faults, others), None
+        priorities = Priorities(
+            random, CHANGES[way - len(BIASES)], self._length, _divided(others, faults, others)
+        )
         return priorities.choose, priorities.watch
 
     def learn(self, trace: Trace) -> None:
@@ -124,8 +131,10 @@ class Swarm:
         self._length = max(1, len(trace.choices))
 
 
-def _divided(order: Choose, others: Choose) -> Choose:
+def _divided(order: Choose, faults: Choose, others: Choose) -> Choose:
     def choose(options: int, label: str) -> int:
-        return order(options, label) if label == _ORDER else others(options, label)
+        if label == _ORDER:
+            return order(options, label)
+        return faults(options, label) if label in SPANS else others(options, label)
 
     return choose

@@ -10,7 +10,8 @@ import heapq
 
 import attrs
 
-from actorflow.actors import decisions, endings
+from actorflow.actors import endings
+from actorflow.actors.compensations import Compensations
 from actorflow.actors.crashes import Crashes
 from actorflow.actors.deadlines import Deadlines, Due
 from actorflow.actors.decisions import Decisions
@@ -77,7 +78,7 @@ def a_slot_is_freed_while_the_executor_still_runs(_time_out, brain, due, run, st
     elif not step.stopping:
         brain._endings.time_out(run, step, error)
         brain._starts.release(run, step)
-        brain._failed(run, step, error)
+        brain._endings.failed(run, step, error)
     brain._follow(run)
 
 
@@ -179,16 +180,18 @@ def a_total_timeout_begins_anew(start, starts, run, step):
     start(starts, run, step)
 
 
-@replaces(Decisions, "_retry")
-def a_retry_comes_before_its_backoff(retry, brain, run, step, *error_and_delay):
+@replaces(Endings, "retry")
+def a_retry_comes_before_its_backoff(retry, ends, run, step, error):
     """It waits for half as long as it says."""
-    retry(brain, run, step, *error_and_delay)
-    brain.deadlines.cancel(step.backoff)
-    moment = (brain._outbox.now + step.backoff[0]) / 2
-    step.backoff = brain.deadlines.set(moment, Due.BACKOFF, run.run_id, step)
+    again = retry(ends, run, step, error)
+    if again:
+        ends._deadlines.cancel(step.backoff)
+        moment = (ends._outbox.now + step.backoff[0]) / 2
+        step.backoff = ends._deadlines.set(moment, Due.BACKOFF, run.run_id, step)
+    return again
 
 
-@replaces(decisions, "backoff")
+@replaces(endings, "backoff")
 def a_final_error_is_tried_again(backoff, step, error, now, random):
     """Nobody asks the policy whether the error is worth it."""
     policy = step.step.retry
@@ -197,7 +200,7 @@ def a_final_error_is_tried_again(backoff, step, error, now, random):
     return backoff(step, error, now, random) or policy.delay(step.attempts)
 
 
-@replaces(decisions, "backoff")
+@replaces(endings, "backoff")
 def there_is_an_attempt_too_many(backoff, step, error, now, random):
     """The first one is not counted."""
     policy = step.step.retry
@@ -304,10 +307,43 @@ def an_optional_step_fails_its_run(fail, ends, run, step, error):
     step.step = required
 
 
-@replaces(RunState, "_take_up")
-def a_recorded_step_runs_again(take_up, run, recorded):
+@replaces(RunState, "_keep")
+def a_recorded_step_runs_again(_keep, run, steps):
     """A run that is resumed begins from its beginning."""
-    take_up(run, attrs.evolve(recorded, steps={}))
+
+
+# ── Undoing ──────────────────────────────────────────────────────────────────────────────────
+
+
+@replaces(Compensations, "_settle")
+def a_step_is_undone_twice(settle, undoings, run, undo, error):
+    """If its compensator has failed before, and not for good."""
+    again = undo.attempts > 1 and error is None
+    settle(undoings, run, undo, error)
+    if again:
+        run.undoable.append(undo.undoes)
+
+
+@replaces(Compensations, "_begin")
+def steps_are_undone_in_the_order_of_completion(begin, undoings, run, steps):
+    """What others have built on goes first."""
+    steps.reverse()
+    begin(undoings, run, steps)
+
+
+@replaces(Compensations, "_settle")
+def an_undoing_that_fails_ends_all(settle, undoings, run, undo, error):
+    """What was done before is not undone."""
+    settle(undoings, run, undo, error)
+    if error is not None:
+        run.undoable.clear()
+
+
+@replaces(Compensations, "_failed")
+def a_compensator_is_not_tried_again(_failed, undoings, run, undo, error):
+    """Whatever its policy says."""
+    undo.stopping, undo.stop_error = False, None
+    undoings._settle(run, undo, error)
 
 
 # ── Around the brain ─────────────────────────────────────────────────────────────────────────

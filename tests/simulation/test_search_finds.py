@@ -34,10 +34,10 @@ def grant_nothing(self):
 
 
 def accept_what_is_late(self, attempt):
-    """Take the result of an attempt that is over for the result of the one that runs now."""
+    """Take the result of an attempt that is over for a result of its step, until that has ended."""
     found = find_attempt(self, attempt)
     run = self.runs.get(attempt.scope.run_id)
-    if found is None and run is not None and run.steps[attempt.step_id].current is not None:
+    if found is None and run is not None and not run.steps[attempt.step_id].status.settled:
         return run, run.steps[attempt.step_id]
     return found
 

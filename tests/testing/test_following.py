@@ -39,15 +39,19 @@ def heard(trace):
 
 
 def test_a_schedule_can_be_followed_in_its_own_case():
-    """Nearly always to the identical trace, whatever went wrong in it."""
+    """To the identical trace: nearly always if no fault has struck a message, mostly if some have.
+
+    Whether the first or the second of two like messages was struck is more than an order tells.
+    """
     chance = random.Random(4)
-    swarm, same = Swarm(chance), 0
-    for _ in range(200):
+    swarm, same = Swarm(chance), {True: [], False: []}
+    for _ in range(300):
         one = draw_scenario(chance)
         trace = one.simulate(*swarm.next())
-        same += trace.hash == followed(one, trace, one).hash
+        same[bool(trace.struck)].append(trace.hash == followed(one, trace, one).hash)
 
-    assert 190 <= same
+    assert 0.95 <= sum(same[False]) / len(same[False])
+    assert 0.8 <= sum(same[True]) / len(same[True])
 
 
 @pytest.mark.parametrize("seed", range(20))

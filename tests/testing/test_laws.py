@@ -593,7 +593,7 @@ def undone_too(step_id):
     """That trace, with one more step that is undone."""
     trace = undone()
     for kind in ("compensation.started", "compensation.completed"):
-        trace = doctoring.with_added(trace, kind, step_id, before=("run.failed", None))
+        trace = doctoring.with_added(trace, kind, step_id, before=("run.failed", None), attempt=1)
     return trace
 
 
@@ -613,15 +613,15 @@ def a_run_that_was_never_undone():
     return doctoring.without(trace, "run.compensating")
 
 
-@breaks(21, 9)
+@breaks(21, 4, 5, 9, 10)
 def a_compensation_that_ran_twice():
-    """The table does not have it either."""
+    """Which neither the table nor the executors know."""
     return undone_too("a")
 
 
-@breaks(21, 9)
+@breaks(21, 9, 10)
 def a_compensation_of_a_step_that_had_failed():
-    """There was nothing to undo."""
+    """There was nothing to undo, and no executor was told to."""
     return undone_too("c")
 
 
@@ -703,6 +703,17 @@ def inputs_that_hold_an_output_too_many():
 
 
 @breaks(23)
+def inputs_in_the_order_of_completion():
+    """A step that joins them would depend on the schedule."""
+
+    def see(inputs):
+        return None
+
+    trace = simulate(flow(task("a"), task("b"), Step("c", see, after=["a", "b"])))
+    return doctoring.with_body(trace, "c", arguments={"inputs": {"b": "b#1", "a": "a#1"}})
+
+
+@breaks(23)
 def a_dependent_that_was_told_of_another_output():
     """The record says otherwise."""
     return doctoring.with_messages(
@@ -776,6 +787,18 @@ def a_crash_that_cost_a_step_its_second_attempt():
 def a_step_that_was_not_tried_again():
     """It would have had a second attempt."""
     return given_up()
+
+
+@breaks(30)
+def a_compensator_that_was_not_tried_again():
+    """It would have had a second attempt."""
+
+    def saga(**options):
+        undo = Step("undo", lambda: None, **options)
+        return flow(task("a", compensate=undo), task("b", "a"))
+
+    script = Script({"b": FAILS}, compensators={"a": FAILS})
+    return doctoring.planned(simulate(saga(), script=script), saga(retry=TWICE))
 
 
 @breaks(30)

@@ -230,8 +230,8 @@ def test_a_soak_explores_scenarios_that_are_made_up():
 
     explore_scenarios(draw, schedules=40, seed=2)
 
-    assert 10 == len(scenarios)
-    assert 10 == len(set(scenarios))
+    assert 20 == len(scenarios)
+    assert 20 == len(set(scenarios))
 
 
 def test_a_soak_makes_the_scenario_small_too():

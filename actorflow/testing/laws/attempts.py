@@ -39,7 +39,7 @@ def late_results_change_nothing(lives: Lives) -> Iterator[str]:
     its step, with what it has returned. A result is late when it is known that the attempt was
     given up. That leases return once is seen in law 2.
     """
-    for step in lives.odd:
+    for step in lives.attempted:
         for one in step.tries:
             yield from _mistaken_end(step, one, lives.trace.marks)
 
@@ -83,7 +83,7 @@ def timeouts_are_kept(lives: Lives) -> Iterator[str]:
     In a run where nothing was cancelled, an attempt that ends at its deadline or later has
     timed out, whoever is heard first.
     """
-    for step in lives.odd:
+    for step in lives.attempted:
         for event in step.events:
             if event.kind is EventKind.STEP_TIMED_OUT:
                 yield from _early(step, event)
@@ -129,17 +129,19 @@ def _is_disturbed(life: Life) -> bool:
 
 
 def _early_expiry(life: Life) -> Iterator[str]:
-    end, deadline = life.end, life.start.deadline
-    if end is None or not isinstance(end.data.get("error"), DeadlineExceeded):
-        return
-    if deadline is None or end.time < deadline:
-        yield f"the timeout of {life} passed before {end.time:g} s, when it was not due"
+    if life.goes_on:
+        return  # the verdict on the run is one of its life before
+    deadline = life.start.deadline
+    for _, event in life.events:
+        expired = isinstance(event.data.get("error"), DeadlineExceeded)
+        if expired and (deadline is None or event.time < deadline):
+            yield f"the timeout of {life} passed before {event.time:g} s, when it was not due"
 
 
 @of_the_runtime(12, "No retry before its backoff; jitter stays within its bounds.")
 def backoffs_are_kept(lives: Lives) -> Iterator[str]:
     """Hold each wait against the policy, by the events and by the executors' account."""
-    for step in lives.odd:
+    for step in lives.attempted:
         due = 0.0
         for event in step.events:
             if event.kind is _RETRYING:
@@ -189,7 +191,7 @@ def final_errors_are_final(lives: Lives) -> Iterator[str]:
     The error is the one that the executor reported, unless the attempt timed out, or its actor
     died.
     """
-    for step in lives.odd:
+    for step in lives.attempted:
         for one in step.tries:
             again = one.number < len(step.tries)
             error = _error_of(step, one)

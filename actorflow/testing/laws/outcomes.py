@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from actorflow.errors import ActorCrashed, RetryAfter, StepTimeout
+from actorflow.errors import ActorCrashed, CompensationCut, RetryAfter, StepTimeout
 from actorflow.lifecycle import EventKind
 from actorflow.messages import AttemptAbandoned, AttemptFinished, StepReady
 from actorflow.systems.mischief import Fault
@@ -72,7 +72,7 @@ def crashes_stay_local(lives: Lives) -> Iterator[str]:
     everything else has happened as if nothing had. That the siblings' outcomes are their own
     is law 30, and that no lease is lost is law 2.
     """
-    for step in lives.odd:
+    for step in lives.attempted:
         if step.deaths:
             yield from _unfounded_outcome(step)
 
@@ -89,7 +89,7 @@ def outcomes_follow_from_attempts(lives: Lives) -> Iterator[str]:
     two runs have ended.
     """
     touched = _touched(lives) if lives.trace.struck else set()
-    for step in lives.odd:
+    for step in lives.attempted:
         if not step.deaths and step not in touched:
             yield from _unfounded_outcome(step)
 
@@ -117,8 +117,8 @@ def _unfounded(step: StepLife, one: Try, end: Event) -> Iterator[str]:
     """Say what is wrong with the end of an attempt."""
     error, kind = end.data.get("error"), end.kind
     said = f"attempt {one.number} of {step}"
-    if one.body is None or kind is EventKind.STEP_COMPLETED:
-        return  # nobody knows, or else law 10 does
+    if one.body is None or kind is EventKind.STEP_COMPLETED or isinstance(error, CompensationCut):
+        return  # nobody knows, law 10 does, or nobody had the time for it
     outcome = one.body.outcome
     if one.timed_out is not None:
         if kind in _FAILURES and not isinstance(error, (StepTimeout, ActorCrashed)):

@@ -11,6 +11,7 @@ from actorflow.lifecycle import EventKind
 from actorflow.testing.account import Outcome
 from actorflow.testing.laws.lateness import unnoticed_deadlines
 from actorflow.testing.laws.law import of_the_runtime
+from actorflow.testing.laws.standstill import stuck_runs
 from actorflow.testing.life import KEEPS, RUN_ENDS
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _later_events(life: Life) -> Iterator[str]:
 
 def _is_true(life: Life, end: Event, marks: Sequence[int]) -> bool:
     if end.kind is EventKind.RUN_CANCELLED:
-        return any(count <= marks[int(life.end_at)] for count, _, _ in life.cancels)
+        return any(count <= marks[int(life.end_at)] for count, _, _ in life.reasons_to_end)
     kinds = [step.end.kind for step in life.steps.values() if step.end is not None]
     if end.kind is EventKind.RUN_COMPLETED:
         return len(kinds) == len(life.steps) and all(kind in KEEPS for kind in kinds)
@@ -148,49 +149,7 @@ def runs_come_to_an_end(lives: Lives) -> Iterator[str]:
     yield from lives.turns.still
     yield from unnoticed_deadlines(lives)
     if lives.at_rest:
-        left = [life for life in lives.latest.values() if life.run_id not in trace.results]
-        crowded = len(left) > trace.settings.max_active_runs
-        for life in left:
-            if not life.cut:
-                yield from _stuck(life, crowded=crowded)
-
-
-def _stuck(life: Life, *, crowded: bool) -> Iterator[str]:
-    """Say what keeps a run from ending that must not, when nothing is left to happen."""
-    if life.end is not None or life.torn:
-        yield f"{life} has ended, and nobody was told how"
-    elif life.cancels:
-        yield f"{life} was told to end at {life.cancels[0][1]:g} s, and has not ended"
-    elif life.start.deadline is not None:
-        yield f"{life} was to end at {life.start.deadline:g} s, and has not ended"
-    elif not crowded or _has_a_place(life):
-        for step in life.steps.values():
-            if step.end is None and step.events:
-                yield from _stuck_step(step, step.events[-1])
-            elif step.end is None and _could_begin(step, life):
-                yield f"{step} never became ready, although all that it waits for has settled"
-
-
-def _has_a_place(life: Life) -> bool:
-    """Return whether a run is surely one of those in progress, rather than waiting to be."""
-    return any(step.events for step in life.steps.values())
-
-
-def _could_begin(step: StepLife, life: Life) -> bool:
-    known = [life.steps[name].end for name in step.plan.dependencies]
-    return all(end is not None and end.kind in KEEPS for end in known)
-
-
-def _stuck_step(step: StepLife, last: Event) -> Iterator[str]:
-    options = step.plan.step
-    if last.kind is EventKind.STEP_RETRYING:
-        yield f"{step} waits since {last.time:g} s for an attempt that never comes"
-    elif last.kind is not EventKind.STEP_READY:
-        in_flight = [body for body in step.bodies if body.finished_at is None]
-        if not in_flight:
-            yield f"an attempt of {step} has ended, and nothing has come of it"
-        elif options.timeout is not None or options.total_timeout is not None:
-            yield f"an attempt of {step} goes on for ever, and has a timeout"
+        yield from stuck_runs(lives)
 
 
 @of_the_runtime(20, "No start after a cancel is acknowledged; cancelling twice is cancelling once.")
@@ -203,8 +162,8 @@ def cancels_are_kept(lives: Lives) -> Iterator[str]:
         for count, time, _ in life.cancels[:1]:
             for step in life.steps.values():
                 yield from _bodies_after(step, count, f"and {life} was cancelled at {time:g} s")
-        if life.cancels and life.end is not None:
-            yield from _denied(life, life.end, life.cancels[0])
+        if life.reasons_to_end and life.end is not None:
+            yield from _denied(life, life.end, life.reasons_to_end[0])
 
 
 def _denied(life: Life, end: Event, first: tuple[int, float, Any]) -> Iterator[str]:

@@ -34,17 +34,19 @@ _STAYS_OUT: Final = frozenset({EventKind.STEP_SKIPPED, EventKind.STEP_CANCELLED}
 
 @of_the_runtime(3, "A step starts only after each of its dependencies has settled.")
 def dependencies_come_first(lives: Lives) -> Iterator[str]:
-    """Hold each start against the dependencies, by the events and by the executors' account.
+    """Hold each step against its dependencies, by the events and by the executors' account.
 
-    Settled means here that the dependency completed, or that it was optional and skipped.
+    Settled means here that the dependency completed, or that it was optional and skipped. To be
+    ready before that is as wrong as to start, even if nothing comes of it.
     """
     for life in lives.all:
         for step in life.steps.values():
             for name in step.plan.dependencies:
                 known = life.steps[name]
-                if step.first_start < NEVER and not _had_settled(known, step.first_start):
-                    yield f"{step} started before its dependency {name!r} had settled"
-                if step.bodies and known.over >= step.bodies[0].begun:
+                ready = min(step.ready_at, step.first_start)
+                if ready < NEVER and not _had_settled(known, ready):
+                    yield f"{step} was ready before its dependency {name!r} had settled"
+                if known.over >= step.begun != NEVER:
                     yield f"{step} began while its dependency {name!r} was in flight"
 
 
@@ -58,7 +60,7 @@ def attempts_are_limited(lives: Lives) -> Iterator[str]:
 
     A step that is run again by a resumed run is counted afresh.
     """
-    for step in lives.odd:
+    for step in lives.attempted:
         retry = step.plan.step.retry
         most = 1 if retry is None else retry.max_attempts
         starts = sum(event.kind is _STARTED for event in step.events)
@@ -74,12 +76,20 @@ def attempts_are_limited(lives: Lives) -> Iterator[str]:
 )
 def attempts_follow_each_other(lives: Lives) -> Iterator[str]:
     """Look at the numbers of the starts, and at when the executors had each attempt in flight."""
+    marks = lives.trace.marks
     for life in lives.all:
         for step in life.odd if life.former is None else life.steps.values():
-            starts = [event.attempt for event in step.events if event.kind is _STARTED]
-            if starts != list(range(1, len(starts) + 1)):
-                yield f"the attempts of {step} were numbered {starts}"
-            yield from _untimely_bodies(step, lives.trace.marks)
+            yield from _misnumbered(step)
+            yield from _untimely_bodies(step, marks)
+    for undo in lives.undoings:
+        yield from _misnumbered(undo)
+        yield from _untimely_bodies(undo, marks)
+
+
+def _misnumbered(step: StepLife) -> Iterator[str]:
+    starts = [event.attempt for event in step.events if event.kind is _STARTED]
+    if starts != list(range(1, len(starts) + 1)):
+        yield f"the attempts of {step} were numbered {starts}"
 
 
 def _untimely_bodies(step: StepLife, marks: Sequence[int]) -> Iterator[str]:

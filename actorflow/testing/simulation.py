@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from actorflow.orchestrator.requests import RunOptions
+    from actorflow.protocols import StateManager
     from actorflow.results import RunResult
     from actorflow.systems.delivery import Envelope
     from actorflow.systems.simulated import SimulatedSystem
@@ -52,6 +53,9 @@ class Simulation:
         max_happenings: After so many deliveries and timers a schedule counts as endless; by
             default 10,000, and 100 for each step.
         max_time: And so it does after this virtual moment.
+        state: Opens the state manager, at the beginning and again after each crash, when the one
+            before has been closed. What it opens has to know what was recorded; writes are waited
+            for, in no virtual time. By default runs are kept in memory.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Simulation:
         race: bool = True,
         max_happenings: int | None = None,
         max_time: float = 1e7,
+        state: Callable[[], StateManager] | None = None,
     ) -> None:
         self.settings = Settings(
             async_workers=async_workers,
@@ -84,7 +89,7 @@ class Simulation:
         self._endless = False
         chaos = self.settings.faults.cancels or self.settings.faults.restarts
         self._runtime = SimulatedRuntime(
-            self.settings, self._choices.choose, self._disturb if chaos else None
+            self.settings, self._choices.choose, self._disturb if chaos else None, state
         )
         self._cancel_now = self._runtime.countdown("cancel")
         self._crash_now = self._runtime.countdown("restart")
@@ -155,6 +160,28 @@ class Simulation:
         What was recorded is kept; runs that had not ended go on when they are resumed.
         """
         self._runtime.crash()
+
+    def crash_at_write(self, number: int, *, recorded: bool = False) -> bool:
+        """Let things happen until something is to be written, and crash just then.
+
+        Args:
+            number: At which write, counted from 1 and from now on.
+            recorded: Whether it is made. Nobody is told of it in any case.
+
+        Returns whether there was such a write; there is no crash without it.
+        """
+        store, system = self._runtime.state, self._runtime.system
+        store.cut_at(store.writes + number, recorded=recorded)
+        crashes, usual = len(self._runtime.crashes), system.before_choice
+        system.before_choice = self._crash_if_cut
+        self._run(self._left, self._max_time)
+        system.before_choice = usual
+        store.cut_at(0, recorded=False)
+        return len(self._runtime.crashes) > crashes
+
+    def _crash_if_cut(self) -> None:
+        if self._runtime.state.cut:
+            self.crash()
 
     def resume(
         self, run_id: str, flow: Workflow | None = None, *, script: Script | None = None
@@ -249,6 +276,11 @@ class Simulation:
         return tuple(self._runtime.account.runs)
 
     @property
+    def writes(self) -> int:
+        """How many writes the state manager was asked for."""
+        return self._runtime.state.writes
+
+    @property
     def results(self) -> Mapping[str, RunResult]:
         """How the runs that have ended did so, by run id."""
         return self._runtime.results
@@ -265,6 +297,9 @@ class Simulation:
             torn=frozenset(runtime.state.torn),
             tears=tuple(runtime.state.tears),
             marks=tuple(runtime.state.marks),
+            late=tuple(runtime.state.late),
+            shown=tuple(runtime.audience.shown),
+            handed=tuple(runtime.handed),
             choices=tuple(self._choices.used),
             max_in_flight=account.most_in_flight,
             now=system.time,
@@ -295,6 +330,10 @@ class Simulation:
         return trace
 
     def close(self) -> None:
-        """Let true coroutines clean up that have not ended; nothing happens afterwards."""
+        """Let true coroutines clean up that have not ended, and close the state manager.
+
+        Nothing happens afterwards.
+        """
         if not self._concluded:
             self._runtime.places.close()
+            self._runtime.state.close()

@@ -39,7 +39,7 @@ class TestSimulated(StateManagerContract):
     def make_state(self):
         """Nothing is chosen."""
         return SimulatedStateManager(
-            MemoryStateManager(), SimulatedSystem(plainest), plainest, fails=NEVER, stalls=NEVER
+            MemoryStateManager, SimulatedSystem(plainest), plainest, fails=NEVER, stalls=NEVER
         )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import contextlib
 import math
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,10 +10,11 @@ from actorflow.durations import Duration, as_seconds
 from actorflow.errors import DefinitionError
 
 if TYPE_CHECKING:
-    import asyncio
+    import contextlib
     from collections.abc import Generator
 
     from actorflow.lifecycle import RunStatus
+    from actorflow.once import Once
     from actorflow.results import RunResult, RunSnapshot
     from actorflow.streams import EventStream
 
@@ -60,32 +59,30 @@ class Run:
         runtime: Runtime,
         run_id: str,
         workflow_id: str,
-        future: concurrent.futures.Future[RunResult],
+        end: Once[RunResult],
     ) -> None:
         self._runtime = runtime
-        self._future = future
-        self._awaiting = _Awaiting()
-        future.add_done_callback(self._awaiting.wake)
+        self._end = end
         self.id = run_id
         self.workflow_id = workflow_id
 
     def __repr__(self) -> str:
         state = "in progress"
         if self.done:
-            cut_off = self._future.exception() is not None
-            state = "cut off" if cut_off else self._future.result().status.value
+            cut_off = self._end.error is not None
+            state = "cut off" if cut_off else self._end.result().status.value
         return f"<Run {self.id} of {self.workflow_id!r}, {state}>"
 
     @property
     def done(self) -> bool:
         """Whether the run has ended."""
-        return self._future.done()
+        return self._end.done
 
     @property
     def status(self) -> RunStatus:
         """Where the run stands."""
-        if self._future.done() and self._future.exception() is None:
-            return self._future.result().status
+        if self.done and self._end.error is None:
+            return self._end.result().status
         return self.snapshot().status
 
     def snapshot(self) -> RunSnapshot:
@@ -111,21 +108,22 @@ class Run:
             ForkedOrchestrator: In a fork of the process that the run goes on in.
         """
         limit = _limit(timeout)
-        if not self._future.done():
+        if not self.done:
             self._runtime.check_may_block("Run.wait()")
-        try:
-            return self._waited_for() if limit is None else self._future.result(limit)
-        except concurrent.futures.TimeoutError:
+        if limit is None:
+            return self._waited_for()
+        if not self._end.wait(limit):
             raise TimeoutError(
                 f"run {self.id!r} of workflow {self.workflow_id!r} has not ended within "
                 f"{limit:g} s; it goes on. Wait again, or call run.cancel()."
-            ) from None
+            )
+        return self._end.result()
 
     def _waited_for(self) -> RunResult:
-        if self._future.done():
-            return self._future.result()
-        with self._runtime.waiting(self.id):
-            return self._future.result()
+        if not self.done:
+            with self._runtime.waiting(self.id):
+                return self._end.result()
+        return self._end.result()
 
     def result(self, timeout: Duration | None = None) -> RunResult:
         """Return the result of a run that completes, and raise otherwise.
@@ -159,11 +157,11 @@ class Run:
                 or blocked for good.
             ForkedOrchestrator: In a fork of the process that the run goes on in.
         """
-        if not self._future.done():
+        if not self.done:
             self._runtime.check_process()
             with self._runtime.waiting(self.id):
-                await self._awaiting.end_of(self._future)
-        return self._future.result()
+                return await self._end.result_async()
+        return self._end.result()
 
     def cancel(self, reason: str = "cancelled by its owner", *, compensate: bool = False) -> None:
         """Ask for the run's end, and return at once; `wait` says when it has come.
@@ -177,7 +175,7 @@ class Run:
             compensate: Whether the steps that have completed are then undone, as those of a
                 failed run are.
         """
-        if not self._future.done():
+        if not self.done:
             self._runtime.cancel(self.id, reason, compensate=compensate)
 
     def events(self) -> EventStream:
@@ -201,41 +199,3 @@ def _limit(timeout: Any) -> float | None:
         cure = "Give seconds, as a number or a timedelta, or None to wait as long as it takes"
         raise DefinitionError(None, f"timeout is {timeout!r}", cure)
     return min(limit, threading.TIMEOUT_MAX)
-
-
-class _Awaiting:
-    """Those who await a run's end, on their event loops.
-
-    Whoever stops awaiting is forgotten at once. A future's own callbacks would stay until the
-    run ends, and somebody who awaits it again and again, with a timeout, would leave many.
-    """
-
-    __slots__ = ("_waiting",)
-
-    def __init__(self) -> None:
-        self._waiting: dict[asyncio.Future[None], None] = {}
-
-    async def end_of(self, run: concurrent.futures.Future[RunResult]) -> None:
-        """Wait until the run has ended."""
-        import asyncio  # noqa: PLC0415 - whoever awaits has it loaded; importing handles need not
-
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[waiter] = None
-        try:
-            if not run.done():  # looked at again, now that it would be told
-                await waiter
-        finally:
-            self._waiting.pop(waiter, None)
-
-    def wake(self, _run: object) -> None:
-        """Let everybody go on; called when the run has ended."""
-        with contextlib.suppress(KeyError):  # the last one has left in the meantime
-            while self._waiting:
-                waiter, _ = self._waiting.popitem()
-                with contextlib.suppress(RuntimeError):  # his loop has been closed
-                    waiter.get_loop().call_soon_threadsafe(_go_on, waiter)
-
-
-def _go_on(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)

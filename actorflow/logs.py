@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     import structlog
 
-__all__ = ["NAME", "get_logger"]
+__all__ = ["NAME", "STANDARD", "get_logger"]
 
 NAME: Final = "actorflow"
+STANDARD: Final = logging.getLogger(NAME)
+"""The standard logger, looked up once: Ctrl-C within a look-up can leave all logging locked."""
 
-logging.getLogger(NAME).addHandler(logging.NullHandler())
+STANDARD.addHandler(logging.NullHandler())
 
 
 def get_logger(**bindings: Any) -> structlog.typing.FilteringBoundLogger:
@@ -28,7 +30,7 @@ def get_logger(**bindings: Any) -> structlog.typing.FilteringBoundLogger:
         logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(NAME)
         return logger.bind(**bindings)
     plain: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
-        logging.getLogger(NAME),
+        STANDARD,
         processors=[
             structlog.stdlib.filter_by_level,
             structlog.processors.format_exc_info,

@@ -113,6 +113,8 @@ class RunRecord:
     trace_id: str | None
     correlation_id: str | None
     business_id: str | None
+    idempotency_key: str | None = None
+    """What makes a second start with the same one, of the same workflow, mean this run."""
 
 
 @attrs.frozen(kw_only=True)
@@ -143,6 +145,8 @@ class RunSnapshot:
     trace_id: str | None = None
     correlation_id: str | None = None
     business_id: str | None = None
+    parked: str | None = None
+    """Why nobody goes on with it, though it has not ended; see `Orchestrator(recover=True)`."""
 
     @property
     def outputs(self) -> Mapping[str, Any]:

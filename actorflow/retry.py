@@ -10,6 +10,7 @@ import attrs
 from actorflow.durations import as_float, as_seconds, is_finite, seconds
 from actorflow.errors import DefinitionError, GiveUp, NotStorable, RetryAfter, TooLarge
 from actorflow.spelling import checks_options
+from actorflow.texts import text_of
 
 __all__ = ["ErrorPattern", "ErrorPatterns", "RetryPolicy"]
 
@@ -118,8 +119,10 @@ class RetryPolicy:
         try:
             return self._decide(error)
         except BaseException as fault:  # noqa: BLE001 - predicates are the user's code
-            note = f"the retry policy could not judge this error: {fault!r}. It is not retried."
-            with contextlib.suppress(Exception):
+            note = (
+                f"the retry policy could not judge this error: {text_of(fault)}. It is not retried."
+            )
+            with contextlib.suppress(BaseException):
                 error.add_note(note)
             return False
 

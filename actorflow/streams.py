@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Final, Protocol
+
+from actorflow.once import Once
 
 if TYPE_CHECKING:
     import asyncio
@@ -149,12 +150,16 @@ class _ThreadBell(_Bell):
 
     def __init__(self, source: Source, run_id: str) -> None:
         super().__init__(source, run_id)
-        self._rung = threading.Event()
-        self.clear = self._rung.clear
-        self.wait = self._rung.wait
+        self._rung: Once[None] = Once()
+
+    def clear(self) -> None:
+        self._rung = Once()
+
+    def wait(self) -> None:
+        self._rung.wait()
 
     def ring(self) -> None:
-        self._rung.set()
+        self._rung.set(None)
 
 
 class _LoopBell(_Bell):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import threading
 
 import pytest
 
 from actorflow.errors import OrchestratorClosed, Overloaded
+from actorflow.once import Once
 from actorflow.orchestrator.admission import Admission
 
 GUARD = 60
@@ -211,11 +211,11 @@ def test_an_interrupted_wait_gives_its_place_back(monkeypatch):
     door, inside = full()
     mine = door.ticket()
 
-    def interrupt(_future, timeout=None):
+    def interrupt(_ticket, timeout=None):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(concurrent.futures.Future, "result", interrupt)
+        patch.setattr(Once, "result", interrupt)
         with pytest.raises(KeyboardInterrupt):
             door.enter(mine)
     door.leave(mine)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import gc
 import itertools
@@ -28,6 +27,7 @@ from actorflow import (
     WrongLoop,
 )
 from actorflow.errors import DeadlineExceeded, DefinitionError
+from actorflow.once import Once
 
 GUARD = 30.0
 KINDS = ["run.started", "step.ready", "step.started", "step.completed", "run.completed"]
@@ -343,22 +343,22 @@ def test_whoever_stops_awaiting_leaves_nothing_with_the_run(orchestrator, gate):
             await asyncio.wait([impatient])
 
     asyncio.run(look_in(1))
-    callbacks, before = len(run._future._done_callbacks), len(futures())
+    before = len(futures())
     asyncio.run(look_in(50))
 
-    assert (callbacks, before) == (len(run._future._done_callbacks), len(futures()))
+    assert (before, {}) == (len(futures()), run._end._waiting)
 
 
 class EndsWhileAsked:
     """A runtime whose run ends in the instant in which somebody begins to await it."""
 
     def __init__(self, result):
-        self.future = concurrent.futures.Future()
+        self.end = Once()
         self._result = result
 
     def check_process(self):
         """End the run."""
-        self.future.set_result(self._result)
+        self.end.set(self._result)
 
     def waiting(self, _run_id):
         """Mind nothing."""
@@ -369,7 +369,7 @@ def test_a_run_that_ends_while_somebody_gets_in_line_is_not_waited_for(orchestra
     """He looked when it went on, and is in line when everybody has been told."""
     result = orchestrator.run(flow_of(fine))
     runtime = EndsWhileAsked(result)
-    run = Run(runtime, "run", "flow", runtime.future)
+    run = Run(runtime, "run", "flow", runtime.end)
 
     assert result is asyncio.run(asyncio.wait_for(run.wait_async(), GUARD))
 

@@ -52,7 +52,7 @@ class Host(Protocol):
     def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
         """Report events that the state manager could not record."""
 
-    def misbehaved(self, attempt: Attempt, what: str, error: Exception) -> None:
+    def misbehaved(self, attempt: Attempt, what: str, error: BaseException) -> None:
         """Report an executor that raised where it must not."""
 
     def broken(self, message: object, error: BaseException) -> None:

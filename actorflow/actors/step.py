@@ -131,7 +131,7 @@ class StepActor(Actor):
             attempt.variables = scope.variables.copy()
             attempt.submitted = True
             attempt.executor.submit(attempt)
-        except Exception as error:  # noqa: BLE001 - an attempt that cannot start has failed
+        except BaseException as error:  # noqa: BLE001 - an attempt that cannot start has failed
             self.send(configuration.supervisor, AttemptFinished(attempt, None, error))
 
     def _settled(self, message: Settled) -> None:

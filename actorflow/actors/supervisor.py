@@ -19,6 +19,7 @@ from thespian.actors import (
 from actorflow.actors.held import Held
 from actorflow.actors.run import RunActor
 from actorflow.errors import NotRecorded
+from actorflow.interrupts import is_for_the_program
 from actorflow.messages import (
     AbandonAttempt,
     ActorLost,
@@ -42,6 +43,7 @@ from actorflow.messages import (
     Wake,
     run_of,
 )
+from actorflow.texts import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -122,8 +124,8 @@ class Supervisor(Actor):
                 self._administer(message)
         except BaseException as error:
             self._host.broken(message, error)
-            if isinstance(error, KeyboardInterrupt):
-                raise  # meant for the program, and by chance it hit this thread here
+            if is_for_the_program(error):
+                raise
 
     def _administer(self, message: object) -> None:
         if isinstance(message, WakeupMessage):
@@ -168,8 +170,8 @@ class Supervisor(Actor):
             self._conclude()
         except BaseException as error:
             self._host.broken(None, error)
-            if isinstance(error, KeyboardInterrupt):
-                raise  # meant for the program, and by chance it hit this thread here
+            if is_for_the_program(error):
+                raise
 
     def _conclude(self) -> None:
         events, effects = self._brain.conclude()
@@ -180,7 +182,7 @@ class Supervisor(Actor):
             except BaseException as error:
                 self._held.append(Held(events, effects, recorded=True, error=error))
                 self._go_on()
-                if not isinstance(error, Exception):
+                if is_for_the_program(error):
                     raise
                 events, effects = [], []
         if recorded and not self._held:
@@ -219,7 +221,7 @@ class Supervisor(Actor):
         self._host.unrecorded([event for event in events if event.run_id in lost], error)
         for run_id, why in lost.items():
             self._unrecorded.setdefault(run_id, why)
-            reason = f"its events could not be recorded: {why!r}"
+            reason = f"its events could not be recorded: {text_of(why)}"
             self.send(self.myAddress, CancelRun(run_id, reason, None))
         self._act([event for event in events if event.run_id not in lost], ())
         for step, message in effects:
@@ -239,7 +241,7 @@ class Supervisor(Actor):
         if events and self._audience.present:
             self._audience.publish(events)
         send = self._myRef.actor_send
-        interrupt: KeyboardInterrupt | None = None
+        interrupt: BaseException | None = None
         for step, message in effects:
             try:
                 if step is None:
@@ -248,7 +250,7 @@ class Supervisor(Actor):
                     send(step.address, message)
             except BaseException as error:  # noqa: BLE001 - the other effects are others' runs'
                 self._host.broken(message, error)
-                if isinstance(error, KeyboardInterrupt):
+                if is_for_the_program(error):
                     interrupt = error
         if interrupt is not None:
             raise interrupt
@@ -272,15 +274,15 @@ class Supervisor(Actor):
         attempt = message.attempt
         try:
             attempt.executor.stop(attempt)
-        except Exception as error:  # noqa: BLE001 - it is abandoned when its grace has passed
+        except BaseException as error:  # noqa: BLE001 - it is abandoned when its grace has passed
             self._host.misbehaved(attempt, "stop", error)
 
     def _abandon_attempt(self, message: AbandonAttempt) -> None:
         attempt = message.attempt
         try:
             stack = attempt.executor.abandon(attempt)
-        except Exception as error:  # noqa: BLE001 - what is abandoned does not count any more
-            stack = f"the executor could not abandon it: {error!r}"
+        except BaseException as error:  # noqa: BLE001 - what is abandoned does not count any more
+            stack = f"the executor could not abandon it: {text_of(error)}"
             self._host.misbehaved(attempt, "abandon", error)
         self.send(self.myAddress, AttemptAbandoned(attempt, stack))
 

@@ -51,7 +51,7 @@ class FuturesExecutor:
         self._running[attempt] = None
         try:
             attempt.handle = self._pool.submit(self._body(attempt), **attempt.arguments)
-        except Exception as error:  # noqa: BLE001 - a pool that is shut down or broken
+        except BaseException as error:  # noqa: BLE001 - a pool that is shut down or broken
             self._end(attempt, None, error)
         else:
             attempt.handle.add_done_callback(functools.partial(self._done, attempt))

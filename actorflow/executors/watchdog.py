@@ -7,12 +7,15 @@ since, is one that blocks. The log hears of it at once, the supervisor when the 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from typing import TYPE_CHECKING, Final
 
+from actorflow.errors import OrchestratorClosed
 from actorflow.executors.stacks import stack_of
 from actorflow.logs import get_logger
+from actorflow.once import Once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +55,7 @@ class Watchdog:
         self._seen_leg = -1
         self._seen_at = 0.0
         self._reported_leg = -1
-        self._over = threading.Event()
+        self._over: Once[None] = Once()
         self._loop_thread = 0
         self._thread = threading.Thread(target=self._watch, name="actorflow-watchdog", daemon=True)
 
@@ -64,12 +67,12 @@ class Watchdog:
 
     def close(self) -> None:
         """Stop watching."""
-        self._over.set()
+        self._over.set(None)
         if self._thread.is_alive():
             self._thread.join()
 
     def _watch(self) -> None:
-        while not self._over.wait(min(self._threshold / _LOOKS, threading.TIMEOUT_MAX)):
+        while not self._over.wait(self._threshold / _LOOKS):
             self.look()
 
     def look(self) -> None:
@@ -87,6 +90,12 @@ class Watchdog:
 
     def _tell(self, attempt: Attempt, seconds: float) -> None:
         stack = stack_of(self._loop_thread)
+        with contextlib.suppress(BaseException):  # a log that raises must not end the watch
+            self._log(attempt, seconds, stack)
+        with contextlib.suppress(OrchestratorClosed):  # too late: there is nobody to tell
+            self._report(attempt, seconds, stack)
+
+    def _log(self, attempt: Attempt, seconds: float, stack: str) -> None:
         get_logger(run_id=attempt.scope.run_id, **attempt.scope.bindings()).warning(
             "compensation.blocking" if attempt.compensates else "step.blocking",
             step_id=attempt.step_id,
@@ -95,4 +104,3 @@ class Watchdog:
             stack=stack,
             cure="await what blocks, or make the step a plain function: those run on threads",
         )
-        self._report(attempt, seconds, stack)

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from actorflow.lifecycle import EventKind
-from actorflow.logs import NAME, get_logger
+from actorflow.logs import STANDARD, get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,7 +45,7 @@ def logging_is_configured() -> bool:
     is_configured = getattr(sys.modules.get("structlog"), "is_configured", None)
     if is_configured is not None and is_configured():
         return True
-    logger: logging.Logger | None = logging.getLogger(NAME)
+    logger: logging.Logger | None = STANDARD
     while logger is not None:
         if any(not isinstance(handler, logging.NullHandler) for handler in logger.handlers):
             return True

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import threading
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeAlias
 
 from actorflow.errors import OrchestratorClosed, Overloaded
+from actorflow.once import Once
 
 __all__ = ["Admission", "Ticket", "Waiting"]
 
-Ticket: TypeAlias = "concurrent.futures.Future[None]"
-"""What somebody holds who wants in, or is in; resolved when he has a place."""
+Ticket: TypeAlias = "Once[None]"
+"""What somebody holds who wants in, or is in; set when he has a place."""
 
 Waiting: TypeAlias = Callable[[Callable[[], bool]], contextlib.AbstractContextManager[None]]
 """Called with a function that says whether the wait still lasts."""
@@ -43,7 +43,7 @@ class Admission:
         self._max_active = max_active
         self._max_queued = max_queued
         self._taken: set[Ticket] = set()
-        self._waiting: deque[Ticket] = deque()
+        self._waiting: OrderedDict[Ticket, None] = OrderedDict()
         self._closed = False
 
     @property
@@ -53,7 +53,7 @@ class Admission:
 
     def ticket(self) -> Ticket:
         """Return a ticket to enter with, and to leave with if that raises."""
-        return concurrent.futures.Future()
+        return Once()
 
     def enter(
         self, ticket: Ticket, *, may_block: bool = True, waiting: Waiting = _minded_by_nobody
@@ -70,8 +70,8 @@ class Admission:
             OrchestratorClosed: When there will be none any more.
         """
         self._ask(ticket, may_wait=may_block and not self._rejects)
-        if not ticket.done():
-            with waiting(lambda: not ticket.done()):
+        if not ticket.done:
+            with waiting(lambda: not ticket.done):
                 ticket.result()
         ticket.result()
 
@@ -87,31 +87,26 @@ class Admission:
             OrchestratorClosed: When there will be none any more.
         """
         self._ask(ticket, may_wait=not self._rejects)
-        if ticket.done():
-            ticket.result()
-            return
-        import asyncio  # noqa: PLC0415 - whoever awaits has it loaded
-
-        with waiting(lambda: not ticket.done()):
-            await asyncio.wrap_future(ticket)
+        if not ticket.done:
+            with waiting(lambda: not ticket.done):
+                await ticket.result_async()
+        ticket.result()
 
     def leave(self, ticket: Ticket) -> None:
         """Give a ticket's place back, to whoever has waited longest, or let it leave the line."""
         with self._lock:
-            if ticket in self._taken:
-                self._taken.remove(ticket)
-                self._let_in()
-            elif ticket in self._waiting:
-                self._waiting.remove(ticket)
+            self._waiting.pop(ticket, None)
+            self._taken.discard(ticket)
+            self._let_in()
 
     def close(self) -> None:
         """Turn everybody away, also those who wait already."""
         with self._lock:
             self._closed = True
             while self._waiting:
-                ticket = self._waiting.popleft()
-                if ticket.set_running_or_notify_cancel():
-                    ticket.set_exception(OrchestratorClosed("start a run"))
+                ticket = next(iter(self._waiting))
+                ticket.fail(OrchestratorClosed("start a run"))
+                self._waiting.pop(ticket, None)
 
     def _ask(self, ticket: Ticket, *, may_wait: bool) -> None:
         with self._lock:
@@ -121,12 +116,13 @@ class Admission:
                 # Every place is taken: the active ones, and those in the queue.
                 most = self._max_active, self._max_queued
                 raise Overloaded(*most, *most)
-            self._waiting.append(ticket)
+            self._waiting[ticket] = None
             self._let_in()
 
     def _let_in(self) -> None:
         while self._waiting and self.free:
-            ticket = self._waiting.popleft()
-            if ticket.set_running_or_notify_cancel():
-                self._taken.add(ticket)
-                ticket.set_result(None)
+            # Taken out last: whoever is interrupted here leaves, and does all of it again.
+            ticket = next(iter(self._waiting))
+            self._taken.add(ticket)
+            ticket.set(None)
+            self._waiting.pop(ticket, None)

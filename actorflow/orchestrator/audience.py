@@ -35,9 +35,13 @@ class Audience:
         """Whether anybody is there; `publish` need not be called otherwise."""
 
     def open(self) -> None:
-        """Start the observers' threads."""
+        """Start the observers' threads, and the log's, if it is configured; on the loop's.
+
+        Ctrl-C is not heard there. In the wrong instant it keeps a thread from ever beginning.
+        """
         for feed in self._feeds:
             feed.start()
+        self.hear_logging()
 
     def hear_logging(self) -> None:
         """Begin to log if the program has configured logging since the last call."""

@@ -8,11 +8,10 @@ thread, where it is our own, ends by itself.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
-import contextlib
 import functools
 from typing import TYPE_CHECKING, Any
 
+from actorflow.once import Once, first_of
 from actorflow.results import ShutdownReport
 from actorflow.texts import text_of
 
@@ -20,11 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actorflow.orchestrator.live import LiveRuns
+    from actorflow.orchestrator.recovery import Recovery
     from actorflow.orchestrator.runtime import Runtime
 
 __all__ = ["Closing"]
-
-_Once = concurrent.futures.Future[ShutdownReport]
 
 
 class Closing:
@@ -34,6 +32,7 @@ class Closing:
         live: Its runs in progress.
         runtime: What is to be closed; None if it has never come to life.
         done: Called on the loop when nothing more is to be done there.
+        recovery: What takes over runs, and was told to end.
         grace: Seconds that the attempts of cut runs get to stop.
         margin: Seconds beyond that for the runs to end.
     """
@@ -44,6 +43,7 @@ class Closing:
         runtime: Runtime | None,
         done: Callable[[], object],
         *,
+        recovery: Recovery | None,
         grace: float,
         margin: float,
     ) -> None:
@@ -51,19 +51,20 @@ class Closing:
         self._runtime = runtime
         self._done = done
         self._margin = margin
+        self._recovery = recovery
         # The first one does the work; the loop itself holds its tasks weakly only.
         self._tasks: list[asyncio.Task[Any]] = []
         # Resolved when somebody will wait no longer for runs to end by themselves.
-        self._impatience: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._impatience: Once[None] = Once()
         self.grace = grace
-        self.outcome: _Once = concurrent.futures.Future()
+        self.outcome: Once[ShutdownReport] = Once()
         """What became of the work; resolved by the loop, or in its place."""
-        self.report: _Once = concurrent.futures.Future()
+        self.report: Once[ShutdownReport] = Once()
         """The same, and what became of the loop: what everybody gets."""
 
     def ask(self, drain: float) -> None:
         """Have it done, from any thread; the least patient of all decides how long it drains."""
-        if self.outcome.done():
+        if self.outcome.done:
             return
         if self._runtime is None:
             self.settle(ShutdownReport())
@@ -75,7 +76,7 @@ class Closing:
 
     def settle(self, outcome: ShutdownReport) -> None:
         """Say what became of the work, unless that has been said."""
-        _set(self.outcome, outcome)
+        self.outcome.set(outcome)
 
     def leave_behind(self, why: str) -> None:
         """Say that the loop can do nothing more."""
@@ -83,7 +84,7 @@ class Closing:
 
     def finish(self, report: ShutdownReport) -> ShutdownReport:
         """Return the report that everybody gets: this one, if it is the first."""
-        _set(self.report, report)
+        self.report.set(report)
         return self.report.result()
 
     def let_go(self) -> None:
@@ -123,9 +124,9 @@ class Closing:
         for run_id in cut:
             runtime.cancel(run_id, "the orchestrator is shutting down", self.grace)
         if cut:
-            await asyncio.wait(
-                {asyncio.wrap_future(live.all_ended)}, timeout=self.grace + self._margin
-            )
+            await first_of(live.all_ended, timeout=self.grace + self._margin)
+        if self._recovery is not None:  # it must not ask a state manager that is closed
+            await first_of(self._recovery.ended, timeout=self._margin)
         abandoned = await runtime.close(self.grace)
         return ShutdownReport(
             drained=live.open_at_close - len(cut),
@@ -136,12 +137,5 @@ class Closing:
 
     async def _drain(self, seconds: float) -> None:
         """Wait until every run has ended, or somebody's patience is at its end."""
-        ends = {asyncio.wrap_future(end) for end in (self._live.all_ended, self._impatience)}
-        await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        with contextlib.suppress(concurrent.futures.InvalidStateError):
-            self._impatience.set_result(None)
-
-
-def _set(future: _Once, value: ShutdownReport) -> None:
-    with contextlib.suppress(concurrent.futures.InvalidStateError):  # there is one already
-        future.set_result(value)
+        await first_of(self._live.all_ended, self._impatience, timeout=seconds)
+        self._impatience.set(None)

@@ -11,7 +11,6 @@ sees the interrupt pass: a start gives its place back, a shutdown goes on withou
 from __future__ import annotations
 
 import atexit
-import concurrent.futures
 import contextlib
 import functools
 import os
@@ -30,23 +29,30 @@ from actorflow.errors import (
     WrongLoop,
 )
 from actorflow.handles import Run
+from actorflow.once import Once
 from actorflow.orchestrator.admission import Admission
 from actorflow.orchestrator.live import LiveRuns
+from actorflow.orchestrator.posting import post
 from actorflow.orchestrator.settings import checked_executors, checked_observers
 
 if TYPE_CHECKING:
     import asyncio
+    import concurrent.futures
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
     from actorflow.orchestrator.admission import Ticket
     from actorflow.orchestrator.closing import Closing
+    from actorflow.orchestrator.recovery import Recovery
     from actorflow.orchestrator.requests import Request
     from actorflow.orchestrator.runtime import Runtime
     from actorflow.orchestrator.settings import Settings
     from actorflow.protocols import Executor, Observer, StateManager
     from actorflow.results import RunResult, ShutdownReport
     from actorflow.systems.thread import LoopThread
+
+    Accepted = Once[None]
+    """Resolved when a run is recorded, or never will be."""
 
 __all__ = ["Lifetime"]
 
@@ -84,6 +90,8 @@ class Lifetime:
         self._runtime: Runtime | None = None
         self._thread: LoopThread | None = None
         self._closing: Closing | None = None
+        self.recovery: Recovery | None = None
+        """What takes over runs, if that is wanted."""
         self._at_exit = functools.partial(_close_at_exit, weakref.ref(self))
 
     # ── Opening ──────────────────────────────────────────────────────────────────────────────
@@ -95,12 +103,12 @@ class Lifetime:
         self._claim()
         thread = LoopThread()
         try:
-            thread.call(self._open(thread.start(), thread))
+            thread.start()
+            thread.call(functools.partial(self._open, thread=thread))
             atexit.register(self._at_exit)
         except BaseException:
             closing = self._begin_to_close(0.0, 0.0)
-            with contextlib.suppress(TimeoutError):
-                closing.outcome.result(_MARGIN)
+            closing.outcome.wait(_MARGIN)
             thread.stop(_MARGIN)
             raise
 
@@ -109,7 +117,7 @@ class Lifetime:
         import asyncio  # noqa: PLC0415 - whoever awaits has it loaded
 
         self._claim()
-        await self._open(asyncio.get_running_loop(), None)
+        await self._open(asyncio.get_running_loop())
 
     def _claim(self) -> None:
         self._check_process()
@@ -120,7 +128,9 @@ class Lifetime:
                 raise WrongLoop("this orchestrator was started already; make another one")
             self._claimed = True
 
-    async def _open(self, loop: asyncio.AbstractEventLoop, thread: LoopThread | None) -> None:
+    async def _open(
+        self, loop: asyncio.AbstractEventLoop, thread: LoopThread | None = None
+    ) -> None:
         from actorflow.orchestrator.runtime import Runtime  # noqa: PLC0415 - loads the actors
 
         runtime = Runtime(loop, live=self.live, **self._parts)
@@ -128,6 +138,8 @@ class Lifetime:
         with self._door:
             if self._closing is None:
                 self._runtime, self._thread = runtime, thread
+                if self.recovery is not None:
+                    self.recovery.begin(runtime)
                 return
         await runtime.close(_MARGIN)
         raise OrchestratorClosed("finish its start")
@@ -163,7 +175,9 @@ class Lifetime:
         ticket = self.admission.ticket()
         try:
             self.enter(runtime, ticket)
-            return self.launch(request, ticket)
+            run, accepted = self.launch(request, ticket)
+            accepted.result()
+            return run
         except BaseException:
             self.withdraw(request.run_id, ticket)
             raise
@@ -173,33 +187,27 @@ class Lifetime:
         ticket = self.admission.ticket()
         try:
             await self.admission.enter_async(ticket, waiting=runtime.waiting_to_start)
-            return self.launch(request, ticket)
+            run, accepted = self.launch(request, ticket)
+            await accepted.result_async()
+            return run
         except BaseException:
             self.withdraw(request.run_id, ticket)
             raise
 
-    def launch(self, request: Request, ticket: Ticket) -> Run:
-        """Hand an admitted run to the supervisor; `withdraw` it if this raises."""
+    def launch(self, request: Request, ticket: Ticket) -> tuple[Run, Accepted]:
+        """Hand an admitted run to the supervisor; `withdraw` it if this raises.
+
+        It is not yet recorded, perhaps; what is returned beside it says when that is so. The
+        supervisor need not wait for it: what it records of the run is recorded after that.
+        """
         # While the door is being closed nobody is half-way through it: what has been let in by
         # then has been posted, and is drained or cancelled like the rest.
         with self._door:
-            future: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
+            end: Once[RunResult] = Once()
             runtime = self.runtime("start a run")
-            run = Run(runtime, request.run_id, request.workflow_id, future)
-            self.live.add(run, future, ticket, request.message.plan)
-            self._post(runtime, request)
-        return run
-
-    def _post(self, runtime: Runtime, request: Request) -> None:
-        try:
-            if request.record is None:
-                runtime.state.claim(request.run_id)
-            else:
-                runtime.state.create(request.record)
-            runtime.start(request.message)
-        except Exception:
-            runtime.unknown(request.run_id)
-            raise
+            run = Run(runtime, request.run_id, request.workflow_id, end)
+            self.live.add(run, end, ticket, request.message.plan)
+            return run, post(runtime, self.live, request)
 
     def withdraw(self, run_id: str, ticket: Ticket) -> None:
         """Undo a start that has failed or was interrupted, however far it has come.
@@ -228,7 +236,11 @@ class Lifetime:
         limits = seconds(drain, "drain", zero=True), seconds(grace, "grace", zero=True)
         if self._runtime is not None and not self._is_closed():
             self._runtime.check_may_block("Orchestrator.shutdown()")
-        return self._close(*limits)
+        try:
+            return self._close(*limits)
+        except BaseException:
+            self.lose_patience(limits[1])
+            raise
 
     async def shutdown_async(
         self, drain: float | timedelta, grace: float | timedelta
@@ -242,25 +254,18 @@ class Lifetime:
             if self._runtime is None or not self._runtime.on_loop():
                 return await asyncio.to_thread(self.shutdown, drain, grace)
             closing = self._begin_to_close(*limits)
-            await asyncio.shield(asyncio.wrap_future(closing.outcome))
+            await closing.outcome.result_async()
         except asyncio.CancelledError:
-            self._lose_patience(limits[1])
+            self.lose_patience(limits[1])
             raise
         return self._leave(closing)
 
     def _close(self, drain: float, grace: float) -> ShutdownReport:
-        try:
-            closing = self._begin_to_close(drain, grace)
-            # However patient this caller is, the first one has decided on the grace.
-            limit = drain + 2 * closing.grace + _MARGIN
-            try:
-                closing.outcome.result(min(limit, threading.TIMEOUT_MAX))
-            except TimeoutError:
-                closing.leave_behind(_STUCK)
-            return self._leave(closing)
-        except BaseException:
-            self._lose_patience(grace)
-            raise
+        closing = self._begin_to_close(drain, grace)
+        # However patient this caller is, the first one has decided on the grace.
+        if not closing.outcome.wait(drain + 2 * closing.grace + _MARGIN):
+            closing.leave_behind(_STUCK)
+        return self._leave(closing)
 
     def _begin_to_close(self, drain: float, grace: float) -> Closing:
         """Close the door, and have the loop do the rest; everything here may be done twice."""
@@ -269,20 +274,27 @@ class Lifetime:
         with self._door:
             if self._closing is None:
                 self._closing = Closing(
-                    self.live, self._runtime, self._end_thread, grace=grace, margin=_MARGIN
+                    self.live,
+                    self._runtime,
+                    self._end_thread,
+                    recovery=self.recovery,
+                    grace=grace,
+                    margin=_MARGIN,
                 )
             closing = self._closing
+        if self.recovery is not None:
+            self.recovery.end()
         self.admission.close()
         self.live.close()
         closing.ask(drain)
         return closing
 
-    def _lose_patience(self, grace: float) -> None:
+    def lose_patience(self, grace: float = 5.0) -> None:
         """See to it that all ends soon, though nobody waits for it: Ctrl-C, say."""
         self._begin_to_close(0.0, grace)
 
     def _is_closed(self) -> bool:
-        return self._closing is not None and self._closing.outcome.done()
+        return self._closing is not None and self._closing.outcome.done
 
     def _end_thread(self) -> None:
         if self._thread is not None:
@@ -295,7 +307,7 @@ class Lifetime:
         thread = self._thread
         if thread is not None:
             if thread.is_current:  # and nobody can say yet what becomes of it
-                return closing.report.result() if closing.report.done() else outcome
+                return closing.report.result() if closing.report.done else outcome
             left = thread.stop(_MARGIN)
             if left is not None and _STUCK not in outcome.abandoned:
                 outcome = attrs.evolve(outcome, abandoned=(*outcome.abandoned, left))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import threading
 from typing import TYPE_CHECKING
 
 from actorflow.errors import OrchestratorClosed
+from actorflow.once import Once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from actorflow.plan import WorkflowPlan
     from actorflow.results import RunResult
 
-    _Entry = tuple[Run, concurrent.futures.Future[RunResult], Ticket, WorkflowPlan]
+    _Entry = tuple[Run, Once[RunResult], Ticket, WorkflowPlan]
 
 __all__ = ["LiveRuns"]
 
@@ -36,7 +36,7 @@ class LiveRuns:
         self._closed = False
         self.open_at_close = 0
         """How many runs were in progress when `close` was called."""
-        self.all_ended: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self.all_ended: Once[None] = Once()
         """Resolved when none is left, after `close`."""
 
     def __contains__(self, run_id: str) -> bool:
@@ -62,13 +62,7 @@ class LiveRuns:
         entry = self._runs.get(run_id)
         return entry is not None and entry[2] is ticket
 
-    def add(
-        self,
-        run: Run,
-        future: concurrent.futures.Future[RunResult],
-        ticket: Ticket,
-        plan: WorkflowPlan,
-    ) -> None:
+    def add(self, run: Run, end: Once[RunResult], ticket: Ticket, plan: WorkflowPlan) -> None:
         """Take a run in.
 
         Raises:
@@ -77,7 +71,7 @@ class LiveRuns:
         with self._lock:
             if self._closed:
                 raise OrchestratorClosed("start a run")
-            self._runs[run.id] = (run, future, ticket, plan)
+            self._runs[run.id] = (run, end, ticket, plan)
 
     def discard(self, run_id: str) -> None:
         """Take a run out that cannot be started, if it is there."""
@@ -86,7 +80,7 @@ class LiveRuns:
             self._tell_if_all_ended()
         if entry is not None:
             self._left(entry[2])
-            entry[1].set_exception(OrchestratorClosed("wait for a run that was never started"))
+            entry[1].fail(OrchestratorClosed("wait for a run that cannot end"))
 
     def finish(self, result: RunResult) -> None:
         """Take a run out, and give its result to whoever waits."""
@@ -95,7 +89,7 @@ class LiveRuns:
             self._tell_if_all_ended()
         if entry is not None:
             self._left(entry[2])
-            entry[1].set_result(result)
+            entry[1].set(result)
 
     def close(self) -> None:
         """Take no more runs in."""
@@ -110,14 +104,14 @@ class LiveRuns:
 
         Returns the runs that it was too late for.
         """
-        cut_off = self.ids()
-        for run_id in cut_off:
-            with self._lock:
-                entry = self._runs.pop(run_id, None)
-            if entry is not None:
-                entry[1].set_exception(OrchestratorClosed("wait for a run that was cut off"))
-        return cut_off
+        with self._lock:
+            cut_off = dict(self._runs)
+        # Told first, taken out second: whoever is interrupted here does all of it again.
+        for run_id, (_, end, *_) in cut_off.items():
+            end.fail(OrchestratorClosed("wait for a run that was cut off"))
+            self._runs.pop(run_id, None)
+        return list(cut_off)
 
     def _tell_if_all_ended(self) -> None:
-        if self._closed and not self._runs and not self.all_ended.done():
-            self.all_ended.set_result(None)
+        if self._closed and not self._runs:
+            self.all_ended.set(None)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 from typing import TYPE_CHECKING
 
 from actorflow.errors import OrchestratorClosed
 from actorflow.handles import Run
+from actorflow.once import Once
 from actorflow.results import RunResult
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ def find(live: LiveRuns, runtime: Runtime, run_id: str) -> Run:
     found = _look(live, runtime, run_id) or _look(live, runtime, run_id)
     if found is not None:
         return found
-    future: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
-    future.set_exception(OrchestratorClosed("wait for a run that it does not run"))
-    return Run(runtime, run_id, runtime.snapshot(run_id).workflow_id, future)
+    end: Once[RunResult] = Once()
+    end.fail(OrchestratorClosed("wait for a run that it does not run"))
+    return Run(runtime, run_id, runtime.snapshot(run_id).workflow_id, end)
 
 
 def _look(live: LiveRuns, runtime: Runtime, run_id: str) -> Run | None:
@@ -38,6 +38,6 @@ def _look(live: LiveRuns, runtime: Runtime, run_id: str) -> Run | None:
     snapshot = runtime.snapshot(run_id)
     if not snapshot.status.terminal:
         return None
-    future: concurrent.futures.Future[RunResult] = concurrent.futures.Future()
-    future.set_result(RunResult.of(snapshot))
-    return Run(runtime, run_id, snapshot.workflow_id, future)
+    end: Once[RunResult] = Once()
+    end.set(RunResult.of(snapshot))
+    return Run(runtime, run_id, snapshot.workflow_id, end)

@@ -63,8 +63,8 @@ class Places:
     def _close(self, name: str) -> list[str]:
         try:
             running = self._executors[name].close()
-        except Exception as error:  # noqa: BLE001 - the others have to be closed all the same
-            with contextlib.suppress(Exception):  # a log that raises must not add to it
+        except BaseException as error:  # noqa: BLE001 - the others have to be closed all the same
+            with contextlib.suppress(BaseException):  # a log that raises must not add to it
                 get_logger().error("executor.failed", executor=name, method="close", exc_info=error)
             return [f"executor {name!r} could not be closed: {text_of(error)}"]
         return [f"{attempt} still runs in executor {name!r}" for attempt in running]

@@ -69,6 +69,9 @@ class RunOptions(TypedDict, total=False):
     """In the steps' contexts, the logs, the events and the filters; like the next two."""
     correlation_id: str | None
     business_id: str | None
+    idempotency_key: str | None
+    """When an earlier run of the workflow was started with the same key, that one is meant, and
+    nothing is started, whatever else is said here."""
 
 
 @attrs.frozen(kw_only=True)
@@ -123,6 +126,7 @@ def new_run(
         metadata=metadata,
         priority=_priority(plan, options.get("priority", 0)),
         created_at=premises.clock.wall(now),
+        idempotency_key=_key(plan, options.get("idempotency_key")),
         **ids,
     )
     message = StartRun(
@@ -141,10 +145,15 @@ def new_run(
     )
 
 
-def resumed_run(premises: Premises, plan: WorkflowPlan, run_id: str) -> Request:
-    """Make ready what was recorded; a run that had not started yet starts anew."""
-    recorded = premises.state.snapshot(run_id)
-    events = premises.state.events(run_id)
+def resumed_run(premises: Premises, plan: WorkflowPlan, recorded: RunSnapshot) -> Request:
+    """Make ready what was recorded; a run that had not started yet starts anew.
+
+    Args:
+        premises: Where it is to run.
+        plan: Its workflow.
+        recorded: The run, as whoever claimed it has found it.
+    """
+    events = premises.state.events(recorded.run_id)
     now = premises.clock.now()
     message = StartRun(
         scope=_scope(premises, recorded),
@@ -222,6 +231,13 @@ def _priority(plan: WorkflowPlan, value: object) -> int:
             plan.workflow_id, f"priority={value!r} is not a whole number", "Pass one, such as 10"
         )
     return value
+
+
+def _key(plan: WorkflowPlan, value: object) -> str | None:
+    if value is None or (isinstance(value, str) and value):
+        return value
+    problem = f"idempotency_key={value!r} is not a text, or is empty"
+    raise DefinitionError(plan.workflow_id, problem, "Pass one that says what is to be done")
 
 
 def _id(

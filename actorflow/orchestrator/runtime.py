@@ -11,7 +11,7 @@ import contextvars
 import os
 import random
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from thespian.actors import ActorSystem
 
@@ -19,7 +19,6 @@ from actorflow.actors import ConfigureSupervisor, Supervisor
 from actorflow.actors.decisions import Decisions
 from actorflow.clock import SystemClock
 from actorflow.errors import ForkedOrchestrator, OrchestratorClosed, WrongLoop
-from actorflow.events import Event, EventKind
 from actorflow.executors import CoroutineExecutor, ThreadExecutor
 from actorflow.executors.watchdog import Watchdog
 from actorflow.lifecycle import RunStatus
@@ -29,6 +28,7 @@ from actorflow.orchestrator.audience import Audience
 from actorflow.orchestrator.nesting import Nesting
 from actorflow.orchestrator.outputs import finishing
 from actorflow.orchestrator.places import Places
+from actorflow.orchestrator.withdrawal import withdrawal
 from actorflow.results import RunResult
 from actorflow.streams import EventStream
 from actorflow.systems import EmbeddedSystem
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from actorflow.context import Attempt
+    from actorflow.events import Event
     from actorflow.messages import StartRun
     from actorflow.orchestrator.live import LiveRuns
     from actorflow.orchestrator.settings import Settings
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
     from actorflow.results import RunSnapshot
 
 __all__ = ["Runtime"]
-
-_WITHDRAWN: Final = {"reason": "it was withdrawn before it started"}
 
 
 class Runtime:
@@ -153,7 +152,7 @@ class Runtime:
             self._released = True
             try:
                 self.state.close()
-            except Exception as error:  # noqa: BLE001 - the rest has to be released all the same
+            except BaseException as error:  # noqa: BLE001 - the rest has to be released as well
                 left.append(f"the state manager could not be closed: {text_of(error)}")
         return left
 
@@ -200,8 +199,9 @@ class Runtime:
         if self.on_loop():
             raise WrongLoop(
                 f"{what} would block the event loop that the run itself needs. "
-                "Await it instead: `await run`, `await orchestrator.run_async(...)`, "
-                "`async for event in run.events()`, `await orchestrator.shutdown_async()`."
+                "Await it instead: `await run`, `await orchestrator.run_async(...)` or "
+                "`start_async(...)`, `async for event in run.events()`, "
+                "`await orchestrator.shutdown_async()`."
             )
 
     def waiting(self, run_id: str) -> contextlib.AbstractContextManager[None]:
@@ -277,7 +277,7 @@ class Runtime:
     def unknown(self, run_id: str) -> None:
         """Let go of a run that will not start, and say so in its record, if it has one."""
         if run_id in self._live:
-            with contextlib.suppress(Exception):  # whatever keeps the record from being written
+            with contextlib.suppress(BaseException):  # whatever keeps it from being recorded
                 self._withdraw(self.state.snapshot(run_id))
             self._live.discard(run_id)
             self.audience.notify(run_id)
@@ -285,15 +285,7 @@ class Runtime:
     def _withdraw(self, pending: RunSnapshot) -> None:
         if pending.status is not RunStatus.PENDING:
             return  # it was to be resumed: its record is that of its earlier life
-        wall = self.clock.wall(self.clock.now())
-        told: list[tuple[EventKind, str | None]] = [
-            *((EventKind.STEP_CANCELLED, step_id) for step_id in pending.steps),
-            (EventKind.RUN_CANCELLED, None),
-        ]
-        events = [
-            Event(number, kind, pending.run_id, step_id, None, wall, _WITHDRAWN)
-            for number, (kind, step_id) in enumerate(told, start=1)
-        ]
+        events = withdrawal(pending, self.clock.wall(self.clock.now()))
         self.state.record(events, lambda _: None)  # the supervisor never knew of it
 
     def finished(self, result: RunResult) -> None:
@@ -303,14 +295,14 @@ class Runtime:
 
     def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
         """Report events that the state manager could not record."""
-        with contextlib.suppress(Exception):  # a log that raises must not add to it
+        with contextlib.suppress(BaseException):  # a log that raises must not add to it
             get_logger().error(
                 "events.unrecorded", events=[str(event) for event in events], exc_info=error
             )
 
-    def misbehaved(self, attempt: Attempt, what: str, error: Exception) -> None:
+    def misbehaved(self, attempt: Attempt, what: str, error: BaseException) -> None:
         """Report an executor that raised where it must not."""
-        with contextlib.suppress(Exception):  # a log that raises must not add to it
+        with contextlib.suppress(BaseException):  # a log that raises must not add to it
             get_logger(run_id=attempt.scope.run_id, **attempt.scope.bindings()).error(
                 "executor.failed", executor=repr(attempt.executor), method=what, exc_info=error
             )
@@ -322,11 +314,20 @@ class Runtime:
                 "actorflow.defect", message=repr(message), exc_info=error, cure="please report this"
             )
         if isinstance(message, CancelRun):
-            # Not even that: nobody may wait for it for ever.
-            self.finished(RunResult.of(self.state.snapshot(message.run_id)).failed_by(error))
+            self._cut_off(message.run_id, error)
         elif (run_id := run_of(message)) is not None:
             # With a grace, which cuts undoing too: nobody may wait for that for ever.
-            self._tell(CancelRun(run_id, f"a defect of actorflow: {text_of(error)}", self._grace))
+            reason = f"a defect of actorflow: {text_of(error)}"
+            self._tell(CancelRun(run_id, reason, self._grace))
+
+    def _cut_off(self, run_id: str, error: BaseException) -> None:
+        """End a run that cannot even be cancelled: nobody may wait for it for ever."""
+        try:
+            result = RunResult.of(self.state.snapshot(run_id)).failed_by(error)
+        except BaseException:  # noqa: BLE001 - the state manager may be what is broken
+            self._live.discard(run_id)
+        else:
+            self.finished(result)
 
     # ── Streams ──────────────────────────────────────────────────────────────────────────────
 

@@ -35,6 +35,8 @@ from thespian.actors import (
     WakeupMessage,
 )
 
+from actorflow.interrupts import is_for_the_program
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -222,7 +224,7 @@ class Delivery:
         cell = Cell(self._names, self, parent)
         try:
             cell.actor = actor = actor_class()
-        except Exception:  # noqa: BLE001 - the parent is told, as Thespian does
+        except BaseException:  # noqa: BLE001 - the parent is told, as Thespian does
             self.post(parent, ChildActorExited(cell), self.system_cell)
             return cell
         actor._myRef = cell  # noqa: SLF001 - how Thespian ties an actor to its system
@@ -238,7 +240,7 @@ class Delivery:
 
     def deliver(self, batch: Iterable[Envelope]) -> None:
         """Let messages meet their actors, one after the other."""
-        interrupt: KeyboardInterrupt | None = None
+        interrupt: BaseException | None = None
         for target, message, sender in batch:
             actor = target.actor
             if actor is None:
@@ -248,12 +250,12 @@ class Delivery:
                 actor.receiveMessage(message, sender)
             except BaseException as error:  # noqa: BLE001 - no actor takes the system down
                 self._poison(target, message, sender, error)
-                if isinstance(error, KeyboardInterrupt):
+                if is_for_the_program(error):
                     interrupt = error
             if type(message) is ActorExitRequest:
                 self._exit(target, recursive=message.isRecursive)
         if interrupt is not None:
-            raise interrupt  # meant for the program, and by chance it hit this thread here
+            raise interrupt
 
     def _poison(self, target: Cell, message: Any, sender: Cell, error: BaseException) -> None:
         # A poisoned message is never answered with another one: two broken actors would go on

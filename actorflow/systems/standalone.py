@@ -228,7 +228,7 @@ class StandaloneSystem(EmbeddedSystem):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._dismiss(), _GRACE)
         finally:
-            self.close()  # also when the loop dies of an actor's KeyboardInterrupt
+            self.close()  # also when the thread is ended from elsewhere
             self._thread.end()
 
     async def _dismiss(self) -> None:

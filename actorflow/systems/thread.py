@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from actorflow.errors import OrchestratorClosed
+from actorflow.once import Once
+
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 __all__ = ["LoopThread"]
 
@@ -20,34 +22,44 @@ class LoopThread:
     """Runs an event loop until it is told to stop, then leaves nothing of it behind."""
 
     def __init__(self) -> None:
-        self._started: concurrent.futures.Future[asyncio.AbstractEventLoop] = (
-            concurrent.futures.Future()
-        )
+        self._loop: Once[asyncio.AbstractEventLoop] = Once()
         # A daemon, so that a program that forgets to shut down can still exit.
         self._thread = threading.Thread(target=self._run, name="actorflow", daemon=True)
 
     def start(self) -> asyncio.AbstractEventLoop:
         """Start the loop and return it."""
         self._thread.start()
-        return self._started.result()
+        return self._loop.result()
 
-    def call(self, coroutine: Coroutine[Any, Any, _T], timeout: float | None = None) -> _T:
-        """Run a coroutine on the loop, and wait for its result.
+    def call(self, make: Callable[[asyncio.AbstractEventLoop], Coroutine[Any, Any, _T]]) -> _T:
+        """Run a coroutine on the loop, made there and given the loop; return its result."""
+        loop, outcome = self._loop.result(), Once[_T]()
 
-        Raises:
-            TimeoutError: When it has not ended within `timeout` seconds.
-        """
-        return asyncio.run_coroutine_threadsafe(coroutine, self._started.result()).result(timeout)
+        async def run() -> None:
+            try:
+                outcome.set(await make(loop))
+            except BaseException as error:  # noqa: BLE001 - for whoever waits, not for the loop
+                outcome.fail(error)
+
+        def begin() -> None:
+            self._call = loop.create_task(run(), name="actorflow start")
+            # For one that is cancelled before it begins.
+            self._call.add_done_callback(
+                lambda _call: outcome.fail(OrchestratorClosed("finish its start"))
+            )
+
+        loop.call_soon_threadsafe(begin)
+        return outcome.result()
 
     def end(self) -> None:
         """Stop the loop, and cancel what is left on it; from any thread, and at any time."""
         # Whoever was interrupted while he started it need not know how far that has come.
-        self._started.add_done_callback(self._end)
+        self._loop.when_done(self._end)
 
-    def _end(self, started: concurrent.futures.Future[asyncio.AbstractEventLoop]) -> None:
-        if started.exception() is None:
+    def _end(self) -> None:
+        if self._loop.error is None:
             with contextlib.suppress(RuntimeError):  # it has stopped already
-                started.result().call_soon_threadsafe(self._over.set)
+                self._loop.result().call_soon_threadsafe(self._over.set)
 
     @property
     def is_current(self) -> bool:
@@ -69,7 +81,7 @@ class LoopThread:
         return not self._thread.is_alive()
 
     def _left(self) -> str:
-        names = sorted(task.get_name() for task in asyncio.all_tasks(self._started.result()))
+        names = sorted(task.get_name() for task in asyncio.all_tasks(self._loop.result()))
         return f"the event loop's thread has not ended; on it are left: {', '.join(names) or '-'}"
 
     def _run(self) -> None:
@@ -77,11 +89,11 @@ class LoopThread:
             with asyncio.Runner() as runner:
                 runner.run(self._stay())
         except BaseException as error:
-            if self._started.done():
+            if self._loop.done:
                 raise
-            self._started.set_exception(error)  # not even a loop could be made
+            self._loop.fail(error)  # not even a loop could be made
 
     async def _stay(self) -> None:
         self._over = asyncio.Event()
-        self._started.set_result(asyncio.get_running_loop())
+        self._loop.set(asyncio.get_running_loop())
         await self._over.wait()

@@ -175,7 +175,9 @@ class Lives:
         if home is None and target.parent is not None:
             home = self.homes.get(target.parent)  # it had not been told yet who it is
         if home is None:
-            home = self.latest[message.scope.run_id]  # nor had the actor of its run
+            # Nor had the actor of its run, in whichever life that was.
+            lives = [it for it in self.all if it.run_id == message.scope.run_id]
+            home = max((it for it in lives if it.since <= count), key=lambda it: it.since)
         dead = home.steps.values() if isinstance(home, Life) else (home,)
         for step in dead:
             step.deaths = (*step.deaths, count)

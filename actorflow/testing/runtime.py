@@ -240,15 +240,15 @@ class SimulatedRuntime:
         request = new_run(self, plan, inputs, options, run_id)
         self._steps += len(plan.steps)
         if request.record is not None:
-            self.state.create(request.record)
+            self.state.create(request.record, _remembered)
         self._take(request, script)
         return run_id
 
     def resume(self, run_id: str, plan: WorkflowPlan, script: Script) -> None:
         """Have the supervisor go on with a run, from what is recorded."""
-        self.state.claim(run_id)
+        recorded = self.state.claim(run_id)
         self.results.pop(run_id, None)
-        self._take(resumed_run(self, plan, run_id), script)
+        self._take(resumed_run(self, plan, recorded), script)
 
     def _take(self, request: Request, script: Script) -> None:
         message = request.message
@@ -300,7 +300,7 @@ class SimulatedRuntime:
     def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
         """The schedule has had a write fail; what follows from it is in the results."""
 
-    def misbehaved(self, attempt: Attempt, what: str, error: Exception) -> None:
+    def misbehaved(self, attempt: Attempt, what: str, error: BaseException) -> None:
         """Keep what an executor did wrong."""
         self.defects.append(f"{what}() of the executor of {attempt} raised {text_of(error)}")
 
@@ -335,3 +335,7 @@ class SimulatedRuntime:
                 state.under_way,
             )
         )
+
+
+def _remembered(_error: BaseException | None, /) -> None:
+    """Hear of a run that was remembered at once."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from actorflow.events import Event
     from actorflow.protocols import Commit, StateManager
-    from actorflow.results import RunSnapshot
+    from actorflow.results import RunRecord, RunSnapshot
     from actorflow.systems.mischief import Countdown
     from actorflow.systems.simulated import SimulatedSystem
 
@@ -74,11 +74,18 @@ class SimulatedStateManager:
 
     def _connect(self) -> None:
         self._behind = behind = self._open()
-        self.create = behind.create
         self.snapshot = behind.snapshot
         self.events = behind.events
         self.list = behind.list
         self.close = behind.close
+
+    def create(self, record: RunRecord, _done: Commit) -> bool:
+        """Remember an accepted run, at once."""
+        answers: SimpleQueue[BaseException | None] = SimpleQueue()
+        refused = None if self._behind.create(record, answers.put) else answers.get()
+        if refused is not None:
+            raise refused
+        return True
 
     def claim(self, run_id: str) -> RunSnapshot:
         """Take up a run, and go on with its record from where it is."""

@@ -11,7 +11,7 @@ from actorflow.state import MemoryStateManager
 from actorflow.state.sql import SQLStateManager
 from actorflow.systems import SimulatedSystem
 from actorflow.systems.mischief import Countdown
-from actorflow.testing.contracts import StateManagerContract, told, write
+from actorflow.testing.contracts import StateManagerContract, accept, told, write
 from actorflow.testing.store import SimulatedStateManager
 from tests.actors.test_laws import Schedule, runs, tapes
 from tests.deciding import Driver, record
@@ -96,7 +96,7 @@ def test_whatever_happened_folds_back_to_every_runs_result(shared_state, drawn, 
     driver, state, example = Driver(workers=2), shared_state, next(EXAMPLES)
     for number, (workflow, priority, place) in enumerate(drawn):
         run_id = f"run {number}"
-        state.create(record(workflow.plan(), f"{example}, {run_id}", priority=priority))
+        accept(state, record(workflow.plan(), f"{example}, {run_id}", priority=priority))
         driver.start(
             workflow, run_id, priority=priority, executors=dict.fromkeys(workflow.steps, place)
         )

@@ -11,17 +11,18 @@ import os
 import threading
 
 from actorflow.events import EventKind
-from actorflow.lifecycle import RunStatus
 from actorflow.orchestrator import Orchestrator
 from actorflow.state.sql import SQLStateManager
 from actorflow.workflow import Workflow
 
-__all__ = ["STEPS", "expected", "lines", "live", "logged", "unfinished", "work"]
+__all__ = ["STEPS", "expected", "lines", "live", "logged", "work"]
 
 WIDTH = 5
 STEPS = WIDTH + 2
 """How many steps a run has."""
 THREADS = 3
+LEASE = 0.1
+"""Seconds after which the runs of a life are nobody's, and the next one takes them over."""
 
 
 def work(log):
@@ -77,15 +78,6 @@ def expected(n):
     return sum(n + number for number in range(WIDTH))
 
 
-def unfinished(orchestrator):
-    """The runs that somebody has left."""
-    return [
-        run
-        for status in (RunStatus.PENDING, RunStatus.RUNNING)
-        for run in orchestrator.list(status=status, limit=1_000_000).runs
-    ]
-
-
 def live(url, log, said):
     """Go on with what was left, and let more runs happen, until somebody puts an end to it.
 
@@ -99,10 +91,10 @@ def live(url, log, said):
         if event.kind is EventKind.STEP_COMPLETED:
             os.write(said, f"{event.run_id} {event.step_id}\n".encode())
 
-    state = SQLStateManager(url, create=True)
-    with logged(log) as flow, Orchestrator(state, observers=[acknowledge]) as orchestrator:
-        for run in unfinished(orchestrator):
-            orchestrator.resume(run.run_id, flow)
+    state = SQLStateManager(url, create=True, lease=LEASE)
+    orchestrator = Orchestrator(state, recover=True, recover_every=LEASE, observers=[acknowledge])
+    with logged(log) as flow, orchestrator:
+        orchestrator.register(flow)
 
         def one_after_the_other(first):
             for n in range(first, 1_000_000, THREADS):

@@ -25,7 +25,7 @@ from pathlib import Path
 import attrs
 import sqlalchemy as sa
 
-from actorflow.errors import RunNotFound
+from actorflow.errors import StoreError
 from actorflow.lifecycle import RunStatus
 from actorflow.orchestrator import Orchestrator
 from actorflow.state.sql import SQLStateManager
@@ -107,7 +107,7 @@ def main(url, times, seed, ballast=None):
             run_id, size = run_until_one_fails(orchestrator, chance, told)
             told["health"].append(state.health.status)
             disk.empty()
-            with contextlib.suppress(RunNotFound):  # when not even its start could be recorded
+            if run_id is not None:
                 output = orchestrator.resume(run_id, flow).result(60).output
                 told["wrong"] += output != size
                 told["resumed"].append(run_id)
@@ -117,10 +117,17 @@ def main(url, times, seed, ballast=None):
 
 
 def run_until_one_fails(orchestrator, chance, told):
-    """Let runs happen, and return the one that fails, with the output that it should have."""
+    """Let runs happen, and return the one that fails, with the output that it should have.
+
+    When not even its start can be recorded there is none.
+    """
     while True:
         size = chance.randrange(LARGEST)
-        result = orchestrator.start(flow, {"size": size}).wait(60)
+        try:
+            result = orchestrator.start(flow, {"size": size}).wait(60)
+        except StoreError as error:
+            told["errors"].append(type(error).__name__)
+            return None, size
         if result.status is not RunStatus.COMPLETED:
             told["errors"].append(type(result.error).__name__)
             return result.run_id, size

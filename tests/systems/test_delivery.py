@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -163,6 +164,24 @@ def test_an_interrupt_is_for_the_program(scene):
         scene.tell(parent, (0, KeyboardInterrupt()), (1, "after"))
     scene.loop.run()
 
+    assert ["after"] == scene.heard(parent.actor.children[1])
+
+
+def test_on_another_thread_an_interrupt_is_an_error_like_any_other(scene):
+    """Python interrupts the main thread only: it is what somebody has raised himself."""
+    parent = scene.create(Parent)
+    scene.tell(parent, Broken, Recorder)
+    ended = []
+
+    def tell():
+        scene.tell(parent, (0, KeyboardInterrupt()), (1, "after"))
+        ended.append(True)
+
+    thread = threading.Thread(target=tell)
+    thread.start()
+    thread.join()
+
+    assert [True] == ended
     assert ["after"] == scene.heard(parent.actor.children[1])
 
 

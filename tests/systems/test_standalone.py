@@ -479,21 +479,27 @@ def test_nobody_waits_for_a_system_that_has_ended(start, silent):
     assert base.external_clone().listen() is None
 
 
-def test_nobody_waits_when_an_interrupt_ends_the_loop(start, silent, monkeypatch):
-    """An actor that raises KeyboardInterrupt takes the thread along, but not the askers."""
-    told = threading.Event()
-    monkeypatch.setattr(threading, "excepthook", lambda _: told.set())
+def test_nobody_waits_when_the_loop_is_ended_from_elsewhere(start, silent):
+    """Whoever asks then hears that nothing will come."""
+    actors = start()
+    with silent(actors) as asker:
+        actors._systemBase._thread.end()
+
+        assert asker.result(GUARD) is None
+
+
+def test_an_interrupt_that_an_actor_raises_does_not_end_the_loop(start):
+    """Python interrupts the main thread only: here it is an error like any other."""
     actors = start()
 
     class Interrupted(Actor):
         def receiveMessage(self, message, sender):  # noqa: N802 - Thespian's name
             raise KeyboardInterrupt
 
-    with silent(actors) as asker:
-        actors.tell(actors.createActor(Interrupted), "now")
+    answer = actors.ask(actors.createActor(Interrupted), "now", GUARD)
 
-        assert asker.result(GUARD) is None
-    assert told.wait(GUARD)
+    assert isinstance(answer, PoisonMessage)
+    assert "hello" == actors.ask(actors.createActor(Echo), "hello", GUARD)
 
 
 def test_an_actor_that_does_not_return_is_left_behind(start, monkeypatch):

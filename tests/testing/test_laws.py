@@ -16,10 +16,12 @@ from actorflow.retry import RetryPolicy
 from actorflow.step import Step
 from actorflow.systems.mischief import Fault
 from actorflow.testing import (
+    Faults,
     Outcome,
     Scenario,
     ScenarioStep,
     Script,
+    Settings,
     Simulation,
     Tape,
     hangs,
@@ -1042,6 +1044,16 @@ def test_a_resumption_that_a_crash_cuts_short_need_not_be_recorded(delivered, ti
     simulation.run_until_quiet()
 
     laws.check(simulation.trace())
+
+
+def test_the_actor_of_a_run_that_was_not_told_of_it_died_in_the_life_that_made_it():
+    """Although the run was resumed since: what its steps have died of is not forgotten."""
+    scenario = Scenario(
+        steps=[ScenarioStep(id=name) for name in "abc"],
+        settings=Settings(faults=Faults(crashes=4, restarts=1)),
+    )
+
+    laws.check(scenario.simulate(Tape({"crash": (1, 4, 3, 1), "restart": (21,)})))
 
 
 def test_a_trace_in_which_nothing_has_happened_keeps_all_laws():

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
+from actorflow.clock import SystemClock
 from actorflow.errors import DefinitionError, NotRecorded, NotStorable, StoreError
+from actorflow.once import Once, settle
 from actorflow.spelling import checks_options
 from actorflow.state.folding import fold
-from actorflow.state.sql.entries import Claim, Create, Write
+from actorflow.state.sql.entries import Claim, Create, Take, Write
 from actorflow.state.sql.extras import needs_extra
 from actorflow.state.sql.serializers import JSONSerializer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from actorflow.events import Event
     from actorflow.lifecycle import RunStatus
-    from actorflow.protocols import Commit
+    from actorflow.protocols import Commit, Taken
     from actorflow.results import RunPage, RunRecord, RunSnapshot
     from actorflow.state.sql.entries import Entry, Line
     from actorflow.state.sql.health import StoreHealth
@@ -29,6 +32,8 @@ _MOST_OUTPUTS: Final = 10_000
 """How many outputs are kept ready as texts before their events come."""
 _NOTHING: Final = object()
 _BIGGEST: Final = 2**63
+_SHORTEST_LEASE: Final = 0.1
+_LONGEST_LEASE: Final = 366 * 86_400.0
 
 
 @checks_options
@@ -47,6 +52,8 @@ class SQLStateManager:
         serializer: How inputs, metadata and outputs become texts; by default `JSONSerializer()`.
         synchronous: For SQLite: whether a commit has reached the disk (`"FULL"`), or can be lost
             when the machine itself fails (`"NORMAL"`); what is lost is the newest, in order.
+        lease: Seconds after which others may take over the runs of a manager of which nothing
+            was heard. It is renewed three times as often.
         patience: Seconds for which a refused write is tried again before its runs fail.
         max_waiting: How many events may wait to be written before more are refused.
         max_input: The most bytes that a run's inputs may take, and likewise its metadata.
@@ -70,16 +77,18 @@ class SQLStateManager:
         create: bool = False,
         serializer: Serializer | None = None,
         synchronous: Literal["FULL", "NORMAL"] = "FULL",
+        lease: float = 30.0,
         patience: float = 30.0,
         max_waiting: int = 100_000,
         max_input: int = 10_000_000,
         max_output: int = 10_000_000,
         max_event: int = 1_000_000,
     ) -> None:
-        _check(synchronous, patience, max_waiting)
+        _check(synchronous, lease, patience, max_waiting)
         with needs_extra("SQLStateManager"):
             from actorflow.state.sql import migrating  # noqa: PLC0415 - they come with the extra
             from actorflow.state.sql.engines import Engines  # noqa: PLC0415
+            from actorflow.state.sql.leases import Lease  # noqa: PLC0415
             from actorflow.state.sql.payloads import Payloads  # noqa: PLC0415
             from actorflow.state.sql.reading import Reader  # noqa: PLC0415
             from actorflow.state.sql.writer import Writer  # noqa: PLC0415
@@ -96,9 +105,11 @@ class SQLStateManager:
             chosen, max_input=max_input, max_output=max_output, max_event=max_event
         )
         self._reader = Reader(self._engines.reading, self._payloads)
+        dialect, owner = self._engines.writing.dialect.name, str(uuid.uuid4())
         self._writer = Writer(
             self._engines.writing,
-            Statements(self._engines.writing.dialect.name, str(uuid.uuid4()), chosen.name),
+            Statements(dialect, owner, chosen.name),
+            Lease(dialect, owner, lease, SystemClock().now),
             limit=max_waiting,
             patience=patience,
             dealt_with=self._dealt_with,
@@ -118,14 +129,23 @@ class SQLStateManager:
 
     # ── Writing ──────────────────────────────────────────────────────────────────────────────
 
-    def create(self, record: RunRecord) -> None:
-        """Remember an accepted run; it is in the database before its first event is.
+    def create(self, record: RunRecord, done: Commit) -> bool:
+        """Have an accepted run written; `done` hears of it, before any event of the run does.
+
+        It hears of an `AlreadyStarted` when an earlier run has the same idempotency key.
 
         Raises:
             NotStorable: When an input, or the metadata, cannot be stored.
             TooLarge: When they are too large.
             StoreOverloaded: When too much waits to be written.
         """
+        return self._create(record, done, owned=True)
+
+    def enqueue(self, record: RunRecord, done: Commit) -> bool:
+        """Do what `create` does, for a run that belongs to whoever takes it."""
+        return self._create(record, done, owned=False)
+
+    def _create(self, record: RunRecord, done: Commit, *, owned: bool) -> bool:
         _check_columns(record)
         texts = {
             "inputs": self._payloads.given("the run's input", record.inputs),
@@ -133,22 +153,45 @@ class SQLStateManager:
         }
         self._fresh[record.run_id] = record
         try:
-            self._put(Create(record=record, texts=texts))
+            self._put(Create(record=record, texts=texts, tell=done, owned=owned))
         except BaseException:
             del self._fresh[record.run_id]
             raise
+        return False
 
     def claim(self, run_id: str) -> RunSnapshot:
         """Take up a run that is to be resumed; whoever had it can write nothing of it any more.
 
+        It waits for the database, and returns the run as nobody else can change it any more.
+
         Raises:
             RunNotFound: When there is no such run.
+            LeaseHeld: When it is in progress, and its owner is alive.
             StoreOverloaded: When too much waits to be written.
             StoreUnavailable: When the database does not answer.
         """
-        snapshot = self.snapshot(run_id)
-        self._put(Claim(run_id=run_id))
-        return snapshot
+        self.snapshot(run_id)  # raises for a run that is not there
+        claimed: Once[None] = Once()
+        self._put(Claim(run_id=run_id, tell=functools.partial(settle, claimed)))
+        claimed.result()
+        return self.snapshot(run_id)
+
+    def take(
+        self, known: Collection[tuple[str, str]], besides: Collection[str], limit: int
+    ) -> Taken:
+        """Claim runs in progress that belong to nobody: new ones, and those of lost owners.
+
+        Args:
+            known: The workflows that are known here, by id and version.
+            besides: The runs that go on here, which are not meant.
+            limit: How many at most.
+
+        Raises:
+            StoreUnavailable: When the database does not answer.
+        """
+        outcome: Once[Taken] = Once()
+        self._put(Take(known=known, besides=besides, limit=limit, outcome=outcome))
+        return outcome.result()
 
     def admit(self, run_id: str, step_id: str, output: Any) -> None:
         """Make an output ready to be recorded, while it is what the step has returned.
@@ -246,10 +289,13 @@ class SQLStateManager:
         return self._reader.list(wanted, limit, offset)
 
 
-def _check(synchronous: object, patience: object, max_waiting: object) -> None:
+def _check(synchronous: object, lease: object, patience: object, max_waiting: object) -> None:
     if synchronous not in {"FULL", "NORMAL"}:
         problem = f"SQLStateManager(synchronous={synchronous!r}) is no choice"
         raise DefinitionError(None, problem, 'Use "FULL" or "NORMAL"')
+    if not isinstance(lease, (int, float)) or not _SHORTEST_LEASE <= lease < _LONGEST_LEASE:
+        problem = f"SQLStateManager(lease={lease!r}) is no number of seconds from 0.1 to a year"
+        raise DefinitionError(None, problem, "Give more than the longest pause of your process")
     if not isinstance(patience, (int, float)) or not patience >= 0:
         problem = f"SQLStateManager(patience={patience!r}) is no number of seconds"
         raise DefinitionError(None, problem, "Give one, or 0 to try everything once")
@@ -259,7 +305,7 @@ def _check(synchronous: object, patience: object, max_waiting: object) -> None:
 
 
 _TEXTS: Final = ("run_id", "workflow_id", "workflow_version")
-_IDS: Final = ("trace_id", "correlation_id", "business_id")
+_IDS: Final = ("trace_id", "correlation_id", "business_id", "idempotency_key")
 
 
 def _check_columns(record: RunRecord) -> None:

@@ -36,6 +36,7 @@ _SAME: Final = (
     "trace_id",
     "correlation_id",
     "business_id",
+    "parked",
 )
 _FILTERS: Final = ("status", "workflow_id", "trace_id", "correlation_id", "business_id")
 

@@ -15,7 +15,7 @@ from actorflow.lifecycle import RunStatus, StepStatus
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
-__all__ = ["Moment", "events", "metadata", "runs", "steps"]
+__all__ = ["Moment", "events", "keys", "metadata", "owners", "runs", "steps"]
 
 metadata: Final = sa.MetaData()
 
@@ -87,7 +87,7 @@ runs: Final = sa.Table(
     sa.Column("last_event", sa.BigInteger, nullable=False),
     sa.Column("owner", Id, nullable=False),
     sa.Column("fence", sa.BigInteger, nullable=False),
-    sa.Column("lease_until", Moment),
+    sa.Column("parked", sa.Text),
     sa.CheckConstraint(_among(RunStatus), name="actorflow_runs_status"),
     sa.CheckConstraint(
         f"(status IN {_ENDED}) = (finished_at IS NOT NULL)", name="actorflow_runs_finished"
@@ -109,6 +109,35 @@ for _name in ("trace_id", "correlation_id", "business_id"):
         postgresql_where=_given,
         sqlite_where=_given,
     )
+
+_open: Final = runs.c.finished_at.is_(None)
+sa.Index(
+    "actorflow_runs_open",
+    runs.c.priority.desc(),
+    runs.c.created_at,
+    runs.c.run_id,
+    postgresql_where=_open,
+    sqlite_where=_open,
+)
+
+owners: Final = sa.Table(
+    "actorflow_owners",
+    metadata,
+    sa.Column("owner", Id, primary_key=True),
+    sa.Column("lease_until", Moment, nullable=False),
+)
+
+keys: Final = sa.Table(
+    "actorflow_keys",
+    metadata,
+    sa.Column("workflow_id", Id),
+    sa.Column("idempotency_key", Id),
+    sa.Column("run_id", Id, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.PrimaryKeyConstraint("workflow_id", "idempotency_key", name="actorflow_keys_key"),
+    sa.Index("actorflow_keys_by_time", "created_at"),
+    sqlite_with_rowid=False,
+)
 
 steps: Final = sa.Table(
     "actorflow_steps",

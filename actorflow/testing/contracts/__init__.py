@@ -11,7 +11,7 @@ pytest finds the rest.
 
 from __future__ import annotations
 
-from actorflow.testing.contracts.accounts import accepted, happened, told, write
+from actorflow.testing.contracts.accounts import accept, accepted, happened, told, write
 from actorflow.testing.contracts.state_managers import StateManagerContract
 
-__all__ = ["StateManagerContract", "accepted", "happened", "told", "write"]
+__all__ = ["StateManagerContract", "accept", "accepted", "happened", "told", "write"]

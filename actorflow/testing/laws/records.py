@@ -8,7 +8,7 @@ import attrs
 
 from actorflow.errors import IllegalMove
 from actorflow.lifecycle import EventKind
-from actorflow.results import RunRecord
+from actorflow.results import RunRecord, RunSnapshot
 from actorflow.state.folding import fold
 from actorflow.testing.contracts.accounts import told
 from actorflow.testing.laws.law import of_the_runtime
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from actorflow.events import Event
-    from actorflow.results import RunSnapshot
     from actorflow.testing.life import Life
     from actorflow.testing.lives import Lives
     from actorflow.testing.trace import Trace
@@ -31,7 +30,21 @@ __all__ = [
 
 _RESUMED: Final = EventKind.RUN_RESUMED
 _COMPLETED: Final = EventKind.RUN_COMPLETED
-_ACCEPTED: Final = [it.name for it in attrs.fields(RunRecord) if it.name != "step_ids"]
+_ACCEPTED: Final = {it.name for it in attrs.fields(RunRecord)} & {
+    it.name for it in attrs.fields(RunSnapshot)
+}
+"""What a run was accepted with, and a snapshot says."""
+_FOLDED: Final = (
+    "status",
+    "steps",
+    "error",
+    "failed_step",
+    "reason",
+    "compensations",
+    "started_at",
+    "finished_at",
+)
+"""What a snapshot says by its run's events."""
 
 
 # ── 26 ───────────────────────────────────────────────────────────────────────────────────────
@@ -195,10 +208,10 @@ def _misfolded(life: Life, read: RunSnapshot, events: Sequence[Event]) -> Iterat
     except IllegalMove as error:
         yield f"the events of {life} do not fold: {error}"
         return
-    for field in attrs.fields(type(read)):
-        one, other = getattr(read, field.name), getattr(folded, field.name)
+    for name in _FOLDED:
+        one, other = getattr(read, name), getattr(folded, name)
         if one != other and told(one) != told(other):
-            yield f"{field.name} of {life} was read as {one!r}, and its events fold to {other!r}"
+            yield f"{name} of {life} was read as {one!r}, and its events fold to {other!r}"
 
 
 def _accepted(read: RunSnapshot) -> RunRecord:

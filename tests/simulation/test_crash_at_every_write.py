@@ -20,7 +20,7 @@ from actorflow.retry import RetryPolicy
 from actorflow.state import MemoryStateManager
 from actorflow.state.sql import SQLStateManager, schema
 from actorflow.step import Step
-from actorflow.testing import Faults, Script, Simulation, laws, raises, returns
+from actorflow.testing import Faults, Script, Simulation, Tape, laws, raises, returns
 from actorflow.testing.contracts import told
 from actorflow.testing.store import SimulatedStateManager
 from tests import doctoring
@@ -83,7 +83,7 @@ class Memory:
 class Database:
     """Runs in a database, which is opened anew after each crash."""
 
-    every = 5
+    every = 15
 
     def __init__(self, url):
         self._url = url
@@ -260,23 +260,25 @@ def test_a_planted_fault_is_found(monkeypatch, plant, work, script):
 
 def test_a_write_of_a_former_life_is_found(monkeypatch):
     """By the law of owners: it was asked for before the run was resumed, and made afterwards."""
-    crash = SimulatedStateManager.crash
+    crash, claim, dead = SimulatedStateManager.crash, SimulatedStateManager.claim, []
 
-    def wrong(store):
-        waiting = [one for one in store._waiting if all(event.step_id for event in one.events)]
+    def remember(store):
+        dead[:] = [one for one in store._waiting if all(event.step_id for event in one.events)]
         crash(store)
-        for write in waiting:
-            write.done, write.ready = lambda _error: None, False
-            store._waiting.append(write)
-            store._system.call_at(store._system.time, store._go_on, write)
 
-    monkeypatch.setattr(SimulatedStateManager, "crash", wrong)
+    def make_all_the_same(store, run_id):
+        for write in dead:
+            store._system.call_at(store._system.time, store._make, write)
+        return claim(store, run_id)
+
+    monkeypatch.setattr(SimulatedStateManager, "crash", remember)
+    monkeypatch.setattr(SimulatedStateManager, "claim", make_all_the_same)
     writes, _ = undisturbed(WORK, WORKS)
     broken = set()
 
-    for write in range(1, writes + 1):
-        chance = random.Random(write)
-        with begun(WORK, WORKS, tape=chance, faults=Faults(store_stalls=4)) as simulation:
+    for write in range(2, writes + 1):
+        tape = Tape({"store stalls": [write - 1], "stall for": [2]})
+        with begun(WORK, WORKS, tape=tape, faults=Faults(store_stalls=1)) as simulation:
             crash_and_go_on(simulation, write, recorded=False)
             simulation.run_until_quiet()
             broken |= {*doctoring.broken(simulation.trace())}

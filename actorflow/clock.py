@@ -20,8 +20,8 @@ class SystemClock:
     """
 
     def __init__(self) -> None:
-        self._checked = 0.0
         self._offset = 0.0
+        self._check(time.monotonic())
 
     now = staticmethod(time.monotonic)
     """Return monotonic seconds, on the same scale as asyncio's loops."""
@@ -33,7 +33,7 @@ class SystemClock:
         return now + self._offset
 
     def _check(self, now: float) -> None:
-        self._checked = now
         offset = time.time() - time.monotonic()
         if abs(offset - self._offset) > _TOLERANCE:
             self._offset = offset
+        self._checked = now  # at last, for other threads go by what it says

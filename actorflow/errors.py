@@ -1,6 +1,6 @@
 """Every error that actorflow raises, and the two that a step raises to steer its retries.
 
-Those of what is refused are in `refusals.py`, those of databases in `storing.py`.
+Those of what is refused are in `refusals.py`, those of records in `storing.py`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from actorflow.storing import (
     NotRestorable,
     NotStorable,
     RecordedError,
+    RunNotFound,
+    RunUnattended,
     SchemaMismatch,
     StoreError,
     StoreOverloaded,
@@ -73,6 +75,7 @@ __all__ = [
     "RunFailed",
     "RunNotFound",
     "RunTimeout",
+    "RunUnattended",
     "SchemaMismatch",
     "StepCancelled",
     "StepTimeout",
@@ -143,17 +146,6 @@ class DeadlineExceeded(ActorflowError, TimeoutError):
     run_id: str
     timeout: float
     _text = "run {run_id!r} had not ended after its timeout of {timeout:g} s. Raise its timeout."
-
-
-@attrs.define(slots=False)
-class RunNotFound(ActorflowError, LookupError):
-    """Raised when no run has the id that was asked for."""
-
-    run_id: str
-    _text = (
-        "there is no run {run_id!r}, or it is kept no more. "
-        "Check its id, and the limits of the orchestrator's state manager."
-    )
 
 
 @attrs.define(slots=False)

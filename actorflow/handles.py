@@ -103,6 +103,7 @@ class Run:
             TimeoutError: When the run has not ended in time; it goes on.
             OrchestratorClosed: When it cannot end any more, because its event loop was closed
                 or blocked for good.
+            RunUnattended: When its orchestrator does not run it.
             WrongLoop: When called on the event loop that the run lives on.
             Deadlock: When called by a step without a timeout, and the run could never end.
             ForkedOrchestrator: In a fork of the process that the run goes on in.

@@ -113,6 +113,8 @@ class RunRecord:
     trace_id: str | None
     correlation_id: str | None
     business_id: str | None
+    timeout: float | None = None
+    """Seconds that this run was given; None when they are its workflow's."""
     idempotency_key: str | None = None
     """What makes a second start with the same one, of the same workflow, mean this run."""
 
@@ -128,6 +130,9 @@ class RunSnapshot:
     inputs: Mapping[str, Any] = _EMPTY
     metadata: Mapping[str, Any] = _EMPTY
     priority: int = 0
+    timeout: float | None = None
+    """Seconds that this run was given, from its start or its resumption; None when they are its
+    workflow's."""
     steps: Mapping[str, StepResult] = _EMPTY
     """By step id, in topological order. Empty in a `RunPage`, which lists summaries."""
     last_steps: Sequence[str] = ()

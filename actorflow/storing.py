@@ -1,4 +1,4 @@
-"""The errors of stores: databases that are away or full, values that cannot be kept in them."""
+"""The errors of records: runs that are not there, databases that are away, unfit values."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ __all__ = [
     "NotRestorable",
     "NotStorable",
     "RecordedError",
+    "RunNotFound",
+    "RunUnattended",
     "SchemaMismatch",
     "StoreError",
     "StoreOverloaded",
@@ -36,6 +38,26 @@ class MissingExtra(ActorflowError, ImportError):
     package: str
     extra: str
     _text = "{what} needs {package}, which is not installed. Type: pip install 'actorflow[{extra}]'"
+
+
+@attrs.define(slots=False)
+class RunNotFound(ActorflowError, LookupError):
+    """Raised when no run has the id that was asked for."""
+
+    run_id: str
+    _text = (
+        "there is no run {run_id!r}, or it is kept no more. "
+        "Check its id, and the limits of the orchestrator's state manager."
+    )
+
+
+@attrs.define(slots=False)
+class RunUnattended(ActorflowError):
+    """Raised when a run's end is waited for that nobody brings about; see also `RunNotFound`."""
+
+    run_id: str
+    why: str
+    _text = "run {run_id!r} cannot be waited for: {why}."
 
 
 class StoreError(ActorflowError):

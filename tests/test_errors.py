@@ -38,6 +38,7 @@ from actorflow.errors import (
     RunFailed,
     RunNotFound,
     RunTimeout,
+    RunUnattended,
     SchemaMismatch,
     StepCancelled,
     StepTimeout,
@@ -196,6 +197,10 @@ SAYINGS = [
     (
         DeadlineExceeded("r1", 5.0),
         "run 'r1' had not ended after its timeout of 5 s. Raise its timeout.",
+    ),
+    (
+        RunUnattended("r1", "its record says 'running', and nobody is there"),
+        "run 'r1' cannot be waited for: its record says 'running', and nobody is there.",
     ),
     (
         RunNotFound("r1"),

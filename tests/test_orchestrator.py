@@ -33,6 +33,7 @@ from actorflow import (
     RunNotFound,
     RunStatus,
     RunTimeout,
+    RunUnattended,
     Step,
     TooManyAbandoned,
     UnknownExecutor,
@@ -43,6 +44,7 @@ from actorflow import (
     WrongLoop,
 )
 from actorflow.orchestrator.runtime import Runtime
+from actorflow.testing.contracts.accounts import STARTED, accepted, happened
 
 GUARD = 30.0
 SOON = 5.0
@@ -824,6 +826,36 @@ def test_a_run_that_is_resumed_while_it_is_looked_up_can_be_waited_for(make, gat
     gate.open()
 
     assert found.wait(SOON).output is True
+
+
+@pytest.mark.parametrize(("kinds", "says"), [((), "pending"), (STARTED, "running")])
+def test_the_end_of_a_run_that_nobody_runs_is_not_waited_for(make, kinds, says):
+    """Its process is gone, say. It can be looked at, and it can go on."""
+    state, flow = MemoryStateManager(), Workflow("flow")
+    flow.step(fine, id="a")
+    state.create(accepted("left"))
+    state.record(happened(*kinds, run_id="left"), lambda _error: None)
+    orchestrator = make(state)
+    left = orchestrator.get("left")
+
+    assert [*kinds] == [event.kind for event in left.events()]
+    with pytest.raises(RunUnattended, match=rf"says '{says}', .* go on with orchestrator.resume"):
+        left.wait(SOON)
+    with pytest.raises(RunUnattended):
+        asyncio.run(left.wait_async())
+    assert "completed" == orchestrator.resume("left", flow).wait(SOON).status
+    assert "completed" == orchestrator.get("left").wait(SOON).status
+
+
+def test_a_resumed_run_has_as_much_time_as_it_was_given_at_first(orchestrator):
+    """Its workflow may give it more, or less."""
+    patient = Workflow("patient", timeout=3600)
+    patient.step(endless)
+    cut = orchestrator.start(patient, timeout=0.01).wait(SOON)
+    again = orchestrator.resume(cut.run_id, patient).wait(SOON)
+
+    assert ["DeadlineExceeded"] * 2 == [type(run.error).__name__ for run in (cut, again)]
+    assert 0.01 == orchestrator.get(cut.run_id).snapshot().timeout
 
 
 def test_a_run_that_came_too_late_is_not_left_behind_as_pending(make):

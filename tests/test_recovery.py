@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from actorflow import MemoryStateManager, Orchestrator, RunFailed, Workflow
-from actorflow.errors import DefinitionError, LeaseHeld, LeaseLost
+from actorflow.errors import DeadlineExceeded, DefinitionError, LeaseHeld, LeaseLost
 from actorflow.lifecycle import EventKind, RunStatus
 from actorflow.state.sql import SQLStateManager
 from actorflow.state.sql.engines import Engines
@@ -273,13 +273,19 @@ def test_a_run_is_enqueued_from_an_event_loop(make):
     assert run_id == asyncio.run(main())
 
 
-def test_a_run_in_a_queue_has_no_timeout_of_its_own(make):
-    """Nobody could say from when it counts."""
-    with (
-        Orchestrator(make()) as orchestrator,
-        pytest.raises(DefinitionError, match="timeout of its own"),
-    ):
-        orchestrator.enqueue(flow_of(lambda: 1), timeout=1.0)
+def test_the_timeout_of_a_run_in_a_queue_counts_from_when_it_is_taken(make):
+    """However long it has waited."""
+    state, hold = make(), threading.Event()
+    with Orchestrator(state) as client:
+        run_id = client.enqueue(flow_of(lambda: hold.wait(GUARD)), timeout=0.01)
+    daemon = Orchestrator(make(), recover=True, recover_every=0.01, stop_grace=0.01)
+    daemon.register(flow_of(lambda: hold.wait(GUARD)))
+    with daemon:
+        while not state.snapshot(run_id).status.terminal:
+            pass
+        hold.set()
+
+    assert isinstance(state.snapshot(run_id).error, DeadlineExceeded)
 
 
 # ── Keys ─────────────────────────────────────────────────────────────────────────────────────

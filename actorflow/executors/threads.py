@@ -65,7 +65,8 @@ class ThreadExecutor:
         """Return the attempt that the calling thread runs, unless it was abandoned."""
         thread = threading.current_thread()
         with self._lock:
-            running = (attempt for attempt, its in self._running.items() if its is thread)
+            # A copy, for `submit` adds to it without the lock.
+            running = (one for one, its in self._running.copy().items() if its is thread)
             return next(running, None)
 
     def open(self, report: Report) -> None:
@@ -104,7 +105,7 @@ class ThreadExecutor:
         """End the threads, wait for those that are idle, and return what still runs."""
         with self._lock:
             # What has not been stopped by now hangs like what was abandoned before.
-            running = {attempt: thread for attempt, thread in self._running.items() if thread}
+            running = {one: thread for one, thread in self._running.copy().items() if thread}
             self._abandoned.update(running)
             self._running.clear()
         hanging = set(self._abandoned.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from actorflow.errors import OrchestratorClosed
+from actorflow.errors import OrchestratorClosed, RunUnattended
 from actorflow.once import Once
 
 if TYPE_CHECKING:
@@ -73,14 +73,14 @@ class LiveRuns:
                 raise OrchestratorClosed("start a run")
             self._runs[run.id] = (run, end, ticket, plan)
 
-    def discard(self, run_id: str) -> None:
-        """Take a run out that cannot be started, if it is there."""
+    def discard(self, run_id: str, why: str) -> None:
+        """Take a run out that will have no result, if it is there, and tell whoever waits why."""
         with self._lock:
             entry = self._runs.pop(run_id, None)
             self._tell_if_all_ended()
         if entry is not None:
             self._left(entry[2])
-            entry[1].fail(OrchestratorClosed("wait for a run that cannot end"))
+            entry[1].fail(RunUnattended(run_id, why))
 
     def finish(self, result: RunResult) -> None:
         """Take a run out, and give its result to whoever waits."""

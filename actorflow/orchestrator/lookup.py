@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from actorflow.errors import OrchestratorClosed
+from actorflow.errors import RunUnattended
 from actorflow.handles import Run
 from actorflow.once import Once
 from actorflow.results import RunResult
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from actorflow.orchestrator.runtime import Runtime
 
 __all__ = ["find"]
+
+_NOT_HERE: Final = (
+    "its record says {!r}, and this orchestrator does not run it. "
+    "If nobody else does, let it go on with orchestrator.resume()"
+)
 
 
 def find(live: LiveRuns, runtime: Runtime, run_id: str) -> Run:
@@ -26,9 +31,9 @@ def find(live: LiveRuns, runtime: Runtime, run_id: str) -> Run:
     found = _look(live, runtime, run_id) or _look(live, runtime, run_id)
     if found is not None:
         return found
-    end: Once[RunResult] = Once()
-    end.fail(OrchestratorClosed("wait for a run that it does not run"))
-    return Run(runtime, run_id, runtime.snapshot(run_id).workflow_id, end)
+    recorded, end = runtime.snapshot(run_id), Once[RunResult]()
+    end.fail(RunUnattended(run_id, _NOT_HERE.format(recorded.status.value)))
+    return Run(runtime, run_id, recorded.workflow_id, end)
 
 
 def _look(live: LiveRuns, runtime: Runtime, run_id: str) -> Run | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
+from actorflow.errors import ActorflowError
 from actorflow.once import Once, settle
+from actorflow.texts import text_of
 
 if TYPE_CHECKING:
     from actorflow.orchestrator.live import LiveRuns
@@ -43,10 +45,13 @@ def _post_keyed(
     """Have the supervisor run something when it is known not to be a repetition."""
 
     def told(error: BaseException | None) -> None:
-        if error is not None:
-            live.discard(record.run_id)
-        else:
-            runtime.start(request.message)
+        try:
+            if error is not None:
+                live.discard(record.run_id, f"it was not recorded: {text_of(error)}")
+            else:
+                runtime.start(request.message)
+        except ActorflowError as closed:
+            error = closed
         settle(accepted, error)
 
     if runtime.state.create(record, told):

@@ -62,7 +62,8 @@ class RunOptions(TypedDict, total=False):
     """Whatever belongs to the run without being an input; steps see it as `ctx.metadata`,
     together with the workflow's own, of which it overrides what has the same name."""
     timeout: float | timedelta | None
-    """Seconds from now until the run has to have ended; the workflow's own by default."""
+    """Seconds from now until the run has to have ended; the workflow's own by default. A run
+    that is resumed gets as many again."""
     priority: int
     """Higher goes first, among waiting runs and among their ready steps; 0 by default."""
     trace_id: str | None
@@ -114,7 +115,7 @@ def new_run(
     plan.require(given)
     plan.recognise(given)
     now = premises.clock.now()
-    timeout = _timeout(plan, options)
+    own = options.get("timeout")
     ids = {name: _id(plan, name, options, metadata) for name in _IDS}
     record = RunRecord(
         run_id=str(uuid.uuid4()) if run_id is None else run_id,
@@ -125,10 +126,12 @@ def new_run(
         inputs=given,
         metadata=metadata,
         priority=_priority(plan, options.get("priority", 0)),
+        timeout=None if own is None else seconds(own, "timeout"),
         created_at=premises.clock.wall(now),
         idempotency_key=_key(plan, options.get("idempotency_key")),
         **ids,
     )
+    timeout = _timeout(plan, record)
     message = StartRun(
         scope=_scope(premises, record),
         plan=plan,
@@ -154,13 +157,13 @@ def resumed_run(premises: Premises, plan: WorkflowPlan, recorded: RunSnapshot) -
         recorded: The run, as whoever claimed it has found it.
     """
     events = premises.state.events(recorded.run_id)
-    now = premises.clock.now()
+    now, timeout = premises.clock.now(), _timeout(plan, recorded)
     message = StartRun(
         scope=_scope(premises, recorded),
         plan=plan,
         executors=premises.places.of(plan),
-        deadline=None if plan.timeout is None else now + plan.timeout,
-        timeout=plan.timeout,
+        deadline=None if timeout is None else now + timeout,
+        timeout=timeout,
         priority=recorded.priority,
         resumed=None if recorded.status is RunStatus.PENDING else recorded,
         recorded=len(events),
@@ -220,9 +223,8 @@ def _mapping(plan: WorkflowPlan, name: str, value: object) -> Mapping[str, Any]:
     return ReadOnly(given)
 
 
-def _timeout(plan: WorkflowPlan, options: RunOptions) -> float | None:
-    timeout = options.get("timeout")
-    return plan.timeout if timeout is None else seconds(timeout, "timeout")
+def _timeout(plan: WorkflowPlan, known: RunRecord | RunSnapshot) -> float | None:
+    return plan.timeout if known.timeout is None else known.timeout
 
 
 def _priority(plan: WorkflowPlan, value: object) -> int:

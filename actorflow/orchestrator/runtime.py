@@ -199,9 +199,8 @@ class Runtime:
         if self.on_loop():
             raise WrongLoop(
                 f"{what} would block the event loop that the run itself needs. "
-                "Await it instead: `await run`, `await orchestrator.run_async(...)` or "
-                "`start_async(...)`, `async for event in run.events()`, "
-                "`await orchestrator.shutdown_async()`."
+                "Await it instead: `await run`, `await orchestrator.run_async()`, `start_async()`, "
+                "`async for event in run.events()`, `await orchestrator.shutdown_async()`."
             )
 
     def waiting(self, run_id: str) -> contextlib.AbstractContextManager[None]:
@@ -279,7 +278,7 @@ class Runtime:
         if run_id in self._live:
             with contextlib.suppress(BaseException):  # whatever keeps it from being recorded
                 self._withdraw(self.state.snapshot(run_id))
-            self._live.discard(run_id)
+            self._live.discard(run_id, "it was withdrawn before it had started")
             self.audience.notify(run_id)
 
     def _withdraw(self, pending: RunSnapshot) -> None:
@@ -324,8 +323,9 @@ class Runtime:
         """End a run that cannot even be cancelled: nobody may wait for it for ever."""
         try:
             result = RunResult.of(self.state.snapshot(run_id)).failed_by(error)
-        except BaseException:  # noqa: BLE001 - the state manager may be what is broken
-            self._live.discard(run_id)
+        except BaseException as fault:  # noqa: BLE001 - the state manager may be what is broken
+            why = f"a defect of actorflow ended it, and what it came to is lost: {text_of(fault)}"
+            self._live.discard(run_id, why)
         else:
             self.finished(result)
 

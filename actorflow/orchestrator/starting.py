@@ -91,10 +91,6 @@ def _enqueued(runtime: Runtime, request: Request) -> Once[None]:
     if enqueue is None:
         problem = f"{runtime.state!r} has no queue that somebody else could take a run from"
         raise DefinitionError(None, problem, "Use start(), or keep runs in an SQLStateManager")
-    if request.message.timeout != request.message.plan.timeout:
-        problem = "a run that waits in a queue cannot have a timeout of its own"
-        cure = "Give its workflow one, which counts from the moment at which the run is taken"
-        raise DefinitionError(request.workflow_id, problem, cure)
     recorded: Once[None] = Once()
     if enqueue(request.record, lambda error: settle(recorded, error)):
         recorded.set(None)

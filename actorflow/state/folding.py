@@ -125,6 +125,7 @@ class RunFold:
             inputs=record.inputs,
             metadata=record.metadata,
             priority=record.priority,
+            timeout=record.timeout,
             steps={step_id: step.result() for step_id, step in self.steps.items()},
             last_steps=record.last_steps,
             error=self.error,

@@ -12,6 +12,7 @@ lock-free queue, and wakes the loop only if no wake-up is under way.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import operator
 from collections import deque
@@ -74,8 +75,11 @@ class EmbeddedSystem(Delivery):
                 self._signalled = True
                 self._loop.call_soon_threadsafe(self._hear, context=self._context)
             except BaseException:
-                # The loop is closed, or a signal came between the two: nobody has been woken.
+                # The loop is closed, or a signal came between the two, and nobody has been woken:
+                # not for those either who have seen the flag since then.
                 self._signalled = False
+                with contextlib.suppress(RuntimeError):
+                    self._loop.call_soon_threadsafe(self._hear, context=self._context)
                 raise
 
     # ── Delivering ───────────────────────────────────────────────────────────────────────────

@@ -91,6 +91,26 @@ def test_many_posts_from_other_threads_wake_the_loop_once():
     assert 200 == len(listener.actor.heard)
 
 
+def test_a_wake_up_that_ctrl_c_interrupts_is_made_up_for(monkeypatch):
+    """Another thread has posted in the meantime, and relies on it."""
+    loop = Loop()
+    system, actors = embedded(loop)
+    listener = actors.createActor(Recorder)
+    loop.run()
+
+    def interrupted(*_arguments, **_options):
+        monkeypatch.undo()
+        system.post_from_anywhere(listener, "another's")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        system.post_from_anywhere(listener, "one's own")
+    loop.run()
+
+    assert ["one's own", "another's"] == listener.actor.heard
+
+
 def test_a_guest_that_delivers_keeps_within_the_bounds(ball):
     """The coroutine executor lets mail be delivered in its own time; and learns what is left."""
     loop, system, _ = ball

@@ -28,6 +28,7 @@ _SAME: Final = (
     "workflow_id",
     "workflow_version",
     "priority",
+    "timeout",
     "failed_step",
     "reason",
     "created_at",

@@ -69,6 +69,7 @@ runs: Final = sa.Table(
     sa.Column("workflow_version", Id, nullable=False),
     sa.Column("status", Id, nullable=False),
     sa.Column("priority", sa.BigInteger, nullable=False),
+    sa.Column("timeout", sa.Double),
     sa.Column("serializer", sa.Text, nullable=False),
     sa.Column("step_ids", sa.Text, nullable=False),
     sa.Column("last_steps", sa.Text, nullable=False),

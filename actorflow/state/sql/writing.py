@@ -35,6 +35,7 @@ _ACCEPTED: Final = (
     "workflow_id",
     "workflow_version",
     "priority",
+    "timeout",
     "trace_id",
     "correlation_id",
     "business_id",

@@ -62,6 +62,7 @@ class Recording:
             "inputs": {"url": "x"},
             "metadata": {"who": "me"},
             "priority": 7,
+            "timeout": 0.1,
             "trace_id": "t",
             "correlation_id": "c",
             "business_id": "b",

@@ -34,6 +34,7 @@ def _runs() -> None:
         sa.Column("workflow_version", _ID, nullable=False),
         sa.Column("status", _ID, nullable=False),
         sa.Column("priority", sa.BigInteger, nullable=False),
+        sa.Column("timeout", sa.Double),
         sa.Column("serializer", sa.Text, nullable=False),
         sa.Column("step_ids", sa.Text, nullable=False),
         sa.Column("last_steps", sa.Text, nullable=False),

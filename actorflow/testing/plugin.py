@@ -13,8 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.errors import DefinitionError
+from actorflow.notices import warn
 from actorflow.testing import laws as all_laws
-from actorflow.testing.cases import given
+from actorflow.testing.cases import given, simulate
+from actorflow.testing.checks import refuse_misspelt
+from actorflow.testing.doubts import Doubts
+from actorflow.testing.errors import NotEnded
+from actorflow.testing.exploration import NOT_ENDED
 from actorflow.testing.laws.law import several
 from actorflow.testing.replay import Replay
 from actorflow.testing.search import explore, judged
@@ -93,6 +98,7 @@ class Simulations:
         if exploration.broken is not None:
             self._keep(case, exploration.broken)
             raise exploration.broken.with_traceback(None)
+        _doubt(exploration, case)
         return exploration
 
     def check(
@@ -117,10 +123,14 @@ class Simulations:
             LawBroken: When it breaks a law.
         """
         __tracebackhide__ = True
+        refuse_misspelt(simulate, options)
         trace = given(flow, inputs, **options).simulate(tape)
         broken = judged(several(laws), trace)
         if broken is not None:
             raise broken.with_traceback(None)
+        doubts = Doubts()
+        doubts.note(trace)
+        doubts.warn()
         return trace
 
     def _overruled(self, name: str, value: int) -> int:
@@ -167,6 +177,15 @@ class Simulations:
             folder: Path = self._request.getfixturevalue("tmp_path")
             return folder
         return cache.mkdir("actorflow")
+
+
+def _doubt(exploration: Exploration, case: Given) -> None:
+    """Warn of a search that has not seen a single run end: it shows next to nothing."""
+    if set(exploration.endings) == {NOT_ENDED}:
+        try:
+            _ = case.simulate().result
+        except NotEnded as error:
+            warn(f"on none of {exploration.schedules} schedules a run has ended: {error.why}")
 
 
 def _unnamed(path: Path) -> str:

@@ -92,7 +92,7 @@ def _policy(_step: ScenarioStep, _field: object, name: str) -> None:
 def _check(what: str, name: str, known: Mapping[str, object]) -> None:
     if name not in known:
         problem = f"a step of a scenario {what} {name!r}"
-        raise DefinitionError(None, problem, f"Give one of: {', '.join(known)}")
+        raise DefinitionError(None, problem, f"Give one of: {', '.join(map(repr, known))}")
 
 
 @attrs.frozen(kw_only=True, repr=False)

@@ -6,20 +6,23 @@ from typing import Final
 
 import attrs
 
+from actorflow.durations import as_seconds
 from actorflow.errors import DefinitionError
+from actorflow.spelling import checks_options
 from actorflow.testing.faults import NO_FAULTS, Faults
 from actorflow.testing.sparse import Sparse
 
 __all__ = ["PLAIN_SETTINGS", "Settings"]
 
 
+@checks_options
 @attrs.frozen(kw_only=True, repr=False)
 class Settings(Sparse):
     """What the simulated orchestrator was told."""
 
     async_workers: int = attrs.field(default=2)
     max_active_runs: int = attrs.field(default=100)
-    stop_grace: float = 5.0
+    stop_grace: float = attrs.field(default=5.0, converter=as_seconds)
     race: bool = True
     faults: Faults = attrs.field(default=NO_FAULTS)
 
@@ -29,6 +32,12 @@ class Settings(Sparse):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             problem = f"{field.name} is {value!r}"
             raise DefinitionError(None, problem, "Give a whole number, 1 or more")
+
+    @stop_grace.validator
+    def _check_grace(self, _field: object, value: object) -> None:
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
+            problem = f"stop_grace is {value!r}"
+            raise DefinitionError(None, problem, "Give a number of seconds above 0")
 
     @faults.validator
     def _check_faults(self, _field: object, value: object) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from actorflow.errors import RunNotFound
+from actorflow.errors import OrchestratorClosed, RunNotFound
 from actorflow.lifecycle import RunStatus
-from actorflow.testing.checks import check_script, plan_of
+from actorflow.spelling import checks_options
+from actorflow.testing.checks import as_moment, check_callable, check_script, check_whole, plan_of
 from actorflow.testing.faults import NO_FAULTS, Faults
 from actorflow.testing.runtime import SimulatedRuntime
 from actorflow.testing.scripts import Script
 from actorflow.testing.settings import Settings
+from actorflow.testing.taking import trace_of
 from actorflow.testing.tape import Choices, Source
-from actorflow.testing.trace import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from actorflow.results import RunResult
     from actorflow.systems.delivery import Envelope
     from actorflow.systems.simulated import SimulatedSystem
+    from actorflow.testing.trace import Trace
     from actorflow.workflow import Workflow
 
 __all__ = ["Simulation"]
@@ -33,6 +35,7 @@ _HAPPENINGS: Final = 10_000
 _HAPPENINGS_OF_A_STEP: Final = 100
 
 
+@checks_options
 class Simulation:
     """An orchestrator in virtual time, in the hands of a test.
 
@@ -79,20 +82,31 @@ class Simulation:
             race=race,
             faults=NO_FAULTS if faults is None else faults,
         )
+        if max_happenings is not None:
+            check_whole(max_happenings, "max_happenings", 1)
+        if state is not None:
+            check_callable(state, "state", "Give what opens a state manager, without arguments")
         self._script = _PLAIN_SCRIPT if script is None else script
+        check_script(self._script)
         self._choices = tape if isinstance(tape, Choices) else Choices(tape)
         self._left = _HAPPENINGS if max_happenings is None else max_happenings
         self._more_for_a_step = _HAPPENINGS_OF_A_STEP if max_happenings is None else 0
-        self._max_time = max_time
+        self._max_time = as_moment(max_time, "max_time")
         self._quiescent = True
         self._concluded = False
         self._endless = False
         chaos = self.settings.faults.cancels or self.settings.faults.restarts
-        self._runtime = SimulatedRuntime(
+        self._whole = SimulatedRuntime(
             self.settings, self._choices.choose, self._disturb if chaos else None, state
         )
         self._cancel_now = self._runtime.countdown("cancel")
         self._crash_now = self._runtime.countdown("restart")
+
+    @property
+    def _runtime(self) -> SimulatedRuntime:
+        if self._concluded:
+            raise OrchestratorClosed("use this simulation", "it has been concluded")
+        return self._whole
 
     def __enter__(self) -> Self:
         return self
@@ -145,14 +159,21 @@ class Simulation:
         """Ask for a run's end at a virtual moment.
 
         Raises:
+            DefinitionError: When it is no moment.
             RunNotFound: When no such run was started.
         """
         self._known(run_id)
         self.call_at(moment, self.cancel, run_id, reason)
 
     def call_at(self, moment: float, function: Callable[..., object], *arguments: Any) -> None:
-        """Have something called at a virtual moment, such as `start`; a crash forgets it."""
-        self._runtime.system.call_at(moment, function, *arguments)
+        """Have something called at a virtual moment, such as `start`; a crash forgets it.
+
+        Raises:
+            DefinitionError: When it is no moment, or nothing that can be called.
+        """
+        check_callable(function, "what to call", "Give a function, and its arguments after it")
+        when = as_moment(moment, "the moment")
+        self._runtime.system.call_at(when, function, *arguments)
 
     def crash(self) -> None:
         """Have the whole orchestrator be gone at once, as with `kill -9`, and another one begin.
@@ -169,7 +190,11 @@ class Simulation:
             recorded: Whether it is made. Nobody is told of it in any case.
 
         Returns whether there was such a write; there is no crash without it.
+
+        Raises:
+            DefinitionError: When the number is none.
         """
+        check_whole(number, "number", 1)
         store, system = self._runtime.state, self._runtime.system
         store.cut_at(store.writes + number, recorded=recorded)
         crashes, usual = len(self._runtime.crashes), system.before_choice
@@ -224,8 +249,12 @@ class Simulation:
         return self._run(1, _FOREVER) == 1
 
     def advance(self, seconds: float) -> None:
-        """Let virtual seconds pass, with all that happens in them."""
-        until = self.now + seconds
+        """Let virtual seconds pass, with all that happens in them.
+
+        Raises:
+            DefinitionError: When it is no number of them, or less than nought.
+        """
+        until = self.now + as_moment(seconds, "seconds")
         self._run(self._left, until)
         self._runtime.system.time = max(self.now, until)
 
@@ -287,40 +316,18 @@ class Simulation:
 
     def trace(self) -> Trace:
         """Return what has happened so far."""
-        runtime = self._runtime
-        account, system = runtime.account, runtime.system
-        return Trace(
-            settings=self.settings,
-            runs=dict(account.runs),
-            results=dict(runtime.results),
-            events=tuple(runtime.state.log),
-            torn=frozenset(runtime.state.torn),
-            tears=tuple(runtime.state.tears),
-            marks=tuple(runtime.state.marks),
-            late=tuple(runtime.state.late),
-            shown=tuple(runtime.audience.shown),
-            handed=tuple(runtime.handed),
-            choices=tuple(self._choices.used),
-            max_in_flight=account.most_in_flight,
-            now=system.time,
-            leftovers=runtime.leftovers(),
+        return trace_of(
+            self._runtime,
+            self.settings,
+            self._choices,
             quiescent=self._quiescent,
             endless=self._endless or self._left <= 0,
-            changes=tuple(account.mutations),
-            defects=tuple(runtime.defects),
-            rows=tuple([body.row() for body in account.bodies]),
-            given=tuple([body.attempt for body in account.bodies]),
-            undoings=tuple([body.row() for body in account.undoings]),
-            lulls=tuple(runtime.lulls),
-            envelopes=tuple(system.deliveries),
-            crashes=tuple(runtime.crashes),
-            struck=tuple(system.faults),
         )
 
     def conclude(self) -> Trace:
         """Let things happen until nothing is left that could, and return all that has happened.
 
-        Nothing can be asked of the simulation afterwards.
+        Nothing can be asked of the simulation afterwards: it raises `OrchestratorClosed` then.
         """
         self.run_until_quiet()
         trace = self.trace()

@@ -17,12 +17,14 @@ import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from actorflow.errors import DefinitionError
 from actorflow.mappings import ReadOnly
 
-__all__ = ["Choice", "Choices", "Source", "Tape"]
+__all__ = ["Choice", "Choices", "Source", "Tape", "loaded"]
+
+T = TypeVar("T")
 
 Choice: TypeAlias = tuple[str, int, int]
 """What was chosen: what the choice is called, the option, and of how many."""
@@ -128,7 +130,23 @@ class Tape:
         Raises:
             DefinitionError: When it holds none.
         """
-        return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        return loaded(path, cls.from_json)
+
+
+def loaded(path: str | Path, from_json: Callable[[str], T]) -> T:
+    """Return what a file holds, and name the file where it holds something else.
+
+    Raises:
+        DefinitionError: When it does.
+    """
+    try:
+        return from_json(Path(path).read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        problem = f"{path} is no text, so it holds no schedule"
+        raise DefinitionError(None, problem, "Save one anew") from None
+    except DefinitionError as error:
+        problem = f"{path}: {error.problem}"
+        raise DefinitionError(error.workflow_id, problem, error.cure, error.step_id) from error
 
 
 def _stream(label: object, values: object) -> tuple[int, ...]:
@@ -214,7 +232,7 @@ def _reader(source: Any, bias: float) -> Callable[[int, str], int]:
         asked: Callable[[int, str], int] = source
         return asked
     problem = f"choices are to come from {source!r}"
-    raise DefinitionError(None, problem, "Give a Tape, a random.Random or a callable")
+    raise DefinitionError(None, problem, "Give Tape({…}), random.Random(seed) or a callable")
 
 
 def _plainest(_options: int, _label: str) -> int:

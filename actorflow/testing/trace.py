@@ -228,6 +228,11 @@ class Trace:
         named = ", ".join(
             (*_hanging(run_id, self.attempts), *_hanging(run_id, self.compensations, UNDO))
         )
+        if named and self.leftovers.tasks:
+            return (
+                f"{named} never ends: a coroutine goes on and on, or waits for what nothing in a "
+                "simulation does, such as a thread. Give it a timeout, or hand it a fake."
+            )
         if named:
             return f"{named} never ends. Give it a timeout, or a script in which it ends."
         return "nothing that could end it was left to happen, or a bound was reached. See .chart()."

@@ -1188,6 +1188,33 @@ def test_a_law_may_say_what_it_has_seen():
         told.check(chain())
 
 
+@pytest.mark.parametrize("answer", [0, "", [], ["odd"]], ids=repr)
+def test_a_law_that_returns_neither_yes_nor_no_is_broken(answer):
+    """A list of what is wrong would otherwise be taken for a law that holds."""
+    unclear = laws.law(name="unclear")(lambda _trace: answer)
+
+    with pytest.raises(LawBroken) as caught:
+        unclear.check(chain())
+
+    assert caught.value.observed.startswith(f"it returned {answer!r}. Return None or True where")
+
+
+@pytest.mark.parametrize("test", [lambda: None, lambda _one, _two: None], ids=["none", "two"])
+def test_a_function_that_takes_no_trace_is_no_law(test):
+    """It would break on every schedule, with an error of Python's."""
+    with pytest.raises(DefinitionError, match=r"with a trace alone\. Give it one parameter"):
+        laws.law(test)
+
+
+def test_a_law_may_take_more_that_has_a_default_and_need_not_say_what_it_takes():
+    """Such as a bound of its own; what is written in C has no signature."""
+    bounded = laws.law(lambda trace, most=1e9: trace.duration <= most)
+    counted = laws.law(name="counted")(bool)
+
+    for one in (bounded, counted):
+        one.check(chain())
+
+
 def test_what_checks_nothing_when_it_is_called_is_no_law():
     """A coroutine function, a generator, and what is no function."""
 

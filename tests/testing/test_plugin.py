@@ -85,6 +85,56 @@ def test_the_command_line_overrules_how_many_schedules_and_which(suite):
     result.stdout.fnmatch_lines(["explored 30 7"])
 
 
+@pytest.mark.parametrize("number", ["-5", "0", "many"])
+def test_a_number_of_schedules_that_makes_no_sense_is_refused_once(suite, number):
+    """Before any test runs, with the option's name."""
+    result = run(suite, PASSES, f"--actorflow-schedules={number}")
+
+    assert pytest.ExitCode.USAGE_ERROR == result.ret
+    result.stderr.fnmatch_lines(
+        [f"*argument --actorflow-schedules: '{number}' is no whole number of 1 or more"]
+    )
+
+
+HANGS = """
+from flows import *
+from actorflow.testing import hangs
+
+def test_pair(simulation):
+    simulation.explore(pair, script=Script({"b": hangs()}), schedules=9)
+"""
+ASKS = """
+import asyncio
+from flows import *
+from actorflow.testing import real
+
+apart = Workflow("apart")
+
+@apart.step(async_=True)
+async def c():
+    await asyncio.to_thread(print)
+
+def test_pair(simulation):
+    simulation.check(apart, script=Script(default=real()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (HANGS, "on none of 9 schedules a run has ended: b#1 never ends. Give it a timeout*"),
+        (ASKS, "step 'c' fails wherever it is simulated: *"),
+    ],
+    ids=["no end", "a thread"],
+)
+def test_a_test_that_shows_nothing_is_warned_of(suite, source, said):
+    """It passes, because no law is broken; the summary names its line."""
+    result = run(suite, source, "-Wdefault")
+
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(["*test_flows.py:*: ActorflowWarning: " + said])
+
+
 def test_a_broken_law_fails_the_test(suite):
     """With the law, a small tape, the chart, and the command that shows it again."""
     result = run(suite, FAILS)
@@ -269,6 +319,13 @@ def test_the_fixture_needs_no_hypothesis(suite):
     )
 
     assert "False\n" in ended.stdout
+
+
+def test_a_misspelt_option_is_asked_about(simulation):
+    """In a search and on a single schedule alike."""
+    for taker in (simulation.explore, simulation.check):
+        with pytest.raises(TypeError, match=r"'async_worker'\. Did you mean 'async_workers'"):
+            taker(flow(task("a")), async_worker=3)
 
 
 def test_this_suite_can_use_it(simulation):

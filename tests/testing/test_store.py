@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actorflow.errors import NotRecorded
+from actorflow.errors import DefinitionError, NotRecorded
 from actorflow.events import EventKind
 from actorflow.state import MemoryStateManager
 from actorflow.state.sql import SQLStateManager
@@ -116,6 +116,13 @@ def test_an_orchestrator_can_be_crashed_at_a_write(recorded):
     assert [] == list(trace.attempts)
 
 
+@pytest.mark.parametrize("number", [0, "1", True])
+def test_a_write_is_counted_from_one(number):
+    """In whole numbers."""
+    with Simulation() as simulation, pytest.raises(DefinitionError, match="number is"):
+        simulation.crash_at_write(number)
+
+
 def test_a_write_that_never_comes_crashes_nothing():
     """The run ends before it."""
     with Simulation() as simulation:
@@ -149,6 +156,12 @@ def test_a_simulation_may_keep_its_runs_in_any_state_manager(tmp_path):
     assert 2 == len(opened)
     assert told(trace.events) == told(events)
     laws.check(trace)
+
+
+def test_a_state_manager_that_was_opened_already_is_refused():
+    """A crash could not open it again."""
+    with pytest.raises(DefinitionError, match=r"state is <.*Give what opens a state manager"):
+        Simulation(state=MemoryStateManager())
 
 
 def test_what_a_state_manager_refuses_ends_the_record_of_its_run():

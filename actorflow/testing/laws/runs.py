@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from actorflow.events import Event
     from actorflow.testing.life import Life, StepLife
     from actorflow.testing.lives import Lives
+    from actorflow.testing.trace import Trace
 
 __all__ = [
     "cancels_are_kept",
@@ -145,11 +146,19 @@ def runs_come_to_an_end(lives: Lives) -> Iterator[str]:
     trace = lives.trace
     yield from trace.defects
     if trace.endless:
-        yield f"things went on happening until {trace.now:g} s, without an end"
+        yield f"things went on happening until {trace.now:g} s, without an end{_at_work(trace)}"
     yield from lives.turns.still
     yield from unnoticed_deadlines(lives)
     if lives.at_rest:
         yield from stuck_runs(lives)
+
+
+def _at_work(trace: Trace) -> str:
+    """Say whose own doing that may be."""
+    bodies = (*trace.attempts, *trace.compensations)
+    left = [f"{one.step_id}#{one.attempt}" for one in bodies if one.finished_at is None]
+    cure = "Give a timeout to a step that goes on and on by itself"
+    return f", and {', '.join(left)} had not ended. {cure}" if left else ""
 
 
 @of_the_runtime(20, "No start after a cancel is acknowledged; cancelling twice is cancelling once.")

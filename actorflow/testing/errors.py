@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 
-from actorflow.errors import ActorflowError
+from actorflow.errors import ActorflowError, StoreError
 
 if TYPE_CHECKING:
     from actorflow.testing.tape import Tape
@@ -30,7 +30,7 @@ class NotSimulated(ActorflowError):
     )
 
 
-class StoreFault(ActorflowError):
+class StoreFault(StoreError):
     """Raised by a simulated state manager that cannot write, because the schedule says so."""
 
     _text = "the schedule has this write fail"

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from actorflow.errors import RunNotFound
 from actorflow.lifecycle import RunStatus
-from actorflow.mappings import ReadOnly
 from actorflow.spelling import checks_options
 from actorflow.testing.checks import as_moment, check_callable, check_script, check_whole, plan_of
 from actorflow.testing.errors import NotNow
@@ -14,8 +13,8 @@ from actorflow.testing.faults import NO_FAULTS, Faults
 from actorflow.testing.runtime import SimulatedRuntime
 from actorflow.testing.scripts import Script
 from actorflow.testing.settings import Settings
+from actorflow.testing.taking import trace_of
 from actorflow.testing.tape import Choices, Source
-from actorflow.testing.trace import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,9 +22,11 @@ if TYPE_CHECKING:
 
     from actorflow.durations import Duration
     from actorflow.orchestrator.requests import RunOptions
+    from actorflow.protocols import StateManager
     from actorflow.results import RunResult
     from actorflow.systems.delivery import Envelope
     from actorflow.systems.simulated import SimulatedSystem
+    from actorflow.testing.trace import Trace
     from actorflow.workflow import Workflow
 
 __all__ = ["Simulation"]
@@ -57,6 +58,9 @@ class Simulation:
         max_happenings: After so many deliveries and timers a schedule counts as endless; by
             default 10,000, and 100 for each step.
         max_time: And so it does after this virtual moment, if there is one.
+        state: Opens the state manager, at the beginning and again after each crash, when the one
+            before has been closed. What it opens has to know what was recorded; writes are waited
+            for, in no virtual time. By default runs are kept in memory.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class Simulation:
         race: bool = True,
         max_happenings: int | None = None,
         max_time: float = _FOREVER,
+        state: Callable[[], StateManager] | None = None,
     ) -> None:
         self.settings = Settings(
             async_workers=async_workers,
@@ -81,6 +86,8 @@ class Simulation:
         )
         if max_happenings is not None:
             check_whole(max_happenings, "max_happenings", 1)
+        if state is not None:
+            check_callable(state, "state", "Give what opens a state manager, without arguments")
         self._script = _PLAIN_SCRIPT if script is None else script
         check_script(self._script)
         self._choices = tape if isinstance(tape, Choices) else Choices(tape)
@@ -92,7 +99,7 @@ class Simulation:
         self._endless = False
         chaos = self.settings.faults.cancels or self.settings.faults.restarts
         self._kept: SimulatedRuntime | None = SimulatedRuntime(
-            self.settings, self._choices.choose, self._disturb if chaos else None
+            self.settings, self._choices.choose, self._disturb if chaos else None, state
         )
         self._cancel_now = self._runtime.countdown("cancel")
         self._crash_now = self._runtime.countdown("restart")
@@ -179,6 +186,30 @@ class Simulation:
         """
         self._runtime.crash()
 
+    def crash_at_write(self, number: int, *, recorded: bool = False) -> bool:
+        """Let things happen until something is to be written, and crash just then.
+
+        Args:
+            number: At which write, counted from 1 and from now on.
+            recorded: Whether it is made. Nobody is told of it in any case.
+
+        Returns whether there was such a write; there is no crash without it.
+
+        Raises:
+            DefinitionError: When the number is none.
+        """
+        check_whole(number, "number", 1)
+        store, system = self._runtime.state, self._runtime.system
+        store.cut_at(store.writes + number, recorded=recorded)
+        crashes, usual = len(self._runtime.crashes), system.before_choice
+        system.before_choice = self._runtime.crash_if_cut
+        try:
+            self._run(self._left, self._max_time)
+        finally:
+            system.before_choice = usual
+            store.cut_at(0, recorded=False)
+        return len(self._runtime.crashes) > crashes
+
     def resume(
         self, run_id: str, flow: Workflow | None = None, *, script: Script | None = None
     ) -> None:
@@ -193,7 +224,9 @@ class Simulation:
             RunNotFound: When no such run was started.
         """
         known = self._known(run_id)
-        if run_id in self._runtime.live or self._completed(run_id):
+        result = self._runtime.results.get(run_id)
+        completed = result is not None and result.status is RunStatus.COMPLETED
+        if completed or run_id in self._runtime.live:
             return
         plan = known.plan if flow is None else flow.plan()
         self._runtime.resume(run_id, plan, known.script if script is None else script)
@@ -203,10 +236,6 @@ class Simulation:
             return self._runtime.account.runs[run_id]
         except KeyError:
             raise RunNotFound(run_id) from None
-
-    def _completed(self, run_id: str) -> bool:
-        result = self._runtime.results.get(run_id)
-        return result is not None and result.status is RunStatus.COMPLETED
 
     # ── Time ─────────────────────────────────────────────────────────────────────────────────
 
@@ -282,43 +311,29 @@ class Simulation:
         return tuple(self._runtime.account.runs)
 
     @property
+    def writes(self) -> int:
+        """How many writes the state manager was asked for."""
+        return self._runtime.state.writes
+
+    @property
     def results(self) -> Mapping[str, RunResult]:
         """How the runs that have ended did so, by run id."""
         return self._runtime.results
 
     def trace(self) -> Trace:
         """Return what has happened so far."""
-        runtime = self._runtime
-        account, system = runtime.account, runtime.system
-        return Trace(
-            settings=self.settings,
-            runs=ReadOnly(account.runs),
-            results=ReadOnly(runtime.results),
-            events=tuple(runtime.state.log),
-            torn=frozenset(runtime.state.torn),
-            tears=tuple(runtime.state.tears),
-            marks=tuple(runtime.state.marks),
-            choices=tuple(self._choices.used),
-            max_in_flight=account.most_in_flight,
-            now=system.time,
-            leftovers=runtime.leftovers(),
+        return trace_of(
+            self._runtime,
+            self.settings,
+            self._choices,
             quiescent=self._quiescent,
             endless=self._endless or self._left <= 0,
-            changes=tuple(account.mutations),
-            defects=tuple(runtime.defects),
-            rows=tuple([body.row() for body in account.bodies]),
-            given=tuple([body.attempt for body in account.bodies]),
-            undoings=tuple([body.row() for body in account.undoings]),
-            lulls=tuple(runtime.lulls),
-            envelopes=tuple(system.deliveries),
-            crashes=tuple(runtime.crashes),
-            struck=tuple(system.faults),
         )
 
     def conclude(self) -> Trace:
         """Let things happen until nothing is left that could, and return all that has happened.
 
-        Nothing can be asked of the simulation afterwards: it raises `OrchestratorClosed` then.
+        Nothing can be asked of the simulation afterwards: it raises `NotNow` then.
         """
         self.run_until_quiet()
         trace = self.trace()
@@ -328,6 +343,10 @@ class Simulation:
         return trace
 
     def close(self) -> None:
-        """Let true coroutines clean up that have not ended; nothing happens afterwards."""
+        """Let true coroutines clean up that have not ended, and close the state manager.
+
+        Nothing happens afterwards.
+        """
         if self._kept is not None:
             self._kept.places.close()
+            self._kept.state.close()

@@ -17,13 +17,14 @@ from actorflow.actors.deadlines import Deadlines, Due
 from actorflow.actors.decisions import Decisions
 from actorflow.actors.endings import Endings, timeout_of
 from actorflow.actors.ledger import RunState, StepState
+from actorflow.actors.outbox import Outbox
 from actorflow.actors.ready import ReadyQueue, RunQueue
 from actorflow.actors.starts import Starts
 from actorflow.actors.step import _SKIPPED, StepActor
 from actorflow.actors.supervisor import Supervisor
 from actorflow.errors import DeadlineExceeded, StepTimeout
-from actorflow.lifecycle import RunStatus, StepStatus
-from actorflow.messages import CancelRun, DependencyCompleted
+from actorflow.lifecycle import EventKind, RunStatus, StepStatus, move_run
+from actorflow.messages import CancelRun, DependencyCompleted, RunFinished
 
 __all__ = ["MUTANTS", "Mutant"]
 
@@ -412,6 +413,41 @@ def a_compensator_does_not_see_what_its_step_has_made(seen_by, run, undo):
 def a_cancelled_run_is_undone_unasked(cancel, brain, message):
     """Whoever cancels a run is taken to want that."""
     cancel(brain, CancelRun(message.run_id, message.reason, message.grace, True))
+
+
+# ── Records ──────────────────────────────────────────────────────────────────────────────────
+
+
+@replaces(Supervisor, "_conclude")
+def watchers_see_what_is_not_recorded_yet(conclude, supervisor):
+    """And once more what is."""
+    supervisor._audience.publish(tuple(supervisor._brain._outbox.events))
+    conclude(supervisor)
+
+
+@replaces(Supervisor, "_conclude")
+def a_result_does_not_wait_for_its_record(conclude, supervisor):
+    """Its caller has it before the run's end is recorded."""
+    for step, message in supervisor._brain._outbox.effects:
+        if step is None and isinstance(message, RunFinished):
+            supervisor._host.finished(message.result)
+    conclude(supervisor)
+
+
+@replaces(Outbox, "run")
+def a_resumption_is_not_recorded(happen, outbox, run, kind, *data):
+    """The record goes on as if nothing had happened."""
+    if kind is EventKind.RUN_RESUMED:
+        run.status = move_run(run.run_id, run.status, kind)
+    else:
+        happen(outbox, run, kind, *data)
+
+
+@replaces(RunState, "_take_up")
+def a_resumed_run_counts_its_events_anew(take_up, run, *recorded):
+    """From one."""
+    take_up(run, *recorded)
+    run.events = 0
 
 
 # ── Around the brain ─────────────────────────────────────────────────────────────────────────

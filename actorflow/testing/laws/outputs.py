@@ -54,11 +54,11 @@ def _takes_outputs(step: StepLife) -> bool:
 
 def _told_wrong(lives: Lives) -> Iterator[str]:
     told, heard = lives.told, set()
-    for count, step, message in told:
+    for _, step, message in told:
         heard.add((step, message.step_id))
         known = step.life.steps[message.step_id]
-        if message.output is not known.output or known.recorded >= count or message.skipped:
-            yield from _misheard(count, step, known, message)
+        if message.output is not known.output or message.skipped:
+            yield from _misheard(step, known, message)
     if len(heard) != len(told) and not lives.trace.struck:
         twice = next(key for key in heard if sum(_key(*one) == key for one in told) > 1)
         yield f"{twice[0]} was told twice of step {twice[1]!r}"
@@ -68,12 +68,8 @@ def _key(_count: int, step: StepLife, message: DependencyCompleted) -> tuple[Ste
     return step, message.step_id
 
 
-def _misheard(
-    count: int, step: StepLife, known: StepLife, message: DependencyCompleted
-) -> Iterator[str]:
-    if count > step.life.torn_at:
-        return  # nothing is recorded any more, and the run is ending
-    if known.recorded >= count or known.completed is message.skipped:
+def _misheard(step: StepLife, known: StepLife, message: DependencyCompleted) -> Iterator[str]:
+    if known.completed is message.skipped:
         yield f"{step} was told of {known} what was not recorded"
     elif known.completed and message.output != known.output:
         yield f"{step} was told of another output of {known} than was recorded"

@@ -322,12 +322,9 @@ class Simulation:
 
     def trace(self) -> Trace:
         """Return what has happened so far."""
+        endless = self._endless or self._left <= 0
         return trace_of(
-            self._runtime,
-            self.settings,
-            self._choices,
-            quiescent=self._quiescent,
-            endless=self._endless or self._left <= 0,
+            self._runtime, self.settings, self._choices, quiescent=self._quiescent, endless=endless
         )
 
     def conclude(self) -> Trace:

@@ -1,6 +1,6 @@
 """Every error that actorflow raises, and the two that a step raises to steer its retries.
 
-Those that come before anything runs are in `refusals.py`, those of records in `storing.py`.
+Those of what is refused are in `refusals.py`, those of records in `storing.py`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,18 @@ from actorflow.base import ActorflowError
 from actorflow.refusals import (
     DefinitionConflict,
     DefinitionError,
+    ForkedOrchestrator,
     MissingInput,
+    NotRunning,
+    OrchestratorClosed,
     UnknownExecutor,
     UnknownInput,
     UnknownWorkflow,
+    WrongLoop,
 )
 from actorflow.storing import (
+    AlreadyStarted,
+    LeaseHeld,
     LeaseLost,
     MissingExtra,
     NotRecorded,
@@ -43,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ActorCrashed",
     "ActorflowError",
+    "AlreadyStarted",
     "CompensationCut",
     "DeadlineExceeded",
     "Deadlock",
@@ -51,6 +58,7 @@ __all__ = [
     "ForkedOrchestrator",
     "GiveUp",
     "IllegalMove",
+    "LeaseHeld",
     "LeaseLost",
     "MissingExtra",
     "MissingInput",
@@ -286,46 +294,6 @@ _STANDSTILLS: Final = {
     ),
     "itself": "it is its own run, which cannot end before it. Leave the wait out.",
 }
-
-
-@attrs.define(slots=False)
-class NotRunning(ActorflowError):
-    """Raised when an orchestrator is used before it was started; see `OrchestratorClosed`."""
-
-    what: str
-    _text = (
-        "cannot {what}: the orchestrator is not running. Enter it with `with`, or with "
-        "`async with` on your own event loop, first."
-    )
-
-
-@attrs.define(slots=False)
-class OrchestratorClosed(ActorflowError):
-    """Raised when an orchestrator is used after its shutdown; before its start: `NotRunning`."""
-
-    what: str
-    why: str = "the orchestrator has shut down"
-    _text = "cannot {what}: {why}. Make a new one."
-
-
-@attrs.define(slots=False)
-class ForkedOrchestrator(ActorflowError):
-    """Raised when an orchestrator is used in a fork of the process that started it."""
-
-    parent_pid: int
-    pid: int
-    _text = (
-        "this orchestrator belongs to process {parent_pid} and was used in its fork {pid}, "
-        "where its threads do not exist. Make one in each process."
-    )
-
-
-@attrs.define(slots=False)
-class WrongLoop(ActorflowError):
-    """Raised when an orchestrator is called in a way that its event loop does not allow."""
-
-    text: str
-    _text = "{text}"
 
 
 @attrs.define(slots=False)

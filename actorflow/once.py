@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-__all__ = ["Once", "first_of"]
+__all__ = ["Once", "first_of", "settle"]
 
 _T = TypeVar("_T")
 _OUTCOME: Final = "outcome"
@@ -109,6 +109,14 @@ class Once(Generic[_T]):
 
     def _leave(self, waiter: asyncio.Future[None]) -> None:
         del self._waiting[waiter]
+
+
+def settle(once: Once[None], error: BaseException | None, /) -> None:
+    """Say that what was waited for is done, or what has kept it from that."""
+    if error is None:
+        once.set(None)
+    else:
+        once.fail(error)
 
 
 async def first_of(*several: Once[Any], timeout: float | None = None) -> None:

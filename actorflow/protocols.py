@@ -5,7 +5,7 @@ The docstrings are the contract. The suites under `tests/contracts` check it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Report: TypeAlias = Callable[[Attempt, Any, BaseException | None], None]
     Commit: TypeAlias = Callable[[BaseException | None], None]
 
-__all__ = ["Clock", "Executor", "Observer", "StateManager"]
+__all__ = ["Clock", "Executor", "Observer", "StateManager", "Taken"]
 
 
 class Clock(Protocol):
@@ -69,10 +69,21 @@ class Executor(Protocol):
         """Release threads and handles; return the abandoned attempts that still run."""
 
 
+class Taken(NamedTuple):
+    """What came of a search for runs in progress that belong to nobody."""
+
+    taken: Sequence[str]
+    """The ids of those that have been claimed, the most urgent first."""
+    parked: Sequence[str]
+    """The ids of those that have to wait, as nobody here knows their workflows; if that is new."""
+
+
 class StateManager(Protocol):
     """The memory of runs.
 
     1. `create` comes before any event of its run; events come in the order of their numbers.
+       Like `record`, it has remembered the run when it returns True, or returns False and calls
+       `done` later, once, from any thread. The run's events may come before that.
     2. `record` either has recorded its events when it returns True, or returns False and calls
        `done` later, once, from any thread: with None when they are recorded, or with the error
        that keeps them from being recorded. Calls of `done` keep the order of `record`. A
@@ -83,13 +94,25 @@ class StateManager(Protocol):
 
     Two more members are looked for, and may be absent. `admit(run_id, step_id, output)` is called
     from any thread with each output before it is used, and raises when that cannot be recorded:
-    then its step fails. `slow_to_read` says that reading has to wait for something, so that
-    nothing is read on an event loop that can be read elsewhere.
+    then its step fails. `slow_to_read` says that reading has to wait for something, and `create`
+    too, so that no event loop reads or waits that need not.
+
+    A run whose record has an idempotency key is not remembered when there is an earlier one of
+    the same workflow with the same key: then `create` raises `AlreadyStarted`, or `done` gets it.
+
+    What `Orchestrator(recover=True)` and `Orchestrator.enqueue` need may be absent, too:
+    `enqueue(record, done)` is like `create`, for a run that belongs to nobody yet, and
+    `take(known, besides, limit)` claims up to `limit` runs in progress that belong to nobody (any
+    more), and whose workflow's id and version are among the `known`. It returns a `Taken`.
+
+    `listen(cancel)` may be there to be told what others ask: it has `cancel(run_id, reason,
+    compensate)` called, from any thread and perhaps again and again, for runs in progress that
+    somebody wants cancelled, and returns what ends that.
 
     `actorflow.testing.contracts` has this as tests.
     """
 
-    def create(self, record: RunRecord) -> None:
+    def create(self, record: RunRecord, done: Commit) -> bool:
         """Remember an accepted run, which has not started yet."""
 
     def claim(self, run_id: str) -> RunSnapshot:

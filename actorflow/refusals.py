@@ -1,4 +1,4 @@
-"""The errors that come before anything runs: definitions, inputs and names that make no sense."""
+"""The errors of what is refused: a definition, an input, a call at the wrong time or place."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from actorflow.spelling import did_you_mean
 __all__ = [
     "DefinitionConflict",
     "DefinitionError",
+    "ForkedOrchestrator",
     "MissingInput",
+    "NotRunning",
+    "OrchestratorClosed",
     "UnknownExecutor",
     "UnknownInput",
     "UnknownWorkflow",
+    "WrongLoop",
 ]
 
 
@@ -140,3 +144,43 @@ class UnknownExecutor(ActorflowError, LookupError):
             f"have (it has: {shown(self.known)}).{did_you_mean(self.name, self.known)} "
             f"Pass it as Orchestrator(executors={{{self.name!r}: ...}})."
         )
+
+
+@attrs.define(slots=False)
+class NotRunning(ActorflowError):
+    """Raised when an orchestrator is used before it was started; see `OrchestratorClosed`."""
+
+    what: str
+    _text = (
+        "cannot {what}: the orchestrator is not running. Enter it with `with`, or with "
+        "`async with` on your own event loop, first."
+    )
+
+
+@attrs.define(slots=False)
+class OrchestratorClosed(ActorflowError):
+    """Raised when an orchestrator is used after its shutdown; before its start: `NotRunning`."""
+
+    what: str
+    why: str = "the orchestrator has shut down"
+    _text = "cannot {what}: {why}. Make a new one."
+
+
+@attrs.define(slots=False)
+class ForkedOrchestrator(ActorflowError):
+    """Raised when an orchestrator is used in a fork of the process that started it."""
+
+    parent_pid: int
+    pid: int
+    _text = (
+        "this orchestrator belongs to process {parent_pid} and was used in its fork {pid}, "
+        "where its threads do not exist. Make one in each process."
+    )
+
+
+@attrs.define(slots=False)
+class WrongLoop(ActorflowError):
+    """Raised when an orchestrator is called in a way that its event loop does not allow."""
+
+    text: str
+    _text = "{text}"

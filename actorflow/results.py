@@ -115,6 +115,8 @@ class RunRecord:
     business_id: str | None
     timeout: float | None = None
     """Seconds that this run was given; None when they are its workflow's."""
+    idempotency_key: str | None = None
+    """What makes a second start with the same one, of the same workflow, mean this run."""
 
 
 @attrs.frozen(kw_only=True)
@@ -148,6 +150,8 @@ class RunSnapshot:
     trace_id: str | None = None
     correlation_id: str | None = None
     business_id: str | None = None
+    parked: str | None = None
+    """Why nobody goes on with it, though it has not ended; see `Orchestrator(recover=True)`."""
 
     @property
     def outputs(self) -> Mapping[str, Any]:

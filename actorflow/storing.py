@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "AlreadyStarted",
+    "LeaseHeld",
     "LeaseLost",
     "MissingExtra",
     "NotRecorded",
@@ -98,6 +100,26 @@ class LeaseLost(StoreError):
     _text = (
         "run {run_id!r} was taken over by another orchestrator, or is gone from the database. It "
         "has ended here. Look it up to see how it goes on there."
+    )
+
+
+@attrs.define(slots=False)
+class AlreadyStarted(StoreError):
+    """What a state manager says of a run whose idempotency key is that of an earlier one."""
+
+    run_id: str
+    """The earlier one."""
+    _text = "run {run_id!r} of the same workflow has the same idempotency key. Look that one up."
+
+
+@attrs.define(slots=False)
+class LeaseHeld(StoreError):
+    """Raised when a run cannot be taken up, because its owner is alive; see `LeaseLost`."""
+
+    run_id: str
+    _text = (
+        "run {run_id!r} is in progress in another orchestrator, whose lease has not run out. Wait "
+        "for its end, or until that orchestrator is gone and its lease is over."
     )
 
 

@@ -14,6 +14,7 @@ from actorflow.actors.decisions import Decisions
 from actorflow.messages import AttemptFinished, CancelRun, Committed, StartRun
 from actorflow.state import MemoryStateManager
 from actorflow.systems import EmbeddedSystem
+from actorflow.testing.contracts import accept
 from tests.deciding import EPOCH, kinds, record, scope
 
 
@@ -221,7 +222,7 @@ class Stage:
     def start(self, workflow, run_id="run", *, inputs=None, timeout=None):
         """Start a run."""
         plan = workflow.plan()
-        self.state.create(record(plan, run_id))
+        accept(self.state, record(plan, run_id))
         now = self.clock.now()
         deadline = None if timeout is None else now + timeout
         where = scope(run_id, plan.workflow_id, inputs=inputs or {}, now=self.clock.now)

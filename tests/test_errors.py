@@ -13,6 +13,7 @@ from actorflow import errors
 from actorflow.errors import (
     ActorCrashed,
     ActorflowError,
+    AlreadyStarted,
     CompensationCut,
     DeadlineExceeded,
     Deadlock,
@@ -21,6 +22,7 @@ from actorflow.errors import (
     ForkedOrchestrator,
     GiveUp,
     IllegalMove,
+    LeaseHeld,
     LeaseLost,
     MissingExtra,
     MissingInput,
@@ -332,6 +334,17 @@ SAYINGS += [
         (
             "10 events wait to be written (the limit is 10): the database is slower than the work. "
             "Start fewer runs at once, or raise max_waiting."
+        ),
+    ),
+    (
+        AlreadyStarted("r1"),
+        "run 'r1' of the same workflow has the same idempotency key. Look that one up.",
+    ),
+    (
+        LeaseHeld("r1"),
+        (
+            "run 'r1' is in progress in another orchestrator, whose lease has not run out. Wait "
+            "for its end, or until that orchestrator is gone and its lease is over."
         ),
     ),
     (

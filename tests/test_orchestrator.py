@@ -792,10 +792,11 @@ def test_a_run_can_be_waited_for_as_soon_as_it_can_be_found(make):
     found = []
 
     class Eager(MemoryStateManager):
-        def create(self, record):
-            super().create(record)
+        def create(self, record, done):
+            super().create(record, done)
             with contextlib.suppress(RunNotFound):
                 found.append(orchestrator.get(record.run_id))
+            return True
 
     orchestrator = make(Eager())
     orchestrator.run(flow_of(fine))
@@ -861,9 +862,10 @@ def test_a_run_that_came_too_late_is_not_left_behind_as_pending(make):
     """The orchestrator closes while the run is being accepted."""
 
     class Closing(MemoryStateManager):
-        def create(self, record):
-            super().create(record)
+        def create(self, record, done):
+            super().create(record, done)
             orchestrator.shutdown(drain=0)
+            return True
 
     state = Closing()
     orchestrator = make(state)

@@ -46,10 +46,11 @@ from actorflow.messages import (
 from actorflow.texts import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
 
     from actorflow.actors.decisions import Decisions
     from actorflow.actors.host import Host
+    from actorflow.actors.ledger import StepState
     from actorflow.actors.outbox import Effect
     from actorflow.events import Event
 
@@ -126,6 +127,11 @@ class Supervisor(Actor):
             self._host.broken(message, error)
             if is_for_the_program(error):
                 raise
+
+    @property
+    def runs(self) -> int:
+        """How many runs have an actor that was not asked to exit."""
+        return len(self._run_actors)
 
     def _administer(self, message: object) -> None:
         if isinstance(message, WakeupMessage):
@@ -225,11 +231,11 @@ class Supervisor(Actor):
             self.send(self.myAddress, CancelRun(run_id, reason, None))
         self._act([event for event in events if event.run_id not in lost], ())
         for step, message in effects:
-            whose = run_of(message) if step is None else step.run_id
-            if whose is None or whose not in lost:
+            if is_of_another(lost, step, message):
                 self._act((), ((step, message),))
             elif isinstance(message, (Execute, Compensate)):
-                self.send(self.myAddress, AttemptFinished(message.attempt, None, lost[whose]))
+                why = lost.get(message.attempt.scope.run_id, error)
+                self.send(self.myAddress, AttemptFinished(message.attempt, None, why))
             elif isinstance(message, (StopAttempt, AbandonAttempt, RunFinished)):
                 self._perform[type(message)](message)
             elif isinstance(message, MakeSteps) and message.only_to_undo:
@@ -312,3 +318,9 @@ class Supervisor(Actor):
             if address == message.childAddress:
                 self._think(RunActorLost(run_id, "the run's actor exited"))
                 return
+
+
+def is_of_another(lost: Container[str], step: StepState | None, message: object) -> bool:
+    """Return whether an effect is of none of the runs whose events are not recorded."""
+    run_id = run_of(message) if step is None else step.run_id
+    return run_id is None or run_id not in lost

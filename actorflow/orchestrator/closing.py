@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actorflow.orchestrator.live import LiveRuns
+    from actorflow.orchestrator.recovery import Recovery
     from actorflow.orchestrator.runtime import Runtime
 
 __all__ = ["Closing"]
@@ -31,6 +32,7 @@ class Closing:
         live: Its runs in progress.
         runtime: What is to be closed; None if it has never come to life.
         done: Called on the loop when nothing more is to be done there.
+        recovery: What takes over runs, and was told to end.
         grace: Seconds that the attempts of cut runs get to stop.
         margin: Seconds beyond that for the runs to end.
     """
@@ -41,6 +43,7 @@ class Closing:
         runtime: Runtime | None,
         done: Callable[[], object],
         *,
+        recovery: Recovery | None,
         grace: float,
         margin: float,
     ) -> None:
@@ -48,6 +51,7 @@ class Closing:
         self._runtime = runtime
         self._done = done
         self._margin = margin
+        self._recovery = recovery
         # The first one does the work; the loop itself holds its tasks weakly only.
         self._tasks: list[asyncio.Task[Any]] = []
         # Resolved when somebody will wait no longer for runs to end by themselves.
@@ -121,6 +125,8 @@ class Closing:
             runtime.cancel(run_id, "the orchestrator is shutting down", self.grace)
         if cut:
             await first_of(live.all_ended, timeout=self.grace + self._margin)
+        if self._recovery is not None:  # it must not ask a state manager that is closed
+            await first_of(self._recovery.ended, timeout=self._margin)
         abandoned = await runtime.close(self.grace)
         return ShutdownReport(
             drained=live.open_at_close - len(cut),

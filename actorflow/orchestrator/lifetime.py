@@ -31,23 +31,29 @@ from actorflow.errors import (
 from actorflow.handles import Run
 from actorflow.once import Once
 from actorflow.orchestrator.admission import Admission
+from actorflow.orchestrator.asked import hear_requests
 from actorflow.orchestrator.live import LiveRuns
+from actorflow.orchestrator.posting import post
 from actorflow.orchestrator.settings import checked_executors, checked_observers
 
 if TYPE_CHECKING:
     import asyncio
     import concurrent.futures
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
 
     from actorflow.orchestrator.admission import Ticket
     from actorflow.orchestrator.closing import Closing
+    from actorflow.orchestrator.recovery import Recovery
     from actorflow.orchestrator.requests import Request
     from actorflow.orchestrator.runtime import Runtime
     from actorflow.orchestrator.settings import Settings
     from actorflow.protocols import Executor, Observer, StateManager
     from actorflow.results import RunResult, ShutdownReport
     from actorflow.systems.thread import LoopThread
+
+    Accepted = Once[None]
+    """Resolved when a run is recorded, or never will be."""
 
 __all__ = ["Lifetime"]
 
@@ -85,6 +91,9 @@ class Lifetime:
         self._runtime: Runtime | None = None
         self._thread: LoopThread | None = None
         self._closing: Closing | None = None
+        self.recovery: Recovery | None = None
+        """What takes over runs, if that is wanted."""
+        self._stop_hearing: Callable[[], None] = lambda: None
         self._at_exit = functools.partial(_close_at_exit, weakref.ref(self))
 
     # ── Opening ──────────────────────────────────────────────────────────────────────────────
@@ -131,6 +140,9 @@ class Lifetime:
         with self._door:
             if self._closing is None:
                 self._runtime, self._thread = runtime, thread
+                self._stop_hearing = hear_requests(runtime, self.live)
+                if self.recovery is not None:
+                    self.recovery.begin(runtime)
                 return
         await runtime.close(_MARGIN)
         raise OrchestratorClosed("finish its start")
@@ -166,7 +178,9 @@ class Lifetime:
         ticket = self.admission.ticket()
         try:
             self.enter(runtime, ticket)
-            return self.launch(request, ticket)
+            run, accepted = self.launch(request, ticket)
+            accepted.result()
+            return run
         except BaseException:
             self.withdraw(request.run_id, ticket)
             raise
@@ -176,13 +190,19 @@ class Lifetime:
         ticket = self.admission.ticket()
         try:
             await self.admission.enter_async(ticket, waiting=runtime.waiting_to_start)
-            return self.launch(request, ticket)
+            run, accepted = self.launch(request, ticket)
+            await accepted.result_async()
+            return run
         except BaseException:
             self.withdraw(request.run_id, ticket)
             raise
 
-    def launch(self, request: Request, ticket: Ticket) -> Run:
-        """Hand an admitted run to the supervisor; `withdraw` it if this raises."""
+    def launch(self, request: Request, ticket: Ticket) -> tuple[Run, Accepted]:
+        """Hand an admitted run to the supervisor; `withdraw` it if this raises.
+
+        It is not yet recorded, perhaps; what is returned beside it says when that is so. The
+        supervisor need not wait for it: what it records of the run is recorded after that.
+        """
         # While the door is being closed nobody is half-way through it: what has been let in by
         # then has been posted, and is drained or cancelled like the rest.
         with self._door:
@@ -190,19 +210,7 @@ class Lifetime:
             runtime = self.runtime("start a run")
             run = Run(runtime, request.run_id, request.workflow_id, end)
             self.live.add(run, end, ticket, request.message.plan)
-            self._post(runtime, request)
-        return run
-
-    def _post(self, runtime: Runtime, request: Request) -> None:
-        try:
-            if request.record is None:
-                runtime.state.claim(request.run_id)
-            else:
-                runtime.state.create(request.record)
-            runtime.start(request.message)
-        except Exception:
-            runtime.unknown(request.run_id)
-            raise
+            return run, post(runtime, self.live, request)
 
     def withdraw(self, run_id: str, ticket: Ticket) -> None:
         """Undo a start that has failed or was interrupted, however far it has come.
@@ -269,9 +277,16 @@ class Lifetime:
         with self._door:
             if self._closing is None:
                 self._closing = Closing(
-                    self.live, self._runtime, self._end_thread, grace=grace, margin=_MARGIN
+                    self.live,
+                    self._runtime,
+                    self._end_thread,
+                    recovery=self.recovery,
+                    grace=grace,
+                    margin=_MARGIN,
                 )
             closing = self._closing
+        if self.recovery is not None:
+            self.recovery.end()
         self.admission.close()
         self.live.close()
         closing.ask(drain)
@@ -290,6 +305,7 @@ class Lifetime:
 
     def _leave(self, closing: Closing) -> ShutdownReport:
         """Let go of everything, and return what has become of it all."""
+        self._stop_hearing()
         closing.let_go()
         outcome = closing.outcome.result()
         thread = self._thread

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from typing import TYPE_CHECKING, Any, Literal
 
 from actorflow.errors import Deadlock, ForkedOrchestrator, RunError
-from actorflow.lifecycle import RunStatus
 from actorflow.orchestrator.filters import count, run_id_of, run_status
 from actorflow.orchestrator.lifetime import Lifetime
 from actorflow.orchestrator.lookup import find
+from actorflow.orchestrator.recovery import recovery
 from actorflow.orchestrator.registry import Registry
-from actorflow.orchestrator.requests import new_run, resumed_run
+from actorflow.orchestrator.resuming import Resuming
 from actorflow.orchestrator.settings import Settings, checked_state
+from actorflow.orchestrator.starting import Starting
 from actorflow.spelling import checks_options
 from actorflow.state import MemoryStateManager
 
@@ -25,10 +25,8 @@ if TYPE_CHECKING:
     from typing import Self, Unpack
 
     from actorflow.handles import Run
-    from actorflow.orchestrator.admission import Ticket
+    from actorflow.lifecycle import RunStatus
     from actorflow.orchestrator.requests import RunOptions
-    from actorflow.orchestrator.runtime import Runtime
-    from actorflow.plan import WorkflowPlan
     from actorflow.protocols import Executor, Observer, StateManager
     from actorflow.results import RunPage, RunResult, ShutdownReport
     from actorflow.workflow import Workflow
@@ -59,6 +57,10 @@ class Orchestrator:
         max_abandoned: How many threads of timed-out steps may hang before steps that need a
             thread fail with `TooManyAbandoned`.
         stop_grace: Seconds that a cancelled attempt gets to end before it is abandoned.
+        recover: Whether to take over runs that belong to nobody: those that were enqueued, and
+            those whose orchestrator is gone. It needs a state manager that others can share, and
+            takes runs of registered workflows.
+        recover_every: Seconds between two looks for such runs.
         blocked_after: Seconds after which a coroutine step that blocks the event loop is
             reported.
 
@@ -79,6 +81,8 @@ class Orchestrator:
         max_abandoned: int = 100,
         stop_grace: float | timedelta = 5.0,
         blocked_after: float | timedelta = 0.5,
+        recover: bool = False,
+        recover_every: float | timedelta = 1.0,
     ) -> None:
         settings = Settings(
             async_workers=async_workers,
@@ -88,11 +92,17 @@ class Orchestrator:
             max_abandoned=max_abandoned,
             stop_grace=stop_grace,
             blocked_after=blocked_after,
+            recover=recover,
+            recover_every=recover_every,
         )
         self._state = MemoryStateManager() if state is None else checked_state(state)
         self._registry = Registry()
-        self._resuming = threading.Lock()
         self._life = Lifetime(settings, self._state, executors, observers)
+        self._starting = Starting(self._life, self._registry)
+        self._resuming = Resuming(self._life, self._registry)
+        self._life.recovery = recovery(
+            settings, self._state, self._life, self._registry, self._resuming
+        )
 
     @classmethod
     def with_async_workers(cls, state: StateManager | None, async_workers: int) -> Self:
@@ -196,11 +206,10 @@ class Orchestrator:
             RunCancelled: When the run was cancelled.
             WrongLoop: On the orchestrator's own event loop; use `run_async` there.
         """
-        runtime = self._life.runtime("run a workflow")
-        runtime.check_may_block("Orchestrator.run()")
-        request = new_run(runtime, self._registry.resolve(flow), inputs, options)
+        self._life.runtime("run a workflow").check_may_block("Orchestrator.run()")
+        runtime, request = self._starting.request("run a workflow", flow, inputs, options)
         try:
-            return self._life.start(runtime, request).result()
+            return self._starting.start(runtime, request).result()
         except RunError:
             raise
         except BaseException:
@@ -217,10 +226,9 @@ class Orchestrator:
 
         Cancelling the awaiting task cancels the run, and waits until it has ended.
         """
-        runtime = self._life.runtime("run a workflow")
-        request = new_run(runtime, self._registry.resolve(flow), inputs, options)
+        runtime, request = self._starting.request("run a workflow", flow, inputs, options)
         try:
-            return await (await self._life.start_async(runtime, request))
+            return await (await self._starting.start_async(runtime, request))
         except RunError:
             raise
         except BaseException as error:
@@ -235,10 +243,12 @@ class Orchestrator:
         inputs: Mapping[str, Any] | None = None,
         **options: Unpack[RunOptions],
     ) -> Run:
-        """Start a workflow and return its `Run` at once.
+        """Start a workflow and return its `Run` as soon as that is recorded.
 
         When the orchestrator is full it blocks or raises, as `when_full` says; on the
-        orchestrator's own event loop, which it must not block, it raises in any case.
+        orchestrator's own event loop, which it must not block, it raises in any case. With a
+        state manager that takes time to record (`SQLStateManager`), nothing can be started on
+        that loop by this method: await `start_async` there.
 
         Args:
             flow: A workflow, or the id of a registered one.
@@ -254,10 +264,12 @@ class Orchestrator:
             Overloaded: When the orchestrator is full and does not block.
             NotRunning: Before the orchestrator's start.
             OrchestratorClosed: After its end.
+            WrongLoop: On the orchestrator's own event loop, if it would block that.
+            StoreError: When the run cannot be recorded; it does not start then.
         """
-        runtime = self._life.runtime("start a run")
-        request = new_run(runtime, self._registry.resolve(flow), inputs, options)
-        return self._life.start(runtime, request)
+        self._starting.check_may_wait("Orchestrator.start()")
+        runtime, request = self._starting.request("start a run", flow, inputs, options)
+        return self._starting.start(runtime, request)
 
     async def start_async(
         self,
@@ -266,12 +278,43 @@ class Orchestrator:
         **options: Unpack[RunOptions],
     ) -> Run:
         """Do what `start` does, without blocking the event loop."""
-        runtime = self._life.runtime("start a run")
-        request = new_run(runtime, self._registry.resolve(flow), inputs, options)
-        return await self._life.start_async(runtime, request)
+        runtime, request = self._starting.request("start a run", flow, inputs, options)
+        return await self._starting.start_async(runtime, request)
+
+    def enqueue(
+        self,
+        flow: Workflow | str,
+        inputs: Mapping[str, Any] | None = None,
+        **options: Unpack[RunOptions],
+    ) -> str:
+        """Record a run that whoever is free will take, and return its id.
+
+        Every orchestrator with `recover=True` that shares the database and has registered the
+        workflow in this version may be the one: the most urgent runs first, each taken once.
+
+        Raises:
+            DefinitionError: When an argument makes no sense, or the state manager has no queue.
+            StoreError: When the run cannot be recorded.
+            WrongLoop: On the orchestrator's own event loop, if it would block that.
+        """
+        self._starting.check_may_wait("Orchestrator.enqueue()")
+        return self._starting.enqueue(
+            *self._starting.request("enqueue a run", flow, inputs, options)
+        )
+
+    async def enqueue_async(
+        self,
+        flow: Workflow | str,
+        inputs: Mapping[str, Any] | None = None,
+        **options: Unpack[RunOptions],
+    ) -> str:
+        """Do what `enqueue` does, without blocking the event loop."""
+        return await self._starting.enqueue_async(
+            *self._starting.request("enqueue a run", flow, inputs, options)
+        )
 
     def resume(self, run_id: str, flow: Workflow | None = None) -> Run:
-        """Let a failed or cancelled run go on from what is recorded.
+        """Let a run go on from what is recorded: one that has failed, was cancelled, or was left.
 
         Steps that completed or were skipped are not run again. A run in progress, or one that
         has completed, is returned as it is.
@@ -282,6 +325,7 @@ class Orchestrator:
 
         Raises:
             RunNotFound: When there is no such run.
+            LeaseHeld: When it is in progress in another orchestrator.
             UnknownWorkflow: When its workflow is not registered in the run's version.
             DefinitionError: When `flow` is another workflow, or another version of it, or the id
                 is none.
@@ -289,26 +333,7 @@ class Orchestrator:
             Overloaded: When the orchestrator is full, as with `start`.
         """
         runtime = self._life.runtime("resume a run")
-        run = self.get(run_id_of(run_id, "Orchestrator.resume()"))
-        if not run.done or run.status is RunStatus.COMPLETED:
-            return run
-        plan = self._registry.plan_for(runtime.snapshot(run_id), flow)
-        ticket = self._life.admission.ticket()
-        try:
-            self._life.enter(runtime, ticket)
-            return self._go_on(runtime, plan, run_id, ticket)
-        except BaseException:
-            self._life.withdraw(run_id, ticket)
-            raise
-
-    def _go_on(self, runtime: Runtime, plan: WorkflowPlan, run_id: str, ticket: Ticket) -> Run:
-        with self._resuming:
-            # Somebody else may have resumed it in the meantime.
-            run = self.get(run_id)
-            if run.done and run.status is not RunStatus.COMPLETED:
-                return self._life.launch(resumed_run(runtime, plan, run_id), ticket)
-        self._life.admission.leave(ticket)
-        return run
+        return self._resuming.resume(runtime, run_id_of(run_id, "Orchestrator.resume()"), flow)
 
     # ── Looking ──────────────────────────────────────────────────────────────────────────────
 

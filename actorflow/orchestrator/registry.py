@@ -42,6 +42,13 @@ class Registry:
             versions[plan.version] = plan
         return plan
 
+    def known(self) -> frozenset[tuple[str, str]]:
+        """Return what is registered, by id and version."""
+        with self._lock:
+            return frozenset(
+                (flow, version) for flow, versions in self._plans.items() for version in versions
+            )
+
     def resolve(self, flow: Workflow | str) -> WorkflowPlan:
         """Return the plan of a workflow, or of the latest one registered under an id.
 
@@ -64,8 +71,9 @@ class Registry:
             DefinitionError: When the given one is not the run's.
         """
         if flow is None:
-            return self._find(recorded.workflow_id, recorded.workflow_version)
-        plan = _plan_of(flow)
+            plan = self._find(recorded.workflow_id, recorded.workflow_version)
+        else:
+            plan = _plan_of(flow)
         if set(plan.by_id) != set(recorded.steps):
             raise DefinitionError(
                 plan.workflow_id,

@@ -70,6 +70,9 @@ class RunOptions(TypedDict, total=False):
     """In the steps' contexts, the logs, the events and the filters; like the next two."""
     correlation_id: str | None
     business_id: str | None
+    idempotency_key: str | None
+    """When an earlier run of the workflow was started with the same key, that one is meant, and
+    nothing is started, whatever else is said here."""
 
 
 @attrs.frozen(kw_only=True)
@@ -125,6 +128,7 @@ def new_run(
         priority=_priority(plan, options.get("priority", 0)),
         timeout=None if own is None else seconds(own, "timeout"),
         created_at=premises.clock.wall(now),
+        idempotency_key=_key(plan, options.get("idempotency_key")),
         **ids,
     )
     timeout = _timeout(plan, record)
@@ -144,10 +148,15 @@ def new_run(
     )
 
 
-def resumed_run(premises: Premises, plan: WorkflowPlan, run_id: str) -> Request:
-    """Make ready what was recorded; a run that had not started yet starts anew."""
-    recorded = premises.state.snapshot(run_id)
-    events = premises.state.events(run_id)
+def resumed_run(premises: Premises, plan: WorkflowPlan, recorded: RunSnapshot) -> Request:
+    """Make ready what was recorded; a run that had not started yet starts anew.
+
+    Args:
+        premises: Where it is to run.
+        plan: Its workflow.
+        recorded: The run, as whoever claimed it has found it.
+    """
+    events = premises.state.events(recorded.run_id)
     now, timeout = premises.clock.now(), _timeout(plan, recorded)
     message = StartRun(
         scope=_scope(premises, recorded),
@@ -224,6 +233,13 @@ def _priority(plan: WorkflowPlan, value: object) -> int:
             plan.workflow_id, f"priority={value!r} is not a whole number", "Pass one, such as 10"
         )
     return value
+
+
+def _key(plan: WorkflowPlan, value: object) -> str | None:
+    if value is None or (isinstance(value, str) and value):
+        return value
+    problem = f"idempotency_key={value!r} is not a text, or is empty"
+    raise DefinitionError(plan.workflow_id, problem, "Pass one that says what is to be done")
 
 
 def _id(

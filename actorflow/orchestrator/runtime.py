@@ -199,7 +199,7 @@ class Runtime:
         if self.on_loop():
             raise WrongLoop(
                 f"{what} would block the event loop that the run itself needs. "
-                "Await it instead: `await run`, `await orchestrator.run_async(...)`, "
+                "Await it instead: `await run`, `await orchestrator.run_async()`, `start_async()`, "
                 "`async for event in run.events()`, `await orchestrator.shutdown_async()`."
             )
 

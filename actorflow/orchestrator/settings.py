@@ -57,6 +57,8 @@ class Settings:
     when_full: Literal["block", "reject"] = attrs.field(validator=_choice)
     max_abandoned: int = attrs.field(validator=_whole(1))
     stop_grace: float = attrs.field(converter=as_seconds, validator=_seconds)
+    recover: bool
+    recover_every: float = attrs.field(converter=as_seconds, validator=_seconds)
     blocked_after: float = attrs.field(converter=as_seconds, validator=_seconds)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from actorflow.errors import RunNotFound
+from actorflow.errors import AlreadyStarted, RunNotFound
 from actorflow.events import Event
 from actorflow.lifecycle import RunStatus, move_run
 from actorflow.results import RunPage
@@ -86,11 +86,21 @@ class MemoryStateManager:
         self._finished: dict[str, _Entry] = {}
         """Those of the runs that may be forgotten, the one that finished first in front."""
         self._finished_events = 0
+        self._keys: dict[tuple[str, str], str] = {}
+        """The runs that are kept, by workflow and idempotency key."""
 
-    def create(self, record: RunRecord) -> None:
-        """Remember an accepted run."""
+    def create(self, record: RunRecord, _done: Commit) -> bool:
+        """Remember an accepted run, at once."""
         with self._lock:
+            if record.idempotency_key is not None:
+                self._reserve((record.workflow_id, record.idempotency_key), record.run_id)
             self._runs[record.run_id] = _Entry(record)
+        return True
+
+    def _reserve(self, key: tuple[str, str], run_id: str) -> None:
+        earlier = self._keys.setdefault(key, run_id)
+        if earlier != run_id:
+            raise AlreadyStarted(earlier)
 
     def record(self, events: Sequence[Event], _done: Commit) -> bool:
         """Record events, at once."""
@@ -134,6 +144,8 @@ class MemoryStateManager:
             ):
                 return
             del self._finished[run_id], self._runs[run_id]
+            if entry.record.idempotency_key is not None:
+                del self._keys[entry.record.workflow_id, entry.record.idempotency_key]
             self._finished_events -= entry.counted
 
     def _entry(self, run_id: str) -> _Entry:

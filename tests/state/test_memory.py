@@ -12,6 +12,7 @@ from actorflow.testing.contracts.accounts import (
     EPOCH,
     FAILED,
     STARTED,
+    accept,
     accepted,
     happened,
     write,
@@ -21,7 +22,7 @@ from actorflow.testing.contracts.accounts import (
 def ran(state, run_id, kinds=COMPLETED, *, time=EPOCH, after=0):
     """Let a run happen."""
     if not after:
-        state.create(accepted(run_id))
+        accept(state, accepted(run_id))
     write(state, happened(*kinds, run_id=run_id, time=time, after=after))
 
 

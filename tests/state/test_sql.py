@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from actorflow import Orchestrator, RetryPolicy, Workflow
 from actorflow.errors import (
     DefinitionError,
+    LeaseHeld,
     LeaseLost,
     NotRecorded,
     NotRestorable,
@@ -27,6 +28,7 @@ from actorflow.errors import (
     StoreOverloaded,
     StoreUnavailable,
     TooLarge,
+    WrongLoop,
 )
 from actorflow.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.state.sql import JSONSerializer, SQLStateManager
@@ -36,6 +38,7 @@ from actorflow.testing.contracts.accounts import (
     FAILED,
     STARTED,
     Commits,
+    accept,
     accepted,
     happened,
     told,
@@ -83,6 +86,10 @@ def tell(url, statement):
         return done.all() if done.returns_rows else done.rowcount
 
 
+def nobody(_error):
+    """Hear of a commit, and do nothing."""
+
+
 def recorded(state, events):
     """Record events; return what is said of them."""
     commits = Commits()
@@ -97,7 +104,7 @@ def recorded(state, events):
 def test_another_manager_finds_everything(make, url):
     """All that one has recorded, and nothing else."""
     state = make(url)
-    state.create(accepted(inputs={"url": "x"}, business_id="b"))
+    accept(state, accepted(inputs={"url": "x"}, business_id="b"))
     write(state, happened(*FAILED))
     before = told([state.snapshot("run"), state.events("run"), state.list(business_id="b").runs])
     state.close()
@@ -109,10 +116,10 @@ def test_another_manager_finds_everything(make, url):
 
 def test_a_manager_that_was_closed_can_be_used_again(state):
     """By a second orchestrator, for example."""
-    state.create(accepted("one"))
+    accept(state, accepted("one"))
     state.close()
     assert ["one"] == [run.run_id for run in state.list().runs]
-    state.create(accepted("two"))
+    accept(state, accepted("two"))
     state.close()
 
     assert 2 == state.list().total
@@ -131,7 +138,7 @@ def test_closing_a_manager_does_not_wait_for_somebody_else_who_uses_it(state):
         thread.start()
         while not state._writer.queue.closing:
             pass
-        state.create(accepted())
+        state.create(accepted(), nobody)
         assert closed.wait(60)
     thread.join()
 
@@ -140,7 +147,7 @@ def test_closing_a_manager_does_not_wait_for_somebody_else_who_uses_it(state):
 
 def test_errors_come_back_with_their_text_and_traceback(state):
     """As values of their own."""
-    state.create(accepted())
+    accept(state, accepted())
     write(state, happened(*FAILED))
     error = state.snapshot("run").steps["a"].error
 
@@ -151,7 +158,7 @@ def test_errors_come_back_with_their_text_and_traceback(state):
 def test_the_tables_say_what_happened_in_plain_values(make, url):
     """Whoever looks with other tools can read them."""
     state = make(url)
-    state.create(accepted(priority=3, trace_id="t"))
+    accept(state, accepted(priority=3, trace_id="t"))
     write(state, happened(*COMPLETED))
     state.close()
 
@@ -185,7 +192,7 @@ def test_the_tables_say_what_happened_in_plain_values(make, url):
 def test_the_tables_refuse_what_makes_no_sense(make, url, broken):
     """Whoever writes it."""
     state = make(url)
-    state.create(accepted())
+    accept(state, accepted())
     write(state, happened(*COMPLETED))
     state.close()
 
@@ -196,7 +203,7 @@ def test_the_tables_refuse_what_makes_no_sense(make, url, broken):
 def test_a_run_takes_its_steps_and_events_along(make, url):
     """When its row is deleted."""
     state = make(url)
-    state.create(accepted())
+    accept(state, accepted())
     write(state, happened(*COMPLETED))
     state.close()
     tell(url, "DELETE FROM actorflow_runs")
@@ -208,11 +215,95 @@ def test_a_run_takes_its_steps_and_events_along(make, url):
 # ── Whose a run is ───────────────────────────────────────────────────────────────────────────
 
 
+def expire(url):
+    """Let all leases have run out."""
+    tell(url, "UPDATE actorflow_owners SET lease_until = '2000-01-01 00:00:00.000000+00:00'")
+
+
+def test_a_run_whose_owner_is_alive_cannot_be_claimed(make, url):
+    """Not before its lease has run out."""
+    first, second = make(url), make(url)
+    accept(first, accepted())
+    write(first, happened(*STARTED))
+
+    with pytest.raises(LeaseHeld, match="'run'"):
+        second.claim("run")
+    write(first, happened(EventKind.STEP_COMPLETED, after=3))
+    expire(url)
+    assert StepStatus.COMPLETED is second.claim("run").steps["a"].status
+
+
+def test_a_run_that_has_ended_can_be_claimed_from_an_owner_who_is_alive(make, url):
+    """There is nothing left that he would do with it."""
+    first, second = make(url), make(url)
+    accept(first, accepted())
+    write(first, happened(*FAILED))
+    second.claim("run")
+
+    error = recorded(first, happened(EventKind.RUN_RESUMED, after=5))
+
+    assert isinstance(error.errors["run"], LeaseLost)
+    write(second, happened(EventKind.RUN_RESUMED, after=5))
+
+
+def test_the_runs_of_a_manager_that_was_closed_are_nobodys(make, url):
+    """Whoever wants them need not wait."""
+    first, second = make(url), make(url)
+    accept(first, accepted())
+    write(first, happened(*STARTED))
+    first.close()
+
+    assert RunStatus.RUNNING is second.claim("run").status
+
+
+def test_a_manager_that_was_only_slow_goes_on_with_what_nobody_has_taken(make, url):
+    """A lease that has run out takes nothing away by itself."""
+    first, second = make(url), make(url)
+    for run_id in ("taken", "left"):
+        accept(first, accepted(run_id))
+        write(first, happened(*STARTED, run_id=run_id))
+    expire(url)
+    second.claim("taken")
+
+    late = [happened(EventKind.STEP_COMPLETED, run_id=it, after=3) for it in ("taken", "left")]
+    error = recorded(first, [event for events in late for event in events])
+
+    assert ["taken"] == [*error.errors]
+    assert StepStatus.COMPLETED is second.snapshot("left").steps["a"].status
+
+
+def test_a_lease_is_renewed_though_nothing_happens(make, url):
+    """A step may take as long as it likes."""
+    state, renewed = make(url, lease=0.1), threading.Event()
+    accept(state, accepted())
+    commits = iter(range(1, 5))
+
+    def count(_connection):
+        if next(commits, None) is None:
+            renewed.set()
+
+    sa.event.listen(state._engines.writing, "commit", count)
+
+    assert renewed.wait(60)
+    assert 1 == len(tell(url, "SELECT owner FROM actorflow_owners"))
+
+
+def test_a_lease_is_not_renewed_by_one_who_has_nothing_left(make, url):
+    """Nor does he write anything else."""
+    state = make(url)
+    accept(state, accepted())
+    write(state, happened(*COMPLETED))
+    write(state, [])
+
+    assert state._writer._rest() is None
+
+
 def test_a_run_that_somebody_else_has_claimed_is_not_written_any_more(make, url):
     """The late writes of its former owner change nothing, and say so."""
     first, second = make(url), make(url)
-    first.create(accepted())
+    accept(first, accepted())
     write(first, happened(*STARTED))
+    expire(url)
     second.claim("run")
     write(second, happened(EventKind.RUN_RESUMED, after=3))
 
@@ -230,8 +321,9 @@ def test_a_run_that_is_lost_takes_no_other_along(make, url):
     """Not even one whose events came in the same record."""
     first, second = make(url), make(url)
     for run_id in ("lost", "kept"):
-        first.create(accepted(run_id))
+        accept(first, accepted(run_id))
         write(first, happened(*STARTED, run_id=run_id))
+    expire(url)
     second.claim("lost")
     write(second, happened(EventKind.RUN_RESUMED, run_id="lost", after=3))
 
@@ -255,7 +347,7 @@ def test_a_run_that_is_lost_takes_no_other_along(make, url):
 def test_a_run_that_was_deleted_is_lost(make, url):
     """It is not made again, piece by piece."""
     state = make(url)
-    state.create(accepted())
+    accept(state, accepted())
     write(state, happened(*STARTED))
     tell(url, "DELETE FROM actorflow_runs")
 
@@ -271,7 +363,7 @@ def test_a_run_that_was_deleted_is_lost(make, url):
 
 def test_a_record_has_no_holes(state):
     """An event whose predecessor is missing is not recorded, nor is what follows it."""
-    state.create(accepted())
+    accept(state, accepted())
     missing = recorded(state, happened(*STARTED)[1:])
     later = recorded(state, happened(*STARTED))
 
@@ -284,11 +376,11 @@ def test_one_run_that_cannot_be_written_does_not_hurt_the_others(make, url):
     """A group that is refused for good is written run by run."""
     state = make(url)
     with held(state):
-        state.create(accepted("taken"))
+        state.create(accepted("taken"), nobody)
         write_soon = Commits()
         for run_id in ("taken", "other"):
             if run_id == "other":
-                state.create(accepted(run_id))
+                state.create(accepted(run_id), nobody)
             state.record(happened(*COMPLETED, run_id=run_id), write_soon.done)
         tell(
             url,
@@ -330,7 +422,7 @@ def test_what_waits_is_written_together_and_told_in_order(state):
     with held(state):
         commits.clear()
         for number in range(20):
-            state.create(accepted(f"r{number}"))
+            state.create(accepted(f"r{number}"), nobody)
             state.record(happened(*COMPLETED, run_id=f"r{number}"), done.done)
     for _ in range(20):
         done.wait()
@@ -341,7 +433,7 @@ def test_what_waits_is_written_together_and_told_in_order(state):
 
 def test_a_commit_whose_answer_is_lost_is_not_repeated(state):
     """It is looked for, and found."""
-    state.create(accepted())
+    accept(state, accepted())
     write(state, happened(*STARTED))
     lose = iter([True])
 
@@ -361,7 +453,7 @@ def test_a_commit_whose_answer_is_lost_is_not_repeated(state):
 def test_a_locked_database_is_waited_for(make, path):
     """Nothing is told while the lock lasts, and nothing is lost by it."""
     state = make(f"sqlite:///{path}")
-    state.create(accepted())
+    accept(state, accepted())
     write(state, happened(*STARTED))
     commits, other = Commits(), sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -381,15 +473,12 @@ def test_a_locked_database_is_waited_for(make, path):
 def test_a_database_that_stays_locked_fails_the_run(make, path):
     """After the patience that was asked for; and the store recovers by itself."""
     state = make(f"sqlite:///{path}", patience=0)
-    state.create(accepted())
+    accept(state, accepted())
     write(state, happened(*STARTED))
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    error = recorded(state, happened(EventKind.STEP_COMPLETED, after=3))
-    sick = state.health
-    other.execute("COMMIT")
-    other.close()
-    state.create(accepted("next"))
+    with locked(path):
+        error = recorded(state, happened(EventKind.STEP_COMPLETED, after=3))
+        sick = state.health
+    accept(state, accepted("next"))
     write(state, happened(*COMPLETED, run_id="next"))
 
     assert isinstance(error.errors["run"], StoreUnavailable)
@@ -401,7 +490,7 @@ def test_a_database_that_stays_locked_fails_the_run(make, path):
 def test_a_group_that_was_not_taken_whole_is_not_acknowledged(make, url, monkeypatch):
     """Though nobody else seems to own any of it."""
     state = make(url)
-    state.create(accepted())
+    accept(state, accepted())
     write(state, happened(*STARTED))
     monkeypatch.setattr(state._writer._statements, "write", lambda *_: False)
     error = recorded(state, happened(EventKind.STEP_COMPLETED, after=3))
@@ -414,9 +503,9 @@ def test_a_defect_of_the_writer_keeps_nobody_waiting(make, url, monkeypatch):
     state = make(url)
     with monkeypatch.context() as patch:
         patch.setattr(state._writer._books, "enter", lambda _: 1 / 0)
-        state.create(accepted())
+        state.create(accepted(), nobody)
         error = recorded(state, happened(*STARTED))
-    state.create(accepted("next"))
+    accept(state, accepted("next"))
     write(state, happened(*COMPLETED, run_id="next"))
 
     assert "ZeroDivisionError" in str(error.errors["run"])
@@ -429,7 +518,7 @@ def test_a_run_that_never_started_is_withdrawn_and_nobody_hears_of_it(state):
     with Orchestrator(state) as orchestrator:
         runtime = orchestrator._life.runtime("test")
         runtime.committed = heard.append
-        state.create(accepted("unstarted"))
+        accept(state, accepted("unstarted"))
         runtime._withdraw(state.snapshot("unstarted"))
 
     assert [] == heard
@@ -442,10 +531,10 @@ def test_more_than_may_wait_is_refused(make, url):
     state = make(url, max_waiting=10)
     with held(state):
         for number in range(10):
-            state.create(accepted(f"r{number}"))
+            state.create(accepted(f"r{number}"), nobody)
         waiting = state.health.waiting
         with pytest.raises(StoreOverloaded, match="the limit is 10"):
-            state.create(accepted("more"))
+            state.create(accepted("more"), nobody)
         with pytest.raises(StoreOverloaded):
             state.record(happened(*STARTED), print)
 
@@ -461,6 +550,74 @@ def test_a_database_that_cannot_be_reached_says_so():
         SQLStateManager("postgresql://me:secret@127.0.0.1:1/nothing")
 
     assert "secret" not in str(raised.value)
+
+
+# ── Starting ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_start_is_acknowledged_when_the_run_is_recorded(state):
+    """Not before, and meanwhile the event loop turns."""
+
+    async def main():
+        async with Orchestrator(state) as orchestrator:
+            with held(state):
+                starting = asyncio.create_task(orchestrator.start_async(flow_that_returns(1)))
+                for _ in range(1000):
+                    await asyncio.sleep(0)
+                early = starting.done()
+            run = await starting
+            return early, state.list().total, (await run).output
+
+    assert (False, 1, 1) == asyncio.run(main())
+
+
+def test_a_start_from_another_thread_waits_for_the_record(make, url):
+    """What it returns is there for everybody."""
+    with Orchestrator(make(url)) as orchestrator:
+        run = orchestrator.start(flow_that_returns(1))
+
+        assert [(run.id,)] == tell(url, "SELECT run_id FROM actorflow_runs")
+        assert 1 == run.result().output
+
+
+def test_a_start_that_would_block_the_event_loop_is_refused(state):
+    """With the method that does not, and before anything is recorded."""
+
+    async def main():
+        async with Orchestrator(state) as orchestrator:
+            with pytest.raises(WrongLoop, match=r"start_async"):
+                orchestrator.start(flow_that_returns(1))
+
+    asyncio.run(main())
+
+    assert 0 == state.list().total
+
+
+@contextlib.contextmanager
+def locked(path):
+    """Keep everybody else from writing."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.execute("COMMIT")
+        other.close()
+
+
+def test_a_run_that_cannot_be_recorded_does_not_start(make, path):
+    """The caller is told, and the next one is taken again."""
+    began = []
+    flow = Workflow("flow")
+    flow.step(lambda: began.append(1), id="a")
+    state = make(f"sqlite:///{path}", patience=0)
+    with Orchestrator(state) as orchestrator:
+        with locked(path), pytest.raises(StoreUnavailable, match="locked"):
+            orchestrator.start(flow)
+        orchestrator.run(flow)
+
+    assert [1] == began
+    assert 1 == state.list().total
 
 
 # ── What cannot be stored ────────────────────────────────────────────────────────────────────
@@ -481,7 +638,7 @@ def test_a_database_that_cannot_be_reached_says_so():
 def test_a_run_that_cannot_be_stored_is_refused(state, fields):
     """Before it is accepted."""
     with pytest.raises(NotStorable):
-        state.create(accepted(**fields))
+        accept(state, accepted(**fields))
 
     assert 0 == state.list().total
 
@@ -489,7 +646,7 @@ def test_a_run_that_cannot_be_stored_is_refused(state, fields):
 def test_a_run_whose_inputs_are_too_large_is_refused(make, url):
     """With the way to them."""
     with pytest.raises(TooLarge, match=r"\['text'\]"):
-        make(url, max_input=100).create(accepted(inputs={"text": "x" * 100}))
+        accept(make(url, max_input=100), accepted(inputs={"text": "x" * 100}))
 
 
 def flow_that_returns(*values):
@@ -547,17 +704,10 @@ def test_another_serializer_than_the_runs_own_is_refused(make, url):
 
         name = "other"
 
-    make(url).create(accepted())
-    state = make(url, serializer=Other())
-    write(make(url), [])
-
-    def look():
-        while True:
-            with contextlib.suppress(RunNotFound):
-                return state.snapshot("run")
+    accept(make(url), accepted())
 
     with pytest.raises(NotRestorable, match="the serializer 'json' wrote it"):
-        look()
+        make(url, serializer=Other()).snapshot("run")
 
 
 # ── With an orchestrator ─────────────────────────────────────────────────────────────────────
@@ -608,7 +758,7 @@ def test_events_are_streamed_on_the_callers_own_loop(state):
 
     async def stream():
         async with Orchestrator(state) as orchestrator:
-            run = orchestrator.start(flow_that_returns(1))
+            run = await orchestrator.start_async(flow_that_returns(1))
             return [event.kind.value async for event in run.events()]
 
     kinds = asyncio.run(stream())

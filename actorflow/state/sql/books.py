@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from actorflow.errors import IllegalMove, LeaseLost, StoreError, StoreUnavailable
+from actorflow.errors import AlreadyStarted, IllegalMove, LeaseLost, StoreError, StoreUnavailable
 from actorflow.lifecycle import EventKind
 from actorflow.state.folding import RunFold
 from actorflow.state.sql.entries import Create
@@ -67,7 +67,8 @@ class Books:
         for entry in group:
             if isinstance(entry, Create):
                 page = Page(RunFold(entry.record), 1, 0)
-                self.pages[entry.record.run_id] = page
+                if entry.owned:
+                    self.pages[entry.record.run_id] = page
                 batch[entry.record.run_id] = Change(page, 0, entry)
             else:
                 self._write(entry, batch, lost)  # type: ignore[arg-type] # claims come alone
@@ -98,6 +99,8 @@ class Books:
         """Record nothing more of these runs, until somebody claims them."""
         for run_id, error in lost.items():
             self.pages.pop(run_id, None)
+            if isinstance(error, AlreadyStarted):
+                continue  # there never was such a run
             self._torn.setdefault(run_id, error)
 
     def turn(self, run_id: str, page: Page) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 
+from actorflow.errors import StoreUnavailable
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from actorflow.errors import StoreError
     from actorflow.events import Event
-    from actorflow.protocols import Commit
+    from actorflow.once import Once
+    from actorflow.protocols import Commit, Taken
     from actorflow.results import RunRecord
 
-__all__ = ["Claim", "Create", "Entry", "Line", "Write", "concerned"]
+__all__ = ["ALONE", "Claim", "Create", "Entry", "Line", "Take", "Write", "concerned"]
 
 Line: TypeAlias = "tuple[Event, str | None]"
 """An event whose output and error are texts already, and all that it says, as one text."""
@@ -27,6 +30,9 @@ class Create:
     record: RunRecord
     texts: Mapping[str, str]
     """Its inputs and its metadata, by column."""
+    tell: Commit
+    owned: bool = True
+    """Whether it is to run here; otherwise it is for whoever takes it."""
     size: int = 1
 
     @property
@@ -34,8 +40,9 @@ class Create:
         """The run that it is about."""
         return {self.record.run_id}
 
-    def done(self, _lost: Mapping[str, StoreError]) -> None:
-        """Tell nobody: what comes of it is told with the run's first event."""
+    def done(self, lost: Mapping[str, StoreError]) -> None:
+        """Tell whoever waits for it whether it is recorded."""
+        self.tell(lost.get(self.record.run_id))
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -69,6 +76,7 @@ class Claim:
     """A run that is to go on here, from what is recorded."""
 
     run_id: str
+    tell: Commit
     size: int = 1
 
     @property
@@ -76,11 +84,41 @@ class Claim:
         """The run that it is about."""
         return {self.run_id}
 
-    def done(self, _lost: Mapping[str, StoreError]) -> None:
-        """Tell nobody: what comes of it is told with the next event of the run."""
+    def done(self, lost: Mapping[str, BaseException]) -> None:
+        """Tell whoever waits for it whether the run is his."""
+        self.tell(lost.get(self.run_id))
 
 
-Entry: TypeAlias = Create | Write | Claim
+@attrs.define(kw_only=True, eq=False)
+class Take:
+    """Runs in progress that belong to nobody: those of them that can go on here."""
+
+    known: Collection[tuple[str, str]]
+    """The workflows that are known here, by id and version."""
+    besides: Collection[str]
+    """The runs that are not meant, because they go on here already."""
+    limit: int
+    outcome: Once[Taken]
+    size: int = 1
+    taken: Taken | None = None
+    error: StoreError | None = None
+
+    @property
+    def run_ids(self) -> set[str]:
+        """No run that anybody waits for."""
+        return set()
+
+    def done(self, _lost: Mapping[str, BaseException]) -> None:
+        """Tell whoever waits for it what there was."""
+        if self.taken is None:
+            self.outcome.fail(self.error or StoreUnavailable("look for runs", "it did not say why"))
+        else:
+            self.outcome.set(self.taken)
+
+
+Entry: TypeAlias = Create | Write | Claim | Take
+ALONE: Final = (Claim, Take)
+"""What is not written together with others: what follows it depends on what it reads."""
 
 
 def concerned(group: Sequence[Entry]) -> set[str]:

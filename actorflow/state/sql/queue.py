@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from actorflow.errors import StoreOverloaded
-from actorflow.state.sql.entries import Claim
+from actorflow.state.sql.entries import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,18 +65,21 @@ class EntryQueue:
             self._waiting += entry.size
             self._changed.notify_all()
 
-    def take(self, end: Callable[[], None]) -> list[Entry] | None:
+    def take(self, end: Callable[[], None], patience: float | None) -> list[Entry] | None:
         """Wait for entries and return all of them, or None when there will be no more.
 
-        A claim comes alone: what follows it depends on what it reads.
+        A claim comes alone, and so does a search: what follows it depends on what it reads.
 
         Args:
             end: Called before it returns None, while nobody can add an entry.
+            patience: Seconds after which it returns an empty list, if nothing has come.
         """
         with self._changed:
             self._under_way = 0
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._entries or self._closing)
+            self._changed.wait_for(lambda: self._entries or self._closing, patience)
+            if not (self._entries or self._closing):
+                return []
             if not self._entries:
                 end()
                 self._taken = False
@@ -94,7 +97,7 @@ class EntryQueue:
         return entry
 
     def _joins(self, first: Entry) -> bool:
-        alone = isinstance(first, Claim) or isinstance(self._entries[0], Claim)
+        alone = isinstance(first, ALONE) or isinstance(self._entries[0], ALONE)
         return not alone and self._under_way < _LARGEST_GROUP
 
     def settle(self, settled: Callable[[], bool]) -> None:

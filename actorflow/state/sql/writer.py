@@ -22,27 +22,31 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from actorflow.errors import LeaseLost, StoreError, StoreUnavailable
+from actorflow.errors import AlreadyStarted, LeaseHeld, LeaseLost, StoreError, StoreUnavailable
 from actorflow.logs import get_logger
+from actorflow.protocols import Taken
 from actorflow.state.sql.books import Books
-from actorflow.state.sql.entries import Claim, concerned
+from actorflow.state.sql.entries import Claim, Take, concerned
 from actorflow.state.sql.health import StoreHealth
 from actorflow.state.sql.queue import EntryQueue
 from actorflow.state.sql.refusal import may_pass, why
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import sqlalchemy as sa
 
-    from actorflow.state.sql.books import Batch
+    from actorflow.state.sql.books import Batch, Page
     from actorflow.state.sql.entries import Entry
+    from actorflow.state.sql.leases import Lease
     from actorflow.state.sql.writing import Statements
 
 __all__ = ["Writer"]
 
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 1.0
+_SHORTEST_REST: Final = 0.05
+"""Seconds between two renewals of a lease at least, when they fail."""
 _LAST_WORDS: Final = 5.0
 """Seconds that closing waits for what is still to be written."""
 
@@ -53,6 +57,7 @@ class Writer:
     Args:
         engine: Where to.
         statements: How.
+        lease: How long what is written belongs to whoever writes.
         limit: How many events may wait.
         patience: Seconds for which a group is tried again.
         dealt_with: Called with each group when it is written, or lost, before anybody is told.
@@ -62,6 +67,7 @@ class Writer:
         self,
         engine: sa.Engine,
         statements: Statements,
+        lease: Lease,
         *,
         limit: int,
         patience: float,
@@ -69,6 +75,7 @@ class Writer:
     ) -> None:
         self._engine = engine
         self._statements = statements
+        self._lease = lease
         self._patience = patience
         self._dealt_with = dealt_with
         self._books = Books()
@@ -117,7 +124,10 @@ class Writer:
     # ── On the writer's thread ───────────────────────────────────────────────────────────────
 
     def _work(self) -> None:
-        while (group := self.queue.take(self._disconnect)) is not None:
+        while (group := self.queue.take(self._end, self._rest())) is not None:
+            if not group:
+                self._renew()
+                continue
             lost = self._deal_with(group)
             self._books.lose(lost)
             self._books.tidy(group)
@@ -125,6 +135,23 @@ class Writer:
             for entry in group:
                 with contextlib.suppress(Exception):  # whoever is told may be gone
                     entry.done(lost)
+
+    def _rest(self) -> float | None:
+        """Return the seconds after which the lease is to be renewed, if anybody needs it."""
+        return max(self._lease.rest, _SHORTEST_REST) if self._books.pages else None
+
+    def _renew(self) -> None:
+        if not isinstance(self._attempt(lambda _: True), SQLAlchemyError):
+            self._recovered()
+
+    def _end(self) -> None:
+        """Let others have what is left, and hang up."""
+        with contextlib.suppress(SQLAlchemyError):  # then they have to wait until it runs out
+            if self._connection is not None:
+                with self._connection.begin():
+                    self._lease.end(self._connection)
+        self._lease.keep(None)
+        self._disconnect()
 
     def _deal_with(self, group: Sequence[Entry]) -> dict[str, StoreError]:
         """Write a group; return the runs of which it was not written, and why."""
@@ -136,19 +163,26 @@ class Writer:
     def _put_down(self, group: Sequence[Entry]) -> dict[str, StoreError]:
         if isinstance(group[0], Claim):
             return self._claim(group[0].run_id)
+        if isinstance(group[0], Take):
+            return self._take(group[0])
         batch, lost = self._books.enter(group)
         return lost | self._persist(batch) if batch else lost
 
     def _persist(self, batch: Batch) -> dict[str, StoreError]:
-        statements = self._statements
+        statements, doubles = self._statements, dict[str, StoreError]()
+
+        def write(connection: sa.Connection) -> bool:
+            for run_id, earlier in statements.reserve(connection, batch).items():
+                doubles[run_id] = AlreadyStarted(earlier)
+            return statements.write(connection, _without(batch, doubles))
+
+        def is_written(connection: sa.Connection) -> bool:
+            return statements.is_written(connection, _without(batch, doubles))
+
         try:
-            if self._transact(
-                lambda connection: statements.write(connection, batch),
-                "record what has happened",
-                unless=lambda connection: statements.is_written(connection, batch),
-            ):
-                return {}
-            return self._without_strangers(batch)
+            if self._transact(write, "record what has happened", unless=is_written):
+                return doubles
+            return doubles | self._without_strangers(_without(batch, doubles))
         except StoreUnavailable as error:
             return dict.fromkeys(batch, error)
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
@@ -179,18 +213,47 @@ class Writer:
         return lost | self._persist(ours) if ours else lost
 
     def _claim(self, run_id: str) -> dict[str, StoreError]:
+        held = False
+
         def claim(connection: sa.Connection) -> bool:
+            nonlocal held
             page = self._statements.claim(connection, run_id)
-            if page is not None:
-                self._books.turn(run_id, page)
-            return page is not None
+            if page is None:
+                held = self._statements.is_there(connection, run_id)
+                return False
+            self._books.turn(run_id, page)
+            return True
 
         try:
-            return {} if self._transact(claim, "take up a run") else {run_id: LeaseLost(run_id)}
+            if self._transact(claim, "take up a run"):
+                return {}
+            return {run_id: LeaseHeld(run_id) if held else LeaseLost(run_id)}
         except StoreUnavailable as error:
             return {run_id: error}
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
             return {run_id: _refused(error)}
+
+    def _take(self, entry: Take) -> dict[str, StoreError]:
+        pages: dict[str, Page] = {}
+        parked: list[str] = []
+
+        def take(connection: sa.Connection) -> bool:
+            nonlocal pages, parked
+            pages = self._statements.take(connection, entry)
+            parked = self._statements.park(connection, entry)
+            return True
+
+        try:
+            self._transact(take, "look for runs")
+        except StoreUnavailable as error:
+            entry.error = error
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+            entry.error = _refused(error)
+        else:
+            for run_id, page in pages.items():
+                self._books.turn(run_id, page)
+            entry.taken = Taken(list(pages), parked)
+        return {}
 
     # ── Transactions ─────────────────────────────────────────────────────────────────────────
 
@@ -230,6 +293,7 @@ class Writer:
             if self._connection is None:
                 self._connection = self._engine.connect()
             with self._connection.begin() as transaction:
+                renewed_at = self._lease.renew(self._connection)
                 done = work(self._connection)
                 if not done:
                     transaction.rollback()
@@ -237,6 +301,8 @@ class Writer:
             self._disconnect()
             self._failed(error)
             return error
+        if done:
+            self._lease.keep(renewed_at)
         return done
 
     def _disconnect(self) -> None:
@@ -262,6 +328,12 @@ class Writer:
         if self._failures:
             _log("store.recovered", f"after {self._failures} failures")
         self._failures, self._error, self._status = 0, None, "ok"
+
+
+def _without(batch: Batch, doubles: Mapping[str, object]) -> Batch:
+    if not doubles:
+        return batch
+    return {run_id: change for run_id, change in batch.items() if run_id not in doubles}
 
 
 def _refused(error: BaseException) -> StoreError:

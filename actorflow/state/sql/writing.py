@@ -13,16 +13,21 @@ from actorflow.results import RunRecord
 from actorflow.state.folding import RunFold
 from actorflow.state.sql.books import Page
 from actorflow.state.sql.bulk import bulk, moment, packed
-from actorflow.state.sql.schema import events, runs, steps
+from actorflow.state.sql.leases import nobodys
+from actorflow.state.sql.schema import STAYS, events, keys, runs, steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from actorflow.state.folding import StepFold
     from actorflow.state.sql.books import Batch, Change
+    from actorflow.state.sql.entries import Take
 
 __all__ = ["Statements"]
 
+NOBODY: Final = ""
+"""The owner of a run that waits for one."""
+PARKED: Final = "it waits for an orchestrator that knows its workflow in this version"
 _json: Final = msgspec.json.Encoder().encode
 
 _ACCEPTED: Final = (
@@ -38,6 +43,8 @@ _ACCEPTED: Final = (
 )
 _KEPT: Final = ("started_at", "finished_at", "error", "failed_step", "reason")
 _FOLDED: Final = ("status", *_KEPT, "compensations")
+_SET_LATER: Final = frozenset({"purged_at", "cancel_asked"})
+"""What a run has not when it is accepted."""
 _STEP: Final = ("status", "attempts", "output", "error", "started_at", "finished_at")
 
 
@@ -61,6 +68,15 @@ class Statements:
             set_={name: upsert.excluded[name] for name in _STEP},
         )
         self._update_runs = _update(dialect)
+        self._nobodys = nobodys(dialect)
+        self._taking = {
+            "owner": owner,
+            "fence": runs.c.fence + 1,
+            "parked": None,
+            # A run that was to be cancelled, has ended, and is resumed, is to go on.
+            "cancel_asked": sa.case((runs.c.finished_at.is_(None), runs.c.cancel_asked)),
+        }
+        self._insert_keys = _insert(dialect, keys).on_conflict_do_nothing()
 
     def write(self, connection: sa.Connection, batch: Batch) -> bool:
         """Write a batch; return False when not all of its runs belong to this owner any more."""
@@ -89,8 +105,26 @@ class Statements:
             "last_steps": _json(list(record.last_steps)).decode(),
             "serializer": self._serializer,
             "last_event": page.last_event,
-            "owner": self._owner,
+            "owner": self._owner if entry is None or entry.owned else NOBODY,
             "fence": page.fence,
+            "parked": None,
+        }
+
+    def reserve(self, connection: sa.Connection, batch: Batch) -> dict[str, str]:
+        """Take the keys of new runs; return the earlier run of each whose key was taken."""
+        wanted = {run_id: it for run_id, it in batch.items() if _key(it) is not None}
+        if not wanted:
+            return {}
+        rows = [_reservation(run_id, it) for run_id, it in wanted.items()]
+        connection.execute(self._insert_keys, packed(rows))
+        pairs = sa.tuple_(keys.c.workflow_id, keys.c.idempotency_key)
+        mine = {(it["workflow_id"], it["idempotency_key"]): it["run_id"] for it in rows}
+        query = sa.select(keys).where(pairs.in_(list(mine)))
+        have = {(it.workflow_id, it.idempotency_key): it.run_id for it in connection.execute(query)}
+        return {
+            row["run_id"]: have[row["workflow_id"], row["idempotency_key"]]
+            for row in rows
+            if have[row["workflow_id"], row["idempotency_key"]] != row["run_id"]
         }
 
     def standing(
@@ -98,7 +132,7 @@ class Statements:
     ) -> dict[str, tuple[str, int, int]]:
         """Return owner, fence and last event of the runs that are there."""
         columns = (runs.c.run_id, runs.c.owner, runs.c.fence, runs.c.last_event)
-        query = sa.select(*columns).where(runs.c.run_id.in_(list(run_ids)))
+        query = sa.select(*columns).where(runs.c.run_id.in_(list(run_ids)), STAYS)
         return {
             run_id: (owner, fence, last) for run_id, owner, fence, last in connection.execute(query)
         }
@@ -107,7 +141,9 @@ class Statements:
         """Return whether a batch is there: a commit whose answer was lost may have happened."""
         standing = self.standing(connection, batch)
         return all(
-            standing.get(run_id) == (self._owner, it.page.fence, it.page.last_event)
+            run_id in standing
+            if it.created is not None and not it.created.owned
+            else standing.get(run_id) == (self._owner, it.page.fence, it.page.last_event)
             for run_id, it in batch.items()
         )
 
@@ -121,24 +157,82 @@ class Statements:
             and standing.get(run_id) != (self._owner, it.page.fence, it.before)
         }
 
+    def is_there(self, connection: sa.Connection, run_id: str) -> bool:
+        """Return whether there is such a run, whosesoever it is."""
+        return bool(self.standing(connection, [run_id]))
+
     def claim(self, connection: sa.Connection, run_id: str) -> Page | None:
-        """Make a run this owner's; return it as it stands, or None when it is not there."""
-        mine = (
-            sa.update(runs)
-            .where(runs.c.run_id == run_id)
-            .values(owner=self._owner, fence=runs.c.fence + 1)
-        )
+        """Make a run this owner's; return it as it stands, or None when it may not be."""
+        free = (runs.c.finished_at.is_not(None), runs.c.owner == self._owner, self._nobodys)
+        mine = sa.update(runs).where(runs.c.run_id == run_id, STAYS, sa.or_(*free))
+        mine = mine.values(self._taking)
         if connection.execute(mine).rowcount != 1:
             return None
-        row = connection.execute(sa.select(runs).where(runs.c.run_id == run_id)).one()
-        known = connection.execute(sa.select(steps).where(steps.c.run_id == run_id)).all()
-        return Page(_fold(row, known), row.fence, row.last_event)
+        return self._pages(connection, [run_id])[run_id]
+
+    def take(self, connection: sa.Connection, wanted: Take) -> dict[str, Page]:
+        """Make runs of nobody this owner's, the most urgent first; return them as they stand."""
+        chosen = (
+            sa.select(runs.c.run_id)
+            .where(
+                runs.c.finished_at.is_(None),
+                sa.tuple_(runs.c.workflow_id, runs.c.workflow_version).in_(list(wanted.known)),
+                runs.c.run_id.not_in(list(wanted.besides)),
+                sa.or_(runs.c.owner == self._owner, self._nobodys),
+            )
+            .order_by(runs.c.priority.desc(), runs.c.created_at, runs.c.run_id)
+            .limit(wanted.limit)
+            .with_for_update(skip_locked=True)
+        )
+        found = list(connection.execute(chosen).scalars()) if wanted.known else []
+        if found:
+            mine = sa.update(runs).where(runs.c.run_id.in_(found))
+            connection.execute(mine.values(self._taking))
+        pages = self._pages(connection, found)
+        return {run_id: pages[run_id] for run_id in found}
+
+    def park(self, connection: sa.Connection, wanted: Take) -> list[str]:
+        """Say of runs of nobody that their workflows are not known; return those it was new of."""
+        known = sa.tuple_(runs.c.workflow_id, runs.c.workflow_version).in_(list(wanted.known))
+        unknown = [~known] if wanted.known else []
+        nobodys = (runs.c.finished_at.is_(None), runs.c.parked.is_(None), self._nobodys)
+        query = sa.select(runs.c.run_id).where(*nobodys, *unknown)
+        found = list(connection.execute(query.with_for_update(skip_locked=True)).scalars())
+        if found:
+            parked = sa.update(runs).where(runs.c.run_id.in_(found)).values(parked=PARKED)
+            connection.execute(parked)
+        return found
+
+    def _pages(self, connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, Page]:
+        if not run_ids:
+            return {}
+        known: dict[str, list[Any]] = {run_id: [] for run_id in run_ids}
+        for step in connection.execute(sa.select(steps).where(steps.c.run_id.in_(run_ids))):
+            known[step.run_id].append(step)
+        rows = connection.execute(sa.select(runs).where(runs.c.run_id.in_(run_ids)))
+        return {
+            it.run_id: Page(_fold(it, known[it.run_id]), it.fence, it.last_event) for it in rows
+        }
+
+
+def _key(change: Change) -> str | None:
+    return None if change.created is None else change.created.record.idempotency_key
+
+
+def _reservation(run_id: str, change: Change) -> dict[str, Any]:
+    record: RunRecord = change.page.fold.record
+    return {
+        "workflow_id": record.workflow_id,
+        "idempotency_key": record.idempotency_key,
+        "run_id": run_id,
+        "created_at": moment(record.created_at),
+    }
 
 
 def _insert(dialect: str, table: sa.Table) -> Any:
     """Return an INSERT of many rows."""
     made: Any = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table)
-    columns = {column.name: column.type for column in table.c if column.name != "lease_until"}
+    columns = {column.name: column.type for column in table.c if column.name not in _SET_LATER}
     given = bulk(dialect, columns)
     # Without a condition SQLite takes the ON of ON CONFLICT for that of a join.
     return made.from_select(list(columns), sa.select(*given.c).where(sa.true()))

@@ -24,6 +24,7 @@ __all__ = [
     "STARTED",
     "UNDONE",
     "Commits",
+    "accept",
     "accepted",
     "happened",
     "told",
@@ -98,6 +99,14 @@ class Commits:
     def wait(self) -> None:
         """Wait for one."""
         assert self._arrived.acquire(timeout=_HANGS), "nobody was told of the commit"
+
+
+def accept(state: StateManager, record: RunRecord) -> None:
+    """Have a run remembered, and wait until it is."""
+    commits = Commits()
+    if not state.create(record, commits.done):
+        commits.wait()
+        assert [None] == commits.errors
 
 
 def write(state: StateManager, events: Sequence[Event]) -> None:

@@ -12,6 +12,7 @@ from actorflow.testing.contracts.accounts import (
     EPOCH,
     FAILED,
     STARTED,
+    accept,
     accepted,
     happened,
     told,
@@ -38,21 +39,21 @@ class Listing:
     def test_runs_are_listed_the_newest_first(self) -> None:
         """As they were accepted."""
         for number in range(3):
-            self.state.create(accepted(f"r{number}", created_at=EPOCH + number))
+            accept(self.state, accepted(f"r{number}", created_at=EPOCH + number))
 
         assert ["r2", "r1", "r0"] == self._listed()
 
     def test_runs_accepted_in_the_same_instant_are_listed_by_id(self) -> None:
         """So that pages are stable whoever was written first, in the order of the characters."""
         for run_id in ("b", "a", "B", "_", "c"):
-            self.state.create(accepted(run_id))
+            accept(self.state, accepted(run_id))
 
         assert ["B", "_", "a", "b", "c"] == self._listed()
 
     def test_the_order_of_a_list_is_that_of_acceptance_and_not_of_writing(self) -> None:
         """Two threads that start runs may overtake each other."""
-        self.state.create(accepted("later", created_at=EPOCH + 0.000002))
-        self.state.create(accepted("earlier", created_at=EPOCH))
+        accept(self.state, accepted("later", created_at=EPOCH + 0.000002))
+        accept(self.state, accepted("earlier", created_at=EPOCH))
 
         assert ["later", "earlier"] == self._listed()
 
@@ -60,7 +61,7 @@ class Listing:
         """Each says how many there are in all."""
         ids = [f"r{number:02}" for number in range(7)]
         for number, run_id in enumerate(ids):
-            self.state.create(accepted(run_id, created_at=EPOCH + number))
+            accept(self.state, accepted(run_id, created_at=EPOCH + number))
 
         pages = [self.state.list(limit=3, offset=offset) for offset in (0, 3, 6, 9)]
 
@@ -70,13 +71,13 @@ class Listing:
 
     def test_a_page_of_nothing_still_counts(self) -> None:
         """A limit of nought asks for the total alone."""
-        self.state.create(accepted())
+        accept(self.state, accepted())
 
         assert ([], 1) == (list(self.state.list(limit=0).runs), self.state.list(limit=0).total)
 
     def test_a_list_holds_summaries(self) -> None:
         """Everything about a run but its steps."""
-        self.state.create(accepted(trace_id="t"))
+        accept(self.state, accepted(trace_id="t"))
         write(self.state, happened(*FAILED))
 
         (summary,) = self.state.list().runs
@@ -87,8 +88,8 @@ class Listing:
     def test_runs_are_found_by_their_ids(self) -> None:
         """By one, exactly."""
         for name in _IDS:
-            self.state.create(accepted(f"mine by {name}", **{name: "x"}))
-            self.state.create(accepted(f"other by {name}", **{name: "xy"}))
+            accept(self.state, accepted(f"mine by {name}", **{name: "x"}))
+            accept(self.state, accepted(f"other by {name}", **{name: "xy"}))
 
         for name in _IDS:
             asked: dict[str, Any] = {name: "x"}
@@ -98,7 +99,7 @@ class Listing:
     def test_runs_are_found_by_status(self) -> None:
         """By the one that they have now."""
         for run_id in ("pending", "running", "completed", "failed"):
-            self.state.create(accepted(run_id))
+            accept(self.state, accepted(run_id))
         write(self.state, happened(*STARTED, run_id="running"))
         write(self.state, happened(*COMPLETED, run_id="completed"))
         write(self.state, happened(*FAILED, run_id="failed"))
@@ -109,9 +110,9 @@ class Listing:
 
     def test_filters_hold_together(self) -> None:
         """A run has to match all of them."""
-        self.state.create(accepted("a", workflow_id="w", trace_id="t"))
-        self.state.create(accepted("b", workflow_id="w"))
-        self.state.create(accepted("c", trace_id="t"))
+        accept(self.state, accepted("a", workflow_id="w", trace_id="t"))
+        accept(self.state, accepted("b", workflow_id="w"))
+        accept(self.state, accepted("c", trace_id="t"))
 
         found = self._listed(workflow_id="w", trace_id="t", status=RunStatus.PENDING)
         assert ["a"] == found
@@ -119,8 +120,8 @@ class Listing:
     def test_a_filter_is_a_value_and_nothing_else(self) -> None:
         """Nothing in it is a pattern or a piece of a query."""
         for number, hostile in enumerate(_HOSTILE):
-            self.state.create(accepted(f"r{number}", business_id=hostile))
-        self.state.create(accepted("other", business_id="x"))
+            accept(self.state, accepted(f"r{number}", business_id=hostile))
+        accept(self.state, accepted("other", business_id="x"))
 
         for number, hostile in enumerate(_HOSTILE):
             assert [f"r{number}"] == self._listed(business_id=hostile)

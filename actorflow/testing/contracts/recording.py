@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actorflow.errors import RunNotFound
+from actorflow.errors import AlreadyStarted, RunNotFound
 from actorflow.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.state.folding import fold
 from actorflow.testing.contracts.accounts import (
@@ -14,6 +14,7 @@ from actorflow.testing.contracts.accounts import (
     STARTED,
     UNDONE,
     Commits,
+    accept,
     accepted,
     happened,
     told,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actorflow.protocols import StateManager
+    from actorflow.results import RunRecord
 
 __all__ = ["Recording"]
 
@@ -35,12 +37,24 @@ class Recording:
 
     def test_an_accepted_run_is_pending(self) -> None:
         """It can be looked at before anything has happened."""
-        self.state.create(accepted())
+        accept(self.state, accepted())
 
         snapshot = self.state.snapshot("run")
         assert RunStatus.PENDING is snapshot.status
         assert {"a": StepStatus.PENDING} == {it: one.status for it, one in snapshot.steps.items()}
         assert [] == list(self.state.events("run"))
+
+    def test_a_key_means_the_run_that_had_it_first(self) -> None:
+        """A second one of the same workflow is not remembered; one of another workflow is."""
+        accept(self.state, accepted("first", idempotency_key="order 7"))
+        accept(self.state, accepted("other", idempotency_key="order 7", workflow_id="other"))
+        accept(self.state, accepted("none"))
+
+        assert "first" == _already_started(
+            self.state, accepted("second", idempotency_key="order 7")
+        )
+        assert "'second'" in _not_found(self.state.snapshot, "second")
+        assert ["first", "none", "other"] == [run.run_id for run in self.state.list().runs]
 
     def test_what_was_accepted_is_kept(self) -> None:
         """All that a run was started with."""
@@ -54,7 +68,7 @@ class Recording:
             "business_id": "b",
             "workflow_version": "2",
         }
-        self.state.create(accepted(**fields))
+        accept(self.state, accepted(**fields))
 
         for _ in range(2):
             snapshot = self.state.snapshot("run")
@@ -64,7 +78,7 @@ class Recording:
 
     def test_a_snapshot_is_the_fold_of_what_was_recorded_at_any_instant(self) -> None:
         """After every single event."""
-        self.state.create(accepted())
+        accept(self.state, accepted())
         kinds = (*STARTED, EventKind.STEP_RETRYING, *STARTED[1:], *COMPLETED[3:])
         events = happened(*kinds)
 
@@ -77,7 +91,7 @@ class Recording:
 
     def test_events_recorded_together_come_to_the_same(self) -> None:
         """However often a step has moved in between."""
-        self.state.create(accepted())
+        accept(self.state, accepted())
         events = happened(*STARTED, EventKind.STEP_RETRYING, *STARTED[1:], *COMPLETED[3:])
         write(self.state, events)
 
@@ -85,7 +99,7 @@ class Recording:
 
     def test_a_completed_run_has_its_outputs(self) -> None:
         """By step id, with the times between which it ran."""
-        self.state.create(accepted())
+        accept(self.state, accepted())
         write(self.state, happened(*COMPLETED))
 
         snapshot = self.state.snapshot("run")
@@ -95,14 +109,14 @@ class Recording:
 
     def test_events_come_back_as_they_were(self) -> None:
         """With everything that they say."""
-        self.state.create(accepted())
+        accept(self.state, accepted())
         write(self.state, happened(*FAILED))
 
         assert told(happened(*FAILED)) == told(self.state.events("run"))
 
     def test_events_come_back_in_order_and_by_the_page(self) -> None:
         """`after` is a number, `limit` a number of events."""
-        self.state.create(accepted())
+        accept(self.state, accepted())
         write(self.state, happened(*COMPLETED))
 
         assert [1, 2, 3, 4, 5] == self._numbers()
@@ -116,8 +130,8 @@ class Recording:
 
     def test_events_of_several_runs_may_be_recorded_together(self) -> None:
         """Each goes to its own run."""
-        self.state.create(accepted("one"))
-        self.state.create(accepted("two"))
+        accept(self.state, accepted("one"))
+        accept(self.state, accepted("two"))
 
         write(self.state, [*happened(*STARTED, run_id="one"), *happened(*COMPLETED, run_id="two")])
 
@@ -128,7 +142,7 @@ class Recording:
     def test_commits_are_told_in_the_order_of_their_records(self) -> None:
         """And what is told is there to be read."""
         commits, seen = Commits(), list[tuple[int, int]]()
-        self.state.create(accepted())
+        accept(self.state, accepted())
         under_way = 0
         for number, event in enumerate(happened(*COMPLETED), 1):
 
@@ -147,7 +161,7 @@ class Recording:
 
     def test_what_was_read_does_not_change(self) -> None:
         """A snapshot and a page are values, not views."""
-        self.state.create(accepted())
+        accept(self.state, accepted())
         write(self.state, happened(*STARTED))
         snapshot, events = self.state.snapshot("run"), self.state.events("run")
 
@@ -163,14 +177,14 @@ class Recording:
 
     def test_a_claimed_run_is_returned_as_it_stands(self) -> None:
         """With what its steps have come to."""
-        self.state.create(accepted())
+        accept(self.state, accepted())
         write(self.state, happened(*FAILED))
 
         assert told(self.state.snapshot("run")) == told(self.state.claim("run"))
 
     def test_a_resumed_run_is_the_fold_of_both_its_lives(self) -> None:
         """The failure of the first is forgotten by the state, and kept by the events."""
-        self.state.create(accepted())
+        accept(self.state, accepted())
         write(self.state, happened(*FAILED))
         self.state.claim("run")
         write(self.state, happened(EventKind.RUN_RESUMED, *COMPLETED[1:], after=5))
@@ -184,7 +198,7 @@ class Recording:
 
     def test_a_run_that_is_resumed_starts_its_failed_steps_afresh(self) -> None:
         """As soon as it is said to be resumed."""
-        self.state.create(accepted())
+        accept(self.state, accepted())
         write(self.state, happened(*FAILED))
         self.state.claim("run")
         write(self.state, happened(EventKind.RUN_RESUMED, after=5))
@@ -194,7 +208,7 @@ class Recording:
 
     def test_a_run_that_is_being_undone_says_how_far_it_has_come(self) -> None:
         """After every single event: somebody else may have to go on from there."""
-        self.state.create(accepted())
+        accept(self.state, accepted())
         events = happened(*UNDONE)
 
         for number, event in enumerate(events, 1):
@@ -207,16 +221,30 @@ class Recording:
 
     def test_a_cancelled_run_says_why(self) -> None:
         """In its snapshot."""
-        self.state.create(accepted())
+        accept(self.state, accepted())
         write(self.state, happened(EventKind.STEP_CANCELLED, EventKind.RUN_CANCELLED))
 
         assert "enough" == self.state.snapshot("run").reason
 
 
-def _not_found(ask: Callable[[str], object]) -> str:
+def _already_started(state: StateManager, record: RunRecord) -> str:
+    """Return the id of the earlier run that keeps this one from being remembered."""
+    commits = Commits()
+    try:
+        if not state.create(record, commits.done):
+            commits.wait()
+            error = commits.errors[0]
+            if error is not None:
+                raise error
+    except AlreadyStarted as known:
+        return known.run_id
+    raise AssertionError("a run whose key was used has to be an AlreadyStarted")
+
+
+def _not_found(ask: Callable[[str], object], run_id: str = "nobody") -> str:
     """Return the text of the error for a run that is not there."""
     try:
-        ask("nobody")
+        ask(run_id)
     except RunNotFound as error:
         return str(error)
     raise AssertionError("a run that is not there has to be a RunNotFound")

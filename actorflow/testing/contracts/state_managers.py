@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from actorflow.testing.contracts.accounts import COMPLETED, accepted, happened, told, write
+from actorflow.testing.contracts.accounts import COMPLETED, accept, accepted, happened, told, write
 from actorflow.testing.contracts.listing import Listing
 from actorflow.testing.contracts.recording import Recording
 
@@ -66,7 +66,7 @@ class StateManagerContract(Recording, Listing):
 def _let_run(state: StateManager, name: str) -> None:
     for number in range(10):
         run_id = f"{name} {number}"
-        state.create(accepted(run_id))
+        accept(state, accepted(run_id))
         write(state, happened(*COMPLETED, run_id=run_id))
 
 
@@ -90,7 +90,7 @@ def _torn_reads(state: StateManager) -> list[object]:
     for reader in readers:
         reader.start()
     for run_id in runs:
-        state.create(accepted(run_id))
+        accept(state, accepted(run_id))
         for event in expected[run_id]:
             write(state, [event])
     over.set()

@@ -1,0 +1,376 @@
+"""Runs that belong to nobody: taken over, taken from the queue, parked; and runs with keys."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections import Counter
+
+import pytest
+import sqlalchemy as sa
+
+from actorflow import MemoryStateManager, Orchestrator, RunFailed, Workflow
+from actorflow.errors import DeadlineExceeded, DefinitionError, LeaseHeld, LeaseLost
+from actorflow.lifecycle import EventKind, RunStatus
+from actorflow.state.sql import SQLStateManager
+from actorflow.state.sql.engines import Engines
+from actorflow.testing.contracts.accounts import STARTED, accept, accepted, happened, write
+
+GUARD = 60
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    """The address of an empty database, of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/runs.db"
+    return request.getfixturevalue("postgresql").database()
+
+
+@pytest.fixture
+def make(url):
+    """Makes state managers of the database, and closes them in the end."""
+    with contextlib.ExitStack() as stack:
+
+        def made(**options):
+            state = SQLStateManager(url, create=True, **options)
+            stack.callback(state.close)
+            return state
+
+        yield made
+
+
+def expire(url):
+    """Let all leases have run out."""
+    late = "UPDATE actorflow_owners SET lease_until = '2000-01-01 00:00:00.000000+00:00'"
+    with Engines.to(url) as engines, engines.writing.begin() as connection:
+        connection.execute(sa.text(late))
+
+
+class Ends:
+    """An observer that lets others wait for ends of runs."""
+
+    def __init__(self):
+        self.seen = []
+        self._changed = threading.Condition()
+
+    def __call__(self, event):
+        """Take note of an end."""
+        if event.kind is EventKind.RUN_COMPLETED:
+            with self._changed:
+                self.seen.append(event.run_id)
+                self._changed.notify_all()
+
+    def wait_for(self, count):
+        """Wait until so many have ended."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.seen) >= count, GUARD)
+
+
+def flow_of(body, version="1.0.0"):
+    """A workflow of the one step that `accepted` makes runs of."""
+    flow = Workflow("flow", version=version)
+    flow.step(body, id="a")
+    return flow
+
+
+def abandoned(make, url, run_id="run", kinds=STARTED, **fields):
+    """Leave a run behind whose owner is not heard of any more."""
+    lost = make()
+    accept(lost, accepted(run_id, **fields))
+    write(lost, happened(*kinds, run_id=run_id))
+    expire(url)
+
+
+# ── Taking over ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_abandoned_run_is_taken_over_at_the_start(make, url):
+    """Nobody need know its id."""
+    abandoned(make, url)
+    state, ends = make(), Ends()
+    orchestrator = Orchestrator(state, recover=True, observers=[ends])
+    orchestrator.register(flow_of(lambda: "done"))
+    with orchestrator:
+        ends.wait_for(1)
+
+        assert "done" == orchestrator.get("run").result(GUARD).output
+
+
+def test_a_run_that_is_abandoned_later_is_taken_over_then(make, url):
+    """While others go on."""
+    state, ends = make(), Ends()
+    with Orchestrator(state, recover=True, recover_every=0.01, observers=[ends]) as orchestrator:
+        orchestrator.register(flow_of(lambda: "done"))
+        orchestrator.run("flow")
+        abandoned(make, url)
+        ends.wait_for(2)
+
+    assert "done" == state.snapshot("run").outputs["a"]
+
+
+def test_a_run_whose_owner_is_alive_is_left_to_him(make):
+    """However long its step takes; and a recovery that is its owner does not take it twice."""
+    release, began = threading.Event(), []
+
+    def body():
+        began.append(1)
+        release.wait(GUARD)
+
+    first = Orchestrator(make(), recover=True, recover_every=0.01)
+    second = Orchestrator(make(), recover=True, recover_every=0.01)
+    for orchestrator in (first, second):
+        orchestrator.register(flow_of(body))
+    looked = threading.Semaphore(0)
+    second._life.recovery._resuming.take_over = counting(
+        looked, second._life.recovery._resuming.take_over
+    )
+    with first, second:
+        run = first.start("flow")
+        for _ in range(5):
+            assert looked.acquire(timeout=GUARD)
+        with pytest.raises(LeaseHeld):
+            second.resume(run.id)
+        release.set()
+        run.result(GUARD)
+
+    assert [1] == began
+
+
+def counting(semaphore, function):
+    """A function that releases a semaphore after each call."""
+
+    def counted(*arguments):
+        try:
+            return function(*arguments)
+        finally:
+            semaphore.release()
+
+    return counted
+
+
+def test_a_run_that_was_taken_over_ends_for_its_former_owner_with_a_lease_lost(make, url):
+    """And its step runs once more at the new owner's, who alone writes what comes of it."""
+    hold, began = threading.Event(), threading.Event()
+
+    def slow():
+        began.set()
+        hold.wait(GUARD)
+        return "late"
+
+    with Orchestrator(make()) as first, Orchestrator(make()) as second:
+        run = first.start(flow_of(slow))
+        assert began.wait(GUARD)
+        expire(url)
+        result = second.resume(run.id, flow_of(lambda: "new")).result(GUARD)
+        hold.set()
+        with pytest.raises(RunFailed) as raised:
+            run.result(GUARD)
+
+    assert isinstance(raised.value.__cause__, LeaseLost)
+    assert "new" == result.output
+    assert "new" == make().snapshot(run.id).outputs["a"]
+
+
+def test_a_run_of_an_unknown_version_is_parked_until_somebody_knows_it(make, url):
+    """It says so, and nobody guesses."""
+    abandoned(make, url, workflow_version="2.0.0")
+    state, ends = make(), Ends()
+    with Orchestrator(state, recover=True, recover_every=0.01, observers=[ends]) as orchestrator:
+        orchestrator.register(flow_of(lambda: "old"))
+        while state.snapshot("run").parked is None:
+            pass
+        parked = state.snapshot("run")
+        orchestrator.register(flow_of(lambda: "new", version="2.0.0"))
+        ends.wait_for(1)
+        done = state.snapshot("run")
+
+    assert (RunStatus.RUNNING, True) == (parked.status, "knows its workflow" in parked.parked)
+    assert ("new", None) == (done.outputs["a"], done.parked)
+
+
+def test_a_run_with_other_steps_than_its_version_has_here_is_left_alone(make, url):
+    """Once, and the others go on."""
+    abandoned(make, url, "odd", kinds=STARTED[:1], step_ids=("b",), last_steps=("b",))
+    abandoned(make, url, "run")
+    state, ends = make(), Ends()
+    orchestrator = Orchestrator(state, recover=True, recover_every=0.01, observers=[ends])
+    orchestrator.register(flow_of(lambda: "done"))
+    with orchestrator:
+        ends.wait_for(1)
+
+    assert ["run"] == ends.seen
+    assert RunStatus.RUNNING is state.snapshot("odd").status
+
+
+def test_there_is_nothing_to_take_over_in_memory():
+    """It is gone with its process."""
+    with pytest.raises(DefinitionError, match="SQLStateManager"):
+        Orchestrator(recover=True)
+    with (
+        Orchestrator(MemoryStateManager()) as orchestrator,
+        pytest.raises(DefinitionError, match="no queue"),
+    ):
+        orchestrator.enqueue(flow_of(lambda: 1))
+
+
+# ── The queue ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_two_orchestrators_share_a_queue_and_each_run_is_taken_once(make):
+    """Each has room for one run, and no run goes on before both have one."""
+    together, began = threading.Barrier(2), []
+
+    def body(ctx):
+        began.append(ctx.run_id)
+        together.wait(GUARD)
+
+    flow, ends = flow_of(body), Ends()
+    several = [
+        Orchestrator(make(), recover=True, recover_every=0.01, max_active_runs=1, observers=[ends])
+        for _ in range(2)
+    ]
+    with several[0], several[1], Orchestrator(make()) as client:
+        ids = [client.enqueue(flow) for _ in range(10)]
+        for orchestrator in several:
+            orchestrator.register(flow)
+        ends.wait_for(10)
+
+    assert dict.fromkeys(ids, 1) == Counter(began)
+
+
+def test_the_most_urgent_run_is_taken_first(make):
+    """Of equals, the one that has waited longest."""
+    began, flow, ends = [], Workflow("flow"), Ends()
+
+    @flow.step
+    def a(name):
+        began.append(name)
+
+    orchestrator = Orchestrator(
+        make(), recover=True, recover_every=0.01, max_active_runs=1, observers=[ends]
+    )
+    with orchestrator:
+        for name, priority in (("low", 0), ("high", 5), ("also low", 0), ("middle", 1)):
+            orchestrator.enqueue(flow, {"name": name}, priority=priority)
+        orchestrator.register(flow)
+        ends.wait_for(4)
+
+    assert ["high", "middle", "low", "also low"] == began
+
+
+def test_a_run_is_enqueued_from_an_event_loop(make):
+    """Which turns meanwhile."""
+
+    async def main():
+        async with Orchestrator(make()) as orchestrator:
+            return await orchestrator.enqueue_async(flow_of(lambda: 1), idempotency_key="k")
+
+    run_id = asyncio.run(main())
+
+    assert RunStatus.PENDING is make().snapshot(run_id).status
+    assert run_id == asyncio.run(main())
+
+
+def test_the_timeout_of_a_run_in_a_queue_counts_from_when_it_is_taken(make):
+    """However long it has waited."""
+    state, hold = make(), threading.Event()
+    with Orchestrator(state) as client:
+        run_id = client.enqueue(flow_of(lambda: hold.wait(GUARD)), timeout=0.01)
+    daemon = Orchestrator(make(), recover=True, recover_every=0.01, stop_grace=0.01)
+    daemon.register(flow_of(lambda: hold.wait(GUARD)))
+    with daemon:
+        while not state.snapshot(run_id).status.terminal:
+            pass
+        hold.set()
+
+    assert isinstance(state.snapshot(run_id).error, DeadlineExceeded)
+
+
+# ── Keys ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def counted_flow():
+    """A workflow that says how often it has run."""
+    began = []
+
+    def body():
+        began.append(1)
+        return len(began)
+
+    return flow_of(body), began
+
+
+def test_a_second_start_with_the_same_key_is_the_first_run(make):
+    """Also in another process, and after the first one's end."""
+    flow, began = counted_flow()
+    with Orchestrator(make()) as first, Orchestrator(make()) as second:
+        one = first.start(flow, idempotency_key="order 7")
+        again = [
+            first.start(flow, idempotency_key="order 7").id,
+            second.start(flow, idempotency_key="order 7").id,
+        ]
+        one.result(GUARD)
+        other = first.start(flow, idempotency_key="order 8")
+        result = second.run(flow, idempotency_key="order 7")
+        other.result(GUARD)
+
+    assert [one.id, one.id] == again
+    assert (one.id, 1) == (result.run_id, result.output)
+    assert [1, 1] == began
+
+
+def test_of_many_starts_at_once_with_one_key_one_is_made(make):
+    """They are recorded together, perhaps, and all get the same run."""
+
+    async def main():
+        flow, began = counted_flow()
+        async with Orchestrator(make()) as orchestrator:
+            starts = [orchestrator.start_async(flow, idempotency_key="k") for _ in range(20)]
+            runs = await asyncio.gather(*starts)
+            results = [await run for run in runs]
+            return {result.run_id for result in results}, began, orchestrator._life.live.ids()
+
+    ids, began, left = asyncio.run(main())
+
+    assert (1, [1], []) == (len(ids), began, left)
+
+
+def test_keys_are_kept_in_memory_as_long_as_their_runs():
+    """And a run that is forgotten may be started again."""
+    flow, began = counted_flow()
+    with Orchestrator(MemoryStateManager(max_runs=1)) as orchestrator:
+        first = orchestrator.run(flow, idempotency_key="k")
+        again = orchestrator.run(flow, idempotency_key="k")
+        orchestrator.run(flow)
+        later = orchestrator.run(flow, idempotency_key="k")
+
+    assert first.run_id == again.run_id != later.run_id
+    assert [1, 1, 1] == began
+
+
+def test_a_start_whose_commit_was_not_answered_is_no_second_start(make):
+    """Its key is there, and it is its own."""
+    state, flow, lose = make(), flow_of(lambda: "done"), iter([True])
+
+    def lose_the_answer(connection):
+        if next(lose, False):
+            connection.connection.dbapi_connection.commit()
+            raise sa.exc.OperationalError("COMMIT", {}, Exception("the connection is gone"))
+
+    sa.event.listen(state._engines.writing, "commit", lose_the_answer)
+    with Orchestrator(state) as orchestrator:
+        assert "done" == orchestrator.run(flow, idempotency_key="k").output
+
+    assert 1 == state.list().total
+
+
+@pytest.mark.parametrize("key", ["", 7])
+def test_a_key_that_is_none_is_refused(key):
+    """Before anything is started."""
+    with (
+        Orchestrator() as orchestrator,
+        pytest.raises(DefinitionError, match="idempotency_key"),
+    ):
+        orchestrator.start(flow_of(lambda: 1), idempotency_key=key)

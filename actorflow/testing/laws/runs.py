@@ -248,17 +248,20 @@ def _recorded(life: Life) -> Life:
     return life
 
 
-def _overdue(life: Life, cancel: tuple[int, float, Any], lives: Lives) -> Iterator[str]:
-    count, time, message = cancel
-    grace = lives.trace.settings.stop_grace
-    due = time + (grace if message.grace is None else max(grace, message.grace))
+def _due(life: Life, usual: float) -> float:
+    """Return when a run that was told to end must have ended; every grace counts from its own."""
+    graces = [(at, one.grace) for _, at, one in life.cancels if one.grace is not None]
     if life.compensates:
-        cuts = [
-            at + one.grace + _LAST_SECONDS for _, at, one in life.cancels if one.grace is not None
-        ]
-        due = max(cuts, default=NEVER)
+        return max((at + grace + _LAST_SECONDS for at, grace in graces), default=NEVER)
+    first = life.cancels[0][1] + usual
+    return max([first, *(at + max(grace, usual) for at, grace in graces)])
+
+
+def _overdue(life: Life, cancel: tuple[int, float, Any], lives: Lives) -> Iterator[str]:
+    count, time, _ = cancel
     if life.torn:
         return
+    due = _due(life, lives.trace.settings.stop_grace)
     for moment, events, deliveries, _, _, _, writes in lives.trace.lulls:
         ended = life.end_at < events or deliveries >= life.until
         if deliveries >= count and moment > due and not writes and not ended:

@@ -92,7 +92,7 @@ def a_resumed_run_forgets_the_order_of_completion(can_undo, run, step_ids):
             ScenarioStep(id="b", undo=("returns",)),
             ScenarioStep(id="c", total_timeout=2.0, does=("holds on",)),
         ),
-        runs=(ScenarioRun(cancels=(2.0,), grace=0.0, undone=True),),
+        runs=(ScenarioRun(cancels=(2.0,), grace=0.0, undone=True), ScenarioRun(at=2.0)),
     ),
     Tape(),
     Endings,

@@ -19,7 +19,7 @@ from actorflow.state.sql.schema import Moment, owners, runs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Lease", "nobodys"]
+__all__ = ["Lease", "moment_in", "nobodys"]
 
 _RENEWALS: Final = 3
 """How many times a lease is renewed while it would last."""
@@ -28,12 +28,12 @@ _RENEWALS: Final = 3
 def nobodys(dialect: str) -> sa.ColumnElement[bool]:
     """Return the condition under which a run in progress belongs to nobody any more."""
     holds = sa.exists().where(
-        owners.c.owner == runs.c.owner, owners.c.lease_until > _in(dialect, 0.0)
+        owners.c.owner == runs.c.owner, owners.c.lease_until > moment_in(dialect, 0.0)
     )
     return ~holds
 
 
-def _in(dialect: str, seconds: float) -> sa.ColumnElement[Any]:
+def moment_in(dialect: str, seconds: float) -> sa.ColumnElement[Any]:
     """Return the moment in so many seconds, by the clock of the database."""
     if dialect == "sqlite":
         # The form that `Moment` has, though SQLite knows milliseconds only.
@@ -57,7 +57,7 @@ class Lease:
         self._every = seconds / _RENEWALS
         self._renewed_at: float | None = None
         insert: Any = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(owners)
-        until = _in(dialect, seconds)
+        until = moment_in(dialect, seconds)
         self._renew = insert.values(owner=owner, lease_until=until).on_conflict_do_update(
             index_elements=["owner"], set_={"lease_until": until}
         )

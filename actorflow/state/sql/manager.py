@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import uuid
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from actorflow.clock import SystemClock
-from actorflow.errors import DefinitionError, NotRecorded, NotStorable, StoreError
+from actorflow.errors import NotRecorded, StoreError
 from actorflow.once import Once, settle
 from actorflow.spelling import checks_options
 from actorflow.state.folding import fold
+from actorflow.state.sql.checks import check_columns, check_options, purge_limits
 from actorflow.state.sql.entries import Claim, Create, Take, Write
 from actorflow.state.sql.extras import needs_extra
+from actorflow.state.sql.health import Purged
 from actorflow.state.sql.serializers import JSONSerializer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
+    from actorflow.durations import Duration
     from actorflow.events import Event
     from actorflow.lifecycle import RunStatus
     from actorflow.protocols import Commit, Taken
     from actorflow.results import RunPage, RunRecord, RunSnapshot
     from actorflow.state.sql.entries import Entry, Line
     from actorflow.state.sql.health import StoreHealth
+    from actorflow.state.sql.purging import Purge
     from actorflow.state.sql.serializers import Serializer
 
 __all__ = ["SQLStateManager"]
@@ -31,9 +36,6 @@ __all__ = ["SQLStateManager"]
 _MOST_OUTPUTS: Final = 10_000
 """How many outputs are kept ready as texts before their events come."""
 _NOTHING: Final = object()
-_BIGGEST: Final = 2**63
-_SHORTEST_LEASE: Final = 0.1
-_LONGEST_LEASE: Final = 366 * 86_400.0
 
 
 @checks_options
@@ -84,7 +86,7 @@ class SQLStateManager:
         max_output: int = 10_000_000,
         max_event: int = 1_000_000,
     ) -> None:
-        _check(synchronous, lease, patience, max_waiting)
+        check_options(synchronous, lease, patience, max_waiting)
         with needs_extra("SQLStateManager"):
             from actorflow.state.sql import migrating  # noqa: PLC0415 - they come with the extra
             from actorflow.state.sql.engines import Engines  # noqa: PLC0415
@@ -146,7 +148,7 @@ class SQLStateManager:
         return self._create(record, done, owned=False)
 
     def _create(self, record: RunRecord, done: Commit, *, owned: bool) -> bool:
-        _check_columns(record)
+        check_columns(record)
         texts = {
             "inputs": self._payloads.given("the run's input", record.inputs),
             "metadata": self._payloads.given("the run's metadata", record.metadata),
@@ -242,6 +244,45 @@ class SQLStateManager:
             if isinstance(entry, Create):
                 self._fresh.pop(entry.record.run_id, None)
 
+    def purge(
+        self,
+        *,
+        older_than: Duration | None = None,
+        keep: int | None = None,
+        keys_older_than: Duration | None = None,
+    ) -> Purged:
+        """Delete runs that have ended, with their steps and events, and the keys of runs long gone.
+
+        It waits for the database, in small transactions between which others have their turn.
+        A failed run that is deleted cannot be resumed any more.
+
+        Args:
+            older_than: Delete the runs that ended more than so many seconds ago.
+            keep: Delete all but so many, those that ended last.
+            keys_older_than: Delete the idempotency keys that were first used more than so many
+                seconds ago, of runs that are gone. A second start with such a key is a new run.
+
+        Raises:
+            DefinitionError: When an argument is out of its range, or none is given.
+            StoreUnavailable: When the database does not answer.
+        """
+        age, count, keys = purge_limits(older_than, keep, keys_older_than)
+        with self._writing() as purge:
+            deleted = purge.old_runs(age) if age is not None else 0
+            deleted += purge.surplus_runs(count) if count is not None else 0
+            return Purged(runs=deleted, keys=purge.old_keys(keys) if keys is not None else 0)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Purge]:
+        """Yield what deletes, on a connection that is closed afterwards if nobody needs it."""
+        from actorflow.state.sql.purging import Purge  # noqa: PLC0415 - it comes with the extra
+
+        try:
+            yield Purge(self._engines.writing)
+        finally:
+            if self._reader.resting:
+                self._engines.dispose()
+
     def close(self) -> None:
         """Write what waits, and let go of every connection; a later call connects again.
 
@@ -287,40 +328,3 @@ class SQLStateManager:
             "business_id": business_id,
         }
         return self._reader.list(wanted, limit, offset)
-
-
-def _check(synchronous: object, lease: object, patience: object, max_waiting: object) -> None:
-    if synchronous not in {"FULL", "NORMAL"}:
-        problem = f"SQLStateManager(synchronous={synchronous!r}) is no choice"
-        raise DefinitionError(None, problem, 'Use "FULL" or "NORMAL"')
-    if not isinstance(lease, (int, float)) or not _SHORTEST_LEASE <= lease < _LONGEST_LEASE:
-        problem = f"SQLStateManager(lease={lease!r}) is no number of seconds from 0.1 to a year"
-        raise DefinitionError(None, problem, "Give more than the longest pause of your process")
-    if not isinstance(patience, (int, float)) or not patience >= 0:
-        problem = f"SQLStateManager(patience={patience!r}) is no number of seconds"
-        raise DefinitionError(None, problem, "Give one, or 0 to try everything once")
-    if not isinstance(max_waiting, int) or max_waiting < 1:
-        problem = f"SQLStateManager(max_waiting={max_waiting!r}) is no number of events"
-        raise DefinitionError(None, problem, "Give a whole number of at least 1")
-
-
-_TEXTS: Final = ("run_id", "workflow_id", "workflow_version")
-_IDS: Final = ("trace_id", "correlation_id", "business_id", "idempotency_key")
-
-
-def _check_columns(record: RunRecord) -> None:
-    """Refuse what no column can hold, before it spoils a group."""
-    texts = {name: getattr(record, name) or "" for name in (*_TEXTS, *_IDS)}
-    for name, text in (*texts.items(), *(("step id", it) for it in record.step_ids)):
-        if "\0" in text or (not text.isascii() and _has_surrogates(text)):
-            raise NotStorable(f"the run's {name}", repr(text), "is no text of characters")
-    if not -_BIGGEST <= record.priority < _BIGGEST:
-        raise NotStorable("the run's priority", str(record.priority), "has more than 64 bits")
-
-
-def _has_surrogates(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False

@@ -121,6 +121,15 @@ sa.Index(
     sqlite_where=_open,
 )
 
+_finished: Final = runs.c.finished_at.is_not(None)
+sa.Index(
+    "actorflow_runs_finished",
+    runs.c.finished_at,
+    runs.c.run_id,
+    postgresql_where=_finished,
+    sqlite_where=_finished,
+)
+
 owners: Final = sa.Table(
     "actorflow_owners",
     metadata,

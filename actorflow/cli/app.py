@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.console import Console
 
+from actorflow.cli.archive import archive
 from actorflow.cli.databases import databases
 from actorflow.cli.inputs import check_inputs, read_inputs, refuse_words
 from actorflow.cli.interrupts import EXIT_BASE
@@ -22,10 +23,17 @@ from actorflow.cli.lines import LineWatcher, SilentWatcher
 from actorflow.cli.live import LiveWatcher
 from actorflow.cli.loading import load_flow
 from actorflow.cli.problems import Problem, warnings_as_text
-from actorflow.cli.reports import describe, describe_failure, whole_result
+from actorflow.cli.reports import describe, describe_failure, summary, whole_result
 from actorflow.cli.running import Order, Watcher, carry_out
 from actorflow.cli.streams import forgiving, only_for_the_result, silence, whole_lines
-from actorflow.errors import DefinitionError, MissingExtra, StoreError, UnknownExecutor
+from actorflow.errors import (
+    DefinitionError,
+    MissingExtra,
+    RunNotFound,
+    StoreError,
+    UnknownExecutor,
+)
+from actorflow.state.sql import SQLStateManager
 from actorflow.views import draw_cycle, draw_dot, draw_mermaid, draw_tree
 
 if TYPE_CHECKING:
@@ -92,11 +100,21 @@ def _exit_statuses() -> Iterator[None]:
         sys.stdout.flush()
 
 
+_TOLD: Final = (
+    MissingExtra,
+    Problem,
+    DefinitionError,
+    RunNotFound,
+    StoreError,
+    UnknownExecutor,
+)
+
+
 @contextlib.contextmanager
 def _problems_told() -> Iterator[None]:
     try:
         yield
-    except (MissingExtra, Problem, DefinitionError, StoreError, UnknownExecutor) as problem:
+    except _TOLD as problem:
         sys.stderr.write(f"Error: {problem}\n")
         raise typer.Exit(_BAD_USAGE) from None
     except KeyboardInterrupt:
@@ -142,6 +160,15 @@ def run(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the whole result as JSON, and nothing else.")
     ] = False,
+    db: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar="ACTORFLOW_DB",
+            help="Where to record it, such as sqlite:///runs.db; see `actorflow runs`.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run a workflow and show how it goes.
 
@@ -154,7 +181,8 @@ def run(
         def order() -> Order:
             flow = load_flow(target, "run")
             check_inputs(flow.plan(), given, f"actorflow run {shlex.quote(target)}")
-            return Order(flow=flow, inputs=given, workers=workers, timeout=timeout)
+            state = None if db is None else SQLStateManager(db, create=True)
+            return Order(flow=flow, inputs=given, workers=workers, timeout=timeout, state=state)
 
         status = _print_json(order) if as_json else _show(order)
     raise typer.Exit(status)
@@ -303,15 +331,16 @@ def _drawable(flow: Workflow) -> WorkflowPlan:
 def validate(target: Target) -> None:
     """Check a workflow without running it."""
     with _exit_statuses():
-        sys.stdout.write(f"{_summary(load_flow(target, 'validate'))}\n")
+        sys.stdout.write(f"{summary(load_flow(target, 'validate').plan())}\n")
+
+
+def _resume(url: str, run_id: str, target: str) -> int:
+    def order() -> Order:
+        flow, state = load_flow(target, "runs resume"), SQLStateManager(url)
+        return Order(flow=flow, inputs={}, workers=10, timeout=None, state=state, resumes=run_id)
+
+    return _show(order)
 
 
 app.add_typer(databases(_exit_statuses), name="db")
-
-
-def _summary(flow: Workflow) -> str:
-    plan = flow.plan()
-    count = len(plan.steps)
-    needs = f"needs {', '.join(plan.required_inputs) or 'no input'}"
-    takes = f", can take {', '.join(plan.optional_inputs)}" if plan.optional_inputs else ""
-    return f"{flow.id} is valid: {count} step{'s' if count > 1 else ''}, {needs}{takes}"
+app.add_typer(archive(_exit_statuses, _resume), name="runs")

@@ -15,14 +15,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from actorflow.cli.running import Outcome
+    from actorflow.plan import WorkflowPlan
     from actorflow.results import RunResult, StepResult
 
-__all__ = ["describe", "describe_failure", "whole_result"]
+__all__ = ["describe", "describe_failure", "summary", "whole_result"]
 
 _ROWS: Final = 20
 """How many of the last steps' outputs are shown, and how many of the others'."""
 _PATH: Final = 6
 """How many steps of the critical path are named."""
+
+
+def summary(plan: WorkflowPlan) -> str:
+    """Return what a workflow needs, in a line."""
+    steps = len(plan.steps)
+    needs = f"needs {', '.join(plan.required_inputs) or 'no input'}"
+    takes = f", can take {', '.join(plan.optional_inputs)}" if plan.optional_inputs else ""
+    return f"{plan.workflow_id} is valid: {steps} step{'s' if steps > 1 else ''}, {needs}{takes}"
 
 
 def describe(outcome: Outcome, width: int) -> Iterator[str]:

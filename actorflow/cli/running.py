@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from actorflow.events import Event
     from actorflow.handles import Run
     from actorflow.plan import WorkflowPlan
+    from actorflow.protocols import StateManager
     from actorflow.results import RunResult
     from actorflow.workflow import Workflow
 
@@ -41,6 +42,10 @@ class Order:
     inputs: Mapping[str, Any]
     workers: int
     timeout: float | None
+    state: StateManager | None = None
+    """Where it is recorded; None for in memory."""
+    resumes: str | None = None
+    """The id of the recorded run that is to go on; None for a new one."""
 
 
 @attrs.frozen(kw_only=True)
@@ -103,10 +108,10 @@ def carry_out(order: Order, watcher: Watcher) -> Outcome:
     plan = order.flow.plan()
     with (
         Interrupts(lambda: inbox.put(_Word.INTERRUPTED)) as interrupts,
-        Orchestrator(async_workers=order.workers) as orchestrator,
+        Orchestrator(order.state, async_workers=order.workers) as orchestrator,
     ):
         watcher.begin(plan)
-        run = orchestrator.start(order.flow, order.inputs, timeout=order.timeout)
+        run = _begun(orchestrator, order)
         threading.Thread(target=_read, args=(run, inbox), daemon=True).start()
         events = tuple(_watched(run, inbox, watcher))
         watcher.end()
@@ -117,6 +122,12 @@ def carry_out(order: Order, watcher: Watcher) -> Outcome:
             events=events,
             signal=interrupts.number,
         )
+
+
+def _begun(orchestrator: Orchestrator, order: Order) -> Run:
+    if order.resumes is not None:
+        return orchestrator.resume(order.resumes, order.flow)
+    return orchestrator.start(order.flow, order.inputs, timeout=order.timeout)
 
 
 def _read(run: Run, inbox: _Inbox) -> None:

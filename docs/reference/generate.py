@@ -27,6 +27,7 @@ from actorflow.orchestrator.requests import RunOptions
 from actorflow.state.sql import (
     JSONSerializer,
     PickleSerializer,
+    Purged,
     Serializer,
     SQLStateManager,
     StoreHealth,
@@ -149,7 +150,7 @@ def _law(one: laws.Law) -> str:
 def _api() -> str:
     """Return the page of what can be imported from `actorflow`."""
     sections = [f"## {title}\n\n{_members(title, names)}" for title, names in _groups()]
-    made = (SQLStateManager, Serializer, JSONSerializer, PickleSerializer, StoreHealth)
+    made = (SQLStateManager, Serializer, JSONSerializer, PickleSerializer, StoreHealth, Purged)
     return "\n".join(
         [
             HEAD,

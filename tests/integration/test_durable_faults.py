@@ -176,6 +176,45 @@ def test_connections_that_are_cut_delay_runs_and_lose_nothing(postgresql, tmp_pa
     assert {1} == {*begun.values()}
 
 
+def daemon(url, flow, progress):
+    """An orchestrator whose lease runs out as soon as it is cut off for a moment."""
+    state = SQLStateManager(url, patience=60.0, lease=0.5)
+    made = Orchestrator(
+        state, recover=True, recover_every=0.05, max_active_runs=5, observers=[progress]
+    )
+    made.register(flow)
+    return made
+
+
+def test_two_daemons_share_the_work_though_they_are_cut_off_again_and_again(tmp_path):
+    """Each takes over what the other one seems to have left; each step is recorded once."""
+    flow = work(os.open(tmp_path / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT))
+    progress, count = Progress(), 40 * SOAK
+    with postgres.running(*postgres.QUICK) as server:
+        url = server.database()
+        with Orchestrator(SQLStateManager(url, create=True)) as client:
+            ids = {client.enqueue(flow, {"n": n}): n for n in range(count)}
+        with daemon(url, flow, progress), daemon(url, flow, progress):
+            for done in range(0, count, 4):
+                progress.reach(done)
+                if done % 20 == 8:
+                    server.stop(how=postgres.AT_ONCE)
+                    server.start()
+                else:
+                    server.tell(HANG_UP.format(database=url.rpartition("/")[2]))
+            progress.reach(count)
+        with contextlib.closing(SQLStateManager(url)) as state:
+            results = {run_id: state.snapshot(run_id).outputs["total"] for run_id in ids}
+            events = {run_id: state.events(run_id) for run_id in ids}
+
+    assert {run_id: expected(n) for run_id, n in ids.items()} == results
+    for told in events.values():
+        assert [*range(1, len(told) + 1)] == [event.number for event in told]
+        completed = [it.step_id for it in told if it.kind is EventKind.STEP_COMPLETED]
+        assert {*flow.steps} == {*completed}
+        assert len(completed) == len({*completed})
+
+
 def test_a_server_that_crashes_and_comes_back_delays_runs_and_loses_nothing(tmp_path):
     """As an immediate restart leaves it: no connection, no answer, and a recovery."""
     with postgres.running(*postgres.QUICK) as server:

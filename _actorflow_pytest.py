@@ -7,6 +7,7 @@ fixture.
 
 from __future__ import annotations
 
+import argparse
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("actorflow", "schedules of workflows in virtual time")
     group.addoption(
         "--actorflow-schedules",
-        type=int,
+        type=_how_many,
         metavar="N",
         help="how many schedules each simulation.explore() tries, whatever the test says",
     )
@@ -33,6 +34,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="where simulation.explore() begins, whatever the test says; equal seeds give "
         "equal schedules",
     )
+
+
+def _how_many(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+    return int(text)
 
 
 @pytest.fixture

@@ -60,8 +60,8 @@ def replay(path: Path, target: str | None) -> Replayed:
         target: Where its workflow stands now, if it does not stand where it did.
 
     Raises:
-        Problem: When the file holds no schedule, or its workflow is not to be found.
-        DefinitionError: When the workflow is another one.
+        Problem: When the file holds no schedule, or its workflow is not to be found, or is
+            another one.
     """
     text = _read(path)
     # Before the script is read: the errors that it raises may be defined beside the workflow.
@@ -71,6 +71,8 @@ def replay(path: Path, target: str | None) -> Replayed:
         trace = kept.simulate(loaded.flow)
     except (MissingInput, UnknownInput) as error:
         raise Problem(f"{path} is a schedule of inputs that are no longer right: {error}") from None
+    except DefinitionError as error:
+        raise Problem(f"{path}: {error}") from None
     known = laws_of(loaded)
     lost = kept.law if kept.law not in {"", *(law.name for law in known)} else None
     return Replayed(
@@ -109,7 +111,11 @@ def _flow_in(text: str, path: Path) -> str:
 
 
 def _with_flow(path: Path) -> str:
-    return f"actorflow replay {shlex.quote(str(path))} --flow FILE:FLOW"
+    return f"actorflow {_typed(path)} FILE:FLOW"
+
+
+def _typed(path: Path) -> str:
+    return f"replay {shlex.quote(str(path))} --flow"
 
 
 def _find(target: str, path: Path) -> Loaded:
@@ -121,7 +127,7 @@ def _find(target: str, path: Path) -> Loaded:
         )
     # What a test has kept may import from where its tests were started.
     sys.path.append(str(Path.cwd()))
-    return load(target, "simulate")
+    return load(target, _typed(path))
 
 
 def _first_broken(kept: Replay, trace: Trace, loaded: Loaded) -> LawBroken | None:

@@ -83,6 +83,10 @@ def _simulate_for_people(typed: Typed) -> Found:
 def _order(typed: Typed) -> SearchOrder:
     if typed.save is not None and not typed.save.parent.is_dir():
         raise Problem(f"--save {typed.save} is in a folder that is not there. Make it first.")
+    if typed.save is not None and typed.save.is_dir():
+        raise Problem(
+            f"--save {typed.save} is a folder. Name a file: --save {typed.save}/FILE.json"
+        )
     loaded = load(typed.target, "simulate")
     plan = loaded.flow.plan()
     check_inputs(plan, typed.inputs, f"actorflow simulate {shlex.quote(typed.target)}")
@@ -121,8 +125,8 @@ def replay(path: Path, target: str | None, *, mermaid: bool) -> int:
     """Show a kept schedule again, and return the exit status.
 
     Raises:
-        Problem: When the file holds no schedule, or its workflow is not to be found.
-        DefinitionError: When the workflow is another one.
+        Problem: When the file holds no schedule, or its workflow is not to be found, or is
+            another one.
     """
     with quietly() as stdout:
         seen = seen_again(path, target)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import attrs
 
-from actorflow.testing.checks import plan_of, refuse_misspelt
+from actorflow.testing.checks import as_moment, plan_of, refuse_misspelt
+from actorflow.testing.doubts import Doubts
 from actorflow.testing.faults import NO_FAULTS, Faults
 from actorflow.testing.reach import reachable
 from actorflow.testing.scripts import Script
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from actorflow.testing.trace import Trace
     from actorflow.workflow import Workflow
 
-__all__ = ["Case", "Given", "Watch", "given", "opened", "simulate"]
+__all__ = ["Case", "Given", "Watch", "as_cancel_at", "given", "opened", "simulate"]
 
 Watch: TypeAlias = Callable[[Simulation], None]
 """Gets to know a simulation before anything happens in it."""
@@ -74,6 +75,15 @@ class Case(Protocol):
         """Yield what would make it smaller, the most drastic first."""
 
 
+def as_cancel_at(value: Any) -> float | None:
+    """Return the moment at which a run is cancelled, if there is one.
+
+    Raises:
+        DefinitionError: When it is no moment.
+    """
+    return None if value is None else as_moment(value, "cancel_at")
+
+
 @attrs.frozen(kw_only=True, slots=False, eq=False)
 class Given:
     """One run of somebody's own workflow, which is not to be changed."""
@@ -82,7 +92,7 @@ class Given:
     inputs: Mapping[str, Any] | None
     script: Script | None
     settings: Settings
-    cancel_at: float | None
+    cancel_at: float | None = attrs.field(converter=as_cancel_at)
     options: RunOptions
 
     @property
@@ -199,4 +209,8 @@ def simulate(
         cancel_at=cancel_at,
         **options,
     )
-    return case.simulate(tape)
+    trace = case.simulate(tape)
+    doubts = Doubts()
+    doubts.note(trace)
+    doubts.warn()
+    return trace

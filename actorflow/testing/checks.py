@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from actorflow.durations import seconds
 from actorflow.errors import DefinitionError
 from actorflow.orchestrator.requests import RunOptions
 from actorflow.spelling import nearest
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
 
     from actorflow.plan import WorkflowPlan
 
-__all__ = ["check_script", "plan_of", "refuse_misspelt"]
+__all__ = [
+    "as_moment",
+    "check_callable",
+    "check_script",
+    "check_whole",
+    "plan_of",
+    "refuse_misspelt",
+]
 
 
 def plan_of(flow: Any) -> WorkflowPlan:
@@ -43,6 +51,37 @@ def check_script(script: Any) -> None:
         raise DefinitionError(None, f"script is {text_of(script)}", cure)
 
 
+def check_callable(value: Any, what: str, cure: str) -> None:
+    """Refuse what cannot be called.
+
+    Raises:
+        DefinitionError: When it cannot.
+    """
+    if not callable(value):
+        raise DefinitionError(None, f"{what} is {text_of(value)}", cure)
+
+
+def check_whole(value: Any, name: str, least: int | None = None) -> None:
+    """Refuse what is no whole number, or a smaller one.
+
+    Raises:
+        DefinitionError: When it is none.
+    """
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or (least is not None and value < least):
+        cure = "Give a whole number" + ("" if least is None else f", {least} or more")
+        raise DefinitionError(None, f"{name} is {text_of(value)}", cure)
+
+
+def as_moment(value: Any, name: str) -> float:
+    """Return a virtual moment, or a length of virtual time, as seconds.
+
+    Raises:
+        DefinitionError: When it is no number, or lies before nought.
+    """
+    return seconds(value, name, zero=True)
+
+
 def refuse_misspelt(taker: Callable[..., Any], options: Iterable[str]) -> None:
     """Refuse an option that surely is one of the function's own, misspelt.
 
@@ -52,7 +91,8 @@ def refuse_misspelt(taker: Callable[..., Any], options: Iterable[str]) -> None:
         TypeError: When there is one.
     """
     own = [name for name in inspect.signature(taker).parameters if name != "options"]
+    known = {*own, *RunOptions.__annotations__}
     for name in options:
-        close = nearest(name, own)
-        if close is not None and name not in RunOptions.__annotations__:
+        close = None if name in known else nearest(name, own)
+        if close is not None:
             raise TypeError(f"{taker.__name__}() has no option {name!r}. Did you mean {close!r}?")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import attrs
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from actorflow.testing.errors import LawBroken
     from actorflow.testing.trace import Trace
 
-__all__ = ["Exploration", "Spread"]
+__all__ = ["NOT_ENDED", "Exploration", "Spread"]
+
+NOT_ENDED: Final = "not ended"
+"""Stands among the endings for runs that had none."""
 
 
 class Spread(NamedTuple):

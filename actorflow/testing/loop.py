@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVarTuple, Unpack
 
@@ -88,6 +89,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._turning = False
         self._closed = False
         self._task_numbers = itertools.count(1)
+        self._thread = threading.get_ident()
 
     # ── Callbacks ────────────────────────────────────────────────────────────────────────────
 
@@ -107,7 +109,19 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._turn_soon()
         return handle
 
-    call_soon_threadsafe = call_soon
+    def call_soon_threadsafe(
+        self,
+        callback: Callable[[Unpack[_Ts]], object],
+        *args: *_Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Handle:
+        """Call in the loop's next turn, if it is asked for on the simulation's own thread.
+
+        Another thread would come at a moment that nobody has chosen, and into the midst of things.
+        """
+        if threading.get_ident() != self._thread:
+            raise NotSimulated("call_soon_threadsafe")
+        return self.call_soon(callback, *args, context=context)
 
     def call_later(
         self,

@@ -16,7 +16,8 @@ own: `self.simulation` is the orchestrator in virtual time, and `self.trace()` w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -24,17 +25,18 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from actorflow.errors import DefinitionError
 from actorflow.testing import laws as all_laws
 from actorflow.testing.cases import opened
-from actorflow.testing.settings import PLAIN_SETTINGS
+from actorflow.testing.laws.law import several
+from actorflow.testing.settings import PLAIN_SETTINGS, Settings
+from actorflow.texts import text_of
+from actorflow.workflow import Workflow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from actorflow.testing.laws import Law
     from actorflow.testing.scripts import Script
-    from actorflow.testing.settings import Settings
     from actorflow.testing.simulation import Simulation
     from actorflow.testing.trace import Trace
-    from actorflow.workflow import Workflow
 
 __all__ = ["SimulationMachine"]
 
@@ -63,6 +65,22 @@ def _some_run(machine: SimulationMachine) -> bool:
     return bool(machine.simulation.runs)
 
 
+def _ids_of(flows: Any, name: str) -> list[str]:
+    if isinstance(flows, Workflow) or not all(isinstance(flow, Workflow) for flow in flows):
+        problem = f"flows of {name} is {text_of(flows)}"
+        raise DefinitionError(None, problem, "Give workflows, in a tuple: (one,) or (one, another)")
+    return [flow.id for flow in flows]
+
+
+def _check_ids(said: Any, what: str, ids: Sequence[str]) -> None:
+    cure = f"Say it by the ids of workflows: {', '.join(map(repr, ids))}"
+    if not isinstance(said, Mapping):
+        raise DefinitionError(None, f"{what} is {text_of(said)}", cure)
+    for name in said:
+        if name not in ids:
+            raise DefinitionError(None, f"{what} names {name!r}, which is no workflow of it", cure)
+
+
 class SimulationMachine(RuleBasedStateMachine):
     """An orchestrator in virtual time, at the mercy of Hypothesis.
 
@@ -83,13 +101,24 @@ class SimulationMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        if not self.flows:
-            problem = f"{type(self).__name__} has no flows"
-            raise DefinitionError(None, problem, "Give it the workflows that it is to run")
+        self._check()
         self._choices = _Choices()
         self._broken = False
         self.simulation: Simulation = opened(self.settings, None, self._choices.choose, None)
         """The orchestrator."""
+
+    def _check(self) -> None:
+        name, settings = type(self).__name__, cast("object", self.settings)
+        if not self.flows:
+            problem = f"{name} has no flows"
+            raise DefinitionError(None, problem, "Give it the workflows that it is to run")
+        ids = _ids_of(self.flows, name)
+        for what in ("inputs", "scripts"):
+            _check_ids(getattr(self, what), f"{what} of {name}", ids)
+        if not isinstance(settings, Settings):
+            problem = f"settings of {name} is {text_of(settings)}"
+            raise DefinitionError(None, problem, "Give Settings(…)")
+        several(self.laws)
 
     def trace(self) -> Trace:
         """Return what has happened so far."""

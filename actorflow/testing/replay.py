@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from actorflow.errors import DefinitionError
-from actorflow.testing.cases import Given
+from actorflow.orchestrator.requests import RunOptions
+from actorflow.testing.cases import Given, as_cancel_at
 from actorflow.testing.encoding import encoded_script, plain_json, script_of
 from actorflow.testing.faults import Faults
 from actorflow.testing.labels import plain
 from actorflow.testing.scripts import Script
 from actorflow.testing.settings import PLAIN_SETTINGS, Settings
-from actorflow.testing.tape import Tape
+from actorflow.testing.tape import Tape, loaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from actorflow.orchestrator.requests import RunOptions
     from actorflow.plan import WorkflowPlan
     from actorflow.testing.trace import Trace
     from actorflow.workflow import Workflow
@@ -50,7 +50,7 @@ class Replay:
     """What the steps do."""
     settings: Settings = PLAIN_SETTINGS
     """How many steps run at once, how much may go wrong, and so on."""
-    cancel_at: float | None = None
+    cancel_at: float | None = attrs.field(default=None, converter=as_cancel_at)
     """The virtual moment at which the run is cancelled."""
     options: RunOptions = attrs.field(factory=dict)  # type: ignore[assignment] # an empty one
     """Of the run, as for `Orchestrator.run`."""
@@ -112,7 +112,8 @@ class Replay:
         """
         if self.workflow_id not in {None, flow.id}:
             problem = f"the schedule is one of workflow {self.workflow_id!r}, not of this one"
-            raise DefinitionError(flow.id, problem, "Replay it on its own")
+            cure = f"Replay it on workflow {self.workflow_id!r}"
+            raise DefinitionError(flow.id, problem, cure)
         case = Given(
             flow=flow,
             inputs=self.inputs,
@@ -158,19 +159,19 @@ class Replay:
         Raises:
             DefinitionError: When it holds neither.
         """
-        tape, said = Tape.from_json(text), json.loads(text)
+        tape, said = Tape.from_json(text), json.loads(text.removeprefix("\ufeff"))
         return cls(
             tape=tape,
-            flow=said.get("flow"),
+            flow=_text(said, "flow", None),
             inputs=_mapping(said, "inputs"),
             script=script_of(said["script"]) if "script" in said else Script(),
             settings=_settings(_mapping(said, "settings")),
             cancel_at=said.get("cancel_at"),
-            options=_mapping(said, "options"),
-            law=said.get("law", ""),
-            workflow_id=said.get("workflow_id"),
-            shape=_mapping(said, "shape"),
-            hash=said.get("hash"),
+            options=_options(_mapping(said, "options")),
+            law=_text(said, "law", ""),
+            workflow_id=_text(said, "workflow_id", None),
+            shape=_shape(_mapping(said, "shape")),
+            hash=_text(said, "hash", None),
         )
 
     def save(self, path: str | Path) -> None:
@@ -188,7 +189,7 @@ class Replay:
         Raises:
             DefinitionError: When it holds nothing that can be replayed.
         """
-        return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        return loaded(path, cls.from_json)
 
 
 def _mapping(said: Mapping[str, Any], name: str) -> Any:
@@ -196,6 +197,26 @@ def _mapping(said: Mapping[str, Any], name: str) -> Any:
     if not isinstance(value, Mapping):
         raise DefinitionError(None, f"{name} of a replay is {value!r}", _ANEW)
     return value
+
+
+def _text(said: Mapping[str, Any], name: str, usual: str | None) -> Any:
+    value = said.get(name, usual)
+    if value != usual and not isinstance(value, str):
+        raise DefinitionError(None, f"{name} of a replay is {value!r}", _ANEW)
+    return value
+
+
+def _options(said: Mapping[str, Any]) -> Any:
+    for name in said:
+        if name not in RunOptions.__annotations__:
+            raise DefinitionError(None, f"options of a replay hold {name!r}", _ANEW)
+    return said
+
+
+def _shape(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not all(isinstance(step, Mapping) for step in said.values()):
+        raise DefinitionError(None, f"shape of a replay is {said!r}", _ANEW)
+    return said
 
 
 def _settings(said: Mapping[str, Any]) -> Settings:

@@ -16,6 +16,7 @@ from actorflow.durations import Duration, seconds
 from actorflow.errors import DefinitionError
 from actorflow.mappings import ReadOnly
 from actorflow.spelling import did_you_mean
+from actorflow.texts import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -151,7 +152,9 @@ def hangs(*, stubborn: bool = False) -> Hangs:
 
 
 def real(after: Duration | None = 0.0) -> Real:
-    """Have an attempt call the step's own function, which should be pure.
+    """Have an attempt call the step's own function, which should touch nothing outside.
+
+    A coroutine that does is refused it; a plain function is not, and does so on every schedule.
 
     A plain function is called in one go, at the end of the time that it takes; as on a thread,
     that happens even if the attempt has been abandoned meanwhile.
@@ -164,7 +167,8 @@ def real(after: Duration | None = 0.0) -> Real:
 
 def either(*behaviours: Behaviour) -> Either:
     """Leave it to the tape what an attempt does; the first is the plainest."""
-    return Either(_several(None, behaviours))
+    _check_behaviours(behaviours or ((),), "either() chooses from", "several of these")
+    return Either(behaviours)
 
 
 def _after(name: str, after: Duration | None) -> float | None:
@@ -194,7 +198,7 @@ class Script:
     ) -> None:
         self._steps = _by_id(steps)
         self._compensators = _by_id(compensators)
-        self._default = _several(None, default)
+        self._default = _several(default, "the default of a script is")
 
     @property
     def steps(self) -> Mapping[str, tuple[Behaviour, ...]]:
@@ -226,8 +230,8 @@ class Script:
             DefinitionError: When it names one.
         """
         undone = [step.id for step in plan.steps if step.compensation is not None]
-        _check(self._steps, "step", plan.by_id)
-        _check(self._compensators, "a compensator of step", undone)
+        _check(self._steps, plan, plan.by_id, _NO_STEP)
+        _check(self._compensators, plan, undone, _NO_COMPENSATOR)
 
     def __repr__(self) -> str:
         steps = {step_id: _shown(line) for step_id, line in self._steps.items()}
@@ -235,6 +239,10 @@ class Script:
         compensators = f", compensators={undoing!r}" if undoing else ""
         default = "" if self._default == _PLAIN else f", default={_shown(self._default)!r}"
         return f"Script({steps!r}{compensators}{default})"
+
+
+_NO_STEP: Final = "the script names step {!r}, which the workflow does not have"
+_NO_COMPENSATOR: Final = "the script says how step {!r} is undone, which has no compensator"
 
 
 def _shown(line: tuple[Behaviour, ...]) -> Behaviour | list[Behaviour]:
@@ -245,13 +253,13 @@ def _of(line: tuple[Behaviour, ...], attempt: int) -> Behaviour:
     return line[min(attempt, len(line)) - 1]
 
 
-def _check(said: Iterable[str], what: str, known: Collection[str]) -> None:
+def _check(said: Iterable[str], plan: WorkflowPlan, known: Collection[str], problem: str) -> None:
     for step_id in said:
         if step_id not in known:
-            problem = f"the script names {what} {step_id!r}, which the workflow does not have"
             cure = f"Name one of: {', '.join(known)}" if known else "Leave it out"
             question = did_you_mean(step_id, known).strip()
-            raise DefinitionError(None, problem, f"{question} {cure}".lstrip())
+            said_so = problem.format(step_id)
+            raise DefinitionError(plan.workflow_id, said_so, f"{question} {cure}".lstrip())
 
 
 def _by_id(
@@ -261,13 +269,22 @@ def _by_id(
     if not isinstance(said, Mapping):
         cure = "Give behaviours by step id; one for all steps is Script(default=…)"
         raise DefinitionError(None, f"a script is made of {said!r}", cure)
-    return {step_id: _several(step_id, behaviours) for step_id, behaviours in said.items()}
+    return {
+        step_id: _several(behaviours, "a script holds", step_id)
+        for step_id, behaviours in said.items()
+    }
 
 
-def _several(step_id: str | None, said: Behaviour | Sequence[Behaviour]) -> tuple[Behaviour, ...]:
+def _several(said: Any, what: str, step_id: str | None = None) -> tuple[Behaviour, ...]:
     line = tuple(said) if isinstance(said, (list, tuple)) else (said,)
-    for behaviour in line or (None,):
-        if not isinstance(behaviour, Behaviour):
-            cure = "Give returns(…), raises(…), hangs() or real(), or a list of these"
-            raise DefinitionError(None, f"a script holds {said!r}", cure, step_id)
+    _check_behaviours(line or (said,), what, "a list of these", step_id)
     return line
+
+
+def _check_behaviours(
+    line: Iterable[object], what: str, several: str, step_id: str | None = None
+) -> None:
+    for behaviour in line:
+        if not isinstance(behaviour, Behaviour):
+            cure = f"Give returns(…), raises(…), hangs(), real() or either(…), or {several}"
+            raise DefinitionError(None, f"{what} {text_of(behaviour)}", cure, step_id)

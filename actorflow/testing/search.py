@@ -14,18 +14,23 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from actorflow.clock import SystemClock
+from actorflow.durations import is_finite
 from actorflow.errors import DefinitionError
 from actorflow.lifecycle import RunStatus
 from actorflow.testing import laws as all_laws
 from actorflow.testing.cases import given
-from actorflow.testing.checks import refuse_misspelt
+from actorflow.testing.checks import check_callable, check_whole, refuse_misspelt
 from actorflow.testing.coverage import Tally
+from actorflow.testing.doubts import Doubts
 from actorflow.testing.drawing import draw_scenario
 from actorflow.testing.errors import LawBroken
-from actorflow.testing.exploration import Exploration, Spread
+from actorflow.testing.exploration import NOT_ENDED, Exploration, Spread
+from actorflow.testing.flakiness import doubt
 from actorflow.testing.laws.law import several
+from actorflow.testing.scenarios import Scenario
 from actorflow.testing.shrinking import Finding, Shrinker
 from actorflow.testing.swarm import Swarm
+from actorflow.texts import text_of
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -45,8 +50,7 @@ Draw: TypeAlias = Callable[[random.Random], "Case"]
 """Makes up a case."""
 
 _FOREVER: Final = float("inf")
-_UNENDED: Final = "not ended"
-_ENDINGS: Final = (*(status.value for status in RunStatus if status.terminal), _UNENDED)
+_ENDINGS: Final = (*(status.value for status in RunStatus if status.terminal), NOT_ENDED)
 _SCHEDULES_OF_A_SCENARIO: Final = 2
 """So many schedules of each: to build a workflow costs about as much as to run it."""
 
@@ -72,7 +76,8 @@ def explore(
     """Run a workflow on many schedules in virtual time, and hold each of them to the laws.
 
     The first schedule is the plainest. The search ends with the first that breaks a law, which
-    is then made small.
+    is then made small. That takes as long again, and a minute at most, or so; a failure that does
+    not come again on its own tape is left as it is, and said to be flaky.
 
     Args:
         flow: The workflow.
@@ -88,8 +93,8 @@ def explore(
         faults: How much may go wrong in one schedule.
         race: Whether the next timer may fire while messages wait.
         cancel_at: The virtual moment at which the run is cancelled.
-        watch: Called with the number of schedules so far, after each; when it returns False, the
-            search ends.
+        watch: Called with the number of schedules so far, after each, and again whenever a
+            schedule was tried to make the failure smaller; when it returns False, that ends.
         shrink: Whether the failure is made small.
         options: Of the run, as for `Orchestrator.run`.
 
@@ -109,8 +114,12 @@ def explore(
         cancel_at=cancel_at,
         **options,
     )
-    search = _Search(lambda _random: case, laws, seed)
-    return search.explore(schedules, seconds, watch, shrink=shrink)
+    doubts = Doubts()
+    search = _Search(lambda _random: case, laws, seed, doubts.note)
+    exploration = search.explore(schedules, seconds, watch, shrink=shrink)
+    if exploration.broken is None:
+        doubts.warn()
+    return exploration
 
 
 def explore_scenarios(
@@ -133,11 +142,29 @@ def explore_scenarios(
         seconds: How many real seconds to take at most, or so.
         seed: Equal seeds give equal scenarios and schedules.
         laws: What must hold.
-        watch: Called with the number of schedules so far, after each.
+        watch: As of `explore`.
         shrink: Whether the failure is made small.
+
+    Raises:
+        DefinitionError: When an option makes no sense, or `draw` makes up something else.
     """
+    check_whole(max_steps, "max_steps", 1)
     drawn = partial(draw_scenario, max_steps=max_steps) if draw is None else draw
-    return _Search(drawn, laws, seed).explore(schedules, seconds, watch, shrink=shrink)
+    return _Search(_checked(drawn), laws, seed).explore(schedules, seconds, watch, shrink=shrink)
+
+
+def _checked(draw: Any) -> Draw:
+    """Return what makes scenarios up, such that it makes up nothing else."""
+    cure = "Give a function of a random.Random that returns a Scenario; for a workflow: explore()"
+    check_callable(draw, "draw", cure)
+
+    def drawn(random: random.Random) -> Case:
+        case = draw(random)
+        if not isinstance(case, Scenario):
+            raise DefinitionError(None, f"draw has returned {text_of(case)}", cure)
+        return case
+
+    return drawn
 
 
 class _Search:
@@ -147,12 +174,21 @@ class _Search:
         draw: Makes up what is to be run.
         laws: What must hold.
         seed: Where all chance comes from.
+        look: Is shown each trace.
     """
 
-    def __init__(self, draw: Draw, laws: Iterable[Law], seed: int) -> None:
+    def __init__(
+        self,
+        draw: Draw,
+        laws: Iterable[Law],
+        seed: int,
+        look: Callable[[Trace], None] | None = None,
+    ) -> None:
         self._draw = draw
         self._laws = several(laws)
+        check_whole(seed, "seed")
         self._seed = seed
+        self._look = look
         self._now = SystemClock.now
         self._tally = Tally()
         self._chosen: set[int] = set()
@@ -174,9 +210,20 @@ class _Search:
         finding = self._search(schedules, until, watch)
         took = self._now() - began
         shrinker = None if finding is None else self._shrinker(finding)
-        if shrinker is not None and shrink:
-            shrinker.shrink()
+        if shrinker is not None:
+            self._make_small(shrinker, watch, shrink=shrink)
         return self._exploration(took, shrinker)
+
+    def _make_small(
+        self, shrinker: Shrinker, watch: Callable[[int], object] | None, *, shrink: bool
+    ) -> None:
+        """Make a failure small, unless it is not to be believed; either way say so."""
+        tried, judge = len(self._durations), shrinker.judge
+        said = doubt(shrinker.best, judge)
+        if shrink and not said:
+            shrinker.shrink(None if watch is None else lambda: watch(tried) is False)
+            said = doubt(shrinker.best, judge)
+        shrinker.best.broken.doubt = said
 
     def _search(
         self, schedules: int, until: float, watch: Callable[[int], object] | None
@@ -201,6 +248,8 @@ class _Search:
         return None
 
     def _note(self, trace: Trace) -> None:
+        if self._look is not None:
+            self._look(trace)
         self._tally.note(trace)
         self._chosen.add(hash(trace.choices))
         self._durations.append(trace.duration)
@@ -230,7 +279,7 @@ class _Search:
 
 def _ending(trace: Trace, run_id: str) -> str:
     result = trace.results.get(run_id)
-    return _UNENDED if result is None else result.status.value
+    return NOT_ENDED if result is None else result.status.value
 
 
 def _let_go(trace: Trace) -> None:
@@ -250,8 +299,6 @@ def judged(laws: Iterable[Law], trace: Trace) -> LawBroken | None:
 
 
 def _check(schedules: object, seconds: object) -> None:
-    if not isinstance(schedules, int) or isinstance(schedules, bool) or schedules < 1:
-        problem = f"schedules is {schedules!r}"
-        raise DefinitionError(None, problem, "Give a whole number, 1 or more")
-    if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
+    check_whole(schedules, "schedules", 1)
+    if seconds is not None and not (is_finite(seconds) and seconds > 0):
         raise DefinitionError(None, f"seconds is {seconds!r}", "Give a number above 0, or None")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from hypothesis import strategies as st
 
+from actorflow.testing.checks import plan_of
 from actorflow.testing.drawing import HEAD, MOST_RUNS, ROW, deeds_of, scenario_of
 from actorflow.testing.scenarios import DEEDS
 from actorflow.testing.scripts import Script
@@ -37,6 +38,7 @@ _PARTS: Final = {
     "timer": 12,
     "jitter": 8,
     "stall for": 4,
+    "reach": 4,
     "withhold": 4,
     "cancel whom": 4,
     "crash": 6,
@@ -126,6 +128,7 @@ def scripts(draw: DrawFn, flow: Workflow) -> Script:
         draw: Hypothesis passes it.
         flow: The workflow.
     """
+    plan_of(flow)
     block = draw(_block(_ATTEMPTS * len(flow.steps)))
     return Script(
         {

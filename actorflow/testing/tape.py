@@ -17,17 +17,24 @@ import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from actorflow.errors import DefinitionError
 from actorflow.mappings import ReadOnly
+from actorflow.texts import text_of
 
-__all__ = ["Choice", "Choices", "Source", "Tape"]
+__all__ = ["Choice", "Choices", "Source", "Tape", "loaded"]
+
+T = TypeVar("T")
 
 Choice: TypeAlias = tuple[str, int, int]
 """What was chosen: what the choice is called, the option, and of how many."""
 
 _FORMAT: Final = 1
+_LARGEST: Final = 2**63 - 1
+"""What any reader of JSON can hold; nobody has as many options."""
+_BOM: Final = "\ufeff"
+"""What some editors put in front of a text that they save."""
 _CURE: Final = "Give whole numbers by the names of choices, as a Trace's tape has them"
 
 
@@ -109,8 +116,8 @@ class Tape:
             DefinitionError: When it holds none.
         """
         try:
-            said = json.loads(text)
-        except ValueError as error:
+            said = json.loads(text.removeprefix(_BOM))
+        except (ValueError, RecursionError) as error:
             raise DefinitionError(None, f"a tape is no JSON: {error}", "Save one anew") from None
         if not isinstance(said, dict) or said.get("actorflow_tape") != _FORMAT:
             problem = f'a tape\'s JSON does not say "actorflow_tape": {_FORMAT}'
@@ -128,20 +135,41 @@ class Tape:
         Raises:
             DefinitionError: When it holds none.
         """
-        return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        return loaded(path, cls.from_json)
+
+
+def loaded(path: str | Path, from_json: Callable[[str], T]) -> T:
+    """Return what a file holds, and name the file where it holds something else.
+
+    Raises:
+        DefinitionError: When it does.
+    """
+    try:
+        return from_json(Path(path).read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        problem = f"{path} is no text, so it holds no schedule"
+        raise DefinitionError(None, problem, "Save one anew") from None
+    except DefinitionError as error:
+        problem = f"{path}: {error.problem}"
+        raise DefinitionError(error.workflow_id, problem, error.cure, error.step_id) from error
 
 
 def _stream(label: object, values: object) -> tuple[int, ...]:
     if not isinstance(label, str) or not isinstance(values, Iterable):
-        raise DefinitionError(None, f"a tape holds {values!r} for {label!r}", _CURE)
+        raise _refusal(values, label)
     stream = tuple(values)
     for value in stream:
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise DefinitionError(None, f"a tape holds {value!r} for {label!r}", _CURE)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LARGEST:
+            raise _refusal(value, label)
     end = len(stream)
     while end and not stream[end - 1]:
         end -= 1
     return stream[:end]
+
+
+def _refusal(held: object, label: object) -> DefinitionError:
+    problem = f"a tape holds {text_of(held)} for {text_of(label)}"
+    return DefinitionError(None, problem, _CURE)
 
 
 Source: TypeAlias = Tape | random.Random | Callable[[int, str], int] | None
@@ -214,7 +242,7 @@ def _reader(source: Any, bias: float) -> Callable[[int, str], int]:
         asked: Callable[[int, str], int] = source
         return asked
     problem = f"choices are to come from {source!r}"
-    raise DefinitionError(None, problem, "Give a Tape, a random.Random or a callable")
+    raise DefinitionError(None, problem, "Give Tape({…}), random.Random(seed) or a callable")
 
 
 def _plainest(_options: int, _label: str) -> int:

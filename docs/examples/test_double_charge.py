@@ -20,4 +20,5 @@ def test_an_answer_that_comes_too_late_charges_nobody_twice(simulation):
     tape = Tape({"deliver": (0, 0, 0, 1, 1)})
     trace = simulation.check(careful, script=SCRIPT, tape=tape, laws=[charged_once])
 
+    assert trace.tape == tape
     assert trace.result.steps["charge"].attempts == 2

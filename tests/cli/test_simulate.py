@@ -92,6 +92,9 @@ BUSY = """
 """
 
 
+HANGING = [{"does": "hangs", "stubborn": False}]
+
+
 @pytest.fixture
 def example(folder):
     """The example of the tutorial."""
@@ -251,10 +254,20 @@ def test_a_finding_that_cannot_be_kept_there_is_kept_elsewhere(example, type_in,
         (["--fail", "process:0"], "--fail process:0 does not say how many attempts."),
         (["--fail", "process", "--hang", "process:1"], "step 'process' is named twice"),
         (["--save", "no/where.json"], "--save no/where.json is in a folder that is not there."),
+        (["--save", "."], "--save . is a folder. Name a file: --save ./FILE.json"),
         (["url=x"], "type: actorflow simulate flows.py --input url=x"),
         (["--input", "day=x"], "no step of workflow 'plain' takes the input 'day'."),
     ],
-    ids=["misspelt", "unknown", "no attempts", "twice", "no folder", "a word", "no such input"],
+    ids=[
+        "misspelt",
+        "unknown",
+        "no attempts",
+        "twice",
+        "no folder",
+        "folder",
+        "a word",
+        "no such input",
+    ],
 )
 def test_a_mistake_says_what_to_type(write, type_in, options, said):
     """On stderr, with the status of bad usage, before anything is run."""
@@ -415,7 +428,37 @@ def test_a_schedule_of_another_workflow_is_refused(kept, type_in):
     status, out, err = type_in(*typed)
 
     assert (2, "") == (status, out)
-    assert "the schedule is one of workflow 'careless', not of this one." in err
+    assert "the schedule is one of workflow 'careless', not of this one. Replay it on work" in err
+
+
+def test_of_several_workflows_the_replay_offers_each(kept, type_in):
+    """As it has to be typed after the file."""
+    typed = ("replay", "careless-charged_once.json", "--flow", "double_charge.py")
+    status, _, err = type_in(*typed)
+
+    assert 2 == status
+    assert "  actorflow replay careless-charged_once.json --flow double_charge.py:careful\n" in err
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ({"options": {"tmeout": 3}}, "options of a replay hold 'tmeout'. Save one anew."),
+        ({"shape": {"charge": 3}}, "shape of a replay is {'charge': 3}. Save one anew."),
+        ({"cancel_at": "x"}, "cancel_at is 'x'. Give finite seconds"),
+        ({"script": {"steps": {"chrge": HANGING}, "default": HANGING}}, "Did you mean 'charge'?"),
+    ],
+    ids=["options", "shape", "moment", "script"],
+)
+def test_a_schedule_that_somebody_has_edited_is_refused(kept, type_in, folder, part, said):
+    """With the file's name, and not with a traceback and the status of a broken law."""
+    path = folder / "careless-charged_once.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | part))
+    status, out, err = type_in("replay", path.name)
+
+    assert (2, "") == (status, out)
+    assert err.startswith(f"Error: {path.name}: ")
+    assert said in err
 
 
 def test_a_workflow_that_has_moved_can_be_named(kept, type_in, folder):

@@ -10,7 +10,7 @@ from actorflow.actors.starts import Starts
 from actorflow.errors import DefinitionError
 from actorflow.retry import RetryPolicy
 from actorflow.step import Step
-from actorflow.testing import Faults, LawBroken, Script, Settings, raises, returns
+from actorflow.testing import Faults, LawBroken, Script, Settings, laws, raises, returns
 from actorflow.testing.laws import law
 from actorflow.testing.machine import SimulationMachine
 from tests.deciding import flow, step, task
@@ -173,3 +173,31 @@ def test_a_machine_without_workflows_is_refused():
 
     with pytest.raises(DefinitionError, match="Empty has no flows"):
         run_state_machine_as_test(Empty, settings=BRIEF)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("flows", flow(task("a")), "flows of Wrong is Workflow(id='flow'"),
+        ("flows", [task("a")], "flows of Wrong is [Step(id='a'"),
+        (
+            "scripts",
+            Script(),
+            "scripts of Wrong is Script({}). Say it by the ids of workflows: 'fl",
+        ),
+        ("scripts", {"flw": Script()}, "scripts of Wrong names 'flw', which is no workflow of it"),
+        ("inputs", {"stock": 3}, "inputs of Wrong names 'stock', which is no workflow of it. Say"),
+        ("settings", {}, "settings of Wrong is {}. Give Settings(…)."),
+        ("laws", laws.runs_end_once, "Give a list of laws: laws.ALL, or [one, another]"),
+    ],
+    ids=["one flow", "steps", "one script", "misspelt", "bare inputs", "no settings", "one law"],
+)
+def test_what_a_machine_is_told_wrongly_is_refused(field, value, said):
+    """At once; inputs and scripts of no workflow would not be used, without a word."""
+    right = {"flows": (flow(task("a")),)}
+    wrong = type("Wrong", (SimulationMachine,), {**right, field: value})
+
+    with pytest.raises(DefinitionError) as caught:
+        wrong()
+
+    assert said in str(caught.value)

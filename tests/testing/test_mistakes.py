@@ -6,7 +6,19 @@ import pytest
 
 from actorflow.errors import DefinitionError
 from actorflow.step import Step
-from actorflow.testing import Faults, Script, explore, law, real, simulate
+from actorflow.testing import (
+    Faults,
+    NotNow,
+    ScenarioStep,
+    Script,
+    Settings,
+    Simulation,
+    explore,
+    explore_scenarios,
+    law,
+    real,
+    simulate,
+)
 from tests.deciding import flow, nothing, task
 
 
@@ -24,7 +36,7 @@ def plain(trace):
     ("laws", "said"),
     [
         (nothing_happens, "laws is <law nothing_happens: .* Give a list of laws"),
-        (None, "laws is None. Give a list of laws"),
+        (None, "laws is None. Give a list of laws: laws.ALL"),
         ([plain], "laws holds <function plain at .*>, which is no law. Decorate .* with @law"),
     ],
     ids=["one law", "none", "a function"],
@@ -88,3 +100,70 @@ def test_what_is_typed_wrongly_says_what_to_write(call, error, said):
         call(flow(task("a")))
 
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (
+            lambda f: simulate(f, stop_grace=-1),
+            "stop_grace is -1.0. Give finite seconds, zero or more",
+        ),
+        (lambda f: simulate(f, cancel_at=-1), "cancel_at is -1. Give finite seconds, zero or more"),
+        (lambda f: explore(f, cancel_at="soon"), "cancel_at is 'soon'. Give finite seconds"),
+        (lambda f: explore(f, seed=None, schedules=2), "seed is None. Give a whole number."),
+        (lambda f: explore(f, schedules=-1), "schedules is -1. Give a whole number, 1 or more."),
+        (lambda _f: explore_scenarios(max_steps=0), "max_steps is 0. Give a whole number, 1 or"),
+        (lambda _f: Simulation(max_happenings=0), "max_happenings is 0. Give a whole number, 1"),
+        (lambda _f: Simulation(max_time=-1), "max_time is -1. Give finite seconds, zero or more"),
+        (lambda _f: Simulation(script={}), "script is {}. Give a Script"),
+        (
+            lambda f: simulate(f, tape=7),
+            "choices are to come from 7. Give Tape({…}), random.Random(",
+        ),
+        (lambda _f: ScenarioStep(id="a", retry="often"), "'twice', 'twice, evenly', 'at once'"),
+        (lambda _f: Simulation().advance(-1), "seconds is -1. Give finite seconds, zero or more"),
+        (lambda _f: Simulation().call_at(-1, print), "the moment is -1. Give finite seconds"),
+        (lambda _f: Simulation().call_at(1, "print"), "what to call is 'print'. Give a function"),
+        (explore_scenarios, "draw is Workflow(id="),
+        (lambda f: explore_scenarios(lambda _: f), "draw has returned Workflow(id="),
+    ],
+    ids=[
+        *("grace", "cancel", "cancel by a text", "no seed", "schedules", "no steps", "bound"),
+        *("time", "script", "seed", "policy", "advance", "past", "no function"),
+        *("workflow", "drawn workflow"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_name(call, said):
+    """None of these would have said what is wrong by itself, and some nothing at all."""
+    with pytest.raises(DefinitionError) as caught:
+        call(flow(task("a")))
+
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("taker", [Simulation, Settings])
+def test_an_option_that_is_not_there_is_asked_about(taker):
+    """The search and the single schedule do so too."""
+    with pytest.raises(TypeError, match=r"has no option 'workers'\. Did you mean 'async_workers'"):
+        taker(workers=3)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda simulation: simulation.start(flow(task("b"))),
+        lambda simulation: simulation.results,
+        lambda simulation: simulation.trace(),
+        lambda simulation: simulation.conclude(),
+    ],
+    ids=["start", "results", "trace", "conclude"],
+)
+def test_a_simulation_that_has_been_concluded_says_so(ask):
+    """Its trace is what `conclude` has returned."""
+    simulation = Simulation()
+    simulation.start(flow(task("a")))
+    simulation.conclude()
+
+    with pytest.raises(NotNow, match=r"was concluded\. Ask its trace, or make another one"):
+        ask(simulation)

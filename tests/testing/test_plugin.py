@@ -85,6 +85,56 @@ def test_the_command_line_overrules_how_many_schedules_and_which(suite):
     result.stdout.fnmatch_lines(["explored 30 7"])
 
 
+@pytest.mark.parametrize("number", ["-5", "0", "many"])
+def test_a_number_of_schedules_that_makes_no_sense_is_refused_once(suite, number):
+    """Before any test runs, with the option's name."""
+    result = run(suite, PASSES, f"--actorflow-schedules={number}")
+
+    assert pytest.ExitCode.USAGE_ERROR == result.ret
+    result.stderr.fnmatch_lines(
+        [f"*argument --actorflow-schedules: '{number}' is no whole number of 1 or more"]
+    )
+
+
+HANGS = """
+from flows import *
+from actorflow.testing import hangs
+
+def test_pair(simulation):
+    simulation.explore(pair, script=Script({"b": hangs()}), schedules=9)
+"""
+ASKS = """
+import asyncio
+from flows import *
+from actorflow.testing import real
+
+apart = Workflow("apart")
+
+@apart.step(async_=True)
+async def c():
+    await asyncio.to_thread(print)
+
+def test_pair(simulation):
+    simulation.check(apart, script=Script(default=real()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (HANGS, "on none of 9 schedules a run has ended: b#1 never ends. Give it a timeout*"),
+        (ASKS, "step 'c' fails wherever it is simulated: *"),
+    ],
+    ids=["no end", "a thread"],
+)
+def test_a_test_that_shows_nothing_is_warned_of(suite, source, said):
+    """It passes, because no law is broken; the summary names its line."""
+    result = run(suite, source, "-Wdefault")
+
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(["*test_flows.py:*: ActorflowWarning: " + said])
+
+
 def test_a_broken_law_fails_the_test(suite):
     """With the law, a small tape, the chart, and the command that shows it again."""
     result = run(suite, FAILS)
@@ -204,6 +254,34 @@ def test_a_kept_file_that_cannot_be_read_is_passed_over(suite):
     assert Tape({"deliver": [0, 0, 1]}) == Tape.load(path)
 
 
+MANY = """
+import pytest
+from flows import *
+
+@pytest.mark.parametrize("name", ["x/y", "x:y", "LONG"], ids=str)
+def test_many(simulation, name):
+    simulation.explore(pair, laws=[a_is_heard_first], schedules=50)
+""".replace("LONG", 300 * "long")
+
+
+def test_every_test_keeps_its_own_failure_whatever_it_is_called(suite):
+    """Also where names of files cannot tell tests apart, or would be too long."""
+    result = run(suite, MANY)
+
+    result.assert_outcomes(failed=3)
+    assert 3 == len(kept(suite))
+
+
+def test_where_nothing_can_be_kept_a_test_fails_of_its_law(suite):
+    """And one that passes needs no file."""
+    suite.path.joinpath(".pytest_cache").write_text("no folder")
+
+    for source, outcomes in ((FAILS, {"failed": 1}), (PASSES, {"passed": 1})):
+        result = run(suite, source, "-W", "ignore::pytest.PytestCacheWarning")
+        result.assert_outcomes(**outcomes)
+        result.stdout.no_fnmatch_line("*FileExistsError*")
+
+
 def test_without_a_cache_what_failed_is_kept_in_the_tests_own_folder(suite):
     """Pytest keeps that for a while."""
     result = run(suite, FAILS, "-p", "no:cacheprovider")
@@ -269,6 +347,13 @@ def test_the_fixture_needs_no_hypothesis(suite):
     )
 
     assert "False\n" in ended.stdout
+
+
+def test_a_misspelt_option_is_asked_about(simulation):
+    """In a search and on a single schedule alike."""
+    for taker in (simulation.explore, simulation.check):
+        with pytest.raises(TypeError, match=r"'async_worker'\. Did you mean 'async_workers'"):
+            taker(flow(task("a")), async_worker=3)
 
 
 def test_this_suite_can_use_it(simulation):

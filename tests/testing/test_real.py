@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import itertools
 import logging
+import threading
 import time
 
 import pytest
 
 from actorflow.errors import StepCancelled
+from actorflow.notices import ActorflowWarning
 from actorflow.retry import RetryPolicy
 from actorflow.step import Step
 from actorflow.testing import (
+    LawBroken,
+    NotEnded,
     NotSimulated,
     Outcome,
     Script,
     Simulation,
     Tape,
+    laws,
     raises,
     real,
     returns,
@@ -305,10 +311,57 @@ def test_the_real_world_is_out_of_reach(ask):
     async def reach():
         await ask()
 
-    trace = run(reach)
+    with pytest.warns(ActorflowWarning, match="Hand the step a fake"):
+        trace = run(reach)
 
     assert isinstance(trace.result.error, NotSimulated)
     assert "Hand the step a fake" in str(trace.result.error)
+
+
+def test_another_thread_cannot_call_into_a_simulation():
+    """It would come at a moment that nobody has chosen; its own thread may call."""
+    refused = []
+
+    async def call():
+        loop, called = asyncio.get_running_loop(), asyncio.Event()
+
+        def from_outside():
+            try:
+                loop.call_soon_threadsafe(called.set)
+            except NotSimulated as error:
+                refused.append(error)
+
+        thread = threading.Thread(target=from_outside)
+        thread.start()
+        thread.join()
+        loop.call_soon_threadsafe(called.set)
+        return await called.wait()
+
+    assert (True, 0.0) == output_of(call)
+    assert "loop.call_soon_threadsafe() takes threads" in str(*refused)
+
+
+def test_a_coroutine_that_waits_for_the_real_world_for_ever_is_told_of():
+    """A script in which it ends would not help there."""
+
+    async def wait():
+        await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(
+        NotEnded, match=r"a#1 never ends: a coroutine .* such as a thread\. Give it"
+    ):
+        _ = run(wait).result
+
+
+def test_a_coroutine_that_goes_on_and_on_is_named_by_the_law():
+    """It is no lost wake-up of the runtime's."""
+
+    async def poll():
+        for _ in itertools.count():
+            await asyncio.sleep(1)
+
+    with pytest.raises(LawBroken, match=r"without an end, and a#1 had not ended\. Give a timeout"):
+        laws.runs_come_to_an_end.check(run(poll))
 
 
 def test_context_variables_travel_to_both_kinds_of_functions():

@@ -148,12 +148,42 @@ def test_what_json_cannot_hold_as_it_is_is_refused(part, value):
         ("script", '"script": {"steps": {}}'),
         ("script", '"script": {"steps": {"a": [{"does": "sings"}]}, "default": []}'),
         ("script", '"script": []'),
+        ("options", '"options": {"tmeout": 3}'),
+        ("shape", '"shape": {"a": 3}'),
+        ("flow", '"flow": 3'),
+        ("hash", '"hash": 3'),
     ],
 )
 def test_a_file_that_makes_no_sense_is_refused(line, text):
     """With what it says, and to save one anew."""
     with pytest.raises(DefinitionError, match=f"{line}.*Save one anew"):
         Replay.from_json(f'{{"actorflow_tape": 1, "choices": {{}}, {text}}}')
+
+
+def test_a_moment_that_is_none_is_refused():
+    """Before anything is replayed."""
+    with pytest.raises(DefinitionError, match="cancel_at is 'x'"):
+        Replay.from_json('{"actorflow_tape": 1, "choices": {}, "cancel_at": "x"}')
+
+
+@pytest.mark.parametrize("load", [Tape.load, Replay.load], ids=["tape", "replay"])
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        (b"{", "a tape is no JSON"),
+        (b"{}", "a tape's JSON does not say"),
+        (b'{"actorflow_tape": 1, "choices": {"deliver": ["x"]}}', "a tape holds 'x'"),
+        (b"\xff\xfe", "is no text"),
+    ],
+    ids=["no JSON", "another JSON", "no choices", "no text"],
+)
+def test_a_file_that_holds_something_else_is_named(tmp_path, load, held, said):
+    """Of several in a folder, the error says which."""
+    path = tmp_path / "kept.json"
+    path.write_bytes(held)
+
+    with pytest.raises(DefinitionError, match=f"kept.json.*{said}"):
+        load(path)
 
 
 # ── Scripts ──────────────────────────────────────────────────────────────────────────────────

@@ -55,10 +55,38 @@ def test_a_script_holds_behaviours_and_nothing_else(said):
         Script({"a": said})
 
 
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (
+            lambda: Script({"a": [returns(), OSError("x")]}),
+            "step 'a': a script holds OSError('x').",
+        ),
+        (lambda: Script({"a": []}), "step 'a': a script holds []."),
+        (lambda: Script(default=None), "the default of a script is None."),
+        (lambda: either(returns(), 1), "either() chooses from 1."),
+        (either, "either() chooses from ()."),
+    ],
+    ids=["error", "nothing", "default", "either", "either of nothing"],
+)
+def test_what_is_no_behaviour_is_shown_alone_and_where_it_stands(make, said):
+    """In a script of many steps nobody would find it."""
+    with pytest.raises(DefinitionError) as caught:
+        make()
+
+    assert str(caught.value).startswith(f"{said} Give returns(…), raises(…), hangs(), real() or e")
+
+
 def test_a_script_for_a_step_that_is_not_there_is_refused():
     """A misspelt id would otherwise run the default, and the test would mean nothing."""
-    with pytest.raises(DefinitionError, match="'b', which the workflow does not have"):
+    with pytest.raises(DefinitionError, match=r"'flow': .* 'b', which the workflow does not have"):
         simulate(flow(task("a")), script=Script({"b": hangs()}))
+
+
+def test_a_script_that_undoes_a_step_without_a_compensator_is_refused():
+    """The step is there, so it is not its name that is wrong."""
+    with pytest.raises(DefinitionError, match="how step 'a' is undone, which has no compensator"):
+        simulate(flow(task("a")), script=Script(compensators={"a": hangs()}))
 
 
 def test_a_script_can_be_read():

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
+from actorflow.errors import DefinitionError
 from actorflow.retry import RetryPolicy
 from actorflow.testing import (
     Choices,
@@ -230,3 +231,9 @@ def test_a_drawn_script_can_be_pasted():
 
     assert repr(script).startswith("Script({'a': [returns(after=None), hangs()")
     assert isinstance(script, Script)
+
+
+def test_scripts_are_drawn_for_a_workflow():
+    """And not for its name."""
+    with pytest.raises(DefinitionError, match=r"'prices' is not a workflow\. Pass the Workflow"):
+        find(scripts("prices"), lambda _: True)

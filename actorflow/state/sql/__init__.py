@@ -5,14 +5,15 @@ Importing this loads none of that; it needs the extra `sql` when a manager is ma
 
 from __future__ import annotations
 
-from actorflow.state.sql.health import Purged, StoreHealth
+from actorflow.state.sql.health import StoreHealth
 from actorflow.state.sql.manager import SQLStateManager
+from actorflow.state.sql.retention import PurgeReport
 from actorflow.state.sql.serializers import JSONSerializer, PickleSerializer, Serializer
 
 __all__ = [
     "JSONSerializer",
     "PickleSerializer",
-    "Purged",
+    "PurgeReport",
     "SQLStateManager",
     "Serializer",
     "StoreHealth",

@@ -1,16 +1,15 @@
-"""What a state manager is asked for, looked at before anything is done."""
+"""What is refused before it can do harm: options, and texts that no column can hold."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from actorflow.durations import seconds
 from actorflow.errors import DefinitionError, NotStorable
 
 if TYPE_CHECKING:
     from actorflow.results import RunRecord
 
-__all__ = ["check_columns", "check_options", "purge_limits"]
+__all__ = ["check_columns", "check_options"]
 
 _BIGGEST: Final = 2**63
 _SHORTEST_LEASE: Final = 0.1
@@ -20,7 +19,7 @@ _LONGEST_LEASE: Final = 366 * 86_400.0
 def check_options(
     synchronous: object, lease: object, patience: object, max_waiting: object
 ) -> None:
-    """Refuse options that are out of their range.
+    """Refuse options of a manager that are out of their range.
 
     Raises:
         DefinitionError: When one is.
@@ -39,27 +38,6 @@ def check_options(
         raise DefinitionError(None, problem, "Give a whole number of at least 1")
 
 
-def purge_limits(
-    older_than: Any, keep: Any, keys_older_than: Any
-) -> tuple[float | None, int | None, float | None]:
-    """Return the limits of a purge: ages in seconds, and a count.
-
-    Raises:
-        DefinitionError: When one is out of its range, or none is given.
-    """
-    if older_than is None and keep is None and keys_older_than is None:
-        cure = "Say older_than=, keep=, or keys_older_than="
-        raise DefinitionError(None, "purge() was not told what to delete", cure)
-    if keep is not None and (isinstance(keep, bool) or not isinstance(keep, int) or keep < 0):
-        problem = f"purge(keep={keep!r}) is no number of runs"
-        raise DefinitionError(None, problem, "Give a whole number, 0 or more")
-    ages = [
-        None if age is None else seconds(age, name, zero=True)
-        for name, age in (("older_than", older_than), ("keys_older_than", keys_older_than))
-    ]
-    return ages[0], keep, ages[1]
-
-
 _TEXTS: Final = ("run_id", "workflow_id", "workflow_version")
 _IDS: Final = ("trace_id", "correlation_id", "business_id", "idempotency_key")
 
@@ -68,7 +46,7 @@ def check_columns(record: RunRecord) -> None:
     """Refuse what no column can hold, before it spoils a group.
 
     Raises:
-        NotStorable: When there is such a thing.
+        NotStorable: When the record has such a thing.
     """
     texts = {name: getattr(record, name) or "" for name in (*_TEXTS, *_IDS)}
     for name, text in (*texts.items(), *(("step id", it) for it in record.step_ids)):

@@ -1,4 +1,4 @@
-"""How a store is, and what was deleted from it."""
+"""How a store is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal
 
 import attrs
 
-__all__ = ["Purged", "StoreHealth"]
+__all__ = ["StoreHealth"]
 
 
 @attrs.frozen(kw_only=True)
@@ -21,13 +21,3 @@ class StoreHealth:
     """How many times in a row the database has refused."""
     error: str | None
     """What it said last; None when all is well."""
-
-
-@attrs.frozen(kw_only=True)
-class Purged:
-    """What a purge has deleted."""
-
-    runs: int
-    """How many runs, with their steps and events."""
-    keys: int
-    """How many idempotency keys of runs that are gone."""

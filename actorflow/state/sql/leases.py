@@ -19,7 +19,9 @@ from actorflow.state.sql.schema import Moment, owners, runs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Lease", "moment_in", "nobodys"]
+    from actorflow.state.sql.cancelling import Requests
+
+__all__ = ["Lease", "nobodys", "run_out"]
 
 _RENEWALS: Final = 3
 """How many times a lease is renewed while it would last."""
@@ -28,12 +30,17 @@ _RENEWALS: Final = 3
 def nobodys(dialect: str) -> sa.ColumnElement[bool]:
     """Return the condition under which a run in progress belongs to nobody any more."""
     holds = sa.exists().where(
-        owners.c.owner == runs.c.owner, owners.c.lease_until > moment_in(dialect, 0.0)
+        owners.c.owner == runs.c.owner, owners.c.lease_until > _in(dialect, 0.0)
     )
     return ~holds
 
 
-def moment_in(dialect: str, seconds: float) -> sa.ColumnElement[Any]:
+def run_out(dialect: str) -> sa.ColumnElement[bool]:
+    """Return the condition under which a lease means no more than none."""
+    return owners.c.lease_until <= _in(dialect, 0.0)
+
+
+def _in(dialect: str, seconds: float) -> sa.ColumnElement[Any]:
     """Return the moment in so many seconds, by the clock of the database."""
     if dialect == "sqlite":
         # The form that `Moment` has, though SQLite knows milliseconds only.
@@ -50,14 +57,23 @@ class Lease:
         owner: Whose it is.
         seconds: How long it lasts unless it is renewed.
         now: Returns the monotonic time.
+        requests: What others ask of its runs, which is looked for along with it.
     """
 
-    def __init__(self, dialect: str, owner: str, seconds: float, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        dialect: str,
+        owner: str,
+        seconds: float,
+        now: Callable[[], float],
+        requests: Requests,
+    ) -> None:
         self._now = now
+        self._requests = requests
         self._every = seconds / _RENEWALS
         self._renewed_at: float | None = None
         insert: Any = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(owners)
-        until = moment_in(dialect, seconds)
+        until = _in(dialect, seconds)
         self._renew = insert.values(owner=owner, lease_until=until).on_conflict_do_update(
             index_elements=["owner"], set_={"lease_until": until}
         )
@@ -76,11 +92,13 @@ class Lease:
             return self._renewed_at
         at = self._now()
         connection.execute(self._renew)
+        self._requests.read(connection)
         return at
 
     def keep(self, renewed_at: float | None) -> None:
         """Take note that a renewal is committed."""
         self._renewed_at = renewed_at
+        self._requests.tell()
 
     def end(self, connection: sa.Connection) -> None:
         """Give up all runs that have not ended, to whoever wants them."""

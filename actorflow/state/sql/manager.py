@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
+import threading
 import uuid
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from actorflow.clock import SystemClock
 from actorflow.errors import NotRecorded, StoreError
 from actorflow.once import Once, settle
 from actorflow.spelling import checks_options
 from actorflow.state.folding import fold
-from actorflow.state.sql.checks import check_columns, check_options, purge_limits
+from actorflow.state.sql.checks import check_columns, check_options
 from actorflow.state.sql.entries import Claim, Create, Take, Write
 from actorflow.state.sql.extras import needs_extra
-from actorflow.state.sql.health import Purged
+from actorflow.state.sql.retention import Limits, Purging
 from actorflow.state.sql.serializers import JSONSerializer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Sequence
+    from datetime import timedelta
 
-    from actorflow.durations import Duration
     from actorflow.events import Event
     from actorflow.lifecycle import RunStatus
     from actorflow.protocols import Commit, Taken
     from actorflow.results import RunPage, RunRecord, RunSnapshot
     from actorflow.state.sql.entries import Entry, Line
     from actorflow.state.sql.health import StoreHealth
-    from actorflow.state.sql.purging import Purge
+    from actorflow.state.sql.retention import PurgeReport
     from actorflow.state.sql.serializers import Serializer
 
 __all__ = ["SQLStateManager"]
-
-_MOST_OUTPUTS: Final = 10_000
-"""How many outputs are kept ready as texts before their events come."""
-_NOTHING: Final = object()
 
 
 @checks_options
@@ -61,6 +57,10 @@ class SQLStateManager:
         max_input: The most bytes that a run's inputs may take, and likewise its metadata.
         max_output: The most bytes that a step's output may take.
         max_event: The most bytes that the rest of an event may take.
+        max_runs: How many ended runs are kept; more are purged, the one that ended first goes
+            first. By default all are kept.
+        max_age: For how many seconds an ended run is kept; by default for ever. Both limits are
+            looked at once a minute, while the manager is in use.
 
     Raises:
         DefinitionError: When the URL is none, or an argument is out of its range.
@@ -85,14 +85,21 @@ class SQLStateManager:
         max_input: int = 10_000_000,
         max_output: int = 10_000_000,
         max_event: int = 1_000_000,
+        max_runs: int | None = None,
+        max_age: float | timedelta | None = None,
     ) -> None:
+        limits = Limits.standing(max_age, max_runs)
         check_options(synchronous, lease, patience, max_waiting)
         with needs_extra("SQLStateManager"):
             from actorflow.state.sql import migrating  # noqa: PLC0415 - they come with the extra
+            from actorflow.state.sql.admitted import Admitted  # noqa: PLC0415
+            from actorflow.state.sql.cancelling import Requests  # noqa: PLC0415
             from actorflow.state.sql.engines import Engines  # noqa: PLC0415
             from actorflow.state.sql.leases import Lease  # noqa: PLC0415
             from actorflow.state.sql.payloads import Payloads  # noqa: PLC0415
+            from actorflow.state.sql.purging import Purger  # noqa: PLC0415
             from actorflow.state.sql.reading import Reader  # noqa: PLC0415
+            from actorflow.state.sql.transactions import Transactions  # noqa: PLC0415
             from actorflow.state.sql.writer import Writer  # noqa: PLC0415
             from actorflow.state.sql.writing import Statements  # noqa: PLC0415
 
@@ -106,20 +113,23 @@ class SQLStateManager:
         self._payloads = Payloads(
             chosen, max_input=max_input, max_output=max_output, max_event=max_event
         )
+        self._admitted = Admitted(self._payloads)
         self._reader = Reader(self._engines.reading, self._payloads)
         dialect, owner = self._engines.writing.dialect.name, str(uuid.uuid4())
+        clock, self._requests = SystemClock(), Requests(owner)
         self._writer = Writer(
             self._engines.writing,
             Statements(dialect, owner, chosen.name),
-            Lease(dialect, owner, lease, SystemClock().now),
+            Lease(dialect, owner, lease, clock.now, self._requests),
             limit=max_waiting,
             patience=patience,
             dealt_with=self._dealt_with,
         )
+        self._transactions = Transactions(self._engines.writing, clock, patience)
+        self._purger = Purger(self._transactions)
+        self._purging = Purging(self._purger.purge, limits)
         self._fresh: dict[str, RunRecord] = {}
         """Accepted runs that have not been written yet."""
-        self._outputs: dict[tuple[str, str], tuple[Any, str]] = {}
-        """Outputs, and their texts, that have been looked at and not recorded yet."""
 
     def __repr__(self) -> str:
         return f"<SQLStateManager {self._engines.database}>"
@@ -202,10 +212,7 @@ class SQLStateManager:
             NotStorable: When a part of it cannot be stored.
             TooLarge: When it is too large.
         """
-        text = self._payloads.output(run_id, step_id, output)
-        self._outputs[run_id, step_id] = output, text
-        if len(self._outputs) > _MOST_OUTPUTS:
-            self._outputs.pop(next(iter(self._outputs)), None)
+        self._admitted.admit(run_id, step_id, output)
 
     def record(self, events: Sequence[Event], done: Commit) -> bool:
         """Have events written; `done` hears of it.
@@ -218,70 +225,21 @@ class SQLStateManager:
         for event in events:
             try:
                 if event.run_id not in refused:
-                    lines.append(self._line(event))
+                    lines.append(self._admitted.line(event))
             except StoreError as error:
                 refused[event.run_id] = error
         self._put(Write(lines=lines, refused=refused, tell=done, not_recorded=NotRecorded))
         return False
 
-    def _line(self, event: Event) -> Line:
-        if not event.data:
-            return event, None
-        output = event.data.get("output", _NOTHING)
-        if output is _NOTHING or event.step_id is None:
-            return self._payloads.line(event, None)
-        known, text = self._outputs.pop((event.run_id, event.step_id), (_NOTHING, ""))
-        if known is not output:
-            text = self._payloads.output(event.run_id, event.step_id, output)
-        return self._payloads.line(event, text)
-
     def _put(self, entry: Entry) -> None:
         self._reader.resting = False
         self._writer.put(entry)
+        self._purging.begin()
 
     def _dealt_with(self, group: Sequence[Entry]) -> None:
         for entry in group:
             if isinstance(entry, Create):
                 self._fresh.pop(entry.record.run_id, None)
-
-    def purge(
-        self,
-        *,
-        older_than: Duration | None = None,
-        keep: int | None = None,
-        keys_older_than: Duration | None = None,
-    ) -> Purged:
-        """Delete runs that have ended, with their steps and events, and the keys of runs long gone.
-
-        It waits for the database, in small transactions between which others have their turn.
-        A failed run that is deleted cannot be resumed any more.
-
-        Args:
-            older_than: Delete the runs that ended more than so many seconds ago.
-            keep: Delete all but so many, those that ended last.
-            keys_older_than: Delete the idempotency keys that were first used more than so many
-                seconds ago, of runs that are gone. A second start with such a key is a new run.
-
-        Raises:
-            DefinitionError: When an argument is out of its range, or none is given.
-            StoreUnavailable: When the database does not answer.
-        """
-        age, count, keys = purge_limits(older_than, keep, keys_older_than)
-        with self._writing() as purge:
-            deleted = purge.old_runs(age) if age is not None else 0
-            deleted += purge.surplus_runs(count) if count is not None else 0
-            return Purged(runs=deleted, keys=purge.old_keys(keys) if keys is not None else 0)
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[Purge]:
-        """Yield what deletes, on a connection that is closed afterwards if nobody needs it."""
-        from actorflow.state.sql.purging import Purge  # noqa: PLC0415 - it comes with the extra
-
-        try:
-            yield Purge(self._engines.writing)
-        finally:
-            if self._reader.resting:
-                self._engines.dispose()
 
     def close(self) -> None:
         """Write what waits, and let go of every connection; a later call connects again.
@@ -290,10 +248,63 @@ class SQLStateManager:
             StoreUnavailable: When the database does not answer any more.
         """
         try:
+            self._purging.end()
             self._writer.close()
         finally:
             self._reader.resting = True
             self._engines.dispose()
+
+    def listen(self, cancel: Callable[[str, str, bool], None]) -> Callable[[], None]:
+        """Have `cancel(run_id, reason, compensate)` called for what `ask_to_cancel` has asked.
+
+        Call what is returned to end that.
+        """
+        return self._requests.listen(cancel)
+
+    def ask_to_cancel(self, run_id: str, reason: str, *, compensate: bool = False) -> None:
+        """Ask whoever runs a run, now or later, to cancel it; nothing is asked of an ended one.
+
+        An owner finds the request when it next renews its lease.
+
+        Raises:
+            RunNotFound: When there is no such run.
+            StoreUnavailable: When the database does not answer.
+        """
+        from actorflow.state.sql.cancelling import asked  # noqa: PLC0415 - it needs the extra
+
+        ask = asked(run_id, reason, compensate=compensate)
+        self._transactions.carry_out(lambda it: it.execute(ask).rowcount, "take a request")
+        self.events(run_id, limit=0)  # raises for a run that is not there
+
+    def purge(
+        self,
+        *,
+        older_than: float | timedelta | None = None,
+        keep: int | None = None,
+        keys_older_than: float | timedelta = 30 * 86_400.0,
+        rows: int = 1000,
+    ) -> PurgeReport:
+        """Delete ended runs for good, with all that is known of them; the oldest first.
+
+        It waits until that is done, and may be called from any thread and in any process, while
+        others write, read and purge. It works in many short transactions. Runs in progress stay,
+        and so does a run that is resumed before its turn has come.
+
+        Args:
+            older_than: Runs go that ended more seconds ago than that.
+            keep: Runs go that are not among so many that ended last.
+            keys_older_than: Last of all, idempotency keys go whose runs are gone and were
+                accepted more seconds ago than that; until then, no start with such a key begins
+                anything.
+            rows: The most rows that a transaction deletes; where the database is slow it is fewer.
+
+        Raises:
+            DefinitionError: When neither limit is given, or one makes no sense.
+            StoreUnavailable: When the database does not answer; what is deleted until then stays
+                so, and what is left is gone all the same and is deleted by the next purge.
+        """
+        limits = Limits.asked_for(older_than, keep, keys_older_than, rows)
+        return self._purger.purge(limits, threading.Event())
 
     # ── Reading ──────────────────────────────────────────────────────────────────────────────
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import traceback
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 import attrs
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Law", "law", "of_the_runtime", "several"]
 
+_SOME: Final = "laws.ALL, or [one, another], or both: [*laws.ALL, one]"
+_CURE: Final = "Return None or True where it holds; where it does not, False or a text"
+
 
 @attrs.frozen(repr=False)
 class Law:
@@ -35,7 +39,8 @@ class Law:
     """What it says, in a sentence."""
     number: int | None
     test: Callable[[Trace], object]
-    """Raises when a trace breaks it, or returns False, or a text of what must not be."""
+    """Raises when a trace breaks it, or returns False, or a text of what must not be; where the
+    trace keeps it, None or True."""
 
     def check(self, trace: Trace) -> None:
         """Return if a trace keeps the law.
@@ -45,12 +50,14 @@ class Law:
         """
         try:
             seen = self.test(trace)
-        except Exception as error:
+        except _failures() as error:
             raise self._broken(_said_by(error), trace) from error
+        if seen is None or seen is True:
+            return
         if seen is False:
             raise self._broken("it returned False", trace)
-        if isinstance(seen, str):
-            raise self._broken(seen, trace)
+        said = seen if isinstance(seen, str) and seen else f"it returned {text_of(seen)}. {_CURE}"
+        raise self._broken(said, trace)
 
     def _broken(self, seen: str, trace: Trace) -> LawBroken:
         return LawBroken(self.number, self.name, self.text, seen, trace)
@@ -60,12 +67,16 @@ class Law:
         return f"<law{number} {self.name}: {self.text}>"
 
 
-def _said_by(error: Exception) -> str:
+def _failures() -> tuple[type[BaseException], ...]:
+    """Return what means that a law is broken; what `pytest.fail` raises is no `Exception`."""
+    pytest = sys.modules.get("pytest")
+    return (Exception,) if pytest is None else (Exception, pytest.fail.Exception)
+
+
+def _said_by(error: BaseException) -> str:
     """Return what an error says, or the line that raised it if it says nothing."""
-    if str(error):
-        return said_by(error)
-    line = traceback.extract_tb(error.__traceback__)[-1].line
-    return f"{type(error).__name__}: {line}"
+    said, name = said_by(error), type(error).__name__
+    return f"{name}: {traceback.extract_tb(error.__traceback__)[-1].line}" if said == name else said
 
 
 @overload
@@ -84,7 +95,8 @@ def law(
     """Make a law of a function that is given a trace, and asserts.
 
     Whatever it raises means that the law is broken. So does False when it returns that, and so
-    does a text, which says what was seen.
+    does a text, which says what was seen. Where the law holds it returns nothing, or True;
+    anything else, such as an empty list, would leave open what is meant, and counts as broken.
 
     Args:
         test: The function.
@@ -92,7 +104,7 @@ def law(
         text: What it says; the first line of the function's docstring by default.
 
     Raises:
-        DefinitionError: When the function would not run by being called.
+        DefinitionError: When the function would not run by being called with a trace.
     """
 
     def make(test: Callable[[Trace], object]) -> Law:
@@ -110,6 +122,19 @@ def _check(test: object) -> None:
     if inspect.iscoroutinefunction(test) or inspect.isgeneratorfunction(test):
         problem = f"the law {name_of(test)} is no plain function: calling it checks nothing"
         raise DefinitionError(None, problem, "Write it with def, without await and yield")
+    if not _takes_one(test):
+        problem = f"the law {name_of(test)} cannot be called with a trace alone"
+        raise DefinitionError(None, problem, "Give it one parameter: the trace")
+
+
+def _takes_one(test: Callable[..., object]) -> bool:
+    try:
+        inspect.signature(test).bind(None)
+    except ValueError:
+        return True  # what is written in C does not always tell
+    except TypeError:
+        return False
+    return True
 
 
 def several(laws: Any) -> tuple[Law, ...]:
@@ -119,7 +144,7 @@ def several(laws: Any) -> tuple[Law, ...]:
         DefinitionError: When they are no laws.
     """
     if isinstance(laws, Law) or not isinstance(laws, Iterable):
-        raise DefinitionError(None, f"laws is {laws!r}", "Give a list of laws: [one, another]")
+        raise DefinitionError(None, f"laws is {laws!r}", f"Give a list of laws: {_SOME}")
     given = tuple(laws)
     for one in given:
         if not isinstance(one, Law):

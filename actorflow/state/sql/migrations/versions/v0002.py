@@ -41,11 +41,3 @@ def upgrade() -> None:
         postgresql_where=is_open,
         sqlite_where=is_open,
     )
-    has_ended = sa.text("finished_at IS NOT NULL")
-    op.create_index(
-        "actorflow_runs_finished",
-        "actorflow_runs",
-        ("finished_at", "run_id"),
-        postgresql_where=has_ended,
-        sqlite_where=has_ended,
-    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import attrs
 
 from actorflow.events import Event
@@ -38,9 +40,19 @@ def place_of(trace, kind, step_id=None, attempt=None):
 
 
 def told(trace, pairs):
-    """The trace with other events, each with the number of deliveries before it."""
+    """The trace with other events, each with the number of deliveries before it.
+
+    They are numbered anew, and shown to watchers as soon as they are recorded.
+    """
     marks, events = zip(*pairs, strict=True)
-    return attrs.evolve(trace, events=events, marks=marks)
+    numbers = {run_id: itertools.count(1) for run_id in trace.runs}
+    events = tuple(one._replace(number=next(numbers[one.run_id])) for one in events)
+    return attrs.evolve(trace, events=events, marks=marks, shown=shown(events))
+
+
+def shown(events):
+    """What watchers are shown of events, each by itself."""
+    return tuple((count, (event,)) for count, event in enumerate(events, 1))
 
 
 def pairs_of(trace):
@@ -63,9 +75,10 @@ def inserted(trace, place, pair):
 
 
 def counted(trace, place, more):
-    """The trace whose lulls after a place count so many events more."""
+    """The trace that counts so many events more wherever it counts those up to a place."""
     lulls = [one._replace(events=one.events + more * (one.events > place)) for one in trace.idle]
-    return attrs.evolve(trace, lulls=tuple(map(tuple, lulls)))
+    handed = [(count + more * (count > place), *rest) for count, *rest in trace.handed]
+    return attrs.evolve(trace, lulls=tuple(map(tuple, lulls)), handed=tuple(handed))
 
 
 def without(trace, kind, step_id=None):

@@ -75,7 +75,7 @@ class SimulatedSystem(Delivery):
         self._race = race
         self._mischief = mischief
         self._when_idle = when_idle
-        self._before_choice = before_choice
+        self.before_choice = before_choice
         self._left = 0
         self._sent = 0
         self._heads: list[_Entry] = []
@@ -123,7 +123,7 @@ class SimulatedSystem(Delivery):
         # Every message of every schedule comes through here: no call that is not needed.
         heads, all_behind, calls = self._heads, self._behind, self._calls
         choose, race, timers = self._choose, self._race, self._timers
-        mischief, before_choice = self._mischief, self._before_choice
+        mischief, before_choice = self._mischief, self.before_choice
         note = self.deliveries.append
         while self._left > 0:
             if before_choice is not None:

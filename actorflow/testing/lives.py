@@ -101,6 +101,13 @@ class Lives:
             life.steps.clear()
             life.odd.clear()
 
+    def at(self, run_id: str, delivered: int) -> Life:
+        """Return the life of a run in which something happened, after so many deliveries."""
+        life = self.latest[run_id]
+        while life.former is not None and delivered <= life.since:
+            life = life.former
+        return life
+
     @property
     def all_over(self) -> bool:
         """Whether every run that was started has a result."""
@@ -204,11 +211,8 @@ class Lives:
         return chapters
 
     def _read_attempts(self) -> None:
-        latest = self.latest
         for attempt in self.trace.attempts:
-            life = latest[attempt.run_id]
-            while life.former is not None and attempt.begun <= life.since:
-                life = life.former
+            life = self.at(attempt.run_id, attempt.begun)
             life.steps[attempt.step_id].bodies.append(attempt)
 
     # ── Plain steps and others ───────────────────────────────────────────────────────────────

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from actorflow.events import Event
     from actorflow.orchestrator.requests import Request, RunOptions
     from actorflow.plan import StepPlan, WorkflowPlan
-    from actorflow.protocols import Executor, Report
+    from actorflow.protocols import Executor, Report, StateManager
     from actorflow.testing.scripts import Script
     from actorflow.testing.settings import Settings
 
@@ -87,13 +87,24 @@ class _Places:
         self._coroutines.close()
 
 
-class _NoAudience:
-    """Nobody watches a simulation."""
+class _Audience:
+    """Somebody who takes down what is shown, and how much was recorded then."""
 
-    present = False
+    present = True
+
+    def __init__(self, log: Sequence[Event]) -> None:
+        self.shown: list[tuple[int, Sequence[Event]]] = []
+        self._log = log
 
     def publish(self, events: Sequence[Event]) -> None:
-        """There is nobody to show them to."""
+        """Take them down."""
+        self.shown.append((len(self._log), events))
+
+
+def _in_memory() -> Callable[[], StateManager]:
+    """Return what opens a state manager that forgets nothing."""
+    memory = MemoryStateManager(max_runs=10**9, max_age=float("inf"), max_events=10**12)
+    return lambda: memory
 
 
 class SimulatedRuntime:
@@ -103,6 +114,7 @@ class SimulatedRuntime:
         settings: The limits, and how much may go wrong.
         choose: Chooses.
         before_choice: As of a `SimulatedSystem`.
+        state: Opens the state manager, now and after each crash; memory by default.
     """
 
     def __init__(
@@ -110,6 +122,7 @@ class SimulatedRuntime:
         settings: Settings,
         choose: Callable[[int, str], int],
         before_choice: Callable[[], None] | None,
+        state: Callable[[], StateManager] | None = None,
     ) -> None:
         self._settings = settings
         self._choose = choose
@@ -124,7 +137,7 @@ class SimulatedRuntime:
         self.clock = VirtualClock(self.system)
         self.account = Account(self.system, choose, self.countdown("late result"))
         self.state = SimulatedStateManager(
-            MemoryStateManager(max_runs=10**9, max_age=float("inf"), max_events=10**12),
+            _in_memory() if state is None else state,
             self.system,
             choose,
             fails=self.countdown("store fails"),
@@ -132,8 +145,11 @@ class SimulatedRuntime:
         )
         self.places = _Places(self.account)
         self.places.open(self._reporter(), self._reporter())
-        self.audience = _NoAudience()
+        self.audience = _Audience(self.state.log)
         self.results: dict[str, RunResult] = {}
+        self.handed: list[tuple[int, int, str]] = []
+        """Whenever a result was handed out: how many events were recorded, how many messages had
+        been delivered, and whose it was."""
         self.live: set[str] = set()
         """The ids of the runs that this orchestrator was given and that have not ended."""
         self.defects: list[str] = []
@@ -203,6 +219,11 @@ class SimulatedRuntime:
         for run_id in self.account.runs:
             self._look_up(run_id)
         self.open()
+
+    def crash_if_cut(self) -> None:
+        """Crash if the state manager has come to the write at which that was to happen."""
+        if self.state.cut:
+            self.crash()
 
     def _look_up(self, run_id: str) -> None:
         """Take the result of a run from its record, if it ended before anybody heard of it."""
@@ -278,6 +299,7 @@ class SimulatedRuntime:
     def finished(self, result: RunResult) -> None:
         """Keep a run's result."""
         self.results[result.run_id] = result
+        self.handed.append((len(self.state.log), len(self.system.deliveries), result.run_id))
         self.live.discard(result.run_id)
 
     def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
@@ -294,13 +316,13 @@ class SimulatedRuntime:
 
     def leftovers(self) -> Leftovers:
         """Return what is there now."""
-        brain, system = self.brain, self.system
+        brain, system, supervisor = self.brain, self.system, self._supervisor.actor
         return Leftovers(
             actors=system.population - 1,
             timers=system.timers,
             messages=system.waiting,
             deadlines=len(brain.deadlines),
-            runs=len(brain.runs),
+            runs=max(len(brain.runs), 0 if supervisor is None else supervisor.runs),
             leases=brain.leases.held,
             tasks=self.places.tasks,
         )

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from actorflow.errors import OrchestratorClosed, RunNotFound
+from actorflow.errors import RunNotFound
 from actorflow.lifecycle import RunStatus
 from actorflow.spelling import checks_options
 from actorflow.testing.checks import as_moment, check_callable, check_script, check_whole, plan_of
+from actorflow.testing.errors import NotNow
 from actorflow.testing.faults import NO_FAULTS, Faults
 from actorflow.testing.runtime import SimulatedRuntime
 from actorflow.testing.scripts import Script
 from actorflow.testing.settings import Settings
+from actorflow.testing.taking import trace_of
 from actorflow.testing.tape import Choices, Source
-from actorflow.testing.trace import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Unpack
 
+    from actorflow.durations import Duration
     from actorflow.orchestrator.requests import RunOptions
+    from actorflow.protocols import StateManager
     from actorflow.results import RunResult
     from actorflow.systems.delivery import Envelope
     from actorflow.systems.simulated import SimulatedSystem
+    from actorflow.testing.trace import Trace
     from actorflow.workflow import Workflow
 
 __all__ = ["Simulation"]
@@ -53,7 +57,10 @@ class Simulation:
         race: Whether the next timer may fire while messages wait.
         max_happenings: After so many deliveries and timers a schedule counts as endless; by
             default 10,000, and 100 for each step.
-        max_time: And so it does after this virtual moment.
+        max_time: And so it does after this virtual moment, if there is one.
+        state: Opens the state manager, at the beginning and again after each crash, when the one
+            before has been closed. What it opens has to know what was recorded; writes are waited
+            for, in no virtual time. By default runs are kept in memory.
     """
 
     def __init__(
@@ -67,7 +74,8 @@ class Simulation:
         faults: Faults | None = None,
         race: bool = True,
         max_happenings: int | None = None,
-        max_time: float = 1e7,
+        max_time: float = _FOREVER,
+        state: Callable[[], StateManager] | None = None,
     ) -> None:
         self.settings = Settings(
             async_workers=async_workers,
@@ -78,33 +86,35 @@ class Simulation:
         )
         if max_happenings is not None:
             check_whole(max_happenings, "max_happenings", 1)
+        if state is not None:
+            check_callable(state, "state", "Give what opens a state manager, without arguments")
         self._script = _PLAIN_SCRIPT if script is None else script
         check_script(self._script)
         self._choices = tape if isinstance(tape, Choices) else Choices(tape)
         self._left = _HAPPENINGS if max_happenings is None else max_happenings
         self._more_for_a_step = _HAPPENINGS_OF_A_STEP if max_happenings is None else 0
-        self._max_time = as_moment(max_time, "max_time")
+        self._max_time = max_time if max_time == _FOREVER else as_moment(max_time, "max_time")
         self._quiescent = True
-        self._concluded = False
+        self._busy = False
         self._endless = False
         chaos = self.settings.faults.cancels or self.settings.faults.restarts
-        self._whole = SimulatedRuntime(
-            self.settings, self._choices.choose, self._disturb if chaos else None
+        self._kept: SimulatedRuntime | None = SimulatedRuntime(
+            self.settings, self._choices.choose, self._disturb if chaos else None, state
         )
         self._cancel_now = self._runtime.countdown("cancel")
         self._crash_now = self._runtime.countdown("restart")
-
-    @property
-    def _runtime(self) -> SimulatedRuntime:
-        if self._concluded:
-            raise OrchestratorClosed("use this simulation", "it has been concluded")
-        return self._whole
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def _runtime(self) -> SimulatedRuntime:
+        if self._kept is None:
+            raise NotNow("the simulation was concluded. Ask its trace, or make another one.")
+        return self._kept
 
     # ── What a test asks for ─────────────────────────────────────────────────────────────────
 
@@ -133,7 +143,7 @@ class Simulation:
         self,
         run_id: str,
         reason: str = "cancelled",
-        grace: float | None = None,
+        grace: Duration | None = None,
         *,
         compensate: bool = False,
     ) -> None:
@@ -143,11 +153,13 @@ class Simulation:
 
         Raises:
             RunNotFound: When no such run was started.
+            DefinitionError: When the grace makes no sense.
         """
         self._known(run_id)
-        self._runtime.cancel(run_id, reason, grace, compensate=compensate)
+        limit = None if grace is None else as_moment(grace, "grace")
+        self._runtime.cancel(run_id, reason, limit, compensate=compensate)
 
-    def cancel_at(self, moment: float, run_id: str, reason: str = "cancelled") -> None:
+    def cancel_at(self, moment: Duration, run_id: str, reason: str = "cancelled") -> None:
         """Ask for a run's end at a virtual moment.
 
         Raises:
@@ -157,7 +169,7 @@ class Simulation:
         self._known(run_id)
         self.call_at(moment, self.cancel, run_id, reason)
 
-    def call_at(self, moment: float, function: Callable[..., object], *arguments: Any) -> None:
+    def call_at(self, moment: Duration, function: Callable[..., object], *arguments: Any) -> None:
         """Have something called at a virtual moment, such as `start`; a crash forgets it.
 
         Raises:
@@ -174,6 +186,30 @@ class Simulation:
         """
         self._runtime.crash()
 
+    def crash_at_write(self, number: int, *, recorded: bool = False) -> bool:
+        """Let things happen until something is to be written, and crash just then.
+
+        Args:
+            number: At which write, counted from 1 and from now on.
+            recorded: Whether it is made. Nobody is told of it in any case.
+
+        Returns whether there was such a write; there is no crash without it.
+
+        Raises:
+            DefinitionError: When the number is none.
+        """
+        check_whole(number, "number", 1)
+        store, system = self._runtime.state, self._runtime.system
+        store.cut_at(store.writes + number, recorded=recorded)
+        crashes, usual = len(self._runtime.crashes), system.before_choice
+        system.before_choice = self._runtime.crash_if_cut
+        try:
+            self._run(self._left, self._max_time)
+        finally:
+            system.before_choice = usual
+            store.cut_at(0, recorded=False)
+        return len(self._runtime.crashes) > crashes
+
     def resume(
         self, run_id: str, flow: Workflow | None = None, *, script: Script | None = None
     ) -> None:
@@ -188,7 +224,9 @@ class Simulation:
             RunNotFound: When no such run was started.
         """
         known = self._known(run_id)
-        if run_id in self._runtime.live or self._completed(run_id):
+        result = self._runtime.results.get(run_id)
+        completed = result is not None and result.status is RunStatus.COMPLETED
+        if completed or run_id in self._runtime.live:
             return
         plan = known.plan if flow is None else flow.plan()
         self._runtime.resume(run_id, plan, known.script if script is None else script)
@@ -198,10 +236,6 @@ class Simulation:
             return self._runtime.account.runs[run_id]
         except KeyError:
             raise RunNotFound(run_id) from None
-
-    def _completed(self, run_id: str) -> bool:
-        result = self._runtime.results.get(run_id)
-        return result is not None and result.status is RunStatus.COMPLETED
 
     # ── Time ─────────────────────────────────────────────────────────────────────────────────
 
@@ -214,7 +248,7 @@ class Simulation:
         """Let one thing happen, and return whether there was one."""
         return self._run(1, _FOREVER) == 1
 
-    def advance(self, seconds: float) -> None:
+    def advance(self, seconds: Duration) -> None:
         """Let virtual seconds pass, with all that happens in them.
 
         Raises:
@@ -230,7 +264,13 @@ class Simulation:
         self._endless = not self._quiescent
 
     def _run(self, most: int, until: float) -> int:
-        happened = self._runtime.system.run(most, until)
+        if self._busy:
+            raise NotNow("what happens in a simulation cannot let things happen in it.")
+        self._busy = True
+        try:
+            happened = self._runtime.system.run(most, until)
+        finally:
+            self._busy = False
         if self._choices.error is not None:
             raise self._choices.error
         self._left -= happened
@@ -271,52 +311,39 @@ class Simulation:
         return tuple(self._runtime.account.runs)
 
     @property
+    def writes(self) -> int:
+        """How many writes the state manager was asked for."""
+        return self._runtime.state.writes
+
+    @property
     def results(self) -> Mapping[str, RunResult]:
         """How the runs that have ended did so, by run id."""
         return self._runtime.results
 
     def trace(self) -> Trace:
         """Return what has happened so far."""
-        runtime = self._runtime
-        account, system = runtime.account, runtime.system
-        return Trace(
-            settings=self.settings,
-            runs=dict(account.runs),
-            results=dict(runtime.results),
-            events=tuple(runtime.state.log),
-            torn=frozenset(runtime.state.torn),
-            tears=tuple(runtime.state.tears),
-            marks=tuple(runtime.state.marks),
-            choices=tuple(self._choices.used),
-            max_in_flight=account.most_in_flight,
-            now=system.time,
-            leftovers=runtime.leftovers(),
-            quiescent=self._quiescent,
-            endless=self._endless or self._left <= 0,
-            changes=tuple(account.mutations),
-            defects=tuple(runtime.defects),
-            rows=tuple([body.row() for body in account.bodies]),
-            given=tuple([body.attempt for body in account.bodies]),
-            undoings=tuple([body.row() for body in account.undoings]),
-            lulls=tuple(runtime.lulls),
-            envelopes=tuple(system.deliveries),
-            crashes=tuple(runtime.crashes),
-            struck=tuple(system.faults),
+        endless = self._endless or self._left <= 0
+        return trace_of(
+            self._runtime, self.settings, self._choices, quiescent=self._quiescent, endless=endless
         )
 
     def conclude(self) -> Trace:
         """Let things happen until nothing is left that could, and return all that has happened.
 
-        Nothing can be asked of the simulation afterwards: it raises `OrchestratorClosed` then.
+        Nothing can be asked of the simulation afterwards: it raises `NotNow` then.
         """
         self.run_until_quiet()
         trace = self.trace()
         self.close()
         self._runtime.dissolve()
-        self._concluded = True
+        self._kept = None
         return trace
 
     def close(self) -> None:
-        """Let true coroutines clean up that have not ended; nothing happens afterwards."""
-        if not self._concluded:
-            self._runtime.places.close()
+        """Let true coroutines clean up that have not ended, and close the state manager.
+
+        Nothing happens afterwards.
+        """
+        if self._kept is not None:
+            self._kept.places.close()
+            self._kept.state.close()

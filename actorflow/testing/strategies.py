@@ -38,6 +38,7 @@ _PARTS: Final = {
     "timer": 12,
     "jitter": 8,
     "stall for": 4,
+    "reach": 4,
     "withhold": 4,
     "cancel whom": 4,
     "crash": 6,

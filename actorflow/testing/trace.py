@@ -162,6 +162,15 @@ class Trace:
     marks: Sequence[int]
     """For each event, how many messages had been delivered when it was recorded: the last of
     them is the one that it follows from."""
+    late: Sequence[tuple[int, int]]
+    """For each event that was recorded later than that was asked for: its place, and how many
+    messages had been delivered when it was asked for."""
+    shown: Sequence[tuple[int, Sequence[Event]]]
+    """What watchers were shown, in that order: how many events were recorded then, and which
+    were shown."""
+    handed: Sequence[tuple[int, int, str]]
+    """Whenever a result was handed out: how many events were recorded, how many messages had been
+    delivered, and whose it was."""
     choices: Sequence[Choice]
     """What was chosen, in order."""
     max_in_flight: int

@@ -84,7 +84,7 @@ TESTING_GROUPS: dict[str, list[str]] = {
     FOUND: ["Exploration", "Spread", "Coverage", "Move"],
     "Schedules, and how they are kept": ["Tape", "Choices", "Replay", "Settings"],
     "Workflows that are made up": ["Scenario", "ScenarioStep", "ScenarioRun", "draw_scenario"],
-    ERRORS: ["LawBroken", "NotEnded", "NotSimulated", "StoreFault"],
+    ERRORS: ["LawBroken", "NotEnded", "NotNow", "NotSimulated", "StoreFault"],
 }
 
 STRATEGIES_TEXT = """\
@@ -109,8 +109,9 @@ What actorflow promises of every schedule, as values that can be imported from
 `actorflow.testing.laws`. `laws.ALL` has all of them, and `laws.check(trace)` holds a trace to them.
 [Write a law](../how-to/write-a-law.md) adds your own.
 
-Numbers 26 to 29 are about records that outlive the process, and wait for a state manager that
-keeps them.
+Numbers 26 to 29 are about records: what one trace cannot show of them, because it takes two
+processes, state managers are held to by
+[`SharedStateManagerContract`](../how-to/write-a-state-manager.md#when-several-processes-share-it).
 This page is made from the laws by `docs/reference/generate.py`.
 """
 

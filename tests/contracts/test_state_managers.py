@@ -11,7 +11,13 @@ from actorflow.state import MemoryStateManager
 from actorflow.state.sql import SQLStateManager
 from actorflow.systems import SimulatedSystem
 from actorflow.systems.mischief import Countdown
-from actorflow.testing.contracts import StateManagerContract, accept, told, write
+from actorflow.testing.contracts import (
+    SharedStateManagerContract,
+    StateManagerContract,
+    accept,
+    told,
+    write,
+)
 from actorflow.testing.store import SimulatedStateManager
 from tests.actors.test_laws import Schedule, runs, tapes
 from tests.deciding import Driver, record
@@ -39,17 +45,21 @@ class TestSimulated(StateManagerContract):
     def make_state(self):
         """Nothing is chosen."""
         return SimulatedStateManager(
-            MemoryStateManager(), SimulatedSystem(plainest), plainest, fails=NEVER, stalls=NEVER
+            MemoryStateManager, SimulatedSystem(plainest), plainest, fails=NEVER, stalls=NEVER
         )
 
 
-class TestSQLite(StateManagerContract):
+class TestSQLite(SharedStateManagerContract):
     """Runs in a file."""
 
     def make_state(self):
         """A new file."""
         self._place = tempfile.TemporaryDirectory()
         return SQLStateManager(f"sqlite:///{self._place.name}/runs.db", create=True)
+
+    def make_other(self):
+        """The same file."""
+        return SQLStateManager(f"sqlite:///{self._place.name}/runs.db")
 
     def teardown_method(self):
         """Let go of the manager, and then of its file."""
@@ -58,7 +68,7 @@ class TestSQLite(StateManagerContract):
             self._place.cleanup()
 
 
-class TestPostgreSQL(StateManagerContract):
+class TestPostgreSQL(SharedStateManagerContract):
     """Runs on a server."""
 
     @pytest.fixture(autouse=True)
@@ -67,7 +77,12 @@ class TestPostgreSQL(StateManagerContract):
 
     def make_state(self):
         """A new database."""
-        return SQLStateManager(self.server.database(), create=True)
+        self._url = self.server.database()
+        return SQLStateManager(self._url, create=True)
+
+    def make_other(self):
+        """The same database."""
+        return SQLStateManager(self._url)
 
 
 # ── Runs of any shape ────────────────────────────────────────────────────────────────────────

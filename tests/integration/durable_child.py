@@ -1,15 +1,13 @@
 """A program to be killed: it lets runs happen in a database, and says what was acknowledged.
 
-    python durable_child.py URL LOG
-
-Each line on stdout is a step whose completion was shown to an observer. Each line of LOG is a
-step whose body has begun.
+Whoever is killed in its place leaves three accounts: the database, the steps whose completion was
+shown to an observer, and a log of the steps whose bodies have begun.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-import sys
 import threading
 
 from actorflow.events import EventKind
@@ -17,9 +15,14 @@ from actorflow.orchestrator import Orchestrator
 from actorflow.state.sql import SQLStateManager
 from actorflow.workflow import Workflow
 
-__all__ = ["WIDTH", "expected", "work"]
+__all__ = ["STEPS", "expected", "lines", "live", "logged", "work"]
 
 WIDTH = 5
+STEPS = WIDTH + 2
+"""How many steps a run has."""
+THREADS = 3
+LEASE = 0.1
+"""Seconds after which the runs of a life are nobody's, and the next one takes them over."""
 
 
 def work(log):
@@ -54,33 +57,51 @@ def work(log):
     return flow
 
 
+@contextlib.contextmanager
+def logged(path):
+    """The workflow, with the file to which its steps say that they begin."""
+    log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        yield work(log)
+    finally:
+        os.close(log)
+
+
+def lines(text):
+    """Pairs of a run and a step; the last line may have been cut by a kill."""
+    whole = text.decode().rpartition("\n")[0]
+    return [tuple(line.split(" ")) for line in whole.splitlines()]
+
+
 def expected(n):
     """What a run with this input comes to."""
     return sum(n + number for number in range(WIDTH))
 
 
-def acknowledge(event):
-    """Say that a step is known to have completed."""
-    if event.kind is EventKind.STEP_COMPLETED:
-        os.write(1, f"{event.run_id} {event.step_id}\n".encode())
+def live(url, log, said):
+    """Go on with what was left, and let more runs happen, until somebody puts an end to it.
 
+    Args:
+        url: The database.
+        log: The path of the log.
+        said: The file descriptor to which acknowledged steps are written, a line each.
+    """
 
-def main(url, log):
-    """Let runs happen, a few at a time, until somebody puts an end to it."""
-    flow = work(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT))
-    state = SQLStateManager(url, create=True)
-    with Orchestrator(state, observers=[acknowledge]) as orchestrator:
+    def acknowledge(event):
+        if event.kind is EventKind.STEP_COMPLETED:
+            os.write(said, f"{event.run_id} {event.step_id}\n".encode())
+
+    state = SQLStateManager(url, create=True, lease=LEASE)
+    orchestrator = Orchestrator(state, recover=True, recover_every=LEASE, observers=[acknowledge])
+    with logged(log) as flow, orchestrator:
+        orchestrator.register(flow)
 
         def one_after_the_other(first):
-            for n in range(first, 1_000_000, 3):
+            for n in range(first, 1_000_000, THREADS):
                 orchestrator.run(flow, {"n": n})
 
-        threads = [threading.Thread(target=one_after_the_other, args=(n,)) for n in range(3)]
+        threads = [threading.Thread(target=one_after_the_other, args=(n,)) for n in range(THREADS)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

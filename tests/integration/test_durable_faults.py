@@ -1,202 +1,89 @@
 """Real faults: processes that are killed, disks that are full, servers that hang up.
 
-Each is here in its short form. `ACTORFLOW_SOAK=50` makes fifty times as much of it.
+Each is here in its short form; `python -m tests.integration.soak` has the long one.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import random
-import sqlite3
-import subprocess
-import sys
-import threading
-from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from actorflow.errors import StoreUnavailable
-from actorflow.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.orchestrator import Orchestrator
 from actorflow.state.sql import SQLStateManager
 from tests import postgres
-from tests.integration.durable_child import expected, work
-
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-SOAK = int(os.environ.get("ACTORFLOW_SOAK", "1"))
-
-
-def lines(text):
-    """Pairs of a run and a step; the last line may have been cut by a kill."""
-    whole = text.decode().rpartition("\n")[0]
-    return [tuple(line.split(" ")) for line in whole.splitlines()]
+from tests.integration.cutting import cut_again_and_again, restart_again_and_again
+from tests.integration.durable_child import expected, logged
+from tests.integration.filling import fill_again_and_again, small_disk
+from tests.integration.killing import kill_again_and_again
+from tests.integration.sharing import share_again_and_again
 
 
-def killed_after(url, log, acknowledged):
-    """Start the child, kill it when it has said so much, and return all that it has said."""
-    command = [sys.executable, str(HERE / "durable_child.py"), url, str(log)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT)
-    with child:
-        said = [child.stdout.readline() for _ in range(acknowledged)]
-        child.kill()
-        said.append(child.stdout.read())
-    return lines(b"".join(said))
-
-
-@pytest.mark.parametrize("seed", range(4 * SOAK))
+@pytest.mark.parametrize("seed", range(4))
 def test_nothing_acknowledged_is_lost_when_the_process_is_killed(seed, tmp_path):
-    """What was recorded stays, and never runs again; what was not is run once more at most."""
-    url, log = f"sqlite:///{tmp_path}/runs.db", tmp_path / "log"
-    chosen = random.Random(seed)
-    acknowledged = []
-    for _ in range(2):
-        acknowledged += killed_after(url, log, chosen.randrange(1, 120))
-    begun_before = Counter(lines(log.read_bytes()))
+    """What was recorded stays, and never runs again; what was in flight is run once more."""
+    figures = kill_again_and_again(tmp_path, 3, random.Random(seed))
 
-    with contextlib.closing(sqlite3.connect(tmp_path / "runs.db")) as connection:
-        assert [("ok",)] == connection.execute("PRAGMA integrity_check").fetchall()
-        assert [] == connection.execute("PRAGMA foreign_key_check").fetchall()
-        # The lease of whoever was killed would run out by itself.
-        connection.execute("UPDATE actorflow_owners SET lease_until = '2000-01-01'")
-        connection.commit()
-    state = SQLStateManager(url)
-    recorded = {
-        (run.run_id, step_id)
-        for run in state.list(limit=1_000_000).runs
-        for step_id, step in state.snapshot(run.run_id).steps.items()
-        if step.status is StepStatus.COMPLETED
-    }
-    assert set() == {*acknowledged} - recorded
+    assert 3 == figures.kills
+    assert 0 == figures.lost == figures.wrongly == figures.corrupt == figures.wrong
+    assert figures.again <= figures.in_flight
+    assert figures.recorded >= figures.acknowledged > 0
 
-    flow = work(os.open(log, os.O_WRONLY | os.O_APPEND))
-    with Orchestrator(state) as orchestrator:
-        for run in orchestrator.list(limit=1_000_000).runs:
-            result = orchestrator.resume(run.run_id, flow).result(60)
-            assert expected(run.inputs["n"]) == result.output
-    begun = Counter(lines(log.read_bytes()))
-    assert {1} == {begun[step] for step in recorded}
-    assert {step for step, times in begun.items() if times > 1} <= {*begun_before} - recorded
-    assert max(begun.values()) <= 2
+
+def test_files_that_may_not_grow_fail_runs_and_are_survived(tmp_path):
+    """SQLite calls it an I/O error: runs fail with the store's error, and go on afterwards."""
+    figures = fill_again_and_again(tmp_path, 5, 1)
+
+    assert not figures.broken, figures
+    assert 5 == figures.fills
+    assert figures.completed > figures.resumed > 0
 
 
 def test_a_full_disk_fails_runs_and_is_survived(tmp_path):
-    """Runs fail with the store's error while it lasts, and what was recorded is all there."""
-    url = f"sqlite:///{tmp_path}/runs.db"
-    command = [sys.executable, str(HERE / "full_disk_child.py"), url]
-    ended = subprocess.run(command, stdout=subprocess.PIPE, cwd=ROOT, check=True, timeout=120)
-    told = json.loads(ended.stdout)
+    """A small one, where one can be mounted; what was recorded is all there."""
+    with small_disk(tmp_path) as mounted:
+        figures = fill_again_and_again(tmp_path, 5, 2, ballast=mounted)
 
-    assert ["completed", "failed", "failed", "completed"] == [run[1] for run in told["runs"]]
-    assert {"StoreUnavailable"} == {run[2] for run in told["runs"] if run[1] == "failed"}
-    assert ["down", "ok"] == told["health"]
-    with contextlib.closing(SQLStateManager(url)) as state:
-        completed = {run.run_id for run in state.list(status=RunStatus.COMPLETED).runs}
-    assert {run[0] for run in told["runs"] if run[1] == "completed"} == completed
+    assert not figures.broken, figures
+    assert figures.completed > figures.resumed > 0
 
 
 # ── PostgreSQL ───────────────────────────────────────────────────────────────────────────────
 
-HANG_UP = (
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-    "WHERE pid <> pg_backend_pid() AND datname = '{database}'"
-)
-
-
-def go_on_until(orchestrator, flow, stop):
-    """Let runs happen until they are told to stop; return what they came to, by their inputs."""
-    outputs = {}
-    n = 0
-    while not stop.is_set():
-        runs = {n + k: orchestrator.start(flow, {"n": n + k}) for k in range(5)}
-        n += len(runs)
-        outputs |= {k: run.result(120).output for k, run in runs.items()}
-    return outputs
-
-
-class Progress:
-    """An observer that counts the runs which have completed."""
-
-    def __init__(self):
-        self._count = 0
-        self._changed = threading.Condition()
-
-    def __call__(self, event):
-        """Count."""
-        if event.kind is EventKind.RUN_COMPLETED:
-            with self._changed:
-                self._count += 1
-                self._changed.notify_all()
-
-    def reach(self, count):
-        """Wait until so many have."""
-        with self._changed:
-            assert self._changed.wait_for(lambda: self._count >= count, 120)
-
-
-def disturbed(url, log, disturb):
-    """Let runs happen while something is done; return their outputs, and the steps that began."""
-    stop, outputs, failed, progress = threading.Event(), {}, [], Progress()
-    flow = work(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT))
-    state = SQLStateManager(url, create=True, patience=60.0)
-    with Orchestrator(state, observers=[progress]) as orchestrator:
-
-        def go_on():
-            try:
-                outputs.update(go_on_until(orchestrator, flow, stop))
-            except BaseException as error:  # noqa: BLE001 - told to the test, which is elsewhere
-                failed.append(error)
-
-        thread = threading.Thread(target=go_on)
-        thread.start()
-        try:
-            disturb(progress)
-        finally:
-            stop.set()
-            thread.join()
-        assert [] == failed
-    return outputs, Counter(lines(log.read_bytes()))
-
 
 def test_connections_that_are_cut_delay_runs_and_lose_nothing(postgresql, tmp_path):
     """The answer to a commit may be lost with the connection: it is looked for, not repeated."""
-    url = postgresql.database()
+    figures = cut_again_and_again(postgresql, tmp_path, times=15)
 
-    def cut_again_and_again(progress):
-        for number in range(15 * SOAK):
-            progress.reach(3 * number)
-            postgresql.tell(HANG_UP.format(database=url.rpartition("/")[2]))
+    assert not figures.broken, figures
+    assert 15 == figures.disturbances
+    assert 0 == figures.again
+    assert figures.results > 0
 
-    outputs, begun = disturbed(url, tmp_path / "log", cut_again_and_again)
 
-    assert {n: expected(n) for n in outputs} == outputs
-    assert {1} == {*begun.values()}
+def test_two_daemons_share_a_queue_though_they_are_cut_off_again_and_again(tmp_path):
+    """Each takes over what the other one seems to have left, and each step is recorded once."""
+    figures = share_again_and_again(tmp_path, times=10, steps=280, restarts=2)
+
+    assert not figures.broken, figures
+    assert (10, 2) == (figures.disturbances, figures.restarts)
+    assert (40, 280) == (figures.results, figures.steps)
 
 
 def test_a_server_that_crashes_and_comes_back_delays_runs_and_loses_nothing(tmp_path):
     """As an immediate restart leaves it: no connection, no answer, and a recovery."""
-    with postgres.running(*postgres.QUICK) as server:
+    figures = restart_again_and_again(tmp_path, times=2)
 
-        def restart(progress):
-            for number in range(2 * SOAK):
-                progress.reach(5 * number + 1)
-                server.stop(how=postgres.AT_ONCE)
-                server.start()
-            progress.reach(10 * SOAK)
-
-        outputs, begun = disturbed(server.database(), tmp_path / "log", restart)
-
-    assert {n: expected(n) for n in outputs} == outputs
-    assert {1} == {*begun.values()}
+    assert not figures.broken, figures
+    assert 2 == figures.disturbances
+    assert 0 == figures.again
+    assert figures.results > 0
 
 
 def test_a_server_that_stays_away_refuses_runs_with_a_typed_error(tmp_path):
     """And takes new ones again when it is back, without anybody's help."""
-    flow = work(os.open(tmp_path / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT))
-    with postgres.running(*postgres.QUICK) as server:
+    with logged(tmp_path / "log") as flow, postgres.running(*postgres.QUICK) as server:
         state = SQLStateManager(server.database(), create=True, patience=0.2)
         with Orchestrator(state) as orchestrator:
             orchestrator.run(flow, {"n": 1})

@@ -10,19 +10,21 @@ import heapq
 
 import attrs
 
-from actorflow.actors import endings
+from actorflow.actors import endings, starts
 from actorflow.actors.compensations import Compensations
 from actorflow.actors.crashes import Crashes
 from actorflow.actors.deadlines import Deadlines, Due
 from actorflow.actors.decisions import Decisions
 from actorflow.actors.endings import Endings, timeout_of
-from actorflow.actors.ledger import RunState
-from actorflow.actors.ready import ReadyQueue
+from actorflow.actors.ledger import RunState, StepState
+from actorflow.actors.outbox import Outbox
+from actorflow.actors.ready import ReadyQueue, RunQueue
 from actorflow.actors.starts import Starts
 from actorflow.actors.step import _SKIPPED, StepActor
 from actorflow.actors.supervisor import Supervisor
-from actorflow.errors import StepTimeout
-from actorflow.lifecycle import StepStatus
+from actorflow.errors import DeadlineExceeded, StepTimeout
+from actorflow.lifecycle import EventKind, RunStatus, StepStatus, move_run
+from actorflow.messages import CancelRun, DependencyCompleted, RunFinished
 
 __all__ = ["MUTANTS", "Mutant"]
 
@@ -142,6 +144,22 @@ def turns_are_not_taken(_pop, queue):
         if step.status is StepStatus.READY:
             return line.run, step
     return None
+
+
+@replaces(RunQueue, "push")
+def runs_are_admitted_last_come_first_served(push, queue, run):
+    """Of those that wait for a place, the last goes first."""
+    queue._arrivals -= 2
+    push(queue, run)
+
+
+@replaces(RunQueue, "pop")
+def there_is_a_place_too_many(_pop, queue):
+    """The last one is handed out although it is taken."""
+    if not queue._waiting or queue._places < 0:
+        return None
+    queue._places -= 1
+    return heapq.heappop(queue._waiting)[2]
 
 
 # ── Attempts ─────────────────────────────────────────────────────────────────────────────────
@@ -312,6 +330,45 @@ def a_recorded_step_runs_again(_keep, run, steps):
     """A run that is resumed begins from its beginning."""
 
 
+@replaces(Endings, "fail")
+def the_last_failure_is_the_runs(fail, ends, run, step, error):
+    """Whoever fails later overwrites why the run has failed."""
+    if step.step.required:
+        run.error = None
+    fail(ends, run, step, error)
+
+
+@replaces(Endings, "expire")
+def a_timeout_overrules_a_failure(expire, ends, run):
+    """It passes while the others are being stopped, and counts all the same."""
+    if run.ending and run.cancel_reason is None and run.undoing is None:
+        run.error = DeadlineExceeded(run.run_id, run.timeout)
+    expire(ends, run)
+
+
+@replaces(Decisions, "_cancel_run")
+def a_cancel_overrules_a_failure(cancel, brain, message):
+    """It comes while the others are being stopped, and counts all the same."""
+    run = brain.runs.get(message.run_id)
+    if run and run.ending and run.cancel_reason is None and run.status is RunStatus.RUNNING:
+        run.cancel_reason = message.reason
+    cancel(brain, message)
+
+
+@replaces(StepState, "row")
+def a_result_counts_an_attempt_too_few(row, step):
+    """The last one of several."""
+    status, output, error, attempts, *times = row(step)
+    return status, output, error, min(attempts, max(1, attempts - 1)), *times
+
+
+@replaces(StepState, "row")
+def a_result_keeps_an_error_to_itself(row, step):
+    """It says that a step has failed, and not of what."""
+    status, output, _, *others = row(step)
+    return status, output, None, *others
+
+
 # ── Undoing ──────────────────────────────────────────────────────────────────────────────────
 
 
@@ -346,6 +403,53 @@ def a_compensator_is_not_tried_again(_failed, undoings, run, undo, error):
     undoings._settle(run, undo, error)
 
 
+@replaces(starts, "seen_by")
+def a_compensator_does_not_see_what_its_step_has_made(seen_by, run, undo):
+    """It is told that there was nothing."""
+    return [DependencyCompleted(one.step_id, None, one.skipped) for one in seen_by(run, undo)]
+
+
+@replaces(Decisions, "_cancel_run")
+def a_cancelled_run_is_undone_unasked(cancel, brain, message):
+    """Whoever cancels a run is taken to want that."""
+    cancel(brain, CancelRun(message.run_id, message.reason, message.grace, True))
+
+
+# ── Records ──────────────────────────────────────────────────────────────────────────────────
+
+
+@replaces(Supervisor, "_conclude")
+def watchers_see_what_is_not_recorded_yet(conclude, supervisor):
+    """And once more what is."""
+    supervisor._audience.publish(tuple(supervisor._brain._outbox.events))
+    conclude(supervisor)
+
+
+@replaces(Supervisor, "_conclude")
+def a_result_does_not_wait_for_its_record(conclude, supervisor):
+    """Its caller has it before the run's end is recorded."""
+    for step, message in supervisor._brain._outbox.effects:
+        if step is None and isinstance(message, RunFinished):
+            supervisor._host.finished(message.result)
+    conclude(supervisor)
+
+
+@replaces(Outbox, "run")
+def a_resumption_is_not_recorded(happen, outbox, run, kind, *data):
+    """The record goes on as if nothing had happened."""
+    if kind is EventKind.RUN_RESUMED:
+        run.status = move_run(run.run_id, run.status, kind)
+    else:
+        happen(outbox, run, kind, *data)
+
+
+@replaces(RunState, "_take_up")
+def a_resumed_run_counts_its_events_anew(take_up, run, *recorded):
+    """From one."""
+    take_up(run, *recorded)
+    run.events = 0
+
+
 # ── Around the brain ─────────────────────────────────────────────────────────────────────────
 
 
@@ -371,3 +475,13 @@ def a_run_leaves_its_actors_behind(finished, supervisor, message):
     """Nobody asks them to exit."""
     supervisor._run_actors.pop(message.result.run_id, None)
     finished(supervisor, message)
+
+
+@replaces(Supervisor, "_run_finished")
+def ended_runs_are_remembered(finished, supervisor, message):
+    """Where their actors were, though they are gone."""
+    run_id = message.result.run_id
+    address = supervisor._run_actors.get(run_id)
+    finished(supervisor, message)
+    if address is not None:
+        supervisor._run_actors[run_id] = address

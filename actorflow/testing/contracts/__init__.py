@@ -6,12 +6,21 @@
         def make_state(self):
             return MyStateManager()
 
-pytest finds the rest.
+pytest finds the rest. `SharedStateManagerContract` is for one whose memory several processes share.
 """
 
 from __future__ import annotations
 
 from actorflow.testing.contracts.accounts import accept, accepted, happened, told, write
+from actorflow.testing.contracts.sharing import SharedStateManagerContract
 from actorflow.testing.contracts.state_managers import StateManagerContract
 
-__all__ = ["StateManagerContract", "accept", "accepted", "happened", "told", "write"]
+__all__ = [
+    "SharedStateManagerContract",
+    "StateManagerContract",
+    "accept",
+    "accepted",
+    "happened",
+    "told",
+    "write",
+]

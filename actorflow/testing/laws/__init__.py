@@ -2,9 +2,6 @@
 
 `check(trace)` holds a trace to all of them; each can be checked by itself; and a function of a
 trace that asserts is made a law by `law`.
-
-Some numbers are not there: 26 to 29 are about records that outlive the process, and wait for a
-state manager that keeps them.
 """
 
 from __future__ import annotations
@@ -37,6 +34,12 @@ from actorflow.testing.laws.outcomes import (
 )
 from actorflow.testing.laws.outputs import outputs_arrive_untouched
 from actorflow.testing.laws.pairs import alike, same
+from actorflow.testing.laws.records import (
+    commits_come_first,
+    records_add_up,
+    records_have_one_owner,
+    records_outlive_crashes,
+)
 from actorflow.testing.laws.runs import (
     cancels_are_kept,
     failures_spread_no_further,
@@ -71,6 +74,7 @@ __all__ = [
     "budget_is_kept",
     "cancels_are_kept",
     "check",
+    "commits_come_first",
     "compensations_happen_once",
     "compensations_run_backwards",
     "crashes_stay_local",
@@ -86,6 +90,9 @@ __all__ = [
     "outcomes_follow_from_attempts",
     "outputs_arrive_untouched",
     "priorities_are_kept",
+    "records_add_up",
+    "records_have_one_owner",
+    "records_outlive_crashes",
     "repetition_changes_nothing",
     "runs_come_to_an_end",
     "runs_end_once",
@@ -124,6 +131,10 @@ ALL: Final[tuple[Law, ...]] = (
     outputs_arrive_untouched,
     repetition_changes_nothing,
     crashes_stay_local,
+    commits_come_first,
+    records_outlive_crashes,
+    records_have_one_owner,
+    records_add_up,
     outcomes_follow_from_attempts,
     nothing_is_left,
     stops_are_bounded,

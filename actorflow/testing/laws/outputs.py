@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,14 +34,15 @@ def outputs_arrive_untouched(lives: Lives) -> Iterator[str]:
 
     A dependent is told once, unless a fault has a message come twice or an actor die. What its
     function gets are the outputs of those dependencies that completed, and nothing of others;
-    and it gets them in an order that no schedule decides.
+    and it gets them in an order that no schedule decides. A compensator gets what its step got,
+    and what that has returned.
     """
     yield from _told_wrong(lives)
-    for life in lives.all:
-        for step in life.steps.values():
-            for body in step.bodies:
-                if (body.arguments or _takes_outputs(step)) and body.begun <= life.torn_at:
-                    yield from _got_wrong(step, body)
+    steps = (step for life in lives.all for step in life.steps.values())
+    for step in itertools.chain(steps, lives.undoings):
+        for body in step.bodies:
+            if (body.arguments or _takes_outputs(step)) and body.begun <= step.life.torn_at:
+                yield from _got_wrong(step, body)
     for run_id, step_id, attempt, name in lives.trace.changes:
         yield f"attempt {attempt} of step {step_id!r} of {run_id} changed {name!r}{_CURE}"
 
@@ -52,11 +54,11 @@ def _takes_outputs(step: StepLife) -> bool:
 
 def _told_wrong(lives: Lives) -> Iterator[str]:
     told, heard = lives.told, set()
-    for count, step, message in told:
+    for _, step, message in told:
         heard.add((step, message.step_id))
         known = step.life.steps[message.step_id]
-        if message.output is not known.output or known.recorded >= count or message.skipped:
-            yield from _misheard(count, step, known, message)
+        if message.output is not known.output or message.skipped:
+            yield from _misheard(step, known, message)
     if len(heard) != len(told) and not lives.trace.struck:
         twice = next(key for key in heard if sum(_key(*one) == key for one in told) > 1)
         yield f"{twice[0]} was told twice of step {twice[1]!r}"
@@ -66,12 +68,8 @@ def _key(_count: int, step: StepLife, message: DependencyCompleted) -> tuple[Ste
     return step, message.step_id
 
 
-def _misheard(
-    count: int, step: StepLife, known: StepLife, message: DependencyCompleted
-) -> Iterator[str]:
-    if count > step.life.torn_at:
-        return  # nothing is recorded any more, and the run is ending
-    if known.recorded >= count or known.completed is message.skipped:
+def _misheard(step: StepLife, known: StepLife, message: DependencyCompleted) -> Iterator[str]:
+    if known.completed is message.skipped:
         yield f"{step} was told of {known} what was not recorded"
     elif known.completed and message.output != known.output:
         yield f"{step} was told of another output of {known} than was recorded"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from actorflow.events import Event
-    from actorflow.results import RunResult
+    from actorflow.results import RunResult, StepResult
     from actorflow.testing.life import Life, StepLife
     from actorflow.testing.lives import Lives
     from actorflow.testing.trace import AttemptTrace
@@ -140,7 +140,9 @@ def steps_end_once(lives: Lives) -> Iterator[str]:
 def ends_are_final(lives: Lives) -> Iterator[str]:
     """Look for what happened to a step after its end, and for ends that were told differently.
 
-    What a run's result says is what was recorded: each status, and each output.
+    What a run's result says is what was recorded: each status, each output, each error, when
+    each step has ended, and after how many attempts. Of a run that was undone only its own
+    status, error and end are compared.
     """
     for step in lives.odd:
         for place, event in zip(step.at, step.events, strict=True):
@@ -148,26 +150,51 @@ def ends_are_final(lives: Lives) -> Iterator[str]:
                 yield f"{event.kind.value} happened to {step} at {event.time:g} s, after its end"
     for life in lives.latest.values():
         result = lives.trace.results.get(life.run_id)
-        if result is not None and life.end is not None and not life.compensates:
-            yield from _differences(result, life)
+        if result is not None and life.end is not None:
+            yield from _otherwise_ended(result, life, life.end)
+            if not life.compensates:
+                yield from _differences(result, life)
+
+
+def _otherwise_ended(result: RunResult, life: Life, end: Event) -> Iterator[str]:
+    status = RUN_ENDS[end.kind]
+    if result.status is not status:
+        yield f"{life} ended as {status}, and its result says {result.status}"
+    if result.error is not end.data.get("error"):
+        yield f"the error of {life} in its result is not the one that was recorded"
+    failed = end.data.get("failed_step")
+    if result.failed_step != failed:
+        yield f"{life} ended because of {failed!r}, and its result says {result.failed_step!r}"
+    if result.finished_at != end.time:
+        yield f"{life} ended at {end.time:g} s, and its result says {result.finished_at}"
 
 
 def _differences(result: RunResult, life: Life) -> Iterator[str]:
-    status = RUN_ENDS[life.end.kind] if life.end is not None else None
-    if result.status is not status:
-        yield f"{life} ended as {status}, and its result says {result.status}"
     outputs, completed = result.outputs, 0
     for step in life.steps.values():
         if step.output is not NOTHING:
             completed += 1
-            if outputs.get(step.id, NOTHING) is not step.output:
+            output = outputs.get(step.id, NOTHING)
+            same = output == step.output if step.kept or life.cut else output is step.output
+            if not same:
                 yield f"the output of {step} in the result is not the one that was recorded"
     if len(outputs) != completed:
         yield f"the result of {life} has the outputs of {len(outputs)} steps, not of {completed}"
     for step in life.odd:
-        known = result.steps[step.id].status
-        if step.end is not None and STEP_ENDS[step.end.kind] is not known:
-            yield f"{step} ended with {step.end.kind.value}, and the result says {known.value}"
+        if step.end is not None:
+            yield from _told_otherwise(step, step.end, result.steps[step.id])
+
+
+def _told_otherwise(step: StepLife, end: Event, known: StepResult) -> Iterator[str]:
+    if STEP_ENDS[end.kind] is not known.status:
+        yield f"{step} ended with {end.kind.value}, and the result says {known.status.value}"
+    if known.error is not end.data.get("error"):
+        yield f"the error of {step} in the result is not the one that was recorded"
+    if known.finished_at != end.time:
+        yield f"{step} ended at {end.time:g} s, and the result says {known.finished_at}"
+    attempts = sum(event.kind is _STARTED for event in step.events)
+    if known.attempts != attempts and not step.kept:
+        yield f"{step} had {attempts} attempts, and the result says {known.attempts}"
 
 
 @of_the_runtime(9, "Only the moves of the transition table occur.")

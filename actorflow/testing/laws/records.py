@@ -1,0 +1,219 @@
+"""The laws about what is recorded: that it comes first, that it lasts, and that it adds up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from actorflow.errors import IllegalMove
+from actorflow.lifecycle import EventKind
+from actorflow.results import RunRecord, RunSnapshot
+from actorflow.state.folding import fold
+from actorflow.testing.contracts.accounts import told
+from actorflow.testing.laws.law import of_the_runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from actorflow.events import Event
+    from actorflow.testing.life import Life
+    from actorflow.testing.lives import Lives
+    from actorflow.testing.trace import Trace
+
+__all__ = [
+    "commits_come_first",
+    "records_add_up",
+    "records_have_one_owner",
+    "records_outlive_crashes",
+]
+
+_RESUMED: Final = EventKind.RUN_RESUMED
+_COMPLETED: Final = EventKind.RUN_COMPLETED
+_ACCEPTED: Final = {it.name for it in attrs.fields(RunRecord)} & {
+    it.name for it in attrs.fields(RunSnapshot)
+}
+"""What a run was accepted with, and a snapshot says."""
+_FOLDED: Final = (
+    "status",
+    "steps",
+    "error",
+    "failed_step",
+    "reason",
+    "compensations",
+    "started_at",
+    "finished_at",
+)
+"""What a snapshot says by its run's events."""
+
+
+# ── 26 ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@of_the_runtime(26, "An event is visible only after its commit.")
+def commits_come_first(lives: Lives) -> Iterator[str]:
+    """Hold what watchers, callers and steps were told against what was recorded by then.
+
+    Watchers are shown events, callers are handed results, and steps are told of the steps that
+    they wait for. That attempts begin after their starts are recorded is a part of law 5.
+    """
+    yield from _shown_too_early(lives.trace)
+    for recorded, delivered, run_id in lives.trace.handed:
+        life = lives.at(run_id, delivered)
+        if life.end is not None and life.end_at >= recorded:
+            yield f"the result of {life} was handed out before its end was recorded"
+    for count, step, message in lives.told:
+        known = step.life.steps[message.step_id]
+        if known.recorded >= count:
+            yield f"{step} was told of {known} before that was recorded"
+
+
+def _shown_too_early(trace: Trace) -> Iterator[str]:
+    events, place = trace.events, 0
+    for recorded, shown in trace.shown:
+        following = place + len(shown)
+        if following <= recorded and events[place:following] == tuple(shown):
+            place = following
+            continue
+        # A crash has had something recorded that nobody was shown.
+        for event in shown:
+            while place < recorded and events[place] is not event:
+                place += 1
+            if place == recorded:
+                yield f"{_said(event)} was shown to watchers before it was recorded"
+                return
+            place += 1
+
+
+def _said(event: Event) -> str:
+    whom = event.run_id if event.step_id is None else f"step {event.step_id!r} of {event.run_id}"
+    return f"event {event.number}, {event.kind.value} of {whom},"
+
+
+# ── 27 ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@of_the_runtime(27, "A crash at any write, then resume: no recorded step runs again.")
+def records_outlive_crashes(lives: Lives) -> Iterator[str]:
+    """Hold what ran in a resumed run, by the executors' account, against the record before it.
+
+    What was recorded is done: steps, and in the midst of an undoing compensators too. And what
+    was not recorded has to run before it counts as completed.
+    """
+    for life in lives.all:
+        former = life.former
+        if former is None:
+            continue
+        for step in life.steps.values():
+            for body in step.bodies if step.kept else ():
+                yield f"attempt {body.attempt} of {step} began again, and its end was recorded"
+            if step.completed and not (step.kept or step.bodies):
+                yield f"{step} completed without an attempt, and had not before"
+        if life.goes_on:
+            yield from _undone_again(life, former, lives)
+
+
+def _undone_again(life: Life, former: Life, lives: Lives) -> Iterator[str]:
+    for body in lives.trace.compensations:
+        if body.run_id == life.run_id and life.since < body.begun <= life.until:
+            step = former.steps.get(body.step_id)
+            if step is not None and step.undone:
+                yield f"the compensator of {step} began again, and its end was recorded"
+
+
+# ── 28 ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@of_the_runtime(
+    28,
+    "Resume is idempotent; of two resumers one owns the run; a stale token's write changes "
+    "nothing.",
+)
+def records_have_one_owner(lives: Lives) -> Iterator[str]:
+    """Look for lives of one run beside each other, and for what a former life still wrote.
+
+    A trace has one orchestrator after the other. That of two at once one owns the run is told by
+    the contract of state managers that several processes share.
+    """
+    for life in lives.all:
+        if life.former is not None:
+            yield from _not_to_be_resumed(life, life.former)
+            yield from _misannounced(life)
+    for place, asked in lives.trace.late:
+        yield from _stale(lives, place, asked)
+
+
+def _not_to_be_resumed(life: Life, former: Life) -> Iterator[str]:
+    if former.end is None:
+        if not (former.cut or former.torn):
+            yield f"{life} was resumed while it was in progress"
+    elif former.end.kind is _COMPLETED:
+        yield f"{life} was resumed after it had completed"
+
+
+def _misannounced(life: Life) -> Iterator[str]:
+    """Say what is wrong with how the record tells of a resumption: once, before all else."""
+    said = [place for place, event in life.events if event.kind is _RESUMED]
+    places = [place for place, _ in life.events]
+    places += [step.at[0] for step in life.steps.values() if step.at]
+    due = [min(places)] if places and life.start.resumed is not None else []
+    if said != due:
+        yield f"{life} was resumed, and its record says so {len(said)} times, or not at first"
+
+
+def _stale(lives: Lives, place: int, asked: int) -> Iterator[str]:
+    event, recorded = lives.trace.events[place], lives.trace.marks[place]
+    for life in lives.all:
+        if life.run_id == event.run_id and asked < life.since <= recorded:
+            yield f"{_said(event)} was asked for by a former life, and recorded in a later one"
+
+
+# ── 29 ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@of_the_runtime(29, "The recorded events fold to the recorded state; numbers rise without gaps.")
+def records_add_up(lives: Lives) -> Iterator[str]:
+    """Count the events, and fold them again wherever a run was read back to go on."""
+    yield from _misnumbered(lives.trace)
+    for life in lives.all:
+        if life.former is not None:
+            yield from _misread(life, lives.trace)
+
+
+def _misnumbered(trace: Trace) -> Iterator[str]:
+    last = dict.fromkeys(trace.runs, 0)
+    for event in trace.events:
+        number, _, run_id, _, _, _, _ = event
+        if number != last[run_id] + 1:
+            yield f"{_said(event)} is recorded after event {last[run_id]}"
+        last[run_id] = number
+
+
+def _misread(life: Life, trace: Trace) -> Iterator[str]:
+    start = life.start
+    before = [
+        event
+        for event, mark in zip(trace.events, trace.marks, strict=True)
+        if event.run_id == life.run_id and mark < life.since
+    ]
+    if len(before) != start.recorded:
+        yield f"{life} was resumed after event {start.recorded}, and {len(before)} were recorded"
+    elif start.resumed is not None:
+        yield from _misfolded(life, start.resumed, before)
+
+
+def _misfolded(life: Life, read: RunSnapshot, events: Sequence[Event]) -> Iterator[str]:
+    try:
+        folded = fold(_accepted(read), events)
+    except IllegalMove as error:
+        yield f"the events of {life} do not fold: {error}"
+        return
+    for name in _FOLDED:
+        one, other = getattr(read, name), getattr(folded, name)
+        if one != other and told(one) != told(other):
+            yield f"{name} of {life} was read as {one!r}, and its events fold to {other!r}"
+
+
+def _accepted(read: RunSnapshot) -> RunRecord:
+    known: dict[str, Any] = {name: getattr(read, name) for name in _ACCEPTED}
+    return RunRecord(step_ids=tuple(read.steps), **known)

@@ -11,7 +11,13 @@ import pytest
 import sqlalchemy as sa
 
 from actorflow import MemoryStateManager, Orchestrator, RunFailed, Workflow
-from actorflow.errors import DeadlineExceeded, DefinitionError, LeaseHeld, LeaseLost
+from actorflow.errors import (
+    DeadlineExceeded,
+    DefinitionError,
+    LeaseHeld,
+    LeaseLost,
+    StoreUnavailable,
+)
 from actorflow.lifecycle import EventKind, RunStatus
 from actorflow.state.sql import SQLStateManager
 from actorflow.state.sql.engines import Engines
@@ -188,6 +194,27 @@ def test_a_run_of_an_unknown_version_is_parked_until_somebody_knows_it(make, url
 
     assert (RunStatus.RUNNING, True) == (parked.status, "knows its workflow" in parked.parked)
     assert ("new", None) == (done.outputs["a"], done.parked)
+
+
+def test_a_run_that_could_not_be_read_is_taken_up_a_moment_later(make, url, monkeypatch):
+    """The connection was cut just then, and nobody else may take the run."""
+    abandoned(make, url)
+    state, ends = make(), Ends()
+    cut, read = iter([StoreUnavailable("answer", "the connection was cut")]), state.snapshot
+
+    def snapshot(run_id):
+        error = next(cut, None)
+        if error is not None:
+            raise error
+        return read(run_id)
+
+    monkeypatch.setattr(state, "snapshot", snapshot)
+    orchestrator = Orchestrator(state, recover=True, recover_every=0.01, observers=[ends])
+    orchestrator.register(flow_of(lambda: "done"))
+    with orchestrator:
+        ends.wait_for(1)
+
+    assert ["run"] == ends.seen
 
 
 def test_a_run_with_other_steps_than_its_version_has_here_is_left_alone(make, url):

@@ -13,7 +13,13 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from actorflow.errors import ActorflowError, DefinitionError, Overloaded
+from actorflow.errors import (
+    ActorflowError,
+    DefinitionError,
+    Overloaded,
+    StoreOverloaded,
+    StoreUnavailable,
+)
 from actorflow.logs import get_logger
 from actorflow.once import Once
 
@@ -26,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Recovery", "recovery"]
 
+_PASSES: Final = (Overloaded, StoreOverloaded, StoreUnavailable)
+"""What keeps a run from going on for the moment only."""
 _SOONER: Final = 20
 """How many times as often it looks while there is more than it can take."""
 
@@ -92,7 +100,7 @@ class Recovery:
 
     def _leave(self, run_id: str, error: ActorflowError) -> None:
         """Let a run be that cannot go on here, unless that will change by itself."""
-        if not isinstance(error, Overloaded):
+        if not isinstance(error, _PASSES):
             self._unfit.add(run_id)
             _log("run.unfit", run_id=run_id, exc_info=error)
 

@@ -72,8 +72,15 @@ class Progress:
     def more(self, count):
         """Wait until so many more have."""
         with self._changed:
-            goal = self.count + count
-            assert self._changed.wait_for(lambda: self.count >= goal, HANGS), "nothing goes on"
+            self._reach(self.count + count)
+
+    def reach(self, count):
+        """Wait until so many have in all."""
+        with self._changed:
+            self._reach(count)
+
+    def _reach(self, goal):
+        assert self._changed.wait_for(lambda: self.count >= goal, HANGS), "nothing goes on"
 
 
 class Daemon(threading.Thread):

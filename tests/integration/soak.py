@@ -5,6 +5,7 @@
     python -m tests.integration.soak disks              # 100 full disks
     python -m tests.integration.soak connections        # 500 times PostgreSQL hangs up
     python -m tests.integration.soak restarts           # 10 crashes of PostgreSQL
+    python -m tests.integration.soak shared             # both, while two daemons share a queue
 
 Each takes `--times` and `--seed`; the last two take `--steps`, of which so many happen at least,
 and `--daemons`, which work on one database.
@@ -24,6 +25,7 @@ from tests import postgres
 from tests.integration.cutting import cut_again_and_again, restart_again_and_again
 from tests.integration.filling import fill_again_and_again, small_disk
 from tests.integration.killing import Figures, kill_again_and_again
+from tests.integration.sharing import share_again_and_again
 
 __all__ = ["main"]
 
@@ -70,12 +72,19 @@ def restarts(asked):
         return restart_again_and_again(Path(place), **load(asked))
 
 
+def shared(asked):
+    """Let daemons share a queue in PostgreSQL, which hangs up, and crashes every fiftieth time."""
+    with tempfile.TemporaryDirectory() as place:
+        asked.daemons = max(2, asked.daemons)
+        return share_again_and_again(Path(place), restarts=max(1, asked.times // 50), **load(asked))
+
+
 def load(asked):
     """How much is to happen."""
     return {name: getattr(asked, name) for name in ("times", "seed", "steps", "daemons")}
 
 
-TIMES = {kills: 1_000, limits: 100, disks: 100, connections: 500, restarts: 10}
+TIMES = {kills: 1_000, limits: 100, disks: 100, connections: 500, restarts: 10, shared: 500}
 
 
 def main(words=None):

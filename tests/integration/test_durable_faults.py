@@ -17,6 +17,7 @@ from tests.integration.cutting import cut_again_and_again, restart_again_and_aga
 from tests.integration.durable_child import expected, logged
 from tests.integration.filling import fill_again_and_again, small_disk
 from tests.integration.killing import kill_again_and_again
+from tests.integration.sharing import share_again_and_again
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -59,6 +60,15 @@ def test_connections_that_are_cut_delay_runs_and_lose_nothing(postgresql, tmp_pa
     assert 15 == figures.disturbances
     assert 0 == figures.again
     assert figures.results > 0
+
+
+def test_two_daemons_share_a_queue_though_they_are_cut_off_again_and_again(tmp_path):
+    """Each takes over what the other one seems to have left, and each step is recorded once."""
+    figures = share_again_and_again(tmp_path, times=10, steps=280, restarts=2)
+
+    assert not figures.broken, figures
+    assert (10, 2) == (figures.disturbances, figures.restarts)
+    assert (40, 280) == (figures.results, figures.steps)
 
 
 def test_a_server_that_crashes_and_comes_back_delays_runs_and_loses_nothing(tmp_path):

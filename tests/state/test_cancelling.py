@@ -7,11 +7,12 @@ import contextlib
 import threading
 
 import pytest
+import sqlalchemy as sa
 
 from actorflow import Orchestrator, Workflow
 from actorflow.errors import RunNotFound
 from actorflow.lifecycle import EventKind
-from actorflow.state.sql import SQLStateManager
+from actorflow.state.sql import SQLStateManager, schema
 from actorflow.testing.contracts.accounts import (
     COMPLETED,
     FAILED,
@@ -126,6 +127,8 @@ def test_nothing_is_asked_of_a_run_that_is_not_there(make):
     ran(state, kinds=COMPLETED)
     state.ask_to_cancel("run", "enough")
 
+    with state._engines.reading.begin() as connection:
+        assert [None] == connection.scalars(sa.select(schema.runs.c.cancel_asked)).all()
     with pytest.raises(RunNotFound):
         state.ask_to_cancel("no run", "enough")
 

@@ -34,6 +34,7 @@ __all__ = ["Pace", "Purger"]
 
 _LOCK: Final = 0x_AC_70_F1_04
 """The key of the advisory lock under which PostgreSQL purges; any number of nobody else's."""
+_FEW: Final = 100
 _SHORT: Final = 0.005
 _LONG: Final = 0.02
 """Seconds that a transaction is to take."""
@@ -43,18 +44,26 @@ _WHAT: Final = "purge runs"
 
 @attrs.define
 class Pace:
-    """How many rows a transaction deletes: as many as take no more than a moment."""
+    """How many rows a transaction deletes: as many as take no more than a moment.
+
+    But never very few. What a transaction costs besides its rows (a commit, the way to a server
+    and back, a busy machine) must not make it smaller and smaller, and the purge endless.
+    """
 
     most: int
-    rows: int = 100
+    rows: int = 0
 
     def __attrs_post_init__(self) -> None:
-        self.rows = min(self.rows, self.most)
+        self.rows = self._least
+
+    @property
+    def _least(self) -> int:
+        return min(_FEW, self.most)
 
     def take(self, seconds: float) -> None:
         """Learn how long the last transaction has taken."""
         if seconds > _LONG:
-            self.rows = max(self.rows // 2, 1)
+            self.rows = max(self.rows // 2, self._least)
         elif seconds < _SHORT:
             self.rows = min(self.rows * 2, self.most)
 
@@ -180,8 +189,10 @@ def _prepare(connection: sa.Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
         # Where a table has grown, or lost many rows, since its statistics were made, PostgreSQL
-        # would read all of it to find a few rows. There is an index for everything here.
-        connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
+        # would read and sort all of it to find a few rows. Each query here has an index that has
+        # its order, too.
+        for plan in ("enable_seqscan", "enable_bitmapscan", "enable_sort"):
+            connection.execute(sa.text(f"SET LOCAL {plan} = off"))
 
 
 def _mark(bound: tuple[float, str], now: float, rows: int) -> sa.Update:

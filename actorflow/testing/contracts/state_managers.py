@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from actorflow.testing.contracts.accounts import COMPLETED, accept, accepted, happened, told, write
+from actorflow.testing.contracts.crashing import Crashing
 from actorflow.testing.contracts.listing import Listing
 from actorflow.testing.contracts.recording import Recording
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["StateManagerContract"]
 
 
-class StateManagerContract(Recording, Listing):
+class StateManagerContract(Recording, Listing, Crashing):
     """Every promise of `StateManager`, as a test; derive a class whose name begins with `Test`."""
 
     def make_state(self) -> StateManager:

@@ -128,6 +128,11 @@ class Supervisor(Actor):
             if is_for_the_program(error):
                 raise
 
+    @property
+    def runs(self) -> int:
+        """How many runs have an actor that was not asked to exit."""
+        return len(self._run_actors)
+
     def _administer(self, message: object) -> None:
         if isinstance(message, WakeupMessage):
             # They cannot be cancelled and come in the order of their times.

@@ -134,6 +134,7 @@ def _broken(found: Found, broken: LawBroken) -> dict[str, Any]:
         "law": broken.name,
         "text": broken.text,
         "seen": broken.observed,
+        "doubt": broken.doubt,
         "choices": {label: list(stream) for label, stream in broken.tape.streams.items()},
         "chart": broken.chart,
         "saved": None if found.saved is None else str(found.saved),

@@ -7,7 +7,7 @@ from actorflow.testing.account import Outcome, RunTrace
 from actorflow.testing.cases import simulate
 from actorflow.testing.coverage import Coverage, Move
 from actorflow.testing.drawing import draw_scenario
-from actorflow.testing.errors import LawBroken, NotEnded, NotSimulated, StoreFault
+from actorflow.testing.errors import LawBroken, NotEnded, NotNow, NotSimulated, StoreFault
 from actorflow.testing.exploration import Exploration, Spread
 from actorflow.testing.faults import Faults
 from actorflow.testing.laws import Law, law
@@ -43,6 +43,7 @@ __all__ = [
     "Move",
     "Mutation",
     "NotEnded",
+    "NotNow",
     "NotSimulated",
     "Outcome",
     "Replay",

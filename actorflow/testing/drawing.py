@@ -172,6 +172,7 @@ def _run(index: int, given: bytes, features: _Features) -> ScenarioRun:
             allowed=features.cancels,
         ),
         undone=row.one_of((False, True), allowed=features.undoing),
+        grace=row.one_of((None, None, 1.0, 0.0, 8.0), allowed=features.cancels),
     )
 
 

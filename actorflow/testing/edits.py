@@ -165,17 +165,22 @@ def _failing_by_itself(step_id: str, scenario: Scenario) -> Scenario:
 
 
 def _doing_what_undoes_it(step_id: str, scenario: Scenario) -> Scenario:
-    """Return a scenario of one step, which itself does what its compensator did."""
+    """Return a scenario of one step, which itself does what its compensator did.
+
+    Nobody cuts that short, as nothing does while a run is undone.
+    """
+    endless = partial(attrs.evolve, timeout=None, cancels=(), undone=False)
     for step in scenario.steps:
         if step.id == step_id and step.undo:
             alone = attrs.evolve(step, after=(), does=step.undo, undo=())
-            return attrs.evolve(scenario, steps=(alone,))
+            return attrs.evolve(scenario, steps=(alone,), runs=tuple(map(endless, scenario.runs)))
     return scenario
 
 
 def _run_edits(scenario: Scenario, index: int) -> Iterator[Edit]:
     changes: list[Edit] = [
-        partial(_plain, name) for name in ("undone", "cancels", "timeout", "priority", "at")
+        partial(_plain, name)
+        for name in ("undone", "cancels", "grace", "timeout", "priority", "at")
     ]
     if scenario.runs[index].cancels[1:]:
         changes += [_first_cancel_only, _last_cancel_only]

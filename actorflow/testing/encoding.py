@@ -25,6 +25,7 @@ from actorflow.testing.scripts import (
     real,
     returns,
 )
+from actorflow.texts import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,15 +46,16 @@ def plain_json(value: Any, what: str) -> Any:
     """
     try:
         same = json.loads(json.dumps(value))
-    except (TypeError, ValueError, RecursionError) as error:
+        alike = bool(same == value)
+    except Exception as error:  # a value of the program's own may refuse in any way
         raise _refusal(what, value) from error
-    if same != value:
+    if not alike:
         raise _refusal(what, value)
     return same
 
 
 def _refusal(what: str, value: object) -> DefinitionError:
-    return DefinitionError(None, f"JSON cannot hold {what}, {value!r}", _CURE)
+    return DefinitionError(None, f"JSON cannot hold {what}, {text_of(value)}", _CURE)
 
 
 # ── There ────────────────────────────────────────────────────────────────────────────────────
@@ -133,8 +135,14 @@ def _returned(said: Mapping[str, Any]) -> Behaviour:
 
 def _raised(said: Mapping[str, Any]) -> Behaviour:
     kind = _found(said["error"])
-    error = kind(*said["arguments"]) if "arguments" in said else kind
-    return raises(error, said["after"])
+    # A file says what is called here, so it had better be an exception's class.
+    if "arguments" not in said or not _is_error(kind):
+        return raises(kind, said["after"])
+    return raises(kind(*said["arguments"]), said["after"])
+
+
+def _is_error(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseException)
 
 
 _MAKERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Behaviour]]] = {

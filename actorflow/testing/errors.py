@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 
@@ -11,7 +11,12 @@ from actorflow.errors import ActorflowError, StoreError
 if TYPE_CHECKING:
     from actorflow.testing.tape import Tape
 
-__all__ = ["LawBroken", "NotEnded", "NotSimulated", "Picture", "StoreFault", "Witness"]
+_PURE: Final = (
+    "Have laws judge by the trace alone, and steps that are run for real by their arguments alone: "
+    "no chance, no clock, nothing that is kept from one schedule to the next."
+)
+
+__all__ = ["LawBroken", "NotEnded", "NotNow", "NotSimulated", "Picture", "StoreFault", "Witness"]
 
 
 @attrs.define(slots=False)
@@ -38,6 +43,14 @@ class NotEnded(ActorflowError, LookupError):
     run_id: str
     why: str
     _text = "run {run_id!r} has not ended: {why}"
+
+
+@attrs.define(slots=False)
+class NotNow(ActorflowError):
+    """Raised when a simulation is asked for something after its end, or from within itself."""
+
+    why: str
+    _text = "{why}"
 
 
 class Witness(Protocol):
@@ -79,6 +92,8 @@ class LawBroken(ActorflowError, AssertionError):
     """What was seen that must not be."""
     witness: Witness
     """The trace; of a pickled error, only its tape and its chart."""
+    doubt: str = ""
+    """Why the tape may not show it again: something was not decided by the schedule alone."""
 
     @property
     def tape(self) -> Tape:
@@ -92,12 +107,14 @@ class LawBroken(ActorflowError, AssertionError):
 
     def __str__(self) -> str:
         law = self.name if self.number is None else f"{self.number} ({self.name})"
+        doubt = f"FLAKY: {self.doubt}. {_PURE}\n" if self.doubt else ""
         return (
             f"law {law} is broken: {self.text}\n"
-            f"seen: {self.observed}\n"
+            f"seen: {self.observed}\n{doubt}"
             f"tape: {self.tape!r}\n\n{self.chart}"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
         picture = Picture(self.tape, self.chart)
-        return LawBroken, (self.number, self.name, self.text, self.observed, picture)
+        said = (self.number, self.name, self.text, self.observed, picture, self.doubt)
+        return LawBroken, said

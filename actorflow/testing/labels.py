@@ -96,11 +96,9 @@ def said(message: Any) -> str:
 
 def plain(value: Any) -> str:
     """Return a text of a value that is the same in every process, as far as it can be."""
-    if type(value) in _AS_WRITTEN:
-        return repr(value)
     try:
-        return _plain(value)
-    except Exception:  # noqa: BLE001 - a value of the program's own, or one that holds itself
+        return repr(value) if type(value) in _AS_WRITTEN else _plain(value)
+    except Exception:  # noqa: BLE001 - one of the program's own, or that holds itself, or too long
         return _ADDRESS.sub("0x…", text_of(value))
 
 

@@ -27,9 +27,10 @@ def snapshot(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _copy(value: Any) -> Any:
-    if isinstance(value, _SIMPLE):
-        return _UNKNOWN
     try:
+        # A proxy says of itself what it stands for, and raises when there is nothing.
+        if isinstance(value, _SIMPLE):
+            return _UNKNOWN
         kept = copy.deepcopy(value)
         return kept if _same(kept, value, set()) else _UNKNOWN
     except Exception:  # noqa: BLE001 - a value of the program's own may refuse in any way

@@ -7,6 +7,8 @@ report says how to look at it.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import re
 import sys
 from pathlib import Path
@@ -43,6 +45,7 @@ __all__ = ["Simulations"]
 
 _SCHEDULES: Final = 1_000
 """How many schedules a test tries that does not say how many: about a second's worth."""
+_LONGEST: Final = 150
 _UNUSUAL: Final = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -150,33 +153,49 @@ class Simulations:
         if broken is not None:
             self._keep(case, broken)
             raise broken.with_traceback(None)
-        path.unlink()
+        with contextlib.suppress(OSError):  # another process may have been faster
+            path.unlink()
 
     def _keep(self, case: Given, broken: LawBroken) -> None:
+        try:
+            said = f"To see this schedule again:\n\n{self._kept(case, broken)}"
+        except OSError as error:
+            said = f"This schedule could not be kept: {error}."
+        self._request.node.add_report_section("call", "actorflow", said)
+
+    def _kept(self, case: Given, broken: LawBroken) -> str:
+        """Keep a schedule, and return how to see it again."""
         path, flow = self._path(), _place(case.flow, self._request.module)
         try:
             trace = case.simulate(broken.tape)
             Replay.of(case, broken.tape, flow=flow, law=broken.name, trace=trace).save(path)
         except DefinitionError as error:
             broken.tape.save(path)
-            said = _kept_alone(error, path)
-        else:
-            said = _unnamed(path) if flow is None else f"    actorflow replay {_short(path)}"
-        said = f"To see this schedule again:\n\n{said}"
-        self._request.node.add_report_section("call", "actorflow", said)
+            return _kept_alone(error, path)
+        return _unnamed(path) if flow is None else f"    actorflow replay {_short(path)}"
 
     def _path(self) -> Path:
         """Return where the failing schedule of this search of this test is kept."""
-        name = _UNUSUAL.sub("-", self._request.node.nodeid).strip("-")
+        name = _file_name(self._request.node.nodeid)
         number = f"-{self._searches}" if self._searches > 1 else ""
         return self._folder() / f"{name}{number}.json"
 
     def _folder(self) -> Path:
         cache: pytest.Cache | None = getattr(self._request.config, "cache", None)
-        if cache is None:
-            folder: Path = self._request.getfixturevalue("tmp_path")
-            return folder
-        return cache.mkdir("actorflow")
+        if cache is not None:
+            with contextlib.suppress(OSError):  # it may be one that can only be read
+                return cache.mkdir("actorflow")
+        folder: Path = self._request.getfixturevalue("tmp_path")
+        return folder
+
+
+def _file_name(test: str) -> str:
+    """Return a file's name for a test: no other test's, and none that is too long."""
+    name = _UNUSUAL.sub("-", test).strip("-")
+    if len(name) <= _LONGEST and "[" not in test:
+        return name
+    # Parameters differ in what names of files cannot have.
+    return f"{name[:_LONGEST]}-{hashlib.sha256(test.encode()).hexdigest()[:8]}"
 
 
 def _doubt(exploration: Exploration, case: Given) -> None:

@@ -159,7 +159,7 @@ class Replay:
         Raises:
             DefinitionError: When it holds neither.
         """
-        tape, said = Tape.from_json(text), json.loads(text)
+        tape, said = Tape.from_json(text), json.loads(text.removeprefix("\ufeff"))
         return cls(
             tape=tape,
             flow=_text(said, "flow", None),

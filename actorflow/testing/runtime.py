@@ -311,13 +311,13 @@ class SimulatedRuntime:
 
     def leftovers(self) -> Leftovers:
         """Return what is there now."""
-        brain, system = self.brain, self.system
+        brain, system, supervisor = self.brain, self.system, self._supervisor.actor
         return Leftovers(
             actors=system.population - 1,
             timers=system.timers,
             messages=system.waiting,
             deadlines=len(brain.deadlines),
-            runs=len(brain.runs),
+            runs=max(len(brain.runs), 0 if supervisor is None else supervisor.runs),
             leases=brain.leases.held,
             tasks=self.places.tasks,
         )

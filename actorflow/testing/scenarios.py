@@ -161,6 +161,8 @@ class ScenarioRun(Sparse):
     timeout: float | None = None
     cancels: tuple[float, ...] = ()
     """When its end is asked for, counted from its start."""
+    grace: float | None = None
+    """Seconds that a shutdown leaves to it when it is cancelled; without one, it is no shutdown."""
     undone: bool = False
     """Whether it is undone when it is cancelled, as it is when it fails."""
 
@@ -226,7 +228,9 @@ class Scenario(Sparse):
 
     def _start(self, simulation: Simulation, run: ScenarioRun) -> None:
         run_id = simulation.start(self.flow, priority=run.priority, timeout=run.timeout)
-        cancel = functools.partial(simulation.cancel, run_id, compensate=run.undone)
+        cancel = functools.partial(
+            simulation.cancel, run_id, grace=run.grace, compensate=run.undone
+        )
         for seconds in run.cancels:
             simulation.call_at(simulation.now + seconds, cancel)
 

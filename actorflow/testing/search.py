@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from actorflow.clock import SystemClock
+from actorflow.durations import is_finite
 from actorflow.errors import DefinitionError
 from actorflow.lifecycle import RunStatus
 from actorflow.testing import laws as all_laws
@@ -24,6 +25,7 @@ from actorflow.testing.doubts import Doubts
 from actorflow.testing.drawing import draw_scenario
 from actorflow.testing.errors import LawBroken
 from actorflow.testing.exploration import NOT_ENDED, Exploration, Spread
+from actorflow.testing.flakiness import doubt
 from actorflow.testing.laws.law import several
 from actorflow.testing.scenarios import Scenario
 from actorflow.testing.shrinking import Finding, Shrinker
@@ -74,7 +76,8 @@ def explore(
     """Run a workflow on many schedules in virtual time, and hold each of them to the laws.
 
     The first schedule is the plainest. The search ends with the first that breaks a law, which
-    is then made small.
+    is then made small. That takes as long again, and a minute at most, or so; a failure that does
+    not come again on its own tape is left as it is, and said to be flaky.
 
     Args:
         flow: The workflow.
@@ -90,8 +93,8 @@ def explore(
         faults: How much may go wrong in one schedule.
         race: Whether the next timer may fire while messages wait.
         cancel_at: The virtual moment at which the run is cancelled.
-        watch: Called with the number of schedules so far, after each; when it returns False, the
-            search ends.
+        watch: Called with the number of schedules so far, after each, and again whenever a
+            schedule was tried to make the failure smaller; when it returns False, that ends.
         shrink: Whether the failure is made small.
         options: Of the run, as for `Orchestrator.run`.
 
@@ -139,7 +142,7 @@ def explore_scenarios(
         seconds: How many real seconds to take at most, or so.
         seed: Equal seeds give equal scenarios and schedules.
         laws: What must hold.
-        watch: Called with the number of schedules so far, after each.
+        watch: As of `explore`.
         shrink: Whether the failure is made small.
 
     Raises:
@@ -207,9 +210,20 @@ class _Search:
         finding = self._search(schedules, until, watch)
         took = self._now() - began
         shrinker = None if finding is None else self._shrinker(finding)
-        if shrinker is not None and shrink:
-            shrinker.shrink()
+        if shrinker is not None:
+            self._make_small(shrinker, watch, shrink=shrink)
         return self._exploration(took, shrinker)
+
+    def _make_small(
+        self, shrinker: Shrinker, watch: Callable[[int], object] | None, *, shrink: bool
+    ) -> None:
+        """Make a failure small, unless it is not to be believed; either way say so."""
+        tried, judge = len(self._durations), shrinker.judge
+        said = doubt(shrinker.best, judge)
+        if shrink and not said:
+            shrinker.shrink(None if watch is None else lambda: watch(tried) is False)
+            said = doubt(shrinker.best, judge)
+        shrinker.best.broken.doubt = said
 
     def _search(
         self, schedules: int, until: float, watch: Callable[[int], object] | None
@@ -286,5 +300,5 @@ def judged(laws: Iterable[Law], trace: Trace) -> LawBroken | None:
 
 def _check(schedules: object, seconds: object) -> None:
     check_whole(schedules, "schedules", 1)
-    if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
+    if seconds is not None and not (is_finite(seconds) and seconds > 0):
         raise DefinitionError(None, f"seconds is {seconds!r}", "Give a number above 0, or None")

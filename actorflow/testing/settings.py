@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-from actorflow.durations import as_seconds
+from actorflow.durations import as_seconds, seconds
 from actorflow.errors import DefinitionError
 from actorflow.spelling import checks_options
 from actorflow.testing.faults import NO_FAULTS, Faults
@@ -23,7 +23,7 @@ class Settings(Sparse):
     async_workers: int = attrs.field(default=2)
     max_active_runs: int = attrs.field(default=100)
     stop_grace: float = attrs.field(default=5.0, converter=as_seconds)
-    race: bool = True
+    race: bool = attrs.field(default=True)
     faults: Faults = attrs.field(default=NO_FAULTS)
 
     @async_workers.validator
@@ -34,10 +34,13 @@ class Settings(Sparse):
             raise DefinitionError(None, problem, "Give a whole number, 1 or more")
 
     @stop_grace.validator
-    def _check_grace(self, _field: object, value: object) -> None:
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
-            problem = f"stop_grace is {value!r}"
-            raise DefinitionError(None, problem, "Give a number of seconds above 0")
+    def _check_grace(self, field: attrs.Attribute[float], value: object) -> None:
+        seconds(value, field.name, zero=True)
+
+    @race.validator
+    def _check_race(self, field: attrs.Attribute[bool], value: object) -> None:
+        if not isinstance(value, bool):
+            raise DefinitionError(None, f"{field.name} is {value!r}", "Give True or False")
 
     @faults.validator
     def _check_faults(self, _field: object, value: object) -> None:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
+from actorflow.clock import SystemClock
+from actorflow.testing.account import UNDO
 from actorflow.testing.edits import blocks
 from actorflow.testing.following import Follower, Order
 from actorflow.testing.mischief import SPANS
@@ -36,10 +38,15 @@ Judge: TypeAlias = Callable[["Trace"], "LawBroken | None"]
 """Says how a trace breaks a law, or None if it does not."""
 
 _MOST_RUNS: Final = 2_000
+_MOST_DELIVERIES: Final = 1_000_000
+"""Of all schedules that are tried together: large workflows get fewer of them."""
+_MOST_SECONDS: Final = 60.0
+"""Real ones. It is for laws that take their time: whatever else is bounded by what is tried."""
 _LONGEST_WAY: Final = 8
 _OTHER_CHANCES: Final = 10
 _EARLIEST: Final = 12
 _KEPT: Final = (0.5, 0.7, 0.9)
+_FOREVER: Final = float("inf")
 _Place: TypeAlias = tuple[str, int]
 """A stream of a tape, and an index in it."""
 
@@ -74,21 +81,36 @@ class Shrinker:
         """The smallest so far."""
         self.tried = 0
         """How many schedules were tried."""
-        self._judge = judge
+        self.judge = judge
         self._most = most
+        self._deliveries = 0
+        self._now = SystemClock.now
+        self._until = _FOREVER
+        self._stopped: Callable[[], bool] | None = None
         self._seen: set[tuple[Case, Tape]] = set()
         self._random = random.Random(0)
         self._followed: tuple[Finding, Order] | None = None
         """The order of the best, once it was asked for."""
 
-    def shrink(self) -> Finding:
-        """Return a finding that none of the changes makes smaller."""
-        before = None
-        while before is not self.best and self.tried < self._most:
+    def shrink(self, stopped: Callable[[], bool] | None = None) -> Finding:
+        """Return a finding that none of the changes makes smaller, or none that was tried.
+
+        Args:
+            stopped: Asked after each schedule whether to leave it at that.
+        """
+        before, self._stopped = None, stopped
+        self._until = self._now() + _MOST_SECONDS
+        while before is not self.best and not self._has_enough():
             before = self.best
             self._shrink_case()
-            self._shrink_tape()
+            for tape in self._smaller_tapes():
+                self._try(self.best.case, tape)
+                if self._has_enough():
+                    break
         return self.best
+
+    def _has_enough(self) -> bool:
+        return self.tried >= self._most
 
     # ── Trying ───────────────────────────────────────────────────────────────────────────────
 
@@ -100,11 +122,12 @@ class Shrinker:
         return self._run(case, tape, None) or self._run(case, _held(tape), None)
 
     def _run(self, case: Case, source: Source, watch: Watch | None) -> bool:
-        if self.tried >= self._most:
+        if self._has_enough():
             return False
         self.tried += 1
         trace = case.simulate(source, watch)
-        broken = self._judge(trace)
+        self._count(trace)
+        broken = self.judge(trace)
         if broken is None:
             return False
         found = Finding(case, trace, broken)
@@ -113,6 +136,13 @@ class Shrinker:
         self.best = found
         return True
 
+    def _count(self, trace: Trace) -> None:
+        """Take note of a schedule that was tried, and try no other one if that is enough."""
+        self._deliveries += len(trace.envelopes)
+        enough = self._deliveries >= _MOST_DELIVERIES or self._now() >= self._until
+        if enough or (self._stopped is not None and self._stopped()):
+            self._most = self.tried
+
     # ── The scenario ─────────────────────────────────────────────────────────────────────────
 
     def _shrink_case(self) -> None:
@@ -120,9 +150,12 @@ class Shrinker:
             case = edit(self.best.case)
             if case != self.best.case:
                 self._try_case(case)
+            if self._has_enough():
+                break
 
     def _try_case(self, case: Case) -> bool:
-        if self._try(case, self.best.trace.tape) or self._try(case, Tape()):
+        tape = self.best.trace.tape
+        if any(self._try(case, one) for one in (tape, Tape(), _as_of_steps(tape))):
             return True
         if self._follow(case):
             return True
@@ -159,18 +192,17 @@ class Shrinker:
 
     # ── The tape ─────────────────────────────────────────────────────────────────────────────
 
-    def _shrink_tape(self) -> None:
-        case = self.best.case
-        self._try(case, Tape())
+    def _smaller_tapes(self) -> Iterator[Tape]:
+        """Yield what may be smaller than the tape of the best, whichever that is by then."""
+        yield Tape()
         for chosen in blocks(_deviations(self.best.trace.tape)):
-            self._try(case, _plain_at(self.best.trace.tape, chosen))
+            yield _plain_at(self.best.trace.tape, chosen)
         self._shorten()
         for label, stream in self.best.trace.tape.streams.items():
             for few in blocks(range(len(stream))):
-                self._try(case, _without(self.best.trace.tape, label, few))
+                yield _without(self.best.trace.tape, label, few)
         for place in _deviations(self.best.trace.tape):
-            for tape in _lower_at(self.best.trace.tape, place):
-                self._try(case, tape)
+            yield from _lower_at(self.best.trace.tape, place)
 
     def _shorten(self) -> None:
         """Look for another way to the same end, until there is none that is shorter."""
@@ -223,6 +255,11 @@ def _held(tape: Tape) -> Callable[[int, str], int]:
     """
     read = tape.reader()
     return lambda options, label: min(read(options, label), options - 1)
+
+
+def _as_of_steps(tape: Tape) -> Tape:
+    """Return a tape on which steps do what their compensators did."""
+    return Tape({label.replace(UNDO, ""): stream for label, stream in tape.streams.items()})
 
 
 def _changed(tape: Tape, label: str, stream: Iterable[int]) -> Tape:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from actorflow.errors import OrchestratorClosed, RunNotFound
+from actorflow.errors import RunNotFound
 from actorflow.lifecycle import RunStatus
 from actorflow.spelling import checks_options
 from actorflow.testing.checks import as_moment, check_callable, check_script, check_whole, plan_of
+from actorflow.testing.errors import NotNow
 from actorflow.testing.faults import NO_FAULTS, Faults
 from actorflow.testing.runtime import SimulatedRuntime
 from actorflow.testing.scripts import Script
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Unpack
 
+    from actorflow.durations import Duration
     from actorflow.orchestrator.requests import RunOptions
     from actorflow.protocols import StateManager
     from actorflow.results import RunResult
@@ -55,7 +57,7 @@ class Simulation:
         race: Whether the next timer may fire while messages wait.
         max_happenings: After so many deliveries and timers a schedule counts as endless; by
             default 10,000, and 100 for each step.
-        max_time: And so it does after this virtual moment.
+        max_time: And so it does after this virtual moment, if there is one.
         state: Opens the state manager, at the beginning and again after each crash, when the one
             before has been closed. What it opens has to know what was recorded; writes are waited
             for, in no virtual time. By default runs are kept in memory.
@@ -72,7 +74,7 @@ class Simulation:
         faults: Faults | None = None,
         race: bool = True,
         max_happenings: int | None = None,
-        max_time: float = 1e7,
+        max_time: float = _FOREVER,
         state: Callable[[], StateManager] | None = None,
     ) -> None:
         self.settings = Settings(
@@ -91,28 +93,28 @@ class Simulation:
         self._choices = tape if isinstance(tape, Choices) else Choices(tape)
         self._left = _HAPPENINGS if max_happenings is None else max_happenings
         self._more_for_a_step = _HAPPENINGS_OF_A_STEP if max_happenings is None else 0
-        self._max_time = as_moment(max_time, "max_time")
+        self._max_time = max_time if max_time == _FOREVER else as_moment(max_time, "max_time")
         self._quiescent = True
-        self._concluded = False
+        self._busy = False
         self._endless = False
         chaos = self.settings.faults.cancels or self.settings.faults.restarts
-        self._whole = SimulatedRuntime(
+        self._kept: SimulatedRuntime | None = SimulatedRuntime(
             self.settings, self._choices.choose, self._disturb if chaos else None, state
         )
         self._cancel_now = self._runtime.countdown("cancel")
         self._crash_now = self._runtime.countdown("restart")
-
-    @property
-    def _runtime(self) -> SimulatedRuntime:
-        if self._concluded:
-            raise OrchestratorClosed("use this simulation", "it has been concluded")
-        return self._whole
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def _runtime(self) -> SimulatedRuntime:
+        if self._kept is None:
+            raise NotNow("the simulation was concluded. Ask its trace, or make another one.")
+        return self._kept
 
     # ── What a test asks for ─────────────────────────────────────────────────────────────────
 
@@ -141,7 +143,7 @@ class Simulation:
         self,
         run_id: str,
         reason: str = "cancelled",
-        grace: float | None = None,
+        grace: Duration | None = None,
         *,
         compensate: bool = False,
     ) -> None:
@@ -151,11 +153,13 @@ class Simulation:
 
         Raises:
             RunNotFound: When no such run was started.
+            DefinitionError: When the grace makes no sense.
         """
         self._known(run_id)
-        self._runtime.cancel(run_id, reason, grace, compensate=compensate)
+        limit = None if grace is None else as_moment(grace, "grace")
+        self._runtime.cancel(run_id, reason, limit, compensate=compensate)
 
-    def cancel_at(self, moment: float, run_id: str, reason: str = "cancelled") -> None:
+    def cancel_at(self, moment: Duration, run_id: str, reason: str = "cancelled") -> None:
         """Ask for a run's end at a virtual moment.
 
         Raises:
@@ -165,7 +169,7 @@ class Simulation:
         self._known(run_id)
         self.call_at(moment, self.cancel, run_id, reason)
 
-    def call_at(self, moment: float, function: Callable[..., object], *arguments: Any) -> None:
+    def call_at(self, moment: Duration, function: Callable[..., object], *arguments: Any) -> None:
         """Have something called at a virtual moment, such as `start`; a crash forgets it.
 
         Raises:
@@ -248,7 +252,7 @@ class Simulation:
         """Let one thing happen, and return whether there was one."""
         return self._run(1, _FOREVER) == 1
 
-    def advance(self, seconds: float) -> None:
+    def advance(self, seconds: Duration) -> None:
         """Let virtual seconds pass, with all that happens in them.
 
         Raises:
@@ -264,7 +268,13 @@ class Simulation:
         self._endless = not self._quiescent
 
     def _run(self, most: int, until: float) -> int:
-        happened = self._runtime.system.run(most, until)
+        if self._busy:
+            raise NotNow("what happens in a simulation cannot let things happen in it.")
+        self._busy = True
+        try:
+            happened = self._runtime.system.run(most, until)
+        finally:
+            self._busy = False
         if self._choices.error is not None:
             raise self._choices.error
         self._left -= happened
@@ -305,11 +315,6 @@ class Simulation:
         return tuple(self._runtime.account.runs)
 
     @property
-    def writes(self) -> int:
-        """How many writes the state manager was asked for."""
-        return self._runtime.state.writes
-
-    @property
     def results(self) -> Mapping[str, RunResult]:
         """How the runs that have ended did so, by run id."""
         return self._runtime.results
@@ -333,14 +338,11 @@ class Simulation:
         trace = self.trace()
         self.close()
         self._runtime.dissolve()
-        self._concluded = True
+        self._kept = None
         return trace
 
     def close(self) -> None:
-        """Let true coroutines clean up that have not ended, and close the state manager.
-
-        Nothing happens afterwards.
-        """
-        if not self._concluded:
-            self._runtime.places.close()
-            self._runtime.state.close()
+        """Let true coroutines clean up, and close the state manager; that is the end."""
+        if self._kept is not None:
+            self._kept.places.close()
+            self._kept.state.close()

@@ -5,14 +5,17 @@
     python -m actorflow.testing.soak --schedules 99999999 --seconds 3600 --max-steps 12
 
 It exits with 1 when a law breaks, after it has said which, on what schedule, and of what
-scenario: a literal to paste into a test.
+scenario: a literal to paste into a test. Ctrl-C ends it early, with 130, and it says what it has
+come to; a second one does not wait for that.
 """
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from typing import TYPE_CHECKING, Final
+import threading
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from actorflow.testing.search import explore_scenarios
 
@@ -24,20 +27,25 @@ if TYPE_CHECKING:
 __all__ = ["main", "report"]
 
 _EVERY: Final = 10_000
+_INTERRUPTED: Final = 130
+"""What a program exits with that Ctrl-C has ended."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Search as the command line says; return 0, or 1 if a law is broken."""
+    """Search as the command line says; return 0, 1 if a law is broken, or 130 if Ctrl-C came."""
     asked = _parser().parse_args(words)
-    exploration = explore_scenarios(
-        schedules=asked.schedules,
-        seconds=asked.seconds,
-        seed=asked.seed,
-        max_steps=asked.max_steps,
-        watch=_say_how_far,
-    )
+    with _Watch() as watch:
+        exploration = explore_scenarios(
+            schedules=asked.schedules,
+            seconds=asked.seconds,
+            seed=asked.seed,
+            max_steps=asked.max_steps,
+            watch=watch,
+        )
     sys.stdout.write(report(exploration) + "\n")
-    return int(exploration.failure is not None)
+    if exploration.failure is not None:
+        return 1
+    return _INTERRUPTED if watch.interrupted else 0
 
 
 def report(exploration: Exploration) -> str:
@@ -62,9 +70,32 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _say_how_far(schedules: int) -> None:
-    if schedules % _EVERY == 0:
-        sys.stderr.write(f"{schedules:,} schedules\n")
+class _Watch:
+    """Says how far a search is, and ends it when somebody types Ctrl-C."""
+
+    def __init__(self) -> None:
+        self.interrupted = False
+        self._said = 0
+        self._before: Any = None
+
+    def __call__(self, schedules: int) -> bool:
+        if schedules % _EVERY == 0 and schedules > self._said:
+            self._said = schedules
+            sys.stderr.write(f"{schedules:,} schedules\n")
+        return not self.interrupted
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._hear)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _hear(self, number: int, _frame: object) -> None:
+        self.interrupted = True
+        signal.signal(number, self._before)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from actorflow.mappings import ReadOnly
 from actorflow.testing.trace import Trace
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ def trace_of(
     account, system = runtime.account, runtime.system
     return Trace(
         settings=settings,
-        runs=dict(account.runs),
-        results=dict(runtime.results),
+        runs=ReadOnly(account.runs),
+        results=ReadOnly(runtime.results),
         events=tuple(runtime.state.log),
         torn=frozenset(runtime.state.torn),
         tears=tuple(runtime.state.tears),

@@ -21,6 +21,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from actorflow.errors import DefinitionError
 from actorflow.mappings import ReadOnly
+from actorflow.texts import text_of
 
 __all__ = ["Choice", "Choices", "Source", "Tape", "loaded"]
 
@@ -30,6 +31,10 @@ Choice: TypeAlias = tuple[str, int, int]
 """What was chosen: what the choice is called, the option, and of how many."""
 
 _FORMAT: Final = 1
+_LARGEST: Final = 2**63 - 1
+"""What any reader of JSON can hold; nobody has as many options."""
+_BOM: Final = "\ufeff"
+"""What some editors put in front of a text that they save."""
 _CURE: Final = "Give whole numbers by the names of choices, as a Trace's tape has them"
 
 
@@ -111,8 +116,8 @@ class Tape:
             DefinitionError: When it holds none.
         """
         try:
-            said = json.loads(text)
-        except ValueError as error:
+            said = json.loads(text.removeprefix(_BOM))
+        except (ValueError, RecursionError) as error:
             raise DefinitionError(None, f"a tape is no JSON: {error}", "Save one anew") from None
         if not isinstance(said, dict) or said.get("actorflow_tape") != _FORMAT:
             problem = f'a tape\'s JSON does not say "actorflow_tape": {_FORMAT}'
@@ -151,15 +156,20 @@ def loaded(path: str | Path, from_json: Callable[[str], T]) -> T:
 
 def _stream(label: object, values: object) -> tuple[int, ...]:
     if not isinstance(label, str) or not isinstance(values, Iterable):
-        raise DefinitionError(None, f"a tape holds {values!r} for {label!r}", _CURE)
+        raise _refusal(values, label)
     stream = tuple(values)
     for value in stream:
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise DefinitionError(None, f"a tape holds {value!r} for {label!r}", _CURE)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LARGEST:
+            raise _refusal(value, label)
     end = len(stream)
     while end and not stream[end - 1]:
         end -= 1
     return stream[:end]
+
+
+def _refusal(held: object, label: object) -> DefinitionError:
+    problem = f"a tape holds {text_of(held)} for {text_of(label)}"
+    return DefinitionError(None, problem, _CURE)
 
 
 Source: TypeAlias = Tape | random.Random | Callable[[int, str], int] | None

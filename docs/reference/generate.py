@@ -83,7 +83,7 @@ TESTING_GROUPS: dict[str, list[str]] = {
     FOUND: ["Exploration", "Spread", "Coverage", "Move"],
     "Schedules, and how they are kept": ["Tape", "Choices", "Replay", "Settings"],
     "Workflows that are made up": ["Scenario", "ScenarioStep", "ScenarioRun", "draw_scenario"],
-    ERRORS: ["LawBroken", "NotEnded", "NotSimulated", "StoreFault"],
+    ERRORS: ["LawBroken", "NotEnded", "NotNow", "NotSimulated", "StoreFault"],
 }
 
 STRATEGIES_TEXT = """\

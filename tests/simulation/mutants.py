@@ -10,21 +10,21 @@ import heapq
 
 import attrs
 
-from actorflow.actors import endings
+from actorflow.actors import endings, starts
 from actorflow.actors.compensations import Compensations
 from actorflow.actors.crashes import Crashes
 from actorflow.actors.deadlines import Deadlines, Due
 from actorflow.actors.decisions import Decisions
 from actorflow.actors.endings import Endings, timeout_of
-from actorflow.actors.ledger import RunState
+from actorflow.actors.ledger import RunState, StepState
 from actorflow.actors.outbox import Outbox
-from actorflow.actors.ready import ReadyQueue
+from actorflow.actors.ready import ReadyQueue, RunQueue
 from actorflow.actors.starts import Starts
 from actorflow.actors.step import _SKIPPED, StepActor
 from actorflow.actors.supervisor import Supervisor
-from actorflow.errors import StepTimeout
-from actorflow.lifecycle import EventKind, StepStatus, move_run
-from actorflow.messages import RunFinished
+from actorflow.errors import DeadlineExceeded, StepTimeout
+from actorflow.lifecycle import EventKind, RunStatus, StepStatus, move_run
+from actorflow.messages import CancelRun, DependencyCompleted, RunFinished
 
 __all__ = ["MUTANTS", "Mutant"]
 
@@ -144,6 +144,22 @@ def turns_are_not_taken(_pop, queue):
         if step.status is StepStatus.READY:
             return line.run, step
     return None
+
+
+@replaces(RunQueue, "push")
+def runs_are_admitted_last_come_first_served(push, queue, run):
+    """Of those that wait for a place, the last goes first."""
+    queue._arrivals -= 2
+    push(queue, run)
+
+
+@replaces(RunQueue, "pop")
+def there_is_a_place_too_many(_pop, queue):
+    """The last one is handed out although it is taken."""
+    if not queue._waiting or queue._places < 0:
+        return None
+    queue._places -= 1
+    return heapq.heappop(queue._waiting)[2]
 
 
 # ── Attempts ─────────────────────────────────────────────────────────────────────────────────
@@ -314,6 +330,45 @@ def a_recorded_step_runs_again(_keep, run, steps):
     """A run that is resumed begins from its beginning."""
 
 
+@replaces(Endings, "fail")
+def the_last_failure_is_the_runs(fail, ends, run, step, error):
+    """Whoever fails later overwrites why the run has failed."""
+    if step.step.required:
+        run.error = None
+    fail(ends, run, step, error)
+
+
+@replaces(Endings, "expire")
+def a_timeout_overrules_a_failure(expire, ends, run):
+    """It passes while the others are being stopped, and counts all the same."""
+    if run.ending and run.cancel_reason is None and run.undoing is None:
+        run.error = DeadlineExceeded(run.run_id, run.timeout)
+    expire(ends, run)
+
+
+@replaces(Decisions, "_cancel_run")
+def a_cancel_overrules_a_failure(cancel, brain, message):
+    """It comes while the others are being stopped, and counts all the same."""
+    run = brain.runs.get(message.run_id)
+    if run and run.ending and run.cancel_reason is None and run.status is RunStatus.RUNNING:
+        run.cancel_reason = message.reason
+    cancel(brain, message)
+
+
+@replaces(StepState, "row")
+def a_result_counts_an_attempt_too_few(row, step):
+    """The last one of several."""
+    status, output, error, attempts, *times = row(step)
+    return status, output, error, min(attempts, max(1, attempts - 1)), *times
+
+
+@replaces(StepState, "row")
+def a_result_keeps_an_error_to_itself(row, step):
+    """It says that a step has failed, and not of what."""
+    status, output, _, *others = row(step)
+    return status, output, None, *others
+
+
 # ── Undoing ──────────────────────────────────────────────────────────────────────────────────
 
 
@@ -346,6 +401,18 @@ def a_compensator_is_not_tried_again(_failed, undoings, run, undo, error):
     """Whatever its policy says."""
     undo.stopping, undo.stop_error = False, None
     undoings._settle(run, undo, error)
+
+
+@replaces(starts, "seen_by")
+def a_compensator_does_not_see_what_its_step_has_made(seen_by, run, undo):
+    """It is told that there was nothing."""
+    return [DependencyCompleted(one.step_id, None, one.skipped) for one in seen_by(run, undo)]
+
+
+@replaces(Decisions, "_cancel_run")
+def a_cancelled_run_is_undone_unasked(cancel, brain, message):
+    """Whoever cancels a run is taken to want that."""
+    cancel(brain, CancelRun(message.run_id, message.reason, message.grace, True))
 
 
 # ── Records ──────────────────────────────────────────────────────────────────────────────────
@@ -408,3 +475,13 @@ def a_run_leaves_its_actors_behind(finished, supervisor, message):
     """Nobody asks them to exit."""
     supervisor._run_actors.pop(message.result.run_id, None)
     finished(supervisor, message)
+
+
+@replaces(Supervisor, "_run_finished")
+def ended_runs_are_remembered(finished, supervisor, message):
+    """Where their actors were, though they are gone."""
+    run_id = message.result.run_id
+    address = supervisor._run_actors.get(run_id)
+    finished(supervisor, message)
+    if address is not None:
+        supervisor._run_actors[run_id] = address

@@ -1256,6 +1256,20 @@ def test_something_that_no_tape_chooses_breaks_the_law():
         laws.same(run)
 
 
+def test_a_result_may_say_that_nothing_could_be_recorded():
+    """Of a resumed run, too, whose next orchestrator crashes as well."""
+    simulation = Simulation(
+        tape=Tape({"restart": (3,), "store fails": (2,)}),
+        faults=Faults(restarts=1, store_failures=1),
+    )
+    run_id = simulation.start(flow(task("a")))
+    simulation.advance(0.5)
+    simulation.crash()
+
+    assert "could not be recorded" in simulation.results[run_id].reason
+    laws.check(simulation.conclude())
+
+
 def test_runs_that_have_ended_alike_are_alike():
     """Whatever the order was, if it does not matter."""
     script = Script(default=[FAILS, returns()])

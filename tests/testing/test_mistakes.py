@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from actorflow.errors import DefinitionError, OrchestratorClosed
+from actorflow.errors import DefinitionError
 from actorflow.step import Step
 from actorflow.testing import (
     Faults,
+    NotNow,
     ScenarioStep,
     Script,
     Settings,
@@ -106,7 +107,7 @@ def test_what_is_typed_wrongly_says_what_to_write(call, error, said):
     [
         (
             lambda f: simulate(f, stop_grace=-1),
-            "stop_grace is -1.0. Give a number of seconds above",
+            "stop_grace is -1.0. Give finite seconds, zero or more",
         ),
         (lambda f: simulate(f, cancel_at=-1), "cancel_at is -1. Give finite seconds, zero or more"),
         (lambda f: explore(f, cancel_at="soon"), "cancel_at is 'soon'. Give finite seconds"),
@@ -164,5 +165,5 @@ def test_a_simulation_that_has_been_concluded_says_so(ask):
     simulation.start(flow(task("a")))
     simulation.conclude()
 
-    with pytest.raises(OrchestratorClosed, match=r"it has been concluded. Make a new one"):
+    with pytest.raises(NotNow, match=r"was concluded\. Ask its trace, or make another one"):
         ask(simulation)

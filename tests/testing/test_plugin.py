@@ -254,6 +254,34 @@ def test_a_kept_file_that_cannot_be_read_is_passed_over(suite):
     assert Tape({"deliver": [0, 0, 1]}) == Tape.load(path)
 
 
+MANY = """
+import pytest
+from flows import *
+
+@pytest.mark.parametrize("name", ["x/y", "x:y", "LONG"], ids=str)
+def test_many(simulation, name):
+    simulation.explore(pair, laws=[a_is_heard_first], schedules=50)
+""".replace("LONG", 300 * "long")
+
+
+def test_every_test_keeps_its_own_failure_whatever_it_is_called(suite):
+    """Also where names of files cannot tell tests apart, or would be too long."""
+    result = run(suite, MANY)
+
+    result.assert_outcomes(failed=3)
+    assert 3 == len(kept(suite))
+
+
+def test_where_nothing_can_be_kept_a_test_fails_of_its_law(suite):
+    """And one that passes needs no file."""
+    suite.path.joinpath(".pytest_cache").write_text("no folder")
+
+    for source, outcomes in ((FAILS, {"failed": 1}), (PASSES, {"passed": 1})):
+        result = run(suite, source, "-W", "ignore::pytest.PytestCacheWarning")
+        result.assert_outcomes(**outcomes)
+        result.stdout.no_fnmatch_line("*FileExistsError*")
+
+
 def test_without_a_cache_what_failed_is_kept_in_the_tests_own_folder(suite):
     """Pytest keeps that for a while."""
     result = run(suite, FAILS, "-p", "no:cacheprovider")

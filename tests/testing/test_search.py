@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import pickle
 import random
+import signal
 
 import pytest
 
@@ -24,8 +27,11 @@ from actorflow.testing import (
     explore,
     explore_scenarios,
     law,
+    laws,
     raises,
+    real,
     returns,
+    search,
     simulate,
 )
 from actorflow.testing.soak import main
@@ -134,6 +140,81 @@ def test_a_search_can_be_watched():
     explore(PAIR, schedules=5, watch=seen.append)
 
     assert [1, 2, 3, 4, 5] == seen
+
+
+def test_a_search_can_be_ended_while_it_makes_a_failure_small():
+    """What it has by then counts."""
+    asked = []
+
+    def watch(schedules):
+        asked.append(schedules)
+        return len(asked) < 6
+
+    whole = explore(PAIR, schedules=300, seed=3, laws=[a_comes_first])
+    ended = explore(PAIR, schedules=300, seed=3, laws=[a_comes_first], watch=watch)
+
+    assert [1, 2, 2, 2, 2, 2] == asked
+    assert ended.schedules == whole.schedules
+    assert ended.shrunk_by < whole.shrunk_by
+    assert not ended.broken.doubt
+
+
+def test_a_law_that_is_a_matter_of_chance_is_said_to_be():
+    """Nobody should look for its cause in the schedule."""
+    judged = []
+
+    @law
+    def seventh(trace):
+        """Every seventh schedule is a bad one."""
+        judged.append(trace)
+        assert len(judged) % 7
+
+    exploration = explore(PAIR, schedules=50, laws=[seventh])
+
+    assert 7 == exploration.schedules
+    assert 0 == exploration.shrunk_by
+    assert "the law found nothing" in exploration.broken.doubt
+    assert "FLAKY: the same tape gave the same trace" in str(exploration.broken)
+    again = pickle.loads(pickle.dumps(exploration.broken))  # noqa: S301 - our own
+    assert exploration.broken.doubt == again.doubt
+
+
+def test_a_step_that_is_a_matter_of_chance_is_said_to_be():
+    """When it decides whether a law breaks."""
+    calls = []
+
+    @law
+    def few(trace):
+        """A number stays small."""
+        assert trace.result.outputs["a"] < 5
+
+    flow_of_chance = flow(Step("a", lambda: calls.append(1) or len(calls)))
+    exploration = explore(flow_of_chance, schedules=50, script=Script(default=real()), laws=[few])
+
+    assert "returned 5'" in exploration.broken.doubt
+    assert "returned 6'" in exploration.broken.doubt
+
+
+def test_a_failure_that_comes_again_is_not_doubted():
+    """Nor is one that is left as it was found."""
+    for shrink in (True, False):
+        found = explore(PAIR, schedules=300, seed=3, laws=[a_comes_first], shrink=shrink)
+
+        assert "" == found.broken.doubt
+        assert "FLAKY" not in str(found.broken)
+
+
+def test_a_law_cannot_change_what_the_next_one_sees():
+    """Which would accuse actorflow of it."""
+
+    @law
+    def greedy(trace):
+        """It takes what it wants."""
+        for taken in (trace.runs, trace.results):
+            with contextlib.suppress(AttributeError):
+                taken.clear()
+
+    explore(PAIR, schedules=3, laws=[greedy, *laws.ALL]).check()
 
 
 def test_the_search_says_how_long_schedules_take_in_virtual_time():
@@ -285,6 +366,21 @@ def test_a_soak_can_be_run_from_a_shell(capsys):
     assert said.out.startswith("50 schedules in")
     assert "seed 4" in said.out
     assert "" == said.err
+
+
+def test_a_soak_can_be_ended_from_a_shell(capsys, monkeypatch):
+    """By Ctrl-C: it says what it has come to, and the next Ctrl-C is nobody's again."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupt(random, max_steps):
+        signal.raise_signal(signal.SIGINT)
+        return draw_scenario(random, max_steps)
+
+    monkeypatch.setattr(search, "draw_scenario", interrupt)
+
+    assert 130 == main([])
+    assert capsys.readouterr().out.startswith("1 schedules in")
+    assert before is signal.getsignal(signal.SIGINT)
 
 
 def test_a_soak_from_a_shell_says_how_to_see_a_failure_again(capsys, monkeypatch):

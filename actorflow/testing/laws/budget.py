@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from actorflow.testing.account import Outcome
 from actorflow.testing.laws.law import of_the_runtime
+from actorflow.testing.laws.places import crowded_places, jumped_queue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,8 +30,9 @@ def budget_is_kept(lives: Lives) -> Iterator[str]:
     """Hold the executors' own count against the budget.
 
     Of the steps of a run that are not async, one may be in flight: their lane is a budget of
-    one.
+    one. And of the runs, no more may be in progress than `max_active_runs`.
     """
+    yield from crowded_places(lives)
     trace = lives.trace
     most, workers = trace.max_in_flight, trace.settings.async_workers
     if most > workers:
@@ -93,9 +95,11 @@ def leases_add_up(lives: Lives) -> Iterator[str]:
 def priorities_are_kept(lives: Lives) -> Iterator[str]:
     """Look who waited when somebody started.
 
-    A step whose actor has died cannot be started, and is passed over.
+    A step whose actor has died cannot be started, and is passed over. Runs that wait for a
+    place are held to the same: by priority, and in the order in which they were asked for.
     """
     yield from lives.turns.unranked
+    yield from jumped_queue(lives)
 
 
 @of_the_runtime(

@@ -40,6 +40,8 @@ class _Undoing:
     def __init__(self, lives: list[Life], place: int, event: Event) -> None:
         self.lives = lives
         self.place = place
+        self.reason: str | None = event.data.get("reason")
+        """Why the run was cancelled, if it was."""
         self.steps: list[StepLife] = [
             lives[0].steps[step_id] for step_id in event.data["steps"] if step_id in lives[0].steps
         ]
@@ -97,15 +99,28 @@ def _undoable(life: Life) -> Iterator[StepLife]:
 def compensations_happen_once(lives: Lives) -> Iterator[str]:
     """Count the ends of compensations.
 
-    What a shutdown's grace has cut, or a record does not tell any more, need not be there.
+    What a shutdown's grace has cut, or a record does not tell any more, need not be there. A run
+    that was cancelled is undone if whoever cancelled it has asked for that, and not otherwise.
     """
     for undoing in _undoings(lives):
         if not undoing.torn:
             yield from _miscounted(undoing)
+            yield from _unasked(undoing)
     for life in lives.all:
-        failed = life.end is not None and life.end.kind is _FAILED
-        if failed and not (life.compensates or life.torn):
+        if _is_to_be_undone(life) and not (life.compensates or life.torn):
             yield from (f"{step} was never to be compensated" for step in _undoable(life))
+
+
+def _is_to_be_undone(life: Life) -> bool:
+    if life.end is None or life.end.kind is EventKind.RUN_COMPLETED:
+        return False
+    return life.end.kind is _FAILED or bool(life.cancels and life.cancels[0][2].compensate)
+
+
+def _unasked(undoing: _Undoing) -> Iterator[str]:
+    life = undoing.lives[0]
+    if undoing.reason is not None and not any(one.compensate for _, _, one in life.cancels):
+        yield f"{life} was cancelled, and undone although nobody had asked for it"
 
 
 def _miscounted(undoing: _Undoing) -> Iterator[str]:
@@ -130,10 +145,17 @@ def compensations_run_backwards(lives: Lives) -> Iterator[str]:
     """Hold the order of the compensations against that of completion, and against executors."""
     for undoing in _undoings(lives):
         for one, following in itertools.pairwise(undoing.steps):
-            if following.end_at > one.end_at:
+            if _completed_at(following) > _completed_at(one):
                 yield f"{one} was to be compensated before {following}, which completed later"
         yield from _out_of_turn(undoing)
         yield from _still_running(undoing, lives)
+
+
+def _completed_at(step: StepLife) -> float:
+    """Return the place of the event by which a step has completed, in whatever life."""
+    while step.kept and step.life.former is not None:
+        step = step.life.former.steps[step.id]
+    return step.end_at
 
 
 def _out_of_turn(undoing: _Undoing) -> Iterator[str]:

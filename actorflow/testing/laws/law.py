@@ -68,10 +68,8 @@ class Law:
 
 def _said_by(error: Exception) -> str:
     """Return what an error says, or the line that raised it if it says nothing."""
-    if str(error):
-        return said_by(error)
-    line = traceback.extract_tb(error.__traceback__)[-1].line
-    return f"{type(error).__name__}: {line}"
+    said, name = said_by(error), type(error).__name__
+    return f"{name}: {traceback.extract_tb(error.__traceback__)[-1].line}" if said == name else said
 
 
 @overload

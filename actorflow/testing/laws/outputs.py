@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,14 +34,15 @@ def outputs_arrive_untouched(lives: Lives) -> Iterator[str]:
 
     A dependent is told once, unless a fault has a message come twice or an actor die. What its
     function gets are the outputs of those dependencies that completed, and nothing of others;
-    and it gets them in an order that no schedule decides.
+    and it gets them in an order that no schedule decides. A compensator gets what its step got,
+    and what that has returned.
     """
     yield from _told_wrong(lives)
-    for life in lives.all:
-        for step in life.steps.values():
-            for body in step.bodies:
-                if (body.arguments or _takes_outputs(step)) and body.begun <= life.torn_at:
-                    yield from _got_wrong(step, body)
+    steps = (step for life in lives.all for step in life.steps.values())
+    for step in itertools.chain(steps, lives.undoings):
+        for body in step.bodies:
+            if (body.arguments or _takes_outputs(step)) and body.begun <= step.life.torn_at:
+                yield from _got_wrong(step, body)
     for run_id, step_id, attempt, name in lives.trace.changes:
         yield f"attempt {attempt} of step {step_id!r} of {run_id} changed {name!r}{_CURE}"
 

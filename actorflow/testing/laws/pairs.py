@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from actorflow.testing.tape import Source
     from actorflow.testing.trace import Trace
 
-__all__ = ["alike", "same"]
+__all__ = ["alike", "first_difference", "same"]
 
 
 def same(run: Callable[[Source], Trace], source: Source = None) -> Trace:
@@ -31,11 +31,12 @@ def same(run: Callable[[Source], Trace], source: Source = None) -> Trace:
     first = run(source)
     second = run(first.tape)
     if first.hash != second.hash:
-        raise _broken(f"the same tape gave {_first_difference(first, second)}", first)
+        raise _broken(f"the same tape gave {first_difference(first, second)}", first)
     return first
 
 
-def _first_difference(first: Trace, second: Trace) -> str:
+def first_difference(first: Trace, second: Trace) -> str:
+    """Return where two traces of one tape part, for people."""
     ours, theirs = first.chart().splitlines(), second.chart().splitlines()
     for line, other in zip(ours, theirs, strict=False):
         if line != other:

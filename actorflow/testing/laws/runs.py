@@ -12,7 +12,7 @@ from actorflow.testing.account import Outcome
 from actorflow.testing.laws.lateness import unnoticed_deadlines
 from actorflow.testing.laws.law import of_the_runtime
 from actorflow.testing.laws.standstill import stuck_runs
-from actorflow.testing.life import KEEPS, RUN_ENDS
+from actorflow.testing.life import KEEPS, NEVER, RUN_ENDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +31,8 @@ __all__ = [
     "stops_are_bounded",
 ]
 
+_LAST_SECONDS: Final = 0.5 + 1e-6
+"""What a compensator gets when it is cut, and what sums of floating-point numbers differ by."""
 _FAILED: Final = EventKind.STEP_FAILED
 _CANCELLED: Final = EventKind.STEP_CANCELLED
 _STARTED: Final = EventKind.STEP_STARTED
@@ -42,6 +44,8 @@ def runs_end_once(lives: Lives) -> Iterator[str]:
 
     A run has completed when each of its steps has completed or was skipped; it has failed
     when one has failed, or when its timeout passed; and it was cancelled when somebody said so.
+    What came first counts: nothing overrules a failure that ends its run, and of several the
+    first is told.
     """
     for life in lives.all:
         ends = [event.kind.value for _, event in life.events if event.kind in RUN_ENDS]
@@ -51,12 +55,26 @@ def runs_end_once(lives: Lives) -> Iterator[str]:
             yield from _later_events(life)
             if not _is_true(life, life.end, lives.trace.marks):
                 yield f"{life} ended with {life.end.kind.value}, which its steps do not bear out"
+            yield from _mistold(life, life.end)
 
 
 def _later_events(life: Life) -> Iterator[str]:
     for step in life.steps.values():
         if step.at and step.at[-1] > life.end_at:
             yield f"{step.events[-1].kind.value} happened to {step} after the end of its run"
+
+
+def _mistold(life: Life, end: Event) -> Iterator[str]:
+    """Say what is wrong with why a run has ended, if one of its steps has failed."""
+    failed = [step for step in life.odd if step.end is not None and step.end.kind is _FAILED]
+    if not failed or life.torn or life.goes_on:
+        return
+    first = min(failed, key=lambda step: step.end_at)
+    told, error = end.data.get("failed_step"), end.data.get("error")
+    if first.end is not None and (told != first.id or error is not first.end.data["error"]):
+        yield f"{first} was the first to fail, and {life} ended because of {told!r}"
+    elif life.plan.fail_fast and end.kind is EventKind.RUN_CANCELLED:
+        yield f"{first} had failed, and {life} ended as if it had been cancelled before"
 
 
 def _is_true(life: Life, end: Event, marks: Sequence[int]) -> bool:
@@ -207,8 +225,9 @@ def stops_are_bounded(lives: Lives) -> Iterator[str]:
     """Look how long runs take to end that are told to, and whether each result is recorded.
 
     A trace holds no shutdown, but what one is made of: a run that is told to end has ended
-    when its grace has passed, or the orchestrator's own, whichever is longer. And a result that
-    was handed out stands in the record, through every crash.
+    when its grace has passed, or the orchestrator's own, whichever is longer. What undoes a run
+    takes its time, unless a grace limits that: then it is cut, with half a second to clean up.
+    And a result that was handed out stands in the record, through every crash.
     """
     for life in lives.all:
         for cancel in life.cancels[:1]:
@@ -220,8 +239,11 @@ def stops_are_bounded(lives: Lives) -> Iterator[str]:
 
 
 def _recorded(life: Life) -> Life:
-    """Return a life, or the latest before it that no crash cut short before it left a record."""
-    while life.cut and not life.events and life.former is not None:
+    """Return a life, or the latest before it that no crash cut short before it left a record.
+
+    One that could not be recorded has left none, and its result says so.
+    """
+    while life.cut and not life.events and not life.torn and life.former is not None:
         life = life.former
     return life
 
@@ -230,7 +252,12 @@ def _overdue(life: Life, cancel: tuple[int, float, Any], lives: Lives) -> Iterat
     count, time, message = cancel
     grace = lives.trace.settings.stop_grace
     due = time + (grace if message.grace is None else max(grace, message.grace))
-    if life.torn or life.compensates:
+    if life.compensates:
+        cuts = [
+            at + one.grace + _LAST_SECONDS for _, at, one in life.cancels if one.grace is not None
+        ]
+        due = max(cuts, default=NEVER)
+    if life.torn:
         return
     for moment, events, deliveries, _, _, _, writes in lives.trace.lulls:
         ended = life.end_at < events or deliveries >= life.until

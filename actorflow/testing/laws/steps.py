@@ -140,7 +140,9 @@ def steps_end_once(lives: Lives) -> Iterator[str]:
 def ends_are_final(lives: Lives) -> Iterator[str]:
     """Look for what happened to a step after its end, and for ends that were told differently.
 
-    What a run's result says is what was recorded: each status, and each output.
+    What a run's result says is what was recorded: each status, each output, each error, and
+    how many attempts there were. Of a run that was undone only its own status and error are
+    compared.
     """
     for step in lives.odd:
         for place, event in zip(step.at, step.events, strict=True):
@@ -148,14 +150,23 @@ def ends_are_final(lives: Lives) -> Iterator[str]:
                 yield f"{event.kind.value} happened to {step} at {event.time:g} s, after its end"
     for life in lives.latest.values():
         result = lives.trace.results.get(life.run_id)
-        if result is not None and life.end is not None and not life.compensates:
-            yield from _differences(result, life)
+        if result is not None and life.end is not None:
+            yield from _otherwise_ended(result, life, life.end)
+            if not life.compensates:
+                yield from _differences(result, life)
+
+
+def _otherwise_ended(result: RunResult, life: Life, end: Event) -> Iterator[str]:
+    status = RUN_ENDS[end.kind]
+    if result.status is not status:
+        yield f"{life} ended as {status}, and its result says {result.status}"
+    for name in ("error", "failed_step"):
+        told, known = getattr(result, name), end.data.get(name)
+        if told is not known and told != known:
+            yield f"{life} ended with the {name} {known!r}, and its result says {told!r}"
 
 
 def _differences(result: RunResult, life: Life) -> Iterator[str]:
-    status = RUN_ENDS[life.end.kind] if life.end is not None else None
-    if result.status is not status:
-        yield f"{life} ended as {status}, and its result says {result.status}"
     outputs, completed = result.outputs, 0
     for step in life.steps.values():
         if step.output is not NOTHING:
@@ -167,9 +178,17 @@ def _differences(result: RunResult, life: Life) -> Iterator[str]:
     if len(outputs) != completed:
         yield f"the result of {life} has the outputs of {len(outputs)} steps, not of {completed}"
     for step in life.odd:
-        known = result.steps[step.id].status
-        if step.end is not None and STEP_ENDS[step.end.kind] is not known:
-            yield f"{step} ended with {step.end.kind.value}, and the result says {known.value}"
+        known = result.steps[step.id]
+        if step.end is None:
+            continue
+        if STEP_ENDS[step.end.kind] is not known.status:
+            said = known.status.value
+            yield f"{step} ended with {step.end.kind.value}, and the result says {said}"
+        if known.error is not step.end.data.get("error"):
+            yield f"the error of {step} in the result is not the one that was recorded"
+        attempts = sum(event.kind is _STARTED for event in step.events)
+        if known.attempts != attempts and not step.kept:
+            yield f"{step} had {attempts} attempts, and the result says {known.attempts}"
 
 
 @of_the_runtime(9, "Only the moves of the transition table occur.")

@@ -1,0 +1,127 @@
+"""Mistakes that few schedules show: the laws know them when one of those comes by.
+
+Each is planted, as in `mutants`, but the search finds it from some seeds only. So the schedule
+is kept that shows it.
+"""
+
+from __future__ import annotations
+
+import heapq
+
+import pytest
+
+from actorflow.actors.compensations import Compensations
+from actorflow.actors.endings import Endings
+from actorflow.actors.ledger import RunState
+from actorflow.actors.ready import RunQueue
+from actorflow.testing import Faults, Scenario, ScenarioRun, ScenarioStep, Settings, Tape, laws
+from tests.doctoring import broken
+from tests.simulation.mutants import Mutant
+
+RARE = []
+
+
+def rare(number, scenario, tape, owner, function):
+    """Keep a mistake, the number of the law that it breaks, and the schedule on which it does."""
+
+    def keep(twin):
+        case = number, scenario, tape, Mutant(owner, function, twin)
+        RARE.append(pytest.param(*case, id=str(case[-1])))
+        return twin
+
+    return keep
+
+
+@rare(
+    1,
+    Scenario(
+        steps=(ScenarioStep(id="a"),),
+        runs=(ScenarioRun(), ScenarioRun(cancels=(2.0,)), ScenarioRun(at=2.0)),
+        settings=Settings(max_active_runs=1),
+    ),
+    Tape({"deliver": (1,)}),
+    RunQueue,
+    "forget",
+)
+def a_run_gives_back_a_place_that_it_never_had(forget, queue, run):
+    """It was cancelled while it waited for one."""
+    forget(queue, run)
+    queue.release()
+
+
+@rare(
+    16,
+    Scenario(
+        steps=(ScenarioStep(id="a"),),
+        runs=(ScenarioRun(), ScenarioRun(at=1.0, priority=1), ScenarioRun()),
+        settings=Settings(max_active_runs=1),
+    ),
+    Tape({"deliver": (1,)}),
+    RunQueue,
+    "push",
+)
+def runs_get_places_whatever_their_priority(_push, queue, run):
+    """In the order in which they were asked for."""
+    queue._arrivals += 1
+    heapq.heappush(queue._waiting, (0, queue._arrivals, run))
+
+
+@rare(
+    22,
+    Scenario(
+        steps=(
+            ScenarioStep(id="a", undo=("raises", "returns")),
+            ScenarioStep(id="b", undo=("does anything",)),
+            ScenarioStep(id="c", does=("raises",)),
+        ),
+        settings=Settings(faults=Faults(restarts=1)),
+    ),
+    Tape({"restart": (20,)}),
+    RunState,
+    "_can_undo",
+)
+def a_resumed_run_forgets_the_order_of_completion(can_undo, run, step_ids):
+    """It undoes in the order of names."""
+    can_undo(run, sorted(step_ids, reverse=True))
+
+
+@rare(
+    32,
+    Scenario(
+        steps=(
+            ScenarioStep(id="b", undo=("returns",)),
+            ScenarioStep(id="c", total_timeout=2.0, does=("holds on",)),
+        ),
+        runs=(ScenarioRun(cancels=(2.0,), grace=0.0, undone=True),),
+    ),
+    Tape(),
+    Endings,
+    "give_grace",
+)
+def a_shutdown_has_to_wait_for_what_is_stopping(_give, ends, run, grace):
+    """An attempt that was asked to stop before keeps the grace that it had."""
+
+
+@rare(
+    32,
+    Scenario(
+        steps=(ScenarioStep(id="a", undo=("hangs",)), ScenarioStep(id="b", timeout=5.0)),
+        runs=(ScenarioRun(cancels=(2.0,), grace=1.0, undone=True),),
+    ),
+    Tape(),
+    Compensations,
+    "cut",
+)
+def a_shutdown_has_to_wait_for_an_undoing(_cut, undoings, run):
+    """However long that takes."""
+
+
+@pytest.mark.parametrize(("number", "scenario", "tape", "mistake"), RARE)
+def test_a_schedule_that_shows_a_mistake_breaks_its_law(
+    number, scenario, tape, mistake, monkeypatch
+):
+    """And none without it."""
+    laws.check(scenario.simulate(tape))
+
+    mistake.plant(monkeypatch)
+    assert number in broken(scenario.simulate(tape))

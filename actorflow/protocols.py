@@ -105,6 +105,10 @@ class StateManager(Protocol):
     `take(known, besides, limit)` claims up to `limit` runs in progress that belong to nobody (any
     more), and whose workflow's id and version are among the `known`. It returns a `Taken`.
 
+    `listen(cancel)` may be there to be told what others ask: it has `cancel(run_id, reason,
+    compensate)` called, from any thread and perhaps again and again, for runs in progress that
+    somebody wants cancelled, and returns what ends that.
+
     `actorflow.testing.contracts` has this as tests.
     """
 

@@ -1,4 +1,4 @@
-"""The command line: `actorflow run`, `graph`, `validate`, `simulate`, `replay` and `db`.
+"""The command line: `actorflow run`, `runs`, `graph`, `validate`, `simulate`, `replay`, `db`.
 
 It needs the extra `cli`, and says so where that is missing.
 

@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import importlib.metadata
-import json
 import shlex
-import signal
 import sys
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from actorflow.cli.databases import databases
+from actorflow.cli.exits import exit_statuses
 from actorflow.cli.inputs import check_inputs, read_inputs, refuse_words
-from actorflow.cli.interrupts import EXIT_BASE
-from actorflow.cli.lines import LineWatcher, SilentWatcher
-from actorflow.cli.live import LiveWatcher
 from actorflow.cli.loading import load_flow
-from actorflow.cli.problems import Problem, warnings_as_text
-from actorflow.cli.reports import describe, describe_failure, whole_result
-from actorflow.cli.running import Order, Watcher, carry_out
-from actorflow.cli.streams import forgiving, only_for_the_result, silence, whole_lines
-from actorflow.errors import DefinitionError, MissingExtra, StoreError, UnknownExecutor
+from actorflow.cli.options import AsJson, Target, Workers  # noqa: TC001 - likewise
+from actorflow.cli.problems import Problem
+from actorflow.cli.running import Order
+from actorflow.cli.runs import runs
+from actorflow.cli.showing import print_json, show
+from actorflow.cli.stores import store
+from actorflow.errors import DefinitionError
 from actorflow.views import draw_cycle, draw_dot, draw_mermaid, draw_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from actorflow.plan import WorkflowPlan
     from actorflow.workflow import Workflow
 
 __all__ = ["app", "invoke"]
-
-_BAD_USAGE: Final = 2
 
 app = typer.Typer(
     add_completion=False,
@@ -45,13 +39,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Target = Annotated[
-    str,
-    typer.Argument(
-        metavar="FILE[:FLOW]",
-        help="A Python file or module, and if it defines several workflows, the one to take.",
-    ),
-]
 Inputs = Annotated[
     list[str] | None,
     typer.Option("--input", metavar="NAME=VALUE", help="An input of the run, as a text."),
@@ -84,28 +71,6 @@ def invoke(arguments: Sequence[str]) -> int:
     return 0
 
 
-@contextlib.contextmanager
-def _exit_statuses() -> Iterator[None]:
-    """Turn what can go wrong with a command into a text on stderr and an exit status."""
-    with forgiving(sys.stdout), forgiving(sys.stderr), warnings_as_text(), _problems_told():
-        yield
-        sys.stdout.flush()
-
-
-@contextlib.contextmanager
-def _problems_told() -> Iterator[None]:
-    try:
-        yield
-    except (MissingExtra, Problem, DefinitionError, StoreError, UnknownExecutor) as problem:
-        sys.stderr.write(f"Error: {problem}\n")
-        raise typer.Exit(_BAD_USAGE) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(EXIT_BASE + signal.SIGINT) from None
-    except BrokenPipeError:
-        silence()
-        raise typer.Exit(EXIT_BASE + signal.SIGPIPE) from None
-
-
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer's signature
     if wanted:
         typer.echo(f"actorflow {importlib.metadata.version('actorflow')}")
@@ -132,59 +97,33 @@ def run(
     *,
     inputs: Inputs = None,
     documents: Documents = None,
-    workers: Annotated[
-        int, typer.Option(min=1, metavar="N", help="How many async steps may run at once.")
-    ] = 10,
+    workers: Workers = 10,
     timeout: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", help="How long the run may take.", show_default=False),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the whole result as JSON, and nothing else.")
-    ] = False,
+    db: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Record the run in this database.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Run a workflow and show how it goes.
 
     Ctrl-C cancels the run, and pressed twice it leaves at once.
     """
-    with _exit_statuses():
+    with exit_statuses():
         refuse_words(context.args, target)
         given = read_inputs(inputs or (), documents or ())
 
         def order() -> Order:
             flow = load_flow(target, "run")
             check_inputs(flow.plan(), given, f"actorflow run {shlex.quote(target)}")
-            return Order(flow=flow, inputs=given, workers=workers, timeout=timeout)
+            state = None if db is None else store(db)
+            return Order(flow=flow, inputs=given, workers=workers, timeout=timeout, state=state)
 
-        status = _print_json(order) if as_json else _show(order)
+        status = print_json(order) if as_json else show(order)
     raise typer.Exit(status)
-
-
-def _print_json(order: Callable[[], Order]) -> int:
-    with only_for_the_result() as stdout:
-        outcome = carry_out(order(), SilentWatcher())
-        json.dump(whole_result(outcome), stdout, indent=2)
-        stdout.write("\n")
-        stdout.flush()
-    return outcome.exit_status
-
-
-def _show(order: Callable[[], Order]) -> int:
-    console = Console()
-    with _watcher(console) as watcher, whole_lines():
-        outcome = carry_out(order(), watcher)
-    for line in describe(outcome, console.width):
-        sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-    for line in describe_failure(outcome.result):
-        sys.stderr.write(f"{line}\n")
-    return outcome.exit_status
-
-
-def _watcher(console: Console) -> contextlib.AbstractContextManager[Watcher]:
-    if console.is_terminal and not console.is_dumb_terminal and sys.stdout.isatty():
-        return LiveWatcher(console)
-    return contextlib.nullcontext(LineWatcher())
 
 
 @app.command(context_settings={"allow_extra_args": True})
@@ -235,7 +174,7 @@ def simulate(
     # Only this command and the next need what simulates.
     from actorflow.cli import simulating  # noqa: PLC0415
 
-    with _exit_statuses():
+    with exit_statuses():
         refuse_words(context.args, target, "simulate")
         typed = simulating.Typed(
             target=target,
@@ -272,7 +211,7 @@ def replay(
     """Show a saved schedule again: the law that it breaks, and who said what to whom."""
     from actorflow.cli import simulating  # noqa: PLC0415 - see above
 
-    with _exit_statuses():
+    with exit_statuses():
         status = simulating.replay(tape, flow, mermaid=mermaid)
     raise typer.Exit(status)
 
@@ -285,7 +224,7 @@ def graph(
 ) -> None:
     """Draw a workflow."""
     draw = {Format.TEXT: draw_tree, Format.MERMAID: draw_mermaid, Format.DOT: draw_dot}[form]
-    with _exit_statuses():
+    with exit_statuses():
         sys.stdout.write(f"{draw(_drawable(load_flow(target, 'graph')))}\n")
 
 
@@ -302,11 +241,12 @@ def _drawable(flow: Workflow) -> WorkflowPlan:
 @app.command()
 def validate(target: Target) -> None:
     """Check a workflow without running it."""
-    with _exit_statuses():
+    with exit_statuses():
         sys.stdout.write(f"{_summary(load_flow(target, 'validate'))}\n")
 
 
-app.add_typer(databases(_exit_statuses), name="db")
+app.add_typer(runs, name="runs")
+app.add_typer(databases(exit_statuses), name="db")
 
 
 def _summary(flow: Workflow) -> str:

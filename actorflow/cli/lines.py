@@ -17,7 +17,7 @@ __all__ = ["LineWatcher", "SilentWatcher"]
 class SilentWatcher:
     """Shows nothing."""
 
-    def begin(self, plan: WorkflowPlan) -> None:
+    def begin(self, plan: WorkflowPlan, recorded: int) -> None:
         """Do nothing."""
 
     def show(self, event: Event) -> None:
@@ -35,9 +35,16 @@ class LineWatcher(SilentWatcher):
 
     def __init__(self) -> None:
         self._started_at: float | None = None
+        self._recorded = 0
+
+    def begin(self, _plan: WorkflowPlan, recorded: int) -> None:
+        """Take note of what happened in an earlier life."""
+        self._recorded = recorded
 
     def show(self, event: Event) -> None:
         """Write a line."""
+        if event.number <= self._recorded:
+            return
         if self._started_at is None:
             self._started_at = event.time
         sys.stdout.write(f"{draw_line(event, self._started_at)}\n")

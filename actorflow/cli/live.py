@@ -10,6 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from actorflow.cli.columns import GAP, steps_table, table
+from actorflow.cli.looks import step_row
 from actorflow.clock import SystemClock
 from actorflow.lifecycle import StepStatus
 from actorflow.views import Timeline, branches
@@ -34,18 +35,6 @@ _NARROWEST_BAR: Final = 5
 _OTHER_LINES: Final = 3
 """Lines that are not a step's: the counts, the progress bar, and the cursor's own."""
 
-_LOOKS: Final = {
-    StepStatus.PENDING: ("·", "dim"),
-    StepStatus.READY: ("○", ""),
-    StepStatus.RUNNING: ("●", "cyan"),
-    StepStatus.RETRYING: ("↻", "yellow"),
-    StepStatus.COMPLETED: ("✓", "green"),
-    StepStatus.FAILED: ("✗", "bold red"),
-    StepStatus.SKIPPED: ("↷", "yellow"),
-    StepStatus.CANCELLED: ("⊘", "dim"),
-    StepStatus.COMPENSATED: ("↶", "magenta"),
-    StepStatus.COMPENSATION_FAILED: ("✗", "bold red"),
-}
 # Of more steps than there are lines, these are shown, in this order.
 _WORTH_A_LINE: Final = (
     StepStatus.FAILED,
@@ -100,12 +89,14 @@ class Picture:
     def _row(self, step_id: str, prefix: str, now: float, also: str) -> Sequence[Text]:
         track = self._timeline.tracks.get(step_id)
         status = StepStatus.PENDING if track is None else track.status
-        glyph, style = _LOOKS[status]
-        return (
-            Text.assemble((prefix, "dim"), (glyph, style), " ", printable(step_id)),
-            Text("being undone" if track and track.being_undone else status.value, style),
-            *_measures(track, now),
-            Text(_remark(track) or also, "dim", no_wrap=True, overflow="ellipsis"),
+        return step_row(
+            step_id,
+            status,
+            prefix=prefix,
+            said="being undone" if track and track.being_undone else None,
+            attempts=0 if track is None else track.attempts,
+            elapsed=None if track is None else track.elapsed(now),
+            remark=_remark(track) or also,
         )
 
     def _counts(self) -> Text:
@@ -127,12 +118,6 @@ class Picture:
             return table([(name, *figures)], 3)
         bar = ProgressBar(total=steps, completed=settled, width=room)
         return table([(name, bar, *figures)], 4)
-
-
-def _measures(track: Track | None, now: float) -> tuple[Text, Text]:
-    if track is None or not track.attempts:
-        return Text(), Text()
-    return Text(f"#{track.attempts}"), Text(in_words(track.elapsed(now) or 0.0), justify="right")
 
 
 def _remark(track: Track | None) -> str:
@@ -160,7 +145,7 @@ class LiveWatcher:
     def __exit__(self, *_error: object) -> None:
         self._live.stop()
 
-    def begin(self, plan: WorkflowPlan) -> None:
+    def begin(self, plan: WorkflowPlan, _recorded: int) -> None:
         """Draw the steps."""
         self._picture.begin(plan, self._console.height)
         self._live.refresh()

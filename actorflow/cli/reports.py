@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.cli.tracebacks import traceback_of
 from actorflow.cli.values import as_json, error_as_json, in_full, in_one_line
-from actorflow.lifecycle import RunStatus, StepStatus
+from actorflow.errors import RecordedError
+from actorflow.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.views import bounds_of, draw_gantt
 from actorflow.views.gantt import NARROWEST
 from actorflow.views.text import cells, in_words, one_line, printable
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from actorflow.cli.running import Outcome
     from actorflow.results import RunResult, StepResult
 
-__all__ = ["describe", "describe_failure", "whole_result"]
+__all__ = ["describe", "describe_failure", "outputs", "whole_result"]
 
 _ROWS: Final = 20
 """How many of the last steps' outputs are shown, and how many of the others'."""
@@ -27,9 +28,9 @@ _PATH: Final = 6
 
 def describe(outcome: Outcome, width: int) -> Iterator[str]:
     """Yield the lines of the report: outputs, chart, and how long it took."""
-    outputs = list(_outputs(outcome.result, width))
-    if outputs:
-        yield from ("", *outputs)
+    told = list(outputs(outcome.result, width))
+    if told:
+        yield from ("", *told)
     yield from ("", draw_gantt(outcome.events, width=max(width, NARROWEST)))
     yield from ("", *_verdict(outcome))
 
@@ -37,7 +38,7 @@ def describe(outcome: Outcome, width: int) -> Iterator[str]:
 # ── Outputs ──────────────────────────────────────────────────────────────────────────────────
 
 
-def _outputs(result: RunResult, width: int) -> Iterator[str]:
+def outputs(result: RunResult, width: int) -> Iterator[str]:
     """Yield the last steps' outputs in full, and of the others what fits into a line each."""
     others = [
         step_id
@@ -69,7 +70,7 @@ def _in_full(step_id: str, output: object, width: int) -> Iterator[str]:
 
 def _verdict(outcome: Outcome) -> Iterator[str]:
     bounds = bounds_of(outcome.plan, outcome.events, outcome.workers)
-    took = in_words(outcome.result.duration or 0.0)
+    took = in_words(_took(outcome))
     status = outcome.result.status.value
     yield f"{status}: wall time {took}, lower bound {in_words(bounds.lower)}, the largest of"
     yield f"  critical path {in_words(bounds.critical_path)} ({_steps(bounds.critical_steps)})"
@@ -78,6 +79,14 @@ def _verdict(outcome: Outcome) -> Iterator[str]:
         yield f"  async work {share} ({in_words(bounds.work)} / {bounds.workers} workers)"
     if bounds.sync:
         yield f"  sync work {in_words(bounds.sync)}"
+
+
+def _took(outcome: Outcome) -> float:
+    """Return the seconds of the run's last life; the time between two was spent by nobody."""
+    resumed = [event.time for event in outcome.events if event.kind is EventKind.RUN_RESUMED]
+    if resumed and outcome.result.finished_at is not None:
+        return outcome.result.finished_at - resumed[-1]
+    return outcome.result.duration or 0.0
 
 
 def _steps(ids: Sequence[str]) -> str:
@@ -97,11 +106,16 @@ def describe_failure(result: RunResult) -> Iterator[str]:
             yield f"step {step.step_id!r} was skipped: {one_line(step.error)}"
         elif step.status in {StepStatus.FAILED, StepStatus.COMPENSATION_FAILED}:
             yield from ("", _failed(step), traceback_of(step.error))
-    if result.error is not None and all(result.error is not error for error in told):
+    if result.error is not None and not any(_is_same(result.error, error) for error in told):
         yield one_line(result.error)
     if result.status is RunStatus.CANCELLED:
         yield f"the run was cancelled: {result.reason}"
     yield from _undone(result)
+
+
+def _is_same(one: BaseException, other: BaseException) -> bool:
+    # Read from a database, the run's error is another object than the step's.
+    return one is other or (isinstance(one, RecordedError) and one == other)
 
 
 def _undone(result: RunResult) -> Iterator[str]:

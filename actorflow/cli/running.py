@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from actorflow.events import Event
     from actorflow.handles import Run
     from actorflow.plan import WorkflowPlan
+    from actorflow.protocols import StateManager
     from actorflow.results import RunResult
     from actorflow.workflow import Workflow
 
@@ -41,6 +42,22 @@ class Order:
     inputs: Mapping[str, Any]
     workers: int
     timeout: float | None
+    state: StateManager | None = None
+    """Where it is recorded; in memory by default."""
+    resumed: str | None = None
+    """The id of the run that is to go on; by default a new one is started."""
+
+    def recorded(self) -> int:
+        """Return how many events the run has already."""
+        if self.state is None or self.resumed is None:
+            return 0
+        return len(self.state.events(self.resumed))
+
+    def begin(self, orchestrator: Orchestrator) -> Run:
+        """Let the run begin, or go on."""
+        if self.resumed is not None:
+            return orchestrator.resume(self.resumed, self.flow)
+        return orchestrator.start(self.flow, self.inputs, timeout=self.timeout)
 
 
 @attrs.frozen(kw_only=True)
@@ -67,8 +84,8 @@ class Outcome:
 class Watcher(Protocol):
     """Who shows a run while it is in progress; always called on the main thread."""
 
-    def begin(self, plan: WorkflowPlan) -> None:
-        """The run is about to start."""
+    def begin(self, plan: WorkflowPlan, recorded: int) -> None:
+        """The run is about to start, or to go on after as many events as are recorded."""
 
     def show(self, event: Event) -> None:
         """The run's next event happened."""
@@ -98,15 +115,16 @@ def carry_out(order: Order, watcher: Watcher) -> Outcome:
     Raises:
         DefinitionError: When the workflow or a limit makes no sense.
         UnknownExecutor: When a step names an executor, of which the command line has none.
+        StoreError: When the run cannot be recorded.
     """
     inbox: _Inbox = queue.SimpleQueue()
     plan = order.flow.plan()
     with (
         Interrupts(lambda: inbox.put(_Word.INTERRUPTED)) as interrupts,
-        Orchestrator(async_workers=order.workers) as orchestrator,
+        Orchestrator(order.state, async_workers=order.workers) as orchestrator,
     ):
-        watcher.begin(plan)
-        run = orchestrator.start(order.flow, order.inputs, timeout=order.timeout)
+        watcher.begin(plan, order.recorded())
+        run = order.begin(orchestrator)
         threading.Thread(target=_read, args=(run, inbox), daemon=True).start()
         events = tuple(_watched(run, inbox, watcher))
         watcher.end()

@@ -12,7 +12,7 @@ from pathlib import Path
 from traceback import StackSummary, TracebackException
 from typing import TYPE_CHECKING, Final
 
-from actorflow.errors import ActorflowError
+from actorflow.errors import ActorflowError, RecordedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,7 +38,10 @@ def traceback_of(error: BaseException) -> str:
     The frames before the user's own code are left out, and so is the way through actorflow to
     an error that actorflow itself raised. An error that never came near the user's code keeps
     all its frames, for it may be a defect of actorflow, unless its text says where it belongs.
+    What was read from a database has the traceback that it was recorded with.
     """
+    if isinstance(error, RecordedError) and error.traceback:
+        return error.traceback.rstrip()
     told = TracebackException.from_exception(error)
     for part, original in _chain(told, error):
         part.stack = StackSummary.from_list(_cut(part.stack, original))

@@ -20,6 +20,7 @@ from typing import Any, Final
 import attrs
 
 from actorflow.cli.tracebacks import traceback_of
+from actorflow.errors import RecordedError
 from actorflow.views.text import cells, fitted, printable
 
 __all__ = ["as_json", "error_as_json", "in_full", "in_one_line"]
@@ -48,11 +49,10 @@ def error_as_json(error: BaseException | None) -> dict[str, str] | None:
     """Return an exception as an object."""
     if error is None:
         return None
-    return {
-        "type": type(error).__name__,
-        "message": _said(error),
-        "traceback": traceback_of(error),
-    }
+    name, said = type(error).__name__, ""
+    if isinstance(error, RecordedError):
+        name, said = error.type_name.rpartition(".")[2], error.text
+    return {"type": name, "message": said or _said(error), "traceback": traceback_of(error)}
 
 
 def _said(error: BaseException) -> str:

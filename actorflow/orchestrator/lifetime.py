@@ -31,6 +31,7 @@ from actorflow.errors import (
 from actorflow.handles import Run
 from actorflow.once import Once
 from actorflow.orchestrator.admission import Admission
+from actorflow.orchestrator.asked import hear_requests
 from actorflow.orchestrator.live import LiveRuns
 from actorflow.orchestrator.posting import post
 from actorflow.orchestrator.settings import checked_executors, checked_observers
@@ -38,7 +39,7 @@ from actorflow.orchestrator.settings import checked_executors, checked_observers
 if TYPE_CHECKING:
     import asyncio
     import concurrent.futures
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
 
     from actorflow.orchestrator.admission import Ticket
@@ -92,6 +93,7 @@ class Lifetime:
         self._closing: Closing | None = None
         self.recovery: Recovery | None = None
         """What takes over runs, if that is wanted."""
+        self._stop_hearing: Callable[[], None] = lambda: None
         self._at_exit = functools.partial(_close_at_exit, weakref.ref(self))
 
     # ── Opening ──────────────────────────────────────────────────────────────────────────────
@@ -138,6 +140,7 @@ class Lifetime:
         with self._door:
             if self._closing is None:
                 self._runtime, self._thread = runtime, thread
+                self._stop_hearing = hear_requests(runtime, self.live)
                 if self.recovery is not None:
                     self.recovery.begin(runtime)
                 return
@@ -302,6 +305,7 @@ class Lifetime:
 
     def _leave(self, closing: Closing) -> ShutdownReport:
         """Let go of everything, and return what has become of it all."""
+        self._stop_hearing()
         closing.let_go()
         outcome = closing.outcome.result()
         thread = self._thread

@@ -220,6 +220,11 @@ class SimulatedRuntime:
             self._look_up(run_id)
         self.open()
 
+    def crash_if_cut(self) -> None:
+        """Crash if the state manager has come to the write at which that was to happen."""
+        if self.state.cut:
+            self.crash()
+
     def _look_up(self, run_id: str) -> None:
         """Take the result of a run from its record, if it ended before anybody heard of it."""
         recorded = self.state.snapshot(run_id)

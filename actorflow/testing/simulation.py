@@ -202,15 +202,13 @@ class Simulation:
         store, system = self._runtime.state, self._runtime.system
         store.cut_at(store.writes + number, recorded=recorded)
         crashes, usual = len(self._runtime.crashes), system.before_choice
-        system.before_choice = self._crash_if_cut
-        self._run(self._left, self._max_time)
-        system.before_choice = usual
-        store.cut_at(0, recorded=False)
+        system.before_choice = self._runtime.crash_if_cut
+        try:
+            self._run(self._left, self._max_time)
+        finally:
+            system.before_choice = usual
+            store.cut_at(0, recorded=False)
         return len(self._runtime.crashes) > crashes
-
-    def _crash_if_cut(self) -> None:
-        if self._runtime.state.cut:
-            self.crash()
 
     def resume(
         self, run_id: str, flow: Workflow | None = None, *, script: Script | None = None
@@ -226,7 +224,9 @@ class Simulation:
             RunNotFound: When no such run was started.
         """
         known = self._known(run_id)
-        if run_id in self._runtime.live or self._completed(run_id):
+        result = self._runtime.results.get(run_id)
+        completed = result is not None and result.status is RunStatus.COMPLETED
+        if completed or run_id in self._runtime.live:
             return
         plan = known.plan if flow is None else flow.plan()
         self._runtime.resume(run_id, plan, known.script if script is None else script)
@@ -236,10 +236,6 @@ class Simulation:
             return self._runtime.account.runs[run_id]
         except KeyError:
             raise RunNotFound(run_id) from None
-
-    def _completed(self, run_id: str) -> bool:
-        result = self._runtime.results.get(run_id)
-        return result is not None and result.status is RunStatus.COMPLETED
 
     # ── Time ─────────────────────────────────────────────────────────────────────────────────
 
@@ -315,24 +311,26 @@ class Simulation:
         return tuple(self._runtime.account.runs)
 
     @property
+    def writes(self) -> int:
+        """How many writes the state manager was asked for."""
+        return self._runtime.state.writes
+
+    @property
     def results(self) -> Mapping[str, RunResult]:
         """How the runs that have ended did so, by run id."""
         return self._runtime.results
 
     def trace(self) -> Trace:
         """Return what has happened so far."""
+        endless = self._endless or self._left <= 0
         return trace_of(
-            self._runtime,
-            self.settings,
-            self._choices,
-            quiescent=self._quiescent,
-            endless=self._endless or self._left <= 0,
+            self._runtime, self.settings, self._choices, quiescent=self._quiescent, endless=endless
         )
 
     def conclude(self) -> Trace:
         """Let things happen until nothing is left that could, and return all that has happened.
 
-        Nothing can be asked of the simulation afterwards: it raises `OrchestratorClosed` then.
+        Nothing can be asked of the simulation afterwards: it raises `NotNow` then.
         """
         self.run_until_quiet()
         trace = self.trace()
@@ -342,7 +340,10 @@ class Simulation:
         return trace
 
     def close(self) -> None:
-        """Let true coroutines clean up, and close the state manager; that is the end."""
+        """Let true coroutines clean up that have not ended, and close the state manager.
+
+        Nothing happens afterwards.
+        """
         if self._kept is not None:
             self._kept.places.close()
             self._kept.state.close()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 from typing import Final
 
+from actorflow.errors import RecordedError
+
 __all__ = ["cells", "fitted", "in_words", "one_line", "printable"]
 
 _ELLIPSIS: Final = "…"
@@ -68,10 +70,15 @@ def in_words(seconds: float) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's type and the first line of what it says."""
+    """Return an error's type and the first line of what it says.
+
+    What was read from a database says what it was.
+    """
     name = type(error).__name__
+    if isinstance(error, RecordedError):
+        name = error.type_name.rpartition(".")[2]
     try:
-        said = str(error)
+        said = error.text if isinstance(error, RecordedError) else str(error)
     except Exception:  # noqa: BLE001 - the error's own text is broken; its type is known
         return name
     first = printable(said.strip().partition("\n")[0])

@@ -27,6 +27,7 @@ from actorflow.orchestrator.requests import RunOptions
 from actorflow.state.sql import (
     JSONSerializer,
     PickleSerializer,
+    PurgeReport,
     Serializer,
     SQLStateManager,
     StoreHealth,
@@ -150,7 +151,10 @@ def _law(one: laws.Law) -> str:
 def _api() -> str:
     """Return the page of what can be imported from `actorflow`."""
     sections = [f"## {title}\n\n{_members(title, names)}" for title, names in _groups()]
-    made = (SQLStateManager, Serializer, JSONSerializer, PickleSerializer, StoreHealth)
+    made = (
+        *(SQLStateManager, PurgeReport, StoreHealth),
+        *(Serializer, JSONSerializer, PickleSerializer),
+    )
     return "\n".join(
         [
             HEAD,

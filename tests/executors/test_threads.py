@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 import threading
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from actorflow.errors import TooManyAbandoned
 from actorflow.executors import ThreadExecutor
 from tests.executing import GUARD, ThreadRig
+from tests.racing import busy_switching
 
 
 @pytest.fixture
@@ -155,19 +155,14 @@ def test_an_attempt_for_which_there_is_no_thread_has_failed(rig, monkeypatch):
 
 def test_an_attempt_is_reported_or_abandoned_and_never_both():
     """However closely the two meet: under threads that switch all the time."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    rig = ThreadRig()
-    try:
-        attempts = []
+    with busy_switching(often=0.2):
+        rig, attempts = ThreadRig(), []
         for number in range(400):
             attempts.append(rig.submit(lambda n: n, n=number))
             if number % 2:
                 rig.executor.abandon(attempts[-1])
         rig.until(lambda: all(rig.of(attempt) for attempt in attempts[::2]))
         rig.flush_until(lambda: not rig.executor.abandoned)
-    finally:
-        sys.setswitchinterval(interval)
 
     assert {1} == {len(rig.of(attempt)) for attempt in attempts[::2]}
     assert {len(rig.of(attempt)) for attempt in attempts[1::2]} <= {0, 1}
@@ -177,16 +172,12 @@ def test_an_attempt_is_reported_or_abandoned_and_never_both():
 
 def test_closing_while_threads_go_away_by_themselves():
     """Idle threads leave at the same moment; again and again."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
+    with busy_switching(often=0.2):
         for _ in range(20):
             rig = ThreadRig(ThreadExecutor(idle=0.0001))
             for number in range(10):
                 rig.submit(lambda n: n, n=number)
             rig.until(lambda rig=rig: len(rig.reports) == 10)
             rig.close()
-    finally:
-        sys.setswitchinterval(interval)
 
     assert [] == ours()

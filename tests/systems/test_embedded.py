@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import sys
 import threading
 
 import pytest
@@ -13,6 +12,7 @@ from thespian.actors import Actor, ActorSystem
 
 from actorflow.systems import EmbeddedSystem
 from tests.acting import Loop, Recorder, embedded
+from tests.racing import busy_switching, together
 
 GUARD = 60
 """Seconds after which something that should happen at once never will."""
@@ -162,15 +162,13 @@ class Counter(Recorder):
 
 
 @pytest.fixture
-def busy_switching():
+def busy():
     """Threads that interrupt each other at almost every instruction."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(interval)
+    with busy_switching(often=0.2):
+        yield
 
 
-def test_nothing_is_lost_between_threads(busy_switching):
+def test_nothing_is_lost_between_threads(busy):
     """Several post as fast as they can; all arrives, in each one's order."""
     posters, each = 4, 1_000
 
@@ -196,7 +194,7 @@ def test_nothing_is_lost_between_threads(busy_switching):
         assert list(range(each)) == [number for who, number in heard if who == poster]
 
 
-def test_a_single_post_to_a_sleeping_loop_wakes_it(busy_switching):
+def test_a_single_post_to_a_sleeping_loop_wakes_it(busy):
     """Again and again: a wake-up that is lost once would hang here."""
 
     async def main():
@@ -221,6 +219,30 @@ def test_a_single_post_to_a_sleeping_loop_wakes_it(busy_switching):
         return await asyncio.wait_for(main(), GUARD)
 
     assert not asyncio.run(guarded()).acquire(blocking=False)
+
+
+def test_two_posts_that_meet_are_both_heard(busy):
+    """Nobody posts after them, so neither may rely on a wake-up that is over."""
+
+    class Echo(Actor):
+        def receiveMessage(self, message, _sender):  # noqa: N802 - Thespian's name
+            message.release()
+
+    async def main():
+        system = EmbeddedSystem(asyncio.get_running_loop(), contextvars.copy_context())
+        echo = ActorSystem(system, transientUnique=True).createActor(Echo)
+        both = threading.Barrier(2)
+
+        def post():
+            heard = threading.Semaphore(0)
+            for _ in range(300):
+                both.wait(GUARD)
+                system.post_from_anywhere(echo, heard)
+                assert heard.acquire(timeout=GUARD)
+
+        await asyncio.to_thread(together, post, post)
+
+    asyncio.run(main())
 
 
 def test_a_timer_fires_on_a_real_loop():

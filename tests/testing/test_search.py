@@ -204,6 +204,20 @@ def test_a_failure_that_comes_again_is_not_doubted():
         assert "FLAKY" not in str(found.broken)
 
 
+def test_a_law_may_fail_as_tests_of_pytest_do():
+    """What that raises is no Exception; the schedule is made small all the same."""
+
+    @law
+    def strict(trace):
+        """Step a completes before step b."""
+        if trace.events[-3].step_id != "a":
+            pytest.fail("b came first")
+
+    found = explore(PAIR, schedules=300, laws=[strict])
+
+    assert "Failed: b came first" == found.broken.observed
+
+
 def test_a_law_cannot_change_what_the_next_one_sees():
     """Which would accuse actorflow of it."""
 

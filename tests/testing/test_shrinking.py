@@ -14,6 +14,7 @@ from actorflow.testing import (
     Settings,
     Tape,
     draw_scenario,
+    shrinking,
 )
 from actorflow.testing.cases import given
 from actorflow.testing.laws import law
@@ -235,6 +236,14 @@ def test_what_was_made_small_cannot_be_made_smaller(seed):
     again = shrunk(small, nothing_is_tried_three_times).best
     assert small.key == again.key
     assert (1, 2) == small.key[:2]
+
+
+@pytest.mark.parametrize(("bound", "value"), [("_MOST_DELIVERIES", 1), ("_MOST_SECONDS", 0.0)])
+def test_a_shrinker_takes_no_more_time_than_it_may(bound, value, monkeypatch):
+    """Large workflows get fewer schedules, and so do laws that take their time."""
+    monkeypatch.setattr(shrinking, bound, value)
+
+    assert 1 == shrunk(found(given(FOUR), order_is_not_turned_round), runs_are_short).tried
 
 
 def test_a_shrinker_tries_no_more_schedules_than_it_may():

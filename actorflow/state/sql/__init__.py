@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from actorflow.state.sql.health import StoreHealth
 from actorflow.state.sql.manager import SQLStateManager
+from actorflow.state.sql.retention import PurgeReport
 from actorflow.state.sql.serializers import JSONSerializer, PickleSerializer, Serializer
 
 __all__ = [
     "JSONSerializer",
     "PickleSerializer",
+    "PurgeReport",
     "SQLStateManager",
     "Serializer",
     "StoreHealth",

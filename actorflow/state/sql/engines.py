@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
@@ -12,7 +13,7 @@ from actorflow.errors import DefinitionError
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["Engines", "shown_url"]
+__all__ = ["Engines", "file_of", "shown_url"]
 
 _CURE: Final = 'Give one such as "sqlite:///runs.db" or "postgresql://user@host/database"'
 _BUSY: Final = 1.0
@@ -50,6 +51,17 @@ class Engines:
         """Close all connections; later ones are opened anew."""
         self.reading.dispose()
         self.writing.dispose()
+
+
+def file_of(url: str) -> Path | None:
+    """Return the file in which a database is; None when it is no matter of one file.
+
+    Raises:
+        DefinitionError: When it is no URL of a database that can be used.
+    """
+    address = _address(url)
+    is_file = address.get_backend_name() == "sqlite" and "file:" not in url
+    return Path(str(address.database)) if is_file else None
 
 
 def shown_url(address: sa.URL) -> str:

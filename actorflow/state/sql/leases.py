@@ -19,7 +19,9 @@ from actorflow.state.sql.schema import Moment, owners, runs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Lease", "nobodys"]
+    from actorflow.state.sql.cancelling import Requests
+
+__all__ = ["Lease", "nobodys", "run_out"]
 
 _RENEWALS: Final = 3
 """How many times a lease is renewed while it would last."""
@@ -31,6 +33,11 @@ def nobodys(dialect: str) -> sa.ColumnElement[bool]:
         owners.c.owner == runs.c.owner, owners.c.lease_until > _in(dialect, 0.0)
     )
     return ~holds
+
+
+def run_out(dialect: str) -> sa.ColumnElement[bool]:
+    """Return the condition under which a lease means no more than none."""
+    return owners.c.lease_until <= _in(dialect, 0.0)
 
 
 def _in(dialect: str, seconds: float) -> sa.ColumnElement[Any]:
@@ -50,10 +57,19 @@ class Lease:
         owner: Whose it is.
         seconds: How long it lasts unless it is renewed.
         now: Returns the monotonic time.
+        requests: What others ask of its runs, which is looked for along with it.
     """
 
-    def __init__(self, dialect: str, owner: str, seconds: float, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        dialect: str,
+        owner: str,
+        seconds: float,
+        now: Callable[[], float],
+        requests: Requests,
+    ) -> None:
         self._now = now
+        self._requests = requests
         self._every = seconds / _RENEWALS
         self._renewed_at: float | None = None
         insert: Any = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(owners)
@@ -76,11 +92,13 @@ class Lease:
             return self._renewed_at
         at = self._now()
         connection.execute(self._renew)
+        self._requests.read(connection)
         return at
 
     def keep(self, renewed_at: float | None) -> None:
         """Take note that a renewal is committed."""
         self._renewed_at = renewed_at
+        self._requests.tell()
 
     def end(self, connection: sa.Connection) -> None:
         """Give up all runs that have not ended, to whoever wants them."""

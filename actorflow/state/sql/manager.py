@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import functools
+import threading
 import uuid
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from actorflow.clock import SystemClock
-from actorflow.errors import DefinitionError, NotRecorded, NotStorable, StoreError
+from actorflow.errors import NotRecorded, StoreError
 from actorflow.once import Once, settle
 from actorflow.spelling import checks_options
 from actorflow.state.folding import fold
+from actorflow.state.sql.checks import check_columns, check_options
 from actorflow.state.sql.entries import Claim, Create, Take, Write
 from actorflow.state.sql.extras import needs_extra
+from actorflow.state.sql.retention import Limits, Purging
 from actorflow.state.sql.serializers import JSONSerializer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
+    from datetime import timedelta
 
     from actorflow.events import Event
     from actorflow.lifecycle import RunStatus
@@ -24,16 +28,10 @@ if TYPE_CHECKING:
     from actorflow.results import RunPage, RunRecord, RunSnapshot
     from actorflow.state.sql.entries import Entry, Line
     from actorflow.state.sql.health import StoreHealth
+    from actorflow.state.sql.retention import PurgeReport
     from actorflow.state.sql.serializers import Serializer
 
 __all__ = ["SQLStateManager"]
-
-_MOST_OUTPUTS: Final = 10_000
-"""How many outputs are kept ready as texts before their events come."""
-_NOTHING: Final = object()
-_BIGGEST: Final = 2**63
-_SHORTEST_LEASE: Final = 0.1
-_LONGEST_LEASE: Final = 366 * 86_400.0
 
 
 @checks_options
@@ -59,6 +57,10 @@ class SQLStateManager:
         max_input: The most bytes that a run's inputs may take, and likewise its metadata.
         max_output: The most bytes that a step's output may take.
         max_event: The most bytes that the rest of an event may take.
+        max_runs: How many ended runs are kept; more are purged, the one that ended first goes
+            first. By default all are kept.
+        max_age: For how many seconds an ended run is kept; by default for ever. Both limits are
+            looked at once a minute, while the manager is in use.
 
     Raises:
         DefinitionError: When the URL is none, or an argument is out of its range.
@@ -83,14 +85,21 @@ class SQLStateManager:
         max_input: int = 10_000_000,
         max_output: int = 10_000_000,
         max_event: int = 1_000_000,
+        max_runs: int | None = None,
+        max_age: float | timedelta | None = None,
     ) -> None:
-        _check(synchronous, lease, patience, max_waiting)
+        limits = Limits.standing(max_age, max_runs)
+        check_options(synchronous, lease, patience, max_waiting)
         with needs_extra("SQLStateManager"):
             from actorflow.state.sql import migrating  # noqa: PLC0415 - they come with the extra
+            from actorflow.state.sql.admitted import Admitted  # noqa: PLC0415
+            from actorflow.state.sql.cancelling import Requests  # noqa: PLC0415
             from actorflow.state.sql.engines import Engines  # noqa: PLC0415
             from actorflow.state.sql.leases import Lease  # noqa: PLC0415
             from actorflow.state.sql.payloads import Payloads  # noqa: PLC0415
+            from actorflow.state.sql.purging import Purger  # noqa: PLC0415
             from actorflow.state.sql.reading import Reader  # noqa: PLC0415
+            from actorflow.state.sql.transactions import Transactions  # noqa: PLC0415
             from actorflow.state.sql.writer import Writer  # noqa: PLC0415
             from actorflow.state.sql.writing import Statements  # noqa: PLC0415
 
@@ -104,20 +113,23 @@ class SQLStateManager:
         self._payloads = Payloads(
             chosen, max_input=max_input, max_output=max_output, max_event=max_event
         )
+        self._admitted = Admitted(self._payloads)
         self._reader = Reader(self._engines.reading, self._payloads)
         dialect, owner = self._engines.writing.dialect.name, str(uuid.uuid4())
+        clock, self._requests = SystemClock(), Requests(owner)
         self._writer = Writer(
             self._engines.writing,
             Statements(dialect, owner, chosen.name),
-            Lease(dialect, owner, lease, SystemClock().now),
+            Lease(dialect, owner, lease, clock.now, self._requests),
             limit=max_waiting,
             patience=patience,
             dealt_with=self._dealt_with,
         )
+        self._transactions = Transactions(self._engines.writing, clock, patience)
+        self._purger = Purger(self._transactions)
+        self._purging = Purging(self._purger.purge, limits)
         self._fresh: dict[str, RunRecord] = {}
         """Accepted runs that have not been written yet."""
-        self._outputs: dict[tuple[str, str], tuple[Any, str]] = {}
-        """Outputs, and their texts, that have been looked at and not recorded yet."""
 
     def __repr__(self) -> str:
         return f"<SQLStateManager {self._engines.database}>"
@@ -146,7 +158,7 @@ class SQLStateManager:
         return self._create(record, done, owned=False)
 
     def _create(self, record: RunRecord, done: Commit, *, owned: bool) -> bool:
-        _check_columns(record)
+        check_columns(record)
         texts = {
             "inputs": self._payloads.given("the run's input", record.inputs),
             "metadata": self._payloads.given("the run's metadata", record.metadata),
@@ -200,10 +212,7 @@ class SQLStateManager:
             NotStorable: When a part of it cannot be stored.
             TooLarge: When it is too large.
         """
-        text = self._payloads.output(run_id, step_id, output)
-        self._outputs[run_id, step_id] = output, text
-        if len(self._outputs) > _MOST_OUTPUTS:
-            self._outputs.pop(next(iter(self._outputs)), None)
+        self._admitted.admit(run_id, step_id, output)
 
     def record(self, events: Sequence[Event], done: Commit) -> bool:
         """Have events written; `done` hears of it.
@@ -216,26 +225,16 @@ class SQLStateManager:
         for event in events:
             try:
                 if event.run_id not in refused:
-                    lines.append(self._line(event))
+                    lines.append(self._admitted.line(event))
             except StoreError as error:
                 refused[event.run_id] = error
         self._put(Write(lines=lines, refused=refused, tell=done, not_recorded=NotRecorded))
         return False
 
-    def _line(self, event: Event) -> Line:
-        if not event.data:
-            return event, None
-        output = event.data.get("output", _NOTHING)
-        if output is _NOTHING or event.step_id is None:
-            return self._payloads.line(event, None)
-        known, text = self._outputs.pop((event.run_id, event.step_id), (_NOTHING, ""))
-        if known is not output:
-            text = self._payloads.output(event.run_id, event.step_id, output)
-        return self._payloads.line(event, text)
-
     def _put(self, entry: Entry) -> None:
         self._reader.resting = False
         self._writer.put(entry)
+        self._purging.begin()
 
     def _dealt_with(self, group: Sequence[Entry]) -> None:
         for entry in group:
@@ -249,10 +248,63 @@ class SQLStateManager:
             StoreUnavailable: When the database does not answer any more.
         """
         try:
+            self._purging.end()
             self._writer.close()
         finally:
             self._reader.resting = True
             self._engines.dispose()
+
+    def listen(self, cancel: Callable[[str, str, bool], None]) -> Callable[[], None]:
+        """Have `cancel(run_id, reason, compensate)` called for what `ask_to_cancel` has asked.
+
+        Call what is returned to end that.
+        """
+        return self._requests.listen(cancel)
+
+    def ask_to_cancel(self, run_id: str, reason: str, *, compensate: bool = False) -> None:
+        """Ask whoever runs a run, now or later, to cancel it; nothing is asked of an ended one.
+
+        An owner finds the request when it next renews its lease.
+
+        Raises:
+            RunNotFound: When there is no such run.
+            StoreUnavailable: When the database does not answer.
+        """
+        from actorflow.state.sql.cancelling import asked  # noqa: PLC0415 - it needs the extra
+
+        ask = asked(run_id, reason, compensate=compensate)
+        self._transactions.carry_out(lambda it: it.execute(ask).rowcount, "take a request")
+        self.events(run_id, limit=0)  # raises for a run that is not there
+
+    def purge(
+        self,
+        *,
+        older_than: float | timedelta | None = None,
+        keep: int | None = None,
+        keys_older_than: float | timedelta = 30 * 86_400.0,
+        rows: int = 1000,
+    ) -> PurgeReport:
+        """Delete ended runs for good, with all that is known of them; the oldest first.
+
+        It waits until that is done, and may be called from any thread and in any process, while
+        others write, read and purge. It works in many short transactions. Runs in progress stay,
+        and so does a run that is resumed before its turn has come.
+
+        Args:
+            older_than: Runs go that ended more seconds ago than that.
+            keep: Runs go that are not among so many that ended last.
+            keys_older_than: Last of all, idempotency keys go whose runs are gone and were
+                accepted more seconds ago than that; until then, no start with such a key begins
+                anything.
+            rows: The most rows that a transaction deletes; where the database is slow it is fewer.
+
+        Raises:
+            DefinitionError: When neither limit is given, or one makes no sense.
+            StoreUnavailable: When the database does not answer; what is deleted until then stays
+                so, and what is left is gone all the same and is deleted by the next purge.
+        """
+        limits = Limits.asked_for(older_than, keep, keys_older_than, rows)
+        return self._purger.purge(limits, threading.Event())
 
     # ── Reading ──────────────────────────────────────────────────────────────────────────────
 
@@ -287,40 +339,3 @@ class SQLStateManager:
             "business_id": business_id,
         }
         return self._reader.list(wanted, limit, offset)
-
-
-def _check(synchronous: object, lease: object, patience: object, max_waiting: object) -> None:
-    if synchronous not in {"FULL", "NORMAL"}:
-        problem = f"SQLStateManager(synchronous={synchronous!r}) is no choice"
-        raise DefinitionError(None, problem, 'Use "FULL" or "NORMAL"')
-    if not isinstance(lease, (int, float)) or not _SHORTEST_LEASE <= lease < _LONGEST_LEASE:
-        problem = f"SQLStateManager(lease={lease!r}) is no number of seconds from 0.1 to a year"
-        raise DefinitionError(None, problem, "Give more than the longest pause of your process")
-    if not isinstance(patience, (int, float)) or not patience >= 0:
-        problem = f"SQLStateManager(patience={patience!r}) is no number of seconds"
-        raise DefinitionError(None, problem, "Give one, or 0 to try everything once")
-    if not isinstance(max_waiting, int) or max_waiting < 1:
-        problem = f"SQLStateManager(max_waiting={max_waiting!r}) is no number of events"
-        raise DefinitionError(None, problem, "Give a whole number of at least 1")
-
-
-_TEXTS: Final = ("run_id", "workflow_id", "workflow_version")
-_IDS: Final = ("trace_id", "correlation_id", "business_id", "idempotency_key")
-
-
-def _check_columns(record: RunRecord) -> None:
-    """Refuse what no column can hold, before it spoils a group."""
-    texts = {name: getattr(record, name) or "" for name in (*_TEXTS, *_IDS)}
-    for name, text in (*texts.items(), *(("step id", it) for it in record.step_ids)):
-        if "\0" in text or (not text.isascii() and _has_surrogates(text)):
-            raise NotStorable(f"the run's {name}", repr(text), "is no text of characters")
-    if not -_BIGGEST <= record.priority < _BIGGEST:
-        raise NotStorable("the run's priority", str(record.priority), "has more than 64 bits")
-
-
-def _has_surrogates(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False

@@ -14,7 +14,7 @@ from actorflow.events import NO_DATA, Event
 from actorflow.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.results import RunPage, RunSnapshot, StepResult
 from actorflow.state.sql.refusal import why
-from actorflow.state.sql.schema import events, runs, steps
+from actorflow.state.sql.schema import GOES, STAYS, events, runs, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -65,7 +65,7 @@ class Reader:
     def snapshot(self, run_id: str) -> RunSnapshot:
         """Return a run, with its steps."""
         with self._instant() as connection:
-            run = connection.execute(sa.select(runs).where(runs.c.run_id == run_id)).one_or_none()
+            run = connection.execute(_of(run_id, sa.select(runs))).one_or_none()
             if run is None:
                 raise RunNotFound(run_id)
             rows = connection.execute(sa.select(steps).where(steps.c.run_id == run_id)).all()
@@ -111,9 +111,8 @@ class Reader:
             .limit(limit)
         )
         with self._instant() as connection:
-            wrote = connection.execute(
-                sa.select(runs.c.serializer).where(runs.c.run_id == run_id)
-            ).scalar_one_or_none()
+            named = _of(run_id, sa.select(runs.c.serializer))
+            wrote = connection.execute(named).scalar_one_or_none()
             if wrote is None:
                 raise RunNotFound(run_id)
             rows = [] if limit == 0 else connection.execute(query).all()
@@ -130,17 +129,26 @@ class Reader:
     def list(self, wanted: Mapping[str, str | None], limit: int, offset: int) -> RunPage:
         """Return summaries of the runs that match, the newest first, ties by run id."""
         match = [runs.c[it] == wanted[it] for it in _FILTERS if wanted[it] is not None]
-        count = sa.select(sa.func.count()).select_from(runs).where(*match)
+        # Two counts of indexes: whether a run is being purged stands in the rows themselves.
+        count = _count(*match) - _count(*match, GOES)
         page = (
             sa.select(runs)
-            .where(*match)
+            .where(*match, STAYS)
             .order_by(runs.c.created_at.desc(), runs.c.run_id)
             .limit(limit)
             .offset(offset)
         )
         with self._instant() as connection:
-            total = connection.execute(count).scalar_one()
+            total = connection.execute(sa.select(count)).scalar_one()
             rows = connection.execute(page).all() if limit else []
         for row in rows:
             self._payloads.check(row.run_id, row.serializer)
         return RunPage(runs=tuple(self._run(row, {}) for row in rows), total=total)
+
+
+def _of(run_id: str, query: sa.Select[Any]) -> sa.Select[Any]:
+    return query.where(runs.c.run_id == run_id, STAYS)
+
+
+def _count(*match: Any) -> sa.ScalarSelect[int]:
+    return sa.select(sa.func.count()).select_from(runs).where(*match).scalar_subquery()

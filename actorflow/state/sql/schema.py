@@ -15,7 +15,7 @@ from actorflow.lifecycle import RunStatus, StepStatus
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
-__all__ = ["Moment", "events", "keys", "metadata", "owners", "runs", "steps"]
+__all__ = ["GOES", "STAYS", "Moment", "events", "keys", "metadata", "owners", "runs", "steps"]
 
 metadata: Final = sa.MetaData()
 
@@ -89,6 +89,8 @@ runs: Final = sa.Table(
     sa.Column("owner", Id, nullable=False),
     sa.Column("fence", sa.BigInteger, nullable=False),
     sa.Column("parked", sa.Text),
+    sa.Column("purged_at", Moment),
+    sa.Column("cancel_asked", sa.Text),
     sa.CheckConstraint(_among(RunStatus), name="actorflow_runs_status"),
     sa.CheckConstraint(
         f"(status IN {_ENDED}) = (finished_at IS NOT NULL)", name="actorflow_runs_finished"
@@ -101,15 +103,19 @@ _NEWEST: Final = (runs.c.created_at.desc(), runs.c.run_id)
 sa.Index("actorflow_runs_by_time", *_NEWEST)
 sa.Index("actorflow_runs_by_status", runs.c.status, *_NEWEST)
 sa.Index("actorflow_runs_by_workflow", runs.c.workflow_id, *_NEWEST)
+
+
+def _index_where(given: str, name: str, *columns: Any) -> None:
+    """Index the runs that have a value in a column, and no others."""
+    some = runs.c[given].is_not(None)
+    sa.Index(name, *columns, postgresql_where=some, sqlite_where=some)
+
+
 for _name in ("trace_id", "correlation_id", "business_id"):
-    _given = runs.c[_name].is_not(None)
-    sa.Index(
-        f"actorflow_runs_by_{_name}",
-        runs.c[_name],
-        *_NEWEST,
-        postgresql_where=_given,
-        sqlite_where=_given,
-    )
+    _index_where(_name, f"actorflow_runs_by_{_name}", runs.c[_name], *_NEWEST)
+_index_where("finished_at", "actorflow_runs_by_end", runs.c.finished_at, runs.c.run_id)
+_index_where("purged_at", "actorflow_runs_purged", runs.c.run_id)
+_index_where("cancel_asked", "actorflow_runs_asked", runs.c.owner)
 
 _open: Final = runs.c.finished_at.is_(None)
 sa.Index(
@@ -171,3 +177,8 @@ events: Final = sa.Table(
     sa.CheckConstraint("number >= 1", name="actorflow_events_number"),
     sqlite_with_rowid=False,
 )
+
+GOES: Final = runs.c.purged_at.is_not(None)
+"""That a run is being deleted: it is gone for everybody but whoever deletes it."""
+STAYS: Final = runs.c.purged_at.is_(None)
+"""The contrary."""

@@ -14,7 +14,7 @@ from actorflow.state.folding import RunFold
 from actorflow.state.sql.books import Page
 from actorflow.state.sql.bulk import bulk, moment, packed
 from actorflow.state.sql.leases import nobodys
-from actorflow.state.sql.schema import events, keys, runs, steps
+from actorflow.state.sql.schema import STAYS, events, keys, runs, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -43,6 +43,8 @@ _ACCEPTED: Final = (
 )
 _KEPT: Final = ("started_at", "finished_at", "error", "failed_step", "reason")
 _FOLDED: Final = ("status", *_KEPT, "compensations")
+_SET_LATER: Final = frozenset({"purged_at", "cancel_asked"})
+"""What a run has not when it is accepted."""
 _STEP: Final = ("status", "attempts", "output", "error", "started_at", "finished_at")
 
 
@@ -67,7 +69,13 @@ class Statements:
         )
         self._update_runs = _update(dialect)
         self._nobodys = nobodys(dialect)
-        self._taking = {"owner": owner, "fence": runs.c.fence + 1, "parked": None}
+        self._taking = {
+            "owner": owner,
+            "fence": runs.c.fence + 1,
+            "parked": None,
+            # A run that was to be cancelled, has ended, and is resumed, is to go on.
+            "cancel_asked": sa.case((runs.c.finished_at.is_(None), runs.c.cancel_asked)),
+        }
         self._insert_keys = _insert(dialect, keys).on_conflict_do_nothing()
 
     def write(self, connection: sa.Connection, batch: Batch) -> bool:
@@ -124,7 +132,7 @@ class Statements:
     ) -> dict[str, tuple[str, int, int]]:
         """Return owner, fence and last event of the runs that are there."""
         columns = (runs.c.run_id, runs.c.owner, runs.c.fence, runs.c.last_event)
-        query = sa.select(*columns).where(runs.c.run_id.in_(list(run_ids)))
+        query = sa.select(*columns).where(runs.c.run_id.in_(list(run_ids)), STAYS)
         return {
             run_id: (owner, fence, last) for run_id, owner, fence, last in connection.execute(query)
         }
@@ -156,7 +164,8 @@ class Statements:
     def claim(self, connection: sa.Connection, run_id: str) -> Page | None:
         """Make a run this owner's; return it as it stands, or None when it may not be."""
         free = (runs.c.finished_at.is_not(None), runs.c.owner == self._owner, self._nobodys)
-        mine = sa.update(runs).where(runs.c.run_id == run_id, sa.or_(*free)).values(self._taking)
+        mine = sa.update(runs).where(runs.c.run_id == run_id, STAYS, sa.or_(*free))
+        mine = mine.values(self._taking)
         if connection.execute(mine).rowcount != 1:
             return None
         return self._pages(connection, [run_id])[run_id]
@@ -223,7 +232,7 @@ def _reservation(run_id: str, change: Change) -> dict[str, Any]:
 def _insert(dialect: str, table: sa.Table) -> Any:
     """Return an INSERT of many rows."""
     made: Any = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table)
-    columns = {column.name: column.type for column in table.c}
+    columns = {column.name: column.type for column in table.c if column.name not in _SET_LATER}
     given = bulk(dialect, columns)
     # Without a condition SQLite takes the ON of ON CONFLICT for that of a join.
     return made.from_select(list(columns), sa.select(*given.c).where(sa.true()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import traceback
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, overload
@@ -49,7 +50,7 @@ class Law:
         """
         try:
             seen = self.test(trace)
-        except Exception as error:
+        except _failures() as error:
             raise self._broken(_said_by(error), trace) from error
         if seen is None or seen is True:
             return
@@ -66,7 +67,13 @@ class Law:
         return f"<law{number} {self.name}: {self.text}>"
 
 
-def _said_by(error: Exception) -> str:
+def _failures() -> tuple[type[BaseException], ...]:
+    """Return what means that a law is broken; what `pytest.fail` raises is no `Exception`."""
+    pytest = sys.modules.get("pytest")
+    return (Exception,) if pytest is None else (Exception, pytest.fail.Exception)
+
+
+def _said_by(error: BaseException) -> str:
     """Return what an error says, or the line that raised it if it says nothing."""
     said, name = said_by(error), type(error).__name__
     return f"{name}: {traceback.extract_tb(error.__traceback__)[-1].line}" if said == name else said

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from actorflow.events import Event
-    from actorflow.results import RunResult
+    from actorflow.results import RunResult, StepResult
     from actorflow.testing.life import Life, StepLife
     from actorflow.testing.lives import Lives
     from actorflow.testing.trace import AttemptTrace
@@ -140,9 +140,9 @@ def steps_end_once(lives: Lives) -> Iterator[str]:
 def ends_are_final(lives: Lives) -> Iterator[str]:
     """Look for what happened to a step after its end, and for ends that were told differently.
 
-    What a run's result says is what was recorded: each status, each output, each error, and
-    how many attempts there were. Of a run that was undone only its own status and error are
-    compared.
+    What a run's result says is what was recorded: each status, each output, each error, when
+    each step has ended, and after how many attempts. Of a run that was undone only its own
+    status, error and end are compared.
     """
     for step in lives.odd:
         for place, event in zip(step.at, step.events, strict=True):
@@ -160,10 +160,13 @@ def _otherwise_ended(result: RunResult, life: Life, end: Event) -> Iterator[str]
     status = RUN_ENDS[end.kind]
     if result.status is not status:
         yield f"{life} ended as {status}, and its result says {result.status}"
-    for name in ("error", "failed_step"):
-        told, known = getattr(result, name), end.data.get(name)
-        if told is not known and told != known:
-            yield f"{life} ended with the {name} {known!r}, and its result says {told!r}"
+    if result.error is not end.data.get("error"):
+        yield f"the error of {life} in its result is not the one that was recorded"
+    failed = end.data.get("failed_step")
+    if result.failed_step != failed:
+        yield f"{life} ended because of {failed!r}, and its result says {result.failed_step!r}"
+    if result.finished_at != end.time:
+        yield f"{life} ended at {end.time:g} s, and its result says {result.finished_at}"
 
 
 def _differences(result: RunResult, life: Life) -> Iterator[str]:
@@ -178,17 +181,20 @@ def _differences(result: RunResult, life: Life) -> Iterator[str]:
     if len(outputs) != completed:
         yield f"the result of {life} has the outputs of {len(outputs)} steps, not of {completed}"
     for step in life.odd:
-        known = result.steps[step.id]
-        if step.end is None:
-            continue
-        if STEP_ENDS[step.end.kind] is not known.status:
-            said = known.status.value
-            yield f"{step} ended with {step.end.kind.value}, and the result says {said}"
-        if known.error is not step.end.data.get("error"):
-            yield f"the error of {step} in the result is not the one that was recorded"
-        attempts = sum(event.kind is _STARTED for event in step.events)
-        if known.attempts != attempts and not step.kept:
-            yield f"{step} had {attempts} attempts, and the result says {known.attempts}"
+        if step.end is not None:
+            yield from _told_otherwise(step, step.end, result.steps[step.id])
+
+
+def _told_otherwise(step: StepLife, end: Event, known: StepResult) -> Iterator[str]:
+    if STEP_ENDS[end.kind] is not known.status:
+        yield f"{step} ended with {end.kind.value}, and the result says {known.status.value}"
+    if known.error is not end.data.get("error"):
+        yield f"the error of {step} in the result is not the one that was recorded"
+    if known.finished_at != end.time:
+        yield f"{step} ended at {end.time:g} s, and the result says {known.finished_at}"
+    attempts = sum(event.kind is _STARTED for event in step.events)
+    if known.attempts != attempts and not step.kept:
+        yield f"{step} had {attempts} attempts, and the result says {known.attempts}"
 
 
 @of_the_runtime(9, "Only the moves of the transition table occur.")

@@ -1,0 +1,68 @@
+"""Cancels a run that a database keeps: at once when nobody runs it, or else by asking its owner."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+from typing import TYPE_CHECKING
+
+from actorflow.cli.problems import Problem
+from actorflow.cli.stores import typed
+from actorflow.clock import SystemClock
+from actorflow.errors import LeaseHeld
+from actorflow.lifecycle import RunStatus
+from actorflow.once import Once, settle
+from actorflow.orchestrator.withdrawal import cancelled
+
+if TYPE_CHECKING:
+    from actorflow.results import RunSnapshot
+    from actorflow.state.sql import SQLStateManager
+
+__all__ = ["cancel"]
+
+
+def cancel(
+    state: SQLStateManager, run: RunSnapshot, reason: str, *, compensate: bool, db: str
+) -> str:
+    """Cancel a run, or have that done; return what has come of it.
+
+    Undoing needs the run's workflow, so it is always left to whoever runs it, now or later.
+
+    Raises:
+        Problem: When there is nothing to cancel.
+    """
+    _check(run, db)
+    try:
+        claimed = state.claim(run.run_id)
+    except LeaseHeld:
+        state.ask_to_cancel(run.run_id, reason, compensate=compensate)
+        return (
+            "asked whoever runs it to cancel it; that is done when its lease is next renewed, "
+            "within 10 s by default"
+        )
+    _check(claimed, db)
+    if compensate:
+        state.ask_to_cancel(run.run_id, reason, compensate=True)
+        resume = typed(f"runs resume {shlex.quote(run.run_id)} FILE[:FLOW]", db)
+        return f"nobody runs it now; to have it undone by its workflow, type: {resume}"
+    _end(state, claimed, reason)
+    return f"{RunStatus.CANCELLED.value}; nobody was running it"
+
+
+def _check(run: RunSnapshot, db: str) -> None:
+    if run.status.terminal:
+        raise Problem(f"run {run.run_id!r} has ended already: it is {run.status.value}.")
+    if run.status is RunStatus.COMPENSATING:
+        resume = typed(f"runs resume {shlex.quote(run.run_id)} FILE[:FLOW]", db)
+        raise Problem(
+            f"run {run.run_id!r} is being undone already, and that is not stopped. If nobody "
+            f"goes on with it, type: {resume}"
+        )
+
+
+def _end(state: SQLStateManager, run: RunSnapshot, reason: str) -> None:
+    clock, recorded = SystemClock(), len(state.events(run.run_id))
+    events = cancelled(run, recorded, clock.wall(clock.now()), reason)
+    outcome: Once[None] = Once()
+    state.record(events, functools.partial(settle, outcome))
+    outcome.result()

@@ -1,0 +1,67 @@
+"""Cancelling a run that somebody else runs: by a request that its owner finds.
+
+The request stands in the run's row until the run has ended, so it outlives its owner: whoever
+takes the run over finds it as well. An owner looks for requests whenever it renews its lease,
+which it does as long as it has a run in progress.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import sqlalchemy as sa
+
+from actorflow.state.sql.schema import STAYS, runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import TypeAlias
+
+    Cancel: TypeAlias = Callable[[str, str, bool], None]
+    """Takes a run's id, the reason, and whether what the run has done is to be undone."""
+
+__all__ = ["Requests", "asked"]
+
+_OPEN: Final = runs.c.finished_at.is_(None)
+
+
+def asked(run_id: str, reason: str, *, compensate: bool) -> sa.Update:
+    """Ask whoever runs a run to cancel it; nothing is asked of one that has ended."""
+    said = msgspec.json.encode({"reason": reason, "compensate": compensate}).decode()
+    this = sa.and_(runs.c.run_id == run_id, _OPEN, STAYS)
+    return sa.update(runs).where(this).values(cancel_asked=said)
+
+
+class Requests:
+    """What is asked of one owner's runs; for its writer's thread, but for `listen`.
+
+    Args:
+        owner: Whose they are.
+    """
+
+    def __init__(self, owner: str) -> None:
+        mine = (runs.c.owner == owner, runs.c.cancel_asked.is_not(None), _OPEN)
+        self._query = sa.select(runs.c.run_id, runs.c.cancel_asked).where(*mine)
+        self._found: Sequence[Any] = ()
+        self._listeners: dict[object, Cancel] = {}
+
+    def listen(self, cancel: Cancel) -> Callable[[], None]:
+        """Have requests told from now on, on any thread; call what is returned to end that."""
+        name = object()
+        self._listeners[name] = cancel
+        return lambda: self._listeners.pop(name, None) and None
+
+    def read(self, connection: sa.Connection) -> None:
+        """Look what is asked, if anybody wants to hear it."""
+        self._found = connection.execute(self._query).all() if self._listeners else ()
+
+    def tell(self) -> None:
+        """Tell what was read, once that transaction is over."""
+        found, self._found = self._found, ()
+        for run_id, text in found:
+            said = msgspec.json.decode(text)
+            for cancel in list(self._listeners.values()):
+                with contextlib.suppress(Exception):  # whoever runs it may be closing
+                    cancel(run_id, said["reason"], said["compensate"])

@@ -1,0 +1,466 @@
+"""`actorflow runs`: what is kept of runs, looked at, gone on with, and deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+import threading
+
+import pytest
+
+from actorflow import Orchestrator, Workflow
+from actorflow.cli import main
+from actorflow.state.sql import SQLStateManager
+from actorflow.state.sql.engines import Engines
+from actorflow.testing.contracts.accounts import (
+    COMPLETED,
+    FAILED,
+    STARTED,
+    UNDONE,
+    accept,
+    accepted,
+    happened,
+)
+from actorflow.testing.contracts.accounts import write as write_events
+from tests.commanding import Terminal
+
+URL = "sqlite:///runs.db"
+
+# Fails until there is a file `fine`.
+FLOW = """
+    import pathlib
+
+    from actorflow import Workflow
+
+    flow = Workflow("report")
+
+    @flow.step
+    def fetch(url):
+        print("fetching", url)
+        return {"url": url, "days": (1, 2)}
+
+    @flow.step(after=fetch, async_=True)
+    async def enrich(fetch):
+        return "rich"
+
+    @flow.step(after=fetch)
+    def describe(fetch):
+        if not pathlib.Path("fine").exists():
+            raise ConnectionError("no network")
+        return "fine"
+
+    @flow.step(after=[describe, enrich])
+    def join(describe, enrich):
+        return [describe, enrich]
+"""
+
+
+@pytest.fixture
+def db(folder, monkeypatch):
+    """A database with its tables, in the folder; the commands know it by the environment."""
+    monkeypatch.setenv("ACTORFLOW_DB", URL)
+    assert 0 == main(["db", "upgrade", URL])
+    return URL
+
+
+@pytest.fixture
+def state(db):
+    """A state manager of somebody else."""
+    with_tables = SQLStateManager(db)
+    yield with_tables
+    with_tables.close()
+
+
+@pytest.fixture
+def failed(db, write, type_in):
+    """The id of a run that has failed."""
+    write(FLOW)
+    type_in()
+    status, out, _ = type_in("run", "flows.py", "--input", "url=x", "--db", db)
+    assert 1 == status
+    return re.search(r"^recorded as run (\S+)$", out, re.MULTILINE)[1]
+
+
+def hasty(url, **options):
+    """A state manager that looks for requests all the time."""
+    return SQLStateManager(url, lease=0.2, **options)
+
+
+def ran(state, run_id, kinds=COMPLETED, **fields):
+    """Let a run happen."""
+    accept(state, accepted(run_id, **fields))
+    write_events(state, happened(*kinds, run_id=run_id))
+
+
+# ── Looking ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_run_is_listed_with_why_it_failed(failed, type_in):
+    """One line for each, and nothing else on stdout."""
+    status, out, err = type_in("runs", "list")
+
+    assert (0, "") == (status, err)
+    (line,) = out.splitlines()
+    assert re.fullmatch(
+        rf"{failed}  report 1\.0\.0  failed  20\d\d-\d\d-\d\d \d\d:\d\d:\d\dZ +\S+ m?s  "
+        r"step describe: ConnectionError: no network",
+        line,
+    )
+
+
+def test_runs_are_listed_by_filters_and_pages(state, type_in):
+    """The newest first; what is left out is counted on stderr."""
+    for number in range(4):
+        ran(state, f"r{number}", created_at=1_700_000_000.0 + number, workflow_id=f"w{number % 2}")
+    ran(state, "mine", FAILED, created_at=0.0, business_id="b", trace_id="t", correlation_id="c")
+
+    def listed(*options):
+        status, out, err = type_in("runs", "list", *options)
+        assert 0 == status
+        return [line.partition(" ")[0] for line in out.splitlines()], err
+
+    assert (["r3", "r2"], "3 more; to see them, add --offset 2\n") == listed("--limit", "2")
+    assert (["r1", "r0", "mine"], "") == listed("--offset", "2")
+    assert (["r3", "r1"], "") == listed("--workflow", "w1")
+    assert (["mine"], "") == listed("--status", "failed")
+    for name, value in (("business", "b"), ("trace", "t"), ("correlation", "c")):
+        assert (["mine"], "") == listed(f"--{name}-id", value)
+    assert ([], "no runs\n") == listed("--status", "failed", "--workflow", "w1")
+
+
+def test_a_list_can_be_json(state, type_in):
+    """Summaries, and how many there are in all."""
+    ran(state, "run", FAILED, business_id="b", inputs={"url": "x"})
+    ran(state, "other")
+    status, out, _ = type_in("runs", "list", "--limit", "1", "--status", "failed", "--json")
+    told = json.loads(out)
+
+    assert (0, 1, ["run"]) == (status, told["total"], [run["run_id"] for run in told["runs"]])
+    (run,) = told["runs"]
+    assert ("failed", "b", {"url": "x"}, "a") == (
+        *(run["status"], run["business_id"], run["inputs"], run["failed_step"]),
+    )
+    assert ("ValueError", "no") == (run["error"]["type"], run["error"]["message"])
+    assert "steps" not in run
+
+
+def test_a_run_is_shown_with_steps_outputs_chart_and_traceback(failed, type_in):
+    """What `actorflow run` showed when it had ended, from the record alone."""
+    status, out, err = type_in("runs", "show", failed)
+    lines = out.splitlines()
+
+    assert (0, "") == (status, err)
+    assert f"run {failed} of report 1.0.0: failed" == lines[0]
+    assert "input url = 'x'" in lines
+    assert re.search(r"^✓ fetch     completed  #1 +\S+ m?s$", out, re.MULTILINE)
+    assert re.search(r"^✗ describe  failed     #1 .*onError: no network$", out, re.MULTILINE)
+    assert "fetch = {'url': 'x', 'days': (1, 2)}" in lines
+    assert re.search(r"^describe +▒+ +\S+ m?s, failed$", out, re.MULTILINE)
+    assert '    raise ConnectionError("no network")' in out
+    assert 1 == lines.count("ConnectionError: no network")
+
+
+def test_a_run_is_shown_as_a_tree_where_its_workflow_is_at_hand(failed, type_in):
+    """Who waited for whom is not recorded."""
+    _, out, _ = type_in("runs", "show", failed, "--flow", "flows.py")
+
+    assert re.search(r"^✓ fetch        completed", out, re.MULTILINE)
+    assert re.search(r"^[├└]─ ✗ describe  failed", out, re.MULTILINE)
+    assert re.search(r"└─ ⊘ join   cancelled +also after (enrich|describe)$", out, re.MULTILINE)
+
+
+def test_another_workflow_is_no_tree_of_a_run(failed, write, type_in):
+    """It would show steps that the run has not."""
+    write(
+        'from actorflow import Workflow\nflow = Workflow("x")\nflow.step(lambda: 1, id="a")', "x.py"
+    )
+    status, _, err = type_in("runs", "show", failed, "--flow", "x.py")
+
+    assert (2, True) == (status, f"its steps are not those of run '{failed}' of 'report'" in err)
+
+
+def test_a_run_can_be_json(failed, type_in):
+    """With all its steps, and the errors as they were recorded."""
+    status, out, _ = type_in("runs", "show", failed, "--json")
+    run = json.loads(out)
+
+    assert (0, "failed", "describe") == (status, run["status"], run["failed_step"])
+    assert {"fetch", "enrich", "describe", "join"} == set(run["steps"])
+    assert "ConnectionError" == run["steps"]["describe"]["error"]["type"]
+    assert {"url": "x", "days": [1, 2]} == run["outputs"]["fetch"]
+
+
+def test_a_run_in_progress_and_one_that_never_started_are_shown(state, type_in):
+    """As far as they have come."""
+    ran(state, "running", STARTED, priority=3, trace_id="t")
+    accept(state, accepted("pending"))
+    _, running, _ = type_in("runs", "show", "running")
+    status, pending, _ = type_in("runs", "show", "pending")
+
+    assert running.startswith("run running of flow 1.0.0: running\n")
+    assert ", priority 3\ntrace_id t\n" in running
+    assert "▓" in running
+    assert (0, True) == (status, "\n· a  pending\n" in pending)
+
+
+def test_events_are_printed_a_line_each_or_as_json(failed, type_in):
+    """All of them, or some."""
+    _, out, _ = type_in("runs", "events", failed)
+    _, some, _ = type_in("runs", "events", failed, "--after", "1", "--limit", "2")
+    _, told, _ = type_in("runs", "events", failed, "--json")
+    _, nothing, _ = type_in("runs", "events", failed, "--limit", "0", "--json")
+    events = json.loads(told)
+
+    assert "+0.000s run.started" == out.splitlines()[0]
+    assert out.splitlines()[1:3] == some.splitlines()
+    assert [*range(1, len(out.splitlines()) + 1)] == [event["number"] for event in events]
+    assert ("run.failed", "no network") == (
+        *(events[-1]["kind"], events[-1]["data"]["error"]["message"]),
+    )
+    assert [] == json.loads(nothing)
+
+
+def test_many_events_are_read_by_the_page(failed, type_in, monkeypatch):
+    """However long a run was, it is not held as a whole."""
+    _, whole, _ = type_in("runs", "events", failed)
+    monkeypatch.setattr("actorflow.cli.runs._PAGE", 5)
+    _, paged, _ = type_in("runs", "events", failed)
+    _, some, _ = type_in("runs", "events", failed, "--limit", "7")
+
+    assert whole == paged
+    assert whole.splitlines()[:7] == some.splitlines()
+
+
+def test_values_of_classes_that_are_not_there_are_shown_as_they_are_stored(db, write, type_in):
+    """Whoever looks at a run need not have the program that made it."""
+    source = """
+        import dataclasses
+        from actorflow import Workflow
+
+        @dataclasses.dataclass
+        class Order:
+            number: int
+
+        flow = Workflow("shop")
+
+        @flow.step
+        def order():
+            return Order(7)
+        """
+    write(source, "shop.py")
+    _, out, _ = type_in("run", "shop.py", "--db", db)
+    run_id = out.split()[-1]
+    del sys.modules["shop"]
+    status, shown, _ = type_in("runs", "show", run_id)
+
+    assert (0, True) == (status, "'class': 'shop:Order', 'of': {'number': 7}" in shown)
+
+
+def test_a_terminal_shows_colours_and_cuts_what_has_no_room(failed):
+    """Elsewhere neither is done."""
+    with Terminal("runs", "list", "--db", URL, columns=60) as terminal:
+        assert 0 == terminal.read_all()
+        assert "\x1b[" in terminal.shown
+        assert "…" in terminal.plain
+        assert max(map(len, terminal.plain.splitlines())) <= 60
+
+
+# ── Acting ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_failed_run_goes_on_in_this_process(failed, folder, type_in):
+    """What had completed does not run again, and only what happens now is told."""
+    (folder / "fine").touch()
+    status, out, err = type_in("runs", "resume", failed, "flows.py")
+    lines = out.splitlines()
+
+    assert (0, "") == (status, err)
+    assert "+0.000s run.resumed" == lines[0]
+    assert "fetching x" not in lines
+    assert "join = ['fine', 'rich']" in lines
+    assert re.search(r"^completed: wall time [\d.]+ ms, lower", out, re.MULTILINE)
+    assert f"recorded as run {failed}" == lines[-1]
+    status, _, err = type_in("runs", "resume", failed, "flows.py")
+    assert (2, True) == (status, "has completed: there is nothing to resume" in err)
+
+
+def test_a_resumed_run_can_be_json(failed, type_in):
+    """Alone on stdout, as that of `actorflow run`."""
+    status, out, _ = type_in("runs", "resume", failed, "flows.py", "--json")
+
+    assert (1, failed) == (status, json.loads(out)["run_id"])
+
+
+def test_a_run_that_somebody_else_runs_is_not_resumed(state, write, type_in):
+    """Its owner is alive."""
+    write(FLOW.replace("report", "flow"))
+    accept(
+        state,
+        accepted(
+            step_ids=("fetch", "enrich", "describe", "join"),
+            last_steps=("join",),
+            inputs={"url": "x"},
+        ),
+    )
+    write_events(state, happened(STARTED[0]))
+    status, _, err = type_in("runs", "resume", "run", "flows.py")
+
+    assert (2, True) == (status, "in progress in another orchestrator" in err)
+
+
+def test_old_runs_are_deleted(state, type_in):
+    """By age, by count, and never by mistake."""
+    for number in range(3):
+        ran(state, f"r{number}")
+    said = [
+        type_in("runs", "purge", "--older-than", "520w"),
+        type_in("runs", "purge", "--keep", "2"),
+        type_in("runs", "purge", "--older-than", "1.5h", "--json"),
+    ]
+
+    assert (0, "deleted 0 runs, 0 steps, 0 events, 0 keys\n", "") == said[0]
+    assert (0, "deleted 1 run, 1 step, 5 events, 0 keys\n", "") == said[1]
+    assert {"runs": 2, "steps": 2, "events": 10, "keys": 0} == json.loads(said[2][1])
+    assert 0 == state.list().total
+
+
+# ── Cancelling ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_run_that_nobody_runs_is_cancelled_at_once(state, type_in):
+    """Its open steps first, as whoever ran it would have done."""
+    ran(state, "run", STARTED)
+    state.close()
+    status, out, err = type_in("runs", "cancel", "run", "--reason", "enough")
+
+    assert (0, "run run: cancelled; nobody was running it\n", "") == (status, out, err)
+    run = state.snapshot("run")
+    assert ("cancelled", "enough") == (run.status, run.reason)
+    assert "cancelled" == run.steps["a"].status
+    assert ["step.cancelled", "run.cancelled"] == [it.kind for it in state.events("run")][3:]
+
+
+def test_a_run_that_somebody_runs_is_cancelled_by_him(db, type_in):
+    """He finds the request when he renews his lease."""
+    started, flow = threading.Event(), Workflow("waiting")
+
+    @flow.step(async_=True)
+    async def wait():
+        started.set()
+        await asyncio.Event().wait()
+
+    with Orchestrator(SQLStateManager(db, lease=0.2)) as orchestrator:
+        run = orchestrator.start(flow)
+        assert started.wait(60)
+        status, out, _ = type_in("runs", "cancel", run.id, "--reason", "enough")
+        result = run.wait(60)
+
+    assert (0, True) == (status, "asked whoever runs it to cancel it" in out)
+    assert ("cancelled", "enough") == (result.status, result.reason)
+
+
+def test_a_run_that_nobody_runs_is_undone_by_whoever_takes_it_up(
+    state, write, type_in, monkeypatch
+):
+    """Undoing needs the workflow; until then the request is kept."""
+    write("""
+        import asyncio
+        from actorflow import Workflow
+
+        flow = Workflow("flow")
+
+        @flow.step(compensate=lambda a: print("undoing", a))
+        def a():
+            return 1
+
+        @flow.step(after=a, async_=True)
+        async def b():
+            await asyncio.Event().wait()
+        """)
+    accept(state, accepted(step_ids=("a", "b"), last_steps=("b",)))
+    write_events(state, happened(*COMPLETED[:-1]))
+    state.close()
+    monkeypatch.setattr("actorflow.cli.stores.SQLStateManager", hasty)
+    status, out, _ = type_in("runs", "cancel", "run", "--compensate", "--reason", "enough")
+    _, told, _ = type_in("runs", "show", "run", "--json")
+    ended, shown, _ = type_in("runs", "resume", "run", "flows.py")
+
+    assert (0, True) == (status, "type: actorflow runs resume run FILE[:FLOW]\n" in out)
+    assert "running" == json.loads(told)["status"]
+    assert (1, True, True) == (ended, "undoing of a" in shown, "compensation.completed a" in shown)
+    assert ("cancelled", "enough") == (state.snapshot("run").status, state.snapshot("run").reason)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "said"),
+    [
+        (COMPLETED, "run 'run' has ended already: it is completed."),
+        (UNDONE[:5], "is being undone already, and that is not stopped. If nobody goes on with"),
+    ],
+)
+def test_what_cannot_be_cancelled_is_left_alone(state, type_in, kinds, said):
+    """And it is said why."""
+    ran(state, "run", kinds)
+    status, out, err = type_in("runs", "cancel", "run")
+
+    assert (2, "", True) == (status, out, said in err)
+    assert len(kinds) == len(state.events("run"))
+
+
+# ── Mistakes ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["show", "r-123"], "no run 'r-123'. Did you mean: actorflow runs show r-12345\n"),
+        (["events", "r-12354"], "Did you mean: actorflow runs events r-12345\n"),
+        (["resume", "r", "flows.py"], "Did you mean: actorflow runs resume r-12345\n"),
+        (["show", "x"], "no run 'x' among 1. For their ids, type: actorflow runs list\n"),
+        (["purge"], "say what is to go. For example, type: --older-than 30d, or --keep 1000"),
+        (["purge", "--older-than", "1x"], "'1x' is no age. Type seconds, or such as 90m, 12h,"),
+        (["list", "--status", "faild"], "'faild' is not one of"),
+        (["list", "--db", "sqlite:///no.db"], "no database no.db. To make it, type: actorflow db"),
+        (["list", "--db", "nonsense"], "'nonsense' is no URL of a database"),
+        (["list", "--db", "postgresql://me:secret@127.0.0.1:1/x"], "the database did not open"),
+        (["list", "--db", "sqlite:///empty.db"], "has no tables yet; this actorflow needs"),
+    ],
+)
+def test_bad_usage_says_what_to_type(state, folder, type_in, arguments, said):
+    """On stderr, with exit status 2, and nothing on stdout."""
+    ran(state, "r-12345")
+    (folder / "empty.db").touch()
+    type_in()
+    status, out, err = type_in("runs", *arguments)
+
+    assert (2, "") == (status, out)
+    assert said in re.sub(r"[\s│]+", " ", err) + "\n" or said in err
+    assert "secret" not in err
+    assert not (folder / "no.db").exists()
+
+
+def test_without_a_database_it_is_asked_for(type_in):
+    """By option or by environment."""
+    status, _, err = type_in("runs", "list")
+
+    assert (2, True) == (status, "--db" in err)
+
+
+def test_what_to_type_names_the_database_if_the_environment_does_not(state, type_in, monkeypatch):
+    """So that it can be typed as it stands."""
+    ran(state, "run")
+    monkeypatch.delenv("ACTORFLOW_DB")
+    _, _, err = type_in("runs", "show", "ru", "--db", URL)
+
+    assert err.endswith("Did you mean: actorflow runs show run --db sqlite:///runs.db\n")
+
+
+def test_tables_of_another_version_are_named(db, type_in):
+    """With what to do about it."""
+    with Engines.to(db) as engines, engines.writing.begin() as connection:
+        connection.exec_driver_sql("UPDATE actorflow_version SET version_num = '9999'")
+    status, _, err = type_in("runs", "list")
+
+    assert (2, True) == (status, "made by a newer actorflow" in err)

@@ -1,0 +1,153 @@
+"""Requests to cancel a run that somebody else runs: kept with the run, found by its owner."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+
+import pytest
+
+from actorflow import Orchestrator, Workflow
+from actorflow.errors import RunNotFound
+from actorflow.lifecycle import EventKind
+from actorflow.state.sql import SQLStateManager
+from actorflow.testing.contracts.accounts import (
+    COMPLETED,
+    FAILED,
+    STARTED,
+    accept,
+    accepted,
+    happened,
+    write,
+)
+
+HANGS = 60.0
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def make(request, tmp_path):
+    """Makes state managers of one database, and closes them in the end."""
+    url = f"sqlite:///{tmp_path}/runs.db"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql").database()
+    with contextlib.ExitStack() as stack:
+
+        def made(**options):
+            state = SQLStateManager(url, create=True, **options)
+            stack.callback(state.close)
+            return state
+
+        yield made
+
+
+class Heard:
+    """A listener that lets others wait for what it hears."""
+
+    def __init__(self):
+        self.requests = []
+        self._arrived = threading.Semaphore(0)
+
+    def __call__(self, *request):
+        """Hear one."""
+        self.requests.append(request)
+        self._arrived.release()
+
+    def wait(self):
+        """Return the next one."""
+        assert self._arrived.acquire(timeout=HANGS)
+        return self.requests[-1]
+
+
+def ran(state, run_id="run", kinds=STARTED):
+    """Let a run happen."""
+    accept(state, accepted(run_id))
+    write(state, happened(*kinds, run_id=run_id))
+
+
+def test_an_owner_hears_what_is_asked_of_his_runs(make):
+    """Though nothing else happens there; and again, as long as the run goes on."""
+    owner, other, heard = make(lease=0.2), make(), Heard()
+    owner.listen(heard)
+    ran(owner)
+    ran(owner, "left alone")
+    other.ask_to_cancel("run", "enough", compensate=True)
+
+    assert ("run", "enough", True) == heard.wait()
+    assert ("run", "enough", True) == heard.wait()
+
+
+def test_a_listener_that_raises_or_has_gone_keeps_nobody_from_hearing(make):
+    """The next one is told all the same."""
+    owner, gone, heard = make(lease=0.2), Heard(), Heard()
+    owner.listen(lambda *_: 1 / 0)
+    end = owner.listen(gone)
+    owner.listen(heard)
+    end()
+    end()
+    ran(owner)
+    owner.ask_to_cancel("run", "enough")
+
+    assert (("run", "enough", False), []) == (heard.wait(), gone.requests)
+
+
+def test_a_request_outlives_the_owner_it_was_made_to(make):
+    """Whoever takes the run over finds it."""
+    owner, heir, heard = make(), make(lease=0.2), Heard()
+    ran(owner)
+    owner.ask_to_cancel("run", "enough")
+    owner.close()
+    heir.listen(heard)
+    heir.claim("run")
+
+    assert ("run", "enough", False) == heard.wait()
+
+
+def test_a_request_is_over_with_the_run(make):
+    """Nobody who resumes it later wants it cancelled."""
+    owner, heard = make(lease=0.2), Heard()
+    ran(owner)
+    owner.ask_to_cancel("run", "enough")
+    write(owner, happened(*FAILED[3:], after=3))
+    owner.ask_to_cancel("run", "too late")
+    owner.listen(heard)
+    owner.claim("run")
+    write(owner, happened(EventKind.RUN_RESUMED, after=5))
+    ran(owner, "another")
+    owner.ask_to_cancel("another", "enough")
+
+    assert "another" == heard.wait()[0]
+    assert {"another"} == {run_id for run_id, *_ in heard.requests}
+
+
+def test_nothing_is_asked_of_a_run_that_is_not_there(make):
+    """It is an error; of one that has ended it is none."""
+    state = make()
+    ran(state, kinds=COMPLETED)
+    state.ask_to_cancel("run", "enough")
+
+    with pytest.raises(RunNotFound):
+        state.ask_to_cancel("no run", "enough")
+
+
+def test_an_orchestrator_cancels_what_it_is_asked_to(make):
+    """And undoes what was done, if that is asked as well."""
+    started, undone, flow = threading.Event(), [], Workflow("waiting")
+
+    @flow.step(compensate=lambda book: undone.append([book]))
+    def book():
+        return "a seat"
+
+    @flow.step(after=book, async_=True)
+    async def wait():
+        started.set()
+        await asyncio.Event().wait()
+
+    other = make()
+    with Orchestrator(make(lease=0.2)) as orchestrator:
+        run = orchestrator.start(flow)
+        assert started.wait(HANGS)
+        other.ask_to_cancel(run.id, "enough", compensate=True)
+        result = run.wait(HANGS)
+
+    assert ("cancelled", "enough", [["a seat"]]) == (result.status, result.reason, undone)

@@ -10,6 +10,7 @@ from typing import Any
 
 import benchmarks
 from benchmarks.durable import durable
+from benchmarks.history import history
 from benchmarks.memory import memory, memory_by_file
 from benchmarks.options import Options
 from benchmarks.report import Table, dump_figures, dump_samples, show
@@ -27,7 +28,7 @@ SECTIONS: dict[str, tuple[Section, ...]] = {
     "entry": (entry,),
     "lesson": (throughput,),
     "memory": (memory, memory_by_file),
-    "durable": (durable,),
+    "durable": (durable, history),
     "schedules": (schedules,),
     "peers": (beside_peers,),
 }

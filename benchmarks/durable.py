@@ -35,7 +35,7 @@ from benchmarks.report import Record, Table
 from benchmarks.workloads import RETURNS, fan
 from tests import postgres
 
-__all__ = ["durable"]
+__all__ = ["RUNS", "WIDTH", "Database", "actorflow_on", "durable", "timed"]
 
 WIDTH = 200
 RUNS = 100
@@ -84,8 +84,8 @@ async def _record(kind: str, database: Database, options: Options) -> Record:
     steps = WIDTH // options.shrink if kind == "fan" else 5 * RUNS // options.shrink
     floors, ours = [], []
     for _ in range(options.samples + 1):
-        floors.append(await _timed(_floor(kind, database, options)))
-        ours.append(await _timed(_actorflow(kind, database, options)))
+        floors.append(await timed(_floor(kind, database, options)))
+        ours.append(await timed(actorflow_on(kind, database, options)))
     floor, own = (1e6 * median(each[1:]) / steps for each in (floors, ours))
     record: Record = {
         "database": database.name,
@@ -100,7 +100,8 @@ async def _record(kind: str, database: Database, options: Options) -> Record:
     return record
 
 
-async def _timed(opened: Any) -> float:
+async def timed(opened: Any) -> float:
+    """Return how many seconds a job took, without what opens it."""
     async with opened as job:
         gc.collect()
         began = pyperf.perf_counter()
@@ -164,7 +165,8 @@ async def _lessons_by_hand(options: Options, workers: asyncio.Semaphore, commit:
 
 
 @asynccontextmanager
-async def _actorflow(kind: str, database: Database, options: Options) -> AsyncIterator[Job]:
+async def actorflow_on(kind: str, database: Database, options: Options) -> AsyncIterator[Job]:
+    """Yield a fan, or runs of the lesson's flow, of an orchestrator whose runs are kept there."""
     state = SQLStateManager(database.new(), create=True, synchronous=database.synchronous)
     flow = lesson_flow(threads=False)
     fan_flow = workflow_of(fan(WIDTH // options.shrink), RETURNS)

@@ -131,7 +131,7 @@ def undisturbed(work, script):
     """How many writes a run takes when nothing happens to it, and how it ends."""
     with begun(work, script) as simulation:
         simulation.run_until_quiet()
-        return simulation.writes, simulation.results["run-1"]
+        return simulation._runtime.state.writes, simulation.results["run-1"]
 
 
 def crash_and_go_on(simulation, write, *, recorded):

@@ -92,7 +92,7 @@ def a_resumed_run_forgets_the_order_of_completion(can_undo, run, step_ids):
             ScenarioStep(id="b", undo=("returns",)),
             ScenarioStep(id="c", total_timeout=2.0, does=("holds on",)),
         ),
-        runs=(ScenarioRun(cancels=(2.0,), grace=0.0, undone=True),),
+        runs=(ScenarioRun(cancels=(2.0,), grace=0.0, undone=True), ScenarioRun(at=2.0)),
     ),
     Tape(),
     Endings,
@@ -125,3 +125,34 @@ def test_a_schedule_that_shows_a_mistake_breaks_its_law(
 
     mistake.plant(monkeypatch)
     assert number in broken(scenario.simulate(tape))
+
+
+# ── Graces that laws have once miscounted ────────────────────────────────────────────────────
+
+
+def test_a_grace_that_is_given_again_counts_from_then():
+    """So a run may take longer than the first of its cancellations would leave to it."""
+    holds_on = Scenario(
+        steps=(ScenarioStep(id="e", does=("holds on",)),),
+        runs=(ScenarioRun(cancels=(1.0, 3.0), grace=8.0),),
+        settings=Settings(faults=Faults(cancels=1)),
+    )
+    trace = holds_on.simulate(Tape({"cancel": (4,)}))
+
+    laws.check(trace)
+    assert 11.0 == trace.result.finished_at
+
+
+def test_a_compensator_that_is_cut_is_not_tried_again():
+    """Not even if its own time is over at that very moment."""
+    cut = Scenario(
+        steps=(
+            ScenarioStep(id="a", on_thread=True, retry="once", timeout=1.0, undo=("hangs",)),
+            ScenarioStep(id="b", does=("raises",)),
+        ),
+        runs=(ScenarioRun(cancels=(2.0,), grace=0.0),),
+    )
+    trace = cut.simulate(Tape({"take a#1": (1,)}))
+
+    laws.check(trace)
+    assert 1 == len(trace.compensations)

@@ -14,12 +14,14 @@ from actorflow.systems.mischief import Fault
 from actorflow.testing.account import Outcome
 from actorflow.testing.laws.law import of_the_runtime
 from actorflow.testing.life import StepLife
+from actorflow.testing.undoings import Undoing
 from actorflow.texts import said_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from actorflow.events import Event
+    from actorflow.testing.life import Life
     from actorflow.testing.lives import Lives
     from actorflow.testing.tries import Try
 
@@ -140,11 +142,19 @@ def _said(error: BaseException | None) -> str:
     return "nothing" if error is None else said_by(error)
 
 
+def _is_cut(life: Life, end: Event) -> bool:
+    """Return whether a shutdown had no more time for undoing when something ended."""
+    graces = ((at, one.grace) for _, at, one in life.cancels if one.grace is not None)
+    return any(at + grace <= end.time for at, grace in graces)
+
+
 def _has_another(step: StepLife, one: Try, end: Event, error: BaseException) -> bool:
     """Return whether a step must have been tried once more after an error."""
     options = step.plan.step
     policy = options.retry
     if policy is None or one.number >= policy.max_attempts or not policy.accepts(error):
+        return False
+    if isinstance(step, Undoing) and _is_cut(step.life, end):
         return False
     if options.total_timeout is None:
         return True

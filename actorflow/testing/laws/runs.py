@@ -248,19 +248,33 @@ def _recorded(life: Life) -> Life:
     return life
 
 
-def _overdue(life: Life, cancel: tuple[int, float, Any], lives: Lives) -> Iterator[str]:
-    count, time, message = cancel
-    grace = lives.trace.settings.stop_grace
-    due = time + (grace if message.grace is None else max(grace, message.grace))
+def _due(life: Life, usual: float) -> float:
+    """Return when a run that was told to end must have ended, or when its undoing is cut.
+
+    Every grace counts from its own cancellation.
+    """
+    graces = [(at, one.grace) for _, at, one in life.cancels if one.grace is not None]
     if life.compensates:
-        cuts = [
-            at + one.grace + _LAST_SECONDS for _, at, one in life.cancels if one.grace is not None
-        ]
-        due = max(cuts, default=NEVER)
-    if life.torn:
+        return max((at + grace for at, grace in graces), default=NEVER)
+    first = life.cancels[0][1] + usual
+    return max([first, *(at + max(grace, usual) for at, grace in graces)])
+
+
+def _overdue(life: Life, cancel: tuple[int, float, Any], lives: Lives) -> Iterator[str]:
+    count, time, _ = cancel
+    due, cuts = _due(life, lives.trace.settings.stop_grace), life.compensates
+    if life.torn or due == NEVER:
         return
+    said = f"{life} was told to end at {time:g} s, and had not ended"
     for moment, events, deliveries, _, _, _, writes in lives.trace.lulls:
-        ended = life.end_at < events or deliveries >= life.until
-        if deliveries >= count and moment > due and not writes and not ended:
-            yield f"{life} was told to end at {time:g} s, and had not ended at {moment:g} s"
+        if deliveries < count or moment <= due or writes:
+            continue
+        if life.end_at < events or deliveries >= life.until:
             return
+        if not cuts:
+            yield f"{said} at {moment:g} s"
+            return
+        # Where mail is slow, it may be known only now, and what is cut gets its last seconds.
+        due, cuts = moment + _LAST_SECONDS, False
+    if life.compensates and lives.at_rest and life.end is None and life.until == NEVER:
+        yield f"{said} when nothing was left to happen"

@@ -44,7 +44,7 @@ from actorflow import (
     WrongLoop,
 )
 from actorflow.orchestrator.runtime import Runtime
-from actorflow.testing.contracts.accounts import STARTED, accepted, happened
+from actorflow.testing.contracts.accounts import STARTED, accept, accepted, happened
 
 GUARD = 30.0
 SOON = 5.0
@@ -307,7 +307,7 @@ def test_an_input_that_no_step_names_reaches_a_step_that_takes_all(orchestrator)
             {"tiemout": 1},
             (
                 "a run has no option 'tiemout'. Did you mean 'timeout'? Its options are: metadata, "
-                "timeout, priority, trace_id, correlation_id, business_id. "
+                "timeout, priority, trace_id, correlation_id, business_id, idempotency_key. "
                 "Inputs are passed as a mapping, before the options."
             ),
         ),
@@ -833,7 +833,7 @@ def test_the_end_of_a_run_that_nobody_runs_is_not_waited_for(make, kinds, says):
     """Its process is gone, say. It can be looked at, and it can go on."""
     state, flow = MemoryStateManager(), Workflow("flow")
     flow.step(fine, id="a")
-    state.create(accepted("left"))
+    accept(state, accepted("left"))
     state.record(happened(*kinds, run_id="left"), lambda _error: None)
     orchestrator = make(state)
     left = orchestrator.get("left")

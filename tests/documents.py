@@ -207,7 +207,9 @@ def _command_complaints(command: Command, status: str, folder: Path) -> Iterator
         encoding="utf-8",
         check=False,
     )
-    if status != str(ended.returncode):
-        yield f"`{command.line}` exited with {ended.returncode}, not {status}:\n{ended.stdout}"
+    # As a shell has it: 128 and the number of the signal that has killed the process.
+    code = ended.returncode if ended.returncode >= 0 else 128 - ended.returncode
+    if status != str(code):
+        yield f"`{command.line}` exited with {code}, not {status}:\n{ended.stdout}"
     elif command.output.strip() and (difference := differences(command.output, ended.stdout)):
         yield f"`{command.line}` printed something else:\n{difference}"

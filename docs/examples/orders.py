@@ -1,0 +1,84 @@
+"""A daemon that works off orders, keeps its runs in SQLite, and may be killed at any instant.
+
+    python docs/examples/orders.py orders.db 7
+    python docs/examples/orders.py orders.db 7 --power-fails-in send
+
+The second form kills its own process, as `kill -9` does, when that step has begun.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import time
+
+from actorflow import Orchestrator, StepContext, Workflow
+from actorflow.state.sql import SQLStateManager
+
+__all__ = ["flow", "main"]
+
+LEASE = 2.0
+"""Seconds after which a killed daemon's runs are anybody's."""
+
+flow = Workflow("order", version="1.0.0")
+fatal: set[str] = set()
+
+
+@flow.step
+def price(number: int, ctx: StepContext) -> int:
+    """Look the price up."""
+    _begin(ctx)
+    return 40 + number
+
+
+@flow.step(after=price, async_=True)
+def charge(price: int, ctx: StepContext) -> str:
+    """Charge the customer; a service that is told the key charges nobody twice."""
+    _begin(ctx)
+    return f"{price} charged"
+
+
+@flow.step(after=price, async_=True)
+def pack(number: int, ctx: StepContext) -> str:
+    """Have somebody pack it."""
+    _begin(ctx)
+    return f"parcel {number}"
+
+
+@flow.step(after=[charge, pack])
+def send(charge: str, pack: str, ctx: StepContext) -> str:
+    """Send it."""
+    _begin(ctx)
+    return f"{pack} sent, {charge}"
+
+
+def _begin(ctx: StepContext) -> None:
+    print(f"{ctx.step_id} begins", flush=True)
+    if ctx.step_id in fatal:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main() -> None:
+    """Work off an order, or go on with it."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("database", metavar="FILE")
+    parser.add_argument("number", type=int)
+    parser.add_argument("--power-fails-in", choices=[*flow.steps], metavar="STEP")
+    asked = parser.parse_args()
+    if asked.power_fails_in:
+        fatal.add(asked.power_fails_in)
+
+    state = SQLStateManager(f"sqlite:///{asked.database}", create=True, lease=LEASE)
+    daemon = Orchestrator(state, recover=True, recover_every=0.1)
+    daemon.register(flow)
+    with daemon:
+        inputs = {"number": asked.number}
+        run = daemon.start(flow, inputs, idempotency_key=f"order {asked.number}")
+        while not run.snapshot().status.terminal:
+            time.sleep(0.05)
+        print(run.snapshot().outputs["send"])
+
+
+if __name__ == "__main__":
+    main()

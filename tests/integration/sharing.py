@@ -1,7 +1,7 @@
 """Daemons that share a queue in PostgreSQL, and take over from each other when they are cut off.
 
-Their leases are so short that a restart of the server outlasts them: then each finds that the
-other one seems to be gone, though both are alive and write on as soon as they can.
+With each disturbance their leases run out, too: then each finds that the other one seems to be
+gone, though both are alive and write on as soon as they can.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import random
 from collections import Counter
 
 import attrs
+import sqlalchemy as sa
 
 from actorflow.events import EventKind
 from actorflow.orchestrator import Orchestrator
 from actorflow.state.sql import SQLStateManager
+from actorflow.state.sql.engines import Engines
 from tests import postgres
 from tests.integration.cutting import AT_ONCE, HANG_UP, PATIENCE, Progress
 from tests.integration.durable_child import STEPS, expected, logged
@@ -22,6 +24,7 @@ from tests.integration.durable_child import STEPS, expected, logged
 __all__ = ["Figures", "share_again_and_again"]
 
 LEASE = 0.5
+RUN_OUT = "UPDATE actorflow_owners SET lease_until = now() - interval '1 hour'"
 LOOKS = 0.05
 """Seconds between two looks of a daemon for runs."""
 
@@ -92,6 +95,8 @@ def disturb(server, url, *, crash):
         server.start()
     else:
         server.tell(HANG_UP.format(database=url.rpartition("/")[2]))
+    with Engines.to(url) as engines, engines.writing.begin() as connection:
+        connection.execute(sa.text(RUN_OUT))
 
 
 def judged(state, ids):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from actorflow.errors import RecordedError
 from actorflow.lifecycle import RUN_MOVES, STEP_MOVES, EventKind, RunStatus, StepStatus
 from actorflow.testing.account import Outcome
 from actorflow.testing.laws.law import of_the_runtime
 from actorflow.testing.life import COMPENSATIONS, KEEPS, NEVER, NOTHING, RUN_ENDS, STEP_ENDS
+from actorflow.texts import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -156,11 +158,22 @@ def ends_are_final(lives: Lives) -> Iterator[str]:
                 yield from _differences(result, life)
 
 
+def _is(known: BaseException | None, recorded: BaseException | None) -> bool:
+    """Return whether one error is the other, or what a database has kept of it."""
+    if known is recorded:
+        return True
+    kind = type(recorded)
+    if type(known) is kind:
+        return text_of(known) == text_of(recorded)
+    named = f"{kind.__module__}.{kind.__qualname__}"
+    return isinstance(known, RecordedError) and known.type_name == named
+
+
 def _otherwise_ended(result: RunResult, life: Life, end: Event) -> Iterator[str]:
     status = RUN_ENDS[end.kind]
     if result.status is not status:
         yield f"{life} ended as {status}, and its result says {result.status}"
-    if result.error is not end.data.get("error"):
+    if not _is(result.error, end.data.get("error")):
         yield f"the error of {life} in its result is not the one that was recorded"
     failed = end.data.get("failed_step")
     if result.failed_step != failed:
@@ -188,7 +201,7 @@ def _differences(result: RunResult, life: Life) -> Iterator[str]:
 def _told_otherwise(step: StepLife, end: Event, known: StepResult) -> Iterator[str]:
     if STEP_ENDS[end.kind] is not known.status:
         yield f"{step} ended with {end.kind.value}, and the result says {known.status.value}"
-    if known.error is not end.data.get("error"):
+    if not _is(known.error, end.data.get("error")):
         yield f"the error of {step} in the result is not the one that was recorded"
     if known.finished_at != end.time:
         yield f"{step} ended at {end.time:g} s, and the result says {known.finished_at}"

@@ -263,13 +263,13 @@ def test_the_command_writes_its_figures_and_its_samples(tmp_path, capsys):
 
 
 def test_durable_steps_are_measured_in_every_database(capsys):
-    """Beside a loop that commits each step by itself."""
+    """Beside a loop that commits each step by itself, and among runs that have ended before."""
     main(["--quick", "--only", "durable"])
 
     printed = capsys.readouterr().out
     assert 2 == printed.count("SQLite, NORMAL ")
-    assert 2 == printed.count("SQLite, FULL ")
-    assert 2 == printed.count("PostgreSQL ")
+    assert 4 == printed.count("SQLite, FULL ")
+    assert 4 == printed.count("PostgreSQL ")
 
 
 def test_a_name_that_nothing_has_is_refused(capsys):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import threading
 
 import pytest
@@ -12,6 +14,7 @@ from alembic.migration import MigrationContext
 from actorflow.cli import main
 from actorflow.errors import SchemaMismatch
 from actorflow.state.sql import SQLStateManager, migrating, schema
+from actorflow.state.sql import engines as connections
 from actorflow.state.sql.engines import Engines
 
 
@@ -82,6 +85,21 @@ def test_starters_at_the_same_time_wait_for_each_other(url):
         thread.join()
 
     assert [migrating.newest()] * 3 + [None] == sorted(outcomes, key=lambda it: it is None)
+
+
+def test_a_starter_waits_for_another_one_for_as_long_as_that_takes(tmp_path, monkeypatch):
+    """Also when it is longer than SQLite waits by itself."""
+    path = tmp_path / "runs.db"
+    monkeypatch.setattr(connections, "_BUSY", 0.0)
+    with (
+        contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other,
+        Engines.to(f"sqlite:///{path}") as engines,
+    ):
+        other.execute("PRAGMA journal_mode=WAL")
+        other.execute("BEGIN IMMEDIATE")
+        monkeypatch.setattr(migrating, "sleep", lambda _seconds: other.rollback())
+
+        assert (None, migrating.newest()) == migrating.upgrade(engines)
 
 
 def test_a_database_without_tables_is_refused(url):

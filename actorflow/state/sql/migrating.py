@@ -6,7 +6,8 @@ changes anything, and everything is one transaction. A second one waits, and fin
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from time import sleep
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import sqlalchemy as sa
 from alembic import command
@@ -16,9 +17,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.exc import SQLAlchemyError
 
 from actorflow.errors import SchemaMismatch, StoreUnavailable
-from actorflow.state.sql.refusal import why
+from actorflow.state.sql.refusal import is_locked, why
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actorflow.state.sql.engines import Engines
 
 __all__ = ["VERSION_TABLE", "check", "current", "newest", "upgrade"]
@@ -26,6 +29,11 @@ __all__ = ["VERSION_TABLE", "check", "current", "newest", "upgrade"]
 VERSION_TABLE: Final = "actorflow_version"
 _LOCK: Final = 0x_AC_70_F1_03
 """The key of the advisory lock; any number that nobody else uses."""
+_TRIES: Final = 30
+_FIRST_PAUSE: Final = 0.01
+_LONGEST_PAUSE: Final = 1.0
+
+_T = TypeVar("_T")
 
 
 def newest() -> str:
@@ -42,8 +50,7 @@ def current(engines: Engines) -> str | None:
         StoreUnavailable: When it cannot be reached.
     """
     try:
-        with engines.reading.begin() as connection:
-            return _found(connection)
+        return _in_turn(engines.reading, _found)
     except SQLAlchemyError as error:
         raise StoreUnavailable("open", why(error)) from error
 
@@ -69,10 +76,28 @@ def upgrade(engines: Engines) -> tuple[str | None, str]:
         StoreUnavailable: When it cannot be reached.
     """
     try:
-        with engines.writing.begin() as connection:
-            return _upgrade(engines, connection)
+        return _in_turn(engines.writing, lambda connection: _upgrade(engines, connection))
     except SQLAlchemyError as error:
         raise StoreUnavailable("make its tables", why(error)) from error
+
+
+def _in_turn(engine: sa.Engine, work: Callable[[sa.Connection], _T]) -> _T:
+    """Do something in a transaction, after those who have SQLite's lock: for half a minute or so.
+
+    SQLite itself waits for a second, and for a file that is not in WAL mode yet not even so long.
+    """
+    pause = _FIRST_PAUSE
+    for _ in range(_TRIES):
+        try:
+            with engine.begin() as connection:
+                return work(connection)
+        except SQLAlchemyError as error:
+            if not is_locked(error):
+                raise
+        sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+    with engine.begin() as connection:
+        return work(connection)
 
 
 def _upgrade(engines: Engines, connection: sa.Connection) -> tuple[str | None, str]:

@@ -7,7 +7,7 @@ from typing import Final
 
 import sqlalchemy.exc
 
-__all__ = ["may_pass", "why"]
+__all__ = ["is_locked", "may_pass", "why"]
 
 # Locked, busy, full, an I/O error, a file that cannot be opened, interrupted, out of memory.
 _SQLITE: Final = frozenset(
@@ -25,6 +25,12 @@ _SQLITE: Final = frozenset(
 # Connections, rolled back, not enough of something, not in the right state, ended by an operator,
 # a fault of the system. https://www.postgresql.org/docs/current/errcodes-appendix.html
 _POSTGRESQL: Final = ("08", "40", "53", "55", "57", "58")
+
+
+def is_locked(error: sqlalchemy.exc.SQLAlchemyError) -> bool:
+    """Return whether somebody else has the lock of a SQLite file."""
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0)
+    return code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 def may_pass(error: sqlalchemy.exc.SQLAlchemyError) -> bool:

@@ -97,7 +97,7 @@ def test_a_starter_waits_for_another_one_for_as_long_as_that_takes(tmp_path, mon
     ):
         other.execute("PRAGMA journal_mode=WAL")
         other.execute("BEGIN IMMEDIATE")
-        monkeypatch.setattr(migrating, "sleep", lambda _seconds: other.rollback())
+        monkeypatch.setattr(migrating, "_rest", lambda _seconds: other.rollback())
 
         assert (None, migrating.newest()) == migrating.upgrade(engines)
 

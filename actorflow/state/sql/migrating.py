@@ -6,7 +6,7 @@ changes anything, and everything is one transaction. A second one waits, and fin
 
 from __future__ import annotations
 
-from time import sleep
+from threading import Event
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import sqlalchemy as sa
@@ -32,6 +32,7 @@ _LOCK: Final = 0x_AC_70_F1_03
 _TRIES: Final = 30
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 1.0
+_rest: Final = Event().wait
 
 _T = TypeVar("_T")
 
@@ -94,7 +95,7 @@ def _in_turn(engine: sa.Engine, work: Callable[[sa.Connection], _T]) -> _T:
         except SQLAlchemyError as error:
             if not is_locked(error):
                 raise
-        sleep(pause)
+        _rest(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
     with engine.begin() as connection:
         return work(connection)

@@ -35,7 +35,7 @@ from benchmarks.report import Record, Table
 from benchmarks.workloads import RETURNS, fan
 from tests import postgres
 
-__all__ = ["RUNS", "WIDTH", "Database", "actorflow_on", "durable", "timed"]
+__all__ = ["Database", "actorflow_on", "durable", "steps_of", "timed"]
 
 WIDTH = 200
 RUNS = 100
@@ -81,7 +81,7 @@ async def durable(options: Options) -> Table:
 
 
 async def _record(kind: str, database: Database, options: Options) -> Record:
-    steps = WIDTH // options.shrink if kind == "fan" else 5 * RUNS // options.shrink
+    steps = steps_of(kind, options)
     floors, ours = [], []
     for _ in range(options.samples + 1):
         floors.append(await timed(_floor(kind, database, options)))
@@ -98,6 +98,11 @@ async def _record(kind: str, database: Database, options: Options) -> Record:
         peer = 1e6 * median(await _dbos(kind, database, options)) / steps
         record |= {"DBOS": peer, "DBOS / actorflow": peer / own}
     return record
+
+
+def steps_of(kind: str, options: Options) -> int:
+    """Return how many steps a fan has, or the runs of the lesson's flow together."""
+    return (WIDTH if kind == "fan" else 5 * RUNS) // options.shrink
 
 
 async def timed(opened: Any) -> float:

@@ -13,8 +13,9 @@ from statistics import median
 
 import sqlalchemy as sa
 
+from actorflow.state.sql.engines import Engines
 from actorflow.state.sql.schema import events, runs, steps
-from benchmarks.durable import RUNS, WIDTH, Database, actorflow_on, timed
+from benchmarks.durable import Database, actorflow_on, steps_of, timed
 from benchmarks.options import Options
 from benchmarks.report import Record, Table
 from tests import postgres
@@ -53,29 +54,27 @@ async def _fill(database: Database, ended: int, options: Options) -> int:
     """Keep at least so many ended runs in a database; return how many there are."""
     async with actorflow_on("lesson", database, options):
         kept = 1  # the one that has warmed it up
-    engine = sa.create_engine(database.new().replace("postgresql:", "postgresql+psycopg:"))
-    while kept < ended:
-        with engine.begin() as connection:
+    with Engines.to(database.new()) as engines, engines.writing.begin() as connection:
+        while kept < ended:
             for table in (runs, steps, events):
                 others = [column for column in table.c if column.name != "run_id"]
                 copy = sa.select(table.c.run_id + f".{kept}", *others)
                 connection.execute(table.insert().from_select(["run_id", *others], copy))
-        kept *= 2
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            kept *= 2
         connection.execute(sa.text("ANALYZE"))  # as a server does by itself, in time
-    engine.dispose()
     return kept
 
 
 async def _record(
     kind: str, empty: Database, full: Database, ended: int, options: Options
 ) -> Record:
-    count_of_steps = WIDTH // options.shrink if kind == "fan" else 5 * RUNS // options.shrink
     samples: dict[str, list[float]] = {"empty": [], "full": []}
     for _ in range(options.samples + 1):
         for name, database in (("empty", empty), ("full", full)):
             samples[name].append(await timed(actorflow_on(kind, database, options)))
-    costs = {name: 1e6 * median(each[1:]) / count_of_steps for name, each in samples.items()}
+    costs = {
+        name: 1e6 * median(each[1:]) / steps_of(kind, options) for name, each in samples.items()
+    }
     return {
         "database": empty.name,
         "workload": kind,

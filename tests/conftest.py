@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 
 import pytest
 from hypothesis import settings
 
+from actorflow.state.sql import SQLStateManager
 from tests import postgres
 
 # A deadline in wall time would make a verdict depend on how busy the machine is.
@@ -24,3 +26,24 @@ def postgresql():
     """A PostgreSQL server for all tests; each takes a database of its own."""
     with postgres.running(*postgres.QUICK) as server:
         yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    """The address of an empty database, of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/runs.db"
+    return request.getfixturevalue("postgresql").database()
+
+
+@pytest.fixture
+def make(url):
+    """Makes state managers of that database, and closes them in the end."""
+    with contextlib.ExitStack() as stack:
+
+        def made(**options):
+            state = SQLStateManager(url, create=True, **options)
+            stack.callback(state.close)
+            return state
+
+        yield made

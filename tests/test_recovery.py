@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections import Counter
 
@@ -19,32 +18,10 @@ from actorflow.errors import (
     StoreUnavailable,
 )
 from actorflow.lifecycle import EventKind, RunStatus
-from actorflow.state.sql import SQLStateManager
 from actorflow.state.sql.engines import Engines
 from actorflow.testing.contracts.accounts import STARTED, accept, accepted, happened, write
 
 GUARD = 60
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request, tmp_path):
-    """The address of an empty database, of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/runs.db"
-    return request.getfixturevalue("postgresql").database()
-
-
-@pytest.fixture
-def make(url):
-    """Makes state managers of the database, and closes them in the end."""
-    with contextlib.ExitStack() as stack:
-
-        def made(**options):
-            state = SQLStateManager(url, create=True, **options)
-            stack.callback(state.close)
-            return state
-
-        yield made
 
 
 def expire(url):

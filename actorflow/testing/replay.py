@@ -20,7 +20,7 @@ from actorflow.testing.faults import Faults
 from actorflow.testing.labels import plain
 from actorflow.testing.scripts import Script
 from actorflow.testing.settings import PLAIN_SETTINGS, Settings
-from actorflow.testing.tape import Tape, loaded
+from actorflow.testing.tape import BOM, Tape, loaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,7 +159,7 @@ class Replay:
         Raises:
             DefinitionError: When it holds neither.
         """
-        tape, said = Tape.from_json(text), json.loads(text.removeprefix("\ufeff"))
+        tape, said = Tape.from_json(text), json.loads(text.removeprefix(BOM))
         return cls(
             tape=tape,
             flow=_text(said, "flow", None),

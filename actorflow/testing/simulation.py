@@ -74,7 +74,7 @@ class Simulation:
         faults: Faults | None = None,
         race: bool = True,
         max_happenings: int | None = None,
-        max_time: float = _FOREVER,
+        max_time: float | None = None,
         state: Callable[[], StateManager] | None = None,
     ) -> None:
         self.settings = Settings(
@@ -93,7 +93,7 @@ class Simulation:
         self._choices = tape if isinstance(tape, Choices) else Choices(tape)
         self._left = _HAPPENINGS if max_happenings is None else max_happenings
         self._more_for_a_step = _HAPPENINGS_OF_A_STEP if max_happenings is None else 0
-        self._max_time = max_time if max_time == _FOREVER else as_moment(max_time, "max_time")
+        self._max_time = _FOREVER if max_time is None else as_moment(max_time, "max_time")
         self._quiescent = True
         self._busy = False
         self._endless = False

@@ -23,7 +23,7 @@ from actorflow.errors import DefinitionError
 from actorflow.mappings import ReadOnly
 from actorflow.texts import text_of
 
-__all__ = ["Choice", "Choices", "Source", "Tape", "loaded"]
+__all__ = ["BOM", "Choice", "Choices", "Source", "Tape", "loaded"]
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ Choice: TypeAlias = tuple[str, int, int]
 _FORMAT: Final = 1
 _LARGEST: Final = 2**63 - 1
 """What any reader of JSON can hold; nobody has as many options."""
-_BOM: Final = "\ufeff"
+BOM: Final = "\ufeff"
 """What some editors put in front of a text that they save."""
 _CURE: Final = "Give whole numbers by the names of choices, as a Trace's tape has them"
 
@@ -116,7 +116,7 @@ class Tape:
             DefinitionError: When it holds none.
         """
         try:
-            said = json.loads(text.removeprefix(_BOM))
+            said = json.loads(text.removeprefix(BOM))
         except (ValueError, RecursionError) as error:
             raise DefinitionError(None, f"a tape is no JSON: {error}", "Save one anew") from None
         if not isinstance(said, dict) or said.get("actorflow_tape") != _FORMAT:

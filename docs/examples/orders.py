@@ -33,14 +33,14 @@ def price(number: int, ctx: StepContext) -> int:
 
 
 @flow.step(after=price, async_=True)
-def charge(price: int, ctx: StepContext) -> str:
+async def charge(price: int, ctx: StepContext) -> str:
     """Charge the customer; a service that is told the key charges nobody twice."""
     _begin(ctx)
     return f"{price} charged"
 
 
 @flow.step(after=price, async_=True)
-def pack(number: int, ctx: StepContext) -> str:
+async def pack(number: int, ctx: StepContext) -> str:
     """Have somebody pack it."""
     _begin(ctx)
     return f"parcel {number}"

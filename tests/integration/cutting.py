@@ -17,6 +17,7 @@ from actorflow.orchestrator import Orchestrator
 from actorflow.state.sql import SQLStateManager
 from tests import postgres
 from tests.integration.durable_child import STEPS, expected, lines, logged
+from tests.integration.figures import Counts
 
 __all__ = ["Figures", "cut_again_and_again", "restart_again_and_again"]
 
@@ -31,8 +32,10 @@ AT_ONCE = 5
 
 
 @attrs.define
-class Figures:
+class Figures(Counts):
     """What disturbances have come to."""
+
+    promises = ("again", "wrong", "lost")
 
     disturbances: int = 0
     steps: int = 0
@@ -45,14 +48,6 @@ class Figures:
     """How many runs came to something else than they should, or to nothing."""
     lost: int = 0
     """How many of them are not recorded as they were told."""
-
-    @property
-    def broken(self):
-        """Whether a promise was."""
-        return bool(self.again or self.wrong or self.lost)
-
-    def __str__(self):
-        return ", ".join(f"{name} {count:,}" for name, count in attrs.asdict(self).items())
 
 
 class Progress:

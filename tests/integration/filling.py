@@ -30,6 +30,7 @@ from actorflow.lifecycle import RunStatus
 from actorflow.orchestrator import Orchestrator
 from actorflow.state.sql import SQLStateManager
 from actorflow.workflow import Workflow
+from tests.integration.figures import Counts
 
 __all__ = ["Figures", "fill_again_and_again", "small_disk"]
 
@@ -138,8 +139,10 @@ def run_until_one_fails(orchestrator, chance, told):
 
 
 @attrs.define
-class Figures:
+class Figures(Counts):
     """What disks that were full have come to."""
+
+    promises = ("lost", "wrong", "untyped", "unwell", "corrupt")
 
     fills: int = 0
     completed: int = 0
@@ -155,14 +158,6 @@ class Figures:
     unwell: int = 0
     """How often the state manager's health was not told as it was."""
     corrupt: int = 0
-
-    @property
-    def broken(self):
-        """Whether a promise was."""
-        return bool(self.lost or self.wrong or self.untyped or self.unwell or self.corrupt)
-
-    def __str__(self):
-        return ", ".join(f"{name} {count:,}" for name, count in attrs.asdict(self).items())
 
 
 def fill_again_and_again(place, times, seed, *, ballast=False):

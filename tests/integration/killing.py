@@ -17,6 +17,7 @@ import attrs
 from actorflow.orchestrator import Orchestrator
 from actorflow.state.sql import SQLStateManager
 from tests.integration.durable_child import expected, lines, live, logged
+from tests.integration.figures import Counts
 
 __all__ = ["Figures", "kill_again_and_again"]
 
@@ -32,8 +33,10 @@ lives.set_forkserver_preload(["tests.integration.durable_child"])
 
 
 @attrs.define
-class Figures:
+class Figures(Counts):
     """What many kills have come to."""
+
+    promises = ("lost", "wrongly", "corrupt", "wrong")
 
     kills: int = 0
     recorded: int = 0
@@ -58,14 +61,6 @@ class Figures:
         most = max(self.most_in_flight, other.most_in_flight)
         both = zip(attrs.astuple(self), attrs.astuple(other), strict=True)
         return attrs.evolve(Figures(*map(sum, both)), most_in_flight=most)
-
-    @property
-    def broken(self):
-        """Whether a promise was."""
-        return bool(self.lost or self.wrongly or self.corrupt or self.wrong)
-
-    def __str__(self):
-        return ", ".join(f"{name} {count:,}" for name, count in attrs.asdict(self).items())
 
 
 class Account:

@@ -20,6 +20,7 @@ from actorflow.state.sql.engines import Engines
 from tests import postgres
 from tests.integration.cutting import AT_ONCE, HANG_UP, PATIENCE, Progress
 from tests.integration.durable_child import STEPS, expected, logged
+from tests.integration.figures import Counts
 
 __all__ = ["Figures", "share_again_and_again"]
 
@@ -30,8 +31,10 @@ LOOKS = 0.05
 
 
 @attrs.define
-class Figures:
+class Figures(Counts):
     """What daemons have come to together."""
+
+    promises = ("twice", "holes", "wrong")
 
     disturbances: int = 0
     restarts: int = 0
@@ -48,14 +51,6 @@ class Figures:
     """How many runs have events that do not follow each other."""
     wrong: int = 0
     """How many runs came to something else than they should, or to nothing."""
-
-    @property
-    def broken(self):
-        """Whether a promise was."""
-        return bool(self.twice or self.holes or self.wrong)
-
-    def __str__(self):
-        return ", ".join(f"{name} {count:,}" for name, count in attrs.asdict(self).items())
 
 
 def daemon(url, flow, progress):

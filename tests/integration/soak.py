@@ -7,7 +7,7 @@
     python -m tests.integration.soak restarts           # 10 crashes of PostgreSQL
     python -m tests.integration.soak shared             # both, while two daemons share a queue
 
-Each takes `--times` and `--seed`; the last two take `--steps`, of which so many happen at least,
+Each takes `--times` and `--seed`; the last three take `--steps`, of which so many happen at least,
 and `--daemons`, which work on one database.
 
 It says what it came to, and exits with 1 when anything was lost, or done again wrongly.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 
 import pytest
@@ -12,7 +11,7 @@ import sqlalchemy as sa
 from actorflow import Orchestrator, Workflow
 from actorflow.errors import RunNotFound
 from actorflow.lifecycle import EventKind
-from actorflow.state.sql import SQLStateManager, schema
+from actorflow.state.sql import schema
 from actorflow.testing.contracts.accounts import (
     COMPLETED,
     FAILED,
@@ -24,22 +23,6 @@ from actorflow.testing.contracts.accounts import (
 )
 
 HANGS = 60.0
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def make(request, tmp_path):
-    """Makes state managers of one database, and closes them in the end."""
-    url = f"sqlite:///{tmp_path}/runs.db"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql").database()
-    with contextlib.ExitStack() as stack:
-
-        def made(**options):
-            state = SQLStateManager(url, create=True, **options)
-            stack.callback(state.close)
-            return state
-
-        yield made
 
 
 class Heard:

@@ -18,14 +18,6 @@ from actorflow.state.sql import engines as connections
 from actorflow.state.sql.engines import Engines
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request, tmp_path):
-    """The address of an empty database, of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/runs.db"
-    return request.getfixturevalue("postgresql").database()
-
-
 @pytest.fixture
 def engines(url):
     """Connections to it."""
@@ -97,7 +89,7 @@ def test_a_starter_waits_for_another_one_for_as_long_as_that_takes(tmp_path, mon
     ):
         other.execute("PRAGMA journal_mode=WAL")
         other.execute("BEGIN IMMEDIATE")
-        monkeypatch.setattr(migrating, "_rest", lambda _seconds: other.rollback())
+        sa.event.listen(engines.writing, "handle_error", lambda _: other.rollback())
 
         assert (None, migrating.newest()) == migrating.upgrade(engines)
 

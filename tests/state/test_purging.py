@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import sqlite3
 import threading
@@ -31,27 +30,6 @@ from actorflow.testing.contracts.accounts import (
 
 WHOLE = PurgeReport(runs=1, steps=1, events=5)
 """What a run that has ended comes to here."""
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request, tmp_path):
-    """The address of an empty database, of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/runs.db"
-    return request.getfixturevalue("postgresql").database()
-
-
-@pytest.fixture
-def make(url):
-    """Makes state managers for it, and closes them in the end."""
-    with contextlib.ExitStack() as stack:
-
-        def made(**options):
-            state = SQLStateManager(url, create=True, **options)
-            stack.callback(state.close)
-            return state
-
-        yield made
 
 
 @pytest.fixture

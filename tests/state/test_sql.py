@@ -52,14 +52,6 @@ def path(tmp_path):
     return tmp_path / "runs.db"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request, path):
-    """The address of an empty database, of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{path}"
-    return request.getfixturevalue("postgresql").database()
-
-
 @pytest.fixture
 def make():
     """Makes state managers, and closes them in the end."""

@@ -262,6 +262,14 @@ def a_result_with_another_output():
 
 
 @breaks(8)
+def a_result_with_another_error_of_the_same_text():
+    """Nothing was restored, so errors are handed on as they are."""
+    trace = failed()
+    one = attrs.evolve(trace.result.steps["a"], error=copied(trace.result.steps["a"].error))
+    return doctoring.with_result(trace, steps={**trace.result.steps, "a": one})
+
+
+@breaks(8)
 def a_result_with_an_output_too_many():
     """Of a step that failed."""
     return doctoring.with_result(failed(), outputs={"a": None})

@@ -6,7 +6,7 @@ changes anything, and everything is one transaction. A second one waits, and fin
 
 from __future__ import annotations
 
-from threading import Event
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import sqlalchemy as sa
@@ -14,10 +14,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy.exc import SQLAlchemyError
 
-from actorflow.errors import SchemaMismatch, StoreUnavailable
-from actorflow.state.sql.refusal import is_locked, why
+from actorflow.clock import SystemClock
+from actorflow.errors import SchemaMismatch
+from actorflow.state.sql.refusal import is_locked
+from actorflow.state.sql.transactions import Transactions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,10 +30,8 @@ __all__ = ["VERSION_TABLE", "check", "current", "newest", "upgrade"]
 VERSION_TABLE: Final = "actorflow_version"
 _LOCK: Final = 0x_AC_70_F1_03
 """The key of the advisory lock; any number that nobody else uses."""
-_TRIES: Final = 30
-_FIRST_PAUSE: Final = 0.01
-_LONGEST_PAUSE: Final = 1.0
-_rest: Final = Event().wait
+_PATIENCE: Final = 30.0
+"""Seconds to wait for others; SQLite itself waits for one, and before WAL mode for none."""
 
 _T = TypeVar("_T")
 
@@ -50,10 +49,7 @@ def current(engines: Engines) -> str | None:
     Raises:
         StoreUnavailable: When it cannot be reached.
     """
-    try:
-        return _in_turn(engines.reading, _found)
-    except SQLAlchemyError as error:
-        raise StoreUnavailable("open", why(error)) from error
+    return _in_turn(engines.reading, _found, "open")
 
 
 def check(engines: Engines) -> str:
@@ -76,29 +72,13 @@ def upgrade(engines: Engines) -> tuple[str | None, str]:
         SchemaMismatch: When its tables are of a newer actorflow.
         StoreUnavailable: When it cannot be reached.
     """
-    try:
-        return _in_turn(engines.writing, lambda connection: _upgrade(engines, connection))
-    except SQLAlchemyError as error:
-        raise StoreUnavailable("make its tables", why(error)) from error
+    return _in_turn(engines.writing, partial(_upgrade, engines), "make its tables")
 
 
-def _in_turn(engine: sa.Engine, work: Callable[[sa.Connection], _T]) -> _T:
-    """Do something in a transaction, after those who have SQLite's lock: for half a minute or so.
-
-    SQLite itself waits for a second, and for a file that is not in WAL mode yet not even so long.
-    """
-    pause = _FIRST_PAUSE
-    for _ in range(_TRIES):
-        try:
-            with engine.begin() as connection:
-                return work(connection)
-        except SQLAlchemyError as error:
-            if not is_locked(error):
-                raise
-        _rest(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE)
-    with engine.begin() as connection:
-        return work(connection)
+def _in_turn(engine: sa.Engine, work: Callable[[sa.Connection], _T], what: str) -> _T:
+    """Do something in a transaction, after those who have SQLite's lock."""
+    transactions = Transactions(engine, SystemClock(), _PATIENCE)
+    return transactions.carry_out(work, what, again=is_locked)[0]
 
 
 def _upgrade(engines: Engines, connection: sa.Connection) -> tuple[str | None, str]:

@@ -47,6 +47,7 @@ class Transactions:
         work: Callable[[sa.Connection], _T],
         what: str,
         stopped: threading.Event | None = None,
+        again: Callable[[SQLAlchemyError], bool] = may_pass,
     ) -> tuple[_T, float]:
         """Do something, again while that makes sense; return what it gave and how long it took.
 
@@ -54,6 +55,7 @@ class Transactions:
             work: What to do.
             what: What it is, in words.
             stopped: Set when nobody wants it any more.
+            again: Whether it makes sense, after an error.
 
         Raises:
             StoreUnavailable: When the database does not answer.
@@ -64,7 +66,7 @@ class Transactions:
             try:
                 return self._attempt(work)
             except SQLAlchemyError as error:
-                if waited >= self.patience or over.is_set() or not may_pass(error):
+                if waited >= self.patience or over.is_set() or not again(error):
                     raise StoreUnavailable(what, why(error)) from error
             over.wait(pause)
             waited, pause = waited + pause, min(2 * pause, _LONGEST_PAUSE)

@@ -158,10 +158,10 @@ def ends_are_final(lives: Lives) -> Iterator[str]:
                 yield from _differences(result, life)
 
 
-def _is(known: BaseException | None, recorded: BaseException | None) -> bool:
-    """Return whether one error is the other, or what a database has kept of it."""
-    if known is recorded:
-        return True
+def _is(known: BaseException | None, recorded: BaseException | None, *, restored: bool) -> bool:
+    """Return whether one error is the other, or what a record has kept of it."""
+    if known is recorded or not restored:
+        return known is recorded
     kind = type(recorded)
     if type(known) is kind:
         return text_of(known) == text_of(recorded)
@@ -173,7 +173,7 @@ def _otherwise_ended(result: RunResult, life: Life, end: Event) -> Iterator[str]
     status = RUN_ENDS[end.kind]
     if result.status is not status:
         yield f"{life} ended as {status}, and its result says {result.status}"
-    if not _is(result.error, end.data.get("error")):
+    if not _is(result.error, end.data.get("error"), restored=life.cut or life.goes_on):
         yield f"the error of {life} in its result is not the one that was recorded"
     failed = end.data.get("failed_step")
     if result.failed_step != failed:
@@ -201,7 +201,7 @@ def _differences(result: RunResult, life: Life) -> Iterator[str]:
 def _told_otherwise(step: StepLife, end: Event, known: StepResult) -> Iterator[str]:
     if STEP_ENDS[end.kind] is not known.status:
         yield f"{step} ended with {end.kind.value}, and the result says {known.status.value}"
-    if not _is(known.error, end.data.get("error")):
+    if not _is(known.error, end.data.get("error"), restored=step.kept or step.life.cut):
         yield f"the error of {step} in the result is not the one that was recorded"
     if known.finished_at != end.time:
         yield f"{step} ended at {end.time:g} s, and the result says {known.finished_at}"

@@ -47,3 +47,13 @@ def make(url):
             return state
 
         yield made
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say how many schedules were explored: what tests have recorded so, in whatever process."""
+    reports = [one for several in terminalreporter.stats.values() for one in several]
+    calls = [one for one in reports if getattr(one, "when", None) == "call"]
+    properties = [pair for one in calls for pair in one.user_properties]
+    explored = [count for name, count in properties if name == "schedules"]
+    if explored:
+        terminalreporter.write_line(f"{sum(explored):,} schedules explored")

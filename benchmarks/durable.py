@@ -4,6 +4,9 @@ The floor is a hand-written asyncio loop that inserts each step's output in a tr
 own, with the database's own driver. It keeps no events, and cannot resume anything. (In the
 lesson's flow it inserts the five of a run when that has ended, which costs the same.)
 All sides write to the same kind of database, on the same disk, with the same settings, in turns.
+
+What is in flight together can be committed together. So each is measured with few workers, and
+with as many as the fan has steps.
 """
 
 from __future__ import annotations
@@ -68,9 +71,10 @@ async def durable(options: Options) -> Table:
             Database(name="PostgreSQL", synchronous="FULL", new=server.database),
         ]
         records = [
-            await _record(kind, database, options)
+            await _record(kind, database, attrs.evolve(options, workers=workers))
             for database in databases
             for kind in ("fan", "lesson")
+            for workers in sorted({options.workers, WIDTH // options.shrink})
         ]
     note = "" if find_spec("dbos") else "DBOS is not installed; type: pip install dbos"
     title = (
@@ -90,6 +94,7 @@ async def _record(kind: str, database: Database, options: Options) -> Record:
     record: Record = {
         "database": database.name,
         "workload": kind,
+        "workers": options.workers,
         "commit per step": floor,
         "actorflow": own,
         "ratio": own / floor,
@@ -188,6 +193,7 @@ async def actorflow_on(kind: str, database: Database, options: Options) -> Async
 
     async with Orchestrator(state, async_workers=options.workers) as orchestrator:
         await one("warm-up")
+        fan_flow.validate()  # a workflow is defined once, not for each run
         yield fan_out if kind == "fan" else lessons
 
 

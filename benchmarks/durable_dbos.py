@@ -23,7 +23,8 @@ __all__: list[str] = []
 def main(url: str, kind: str, count: int, samples: int, workers: int) -> None:
     """Measure, and print."""
     dbos: Any = import_module("dbos").DBOS
-    fan, lesson_run = _workflows(dbos, workers)
+    free = asyncio.Semaphore(workers)
+    fan, lesson_run = _workflows(dbos, free)
     dbos(config={"name": "bench", "system_database_url": url, "log_level": "ERROR"})
     dbos.launch()
 
@@ -47,7 +48,11 @@ async def _measured(job: Any, samples: int) -> list[float]:
     return seconds[1:]
 
 
-def _workflows(dbos: Any, workers: int) -> tuple[Any, Any]:
+def _workflows(dbos: Any, free: asyncio.Semaphore) -> tuple[Any, Any]:
+    async def leased(step: Any, *values: Any) -> Any:
+        async with free:
+            return await step(*values)
+
     async def number(value: int) -> int:
         return value
 
@@ -61,21 +66,15 @@ def _workflows(dbos: Any, workers: int) -> tuple[Any, Any]:
     }
 
     async def fan(count: int) -> int:
-        free = asyncio.Semaphore(workers)
-
-        async def leased(value: int) -> Any:
-            async with free:
-                return await step(value)
-
-        await step(0)
-        done = await asyncio.gather(*(leased(value) for value in range(1, count - 1)))
-        return int(await step(sum(done)))
+        await leased(step, 0)
+        done = await asyncio.gather(*(leased(step, value) for value in range(1, count - 1)))
+        return int(await leased(step, sum(done)))
 
     async def run(url: str) -> Any:
-        fetched = await steps["fetch_on_loop"](url)
+        fetched = await leased(steps["fetch_on_loop"], url)
         names = ("process", "enrich", "analyze")
-        done = await asyncio.gather(*(steps[name](fetched) for name in names))
-        return await steps["aggregate_on_loop"](*done)
+        done = await asyncio.gather(*(leased(steps[name], fetched) for name in names))
+        return await leased(steps["aggregate_on_loop"], *done)
 
     return dbos.workflow()(fan), dbos.workflow()(run)
 

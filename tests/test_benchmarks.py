@@ -267,9 +267,9 @@ def test_durable_steps_are_measured_in_every_database(capsys):
     main(["--quick", "--only", "durable"])
 
     printed = capsys.readouterr().out
-    assert 2 == printed.count("SQLite, NORMAL ")
-    assert 4 == printed.count("SQLite, FULL ")
-    assert 4 == printed.count("PostgreSQL ")
+    assert 4 == printed.count("SQLite, NORMAL ")
+    assert 6 == printed.count("SQLite, FULL ")
+    assert 6 == printed.count("PostgreSQL ")
 
 
 def test_a_name_that_nothing_has_is_refused(capsys):

@@ -115,12 +115,12 @@ class SQLStateManager:
         )
         self._admitted = Admitted(self._payloads)
         self._reader = Reader(self._engines.reading, self._payloads)
-        dialect, owner = self._engines.writing.dialect.name, str(uuid.uuid4())
+        dialect, owner = self._engines.writing.dialect, str(uuid.uuid4())
         clock, self._requests = SystemClock(), Requests(owner)
         self._writer = Writer(
             self._engines.writing,
             Statements(dialect, owner, chosen.name),
-            Lease(dialect, owner, lease, clock.now, self._requests),
+            Lease(dialect.name, owner, lease, clock.now, self._requests),
             limit=max_waiting,
             patience=patience,
             dealt_with=self._dealt_with,

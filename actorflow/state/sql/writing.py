@@ -12,12 +12,14 @@ from actorflow.lifecycle import RunStatus, StepStatus
 from actorflow.results import RunRecord
 from actorflow.state.folding import RunFold
 from actorflow.state.sql.books import Page
-from actorflow.state.sql.bulk import bulk, moment, packed
+from actorflow.state.sql.bulk import Part, bulk, moment
 from actorflow.state.sql.leases import nobodys
 from actorflow.state.sql.schema import STAYS, events, keys, runs, steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+    from sqlalchemy.engine import Dialect
 
     from actorflow.state.folding import StepFold
     from actorflow.state.sql.books import Batch, Change
@@ -52,23 +54,24 @@ class Statements:
     """Writes batches as their owner.
 
     Args:
-        dialect: The name of the database's dialect.
+        dialect: The dialect of a database that has been connected to.
         owner: Who writes.
         serializer: The name of the serializer that wrote the texts.
     """
 
-    def __init__(self, dialect: str, owner: str, serializer: str) -> None:
+    def __init__(self, dialect: Dialect, owner: str, serializer: str) -> None:
         self._owner = owner
         self._serializer = serializer
-        self._insert_runs = _insert(dialect, runs)
-        self._insert_events = _insert(dialect, events)
-        upsert = _insert(dialect, steps)
-        self._upsert_steps = upsert.on_conflict_do_update(
-            index_elements=["run_id", "step_id"],
-            set_={name: upsert.excluded[name] for name in _STEP},
-        )
-        self._update_runs = _update(dialect)
-        self._nobodys = nobodys(dialect)
+        make_insert = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
+        parts = {
+            "moved": _update_of_runs(),
+            "created": _insert(make_insert, runs),
+            "steps": _insert(make_insert, steps, _overwriting),
+            "events": _insert(make_insert, events),
+        }
+        self._all = bulk(dialect, parts, guard="moved")
+        self._keys = bulk(dialect, {"keys": _insert(make_insert, keys, _if_absent)})
+        self._nobodys = nobodys(dialect.name)
         self._taking = {
             "owner": owner,
             "fence": runs.c.fence + 1,
@@ -76,22 +79,16 @@ class Statements:
             # A run that was to be cancelled, has ended, and is resumed, is to go on.
             "cancel_asked": sa.case((runs.c.finished_at.is_(None), runs.c.cancel_asked)),
         }
-        self._insert_keys = _insert(dialect, keys).on_conflict_do_nothing()
 
     def write(self, connection: sa.Connection, batch: Batch) -> bool:
         """Write a batch; return False when not all of its runs belong to this owner any more."""
-        created = [self._created(it) for it in batch.values() if it.created is not None]
-        moved = [_moved(run_id, it) for run_id, it in batch.items() if it.created is None]
-        if moved and connection.execute(self._update_runs, packed(moved)).rowcount != len(moved):
-            return False
-        for statement, rows in (
-            (self._insert_runs, created),
-            (self._upsert_steps, list(_steps(batch))),
-            (self._insert_events, list(_events(batch))),
-        ):
-            if rows:
-                connection.execute(statement, packed(rows))
-        return True
+        rows = {
+            "moved": [_moved(run_id, it) for run_id, it in batch.items() if it.created is None],
+            "created": [self._created(it) for it in batch.values() if it.created is not None],
+            "steps": list(_steps(batch)),
+            "events": list(_events(batch)),
+        }
+        return self._all.run(connection, rows)
 
     def _created(self, change: Change) -> dict[str, Any]:
         entry, page = change.created, change.page
@@ -116,7 +113,7 @@ class Statements:
         if not wanted:
             return {}
         rows = [_reservation(run_id, it) for run_id, it in wanted.items()]
-        connection.execute(self._insert_keys, packed(rows))
+        self._keys.run(connection, {"keys": rows})
         pairs = sa.tuple_(keys.c.workflow_id, keys.c.idempotency_key)
         mine = {(it["workflow_id"], it["idempotency_key"]): it["run_id"] for it in rows}
         query = sa.select(keys).where(pairs.in_(list(mine)))
@@ -229,25 +226,39 @@ def _reservation(run_id: str, change: Change) -> dict[str, Any]:
     }
 
 
-def _insert(dialect: str, table: sa.Table) -> Any:
-    """Return an INSERT of many rows."""
-    made: Any = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table)
+def _insert(make: Any, table: sa.Table, then: Callable[[Any], Any] = lambda it: it) -> Part:
+    """Return the INSERT of rows of a table."""
     columns = {column.name: column.type for column in table.c if column.name not in _SET_LATER}
-    given = bulk(dialect, columns)
-    # Without a condition SQLite takes the ON of ON CONFLICT for that of a join.
-    return made.from_select(list(columns), sa.select(*given.c).where(sa.true()))
+
+    def insert(given: sa.FromClause) -> Any:
+        # Without a condition SQLite takes the ON of ON CONFLICT for that of a join.
+        rows = sa.select(*given.c).where(sa.true())
+        return then(make(table).from_select(list(columns), rows))
+
+    return Part(columns, insert)
 
 
-def _update(dialect: str) -> sa.Update:
-    """Return an UPDATE of many runs, each as it was left by its owner."""
+def _overwriting(insert: Any) -> Any:
+    """Have the row of a step take the place of an earlier one."""
+    values = {name: insert.excluded[name] for name in _STEP}
+    return insert.on_conflict_do_update(index_elements=["run_id", "step_id"], set_=values)
+
+
+def _if_absent(insert: Any) -> Any:
+    return insert.on_conflict_do_nothing()
+
+
+def _update_of_runs() -> Part:
+    """Return the UPDATE of runs, each as it was left by its owner."""
     columns: dict[str, Any] = {name: runs.c[name].type for name in (*_FOLDED, "last_event")}
     guards = {"of_run": "run_id", "of_fence": "fence", "of_event": "last_event"}
-    given = bulk(dialect, columns | {name: runs.c[of].type for name, of in guards.items()})
-    return (
-        sa.update(runs)
-        .where(*(runs.c[of] == given.c[name] for name, of in guards.items()))
-        .values({name: given.c[name] for name in columns})
-    )
+
+    def update(given: sa.FromClause) -> sa.Update:
+        as_left = (runs.c[of] == given.c[name] for name, of in guards.items())
+        values = {name: given.c[name] for name in columns}
+        return sa.update(runs).where(*as_left).values(values)
+
+    return Part(columns | {name: runs.c[of].type for name, of in guards.items()}, update)
 
 
 def _folded(page: Page) -> dict[str, Any]:

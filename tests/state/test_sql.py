@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 
+import attrs
 import pytest
 import sqlalchemy as sa
 
@@ -668,6 +669,38 @@ def test_an_output_that_cannot_be_stored_fails_its_step(state):
     assert "['rows'][1] is a builtins.object" in str(result.error)
     assert ("give", 1) == (result.failed_step, result.steps["give"].attempts)
     assert told(result.steps) == told(state.snapshot(result.run_id).steps)
+
+
+@attrs.define
+class Leaving:
+    """A value of which one field cannot be read."""
+
+    error: type[BaseException]
+    field: int = 0
+
+    def __getattribute__(self, name):
+        """Raise for that one."""
+        if name == "field":
+            raise object.__getattribute__(self, "error")
+        return object.__getattribute__(self, name)
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit])
+@pytest.mark.parametrize("place", ["thread", "loop"])
+def test_an_output_whose_own_code_wants_out_fails_its_step(state, error, place):
+    """As if the step had raised it: neither its thread nor the event loop ends by that."""
+
+    async def give():
+        return Leaving(error)
+
+    flow = Workflow("leaving")
+    flow.step((lambda: Leaving(error)) if place == "thread" else give, id="give", async_=True)
+    with Orchestrator(state) as orchestrator:
+        result = orchestrator.start(flow).wait(60)
+        after = orchestrator.run(flow_that_returns(1)).output
+
+    assert ("failed", error) == (result.status, type(result.error))
+    assert 1 == after
 
 
 def test_an_output_is_stored_as_it_was_when_it_was_returned(state):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import Counter
 
@@ -19,16 +20,27 @@ from actorflow.errors import (
 )
 from actorflow.lifecycle import EventKind, RunStatus
 from actorflow.state.sql.engines import Engines
-from actorflow.testing.contracts.accounts import STARTED, accept, accepted, happened, write
+from actorflow.testing.contracts.accounts import (
+    COMPLETED,
+    STARTED,
+    accept,
+    accepted,
+    happened,
+    write,
+)
 
 GUARD = 60
 
 
+def tell(url, statement):
+    """Have a statement carried out by somebody else."""
+    with Engines.to(url) as engines, engines.writing.begin() as connection:
+        connection.execute(sa.text(statement))
+
+
 def expire(url):
     """Let all leases have run out."""
-    late = "UPDATE actorflow_owners SET lease_until = '2000-01-01 00:00:00.000000+00:00'"
-    with Engines.to(url) as engines, engines.writing.begin() as connection:
-        connection.execute(sa.text(late))
+    tell(url, "UPDATE actorflow_owners SET lease_until = '2000-01-01 00:00:00.000000+00:00'")
 
 
 class Ends:
@@ -154,6 +166,60 @@ def test_a_run_that_was_taken_over_ends_for_its_former_owner_with_a_lease_lost(m
     assert isinstance(raised.value.__cause__, LeaseLost)
     assert "new" == result.output
     assert "new" == make().snapshot(run.id).outputs["a"]
+
+
+@pytest.mark.parametrize("after", ["claimed", "deleted"])
+def test_a_former_owner_notices_at_its_next_heartbeat_though_its_step_goes_on(make, url, after):
+    """It has nothing to write, and the step is cancelled long before it would end."""
+    began, told = threading.Event(), []
+    flow = Workflow("flow")
+
+    @flow.step(async_=True)
+    async def a():
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            told.append("cancelled")
+            raise
+
+    other = make()
+    with Orchestrator(make(lease=0.1)) as first:
+        run = first.start(flow)
+        assert began.wait(GUARD)
+        if after == "claimed":
+            lease_lost_to(other, url, run.id)
+        else:
+            tell(url, "DELETE FROM actorflow_runs")
+        result = run.wait(GUARD)
+        next_one = first.run(flow_of(lambda: "goes on")).output
+
+    assert ("failed", LeaseLost, ["cancelled"]) == (result.status, type(result.error), told)
+    assert "goes on" == next_one
+
+
+def lease_lost_to(other, url, run_id):
+    """Have a run taken over; its owner renews its lease so often that it takes some tries."""
+    while True:
+        expire(url)
+        with contextlib.suppress(LeaseHeld):
+            other.claim(run_id)
+            return
+
+
+def test_a_run_that_goes_on_elsewhere_is_left_alone_by_the_heartbeat_of_its_former_owner(make, url):
+    """And it loses what it has itself to nobody, however often it looks."""
+    first, second = make(lease=0.1), make(lease=0.1)
+    for run_id in ("taken", "kept"):
+        accept(first, accepted(run_id))
+        write(first, happened(*STARTED, run_id=run_id))
+    lease_lost_to(second, url, "taken")
+    while "taken" in first._writer._books.pages:
+        pass
+    write(first, happened(*COMPLETED[3:], run_id="kept", after=3))
+    write(second, happened(EventKind.RUN_RESUMED, *COMPLETED[1:], run_id="taken", after=3))
+
+    assert {"completed"} == {first.snapshot(run_id).status for run_id in ("taken", "kept")}
 
 
 def test_a_run_of_an_unknown_version_is_parked_until_somebody_knows_it(make, url):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import sqlalchemy as sa
 
+from actorflow.state.sql.recorded import clipped
 from actorflow.state.sql.schema import STAYS, runs
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _OPEN: Final = runs.c.finished_at.is_(None)
 
 def asked(run_id: str, reason: str, *, compensate: bool) -> sa.Update:
     """Ask whoever runs a run to cancel it; nothing is asked of one that has ended."""
-    said = msgspec.json.encode({"reason": reason, "compensate": compensate}).decode()
+    said = msgspec.json.encode({"reason": clipped(reason), "compensate": compensate}).decode()
     this = sa.and_(runs.c.run_id == run_id, _OPEN, STAYS)
     return sa.update(runs).where(this).values(cancel_asked=said)
 
@@ -62,6 +63,10 @@ class Requests:
         found, self._found = self._found, ()
         for run_id, text in found:
             said = msgspec.json.decode(text)
-            for cancel in list(self._listeners.values()):
-                with contextlib.suppress(Exception):  # whoever runs it may be closing
-                    cancel(run_id, said["reason"], said["compensate"])
+            self.pass_on(run_id, said["reason"], compensate=said["compensate"])
+
+    def pass_on(self, run_id: str, reason: str, *, compensate: bool) -> None:
+        """Have whoever listens cancel a run."""
+        for cancel in list(self._listeners.values()):
+            with contextlib.suppress(Exception):  # whoever runs it may be closing
+                cancel(run_id, reason, compensate)

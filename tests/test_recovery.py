@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import threading
 from collections import Counter
@@ -17,6 +18,7 @@ from actorflow.errors import (
     LeaseHeld,
     LeaseLost,
     StoreUnavailable,
+    UnknownExecutor,
 )
 from actorflow.lifecycle import EventKind, RunStatus
 from actorflow.state.sql.engines import Engines
@@ -260,18 +262,43 @@ def test_a_run_that_could_not_be_read_is_taken_up_a_moment_later(make, url, monk
     assert ["run"] == ends.seen
 
 
-def test_a_run_with_other_steps_than_its_version_has_here_is_left_alone(make, url):
-    """Once, and the others go on."""
+def test_a_run_with_other_steps_than_its_version_has_here_is_left_to_others(make, url):
+    """It says why, and whoever has its steps takes it while this one lives."""
     abandoned(make, url, "odd", kinds=STARTED[:1], step_ids=("b",), last_steps=("b",))
     abandoned(make, url, "run")
-    state, ends = make(), Ends()
-    orchestrator = Orchestrator(state, recover=True, recover_every=0.01, observers=[ends])
+    here, ends, there = make(), Ends(), Ends()
+    orchestrator = Orchestrator(here, recover=True, recover_every=0.01, observers=[ends])
     orchestrator.register(flow_of(lambda: "done"))
+    other = Orchestrator(make(), recover=True, recover_every=0.01, observers=[there])
+    flow = Workflow("flow")
+    flow.step(lambda: "odd indeed", id="b")
+    other.register(flow)
     with orchestrator:
         ends.wait_for(1)
+        while here.snapshot("odd").parked is None:
+            pass
+        parked = here.snapshot("odd")
+        with other:
+            there.wait_for(1)
 
-    assert ["run"] == ends.seen
-    assert RunStatus.RUNNING is state.snapshot("odd").status
+    assert (["run"], ["odd"]) == (ends.seen, there.seen)
+    assert (RunStatus.RUNNING, True) == (parked.status, "it has other steps" in parked.parked)
+    assert "odd indeed" == here.snapshot("odd").outputs["b"]
+
+
+def test_a_run_that_cannot_be_resumed_here_can_be_elsewhere(make, url):
+    """Where it was tried, an executor was missing; nobody need wait for that one's lease."""
+    abandoned(make, url)
+    flow = Workflow("flow")
+    flow.step(lambda: "done", id="a", executor="pool")
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+    with Orchestrator(make()) as first, Orchestrator(make(), executors={"pool": pool}) as second:
+        with pytest.raises(UnknownExecutor):
+            first.resume("run", flow)
+        first.run(flow_of(lambda: "what is handed back is written before this"))
+
+        assert "done" == second.resume("run", flow).result(GUARD).output
+    pool.shutdown()
 
 
 def test_there_is_nothing_to_take_over_in_memory():

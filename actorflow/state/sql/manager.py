@@ -8,12 +8,12 @@ import uuid
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from actorflow.clock import SystemClock
-from actorflow.errors import NotRecorded, StoreError
+from actorflow.errors import NotRecorded
 from actorflow.once import Once, settle
 from actorflow.spelling import checks_options
 from actorflow.state.folding import fold
 from actorflow.state.sql.checks import check_columns, check_options
-from actorflow.state.sql.entries import Claim, Create, Take, Write
+from actorflow.state.sql.entries import Claim, Create, HandBack, Take, Write
 from actorflow.state.sql.extras import needs_extra
 from actorflow.state.sql.retention import Limits, Purging
 from actorflow.state.sql.serializers import JSONSerializer
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from actorflow.lifecycle import RunStatus
     from actorflow.protocols import Commit, Taken
     from actorflow.results import RunPage, RunRecord, RunSnapshot
-    from actorflow.state.sql.entries import Entry, Line
+    from actorflow.state.sql.entries import Entry
     from actorflow.state.sql.health import StoreHealth
     from actorflow.state.sql.retention import PurgeReport
     from actorflow.state.sql.serializers import Serializer
@@ -205,6 +205,15 @@ class SQLStateManager:
         self._put(Take(known=known, besides=besides, limit=limit, outcome=outcome))
         return outcome.result()
 
+    def hand_back(self, run_id: str, parked: str | None = None) -> None:
+        """Let others have a run that was claimed or taken, and cannot go on here.
+
+        Args:
+            run_id: Which.
+            parked: What it waits for, to be said in its snapshot.
+        """
+        self._put(HandBack(run_id=run_id, parked=parked))
+
     def admit(self, run_id: str, step_id: str, output: Any) -> None:
         """Make an output ready to be recorded, while it is what the step has returned.
 
@@ -220,14 +229,7 @@ class SQLStateManager:
         Raises:
             StoreOverloaded: When too much waits to be written.
         """
-        lines: list[Line] = []
-        refused: dict[str, StoreError] = {}
-        for event in events:
-            try:
-                if event.run_id not in refused:
-                    lines.append(self._admitted.line(event))
-            except StoreError as error:
-                refused[event.run_id] = error
+        lines, refused = self._admitted.lines(events)
         self._put(Write(lines=lines, refused=refused, tell=done, not_recorded=NotRecorded))
         return False
 

@@ -26,7 +26,7 @@ from actorflow.errors import AlreadyStarted, LeaseHeld, LeaseLost, StoreError, S
 from actorflow.protocols import Taken
 from actorflow.state.sql.books import Books
 from actorflow.state.sql.condition import Condition
-from actorflow.state.sql.entries import Claim, Take, concerned
+from actorflow.state.sql.entries import Claim, HandBack, Take, concerned
 from actorflow.state.sql.queue import EntryQueue
 from actorflow.state.sql.refusal import may_pass, why
 
@@ -174,6 +174,8 @@ class Writer:
             return self._claim(group[0].run_id)
         if isinstance(group[0], Take):
             return self._take(group[0])
+        if isinstance(group[0], HandBack):
+            return self._hand_back(group[0])
         batch, lost = self._books.enter(group)
         return lost | self._persist(batch) if batch else lost
 
@@ -241,6 +243,15 @@ class Writer:
             return {run_id: error}
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
             return {run_id: _refused(error)}
+
+    def _hand_back(self, entry: HandBack) -> dict[str, StoreError]:
+        def hand_back(connection: sa.Connection) -> bool:
+            self._statements.hand_back(connection, entry.run_id, entry.parked)
+            return True
+
+        self._books.pages.pop(entry.run_id, None)
+        self._attempt(hand_back)  # if that fails, it stays this owner's, who finds it again
+        return {}
 
     def _take(self, entry: Take) -> dict[str, StoreError]:
         pages: dict[str, Page] = {}

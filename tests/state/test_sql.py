@@ -119,7 +119,7 @@ def test_a_manager_that_was_closed_can_be_used_again(state):
 
 
 def test_closing_a_manager_does_not_wait_for_somebody_else_who_uses_it(state):
-    """Two orchestrators may share one, and the first to end closes it."""
+    """Whoever else has it at hand, and adds to what is to be written."""
     closed = threading.Event()
 
     def close():
@@ -790,11 +790,66 @@ def test_events_are_streamed_on_the_callers_own_loop(state):
     assert ("run.started", "run.completed", 8) == (kinds[0], kinds[-1], len(kinds))
 
 
+FORKS = """
+import os, sys
+from actorflow import Orchestrator, Workflow
+from actorflow.errors import ForkedStateManager
+from actorflow.state.sql import SQLStateManager
+
+state, flow = SQLStateManager(sys.argv[1], create=True), Workflow("flow")
+flow.step(lambda: 1, id="a")
+if sys.argv[2] == "used":
+    with Orchestrator(state) as orchestrator:
+        run_id = orchestrator.run(flow).run_id
+        state.claim(run_id)  # its writer's thread lives
+else:
+    run_id = "run"
+child = os.fork()
+if not child:
+    for use in (
+        state.list,
+        lambda: state.snapshot(run_id),
+        lambda: state.claim(run_id),
+        lambda: state.ask_to_cancel(run_id, "enough"),
+        lambda: state.purge(keep=9),
+        Orchestrator(state).__enter__,
+    ):
+        try:
+            use()
+        except ForkedStateManager as error:
+            assert (error.pid, error.parent_pid) == (os.getpid(), os.getppid())
+        else:
+            print("not refused", flush=True)
+    state.close()
+    with Orchestrator(SQLStateManager(sys.argv[1])) as mine:
+        print("child:", mine.run(flow).output, flush=True)
+    sys.exit(5)
+print("exit code of the child:", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+with Orchestrator(state) as orchestrator:
+    print("parent:", orchestrator.run(flow).output)
+"""
+
+
+@pytest.mark.parametrize("before", ["used", "not used"])
+def test_a_fork_needs_a_manager_of_its_own(url, before):
+    """It would share connections, and be one owner of runs with its parent; nothing hangs."""
+    command = [sys.executable, "-W", "ignore", "-c", FORKS, url, before]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+
+    expected = "child: 1\nexit code of the child: 5\nparent: 1\n"
+    assert (expected, "", 0) == (ended.stdout, ended.stderr, ended.returncode)
+
+
 # ── Arguments ────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
-    "url", ["", "nonsense", "mysql://a/b", "sqlite://", "sqlite:///:memory:", None, 3]
+    "url",
+    [
+        *("", "nonsense", "mysql://a/b", "sqlite://", "sqlite:///:memory:", None, 3),
+        *("sqlite:///file::memory:?cache=shared&uri=true", "postgresql://me@host:port/d"),
+        "sqlite:///a\0b.db",
+    ],
 )
 def test_an_address_that_is_none_is_refused(url):
     """With one that would do."""

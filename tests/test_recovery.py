@@ -21,6 +21,7 @@ from actorflow.errors import (
     UnknownExecutor,
 )
 from actorflow.lifecycle import EventKind, RunStatus
+from actorflow.orchestrator.requests import _completed, resumed_run
 from actorflow.state.sql.engines import Engines
 from actorflow.testing.contracts.accounts import (
     COMPLETED,
@@ -281,7 +282,12 @@ def test_a_run_with_other_steps_than_its_version_has_here_is_left_to_others(make
         with other:
             there.wait_for(1)
 
+    with Engines.to(url) as engines, engines.reading.begin() as connection:
+        fence = "SELECT fence FROM actorflow_runs WHERE run_id = 'odd'"
+        fences = connection.execute(sa.text(fence)).scalar_one()
+
     assert (["run"], ["odd"]) == (ends.seen, there.seen)
+    assert 4 == fences  # it was accepted, taken, handed back, and taken
     assert (RunStatus.RUNNING, True) == (parked.status, "it has other steps" in parked.parked)
     assert "odd indeed" == here.snapshot("odd").outputs["b"]
 
@@ -310,6 +316,63 @@ def test_there_is_nothing_to_take_over_in_memory():
         pytest.raises(DefinitionError, match="no queue"),
     ):
         orchestrator.enqueue(flow_of(lambda: 1))
+
+
+def test_a_resumed_run_is_told_all_that_it_was_started_with(make, url):
+    """Its inputs, its metadata and its ids; it has its priority, and its own timeout anew."""
+    ids = {"trace_id": "t", "correlation_id": "c", "business_id": "b"}
+    given = {"inputs": {"name": "Ada"}, "metadata": {"who": "me"}, "priority": 7, "timeout": 99.0}
+    abandoned(make, url, **given, **ids)
+    told, flow = [], Workflow("flow", timeout=1.0)
+
+    @flow.step
+    def a(ctx, name):
+        told.append([name, dict(ctx.metadata), {it: getattr(ctx, it) for it in ids}])
+
+    with Orchestrator(make()) as orchestrator:
+        runtime = orchestrator._life.runtime("test")
+        message = resumed_run(runtime, flow.plan(), runtime.snapshot("run")).message
+        orchestrator.resume("run", flow).result(GUARD)
+
+    assert [["Ada", {"who": "me"}, ids]] == told
+    assert (7, 99.0) == (message.priority, message.timeout)
+
+
+def test_steps_are_undone_in_the_order_in_which_they_last_completed():
+    """One that was undone in an earlier life, and has completed again, counts as the later one."""
+    completed = [it._replace(step_id=name) for name in "aba" for it in happened(*COMPLETED)]
+
+    assert ("b", "a") == _completed(completed)
+
+
+def test_a_run_that_has_completed_is_returned_and_needs_no_workflow(make):
+    """Nobody claims it."""
+    state = make()
+    accept(state, accepted())
+    write(state, happened(*COMPLETED))
+    with Orchestrator(make()) as orchestrator:
+        run = orchestrator.resume("run")
+
+        assert ("completed", {"a": "of a"}) == (run.status, run.result().outputs)
+
+
+def test_a_run_that_completes_just_before_it_is_resumed_is_not_run_again(make, monkeypatch):
+    """Its owner was alive after all."""
+    lost, state, began = make(), make(), []
+    accept(lost, accepted())
+    write(lost, happened(*STARTED))
+    claim = state.claim
+
+    def too_late(run_id):
+        write(lost, happened(*COMPLETED[3:], after=3))
+        return claim(run_id)
+
+    monkeypatch.setattr(state, "claim", too_late)
+    with Orchestrator(state) as orchestrator:
+        result = orchestrator.resume("run", flow_of(lambda: began.append(1))).result(GUARD)
+
+    assert ({"a": "of a"}, []) == (result.outputs, began)
+    assert 5 == len(lost.events("run"))
 
 
 # ── The queue ────────────────────────────────────────────────────────────────────────────────
@@ -432,6 +495,22 @@ def test_of_many_starts_at_once_with_one_key_one_is_made(make):
     ids, began, left = asyncio.run(main())
 
     assert (1, [1], []) == (len(ids), began, left)
+
+
+def test_a_repeated_start_runs_nothing_before_that_is_known(make):
+    """The step would have begun, while the database was asked for the key."""
+    flow, began = counted_flow()
+    state = make()
+    with Orchestrator(state) as orchestrator:
+        first = orchestrator.run(flow, idempotency_key="k")
+        told, heard = state._dealt_with, []
+        state._writer._dealt_with = lambda group: (heard.append(list(began)), told(group))
+        again = orchestrator.start(flow, idempotency_key="k")
+        live = orchestrator._life.live.ids()
+
+    assert (first.run_id, []) == (again.id, live)
+    assert [1] == began
+    assert [[1]] == heard
 
 
 def test_keys_are_kept_in_memory_as_long_as_their_runs():

@@ -115,6 +115,22 @@ def test_any_reason_can_be_given(make, reason, kept):
     assert ("run", kept, False) == heard.wait()
 
 
+def test_a_request_is_told_to_the_owner_alone(make):
+    """Whoever else has runs in the database hears of his own."""
+    owner, other = make(lease=0.2), make(lease=0.2)
+    heard, elsewhere = Heard(), Heard()
+    owner.listen(heard)
+    other.listen(elsewhere)
+    ran(owner)
+    ran(other, "another")
+    other.ask_to_cancel("run", "enough")
+    heard.wait()
+    other.ask_to_cancel("another", "enough")
+
+    assert "another" == elsewhere.wait()[0]
+    assert {"another"} == {run_id for run_id, *_ in elsewhere.requests}
+
+
 def test_a_request_outlives_the_owner_it_was_made_to(make):
     """Whoever takes the run over finds it."""
     owner, heir, heard = make(), make(lease=0.2), Heard()

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from typing import ClassVar
 
 import attrs
 import pytest
@@ -797,6 +798,29 @@ def test_more_than_may_wait_is_refused(make, url):
         state.snapshot("more")
 
 
+def test_a_connection_that_is_cut_fails_nobody(make, postgresql):
+    """Neither whoever writes, nor whoever reads: there are others."""
+    url = postgresql.database()
+    state = make(url)
+    accept(state, accepted())
+    before = state.list().total
+    name = url.rpartition("/")[2]
+    cut = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+    postgresql.tell(f"{cut} WHERE datname = '{name}'")
+
+    assert (1, 1) == (before, state.list().total)
+    write(state, happened(*COMPLETED))
+    assert "ok" == state.health.status
+
+
+@pytest.mark.parametrize(("synchronous", "level"), [("FULL", 2), ("NORMAL", 1)])
+def test_a_commit_reaches_the_disk_if_that_was_asked_for(make, path, synchronous, level):
+    """In a SQLite file, by its own word for it."""
+    state = make(f"sqlite:///{path}", synchronous=synchronous)
+    with state._engines.writing.begin() as connection:
+        assert level == connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
+
+
 def test_a_database_that_cannot_be_reached_says_so():
     """When the manager is made, and without the password."""
     with pytest.raises(StoreUnavailable) as raised:
@@ -987,6 +1011,25 @@ def test_an_output_whose_own_code_wants_out_fails_its_step(state, error, place):
 
     assert ("failed", error) == (result.status, type(result.error))
     assert 1 == after
+
+
+def test_an_output_is_serialized_once(make, url):
+    """It may be large, and what its step has returned is what counts."""
+
+    class Counting(JSONSerializer):
+        """Counts."""
+
+        seen: ClassVar[list[object]] = []
+
+        def dumps(self, value, /):
+            """Take note."""
+            self.seen.append(value)
+            return super().dumps(value)
+
+    with Orchestrator(make(url, serializer=Counting())) as orchestrator:
+        orchestrator.run(flow_that_returns("of give"))
+
+    assert 2 == Counting.seen.count("of give")  # its own, and that of the step which returns it
 
 
 def test_an_output_is_stored_as_it_was_when_it_was_returned(state):

@@ -814,6 +814,29 @@ def test_a_connection_that_is_cut_fails_nobody(make, postgresql):
     assert "ok" == state.health.status
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "datestyle = 'German'",
+        "client_encoding = 'LATIN1'",
+        "timezone = 'America/St_Johns'",
+        "default_transaction_isolation = 'serializable'",
+        "standard_conforming_strings = off",
+    ],
+)
+def test_a_server_may_be_set_to_whatever_suits_others(make, postgresql, setting):
+    """Times and texts come back as they were."""
+    url = postgresql.database()
+    postgresql.tell(f"ALTER DATABASE {url.rpartition('/')[2]} SET {setting}")
+    state = make(url)
+    accept(state, accepted(metadata={"price": "5 \u20ac", "path": "a\\b"}))
+    write(state, happened(*COMPLETED))
+    run = state.snapshot("run")
+
+    assert (EPOCH, EPOCH + 5) == (run.created_at, run.finished_at)
+    assert {"price": "5 \u20ac", "path": "a\\b"} == run.metadata
+
+
 @pytest.mark.parametrize(("synchronous", "level"), [("FULL", 2), ("NORMAL", 1)])
 def test_a_commit_reaches_the_disk_if_that_was_asked_for(make, path, synchronous, level):
     """In a SQLite file, by its own word for it."""

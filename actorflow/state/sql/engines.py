@@ -118,7 +118,17 @@ def _engine(address: sa.URL, **options: Any) -> sa.Engine:
 
 def _postgresql(address: sa.URL, _synchronous: str) -> tuple[sa.Engine, sa.Engine]:
     reading = _engine(address, isolation_level="REPEATABLE READ", pool_pre_ping=True)
-    return reading, _engine(address, pool_size=1, max_overflow=1)
+    writing = _engine(address, pool_size=1, max_overflow=1)
+    for engine in (reading, writing):
+        sa.event.listen(engine, "connect", _speak_plainly)
+    return reading, writing
+
+
+def _speak_plainly(connection: Any, _record: object) -> None:
+    # Whatever a server, a database or a user is set to: psycopg reads time stamps in this form
+    # only, and no other encoding has every character.
+    connection.execute("SET datestyle TO ISO; SET client_encoding TO 'UTF8'").close()
+    connection.commit()
 
 
 def _sqlite(address: sa.URL, synchronous: str) -> tuple[sa.Engine, sa.Engine]:

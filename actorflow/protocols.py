@@ -104,6 +104,8 @@ class StateManager(Protocol):
     `enqueue(record, done)` is like `create`, for a run that belongs to nobody yet, and
     `take(known, besides, limit)` claims up to `limit` runs in progress that belong to nobody (any
     more), and whose workflow's id and version are among the `known`. It returns a `Taken`.
+    `hand_back(run_id, parked)` may be there to let others have a run that was claimed or taken and
+    cannot go on here; `parked` says what it waits for, or is None. It does not wait for anything.
 
     `listen(cancel)` may be there to be told what others ask: it has `cancel(run_id, reason,
     compensate)` called, from any thread and perhaps again and again, for runs in progress that

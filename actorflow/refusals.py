@@ -11,6 +11,7 @@ __all__ = [
     "DefinitionConflict",
     "DefinitionError",
     "ForkedOrchestrator",
+    "ForkedStateManager",
     "MissingInput",
     "NotRunning",
     "OrchestratorClosed",
@@ -175,6 +176,18 @@ class ForkedOrchestrator(ActorflowError):
     _text = (
         "this orchestrator belongs to process {parent_pid} and was used in its fork {pid}, "
         "where its threads do not exist. Make one in each process."
+    )
+
+
+@attrs.define(slots=False)
+class ForkedStateManager(ActorflowError):
+    """Raised when a state manager is used in a fork of the process that made it."""
+
+    parent_pid: int
+    pid: int
+    _text = (
+        "this state manager belongs to process {parent_pid} and was used in its fork {pid}, which "
+        "must not share its connections, nor its runs. Make one in each process."
     )
 
 

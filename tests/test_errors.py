@@ -20,6 +20,7 @@ from actorflow.errors import (
     DefinitionConflict,
     DefinitionError,
     ForkedOrchestrator,
+    ForkedStateManager,
     GiveUp,
     IllegalMove,
     LeaseHeld,
@@ -301,6 +302,13 @@ SAYINGS = [
         (
             "this orchestrator belongs to process 1 and was used in its fork 2, "
             "where its threads do not exist. Make one in each process."
+        ),
+    ),
+    (
+        ForkedStateManager(1, 2),
+        (
+            "this state manager belongs to process 1 and was used in its fork 2, "
+            "which must not share its connections, nor its runs. Make one in each process."
         ),
     ),
     (WrongLoop("use run_async"), "use run_async"),

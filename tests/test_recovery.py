@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import contextlib
 import threading
 from collections import Counter
 
@@ -16,19 +18,32 @@ from actorflow.errors import (
     LeaseHeld,
     LeaseLost,
     StoreUnavailable,
+    UnknownExecutor,
 )
 from actorflow.lifecycle import EventKind, RunStatus
+from actorflow.orchestrator.requests import _completed, resumed_run
 from actorflow.state.sql.engines import Engines
-from actorflow.testing.contracts.accounts import STARTED, accept, accepted, happened, write
+from actorflow.testing.contracts.accounts import (
+    COMPLETED,
+    STARTED,
+    accept,
+    accepted,
+    happened,
+    write,
+)
 
 GUARD = 60
 
 
+def tell(url, statement):
+    """Have a statement carried out by somebody else."""
+    with Engines.to(url) as engines, engines.writing.begin() as connection:
+        connection.execute(sa.text(statement))
+
+
 def expire(url):
     """Let all leases have run out."""
-    late = "UPDATE actorflow_owners SET lease_until = '2000-01-01 00:00:00.000000+00:00'"
-    with Engines.to(url) as engines, engines.writing.begin() as connection:
-        connection.execute(sa.text(late))
+    tell(url, "UPDATE actorflow_owners SET lease_until = '2000-01-01 00:00:00.000000+00:00'")
 
 
 class Ends:
@@ -156,6 +171,60 @@ def test_a_run_that_was_taken_over_ends_for_its_former_owner_with_a_lease_lost(m
     assert "new" == make().snapshot(run.id).outputs["a"]
 
 
+@pytest.mark.parametrize("after", ["claimed", "deleted"])
+def test_a_former_owner_notices_at_its_next_heartbeat_though_its_step_goes_on(make, url, after):
+    """It has nothing to write, and the step is cancelled long before it would end."""
+    began, told = threading.Event(), []
+    flow = Workflow("flow")
+
+    @flow.step(async_=True)
+    async def a():
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            told.append("cancelled")
+            raise
+
+    other = make()
+    with Orchestrator(make(lease=0.1)) as first:
+        run = first.start(flow)
+        assert began.wait(GUARD)
+        if after == "claimed":
+            lease_lost_to(other, url, run.id)
+        else:
+            tell(url, "DELETE FROM actorflow_runs")
+        result = run.wait(GUARD)
+        next_one = first.run(flow_of(lambda: "goes on")).output
+
+    assert ("failed", LeaseLost, ["cancelled"]) == (result.status, type(result.error), told)
+    assert "goes on" == next_one
+
+
+def lease_lost_to(other, url, run_id):
+    """Have a run taken over; its owner renews its lease so often that it takes some tries."""
+    while True:
+        expire(url)
+        with contextlib.suppress(LeaseHeld):
+            other.claim(run_id)
+            return
+
+
+def test_a_run_that_goes_on_elsewhere_is_left_alone_by_the_heartbeat_of_its_former_owner(make, url):
+    """And it loses what it has itself to nobody, however often it looks."""
+    first, second = make(lease=0.1), make(lease=0.1)
+    for run_id in ("taken", "kept"):
+        accept(first, accepted(run_id))
+        write(first, happened(*STARTED, run_id=run_id))
+    lease_lost_to(second, url, "taken")
+    while "taken" in first._writer._books.pages:
+        pass
+    write(first, happened(*COMPLETED[3:], run_id="kept", after=3))
+    write(second, happened(EventKind.RUN_RESUMED, *COMPLETED[1:], run_id="taken", after=3))
+
+    assert {"completed"} == {first.snapshot(run_id).status for run_id in ("taken", "kept")}
+
+
 def test_a_run_of_an_unknown_version_is_parked_until_somebody_knows_it(make, url):
     """It says so, and nobody guesses."""
     abandoned(make, url, workflow_version="2.0.0")
@@ -194,18 +263,48 @@ def test_a_run_that_could_not_be_read_is_taken_up_a_moment_later(make, url, monk
     assert ["run"] == ends.seen
 
 
-def test_a_run_with_other_steps_than_its_version_has_here_is_left_alone(make, url):
-    """Once, and the others go on."""
+def test_a_run_with_other_steps_than_its_version_has_here_is_left_to_others(make, url):
+    """It says why, and whoever has its steps takes it while this one lives."""
     abandoned(make, url, "odd", kinds=STARTED[:1], step_ids=("b",), last_steps=("b",))
     abandoned(make, url, "run")
-    state, ends = make(), Ends()
-    orchestrator = Orchestrator(state, recover=True, recover_every=0.01, observers=[ends])
+    here, ends, there = make(), Ends(), Ends()
+    orchestrator = Orchestrator(here, recover=True, recover_every=0.01, observers=[ends])
     orchestrator.register(flow_of(lambda: "done"))
+    other = Orchestrator(make(), recover=True, recover_every=0.01, observers=[there])
+    flow = Workflow("flow")
+    flow.step(lambda: "odd indeed", id="b")
+    other.register(flow)
     with orchestrator:
         ends.wait_for(1)
+        while here.snapshot("odd").parked is None:
+            pass
+        parked = here.snapshot("odd")
+        with other:
+            there.wait_for(1)
 
-    assert ["run"] == ends.seen
-    assert RunStatus.RUNNING is state.snapshot("odd").status
+    with Engines.to(url) as engines, engines.reading.begin() as connection:
+        fence = "SELECT fence FROM actorflow_runs WHERE run_id = 'odd'"
+        fences = connection.execute(sa.text(fence)).scalar_one()
+
+    assert (["run"], ["odd"]) == (ends.seen, there.seen)
+    assert 4 == fences  # it was accepted, taken, handed back, and taken
+    assert (RunStatus.RUNNING, True) == (parked.status, "it has other steps" in parked.parked)
+    assert "odd indeed" == here.snapshot("odd").outputs["b"]
+
+
+def test_a_run_that_cannot_be_resumed_here_can_be_elsewhere(make, url):
+    """Where it was tried, an executor was missing; nobody need wait for that one's lease."""
+    abandoned(make, url)
+    flow = Workflow("flow")
+    flow.step(lambda: "done", id="a", executor="pool")
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+    with Orchestrator(make()) as first, Orchestrator(make(), executors={"pool": pool}) as second:
+        with pytest.raises(UnknownExecutor):
+            first.resume("run", flow)
+        first.run(flow_of(lambda: "what is handed back is written before this"))
+
+        assert "done" == second.resume("run", flow).result(GUARD).output
+    pool.shutdown()
 
 
 def test_there_is_nothing_to_take_over_in_memory():
@@ -217,6 +316,63 @@ def test_there_is_nothing_to_take_over_in_memory():
         pytest.raises(DefinitionError, match="no queue"),
     ):
         orchestrator.enqueue(flow_of(lambda: 1))
+
+
+def test_a_resumed_run_is_told_all_that_it_was_started_with(make, url):
+    """Its inputs, its metadata and its ids; it has its priority, and its own timeout anew."""
+    ids = {"trace_id": "t", "correlation_id": "c", "business_id": "b"}
+    given = {"inputs": {"name": "Ada"}, "metadata": {"who": "me"}, "priority": 7, "timeout": 99.0}
+    abandoned(make, url, **given, **ids)
+    told, flow = [], Workflow("flow", timeout=1.0)
+
+    @flow.step
+    def a(ctx, name):
+        told.append([name, dict(ctx.metadata), {it: getattr(ctx, it) for it in ids}])
+
+    with Orchestrator(make()) as orchestrator:
+        runtime = orchestrator._life.runtime("test")
+        message = resumed_run(runtime, flow.plan(), runtime.snapshot("run")).message
+        orchestrator.resume("run", flow).result(GUARD)
+
+    assert [["Ada", {"who": "me"}, ids]] == told
+    assert (7, 99.0) == (message.priority, message.timeout)
+
+
+def test_steps_are_undone_in_the_order_in_which_they_last_completed():
+    """One that was undone in an earlier life, and has completed again, counts as the later one."""
+    completed = [it._replace(step_id=name) for name in "aba" for it in happened(*COMPLETED)]
+
+    assert ("b", "a") == _completed(completed)
+
+
+def test_a_run_that_has_completed_is_returned_and_needs_no_workflow(make):
+    """Nobody claims it."""
+    state = make()
+    accept(state, accepted())
+    write(state, happened(*COMPLETED))
+    with Orchestrator(make()) as orchestrator:
+        run = orchestrator.resume("run")
+
+        assert ("completed", {"a": "of a"}) == (run.status, run.result().outputs)
+
+
+def test_a_run_that_completes_just_before_it_is_resumed_is_not_run_again(make, monkeypatch):
+    """Its owner was alive after all."""
+    lost, state, began = make(), make(), []
+    accept(lost, accepted())
+    write(lost, happened(*STARTED))
+    claim = state.claim
+
+    def too_late(run_id):
+        write(lost, happened(*COMPLETED[3:], after=3))
+        return claim(run_id)
+
+    monkeypatch.setattr(state, "claim", too_late)
+    with Orchestrator(state) as orchestrator:
+        result = orchestrator.resume("run", flow_of(lambda: began.append(1))).result(GUARD)
+
+    assert ({"a": "of a"}, []) == (result.outputs, began)
+    assert 5 == len(lost.events("run"))
 
 
 # ── The queue ────────────────────────────────────────────────────────────────────────────────
@@ -339,6 +495,22 @@ def test_of_many_starts_at_once_with_one_key_one_is_made(make):
     ids, began, left = asyncio.run(main())
 
     assert (1, [1], []) == (len(ids), began, left)
+
+
+def test_a_repeated_start_runs_nothing_before_that_is_known(make):
+    """The step would have begun, while the database was asked for the key."""
+    flow, began = counted_flow()
+    state = make()
+    with Orchestrator(state) as orchestrator:
+        first = orchestrator.run(flow, idempotency_key="k")
+        told, heard = state._dealt_with, []
+        state._writer._dealt_with = lambda group: (heard.append(list(began)), told(group))
+        again = orchestrator.start(flow, idempotency_key="k")
+        live = orchestrator._life.live.ids()
+
+    assert (first.run_id, []) == (again.id, live)
+    assert [1] == began
+    assert [[1]] == heard
 
 
 def test_keys_are_kept_in_memory_as_long_as_their_runs():

@@ -136,11 +136,19 @@ class Lifetime:
         from actorflow.orchestrator.runtime import Runtime  # noqa: PLC0415 - loads the actors
 
         runtime = Runtime(loop, live=self.live, **self._parts)
-        runtime.open()
+        # First of all: a state manager that is another one's is not to be closed by this one.
+        self._stop_hearing = hear_requests(runtime, self.live)
+        try:
+            runtime.open()
+            await self._begin(runtime, thread)
+        except BaseException:
+            self._stop_hearing()
+            raise
+
+    async def _begin(self, runtime: Runtime, thread: LoopThread | None) -> None:
         with self._door:
             if self._closing is None:
                 self._runtime, self._thread = runtime, thread
-                self._stop_hearing = hear_requests(runtime, self.live)
                 if self.recovery is not None:
                     self.recovery.begin(runtime)
                 return

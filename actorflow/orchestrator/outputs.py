@@ -31,7 +31,7 @@ def finishing(state: StateManager) -> Finished:
         if error is None:
             try:
                 admit(attempt.scope.run_id, attempt.step_id, output)
-            except Exception as refusal:  # noqa: BLE001 - it is the attempt's failure
+            except BaseException as refusal:  # noqa: BLE001 - whatever it is, the attempt failed
                 return AttemptFinished(attempt, None, refusal)
         return AttemptFinished(attempt, output, error)
 

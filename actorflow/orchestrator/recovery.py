@@ -98,11 +98,13 @@ class Recovery:
             _log("run.parked", run_id=run_id)
         return len(taken) == room
 
-    def _leave(self, run_id: str, error: ActorflowError) -> None:
-        """Let a run be that cannot go on here, unless that will change by itself."""
-        if not isinstance(error, _PASSES):
-            self._unfit.add(run_id)
-            _log("run.unfit", run_id=run_id, exc_info=error)
+    def _leave(self, run_id: str, error: ActorflowError) -> str | None:
+        """Let a run be that cannot go on here, unless that will change by itself; say why."""
+        if isinstance(error, _PASSES):
+            return None
+        self._unfit.add(run_id)
+        _log("run.unfit", run_id=run_id, exc_info=error)
+        return f"it waits for another orchestrator than the last one: {error}"
 
 
 def _log(event: str, **said: Any) -> None:

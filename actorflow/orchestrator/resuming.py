@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from actorflow.orchestrator.lookup import find
 from actorflow.orchestrator.requests import resumed_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
 
     from actorflow.handles import Run
     from actorflow.orchestrator.admission import Ticket
@@ -59,7 +60,8 @@ class Resuming:
             if _may_go_on(run):
                 recorded = runtime.state.claim(run_id)
                 if recorded.status is not RunStatus.COMPLETED:
-                    return self._life.launch(resumed_run(runtime, plan, recorded), ticket)[0]
+                    with _handed_back(runtime, run_id):
+                        return self._life.launch(resumed_run(runtime, plan, recorded), ticket)[0]
                 run = find(self._life.live, runtime, run_id)
         self._life.admission.leave(ticket)
         return run
@@ -70,7 +72,7 @@ class Resuming:
         known: frozenset[tuple[str, str]],
         unfit: Collection[str],
         most: int,
-        refused: Callable[[str, ActorflowError], None],
+        refused: Callable[[str, ActorflowError], str | None],
     ) -> Taken:
         """Let runs go on that belong to nobody.
 
@@ -79,7 +81,8 @@ class Resuming:
             known: The workflows that are known, by id and version.
             unfit: The runs that are not to be taken.
             most: How many at most.
-            refused: Called with each that could not go on after all, and why.
+            refused: Called with each that could not go on after all, and why; it returns what such
+                a run waits for, if it is something else than its turn.
         """
         take: Callable[..., Taken] = getattr(runtime.state, "take")  # noqa: B009 - it may be absent
         with self._lock:
@@ -90,7 +93,7 @@ class Resuming:
                 except OrchestratorClosed:
                     break
                 except ActorflowError as error:
-                    refused(run_id, error)
+                    _hand_back(runtime, run_id, refused(run_id, error))
         return taken
 
     def _take_up(self, runtime: Runtime, run_id: str) -> None:
@@ -105,6 +108,24 @@ class Resuming:
         except BaseException:
             self._life.withdraw(run_id, ticket)
             raise
+
+
+@contextlib.contextmanager
+def _handed_back(runtime: Runtime, run_id: str) -> Iterator[None]:
+    """Let others have a claimed run if the block raises."""
+    try:
+        yield
+    except BaseException:
+        _hand_back(runtime, run_id)
+        raise
+
+
+def _hand_back(runtime: Runtime, run_id: str, parked: str | None = None) -> None:
+    """Let others have a run that was claimed and does not go on here."""
+    give: Callable[..., None] | None = getattr(runtime.state, "hand_back", None)
+    if give is not None and not runtime.live(run_id):
+        with contextlib.suppress(ActorflowError):  # then it is this owner's until that is gone
+            give(run_id, parked)
 
 
 def _may_go_on(run: Run) -> bool:

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from actorflow import Orchestrator, Workflow
-from actorflow.errors import RunNotFound
+from actorflow.errors import DefinitionError, LeaseHeld, RunNotFound
 from actorflow.lifecycle import EventKind
 from actorflow.state.sql import schema
 from actorflow.testing.contracts.accounts import (
@@ -61,18 +61,74 @@ def test_an_owner_hears_what_is_asked_of_his_runs(make):
     assert ("run", "enough", True) == heard.wait()
 
 
-def test_a_listener_that_raises_or_has_gone_keeps_nobody_from_hearing(make):
-    """The next one is told all the same."""
+def test_a_listener_that_raises_hears_it_again(make):
+    """Whatever is wrong with it, the manager goes on, and so does the request."""
+    owner, heard = make(lease=0.2), Heard()
+
+    def listen(*request):
+        heard(*request)
+        raise SystemError
+
+    owner.listen(listen)
+    ran(owner)
+    owner.ask_to_cancel("run", "enough")
+    heard.wait()
+
+    assert ("run", "enough", False) == heard.wait()
+
+
+def test_a_listener_that_has_gone_hears_nothing(make):
+    """And its place is free for the next one."""
     owner, gone, heard = make(lease=0.2), Heard(), Heard()
-    owner.listen(lambda *_: 1 / 0)
     end = owner.listen(gone)
-    owner.listen(heard)
     end()
+    owner.listen(heard)
     end()
     ran(owner)
     owner.ask_to_cancel("run", "enough")
 
     assert (("run", "enough", False), []) == (heard.wait(), gone.requests)
+
+
+def test_a_manager_serves_one_orchestrator_at_a_time(make):
+    """Two would be one owner: each would take the other's runs for its own."""
+    state, other = make(), make()
+    with Orchestrator(state) as first:
+        ran(state)
+        with pytest.raises(DefinitionError, match="serves another"):
+            Orchestrator(state).__enter__()
+        with pytest.raises(LeaseHeld):
+            other.claim("run")
+        assert 1 == first.list().total
+    with Orchestrator(state) as later:
+        assert 1 == later.list().total
+
+
+@pytest.mark.parametrize(("reason", "kept"), [("a\0b", "a\\0b"), ("\ud800", "\\ud800")])
+def test_any_reason_can_be_given(make, reason, kept):
+    """Also one that no database could hold as it is."""
+    owner, heard = make(lease=0.2), Heard()
+    owner.listen(heard)
+    ran(owner)
+    owner.ask_to_cancel("run", reason)
+
+    assert ("run", kept, False) == heard.wait()
+
+
+def test_a_request_is_told_to_the_owner_alone(make):
+    """Whoever else has runs in the database hears of his own."""
+    owner, other = make(lease=0.2), make(lease=0.2)
+    heard, elsewhere = Heard(), Heard()
+    owner.listen(heard)
+    other.listen(elsewhere)
+    ran(owner)
+    ran(other, "another")
+    other.ask_to_cancel("run", "enough")
+    heard.wait()
+    other.ask_to_cancel("another", "enough")
+
+    assert "another" == elsewhere.wait()[0]
+    assert {"another"} == {run_id for run_id, *_ in elsewhere.requests}
 
 
 def test_a_request_outlives_the_owner_it_was_made_to(make):

@@ -143,6 +143,71 @@ def test_a_moment_that_comes_twice_comes_back_as_the_same_one(serializer):
     assert (later.utcoffset(), later.fold) == (returned.utcoffset(), returned.fold)
 
 
+@dataclasses.dataclass
+class Chain:
+    """A value within which another one stands."""
+
+    rest: object
+
+
+WRAPS = {
+    "list": lambda value: [value],
+    "dict": lambda value: {"a": value},
+    "marked dict": lambda value: {1: value},
+    "tuple": lambda value: (value,),
+    "frozenset": lambda value: frozenset([value]),
+    "object": Chain,
+}
+
+
+def nested(wrap, levels):
+    """A value of so many levels."""
+    value = 1
+    for _ in range(levels):
+        value = wrap(value)
+    return value
+
+
+def called_deeply(function, calls):
+    """Call a function when the stack is deep already."""
+    return called_deeply(function, calls - 1) if calls else function()
+
+
+@pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
+def test_whatever_is_not_nested_too_deeply_can_be_read_back(wrap):
+    """Also where the stack is deeper than where it was written."""
+    json, value = JSONSerializer(), nested(wrap, 100)
+    text = json.dumps(value)
+
+    assert value == called_deeply(lambda: json.loads(text), 400)
+
+
+@pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
+@pytest.mark.parametrize("levels", [101, 10_000])
+def test_what_is_nested_too_deeply_is_refused(wrap, levels):
+    """When it is written: it would never be read."""
+    if wrap is WRAPS["frozenset"] and levels > 1000:
+        levels = 500  # more of them Python cannot even hash
+    with pytest.raises(Unstorable, match="more than 100 levels deep"):
+        JSONSerializer().dumps(nested(wrap, levels))
+
+
+def test_what_the_stack_has_no_room_for_cannot_be_read_there():
+    """And an error says so, where Python's own would look like a defect."""
+    json = JSONSerializer()
+    text, room = json.dumps(nested(WRAPS["tuple"], 100)), sys.getrecursionlimit()
+    with pytest.raises(NotRestorable, match="the stack that this thread has left"):
+        called_deeply(lambda: json.loads(text), room - stack_depth() - 100)
+
+
+def stack_depth():
+    """How deep the stack is here."""
+    frame, depth = sys._getframe(), 0
+    while frame is not None:
+        frame, depth = frame.f_back, depth + 1
+    return depth
+
+
 PLAIN = st.recursive(
     st.none()
     | st.booleans()
@@ -230,7 +295,7 @@ REFUSED = [
     (OrderedDict(a=1), "it", "is a collections.OrderedDict"),
     ({"n": types.SimpleNamespace()}, "['n']", "SimpleNamespace"),
     ([local_class()], "[0]", "cannot be found under that name"),
-    (LOOP, "it", "contains itself"),
+    (LOOP, "[0][0]", "contains itself"),
     (["\ud800"], "it", "not Unicode"),
     (ValueError("no"), "it", "is a builtins.ValueError"),
 ]

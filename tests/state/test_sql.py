@@ -9,7 +9,9 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from typing import ClassVar
 
+import attrs
 import pytest
 import sqlalchemy as sa
 
@@ -31,10 +33,13 @@ from actorflow.errors import (
     WrongLoop,
 )
 from actorflow.lifecycle import EventKind, RunStatus, StepStatus
-from actorflow.state.sql import JSONSerializer, SQLStateManager
+from actorflow.protocols import Taken
+from actorflow.state.sql import JSONSerializer, SQLStateManager, leases, queue, schema
+from actorflow.state.sql import engines as connections
 from actorflow.state.sql.engines import Engines
 from actorflow.testing.contracts.accounts import (
     COMPLETED,
+    EPOCH,
     FAILED,
     STARTED,
     Commits,
@@ -118,7 +123,7 @@ def test_a_manager_that_was_closed_can_be_used_again(state):
 
 
 def test_closing_a_manager_does_not_wait_for_somebody_else_who_uses_it(state):
-    """Two orchestrators may share one, and the first to end closes it."""
+    """Whoever else has it at hand, and adds to what is to be written."""
     closed = threading.Event()
 
     def close():
@@ -280,6 +285,143 @@ def test_a_lease_is_renewed_though_nothing_happens(make, url):
     assert 1 == len(tell(url, "SELECT owner FROM actorflow_owners"))
 
 
+def lease_of(state):
+    """The seconds that the manager's lease has left, by the clock of the database."""
+    engine = state._engines.writing
+    with engine.begin() as connection:
+        until = connection.execute(sa.select(schema.owners.c.lease_until)).scalar_one()
+        now = connection.execute(sa.select(leases._in(engine.dialect.name, 0.0))).scalar_one()
+    now = now.timestamp() if isinstance(now, dt.datetime) else now
+    return until - now
+
+
+def test_a_lease_lasts_as_long_as_was_asked_for(make, url):
+    """By the clock of the database; and it is renewed three times while it would last."""
+    state = make(url, lease=3000)
+    accept(state, accepted())
+
+    assert 2000 < lease_of(state) <= 3000
+    assert 0 < state._writer._lease.rest <= 1000
+
+
+def test_a_lease_that_is_renewed_lasts_longer_than_before(make, url):
+    """As often as that comes to pass."""
+    state, renewed = make(url, lease=0.1), threading.Semaphore(0)
+    sa.event.listen(state._engines.writing, "commit", lambda _: renewed.release())
+    accept(state, accepted())
+    until, seen = sa.select(schema.owners.c.lease_until), []
+    for _ in range(3):
+        for _ in range(2):  # the second one began after the last look
+            assert renewed.acquire(timeout=60)
+        with state._engines.reading.begin() as connection:
+            seen.append(connection.execute(until).scalar_one())
+
+    assert sorted({*seen}) == seen
+
+
+def test_a_lease_counts_to_its_last_second(make, url):
+    """Nobody claims, takes or parks a run whose owner has some seconds left."""
+    first, second = make(url, lease=15), make(url)
+    accept(first, accepted())
+    accept(first, accepted("of another flow", workflow_id="other"))
+    write(first, happened(*STARTED))
+
+    with pytest.raises(LeaseHeld):
+        second.claim("run")
+    assert Taken([], []) == second.take({FLOW}, (), 9)
+
+
+def test_a_lease_that_has_just_run_out_is_none(make, url):
+    """The run is there for whoever comes next."""
+    first, second, third = make(url), make(url), make(url)
+    for run_id in ("claimed", "taken"):
+        accept(first, accepted(run_id))
+        write(first, happened(*STARTED, run_id=run_id))
+    engine = first._engines.writing
+    with engine.begin() as connection:
+        now = leases._in(engine.dialect.name, 0.0)
+        connection.execute(sa.update(schema.owners).values(lease_until=now))
+
+    assert RunStatus.RUNNING is second.claim("claimed").status
+    assert Taken(["taken"], []) == third.take({FLOW}, (), 9)
+
+
+def test_a_refused_claim_renews_no_lease(make, url):
+    """What was rolled back is not taken for done."""
+    first, second = make(url), make(url)
+    accept(first, accepted())
+    write(first, happened(*STARTED))
+    with pytest.raises(LeaseHeld):
+        second.claim("run")
+
+    assert 0.0 == second._writer._lease.rest
+    assert 1 == len(tell(url, "SELECT owner FROM actorflow_owners"))
+
+
+# ── Who takes what ───────────────────────────────────────────────────────────────────────────
+
+FLOW = ("flow", "1.0.0")
+
+
+def enqueue(state, *records):
+    """Have runs recorded that belong to nobody."""
+    for record in records:
+        commits = Commits()
+        state.enqueue(record, commits.done)
+        commits.wait()
+        assert [None] == commits.errors
+
+
+def test_an_enqueued_run_is_anybodys_while_the_one_who_enqueued_it_lives(make, url):
+    """It is nobody's from the beginning."""
+    client, daemon = make(url), make(url)
+    enqueue(client, accepted())
+
+    assert Taken(["run"], []) == daemon.take({FLOW}, (), 9)
+    assert Taken([], []) == client.take({FLOW}, (), 9)
+
+
+def test_the_most_urgent_is_taken_first_and_of_equals_the_one_that_has_waited_longest(make, url):
+    """As many as were asked for, without those that are not meant; the rest is not parked."""
+    state = make(url)
+    enqueue(
+        state,
+        accepted("a", created_at=EPOCH + 9),
+        accepted("b", created_at=EPOCH),
+        accepted("c", created_at=EPOCH + 5, priority=1),
+        accepted("d", created_at=EPOCH - 5),
+    )
+
+    assert Taken(["c", "b"], []) == state.take({FLOW}, {"d"}, 2)
+    assert Taken(["d", "a"], []) == make(url).take({FLOW}, (), 9)
+
+
+def test_only_what_is_known_in_its_very_version_is_taken(make, url):
+    """The version of another workflow is no reason to take it, and what is not taken is parked."""
+    state = make(url)
+    enqueue(state, accepted(workflow_version="2.0.0"))
+
+    assert Taken([], ["run"]) == state.take({FLOW, ("other", "2.0.0")}, (), 9)
+    assert [(1, "")] == tell(url, "SELECT fence, owner FROM actorflow_runs")
+
+
+def test_whoever_takes_runs_waits_for_nobody_who_does(make, postgresql):
+    """A run that somebody is about to take, or to park, is passed over."""
+    url = postgresql.database()
+    state, daemon = make(url), make(f"{url}?options=-c%20lock_timeout%3D5s", patience=0)
+    enqueue(
+        state,
+        *(accepted(run_id, created_at=EPOCH + number) for number, run_id in enumerate("ab")),
+        *(accepted(run_id, workflow_id="unknown") for run_id in ("odd", "odder")),
+    )
+    with Engines.to(url) as engines, engines.writing.begin() as connection:
+        busy = sa.select(schema.runs).where(schema.runs.c.run_id.in_(["a", "odd"]))
+        connection.execute(busy.with_for_update())
+        taken = daemon.take({FLOW}, (), 1)
+
+    assert Taken(["b"], ["odder"]) == taken
+
+
 def test_a_lease_is_not_renewed_by_one_who_has_nothing_left(make, url):
     """Nor does he write anything else."""
     state = make(url)
@@ -307,6 +449,35 @@ def test_a_run_that_somebody_else_has_claimed_is_not_written_any_more(make, url)
     assert 4 == len(second.events("run"))
     assert StepStatus.PENDING is second.snapshot("run").steps["a"].status
     write(second, happened(*STARTED[1:], after=4))
+
+
+@pytest.mark.parametrize("change", ["fence = fence + 1", "last_event = 4"])
+def test_a_run_that_does_not_stand_as_its_owner_left_it_is_not_written(make, url, change):
+    """Whoever has changed it, and however."""
+    state = make(url)
+    accept(state, accepted())
+    write(state, happened(*STARTED))
+    tell(url, f"UPDATE actorflow_runs SET {change}")  # noqa: S608 - it stands above
+
+    error = recorded(state, happened(EventKind.STEP_COMPLETED, after=3))
+
+    assert isinstance(error.errors["run"], LeaseLost)
+    assert [(3,)] == tell(url, "SELECT count(*) FROM actorflow_events")
+
+
+def test_a_run_that_is_lost_says_why_until_it_is_claimed_anew(make, url):
+    """Then it is as good as any other, and may be lost for another reason."""
+    first, second = make(url), make(url)
+    accept(first, accepted())
+    reasons = [recorded(first, happened(*STARTED)[1:]), recorded(first, happened(*STARTED))]
+    first.claim("run")
+    write(first, happened(*STARTED))
+    expire(url)
+    second.claim("run")
+    reasons.append(recorded(first, happened(EventKind.STEP_COMPLETED, after=3)))
+
+    expected = [StoreUnavailable, StoreUnavailable, LeaseLost]
+    assert expected == [type(reason.errors["run"]) for reason in reasons]
 
 
 def test_a_run_that_is_lost_takes_no_other_along(make, url):
@@ -423,6 +594,58 @@ def test_what_waits_is_written_together_and_told_in_order(state):
     assert [None] * 20 == done.errors
 
 
+def test_no_transaction_is_endless(state, monkeypatch):
+    """What waits is written in several, when it is much."""
+    monkeypatch.setattr(queue, "_LARGEST_GROUP", 10)
+    commits, done = [], Commits()
+    sa.event.listen(state._engines.writing, "commit", lambda _: commits.append("commit"))
+    with held(state):
+        commits.clear()
+        for number in range(6):
+            state.create(accepted(f"r{number}"), nobody)
+            state.record(happened(*COMPLETED, run_id=f"r{number}"), done.done)
+    for _ in range(6):
+        done.wait()
+
+    assert [None] * 6 == done.errors
+    assert 3 == len(commits)
+
+
+def test_a_claim_may_come_between_what_is_written_together(state):
+    """What follows it depends on what it reads."""
+    accept(state, accepted("failed"))
+    write(state, happened(*FAILED, run_id="failed"))
+    done, claimed = Commits(), []
+    claim = threading.Thread(target=lambda: claimed.append(state.claim("failed").status))
+    with held(state):
+        state.create(accepted("before"), done.done)
+        claim.start()
+        while 2 > len(state._writer.queue._entries):
+            pass
+        state.create(accepted("after"), done.done)
+    claim.join()
+    for _ in range(2):
+        done.wait()
+
+    assert ([None, None], [RunStatus.FAILED]) == (done.errors, claimed)
+    assert 3 == state.list().total
+
+
+def test_what_waits_is_written_before_a_manager_is_closed(state):
+    """All of it, in however many groups, and acknowledged."""
+    done = Commits()
+    close = threading.Thread(target=state.close)
+    with held(state):
+        state.create(accepted("one"), done.done)
+        close.start()
+        while not state._writer.queue.closing:
+            pass
+    close.join()
+
+    assert [None] == done.errors
+    assert 1 == state.list().total
+
+
 def test_a_commit_whose_answer_is_lost_is_not_repeated(state):
     """It is looked for, and found."""
     accept(state, accepted())
@@ -442,6 +665,46 @@ def test_a_commit_whose_answer_is_lost_is_not_repeated(state):
     assert ("ok", 0) == (state.health.status, state.health.failures)
 
 
+def test_a_commit_that_did_not_happen_is_repeated(state):
+    """It is looked for, and not found."""
+    accept(state, accepted())
+    write(state, happened(*STARTED))
+    lose = iter([True])
+
+    def fail(_connection):
+        if next(lose, False):
+            raise sa.exc.OperationalError("COMMIT", {}, Exception("the connection is gone"))
+
+    sa.event.listen(state._engines.writing, "commit", fail)
+    write(state, happened(EventKind.STEP_COMPLETED, EventKind.RUN_COMPLETED, after=3))
+
+    assert next(lose, None) is None
+    assert [1, 2, 3, 4, 5] == [event.number for event in state.events("run")]
+
+
+def pauses_of(state, monkeypatch):
+    """How long the writer has paused; it does not wait for that."""
+    pauses = []
+    monkeypatch.setattr(state._writer.queue, "pause", pauses.append)
+    return pauses
+
+
+def test_a_refused_group_is_tried_again_at_growing_intervals(make, path, monkeypatch):
+    """Up to a second, until the patience is over; and then each group once."""
+    monkeypatch.setattr(connections, "_BUSY", 0.0)
+    state = make(f"sqlite:///{path}", patience=3)
+    for run_id in ("run", "next"):
+        accept(state, accepted(run_id))
+    pauses = pauses_of(state, monkeypatch)
+    with locked(path):
+        recorded(state, happened(*STARTED))
+        first = list(pauses)
+        recorded(state, happened(*STARTED, run_id="next"))
+
+    assert [0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0, 1.0] == first
+    assert first == pauses
+
+
 def test_a_locked_database_is_waited_for(make, path):
     """Nothing is told while the lock lasts, and nothing is lost by it."""
     state = make(f"sqlite:///{path}")
@@ -453,13 +716,13 @@ def test_a_locked_database_is_waited_for(make, path):
     sa.event.listen(state._engines.writing, "handle_error", lambda _: failed.set())
     state.record(happened(EventKind.STEP_COMPLETED, after=3), commits.done)
     failed.wait()
-    before = list(commits.errors)
+    before, waiting = list(commits.errors), state.health.waiting
     other.execute("COMMIT")
     other.close()
     commits.wait()
 
-    assert ([], [None]) == (before, commits.errors)
-    assert "ok" == state.health.status
+    assert ([], 1, [None]) == (before, waiting, commits.errors)
+    assert ("ok", 4) == (state.health.status, len(state.events("run")))
 
 
 def test_a_database_that_stays_locked_fails_the_run(make, path):
@@ -534,6 +797,52 @@ def test_more_than_may_wait_is_refused(make, url):
     assert 10 == state.list().total
     with pytest.raises(RunNotFound):
         state.snapshot("more")
+
+
+def test_a_connection_that_is_cut_fails_nobody(make, postgresql):
+    """Neither whoever writes, nor whoever reads: there are others."""
+    url = postgresql.database()
+    state = make(url)
+    accept(state, accepted())
+    before = state.list().total
+    name = url.rpartition("/")[2]
+    cut = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+    postgresql.tell(f"{cut} WHERE datname = '{name}'")
+
+    assert (1, 1) == (before, state.list().total)
+    write(state, happened(*COMPLETED))
+    assert "ok" == state.health.status
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "datestyle = 'German'",
+        "client_encoding = 'LATIN1'",
+        "timezone = 'America/St_Johns'",
+        "default_transaction_isolation = 'serializable'",
+        "standard_conforming_strings = off",
+    ],
+)
+def test_a_server_may_be_set_to_whatever_suits_others(make, postgresql, setting):
+    """Times and texts come back as they were."""
+    url = postgresql.database()
+    postgresql.tell(f"ALTER DATABASE {url.rpartition('/')[2]} SET {setting}")
+    state = make(url)
+    accept(state, accepted(metadata={"price": "5 \u20ac", "path": "a\\b"}))
+    write(state, happened(*COMPLETED))
+    run = state.snapshot("run")
+
+    assert (EPOCH, EPOCH + 5) == (run.created_at, run.finished_at)
+    assert {"price": "5 \u20ac", "path": "a\\b"} == run.metadata
+
+
+@pytest.mark.parametrize(("synchronous", "level"), [("FULL", 2), ("NORMAL", 1)])
+def test_a_commit_reaches_the_disk_if_that_was_asked_for(make, path, synchronous, level):
+    """In a SQLite file, by its own word for it."""
+    state = make(f"sqlite:///{path}", synchronous=synchronous)
+    with state._engines.writing.begin() as connection:
+        assert level == connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
 
 
 def test_a_database_that_cannot_be_reached_says_so():
@@ -641,6 +950,32 @@ def test_a_run_whose_inputs_are_too_large_is_refused(make, url):
         accept(make(url, max_input=100), accepted(inputs={"text": "x" * 100}))
 
 
+@pytest.mark.parametrize("text", ["x" * 88, "é" * 44], ids=["ascii", "other"])
+def test_a_limit_is_a_limit_to_the_byte(make, url, text):
+    """What takes as much as it allows is taken: inputs, metadata and outputs."""
+    state = make(url, max_input=96, max_output=90)
+    accept(state, accepted(inputs={"a": text}))
+    state.admit("run", "a", text)
+
+    with pytest.raises(TooLarge, match="takes 97 bytes"):
+        accept(state, accepted("larger", inputs={"a": text + "x"}))
+    with pytest.raises(TooLarge, match="takes 97 bytes"):
+        accept(state, accepted("larger", metadata={"a": text + "x"}))
+    with pytest.raises(TooLarge, match="takes 91 bytes"):
+        state.admit("run", "a", text + "x")
+
+
+@pytest.mark.parametrize(("most", "taken"), [(20, True), (19, False)])
+def test_what_an_event_says_is_limited_to_the_byte(make, url, most, taken):
+    """Beside the output, which has a limit of its own."""
+    state = make(url, max_event=most)
+    accept(state, accepted())
+    said = {"reason": "xxxxxxx"}
+    events = [it._replace(data=said) for it in happened(EventKind.RUN_STARTED)]
+
+    assert taken == (recorded(state, events) is None)
+
+
 def flow_that_returns(*values):
     """A workflow whose step returns one value after the other, one in each attempt."""
     flow, left = Workflow("returning"), list(values)
@@ -668,6 +1003,57 @@ def test_an_output_that_cannot_be_stored_fails_its_step(state):
     assert "['rows'][1] is a builtins.object" in str(result.error)
     assert ("give", 1) == (result.failed_step, result.steps["give"].attempts)
     assert told(result.steps) == told(state.snapshot(result.run_id).steps)
+
+
+@attrs.define
+class Leaving:
+    """A value of which one field cannot be read."""
+
+    error: type[BaseException]
+    field: int = 0
+
+    def __getattribute__(self, name):
+        """Raise for that one."""
+        if name == "field":
+            raise object.__getattribute__(self, "error")
+        return object.__getattribute__(self, name)
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit])
+@pytest.mark.parametrize("place", ["thread", "loop"])
+def test_an_output_whose_own_code_wants_out_fails_its_step(state, error, place):
+    """As if the step had raised it: neither its thread nor the event loop ends by that."""
+
+    async def give():
+        return Leaving(error)
+
+    flow = Workflow("leaving")
+    flow.step((lambda: Leaving(error)) if place == "thread" else give, id="give", async_=True)
+    with Orchestrator(state) as orchestrator:
+        result = orchestrator.start(flow).wait(60)
+        after = orchestrator.run(flow_that_returns(1)).output
+
+    assert ("failed", error) == (result.status, type(result.error))
+    assert 1 == after
+
+
+def test_an_output_is_serialized_once(make, url):
+    """It may be large, and what its step has returned is what counts."""
+
+    class Counting(JSONSerializer):
+        """Counts."""
+
+        seen: ClassVar[list[object]] = []
+
+        def dumps(self, value, /):
+            """Take note."""
+            self.seen.append(value)
+            return super().dumps(value)
+
+    with Orchestrator(make(url, serializer=Counting())) as orchestrator:
+        orchestrator.run(flow_that_returns("of give"))
+
+    assert 2 == Counting.seen.count("of give")  # its own, and that of the step which returns it
 
 
 def test_an_output_is_stored_as_it_was_when_it_was_returned(state):
@@ -757,11 +1143,66 @@ def test_events_are_streamed_on_the_callers_own_loop(state):
     assert ("run.started", "run.completed", 8) == (kinds[0], kinds[-1], len(kinds))
 
 
+FORKS = """
+import os, sys
+from actorflow import Orchestrator, Workflow
+from actorflow.errors import ForkedStateManager
+from actorflow.state.sql import SQLStateManager
+
+state, flow = SQLStateManager(sys.argv[1], create=True), Workflow("flow")
+flow.step(lambda: 1, id="a")
+if sys.argv[2] == "used":
+    with Orchestrator(state) as orchestrator:
+        run_id = orchestrator.run(flow).run_id
+        state.claim(run_id)  # its writer's thread lives
+else:
+    run_id = "run"
+child = os.fork()
+if not child:
+    for use in (
+        state.list,
+        lambda: state.snapshot(run_id),
+        lambda: state.claim(run_id),
+        lambda: state.ask_to_cancel(run_id, "enough"),
+        lambda: state.purge(keep=9),
+        Orchestrator(state).__enter__,
+    ):
+        try:
+            use()
+        except ForkedStateManager as error:
+            assert (error.pid, error.parent_pid) == (os.getpid(), os.getppid())
+        else:
+            print("not refused", flush=True)
+    state.close()
+    with Orchestrator(SQLStateManager(sys.argv[1])) as mine:
+        print("child:", mine.run(flow).output, flush=True)
+    sys.exit(5)
+print("exit code of the child:", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+with Orchestrator(state) as orchestrator:
+    print("parent:", orchestrator.run(flow).output)
+"""
+
+
+@pytest.mark.parametrize("before", ["used", "not used"])
+def test_a_fork_needs_a_manager_of_its_own(url, before):
+    """It would share connections, and be one owner of runs with its parent; nothing hangs."""
+    command = [sys.executable, "-W", "ignore", "-c", FORKS, url, before]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+
+    expected = "child: 1\nexit code of the child: 5\nparent: 1\n"
+    assert (expected, "", 0) == (ended.stdout, ended.stderr, ended.returncode)
+
+
 # ── Arguments ────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
-    "url", ["", "nonsense", "mysql://a/b", "sqlite://", "sqlite:///:memory:", None, 3]
+    "url",
+    [
+        *("", "nonsense", "mysql://a/b", "sqlite://", "sqlite:///:memory:", None, 3),
+        *("sqlite:///file::memory:?cache=shared&uri=true", "postgresql://me@host:port/d"),
+        "sqlite:///a\0b.db",
+    ],
 )
 def test_an_address_that_is_none_is_refused(url):
     """With one that would do."""

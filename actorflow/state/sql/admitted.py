@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from actorflow.errors import StoreError
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from actorflow.events import Event
     from actorflow.state.sql.entries import Line
     from actorflow.state.sql.payloads import Payloads
@@ -34,6 +38,18 @@ class Admitted:
         self._texts[run_id, step_id] = output, text
         if len(self._texts) > _MOST:
             self._texts.pop(next(iter(self._texts)), None)
+
+    def lines(self, events: Sequence[Event]) -> tuple[list[Line], dict[str, StoreError]]:
+        """Return events, ready to be written; and the runs of which one cannot be, and why."""
+        lines: list[Line] = []
+        refused: dict[str, StoreError] = {}
+        for event in events:
+            try:
+                if event.run_id not in refused:
+                    lines.append(self.line(event))
+            except StoreError as error:
+                refused[event.run_id] = error
+        return lines, refused
 
     def line(self, event: Event) -> Line:
         """Return an event, ready to be written.

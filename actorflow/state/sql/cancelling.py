@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import sqlalchemy as sa
 
+from actorflow.errors import DefinitionError
+from actorflow.state.sql.recorded import clipped
 from actorflow.state.sql.schema import STAYS, runs
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ _OPEN: Final = runs.c.finished_at.is_(None)
 
 def asked(run_id: str, reason: str, *, compensate: bool) -> sa.Update:
     """Ask whoever runs a run to cancel it; nothing is asked of one that has ended."""
-    said = msgspec.json.encode({"reason": reason, "compensate": compensate}).decode()
+    said = msgspec.json.encode({"reason": clipped(reason), "compensate": compensate}).decode()
     this = sa.and_(runs.c.run_id == run_id, _OPEN, STAYS)
     return sa.update(runs).where(this).values(cancel_asked=said)
 
@@ -45,23 +47,44 @@ class Requests:
         mine = (runs.c.owner == owner, runs.c.cancel_asked.is_not(None), _OPEN)
         self._query = sa.select(runs.c.run_id, runs.c.cancel_asked).where(*mine)
         self._found: Sequence[Any] = ()
-        self._listeners: dict[object, Cancel] = {}
+        self._cancel: Cancel | None = None
+
+    @property
+    def heard(self) -> bool:
+        """Whether somebody listens."""
+        return self._cancel is not None
 
     def listen(self, cancel: Cancel) -> Callable[[], None]:
-        """Have requests told from now on, on any thread; call what is returned to end that."""
-        name = object()
-        self._listeners[name] = cancel
-        return lambda: self._listeners.pop(name, None) and None
+        """Have requests told from now on, on any thread; call what is returned to end that.
+
+        Raises:
+            DefinitionError: When somebody else hears them already.
+        """
+        if self.heard:
+            problem = "the orchestrator's state manager serves another orchestrator"
+            raise DefinitionError(None, problem, "Make one for each; the URL may be the same")
+        self._cancel = cancel
+
+        def end() -> None:
+            if self._cancel is cancel:
+                self._cancel = None
+
+        return end
 
     def read(self, connection: sa.Connection) -> None:
         """Look what is asked, if anybody wants to hear it."""
-        self._found = connection.execute(self._query).all() if self._listeners else ()
+        self._found = connection.execute(self._query).all() if self.heard else ()
 
     def tell(self) -> None:
         """Tell what was read, once that transaction is over."""
         found, self._found = self._found, ()
         for run_id, text in found:
             said = msgspec.json.decode(text)
-            for cancel in list(self._listeners.values()):
-                with contextlib.suppress(Exception):  # whoever runs it may be closing
-                    cancel(run_id, said["reason"], said["compensate"])
+            self.pass_on(run_id, said["reason"], compensate=said["compensate"])
+
+    def pass_on(self, run_id: str, reason: str, *, compensate: bool) -> None:
+        """Have whoever listens cancel a run."""
+        cancel = self._cancel
+        if cancel is not None:
+            with contextlib.suppress(Exception):  # whoever runs it may be closing
+                cancel(run_id, reason, compensate)

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["TAG", "Unstorable", "plain", "restored"]
 
 TAG: Final = "$"
+_DEEPEST: Final = 100
+"""How many values may stand within each other: few enough to be read back on any thread, for which
+Python needs some four calls a level, of the thousand that it allows."""
 
 
 class Unstorable(Exception):
@@ -48,8 +51,12 @@ class Unstorable(Exception):
         return "".join(reversed(self.steps)) or "it"
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, room: int = _DEEPEST) -> Any:
     """Return a value as JSON can hold it.
+
+    Args:
+        value: What it is.
+        room: How many more levels of values it may have.
 
     Raises:
         Unstorable: When that cannot be done.
@@ -60,10 +67,16 @@ def plain(value: Any) -> Any:
     found = _WRITERS.get(kind)
     if found is not None:
         return found(value)
+    if not room:
+        raise Unstorable(f"is nested more than {_DEEPEST} levels deep, or contains itself")
+    nested = _NESTED.get(kind)
+    if nested is not None:
+        return nested(value, room - 1)
     if isinstance(value, enum.Enum):
-        return _enum(value)
+        return _enum(value, room - 1)
     if is_value_class(kind):
-        return {TAG: "object", "class": _class_name(kind), "of": _dict(fields_of(value), ".{}")}
+        fields = _dict(fields_of(value), room - 1, ".{}")
+        return {TAG: "object", "class": _class_name(kind), "of": fields}
     raise Unstorable(f"is a {kind.__module__}.{kind.__qualname__}")
 
 
@@ -71,38 +84,39 @@ def _float(value: float) -> Any:
     return value if math.isfinite(value) else {TAG: "float", "of": repr(value)}
 
 
-def _list(values: Any) -> list[Any]:
+def _list(values: Any, room: int) -> list[Any]:
     index = -1
     try:
         items = []
         for index, value in enumerate(values):  # noqa: B007 - the error's path says where
-            items.append(value if type(value) in _THEMSELVES else plain(value))
+            items.append(value if type(value) in _THEMSELVES else plain(value, room))
     except Unstorable as error:
         error.steps.append(f"[{index}]")
         raise
     return items
 
 
-def _dict(values: dict[Any, Any], step: str = "[{!r}]") -> dict[str, Any]:
+def _dict(values: dict[Any, Any], room: int, step: str = "[{!r}]") -> dict[str, Any]:
     name: Any = None
     items: dict[str, Any] = {}
     try:
         for name, value in values.items():
-            items[name] = value if type(value) in _THEMSELVES else plain(value)
+            items[name] = value if type(value) in _THEMSELVES else plain(value, room)
     except Unstorable as error:
         error.steps.append(step.format(name))
         raise
     return items
 
 
-def _mapping(values: dict[Any, Any]) -> dict[str, Any]:
+def _mapping(values: dict[Any, Any], room: int) -> dict[str, Any]:
     if TAG not in values and all(type(name) is str for name in values):
-        return _dict(values)
-    return {TAG: "dict", "of": [[plain(name), plain(value)] for name, value in values.items()]}
+        return _dict(values, room)
+    pairs = [[plain(name, room), plain(value, room)] for name, value in values.items()]
+    return {TAG: "dict", "of": pairs}
 
 
-def _sequence(kind: str) -> Callable[[Any], Any]:
-    return lambda values: {TAG: kind, "of": _list(values)}
+def _sequence(kind: str) -> Callable[[Any, int], Any]:
+    return lambda values, room: {TAG: kind, "of": _list(values, room)}
 
 
 def _text(kind: str, write: Callable[[Any], str]) -> Callable[[Any], Any]:
@@ -133,8 +147,8 @@ def _zone(zone: dt.tzinfo) -> str:
     return str(key)
 
 
-def _enum(member: enum.Enum) -> Any:
-    return {TAG: "enum", "class": _class_name(type(member)), "of": plain(member.value)}
+def _enum(member: enum.Enum, room: int) -> Any:
+    return {TAG: "enum", "class": _class_name(type(member)), "of": plain(member.value, room)}
 
 
 def _class_name(kind: type) -> str:
@@ -149,14 +163,16 @@ def _class_name(kind: type) -> str:
 
 # Integers of any size, too: JSON sets no limit to them, and neither does msgspec.
 _THEMSELVES: Final = frozenset({str, int, bool, type(None)})
-_WRITERS: Final[dict[type, Callable[[Any], Any]]] = {
-    float: _float,
+_NESTED: Final[dict[type, Callable[[Any, int], Any]]] = {
     list: _list,
     dict: _mapping,
-    ReadOnly: lambda values: _mapping(dict(values)),
+    ReadOnly: lambda values, room: _mapping(dict(values), room),
     tuple: _sequence("tuple"),
     set: _sequence("set"),
     frozenset: _sequence("frozenset"),
+}
+_WRITERS: Final[dict[type, Callable[[Any], Any]]] = {
+    float: _float,
     bytes: _text("bytes", _bytes),
     bytearray: _text("bytearray", _bytes),
     complex: _text("complex", repr),

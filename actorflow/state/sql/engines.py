@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 import sqlalchemy as sa
 
-from actorflow.errors import DefinitionError
+from actorflow.errors import DefinitionError, ForkedStateManager
 
 if TYPE_CHECKING:
+    import contextlib
     from typing import Self
 
-__all__ = ["Engines", "file_of", "shown_url"]
+__all__ = ["Engines", "beginning", "check_process", "file_of", "shown_url"]
 
 _CURE: Final = 'Give one such as "sqlite:///runs.db" or "postgresql://user@host/database"'
+_PROCESS: Final = "actorflow_process"
 _BUSY: Final = 1.0
 """Seconds for which SQLite itself waits for a lock, before the writer counts it as a failure."""
 
@@ -53,6 +56,27 @@ class Engines:
         self.writing.dispose()
 
 
+def beginning(engine: sa.Engine) -> contextlib.AbstractContextManager[sa.Connection]:
+    """Return what begins a transaction when it is entered, and ends it when it is left.
+
+    Raises:
+        ForkedStateManager: In a fork of the process that made the engine.
+    """
+    check_process(engine)
+    return engine.begin()
+
+
+def check_process(engine: sa.Engine) -> None:
+    """Refuse to share connections, and the ownership of runs, with a parent process.
+
+    Raises:
+        ForkedStateManager: In a fork of the process that made the engine.
+    """
+    pid: int = engine.get_execution_options()[_PROCESS]
+    if pid != os.getpid():
+        raise ForkedStateManager(pid, os.getpid())
+
+
 def file_of(url: str) -> Path | None:
     """Return the file in which a database is; None when it is no matter of one file.
 
@@ -74,25 +98,41 @@ def _address(url: str) -> sa.URL:
     try:
         address = sa.make_url(url)
         backend = address.get_backend_name()
-    except (sa.exc.ArgumentError, AttributeError, TypeError):
+    except (sa.exc.ArgumentError, AttributeError, TypeError, ValueError):
         raise DefinitionError(None, f"{url!r} is no URL of a database", _CURE) from None
     if backend in {"postgresql", "postgres"}:
         return address.set(drivername="postgresql+psycopg")
     if backend != "sqlite":
         raise DefinitionError(None, f"{backend!r} is no database that can be used", _CURE)
-    if address.database in {None, "", ":memory:"} or "mode=memory" in url:
+    if address.database in {None, ""} or ":memory:" in url or "mode=memory" in url:
         cure = "Use MemoryStateManager(), or the path of a file"
         raise DefinitionError(None, f"{url!r} is gone with its process", cure)
+    if "\0" in url:
+        raise DefinitionError(None, f"{url!r} has a NUL character", _CURE)
     return address.set(drivername="sqlite+pysqlite")
 
 
+def _engine(address: sa.URL, **options: Any) -> sa.Engine:
+    return sa.create_engine(address, execution_options={_PROCESS: os.getpid()}, **options)
+
+
 def _postgresql(address: sa.URL, _synchronous: str) -> tuple[sa.Engine, sa.Engine]:
-    reading = sa.create_engine(address, isolation_level="REPEATABLE READ", pool_pre_ping=True)
-    return reading, sa.create_engine(address, pool_size=1, max_overflow=1)
+    reading = _engine(address, isolation_level="REPEATABLE READ", pool_pre_ping=True)
+    writing = _engine(address, pool_size=1, max_overflow=1)
+    for engine in (reading, writing):
+        sa.event.listen(engine, "connect", _speak_plainly)
+    return reading, writing
+
+
+def _speak_plainly(connection: Any, _record: object) -> None:
+    # Whatever a server, a database or a user is set to: psycopg reads time stamps in this form
+    # only, and no other encoding has every character.
+    connection.execute("SET datestyle TO ISO; SET client_encoding TO 'UTF8'").close()
+    connection.commit()
 
 
 def _sqlite(address: sa.URL, synchronous: str) -> tuple[sa.Engine, sa.Engine]:
-    engines = [sa.create_engine(address, connect_args={"timeout": _BUSY}) for _ in range(2)]
+    engines = [_engine(address, connect_args={"timeout": _BUSY}) for _ in range(2)]
     for engine, begin in zip(engines, ("BEGIN", "BEGIN IMMEDIATE"), strict=True):
         sa.event.listen(engine, "connect", _prepare(synchronous))
         sa.event.listen(engine, "begin", _beginning(begin))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from actorflow.protocols import Commit, Taken
     from actorflow.results import RunRecord
 
-__all__ = ["ALONE", "Claim", "Create", "Entry", "Line", "Take", "Write", "concerned"]
+__all__ = ["ALONE", "Claim", "Create", "Entry", "HandBack", "Line", "Take", "Write", "concerned"]
 
 Line: TypeAlias = "tuple[Event, str | None]"
 """An event whose output and error are texts already, and all that it says, as one text."""
@@ -89,6 +89,24 @@ class Claim:
         self.tell(lost.get(self.run_id))
 
 
+@attrs.frozen(kw_only=True, eq=False)
+class HandBack:
+    """A run that was claimed, and cannot go on here after all."""
+
+    run_id: str
+    parked: str | None
+    """What it waits for, if that is something else than its turn."""
+    size: int = 1
+
+    @property
+    def run_ids(self) -> set[str]:
+        """No run that anybody waits for."""
+        return set()
+
+    def done(self, _lost: Mapping[str, BaseException]) -> None:
+        """Nobody waits for it."""
+
+
 @attrs.define(kw_only=True, eq=False)
 class Take:
     """Runs in progress that belong to nobody: those of them that can go on here."""
@@ -116,8 +134,8 @@ class Take:
             self.outcome.set(self.taken)
 
 
-Entry: TypeAlias = Create | Write | Claim | Take
-ALONE: Final = (Claim, Take)
+Entry: TypeAlias = Create | Write | Claim | HandBack | Take
+ALONE: Final = (Claim, HandBack, Take)
 """What is not written together with others: what follows it depends on what it reads."""
 
 

@@ -4,7 +4,8 @@ An owner that is alive renews its lease along with what it writes anyhow, or by 
 nothing to write. The time is the database's own, so that clocks of several machines need not
 agree. A lease that has run out takes nothing from its owner yet: it lets others take its runs
 over, one by one, and each that they take has a new fencing token, which the writes of the former
-owner do not have. So an owner that was only slow goes on with whatever nobody has taken.
+owner do not have. So an owner that was only slow goes on with whatever nobody has taken. What
+somebody has, it learns at its next write of that run, and when it next renews its lease.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from actorflow.state.sql.schema import Moment, owners, runs
+from actorflow.state.sql.bulk import bulk, packed
+from actorflow.state.sql.schema import STAYS, Moment, owners, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from actorflow.state.sql.cancelling import Requests
 
@@ -25,6 +27,7 @@ __all__ = ["Lease", "nobodys", "run_out"]
 
 _RENEWALS: Final = 3
 """How many times a lease is renewed while it would last."""
+_TAKEN_OVER: Final = "it was taken over by another orchestrator"
 
 
 def nobodys(dialect: str) -> sa.ColumnElement[bool]:
@@ -78,6 +81,9 @@ class Lease:
             index_elements=["owner"], set_={"lease_until": until}
         )
         self._end = sa.delete(owners).where(owners.c.owner == owner)
+        given = bulk(dialect, {"of_run": sa.Text(), "of_fence": sa.BigInteger()})
+        same = (runs.c.run_id == given.c.of_run, runs.c.fence == given.c.of_fence, STAYS)
+        self._strayed = sa.select(given.c.of_run).where(~sa.exists().where(*same))
 
     @property
     def rest(self) -> float:
@@ -99,6 +105,16 @@ class Lease:
         """Take note that a renewal is committed."""
         self._renewed_at = renewed_at
         self._requests.tell()
+
+    def strayed(self, connection: sa.Connection, fences: Mapping[str, int]) -> list[str]:
+        """Return those of the runs that do not have these fencing tokens any more."""
+        rows = [{"of_run": run_id, "of_fence": fence} for run_id, fence in fences.items()]
+        return list(connection.scalars(self._strayed, packed(rows)))
+
+    def tell_lost(self, run_ids: Iterable[str]) -> None:
+        """Have runs ended here that belong to somebody else."""
+        for run_id in run_ids:
+            self._requests.pass_on(run_id, _TAKEN_OVER, compensate=False)
 
     def end(self, connection: sa.Connection) -> None:
         """Give up all runs that have not ended, to whoever wants them."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import uuid
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from actorflow.clock import SystemClock
-from actorflow.errors import NotRecorded, StoreError
+from actorflow.errors import ForkedStateManager, NotRecorded
 from actorflow.once import Once, settle
 from actorflow.spelling import checks_options
 from actorflow.state.folding import fold
 from actorflow.state.sql.checks import check_columns, check_options
-from actorflow.state.sql.entries import Claim, Create, Take, Write
+from actorflow.state.sql.entries import Claim, Create, HandBack, Take, Write
 from actorflow.state.sql.extras import needs_extra
 from actorflow.state.sql.retention import Limits, Purging
 from actorflow.state.sql.serializers import JSONSerializer
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from actorflow.lifecycle import RunStatus
     from actorflow.protocols import Commit, Taken
     from actorflow.results import RunPage, RunRecord, RunSnapshot
-    from actorflow.state.sql.entries import Entry, Line
+    from actorflow.state.sql.entries import Entry
     from actorflow.state.sql.health import StoreHealth
     from actorflow.state.sql.retention import PurgeReport
     from actorflow.state.sql.serializers import Serializer
@@ -94,7 +95,7 @@ class SQLStateManager:
             from actorflow.state.sql import migrating  # noqa: PLC0415 - they come with the extra
             from actorflow.state.sql.admitted import Admitted  # noqa: PLC0415
             from actorflow.state.sql.cancelling import Requests  # noqa: PLC0415
-            from actorflow.state.sql.engines import Engines  # noqa: PLC0415
+            from actorflow.state.sql.engines import Engines, check_process  # noqa: PLC0415
             from actorflow.state.sql.leases import Lease  # noqa: PLC0415
             from actorflow.state.sql.payloads import Payloads  # noqa: PLC0415
             from actorflow.state.sql.purging import Purger  # noqa: PLC0415
@@ -110,6 +111,7 @@ class SQLStateManager:
         except BaseException:
             self._engines.dispose()
             raise
+        self._check_process = functools.partial(check_process, self._engines.writing)
         self._payloads = Payloads(
             chosen, max_input=max_input, max_output=max_output, max_event=max_event
         )
@@ -205,6 +207,10 @@ class SQLStateManager:
         self._put(Take(known=known, besides=besides, limit=limit, outcome=outcome))
         return outcome.result()
 
+    def hand_back(self, run_id: str, parked: str | None = None) -> None:
+        """Let others have a run that was claimed, and cannot go on here; say what it waits for."""
+        self._put(HandBack(run_id=run_id, parked=parked))
+
     def admit(self, run_id: str, step_id: str, output: Any) -> None:
         """Make an output ready to be recorded, while it is what the step has returned.
 
@@ -220,18 +226,12 @@ class SQLStateManager:
         Raises:
             StoreOverloaded: When too much waits to be written.
         """
-        lines: list[Line] = []
-        refused: dict[str, StoreError] = {}
-        for event in events:
-            try:
-                if event.run_id not in refused:
-                    lines.append(self._admitted.line(event))
-            except StoreError as error:
-                refused[event.run_id] = error
+        lines, refused = self._admitted.lines(events)
         self._put(Write(lines=lines, refused=refused, tell=done, not_recorded=NotRecorded))
         return False
 
     def _put(self, entry: Entry) -> None:
+        self._check_process()
         self._reader.resting = False
         self._writer.put(entry)
         self._purging.begin()
@@ -247,6 +247,11 @@ class SQLStateManager:
         Raises:
             StoreUnavailable: When the database does not answer any more.
         """
+        with contextlib.suppress(ForkedStateManager):  # there is nothing of it in a fork
+            self._check_process()
+            self._close()
+
+    def _close(self) -> None:
         try:
             self._purging.end()
             self._writer.close()
@@ -258,7 +263,11 @@ class SQLStateManager:
         """Have `cancel(run_id, reason, compensate)` called for what `ask_to_cancel` has asked.
 
         Call what is returned to end that.
+
+        Raises:
+            DefinitionError: When it serves another orchestrator: what it writes has one owner.
         """
+        self._check_process()
         return self._requests.listen(cancel)
 
     def ask_to_cancel(self, run_id: str, reason: str, *, compensate: bool = False) -> None:

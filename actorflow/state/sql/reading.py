@@ -13,6 +13,7 @@ from actorflow.errors import RunNotFound, StoreUnavailable
 from actorflow.events import NO_DATA, Event
 from actorflow.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.results import RunPage, RunSnapshot, StepResult
+from actorflow.state.sql.engines import beginning
 from actorflow.state.sql.refusal import why
 from actorflow.state.sql.schema import GOES, STAYS, events, runs, steps
 
@@ -54,7 +55,7 @@ class Reader:
     @contextlib.contextmanager
     def _instant(self) -> Iterator[sa.Connection]:
         try:
-            with self._engine.begin() as connection:
+            with beginning(self._engine) as connection:
                 yield connection
         except SQLAlchemyError as error:
             raise StoreUnavailable("answer", why(error)) from error

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol
 from actorflow.notices import ActorflowWarning
 from actorflow.state.sql.codec import Unstorable, plain, restored
 from actorflow.state.sql.extras import needs_extra
+from actorflow.storing import NotRestorable
 
 __all__ = ["JSONSerializer", "PickleSerializer", "Serializer"]
 
@@ -73,7 +74,11 @@ class JSONSerializer:
         Raises:
             NotRestorable: When a class is not there any more.
         """
-        return restored(self._decode(text))
+        try:
+            return restored(self._decode(text))
+        except RecursionError:
+            why = "it is nested too deeply for the stack that this thread has left"
+            raise NotRestorable("a value", why) from None
 
 
 class PickleSerializer:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 
 from actorflow.errors import StoreUnavailable
+from actorflow.state.sql.engines import beginning
 from actorflow.state.sql.refusal import may_pass, why
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Transactions:
             waited, pause = waited + pause, min(2 * pause, _LONGEST_PAUSE)
 
     def _attempt(self, work: Callable[[sa.Connection], _T]) -> tuple[_T, float]:
-        with self._engine.begin() as connection:
+        with beginning(self._engine) as connection:
             # Now that it has the lock of SQLite, of which there is one.
             began = self._clock.now()
             done = work(connection)

@@ -18,16 +18,15 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from actorflow.errors import AlreadyStarted, LeaseHeld, LeaseLost, StoreError, StoreUnavailable
-from actorflow.logs import get_logger
 from actorflow.protocols import Taken
 from actorflow.state.sql.books import Books
-from actorflow.state.sql.entries import Claim, Take, concerned
-from actorflow.state.sql.health import StoreHealth
+from actorflow.state.sql.condition import Condition
+from actorflow.state.sql.entries import Claim, HandBack, Take, concerned
 from actorflow.state.sql.queue import EntryQueue
 from actorflow.state.sql.refusal import may_pass, why
 
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 
     from actorflow.state.sql.books import Batch, Page
     from actorflow.state.sql.entries import Entry
+    from actorflow.state.sql.health import StoreHealth
     from actorflow.state.sql.leases import Lease
     from actorflow.state.sql.writing import Statements
 
@@ -81,19 +81,12 @@ class Writer:
         self._books = Books()
         self._thread: threading.Thread | None = None
         self._connection: sa.Connection | None = None
-        self._failures = 0
-        self._error: str | None = None
-        self._status: Literal["ok", "retrying", "down"] = "ok"
+        self._condition = Condition()
         self.queue = EntryQueue(limit)
 
     def health(self) -> StoreHealth:
         """Return how it goes."""
-        return StoreHealth(
-            status=self._status,
-            waiting=self.queue.waiting,
-            failures=self._failures,
-            error=self._error,
-        )
+        return self._condition.health(self.queue.waiting)
 
     def put(self, entry: Entry) -> None:
         """Have an entry written.
@@ -125,8 +118,9 @@ class Writer:
 
     def _work(self) -> None:
         while (group := self.queue.take(self._end, self._rest())) is not None:
-            if not group:
+            if not group or self._is_to_look():
                 self._renew()
+            if not group:
                 continue
             lost = self._deal_with(group)
             self._books.lose(lost)
@@ -140,9 +134,24 @@ class Writer:
         """Return the seconds after which the lease is to be renewed, if anybody needs it."""
         return max(self._lease.rest, _SHORTEST_REST) if self._books.pages else None
 
+    def _is_to_look(self) -> bool:
+        # A database that refuses is not asked for this, too: each answer may take a second.
+        return bool(self._books.pages) and not self._lease.rest and self._condition.status == "ok"
+
     def _renew(self) -> None:
-        if not isinstance(self._attempt(lambda _: True), SQLAlchemyError):
-            self._recovered()
+        """Renew the lease; end the runs here that were taken over, though nothing is written."""
+        gone: list[str] = []
+
+        def look(connection: sa.Connection) -> bool:
+            fences = {run_id: page.fence for run_id, page in self._books.pages.items()}
+            gone.extend(self._lease.strayed(connection, fences))
+            return True
+
+        if isinstance(self._attempt(look), SQLAlchemyError):
+            return
+        self._condition.recovered()
+        self._books.lose({run_id: LeaseLost(run_id) for run_id in gone})
+        self._lease.tell_lost(gone)
 
     def _end(self) -> None:
         """Let others have what is left, and hang up."""
@@ -165,6 +174,8 @@ class Writer:
             return self._claim(group[0].run_id)
         if isinstance(group[0], Take):
             return self._take(group[0])
+        if isinstance(group[0], HandBack):
+            return self._hand_back(group[0])
         batch, lost = self._books.enter(group)
         return lost | self._persist(batch) if batch else lost
 
@@ -233,6 +244,15 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
             return {run_id: _refused(error)}
 
+    def _hand_back(self, entry: HandBack) -> dict[str, StoreError]:
+        def hand_back(connection: sa.Connection) -> bool:
+            self._statements.hand_back(connection, entry.run_id, entry.parked)
+            return True
+
+        self._books.pages.pop(entry.run_id, None)
+        self._attempt(hand_back)  # if that fails, it stays this owner's, who finds it again
+        return {}
+
     def _take(self, entry: Take) -> dict[str, StoreError]:
         pages: dict[str, Page] = {}
         parked: list[str] = []
@@ -276,13 +296,13 @@ class Writer:
         while isinstance(done, SQLAlchemyError):
             if not may_pass(done):
                 raise done
-            if self._status == "down" or waited >= self._limit():
-                raise self._gave_up(what, done) from done
-            self._status = "retrying"
+            if self._condition.status == "down" or waited >= self._limit():
+                raise self._condition.gave_up(what, done) from done
+            self._condition.status = "retrying"
             self.queue.pause(pause)
             waited, pause = waited + pause, min(2 * pause, _LONGEST_PAUSE)
             done = self._attempt(lambda connection: unless(connection) or work(connection))
-        self._recovered()
+        self._condition.recovered()
         return done
 
     def _limit(self) -> float:
@@ -299,7 +319,7 @@ class Writer:
                     transaction.rollback()
         except SQLAlchemyError as error:
             self._disconnect()
-            self._failed(error)
+            self._condition.failed(error)
             return error
         if done:
             self._lease.keep(renewed_at)
@@ -312,23 +332,6 @@ class Writer:
                 connection.invalidate()
                 connection.close()
 
-    def _failed(self, error: SQLAlchemyError) -> None:
-        self._failures += 1
-        self._error = why(error)
-        if self._failures == 1:
-            _log("store.refused", self._error)
-
-    def _gave_up(self, what: str, error: SQLAlchemyError) -> StoreUnavailable:
-        if self._status != "down":
-            _log("store.down", why(error))
-        self._status = "down"
-        return StoreUnavailable(what, why(error))
-
-    def _recovered(self) -> None:
-        if self._failures:
-            _log("store.recovered", f"after {self._failures} failures")
-        self._failures, self._error, self._status = 0, None, "ok"
-
 
 def _without(batch: Batch, doubles: Mapping[str, object]) -> Batch:
     if not doubles:
@@ -340,8 +343,3 @@ def _refused(error: BaseException) -> StoreError:
     refusal = StoreUnavailable("take it", why(error))
     refusal.__cause__ = error
     return refusal
-
-
-def _log(event: str, said: str) -> None:
-    with contextlib.suppress(Exception):  # a log that raises must not add to it
-        get_logger().warning(event, database=said)

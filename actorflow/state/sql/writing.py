@@ -14,6 +14,7 @@ from actorflow.state.folding import RunFold
 from actorflow.state.sql.books import Page
 from actorflow.state.sql.bulk import Part, bulk, moment
 from actorflow.state.sql.leases import nobodys
+from actorflow.state.sql.recorded import clipped
 from actorflow.state.sql.schema import STAYS, events, keys, runs, steps
 
 if TYPE_CHECKING:
@@ -166,6 +167,13 @@ class Statements:
         if connection.execute(mine).rowcount != 1:
             return None
         return self._pages(connection, [run_id])[run_id]
+
+    def hand_back(self, connection: sa.Connection, run_id: str, parked: str | None) -> None:
+        """Make a run in progress nobody's that is this owner's."""
+        mine = (runs.c.run_id == run_id, runs.c.owner == self._owner, runs.c.finished_at.is_(None))
+        says = None if parked is None else clipped(parked)
+        free = {"owner": NOBODY, "fence": runs.c.fence + 1, "parked": says}
+        connection.execute(sa.update(runs).where(*mine).values(free))
 
     def take(self, connection: sa.Connection, wanted: Take) -> dict[str, Page]:
         """Make runs of nobody this owner's, the most urgent first; return them as they stand."""

@@ -74,10 +74,13 @@ class StoreUnavailable(StoreError):
 
     what: str
     why: str
-    _text = (
-        "the database did not {what}: {why}. See to the database (is it running, is the disk full, "
-        "does somebody keep it locked?), then resume the runs that this has failed."
+    database: str = "the database"
+    """Which, where that is not plain."""
+    cure: str = (
+        "See to the database (is it running, is the disk full, does somebody keep it locked?), "
+        "then resume the runs that this has failed"
     )
+    _text = "{database} did not {what}: {why}. {cure}."
 
 
 @attrs.define(slots=False)
@@ -172,6 +175,8 @@ class NotRestorable(StoreError):
 
     what: str
     why: str
+    serializer: str | None = None
+    """The name of what wrote it, where that is known."""
     _text = "{what} cannot be read back: {why}."
 
 

@@ -36,9 +36,10 @@ def cancel(
         claimed = state.claim(run.run_id)
     except LeaseHeld:
         state.ask_to_cancel(run.run_id, reason, compensate=compensate)
+        see = typed(f"runs show {shlex.quote(run.run_id)}", db)
         return (
             "asked whoever runs it to cancel it; that is done when its lease is next renewed, "
-            "within 10 s by default"
+            f"within a third of the lease, 10 s by default. To see it, type: {see}"
         )
     _check(claimed, db)
     if compensate:

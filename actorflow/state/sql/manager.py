@@ -89,7 +89,8 @@ class SQLStateManager:
         max_age: float | timedelta | None = None,
     ) -> None:
         limits = Limits.standing(max_age, max_runs)
-        check_options(synchronous, lease, patience, max_waiting)
+        counts = (max_waiting, max_input, max_output, max_event)
+        check_options(serializer, synchronous, lease, patience, counts)
         with needs_extra("SQLStateManager"):
             from actorflow.state.sql import migrating  # noqa: PLC0415 - they come with the extra
             from actorflow.state.sql.admitted import Admitted  # noqa: PLC0415

@@ -45,10 +45,20 @@ class RunNotFound(ActorflowError, LookupError):
     """Raised when no run has the id that was asked for."""
 
     run_id: str
-    _text = (
-        "there is no run {run_id!r}, or it is kept no more. "
-        "Check its id, and the limits of the orchestrator's state manager."
-    )
+    by_key: bool = False
+    """Whether it was found by an idempotency key, which outlives its run in a database."""
+
+    def __str__(self) -> str:
+        if self.by_key:
+            return (
+                f"the run that was started with this idempotency key, {self.run_id!r}, is kept no "
+                "more, and the key still stands for it: nothing was started. Give another key, or "
+                "have keys purged sooner (keys_older_than=)."
+            )
+        return (
+            f"there is no run {self.run_id!r}, or it is kept no more. "
+            "Check its id, and the limits of the orchestrator's state manager."
+        )
 
 
 @attrs.define(slots=False)

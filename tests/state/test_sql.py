@@ -31,6 +31,7 @@ from actorflow.errors import (
     WrongLoop,
 )
 from actorflow.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.orchestrator.withdrawal import withdraw
 from actorflow.state.sql import JSONSerializer, SQLStateManager
 from actorflow.state.sql.engines import Engines
 from actorflow.testing.contracts.accounts import (
@@ -511,7 +512,7 @@ def test_a_run_that_never_started_is_withdrawn_and_nobody_hears_of_it(state):
         runtime = orchestrator._life.runtime("test")
         runtime.committed = heard.append
         accept(state, accepted("unstarted"))
-        runtime._withdraw(state.snapshot("unstarted"))
+        withdraw(state, "unstarted", runtime.clock)
 
     assert [] == heard
 

@@ -121,6 +121,8 @@ def _heading(run: RunSnapshot, width: int) -> Iterator[str]:
     took = "" if run.duration is None else f", took {in_words(run.duration)}"
     urgent = f", priority {run.priority}" if run.priority else ""
     yield f"accepted {_moment(run.created_at)}{took}{urgent}"
+    if run.parked is not None:
+        yield f"parked: {printable(run.parked)}"
     given = [f"{name} {printable(getattr(run, name))}" for name in _IDS if getattr(run, name)]
     if given:
         yield ", ".join(given)

@@ -540,6 +540,18 @@ def test_a_workflow_that_is_not_there_is_asked_for_with_the_database(state, type
     )
 
 
+def test_a_parked_run_is_shown_with_what_it_waits_for(state, type_in):
+    """It may be what keeps a queue from moving."""
+    accept(state, accepted("run"))
+    state.close()
+    looked = SQLStateManager(URL)
+    looked.take([("flow", "9")], [], 1)
+    looked.close()
+    _, out, _ = type_in("runs", "show", "run")
+
+    assert "\nparked: it waits for an orchestrator that knows its workflow in this version\n" in out
+
+
 def test_a_page_behind_the_last_run_says_so(state, type_in):
     """And not that there are none."""
     ran(state, "run")

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from actorflow.durations import Duration, as_seconds
 from actorflow.errors import DefinitionError
+from actorflow.once import Once
 
 if TYPE_CHECKING:
     import contextlib
     from collections.abc import Generator
 
     from actorflow.lifecycle import RunStatus
-    from actorflow.once import Once
     from actorflow.results import RunResult, RunSnapshot
     from actorflow.streams import EventStream
 
@@ -32,6 +32,9 @@ class Runtime(Protocol):
 
     def cancel(self, run_id: str, reason: str, *, compensate: bool) -> None:
         """Ask for the run's end, and for what it has done to be undone."""
+
+    def cancel_elsewhere(self, run_id: str, reason: str, *, compensate: bool) -> RunResult | None:
+        """End a run that is not in progress here, or ask for that; return how it ended, if so."""
 
     def check_process(self) -> None:
         """Refuse to let anybody wait in a fork of the run's process."""
@@ -171,13 +174,29 @@ class Run:
         a run that has ended, or cancelling twice, does nothing, nor does it stop a run that is
         being undone.
 
+        A run that its orchestrator does not run is cancelled as well: at once when nobody runs
+        it, and otherwise by asking its owner, who hears of it when its lease is next renewed.
+        That asks the database, and waits for it. What such a run has done is undone by whoever
+        runs it, now or later.
+
         Args:
             reason: Why; it is in the run's result.
             compensate: Whether the steps that have completed are then undone, as those of a
                 failed run are.
+
+        Raises:
+            RunUnattended: When it is to be undone, nobody runs it, and its state manager cannot
+                keep the request until somebody does.
+            StoreError: When nobody runs it, and its end cannot be recorded.
+            WrongLoop: When it is not in progress here, and this would block the event loop.
         """
         if not self.done:
             self._runtime.cancel(self.id, reason, compensate=compensate)
+        elif self._end.error is not None:
+            ended = self._runtime.cancel_elsewhere(self.id, reason, compensate=compensate)
+            if ended is not None:
+                self._end = Once()
+                self._end.set(ended)
 
     def events(self) -> EventStream:
         """Return the run's events from its first to its last, live.

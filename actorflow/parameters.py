@@ -298,5 +298,7 @@ def _check(
         raise DefinitionError(None, problem, "Rename the parameter", step_id)
     elif name in steps:
         problem = f"{said} names a step that is not among its dependencies"
-        cure = f"Add after={name!r}, or rename the parameter"
+        others = [it for it in dependencies if it != step_id]  # a compensator knows its own step
+        add = f"Make it after={[*others, name]}" if others else f"Add after={name!r}"
+        cure = f"{add}, or rename the parameter"
         raise DefinitionError(None, problem, cure, step_id)

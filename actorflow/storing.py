@@ -45,10 +45,20 @@ class RunNotFound(ActorflowError, LookupError):
     """Raised when no run has the id that was asked for."""
 
     run_id: str
-    _text = (
-        "there is no run {run_id!r}, or it is kept no more. "
-        "Check its id, and the limits of the orchestrator's state manager."
-    )
+    by_key: bool = False
+    """Whether it was found by an idempotency key, which outlives its run in a database."""
+
+    def __str__(self) -> str:
+        if self.by_key:
+            return (
+                f"the run that was started with this idempotency key, {self.run_id!r}, is kept no "
+                "more, and the key still stands for it: nothing was started. Give another key, or "
+                "have keys purged sooner (keys_older_than=)."
+            )
+        return (
+            f"there is no run {self.run_id!r}, or it is kept no more. "
+            "Check its id, and the limits of the orchestrator's state manager."
+        )
 
 
 @attrs.define(slots=False)
@@ -74,10 +84,13 @@ class StoreUnavailable(StoreError):
 
     what: str
     why: str
-    _text = (
-        "the database did not {what}: {why}. See to the database (is it running, is the disk full, "
-        "does somebody keep it locked?), then resume the runs that this has failed."
+    database: str = "the database"
+    """Which, where that is not plain."""
+    cure: str = (
+        "See to the database (is it running, is the disk full, does somebody keep it locked?), "
+        "then resume the runs that this has failed"
     )
+    _text = "{database} did not {what}: {why}. {cure}."
 
 
 @attrs.define(slots=False)
@@ -172,6 +185,8 @@ class NotRestorable(StoreError):
 
     what: str
     why: str
+    serializer: str | None = None
+    """The name of what wrote it, where that is known."""
     _text = "{what} cannot be read back: {why}."
 
 

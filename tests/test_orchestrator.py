@@ -397,7 +397,7 @@ def test_a_limit_may_be_a_timedelta():
 @pytest.mark.parametrize(
     ("state", "text"),
     [
-        (20, "Orchestrator(state=20) is no state manager: it has no create(). Pass one such as"),
+        (20, "Orchestrator(state=20) is no state manager: it has no create(), claim(), record(), "),
         (MemoryStateManager, "is a class. Make one of it, and pass that."),
     ],
     ids=["number", "class"],
@@ -826,6 +826,47 @@ def test_a_run_that_is_resumed_while_it_is_looked_up_can_be_waited_for(make, gat
     gate.open()
 
     assert found.wait(SOON).output is True
+
+
+@pytest.mark.parametrize("kinds", [(), STARTED])
+def test_a_run_that_nobody_runs_is_cancelled_at_once(make, kinds):
+    """Nobody is there to be asked, and its handle then has its result."""
+    state = MemoryStateManager()
+    accept(state, accepted("left"))
+    state.record(happened(*kinds, run_id="left"), lambda _error: None)
+    left = make(state).get("left")
+    left.cancel("nobody wants it")
+    left.cancel("twice")
+
+    result = left.wait(SOON)
+    assert ("cancelled", "nobody wants it") == (result.status, result.reason)
+    assert "cancelled" == state.snapshot("left").status
+    assert len(kinds) + 2 == len(state.events("left"))
+
+
+def test_a_run_that_nobody_runs_is_not_undone_without_its_workflow(make):
+    """And it is said what to do instead."""
+    state = MemoryStateManager()
+    accept(state, accepted("left"))
+    state.record(happened(*STARTED, run_id="left"), lambda _error: None)
+    left = make(state).get("left")
+
+    with pytest.raises(RunUnattended, match=r"to undo it takes its workflow\. Resume it with"):
+        left.cancel(compensate=True)
+    assert "running" == left.status
+
+
+def test_a_run_that_was_looked_up_before_it_went_on_here_is_cancelled(make, gate):
+    """Its handle is an old one, and means the same run."""
+    state = MemoryStateManager()
+    orchestrator = make(state)
+    accept(state, accepted("left", workflow_id=gate.flow.id, step_ids=tuple(gate.flow.steps)))
+    old = orchestrator.get("left")
+    resumed = orchestrator.resume("left", gate.flow)
+    old.cancel("enough")
+    gate.open()
+
+    assert ("cancelled", "enough") == (resumed.wait(SOON).status, resumed.wait(SOON).reason)
 
 
 @pytest.mark.parametrize(("kinds", "says"), [((), "pending"), (STARTED, "running")])
@@ -1423,3 +1464,19 @@ def test_a_timeout_around_the_await_cancels_the_run():
                 await orchestrator.get(run.run_id)
 
     asyncio.run(main())
+
+
+def test_saying_how_often_to_look_and_not_to_look_is_warned_of():
+    """It is the likeliest way to forget `recover=True`."""
+    with pytest.warns(ActorflowWarning, match=r"recover_every=0\.2\) looks for nothing without"):
+        Orchestrator(recover_every=0.2)
+
+
+def test_a_run_is_not_resumed_by_steps_that_take_what_it_was_not_given(make):
+    """They would fail in the midst of it."""
+    state = MemoryStateManager()
+    accept(state, accepted("left"))
+    flow = Workflow("flow")
+    flow.step(lambda city: city, id="a")
+    with pytest.raises(DefinitionError, match=r"'left' was started without the input 'city', wh"):
+        make(state).resume("left", flow)

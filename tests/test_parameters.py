@@ -237,6 +237,14 @@ def bound(run, dependencies=None, steps=()):
             ),
         ),
         (
+            lambda enrich: enrich,
+            {"fetch": True},
+            (
+                "step 's': parameter 'enrich' of <lambda>() names a step that is not among its "
+                "dependencies. Make it after=['fetch', 'enrich'], or rename the parameter."
+            ),
+        ),
+        (
             lambda s: s,
             {},
             "step 's': parameter 's' of <lambda>() names the step itself. Rename the parameter.",
@@ -250,7 +258,7 @@ def bound(run, dependencies=None, steps=()):
             ),
         ),
     ],
-    ids=["not a dependency", "itself", "optional"],
+    ids=["not a dependency", "not one of them", "itself", "optional"],
 )
 def test_a_parameter_that_names_a_step_it_cannot_count_on_is_refused(run, dependencies, text):
     """The text names the step, the parameter and the cure."""

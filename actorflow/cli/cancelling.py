@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import shlex
 from typing import TYPE_CHECKING
 
 from actorflow.cli.problems import Problem
 from actorflow.cli.stores import typed
 from actorflow.clock import SystemClock
-from actorflow.errors import LeaseHeld
 from actorflow.lifecycle import RunStatus
-from actorflow.once import Once, settle
-from actorflow.orchestrator.withdrawal import cancelled
+from actorflow.orchestrator.unattended import Fate, cancel_unattended
 
 if TYPE_CHECKING:
     from actorflow.results import RunSnapshot
@@ -32,20 +29,18 @@ def cancel(
         Problem: When there is nothing to cancel.
     """
     _check(run, db)
-    try:
-        claimed = state.claim(run.run_id)
-    except LeaseHeld:
-        state.ask_to_cancel(run.run_id, reason, compensate=compensate)
+    fate = cancel_unattended(state, run.run_id, SystemClock(), reason, compensate=compensate)
+    if fate is Fate.ASKED:
+        see = typed(f"runs show {shlex.quote(run.run_id)}", db)
         return (
             "asked whoever runs it to cancel it; that is done when its lease is next renewed, "
-            "within 10 s by default"
+            f"within a third of the lease, 10 s by default. To see it, type: {see}"
         )
-    _check(claimed, db)
-    if compensate:
-        state.ask_to_cancel(run.run_id, reason, compensate=True)
+    if fate is Fate.KEPT:
         resume = typed(f"runs resume {shlex.quote(run.run_id)} FILE[:FLOW]", db)
         return f"nobody runs it now; to have it undone by its workflow, type: {resume}"
-    _end(state, claimed, reason)
+    if fate is Fate.NOTHING:  # it has ended in the meantime
+        _check(state.snapshot(run.run_id), db)
     return f"{RunStatus.CANCELLED.value}; nobody was running it"
 
 
@@ -58,11 +53,3 @@ def _check(run: RunSnapshot, db: str) -> None:
             f"run {run.run_id!r} is being undone already, and that is not stopped. If nobody "
             f"goes on with it, type: {resume}"
         )
-
-
-def _end(state: SQLStateManager, run: RunSnapshot, reason: str) -> None:
-    clock, recorded = SystemClock(), len(state.events(run.run_id))
-    events = cancelled(run, recorded, clock.wall(clock.now()), reason)
-    outcome: Once[None] = Once()
-    state.record(events, functools.partial(settle, outcome))
-    outcome.result()

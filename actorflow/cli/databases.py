@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from actorflow.cli.stores import DATABASE, missing_file, nothing_there
 from actorflow.errors import SchemaMismatch
 from actorflow.state.sql.extras import needs_extra
 
@@ -22,7 +23,10 @@ __all__ = ["databases"]
 Address = Annotated[
     str,
     typer.Argument(
-        metavar="URL", help="Such as sqlite:///runs.db or postgresql://user@host/database."
+        metavar="URL",
+        envvar=DATABASE,
+        help="Such as sqlite:///runs.db or postgresql://user@host/database.",
+        show_default=False,
     ),
 ]
 
@@ -78,6 +82,13 @@ def _opened(url: str) -> Iterator[tuple[ModuleType, Engines]]:
         yield migrating, engines
 
 
+def _missing(url: str) -> str | None:
+    """Say that there is no database, before SQLite makes an empty one of it."""
+    with needs_extra("actorflow db"):
+        file = missing_file(url)
+    return None if file is None else nothing_there(file, url)
+
+
 def _upgrade(url: str) -> str:
     with _opened(url) as (migrating, engines):
         before, after = migrating.upgrade(engines)
@@ -87,6 +98,9 @@ def _upgrade(url: str) -> str:
 
 
 def _current(url: str) -> str:
+    missing = _missing(url)
+    if missing is not None:
+        return f"no tables: {missing}"
     with _opened(url) as (migrating, engines):
         found, newest = migrating.current(engines), migrating.newest()
     if found is None:
@@ -95,6 +109,9 @@ def _current(url: str) -> str:
 
 
 def _check(url: str) -> tuple[str, bool]:
+    missing = _missing(url)
+    if missing is not None:
+        return missing, False
     with _opened(url) as (migrating, engines):
         try:
             return f"version {migrating.check(engines)}, as it should be", True

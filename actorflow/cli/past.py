@@ -6,20 +6,23 @@ import io
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
 from rich.console import Console
 from rich.text import Text
 
 from actorflow.cli.columns import steps_table, table
 from actorflow.cli.looks import STYLES, step_row
 from actorflow.cli.reports import describe_failure, outputs
+from actorflow.cli.stores import unread
 from actorflow.cli.values import as_json, in_one_line
 from actorflow.results import RunResult
+from actorflow.state.sql.unread import Unread
 from actorflow.views import branches, draw_gantt
 from actorflow.views.gantt import NARROWEST
 from actorflow.views.text import in_words, one_line, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rich.console import RenderableType
 
@@ -75,6 +78,8 @@ def _why(run: RunSnapshot) -> str:
     step = "" if run.failed_step is None else f"step {printable(run.failed_step)}: "
     if run.error is not None:
         return step + one_line(run.error)
+    if run.reason is None and isinstance(run.inputs, Unread):
+        return f"inputs and metadata unread: {unread(run.inputs.reason.serializer)['unread']}"
     return "" if run.reason is None else printable(run.reason)
 
 
@@ -116,6 +121,8 @@ def _heading(run: RunSnapshot, width: int) -> Iterator[str]:
     took = "" if run.duration is None else f", took {in_words(run.duration)}"
     urgent = f", priority {run.priority}" if run.priority else ""
     yield f"accepted {_moment(run.created_at)}{took}{urgent}"
+    if run.parked is not None:
+        yield f"parked: {printable(run.parked)}"
     given = [f"{name} {printable(getattr(run, name))}" for name in _IDS if getattr(run, name)]
     if given:
         yield ", ".join(given)
@@ -155,8 +162,12 @@ def run_as_json(run: RunSnapshot) -> dict[str, Any]:
 
 def summary_as_json(run: RunSnapshot) -> dict[str, Any]:
     """Return a run without its steps."""
-    told = run_as_json(run)
+    told = run_as_json(attrs.evolve(run, inputs=_shown(run.inputs), metadata=_shown(run.metadata)))
     return {name: value for name, value in told.items() if name not in {"steps", "outputs"}}
+
+
+def _shown(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    return unread(values.reason.serializer) if isinstance(values, Unread) else values
 
 
 def event_as_json(event: Event) -> dict[str, Any]:

@@ -27,9 +27,9 @@ from actorflow.cli.past import (
 from actorflow.cli.problems import Problem
 from actorflow.cli.running import Order
 from actorflow.cli.showing import print_json, show
-from actorflow.cli.stores import Database, find, opened, store, typed
+from actorflow.cli.stores import Database, find, looking_at, opened, store, typed
 from actorflow.cli.values import as_json as plainly
-from actorflow.errors import DefinitionError
+from actorflow.errors import DefinitionError, NotRestorable
 from actorflow.lifecycle import RunStatus
 from actorflow.views import draw_line
 
@@ -47,7 +47,10 @@ _PAGE: Final = 1000
 _UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
 RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="The run's id.")]
-Filter = Annotated[str | None, typer.Option(metavar="TEXT", show_default=False)]
+Filter = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="Only runs that were started with it.", show_default=False),
+]
 Limit = Annotated[int, typer.Option(min=0, metavar="N", help="How many to show at most.")]
 
 
@@ -64,7 +67,8 @@ def list_(
     *,
     db: Database,
     status: Annotated[
-        RunStatus | None, typer.Option(help="Only runs that stand there.", show_default=False)
+        RunStatus | None,
+        typer.Option(help="Only runs that stand there.", case_sensitive=False, show_default=False),
     ] = None,
     workflow: Annotated[
         str | None,
@@ -112,12 +116,11 @@ def show_(
     as_json: AsJson = False,
 ) -> None:
     """Show a run: its steps, their outputs and errors, and a chart of when each ran."""
-    with exit_statuses(), opened(db) as state:
-        run = find(state, run_id, "show", db)
+    with exit_statuses(), looking_at(run_id, "show", db) as (state, run):
         if as_json:
             _dump(run_as_json(run))
             return
-        plan = None if flow is None else _plan(flow, run)
+        plan = None if flow is None else _plan(flow, run, db)
         _say(describe_run(run, state.events(run_id), plan, Console()))
 
 
@@ -136,8 +139,7 @@ def events_(
     as_json: AsJson = False,
 ) -> None:
     """Print what happened in a run, one line for each event."""
-    with exit_statuses(), opened(db) as state:
-        run = find(state, run_id, "events", db)
+    with exit_statuses(), looking_at(run_id, "events", db) as (state, run):
         events = _events(state, run_id, after, limit)
         _say(_events_as_json(events) if as_json else _lines(events, run.started_at))
 
@@ -158,10 +160,10 @@ def resume(
     """
     with exit_statuses():
         with opened(db) as state:
-            _check_resumable(find(state, run_id, "resume", db), db)
+            _check_resumable(state, run_id, db)
 
         def order() -> Order:
-            flow = load_flow(target, f"runs resume {shlex.quote(run_id)}")
+            flow = load_flow(target, _beginning(f"runs resume {shlex.quote(run_id)}", db))
             return Order(
                 flow=flow,
                 inputs={},
@@ -189,8 +191,7 @@ def cancel(
     as_json: AsJson = False,
 ) -> None:
     """Cancel a run, whoever runs it, or have it cancelled by whoever does."""
-    with exit_statuses(), opened(db) as state:
-        run = find(state, run_id, "cancel", db)
+    with exit_statuses(), looking_at(run_id, "cancel", db) as (state, run):
         said = cancelling.cancel(state, run, reason, compensate=compensate, db=db)
         if as_json:
             _dump(run_as_json(state.snapshot(run_id)))
@@ -248,6 +249,8 @@ def _rest(page: RunPage, offset: int) -> Iterator[str]:
     shown = offset + len(page.runs)
     if not page.total:
         yield "no runs"
+    elif offset >= page.total:
+        yield f"no runs beyond the first {page.total:,}"
     elif shown < page.total:
         yield f"{page.total - shown:,} more; to see them, add --offset {shown}"
 
@@ -257,8 +260,14 @@ def _dump(value: object) -> None:
     sys.stdout.write("\n")
 
 
-def _plan(target: str, run: RunSnapshot) -> WorkflowPlan:
-    plan = load_flow(target, f"runs show {shlex.quote(run.run_id)} --flow").plan()
+def _beginning(command: str, db: str) -> str:
+    """Return a command about the same database, as far as it stands before a workflow."""
+    return typed(command, db).removeprefix("actorflow ")
+
+
+def _plan(target: str, run: RunSnapshot, db: str) -> WorkflowPlan:
+    show = _beginning(f"runs show {shlex.quote(run.run_id)}", db)
+    plan = load_flow(target, f"{show} --flow").plan()
     if set(plan.by_id) != set(run.steps):
         problem = f"its steps are not those of run {run.run_id!r} of {run.workflow_id!r}"
         raise DefinitionError(plan.workflow_id, problem, "Leave --flow out, or name the workflow")
@@ -290,7 +299,16 @@ def _events_as_json(events: Iterator[Event]) -> Iterator[str]:
     yield "[]" if before == "[" else "]"
 
 
-def _check_resumable(run: RunSnapshot, db: str) -> None:
+def _check_resumable(state: SQLStateManager, run_id: str, db: str) -> None:
+    try:
+        run = find(state, run_id, "resume", db)
+    except NotRestorable as error:
+        if error.serializer is None:
+            raise
+        problem = f"the serializer {error.serializer!r} wrote run {run_id!r}"
+        raise Problem(
+            f"{problem}. Resume it from a program that has that one, by orchestrator.resume()"
+        ) from None
     if run.status is RunStatus.COMPLETED:
         cure = f"To see it, type: {typed(f'runs show {shlex.quote(run.run_id)}', db)}"
         raise Problem(f"run {run.run_id!r} has completed: there is nothing to resume. {cure}")

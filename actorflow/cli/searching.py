@@ -133,7 +133,8 @@ def save(found: Found, path: Path | None) -> Found:
     Args:
         found: What was found.
         path: Where to keep it; by default a file in the current folder that is named after the
-            workflow and the law. Where that cannot be written, it goes among temporary files.
+            workflow and the law, with a number if there is another one. Where that cannot be
+            written, it goes among temporary files.
 
     Raises:
         DefinitionError: When it is made of what JSON has no form for.
@@ -153,7 +154,7 @@ def save(found: Found, path: Path | None) -> Found:
 
 def _written(replay: Replay, path: Path | None) -> Path:
     name = Path(_ODD.sub("-", f"{replay.workflow_id}-{replay.law}.json"))
-    wanted = name if path is None else path
+    wanted = _free(name, replay) if path is None else path
     try:
         replay.save(wanted)
     except OSError as error:
@@ -161,3 +162,19 @@ def _written(replay: Replay, path: Path | None) -> Path:
         wanted = Path(tempfile.mkdtemp(prefix="actorflow-")) / name
         replay.save(wanted)
     return wanted
+
+
+def _free(name: Path, replay: Replay) -> Path:
+    """Return where nothing else is kept: an earlier schedule may be the only one of its kind."""
+    text, found, number = replay.to_json() + "\n", name, 1
+    while found.is_file() and not _holds(found, text):
+        number += 1
+        found = name.with_stem(f"{name.stem}-{number}")
+    return found
+
+
+def _holds(path: Path, text: str) -> bool:
+    try:
+        return path.read_text(encoding="utf-8") == text
+    except (OSError, UnicodeDecodeError):
+        return False

@@ -18,12 +18,26 @@ from actorflow.state.sql.extras import needs_extra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from actorflow.results import RunSnapshot
+    from actorflow.state.sql import Serializer
 
-__all__ = ["Database", "find", "opened", "store", "typed"]
+__all__ = [
+    "DATABASE",
+    "Database",
+    "find",
+    "looking_at",
+    "missing_file",
+    "nothing_there",
+    "opened",
+    "store",
+    "typed",
+    "unread",
+]
 
-_VARIABLE: Final = "ACTORFLOW_DB"
+DATABASE: Final = "ACTORFLOW_DB"
+"""The environment variable that names the database when nothing else does."""
 _RECENT: Final = 200
 """How many of the newest runs are looked at for the one that may be meant."""
 
@@ -32,7 +46,7 @@ Database = Annotated[
     typer.Option(
         "--db",
         metavar="URL",
-        envvar=_VARIABLE,
+        envvar=DATABASE,
         help="Such as sqlite:///runs.db or postgresql://user@host/database.",
         show_default=False,
     ),
@@ -52,12 +66,34 @@ class _Readable(JSONSerializer):
             return json.loads(text)
 
 
-def store(url: str, *, only_to_look: bool = False) -> SQLStateManager:
+class _Foreign:
+    """Stands for the serializer of somebody's program, which is not at hand.
+
+    Args:
+        name: What it is called.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def dumps(self, value: Any, /) -> str:
+        raise TypeError(f"the serializer {self.name!r} is not at hand")
+
+    def loads(self, _text: str, /) -> Any:
+        return unread(self.name)
+
+
+def unread(serializer: str | None) -> dict[str, str]:
+    """Return what is shown in place of a value that only another serializer can read."""
+    return {"unread": f"the serializer {serializer!r} wrote it"}
+
+
+def store(url: str, serializer: Serializer | None = None) -> SQLStateManager:
     """Return what keeps runs in a database that is there.
 
     Args:
         url: The database.
-        only_to_look: Whether values may be shown as something else than they are.
+        serializer: Reads and writes values; actorflow's own by default.
 
     Raises:
         Problem: When it is a file, and there is none.
@@ -66,28 +102,67 @@ def store(url: str, *, only_to_look: bool = False) -> SQLStateManager:
         StoreError: When it cannot be reached, or its tables are not those of this version.
     """
     with needs_extra("--db"):
-        from actorflow.state.sql.engines import file_of  # noqa: PLC0415 - it comes with the extra
+        file = missing_file(url)
+    if file is not None:  # SQLite would make one, empty
+        raise Problem(nothing_there(file, url))
+    return SQLStateManager(url, serializer=serializer)
 
-        file = file_of(url)
-    if file is not None and not file.exists():  # SQLite would make one, empty
-        cure = f"To make it, type: actorflow db upgrade {shlex.quote(url)}"
-        raise Problem(f"there is no database {file}. {cure}")
-    return SQLStateManager(url, serializer=_Readable() if only_to_look else None)
+
+def missing_file(url: str) -> Path | None:
+    """Return the file that a database would be in and that is not there.
+
+    Raises:
+        DefinitionError: When the URL is none.
+    """
+    from actorflow.state.sql.engines import file_of  # noqa: PLC0415 - it comes with the extra
+
+    file = file_of(url)
+    return None if file is None or file.exists() else file
+
+
+def nothing_there(file: Path, url: str) -> str:
+    """Say that there is no database, and what to do."""
+    cure = f"To make it, type: actorflow db upgrade {shlex.quote(url)}"
+    return f"there is no database {file}. {cure}"
 
 
 @contextlib.contextmanager
-def opened(url: str) -> Iterator[SQLStateManager]:
-    """Yield what lets one look at runs in a database, and close it afterwards; see `store`."""
-    state = store(url, only_to_look=True)
+def opened(url: str, serializer: Serializer | None = None) -> Iterator[SQLStateManager]:
+    """Yield what lets one look at runs in a database, and close it afterwards; see `store`.
+
+    Values that cannot be read are shown as something else than they are.
+    """
+    state = store(url, _Readable() if serializer is None else serializer)
     try:
         yield state
     finally:
         state.close()
 
 
+@contextlib.contextmanager
+def looking_at(run_id: str, command: str, db: str) -> Iterator[tuple[SQLStateManager, RunSnapshot]]:
+    """Yield what lets one look at a run, and the run, also if another serializer wrote it.
+
+    Args:
+        run_id: The run.
+        command: What was typed after `actorflow runs`, for the errors.
+        db: The database.
+    """
+    with contextlib.ExitStack() as stack:
+        state = stack.enter_context(opened(db))
+        try:
+            run = find(state, run_id, command, db)
+        except NotRestorable as error:
+            if error.serializer is None:
+                raise
+            state = stack.enter_context(opened(db, _Foreign(error.serializer)))
+            run = find(state, run_id, command, db)
+        yield state, run
+
+
 def typed(command: str, db: str) -> str:
     """Return what to type for a command about the same database."""
-    known = os.environ.get(_VARIABLE) == db
+    known = os.environ.get(DATABASE) == db
     return f"actorflow {command}" + ("" if known else f" --db {shlex.quote(db)}")
 
 

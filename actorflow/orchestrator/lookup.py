@@ -17,7 +17,8 @@ __all__ = ["find"]
 
 _NOT_HERE: Final = (
     "its record says {!r}, and this orchestrator does not run it. "
-    "If nobody else does, let it go on with orchestrator.resume()"
+    "If nobody else does, let it go on with orchestrator.resume(), or by an orchestrator with "
+    "recover=True that has registered its workflow"
 )
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
-from actorflow.errors import Deadlock, RunNotFound
+from actorflow.errors import Deadlock, RunNotFound, WrongLoop
 from actorflow.lifecycle import RunStatus, StepStatus
 from actorflow.orchestrator.standstill import Standing, can_end
 
@@ -30,7 +30,17 @@ if TYPE_CHECKING:
     from actorflow.plan import StepPlan, WorkflowPlan
     from actorflow.results import RunSnapshot
 
-__all__ = ["Nesting"]
+__all__ = ["Nesting", "would_block"]
+
+
+def would_block(what: str) -> WrongLoop:
+    """Return what refuses a call that would wait on the loop that the waited-for needs."""
+    return WrongLoop(
+        f"{what} would block the event loop that the run itself needs. Await it instead: "
+        "`await run`, `await orchestrator.run_async()`, `start_async()`, `enqueue_async()`, "
+        "`async for event in run.events()`, `await orchestrator.shutdown_async()`; or put the "
+        "call into `asyncio.to_thread`."
+    )
 
 
 @attrs.frozen(eq=False)

@@ -21,6 +21,7 @@ from actorflow.errors import (
     StoreUnavailable,
 )
 from actorflow.logs import get_logger
+from actorflow.notices import warn
 from actorflow.once import Once
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ __all__ = ["Recovery", "recovery"]
 
 _PASSES: Final = (Overloaded, StoreOverloaded, StoreUnavailable)
 """What keeps a run from going on for the moment only."""
+EVERY: Final = 1.0
+"""Seconds between two looks, where nothing else is said."""
 _SOONER: Final = 20
 """How many times as often it looks while there is more than it can take."""
 
@@ -115,12 +118,17 @@ def _log(event: str, **said: Any) -> None:
 def recovery(
     settings: Settings, state: object, life: Lifetime, registry: Registry, resuming: Resuming
 ) -> Recovery | None:
-    """Return what takes over runs, if that is wanted.
+    """Return what takes over runs, if that is wanted; it warns when that was half said.
 
     Raises:
         DefinitionError: When there is nothing to take them over from.
     """
     if not settings.recover:
+        if settings.recover_every != EVERY:
+            warn(
+                f"Orchestrator(recover_every={settings.recover_every:g}) looks for nothing without "
+                "recover=True. Add that to take over runs, or leave it out."
+            )
         return None
     if not callable(getattr(state, "take", None)):
         problem = f"Orchestrator(recover=True) has nothing to take over from: {state!r}"

@@ -87,6 +87,7 @@ class Registry:
                 f"version {recorded.workflow_version!r}",
                 "Pass the workflow that the run was started with",
             )
+        _check_inputs(plan, recorded)
         return plan
 
     def _find(self, workflow_id: str, version: str) -> WorkflowPlan:
@@ -98,6 +99,18 @@ class Registry:
                 )
                 raise UnknownWorkflow(workflow_id, known, version)
             return plan
+
+
+def _check_inputs(plan: WorkflowPlan, recorded: RunSnapshot) -> None:
+    """Refuse steps that take by now what the run was not started with."""
+    missing = [name for name in plan.required_inputs if name not in recorded.inputs]
+    if missing:
+        raise DefinitionError(
+            plan.workflow_id,
+            f"run {recorded.run_id!r} was started without the input {missing[0]!r}, which it "
+            "takes by now",
+            "Give the parameter a default, or give the workflow that takes it a new version",
+        )
 
 
 def _plan_of(flow: Workflow) -> WorkflowPlan:

@@ -18,17 +18,17 @@ from thespian.actors import ActorSystem
 from actorflow.actors import ConfigureSupervisor, Supervisor
 from actorflow.actors.decisions import Decisions
 from actorflow.clock import SystemClock
-from actorflow.errors import ForkedOrchestrator, OrchestratorClosed, WrongLoop
+from actorflow.errors import ForkedOrchestrator, OrchestratorClosed
 from actorflow.executors import CoroutineExecutor, ThreadExecutor
 from actorflow.executors.watchdog import Watchdog
-from actorflow.lifecycle import RunStatus
 from actorflow.logs import get_logger
 from actorflow.messages import BlockedLoop, CancelRun, Committed, run_of
 from actorflow.orchestrator.audience import Audience
-from actorflow.orchestrator.nesting import Nesting
+from actorflow.orchestrator.nesting import Nesting, would_block
 from actorflow.orchestrator.outputs import finishing
 from actorflow.orchestrator.places import Places
-from actorflow.orchestrator.withdrawal import withdrawal
+from actorflow.orchestrator.unattended import Fate, cancel_unattended
+from actorflow.orchestrator.withdrawal import withdraw
 from actorflow.results import RunResult
 from actorflow.streams import EventStream
 from actorflow.systems import EmbeddedSystem
@@ -178,6 +178,16 @@ class Runtime:
         self.check_process()
         self._tell(CancelRun(run_id, reason, grace, compensate))
 
+    def cancel_elsewhere(self, run_id: str, reason: str, *, compensate: bool) -> RunResult | None:
+        """End a run that is not in progress here, or ask its owner; return its result, if so."""
+        if run_id in self._live:  # it was resumed since
+            self.cancel(run_id, reason, compensate=compensate)
+            return None
+        if self.slow_to_read:
+            self.check_may_block("Run.cancel()")
+        fate = cancel_unattended(self.state, run_id, self.clock, reason, compensate=compensate)
+        return RunResult.of(self.snapshot(run_id)) if fate is Fate.CANCELLED else None
+
     def snapshot(self, run_id: str) -> RunSnapshot:
         """Return a run as it stands."""
         return self.state.snapshot(run_id)
@@ -197,11 +207,7 @@ class Runtime:
         """
         self.check_process()
         if self.on_loop():
-            raise WrongLoop(
-                f"{what} would block the event loop that the run itself needs. "
-                "Await it instead: `await run`, `await orchestrator.run_async()`, `start_async()`, "
-                "`async for event in run.events()`, `await orchestrator.shutdown_async()`."
-            )
+            raise would_block(what)
 
     def waiting(self, run_id: str) -> contextlib.AbstractContextManager[None]:
         """Enter what is returned to wait for a run's end.
@@ -277,15 +283,9 @@ class Runtime:
         """Let go of a run that will not start, and say so in its record, if it has one."""
         if run_id in self._live:
             with contextlib.suppress(BaseException):  # whatever keeps it from being recorded
-                self._withdraw(self.state.snapshot(run_id))
+                withdraw(self.state, run_id, self.clock)
             self._live.discard(run_id, "it was withdrawn before it had started")
             self.audience.notify(run_id)
-
-    def _withdraw(self, pending: RunSnapshot) -> None:
-        if pending.status is not RunStatus.PENDING:
-            return  # it was to be resumed: its record is that of its earlier life
-        events = withdrawal(pending, self.clock.wall(self.clock.now()))
-        self.state.record(events, lambda _: None)  # the supervisor never knew of it
 
     def finished(self, result: RunResult) -> None:
         """Hand a run's result to its handle, and let its streams end."""

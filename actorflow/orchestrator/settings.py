@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
@@ -76,9 +76,13 @@ def checked_state(state: StateManager) -> StateManager:
         raise DefinitionError(None, problem, "Make one of it, and pass that")
     lacking = [name for name in _STATE_METHODS if not callable(getattr(state, name, None))]
     if lacking:
-        problem = f"Orchestrator(state={state!r}) is no state manager: it has no {lacking[0]}()"
+        problem = f"Orchestrator(state={state!r}) is no state manager: it has no {_called(lacking)}"
         raise DefinitionError(None, problem, "Pass one such as MemoryStateManager(), by name")
     return state
+
+
+def _called(methods: Iterable[str]) -> str:
+    return ", ".join(f"{name}()" for name in methods)
 
 
 # What an orchestrator calls of an executor that no step has used yet.

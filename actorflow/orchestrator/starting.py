@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actorflow.errors import AlreadyStarted, DefinitionError
+from actorflow.errors import AlreadyStarted, DefinitionError, RunNotFound
 from actorflow.once import Once, settle
 from actorflow.orchestrator.lookup import find
 from actorflow.orchestrator.requests import new_run
@@ -56,7 +56,13 @@ class Starting:
         try:
             return self._life.start(runtime, request)
         except AlreadyStarted as known:
+            return self._earlier(runtime, known)
+
+    def _earlier(self, runtime: Runtime, known: AlreadyStarted) -> Run:
+        try:
             return find(self._life.live, runtime, known.run_id)
+        except RunNotFound:
+            raise RunNotFound(known.run_id, by_key=True) from None
 
     async def start_async(self, runtime: Runtime, request: Request) -> Run:
         """Do what `start` does, without blocking the event loop."""
@@ -64,17 +70,17 @@ class Starting:
             return await self._life.start_async(runtime, request)
         except AlreadyStarted as known:
             if not runtime.slow_to_read:
-                return find(self._life.live, runtime, known.run_id)
+                return self._earlier(runtime, known)
             import asyncio  # noqa: PLC0415 - whoever awaits has it loaded
 
-            return await asyncio.to_thread(find, self._life.live, runtime, known.run_id)
+            return await asyncio.to_thread(self._earlier, runtime, known)
 
     def enqueue(self, runtime: Runtime, request: Request) -> str:
         """Have a run recorded that belongs to nobody; return its id, or that of the earlier one."""
         try:
             _enqueued(runtime, request).result()
         except AlreadyStarted as known:
-            return known.run_id
+            return self._earlier(runtime, known).id
         return request.run_id
 
     async def enqueue_async(self, runtime: Runtime, request: Request) -> str:
@@ -82,7 +88,9 @@ class Starting:
         try:
             await _enqueued(runtime, request).result_async()
         except AlreadyStarted as known:
-            return known.run_id
+            import asyncio  # noqa: PLC0415 - whoever awaits has it loaded
+
+            return (await asyncio.to_thread(self._earlier, runtime, known)).id
         return request.run_id
 
 

@@ -5,12 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actorflow.events import Event
-from actorflow.lifecycle import EventKind
+from actorflow.lifecycle import EventKind, RunStatus
 
 if TYPE_CHECKING:
+    from actorflow.protocols import Clock, StateManager
     from actorflow.results import RunSnapshot
 
-__all__ = ["cancelled", "withdrawal"]
+__all__ = ["cancelled", "withdraw", "withdrawal"]
+
+
+def withdraw(state: StateManager, run_id: str, clock: Clock) -> None:
+    """Record that an accepted run will not start; one that was to be resumed stays as it is."""
+    pending = state.snapshot(run_id)
+    if pending.status is RunStatus.PENDING:
+        events = withdrawal(pending, clock.wall(clock.now()))
+        state.record(events, lambda _: None)  # the supervisor never knew of it
 
 
 def withdrawal(pending: RunSnapshot, wall: float) -> list[Event]:

@@ -63,11 +63,18 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     say = parser.add_argument
-    say("--schedules", type=int, default=_EVERY, metavar="N", help="try so many at most (10,000)")
+    say("--schedules", type=_some, default=_EVERY, metavar="N", help="try so many at most (10,000)")
     say("--seconds", type=float, metavar="S", help="take so many real seconds at most, or so")
     say("--seed", type=int, default=0, metavar="N", help="equal seeds, equal schedules (0)")
-    say("--max-steps", type=int, default=6, metavar="N", help="of a scenario (6)")
+    say("--max-steps", type=_some, default=6, metavar="N", help="of a scenario (6)")
     return parser
+
+
+def _some(text: str) -> int:
+    """Read a number of things, of which there is at least one."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
 
 
 class _Watch:

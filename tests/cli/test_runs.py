@@ -12,7 +12,7 @@ import pytest
 
 from actorflow import Orchestrator, Workflow
 from actorflow.cli import main
-from actorflow.state.sql import SQLStateManager
+from actorflow.state.sql import SQLStateManager, leases
 from actorflow.state.sql.engines import Engines
 from actorflow.testing.contracts.accounts import (
     COMPLETED,
@@ -342,8 +342,9 @@ def test_a_run_that_nobody_runs_is_cancelled_at_once(state, type_in):
     assert ["step.cancelled", "run.cancelled"] == [it.kind for it in state.events("run")][3:]
 
 
-def test_a_run_that_somebody_runs_is_cancelled_by_him(db, type_in):
-    """He finds the request when he renews his lease."""
+def test_a_run_that_somebody_runs_is_cancelled_by_him(db, type_in, monkeypatch):
+    """He finds the request when he renews his lease, which lasts however slow he is."""
+    monkeypatch.setattr(leases, "_RENEWALS", 100)
     started, flow = threading.Event(), Workflow("waiting")
 
     @flow.step(async_=True)
@@ -351,7 +352,7 @@ def test_a_run_that_somebody_runs_is_cancelled_by_him(db, type_in):
         started.set()
         await asyncio.Event().wait()
 
-    with Orchestrator(SQLStateManager(db, lease=0.2)) as orchestrator:
+    with Orchestrator(SQLStateManager(db)) as orchestrator:
         run = orchestrator.start(flow)
         assert started.wait(60)
         status, out, _ = type_in("runs", "cancel", run.id, "--reason", "enough")
@@ -409,6 +410,71 @@ def test_what_cannot_be_cancelled_is_left_alone(state, type_in, kinds, said):
     assert len(kinds) == len(state.events("run"))
 
 
+# ── Runs that another serializer wrote ───────────────────────────────────────────────────────
+
+UNREAD = {"unread": "the serializer 'plain' wrote it"}
+
+
+class Plain:
+    """A serializer of somebody's program."""
+
+    name = "plain"
+
+    def dumps(self, value):
+        """Write."""
+        return f"plainly {value!r}"
+
+    def loads(self, text):
+        """Read."""
+        return {}
+
+
+@pytest.fixture
+def foreign(db):
+    """A state manager of a program that has a serializer of its own."""
+    with_own = SQLStateManager(db, serializer=Plain())
+    yield with_own
+    with_own.close()
+
+
+def test_a_run_that_cannot_be_read_does_not_keep_the_others_from_a_list(state, foreign, type_in):
+    """It stands in its place, and what cannot be read is marked."""
+    ran(state, "readable", created_at=1.0)
+    ran(foreign, "foreign", created_at=2.0)
+    ran(foreign, "failed", FAILED, created_at=3.0)
+    status, out, _ = type_in("runs", "list")
+    _, told, _ = type_in("runs", "list", "--json")
+
+    assert 0 == status
+    assert ["failed", "foreign", "readable"] == [line.split()[0] for line in out.splitlines()]
+    assert [0, 1, 0] == [line.count("unread: the serializer 'plain'") for line in out.splitlines()]
+    shown = [(run["inputs"], run["metadata"]) for run in json.loads(told)["runs"]]
+    assert [(UNREAD, UNREAD), (UNREAD, UNREAD), ({}, {})] == shown
+
+
+def test_what_is_known_of_a_run_is_shown_though_its_values_are_not(foreign, type_in):
+    """Its steps, its events, and when they were."""
+    ran(foreign, "foreign")
+    status, shown, _ = type_in("runs", "show", "foreign")
+    _, told, _ = type_in("runs", "show", "foreign", "--json")
+    _, events, _ = type_in("runs", "events", "foreign")
+
+    assert (0, True) == (status, "input unread = \"the serializer 'plain' wrote it\"" in shown)
+    assert [UNREAD] == [step["output"] for step in json.loads(told)["steps"].values()]
+    assert len(COMPLETED) == len(events.splitlines())
+
+
+def test_a_run_whose_values_are_not_read_can_be_cancelled_and_not_resumed(foreign, type_in):
+    """To cancel it nobody need know what it was given; to go on, its steps would."""
+    ran(foreign, "foreign", STARTED)
+    foreign.close()
+    resumed, _, err = type_in("runs", "resume", "foreign", "flows.py")
+    cancelled, _, _ = type_in("runs", "cancel", "foreign")
+
+    assert (2, True) == (resumed, "wrote run 'foreign'. Resume it from a program that has" in err)
+    assert (0, "cancelled") == (cancelled, foreign.snapshot("foreign").status)
+
+
 # ── Mistakes ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -424,7 +490,10 @@ def test_what_cannot_be_cancelled_is_left_alone(state, type_in, kinds, said):
         (["list", "--status", "faild"], "'faild' is not one of"),
         (["list", "--db", "sqlite:///no.db"], "no database no.db. To make it, type: actorflow db"),
         (["list", "--db", "nonsense"], "'nonsense' is no URL of a database"),
-        (["list", "--db", "postgresql://me:secret@127.0.0.1:1/x"], "the database did not open"),
+        (
+            ["list", "--db", "postgresql://me:secret@127.0.0.1:1/x"],
+            ":***@127.0.0.1:1/x did not open",
+        ),
         (["list", "--db", "sqlite:///empty.db"], "has no tables yet; this actorflow needs"),
     ],
 )
@@ -455,6 +524,68 @@ def test_what_to_type_names_the_database_if_the_environment_does_not(state, type
     _, _, err = type_in("runs", "show", "ru", "--db", URL)
 
     assert err.endswith("Did you mean: actorflow runs show run --db sqlite:///runs.db\n")
+
+
+def test_a_workflow_that_is_not_there_is_asked_for_with_the_database(state, type_in, monkeypatch):
+    """As everything that is to be typed."""
+    ran(state, "run", FAILED)
+    monkeypatch.delenv("ACTORFLOW_DB")
+    _, _, resume = type_in("runs", "resume", "run", "no/f.py", "--db", URL)
+    _, _, show = type_in("runs", "show", "run", "--flow", "no/f.py", "--db", URL)
+
+    assert resume.endswith(
+        "Type: actorflow runs resume run --db sqlite:///runs.db PATH/TO/FILE.py\n"
+    )
+    assert show.endswith(
+        "Type: actorflow runs show run --db sqlite:///runs.db --flow PATH/TO/FILE.py\n"
+    )
+
+
+def test_a_parked_run_is_shown_with_what_it_waits_for(state, type_in):
+    """It may be what keeps a queue from moving."""
+    accept(state, accepted("run"))
+    state.close()
+    looked = SQLStateManager(URL)
+    looked.take([("flow", "9")], [], 1)
+    looked.close()
+    _, out, _ = type_in("runs", "show", "run")
+
+    assert "\nparked: it waits for an orchestrator that knows its workflow in this version\n" in out
+
+
+def test_a_page_behind_the_last_run_says_so(state, type_in):
+    """And not that there are none."""
+    ran(state, "run")
+
+    assert "no runs beyond the first 1\n" == type_in("runs", "list", "--offset", "5")[2]
+
+
+def test_a_status_may_be_typed_as_python_writes_it(state, type_in):
+    """What is meant is plain enough."""
+    ran(state, "run")
+
+    assert type_in("runs", "list", "--status", "COMPLETED")[1].startswith("run ")
+
+
+# ── The tables ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_looking_at_a_database_that_is_not_there_makes_none(folder, type_in):
+    """SQLite would, and the next command would find it empty."""
+    current = type_in("db", "current", "sqlite:///no.db")
+    check = type_in("db", "check", "sqlite:///no.db")
+    said = "there is no database no.db. To make it, type: actorflow db upgrade sqlite:///no.db\n"
+
+    assert [(0, f"no tables: {said}", ""), (1, said, "")] == [current, check]
+    assert not (folder / "no.db").exists()
+
+
+def test_the_tables_are_those_that_the_environment_names(db, type_in):
+    """So that a password need not be typed here either."""
+    upgraded, current, checked = (type_in("db", it) for it in ("upgrade", "current", "check"))
+
+    assert [0, 0, 0] == [upgraded[0], current[0], checked[0]]
+    assert checked[1].endswith("as it should be\n")
 
 
 def test_tables_of_another_version_are_named(db, type_in):

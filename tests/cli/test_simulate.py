@@ -225,6 +225,21 @@ def test_what_is_found_is_told_as_json(example, type_in):
     assert "careless-charged_once.json" == said["broken"]["saved"]
 
 
+def test_a_finding_takes_no_other_ones_place(example, type_in, folder):
+    """An earlier schedule may be the only one of its kind; the same one is kept once."""
+    typed = ("simulate", "double_charge.py:careless", "--real")
+    kept = folder / "careless-charged_once.json"
+    type_in(*typed)
+    type_in(*typed)
+    once = [path.name for path in folder.glob("*.json")]
+    kept.write_text("another", encoding="utf-8")
+    _, out, _ = type_in(*typed)
+
+    assert [kept.name] == once
+    assert "another" == kept.read_text(encoding="utf-8")
+    assert out.endswith("  actorflow replay careless-charged_once-2.json\n")
+
+
 def test_a_finding_is_kept_where_it_is_asked_for(example, type_in, folder):
     """The command to see it again names that file."""
     (folder / "kept").mkdir()

@@ -7,6 +7,7 @@ import tempfile
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from actorflow.errors import DefinitionError
 from actorflow.state import MemoryStateManager
 from actorflow.state.sql import SQLStateManager
 from actorflow.systems import SimulatedSystem
@@ -125,3 +126,19 @@ def test_whatever_happened_folds_back_to_every_runs_result(shared_state, drawn, 
         assert (result.status, dict(result.outputs)) == (snapshot.status, dict(snapshot.outputs))
         assert told(dict(result.steps)) == told(dict(snapshot.steps))
         assert tuple(result.compensations) == snapshot.compensations
+
+
+def test_what_a_state_manager_lacks_is_said_before_any_promise_is_tried():
+    """All of it at once, and not as ninety errors of ninety tests."""
+
+    class Unfinished(StateManagerContract):
+        """Somebody's first try."""
+
+        def make_state(self):
+            """Return what has nothing of it."""
+            return Countdown(plainest, "never", 0, lambda: 0)
+
+    unfinished = Unfinished()
+    with pytest.raises(DefinitionError, match=r"it has no create\(\), claim\(\), record\(\), snap"):
+        unfinished.test_an_accepted_run_is_pending()
+    unfinished.teardown_method()

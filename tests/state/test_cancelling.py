@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from actorflow import Orchestrator, Workflow
-from actorflow.errors import DefinitionError, LeaseHeld, RunNotFound
+from actorflow.errors import DefinitionError, LeaseHeld, RunNotFound, WrongLoop
 from actorflow.lifecycle import EventKind
 from actorflow.state.sql import schema
 from actorflow.testing.contracts.accounts import (
@@ -193,3 +193,53 @@ def test_an_orchestrator_cancels_what_it_is_asked_to(make):
         result = run.wait(HANGS)
 
     assert ("cancelled", "enough", [["a seat"]]) == (result.status, result.reason, undone)
+
+
+def test_a_handle_of_a_run_that_another_runs_asks_its_owner(make):
+    """As the command line does."""
+    started, flow = threading.Event(), Workflow("waiting")
+
+    @flow.step(async_=True)
+    async def wait():
+        started.set()
+        await asyncio.Event().wait()
+
+    with Orchestrator(make(lease=0.2)) as owner, Orchestrator(make()) as other:
+        run = owner.start(flow)
+        assert started.wait(HANGS)
+        other.get(run.id).cancel("enough")
+        result = run.wait(HANGS)
+
+    assert ("cancelled", "enough") == (result.status, result.reason)
+
+
+def test_a_run_in_the_queue_can_be_cancelled_by_its_handle(make):
+    """Nobody has it yet; and to be undone, there is nothing of it, so the request is kept."""
+    flow = Workflow("waiting")
+    flow.step(lambda: 1, id="a")
+    with Orchestrator(make()) as client:
+        cancelled, kept = (client.get(client.enqueue(flow)) for _ in range(2))
+        cancelled.cancel("no more")
+        kept.cancel("no more", compensate=True)
+        statuses = cancelled.wait(HANGS).status, kept.status
+        taken = client.resume(kept.id, flow)
+
+    assert ("cancelled", "pending") == statuses
+    assert taken.id == kept.id
+
+
+def test_a_run_of_another_is_not_cancelled_on_the_event_loop(make):
+    """It would wait for the database there."""
+    flow = Workflow("waiting")
+    flow.step(lambda: 1, id="a")
+
+    async def cancel():
+        async with Orchestrator(make()) as orchestrator:
+            run_id = await orchestrator.enqueue_async(flow)
+            run = await asyncio.to_thread(orchestrator.get, run_id)
+            with pytest.raises(WrongLoop, match=r"Run\.cancel\(\) would block"):
+                run.cancel()
+            await asyncio.to_thread(run.cancel)
+            return await run.wait_async()
+
+    assert "cancelled" == asyncio.run(cancel()).status

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import sqlite3
 import threading
@@ -438,3 +439,23 @@ def test_a_limit_out_of_its_range_is_refused(url, options):
     """By the name that it was given by."""
     with pytest.raises(DefinitionError, match=f"{next(iter(options))} is "):
         SQLStateManager(url, create=True, **options)
+
+
+def test_a_key_whose_run_is_gone_says_so_however_it_is_used(make):
+    """The run's id would tell nobody anything who has never seen it."""
+    state, flow = make(), Workflow("flow")
+    flow.step(lambda: 1, id="a")
+    said = "with this idempotency key, .* is kept no more, .* nothing was started. Give another"
+
+    async def later(orchestrator):
+        for begin in (orchestrator.start_async, orchestrator.enqueue_async):
+            with pytest.raises(RunNotFound, match=said):
+                await begin(flow, idempotency_key="k")
+
+    with Orchestrator(state) as orchestrator:
+        orchestrator.run(flow, idempotency_key="k")
+        state.purge(keep=0)
+        for begin in (orchestrator.start, orchestrator.enqueue):
+            with pytest.raises(RunNotFound, match=said):
+                begin(flow, idempotency_key="k")
+        asyncio.run(later(orchestrator))

@@ -260,6 +260,20 @@ def test_a_class_is_not_imported_to_be_read(serializer):
     assert "antigravity" not in sys.modules
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("antigravity:Thing", "'antigravity:Thing' .* module 'antigravity' is not loaded. Import"),
+        ("os:nothing", "'os:nothing' .* module 'os' has no class 'nothing' of fields. Import the"),
+        ("__main__:Gone", "'__main__:Gone' .* in its main file, .* Define it in a module that bo"),
+    ],
+)
+def test_a_class_that_is_not_there_is_named_with_what_to_do(serializer, name, said):
+    """A class of a main file is not to be found by another program at all."""
+    with pytest.raises(NotRestorable, match=said):
+        serializer.loads(f'{{"$":"object","class":"{name}","of":{{}}}}')
+
+
 @pytest.mark.parametrize("name", ["builtins:object", "os:system", "subprocess:Popen", "os:nothing"])
 def test_what_is_no_class_of_values_is_not_made(serializer, name):
     """Whatever the database says."""
@@ -368,6 +382,26 @@ def test_a_serializer_that_raises_is_a_refusal(payloads):
 
     payloads.serializer = Broken()
     with pytest.raises(NotStorable, match="RuntimeError: out of order"):
+        payloads.output("r1", "fetch", 1)
+
+
+@pytest.mark.parametrize("made", [b"text", None, "a text\0"])
+def test_a_serializer_that_makes_no_text_is_a_refusal(payloads, made):
+    """A database might take it, and then nobody could read it back."""
+
+    class Broken:
+        """One of the program's own."""
+
+        name = "broken"
+
+        def dumps(self, value):
+            """Return what it must not."""
+            return made
+
+    payloads.serializer = Broken()
+    with pytest.raises(
+        NotStorable, match=r"it made the serializer 'broken' return .*, where a text"
+    ):
         payloads.output("r1", "fetch", 1)
 
 

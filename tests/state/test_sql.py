@@ -33,6 +33,7 @@ from actorflow.errors import (
     WrongLoop,
 )
 from actorflow.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.orchestrator.withdrawal import withdraw
 from actorflow.protocols import Taken
 from actorflow.state.sql import JSONSerializer, SQLStateManager, leases, queue, schema
 from actorflow.state.sql import engines as connections
@@ -774,7 +775,7 @@ def test_a_run_that_never_started_is_withdrawn_and_nobody_hears_of_it(state):
         runtime = orchestrator._life.runtime("test")
         runtime.committed = heard.append
         accept(state, accepted("unstarted"))
-        runtime._withdraw(state.snapshot("unstarted"))
+        withdraw(state, "unstarted", runtime.clock)
 
     assert [] == heard
 
@@ -1088,6 +1089,52 @@ def test_another_serializer_than_the_runs_own_is_refused(make, url):
         make(url, serializer=Other()).snapshot("run")
 
 
+def test_a_list_has_the_runs_that_another_serializer_wrote(make, url):
+    """One of them keeps nobody from the others, and does not pass for a run without inputs."""
+
+    class Other(JSONSerializer):
+        """One of the program's own."""
+
+        name = "other"
+
+    accept(make(url), accepted(inputs={"city": "Oslo"}, created_at=1.0))
+    other = make(url, serializer=Other())
+    accept(other, accepted("theirs", created_at=2.0))
+    theirs, mine = other.list().runs
+
+    assert ("theirs", {}, "run", "pending") == (
+        theirs.run_id,
+        theirs.inputs,
+        mine.run_id,
+        mine.status,
+    )
+    assert "<unread: the serializer 'json' wrote it, and this" in repr(mine.inputs)
+    for look in (len, list, lambda inputs: inputs["city"]):
+        with pytest.raises(NotRestorable, match="the inputs of run 'run' cannot be read back: the"):
+            look(mine.inputs)
+
+
+def test_a_serializer_that_fails_to_read_is_an_error_that_says_where(make, url):
+    """With the run and the step, and its own error as the cause."""
+
+    class Forgetful(JSONSerializer):
+        """One of the program's own."""
+
+        def loads(self, text):
+            """Read what a run was given, and nothing else."""
+            return {} if text == "{}" else 1 / 0
+
+    state = make(url, serializer=Forgetful())
+    accept(state, accepted())
+    write(state, happened(*COMPLETED))
+
+    said = "the output of step .* in run 'run' cannot be read back: it made the serializer 'json' "
+    for look in (state.snapshot, state.events):
+        with pytest.raises(NotRestorable, match=f"{said}raise ZeroDivisionError") as raised:
+            look("run")
+        assert isinstance(raised.value.__cause__, ZeroDivisionError)
+
+
 # ── With an orchestrator ─────────────────────────────────────────────────────────────────────
 
 
@@ -1211,12 +1258,71 @@ def test_an_address_that_is_none_is_refused(url):
 
 
 @pytest.mark.parametrize(
-    "options", [{"synchronous": "OFF"}, {"patience": -1}, {"patience": "1"}, {"max_waiting": 0}]
+    "options",
+    [
+        {"synchronous": "OFF"},
+        {"patience": -1},
+        {"patience": "1"},
+        {"max_waiting": 0},
+        {"max_input": -1},
+        {"max_output": 0},
+        {"max_event": True},
+        {"serializer": "json"},
+        {"serializer": JSONSerializer},
+    ],
 )
 def test_an_option_out_of_its_range_is_refused(path, options):
     """By name."""
     with pytest.raises(DefinitionError, match=next(iter(options))):
         SQLStateManager(f"sqlite:///{path}", **options)
+
+
+def test_what_a_serializer_lacks_is_named(path):
+    """Before a run is written that it cannot read."""
+
+    class Nameless:
+        """It forgot to say what it is called."""
+
+        def dumps(self, value):
+            """Write."""
+
+        def loads(self, text):
+            """Read."""
+
+    with pytest.raises(DefinitionError, match=r"it has no name\. Pass one such as JSONSerializer"):
+        SQLStateManager(f"sqlite:///{path}", serializer=Nameless())
+
+
+def test_postgresql_has_a_setting_of_its_own_for_what_a_commit_promises():
+    """What the manager cannot keep, it does not promise."""
+    with pytest.raises(DefinitionError, match=r"is for SQLite, .* `synchronous_commit`"):
+        SQLStateManager("postgresql://me@host/x", synchronous="NORMAL")
+
+
+def test_two_strokes_are_no_path():
+    """And not a database that is gone with its process."""
+    with pytest.raises(DefinitionError, match="Three strokes begin a relative path, four an abs"):
+        SQLStateManager("sqlite://runs.db")
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_a_folder_that_is_not_there_is_named(tmp_path, create):
+    """With the database, and not with advice for one that is there."""
+    with pytest.raises(StoreUnavailable) as raised:
+        SQLStateManager(f"sqlite:///{tmp_path}/no/runs.db", create=create)
+
+    assert f"database sqlite:///{tmp_path}/no/runs.db did not" in str(raised.value)
+    assert f"There is no folder {tmp_path}/no: make it, or mend the path" in str(raised.value)
+    assert "resume" not in str(raised.value)
+
+
+def test_a_file_that_is_no_database_is_named(path):
+    """With what to look at."""
+    path.write_text("hello " * 1000, encoding="utf-8")
+    with pytest.raises(
+        StoreUnavailable, match=r"runs\.db did not open: .*file of SQLite, that this"
+    ):
+        SQLStateManager(f"sqlite:///{path}")
 
 
 HIDDEN = """

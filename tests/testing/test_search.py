@@ -431,3 +431,13 @@ def test_chance_is_the_seeds_alone():
     random.seed(2)
 
     assert one == explore_scenarios(schedules=20, seed=9)
+
+
+@pytest.mark.parametrize("option", ["--max-steps", "--schedules"])
+def test_a_search_for_nothing_is_refused_by_name(option, capsys):
+    """Before it has begun."""
+    with pytest.raises(SystemExit) as left:
+        main([option, "0"])
+
+    assert 2 == left.value.code
+    assert f"argument {option}: '0' is no whole number of at least 1" in capsys.readouterr().err

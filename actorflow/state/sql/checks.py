@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from actorflow.errors import DefinitionError, NotStorable
+from actorflow.texts import text_of
 
 if TYPE_CHECKING:
     from actorflow.results import RunRecord
+
+    Counts: TypeAlias = tuple[object, object, object, object]
 
 __all__ = ["check_columns", "check_options"]
 
 _BIGGEST: Final = 2**63
 _SHORTEST_LEASE: Final = 0.1
 _LONGEST_LEASE: Final = 366 * 86_400.0
+_COUNTED: Final = (
+    ("max_waiting", "events"),
+    ("max_input", "bytes"),
+    ("max_output", "bytes"),
+    ("max_event", "bytes"),
+)
+_OF_A_SERIALIZER: Final = ("dumps", "loads")
 
 
 def check_options(
-    synchronous: object, lease: object, patience: object, max_waiting: object
+    serializer: object, synchronous: object, lease: object, patience: object, counts: Counts
 ) -> None:
-    """Refuse options of a manager that are out of their range.
+    """Refuse options of a manager that make no sense.
+
+    Args:
+        serializer: As the manager was told; likewise the next three.
+        synchronous: Whether a commit has to reach the disk.
+        lease: For how long runs are its own.
+        patience: For how long it tries again.
+        counts: How many events may wait, and how many bytes inputs, outputs and events may take.
 
     Raises:
         DefinitionError: When one is.
     """
+    if serializer is not None:
+        _check_serializer(serializer)
     if synchronous not in {"FULL", "NORMAL"}:
         problem = f"SQLStateManager(synchronous={synchronous!r}) is no choice"
         raise DefinitionError(None, problem, 'Use "FULL" or "NORMAL"')
@@ -33,9 +52,23 @@ def check_options(
     if not isinstance(patience, (int, float)) or not patience >= 0:
         problem = f"SQLStateManager(patience={patience!r}) is no number of seconds"
         raise DefinitionError(None, problem, "Give one, or 0 to try everything once")
-    if not isinstance(max_waiting, int) or max_waiting < 1:
-        problem = f"SQLStateManager(max_waiting={max_waiting!r}) is no number of events"
-        raise DefinitionError(None, problem, "Give a whole number of at least 1")
+    for (name, unit), count in zip(_COUNTED, counts, strict=True):
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            problem = f"SQLStateManager({name}={count!r}) is no number of {unit}"
+            raise DefinitionError(None, problem, "Give a whole number of at least 1")
+
+
+def _check_serializer(serializer: object) -> None:
+    said = f"SQLStateManager(serializer={text_of(serializer)})"
+    if isinstance(serializer, type):
+        raise DefinitionError(None, f"{said} is a class", "Make one of it, and pass that")
+    lacking = [f"{it}()" for it in _OF_A_SERIALIZER if not callable(getattr(serializer, it, None))]
+    name = getattr(serializer, "name", None)
+    if not isinstance(name, str) or not name:
+        lacking.append("name")
+    if lacking:
+        problem = f"{said} is no serializer: it has no {lacking[0]}"
+        raise DefinitionError(None, problem, "Pass one such as JSONSerializer()")
 
 
 _TEXTS: Final = ("run_id", "workflow_id", "workflow_version")

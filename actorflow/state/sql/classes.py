@@ -76,11 +76,18 @@ def class_named(name: str) -> Any:
     is_enum = isinstance(found, type) and issubclass(found, enum.Enum)
     if is_enum or (isinstance(found, type) and is_value_class(found)):
         return found
-    module, _, path = name.partition(":")
-    why = f"module {module!r} is not loaded" if module not in sys.modules else f"it has no {path}"
-    raise NotRestorable(
-        f"an object of class {path!r}", f"{why}. Import the module that defines it first"
-    )
+    raise NotRestorable(f"an object of class {name!r}", _lacking(*name.split(":", 1)))
+
+
+def _lacking(module: str, path: str) -> str:
+    if module == "__main__":
+        return (
+            "the program that stored it defined that in its main file, which this one does not "
+            "have. "
+            "Define it in a module that both of them import"
+        )
+    why = f"has no class {path!r} of fields" if module in sys.modules else "is not loaded"
+    return f"module {module!r} {why}. Import the module that defines it first"
 
 
 def made_of(kind: Any, fields: dict[str, Any]) -> Any:

@@ -31,6 +31,8 @@ class Engines:
     writing: sa.Engine
     database: str
     """The URL, without a password."""
+    file: Path | None = None
+    """Where SQLite keeps it."""
 
     @classmethod
     def to(cls, url: str, *, synchronous: Literal["FULL", "NORMAL"] = "FULL") -> Engines:
@@ -42,7 +44,9 @@ class Engines:
         address = _address(url)
         make = _sqlite if address.get_backend_name() == "sqlite" else _postgresql
         reading, writing = make(address, synchronous)
-        return cls(reading=reading, writing=writing, database=shown_url(address))
+        return cls(
+            reading=reading, writing=writing, database=shown_url(address), file=_file(url, address)
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +87,10 @@ def file_of(url: str) -> Path | None:
     Raises:
         DefinitionError: When it is no URL of a database that can be used.
     """
-    address = _address(url)
+    return _file(url, _address(url))
+
+
+def _file(url: str, address: sa.URL) -> Path | None:
     is_file = address.get_backend_name() == "sqlite" and "file:" not in url
     return Path(str(address.database)) if is_file else None
 
@@ -104,6 +111,10 @@ def _address(url: str) -> sa.URL:
         return address.set(drivername="postgresql+psycopg")
     if backend != "sqlite":
         raise DefinitionError(None, f"{backend!r} is no database that can be used", _CURE)
+    if address.host:
+        problem = f"{url!r} names a machine, {address.host!r}, and SQLite is a file of this one"
+        cure = "Three strokes begin a relative path, four an absolute one: sqlite:///runs.db"
+        raise DefinitionError(None, problem, cure)
     if address.database in {None, ""} or ":memory:" in url or "mode=memory" in url:
         cure = "Use MemoryStateManager(), or the path of a file"
         raise DefinitionError(None, f"{url!r} is gone with its process", cure)
@@ -116,7 +127,11 @@ def _engine(address: sa.URL, **options: Any) -> sa.Engine:
     return sa.create_engine(address, execution_options={_PROCESS: os.getpid()}, **options)
 
 
-def _postgresql(address: sa.URL, _synchronous: str) -> tuple[sa.Engine, sa.Engine]:
+def _postgresql(address: sa.URL, synchronous: str) -> tuple[sa.Engine, sa.Engine]:
+    if synchronous != "FULL":
+        problem = f"synchronous={synchronous!r} is for SQLite, and {shown_url(address)} is not"
+        cure = "Leave it out; a PostgreSQL server has a setting for that, `synchronous_commit`"
+        raise DefinitionError(None, problem, cure)
     reading = _engine(address, isolation_level="REPEATABLE READ", pool_pre_ping=True)
     writing = _engine(address, pool_size=1, max_overflow=1)
     for engine in (reading, writing):

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from actorflow.state.sql.bulk import bulk, packed
 from actorflow.state.sql.schema import STAYS, Moment, owners, runs
 
 if TYPE_CHECKING:
@@ -27,6 +26,8 @@ __all__ = ["Lease", "nobodys", "run_out"]
 
 _RENEWALS: Final = 3
 """How many times a lease is renewed while it would last."""
+_AT_ONCE: Final = 500
+"""How many runs one query looks for."""
 _TAKEN_OVER: Final = "it was taken over by another orchestrator"
 
 
@@ -81,9 +82,6 @@ class Lease:
             index_elements=["owner"], set_={"lease_until": until}
         )
         self._end = sa.delete(owners).where(owners.c.owner == owner)
-        given = bulk(dialect, {"of_run": sa.Text(), "of_fence": sa.BigInteger()})
-        same = (runs.c.run_id == given.c.of_run, runs.c.fence == given.c.of_fence, STAYS)
-        self._strayed = sa.select(given.c.of_run).where(~sa.exists().where(*same))
 
     @property
     def rest(self) -> float:
@@ -108,8 +106,12 @@ class Lease:
 
     def strayed(self, connection: sa.Connection, fences: Mapping[str, int]) -> list[str]:
         """Return those of the runs that do not have these fencing tokens any more."""
-        rows = [{"of_run": run_id, "of_fence": fence} for run_id, fence in fences.items()]
-        return list(connection.scalars(self._strayed, packed(rows)))
+        run_ids, found = list(fences), dict[str, int]()
+        for start in range(0, len(run_ids), _AT_ONCE):
+            some = runs.c.run_id.in_(run_ids[start : start + _AT_ONCE])
+            query = sa.select(runs.c.run_id, runs.c.fence).where(some, STAYS)
+            found.update(connection.execute(query).tuples().all())
+        return [run_id for run_id, fence in fences.items() if found.get(run_id) != fence]
 
     def tell_lost(self, run_ids: Iterable[str]) -> None:
         """Have runs ended here that belong to somebody else."""

@@ -90,13 +90,14 @@ class SQLStateManager:
         max_age: float | timedelta | None = None,
     ) -> None:
         limits = Limits.standing(max_age, max_runs)
-        check_options(synchronous, lease, patience, max_waiting)
+        counts = (max_waiting, max_input, max_output, max_event)
+        check_options(serializer, synchronous, lease, patience, counts)
         with needs_extra("SQLStateManager"):
-            from actorflow.state.sql import migrating  # noqa: PLC0415 - they come with the extra
-            from actorflow.state.sql.admitted import Admitted  # noqa: PLC0415
+            from actorflow.state.sql.admitted import Admitted  # noqa: PLC0415 - it needs the extra
             from actorflow.state.sql.cancelling import Requests  # noqa: PLC0415
-            from actorflow.state.sql.engines import Engines, check_process  # noqa: PLC0415
+            from actorflow.state.sql.engines import check_process  # noqa: PLC0415
             from actorflow.state.sql.leases import Lease  # noqa: PLC0415
+            from actorflow.state.sql.migrating import opened  # noqa: PLC0415
             from actorflow.state.sql.payloads import Payloads  # noqa: PLC0415
             from actorflow.state.sql.purging import Purger  # noqa: PLC0415
             from actorflow.state.sql.reading import Reader  # noqa: PLC0415
@@ -104,13 +105,8 @@ class SQLStateManager:
             from actorflow.state.sql.writer import Writer  # noqa: PLC0415
             from actorflow.state.sql.writing import Statements  # noqa: PLC0415
 
-            self._engines = Engines.to(url, synchronous=synchronous)
+            self._engines = opened(url, synchronous=synchronous, create=create)
         chosen = JSONSerializer() if serializer is None else serializer
-        try:
-            (migrating.upgrade if create else migrating.check)(self._engines)
-        except BaseException:
-            self._engines.dispose()
-            raise
         self._check_process = functools.partial(check_process, self._engines.writing)
         self._payloads = Payloads(
             chosen, max_input=max_input, max_output=max_output, max_event=max_event

@@ -7,7 +7,7 @@ changes anything, and everything is one transaction. A second one waits, and fin
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 import sqlalchemy as sa
 from alembic import command
@@ -16,16 +16,16 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from actorflow.clock import SystemClock
-from actorflow.errors import SchemaMismatch
+from actorflow.errors import SchemaMismatch, StoreUnavailable
+from actorflow.state.sql.engines import Engines
 from actorflow.state.sql.refusal import is_locked
 from actorflow.state.sql.transactions import Transactions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from actorflow.state.sql.engines import Engines
-
-__all__ = ["VERSION_TABLE", "check", "current", "newest", "upgrade"]
+__all__ = ["VERSION_TABLE", "check", "current", "newest", "opened", "upgrade"]
 
 VERSION_TABLE: Final = "actorflow_version"
 _LOCK: Final = 0x_AC_70_F1_03
@@ -49,7 +49,7 @@ def current(engines: Engines) -> str | None:
     Raises:
         StoreUnavailable: When it cannot be reached.
     """
-    return _in_turn(engines.reading, _found, "open")
+    return _in_turn(engines, engines.reading, _found, "open")
 
 
 def check(engines: Engines) -> str:
@@ -72,13 +72,46 @@ def upgrade(engines: Engines) -> tuple[str | None, str]:
         SchemaMismatch: When its tables are of a newer actorflow.
         StoreUnavailable: When it cannot be reached.
     """
-    return _in_turn(engines.writing, partial(_upgrade, engines), "make its tables")
+    return _in_turn(engines, engines.writing, partial(_upgrade, engines), "make its tables")
 
 
-def _in_turn(engine: sa.Engine, work: Callable[[sa.Connection], _T], what: str) -> _T:
+def opened(url: str, *, synchronous: Literal["FULL", "NORMAL"], create: bool) -> Engines:
+    """Return the engines of a database whose tables can be used, or are made so.
+
+    Raises:
+        DefinitionError: When the URL is none.
+        SchemaMismatch: When its tables are missing, old, or of a newer actorflow.
+        StoreUnavailable: When it cannot be reached.
+    """
+    engines = Engines.to(url, synchronous=synchronous)
+    try:
+        (upgrade if create else check)(engines)
+    except BaseException:
+        engines.dispose()
+        raise
+    return engines
+
+
+def _in_turn(
+    engines: Engines, engine: sa.Engine, work: Callable[[sa.Connection], _T], what: str
+) -> _T:
     """Do something in a transaction, after those who have SQLite's lock."""
     transactions = Transactions(engine, SystemClock(), _PATIENCE)
-    return transactions.carry_out(work, what, again=is_locked)[0]
+    try:
+        return transactions.carry_out(work, what, again=is_locked)[0]
+    except StoreUnavailable as error:
+        named = f"database {engines.database}"
+        raise StoreUnavailable(what, error.why, named, _cure(engines.file)) from error.__cause__
+
+
+def _cure(file: Path | None) -> str:
+    """Say what to do about a database that does not open."""
+    if file is None:
+        return "Check its address, that it is there and runs, and that this user may use it"
+    if not file.parent.is_dir():
+        strokes = "sqlite:/// begins a relative path, sqlite://// an absolute one"
+        return f"There is no folder {file.parent}: make it, or mend the path ({strokes})"
+    return "Check that it is a file of SQLite, that this user may write it, and its folder"
 
 
 def _upgrade(engines: Engines, connection: sa.Connection) -> tuple[str | None, str]:

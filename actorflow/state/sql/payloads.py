@@ -11,6 +11,7 @@ from actorflow.lifecycle import EventKind
 from actorflow.mappings import ReadOnly
 from actorflow.state.sql.codec import Unstorable
 from actorflow.state.sql.recorded import clipped, error_of, told_of
+from actorflow.state.sql.unread import Unread
 from actorflow.texts import said_by, text_of
 
 if TYPE_CHECKING:
@@ -78,13 +79,18 @@ class Payloads:
 
     def _dumped(self, where: str, value: Any) -> str:
         try:
-            return self.serializer.dumps(value)
+            text: object = self.serializer.dumps(value)
         except Unstorable as error:
             raise NotStorable(where, error.path, str(error)) from None
         except StoreError:
             raise
         except Exception as error:
             raise NotStorable(where, "it", f"made the serializer raise {said_by(error)}") from error
+        if isinstance(text, str) and "\0" not in text:
+            return text
+        wrong = "a text with a NUL character" if isinstance(text, str) else f"{text!r:.60}"
+        made = f"made the serializer {self.serializer.name!r} return {wrong}"
+        raise NotStorable(where, "it", f"{made}, where a text without one was expected")
 
     def _largest(self, value: Any, limit: int) -> str:
         """Return the path to the innermost part that is too large by itself."""
@@ -127,23 +133,60 @@ class Payloads:
 
     # ── To be read ───────────────────────────────────────────────────────────────────────────
 
-    def value(self, text: str | None) -> Any:
-        """Return what `given` or `output` was given."""
-        return None if text is None else self.serializer.loads(text)
+    def value(self, run_id: str, step_id: str | None, text: str | None) -> Any:
+        """Return what `output` was given.
 
-    def mapping(self, text: str) -> Mapping[str, Any]:
-        """Return inputs or metadata."""
-        return ReadOnly(self.serializer.loads(text))
+        Raises:
+            NotRestorable: When it cannot be read back here.
+        """
+        if text is None:
+            return None
+        try:
+            return self.serializer.loads(text)
+        except Exception as error:
+            where = f"the output of step {step_id!r} in run {run_id!r}"
+            raise self._unread(where, error) from error
 
-    def event_data(self, kind: EventKind, text: str | None, output: str | None) -> dict[str, Any]:
-        """Return what an event says."""
+    def mapping(self, run_id: str, what: str, text: str) -> Mapping[str, Any]:
+        """Return what `given` was given: `what` is the inputs or the metadata.
+
+        Raises:
+            NotRestorable: When it cannot be read back here.
+        """
+        try:
+            return ReadOnly(self.serializer.loads(text))
+        except Exception as error:
+            raise self._unread(f"the {what} of run {run_id!r}", error) from error
+
+    def _unread(self, what: str, error: Exception) -> NotRestorable:
+        if isinstance(error, NotRestorable):
+            return NotRestorable(what, f"it has {error.what}, and {error.why}", error.serializer)
+        name = self.serializer.name
+        return NotRestorable(what, f"it made the serializer {name!r} raise {said_by(error)}", name)
+
+    def shown(self, run_id: str, serializer: str, what: str, text: str) -> Mapping[str, Any]:
+        """Return inputs or metadata, or what says why they cannot be read when one tries to."""
+        try:
+            self.check(run_id, serializer)
+            return self.mapping(run_id, what, text)
+        except NotRestorable as error:
+            return Unread(NotRestorable(f"the {what} of run {run_id!r}", error.why, serializer))
+
+    def event_data(self, event: Any, kind: EventKind) -> dict[str, Any]:
+        """Return what an event says.
+
+        Args:
+            event: Its row, with its step's output.
+            kind: What it is.
+        """
+        text = event.data
         said: dict[str, Any] = {} if text is None else _decode(text)
         if said.get(_ERROR) is not None:
             said[_ERROR] = error_of(said[_ERROR])
         if kind is EventKind.RUN_COMPENSATING:
             said[_STEPS] = tuple(said[_STEPS])
         if kind is EventKind.STEP_COMPLETED:
-            said[_OUTPUT] = self.value(output)
+            said[_OUTPUT] = self.value(event.run_id, event.step_id, event.output)
         return said
 
     def error(self, text: str | None) -> BaseException | None:
@@ -161,7 +204,7 @@ class Payloads:
                 f"the serializer {serializer!r} wrote it, and this state manager has "
                 f"{self.serializer.name!r}. Pass serializer= to have the other one"
             )
-            raise NotRestorable(f"run {run_id!r}", why)
+            raise NotRestorable(f"run {run_id!r}", why, serializer)
 
 
 def _said(value: Any) -> Any:

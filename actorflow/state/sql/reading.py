@@ -73,14 +73,29 @@ class Reader:
         known = {row.step_id: row for row in rows}
         self._payloads.check(run_id, run.serializer)
         results = {it: self._step(it, known.get(it)) for it in msgspec.json.decode(run.step_ids)}
-        return self._run(run, results)
+        inputs = self._payloads.mapping(run_id, "inputs", run.inputs)
+        metadata = self._payloads.mapping(run_id, "metadata", run.metadata)
+        return self._run(run, inputs, metadata, results)
 
-    def _run(self, run: Any, results: Mapping[str, StepResult]) -> RunSnapshot:
+    def _summary(self, run: Any) -> RunSnapshot:
+        """Return a run without its steps, also where what it was given cannot be read."""
+        known = run.run_id, run.serializer
+        inputs = self._payloads.shown(*known, "inputs", run.inputs)
+        metadata = self._payloads.shown(*known, "metadata", run.metadata)
+        return self._run(run, inputs, metadata, {})
+
+    def _run(
+        self,
+        run: Any,
+        inputs: Mapping[str, Any],
+        metadata: Mapping[str, Any],
+        results: Mapping[str, StepResult],
+    ) -> RunSnapshot:
         return RunSnapshot(
             **{name: getattr(run, name) for name in _SAME},
             status=RunStatus(run.status),
-            inputs=self._payloads.mapping(run.inputs),
-            metadata=self._payloads.mapping(run.metadata),
+            inputs=inputs,
+            metadata=metadata,
             steps=results,
             last_steps=tuple(msgspec.json.decode(run.last_steps)),
             error=self._payloads.error(run.error),
@@ -93,7 +108,7 @@ class Reader:
         return StepResult(
             step_id=step_id,
             status=StepStatus(row.status),
-            output=self._payloads.value(row.output),
+            output=self._payloads.value(row.run_id, step_id, row.output),
             error=self._payloads.error(row.error),
             attempts=row.attempts,
             started_at=row.started_at,
@@ -122,13 +137,16 @@ class Reader:
 
     def _event(self, row: Any) -> Event:
         kind = EventKind(row.kind)
-        data = self._payloads.event_data(kind, row.data, row.output)
+        data = self._payloads.event_data(row, kind)
         return Event(
             row.number, kind, row.run_id, row.step_id, row.attempt, row.time, data or NO_DATA
         )
 
     def list(self, wanted: Mapping[str, str | None], limit: int, offset: int) -> RunPage:
-        """Return summaries of the runs that match, the newest first, ties by run id."""
+        """Return summaries of the runs that match, the newest first, ties by run id.
+
+        What a run was given and cannot be read here is an `Unread`.
+        """
         match = [runs.c[it] == wanted[it] for it in _FILTERS if wanted[it] is not None]
         # Two counts of indexes: whether a run is being purged stands in the rows themselves.
         count = _count(*match) - _count(*match, GOES)
@@ -142,9 +160,7 @@ class Reader:
         with self._instant() as connection:
             total = connection.execute(sa.select(count)).scalar_one()
             rows = connection.execute(page).all() if limit else []
-        for row in rows:
-            self._payloads.check(row.run_id, row.serializer)
-        return RunPage(runs=tuple(self._run(row, {}) for row in rows), total=total)
+        return RunPage(runs=tuple(map(self._summary, rows)), total=total)
 
 
 def _of(run_id: str, query: sa.Select[Any]) -> sa.Select[Any]:

@@ -475,9 +475,9 @@ def test_a_run_that_is_lost_says_why_until_it_is_claimed_anew(make, url):
     write(first, happened(*STARTED))
     expire(url)
     second.claim("run")
-    reasons.append(recorded(first, happened(EventKind.STEP_COMPLETED, after=3)))
+    reasons += [recorded(first, happened(EventKind.STEP_COMPLETED, after=3)) for _ in range(2)]
 
-    expected = [StoreUnavailable, StoreUnavailable, LeaseLost]
+    expected = [StoreUnavailable, StoreUnavailable, LeaseLost, LeaseLost]
     assert expected == [type(reason.errors["run"]) for reason in reasons]
 
 
@@ -905,6 +905,28 @@ def locked(path):
     finally:
         other.execute("COMMIT")
         other.close()
+
+
+@pytest.mark.parametrize("instead", ["nothing", "another"])
+def test_nothing_is_acknowledged_that_is_written_to_a_file_which_is_gone(make, path, instead):
+    """SQLite itself goes on with it, though nobody will find it again."""
+    state = make(f"sqlite:///{path}", patience=0)
+    accept(state, accepted())
+    write(state, happened(*STARTED))
+    before = state.list().total
+    for part in path.parent.iterdir():
+        part.unlink()
+    if instead == "another":
+        make(f"sqlite:///{path}")
+    error = recorded(state, happened(EventKind.STEP_COMPLETED, after=3))
+    with pytest.raises(StoreUnavailable, match="was deleted, or replaced"):
+        state.list()
+
+    assert 1 == before
+    assert "was deleted, or replaced" in str(error)
+    if instead == "another":
+        accept(state, accepted("anew"))
+        assert ["anew"] == [run.run_id for run in state.list().runs]
 
 
 def test_a_run_that_cannot_be_recorded_does_not_start(make, path):

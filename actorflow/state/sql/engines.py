@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -19,6 +20,7 @@ __all__ = ["Engines", "beginning", "check_process", "file_of", "shown_url"]
 
 _CURE: Final = 'Give one such as "sqlite:///runs.db" or "postgresql://user@host/database"'
 _PROCESS: Final = "actorflow_process"
+_FILE: Final = "actorflow_file"
 _BUSY: Final = 1.0
 """Seconds for which SQLite itself waits for a lock, before the writer counts it as a failure."""
 
@@ -155,17 +157,33 @@ def _sqlite(address: sa.URL, synchronous: str) -> tuple[sa.Engine, sa.Engine]:
 
 
 def _prepare(synchronous: str) -> Any:
-    def prepare(connection: Any, _record: object) -> None:
+    def prepare(connection: Any, record: Any) -> None:
         # sqlite3 would begin transactions by itself, but not before a SELECT or a CREATE.
         connection.isolation_level = None
         for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}").close()
+        place = connection.execute("PRAGMA database_list").fetchone()[2]
+        record.info[_FILE] = place, _identity(place)
 
     return prepare
 
 
 def _beginning(begin: str) -> Any:
     def on_begin(connection: sa.Connection) -> None:
+        place, opened = connection.info[_FILE]
+        if _identity(place) != opened:
+            # SQLite would go on to write to a file that nobody finds any more.
+            connection.invalidate()
+            gone = sqlite3.OperationalError(f"{place} was deleted, or replaced by another file")
+            raise sa.exc.OperationalError(begin, {}, gone)
         connection.exec_driver_sql(begin)
 
     return on_begin
+
+
+def _identity(place: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(place)  # noqa: PTH116 - a Path takes much longer, each time
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

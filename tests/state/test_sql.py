@@ -1315,12 +1315,6 @@ def test_what_a_serializer_lacks_is_named(path):
         SQLStateManager(f"sqlite:///{path}", serializer=Nameless())
 
 
-def test_postgresql_has_a_setting_of_its_own_for_what_a_commit_promises():
-    """What the manager cannot keep, it does not promise."""
-    with pytest.raises(DefinitionError, match=r"is for SQLite, .* `synchronous_commit`"):
-        SQLStateManager("postgresql://me@host/x", synchronous="NORMAL")
-
-
 def test_two_strokes_are_no_path():
     """And not a database that is gone with its process."""
     with pytest.raises(DefinitionError, match="Three strokes begin a relative path, four an abs"):

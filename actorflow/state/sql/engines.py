@@ -129,11 +129,7 @@ def _engine(address: sa.URL, **options: Any) -> sa.Engine:
     return sa.create_engine(address, execution_options={_PROCESS: os.getpid()}, **options)
 
 
-def _postgresql(address: sa.URL, synchronous: str) -> tuple[sa.Engine, sa.Engine]:
-    if synchronous != "FULL":
-        problem = f"synchronous={synchronous!r} is for SQLite, and {shown_url(address)} is not"
-        cure = "Leave it out; a PostgreSQL server has a setting for that, `synchronous_commit`"
-        raise DefinitionError(None, problem, cure)
+def _postgresql(address: sa.URL, _synchronous: str) -> tuple[sa.Engine, sa.Engine]:
     reading = _engine(address, isolation_level="REPEATABLE READ", pool_pre_ping=True)
     writing = _engine(address, pool_size=1, max_overflow=1)
     for engine in (reading, writing):

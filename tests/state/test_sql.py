@@ -686,7 +686,7 @@ def test_a_commit_that_did_not_happen_is_repeated(state):
 def pauses_of(state, monkeypatch):
     """How long the writer has paused; it does not wait for that."""
     pauses = []
-    monkeypatch.setattr(state._writer.queue, "pause", pauses.append)
+    monkeypatch.setattr(state._writer._database, "_pause", pauses.append)
     return pauses
 
 
@@ -766,6 +766,23 @@ def test_a_defect_of_the_writer_keeps_nobody_waiting(make, url, monkeypatch):
 
     assert "ZeroDivisionError" in str(error.errors["run"])
     assert ["next"] == [run.run_id for run in state.list().runs]
+
+
+def test_a_defect_at_a_heartbeat_keeps_nobody_waiting(make, url, monkeypatch):
+    """It is counted as a failure, and the next heartbeat and the next write are tried."""
+    state, looked = make(url, lease=0.1), threading.Semaphore(0)
+
+    def broken(*_):
+        looked.release()
+        return 1 / 0
+
+    monkeypatch.setattr(state._writer._lease, "strayed", broken)
+    accept(state, accepted())
+    for _ in range(3):
+        assert looked.acquire(timeout=60)
+    write(state, happened(*STARTED))
+
+    assert RunStatus.RUNNING is state.snapshot("run").status
 
 
 def test_a_run_that_never_started_is_withdrawn_and_nobody_hears_of_it(state):

@@ -30,7 +30,7 @@ class Condition:
             status=self.status, waiting=waiting, failures=self._failures, error=self._error
         )
 
-    def failed(self, error: SQLAlchemyError) -> None:
+    def failed(self, error: Exception) -> None:
         """Take note of a refusal."""
         self._failures += 1
         self._error = why(error)

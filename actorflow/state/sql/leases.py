@@ -110,7 +110,8 @@ class Lease:
         for start in range(0, len(run_ids), _AT_ONCE):
             some = runs.c.run_id.in_(run_ids[start : start + _AT_ONCE])
             query = sa.select(runs.c.run_id, runs.c.fence).where(some, STAYS)
-            found.update(connection.execute(query).tuples().all())
+            for run_id, fence in connection.execute(query):
+                found[run_id] = fence
         return [run_id for run_id, fence in fences.items() if found.get(run_id) != fence]
 
     def tell_lost(self, run_ids: Iterable[str]) -> None:

@@ -26,9 +26,10 @@ from actorflow.errors import AlreadyStarted, LeaseHeld, LeaseLost, StoreError, S
 from actorflow.protocols import Taken
 from actorflow.state.sql.books import Books
 from actorflow.state.sql.condition import Condition
+from actorflow.state.sql.connection import LeasedConnection
 from actorflow.state.sql.entries import Claim, HandBack, Take, concerned
 from actorflow.state.sql.queue import EntryQueue
-from actorflow.state.sql.refusal import may_pass, why
+from actorflow.state.sql.refusal import why
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Writer"]
 
-_FIRST_PAUSE: Final = 0.02
-_LONGEST_PAUSE: Final = 1.0
 _SHORTEST_REST: Final = 0.05
 """Seconds between two renewals of a lease at least, when they fail."""
 _LAST_WORDS: Final = 5.0
@@ -73,16 +72,17 @@ class Writer:
         patience: float,
         dealt_with: Callable[[Sequence[Entry]], None],
     ) -> None:
-        self._engine = engine
         self._statements = statements
         self._lease = lease
-        self._patience = patience
         self._dealt_with = dealt_with
         self._books = Books()
         self._thread: threading.Thread | None = None
-        self._connection: sa.Connection | None = None
         self._condition = Condition()
         self.queue = EntryQueue(limit)
+        self._patience = patience
+        self._database = LeasedConnection(
+            engine, lease, self._condition, pause=self.queue.pause, limit=self._limit
+        )
 
     def health(self) -> StoreHealth:
         """Return how it goes."""
@@ -140,6 +140,13 @@ class Writer:
 
     def _renew(self) -> None:
         """Renew the lease; end the runs here that were taken over, though nothing is written."""
+        try:
+            self._look_for_strayed()
+        except Exception as error:  # noqa: BLE001 - a defect; who waits is to be served all the same
+            self._database.disconnect()
+            self._condition.failed(error)
+
+    def _look_for_strayed(self) -> None:
         gone: list[str] = []
 
         def look(connection: sa.Connection) -> bool:
@@ -147,7 +154,7 @@ class Writer:
             gone.extend(self._lease.strayed(connection, fences))
             return True
 
-        if isinstance(self._attempt(look), SQLAlchemyError):
+        if isinstance(self._database.attempt(look), SQLAlchemyError):
             return
         self._condition.recovered()
         self._books.lose({run_id: LeaseLost(run_id) for run_id in gone})
@@ -155,12 +162,10 @@ class Writer:
 
     def _end(self) -> None:
         """Let others have what is left, and hang up."""
-        with contextlib.suppress(SQLAlchemyError):  # then they have to wait until it runs out
-            if self._connection is not None:
-                with self._connection.begin():
-                    self._lease.end(self._connection)
-        self._lease.keep(None)
-        self._disconnect()
+        self._database.end()
+
+    def _limit(self) -> float:
+        return min(self._patience, _LAST_WORDS / 2) if self.queue.closing else self._patience
 
     def _deal_with(self, group: Sequence[Entry]) -> dict[str, StoreError]:
         """Write a group; return the runs of which it was not written, and why."""
@@ -191,7 +196,7 @@ class Writer:
             return statements.is_written(connection, _without(batch, doubles))
 
         try:
-            if self._transact(write, "record what has happened", unless=is_written):
+            if self._database.transact(write, "record what has happened", unless=is_written):
                 return doubles
             return doubles | self._without_strangers(_without(batch, doubles))
         except StoreUnavailable as error:
@@ -215,7 +220,7 @@ class Writer:
             strangers.update(self._statements.strangers(connection, batch))
             return True
 
-        self._transact(look, "look for the runs' owners")
+        self._database.transact(look, "look for the runs' owners")
         if not strangers:
             error = StoreUnavailable("take all of a group", "it did not say which run it refused")
             return dict.fromkeys(batch, error)
@@ -236,7 +241,7 @@ class Writer:
             return True
 
         try:
-            if self._transact(claim, "take up a run"):
+            if self._database.transact(claim, "take up a run"):
                 return {}
             return {run_id: LeaseHeld(run_id) if held else LeaseLost(run_id)}
         except StoreUnavailable as error:
@@ -250,7 +255,9 @@ class Writer:
             return True
 
         self._books.pages.pop(entry.run_id, None)
-        self._attempt(hand_back)  # if that fails, it stays this owner's, who finds it again
+        self._database.attempt(
+            hand_back
+        )  # if that fails, it stays this owner's, who finds it again
         return {}
 
     def _take(self, entry: Take) -> dict[str, StoreError]:
@@ -264,7 +271,7 @@ class Writer:
             return True
 
         try:
-            self._transact(take, "look for runs")
+            self._database.transact(take, "look for runs")
         except StoreUnavailable as error:
             entry.error = error
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
@@ -274,63 +281,6 @@ class Writer:
                 self._books.turn(run_id, page)
             entry.taken = Taken(list(pages), parked)
         return {}
-
-    # ── Transactions ─────────────────────────────────────────────────────────────────────────
-
-    def _transact(
-        self,
-        work: Callable[[sa.Connection], bool],
-        what: str,
-        *,
-        unless: Callable[[sa.Connection], bool] = lambda _: False,
-    ) -> bool:
-        """Do something in a transaction, again and again while that makes sense.
-
-        Args:
-            work: What to do; it says whether to commit.
-            what: What it is, in words.
-            unless: Whether it was done after all, looked at when it seems to have failed.
-        """
-        done = self._attempt(work)
-        waited, pause = 0.0, _FIRST_PAUSE
-        while isinstance(done, SQLAlchemyError):
-            if not may_pass(done):
-                raise done
-            if self._condition.status == "down" or waited >= self._limit():
-                raise self._condition.gave_up(what, done) from done
-            self._condition.status = "retrying"
-            self.queue.pause(pause)
-            waited, pause = waited + pause, min(2 * pause, _LONGEST_PAUSE)
-            done = self._attempt(lambda connection: unless(connection) or work(connection))
-        self._condition.recovered()
-        return done
-
-    def _limit(self) -> float:
-        return min(self._patience, _LAST_WORDS / 2) if self.queue.closing else self._patience
-
-    def _attempt(self, work: Callable[[sa.Connection], bool]) -> bool | SQLAlchemyError:
-        try:
-            if self._connection is None:
-                self._connection = self._engine.connect()
-            with self._connection.begin() as transaction:
-                renewed_at = self._lease.renew(self._connection)
-                done = work(self._connection)
-                if not done:
-                    transaction.rollback()
-        except SQLAlchemyError as error:
-            self._disconnect()
-            self._condition.failed(error)
-            return error
-        if done:
-            self._lease.keep(renewed_at)
-        return done
-
-    def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(SQLAlchemyError):
-                connection.invalidate()
-                connection.close()
 
 
 def _without(batch: Batch, doubles: Mapping[str, object]) -> Batch:

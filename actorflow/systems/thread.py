@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +22,11 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._loop: Once[asyncio.AbstractEventLoop] = Once()
+        # Held while the loop is told something, so that it is not being closed meanwhile: to wake
+        # it then would write into a closed socket, which ends a program that has not left
+        # SIGPIPE ignored. Reentrant, because a signal handler may call `end` within `end`.
+        self._open = threading.RLock()
+        self._closing = False
         # A daemon, so that a program that forgets to shut down can still exit.
         self._thread = threading.Thread(target=self._run, name="actorflow", daemon=True)
 
@@ -57,8 +61,8 @@ class LoopThread:
         self._loop.when_done(self._end)
 
     def _end(self) -> None:
-        if self._loop.error is None:
-            with contextlib.suppress(RuntimeError):  # it has stopped already
+        with self._open:
+            if self._loop.error is None and not self._closing:
                 self._loop.result().call_soon_threadsafe(self._over.set)
 
     @property
@@ -96,4 +100,8 @@ class LoopThread:
     async def _stay(self) -> None:
         self._over = asyncio.Event()
         self._loop.set(asyncio.get_running_loop())
-        await self._over.wait()
+        try:
+            await self._over.wait()
+        finally:
+            with self._open:
+                self._closing = True

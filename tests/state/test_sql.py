@@ -33,6 +33,7 @@ from actorflow.errors import (
     WrongLoop,
 )
 from actorflow.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.orchestrator import lifetime
 from actorflow.orchestrator.withdrawal import withdraw
 from actorflow.protocols import Taken
 from actorflow.state.sql import JSONSerializer, SQLStateManager, leases, queue, schema
@@ -960,6 +961,43 @@ def locked(path):
     finally:
         other.execute("COMMIT")
         other.close()
+
+
+def test_a_shutdown_waits_once_for_a_database_that_hangs(state, monkeypatch):
+    """For the end of the runs or for its own, and says what it waited for."""
+    monkeypatch.setattr(lifetime, "_MARGIN", 0.2)
+    began, release = threading.Event(), threading.Event()
+    flow = Workflow("flow")
+    flow.step(lambda: (began.set(), release.wait()), id="a")
+    orchestrator = Orchestrator(state, recover=True).__enter__()
+    run = orchestrator.start(flow)
+    began.wait()
+    with held(state):
+        release.set()
+        report = orchestrator.shutdown(drain=0.01, grace=0.01)
+
+    said = "the state manager still waits for its database; its thread stays behind"
+    assert ((run.id,), (said,)) == (report.cancelled, report.abandoned)
+
+
+def test_a_loop_turns_while_a_database_is_closed(state, monkeypatch):
+    """Somebody else's tasks may live on it."""
+    close, turned, heard = state.close, threading.Event(), []
+
+    async def main():
+        loop = asyncio.get_running_loop()
+
+        def waits_for_the_loop():
+            loop.call_soon_threadsafe(turned.set)
+            heard.append(turned.wait(60))
+            close()
+
+        async with Orchestrator(state):
+            monkeypatch.setattr(state, "close", waits_for_the_loop)
+
+    asyncio.run(main())
+
+    assert [True] == heard
 
 
 @pytest.mark.parametrize("instead", ["nothing", "another"])

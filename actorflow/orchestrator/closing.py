@@ -34,7 +34,7 @@ class Closing:
         done: Called on the loop when nothing more is to be done there.
         recovery: What takes over runs, and was told to end.
         grace: Seconds that the attempts of cut runs get to stop.
-        margin: Seconds beyond that for the runs to end.
+        margin: Seconds beyond that for the runs to end, and for the state manager to be closed.
     """
 
     def __init__(
@@ -123,11 +123,12 @@ class Closing:
         cut = live.ids()
         for run_id in cut:
             runtime.cancel(run_id, "the orchestrator is shutting down", self.grace)
-        if cut:
-            await first_of(live.all_ended, timeout=self.grace + self._margin)
+        # All of this may be a wait for one database that does not answer: once is enough.
+        until = runtime.clock.now() + self.grace + self._margin
+        await first_of(live.all_ended, timeout=until - runtime.clock.now())
         if self._recovery is not None:  # it must not ask a state manager that is closed
-            await first_of(self._recovery.ended, timeout=self._margin)
-        abandoned = await runtime.close(self.grace)
+            await first_of(self._recovery.ended, timeout=until - runtime.clock.now())
+        abandoned = await runtime.close(self.grace, until - runtime.clock.now())
         return ShutdownReport(
             drained=live.open_at_close - len(cut),
             cancelled=tuple(cut),

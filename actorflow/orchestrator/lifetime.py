@@ -59,6 +59,8 @@ __all__ = ["Lifetime"]
 
 _MARGIN: Final = 5.0
 """Seconds beyond drain and grace after which a loop that does not answer is left behind."""
+_OF_THE_LOOP: Final = 0.8
+"""How much of them the loop may take itself, so that it answers before it is left behind."""
 _STUCK: Final = "the event loop does not turn; its thread stays behind"
 
 
@@ -152,7 +154,7 @@ class Lifetime:
                 if self.recovery is not None:
                     self.recovery.begin(runtime)
                 return
-        await runtime.close(_MARGIN)
+        await runtime.close(_MARGIN, _MARGIN)
         raise OrchestratorClosed("finish its start")
 
     def runtime(self, what: str) -> Runtime:
@@ -290,7 +292,7 @@ class Lifetime:
                     self._end_thread,
                     recovery=self.recovery,
                     grace=grace,
-                    margin=_MARGIN,
+                    margin=_OF_THE_LOOP * _MARGIN,
                 )
             closing = self._closing
         if self.recovery is not None:

@@ -26,6 +26,7 @@ from actorflow.messages import BlockedLoop, CancelRun, Committed, run_of
 from actorflow.orchestrator.audience import Audience
 from actorflow.orchestrator.nesting import Nesting, would_block
 from actorflow.orchestrator.outputs import finishing
+from actorflow.orchestrator.parting import Parting
 from actorflow.orchestrator.places import Places
 from actorflow.orchestrator.unattended import Fate, cancel_unattended
 from actorflow.orchestrator.withdrawal import withdraw
@@ -75,13 +76,13 @@ class Runtime:
         self.clock = SystemClock()
         self.state = state
         self.slow_to_read = getattr(state, "slow_to_read", False)
+        self._parting = Parting(state, slow=self.slow_to_read)
         self._finished = finishing(state)
         self._live = live
         self._loop = loop
         self._pid = os.getpid()
         # The thread itself: its number is given to another one when it has ended.
         self._loop_thread: threading.Thread | None = None
-        self._released = False
         self._grace = settings.stop_grace
         self.system = EmbeddedSystem(loop, contextvars.copy_context())
         self._coroutines = CoroutineExecutor(
@@ -127,14 +128,16 @@ class Runtime:
         self._watchdog.start(threading.get_ident())
         actors.tell(self._supervisor, ConfigureSupervisor(brain=self._brain, host=self))
 
-    async def close(self, grace: float) -> list[str]:
+    async def close(self, grace: float, patience: float) -> list[str]:
         """Release everything, when no run is left; return what could not be ended.
 
         Args:
             grace: Seconds that observers get to finish with what they have been given.
+            patience: Seconds that the state manager gets to be closed.
         """
         try:
-            left = self.release()
+            left = self._let_go()
+            left += await self._parting.close_within(patience)
             left += await self.audience.ended(grace)
         finally:
             self.system.close()
@@ -145,15 +148,12 @@ class Runtime:
 
         Once is enough, and twice does no harm.
         """
+        return self._let_go() + self._parting.close()
+
+    def _let_go(self) -> list[str]:
         self._watchdog.close()
         left = self.places.close()
         self.audience.close()
-        if not self._released:
-            self._released = True
-            try:
-                self.state.close()
-            except BaseException as error:  # noqa: BLE001 - the rest has to be released as well
-                left.append(f"the state manager could not be closed: {text_of(error)}")
         return left
 
     def call_soon(self, function: Callable[[], None]) -> None:

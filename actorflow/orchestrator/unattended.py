@@ -5,11 +5,12 @@ Undoing needs the run's workflow, so that is always left to whoever runs it, now
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import functools
 from typing import TYPE_CHECKING
 
-from actorflow.errors import LeaseHeld, RunUnattended
+from actorflow.errors import ActorflowError, LeaseHeld, RunUnattended
 from actorflow.lifecycle import RunStatus
 from actorflow.once import Once, settle
 from actorflow.orchestrator.withdrawal import cancelled
@@ -54,6 +55,19 @@ def cancel_unattended(
     except LeaseHeld:
         _ask(state, run_id, reason, compensate)
         return Fate.ASKED
+    try:
+        return _decide(state, run, clock, reason, compensate)
+    finally:
+        _hand_back(state, run_id)  # whoever is to go on with it must not wait for this owner's end
+
+
+def _decide(
+    state: StateManager,
+    run: RunSnapshot,
+    clock: Clock,
+    reason: str,
+    compensate: bool,  # noqa: FBT001 - a Protocol's
+) -> Fate:
     if _is_over(run):
         return Fate.NOTHING
     if compensate:
@@ -61,6 +75,13 @@ def cancel_unattended(
         return Fate.KEPT
     _end(state, run, clock, reason)
     return Fate.CANCELLED
+
+
+def _hand_back(state: StateManager, run_id: str) -> None:
+    give: Callable[..., None] | None = getattr(state, "hand_back", None)
+    if give is not None:
+        with contextlib.suppress(ActorflowError):  # then it is this owner's until that is gone
+            give(run_id)
 
 
 def _is_over(run: RunSnapshot) -> bool:

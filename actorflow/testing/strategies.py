@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from hypothesis import strategies as st
 
-from actorflow.testing.checks import plan_of
+from actorflow.testing.checks import check_whole, plan_of
 from actorflow.testing.drawing import HEAD, MOST_RUNS, ROW, deeds_of, scenario_of
 from actorflow.testing.scenarios import DEEDS
 from actorflow.testing.scripts import Script
@@ -101,6 +101,7 @@ def scenarios(draw: DrawFn, max_steps: int = 6) -> Scenario:
         draw: Hypothesis passes it.
         max_steps: How many steps the workflow has at most.
     """
+    check_whole(max_steps, "max_steps", 1)
     return scenario_of(
         draw(_block(HEAD)),
         draw(st.lists(_block(ROW), min_size=1, max_size=max_steps)),
@@ -116,6 +117,7 @@ def workflows(draw: DrawFn, max_steps: int = 6) -> Workflow:
         draw: Hypothesis passes it.
         max_steps: How many steps a workflow has at most.
     """
+    check_whole(max_steps, "max_steps", 1)
     rows = draw(st.lists(_block(ROW), min_size=1, max_size=max_steps))
     return scenario_of(draw(_block(HEAD)), rows, ()).flow
 

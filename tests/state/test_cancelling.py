@@ -9,8 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from actorflow import Orchestrator, Workflow
+from actorflow.clock import SystemClock
 from actorflow.errors import DefinitionError, LeaseHeld, RunNotFound, WrongLoop
 from actorflow.lifecycle import EventKind
+from actorflow.orchestrator.unattended import Fate, cancel_unattended
 from actorflow.state.sql import schema
 from actorflow.testing.contracts.accounts import (
     COMPLETED,
@@ -226,6 +228,45 @@ def test_a_run_in_the_queue_can_be_cancelled_by_its_handle(make):
 
     assert ("cancelled", "pending") == statuses
     assert taken.id == kept.id
+
+
+def test_a_run_that_is_to_be_undone_goes_to_whoever_takes_it(make):
+    """While whoever has asked for that lives, and runs nothing himself."""
+    flow = Workflow("waiting")
+
+    @flow.step(async_=True)
+    async def wait():
+        await asyncio.Event().wait()
+
+    with Orchestrator(make()) as client:
+        run = client.get(client.enqueue(flow))
+        run.cancel("no more", compensate=True)
+        taker = Orchestrator(make(lease=0.2), recover=True, recover_every=0.01)
+        taker.register(flow)
+        with taker:
+            ended = next(found for found in iter(run.snapshot, None) if found.status.terminal)
+
+    assert ("cancelled", "no more") == (ended.status, ended.reason)
+
+
+def test_whoever_cancels_a_run_just_after_its_end_keeps_nothing_of_it(make, monkeypatch):
+    """It was in progress when he looked, and no more when he took it up."""
+    owner, other = make(), make()
+    accept(owner, accepted())
+    write(owner, happened(*STARTED))
+    claim = other.claim
+
+    def claim_too_late(run_id):
+        write(owner, happened(*COMPLETED[3:], after=3))
+        return claim(run_id)
+
+    monkeypatch.setattr(other, "claim", claim_too_late)
+    fate = cancel_unattended(other, "run", SystemClock(), "enough", compensate=False)
+    write(other, [])
+
+    assert Fate.NOTHING is fate
+    assert "completed" == owner.snapshot("run").status
+    assert {} == other._writer._books.pages
 
 
 def test_a_run_of_another_is_not_cancelled_on_the_event_loop(make):

@@ -33,6 +33,7 @@ from actorflow.errors import (
     WrongLoop,
 )
 from actorflow.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.orchestrator import lifetime
 from actorflow.orchestrator.withdrawal import withdraw
 from actorflow.protocols import Taken
 from actorflow.state.sql import JSONSerializer, SQLStateManager, leases, queue, schema
@@ -452,6 +453,23 @@ def test_a_run_that_somebody_else_has_claimed_is_not_written_any_more(make, url)
     write(second, happened(*STARTED[1:], after=4))
 
 
+def test_whoever_reads_a_run_that_another_has_claimed_since_has_lost_it(make, url):
+    """An ended run can be claimed twice in a row; what the other recorded is not a hole."""
+    first, second = make(url), make(url)
+    accept(first, accepted())
+    write(first, happened(*FAILED))
+    first.claim("run")
+    second.claim("run")
+    write(second, happened(EventKind.RUN_RESUMED, after=5))
+    known = len(first.events("run"))
+
+    error = recorded(first, happened(EventKind.RUN_RESUMED, after=known))
+
+    assert isinstance(error.errors["run"], LeaseLost)
+    assert 6 == len(second.events("run"))
+    write(second, happened(*STARTED[1:], after=6))
+
+
 @pytest.mark.parametrize("change", ["fence = fence + 1", "last_event = 4"])
 def test_a_run_that_does_not_stand_as_its_owner_left_it_is_not_written(make, url, change):
     """Whoever has changed it, and however."""
@@ -520,6 +538,27 @@ def test_a_run_that_was_deleted_is_lost(make, url):
     assert isinstance(error.errors["run"], LeaseLost)
     with pytest.raises(RunNotFound):
         state.snapshot("run")
+
+
+def test_a_key_that_is_purged_while_it_is_asked_for_is_free(make, postgresql, monkeypatch):
+    """Somebody had it when it was to be taken, and nobody when it was looked up."""
+    url = postgresql.database()
+    state = make(url)
+    accept(state, accepted("earlier", idempotency_key="k"))
+    inserts = state._writer._statements.reserve.__self__._insert
+    take, purged = inserts.run, []
+
+    def take_and_purge(connection, rows):
+        take(connection, rows)
+        if not purged:
+            purged.append(tell(url, "DELETE FROM actorflow_keys"))
+        return True
+
+    monkeypatch.setattr(inserts, "run", take_and_purge)
+    accept(state, accepted("later", idempotency_key="k"))
+
+    assert [1] == purged
+    assert [("later",)] == tell(url, "SELECT run_id FROM actorflow_keys")
 
 
 # ── When the database refuses ────────────────────────────────────────────────────────────────
@@ -922,6 +961,43 @@ def locked(path):
     finally:
         other.execute("COMMIT")
         other.close()
+
+
+def test_a_shutdown_waits_once_for_a_database_that_hangs(state, monkeypatch):
+    """For the end of the runs or for its own, and says what it waited for."""
+    monkeypatch.setattr(lifetime, "_MARGIN", 0.2)
+    began, release = threading.Event(), threading.Event()
+    flow = Workflow("flow")
+    flow.step(lambda: (began.set(), release.wait()), id="a")
+    orchestrator = Orchestrator(state, recover=True).__enter__()
+    run = orchestrator.start(flow)
+    began.wait()
+    with held(state):
+        release.set()
+        report = orchestrator.shutdown(drain=0.01, grace=0.01)
+
+    said = "the state manager still waits for its database; its thread stays behind"
+    assert ((run.id,), (said,)) == (report.cancelled, report.abandoned)
+
+
+def test_a_loop_turns_while_a_database_is_closed(state, monkeypatch):
+    """Somebody else's tasks may live on it."""
+    close, turned, heard = state.close, threading.Event(), []
+
+    async def main():
+        loop = asyncio.get_running_loop()
+
+        def waits_for_the_loop():
+            loop.call_soon_threadsafe(turned.set)
+            heard.append(turned.wait(60))
+            close()
+
+        async with Orchestrator(state):
+            monkeypatch.setattr(state, "close", waits_for_the_loop)
+
+    asyncio.run(main())
+
+    assert [True] == heard
 
 
 @pytest.mark.parametrize("instead", ["nothing", "another"])

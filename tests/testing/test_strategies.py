@@ -202,6 +202,14 @@ def test_what_does_not_exist_is_not_found():
         )
 
 
+@pytest.mark.parametrize("drawn", [scenarios, workflows])
+@pytest.mark.parametrize("most", [0, True, "two"])
+def test_a_number_of_steps_that_is_none_is_refused(drawn, most):
+    """By its name, and not in the words of what draws them."""
+    with pytest.raises(DefinitionError, match=f"max_steps is {most!r}. Give a whole number, 1"):
+        find(drawn(max_steps=most), lambda _: True, settings=SEARCH)
+
+
 @settings(deadline=None)
 @given(scenarios(max_steps=4), tapes())
 def test_drawn_scenarios_keep_the_laws(one, tape):

@@ -21,6 +21,7 @@ from actorflow.state.sql.entries import Create
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from actorflow.events import Event
     from actorflow.state.folding import StepFold
     from actorflow.state.sql.entries import Entry, Line, Write
 
@@ -82,11 +83,14 @@ class Books:
             if run_id in lost:
                 continue
             change = batch.get(run_id) or self._change(run_id)
-            fault = self._fault(run_id) if change is None else _take(change, line)
+            fault = self._fault(run_id) if change is None else _missing(change, line[0])
+            if change is not None:
+                # Also when something is missing before it: that may be what somebody else has
+                # recorded, who has claimed the run. The database knows, when it is asked to write.
+                batch[run_id] = change
+                fault = fault or _take(change, line)
             if fault is not None:
                 lost[run_id] = fault
-            elif change is not None:
-                batch[run_id] = change
 
     def _change(self, run_id: str) -> Change | None:
         page = self.pages.get(run_id)
@@ -122,12 +126,18 @@ class Books:
 _LAST = frozenset({EventKind.RUN_COMPLETED, EventKind.RUN_FAILED, EventKind.RUN_CANCELLED})
 
 
+def _missing(change: Change, event: Event) -> StoreError | None:
+    """Return what is to be said when an event is not the next one."""
+    following = change.page.last_event + 1
+    if event.number == following:
+        return None
+    why = f"event {following} of run {event.run_id!r} is missing before it"
+    return StoreUnavailable(f"take event {event.number}", why)
+
+
 def _take(change: Change, line: Line) -> StoreError | None:
-    """Let an event happen to the fold; return why it cannot."""
+    """Let the next event happen to the fold; return why it cannot."""
     event, page = line[0], change.page
-    if event.number != page.last_event + 1:
-        why = f"event {page.last_event + 1} of run {event.run_id!r} is missing before it"
-        return StoreUnavailable(f"take event {event.number}", why)
     try:
         _fold(change, page.fold, line)
     except (IllegalMove, KeyError) as error:

@@ -172,7 +172,9 @@ class SQLStateManager:
     def claim(self, run_id: str) -> RunSnapshot:
         """Take up a run that is to be resumed; whoever had it can write nothing of it any more.
 
-        It waits for the database, and returns the run as nobody else can change it any more.
+        It waits for the database, and returns the run as it stands. One that had ended may still
+        be claimed by somebody else, until its first event from now on is recorded: that event
+        tells who has it.
 
         Raises:
             RunNotFound: When there is no such run.

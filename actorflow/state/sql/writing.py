@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from actorflow.lifecycle import RunStatus, StepStatus
 from actorflow.results import RunRecord
 from actorflow.state.folding import RunFold
 from actorflow.state.sql.books import Page
 from actorflow.state.sql.bulk import Part, bulk, moment
+from actorflow.state.sql.inserting import insert_into
 from actorflow.state.sql.leases import nobodys
 from actorflow.state.sql.recorded import clipped
-from actorflow.state.sql.schema import STAYS, events, keys, runs, steps
+from actorflow.state.sql.reserving import Reservations
+from actorflow.state.sql.schema import STAYS, events, runs, steps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy.engine import Dialect
 
@@ -46,8 +47,6 @@ _ACCEPTED: Final = (
 )
 _KEPT: Final = ("started_at", "finished_at", "error", "failed_step", "reason")
 _FOLDED: Final = ("status", *_KEPT, "compensations")
-_SET_LATER: Final = frozenset({"purged_at", "cancel_asked"})
-"""What a run has not when it is accepted."""
 _STEP: Final = ("status", "attempts", "output", "error", "started_at", "finished_at")
 
 
@@ -63,15 +62,14 @@ class Statements:
     def __init__(self, dialect: Dialect, owner: str, serializer: str) -> None:
         self._owner = owner
         self._serializer = serializer
-        make_insert = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
         parts = {
             "moved": _update_of_runs(),
-            "created": _insert(make_insert, runs),
-            "steps": _insert(make_insert, steps, _overwriting),
-            "events": _insert(make_insert, events),
+            "created": insert_into(dialect, runs),
+            "steps": insert_into(dialect, steps, _overwriting),
+            "events": insert_into(dialect, events),
         }
         self._all = bulk(dialect, parts, guard="moved")
-        self._keys = bulk(dialect, {"keys": _insert(make_insert, keys, _if_absent)})
+        self.reserve = Reservations(dialect).reserve
         self._nobodys = nobodys(dialect.name)
         self._taking = {
             "owner": owner,
@@ -106,23 +104,6 @@ class Statements:
             "owner": self._owner if entry is None or entry.owned else NOBODY,
             "fence": page.fence,
             "parked": None,
-        }
-
-    def reserve(self, connection: sa.Connection, batch: Batch) -> dict[str, str]:
-        """Take the keys of new runs; return the earlier run of each whose key was taken."""
-        wanted = {run_id: it for run_id, it in batch.items() if _key(it) is not None}
-        if not wanted:
-            return {}
-        rows = [_reservation(run_id, it) for run_id, it in wanted.items()]
-        self._keys.run(connection, {"keys": rows})
-        pairs = sa.tuple_(keys.c.workflow_id, keys.c.idempotency_key)
-        mine = {(it["workflow_id"], it["idempotency_key"]): it["run_id"] for it in rows}
-        query = sa.select(keys).where(pairs.in_(list(mine)))
-        have = {(it.workflow_id, it.idempotency_key): it.run_id for it in connection.execute(query)}
-        return {
-            row["run_id"]: have[row["workflow_id"], row["idempotency_key"]]
-            for row in rows
-            if have[row["workflow_id"], row["idempotency_key"]] != row["run_id"]
         }
 
     def standing(
@@ -220,40 +201,10 @@ class Statements:
         }
 
 
-def _key(change: Change) -> str | None:
-    return None if change.created is None else change.created.record.idempotency_key
-
-
-def _reservation(run_id: str, change: Change) -> dict[str, Any]:
-    record: RunRecord = change.page.fold.record
-    return {
-        "workflow_id": record.workflow_id,
-        "idempotency_key": record.idempotency_key,
-        "run_id": run_id,
-        "created_at": moment(record.created_at),
-    }
-
-
-def _insert(make: Any, table: sa.Table, then: Callable[[Any], Any] = lambda it: it) -> Part:
-    """Return the INSERT of rows of a table."""
-    columns = {column.name: column.type for column in table.c if column.name not in _SET_LATER}
-
-    def insert(given: sa.FromClause) -> Any:
-        # Without a condition SQLite takes the ON of ON CONFLICT for that of a join.
-        rows = sa.select(*given.c).where(sa.true())
-        return then(make(table).from_select(list(columns), rows))
-
-    return Part(columns, insert)
-
-
 def _overwriting(insert: Any) -> Any:
     """Have the row of a step take the place of an earlier one."""
     values = {name: insert.excluded[name] for name in _STEP}
     return insert.on_conflict_do_update(index_elements=["run_id", "step_id"], set_=values)
-
-
-def _if_absent(insert: Any) -> Any:
-    return insert.on_conflict_do_nothing()
 
 
 def _update_of_runs() -> Part:

@@ -370,8 +370,10 @@ def test_a_run_that_completes_just_before_it_is_resumed_is_not_run_again(make, m
     monkeypatch.setattr(state, "claim", too_late)
     with Orchestrator(state) as orchestrator:
         result = orchestrator.resume("run", flow_of(lambda: began.append(1))).result(GUARD)
+        write(state, [])
+        kept = dict(state._writer._books.pages)
 
-    assert ({"a": "of a"}, []) == (result.outputs, began)
+    assert ({"a": "of a"}, [], {}) == (result.outputs, began, kept)
     assert 5 == len(lost.events("run"))
 
 

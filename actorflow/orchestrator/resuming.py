@@ -62,6 +62,7 @@ class Resuming:
                 if recorded.status is not RunStatus.COMPLETED:
                     with _handed_back(runtime, run_id):
                         return self._life.launch(resumed_run(runtime, plan, recorded), ticket)[0]
+                _hand_back(runtime, run_id)
                 run = find(self._life.live, runtime, run_id)
         self._life.admission.leave(ticket)
         return run

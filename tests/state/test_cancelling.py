@@ -18,6 +18,7 @@ from actorflow.testing.contracts.accounts import (
     COMPLETED,
     FAILED,
     STARTED,
+    Commits,
     accept,
     accepted,
     happened,
@@ -232,21 +233,14 @@ def test_a_run_in_the_queue_can_be_cancelled_by_its_handle(make):
 
 def test_a_run_that_is_to_be_undone_goes_to_whoever_takes_it(make):
     """While whoever has asked for that lives, and runs nothing himself."""
-    flow = Workflow("waiting")
+    client, taker, commits = make(), make(), Commits()
+    client.enqueue(accepted(), commits.done)
+    commits.wait()
+    fate = cancel_unattended(client, "run", SystemClock(), "enough", compensate=True)
+    write(client, [])
+    taken = taker.take([("flow", "1.0.0")], (), 1).taken
 
-    @flow.step(async_=True)
-    async def wait():
-        await asyncio.Event().wait()
-
-    with Orchestrator(make()) as client:
-        run = client.get(client.enqueue(flow))
-        run.cancel("no more", compensate=True)
-        taker = Orchestrator(make(lease=0.2), recover=True, recover_every=0.01)
-        taker.register(flow)
-        with taker:
-            ended = next(found for found in iter(run.snapshot, None) if found.status.terminal)
-
-    assert ("cancelled", "no more") == (ended.status, ended.reason)
+    assert (Fate.KEPT, ["run"]) == (fate, taken)
 
 
 def test_whoever_cancels_a_run_just_after_its_end_keeps_nothing_of_it(make, monkeypatch):

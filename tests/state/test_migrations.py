@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from actorflow.cli import main
-from actorflow.errors import SchemaMismatch
+from actorflow.errors import SchemaMismatch, StoreUnavailable
 from actorflow.state.sql import SQLStateManager, migrating, schema
 from actorflow.state.sql import engines as connections
 from actorflow.state.sql.engines import Engines
@@ -109,6 +109,19 @@ def test_a_database_of_a_newer_version_is_refused(url, engines, create):
         SQLStateManager(url, create=create)
 
     assert (True, "9999") == (raised.value.newer, raised.value.found)
+
+
+def test_a_table_of_somebody_elses_is_left_as_it_is(url, engines):
+    """It has a name that is wanted here; nothing is made beside it either."""
+    with engines.writing.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE actorflow_runs (x INTEGER)"))
+    with pytest.raises(StoreUnavailable, match=r"actorflow_runs.* already exists"):
+        SQLStateManager(url, create=True)
+    with engines.reading.begin() as connection:
+        found = sa.inspect(connection)
+        columns = [column["name"] for column in found.get_columns("actorflow_runs")]
+
+        assert (["actorflow_runs"], ["x"]) == (found.get_table_names(), columns)
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(engines, monkeypatch):

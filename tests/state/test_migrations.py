@@ -52,6 +52,20 @@ def test_the_checks_that_the_migrations_make_are_those_of_the_code(engines):
         assert expected == {it["name"] for it in inspector.get_check_constraints(table.name)}
 
 
+def test_postgresql_leaves_room_for_the_next_version_of_a_row(postgresql):
+    """So that a step's move changes no index, and copies no inputs."""
+    with Engines.to(postgresql.database()) as engines:
+        migrating.upgrade(engines)
+        query = sa.text("SELECT relname, reloptions FROM pg_class WHERE relname LIKE 'actorflow%'")
+        with engines.reading.begin() as connection:
+            stored = {name: said for name, said in connection.execute(query) if said}
+
+    assert {
+        "actorflow_runs": ["fillfactor=50", "toast_tuple_target=128"],
+        "actorflow_steps": ["fillfactor=60"],
+    } == stored
+
+
 def test_tables_are_made_once(engines):
     """The second time there is nothing to do."""
     assert (None, migrating.newest()) == migrating.upgrade(engines)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from actorflow.errors import ActorflowError, OrchestratorClosed
 from actorflow.lifecycle import RunStatus
 from actorflow.orchestrator.lookup import find
+from actorflow.orchestrator.ownership import hand_back
 from actorflow.orchestrator.requests import resumed_run
 
 if TYPE_CHECKING:
@@ -122,11 +123,9 @@ def _handed_back(runtime: Runtime, run_id: str) -> Iterator[None]:
 
 
 def _hand_back(runtime: Runtime, run_id: str, parked: str | None = None) -> None:
-    """Let others have a run that was claimed and does not go on here."""
-    give: Callable[..., None] | None = getattr(runtime.state, "hand_back", None)
-    if give is not None and not runtime.live(run_id):
-        with contextlib.suppress(ActorflowError):  # then it is this owner's until that is gone
-            give(run_id, parked)
+    """Let others have a claimed run, unless it goes on here."""
+    if not runtime.live(run_id):
+        hand_back(runtime.state, run_id, parked)
 
 
 def _may_go_on(run: Run) -> bool:

@@ -5,14 +5,14 @@ Undoing needs the run's workflow, so that is always left to whoever runs it, now
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import functools
 from typing import TYPE_CHECKING
 
-from actorflow.errors import ActorflowError, LeaseHeld, RunUnattended
+from actorflow.errors import LeaseHeld, RunUnattended
 from actorflow.lifecycle import RunStatus
 from actorflow.once import Once, settle
+from actorflow.orchestrator.ownership import hand_back
 from actorflow.orchestrator.withdrawal import cancelled
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def cancel_unattended(
     try:
         return _decide(state, run, clock, reason, compensate)
     finally:
-        _hand_back(state, run_id)  # whoever is to go on with it must not wait for this owner's end
+        hand_back(state, run_id)  # whoever is to go on with it must not wait for this owner's end
 
 
 def _decide(
@@ -75,13 +75,6 @@ def _decide(
         return Fate.KEPT
     _end(state, run, clock, reason)
     return Fate.CANCELLED
-
-
-def _hand_back(state: StateManager, run_id: str) -> None:
-    give: Callable[..., None] | None = getattr(state, "hand_back", None)
-    if give is not None:
-        with contextlib.suppress(ActorflowError):  # then it is this owner's until that is gone
-            give(run_id)
 
 
 def _is_over(run: RunSnapshot) -> bool:

@@ -101,8 +101,7 @@ class StandaloneSystem(EmbeddedSystem):
         Raises:
             TimeoutError: When an actor keeps its thread so busy that it cannot end.
         """
-        with contextlib.suppress(RuntimeError):  # the loop has ended already
-            self._loop.call_soon_threadsafe(self._leaving.set)
+        self._thread.soon(self._leaving.set)
         if self.is_current():
             return  # an actor wants this, and has to return first
         if not self._thread.join(_GRACE + _MARGIN):
@@ -130,10 +129,8 @@ class StandaloneSystem(EmbeddedSystem):
         Raises:
             ActorSystemFailure: When the system has ended.
         """
-        try:
-            self._loop.call_soon_threadsafe(function, *arguments, context=self._context)
-        except RuntimeError:
-            raise ActorSystemFailure("The actor system has been shut down.") from None
+        if not self._thread.soon(function, *arguments, context=self._context):
+            raise ActorSystemFailure("The actor system has been shut down.")
 
     def submit(self, target: ActorAddress, message: Any, sender: Cell) -> None:
         """Have a message delivered."""

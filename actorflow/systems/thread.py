@@ -10,6 +10,7 @@ from actorflow.errors import OrchestratorClosed
 from actorflow.once import Once
 
 if TYPE_CHECKING:
+    import contextvars
     from collections.abc import Callable, Coroutine
 
 __all__ = ["LoopThread"]
@@ -61,9 +62,24 @@ class LoopThread:
         self._loop.when_done(self._end)
 
     def _end(self) -> None:
+        if self._loop.error is None:
+            self.soon(self._over.set)
+
+    def soon(
+        self,
+        function: Callable[..., object],
+        *arguments: Any,
+        context: contextvars.Context | None = None,
+    ) -> bool:
+        """Have something done on the loop, unless that is being closed; return whether it will be.
+
+        It may be called from any thread, once the loop has been started.
+        """
         with self._open:
-            if self._loop.error is None and not self._closing:
-                self._loop.result().call_soon_threadsafe(self._over.set)
+            if self._closing:
+                return False
+            self._loop.result().call_soon_threadsafe(function, *arguments, context=context)
+            return True
 
     @property
     def is_current(self) -> bool:

@@ -150,7 +150,7 @@ class _Postgresql:
             return True
         given = {name: _encode(rows[name]).decode() for name in names}
         met = connection.exec_driver_sql(self._text(names), given).scalar_one()
-        return self._guard not in names or met == len(rows[names[0]])
+        return self._guard is None or not rows[self._guard] or met == len(rows[self._guard])
 
     def _text(self, names: tuple[str, ...]) -> str:
         text = self._texts.get(names)
@@ -164,14 +164,15 @@ class _Postgresql:
         Without them the others do nothing: what somebody else goes on with has rows that theirs
         would clash with.
         """
+        guard = self._guard if self._guard in names else None
         met: Any = sa.literal_column("0")
         done = []
         for name in names:
             part, given = self._parts[name], _recordset(name, self._parts[name])
-            if self._guard in names and name != self._guard:
-                given = given.where(met == _length(names[0]))
+            if guard is not None and name != guard:
+                given = given.where(met == _length(guard))
             statement = part.make(given.subquery(f"given_{name}"))
-            if name == self._guard:
+            if name == guard:
                 statement = statement.returning(sa.literal_column("1"))
                 met = sa.select(sa.func.count()).select_from(statement.cte(name)).scalar_subquery()
             else:

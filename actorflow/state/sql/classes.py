@@ -83,8 +83,7 @@ def _lacking(module: str, path: str) -> str:
     if module == "__main__":
         return (
             "the program that stored it defined that in its main file, which this one does not "
-            "have. "
-            "Define it in a module that both of them import"
+            "have. Define it in a module that both of them import"
         )
     why = f"has no class {path!r} of fields" if module in sys.modules else "is not loaded"
     return f"module {module!r} {why}. Import the module that defines it first"

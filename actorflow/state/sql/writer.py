@@ -255,9 +255,8 @@ class Writer:
             return True
 
         self._books.pages.pop(entry.run_id, None)
-        self._database.attempt(
-            hand_back
-        )  # if that fails, it stays this owner's, who finds it again
+        # If that fails, it stays this owner's, who finds it again.
+        self._database.attempt(hand_back)
         return {}
 
     def _take(self, entry: Take) -> dict[str, StoreError]:

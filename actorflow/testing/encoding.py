@@ -11,6 +11,7 @@ import json
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Final
 
+from actorflow.class_names import find_class, public_name
 from actorflow.errors import DefinitionError
 from actorflow.testing.scripts import (
     OF_ITSELF,
@@ -93,7 +94,7 @@ def _encoded(behaviour: Behaviour) -> _Plain:
 
 def _encoded_error(error: BaseException | type[BaseException]) -> _Plain:
     kind = error if isinstance(error, type) else type(error)
-    named = f"{kind.__module__}:{kind.__qualname__}"
+    named = public_name(kind)
     if _found(named) is not kind:
         raise DefinitionError(None, f"{named} is not what it is called", _CURE)
     if isinstance(error, type):
@@ -156,6 +157,8 @@ _MAKERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Behaviour]]] = {
 
 def _found(named: str) -> Any:
     """Return the class of a module and a name in it, as in `builtins:ValueError`."""
+    if (loaded := find_class(named)) is not None:
+        return loaded
     module, _, name = named.partition(":")
     try:
         return reduce(getattr, name.split("."), importlib.import_module(module))

@@ -1,8 +1,8 @@
 """Classes whose objects are their fields: dataclasses, attrs classes, named tuples.
 
-A class is stored by its module and name. It is looked up only in modules that are loaded
-already, and an object is made from its fields without calling anything of the class: reading a
-database imports nothing and runs nothing.
+A class is stored by its public name (`actorflow.class_names`). It is looked up only in modules
+that are loaded already, and an object is made from its fields without calling anything of the
+class: reading a database imports nothing and runs nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import attrs
 
+from actorflow.class_names import find_class, public_name
 from actorflow.storing import NotRestorable
 
 __all__ = ["class_named", "fields_of", "is_value_class", "made_of", "name_of"]
@@ -54,16 +55,8 @@ def fields_of(value: Any) -> dict[str, Any]:
 @functools.lru_cache(maxsize=1024)
 def name_of(kind: Any) -> str | None:
     """Return the name under which the class is found again; None when it is not."""
-    name = f"{kind.__module__}:{kind.__qualname__}"
-    return name if _find(name) is kind else None
-
-
-def _find(name: str) -> Any:
-    module, _, path = name.partition(":")
-    found: Any = sys.modules.get(module)
-    for part in path.split("."):
-        found = getattr(found, part, None)
-    return found
+    name = public_name(kind)
+    return name if find_class(name) is kind else None
 
 
 def class_named(name: str) -> Any:
@@ -72,7 +65,7 @@ def class_named(name: str) -> Any:
     Raises:
         NotRestorable: When its module is not loaded, or it is no class whose objects are values.
     """
-    found = _find(name)
+    found = find_class(name)
     is_enum = isinstance(found, type) and issubclass(found, enum.Enum)
     if is_enum or (isinstance(found, type) and is_value_class(found)):
         return found

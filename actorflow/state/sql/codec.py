@@ -24,6 +24,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.mappings import ReadOnly
+from actorflow.results import StepResults
 from actorflow.state.sql.classes import class_named, fields_of, is_value_class, made_of, name_of
 from actorflow.storing import NotRestorable
 
@@ -167,6 +168,7 @@ _NESTED: Final[dict[type, Callable[[Any, int], Any]]] = {
     list: _list,
     dict: _mapping,
     ReadOnly: lambda values, room: _mapping(dict(values), room),
+    StepResults: lambda values, room: _mapping(dict(values), room),
     tuple: _sequence("tuple"),
     set: _sequence("set"),
     frozenset: _sequence("frozenset"),

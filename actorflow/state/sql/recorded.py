@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import attrs
 
+from actorflow.class_names import dotted_name, find_class
 from actorflow.errors import (
     ActorCrashed,
     ActorflowError,
@@ -37,7 +38,7 @@ __all__ = ["clipped", "error_of", "told_of"]
 _TEXT: Final = 10_000
 _TRACEBACK: Final = 50_000
 _OWN: Final[dict[str, Any]] = {
-    f"{kind.__module__}.{kind.__qualname__}": kind
+    kind.__name__: kind
     for kind in (
         ActorCrashed,
         CompensationCut,
@@ -70,7 +71,7 @@ def told_of(error: BaseException) -> dict[str, Any]:
         return {"type": error.type_name, "text": error.text, "traceback": error.traceback}
     kind = type(error)
     told: dict[str, Any] = {
-        "type": f"{kind.__module__}.{kind.__qualname__}",
+        "type": dotted_name(kind),
         "text": clipped(_text(error)),
         "traceback": _traceback(error),
     }
@@ -107,8 +108,17 @@ def _fields(error: BaseException) -> list[Any] | None:
 def error_of(told: dict[str, Any]) -> BaseException:
     """Return what stands for an exception that was recorded."""
     if "fields" in told:
-        own = _OWN.get(told["type"])
+        own = _OWN.get(told["type"].rpartition(".")[2])
         if own is not None and len(attrs.fields(own)) == len(told["fields"]):
             error: ActorflowError = own(*told["fields"])
             return error
-    return RecordedError(told["type"], told["text"], told["traceback"])
+    return RecordedError(_public(told["type"]), told["text"], told["traceback"])
+
+
+def _public(name: str) -> str:
+    """Return the public name of an error that an earlier version named by its module."""
+    module, _, path = name.rpartition(".")
+    if module.partition(".")[0] != "actorflow":
+        return name
+    kind = find_class(f"{module}:{path}")
+    return name if kind is None else dotted_name(kind)

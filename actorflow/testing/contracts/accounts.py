@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from actorflow.class_names import dotted_name
 from actorflow.errors import RecordedError
 from actorflow.events import Event
 from actorflow.lifecycle import EventKind
@@ -138,4 +139,4 @@ def told(value: Any) -> Any:
 def _told_of_error(error: BaseException) -> tuple[str, str]:
     if isinstance(error, RecordedError):
         return error.type_name, error.text
-    return f"{type(error).__module__}.{type(error).__qualname__}", str(error)
+    return dotted_name(type(error)), str(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from actorflow.class_names import dotted_name
 from actorflow.errors import RecordedError
 from actorflow.lifecycle import RUN_MOVES, STEP_MOVES, EventKind, RunStatus, StepStatus
 from actorflow.testing.account import Outcome
@@ -165,8 +166,7 @@ def _is(known: BaseException | None, recorded: BaseException | None, *, restored
     kind = type(recorded)
     if type(known) is kind:
         return text_of(known) == text_of(recorded)
-    named = f"{kind.__module__}.{kind.__qualname__}"
-    return isinstance(known, RecordedError) and known.type_name == named
+    return isinstance(known, RecordedError) and known.type_name == dotted_name(kind)
 
 
 def _otherwise_ended(result: RunResult, life: Life, end: Event) -> Iterator[str]:

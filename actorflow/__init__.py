@@ -1,61 +1,76 @@
-"""actorflow: workflows inside your own process, every step an actor."""
+"""actorflow: workflows inside your own process, every step an actor.
+
+`import actorflow` loads nothing else: each name is imported when it is first used.
+"""
 
 from __future__ import annotations
 
-from actorflow.builders import RetryPolicyBuilder, StepBuilder, WorkflowBuilder
-from actorflow.context import StepContext
-from actorflow.errors import (
-    ActorCrashed,
-    ActorflowError,
-    CompensationCut,
-    DeadlineExceeded,
-    Deadlock,
-    DefinitionConflict,
-    DefinitionError,
-    ForkedOrchestrator,
-    ForkedStateManager,
-    GiveUp,
-    LeaseLost,
-    MissingExtra,
-    MissingInput,
-    NotRecorded,
-    NotRestorable,
-    NotRunning,
-    NotStorable,
-    OrchestratorClosed,
-    Overloaded,
-    RecordedError,
-    RetryAfter,
-    RunCancelled,
-    RunError,
-    RunFailed,
-    RunNotFound,
-    RunTimeout,
-    RunUnattended,
-    SchemaMismatch,
-    StepCancelled,
-    StepTimeout,
-    StoreError,
-    StoreOverloaded,
-    StoreUnavailable,
-    TooLarge,
-    TooManyAbandoned,
-    UnknownExecutor,
-    UnknownInput,
-    UnknownWorkflow,
-    WrongLoop,
-)
-from actorflow.events import Event, EventKind
-from actorflow.handles import Run
-from actorflow.lifecycle import RunStatus, StepStatus
-from actorflow.notices import ActorflowWarning
-from actorflow.orchestrator import Orchestrator
-from actorflow.protocols import Clock, Executor, Observer, StateManager
-from actorflow.results import RunPage, RunResult, RunSnapshot, ShutdownReport, StepResult
-from actorflow.retry import RetryPolicy
-from actorflow.state import MemoryStateManager
-from actorflow.step import Step
-from actorflow.workflow import Workflow
+from typing import TYPE_CHECKING
+
+from actorflow.support.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from actorflow.definition.builders import RetryPolicyBuilder, StepBuilder, WorkflowBuilder
+    from actorflow.definition.retry import RetryPolicy
+    from actorflow.definition.step import Step
+    from actorflow.definition.workflow import Workflow
+    from actorflow.errors.base import ActorflowError
+    from actorflow.errors.definition import (
+        DefinitionConflict,
+        DefinitionError,
+        ForkedOrchestrator,
+        ForkedStateManager,
+        MissingInput,
+        NotRunning,
+        OrchestratorClosed,
+        UnknownExecutor,
+        UnknownInput,
+        UnknownWorkflow,
+        WrongLoop,
+    )
+    from actorflow.errors.running import (
+        ActorCrashed,
+        CompensationCut,
+        DeadlineExceeded,
+        Deadlock,
+        GiveUp,
+        IllegalMove,
+        Overloaded,
+        RetryAfter,
+        RunCancelled,
+        RunError,
+        RunFailed,
+        RunTimeout,
+        StepCancelled,
+        StepTimeout,
+        TooManyAbandoned,
+    )
+    from actorflow.errors.storage import (
+        AlreadyStarted,
+        LeaseHeld,
+        LeaseLost,
+        MissingExtra,
+        NotRecorded,
+        NotRestorable,
+        NotStorable,
+        RecordedError,
+        RunNotFound,
+        RunUnattended,
+        SchemaMismatch,
+        StoreError,
+        StoreOverloaded,
+        StoreUnavailable,
+        TooLarge,
+    )
+    from actorflow.model.context import StepContext
+    from actorflow.model.events import Event, EventKind
+    from actorflow.model.lifecycle import RunStatus, StepStatus
+    from actorflow.model.protocols import Clock, Executor, Observer, StateManager
+    from actorflow.model.results import RunPage, RunResult, RunSnapshot, ShutdownReport, StepResult
+    from actorflow.orchestrator import Orchestrator
+    from actorflow.run.handle import Run
+    from actorflow.state import MemoryStateManager
+    from actorflow.support.warnings import ActorflowWarning
 
 __all__ = [
     # Definitions
@@ -99,6 +114,7 @@ __all__ = [
     "DefinitionError",
     "ForkedOrchestrator",
     "ForkedStateManager",
+    "IllegalMove",
     "MissingInput",
     "NotRunning",
     "OrchestratorClosed",
@@ -117,6 +133,8 @@ __all__ = [
     "UnknownWorkflow",
     "WrongLoop",
     # Errors of databases
+    "AlreadyStarted",
+    "LeaseHeld",
     "LeaseLost",
     "MissingExtra",
     "NotRecorded",
@@ -131,3 +149,76 @@ __all__ = [
     # Warnings
     "ActorflowWarning",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "actorflow.definition.builders": ("RetryPolicyBuilder", "StepBuilder", "WorkflowBuilder"),
+        "actorflow.definition.retry": ("RetryPolicy",),
+        "actorflow.definition.step": ("Step",),
+        "actorflow.definition.workflow": ("Workflow",),
+        "actorflow.errors.base": ("ActorflowError",),
+        "actorflow.errors.definition": (
+            "DefinitionConflict",
+            "DefinitionError",
+            "ForkedOrchestrator",
+            "ForkedStateManager",
+            "MissingInput",
+            "NotRunning",
+            "OrchestratorClosed",
+            "UnknownExecutor",
+            "UnknownInput",
+            "UnknownWorkflow",
+            "WrongLoop",
+        ),
+        "actorflow.errors.running": (
+            "ActorCrashed",
+            "CompensationCut",
+            "DeadlineExceeded",
+            "Deadlock",
+            "GiveUp",
+            "IllegalMove",
+            "Overloaded",
+            "RetryAfter",
+            "RunCancelled",
+            "RunError",
+            "RunFailed",
+            "RunTimeout",
+            "StepCancelled",
+            "StepTimeout",
+            "TooManyAbandoned",
+        ),
+        "actorflow.errors.storage": (
+            "AlreadyStarted",
+            "LeaseHeld",
+            "LeaseLost",
+            "MissingExtra",
+            "NotRecorded",
+            "NotRestorable",
+            "NotStorable",
+            "RecordedError",
+            "RunNotFound",
+            "RunUnattended",
+            "SchemaMismatch",
+            "StoreError",
+            "StoreOverloaded",
+            "StoreUnavailable",
+            "TooLarge",
+        ),
+        "actorflow.model.context": ("StepContext",),
+        "actorflow.model.events": ("Event", "EventKind"),
+        "actorflow.model.lifecycle": ("RunStatus", "StepStatus"),
+        "actorflow.model.protocols": ("Clock", "Executor", "Observer", "StateManager"),
+        "actorflow.model.results": (
+            "RunPage",
+            "RunResult",
+            "RunSnapshot",
+            "ShutdownReport",
+            "StepResult",
+        ),
+        "actorflow.orchestrator": ("Orchestrator",),
+        "actorflow.run.handle": ("Run",),
+        "actorflow.state": ("MemoryStateManager",),
+        "actorflow.support.warnings": ("ActorflowWarning",),
+    },
+)

@@ -13,9 +13,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import attrs
 
+from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.workflow import Step, Workflow
 from actorflow.orchestrator import Orchestrator
-from actorflow.retry import RetryPolicy
-from actorflow.workflow import Step, Workflow
 from benchmarks.floors import asyncio_floor, thread_floor
 from benchmarks.workloads import Body, Outputs, Workload, fan
 

@@ -11,8 +11,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from actorflow.retry import RetryPolicy
-from actorflow.workflow import Step, Workflow
+from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.workflow import Step, Workflow
 
 __all__ = ["Output", "by_hand", "expected_output", "lesson_flow"]
 

@@ -21,9 +21,9 @@ from typing import Any
 
 import pyperf
 
-from actorflow.step import Step
+from actorflow.definition.step import Step
+from actorflow.definition.workflow import Workflow
 from actorflow.testing import Script, Tape, explore, laws, returns, simulate
-from actorflow.workflow import Workflow
 from benchmarks.floors import asyncio_floor
 from benchmarks.options import Options
 from benchmarks.report import Record, Table

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import contextvars
 
-from actorflow.actors.decisions import Decisions
-from actorflow.context import RunScope
-from actorflow.errors import RetryAfter, StepCancelled
-from actorflow.lifecycle import (
+from actorflow.definition.step import Step
+from actorflow.definition.workflow import Workflow
+from actorflow.errors.running import RetryAfter, StepCancelled
+from actorflow.model.context import RunScope
+from actorflow.model.lifecycle import (
     KEPT,
     RunStatus,
     StepStatus,
     move_run,
     move_step,
 )
-from actorflow.messages import (
+from actorflow.model.messages import (
     AbandonAttempt,
     ActorLost,
     AttemptAbandoned,
@@ -38,10 +39,9 @@ from actorflow.messages import (
     StopAttempt,
     Wake,
 )
-from actorflow.results import RunRecord, RunResult
+from actorflow.model.results import RunRecord, RunResult
+from actorflow.scheduling.decisions import Decisions
 from actorflow.state.folding import fold
-from actorflow.step import Step
-from actorflow.workflow import Workflow
 
 EPOCH = 1_700_000_000.0
 """What the brain's moment 0 is called by people."""

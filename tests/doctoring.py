@@ -6,9 +6,9 @@ import itertools
 
 import attrs
 
-from actorflow.events import Event
-from actorflow.lifecycle import EventKind
-from actorflow.messages import StartRun
+from actorflow.model.events import Event
+from actorflow.model.lifecycle import EventKind
+from actorflow.model.messages import StartRun
 from actorflow.testing import laws
 from actorflow.testing.errors import LawBroken
 

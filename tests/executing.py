@@ -10,14 +10,14 @@ import itertools
 import threading
 import types
 
-from actorflow.context import Attempt
+from actorflow.definition.step import Step
 from actorflow.executors import CoroutineExecutor, FuturesExecutor, ThreadExecutor
-from actorflow.step import Step
+from actorflow.model.context import Attempt
 from actorflow.systems import SimulatedSystem
-from actorflow.systems.mischief import Countdown
+from actorflow.systems.simulated.mischief import Countdown
 from actorflow.testing import real
-from actorflow.testing.account import Account
-from actorflow.testing.executor import SimulatedExecutor
+from actorflow.testing.simulation.account import Account
+from actorflow.testing.simulation.executor import SimulatedExecutor
 from tests.deciding import scope
 
 GUARD = 60

@@ -8,7 +8,7 @@ from unittest import mock
 from thespian.actors import ActorSystem
 from thespian.system import simpleSystemBase, timing
 
-from actorflow.systems.simulated import SimulatedSystem
+from actorflow.systems.simulated.system import SimulatedSystem
 from tests.acting import Loop, Stage, embedded
 
 MOST = 1_000_000

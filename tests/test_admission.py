@@ -7,9 +7,10 @@ import threading
 
 import pytest
 
-from actorflow.errors import OrchestratorClosed, Overloaded
-from actorflow.once import Once
+from actorflow.errors.definition import OrchestratorClosed
+from actorflow.errors.running import Overloaded
 from actorflow.orchestrator.admission import Admission
+from actorflow.support.oneshot import Once
 
 GUARD = 60
 """Seconds after which something that should happen at once never will."""

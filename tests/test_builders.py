@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from actorflow.builders import RetryPolicyBuilder, StepBuilder, WorkflowBuilder
-from actorflow.errors import DefinitionError
-from actorflow.retry import RetryPolicy
-from actorflow.workflow import Step, Workflow
+from actorflow.definition.builders import RetryPolicyBuilder, StepBuilder, WorkflowBuilder
+from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.workflow import Step, Workflow
+from actorflow.errors.definition import DefinitionError
 
 
 def fetch():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from actorflow.clock import SystemClock
+from actorflow.support.clock import SystemClock
 
 
 def test_wall_time_jumps_when_somebody_has_set_the_clock(monkeypatch):

@@ -8,8 +8,8 @@ import attrs
 import pytest
 import structlog
 
-from actorflow.context import Attempt, RunScope, StepContext
-from actorflow.errors import StepCancelled
+from actorflow.errors.running import StepCancelled
+from actorflow.model.context import Attempt, RunScope, StepContext
 from tests.deciding import COROUTINES, scope
 
 

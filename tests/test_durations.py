@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actorflow.durations import as_seconds, seconds
-from actorflow.errors import DefinitionError
+from actorflow.definition.durations import as_seconds, seconds
+from actorflow.errors.definition import DefinitionError
 
 
 @pytest.mark.parametrize(

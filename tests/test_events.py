@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from actorflow.events import NO_DATA, Event
-from actorflow.lifecycle import EventKind
+from actorflow.model.events import NO_DATA, Event
+from actorflow.model.lifecycle import EventKind
 
 STARTED = Event(3, EventKind.STEP_STARTED, "run", "a", 2, 1_700_000_000.25)
 FAILED = Event(5, EventKind.STEP_FAILED, "run", "a", 2, 1_700_000_001.0, {"error": KeyError("k")})

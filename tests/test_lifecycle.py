@@ -6,8 +6,8 @@ import pickle
 
 import pytest
 
-from actorflow.errors import IllegalMove
-from actorflow.lifecycle import (
+from actorflow.errors.running import IllegalMove
+from actorflow.model.lifecycle import (
     KEPT,
     RUN_MOVES,
     STEP_MOVES,

@@ -15,7 +15,7 @@ import attrs
 import pytest
 
 import actorflow
-from actorflow import messages
+from actorflow.model import messages
 
 PACKAGE = Path(actorflow.__file__).parent
 CLASSES = [getattr(messages, name) for name in messages.__all__ if name != "run_of"]

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from actorflow import Deadlock, Orchestrator, RunFailed, Step, Workflow
-from actorflow.orchestrator.nesting import Nesting
+from actorflow.orchestrator.deadlock import Nesting
 
 GUARD = 30.0
 

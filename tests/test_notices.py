@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actorflow import ActorflowWarning, Workflow
-from actorflow.notices import warn
+from actorflow.support.warnings import warn
 
 
 def test_a_warning_names_the_line_that_is_to_be_mended():

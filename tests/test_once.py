@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from actorflow.once import Once, first_of
+from actorflow.support.oneshot import Once, first_of
 
 GUARD = 60
 """Seconds after which something that should happen at once never will."""

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actorflow.errors import DefinitionError
-from actorflow.parameters import (
+from actorflow.definition.parameters import (
     Parameter,
     StepInputs,
     bind,
@@ -19,6 +18,7 @@ from actorflow.parameters import (
     path_of,
     read_parameters,
 )
+from actorflow.errors.definition import DefinitionError
 
 
 def plain(fetch, *, limit=10):
@@ -399,7 +399,7 @@ def test_inputs_are_a_mapping_like_any_other():
 
 def test_asking_inputs_for_what_may_not_be_there_makes_no_text(monkeypatch):
     """Finding what was meant takes a while, where a step waits for thousands."""
-    monkeypatch.setattr("actorflow.parameters.did_you_mean", pytest.fail)
+    monkeypatch.setattr("actorflow.definition.parameters.did_you_mean", pytest.fail)
 
     assert 3 == StepInputs({"url": "u"}).get("ulr", 3)
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actorflow.errors import DefinitionError, MissingInput, UnknownInput
-from actorflow.notices import ActorflowWarning
-from actorflow.retry import RetryPolicy
-from actorflow.workflow import Step, Workflow
+from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.workflow import Step, Workflow
+from actorflow.errors.definition import DefinitionError, MissingInput, UnknownInput
+from actorflow.support.warnings import ActorflowWarning
 
 
 def nothing():

@@ -12,17 +12,12 @@ import pytest
 import sqlalchemy as sa
 
 from actorflow import MemoryStateManager, Orchestrator, RunFailed, Workflow
-from actorflow.errors import (
-    DeadlineExceeded,
-    DefinitionError,
-    LeaseHeld,
-    LeaseLost,
-    StoreUnavailable,
-    UnknownExecutor,
-)
-from actorflow.lifecycle import EventKind, RunStatus
+from actorflow.errors.definition import DefinitionError, UnknownExecutor
+from actorflow.errors.running import DeadlineExceeded
+from actorflow.errors.storage import LeaseHeld, LeaseLost, StoreUnavailable
+from actorflow.model.lifecycle import EventKind, RunStatus
 from actorflow.orchestrator.requests import _completed, resumed_run
-from actorflow.state.sql.engines import Engines
+from actorflow.state.sql.database.engines import Engines
 from actorflow.testing.contracts.accounts import (
     COMPLETED,
     STARTED,

@@ -10,7 +10,7 @@ import pytest
 
 import actorflow
 from actorflow import testing
-from actorflow.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.views import draw_run_states, draw_step_states
 from docs.reference import generate
 from tests.documents import DOCUMENTS, ROOT, blocks

@@ -7,9 +7,9 @@ import pickle
 import attrs
 import pytest
 
-from actorflow.errors import DeadlineExceeded, RunCancelled, RunFailed, RunTimeout
-from actorflow.lifecycle import RunStatus, StepStatus
-from actorflow.results import RunResult, RunSnapshot, ShutdownReport, StepResult, StepResults
+from actorflow.errors.running import DeadlineExceeded, RunCancelled, RunFailed, RunTimeout
+from actorflow.model.lifecycle import RunStatus, StepStatus
+from actorflow.model.results import RunResult, RunSnapshot, ShutdownReport, StepResult, StepResults
 
 
 def result(status=RunStatus.COMPLETED, outputs=None, **fields):

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actorflow.errors import DefinitionError, GiveUp, RetryAfter
-from actorflow.retry import RetryPolicy
+from actorflow.definition.retry import RetryPolicy
+from actorflow.errors.definition import DefinitionError
+from actorflow.errors.running import GiveUp, RetryAfter
 
 intervals = st.floats(min_value=1e-6, max_value=1e9)
 

@@ -26,8 +26,9 @@ from actorflow import (
     Workflow,
     WrongLoop,
 )
-from actorflow.errors import DeadlineExceeded, DefinitionError
-from actorflow.once import Once
+from actorflow.errors.definition import DefinitionError
+from actorflow.errors.running import DeadlineExceeded
+from actorflow.support.oneshot import Once
 
 GUARD = 30.0
 KINDS = ["run.started", "step.ready", "step.started", "step.completed", "run.completed"]

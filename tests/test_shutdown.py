@@ -23,7 +23,7 @@ from actorflow import (
 )
 from actorflow.observe import Feed
 from actorflow.orchestrator import lifetime
-from actorflow.orchestrator.audience import Audience
+from actorflow.orchestrator.watchers import Audience
 
 GUARD = 60
 

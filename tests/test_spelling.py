@@ -7,7 +7,7 @@ import inspect
 import attrs
 import pytest
 
-from actorflow.spelling import (
+from actorflow.support.suggestions import (
     checks_options,
     did_you_mean,
     nearest,

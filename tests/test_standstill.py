@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actorflow.orchestrator.standstill import Standing, can_end
+from actorflow.orchestrator.deadlock import Standing, can_end
 
 NAMES = "abcdef"
 

@@ -7,10 +7,10 @@ from datetime import timedelta
 import attrs
 import pytest
 
-from actorflow.builders import RetryPolicyBuilder, StepBuilder
-from actorflow.errors import DefinitionError
-from actorflow.retry import RetryPolicy
-from actorflow.workflow import Step
+from actorflow.definition.builders import RetryPolicyBuilder, StepBuilder
+from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.workflow import Step
+from actorflow.errors.definition import DefinitionError
 
 NO_NUMBER = "Give finite seconds, more than zero, as a number or a timedelta."
 

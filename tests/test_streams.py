@@ -7,10 +7,10 @@ import threading
 
 import pytest
 
-from actorflow.errors import WrongLoop
-from actorflow.events import Event
-from actorflow.lifecycle import EventKind
-from actorflow.streams import EventStream
+from actorflow.errors.definition import WrongLoop
+from actorflow.model.events import Event
+from actorflow.model.lifecycle import EventKind
+from actorflow.run.event_stream import EventStream
 from tests.deciding import EPOCH
 
 GUARD = 60

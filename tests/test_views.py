@@ -10,15 +10,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from actorflow.errors import IllegalMove
-from actorflow.events import Event
-from actorflow.lifecycle import RUN_MOVES, STEP_MOVES, EventKind, StepStatus
-from actorflow.retry import RetryPolicy
-from actorflow.step import Step
+from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.step import Step
+from actorflow.definition.workflow import Workflow
+from actorflow.errors.running import IllegalMove
+from actorflow.model.events import Event
+from actorflow.model.lifecycle import RUN_MOVES, STEP_MOVES, EventKind, StepStatus
 from actorflow.views import (
     Timeline,
     bounds_of,
-    branches,
     draw_cycle,
     draw_dot,
     draw_gantt,
@@ -31,7 +31,7 @@ from actorflow.views import (
 from actorflow.views.gantt import NARROWEST
 from actorflow.views.text import cells, fitted, in_words, one_line, printable
 from actorflow.views.timeline import Phase
-from actorflow.workflow import Workflow
+from actorflow.views.tree import branches
 
 EPOCH = 1_700_000_000.0
 

@@ -8,8 +8,8 @@ import threading
 import pytest
 import structlog
 
-from actorflow.clock import SystemClock
 from actorflow.executors.watchdog import Watchdog
+from actorflow.support.clock import SystemClock
 from tests.executing import GUARD, CoroutineRig
 
 

@@ -7,8 +7,8 @@ import inspect
 import attrs
 import pytest
 
-from actorflow.errors import DefinitionError
-from actorflow.workflow import Step, StepOptions, Workflow
+from actorflow.definition.workflow import Step, StepOptions, Workflow
+from actorflow.errors.definition import DefinitionError
 
 NO_NUMBER = "Give finite seconds, more than zero, as a number or a timedelta."
 

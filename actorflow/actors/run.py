@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from thespian.actors import Actor, ActorAddress, ChildActorExited, PoisonMessage
 
 from actorflow.actors.step import CompensatorActor, StepActor
-from actorflow.messages import (
+from actorflow.model.messages import (
     ActorLost,
     AttemptLost,
     Compensate,
@@ -21,9 +21,9 @@ from actorflow.messages import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from actorflow.context import Attempt
-    from actorflow.messages import DependencyCompleted
-    from actorflow.plan import StepPlan
+    from actorflow.definition.plan import StepPlan
+    from actorflow.model.context import Attempt
+    from actorflow.model.messages import DependencyCompleted
 
 __all__ = ["RunActor"]
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from thespian.actors import Actor, ActorAddress
 
-from actorflow.context import StepContext
-from actorflow.messages import (
+from actorflow.model.context import StepContext
+from actorflow.model.messages import (
     AttemptFinished,
     ConfigureStep,
     DependencyCompleted,

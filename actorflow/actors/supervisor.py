@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 from thespian.actors import (
@@ -16,11 +16,9 @@ from thespian.actors import (
     WakeupMessage,
 )
 
-from actorflow.actors.held import Held
 from actorflow.actors.run import RunActor
-from actorflow.errors import NotRecorded
-from actorflow.interrupts import is_for_the_program
-from actorflow.messages import (
+from actorflow.errors.storage import NotRecorded
+from actorflow.model.messages import (
     AbandonAttempt,
     ActorLost,
     AttemptAbandoned,
@@ -43,19 +41,21 @@ from actorflow.messages import (
     Wake,
     run_of,
 )
-from actorflow.texts import text_of
+from actorflow.support.interrupts import is_for_the_program
+from actorflow.support.safe_text import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
 
-    from actorflow.actors.decisions import Decisions
-    from actorflow.actors.host import Host
-    from actorflow.actors.ledger import StepState
-    from actorflow.actors.outbox import Effect
-    from actorflow.events import Event
+    from actorflow.model.context import Attempt
+    from actorflow.model.events import Event
+    from actorflow.model.protocols import Clock, StateManager
+    from actorflow.model.results import RunResult
+    from actorflow.scheduling.decisions import Decisions
+    from actorflow.scheduling.ledger import StepState
+    from actorflow.scheduling.outbox import Effect
 
-__all__ = ["ConfigureSupervisor", "Supervisor"]
-
+__all__ = ["Audience", "ConfigureSupervisor", "Held", "Host", "Supervisor"]
 
 _NEVER: Final = float("inf")
 _FOR_THE_BRAIN: Final = frozenset(
@@ -324,3 +324,68 @@ def is_of_another(lost: Container[str], step: StepState | None, message: object)
     """Return whether an effect is of none of the runs whose events are not recorded."""
     run_id = run_of(message) if step is None else step.run_id
     return run_id is None or run_id not in lost
+
+
+class Held:
+    """Decisions that were taken together, and wait for their events to be recorded."""
+
+    __slots__ = ("effects", "error", "events", "recorded")
+
+    def __init__(
+        self,
+        events: Sequence[Event],
+        effects: Sequence[Effect],
+        *,
+        recorded: bool,
+        error: BaseException | None = None,
+    ) -> None:
+        self.events = events
+        self.effects = effects
+        self.recorded = recorded
+        """Whether nothing is to be waited for any more, well or ill."""
+        self.error = error
+        """What kept the events from being recorded."""
+
+
+class Audience(Protocol):
+    """Whoever watches."""
+
+    present: bool
+    """Whether anybody does."""
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Show recorded events; neither blocks nor raises."""
+
+
+class Host(Protocol):
+    """What the supervisor needs of the world outside the actor system."""
+
+    @property
+    def clock(self) -> Clock:
+        """What the time is."""
+
+    @property
+    def state(self) -> StateManager:
+        """Where events are recorded."""
+
+    @property
+    def audience(self) -> Audience:
+        """Who watches what happens."""
+
+    def committed(self, error: BaseException | None, /) -> None:
+        """Post `Committed` to the supervisor; from any thread."""
+
+    def unknown(self, run_id: str) -> None:
+        """Let go of a run that was cancelled before its start, or after its end."""
+
+    def finished(self, result: RunResult) -> None:
+        """Hand a run's result to its handle."""
+
+    def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
+        """Report events that the state manager could not record."""
+
+    def misbehaved(self, attempt: Attempt, what: str, error: BaseException) -> None:
+        """Report an executor that raised where it must not."""
+
+    def broken(self, message: object, error: BaseException) -> None:
+        """Report a defect of actorflow itself: a message, or an effect, that went wrong."""

@@ -11,24 +11,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from actorflow.cli.databases import databases
-from actorflow.cli.exits import exit_statuses
-from actorflow.cli.inputs import check_inputs, read_inputs, refuse_words
+from actorflow.cli.db.commands import databases
+from actorflow.cli.db.stores import store
 from actorflow.cli.loading import load_flow
-from actorflow.cli.options import AsJson, Target, Workers  # noqa: TC001 - likewise
-from actorflow.cli.problems import Problem
-from actorflow.cli.running import Order
-from actorflow.cli.runs import runs
-from actorflow.cli.showing import print_json, show
-from actorflow.cli.stores import store
-from actorflow.errors import DefinitionError
+from actorflow.cli.run.inputs import check_inputs, read_inputs, refuse_words
+from actorflow.cli.run.running import Order, print_json, show
+from actorflow.cli.runs.commands import runs
+from actorflow.cli.terminal.exits import Problem, exit_statuses
+from actorflow.cli.terminal.options import AsJson, Target, Workers  # noqa: TC001 - likewise
+from actorflow.errors.definition import DefinitionError
 from actorflow.views import draw_cycle, draw_dot, draw_mermaid, draw_tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actorflow.plan import WorkflowPlan
-    from actorflow.workflow import Workflow
+    from actorflow.definition.plan import WorkflowPlan
+    from actorflow.definition.workflow import Workflow
 
 __all__ = ["app", "invoke"]
 
@@ -172,7 +170,7 @@ def simulate(
     Ctrl-C ends the search, and shows what was found so far; pressed twice, it leaves at once.
     """
     # Only this command and the next need what simulates.
-    from actorflow.cli import simulating  # noqa: PLC0415
+    from actorflow.cli.simulate import simulating  # noqa: PLC0415
 
     with exit_statuses():
         refuse_words(context.args, target, "simulate")
@@ -209,7 +207,7 @@ def replay(
     ] = False,
 ) -> None:
     """Show a saved schedule again: the law that it breaks, and who said what to whom."""
-    from actorflow.cli import simulating  # noqa: PLC0415 - see above
+    from actorflow.cli.simulate import simulating  # noqa: PLC0415 - see above
 
     with exit_statuses():
         status = simulating.replay(tape, flow, mermaid=mermaid)

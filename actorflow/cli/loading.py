@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from actorflow.cli.problems import Problem
-from actorflow.cli.tracebacks import traceback_of
-from actorflow.workflow import Workflow
+from actorflow.cli.terminal.exits import Problem
+from actorflow.cli.terminal.tracebacks import traceback_of
+from actorflow.definition.workflow import Workflow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from actorflow.errors import StepCancelled
+from actorflow.errors.running import StepCancelled
 
 if TYPE_CHECKING:
-    from actorflow.context import Attempt
+    from actorflow.model.context import Attempt
 
 __all__ = ["not_begun", "outcome"]
 

@@ -32,8 +32,8 @@ from actorflow.executors.bodies import not_begun
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Sequence
 
-    from actorflow.context import Attempt
-    from actorflow.protocols import Report
+    from actorflow.model.context import Attempt
+    from actorflow.model.protocols import Report
 
     _Coroutine = Coroutine[Any, Any, Any]
 

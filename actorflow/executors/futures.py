@@ -12,8 +12,8 @@ from actorflow.executors.bodies import not_begun, outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from actorflow.context import Attempt
-    from actorflow.protocols import Report
+    from actorflow.model.context import Attempt
+    from actorflow.model.protocols import Report
 
 __all__ = ["FuturesExecutor"]
 

@@ -16,15 +16,15 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from actorflow.errors import TooManyAbandoned
+from actorflow.errors.running import TooManyAbandoned
 from actorflow.executors.bodies import not_begun, outcome
 from actorflow.executors.stacks import stack_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actorflow.context import Attempt
-    from actorflow.protocols import Report
+    from actorflow.model.context import Attempt
+    from actorflow.model.protocols import Report
 
 __all__ = ["ThreadExecutor"]
 

@@ -12,17 +12,17 @@ import math
 import threading
 from typing import TYPE_CHECKING, Final
 
-from actorflow.errors import OrchestratorClosed
+from actorflow.errors.definition import OrchestratorClosed
 from actorflow.executors.stacks import stack_of
-from actorflow.logs import get_logger
-from actorflow.once import Once
+from actorflow.support.logs import get_logger
+from actorflow.support.oneshot import Once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actorflow.context import Attempt
     from actorflow.executors.coroutines import CoroutineExecutor
-    from actorflow.protocols import Clock
+    from actorflow.model.context import Attempt
+    from actorflow.model.protocols import Clock
 
 __all__ = ["Watchdog"]
 

@@ -8,14 +8,14 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Final
 
-from actorflow.logs import get_logger
-from actorflow.texts import text_of
+from actorflow.support.logs import get_logger
+from actorflow.support.safe_text import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actorflow.events import Event
-    from actorflow.protocols import Observer
+    from actorflow.model.events import Event
+    from actorflow.model.protocols import Observer
 
 __all__ = ["Feed"]
 

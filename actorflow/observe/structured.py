@@ -6,13 +6,13 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Final
 
-from actorflow.lifecycle import EventKind
-from actorflow.logs import STANDARD, get_logger
+from actorflow.model.lifecycle import EventKind
+from actorflow.support.logs import STANDARD, get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from actorflow.events import Event
+    from actorflow.model.events import Event
 
 __all__ = ["LogObserver", "logging_is_configured"]
 

@@ -8,8 +8,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeAlias
 
-from actorflow.errors import OrchestratorClosed, Overloaded
-from actorflow.once import Once
+from actorflow.errors.definition import OrchestratorClosed
+from actorflow.errors.running import Overloaded
+from actorflow.support.oneshot import Once
 
 __all__ = ["Admission", "Ticket", "Waiting"]
 

@@ -20,21 +20,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from actorflow.durations import seconds
-from actorflow.errors import (
-    ActorflowError,
+from actorflow.definition.durations import seconds
+from actorflow.errors.base import ActorflowError
+from actorflow.errors.definition import (
     ForkedOrchestrator,
     NotRunning,
     OrchestratorClosed,
     WrongLoop,
 )
-from actorflow.handles import Run
-from actorflow.once import Once
 from actorflow.orchestrator.admission import Admission
-from actorflow.orchestrator.asked import hear_requests
+from actorflow.orchestrator.launch import post
 from actorflow.orchestrator.live import LiveRuns
-from actorflow.orchestrator.posting import post
+from actorflow.orchestrator.remote_cancel import hear_requests
 from actorflow.orchestrator.settings import checked_executors, checked_observers
+from actorflow.run.handle import Run
+from actorflow.support.oneshot import Once
 
 if TYPE_CHECKING:
     import asyncio
@@ -42,14 +42,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
 
+    from actorflow.model.protocols import Executor, Observer, StateManager
+    from actorflow.model.results import RunResult, ShutdownReport
     from actorflow.orchestrator.admission import Ticket
-    from actorflow.orchestrator.closing import Closing
-    from actorflow.orchestrator.recovery import Recovery
     from actorflow.orchestrator.requests import Request
     from actorflow.orchestrator.runtime import Runtime
     from actorflow.orchestrator.settings import Settings
-    from actorflow.protocols import Executor, Observer, StateManager
-    from actorflow.results import RunResult, ShutdownReport
+    from actorflow.orchestrator.shutdown import Closing
+    from actorflow.orchestrator.takeover import Recovery
     from actorflow.systems.thread import LoopThread
 
     Accepted = Once[None]
@@ -282,7 +282,7 @@ class Lifetime:
 
     def _begin_to_close(self, drain: float, grace: float) -> Closing:
         """Close the door, and have the loop do the rest; everything here may be done twice."""
-        from actorflow.orchestrator.closing import Closing  # noqa: PLC0415 - loads asyncio
+        from actorflow.orchestrator.shutdown import Closing  # noqa: PLC0415 - loads asyncio
 
         with self._door:
             if self._closing is None:

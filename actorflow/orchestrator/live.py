@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from actorflow.errors import OrchestratorClosed, RunUnattended
-from actorflow.once import Once
+from actorflow.errors.definition import OrchestratorClosed
+from actorflow.errors.storage import RunUnattended
+from actorflow.model.results import RunResult
+from actorflow.run.handle import Run
+from actorflow.support.oneshot import Once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actorflow.handles import Run
+    from actorflow.definition.plan import WorkflowPlan
     from actorflow.orchestrator.admission import Ticket
-    from actorflow.plan import WorkflowPlan
-    from actorflow.results import RunResult
 
     _Entry = tuple[Run, Once[RunResult], Ticket, WorkflowPlan]
+    from actorflow.orchestrator.runtime import Runtime
 
-__all__ = ["LiveRuns"]
+__all__ = ["LiveRuns", "find"]
 
 
 class LiveRuns:
@@ -115,3 +117,37 @@ class LiveRuns:
     def _tell_if_all_ended(self) -> None:
         if self._closed and not self._runs:
             self.all_ended.set(None)
+
+
+_NOT_HERE: Final = (
+    "its record says {!r}, and this orchestrator does not run it. "
+    "If nobody else does, let it go on with orchestrator.resume(), or by an orchestrator with "
+    "recover=True that has registered its workflow"
+)
+
+
+def find(live: LiveRuns, runtime: Runtime, run_id: str) -> Run:
+    """Return a run, in progress or finished.
+
+    Raises:
+        RunNotFound: When there is no such run, or it is not kept any more.
+    """
+    # Twice, because it may be resumed, or end, between the two looks.
+    found = _look(live, runtime, run_id) or _look(live, runtime, run_id)
+    if found is not None:
+        return found
+    recorded, end = runtime.snapshot(run_id), Once[RunResult]()
+    end.fail(RunUnattended(run_id, _NOT_HERE.format(recorded.status.value)))
+    return Run(runtime, run_id, recorded.workflow_id, end)
+
+
+def _look(live: LiveRuns, runtime: Runtime, run_id: str) -> Run | None:
+    in_progress = live.get(run_id)
+    if in_progress is not None:
+        return in_progress
+    snapshot = runtime.snapshot(run_id)
+    if not snapshot.status.terminal:
+        return None
+    end: Once[RunResult] = Once()
+    end.set(RunResult.of(snapshot))
+    return Run(runtime, run_id, snapshot.workflow_id, end)

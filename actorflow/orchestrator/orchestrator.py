@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, Literal
 
-from actorflow.errors import Deadlock, ForkedOrchestrator, RunError
-from actorflow.orchestrator.filters import count, run_id_of, run_status
+from actorflow.errors.definition import ForkedOrchestrator
+from actorflow.errors.running import Deadlock, RunError
+from actorflow.orchestrator.launch import Starting
 from actorflow.orchestrator.lifetime import Lifetime
-from actorflow.orchestrator.lookup import find
-from actorflow.orchestrator.recovery import recovery
+from actorflow.orchestrator.live import find
 from actorflow.orchestrator.registry import Registry
-from actorflow.orchestrator.resuming import Resuming
-from actorflow.orchestrator.settings import Settings, checked_state
-from actorflow.orchestrator.starting import Starting
-from actorflow.spelling import checks_options
+from actorflow.orchestrator.settings import Settings, checked_state, count, run_id_of, run_status
+from actorflow.orchestrator.takeover import Resuming, recovery
 from actorflow.state import MemoryStateManager
+from actorflow.support.suggestions import checks_options
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -24,12 +23,12 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, Unpack
 
-    from actorflow.handles import Run
-    from actorflow.lifecycle import RunStatus
+    from actorflow.definition.workflow import Workflow
+    from actorflow.model.lifecycle import RunStatus
+    from actorflow.model.protocols import Executor, Observer, StateManager
+    from actorflow.model.results import RunPage, RunResult, ShutdownReport
     from actorflow.orchestrator.requests import RunOptions
-    from actorflow.protocols import Executor, Observer, StateManager
-    from actorflow.results import RunPage, RunResult, ShutdownReport
-    from actorflow.workflow import Workflow
+    from actorflow.run.handle import Run
 
 __all__ = ["Orchestrator"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from actorflow.errors import DefinitionConflict, DefinitionError, UnknownWorkflow
-from actorflow.step import Step
-from actorflow.texts import text_of
-from actorflow.workflow import Workflow
+from actorflow.definition.step import Step
+from actorflow.definition.workflow import Workflow
+from actorflow.errors.definition import DefinitionConflict, DefinitionError, UnknownWorkflow
+from actorflow.support.safe_text import text_of
 
 if TYPE_CHECKING:
-    from actorflow.plan import WorkflowPlan
-    from actorflow.results import RunSnapshot
+    from actorflow.definition.plan import WorkflowPlan
+    from actorflow.model.results import RunSnapshot
 
 __all__ = ["Registry"]
 

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 import attrs
 
-from actorflow.context import RunScope
-from actorflow.durations import seconds
-from actorflow.errors import DefinitionError
-from actorflow.lifecycle import EventKind, RunStatus
-from actorflow.mappings import ReadOnly
-from actorflow.messages import StartRun
-from actorflow.results import RunRecord
-from actorflow.spelling import refuse_unknown_options
+from actorflow.definition.durations import seconds
+from actorflow.errors.definition import DefinitionError
+from actorflow.model.context import RunScope
+from actorflow.model.lifecycle import EventKind, RunStatus
+from actorflow.model.messages import StartRun
+from actorflow.model.results import RunRecord
+from actorflow.support.read_only import ReadOnly
+from actorflow.support.suggestions import refuse_unknown_options
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from actorflow.events import Event
-    from actorflow.plan import WorkflowPlan
-    from actorflow.protocols import Clock, Executor, StateManager
-    from actorflow.results import RunSnapshot
+    from actorflow.definition.plan import WorkflowPlan
+    from actorflow.model.events import Event
+    from actorflow.model.protocols import Clock, Executor, StateManager
+    from actorflow.model.results import RunSnapshot
 
 __all__ = ["Places", "Premises", "Request", "RunOptions", "new_run", "resumed_run"]
 

@@ -16,37 +16,35 @@ from typing import TYPE_CHECKING, Any
 from thespian.actors import ActorSystem
 
 from actorflow.actors import ConfigureSupervisor, Supervisor
-from actorflow.actors.decisions import Decisions
-from actorflow.clock import SystemClock
-from actorflow.errors import ForkedOrchestrator, OrchestratorClosed
+from actorflow.errors.definition import ForkedOrchestrator, OrchestratorClosed
 from actorflow.executors import CoroutineExecutor, ThreadExecutor
 from actorflow.executors.watchdog import Watchdog
-from actorflow.logs import get_logger
-from actorflow.messages import BlockedLoop, CancelRun, Committed, run_of
-from actorflow.orchestrator.audience import Audience
-from actorflow.orchestrator.nesting import Nesting, would_block
-from actorflow.orchestrator.outputs import finishing
-from actorflow.orchestrator.parting import Parting
-from actorflow.orchestrator.places import Places
-from actorflow.orchestrator.unattended import Fate, cancel_unattended
-from actorflow.orchestrator.withdrawal import withdraw
-from actorflow.results import RunResult
-from actorflow.streams import EventStream
+from actorflow.model.messages import BlockedLoop, CancelRun, Committed, run_of
+from actorflow.model.results import RunResult
+from actorflow.orchestrator.deadlock import Nesting, would_block
+from actorflow.orchestrator.executor_table import Places, finishing
+from actorflow.orchestrator.remote_cancel import Fate, cancel_unattended, withdraw
+from actorflow.orchestrator.shutdown import Parting
+from actorflow.orchestrator.watchers import Audience
+from actorflow.run.event_stream import EventStream
+from actorflow.scheduling.decisions import Decisions
+from actorflow.support.clock import SystemClock
+from actorflow.support.logs import get_logger
+from actorflow.support.safe_text import text_of
 from actorflow.systems import EmbeddedSystem
-from actorflow.texts import text_of
 
 if TYPE_CHECKING:
     import asyncio
     import concurrent.futures
     from collections.abc import Callable, Mapping, Sequence
 
-    from actorflow.context import Attempt
-    from actorflow.events import Event
-    from actorflow.messages import StartRun
+    from actorflow.model.context import Attempt
+    from actorflow.model.events import Event
+    from actorflow.model.messages import StartRun
+    from actorflow.model.protocols import Executor, Observer, StateManager
+    from actorflow.model.results import RunSnapshot
     from actorflow.orchestrator.live import LiveRuns
     from actorflow.orchestrator.settings import Settings
-    from actorflow.protocols import Executor, Observer, StateManager
-    from actorflow.results import RunSnapshot
 
 __all__ = ["Runtime"]
 

@@ -9,14 +9,25 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
-from actorflow.durations import as_seconds
-from actorflow.errors import DefinitionError
-from actorflow.texts import text_of
+from actorflow.definition.durations import as_seconds
+from actorflow.errors.definition import DefinitionError
+from actorflow.model.lifecycle import RunStatus
+from actorflow.run.handle import Run
+from actorflow.support.safe_text import text_of
+from actorflow.support.suggestions import did_you_mean
 
 if TYPE_CHECKING:
-    from actorflow.protocols import Executor, Observer, StateManager
+    from actorflow.model.protocols import Executor, Observer, StateManager
 
-__all__ = ["Settings", "checked_executors", "checked_observers", "checked_state"]
+__all__ = [
+    "Settings",
+    "checked_executors",
+    "checked_observers",
+    "checked_state",
+    "count",
+    "run_id_of",
+    "run_status",
+]
 
 
 def _whole(least: int) -> Any:
@@ -134,3 +145,42 @@ def checked_observers(observers: object) -> tuple[Observer, ...]:
             cure = "Give plain functions; each is called on a thread of its own"
             raise DefinitionError(None, problem, cure)
     return tuple(observers)
+
+
+def run_id_of(value: object, taker: str) -> str:
+    """Return what can be the id of a run.
+
+    Raises:
+        DefinitionError: When it is no text: a `Run`, most likely.
+    """
+    if not isinstance(value, str):
+        cure = "Pass its .id" if isinstance(value, Run) else "Pass the .id of a Run"
+        raise DefinitionError(None, f"{taker} takes a run's id, not {text_of(value)}", cure)
+    return value
+
+
+def run_status(value: str) -> RunStatus:
+    """Return the status that a text names.
+
+    Raises:
+        DefinitionError: When there is none.
+    """
+    try:
+        return RunStatus(value)
+    except ValueError:
+        known = [status.value for status in RunStatus]
+        cure = f"{did_you_mean(value, known)} Use one of: {', '.join(known)}".strip()
+        raise DefinitionError(None, f"status={value!r} is no run's status", cure) from None
+
+
+def count(name: str, value: object) -> int:
+    """Return a number of things.
+
+    Raises:
+        DefinitionError: When it is not a whole number, or below 0.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise DefinitionError(
+            None, f"{name}={value!r} is not a whole number of at least 0", "Pass one"
+        )
+    return value

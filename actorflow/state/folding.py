@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actorflow.lifecycle import KEPT, EventKind, RunStatus, StepStatus, move_run, move_step
-from actorflow.results import RunSnapshot, StepResult
+from actorflow.model.lifecycle import KEPT, EventKind, RunStatus, StepStatus, move_run, move_step
+from actorflow.model.results import RunSnapshot, StepResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from actorflow.events import Event
-    from actorflow.results import RunRecord
+    from actorflow.model.events import Event
+    from actorflow.model.results import RunRecord
 
 __all__ = ["RunFold", "StepFold", "fold"]
 

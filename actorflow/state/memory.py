@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from actorflow.errors import AlreadyStarted, RunNotFound
-from actorflow.events import Event
-from actorflow.lifecycle import RunStatus, move_run
-from actorflow.results import RunPage
+from actorflow.errors.storage import AlreadyStarted, RunNotFound
+from actorflow.model.events import Event
+from actorflow.model.lifecycle import RunStatus, move_run
+from actorflow.model.results import RunPage
 from actorflow.state.folding import fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from actorflow.protocols import Commit
-    from actorflow.results import RunRecord, RunSnapshot
+    from actorflow.model.protocols import Commit
+    from actorflow.model.results import RunRecord, RunSnapshot
 
 __all__ = ["MemoryStateManager"]
 

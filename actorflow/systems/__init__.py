@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from actorflow.systems.embedded import EmbeddedSystem
-from actorflow.systems.simulated import SimulatedSystem
+from actorflow.systems.simulated.system import SimulatedSystem
 
 __all__ = ["EmbeddedSystem", "SimulatedSystem"]

@@ -35,7 +35,7 @@ from thespian.actors import (
     WakeupMessage,
 )
 
-from actorflow.interrupts import is_for_the_program
+from actorflow.support.interrupts import is_for_the_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -6,8 +6,8 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from actorflow.errors import OrchestratorClosed
-from actorflow.once import Once
+from actorflow.errors.definition import OrchestratorClosed
+from actorflow.support.oneshot import Once
 
 if TYPE_CHECKING:
     import contextvars

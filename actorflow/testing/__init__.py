@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from actorflow.testing import laws
-from actorflow.testing.account import Outcome, RunTrace
-from actorflow.testing.cases import simulate
-from actorflow.testing.coverage import Coverage, Move
-from actorflow.testing.drawing import draw_scenario
 from actorflow.testing.errors import LawBroken, NotEnded, NotNow, NotSimulated, StoreFault
-from actorflow.testing.exploration import Exploration, Spread
-from actorflow.testing.faults import Faults
 from actorflow.testing.laws import Law, law
-from actorflow.testing.replay import Replay
-from actorflow.testing.scenarios import Scenario, ScenarioRun, ScenarioStep
-from actorflow.testing.scripts import Script, either, hangs, raises, real, returns
-from actorflow.testing.search import explore, explore_scenarios
-from actorflow.testing.settings import Settings
-from actorflow.testing.simulation import Simulation
-from actorflow.testing.tape import Choices, Tape
-from actorflow.testing.trace import (
+from actorflow.testing.replay.files import Replay
+from actorflow.testing.search.cases import simulate
+from actorflow.testing.search.coverage import Coverage, Move
+from actorflow.testing.search.drawing import draw_scenario
+from actorflow.testing.search.exploration import Exploration, Spread
+from actorflow.testing.search.scenarios import Scenario, ScenarioRun, ScenarioStep
+from actorflow.testing.search.search import explore, explore_scenarios
+from actorflow.testing.simulation.account import Outcome, RunTrace
+from actorflow.testing.simulation.scripts import Script, either, hangs, raises, real, returns
+from actorflow.testing.simulation.settings import Faults, Settings
+from actorflow.testing.simulation.simulate import Simulation
+from actorflow.testing.simulation.tape import Choices, Tape
+from actorflow.testing.trace.trace import (
     AttemptTrace,
     DeliveryTrace,
     FaultTrace,

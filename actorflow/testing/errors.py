@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 
-from actorflow.errors import ActorflowError, StoreError
+from actorflow.errors.base import ActorflowError
+from actorflow.errors.storage import StoreError
 
 if TYPE_CHECKING:
-    from actorflow.testing.tape import Tape
+    from actorflow.testing.simulation.tape import Tape
 
 _PURE: Final = (
     "Have laws judge by the trace alone, and steps that are run for real by their arguments alone: "

@@ -22,21 +22,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from actorflow.errors import DefinitionError
+from actorflow.definition.workflow import Workflow
+from actorflow.errors.definition import DefinitionError
+from actorflow.support.safe_text import text_of
 from actorflow.testing import laws as all_laws
-from actorflow.testing.cases import opened
 from actorflow.testing.laws.law import several
-from actorflow.testing.settings import PLAIN_SETTINGS, Settings
-from actorflow.texts import text_of
-from actorflow.workflow import Workflow
+from actorflow.testing.search.cases import opened
+from actorflow.testing.simulation.settings import PLAIN_SETTINGS, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from actorflow.testing.laws import Law
-    from actorflow.testing.scripts import Script
-    from actorflow.testing.simulation import Simulation
-    from actorflow.testing.trace import Trace
+    from actorflow.testing.simulation.scripts import Script
+    from actorflow.testing.simulation.simulate import Simulation
+    from actorflow.testing.trace.trace import Trace
 
 __all__ = ["SimulationMachine"]
 

@@ -14,18 +14,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from actorflow.errors import DefinitionError
-from actorflow.notices import warn
+from actorflow.errors.definition import DefinitionError
+from actorflow.support.warnings import warn
 from actorflow.testing import laws as all_laws
-from actorflow.testing.cases import given, simulate
-from actorflow.testing.checks import refuse_misspelt
-from actorflow.testing.doubts import Doubts
 from actorflow.testing.errors import NotEnded
-from actorflow.testing.exploration import NOT_ENDED
 from actorflow.testing.laws.law import several
-from actorflow.testing.replay import Replay
-from actorflow.testing.search import explore, judged
-from actorflow.testing.tape import Tape
+from actorflow.testing.replay.files import Replay
+from actorflow.testing.search.cases import given, simulate
+from actorflow.testing.search.doubts import Doubts
+from actorflow.testing.search.exploration import NOT_ENDED
+from actorflow.testing.search.search import explore, judged
+from actorflow.testing.simulation.checks import refuse_misspelt
+from actorflow.testing.simulation.tape import Tape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from actorflow.testing.cases import Given
+    from actorflow.definition.workflow import Workflow
     from actorflow.testing.errors import LawBroken
-    from actorflow.testing.exploration import Exploration
     from actorflow.testing.laws import Law
-    from actorflow.testing.tape import Source
-    from actorflow.testing.trace import Trace
-    from actorflow.workflow import Workflow
+    from actorflow.testing.search.cases import Given
+    from actorflow.testing.search.exploration import Exploration
+    from actorflow.testing.simulation.tape import Source
+    from actorflow.testing.trace.trace import Trace
 
 __all__ = ["Simulations"]
 

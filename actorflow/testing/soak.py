@@ -17,12 +17,12 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from actorflow.testing.search import explore_scenarios
+from actorflow.testing.search.search import explore_scenarios
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actorflow.testing.exploration import Exploration
+    from actorflow.testing.search.exploration import Exploration
 
 __all__ = ["main", "report"]
 

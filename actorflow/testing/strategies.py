@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Final
 
 from hypothesis import strategies as st
 
-from actorflow.testing.checks import check_whole, plan_of
-from actorflow.testing.drawing import HEAD, MOST_RUNS, ROW, deeds_of, scenario_of
-from actorflow.testing.scenarios import DEEDS
-from actorflow.testing.scripts import Script
-from actorflow.testing.tape import Tape
+from actorflow.testing.search.drawing import HEAD, MOST_RUNS, ROW, deeds_of, scenario_of
+from actorflow.testing.search.scenarios import DEEDS
+from actorflow.testing.simulation.checks import check_whole, plan_of
+from actorflow.testing.simulation.scripts import Script
+from actorflow.testing.simulation.tape import Tape
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy
 
-    from actorflow.testing.scenarios import Scenario
-    from actorflow.workflow import Workflow
+    from actorflow.definition.workflow import Workflow
+    from actorflow.testing.search.scenarios import Scenario
 
 __all__ = ["scenarios", "scripts", "tapes", "workflows"]
 

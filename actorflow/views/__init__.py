@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from actorflow.views.bounds import Bounds, bounds_of
-from actorflow.views.branches import Branch, branches
-from actorflow.views.cycle import draw_cycle
-from actorflow.views.dot import draw_dot
+from actorflow.views.diagrams import draw_dot, draw_mermaid, draw_run_states, draw_step_states
 from actorflow.views.gantt import draw_gantt
-from actorflow.views.line import draw_line
-from actorflow.views.mermaid import draw_mermaid
-from actorflow.views.states import draw_run_states, draw_step_states
+from actorflow.views.text import draw_line
 from actorflow.views.timeline import Timeline
-from actorflow.views.tree import draw_tree
+from actorflow.views.tree import Branch, branches, draw_cycle, draw_tree
 
 __all__ = [
     "Bounds",

@@ -28,8 +28,8 @@ from actorflow.views.timeline import Phase, Timeline
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from actorflow.events import Event
-    from actorflow.plan import WorkflowPlan
+    from actorflow.definition.plan import WorkflowPlan
+    from actorflow.model.events import Event
     from actorflow.views.timeline import Track
 
 __all__ = ["Bounds", "bounds_of"]

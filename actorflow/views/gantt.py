@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from actorflow.lifecycle import StepStatus
+from actorflow.model.lifecycle import StepStatus
 from actorflow.views.text import cells, fitted, in_words, printable
 from actorflow.views.timeline import Phase, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from actorflow.events import Event
+    from actorflow.model.events import Event
     from actorflow.views.timeline import Segment, Track
 
 __all__ = ["NARROWEST", "draw_gantt"]

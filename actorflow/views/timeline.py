@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from actorflow.lifecycle import KEPT, EventKind, StepStatus, move_step
+from actorflow.model.lifecycle import KEPT, EventKind, StepStatus, move_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from actorflow.events import Event
+    from actorflow.model.events import Event
 
 __all__ = ["Phase", "Segment", "Timeline", "Track"]
 

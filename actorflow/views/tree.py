@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from actorflow.views.branches import layers
+import attrs
+
+from actorflow.definition.graph import find_cycle
 from actorflow.views.text import cells, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from actorflow.plan import StepPlan, WorkflowPlan
-    from actorflow.step import Step
+    from actorflow.definition.plan import StepPlan, WorkflowPlan
+    from actorflow.definition.step import Step
 
-__all__ = ["draw_tree", "options_of"]
+__all__ = ["Branch", "branches", "draw_cycle", "draw_tree", "layers", "options_of"]
 
 
 def draw_tree(plan: WorkflowPlan) -> str:
@@ -73,3 +75,82 @@ def options_of(step: Step) -> Iterator[str]:
         yield f"priority {step.priority}"
     if step.compensate is not None:
         yield "can be undone"
+
+
+@attrs.frozen(kw_only=True)
+class Branch:
+    """One step's line."""
+
+    step: StepPlan
+    prefix: str
+    """The lines that lead to it, ready to be put before its name."""
+    others: tuple[str, ...]
+    """The dependencies that the picture does not show."""
+
+
+def layers(plan: WorkflowPlan) -> dict[str, int]:
+    """Return how many steps the longest way to each step has, by step id; roots have 0."""
+    depth: dict[str, int] = {}
+    for step in plan.steps:
+        depth[step.id] = max((depth[needed] + 1 for needed in step.dependencies), default=0)
+    return depth
+
+
+def branches(plan: WorkflowPlan) -> tuple[Branch, ...]:
+    """Return every step once, each below the dependency that it hangs from."""
+    depth = layers(plan)
+    parents = {
+        step.id: max(step.dependencies, key=depth.__getitem__, default=None) for step in plan.steps
+    }
+    children: dict[str | None, list[str]] = {step_id: [] for step_id in (None, *parents)}
+    for step_id, parent in parents.items():
+        children[parent].append(step_id)
+    drawn: list[Branch] = []
+    # Not recursive: a chain may be longer than Python's stack.
+    line = [(step_id, "", "") for step_id in reversed(children[None])]
+    while line:
+        step_id, prefix, below = line.pop()
+        step = plan.by_id[step_id]
+        others = tuple(needed for needed in step.dependencies if needed != parents[step_id])
+        drawn.append(Branch(step=step, prefix=prefix, others=others))
+        line.extend(reversed(_hung(children[step_id], below)))
+    return tuple(drawn)
+
+
+def _hung(children: list[str], below: str) -> list[tuple[str, str, str]]:
+    elbows = [("├─ ", "│  ")] * (len(children) - 1) + [("└─ ", "   ")]
+    return [
+        (child, below + elbow, below + beneath)
+        for child, (elbow, beneath) in zip(children, elbows, strict=False)
+    ]
+
+
+_ENDS: Final = 10
+"""How many steps of a long ring are shown at either end."""
+
+
+def draw_cycle(steps: Mapping[str, Step]) -> str:
+    """Return a picture of one cycle, in the direction of the data; nothing if there is none."""
+    ring = find_cycle({step.id: step.after for step in steps.values()})[:-1]
+    if not ring:
+        return ""
+    rows = list(_rows(ring, steps))
+    widest = max(cells(name) for name, _ in rows)
+    if len(rows) > 2 * _ENDS:
+        rows[_ENDS:-_ENDS] = [(f"… {len(rows) - 2 * _ENDS} more", "")]
+    lines = [f"{name}{' ' * (widest - cells(name))}  {after}".rstrip() for name, after in rows]
+    return "\n".join(_bent(lines))
+
+
+def _rows(ring: Sequence[str], steps: Mapping[str, Step]) -> Iterator[tuple[str, str]]:
+    for step_id in ring:
+        yield printable(step_id), f"after {', '.join(map(printable, steps[step_id].after))}"
+
+
+def _bent(lines: Sequence[str]) -> Iterator[str]:
+    if len(lines) == 1:
+        yield f"───> {lines[0]}"
+        return
+    yield f"┌──> {lines[0]}"
+    yield from (f"│    {line}" for line in lines[1:-1])
+    yield f"└─── {lines[-1]}"

@@ -13,6 +13,7 @@ import ast
 import enum
 import inspect
 import re
+import sys
 import textwrap
 import typing
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +25,7 @@ import attrs
 import actorflow
 from actorflow import testing
 from actorflow.orchestrator.requests import RunOptions
+from actorflow.run.event_stream import EventStream
 from actorflow.state.sql import (
     JSONSerializer,
     PickleSerializer,
@@ -32,7 +34,6 @@ from actorflow.state.sql import (
     SQLStateManager,
     StoreHealth,
 )
-from actorflow.streams import EventStream
 from actorflow.testing import laws, machine, plugin, strategies
 
 __all__ = ["TESTING_GROUPS", "pages"]
@@ -224,8 +225,18 @@ def _fields(cls: Any) -> Iterator[str]:
         yield "\n".join(lines)
 
 
+def _source_of(cls: type) -> ast.stmt:
+    """Return the class's definition; errors name `actorflow` as their module, wherever they are."""
+    for module in [it for name, it in sys.modules.items() if name.startswith("actorflow.")]:
+        if vars(module).get(cls.__name__) is cls:
+            for node in ast.parse(inspect.getsource(module)).body:
+                if isinstance(node, ast.ClassDef) and node.name == cls.__name__:
+                    return node
+    return ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+
+
 def _attributes(cls: Any) -> Iterator[tuple[str, str, str]]:
-    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    body = _source_of(cls)
     statements = typing.cast("ast.ClassDef", body).body
     for node, following in zip(statements, [*statements[1:], None], strict=True):
         if isinstance(node, ast.AnnAssign) and not ast.unparse(node.target).startswith("_"):

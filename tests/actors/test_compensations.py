@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
-from actorflow.errors import (
+from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.step import Step
+from actorflow.errors.running import (
     ActorCrashed,
     CompensationCut,
     DeadlineExceeded,
@@ -14,10 +16,8 @@ from actorflow.errors import (
     RetryAfter,
     StepTimeout,
 )
-from actorflow.lifecycle import RunStatus, StepStatus
-from actorflow.messages import AttemptFinished, BlockedLoop, CancelRun, RunActorLost
-from actorflow.retry import RetryPolicy
-from actorflow.step import Step
+from actorflow.model.lifecycle import RunStatus, StepStatus
+from actorflow.model.messages import AttemptFinished, BlockedLoop, CancelRun, RunActorLost
 from tests.deciding import THREADS, Driver, flow, kinds, nothing, step, task
 
 EVENTUALLY = RetryPolicy(max_attempts=3, initial_interval=1.0, multiplier=2.0, jitter=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actorflow.actors.deadlines import Deadlines, Due
+from actorflow.scheduling.deadlines import Deadlines, Due
 
 NEVER = float("inf")
 

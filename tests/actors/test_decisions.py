@@ -6,15 +6,10 @@ import asyncio
 
 import pytest
 
-from actorflow.errors import (
-    ActorCrashed,
-    DeadlineExceeded,
-    GiveUp,
-    RetryAfter,
-    StepTimeout,
-)
-from actorflow.lifecycle import EventKind, RunStatus, StepStatus
-from actorflow.messages import (
+from actorflow.definition.retry import RetryPolicy
+from actorflow.errors.running import ActorCrashed, DeadlineExceeded, GiveUp, RetryAfter, StepTimeout
+from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.model.messages import (
     AttemptFinished,
     AttemptLost,
     BlockedLoop,
@@ -23,8 +18,7 @@ from actorflow.messages import (
     StartRun,
     Wake,
 )
-from actorflow.results import StepResult
-from actorflow.retry import RetryPolicy
+from actorflow.model.results import StepResult
 from tests.deciding import (
     COROUTINES,
     EPOCH,

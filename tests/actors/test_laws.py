@@ -10,11 +10,11 @@ from __future__ import annotations
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from actorflow.errors import GiveUp, RetryAfter
-from actorflow.lifecycle import RunStatus
-from actorflow.messages import AttemptFinished, AttemptLost, BlockedLoop, CancelRun, Wake
-from actorflow.retry import RetryPolicy
-from actorflow.step import Step
+from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.step import Step
+from actorflow.errors.running import GiveUp, RetryAfter
+from actorflow.model.lifecycle import RunStatus
+from actorflow.model.messages import AttemptFinished, AttemptLost, BlockedLoop, CancelRun, Wake
 from tests.deciding import COROUTINES, THREADS, Driver, cancelled_error, flow, nothing, step, task
 
 MOST = 3_000

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actorflow.actors.ledger import RunState
-from actorflow.actors.ready import Leases, ReadyQueue, RunQueue, SyncLane
-from actorflow.lifecycle import StepStatus
-from actorflow.messages import StartRun
+from actorflow.model.lifecycle import StepStatus
+from actorflow.model.messages import StartRun
+from actorflow.scheduling.ledger import RunState
+from actorflow.scheduling.queues import Leases, ReadyQueue, RunQueue, SyncLane
 from tests.deciding import COROUTINES, flow, scope, step
 
 

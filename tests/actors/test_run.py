@@ -6,10 +6,10 @@ import pytest
 from thespian.actors import ActorExitRequest
 
 from actorflow.actors import StepActor
-from actorflow.lifecycle import RunStatus, StepStatus
-from actorflow.messages import AttemptFinished
-from actorflow.retry import RetryPolicy
-from actorflow.step import Step
+from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.step import Step
+from actorflow.model.lifecycle import RunStatus, StepStatus
+from actorflow.model.messages import AttemptFinished
 from tests.acting import Stage
 from tests.deciding import flow, step, task
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from actorflow.actors import StepActor
-from actorflow.context import Attempt, StepContext
-from actorflow.messages import (
+from actorflow.definition.step import Step
+from actorflow.definition.workflow import Workflow
+from actorflow.model.context import Attempt, StepContext
+from actorflow.model.messages import (
     AttemptFinished,
     ConfigureStep,
     DependencyCompleted,
@@ -15,8 +17,6 @@ from actorflow.messages import (
     Settled,
     StepReady,
 )
-from actorflow.step import Step
-from actorflow.workflow import Workflow
 from tests.acting import HandExecutor, Loop, Recorder, embedded
 from tests.deciding import nothing, scope
 

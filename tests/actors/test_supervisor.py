@@ -7,10 +7,11 @@ from collections import deque
 import pytest
 from thespian.actors import ActorExitRequest, PoisonMessage
 
-from actorflow.errors import ActorCrashed, LeaseLost, NotRecorded
-from actorflow.lifecycle import RunStatus, StepStatus
-from actorflow.messages import AttemptFinished, BlockedLoop, CancelRun, Execute
-from actorflow.retry import RetryPolicy
+from actorflow.definition.retry import RetryPolicy
+from actorflow.errors.running import ActorCrashed
+from actorflow.errors.storage import LeaseLost, NotRecorded
+from actorflow.model.lifecycle import RunStatus, StepStatus
+from actorflow.model.messages import AttemptFinished, BlockedLoop, CancelRun, Execute
 from actorflow.state import MemoryStateManager
 from tests.acting import HandExecutor, SimpleStage, Stage
 from tests.deciding import flow, kinds, nothing, step, task
@@ -62,7 +63,7 @@ def test_the_lessons_workflow_completes(stage):
 
 def test_outputs_travel_from_step_to_step(stage):
     """By reference, under the name of the step."""
-    from actorflow.step import Step  # noqa: PLC0415
+    from actorflow.definition.step import Step  # noqa: PLC0415
 
     def child(parent):
         """Never called."""

@@ -14,12 +14,12 @@ from pathlib import Path
 import attrs
 import pytest
 
-from actorflow.cli.inputs import read_inputs
-from actorflow.cli.problems import Problem
-from actorflow.cli.streams import whole_lines
-from actorflow.cli.tracebacks import traceback_of
-from actorflow.cli.values import as_json, in_full, in_one_line
-from actorflow.errors import StepCancelled
+from actorflow.cli.run.inputs import read_inputs
+from actorflow.cli.terminal.exits import Problem
+from actorflow.cli.terminal.streams import whole_lines
+from actorflow.cli.terminal.tracebacks import traceback_of
+from actorflow.cli.terminal.values import as_json, in_full, in_one_line
+from actorflow.errors.running import StepCancelled
 from tests.commanding import (
     COMMAND,
     HANGS_AFTER,
@@ -845,7 +845,7 @@ def test_an_error_of_actorflow_itself_ends_where_the_user_called_it():
         step()
 
     assert traceback_of(caught.value).endswith(
-        "actorflow.errors.StepCancelled: step 'step' of run 'run' was cancelled: unwanted. "
+        "actorflow.StepCancelled: step 'step' of run 'run' was cancelled: unwanted. "
         "Let this error pass."
     )
 

@@ -13,7 +13,7 @@ import weakref
 
 import pytest
 
-from actorflow.errors import StepCancelled
+from actorflow.errors.running import StepCancelled
 from tests.executing import RIGS
 
 variable = contextvars.ContextVar("variable", default="nobody's")

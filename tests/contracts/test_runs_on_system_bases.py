@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from actorflow import Orchestrator
 from actorflow.actors import StepActor
-from actorflow.lifecycle import RunStatus, StepStatus
-from actorflow.messages import ConfigureStep, DependencyCompleted, StepReady
-from actorflow.retry import RetryPolicy
-from actorflow.step import Step
+from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.step import Step
+from actorflow.model.lifecycle import RunStatus, StepStatus
+from actorflow.model.messages import ConfigureStep, DependencyCompleted, StepReady
 from docs.examples import lesson
 from tests.acting import Recorder, Relay
 from tests.deciding import flow, scope, step

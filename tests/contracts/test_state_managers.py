@@ -7,11 +7,11 @@ import tempfile
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from actorflow.errors import DefinitionError
+from actorflow.errors.definition import DefinitionError
 from actorflow.state import MemoryStateManager
 from actorflow.state.sql import SQLStateManager
 from actorflow.systems import SimulatedSystem
-from actorflow.systems.mischief import Countdown
+from actorflow.systems.simulated.mischief import Countdown
 from actorflow.testing.contracts import (
     SharedStateManagerContract,
     StateManagerContract,
@@ -19,7 +19,7 @@ from actorflow.testing.contracts import (
     told,
     write,
 )
-from actorflow.testing.store import SimulatedStateManager
+from actorflow.testing.simulation.store import SimulatedStateManager
 from tests.actors.test_laws import Schedule, runs, tapes
 from tests.deciding import Driver, record
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from actorflow.errors import TooManyAbandoned
+from actorflow.errors.running import TooManyAbandoned
 from actorflow.executors import ThreadExecutor
 from tests.executing import GUARD, ThreadRig
 from tests.racing import busy_switching

@@ -12,7 +12,7 @@ from collections import Counter
 
 import attrs
 
-from actorflow.events import EventKind
+from actorflow.model.events import EventKind
 from actorflow.orchestrator import Orchestrator
 from actorflow.state.sql import SQLStateManager
 from tests import postgres

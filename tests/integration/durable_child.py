@@ -10,10 +10,10 @@ import contextlib
 import os
 import threading
 
-from actorflow.events import EventKind
+from actorflow.definition.workflow import Workflow
+from actorflow.model.events import EventKind
 from actorflow.orchestrator import Orchestrator
 from actorflow.state.sql import SQLStateManager
-from actorflow.workflow import Workflow
 
 __all__ = ["STEPS", "expected", "lines", "live", "logged", "work"]
 

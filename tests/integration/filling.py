@@ -25,11 +25,11 @@ from pathlib import Path
 import attrs
 import sqlalchemy as sa
 
-from actorflow.errors import StoreError
-from actorflow.lifecycle import RunStatus
+from actorflow.definition.workflow import Workflow
+from actorflow.errors.storage import StoreError
+from actorflow.model.lifecycle import RunStatus
 from actorflow.orchestrator import Orchestrator
 from actorflow.state.sql import SQLStateManager
-from actorflow.workflow import Workflow
 from tests.integration.figures import Counts
 
 __all__ = ["Figures", "fill_again_and_again", "small_disk"]

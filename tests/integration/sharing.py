@@ -13,10 +13,10 @@ from collections import Counter
 import attrs
 import sqlalchemy as sa
 
-from actorflow.events import EventKind
+from actorflow.model.events import EventKind
 from actorflow.orchestrator import Orchestrator
 from actorflow.state.sql import SQLStateManager
-from actorflow.state.sql.engines import Engines
+from actorflow.state.sql.database.engines import Engines
 from tests import postgres
 from tests.integration.cutting import AT_ONCE, HANG_UP, PATIENCE, Progress
 from tests.integration.durable_child import STEPS, expected, logged

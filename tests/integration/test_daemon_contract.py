@@ -34,11 +34,11 @@ from actorflow import (
     Workflow,
     WrongLoop,
 )
-from actorflow.actors.ledger import RunState, StepState
 from actorflow.actors.run import RunActor
 from actorflow.actors.step import StepActor
-from actorflow.context import Attempt
+from actorflow.model.context import Attempt
 from actorflow.orchestrator import lifetime
+from actorflow.scheduling.ledger import RunState, StepState
 from actorflow.systems.delivery import Cell
 
 ROOT = Path(__file__).resolve().parents[2]

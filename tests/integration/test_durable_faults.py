@@ -9,7 +9,7 @@ import random
 
 import pytest
 
-from actorflow.errors import StoreUnavailable
+from actorflow.errors.storage import StoreUnavailable
 from actorflow.orchestrator import Orchestrator
 from actorflow.state.sql import SQLStateManager
 from tests import postgres

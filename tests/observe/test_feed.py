@@ -9,8 +9,8 @@ import threading
 import pytest
 import structlog
 
-from actorflow.events import Event
-from actorflow.lifecycle import EventKind
+from actorflow.model.events import Event
+from actorflow.model.lifecycle import EventKind
 from actorflow.observe import Feed
 from tests.deciding import EPOCH
 

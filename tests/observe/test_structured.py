@@ -8,8 +8,8 @@ import logging
 import pytest
 import structlog
 
-from actorflow.events import NO_DATA, Event
-from actorflow.lifecycle import EventKind
+from actorflow.model.events import NO_DATA, Event
+from actorflow.model.lifecycle import EventKind
 from actorflow.observe import LogObserver, logging_is_configured
 from tests.deciding import EPOCH
 

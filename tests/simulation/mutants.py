@@ -10,21 +10,21 @@ import heapq
 
 import attrs
 
-from actorflow.actors import endings, starts
-from actorflow.actors.compensations import Compensations
-from actorflow.actors.crashes import Crashes
-from actorflow.actors.deadlines import Deadlines, Due
-from actorflow.actors.decisions import Decisions
-from actorflow.actors.endings import Endings, timeout_of
-from actorflow.actors.ledger import RunState, StepState
-from actorflow.actors.outbox import Outbox
-from actorflow.actors.ready import ReadyQueue, RunQueue
-from actorflow.actors.starts import Starts
 from actorflow.actors.step import _SKIPPED, StepActor
 from actorflow.actors.supervisor import Supervisor
-from actorflow.errors import DeadlineExceeded, StepTimeout
-from actorflow.lifecycle import EventKind, RunStatus, StepStatus, move_run
-from actorflow.messages import CancelRun, DependencyCompleted, RunFinished
+from actorflow.errors.running import DeadlineExceeded, StepTimeout
+from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus, move_run
+from actorflow.model.messages import CancelRun, DependencyCompleted, RunFinished
+from actorflow.scheduling import endings, starts
+from actorflow.scheduling.compensations import Compensations
+from actorflow.scheduling.crashes import Crashes
+from actorflow.scheduling.deadlines import Deadlines, Due
+from actorflow.scheduling.decisions import Decisions
+from actorflow.scheduling.endings import Endings, timeout_of
+from actorflow.scheduling.ledger import RunState, StepState
+from actorflow.scheduling.outbox import Outbox
+from actorflow.scheduling.queues import ReadyQueue, RunQueue
+from actorflow.scheduling.starts import Starts
 
 __all__ = ["MUTANTS", "Mutant"]
 

@@ -14,15 +14,16 @@ import attrs
 import pytest
 import sqlalchemy as sa
 
-from actorflow.actors.ledger import RunState
-from actorflow.lifecycle import EventKind, RunStatus, StepStatus
-from actorflow.retry import RetryPolicy
+from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.step import Step
+from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.scheduling.ledger import RunState
 from actorflow.state import MemoryStateManager
-from actorflow.state.sql import SQLStateManager, schema
-from actorflow.step import Step
+from actorflow.state.sql import SQLStateManager
+from actorflow.state.sql.schema import tables as schema
 from actorflow.testing import Faults, Script, Simulation, Tape, laws, raises, returns
 from actorflow.testing.contracts import told
-from actorflow.testing.store import SimulatedStateManager
+from actorflow.testing.simulation.store import SimulatedStateManager
 from tests import doctoring
 from tests.deciding import flow, nothing, step, task
 

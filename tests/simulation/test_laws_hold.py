@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actorflow import Orchestrator, OrchestratorClosed, RunStatus, Workflow
-from actorflow.retry import RetryPolicy
+from actorflow.definition.retry import RetryPolicy
 from actorflow.testing import (
     Faults,
     Script,

@@ -10,10 +10,10 @@ import heapq
 
 import pytest
 
-from actorflow.actors.compensations import Compensations
-from actorflow.actors.endings import Endings
-from actorflow.actors.ledger import RunState
-from actorflow.actors.ready import RunQueue
+from actorflow.scheduling.compensations import Compensations
+from actorflow.scheduling.endings import Endings
+from actorflow.scheduling.ledger import RunState
+from actorflow.scheduling.queues import RunQueue
 from actorflow.testing import Faults, Scenario, ScenarioRun, ScenarioStep, Settings, Tape, laws
 from tests.doctoring import broken
 from tests.simulation.mutants import Mutant

@@ -11,10 +11,10 @@ import heapq
 import pytest
 
 from actorflow.actors import supervisor
-from actorflow.actors.decisions import Decisions
-from actorflow.actors.ready import ReadyQueue
 from actorflow.actors.supervisor import Supervisor
-from actorflow.lifecycle import StepStatus
+from actorflow.model.lifecycle import StepStatus
+from actorflow.scheduling.decisions import Decisions
+from actorflow.scheduling.queues import ReadyQueue
 from actorflow.testing import Faults, Scenario, ScenarioRun, ScenarioStep, Settings, Tape, laws
 from tests.doctoring import broken
 from tests.simulation.mutants import Mutant

@@ -10,11 +10,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, Phase, find, settings
 
-from actorflow.actors.decisions import Decisions
-from actorflow.actors.starts import Starts
-from actorflow.retry import RetryPolicy
+from actorflow.definition.retry import RetryPolicy
+from actorflow.scheduling.decisions import Decisions
+from actorflow.scheduling.starts import Starts
 from actorflow.testing import Script, explore, explore_scenarios, laws, raises, returns, simulate
-from actorflow.testing.search import judged
+from actorflow.testing.search.search import judged
 from actorflow.testing.strategies import scenarios, tapes
 from tests.deciding import flow, task
 

@@ -9,11 +9,12 @@ import pytest
 import sqlalchemy as sa
 
 from actorflow import Orchestrator, Workflow
-from actorflow.clock import SystemClock
-from actorflow.errors import DefinitionError, LeaseHeld, RunNotFound, WrongLoop
-from actorflow.lifecycle import EventKind
-from actorflow.orchestrator.unattended import Fate, cancel_unattended
-from actorflow.state.sql import schema
+from actorflow.errors.definition import DefinitionError, WrongLoop
+from actorflow.errors.storage import LeaseHeld, RunNotFound
+from actorflow.model.lifecycle import EventKind
+from actorflow.orchestrator.remote_cancel import Fate, cancel_unattended
+from actorflow.state.sql.schema import tables as schema
+from actorflow.support.clock import SystemClock
 from actorflow.testing.contracts.accounts import (
     COMPLETED,
     FAILED,

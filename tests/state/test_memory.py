@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from actorflow.errors import RunNotFound
-from actorflow.lifecycle import EventKind, RunStatus
+from actorflow.errors.storage import RunNotFound
+from actorflow.model.lifecycle import EventKind, RunStatus
 from actorflow.state import MemoryStateManager
 from actorflow.testing.contracts.accounts import (
     COMPLETED,

@@ -22,11 +22,11 @@ from actorflow import (
     StepTimeout,
     Workflow,
 )
-from actorflow.class_names import find_class, public_name
 from actorflow.state.sql import JSONSerializer, SQLStateManager
+from actorflow.support.class_names import find_class, public_name
 from actorflow.testing import Tape, raises
-from actorflow.testing.encoding import encoded_script, script_of
-from actorflow.testing.scripts import Script
+from actorflow.testing.replay.encoding import encoded_script, script_of
+from actorflow.testing.simulation.scripts import Script
 from tests.state.records import write
 
 RECORDS = Path(write.__file__).parent

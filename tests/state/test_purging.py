@@ -11,12 +11,14 @@ import pytest
 import sqlalchemy as sa
 
 from actorflow import Orchestrator, Workflow
-from actorflow.errors import DefinitionError, LeaseLost, RunNotFound, StoreUnavailable
-from actorflow.lifecycle import EventKind
-from actorflow.state.sql import PurgeReport, SQLStateManager, schema
-from actorflow.state.sql.engines import Engines
-from actorflow.state.sql.purging import Pace
-from actorflow.state.sql.retention import Limits, Purging
+from actorflow.errors.definition import DefinitionError
+from actorflow.errors.storage import LeaseLost, RunNotFound, StoreUnavailable
+from actorflow.model.lifecycle import EventKind
+from actorflow.state.sql import PurgeReport, SQLStateManager
+from actorflow.state.sql.database.engines import Engines
+from actorflow.state.sql.retention.limits import Limits, Purging
+from actorflow.state.sql.retention.purging import Pace
+from actorflow.state.sql.schema import tables as schema
 from actorflow.testing.contracts.accounts import (
     COMPLETED,
     EPOCH,

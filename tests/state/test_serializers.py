@@ -21,13 +21,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actorflow import ActorflowWarning
-from actorflow.errors import NotRestorable, NotStorable, StepTimeout, TooLarge
-from actorflow.events import Event
-from actorflow.lifecycle import EventKind
+from actorflow.errors.running import StepTimeout
+from actorflow.errors.storage import NotRestorable, NotStorable, TooLarge
+from actorflow.model.events import Event
+from actorflow.model.lifecycle import EventKind
 from actorflow.state.sql import JSONSerializer, PickleSerializer
-from actorflow.state.sql.codec import Unstorable
-from actorflow.state.sql.payloads import Payloads
-from actorflow.state.sql.recorded import error_of, told_of
+from actorflow.state.sql.values.codec import Unstorable
+from actorflow.state.sql.values.errors import error_of, told_of
+from actorflow.state.sql.values.payloads import Payloads
 
 
 class Colour(enum.Enum):

@@ -16,29 +16,30 @@ import pytest
 import sqlalchemy as sa
 
 from actorflow import Orchestrator, RetryPolicy, Workflow
-from actorflow.errors import (
-    DefinitionError,
+from actorflow.errors.definition import DefinitionError, WrongLoop
+from actorflow.errors.running import RunFailed, RunTimeout
+from actorflow.errors.storage import (
     LeaseHeld,
     LeaseLost,
     NotRecorded,
     NotRestorable,
     NotStorable,
     RecordedError,
-    RunFailed,
     RunNotFound,
-    RunTimeout,
     StoreOverloaded,
     StoreUnavailable,
     TooLarge,
-    WrongLoop,
 )
-from actorflow.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.model.protocols import Taken
 from actorflow.orchestrator import lifetime
-from actorflow.orchestrator.withdrawal import withdraw
-from actorflow.protocols import Taken
-from actorflow.state.sql import JSONSerializer, SQLStateManager, leases, queue, schema
-from actorflow.state.sql import engines as connections
-from actorflow.state.sql.engines import Engines
+from actorflow.orchestrator.remote_cancel import withdraw
+from actorflow.state.sql import JSONSerializer, SQLStateManager
+from actorflow.state.sql.database import engines as connections
+from actorflow.state.sql.database.engines import Engines
+from actorflow.state.sql.ownership import leases
+from actorflow.state.sql.schema import tables as schema
+from actorflow.state.sql.writing import queue
 from actorflow.testing.contracts.accounts import (
     COMPLETED,
     EPOCH,
@@ -1308,7 +1309,7 @@ def test_events_are_streamed_on_the_callers_own_loop(state):
 FORKS = """
 import os, sys
 from actorflow import Orchestrator, Workflow
-from actorflow.errors import ForkedStateManager
+from actorflow.errors.definition import ForkedStateManager
 from actorflow.state.sql import SQLStateManager
 
 state, flow = SQLStateManager(sys.argv[1], create=True), Workflow("flow")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from thespian.actors import Actor, ActorExitRequest, ActorSystem, ChildActorExited, WakeupMessage
 
 from actorflow.systems import SimulatedSystem
-from actorflow.systems.mischief import Countdown, Fault, Mischief
+from actorflow.systems.simulated.mischief import Countdown, Fault, Mischief
 from tests.acting import Loop, Recorder, embedded
 
 numbers = st.lists(st.integers(0, 5), max_size=60)

@@ -26,8 +26,8 @@ from thespian.actors import (
 )
 from thespian.system.messages.status import Thespian_ActorStatus, Thespian_StatusReq
 
-from actorflow.systems import standalone
 from actorflow.systems.standalone import StandaloneSystem
+from actorflow.systems.standalone import system as standalone
 
 GUARD = 60
 """Seconds after which something that should happen at once never will."""

@@ -6,8 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-from actorflow.retry import RetryPolicy
-from actorflow.step import Step
+from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.step import Step
 from actorflow.testing import Faults, Script, Simulation, Tape, either, hangs, raises, real, returns
 from tests.deciding import flow
 

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from actorflow.retry import RetryPolicy
-from actorflow.step import Step
+from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.step import Step
 from actorflow.testing import Faults, Script, Simulation, Tape, hangs, raises, returns, simulate
 from docs.examples.lesson import flow as lesson
 from tests.deciding import flow, task

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from actorflow.events import Event
-from actorflow.lifecycle import RUN_MOVES, STEP_MOVES, EventKind, RunStatus, StepStatus
-from actorflow.retry import RetryPolicy
+from actorflow.definition.retry import RetryPolicy
+from actorflow.model.events import Event
+from actorflow.model.lifecycle import RUN_MOVES, STEP_MOVES, EventKind, RunStatus, StepStatus
 from actorflow.testing import (
     Faults,
     Move,
@@ -24,8 +24,7 @@ from actorflow.testing import (
     real,
     returns,
 )
-from actorflow.testing.coverage import ALL_MOVES, Coverage, Tally
-from actorflow.testing.reach import EVERYTHING, reachable
+from actorflow.testing.search.coverage import ALL_MOVES, EVERYTHING, Coverage, Tally, reachable
 from tests.deciding import flow, step, task
 
 PLAIN = Script(default=returns())

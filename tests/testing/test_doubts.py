@@ -7,10 +7,10 @@ import warnings
 
 import pytest
 
-from actorflow.notices import ActorflowWarning
-from actorflow.step import Step
+from actorflow.definition.step import Step
+from actorflow.support.warnings import ActorflowWarning
 from actorflow.testing import LawBroken, NotSimulated, Script, explore, law, real, simulate
-from actorflow.testing.doubts import Doubts
+from actorflow.testing.search.doubts import Doubts
 from tests.deciding import flow, task
 
 REAL = Script(default=real())

@@ -8,8 +8,8 @@ import attrs
 import pytest
 
 from actorflow.testing import Faults, Scenario, ScenarioStep, Settings, Tape, draw_scenario
-from actorflow.testing.following import Follower, Order
-from actorflow.testing.swarm import Swarm
+from actorflow.testing.search.following import Follower, Order
+from actorflow.testing.search.swarm import Swarm
 
 EIGHT = Scenario(
     steps=tuple(ScenarioStep(id=name, async_=True) for name in "abcdefgh"),

@@ -9,12 +9,12 @@ import re
 import attrs
 import pytest
 
-from actorflow.errors import DefinitionError
-from actorflow.lifecycle import EventKind
-from actorflow.messages import CancelRun, DependencyCompleted, StartRun
-from actorflow.retry import RetryPolicy
-from actorflow.step import Step
-from actorflow.systems.mischief import Fault
+from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.step import Step
+from actorflow.errors.definition import DefinitionError
+from actorflow.model.lifecycle import EventKind
+from actorflow.model.messages import CancelRun, DependencyCompleted, StartRun
+from actorflow.systems.simulated.mischief import Fault
 from actorflow.testing import (
     Faults,
     Outcome,
@@ -31,7 +31,7 @@ from actorflow.testing import (
     simulate,
 )
 from actorflow.testing.errors import LawBroken
-from actorflow.testing.trace import AttemptTrace
+from actorflow.testing.trace.trace import AttemptTrace
 from docs.examples.lesson import flow as lesson
 from tests import doctoring
 from tests.deciding import flow, nothing, step, task

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 
-from actorflow.actors.starts import Starts
-from actorflow.errors import DefinitionError
-from actorflow.retry import RetryPolicy
-from actorflow.step import Step
+from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.step import Step
+from actorflow.errors.definition import DefinitionError
+from actorflow.scheduling.starts import Starts
 from actorflow.testing import Faults, LawBroken, Script, Settings, laws, raises, returns
 from actorflow.testing.laws import law
 from actorflow.testing.machine import SimulationMachine

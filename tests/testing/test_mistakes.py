@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from actorflow.errors import DefinitionError
-from actorflow.step import Step
+from actorflow.definition.step import Step
+from actorflow.errors.definition import DefinitionError
 from actorflow.testing import (
     Faults,
     NotNow,

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from actorflow.errors import DefinitionError
-from actorflow.step import Step
+from actorflow.definition.step import Step
+from actorflow.errors.definition import DefinitionError
 from actorflow.testing import (
     NotNow,
     Script,

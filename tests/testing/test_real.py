@@ -12,10 +12,10 @@ import time
 
 import pytest
 
-from actorflow.errors import StepCancelled
-from actorflow.notices import ActorflowWarning
-from actorflow.retry import RetryPolicy
-from actorflow.step import Step
+from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.step import Step
+from actorflow.errors.running import StepCancelled
+from actorflow.support.warnings import ActorflowWarning
 from actorflow.testing import (
     LawBroken,
     NotEnded,
@@ -30,7 +30,7 @@ from actorflow.testing import (
     returns,
     simulate,
 )
-from actorflow.testing.mutation import changed, snapshot
+from actorflow.testing.simulation.mutation import changed, snapshot
 from tests.deciding import flow, task
 
 REAL = Script(default=real())

@@ -8,8 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from actorflow.errors import DefinitionError, GiveUp, RetryAfter
-from actorflow.retry import RetryPolicy
+from actorflow.definition.retry import RetryPolicy
+from actorflow.errors.definition import DefinitionError
+from actorflow.errors.running import GiveUp, RetryAfter
 from actorflow.testing import (
     Faults,
     Replay,
@@ -23,9 +24,9 @@ from actorflow.testing import (
     real,
     returns,
 )
-from actorflow.testing.cases import given
-from actorflow.testing.encoding import encoded_script, script_of
 from actorflow.testing.laws import law
+from actorflow.testing.replay.encoding import encoded_script, script_of
+from actorflow.testing.search.cases import given
 from tests.deciding import flow, task
 
 PAIR = flow(task("a", retry=RetryPolicy(max_attempts=2)), task("b", timeout=3.0))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from actorflow.errors import DefinitionError
-from actorflow.retry import RetryPolicy
-from actorflow.step import Step
+from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.step import Step
+from actorflow.errors.definition import DefinitionError
 from actorflow.testing import (
     Faults,
     Replay,

@@ -8,12 +8,12 @@ import attrs
 import pytest
 from hypothesis.vendor.pretty import pretty
 
-from actorflow.errors import DefinitionError
-from actorflow.lifecycle import RunStatus
+from actorflow.errors.definition import DefinitionError
+from actorflow.model.lifecycle import RunStatus
 from actorflow.testing import Faults, Scenario, ScenarioRun, ScenarioStep, Settings, Tape
-from actorflow.testing.drawing import HEAD, ROW, draw_scenario, scenario_of
-from actorflow.testing.edits import blocks
-from actorflow.testing.scenarios import DEEDS, POLICIES
+from actorflow.testing.search.drawing import HEAD, ROW, draw_scenario, scenario_of
+from actorflow.testing.search.edits import blocks
+from actorflow.testing.search.scenarios import DEEDS, POLICIES
 
 NAMES = {
     "Faults": Faults,

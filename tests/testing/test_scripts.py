@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from actorflow.errors import DefinitionError
+from actorflow.errors.definition import DefinitionError
 from actorflow.testing import Script, either, hangs, raises, real, returns, simulate
-from actorflow.testing.encoding import encoded_script, script_of
+from actorflow.testing.replay.encoding import encoded_script, script_of
 from tests.deciding import flow, task
 
 

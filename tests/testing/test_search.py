@@ -10,10 +10,10 @@ import signal
 
 import pytest
 
-from actorflow.errors import DefinitionError, MissingInput
-from actorflow.lifecycle import EventKind
-from actorflow.retry import RetryPolicy
-from actorflow.step import Step
+from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.step import Step
+from actorflow.errors.definition import DefinitionError, MissingInput
+from actorflow.model.lifecycle import EventKind
 from actorflow.testing import (
     Faults,
     LawBroken,
@@ -31,9 +31,9 @@ from actorflow.testing import (
     raises,
     real,
     returns,
-    search,
     simulate,
 )
+from actorflow.testing.search import search
 from actorflow.testing.soak import main
 from tests.deciding import flow, task
 

@@ -14,13 +14,13 @@ from actorflow.testing import (
     Settings,
     Tape,
     draw_scenario,
-    shrinking,
 )
-from actorflow.testing.cases import given
 from actorflow.testing.laws import law
-from actorflow.testing.search import judged
-from actorflow.testing.shrinking import Finding, Shrinker
-from actorflow.testing.swarm import Swarm
+from actorflow.testing.search import shrinking
+from actorflow.testing.search.cases import given
+from actorflow.testing.search.search import judged
+from actorflow.testing.search.shrinking import Finding, Shrinker
+from actorflow.testing.search.swarm import Swarm
 from tests.deciding import flow, task
 
 FOUR = flow(*(task(name) for name in "abcd"))

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actorflow.errors import DefinitionError, MissingInput, StepTimeout
-from actorflow.retry import RetryPolicy
-from actorflow.step import Step
+from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.step import Step
+from actorflow.errors.definition import DefinitionError, MissingInput
+from actorflow.errors.running import StepTimeout
 from actorflow.testing import (
     Choices,
     Faults,
@@ -29,7 +30,7 @@ from actorflow.testing import (
     returns,
     simulate,
 )
-from actorflow.testing.labels import Names
+from actorflow.testing.trace.labels import Names
 from docs.examples.lesson import flow as lesson
 from tests.acting import Stage
 from tests.deciding import flow, nothing, step, task

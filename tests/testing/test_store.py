@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from actorflow.errors import DefinitionError, NotRecorded
-from actorflow.events import EventKind
+from actorflow.errors.definition import DefinitionError
+from actorflow.errors.storage import NotRecorded
+from actorflow.model.events import EventKind
 from actorflow.state import MemoryStateManager
 from actorflow.state.sql import SQLStateManager
 from actorflow.testing import Faults, Simulation, StoreFault, Tape, laws

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
-from actorflow.errors import DefinitionError
-from actorflow.retry import RetryPolicy
+from actorflow.definition.retry import RetryPolicy
+from actorflow.errors.definition import DefinitionError
 from actorflow.testing import (
     Choices,
     Scenario,
@@ -21,7 +21,7 @@ from actorflow.testing import (
     laws,
     simulate,
 )
-from actorflow.testing.scripts import Hangs, Raises, Returns
+from actorflow.testing.simulation.scripts import Hangs, Raises, Returns
 from actorflow.testing.strategies import scenarios, scripts, tapes, workflows
 from tests.deciding import flow, step, task
 

@@ -9,8 +9,8 @@ from collections import Counter
 import pytest
 
 from actorflow.testing import Simulation, laws
-from actorflow.testing.cases import given
-from actorflow.testing.swarm import BIASES, CHANGES, Priorities, Swarm, biased
+from actorflow.testing.search.cases import given
+from actorflow.testing.search.swarm import BIASES, CHANGES, Priorities, Swarm, biased
 from tests.deciding import flow, task
 
 WIDE = flow(*(task(name) for name in "abcdef"))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actorflow.errors import DefinitionError
+from actorflow.errors.definition import DefinitionError
 from actorflow.testing import Choices, Tape
 
 streams = st.dictionaries(st.text(max_size=8), st.lists(st.integers(0, 9), max_size=8), max_size=4)

@@ -6,11 +6,11 @@ import random
 
 import pytest
 
-from actorflow.actors.compensations import Compensations
-from actorflow.actors.endings import Endings
-from actorflow.actors.ledger import RunState
-from actorflow.retry import RetryPolicy
-from actorflow.step import Step
+from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.step import Step
+from actorflow.scheduling.compensations import Compensations
+from actorflow.scheduling.endings import Endings
+from actorflow.scheduling.ledger import RunState
 from actorflow.testing import Faults, Script, Simulation, either, hangs, laws, raises, returns
 from tests.deciding import flow, nothing, step, task
 

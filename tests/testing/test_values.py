@@ -7,8 +7,8 @@ import json
 import pytest
 
 from actorflow import RetryPolicy
-from actorflow.errors import DefinitionError
-from actorflow.step import Step
+from actorflow.definition.step import Step
+from actorflow.errors.definition import DefinitionError
 from actorflow.testing import (
     Replay,
     Script,
@@ -21,8 +21,8 @@ from actorflow.testing import (
     returns,
     simulate,
 )
-from actorflow.testing.cases import given
-from actorflow.testing.encoding import script_of
+from actorflow.testing.replay.encoding import script_of
+from actorflow.testing.search.cases import given
 from tests.deciding import flow, task
 
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
 from typing import Any, assert_type
 
-from actorflow.builders import RetryPolicyBuilder, StepBuilder, WorkflowBuilder
-from actorflow.errors import RetryAfter, RunFailed
-from actorflow.plan import StepPlan, WorkflowPlan
-from actorflow.results import RunResult
-from actorflow.retry import RetryPolicy
-from actorflow.step import Step
-from actorflow.workflow import Workflow
+from actorflow.definition.builders import RetryPolicyBuilder, StepBuilder, WorkflowBuilder
+from actorflow.definition.plan import StepPlan, WorkflowPlan
+from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.step import Step
+from actorflow.definition.workflow import Workflow
+from actorflow.errors.running import RetryAfter, RunFailed
+from actorflow.model.results import RunResult
 
 flow = Workflow("report", metadata={"owner": "ops"}, timeout=timedelta(hours=1))
 

@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, assert_type
 
-from actorflow.events import Event
-from actorflow.handles import Run
-from actorflow.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.definition.workflow import Workflow
+from actorflow.model.events import Event
+from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.model.results import RunPage, RunResult, RunSnapshot, ShutdownReport, StepResult
 from actorflow.orchestrator import Orchestrator
-from actorflow.results import RunPage, RunResult, RunSnapshot, ShutdownReport, StepResult
+from actorflow.run.handle import Run
 from actorflow.state import MemoryStateManager
-from actorflow.workflow import Workflow
 
 if TYPE_CHECKING:
-    from actorflow.errors import RunCancelled, RunFailed, RunTimeout
-    from actorflow.protocols import Clock, Executor, Observer, StateManager
+    from actorflow.errors.running import RunCancelled, RunFailed, RunTimeout
+    from actorflow.model.protocols import Clock, Executor, Observer, StateManager
 
 flow = Workflow("report")
 

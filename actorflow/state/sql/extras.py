@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from actorflow.storing import MissingExtra
+from actorflow.errors.storage import MissingExtra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""How a store is."""
+"""A snapshot of a store's health."""
 
 from __future__ import annotations
 

@@ -8,29 +8,30 @@ import threading
 import uuid
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from actorflow.clock import SystemClock
-from actorflow.errors import ForkedStateManager, NotRecorded
-from actorflow.once import Once, settle
-from actorflow.spelling import checks_options
+from actorflow.errors.definition import ForkedStateManager
+from actorflow.errors.storage import NotRecorded
 from actorflow.state.folding import fold
-from actorflow.state.sql.checks import check_columns, check_options
-from actorflow.state.sql.entries import Claim, Create, HandBack, Take, Write
 from actorflow.state.sql.extras import needs_extra
-from actorflow.state.sql.retention import Limits, Purging
-from actorflow.state.sql.serializers import JSONSerializer
+from actorflow.state.sql.options import check_columns, check_options
+from actorflow.state.sql.retention.limits import Limits, Purging
+from actorflow.state.sql.values.serializers import JSONSerializer
+from actorflow.state.sql.writing.entries import Claim, Create, HandBack, Take, Write
+from actorflow.support.clock import SystemClock
+from actorflow.support.oneshot import Once, settle
+from actorflow.support.suggestions import checks_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from datetime import timedelta
 
-    from actorflow.events import Event
-    from actorflow.lifecycle import RunStatus
-    from actorflow.protocols import Commit, Taken
-    from actorflow.results import RunPage, RunRecord, RunSnapshot
-    from actorflow.state.sql.entries import Entry
+    from actorflow.model.events import Event
+    from actorflow.model.lifecycle import RunStatus
+    from actorflow.model.protocols import Commit, Taken
+    from actorflow.model.results import RunPage, RunRecord, RunSnapshot
     from actorflow.state.sql.health import StoreHealth
-    from actorflow.state.sql.retention import PurgeReport
-    from actorflow.state.sql.serializers import Serializer
+    from actorflow.state.sql.retention.limits import PurgeReport
+    from actorflow.state.sql.values.serializers import Serializer
+    from actorflow.state.sql.writing.entries import Entry
 
 __all__ = ["SQLStateManager"]
 
@@ -93,17 +94,17 @@ class SQLStateManager:
         counts = (max_waiting, max_input, max_output, max_event)
         check_options(serializer, synchronous, lease, patience, counts)
         with needs_extra("SQLStateManager"):
-            from actorflow.state.sql.admitted import Admitted  # noqa: PLC0415 - it needs the extra
-            from actorflow.state.sql.cancelling import Requests  # noqa: PLC0415
-            from actorflow.state.sql.engines import check_process  # noqa: PLC0415
-            from actorflow.state.sql.leases import Lease  # noqa: PLC0415
-            from actorflow.state.sql.migrating import opened  # noqa: PLC0415
-            from actorflow.state.sql.payloads import Payloads  # noqa: PLC0415
-            from actorflow.state.sql.purging import Purger  # noqa: PLC0415
+            from actorflow.state.sql.database.engines import check_process  # noqa: PLC0415
+            from actorflow.state.sql.database.transactions import Transactions  # noqa: PLC0415
+            from actorflow.state.sql.ownership.cancel_requests import Requests  # noqa: PLC0415
+            from actorflow.state.sql.ownership.leases import Lease  # noqa: PLC0415
             from actorflow.state.sql.reading import Reader  # noqa: PLC0415
-            from actorflow.state.sql.transactions import Transactions  # noqa: PLC0415
-            from actorflow.state.sql.writer import Writer  # noqa: PLC0415
-            from actorflow.state.sql.writing import Statements  # noqa: PLC0415
+            from actorflow.state.sql.retention.purging import Purger  # noqa: PLC0415
+            from actorflow.state.sql.schema.upgrades import opened  # noqa: PLC0415
+            from actorflow.state.sql.values.payloads import Payloads  # noqa: PLC0415
+            from actorflow.state.sql.writing.group import Statements  # noqa: PLC0415
+            from actorflow.state.sql.writing.outputs import Admitted  # noqa: PLC0415 - it needs the extra
+            from actorflow.state.sql.writing.writer import Writer  # noqa: PLC0415
 
             self._engines = opened(url, synchronous=synchronous, create=create)
         chosen = JSONSerializer() if serializer is None else serializer
@@ -277,7 +278,7 @@ class SQLStateManager:
             RunNotFound: When there is no such run.
             StoreUnavailable: When the database does not answer.
         """
-        from actorflow.state.sql.cancelling import asked  # noqa: PLC0415 - it needs the extra
+        from actorflow.state.sql.ownership.cancel_requests import asked  # noqa: PLC0415 - it needs the extra
 
         ask = asked(run_id, reason, compensate=compensate)
         self._transactions.carry_out(lambda it: it.execute(ask).rowcount, "take a request")

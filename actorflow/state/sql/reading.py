@@ -9,18 +9,18 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from actorflow.errors import RunNotFound, StoreUnavailable
-from actorflow.events import NO_DATA, Event
-from actorflow.lifecycle import EventKind, RunStatus, StepStatus
-from actorflow.results import RunPage, RunSnapshot, StepResult
-from actorflow.state.sql.engines import beginning
-from actorflow.state.sql.refusal import why
-from actorflow.state.sql.schema import GOES, STAYS, events, runs, steps
+from actorflow.errors.storage import RunNotFound, StoreUnavailable
+from actorflow.model.events import NO_DATA, Event
+from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.model.results import RunPage, RunSnapshot, StepResult
+from actorflow.state.sql.database.engines import beginning
+from actorflow.state.sql.database.refusals import why
+from actorflow.state.sql.schema.tables import GOES, STAYS, events, runs, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from actorflow.state.sql.payloads import Payloads
+    from actorflow.state.sql.values.payloads import Payloads
 
 __all__ = ["Reader"]
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from actorflow.class_names import dotted_name
-from actorflow.errors import RecordedError
-from actorflow.events import Event
-from actorflow.lifecycle import EventKind
-from actorflow.results import RunRecord
-from actorflow.texts import text_of
+from actorflow.errors.storage import RecordedError
+from actorflow.model.events import Event
+from actorflow.model.lifecycle import EventKind
+from actorflow.model.results import RunRecord
+from actorflow.support.class_names import dotted_name
+from actorflow.support.safe_text import text_of
 
 if TYPE_CHECKING:
-    from actorflow.protocols import StateManager
+    from actorflow.model.protocols import StateManager
 
 __all__ = [
     "COMPLETED",

@@ -6,20 +6,20 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from actorflow.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.workflow import Workflow
+from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.model.results import RunRecord
 from actorflow.orchestrator import Orchestrator
-from actorflow.results import RunRecord
-from actorflow.retry import RetryPolicy
 from actorflow.state.folding import fold
 from actorflow.state.memory import MemoryStateManager
 from actorflow.testing.contracts.accounts import EPOCH, accept, told, write
-from actorflow.workflow import Workflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from actorflow.events import Event
-    from actorflow.protocols import StateManager
+    from actorflow.model.events import Event
+    from actorflow.model.protocols import StateManager
 
 __all__ = ["Crashing"]
 

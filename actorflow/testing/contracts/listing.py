@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from actorflow.lifecycle import RunStatus
+from actorflow.model.lifecycle import RunStatus
 from actorflow.testing.contracts.accounts import (
     COMPLETED,
     EPOCH,
@@ -20,7 +20,7 @@ from actorflow.testing.contracts.accounts import (
 )
 
 if TYPE_CHECKING:
-    from actorflow.protocols import StateManager
+    from actorflow.model.protocols import StateManager
 
 __all__ = ["Listing"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actorflow.errors import AlreadyStarted, RunNotFound
-from actorflow.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.errors.storage import AlreadyStarted, RunNotFound
+from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.state.folding import fold
 from actorflow.testing.contracts.accounts import (
     COMPLETED,
@@ -24,8 +24,8 @@ from actorflow.testing.contracts.accounts import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actorflow.protocols import StateManager
-    from actorflow.results import RunRecord
+    from actorflow.model.protocols import StateManager
+    from actorflow.model.results import RunRecord
 
 __all__ = ["Recording"]
 

@@ -6,8 +6,8 @@ import contextlib
 import functools
 from typing import TYPE_CHECKING
 
-from actorflow.errors import LeaseHeld, NotRecorded, StoreError
-from actorflow.lifecycle import EventKind
+from actorflow.errors.storage import LeaseHeld, NotRecorded, StoreError
+from actorflow.model.lifecycle import EventKind
 from actorflow.state.folding import fold
 from actorflow.testing.contracts.accounts import (
     COMPLETED,
@@ -25,8 +25,8 @@ from actorflow.testing.contracts.state_managers import StateManagerContract
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actorflow.events import Event
-    from actorflow.protocols import StateManager
+    from actorflow.model.events import Event
+    from actorflow.model.protocols import StateManager
 
 __all__ = ["SharedStateManagerContract"]
 

@@ -14,7 +14,7 @@ from actorflow.testing.contracts.listing import Listing
 from actorflow.testing.contracts.recording import Recording
 
 if TYPE_CHECKING:
-    from actorflow.protocols import StateManager
+    from actorflow.model.protocols import StateManager
 
 __all__ = ["StateManagerContract"]
 

@@ -61,7 +61,7 @@ from actorflow.testing.laws.steps import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from actorflow.testing.trace import Trace
+    from actorflow.testing.trace.trace import Trace
 
 __all__ = [
     "ALL",

@@ -5,20 +5,19 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Final
 
-from actorflow.errors import DeadlineExceeded, RetryAfter
-from actorflow.lifecycle import EventKind
-from actorflow.testing.account import Outcome
+from actorflow.errors.running import DeadlineExceeded, RetryAfter
+from actorflow.model.lifecycle import EventKind
+from actorflow.support.safe_text import said_by
 from actorflow.testing.laws.law import of_the_runtime
-from actorflow.texts import said_by
+from actorflow.testing.simulation.account import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from actorflow.events import Event
-    from actorflow.testing.life import Life, StepLife
-    from actorflow.testing.lives import Lives
-    from actorflow.testing.trace import AttemptTrace
-    from actorflow.testing.tries import Try
+    from actorflow.model.events import Event
+    from actorflow.testing.laws.evidence.life import Life, StepLife, Try
+    from actorflow.testing.laws.evidence.lives import Lives
+    from actorflow.testing.trace.trace import AttemptTrace
 
 __all__ = [
     "backoffs_are_kept",

@@ -10,16 +10,16 @@ import itertools
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from actorflow.lifecycle import EventKind
+from actorflow.model.lifecycle import EventKind
+from actorflow.testing.laws.evidence.life import UNDOING_ENDS
 from actorflow.testing.laws.law import of_the_runtime
-from actorflow.testing.life import UNDOING_ENDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from actorflow.events import Event
-    from actorflow.testing.life import Life, StepLife
-    from actorflow.testing.lives import Lives
+    from actorflow.model.events import Event
+    from actorflow.testing.laws.evidence.life import Life, StepLife
+    from actorflow.testing.laws.evidence.lives import Lives
 
 __all__ = ["compensations_happen_once", "compensations_run_backwards"]
 

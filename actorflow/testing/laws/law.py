@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, Final, overload
 
 import attrs
 
-from actorflow.errors import DefinitionError
-from actorflow.parameters import name_of
+from actorflow.definition.parameters import name_of
+from actorflow.errors.definition import DefinitionError
+from actorflow.support.safe_text import said_by, text_of
 from actorflow.testing.errors import LawBroken
-from actorflow.texts import said_by, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from actorflow.testing.lives import Lives
-    from actorflow.testing.trace import Trace
+    from actorflow.testing.laws.evidence.lives import Lives
+    from actorflow.testing.trace.trace import Trace
 
 __all__ = ["Law", "law", "of_the_runtime", "several"]
 

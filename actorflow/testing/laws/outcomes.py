@@ -7,23 +7,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from actorflow.errors import ActorCrashed, CompensationCut, RetryAfter, StepTimeout
-from actorflow.lifecycle import EventKind
-from actorflow.messages import AttemptAbandoned, AttemptFinished, StepReady
-from actorflow.systems.mischief import Fault
-from actorflow.testing.account import Outcome
+from actorflow.errors.running import ActorCrashed, CompensationCut, RetryAfter, StepTimeout
+from actorflow.model.lifecycle import EventKind
+from actorflow.model.messages import AttemptAbandoned, AttemptFinished, StepReady
+from actorflow.support.safe_text import said_by
+from actorflow.systems.simulated.mischief import Fault
+from actorflow.testing.laws.evidence.life import StepLife, Undoing
 from actorflow.testing.laws.law import of_the_runtime
-from actorflow.testing.life import StepLife
-from actorflow.testing.undoings import Undoing
-from actorflow.texts import said_by
+from actorflow.testing.simulation.account import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from actorflow.events import Event
-    from actorflow.testing.life import Life
-    from actorflow.testing.lives import Lives
-    from actorflow.testing.tries import Try
+    from actorflow.model.events import Event
+    from actorflow.testing.laws.evidence.life import Life, Try
+    from actorflow.testing.laws.evidence.lives import Lives
 
 __all__ = ["crashes_stay_local", "outcomes_follow_from_attempts", "repetition_changes_nothing"]
 

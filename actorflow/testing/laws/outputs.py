@@ -11,10 +11,10 @@ from actorflow.testing.laws.law import of_the_runtime
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from actorflow.messages import DependencyCompleted
-    from actorflow.testing.life import StepLife
-    from actorflow.testing.lives import Lives
-    from actorflow.testing.trace import AttemptTrace
+    from actorflow.model.messages import DependencyCompleted
+    from actorflow.testing.laws.evidence.life import StepLife
+    from actorflow.testing.laws.evidence.lives import Lives
+    from actorflow.testing.trace.trace import AttemptTrace
 
 __all__ = ["outputs_arrive_untouched"]
 

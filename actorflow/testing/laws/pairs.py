@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actorflow.testing.errors import LawBroken
-from actorflow.testing.labels import plain
 from actorflow.testing.laws.outcomes import outcomes_follow_from_attempts
+from actorflow.testing.trace.labels import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from actorflow.results import RunResult
-    from actorflow.testing.tape import Source
-    from actorflow.testing.trace import Trace
+    from actorflow.model.results import RunResult
+    from actorflow.testing.simulation.tape import Source
+    from actorflow.testing.trace.trace import Trace
 
 __all__ = ["alike", "first_difference", "same"]
 

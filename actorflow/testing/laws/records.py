@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from actorflow.errors import IllegalMove
-from actorflow.lifecycle import EventKind
-from actorflow.results import RunRecord, RunSnapshot
+from actorflow.errors.running import IllegalMove
+from actorflow.model.lifecycle import EventKind
+from actorflow.model.results import RunRecord, RunSnapshot
 from actorflow.state.folding import fold
 from actorflow.testing.contracts.accounts import told
 from actorflow.testing.laws.law import of_the_runtime
@@ -16,10 +16,10 @@ from actorflow.testing.laws.law import of_the_runtime
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from actorflow.events import Event
-    from actorflow.testing.life import Life
-    from actorflow.testing.lives import Lives
-    from actorflow.testing.trace import Trace
+    from actorflow.model.events import Event
+    from actorflow.testing.laws.evidence.life import Life
+    from actorflow.testing.laws.evidence.lives import Lives
+    from actorflow.testing.trace.trace import Trace
 
 __all__ = [
     "commits_come_first",

@@ -6,21 +6,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from actorflow.errors import DeadlineExceeded
-from actorflow.lifecycle import EventKind
-from actorflow.testing.account import Outcome
-from actorflow.testing.laws.lateness import unnoticed_deadlines
+from actorflow.errors.running import DeadlineExceeded
+from actorflow.model.lifecycle import EventKind
+from actorflow.testing.laws.evidence.life import KEEPS, NEVER, RUN_ENDS
 from actorflow.testing.laws.law import of_the_runtime
-from actorflow.testing.laws.standstill import stuck_runs
-from actorflow.testing.life import KEEPS, NEVER, RUN_ENDS
+from actorflow.testing.laws.standstill import stuck_runs, unnoticed_deadlines
+from actorflow.testing.simulation.account import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from actorflow.events import Event
-    from actorflow.testing.life import Life, StepLife
-    from actorflow.testing.lives import Lives
-    from actorflow.testing.trace import Trace
+    from actorflow.model.events import Event
+    from actorflow.testing.laws.evidence.life import Life, StepLife
+    from actorflow.testing.laws.evidence.lives import Lives
+    from actorflow.testing.trace.trace import Trace
 
 __all__ = [
     "cancels_are_kept",

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from actorflow.class_names import dotted_name
-from actorflow.errors import RecordedError
-from actorflow.lifecycle import RUN_MOVES, STEP_MOVES, EventKind, RunStatus, StepStatus
-from actorflow.testing.account import Outcome
+from actorflow.errors.storage import RecordedError
+from actorflow.model.lifecycle import RUN_MOVES, STEP_MOVES, EventKind, RunStatus, StepStatus
+from actorflow.support.class_names import dotted_name
+from actorflow.support.safe_text import text_of
+from actorflow.testing.laws.evidence.life import (
+    COMPENSATIONS,
+    KEEPS,
+    NEVER,
+    NOTHING,
+    RUN_ENDS,
+    STEP_ENDS,
+)
 from actorflow.testing.laws.law import of_the_runtime
-from actorflow.testing.life import COMPENSATIONS, KEEPS, NEVER, NOTHING, RUN_ENDS, STEP_ENDS
-from actorflow.texts import text_of
+from actorflow.testing.simulation.account import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from actorflow.events import Event
-    from actorflow.results import RunResult, StepResult
-    from actorflow.testing.life import Life, StepLife
-    from actorflow.testing.lives import Lives
-    from actorflow.testing.trace import AttemptTrace
+    from actorflow.model.events import Event
+    from actorflow.model.results import RunResult, StepResult
+    from actorflow.testing.laws.evidence.life import Life, StepLife
+    from actorflow.testing.laws.evidence.lives import Lives
+    from actorflow.testing.trace.trace import AttemptTrace
 
 __all__ = [
     "attempts_are_limited",

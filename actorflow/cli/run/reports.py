@@ -1,0 +1,173 @@
+"""What is said when a run has ended: for people, and as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from actorflow.cli.terminal.tracebacks import traceback_of
+from actorflow.cli.terminal.values import as_json, error_as_json, in_full, in_one_line
+from actorflow.errors.storage import RecordedError
+from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.views import bounds_of, draw_gantt
+from actorflow.views.gantt import NARROWEST
+from actorflow.views.text import cells, in_words, one_line, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from actorflow.cli.run.running import Outcome
+    from actorflow.model.results import RunResult, StepResult
+
+__all__ = ["describe", "describe_failure", "outputs", "whole_result"]
+
+_ROWS: Final = 20
+"""How many of the last steps' outputs are shown, and how many of the others'."""
+_PATH: Final = 6
+"""How many steps of the critical path are named."""
+
+
+def describe(outcome: Outcome, width: int) -> Iterator[str]:
+    """Yield the lines of the report: outputs, chart, and how long it took."""
+    told = list(outputs(outcome.result, width))
+    if told:
+        yield from ("", *told)
+    yield from ("", draw_gantt(outcome.events, width=max(width, NARROWEST)))
+    yield from ("", *_verdict(outcome))
+
+
+# ── Outputs ──────────────────────────────────────────────────────────────────────────────────
+
+
+def outputs(result: RunResult, width: int) -> Iterator[str]:
+    """Yield the last steps' outputs in full, and of the others what fits into a line each."""
+    others = [
+        step_id
+        for step_id, output in result.outputs.items()
+        if step_id not in result.last_steps and output is not None
+    ]
+    for step_id in others[:_ROWS]:
+        name = f"{printable(step_id)} = "
+        yield name + in_one_line(result.outputs[step_id], max(1, width - cells(name)))
+    last = [step_id for step_id in result.last_steps if step_id in result.outputs]
+    for step_id in last[:_ROWS]:
+        yield from _in_full(step_id, result.outputs[step_id], width)
+    hidden = len(others[_ROWS:]) + len(last[_ROWS:])
+    if hidden:
+        yield f"… and {hidden} more outputs; --json prints them all"
+
+
+def _in_full(step_id: str, output: object, width: int) -> Iterator[str]:
+    name = f"{printable(step_id)} ="
+    lines = list(in_full(output, width))
+    if len(lines) == 1 and cells(name) + 1 + cells(lines[0]) <= width:
+        yield f"{name} {lines[0]}"
+    else:
+        yield from (name, *lines)
+
+
+# ── The end ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _verdict(outcome: Outcome) -> Iterator[str]:
+    bounds = bounds_of(outcome.plan, outcome.events, outcome.workers)
+    took = in_words(_took(outcome))
+    status = outcome.result.status.value
+    yield f"{status}: wall time {took}, lower bound {in_words(bounds.lower)}, the largest of"
+    yield f"  critical path {in_words(bounds.critical_path)} ({_steps(bounds.critical_steps)})"
+    if bounds.work:
+        share = in_words(bounds.work / bounds.workers)
+        yield f"  async work {share} ({in_words(bounds.work)} / {bounds.workers} workers)"
+    if bounds.sync:
+        yield f"  sync work {in_words(bounds.sync)}"
+
+
+def _took(outcome: Outcome) -> float:
+    """Return the seconds of the run's last life; the time between two was spent by nobody."""
+    resumed = [event.time for event in outcome.events if event.kind is EventKind.RUN_RESUMED]
+    if resumed and outcome.result.finished_at is not None:
+        return outcome.result.finished_at - resumed[-1]
+    return outcome.result.duration or 0.0
+
+
+def _steps(ids: Sequence[str]) -> str:
+    if len(ids) > _PATH:
+        ids = (*ids[: _PATH - 1], f"{len(ids) - _PATH} more", ids[-1])
+    return " -> ".join(map(printable, ids))
+
+
+def describe_failure(result: RunResult) -> Iterator[str]:
+    """Yield why a run did not complete, and which optional steps did not."""
+    told: list[BaseException] = []
+    for step in result.steps.values():
+        if step.error is None:
+            continue
+        told.append(step.error)
+        if step.status is StepStatus.SKIPPED:
+            yield f"step {step.step_id!r} was skipped: {one_line(step.error)}"
+        elif step.status in {StepStatus.FAILED, StepStatus.COMPENSATION_FAILED}:
+            yield from ("", _failed(step), traceback_of(step.error))
+    if result.error is not None and not any(_is_same(result.error, error) for error in told):
+        yield one_line(result.error)
+    if result.status is RunStatus.CANCELLED:
+        yield f"the run was cancelled: {result.reason}"
+    yield from _undone(result)
+
+
+def _is_same(one: BaseException, other: BaseException) -> bool:
+    # Read from a database, the run's error is another object than the step's.
+    return one is other or (isinstance(one, RecordedError) and one == other)
+
+
+def _undone(result: RunResult) -> Iterator[str]:
+    """Yield what was undone, in that order, and what was not."""
+    for title, step_ids in (
+        ("undone", result.compensated),
+        ("NOT undone", result.uncompensated),
+    ):
+        if step_ids:
+            more = f" and {len(step_ids) - _ROWS} more" if step_ids[_ROWS:] else ""
+            yield f"{title}: {', '.join(map(printable, step_ids[:_ROWS]))}{more}"
+
+
+def _failed(step: StepResult) -> str:
+    if step.status is StepStatus.COMPENSATION_FAILED:
+        return f"step {step.step_id!r} could not be undone:"
+    return f"step {step.step_id!r} failed in attempt {step.attempts}:"
+
+
+# ── JSON ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def whole_result(outcome: Outcome) -> dict[str, Any]:
+    """Return everything that is known of a run, in terms of what JSON has."""
+    result = outcome.result
+    bounds = bounds_of(outcome.plan, outcome.events, outcome.workers)
+    return {
+        "run_id": result.run_id,
+        "workflow_id": result.workflow_id,
+        "status": result.status.value,
+        "output": as_json(result.output),
+        "outputs": {step_id: as_json(output) for step_id, output in result.outputs.items()},
+        "steps": {step_id: _step(step) for step_id, step in result.steps.items()},
+        "error": error_as_json(result.error),
+        "failed_step": result.failed_step,
+        "reason": result.reason,
+        "compensated": list(result.compensated),
+        "uncompensated": list(result.uncompensated),
+        "started_at": result.started_at,
+        "finished_at": result.finished_at,
+        "duration": result.duration,
+        "bounds": {"lower": bounds.lower, **as_json(bounds)},
+    }
+
+
+def _step(step: StepResult) -> dict[str, Any]:
+    return {
+        "status": step.status.value,
+        "output": as_json(step.output),
+        "error": error_as_json(step.error),
+        "attempts": step.attempts,
+        "started_at": step.started_at,
+        "finished_at": step.finished_at,
+        "duration": step.duration,
+    }

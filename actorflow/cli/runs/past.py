@@ -1,0 +1,176 @@
+"""Runs as a database has them, in words and pictures, and as JSON."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+from rich.console import Console
+from rich.text import Text
+
+from actorflow.cli.db.stores import unread
+from actorflow.cli.run.reports import describe_failure, outputs
+from actorflow.cli.terminal.lines import STYLES, step_row, steps_table, table
+from actorflow.cli.terminal.values import as_json, in_one_line
+from actorflow.model.results import RunResult
+from actorflow.state.sql.values.placeholders import Unread
+from actorflow.views import draw_gantt
+from actorflow.views.gantt import NARROWEST
+from actorflow.views.text import in_words, one_line, printable
+from actorflow.views.tree import branches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from rich.console import RenderableType
+
+    from actorflow.definition.plan import WorkflowPlan
+    from actorflow.model.events import Event
+    from actorflow.model.results import RunSnapshot, StepResult
+
+__all__ = ["describe_run", "event_as_json", "listing", "run_as_json", "summary_as_json", "written"]
+
+_ANY_WIDTH: Final = 10_000
+_INPUT: Final = 60
+_IDS: Final = ("trace_id", "correlation_id", "business_id")
+
+
+def written(what: RenderableType, console: Console) -> Iterator[str]:
+    """Yield something drawn as lines: for a terminal as it is, elsewhere plain and uncut."""
+    if console.is_terminal:
+        with console.capture() as capture:
+            console.print(what)
+        text = capture.get()
+    else:
+        plain = Console(file=io.StringIO(), width=_ANY_WIDTH, color_system=None)
+        with plain.capture() as capture:
+            plain.print(what)
+        text = capture.get()
+    yield from (line.rstrip() for line in text.splitlines())
+
+
+# ── Many ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def listing(runs: Iterable[RunSnapshot]) -> RenderableType:
+    """Return a table of runs: id, workflow, status, when it was accepted, how long it took."""
+    rows = [
+        (
+            Text(printable(run.run_id)),
+            Text(f"{printable(run.workflow_id)} {printable(run.workflow_version)}"),
+            Text(run.status.value, STYLES[run.status]),
+            Text(_moment(run.created_at)),
+            Text("" if run.duration is None else in_words(run.duration), justify="right"),
+            Text(_why(run), "dim", no_wrap=True, overflow="ellipsis"),
+        )
+        for run in runs
+    ]
+    return table(rows, 6 if rows else 0)
+
+
+def _moment(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+def _why(run: RunSnapshot) -> str:
+    step = "" if run.failed_step is None else f"step {printable(run.failed_step)}: "
+    if run.error is not None:
+        return step + one_line(run.error)
+    if run.reason is None and isinstance(run.inputs, Unread):
+        return f"inputs and metadata unread: {unread(run.inputs.reason.serializer)['unread']}"
+    return "" if run.reason is None else printable(run.reason)
+
+
+# ── One ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def describe_run(
+    run: RunSnapshot, events: Sequence[Event], plan: WorkflowPlan | None, console: Console
+) -> Iterator[str]:
+    """Yield what is known of a run: its steps as a tree, outputs, a chart, and what went wrong.
+
+    Args:
+        run: The run.
+        events: All its events.
+        plan: Its workflow, for the tree; without it the steps come one below the other.
+        console: Where it is shown.
+    """
+    width = console.width
+    yield from _heading(run, width)
+    yield from ("", *written(steps_table(_steps(run, plan), _room(console)), console))
+    result = RunResult.of(run)
+    told = list(outputs(result, width))
+    if told:
+        yield from ("", *told)
+    if events:
+        yield from ("", draw_gantt(events, width=max(width, NARROWEST)))
+    wrong = list(describe_failure(result))
+    if wrong:
+        yield from ("", *wrong)
+
+
+def _room(console: Console) -> int:
+    return console.width if console.is_terminal else _ANY_WIDTH
+
+
+def _heading(run: RunSnapshot, width: int) -> Iterator[str]:
+    name, version = printable(run.workflow_id), printable(run.workflow_version)
+    yield f"run {printable(run.run_id)} of {name} {version}: {run.status.value}"
+    took = "" if run.duration is None else f", took {in_words(run.duration)}"
+    urgent = f", priority {run.priority}" if run.priority else ""
+    yield f"accepted {_moment(run.created_at)}{took}{urgent}"
+    if run.parked is not None:
+        yield f"parked: {printable(run.parked)}"
+    given = [f"{name} {printable(getattr(run, name))}" for name in _IDS if getattr(run, name)]
+    if given:
+        yield ", ".join(given)
+    for title, values in (("input", run.inputs), ("metadata", run.metadata)):
+        for name, value in values.items():
+            yield f"{title} {printable(name)} = {in_one_line(value, max(width - _INPUT, _INPUT))}"
+
+
+def _steps(run: RunSnapshot, plan: WorkflowPlan | None) -> Iterator[Sequence[Text]]:
+    if plan is None:
+        yield from (_row(step, "", "") for step in run.steps.values())
+        return
+    for branch in branches(plan):
+        also = f"also after {', '.join(map(printable, branch.others))}" if branch.others else ""
+        yield _row(run.steps[branch.step.id], branch.prefix, also)
+
+
+def _row(step: StepResult, prefix: str, also: str) -> Sequence[Text]:
+    return step_row(
+        step.step_id,
+        step.status,
+        prefix=prefix,
+        attempts=step.attempts,
+        elapsed=step.duration,
+        remark=also if step.error is None else one_line(step.error),
+    )
+
+
+# ── JSON ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def run_as_json(run: RunSnapshot) -> dict[str, Any]:
+    """Return a run with its steps, in terms of what JSON has."""
+    told: dict[str, Any] = as_json(run)
+    return told | {"outputs": as_json(run.outputs), "duration": run.duration}
+
+
+def summary_as_json(run: RunSnapshot) -> dict[str, Any]:
+    """Return a run without its steps."""
+    told = run_as_json(attrs.evolve(run, inputs=_shown(run.inputs), metadata=_shown(run.metadata)))
+    return {name: value for name, value in told.items() if name not in {"steps", "outputs"}}
+
+
+def _shown(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    return unread(values.reason.serializer) if isinstance(values, Unread) else values
+
+
+def event_as_json(event: Event) -> dict[str, Any]:
+    """Return an event."""
+    told: dict[str, Any] = as_json(event._asdict())
+    return told

@@ -1,0 +1,5 @@
+"""`actorflow simulate` and `actorflow replay`."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,0 +1,131 @@
+"""From the steps of a definition to those of a plan: checked against each other, and in order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from actorflow.definition.graph import dependents, find_cycle, topological_order
+from actorflow.definition.parameters import bind, name_of
+from actorflow.definition.plan import StepPlan
+from actorflow.errors.definition import DefinitionError
+from actorflow.support.suggestions import did_you_mean, surely
+from actorflow.support.warnings import warn
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from actorflow.definition.step import Step
+
+__all__ = ["plan_steps"]
+
+
+def plan_steps(steps: Mapping[str, Step]) -> tuple[StepPlan, ...]:
+    """Check the steps of a workflow against each other, and put them in order.
+
+    Raises:
+        DefinitionError: When they do not fit together; the caller adds the workflow's id.
+    """
+    if not steps:
+        raise DefinitionError(None, "it has no steps", "Add one with @flow.step or flow.add")
+    for step in steps.values():
+        _check_dependencies(step, steps)
+    dependencies = {step.id: step.after for step in steps.values()}
+    cycle = find_cycle(dependencies)
+    if cycle:
+        cure = "Remove one of these dependencies"
+        raise DefinitionError(None, f"its steps wait for each other: {_path(cycle)}", cure)
+    following = dependents(dependencies)
+    plans = tuple(
+        _plan_step(steps[step_id], index, tuple(following[step_id]), steps)
+        for index, step_id in enumerate(topological_order(dependencies))
+    )
+    _warn_of_misspelt(plans)
+    return plans
+
+
+def _check_dependencies(step: Step, steps: Mapping[str, Step]) -> None:
+    for dependency in step.after:
+        if dependency not in steps:
+            problem = f"it depends on {dependency!r}, which is not a step of this workflow"
+            others = [step_id for step_id in steps if step_id != step.id]
+            raise DefinitionError(None, problem, _cure(dependency, others), step.id)
+
+
+def _cure(dependency: str, others: Sequence[str]) -> str:
+    question = did_you_mean(dependency, others).strip()
+    if question:
+        return f"{question} If not, add it"
+    shown = ", ".join(map(repr, others[:_SHOWN]))
+    return f"Add it, or name one of: {shown}" if others else "Add it"
+
+
+_SHOWN: Final = 20
+
+
+def _path(cycle: tuple[str, ...]) -> str:
+    if len(cycle) > _SHOWN:
+        half = _SHOWN // 2
+        cycle = (*cycle[:half], f"({len(cycle) - 2 * half} more)", *cycle[-half:])
+    return " -> ".join(cycle)
+
+
+def _plan_step(
+    step: Step, index: int, following: tuple[str, ...], steps: Mapping[str, Step]
+) -> StepPlan:
+    needed = {dependency: steps[dependency].required for dependency in step.after}
+    plan = StepPlan(
+        id=step.id,
+        index=index,
+        step=step,
+        dependencies=step.after,
+        dependents=following,
+        binding=bind(step.id, step.run, step.parameters, dependencies=needed, steps=steps),
+    )
+    undo = step.compensation
+    if undo is None:
+        return plan
+    seen = {**needed, step.id: True}
+    binding = bind(step.id, undo.run, undo.parameters, dependencies=seen, steps=steps)
+    compensation = attrs.evolve(plan, step=undo, dependencies=tuple(seen), binding=binding)
+    return attrs.evolve(plan, compensation=compensation)
+
+
+# ── What is surely misspelt ──────────────────────────────────────────────────────────────────
+
+
+def _warn_of_misspelt(plans: Sequence[StepPlan]) -> None:
+    """Warn of inputs that are named almost as a dependency is, whose output nobody takes.
+
+    An input that several steps take by the same name is no slip.
+    """
+    takers = Counter(name for plan in plans for name in _inputs_of(plan))
+    for plan in plans:
+        suspects = [name for name in _inputs_of(plan) if takers[name] == 1]
+        unused = _unused_by(plan) if suspects else ()
+        for name in suspects if unused else ():
+            _warn_of(plan, name, surely(name, unused))
+
+
+def _inputs_of(plan: StepPlan) -> tuple[str, ...]:
+    return (*plan.binding.inputs, *plan.binding.optional_inputs)
+
+
+def _unused_by(plan: StepPlan) -> Sequence[str]:
+    if plan.binding.wants_inputs:
+        return ()
+    taken = {parameter.name for parameter in plan.step.parameters}
+    return [name for name in plan.dependencies if name not in taken]
+
+
+def _warn_of(plan: StepPlan, name: str, meant: str | None) -> None:
+    if meant is not None:
+        # An id need not be a name that a parameter can have.
+        meaning = repr(meant) if meant.isidentifier() else f"inputs[{meant!r}]"
+        warn(
+            f"step {plan.id!r}: parameter {name!r} of {name_of(plan.step.run)} is a run input, and "
+            f"nothing takes the output of {meant!r}. Did you mean {meaning}? If not, give the "
+            "parameter a name that is less alike."
+        )

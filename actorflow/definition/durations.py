@@ -1,0 +1,63 @@
+"""Durations: what a user writes as seconds or a `timedelta` is kept as float seconds."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from typing import Any, TypeGuard
+
+from actorflow.errors.definition import DefinitionError
+
+__all__ = ["Duration", "as_float", "as_seconds", "is_finite", "seconds"]
+
+Duration = float | timedelta
+"""What a duration may be written as."""
+
+
+def is_finite(value: Any) -> TypeGuard[float]:
+    """Return whether `value` is a number that a float can hold."""
+    # bool is an int, and `timeout=True` is never meant as one second.
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and -sys.float_info.max <= value <= sys.float_info.max
+
+
+def as_float(value: float) -> float:
+    """Return a finite number as a float, and anything else as it is.
+
+    It is for the converter of a field whose validator judges the value: only the validator
+    knows the names that the text of a refusal needs.
+    """
+    return float(value) if is_finite(value) else value
+
+
+def as_seconds(value: Duration) -> float:
+    """Return a duration as float seconds, and anything else as it is; see `as_float`."""
+    return as_float(value.total_seconds() if isinstance(value, timedelta) else value)
+
+
+def seconds(
+    value: Any,
+    field: str,
+    *,
+    zero: bool = False,
+    workflow_id: str | None = None,
+    step_id: str | None = None,
+) -> float:
+    """Return `value` as float seconds, or refuse it.
+
+    Args:
+        value: Seconds as an int or a float, or a `timedelta`.
+        field: What the error's text calls the value.
+        zero: Whether a duration of nothing is allowed.
+        workflow_id: The workflow that the value belongs to, for the error's text.
+        step_id: The step that it belongs to, for the same.
+
+    Raises:
+        DefinitionError: When it is anything else, is not finite, or is too small.
+    """
+    length = as_seconds(value)
+    if is_finite(length) and (length > 0 or (zero and length == 0)):
+        return length
+    least = "zero or more" if zero else "more than zero"
+    cure = f"Give finite seconds, {least}, as a number or a timedelta"
+    raise DefinitionError(workflow_id, f"{field} is {value!r}", cure, step_id)

@@ -1,0 +1,162 @@
+"""When a failed attempt is followed by another one, and how long after."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+
+import attrs
+
+from actorflow.definition.durations import as_float, as_seconds, is_finite, seconds
+from actorflow.errors.definition import DefinitionError
+from actorflow.errors.running import GiveUp, RetryAfter
+from actorflow.errors.storage import NotStorable, TooLarge
+from actorflow.support.safe_text import text_of
+from actorflow.support.suggestions import checks_options
+
+__all__ = ["ErrorPattern", "ErrorPatterns", "RetryPolicy"]
+
+ErrorPattern = type[BaseException] | str | Callable[[Exception], object]
+"""An exception class, a substring of the error's text or class name, or a predicate."""
+
+ErrorPatterns = ErrorPattern | Sequence[ErrorPattern]
+"""One pattern, or several of which any may match."""
+
+
+def _several(value: ErrorPatterns) -> tuple[ErrorPattern, ...]:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(value)
+    return (value,)
+
+
+def _is_pattern(value: object) -> bool:
+    if isinstance(value, type):
+        return issubclass(value, BaseException)
+    # The empty string is a substring of every text: whoever writes it means something else.
+    return value != "" if isinstance(value, str) else callable(value)
+
+
+def _refusal(field: str, value: object, cure: str) -> DefinitionError:
+    return DefinitionError(None, f"{field} of RetryPolicy is {value!r}", cure)
+
+
+def _matches(pattern: ErrorPattern, error: BaseException) -> bool:
+    if isinstance(pattern, type):
+        return isinstance(error, pattern)
+    if not isinstance(error, Exception):
+        return False
+    if isinstance(pattern, str):
+        return pattern in type(error).__name__ or pattern in str(error)
+    return bool(pattern(error))
+
+
+@checks_options
+@attrs.frozen(kw_only=True)
+class RetryPolicy:
+    """How often a step is tried, how long it waits in between, and which errors are worth it.
+
+    The wait after the first attempt is `initial_interval`, and each further one is
+    `multiplier` times as long, up to `max_interval`. Jitter then moves it by at most that
+    fraction in either direction, so that steps that failed together do not return together.
+    """
+
+    max_attempts: int = attrs.field(default=3)
+    """Attempts in all, the first one included."""
+    initial_interval: float = attrs.field(default=1.0, converter=as_seconds)
+    multiplier: float = attrs.field(default=2.0, converter=as_float)
+    max_interval: float = attrs.field(default=30.0, converter=as_seconds)
+    jitter: float = attrs.field(default=0.1, converter=as_float)
+    retryable_errors: tuple[ErrorPattern, ...] = attrs.field(default=(), converter=_several)
+    """Errors that are tried again; none given means every `Exception`."""
+    give_up_on: tuple[ErrorPattern, ...] = attrs.field(default=(), converter=_several)
+    """Errors that are not, even when they are among `retryable_errors`."""
+
+    @max_attempts.validator
+    def _check_max_attempts(self, _field: object, value: object) -> None:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise _refusal("max_attempts", value, "Give a whole number, 1 or more")
+
+    @initial_interval.validator
+    @max_interval.validator
+    def _check_interval(self, field: attrs.Attribute[float], value: object) -> None:
+        seconds(value, f"{field.name} of RetryPolicy")
+
+    @multiplier.validator
+    def _check_multiplier(self, _field: object, value: object) -> None:
+        if not is_finite(value) or value < 1:
+            raise _refusal("multiplier", value, "Give a number, 1 or more")
+
+    @jitter.validator
+    def _check_jitter(self, _field: object, value: object) -> None:
+        if not is_finite(value) or not 0 <= value <= 1:
+            raise _refusal("jitter", value, "Give a fraction between 0 and 1")
+
+    @retryable_errors.validator
+    @give_up_on.validator
+    def _check_patterns(self, field: attrs.Attribute[object], value: tuple[object, ...]) -> None:
+        for pattern in value:
+            if not _is_pattern(pattern):
+                cure = "Give exception classes, texts that are not empty, or predicates"
+                if isinstance(pattern, (list, tuple)):
+                    cure = "Give the patterns one by one, not in a list of their own"
+                raise _refusal(field.name, pattern, cure)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse a ceiling below the floor."""
+        if self.max_interval < self.initial_interval:
+            cure = f"Give initial_interval ({self.initial_interval:g} s) or more"
+            raise _refusal("max_interval", self.max_interval, cure)
+
+    def accepts(self, error: BaseException) -> bool:
+        """Return whether an attempt that ended with `error` is worth another one.
+
+        The policy counts no attempts: `max_attempts` is for the caller to hold.
+        `GiveUp` never is, nor is an output that cannot be stored, and `RetryAfter` always is;
+        then `give_up_on` wins over `retryable_errors`. What is no `Exception`
+        (`KeyboardInterrupt`, `CancelledError`) is accepted only when its class is listed.
+
+        It does not raise: a predicate that does, or an error whose text cannot be made, counts
+        as not accepted, and the error gets a note that says so.
+        """
+        try:
+            return self._decide(error)
+        except BaseException as fault:  # noqa: BLE001 - predicates are the user's code
+            note = (
+                f"the retry policy could not judge this error: {text_of(fault)}. It is not retried."
+            )
+            with contextlib.suppress(BaseException):
+                error.add_note(note)
+            return False
+
+    def _decide(self, error: BaseException) -> bool:
+        if isinstance(error, (GiveUp, NotStorable, RetryAfter, TooLarge)):
+            return isinstance(error, RetryAfter)
+        if any(_matches(pattern, error) for pattern in self.give_up_on):
+            return False
+        if not self.retryable_errors:
+            return isinstance(error, Exception)
+        return any(_matches(pattern, error) for pattern in self.retryable_errors)
+
+    def delay(self, attempt: int, unit: float = 0.5) -> float:
+        """Return the seconds to wait after attempt number `attempt`, counted from 1.
+
+        Args:
+            attempt: The attempt that has just failed.
+            unit: Where in the range of the jitter the wait lies, from 0 up to 1.
+                It is handed in so that a simulation can choose it.
+        """
+        if attempt < 1:
+            problem = f"attempts are counted from 1, not {attempt}"
+            raise ValueError(problem)
+        return self._backoff(attempt) * (1 + self.jitter * (2 * unit - 1))
+
+    def bounds(self, attempt: int) -> tuple[float, float]:
+        """Return the least and the most seconds that `delay` can give after `attempt`."""
+        return self.delay(attempt, 0.0), self.delay(attempt, 1.0)
+
+    def _backoff(self, attempt: int) -> float:
+        try:
+            wait = self.initial_interval * self.multiplier ** (attempt - 1)
+        except OverflowError:
+            return self.max_interval
+        return min(wait, self.max_interval)

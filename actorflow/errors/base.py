@@ -1,0 +1,40 @@
+"""What all errors of actorflow have in common.
+
+An error is a value: its fields are positional, its text is made from them on demand, and both
+survive pickling. Hence no slots: an exception with slots loses its notes in a pickle.
+
+A traceback and a pickle name an error by where it is public, `actorflow.RunFailed`, so that neither
+depends on the layout of the package.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+__all__ = ["ActorflowError", "shown"]
+
+
+class ActorflowError(Exception):
+    """The base of every error that actorflow raises."""
+
+    _text: ClassVar[str] = ""
+    """What the error says, in the format syntax of `str`, with its fields by name."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.__module__.startswith("actorflow.errors."):
+            cls.__module__ = "actorflow"
+
+    def __str__(self) -> str:
+        named = {name: shown(value) for name, value in vars(self).items()}
+        return self._text.format_map(named) if self._text else super().__str__()
+
+
+ActorflowError.__module__ = "actorflow"
+
+
+def shown(value: object) -> object:
+    """Return how a field of an error is written in its text."""
+    if isinstance(value, tuple):
+        return ", ".join(repr(name) for name in value) or "none"
+    return value

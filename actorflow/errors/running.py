@@ -1,0 +1,254 @@
+"""Every error that actorflow raises, and the two that a step raises to steer its retries.
+
+Those of what is refused are in `refusals.py`, those of records in `storing.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, Literal
+
+import attrs
+
+from actorflow.errors.base import ActorflowError
+from actorflow.support.safe_text import said_by
+
+if TYPE_CHECKING:
+    from actorflow.model.results import RunResult
+
+__all__ = [
+    "ActorCrashed",
+    "CompensationCut",
+    "DeadlineExceeded",
+    "Deadlock",
+    "GiveUp",
+    "IllegalMove",
+    "Overloaded",
+    "RetryAfter",
+    "RunCancelled",
+    "RunError",
+    "RunFailed",
+    "RunTimeout",
+    "StepCancelled",
+    "StepTimeout",
+    "TooManyAbandoned",
+]
+
+
+@attrs.define(slots=False)
+class RunError(ActorflowError):
+    """Raised in place of a result when a run did not complete; `.result` says what it did do."""
+
+    result: RunResult
+
+    def _run(self) -> str:
+        return f"run {self.result.run_id!r} of workflow {self.result.workflow_id!r}"
+
+    def _not_undone(self) -> str:
+        """Return what is still there that was to be undone, as a sentence with a blank before."""
+        left = ", ".join(map(repr, self.result.uncompensated))
+        return f" Not undone: {left}; check them by hand." if left else ""
+
+
+class RunFailed(RunError):
+    """Raised when a required step failed; chained from the step's own exception."""
+
+    def __str__(self) -> str:
+        failed = f"{self._run()} failed: {self._failure()}."
+        return f"{failed}{self._not_undone()} See .result.steps for every step."
+
+    def _failure(self) -> str:
+        error, failed = self.result.error, self.result.failed_step
+        said = "no error is known" if error is None else said_by(error)
+        step = None if failed is None else self.result.steps.get(failed)
+        return said if step is None else f"step {failed!r}, attempt {step.attempts}: {said}"
+
+
+class RunCancelled(RunError):
+    """Raised when a run was cancelled; a single cancelled step raises `StepCancelled`."""
+
+    def __str__(self) -> str:
+        why = f": {self.result.reason}" if self.result.reason else ""
+        cancelled = f"{self._run()} was cancelled{why}."
+        return f"{cancelled}{self._not_undone()} See .result.steps for what it had completed."
+
+
+class RunTimeout(RunError):
+    """Raised when a run's own timeout passed; it is no `TimeoutError`, which ends a wait only."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self._run()} was cut when its timeout passed.{self._not_undone()} Raise the timeout "
+            "of the workflow or of the run; see .result.steps for what it had completed."
+        )
+
+
+@attrs.define(slots=False)
+class DeadlineExceeded(ActorflowError, TimeoutError):
+    """The error in the result of a run whose timeout passed; raised, it is a `RunTimeout`."""
+
+    run_id: str
+    timeout: float
+    _text = "run {run_id!r} had not ended after its timeout of {timeout:g} s. Raise its timeout."
+
+
+@attrs.define(slots=False)
+class StepTimeout(ActorflowError, TimeoutError):
+    """Raised for a step that did not finish in time; a run's own timeout is a `RunTimeout`."""
+
+    run_id: str
+    step_id: str
+    attempt: int
+    timeout: float
+    kind: Literal["attempt", "total"]
+    """Which limit passed: that of one attempt, or that of all of them together."""
+
+    def __str__(self) -> str:
+        one = self.kind == "attempt"
+        spent = f"attempt {self.attempt}" if one else f"{self.attempt} attempts together"
+        # What matters comes first: the text is cut where it is shown in a line.
+        return (
+            f"{spent} took longer than {self.timeout:g} s, of step {self.step_id!r} in run "
+            f"{self.run_id!r}. Raise the step's {'timeout' if one else 'total_timeout'}, "
+            "or make the step faster."
+        )
+
+
+@attrs.define(slots=False)
+class StepCancelled(ActorflowError):
+    """Raised inside a step whose run no longer wants it; `RunCancelled` is for the whole run."""
+
+    run_id: str
+    step_id: str
+    reason: str
+    _text = "step {step_id!r} of run {run_id!r} was cancelled: {reason}. Let this error pass."
+
+
+@attrs.define(slots=False)
+class CompensationCut(ActorflowError):
+    """The error of a step that was being undone when a shutdown's grace had passed."""
+
+    run_id: str
+    step_id: str
+    _text = (
+        "undoing step {step_id!r} of run {run_id!r} was cut by a shutdown. Check by hand what is "
+        "left of it, and give the shutdown more drain."
+    )
+
+
+@attrs.define(slots=False)
+class TooManyAbandoned(ActorflowError):
+    """Raised instead of starting a thread while too many that timed out still hang."""
+
+    step_id: str
+    count: int
+    limit: int
+    _text = (
+        "step {step_id!r} cannot start: {count} abandoned threads still run (the limit is "
+        "{limit}). Give steps that hang an executor that can kill, or let them watch ctx.cancelled."
+    )
+
+
+@attrs.define(slots=False)
+class ActorCrashed(ActorflowError):
+    """Raised as an attempt's failure when the step's actor died and not the step's own code."""
+
+    run_id: str
+    step_id: str
+    details: str
+    _text = (
+        "the actor of step {step_id!r} in run {run_id!r} crashed: {details}. "
+        "It counts as a failed attempt; a retry policy lets the step try again."
+    )
+
+
+@attrs.define(slots=False)
+class GiveUp(ActorflowError):
+    """Raised BY a step that knows another attempt is useless; `RetryAfter` asks for one."""
+
+    reason: str
+    _text = "{reason}"
+
+
+def _wait(value: float | timedelta) -> float:
+    wait = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if not math.isfinite(wait):
+        raise ValueError(f"RetryAfter takes finite seconds or a timedelta, not {value!r}")
+    # A moment that has passed already is a wait of nothing, not a mistake.
+    return max(wait, 0.0)
+
+
+@attrs.define(slots=False)
+class RetryAfter(ActorflowError):
+    """Raised BY a step that wants its next attempt after a wait; `GiveUp` wants none.
+
+    It replaces the policy's own backoff, once; the number of attempts stays the policy's.
+    Raise it `from` the error that made you wait, so that both are reported.
+    """
+
+    seconds: float = attrs.field(converter=_wait)
+    _text = "the step asks for another attempt in {seconds:g} s"
+
+
+@attrs.define(slots=False)
+class Overloaded(ActorflowError):
+    """Raised when a run is refused because the orchestrator is full and told to reject."""
+
+    active: int
+    queued: int
+    max_active: int
+    max_queued: int
+    _text = (
+        "the orchestrator is full: {active} of {max_active} runs active, {queued} of {max_queued} "
+        "queued. Try again later, raise max_active_runs or max_queued_runs, or let callers wait "
+        'with when_full="block".'
+    )
+
+
+@attrs.define(slots=False)
+class Deadlock(ActorflowError):
+    """Raised in a step that waits for a run, where the wait could never end; see `Overloaded`."""
+
+    run_id: str
+    step_id: str
+    awaited: str | None
+    """The run that it waits for; None when it waits for a place for a new one."""
+    shortage: Literal["places", "workers", "itself"]
+    """What there is none of; or whether it waits for the end of its own run."""
+    limit: int
+    """How many there are in all."""
+
+    def __str__(self) -> str:
+        what = "to start a run" if self.awaited is None else f"for run {self.awaited!r}"
+        return (
+            f"step {self.step_id!r} of run {self.run_id!r} would wait {what} for ever: "
+            f"{_STANDSTILLS[self.shortage].format(limit=self.limit)}"
+        )
+
+
+_STANDSTILLS: Final = {
+    "places": (
+        "each of the {limit} runs that may be in progress has a step that waits for another run. "
+        "Raise max_active_runs, or run what steps wait for in an orchestrator of its own."
+    ),
+    "workers": (
+        "each of the {limit} async workers is kept by a step that waits for a run, and the runs "
+        "that they wait for need one. Raise async_workers, leave async_=True out of steps that "
+        "wait for runs, or run what they wait for in an orchestrator of its own."
+    ),
+    "itself": "it is its own run, which cannot end before it. Leave the wait out.",
+}
+
+
+@attrs.define(slots=False)
+class IllegalMove(ActorflowError):
+    """Raised when an event does not fit the state it meets: a defect, never a user's mistake."""
+
+    subject: str
+    state: str
+    event: str
+    _text = (
+        "{subject} is {state!r} and cannot take {event!r}. "
+        "This is a defect in actorflow; please report it with the run's events."
+    )

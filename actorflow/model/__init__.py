@@ -1,0 +1,5 @@
+"""What the parts tell each other: events, results, messages, contexts and protocols."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

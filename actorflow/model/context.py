@@ -1,0 +1,239 @@
+"""What an attempt knows: the run it serves, its own limits, and whether it is to stop.
+
+`RunScope` is shared by all steps of a run, `Attempt` is one try of one step on its way through
+supervisor, step actor and executor, and `StepContext` is the face of both that a step may ask
+for as its `ctx` parameter.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from actorflow.errors.running import StepCancelled
+
+if TYPE_CHECKING:
+    import contextvars
+    from collections.abc import Callable, Mapping
+
+    import structlog
+
+    from actorflow.model.protocols import Executor
+
+__all__ = ["Attempt", "Compensation", "RunScope", "StepContext"]
+
+_IDS: Final = ("trace_id", "correlation_id", "business_id")
+
+
+@attrs.frozen(kw_only=True)
+class RunScope:
+    """What all steps of one run share."""
+
+    run_id: str
+    workflow_id: str
+    inputs: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    variables: contextvars.Context
+    """The starter's context variables; every attempt runs in its own copy of them."""
+    now: Callable[[], float]
+    """The monotonic clock that deadlines are measured by, in seconds."""
+    trace_id: str | None = None
+    correlation_id: str | None = None
+    business_id: str | None = None
+
+    def bindings(self) -> dict[str, str]:
+        """Return the ids that every log line of this run carries beside the run's own."""
+        known = {"workflow_id": self.workflow_id}
+        ids = {name: getattr(self, name) for name in _IDS}
+        return known | {name: value for name, value in ids.items() if value is not None}
+
+
+class Attempt:
+    """One try of one step.
+
+    The supervisor makes it, the step actor fills in what to call, an executor runs it.
+    It is the one mutable thing that travels between them: `cancelled` is the flag that asks
+    the body to stop, and `handle` belongs to the executor that runs it.
+    Plain slots rather than attrs, because one is made for every attempt of every step.
+    """
+
+    __slots__ = (
+        "arguments",
+        "cancelled",
+        "deadline",
+        "ended_at",
+        "executor",
+        "function",
+        "handle",
+        "heartbeat_at",
+        "number",
+        "scope",
+        "step_id",
+        "submitted",
+        "variables",
+    )
+
+    compensates = False
+    """Whether it undoes the step."""
+    function: Callable[..., Any]
+    arguments: Mapping[str, Any]
+    variables: contextvars.Context
+    handle: Any
+
+    def __init__(
+        self,
+        scope: RunScope,
+        step_id: str,
+        number: int,
+        deadline: float | None,
+        executor: Executor,
+    ) -> None:
+        self.scope = scope
+        self.step_id = step_id
+        self.number = number
+        self.deadline = deadline
+        self.executor = executor
+        self.cancelled = False
+        self.heartbeat_at: float | None = None
+        self.ended_at: float | None = None
+        """When its body ended, as far as its executor says."""
+        self.submitted = False
+        self.handle = None
+
+    def __repr__(self) -> str:
+        return f"<Attempt {self.number} of step {self.step_id!r} in run {self.scope.run_id}>"
+
+
+class Compensation(Attempt):
+    """One try of undoing one step; they are counted apart from the step's own attempts."""
+
+    __slots__ = ()
+
+    compensates = True
+
+    def __repr__(self) -> str:
+        what = f"Attempt {self.number} of undoing step {self.step_id!r}"
+        return f"<{what} in run {self.scope.run_id}>"
+
+
+class StepContext:
+    """What a running step may know and ask; passed to a parameter named `ctx`."""
+
+    __slots__ = ("_attempt", "_log")
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._log: structlog.typing.FilteringBoundLogger | None = None
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self._attempt.scope.run_id
+
+    @property
+    def workflow_id(self) -> str:
+        """The workflow's id."""
+        return self._attempt.scope.workflow_id
+
+    @property
+    def step_id(self) -> str:
+        """The step's id."""
+        return self._attempt.step_id
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt, from 1; those of a compensator are counted apart."""
+        return self._attempt.number
+
+    @property
+    def compensating(self) -> bool:
+        """Whether this is the step's compensator, and not the step itself."""
+        return self._attempt.compensates
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until the nearest deadline (attempt, step or run); None without one.
+
+        Never negative: 0.0 means that the deadline has passed. The run's own timeout does not
+        count for a compensator.
+        """
+        deadline = self._attempt.deadline
+        if deadline is None:
+            return None
+        return max(0.0, deadline - self._attempt.scope.now())
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether this attempt is to stop: cancelled, timed out or abandoned."""
+        return self._attempt.cancelled
+
+    def raise_if_cancelled(self) -> None:
+        """Return at once, or leave a step that is to stop.
+
+        Raises:
+            StepCancelled: When the attempt was cancelled, timed out or abandoned.
+        """
+        if self._attempt.cancelled:
+            raise StepCancelled(self.run_id, self.step_id, "the attempt was asked to stop")
+
+    def heartbeat(self) -> None:
+        """Say that the step is alive, and leave it if it is to stop.
+
+        The time of the last heartbeat is part of the `step.timed_out` and `step.abandoned`
+        events. A heartbeat does not extend any timeout.
+
+        Raises:
+            StepCancelled: When the attempt was cancelled, timed out or abandoned.
+        """
+        self._attempt.heartbeat_at = self._attempt.scope.now()
+        self.raise_if_cancelled()
+
+    @property
+    def idempotency_key(self) -> str:
+        """A key that is the same in every attempt of this step in this run.
+
+        Give it to a service that deduplicates requests: a retried or resumed step then
+        acts once. The step's compensator has another key, because undoing is another act.
+        """
+        key = f"{self.run_id}:{self.step_id}"
+        return f"{key}:compensate" if self._attempt.compensates else key
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What the run was started with as `metadata`; read-only."""
+        return self._attempt.scope.metadata
+
+    @property
+    def trace_id(self) -> str | None:
+        """The run's trace id."""
+        return self._attempt.scope.trace_id
+
+    @property
+    def correlation_id(self) -> str | None:
+        """The run's correlation id."""
+        return self._attempt.scope.correlation_id
+
+    @property
+    def business_id(self) -> str | None:
+        """The run's business id."""
+        return self._attempt.scope.business_id
+
+    @property
+    def log(self) -> structlog.typing.FilteringBoundLogger:
+        """A structlog logger that carries run, workflow, step, attempt and the three ids.
+
+        A compensator's lines carry `compensating=True` too.
+        """
+        if self._log is None:
+            # Imported on first use: importing structlog costs more than all of actorflow.
+            from actorflow.support.logs import get_logger  # noqa: PLC0415
+
+            self._log = get_logger(
+                run_id=self.run_id,
+                step_id=self.step_id,
+                attempt=self.attempt,
+                **({"compensating": True} if self.compensating else {}),
+                **self._attempt.scope.bindings(),
+            )
+        return self._log

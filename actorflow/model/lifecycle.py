@@ -1,0 +1,216 @@
+"""The states of runs and steps, and the one table of moves for each.
+
+A run and a step are small state machines that are driven by events.
+Everything that happens is an event (`actorflow.model.events`), and an event either moves a machine
+or is refused: there is no other way to change a status.
+The two tables below are therefore the whole truth about what may follow what.
+The diagrams in the documentation are drawn from them, the simulation measures how many of
+their edges it has covered, and the recorded events of a run fold back to its statuses.
+
+Three things are worth knowing when you read the tables:
+
+* A step that waits for its next attempt is `retrying` while its backoff lasts and `ready`
+  again when it competes for a lease.
+* `step.timed_out` and `step.abandoned` are facts about an attempt. They do not move the step;
+  what becomes of the step (another attempt, `failed`, `skipped`) is an event of its own.
+* While a step is undone it is still `completed`: all that its compensator goes through are
+  facts about an attempt, with kinds of their own, until it is `compensated` or is not.
+* A step's settled statuses absorb, and so do a run's. A failed or cancelled run can be resumed
+  all the same: `run.resumed` begins a new life, in which the steps that had an outcome
+  (`KEPT`) keep it, and the others start afresh. So can a running one whose orchestrator is gone.
+  One that is being undone goes on with that: its end is decided already.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Final
+
+from actorflow.errors.running import IllegalMove
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "KEPT",
+    "RUN_MOVES",
+    "STEP_MOVES",
+    "EventKind",
+    "RunStatus",
+    "StepStatus",
+    "move_run",
+    "move_step",
+]
+
+
+class EventKind(enum.StrEnum):
+    """What an event says has happened."""
+
+    RUN_STARTED = "run.started"
+    RUN_RESUMED = "run.resumed"
+    RUN_COMPENSATING = "run.compensating"
+    RUN_COMPLETED = "run.completed"
+    RUN_FAILED = "run.failed"
+    RUN_CANCELLED = "run.cancelled"
+    STEP_READY = "step.ready"
+    STEP_STARTED = "step.started"
+    STEP_RETRYING = "step.retrying"
+    STEP_TIMED_OUT = "step.timed_out"
+    STEP_ABANDONED = "step.abandoned"
+    STEP_BLOCKING = "step.blocking"
+    STEP_COMPLETED = "step.completed"
+    STEP_FAILED = "step.failed"
+    STEP_SKIPPED = "step.skipped"
+    STEP_CANCELLED = "step.cancelled"
+    COMPENSATION_STARTED = "compensation.started"
+    COMPENSATION_RETRYING = "compensation.retrying"
+    COMPENSATION_TIMED_OUT = "compensation.timed_out"
+    COMPENSATION_ABANDONED = "compensation.abandoned"
+    COMPENSATION_BLOCKING = "compensation.blocking"
+    COMPENSATION_COMPLETED = "compensation.completed"
+    COMPENSATION_FAILED = "compensation.failed"
+
+    # Enum hashes in Python code; these are keys on the hot path, so they hash as the text does.
+    __hash__ = str.__hash__
+
+
+class StepStatus(enum.StrEnum):
+    """Where a step of a run stands."""
+
+    PENDING = "pending"
+    READY = "ready"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+    COMPENSATED = "compensated"
+    COMPENSATION_FAILED = "compensation_failed"
+
+    __hash__ = str.__hash__
+
+    @property
+    def settled(self) -> bool:
+        """Whether the step will not run again in this run."""
+        return self not in _UNSETTLED
+
+
+class RunStatus(enum.StrEnum):
+    """Where a run stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPENSATING = "compensating"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    __hash__ = str.__hash__
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the run has ended."""
+        return self in _TERMINAL
+
+
+_TERMINAL: Final = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
+KEPT: Final = frozenset({StepStatus.COMPLETED, StepStatus.SKIPPED})
+"""The statuses of steps that a resumed run does not run again."""
+_UNSETTLED: Final = frozenset(
+    {StepStatus.PENDING, StepStatus.READY, StepStatus.RUNNING, StepStatus.RETRYING}
+)
+
+STEP_MOVES: Final[Mapping[StepStatus, Mapping[EventKind, StepStatus]]] = {
+    StepStatus.PENDING: {
+        EventKind.STEP_READY: StepStatus.READY,
+        EventKind.STEP_FAILED: StepStatus.FAILED,
+        EventKind.STEP_SKIPPED: StepStatus.SKIPPED,
+        EventKind.STEP_CANCELLED: StepStatus.CANCELLED,
+    },
+    StepStatus.READY: {
+        EventKind.STEP_STARTED: StepStatus.RUNNING,
+        EventKind.STEP_TIMED_OUT: StepStatus.READY,
+        EventKind.STEP_FAILED: StepStatus.FAILED,
+        EventKind.STEP_SKIPPED: StepStatus.SKIPPED,
+        EventKind.STEP_CANCELLED: StepStatus.CANCELLED,
+    },
+    StepStatus.RUNNING: {
+        EventKind.STEP_TIMED_OUT: StepStatus.RUNNING,
+        EventKind.STEP_ABANDONED: StepStatus.RUNNING,
+        EventKind.STEP_BLOCKING: StepStatus.RUNNING,
+        EventKind.STEP_RETRYING: StepStatus.RETRYING,
+        EventKind.STEP_COMPLETED: StepStatus.COMPLETED,
+        EventKind.STEP_FAILED: StepStatus.FAILED,
+        EventKind.STEP_SKIPPED: StepStatus.SKIPPED,
+        EventKind.STEP_CANCELLED: StepStatus.CANCELLED,
+    },
+    StepStatus.RETRYING: {
+        EventKind.STEP_READY: StepStatus.READY,
+        EventKind.STEP_TIMED_OUT: StepStatus.RETRYING,
+        EventKind.STEP_FAILED: StepStatus.FAILED,
+        EventKind.STEP_SKIPPED: StepStatus.SKIPPED,
+        EventKind.STEP_CANCELLED: StepStatus.CANCELLED,
+    },
+    StepStatus.COMPLETED: {
+        EventKind.COMPENSATION_STARTED: StepStatus.COMPLETED,
+        EventKind.COMPENSATION_RETRYING: StepStatus.COMPLETED,
+        EventKind.COMPENSATION_TIMED_OUT: StepStatus.COMPLETED,
+        EventKind.COMPENSATION_ABANDONED: StepStatus.COMPLETED,
+        EventKind.COMPENSATION_BLOCKING: StepStatus.COMPLETED,
+        EventKind.COMPENSATION_COMPLETED: StepStatus.COMPENSATED,
+        EventKind.COMPENSATION_FAILED: StepStatus.COMPENSATION_FAILED,
+    },
+    StepStatus.FAILED: {},
+    StepStatus.SKIPPED: {},
+    StepStatus.CANCELLED: {},
+    StepStatus.COMPENSATED: {},
+    StepStatus.COMPENSATION_FAILED: {},
+}
+
+RUN_MOVES: Final[Mapping[RunStatus, Mapping[EventKind, RunStatus]]] = {
+    RunStatus.PENDING: {
+        EventKind.RUN_STARTED: RunStatus.RUNNING,
+        EventKind.RUN_FAILED: RunStatus.FAILED,
+        EventKind.RUN_CANCELLED: RunStatus.CANCELLED,
+    },
+    RunStatus.RUNNING: {
+        EventKind.RUN_COMPENSATING: RunStatus.COMPENSATING,
+        EventKind.RUN_COMPLETED: RunStatus.COMPLETED,
+        EventKind.RUN_FAILED: RunStatus.FAILED,
+        EventKind.RUN_CANCELLED: RunStatus.CANCELLED,
+        EventKind.RUN_RESUMED: RunStatus.RUNNING,
+    },
+    RunStatus.COMPENSATING: {
+        EventKind.RUN_FAILED: RunStatus.FAILED,
+        EventKind.RUN_CANCELLED: RunStatus.CANCELLED,
+        EventKind.RUN_RESUMED: RunStatus.COMPENSATING,
+    },
+    RunStatus.COMPLETED: {},
+    RunStatus.FAILED: {EventKind.RUN_RESUMED: RunStatus.RUNNING},
+    RunStatus.CANCELLED: {EventKind.RUN_RESUMED: RunStatus.RUNNING},
+}
+
+
+def move_step(step_id: str, status: StepStatus, kind: EventKind) -> StepStatus:
+    """Return the status that follows `status` when `kind` happens.
+
+    Raises:
+        IllegalMove: When the table has no such move.
+    """
+    try:
+        return STEP_MOVES[status][kind]
+    except KeyError:
+        raise IllegalMove(f"step {step_id!r}", status.value, kind.value) from None
+
+
+def move_run(run_id: str, status: RunStatus, kind: EventKind) -> RunStatus:
+    """Return the status that follows `status` when `kind` happens.
+
+    Raises:
+        IllegalMove: When the table has no such move.
+    """
+    try:
+        return RUN_MOVES[status][kind]
+    except KeyError:
+        raise IllegalMove(f"run {run_id!r}", status.value, kind.value) from None

@@ -1,0 +1,278 @@
+"""What became of a run and its steps: success and failure as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from actorflow.errors.running import DeadlineExceeded, RunCancelled, RunError, RunFailed, RunTimeout
+from actorflow.model.lifecycle import RunStatus, StepStatus
+from actorflow.support.read_only import NOTHING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = [
+    "RunPage",
+    "RunRecord",
+    "RunResult",
+    "RunSnapshot",
+    "ShutdownReport",
+    "StepResult",
+    "StepResults",
+]
+
+_EMPTY: Final[Mapping[str, Any]] = NOTHING
+
+
+def _elapsed(started_at: float | None, finished_at: float | None) -> float | None:
+    if started_at is None or finished_at is None:
+        return None
+    return finished_at - started_at
+
+
+@attrs.frozen(kw_only=True)
+class StepResult:
+    """What became of one step."""
+
+    step_id: str
+    status: StepStatus
+    output: Any = None
+    """What the step returned; None unless its status says that it completed, undone or not."""
+    error: BaseException | None = None
+    """The last attempt's error of a step that failed, was skipped or is being retried; its
+    compensator's, if undoing it has failed."""
+    attempts: int = 0
+    """How many attempts were started, without those of its compensator."""
+    started_at: float | None = None
+    """Start of the first attempt, in seconds since the epoch."""
+    finished_at: float | None = None
+    """When the step settled, in seconds since the epoch."""
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from the first attempt's start until the step settled, backoffs included."""
+        return _elapsed(self.started_at, self.finished_at)
+
+
+class StepResults(Mapping[str, StepResult]):
+    """The results of a run's steps, by step id, each made when it is looked at.
+
+    Most programs look at a few steps of a run, if at any; making an object for each of ten
+    thousand would cost more than scheduling some of them did.
+    """
+
+    __slots__ = ("_rows",)
+
+    def __init__(self, rows: Mapping[str, tuple[Any, ...]]) -> None:
+        self._rows = rows
+
+    def __getitem__(self, step_id: str) -> StepResult:
+        status, output, error, attempts, started_at, finished_at = self._rows[step_id]
+        return StepResult(
+            step_id=step_id,
+            status=status,
+            output=output,
+            error=error,
+            attempts=attempts,
+            started_at=started_at,
+            finished_at=finished_at,
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return StepResults, (dict(self._rows),)
+
+
+@attrs.frozen(kw_only=True)
+class RunRecord:
+    """A run as it was accepted: everything about it that never changes."""
+
+    run_id: str
+    workflow_id: str
+    workflow_version: str
+    step_ids: Sequence[str]
+    """In topological order."""
+    last_steps: Sequence[str]
+    """The ids of the steps that no other step waits for."""
+    inputs: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    priority: int
+    created_at: float
+    """Seconds since the epoch."""
+    trace_id: str | None
+    correlation_id: str | None
+    business_id: str | None
+    timeout: float | None = None
+    """Seconds that this run was given; None when they are its workflow's."""
+    idempotency_key: str | None = None
+    """What makes a second start with the same one, of the same workflow, mean this run."""
+
+
+@attrs.frozen(kw_only=True)
+class RunSnapshot:
+    """A run as it stood at one instant."""
+
+    run_id: str
+    workflow_id: str
+    workflow_version: str
+    status: RunStatus
+    inputs: Mapping[str, Any] = _EMPTY
+    metadata: Mapping[str, Any] = _EMPTY
+    priority: int = 0
+    timeout: float | None = None
+    """Seconds that this run was given, from its start or its resumption; None when they are its
+    workflow's."""
+    steps: Mapping[str, StepResult] = _EMPTY
+    """By step id, in topological order. Empty in a `RunPage`, which lists summaries."""
+    last_steps: Sequence[str] = ()
+    """The ids of the steps that no other step waits for."""
+    error: BaseException | None = None
+    failed_step: str | None = None
+    reason: str | None = None
+    """Why the run was cancelled."""
+    compensations: Sequence[str] = ()
+    """The ids of the steps that are to be undone, or were to be, in that order."""
+    created_at: float = 0.0
+    """When the run was accepted, in seconds since the epoch."""
+    started_at: float | None = None
+    finished_at: float | None = None
+    trace_id: str | None = None
+    correlation_id: str | None = None
+    business_id: str | None = None
+    parked: str | None = None
+    """Why nobody goes on with it, though it has not ended; see `Orchestrator(recover=True)`."""
+
+    @property
+    def outputs(self) -> Mapping[str, Any]:
+        """The outputs of the completed steps, by step id."""
+        return {
+            step_id: step.output
+            for step_id, step in self.steps.items()
+            if step.status is StepStatus.COMPLETED
+        }
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from the run's start to its end."""
+        return _elapsed(self.started_at, self.finished_at)
+
+
+@attrs.frozen(kw_only=True)
+class RunPage:
+    """One page of a listing."""
+
+    runs: Sequence[RunSnapshot]
+    total: int
+    """How many runs match the filters in all."""
+
+
+@attrs.frozen(kw_only=True)
+class RunResult:
+    """How a run ended."""
+
+    run_id: str
+    workflow_id: str
+    status: RunStatus
+    outputs: Mapping[str, Any]
+    """The outputs of the completed steps, by step id; nothing is ever merged. What was undone
+    is not among them."""
+    steps: Mapping[str, StepResult]
+    """Every step's result, by step id, in topological order."""
+    last_steps: Sequence[str] = ()
+    """The ids of the steps that no other step waits for."""
+    error: BaseException | None = None
+    """What failed the run: the step's own exception, or the run's passed deadline."""
+    failed_step: str | None = None
+    reason: str | None = None
+    """Why the run was cancelled."""
+    compensations: Sequence[str] = ()
+    """The ids of the steps that were to be undone, in that order."""
+    started_at: float | None = None
+    finished_at: float | None = None
+
+    @property
+    def output(self) -> Any:
+        """The sole last step's output, or the last steps' outputs by step id."""
+        if len(self.last_steps) == 1:
+            return self.outputs.get(self.last_steps[0])
+        return {step: self.outputs[step] for step in self.last_steps if step in self.outputs}
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from the run's start to its end; None when it never started."""
+        return _elapsed(self.started_at, self.finished_at)
+
+    @property
+    def compensated(self) -> Sequence[str]:
+        """The ids of the steps that were undone, in that order."""
+        return tuple(step_id for step_id in self.compensations if self._is_undone(step_id))
+
+    @property
+    def uncompensated(self) -> Sequence[str]:
+        """The ids of the steps that were to be undone and are not, in that order.
+
+        Undoing them failed, as their status and error say, or was not begun before a shutdown
+        cut the run: these are still `completed`.
+        """
+        return tuple(step_id for step_id in self.compensations if not self._is_undone(step_id))
+
+    def _is_undone(self, step_id: str) -> bool:
+        return self.steps[step_id].status is StepStatus.COMPENSATED
+
+    def raise_for_status(self) -> None:
+        """Return when the run completed, and raise what stands for its end otherwise.
+
+        Raises:
+            RunFailed: When a required step failed; chained from the step's exception.
+            RunTimeout: When the run's timeout passed.
+            RunCancelled: When the run was cancelled.
+        """
+        if self.status is not RunStatus.COMPLETED:
+            raise self._exception() from self.error
+
+    @classmethod
+    def of(cls, snapshot: RunSnapshot) -> RunResult:
+        """Return the result of a run that has ended."""
+        shared = {field.name: getattr(snapshot, field.name) for field in attrs.fields(cls)}
+        return cls(**shared)
+
+    def failed_by(self, error: BaseException) -> RunResult:
+        """Return this result as that of a run which failed, for a reason beside its steps."""
+        return attrs.evolve(self, status=RunStatus.FAILED, error=error, failed_step=None)
+
+    def _exception(self) -> RunError:
+        if self.status is RunStatus.CANCELLED:
+            return RunCancelled(self)
+        if isinstance(self.error, DeadlineExceeded):
+            return RunTimeout(self)
+        return RunFailed(self)
+
+
+@attrs.frozen(kw_only=True)
+class ShutdownReport:
+    """What a shutdown did to the work it found."""
+
+    drained: int = 0
+    """How many runs ended by themselves while the orchestrator drained."""
+    cancelled: Sequence[str] = ()
+    """The ids of the runs that were cut."""
+    abandoned: Sequence[str] = ()
+    """One line for everything that could not be ended: attempts, observers, the loop."""
+    duration: float = 0.0
+    """Seconds the shutdown took."""
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was cut and nothing was left behind."""
+        return not self.cancelled and not self.abandoned

@@ -1,0 +1,136 @@
+"""The executors of one orchestrator, by name, and which step runs where."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import weakref
+from typing import TYPE_CHECKING, Any, Final
+
+from actorflow.errors.definition import DefinitionError, UnknownExecutor
+from actorflow.executors import FuturesExecutor
+from actorflow.model.messages import AttemptFinished
+from actorflow.support.logs import get_logger
+from actorflow.support.safe_text import text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from actorflow.definition.plan import StepPlan, WorkflowPlan
+    from actorflow.model.protocols import Executor, Report
+
+    _ByPlan = weakref.WeakKeyDictionary[WorkflowPlan, Mapping[str, Executor]]
+    from collections.abc import Callable
+
+    from actorflow.model.context import Attempt
+    from actorflow.model.protocols import StateManager
+
+    Finished = Callable[[Attempt, Any, BaseException | None], AttemptFinished]
+
+__all__ = ["COROUTINE", "THREAD", "Places", "finishing"]
+
+COROUTINE: Final = "coroutine"
+THREAD: Final = "thread"
+_CURE: Final = "Coroutine functions run on the event loop, plain ones everywhere else"
+
+
+class Places:
+    """Where step bodies run.
+
+    Args:
+        coroutines: Runs coroutine steps; the only one whose reports come on the loop's thread.
+        threads: Runs plain functions that name no place.
+        others: The program's own, by the name that steps know them by.
+    """
+
+    def __init__(
+        self,
+        coroutines: Executor,
+        threads: Executor,
+        others: Mapping[str, Executor | concurrent.futures.Executor],
+    ) -> None:
+        adapted = {name: _adapted(executor) for name, executor in others.items()}
+        self._executors: dict[str, Executor] = {THREAD: threads, **adapted, COROUTINE: coroutines}
+        self._opened: list[str] = []
+        self._of: _ByPlan = weakref.WeakKeyDictionary()
+        self._of_compensators: _ByPlan = weakref.WeakKeyDictionary()
+
+    def open(self, report_here: Report, report_from_anywhere: Report) -> None:
+        """Open them all."""
+        for name, executor in self._executors.items():
+            executor.open(report_here if name == COROUTINE else report_from_anywhere)
+            self._opened.append(name)
+
+    def close(self) -> list[str]:
+        """Close those that are open; return a line for each attempt that still runs."""
+        left = [line for name in self._opened for line in self._close(name)]
+        self._opened.clear()
+        return left
+
+    def _close(self, name: str) -> list[str]:
+        try:
+            running = self._executors[name].close()
+        except BaseException as error:  # noqa: BLE001 - the others have to be closed all the same
+            with contextlib.suppress(BaseException):  # a log that raises must not add to it
+                get_logger().error("executor.failed", executor=name, method="close", exc_info=error)
+            return [f"executor {name!r} could not be closed: {text_of(error)}"]
+        return [f"{attempt} still runs in executor {name!r}" for attempt in running]
+
+    def of(self, plan: WorkflowPlan) -> Mapping[str, Executor]:
+        """Return the executor of each step, by step id.
+
+        Raises:
+            UnknownExecutor: When a step names one that is not there.
+            DefinitionError: When it names one that cannot run its function.
+        """
+        known = self._of.get(plan)
+        if known is None:
+            known = {step.id: self._choose(step) for step in plan.steps}
+            self._of[plan] = known
+        return known
+
+    def of_compensators(self, plan: WorkflowPlan) -> Mapping[str, Executor]:
+        """Return the executor of each compensator, by step id; see `of`."""
+        known = self._of_compensators.get(plan)
+        if known is None:
+            undoes = {step.id: step.compensation for step in plan.steps if step.compensation}
+            known = {step_id: self._choose(undo) for step_id, undo in undoes.items()}
+            self._of_compensators[plan] = known
+        return known
+
+    def _choose(self, plan: StepPlan) -> Executor:
+        name = plan.step.executor or (COROUTINE if plan.is_coroutine else THREAD)
+        if name not in self._executors:
+            raise UnknownExecutor(plan.id, name, tuple(self._executors))
+        if plan.is_coroutine != (name == COROUTINE):
+            kind = "a coroutine function" if plan.is_coroutine else "a plain function"
+            problem = f"{kind} cannot run in executor {name!r}"
+            raise DefinitionError(None, problem, _CURE, plan.id)
+        return self._executors[name]
+
+
+def _adapted(executor: Executor | concurrent.futures.Executor) -> Executor:
+    if isinstance(executor, concurrent.futures.Executor):
+        return FuturesExecutor(executor)
+    return executor
+
+
+def finishing(state: StateManager) -> Finished:
+    """Return what makes the message that an attempt has finished.
+
+    A state manager that cannot keep every value has a method `admit`. An output that it refuses
+    is the attempt's failure, before anybody has heard of it.
+    """
+    admit = getattr(state, "admit", None)
+    if admit is None:
+        return AttemptFinished
+
+    def finished(attempt: Attempt, output: Any, error: BaseException | None) -> AttemptFinished:
+        if error is None:
+            try:
+                admit(attempt.scope.run_id, attempt.step_id, output)
+            except BaseException as refusal:  # noqa: BLE001 - whatever it is, the attempt failed
+                return AttemptFinished(attempt, None, refusal)
+        return AttemptFinished(attempt, output, error)
+
+    return finished

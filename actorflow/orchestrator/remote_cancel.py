@@ -1,0 +1,147 @@
+"""Cancels a run that is not in progress here: at once when nobody runs it, or by asking its owner.
+
+Undoing needs the run's workflow, so that is always left to whoever runs it, now or later.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+from typing import TYPE_CHECKING
+
+from actorflow.errors.storage import LeaseHeld, RunUnattended
+from actorflow.model.events import Event
+from actorflow.model.lifecycle import EventKind, RunStatus
+from actorflow.orchestrator.takeover import hand_back
+from actorflow.support.oneshot import Once, settle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actorflow.model.protocols import Clock, StateManager
+    from actorflow.model.results import RunSnapshot
+    from actorflow.orchestrator.live import LiveRuns
+    from actorflow.orchestrator.runtime import Runtime
+
+__all__ = ["Fate", "cancel_unattended", "cancelled", "hear_requests", "withdraw", "withdrawal"]
+
+_NO_REQUESTS = (
+    "its record says {!r}, nobody runs it, and to undo it takes its workflow. Resume it with "
+    "orchestrator.resume(), and cancel that"
+)
+
+
+class Fate(enum.Enum):
+    """What has come of it."""
+
+    NOTHING = "it has ended, or is being undone"
+    ASKED = "its owner has been asked"
+    KEPT = "whoever takes it up will undo it"
+    CANCELLED = "it is cancelled"
+
+
+def cancel_unattended(
+    state: StateManager, run_id: str, clock: Clock, reason: str, *, compensate: bool
+) -> Fate:
+    """Cancel a run that is not in progress here, or have that done.
+
+    Raises:
+        RunNotFound: When there is no such run.
+        RunUnattended: When it is to be undone, and the state manager keeps no requests.
+        StoreError: When its end cannot be recorded.
+    """
+    if _is_over(state.snapshot(run_id)):
+        return Fate.NOTHING
+    try:
+        run = state.claim(run_id)
+    except LeaseHeld:
+        _ask(state, run_id, reason, compensate)
+        return Fate.ASKED
+    try:
+        return _decide(state, run, clock, reason, compensate)
+    finally:
+        hand_back(state, run_id)  # whoever is to go on with it must not wait for this owner's end
+
+
+def _decide(
+    state: StateManager,
+    run: RunSnapshot,
+    clock: Clock,
+    reason: str,
+    compensate: bool,  # noqa: FBT001 - a Protocol's
+) -> Fate:
+    if _is_over(run):
+        return Fate.NOTHING
+    if compensate:
+        _ask_later(state, run, reason)
+        return Fate.KEPT
+    _end(state, run, clock, reason)
+    return Fate.CANCELLED
+
+
+def _is_over(run: RunSnapshot) -> bool:
+    return run.status.terminal or run.status is RunStatus.COMPENSATING
+
+
+def _ask(state: StateManager, run_id: str, reason: str, compensate: bool) -> None:  # noqa: FBT001 - a Protocol's
+    ask: Callable[..., None] = getattr(state, "ask_to_cancel")  # noqa: B009 - it may be absent
+    ask(run_id, reason, compensate=compensate)
+
+
+def _ask_later(state: StateManager, run: RunSnapshot, reason: str) -> None:
+    if not hasattr(state, "ask_to_cancel"):
+        raise RunUnattended(run.run_id, _NO_REQUESTS.format(run.status.value))
+    _ask(state, run.run_id, reason, compensate=True)
+
+
+def _end(state: StateManager, run: RunSnapshot, clock: Clock, reason: str) -> None:
+    recorded, outcome = len(state.events(run.run_id)), Once[None]()
+    events = cancelled(run, recorded, clock.wall(clock.now()), reason)
+    if state.record(events, functools.partial(settle, outcome)):
+        return
+    outcome.result()
+
+
+def withdraw(state: StateManager, run_id: str, clock: Clock) -> None:
+    """Record that an accepted run will not start; one that was to be resumed stays as it is."""
+    pending = state.snapshot(run_id)
+    if pending.status is RunStatus.PENDING:
+        events = withdrawal(pending, clock.wall(clock.now()))
+        state.record(events, lambda _: None)  # the supervisor never knew of it
+
+
+def withdrawal(pending: RunSnapshot, wall: float) -> list[Event]:
+    """Return the events that end a run which was accepted and then never started."""
+    return cancelled(pending, 0, wall, "it was withdrawn before it started")
+
+
+def cancelled(run: RunSnapshot, recorded: int, wall: float, reason: str) -> list[Event]:
+    """Return the events by which a run ends as cancelled.
+
+    Args:
+        run: The run as it stands.
+        recorded: How many events of it are recorded.
+        wall: What time it is.
+        reason: Why.
+    """
+    open_steps = [step_id for step_id, step in run.steps.items() if not step.status.settled]
+    told: list[tuple[EventKind, str | None]] = [
+        *((EventKind.STEP_CANCELLED, step_id) for step_id in open_steps),
+        (EventKind.RUN_CANCELLED, None),
+    ]
+    return [
+        Event(number, kind, run.run_id, step_id, None, wall, {"reason": reason})
+        for number, (kind, step_id) in enumerate(told, recorded + 1)
+    ]
+
+
+def hear_requests(runtime: Runtime, live: LiveRuns) -> Callable[[], None]:
+    """Cancel runs that somebody else wants cancelled; call what is returned to end that."""
+
+    def cancel(run_id: str, reason: str, compensate: bool) -> None:  # noqa: FBT001 - a Protocol's
+        if run_id in live:
+            runtime.cancel(run_id, reason, compensate=compensate)
+
+    listen = getattr(runtime.state, "listen", None)
+    end: Callable[[], None] = (lambda: None) if listen is None else listen(cancel)
+    return end

@@ -1,0 +1,194 @@
+"""The end of an orchestrator: asked for by any number, as often as they like, and done once.
+
+The loop does it, not whoever asked: that thread may be interrupted, or ask a second time from a
+signal handler while it waits. So it goes on when nobody waits for it any more, and the loop's
+thread, where it is our own, ends by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from actorflow.model.results import ShutdownReport
+from actorflow.support.oneshot import Once, first_of
+from actorflow.support.safe_text import text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actorflow.model.protocols import StateManager
+    from actorflow.orchestrator.live import LiveRuns
+    from actorflow.orchestrator.runtime import Runtime
+    from actorflow.orchestrator.takeover import Recovery
+
+__all__ = ["Closing", "Parting"]
+
+
+class Closing:
+    """One orchestrator's closing.
+
+    Args:
+        live: Its runs in progress.
+        runtime: What is to be closed; None if it has never come to life.
+        done: Called on the loop when nothing more is to be done there.
+        recovery: What takes over runs, and was told to end.
+        grace: Seconds that the attempts of cut runs get to stop.
+        margin: Seconds beyond that for the runs to end, and for the state manager to be closed.
+    """
+
+    def __init__(
+        self,
+        live: LiveRuns,
+        runtime: Runtime | None,
+        done: Callable[[], object],
+        *,
+        recovery: Recovery | None,
+        grace: float,
+        margin: float,
+    ) -> None:
+        self._live = live
+        self._runtime = runtime
+        self._done = done
+        self._margin = margin
+        self._recovery = recovery
+        # The first one does the work; the loop itself holds its tasks weakly only.
+        self._tasks: list[asyncio.Task[Any]] = []
+        # Resolved when somebody will wait no longer for runs to end by themselves.
+        self._impatience: Once[None] = Once()
+        self.grace = grace
+        self.outcome: Once[ShutdownReport] = Once()
+        """What became of the work; resolved by the loop, or in its place."""
+        self.report: Once[ShutdownReport] = Once()
+        """The same, and what became of the loop: what everybody gets."""
+
+    def ask(self, drain: float) -> None:
+        """Have it done, from any thread; the least patient of all decides how long it drains."""
+        if self.outcome.done:
+            return
+        if self._runtime is None:
+            self.settle(ShutdownReport())
+            return
+        try:
+            self._runtime.call_soon(functools.partial(self._begin, self._runtime, drain))
+        except RuntimeError as error:
+            self.leave_behind(f"the event loop is gone: {error}")
+
+    def settle(self, outcome: ShutdownReport) -> None:
+        """Say what became of the work, unless that has been said."""
+        self.outcome.set(outcome)
+
+    def leave_behind(self, why: str) -> None:
+        """Say that the loop can do nothing more."""
+        self.settle(ShutdownReport(cancelled=tuple(self._live.ids()), abandoned=(why,)))
+
+    def finish(self, report: ShutdownReport) -> ShutdownReport:
+        """Return the report that everybody gets: this one, if it is the first."""
+        self.report.set(report)
+        return self.report.result()
+
+    def let_go(self) -> None:
+        """Release everything that does not need the loop, whatever has happened to that."""
+        cut_off = self._live.give_up()
+        if self._runtime is not None:
+            self._runtime.release()
+            for run_id in cut_off:
+                self._runtime.audience.notify(run_id)
+
+    # ── On the loop ──────────────────────────────────────────────────────────────────────────
+
+    def _begin(self, runtime: Runtime, drain: float) -> None:
+        first = not self._tasks
+        work = self._wind_down(runtime, drain) if first else self._drain(drain)
+        task = asyncio.get_running_loop().create_task(work, name="actorflow shutdown")
+        self._tasks.append(task)
+        if first:
+            task.add_done_callback(self._wound_down)
+
+    def _wound_down(self, task: asyncio.Task[Any]) -> None:
+        """Say what has become of it; here, for a task may be cancelled before it begins."""
+        if task.cancelled():
+            self.leave_behind("the event loop was closed before its orchestrator")
+        elif (error := task.exception()) is not None:
+            self.leave_behind(f"the shutdown failed: {text_of(error)}")
+        else:
+            self.settle(task.result())
+        self.let_go()
+        self._done()
+
+    async def _wind_down(self, runtime: Runtime, drain: float) -> ShutdownReport:
+        live = self._live
+        began = runtime.clock.now()
+        await self._drain(drain)
+        cut = live.ids()
+        for run_id in cut:
+            runtime.cancel(run_id, "the orchestrator is shutting down", self.grace)
+        # All of this may be a wait for one database that does not answer: once is enough.
+        until = runtime.clock.now() + self.grace + self._margin
+        await first_of(live.all_ended, timeout=until - runtime.clock.now())
+        if self._recovery is not None:  # it must not ask a state manager that is closed
+            await first_of(self._recovery.ended, timeout=until - runtime.clock.now())
+        abandoned = await runtime.close(self.grace, until - runtime.clock.now())
+        return ShutdownReport(
+            drained=live.open_at_close - len(cut),
+            cancelled=tuple(cut),
+            abandoned=tuple(abandoned),
+            duration=runtime.clock.now() - began,
+        )
+
+    async def _drain(self, seconds: float) -> None:
+        """Wait until every run has ended, or somebody's patience is at its end."""
+        await first_of(self._live.all_ended, self._impatience, timeout=seconds)
+        self._impatience.set(None)
+
+
+_LEFT: Final = "the state manager still waits for its database; its thread stays behind"
+
+
+class Parting:
+    """Closes one state manager.
+
+    Args:
+        state: What to close.
+        slow: Whether that may take long.
+    """
+
+    def __init__(self, state: StateManager, *, slow: bool) -> None:
+        self._state = state
+        self._slow = slow
+        self._begun = False
+        self._closed: Once[list[str]] = Once()
+
+    def close(self) -> list[str]:
+        """Close it here and now, unless that has begun; return what could not be ended."""
+        if self._begin():
+            self._close()
+            return self._closed.result()
+        return []
+
+    async def close_within(self, patience: float) -> list[str]:
+        """Do what `close` does, without blocking the event loop, in so many seconds at most."""
+        if not (self._slow and self._begin()):
+            return self.close()
+        work = threading.Thread(target=self._close, name="actorflow parting", daemon=True)
+        try:
+            work.start()
+        except RuntimeError:  # there are too many, or the interpreter ends
+            self._close()
+        await first_of(self._closed, timeout=patience)
+        return self._closed.result() if self._closed.done else [_LEFT]
+
+    def _begin(self) -> bool:
+        first, self._begun = not self._begun, True
+        return first
+
+    def _close(self) -> None:
+        left: list[str] = []
+        try:
+            self._state.close()
+        except BaseException as error:  # noqa: BLE001 - the rest has to be released as well
+            left.append(f"the state manager could not be closed: {text_of(error)}")
+        finally:
+            self._closed.set(left)

@@ -1,0 +1,256 @@
+"""Runs that go on from what is recorded."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from actorflow.errors.base import ActorflowError
+from actorflow.errors.definition import DefinitionError, OrchestratorClosed
+from actorflow.errors.running import Overloaded
+from actorflow.errors.storage import StoreOverloaded, StoreUnavailable
+from actorflow.model.lifecycle import RunStatus
+from actorflow.orchestrator.live import find
+from actorflow.orchestrator.requests import resumed_run
+from actorflow.support.logs import get_logger
+from actorflow.support.oneshot import Once
+from actorflow.support.warnings import warn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from actorflow.definition.plan import WorkflowPlan
+    from actorflow.definition.workflow import Workflow
+    from actorflow.model.protocols import StateManager, Taken
+    from actorflow.orchestrator.admission import Ticket
+    from actorflow.orchestrator.lifetime import Lifetime
+    from actorflow.orchestrator.registry import Registry
+    from actorflow.orchestrator.runtime import Runtime
+    from actorflow.orchestrator.settings import Settings
+    from actorflow.run.handle import Run
+
+__all__ = ["Recovery", "Resuming", "hand_back", "recovery"]
+
+
+class Resuming:
+    """Lets runs of one orchestrator go on.
+
+    Args:
+        life: The orchestrator's life.
+        registry: The workflows that it knows.
+    """
+
+    def __init__(self, life: Lifetime, registry: Registry) -> None:
+        self._life = life
+        self._registry = registry
+        self._lock = threading.Lock()
+
+    def resume(self, runtime: Runtime, run_id: str, flow: Workflow | None) -> Run:
+        """Let a run go on, unless it is in progress here, or has completed."""
+        run = find(self._life.live, runtime, run_id)
+        if not _may_go_on(run):
+            return run
+        plan = self._registry.plan_for(runtime.snapshot(run_id), flow)
+        ticket = self._life.admission.ticket()
+        try:
+            self._life.enter(runtime, ticket)
+            return self._go_on(runtime, plan, run_id, ticket)
+        except BaseException:
+            self._life.withdraw(run_id, ticket)
+            raise
+
+    def _go_on(self, runtime: Runtime, plan: WorkflowPlan, run_id: str, ticket: Ticket) -> Run:
+        with self._lock:
+            # Somebody else may have resumed it in the meantime, here or elsewhere.
+            run = find(self._life.live, runtime, run_id)
+            if _may_go_on(run):
+                recorded = runtime.state.claim(run_id)
+                if recorded.status is not RunStatus.COMPLETED:
+                    with _handed_back(runtime, run_id):
+                        return self._life.launch(resumed_run(runtime, plan, recorded), ticket)[0]
+                _hand_back(runtime, run_id)
+                run = find(self._life.live, runtime, run_id)
+        self._life.admission.leave(ticket)
+        return run
+
+    def take_over(
+        self,
+        runtime: Runtime,
+        known: frozenset[tuple[str, str]],
+        unfit: Collection[str],
+        most: int,
+        refused: Callable[[str, ActorflowError], str | None],
+    ) -> Taken:
+        """Let runs go on that belong to nobody.
+
+        Args:
+            runtime: Where.
+            known: The workflows that are known, by id and version.
+            unfit: The runs that are not to be taken.
+            most: How many at most.
+            refused: Called with each that could not go on after all, and why; it returns what such
+                a run waits for, if it is something else than its turn.
+        """
+        take: Callable[..., Taken] = getattr(runtime.state, "take")  # noqa: B009 - it may be absent
+        with self._lock:
+            taken = take(known, {*self._life.live.ids(), *unfit}, most)
+            for run_id in taken.taken:
+                try:
+                    self._take_up(runtime, run_id)
+                except OrchestratorClosed:
+                    break
+                except ActorflowError as error:
+                    _hand_back(runtime, run_id, refused(run_id, error))
+        return taken
+
+    def _take_up(self, runtime: Runtime, run_id: str) -> None:
+        if run_id in self._life.live:
+            return  # it was started here, in the meantime
+        recorded = runtime.snapshot(run_id)
+        plan = self._registry.plan_for(recorded, None)
+        ticket = self._life.admission.ticket()
+        try:
+            self._life.admission.enter(ticket, may_block=False)
+            self._life.launch(resumed_run(runtime, plan, recorded), ticket)
+        except BaseException:
+            self._life.withdraw(run_id, ticket)
+            raise
+
+
+@contextlib.contextmanager
+def _handed_back(runtime: Runtime, run_id: str) -> Iterator[None]:
+    """Let others have a claimed run if the block raises."""
+    try:
+        yield
+    except BaseException:
+        _hand_back(runtime, run_id)
+        raise
+
+
+def _hand_back(runtime: Runtime, run_id: str, parked: str | None = None) -> None:
+    """Let others have a claimed run, unless it goes on here."""
+    if not runtime.live(run_id):
+        hand_back(runtime.state, run_id, parked)
+
+
+def _may_go_on(run: Run) -> bool:
+    return run.done and run.status is not RunStatus.COMPLETED
+
+
+_PASSES: Final = (Overloaded, StoreOverloaded, StoreUnavailable)
+"""What keeps a run from going on for the moment only."""
+EVERY: Final = 1.0
+"""Seconds between two looks, where nothing else is said."""
+_SOONER: Final = 20
+"""How many times as often it looks while there is more than it can take."""
+
+
+class Recovery:
+    """Takes over runs for one orchestrator.
+
+    Args:
+        life: The orchestrator's life.
+        registry: The workflows that it knows.
+        resuming: What lets runs go on.
+        most: How many runs may be in progress.
+        every: Seconds between two looks.
+    """
+
+    def __init__(
+        self, life: Lifetime, registry: Registry, resuming: Resuming, *, most: int, every: float
+    ) -> None:
+        self._life = life
+        self._registry = registry
+        self._resuming = resuming
+        self._most = most
+        self._every = every
+        self._over: Once[None] = Once()
+        self._unfit: set[str] = set()
+        """Runs that could not go on here, though their workflows are known."""
+        self.ended: Once[None] = Once()
+        """Resolved when it takes nothing any more."""
+
+    def begin(self, runtime: Runtime) -> None:
+        """Look, and go on looking."""
+        work = threading.Thread(
+            target=self._work, args=(runtime,), name="actorflow recovery", daemon=True
+        )
+        work.start()
+
+    def end(self) -> None:
+        """Look no more; see `ended`."""
+        self._over.set(None)
+
+    def _work(self, runtime: Runtime) -> None:
+        pause = 0.0
+        try:
+            while not self._over.wait(pause):
+                pause = self._every / _SOONER if self._look(runtime) else self._every
+        finally:
+            self.ended.set(None)
+
+    def _look(self, runtime: Runtime) -> bool:
+        """Take what there is room for; return whether there may be more."""
+        room = self._most - len(self._life.live.ids())
+        if room <= 0:
+            return True
+        try:
+            taken, parked = self._resuming.take_over(
+                runtime, self._registry.known(), self._unfit, room, self._leave
+            )
+        except Exception as error:  # noqa: BLE001 - it looks again, whatever it was
+            _log("recovery.failed", exc_info=error)
+            return False
+        for run_id in parked:
+            _log("run.parked", run_id=run_id)
+        return len(taken) == room
+
+    def _leave(self, run_id: str, error: ActorflowError) -> str | None:
+        """Let a run be that cannot go on here, unless that will change by itself; say why."""
+        if isinstance(error, _PASSES):
+            return None
+        self._unfit.add(run_id)
+        _log("run.unfit", run_id=run_id, exc_info=error)
+        return f"it waits for another orchestrator than the last one: {error}"
+
+
+def _log(event: str, **said: Any) -> None:
+    with contextlib.suppress(Exception):  # a log that raises must not add to it
+        get_logger().warning(event, **said)
+
+
+def recovery(
+    settings: Settings, state: object, life: Lifetime, registry: Registry, resuming: Resuming
+) -> Recovery | None:
+    """Return what takes over runs, if that is wanted; it warns when that was half said.
+
+    Raises:
+        DefinitionError: When there is nothing to take them over from.
+    """
+    if not settings.recover:
+        if settings.recover_every != EVERY:
+            warn(
+                f"Orchestrator(recover_every={settings.recover_every:g}) looks for nothing without "
+                "recover=True. Add that to take over runs, or leave it out."
+            )
+        return None
+    if not callable(getattr(state, "take", None)):
+        problem = f"Orchestrator(recover=True) has nothing to take over from: {state!r}"
+        raise DefinitionError(None, problem, "Keep runs in an SQLStateManager")
+    most, every = settings.max_active_runs, settings.recover_every
+    return Recovery(life, registry, resuming, most=most, every=every)
+
+
+def hand_back(state: StateManager, run_id: str, parked: str | None = None) -> None:
+    """Let others have a run that was claimed and does not go on here.
+
+    Args:
+        state: What has claimed it; one that knows no owners has nothing to give.
+        run_id: The run.
+        parked: What it waits for, if that is something else than its turn.
+    """
+    give: Callable[..., None] | None = getattr(state, "hand_back", None)
+    if give is not None:
+        with contextlib.suppress(ActorflowError):  # then it is this owner's until that is gone
+            give(run_id, parked)

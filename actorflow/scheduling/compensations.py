@@ -1,0 +1,238 @@
+"""How what a run has done is undone again: one compensator after the other.
+
+A part of the supervisor's brain, as pure as the rest (`decisions`). When the last attempt of a
+run that has failed is over (or of a cancelled one that is to be undone), the run does not end
+yet:
+
+    run.compensating        says why the run ends, and which steps are to be undone, in order
+    compensation.started    an attempt of the compensator whose turn it is; Compensate
+    AttemptFinished      -> compensation.completed, and the next one's turn
+                            compensation.retrying, and after the backoff .started again
+                            compensation.failed, and the next one's turn all the same
+    run.failed or .cancelled, when none is left
+
+The steps stand in the reverse order of their completion, and one is undone at a time, so that
+what built on a step is gone before the step is. Nothing but that order is remembered beside the
+events: whoever has `run.compensating` and what followed can go on from there.
+
+A compensator runs like a step: it has a `StepState` of its own, which `undoes` the step's. It
+holds a lease if it is async and its run's sync lane if it is not, it has its own retries and
+timeouts, and it needs an actor, which each of its attempts gets anew. The run's own timeout is
+over with. A cancellation changes nothing any more; the grace of a shutdown does (`cut`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from actorflow.errors.running import ActorCrashed, CompensationCut
+from actorflow.model.events import NO_DATA
+from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.model.messages import AttemptAbandoned, AttemptFinished, AttemptLost
+from actorflow.scheduling.deadlines import Due
+from actorflow.scheduling.endings import timeout_of, verdict
+from actorflow.scheduling.ledger import StepState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from actorflow.model.context import Attempt
+    from actorflow.model.messages import BlockedLoop, CancelRun
+    from actorflow.scheduling.deadlines import Deadlines
+    from actorflow.scheduling.endings import Endings
+    from actorflow.scheduling.ledger import RunState
+    from actorflow.scheduling.outbox import Outbox
+    from actorflow.scheduling.starts import Starts
+
+    _AboutAttempt = AttemptFinished | AttemptAbandoned | BlockedLoop | AttemptLost
+
+__all__ = ["Compensations"]
+
+_LAST_SECONDS: Final = 0.5
+"""What a compensator gets to clean up when it is stopped because a grace has passed."""
+
+
+class Compensations:
+    """Undoes what runs have done.
+
+    Args:
+        outbox: Where events and effects go.
+        deadlines: The deadlines of all runs.
+        starts: What starts steps, and compensators among them.
+        endings: What stops, abandons and retries them.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        deadlines: Deadlines,
+        starts: Starts,
+        endings: Endings,
+    ) -> None:
+        self._outbox = outbox
+        self._deadlines = deadlines
+        self._starts = starts
+        self._endings = endings
+
+    # ── Runs ─────────────────────────────────────────────────────────────────────────────────
+
+    def undo(self, run: RunState) -> bool:
+        """Go on undoing a run of which nothing is in flight; return whether that is not over."""
+        if run.undoing is not None:
+            return True
+        if not run.undoable or not _is_to_be_undone(run):
+            return False
+        if not (run.active or run.cut_short):
+            return True  # it begins when it gets a place
+        if run.status is not RunStatus.COMPENSATING:
+            self._begin(run, run.undoable)
+        if run.cut_short:
+            return False
+        self._next(run, run.undoable.pop())
+        return True
+
+    def _begin(self, run: RunState, steps: list[StepState]) -> None:
+        run.ending, run.deadline = True, None
+        run.compensations = tuple(step.id for step in reversed(steps))
+        _, why = verdict(run)
+        self._outbox.run(run, EventKind.RUN_COMPENSATING, {**why, "steps": run.compensations})
+
+    def _next(self, run: RunState, step: StepState) -> None:
+        plan = step.plan.compensation
+        if plan is None:
+            raise AssertionError(f"{step.id} has no compensator")
+        executor = run.compensators[step.id]
+        run.undoing = undo = StepState(run.run_id, plan, executor, step.incarnation, step)
+        self._compete(run, undo)
+
+    def _compete(self, run: RunState, undo: StepState) -> None:
+        undo.status = StepStatus.READY
+        self._starts.compete(run, undo)
+
+    def limit(self, run: RunState, message: CancelRun) -> None:
+        """Take what a cancellation says of undoing; of several limits the first counts."""
+        if run.cancel_reason is not None and message.compensate:
+            run.undo_if_cancelled = True
+        if message.grace is not None and run.cut is None and run.undoable is not None:
+            moment = self._outbox.now + message.grace
+            run.cut = self._deadlines.set(moment, Due.CUT, run.run_id)
+
+    def cut(self, run: RunState) -> None:
+        """Undo nothing more, and have what is being undone end, as good as at once."""
+        run.cut_short = True
+        undo = run.undoing
+        if undo is None:
+            return
+        if undo.current is None:
+            self._leave(run, undo)
+        elif undo.stopping:
+            self._endings.abandon(undo)
+        else:
+            run.grace = _LAST_SECONDS
+            self._endings.stop(run, undo, None)
+
+    def _leave(self, run: RunState, undo: StepState) -> None:
+        """Give up a compensator that waits: for a lease, or for its next attempt."""
+        if undo.attempts:
+            self._settle(run, undo, undo.error)
+        else:
+            undo.status = StepStatus.CANCELLED
+            run.undoing = None
+
+    # ── Attempts ─────────────────────────────────────────────────────────────────────────────
+
+    def take(self, run: RunState, message: _AboutAttempt) -> bool:
+        """Take what became of an attempt, unless it is not that of the current compensator."""
+        undo = run.undoing
+        if undo is None or undo.current is not message.attempt:
+            return False
+        if isinstance(message, AttemptFinished):
+            self._finished(run, undo, message)
+        elif isinstance(message, AttemptAbandoned):
+            self._abandoned(run, undo, message)
+        elif isinstance(message, AttemptLost):
+            self._lost(run, undo, message.attempt, message.details)
+        else:
+            data = {"seconds": message.seconds, "stack": message.stack}
+            self._outbox.attempt(run, undo, EventKind.STEP_BLOCKING, undo.attempts, data)
+        return True
+
+    def _finished(self, run: RunState, undo: StepState, message: AttemptFinished) -> None:
+        overrun = self._endings.overrun(run, undo, message.attempt)
+        self._starts.release(run, undo)
+        error = overrun or undo.stop_error or message.error
+        if error is None:
+            self._settle(run, undo, None)
+        else:
+            self._failed(run, undo, error)
+
+    def _abandoned(self, run: RunState, undo: StepState, message: AttemptAbandoned) -> None:
+        self._endings.abandoned(run, undo, message.attempt, message.stack)
+        self._starts.release(run, undo)
+        self._failed(run, undo, undo.stop_error)
+
+    def orphaned(self, run: RunState, details: str) -> None:
+        """Take note that a run's actor has died, and whoever was to undo a step with it."""
+        undo = run.undoing
+        if undo is not None and undo.current is not None:
+            self._lost(run, undo, undo.current, details)
+
+    def _lost(self, run: RunState, undo: StepState, attempt: Attempt, details: str) -> None:
+        error = ActorCrashed(run.run_id, undo.id, details)
+        if attempt.submitted:
+            self._endings.stop(run, undo, error)
+        else:
+            self._starts.release(run, undo)
+            self._failed(run, undo, error)
+
+    def _failed(self, run: RunState, undo: StepState, error: BaseException | None) -> None:
+        unwanted = undo.stopping and undo.stop_error is None
+        undo.stopping, undo.stop_error = False, None
+        undo.error = CompensationCut(run.run_id, undo.id) if unwanted else error
+        if run.cut_short or not self._endings.retry(run, undo, error):
+            self._settle(run, undo, undo.error)
+
+    def _settle(self, run: RunState, undo: StepState, error: BaseException | None) -> None:
+        """End the turn of a compensator, with an event that says how."""
+        step = undo.undoes
+        if step is None:
+            raise AssertionError(f"{undo.id} undoes nothing")
+        kind, data = _outcome(error)
+        step.error = error
+        self._outbox.step(run, step, kind, undo.attempts, data)
+        for deadline in (undo.total_deadline, undo.backoff):
+            if deadline is not None:
+                self._deadlines.cancel(deadline)
+        undo.status = step.status
+        run.undoing = None
+
+    # ── Deadlines ────────────────────────────────────────────────────────────────────────────
+
+    def due(self, due: Due, run: RunState, undo: StepState) -> None:
+        """Take a compensator's deadline."""
+        if due is Due.BACKOFF:
+            self._compete(run, undo)
+        elif due is Due.GRACE:
+            self._endings.abandon(undo)
+        elif not undo.stopping:
+            self._timed_out(run, undo, due)
+
+    def _timed_out(self, run: RunState, undo: StepState, due: Due) -> None:
+        error = timeout_of(due, run, undo)
+        self._endings.timed_out(run, undo, error)
+        if undo.current is None:
+            self._settle(run, undo, error)
+        else:
+            self._endings.stop(run, undo, error)
+
+
+def _is_to_be_undone(run: RunState) -> bool:
+    if run.cancel_reason is not None:
+        return run.undo_if_cancelled
+    return run.error is not None
+
+
+def _outcome(error: BaseException | None) -> tuple[EventKind, Mapping[str, Any]]:
+    if error is None:
+        return EventKind.COMPENSATION_COMPLETED, NO_DATA
+    return EventKind.COMPENSATION_FAILED, {"error": error}

@@ -1,0 +1,341 @@
+"""The supervisor's brain: what happens next, and nothing but that.
+
+It is pure. A message and the time go in, events and effects come out; it reads no clock, sends
+nothing, holds no lock and touches no actor. Everything that scheduling promises is decided
+here and can be tested here, one message after the other.
+
+How a step gets on, in terms of messages and effects:
+
+    StepReady        -> step.ready; a lease (or the sync lane) is free: step.started, Execute
+    AttemptFinished  -> the lease is free again; then one of
+                          step.completed, Settled
+                          step.retrying, and after the backoff step.ready again
+                          step.failed, which ends the run (or cancels what depends on it)
+                          step.skipped, Settled, when the step is optional
+                        and with the run's last one the run ends, or undoes what it has done
+                        (`compensations`) and then ends
+    a deadline       -> step.timed_out, StopAttempt; the attempt still has to end, or to be
+                        abandoned after a grace, before anything else becomes of the step
+
+Two rules keep the budget honest. A lease is taken where an attempt starts and given back where
+it is over (`starts`), and nowhere else. And an attempt counts until its executor has reported it or
+has given it up: asking it to stop frees nothing.
+
+An effect is a pair. `(step, message)` is for the step's actor; `(None, message)` is for the
+supervisor itself to perform.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.model.messages import (
+    ActorLost,
+    AttemptAbandoned,
+    AttemptFinished,
+    AttemptLost,
+    BlockedLoop,
+    CancelRun,
+    RunActorLost,
+    RunUnknown,
+    Settled,
+    StartRun,
+    StepReady,
+    Wake,
+)
+from actorflow.scheduling.compensations import Compensations
+from actorflow.scheduling.crashes import Crashes, outcome_of
+from actorflow.scheduling.deadlines import Deadlines, Due
+from actorflow.scheduling.endings import Endings, timeout_of
+from actorflow.scheduling.ledger import RunState, StepState
+from actorflow.scheduling.outbox import Effect, Outbox
+from actorflow.scheduling.queues import Leases, RunQueue
+from actorflow.scheduling.starts import Starts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actorflow.model.context import Attempt
+    from actorflow.model.events import Event
+
+__all__ = ["Decisions"]
+
+# Bound once: looking a member up on its enum costs more than the rest of a comparison.
+_PENDING: Final = StepStatus.PENDING
+_READY: Final = StepStatus.READY
+_STEP_READY: Final = EventKind.STEP_READY
+_STEP_COMPLETED: Final = EventKind.STEP_COMPLETED
+
+
+class Decisions:
+    """Decides who may run, and what becomes of whom.
+
+    Args:
+        async_workers: How many async attempts may be in flight at once, over all runs.
+        max_active_runs: How many runs may be in progress; later ones wait, by priority.
+        grace: Seconds that a stopped attempt gets to end before it is abandoned.
+        random: Draws from [0, 1), for the jitter of backoffs.
+    """
+
+    def __init__(
+        self,
+        *,
+        async_workers: int,
+        max_active_runs: int,
+        grace: float,
+        random: Callable[[], float],
+    ) -> None:
+        self.leases = Leases(async_workers)
+        self.deadlines = Deadlines()
+        self.runs: dict[str, RunState] = {}
+        self.late = 0
+        self._waiting = RunQueue(max_active_runs)
+        self._outbox = Outbox()
+        self._starts = Starts(self._outbox, self.deadlines, self.leases)
+        self._endings = Endings(self._outbox, self.deadlines, grace, random)
+        self._crashes = Crashes(self._outbox, self._starts, self._endings)
+        self._compensations = Compensations(
+            self._outbox, self.deadlines, self._starts, self._endings
+        )
+        self._handlers: dict[type[Any], Callable[[Any], None]] = {
+            StartRun: self._start_run,
+            StepReady: self._step_ready,
+            AttemptFinished: self._attempt_finished,
+            AttemptAbandoned: self._attempt_abandoned,
+            BlockedLoop: self._blocked_loop,
+            CancelRun: self._cancel_run,
+            ActorLost: self._actor_lost,
+            AttemptLost: self._attempt_lost,
+            RunActorLost: self._run_actor_lost,
+            Wake: self._wake,
+        }
+
+    def begin(self, now: float, wall: float) -> None:
+        """Say at what moment the next messages are taken.
+
+        Args:
+            now: Monotonic seconds.
+            wall: The same moment in seconds since the epoch.
+        """
+        self._outbox.now, self._outbox.wall = now, wall
+
+    def take(self, message: object) -> None:
+        """Decide what one message comes to; it is one of those in the table above."""
+        self._handlers[type(message)](message)
+
+    def conclude(self) -> tuple[list[Event], list[Effect]]:
+        """Return what happened since the last conclusion, and what is to be done, in order."""
+        outbox = self._outbox
+        decided = outbox.events, outbox.effects
+        outbox.events, outbox.effects = [], []
+        return decided
+
+    # ── Runs ─────────────────────────────────────────────────────────────────────────────────
+
+    def _start_run(self, message: StartRun) -> None:
+        run = RunState(message, next(self._crashes.incarnations))
+        self.runs[run.run_id] = run
+        if run.deadline is not None:
+            run.expiry = self.deadlines.set(run.deadline, Due.RUN, run.run_id)
+        if message.resumed is not None:
+            self._outbox.run(run, EventKind.RUN_RESUMED, run.scope.bindings())
+        self._waiting.push(run)
+        self._admit()
+
+    def _admit(self) -> None:
+        while (run := self._waiting.pop()) is not None:
+            run.active = True
+            if run.status is RunStatus.PENDING:
+                run.started_at = self._outbox.wall
+                self._outbox.run(run, EventKind.RUN_STARTED, run.scope.bindings())
+            self._crashes.make_steps(run, run.incarnation)
+            if not run.unsettled:
+                self._finish(run)
+
+    def _cancel_run(self, message: CancelRun) -> None:
+        run = self.runs.get(message.run_id)
+        if run is None:
+            self._outbox.effects.append((None, RunUnknown(message.run_id)))
+            return
+        self._endings.give_grace(run, message.grace)
+        self._compensations.limit(run, message)
+        if not run.ending:
+            run.cancel_reason, run.undo_if_cancelled = message.reason, message.compensate
+            self._endings.end(run)
+            self._follow(run)
+
+    # ── Starting steps ───────────────────────────────────────────────────────────────────────
+
+    def _step_ready(self, message: StepReady) -> None:
+        run = self.runs.get(message.run_id)
+        if run is None:
+            return
+        step = run.steps[message.step_id]
+        if message.incarnation != step.incarnation:
+            return
+        step.address = message.address
+        if step.status is _PENDING:
+            step.orphaned = False
+            self._outbox.step(run, step, _STEP_READY)
+            self._starts.compete(run, step)
+        elif step.orphaned:
+            self._has_actor_again(run, step)
+
+    def _has_actor_again(self, run: RunState, step: StepState) -> None:
+        """Make good what a step has missed while it had no actor."""
+        step.orphaned = False
+        outcome = outcome_of(step)
+        if outcome is not None:
+            self._outbox.effects.append((step, outcome))
+        elif step.passed_over and step.status is _READY:
+            self._starts.compete(run, step)
+        step.passed_over = False
+
+    # ── Ends of attempts ─────────────────────────────────────────────────────────────────────
+
+    def _find(self, attempt: Attempt) -> tuple[RunState, StepState] | None:
+        """Return whom the attempt belongs to, or None if it is not in flight any more."""
+        run = self.runs.get(attempt.scope.run_id)
+        if run is not None:
+            step = run.steps[attempt.step_id]
+            if step.current is attempt:
+                return run, step
+        return None
+
+    def _attempt_finished(self, message: AttemptFinished) -> None:
+        attempt = message.attempt
+        found = self._find(attempt)
+        if found is None:
+            self._compensator(message)
+            return
+        run, step = found
+        limited = attempt.deadline is not None
+        overrun = self._endings.overrun(run, step, attempt) if limited else None
+        self._starts.release(run, step)
+        if overrun is not None:
+            self._endings.failed(run, step, overrun)
+        elif message.error is None and step.stop_error is None:
+            step.output, step.error, step.stopping = message.output, None, False
+            self._endings.settle(run, step, _STEP_COMPLETED, {"output": message.output})
+            if run.undoable is not None and step.plan.compensation is not None:
+                run.undoable.append(step)
+            if not run.ending:
+                self._outbox.effects.append((step, Settled(message.output)))
+        else:
+            self._endings.failed(run, step, step.stop_error or message.error)
+        self._follow(run)
+
+    def _attempt_abandoned(self, message: AttemptAbandoned) -> None:
+        found = self._find(message.attempt)
+        if found is None:
+            self._compensator(message)
+        else:
+            run, step = found
+            self._endings.abandoned(run, step, message.attempt, message.stack)
+            self._starts.release(run, step)
+            self._endings.failed(run, step, step.stop_error)
+            self._follow(run)
+
+    def _compensator(
+        self, message: AttemptFinished | AttemptAbandoned | AttemptLost | BlockedLoop
+    ) -> None:
+        """Take what became of a compensator's attempt, or of one that is in flight no more."""
+        run = self.runs.get(message.attempt.scope.run_id)
+        if run is not None and self._compensations.take(run, message):
+            self._follow(run)
+        else:
+            self.late += 1
+
+    def _follow(self, run: RunState) -> None:
+        """Go on after an attempt's end: its run's sync lane, the run's end, the freed lease."""
+        starts = self._starts
+        if run.lane.waiting:
+            starts.follow(run)
+        if not run.unsettled and not run.in_flight:
+            self._finish(run)
+        if starts.queue.order:
+            starts.grant()
+
+    def _finish(self, run: RunState) -> None:
+        if run.undoable is not None and self._compensations.undo(run):
+            return
+        self._endings.finish(run)
+        del self.runs[run.run_id]
+        self._starts.forget(run)
+        if not run.active:
+            self._waiting.forget(run)
+        else:
+            self._waiting.release()
+            self._admit()
+
+    # ── Crashes ──────────────────────────────────────────────────────────────────────────────
+
+    def _actor_lost(self, message: ActorLost) -> None:
+        run = self.runs.get(message.run_id)
+        if run is not None and run.unsettled:
+            step = run.steps[message.step_id]
+            if message.incarnation == step.incarnation:
+                self._replace(run, step, message.details)
+
+    def _attempt_lost(self, message: AttemptLost) -> None:
+        found = self._find(message.attempt)
+        if found is None:
+            self._compensator(message)
+        else:
+            self._replace(*found, message.details)
+
+    def _replace(self, run: RunState, step: StepState, details: str) -> None:
+        self._crashes.replace(run, step, details)
+        self._follow(run)
+
+    def _run_actor_lost(self, message: RunActorLost) -> None:
+        run = self.runs.get(message.run_id)
+        if run is not None:
+            self._compensations.orphaned(run, message.details)
+            self._crashes.replace_all(run, message.details)
+            self._follow(run)
+
+    # ── What else can happen ─────────────────────────────────────────────────────────────────
+
+    def _wake(self, _message: Wake) -> None:
+        # One at a time: what the first deadline ends, it takes the others' deadlines from.
+        while (found := self.deadlines.pop_due(self._outbox.now)) is not None:
+            due, run_id, step = found
+            run = self.runs.get(run_id)
+            if run is None:
+                continue
+            if step is not None and step.undoes is None:
+                self._due(due, run, step)
+                continue
+            if step is not None:
+                self._compensations.due(due, run, step)
+            elif due is Due.CUT:
+                self._compensations.cut(run)
+            else:
+                self._endings.expire(run)
+            self._follow(run)
+
+    def _due(self, due: Due, run: RunState, step: StepState) -> None:
+        if due is Due.BACKOFF:
+            self._outbox.step(run, step, _STEP_READY)
+            self._starts.compete(run, step)
+        elif due is Due.GRACE:
+            self._endings.abandon(step)
+        else:
+            self._timed_out(due, run, step)
+
+    def _timed_out(self, due: Due, run: RunState, step: StepState) -> None:
+        if step.stopping:
+            return
+        error = timeout_of(due, run, step)
+        self._endings.time_out(run, step, error)
+        self._follow(run)
+
+    def _blocked_loop(self, message: BlockedLoop) -> None:
+        found = self._find(message.attempt)
+        if found is None:
+            self._compensator(message)
+        else:
+            data = {"seconds": message.seconds, "stack": message.stack}
+            self._outbox.step(*found, EventKind.STEP_BLOCKING, message.attempt.number, data)

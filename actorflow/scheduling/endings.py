@@ -1,0 +1,276 @@
+"""How steps and runs end: settled, failed, skipped, timed out, stopped, cancelled.
+
+The second half of the supervisor's brain, as pure as the first (`decisions`): it changes the
+ledger, writes events and adds effects, and it starts nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from actorflow.errors.running import DeadlineExceeded, RetryAfter, StepTimeout
+from actorflow.model.events import NO_DATA
+from actorflow.model.lifecycle import EventKind, StepStatus
+from actorflow.model.messages import AbandonAttempt, RunFinished, Settled, StopAttempt
+from actorflow.scheduling.deadlines import Due
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from actorflow.model.context import Attempt
+    from actorflow.scheduling.deadlines import Deadlines
+    from actorflow.scheduling.ledger import RunState, StepState
+    from actorflow.scheduling.outbox import Outbox
+
+__all__ = ["Endings", "backoff", "timeout_of", "verdict"]
+
+
+class Endings:
+    """Ends steps and runs.
+
+    Args:
+        outbox: Where events and effects go.
+        deadlines: The deadlines of all runs.
+        grace: Seconds that a stopped attempt gets to end before it is abandoned.
+        random: Draws from [0, 1), for the jitter of backoffs.
+    """
+
+    def __init__(
+        self, outbox: Outbox, deadlines: Deadlines, grace: float, random: Callable[[], float]
+    ) -> None:
+        self._outbox = outbox
+        self._deadlines = deadlines
+        self._grace = grace
+        self._random = random
+
+    # ── Steps ────────────────────────────────────────────────────────────────────────────────
+
+    def settle(
+        self, run: RunState, step: StepState, kind: EventKind, data: Mapping[str, Any] = NO_DATA
+    ) -> None:
+        """End a step for good, with an event that says how."""
+        self._outbox.step(run, step, kind, step.attempts or None, data)
+        step.finished_at = self._outbox.wall
+        run.unsettled -= 1
+        if step.total_deadline is not None:
+            self._deadlines.cancel(step.total_deadline)
+        if step.backoff is not None:
+            self._deadlines.cancel(step.backoff)
+
+    def cancel(self, run: RunState, step: StepState, error: BaseException | None = None) -> None:
+        """End a step that nobody wants any more; `error` is its own failure, if it had one."""
+        step.error = error
+        data = NO_DATA if error is None else {"error": error}
+        self.settle(run, step, EventKind.STEP_CANCELLED, data)
+
+    def fail(self, run: RunState, step: StepState, error: BaseException | None) -> None:
+        """End a step that has failed: it is skipped if it is optional, or it fails its run."""
+        step.error = error
+        if not step.step.required:
+            self.settle(run, step, EventKind.STEP_SKIPPED, {"error": error})
+            self._outbox.effects.append((step, Settled(None, skipped=True)))
+            return
+        self.settle(run, step, EventKind.STEP_FAILED, {"error": error})
+        if run.error is None:
+            run.error, run.failed_step = error, step.id
+        if run.plan.fail_fast:
+            self.end(run)
+        else:
+            for dependent in _dependents(run, step):
+                self.cancel(run, dependent)
+
+    def time_out(self, run: RunState, step: StepState, error: StepTimeout) -> None:
+        """Let a step's timeout pass: stop its attempt, or fail it where it waits."""
+        self.timed_out(run, step, error)
+        if step.current is not None:
+            self.stop(run, step, error)
+        else:
+            self.fail(run, step, error)
+
+    def overrun(self, run: RunState, step: StepState, attempt: Attempt) -> StepTimeout | None:
+        """Let a timeout pass that was over when the body ended, before anybody noticed.
+
+        That is what a coroutine does which blocks the event loop: no timer could fire.
+        """
+        ended_at, limit = attempt.ended_at, attempt.deadline
+        if ended_at is None or limit is None or ended_at < limit or step.stopping:
+            return None
+        for due, deadline in (
+            (Due.ATTEMPT, step.attempt_deadline),
+            (Due.TOTAL, step.total_deadline),
+        ):
+            if deadline is not None and deadline[0] <= ended_at:
+                error = timeout_of(due, run, step)
+                self.timed_out(run, step, error)
+                return error
+        return None
+
+    def timed_out(self, run: RunState, step: StepState, error: StepTimeout) -> None:
+        """Write down that a timeout has passed."""
+        data = {
+            "timeout": error.timeout,
+            "limit": error.kind,
+            "heartbeat_at": self._heartbeat(step.current),
+        }
+        self._outbox.attempt(run, step, EventKind.STEP_TIMED_OUT, step.attempts, data)
+
+    # ── Attempts ─────────────────────────────────────────────────────────────────────────────
+
+    def failed(self, run: RunState, step: StepState, error: BaseException | None) -> None:
+        """Decide what becomes of a step whose attempt has failed."""
+        unwanted = step.stopping and step.stop_error is None
+        step.stopping, step.stop_error = False, None
+        step.error = error
+        if run.ending:
+            self.cancel(run, step, None if unwanted else error)
+        elif not self.retry(run, step, error):
+            self.fail(run, step, error)
+
+    def retry(self, run: RunState, step: StepState, error: BaseException | None) -> bool:
+        """Give a step, or what undoes one, another attempt after this error, if it gets one."""
+        now = self._outbox.now
+        delay = backoff(step, error, now, self._random)
+        if delay is None:
+            return False
+        data = {"error": error, "delay": delay}
+        self._outbox.attempt(run, step, EventKind.STEP_RETRYING, step.attempts, data)
+        step.backoff = self._deadlines.set(now + delay, Due.BACKOFF, run.run_id, step)
+        return True
+
+    def stop(self, run: RunState, step: StepState, error: BaseException | None) -> None:
+        """Ask the step's attempt to end.
+
+        `error` is what the attempt then failed with; None when it is merely not wanted any
+        more. A thread that has timed out is given up at once, so that the timeout is kept;
+        one that is merely not wanted gets the grace to notice.
+        """
+        attempt = step.current
+        if attempt is None or step.stopping:
+            return
+        step.stopping, step.stop_error = True, error
+        attempt.cancelled = True
+        self._outbox.effects.append((None, StopAttempt(attempt)))
+        if isinstance(error, StepTimeout) and not attempt.executor.preemptive:
+            self.abandon(step)
+        else:
+            self._wait_for_end(run, step)
+
+    def _wait_for_end(self, run: RunState, step: StepState) -> None:
+        grace = self._grace if run.grace is None else run.grace
+        step.grace = self._deadlines.set(self._outbox.now + grace, Due.GRACE, run.run_id, step)
+
+    def give_grace(self, run: RunState, grace: float | None) -> None:
+        """Give a run's attempts so many seconds to stop: from now, if they have been asked to."""
+        if grace is None:
+            return
+        run.grace = grace
+        for step in run.steps.values():
+            if step.stopping and step.grace is not None:
+                self._deadlines.cancel(step.grace)
+                self._wait_for_end(run, step)
+
+    def abandoned(self, run: RunState, step: StepState, attempt: Attempt, stack: str) -> None:
+        """Write down that an attempt was left behind, and where it hangs."""
+        data = {"stack": stack, "heartbeat_at": self._heartbeat(attempt)}
+        self._outbox.attempt(run, step, EventKind.STEP_ABANDONED, attempt.number, data)
+
+    def _heartbeat(self, attempt: Attempt | None) -> float | None:
+        """Return an attempt's last heartbeat in seconds since the epoch."""
+        if attempt is None or attempt.heartbeat_at is None:
+            return None
+        return self._outbox.wall - (self._outbox.now - attempt.heartbeat_at)
+
+    def abandon(self, step: StepState) -> None:
+        """Have the executor give up an attempt that did not end when it was asked to."""
+        if step.current is not None:
+            self._outbox.effects.append((None, AbandonAttempt(step.current)))
+
+    # ── Runs ─────────────────────────────────────────────────────────────────────────────────
+
+    def end(self, run: RunState) -> None:
+        """Start nothing more: cancel what waits, stop what runs."""
+        run.ending = True
+        for step in run.steps.values():
+            if step.current is not None:
+                self.stop(run, step, None)
+            elif not step.status.settled:
+                self.cancel(run, step)
+
+    def expire(self, run: RunState) -> None:
+        """Let the run's timeout pass."""
+        if not run.ending and run.timeout is not None:
+            run.error = run.error or DeadlineExceeded(run.run_id, run.timeout)
+            self.end(run)
+
+    def finish(self, run: RunState) -> None:
+        """Write the run's last event and hand out its result."""
+        run.finished_at = self._outbox.wall
+        for deadline in (run.expiry, run.cut):
+            if deadline is not None:
+                self._deadlines.cancel(deadline)
+        kind, why = verdict(run)
+        self._outbox.run(run, kind, {**why, **_left(run)} if run.compensations else why)
+        self._outbox.effects.append((None, RunFinished(run.result())))
+
+
+def timeout_of(due: Due, run: RunState, step: StepState) -> StepTimeout:
+    """Return the error of a step whose time is over: that of one attempt, or that of them all."""
+    total = due is Due.TOTAL
+    limit = step.step.total_timeout if total else step.step.timeout
+    kind: Literal["total", "attempt"] = "total" if total else "attempt"
+    return StepTimeout(run.run_id, step.id, step.attempts, limit or 0.0, kind)
+
+
+def verdict(run: RunState) -> tuple[EventKind, Mapping[str, Any]]:
+    """Return how a run ends, once nothing of it is left to do, and why."""
+    if run.cancel_reason is not None:
+        cancelled: dict[str, Any] = {"reason": run.cancel_reason}
+        if run.error is not None:
+            cancelled |= {"error": run.error, "failed_step": run.failed_step}
+        return EventKind.RUN_CANCELLED, cancelled
+    if run.error is not None:
+        return EventKind.RUN_FAILED, {"error": run.error, "failed_step": run.failed_step}
+    return EventKind.RUN_COMPLETED, NO_DATA
+
+
+def _left(run: RunState) -> Mapping[str, Any]:
+    """Return what was to be undone and is not, as the run's last event has it."""
+    statuses = {step_id: run.steps[step_id].status for step_id in run.compensations}
+    left = tuple(
+        step_id for step_id, status in statuses.items() if status is not StepStatus.COMPENSATED
+    )
+    return {"uncompensated": left} if left else NO_DATA
+
+
+def _dependents(run: RunState, failed: StepState) -> Iterator[StepState]:
+    """Yield what waits for a failed step, directly or not, and is still waiting."""
+    seen: set[str] = set()
+    line = list(failed.plan.dependents)
+    while line:
+        step_id = line.pop()
+        if step_id not in seen:
+            seen.add(step_id)
+            step = run.steps[step_id]
+            line.extend(step.plan.dependents)
+            if step.status is StepStatus.PENDING:
+                yield step
+
+
+def backoff(
+    step: StepState, error: BaseException | None, now: float, random: Callable[[], float]
+) -> float | None:
+    """Return the seconds until the step's next attempt, or None if it gets none.
+
+    A wait that would outlast the step's total timeout is not begun: the step fails at once,
+    with the error at hand rather than with a timeout that hides it.
+    """
+    policy = step.step.retry
+    if policy is None or error is None or step.attempts >= policy.max_attempts:
+        return None
+    if not policy.accepts(error):
+        return None
+    delay = (
+        error.seconds if isinstance(error, RetryAfter) else policy.delay(step.attempts, random())
+    )
+    total = step.total_deadline
+    return None if total is not None and now + delay >= total[0] else delay

@@ -1,0 +1,249 @@
+"""What the supervisor knows of a run and of each of its steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actorflow.model.lifecycle import KEPT, RunStatus, StepStatus
+from actorflow.model.results import RunResult, StepResults
+from actorflow.scheduling.queues import SyncLane
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from actorflow.definition.plan import StepPlan, WorkflowPlan
+    from actorflow.definition.step import Step
+    from actorflow.model.context import Attempt, RunScope
+    from actorflow.model.messages import StartRun
+    from actorflow.model.protocols import Executor
+    from actorflow.model.results import RunSnapshot, StepResult
+    from actorflow.scheduling.deadlines import Deadline
+
+__all__ = ["RunState", "StepState"]
+
+
+class StepState:
+    """One step of one run, as the supervisor sees it."""
+
+    __slots__ = (
+        "address",
+        "attempt_deadline",
+        "attempts",
+        "backoff",
+        "crashes",
+        "current",
+        "error",
+        "executor",
+        "finished_at",
+        "grace",
+        "id",
+        "incarnation",
+        "orphaned",
+        "output",
+        "passed_over",
+        "plan",
+        "run_id",
+        "started_at",
+        "status",
+        "step",
+        "stop_error",
+        "stopping",
+        "total_deadline",
+        "undoes",
+    )
+
+    def __init__(
+        self,
+        run_id: str,
+        plan: StepPlan,
+        executor: Executor,
+        incarnation: int,
+        undoes: StepState | None = None,
+    ) -> None:
+        self.run_id = run_id
+        self.undoes = undoes
+        """The step that this one compensates, as it is run like a step; None for a true step."""
+        self.plan = plan
+        self.id = plan.id
+        self.step: Step = plan.step
+        self.address: Any = None
+        """The step actor's address once it has reported; the brain never looks into it."""
+        self.executor = executor
+        self.incarnation = incarnation
+        """Which of its actors counts; what the dead ones have said comes too late."""
+        self.status = StepStatus.PENDING
+        self.attempts = 0
+        self.crashes = 0
+        self.orphaned = False
+        """Whether its actor has died and the new one has not reported yet."""
+        self.passed_over = False
+        """Whether it could have started but for that."""
+        self.current: Attempt | None = None
+        self.stopping = False
+        self.stop_error: BaseException | None = None
+        """Why the current attempt is being stopped, when a timeout or a crash is the reason."""
+        self.attempt_deadline: Deadline | None = None
+        self.total_deadline: Deadline | None = None
+        self.backoff: Deadline | None = None
+        self.grace: Deadline | None = None
+        self.output: Any = None
+        self.error: BaseException | None = None
+        self.started_at: float | None = None
+        self.finished_at: float | None = None
+
+    def take_up(self, known: StepResult) -> None:
+        """Take the outcome that is recorded from an earlier life of the run."""
+        self.status = known.status
+        self.output = known.output
+        self.error = known.error
+        self.attempts = known.attempts
+        self.started_at = known.started_at
+        self.finished_at = known.finished_at
+
+    def row(self) -> tuple[object, ...]:
+        """Return what became of the step, as a row of `StepResults`."""
+        return (
+            self.status,
+            self.output,
+            self.error,
+            self.attempts,
+            self.started_at,
+            self.finished_at,
+        )
+
+
+class RunState:
+    """One run, as the supervisor sees it."""
+
+    __slots__ = (
+        "active",
+        "cancel_reason",
+        "compensations",
+        "compensators",
+        "cut",
+        "cut_short",
+        "deadline",
+        "ending",
+        "error",
+        "events",
+        "executors",
+        "expiry",
+        "failed_step",
+        "finished_at",
+        "grace",
+        "in_flight",
+        "incarnation",
+        "lane",
+        "plan",
+        "priority",
+        "run_id",
+        "scope",
+        "started_at",
+        "status",
+        "steps",
+        "timeout",
+        "undo_if_cancelled",
+        "undoable",
+        "undoing",
+        "unsettled",
+    )
+
+    def __init__(self, start: StartRun, incarnation: int) -> None:
+        self.run_id = start.scope.run_id
+        self.scope: RunScope = start.scope
+        self.plan: WorkflowPlan = start.plan
+        self.executors = start.executors
+        self.priority = start.priority
+        self.deadline = start.deadline
+        self.timeout = start.timeout
+        self.status = RunStatus.PENDING
+        self.incarnation = incarnation
+        """That of its steps' first actors."""
+        self.steps = {
+            plan.id: StepState(self.run_id, plan, start.executors[plan.id], incarnation)
+            for plan in start.plan.steps
+        }
+        self.unsettled = len(self.steps)
+        self.active = False
+        """Whether it has one of the places for runs in progress."""
+        self.in_flight = 0
+        self.lane = SyncLane()
+        self.events = start.recorded
+        self.expiry: Deadline | None = None
+        self.ending = False
+        """Whether nothing may start any more, because the run has failed or was cancelled."""
+        self.cancel_reason: str | None = None
+        self.grace: float | None = None
+        """Seconds that its stopped attempts get, when it is not the usual grace."""
+        self.error: BaseException | None = None
+        self.failed_step: str | None = None
+        self.started_at: float | None = None
+        self.finished_at: float | None = None
+        self.compensators = start.compensators
+        self.undoable: list[StepState] | None = [] if start.compensators else None
+        """The steps that have completed and can be undone, in the order in which they did; None
+        if the run has no compensators."""
+        self.undoing: StepState | None = None
+        """The compensator whose turn it is."""
+        self.undo_if_cancelled = False
+        self.compensations: tuple[str, ...] = ()
+        """The ids of the steps that are to be undone, in that order."""
+        self.cut: Deadline | None = None
+        """When a shutdown has no more time for undoing."""
+        self.cut_short = False
+        """Whether that moment has passed."""
+        if start.resumed is not None:
+            self._take_up(start.resumed, start.completed)
+
+    def _take_up(self, recorded: RunSnapshot, completed: Sequence[str]) -> None:
+        self.status = recorded.status
+        self.started_at = recorded.started_at
+        if recorded.status is RunStatus.COMPENSATING:
+            self._go_on_undoing(recorded)
+        else:
+            kept = {name: one for name, one in recorded.steps.items() if one.status in KEPT}
+            self._keep(kept)
+            self._can_undo(completed)
+
+    def _keep(self, steps: Mapping[str, StepResult]) -> None:
+        for step_id, known in steps.items():
+            self.steps[step_id].take_up(known)
+        self.unsettled -= len(steps)
+
+    def _go_on_undoing(self, recorded: RunSnapshot) -> None:
+        self._keep(recorded.steps)
+        self.ending, self.deadline, self.unsettled = True, None, 0
+        self.error, self.failed_step = recorded.error, recorded.failed_step
+        self.cancel_reason, self.undo_if_cancelled = recorded.reason, True
+        self.compensations = tuple(recorded.compensations)
+        self._can_undo(reversed(recorded.compensations))
+
+    def _can_undo(self, step_ids: Iterable[str]) -> None:
+        if self.undoable is not None:
+            self.undoable += [
+                self.steps[step_id]
+                for step_id in step_ids
+                if step_id in self.compensators
+                and self.steps[step_id].status is StepStatus.COMPLETED
+            ]
+
+    def result(self) -> RunResult:
+        """Return how the run ended."""
+        return RunResult(
+            run_id=self.run_id,
+            workflow_id=self.scope.workflow_id,
+            status=self.status,
+            outputs={
+                step_id: step.output
+                for step_id, step in self.steps.items()
+                if step.status is StepStatus.COMPLETED
+            },
+            steps=StepResults({step_id: step.row() for step_id, step in self.steps.items()}),
+            last_steps=self.plan.last_steps,
+            error=self.error,
+            failed_step=self.failed_step,
+            reason=self.cancel_reason,
+            compensations=self.compensations,
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+        )

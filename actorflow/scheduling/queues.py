@@ -1,0 +1,159 @@
+"""Who is next: the ready steps, by priority, and the leases that let them run."""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING
+
+from actorflow.model.lifecycle import StepStatus
+
+if TYPE_CHECKING:
+    from actorflow.scheduling.ledger import RunState, StepState
+
+__all__ = ["Leases", "ReadyQueue", "RunQueue", "SyncLane"]
+
+_READY = StepStatus.READY
+
+
+class Leases:
+    """The async worker budget of one orchestrator: a lease for each step in flight."""
+
+    __slots__ = ("free", "total")
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.free = total
+
+    @property
+    def held(self) -> int:
+        """How many leases are handed out."""
+        return self.total - self.free
+
+    def take(self) -> None:
+        """Hand out a lease."""
+        if not self.free:
+            raise AssertionError(f"all {self.total} leases are held")
+        self.free -= 1
+
+    def give_back(self) -> None:
+        """Take a lease back."""
+        if self.free == self.total:
+            raise AssertionError(f"none of the {self.total} leases is held")
+        self.free += 1
+
+
+class ReadyQueue:
+    """Ready async steps of all runs, in the order in which they are granted.
+
+    The higher priority goes first (the run's, then the step's). Among equals the runs take
+    turns, and within a run the step that became ready first goes first.
+    A step that is no longer ready when its turn comes is passed over, and its run's turn is kept.
+    """
+
+    def __init__(self) -> None:
+        self._levels: dict[tuple[int, int], OrderedDict[str, _Line]] = {}
+        self.order: list[tuple[int, int]] = []
+        """A heap of the levels that have steps; empty when nobody waits."""
+
+    def push(self, run: RunState, step: StepState) -> None:
+        """Add a step that has become ready."""
+        key = (-run.priority, -step.step.priority)
+        level = self._levels.get(key)
+        if level is None:
+            level = self._levels[key] = OrderedDict()
+            heapq.heappush(self.order, key)
+        line = level.get(run.run_id)
+        if line is None:
+            line = level[run.run_id] = _Line(run)
+        line.steps.append(step)
+
+    def pop(self) -> tuple[RunState, StepState] | None:
+        """Remove and return the next ready step and its run, or None."""
+        while self.order:
+            level = self._levels[self.order[0]]
+            run_id, line = next(iter(level.items()))
+            step = line.steps.popleft()
+            ready = step.status is _READY
+            if line.steps:
+                if ready and len(level) > 1:
+                    level.move_to_end(run_id)
+            else:
+                del level[run_id]
+                if not level:
+                    del self._levels[heapq.heappop(self.order)]
+            if ready:
+                return line.run, step
+        return None
+
+    def forget(self, run_id: str) -> None:
+        """Drop the steps of a run that has ended."""
+        for key, level in list(self._levels.items()):
+            if level.pop(run_id, None) is not None and not level:
+                del self._levels[key]
+                self.order.remove(key)
+                heapq.heapify(self.order)
+
+
+class _Line:
+    """The ready steps of one run at one level."""
+
+    __slots__ = ("run", "steps")
+
+    def __init__(self, run: RunState) -> None:
+        self.run = run
+        self.steps: deque[StepState] = deque()
+
+
+class SyncLane:
+    """The one place in a run where its steps that are not async take their turn."""
+
+    __slots__ = ("_arrivals", "busy", "waiting")
+
+    def __init__(self) -> None:
+        self.busy = False
+        self.waiting: list[tuple[int, int, StepState]] = []
+        self._arrivals = 0
+
+    def push(self, step: StepState) -> None:
+        """Add a step that has become ready."""
+        self._arrivals += 1
+        heapq.heappush(self.waiting, (-step.step.priority, self._arrivals, step))
+
+    def pop(self) -> StepState | None:
+        """Remove and return the next ready step, or None."""
+        while self.waiting:
+            step = heapq.heappop(self.waiting)[2]
+            if step.status is _READY:
+                return step
+        return None
+
+
+class RunQueue:
+    """Runs that wait for a place among the active ones: by priority, then by arrival."""
+
+    def __init__(self, places: int) -> None:
+        self._places = places
+        self._waiting: list[tuple[int, int, RunState]] = []
+        self._arrivals = 0
+
+    def push(self, run: RunState) -> None:
+        """Add a run that has been accepted."""
+        self._arrivals += 1
+        heapq.heappush(self._waiting, (-run.priority, self._arrivals, run))
+
+    def pop(self) -> RunState | None:
+        """Give the next waiting run a place, or return None."""
+        if not self._places or not self._waiting:
+            return None
+        self._places -= 1
+        return heapq.heappop(self._waiting)[2]
+
+    def forget(self, run: RunState) -> None:
+        """Drop a run that has ended while it waited."""
+        self._waiting = [entry for entry in self._waiting if entry[2] is not run]
+        heapq.heapify(self._waiting)
+
+    def release(self) -> None:
+        """Take the place of an active run back."""
+        self._places += 1

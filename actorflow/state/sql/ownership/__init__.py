@@ -1,0 +1,5 @@
+"""Whose a run is: leases, idempotency keys and requests to cancel."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,0 +1,184 @@
+"""The tables, as `docs/reference/tables.md` explains them.
+
+The migrations make them, and a test compares what they make with what stands here.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+
+from actorflow.model.lifecycle import RunStatus, StepStatus
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Dialect
+
+__all__ = ["GOES", "STAYS", "Moment", "events", "keys", "metadata", "owners", "runs", "steps"]
+
+metadata: Final = sa.MetaData()
+
+
+class Moment(sa.types.TypeDecorator[float]):
+    """Seconds since the epoch here, a time stamp with its zone (always UTC) in the database.
+
+    SQLite has no such type: there it is a text such as `2026-01-31 08:00:00.000000+00:00`,
+    which sorts as time does. Both are exact to the microsecond.
+    """
+
+    impl = sa.TIMESTAMP(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> sa.types.TypeEngine[Any]:
+        """Return the column's type."""
+        is_sqlite = dialect.name == "sqlite"
+        return dialect.type_descriptor(sa.Text() if is_sqlite else sa.TIMESTAMP(timezone=True))
+
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> Any:
+        """Return what is written."""
+        if value is None:
+            return None
+        moment = datetime.fromtimestamp(value, tz=UTC)
+        if dialect.name == "sqlite":
+            return moment.isoformat(sep=" ", timespec="microseconds")
+        return moment
+
+    def process_result_value(self, value: Any, _dialect: Dialect) -> float | None:
+        """Return what was read."""
+        if value is None:
+            return None
+        return (datetime.fromisoformat(value) if isinstance(value, str) else value).timestamp()
+
+
+# Compared character by character everywhere: an order of a language's own would be PostgreSQL's.
+Id: Final = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
+
+def _among(statuses: type[RunStatus | StepStatus]) -> str:
+    return f"status IN ({', '.join(repr(status.value) for status in statuses)})"
+
+
+_ENDED: Final = "('completed', 'failed', 'cancelled')"
+
+runs: Final = sa.Table(
+    "actorflow_runs",
+    metadata,
+    sa.Column("run_id", Id, primary_key=True),
+    sa.Column("workflow_id", Id, nullable=False),
+    sa.Column("workflow_version", Id, nullable=False),
+    sa.Column("status", Id, nullable=False),
+    sa.Column("priority", sa.BigInteger, nullable=False),
+    sa.Column("timeout", sa.Double),
+    sa.Column("serializer", sa.Text, nullable=False),
+    sa.Column("step_ids", sa.Text, nullable=False),
+    sa.Column("last_steps", sa.Text, nullable=False),
+    sa.Column("inputs", sa.Text, nullable=False),
+    sa.Column("metadata", sa.Text, nullable=False),
+    sa.Column("trace_id", Id),
+    sa.Column("correlation_id", Id),
+    sa.Column("business_id", Id),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("started_at", Moment),
+    sa.Column("finished_at", Moment),
+    sa.Column("error", sa.Text),
+    sa.Column("failed_step", Id),
+    sa.Column("reason", sa.Text),
+    sa.Column("compensations", sa.Text, nullable=False, server_default="[]"),
+    sa.Column("last_event", sa.BigInteger, nullable=False),
+    sa.Column("owner", Id, nullable=False),
+    sa.Column("fence", sa.BigInteger, nullable=False),
+    sa.Column("parked", sa.Text),
+    sa.Column("purged_at", Moment),
+    sa.Column("cancel_asked", sa.Text),
+    sa.CheckConstraint(_among(RunStatus), name="actorflow_runs_status"),
+    sa.CheckConstraint(
+        f"(status IN {_ENDED}) = (finished_at IS NOT NULL)", name="actorflow_runs_finished"
+    ),
+    sa.CheckConstraint("last_event >= 0", name="actorflow_runs_last_event"),
+    sa.CheckConstraint("fence >= 1", name="actorflow_runs_fence"),
+)
+
+_NEWEST: Final = (runs.c.created_at.desc(), runs.c.run_id)
+sa.Index("actorflow_runs_by_time", *_NEWEST)
+sa.Index("actorflow_runs_by_status", runs.c.status, *_NEWEST)
+sa.Index("actorflow_runs_by_workflow", runs.c.workflow_id, *_NEWEST)
+
+
+def _index_where(given: str, name: str, *columns: Any) -> None:
+    """Index the runs that have a value in a column, and no others."""
+    some = runs.c[given].is_not(None)
+    sa.Index(name, *columns, postgresql_where=some, sqlite_where=some)
+
+
+for _name in ("trace_id", "correlation_id", "business_id"):
+    _index_where(_name, f"actorflow_runs_by_{_name}", runs.c[_name], *_NEWEST)
+_index_where("finished_at", "actorflow_runs_by_end", runs.c.finished_at, runs.c.run_id)
+_index_where("purged_at", "actorflow_runs_purged", runs.c.run_id)
+_index_where("cancel_asked", "actorflow_runs_asked", runs.c.owner)
+
+_open: Final = runs.c.finished_at.is_(None)
+sa.Index(
+    "actorflow_runs_open",
+    runs.c.priority.desc(),
+    runs.c.created_at,
+    runs.c.run_id,
+    postgresql_where=_open,
+    sqlite_where=_open,
+)
+
+owners: Final = sa.Table(
+    "actorflow_owners",
+    metadata,
+    sa.Column("owner", Id, primary_key=True),
+    sa.Column("lease_until", Moment, nullable=False),
+)
+
+keys: Final = sa.Table(
+    "actorflow_keys",
+    metadata,
+    sa.Column("workflow_id", Id),
+    sa.Column("idempotency_key", Id),
+    sa.Column("run_id", Id, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.PrimaryKeyConstraint("workflow_id", "idempotency_key", name="actorflow_keys_key"),
+    sa.Index("actorflow_keys_by_time", "created_at"),
+    sqlite_with_rowid=False,
+)
+
+steps: Final = sa.Table(
+    "actorflow_steps",
+    metadata,
+    sa.Column("run_id", Id, sa.ForeignKey("actorflow_runs.run_id", ondelete="CASCADE")),
+    sa.Column("step_id", Id),
+    sa.Column("status", Id, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("output", sa.Text),
+    sa.Column("error", sa.Text),
+    sa.Column("started_at", Moment),
+    sa.Column("finished_at", Moment),
+    sa.PrimaryKeyConstraint("run_id", "step_id", name="actorflow_steps_key"),
+    sa.CheckConstraint(_among(StepStatus), name="actorflow_steps_status"),
+    sa.CheckConstraint("attempts >= 0", name="actorflow_steps_attempts"),
+    sqlite_with_rowid=False,
+)
+
+events: Final = sa.Table(
+    "actorflow_events",
+    metadata,
+    sa.Column("run_id", Id, sa.ForeignKey("actorflow_runs.run_id", ondelete="CASCADE")),
+    sa.Column("number", sa.BigInteger),
+    sa.Column("kind", Id, nullable=False),
+    sa.Column("step_id", Id),
+    sa.Column("attempt", sa.Integer),
+    sa.Column("time", Moment, nullable=False),
+    sa.Column("data", sa.Text),
+    sa.PrimaryKeyConstraint("run_id", "number", name="actorflow_events_key"),
+    sa.CheckConstraint("number >= 1", name="actorflow_events_number"),
+    sqlite_with_rowid=False,
+)
+
+GOES: Final = runs.c.purged_at.is_not(None)
+"""That a run is being deleted: it is gone for everybody but whoever deletes it."""
+STAYS: Final = runs.c.purged_at.is_(None)
+"""The contrary."""

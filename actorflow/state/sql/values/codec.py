@@ -1,0 +1,251 @@
+"""Values as plain JSON, so that each comes back as what it was.
+
+JSON knows null, booleans, numbers, texts, lists and objects whose names are texts. These stand
+for themselves. Everything else becomes an object with the name `"$"`, which says what it was:
+
+    {"$": "datetime", "of": "2026-01-31T08:00:00+00:00"}
+    {"$": "tuple", "of": [1, 2]}
+    {"$": "object", "class": "shop.orders:Order", "of": {"id": 7}}
+
+What has no such form is refused, with the path to it: nothing is turned into something similar.
+Only the exact types are taken. A subclass of `dict` may carry more than its items, and what it
+is would be lost.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import decimal
+import enum
+import math
+import pathlib
+import uuid
+from typing import TYPE_CHECKING, Any, Final
+
+from actorflow.errors.storage import NotRestorable
+from actorflow.model.results import StepResults
+from actorflow.state.sql.values.classes import (
+    class_named,
+    fields_of,
+    is_value_class,
+    made_of,
+    name_of,
+)
+from actorflow.support.read_only import ReadOnly
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["TAG", "Unstorable", "plain", "restored"]
+
+TAG: Final = "$"
+_DEEPEST: Final = 100
+"""How many values may stand within each other: few enough to be read back on any thread, for which
+Python needs some four calls a level, of the thousand that it allows."""
+
+
+class Unstorable(Exception):
+    """Raised within a value that cannot be stored, and given its path on the way out."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.steps: list[str] = []
+
+    @property
+    def path(self) -> str:
+        """The way to the part at fault, from the outside."""
+        return "".join(reversed(self.steps)) or "it"
+
+
+def plain(value: Any, room: int = _DEEPEST) -> Any:
+    """Return a value as JSON can hold it.
+
+    Args:
+        value: What it is.
+        room: How many more levels of values it may have.
+
+    Raises:
+        Unstorable: When that cannot be done.
+    """
+    kind: Any = type(value)
+    if kind in _THEMSELVES:
+        return value
+    found = _WRITERS.get(kind)
+    if found is not None:
+        return found(value)
+    if not room:
+        raise Unstorable(f"is nested more than {_DEEPEST} levels deep, or contains itself")
+    nested = _NESTED.get(kind)
+    if nested is not None:
+        return nested(value, room - 1)
+    if isinstance(value, enum.Enum):
+        return _enum(value, room - 1)
+    if is_value_class(kind):
+        fields = _dict(fields_of(value), room - 1, ".{}")
+        return {TAG: "object", "class": _class_name(kind), "of": fields}
+    raise Unstorable(f"is a {kind.__module__}.{kind.__qualname__}")
+
+
+def _float(value: float) -> Any:
+    return value if math.isfinite(value) else {TAG: "float", "of": repr(value)}
+
+
+def _list(values: Any, room: int) -> list[Any]:
+    index = -1
+    try:
+        items = []
+        for index, value in enumerate(values):  # noqa: B007 - the error's path says where
+            items.append(value if type(value) in _THEMSELVES else plain(value, room))
+    except Unstorable as error:
+        error.steps.append(f"[{index}]")
+        raise
+    return items
+
+
+def _dict(values: dict[Any, Any], room: int, step: str = "[{!r}]") -> dict[str, Any]:
+    name: Any = None
+    items: dict[str, Any] = {}
+    try:
+        for name, value in values.items():
+            items[name] = value if type(value) in _THEMSELVES else plain(value, room)
+    except Unstorable as error:
+        error.steps.append(step.format(name))
+        raise
+    return items
+
+
+def _mapping(values: dict[Any, Any], room: int) -> dict[str, Any]:
+    if TAG not in values and all(type(name) is str for name in values):
+        return _dict(values, room)
+    pairs = [[plain(name, room), plain(value, room)] for name, value in values.items()]
+    return {TAG: "dict", "of": pairs}
+
+
+def _sequence(kind: str) -> Callable[[Any, int], Any]:
+    return lambda values, room: {TAG: kind, "of": _list(values, room)}
+
+
+def _text(kind: str, write: Callable[[Any], str]) -> Callable[[Any], Any]:
+    return lambda value: {TAG: kind, "of": write(value)}
+
+
+def _bytes(value: bytes | bytearray) -> str:
+    return base64.b64encode(value).decode("ascii")
+
+
+def _timedelta(value: dt.timedelta) -> Any:
+    return {TAG: "timedelta", "of": [value.days, value.seconds, value.microseconds]}
+
+
+def _moment(value: Any) -> Any:
+    written: dict[str, Any] = {TAG: type(value).__name__, "of": value.isoformat()}
+    if value.fold:
+        written["fold"] = value.fold
+    if value.tzinfo is not None and type(value.tzinfo) is not dt.timezone:
+        written["zone"] = _zone(value.tzinfo)
+    return written
+
+
+def _zone(zone: dt.tzinfo) -> str:
+    key = getattr(zone, "key", None)
+    if type(zone).__module__ != "zoneinfo" or key is None:
+        raise Unstorable(f"has a time zone of class {type(zone).__qualname__}")
+    return str(key)
+
+
+def _enum(member: enum.Enum, room: int) -> Any:
+    return {TAG: "enum", "class": _class_name(type(member)), "of": plain(member.value, room)}
+
+
+def _class_name(kind: type) -> str:
+    name = name_of(kind)
+    if name is None:
+        raise Unstorable(
+            f"is of the class {kind.__qualname__}, which cannot be found under that name in "
+            f"module {kind.__module__}"
+        )
+    return name
+
+
+# Integers of any size, too: JSON sets no limit to them, and neither does msgspec.
+_THEMSELVES: Final = frozenset({str, int, bool, type(None)})
+_NESTED: Final[dict[type, Callable[[Any, int], Any]]] = {
+    list: _list,
+    dict: _mapping,
+    ReadOnly: lambda values, room: _mapping(dict(values), room),
+    StepResults: lambda values, room: _mapping(dict(values), room),
+    tuple: _sequence("tuple"),
+    set: _sequence("set"),
+    frozenset: _sequence("frozenset"),
+}
+_WRITERS: Final[dict[type, Callable[[Any], Any]]] = {
+    float: _float,
+    bytes: _text("bytes", _bytes),
+    bytearray: _text("bytearray", _bytes),
+    complex: _text("complex", repr),
+    decimal.Decimal: _text("decimal", str),
+    uuid.UUID: _text("uuid", str),
+    pathlib.PosixPath: _text("path", str),
+    dt.date: _text("date", dt.date.isoformat),
+    dt.datetime: _moment,
+    dt.time: _moment,
+    dt.timedelta: _timedelta,
+}
+
+
+# ── Back ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def restored(value: Any) -> Any:
+    """Return what `plain` was given.
+
+    Raises:
+        NotRestorable: When a class is not there any more.
+    """
+    if type(value) is list:
+        return [restored(item) for item in value]
+    if type(value) is not dict:
+        return value
+    kind = value.get(TAG)
+    if kind is None:
+        return {name: restored(item) for name, item in value.items()}
+    if kind not in _READERS:
+        raise NotRestorable("a value", f"it is marked {kind!r}, which this version does not know")
+    return _READERS[kind](value)
+
+
+def _items(value: dict[str, Any]) -> list[Any]:
+    return [restored(item) for item in value["of"]]
+
+
+def _in_zone(value: dict[str, Any], read: Callable[[str], Any]) -> Any:
+    moment = read(value["of"]).replace(fold=value.get("fold", 0))
+    if "zone" not in value:
+        return moment
+    import zoneinfo  # noqa: PLC0415 - few values need it
+
+    return moment.replace(tzinfo=zoneinfo.ZoneInfo(value["zone"]))
+
+
+_READERS: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {
+    "float": lambda value: float(value["of"]),
+    "dict": lambda value: {restored(name): restored(item) for name, item in value["of"]},
+    "tuple": lambda value: tuple(_items(value)),
+    "set": lambda value: set(_items(value)),
+    "frozenset": lambda value: frozenset(_items(value)),
+    "bytes": lambda value: base64.b64decode(value["of"]),
+    "bytearray": lambda value: bytearray(base64.b64decode(value["of"])),
+    "complex": lambda value: complex(value["of"]),
+    "decimal": lambda value: decimal.Decimal(value["of"]),
+    "uuid": lambda value: uuid.UUID(value["of"]),
+    "path": lambda value: pathlib.Path(value["of"]),
+    "date": lambda value: dt.date.fromisoformat(value["of"]),
+    "datetime": lambda value: _in_zone(value, dt.datetime.fromisoformat),
+    "time": lambda value: _in_zone(value, dt.time.fromisoformat),
+    "timedelta": lambda value: dt.timedelta(*value["of"]),
+    "enum": lambda value: class_named(value["class"])(restored(value["of"])),
+    "object": lambda value: made_of(
+        class_named(value["class"]), {name: restored(it) for name, it in value["of"].items()}
+    ),
+}

@@ -1,0 +1,302 @@
+"""One life of a run, and of each of its steps, as a trace tells of it.
+
+A run begins a life when the supervisor is told to start it, and another one whenever it is
+resumed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from actorflow.definition.plan import StepPlan
+    from actorflow.model.events import Event
+    from actorflow.model.messages import CancelRun, StartRun
+    from actorflow.testing.trace.trace import AttemptTrace, Trace
+
+__all__ = [
+    "BEFORE",
+    "COMPENSATIONS",
+    "KEEPS",
+    "NEVER",
+    "NOTHING",
+    "RUN_ENDS",
+    "STEP_ENDS",
+    "UNDOING_ENDS",
+    "Life",
+    "StepLife",
+    "Try",
+    "Undoing",
+    "tries_of",
+    "undoings_of",
+]
+
+NEVER: Final = float("inf")
+NOTHING: Final = object()
+"""The output of a step that has none."""
+BEFORE: Final = -1
+STEP_ENDS: Final = {
+    EventKind.STEP_COMPLETED: StepStatus.COMPLETED,
+    EventKind.STEP_SKIPPED: StepStatus.SKIPPED,
+    EventKind.STEP_FAILED: StepStatus.FAILED,
+    EventKind.STEP_CANCELLED: StepStatus.CANCELLED,
+}
+"""What ends a step, and as what."""
+RUN_ENDS: Final = {
+    EventKind.RUN_COMPLETED: RunStatus.COMPLETED,
+    EventKind.RUN_FAILED: RunStatus.FAILED,
+    EventKind.RUN_CANCELLED: RunStatus.CANCELLED,
+}
+"""What ends a run, and as what."""
+KEEPS: Final = frozenset({EventKind.STEP_COMPLETED, EventKind.STEP_SKIPPED})
+"""The ends that let dependents go on, and that a resumed run keeps."""
+UNDOING_ENDS: Final = frozenset({EventKind.COMPENSATION_COMPLETED, EventKind.COMPENSATION_FAILED})
+"""What ends the undoing of a step."""
+COMPENSATIONS: Final = frozenset(
+    {
+        EventKind.COMPENSATION_STARTED,
+        EventKind.COMPENSATION_RETRYING,
+        EventKind.COMPENSATION_TIMED_OUT,
+        EventKind.COMPENSATION_ABANDONED,
+        EventKind.COMPENSATION_BLOCKING,
+        *UNDOING_ENDS,
+    }
+)
+
+
+class StepLife:
+    """One step, in one life of its run."""
+
+    __slots__ = (
+        "at",
+        "begun",
+        "bodies",
+        "deaths",
+        "end",
+        "end_at",
+        "events",
+        "first_start",
+        "id",
+        "kept",
+        "life",
+        "output",
+        "over",
+        "plan",
+        "ready_at",
+        "recorded",
+        "tries",
+        "undone",
+    )
+
+    def __init__(self, life: Life, plan: StepPlan) -> None:
+        self.life = life
+        self.plan = plan
+        self.id = plan.id
+        self.events: list[Event] = []
+        self.at: list[int] = []
+        """For each of its events, its place among the events of the trace."""
+        self.bodies: list[AttemptTrace] = []
+        """Its attempts, as the executors know them, in the order of their beginnings."""
+        self.kept = False
+        """Whether it had an outcome before this life began."""
+        self.end: Event | None = None
+        """The first event that settled it; of an earlier life, if it was kept."""
+        self.end_at: float = NEVER
+        """The place of that event; before all others, if it was kept."""
+        self.recorded: float = NEVER
+        """How many messages had been delivered when that event was recorded."""
+        self.output: Any = NOTHING
+        """What it has returned, if it has completed."""
+        self.ready_at: float = NEVER
+        """The place of the event that tells that it was ready for the first time."""
+        self.first_start: float = NEVER
+        """The place of the event that tells of its first start."""
+        self.begun: float = NEVER
+        """How many messages had been delivered when the first of its attempts began."""
+        self.over: float = BEFORE
+        """How many had been when the last of those that began was over."""
+        self.undone = False
+        """Whether its compensator has ended, well or ill."""
+        self.deaths: Sequence[int] = ()
+        """When the schedule had its actor die, or raise: after how many deliveries."""
+        self.tries: Sequence[Try] = ()
+        """Its attempts as events and executors tell of them; of a plain step, none."""
+
+    @property
+    def completed(self) -> bool:
+        """Whether it has an output."""
+        return self.output is not NOTHING
+
+    def __str__(self) -> str:
+        return f"step {self.id!r} of {self.life.run_id}"
+
+
+class Life:
+    """One life of a run: from its start, or a resumption, to its end, or to a crash."""
+
+    __slots__ = (
+        "cancels",
+        "cut",
+        "end",
+        "end_at",
+        "events",
+        "former",
+        "odd",
+        "plan",
+        "run_id",
+        "since",
+        "start",
+        "steps",
+        "torn_at",
+        "until",
+    )
+
+    def __init__(self, start: StartRun, since: int, former: Life | None) -> None:
+        self.start = start
+        self.run_id = start.scope.run_id
+        self.plan = start.plan
+        self.since = since
+        """How many messages had been delivered when it began, with the one that began it."""
+        self.until: float = NEVER
+        """How many had been when the next life began, or the orchestrator crashed."""
+        self.cut = False
+        """Whether the orchestrator crashed in this life, or after it."""
+        self.torn_at: float = NEVER
+        """How many messages had been delivered when its record was torn."""
+        self.former = former
+        self.steps = {plan.id: StepLife(self, plan) for plan in start.plan.steps}
+        self.odd: list[StepLife] = []
+        """The steps that are not plain."""
+        self.events: list[tuple[int, Event]] = []
+        """Those of the run itself, each with its place among the events of the trace."""
+        self.end: Event | None = None
+        """The first event that ended it."""
+        self.end_at: float = NEVER
+        self.cancels: list[tuple[int, float, CancelRun]] = []
+        """When it was told to end: after how many deliveries, and at what moment."""
+
+    @property
+    def torn(self) -> bool:
+        """Whether its record has ended early."""
+        return self.torn_at != NEVER
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it began in the midst of its run's undoing."""
+        former = self.former
+        return former is not None and former.end is None and former.compensates
+
+    @property
+    def compensates(self) -> bool:
+        """Whether it undoes what its steps have done."""
+        begun = any(event.kind is EventKind.RUN_COMPENSATING for _, event in self.events)
+        return begun or self.goes_on
+
+    @property
+    def reasons_to_end(self) -> list[tuple[int, float, CancelRun]]:
+        """When it was told to end, in this life or before in an undoing that goes on in it."""
+        former = self.former
+        before = former.reasons_to_end if former is not None and self.goes_on else []
+        return [*before, *self.cancels]
+
+    def __str__(self) -> str:
+        return self.run_id
+
+
+class Try:
+    """One attempt of a step."""
+
+    __slots__ = ("abandoned", "body", "end", "end_at", "number", "started", "timed_out")
+
+    def __init__(self, started: Event, number: int, body: AttemptTrace | None) -> None:
+        self.started = started
+        self.number = number
+        self.body = body
+        """What its executor knows of it; None if none was given it."""
+        self.timed_out: Event | None = None
+        self.abandoned = False
+        """Whether it is recorded that it was given up."""
+        self.end: Event | None = None
+        """What became of the step by it: it settled, or is retried."""
+        self.end_at = 0
+        """The place of that event among the events of the trace."""
+
+
+def tries_of(step: StepLife) -> list[Try]:
+    """Return the attempts of a step that have been recorded as started, in that order."""
+    bodies = {body.attempt: body for body in step.bodies}
+    tries: list[Try] = []
+    for place, event in zip(step.at, step.events, strict=True):
+        if event.kind is EventKind.STEP_STARTED:
+            number = len(tries) + 1
+            tries.append(Try(event, number, bodies.get(number)))
+        elif tries and tries[-1].end is None:
+            _note(tries[-1], event, place)
+    return tries
+
+
+def _note(one: Try, event: Event, place: int) -> None:
+    if event.kind is EventKind.STEP_TIMED_OUT:
+        one.timed_out = event
+    elif event.kind is EventKind.STEP_ABANDONED:
+        one.abandoned = True
+    elif event.kind is not EventKind.STEP_BLOCKING:
+        one.end, one.end_at = event, place
+
+
+_AS_STEPS: Final = {
+    EventKind.COMPENSATION_STARTED: EventKind.STEP_STARTED,
+    EventKind.COMPENSATION_RETRYING: EventKind.STEP_RETRYING,
+    EventKind.COMPENSATION_TIMED_OUT: EventKind.STEP_TIMED_OUT,
+    EventKind.COMPENSATION_ABANDONED: EventKind.STEP_ABANDONED,
+    EventKind.COMPENSATION_BLOCKING: EventKind.STEP_BLOCKING,
+    EventKind.COMPENSATION_COMPLETED: EventKind.STEP_COMPLETED,
+    EventKind.COMPENSATION_FAILED: EventKind.STEP_FAILED,
+}
+
+
+class Undoing(StepLife):
+    """The compensator of one step, in one life of its run."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return f"the compensator of {super().__str__()}"
+
+
+def undoings_of(life: Life, trace: Trace) -> Iterator[Undoing]:
+    """Yield the compensators that were started in a life of a run."""
+    bodies = [
+        body
+        for body in trace.compensations
+        if body.run_id == life.run_id and life.since < body.begun <= life.until
+    ]
+    for step in life.odd:
+        plan = step.plan.compensation
+        if plan is not None and any(event.kind in COMPENSATIONS for event in step.events):
+            undo = Undoing(life, plan)
+            undo.deaths = step.deaths
+            undo.bodies = [body for body in bodies if body.step_id == step.id]
+            _tell(undo, step)
+            yield undo
+
+
+def _tell(undo: Undoing, step: StepLife) -> None:
+    bodies = {body.attempt: body for body in undo.bodies}
+    for place, event in zip(step.at, step.events, strict=True):
+        if event.kind in _AS_STEPS:
+            undo.at.append(place)
+            undo.events.append(_as_of_a_step(event, bodies))
+
+
+def _as_of_a_step(event: Event, bodies: dict[int, AttemptTrace]) -> Event:
+    if event.kind is EventKind.COMPENSATION_COMPLETED:
+        # What a compensator returns is not recorded: whatever it is, is right.
+        body = bodies.get(event.attempt or 0)
+        output = None if body is None else body.output
+        event = event._replace(data={"output": output})
+    return event._replace(kind=_AS_STEPS[event.kind])

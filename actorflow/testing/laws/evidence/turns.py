@@ -1,0 +1,208 @@
+"""Who waited while others went on: the events of a trace once more, in their order.
+
+For the laws about priorities, turns and standstill. Between any two events it is known which
+steps were ready and what each run had in motion, and whenever nothing could be delivered it is
+known what the executors were doing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from actorflow.model.lifecycle import EventKind
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Sequence
+
+    from actorflow.testing.laws.evidence.life import Life, StepLife
+    from actorflow.testing.laws.evidence.lives import Lives
+    from actorflow.testing.trace.trace import Trace
+
+__all__ = ["Turns"]
+
+_Wants = tuple["Life | None", int, int]
+"""What a ready step wants: its run's lane or, if it is async, a lease; and the priorities of run
+and step, the higher the less."""
+_READY: Final = EventKind.STEP_READY
+_STARTED: Final = EventKind.STEP_STARTED
+_RETRYING: Final = EventKind.STEP_RETRYING
+_PAUSES: Final = frozenset(
+    {
+        EventKind.STEP_RETRYING,
+        EventKind.STEP_COMPLETED,
+        EventKind.STEP_SKIPPED,
+        EventKind.STEP_FAILED,
+        EventKind.STEP_CANCELLED,
+    }
+)
+"""After these a step neither waits nor runs."""
+
+
+class Turns:
+    """What was seen of it that must not be, a line each.
+
+    Args:
+        lives: The trace, by life and step.
+    """
+
+    def __init__(self, lives: Lives) -> None:
+        trace = lives.trace
+        self.unranked: list[str] = []
+        """Who started before others that had to come first."""
+        self.unfair: list[str] = []
+        """Whose run did not get its turn."""
+        self.idle: list[str] = []
+        """Who was ready while a place for it was free."""
+        self.still: list[str] = []
+        """Which runs had nothing in motion, and had not ended."""
+        self._lives = lives.all
+        self._workers = trace.settings.async_workers
+        self._places = trace.settings.max_active_runs
+        self._crashes = [count for count, _ in trace.crashes]
+        self._waiting: dict[StepLife, _Wants] = {}
+        """Who is ready, in the order in which they became so."""
+        self._moving: dict[StepLife, None] = {}
+        """Who is neither pending nor settled."""
+        self._lanes: dict[Life, StepLife] = {}
+        """What runs in the sync lane of each run."""
+        self._passed: dict[tuple[Life, _Wants], set[Life]] = {}
+        """Which runs had a turn while another one has waited for its own."""
+        torn = {life for life in lives.all if life.torn}
+        self._go_through(trace, lives.owners, torn)
+
+    def _go_through(self, trace: Trace, owners: Sequence[Any], torn: Container[Life]) -> None:
+        # Every event of every schedule comes through here: no call that is not needed.
+        waiting, marks = self._waiting, trace.marks
+        coming = iter(trace.lulls)
+        lull = next(coming, None)
+        for place, event in enumerate(trace.events):
+            while lull is not None and lull[1] <= place:
+                self._look_around(*lull)
+                lull = next(coming, None)
+            if self._crashes:
+                self._forget_before(marks[place])
+            kind, step = event[1], owners[place]
+            if kind is _READY and step.life not in torn:
+                self._join(step)
+            elif kind is _STARTED and step.life not in torn:
+                if len(waiting) > 1 and step in waiting:
+                    self._compare(step, marks[place])
+                self._go(step)
+            elif kind in _PAUSES:
+                self._leave(step, kind)
+        while lull is not None:
+            self._look_around(*lull)
+            lull = next(coming, None)
+
+    def _forget_before(self, deliveries: int) -> None:
+        """Let what was going on be gone with an orchestrator that had crashed by then."""
+        while self._crashes and self._crashes[0] < deliveries:
+            del self._crashes[0]
+            self._waiting.clear()
+            self._lanes.clear()
+            self._moving.clear()
+            self._passed.clear()
+
+    def _join(self, step: StepLife) -> None:
+        """Let a step wait for its turn, and its run for its own if nothing of it does yet."""
+        life, options = step.life, step.plan.step
+        wants = None if options.async_ else life, -life.start.priority, -options.priority
+        if self._passed and (life, wants) in self._passed:
+            others = [one for one, theirs in self._waiting.items() if theirs == wants]
+            if not any(one.life is life for one in others):
+                del self._passed[life, wants]
+        self._waiting[step] = wants
+        self._moving[step] = None
+
+    def _go(self, step: StepLife) -> None:
+        """Let a step run."""
+        self._waiting.pop(step, None)
+        self._moving[step] = None
+        if not step.plan.step.async_:
+            self._lanes[step.life] = step
+
+    def _leave(self, step: StepLife, kind: EventKind) -> None:
+        """Let a step neither wait nor run any more."""
+        self._waiting.pop(step, None)
+        if self._lanes.get(step.life) is step:
+            del self._lanes[step.life]
+        if kind is not _RETRYING:
+            self._moving.pop(step, None)
+
+    # ── Comparisons ──────────────────────────────────────────────────────────────────────────
+
+    def _compare(self, step: StepLife, mark: int) -> None:
+        """Compare a step that starts with those that go on waiting for the same."""
+        wants, longer, rivals = self._waiting[step], True, {}
+        lane = wants[0]
+        for other, theirs in self._waiting.items():
+            if other is step:
+                longer = False
+            elif theirs[0] is not lane or (other.deaths and other.deaths[0] < mark):
+                continue  # nobody can start a step whose actor has died
+            elif theirs < wants:
+                self.unranked.append(f"{step} started while {other}, of higher priority, waited")
+            elif theirs == wants and other.life is not step.life:
+                rivals[other.life] = other
+            elif theirs == wants and longer:
+                self.unranked.append(
+                    f"{step} started while {other}, which was ready earlier, waited"
+                )
+        if lane is None and self._lives[1:]:
+            self._take_turn(step, wants, rivals)
+
+    def _take_turn(self, step: StepLife, wants: _Wants, rivals: dict[Life, StepLife]) -> None:
+        life = step.life
+        self._passed.pop((life, wants), None)
+        for rival, other in rivals.items():
+            passed = self._passed.setdefault((rival, wants), set())
+            if life in passed and not any(one.deaths for one in rival.steps.values()):
+                self.unfair.append(f"{step} started, the second of its run while {other} waited")
+            passed.add(life)
+
+    # ── Lulls ────────────────────────────────────────────────────────────────────────────────
+
+    def _look_around(
+        self,
+        time: float,
+        events: int,
+        deliveries: int,
+        _held: int,
+        _free: int,
+        in_flight: int,
+        writes: int,
+    ) -> None:
+        """See who waits for nothing, when nothing can be delivered."""
+        if self._crashes:
+            self._forget_before(deliveries)
+        if writes or deliveries in self._crashes:
+            return
+        for step, (lane, _, _) in self._waiting.items():
+            if lane is None:
+                if in_flight < self._workers:
+                    busy = f"{in_flight} of {self._workers} workers were busy"
+                    self.idle.append(f"{step} was ready at {time:g} s, when {busy}")
+            elif lane not in self._lanes:
+                self.idle.append(f"{step} was ready at {time:g} s, when its run's lane was free")
+        if not self._moving or self._lives[1:]:
+            self._look_for_standstill(time, events, deliveries)
+
+    def _look_for_standstill(self, time: float, events: int, deliveries: int) -> None:
+        live = [life for life in self._lives if _lives(life, events, deliveries)]
+        for life in {*live} - {step.life for step in self._moving}:
+            if not (life.torn or self._may_wait(life, len(live), events)):
+                self.still.append(f"at {time:g} s {life} had nothing in motion, and had not ended")
+
+    def _may_wait(self, life: Life, live: int, events: int) -> bool:
+        """Return whether a run may still wait for a place, or does what steps do not show."""
+        return life.compensates or (live > self._places and not _has_begun(life, events))
+
+
+def _has_begun(life: Life, events: int) -> bool:
+    """Return whether anything had happened to a run's steps after so many events."""
+    return any(step.at and step.at[0] < events for step in life.steps.values())
+
+
+def _lives(life: Life, events: int, deliveries: int) -> bool:
+    """Return whether a run has begun, and its end is not recorded, after so many of both."""
+    return life.since <= deliveries < life.until and life.end_at >= events

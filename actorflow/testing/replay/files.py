@@ -1,0 +1,254 @@
+"""Files by which a schedule is replayed: the tape, and all that it was a schedule of.
+
+`actorflow replay FILE` loads one. Every such file is a tape as well: `Tape.load` reads it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from actorflow.errors.definition import DefinitionError
+from actorflow.orchestrator.requests import RunOptions
+from actorflow.testing.replay.encoding import encoded_script, plain_json, script_of
+from actorflow.testing.search.cases import Given, as_cancel_at
+from actorflow.testing.simulation.scripts import Script
+from actorflow.testing.simulation.settings import PLAIN_SETTINGS, Faults, Settings
+from actorflow.testing.simulation.tape import BOM, Tape, loaded
+from actorflow.testing.trace.labels import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from actorflow.definition.plan import WorkflowPlan
+    from actorflow.definition.workflow import Workflow
+    from actorflow.testing.trace.trace import Trace
+
+__all__ = ["Replay"]
+
+_ANEW: Final = "Save one anew"
+_SHAPE: Final = ("after", "async_", "timeout", "total_timeout", "retry", "required", "priority")
+
+
+@attrs.frozen(kw_only=True)
+class Replay:
+    """One schedule of one run, and everything that is needed to see it again."""
+
+    tape: Tape
+    """What was chosen."""
+    flow: str | None = None
+    """Where the workflow is, as the command line takes it: FILE:NAME. None when it is not to be
+    found under any name, such as one that a test has made for itself."""
+    inputs: Mapping[str, Any] = attrs.field(factory=dict)
+    """The run's inputs."""
+    script: Script = attrs.field(factory=Script)
+    """What the steps do."""
+    settings: Settings = PLAIN_SETTINGS
+    """How many steps run at once, how much may go wrong, and so on."""
+    cancel_at: float | None = attrs.field(default=None, converter=as_cancel_at)
+    """The virtual moment at which the run is cancelled."""
+    options: RunOptions = attrs.field(factory=dict)  # type: ignore[assignment] # an empty one
+    """Of the run, as for `Orchestrator.run`."""
+    law: str = ""
+    """Which law the schedule breaks, for whoever reads the file."""
+    workflow_id: str | None = None
+    """The workflow's own id. A schedule of one workflow is none of another."""
+    shape: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    """How the steps were defined, by id: what has been changed since can be told then."""
+    hash: str | None = None
+    """The trace's, if it was at hand: whether all went the same can be told then."""
+
+    @classmethod
+    def of(
+        cls,
+        case: Given,
+        tape: Tape,
+        *,
+        flow: str | None,
+        law: str = "",
+        trace: Trace | None = None,
+    ) -> Replay:
+        """Return what replays one schedule of a case.
+
+        Args:
+            case: What was run; `explore` says it in its `case`.
+            tape: The schedule.
+            flow: Where the workflow is, as the command line takes it.
+            law: The name of the law that breaks.
+            trace: What happened.
+        """
+        plan = case.flow.plan()
+        return cls(
+            workflow_id=plan.workflow_id,
+            shape=_shape_of(plan),
+            hash=None if trace is None else trace.hash,
+            tape=tape,
+            flow=flow,
+            inputs=case.inputs or {},
+            script=Script() if case.script is None else case.script,
+            settings=case.settings,
+            cancel_at=case.cancel_at,
+            options=case.options,
+            law=law,
+        )
+
+    def simulate(self, flow: Workflow) -> Trace:
+        """Let the schedule happen again.
+
+        A workflow that has been changed makes the same choices, as far as it still has them.
+
+        Args:
+            flow: The workflow that is to be found at `flow`.
+
+        Raises:
+            DefinitionError: When it is another workflow, or the script names a step that is no
+                longer there.
+            MissingInput: When a step wants an input that is not there.
+        """
+        if self.workflow_id not in {None, flow.id}:
+            problem = f"the schedule is one of workflow {self.workflow_id!r}, not of this one"
+            cure = f"Replay it on workflow {self.workflow_id!r}"
+            raise DefinitionError(flow.id, problem, cure)
+        case = Given(
+            flow=flow,
+            inputs=self.inputs,
+            script=self.script,
+            settings=self.settings,
+            cancel_at=self.cancel_at,
+            options=self.options,
+        )
+        return case.simulate(self.tape)
+
+    def changes(self, flow: Workflow) -> list[str]:
+        """Return what has been changed in the workflow since, a text each."""
+        return list(_changes(self.shape, _shape_of(flow.plan()))) if self.shape else []
+
+    # ── Files ────────────────────────────────────────────────────────────────────────────────
+
+    def to_json(self) -> str:
+        """Return it as JSON.
+
+        Raises:
+            DefinitionError: When an input, an option, a value or an error of the script is not
+                what JSON can hold.
+        """
+        said = json.loads(self.tape.to_json()) | {
+            "law": self.law,
+            "workflow_id": self.workflow_id,
+            "flow": self.flow,
+            "inputs": plain_json(dict(self.inputs), "the inputs"),
+            "script": encoded_script(self.script),
+            "settings": attrs.asdict(self.settings),
+            "cancel_at": self.cancel_at,
+            "options": plain_json(dict(self.options), "the run's options"),
+            "shape": self.shape,
+            "hash": self.hash,
+        }
+        lines = (f"{json.dumps(name)}: {json.dumps(value)}" for name, value in said.items())
+        return "{\n" + ",\n".join(lines) + "\n}"
+
+    @classmethod
+    def from_json(cls, text: str) -> Replay:
+        """Return what JSON holds; of a bare tape, a schedule without script and settings.
+
+        Raises:
+            DefinitionError: When it holds neither.
+        """
+        tape, said = Tape.from_json(text), json.loads(text.removeprefix(BOM))
+        return cls(
+            tape=tape,
+            flow=_text(said, "flow", None),
+            inputs=_mapping(said, "inputs"),
+            script=script_of(said["script"]) if "script" in said else Script(),
+            settings=_settings(_mapping(said, "settings")),
+            cancel_at=said.get("cancel_at"),
+            options=_options(_mapping(said, "options")),
+            law=_text(said, "law", ""),
+            workflow_id=_text(said, "workflow_id", None),
+            shape=_shape(_mapping(said, "shape")),
+            hash=_text(said, "hash", None),
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write it into a file, as JSON.
+
+        Raises:
+            DefinitionError: As `to_json`.
+        """
+        Path(path).write_text(self.to_json() + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Replay:
+        """Return what a file holds.
+
+        Raises:
+            DefinitionError: When it holds nothing that can be replayed.
+        """
+        return loaded(path, cls.from_json)
+
+
+def _mapping(said: Mapping[str, Any], name: str) -> Any:
+    value = said.get(name, {})
+    if not isinstance(value, Mapping):
+        raise DefinitionError(None, f"{name} of a replay is {value!r}", _ANEW)
+    return value
+
+
+def _text(said: Mapping[str, Any], name: str, usual: str | None) -> Any:
+    value = said.get(name, usual)
+    if value != usual and not isinstance(value, str):
+        raise DefinitionError(None, f"{name} of a replay is {value!r}", _ANEW)
+    return value
+
+
+def _options(said: Mapping[str, Any]) -> Any:
+    for name in said:
+        if name not in RunOptions.__annotations__:
+            raise DefinitionError(None, f"options of a replay hold {name!r}", _ANEW)
+    return said
+
+
+def _shape(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not all(isinstance(step, Mapping) for step in said.values()):
+        raise DefinitionError(None, f"shape of a replay is {said!r}", _ANEW)
+    return said
+
+
+def _settings(said: Mapping[str, Any]) -> Settings:
+    try:
+        return Settings(**{**said, "faults": Faults(**said.get("faults", {}))})
+    except TypeError as error:
+        raise DefinitionError(None, f"settings of a replay are {said!r}: {error}", _ANEW) from error
+
+
+# ── Shapes ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _shape_of(plan: WorkflowPlan) -> dict[str, dict[str, Any]]:
+    """Return how each step is defined, in terms of what JSON has."""
+    return {
+        step.id: {name: _plainly(getattr(step.step, name)) for name in _SHAPE}
+        for step in plan.steps
+    }
+
+
+def _plainly(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return list(value) if isinstance(value, tuple) else plain(value)
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    yield from (f"step {step_id!r} is gone" for step_id in before if step_id not in now)
+    for step_id, shape in now.items():
+        if step_id not in before:
+            yield f"step {step_id!r} is new"
+            continue
+        for name, value in shape.items():
+            was = before[step_id].get(name)
+            if was != value:
+                yield f"{name} of step {step_id!r} is {value}, and was {was}"

@@ -1,0 +1,215 @@
+"""What can be searched for schedules that break a law: a workflow as given, or a scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import attrs
+
+from actorflow.testing.search.coverage import reachable
+from actorflow.testing.search.doubts import Doubts
+from actorflow.testing.simulation.checks import as_moment, plan_of, refuse_misspelt
+from actorflow.testing.simulation.scripts import Script
+from actorflow.testing.simulation.settings import NO_FAULTS, Faults, Settings
+from actorflow.testing.simulation.simulate import Simulation
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from actorflow.definition.workflow import Workflow
+    from actorflow.orchestrator.requests import RunOptions
+    from actorflow.testing.search.coverage import Move
+    from actorflow.testing.search.edits import Edit
+    from actorflow.testing.simulation.tape import Choices, Source
+    from actorflow.testing.trace.trace import Trace
+
+__all__ = ["Case", "Given", "Watch", "as_cancel_at", "given", "opened", "simulate"]
+
+Watch: TypeAlias = Callable[[Simulation], None]
+"""Gets to know a simulation before anything happens in it."""
+
+
+def opened(
+    settings: Settings, script: Script | None, source: Source | Choices, watch: Watch | None
+) -> Simulation:
+    """Return a simulation in which nothing has happened, and tell `watch` of it."""
+    simulation = Simulation(
+        script=script,
+        tape=source,
+        async_workers=settings.async_workers,
+        max_active_runs=settings.max_active_runs,
+        stop_grace=settings.stop_grace,
+        faults=settings.faults,
+        race=settings.race,
+    )
+    if watch is not None:
+        watch(simulation)
+    return simulation
+
+
+class Case(Protocol):
+    """Something that happens differently on every schedule, and alike on the same one."""
+
+    @property
+    def size(self) -> int:
+        """How many steps run in it."""
+
+    @property
+    def deviations(self) -> int:
+        """How much of it is not the plainest."""
+
+    @property
+    def oddness(self) -> int:
+        """How far from plain that is, for cases that deviate equally often."""
+
+    def simulate(self, source: Source = None, watch: Watch | None = None) -> Trace:
+        """Let it happen on one schedule; `watch` is told of the simulation before."""
+
+    @property
+    def reachable(self) -> frozenset[Move]:
+        """The moves of the transition tables that it can make, as far as can be told."""
+
+    def edits(self) -> Iterator[Edit]:
+        """Yield what would make it smaller, the most drastic first."""
+
+
+def as_cancel_at(value: Any) -> float | None:
+    """Return the moment at which a run is cancelled, if there is one.
+
+    Raises:
+        DefinitionError: When it is no moment.
+    """
+    return None if value is None else as_moment(value, "cancel_at")
+
+
+@attrs.frozen(kw_only=True, slots=False, eq=False)
+class Given:
+    """One run of somebody's own workflow, which is not to be changed."""
+
+    flow: Workflow
+    inputs: Mapping[str, Any] | None
+    script: Script | None
+    settings: Settings
+    cancel_at: float | None = attrs.field(converter=as_cancel_at)
+    options: RunOptions
+
+    @property
+    def size(self) -> int:
+        """How many steps run in it."""
+        return len(plan_of(self.flow).steps)
+
+    @property
+    def deviations(self) -> int:
+        """Nothing of it can be plainer than it is."""
+        return 0
+
+    oddness = deviations
+
+    def simulate(self, source: Source | Choices = None, watch: Watch | None = None) -> Trace:
+        """Let it happen on one schedule."""
+        with opened(self.settings, self.script, source, watch) as simulation:
+            run_id = simulation.start(self.flow, self.inputs, **self.options)
+            if self.cancel_at is not None:
+                simulation.cancel_at(self.cancel_at, run_id)
+            return simulation.conclude()
+
+    @property
+    def reachable(self) -> frozenset[Move]:
+        """The moves of the transition tables that it can make, as far as can be told."""
+        plan = plan_of(self.flow)
+        return reachable(
+            plan,
+            Script() if self.script is None else self.script,
+            self.settings,
+            timeout=plan.timeout is not None or self.options.get("timeout") is not None,
+            cancels=self.cancel_at is not None,
+        )
+
+    def edits(self) -> Iterator[Edit]:
+        """Yield nothing."""
+        return iter(())
+
+
+def given(
+    flow: Workflow,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    script: Script | None = None,
+    async_workers: int = 2,
+    stop_grace: float = 5.0,
+    faults: Faults | None = None,
+    race: bool = True,
+    cancel_at: float | None = None,
+    **options: Unpack[RunOptions],
+) -> Given:
+    """Return a run of somebody's own workflow as a case; the arguments are those of `simulate`."""
+    settings = Settings(
+        async_workers=async_workers,
+        stop_grace=stop_grace,
+        race=race,
+        faults=NO_FAULTS if faults is None else faults,
+    )
+    return Given(
+        flow=flow,
+        inputs=inputs,
+        script=script,
+        settings=settings,
+        cancel_at=cancel_at,
+        options=options,
+    )
+
+
+def simulate(
+    flow: Workflow,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    script: Script | None = None,
+    tape: Source | Choices = None,
+    async_workers: int = 2,
+    stop_grace: float = 5.0,
+    faults: Faults | None = None,
+    race: bool = True,
+    cancel_at: float | None = None,
+    **options: Unpack[RunOptions],
+) -> Trace:
+    """Run a workflow once in virtual time, and return what happened.
+
+    Its functions are called only where the script says `real()`.
+
+    Args:
+        flow: The workflow.
+        inputs: The run's inputs.
+        script: What its steps do. By default each returns a text that names it, after a time
+            that is left to the tape.
+        tape: Where choices come from: a tape, a `random.Random`, whoever is to be asked, or
+            `Choices` that have been made already. Without one everything happens in the
+            plainest order.
+        async_workers: How many async steps may be in flight at once.
+        stop_grace: Virtual seconds that a stopped attempt gets to end.
+        faults: How much may go wrong.
+        race: Whether the next timer may fire while messages wait.
+        cancel_at: The virtual moment at which the run is cancelled.
+        options: Of the run, as for `Orchestrator.run`.
+
+    Raises:
+        DefinitionError: When the workflow, the script or an option makes no sense.
+        MissingInput: When a step wants an input that is not there.
+    """
+    refuse_misspelt(simulate, options)
+    case = given(
+        flow,
+        inputs,
+        script=script,
+        async_workers=async_workers,
+        stop_grace=stop_grace,
+        faults=faults,
+        race=race,
+        cancel_at=cancel_at,
+        **options,
+    )
+    trace = case.simulate(tape)
+    doubts = Doubts()
+    doubts.note(trace)
+    doubts.warn()
+    return trace

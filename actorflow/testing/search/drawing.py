@@ -1,0 +1,186 @@
+"""Scenarios that are made up from bytes, whoever draws the bytes.
+
+Each step and each run is a row of bytes of a fixed length, and a row of noughts is the plainest
+one. Hypothesis shrinks such rows well (it drops rows, and lowers bytes), and a random source
+fills them at once. What a step waits for is said by how far back it stands, so that rows can be
+dropped without changing what the others mean.
+
+The first row is the scenario's own. It also says which features its steps may have at all: of a
+hundred scenarios that each have a bit of everything, none is without timeouts, and some defects
+show only where there are none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from actorflow.testing.search.scenarios import DEEDS, POLICIES, Scenario, ScenarioRun, ScenarioStep
+from actorflow.testing.simulation.settings import Faults, Settings
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Sequence
+
+    from actorflow.definition.retry import RetryPolicy
+
+__all__ = ["HEAD", "MOST_RUNS", "ROW", "deeds_of", "draw_scenario", "scenario_of"]
+
+HEAD: Final = 28
+"""The length of the scenario's own row."""
+ROW: Final = 16
+"""The length of the row of a step or a run."""
+MOST_RUNS: Final = 3
+
+_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
+_DEEDS: Final = tuple(DEEDS)
+_POLICIES: Final = tuple(POLICIES)
+_UNDOING: Final = (
+    (),
+    ("returns",),
+    ("raises", "returns"),
+    ("raises",),
+    ("hangs",),
+    ("does anything",),
+)
+_SECONDS: Final = (None, None, 2.0, 1.0, 5.0)
+
+
+class _Row:
+    """Reads choices from bytes, one after the other; past the end all are plain."""
+
+    def __init__(self, row: bytes) -> None:
+        self._bytes = iter(row)
+
+    def one_of(self, options: Sequence[Any], *, allowed: bool = True) -> Any:
+        """Return one of several options, the first of which is the plainest."""
+        value = next(self._bytes, 0)
+        return options[value % len(options)] if allowed else options[0]
+
+
+class _Features:
+    """What the steps and runs of one scenario may have."""
+
+    def __init__(self, row: _Row) -> None:
+        no_yes = (False, True)
+        self.joins = row.one_of((False, True, True))
+        self.sync = row.one_of(no_yes)
+        self.threads = row.one_of(no_yes)
+        self.optional = row.one_of(no_yes)
+        self.priorities = row.one_of(no_yes)
+        self.retries = row.one_of(no_yes)
+        self.timeouts = row.one_of(no_yes)
+        self.total_timeouts = row.one_of(no_yes)
+        self.deeds = row.one_of((1, 1, 2, len(_DEEDS)))
+        self.run_timeouts = row.one_of((False, False, True))
+        self.cancels = row.one_of(no_yes)
+        self.undoing = row.one_of(no_yes)
+
+
+def scenario_of(head: bytes, steps: Sequence[bytes], runs: Sequence[bytes]) -> Scenario:
+    """Return the scenario that rows of bytes stand for; without rows it has one step and run."""
+    row = _Row(head)
+    features = _Features(row)
+    return Scenario(
+        steps=tuple(_step(index, one, features) for index, one in enumerate(steps or (b"",))),
+        runs=tuple(_run(index, one, features) for index, one in enumerate(runs or (b"",))),
+        fail_fast=row.one_of((True, True, False)),
+        settings=Settings(
+            async_workers=row.one_of((2, 1, 3, 10)),
+            max_active_runs=row.one_of((100, 100, 1, 2)),
+            stop_grace=row.one_of((5.0, 1.0)),
+            race=row.one_of((True, False)),
+            faults=_faults(row),
+        ),
+    )
+
+
+def _faults(row: _Row) -> Faults:
+    if not row.one_of((False, True, True)):
+        return Faults()
+    some = (0, 1, 2, 3)
+    return Faults(
+        crashes=row.one_of((0, 1, 2, 6)),
+        poisons=row.one_of(some),
+        duplicates=row.one_of((0, 1, 2, 6)),
+        delays=row.one_of(some),
+        cancels=row.one_of((0, 0, 0, 2)),
+        late_results=row.one_of(some),
+        restarts=row.one_of((0, 0, 0, 1)),
+        store_failures=row.one_of((0, 0, 0, 1)),
+        store_stalls=row.one_of(some),
+    )
+
+
+def _step(index: int, given: bytes, features: _Features) -> ScenarioStep:
+    row = _Row(given)
+    retry = row.one_of(_POLICIES, allowed=features.retries)
+    return ScenarioStep(
+        id=_name(index),
+        after=_after(index, row, features),
+        async_=row.one_of((True, True, False), allowed=features.sync),
+        on_thread=row.one_of((False, True), allowed=features.threads),
+        required=row.one_of((True, False), allowed=features.optional),
+        priority=row.one_of((0, 0, 1, -1), allowed=features.priorities),
+        retry=retry,
+        timeout=row.one_of(_SECONDS, allowed=features.timeouts),
+        total_timeout=row.one_of((None, 3.0, 2.0), allowed=features.total_timeouts),
+        undo=row.one_of(_UNDOING, allowed=features.undoing),
+        does=_deeds(row, _most_deeds(features, POLICIES[retry]), POLICIES[retry]),
+    )
+
+
+def _most_deeds(features: _Features, policy: RetryPolicy | None) -> int:
+    """Return how many kinds of deeds there are; a step that is tried again has to fail first."""
+    deeds: int = features.deeds
+    return deeds if policy is None else max(2, deeds)
+
+
+def _after(index: int, row: _Row, features: _Features) -> tuple[str, ...]:
+    back = row.one_of((0, 1, 1, 2, 3)), row.one_of((0, 1, 2, 3), allowed=features.joins)
+    return tuple(_name(index - steps) for steps in dict.fromkeys(back) if 0 < steps <= index)
+
+
+def deeds_of(row: bytes, policy: RetryPolicy | None) -> tuple[str, ...]:
+    """Return what a row of bytes has the attempts of a step do, a byte for each."""
+    return _deeds(_Row(row), len(_DEEDS), policy)
+
+
+def _deeds(row: _Row, most: int, policy: RetryPolicy | None) -> tuple[str, ...]:
+    attempts = 1 if policy is None else policy.max_attempts
+    deeds = [row.one_of(_DEEDS[:most]) for _ in range(attempts)]
+    while deeds[1:] and deeds[-1] == deeds[-2]:
+        deeds.pop()
+    return tuple(deeds)
+
+
+def _name(index: int) -> str:
+    """Return a, b, c and so on, and after z a1, b1, c1."""
+    times, letter = divmod(index, len(_LETTERS))
+    return _LETTERS[letter] + (str(times) if times else "")
+
+
+def _run(index: int, given: bytes, features: _Features) -> ScenarioRun:
+    row = _Row(given)
+    moments = (0.0, 0.0, 1.0, 2.0)
+    return ScenarioRun(
+        at=row.one_of(moments, allowed=index > 0),
+        priority=row.one_of((0, 0, 1), allowed=features.priorities),
+        timeout=row.one_of((None, 3.0, 5.0, 2.0), allowed=features.run_timeouts),
+        cancels=row.one_of(
+            ((), (), (), (1.0,), (2.0,), (0.0,), (1.0, 1.0), (3.0, 1.0)),
+            allowed=features.cancels,
+        ),
+        undone=row.one_of((False, True), allowed=features.undoing),
+        grace=row.one_of((None, None, 1.0, 0.0, 8.0), allowed=features.cancels),
+    )
+
+
+def draw_scenario(random: random.Random, max_steps: int = 6) -> Scenario:
+    """Return a scenario that chance has made up."""
+    steps = 1 + random.randrange(max_steps)
+    runs = 1 + random.randrange(MOST_RUNS) * random.randrange(2)
+    return scenario_of(
+        random.randbytes(HEAD),
+        [random.randbytes(ROW) for _ in range(steps)],
+        [random.randbytes(ROW) for _ in range(runs)],
+    )

@@ -1,0 +1,325 @@
+"""The search for schedules that break a law: chance, a swarm of biases, and a small failure.
+
+It needs no test framework. A search is a function of its seed, and of nothing else: whatever
+it finds, it finds again.
+"""
+
+from __future__ import annotations
+
+import random
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from actorflow.definition.durations import is_finite
+from actorflow.errors.definition import DefinitionError
+from actorflow.model.lifecycle import RunStatus
+from actorflow.support.clock import SystemClock
+from actorflow.support.safe_text import text_of
+from actorflow.testing import laws as all_laws
+from actorflow.testing.errors import LawBroken
+from actorflow.testing.laws.law import several
+from actorflow.testing.laws.pairs import first_difference
+from actorflow.testing.search.cases import given
+from actorflow.testing.search.coverage import Tally
+from actorflow.testing.search.doubts import Doubts
+from actorflow.testing.search.drawing import draw_scenario
+from actorflow.testing.search.exploration import NOT_ENDED, Exploration, Spread
+from actorflow.testing.search.scenarios import Scenario
+from actorflow.testing.search.shrinking import Finding, Shrinker
+from actorflow.testing.search.swarm import Swarm
+from actorflow.testing.simulation.checks import check_callable, check_whole, refuse_misspelt
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from actorflow.definition.workflow import Workflow
+    from actorflow.orchestrator.requests import RunOptions
+    from actorflow.testing.laws import Law
+    from actorflow.testing.laws.evidence.lives import Lives
+    from actorflow.testing.search.cases import Case
+    from actorflow.testing.search.shrinking import Judge
+    from actorflow.testing.simulation.scripts import Script
+    from actorflow.testing.simulation.settings import Faults
+    from actorflow.testing.trace.trace import Trace
+
+__all__ = ["Draw", "doubt", "explore", "explore_scenarios", "judged"]
+
+Draw: TypeAlias = Callable[[random.Random], "Case"]
+"""Makes up a case."""
+
+_FOREVER: Final = float("inf")
+_ENDINGS: Final = (*(status.value for status in RunStatus if status.terminal), NOT_ENDED)
+_SCHEDULES_OF_A_SCENARIO: Final = 2
+"""So many schedules of each: to build a workflow costs about as much as to run it."""
+
+
+def explore(
+    flow: Workflow,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    script: Script | None = None,
+    schedules: int = 10_000,
+    seconds: float | None = None,
+    seed: int = 0,
+    laws: Iterable[Law] = all_laws.ALL,
+    async_workers: int = 2,
+    stop_grace: float = 5.0,
+    faults: Faults | None = None,
+    race: bool = True,
+    cancel_at: float | None = None,
+    watch: Callable[[int], object] | None = None,
+    shrink: bool = True,
+    **options: Unpack[RunOptions],
+) -> Exploration:
+    """Run a workflow on many schedules in virtual time, and hold each of them to the laws.
+
+    The first schedule is the plainest. The search ends with the first that breaks a law, which
+    is then made small. That takes as long again, and a minute at most, or so; a failure that does
+    not come again on its own tape is left as it is, and said to be flaky.
+
+    Args:
+        flow: The workflow.
+        inputs: The run's inputs.
+        script: What its steps do. By default each returns a text that names it, after a time
+            that is left to the schedule.
+        schedules: How many schedules to try at most.
+        seconds: How many real seconds to take at most, or so.
+        seed: Equal seeds give equal schedules.
+        laws: What must hold: by default all of actorflow's own.
+        async_workers: How many async steps may be in flight at once.
+        stop_grace: Virtual seconds that a stopped attempt gets to end.
+        faults: How much may go wrong in one schedule.
+        race: Whether the next timer may fire while messages wait.
+        cancel_at: The virtual moment at which the run is cancelled.
+        watch: Called with the number of schedules so far, after each, and again whenever a
+            schedule was tried to make the failure smaller; when it returns False, that ends.
+        shrink: Whether the failure is made small.
+        options: Of the run, as for `Orchestrator.run`.
+
+    Raises:
+        DefinitionError: When the workflow, the script or an option makes no sense.
+        MissingInput: When a step wants an input that is not there.
+    """
+    refuse_misspelt(explore, options)
+    case = given(
+        flow,
+        inputs,
+        script=script,
+        async_workers=async_workers,
+        stop_grace=stop_grace,
+        faults=faults,
+        race=race,
+        cancel_at=cancel_at,
+        **options,
+    )
+    doubts = Doubts()
+    search = _Search(lambda _random: case, laws, seed, doubts.note)
+    exploration = search.explore(schedules, seconds, watch, shrink=shrink)
+    if exploration.broken is None:
+        doubts.warn()
+    return exploration
+
+
+def explore_scenarios(
+    draw: Draw | None = None,
+    *,
+    max_steps: int = 6,
+    schedules: int = 10_000,
+    seconds: float | None = None,
+    seed: int = 0,
+    laws: Iterable[Law] = all_laws.ALL,
+    watch: Callable[[int], object] | None = None,
+    shrink: bool = True,
+) -> Exploration:
+    """Hold actorflow itself to the laws: made-up scenarios, each on a few schedules.
+
+    Args:
+        draw: Makes a scenario up; by default `draw_scenario`.
+        max_steps: How many steps such a scenario has at most.
+        schedules: As of `explore`, and so are the others.
+        seconds: How many real seconds to take at most, or so.
+        seed: Equal seeds give equal scenarios and schedules.
+        laws: What must hold.
+        watch: As of `explore`.
+        shrink: Whether the failure is made small.
+
+    Raises:
+        DefinitionError: When an option makes no sense, or `draw` makes up something else.
+    """
+    check_whole(max_steps, "max_steps", 1)
+    drawn = partial(draw_scenario, max_steps=max_steps) if draw is None else draw
+    return _Search(_checked(drawn), laws, seed).explore(schedules, seconds, watch, shrink=shrink)
+
+
+def _checked(draw: Any) -> Draw:
+    """Return what makes scenarios up, such that it makes up nothing else."""
+    cure = "Give a function of a random.Random that returns a Scenario; for a workflow: explore()"
+    check_callable(draw, "draw", cure)
+
+    def drawn(random: random.Random) -> Case:
+        case = draw(random)
+        if not isinstance(case, Scenario):
+            raise DefinitionError(None, f"draw has returned {text_of(case)}", cure)
+        return case
+
+    return drawn
+
+
+class _Search:
+    """Looks for a schedule that breaks a law.
+
+    Args:
+        draw: Makes up what is to be run.
+        laws: What must hold.
+        seed: Where all chance comes from.
+        look: Is shown each trace.
+    """
+
+    def __init__(
+        self,
+        draw: Draw,
+        laws: Iterable[Law],
+        seed: int,
+        look: Callable[[Trace], None] | None = None,
+    ) -> None:
+        self._draw = draw
+        self._laws = several(laws)
+        check_whole(seed, "seed")
+        self._seed = seed
+        self._look = look
+        self._now = SystemClock.now
+        self._tally = Tally()
+        self._chosen: set[int] = set()
+        self._durations = array("d")
+        self._endings: Counter[str] = Counter()
+
+    def explore(
+        self,
+        schedules: int,
+        seconds: float | None,
+        watch: Callable[[int], object] | None,
+        *,
+        shrink: bool,
+    ) -> Exploration:
+        """Search, and say what it has come to."""
+        _check(schedules, seconds)
+        began = self._now()
+        until = began + (_FOREVER if seconds is None else seconds)
+        finding = self._search(schedules, until, watch)
+        took = self._now() - began
+        shrinker = None if finding is None else self._shrinker(finding)
+        if shrinker is not None:
+            self._make_small(shrinker, watch, shrink=shrink)
+        return self._exploration(took, shrinker)
+
+    def _make_small(
+        self, shrinker: Shrinker, watch: Callable[[int], object] | None, *, shrink: bool
+    ) -> None:
+        """Make a failure small, unless it is not to be believed; either way say so."""
+        tried, judge = len(self._durations), shrinker.judge
+        said = doubt(shrinker.best, judge)
+        if shrink and not said:
+            shrinker.shrink(None if watch is None else lambda: watch(tried) is False)
+            said = doubt(shrinker.best, judge)
+        shrinker.best.broken.doubt = said
+
+    def _search(
+        self, schedules: int, until: float, watch: Callable[[int], object] | None
+    ) -> Finding | None:
+        chance = random.Random(self._seed)
+        swarm = Swarm(chance)
+        case = self._draw(chance)
+        self._reachable = case.reachable
+        for number in range(schedules):
+            if number and number % _SCHEDULES_OF_A_SCENARIO == 0:
+                case = self._draw(chance)
+            trace = case.simulate(*(swarm.next() if number else (None, None)))
+            swarm.learn(trace)
+            self._note(trace)
+            broken = judged(self._laws, trace)
+            enough = watch is not None and watch(number + 1) is False
+            if broken is not None:
+                return Finding(case, trace, broken)
+            _let_go(trace)
+            if enough or self._now() >= until:
+                break
+        return None
+
+    def _note(self, trace: Trace) -> None:
+        if self._look is not None:
+            self._look(trace)
+        self._tally.note(trace)
+        self._chosen.add(hash(trace.choices))
+        self._durations.append(trace.duration)
+        self._endings.update([_ending(trace, run_id) for run_id in trace.runs])
+
+    def _shrinker(self, finding: Finding) -> Shrinker:
+        broken = finding.broken
+        same = [law for law in self._laws if (law.number, law.name) == (broken.number, broken.name)]
+        return Shrinker(finding, partial(judged, same))
+
+    def _exploration(self, seconds: float, shrinker: Shrinker | None) -> Exploration:
+        finding = None if shrinker is None else shrinker.best
+        return Exploration(
+            seed=self._seed,
+            schedules=len(self._durations),
+            seconds=seconds,
+            distinct=len(self._chosen),
+            durations=Spread.of(self._durations),
+            endings={how: self._endings[how] for how in _ENDINGS if self._endings[how]},
+            edges=self._tally.coverage(self._reachable),
+            failure=None if finding is None else finding.trace,
+            broken=None if finding is None else finding.broken,
+            case=None if finding is None else finding.case,
+            shrunk_by=0 if shrinker is None else shrinker.tried,
+        )
+
+
+def _ending(trace: Trace, run_id: str) -> str:
+    result = trace.results.get(run_id)
+    return NOT_ENDED if result is None else result.status.value
+
+
+def _let_go(trace: Trace) -> None:
+    """Leave nothing of a trace to the garbage collector, which takes as long as the laws do."""
+    lives: Lives | None = vars(trace).pop("lives", None)
+    if lives is not None:
+        lives.dissolve()
+
+
+def judged(laws: Iterable[Law], trace: Trace) -> LawBroken | None:
+    """Return how a trace breaks the first of some laws that it breaks, or None."""
+    try:
+        all_laws.check(trace, laws)
+    except LawBroken as broken:
+        return broken
+    return None
+
+
+def _check(schedules: object, seconds: object) -> None:
+    check_whole(schedules, "schedules", 1)
+    if seconds is not None and not (is_finite(seconds) and seconds > 0):
+        raise DefinitionError(None, f"seconds is {seconds!r}", "Give a number above 0, or None")
+
+
+_TIMES: Final = 3
+
+
+def doubt(finding: Finding, judge: Judge) -> str:
+    """Return why a failure is not to be believed, or nothing if it comes again, time after time.
+
+    Args:
+        finding: The failure.
+        judge: Says whether a trace breaks the same law.
+    """
+    case, first = finding.case, finding.trace
+    for _ in range(_TIMES):
+        again = case.simulate(first.tape)
+        if again.hash != first.hash:
+            return f"the same tape gave {first_difference(first, again)}"
+        if judge(again) is None:
+            return "the same tape gave the same trace once more, and the law found nothing"
+    return ""

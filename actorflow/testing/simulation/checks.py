@@ -1,0 +1,98 @@
+"""What callers of a simulation get wrong, found before anything is run."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from actorflow.definition.durations import seconds
+from actorflow.definition.workflow import Workflow
+from actorflow.errors.definition import DefinitionError
+from actorflow.orchestrator.requests import RunOptions
+from actorflow.support.safe_text import text_of
+from actorflow.support.suggestions import nearest
+from actorflow.testing.simulation.scripts import Script
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from actorflow.definition.plan import WorkflowPlan
+
+__all__ = [
+    "as_moment",
+    "check_callable",
+    "check_script",
+    "check_whole",
+    "plan_of",
+    "refuse_misspelt",
+]
+
+
+def plan_of(flow: Any) -> WorkflowPlan:
+    """Return the plan of a workflow.
+
+    Raises:
+        DefinitionError: When it is no workflow, or makes no sense.
+    """
+    if not isinstance(flow, Workflow):
+        cure = "Pass the Workflow itself; a builder needs its .build()"
+        raise DefinitionError(None, f"{text_of(flow)} is not a workflow", cure)
+    return flow.plan()
+
+
+def check_script(script: Any) -> None:
+    """Refuse what is no script.
+
+    Raises:
+        DefinitionError: When it is none.
+    """
+    if not isinstance(script, Script):
+        cure = "Give a Script; one behaviour for all steps is Script(default=…)"
+        raise DefinitionError(None, f"script is {text_of(script)}", cure)
+
+
+def check_callable(value: Any, what: str, cure: str) -> None:
+    """Refuse what cannot be called.
+
+    Raises:
+        DefinitionError: When it cannot.
+    """
+    if not callable(value):
+        raise DefinitionError(None, f"{what} is {text_of(value)}", cure)
+
+
+def check_whole(value: Any, name: str, least: int | None = None) -> None:
+    """Refuse what is no whole number, or a smaller one.
+
+    Raises:
+        DefinitionError: When it is none.
+    """
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or (least is not None and value < least):
+        cure = "Give a whole number" + ("" if least is None else f", {least} or more")
+        raise DefinitionError(None, f"{name} is {text_of(value)}", cure)
+
+
+def as_moment(value: Any, name: str) -> float:
+    """Return a virtual moment, or a length of virtual time, as seconds.
+
+    Raises:
+        DefinitionError: When it is no number, or lies before nought.
+    """
+    return seconds(value, name, zero=True)
+
+
+def refuse_misspelt(taker: Callable[..., Any], options: Iterable[str]) -> None:
+    """Refuse an option that surely is one of the function's own, misspelt.
+
+    What else is no option of a run is refused when the run is made.
+
+    Raises:
+        TypeError: When there is one.
+    """
+    own = [name for name in inspect.signature(taker).parameters if name != "options"]
+    known = {*own, *RunOptions.__annotations__}
+    for name in options:
+        close = None if name in known else nearest(name, own)
+        if close is not None:
+            raise TypeError(f"{taker.__name__}() has no option {name!r}. Did you mean {close!r}?")

@@ -1,0 +1,189 @@
+"""Where step bodies run in a simulation: nowhere, or at one virtual moment.
+
+An attempt is a timer that ends it as its script says. Where the script says `real()`, the timer
+calls a plain function, or begins a coroutine on an event loop whose time is virtual.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from actorflow.executors.bodies import not_begun, outcome
+from actorflow.executors.coroutines import stack_of_coroutine
+from actorflow.systems.simulated.system import Timer
+from actorflow.testing.simulation.account import Outcome
+from actorflow.testing.simulation.loop import VirtualLoop
+from actorflow.testing.simulation.mutation import changed, snapshot
+from actorflow.testing.simulation.scripts import OF_ITSELF, Hangs, Raises, Real, Returns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actorflow.model.context import Attempt
+    from actorflow.model.protocols import Report
+    from actorflow.testing.simulation.account import Account, Body
+    from actorflow.testing.simulation.scripts import Behaviour
+
+__all__ = ["SimulatedExecutor"]
+
+
+class SimulatedExecutor:
+    """An executor in virtual time.
+
+    Args:
+        account: Shared by all executors of a simulation.
+        preemptive: Whether stopping an attempt ends it, as it does a coroutine, or only asks
+            it to end, as it does a thread.
+    """
+
+    def __init__(self, account: Account, *, preemptive: bool) -> None:
+        self.preemptive = preemptive
+        self._account = account
+        self._system = account.system
+        self._loop: VirtualLoop | None = None
+        self._abandoned: dict[Attempt, None] = {}
+        """What was given up and goes on."""
+
+    def open(self, report: Report) -> None:
+        """Get ready."""
+        self._report = report
+
+    def submit(self, attempt: Attempt) -> None:
+        """Begin an attempt, and have it end as its script says."""
+        body, behaviour = self._account.begin(attempt)
+        attempt.handle = body
+        if behaviour is None:
+            self._end(body, None, not_begun(attempt))
+        else:
+            self._begin(body, behaviour)
+
+    def _begin(self, body: Body, behaviour: Behaviour) -> None:
+        if isinstance(behaviour, Returns):
+            value = str(body) if behaviour.value is OF_ITSELF else behaviour.value
+            self._end_after(self._account.seconds(body, behaviour.after), body, value, None)
+        elif isinstance(behaviour, Raises):
+            error = behaviour.error() if isinstance(behaviour.error, type) else behaviour.error
+            self._end_after(self._account.seconds(body, behaviour.after), body, None, error)
+        elif isinstance(behaviour, Real):
+            self._enter_after(self._account.seconds(body, behaviour.after), body)
+        elif isinstance(behaviour, Hangs):
+            body.stubborn = behaviour.stubborn
+        else:
+            self._begin(body, self._account.one_of(body, behaviour.behaviours))
+
+    def _end_after(
+        self, seconds: float, body: Body, output: object, error: BaseException | None
+    ) -> None:
+        moment = self._system.time + seconds
+        body.handle = self._system.call_at(moment, self._end, body, output, error)
+
+    def _end(self, body: Body, output: object, error: BaseException | None) -> None:
+        body.handle = body.attempt.handle = None
+        body.reported = output, error
+        self._abandoned.pop(body.attempt, None)
+        if body.outcome is Outcome.RUNNING:
+            self._account.over(body, _outcome(body, error))
+        elif body.outcome is Outcome.ABANDONED and not body.late:
+            return
+        self._report(body.attempt, output, error)
+
+    def stop(self, attempt: Attempt) -> None:
+        """End an attempt if that can be done."""
+        body: Body | None = attempt.handle
+        if body is None or body.outcome is not Outcome.RUNNING or body.stubborn:
+            return
+        if self.preemptive:
+            self._cancel(body)
+
+    def _cancel(self, body: Body) -> None:
+        if isinstance(body.handle, asyncio.Task):
+            body.handle.cancel()
+            return
+        if body.handle is not None:
+            body.handle.cancel()
+        # A true coroutine that waits for its moment has not been entered, and never will be.
+        error = not_begun(body.attempt) if body.real else asyncio.CancelledError()
+        self._end_after(0.0, body, None, error)
+
+    def abandon(self, attempt: Attempt) -> str:
+        """Give an attempt up, and return where it hangs, if it is a true coroutine."""
+        body: Body | None = attempt.handle
+        if body is None or body.outcome is not Outcome.RUNNING:
+            return ""
+        self._account.over(body, Outcome.ABANDONED)
+        body.late = body.handle is not None and self._account.late.due()
+        if isinstance(body.handle, Timer) and not (body.late or body.real):
+            body.handle.cancel()  # nothing would come of it
+        else:
+            self._abandoned[attempt] = None
+        task = body.handle
+        return stack_of_coroutine(task.get_coro()) if isinstance(task, asyncio.Task) else ""
+
+    def close(self) -> Sequence[Attempt]:
+        """Let the coroutines clean up that still run; return what had been given up."""
+        left = list(self._abandoned)
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.close()
+        return left
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks of coroutines have not ended."""
+        return 0 if self._loop is None else self._loop.tasks
+
+    # ── The true functions ───────────────────────────────────────────────────────────────────
+
+    def _enter_after(self, seconds: float, body: Body) -> None:
+        body.real = True
+        enter = self._start if body.plan.is_coroutine else self._call
+        body.handle = self._system.call_at(self._system.time + seconds, enter, body)
+
+    def _call(self, body: Body) -> None:
+        """Call a plain function, whether or not anybody waits for it any more."""
+        attempt = body.attempt
+        body.snapshot = snapshot(attempt.arguments)
+        try:
+            output = attempt.variables.run(attempt.function, **attempt.arguments)
+        except BaseException as error:
+            self._end_real(body, None, error)
+            if isinstance(error, KeyboardInterrupt):
+                raise  # also meant for whoever simulates
+        else:
+            self._end_real(body, *outcome(attempt, output))
+
+    def _start(self, body: Body) -> None:
+        if self._loop is None:
+            self._loop = VirtualLoop(self._system)  # type: ignore[abstract] # no I/O, on purpose
+        name, context = f"step {body}", body.attempt.variables
+        body.handle = self._loop.create_task(self._accompany(body), name=name, context=context)
+        self._loop.turn()
+
+    async def _accompany(self, body: Body) -> None:
+        attempt, loop = body.attempt, self._loop
+        body.snapshot = snapshot(attempt.arguments)
+        try:
+            output = await attempt.function(**attempt.arguments)
+        except BaseException as error:
+            if loop is not self._loop:
+                raise  # the simulation is over
+            self._end_real(body, None, error)
+            if isinstance(error, KeyboardInterrupt):
+                raise  # also meant for whoever simulates
+        else:
+            self._end_real(body, output, None)
+
+    def _end_real(self, body: Body, output: object, error: BaseException | None) -> None:
+        attempt = body.attempt
+        self._account.mutations += [
+            (attempt.scope.run_id, attempt.step_id, attempt.number, name)
+            for name in changed(body.snapshot, attempt.arguments)
+        ]
+        self._end(body, output, error)
+
+
+def _outcome(body: Body, error: BaseException | None) -> Outcome:
+    if error is None:
+        return Outcome.RETURNED
+    return Outcome.STOPPED if body.attempt.cancelled else Outcome.RAISED

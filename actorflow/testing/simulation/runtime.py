@@ -1,0 +1,346 @@
+"""One orchestrator in virtual time: the production actors, put together as production does.
+
+It is to a simulation what `actorflow.orchestrator.runtime` is to an `Orchestrator`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from actorflow.actors import ConfigureSupervisor, Supervisor
+from actorflow.model.messages import AttemptFinished, CancelRun, Committed
+from actorflow.model.results import RunResult
+from actorflow.orchestrator.requests import new_run, resumed_run
+from actorflow.scheduling.decisions import Decisions
+from actorflow.state import MemoryStateManager
+from actorflow.support.safe_text import text_of
+from actorflow.systems.delivery import Cell
+from actorflow.systems.simulated.mischief import Countdown, Mischief
+from actorflow.systems.simulated.system import SimulatedSystem
+from actorflow.testing.simulation.account import Account, RunTrace
+from actorflow.testing.simulation.executor import SimulatedExecutor
+from actorflow.testing.simulation.store import SimulatedStateManager
+from actorflow.testing.simulation.targets import MESSAGE_FAULTS, SPANS, may_strike
+from actorflow.testing.trace.labels import EXECUTOR
+from actorflow.testing.trace.trace import Leftovers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from actorflow.definition.plan import StepPlan, WorkflowPlan
+    from actorflow.model.context import Attempt
+    from actorflow.model.events import Event
+    from actorflow.model.protocols import Executor, Report, StateManager
+    from actorflow.orchestrator.requests import Request, RunOptions
+    from actorflow.testing.simulation.scripts import Script
+    from actorflow.testing.simulation.settings import Settings
+
+__all__ = ["SimulatedRuntime", "VirtualClock"]
+
+_FOREVER: Final = float("inf")
+_UNITS: Final = (0.5, 0.0, 1 - 2**-53)
+"""Where in the range of its jitter a backoff may lie: in the middle, or at either end."""
+
+
+class VirtualClock:
+    """Virtual time; people call its nought the beginning of the epoch."""
+
+    def __init__(self, system: SimulatedSystem) -> None:
+        self.now = system.now
+
+    def wall(self, now: float) -> float:
+        """Return the moment itself, so that the time of an event is the virtual one."""
+        return now
+
+
+class _Places:
+    """Where steps run: coroutine functions here, plain functions there."""
+
+    def __init__(self, account: Account) -> None:
+        self._coroutines = SimulatedExecutor(account, preemptive=True)
+        self._threads = SimulatedExecutor(account, preemptive=False)
+
+    def open(self, coroutines: Report, threads: Report) -> None:
+        """Open both."""
+        self._coroutines.open(coroutines)
+        self._threads.open(threads)
+
+    def of(self, plan: WorkflowPlan) -> Mapping[str, Executor]:
+        """Return the executor of each step, whatever its name for one is."""
+        return {step.id: self._place_of(step) for step in plan.steps}
+
+    def of_compensators(self, plan: WorkflowPlan) -> Mapping[str, Executor]:
+        """Return the executor of each compensator, likewise."""
+        undoes = {step.id: step.compensation for step in plan.steps if step.compensation}
+        return {step_id: self._place_of(undo) for step_id, undo in undoes.items()}
+
+    def _place_of(self, step: StepPlan) -> Executor:
+        return self._coroutines if step.is_coroutine else self._threads
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks of coroutines have not ended."""
+        return self._coroutines.tasks
+
+    def close(self) -> None:
+        """Let coroutines clean up."""
+        self._coroutines.close()
+
+
+class _Audience:
+    """Somebody who takes down what is shown, and how much was recorded then."""
+
+    present = True
+
+    def __init__(self, log: Sequence[Event]) -> None:
+        self.shown: list[tuple[int, Sequence[Event]]] = []
+        self._log = log
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Take them down."""
+        self.shown.append((len(self._log), events))
+
+
+def _in_memory() -> Callable[[], StateManager]:
+    """Return what opens a state manager that forgets nothing."""
+    memory = MemoryStateManager(max_runs=10**9, max_age=float("inf"), max_events=10**12)
+    return lambda: memory
+
+
+class SimulatedRuntime:
+    """Everything of a simulated orchestrator that runs.
+
+    Args:
+        settings: The limits, and how much may go wrong.
+        choose: Chooses.
+        before_choice: As of a `SimulatedSystem`.
+        state: Opens the state manager, now and after each crash; memory by default.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        choose: Callable[[int, str], int],
+        before_choice: Callable[[], None] | None,
+        state: Callable[[], StateManager] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._choose = choose
+        self._steps = 0
+        self.system = SimulatedSystem(
+            choose,
+            race=settings.race,
+            mischief=self._mischief() if settings.faults.any else None,
+            when_idle=self._note_lull,
+            before_choice=before_choice,
+        )
+        self.clock = VirtualClock(self.system)
+        self.account = Account(self.system, choose, self.countdown("late result"))
+        self.state = SimulatedStateManager(
+            _in_memory() if state is None else state,
+            self.system,
+            choose,
+            fails=self.countdown("store fails"),
+            stalls=self.countdown("store stalls"),
+        )
+        self.places = _Places(self.account)
+        self.places.open(self._reporter(), self._reporter())
+        self.audience = _Audience(self.state.log)
+        self.results: dict[str, RunResult] = {}
+        self.handed: list[tuple[int, int, str]] = []
+        """Whenever a result was handed out: how many events were recorded, how many messages had
+        been delivered, and whose it was."""
+        self.live: set[str] = set()
+        """The ids of the runs that this orchestrator was given and that have not ended."""
+        self.defects: list[str] = []
+        self.crashes: list[tuple[int, float]] = []
+        """When it has crashed: after how many deliveries, and at what moment."""
+        self.lulls: list[tuple[float, int, int, int, int, int, int]] = []
+        """How things stood whenever nothing could be delivered; see `trace.Idle`."""
+        self.open()
+
+    # ── Faults ───────────────────────────────────────────────────────────────────────────────
+
+    def _mischief(self) -> Mischief:
+        countdowns = {fault: self.countdown(fault.value) for fault in MESSAGE_FAULTS}
+        return Mischief(countdowns, may_strike)
+
+    def countdown(self, label: str) -> Countdown:
+        """Return what decides when a fault happens."""
+        budget = self._settings.faults.budget(label)
+        return Countdown(self._choose, label, budget, lambda: SPANS[label] * self._steps)
+
+    # ── Beginning and end ────────────────────────────────────────────────────────────────────
+
+    def open(self) -> None:
+        """Bring a supervisor to life that knows nothing."""
+        settings = self._settings
+        self.brain = Decisions(
+            async_workers=settings.async_workers,
+            max_active_runs=settings.max_active_runs,
+            grace=settings.stop_grace,
+            random=self._jitter,
+        )
+        self._supervisor = self.system.create(Supervisor, self.system.system_cell)
+        self._tell(ConfigureSupervisor(brain=self.brain, host=self))
+
+    def _jitter(self) -> float:
+        return _UNITS[self._choose(len(_UNITS), "jitter")]
+
+    def dissolve(self) -> None:
+        """Let go of everything.
+
+        What is left of a schedule refers to itself all over, and would wait for the garbage
+        collector, which takes longer to find it than it took to make it.
+        """
+        for body in self.account.bodies:
+            body.handle = body.attempt.handle = None
+        self._lose()
+        for part in (self.account, self.system, self):
+            vars(part).clear()
+
+    def _lose(self) -> None:
+        """Let everything be gone that lives in the orchestrator's process."""
+        supervisor = self._supervisor.actor
+        self.live.clear()
+        self.system.clear()
+        while self.brain.deadlines.pop_due(_FOREVER) is not None:
+            pass  # each is taken from the step that keeps it
+        for part in (supervisor, self.brain):
+            vars(part).clear()
+
+    def crash(self) -> None:
+        """Let everything but the state manager's memory be gone, and begin anew."""
+        self.crashes.append((len(self.system.deliveries), self.system.time))
+        self._lose()
+        self.account.lose()
+        self.state.crash()
+        self.places.close()
+        for run_id in self.account.runs:
+            self._look_up(run_id)
+        self.open()
+
+    def crash_if_cut(self) -> None:
+        """Crash if the state manager has come to the write at which that was to happen."""
+        if self.state.cut:
+            self.crash()
+
+    def _look_up(self, run_id: str) -> None:
+        """Take the result of a run from its record, if it ended before anybody heard of it."""
+        recorded = self.state.snapshot(run_id)
+        if recorded.status.terminal:
+            self.results.setdefault(run_id, RunResult.of(recorded))
+
+    # ── Runs ─────────────────────────────────────────────────────────────────────────────────
+
+    def start(
+        self,
+        plan: WorkflowPlan,
+        inputs: Mapping[str, Any] | None,
+        script: Script,
+        options: RunOptions,
+    ) -> str:
+        """Have the supervisor run something, and return the run's id."""
+        run_id = f"run-{len(self.account.runs) + 1}"
+        request = new_run(self, plan, inputs, options, run_id)
+        self._steps += len(plan.steps)
+        if request.record is not None:
+            self.state.create(request.record, _remembered)
+        self._take(request, script)
+        return run_id
+
+    def resume(self, run_id: str, plan: WorkflowPlan, script: Script) -> None:
+        """Have the supervisor go on with a run, from what is recorded."""
+        recorded = self.state.claim(run_id)
+        self.results.pop(run_id, None)
+        self._take(resumed_run(self, plan, recorded), script)
+
+    def _take(self, request: Request, script: Script) -> None:
+        message = request.message
+        self.live.add(request.run_id)
+        self.account.runs[request.run_id] = RunTrace(
+            run_id=request.run_id,
+            plan=message.plan,
+            script=script,
+            inputs=message.scope.inputs,
+            priority=message.priority,
+            timeout=message.timeout,
+        )
+        self._tell(message)
+
+    def cancel(self, run_id: str, reason: str, grace: float | None, *, compensate: bool) -> None:
+        """Have the supervisor end a run."""
+        self._tell(CancelRun(run_id, reason, grace, compensate))
+
+    def _tell(self, message: object) -> None:
+        self.system.post(self._supervisor, message, self.system.system_cell)
+
+    def _reporter(self) -> Report:
+        """Return the way by which one executor reports; what one says keeps its order."""
+        sender = Cell(0, self.system, None)
+        sender.globalName = EXECUTOR
+
+        def report(attempt: Attempt, output: Any, error: BaseException | None) -> None:
+            attempt.ended_at = self.system.time
+            finished = AttemptFinished(attempt, output, error)
+            self.system.post(self._supervisor, finished, sender)
+
+        return report
+
+    # ── What the supervisor needs ────────────────────────────────────────────────────────────
+
+    def committed(self, error: BaseException | None, /) -> None:
+        """Tell the supervisor that a batch of events is recorded."""
+        self._tell(Committed(error))
+
+    def unknown(self, run_id: str) -> None:
+        """Nobody waits for a run that was cancelled before its start, or after its end."""
+
+    def finished(self, result: RunResult) -> None:
+        """Keep a run's result."""
+        self.results[result.run_id] = result
+        self.handed.append((len(self.state.log), len(self.system.deliveries), result.run_id))
+        self.live.discard(result.run_id)
+
+    def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
+        """The schedule has had a write fail; what follows from it is in the results."""
+
+    def misbehaved(self, attempt: Attempt, what: str, error: BaseException) -> None:
+        """Keep what an executor did wrong."""
+        self.defects.append(f"{what}() of the executor of {attempt} raised {text_of(error)}")
+
+    def broken(self, message: object, error: BaseException) -> None:
+        """Keep what could not be handled."""
+        kind = type(message).__name__
+        self.defects.append(f"a message could not be handled: {kind}: {text_of(error)}")
+
+    def leftovers(self) -> Leftovers:
+        """Return what is there now."""
+        brain, system, supervisor = self.brain, self.system, self._supervisor.actor
+        return Leftovers(
+            actors=system.population - 1,
+            timers=system.timers,
+            messages=system.waiting,
+            deadlines=len(brain.deadlines),
+            runs=max(len(brain.runs), 0 if supervisor is None else supervisor.runs),
+            leases=brain.leases.held,
+            tasks=self.places.tasks,
+        )
+
+    def _note_lull(self) -> None:
+        system, leases, state = self.system, self.brain.leases, self.state
+        self.lulls.append(
+            (
+                system.time,
+                len(state.log),
+                len(system.deliveries),
+                leases.total - leases.free,
+                leases.free,
+                self.account.in_flight,
+                state.under_way,
+            )
+        )
+
+
+def _remembered(_error: BaseException | None, /) -> None:
+    """Hear of a run that was remembered at once."""

@@ -1,0 +1,290 @@
+"""What steps and their compensators do in a simulation: scripted outcomes, by step and attempt.
+
+A script is looked up by a step's id and the number of the attempt, never by the order in which
+things happen: whatever the schedule, the second attempt of a step does what the script says of
+its second attempt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import attrs
+
+from actorflow.definition.durations import Duration, seconds
+from actorflow.errors.definition import DefinitionError
+from actorflow.support.read_only import ReadOnly
+from actorflow.support.safe_text import text_of
+from actorflow.support.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from actorflow.definition.plan import WorkflowPlan
+
+__all__ = [
+    "OF_ITSELF",
+    "Behaviour",
+    "Either",
+    "Hangs",
+    "Raises",
+    "Real",
+    "Returns",
+    "Script",
+    "either",
+    "hangs",
+    "raises",
+    "real",
+    "returns",
+]
+
+OF_ITSELF: Final = object()
+"""Stands for an output that names the step and the attempt, such as "fetch#1"."""
+
+
+@attrs.frozen(repr=False)
+class Returns:
+    """An attempt that returns."""
+
+    value: Any
+    after: float | None
+
+    def __repr__(self) -> str:
+        value = [] if self.value is OF_ITSELF else [repr(self.value)]
+        return _call("returns", value, self.after, 1.0)
+
+
+@attrs.frozen(repr=False)
+class Raises:
+    """An attempt that fails."""
+
+    error: BaseException | type[BaseException]
+    after: float | None
+
+    def __repr__(self) -> str:
+        error = self.error.__qualname__ if isinstance(self.error, type) else repr(self.error)
+        return _call("raises", [error], self.after, 1.0)
+
+
+@attrs.frozen(repr=False)
+class Hangs:
+    """An attempt that never ends by itself."""
+
+    stubborn: bool
+
+    def __repr__(self) -> str:
+        return "hangs(stubborn=True)" if self.stubborn else "hangs()"
+
+
+@attrs.frozen(repr=False)
+class Real:
+    """An attempt that calls the step's own function."""
+
+    after: float | None
+
+    def __repr__(self) -> str:
+        return _call("real", [], self.after, 0.0)
+
+
+@attrs.frozen(repr=False)
+class Either:
+    """An attempt that does one of several things, by choice."""
+
+    behaviours: tuple[Behaviour, ...]
+
+    def __repr__(self) -> str:
+        return f"either({', '.join(map(repr, self.behaviours))})"
+
+
+def _call(name: str, given: list[str], after: float | None, usual: float) -> str:
+    """Return the call that makes a behaviour, without what is as usual."""
+    given = [*given, *([] if after == usual else [f"after={after!r}"])]
+    return f"{name}({', '.join(given)})"
+
+
+Behaviour: TypeAlias = Returns | Raises | Hangs | Real | Either
+"""What one attempt does."""
+
+
+def returns(value: Any = OF_ITSELF, after: Duration | None = 1.0) -> Returns:
+    """Have an attempt return.
+
+    Args:
+        value: What it returns; a text that names the step and the attempt, if left out.
+        after: How long it takes, in virtual seconds; None leaves that to the tape.
+    """
+    return Returns(value, _after("returns", after))
+
+
+def raises(error: BaseException | type[BaseException], after: Duration | None = 1.0) -> Raises:
+    """Have an attempt fail.
+
+    Args:
+        error: What it raises; a class is called without arguments each time.
+        after: How long it takes, in virtual seconds; None leaves that to the tape.
+    """
+    kind: type[Any] = error if isinstance(error, type) else type(error)
+    if not issubclass(kind, BaseException):
+        problem = f"raises({error!r}) is no exception"
+        raise DefinitionError(None, problem, "Give an exception or a class of exceptions")
+    if isinstance(error, type):
+        _try(error)
+    return Raises(error, _after("raises", after))
+
+
+def _try(kind: type[BaseException]) -> None:
+    try:
+        kind()
+    except Exception as fault:  # noqa: BLE001 - a class of the program's own may refuse in any way
+        problem = f"raises({kind.__name__}) cannot be made without arguments: {fault}"
+        raise DefinitionError(None, problem, "Give an instance of it") from None
+
+
+def hangs(*, stubborn: bool = False) -> Hangs:
+    """Have an attempt never end by itself.
+
+    Args:
+        stubborn: Whether it does not end either when it is stopped, so that it has to be
+            abandoned. Plain functions are stubborn anyway, as on threads.
+    """
+    return Hangs(stubborn)
+
+
+def real(after: Duration | None = 0.0) -> Real:
+    """Have an attempt call the step's own function, which should touch nothing outside.
+
+    A coroutine that does is refused it; a plain function is not, and does so on every schedule.
+
+    A plain function is called in one go, at the end of the time that it takes; as on a thread,
+    that happens even if the attempt has been abandoned meanwhile.
+
+    Args:
+        after: How long it takes, in virtual seconds; None leaves that to the tape.
+    """
+    return Real(_after("real", after))
+
+
+def either(*behaviours: Behaviour) -> Either:
+    """Leave it to the tape what an attempt does; the first is the plainest."""
+    _check_behaviours(behaviours or ((),), "either() chooses from", "several of these")
+    return Either(behaviours)
+
+
+def _after(name: str, after: Duration | None) -> float | None:
+    return None if after is None else seconds(after, f"after of {name}()", zero=True)
+
+
+_PLAIN: Final = (Returns(OF_ITSELF, None),)
+
+
+class Script:
+    """What every attempt of every step does.
+
+    Args:
+        steps: By step id what each attempt does, or a list with what the first attempt does,
+            the second, and so on; the last one counts for all that follow.
+        compensators: What each attempt of undoing a step does, by the step's id, likewise.
+        default: What the attempts of all others do: return a text that names the step and
+            the attempt, after a time that is left to the tape, unless you say otherwise.
+    """
+
+    def __init__(
+        self,
+        steps: Mapping[str, Behaviour | Sequence[Behaviour]] | None = None,
+        *,
+        compensators: Mapping[str, Behaviour | Sequence[Behaviour]] | None = None,
+        default: Behaviour | Sequence[Behaviour] = _PLAIN,
+    ) -> None:
+        self._steps = _by_id(steps)
+        self._compensators = _by_id(compensators)
+        self._default = _several(default, "the default of a script is")
+
+    @property
+    def steps(self) -> Mapping[str, tuple[Behaviour, ...]]:
+        """What the attempts of each step do, without the default."""
+        return ReadOnly(self._steps)
+
+    @property
+    def compensators(self) -> Mapping[str, tuple[Behaviour, ...]]:
+        """What the attempts of each compensator do, by step id, without the default."""
+        return ReadOnly(self._compensators)
+
+    @property
+    def default(self) -> tuple[Behaviour, ...]:
+        """What the attempts of all others do."""
+        return self._default
+
+    def of(self, step_id: str, attempt: int) -> Behaviour:
+        """Return what an attempt does; attempts are counted from 1."""
+        return _of(self._steps.get(step_id, self._default), attempt)
+
+    def of_compensator(self, step_id: str, attempt: int) -> Behaviour:
+        """Return what an attempt of undoing a step does, likewise."""
+        return _of(self._compensators.get(step_id, self._default), attempt)
+
+    def check(self, plan: WorkflowPlan) -> None:
+        """Refuse to say what steps and compensators do that are not there.
+
+        Raises:
+            DefinitionError: When it names one.
+        """
+        undone = [step.id for step in plan.steps if step.compensation is not None]
+        _check(self._steps, plan, plan.by_id, _NO_STEP)
+        _check(self._compensators, plan, undone, _NO_COMPENSATOR)
+
+    def __repr__(self) -> str:
+        steps = {step_id: _shown(line) for step_id, line in self._steps.items()}
+        undoing = {step_id: _shown(line) for step_id, line in self._compensators.items()}
+        compensators = f", compensators={undoing!r}" if undoing else ""
+        default = "" if self._default == _PLAIN else f", default={_shown(self._default)!r}"
+        return f"Script({steps!r}{compensators}{default})"
+
+
+_NO_STEP: Final = "the script names step {!r}, which the workflow does not have"
+_NO_COMPENSATOR: Final = "the script says how step {!r} is undone, which has no compensator"
+
+
+def _shown(line: tuple[Behaviour, ...]) -> Behaviour | list[Behaviour]:
+    return list(line) if line[1:] else line[0]
+
+
+def _of(line: tuple[Behaviour, ...], attempt: int) -> Behaviour:
+    return line[min(attempt, len(line)) - 1]
+
+
+def _check(said: Iterable[str], plan: WorkflowPlan, known: Collection[str], problem: str) -> None:
+    for step_id in said:
+        if step_id not in known:
+            cure = f"Name one of: {', '.join(known)}" if known else "Leave it out"
+            question = did_you_mean(step_id, known).strip()
+            said_so = problem.format(step_id)
+            raise DefinitionError(plan.workflow_id, said_so, f"{question} {cure}".lstrip())
+
+
+def _by_id(
+    given: Mapping[str, Behaviour | Sequence[Behaviour]] | None,
+) -> dict[str, tuple[Behaviour, ...]]:
+    said: Any = {} if given is None else given
+    if not isinstance(said, Mapping):
+        cure = "Give behaviours by step id; one for all steps is Script(default=…)"
+        raise DefinitionError(None, f"a script is made of {said!r}", cure)
+    return {
+        step_id: _several(behaviours, "a script holds", step_id)
+        for step_id, behaviours in said.items()
+    }
+
+
+def _several(said: Any, what: str, step_id: str | None = None) -> tuple[Behaviour, ...]:
+    line = tuple(said) if isinstance(said, (list, tuple)) else (said,)
+    _check_behaviours(line or (said,), what, "a list of these", step_id)
+    return line
+
+
+def _check_behaviours(
+    line: Iterable[object], what: str, several: str, step_id: str | None = None
+) -> None:
+    for behaviour in line:
+        if not isinstance(behaviour, Behaviour):
+            cure = f"Give returns(…), raises(…), hangs(), real() or either(…), or {several}"
+            raise DefinitionError(None, f"{what} {text_of(behaviour)}", cure, step_id)

@@ -1,0 +1,154 @@
+"""Values that say of themselves what is not plain, and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from actorflow.definition.durations import as_seconds, seconds
+from actorflow.errors.definition import DefinitionError
+from actorflow.support.suggestions import checks_options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["NO_FAULTS", "PLAIN_SETTINGS", "Faults", "Settings", "Sparse"]
+
+
+class Sparse:
+    """An attrs value whose repr makes it anew, and leaves out what is as by default.
+
+    Its classes are made with `attrs.frozen(kw_only=True, repr=False)`.
+    """
+
+    __slots__ = ()
+    __attrs_attrs__: tuple[attrs.Attribute[Any], ...]
+
+    def special(self) -> Iterator[tuple[str, Any]]:
+        """Yield the fields that are not as by default, with their values."""
+        for field in self.__attrs_attrs__:
+            value = getattr(self, field.name)
+            if value != field.default:
+                yield field.name, value
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{name}={value!r}" for name, value in self.special())
+        return f"{type(self).__name__}({said})"
+
+    def _repr_pretty_(self, page: Any, _cycle: object) -> None:
+        """Show the same to whoever prints values at length: Hypothesis, IPython."""
+        page.text(repr(self))
+
+    @property
+    def deviations(self) -> int:
+        """How much of it is not the plainest."""
+        return sum(_weight(value) for _, value in self.special())
+
+
+def _weight(value: object) -> int:
+    if isinstance(value, tuple):
+        return sum(map(_weight, value))
+    return value.deviations if isinstance(value, Sparse) else 1
+
+
+def _count() -> Any:
+    return attrs.field(default=0, validator=_check_count)
+
+
+def _check_count(_owner: object, field: attrs.Attribute[int], value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        problem = f"{field.name} of Faults is {value!r}"
+        raise DefinitionError(None, problem, "Give a whole number, 0 or more")
+
+
+@checks_options
+@attrs.frozen(kw_only=True, repr=False)
+class Faults(Sparse):
+    """How many faults of each kind one schedule may hold; when they happen is chosen.
+
+    Each that is allowed is a choice, and the plainest choice is that it does not happen.
+    """
+
+    crashes: int = _count()
+    """The actor of a step or of a run dies in place of a message, and the message with it."""
+    poisons: int = _count()
+    """A step's actor cannot handle what it is to execute, and lives on."""
+    duplicates: int = _count()
+    """A message that says what has happened arrives twice."""
+    delays: int = _count()
+    """A message, and what its sender says after it, is withheld for some deliveries."""
+    cancels: int = _count()
+    """A run is cancelled."""
+    restarts: int = _count()
+    """The whole orchestrator crashes, another one takes its place and resumes the runs."""
+    late_results: int = _count()
+    """An attempt that was abandoned is reported all the same, when its body ends."""
+    store_failures: int = _count()
+    """The state manager cannot write."""
+    store_stalls: int = _count()
+    """The state manager takes its time to write."""
+
+    def budget(self, label: str) -> int:
+        """Return how many there may be of the kind whose choice is called so."""
+        return int(getattr(self, _FIELDS[label]))
+
+    @property
+    def deviations(self) -> int:
+        """How many faults there may be."""
+        return sum(attrs.astuple(self))
+
+    @property
+    def any(self) -> bool:
+        """Whether anything may go wrong."""
+        return any(attrs.astuple(self))
+
+
+_FIELDS: Final = {
+    "crash": "crashes",
+    "poison": "poisons",
+    "duplicate": "duplicates",
+    "delay": "delays",
+    "cancel": "cancels",
+    "restart": "restarts",
+    "late result": "late_results",
+    "store fails": "store_failures",
+    "store stalls": "store_stalls",
+}
+NO_FAULTS: Final = Faults()
+
+
+@checks_options
+@attrs.frozen(kw_only=True, repr=False)
+class Settings(Sparse):
+    """What the simulated orchestrator was told."""
+
+    async_workers: int = attrs.field(default=2)
+    max_active_runs: int = attrs.field(default=100)
+    stop_grace: float = attrs.field(default=5.0, converter=as_seconds)
+    race: bool = attrs.field(default=True)
+    faults: Faults = attrs.field(default=NO_FAULTS)
+
+    @async_workers.validator
+    @max_active_runs.validator
+    def _check_count(self, field: attrs.Attribute[int], value: object) -> None:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            problem = f"{field.name} is {value!r}"
+            raise DefinitionError(None, problem, "Give a whole number, 1 or more")
+
+    @stop_grace.validator
+    def _check_grace(self, field: attrs.Attribute[float], value: object) -> None:
+        seconds(value, field.name, zero=True)
+
+    @race.validator
+    def _check_race(self, field: attrs.Attribute[bool], value: object) -> None:
+        if not isinstance(value, bool):
+            raise DefinitionError(None, f"{field.name} is {value!r}", "Give True or False")
+
+    @faults.validator
+    def _check_faults(self, _field: object, value: object) -> None:
+        if not isinstance(value, Faults):
+            raise DefinitionError(None, f"faults is {value!r}", "Give Faults(…)")
+
+
+PLAIN_SETTINGS: Final = Settings()

@@ -1,0 +1,402 @@
+"""Runs of workflows in virtual time, with the production actors, on a schedule that is chosen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from actorflow.errors.storage import RunNotFound
+from actorflow.model.lifecycle import RunStatus
+from actorflow.support.read_only import ReadOnly
+from actorflow.support.suggestions import checks_options
+from actorflow.testing.errors import NotNow
+from actorflow.testing.simulation.checks import (
+    as_moment,
+    check_callable,
+    check_script,
+    check_whole,
+    plan_of,
+)
+from actorflow.testing.simulation.runtime import SimulatedRuntime
+from actorflow.testing.simulation.scripts import Script
+from actorflow.testing.simulation.settings import NO_FAULTS, Faults, Settings
+from actorflow.testing.simulation.tape import Choices
+from actorflow.testing.trace.trace import Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Unpack
+
+    from actorflow.definition.durations import Duration
+    from actorflow.definition.workflow import Workflow
+    from actorflow.model.protocols import StateManager
+    from actorflow.model.results import RunResult
+    from actorflow.orchestrator.requests import RunOptions
+    from actorflow.systems.delivery import Envelope
+    from actorflow.systems.simulated.system import SimulatedSystem
+    from actorflow.testing.simulation.tape import Source
+
+__all__ = ["Simulation", "trace_of"]
+
+_FOREVER: Final = float("inf")
+_PLAIN_SCRIPT: Final = Script()
+_HAPPENINGS: Final = 10_000
+_HAPPENINGS_OF_A_STEP: Final = 100
+
+
+@checks_options
+class Simulation:
+    """An orchestrator in virtual time, in the hands of a test.
+
+    Whatever is asked of it waits until it is given time: by `deliver`, `advance` or
+    `run_until_quiet`. Used with `with` it lets true coroutines clean up at the end.
+
+    Args:
+        script: What steps do, in runs that are started without a script of their own. By
+            default each returns a text that names it, after a time that is left to the tape.
+        tape: Where choices come from: a tape, a `random.Random`, whoever is to be asked, or
+            `Choices` that have been made already. Without one everything happens in the
+            plainest order.
+        async_workers: As of an `Orchestrator`.
+        max_active_runs: As of an `Orchestrator`.
+        stop_grace: As of an `Orchestrator`.
+        faults: How much may go wrong.
+        race: Whether the next timer may fire while messages wait.
+        max_happenings: After so many deliveries and timers a schedule counts as endless; by
+            default 10,000, and 100 for each step.
+        max_time: And so it does after this virtual moment, if there is one.
+        state: Opens the state manager, at the beginning and again after each crash, when the one
+            before has been closed. What it opens has to know what was recorded; writes are waited
+            for, in no virtual time. By default runs are kept in memory.
+    """
+
+    def __init__(
+        self,
+        *,
+        script: Script | None = None,
+        tape: Source | Choices = None,
+        async_workers: int = 2,
+        max_active_runs: int = 100,
+        stop_grace: float = 5.0,
+        faults: Faults | None = None,
+        race: bool = True,
+        max_happenings: int | None = None,
+        max_time: float | None = None,
+        state: Callable[[], StateManager] | None = None,
+    ) -> None:
+        self.settings = Settings(
+            async_workers=async_workers,
+            max_active_runs=max_active_runs,
+            stop_grace=stop_grace,
+            race=race,
+            faults=NO_FAULTS if faults is None else faults,
+        )
+        if max_happenings is not None:
+            check_whole(max_happenings, "max_happenings", 1)
+        if state is not None:
+            check_callable(state, "state", "Give what opens a state manager, without arguments")
+        self._script = _PLAIN_SCRIPT if script is None else script
+        check_script(self._script)
+        self._choices = tape if isinstance(tape, Choices) else Choices(tape)
+        self._left = _HAPPENINGS if max_happenings is None else max_happenings
+        self._more_for_a_step = _HAPPENINGS_OF_A_STEP if max_happenings is None else 0
+        self._max_time = _FOREVER if max_time is None else as_moment(max_time, "max_time")
+        self._quiescent = True
+        self._busy = False
+        self._endless = False
+        chaos = self.settings.faults.cancels or self.settings.faults.restarts
+        self._kept: SimulatedRuntime | None = SimulatedRuntime(
+            self.settings, self._choices.choose, self._disturb if chaos else None, state
+        )
+        self._cancel_now = self._runtime.countdown("cancel")
+        self._crash_now = self._runtime.countdown("restart")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def _runtime(self) -> SimulatedRuntime:
+        if self._kept is None:
+            raise NotNow("the simulation was concluded. Ask its trace, or make another one.")
+        return self._kept
+
+    # ── What a test asks for ─────────────────────────────────────────────────────────────────
+
+    def start(
+        self,
+        flow: Workflow,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        script: Script | None = None,
+        **options: Unpack[RunOptions],
+    ) -> str:
+        """Have a run begin, and return its id: "run-1", "run-2", and so on.
+
+        Raises:
+            DefinitionError: When the workflow, the script or an option makes no sense.
+            MissingInput: When a step wants an input that is not there.
+        """
+        plan = plan_of(flow)
+        script = self._script if script is None else script
+        check_script(script)
+        script.check(plan)
+        self._left += self._more_for_a_step * len(plan.steps)
+        return self._runtime.start(plan, inputs, script, options)
+
+    def cancel(
+        self,
+        run_id: str,
+        reason: str = "cancelled",
+        grace: Duration | None = None,
+        *,
+        compensate: bool = False,
+    ) -> None:
+        """Ask for a run's end, and with `compensate` for what it has done to be undone.
+
+        With a grace, attempts and compensators get so many seconds to end, as at a shutdown.
+
+        Raises:
+            RunNotFound: When no such run was started.
+            DefinitionError: When the grace makes no sense.
+        """
+        self._known(run_id)
+        limit = None if grace is None else as_moment(grace, "grace")
+        self._runtime.cancel(run_id, reason, limit, compensate=compensate)
+
+    def cancel_at(self, moment: Duration, run_id: str, reason: str = "cancelled") -> None:
+        """Ask for a run's end at a virtual moment.
+
+        Raises:
+            DefinitionError: When it is no moment.
+            RunNotFound: When no such run was started.
+        """
+        self._known(run_id)
+        self.call_at(moment, self.cancel, run_id, reason)
+
+    def call_at(self, moment: Duration, function: Callable[..., object], *arguments: Any) -> None:
+        """Have something called at a virtual moment, such as `start`; a crash forgets it.
+
+        Raises:
+            DefinitionError: When it is no moment, or nothing that can be called.
+        """
+        check_callable(function, "what to call", "Give a function, and its arguments after it")
+        when = as_moment(moment, "the moment")
+        self._runtime.system.call_at(when, function, *arguments)
+
+    def crash(self) -> None:
+        """Have the whole orchestrator be gone at once, as with `kill -9`, and another one begin.
+
+        What was recorded is kept; runs that had not ended go on when they are resumed.
+        """
+        self._runtime.crash()
+
+    def crash_at_write(self, number: int, *, recorded: bool = False) -> bool:
+        """Let things happen until something is to be written, and crash just then.
+
+        Args:
+            number: At which write, counted from 1 and from now on.
+            recorded: Whether it is made. Nobody is told of it in any case.
+
+        Returns whether there was such a write; there is no crash without it.
+
+        Raises:
+            DefinitionError: When the number is none.
+        """
+        check_whole(number, "number", 1)
+        store, system = self._runtime.state, self._runtime.system
+        store.cut_at(store.writes + number, recorded=recorded)
+        crashes, usual = len(self._runtime.crashes), system.before_choice
+        system.before_choice = self._runtime.crash_if_cut
+        try:
+            self._run(self._left, self._max_time)
+        finally:
+            system.before_choice = usual
+            store.cut_at(0, recorded=False)
+        return len(self._runtime.crashes) > crashes
+
+    def resume(
+        self, run_id: str, flow: Workflow | None = None, *, script: Script | None = None
+    ) -> None:
+        """Have a run go on that has failed or was cancelled, or whose orchestrator crashed.
+
+        Args:
+            run_id: The run. One that is in progress or has completed is left as it is.
+            flow: Its workflow, if it has been changed.
+            script: What steps do from now on.
+
+        Raises:
+            RunNotFound: When no such run was started.
+        """
+        known = self._known(run_id)
+        result = self._runtime.results.get(run_id)
+        completed = result is not None and result.status is RunStatus.COMPLETED
+        if completed or run_id in self._runtime.live:
+            return
+        plan = known.plan if flow is None else flow.plan()
+        self._runtime.resume(run_id, plan, known.script if script is None else script)
+
+    def _known(self, run_id: str) -> Any:
+        try:
+            return self._runtime.account.runs[run_id]
+        except KeyError:
+            raise RunNotFound(run_id) from None
+
+    # ── Time ─────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def now(self) -> float:
+        """The virtual moment, in seconds from nought."""
+        return self._runtime.system.time
+
+    def deliver(self) -> bool:
+        """Let one thing happen, and return whether there was one."""
+        return self._run(1, _FOREVER) == 1
+
+    def advance(self, seconds: Duration) -> None:
+        """Let virtual seconds pass, with all that happens in them.
+
+        Raises:
+            DefinitionError: When it is no number of them, or less than nought.
+        """
+        until = self.now + as_moment(seconds, "seconds")
+        self._run(self._left, until)
+        self._runtime.system.time = max(self.now, until)
+
+    def run_until_quiet(self) -> None:
+        """Let things happen until nothing is left that could, or a bound is reached."""
+        self._run(self._left, self._max_time)
+        self._endless = not self._quiescent
+
+    def _run(self, most: int, until: float) -> int:
+        if self._busy:
+            raise NotNow("what happens in a simulation cannot let things happen in it.")
+        self._busy = True
+        try:
+            happened = self._runtime.system.run(most, until)
+        finally:
+            self._busy = False
+        if self._choices.error is not None:
+            raise self._choices.error
+        self._left -= happened
+        self._quiescent = happened < most and self._runtime.system.next_timer() is None
+        return happened
+
+    def _disturb(self) -> None:
+        """Let something happen to the whole, if the schedule says so."""
+        runtime = self._runtime
+        if len(runtime.results) < len(runtime.account.runs) and self._crash_now.due():
+            runtime.crash()
+            for run_id in [id_ for id_ in runtime.account.runs if id_ not in runtime.results]:
+                self.resume(run_id)
+        if runtime.brain.runs and self._cancel_now.due():
+            live = list(runtime.brain.runs)
+            chosen = self._choices.choose(len(live), "cancel whom") if live[1:] else 0
+            self.cancel(live[chosen], "the schedule has it cancelled")
+
+    @property
+    def offered(self) -> Sequence[Envelope]:
+        """What can be delivered next, the oldest in front: what a "deliver" choice is among.
+
+        Each is a receiver, a message and a sender. The options after these do without a
+        message: calls that were put off are made, or the next timer fires.
+        """
+        return self._runtime.system.offered
+
+    # ── The end ──────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def system(self) -> SimulatedSystem:
+        """The actor system, for whoever wants to look closer: until the end, and not to touch."""
+        return self._runtime.system
+
+    @property
+    def runs(self) -> Sequence[str]:
+        """The ids of the runs that were started, in that order."""
+        return tuple(self._runtime.account.runs)
+
+    @property
+    def writes(self) -> int:
+        """How many writes the state manager was asked for."""
+        return self._runtime.state.writes
+
+    @property
+    def results(self) -> Mapping[str, RunResult]:
+        """How the runs that have ended did so, by run id."""
+        return self._runtime.results
+
+    def trace(self) -> Trace:
+        """Return what has happened so far."""
+        endless = self._endless or self._left <= 0
+        return trace_of(
+            self._runtime, self.settings, self._choices, quiescent=self._quiescent, endless=endless
+        )
+
+    def conclude(self) -> Trace:
+        """Let things happen until nothing is left that could, and return all that has happened.
+
+        Nothing can be asked of the simulation afterwards: it raises `NotNow` then.
+        """
+        self.run_until_quiet()
+        trace = self.trace()
+        self.close()
+        self._runtime.dissolve()
+        self._kept = None
+        return trace
+
+    def close(self) -> None:
+        """Let true coroutines clean up that have not ended, and close the state manager.
+
+        Nothing happens afterwards.
+        """
+        if self._kept is not None:
+            self._kept.places.close()
+            self._kept.state.close()
+
+
+def trace_of(
+    runtime: SimulatedRuntime,
+    settings: Settings,
+    choices: Choices,
+    *,
+    quiescent: bool,
+    endless: bool,
+) -> Trace:
+    """Return what has happened so far.
+
+    Args:
+        runtime: The orchestrator.
+        settings: What it was told.
+        choices: What was chosen.
+        quiescent: Whether nothing is left to happen.
+        endless: Whether things happened until a bound was reached.
+    """
+    account, system = runtime.account, runtime.system
+    return Trace(
+        settings=settings,
+        runs=ReadOnly(account.runs),
+        results=ReadOnly(runtime.results),
+        events=tuple(runtime.state.log),
+        torn=frozenset(runtime.state.torn),
+        tears=tuple(runtime.state.tears),
+        marks=tuple(runtime.state.marks),
+        late=tuple(runtime.state.late),
+        shown=tuple(runtime.audience.shown),
+        handed=tuple(runtime.handed),
+        choices=tuple(choices.used),
+        max_in_flight=account.most_in_flight,
+        now=system.time,
+        leftovers=runtime.leftovers(),
+        quiescent=quiescent,
+        endless=endless,
+        changes=tuple(account.mutations),
+        defects=tuple(runtime.defects),
+        rows=tuple([body.row() for body in account.bodies]),
+        given=tuple([body.attempt for body in account.bodies]),
+        undoings=tuple([body.row() for body in account.undoings]),
+        lulls=tuple(runtime.lulls),
+        envelopes=tuple(system.deliveries),
+        crashes=tuple(runtime.crashes),
+        struck=tuple(system.faults),
+    )

@@ -36,7 +36,7 @@ from benchmarks.lesson import by_hand, expected_output, lesson_flow
 from benchmarks.options import Options
 from benchmarks.report import Record, Table
 from benchmarks.workloads import RETURNS, fan
-from tests import postgres
+from tests.support import postgres
 
 __all__ = ["Database", "actorflow_on", "durable", "steps_of", "timed"]
 

@@ -18,7 +18,7 @@ from actorflow.state.sql.schema.tables import events, runs, steps
 from benchmarks.durable import Database, actorflow_on, steps_of, timed
 from benchmarks.options import Options
 from benchmarks.report import Record, Table
-from tests import postgres
+from tests.support import postgres
 
 __all__ = ["history"]
 

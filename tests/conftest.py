@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 from actorflow.state.sql import SQLStateManager
-from tests import postgres
+from tests.support import postgres
 
 # A deadline in wall time would make a verdict depend on how busy the machine is.
 settings.register_profile("house", deadline=None, print_blob=True)

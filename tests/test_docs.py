@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.documents import (
+from tests.support.documents import (
     DOCUMENTS,
     ROOT,
     Block,

@@ -13,7 +13,7 @@ from actorflow import testing
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.views import draw_run_states, draw_step_states
 from docs.reference import generate
-from tests.documents import DOCUMENTS, ROOT, blocks
+from tests.support.documents import DOCUMENTS, ROOT, blocks
 
 if TYPE_CHECKING:
     from pathlib import Path

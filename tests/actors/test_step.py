@@ -17,8 +17,8 @@ from actorflow.model.messages import (
     Settled,
     StepReady,
 )
-from tests.acting import HandExecutor, Loop, Recorder, embedded
-from tests.deciding import nothing, scope
+from tests.support.acting import HandExecutor, Loop, Recorder, embedded
+from tests.support.deciding import nothing, scope
 
 
 class Scene:

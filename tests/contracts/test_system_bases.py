@@ -20,8 +20,8 @@ from thespian.actors import (
     WakeupMessage,
 )
 
-from tests.acting import Recorder
-from tests.staging import BASES
+from tests.support.acting import Recorder
+from tests.support.staging import BASES
 
 
 @pytest.fixture(params=BASES)

@@ -10,7 +10,7 @@ import functools
 import pytest
 
 from actorflow.executors import CoroutineExecutor
-from tests.executing import CoroutineRig, Rig
+from tests.support.executing import CoroutineRig, Rig
 
 variable = contextvars.ContextVar("variable", default="nobody's")
 

@@ -1,6 +1,6 @@
 """Real faults: processes that are killed, disks that are full, servers that hang up.
 
-Each is here in its short form; `python -m tests.integration.soak` has the long one.
+Each is here in its short form; `python -m tests.support.faults.soak` has the long one.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import pytest
 from actorflow.errors.storage import StoreUnavailable
 from actorflow.orchestrator import Orchestrator
 from actorflow.state.sql import SQLStateManager
-from tests import postgres
-from tests.integration.cutting import cut_again_and_again, restart_again_and_again
-from tests.integration.durable_child import expected, logged
-from tests.integration.filling import fill_again_and_again, small_disk
-from tests.integration.killing import kill_again_and_again
-from tests.integration.sharing import share_again_and_again
+from tests.support import postgres
+from tests.support.faults.cutting import cut_again_and_again, restart_again_and_again
+from tests.support.faults.durable_child import expected, logged
+from tests.support.faults.filling import fill_again_and_again, small_disk
+from tests.support.faults.killing import kill_again_and_again
+from tests.support.faults.sharing import share_again_and_again
 
 
 @pytest.mark.parametrize("seed", range(4))

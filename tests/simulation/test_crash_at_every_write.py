@@ -24,8 +24,8 @@ from actorflow.state.sql.schema import tables as schema
 from actorflow.testing import Faults, Script, Simulation, Tape, laws, raises, returns
 from actorflow.testing.contracts import told
 from actorflow.testing.simulation.store import SimulatedStateManager
-from tests import doctoring
-from tests.deciding import flow, nothing, step, task
+from tests.support import doctoring
+from tests.support.deciding import flow, nothing, step, task
 
 RETRIED = RetryPolicy(max_attempts=2, jitter=0.0)
 KEPT = {EventKind.STEP_COMPLETED, EventKind.STEP_SKIPPED}

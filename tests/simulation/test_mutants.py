@@ -7,7 +7,7 @@ import re
 import pytest
 
 from actorflow.testing import explore_scenarios
-from tests.simulation.mutants import MUTANTS
+from tests.support.mutants import MUTANTS
 
 SEEDS = range(20)
 MOST_SCHEDULES = 2_000

@@ -15,8 +15,8 @@ from actorflow.scheduling.endings import Endings
 from actorflow.scheduling.ledger import RunState
 from actorflow.scheduling.queues import RunQueue
 from actorflow.testing import Faults, Scenario, ScenarioRun, ScenarioStep, Settings, Tape, laws
-from tests.doctoring import broken
-from tests.simulation.mutants import Mutant
+from tests.support.doctoring import broken
+from tests.support.mutants import Mutant
 
 RARE = []
 

@@ -25,8 +25,8 @@ from actorflow import (
     RetryPolicy,
     Workflow,
 )
-from tests.racing import GUARD, busy_switching, ours, together
-from tests.soaking import SOAK
+from tests.support.racing import GUARD, busy_switching, ours, together
+from tests.support.soaking import SOAK
 
 AGAIN = RetryPolicy(max_attempts=3, initial_interval=0.0001, jitter=0)
 RUN_ENDS = {"completed", "failed", "cancelled"}

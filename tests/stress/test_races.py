@@ -1,7 +1,7 @@
 """What threads do to each other at one place: each of these is a race that somebody could lose.
 
 The threads switch at almost every instruction, and begin at the same moment. How often is a
-number: a few hundred times in every run of the suite, and more in a soak (`tests/soaking.py`).
+number: a few hundred times in every run of the suite, and more in a soak (see `soaking`).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from actorflow import (
     RetryPolicy,
     Workflow,
 )
-from tests.executing import ThreadRig
-from tests.racing import GUARD, busy_switching, ours, together
-from tests.soaking import SOAK
+from tests.support.executing import ThreadRig
+from tests.support.racing import GUARD, busy_switching, ours, together
+from tests.support.soaking import SOAK
 
 SOME = 4
 """How many threads are at it."""

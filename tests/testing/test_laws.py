@@ -33,9 +33,9 @@ from actorflow.testing import (
 from actorflow.testing.errors import LawBroken
 from actorflow.testing.trace.trace import AttemptTrace
 from docs.examples.lesson import flow as lesson
-from tests import doctoring
-from tests.deciding import flow, nothing, step, task
-from tests.doctoring import broken
+from tests.support import doctoring
+from tests.support.deciding import flow, nothing, step, task
+from tests.support.doctoring import broken
 
 TWICE = RetryPolicy(max_attempts=2, jitter=0.0)
 THRICE = RetryPolicy(max_attempts=3, jitter=0.0)

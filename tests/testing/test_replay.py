@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actorflow.testing import Tape
-from tests.testing.replaying import replay
+from tests.support.replaying import replay
 
 ROOT = Path(__file__).resolve().parents[2]
 TAPES = 300
-PROGRAM = "from tests.testing.replaying import main; main()"
+PROGRAM = "from tests.support.replaying import main; main()"
 
 
 def chance(seed):

@@ -17,10 +17,10 @@ from actorflow.model.events import EventKind
 from actorflow.orchestrator import Orchestrator
 from actorflow.state.sql import SQLStateManager
 from actorflow.state.sql.database.engines import Engines
-from tests import postgres
-from tests.integration.cutting import AT_ONCE, HANG_UP, PATIENCE, Progress
-from tests.integration.durable_child import STEPS, expected, logged
-from tests.integration.figures import Counts
+from tests.support import postgres
+from tests.support.faults.cutting import AT_ONCE, HANG_UP, PATIENCE, Progress
+from tests.support.faults.durable_child import STEPS, expected, logged
+from tests.support.faults.figures import Counts
 
 __all__ = ["Figures", "share_again_and_again"]
 

@@ -28,7 +28,7 @@ __all__ = [
     "started",
 ]
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-m", "actorflow.cli")
 HANGS_AFTER = 60.0
 

@@ -15,9 +15,9 @@ import attrs
 from actorflow.model.events import EventKind
 from actorflow.orchestrator import Orchestrator
 from actorflow.state.sql import SQLStateManager
-from tests import postgres
-from tests.integration.durable_child import STEPS, expected, lines, logged
-from tests.integration.figures import Counts
+from tests.support import postgres
+from tests.support.faults.durable_child import STEPS, expected, lines, logged
+from tests.support.faults.figures import Counts
 
 __all__ = ["Figures", "cut_again_and_again", "restart_again_and_again"]
 

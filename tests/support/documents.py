@@ -48,7 +48,7 @@ __all__ = [
     "linked_checkout",
 ]
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 
 _COMMENT_ABOVE = re.compile(r"<!-- (?P<comment>[^\n]*?) -->\s*\Z")

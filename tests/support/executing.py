@@ -18,7 +18,7 @@ from actorflow.systems.simulated.mischief import Countdown
 from actorflow.testing import real
 from actorflow.testing.simulation.account import Account
 from actorflow.testing.simulation.executor import SimulatedExecutor
-from tests.deciding import scope
+from tests.support.deciding import scope
 
 GUARD = 60
 """Seconds after which something that should happen at once never will."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from actorflow.definition.retry import RetryPolicy
 from actorflow.definition.step import Step
 from actorflow.testing import Faults, Script, Simulation, Tape, either, hangs, raises, real, returns
-from tests.deciding import flow
+from tests.support.deciding import flow
 
 FAULTS = Faults(
     crashes=2,

@@ -1,11 +1,11 @@
-"""The long form of the tests of real faults: `python -m tests.integration.soak`.
+"""The long form of the tests of real faults: `python -m tests.support.faults.soak`.
 
-    python -m tests.integration.soak kills              # 1,000 kill -9 on SQLite
-    python -m tests.integration.soak limits             # 100 times no file may grow
-    python -m tests.integration.soak disks              # 100 full disks
-    python -m tests.integration.soak connections        # 500 times PostgreSQL hangs up
-    python -m tests.integration.soak restarts           # 10 crashes of PostgreSQL
-    python -m tests.integration.soak shared             # both, while two daemons share a queue
+    python -m tests.support.faults.soak kills              # 1,000 kill -9 on SQLite
+    python -m tests.support.faults.soak limits             # 100 times no file may grow
+    python -m tests.support.faults.soak disks              # 100 full disks
+    python -m tests.support.faults.soak connections        # 500 times PostgreSQL hangs up
+    python -m tests.support.faults.soak restarts           # 10 crashes of PostgreSQL
+    python -m tests.support.faults.soak shared             # both, while two daemons share a queue
 
 Each takes `--times` and `--seed`; the last three take `--steps`, of which so many happen at least,
 and `--daemons`, which work on one database.
@@ -21,11 +21,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests import postgres
-from tests.integration.cutting import cut_again_and_again, restart_again_and_again
-from tests.integration.filling import fill_again_and_again, small_disk
-from tests.integration.killing import Figures, kill_again_and_again
-from tests.integration.sharing import share_again_and_again
+from tests.support import postgres
+from tests.support.faults.cutting import cut_again_and_again, restart_again_and_again
+from tests.support.faults.filling import fill_again_and_again, small_disk
+from tests.support.faults.killing import Figures, kill_again_and_again
+from tests.support.faults.sharing import share_again_and_again
 
 __all__ = ["main"]
 
@@ -90,7 +90,7 @@ TIMES = {kills: 1_000, limits: 100, disks: 100, connections: 500, restarts: 10, 
 def main(words=None):
     """Do as the command line says; return 0, or 1 if a promise was broken."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.integration.soak",
+        prog="python -m tests.support.faults.soak",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 
-from tests.soaking import SOAK
+from tests.support.soaking import SOAK
 
 _CALLS = frozenset(code for name, code in dis.opmap.items() if name.startswith("CALL"))
 

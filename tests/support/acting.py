@@ -15,7 +15,7 @@ from actorflow.scheduling.decisions import Decisions
 from actorflow.state import MemoryStateManager
 from actorflow.systems import EmbeddedSystem
 from actorflow.testing.contracts import accept
-from tests.deciding import EPOCH, kinds, record, scope
+from tests.support.deciding import EPOCH, kinds, record, scope
 
 
 class Handle:

@@ -9,7 +9,7 @@ from thespian.actors import ActorSystem
 from thespian.system import simpleSystemBase, timing
 
 from actorflow.systems.simulated.system import SimulatedSystem
-from tests.acting import Loop, Stage, embedded
+from tests.support.acting import Loop, Stage, embedded
 
 MOST = 1_000_000
 """Deliveries after which a system does not come to rest any more."""

@@ -141,7 +141,7 @@ def _within_reach(place: Path, directory: Path) -> Path:
     """Programs that another user may run: those of a virtual environment may be out of reach."""
     if WHEEL not in place.parts:
         return place
-    packages, copies = place.parents[1], directory / "programs"
+    packages, copies = place.parents[2], directory / "programs"
     for name in (WHEEL, f"{WHEEL}.libs"):  # the programs look for the latter beside the former
         if (packages / name).exists():
             shutil.copytree(packages / name, copies / name, symlinks=True)

@@ -163,6 +163,26 @@ def test_only_the_clock_asks_for_the_time():
     assert {name_of(path) for path in MODULES if asks_for_the_time(path)} == CLOCKS
 
 
+def test_a_status_changes_by_the_tables_only():
+    """The ledger sets the first status, and the outbox every other one."""
+    rooms = sorted((PACKAGE / "scheduling").glob("*.py"))
+    targets = {
+        path.name: [
+            target
+            for node in ast.walk(parsed(path))
+            if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign)
+            for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        ]
+        for path in rooms
+    }
+
+    assert {"ledger.py", "outbox.py"} == {
+        name
+        for name, assigned in targets.items()
+        if any(isinstance(it, ast.Attribute) and it.attr == "status" for it in assigned)
+    }
+
+
 def test_modules_stay_short():
     """A module longer than the ceiling has a reason in the table, and no reason is left over."""
     lengths = {name_of(path): len(path.read_text("utf-8").splitlines()) for path in MODULES}

@@ -8,6 +8,7 @@ import pytest
 
 from actorflow.errors.running import IllegalMove
 from actorflow.model.lifecycle import (
+    COMPENSATION_KINDS,
     KEPT,
     RUN_MOVES,
     STEP_MOVES,
@@ -141,3 +142,11 @@ def test_members_are_the_texts_that_they_stand_for(member):
     assert str(member) == text
     assert member is pickle.loads(pickle.dumps(member))  # noqa: S301 - our own
     assert member is type(member)(text)
+
+
+def test_a_compensator_makes_moves_of_steps_and_its_step_records_them():
+    """Each event that it can record is a legal move of a completed step."""
+    recorded = {kind for kind in COMPENSATION_KINDS.values() if kind is not None}
+
+    assert recorded == set(STEP_MOVES[StepStatus.COMPLETED])
+    assert set(COMPENSATION_KINDS) <= {kind for moves in STEP_MOVES.values() for kind in moves}

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "COMPENSATION_KINDS",
     "KEPT",
     "RUN_MOVES",
     "STEP_MOVES",
@@ -167,6 +168,19 @@ STEP_MOVES: Final[Mapping[StepStatus, Mapping[EventKind, StepStatus]]] = {
     StepStatus.COMPENSATED: {},
     StepStatus.COMPENSATION_FAILED: {},
 }
+
+COMPENSATION_KINDS: Final[Mapping[EventKind, EventKind | None]] = {
+    EventKind.STEP_READY: None,
+    EventKind.STEP_STARTED: EventKind.COMPENSATION_STARTED,
+    EventKind.STEP_RETRYING: EventKind.COMPENSATION_RETRYING,
+    EventKind.STEP_TIMED_OUT: EventKind.COMPENSATION_TIMED_OUT,
+    EventKind.STEP_ABANDONED: EventKind.COMPENSATION_ABANDONED,
+    EventKind.STEP_BLOCKING: EventKind.COMPENSATION_BLOCKING,
+    EventKind.STEP_COMPLETED: EventKind.COMPENSATION_COMPLETED,
+    EventKind.STEP_FAILED: EventKind.COMPENSATION_FAILED,
+    EventKind.STEP_CANCELLED: None,
+}
+"""A compensator moves like a step. Its step records these events for it; None records nothing."""
 
 RUN_MOVES: Final[Mapping[RunStatus, Mapping[EventKind, RunStatus]]] = {
     RunStatus.PENDING: {

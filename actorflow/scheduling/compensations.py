@@ -23,19 +23,16 @@ over with. A cancellation changes nothing any more; the grace of a shutdown does
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from actorflow.errors.running import ActorCrashed, CompensationCut
-from actorflow.model.events import NO_DATA
-from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.model.lifecycle import EventKind, RunStatus
 from actorflow.model.messages import AttemptAbandoned, AttemptFinished, AttemptLost
 from actorflow.scheduling.deadlines import Due
 from actorflow.scheduling.endings import timeout_of, verdict
 from actorflow.scheduling.ledger import StepState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from actorflow.model.context import Attempt
     from actorflow.model.messages import BlockedLoop, CancelRun
     from actorflow.scheduling.deadlines import Deadlines
@@ -106,7 +103,7 @@ class Compensations:
         self._compete(run, undo)
 
     def _compete(self, run: RunState, undo: StepState) -> None:
-        undo.status = StepStatus.READY
+        self._outbox.compensator(run, undo, EventKind.STEP_READY)
         self._starts.compete(run, undo)
 
     def limit(self, run: RunState, message: CancelRun) -> None:
@@ -136,7 +133,7 @@ class Compensations:
         if undo.attempts:
             self._settle(run, undo, undo.error)
         else:
-            undo.status = StepStatus.CANCELLED
+            self._outbox.compensator(run, undo, EventKind.STEP_CANCELLED)
             run.undoing = None
 
     # ── Attempts ─────────────────────────────────────────────────────────────────────────────
@@ -154,7 +151,7 @@ class Compensations:
             self._lost(run, undo, message.attempt, message.details)
         else:
             data = {"seconds": message.seconds, "stack": message.stack}
-            self._outbox.attempt(run, undo, EventKind.STEP_BLOCKING, undo.attempts, data)
+            self._outbox.compensator(run, undo, EventKind.STEP_BLOCKING, data)
         return True
 
     def _finished(self, run: RunState, undo: StepState, message: AttemptFinished) -> None:
@@ -197,13 +194,14 @@ class Compensations:
         step = undo.undoes
         if step is None:
             raise AssertionError(f"{undo.id} undoes nothing")
-        kind, data = _outcome(error)
         step.error = error
-        self._outbox.step(run, step, kind, undo.attempts, data)
+        if error is None:
+            self._outbox.compensator(run, undo, EventKind.STEP_COMPLETED)
+        else:
+            self._outbox.compensator(run, undo, EventKind.STEP_FAILED, {"error": error})
         for deadline in (undo.total_deadline, undo.backoff):
             if deadline is not None:
                 self._deadlines.cancel(deadline)
-        undo.status = step.status
         run.undoing = None
 
     # ── Deadlines ────────────────────────────────────────────────────────────────────────────
@@ -230,9 +228,3 @@ def _is_to_be_undone(run: RunState) -> bool:
     if run.cancel_reason is not None:
         return run.undo_if_cancelled
     return run.error is not None
-
-
-def _outcome(error: BaseException | None) -> tuple[EventKind, Mapping[str, Any]]:
-    if error is None:
-        return EventKind.COMPENSATION_COMPLETED, NO_DATA
-    return EventKind.COMPENSATION_FAILED, {"error": error}

@@ -50,7 +50,7 @@ from actorflow.scheduling.deadlines import Deadlines, Due
 from actorflow.scheduling.endings import Endings, timeout_of
 from actorflow.scheduling.ledger import RunState, StepState
 from actorflow.scheduling.outbox import Effect, Outbox
-from actorflow.scheduling.queues import Leases, RunQueue
+from actorflow.scheduling.queues import RunQueue, Workers
 from actorflow.scheduling.starts import Starts
 
 if TYPE_CHECKING:
@@ -86,13 +86,13 @@ class Decisions:
         grace: float,
         random: Callable[[], float],
     ) -> None:
-        self.leases = Leases(async_workers)
+        self.workers = Workers(async_workers)
         self.deadlines = Deadlines()
         self.runs: dict[str, RunState] = {}
         self.late = 0
         self._waiting = RunQueue(max_active_runs)
         self._outbox = Outbox()
-        self._starts = Starts(self._outbox, self.deadlines, self.leases)
+        self._starts = Starts(self._outbox, self.deadlines, self.workers)
         self._endings = Endings(self._outbox, self.deadlines, grace, random)
         self._crashes = Crashes(self._outbox, self._starts, self._endings)
         self._compensations = Compensations(

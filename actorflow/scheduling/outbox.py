@@ -1,11 +1,17 @@
-"""What one decision comes to: what has happened, and what is to be done."""
+"""The outcome of a decision: the events it records and the effects to perform."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from actorflow.model.events import NO_DATA, Event
-from actorflow.model.lifecycle import STEP_MOVES, EventKind, move_run, move_step
+from actorflow.model.lifecycle import (
+    COMPENSATION_KINDS,
+    STEP_MOVES,
+    EventKind,
+    move_run,
+    move_step,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,20 +23,12 @@ __all__ = ["Effect", "Outbox"]
 Effect: TypeAlias = "tuple[StepState | None, Any]"
 """A message, and the step whose actor it is for; None when the supervisor performs it."""
 
-_OF_COMPENSATIONS: Final = {
-    EventKind.STEP_STARTED: EventKind.COMPENSATION_STARTED,
-    EventKind.STEP_RETRYING: EventKind.COMPENSATION_RETRYING,
-    EventKind.STEP_TIMED_OUT: EventKind.COMPENSATION_TIMED_OUT,
-    EventKind.STEP_ABANDONED: EventKind.COMPENSATION_ABANDONED,
-    EventKind.STEP_BLOCKING: EventKind.COMPENSATION_BLOCKING,
-}
-
 # An event is made three times a step; this is what its generated constructor does, less a call.
 _new: Final = tuple.__new__
 
 
 class Outbox:
-    """The only way to change a status: something happens, and the table says what follows."""
+    """The only way to change a status: every event moves one by the tables of `lifecycle`."""
 
     __slots__ = ("effects", "events", "now", "wall")
 
@@ -50,7 +48,7 @@ class Outbox:
         attempt: int | None = None,
         data: Mapping[str, Any] = NO_DATA,
     ) -> None:
-        """Let `kind` happen to a step.
+        """Move a step by an event, and record the event.
 
         Raises:
             IllegalMove: When the step's status has no such move.
@@ -72,14 +70,34 @@ class Outbox:
         attempt: int,
         data: Mapping[str, Any] = NO_DATA,
     ) -> None:
-        """Let `kind` happen to an attempt of a step, or of what undoes it."""
+        """Move a step or a compensator by an event of its attempt, and record the event.
+
+        Raises:
+            IllegalMove: When its status has no such move.
+        """
         if step.undoes is None:
             self.step(run, step, kind, attempt, data)
         else:
-            self.step(run, step.undoes, _OF_COMPENSATIONS[kind], attempt, data)
+            self.compensator(run, step, kind, data)
+
+    def compensator(
+        self, run: RunState, undo: StepState, kind: EventKind, data: Mapping[str, Any] = NO_DATA
+    ) -> None:
+        """Move a compensator, by the table of steps, and its step by the matching event.
+
+        Becoming ready and being cancelled before its first attempt are not recorded: they leave
+        the step as it is.
+
+        Raises:
+            IllegalMove: When either status has no such move.
+        """
+        undo.status = move_step(undo.id, undo.status, kind)
+        recorded = COMPENSATION_KINDS[kind]
+        if recorded is not None and undo.undoes is not None:
+            self.step(run, undo.undoes, recorded, undo.attempts, data)
 
     def run(self, run: RunState, kind: EventKind, data: Mapping[str, Any] = NO_DATA) -> None:
-        """Let `kind` happen to a run.
+        """Move a run by an event, and record the event.
 
         Raises:
             IllegalMove: When the run's status has no such move.

@@ -1,4 +1,4 @@
-"""Who is next: the ready steps, by priority, and the leases that let them run."""
+"""Queues: the worker budget, the ready steps by priority, the sync lanes, the waiting runs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from actorflow.model.lifecycle import StepStatus
 if TYPE_CHECKING:
     from actorflow.scheduling.ledger import RunState, StepState
 
-__all__ = ["Leases", "ReadyQueue", "RunQueue", "SyncLane"]
+__all__ = ["ReadyQueue", "RunQueue", "SyncLane", "Workers"]
 
 _READY = StepStatus.READY
 
 
-class Leases:
-    """The async worker budget of one orchestrator: a lease for each step in flight."""
+class Workers:
+    """The async worker budget of one orchestrator; each async attempt in flight holds a worker."""
 
     __slots__ = ("free", "total")
 
@@ -27,20 +27,8 @@ class Leases:
 
     @property
     def held(self) -> int:
-        """How many leases are handed out."""
+        """How many workers are held by attempts."""
         return self.total - self.free
-
-    def take(self) -> None:
-        """Hand out a lease."""
-        if not self.free:
-            raise AssertionError(f"all {self.total} leases are held")
-        self.free -= 1
-
-    def give_back(self) -> None:
-        """Take a lease back."""
-        if self.free == self.total:
-            raise AssertionError(f"none of the {self.total} leases is held")
-        self.free += 1
 
 
 class ReadyQueue:

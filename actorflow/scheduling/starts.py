@@ -1,7 +1,7 @@
-"""Which steps start, and when: leases, the sync lanes, and who is next.
+"""Starts of attempts: workers and sync lanes are taken here, and given back here.
 
-A part of the supervisor's brain, as pure as the rest (`decisions`). Attempts begin in `_start`
-and are over in `release`; a lease and a sync lane change hands there and nowhere else.
+Part of the supervisor's brain and as pure as the rest (see `decisions`). An attempt begins in
+`_start` and is over in `release`. A worker or a sync lane changes hands nowhere else.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from actorflow.model.context import Attempt, Compensation
-from actorflow.model.lifecycle import EventKind, StepStatus
+from actorflow.model.lifecycle import EventKind
 from actorflow.model.messages import Compensate, Execute
 from actorflow.scheduling.crashes import seen_by
 from actorflow.scheduling.deadlines import Deadline, Deadlines, Due
-from actorflow.scheduling.queues import Leases, ReadyQueue
+from actorflow.scheduling.queues import ReadyQueue, Workers
 
 if TYPE_CHECKING:
     from actorflow.scheduling.ledger import RunState, StepState
@@ -28,24 +28,24 @@ _TOTAL: Final = Due.TOTAL
 
 
 class Starts:
-    """Starts steps as leases and lanes allow.
+    """Starts ready steps when a worker or their run's sync lane is free.
 
     Args:
         outbox: Where events and effects go.
         deadlines: The deadlines of all runs.
-        leases: The async worker budget.
+        workers: The async worker budget.
     """
 
-    def __init__(self, outbox: Outbox, deadlines: Deadlines, leases: Leases) -> None:
+    def __init__(self, outbox: Outbox, deadlines: Deadlines, workers: Workers) -> None:
         self._outbox = outbox
         self._deadlines = deadlines
-        self._leases = leases
+        self._workers = workers
         self.queue = ReadyQueue()
 
     def compete(self, run: RunState, step: StepState) -> None:
-        """Start a ready step, or let it wait for a lease, or for its run's sync lane."""
+        """Start a ready step, or queue it for a worker or for its run's sync lane."""
         if step.step.async_:
-            if self._leases.free and not self.queue.order:
+            if self._workers.free and not self.queue.order:
                 self._start(run, step)
             else:
                 self.queue.push(run, step)
@@ -60,7 +60,7 @@ class Starts:
             return
         options, outbox, deadline = step.step, self._outbox, run.deadline
         if options.async_:
-            self._leases.free -= 1
+            self._workers.free -= 1
         else:
             run.lane.busy = True
         run.in_flight += 1
@@ -84,11 +84,10 @@ class Starts:
         outbox.effects.append((step, Execute(attempt)))
 
     def _undo(self, run: RunState, undo: StepState, deadline: float | None) -> None:
-        undo.status = StepStatus.RUNNING
         undo.current = attempt = Compensation(
             run.scope, undo.id, undo.attempts, deadline, undo.executor
         )
-        self._outbox.attempt(run, undo, _STEP_STARTED, undo.attempts)
+        self._outbox.compensator(run, undo, _STEP_STARTED)
         self._outbox.effects.append((None, Compensate(attempt, seen_by(run, undo))))
 
     def _due_after(self, timeout: float, due: Due, run: RunState, step: StepState) -> Deadline:
@@ -104,14 +103,14 @@ class Starts:
         if step.grace is not None:
             self._deadlines.cancel(step.grace)
         if step.step.async_:
-            self._leases.free += 1
+            self._workers.free += 1
         else:
             run.lane.busy = False
 
     def grant(self) -> None:
-        """Hand the free leases to those who are next."""
-        queue, leases = self.queue, self._leases
-        while leases.free and queue.order:
+        """Give the free workers to the next steps in the queue."""
+        queue, workers = self.queue, self._workers
+        while workers.free and queue.order:
             following = queue.pop()
             if following is not None:
                 self._start(*following)

@@ -243,7 +243,7 @@ def test_the_compensator_of_an_async_step_holds_a_lease():
 
     assert [] == waiting
     assert ["a"] == driver.running()
-    assert 1 == driver.brain.leases.held
+    assert 1 == driver.brain.workers.held
 
 
 def test_a_compensator_waits_for_its_lease_by_priority():
@@ -282,10 +282,10 @@ def test_a_compensator_may_say_for_itself_how_it_is_run():
     driver.end("a")
     driver.end("b")
     driver.fail("last")
-    of_b = driver.brain.leases.held
+    of_b = driver.brain.workers.held
     driver.end("b")
 
-    assert (1, 0) == (of_b, driver.brain.leases.held)
+    assert (1, 0) == (of_b, driver.brain.workers.held)
     assert ["a"] == driver.running()
 
 

@@ -95,7 +95,7 @@ def test_never_more_async_steps_run_than_there_are_workers():
     driver.start(flow(*[task(f"b{n}") for n in range(4)]), "two")
 
     assert 3 == len(driver.in_flight)
-    assert (3, 0) == (driver.brain.leases.held, driver.brain.leases.free)
+    assert (3, 0) == (driver.brain.workers.held, driver.brain.workers.free)
 
 
 @pytest.mark.parametrize("error", [None, ValueError("no"), asyncio.CancelledError()])
@@ -107,7 +107,7 @@ def test_an_attempt_that_ends_gives_its_lease_back_once(error):
     driver.end("a", error=error)
 
     assert ["b"] == driver.running()
-    assert 1 == driver.brain.leases.held
+    assert 1 == driver.brain.workers.held
 
 
 def test_asking_an_attempt_to_stop_frees_nothing():
@@ -119,7 +119,7 @@ def test_asking_an_attempt_to_stop_frees_nothing():
     driver.cancel("one")
 
     assert [] == driver.running("two")
-    assert 1 == driver.brain.leases.held
+    assert 1 == driver.brain.workers.held
 
 
 def test_sync_steps_hold_no_lease():
@@ -129,7 +129,7 @@ def test_sync_steps_hold_no_lease():
     driver.start(flow(step("a"), task("b")))
 
     assert ["a", "b"] == driver.running()
-    assert 1 == driver.brain.leases.held
+    assert 1 == driver.brain.workers.held
 
 
 def test_a_step_that_waits_between_attempts_holds_no_lease():
@@ -617,7 +617,7 @@ def test_a_thread_that_times_out_is_abandoned_at_once():
     assert ["step.timed_out a", "step.abandoned a", "step.failed a"] == kinds(events)[:3]
     assert "where it hangs" == events[1].data["stack"]
     assert [attempt] == driver.abandoned
-    assert 0 == driver.brain.leases.held
+    assert 0 == driver.brain.workers.held
 
 
 def test_a_coroutine_that_times_out_gets_the_grace_to_end():
@@ -668,7 +668,7 @@ def test_a_late_result_changes_nothing():
 
     assert [] == events
     assert 1 == driver.brain.late
-    assert (0, 1) == (driver.brain.leases.held, driver.brain.leases.free)
+    assert (0, 1) == (driver.brain.workers.held, driver.brain.workers.free)
 
 
 def test_a_late_result_of_one_attempt_is_not_the_next_ones():

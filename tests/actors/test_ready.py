@@ -1,15 +1,14 @@
-"""Who is next: leases, the queue of the async, the lane of the sync, the line of runs."""
+"""The queue of ready async steps, the sync lane, and the queue of runs."""
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actorflow.model.lifecycle import StepStatus
 from actorflow.model.messages import StartRun
 from actorflow.scheduling.ledger import RunState
-from actorflow.scheduling.queues import Leases, ReadyQueue, RunQueue, SyncLane
+from actorflow.scheduling.queues import ReadyQueue, RunQueue, SyncLane
 from tests.support.deciding import COROUTINES, flow, scope, step
 
 
@@ -30,36 +29,6 @@ def popped(queue):
         run, one = following
         order.append(f"{run.run_id}.{one.id}")
     return order
-
-
-# ── Leases ───────────────────────────────────────────────────────────────────────────────────
-
-
-def test_leases_are_taken_and_given_back():
-    """What is held and what is free are all there is."""
-    leases = Leases(2)
-    leases.take()
-
-    assert (1, 1, 2) == (leases.held, leases.free, leases.total)
-    leases.give_back()
-    assert (0, 2, 2) == (leases.held, leases.free, leases.total)
-
-
-def test_a_lease_that_is_not_there_is_a_defect():
-    """It is told, rather than counted below nothing."""
-    leases = Leases(1)
-    leases.take()
-
-    with pytest.raises(AssertionError, match="all 1 leases are held"):
-        leases.take()
-
-
-def test_a_lease_that_nobody_holds_cannot_come_back():
-    """Twice given back is once too often."""
-    leases = Leases(1)
-
-    with pytest.raises(AssertionError, match="none of the 1 leases is held"):
-        leases.give_back()
 
 
 # ── The queue ────────────────────────────────────────────────────────────────────────────────

@@ -127,7 +127,7 @@ def test_no_death_at_any_moment_makes_a_run_hang(victim, fate, hops):
 
     assert RunStatus.COMPLETED is stage.results["run"].status
     assert StepStatus.COMPLETED is stage.results["run"].steps["d"].status
-    assert 5 == stage.brain.leases.free
+    assert 5 == stage.brain.workers.free
     assert [] == stage.defects
 
 
@@ -154,7 +154,7 @@ def test_no_death_of_the_runs_own_actor_makes_it_hang(fate, hops):
         stage.loop.advance(5.0)
 
     assert RunStatus.COMPLETED is stage.results["run"].status
-    assert 5 == stage.brain.leases.free
+    assert 5 == stage.brain.workers.free
     assert [] == stage.defects
     assert 0 == living(stage)
 
@@ -184,7 +184,7 @@ def test_several_deaths_make_no_run_hang(victims, hops):
             stage.end(step_id)
 
     assert RunStatus.COMPLETED is stage.results["run"].status
-    assert 5 == stage.brain.leases.free
+    assert 5 == stage.brain.workers.free
 
 
 def test_the_lane_survives_a_death():

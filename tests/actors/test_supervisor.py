@@ -235,7 +235,7 @@ def test_an_executor_that_raises_makes_no_run_hang(broken):
 
     assert ["a", "b"] == [attempt.step_id for attempt in stage.executor.stopped]
     assert RunStatus.CANCELLED is stage.results["run"].status
-    assert 5 == stage.brain.leases.free
+    assert 5 == stage.brain.workers.free
 
 
 def test_a_report_of_a_blocked_loop_becomes_an_event():
@@ -395,7 +395,7 @@ def test_a_run_that_cannot_be_recorded_ends_and_says_so(moment, lasts, later):
     assert moment in str(stage.lost[0])
     assert RunStatus.FAILED is stage.results["run"].status
     assert "no space" in str(stage.results["run"].error)
-    assert (5, []) == (stage.brain.leases.free, stage.defects)
+    assert (5, []) == (stage.brain.workers.free, stage.defects)
     assert not stage.supervisor.children
     expected = {"step.started": [], "step.completed": ["a"], "run.completed": ["a", "b", "c"]}
     assert expected[moment] == started
@@ -447,7 +447,7 @@ def test_a_run_that_is_lost_takes_no_other_along():
     assert RunStatus.COMPLETED is stage.results["two"].status
     assert RunStatus.FAILED is stage.results["one"].status
     assert isinstance(stage.results["one"].error, LeaseLost)
-    assert (5, []) == (stage.brain.leases.free, stage.defects)
+    assert (5, []) == (stage.brain.workers.free, stage.defects)
 
 
 @pytest.mark.parametrize("later", [True, False])
@@ -599,7 +599,7 @@ def test_a_step_actor_that_cannot_run_an_attempt_counts_as_dead():
     stage.settle()
 
     assert ["b"] == stage.running
-    assert 4 == stage.brain.leases.free
+    assert 4 == stage.brain.workers.free
 
 
 def test_a_poisoned_message_of_another_kind_is_a_defect():
@@ -682,7 +682,7 @@ def test_a_state_manager_that_fails_while_a_run_is_undone_ends_it(kind):
 
     assert 1 == len(stage.lost)
     assert "run" in stage.results
-    assert (0, {}) == (stage.brain.leases.held, stage.brain.runs)
+    assert (0, {}) == (stage.brain.workers.held, stage.brain.runs)
 
 
 def test_a_run_that_loses_its_actor_while_it_is_undone_is_undone_all_the_same():

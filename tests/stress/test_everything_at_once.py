@@ -224,7 +224,7 @@ class Life:
             "runs": life.live.ids(),
             "places": sorted(map(id, {*door._taken, *door._waiting})),
             "brain": list(runtime._brain.runs),
-            "leases": runtime._brain.leases.held,
+            "leases": runtime._brain.workers.held,
             "streams": runtime.audience._watchers,
             "waits": runtime._nesting._waits,
             "attempts": [*runtime._threads._running, *runtime._threads._abandoned],

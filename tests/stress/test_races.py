@@ -98,7 +98,7 @@ def test_a_thread_that_returns_while_it_is_given_up_does_one_of_the_two():
         run = often(5 * SOAK, lambda: orchestrator.start(flow).wait(GUARD))
         results = list(itertools.chain(*together(*[run] * SOME)))
         runtime = orchestrator._life._runtime
-        held = runtime._brain.leases.held
+        held = runtime._brain.workers.held
     left = ours()
 
     assert {("failed", 2)} == {(each.status, each.steps["step"].attempts) for each in results}

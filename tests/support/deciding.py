@@ -197,7 +197,7 @@ class Driver:
         """Let the brain be gone, with all that it knows, and another one begin."""
         brain = self.brain
         self.brain = Decisions(
-            async_workers=brain.leases.total, max_active_runs=10, grace=5.0, random=lambda: 0.5
+            async_workers=brain.workers.total, max_active_runs=10, grace=5.0, random=lambda: 0.5
         )
         self.in_flight.clear()
         self.pending.clear()
@@ -445,7 +445,7 @@ class Laws:
         for run_id in {event.run_id for event in events}:
             if self.runs[run_id].status.terminal:
                 self._run_ended(run_id)
-        self._check_leases()
+        self._check_workers()
         self._check_lanes()
         self._check_work_is_conserved()
         if isinstance(message, CancelRun) and message.run_id in self.runs:
@@ -455,7 +455,7 @@ class Laws:
         """Hold a brain without runs to the laws."""
         brain = self.driver.brain
         assert {} == brain.runs
-        assert (0, brain.leases.total) == (brain.leases.held, brain.leases.free)
+        assert (0, brain.workers.total) == (brain.workers.held, brain.workers.free)
         assert 0 == len(brain.deadlines)
 
     # ── One event ────────────────────────────────────────────────────────────────────────────
@@ -592,11 +592,11 @@ class Laws:
 
     # ── The whole ────────────────────────────────────────────────────────────────────────────
 
-    def _check_leases(self):
-        leases = self.driver.brain.leases
+    def _check_workers(self):
+        workers = self.driver.brain.workers
         held = [key for key, attempt in self._attempts() if self._async(attempt)]
-        assert leases.total == leases.held + leases.free
-        assert len(held) == leases.held, "a lease for every async attempt, and for no other"
+        assert workers.total == workers.held + workers.free
+        assert len(held) == workers.held, "a worker for every async attempt, and for no other"
 
     def _check_lanes(self):
         lanes = [key[0] for key, attempt in self._attempts() if not self._async(attempt)]
@@ -627,7 +627,7 @@ class Laws:
                 if not self._can_start(run, step_id):
                     continue
                 if run.plan.by_id[step_id].step.async_:
-                    assert not brain.leases.free, f"{step_id} waits beside a free lease"
+                    assert not brain.workers.free, f"{step_id} waits beside a free worker"
                 else:
                     busy = {key[0] for key, one in self._attempts() if not self._async(one)}
                     assert run_id in busy, f"{step_id} waits for a sync lane that is free"

@@ -68,7 +68,7 @@ def a_slot_leaks_when_a_timeout_races_a_completion(finish, brain, message):
     raced = found and message.error is None and isinstance(found[1].stop_error, StepTimeout)
     finish(brain, message)
     if raced and found[1].step.async_:
-        brain.leases.free -= 1
+        brain.workers.free -= 1
 
 
 @replaces(Decisions, "_timed_out")
@@ -90,7 +90,7 @@ def a_slot_comes_back_twice(abandon, brain, message):
     found = brain._find(message.attempt)
     abandon(brain, message)
     if found and found[1].step.async_:
-        brain.leases.free += 1
+        brain.workers.free += 1
 
 
 @replaces(Crashes, "_lose")
@@ -99,7 +99,7 @@ def a_crash_loses_a_lease(lose, deaths, run, step, *details):
     lost = step.step.async_ and step.current is not None and not step.current.submitted
     lose(deaths, run, step, *details)
     if lost:
-        deaths._starts._leases.free -= 1
+        deaths._starts._workers.free -= 1
 
 
 @replaces(Starts, "grant")

@@ -323,19 +323,19 @@ class SimulatedRuntime:
             messages=system.waiting,
             deadlines=len(brain.deadlines),
             runs=max(len(brain.runs), 0 if supervisor is None else supervisor.runs),
-            leases=brain.leases.held,
+            leases=brain.workers.held,
             tasks=self.places.tasks,
         )
 
     def _note_lull(self) -> None:
-        system, leases, state = self.system, self.brain.leases, self.state
+        system, workers, state = self.system, self.brain.workers, self.state
         self.lulls.append(
             (
                 system.time,
                 len(state.log),
                 len(system.deliveries),
-                leases.total - leases.free,
-                leases.free,
+                workers.total - workers.free,
+                workers.free,
                 self.account.in_flight,
                 state.under_way,
             )

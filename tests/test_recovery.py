@@ -116,8 +116,8 @@ def test_a_run_whose_owner_is_alive_is_left_to_him(make):
     for orchestrator in (first, second):
         orchestrator.register(flow_of(body))
     looked = threading.Semaphore(0)
-    second._life.recovery._resuming.take_over = counting(
-        looked, second._life.recovery._resuming.take_over
+    second._life.background._resuming.take_over = counting(
+        looked, second._life.background._resuming.take_over
     )
     with first, second:
         run = first.start("flow")

@@ -1,7 +1,8 @@
-"""Starts of runs: to run here, to be taken by somebody, and those that were made before."""
+"""Starts of runs: admitted, recorded, handed to the supervisor; or undone if any of it fails."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from actorflow.errors.definition import DefinitionError
 from actorflow.errors.storage import AlreadyStarted, RunNotFound
 from actorflow.orchestrator.live import find
 from actorflow.orchestrator.requests import new_run
+from actorflow.run.handle import Run
 from actorflow.support.oneshot import Once, settle
 from actorflow.support.safe_text import text_of
 
@@ -17,27 +19,34 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from actorflow.definition.workflow import Workflow
-    from actorflow.model.results import RunRecord
+    from actorflow.model.results import RunRecord, RunResult
+    from actorflow.orchestrator.admission import Ticket
     from actorflow.orchestrator.lifetime import Lifetime
-    from actorflow.orchestrator.live import LiveRuns
     from actorflow.orchestrator.registry import Registry
     from actorflow.orchestrator.requests import Request, RunOptions
     from actorflow.orchestrator.runtime import Runtime
-    from actorflow.run.handle import Run
 
-__all__ = ["Starting", "post"]
+    Accepted = Once[None]
+    """Resolved when a run is recorded, or fails when it never will be."""
+
+__all__ = ["Launcher"]
 
 
-class Starting:
-    """Starts runs of one orchestrator.
+class Launcher:
+    """Starts the runs of one orchestrator.
+
+    Ctrl-C can strike anywhere in a start. A caller that fails or is interrupted calls `withdraw`,
+    which is safe at every stage.
 
     Args:
-        life: The orchestrator's life.
+        life: The orchestrator's lifetime.
         registry: The workflows that it knows.
     """
 
     def __init__(self, life: Lifetime, registry: Registry) -> None:
         self._life = life
+        self._live = life.live
+        self._admission = life.admission
         self._registry = registry
 
     def check_may_wait(self, what: str) -> None:
@@ -53,36 +62,118 @@ class Starting:
         inputs: Mapping[str, Any] | None,
         options: RunOptions,
     ) -> tuple[Runtime, Request]:
-        """Check what is asked for by somebody who wants to do `what`."""
+        """Check the arguments of a call; `what` is what its caller wants to do."""
         runtime = self._life.runtime(what)
         return runtime, new_run(runtime, self._registry.resolve(flow), inputs, options)
 
-    def start(self, runtime: Runtime, request: Request) -> Run:
-        """Start a run, or find the earlier one with its idempotency key."""
-        try:
-            return self._life.start(runtime, request)
-        except AlreadyStarted as known:
-            return self._earlier(runtime, known)
+    # ── To run here ──────────────────────────────────────────────────────────────────────────
 
-    def _earlier(self, runtime: Runtime, known: AlreadyStarted) -> Run:
+    def start(self, runtime: Runtime, request: Request) -> Run:
+        """Admit and launch a run, or return the earlier one with its idempotency key."""
+        ticket = self._admission.ticket()
         try:
-            return find(self._life.live, runtime, known.run_id)
-        except RunNotFound:
-            raise RunNotFound(known.run_id, by_key=True) from None
+            self.enter(runtime, ticket)
+            run, accepted = self.launch(request, ticket)
+            accepted.result()
+        except AlreadyStarted as known:
+            self.withdraw(request.run_id, ticket)
+            return self._earlier(runtime, known)
+        except BaseException:
+            self.withdraw(request.run_id, ticket)
+            raise
+        return run
 
     async def start_async(self, runtime: Runtime, request: Request) -> Run:
-        """Do what `start` does, without blocking the event loop."""
+        """Do what `start` does without blocking the event loop."""
+        ticket = self._admission.ticket()
         try:
-            return await self._life.start_async(runtime, request)
+            await self._admission.enter_async(ticket, waiting=runtime.waiting_to_start)
+            run, accepted = self.launch(request, ticket)
+            await accepted.result_async()
         except AlreadyStarted as known:
-            if not runtime.slow_to_read:
-                return self._earlier(runtime, known)
-            import asyncio  # noqa: PLC0415 - whoever awaits has it loaded
+            self.withdraw(request.run_id, ticket)
+            return await self._earlier_async(runtime, known)
+        except BaseException:
+            self.withdraw(request.run_id, ticket)
+            raise
+        return run
 
-            return await asyncio.to_thread(self._earlier, runtime, known)
+    def enter(self, runtime: Runtime, ticket: Ticket) -> None:
+        """Take a place for a run; block or raise, as the settings and the caller's thread say."""
+        may_block, waiting = not runtime.on_loop(), runtime.waiting_to_start
+        self._admission.enter(ticket, may_block=may_block, waiting=waiting)
+
+    def launch(self, request: Request, ticket: Ticket) -> tuple[Run, Accepted]:
+        """Hand an admitted run to the supervisor; call `withdraw` if this raises.
+
+        The run may not be recorded yet when this returns: the second value is resolved when it
+        is. The supervisor need not wait for that, because its own records of the run follow.
+        """
+        # A shutdown takes the same lock: a run that was admitted before it has been posted, and
+        # is drained or cancelled like the others.
+        with self._life.door:
+            runtime = self._life.runtime("start a run")
+            end: Once[RunResult] = Once()
+            run = Run(runtime, request.run_id, request.workflow_id, end)
+            self._live.add(run, end, ticket, request.message.plan)
+            return run, self._post(runtime, request)
+
+    def _post(self, runtime: Runtime, request: Request) -> Accepted:
+        accepted: Once[None] = Once()
+        record = request.record
+        try:
+            if record is not None and record.idempotency_key is not None:
+                self._post_keyed(runtime, request, record, accepted)
+                return accepted
+            if record is None or runtime.state.create(record, functools.partial(settle, accepted)):
+                accepted.set(None)
+            runtime.start(request.message)
+        except Exception:
+            runtime.unknown(request.run_id)
+            raise
+        return accepted
+
+    def _post_keyed(
+        self, runtime: Runtime, request: Request, record: RunRecord, accepted: Accepted
+    ) -> None:
+        """Post a run to the supervisor once its idempotency key is known to be new."""
+
+        def created(error: BaseException | None) -> None:
+            try:
+                if error is not None:
+                    self._live.discard(record.run_id, f"it was not recorded: {text_of(error)}")
+                else:
+                    runtime.start(request.message)
+            except ActorflowError as closed:
+                error = closed
+            settle(accepted, error)
+
+        if runtime.state.create(record, created):
+            created(None)
+
+    def withdraw(self, run_id: str, ticket: Ticket) -> None:
+        """Undo a start that failed or was interrupted, however far it got.
+
+        The supervisor may or may not have received the run: it cancels a run that it knows, and
+        discards one that it does not.
+        """
+        if self._live.holds(run_id, ticket):
+            self.interrupt(run_id, "its start was interrupted")
+        else:
+            self._admission.leave(ticket)
+
+    def interrupt(self, run_id: str, reason: str) -> Run | None:
+        """Cancel a run whose caller leaves by an exception; return it if it is in progress."""
+        run = self._live.get(run_id)
+        if run is not None:
+            with contextlib.suppress(ActorflowError):  # its loop has been closed
+                run.cancel(reason)
+        return run
+
+    # ── To be taken by any orchestrator ──────────────────────────────────────────────────────
 
     def enqueue(self, runtime: Runtime, request: Request) -> str:
-        """Have a run recorded that belongs to nobody; return its id, or that of the earlier one."""
+        """Record an unowned run; return its id, or that of the earlier one with its key."""
         try:
             _enqueued(runtime, request).result()
         except AlreadyStarted as known:
@@ -90,14 +181,27 @@ class Starting:
         return request.run_id
 
     async def enqueue_async(self, runtime: Runtime, request: Request) -> str:
-        """Do what `enqueue` does, without blocking the event loop."""
+        """Do what `enqueue` does without blocking the event loop."""
         try:
             await _enqueued(runtime, request).result_async()
         except AlreadyStarted as known:
-            import asyncio  # noqa: PLC0415 - whoever awaits has it loaded
-
-            return (await asyncio.to_thread(self._earlier, runtime, known)).id
+            return (await self._earlier_async(runtime, known)).id
         return request.run_id
+
+    # ── Started before ───────────────────────────────────────────────────────────────────────
+
+    def _earlier(self, runtime: Runtime, known: AlreadyStarted) -> Run:
+        try:
+            return find(self._live, runtime, known.run_id)
+        except RunNotFound:
+            raise RunNotFound(known.run_id, by_key=True) from None
+
+    async def _earlier_async(self, runtime: Runtime, known: AlreadyStarted) -> Run:
+        if not runtime.slow_to_read:
+            return self._earlier(runtime, known)
+        import asyncio  # noqa: PLC0415 - a caller that awaits has loaded it
+
+        return await asyncio.to_thread(self._earlier, runtime, known)
 
 
 def _enqueued(runtime: Runtime, request: Request) -> Once[None]:
@@ -109,43 +213,3 @@ def _enqueued(runtime: Runtime, request: Request) -> Once[None]:
     if enqueue(request.record, lambda error: settle(recorded, error)):
         recorded.set(None)
     return recorded
-
-
-def post(runtime: Runtime, live: LiveRuns, request: Request) -> Once[None]:
-    """Hand a run over; return what comes once it is recorded, or never will be."""
-    accepted: Once[None] = Once()
-    record = request.record
-    try:
-        if record is not None and record.idempotency_key is not None:
-            _post_keyed(runtime, live, request, record, accepted)
-            return accepted
-        if record is None or runtime.state.create(record, functools.partial(settle, accepted)):
-            accepted.set(None)
-        runtime.start(request.message)
-    except Exception:
-        runtime.unknown(request.run_id)
-        raise
-    return accepted
-
-
-def _post_keyed(
-    runtime: Runtime,
-    live: LiveRuns,
-    request: Request,
-    record: RunRecord,
-    accepted: Once[None],
-) -> None:
-    """Have the supervisor run something when it is known not to be a repetition."""
-
-    def told(error: BaseException | None) -> None:
-        try:
-            if error is not None:
-                live.discard(record.run_id, f"it was not recorded: {text_of(error)}")
-            else:
-                runtime.start(request.message)
-        except ActorflowError as closed:
-            error = closed
-        settle(accepted, error)
-
-    if runtime.state.create(record, told):
-        told(None)

@@ -1,11 +1,11 @@
-"""An orchestrator's life: opened once, on a thread of its own or on the caller's loop; closed once.
+"""An orchestrator's lifetime: opened once, on its own thread or the caller's loop; closed once.
 
-What shutting down means, in this order: no new run is accepted; what was accepted gets `drain`
-seconds to end by itself; what is left is cancelled, and its attempts get `grace` seconds to
-stop; what cannot be stopped is abandoned and reported; then threads, timers and tasks go.
+A shutdown accepts no new run and gives accepted runs `drain` seconds to end. It then cancels the
+others and gives their attempts `grace` seconds to stop. Attempts that cannot be stopped are
+abandoned and reported. Threads, timers and tasks end last.
 
-Ctrl-C may come anywhere in here. Whatever is begun is therefore undone, or repeated, by whoever
-sees the interrupt pass: a start gives its place back, a shutdown goes on without its caller.
+Ctrl-C can strike anywhere in here. A start that is interrupted gives its place back; a shutdown
+that is interrupted continues without its caller.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from actorflow.definition.durations import seconds
-from actorflow.errors.base import ActorflowError
 from actorflow.errors.definition import (
     ForkedOrchestrator,
     NotRunning,
@@ -29,12 +28,9 @@ from actorflow.errors.definition import (
     WrongLoop,
 )
 from actorflow.orchestrator.admission import Admission
-from actorflow.orchestrator.launch import post
 from actorflow.orchestrator.live import LiveRuns
 from actorflow.orchestrator.remote_cancel import hear_requests
 from actorflow.orchestrator.settings import checked_executors, checked_observers
-from actorflow.run.handle import Run
-from actorflow.support.oneshot import Once
 
 if TYPE_CHECKING:
     import asyncio
@@ -43,17 +39,12 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from actorflow.model.protocols import Executor, Observer, StateManager
-    from actorflow.model.results import RunResult, ShutdownReport
-    from actorflow.orchestrator.admission import Ticket
-    from actorflow.orchestrator.requests import Request
+    from actorflow.model.results import ShutdownReport
     from actorflow.orchestrator.runtime import Runtime
     from actorflow.orchestrator.settings import Settings
-    from actorflow.orchestrator.shutdown import Closing
-    from actorflow.orchestrator.takeover import Recovery
+    from actorflow.orchestrator.shutdown import Background, Closing
     from actorflow.systems.thread import LoopThread
 
-    Accepted = Once[None]
-    """Resolved when a run is recorded, or never will be."""
 
 __all__ = ["Lifetime"]
 
@@ -86,15 +77,16 @@ class Lifetime:
             rejects=settings.when_full == "reject",
         )
         self.live = LiveRuns(self.admission.leave)
-        # Entered again by a signal handler, say, that shuts down in the middle of a start.
-        self._door = threading.RLock()
+        self.door = threading.RLock()
+        """Held while a run is handed over, and while the shutdown begins. Reentrant, because a
+        signal handler may shut down in the middle of a start."""
         self._pid = os.getpid()
         self._claimed = False
         self._runtime: Runtime | None = None
         self._thread: LoopThread | None = None
         self._closing: Closing | None = None
-        self.recovery: Recovery | None = None
-        """What takes over runs, if that is wanted."""
+        self.background: Background | None = None
+        """What runs beside the orchestrator; set before it is opened."""
         self._stop_hearing: Callable[[], None] = lambda: None
         self._at_exit = functools.partial(_close_at_exit, weakref.ref(self))
 
@@ -125,7 +117,7 @@ class Lifetime:
 
     def _claim(self) -> None:
         self._check_process()
-        with self._door:
+        with self.door:
             if self._closing is not None:
                 raise OrchestratorClosed("start it again")
             if self._claimed:
@@ -148,11 +140,11 @@ class Lifetime:
             raise
 
     async def _begin(self, runtime: Runtime, thread: LoopThread | None) -> None:
-        with self._door:
+        with self.door:
             if self._closing is None:
                 self._runtime, self._thread = runtime, thread
-                if self.recovery is not None:
-                    self.recovery.begin(runtime)
+                if self.background is not None:
+                    self.background.begin(runtime)
                 return
         await runtime.close(_MARGIN, _MARGIN)
         raise OrchestratorClosed("finish its start")
@@ -175,71 +167,6 @@ class Lifetime:
     def _check_process(self) -> None:
         if self._pid != os.getpid():
             raise ForkedOrchestrator(self._pid, os.getpid())
-
-    # ── Starting runs ────────────────────────────────────────────────────────────────────────
-
-    def enter(self, runtime: Runtime, ticket: Ticket) -> None:
-        """Take a place for a run; block or raise, as the settings and the caller's thread say."""
-        may_block, waiting = not runtime.on_loop(), runtime.waiting_to_start
-        self.admission.enter(ticket, may_block=may_block, waiting=waiting)
-
-    def start(self, runtime: Runtime, request: Request) -> Run:
-        """Admit a run and launch it."""
-        ticket = self.admission.ticket()
-        try:
-            self.enter(runtime, ticket)
-            run, accepted = self.launch(request, ticket)
-            accepted.result()
-            return run
-        except BaseException:
-            self.withdraw(request.run_id, ticket)
-            raise
-
-    async def start_async(self, runtime: Runtime, request: Request) -> Run:
-        """Do what `start` does, without blocking the event loop."""
-        ticket = self.admission.ticket()
-        try:
-            await self.admission.enter_async(ticket, waiting=runtime.waiting_to_start)
-            run, accepted = self.launch(request, ticket)
-            await accepted.result_async()
-            return run
-        except BaseException:
-            self.withdraw(request.run_id, ticket)
-            raise
-
-    def launch(self, request: Request, ticket: Ticket) -> tuple[Run, Accepted]:
-        """Hand an admitted run to the supervisor; `withdraw` it if this raises.
-
-        It is not yet recorded, perhaps; what is returned beside it says when that is so. The
-        supervisor need not wait for it: what it records of the run is recorded after that.
-        """
-        # While the door is being closed nobody is half-way through it: what has been let in by
-        # then has been posted, and is drained or cancelled like the rest.
-        with self._door:
-            end: Once[RunResult] = Once()
-            runtime = self.runtime("start a run")
-            run = Run(runtime, request.run_id, request.workflow_id, end)
-            self.live.add(run, end, ticket, request.message.plan)
-            return run, post(runtime, self.live, request)
-
-    def withdraw(self, run_id: str, ticket: Ticket) -> None:
-        """Undo a start that has failed or was interrupted, however far it has come.
-
-        Nobody can say whether the supervisor has heard of the run: it cancels a run that it
-        knows, and lets go of one that it does not.
-        """
-        if self.live.holds(run_id, ticket):
-            self.interrupt(run_id, "its start was interrupted")
-        else:
-            self.admission.leave(ticket)
-
-    def interrupt(self, run_id: str, reason: str) -> Run | None:
-        """Cancel a run for a caller that leaves by an exception, and return it if it goes on."""
-        run = self.live.get(run_id)
-        if run is not None:
-            with contextlib.suppress(ActorflowError):  # its loop has been closed
-                run.cancel(reason)
-        return run
 
     # ── Closing ──────────────────────────────────────────────────────────────────────────────
 
@@ -284,19 +211,19 @@ class Lifetime:
         """Close the door, and have the loop do the rest; everything here may be done twice."""
         from actorflow.orchestrator.shutdown import Closing  # noqa: PLC0415 - loads asyncio
 
-        with self._door:
+        with self.door:
             if self._closing is None:
                 self._closing = Closing(
                     self.live,
                     self._runtime,
                     self._end_thread,
-                    recovery=self.recovery,
+                    background=self.background,
                     grace=grace,
                     margin=_OF_THE_LOOP * _MARGIN,
                 )
             closing = self._closing
-        if self.recovery is not None:
-            self.recovery.end()
+        if self.background is not None:
+            self.background.end()
         self.admission.close()
         self.live.close()
         closing.ask(drain)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from actorflow.errors.definition import ForkedOrchestrator
 from actorflow.errors.running import Deadlock, RunError
-from actorflow.orchestrator.launch import Starting
+from actorflow.orchestrator.launch import Launcher
 from actorflow.orchestrator.lifetime import Lifetime
 from actorflow.orchestrator.live import find
 from actorflow.orchestrator.registry import Registry
@@ -97,9 +97,9 @@ class Orchestrator:
         self._state = MemoryStateManager() if state is None else checked_state(state)
         self._registry = Registry()
         self._life = Lifetime(settings, self._state, executors, observers)
-        self._starting = Starting(self._life, self._registry)
-        self._resuming = Resuming(self._life, self._registry)
-        self._life.recovery = recovery(
+        self._launcher = Launcher(self._life, self._registry)
+        self._resuming = Resuming(self._life, self._registry, self._launcher)
+        self._life.background = recovery(
             settings, self._state, self._life, self._registry, self._resuming
         )
 
@@ -206,13 +206,13 @@ class Orchestrator:
             WrongLoop: On the orchestrator's own event loop; use `run_async` there.
         """
         self._life.runtime("run a workflow").check_may_block("Orchestrator.run()")
-        runtime, request = self._starting.request("run a workflow", flow, inputs, options)
+        runtime, request = self._launcher.request("run a workflow", flow, inputs, options)
         try:
-            return self._starting.start(runtime, request).result()
+            return self._launcher.start(runtime, request).result()
         except RunError:
             raise
         except BaseException:
-            self._life.interrupt(request.run_id, "the caller was interrupted")
+            self._launcher.interrupt(request.run_id, "the caller was interrupted")
             raise
 
     async def run_async(
@@ -225,13 +225,13 @@ class Orchestrator:
 
         Cancelling the awaiting task cancels the run, and waits until it has ended.
         """
-        runtime, request = self._starting.request("run a workflow", flow, inputs, options)
+        runtime, request = self._launcher.request("run a workflow", flow, inputs, options)
         try:
-            return await (await self._starting.start_async(runtime, request))
+            return await (await self._launcher.start_async(runtime, request))
         except RunError:
             raise
         except BaseException as error:
-            run = self._life.interrupt(request.run_id, "the caller was cancelled")
+            run = self._launcher.interrupt(request.run_id, "the caller was cancelled")
             if run is not None and not isinstance(error, Deadlock):
                 await run.wait_async()
             raise
@@ -266,9 +266,9 @@ class Orchestrator:
             WrongLoop: On the orchestrator's own event loop, if it would block that.
             StoreError: When the run cannot be recorded; it does not start then.
         """
-        self._starting.check_may_wait("Orchestrator.start()")
-        runtime, request = self._starting.request("start a run", flow, inputs, options)
-        return self._starting.start(runtime, request)
+        self._launcher.check_may_wait("Orchestrator.start()")
+        runtime, request = self._launcher.request("start a run", flow, inputs, options)
+        return self._launcher.start(runtime, request)
 
     async def start_async(
         self,
@@ -277,8 +277,8 @@ class Orchestrator:
         **options: Unpack[RunOptions],
     ) -> Run:
         """Do what `start` does, without blocking the event loop."""
-        runtime, request = self._starting.request("start a run", flow, inputs, options)
-        return await self._starting.start_async(runtime, request)
+        runtime, request = self._launcher.request("start a run", flow, inputs, options)
+        return await self._launcher.start_async(runtime, request)
 
     def enqueue(
         self,
@@ -296,9 +296,9 @@ class Orchestrator:
             StoreError: When the run cannot be recorded.
             WrongLoop: On the orchestrator's own event loop, if it would block that.
         """
-        self._starting.check_may_wait("Orchestrator.enqueue()")
-        return self._starting.enqueue(
-            *self._starting.request("enqueue a run", flow, inputs, options)
+        self._launcher.check_may_wait("Orchestrator.enqueue()")
+        return self._launcher.enqueue(
+            *self._launcher.request("enqueue a run", flow, inputs, options)
         )
 
     async def enqueue_async(
@@ -308,8 +308,8 @@ class Orchestrator:
         **options: Unpack[RunOptions],
     ) -> str:
         """Do what `enqueue` does, without blocking the event loop."""
-        return await self._starting.enqueue_async(
-            *self._starting.request("enqueue a run", flow, inputs, options)
+        return await self._launcher.enqueue_async(
+            *self._launcher.request("enqueue a run", flow, inputs, options)
         )
 
     def resume(self, run_id: str, flow: Workflow | None = None) -> Run:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actorflow.model.results import ShutdownReport
 from actorflow.support.oneshot import Once, first_of
@@ -22,9 +22,21 @@ if TYPE_CHECKING:
     from actorflow.model.protocols import StateManager
     from actorflow.orchestrator.live import LiveRuns
     from actorflow.orchestrator.runtime import Runtime
-    from actorflow.orchestrator.takeover import Recovery
 
-__all__ = ["Closing", "Parting"]
+__all__ = ["Background", "Closing", "Parting"]
+
+
+class Background(Protocol):
+    """Work that goes on beside an orchestrator from its start to its shutdown."""
+
+    ended: Once[None]
+    """Resolved when it uses the state manager no longer."""
+
+    def begin(self, runtime: Runtime) -> None:
+        """Start; called once, on the event loop."""
+
+    def end(self) -> None:
+        """Stop soon; called from any thread, perhaps several times."""
 
 
 class Closing:
@@ -34,7 +46,7 @@ class Closing:
         live: Its runs in progress.
         runtime: What is to be closed; None if it has never come to life.
         done: Called on the loop when nothing more is to be done there.
-        recovery: What takes over runs, and was told to end.
+        background: What runs beside the orchestrator, and was told to end.
         grace: Seconds that the attempts of cut runs get to stop.
         margin: Seconds beyond that for the runs to end, and for the state manager to be closed.
     """
@@ -45,7 +57,7 @@ class Closing:
         runtime: Runtime | None,
         done: Callable[[], object],
         *,
-        recovery: Recovery | None,
+        background: Background | None,
         grace: float,
         margin: float,
     ) -> None:
@@ -53,7 +65,7 @@ class Closing:
         self._runtime = runtime
         self._done = done
         self._margin = margin
-        self._recovery = recovery
+        self._background = background
         # The first one does the work; the loop itself holds its tasks weakly only.
         self._tasks: list[asyncio.Task[Any]] = []
         # Resolved when somebody will wait no longer for runs to end by themselves.
@@ -128,8 +140,8 @@ class Closing:
         # All of this may be a wait for one database that does not answer: once is enough.
         until = runtime.clock.now() + self.grace + self._margin
         await first_of(live.all_ended, timeout=until - runtime.clock.now())
-        if self._recovery is not None:  # it must not ask a state manager that is closed
-            await first_of(self._recovery.ended, timeout=until - runtime.clock.now())
+        if self._background is not None:  # it must not ask a state manager that is closed
+            await first_of(self._background.ended, timeout=until - runtime.clock.now())
         abandoned = await runtime.close(self.grace, until - runtime.clock.now())
         return ShutdownReport(
             drained=live.open_at_close - len(cut),

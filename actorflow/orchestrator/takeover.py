@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from actorflow.definition.workflow import Workflow
     from actorflow.model.protocols import StateManager, Taken
     from actorflow.orchestrator.admission import Ticket
+    from actorflow.orchestrator.launch import Launcher
     from actorflow.orchestrator.lifetime import Lifetime
     from actorflow.orchestrator.registry import Registry
     from actorflow.orchestrator.runtime import Runtime
@@ -39,11 +40,13 @@ class Resuming:
     Args:
         life: The orchestrator's life.
         registry: The workflows that it knows.
+        launcher: What starts its runs.
     """
 
-    def __init__(self, life: Lifetime, registry: Registry) -> None:
+    def __init__(self, life: Lifetime, registry: Registry, launcher: Launcher) -> None:
         self._life = life
         self._registry = registry
+        self._launcher = launcher
         self._lock = threading.Lock()
 
     def resume(self, runtime: Runtime, run_id: str, flow: Workflow | None) -> Run:
@@ -54,10 +57,10 @@ class Resuming:
         plan = self._registry.plan_for(runtime.snapshot(run_id), flow)
         ticket = self._life.admission.ticket()
         try:
-            self._life.enter(runtime, ticket)
+            self._launcher.enter(runtime, ticket)
             return self._go_on(runtime, plan, run_id, ticket)
         except BaseException:
-            self._life.withdraw(run_id, ticket)
+            self._launcher.withdraw(run_id, ticket)
             raise
 
     def _go_on(self, runtime: Runtime, plan: WorkflowPlan, run_id: str, ticket: Ticket) -> Run:
@@ -68,7 +71,9 @@ class Resuming:
                 recorded = runtime.state.claim(run_id)
                 if recorded.status is not RunStatus.COMPLETED:
                     with _handed_back(runtime, run_id):
-                        return self._life.launch(resumed_run(runtime, plan, recorded), ticket)[0]
+                        return self._launcher.launch(resumed_run(runtime, plan, recorded), ticket)[
+                            0
+                        ]
                 _hand_back(runtime, run_id)
                 run = find(self._life.live, runtime, run_id)
         self._life.admission.leave(ticket)
@@ -112,9 +117,9 @@ class Resuming:
         ticket = self._life.admission.ticket()
         try:
             self._life.admission.enter(ticket, may_block=False)
-            self._life.launch(resumed_run(runtime, plan, recorded), ticket)
+            self._launcher.launch(resumed_run(runtime, plan, recorded), ticket)
         except BaseException:
-            self._life.withdraw(run_id, ticket)
+            self._launcher.withdraw(run_id, ticket)
             raise
 
 

@@ -1,4 +1,4 @@
-"""The actors: a step each, a supervisor for all, and the supervisor's pure brain."""
+"""The Thespian actors: one a step, one a run, and the supervisor."""
 
 from __future__ import annotations
 

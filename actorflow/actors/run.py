@@ -1,4 +1,4 @@
-"""The actor that a run is: the parent of its steps' actors, and of those that undo them."""
+"""The run actor: the parent of its steps' actors and of its compensators'."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ __all__ = ["RunActor"]
 
 
 class RunActor(Actor):
-    """Makes the step actors of one run, tells them of each other, and replaces the dead.
+    """Creates the step actors of one run, tells them of each other, and replaces dead ones.
 
-    It stands between the supervisor and the steps so that a whole run leaves with one exit
-    request: a parent's exit takes its children along, and nobody counts them.
+    It stands between the supervisor and the steps so that a whole run leaves by one exit request:
+    a parent's exit ends its children, without a message for each.
     """
 
     _configuration: ConfigureRun
@@ -41,7 +41,7 @@ class RunActor(Actor):
         super().__init__()
         self._addresses: dict[str, ActorAddress] = {}
         self._incarnations: dict[str, int] = {}
-        """Those of the steps whose first actors have died."""
+        """The current actors of steps whose first actors have died."""
         self._undoing: tuple[ActorAddress, Attempt] | None = None
 
     def receiveMessage(self, message: object, sender: ActorAddress) -> None:  # noqa: N802, D102
@@ -96,7 +96,7 @@ class RunActor(Actor):
 
     def _revive(self, message: ReviveStep) -> None:
         new = self.createActor(StepActor)
-        # A new mapping: the old one belongs to those whom it was sent to.
+        # A new mapping, because the actors that received the old one still hold it.
         self._addresses = {**self._addresses, message.step_id: new}
         self._incarnations[message.step_id] = message.incarnation
         plan = self._configuration.plan.by_id[message.step_id]
@@ -109,7 +109,7 @@ class RunActor(Actor):
                 self.send(self._addresses[dependency], moved)
 
     def _compensate(self, message: Compensate) -> None:
-        """Make an actor for one attempt of undoing a step, and have it begin."""
+        """Create an actor for one attempt of a compensator, and start it."""
         attempt = message.attempt
         plan = self._configuration.plan.by_id[attempt.step_id].compensation
         if plan is None:

@@ -1,4 +1,4 @@
-"""The actor that a step is."""
+"""The step actor."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ __all__ = ["CompensatorActor", "StepActor"]
 
 _SKIPPED: Final = object()
 _UNCONFIGURED: Final = -1
-"""What a step expects that does not know yet what it waits for."""
+"""The dependencies of a step that is not configured yet."""
 
 
 class _Everything(dict[str, Any]):
-    """The outputs that a settled step knows: nothing is news to it, and it keeps nothing."""
+    """The outputs that a settled step holds: it ignores and keeps none."""
 
     def __contains__(self, _step_id: object) -> bool:
         return True
@@ -38,12 +38,12 @@ _EVERYTHING: Final = _Everything()
 
 
 class StepActor(Actor):
-    """Waits for its dependencies, runs when the supervisor lets it, tells its dependents.
+    """Waits for its dependencies, runs when the supervisor grants it, and tells its dependents.
 
-    Messages keep their order per sender only, so a dependency's completion can arrive before
-    the actor has been configured, and a revived sender can say a thing twice. Both are
-    harmless: completions are kept by step id from the first moment on, an attempt is submitted
-    once, and a step that has settled is past everything.
+    Messages keep their order per sender only. A dependency's completion can therefore arrive before
+    the actor is configured, and a revived sender can repeat a message. Both are harmless:
+    completions are kept by step id from the start, an attempt is submitted once, and a settled step
+    ignores what arrives.
     """
 
     leaves_quietly = True
@@ -66,7 +66,7 @@ class StepActor(Actor):
         self._outputs: dict[str, Any] = {}
         self._any_skipped = False
         self._told: DependencyCompleted | None = None
-        """What it has told its dependents."""
+        """What it told its dependents when it settled."""
 
     def receiveMessage(self, message: Any, _sender: ActorAddress) -> None:  # noqa: N802, D102
         # A chain of tests, the most frequent first, costs less than a table.
@@ -141,25 +141,25 @@ class StepActor(Actor):
         self._told = completed = DependencyCompleted(plan.id, message.output, message.skipped)
         for name in plan.dependents:
             # A resumed run may have kept a dependent of a step that it runs again, if the
-            # workflow has been changed in between; who is kept has no actor and waits for nobody.
+            # workflow was changed in between. A kept step has no actor and waits for nothing.
             if name in addresses:
                 send(addresses[name], completed)
-        # A run of many steps need not keep what each of them has waited for, only the outcome.
+        # Drop the dependencies' outputs of a settled step; only the outcome is still needed.
         self._outputs = _EVERYTHING
         del self._configuration, self._addresses
 
     def _dependent_moved(self, message: DependentMoved) -> None:
         if self._told is not None:
-            # It has told the dependent's dead predecessor.
+            # It told the dependent's previous actor, which has died.
             self.send(message.addresses[message.step_id], self._told)
         else:
             self._addresses = message.addresses
 
 
 class CompensatorActor(StepActor):
-    """Undoes a step: a step that is told at once to run, and has nobody to tell of its end."""
+    """Runs one attempt of a compensator; it starts at once and has no dependents to tell."""
 
     __slots__ = ()
 
     def _report_ready(self) -> None:
-        """Say nothing: it was made because it is its turn."""
+        """Send nothing: it was created because its turn has come."""

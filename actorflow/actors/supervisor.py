@@ -1,4 +1,4 @@
-"""The actor that owns every run, lease and deadline: it does what its brain decides."""
+"""The supervisor: the actor that owns every run, worker and deadline, around the brain."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ _FOR_THE_BRAIN: Final = frozenset(
 
 @attrs.frozen(kw_only=True)
 class ConfigureSupervisor:
-    """Orchestrator to supervisor, first of all."""
+    """From the orchestrator to the supervisor, before every other message."""
 
     brain: Decisions
     host: Host
@@ -85,14 +85,14 @@ def _never_put_off(_call: Callable[[], None]) -> bool:
 
 
 class Supervisor(Actor):
-    """Performs the effects of `Decisions`, and records what happened before it does.
+    """Records what `Decisions` decides, and then performs the effects.
 
-    Messages that have arrived together are decided together, at one time: what they come to is
-    recorded in one batch, and done in one go. That is what a system that can put off a call
-    (`Cell.put_off`) allows; on others, each message is concluded by itself.
+    Messages that arrive together are decided together, at one time, recorded in one batch and
+    performed in one go, if the system can put off a call (`Cell.put_off`). On other systems each
+    message is concluded by itself.
 
-    When the state manager needs time to record a batch of events, the batch's effects and all
-    later ones wait for it, in order: nothing is acknowledged before it is recorded.
+    When the state manager needs time to record a batch of events, the batch's effects and all later
+    ones wait for it, in order: nothing is acknowledged before it is recorded.
     """
 
     _host: Host
@@ -101,12 +101,12 @@ class Supervisor(Actor):
         super().__init__()
         self._run_actors: dict[str, ActorAddress] = {}
         self._unrecorded: dict[str, BaseException] = {}
-        """Why events of runs in progress are not recorded, by run id."""
+        """The errors of runs in progress whose events could not be recorded, by run id."""
         self._concluding = False
-        """Whether it has taken messages, and will be called to conclude."""
+        """Whether it has taken messages, and a call of `conclude` is due."""
         self._held: deque[Held] = deque()
         self._wakeups = [_NEVER]
-        """When wakeups are under way, the earliest first."""
+        """The moments of the pending wakeups, the earliest first."""
         self._perform: dict[type[Any], Callable[[Any], None]] = {
             MakeSteps: self._make_steps,
             ReviveStep: self._revive_step,
@@ -135,7 +135,7 @@ class Supervisor(Actor):
 
     def _administer(self, message: object) -> None:
         if isinstance(message, WakeupMessage):
-            # They cannot be cancelled and come in the order of their times.
+            # They cannot be cancelled, and arrive in the order of their times.
             heapq.heappop(self._wakeups)
             self._think(Wake())
         elif isinstance(message, Committed):
@@ -195,7 +195,7 @@ class Supervisor(Actor):
             self._act(events, effects)
         else:
             self._held.append(Held(events, effects, recorded=recorded))
-        # A wakeup is under way for the earliest deadline, or for an earlier one of the past.
+        # A wakeup is pending for the earliest deadline, or for an earlier one that has passed.
         if self._deadlines.earliest < self._wakeups[0]:
             heapq.heappush(self._wakeups, self._deadlines.earliest)
             self.wakeupAfter(self._deadlines.earliest - self._began_at)
@@ -208,7 +208,7 @@ class Supervisor(Actor):
         self._go_on()
 
     def _go_on(self) -> None:
-        """Do what waits for nothing any more, or give it up, in the order of the decisions."""
+        """Perform, or give up, the decisions that wait for no record, in order."""
         while self._held and self._held[0].recorded:
             batch = self._held.popleft()
             if batch.error is None:
@@ -219,7 +219,7 @@ class Supervisor(Actor):
     def _give_up(
         self, events: Sequence[Event], effects: Sequence[Effect], error: BaseException
     ) -> None:
-        """End the runs whose events are not recorded, and do what was decided for the others."""
+        """End the runs whose events were not recorded, and perform the decisions for the others."""
         if isinstance(error, NotRecorded):
             lost: Mapping[str, BaseException] = error.errors
         else:
@@ -254,7 +254,7 @@ class Supervisor(Actor):
                     self._perform[type(message)](message)
                 elif step.address is not None:
                     send(step.address, message)
-            except BaseException as error:  # noqa: BLE001 - the other effects are others' runs'
+            except BaseException as error:  # noqa: BLE001 - other effects belong to other runs
                 self._host.broken(message, error)
                 if is_for_the_program(error):
                     interrupt = error
@@ -287,13 +287,13 @@ class Supervisor(Actor):
         attempt = message.attempt
         try:
             stack = attempt.executor.abandon(attempt)
-        except BaseException as error:  # noqa: BLE001 - what is abandoned does not count any more
+        except BaseException as error:  # noqa: BLE001 - an abandoned attempt no longer counts
             stack = f"the executor could not abandon it: {text_of(error)}"
             self._host.misbehaved(attempt, "abandon", error)
         self.send(self.myAddress, AttemptAbandoned(attempt, stack))
 
     def _run_finished(self, message: RunFinished) -> None:
-        # A run that was cancelled while it waited for a place never had an actor.
+        # A run that was cancelled before it got a place never had an actor.
         address = self._run_actors.pop(message.result.run_id, None)
         if address is not None:
             self.send(address, ActorExitRequest())
@@ -313,7 +313,7 @@ class Supervisor(Actor):
             self._host.broken(poison, RuntimeError(str(message.details)))
 
     def _child_exited(self, message: ChildActorExited) -> None:
-        """Replace a run's actor that has died; those of finished runs were told to."""
+        """Replace a run's actor that has died; the actors of finished runs were asked to exit."""
         for run_id, address in self._run_actors.items():
             if address == message.childAddress:
                 self._think(RunActorLost(run_id, "the run's actor exited"))
@@ -321,13 +321,13 @@ class Supervisor(Actor):
 
 
 def is_of_another(lost: Container[str], step: StepState | None, message: object) -> bool:
-    """Return whether an effect is of none of the runs whose events are not recorded."""
+    """Return whether an effect concerns none of the runs whose events were not recorded."""
     run_id = run_of(message) if step is None else step.run_id
     return run_id is None or run_id not in lost
 
 
 class Held:
-    """Decisions that were taken together, and wait for their events to be recorded."""
+    """Decisions that were taken together and wait for their events to be recorded."""
 
     __slots__ = ("effects", "error", "events", "recorded")
 
@@ -342,41 +342,41 @@ class Held:
         self.events = events
         self.effects = effects
         self.recorded = recorded
-        """Whether nothing is to be waited for any more, well or ill."""
+        """Whether there is nothing left to wait for: recorded, or failed."""
         self.error = error
-        """What kept the events from being recorded."""
+        """The error that kept the events from being recorded."""
 
 
 class Audience(Protocol):
-    """Whoever watches."""
+    """The observers of all runs."""
 
     present: bool
-    """Whether anybody does."""
+    """Whether there are any."""
 
     def publish(self, events: Sequence[Event]) -> None:
         """Show recorded events; neither blocks nor raises."""
 
 
 class Host(Protocol):
-    """What the supervisor needs of the world outside the actor system."""
+    """What the supervisor needs from outside of the actor system."""
 
     @property
     def clock(self) -> Clock:
-        """What the time is."""
+        """The clock."""
 
     @property
     def state(self) -> StateManager:
-        """Where events are recorded."""
+        """The state manager."""
 
     @property
     def audience(self) -> Audience:
-        """Who watches what happens."""
+        """The observers."""
 
     def committed(self, error: BaseException | None, /) -> None:
         """Post `Committed` to the supervisor; from any thread."""
 
     def unknown(self, run_id: str) -> None:
-        """Let go of a run that was cancelled before its start, or after its end."""
+        """Discard a run that was cancelled before its start, or after its end."""
 
     def finished(self, result: RunResult) -> None:
         """Hand a run's result to its handle."""
@@ -385,7 +385,7 @@ class Host(Protocol):
         """Report events that the state manager could not record."""
 
     def misbehaved(self, attempt: Attempt, what: str, error: BaseException) -> None:
-        """Report an executor that raised where it must not."""
+        """Report an executor that raised where its contract forbids that."""
 
     def broken(self, message: object, error: BaseException) -> None:
-        """Report a defect of actorflow itself: a message, or an effect, that went wrong."""
+        """Report a defect of actorflow: a message or an effect that raised."""

@@ -18,11 +18,11 @@ _PAGE: Final = 256
 
 
 class Source(Protocol):
-    """Where a stream reads, and who tells it that there is more to read."""
+    """Where a stream reads, and what tells it that there is more to read."""
 
     @property
     def slow_to_read(self) -> bool:
-        """Whether `read` may wait for something, and must not be called on an event loop."""
+        """Whether `read` may block, and must not be called on an event loop."""
 
     def read(self, run_id: str, after: int, limit: int) -> Sequence[Event]:
         """Return recorded events with numbers greater than `after`."""
@@ -34,20 +34,20 @@ class Source(Protocol):
         """Call `notify`, on any thread, when the run has new events, and when it has ended."""
 
     def unwatch(self, run_id: str, notify: Callable[[], None]) -> None:
-        """Call it no more; not even if it is called at this very moment."""
+        """Stop calling `notify`, even if it is being called at this moment."""
 
     def check_process(self) -> None:
-        """Refuse to let anybody wait in a fork of the run's process."""
+        """Refuse to wait in a fork of the run's process."""
 
     def check_may_block(self, what: str) -> None:
-        """Refuse to block a thread that the run needs in order to go on."""
+        """Refuse to block a thread that the run needs to continue."""
 
 
 class EventStream:
     """A run's events, from the first to the last: iterate with `for` or with `async for`.
 
-    It reads the record rather than being sent copies, so it may begin late and be read slowly:
-    it holds at most a page of events, and nobody waits for it. Each iteration begins anew.
+    It reads the record instead of receiving copies. It may therefore start late and read slowly: it
+    holds one page of events at most, and delays no run. Each iteration starts from the beginning.
     """
 
     def __init__(self, source: Source, run_id: str) -> None:
@@ -70,7 +70,7 @@ class EventStream:
             bell.take_down()
 
     async def __aiter__(self) -> AsyncIterator[Event]:
-        import asyncio  # noqa: PLC0415 - whoever awaits has it loaded; importing streams need not
+        import asyncio  # noqa: PLC0415 - a caller that awaits has it loaded; importing streams need not
 
         cursor = _Cursor(self._source, self._run_id)
         bell = _LoopBell(self._source, self._run_id, asyncio.get_running_loop(), asyncio.Event())
@@ -90,7 +90,7 @@ class EventStream:
     async def _page(self, cursor: _Cursor) -> Sequence[Event]:
         if not self._source.slow_to_read:
             return cursor.page()
-        import asyncio  # noqa: PLC0415 - whoever awaits has it loaded
+        import asyncio  # noqa: PLC0415 - a caller that awaits has it loaded
 
         return await asyncio.to_thread(cursor.page)
 
@@ -117,7 +117,7 @@ class _Cursor:
 
 
 class _Bell:
-    """Wakes a reader when there is more to read; hung up when he first has to wait."""
+    """Wakes a reader when there is more to read; registered when the reader first has to wait."""
 
     def __init__(self, source: Source, run_id: str) -> None:
         self._source = source
@@ -125,9 +125,9 @@ class _Bell:
         self._hangs = False
 
     def hangs(self) -> bool:
-        """Return whether it rang for whatever has happened since it was cleared.
+        """Return whether it rang since it was last cleared.
 
-        Otherwise it does from now on, and the reader has to look once more before he waits.
+        If not, it rings from now on, and the reader must look once more before it waits.
         """
         hung, self._hangs = self._hangs, True
         if not hung:
@@ -135,7 +135,7 @@ class _Bell:
         return hung
 
     def take_down(self) -> None:
-        """Ring no more; twice is once."""
+        """Stop ringing; a second call does nothing."""
         hung, self._hangs = self._hangs, False
         if hung:
             self._source.unwatch(self._run_id, self.ring)
@@ -163,7 +163,7 @@ class _ThreadBell(_Bell):
 
 
 class _LoopBell(_Bell):
-    """Wakes a reader on its event loop; goes by itself when that has been closed."""
+    """Wakes a reader on its event loop, and removes itself once that loop is closed."""
 
     def __init__(
         self, source: Source, run_id: str, loop: asyncio.AbstractEventLoop, rung: asyncio.Event

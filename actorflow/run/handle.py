@@ -1,4 +1,4 @@
-"""`Run`: what you hold of a run that you have started or looked up."""
+"""`Run`: the handle of a run that was started or looked up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Run", "Runtime"]
 
 
 class Runtime(Protocol):
-    """What a handle needs of the orchestrator that its run belongs to."""
+    """What a handle needs from its run's orchestrator."""
 
     def snapshot(self, run_id: str) -> RunSnapshot:
         """Return the run as it stands."""
@@ -31,25 +31,25 @@ class Runtime(Protocol):
         """Return the run's events, from the first to the last."""
 
     def cancel(self, run_id: str, reason: str, *, compensate: bool) -> None:
-        """Ask for the run's end, and for what it has done to be undone."""
+        """Ask for the run to end, and for its completed steps to be undone."""
 
     def cancel_elsewhere(self, run_id: str, reason: str, *, compensate: bool) -> RunResult | None:
-        """End a run that is not in progress here, or ask for that; return how it ended, if so."""
+        """End a run that is not in progress here, or ask its owner to; return any result."""
 
     def check_process(self) -> None:
-        """Refuse to let anybody wait in a fork of the run's process."""
+        """Refuse to wait in a fork of the run's process."""
 
     def check_may_block(self, what: str) -> None:
-        """Refuse to block a thread that the run needs in order to end."""
+        """Refuse to block a thread that the run needs to end."""
 
     def waiting(self, run_id: str) -> contextlib.AbstractContextManager[None]:
-        """Enter what is returned to wait for the run's end, unless that cannot come."""
+        """Return a context in which to wait for the run's end, unless it could never come."""
 
 
 class Run:
     """A run, in progress or finished. Every method may be called from any thread.
 
-    Awaiting a run gives its result or raises, as `result` does, from any event loop.
+    Awaiting a run returns its result or raises, as `result` does, from any event loop.
     """
 
     id: str
@@ -83,7 +83,7 @@ class Run:
 
     @property
     def status(self) -> RunStatus:
-        """Where the run stands."""
+        """The status of the run."""
         if self.done and self._end.error is None:
             return self._end.result().status
         return self.snapshot().status
@@ -92,24 +92,24 @@ class Run:
         """Return the run as it stands, with all its steps.
 
         Raises:
-            RunNotFound: When the run has finished and its state manager has let go of it.
+            RunNotFound: When the run has finished and its state manager no longer keeps it.
         """
         return self._runtime.snapshot(self.id)
 
     def wait(self, timeout: Duration | None = None) -> RunResult:
-        """Return how the run ended, whatever the outcome, once it has.
+        """Wait for the run's end, and return its result whatever the outcome.
 
         Args:
             timeout: How many seconds to wait at most, or a `timedelta`.
 
         Raises:
             TimeoutError: When the run has not ended in time; it goes on.
-            OrchestratorClosed: When it cannot end any more, because its event loop was closed
-                or blocked for good.
+            OrchestratorClosed: When it can no longer end, because its event loop was closed or
+                blocked for good.
             RunUnattended: When its orchestrator does not run it.
             WrongLoop: When called on the event loop that the run lives on.
             Deadlock: When called by a step without a timeout, and the run could never end.
-            ForkedOrchestrator: In a fork of the process that the run goes on in.
+            ForkedOrchestrator: In a fork of the run's process.
         """
         limit = _limit(timeout)
         if not self.done:
@@ -152,14 +152,14 @@ class Run:
         return result
 
     async def wait_async(self) -> RunResult:
-        """Return how the run ended, whatever the outcome, once it has.
+        """Wait for the run's end, and return its result whatever the outcome.
 
-        Cancelling the awaiting task leaves the run alone.
+        Cancelling the awaiting task does not cancel the run.
 
         Raises:
-            OrchestratorClosed: When it cannot end any more, because its event loop was closed
-                or blocked for good.
-            ForkedOrchestrator: In a fork of the process that the run goes on in.
+            OrchestratorClosed: When it can no longer end, because its event loop was closed or
+                blocked for good.
+            ForkedOrchestrator: In a fork of the run's process.
         """
         if not self.done:
             self._runtime.check_process()
@@ -168,27 +168,26 @@ class Run:
         return self._end.result()
 
     def cancel(self, reason: str = "cancelled by its owner", *, compensate: bool = False) -> None:
-        """Ask for the run's end, and return at once; `wait` says when it has come.
+        """Ask for the run to end, and return at once; `wait` returns when it has ended.
 
-        Nothing starts any more, coroutines are cancelled, threads are asked to stop. Cancelling
-        a run that has ended, or cancelling twice, does nothing, nor does it stop a run that is
-        being undone.
+        No further step starts, coroutines are cancelled, threads are asked to stop. Cancelling a
+        run twice, or after its end, does nothing. A run that is compensating continues to
+        compensate.
 
-        A run that its orchestrator does not run is cancelled as well: at once when nobody runs
-        it, and otherwise by asking its owner, who hears of it when its lease is next renewed.
-        That asks the database, and waits for it. What such a run has done is undone by whoever
-        runs it, now or later.
+        A run that is not in progress in this orchestrator is cancelled as well: at once if it has
+        no owner, and otherwise by a request to its owner, which sees the request when it next
+        renews its lease. Either way this call waits for the database. The steps of such a run are
+        undone by the orchestrator that runs it, now or later.
 
         Args:
             reason: Why; it is in the run's result.
-            compensate: Whether the steps that have completed are then undone, as those of a
-                failed run are.
+            compensate: Whether to undo the completed steps then, as those of a failed run are.
 
         Raises:
-            RunUnattended: When it is to be undone, nobody runs it, and its state manager cannot
-                keep the request until somebody does.
-            StoreError: When nobody runs it, and its end cannot be recorded.
-            WrongLoop: When it is not in progress here, and this would block the event loop.
+            RunUnattended: When its steps are to be undone, it has no owner, and its state manager
+                cannot keep the request for the next one.
+            StoreError: When it has no owner, and its end cannot be recorded.
+            WrongLoop: When it is not in progress here, and the call would block the event loop.
         """
         if not self.done:
             self._runtime.cancel(self.id, reason, compensate=compensate)
@@ -199,13 +198,13 @@ class Run:
                 self._end.set(ended)
 
     def events(self) -> EventStream:
-        """Return the run's events from its first to its last, live.
+        """Return the run's events from the first to the last, live.
 
-        Iterate over them with `for` on any thread but the run's own event loop, or with
-        `async for` on any event loop. A slow reader misses nothing and is waited for by nobody.
+        Iterate over them with `for` on any thread but the run's event loop, or with `async for` on
+        any event loop. A slow reader misses nothing and delays no run.
 
         Raises:
-            RunNotFound: When the run has finished and its state manager has let go of it.
+            RunNotFound: When the run has finished and its state manager no longer keeps it.
         """
         return self._runtime.stream(self.id)
 
@@ -214,7 +213,7 @@ def _limit(timeout: Any) -> float | None:
     if timeout is None:
         return None
     limit: Any = as_seconds(timeout)
-    # A moment that has passed already is a wait of nothing, and an endless wait is one.
+    # A moment that has passed is a wait of zero; an infinite timeout waits without one.
     if isinstance(limit, bool) or not isinstance(limit, (int, float)) or math.isnan(limit):
         cure = "Give seconds, as a number or a timedelta, or None to wait as long as it takes"
         raise DefinitionError(None, f"timeout is {timeout!r}", cure)

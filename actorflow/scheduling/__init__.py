@@ -1,4 +1,4 @@
-"""The pure brain: messages and the time go in, events and effects come out."""
+"""The supervisor's brain, which is pure: messages and the time in, events and effects out."""
 
 from __future__ import annotations
 

@@ -1,24 +1,24 @@
-"""How what a run has done is undone again: one compensator after the other.
+"""Compensation: the completed steps of a failed run are undone, one at a time.
 
-A part of the supervisor's brain, as pure as the rest (`decisions`). When the last attempt of a
-run that has failed is over (or of a cancelled one that is to be undone), the run does not end
-yet:
+Part of the supervisor's brain and as pure as the rest (see `decisions`). A failed run does not end
+with its last attempt if it has steps to undo, and neither does a cancelled run that was cancelled
+with `compensate=True`:
 
-    run.compensating        says why the run ends, and which steps are to be undone, in order
-    compensation.started    an attempt of the compensator whose turn it is; Compensate
-    AttemptFinished      -> compensation.completed, and the next one's turn
-                            compensation.retrying, and after the backoff .started again
-                            compensation.failed, and the next one's turn all the same
-    run.failed or .cancelled, when none is left
+    run.compensating        says why the run ends, and which steps are undone, in order
+    compensation.started    an attempt of the current compensator; Compensate
+    AttemptFinished      -> compensation.completed, then the next compensator
+                            compensation.retrying, and .started again after the backoff
+                            compensation.failed, then the next compensator nevertheless
+    run.failed or .cancelled, when no step is left
 
-The steps stand in the reverse order of their completion, and one is undone at a time, so that
-what built on a step is gone before the step is. Nothing but that order is remembered beside the
-events: whoever has `run.compensating` and what followed can go on from there.
+Steps are undone in the reverse order of their completion, one at a time, so that a step is undone
+only after the steps that built on it. The order is in `run.compensating`, so a run can be resumed
+from that event and those that follow it.
 
-A compensator runs like a step: it has a `StepState` of its own, which `undoes` the step's. It
-holds a lease if it is async and its run's sync lane if it is not, it has its own retries and
-timeouts, and it needs an actor, which each of its attempts gets anew. The run's own timeout is
-over with. A cancellation changes nothing any more; the grace of a shutdown does (`cut`).
+A compensator runs like a step. It has its own `StepState`, whose `undoes` is the step's. It holds
+a worker if it is async, and its run's sync lane if it is not. It has its own retries and timeouts,
+and a new actor for each attempt. The run's timeout no longer applies. Cancelling the run changes
+nothing; the grace of a shutdown does (see `cut`).
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ if TYPE_CHECKING:
 __all__ = ["Compensations"]
 
 _LAST_SECONDS: Final = 0.5
-"""What a compensator gets to clean up when it is stopped because a grace has passed."""
+"""Seconds that a compensator gets to clean up when it is stopped because a grace has passed."""
 
 
 class Compensations:
-    """Undoes what runs have done.
+    """Undoes the completed steps of runs.
 
     Args:
         outbox: Where events and effects go.
         deadlines: The deadlines of all runs.
-        starts: What starts steps, and compensators among them.
-        endings: What stops, abandons and retries them.
+        starts: Starts compensators, as it starts steps.
+        endings: Stops, abandons and retries them.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Compensations:
     # ── Runs ─────────────────────────────────────────────────────────────────────────────────
 
     def undo(self, run: RunState) -> bool:
-        """Go on undoing a run of which nothing is in flight; return whether that is not over."""
+        """Continue undoing a run that has nothing in flight; return False once that is over."""
         if run.undoing is not None:
             return True
         if not run.undoable or not _is_to_be_undone(run):
@@ -107,7 +107,7 @@ class Compensations:
         self._starts.compete(run, undo)
 
     def limit(self, run: RunState, message: CancelRun) -> None:
-        """Take what a cancellation says of undoing; of several limits the first counts."""
+        """Apply the limits that a cancellation sets on compensation; the first grace counts."""
         if run.cancel_reason is not None and message.compensate:
             run.undo_if_cancelled = True
         if message.grace is not None and run.cut is None and run.undoable is not None:
@@ -115,7 +115,7 @@ class Compensations:
             run.cut = self._deadlines.set(moment, Due.CUT, run.run_id)
 
     def cut(self, run: RunState) -> None:
-        """Undo nothing more, and have what is being undone end, as good as at once."""
+        """Stop compensating: cut the compensator in flight almost immediately."""
         run.cut_short = True
         undo = run.undoing
         if undo is None:
@@ -129,7 +129,7 @@ class Compensations:
             self._endings.stop(run, undo, None)
 
     def _leave(self, run: RunState, undo: StepState) -> None:
-        """Give up a compensator that waits: for a lease, or for its next attempt."""
+        """Give up a compensator that waits for a worker or for its next attempt."""
         if undo.attempts:
             self._settle(run, undo, undo.error)
         else:
@@ -139,7 +139,7 @@ class Compensations:
     # ── Attempts ─────────────────────────────────────────────────────────────────────────────
 
     def take(self, run: RunState, message: _AboutAttempt) -> bool:
-        """Take what became of an attempt, unless it is not that of the current compensator."""
+        """Handle a message about the current compensator's attempt; return False for any other."""
         undo = run.undoing
         if undo is None or undo.current is not message.attempt:
             return False
@@ -169,7 +169,7 @@ class Compensations:
         self._failed(run, undo, undo.stop_error)
 
     def orphaned(self, run: RunState, details: str) -> None:
-        """Take note that a run's actor has died, and whoever was to undo a step with it."""
+        """Handle the death of a run's actor, and of its current compensator's actor with it."""
         undo = run.undoing
         if undo is not None and undo.current is not None:
             self._lost(run, undo, undo.current, details)
@@ -190,7 +190,7 @@ class Compensations:
             self._settle(run, undo, undo.error)
 
     def _settle(self, run: RunState, undo: StepState, error: BaseException | None) -> None:
-        """End the turn of a compensator, with an event that says how."""
+        """End a compensator, and record the outcome."""
         step = undo.undoes
         if step is None:
             raise AssertionError(f"{undo.id} undoes nothing")
@@ -207,7 +207,7 @@ class Compensations:
     # ── Deadlines ────────────────────────────────────────────────────────────────────────────
 
     def due(self, due: Due, run: RunState, undo: StepState) -> None:
-        """Take a compensator's deadline."""
+        """Handle a compensator's deadline."""
         if due is Due.BACKOFF:
             self._compete(run, undo)
         elif due is Due.GRACE:

@@ -1,9 +1,8 @@
-"""What becomes of steps whose actors die, and of what the dead have said.
+"""Crashes: the actors of steps that die are replaced, and their attempts fail.
 
-A part of the supervisor's brain, as pure as the rest (`decisions`). Every actor that a step has
-had bears a number, its incarnation. A message may be slower than the death of its sender, and
-slower than the first words of its successor: whoever bears another number than the step does
-now is not listened to.
+Part of the supervisor's brain and as pure as the rest (see `decisions`). Each actor of a step has
+a number, its incarnation. A message can arrive after its sender has died, and even after the first
+message of the successor. Messages with a number other than the step's current one are ignored.
 """
 
 from __future__ import annotations
@@ -29,29 +28,28 @@ _MOST_CRASHES: Final = 3
 
 
 class Crashes:
-    """Replaces dead actors, and lets what they were at fail.
+    """Replaces dead actors and fails the attempts that died with them.
 
     Args:
         outbox: Where events and effects go.
-        starts: Takes back what a dead attempt held.
-        endings: Decides what becomes of a failed attempt, and ends steps whose actors die too
-            often.
+        starts: Releases what a dead attempt held.
+        endings: Decides how a failed attempt continues, and ends steps whose actors die too often.
     """
 
     def __init__(self, outbox: Outbox, starts: Starts, endings: Endings) -> None:
         self._outbox = outbox
         self._starts = starts
         self._endings = endings
-        # Never the same twice, not even in a later life of the same run.
+        # Never the same twice, not even after the run was resumed.
         self.incarnations = itertools.count()
 
     def replace(self, run: RunState, step: StepState, details: str) -> None:
-        """Have a dead step actor made anew."""
+        """Replace a dead step actor."""
         self._lose(run, step, next(self.incarnations), details)
         self._outbox.effects.append((None, revival(run, step)))
 
     def replace_all(self, run: RunState, details: str) -> None:
-        """Have all actors of a run made anew."""
+        """Replace all actors of a run."""
         incarnation = next(self.incarnations)
         for step in run.steps.values():
             if not step.status.settled:
@@ -59,12 +57,12 @@ class Crashes:
         self.make_steps(run, incarnation)
 
     def make_steps(self, run: RunState, incarnation: int) -> None:
-        """Have the actors of a run's steps made."""
+        """Create the actors of a run's steps."""
         message = MakeSteps(run.plan, run.scope, settled_steps(run), incarnation)
         self._outbox.effects.append((None, message))
 
     def _lose(self, run: RunState, step: StepState, incarnation: int, details: str) -> None:
-        """Take note that a step's actor has died, with whatever was on its way to it."""
+        """Note that a step's actor has died, along with any message on its way to it."""
         step.incarnation = incarnation
         step.crashes += 1
         step.orphaned = not step.status.settled
@@ -86,18 +84,18 @@ _RETURNED: Final = frozenset(
 
 
 def revival(run: RunState, step: StepState) -> ReviveStep:
-    """Return the message that brings the step's actor back to what its predecessor knew."""
+    """Return the message that restores what the step's previous actor knew."""
     dependencies = [run.steps[dependency] for dependency in step.plan.dependencies]
     known = list(_completed(dependencies))
     return ReviveStep(run.run_id, step.plan.id, known, outcome_of(step), step.incarnation)
 
 
 def settled_steps(run: RunState) -> dict[str, DependencyCompleted]:
-    """Return what the steps of a resumed run that need no actor tell their dependents."""
+    """Return what settled steps of a resumed run, which have no actor, tell dependents."""
     if run.unsettled == len(run.steps):
         return {}
     if not run.unsettled:
-        # Nothing is left to run, and something may be left to undo. Nobody is told anything.
+        # Nothing is left to run; steps may be left to undo, and those read the ledger.
         return {step_id: DependencyCompleted(step_id, None, skipped=True) for step_id in run.steps}
     return {completed.step_id: completed for completed in _completed(run.steps.values())}
 
@@ -110,7 +108,7 @@ def _completed(steps: Iterable[StepState]) -> Iterator[DependencyCompleted]:
 
 
 def outcome_of(step: StepState) -> Settled | None:
-    """Return what a step has to tell its dependents, if it has."""
+    """Return what a step tells its dependents, or None while it has nothing to tell."""
     if step.status is StepStatus.COMPLETED:
         return Settled(step.output, skipped=False)
     if step.status is StepStatus.SKIPPED:
@@ -119,9 +117,9 @@ def outcome_of(step: StepState) -> Settled | None:
 
 
 def seen_by(run: RunState, undo: StepState) -> list[DependencyCompleted]:
-    """Return what a compensator is given: what its step saw, and what that made.
+    """Return the arguments of a compensator: what its step received, and the step's output.
 
-    Some of it may have been undone before, if the workflow was changed between two lives.
+    Some dependencies may be undone already, if the workflow was changed before the run was resumed.
     """
     steps = [run.steps[step_id] for step_id in undo.plan.dependencies]
     return [

@@ -1,9 +1,8 @@
-"""When what is due: a heap of moments that can be cancelled.
+"""Deadlines: a heap of moments that can be cancelled.
 
-Actor wakeups cannot be cancelled, and most deadlines never come: ten thousand quick steps a
-second with a timeout of thirty seconds each would leave 300,000 of them waiting. So the
-supervisor keeps its deadlines here, cancels them in constant time, and asks for one wakeup at
-a time.
+Wakeups of actors cannot be cancelled, and most deadlines never pass: ten thousand quick steps a
+second with a timeout of thirty seconds each would leave 300,000 wakeups waiting. The supervisor
+therefore keeps its deadlines here, cancels them in constant time, and has one wakeup pending.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _NEVER: Final = float("inf")
 
 
 class Due(enum.Enum):
-    """What a deadline means for its step or run."""
+    """What happens when a deadline passes."""
 
     ATTEMPT = "attempt"
     TOTAL = "total"
@@ -33,15 +32,16 @@ class Due(enum.Enum):
 
 
 Deadline: TypeAlias = list[Any]
-"""When, a sequence number, what is due (None when cancelled), the run's id, the step or None.
+"""When it is due, a sequence number, what is due (None when cancelled), the run's id, and the step
+or None.
 
-A bare list, because one is made for every attempt with a timeout: it sorts by itself in C, and
-costs a quarter of an object.
+It is a bare list because one is made for every attempt with a timeout: lists compare in C, and
+cost a quarter of an object.
 """
 
 
 class Deadlines:
-    """The deadlines that are still to come."""
+    """The pending deadlines."""
 
     def __init__(self) -> None:
         self._heap: list[Deadline] = []
@@ -63,9 +63,9 @@ class Deadlines:
         return deadline
 
     def cancel(self, deadline: Deadline) -> None:
-        """Forget a deadline; cancelling twice, or after it was due, does nothing."""
+        """Cancel a deadline; does nothing if it was cancelled before, or has passed."""
         if deadline[2] is not None:
-            # The heap may outlive the run: keep the entry, not what it refers to.
+            # The heap may outlive the run: keep the entry, not the objects it refers to.
             deadline[2] = deadline[4] = None
             self._dead = dead = self._dead + 1
             if dead > _COMPACT_ABOVE and dead * 2 > len(self._heap):
@@ -78,7 +78,7 @@ class Deadlines:
             deadline = heapq.heappop(heap)
             _, _, due, run_id, step = deadline
             if due is not None:
-                # Its step keeps it, and would wait for the garbage collector with it.
+                # The step keeps this list; without the reference back there is no cycle to collect.
                 deadline[2] = deadline[4] = None
                 return due, run_id, step
             self._dead -= 1

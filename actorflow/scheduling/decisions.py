@@ -1,28 +1,28 @@
-"""The supervisor's brain: what happens next, and nothing but that.
+"""The supervisor's brain: it decides what happens next, and does nothing else.
 
-It is pure. A message and the time go in, events and effects come out; it reads no clock, sends
-nothing, holds no lock and touches no actor. Everything that scheduling promises is decided
-here and can be tested here, one message after the other.
+It is pure. A message and the time go in, events and effects come out. It reads no clock, sends
+nothing, holds no lock and touches no actor. Every promise about scheduling is decided here, and
+can be tested here one message at a time.
 
-How a step gets on, in terms of messages and effects:
+The life of a step, as messages and their effects:
 
-    StepReady        -> step.ready; a lease (or the sync lane) is free: step.started, Execute
-    AttemptFinished  -> the lease is free again; then one of
+    StepReady        -> step.ready; if a worker (or the sync lane) is free: step.started, Execute
+    AttemptFinished  -> the worker is released; then one of
                           step.completed, Settled
-                          step.retrying, and after the backoff step.ready again
-                          step.failed, which ends the run (or cancels what depends on it)
+                          step.retrying, and step.ready again after the backoff
+                          step.failed, which ends the run (or cancels the step's dependents)
                           step.skipped, Settled, when the step is optional
-                        and with the run's last one the run ends, or undoes what it has done
-                        (`compensations`) and then ends
-    a deadline       -> step.timed_out, StopAttempt; the attempt still has to end, or to be
-                        abandoned after a grace, before anything else becomes of the step
+                        with the run's last attempt the run ends, or is compensated first
+                        (see `compensations`)
+    a deadline       -> step.timed_out, StopAttempt; the attempt must end, or be abandoned after
+                        a grace, before the step continues
 
-Two rules keep the budget honest. A lease is taken where an attempt starts and given back where
-it is over (`starts`), and nowhere else. And an attempt counts until its executor has reported it or
-has given it up: asking it to stop frees nothing.
+Two rules keep the worker budget correct. A worker is taken where an attempt starts and released
+where it is over (see `starts`), and nowhere else. An attempt is over when its executor reports it
+or gives it up; asking it to stop releases nothing.
 
-An effect is a pair. `(step, message)` is for the step's actor; `(None, message)` is for the
-supervisor itself to perform.
+An effect is a pair. `(step, message)` goes to the step's actor; the supervisor itself performs
+`(None, message)`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _STEP_COMPLETED: Final = EventKind.STEP_COMPLETED
 
 
 class Decisions:
-    """Decides who may run, and what becomes of whom.
+    """Decides which steps run, and how steps and runs continue and end.
 
     Args:
         async_workers: How many async attempts may be in flight at once, over all runs.
@@ -112,7 +112,7 @@ class Decisions:
         }
 
     def begin(self, now: float, wall: float) -> None:
-        """Say at what moment the next messages are taken.
+        """Set the moment at which the next messages are decided.
 
         Args:
             now: Monotonic seconds.
@@ -121,11 +121,11 @@ class Decisions:
         self._outbox.now, self._outbox.wall = now, wall
 
     def take(self, message: object) -> None:
-        """Decide what one message comes to; it is one of those in the table above."""
+        """Decide one message, of a type that has a handler above."""
         self._handlers[type(message)](message)
 
     def conclude(self) -> tuple[list[Event], list[Effect]]:
-        """Return what happened since the last conclusion, and what is to be done, in order."""
+        """Return the events and effects since the last conclusion, in order."""
         outbox = self._outbox
         decided = outbox.events, outbox.effects
         outbox.events, outbox.effects = [], []
@@ -183,7 +183,7 @@ class Decisions:
             self._has_actor_again(run, step)
 
     def _has_actor_again(self, run: RunState, step: StepState) -> None:
-        """Make good what a step has missed while it had no actor."""
+        """Send a step that has an actor again what it missed without one."""
         step.orphaned = False
         outcome = outcome_of(step)
         if outcome is not None:
@@ -195,7 +195,7 @@ class Decisions:
     # ── Ends of attempts ─────────────────────────────────────────────────────────────────────
 
     def _find(self, attempt: Attempt) -> tuple[RunState, StepState] | None:
-        """Return whom the attempt belongs to, or None if it is not in flight any more."""
+        """Return the run and step of an attempt, or None if the attempt is no longer in flight."""
         run = self.runs.get(attempt.scope.run_id)
         if run is not None:
             step = run.steps[attempt.step_id]
@@ -240,7 +240,7 @@ class Decisions:
     def _compensator(
         self, message: AttemptFinished | AttemptAbandoned | AttemptLost | BlockedLoop
     ) -> None:
-        """Take what became of a compensator's attempt, or of one that is in flight no more."""
+        """Handle a message about a compensator's attempt, or one that is no longer in flight."""
         run = self.runs.get(message.attempt.scope.run_id)
         if run is not None and self._compensations.take(run, message):
             self._follow(run)
@@ -248,7 +248,7 @@ class Decisions:
             self.late += 1
 
     def _follow(self, run: RunState) -> None:
-        """Go on after an attempt's end: its run's sync lane, the run's end, the freed lease."""
+        """Continue after an attempt: its run's sync lane, the end of the run, the freed worker."""
         starts = self._starts
         if run.lane.waiting:
             starts.follow(run)
@@ -299,7 +299,7 @@ class Decisions:
     # ── What else can happen ─────────────────────────────────────────────────────────────────
 
     def _wake(self, _message: Wake) -> None:
-        # One at a time: what the first deadline ends, it takes the others' deadlines from.
+        # One at a time: handling the first deadline may cancel others.
         while (found := self.deadlines.pop_due(self._outbox.now)) is not None:
             due, run_id, step = found
             run = self.runs.get(run_id)

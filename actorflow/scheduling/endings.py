@@ -1,7 +1,7 @@
-"""How steps and runs end: settled, failed, skipped, timed out, stopped, cancelled.
+"""Endings: how attempts, steps and runs settle, fail, time out, retry, stop and end.
 
-The second half of the supervisor's brain, as pure as the first (`decisions`): it changes the
-ledger, writes events and adds effects, and it starts nothing.
+Part of the supervisor's brain and as pure as the rest (see `decisions`). It changes the ledger,
+records events and adds effects; it starts nothing.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Endings:
     def settle(
         self, run: RunState, step: StepState, kind: EventKind, data: Mapping[str, Any] = NO_DATA
     ) -> None:
-        """End a step for good, with an event that says how."""
+        """Settle a step by an event."""
         self._outbox.step(run, step, kind, step.attempts or None, data)
         step.finished_at = self._outbox.wall
         run.unsettled -= 1
@@ -58,13 +58,13 @@ class Endings:
             self._deadlines.cancel(step.backoff)
 
     def cancel(self, run: RunState, step: StepState, error: BaseException | None = None) -> None:
-        """End a step that nobody wants any more; `error` is its own failure, if it had one."""
+        """Cancel a step; `error` is its own failure, if it had one."""
         step.error = error
         data = NO_DATA if error is None else {"error": error}
         self.settle(run, step, EventKind.STEP_CANCELLED, data)
 
     def fail(self, run: RunState, step: StepState, error: BaseException | None) -> None:
-        """End a step that has failed: it is skipped if it is optional, or it fails its run."""
+        """Fail a step: skip it if it is optional, and fail its run if it is not."""
         step.error = error
         if not step.step.required:
             self.settle(run, step, EventKind.STEP_SKIPPED, {"error": error})
@@ -80,7 +80,7 @@ class Endings:
                 self.cancel(run, dependent)
 
     def time_out(self, run: RunState, step: StepState, error: StepTimeout) -> None:
-        """Let a step's timeout pass: stop its attempt, or fail it where it waits."""
+        """Handle a step's timeout: stop its attempt, or fail the step if it waits for one."""
         self.timed_out(run, step, error)
         if step.current is not None:
             self.stop(run, step, error)
@@ -88,9 +88,9 @@ class Endings:
             self.fail(run, step, error)
 
     def overrun(self, run: RunState, step: StepState, attempt: Attempt) -> StepTimeout | None:
-        """Let a timeout pass that was over when the body ended, before anybody noticed.
+        """Handle a timeout that had passed by the time the body ended, before its timer fired.
 
-        That is what a coroutine does which blocks the event loop: no timer could fire.
+        A coroutine that blocks the event loop causes this, because no timer can fire in that time.
         """
         ended_at, limit = attempt.ended_at, attempt.deadline
         if ended_at is None or limit is None or ended_at < limit or step.stopping:
@@ -106,7 +106,7 @@ class Endings:
         return None
 
     def timed_out(self, run: RunState, step: StepState, error: StepTimeout) -> None:
-        """Write down that a timeout has passed."""
+        """Record that a timeout has passed."""
         data = {
             "timeout": error.timeout,
             "limit": error.kind,
@@ -117,7 +117,7 @@ class Endings:
     # ── Attempts ─────────────────────────────────────────────────────────────────────────────
 
     def failed(self, run: RunState, step: StepState, error: BaseException | None) -> None:
-        """Decide what becomes of a step whose attempt has failed."""
+        """Decide how a step continues after a failed attempt."""
         unwanted = step.stopping and step.stop_error is None
         step.stopping, step.stop_error = False, None
         step.error = error
@@ -127,7 +127,7 @@ class Endings:
             self.fail(run, step, error)
 
     def retry(self, run: RunState, step: StepState, error: BaseException | None) -> bool:
-        """Give a step, or what undoes one, another attempt after this error, if it gets one."""
+        """Schedule another attempt of a step or compensator, if the error allows one."""
         now = self._outbox.now
         delay = backoff(step, error, now, self._random)
         if delay is None:
@@ -140,9 +140,9 @@ class Endings:
     def stop(self, run: RunState, step: StepState, error: BaseException | None) -> None:
         """Ask the step's attempt to end.
 
-        `error` is what the attempt then failed with; None when it is merely not wanted any
-        more. A thread that has timed out is given up at once, so that the timeout is kept;
-        one that is merely not wanted gets the grace to notice.
+        `error` is what the attempt then fails with; None when it is stopped only because its run
+        ends. A thread that has timed out is abandoned at once, so that the timeout is kept. A
+        thread that is stopped for another reason gets the grace to end.
         """
         attempt = step.current
         if attempt is None or step.stopping:
@@ -160,7 +160,7 @@ class Endings:
         step.grace = self._deadlines.set(self._outbox.now + grace, Due.GRACE, run.run_id, step)
 
     def give_grace(self, run: RunState, grace: float | None) -> None:
-        """Give a run's attempts so many seconds to stop: from now, if they have been asked to."""
+        """Set the grace of a run; attempts that were asked to stop get it from now."""
         if grace is None:
             return
         run.grace = grace
@@ -170,7 +170,7 @@ class Endings:
                 self._wait_for_end(run, step)
 
     def abandoned(self, run: RunState, step: StepState, attempt: Attempt, stack: str) -> None:
-        """Write down that an attempt was left behind, and where it hangs."""
+        """Record that an attempt was abandoned, with the stack it hangs in."""
         data = {"stack": stack, "heartbeat_at": self._heartbeat(attempt)}
         self._outbox.attempt(run, step, EventKind.STEP_ABANDONED, attempt.number, data)
 
@@ -181,14 +181,14 @@ class Endings:
         return self._outbox.wall - (self._outbox.now - attempt.heartbeat_at)
 
     def abandon(self, step: StepState) -> None:
-        """Have the executor give up an attempt that did not end when it was asked to."""
+        """Have the executor give up an attempt that did not end when asked."""
         if step.current is not None:
             self._outbox.effects.append((None, AbandonAttempt(step.current)))
 
     # ── Runs ─────────────────────────────────────────────────────────────────────────────────
 
     def end(self, run: RunState) -> None:
-        """Start nothing more: cancel what waits, stop what runs."""
+        """End a run: start nothing more, cancel the steps that wait and stop those that run."""
         run.ending = True
         for step in run.steps.values():
             if step.current is not None:
@@ -197,13 +197,13 @@ class Endings:
                 self.cancel(run, step)
 
     def expire(self, run: RunState) -> None:
-        """Let the run's timeout pass."""
+        """Handle the run's timeout."""
         if not run.ending and run.timeout is not None:
             run.error = run.error or DeadlineExceeded(run.run_id, run.timeout)
             self.end(run)
 
     def finish(self, run: RunState) -> None:
-        """Write the run's last event and hand out its result."""
+        """Record the run's last event and hand out its result."""
         run.finished_at = self._outbox.wall
         for deadline in (run.expiry, run.cut):
             if deadline is not None:
@@ -214,7 +214,7 @@ class Endings:
 
 
 def timeout_of(due: Due, run: RunState, step: StepState) -> StepTimeout:
-    """Return the error of a step whose time is over: that of one attempt, or that of them all."""
+    """Return the error of a timeout: of the attempt, or of all attempts together."""
     total = due is Due.TOTAL
     limit = step.step.total_timeout if total else step.step.timeout
     kind: Literal["total", "attempt"] = "total" if total else "attempt"
@@ -222,7 +222,7 @@ def timeout_of(due: Due, run: RunState, step: StepState) -> StepTimeout:
 
 
 def verdict(run: RunState) -> tuple[EventKind, Mapping[str, Any]]:
-    """Return how a run ends, once nothing of it is left to do, and why."""
+    """Return how a run with nothing left to do ends, and why."""
     if run.cancel_reason is not None:
         cancelled: dict[str, Any] = {"reason": run.cancel_reason}
         if run.error is not None:
@@ -234,7 +234,7 @@ def verdict(run: RunState) -> tuple[EventKind, Mapping[str, Any]]:
 
 
 def _left(run: RunState) -> Mapping[str, Any]:
-    """Return what was to be undone and is not, as the run's last event has it."""
+    """Return the steps that were not undone, for the run's last event."""
     statuses = {step_id: run.steps[step_id].status for step_id in run.compensations}
     left = tuple(
         step_id for step_id, status in statuses.items() if status is not StepStatus.COMPENSATED
@@ -243,7 +243,7 @@ def _left(run: RunState) -> Mapping[str, Any]:
 
 
 def _dependents(run: RunState, failed: StepState) -> Iterator[StepState]:
-    """Yield what waits for a failed step, directly or not, and is still waiting."""
+    """Yield the pending steps that depend on a failed step, directly or not."""
     seen: set[str] = set()
     line = list(failed.plan.dependents)
     while line:
@@ -259,10 +259,10 @@ def _dependents(run: RunState, failed: StepState) -> Iterator[StepState]:
 def backoff(
     step: StepState, error: BaseException | None, now: float, random: Callable[[], float]
 ) -> float | None:
-    """Return the seconds until the step's next attempt, or None if it gets none.
+    """Return the seconds until the step's next attempt, or None if there is none.
 
-    A wait that would outlast the step's total timeout is not begun: the step fails at once,
-    with the error at hand rather than with a timeout that hides it.
+    A wait that would outlast the step's total timeout is not begun: the step fails at once with the
+    error at hand, which a timeout would hide.
     """
     policy = step.step.retry
     if policy is None or error is None or step.attempts >= policy.max_attempts:

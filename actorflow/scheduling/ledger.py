@@ -1,4 +1,4 @@
-"""What the supervisor knows of a run and of each of its steps."""
+"""The supervisor's knowledge of each run and of each of its steps."""
 
 from __future__ import annotations
 
@@ -62,22 +62,22 @@ class StepState:
     ) -> None:
         self.run_id = run_id
         self.undoes = undoes
-        """The step that this one compensates, as it is run like a step; None for a true step."""
+        """The step that this one compensates; None for an ordinary step."""
         self.plan = plan
         self.id = plan.id
         self.step: Step = plan.step
         self.address: Any = None
-        """The step actor's address once it has reported; the brain never looks into it."""
+        """The step actor's address, once it has reported; the brain never looks into it."""
         self.executor = executor
         self.incarnation = incarnation
-        """Which of its actors counts; what the dead ones have said comes too late."""
+        """The number of its current actor; messages of earlier ones are ignored."""
         self.status = StepStatus.PENDING
         self.attempts = 0
         self.crashes = 0
         self.orphaned = False
         """Whether its actor has died and the new one has not reported yet."""
         self.passed_over = False
-        """Whether it could have started but for that."""
+        """Whether it was not started for that reason."""
         self.current: Attempt | None = None
         self.stopping = False
         self.stop_error: BaseException | None = None
@@ -92,7 +92,7 @@ class StepState:
         self.finished_at: float | None = None
 
     def take_up(self, known: StepResult) -> None:
-        """Take the outcome that is recorded from an earlier life of the run."""
+        """Take over the outcome that is recorded from before the run was resumed."""
         self.status = known.status
         self.output = known.output
         self.error = known.error
@@ -101,7 +101,7 @@ class StepState:
         self.finished_at = known.finished_at
 
     def row(self) -> tuple[object, ...]:
-        """Return what became of the step, as a row of `StepResults`."""
+        """Return the step's outcome, as a row of `StepResults`."""
         return (
             self.status,
             self.output,
@@ -158,40 +158,41 @@ class RunState:
         self.timeout = start.timeout
         self.status = RunStatus.PENDING
         self.incarnation = incarnation
-        """That of its steps' first actors."""
+        """The incarnation of its steps' first actors."""
         self.steps = {
             plan.id: StepState(self.run_id, plan, start.executors[plan.id], incarnation)
             for plan in start.plan.steps
         }
         self.unsettled = len(self.steps)
         self.active = False
-        """Whether it has one of the places for runs in progress."""
+        """Whether it has one of the places for active runs."""
         self.in_flight = 0
         self.lane = SyncLane()
         self.events = start.recorded
         self.expiry: Deadline | None = None
         self.ending = False
-        """Whether nothing may start any more, because the run has failed or was cancelled."""
+        """Whether no further step may start, because the run failed or was cancelled."""
         self.cancel_reason: str | None = None
         self.grace: float | None = None
-        """Seconds that its stopped attempts get, when it is not the usual grace."""
+        """Seconds that its stopped attempts get, if not the usual grace."""
         self.error: BaseException | None = None
         self.failed_step: str | None = None
         self.started_at: float | None = None
         self.finished_at: float | None = None
         self.compensators = start.compensators
         self.undoable: list[StepState] | None = [] if start.compensators else None
-        """The steps that have completed and can be undone, in the order in which they did; None
-        if the run has no compensators."""
+        """The completed steps that can be undone, in order of completion; None if the run has no
+        compensators.
+        """
         self.undoing: StepState | None = None
-        """The compensator whose turn it is."""
+        """The current compensator."""
         self.undo_if_cancelled = False
         self.compensations: tuple[str, ...] = ()
-        """The ids of the steps that are to be undone, in that order."""
+        """The ids of the steps to undo, in order."""
         self.cut: Deadline | None = None
-        """When a shutdown has no more time for undoing."""
+        """The deadline of compensation, once a shutdown has set one."""
         self.cut_short = False
-        """Whether that moment has passed."""
+        """Whether that deadline has passed."""
         if start.resumed is not None:
             self._take_up(start.resumed, start.completed)
 

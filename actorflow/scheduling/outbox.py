@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["Effect", "Outbox"]
 
 Effect: TypeAlias = "tuple[StepState | None, Any]"
-"""A message, and the step whose actor it is for; None when the supervisor performs it."""
+"""A message and the step whose actor receives it; None when the supervisor performs it."""
 
-# An event is made three times a step; this is what its generated constructor does, less a call.
+# Three events are made a step. This is the generated constructor without one of its calls.
 _new: Final = tuple.__new__
 
 

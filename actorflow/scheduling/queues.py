@@ -34,15 +34,15 @@ class Workers:
 class ReadyQueue:
     """Ready async steps of all runs, in the order in which they are granted.
 
-    The higher priority goes first (the run's, then the step's). Among equals the runs take
-    turns, and within a run the step that became ready first goes first.
-    A step that is no longer ready when its turn comes is passed over, and its run's turn is kept.
+    A higher priority goes first (the run's, then the step's). Runs of equal priority take turns,
+    and within a run the step that became ready first goes first. A step that is no longer ready
+    when its turn comes is skipped, and its run keeps the turn.
     """
 
     def __init__(self) -> None:
         self._levels: dict[tuple[int, int], OrderedDict[str, _Line]] = {}
         self.order: list[tuple[int, int]] = []
-        """A heap of the levels that have steps; empty when nobody waits."""
+        """A heap of the levels that have steps; empty when no step waits."""
 
     def push(self, run: RunState, step: StepState) -> None:
         """Add a step that has become ready."""
@@ -94,7 +94,7 @@ class _Line:
 
 
 class SyncLane:
-    """The one place in a run where its steps that are not async take their turn."""
+    """A run's sync lane: its steps that are not async run here one at a time."""
 
     __slots__ = ("_arrivals", "busy", "waiting")
 
@@ -138,10 +138,10 @@ class RunQueue:
         return heapq.heappop(self._waiting)[2]
 
     def forget(self, run: RunState) -> None:
-        """Drop a run that has ended while it waited."""
+        """Drop a run that has ended before it got a place."""
         self._waiting = [entry for entry in self._waiting if entry[2] is not run]
         heapq.heapify(self._waiting)
 
     def release(self) -> None:
-        """Take the place of an active run back."""
+        """Take back the place of an active run."""
         self._places += 1

@@ -94,7 +94,7 @@ class Starts:
         return self._deadlines.set(self._outbox.now + timeout, due, run.run_id, step)
 
     def release(self, run: RunState, step: StepState) -> None:
-        """Take back what the step's attempt held, which is over."""
+        """Release what an attempt that is over held."""
         step.current = None
         run.in_flight -= 1
         if step.attempt_deadline is not None:
@@ -116,12 +116,12 @@ class Starts:
                 self._start(*following)
 
     def forget(self, run: RunState) -> None:
-        """Drop what still waits of a run that has ended."""
+        """Drop the waiting steps of a run that has ended."""
         if self.queue.order:
             self.queue.forget(run.run_id)
 
     def follow(self, run: RunState) -> None:
-        """Let the next step of the run's sync lane start, if the lane is free."""
+        """Start the next step of the run's sync lane, if the lane is free."""
         lane = run.lane
         while lane.waiting and not lane.busy and not run.ending:
             following = lane.pop()

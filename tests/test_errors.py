@@ -90,35 +90,35 @@ SAYINGS = [
     (
         MissingInput("report", ("url", "day"), (("fetch",), ("fetch", "sum"))),
         (
-            "workflow 'report' lacks a run input: 'url', wanted by step 'fetch'; 'day', wanted by "
-            "steps 'fetch', 'sum'. Pass it when you start the run, or give the parameter a "
-            "default; if it was meant to be a dependency's output, give it that step's id for a "
-            "name."
+            "workflow 'report' lacks a run input: 'url', wanted by step 'fetch'; 'day', "
+            "wanted by steps 'fetch', 'sum'. Pass it when you start the run, or give the "
+            "parameter a default. If a dependency's output was meant, name the parameter "
+            "after that step."
         ),
     ),
     (
         MissingInput("report", ("url", "day"), (("a",), ("a",)), ("given is 'ulr'", "")),
         (
-            "workflow 'report' lacks a run input: 'url', wanted by step 'a' (given is 'ulr'); "
-            "'day', wanted by step 'a'. Pass it when you start the run, or give the parameter a "
-            "default; if it was meant to be a dependency's output, give it that step's id for a "
-            "name."
+            "workflow 'report' lacks a run input: 'url', wanted by step 'a' (given is 'ulr');"
+            " 'day', wanted by step 'a'. Pass it when you start the run, or give the "
+            "parameter a default. If a dependency's output was meant, name the parameter "
+            "after that step."
         ),
     ),
     (
         UnknownInput("report", ("limt", "x"), ("url", "limit"), ("did you mean 'limit'?", "")),
         (
-            "no step of workflow 'report' takes the inputs 'limt' (did you mean 'limit'?), 'x'. "
-            "The inputs are: 'url', 'limit'. Leave out what no step takes, or let one take it: by "
-            "a parameter of its name, or by `inputs`, which holds them all."
+            "no step of workflow 'report' takes the inputs 'limt' (did you mean 'limit'?), "
+            "'x'. The inputs are: 'url', 'limit'. Leave it out, or add a parameter of that "
+            "name to a step, or the parameter `inputs`, which holds all inputs."
         ),
     ),
     (
         UnknownInput("report", ("x",), ()),
         (
-            "no step of workflow 'report' takes the input 'x'. The inputs are: none. Leave out "
-            "what no step takes, or let one take it: by a parameter of its name, or by `inputs`, "
-            "which holds them all."
+            "no step of workflow 'report' takes the input 'x'. The inputs are: none. Leave it"
+            " out, or add a parameter of that name to a step, or the parameter `inputs`, "
+            "which holds all inputs."
         ),
     ),
     (
@@ -210,8 +210,8 @@ SAYINGS = [
     (
         RunNotFound("r1"),
         (
-            "there is no run 'r1', or it is kept no more. "
-            "Check its id, and the limits of the orchestrator's state manager."
+            "there is no run 'r1', or it has been deleted. Check its id, and the limits of "
+            "the orchestrator's state manager."
         ),
     ),
     (
@@ -231,8 +231,8 @@ SAYINGS = [
     (
         CompensationCut("r1", "pay"),
         (
-            "undoing step 'pay' of run 'r1' was cut by a shutdown. Check by hand what is left of "
-            "it, and give the shutdown more drain."
+            "undoing step 'pay' of run 'r1' was cut by a shutdown. Check by hand what is not "
+            "undone, and give the shutdown a longer drain."
         ),
     ),
     (
@@ -265,25 +265,25 @@ SAYINGS = [
     (
         Deadlock("r1", "fetch", "r2", "places", 4),
         (
-            "step 'fetch' of run 'r1' would wait for run 'r2' for ever: each of the 4 runs that "
-            "may be in progress has a step that waits for another run. Raise max_active_runs, or "
-            "run what steps wait for in an orchestrator of its own."
+            "step 'fetch' of run 'r1' would wait for run 'r2' for ever: each of the 4 runs "
+            "that may be in progress has a step that waits for another run. Raise "
+            "max_active_runs, or run the awaited runs in a separate orchestrator."
         ),
     ),
     (
         Deadlock("r1", "fetch", None, "workers", 10),
         (
-            "step 'fetch' of run 'r1' would wait to start a run for ever: each of the 10 async "
-            "workers is kept by a step that waits for a run, and the runs that they wait for need "
-            "one. Raise async_workers, leave async_=True out of steps that wait for runs, or run "
-            "what they wait for in an orchestrator of its own."
+            "step 'fetch' of run 'r1' would wait to start a run for ever: each of the 10 "
+            "async workers is held by a step that waits for a run, and the runs that they "
+            "wait for need one. Raise async_workers, leave async_=True out of steps that wait"
+            " for runs, or run the awaited runs in a separate orchestrator."
         ),
     ),
     (
         Deadlock("r1", "fetch", "r1", "itself", 1),
         (
-            "step 'fetch' of run 'r1' would wait for run 'r1' for ever: it is its own run, which "
-            "cannot end before it. Leave the wait out."
+            "step 'fetch' of run 'r1' would wait for run 'r1' for ever: it is its own run, "
+            "which cannot end before the step does. Remove the wait."
         ),
     ),
     (
@@ -311,8 +311,8 @@ SAYINGS = [
     (
         ForkedStateManager(1, 2),
         (
-            "this state manager belongs to process 1 and was used in its fork 2, "
-            "which must not share its connections, nor its runs. Make one in each process."
+            "this state manager belongs to process 1 and was used in its fork 2, which must "
+            "not share its connections or runs. Make one in each process."
         ),
     ),
     (WrongLoop("use run_async"), "use run_async"),
@@ -336,9 +336,9 @@ SAYINGS += [
     (
         StoreUnavailable("record what has happened", "OperationalError: database is locked"),
         (
-            "the database did not record what has happened: OperationalError: database is locked. "
-            "See to the database (is it running, is the disk full, does somebody keep it locked?), "
-            "then resume the runs that this has failed."
+            "the database did not record what has happened: OperationalError: database is "
+            "locked. Check the database (is it running, is the disk full, is it locked by "
+            "another program?), then resume the runs that failed because of this."
         ),
     ),
     (
@@ -350,7 +350,7 @@ SAYINGS += [
     ),
     (
         AlreadyStarted("r1"),
-        "run 'r1' of the same workflow has the same idempotency key. Look that one up.",
+        ("run 'r1' of the same workflow has the same idempotency key. Get that run instead."),
     ),
     (
         LeaseHeld("r1"),
@@ -362,8 +362,8 @@ SAYINGS += [
     (
         LeaseLost("r1"),
         (
-            "run 'r1' was taken over by another orchestrator, or is gone from the database. It has "
-            "ended here. Look it up to see how it goes on there."
+            "run 'r1' was taken over by another orchestrator, or is gone from the database. "
+            "It has ended here. Look it up to see how it continues."
         ),
     ),
     (NotRecorded({"r1": StoreOverloaded(1, 1)}), f"run 'r1': {StoreOverloaded(1, 1)}"),

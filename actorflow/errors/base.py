@@ -1,7 +1,7 @@
-"""What all errors of actorflow have in common.
+"""The base of all errors.
 
 An error is a value: its fields are positional, its text is made from them on demand, and both
-survive pickling. Hence no slots: an exception with slots loses its notes in a pickle.
+survive pickling. It has no slots, because an exception with slots loses its notes in a pickle.
 
 A traceback and a pickle name an error by where it is public, `actorflow.RunFailed`, so that neither
 depends on the layout of the package.

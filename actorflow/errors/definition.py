@@ -1,4 +1,4 @@
-"""The errors of what is refused: a definition, an input, a call at the wrong time or place."""
+"""Errors that refuse something: a definition, an input, or a call at the wrong time or place."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = [
 
 @attrs.define(slots=False)
 class DefinitionError(ActorflowError, ValueError):
-    """Raised when a definition makes no sense, before anything runs.
+    """Raised when a definition is invalid, before anything runs.
 
-    It comes as early as the fault can be known: from the constructor that gets an illegal value,
-    or from `Workflow.validate` for what takes the whole workflow to see.
+    It is raised at the earliest moment: by the constructor that gets an illegal value, or by
+    `Workflow.validate` for a fault that only the whole workflow shows.
     """
 
     workflow_id: str | None
-    """None when the fault lies in a part that belongs to no workflow yet."""
+    """None when the invalid part belongs to no workflow yet."""
     problem: str
     cure: str
     step_id: str | None = None
@@ -46,15 +46,16 @@ class DefinitionError(ActorflowError, ValueError):
 
 @attrs.define(slots=False)
 class MissingInput(ActorflowError):
-    """Raised when a run lacks an input; a workflow at fault itself raises `DefinitionError`."""
+    """Raised when a run lacks an input; an invalid workflow raises `DefinitionError`."""
 
     workflow_id: str
     names: tuple[str, ...]
     step_ids: tuple[tuple[str, ...], ...]
-    """For each of the names, the steps that want it."""
+    """The steps that take each of the inputs."""
     hints: tuple[str, ...] = ()
-    """For each of the names, what may have been meant by it, or an empty text; none at all when
-    there is nothing to say."""
+    """For each of the names, a question that suggests another one, or an empty string; no items
+    when there are no suggestions.
+    """
 
     def __str__(self) -> str:
         wants = "; ".join(
@@ -65,8 +66,8 @@ class MissingInput(ActorflowError):
         )
         return (
             f"workflow {self.workflow_id!r} lacks a run input: {wants}. Pass it when you start the "
-            "run, or give the parameter a default; if it was meant to be a dependency's output, "
-            "give it that step's id for a name."
+            "run, or give the parameter a default. If a dependency's output was meant, name the "
+            "parameter after that step."
         )
 
 
@@ -80,7 +81,7 @@ class UnknownInput(ActorflowError):
     workflow_id: str
     names: tuple[str, ...]
     known: tuple[str, ...]
-    """The inputs that there are."""
+    """The inputs that exist."""
     hints: tuple[str, ...] = ()
     """For each of the names, as in `MissingInput`."""
 
@@ -89,8 +90,8 @@ class UnknownInput(ActorflowError):
         named = ", ".join(f"{name!r}{hint}" for name, hint in zip(self.names, hints, strict=True))
         return (
             f"no step of workflow {self.workflow_id!r} takes the input{'s' * (len(self.names) > 1)}"
-            f" {named}. The inputs are: {shown(self.known)}. Leave out what no step takes, or "
-            "let one take it: by a parameter of its name, or by `inputs`, which holds them all."
+            f" {named}. The inputs are: {shown(self.known)}. Leave it out, or add a "
+            "parameter of that name to a step, or the parameter `inputs`, which holds all inputs."
         )
 
 
@@ -112,13 +113,13 @@ class DefinitionConflict(ActorflowError):
 
 @attrs.define(slots=False)
 class UnknownWorkflow(ActorflowError, LookupError):
-    """Raised when a workflow is named by an id that nobody registered."""
+    """Raised when a workflow is named by an id that is not registered."""
 
     workflow_id: str
     known: tuple[str, ...]
-    """What is registered: ids, or where a version is wanted, ids and versions."""
+    """The registered ids, or ids and versions where a version is needed."""
     version: str | None = None
-    """The version that a run is to be resumed in; None when any would do."""
+    """The version that the run needs; None when any would do."""
 
     def __str__(self) -> str:
         if self.version is None:
@@ -187,7 +188,7 @@ class ForkedStateManager(ActorflowError):
     pid: int
     _text = (
         "this state manager belongs to process {parent_pid} and was used in its fork {pid}, which "
-        "must not share its connections, nor its runs. Make one in each process."
+        "must not share its connections or runs. Make one in each process."
     )
 
 

@@ -1,7 +1,4 @@
-"""Every error that actorflow raises, and the two that a step raises to steer its retries.
-
-Those of what is refused are in `refusals.py`, those of records in `storing.py`.
-"""
+"""Errors of runs and steps, and the two that a step raises to control its retries."""
 
 from __future__ import annotations
 
@@ -38,7 +35,7 @@ __all__ = [
 
 @attrs.define(slots=False)
 class RunError(ActorflowError):
-    """Raised in place of a result when a run did not complete; `.result` says what it did do."""
+    """Raised in place of a result when a run did not complete; `.result` has all that it did."""
 
     result: RunResult
 
@@ -46,7 +43,7 @@ class RunError(ActorflowError):
         return f"run {self.result.run_id!r} of workflow {self.result.workflow_id!r}"
 
     def _not_undone(self) -> str:
-        """Return what is still there that was to be undone, as a sentence with a blank before."""
+        """Return the steps that were not undone, as a sentence with a leading space."""
         left = ", ".join(map(repr, self.result.uncompensated))
         return f" Not undone: {left}; check them by hand." if left else ""
 
@@ -75,7 +72,7 @@ class RunCancelled(RunError):
 
 
 class RunTimeout(RunError):
-    """Raised when a run's own timeout passed; it is no `TimeoutError`, which ends a wait only."""
+    """Raised when a run's own timeout passed; a `TimeoutError` only ends a wait."""
 
     def __str__(self) -> str:
         return (
@@ -102,12 +99,12 @@ class StepTimeout(ActorflowError, TimeoutError):
     attempt: int
     timeout: float
     kind: Literal["attempt", "total"]
-    """Which limit passed: that of one attempt, or that of all of them together."""
+    """Which limit passed: that of one attempt, or that of all attempts together."""
 
     def __str__(self) -> str:
         one = self.kind == "attempt"
         spent = f"attempt {self.attempt}" if one else f"{self.attempt} attempts together"
-        # What matters comes first: the text is cut where it is shown in a line.
+        # The important part comes first: the text is cut where it is shown in one line.
         return (
             f"{spent} took longer than {self.timeout:g} s, of step {self.step_id!r} in run "
             f"{self.run_id!r}. Raise the step's {'timeout' if one else 'total_timeout'}, "
@@ -117,7 +114,7 @@ class StepTimeout(ActorflowError, TimeoutError):
 
 @attrs.define(slots=False)
 class StepCancelled(ActorflowError):
-    """Raised inside a step whose run no longer wants it; `RunCancelled` is for the whole run."""
+    """Raised inside a step that is stopped because its run ends; see `RunCancelled`."""
 
     run_id: str
     step_id: str
@@ -127,19 +124,19 @@ class StepCancelled(ActorflowError):
 
 @attrs.define(slots=False)
 class CompensationCut(ActorflowError):
-    """The error of a step that was being undone when a shutdown's grace had passed."""
+    """The error of a compensator that was still running when a shutdown's grace had passed."""
 
     run_id: str
     step_id: str
     _text = (
         "undoing step {step_id!r} of run {run_id!r} was cut by a shutdown. Check by hand what is "
-        "left of it, and give the shutdown more drain."
+        "not undone, and give the shutdown a longer drain."
     )
 
 
 @attrs.define(slots=False)
 class TooManyAbandoned(ActorflowError):
-    """Raised instead of starting a thread while too many that timed out still hang."""
+    """Raised instead of starting a thread while too many abandoned threads still run."""
 
     step_id: str
     count: int
@@ -152,7 +149,7 @@ class TooManyAbandoned(ActorflowError):
 
 @attrs.define(slots=False)
 class ActorCrashed(ActorflowError):
-    """Raised as an attempt's failure when the step's actor died and not the step's own code."""
+    """The error of an attempt whose step actor died, through no fault of the step's own code."""
 
     run_id: str
     step_id: str
@@ -165,7 +162,7 @@ class ActorCrashed(ActorflowError):
 
 @attrs.define(slots=False)
 class GiveUp(ActorflowError):
-    """Raised BY a step that knows another attempt is useless; `RetryAfter` asks for one."""
+    """Raised BY a step to say that another attempt is useless; see `RetryAfter`."""
 
     reason: str
     _text = "{reason}"
@@ -175,16 +172,16 @@ def _wait(value: float | timedelta) -> float:
     wait = value.total_seconds() if isinstance(value, timedelta) else float(value)
     if not math.isfinite(wait):
         raise ValueError(f"RetryAfter takes finite seconds or a timedelta, not {value!r}")
-    # A moment that has passed already is a wait of nothing, not a mistake.
+    # A moment that has passed is a wait of zero, not a mistake.
     return max(wait, 0.0)
 
 
 @attrs.define(slots=False)
 class RetryAfter(ActorflowError):
-    """Raised BY a step that wants its next attempt after a wait; `GiveUp` wants none.
+    """Raised BY a step to ask for its next attempt after a wait; see `GiveUp`.
 
-    It replaces the policy's own backoff, once; the number of attempts stays the policy's.
-    Raise it `from` the error that made you wait, so that both are reported.
+    It replaces the backoff of the policy once; the number of attempts stays that of the policy.
+    Raise it `from` the error that causes the wait, so that both are reported.
     """
 
     seconds: float = attrs.field(converter=_wait)
@@ -193,7 +190,7 @@ class RetryAfter(ActorflowError):
 
 @attrs.define(slots=False)
 class Overloaded(ActorflowError):
-    """Raised when a run is refused because the orchestrator is full and told to reject."""
+    """Raised when a run is refused because the orchestrator is full and was told to reject."""
 
     active: int
     queued: int
@@ -208,14 +205,14 @@ class Overloaded(ActorflowError):
 
 @attrs.define(slots=False)
 class Deadlock(ActorflowError):
-    """Raised in a step that waits for a run, where the wait could never end; see `Overloaded`."""
+    """Raised in a step whose wait for a run could never end; see `Overloaded`."""
 
     run_id: str
     step_id: str
     awaited: str | None
     """The run that it waits for; None when it waits for a place for a new one."""
     shortage: Literal["places", "workers", "itself"]
-    """What there is none of; or whether it waits for the end of its own run."""
+    """What is exhausted; or that the step waits for its own run."""
     limit: int
     """How many there are in all."""
 
@@ -230,14 +227,14 @@ class Deadlock(ActorflowError):
 _STANDSTILLS: Final = {
     "places": (
         "each of the {limit} runs that may be in progress has a step that waits for another run. "
-        "Raise max_active_runs, or run what steps wait for in an orchestrator of its own."
+        "Raise max_active_runs, or run the awaited runs in a separate orchestrator."
     ),
     "workers": (
-        "each of the {limit} async workers is kept by a step that waits for a run, and the runs "
+        "each of the {limit} async workers is held by a step that waits for a run, and the runs "
         "that they wait for need one. Raise async_workers, leave async_=True out of steps that "
-        "wait for runs, or run what they wait for in an orchestrator of its own."
+        "wait for runs, or run the awaited runs in a separate orchestrator."
     ),
-    "itself": "it is its own run, which cannot end before it. Leave the wait out.",
+    "itself": "it is its own run, which cannot end before the step does. Remove the wait.",
 }
 
 

@@ -1,4 +1,4 @@
-"""The errors of records: runs that are not there, databases that are away, unfit values."""
+"""Errors of storage: missing runs, unreachable databases, values that cannot be stored."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
 
 @attrs.define(slots=False)
 class MissingExtra(ActorflowError, ImportError):
-    """Raised when something needs a package that an extra of actorflow would have installed."""
+    """Raised when something needs a package that an extra of actorflow installs."""
 
     what: str
     package: str
@@ -42,28 +42,28 @@ class MissingExtra(ActorflowError, ImportError):
 
 @attrs.define(slots=False)
 class RunNotFound(ActorflowError, LookupError):
-    """Raised when no run has the id that was asked for."""
+    """Raised when no run has the given id."""
 
     run_id: str
     by_key: bool = False
-    """Whether it was found by an idempotency key, which outlives its run in a database."""
+    """Whether the run was named by an idempotency key, which outlives its run in a database."""
 
     def __str__(self) -> str:
         if self.by_key:
             return (
-                f"the run that was started with this idempotency key, {self.run_id!r}, is kept no "
-                "more, and the key still stands for it: nothing was started. Give another key, or "
-                "have keys purged sooner (keys_older_than=)."
+                f"the run that was started with this idempotency key, {self.run_id!r}, has been "
+                "deleted, but its key is still reserved, so nothing was started. Use another key, "
+                "or purge keys sooner (keys_older_than=)."
             )
         return (
-            f"there is no run {self.run_id!r}, or it is kept no more. "
+            f"there is no run {self.run_id!r}, or it has been deleted. "
             "Check its id, and the limits of the orchestrator's state manager."
         )
 
 
 @attrs.define(slots=False)
 class RunUnattended(ActorflowError):
-    """Raised when a run's end is waited for that nobody brings about; see also `RunNotFound`."""
+    """Raised when a wait for a run's end is refused, because no orchestrator runs it."""
 
     run_id: str
     why: str
@@ -71,31 +71,31 @@ class RunUnattended(ActorflowError):
 
 
 class StoreError(ActorflowError):
-    """Raised when a state manager cannot do what it was asked; the base of the next ones."""
+    """Raised when a state manager cannot do what it was asked; base class of the next errors."""
 
 
 @attrs.define(slots=False)
 class StoreUnavailable(StoreError):
-    """Raised when a database could not be reached or written; `.__cause__` says what it said.
+    """Raised when a database could not be reached or written; `.__cause__` is the original error.
 
-    It was tried again for as long as that made sense. What it was asked to record is not
-    recorded, and a run that this happens to fails.
+    The operation was retried for as long as that made sense. Its data is not recorded, and a run
+    whose events it held fails.
     """
 
     what: str
     why: str
     database: str = "the database"
-    """Which, where that is not plain."""
+    """Which database, where that is not obvious."""
     cure: str = (
-        "See to the database (is it running, is the disk full, does somebody keep it locked?), "
-        "then resume the runs that this has failed"
+        "Check the database (is it running, is the disk full, is it locked by another program?), "
+        "then resume the runs that failed because of this"
     )
     _text = "{database} did not {what}: {why}. {cure}."
 
 
 @attrs.define(slots=False)
 class StoreOverloaded(StoreError):
-    """Raised when more waits to be written than may; `Overloaded` counts runs, this events."""
+    """Raised when more events wait to be written than the limit allows; see `Overloaded`."""
 
     waiting: int
     limit: int
@@ -107,27 +107,29 @@ class StoreOverloaded(StoreError):
 
 @attrs.define(slots=False)
 class LeaseLost(StoreError):
-    """Raised when a run belongs to somebody else by now; nothing of it was written any more."""
+    """Raised when a run has a new owner; what this owner wrote since then was refused."""
 
     run_id: str
     _text = (
         "run {run_id!r} was taken over by another orchestrator, or is gone from the database. It "
-        "has ended here. Look it up to see how it goes on there."
+        "has ended here. Look it up to see how it continues."
     )
 
 
 @attrs.define(slots=False)
 class AlreadyStarted(StoreError):
-    """What a state manager says of a run whose idempotency key is that of an earlier one."""
+    """Raised by a state manager when the idempotency key of a new run belongs to an earlier one."""
 
     run_id: str
-    """The earlier one."""
-    _text = "run {run_id!r} of the same workflow has the same idempotency key. Look that one up."
+    """The earlier run."""
+    _text = (
+        "run {run_id!r} of the same workflow has the same idempotency key. Get that run instead."
+    )
 
 
 @attrs.define(slots=False)
 class LeaseHeld(StoreError):
-    """Raised when a run cannot be taken up, because its owner is alive; see `LeaseLost`."""
+    """Raised when a run cannot be taken over, because its owner is alive; see `LeaseLost`."""
 
     run_id: str
     _text = (
@@ -138,13 +140,13 @@ class LeaseHeld(StoreError):
 
 @attrs.define(slots=False)
 class NotRecorded(StoreError):
-    """Handed to the `done` of `StateManager.record` when events of some runs are not recorded.
+    """Passed to the `done` of `StateManager.record` when the events of some runs are not recorded.
 
-    Those of the runs that it does not name are.
+    The events of all other runs are.
     """
 
     errors: Mapping[str, StoreError]
-    """Why not, by run id."""
+    """The reasons, by run id."""
 
     def __str__(self) -> str:
         return "; ".join(f"run {run_id!r}: {error}" for run_id, error in self.errors.items())
@@ -152,12 +154,12 @@ class NotRecorded(StoreError):
 
 @attrs.define(slots=False)
 class NotStorable(StoreError, TypeError):
-    """Raised when a value cannot be stored as it is; its step fails, and is not tried again."""
+    """Raised when a value cannot be stored as it is; its step fails and is not retried."""
 
     where: str
     """What the value is: an input, the metadata, or a step's output."""
     path: str
-    """The way from there to the part at fault, such as `["items"][3].price`."""
+    """The path to the part at fault, such as `["items"][3].price`."""
     why: str
     _text = (
         "{where} cannot be stored: {path} {why}. Use plain values, dataclasses or attrs classes, "
@@ -167,7 +169,7 @@ class NotStorable(StoreError, TypeError):
 
 @attrs.define(slots=False)
 class TooLarge(StoreError, ValueError):
-    """Raised when a value is larger than the state manager takes; see `NotStorable`."""
+    """Raised when a value is larger than the limit of the state manager; see `NotStorable`."""
 
     where: str
     path: str
@@ -181,18 +183,18 @@ class TooLarge(StoreError, ValueError):
 
 @attrs.define(slots=False)
 class NotRestorable(StoreError):
-    """Raised when what was stored cannot be read back here; nothing is wrong with the record."""
+    """Raised when this process cannot decode a stored value; the record itself is intact."""
 
     what: str
     why: str
     serializer: str | None = None
-    """The name of what wrote it, where that is known."""
+    """The name of the serializer that wrote it, where that is known."""
     _text = "{what} cannot be read back: {why}."
 
 
 @attrs.define(slots=False)
 class SchemaMismatch(StoreError):
-    """Raised when a database has not the tables that this version of actorflow needs."""
+    """Raised when the tables of a database are not those of this version of actorflow."""
 
     database: str
     """Its URL, without a password."""
@@ -200,7 +202,7 @@ class SchemaMismatch(StoreError):
     """The version of its tables; None when there are none."""
     expected: str
     newer: bool = False
-    """Whether this version of actorflow does not know the one that was found."""
+    """Whether the tables are of a version that this actorflow does not know."""
 
     def __str__(self) -> str:
         if self.newer:
@@ -217,13 +219,13 @@ class SchemaMismatch(StoreError):
 
 @attrs.define(slots=False)
 class RecordedError(ActorflowError):
-    """What a database keeps of an exception: its class's name, its text and its traceback."""
+    """A recorded exception: the name of its class, its text and its traceback."""
 
     type_name: str
     """The module and name of its class, such as `builtins.ValueError`."""
     text: str
     traceback: str = attrs.field(default="", repr=False)
-    """As Python prints it, with everything that the error was chained from."""
+    """As Python prints it, with the chain of causes."""
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RecordedError):

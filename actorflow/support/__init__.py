@@ -1,4 +1,4 @@
-"""Small tools that every other room may use: one-shot results, clocks, logs, safe text."""
+"""Small tools for every other room: one-shot results, the clock, the log, safe text."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Names of classes in records: where a class is public, not the module that happens to define it.
+"""Names of classes in records: where a class is public, not the module that defines it.
 
-A database and a replay file outlive the layout of the package. A class of actorflow's own is
+Databases and replay files outlive the layout of the package. A class of actorflow itself is
 therefore written as `actorflow:StepTimeout`, wherever it is defined. Names written before this
-rule (`actorflow.errors:StepTimeout`), and those of modules that have moved since, are still found.
+rule (`actorflow.errors:StepTimeout`), and names of modules that have moved, are still found.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any, Final
 __all__ = ["dotted_name", "find_class", "public_name"]
 
 _PORCHES: Final = ("actorflow", "actorflow.state.sql", "actorflow.testing")
-"""The modules that publish names, in the order in which they are asked."""
+"""The modules that publish names, in the order in which they are searched."""
 
 
 def public_name(kind: type) -> str:
     """Return the name that finds a class again, such as `actorflow:RetryPolicy`.
 
-    A class that is not actorflow's own, or that actorflow does not publish, is named by its module
-    and qualified name.
+    A class of another package, or one that actorflow does not publish, is named by its module and
+    qualified name.
     """
     if _is_own(kind.__module__):
         for porch in _PORCHES:
@@ -30,12 +30,12 @@ def public_name(kind: type) -> str:
 
 
 def dotted_name(kind: type) -> str:
-    """Return the same name as it stands in tracebacks, such as `builtins.ValueError`."""
+    """Return the same name as tracebacks write it, such as `builtins.ValueError`."""
     return public_name(kind).replace(":", ".", 1)
 
 
 def find_class(name: str) -> Any:
-    """Return what `public_name` named, or None; of other packages only what is loaded already."""
+    """Return the class of that name, or None. Modules of other packages must be loaded already."""
     module, _, path = name.partition(":")
     found = _at(sys.modules.get(module), path)
     if found is None and _is_own(module):
@@ -59,7 +59,7 @@ def _at(found: Any, path: str) -> Any:
 
 
 def _moved(path: str) -> Any:
-    """Return a class that is not public, from whichever module defines it now."""
+    """Return a class that is not public from the module that defines it now."""
     for name, module in list(sys.modules.items()):
         found = _at(module, path) if _is_own(name) else None
         if isinstance(found, type) and found.__module__ == name:

@@ -1,4 +1,4 @@
-"""The machine's clock: the only place that asks what time it is."""
+"""The machine's clock: the only place that reads the time."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _TOLERANCE: Final = 1.0
 
 
 class SystemClock:
-    """Monotonic time, and what people call it.
+    """Monotonic time, and the wall time that belongs to it.
 
-    Wall time is derived from monotonic time, so that the times of one run are consistent with
-    its durations even while the machine's wall clock is being slewed. When the two have come
-    apart by more than a second (the clock was set, the machine slept), wall time jumps.
+    Wall time is derived from monotonic time, so that the times of one run agree with its durations
+    even while the machine's wall clock is slewed. When the two differ by more than a second (the
+    clock was set, or the machine slept), wall time jumps.
     """
 
     def __init__(self) -> None:
@@ -36,4 +36,4 @@ class SystemClock:
         offset = time.time() - time.monotonic()
         if abs(offset - self._offset) > _TOLERANCE:
             self._offset = offset
-        self._checked = now  # at last, for other threads go by what it says
+        self._checked = now  # last, because other threads read it first

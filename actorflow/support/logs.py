@@ -1,8 +1,8 @@
-"""Loggers that are silent until the program that embeds actorflow configures logging.
+"""Loggers that are silent until the embedding program configures logging.
 
-A program that has configured structlog gets actorflow's lines through that. Otherwise they go
-to the standard logger `actorflow`, as `event key=value …`, and a program that has configured
-neither hears nothing: no handler is added anywhere but a `NullHandler` on that one logger.
+A program that has configured structlog receives actorflow's lines through it. Otherwise they go to
+the standard logger `actorflow` as `event key=value …`. A program that has configured neither sees
+nothing: the only handler that is added is a `NullHandler` on that logger.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["NAME", "STANDARD", "get_logger"]
 
 NAME: Final = "actorflow"
 STANDARD: Final = logging.getLogger(NAME)
-"""The standard logger, looked up once: Ctrl-C within a look-up can leave all logging locked."""
+"""The standard logger, looked up once: Ctrl-C during a look-up can leave all logging locked."""
 
 STANDARD.addHandler(logging.NullHandler())
 

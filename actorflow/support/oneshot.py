@@ -1,13 +1,13 @@
-"""A value that comes once, for threads and tasks that wait for it, and may stop to at any time.
+"""A value that is set once, for threads and tasks that may stop waiting for it at any time.
 
-`concurrent.futures.Future` is the same idea, and unfit for a guest in two ways. Its lock is made
-in Python: Ctrl-C in the wrong instant leaves it locked for ever, and whoever then sets the value
-(here an event loop that everybody needs) waits for it as long. And its callbacks stay until the
-value comes: somebody who awaits it again and again, with a timeout, leaves one each time.
+`concurrent.futures.Future` is the same idea, but does not fit a library inside a host program. Its
+lock is made in Python: Ctrl-C at the wrong instant leaves it locked for ever, and the event loop
+that sets the value then blocks on it. Its callbacks also stay until the value is set, so a caller
+that awaits it repeatedly with a timeout leaves one behind each time.
 
-Here nobody holds a lock that another needs. Every waiter brings a gate of his own and takes it
-along when he leaves, and each operation on what they share is one that no thread, no signal and
-no finalizer comes in between: a step of a dictionary.
+Here no waiter holds a lock that another one needs. Each waiter brings its own gate and removes it
+when it leaves. Every operation on shared state is a single dictionary operation, which no thread,
+signal or finalizer can interrupt.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OUTCOME: Final = "outcome"
 
 
 class Once(Generic[_T]):
-    """A place for one value, or one error: the first to be set."""
+    """A slot for one value or one error; the first to be set wins."""
 
     __slots__ = ("_settled", "_waiting")
 
@@ -37,33 +37,33 @@ class Once(Generic[_T]):
 
     @property
     def done(self) -> bool:
-        """Whether it has come."""
+        """Whether it is set."""
         return bool(self._settled)
 
     @property
     def error(self) -> BaseException | None:
-        """The error that has come, if it was one."""
+        """The error, if it was set to one."""
         return self._settled[_OUTCOME][1] if self._settled else None
 
     def set(self, value: _T) -> None:
-        """Let the value come, unless there is one; from any thread."""
+        """Set the value, unless it is set already; from any thread."""
         self._settle((value, None))
 
     def fail(self, error: BaseException) -> None:
-        """Let an error come in its place."""
+        """Set an error in place of a value."""
         self._settle((None, error))
 
     def _settle(self, outcome: tuple[Any, BaseException | None]) -> None:
         self._settled.setdefault(_OUTCOME, outcome)
-        # Nobody is taken out here: whoever is interrupted may do it again, and tells the rest.
+        # No waiter is removed here: an interrupted caller may repeat the call and wake the others.
         for wake in list(self._waiting.values()):
             wake()
 
     def when_done(self, call: Callable[[], object]) -> None:
-        """Call a function once it has come: at once, or on the thread that sets it.
+        """Call a function once it is set: now, or on the thread that sets it.
 
         Args:
-            call: Takes no harm from being called twice.
+            call: It must tolerate being called twice.
         """
         self._waiting[call] = call
         if self._settled:
@@ -72,24 +72,24 @@ class Once(Generic[_T]):
     # ── Waiting ──────────────────────────────────────────────────────────────────────────────
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until it has come, for so many seconds at most; return whether it has."""
+        """Block until it is set, for at most that many seconds; return whether it is."""
         if not self._settled:
             seconds = -1 if timeout is None else max(0.0, min(timeout, threading.TIMEOUT_MAX))
             gate = threading.Lock()
             gate.acquire()
             self._waiting[gate] = _Opening(gate)
             try:
-                if not self._settled:  # looked at again, now that it would be told
+                if not self._settled:  # checked again, now that a set would wake this waiter
                     gate.acquire(timeout=seconds)
             finally:
                 del self._waiting[gate]
         return self.done
 
     def result(self, timeout: float | None = None) -> _T:
-        """Block until it has come, and return it, or raise it.
+        """Block until it is set; return the value or raise the error.
 
         Raises:
-            TimeoutError: When it has not come within `timeout` seconds.
+            TimeoutError: When it is not set within `timeout` seconds.
         """
         if not self.wait(timeout):
             raise TimeoutError
@@ -100,7 +100,7 @@ class Once(Generic[_T]):
         return value
 
     async def result_async(self) -> _T:
-        """Return it, or raise it, once it has come, without blocking the event loop."""
+        """Await the value or raise the error, without blocking the event loop."""
         await first_of(self)
         return self.result()
 
@@ -112,7 +112,7 @@ class Once(Generic[_T]):
 
 
 def settle(once: Once[None], error: BaseException | None, /) -> None:
-    """Say that what was waited for is done, or what has kept it from that."""
+    """Set None, or the error if there is one."""
     if error is None:
         once.set(None)
     else:
@@ -120,8 +120,8 @@ def settle(once: Once[None], error: BaseException | None, /) -> None:
 
 
 async def first_of(*several: Once[Any], timeout: float | None = None) -> None:
-    """Wait on the running event loop until one of them has come, or the time is over."""
-    import asyncio  # noqa: PLC0415 - whoever awaits has it loaded
+    """Wait on the running event loop until one of them is set, or the timeout passes."""
+    import asyncio  # noqa: PLC0415 - a caller that awaits has it loaded
 
     waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     for one in several:
@@ -136,7 +136,7 @@ async def first_of(*several: Once[Any], timeout: float | None = None) -> None:
 
 
 class _Opening:
-    """Opens a gate, for a thread that waits behind it; twice is once."""
+    """Opens a gate for the thread that waits behind it; a second call does nothing."""
 
     __slots__ = ("_gate",)
 
@@ -144,7 +144,7 @@ class _Opening:
         self._gate = gate
 
     def __call__(self) -> None:
-        with contextlib.suppress(RuntimeError):  # it stands open
+        with contextlib.suppress(RuntimeError):  # it is open already
             self._gate.release()
 
 

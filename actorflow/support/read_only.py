@@ -1,4 +1,4 @@
-"""A mapping that nobody can change by accident."""
+"""A mapping that cannot be changed by accident."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class ReadOnly(Mapping[str, Any]):
 
 
 def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what both hold; where they hold the same name, the other's value."""
-    # A dictionary is copied in one go, any other mapping item by item.
+    """Return the items of both; for a name in both, the value of `other`."""
+    # A dictionary is copied in one operation, any other mapping item by item.
     values = one._values if isinstance(one, ReadOnly) else one  # noqa: SLF001 - own class
     return {**values, **other}
 

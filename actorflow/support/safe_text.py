@@ -1,4 +1,4 @@
-"""Texts of things that are anybody's: making one may raise, and must not matter."""
+"""repr() and str() of user objects, which may raise."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["said_by", "text_of"]
 
 
 def text_of(value: object) -> str:
-    """Return a value's repr, or its class's name when that cannot be had."""
+    """Return a value's repr, or the name of its class if repr() raises."""
     try:
         return repr(value)
     except BaseException:  # noqa: BLE001 - whatever a program's own `__repr__` raises
@@ -14,10 +14,10 @@ def text_of(value: object) -> str:
 
 
 def said_by(error: BaseException) -> str:
-    """Return an error's class and text, without a full stop; it may have no text."""
+    """Return the class and text of an error, without a full stop."""
     name = type(error).__name__
     try:
         text = str(error).rstrip(".")
     except BaseException:  # noqa: BLE001 - whatever a program's own `__str__` raises
-        return f"{name} (its text cannot be had)"
+        return f"{name} (its text is not available)"
     return f"{name}: {text}" if text else name

@@ -1,4 +1,4 @@
-"""Names that are misspelt: which one was meant, and what is said about it."""
+"""Misspelt names: which name was meant, and how to say so."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ __all__ = ["checks_options", "did_you_mean", "nearest", "refuse_unknown_options"
 T = TypeVar("T")
 
 _ALIKE: Final = 0.6
-"""How alike two names are of which one may be meant for the other: enough to ask."""
+"""The similarity from which one name may be meant for another: enough for a question."""
 _VERY_ALIKE: Final = 0.8
-"""How alike they are when one surely is the other, misspelt: enough to warn unasked."""
+"""The similarity from which one name surely is the other, misspelt: enough for a warning."""
 _TOO_SHORT: Final = 3
-"""Names of so few letters are alike by chance."""
+"""Names with fewer letters are similar by chance."""
 
 
 def nearest(name: object, known: Collection[str], *, alike: float = _ALIKE) -> str | None:
-    """Return the one of `known` that a name may be a misspelling of."""
+    """Return the one of `known` that a name may be a misspelling of, or None."""
     # Imported on use: only a mistake needs it.
     import difflib  # noqa: PLC0415
 
     if not isinstance(name, str):
         return None
-    # A name in capitals is the same word, and looks like another to difflib.
+    # A name in capitals is the same word, but looks different to difflib.
     folded = {candidate.casefold(): candidate for candidate in known}
     found = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=alike)
     return folded[found[0]] if found else None
 
 
 def did_you_mean(name: object, known: Collection[str]) -> str:
-    """Return the question that a misspelt name deserves, after a blank; or nothing."""
+    """Return the question for a misspelt name, with a leading space; or an empty string."""
     close = nearest(name, known)
     return "" if close is None else f" Did you mean {close!r}?"
 
 
 def surely(name: object, known: Collection[str]) -> str | None:
-    """Return the one of `known` that a name surely is, misspelt; none when in doubt.
+    """Return the one of `known` that a name surely misspells; None when in doubt.
 
     Names that differ only in their digits (`part1`, `part2`) are different names.
     """
@@ -60,13 +60,13 @@ def _letters(name: str) -> str:
 def refuse_unknown_options(
     taker: str, given: Iterable[str], known: Collection[str], more: str = ""
 ) -> None:
-    """Refuse keywords as Python does, and say which one was meant.
+    """Refuse unknown keywords as Python does, and suggest the one that was meant.
 
     Args:
-        taker: What the text calls whatever takes them.
+        taker: What the error calls the callable.
         given: The keywords.
-        known: Those that there are.
-        more: Another sentence for the text.
+        known: The keywords that exist.
+        more: Another sentence for the error.
 
     Raises:
         TypeError: When one of them is not known.
@@ -79,7 +79,7 @@ def refuse_unknown_options(
 
 
 def checks_options(cls: type[T]) -> type[T]:
-    """Make a class refuse keywords that it does not know with `refuse_unknown_options`."""
+    """Make a class refuse unknown keywords with `refuse_unknown_options`."""
     init: Callable[..., None] = cls.__init__
     code = init.__code__
     # All but `self`.

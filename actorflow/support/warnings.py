@@ -1,4 +1,4 @@
-"""What is legal and surely a mistake: it is done, and whoever asked for it is warned."""
+"""Warnings: legal but suspicious definitions and calls are accepted with an ActorflowWarning."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _PACKAGE: Final = f"{Path(__file__).parents[1]}{os.sep}"
 
 
 class ActorflowWarning(UserWarning):
-    """Given for what is legal and surely a mistake; the text says the cure.
+    """Issued for legal but suspicious definitions and calls; the text says the cure.
 
-    It is an ordinary warning: `warnings.filterwarnings` makes an error of it, or nothing.
+    It is an ordinary warning: `warnings.filterwarnings` can turn it into an error, or silence it.
     """
 
 
 def warn(text: str) -> None:
-    """Warn, in the name of the line outside of actorflow that is to be mended."""
+    """Warn on behalf of the caller's line outside of actorflow."""
     level, frame = 1, inspect.currentframe()
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back

@@ -447,7 +447,7 @@ def test_a_key_whose_run_is_gone_says_so_however_it_is_used(make):
     """The run's id would tell nobody anything who has never seen it."""
     state, flow = make(), Workflow("flow")
     flow.step(lambda: 1, id="a")
-    said = "with this idempotency key, .* is kept no more, .* nothing was started. Give another"
+    said = "with this idempotency key, .* has been deleted, .* nothing was started. Use another"
 
     async def later(orchestrator):
         for begin in (orchestrator.start_async, orchestrator.enqueue_async):

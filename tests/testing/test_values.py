@@ -89,7 +89,7 @@ def test_a_law_may_fail_with_an_error_that_has_no_text():
     def mute(_trace):
         raise Mute
 
-    assert "its text cannot be had" in explore(PAIR, schedules=1, laws=[mute]).broken.observed
+    assert "its text is not available" in explore(PAIR, schedules=1, laws=[mute]).broken.observed
 
 
 def test_a_predicate_that_fails_without_a_text_is_a_no():

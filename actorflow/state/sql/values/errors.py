@@ -85,7 +85,7 @@ def _text(error: BaseException) -> str:
     try:
         return str(error)
     except BaseException:  # noqa: BLE001 - whatever a program's own `__str__` raises
-        return f"({text_of(error)}: its text cannot be had)"
+        return f"({text_of(error)}: its text is not available)"
 
 
 def _traceback(error: BaseException) -> str:

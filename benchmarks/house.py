@@ -1,4 +1,4 @@
-"""Measures the shape of the package: `python -m tests.support.house`.
+"""Measures the shape of the package: `python -m benchmarks.house`.
 
 Sizes of modules and functions, importers of modules, import cycles with imports for types counted,
 arrows between the rooms, and words that read as translated. It is for maintainers who restructure;
@@ -16,7 +16,7 @@ from statistics import median, quantiles
 
 __all__ = ["Graph", "arrows", "cycles", "floors", "imports", "main", "module_names", "room_of"]
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 RIDDLES = re.compile(r"\b(nobody|somebody|whoever|whosesoever|nought|anew)\b", re.IGNORECASE)
 
 Graph = Mapping[str, set[str]]

@@ -19,6 +19,8 @@ __all__ = ["Graph", "arrows", "cycles", "floors", "imports", "main", "module_nam
 ROOT = Path(__file__).resolve().parents[1]
 RIDDLES = re.compile(r"\b(nobody|somebody|whoever|whosesoever|nought|anew)\b", re.IGNORECASE)
 
+_CRUMB = 40
+
 Graph = Mapping[str, set[str]]
 
 
@@ -142,8 +144,10 @@ def main() -> None:
     print(f"{len(modules)} modules, {sum(sizes.values()):,} lines")
     print(_spread("lines a module", [sizes[name] for name in plain]))
     print(_spread("lines a function", list(_function_lengths(modules.values()))))
-    print(f"modules below 40 lines: {', '.join(it for it in plain if sizes[it] < 40) or 'none'}")
-    print(f"modules with one importer or none: {sum(importers[name] < 2 for name in plain)}")
+    print(
+        f"modules below {_CRUMB} lines: {', '.join(it for it in plain if sizes[it] < _CRUMB) or 'none'}"
+    )
+    print(f"modules with one importer or none: {sum(importers[name] <= 1 for name in plain)}")
     print(f"flat modules at the top: {sum(name.count('.') == 1 for name in plain)}")
     leads, drawn = arrows(load), arrows(whole)
     storeys = floors(leads)

@@ -1,4 +1,4 @@
-"""What the parts tell each other: events, results, messages, contexts and protocols."""
+"""The vocabulary of the parts: events, results, messages, contexts and protocols."""
 
 from __future__ import annotations
 

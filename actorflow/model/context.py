@@ -1,8 +1,8 @@
-"""What an attempt knows: the run it serves, its own limits, and whether it is to stop.
+"""The context of an attempt: its run, its limits, and whether it must stop.
 
-`RunScope` is shared by all steps of a run, `Attempt` is one try of one step on its way through
-supervisor, step actor and executor, and `StepContext` is the face of both that a step may ask
-for as its `ctx` parameter.
+All steps of a run share its `RunScope`. An `Attempt` is one execution of one step, on its way
+through supervisor, step actor and executor. `StepContext` is the view of both that a step receives
+as its `ctx` parameter.
 """
 
 from __future__ import annotations
@@ -28,34 +28,34 @@ _IDS: Final = ("trace_id", "correlation_id", "business_id")
 
 @attrs.frozen(kw_only=True)
 class RunScope:
-    """What all steps of one run share."""
+    """The data that all steps of one run share."""
 
     run_id: str
     workflow_id: str
     inputs: Mapping[str, Any]
     metadata: Mapping[str, Any]
     variables: contextvars.Context
-    """The starter's context variables; every attempt runs in its own copy of them."""
+    """The caller's context variables; each attempt runs in its own copy of them."""
     now: Callable[[], float]
-    """The monotonic clock that deadlines are measured by, in seconds."""
+    """The monotonic clock of all deadlines, in seconds."""
     trace_id: str | None = None
     correlation_id: str | None = None
     business_id: str | None = None
 
     def bindings(self) -> dict[str, str]:
-        """Return the ids that every log line of this run carries beside the run's own."""
+        """Return the ids that each log line of this run carries beside the run's own id."""
         known = {"workflow_id": self.workflow_id}
         ids = {name: getattr(self, name) for name in _IDS}
         return known | {name: value for name, value in ids.items() if value is not None}
 
 
 class Attempt:
-    """One try of one step.
+    """One execution of one step.
 
-    The supervisor makes it, the step actor fills in what to call, an executor runs it.
-    It is the one mutable thing that travels between them: `cancelled` is the flag that asks
-    the body to stop, and `handle` belongs to the executor that runs it.
-    Plain slots rather than attrs, because one is made for every attempt of every step.
+    The supervisor creates it, the step actor fills in the call, and an executor runs it. It is the
+    one mutable object that travels between them: `cancelled` asks the body to stop, and `handle`
+    belongs to the executor that runs it. It has plain slots, without attrs, because one is made for
+    every attempt of every step.
     """
 
     __slots__ = (
@@ -75,7 +75,7 @@ class Attempt:
     )
 
     compensates = False
-    """Whether it undoes the step."""
+    """Whether it runs a compensator."""
     function: Callable[..., Any]
     arguments: Mapping[str, Any]
     variables: contextvars.Context
@@ -97,7 +97,7 @@ class Attempt:
         self.cancelled = False
         self.heartbeat_at: float | None = None
         self.ended_at: float | None = None
-        """When its body ended, as far as its executor says."""
+        """When its body ended, as reported by its executor."""
         self.submitted = False
         self.handle = None
 
@@ -106,7 +106,7 @@ class Attempt:
 
 
 class Compensation(Attempt):
-    """One try of undoing one step; they are counted apart from the step's own attempts."""
+    """One execution of a compensator; these are counted apart from the step's attempts."""
 
     __slots__ = ()
 
@@ -118,7 +118,7 @@ class Compensation(Attempt):
 
 
 class StepContext:
-    """What a running step may know and ask; passed to a parameter named `ctx`."""
+    """The information that a running step can ask for; passed to a parameter named `ctx`."""
 
     __slots__ = ("_attempt", "_log")
 
@@ -143,20 +143,20 @@ class StepContext:
 
     @property
     def attempt(self) -> int:
-        """The number of this attempt, from 1; those of a compensator are counted apart."""
+        """The number of this attempt, from 1; attempts of a compensator are counted apart."""
         return self._attempt.number
 
     @property
     def compensating(self) -> bool:
-        """Whether this is the step's compensator, and not the step itself."""
+        """Whether this is the step's compensator, not the step itself."""
         return self._attempt.compensates
 
     @property
     def remaining(self) -> float | None:
         """Seconds until the nearest deadline (attempt, step or run); None without one.
 
-        Never negative: 0.0 means that the deadline has passed. The run's own timeout does not
-        count for a compensator.
+        It is never negative: 0.0 means that the deadline has passed. The run's timeout does not
+        apply to a compensator.
         """
         deadline = self._attempt.deadline
         if deadline is None:
@@ -165,11 +165,11 @@ class StepContext:
 
     @property
     def cancelled(self) -> bool:
-        """Whether this attempt is to stop: cancelled, timed out or abandoned."""
+        """Whether this attempt must stop: it was cancelled, timed out or abandoned."""
         return self._attempt.cancelled
 
     def raise_if_cancelled(self) -> None:
-        """Return at once, or leave a step that is to stop.
+        """Raise if the attempt must stop, and return otherwise.
 
         Raises:
             StepCancelled: When the attempt was cancelled, timed out or abandoned.
@@ -178,10 +178,10 @@ class StepContext:
             raise StepCancelled(self.run_id, self.step_id, "the attempt was asked to stop")
 
     def heartbeat(self) -> None:
-        """Say that the step is alive, and leave it if it is to stop.
+        """Report that the step is alive; raise if the attempt must stop.
 
-        The time of the last heartbeat is part of the `step.timed_out` and `step.abandoned`
-        events. A heartbeat does not extend any timeout.
+        The events `step.timed_out` and `step.abandoned` contain the time of the last heartbeat. A
+        heartbeat does not extend a timeout.
 
         Raises:
             StepCancelled: When the attempt was cancelled, timed out or abandoned.
@@ -193,15 +193,16 @@ class StepContext:
     def idempotency_key(self) -> str:
         """A key that is the same in every attempt of this step in this run.
 
-        Give it to a service that deduplicates requests: a retried or resumed step then
-        acts once. The step's compensator has another key, because undoing is another act.
+        Pass it to a service that deduplicates requests, so that a retried or resumed step acts
+        once. The compensator of the step has a different key, because undoing is a different
+        action.
         """
         key = f"{self.run_id}:{self.step_id}"
         return f"{key}:compensate" if self._attempt.compensates else key
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """What the run was started with as `metadata`; read-only."""
+        """The `metadata` that the run was started with; read-only."""
         return self._attempt.scope.metadata
 
     @property

@@ -1,7 +1,7 @@
-"""Everything that happened in a run: the one public stream of facts.
+"""Events: the one public account of a run.
 
-The runtime keeps no other account. The state of a run is the fold of its events
-(`actorflow.model.results`), observers are fed with them, and `Run.events()` reads them.
+The runtime keeps no other account. A run's state is the fold of its events
+(`actorflow.model.results`), observers receive them, and `Run.events()` reads them.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ NO_DATA: Final[Mapping[str, Any]] = NOTHING
 class Event(NamedTuple):
     """One fact about a run.
 
-    A tuple, because a run makes three of them per step, and an immutable tuple costs less
-    than half of a frozen attrs object.
+    It is a tuple because each step has three of them, and a tuple costs less than half of a frozen
+    attrs object.
     """
 
     number: int
-    """Position in the run, from 1, without gaps."""
+    """The position in the run, from 1, without gaps."""
     kind: EventKind
-    """What happened; compares equal to its text, for example `"step.ready"`."""
+    """What happened; equal to its string, for example `"step.ready"`."""
     run_id: str
-    """The run it happened in."""
+    """The id of the run."""
     step_id: str | None
-    """The step it happened to, or None for an event of the whole run."""
+    """The id of the step, or None for an event of the whole run."""
     attempt: int | None
-    """The attempt it belongs to, from 1, or None."""
+    """The number of the attempt, from 1, or None."""
     time: float
     """When, in seconds since the epoch."""
     data: Mapping[str, Any] = NO_DATA
-    """What else is known, by name: `output`, `error`, `delay`, `reason`, `timeout`, `stack`."""
+    """Further facts by name: `output`, `error`, `delay`, `reason`, `timeout`, `stack`."""
 
     @property
     def at(self) -> datetime:

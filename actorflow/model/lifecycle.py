@@ -1,24 +1,23 @@
-"""The states of runs and steps, and the one table of moves for each.
+"""The states of runs and steps, and one table of moves for each.
 
-A run and a step are small state machines that are driven by events.
-Everything that happens is an event (`actorflow.model.events`), and an event either moves a machine
-or is refused: there is no other way to change a status.
-The two tables below are therefore the whole truth about what may follow what.
-The diagrams in the documentation are drawn from them, the simulation measures how many of
-their edges it has covered, and the recorded events of a run fold back to its statuses.
+A run and a step are small state machines that are driven by events. Everything that happens is an
+event (`actorflow.model.events`), and an event either moves a machine or is refused: a status
+changes in no other way. The two tables below therefore define completely what may follow what.
+The diagrams in the documentation are drawn from them, the simulation measures how many of their
+edges it has covered, and the recorded events of a run fold back to its statuses.
 
-Three things are worth knowing when you read the tables:
+Four things help to read the tables:
 
-* A step that waits for its next attempt is `retrying` while its backoff lasts and `ready`
-  again when it competes for a lease.
-* `step.timed_out` and `step.abandoned` are facts about an attempt. They do not move the step;
-  what becomes of the step (another attempt, `failed`, `skipped`) is an event of its own.
-* While a step is undone it is still `completed`: all that its compensator goes through are
-  facts about an attempt, with kinds of their own, until it is `compensated` or is not.
-* A step's settled statuses absorb, and so do a run's. A failed or cancelled run can be resumed
-  all the same: `run.resumed` begins a new life, in which the steps that had an outcome
+* A step that waits for its next attempt is `retrying` during its backoff, and `ready` again when
+  it waits for a worker.
+* `step.timed_out` and `step.abandoned` are facts about an attempt. They do not move the step. Its
+  next move (another attempt, `failed`, `skipped`) is a separate event.
+* A step that is being undone is still `completed`. The events of its compensator are facts about
+  attempts, with kinds of their own, until the step is `compensated` or `compensation_failed`.
+* The settled statuses of a step absorb, and so do the terminal ones of a run. A failed or
+  cancelled run can still be resumed: `run.resumed` starts it again, steps that had an outcome
   (`KEPT`) keep it, and the others start afresh. So can a running one whose orchestrator is gone.
-  One that is being undone goes on with that: its end is decided already.
+  A compensating run keeps compensating; its outcome is already decided.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ __all__ = [
 
 
 class EventKind(enum.StrEnum):
-    """What an event says has happened."""
+    """The kinds of events."""
 
     RUN_STARTED = "run.started"
     RUN_RESUMED = "run.resumed"
@@ -71,12 +70,12 @@ class EventKind(enum.StrEnum):
     COMPENSATION_COMPLETED = "compensation.completed"
     COMPENSATION_FAILED = "compensation.failed"
 
-    # Enum hashes in Python code; these are keys on the hot path, so they hash as the text does.
+    # Enum hashes in Python code. These are keys on the hot path, so they hash as their strings do.
     __hash__ = str.__hash__
 
 
 class StepStatus(enum.StrEnum):
-    """Where a step of a run stands."""
+    """The status of a step in a run."""
 
     PENDING = "pending"
     READY = "ready"
@@ -98,7 +97,7 @@ class StepStatus(enum.StrEnum):
 
 
 class RunStatus(enum.StrEnum):
-    """Where a run stands."""
+    """The status of a run."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -117,7 +116,7 @@ class RunStatus(enum.StrEnum):
 
 _TERMINAL: Final = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
 KEPT: Final = frozenset({StepStatus.COMPLETED, StepStatus.SKIPPED})
-"""The statuses of steps that a resumed run does not run again."""
+"""The statuses that a step keeps when its run is resumed."""
 _UNSETTLED: Final = frozenset(
     {StepStatus.PENDING, StepStatus.READY, StepStatus.RUNNING, StepStatus.RETRYING}
 )

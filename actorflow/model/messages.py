@@ -1,8 +1,8 @@
-"""Everything the actors say to each other.
+"""The messages between actors.
 
-To a type checker these classes are frozen; at run time they are plain slotted classes.
-About eight of them are made for every step, and a frozen attrs instance costs twice as much
-to make. Immutability is therefore a rule that mypy holds and the tests check, not a guard.
+To a type checker these classes are frozen; at run time they are plain slotted classes. About eight
+of them are made for every step, and a frozen attrs instance costs twice as much to make.
+Immutability is therefore a rule that mypy and the tests check, not a guard.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     @dataclass_transform(frozen_default=True)
     def message(cls: type[_T]) -> type[_T]:
-        """Make a message class."""
+        """Create a message class."""
 
 else:
     message = attrs.define(eq=False)
@@ -70,16 +70,16 @@ class StartRun:
     executors: Mapping[str, Executor]
     """The executor of each step, by step id."""
     deadline: float | None
-    """When the run's timeout passes, on the monotonic clock."""
+    """The deadline of the run, on the monotonic clock."""
     timeout: float | None
-    """The run's timeout in seconds, for the error's text."""
+    """The run's timeout in seconds, for the text of the error."""
     priority: int
     resumed: RunSnapshot | None
-    """The run as it was recorded, when it is to go on from there."""
+    """The run as it was recorded, if it is resumed."""
     recorded: int
-    """How many of its events are recorded already."""
+    """The number of its events that are recorded already."""
     completed: Sequence[str] = ()
-    """The ids of its steps that have completed already, in the order in which they did."""
+    """The ids of its completed steps, in order of completion."""
     compensators: Mapping[str, Executor] = NOTHING
     """The executor of each compensator, by step id."""
 
@@ -91,15 +91,16 @@ class CancelRun:
     run_id: str
     reason: str
     grace: float | None
-    """Seconds that its attempts get to end, and that undoing its steps may take from now on.
-    None for the orchestrator's own grace, and as much time as undoing takes."""
+    """Seconds that its attempts get to end, and that compensation may take from now on. None for
+    the orchestrator's grace, and for as much time as compensation takes.
+    """
     compensate: bool = False
-    """Whether what it has done is to be undone."""
+    """Whether to undo its completed steps."""
 
 
 @message
 class ConfigureRun:
-    """Supervisor to a run actor, first of all: the steps to make."""
+    """Supervisor to a run actor, as its first message: the steps to make."""
 
     plan: WorkflowPlan
     scope: RunScope
@@ -111,37 +112,37 @@ class ConfigureRun:
 
 @message
 class ConfigureStep:
-    """Run actor to a step actor, first of all: who you are."""
+    """Run actor to a step actor, as its first message: its identity."""
 
     plan: StepPlan
     scope: RunScope
     supervisor: ActorAddress
     addresses: Mapping[str, ActorAddress]
-    """Where the run's steps live, by step id; one mapping for all of them."""
+    """The addresses of the run's steps, by step id; one mapping for all of them."""
     settled: Sequence[DependencyCompleted]
     """Dependencies that settled before this actor was made; not empty only after a crash."""
     incarnation: int
-    """Which of the step's actors, one after the other, this is; no two have the same."""
+    """The number of this actor among the step's actors; no two have the same."""
 
 
 @message
 class DependentMoved:
-    """Run actor to a step actor: one of your dependents lives elsewhere now."""
+    """Run actor to a step actor: one of your dependents has a new actor."""
 
     step_id: str
     """The dependent."""
     addresses: Mapping[str, ActorAddress]
-    """Where the run's steps live now."""
+    """The addresses of the run's steps now."""
 
 
 @message
 class DependencyCompleted:
-    """Step actor to its dependents: what you waited for has settled."""
+    """Step actor to its dependents: a dependency has settled."""
 
     step_id: str
     output: Any
     skipped: bool
-    """Whether the dependency was optional and failed: then there is no output."""
+    """Whether the dependency was optional and failed, so that there is no output."""
 
 
 @message
@@ -151,9 +152,9 @@ class StepReady:
     run_id: str
     step_id: str
     address: ActorAddress
-    """Where the step lives."""
+    """The step actor's address."""
     incarnation: int
-    """Whether it still does: a message can be slower than the death of its sender."""
+    """Its incarnation: a message can arrive after its sender has died."""
 
 
 @message
@@ -165,11 +166,11 @@ class Execute:
 
 @message
 class Compensate:
-    """Brain to supervisor to a run actor: undo a step, by this attempt."""
+    """Brain to supervisor to a run actor: run this attempt of a compensator."""
 
     attempt: Attempt
     seen: Sequence[DependencyCompleted]
-    """What the step saw, and what it made."""
+    """What the step received, and its output."""
 
 
 @message
@@ -191,7 +192,7 @@ class AttemptAbandoned:
 
 @message
 class Settled:
-    """Supervisor to a step actor: tell your dependents, your work is done."""
+    """Supervisor to a step actor: the step has settled; tell your dependents."""
 
     output: Any
     skipped: bool = False
@@ -206,7 +207,7 @@ class RunFinished:
 
 @message
 class RunUnknown:
-    """Brain to supervisor: there is no such run to cancel (any more, or yet)."""
+    """Brain to supervisor: there is no such run to cancel, yet or any longer."""
 
     run_id: str
 
@@ -232,9 +233,9 @@ class ActorLost:
 
 @message
 class AttemptLost:
-    """Run actor or supervisor to the brain: whoever was to run an attempt cannot.
+    """Run actor or supervisor to the brain: the actor of an attempt is lost.
 
-    A step's actor could not handle it, or an actor that was to undo a step has died.
+    A step actor could not handle the message, or the actor of a compensator has died.
     """
 
     attempt: Attempt
@@ -251,20 +252,20 @@ class RunActorLost:
 
 @message
 class ReviveStep:
-    """Supervisor to a run actor: make the step's actor anew."""
+    """Supervisor to a run actor: replace the step's actor."""
 
     run_id: str
     step_id: str
     dependencies: Sequence[DependencyCompleted]
     """Its dependencies that have settled."""
     outcome: Settled | None
-    """What it has to tell its dependents, if it had settled itself."""
+    """What it tells its dependents, if it has settled."""
     incarnation: int
 
 
 @message
 class MakeSteps:
-    """Brain to supervisor: bring a run's actors to life."""
+    """Brain to supervisor: create a run's actors."""
 
     plan: WorkflowPlan
     scope: RunScope
@@ -273,7 +274,7 @@ class MakeSteps:
 
     @property
     def only_to_undo(self) -> bool:
-        """Whether no step is left to run: what may be left is to undo some."""
+        """Whether no step is left to run; some may be left to undo."""
         return len(self.settled) == len(self.plan.steps)
 
 
@@ -286,7 +287,7 @@ class StopAttempt:
 
 @message
 class AbandonAttempt:
-    """Brain to supervisor: have the executor give an attempt up."""
+    """Brain to supervisor: have the executor abandon an attempt."""
 
     attempt: Attempt
 
@@ -298,13 +299,13 @@ class Wake:
 
 @message
 class Committed:
-    """State manager to supervisor: a held batch of events is recorded, or never will be."""
+    """State manager to supervisor: a held batch of events is recorded, or has failed."""
 
     error: BaseException | None
 
 
 def run_of(message: object) -> str | None:
-    """Return the id of the run that a message is about, if it is about one."""
+    """Return the id of the run that a message is about, or None."""
     owner = getattr(message, "result", None) or getattr(message, "attempt", None) or message
     run_id: str | None = getattr(getattr(owner, "scope", owner), "run_id", None)
     return run_id

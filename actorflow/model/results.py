@@ -1,4 +1,4 @@
-"""What became of a run and its steps: success and failure as values."""
+"""Results of runs and steps: success and failure as values."""
 
 from __future__ import annotations
 
@@ -35,15 +35,16 @@ def _elapsed(started_at: float | None, finished_at: float | None) -> float | Non
 
 @attrs.frozen(kw_only=True)
 class StepResult:
-    """What became of one step."""
+    """The outcome of one step."""
 
     step_id: str
     status: StepStatus
     output: Any = None
-    """What the step returned; None unless its status says that it completed, undone or not."""
+    """What the step returned; None unless it has completed, even if it was undone since."""
     error: BaseException | None = None
-    """The last attempt's error of a step that failed, was skipped or is being retried; its
-    compensator's, if undoing it has failed."""
+    """The error of the last attempt, if the step failed, was skipped or is being retried; that of
+    the compensator, if undoing the step failed.
+    """
     attempts: int = 0
     """How many attempts were started, without those of its compensator."""
     started_at: float | None = None
@@ -58,10 +59,10 @@ class StepResult:
 
 
 class StepResults(Mapping[str, StepResult]):
-    """The results of a run's steps, by step id, each made when it is looked at.
+    """The results of a run's steps by step id; each object is made on access.
 
-    Most programs look at a few steps of a run, if at any; making an object for each of ten
-    thousand would cost more than scheduling some of them did.
+    Most programs look at few steps of a run. Making an object for each of ten thousand steps would
+    cost more than scheduling some of them.
     """
 
     __slots__ = ("_rows",)
@@ -96,7 +97,7 @@ class StepResults(Mapping[str, StepResult]):
 
 @attrs.frozen(kw_only=True)
 class RunRecord:
-    """A run as it was accepted: everything about it that never changes."""
+    """A run as it was accepted: all that never changes."""
 
     run_id: str
     workflow_id: str
@@ -114,9 +115,9 @@ class RunRecord:
     correlation_id: str | None
     business_id: str | None
     timeout: float | None = None
-    """Seconds that this run was given; None when they are its workflow's."""
+    """The timeout in seconds that this run was given; None for that of its workflow."""
     idempotency_key: str | None = None
-    """What makes a second start with the same one, of the same workflow, mean this run."""
+    """Starting the same workflow again with the same key means this run."""
 
 
 @attrs.frozen(kw_only=True)
@@ -131,8 +132,9 @@ class RunSnapshot:
     metadata: Mapping[str, Any] = _EMPTY
     priority: int = 0
     timeout: float | None = None
-    """Seconds that this run was given, from its start or its resumption; None when they are its
-    workflow's."""
+    """The timeout in seconds that this run was given, from its start or resumption; None for that
+    of its workflow.
+    """
     steps: Mapping[str, StepResult] = _EMPTY
     """By step id, in topological order. Empty in a `RunPage`, which lists summaries."""
     last_steps: Sequence[str] = ()
@@ -142,7 +144,7 @@ class RunSnapshot:
     reason: str | None = None
     """Why the run was cancelled."""
     compensations: Sequence[str] = ()
-    """The ids of the steps that are to be undone, or were to be, in that order."""
+    """The ids of the steps to undo, in that order."""
     created_at: float = 0.0
     """When the run was accepted, in seconds since the epoch."""
     started_at: float | None = None
@@ -151,7 +153,7 @@ class RunSnapshot:
     correlation_id: str | None = None
     business_id: str | None = None
     parked: str | None = None
-    """Why nobody goes on with it, though it has not ended; see `Orchestrator(recover=True)`."""
+    """Why no orchestrator runs it, although it has not ended; see `Orchestrator(recover=True)`."""
 
     @property
     def outputs(self) -> Mapping[str, Any]:
@@ -179,31 +181,32 @@ class RunPage:
 
 @attrs.frozen(kw_only=True)
 class RunResult:
-    """How a run ended."""
+    """The outcome of a run."""
 
     run_id: str
     workflow_id: str
     status: RunStatus
     outputs: Mapping[str, Any]
-    """The outputs of the completed steps, by step id; nothing is ever merged. What was undone
-    is not among them."""
+    """The outputs of the completed steps by step id, never merged. Outputs of steps that were
+    undone are left out.
+    """
     steps: Mapping[str, StepResult]
     """Every step's result, by step id, in topological order."""
     last_steps: Sequence[str] = ()
     """The ids of the steps that no other step waits for."""
     error: BaseException | None = None
-    """What failed the run: the step's own exception, or the run's passed deadline."""
+    """The cause of a failure: the step's own exception, or the run's passed deadline."""
     failed_step: str | None = None
     reason: str | None = None
     """Why the run was cancelled."""
     compensations: Sequence[str] = ()
-    """The ids of the steps that were to be undone, in that order."""
+    """The ids of the steps to undo, in that order."""
     started_at: float | None = None
     finished_at: float | None = None
 
     @property
     def output(self) -> Any:
-        """The sole last step's output, or the last steps' outputs by step id."""
+        """The output of the only last step, or a dict of the last steps' outputs by step id."""
         if len(self.last_steps) == 1:
             return self.outputs.get(self.last_steps[0])
         return {step: self.outputs[step] for step in self.last_steps if step in self.outputs}
@@ -222,8 +225,8 @@ class RunResult:
     def uncompensated(self) -> Sequence[str]:
         """The ids of the steps that were to be undone and are not, in that order.
 
-        Undoing them failed, as their status and error say, or was not begun before a shutdown
-        cut the run: these are still `completed`.
+        Undoing them failed, as their status and error say, or a shutdown cut the run first: those
+        are still `completed`.
         """
         return tuple(step_id for step_id in self.compensations if not self._is_undone(step_id))
 
@@ -231,7 +234,7 @@ class RunResult:
         return self.steps[step_id].status is StepStatus.COMPENSATED
 
     def raise_for_status(self) -> None:
-        """Return when the run completed, and raise what stands for its end otherwise.
+        """Return this result if the run completed, and raise otherwise.
 
         Raises:
             RunFailed: When a required step failed; chained from the step's exception.
@@ -248,7 +251,7 @@ class RunResult:
         return cls(**shared)
 
     def failed_by(self, error: BaseException) -> RunResult:
-        """Return this result as that of a run which failed, for a reason beside its steps."""
+        """Return this result as that of a run that failed for a reason outside of its steps."""
         return attrs.evolve(self, status=RunStatus.FAILED, error=error, failed_step=None)
 
     def _exception(self) -> RunError:
@@ -261,18 +264,18 @@ class RunResult:
 
 @attrs.frozen(kw_only=True)
 class ShutdownReport:
-    """What a shutdown did to the work it found."""
+    """What a shutdown did to the orchestrator's runs."""
 
     drained: int = 0
-    """How many runs ended by themselves while the orchestrator drained."""
+    """How many runs ended by themselves during the drain."""
     cancelled: Sequence[str] = ()
     """The ids of the runs that were cut."""
     abandoned: Sequence[str] = ()
-    """One line for everything that could not be ended: attempts, observers, the loop."""
+    """One line for each thing that could not be ended: an attempt, an observer, the loop."""
     duration: float = 0.0
     """Seconds the shutdown took."""
 
     @property
     def clean(self) -> bool:
-        """Whether nothing was cut and nothing was left behind."""
+        """Whether nothing was cut and nothing is left behind."""
         return not self.cancelled and not self.abandoned

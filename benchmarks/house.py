@@ -144,9 +144,8 @@ def main() -> None:
     print(f"{len(modules)} modules, {sum(sizes.values()):,} lines")
     print(_spread("lines a module", [sizes[name] for name in plain]))
     print(_spread("lines a function", list(_function_lengths(modules.values()))))
-    print(
-        f"modules below {_CRUMB} lines: {', '.join(it for it in plain if sizes[it] < _CRUMB) or 'none'}"
-    )
+    crumbs = [name for name in plain if sizes[name] < _CRUMB]
+    print(f"modules below {_CRUMB} lines: {', '.join(crumbs) or 'none'}")
     print(f"modules with one importer or none: {sum(importers[name] <= 1 for name in plain)}")
     print(f"flat modules at the top: {sum(name.count('.') == 1 for name in plain)}")
     leads, drawn = arrows(load), arrows(whole)

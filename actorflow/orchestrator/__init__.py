@@ -1,4 +1,4 @@
-"""The only joiner: assembles actors, systems, executors and state, and runs workflows."""
+"""The orchestrator: it assembles actors, systems, executors and state, and runs workflows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many runs may be accepted at once: a door with a bounded number of places."""
+"""Admission: a bounded number of places for accepted runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from actorflow.support.oneshot import Once
 __all__ = ["Admission", "Ticket", "Waiting"]
 
 Ticket: TypeAlias = "Once[None]"
-"""What somebody holds who wants in, or is in; set when he has a place."""
+"""A caller's claim on a place; resolved once the place is granted."""
 
 Waiting: TypeAlias = Callable[[Callable[[], bool]], contextlib.AbstractContextManager[None]]
 """Called with a function that says whether the wait still lasts."""
@@ -26,20 +26,20 @@ def _minded_by_nobody(_lasts: Callable[[], bool]) -> contextlib.AbstractContextM
 
 
 class Admission:
-    """Places for accepted runs, handed on in the order in which they were asked for.
+    """Places for accepted runs, granted in the order in which they are requested.
 
-    A place belongs to a ticket. Whoever enters and is interrupted leaves with the same ticket,
-    without knowing how far he had come: leaving is right at any moment, and twice.
+    A place belongs to a ticket. A caller that is interrupted leaves with the same ticket, however
+    far it got: leaving is correct at every stage, and a second time does nothing.
 
     Args:
         max_active: How many accepted runs may be in progress.
-        max_queued: How many more may wait for that.
-        rejects: Whether to turn away whoever finds no place, rather than let them wait.
+        max_queued: How many more may wait to be.
+        rejects: Whether to reject callers that find no place instead of letting them wait.
     """
 
     def __init__(self, max_active: int, max_queued: int, *, rejects: bool = False) -> None:
         self._rejects = rejects
-        # Entered again by a signal handler that shuts down at just that moment.
+        # Reentrant, because a signal handler may shut down at this moment.
         self._lock = threading.RLock()
         self._max_active = max_active
         self._max_queued = max_queued
@@ -62,13 +62,13 @@ class Admission:
         """Take a place; block until there is one, or raise, as the settings and the caller say.
 
         Args:
-            ticket: What the place belongs to.
+            ticket: The claim that the place will belong to.
             may_block: Whether the caller may be blocked.
-            waiting: Entered while it is; it may raise instead.
+            waiting: Entered while the caller waits; it may raise instead.
 
         Raises:
-            Overloaded: When there is none, and blocking is not wanted.
-            OrchestratorClosed: When there will be none any more.
+            Overloaded: When there is no place, and the caller does not wait.
+            OrchestratorClosed: When the orchestrator is closed before there is one.
         """
         self._ask(ticket, may_wait=may_block and not self._rejects)
         if not ticket.done:
@@ -80,12 +80,12 @@ class Admission:
         """Take a place; wait until there is one, or raise, as the settings say.
 
         Args:
-            ticket: What the place belongs to.
-            waiting: Entered while it waits; it may raise instead.
+            ticket: The claim that the place will belong to.
+            waiting: Entered while the caller waits; it may raise instead.
 
         Raises:
-            Overloaded: When there is none, and waiting is not wanted.
-            OrchestratorClosed: When there will be none any more.
+            Overloaded: When there is no place, and the caller does not wait.
+            OrchestratorClosed: When the orchestrator is closed before there is one.
         """
         self._ask(ticket, may_wait=not self._rejects)
         if not ticket.done:
@@ -94,14 +94,14 @@ class Admission:
         ticket.result()
 
     def leave(self, ticket: Ticket) -> None:
-        """Give a ticket's place back, to whoever has waited longest, or let it leave the line."""
+        """Give a ticket's place to the longest waiter, or remove the ticket from the queue."""
         with self._lock:
             self._waiting.pop(ticket, None)
             self._taken.discard(ticket)
             self._let_in()
 
     def close(self) -> None:
-        """Turn everybody away, also those who wait already."""
+        """Reject every caller from now on, including those that wait."""
         with self._lock:
             self._closed = True
             while self._waiting:
@@ -114,7 +114,7 @@ class Admission:
             if self._closed:
                 raise OrchestratorClosed("start a run")
             if not self.free and not may_wait:
-                # Every place is taken: the active ones, and those in the queue.
+                # All places are taken: those of active runs, and those of the queue.
                 most = self._max_active, self._max_queued
                 raise Overloaded(*most, *most)
             self._waiting[ticket] = None
@@ -122,7 +122,7 @@ class Admission:
 
     def _let_in(self) -> None:
         while self._waiting and self.free:
-            # Taken out last: whoever is interrupted here leaves, and does all of it again.
+            # Removed last: a caller that is interrupted here leaves, which repeats all of it.
             ticket = next(iter(self._waiting))
             self._taken.add(ticket)
             ticket.set(None)

@@ -1,13 +1,12 @@
-"""Steps that wait for other runs, and when that can never end.
+"""Deadlocks: steps that wait for other runs, and waits that could never end.
 
-A step may start a run of another workflow and wait for it. Meanwhile it keeps what it has: its
-run's place among the active ones, and if it is async, a worker. When all the places are kept by
-steps that wait like that, or all the workers, nobody gives one back, and everybody waits for
-somebody who needs one. That is known the moment the last of them begins to wait; it is told so,
-instead of making the standstill complete.
+A step may start a run of another workflow and wait for it. While it waits it keeps its run's place
+among the active ones and, if it is async, a worker. Once steps that wait like this hold all places,
+or all workers, none of them is released and every waiter waits for a run that needs one. This is
+detected when the last of them begins to wait: its wait raises `Deadlock` instead.
 
-Only waits without a timeout count, and only those of which it is known which attempt waits:
-on the attempt's own thread, or awaited by the coroutine itself rather than by a task of its own.
+Only waits without a timeout count, and only those whose attempt is known: on the attempt's own
+thread, or awaited by the coroutine itself and not by another task.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ __all__ = ["Nesting", "Standing", "can_end", "would_block"]
 
 
 def would_block(what: str) -> WrongLoop:
-    """Return what refuses a call that would wait on the loop that the waited-for needs."""
+    """Return the error for a call that would block the event loop it waits for."""
     return WrongLoop(
         f"{what} would block the event loop that the run itself needs. Await it instead: "
         "`await run`, `await orchestrator.run_async()`, `start_async()`, `enqueue_async()`, "
@@ -46,7 +45,7 @@ def would_block(what: str) -> WrongLoop:
 
 @attrs.frozen(eq=False)
 class _Wait:
-    """An attempt that waits: for a run's end, or (with no run) to be let in with a new one."""
+    """An attempt that waits: for a run's end, or (without a run) for a place for a new one."""
 
     attempt: Attempt
     run_id: str | None
@@ -85,12 +84,12 @@ class Nesting:
         """Let an attempt wait within the block.
 
         Args:
-            attempt: Who waits.
+            attempt: The attempt that waits.
             run_id: The run that it waits for; None when it waits for a place for a new one.
-            lasts: Whether what it waits for has not come yet.
+            lasts: Whether the wait still lasts.
 
         Raises:
-            Deadlock: When it would wait for ever.
+            Deadlock: When the wait could never end.
         """
         wait = _Wait(attempt, run_id, lasts)
         with self._lock:
@@ -116,13 +115,13 @@ class Nesting:
         if len({each.attempt.scope.run_id for each in waits}) >= self._max_active:
             return "places", self._max_active
         keeping = {each.attempt for each in waits if self._keeps_a_worker(each)}
-        # As long as a worker is free, or will be, everybody gets his turn.
+        # While a worker is free, or will be, every waiter gets a turn.
         if len(keeping) >= self._async_workers and run_id not in self._able(waits):
             return "workers", self._async_workers
         return None
 
     def _keeps_its_place(self, wait: _Wait) -> bool:
-        # An attempt that is to stop will be out of the way soon, whatever it waits for.
+        # An attempt that must stop will release what it holds, whatever it waits for.
         in_flight = wait.attempt.scope.run_id in self._live and not wait.attempt.cancelled
         return in_flight and wait.lasts()
 
@@ -131,7 +130,7 @@ class Nesting:
         return plan is not None and plan.of(wait.attempt).step.async_
 
     def _able(self, waits: Sequence[_Wait]) -> frozenset[str]:
-        """Return the runs that can end while every worker is kept by one of these waits."""
+        """Return the runs that can end while these waits hold every worker."""
         runs = dict(self._standings(waits))
         free = self._max_active - sum(run.active for run in runs.values())
         return can_end(runs, places=free, workers=0)
@@ -140,7 +139,7 @@ class Nesting:
         for run_id in self._live.ids():
             own = [each for each in waits if each.attempt.scope.run_id == run_id]
             plan = self._live.plan(run_id)
-            # Any of them may end in this very moment, and be forgotten.
+            # Any of them may end at this moment, and be forgotten.
             with contextlib.suppress(RunNotFound):
                 if plan is not None:
                     yield run_id, self._standing(plan, self._snapshot(run_id), own)
@@ -168,7 +167,7 @@ def _to_start(plan: WorkflowPlan, snapshot: RunSnapshot) -> Iterator[StepPlan]:
 def _to_undo(
     plan: WorkflowPlan, snapshot: RunSnapshot, begun: Collection[str]
 ) -> Iterator[StepPlan]:
-    """Yield the compensators whose turn is to come."""
+    """Yield the compensators that are yet to run."""
     if snapshot.status is RunStatus.COMPENSATING:
         for step_id in snapshot.compensations:
             undo = plan.by_id[step_id].compensation
@@ -179,24 +178,27 @@ def _to_undo(
 
 @attrs.frozen(kw_only=True)
 class Standing:
-    """What a run keeps, and what it needs."""
+    """What a run holds, and what it needs."""
 
     active: bool
-    """Whether it has its place among the runs in progress."""
+    """Whether it has its place among the active runs."""
     needs_a_worker: bool
-    """Whether an async step of it has yet to start."""
+    """Whether an async step of it is yet to start."""
     keeps_workers: int
     """How many of its async steps wait."""
     awaits: frozenset[str | None]
-    """The runs that its steps wait for; None stands for any run's end, which lets another in."""
+    """The runs that its steps wait for; None means the end of any run, which frees a place."""
 
 
 def can_end(runs: Mapping[str, Standing], *, places: int, workers: int) -> frozenset[str]:
-    """Return those of the runs that can end, if no step of theirs that waits is cut.
+    """Return the runs that can end if no waiting step of theirs is cut.
+
+    This is the banker's algorithm (Dijkstra 1965): a run that can end frees what it holds for the
+    next one.
 
     Args:
         runs: All accepted runs.
-        places: How many places among the runs in progress are free.
+        places: How many places for active runs are free.
         workers: How many async workers are free.
     """
     ended: set[str] = set()

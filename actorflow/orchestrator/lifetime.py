@@ -49,14 +49,14 @@ if TYPE_CHECKING:
 __all__ = ["Lifetime"]
 
 _MARGIN: Final = 5.0
-"""Seconds beyond drain and grace after which a loop that does not answer is left behind."""
+"""Seconds beyond drain and grace after which an event loop that does not answer is left behind."""
 _OF_THE_LOOP: Final = 0.8
-"""How much of them the loop may take itself, so that it answers before it is left behind."""
+"""The share of the margin that the loop may use, so that it answers before it is left behind."""
 _STUCK: Final = "the event loop does not turn; its thread stays behind"
 
 
 class Lifetime:
-    """The one life of an orchestrator."""
+    """Opens and closes one orchestrator."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class Lifetime:
 
     async def open_here(self) -> None:
         """Start on the running event loop."""
-        import asyncio  # noqa: PLC0415 - whoever awaits has it loaded
+        import asyncio  # noqa: PLC0415 - a caller that awaits has loaded it
 
         self._claim()
         await self._open(asyncio.get_running_loop())
@@ -130,7 +130,7 @@ class Lifetime:
         from actorflow.orchestrator.runtime import Runtime  # noqa: PLC0415 - loads the actors
 
         runtime = Runtime(loop, live=self.live, **self._parts)
-        # First of all: a state manager that is another one's is not to be closed by this one.
+        # First of all: it refuses a state manager that belongs to another orchestrator.
         self._stop_hearing = hear_requests(runtime, self.live)
         try:
             runtime.open()
@@ -150,7 +150,7 @@ class Lifetime:
         raise OrchestratorClosed("finish its start")
 
     def runtime(self, what: str) -> Runtime:
-        """Return the runtime, for somebody who wants to do `what`.
+        """Return the runtime, for a caller that wants to do `what`.
 
         Raises:
             NotRunning: Before the start.
@@ -171,7 +171,7 @@ class Lifetime:
     # ── Closing ──────────────────────────────────────────────────────────────────────────────
 
     def shutdown(self, drain: float | timedelta, grace: float | timedelta) -> ShutdownReport:
-        """Close, from any thread but the loop's; everybody who asks gets the same report."""
+        """Close, from any thread but the loop's; all callers get the same report."""
         self._check_process()
         limits = seconds(drain, "drain", zero=True), seconds(grace, "grace", zero=True)
         if self._runtime is not None and not self._is_closed():
@@ -185,8 +185,8 @@ class Lifetime:
     async def shutdown_async(
         self, drain: float | timedelta, grace: float | timedelta
     ) -> ShutdownReport:
-        """Close, from the loop that it runs on, or from any other."""
-        import asyncio  # noqa: PLC0415 - whoever awaits has it loaded
+        """Close, from the orchestrator's own event loop or from any other."""
+        import asyncio  # noqa: PLC0415 - a caller that awaits has loaded it
 
         self._check_process()
         limits = seconds(drain, "drain", zero=True), seconds(grace, "grace", zero=True)
@@ -202,13 +202,13 @@ class Lifetime:
 
     def _close(self, drain: float, grace: float) -> ShutdownReport:
         closing = self._begin_to_close(drain, grace)
-        # However patient this caller is, the first one has decided on the grace.
+        # The grace is the first caller's, however patient this one is.
         if not closing.outcome.wait(drain + 2 * closing.grace + _MARGIN):
             closing.leave_behind(_STUCK)
         return self._leave(closing)
 
     def _begin_to_close(self, drain: float, grace: float) -> Closing:
-        """Close the door, and have the loop do the rest; everything here may be done twice."""
+        """Admit no further run, and have the loop close the rest; repeating this is safe."""
         from actorflow.orchestrator.shutdown import Closing  # noqa: PLC0415 - loads asyncio
 
         with self.door:
@@ -230,7 +230,7 @@ class Lifetime:
         return closing
 
     def lose_patience(self, grace: float = 5.0) -> None:
-        """See to it that all ends soon, though nobody waits for it: Ctrl-C, say."""
+        """End everything soon, although no caller waits for it: after Ctrl-C, for example."""
         self._begin_to_close(0.0, grace)
 
     def _is_closed(self) -> bool:
@@ -241,13 +241,13 @@ class Lifetime:
             self._thread.end()
 
     def _leave(self, closing: Closing) -> ShutdownReport:
-        """Let go of everything, and return what has become of it all."""
+        """Release everything, and return the final report."""
         self._stop_hearing()
         closing.let_go()
         outcome = closing.outcome.result()
         thread = self._thread
         if thread is not None:
-            if thread.is_current:  # and nobody can say yet what becomes of it
+            if thread.is_current:  # the outcome of this thread is not known yet
                 return closing.report.result() if closing.report.done else outcome
             left = thread.stop(_MARGIN)
             if left is not None and _STUCK not in outcome.abandoned:
@@ -257,7 +257,7 @@ class Lifetime:
 
 
 def _close_at_exit(lifetime: weakref.ref[Lifetime]) -> None:
-    """Close an orchestrator that its program has forgotten."""
+    """Close an orchestrator that its program did not close."""
     living = lifetime()
     if living is not None:
         with contextlib.suppress(ForkedOrchestrator):

@@ -1,4 +1,4 @@
-"""The runs in progress, and who waits for them."""
+"""The runs in progress and their waiters."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class LiveRuns:
     """The handles of accepted runs that have not ended.
 
     Args:
-        left: Called after each run's end, with the ticket that it was admitted with.
+        left: Called after the end of each run with the ticket that it was admitted with.
     """
 
     def __init__(self, left: Callable[[Ticket], None]) -> None:
         self._left = left
-        # Entered again by a signal handler that shuts down at just that moment.
+        # Reentrant, because a signal handler may shut down at this moment.
         self._lock = threading.RLock()
         self._runs: dict[str, _Entry] = {}
         self._closed = False
         self.open_at_close = 0
         """How many runs were in progress when `close` was called."""
         self.all_ended: Once[None] = Once()
-        """Resolved when none is left, after `close`."""
+        """Resolved when the last one has ended, after `close`."""
 
     def __contains__(self, run_id: str) -> bool:
         return run_id in self._runs
@@ -50,7 +50,7 @@ class LiveRuns:
         return None if entry is None else entry[0]
 
     def ids(self) -> list[str]:
-        """Return the ids of the runs in progress, in the order in which they were accepted."""
+        """Return the ids of the runs in progress, in order of acceptance."""
         with self._lock:
             return list(self._runs)
 
@@ -60,12 +60,12 @@ class LiveRuns:
         return None if entry is None else entry[3]
 
     def holds(self, run_id: str, ticket: Ticket) -> bool:
-        """Return whether a run is in progress that was admitted with this ticket."""
+        """Return whether the run that was admitted with this ticket is in progress."""
         entry = self._runs.get(run_id)
         return entry is not None and entry[2] is ticket
 
     def add(self, run: Run, end: Once[RunResult], ticket: Ticket, plan: WorkflowPlan) -> None:
-        """Take a run in.
+        """Add a run.
 
         Raises:
             OrchestratorClosed: After `close`.
@@ -76,7 +76,7 @@ class LiveRuns:
             self._runs[run.id] = (run, end, ticket, plan)
 
     def discard(self, run_id: str, why: str) -> None:
-        """Take a run out that will have no result, if it is there, and tell whoever waits why."""
+        """Remove a run that will have no result, and tell its waiters why."""
         with self._lock:
             entry = self._runs.pop(run_id, None)
             self._tell_if_all_ended()
@@ -85,7 +85,7 @@ class LiveRuns:
             entry[1].fail(RunUnattended(run_id, why))
 
     def finish(self, result: RunResult) -> None:
-        """Take a run out, and give its result to whoever waits."""
+        """Remove a run, and give its waiters the result."""
         with self._lock:
             entry = self._runs.pop(result.run_id, None)
             self._tell_if_all_ended()
@@ -94,7 +94,7 @@ class LiveRuns:
             entry[1].set(result)
 
     def close(self) -> None:
-        """Take no more runs in."""
+        """Accept no further runs."""
         with self._lock:
             if not self._closed:
                 self._closed = True
@@ -102,13 +102,13 @@ class LiveRuns:
             self._tell_if_all_ended()
 
     def give_up(self) -> list[str]:
-        """Let nobody wait for runs that cannot end any more, because their loop is gone.
+        """Fail the waits for runs that can no longer end, because their event loop is gone.
 
-        Returns the runs that it was too late for.
+        Returns the ids of these runs.
         """
         with self._lock:
             cut_off = dict(self._runs)
-        # Told first, taken out second: whoever is interrupted here does all of it again.
+        # Waiters are told first: a caller that is interrupted here repeats all of it.
         for run_id, (_, end, *_) in cut_off.items():
             end.fail(OrchestratorClosed("wait for a run that was cut off"))
             self._runs.pop(run_id, None)
@@ -121,8 +121,8 @@ class LiveRuns:
 
 _NOT_HERE: Final = (
     "its record says {!r}, and this orchestrator does not run it. "
-    "If nobody else does, let it go on with orchestrator.resume(), or by an orchestrator with "
-    "recover=True that has registered its workflow"
+    "If no other orchestrator does, call orchestrator.resume(), or have one with recover=True "
+    "take it over, where its workflow is registered"
 )
 
 
@@ -130,9 +130,9 @@ def find(live: LiveRuns, runtime: Runtime, run_id: str) -> Run:
     """Return a run, in progress or finished.
 
     Raises:
-        RunNotFound: When there is no such run, or it is not kept any more.
+        RunNotFound: When there is no such run, or its state manager no longer keeps it.
     """
-    # Twice, because it may be resumed, or end, between the two looks.
+    # Twice, because it may be resumed, or end, between the two look-ups.
     found = _look(live, runtime, run_id) or _look(live, runtime, run_id)
     if found is not None:
         return found

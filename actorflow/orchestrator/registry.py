@@ -1,4 +1,4 @@
-"""The workflows that an orchestrator knows by id."""
+"""The workflows that an orchestrator has registered."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Registry:
         self._plans: dict[str, dict[str, WorkflowPlan]] = {}
 
     def register(self, flow: Workflow) -> WorkflowPlan:
-        """Check a workflow and make it known by its id.
+        """Check and register a workflow.
 
         Raises:
-            DefinitionError: When the workflow makes no sense.
-            DefinitionConflict: When its id and version are those of a different one.
+            DefinitionError: When the workflow is invalid.
+            DefinitionConflict: When a different one is registered under its id and version.
         """
         plan = _plan_of(flow)
         with self._lock:
@@ -37,24 +37,24 @@ class Registry:
             known = versions.get(plan.version)
             if known is not None and known.fingerprint != plan.fingerprint:
                 raise DefinitionConflict(plan.workflow_id, plan.version)
-            # The latest version to be registered is the one that a bare id means.
+            # A bare id means the version that was registered last.
             versions.pop(plan.version, None)
             versions[plan.version] = plan
         return plan
 
     def known(self) -> frozenset[tuple[str, str]]:
-        """Return what is registered, by id and version."""
+        """Return the ids and versions of the registered workflows."""
         with self._lock:
             return frozenset(
                 (flow, version) for flow, versions in self._plans.items() for version in versions
             )
 
     def resolve(self, flow: Workflow | str) -> WorkflowPlan:
-        """Return the plan of a workflow, or of the latest one registered under an id.
+        """Return the plan of a workflow, or of the latest version registered under an id.
 
         Raises:
-            DefinitionError: When the workflow makes no sense.
-            UnknownWorkflow: When nobody registered the id.
+            DefinitionError: When the workflow is invalid.
+            UnknownWorkflow: When the id is not registered.
         """
         if not isinstance(flow, str):
             return _plan_of(flow)
@@ -64,11 +64,11 @@ class Registry:
             return next(reversed(self._plans[flow].values()))
 
     def plan_for(self, recorded: RunSnapshot, flow: Workflow | None) -> WorkflowPlan:
-        """Return the plan by which a recorded run can go on: the given one, or a registered one.
+        """Return the plan for resuming a run: the given workflow's, or a registered one.
 
         Raises:
-            UnknownWorkflow: When none is given, and none registered.
-            DefinitionError: When the given one is not the run's.
+            UnknownWorkflow: When none is given and none is registered.
+            DefinitionError: When the given workflow is not that of the run.
         """
         if flow is None:
             plan = self._find(recorded.workflow_id, recorded.workflow_version)
@@ -102,7 +102,7 @@ class Registry:
 
 
 def _check_inputs(plan: WorkflowPlan, recorded: RunSnapshot) -> None:
-    """Refuse steps that take by now what the run was not started with."""
+    """Refuse to resume a run that lacks an input which the workflow takes now."""
     missing = [name for name in plan.required_inputs if name not in recorded.inputs]
     if missing:
         raise DefinitionError(

@@ -1,4 +1,4 @@
-"""From what a caller asks for to what the supervisor is told."""
+"""Requests: the arguments of a start, checked and turned into a record and a message."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["Places", "Premises", "Request", "RunOptions", "new_run", "resumed_ru
 
 
 class Places(Protocol):
-    """Where steps run."""
+    """The executors of steps."""
 
     def of(self, plan: WorkflowPlan, /) -> Mapping[str, Executor]:
         """Return the executor of each step, by step id."""
@@ -40,50 +40,53 @@ class Places(Protocol):
 
 
 class Premises(Protocol):
-    """What a run needs to know of the house that it is to run in."""
+    """The facts about an orchestrator that a request depends on."""
 
     @property
     def clock(self) -> Clock:
-        """What the time is."""
+        """The clock."""
 
     @property
     def state(self) -> StateManager:
-        """Where runs are recorded."""
+        """The state manager."""
 
     @property
     def places(self) -> Places:
-        """Where steps run."""
+        """The executors."""
 
 
 class RunOptions(TypedDict, total=False):
-    """How one run differs from others of its workflow."""
+    """The options by which a run differs from others of its workflow."""
 
     metadata: Mapping[str, Any] | None
-    """Whatever belongs to the run without being an input; steps see it as `ctx.metadata`,
-    together with the workflow's own, of which it overrides what has the same name."""
+    """Data that belongs to the run without being an input. Steps see it as `ctx.metadata`, merged
+    over the metadata of the workflow.
+    """
     timeout: float | timedelta | None
-    """Seconds from now until the run has to have ended; the workflow's own by default. A run
-    that is resumed gets as many again."""
+    """Seconds from now within which the run must end; that of the workflow by default. A resumed
+    run gets as many again.
+    """
     priority: int
     """Higher goes first, among waiting runs and among their ready steps; 0 by default."""
     trace_id: str | None
-    """In the steps' contexts, the logs, the events and the filters; like the next two."""
+    """In the steps' contexts, the logs, the events and the filters; so are the next two."""
     correlation_id: str | None
     business_id: str | None
     idempotency_key: str | None
-    """When an earlier run of the workflow was started with the same key, that one is meant, and
-    nothing is started, whatever else is said here."""
+    """If an earlier run of the workflow was started with the same key, that run is returned and
+    nothing is started, whatever the other arguments are.
+    """
 
 
 @attrs.frozen(kw_only=True)
 class Request:
-    """A run that has been checked and may be started."""
+    """A run that was checked and may be started."""
 
     workflow_id: str
     run_id: str
     message: StartRun
     record: RunRecord | None
-    """None for a run that is recorded already, and is to be resumed."""
+    """None for a run that is recorded already, and is resumed."""
 
 
 def new_run(
@@ -93,21 +96,21 @@ def new_run(
     options: RunOptions,
     run_id: str | None = None,
 ) -> Request:
-    """Check what is asked for.
+    """Check the arguments of a start.
 
     Args:
-        premises: Where it is to run.
-        plan: Its workflow.
-        inputs: Its inputs.
-        options: What else its caller says.
-        run_id: Its id; one that nobody else has is made when none is given.
+        premises: The orchestrator.
+        plan: The workflow.
+        inputs: The inputs.
+        options: The other arguments.
+        run_id: The id of the run; a new unique one by default.
 
     Raises:
-        DefinitionError: When an argument makes no sense.
-        TypeError: When there is no such option.
-        MissingInput: When a step wants an input that is not there.
-        UnknownInput: When an input is there that no step takes.
-        UnknownExecutor: When a step names an executor that is not there.
+        DefinitionError: When an argument is invalid.
+        TypeError: When an option does not exist.
+        MissingInput: When a step takes an input that is missing.
+        UnknownInput: When no step takes an input.
+        UnknownExecutor: When a step names an executor that does not exist.
     """
     _check_names(plan, options)
     given = _mapping(plan, "inputs", inputs)
@@ -149,12 +152,12 @@ def new_run(
 
 
 def resumed_run(premises: Premises, plan: WorkflowPlan, recorded: RunSnapshot) -> Request:
-    """Make ready what was recorded; a run that had not started yet starts anew.
+    """Return the request to resume a recorded run, or to start it if it had not started.
 
     Args:
-        premises: Where it is to run.
-        plan: Its workflow.
-        recorded: The run, as whoever claimed it has found it.
+        premises: The orchestrator.
+        plan: The workflow.
+        recorded: The run, as it was when it was claimed.
     """
     events = premises.state.events(recorded.run_id)
     now, timeout = premises.clock.now(), _timeout(plan, recorded)
@@ -176,7 +179,7 @@ def resumed_run(premises: Premises, plan: WorkflowPlan, recorded: RunSnapshot) -
 
 
 def _completed(events: Iterable[Event]) -> tuple[str, ...]:
-    """Return the steps that have completed, in the order in which they last did."""
+    """Return the completed steps, in the order of their latest completion."""
     order: dict[str, None] = {}
     for event in events:
         if event.kind is EventKind.STEP_COMPLETED and event.step_id is not None:
@@ -245,7 +248,7 @@ def _key(plan: WorkflowPlan, value: object) -> str | None:
 def _id(
     plan: WorkflowPlan, name: str, options: RunOptions, metadata: Mapping[str, Any]
 ) -> str | None:
-    """Return one of the three ids: as given, or as the metadata have it."""
+    """Return one of the three ids, from the argument or from the metadata."""
     value: object = options.get(name)
     value = metadata.get(name) if value is None else value
     if value is not None and not isinstance(value, str):

@@ -1,8 +1,8 @@
-"""The end of an orchestrator: asked for by any number, as often as they like, and done once.
+"""Shutdown: requested any number of times from any thread, and performed once.
 
-The loop does it, not whoever asked: that thread may be interrupted, or ask a second time from a
-signal handler while it waits. So it goes on when nobody waits for it any more, and the loop's
-thread, where it is our own, ends by itself.
+The event loop performs it, not the caller: that thread may be interrupted, or ask a second time
+from a signal handler while it waits. The shutdown therefore continues without a waiting caller, and
+the loop's thread, if the orchestrator owns it, ends by itself.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class Background(Protocol):
 
 
 class Closing:
-    """One orchestrator's closing.
+    """The shutdown of one orchestrator.
 
     Args:
         live: Its runs in progress.
-        runtime: What is to be closed; None if it has never come to life.
-        done: Called on the loop when nothing more is to be done there.
+        runtime: The runtime to close; None if it never started.
+        done: Called on the loop when there is nothing left to do there.
         background: What runs beside the orchestrator, and was told to end.
         grace: Seconds that the attempts of cut runs get to stop.
         margin: Seconds beyond that for the runs to end, and for the state manager to be closed.
@@ -66,18 +66,18 @@ class Closing:
         self._done = done
         self._margin = margin
         self._background = background
-        # The first one does the work; the loop itself holds its tasks weakly only.
+        # The first task does the work; the loop itself holds its tasks only weakly.
         self._tasks: list[asyncio.Task[Any]] = []
-        # Resolved when somebody will wait no longer for runs to end by themselves.
+        # Resolved when a caller no longer waits for runs to end by themselves.
         self._impatience: Once[None] = Once()
         self.grace = grace
         self.outcome: Once[ShutdownReport] = Once()
-        """What became of the work; resolved by the loop, or in its place."""
+        """The outcome for the runs; resolved by the loop, or in its place."""
         self.report: Once[ShutdownReport] = Once()
-        """The same, and what became of the loop: what everybody gets."""
+        """The same with the outcome for the loop: the report that all callers get."""
 
     def ask(self, drain: float) -> None:
-        """Have it done, from any thread; the least patient of all decides how long it drains."""
+        """Request it, from any thread; the shortest drain of all requests counts."""
         if self.outcome.done:
             return
         if self._runtime is None:
@@ -89,20 +89,20 @@ class Closing:
             self.leave_behind(f"the event loop is gone: {error}")
 
     def settle(self, outcome: ShutdownReport) -> None:
-        """Say what became of the work, unless that has been said."""
+        """Set the outcome, unless it is set already."""
         self.outcome.set(outcome)
 
     def leave_behind(self, why: str) -> None:
-        """Say that the loop can do nothing more."""
+        """Report that the loop can do nothing further."""
         self.settle(ShutdownReport(cancelled=tuple(self._live.ids()), abandoned=(why,)))
 
     def finish(self, report: ShutdownReport) -> ShutdownReport:
-        """Return the report that everybody gets: this one, if it is the first."""
+        """Return the report for all callers: the first one that is passed here."""
         self.report.set(report)
         return self.report.result()
 
     def let_go(self) -> None:
-        """Release everything that does not need the loop, whatever has happened to that."""
+        """Release everything that does not need the loop, whatever state that is in."""
         cut_off = self._live.give_up()
         if self._runtime is not None:
             self._runtime.release()
@@ -120,7 +120,7 @@ class Closing:
             task.add_done_callback(self._wound_down)
 
     def _wound_down(self, task: asyncio.Task[Any]) -> None:
-        """Say what has become of it; here, for a task may be cancelled before it begins."""
+        """Set the outcome; in a callback, because a task may be cancelled before it begins."""
         if task.cancelled():
             self.leave_behind("the event loop was closed before its orchestrator")
         elif (error := task.exception()) is not None:
@@ -137,10 +137,10 @@ class Closing:
         cut = live.ids()
         for run_id in cut:
             runtime.cancel(run_id, "the orchestrator is shutting down", self.grace)
-        # All of this may be a wait for one database that does not answer: once is enough.
+        # All of these waits may be for one database that does not answer: they share one limit.
         until = runtime.clock.now() + self.grace + self._margin
         await first_of(live.all_ended, timeout=until - runtime.clock.now())
-        if self._background is not None:  # it must not ask a state manager that is closed
+        if self._background is not None:  # it must not use a state manager that is closed
             await first_of(self._background.ended, timeout=until - runtime.clock.now())
         abandoned = await runtime.close(self.grace, until - runtime.clock.now())
         return ShutdownReport(
@@ -151,7 +151,7 @@ class Closing:
         )
 
     async def _drain(self, seconds: float) -> None:
-        """Wait until every run has ended, or somebody's patience is at its end."""
+        """Wait until every run has ended, or a caller stops waiting."""
         await first_of(self._live.all_ended, self._impatience, timeout=seconds)
         self._impatience.set(None)
 
@@ -160,11 +160,15 @@ _LEFT: Final = "the state manager still waits for its database; its thread stays
 
 
 class Parting:
-    """Closes one state manager.
+    """Closes one state manager, once, however many ask.
+
+    Closing a database waits for it. That happens on a separate thread while the event loop turns,
+    and for a limited time; what the database has not answered by then, it may still answer while
+    the process lives.
 
     Args:
-        state: What to close.
-        slow: Whether that may take long.
+        state: The state manager.
+        slow: Whether closing may take long.
     """
 
     def __init__(self, state: StateManager, *, slow: bool) -> None:
@@ -174,20 +178,20 @@ class Parting:
         self._closed: Once[list[str]] = Once()
 
     def close(self) -> list[str]:
-        """Close it here and now, unless that has begun; return what could not be ended."""
+        """Close it now, unless that has begun; return what could not be ended."""
         if self._begin():
             self._close()
             return self._closed.result()
         return []
 
     async def close_within(self, patience: float) -> list[str]:
-        """Do what `close` does, without blocking the event loop, in so many seconds at most."""
+        """Close it without blocking the event loop, within that many seconds."""
         if not (self._slow and self._begin()):
             return self.close()
         work = threading.Thread(target=self._close, name="actorflow parting", daemon=True)
         try:
             work.start()
-        except RuntimeError:  # there are too many, or the interpreter ends
+        except RuntimeError:  # there are too many threads, or the interpreter is ending
             self._close()
         await first_of(self._closed, timeout=patience)
         return self._closed.result() if self._closed.done else [_LEFT]
@@ -200,7 +204,7 @@ class Parting:
         left: list[str] = []
         try:
             self._state.close()
-        except BaseException as error:  # noqa: BLE001 - the rest has to be released as well
+        except BaseException as error:  # noqa: BLE001 - the rest must be released as well
             left.append(f"the state manager could not be closed: {text_of(error)}")
         finally:
             self._closed.set(left)

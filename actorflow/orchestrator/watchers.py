@@ -1,4 +1,4 @@
-"""Whoever watches one orchestrator's runs: its observers, its log, and live streams."""
+"""The watchers of an orchestrator's runs: its observers, its log, and live streams."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ __all__ = ["Audience"]
 
 
 class Audience:
-    """Shows events to feeds and streams.
+    """Shows events to observers and streams.
 
     Args:
-        observers: The program's own observers.
+        observers: The observers of the program.
     """
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._feeds = [Feed(observer) for observer in observers]
         self._logging = False
-        # Entered again by a stream that the garbage collector closes at just that moment.
+        # Reentrant, because the garbage collector may close a stream at this moment.
         self._lock = threading.RLock()
         self._watchers: dict[str, list[Callable[[], None]]] = {}
         self.present = bool(self._feeds)
-        """Whether anybody is there; `publish` need not be called otherwise."""
+        """Whether there are any; `publish` need not be called otherwise."""
 
     def open(self) -> None:
-        """Start the observers' threads, and the log's, if it is configured; on the loop's.
+        """Start the threads of observers and of a configured log; on the loop's thread.
 
-        Ctrl-C is not heard there. In the wrong instant it keeps a thread from ever beginning.
+        Ctrl-C is not delivered there. At the wrong instant it would keep a new thread from
+        starting.
         """
         for feed in self._feeds:
             feed.start()
@@ -48,8 +49,8 @@ class Audience:
         if not self._logging and logging_is_configured():
             log = Feed(LogObserver())
             if self._take_in(log):
-                # Outside of the lock: to start a thread is to wait for it, and before it has
-                # begun it may have to collect garbage, a stream among it that wants to leave.
+                # Outside of the lock: starting a thread waits for it, and until it has started the
+                # garbage collector may run, and close a stream that then takes the lock.
                 log.start()
 
     def _take_in(self, log: Feed) -> bool:
@@ -69,7 +70,7 @@ class Audience:
             feed.put(events)
 
     def notify(self, run_id: str) -> None:
-        """Have the streams of a run look for what is new."""
+        """Tell the streams of a run to look for new events."""
         for look in self._watchers.get(run_id, ()):
             look()
 
@@ -80,14 +81,14 @@ class Audience:
             self.present = True
 
     def unwatch(self, run_id: str, look: Callable[[], None]) -> None:
-        """Call it no more."""
+        """Stop calling `look`."""
         with self._lock:
             looks = self._watchers.get(run_id, [])
             if look in looks:
                 self._keep(run_id, looks, looks.index(look))
 
     def _keep(self, run_id: str, looks: list[Callable[[], None]], left: int) -> None:
-        # Replaced in one operation: `notify` looks without the lock.
+        # Replaced in one operation: `notify` reads without the lock.
         if len(looks) > 1:
             self._watchers[run_id] = [*looks[:left], *looks[left + 1 :]]
         else:
@@ -95,12 +96,12 @@ class Audience:
         self.present = bool(self._watchers or self._feeds)
 
     def close(self) -> None:
-        """Let the observers have what waits, and end; does not wait for them."""
+        """Let the observers finish the events that wait, and end; does not wait for them."""
         for feed in self._feeds:
             feed.close()
 
     async def ended(self, grace: float) -> list[str]:
-        """Wait for the observers, after `close`; return those that have not returned in time."""
+        """Wait for the observers, after `close`; return those that did not finish in time."""
         ends = [asyncio.wrap_future(feed.ended) for feed in self._feeds]
         if ends:
             await asyncio.wait(ends, timeout=grace)

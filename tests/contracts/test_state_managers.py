@@ -20,7 +20,7 @@ from actorflow.testing.contracts import (
     write,
 )
 from actorflow.testing.simulation.store import SimulatedStateManager
-from tests.actors.test_laws import Schedule, runs, tapes
+from tests.scheduling.test_laws import Schedule, runs, tapes
 from tests.support.deciding import Driver, record
 
 

@@ -27,7 +27,7 @@ from actorflow.support.class_names import find_class, public_name
 from actorflow.testing import Tape, raises
 from actorflow.testing.replay.encoding import encoded_script, script_of
 from actorflow.testing.simulation.scripts import Script
-from tests.state.records import write
+from tests.state.sql.records import write
 
 RECORDS = Path(write.__file__).parent
 

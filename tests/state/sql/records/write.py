@@ -1,6 +1,6 @@
 """Writes a database with whatever of actorflow's own can be in one; prints it as SQL.
 
-    python -m tests.state.records.write > tests/state/records/written-by-0.1.0.sql
+    python -m tests.state.sql.records.write > tests/state/sql/records/written-by-0.1.0.sql
 
 A later version has to read what an earlier one wrote, so a file made by this program is kept for
 good. Run it again only to add a file for a newer version.

@@ -20,8 +20,8 @@ from thespian.actors import (
     WakeupMessage,
 )
 
-from tests.support.acting import Recorder
-from tests.support.staging import BASES
+from tests.support.stage import Recorder
+from tests.support.system_bases import BASES
 
 
 @pytest.fixture(params=BASES)

@@ -10,7 +10,7 @@ import structlog
 
 from actorflow.executors.watchdog import Watchdog
 from actorflow.support.clock import SystemClock
-from tests.support.executing import GUARD, CoroutineRig
+from tests.support.executor_rigs import GUARD, CoroutineRig
 
 
 class Clock:

@@ -10,7 +10,7 @@ import structlog
 
 from actorflow.errors.running import StepCancelled
 from actorflow.model.context import Attempt, RunScope, StepContext
-from tests.support.deciding import COROUTINES, scope
+from tests.support.brain import COROUTINES, scope
 
 
 class Clock:

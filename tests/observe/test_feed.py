@@ -12,7 +12,7 @@ import structlog
 from actorflow.model.events import Event
 from actorflow.model.lifecycle import EventKind
 from actorflow.observe import Feed
-from tests.support.deciding import EPOCH
+from tests.support.brain import EPOCH
 
 GUARD = 60
 """Seconds after which something that should happen at once never will."""

@@ -11,7 +11,7 @@ import structlog
 from actorflow.model.events import NO_DATA, Event
 from actorflow.model.lifecycle import EventKind
 from actorflow.observe import LogObserver, logging_is_configured
-from tests.support.deciding import EPOCH
+from tests.support.brain import EPOCH
 
 IDS = {"workflow_id": "flow", "trace_id": "t"}
 

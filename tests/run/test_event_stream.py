@@ -11,7 +11,7 @@ from actorflow.errors.definition import WrongLoop
 from actorflow.model.events import Event
 from actorflow.model.lifecycle import EventKind
 from actorflow.run.event_stream import EventStream
-from tests.support.deciding import EPOCH
+from tests.support.brain import EPOCH
 
 GUARD = 60
 """Seconds after which something that should happen at once never will."""

@@ -18,7 +18,7 @@ from actorflow.errors.running import (
 )
 from actorflow.model.lifecycle import RunStatus, StepStatus
 from actorflow.model.messages import AttemptFinished, BlockedLoop, CancelRun, RunActorLost
-from tests.support.deciding import THREADS, Driver, flow, kinds, nothing, step, task
+from tests.support.brain import THREADS, Driver, flow, kinds, nothing, step, task
 
 EVENTUALLY = RetryPolicy(max_attempts=3, initial_interval=1.0, multiplier=2.0, jitter=0)
 

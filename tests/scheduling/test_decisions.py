@@ -19,7 +19,7 @@ from actorflow.model.messages import (
     Wake,
 )
 from actorflow.model.results import StepResult
-from tests.support.deciding import (
+from tests.support.brain import (
     COROUTINES,
     EPOCH,
     THREADS,

@@ -2,7 +2,7 @@
 
 Hypothesis draws workflows, and a tape of integers that chooses what happens next. Nought is
 the plainest choice, and past its end the tape reads nought, so that every example ends.
-The laws themselves are in `tests.support.deciding`.
+The laws themselves are in `tests.support.brain`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from actorflow.definition.step import Step
 from actorflow.errors.running import GiveUp, RetryAfter
 from actorflow.model.lifecycle import RunStatus
 from actorflow.model.messages import AttemptFinished, AttemptLost, BlockedLoop, CancelRun, Wake
-from tests.support.deciding import (
+from tests.support.brain import (
     COROUTINES,
     THREADS,
     Driver,

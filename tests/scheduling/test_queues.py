@@ -10,7 +10,7 @@ from actorflow.model.lifecycle import StepStatus
 from actorflow.model.messages import StartRun
 from actorflow.scheduling.ledger import RunState
 from actorflow.scheduling.queues import Leases, ReadyQueue, RunQueue, SyncLane
-from tests.support.deciding import COROUTINES, flow, scope, step
+from tests.support.brain import COROUTINES, flow, scope, step
 
 
 def run_of(run_id, *steps, priority=0):

@@ -25,8 +25,8 @@ from actorflow import (
     RetryPolicy,
     Workflow,
 )
-from tests.support.racing import GUARD, busy_switching, ours, together
-from tests.support.soaking import SOAK
+from tests.support.soak_factor import SOAK
+from tests.support.thread_races import GUARD, busy_switching, ours, together
 
 AGAIN = RetryPolicy(max_attempts=3, initial_interval=0.0001, jitter=0)
 RUN_ENDS = {"completed", "failed", "cancelled"}

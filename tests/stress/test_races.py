@@ -22,9 +22,9 @@ from actorflow import (
     RetryPolicy,
     Workflow,
 )
-from tests.support.executing import ThreadRig
-from tests.support.racing import GUARD, busy_switching, ours, together
-from tests.support.soaking import SOAK
+from tests.support.executor_rigs import ThreadRig
+from tests.support.soak_factor import SOAK
+from tests.support.thread_races import GUARD, busy_switching, ours, together
 
 SOME = 4
 """How many threads are at it."""

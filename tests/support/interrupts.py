@@ -1,4 +1,4 @@
-"""Ctrl-C at every instant at which it can come, one after the other.
+"""Ctrl-C just before a chosen instruction of the main thread.
 
 CPython hears signals between some instructions and not between others; where a lock is taken,
 that makes all the difference. So nothing is imitated here: a signal is made to arrive just
@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 
-from tests.support.soaking import SOAK
+from tests.support.soak_factor import SOAK
 
 _CALLS = frozenset(code for name, code in dis.opmap.items() if name.startswith("CALL"))
 

@@ -1,4 +1,4 @@
-"""A simulation of everything that could tell one process from another, for `test_replay`."""
+"""A simulation of everything that may differ between processes; `test_replay` runs it in two."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from actorflow.definition.retry import RetryPolicy
 from actorflow.definition.step import Step
 from actorflow.testing import Faults, Script, Simulation, Tape, either, hangs, raises, real, returns
-from tests.support.deciding import flow
+from tests.support.brain import flow
 
 FAULTS = Faults(
     crashes=2,

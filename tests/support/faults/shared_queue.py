@@ -18,9 +18,9 @@ from actorflow.orchestrator import Orchestrator
 from actorflow.state.sql import SQLStateManager
 from actorflow.state.sql.database.engines import Engines
 from tests.support import postgres
-from tests.support.faults.cutting import AT_ONCE, HANG_UP, PATIENCE, Progress
-from tests.support.faults.durable_child import STEPS, expected, logged
-from tests.support.faults.figures import Counts
+from tests.support.faults.counts import Counts
+from tests.support.faults.durable_program import STEPS, expected, logged
+from tests.support.faults.lost_connections import AT_ONCE, HANG_UP, PATIENCE, Progress
 
 __all__ = ["Figures", "share_again_and_again"]
 

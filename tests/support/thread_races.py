@@ -1,4 +1,4 @@
-"""Threads that begin together, and interrupt each other at almost every instruction."""
+"""Threads that start at the same moment and switch at almost every instruction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Actors without waiting: an event loop that a test turns by hand, and a stage to act on."""
+"""A supervisor on an event loop that the test turns by hand: nothing sleeps or waits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from actorflow.scheduling.decisions import Decisions
 from actorflow.state import MemoryStateManager
 from actorflow.systems import EmbeddedSystem
 from actorflow.testing.contracts import accept
-from tests.support.deciding import EPOCH, kinds, record, scope
+from tests.support.brain import EPOCH, kinds, record, scope
 
 
 class Handle:

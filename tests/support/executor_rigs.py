@@ -1,4 +1,4 @@
-"""Executors in a test's hands: three kinds, one way to work them."""
+"""Test rigs for executors: one interface to drive each kind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from actorflow.systems.simulated.mischief import Countdown
 from actorflow.testing import real
 from actorflow.testing.simulation.account import Account
 from actorflow.testing.simulation.executor import SimulatedExecutor
-from tests.support.deciding import scope
+from tests.support.brain import scope
 
 GUARD = 60
 """Seconds after which something that should happen at once never will."""

@@ -1,4 +1,4 @@
-"""The command line as a process that is started, read, interrupted, and put into a terminal."""
+"""The command line as a process: started, read, interrupted, or put into a terminal."""
 
 from __future__ import annotations
 

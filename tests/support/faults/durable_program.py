@@ -1,4 +1,4 @@
-"""A program to be killed: it lets runs happen in a database, and says what was acknowledged.
+"""A program to kill: it runs workflows in a database and reports what was acknowledged.
 
 Whoever is killed in its place leaves three accounts: the database, the steps whose completion was
 shown to an observer, and a log of the steps whose bodies have begun.

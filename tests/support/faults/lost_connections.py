@@ -16,8 +16,8 @@ from actorflow.model.events import EventKind
 from actorflow.orchestrator import Orchestrator
 from actorflow.state.sql import SQLStateManager
 from tests.support import postgres
-from tests.support.faults.durable_child import STEPS, expected, lines, logged
-from tests.support.faults.figures import Counts
+from tests.support.faults.counts import Counts
+from tests.support.faults.durable_program import STEPS, expected, lines, logged
 
 __all__ = ["Figures", "cut_again_and_again", "restart_again_and_again"]
 

@@ -1,4 +1,4 @@
-"""Traces that are made to say what has not happened, to see who notices."""
+"""Edits of traces, with which a test shows that a law notices a violation."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ import attrs
 
 from actorflow.orchestrator import Orchestrator
 from actorflow.state.sql import SQLStateManager
-from tests.support.faults.durable_child import expected, lines, live, logged
-from tests.support.faults.figures import Counts
+from tests.support.faults.counts import Counts
+from tests.support.faults.durable_program import expected, lines, live, logged
 
 __all__ = ["Figures", "kill_again_and_again"]
 
@@ -29,7 +29,7 @@ MOST_ACKNOWLEDGED = 120
 # Processes are forked from one that has loaded everything, and has neither threads nor files:
 # what a life takes to begin would otherwise be most of it.
 lives = multiprocessing.get_context("forkserver")
-lives.set_forkserver_preload(["tests.support.faults.durable_child"])
+lives.set_forkserver_preload(["tests.support.faults.durable_program"])
 
 
 @attrs.define

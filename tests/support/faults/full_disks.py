@@ -1,6 +1,6 @@
 """Disks that are full at random instants, and what becomes of the runs that want to write then.
 
-    python -m tests.support.faults.filling URL TIMES SEED [BALLAST]
+    python -m tests.support.faults.full_disks URL TIMES SEED [BALLAST]
 
 It prints one JSON object; `fill_again_and_again` reads that, and looks at the database.
 
@@ -30,7 +30,7 @@ from actorflow.errors.storage import StoreError
 from actorflow.model.lifecycle import RunStatus
 from actorflow.orchestrator import Orchestrator
 from actorflow.state.sql import SQLStateManager
-from tests.support.faults.figures import Counts
+from tests.support.faults.counts import Counts
 
 __all__ = ["Figures", "fill_again_and_again", "small_disk"]
 
@@ -170,7 +170,7 @@ def fill_again_and_again(place, times, seed, *, ballast=False):
         ballast: Whether the directory is a small disk of its own, which can be filled.
     """
     url = f"sqlite:///{place}/runs.db"
-    command = [sys.executable, "-m", "tests.support.faults.filling", url, str(times), str(seed)]
+    command = [sys.executable, "-m", "tests.support.faults.full_disks", url, str(times), str(seed)]
     command += [str(place / "ballast")] if ballast else []
     said = subprocess.run(command, stdout=subprocess.PIPE, cwd=ROOT, check=True).stdout
     told = json.loads(said)

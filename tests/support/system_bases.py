@@ -1,4 +1,4 @@
-"""Thespian system bases in a test's hands: one way to work them all, in virtual time."""
+"""The Thespian system bases behind one interface, in virtual time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from thespian.actors import ActorSystem
 from thespian.system import simpleSystemBase, timing
 
 from actorflow.systems.simulated.system import SimulatedSystem
-from tests.support.acting import Loop, Stage, embedded
+from tests.support.stage import Loop, Stage, embedded
 
 MOST = 1_000_000
 """Deliveries after which a system does not come to rest any more."""

@@ -1,4 +1,4 @@
-"""What disturbances have come to: counts, some of which have to stay at nought."""
+"""Counts of what disturbances caused; some of them must stay at zero."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Drives the supervisor's brain by hand, and holds every decision to the laws.
+"""A driver for the supervisor's brain, and the laws that hold for each of its decisions.
 
-The actors around the brain are played by a few dictionaries. Nothing here sleeps or waits:
-a test says what happens next, and when.
+A few dictionaries play the actors around the brain. Nothing here sleeps or waits: a test decides
+what happens next, and when.
 """
 
 from __future__ import annotations

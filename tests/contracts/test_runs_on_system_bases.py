@@ -30,14 +30,6 @@ GUARD = 60
 """Seconds after which something that should happen at once never will."""
 
 
-@pytest.fixture(params=BASES)
-def base(request):
-    """A system base with nobody on it."""
-    made = BASES[request.param]()
-    yield made
-    made.close()
-
-
 @pytest.fixture
 def lesson_flow(monkeypatch):
     """The lesson's workflow, whose services take no time."""

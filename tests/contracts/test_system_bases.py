@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
 from thespian.actors import (
     Actor,
     ActorAddress,
@@ -21,15 +20,6 @@ from thespian.actors import (
 )
 
 from tests.support.stage import Recorder
-from tests.support.system_bases import BASES
-
-
-@pytest.fixture(params=BASES)
-def base(request):
-    """A system base with nobody on it."""
-    made = BASES[request.param]()
-    yield made
-    made.close()
 
 
 class Parent(Recorder):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -317,16 +316,7 @@ def test_a_plan_is_made_once():
     assert ["a"] == [step.id for step in first.steps]
 
 
-@pytest.fixture
-def hasty_threads():
-    """Threads that take turns at every opportunity."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(interval)
-
-
-@pytest.mark.usefixtures("hasty_threads")
+@pytest.mark.usefixtures("quick_switching")
 def test_threads_that_ask_for_a_plan_get_the_same_one():
     """A workflow is a template for the runs of many threads."""
     flow = chain(*(f"s{number}" for number in range(300)))
@@ -342,7 +332,7 @@ def test_threads_that_ask_for_a_plan_get_the_same_one():
     assert {id(flow.plan())} == {id(plan) for plan in plans}
 
 
-@pytest.mark.usefixtures("hasty_threads")
+@pytest.mark.usefixtures("quick_switching")
 def test_steps_may_be_added_while_others_take_plans():
     """No step is lost, and a plan holds all steps up to some instant."""
     flow = chain(*(f"s{number}" for number in range(500)))

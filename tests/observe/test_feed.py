@@ -46,14 +46,6 @@ class Fed:
         return numbers
 
 
-@pytest.fixture(autouse=True)
-def no_configuration():
-    """Structlog as it is when nobody has touched it."""
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
-
-
 def test_an_observer_gets_every_event_in_order():
     """All that was put before the end, and nothing afterwards."""
     fed = Fed()

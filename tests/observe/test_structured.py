@@ -21,14 +21,6 @@ def event(kind, number=1, step_id=None, attempt=None, **data):
     return Event(number, kind, "run", step_id, attempt, EPOCH, data or NO_DATA)
 
 
-@pytest.fixture(autouse=True)
-def no_configuration():
-    """Structlog as it is when nobody has touched it."""
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
-
-
 @pytest.fixture
 def unheard(monkeypatch):
     """A call that lets nobody listen: pytest itself does, from the moment a test begins."""

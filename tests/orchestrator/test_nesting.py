@@ -8,22 +8,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from actorflow import Deadlock, Orchestrator, RunFailed, Step, Workflow
+from actorflow import Deadlock, Orchestrator, RunFailed, Step, Workflow, WrongLoop
 from actorflow.orchestrator.deadlock import Nesting
-
-GUARD = 30.0
+from tests.support.flows import GUARD, broken, flow_of
 
 
 async def work():
     """Be a step that ends."""
     return "inner"
-
-
-def flow_of(run, **options):
-    """A workflow of one step."""
-    flow = Workflow("flow")
-    flow.step(run, id="step", **options)
-    return flow
 
 
 INNER = flow_of(work)
@@ -53,6 +45,46 @@ async def start_and_await_in(orchestrator, inner):
 every_way = pytest.mark.parametrize(
     "nest", [run_in, await_in, start_and_wait_in, start_and_await_in]
 )
+
+
+def test_a_thread_step_may_run_another_workflow(orchestrator):
+    """Here three deep, each with its own run."""
+
+    def descend(depth):
+        if not depth:
+            return "bottom"
+        return [orchestrator.run(flow, {"depth": depth - 1}).output]
+
+    flow = flow_of(descend)
+
+    assert [[["bottom"]]] == orchestrator.run(flow, {"depth": 3}).output
+    assert 4 == orchestrator.list().total
+
+
+def test_a_coroutine_step_may_run_another_workflow(orchestrator):
+    """By awaiting it; blocking is refused."""
+
+    async def descend(depth):
+        if not depth:
+            return "bottom"
+        with pytest.raises(WrongLoop):
+            orchestrator.run(flow, {"depth": 0})
+        return [(await orchestrator.run_async(flow, {"depth": depth - 1})).output]
+
+    flow = flow_of(descend, async_=True)
+
+    assert [[["bottom"]]] == orchestrator.run(flow, {"depth": 3}).output
+
+
+def test_a_nested_run_that_fails_fails_the_step_that_ran_it(orchestrator):
+    """The chain of causes leads down to the first error."""
+
+    def outer():
+        orchestrator.run(flow_of(broken))
+
+    error = orchestrator.start(flow_of(outer)).wait(GUARD).error
+
+    assert (RunFailed, LookupError) == (type(error), type(error.__cause__))
 
 
 @every_way

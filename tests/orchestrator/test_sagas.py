@@ -18,8 +18,8 @@ from actorflow import (
     Step,
     Workflow,
 )
+from tests.support.flows import GUARD
 
-GUARD = 30.0
 QUICKLY = RetryPolicy(max_attempts=3, initial_interval=0.001, jitter=0)
 
 

@@ -6,47 +6,17 @@ import asyncio
 import concurrent.futures
 import contextlib
 import signal
-import sys
 import threading
-import time
 
 import pytest
 
 from actorflow import (
-    DefinitionError,
     Orchestrator,
     OrchestratorClosed,
-    RetryPolicy,
     RunStatus,
-    StepTimeout,
-    Workflow,
 )
-from actorflow.observe import Feed
-from actorflow.orchestrator import lifetime
-from actorflow.orchestrator.watchers import Audience
-
-GUARD = 60
-
-
-def flow_of(body, **options):
-    """A workflow of one step."""
-    flow = Workflow("flow")
-    flow.step(body, id="step", **options)
-    return flow
-
-
-def test_a_step_may_shut_down_the_orchestrator_that_runs_it():
-    """On the loop's own thread, which cannot wait for itself."""
-
-    async def step(inputs):
-        await inputs["orchestrator"].shutdown_async(drain=0, grace=0.01)
-
-    with Orchestrator() as orchestrator:
-        run = orchestrator.start(flow_of(step, async_=True), {"orchestrator": orchestrator})
-        ended = run.wait(GUARD)
-
-    assert RunStatus.CANCELLED is ended.status
-    assert (run.id,) == tuple(orchestrator.shutdown().cancelled)
+from tests.support.flows import GUARD, endless, flow_of, in_thread, until_closing
+from tests.support.thread_races import remaining_threads
 
 
 def test_a_signal_handler_may_shut_down_while_a_shutdown_waits():
@@ -102,82 +72,6 @@ def test_a_reader_of_events_ends_when_its_run_is_cut_off():
     assert not reader.is_alive()
 
 
-def test_a_reader_that_leaves_hides_nothing_from_one_that_stays():
-    """Whoever looks without the lock sees the one who stays at every instant."""
-    audience, over, heard = Audience(()), threading.Event(), []
-
-    def come_and_go():
-        while not over.is_set():
-            audience.watch("run", come_and_go)
-            audience.unwatch("run", come_and_go)
-
-    def look():
-        heard.append(True)
-
-    audience.watch("run", look)
-    other, interval = threading.Thread(target=come_and_go), sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        other.start()
-        seen = [look in audience._watchers.get("run", ()) for _ in range(20_000)]
-    finally:
-        sys.setswitchinterval(interval)
-        over.set()
-    other.join(GUARD)
-    audience.notify("run")
-
-    assert all(seen)
-    assert [True] == heard
-
-
-def test_a_reader_may_leave_while_the_log_begins(monkeypatch):
-    """On the very thread that the log waits for, where the garbage collector finds him."""
-    audience, left = Audience(()), threading.Event()
-    look = left.set
-    audience.watch("run", look)
-
-    def start(feed, start=Feed.start):
-        leaves = threading.Thread(target=lambda: (audience.unwatch("run", look), left.set()))
-        leaves.start()
-        leaves.join(GUARD / 6)
-        start(feed)
-
-    monkeypatch.setattr(Feed, "start", start)
-    audience.hear_logging()
-    audience.close()
-
-    assert left.is_set()
-    assert 1 == len(audience._feeds)
-
-
-def test_a_reader_leaves_once():
-    """His loop closes on one thread, and he goes by himself on another."""
-    audience, looks = Audience(()), [lambda: None, lambda: None]
-    for look in looks:
-        audience.watch("run", look)
-
-    for _ in range(2):
-        audience.unwatch("run", looks[0])
-    left = dict(audience._watchers)
-    for _ in range(2):
-        audience.unwatch("run", looks[1])
-
-    assert ({"run": looks[1:]}, {}, False) == (left, audience._watchers, audience.present)
-
-
-def test_many_hanging_observers_share_one_grace():
-    """Their graces do not add up, and the report names each."""
-    release = threading.Event()
-    observers = [lambda _event: release.wait(GUARD) for _ in range(8)]
-    orchestrator = Orchestrator(observers=observers)
-    with orchestrator:
-        orchestrator.run(flow_of(lambda: None))
-        report = orchestrator.shutdown(drain=0, grace=0.05)
-        release.set()
-
-    assert 8 == len([line for line in report.abandoned if "has not returned" in line])
-
-
 def test_a_shutdown_may_drain_for_longer_than_a_lock_can_wait():
     """A very long time is not an overflow after the door has been closed."""
     with Orchestrator() as orchestrator:
@@ -185,61 +79,6 @@ def test_a_shutdown_may_drain_for_longer_than_a_lock_can_wait():
         report = orchestrator.shutdown(drain=1e10)
 
     assert () == tuple(report.cancelled)
-
-
-@pytest.mark.parametrize("option", ["time_out", "prio", "url"])
-def test_an_option_that_does_not_exist_is_refused(option):
-    """A misspelt timeout is no timeout."""
-    with Orchestrator() as orchestrator, pytest.raises(TypeError, match=f"no option '{option}'"):
-        orchestrator.run(flow_of(lambda: None), **{option: 1})
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [{"state": 20}, {"observers": print}, {"observers": ["x"]}],
-    ids=["state", "no list", "no callable"],
-)
-def test_an_orchestrator_refuses_what_it_cannot_use(arguments):
-    """At once, and not when it is shut down."""
-    with pytest.raises(DefinitionError):
-        Orchestrator(**arguments)
-
-
-def test_a_coroutine_that_blocks_the_loop_beyond_its_timeout_has_timed_out():
-    """No timer could fire in the meantime, and still the timeout is kept."""
-
-    async def blocks():
-        time.sleep(0.2)  # noqa: ASYNC251 - the very mistake
-
-    with Orchestrator() as orchestrator:
-        run = orchestrator.start(flow_of(blocks, async_=True, timeout=0.05))
-        ended = run.wait(GUARD)
-
-    assert isinstance(ended.error, StepTimeout)
-    assert "step.timed_out" in [event.kind for event in run._runtime.state.events(run.id)]
-
-
-@pytest.mark.parametrize("panic", [SystemExit, KeyboardInterrupt])
-def test_a_text_that_cannot_be_made_fails_its_run_and_nothing_else(panic):
-    """Not even the error that says so needs it."""
-
-    class Broken(Exception):
-        """An error whose text is a trap."""
-
-        def __str__(self):
-            raise panic
-
-        __repr__ = __str__
-
-    def step():
-        raise Broken
-
-    with Orchestrator() as orchestrator:
-        policy = RetryPolicy(retryable_errors="never")
-        broken = orchestrator.start(flow_of(step, retry=policy)).wait(GUARD)
-        fine = orchestrator.run(flow_of(lambda: "fine"))
-
-    assert (RunStatus.FAILED, "fine") == (broken.status, fine.output)
 
 
 def test_the_grace_of_a_shutdown_reaches_runs_that_are_ending_already():
@@ -273,24 +112,6 @@ def test_the_grace_of_a_shutdown_reaches_runs_that_are_ending_already():
 # ── The thread of the loop ───────────────────────────────────────────────────────────────────
 
 
-@pytest.fixture
-def impatient(monkeypatch):
-    """Have a shutdown wait a moment, and not 5 seconds, for what may never answer."""
-    monkeypatch.setattr(lifetime, "_MARGIN", 0.2)
-
-
-def ours():
-    """The threads of actorflow's that live."""
-    return [thread for thread in threading.enumerate() if thread.name.startswith("actorflow")]
-
-
-def nobody_stays():
-    """Wait for the threads of actorflow's to end; return the names of those that do not."""
-    for thread in ours():
-        thread.join(GUARD / 6)
-    return [thread.name for thread in ours()]
-
-
 @pytest.mark.parametrize("in_a_step", [True, False])
 def test_a_loop_thread_that_does_not_end_is_in_the_report(impatient, in_a_step):
     """A task on it refuses to be cancelled, be it a step's own or one that a step left behind."""
@@ -319,7 +140,7 @@ def test_a_loop_thread_that_does_not_end_is_in_the_report(impatient, in_a_step):
     name = f"step step of run {run.id}" if in_a_step else "left behind"
     assert f"the event loop's thread has not ended; on it are left: {name}" == report.abandoned[-1]
     assert (report, False) == (again, report.clean)
-    assert [] == nobody_stays()
+    assert [] == remaining_threads()
 
 
 def test_a_loop_that_cannot_be_made_fails_the_start(monkeypatch):
@@ -334,15 +155,10 @@ def test_a_loop_that_cannot_be_made_fails_the_start(monkeypatch):
         orchestrator.__enter__()
 
     assert orchestrator.shutdown().clean
-    assert [] == nobody_stays()
+    assert [] == remaining_threads()
 
 
 # ── Patience ─────────────────────────────────────────────────────────────────────────────────
-
-
-async def endless():
-    """Be a step that only cancelling ends."""
-    await asyncio.Event().wait()
 
 
 def in_progress(orchestrator):
@@ -352,32 +168,12 @@ def in_progress(orchestrator):
     return run
 
 
-def in_thread(call):
-    """Call it on another thread; return the future of what it gives."""
-    future = concurrent.futures.Future()
-
-    def work():
-        try:
-            future.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - it is the future's
-            future.set_exception(error)
-
-    threading.Thread(target=work, daemon=True).start()
-    return future
-
-
-def closing(orchestrator):
-    """Return as soon as the shutdown has begun."""
-    while orchestrator._life._closing is None:
-        threading.Event().wait(0.001)
-
-
 def test_the_least_patient_decides_how_long_it_drains():
     """A second call is not a second opinion: both get the report of the one shutdown."""
     with Orchestrator() as orchestrator:
         run = in_progress(orchestrator)
         patient = in_thread(lambda: orchestrator.shutdown(drain=3600))
-        closing(orchestrator)
+        until_closing(orchestrator)
         report = orchestrator.shutdown(drain=0)
 
     assert report is patient.result(GUARD)
@@ -397,7 +193,7 @@ def test_an_impatient_caller_does_not_take_a_long_drain_for_a_blocked_loop(impat
         run = orchestrator.start(flow_of(step))
         assert entered.wait(GUARD)
         patient = in_thread(lambda: orchestrator.shutdown(drain=3600, grace=GUARD))
-        closing(orchestrator)
+        until_closing(orchestrator)
         hasty = in_thread(lambda: orchestrator.shutdown(drain=0, grace=0))
         while not orchestrator._life._runtime._brain.runs[run.id].ending:
             threading.Event().wait(0.001)
@@ -424,13 +220,13 @@ def test_a_shutdown_that_is_interrupted_goes_on_without_its_caller(interrupt):
     """It drains no longer, and nothing of it stays, although nobody waits for it."""
     orchestrator = Orchestrator().__enter__()
     run = in_progress(orchestrator)
-    interrupted = in_thread(lambda: (closing(orchestrator), interrupt()))
+    interrupted = in_thread(lambda: (until_closing(orchestrator), interrupt()))
     with pytest.raises(KeyboardInterrupt):
         orchestrator.shutdown(drain=3600)
     interrupted.result(GUARD)
 
     assert RunStatus.CANCELLED is run.wait(GUARD).status
-    assert [] == nobody_stays()
+    assert [] == remaining_threads()
     assert (run.id,) == orchestrator.shutdown().cancelled
 
 
@@ -461,7 +257,7 @@ def test_cancelling_who_awaits_a_shutdown_cuts_the_drain(own_loop):
     cancelled, ended = asyncio.run(here()) if own_loop else there()
 
     assert (True, RunStatus.CANCELLED) == (cancelled, ended.status)
-    assert [] == nobody_stays()
+    assert [] == remaining_threads()
 
 
 def test_a_block_that_is_cancelled_while_it_drains_takes_its_runs_along():
@@ -490,7 +286,7 @@ def test_a_block_that_is_cancelled_while_it_drains_takes_its_runs_along():
         asyncio.run(block())
 
     assert ["the step has ended", "the block has ended"] == log
-    assert [] == nobody_stays()
+    assert [] == remaining_threads()
 
 
 def test_a_loop_that_ends_in_the_middle_of_a_shutdown_leaves_no_thread():
@@ -515,5 +311,5 @@ def test_a_loop_that_ends_in_the_middle_of_a_shutdown_leaves_no_thread():
     assert closes.cancelled()
     with pytest.raises(OrchestratorClosed):
         run.wait(GUARD)
-    assert [] == nobody_stays()
+    assert [] == remaining_threads()
     assert (run.id,) == orchestrator.shutdown().cancelled

@@ -29,26 +29,9 @@ from actorflow import (
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.running import DeadlineExceeded
 from actorflow.support.oneshot import Once
+from tests.support.flows import GUARD, broken, endless, fine, flow_of, seen
 
-GUARD = 30.0
 KINDS = ["run.started", "step.ready", "step.started", "step.completed", "run.completed"]
-
-
-def flow_of(run, **options):
-    """A workflow of one step."""
-    flow = Workflow("flow")
-    flow.step(run, id="step", **options)
-    return flow
-
-
-def fine():
-    """Be a step that works."""
-    return "fine"
-
-
-def broken():
-    """Be a step that fails."""
-    raise LookupError("the step's own")
 
 
 async def broken_on_loop():
@@ -57,49 +40,9 @@ async def broken_on_loop():
     broken()
 
 
-async def endless():
-    """Be a step that only cancelling ends."""
-    await asyncio.Event().wait()
-
-
-def seen(run, kind):
-    """Read a run's events until one of this kind has come, and return it."""
-    return next(event for event in run.events() if kind == event.kind)
-
-
 def kinds(events):
     """What happened, as texts."""
     return [event.kind.value for event in events]
-
-
-class Gate:
-    """A step that ends when it is let."""
-
-    def __init__(self):
-        self.opened = threading.Event()
-        self.flow = flow_of(lambda: self.opened.wait(GUARD))
-
-    def open(self):
-        """Let the step end."""
-        self.opened.set()
-
-
-@pytest.fixture
-def gate():
-    """A run of this gate's flow ends when the gate is opened, at the latest after the test."""
-    gate = Gate()
-    yield gate
-    gate.open()
-
-
-@pytest.fixture
-def orchestrator(gate):
-    """An orchestrator on a thread of its own; no run holds it up."""
-    orchestrator = Orchestrator(stop_grace=0.1)
-    with orchestrator:
-        yield orchestrator
-        gate.open()
-        orchestrator.shutdown(drain=0, grace=1)
 
 
 # ── Waiting ──────────────────────────────────────────────────────────────────────────────────
@@ -110,8 +53,8 @@ def test_a_run_is_there_at_once(orchestrator, gate):
     run = orchestrator.start(gate.flow)
     seen(run, "step.started")
 
-    assert (False, "running", "flow") == (run.done, run.status, run.workflow_id)
-    assert f"<Run {run.id} of 'flow', in progress>" == repr(run)
+    assert (False, "running", "gate") == (run.done, run.status, run.workflow_id)
+    assert f"<Run {run.id} of 'gate', in progress>" == repr(run)
 
 
 def test_a_run_that_has_ended_says_so(orchestrator):
@@ -221,11 +164,13 @@ def test_a_result_has_times_that_fit_together(orchestrator):
 
 @pytest.mark.parametrize("body", [broken, broken_on_loop])
 def test_a_failure_is_chained_from_the_steps_own_error_with_its_traceback(orchestrator, body):
-    """The innermost line is the one in the step that raised."""
+    """The innermost line is the one in the step that raised; `run` raises as `result` does."""
     run = orchestrator.start(flow_of(body))
 
     with pytest.raises(RunFailed) as caught:
         run.result(GUARD)
+    with pytest.raises(RunFailed):
+        orchestrator.run(flow_of(body))
 
     cause = caught.value.__cause__
     assert ('LookupError("the step\'s own")', run.wait()) == (repr(cause), caught.value.result)

@@ -12,18 +12,9 @@ import threading
 
 import pytest
 
-from actorflow import Orchestrator, Run, Workflow
+from actorflow import Orchestrator, Run
+from tests.support.flows import GUARD, flow_of
 from tests.support.interrupts import Interrupt, instants
-
-GUARD = 60
-"""Seconds after which something that should happen at once never will."""
-
-
-def flow_of(body, **options):
-    """A workflow of one step."""
-    flow = Workflow("flow")
-    flow.step(body, id="step", **options)
-    return flow
 
 
 def ours():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import actorflow
 
-__all__ = ["GUARD", "busy_switching", "ours", "together"]
+__all__ = ["GUARD", "busy_switching", "remaining_threads", "together"]
 
 _OURS = str(Path(actorflow.__file__).parent)
 
@@ -78,7 +78,7 @@ def together(*calls):
     return outcomes
 
 
-def ours():
+def remaining_threads():
     """Wait for the threads of actorflow's to end, and return the names of those that do not."""
     gc.collect()  # a stream that was dropped in mid-iteration
     threads = [one for one in threading.enumerate() if one.name.startswith("actorflow")]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
+import sys
 
 import pytest
 from hypothesis import settings
 
+from actorflow import Orchestrator
+from actorflow.orchestrator import lifetime
 from actorflow.state.sql import SQLStateManager
 from tests.support import postgres
+from tests.support.flows import Gate
 
 # A deadline in wall time would make a verdict depend on how busy the machine is.
 settings.register_profile("house", deadline=None, print_blob=True)
@@ -47,6 +52,56 @@ def make(url):
             return state
 
         yield made
+
+
+@pytest.fixture
+def gate():
+    """A run of this gate's flow ends when the gate is opened, at the latest after the test."""
+    gate = Gate()
+    yield gate
+    gate.open()
+
+
+@pytest.fixture
+def make_orchestrator(gate):
+    """A function that makes started orchestrators; the gate is opened before they shut down."""
+    made = []
+
+    def make(*arguments, **options):
+        made.append(Orchestrator(*arguments, stop_grace=0.1, **options))
+        return made[-1].__enter__()
+
+    yield make
+    gate.open()
+    for orchestrator in made:
+        orchestrator.shutdown(drain=0, grace=1)
+
+
+@pytest.fixture
+def orchestrator(make_orchestrator):
+    """A started orchestrator with a loop on a thread of its own."""
+    return make_orchestrator()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Let a shutdown wait a moment instead of 5 seconds for a loop that does not answer."""
+    monkeypatch.setattr(lifetime, "_MARGIN", 0.2)
+
+
+@pytest.fixture
+def unlogged(monkeypatch):
+    """Hide pytest's log handlers, which format every event and keep what it refers to."""
+    monkeypatch.setattr(logging.getLogger("actorflow"), "propagate", False)
+
+
+@pytest.fixture
+def quick_switching():
+    """Let threads take turns as often as the interpreter can."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
 
 
 def pytest_terminal_summary(terminalreporter):

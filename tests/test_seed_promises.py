@@ -26,8 +26,6 @@ from actorflow import (
     RetryAfter,
     RetryPolicy,
     RetryPolicyBuilder,
-    RunCancelled,
-    RunFailed,
     RunResult,
     RunStatus,
     Step,
@@ -37,15 +35,10 @@ from actorflow import (
     Workflow,
     WorkflowBuilder,
 )
+from tests.support.flows import GUARD, seen
 
-GUARD = 30.0
 QUICKLY = RetryPolicy(max_attempts=3, initial_interval=0.001, jitter=0)
 NEVER = RetryPolicy(max_attempts=3, initial_interval=3600, max_interval=3600)
-
-
-def seen(run, kind, step_id=None):
-    """Read a run's events until one of this kind has come, and return it."""
-    return next(e for e in run.events() if kind == e.kind and step_id in {None, e.step_id})
 
 
 def ready(run, count):
@@ -127,12 +120,6 @@ def run_together_here(flow, numbers):
             return [(await run).output for run in runs]
 
     return asyncio.run(main())
-
-
-@pytest.fixture
-def unlogged(monkeypatch):
-    """Hide pytest's log handlers, so that no line is made of every event."""
-    monkeypatch.setattr(logging.getLogger("actorflow"), "propagate", False)
 
 
 @pytest.mark.parametrize("together", [run_together, run_together_here])
@@ -1503,14 +1490,3 @@ def test_the_seeds_spelling_builds_and_runs_the_lesson():
     branches = {"process": "process", "enrich": "enrich", "analyze": "analyze"}
     assert {"url": "u"} | branches == result.output == again.output
     assert 2 == total
-
-
-def test_running_raises_and_says_which_of_the_seeds_ends_it_was():
-    """`run` and `result` raise by outcome; `wait` returns it."""
-    with Orchestrator() as orchestrator:
-        with pytest.raises(RunFailed):
-            orchestrator.run(flow_of(always_fails))
-        run = orchestrator.start(flow_of(waits_for_ever))
-        run.cancel()
-        with pytest.raises(RunCancelled):
-            run.result(GUARD)

@@ -10,8 +10,8 @@ from actorflow.definition.retry import RetryPolicy
 from actorflow.definition.step import Step
 from actorflow.model.lifecycle import RunStatus, StepStatus
 from actorflow.model.messages import AttemptFinished
-from tests.support.acting import Stage
-from tests.support.deciding import flow, step, task
+from tests.support.brain import flow, step, task
+from tests.support.stage import Stage
 
 FOREVER = RetryPolicy(max_attempts=9, initial_interval=1.0, jitter=0)
 HOPS = range(9)

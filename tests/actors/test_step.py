@@ -17,8 +17,8 @@ from actorflow.model.messages import (
     Settled,
     StepReady,
 )
-from tests.support.acting import HandExecutor, Loop, Recorder, embedded
-from tests.support.deciding import nothing, scope
+from tests.support.brain import nothing, scope
+from tests.support.stage import HandExecutor, Loop, Recorder, embedded
 
 
 class Scene:

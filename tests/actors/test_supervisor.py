@@ -13,8 +13,8 @@ from actorflow.errors.storage import LeaseLost, NotRecorded
 from actorflow.model.lifecycle import RunStatus, StepStatus
 from actorflow.model.messages import AttemptFinished, BlockedLoop, CancelRun, Execute
 from actorflow.state import MemoryStateManager
-from tests.support.acting import HandExecutor, SimpleStage, Stage
-from tests.support.deciding import flow, kinds, nothing, step, task
+from tests.support.brain import flow, kinds, nothing, step, task
+from tests.support.stage import HandExecutor, SimpleStage, Stage
 
 STAGES = {"embedded": Stage, "Thespian's simple base": SimpleStage}
 

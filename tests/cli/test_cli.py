@@ -20,7 +20,7 @@ from actorflow.cli.terminal.streams import whole_lines
 from actorflow.cli.terminal.tracebacks import traceback_of
 from actorflow.cli.terminal.values import as_json, in_full, in_one_line
 from actorflow.errors.running import StepCancelled
-from tests.support.commanding import (
+from tests.support.command_line import (
     COMMAND,
     HANGS_AFTER,
     Terminal,

@@ -25,7 +25,7 @@ from actorflow.testing.contracts.accounts import (
     happened,
 )
 from actorflow.testing.contracts.accounts import write as write_events
-from tests.support.commanding import Terminal
+from tests.support.command_line import Terminal
 
 URL = "sqlite:///runs.db"
 

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tests.support.commanding import HANGS_AFTER, ROOT, Terminal, finished, read_until, started
+from tests.support.command_line import HANGS_AFTER, ROOT, Terminal, finished, read_until, started
 
 PLAIN = """
     from actorflow import RetryPolicy, Workflow

@@ -1,6 +1,6 @@
 """What every executor promises: one suite, and each of them in turn.
 
-To have another one held to it, add a rig for it to `tests.support.executing.RIGS`.
+To have another one held to it, add a rig for it to `tests.support.executor_rigs.RIGS`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import weakref
 import pytest
 
 from actorflow.errors.running import StepCancelled
-from tests.support.executing import RIGS
+from tests.support.executor_rigs import RIGS
 
 variable = contextvars.ContextVar("variable", default="nobody's")
 

@@ -21,21 +21,13 @@ from actorflow.definition.step import Step
 from actorflow.model.lifecycle import RunStatus, StepStatus
 from actorflow.model.messages import ConfigureStep, DependencyCompleted, StepReady
 from docs.examples import lesson
-from tests.support.acting import Recorder, Relay
-from tests.support.deciding import flow, scope, step
-from tests.support.staging import BASES, SimulatedBase, Theatre
+from tests.support.brain import flow, scope, step
+from tests.support.stage import Recorder, Relay
+from tests.support.system_bases import BASES, SimulatedBase, Theatre
 
 INPUTS = {"url": "https://example.org/text"}
 GUARD = 60
 """Seconds after which something that should happen at once never will."""
-
-
-@pytest.fixture(params=BASES)
-def base(request):
-    """A system base with nobody on it."""
-    made = BASES[request.param]()
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from actorflow.testing.contracts import (
     write,
 )
 from actorflow.testing.simulation.store import SimulatedStateManager
-from tests.actors.test_laws import Schedule, runs, tapes
-from tests.support.deciding import Driver, record
+from tests.scheduling.test_laws import Schedule, runs, tapes
+from tests.support.brain import Driver, record
 
 
 def plainest(_options, _label):
@@ -108,7 +108,7 @@ EXAMPLES = iter(range(1_000_000))
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(runs, tapes)
 def test_whatever_happened_folds_back_to_every_runs_result(shared_state, drawn, tape):
-    """Runs of any shape, ended in any way; `tests.support.deciding` compares at each run's end."""
+    """Runs of any shape, ended in any way; `tests.support.brain` compares at each run's end."""
     driver, state, example = Driver(workers=2), shared_state, next(EXAMPLES)
     for number, (workflow, priority, place) in enumerate(drawn):
         run_id = f"run {number}"

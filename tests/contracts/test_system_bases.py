@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
 from thespian.actors import (
     Actor,
     ActorAddress,
@@ -20,16 +19,7 @@ from thespian.actors import (
     WakeupMessage,
 )
 
-from tests.support.acting import Recorder
-from tests.support.staging import BASES
-
-
-@pytest.fixture(params=BASES)
-def base(request):
-    """A system base with nobody on it."""
-    made = BASES[request.param]()
-    yield made
-    made.close()
+from tests.support.stage import Recorder
 
 
 class Parent(Recorder):

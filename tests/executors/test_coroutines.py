@@ -10,7 +10,7 @@ import functools
 import pytest
 
 from actorflow.executors import CoroutineExecutor
-from tests.support.executing import CoroutineRig, Rig
+from tests.support.executor_rigs import CoroutineRig, Rig
 
 variable = contextvars.ContextVar("variable", default="nobody's")
 

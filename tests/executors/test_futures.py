@@ -9,7 +9,7 @@ import operator
 import pytest
 
 from actorflow.executors import FuturesExecutor
-from tests.support.executing import FuturesRig, ThreadRig
+from tests.support.executor_rigs import FuturesRig, ThreadRig
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 
 from actorflow.errors.running import TooManyAbandoned
 from actorflow.executors import ThreadExecutor
-from tests.support.executing import GUARD, ThreadRig
-from tests.support.racing import busy_switching
+from tests.support.executor_rigs import GUARD, ThreadRig
+from tests.support.thread_races import busy_switching
 
 
 @pytest.fixture

@@ -37,76 +37,22 @@ from actorflow import (
 from actorflow.actors.run import RunActor
 from actorflow.actors.step import StepActor
 from actorflow.model.context import Attempt
-from actorflow.orchestrator import lifetime
 from actorflow.scheduling.ledger import RunState, StepState
 from actorflow.systems.delivery import Cell
+from tests.support.flows import (
+    GUARD,
+    broken,
+    endless,
+    fine,
+    flow_of,
+    in_thread,
+    seen,
+    until_closing,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
-GUARD = 30.0
-SOON = 5.0
-"""How long a test waits for what would hang if it went wrong."""
 
-
-def flow_of(run, **options):
-    """A workflow of one step."""
-    flow = Workflow("flow")
-    flow.step(run, id="step", **options)
-    return flow
-
-
-def fine():
-    """Be a step that works."""
-    return "fine"
-
-
-def broken():
-    """Be a step that fails."""
-    raise LookupError("broken")
-
-
-async def endless():
-    """Be a step that only cancelling ends."""
-    await asyncio.Event().wait()
-
-
-def seen(run, kind):
-    """Read a run's events until one of this kind has come, and return it."""
-    return next(event for event in run.events() if kind == event.kind)
-
-
-def in_thread(call):
-    """Call it on another thread; return the future of what it gives."""
-    future = concurrent.futures.Future()
-
-    def work():
-        try:
-            future.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - it is the future's
-            future.set_exception(error)
-
-    threading.Thread(target=work, daemon=True).start()
-    return future
-
-
-@pytest.fixture
-def release():
-    """An event that hanging steps wait for; it is set when the test is over."""
-    event = threading.Event()
-    yield event
-    event.set()
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays(release):
-    """After every test of this file: no thread of actorflow's, once hanging steps may return."""
-    before = set(threading.enumerate())
-    yield
-    release.set()
-    new = [t for t in set(threading.enumerate()) - before if t.name.startswith("actorflow")]
-    for thread in new:
-        thread.join(SOON)
-
-    assert [] == [thread.name for thread in new if thread.is_alive()]
+pytestmark = pytest.mark.usefixtures("nothing_stays")
 
 
 # ── Programs that end by themselves ──────────────────────────────────────────────────────────
@@ -321,7 +267,7 @@ def test_a_program_ends_by_itself_and_in_silence_when_it(programs, name):
     """It prints its own last word, nothing on stderr, and exits with its own code."""
     process = programs[name]
     try:
-        out, err = process.communicate(timeout=2 * GUARD)
+        out, err = process.communicate(timeout=GUARD)
     except subprocess.TimeoutExpired:
         pytest.fail("it did not end")
 
@@ -392,7 +338,7 @@ def whole_life():
         cwd=ROOT,
         check=True,
         stdout=subprocess.PIPE,
-        timeout=2 * GUARD,
+        timeout=GUARD,
     )
     return json.loads(ended.stdout)
 
@@ -473,35 +419,27 @@ def test_no_task_and_no_timer_is_left_on_the_callers_loop():
 # ── Leaving by an exception ──────────────────────────────────────────────────────────────────
 
 
-def test_leaving_the_block_by_an_exception_cancels_and_lets_it_through():
-    """Nobody waits half a minute for runs whose owner has failed."""
+@pytest.mark.parametrize("own_thread", [True, False])
+def test_leaving_the_block_by_an_exception_cancels_and_lets_it_through(own_thread):
+    """Runs whose owner has failed are not drained, on a thread or on the caller's loop."""
     runs = []
 
-    def main():
+    def plain():
         with Orchestrator() as orchestrator:
             runs.append(orchestrator.start(flow_of(endless)))
             seen(runs[0], "step.started")
             raise LookupError("mine")
 
-    error = in_thread(main).exception(2 * SOON)
-
-    assert "mine" == str(error)
-    assert "cancelled" == runs[0].wait(SOON).status
-
-
-def test_leaving_an_async_block_by_an_exception_cancels_and_lets_it_through():
-    """The same on the caller's loop."""
-    runs = []
-
-    async def main():
+    async def on_loop():
         async with Orchestrator() as orchestrator:
             runs.append(orchestrator.start(flow_of(endless)))
             raise LookupError("mine")
 
-    error = in_thread(lambda: asyncio.run(main())).exception(2 * SOON)
+    block = plain if own_thread else lambda: asyncio.run(on_loop())
+    error = in_thread(block).exception(GUARD)
 
     assert "mine" == str(error)
-    assert "cancelled" == runs[0].wait(SOON).status
+    assert "cancelled" == runs[0].wait(GUARD).status
 
 
 def test_leaving_the_block_normally_lets_runs_end():
@@ -509,7 +447,7 @@ def test_leaving_the_block_normally_lets_runs_end():
     with Orchestrator(max_active_runs=1) as orchestrator:
         runs = [orchestrator.start(mixed_flow()) for _ in range(5)]
 
-    assert {RunStatus.COMPLETED} == {run.wait(SOON).status for run in runs}
+    assert {RunStatus.COMPLETED} == {run.wait(GUARD).status for run in runs}
 
 
 # ── Forks ────────────────────────────────────────────────────────────────────────────────────
@@ -592,7 +530,7 @@ def test_a_fork_is_told_that_the_orchestrator_is_not_its_own():
         check=False,
         capture_output=True,
         encoding="utf-8",
-        timeout=2 * GUARD,
+        timeout=GUARD,
     )
 
     expected = "child: fine\nexit code of the child: 5\nparent: fine running\nTrue\n"
@@ -681,7 +619,7 @@ def test_the_report_says_what_was_drained_and_what_was_cut(release):
     assert (1, False) == (len(report.abandoned), report.clean)
     assert "step 'step'" in report.abandoned[0]
     assert hangs.id in report.abandoned[0]
-    assert "the orchestrator is shutting down" == cut.wait(SOON).reason
+    assert "the orchestrator is shutting down" == cut.wait(GUARD).reason
 
 
 def test_runs_that_end_while_it_drains_are_counted(release):
@@ -699,7 +637,7 @@ def test_runs_that_end_while_it_drains_are_counted(release):
         report.result().cancelled,
         report.result().clean,
     )
-    assert [True] * 3 == [run.result(SOON).output for run in runs]
+    assert [True] * 3 == [run.result(GUARD).output for run in runs]
 
 
 def refused(orchestrator):
@@ -746,9 +684,9 @@ def test_shutting_down_while_it_starts_ends_both(release, opened):
     entered = in_thread(orchestrator.__enter__)
     assert opening.wait(GUARD)
     report = in_thread(lambda: orchestrator.shutdown(drain=0, grace=0))
-    closing(orchestrator)
+    until_closing(orchestrator)
     if opened == "after":
-        concurrent.futures.wait([report], SOON)
+        concurrent.futures.wait([report], GUARD)
     release.set()
 
     first = report.result(GUARD)
@@ -757,12 +695,6 @@ def test_shutting_down_while_it_starts_ends_both(release, opened):
     assert first == in_thread(orchestrator.shutdown).result(GUARD)
     with pytest.raises(OrchestratorClosed):
         orchestrator.run(flow_of(fine))
-
-
-def closing(orchestrator):
-    """Return as soon as the shutdown has begun."""
-    while orchestrator._life._closing is None:
-        threading.Event().wait(0.001)
 
 
 def test_a_thread_step_may_shut_its_own_orchestrator_down():
@@ -795,27 +727,25 @@ def shuts_down(orchestrator):
     return step
 
 
-def test_a_coroutine_step_may_shut_its_own_orchestrator_down():
-    """On an orchestrator's own thread: the report is there for everybody afterwards."""
-    orchestrator = Orchestrator().__enter__()
-    run = orchestrator.start(flow_of(shuts_down(orchestrator)))
-    status = run.wait(GUARD).status
-    report = in_thread(orchestrator.shutdown).result(2 * SOON)
+@pytest.mark.parametrize("own_thread", [True, False])
+def test_a_coroutine_step_may_shut_its_own_orchestrator_down(own_thread):
+    """On an orchestrator's own thread or on the caller's loop; each caller gets the report."""
 
-    assert (RunStatus.CANCELLED, (run.id,)) == (status, report.cancelled)
+    def on_thread():
+        orchestrator = Orchestrator().__enter__()
+        run = orchestrator.start(flow_of(shuts_down(orchestrator)))
+        status = run.wait(GUARD).status
+        return run.id, status, in_thread(orchestrator.shutdown).result(GUARD)
 
-
-def test_a_coroutine_step_may_shut_its_own_orchestrator_down_on_the_callers_loop():
-    """The same where the loop is the caller's."""
-
-    async def main():
+    async def on_loop():
         async with Orchestrator() as orchestrator:
             run = orchestrator.start(flow_of(shuts_down(orchestrator)))
-            result = await run.wait_async()
-            report = await orchestrator.shutdown_async()
-        return result.status, report.cancelled == (run.id,)
+            status = (await run.wait_async()).status
+            return run.id, status, await orchestrator.shutdown_async()
 
-    assert (RunStatus.CANCELLED, True) == asyncio.run(main())
+    run_id, status, report = on_thread() if own_thread else asyncio.run(on_loop())
+
+    assert (RunStatus.CANCELLED, (run_id,)) == (status, report.cancelled)
 
 
 def test_whoever_is_blocked_at_the_door_is_turned_away(release):
@@ -853,13 +783,7 @@ def test_a_run_may_start_others_until_the_shutdown_and_not_after(release):
     release.set()
     report.result(GUARD)
 
-    assert isinstance(run.wait(SOON).error, OrchestratorClosed)
-
-
-@pytest.fixture
-def impatient(monkeypatch):
-    """Have a shutdown wait a moment and not 5 seconds for a loop that does not answer."""
-    monkeypatch.setattr(lifetime, "_MARGIN", 0.2)
+    assert isinstance(run.wait(GUARD).error, OrchestratorClosed)
 
 
 def test_a_shutdown_is_bounded_when_the_loop_is_blocked(impatient, release):
@@ -879,7 +803,7 @@ def test_a_shutdown_is_bounded_when_the_loop_is_blocked(impatient, release):
 
     assert ((run.id,), 1) == (report.cancelled, len(report.abandoned))
     assert "the event loop does not turn" in report.abandoned[0]
-    concurrent.futures.wait([waiting], SOON)
+    concurrent.futures.wait([waiting], GUARD)
     assert waiting.done()
     assert run.id in repr(run)
 
@@ -911,52 +835,6 @@ def test_a_coroutine_that_swallows_its_cancellation_is_left_behind():
     assert "step 'step'" in abandoned[0]
 
 
-class Closing:
-    """An executor that nobody uses and whose end goes wrong."""
-
-    preemptive = False
-
-    def open(self, report):
-        """Do nothing."""
-
-    def close(self):
-        """Fail."""
-        raise OSError("mine")
-
-
-class ClosingState(MemoryStateManager):
-    """A state manager whose end goes wrong."""
-
-    def close(self):
-        """Fail."""
-        raise OSError("mine")
-
-
-@pytest.mark.parametrize("options", [{"executors": {"mine": Closing()}}, {"state": ClosingState()}])
-def test_a_part_that_cannot_be_closed_does_not_keep_the_others(options):
-    """Threads and loop go all the same (the fixture looks), and the shutdown ends."""
-    orchestrator = Orchestrator(observers=[lambda _: None], **options).__enter__()
-    orchestrator.run(flow_of(fine))
-    closing = in_thread(lambda: orchestrator.shutdown(drain=0, grace=0.5))
-
-    closing.exception(GUARD)
-    assert in_thread(orchestrator.shutdown).result(GUARD) is not None
-
-
-def test_an_executor_that_cannot_be_opened_fails_the_start():
-    """With its own error, and nothing stays (the fixture looks)."""
-
-    class Broken(Closing):
-        def open(self, report):
-            raise OSError("cannot open")
-
-    orchestrator = Orchestrator(executors={"mine": Broken()}, observers=[lambda _: None])
-    with pytest.raises(OSError, match="cannot open"):
-        orchestrator.__enter__()
-
-    orchestrator.shutdown()
-
-
 def test_a_loop_that_was_closed_under_an_orchestrator_does_not_hang_its_shutdown():
     """The program left the loop without leaving the block."""
     orchestrator = Orchestrator()
@@ -976,7 +854,7 @@ def test_a_loop_that_was_closed_under_an_orchestrator_does_not_hang_its_shutdown
 
 
 def test_an_observer_that_hangs_delays_nobody(release):
-    """Runs go on beside it, and the shutdown names it after the grace."""
+    """Runs go on, and the shutdown names all ten observers after one grace for all of them."""
     observers = [lambda _event: release.wait(GUARD) for _ in range(10)]
     orchestrator = Orchestrator(observers=observers).__enter__()
     outputs = [orchestrator.run(flow_of(fine)).output for _ in range(20)]
@@ -1136,12 +1014,6 @@ def count():
         return {kind.__name__: new.count(kind) for kind in COUNTED}
 
     return count
-
-
-@pytest.fixture
-def unlogged(monkeypatch):
-    """Hide pytest's log handlers: events that wait to be written keep what they tell of."""
-    monkeypatch.setattr(logging.getLogger("actorflow"), "propagate", False)
 
 
 async def many_runs(orchestrator, count):

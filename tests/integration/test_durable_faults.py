@@ -13,11 +13,11 @@ from actorflow.errors.storage import StoreUnavailable
 from actorflow.orchestrator import Orchestrator
 from actorflow.state.sql import SQLStateManager
 from tests.support import postgres
-from tests.support.faults.cutting import cut_again_and_again, restart_again_and_again
-from tests.support.faults.durable_child import expected, logged
-from tests.support.faults.filling import fill_again_and_again, small_disk
-from tests.support.faults.killing import kill_again_and_again
-from tests.support.faults.sharing import share_again_and_again
+from tests.support.faults.durable_program import expected, logged
+from tests.support.faults.full_disks import fill_again_and_again, small_disk
+from tests.support.faults.kills import kill_again_and_again
+from tests.support.faults.lost_connections import cut_again_and_again, restart_again_and_again
+from tests.support.faults.shared_queue import share_again_and_again
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -15,13 +15,12 @@ from actorflow import (
     RetryPolicy,
     RunStatus,
     RunUnattended,
-    Workflow,
 )
 from actorflow.executors import ThreadExecutor
 from actorflow.executors.watchdog import Watchdog
+from tests.support.flows import GUARD, fine, flow_of, in_thread
 
-GUARD = 60
-"""Seconds after which something that should happen at once never will."""
+pytestmark = pytest.mark.usefixtures("nothing_stays")
 
 
 class Panic(BaseException):
@@ -41,30 +40,6 @@ PANICS = [
 whatever = pytest.mark.parametrize("error", PANICS)
 
 
-@pytest.fixture(autouse=True)
-def nothing_stays():
-    """After every test of this file: no thread of actorflow's."""
-    before = set(threading.enumerate())
-    yield
-    new = [t for t in set(threading.enumerate()) - before if t.name.startswith("actorflow")]
-    for thread in new:
-        thread.join(GUARD)
-
-    assert [] == [thread.name for thread in new if thread.is_alive()]
-
-
-def flow_of(body, **options):
-    """A workflow of one step."""
-    flow = Workflow("flow")
-    flow.step(body, id="step", **options)
-    return flow
-
-
-def fine():
-    """Be a step that works."""
-    return "fine"
-
-
 def plugged(kind, method, error):
     """A kind of plug-in, one method of which raises, the first time that it is called."""
     panics = [error("panic")]
@@ -77,16 +52,9 @@ def plugged(kind, method, error):
     return type("Plugged", (kind,), {method: panic})()
 
 
-def in_thread(orchestrator):
+def shut_down(orchestrator):
     """Shut down on another thread, which may hang; return the report."""
-    reports = []
-    thread = threading.Thread(
-        target=lambda: reports.append(orchestrator.shutdown(drain=0, grace=0.5)), daemon=True
-    )
-    thread.start()
-    thread.join(GUARD)
-    (report,) = reports
-    return report
+    return in_thread(lambda: orchestrator.shutdown(drain=0, grace=0.5)).result(GUARD)
 
 
 # ── Executors ────────────────────────────────────────────────────────────────────────────────
@@ -94,13 +62,13 @@ def in_thread(orchestrator):
 
 @whatever
 def test_an_executor_that_cannot_be_opened_fails_the_start(error):
-    """With its own error; what had been opened is closed."""
+    """With its own error; what had been opened is closed, and no thread is left."""
     orchestrator = Orchestrator(executors={"mine": plugged(ThreadExecutor, "open", error)})
     expected = RuntimeError if error is StopIteration else error
     with pytest.raises(expected):
         orchestrator.__enter__()
 
-    assert in_thread(orchestrator).clean
+    assert shut_down(orchestrator).clean
 
 
 @whatever
@@ -110,7 +78,7 @@ def test_an_executor_that_takes_no_attempt_fails_the_attempt(error):
     again = RetryPolicy(max_attempts=2, initial_interval=0.001, retryable_errors=[BaseException])
     with Orchestrator(executors={"mine": mine}) as orchestrator:
         result = orchestrator.start(flow_of(fine, executor="mine", retry=again)).wait(GUARD)
-        report = in_thread(orchestrator)
+        report = shut_down(orchestrator)
 
     assert ("fine", 2) == (result.output, result.steps["step"].attempts)
     assert report.clean
@@ -145,7 +113,7 @@ def test_an_executor_that_cannot_be_closed_is_reported(error):
     orchestrator = Orchestrator(executors={"mine": mine}, observers=[lambda _event: None])
     orchestrator.__enter__()
     orchestrator.run(flow_of(fine, executor="mine"))
-    report = in_thread(orchestrator)
+    report = shut_down(orchestrator)
     mine.close()
 
     (line,) = report.abandoned
@@ -193,7 +161,7 @@ def test_a_state_manager_that_cannot_be_closed_is_reported(error):
     state = plugged(MemoryStateManager, "close", error)
     orchestrator = Orchestrator(state, observers=[lambda _event: None]).__enter__()
     orchestrator.run(flow_of(fine))
-    (line,) = in_thread(orchestrator).abandoned
+    (line,) = shut_down(orchestrator).abandoned
 
     assert "the state manager could not be closed" in line
 
@@ -219,18 +187,19 @@ def test_a_run_that_can_neither_be_cancelled_nor_looked_up_keeps_nobody_waiting(
 # ── Errors that cannot be shown ──────────────────────────────────────────────────────────────
 
 
-class Unspeakable(BaseException):
-    """An error whose text is a trap."""
+@pytest.mark.parametrize("panic", [Panic, SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("base", [Exception, BaseException])
+def test_an_error_without_a_text_is_an_error_all_the_same(base, panic):
+    """From a step, a predicate, an executor or a state manager; the next run completes."""
 
-    def __str__(self):
-        raise Panic
+    class Unspeakable(base):
+        """An error whose text cannot be made."""
 
-    __repr__ = __str__
-    add_note = property(__str__)
+        def __str__(self):
+            raise panic
 
-
-def test_an_error_without_a_text_is_an_error_all_the_same():
-    """From a step, a predicate, an executor or a state manager."""
+        __repr__ = __str__
+        add_note = property(__str__)
 
     def predicate(_error):
         raise Unspeakable
@@ -299,7 +268,7 @@ def test_a_log_that_panics_does_not_add_to_a_defect(error):
         with Orchestrator(state, executors={"mine": mine}) as orchestrator:
             result = orchestrator.start(flow_of(fine)).wait(GUARD)
             after = orchestrator.run(flow_of(fine)).output
-            in_thread(orchestrator)
+            shut_down(orchestrator)
     finally:
         logging.getLogger("actorflow").removeHandler(handler)
         mine.close()

@@ -12,7 +12,7 @@ import structlog
 from actorflow.model.events import Event
 from actorflow.model.lifecycle import EventKind
 from actorflow.observe import Feed
-from tests.support.deciding import EPOCH
+from tests.support.brain import EPOCH
 
 GUARD = 60
 """Seconds after which something that should happen at once never will."""
@@ -44,14 +44,6 @@ class Fed:
         while not self.seen.empty():
             numbers.append(self.seen.get().number)
         return numbers
-
-
-@pytest.fixture(autouse=True)
-def no_configuration():
-    """Structlog as it is when nobody has touched it."""
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
 
 
 def test_an_observer_gets_every_event_in_order():

@@ -11,7 +11,7 @@ import structlog
 from actorflow.model.events import NO_DATA, Event
 from actorflow.model.lifecycle import EventKind
 from actorflow.observe import LogObserver, logging_is_configured
-from tests.support.deciding import EPOCH
+from tests.support.brain import EPOCH
 
 IDS = {"workflow_id": "flow", "trace_id": "t"}
 
@@ -19,14 +19,6 @@ IDS = {"workflow_id": "flow", "trace_id": "t"}
 def event(kind, number=1, step_id=None, attempt=None, **data):
     """Something that happened."""
     return Event(number, kind, "run", step_id, attempt, EPOCH, data or NO_DATA)
-
-
-@pytest.fixture(autouse=True)
-def no_configuration():
-    """Structlog as it is when nobody has touched it."""
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from actorflow.state.sql.schema import tables as schema
 from actorflow.testing import Faults, Script, Simulation, Tape, laws, raises, returns
 from actorflow.testing.contracts import told
 from actorflow.testing.simulation.store import SimulatedStateManager
-from tests.support import doctoring
-from tests.support.deciding import flow, nothing, step, task
+from tests.support import doctored_traces as doctored
+from tests.support.brain import flow, nothing, step, task
 
 RETRIED = RetryPolicy(max_attempts=2, jitter=0.0)
 KEPT = {EventKind.STEP_COMPLETED, EventKind.STEP_SKIPPED}
@@ -254,7 +254,7 @@ def test_a_planted_fault_is_found(monkeypatch, plant, work, script):
         with begun(work, script) as simulation:
             crash_and_go_on(simulation, write, recorded=True)
             simulation.run_until_quiet()
-            broken |= {*doctoring.broken(simulation.trace())}
+            broken |= {*doctored.broken(simulation.trace())}
 
     assert laws.records_outlive_crashes.number in broken
 
@@ -282,6 +282,6 @@ def test_a_write_of_a_former_life_is_found(monkeypatch):
         with begun(WORK, WORKS, tape=tape, faults=Faults(store_stalls=1)) as simulation:
             crash_and_go_on(simulation, write, recorded=False)
             simulation.run_until_quiet()
-            broken |= {*doctoring.broken(simulation.trace())}
+            broken |= {*doctored.broken(simulation.trace())}
 
     assert laws.records_have_one_owner.number in broken

@@ -28,7 +28,7 @@ from actorflow.testing import (
     simulate,
 )
 from actorflow.testing.strategies import scenarios, scripts, tapes, workflows
-from tests.support.deciding import flow, task
+from tests.support.brain import flow, task
 
 SEEDS = range(20)
 SCHEDULES_OF_A_SEED = 5_000

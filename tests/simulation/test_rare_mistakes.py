@@ -15,7 +15,7 @@ from actorflow.scheduling.endings import Endings
 from actorflow.scheduling.ledger import RunState
 from actorflow.scheduling.queues import RunQueue
 from actorflow.testing import Faults, Scenario, ScenarioRun, ScenarioStep, Settings, Tape, laws
-from tests.support.doctoring import broken
+from tests.support.doctored_traces import broken
 from tests.support.mutants import Mutant
 
 RARE = []

@@ -16,7 +16,7 @@ from actorflow.model.lifecycle import StepStatus
 from actorflow.scheduling.decisions import Decisions
 from actorflow.scheduling.queues import ReadyQueue
 from actorflow.testing import Faults, Scenario, ScenarioRun, ScenarioStep, Settings, Tape, laws
-from tests.support.doctoring import broken
+from tests.support.doctored_traces import broken
 from tests.support.mutants import Mutant
 
 REGRESSIONS = []

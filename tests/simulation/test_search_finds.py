@@ -16,7 +16,7 @@ from actorflow.scheduling.starts import Starts
 from actorflow.testing import Script, explore, explore_scenarios, laws, raises, returns, simulate
 from actorflow.testing.search.search import judged
 from actorflow.testing.strategies import scenarios, tapes
-from tests.support.deciding import flow, task
+from tests.support.brain import flow, task
 
 release = Starts.release
 find_attempt = Decisions._find

@@ -25,8 +25,8 @@ from actorflow import (
     RetryPolicy,
     Workflow,
 )
-from tests.support.racing import GUARD, busy_switching, ours, together
-from tests.support.soaking import SOAK
+from tests.support.soak_factor import SOAK
+from tests.support.thread_races import GUARD, busy_switching, remaining_threads, together
 
 AGAIN = RetryPolicy(max_attempts=3, initial_interval=0.0001, jitter=0)
 RUN_ENDS = {"completed", "failed", "cancelled"}
@@ -220,7 +220,7 @@ class Life:
         life = self.orchestrator._life
         runtime, door = life._closing._runtime, life.admission
         kept = {
-            "threads": ours(),
+            "threads": remaining_threads(),
             "runs": life.live.ids(),
             "places": sorted(map(id, {*door._taken, *door._waiting})),
             "brain": list(runtime._brain.runs),

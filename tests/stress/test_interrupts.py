@@ -1,6 +1,6 @@
 """Ctrl-C at any instant of the main thread: nothing hangs, nothing goes on behind its back.
 
-Every nineteenth instant is tried, and for a soak each of them; see `tests/support/soaking.py`.
+Every nineteenth instant is tried, and for a soak each of them; see `tests/support/soak_factor.py`.
 """
 
 from __future__ import annotations
@@ -12,18 +12,9 @@ import threading
 
 import pytest
 
-from actorflow import Orchestrator, Run, Workflow
-from tests.support.interrupting import Interrupt, instants
-
-GUARD = 60
-"""Seconds after which something that should happen at once never will."""
-
-
-def flow_of(body, **options):
-    """A workflow of one step."""
-    flow = Workflow("flow")
-    flow.step(body, id="step", **options)
-    return flow
+from actorflow import Orchestrator, Run
+from tests.support.flows import GUARD, flow_of
+from tests.support.interrupts import Interrupt, instants
 
 
 def ours():

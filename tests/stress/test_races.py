@@ -22,9 +22,10 @@ from actorflow import (
     RetryPolicy,
     Workflow,
 )
-from tests.support.executing import ThreadRig
-from tests.support.racing import GUARD, busy_switching, ours, together
-from tests.support.soaking import SOAK
+from tests.support.executor_rigs import ThreadRig
+from tests.support.flows import flow_of
+from tests.support.soak_factor import SOAK
+from tests.support.thread_races import GUARD, busy_switching, remaining_threads, together
 
 SOME = 4
 """How many threads are at it."""
@@ -36,14 +37,7 @@ def busy():
     with busy_switching():
         yield
 
-    assert [] == ours()
-
-
-def flow_of(body, **options):
-    """A workflow of one step."""
-    flow = Workflow("flow")
-    flow.step(body, id="step", **options)
-    return flow
+    assert [] == remaining_threads()
 
 
 def often(times, call):
@@ -99,7 +93,7 @@ def test_a_thread_that_returns_while_it_is_given_up_does_one_of_the_two():
         results = list(itertools.chain(*together(*[run] * SOME)))
         runtime = orchestrator._life._runtime
         held = runtime._brain.workers.held
-    left = ours()
+    left = remaining_threads()
 
     assert {("failed", 2)} == {(each.status, each.steps["step"].attempts) for each in results}
     assert (0, [], 0) == (held, left, runtime._threads.abandoned)
@@ -160,7 +154,7 @@ def test_a_life_that_is_ended_while_it_begins_has_ended():
 
         together(begins, orchestrator.shutdown, functools.partial(orchestrator.shutdown, 0, 0))
 
-        assert [] == ours()
+        assert [] == remaining_threads()
 
 
 def test_a_run_that_several_resume_goes_on_once():

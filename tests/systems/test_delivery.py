@@ -15,7 +15,7 @@ from thespian.actors import (
     WakeupMessage,
 )
 
-from tests.support.acting import Loop, Recorder, embedded
+from tests.support.stage import Loop, Recorder, embedded
 
 
 class Scene:

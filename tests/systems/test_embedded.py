@@ -11,8 +11,8 @@ import pytest
 from thespian.actors import Actor, ActorSystem
 
 from actorflow.systems import EmbeddedSystem
-from tests.support.acting import Loop, Recorder, embedded
-from tests.support.racing import busy_switching, together
+from tests.support.stage import Loop, Recorder, embedded
+from tests.support.thread_races import busy_switching, together
 
 GUARD = 60
 """Seconds after which something that should happen at once never will."""

@@ -9,7 +9,7 @@ from thespian.actors import Actor, ActorExitRequest, ActorSystem, ChildActorExit
 
 from actorflow.systems import SimulatedSystem
 from actorflow.systems.simulated.mischief import Countdown, Fault, Mischief
-from tests.support.acting import Loop, Recorder, embedded
+from tests.support.stage import Loop, Recorder, embedded
 
 numbers = st.lists(st.integers(0, 5), max_size=60)
 

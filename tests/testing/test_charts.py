@@ -10,7 +10,7 @@ from actorflow.definition.retry import RetryPolicy
 from actorflow.definition.step import Step
 from actorflow.testing import Faults, Script, Simulation, Tape, hangs, raises, returns, simulate
 from docs.examples.lesson import flow as lesson
-from tests.support.deciding import flow, task
+from tests.support.brain import flow, task
 from tests.testing.test_simulate import async_step
 
 

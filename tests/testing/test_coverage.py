@@ -25,7 +25,7 @@ from actorflow.testing import (
     returns,
 )
 from actorflow.testing.search.coverage import ALL_MOVES, EVERYTHING, Coverage, Tally, reachable
-from tests.support.deciding import flow, step, task
+from tests.support.brain import flow, step, task
 
 PLAIN = Script(default=returns())
 TWICE = RetryPolicy(max_attempts=2)

@@ -11,7 +11,7 @@ from actorflow.definition.step import Step
 from actorflow.support.warnings import ActorflowWarning
 from actorflow.testing import LawBroken, NotSimulated, Script, explore, law, real, simulate
 from actorflow.testing.search.doubts import Doubts
-from tests.support.deciding import flow, task
+from tests.support.brain import flow, task
 
 REAL = Script(default=real())
 WARNED = r"^step 'a' fails wherever it is simulated: loop.run_in_executor\(\) .* Hand the step a f"

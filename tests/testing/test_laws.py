@@ -33,9 +33,9 @@ from actorflow.testing import (
 from actorflow.testing.errors import LawBroken
 from actorflow.testing.trace.trace import AttemptTrace
 from docs.examples.lesson import flow as lesson
-from tests.support import doctoring
-from tests.support.deciding import flow, nothing, step, task
-from tests.support.doctoring import broken
+from tests.support import doctored_traces as doctored
+from tests.support.brain import flow, nothing, step, task
+from tests.support.doctored_traces import broken
 
 TWICE = RetryPolicy(max_attempts=2, jitter=0.0)
 THRICE = RetryPolicy(max_attempts=3, jitter=0.0)
@@ -104,25 +104,25 @@ def more_async_attempts_in_flight_than_workers():
 def two_attempts_in_the_lane_of_one_run():
     """The first one is not over when the second one begins, whatever was recorded."""
     trace = simulate(flow(step("a"), step("b")))
-    return doctoring.with_body(trace, "a", over=trace.attempts[1].begun + 1)
+    return doctored.with_body(trace, "a", over=trace.attempts[1].begun + 1)
 
 
 @breaks(2)
 def a_lease_that_leaked():
     """It is held, and nothing is in flight."""
-    return doctoring.with_lull(chain(), -1, leases_held=1, leases_free=1)
+    return doctored.with_lull(chain(), -1, leases_held=1, leases_free=1)
 
 
 @breaks(2)
 def a_lease_that_came_back_twice():
     """There are more than there were."""
-    return doctoring.with_lull(chain(), -1, leases_free=3)
+    return doctored.with_lull(chain(), -1, leases_free=3)
 
 
 @breaks(2)
 def a_lease_that_came_back_too_early():
     """An attempt in flight holds none."""
-    return doctoring.with_lull(chain(), 0, leases_held=0, leases_free=2)
+    return doctored.with_lull(chain(), 0, leases_held=0, leases_free=2)
 
 
 @breaks(2, 31)
@@ -136,14 +136,14 @@ def a_lease_that_is_held_at_the_end():
 def a_lower_priority_that_was_granted_first():
     """There was one worker for two steps."""
     trace = simulate(flow(task("a"), task("b"), task("c")), async_workers=1)
-    return doctoring.planned(trace, flow(task("a"), task("b"), task("c", priority=1)))
+    return doctored.planned(trace, flow(task("a"), task("b"), task("c", priority=1)))
 
 
 @breaks(16)
 def an_order_that_was_not_that_of_readiness():
     """The last one of three is the second to start."""
     steps = [task("a"), task("b"), task("c")]
-    return doctoring.planned(
+    return doctored.planned(
         simulate(flow(*steps[:2], task("c", priority=1)), async_workers=1), flow(*steps)
     )
 
@@ -152,21 +152,21 @@ def an_order_that_was_not_that_of_readiness():
 def a_lower_priority_that_came_first_in_the_lane():
     """The lane has an order as well."""
     trace = simulate(flow(step("a"), step("b"), step("c")))
-    return doctoring.planned(trace, flow(step("a"), step("b"), step("c", priority=1)))
+    return doctored.planned(trace, flow(step("a"), step("b"), step("c", priority=1)))
 
 
 @breaks(17)
 def a_free_worker_beside_a_ready_step():
     """When nothing could be delivered."""
     trace = simulate(flow(task("a"), task("b"), task("c")))
-    return doctoring.with_lull(trace, 0, leases_held=1, leases_free=1, in_flight=1)
+    return doctored.with_lull(trace, 0, leases_held=1, leases_free=1, in_flight=1)
 
 
 @breaks(17)
 def a_free_lane_beside_a_ready_step():
     """The step before it had ended when time went on, and it had not started."""
     trace = simulate(flow(step("a"), step("b")))
-    place = doctoring.place_of(trace, "step.started", "b")
+    place = doctored.place_of(trace, "step.started", "b")
     return with_another_lull(trace, 1.0, place, free=2)
 
 
@@ -181,7 +181,7 @@ def a_run_that_was_granted_two_leases_in_a_row():
     """Another one of equal priority waited."""
     twins = flow(task("a"), task("b"), task("c"))
     trace = several((twins, {"priority": 1}), (twins, {}), async_workers=1)
-    return doctoring.planned(trace, priority=0)
+    return doctored.planned(trace, priority=0)
 
 
 # ── Steps ────────────────────────────────────────────────────────────────────────────────────
@@ -191,34 +191,34 @@ def a_run_that_was_granted_two_leases_in_a_row():
 def a_step_that_did_not_wait_for_its_dependency():
     """Both run at once."""
     trace = simulate(flow(task("a"), task("b")))
-    return doctoring.planned(trace, flow(task("a"), task("b", "a")))
+    return doctored.planned(trace, flow(task("a"), task("b", "a")))
 
 
 @breaks(3, 5)
 def a_step_that_began_before_its_dependency_was_over():
     """The events are in order, and the executors tell another story."""
     trace = chain()
-    return doctoring.with_body(trace, "b", begun=trace.attempts[0].over)
+    return doctored.with_body(trace, "b", begun=trace.attempts[0].over)
 
 
 @breaks(4)
 def an_attempt_too_many():
     """Three, where two are allowed."""
-    return doctoring.planned(retried(), flow(task("a", retry=TWICE)))
+    return doctored.planned(retried(), flow(task("a", retry=TWICE)))
 
 
 @breaks(5)
 def a_gap_in_the_numbers_of_attempts():
     """There is no third one."""
     trace = retried()
-    return doctoring.with_changed(trace, "step.started", "a", which=3, attempt=4)
+    return doctored.with_changed(trace, "step.started", "a", which=3, attempt=4)
 
 
 @breaks(5, 12)
 def attempts_that_overlap():
     """The second one begins before the first one ends."""
     trace = retried()
-    return doctoring.with_body(trace, "a", 2, started_at=0.5)
+    return doctored.with_body(trace, "a", 2, started_at=0.5)
 
 
 @breaks(5)
@@ -232,33 +232,33 @@ def an_attempt_that_began_twice():
 def an_attempt_whose_start_is_not_recorded_before_it_begins():
     """It is recorded too late."""
     trace = chain()
-    return doctoring.with_body(trace, "a", begun=1)
+    return doctored.with_body(trace, "a", begun=1)
 
 
 @breaks(6)
 def a_step_that_never_ended_although_its_run_has():
     """One event is missing."""
-    return doctoring.without(failed(), "step.cancelled", "b")
+    return doctored.without(failed(), "step.cancelled", "b")
 
 
 @breaks(6, 8, 9)
 def a_step_that_ended_twice():
     """One event too many, which is one that the table does not have, after its end."""
     before = "run.completed", None
-    return doctoring.with_added(chain(), "step.skipped", "a", before=before, attempt=1)
+    return doctored.with_added(chain(), "step.skipped", "a", before=before, attempt=1)
 
 
 @breaks(8)
 def a_result_of_another_status():
     """The record says that it completed."""
-    return doctoring.with_result(chain(), status="failed")
+    return doctored.with_result(chain(), status="failed")
 
 
 @breaks(8)
 def a_result_with_another_output():
     """Equal, and not the same: outputs are handed on as they are."""
     trace = simulate(flow(task("a")), script=Script({"a": returns([1])}))
-    return doctoring.with_result(trace, outputs={"a": [1]})
+    return doctored.with_result(trace, outputs={"a": [1]})
 
 
 @breaks(8)
@@ -266,13 +266,13 @@ def a_result_with_another_error_of_the_same_text():
     """Nothing was restored, so errors are handed on as they are."""
     trace = failed()
     one = attrs.evolve(trace.result.steps["a"], error=copied(trace.result.steps["a"].error))
-    return doctoring.with_result(trace, steps={**trace.result.steps, "a": one})
+    return doctored.with_result(trace, steps={**trace.result.steps, "a": one})
 
 
 @breaks(8)
 def a_result_with_an_output_too_many():
     """Of a step that failed."""
-    return doctoring.with_result(failed(), outputs={"a": None})
+    return doctored.with_result(failed(), outputs={"a": None})
 
 
 @breaks(8)
@@ -281,17 +281,17 @@ def a_step_whose_end_was_overwritten():
     optional = flow(task("a", required=False), task("b"))
     trace = simulate(optional, script=Script({"a": FAILS}))
     one = attrs.evolve(trace.result.steps["a"], status="failed")
-    return doctoring.with_result(trace, steps={**trace.result.steps, "a": one})
+    return doctored.with_result(trace, steps={**trace.result.steps, "a": one})
 
 
 @breaks(8, 9)
 def an_event_after_a_steps_end():
     """Its timeout passes when it is over."""
     timed_out = {"timeout": 1.0, "limit": "attempt"}
-    trace = doctoring.planned(chain(), flow(task("a", timeout=1.5), task("b", "a")))
-    late = doctoring.with_added(trace, "step.timed_out", "a", attempt=1, **timed_out)
-    return doctoring.with_moved(
-        doctoring.with_changed(late, "step.timed_out", "a", time=2.0),
+    trace = doctored.planned(chain(), flow(task("a", timeout=1.5), task("b", "a")))
+    late = doctored.with_added(trace, "step.timed_out", "a", attempt=1, **timed_out)
+    return doctored.with_moved(
+        doctored.with_changed(late, "step.timed_out", "a", time=2.0),
         "step.timed_out",
         "a",
         before=("run.completed", None),
@@ -301,20 +301,20 @@ def an_event_after_a_steps_end():
 @breaks(9)
 def a_step_that_started_without_being_ready():
     """The table has no such move."""
-    return doctoring.without(chain(), "step.ready", "a")
+    return doctored.without(chain(), "step.ready", "a")
 
 
 @breaks(9)
 def a_run_that_ended_without_a_start():
     """The table has no such move either."""
-    return doctoring.without(chain(), "run.started")
+    return doctored.without(chain(), "run.started")
 
 
 @breaks(15, 8, 9)
 def a_step_that_started_after_it_was_cancelled():
     """By the record."""
     trace = cancelled()
-    return doctoring.with_moved(trace, "step.cancelled", "a", before=("step.started", "a"))
+    return doctored.with_moved(trace, "step.cancelled", "a", before=("step.started", "a"))
 
 
 @breaks(15, 5, 20)
@@ -335,20 +335,20 @@ def a_step_that_began_after_it_was_cancelled():
 def an_end_that_is_recorded_while_the_attempt_is_in_flight():
     """It is over only later."""
     trace = chain()
-    return doctoring.with_body(trace, "b", over=len(trace.envelopes) + 1)
+    return doctored.with_body(trace, "b", over=len(trace.envelopes) + 1)
 
 
 @breaks(10)
 def a_step_that_completed_by_an_attempt_that_failed():
     """Its executor knows better."""
-    return doctoring.with_body(chain(), "b", outcome=Outcome.RAISED)
+    return doctored.with_body(chain(), "b", outcome=Outcome.RAISED)
 
 
 @breaks(10)
 def a_step_that_completed_by_an_attempt_that_was_given_up():
     """The result came after it was recorded that nobody waited for it."""
-    trace = doctoring.with_body(chain(), "b", outcome=Outcome.ABANDONED)
-    return doctoring.with_added(
+    trace = doctored.with_body(chain(), "b", outcome=Outcome.ABANDONED)
+    return doctored.with_added(
         trace, "step.abandoned", "b", before=("step.completed", "b"), attempt=1, stack=""
     )
 
@@ -356,83 +356,81 @@ def a_step_that_completed_by_an_attempt_that_was_given_up():
 @breaks(10, 8)
 def an_output_that_was_not_returned():
     """It was made up."""
-    return doctoring.with_changed(chain(), "step.completed", "b", data={"output": "other"})
+    return doctored.with_changed(chain(), "step.completed", "b", data={"output": "other"})
 
 
 @breaks(11)
 def a_timeout_that_fired_early():
     """After a second, of two."""
     trace = simulate(flow(task("a", timeout=2.0)), script=Script({"a": hangs()}))
-    return doctoring.with_changed(trace, "step.timed_out", "a", time=1.0)
+    return doctored.with_changed(trace, "step.timed_out", "a", time=1.0)
 
 
 @breaks(11)
 def a_timeout_that_nobody_has_set():
     """The step has none."""
     trace = simulate(flow(task("a", timeout=2.0)), script=Script({"a": hangs()}))
-    return doctoring.planned(trace, flow(task("a")))
+    return doctored.planned(trace, flow(task("a")))
 
 
 @breaks(11)
 def a_total_timeout_that_fired_early():
     """It counts from the first start."""
     trace = simulate(flow(task("a", total_timeout=2.0)), script=Script({"a": hangs()}))
-    return doctoring.with_changed(trace, "step.timed_out", "a", time=1.0)
+    return doctored.with_changed(trace, "step.timed_out", "a", time=1.0)
 
 
 @breaks(11)
 def a_timeout_and_a_completion_that_both_won():
     """The attempt timed out, and it completed its step."""
-    trace = doctoring.planned(chain(), flow(task("a"), task("b", "a", timeout=1.5)))
+    trace = doctored.planned(chain(), flow(task("a"), task("b", "a", timeout=1.5)))
     timed_out = {"timeout": 1.5, "limit": "attempt"}
     before = "step.completed", "b"
-    added = doctoring.with_added(
-        trace, "step.timed_out", "b", before=before, attempt=1, **timed_out
-    )
-    return doctoring.with_changed(added, "step.timed_out", "b", time=2.5)
+    added = doctored.with_added(trace, "step.timed_out", "b", before=before, attempt=1, **timed_out)
+    return doctored.with_changed(added, "step.timed_out", "b", time=2.5)
 
 
 @breaks(11)
 def a_completion_after_the_time_was_up():
     """It took a second, and had half of one."""
-    return doctoring.planned(chain(), flow(task("a"), task("b", "a", timeout=0.5)))
+    return doctored.planned(chain(), flow(task("a"), task("b", "a", timeout=0.5)))
 
 
 @breaks(11, 8)
 def a_runs_timeout_that_passed_early():
     """It was not due."""
     trace = simulate(flow(task("a"), timeout=2.0), script=Script({"a": hangs()}))
-    return doctoring.with_changed(trace, "run.failed", time=1.0)
+    return doctored.with_changed(trace, "run.failed", time=1.0)
 
 
 @breaks(12)
 def a_wait_out_of_the_policys_bounds():
     """It was to be ten times as long."""
     slow = RetryPolicy(initial_interval=10.0, jitter=0.0)
-    return doctoring.planned(retried(), flow(task("a", retry=slow)))
+    return doctored.planned(retried(), flow(task("a", retry=slow)))
 
 
 @breaks(12)
 def a_step_that_was_ready_before_its_backoff_was_over():
     """By half a second."""
     trace = retried()
-    pairs, place = doctoring.pairs_of(trace), doctoring.place_of(trace, "step.retrying", "a") + 1
+    pairs, place = doctored.pairs_of(trace), doctored.place_of(trace, "step.retrying", "a") + 1
     mark, again = pairs[place]
     pairs[place] = mark, again._replace(time=again.time - 0.5)
-    return doctoring.told(trace, pairs)
+    return doctored.told(trace, pairs)
 
 
 @breaks(12)
 def an_attempt_that_began_before_the_backoff_was_over():
     """Whatever the events say."""
-    return doctoring.with_body(retried(), "a", 2, started_at=1.2)
+    return doctored.with_body(retried(), "a", 2, started_at=1.2)
 
 
 @breaks(13)
 def an_error_that_was_not_to_be_retried():
     """The policy retries others."""
     keys_only = RetryPolicy(max_attempts=3, jitter=0.0, retryable_errors=KeyError)
-    return doctoring.planned(retried(), flow(task("a", retry=keys_only)))
+    return doctored.planned(retried(), flow(task("a", retry=keys_only)))
 
 
 # ── Runs ─────────────────────────────────────────────────────────────────────────────────────
@@ -441,57 +439,57 @@ def an_error_that_was_not_to_be_retried():
 @breaks(7, 9)
 def a_run_that_ended_twice():
     """Which the table does not have."""
-    return doctoring.with_added(chain(), "run.completed")
+    return doctored.with_added(chain(), "run.completed")
 
 
 @breaks(7)
 def an_event_after_the_runs_end():
     """The run did not wait for its last step."""
-    return doctoring.with_moved(chain(), "step.completed", "b", before=None)
+    return doctored.with_moved(chain(), "step.completed", "b", before=None)
 
 
 @breaks(7, 8)
 def a_run_that_completed_although_a_step_has_failed():
     """The steps do not bear it out."""
-    return doctoring.with_changed(failed(), "run.failed", kind=EventKind.RUN_COMPLETED)
+    return doctored.with_changed(failed(), "run.failed", kind=EventKind.RUN_COMPLETED)
 
 
 @breaks(14)
 def a_start_after_a_failure():
     """Nothing was to start any more."""
-    return doctoring.planned(failed(fail_fast=False), branches())
+    return doctored.planned(failed(fail_fast=False), branches())
 
 
 @breaks(14)
 def a_step_that_was_cancelled_and_depends_on_nothing_that_failed():
     """Only dependents were to be cancelled."""
-    return doctoring.planned(failed(), branches(fail_fast=False))
+    return doctored.planned(failed(), branches(fail_fast=False))
 
 
 @breaks(14)
 def a_step_that_was_cancelled_before_anything_had_failed():
     """There was no reason."""
-    return doctoring.with_moved(failed(), "step.cancelled", "b", before=("step.failed", "a"))
+    return doctored.with_moved(failed(), "step.cancelled", "b", before=("step.failed", "a"))
 
 
 @breaks(18)
 def a_run_that_stands_still():
     """Nothing can be delivered, its first step has settled, and the second one is not ready."""
     trace = chain()
-    return with_another_lull(trace, 1.0, doctoring.place_of(trace, "step.ready", "b"), free=2)
+    return with_another_lull(trace, 1.0, doctored.place_of(trace, "step.ready", "b"), free=2)
 
 
 @breaks(18)
 def an_attempt_that_goes_on_for_ever_and_has_a_timeout():
     """Nobody has stopped it."""
     trace = simulate(flow(task("a")), script=Script({"a": hangs()}))
-    return doctoring.planned(trace, flow(task("a", timeout=2.0)))
+    return doctored.planned(trace, flow(task("a", timeout=2.0)))
 
 
 @breaks(18)
 def a_run_that_outlives_its_timeout():
     """Nothing is left that could end it."""
-    return doctoring.planned(simulate(flow(task("a")), script=Script({"a": hangs()})), deadline=5.0)
+    return doctored.planned(simulate(flow(task("a")), script=Script({"a": hangs()})), deadline=5.0)
 
 
 @breaks(18)
@@ -516,7 +514,7 @@ def a_schedule_without_an_end():
 def a_backoff_whose_end_nobody_noticed():
     """Time went on without it."""
     trace = retried()
-    place = doctoring.place_of(trace, "step.retrying", "a") + 1
+    place = doctored.place_of(trace, "step.retrying", "a") + 1
     return with_another_lull(trace, 2.5, place, free=2)
 
 
@@ -525,7 +523,7 @@ def a_timeout_that_nobody_noticed():
     """Time went on without it."""
     again = flow(task("a", timeout=2.0, retry=TWICE))
     trace = simulate(again, script=Script({"a": [hangs(), returns()]}))
-    return with_another_lull(trace, 2.5, doctoring.place_of(trace, "step.timed_out", "a"), free=1)
+    return with_another_lull(trace, 2.5, doctored.place_of(trace, "step.timed_out", "a"), free=1)
 
 
 @breaks(20)
@@ -547,7 +545,7 @@ def with_cancel_at(trace, index, time):
 def a_cancel_for_another_reason():
     """Somebody else came later, and was believed."""
     trace = cancelled()
-    return doctoring.with_changed(trace, "run.cancelled", data={"reason": "another"})
+    return doctored.with_changed(trace, "run.cancelled", data={"reason": "another"})
 
 
 @breaks(20)
@@ -586,7 +584,7 @@ def a_run_that_did_not_end_within_its_grace():
 @breaks(32, 18)
 def a_result_that_was_handed_out_and_not_recorded():
     """A crash would lose it."""
-    return doctoring.without(chain(), "run.completed")
+    return doctored.without(chain(), "run.completed")
 
 
 # ── Compensation ─────────────────────────────────────────────────────────────────────────────
@@ -603,15 +601,15 @@ def undone_too(step_id):
     """That trace, with one more step that is undone."""
     trace = undone()
     for kind in ("compensation.started", "compensation.completed"):
-        trace = doctoring.with_added(trace, kind, step_id, before=("run.failed", None), attempt=1)
+        trace = doctored.with_added(trace, kind, step_id, before=("run.failed", None), attempt=1)
     return trace
 
 
 @breaks(21)
 def a_compensation_that_never_came():
     """The step had completed."""
-    trace = doctoring.without(undone(), "compensation.started", "a")
-    return doctoring.without(trace, "compensation.completed", "a")
+    trace = doctored.without(undone(), "compensation.started", "a")
+    return doctored.without(trace, "compensation.completed", "a")
 
 
 @breaks(21, 8, 18)
@@ -619,8 +617,8 @@ def a_run_that_was_never_undone():
     """It had failed."""
     trace = undone()
     for event in [one for one in trace.events if one.kind.startswith("compensation.")]:
-        trace = doctoring.without(trace, event.kind, event.step_id)
-    return doctoring.without(trace, "run.compensating")
+        trace = doctored.without(trace, event.kind, event.step_id)
+    return doctored.without(trace, "run.compensating")
 
 
 @breaks(21, 4, 5, 9, 10)
@@ -640,7 +638,7 @@ def compensations_in_the_order_of_completion():
     """The last one was to be undone first."""
     trace = undone()
     for kind in ("compensation.started", "compensation.completed"):
-        trace = doctoring.with_moved(trace, kind, "a", before=("compensation.started", "b"))
+        trace = doctored.with_moved(trace, kind, "a", before=("compensation.started", "b"))
     return trace
 
 
@@ -648,22 +646,22 @@ def compensations_in_the_order_of_completion():
 def a_record_in_the_order_of_completion():
     """What was to be undone, and when, was wrong from the beginning."""
     trace = undone()
-    event = trace.events[doctoring.place_of(trace, "run.compensating")]
+    event = trace.events[doctored.place_of(trace, "run.compensating")]
     data = {**event.data, "steps": event.data["steps"][::-1]}
-    return doctoring.with_changed(trace, "run.compensating", data=data)
+    return doctored.with_changed(trace, "run.compensating", data=data)
 
 
 @breaks(22)
 def a_compensation_that_began_while_a_step_ran():
     """It had not stopped."""
-    return doctoring.with_moved(undone(), "step.failed", "c", before=("run.failed", None))
+    return doctored.with_moved(undone(), "step.failed", "c", before=("run.failed", None))
 
 
 @breaks(22, 10)
 def a_compensator_that_began_while_an_executor_was_at_a_step():
     """Whatever the events say."""
     trace = undone()
-    return doctoring.with_body(trace, "c", over=trace.compensations[0].begun + 1)
+    return doctored.with_body(trace, "c", over=trace.compensations[0].begun + 1)
 
 
 # ── Outputs ──────────────────────────────────────────────────────────────────────────────────
@@ -691,25 +689,25 @@ def an_output_that_was_changed():
 @breaks(23)
 def an_argument_that_is_not_what_was_recorded():
     """Somebody else's."""
-    return doctoring.with_body(joined(), "c", arguments={"a": "b#1"})
+    return doctored.with_body(joined(), "c", arguments={"a": "b#1"})
 
 
 @breaks(23)
 def an_argument_of_a_step_that_was_skipped():
     """It has no output."""
-    return doctoring.with_body(joined(), "c", arguments={"a": "a#1", "b": "b#1"})
+    return doctored.with_body(joined(), "c", arguments={"a": "a#1", "b": "b#1"})
 
 
 @breaks(23)
 def an_argument_that_is_missing():
     """The step had it coming."""
-    return doctoring.with_body(joined(), "c", arguments={})
+    return doctored.with_body(joined(), "c", arguments={})
 
 
 @breaks(23)
 def inputs_that_hold_an_output_too_many():
     """That of the step which was skipped."""
-    return doctoring.with_body(joined(), "d", arguments={"inputs": {"a": "a#1", "b": None}})
+    return doctored.with_body(joined(), "d", arguments={"inputs": {"a": "a#1", "b": None}})
 
 
 @breaks(23)
@@ -720,13 +718,13 @@ def inputs_in_the_order_of_completion():
         return None
 
     trace = simulate(flow(task("a"), task("b"), Step("c", see, after=["a", "b"])))
-    return doctoring.with_body(trace, "c", arguments={"inputs": {"b": "b#1", "a": "a#1"}})
+    return doctored.with_body(trace, "c", arguments={"inputs": {"b": "b#1", "a": "a#1"}})
 
 
 @breaks(23)
 def a_dependent_that_was_told_of_another_output():
     """The record says otherwise."""
-    return doctoring.with_messages(
+    return doctored.with_messages(
         chain(),
         lambda one: attrs.evolve(one, output="x") if isinstance(one, DependencyCompleted) else one,
     )
@@ -735,7 +733,7 @@ def a_dependent_that_was_told_of_another_output():
 @breaks(23)
 def a_dependent_that_was_told_that_the_step_was_skipped():
     """It has completed."""
-    return doctoring.with_messages(
+    return doctored.with_messages(
         chain(),
         lambda one: (
             attrs.evolve(one, skipped=True) if isinstance(one, DependencyCompleted) else one
@@ -793,7 +791,7 @@ def an_event_that_was_shown_before_it_was_recorded():
 
 def shown(trace):
     """What watchers of a trace would be shown, one by one."""
-    return doctoring.shown(trace.events)
+    return doctored.shown(trace.events)
 
 
 @breaks(26)
@@ -848,7 +846,7 @@ def a_run_that_was_resumed_while_it_was_in_progress():
 @breaks(28)
 def a_resumption_that_is_told_too_late():
     """Something had happened before it was said that the run goes on."""
-    return doctoring.with_moved(restarted(), "run.resumed", None, before=("step.completed", "b"))
+    return doctored.with_moved(restarted(), "run.resumed", None, before=("step.completed", "b"))
 
 
 @breaks(28)
@@ -864,7 +862,7 @@ def a_gap_in_the_numbers_of_events():
     trace = chain()
     last = trace.events[-1]
     events = (*trace.events[:-1], last._replace(number=last.number + 1))
-    return attrs.evolve(trace, events=events, shown=doctoring.shown(events))
+    return attrs.evolve(trace, events=events, shown=doctored.shown(events))
 
 
 @breaks(29)
@@ -879,7 +877,7 @@ def a_run_that_was_resumed_as_it_was_not():
         steps = {**message.resumed.steps, "a": step}
         return attrs.evolve(message, resumed=attrs.evolve(message.resumed, steps=steps))
 
-    return doctoring.with_messages(trace, misread)
+    return doctored.with_messages(trace, misread)
 
 
 # ── Outcomes ─────────────────────────────────────────────────────────────────────────────────
@@ -888,7 +886,7 @@ def a_run_that_was_resumed_as_it_was_not():
 def given_up(**options):
     """The trace of a step that fails, and had another attempt."""
     trace = simulate(flow(task("a", **options), task("b")), script=Script({"a": FAILS}))
-    return doctoring.planned(trace, flow(task("a", retry=TWICE, **options), task("b")))
+    return doctored.planned(trace, flow(task("a", retry=TWICE, **options), task("b")))
 
 
 def struck(trace, fault):
@@ -930,42 +928,42 @@ def a_compensator_that_was_not_tried_again():
         return flow(task("a", compensate=undo), task("b", "a"))
 
     script = Script({"b": FAILS}, compensators={"a": FAILS})
-    return doctoring.planned(simulate(saga(), script=script), saga(retry=TWICE))
+    return doctored.planned(simulate(saga(), script=script), saga(retry=TWICE))
 
 
 @breaks(30)
 def an_optional_step_that_failed():
     """It was to be skipped."""
     trace = simulate(flow(task("a"), task("b")), script=Script({"a": FAILS}))
-    return doctoring.planned(trace, flow(task("a", required=False), task("b")))
+    return doctored.planned(trace, flow(task("a", required=False), task("b")))
 
 
 @breaks(30)
 def a_required_step_that_was_skipped():
     """It was to fail."""
     trace = simulate(flow(task("a", required=False), task("b")), script=Script({"a": FAILS}))
-    return doctoring.planned(trace, flow(task("a"), task("b")))
+    return doctored.planned(trace, flow(task("a"), task("b")))
 
 
 @breaks(30)
 def a_step_that_failed_although_its_attempt_returned():
     """Its executor knows better."""
     trace = simulate(flow(task("a")), script=Script({"a": FAILS}))
-    return doctoring.with_body(trace, "a", outcome=Outcome.RETURNED)
+    return doctored.with_body(trace, "a", outcome=Outcome.RETURNED)
 
 
 @breaks(30)
 def a_step_that_failed_with_an_error_that_was_not_its_own():
     """It raised another one."""
     trace = simulate(flow(task("a")), script=Script({"a": FAILS}))
-    return doctoring.with_body(trace, "a", error=KeyError())
+    return doctored.with_body(trace, "a", error=KeyError())
 
 
 @breaks(30)
 def an_attempt_that_was_stopped_for_no_reason():
     """No timeout has passed, and the run was not ending."""
     trace = simulate(flow(task("a")), script=Script({"a": FAILS}))
-    return doctoring.with_body(trace, "a", outcome=Outcome.STOPPED)
+    return doctored.with_body(trace, "a", outcome=Outcome.STOPPED)
 
 
 # ── All of them ──────────────────────────────────────────────────────────────────────────────
@@ -1028,8 +1026,8 @@ def test_an_attempt_that_never_began_need_not_be_over_before_dependents_begin():
         flow(task("a", retry=TWICE), task("b", "a")), script=Script({"a": [FAILS, returns(1)]})
     )
     begun = next(one.begun for one in trace.attempts if one.step_id == "b")
-    late = doctoring.with_body(trace, "a", over=begun + 1)
-    never = doctoring.with_body(trace, "a", over=begun + 1, outcome=Outcome.NOT_BEGUN)
+    late = doctored.with_body(trace, "a", over=begun + 1)
+    never = doctored.with_body(trace, "a", over=begun + 1, outcome=Outcome.NOT_BEGUN)
 
     assert 3 in broken(late)
     assert 3 not in broken(never)
@@ -1079,7 +1077,7 @@ def test_a_trace_in_which_nothing_has_happened_keeps_all_laws():
 
 def test_a_broken_law_says_what_it_is_what_was_seen_and_how_it_came_to_that():
     """The law in one line, what was seen, the tape as a literal, and the chart."""
-    trace = doctoring.planned(retried(), flow(task("a", retry=TWICE)))
+    trace = doctored.planned(retried(), flow(task("a", retry=TWICE)))
 
     with pytest.raises(LawBroken) as caught:
         laws.check(trace)

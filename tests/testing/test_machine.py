@@ -13,7 +13,7 @@ from actorflow.scheduling.starts import Starts
 from actorflow.testing import Faults, LawBroken, Script, Settings, laws, raises, returns
 from actorflow.testing.laws import law
 from actorflow.testing.machine import SimulationMachine
-from tests.support.deciding import flow, step, task
+from tests.support.brain import flow, step, task
 
 BRIEF = settings(
     max_examples=30,

@@ -19,7 +19,7 @@ from actorflow.testing import (
     real,
     simulate,
 )
-from tests.support.deciding import flow, nothing, task
+from tests.support.brain import flow, nothing, task
 
 
 @law

@@ -19,7 +19,7 @@ from actorflow.testing import (
     returns,
     simulate,
 )
-from tests.support.deciding import flow, task
+from tests.support.brain import flow, task
 
 ONE = flow(task("a"))
 YEAR = timedelta(days=365)

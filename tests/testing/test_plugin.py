@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from actorflow.testing import Replay, Tape
-from tests.support.deciding import flow, task
+from tests.support.brain import flow, task
 
 pytest_plugins = ["pytester"]
 

@@ -31,7 +31,7 @@ from actorflow.testing import (
     simulate,
 )
 from actorflow.testing.simulation.mutation import changed, snapshot
-from tests.support.deciding import flow, task
+from tests.support.brain import flow, task
 
 REAL = Script(default=real())
 variable = contextvars.ContextVar("variable", default="nobody's")

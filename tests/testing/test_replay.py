@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actorflow.testing import Tape
-from tests.support.replaying import replay
+from tests.support.replay_program import replay
 
 ROOT = Path(__file__).resolve().parents[2]
 TAPES = 300
-PROGRAM = "from tests.support.replaying import main; main()"
+PROGRAM = "from tests.support.replay_program import main; main()"
 
 
 def chance(seed):

@@ -27,7 +27,7 @@ from actorflow.testing import (
 from actorflow.testing.laws import law
 from actorflow.testing.replay.encoding import encoded_script, script_of
 from actorflow.testing.search.cases import given
-from tests.support.deciding import flow, task
+from tests.support.brain import flow, task
 
 PAIR = flow(task("a", retry=RetryPolicy(max_attempts=2)), task("b", timeout=3.0))
 FULL = Replay(

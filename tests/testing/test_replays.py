@@ -18,7 +18,7 @@ from actorflow.testing import (
     raises,
     returns,
 )
-from tests.support.deciding import flow, nothing
+from tests.support.brain import flow, nothing
 
 
 @law

@@ -9,7 +9,7 @@ import pytest
 from actorflow.errors.definition import DefinitionError
 from actorflow.testing import Script, either, hangs, raises, real, returns, simulate
 from actorflow.testing.replay.encoding import encoded_script, script_of
-from tests.support.deciding import flow, task
+from tests.support.brain import flow, task
 
 
 def test_a_script_is_looked_up_by_step_and_attempt():

@@ -35,7 +35,7 @@ from actorflow.testing import (
 )
 from actorflow.testing.search import search
 from actorflow.testing.soak import main
-from tests.support.deciding import flow, task
+from tests.support.brain import flow, task
 
 PAIR = flow(task("a"), task("b"))
 

@@ -21,7 +21,7 @@ from actorflow.testing.search.cases import given
 from actorflow.testing.search.search import judged
 from actorflow.testing.search.shrinking import Finding, Shrinker
 from actorflow.testing.search.swarm import Swarm
-from tests.support.deciding import flow, task
+from tests.support.brain import flow, task
 
 FOUR = flow(*(task(name) for name in "abcd"))
 

@@ -32,8 +32,8 @@ from actorflow.testing import (
 )
 from actorflow.testing.trace.labels import Names
 from docs.examples.lesson import flow as lesson
-from tests.support.acting import Stage
-from tests.support.deciding import flow, nothing, step, task
+from tests.support.brain import flow, nothing, step, task
+from tests.support.stage import Stage
 
 RETRIED = RetryPolicy(max_attempts=3, initial_interval=1.0, jitter=0.0)
 ALL_FAULTS = Faults(

@@ -11,7 +11,7 @@ from actorflow.state import MemoryStateManager
 from actorflow.state.sql import SQLStateManager
 from actorflow.testing import Faults, Simulation, StoreFault, Tape, laws
 from actorflow.testing.contracts import told
-from tests.support.deciding import flow, task
+from tests.support.brain import flow, task
 
 CHAIN = flow(task("a"), task("b", "a"))
 

@@ -23,7 +23,7 @@ from actorflow.testing import (
 )
 from actorflow.testing.simulation.scripts import Hangs, Raises, Returns
 from actorflow.testing.strategies import scenarios, scripts, tapes, workflows
-from tests.support.deciding import flow, step, task
+from tests.support.brain import flow, step, task
 
 SEARCH = settings(
     max_examples=3000,

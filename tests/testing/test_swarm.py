@@ -11,7 +11,7 @@ import pytest
 from actorflow.testing import Simulation, laws
 from actorflow.testing.search.cases import given
 from actorflow.testing.search.swarm import BIASES, CHANGES, Priorities, Swarm, biased
-from tests.support.deciding import flow, task
+from tests.support.brain import flow, task
 
 WIDE = flow(*(task(name) for name in "abcdef"))
 

@@ -12,7 +12,7 @@ from actorflow.scheduling.compensations import Compensations
 from actorflow.scheduling.endings import Endings
 from actorflow.scheduling.ledger import RunState
 from actorflow.testing import Faults, Script, Simulation, either, hangs, laws, raises, returns
-from tests.support.deciding import flow, nothing, step, task
+from tests.support.brain import flow, nothing, step, task
 
 RETRIED = RetryPolicy(max_attempts=3, initial_interval=1.0, jitter=0.0)
 FAULTS = (

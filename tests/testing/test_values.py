@@ -23,7 +23,7 @@ from actorflow.testing import (
 )
 from actorflow.testing.replay.encoding import script_of
 from actorflow.testing.search.cases import given
-from tests.support.deciding import flow, task
+from tests.support.brain import flow, task
 
 
 class Proxy:

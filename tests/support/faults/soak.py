@@ -22,10 +22,10 @@ import tempfile
 from pathlib import Path
 
 from tests.support import postgres
-from tests.support.faults.cutting import cut_again_and_again, restart_again_and_again
-from tests.support.faults.filling import fill_again_and_again, small_disk
-from tests.support.faults.killing import Figures, kill_again_and_again
-from tests.support.faults.sharing import share_again_and_again
+from tests.support.faults.full_disks import fill_again_and_again, small_disk
+from tests.support.faults.kills import Figures, kill_again_and_again
+from tests.support.faults.lost_connections import cut_again_and_again, restart_again_and_again
+from tests.support.faults.shared_queue import share_again_and_again
 
 __all__ = ["main"]
 

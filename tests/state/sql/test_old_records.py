@@ -1,0 +1,166 @@
+"""What an earlier version recorded is read, resumed and written by this one."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from actorflow import (
+    DeadlineExceeded,
+    EventKind,
+    GiveUp,
+    NotStorable,
+    Orchestrator,
+    RecordedError,
+    RetryPolicy,
+    RunResult,
+    RunStatus,
+    StepResult,
+    StepStatus,
+    StepTimeout,
+    Workflow,
+)
+from actorflow.state.sql import JSONSerializer, SQLStateManager
+from actorflow.support.class_names import find_class, public_name
+from actorflow.testing import Tape, raises
+from actorflow.testing.replay.encoding import encoded_script, script_of
+from actorflow.testing.simulation.scripts import Script
+from tests.state.sql.records import write
+
+RECORDS = Path(write.__file__).parent
+
+
+@pytest.fixture(params=sorted(RECORDS.glob("*.sql")), ids=lambda path: path.stem)
+def url(request, tmp_path):
+    """A copy of a database that an earlier version wrote."""
+    path = tmp_path / "runs.db"
+    connection = sqlite3.connect(path)
+    connection.executescript(request.param.read_text("utf-8"))
+    connection.close()
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def orchestrator(url):
+    """An orchestrator on it that knows the workflows."""
+    with Orchestrator(SQLStateManager(url, create=True)) as orchestrator:
+        for flow in write.FLOWS:
+            orchestrator.register(flow)
+        yield orchestrator
+
+
+def find(orchestrator, flow):
+    """Return the run of a workflow."""
+    (run,) = orchestrator.list(workflow_id=flow.id).runs
+    return orchestrator.get(run.run_id)
+
+
+def test_errors_of_actorflow_come_back_as_themselves(orchestrator):
+    """Whichever module defined them when they were recorded."""
+    errors = {flow.id: find(orchestrator, flow).snapshot().error for flow in write.FLOWS}
+
+    assert errors["nested"] is None
+    assert GiveUp is type(errors["refused"])
+    assert StepTimeout is type(errors["slow"])
+    assert DeadlineExceeded is type(errors["late"])
+    assert NotStorable is type(errors["unstorable"])
+    assert ("sleeps", "attempt", 0.01) == (
+        errors["slow"].step_id,
+        errors["slow"].kind,
+        errors["slow"].timeout,
+    )
+
+
+def test_other_errors_are_named_by_their_public_names(orchestrator):
+    """An error that holds a result is kept by its name, text and traceback."""
+    error = find(orchestrator, write.outer).snapshot().error
+    plain = find(orchestrator, write.broken).snapshot().error
+
+    assert RecordedError is type(error)
+    assert "actorflow.RunFailed" == error.type_name
+    assert "builtins.ValueError" == plain.type_name
+
+
+def test_objects_of_actorflow_come_back_as_themselves(orchestrator):
+    """Outputs and inputs alike."""
+    snapshot = find(orchestrator, write.values).snapshot()
+    output = snapshot.steps["returned"].output
+
+    assert RetryPolicy(max_attempts=2, initial_interval=0.5) == snapshot.inputs["policy"]
+    assert snapshot.inputs["policy"] == output["policy"]
+    assert RunStatus.COMPLETED is output["status"]
+    assert StepResult is type(output["step"])
+    assert (42, StepStatus.COMPLETED) == (output["step"].output, output["step"].status)
+    assert EventKind.RUN_STARTED is output["events"][0].kind
+    assert "1 run.started workflow_id='nested'" == str(output["events"][0])
+
+
+def test_a_run_of_an_earlier_version_is_resumed(url):
+    """Its recorded step does not run again, and the failed one sees what that returned."""
+    flow = Workflow("values")
+    calls = []
+
+    @flow.step
+    def returned(policy):
+        calls.append("returned")
+
+    @flow.step(after=returned)
+    def then(returned, *, go_on=False):
+        return returned["step"].output + 1
+
+    with Orchestrator(SQLStateManager(url, create=True)) as orchestrator:
+        orchestrator.register(flow)
+        result = orchestrator.resume(find(orchestrator, flow).id).result(60)
+
+    assert 43 == result.output
+    assert [] == calls
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (RunResult, "actorflow:RunResult"),
+        (StepTimeout, "actorflow:StepTimeout"),
+        (Tape, "actorflow.testing:Tape"),
+        (SQLStateManager, "actorflow.state.sql:SQLStateManager"),
+        (ValueError, "builtins:ValueError"),
+    ],
+)
+def test_a_class_is_named_by_where_it_is_public(kind, name):
+    """Moving it to another module changes no record."""
+    assert name == public_name(kind)
+    assert kind is find_class(name)
+
+
+@pytest.mark.parametrize("module", ["actorflow.results", "actorflow.never_was_here"])
+def test_names_of_modules_that_have_moved_are_found(module):
+    """By the class's own name."""
+    assert RunResult is find_class(f"{module}:RunResult")
+    assert find_class(f"{module}:NeverWasHere") is None
+
+
+def test_only_names_of_actorflow_are_looked_for_elsewhere():
+    """A program's class of the same name is another class."""
+    assert find_class("shop.results:RunResult") is None
+
+
+def test_a_result_with_its_steps_is_an_output_like_any_other():
+    """A step that runs a workflow may return the whole result."""
+    with Orchestrator() as orchestrator:
+        result = orchestrator.run(write.nested)
+    serializer = JSONSerializer()
+
+    assert result == serializer.loads(serializer.dumps(result))
+
+
+def test_replay_files_name_errors_by_their_public_names():
+    """And those that were written before are still read."""
+    script = Script({"a": [raises(GiveUp("no"))]})
+    encoded = encoded_script(script)
+    (behaviour,) = encoded["steps"]["a"]
+    old = {**encoded, "steps": {"a": [{**behaviour, "error": "actorflow.storing:GiveUp"}]}}
+
+    assert "actorflow:GiveUp" == behaviour["error"]
+    assert repr(script) == repr(script_of(encoded)) == repr(script_of(old))

@@ -1,0 +1,667 @@
+"""A driver for the supervisor's brain, and the laws that hold for each of its decisions.
+
+A few dictionaries play the actors around the brain. Nothing here sleeps or waits: a test decides
+what happens next, and when.
+"""
+
+from __future__ import annotations
+
+import contextvars
+
+from actorflow.definition.step import Step
+from actorflow.definition.workflow import Workflow
+from actorflow.errors.running import RetryAfter, StepCancelled
+from actorflow.model.context import RunScope
+from actorflow.model.lifecycle import (
+    KEPT,
+    RunStatus,
+    StepStatus,
+    move_run,
+    move_step,
+)
+from actorflow.model.messages import (
+    AbandonAttempt,
+    ActorLost,
+    AttemptAbandoned,
+    AttemptFinished,
+    AttemptLost,
+    CancelRun,
+    Compensate,
+    Execute,
+    MakeSteps,
+    ReviveStep,
+    RunActorLost,
+    RunFinished,
+    RunUnknown,
+    Settled,
+    StartRun,
+    StepReady,
+    StopAttempt,
+    Wake,
+)
+from actorflow.model.results import RunRecord, RunResult
+from actorflow.scheduling.decisions import Decisions
+from actorflow.state.folding import fold
+
+EPOCH = 1_700_000_000.0
+"""What the brain's moment 0 is called by people."""
+
+
+class Place:
+    """An executor, as far as the brain looks at one."""
+
+    def __init__(self, *, preemptive):
+        self.preemptive = preemptive
+
+
+COROUTINES = Place(preemptive=True)
+THREADS = Place(preemptive=False)
+
+
+def nothing():
+    """The function of a step that the brain never calls."""
+
+
+def step(id, *after, **options):
+    """A step that waits for the others named."""
+    return Step(id, nothing, after=after, **options)
+
+
+def task(id, *after, **options):
+    """A step that runs beside others."""
+    return step(id, *after, async_=True, **options)
+
+
+def flow(*steps, **options):
+    """A workflow of these steps."""
+    workflow = Workflow(options.pop("id", "flow"), **options)
+    for one in steps:
+        workflow.add(one)
+    return workflow
+
+
+def scope(run_id, workflow_id="flow", **fields):
+    """What the steps of a run share."""
+    fields.setdefault("now", lambda: 0.0)
+    return RunScope(
+        run_id=run_id,
+        workflow_id=workflow_id,
+        inputs=fields.pop("inputs", {}),
+        metadata=fields.pop("metadata", {}),
+        variables=contextvars.Context(),
+        **fields,
+    )
+
+
+def record(plan, run_id, **fields):
+    """A run of this plan as it was accepted."""
+    return RunRecord(
+        run_id=run_id,
+        workflow_id=plan.workflow_id,
+        workflow_version=plan.version,
+        step_ids=tuple(plan.by_id),
+        last_steps=plan.last_steps,
+        inputs={},
+        metadata={},
+        priority=fields.pop("priority", 0),
+        created_at=EPOCH,
+        trace_id=None,
+        correlation_id=None,
+        business_id=None,
+        **fields,
+    )
+
+
+def decide(brain, message, now, wall):
+    """Give a brain one message by itself, and return what it comes to."""
+    brain.begin(now, wall)
+    brain.take(message)
+    return brain.conclude()
+
+
+class Driver:
+    """A brain, and everybody it deals with.
+
+    What actors and executors tell the brain waits in `pending` until `deliver` or `settle`.
+    """
+
+    def __init__(self, *, workers=2, places=10, grace=5.0, unit=0.5):
+        self.brain = Decisions(
+            async_workers=workers,
+            max_active_runs=places,
+            grace=grace,
+            random=lambda: unit,
+        )
+        self.laws = Laws(self)
+        self.now = 1000.0
+        self.pending = []
+        self.in_flight = {}
+        self.stopped = []
+        self.abandoned = []
+        self.revived = []
+        self.unknown = []
+        self.results = {}
+        self.seen = {}
+        self.cut = set()
+        self.events = []
+        self.starts = {}
+        self._incarnations = {}
+        self._waiting = {}
+
+    # ── What a test does ─────────────────────────────────────────────────────────────────────
+
+    def start(self, workflow, run_id="run", *, priority=0, timeout=None, **options):
+        """Have a run begin; in `executors` the steps are given places by id."""
+        plan = workflow.plan()
+        places = options.pop("executors", {})
+        resumed, recorded = options.pop("resumed", None), options.pop("recorded", 0)
+        completed, compensators = options.pop("completed", ()), options.pop("compensators", {})
+        timeout = plan.timeout if timeout is None else timeout
+        say = self.tell if options.pop("settle", True) else self.say
+        message = StartRun(
+            scope=scope(run_id, plan.workflow_id, **options),
+            plan=plan,
+            executors={name: places.get(name, COROUTINES) for name in plan.by_id},
+            deadline=None if timeout is None else self.now + timeout,
+            timeout=timeout,
+            priority=priority,
+            resumed=resumed,
+            recorded=recorded,
+            completed=completed,
+            compensators={
+                one.id: compensators.get(one.id, COROUTINES)
+                for one in plan.steps
+                if one.compensation is not None
+            },
+        )
+        self.starts[run_id] = message
+        self.laws.begin(run_id, message)
+        return say(message)
+
+    def resume(self, workflow, run_id="run", **options):
+        """Have a run that has ended go on from what its events say."""
+        events = self.of(run_id)
+        snapshot = fold(record(workflow.plan(), run_id), events)
+        options.setdefault("priority", self.starts[run_id].priority)
+        completed = [event.step_id for event in events if event.kind == "step.completed"]
+        return self.start(
+            workflow,
+            run_id,
+            resumed=snapshot,
+            recorded=len(events),
+            completed=list(dict.fromkeys(reversed(completed)))[::-1],
+            **options,
+        )
+
+    def crash(self):
+        """Let the brain be gone, with all that it knows, and another one begin."""
+        brain = self.brain
+        self.brain = Decisions(
+            async_workers=brain.workers.total, max_active_runs=10, grace=5.0, random=lambda: 0.5
+        )
+        self.in_flight.clear()
+        self.pending.clear()
+        self.laws.runs.clear()
+
+    def tell(self, message):
+        """Say one thing, and let all that follows at once follow; return all events of it."""
+        before = len(self.events)
+        self.say(message)
+        self.settle()
+        return self.events[before:]
+
+    def end(self, step_id, output=None, error=None, *, run_id="run"):
+        """Let a step's attempt end."""
+        attempt = self.in_flight.pop((run_id, step_id))
+        return self.tell(AttemptFinished(attempt, output, error))
+
+    def fail(self, step_id, error=None, *, run_id="run"):
+        """Let a step's attempt fail."""
+        return self.end(step_id, None, error or ValueError(step_id), run_id=run_id)
+
+    def cancel(self, run_id="run", *, grace=None, compensate=False):
+        """Have a run cancelled."""
+        return self.tell(CancelRun(run_id, "enough", grace, compensate))
+
+    def lose(self, step_id, *, run_id="run"):
+        """Let a step's actor die, and let all that follows at once follow."""
+        before = len(self.events)
+        self.die(step_id, run_id=run_id)
+        self.settle()
+        return self.events[before:]
+
+    def die(self, step_id, *, run_id="run"):
+        """Let a step's actor die."""
+        self.laws.replaced(run_id, step_id)
+        self.say(self.lost(step_id, run_id))
+
+    def lose_compensator(self, step_id, *, run_id="run"):
+        """Let the actor die that is to undo a step, and let all that follows at once follow."""
+        return self.tell(AttemptLost(self.in_flight[run_id, step_id], "it was shot"))
+
+    def die_with_all(self, run_id="run"):
+        """Let a run's actor die, and all of its steps' actors with it."""
+        for step_id in self.starts[run_id].plan.by_id:
+            self.laws.replaced(run_id, step_id)
+        self.say(RunActorLost(run_id, "it was shot"))
+
+    def wait(self, seconds):
+        """Let time pass, and then tell the brain so."""
+        self.now += seconds
+        return self.tell(Wake())
+
+    def wait_for_next(self):
+        """Let time pass until the brain's next deadline."""
+        return self.wait(max(0.0, self.brain.deadlines.earliest - self.now))
+
+    def settle(self):
+        """Deliver what waits, in order, until nothing does."""
+        while self.pending:
+            self.say(self.pending.pop(0))
+
+    # ── What a test looks at ─────────────────────────────────────────────────────────────────
+
+    def of(self, run_id="run"):
+        """The events of one run."""
+        return [event for event in self.events if event.run_id == run_id]
+
+    def running(self, run_id="run"):
+        """The ids of the run's steps that an executor has, in order of their start."""
+        return [step_id for run, step_id in self.in_flight if run == run_id]
+
+    def statuses(self, run_id="run"):
+        """The statuses of a finished run's steps."""
+        return {name: one.status for name, one in self.results[run_id].steps.items()}
+
+    def attempt(self, step_id, run_id="run"):
+        """The attempt that an executor has."""
+        return self.in_flight[run_id, step_id]
+
+    # ── What the actors do ───────────────────────────────────────────────────────────────────
+
+    def say(self, message):
+        """Give the brain one message, check the laws, and perform its effects."""
+        if isinstance(message, CancelRun) and message.grace is not None:
+            self.cut.add(message.run_id)
+        events, effects = decide(self.brain, message, self.now, EPOCH + self.now)
+        self.events += events
+        for to, effect in effects:
+            self._perform(to, effect)
+        self.laws.check(message, events)
+
+    def _perform(self, to, effect):
+        if isinstance(effect, MakeSteps):
+            self._make_steps(effect)
+        elif isinstance(effect, StopAttempt):
+            self.stopped.append(effect.attempt)
+        elif isinstance(effect, AbandonAttempt):
+            self._abandon(effect.attempt)
+        elif isinstance(effect, RunFinished):
+            self._finish(effect.result)
+        elif isinstance(effect, RunUnknown):
+            self.unknown.append(effect.run_id)
+        elif isinstance(effect, ReviveStep):
+            self._revive(effect)
+        elif isinstance(effect, Execute):
+            key = (effect.attempt.scope.run_id, effect.attempt.step_id)
+            assert self.address(*key) == to.address, "a step starts where its actor lives"
+            self._execute(effect.attempt)
+        elif isinstance(effect, Compensate):
+            self.seen[effect.attempt.step_id] = effect.seen
+            self._execute(effect.attempt)
+        elif isinstance(effect, Settled):
+            self._tell_dependents(to)
+        else:
+            raise NotImplementedError(f"nobody performs {effect}")
+
+    def _make_steps(self, message):
+        for plan in message.plan.steps:
+            if plan.id not in message.settled:
+                self._incarnations[message.scope.run_id, plan.id] = message.incarnation
+                waits = set(plan.dependencies) - set(message.settled)
+                self._wait(message.scope.run_id, plan.id, waits)
+
+    def _wait(self, run_id, step_id, dependencies):
+        self._waiting[run_id, step_id] = dependencies
+        if not dependencies:
+            self._ready(run_id, step_id)
+
+    def _ready(self, run_id, step_id):
+        self.pending.append(self.ready(run_id, step_id))
+
+    def ready(self, run_id, step_id):
+        """What a step's actor says when its dependencies have settled."""
+        address, incarnation = self.address(run_id, step_id), self.incarnation(run_id, step_id)
+        return StepReady(run_id, step_id, address, incarnation)
+
+    def lost(self, step_id, run_id="run"):
+        """What the run's actor says when the step's actor has died."""
+        return ActorLost(run_id, step_id, "it was shot", self.incarnation(run_id, step_id))
+
+    def address(self, run_id, step_id):
+        """Where a step's actor lives now."""
+        return (run_id, step_id, self.incarnation(run_id, step_id))
+
+    def incarnation(self, run_id, step_id):
+        """Which of the step's actors lives now."""
+        return self._incarnations[run_id, step_id]
+
+    def _execute(self, attempt):
+        key = (attempt.scope.run_id, attempt.step_id)
+        if key in self.in_flight:
+            raise AssertionError(f"{key} has two attempts in flight")
+        attempt.submitted = True
+        self.in_flight[key] = attempt
+
+    def _abandon(self, attempt):
+        self.abandoned.append(attempt)
+        if self.in_flight.get(key := (attempt.scope.run_id, attempt.step_id)) is attempt:
+            del self.in_flight[key]
+            self.pending.append(AttemptAbandoned(attempt, "where it hangs"))
+
+    def _tell_dependents(self, to):
+        if to.address is not None:
+            run_id, step_id, _ = to.address
+            for dependent in self.starts[run_id].plan.by_id[step_id].dependents:
+                self._dependency_settled(run_id, dependent, step_id)
+
+    def _dependency_settled(self, run_id, dependent, step_id):
+        waits = self._waiting.get((run_id, dependent))
+        if waits and step_id in waits:
+            waits.discard(step_id)
+            if not waits:
+                self._ready(run_id, dependent)
+
+    def _revive(self, message):
+        self.revived.append(message)
+        self._incarnations[message.run_id, message.step_id] = message.incarnation
+        plan = self.starts[message.run_id].plan.by_id[message.step_id]
+        known = {dependency.step_id for dependency in message.dependencies}
+        self._wait(message.run_id, message.step_id, set(plan.dependencies) - known)
+        if message.outcome is not None:
+            for dependent in plan.dependents:
+                self._dependency_settled(message.run_id, dependent, message.step_id)
+
+    def _finish(self, result):
+        if result.run_id in self.results and not self.starts[result.run_id].resumed:
+            raise AssertionError(f"{result.run_id} has ended twice")
+        self.results[result.run_id] = result
+
+
+# ── The laws ─────────────────────────────────────────────────────────────────────────────────
+
+
+class RunAccount:
+    """What the laws know of one run, from its events alone."""
+
+    def __init__(self, start):
+        self.run_id = start.scope.run_id
+        self.plan = start.plan
+        self.priority = start.priority
+        self.number = start.recorded
+        self.status = RunStatus.PENDING if start.resumed is None else start.resumed.status
+        self.steps = dict.fromkeys(start.plan.by_id, StepStatus.PENDING)
+        if start.resumed is not None:
+            known = start.resumed.steps
+            undoing = self.status is RunStatus.COMPENSATING
+            self.steps |= {
+                name: one.status for name, one in known.items() if undoing or one.status in KEPT
+            }
+        self.completed = list(start.completed)
+        self.to_undo = list(getattr(start.resumed, "compensations", ()))
+        self.undone = []
+        self.undoing = None
+        self.attempts = dict.fromkeys(start.plan.by_id, 0)
+        self.started_at = {}
+        self.first_started_at = {}
+        self.retry_at = {}
+        self.ready_since = {}
+        self.timed_out = set()
+        self.replaced = set()
+        self.ending = False
+
+
+class Laws:
+    """Checks every decision, and every run at its end."""
+
+    def __init__(self, driver):
+        self.driver = driver
+        self.runs = {}
+        self._arrivals = 0
+
+    def begin(self, run_id, message):
+        """Take note of a run that begins, or begins again."""
+        self.runs[run_id] = RunAccount(message)
+
+    def replaced(self, run_id, step_id):
+        """Take note of a step that has a new actor: it gets in line anew."""
+        if run_id in self.runs:
+            self.runs[run_id].replaced.add(step_id)
+
+    def check(self, message, events):
+        """Hold one decision to the laws."""
+        for event in events:
+            self._take(event)
+        for run_id in {event.run_id for event in events}:
+            if self.runs[run_id].status.terminal:
+                self._run_ended(run_id)
+        self._check_workers()
+        self._check_lanes()
+        self._check_work_is_conserved()
+        if isinstance(message, CancelRun) and message.run_id in self.runs:
+            self.runs[message.run_id].ending = True
+
+    def at_rest(self):
+        """Hold a brain without runs to the laws."""
+        brain = self.driver.brain
+        assert {} == brain.runs
+        assert (0, brain.workers.total) == (brain.workers.held, brain.workers.free)
+        assert 0 == len(brain.deadlines)
+
+    # ── One event ────────────────────────────────────────────────────────────────────────────
+
+    def _take(self, event):
+        run = self.runs[event.run_id]
+        run.number += 1
+        assert run.number == event.number, "events are numbered without gaps"
+        assert EPOCH + self.driver.now == event.time
+        if event.step_id is None:
+            run.status = move_run(event.run_id, run.status, event.kind)
+            if event.kind == "run.compensating":
+                self._run_compensating(run, event)
+            return
+        assert not run.status.terminal, "nothing happens to a step of a run that has ended"
+        before = run.steps[event.step_id]
+        run.steps[event.step_id] = move_step(event.step_id, before, event.kind)
+        check = getattr(self, "_" + event.kind.name.lower(), None)
+        if check is not None:
+            check(run, event)
+        if run.steps[event.step_id].settled:
+            run.ready_since.pop(event.step_id, None)
+
+    def _step_ready(self, run, event):
+        if event.step_id in run.retry_at:
+            due = run.retry_at.pop(event.step_id)
+            assert self.driver.now >= due, "no retry before its backoff"
+        self._arrivals += 1
+        run.ready_since[event.step_id] = self._arrivals
+
+    def _step_started(self, run, event):
+        plan = run.plan.by_id[event.step_id]
+        for dependency in plan.dependencies:
+            assert run.steps[dependency] in KEPT, "a step starts after its dependencies settled"
+        assert not run.ending, "nothing starts in a run that is ending"
+        run.attempts[event.step_id] += 1
+        assert run.attempts[event.step_id] == event.attempt, "attempts are numbered without gaps"
+        most = 1 if plan.step.retry is None else plan.step.retry.max_attempts
+        assert event.attempt <= most, "a step is tried at most max_attempts times"
+        run.started_at[event.step_id] = self.driver.now
+        run.first_started_at.setdefault(event.step_id, self.driver.now)
+        run.timed_out.discard(event.step_id)
+        self._check_it_was_next(run, event.step_id)
+        run.ready_since.pop(event.step_id)
+
+    def _check_it_was_next(self, run, step_id):
+        chosen = run.plan.by_id[step_id].step
+        for other in self.runs.values() if chosen.async_ else [run]:
+            for rival_id, since in other.ready_since.items():
+                rival = other.plan.by_id[rival_id].step
+                if rival.async_ is chosen.async_ and self._can_start(other, rival_id):
+                    mine, theirs = (run.priority, chosen.priority), (other.priority, rival.priority)
+                    assert mine >= theirs, "the higher priority goes first"
+                    if mine == theirs and other is run and not {step_id, rival_id} & run.replaced:
+                        assert run.ready_since[step_id] <= since, "equals go in order of readiness"
+
+    def _can_start(self, run, step_id):
+        live = self.driver.brain.runs.get(run.run_id)
+        return live is not None and not live.steps[step_id].orphaned
+
+    def _step_retrying(self, run, event):
+        policy, error = run.plan.by_id[event.step_id].step.retry, event.data["error"]
+        delay = event.data["delay"]
+        assert policy.accepts(error), "an error that is not retryable gets no second attempt"
+        if isinstance(error, RetryAfter):
+            assert error.seconds == delay
+        else:
+            low, high = policy.bounds(event.attempt)
+            assert low <= delay <= high, "jitter stays within its bounds"
+        run.retry_at[event.step_id] = self.driver.now + delay
+
+    def _step_timed_out(self, run, event):
+        total = event.data["limit"] == "total"
+        since = run.first_started_at if total else run.started_at
+        passed = self.driver.now - since[event.step_id]
+        assert passed >= event.data["timeout"], "a timeout never fires early"
+        run.timed_out.add(event.step_id)
+
+    def _step_completed(self, run, event):
+        assert event.step_id not in run.timed_out, "completion and timeout never both win"
+        run.completed = [name for name in run.completed if name != event.step_id]
+        run.completed.append(event.step_id)
+
+    def _step_failed(self, run, event):
+        if run.plan.fail_fast:
+            run.ending = True
+        else:
+            for dependent in _transitive(run.plan, event.step_id):
+                run.retry_at.pop(dependent, None)
+
+    def _step_cancelled(self, run, event):
+        if not run.ending and not self._expired(event.run_id):
+            failed = [name for name, status in run.steps.items() if status is StepStatus.FAILED]
+            reached = {name for one in failed for name in _transitive(run.plan, one)}
+            assert event.step_id in reached, "only what depends on a failure is cancelled"
+
+    def _run_compensating(self, run, event):
+        assert all(status.settled for status in run.steps.values()), "the running steps have ended"
+        undoable = [name for name in run.completed if self._can_be_undone(run, name)]
+        assert tuple(reversed(undoable)) == event.data["steps"], "the last completed goes first"
+        run.to_undo = list(event.data["steps"])
+        run.ending = True
+
+    def _can_be_undone(self, run, step_id):
+        completed = run.steps[step_id] is StepStatus.COMPLETED
+        return completed and run.plan.by_id[step_id].compensation is not None
+
+    def _compensation_started(self, run, event):
+        assert run.status is RunStatus.COMPENSATING
+        if run.undoing is None:
+            left = [name for name in run.to_undo if self._can_be_undone(run, name)]
+            assert left[0] == event.step_id, "in reverse order of completion, and none left out"
+            run.undoing, run.undo_attempts = event.step_id, 0
+        assert run.undoing == event.step_id, "one after the other"
+        run.undo_attempts += 1
+        assert run.undo_attempts == event.attempt, "attempts are numbered without gaps"
+        policy = run.plan.by_id[event.step_id].compensation.step.retry
+        most = 1 if policy is None else policy.max_attempts
+        assert event.attempt <= most, "a compensator is tried at most max_attempts times"
+
+    def _compensation_completed(self, run, event):
+        assert run.undoing == event.step_id, "what is undone was being undone"
+        run.undoing = None
+        run.undone.append(event.step_id)
+        assert len(set(run.undone)) == len(run.undone), "once"
+
+    def _compensation_failed(self, run, event):
+        assert event.data["error"] is not None
+        self._compensation_completed(run, event)
+
+    def _expired(self, run_id):
+        live = self.driver.brain.runs.get(run_id)
+        return live is None or live.ending
+
+    # ── The whole ────────────────────────────────────────────────────────────────────────────
+
+    def _check_workers(self):
+        workers = self.driver.brain.workers
+        held = [key for key, attempt in self._attempts() if self._async(attempt)]
+        assert workers.total == workers.held + workers.free
+        assert len(held) == workers.held, "a worker for every async attempt, and for no other"
+
+    def _check_lanes(self):
+        lanes = [key[0] for key, attempt in self._attempts() if not self._async(attempt)]
+        assert len(lanes) == len(set(lanes)), "one sync step of a run at a time"
+
+    def _attempts(self):
+        ending = [
+            ((message.attempt.scope.run_id, message.attempt.step_id), message.attempt)
+            for message in self.driver.pending
+            if isinstance(message, (AttemptAbandoned, AttemptFinished))
+            and self._is_current(message.attempt)
+        ]
+        return [*self.driver.in_flight.items(), *ending]
+
+    def _is_current(self, attempt):
+        run = self.driver.brain.runs.get(attempt.scope.run_id)
+        if run is not None and attempt.compensates:
+            return run.undoing is not None and run.undoing.current is attempt
+        return run is not None and run.steps[attempt.step_id].current is attempt
+
+    def _async(self, attempt):
+        return self.runs[attempt.scope.run_id].plan.of(attempt).step.async_
+
+    def _check_work_is_conserved(self):
+        brain = self.driver.brain
+        for run_id, run in self.runs.items():
+            for step_id in run.ready_since:
+                if not self._can_start(run, step_id):
+                    continue
+                if run.plan.by_id[step_id].step.async_:
+                    assert not brain.workers.free, f"{step_id} waits beside a free worker"
+                else:
+                    busy = {key[0] for key, one in self._attempts() if not self._async(one)}
+                    assert run_id in busy, f"{step_id} waits for a sync lane that is free"
+
+    def _run_ended(self, run_id):
+        run, driver = self.runs[run_id], self.driver
+        assert run_id not in driver.brain.runs
+        assert all(status.settled for status in run.steps.values()), "a run ends after its steps"
+        snapshot = fold(record(run.plan, run_id, priority=run.priority), driver.of(run_id))
+        assert RunResult.of(snapshot) == driver.results[run_id], "the events fold to the result"
+        self._check_it_was_undone(run, driver.results[run_id])
+
+    def _check_it_was_undone(self, run, result):
+        """Whoever could be undone in a failed run has had its turn, unless a shutdown cut it."""
+        live = [name for name in run.plan.by_id if self._can_be_undone(run, name)]
+        if result.status is RunStatus.FAILED and run.run_id not in self.driver.cut:
+            assert [] == live, "each completed step with a compensator is undone in a failed run"
+        assert set(run.undone) <= set(run.to_undo), "no other step is"
+
+
+def _transitive(plan, step_id):
+    for dependent in plan.by_id[step_id].dependents:
+        yield dependent
+        yield from _transitive(plan, dependent)
+
+
+def cancelled_error(attempt):
+    """What an executor reports for a body that was stopped."""
+    return StepCancelled(attempt.scope.run_id, attempt.step_id, "it was asked to stop")
+
+
+def kinds(events):
+    """The kinds and steps of events, for comparing."""
+    return [
+        event.kind.value if event.step_id is None else f"{event.kind.value} {event.step_id}"
+        for event in events
+    ]

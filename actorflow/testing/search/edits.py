@@ -116,7 +116,7 @@ def _step_edits(scenario: Scenario, step_id: str, policies: Sequence[str]) -> It
 
 
 def _options(step: ScenarioStep) -> list[str]:
-    """Return what a step may have beside dependencies and deeds, the last field first."""
+    """Return the fields that are neither dependencies nor deeds, the last one first."""
     fields = [field.name for field in attrs.fields(type(step))]
     return [name for name in reversed(fields) if name not in {"id", "after", "does"}]
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from actorflow.definition.options import fingerprinted
 from actorflow.definition.parameters import RESERVED, Binding, path_of
 from actorflow.definition.retry import RetryPolicy
 from actorflow.definition.step import Step
@@ -172,15 +173,9 @@ class WorkflowPlan:
         return hashlib.sha256(repr((workflow, steps)).encode()).hexdigest()
 
 
-_FOR_PEOPLE: Final = ("name", "description")
-
-
 def _described(value: object) -> object:
     if isinstance(value, (Step, RetryPolicy)):
-        fields = [field.name for field in attrs.fields(type(value)) if field.eq]
-        return {
-            name: _described(getattr(value, name)) for name in fields if name not in _FOR_PEOPLE
-        }
+        return {name: _described(getattr(value, name)) for name in fingerprinted(type(value))}
     if isinstance(value, tuple):
         return tuple(_described(item) for item in value)
     return path_of(value) if callable(value) else value

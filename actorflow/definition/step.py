@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import attrs
 
 from actorflow.definition.durations import as_seconds, seconds
+from actorflow.definition.options import inherited, option
 from actorflow.definition.parameters import RESERVED, Parameter, is_coroutine, read_parameters
 from actorflow.definition.retry import RetryPolicy
 from actorflow.errors.definition import DefinitionError
@@ -17,7 +18,9 @@ from actorflow.support.suggestions import checks_options
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Step", "is_text", "or_id"]
+    from actorflow.definition.durations import Duration
+
+__all__ = ["Step", "StepOptions", "is_text", "or_id"]
 
 
 def _ids(after: str | Step | Sequence[str | Step]) -> tuple[str, ...]:
@@ -61,6 +64,24 @@ def _check_id(_step: Step, _field: attrs.Attribute[str], value: str) -> None:
         raise DefinitionError(None, "its id is reserved", cure, value)
 
 
+class StepOptions(TypedDict, total=False):
+    """The options of `Step` for type checkers, as keywords that other callables pass on.
+
+    All but `after`, which `flow.step` takes in more forms than `Step`.
+    """
+
+    name: str | None
+    description: str
+    async_: bool
+    executor: str | None
+    timeout: Duration | None
+    total_timeout: Duration | None
+    retry: RetryPolicy | None
+    required: bool
+    priority: int
+    compensate: Callable[..., Any] | Step | None
+
+
 @checks_options
 @attrs.frozen
 class Step:
@@ -73,30 +94,101 @@ class Step:
     id: str = attrs.field(validator=_check_id)
     run: Callable[..., Any] = attrs.field()
     """The function. Its parameters are filled by name; see `actorflow.definition.parameters`."""
-    name: str = attrs.field(default=None, converter=or_id, kw_only=True)
+    name: str = attrs.field(
+        default=None,
+        converter=or_id,
+        kw_only=True,
+        metadata=option(None, inherited=False, phrase=None, scenario=None, for_people=True),
+    )
     """What people call it; the id when none is given."""
-    description: str = attrs.field(default="", kw_only=True)
-    after: tuple[str, ...] = attrs.field(default=(), converter=_ids, kw_only=True)
+    description: str = attrs.field(
+        default="",
+        kw_only=True,
+        metadata=option(
+            "with_description", inherited=False, phrase=None, scenario=None, for_people=True
+        ),
+    )
+    after: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=_ids,
+        kw_only=True,
+        metadata=option("with_dependencies", inherited=False, phrase=None, scenario="after"),
+    )
     """The ids of its dependencies. Steps may be given in their place, and one without a list."""
-    async_: bool = attrs.field(default=False, kw_only=True)
+    async_: bool = attrs.field(
+        default=False,
+        kw_only=True,
+        metadata=option("with_async", inherited=True, phrase="async", scenario=(True, True, False)),
+    )
     """Whether it runs beside other steps of its run, on an async worker."""
-    executor: str | None = attrs.field(default=None, kw_only=True)
+    executor: str | None = attrs.field(
+        default=None,
+        kw_only=True,
+        metadata=option("with_executor", inherited=True, phrase="executor {}", scenario=None),
+    )
     """The name of the orchestrator's executor that runs it; None leaves the choice to it."""
     timeout: float | None = attrs.field(
-        default=None, converter=attrs.converters.optional(as_seconds), kw_only=True
+        default=None,
+        converter=attrs.converters.optional(as_seconds),
+        kw_only=True,
+        metadata=option(
+            "with_timeout",
+            inherited=True,
+            phrase="timeout {:g} s",
+            scenario=(None, None, 2.0, 1.0, 5.0),
+        ),
     )
     """Seconds, or a `timedelta`, that one attempt may take."""
     total_timeout: float | None = attrs.field(
-        default=None, converter=attrs.converters.optional(as_seconds), kw_only=True
+        default=None,
+        converter=attrs.converters.optional(as_seconds),
+        kw_only=True,
+        metadata=option(
+            "with_total_timeout",
+            inherited=True,
+            phrase="total timeout {:g} s",
+            scenario=(None, 3.0, 2.0),
+        ),
     )
     """Seconds that all attempts may take together, with the waits in between."""
-    retry: RetryPolicy | None = attrs.field(default=None, kw_only=True)
+    retry: RetryPolicy | None = attrs.field(
+        default=None,
+        kw_only=True,
+        metadata=option(
+            "with_retry_policy",
+            inherited=True,
+            phrase="up to {.max_attempts} attempts",
+            scenario="retry",
+        ),
+    )
     """None means that it is tried once."""
-    required: bool = attrs.field(default=True, kw_only=True)
+    required: bool = attrs.field(
+        default=True,
+        kw_only=True,
+        metadata=option(
+            "with_required", inherited=False, phrase="optional", scenario=(True, False)
+        ),
+    )
     """Whether its failure fails the run; an optional step is skipped instead."""
-    priority: int = attrs.field(default=0, kw_only=True)
+    priority: int = attrs.field(
+        default=0,
+        kw_only=True,
+        metadata=option(
+            "with_priority", inherited=True, phrase="priority {}", scenario=(0, 0, 1, -1)
+        ),
+    )
     """Among ready steps the higher goes first."""
-    compensate: Callable[..., Any] | Step | None = attrs.field(default=None, kw_only=True)
+    compensate: Callable[..., Any] | Step | None = attrs.field(
+        default=None,
+        kw_only=True,
+        metadata=option(
+            "with_compensator",
+            inherited=False,
+            phrase="can be undone",
+            scenario="undo",
+            replayed=False,
+        ),
+    )
     """What undoes it when the run fails later: a function, run, tried and timed as the step
     itself is, or a `Step` that says all of that for itself."""
     is_coroutine: bool = attrs.field(init=False, eq=False, repr=False)
@@ -184,13 +276,8 @@ class Step:
         """What undoes the step, as a step: a bare function inherits how this one is run."""
         if self.compensate is None or isinstance(self.compensate, Step):
             return self.compensate
-        return Step(
-            self.id,
-            self.compensate,
-            async_=self.async_,
-            priority=self.priority,
-            executor=self.executor if is_coroutine(self.compensate) is self.is_coroutine else None,
-            timeout=self.timeout,
-            total_timeout=self.total_timeout,
-            retry=self.retry,
-        )
+        options = inherited(self)
+        if is_coroutine(self.compensate) is not self.is_coroutine:
+            # The executor was chosen for the step's kind of function.
+            options["executor"] = None
+        return Step(self.id, self.compensate, **options)

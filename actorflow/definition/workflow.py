@@ -6,20 +6,17 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
+from typing import Any, TypeVar, Unpack, overload
 
 import attrs
 
 from actorflow.definition.compiling import plan_steps
-from actorflow.definition.durations import Duration, as_seconds, seconds
+from actorflow.definition.durations import as_seconds, seconds
 from actorflow.definition.parameters import name_of
 from actorflow.definition.plan import StepPlan, WorkflowPlan, run_inputs
-from actorflow.definition.step import Step, is_text, or_id
+from actorflow.definition.step import Step, StepOptions, is_text, or_id
 from actorflow.errors.definition import DefinitionError
 from actorflow.support.suggestions import checks_options, refuse_unknown_options
-
-if TYPE_CHECKING:
-    from actorflow.definition.retry import RetryPolicy
 
 __all__ = [
     "Dependencies",
@@ -38,21 +35,6 @@ Dependency = str | Step | Callable[..., Any]
 
 Dependencies = Dependency | Sequence[Dependency]
 """One dependency, or a list or tuple of them."""
-
-
-class StepOptions(TypedDict, total=False):
-    """Those options of `flow.step` that are the options of `Step` unchanged."""
-
-    name: str | None
-    description: str
-    async_: bool
-    executor: str | None
-    timeout: Duration | None
-    total_timeout: Duration | None
-    retry: RetryPolicy | None
-    required: bool
-    priority: int
-    compensate: Callable[..., Any] | Step | None
 
 
 def _function_name(run: Any) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from actorflow.definition.graph import find_cycle
+from actorflow.definition.options import phrases
 from actorflow.views.text import cells, printable
 
 if TYPE_CHECKING:
@@ -58,23 +59,8 @@ def _line(step: StepPlan, widest: int) -> str:
 
 
 def options_of(step: Step) -> Iterator[str]:
-    """Yield what was said about how a step is run, one phrase each."""
-    if step.async_:
-        yield "async"
-    if step.executor is not None:
-        yield f"executor {printable(step.executor)}"
-    if step.timeout is not None:
-        yield f"timeout {step.timeout:g} s"
-    if step.total_timeout is not None:
-        yield f"total timeout {step.total_timeout:g} s"
-    if step.retry is not None:
-        yield f"up to {step.retry.max_attempts} attempts"
-    if not step.required:
-        yield "optional"
-    if step.priority:
-        yield f"priority {step.priority}"
-    if step.compensate is not None:
-        yield "can be undone"
+    """Return a phrase for each thing that was said about how a step is run."""
+    return map(printable, phrases(step))
 
 
 @attrs.frozen(kw_only=True)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
-
 import attrs
 import pytest
 
-from actorflow.definition.workflow import Step, StepOptions, Workflow
+from actorflow.definition.workflow import Step, Workflow
 from actorflow.errors.definition import DefinitionError
 
 NO_NUMBER = "Give finite seconds, more than zero, as a number or a timedelta."
@@ -147,14 +145,6 @@ def test_the_decorator_leaves_the_function_as_it_was():
     assert store is flow.step(after="fetch", priority=3)(store)
     assert [("fetch", fetch), ("store", store)] == [(it.id, it.run) for it in flow.steps.values()]
     assert (("fetch",), 3) == (flow.steps["store"].after, flow.steps["store"].priority)
-
-
-def test_the_decorator_takes_every_option_of_a_step():
-    """And no other."""
-    of_step = set(inspect.signature(Step).parameters) - {"id", "run"}
-    of_decorator = set(inspect.signature(Workflow.step).parameters) - {"self", "run", "options"}
-
-    assert of_step | {"id"} == of_decorator | set(StepOptions.__annotations__)
 
 
 @pytest.mark.parametrize("decorate", [lambda it: it(nothing), lambda it: it], ids=["whole", "half"])

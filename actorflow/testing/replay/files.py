@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from actorflow.definition.options import declared_options
+from actorflow.definition.step import Step
 from actorflow.errors.definition import DefinitionError
 from actorflow.orchestrator.requests import RunOptions
 from actorflow.testing.replay.encoding import encoded_script, plain_json, script_of
@@ -31,7 +33,12 @@ if TYPE_CHECKING:
 __all__ = ["Replay"]
 
 _ANEW: Final = "Save one anew"
-_SHAPE: Final = ("after", "async_", "timeout", "total_timeout", "retry", "required", "priority")
+_REPLAYED: Final = {
+    name: getattr(attrs.fields(Step), name).default
+    for name, option in declared_options(Step).items()
+    if option.replayed
+}
+"""The options that a file holds of each step, with their defaults."""
 
 
 @attrs.frozen(kw_only=True)
@@ -231,7 +238,7 @@ def _settings(said: Mapping[str, Any]) -> Settings:
 def _shape_of(plan: WorkflowPlan) -> dict[str, dict[str, Any]]:
     """Return how each step is defined, in terms of what JSON has."""
     return {
-        step.id: {name: _plainly(getattr(step.step, name)) for name in _SHAPE}
+        step.id: {name: _plainly(getattr(step.step, name)) for name in _REPLAYED}
         for step in plan.steps
     }
 
@@ -249,6 +256,7 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]
             yield f"step {step_id!r} is new"
             continue
         for name, value in shape.items():
-            was = before[step_id].get(name)
+            # A file that is older than an option does not hold it.
+            was = before[step_id].get(name, _plainly(_REPLAYED[name]))
             if was != value:
                 yield f"{name} of step {step_id!r} is {value}, and was {was}"

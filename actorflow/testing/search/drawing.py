@@ -14,7 +14,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from actorflow.testing.search.scenarios import DEEDS, POLICIES, Scenario, ScenarioRun, ScenarioStep
+import attrs
+
+from actorflow.testing.search.scenarios import (
+    DEEDS,
+    DRAWN,
+    POLICIES,
+    Scenario,
+    ScenarioRun,
+    ScenarioStep,
+)
 from actorflow.testing.simulation.settings import Faults, Settings
 
 if TYPE_CHECKING:
@@ -25,15 +34,21 @@ if TYPE_CHECKING:
 
 __all__ = ["HEAD", "MOST_RUNS", "ROW", "deeds_of", "draw_scenario", "scenario_of"]
 
-HEAD: Final = 28
+_OPTIONS: Final[dict[str, tuple[Any, ...]]] = {
+    field.name: field.metadata[DRAWN]
+    for field in attrs.fields(ScenarioStep)
+    if DRAWN in field.metadata
+}
+"""The fields of a step that are each drawn from a list of values, and those values."""
+
+HEAD: Final = 21 + len(_OPTIONS)
 """The length of the scenario's own row."""
-ROW: Final = 16
+ROW: Final = 9 + len(_OPTIONS)
 """The length of the row of a step or a run."""
 MOST_RUNS: Final = 3
 
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 _DEEDS: Final = tuple(DEEDS)
-_POLICIES: Final = tuple(POLICIES)
 _UNDOING: Final = (
     (),
     ("returns",),
@@ -42,7 +57,6 @@ _UNDOING: Final = (
     ("hangs",),
     ("does anything",),
 )
-_SECONDS: Final = (None, None, 2.0, 1.0, 5.0)
 
 
 class _Row:
@@ -63,13 +77,7 @@ class _Features:
     def __init__(self, row: _Row) -> None:
         no_yes = (False, True)
         self.joins = row.one_of((False, True, True))
-        self.sync = row.one_of(no_yes)
-        self.threads = row.one_of(no_yes)
-        self.optional = row.one_of(no_yes)
-        self.priorities = row.one_of(no_yes)
-        self.retries = row.one_of(no_yes)
-        self.timeouts = row.one_of(no_yes)
-        self.total_timeouts = row.one_of(no_yes)
+        self.options = {name: row.one_of(no_yes) for name in _OPTIONS}
         self.deeds = row.one_of((1, 1, 2, len(_DEEDS)))
         self.run_timeouts = row.one_of((False, False, True))
         self.cancels = row.one_of(no_yes)
@@ -113,17 +121,19 @@ def _faults(row: _Row) -> Faults:
 
 def _step(index: int, given: bytes, features: _Features) -> ScenarioStep:
     row = _Row(given)
-    retry = row.one_of(_POLICIES, allowed=features.retries)
+
+    def drawn(name: str) -> Any:
+        return row.one_of(_OPTIONS[name], allowed=features.options[name])
+
+    # The order is that of the bytes; what the step does depends on its policy.
+    retry = drawn("retry")
+    after = _after(index, row, features)
+    options = {name: drawn(name) for name in _OPTIONS if name != "retry"}
     return ScenarioStep(
         id=_name(index),
-        after=_after(index, row, features),
-        async_=row.one_of((True, True, False), allowed=features.sync),
-        on_thread=row.one_of((False, True), allowed=features.threads),
-        required=row.one_of((True, False), allowed=features.optional),
-        priority=row.one_of((0, 0, 1, -1), allowed=features.priorities),
+        after=after,
         retry=retry,
-        timeout=row.one_of(_SECONDS, allowed=features.timeouts),
-        total_timeout=row.one_of((None, 3.0, 2.0), allowed=features.total_timeouts),
+        **options,
         undo=row.one_of(_UNDOING, allowed=features.undoing),
         does=_deeds(row, _most_deeds(features, POLICIES[retry]), POLICIES[retry]),
     )
@@ -164,7 +174,7 @@ def _run(index: int, given: bytes, features: _Features) -> ScenarioRun:
     moments = (0.0, 0.0, 1.0, 2.0)
     return ScenarioRun(
         at=row.one_of(moments, allowed=index > 0),
-        priority=row.one_of((0, 0, 1), allowed=features.priorities),
+        priority=row.one_of((0, 0, 1), allowed=features.options["priority"]),
         timeout=row.one_of((None, 3.0, 5.0, 2.0), allowed=features.run_timeouts),
         cancels=row.one_of(
             ((), (), (), (1.0,), (2.0,), (0.0,), (1.0, 1.0), (3.0, 1.0)),

@@ -26,16 +26,6 @@ Edit: TypeAlias = Callable[[Any], Any]
 """Takes a scenario, and returns a smaller one or the same."""
 
 _PLAIN_PARTS: Final = ("settings", "fail_fast")
-_PLAIN_OPTIONS: Final = (
-    "total_timeout",
-    "timeout",
-    "retry",
-    "priority",
-    "required",
-    "undo",
-    "on_thread",
-    "async_",
-)
 
 
 def scenario_edits(scenario: Scenario, policies: Sequence[str]) -> Iterator[Edit]:
@@ -116,13 +106,19 @@ def _step_edits(scenario: Scenario, step_id: str, policies: Sequence[str]) -> It
     plainer = policies[: policies.index(step.retry)]
     changes: list[Edit] = [partial(_waiting_for, after=())]
     changes += [partial(_not_after, other) for other in step.after]
-    changes += [partial(_plain, name) for name in ("does", *_PLAIN_OPTIONS)]
+    changes += [partial(_plain, name) for name in ("does", *_options(step))]
     changes += [partial(_deed, index) for index in range(len(step.does) - 1, -1, -1)]
     changes += [_last_deed_less, _first_deed_less, *(partial(_as, name) for name in plainer)]
     for change in changes:
         yield partial(_with_step, step_id, change)
     yield partial(_failing_by_itself, step_id)
     yield partial(_doing_what_undoes_it, step_id)
+
+
+def _options(step: ScenarioStep) -> list[str]:
+    """Return the fields that are neither dependencies nor deeds, the last one first."""
+    fields = [field.name for field in attrs.fields(type(step))]
+    return [name for name in reversed(fields) if name not in {"id", "after", "does"}]
 
 
 def _with_step(step_id: str, change: Edit, scenario: Scenario) -> Scenario:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from actorflow.definition.options import declared_options
 from actorflow.definition.retry import RetryPolicy
 from actorflow.definition.step import Step
 from actorflow.definition.workflow import Workflow
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from actorflow.testing.simulation.tape import Source
     from actorflow.testing.trace.trace import Trace
 
-__all__ = ["DEEDS", "POLICIES", "Scenario", "ScenarioRun", "ScenarioStep"]
+__all__ = ["DEEDS", "DRAWN", "POLICIES", "Scenario", "ScenarioRun", "ScenarioStep"]
 
 DEEDS: Final[Mapping[str, Behaviour]] = {
     "returns": returns(after=None),
@@ -62,6 +63,8 @@ POLICIES: Final[Mapping[str, RetryPolicy | None]] = {
 }
 """How often a step in a scenario is tried again, the plainest first."""
 
+DRAWN: Final = "actorflow.drawn"
+"""The key, in the metadata of a field, of the values that it is drawn from, the plainest first."""
 
 _PLACE_OF_DEED: Final = {name: place for place, name in enumerate(DEEDS)}
 _PLACE_OF_POLICY: Final = {name: place for place, name in enumerate(POLICIES)}
@@ -73,6 +76,12 @@ async def _coroutine(inputs: Mapping[str, Any]) -> None:
 
 def _function(inputs: Mapping[str, Any]) -> None:
     """Stand for a step that runs on a thread; it is never called."""
+
+
+def _as_of_step(name: str) -> Any:
+    """Return a field that is an option of `Step`: it has the default and values declared there."""
+    default = getattr(attrs.fields(Step), name).default
+    return attrs.field(default=default, metadata={DRAWN: declared_options(Step)[name].scenario})
 
 
 def _known(_step: ScenarioStep, _field: object, deeds: tuple[str, ...]) -> None:
@@ -95,21 +104,27 @@ def _check(what: str, name: str, known: Mapping[str, object]) -> None:
         raise DefinitionError(None, problem, f"Give one of: {', '.join(map(repr, known))}")
 
 
+_OPTIONS_OF_STEP: Final = tuple(
+    name for name, option in declared_options(Step).items() if isinstance(option.scenario, tuple)
+)
+"""The options that a step of a scenario has unchanged."""
+
+
 @attrs.frozen(kw_only=True, repr=False)
 class ScenarioStep(Sparse):
     """One step of a scenario. What is not said is as of a `Step`."""
 
     id: str
     after: tuple[str, ...] = ()
-    async_: bool = False
-    on_thread: bool = False
+    async_: bool = _as_of_step("async_")
+    on_thread: bool = attrs.field(default=False, metadata={DRAWN: (False, True)})
     """Whether its function is a plain one: such a function cannot be stopped."""
-    required: bool = True
-    priority: int = 0
-    retry: str = attrs.field(default="never", validator=_policy)
+    required: bool = _as_of_step("required")
+    priority: int = _as_of_step("priority")
+    retry: str = attrs.field(default="never", validator=_policy, metadata={DRAWN: tuple(POLICIES)})
     """When it is tried again; see `POLICIES`."""
-    timeout: float | None = None
-    total_timeout: float | None = None
+    timeout: float | None = _as_of_step("timeout")
+    total_timeout: float | None = _as_of_step("total_timeout")
     does: tuple[str, ...] = attrs.field(default=("returns",), validator=_known)
     """What its attempts do, in turn; the last one counts for all that follow. See `DEEDS`."""
     undo: tuple[str, ...] = attrs.field(default=(), validator=_known_if_any)
@@ -126,13 +141,9 @@ class ScenarioStep(Sparse):
             self.id,
             _function if self.on_thread else _coroutine,
             after=self.after,
-            async_=self.async_,
-            required=self.required,
-            priority=self.priority,
             retry=POLICIES[self.retry],
-            timeout=self.timeout,
-            total_timeout=self.total_timeout,
             compensate=self._compensator() if self.undo else None,
+            **{name: getattr(self, name) for name in _OPTIONS_OF_STEP},
         )
 
     def _compensator(self) -> Step:

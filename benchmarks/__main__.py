@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import benchmarks
+from benchmarks.bytecodes import bytecodes
 from benchmarks.durable import durable
 from benchmarks.history import history
 from benchmarks.memory import memory, memory_by_file
@@ -24,6 +25,7 @@ Section = Callable[[Options], Coroutine[Any, Any, Table]]
 
 SECTIONS: dict[str, tuple[Section, ...]] = {
     "steps": (steps,),
+    "bytecodes": (bytecodes,),
     "scaling": (scaling,),
     "entry": (entry,),
     "lesson": (throughput,),

@@ -12,6 +12,7 @@ import benchmarks
 from benchmarks.bytecodes import bytecodes
 from benchmarks.durable import durable
 from benchmarks.history import history
+from benchmarks.imports import imports
 from benchmarks.memory import memory, memory_by_file
 from benchmarks.options import Options
 from benchmarks.report import Table, dump_figures, dump_samples, show
@@ -32,6 +33,7 @@ SECTIONS: dict[str, tuple[Section, ...]] = {
     "memory": (memory, memory_by_file),
     "durable": (durable, history),
     "schedules": (schedules,),
+    "import": (imports,),
     "peers": (beside_peers,),
 }
 

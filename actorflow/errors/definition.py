@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class DefinitionError(ActorflowError, ValueError):
     """Raised when a definition makes no sense, before anything runs.
 
@@ -44,7 +44,7 @@ class DefinitionError(ActorflowError, ValueError):
         return f"{where}: {said}" if where else said
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class MissingInput(ActorflowError):
     """Raised when a run lacks an input; a workflow at fault itself raises `DefinitionError`."""
 
@@ -70,7 +70,7 @@ class MissingInput(ActorflowError):
         )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class UnknownInput(ActorflowError):
     """Raised when a run is given an input that no step takes; see `MissingInput`.
 
@@ -98,7 +98,7 @@ def _in_brackets(hints: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, .
     return tuple(f" ({hint})" if hint else "" for hint in hints or ("",) * len(names))
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class DefinitionConflict(ActorflowError):
     """Raised when a different definition is registered under a taken id and version."""
 
@@ -110,7 +110,7 @@ class DefinitionConflict(ActorflowError):
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class UnknownWorkflow(ActorflowError, LookupError):
     """Raised when a workflow is named by an id that nobody registered."""
 
@@ -131,7 +131,7 @@ class UnknownWorkflow(ActorflowError, LookupError):
         return f"no workflow {wanted} is registered (these are: {known}).{question} {cure}."
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class UnknownExecutor(ActorflowError, LookupError):
     """Raised when a step names an executor that its orchestrator was not given."""
 
@@ -147,7 +147,7 @@ class UnknownExecutor(ActorflowError, LookupError):
         )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class NotRunning(ActorflowError):
     """Raised when an orchestrator is used before it was started; see `OrchestratorClosed`."""
 
@@ -158,7 +158,7 @@ class NotRunning(ActorflowError):
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class OrchestratorClosed(ActorflowError):
     """Raised when an orchestrator is used after its shutdown; before its start: `NotRunning`."""
 
@@ -167,7 +167,7 @@ class OrchestratorClosed(ActorflowError):
     _text = "cannot {what}: {why}. Make a new one."
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class ForkedOrchestrator(ActorflowError):
     """Raised when an orchestrator is used in a fork of the process that started it."""
 
@@ -179,7 +179,7 @@ class ForkedOrchestrator(ActorflowError):
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class ForkedStateManager(ActorflowError):
     """Raised when a state manager is used in a fork of the process that made it."""
 
@@ -191,7 +191,7 @@ class ForkedStateManager(ActorflowError):
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class WrongLoop(ActorflowError):
     """Raised when an orchestrator is called in a way that its event loop does not allow."""
 

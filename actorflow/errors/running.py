@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class RunError(ActorflowError):
     """Raised in place of a result when a run did not complete; `.result` says what it did do."""
 
@@ -84,7 +84,7 @@ class RunTimeout(RunError):
         )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class DeadlineExceeded(ActorflowError, TimeoutError):
     """The error in the result of a run whose timeout passed; raised, it is a `RunTimeout`."""
 
@@ -93,7 +93,7 @@ class DeadlineExceeded(ActorflowError, TimeoutError):
     _text = "run {run_id!r} had not ended after its timeout of {timeout:g} s. Raise its timeout."
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class StepTimeout(ActorflowError, TimeoutError):
     """Raised for a step that did not finish in time; a run's own timeout is a `RunTimeout`."""
 
@@ -115,7 +115,7 @@ class StepTimeout(ActorflowError, TimeoutError):
         )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class StepCancelled(ActorflowError):
     """Raised inside a step whose run no longer wants it; `RunCancelled` is for the whole run."""
 
@@ -125,7 +125,7 @@ class StepCancelled(ActorflowError):
     _text = "step {step_id!r} of run {run_id!r} was cancelled: {reason}. Let this error pass."
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class CompensationCut(ActorflowError):
     """The error of a step that was being undone when a shutdown's grace had passed."""
 
@@ -137,7 +137,7 @@ class CompensationCut(ActorflowError):
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class TooManyAbandoned(ActorflowError):
     """Raised instead of starting a thread while too many that timed out still hang."""
 
@@ -150,7 +150,7 @@ class TooManyAbandoned(ActorflowError):
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class ActorCrashed(ActorflowError):
     """Raised as an attempt's failure when the step's actor died and not the step's own code."""
 
@@ -163,11 +163,12 @@ class ActorCrashed(ActorflowError):
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class GiveUp(ActorflowError):
     """Raised BY a step that knows another attempt is useless; `RetryAfter` asks for one."""
 
     reason: str
+    is_retryable = False
     _text = "{reason}"
 
 
@@ -179,7 +180,7 @@ def _wait(value: float | timedelta) -> float:
     return max(wait, 0.0)
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class RetryAfter(ActorflowError):
     """Raised BY a step that wants its next attempt after a wait; `GiveUp` wants none.
 
@@ -188,10 +189,11 @@ class RetryAfter(ActorflowError):
     """
 
     seconds: float = attrs.field(converter=_wait)
+    is_retryable = True
     _text = "the step asks for another attempt in {seconds:g} s"
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class Overloaded(ActorflowError):
     """Raised when a run is refused because the orchestrator is full and told to reject."""
 
@@ -206,7 +208,7 @@ class Overloaded(ActorflowError):
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class Deadlock(ActorflowError):
     """Raised in a step that waits for a run, where the wait could never end; see `Overloaded`."""
 
@@ -241,7 +243,7 @@ _STANDSTILLS: Final = {
 }
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class IllegalMove(ActorflowError):
     """Raised when an event does not fit the state it meets: a defect, never a user's mistake."""
 

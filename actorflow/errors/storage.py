@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class MissingExtra(ActorflowError, ImportError):
     """Raised when something needs a package that an extra of actorflow would have installed."""
 
@@ -40,7 +40,7 @@ class MissingExtra(ActorflowError, ImportError):
     _text = "{what} needs {package}, which is not installed. Type: pip install 'actorflow[{extra}]'"
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class RunNotFound(ActorflowError, LookupError):
     """Raised when no run has the id that was asked for."""
 
@@ -61,7 +61,7 @@ class RunNotFound(ActorflowError, LookupError):
         )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class RunUnattended(ActorflowError):
     """Raised when a run's end is waited for that nobody brings about; see also `RunNotFound`."""
 
@@ -74,7 +74,7 @@ class StoreError(ActorflowError):
     """Raised when a state manager cannot do what it was asked; the base of the next ones."""
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class StoreUnavailable(StoreError):
     """Raised when a database could not be reached or written; `.__cause__` says what it said.
 
@@ -93,7 +93,7 @@ class StoreUnavailable(StoreError):
     _text = "{database} did not {what}: {why}. {cure}."
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class StoreOverloaded(StoreError):
     """Raised when more waits to be written than may; `Overloaded` counts runs, this events."""
 
@@ -105,7 +105,7 @@ class StoreOverloaded(StoreError):
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class LeaseLost(StoreError):
     """Raised when a run belongs to somebody else by now; nothing of it was written any more."""
 
@@ -116,7 +116,7 @@ class LeaseLost(StoreError):
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class AlreadyStarted(StoreError):
     """What a state manager says of a run whose idempotency key is that of an earlier one."""
 
@@ -125,7 +125,7 @@ class AlreadyStarted(StoreError):
     _text = "run {run_id!r} of the same workflow has the same idempotency key. Look that one up."
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class LeaseHeld(StoreError):
     """Raised when a run cannot be taken up, because its owner is alive; see `LeaseLost`."""
 
@@ -136,7 +136,7 @@ class LeaseHeld(StoreError):
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class NotRecorded(StoreError):
     """Handed to the `done` of `StateManager.record` when events of some runs are not recorded.
 
@@ -150,7 +150,7 @@ class NotRecorded(StoreError):
         return "; ".join(f"run {run_id!r}: {error}" for run_id, error in self.errors.items())
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class NotStorable(StoreError, TypeError):
     """Raised when a value cannot be stored as it is; its step fails, and is not tried again."""
 
@@ -159,13 +159,14 @@ class NotStorable(StoreError, TypeError):
     path: str
     """The way from there to the part at fault, such as `["items"][3].price`."""
     why: str
+    is_retryable = False
     _text = (
         "{where} cannot be stored: {path} {why}. Use plain values, dataclasses or attrs classes, "
         "or give the state manager a serializer that knows the type."
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class TooLarge(StoreError, ValueError):
     """Raised when a value is larger than the state manager takes; see `NotStorable`."""
 
@@ -173,13 +174,14 @@ class TooLarge(StoreError, ValueError):
     path: str
     size: int
     limit: int
+    is_retryable = False
     _text = (
         "{where} takes {size} bytes, which is more than the limit of {limit}; most of it is "
         "{path}. Store it elsewhere and keep its place, or raise the limit."
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class NotRestorable(StoreError):
     """Raised when what was stored cannot be read back here; nothing is wrong with the record."""
 
@@ -190,7 +192,7 @@ class NotRestorable(StoreError):
     _text = "{what} cannot be read back: {why}."
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class SchemaMismatch(StoreError):
     """Raised when a database has not the tables that this version of actorflow needs."""
 

@@ -44,7 +44,7 @@ def would_block(what: str) -> WrongLoop:
     )
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class _Wait:
     """An attempt that waits: for a run's end, or (with no run) to be let in with a new one."""
 
@@ -177,7 +177,7 @@ def _to_undo(
                 yield undo
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Standing:
     """What a run keeps, and what it needs."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from actorflow.errors.base import ActorflowError
 from actorflow.errors.definition import DefinitionError
+from actorflow.errors.running import Deadlock, RunError
 from actorflow.errors.storage import AlreadyStarted, RunNotFound
 from actorflow.orchestrator.live import find
 from actorflow.orchestrator.requests import new_run
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from actorflow.definition.workflow import Workflow
-    from actorflow.model.results import RunRecord
+    from actorflow.model.results import RunRecord, RunResult
     from actorflow.orchestrator.lifetime import Lifetime
     from actorflow.orchestrator.live import LiveRuns
     from actorflow.orchestrator.registry import Registry
@@ -56,6 +57,35 @@ class Starting:
         """Check what is asked for by somebody who wants to do `what`."""
         runtime = self._life.runtime(what)
         return runtime, new_run(runtime, self._registry.resolve(flow), inputs, options)
+
+    def run(
+        self, flow: Workflow | str, inputs: Mapping[str, Any] | None, options: RunOptions
+    ) -> RunResult:
+        """Start a run and wait for it; cancel it if the wait is interrupted."""
+        self._life.runtime("run a workflow").check_may_block("Orchestrator.run()")
+        runtime, request = self.request("run a workflow", flow, inputs, options)
+        try:
+            return self.start(runtime, request).result()
+        except RunError:
+            raise
+        except BaseException:
+            self._life.interrupt(request.run_id, "the caller was interrupted")
+            raise
+
+    async def run_async(
+        self, flow: Workflow | str, inputs: Mapping[str, Any] | None, options: RunOptions
+    ) -> RunResult:
+        """Do what `run` does, without blocking the event loop."""
+        runtime, request = self.request("run a workflow", flow, inputs, options)
+        try:
+            return await (await self.start_async(runtime, request))
+        except RunError:
+            raise
+        except BaseException as error:
+            run = self._life.interrupt(request.run_id, "the caller was cancelled")
+            if run is not None and not isinstance(error, Deadlock):
+                await run.wait_async()
+            raise
 
     def start(self, runtime: Runtime, request: Request) -> Run:
         """Start a run, or find the earlier one with its idempotency key."""

@@ -75,7 +75,7 @@ class RunOptions(TypedDict, total=False):
     nothing is started, whatever else is said here."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Request:
     """A run that has been checked and may be started."""
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import benchmarks
+from benchmarks.bytecodes import bytecodes
 from benchmarks.durable import durable
 from benchmarks.history import history
+from benchmarks.imports import imports
 from benchmarks.memory import memory, memory_by_file
 from benchmarks.options import Options
 from benchmarks.report import Table, dump_figures, dump_samples, show
@@ -24,12 +26,14 @@ Section = Callable[[Options], Coroutine[Any, Any, Table]]
 
 SECTIONS: dict[str, tuple[Section, ...]] = {
     "steps": (steps,),
+    "bytecodes": (bytecodes,),
     "scaling": (scaling,),
     "entry": (entry,),
     "lesson": (throughput,),
     "memory": (memory, memory_by_file),
     "durable": (durable, history),
     "schedules": (schedules,),
+    "import": (imports,),
     "peers": (beside_peers,),
 }
 

@@ -11,8 +11,10 @@ import pytest
 
 from actorflow.orchestrator import Orchestrator
 from benchmarks.__main__ import main
+from benchmarks.bytecodes import counting, slope_of
 from benchmarks.contenders import Contender, actorflow, actorflow_from_outside, floor, workflow_of
 from benchmarks.floors import asyncio_floor
+from benchmarks.imports import STATEMENTS, imports
 from benchmarks.lesson import by_hand, expected_output, lesson_flow
 from benchmarks.measure import interleaved
 from benchmarks.options import Options
@@ -235,6 +237,48 @@ def test_a_contender_with_other_outputs_is_not_measured():
 
     with pytest.raises(AssertionError, match="b"):
         asyncio.run(interleaved(contenders, samples=1))
+
+
+@pytest.mark.parametrize("side", ["floor", "actorflow"])
+def test_the_bytecodes_of_a_step_are_the_same_in_every_process(side: str):
+    """A count that a busy machine changes cannot show one extra call."""
+    first, second = [asyncio.run(slope_of("chain", "returns", side, WORKERS)) for _ in range(2)]
+
+    assert first == second
+    assert 0 < first["calls"] < first["instructions"]
+
+
+def test_one_extra_call_is_counted():
+    """Each frame that is entered or resumed counts once, and so does each of its instructions."""
+
+    def callee():
+        return None
+
+    def calls(times: int):
+        for _ in range(times):
+            callee()
+
+    counts = []
+    for times in (1, 2, 3):
+        with counting() as counted:
+            calls(times)
+        counts.append(counted)
+
+    one, two, three = counts
+    assert [1, 1] == [two.calls - one.calls, three.calls - two.calls]
+    assert 0 < two.instructions - one.instructions == three.instructions - two.instructions
+
+
+def test_imports_are_timed_in_processes_of_their_own(monkeypatch):
+    """Every statement runs, and the first one is what the others are compared with."""
+    first, *_ = few = list(STATEMENTS)[:4]
+    monkeypatch.setattr("benchmarks.imports.STATEMENTS", {name: STATEMENTS[name] for name in few})
+
+    records = asyncio.run(imports(Options(samples=1))).records
+
+    assert few == [record["what"] for record in records]
+    assert [1.0] == [record["ratio"] for record in records if record["what"] == first]
+    assert all(0 < record["processor"] and 0 < record["wall"] for record in records)
 
 
 def test_schedules_are_counted_for_everybody_in_turns():

@@ -69,10 +69,48 @@ def footprint():
 for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
     signal.signal(number, signal.SIG_DFL)
 
+def loaded():
+    return sorted(sys.modules)
+
 before = footprint()
 import actorflow
-json.dump({"before": before, "after": footprint(), "modules": sorted(sys.modules)}, sys.stdout)
+after, modules = footprint(), loaded()
+
+from actorflow import RetryPolicy, Workflow
+flow = Workflow("order")
+flow.step(lambda url: url, id="fetch", retry=RetryPolicy(max_attempts=3), timeout=10)
+flow.step(lambda fetch: fetch, id="store", after="fetch", compensate=lambda: None)
+flow.validate()
+defined = loaded()
+
+from actorflow import Orchestrator
+named = loaded()
+
+said = {"before": before, "after": after, "modules": modules, "defined": defined, "named": named}
+json.dump(said, sys.stdout)
 """
+
+# What each of these loads of actorflow itself.
+IMPORTED = {"actorflow", "actorflow.support", "actorflow.support.lazy"}
+DEFINED = IMPORTED | {
+    "actorflow.definition",
+    "actorflow.definition.compiling",
+    "actorflow.definition.durations",
+    "actorflow.definition.graph",
+    "actorflow.definition.parameters",
+    "actorflow.definition.plan",
+    "actorflow.definition.retry",
+    "actorflow.definition.step",
+    "actorflow.definition.workflow",
+    "actorflow.errors",
+    "actorflow.errors.base",
+    "actorflow.errors.definition",
+    "actorflow.support.read_only",
+    "actorflow.support.safe_text",
+    "actorflow.support.suggestions",
+    "actorflow.support.warnings",
+}
+NAMED = DEFINED | {"actorflow.orchestrator", "actorflow.orchestrator.orchestrator"}
 
 every_module = pytest.mark.parametrize(
     "path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix()
@@ -119,9 +157,21 @@ def declared_requirements() -> set[str]:
     return {Requirement(line).name for line in lines if line.strip()}
 
 
+def homes_of(tree: ast.Module) -> set[tuple[str, str]] | None:
+    """The modules and names that a package hands to `lazy_names`, if it does."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "lazy_names":
+            homes = ast.literal_eval(node.args[1])
+            return {(module, name) for module, names in homes.items() for name in names}
+    return None
+
+
+LAZY_PACKAGES = [path for path in MODULES if homes_of(parsed(path)) is not None]
+
+
 @pytest.fixture(scope="module")
 def light_import():
-    """What `import actorflow` did to a fresh interpreter."""
+    """What `import actorflow`, and then a definition, did to a fresh interpreter."""
     command = [sys.executable, "-c", PROBE]
     ended = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, timeout=120)
     return json.loads(ended.stdout)
@@ -218,6 +268,41 @@ def test_the_reference_mentions_every_public_name():
 def test_importing_loads_nothing_heavy(light_import):
     """A program that only defines workflows pays for no loop, no log and no actor system."""
     assert set() == HEAVY & set(light_import["modules"])
+    assert set() == HEAVY & set(light_import["named"])
+
+
+@pytest.mark.parametrize(
+    ("stage", "expected"), [("modules", IMPORTED), ("defined", DEFINED), ("named", NAMED)]
+)
+def test_importing_loads_few_modules(light_import, stage: str, expected: set[str]):
+    """Every class costs time to build, so a module is loaded when something needs it."""
+    loaded = {name for name in light_import[stage] if name.partition(".")[0] == "actorflow"}
+
+    assert set() == loaded - expected
+
+
+@pytest.mark.parametrize("path", LAZY_PACKAGES, ids=name_of)
+def test_lazy_names_are_said_alike_three_times(path: Path):
+    """Type checkers, `__all__` and the running program know the same names of a lazy package."""
+    tree = parsed(path)
+    homes = homes_of(tree)
+    assert homes is not None
+    published = next(
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    )
+    for_types = {
+        (node.module, alias.asname or alias.name)
+        for block in tree.body
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+    assert homes == for_types
+    assert sorted(name for _, name in homes) == sorted(published)
 
 
 def test_importing_changes_nothing_in_the_process(light_import):

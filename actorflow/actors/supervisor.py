@@ -72,7 +72,7 @@ _FOR_THE_BRAIN: Final = frozenset(
 )
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class ConfigureSupervisor:
     """From the orchestrator to the supervisor, before every other message."""
 

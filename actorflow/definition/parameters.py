@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
 
@@ -74,8 +74,7 @@ def path_of(run: Callable[..., Any]) -> str:
     return f"{named.__module__}:{named.__qualname__}"
 
 
-@attrs.frozen
-class Parameter:
+class Parameter(NamedTuple):
     """One parameter that is filled by name."""
 
     name: str
@@ -185,7 +184,7 @@ class StepInputs(Mapping[str, Any]):
         return key in self._values
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Binding:
     """Where each argument of one step comes from."""
 

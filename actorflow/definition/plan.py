@@ -6,7 +6,6 @@ A plan is made once and shared by all runs of its workflow, so nothing in it eve
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -168,6 +167,8 @@ class WorkflowPlan:
         It covers the ids, the dependencies, the options, and the functions by their module
         and name; not the code within them, nor what is written for people only.
         """
+        import hashlib  # noqa: PLC0415 - loads OpenSSL, and only registered workflows need it
+
         workflow = (self.workflow_id, self.version, self.timeout, self.fail_fast)
         steps = sorted(repr(_described(step.step)) for step in self.steps)
         return hashlib.sha256(repr((workflow, steps)).encode()).hexdigest()

@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from actorflow.definition.durations import as_float, as_seconds, is_finite, seconds
+from actorflow.errors.base import ActorflowError
 from actorflow.errors.definition import DefinitionError
-from actorflow.errors.running import GiveUp, RetryAfter
-from actorflow.errors.storage import NotStorable, TooLarge
 from actorflow.support.safe_text import text_of
 from actorflow.support.suggestions import checks_options
 
@@ -129,8 +128,8 @@ class RetryPolicy:
             return False
 
     def _decide(self, error: BaseException) -> bool:
-        if isinstance(error, (GiveUp, NotStorable, RetryAfter, TooLarge)):
-            return isinstance(error, RetryAfter)
+        if isinstance(error, ActorflowError) and error.is_retryable is not None:
+            return error.is_retryable
         if any(_matches(pattern, error) for pattern in self.give_up_on):
             return False
         if not self.retryable_errors:

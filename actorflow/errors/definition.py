@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class DefinitionError(ActorflowError, ValueError):
     """Raised when a definition is invalid, before anything runs.
 
@@ -44,7 +44,7 @@ class DefinitionError(ActorflowError, ValueError):
         return f"{where}: {said}" if where else said
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class MissingInput(ActorflowError):
     """Raised when a run lacks an input; an invalid workflow raises `DefinitionError`."""
 
@@ -71,7 +71,7 @@ class MissingInput(ActorflowError):
         )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class UnknownInput(ActorflowError):
     """Raised when a run is given an input that no step takes; see `MissingInput`.
 
@@ -99,7 +99,7 @@ def _in_brackets(hints: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, .
     return tuple(f" ({hint})" if hint else "" for hint in hints or ("",) * len(names))
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class DefinitionConflict(ActorflowError):
     """Raised when a different definition is registered under a taken id and version."""
 
@@ -111,7 +111,7 @@ class DefinitionConflict(ActorflowError):
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class UnknownWorkflow(ActorflowError, LookupError):
     """Raised when a workflow is named by an id that is not registered."""
 
@@ -132,7 +132,7 @@ class UnknownWorkflow(ActorflowError, LookupError):
         return f"no workflow {wanted} is registered (these are: {known}).{question} {cure}."
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class UnknownExecutor(ActorflowError, LookupError):
     """Raised when a step names an executor that its orchestrator was not given."""
 
@@ -148,7 +148,7 @@ class UnknownExecutor(ActorflowError, LookupError):
         )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class NotRunning(ActorflowError):
     """Raised when an orchestrator is used before it was started; see `OrchestratorClosed`."""
 
@@ -159,7 +159,7 @@ class NotRunning(ActorflowError):
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class OrchestratorClosed(ActorflowError):
     """Raised when an orchestrator is used after its shutdown; before its start: `NotRunning`."""
 
@@ -168,7 +168,7 @@ class OrchestratorClosed(ActorflowError):
     _text = "cannot {what}: {why}. Make a new one."
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class ForkedOrchestrator(ActorflowError):
     """Raised when an orchestrator is used in a fork of the process that started it."""
 
@@ -180,7 +180,7 @@ class ForkedOrchestrator(ActorflowError):
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class ForkedStateManager(ActorflowError):
     """Raised when a state manager is used in a fork of the process that made it."""
 
@@ -192,7 +192,7 @@ class ForkedStateManager(ActorflowError):
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class WrongLoop(ActorflowError):
     """Raised when an orchestrator is called in a way that its event loop does not allow."""
 

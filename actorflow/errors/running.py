@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class RunError(ActorflowError):
     """Raised in place of a result when a run did not complete; `.result` has all that it did."""
 
@@ -81,7 +81,7 @@ class RunTimeout(RunError):
         )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class DeadlineExceeded(ActorflowError, TimeoutError):
     """The error in the result of a run whose timeout passed; raised, it is a `RunTimeout`."""
 
@@ -90,7 +90,7 @@ class DeadlineExceeded(ActorflowError, TimeoutError):
     _text = "run {run_id!r} had not ended after its timeout of {timeout:g} s. Raise its timeout."
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class StepTimeout(ActorflowError, TimeoutError):
     """Raised for a step that did not finish in time; a run's own timeout is a `RunTimeout`."""
 
@@ -112,7 +112,7 @@ class StepTimeout(ActorflowError, TimeoutError):
         )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class StepCancelled(ActorflowError):
     """Raised inside a step that is stopped because its run ends; see `RunCancelled`."""
 
@@ -122,7 +122,7 @@ class StepCancelled(ActorflowError):
     _text = "step {step_id!r} of run {run_id!r} was cancelled: {reason}. Let this error pass."
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class CompensationCut(ActorflowError):
     """The error of a compensator that was still running when a shutdown's grace had passed."""
 
@@ -134,7 +134,7 @@ class CompensationCut(ActorflowError):
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class TooManyAbandoned(ActorflowError):
     """Raised instead of starting a thread while too many abandoned threads still run."""
 
@@ -147,7 +147,7 @@ class TooManyAbandoned(ActorflowError):
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class ActorCrashed(ActorflowError):
     """The error of an attempt whose step actor died, through no fault of the step's own code."""
 
@@ -160,11 +160,12 @@ class ActorCrashed(ActorflowError):
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class GiveUp(ActorflowError):
     """Raised BY a step to say that another attempt is useless; see `RetryAfter`."""
 
     reason: str
+    is_retryable = False
     _text = "{reason}"
 
 
@@ -176,7 +177,7 @@ def _wait(value: float | timedelta) -> float:
     return max(wait, 0.0)
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class RetryAfter(ActorflowError):
     """Raised BY a step to ask for its next attempt after a wait; see `GiveUp`.
 
@@ -185,10 +186,11 @@ class RetryAfter(ActorflowError):
     """
 
     seconds: float = attrs.field(converter=_wait)
+    is_retryable = True
     _text = "the step asks for another attempt in {seconds:g} s"
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class Overloaded(ActorflowError):
     """Raised when a run is refused because the orchestrator is full and was told to reject."""
 
@@ -203,7 +205,7 @@ class Overloaded(ActorflowError):
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class Deadlock(ActorflowError):
     """Raised in a step whose wait for a run could never end; see `Overloaded`."""
 
@@ -238,7 +240,7 @@ _STANDSTILLS: Final = {
 }
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class IllegalMove(ActorflowError):
     """Raised when an event does not fit the state it meets: a defect, never a user's mistake."""
 

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class MissingExtra(ActorflowError, ImportError):
     """Raised when something needs a package that an extra of actorflow installs."""
 
@@ -40,7 +40,7 @@ class MissingExtra(ActorflowError, ImportError):
     _text = "{what} needs {package}, which is not installed. Type: pip install 'actorflow[{extra}]'"
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class RunNotFound(ActorflowError, LookupError):
     """Raised when no run has the given id."""
 
@@ -61,7 +61,7 @@ class RunNotFound(ActorflowError, LookupError):
         )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class RunUnattended(ActorflowError):
     """Raised when a wait for a run's end is refused, because no orchestrator runs it."""
 
@@ -74,7 +74,7 @@ class StoreError(ActorflowError):
     """Raised when a state manager cannot do what it was asked; base class of the next errors."""
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class StoreUnavailable(StoreError):
     """Raised when a database could not be reached or written; `.__cause__` is the original error.
 
@@ -93,7 +93,7 @@ class StoreUnavailable(StoreError):
     _text = "{database} did not {what}: {why}. {cure}."
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class StoreOverloaded(StoreError):
     """Raised when more events wait to be written than the limit allows; see `Overloaded`."""
 
@@ -105,7 +105,7 @@ class StoreOverloaded(StoreError):
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class LeaseLost(StoreError):
     """Raised when a run has a new owner; what this owner wrote since then was refused."""
 
@@ -116,7 +116,7 @@ class LeaseLost(StoreError):
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class AlreadyStarted(StoreError):
     """Raised by a state manager when the idempotency key of a new run belongs to an earlier one."""
 
@@ -127,7 +127,7 @@ class AlreadyStarted(StoreError):
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class LeaseHeld(StoreError):
     """Raised when a run cannot be taken over, because its owner is alive; see `LeaseLost`."""
 
@@ -138,7 +138,7 @@ class LeaseHeld(StoreError):
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class NotRecorded(StoreError):
     """Passed to the `done` of `StateManager.record` when the events of some runs are not recorded.
 
@@ -152,7 +152,7 @@ class NotRecorded(StoreError):
         return "; ".join(f"run {run_id!r}: {error}" for run_id, error in self.errors.items())
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class NotStorable(StoreError, TypeError):
     """Raised when a value cannot be stored as it is; its step fails and is not retried."""
 
@@ -161,13 +161,14 @@ class NotStorable(StoreError, TypeError):
     path: str
     """The path to the part at fault, such as `["items"][3].price`."""
     why: str
+    is_retryable = False
     _text = (
         "{where} cannot be stored: {path} {why}. Use plain values, dataclasses or attrs classes, "
         "or give the state manager a serializer that knows the type."
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class TooLarge(StoreError, ValueError):
     """Raised when a value is larger than the limit of the state manager; see `NotStorable`."""
 
@@ -175,13 +176,14 @@ class TooLarge(StoreError, ValueError):
     path: str
     size: int
     limit: int
+    is_retryable = False
     _text = (
         "{where} takes {size} bytes, which is more than the limit of {limit}; most of it is "
         "{path}. Store it elsewhere and keep its place, or raise the limit."
     )
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class NotRestorable(StoreError):
     """Raised when this process cannot decode a stored value; the record itself is intact."""
 
@@ -192,7 +194,7 @@ class NotRestorable(StoreError):
     _text = "{what} cannot be read back: {why}."
 
 
-@attrs.define(slots=False)
+@attrs.define(slots=False, repr=False)
 class SchemaMismatch(StoreError):
     """Raised when the tables of a database are not those of this version of actorflow."""
 

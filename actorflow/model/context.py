@@ -26,7 +26,7 @@ __all__ = ["Attempt", "Compensation", "RunScope", "StepContext"]
 _IDS: Final = ("trace_id", "correlation_id", "business_id")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class RunScope:
     """The data that all steps of one run share."""
 

@@ -30,7 +30,12 @@ if TYPE_CHECKING:
         """Create a message class."""
 
 else:
-    message = attrs.define(eq=False)
+
+    def message(cls: type[Any]) -> type[Any]:
+        made = attrs.define(cls, eq=False, repr=False)
+        made.__repr__ = _shown
+        return made
+
 
 __all__ = [
     "AbandonAttempt",
@@ -59,6 +64,12 @@ __all__ = [
     "Wake",
     "run_of",
 ]
+
+
+def _shown(message: Any) -> str:
+    """Return a message's repr; attrs would compile one for each class, which is slow to import."""
+    fields = ", ".join(f"{name}={getattr(message, name)!r}" for name in message.__match_args__)
+    return f"{type(message).__name__}({fields})"
 
 
 @message

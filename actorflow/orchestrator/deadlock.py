@@ -43,7 +43,7 @@ def would_block(what: str) -> WrongLoop:
     )
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class _Wait:
     """An attempt that waits: for a run's end, or (without a run) for a place for a new one."""
 
@@ -176,7 +176,7 @@ def _to_undo(
                 yield undo
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Standing:
     """What a run holds, and what it needs."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from actorflow.errors.base import ActorflowError
 from actorflow.errors.definition import DefinitionError
+from actorflow.errors.running import Deadlock, RunError
 from actorflow.errors.storage import AlreadyStarted, RunNotFound
 from actorflow.orchestrator.live import find
 from actorflow.orchestrator.requests import new_run
@@ -67,6 +68,35 @@ class Launcher:
         return runtime, new_run(runtime, self._registry.resolve(flow), inputs, options)
 
     # ── To run here ──────────────────────────────────────────────────────────────────────────
+
+    def run(
+        self, flow: Workflow | str, inputs: Mapping[str, Any] | None, options: RunOptions
+    ) -> RunResult:
+        """Start a run and wait for its result; cancel it if the wait is interrupted."""
+        self._life.runtime("run a workflow").check_may_block("Orchestrator.run()")
+        runtime, request = self.request("run a workflow", flow, inputs, options)
+        try:
+            return self.start(runtime, request).result()
+        except RunError:
+            raise
+        except BaseException:
+            self.interrupt(request.run_id, "the caller was interrupted")
+            raise
+
+    async def run_async(
+        self, flow: Workflow | str, inputs: Mapping[str, Any] | None, options: RunOptions
+    ) -> RunResult:
+        """Do what `run` does without blocking the event loop."""
+        runtime, request = self.request("run a workflow", flow, inputs, options)
+        try:
+            return await (await self.start_async(runtime, request))
+        except RunError:
+            raise
+        except BaseException as error:
+            run = self.interrupt(request.run_id, "the caller was cancelled")
+            if run is not None and not isinstance(error, Deadlock):
+                await run.wait_async()
+            raise
 
     def start(self, runtime: Runtime, request: Request) -> Run:
         """Admit and launch a run, or return the earlier one with its idempotency key."""

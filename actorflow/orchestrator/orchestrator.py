@@ -6,14 +6,6 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Literal
 
 from actorflow.errors.definition import ForkedOrchestrator
-from actorflow.errors.running import Deadlock, RunError
-from actorflow.orchestrator.launch import Launcher
-from actorflow.orchestrator.lifetime import Lifetime
-from actorflow.orchestrator.live import find
-from actorflow.orchestrator.registry import Registry
-from actorflow.orchestrator.settings import Settings, checked_state, count, run_id_of, run_status
-from actorflow.orchestrator.takeover import Resuming, recovery
-from actorflow.state import MemoryStateManager
 from actorflow.support.suggestions import checks_options
 
 if TYPE_CHECKING:
@@ -83,6 +75,10 @@ class Orchestrator:
         recover: bool = False,
         recover_every: float | timedelta = 1.0,
     ) -> None:
+        # A program that only defines workflows does not load what runs them.
+        from actorflow.orchestrator.assembly import assemble  # noqa: PLC0415 - see above
+        from actorflow.orchestrator.settings import Settings  # noqa: PLC0415 - see above
+
         settings = Settings(
             async_workers=async_workers,
             max_active_runs=max_active_runs,
@@ -94,13 +90,8 @@ class Orchestrator:
             recover=recover,
             recover_every=recover_every,
         )
-        self._state = MemoryStateManager() if state is None else checked_state(state)
-        self._registry = Registry()
-        self._life = Lifetime(settings, self._state, executors, observers)
-        self._launcher = Launcher(self._life, self._registry)
-        self._resuming = Resuming(self._life, self._registry, self._launcher)
-        self._life.background = recovery(
-            settings, self._state, self._life, self._registry, self._resuming
+        self._life, self._registry, self._launcher, self._resuming, self._looking = assemble(
+            settings, state, executors, observers
         )
 
     @classmethod
@@ -205,15 +196,7 @@ class Orchestrator:
             RunCancelled: When the run was cancelled.
             WrongLoop: On the orchestrator's own event loop; use `run_async` there.
         """
-        self._life.runtime("run a workflow").check_may_block("Orchestrator.run()")
-        runtime, request = self._launcher.request("run a workflow", flow, inputs, options)
-        try:
-            return self._launcher.start(runtime, request).result()
-        except RunError:
-            raise
-        except BaseException:
-            self._launcher.interrupt(request.run_id, "the caller was interrupted")
-            raise
+        return self._launcher.run(flow, inputs, options)
 
     async def run_async(
         self,
@@ -225,16 +208,7 @@ class Orchestrator:
 
         Cancelling the awaiting task cancels the run, and waits until it has ended.
         """
-        runtime, request = self._launcher.request("run a workflow", flow, inputs, options)
-        try:
-            return await (await self._launcher.start_async(runtime, request))
-        except RunError:
-            raise
-        except BaseException as error:
-            run = self._launcher.interrupt(request.run_id, "the caller was cancelled")
-            if run is not None and not isinstance(error, Deadlock):
-                await run.wait_async()
-            raise
+        return await self._launcher.run_async(flow, inputs, options)
 
     def start(
         self,
@@ -331,8 +305,7 @@ class Orchestrator:
             UnknownExecutor: When a step names an executor that is not there.
             Overloaded: When the orchestrator is full, as with `start`.
         """
-        runtime = self._life.runtime("resume a run")
-        return self._resuming.resume(runtime, run_id_of(run_id, "Orchestrator.resume()"), flow)
+        return self._resuming.resume(self._life.runtime("resume a run"), run_id, flow)
 
     # ── Looking ──────────────────────────────────────────────────────────────────────────────
 
@@ -343,8 +316,7 @@ class Orchestrator:
             RunNotFound: When there is no such run, or it is not kept any more.
             DefinitionError: When it is no id at all, such as a `Run`.
         """
-        runtime = self._life.runtime("get a run")
-        return find(self._life.live, runtime, run_id_of(run_id, "Orchestrator.get()"))
+        return self._looking.get(run_id)
 
     def list(
         self,
@@ -362,13 +334,12 @@ class Orchestrator:
         Raises:
             DefinitionError: When a filter is none.
         """
-        self._life.runtime("list runs")
-        return self._state.list(
-            status=None if status is None else run_status(status),
+        return self._looking.list(
+            status=status,
             workflow_id=workflow_id,
             trace_id=trace_id,
             correlation_id=correlation_id,
             business_id=business_id,
-            limit=count("limit", limit),
-            offset=count("offset", offset),
+            limit=limit,
+            offset=offset,
         )

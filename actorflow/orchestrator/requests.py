@@ -78,7 +78,7 @@ class RunOptions(TypedDict, total=False):
     """
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Request:
     """A run that was checked and may be started."""
 

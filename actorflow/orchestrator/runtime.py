@@ -31,7 +31,7 @@ from actorflow.scheduling.decisions import Decisions
 from actorflow.support.clock import SystemClock
 from actorflow.support.logs import get_logger
 from actorflow.support.safe_text import text_of
-from actorflow.systems import EmbeddedSystem
+from actorflow.systems.embedded import EmbeddedSystem
 
 if TYPE_CHECKING:
     import asyncio

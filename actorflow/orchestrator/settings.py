@@ -58,7 +58,7 @@ def _choice(_owner: object, field: attrs.Attribute[str], value: object) -> None:
         )
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Settings:
     """What `Orchestrator(...)` was told; see there."""
 

@@ -13,6 +13,7 @@ from actorflow.errors.storage import StoreOverloaded, StoreUnavailable
 from actorflow.model.lifecycle import RunStatus
 from actorflow.orchestrator.live import find
 from actorflow.orchestrator.requests import resumed_run
+from actorflow.orchestrator.settings import run_id_of
 from actorflow.support.logs import get_logger
 from actorflow.support.oneshot import Once
 from actorflow.support.warnings import warn
@@ -51,6 +52,7 @@ class Resuming:
 
     def resume(self, runtime: Runtime, run_id: str, flow: Workflow | None) -> Run:
         """Let a run go on, unless it is in progress here, or has completed."""
+        run_id = run_id_of(run_id, "Orchestrator.resume()")
         run = find(self._life.live, runtime, run_id)
         if not _may_go_on(run):
             return run

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import os
+import sys
 import warnings
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 __all__ = ["ActorflowWarning", "warn"]
 
-_PACKAGE: Final = f"{Path(__file__).parents[1]}{os.sep}"
+_PACKAGE: Final = __file__.rpartition(f"support{os.sep}")[0]
 
 
 class ActorflowWarning(UserWarning):
@@ -22,7 +24,8 @@ class ActorflowWarning(UserWarning):
 
 def warn(text: str) -> None:
     """Warn on behalf of the caller's line outside of actorflow."""
-    level, frame = 1, inspect.currentframe()
+    level = 1
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - inspect is slow to import
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back
     warnings.warn(text, ActorflowWarning, stacklevel=level)

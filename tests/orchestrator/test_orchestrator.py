@@ -1302,7 +1302,7 @@ def test_an_interrupt_in_the_middle_of_a_start_cancels_the_run(orchestrator, mon
     (run,) = orchestrator.list().runs
 
     assert orchestrator.shutdown(drain=GUARD).clean
-    assert "cancelled" == orchestrator._state.snapshot(run.run_id).status
+    assert "cancelled" == orchestrator._looking._state.snapshot(run.run_id).status
 
 
 def test_a_run_starts_while_another_thread_imports_structlog(orchestrator, monkeypatch):

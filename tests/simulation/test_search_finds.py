@@ -26,7 +26,7 @@ def leak_a_lease(self, run, step):
     """Give no lease back for an attempt that was stopped because of an error."""
     release(self, run, step)
     if step.stop_error is not None and step.step.async_:
-        self._leases.free -= 1
+        self._workers.free -= 1
 
 
 def grant_nothing(self):

@@ -105,7 +105,7 @@ def a_crash_loses_a_lease(lose, deaths, run, step, *details):
 @replaces(Starts, "grant")
 def a_wake_up_is_lost(grant, starts):
     """A lease that is free alone is not handed out."""
-    if starts._leases.free != 1:
+    if starts._workers.free != 1:
         grant(starts)
 
 

@@ -117,7 +117,7 @@ def test_a_planted_bug_is_found(monkeypatch):
     def leak(self, run, one):
         release(self, run, one)
         if one.stop_error is not None and one.step.async_:
-            self._leases.free -= 1
+            self._workers.free -= 1
 
     monkeypatch.setattr(Starts, "release", leak)
 

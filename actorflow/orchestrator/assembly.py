@@ -1,0 +1,56 @@
+"""The parts of one orchestrator, put together.
+
+`Orchestrator` imports this module when the first one is made, so that a program which only defines
+workflows does not load what runs them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from actorflow.orchestrator.launch import Launcher
+from actorflow.orchestrator.lifetime import Lifetime
+from actorflow.orchestrator.looking import Looking
+from actorflow.orchestrator.registry import Registry
+from actorflow.orchestrator.settings import checked_state
+from actorflow.orchestrator.takeover import Resuming, recovery
+from actorflow.state import MemoryStateManager
+
+if TYPE_CHECKING:
+    import concurrent.futures
+    from collections.abc import Mapping, Sequence
+
+    from actorflow.model.protocols import Executor, Observer, StateManager
+    from actorflow.orchestrator.settings import Settings
+
+__all__ = ["Parts", "assemble"]
+
+
+class Parts(NamedTuple):
+    """What an orchestrator delegates to."""
+
+    life: Lifetime
+    registry: Registry
+    launcher: Launcher
+    resuming: Resuming
+    looking: Looking
+
+
+def assemble(
+    settings: Settings,
+    state: StateManager | None,
+    executors: Mapping[str, Executor | concurrent.futures.Executor] | None,
+    observers: Sequence[Observer],
+) -> Parts:
+    """Return the parts of an orchestrator that is not open yet.
+
+    Raises:
+        DefinitionError: When the state manager, an executor or an observer is unfit.
+    """
+    state = MemoryStateManager() if state is None else checked_state(state)
+    registry = Registry()
+    life = Lifetime(settings, state, executors, observers)
+    launcher = Launcher(life, registry)
+    resuming = Resuming(life, registry, launcher)
+    life.background = recovery(settings, state, life, registry, resuming)
+    return Parts(life, registry, launcher, resuming, Looking(life, state))

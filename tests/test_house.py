@@ -97,6 +97,7 @@ DEFINED = IMPORTED | {
     "actorflow.definition.compiling",
     "actorflow.definition.durations",
     "actorflow.definition.graph",
+    "actorflow.definition.options",
     "actorflow.definition.parameters",
     "actorflow.definition.plan",
     "actorflow.definition.retry",

@@ -187,7 +187,7 @@ class _Offer:
             return f"{self._source} defines {with_id} workflows with the id {name!r}."
         if value is None:
             return f"{self._source} has no workflow {name!r}."
-        builder = " A builder needs its .build()." if hasattr(value, "build") else ""
+        builder = " Call .build() on a builder." if hasattr(value, "build") else ""
         return f"{name} in {self._source} is no Workflow but a {type(value).__name__}.{builder}"
 
     def _choices(self) -> str:

@@ -1,4 +1,4 @@
-"""What a user writes: steps, workflows, retry policies; checked, then compiled into a plan."""
+"""Steps, workflows and retry policies: checked as they are written, then compiled into a plan."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The fluent spelling of definitions, for those who come from Go.
+"""Fluent builders for definitions, for users who come from Go.
 
-A builder collects keywords and gives them to `Step`, `Workflow` or `RetryPolicy`, so that both
-spellings say the same and fail alike. Each method returns the builder; `build` may be called
-again after more has been said, and gives a new object each time.
+A builder collects keywords and passes them to `Step`, `Workflow` or `RetryPolicy`, so that both
+spellings mean the same and fail alike. Each method returns the builder. `build` may be called
+again after further calls, and returns a new object each time.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class StepBuilder:
 
     Args:
         id: The step's id.
-        name: What people call it.
-        executor: The step's function, under the name that the seed gives it; the orchestrator's
-            executor that runs it is chosen by `with_executor`.
+        name: Its name for people.
+        executor: The step's function, as the seed's Go library calls it. `with_executor` chooses
+            the executor of the orchestrator that runs it.
     """
 
     def __init__(self, id: str, name: str, executor: Callable[..., Any]) -> None:
@@ -38,7 +38,7 @@ class StepBuilder:
         self._options: StepOptions = {"name": name}
 
     def with_description(self, description: str) -> Self:
-        """Describe the step to people."""
+        """Set the description for people."""
         self._options["description"] = description
         return self
 
@@ -48,42 +48,42 @@ class StepBuilder:
         return self
 
     def with_async(self, async_: bool) -> Self:
-        """Run beside other steps of the run, on an async worker."""
+        """Run concurrently with other steps, on an async worker."""
         self._options["async_"] = async_
         return self
 
     def with_executor(self, name: str) -> Self:
-        """Run on the executor that the orchestrator has under this name."""
+        """Run on the orchestrator's executor of this name."""
         self._options["executor"] = name
         return self
 
     def with_timeout(self, timeout: Duration) -> Self:
-        """Limit each attempt to so many seconds, or to a `timedelta`."""
+        """Limit each attempt to that many seconds, or to a `timedelta`."""
         self._options["timeout"] = timeout
         return self
 
     def with_total_timeout(self, total_timeout: Duration) -> Self:
-        """Limit all attempts together, with the waits in between."""
+        """Limit all attempts together, including the waits between them."""
         self._options["total_timeout"] = total_timeout
         return self
 
     def with_retry_policy(self, policy: RetryPolicy) -> Self:
-        """Try again after a failure, as the policy says."""
+        """Retry failed attempts by this policy."""
         self._options["retry"] = policy
         return self
 
     def with_required(self, required: bool) -> Self:
-        """Say whether the step's failure fails the run."""
+        """Set whether a failure of the step fails the run."""
         self._options["required"] = required
         return self
 
     def with_priority(self, priority: int) -> Self:
-        """Go before ready steps of a lower priority."""
+        """Start before ready steps of a lower priority."""
         self._options["priority"] = priority
         return self
 
     def with_compensator(self, undo: Callable[..., Any] | Step) -> Self:
-        """Undo the step with this when the run fails later."""
+        """Undo the step with this compensator when the run fails later."""
         self._options["compensate"] = undo
         return self
 
@@ -97,7 +97,7 @@ class WorkflowBuilder:
 
     Args:
         id: The workflow's id.
-        name: What people call it.
+        name: Its name for people.
     """
 
     def __init__(self, id: str, name: str) -> None:
@@ -107,27 +107,27 @@ class WorkflowBuilder:
         self._steps: list[Step] = []
 
     def with_description(self, description: str) -> Self:
-        """Describe the workflow to people."""
+        """Set the description for people."""
         self._options["description"] = description
         return self
 
     def with_version(self, version: str) -> Self:
-        """Give the definition a version."""
+        """Set the version of the definition."""
         self._options["version"] = version
         return self
 
     def with_metadata(self, key: str, value: Any) -> Self:
-        """Set one entry of the metadata that every run is handed."""
+        """Set one entry of the metadata that every run receives."""
         self._metadata[key] = value
         return self
 
     def with_timeout(self, timeout: Duration) -> Self:
-        """Limit a whole run to so many seconds, or to a `timedelta`."""
+        """Limit a whole run to that many seconds, or to a `timedelta`."""
         self._options["timeout"] = timeout
         return self
 
     def with_fail_fast(self, fail_fast: bool) -> Self:
-        """Say whether a failure cancels the branches that do not depend on it."""
+        """Set whether a failure cancels the branches that do not depend on it."""
         self._options["fail_fast"] = fail_fast
         return self
 
@@ -154,37 +154,37 @@ class RetryPolicyBuilder:
         self._options: dict[str, Any] = {}
 
     def with_max_attempts(self, max_attempts: int) -> Self:
-        """Try so often in all."""
+        """Set the number of attempts in all."""
         self._options["max_attempts"] = max_attempts
         return self
 
     def with_initial_interval(self, initial_interval: Duration) -> Self:
-        """Wait so long after the first attempt."""
+        """Set the wait after the first attempt."""
         self._options["initial_interval"] = initial_interval
         return self
 
     def with_max_interval(self, max_interval: Duration) -> Self:
-        """Never wait longer, but for the jitter."""
+        """Limit each wait, before jitter."""
         self._options["max_interval"] = max_interval
         return self
 
     def with_multiplier(self, multiplier: float) -> Self:
-        """Make each wait so many times as long as the one before."""
+        """Set by how much each wait grows over the one before."""
         self._options["multiplier"] = multiplier
         return self
 
     def with_jitter(self, jitter: float) -> Self:
-        """Move each wait at random by at most this fraction."""
+        """Set the fraction by which each wait varies at random."""
         self._options["jitter"] = jitter
         return self
 
     def with_retryable_errors(self, *patterns: ErrorPattern) -> Self:
-        """Try again after these errors only."""
+        """Retry these errors only."""
         self._options["retryable_errors"] = patterns
         return self
 
     def with_give_up_on(self, *patterns: ErrorPattern) -> Self:
-        """Do not try again after these errors."""
+        """Never retry these errors."""
         self._options["give_up_on"] = patterns
         return self
 

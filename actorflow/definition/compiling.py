@@ -1,4 +1,4 @@
-"""From the steps of a definition to those of a plan: checked against each other, and in order."""
+"""Compiles the steps of a definition: checks them against each other, and orders them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["plan_steps"]
 
 
 def plan_steps(steps: Mapping[str, Step]) -> tuple[StepPlan, ...]:
-    """Check the steps of a workflow against each other, and put them in order.
+    """Check the steps of a workflow against each other, and order them.
 
     Raises:
         DefinitionError: When they do not fit together; the caller adds the workflow's id.
@@ -97,9 +97,9 @@ def _plan_step(
 
 
 def _warn_of_misspelt(plans: Sequence[StepPlan]) -> None:
-    """Warn of inputs that are named almost as a dependency is, whose output nobody takes.
+    """Warn of inputs whose names resemble a dependency whose output no parameter takes.
 
-    An input that several steps take by the same name is no slip.
+    An input that several steps take by the same name is no misspelling.
     """
     takers = Counter(name for plan in plans for name in _inputs_of(plan))
     for plan in plans:
@@ -127,5 +127,5 @@ def _warn_of(plan: StepPlan, name: str, meant: str | None) -> None:
         warn(
             f"step {plan.id!r}: parameter {name!r} of {name_of(plan.step.run)} is a run input, and "
             f"nothing takes the output of {meant!r}. Did you mean {meaning}? If not, give the "
-            "parameter a name that is less alike."
+            "parameter a less similar name."
         )

@@ -1,4 +1,4 @@
-"""Durations: what a user writes as seconds or a `timedelta` is kept as float seconds."""
+"""Durations: users write seconds or a `timedelta`; both are kept as float seconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from actorflow.errors.definition import DefinitionError
 __all__ = ["Duration", "as_float", "as_seconds", "is_finite", "seconds"]
 
 Duration = float | timedelta
-"""What a duration may be written as."""
+"""The types in which a duration may be written."""
 
 
 def is_finite(value: Any) -> TypeGuard[float]:
@@ -22,16 +22,16 @@ def is_finite(value: Any) -> TypeGuard[float]:
 
 
 def as_float(value: float) -> float:
-    """Return a finite number as a float, and anything else as it is.
+    """Return a finite number as a float, and anything else unchanged.
 
-    It is for the converter of a field whose validator judges the value: only the validator
-    knows the names that the text of a refusal needs.
+    It is for converters of fields whose validators judge the value: only the validator knows the
+    names that the error needs.
     """
     return float(value) if is_finite(value) else value
 
 
 def as_seconds(value: Duration) -> float:
-    """Return a duration as float seconds, and anything else as it is; see `as_float`."""
+    """Return a duration as float seconds, and anything else unchanged; see `as_float`."""
     return as_float(value.total_seconds() if isinstance(value, timedelta) else value)
 
 
@@ -47,13 +47,13 @@ def seconds(
 
     Args:
         value: Seconds as an int or a float, or a `timedelta`.
-        field: What the error's text calls the value.
-        zero: Whether a duration of nothing is allowed.
-        workflow_id: The workflow that the value belongs to, for the error's text.
-        step_id: The step that it belongs to, for the same.
+        field: The name of the value in the error.
+        zero: Whether zero is allowed.
+        workflow_id: The workflow that the value belongs to, for the error.
+        step_id: The step that it belongs to, for the error.
 
     Raises:
-        DefinitionError: When it is anything else, is not finite, or is too small.
+        DefinitionError: When it is of another type, not finite, or too small.
     """
     length = as_seconds(value)
     if is_finite(length) and (length > 0 or (zero and length == 0)):

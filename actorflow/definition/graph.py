@@ -1,7 +1,7 @@
-"""What follows from who waits for whom: dependents, order and cycles.
+"""Dependents, topological order and cycles of a graph.
 
-A graph is a mapping from each id to the ids it depends on, in the order of definition.
-Nothing here recurses, so a chain may be as long as memory allows.
+A graph maps each id to the ids it depends on, in the order of definition. Nothing here recurses, so
+a chain may be as long as memory allows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["dependents", "find_cycle", "topological_order"]
 
 
 def dependents(dependencies: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
-    """Return the graph with its arrows reversed; dependents stand in order of definition."""
+    """Return the reversed graph; dependents are in order of definition."""
     waiting: dict[str, list[str]] = {node: [] for node in dependencies}
     for node, needed in dependencies.items():
         for dependency in needed:
@@ -26,9 +26,9 @@ def dependents(dependencies: Mapping[str, Collection[str]]) -> dict[str, list[st
 
 
 def find_cycle(dependencies: Mapping[str, Collection[str]]) -> tuple[str, ...]:
-    """Return the nodes of one cycle in the direction of the data, or nothing if there is none.
+    """Return the nodes of one cycle in the direction of the data; empty if there is none.
 
-    The first node is repeated at the end. It is the one of the cycle that was defined first.
+    The first node is the one that was defined first, and is repeated at the end.
     """
     try:
         TopologicalSorter(dependencies).prepare()
@@ -47,8 +47,8 @@ def _rotated(cycle: list[str], dependencies: Mapping[str, Collection[str]]) -> t
 def topological_order(dependencies: Mapping[str, Collection[str]]) -> tuple[str, ...]:
     """Return every node after its dependencies, and otherwise in the order of definition.
 
-    Of the nodes that may come next, the one that was defined first does. A definition that
-    is in order already is therefore left as it is. The graph must have no cycle.
+    Of the nodes that may come next, the one that was defined first does. A definition that is in
+    order already therefore stays as it is. The graph must have no cycle.
     """
     nodes = tuple(dependencies)
     position = {node: place for place, node in enumerate(nodes)}

@@ -1,7 +1,7 @@
-"""How a step's function gets its arguments: by the names of its parameters.
+"""The arguments of a step's function: each is found by the name of its parameter.
 
-The names are read once, when the step is defined, and resolved once, when its workflow is
-compiled. What is left for each call is a `Binding`, which copies values into a dictionary.
+The names are read once, when the step is defined, and resolved once, when its workflow is compiled.
+Each call then uses a `Binding`, which copies values into a dictionary.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ __all__ = [
 CONTEXT: Final = "ctx"
 INPUTS: Final = "inputs"
 RESERVED: Final = (CONTEXT, INPUTS)
-"""Parameter names with a meaning of their own, which no step may have for its id."""
+"""Parameter names with a special meaning, which cannot be ids of steps."""
 
 
 # ── What a function is ───────────────────────────────────────────────────────────────────────
 
 
 def is_coroutine(run: Callable[..., Any]) -> bool:
-    """Return whether calling `run` gives a coroutine: also a partial or an object with one."""
+    """Return whether calling `run` returns a coroutine; partials and callable objects count too."""
     return _any_form(run, inspect.iscoroutinefunction)
 
 
@@ -62,7 +62,7 @@ def _unwrapped(run: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def name_of(run: Callable[..., Any]) -> str:
-    """Return what an error's text calls a function."""
+    """Return the name of a function for an error."""
     function = _unwrapped(run)
     return f"{getattr(function, '__name__', type(function).__name__)}()"
 
@@ -75,17 +75,17 @@ def path_of(run: Callable[..., Any]) -> str:
 
 
 class Parameter(NamedTuple):
-    """One parameter that is filled by name."""
+    """A parameter that is filled by name."""
 
     name: str
     has_default: bool
 
 
 def read_parameters(step_id: str, run: Callable[..., Any]) -> tuple[Parameter, ...]:
-    """Return the parameters of a step's function; those a partial has bound are left out.
+    """Return the parameters of a step's function, without those that a partial has bound.
 
     Raises:
-        DefinitionError: When the function cannot be called by names alone.
+        DefinitionError: When the function cannot be called with keyword arguments alone.
     """
     _refuse_what_is_no_function(step_id, run)
     bound = run.keywords if isinstance(run, functools.partial) else ()
@@ -120,7 +120,7 @@ def _signature(step_id: str, run: Callable[..., Any]) -> inspect.Signature:
     try:
         return inspect.signature(run)
     except (TypeError, ValueError):
-        problem = f"{name_of(run)} has no signature from which its parameters could be read"
+        problem = f"{name_of(run)} has no readable signature"
         cure = "Wrap it in a function that names them"
         raise DefinitionError(None, problem, cure, step_id) from None
 
@@ -136,7 +136,7 @@ def _is_by_name(step_id: str, run: Callable[..., Any], parameter: inspect.Parame
         cure = "Remove the / from its signature, or wrap it in a function"
     else:
         problem = f"{name_of(run)} takes {parameter}"
-        cure = "Name each parameter, or take `inputs`, which holds all that the step may see"
+        cure = "Name each parameter, or take `inputs`, which holds all of them"
     raise DefinitionError(None, problem, cure, step_id)
 
 
@@ -148,9 +148,9 @@ _SHOWN: Final = 20
 
 @attrs.frozen(eq=False)
 class StepInputs(Mapping[str, Any]):
-    """What a step's `inputs` is: the run's inputs, and the outputs of its own dependencies.
+    """The `inputs` of a step: the run's inputs, and the outputs of the step's own dependencies.
 
-    It is read-only, and it can be pickled, so that it travels to other processes.
+    It is read-only, and it can be pickled, so that it can travel to other processes.
     """
 
     _values: Mapping[str, Any]
@@ -171,7 +171,7 @@ class StepInputs(Mapping[str, Any]):
         )
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return what stands under a key, or the default; without making an error's text."""
+        """Return the value of a key, or the default, without building an error's text."""
         return self._values.get(key, default)
 
     def __iter__(self) -> Iterator[str]:
@@ -186,21 +186,21 @@ class StepInputs(Mapping[str, Any]):
 
 @attrs.frozen(kw_only=True, eq=False)
 class Binding:
-    """Where each argument of one step comes from."""
+    """The source of each argument of one step."""
 
     wants_context: bool
     wants_inputs: bool
     outputs: tuple[str, ...]
-    """Parameters that are dependencies which have completed whenever the step runs."""
+    """Parameters that are required dependencies, which have completed whenever the step runs."""
     optional_outputs: tuple[str, ...]
-    """Parameters that are dependencies which may have been skipped."""
+    """Parameters that are optional dependencies, which may have been skipped."""
     inputs: tuple[str, ...]
     """Parameters that are run inputs without a default."""
     optional_inputs: tuple[str, ...]
     dependencies: tuple[str, ...]
-    """All dependencies, whether parameters or not, as the step names them."""
+    """All dependencies in the order in which the step names them, parameters or not."""
     skippable: tuple[str, ...]
-    """Those of them that may have been skipped."""
+    """The optional ones among them."""
 
     def arguments(
         self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], ctx: object
@@ -209,8 +209,8 @@ class Binding:
 
         Args:
             inputs: The run's inputs.
-            outputs: The outputs of the step's own dependencies, without the skipped ones.
-            ctx: What a parameter `ctx` gets.
+            outputs: The outputs of the step's own dependencies, without those that were skipped.
+            ctx: The value of a parameter `ctx`.
         """
         arguments: dict[str, Any] = {}
         for name in self.outputs:
@@ -252,14 +252,14 @@ def bind(
     """Resolve the parameters of a step's function.
 
     Args:
-        step_id: The step, for the errors.
-        run: Its function, for the same.
-        parameters: What `read_parameters` made of the function.
-        dependencies: By the id of each of the step's dependencies, whether it is required.
+        step_id: The step, for errors.
+        run: Its function, for errors.
+        parameters: The result of `read_parameters` for the function.
+        dependencies: Whether each dependency is required, by step id.
         steps: The ids of all steps of the workflow.
 
     Raises:
-        DefinitionError: When a parameter names a step whose output it cannot count on.
+        DefinitionError: When a parameter names a step whose output may be missing.
     """
     by_name = [parameter for parameter in parameters if parameter.name not in RESERVED]
     for parameter in by_name:

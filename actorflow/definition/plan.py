@@ -1,6 +1,6 @@
-"""A workflow that has been checked and compiled: what the runtime works from.
+"""A compiled workflow, which the runtime works from.
 
-A plan is made once and shared by all runs of its workflow, so nothing in it ever changes.
+A plan is made once and shared by all runs of its workflow. It never changes.
 """
 
 from __future__ import annotations
@@ -29,24 +29,25 @@ Arguments = Callable[[Mapping[str, Any], Mapping[str, Any], object], dict[str, A
 
 @attrs.frozen(kw_only=True, eq=False)
 class StepPlan:
-    """One step in its place among the others."""
+    """A step and its relations to the others."""
 
     id: str
     index: int
-    """Its place in the plan's order."""
+    """Its index in the plan's order."""
     step: Step = attrs.field(repr=False)
     dependencies: tuple[str, ...]
     dependents: tuple[str, ...]
     binding: Binding = attrs.field(repr=False)
     compensation: StepPlan | None = attrs.field(default=None, repr=False)
-    """What undoes the step. It sees what the step saw, and the step's own output."""
+    """The compensator of the step. It receives what the step received, and the step's output."""
     is_coroutine: bool = attrs.field(init=False)
     """Whether its function is awaited."""
     wants_context: bool = attrs.field(init=False)
     """Whether its function has a parameter `ctx`."""
     arguments: Arguments = attrs.field(init=False, repr=False)
-    """Called with the run's inputs, the outputs of those of the step's own dependencies that
-    completed, and the context: gives the keyword arguments of one call of its function."""
+    """Called with the run's inputs, the outputs of the completed dependencies, and the context;
+    returns the keyword arguments of one call of the function.
+    """
 
     # All three are asked for at every attempt of every step, so they are looked up once.
 
@@ -65,7 +66,7 @@ class StepPlan:
 
 @attrs.frozen(kw_only=True, eq=False, slots=False)
 class WorkflowPlan:
-    """A whole workflow, checked."""
+    """A compiled workflow."""
 
     workflow_id: str
     name: str
@@ -75,26 +76,26 @@ class WorkflowPlan:
     timeout: float | None
     fail_fast: bool
     steps: tuple[StepPlan, ...] = attrs.field(repr=False)
-    """In topological order; steps that do not depend on each other in order of definition."""
+    """In topological order; independent steps in order of definition."""
     by_id: Mapping[str, StepPlan] = attrs.field(repr=False)
     last_steps: tuple[str, ...]
-    """The steps that no other step waits for, in order of definition."""
+    """The steps without dependents, in order of definition."""
     required_inputs: tuple[str, ...]
-    """The run inputs that some step cannot do without, in the order of their first use."""
+    """The run inputs that are required by some step, in the order of their first use."""
     optional_inputs: tuple[str, ...]
-    """The run inputs for which every step that takes them has a default, likewise."""
+    """The run inputs that every step takes with a default, in the order of their first use."""
 
     def of(self, attempt: Attempt) -> StepPlan:
-        """Return what an attempt runs: a step, or what undoes it."""
+        """Return what an attempt runs: a step or its compensator."""
         step = self.by_id[attempt.step_id]
         undo = step.compensation if attempt.compensates else None
         return step if undo is None else undo
 
     def require(self, inputs: Mapping[str, Any]) -> None:
-        """Refuse to run without the inputs that the steps want.
+        """Refuse to run without the inputs that the steps require.
 
         Raises:
-            MissingInput: When one is missing; it names all that are.
+            MissingInput: When inputs are missing; it names all of them.
         """
         missing = tuple(name for name in self.required_inputs if name not in inputs)
         if missing:
@@ -121,11 +122,11 @@ class WorkflowPlan:
     def recognise(self, inputs: Mapping[str, Any]) -> None:
         """Refuse inputs that no step takes, as a function refuses arguments.
 
-        Where a step takes the mapping `inputs`, it may look up any; so a name that is surely
-        misspelt is warned of.
+        A step that takes the mapping `inputs` may look up any name; then a name that is surely
+        misspelt causes a warning.
 
         Raises:
-            UnknownInput: When there are some; it names them all.
+            UnknownInput: When there are such inputs; it names all of them.
         """
         unknown = tuple(name for name in inputs if name not in self.inputs)
         if unknown and not self.takes_any_input:
@@ -152,7 +153,7 @@ class WorkflowPlan:
 
     @functools.cached_property
     def inputs(self) -> frozenset[str]:
-        """The run inputs that some step names."""
+        """The run inputs that are named by some step."""
         return frozenset((*self.required_inputs, *self.optional_inputs))
 
     @functools.cached_property

@@ -1,4 +1,4 @@
-"""When a failed attempt is followed by another one, and how long after."""
+"""Retry policies: whether a failed attempt is followed by another one, and after which wait."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ErrorPattern = type[BaseException] | str | Callable[[Exception], object]
 """An exception class, a substring of the error's text or class name, or a predicate."""
 
 ErrorPatterns = ErrorPattern | Sequence[ErrorPattern]
-"""One pattern, or several of which any may match."""
+"""One pattern, or several, any of which may match."""
 
 
 def _several(value: ErrorPatterns) -> tuple[ErrorPattern, ...]:
@@ -52,23 +52,23 @@ def _matches(pattern: ErrorPattern, error: BaseException) -> bool:
 @checks_options
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
-    """How often a step is tried, how long it waits in between, and which errors are worth it.
+    """How often a step is tried, how long it waits between attempts, and which errors it retries.
 
-    The wait after the first attempt is `initial_interval`, and each further one is
-    `multiplier` times as long, up to `max_interval`. Jitter then moves it by at most that
-    fraction in either direction, so that steps that failed together do not return together.
+    The wait after the first attempt is `initial_interval`. Each further one is `multiplier` times
+    as long, up to `max_interval`. Jitter varies each wait by at most that fraction in either
+    direction, so that steps that failed together do not return together.
     """
 
     max_attempts: int = attrs.field(default=3)
-    """Attempts in all, the first one included."""
+    """Attempts in all, including the first."""
     initial_interval: float = attrs.field(default=1.0, converter=as_seconds)
     multiplier: float = attrs.field(default=2.0, converter=as_float)
     max_interval: float = attrs.field(default=30.0, converter=as_seconds)
     jitter: float = attrs.field(default=0.1, converter=as_float)
     retryable_errors: tuple[ErrorPattern, ...] = attrs.field(default=(), converter=_several)
-    """Errors that are tried again; none given means every `Exception`."""
+    """The errors that are retried; by default every `Exception`."""
     give_up_on: tuple[ErrorPattern, ...] = attrs.field(default=(), converter=_several)
-    """Errors that are not, even when they are among `retryable_errors`."""
+    """The errors that are never retried, even if they are among `retryable_errors`."""
 
     @max_attempts.validator
     def _check_max_attempts(self, _field: object, value: object) -> None:
@@ -95,13 +95,13 @@ class RetryPolicy:
     def _check_patterns(self, field: attrs.Attribute[object], value: tuple[object, ...]) -> None:
         for pattern in value:
             if not _is_pattern(pattern):
-                cure = "Give exception classes, texts that are not empty, or predicates"
+                cure = "Give exception classes, non-empty strings, or predicates"
                 if isinstance(pattern, (list, tuple)):
-                    cure = "Give the patterns one by one, not in a list of their own"
+                    cure = "Give the patterns one by one, not in a nested list"
                 raise _refusal(field.name, pattern, cure)
 
     def __attrs_post_init__(self) -> None:
-        """Refuse a ceiling below the floor."""
+        """Refuse a maximum below the minimum."""
         if self.max_interval < self.initial_interval:
             cure = f"Give initial_interval ({self.initial_interval:g} s) or more"
             raise _refusal("max_interval", self.max_interval, cure)
@@ -109,13 +109,13 @@ class RetryPolicy:
     def accepts(self, error: BaseException) -> bool:
         """Return whether an attempt that ended with `error` is worth another one.
 
-        The policy counts no attempts: `max_attempts` is for the caller to hold.
-        `GiveUp` never is, nor is an output that cannot be stored, and `RetryAfter` always is;
-        then `give_up_on` wins over `retryable_errors`. What is no `Exception`
-        (`KeyboardInterrupt`, `CancelledError`) is accepted only when its class is listed.
+        The policy counts no attempts: the caller applies `max_attempts`. `GiveUp` is never retried,
+        nor is an output that cannot be stored; `RetryAfter` always is. Then `give_up_on` takes
+        precedence over `retryable_errors`. Errors that are no `Exception` (`KeyboardInterrupt`,
+        `CancelledError`) are retried only when their class is listed.
 
-        It does not raise: a predicate that does, or an error whose text cannot be made, counts
-        as not accepted, and the error gets a note that says so.
+        It does not raise: a predicate that raises, or an error whose text cannot be made, counts as
+        not accepted, and the error gets a note that says so.
         """
         try:
             return self._decide(error)
@@ -141,8 +141,8 @@ class RetryPolicy:
 
         Args:
             attempt: The attempt that has just failed.
-            unit: Where in the range of the jitter the wait lies, from 0 up to 1.
-                It is handed in so that a simulation can choose it.
+            unit: The position within the range of the jitter, from 0 up to 1. It is passed in so
+                that a simulation can choose it.
         """
         if attempt < 1:
             problem = f"attempts are counted from 1, not {attempt}"
@@ -150,7 +150,7 @@ class RetryPolicy:
         return self._backoff(attempt) * (1 + self.jitter * (2 * unit - 1))
 
     def bounds(self, attempt: int) -> tuple[float, float]:
-        """Return the least and the most seconds that `delay` can give after `attempt`."""
+        """Return the minimum and maximum seconds that `delay` can return after `attempt`."""
         return self.delay(attempt, 0.0), self.delay(attempt, 1.0)
 
     def _backoff(self, attempt: int) -> float:

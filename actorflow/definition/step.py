@@ -1,4 +1,4 @@
-"""One step of a workflow, as its author defines it."""
+"""Steps, as their author defines them."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def _ids(after: str | Step | Sequence[str | Step]) -> tuple[str, ...]:
 
 
 def _cure_of_after(item: object) -> str:
-    """Return what to write in the place of what is no step's id."""
+    """Return the cure for a dependency that is not a step id."""
     if item is None or item == "":
-        return "Leave after out for a step that waits for none, or give step ids"
+        return "Leave after out for a step without dependencies, or give step ids"
     if isinstance(item, (list, tuple)):
-        return "Give the ids one by one, not in a list of their own"
+        return "Give the ids one by one, not in a nested list"
     if hasattr(item, "build"):
-        return "A builder needs its .build()"
+        return "Call .build() on a builder"
     if isinstance(item, Iterable) and not isinstance(item, str):
         # A set gives each run of the program another order, and a generator is empty later.
         return f"Give several step ids as a list or a tuple, not as a {type(item).__name__}"
@@ -46,7 +46,7 @@ def _cure_of_after(item: object) -> str:
 
 
 def is_text(value: object) -> bool:
-    """Return whether `value` is a text that says something."""
+    """Return whether `value` is a string that is not blank."""
     return isinstance(value, str) and bool(value.strip())
 
 
@@ -58,9 +58,9 @@ def or_id(name: str | None) -> Any:
 def _check_id(_step: Step, _field: attrs.Attribute[str], value: str) -> None:
     if not is_text(value):
         problem = f"a step's id is {value!r}"
-        raise DefinitionError(None, problem, "Give a text that is not empty")
+        raise DefinitionError(None, problem, "Give a non-empty string")
     if value in RESERVED:
-        cure = "Give it another one: as the name of a parameter it has a meaning of its own"
+        cure = "Choose another one: a parameter of this name has a special meaning"
         raise DefinitionError(None, "its id is reserved", cure, value)
 
 
@@ -85,22 +85,22 @@ class StepOptions(TypedDict, total=False):
 @checks_options
 @attrs.frozen
 class Step:
-    """A function, what it waits for, and how it is run.
+    """A function, its dependencies, and how it is run.
 
-    It is complete and legal once it exists; only what takes the other steps to see is left
-    for `Workflow.validate`. It may be added to several workflows.
+    It is complete and valid once it exists, except for faults that only the whole workflow shows;
+    `Workflow.validate` finds those. A step may be added to several workflows.
     """
 
     id: str = attrs.field(validator=_check_id)
     run: Callable[..., Any] = attrs.field()
-    """The function. Its parameters are filled by name; see `actorflow.definition.parameters`."""
+    """The function; its parameters are filled by name (dependencies, inputs, `ctx`)."""
     name: str = attrs.field(
         default=None,
         converter=or_id,
         kw_only=True,
         metadata=option(None, inherited=False, phrase=None, scenario=None, for_people=True),
     )
-    """What people call it; the id when none is given."""
+    """Its name for people; the id by default."""
     description: str = attrs.field(
         default="",
         kw_only=True,
@@ -114,19 +114,19 @@ class Step:
         kw_only=True,
         metadata=option("with_dependencies", inherited=False, phrase=None, scenario="after"),
     )
-    """The ids of its dependencies. Steps may be given in their place, and one without a list."""
+    """The ids of its dependencies. Steps may be given instead, and a single one without a list."""
     async_: bool = attrs.field(
         default=False,
         kw_only=True,
         metadata=option("with_async", inherited=True, phrase="async", scenario=(True, True, False)),
     )
-    """Whether it runs beside other steps of its run, on an async worker."""
+    """Whether it runs concurrently with other steps of its run, on an async worker."""
     executor: str | None = attrs.field(
         default=None,
         kw_only=True,
         metadata=option("with_executor", inherited=True, phrase="executor {}", scenario=None),
     )
-    """The name of the orchestrator's executor that runs it; None leaves the choice to it."""
+    """The name of the orchestrator's executor that runs it; None for the default."""
     timeout: float | None = attrs.field(
         default=None,
         converter=attrs.converters.optional(as_seconds),
@@ -150,7 +150,7 @@ class Step:
             scenario=(None, 3.0, 2.0),
         ),
     )
-    """Seconds that all attempts may take together, with the waits in between."""
+    """Seconds, or a `timedelta`, that all attempts and the waits between them may take."""
     retry: RetryPolicy | None = attrs.field(
         default=None,
         kw_only=True,
@@ -161,7 +161,7 @@ class Step:
             scenario="retry",
         ),
     )
-    """None means that it is tried once."""
+    """None means one attempt."""
     required: bool = attrs.field(
         default=True,
         kw_only=True,
@@ -177,7 +177,7 @@ class Step:
             "with_priority", inherited=True, phrase="priority {}", scenario=(0, 0, 1, -1)
         ),
     )
-    """Among ready steps the higher goes first."""
+    """Higher goes first among ready steps."""
     compensate: Callable[..., Any] | Step | None = attrs.field(
         default=None,
         kw_only=True,
@@ -189,12 +189,13 @@ class Step:
             replayed=False,
         ),
     )
-    """What undoes it when the run fails later: a function, run, tried and timed as the step
-    itself is, or a `Step` that says all of that for itself."""
+    """Undoes the step when the run fails later: a function, which inherits the executor, timeouts
+    and retries of the step, or a `Step` with its own.
+    """
     is_coroutine: bool = attrs.field(init=False, eq=False, repr=False)
     """Whether its function is awaited."""
     parameters: tuple[Parameter, ...] = attrs.field(init=False, eq=False, repr=False)
-    """What its function takes by name."""
+    """Its function's parameters."""
 
     @is_coroutine.default
     def _read_kind(self) -> bool:
@@ -207,7 +208,7 @@ class Step:
     @name.validator
     def _check_name(self, _field: object, value: object) -> None:
         if value is not None and not is_text(value):
-            raise self._refusal(f"its name is {value!r}", "Give a text that is not empty")
+            raise self._refusal(f"its name is {value!r}", "Give a non-empty string")
 
     @executor.validator
     def _check_executor(self, _field: object, value: object) -> None:
@@ -251,14 +252,14 @@ class Step:
         if value is not None and not isinstance(value, RetryPolicy):
             cure = "Give a RetryPolicy, such as RetryPolicy(max_attempts=3)"
             if hasattr(value, "build"):
-                cure = "A builder needs its .build()"
+                cure = "Call .build() on a builder"
             raise self._refusal(f"retry is {text_of(value)}", cure)
 
     @compensate.validator
     def _check_compensate(self, _field: object, value: Callable[..., Any] | Step | None) -> None:
         if isinstance(value, Step):
             if value.after or value.compensate:
-                cure = "Leave them out: it runs when the run is undone"
+                cure = "Leave them out: a compensator runs when the run is compensated"
                 raise self._refusal("what compensates it has dependencies or a compensator", cure)
         elif value is not None:
             read_parameters(self.id, value)

@@ -1,4 +1,4 @@
-"""A workflow: steps under an id, collected by a decorator, and checked as a whole."""
+"""Workflows: steps with an id, collected by a decorator and checked as a whole."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 
 Dependency = str | Step | Callable[..., Any]
-"""A step by its id, itself, or the function that `flow.step` decorated."""
+"""A step: its id, the step itself, or the function that `flow.step` decorated."""
 
 Dependencies = Dependency | Sequence[Dependency]
 """One dependency, or a list or tuple of them."""
@@ -39,7 +39,7 @@ Dependencies = Dependency | Sequence[Dependency]
 
 def _function_name(run: Any) -> str:
     if isinstance(run, str):
-        problem = f"a step's function is the text {run!r}"
+        problem = f"a step's function is the string {run!r}"
         raise DefinitionError(None, problem, f"Write @flow.step(id={run!r})")
     if not hasattr(run, "__name__"):
         problem = f"{name_of(run)} has no name to take the step's id from"
@@ -67,14 +67,14 @@ def _copied(metadata: Mapping[str, Any] | None) -> Mapping[str, Any]:
 def _as_step(workflow_id: str, step: Any) -> Step:
     if isinstance(step, Step):
         return step
-    cure = "Give a Step, or decorate the function with @flow.step; a builder needs its .build()"
+    cure = "Give a Step, or decorate the function with @flow.step; call .build() on a builder"
     raise DefinitionError(workflow_id, f"{step!r} is not a Step", cure)
 
 
 def _check_id(_workflow: Workflow, _field: attrs.Attribute[str], value: str) -> None:
     if not is_text(value):
         problem = f"a workflow's id is {value!r}"
-        raise DefinitionError(None, problem, "Give a text that is not empty")
+        raise DefinitionError(None, problem, "Give a non-empty string")
 
 
 @checks_options
@@ -82,18 +82,17 @@ def _check_id(_workflow: Workflow, _field: attrs.Attribute[str], value: str) -> 
 class Workflow:
     """A directed acyclic graph of steps.
 
-    It is a template: runs take a plan of it and never change it. Steps may be added at any
-    time; they count for the runs that start afterwards. All of it may be called from several
-    threads.
+    It is a template: runs take a plan of it and never change it. Steps may be added at any time and
+    count for runs that start afterwards. All methods may be called from several threads.
     """
 
     id: str = attrs.field(validator=_check_id)
     name: str = attrs.field(default=None, converter=or_id, kw_only=True)
-    """What people call it; the id when none is given."""
+    """Its name for people; the id by default."""
     version: str = attrs.field(default="1.0.0", kw_only=True)
     description: str = attrs.field(default="", kw_only=True)
     metadata: Mapping[str, Any] = attrs.field(default=None, converter=_copied, kw_only=True)
-    """Read-only; handed to every run."""
+    """Read-only; every run receives it."""
     timeout: float | None = attrs.field(
         default=None, converter=attrs.converters.optional(as_seconds), kw_only=True
     )
@@ -111,7 +110,7 @@ class Workflow:
     def _check_text(self, field: attrs.Attribute[str], value: object) -> None:
         if not is_text(value) and not (field.name == "name" and value is None):
             problem = f"its {field.name} is {value!r}"
-            raise DefinitionError(self.id, problem, "Give a text that is not empty")
+            raise DefinitionError(self.id, problem, "Give a non-empty string")
 
     @description.validator
     def _check_description(self, _field: object, value: object) -> None:
@@ -140,16 +139,16 @@ class Workflow:
 
     @property
     def required_inputs(self) -> tuple[str, ...]:
-        """The run inputs that some step cannot do without, in the order of their first use."""
+        """The run inputs that are required by some step, in the order of their first use."""
         return self.plan().required_inputs
 
     @property
     def optional_inputs(self) -> tuple[str, ...]:
-        """The run inputs for which every step that takes them has a default, likewise."""
+        """The run inputs that every step takes with a default, in the order of their first use."""
         return self.plan().optional_inputs
 
     def add(self, step: Step) -> Step:
-        """Add a step and return it, so that others can be put `after` it.
+        """Add a step and return it, so that other steps can be defined `after` it.
 
         Raises:
             DefinitionError: When its id is taken.
@@ -193,17 +192,17 @@ class Workflow:
         after: Dependencies = (),
         **options: Unpack[StepOptions],
     ) -> F | Callable[[F], F]:
-        """Decorate a function as a step, and leave it as it was.
+        """Decorate a function as a step, and return the function unchanged.
 
         Args:
             run: The function; absent when the decorator is called with options.
-            id: The step's id; the function's name when none is given.
-            after: What it waits for: ids, steps, and functions decorated before.
+            id: The step's id; the function's name by default.
+            after: Its dependencies: ids, steps, and functions decorated before.
             **options: The other options of `Step`.
 
         Raises:
-            DefinitionError: When the step is illegal or its id is taken.
-            TypeError: When there is no such option.
+            DefinitionError: When the step is invalid or its id is taken.
+            TypeError: When an option does not exist.
         """
         refuse_unknown_options("flow.step", options, ("id", "after", *StepOptions.__annotations__))
         if run is None:
@@ -235,7 +234,7 @@ class Workflow:
         raise DefinitionError(None, f"{said}, which is the steps {', '.join(ids)}", cure, step_id)
 
     def validate(self) -> None:
-        """Check all that takes the whole workflow to see.
+        """Check everything that only the whole workflow shows.
 
         Raises:
             DefinitionError: When the steps do not fit together; it names the cure.
@@ -243,7 +242,7 @@ class Workflow:
         self.plan()
 
     def plan(self) -> WorkflowPlan:
-        """Return the workflow checked and compiled; the same plan until a step is added.
+        """Return the compiled workflow; the same plan until a step is added.
 
         Raises:
             DefinitionError: As `validate` does.

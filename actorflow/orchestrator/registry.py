@@ -78,7 +78,7 @@ class Registry:
             raise DefinitionError(
                 plan.workflow_id,
                 f"it has other steps than run {recorded.run_id!r} was started with",
-                "Pass the workflow that the run was started with; its functions may be mended",
+                "Pass the workflow that the run was started with; its functions may have changed",
             )
         if (plan.workflow_id, plan.version) != (recorded.workflow_id, recorded.workflow_version):
             raise DefinitionError(
@@ -108,7 +108,7 @@ def _check_inputs(plan: WorkflowPlan, recorded: RunSnapshot) -> None:
         raise DefinitionError(
             plan.workflow_id,
             f"run {recorded.run_id!r} was started without the input {missing[0]!r}, which it "
-            "takes by now",
+            "takes now",
             "Give the parameter a default, or give the workflow that takes it a new version",
         )
 
@@ -121,7 +121,7 @@ def _plan_of(flow: Workflow) -> WorkflowPlan:
 
 def _cure(flow: object) -> str:
     if hasattr(flow, "build"):
-        return "A builder needs its .build()"
+        return "Call .build() on a builder"
     if isinstance(flow, Step) or (callable(flow) and not isinstance(flow, type)):
         return "Pass the Workflow that it is a step of, or the id of a registered one"
     return "Pass a Workflow, or the id of a registered one"

@@ -241,8 +241,10 @@ def _priority(plan: WorkflowPlan, value: object) -> int:
 def _key(plan: WorkflowPlan, value: object) -> str | None:
     if value is None or (isinstance(value, str) and value):
         return value
-    problem = f"idempotency_key={value!r} is not a text, or is empty"
-    raise DefinitionError(plan.workflow_id, problem, "Pass one that says what is to be done")
+    problem = f"idempotency_key={value!r} is not a string, or is empty"
+    raise DefinitionError(
+        plan.workflow_id, problem, "Pass a non-empty string that identifies the request"
+    )
 
 
 def _id(
@@ -252,5 +254,5 @@ def _id(
     value: object = options.get(name)
     value = metadata.get(name) if value is None else value
     if value is not None and not isinstance(value, str):
-        raise DefinitionError(plan.workflow_id, f"{name}={value!r} is not a text", "Pass one")
+        raise DefinitionError(plan.workflow_id, f"{name}={value!r} is not a string", "Pass one")
     return value

@@ -84,10 +84,12 @@ def checked_state(state: StateManager) -> StateManager:
     """
     if isinstance(state, type):
         problem = f"Orchestrator(state={state!r}) is a class"
-        raise DefinitionError(None, problem, "Make one of it, and pass that")
+        raise DefinitionError(None, problem, "Pass an instance")
     lacking = [name for name in _STATE_METHODS if not callable(getattr(state, name, None))]
     if lacking:
-        problem = f"Orchestrator(state={state!r}) is no state manager: it has no {_called(lacking)}"
+        problem = (
+            f"Orchestrator(state={state!r}) is not a state manager: it has no {_called(lacking)}"
+        )
         raise DefinitionError(None, problem, "Pass one such as MemoryStateManager(), by name")
     return state
 
@@ -106,11 +108,11 @@ def checked_executors(
     """Return what can be executors by name.
 
     Raises:
-        DefinitionError: When they are no mapping, or one of them is no executor.
+        DefinitionError: When they are no mapping, or one of them is not an executor.
     """
     given: Any = {} if executors is None else executors
     if not isinstance(given, Mapping):
-        problem = f"Orchestrator(executors={text_of(given)}) is no mapping"
+        problem = f"Orchestrator(executors={text_of(given)}) is not a mapping"
         raise DefinitionError(None, problem, 'Give each a name: {"pool": ...}')
     for name, executor in given.items():
         _check_executor(name, executor)
@@ -123,10 +125,10 @@ def _check_executor(name: object, executor: object) -> None:
         cure = "Give the executor another name"
         raise DefinitionError(None, f"{said} takes the event loop's own name", cure)
     if isinstance(executor, type):
-        raise DefinitionError(None, f"{said} is a class", "Make one of it, and pass that")
+        raise DefinitionError(None, f"{said} is a class", "Pass an instance")
     lacking = [it for it in _EXECUTOR_METHODS if not callable(getattr(executor, it, None))]
     if lacking and not isinstance(executor, concurrent.futures.Executor):
-        problem = f"{said} is no executor: it has no {lacking[0]}()"
+        problem = f"{said} is not an executor: it has no {lacking[0]}()"
         raise DefinitionError(None, problem, "Pass a concurrent.futures.Executor, or an Executor")
 
 
@@ -170,7 +172,7 @@ def run_status(value: str) -> RunStatus:
     except ValueError:
         known = [status.value for status in RunStatus]
         cure = f"{did_you_mean(value, known)} Use one of: {', '.join(known)}".strip()
-        raise DefinitionError(None, f"status={value!r} is no run's status", cure) from None
+        raise DefinitionError(None, f"status={value!r} is not a run status", cure) from None
 
 
 def count(name: str, value: object) -> int:

@@ -160,7 +160,7 @@ def test_a_builder_may_go_on_after_building():
     [
         (
             StepBuilder("fetch", "", fetch).build,
-            "step 'fetch': its name is ''. Give a text that is not empty.",
+            "step 'fetch': its name is ''. Give a non-empty string.",
         ),
         (
             RetryPolicyBuilder().with_max_attempts(0).build,
@@ -168,7 +168,7 @@ def test_a_builder_may_go_on_after_building():
         ),
         (
             WorkflowBuilder("", "Report").build,
-            "a workflow's id is ''. Give a text that is not empty.",
+            "a workflow's id is ''. Give a non-empty string.",
         ),
         (
             WorkflowBuilder("report", "Report").build().validate,

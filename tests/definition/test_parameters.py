@@ -152,22 +152,19 @@ def test_the_parameters_are_those_that_are_still_open(run, expected):
             variadic,
             (
                 "step 's': variadic() takes *args. "
-                "Name each parameter, or take `inputs`, which holds all that the step may see."
+                "Name each parameter, or take `inputs`, which holds all of them."
             ),
         ),
         (
             options,
             (
                 "step 's': options() takes **extra. "
-                "Name each parameter, or take `inputs`, which holds all that the step may see."
+                "Name each parameter, or take `inputs`, which holds all of them."
             ),
         ),
         (
             dict,
-            (
-                "step 's': dict() has no signature from which its parameters could be read. "
-                "Wrap it in a function that names them."
-            ),
+            ("step 's': dict() has no readable signature. Wrap it in a function that names them."),
         ),
         (
             generator,

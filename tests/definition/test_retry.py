@@ -120,21 +120,21 @@ def test_attempts_are_counted_from_one():
             {"retryable_errors": [OSError, int]},
             (
                 "retryable_errors of RetryPolicy is <class 'int'>. "
-                "Give exception classes, texts that are not empty, or predicates."
+                "Give exception classes, non-empty strings, or predicates."
             ),
         ),
         (
             {"retryable_errors": [[OSError, "busy"]]},
             (
                 "retryable_errors of RetryPolicy is [<class 'OSError'>, 'busy']. "
-                "Give the patterns one by one, not in a list of their own."
+                "Give the patterns one by one, not in a nested list."
             ),
         ),
         (
             {"give_up_on": ""},
             (
                 "give_up_on of RetryPolicy is ''. "
-                "Give exception classes, texts that are not empty, or predicates."
+                "Give exception classes, non-empty strings, or predicates."
             ),
         ),
     ],

@@ -87,29 +87,29 @@ def test_equal_steps_are_equal_however_they_are_written():
     [
         (
             lambda: Step("", nothing),
-            "a step's id is ''. Give a text that is not empty.",
+            "a step's id is ''. Give a non-empty string.",
         ),
         (
             lambda: Step(5, nothing),
-            "a step's id is 5. Give a text that is not empty.",
+            "a step's id is 5. Give a non-empty string.",
         ),
         (
             lambda: Step("ctx", nothing),
             (
                 "step 'ctx': its id is reserved. "
-                "Give it another one: as the name of a parameter it has a meaning of its own."
+                "Choose another one: a parameter of this name has a special meaning."
             ),
         ),
         (
             lambda: Step("inputs", nothing),
             (
                 "step 'inputs': its id is reserved. "
-                "Give it another one: as the name of a parameter it has a meaning of its own."
+                "Choose another one: a parameter of this name has a special meaning."
             ),
         ),
         (
             lambda: Step("a", nothing, name=" "),
-            "step 'a': its name is ' '. Give a text that is not empty.",
+            "step 'a': its name is ' '. Give a non-empty string.",
         ),
         (lambda: Step("a", 42), "step 'a': 42 cannot be called. Give a function."),
         (
@@ -125,16 +125,13 @@ def test_equal_steps_are_equal_however_they_are_written():
         ),
         (
             lambda: Step("a", nothing, after=(["b", "c"],)),
-            (
-                "step 'a': after holds ['b', 'c']. "
-                "Give the ids one by one, not in a list of their own."
-            ),
+            ("step 'a': after holds ['b', 'c']. Give the ids one by one, not in a nested list."),
         ),
         (
             lambda: Step("a", nothing, after=None),
             (
                 "step 'a': after holds None. "
-                "Leave after out for a step that waits for none, or give step ids."
+                "Leave after out for a step without dependencies, or give step ids."
             ),
         ),
         (
@@ -182,14 +179,14 @@ def test_equal_steps_are_equal_however_they_are_written():
             lambda: Step("a", nothing, compensate=lambda *args: args),
             (
                 "step 'a': <lambda>() takes *args. "
-                "Name each parameter, or take `inputs`, which holds all that the step may see."
+                "Name each parameter, or take `inputs`, which holds all of them."
             ),
         ),
         (
             lambda: Step("a", nothing, compensate=Step("b", nothing, after="c")),
             (
                 "step 'a': what compensates it has dependencies or a compensator. "
-                "Leave them out: it runs when the run is undone."
+                "Leave them out: a compensator runs when the run is compensated."
             ),
         ),
     ],

@@ -66,14 +66,14 @@ def test_what_a_workflow_was_made_with_cannot_be_changed(field):
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: Workflow(""), "a workflow's id is ''. Give a text that is not empty."),
+        (lambda: Workflow(""), "a workflow's id is ''. Give a non-empty string."),
         (
             lambda: Workflow("w", name=""),
-            "workflow 'w': its name is ''. Give a text that is not empty.",
+            "workflow 'w': its name is ''. Give a non-empty string.",
         ),
         (
             lambda: Workflow("w", version=2),
-            "workflow 'w': its version is 2. Give a text that is not empty.",
+            "workflow 'w': its version is 2. Give a non-empty string.",
         ),
         (
             lambda: Workflow("w", description=None),
@@ -92,12 +92,12 @@ def test_what_a_workflow_was_made_with_cannot_be_changed(field):
             lambda: Workflow("w").add("fetch"),
             (
                 "workflow 'w': 'fetch' is not a Step. Give a Step, or decorate the function with "
-                "@flow.step; a builder needs its .build()."
+                "@flow.step; call .build() on a builder."
             ),
         ),
         (
             lambda: Workflow("w").step("fetch"),
-            "workflow 'w': a step's function is the text 'fetch'. Write @flow.step(id='fetch').",
+            "workflow 'w': a step's function is the string 'fetch'. Write @flow.step(id='fetch').",
         ),
         (
             lambda: Workflow("w").step(id="a", timeout=0)(nothing),
@@ -105,7 +105,7 @@ def test_what_a_workflow_was_made_with_cannot_be_changed(field):
         ),
         (
             lambda: Workflow("w").step(id="")(nothing),
-            "workflow 'w': a step's id is ''. Give a text that is not empty.",
+            "workflow 'w': a step's id is ''. Give a non-empty string.",
         ),
         (
             lambda: Workflow("w").step(id="a", after=nothing)(nothing),

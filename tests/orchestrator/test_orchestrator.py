@@ -283,8 +283,8 @@ def test_inputs_are_taken_as_they_are_when_the_run_starts(orchestrator, gate):
         ({"timeout": 0}, "timeout is 0"),
         ({"timeout": timedelta(-1)}, "timeout is datetime.timedelta"),
         ({"timeout": float("nan")}, "timeout is nan"),
-        ({"trace_id": 5}, "trace_id=5 is not a text"),
-        ({"metadata": {"business_id": 5}}, "business_id=5 is not a text"),
+        ({"trace_id": 5}, "trace_id=5 is not a string"),
+        ({"metadata": {"business_id": 5}}, "business_id=5 is not a string"),
     ],
     ids=str,
 )
@@ -305,7 +305,7 @@ def test_an_argument_that_makes_no_sense_is_refused(orchestrator, arguments, tex
         (Workflow, "Pass a Workflow, or the id of a registered one."),
         (fine, "Pass the Workflow that it is a step of, or the id of a registered one."),
         (Step("a", fine), "Pass the Workflow that it is a step of, or the id of a registered one."),
-        (WorkflowBuilder("a", "A"), "A builder needs its .build()."),
+        (WorkflowBuilder("a", "A"), "Call .build() on a builder."),
     ],
     ids=["number", "nothing", "class", "function", "step", "builder"],
 )
@@ -327,8 +327,11 @@ def test_a_limit_may_be_a_timedelta():
 @pytest.mark.parametrize(
     ("state", "text"),
     [
-        (20, "Orchestrator(state=20) is no state manager: it has no create(), claim(), record(), "),
-        (MemoryStateManager, "is a class. Make one of it, and pass that."),
+        (
+            20,
+            "Orchestrator(state=20) is not a state manager: it has no create(), claim(), record(), ",
+        ),
+        (MemoryStateManager, "is a class. Pass an instance."),
     ],
     ids=["number", "class"],
 )
@@ -343,11 +346,14 @@ def test_what_is_no_state_manager_is_refused(state, text):
 @pytest.mark.parametrize(
     ("executors", "text"),
     [
-        ([1], "Orchestrator(executors=[1]) is no mapping. Give each a name"),
-        ({"pool": 3}, "Orchestrator(executors={'pool': 3}) is no executor: it has no open(). Pass"),
+        ([1], "Orchestrator(executors=[1]) is not a mapping. Give each a name"),
+        (
+            {"pool": 3},
+            "Orchestrator(executors={'pool': 3}) is not an executor: it has no open(). Pass",
+        ),
         (
             {"pool": concurrent.futures.ThreadPoolExecutor},
-            "is a class. Make one of it, and pass that.",
+            "is a class. Pass an instance.",
         ),
         ({"coroutine": 3}, "takes the event loop's own name. Give the executor another name."),
     ],
@@ -822,7 +828,7 @@ def test_the_end_of_a_run_that_nobody_runs_is_not_waited_for(make_orchestrator, 
     left = orchestrator.get("left")
 
     assert [*kinds] == [event.kind for event in left.events()]
-    with pytest.raises(RunUnattended, match=rf"says '{says}', .* go on with orchestrator.resume"):
+    with pytest.raises(RunUnattended, match=rf"says '{says}', .* call orchestrator.resume"):
         left.wait(GUARD)
     with pytest.raises(RunUnattended):
         asyncio.run(left.wait_async())

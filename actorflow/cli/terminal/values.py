@@ -34,7 +34,7 @@ _MOMENTS: Final = (dt.date, dt.time)
 def as_json(value: object) -> Any:
     """Return `value` in terms of what JSON has.
 
-    Mappings, attrs classes and dataclasses become objects; a key that is not a text becomes its
+    Mappings, attrs classes and dataclasses become objects; a key that is not a string becomes its
     `repr`. Lists, tuples and sets become arrays, enums their values, dates and times ISO 8601,
     paths, UUIDs and decimals texts, exceptions objects with `type`, `message` and `traceback`.
     Whatever else there is, bytes and numbers like `nan` among it, becomes its `repr`.

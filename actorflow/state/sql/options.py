@@ -62,7 +62,7 @@ def check_options(
 def _check_serializer(serializer: object) -> None:
     said = f"SQLStateManager(serializer={text_of(serializer)})"
     if isinstance(serializer, type):
-        raise DefinitionError(None, f"{said} is a class", "Make one of it, and pass that")
+        raise DefinitionError(None, f"{said} is a class", "Pass an instance")
     lacking = [f"{it}()" for it in _OF_A_SERIALIZER if not callable(getattr(serializer, it, None))]
     name = getattr(serializer, "name", None)
     if not isinstance(name, str) or not name:

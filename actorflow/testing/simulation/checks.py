@@ -35,7 +35,7 @@ def plan_of(flow: Any) -> WorkflowPlan:
         DefinitionError: When it is no workflow, or makes no sense.
     """
     if not isinstance(flow, Workflow):
-        cure = "Pass the Workflow itself; a builder needs its .build()"
+        cure = "Pass the Workflow itself; call .build() on a builder"
         raise DefinitionError(None, f"{text_of(flow)} is not a workflow", cure)
     return flow.plan()
 

@@ -204,7 +204,7 @@ def test_a_builder_that_was_not_told_to_build_is_refused(field):
     """It collects keywords, and is nothing yet."""
     builder = RetryPolicyBuilder() if field == "retry" else StepBuilder("b", "B", nothing)
 
-    with pytest.raises(DefinitionError, match=r"step 'a': .* A builder needs its \.build\(\)\."):
+    with pytest.raises(DefinitionError, match=r"step 'a': .* Call \.build\(\) on a builder\."):
         Step("a", nothing, **{field: builder})
 
 

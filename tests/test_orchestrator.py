@@ -414,7 +414,10 @@ def test_what_is_no_state_manager_is_refused(state, text):
     ("executors", "text"),
     [
         ([1], "Orchestrator(executors=[1]) is no mapping. Give each a name"),
-        ({"pool": 3}, "Orchestrator(executors={'pool': 3}) is no executor: it has no open(). Pass"),
+        (
+            {"pool": 3},
+            "is no executor: it has no open(), submit(), stop(), abandon(), close(). Pass",
+        ),
         (
             {"pool": concurrent.futures.ThreadPoolExecutor},
             "is a class. Make one of it, and pass that.",

@@ -63,11 +63,13 @@ class RunNotFound(ActorflowError, LookupError):
 
 @attrs.define(slots=False)
 class RunUnattended(ActorflowError):
-    """Raised when a run's end is waited for that nobody brings about; see also `RunNotFound`."""
+    """Raised when a run does not end, because no orchestrator here runs it; see `RunNotFound`."""
 
     run_id: str
     why: str
-    _text = "run {run_id!r} cannot be waited for: {why}."
+    what: str = "waited for"
+    """What cannot be done with it."""
+    _text = "run {run_id!r} cannot be {what}: {why}."
 
 
 class StoreError(ActorflowError):

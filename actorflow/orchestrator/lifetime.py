@@ -42,9 +42,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
 
-    from actorflow.model.protocols import Executor, Observer, StateManager
+    from actorflow.model.protocols import Executor, Observer
     from actorflow.model.results import RunResult, ShutdownReport
     from actorflow.orchestrator.admission import Ticket
+    from actorflow.orchestrator.powers import Powers
     from actorflow.orchestrator.requests import Request
     from actorflow.orchestrator.runtime import Runtime
     from actorflow.orchestrator.settings import Settings
@@ -70,13 +71,13 @@ class Lifetime:
     def __init__(
         self,
         settings: Settings,
-        state: StateManager,
+        powers: Powers,
         executors: Mapping[str, Executor | concurrent.futures.Executor] | None,
         observers: Sequence[Observer],
     ) -> None:
         self._parts: dict[str, Any] = {
             "settings": settings,
-            "state": state,
+            "powers": powers,
             "executors": checked_executors(executors),
             "observers": checked_observers(observers),
         }

@@ -10,8 +10,9 @@ from actorflow.errors.running import Deadlock, RunError
 from actorflow.orchestrator.launch import Starting
 from actorflow.orchestrator.lifetime import Lifetime
 from actorflow.orchestrator.live import find
+from actorflow.orchestrator.powers import powers_of
 from actorflow.orchestrator.registry import Registry
-from actorflow.orchestrator.settings import Settings, checked_state, count, run_id_of, run_status
+from actorflow.orchestrator.settings import Settings, count, run_id_of, run_status
 from actorflow.orchestrator.takeover import Resuming, recovery
 from actorflow.state import MemoryStateManager
 from actorflow.support.suggestions import checks_options
@@ -64,7 +65,8 @@ class Orchestrator:
             reported.
 
     Raises:
-        DefinitionError: When an argument is out of its range.
+        DefinitionError: When an argument is out of its range, the state manager or an executor
+            lacks a method, or the state manager has only a part of a power.
     """
 
     def __init__(
@@ -94,14 +96,13 @@ class Orchestrator:
             recover=recover,
             recover_every=recover_every,
         )
-        self._state = MemoryStateManager() if state is None else checked_state(state)
+        powers = powers_of(MemoryStateManager() if state is None else state)
+        self._state = powers.state
         self._registry = Registry()
-        self._life = Lifetime(settings, self._state, executors, observers)
+        self._life = Lifetime(settings, powers, executors, observers)
         self._starting = Starting(self._life, self._registry)
         self._resuming = Resuming(self._life, self._registry)
-        self._life.recovery = recovery(
-            settings, self._state, self._life, self._registry, self._resuming
-        )
+        self._life.recovery = recovery(settings, powers, self._life, self._registry, self._resuming)
 
     @classmethod
     def with_async_workers(cls, state: StateManager | None, async_workers: int) -> Self:

@@ -185,8 +185,8 @@ class Run:
                 failed run are.
 
         Raises:
-            RunUnattended: When it is to be undone, nobody runs it, and its state manager cannot
-                keep the request until somebody does.
+            RunUnattended: When another orchestrator runs it, or when it is to be undone and none
+                runs it, and the state manager keeps no requests (see `CancelsRemotely`).
             StoreError: When nobody runs it, and its end cannot be recorded.
             WrongLoop: When it is not in progress here, and this would block the event loop.
         """

@@ -138,7 +138,7 @@ class Forgets(ThreadExecutor):
 
 
 class Shares(ThreadExecutor):
-    """Runs bodies in the context of whoever runs them."""
+    """Runs bodies in a copy of the attempt's context."""
 
     def submit(self, attempt):
         """Run an attempt in another context than its own."""

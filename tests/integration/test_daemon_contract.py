@@ -36,6 +36,7 @@ from actorflow import (
 )
 from actorflow.actors.run import RunActor
 from actorflow.actors.step import StepActor
+from actorflow.executors import ThreadExecutor
 from actorflow.model.context import Attempt
 from actorflow.orchestrator import lifetime
 from actorflow.scheduling.ledger import RunState, StepState
@@ -730,10 +731,8 @@ def test_shutting_down_while_it_starts_ends_both(release, opened):
     """The start gives up or is undone; nobody hangs, then or later, and nothing stays."""
     opening = threading.Event()
 
-    class Slow:
+    class Slow(ThreadExecutor):
         """Holds up the opening."""
-
-        preemptive = False
 
         def open(self, report):
             opening.set()
@@ -911,10 +910,8 @@ def test_a_coroutine_that_swallows_its_cancellation_is_left_behind():
     assert "step 'step'" in abandoned[0]
 
 
-class Closing:
-    """An executor that nobody uses and whose end goes wrong."""
-
-    preemptive = False
+class Closing(ThreadExecutor):
+    """An executor that no step uses and whose end goes wrong."""
 
     def open(self, report):
         """Do nothing."""

@@ -65,7 +65,18 @@ if TYPE_CHECKING:
     from actorflow.model.context import StepContext
     from actorflow.model.events import Event, EventKind
     from actorflow.model.lifecycle import RunStatus, StepStatus
-    from actorflow.model.protocols import Clock, Executor, Observer, StateManager
+    from actorflow.model.protocols import (
+        CancelsRemotely,
+        ChecksOutputs,
+        Clock,
+        Executor,
+        LeasesRuns,
+        Observer,
+        QueuesRuns,
+        ReadsSlowly,
+        StateManager,
+        Taken,
+    )
     from actorflow.model.results import RunPage, RunResult, RunSnapshot, ShutdownReport, StepResult
     from actorflow.orchestrator import Orchestrator
     from actorflow.run.handle import Run
@@ -101,6 +112,13 @@ __all__ = [
     "Executor",
     "Observer",
     "StateManager",
+    # What a state manager may do beyond that
+    "CancelsRemotely",
+    "ChecksOutputs",
+    "LeasesRuns",
+    "QueuesRuns",
+    "ReadsSlowly",
+    "Taken",
     # What a step may raise
     "GiveUp",
     "RetryAfter",
@@ -208,7 +226,18 @@ __getattr__, __dir__ = lazy_names(
         "actorflow.model.context": ("StepContext",),
         "actorflow.model.events": ("Event", "EventKind"),
         "actorflow.model.lifecycle": ("RunStatus", "StepStatus"),
-        "actorflow.model.protocols": ("Clock", "Executor", "Observer", "StateManager"),
+        "actorflow.model.protocols": (
+            "CancelsRemotely",
+            "ChecksOutputs",
+            "Clock",
+            "Executor",
+            "LeasesRuns",
+            "Observer",
+            "QueuesRuns",
+            "ReadsSlowly",
+            "StateManager",
+            "Taken",
+        ),
         "actorflow.model.results": (
             "RunPage",
             "RunResult",

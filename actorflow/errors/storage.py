@@ -67,7 +67,9 @@ class RunUnattended(ActorflowError):
 
     run_id: str
     why: str
-    _text = "run {run_id!r} cannot be waited for: {why}."
+    what: str = "waited for"
+    """What cannot be done with it."""
+    _text = "run {run_id!r} cannot be {what}: {why}."
 
 
 class StoreError(ActorflowError):

@@ -1,6 +1,7 @@
 """The four sockets: what an executor, a state manager, an observer and a clock must promise.
 
-The docstrings are the contract. The suites under `tests/contracts` check it.
+The docstrings are the contract, and `actorflow.testing.contracts` has it as tests. What a state
+manager may do beyond `StateManager` is declared here too, one Protocol for each power.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from actorflow.model.context import Attempt
     from actorflow.model.events import Event
@@ -17,15 +18,27 @@ if TYPE_CHECKING:
 
     Report: TypeAlias = Callable[[Attempt, Any, BaseException | None], None]
     Commit: TypeAlias = Callable[[BaseException | None], None]
+    Cancel: TypeAlias = Callable[[str, str, bool], None]
 
-__all__ = ["Clock", "Executor", "Observer", "StateManager", "Taken"]
+__all__ = [
+    "CancelsRemotely",
+    "ChecksOutputs",
+    "Clock",
+    "Executor",
+    "LeasesRuns",
+    "Observer",
+    "QueuesRuns",
+    "ReadsSlowly",
+    "StateManager",
+    "Taken",
+]
 
 
 class Clock(Protocol):
     """Time, handed in.
 
-    `now` never goes backwards and measures every deadline; `wall` says what a moment on it is
-    called by people. Only clocks ask the machine for the time.
+    `now` never goes backwards and measures every deadline; `wall` converts such a moment to the
+    time of day. Only clocks ask the machine for the time.
     """
 
     def now(self) -> float:
@@ -44,9 +57,14 @@ class Executor(Protocol):
     3. Every submitted attempt is reported exactly once, from any thread, with its output or
        its error (any BaseException), unless it was abandoned: then never.
     4. `stop` asks a body to end. It returns at once and may be called for an attempt that has
-       ended already. A stopped attempt is reported as any other.
-    5. `abandon` gives up a body that has not ended: it will not be reported any more, whatever
-       becomes of it.
+       ended already. A stopped attempt is reported like any other. If `attempt.cancelled` is
+       true before its body begins, the function is not called, and the error is a
+       `StepCancelled`.
+    5. `abandon` gives up a body that has not ended: the attempt is never reported afterwards. It
+       may be called for an attempt that has ended already, and then does nothing.
+    6. Nothing of an attempt that has ended is kept, neither its arguments nor its output.
+
+    `actorflow.testing.contracts.ExecutorContract` has this as tests.
     """
 
     @property
@@ -69,15 +87,6 @@ class Executor(Protocol):
         """Release threads and handles; return the abandoned attempts that still run."""
 
 
-class Taken(NamedTuple):
-    """What came of a search for runs in progress that belong to nobody."""
-
-    taken: Sequence[str]
-    """The ids of those that have been claimed, the most urgent first."""
-    parked: Sequence[str]
-    """The ids of those that have to wait, as nobody here knows their workflows; if that is new."""
-
-
 class StateManager(Protocol):
     """The memory of runs.
 
@@ -92,24 +101,13 @@ class StateManager(Protocol):
        from any thread. Times are kept to the microsecond.
     4. `create` and `record` are called on event loops, and do not wait for anything.
 
-    Two more members are looked for, and may be absent. `admit(run_id, step_id, output)` is called
-    from any thread with each output before it is used, and raises when that cannot be recorded:
-    then its step fails. `slow_to_read` says that reading has to wait for something, and `create`
-    too, so that no event loop reads or waits that need not.
-
     A run whose record has an idempotency key is not remembered when there is an earlier one of
     the same workflow with the same key: then `create` raises `AlreadyStarted`, or `done` gets it.
 
-    What `Orchestrator(recover=True)` and `Orchestrator.enqueue` need may be absent, too:
-    `enqueue(record, done)` is like `create`, for a run that belongs to nobody yet, and
-    `take(known, besides, limit)` claims up to `limit` runs in progress that belong to nobody (any
-    more), and whose workflow's id and version are among the `known`. It returns a `Taken`.
-    `hand_back(run_id, parked)` may be there to let others have a run that was claimed or taken and
-    cannot go on here; `parked` says what it waits for, or is None. It does not wait for anything.
-
-    `listen(cancel)` may be there to be told what others ask: it has `cancel(run_id, reason,
-    compensate)` called, from any thread and perhaps again and again, for runs in progress that
-    somebody wants cancelled, and returns what ends that.
+    A state manager may do more. Each power is a Protocol of its own: `ChecksOutputs`,
+    `ReadsSlowly`, `LeasesRuns`, `QueuesRuns` and `CancelsRemotely`. An `Orchestrator` looks for
+    their members once, when it is made. A power that has only some of its members is refused
+    then; a member that is None counts as absent.
 
     `actorflow.testing.contracts` has this as tests.
     """
@@ -118,10 +116,17 @@ class StateManager(Protocol):
         """Remember an accepted run, which has not started yet."""
 
     def claim(self, run_id: str) -> RunSnapshot:
-        """Take up a finished run that is to be resumed, and return it as it stands.
+        """Take up a run that is not in progress here, and return it as it stands.
+
+        That is a run that will be resumed or cancelled. Until it ends or is handed back, it belongs
+        to this state manager, and is kept.
+
+        A state manager whose memory others share raises `LeaseHeld` for a run that is in progress
+        elsewhere, as long as its owner is alive. One that has its memory to itself never does.
 
         Raises:
             RunNotFound: When there is no such run, or it is not kept any more.
+            LeaseHeld: When another state manager over the same memory has the run in progress.
         """
 
     def record(self, events: Sequence[Event], done: Commit) -> bool:
@@ -158,11 +163,127 @@ class StateManager(Protocol):
         """Release what is held; nothing is recorded afterwards."""
 
 
+# ── What a state manager may do beyond that ──────────────────────────────────────────────────────
+
+
+class ReadsSlowly(Protocol):
+    """A state manager whose methods wait for something, such as a database.
+
+    Without this power, reading is taken to be as fast as memory, and happens on event loops.
+    """
+
+    @property
+    def slow_to_read(self) -> bool:
+        """Whether reading and `claim` may wait, and a run is recorded some time after `create`.
+
+        When true, streams of events are read on other threads than the event loop, `close` is
+        called on another one too, and methods that would block the loop, such as
+        `Orchestrator.start`, raise `WrongLoop` there. It is read once, when an orchestrator is
+        made.
+        """
+
+
+class ChecksOutputs(Protocol):
+    """A state manager that cannot record every value."""
+
+    def admit(self, run_id: str, step_id: str, output: Any) -> None:
+        """Raise when a step's output cannot be recorded.
+
+        It is called from any thread with each output, before anything uses it. Whatever it raises
+        is the error of the attempt. An output that it lets pass must be accepted by `record`.
+        """
+
+
+class LeasesRuns(Protocol):
+    """A state manager in which a run has an owner, and which can give a run up.
+
+    Its `claim` raises `LeaseHeld` while another owner has the run in progress.
+    """
+
+    def hand_back(self, run_id: str, parked: str | None, /) -> None:
+        """Let others have a run that was claimed or taken and does not go on here.
+
+        It returns at once, and does nothing for a run that belongs to another owner.
+
+        Args:
+            run_id: The run.
+            parked: The reason that the run has to wait, for people to read; None when it waits
+                for nothing but its turn.
+        """
+
+
+class Taken(NamedTuple):
+    """The result of a search for unowned runs in progress."""
+
+    taken: Sequence[str]
+    """The ids of the runs that have been claimed, the most urgent first."""
+    parked: Sequence[str]
+    """The ids of the runs that were parked by this search, because no known workflow matches."""
+
+
+class QueuesRuns(LeasesRuns, Protocol):
+    """A state manager with a queue of unowned runs: `Orchestrator.enqueue` and `recover=True`.
+
+    These two methods and `LeasesRuns.hand_back` belong together: what is enqueued must be there
+    to be taken, and what is taken may have to be handed back.
+    """
+
+    def enqueue(self, record: RunRecord, done: Commit, /) -> bool:
+        """Do what `StateManager.create` does, for a run that has no owner yet."""
+
+    def take(
+        self, known: Collection[tuple[str, str]], besides: Collection[str], limit: int, /
+    ) -> Taken:
+        """Claim runs in progress that have no owner, or whose owner is gone, or that are one's own.
+
+        Of several state managers that take at once, one gets the run. It may wait: it is called on
+        a thread of the orchestrator's own.
+
+        Args:
+            known: The workflows that can be run here, by id and version; runs of others are parked.
+            besides: The ids of runs that must not be taken, among them those that go on here.
+            limit: The most runs to take; the most urgent are taken first.
+        """
+
+
+class CancelsRemotely(Protocol):
+    """A state manager that keeps requests to cancel a run until its owner hears of them.
+
+    Without this power, a run that another orchestrator runs cannot be cancelled from here, and a
+    run without an owner cannot be told to undo what it has done.
+    """
+
+    def listen(self, cancel: Cancel, /) -> Callable[[], None]:
+        """Have `cancel(run_id, reason, compensate)` called for requests, and return what ends that.
+
+        It is called when an orchestrator starts. `cancel` may be called from any thread, for runs
+        in progress that belong to this state manager, and again and again for the same request;
+        it returns at once.
+
+        Raises:
+            DefinitionError: When it listens for another orchestrator already, and cannot for two.
+        """
+
+    def ask_to_cancel(self, run_id: str, reason: str, *, compensate: bool) -> None:
+        """Keep a request until the run has ended; its owner hears of it, the present or the next.
+
+        It may wait. For a run that has ended it does nothing.
+
+        Args:
+            run_id: The run.
+            reason: Why; it is in the run's result.
+            compensate: Whether the steps that have completed are then undone.
+
+        Raises:
+            RunNotFound: When there is no such run.
+        """
+
+
 class Observer(Protocol):
-    """Somebody who watches.
+    """A callable that watches runs.
 
     Called with every event of every run, in order, on a thread of the orchestrator's own.
-    What it raises is logged, what it delays delays nobody; when it falls too far behind,
+    What it raises is logged, and its delays delay nothing else; when it falls too far behind,
     events are dropped and counted.
     """
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from actorflow.orchestrator.launch import Launcher
 from actorflow.orchestrator.lifetime import Lifetime
 from actorflow.orchestrator.looking import Looking
+from actorflow.orchestrator.powers import powers_of
 from actorflow.orchestrator.registry import Registry
-from actorflow.orchestrator.settings import checked_state
 from actorflow.orchestrator.takeover import Resuming, recovery
 from actorflow.state import MemoryStateManager
 
@@ -47,10 +47,10 @@ def assemble(
     Raises:
         DefinitionError: When the state manager, an executor or an observer is unfit.
     """
-    state = MemoryStateManager() if state is None else checked_state(state)
+    powers = powers_of(MemoryStateManager() if state is None else state)
     registry = Registry()
-    life = Lifetime(settings, state, executors, observers)
+    life = Lifetime(settings, powers, executors, observers)
     launcher = Launcher(life, registry)
     resuming = Resuming(life, registry, launcher)
-    life.background = recovery(settings, state, life, registry, resuming)
-    return Parts(life, registry, launcher, resuming, Looking(life, state))
+    life.background = recovery(settings, powers, life, registry, resuming)
+    return Parts(life, registry, launcher, resuming, Looking(life, powers.state))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actorflow.model.context import Attempt
-    from actorflow.model.protocols import StateManager
+    from actorflow.orchestrator.powers import Powers
 
     Finished = Callable[[Attempt, Any, BaseException | None], AttemptFinished]
 
@@ -115,15 +115,15 @@ def _adapted(executor: Executor | concurrent.futures.Executor) -> Executor:
     return executor
 
 
-def finishing(state: StateManager) -> Finished:
+def finishing(powers: Powers) -> Finished:
     """Return what makes the message that an attempt has finished.
 
-    A state manager that cannot keep every value has a method `admit`. An output that it refuses
-    is the attempt's failure, before anybody has heard of it.
+    An output that a state manager with `ChecksOutputs` refuses is the attempt's failure, before
+    anything uses it.
     """
-    admit = getattr(state, "admit", None)
-    if admit is None:
+    if powers.outputs is None:
         return AttemptFinished
+    admit = powers.outputs.admit
 
     def finished(attempt: Attempt, output: Any, error: BaseException | None) -> AttemptFinished:
         if error is None:

@@ -235,11 +235,12 @@ class Launcher:
 
 
 def _enqueued(runtime: Runtime, request: Request) -> Once[None]:
-    enqueue = getattr(runtime.state, "enqueue", None)
-    if enqueue is None:
-        problem = f"{runtime.state!r} has no queue that somebody else could take a run from"
+    queue = runtime.powers.queue
+    if queue is None:
+        problem = f"{runtime.state!r} has no queue that another orchestrator could take a run from"
         raise DefinitionError(None, problem, "Use start(), or keep runs in an SQLStateManager")
     recorded: Once[None] = Once()
-    if enqueue(request.record, lambda error: settle(recorded, error)):
+    record = request.record
+    if record is None or queue.enqueue(record, lambda error: settle(recorded, error)):
         recorded.set(None)
     return recorded

@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
 
-    from actorflow.model.protocols import Executor, Observer, StateManager
+    from actorflow.model.protocols import Executor, Observer
     from actorflow.model.results import ShutdownReport
+    from actorflow.orchestrator.powers import Powers
     from actorflow.orchestrator.runtime import Runtime
     from actorflow.orchestrator.settings import Settings
     from actorflow.orchestrator.shutdown import Background, Closing
@@ -61,13 +62,13 @@ class Lifetime:
     def __init__(
         self,
         settings: Settings,
-        state: StateManager,
+        powers: Powers,
         executors: Mapping[str, Executor | concurrent.futures.Executor] | None,
         observers: Sequence[Observer],
     ) -> None:
         self._parts: dict[str, Any] = {
             "settings": settings,
-            "state": state,
+            "powers": powers,
             "executors": checked_executors(executors),
             "observers": checked_observers(observers),
         }

@@ -56,7 +56,8 @@ class Orchestrator:
             reported.
 
     Raises:
-        DefinitionError: When an argument is out of its range.
+        DefinitionError: When an argument is out of its range, the state manager or an executor
+            lacks a method, or the state manager has only a part of a power.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""Cancels a run that is not in progress here: at once when nobody runs it, or by asking its owner.
+"""Cancels a run that is not in progress here: at once if no one runs it, or by asking its owner.
 
-Undoing needs the run's workflow, so that is always left to whoever runs it, now or later.
+Undoing needs the run's workflow, so that is always left to the owner, the present or the next one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from actorflow.model.events import Event
 from actorflow.model.lifecycle import EventKind, RunStatus
 from actorflow.orchestrator.takeover import hand_back
 from actorflow.support.oneshot import Once, settle
+from actorflow.support.safe_text import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,50 +22,60 @@ if TYPE_CHECKING:
     from actorflow.model.protocols import Clock, StateManager
     from actorflow.model.results import RunSnapshot
     from actorflow.orchestrator.live import LiveRuns
+    from actorflow.orchestrator.powers import Powers
     from actorflow.orchestrator.runtime import Runtime
 
 __all__ = ["Fate", "cancel_unattended", "cancelled", "hear_requests", "withdraw", "withdrawal"]
 
 _NO_REQUESTS = (
-    "its record says {!r}, nobody runs it, and to undo it takes its workflow. Resume it with "
-    "orchestrator.resume(), and cancel that"
+    "its record says {!r}, no orchestrator runs it, and to undo it takes its workflow. "
+    "Resume it with orchestrator.resume(), and cancel that"
 )
+_CANNOT_ASK = (
+    "another orchestrator runs it, and {} keeps no requests that its owner would hear of. Cancel "
+    "it there, or give the state manager listen() and ask_to_cancel(), as in CancelsRemotely"
+)
+_CANCELLED = "cancelled from here"
 
 
 class Fate(enum.Enum):
-    """What has come of it."""
+    """The outcome of a request to cancel."""
 
     NOTHING = "it has ended, or is being undone"
     ASKED = "its owner has been asked"
-    KEPT = "whoever takes it up will undo it"
+    KEPT = "its next owner will undo it"
     CANCELLED = "it is cancelled"
 
 
 def cancel_unattended(
-    state: StateManager, run_id: str, clock: Clock, reason: str, *, compensate: bool
+    powers: Powers, run_id: str, clock: Clock, reason: str, *, compensate: bool
 ) -> Fate:
     """Cancel a run that is not in progress here, or have that done.
 
     Raises:
         RunNotFound: When there is no such run.
-        RunUnattended: When it is to be undone, and the state manager keeps no requests.
+        RunUnattended: When another owner runs it, or it is to be undone, and the state manager
+            keeps no requests.
         StoreError: When its end cannot be recorded.
     """
-    if _is_over(state.snapshot(run_id)):
+    if _is_over(powers.state.snapshot(run_id)):
         return Fate.NOTHING
     try:
-        run = state.claim(run_id)
-    except LeaseHeld:
-        _ask(state, run_id, reason, compensate)
+        run = powers.state.claim(run_id)
+    except LeaseHeld as held:
+        if powers.requests is None:
+            why = _CANNOT_ASK.format(text_of(powers.state))
+            raise RunUnattended(run_id, why, _CANCELLED) from held
+        powers.requests.ask_to_cancel(run_id, reason, compensate=compensate)
         return Fate.ASKED
     try:
-        return _decide(state, run, clock, reason, compensate)
+        return _decide(powers, run, clock, reason, compensate)
     finally:
-        hand_back(state, run_id)  # whoever is to go on with it must not wait for this owner's end
+        hand_back(powers, run_id)  # its next owner must not wait for this one's end
 
 
 def _decide(
-    state: StateManager,
+    powers: Powers,
     run: RunSnapshot,
     clock: Clock,
     reason: str,
@@ -72,26 +83,17 @@ def _decide(
 ) -> Fate:
     if _is_over(run):
         return Fate.NOTHING
-    if compensate:
-        _ask_later(state, run, reason)
-        return Fate.KEPT
-    _end(state, run, clock, reason)
-    return Fate.CANCELLED
+    if not compensate:
+        _end(powers.state, run, clock, reason)
+        return Fate.CANCELLED
+    if powers.requests is None:
+        raise RunUnattended(run.run_id, _NO_REQUESTS.format(run.status.value), _CANCELLED)
+    powers.requests.ask_to_cancel(run.run_id, reason, compensate=True)
+    return Fate.KEPT
 
 
 def _is_over(run: RunSnapshot) -> bool:
     return run.status.terminal or run.status is RunStatus.COMPENSATING
-
-
-def _ask(state: StateManager, run_id: str, reason: str, compensate: bool) -> None:  # noqa: FBT001 - a Protocol's
-    ask: Callable[..., None] = getattr(state, "ask_to_cancel")  # noqa: B009 - it may be absent
-    ask(run_id, reason, compensate=compensate)
-
-
-def _ask_later(state: StateManager, run: RunSnapshot, reason: str) -> None:
-    if not hasattr(state, "ask_to_cancel"):
-        raise RunUnattended(run.run_id, _NO_REQUESTS.format(run.status.value))
-    _ask(state, run.run_id, reason, compensate=True)
 
 
 def _end(state: StateManager, run: RunSnapshot, clock: Clock, reason: str) -> None:
@@ -136,12 +138,15 @@ def cancelled(run: RunSnapshot, recorded: int, wall: float, reason: str) -> list
 
 
 def hear_requests(runtime: Runtime, live: LiveRuns) -> Callable[[], None]:
-    """Cancel runs that somebody else wants cancelled; call what is returned to end that."""
+    """Cancel runs as others request it; call what is returned to end that."""
 
     def cancel(run_id: str, reason: str, compensate: bool) -> None:  # noqa: FBT001 - a Protocol's
         if run_id in live:
             runtime.cancel(run_id, reason, compensate=compensate)
 
-    listen = getattr(runtime.state, "listen", None)
-    end: Callable[[], None] = (lambda: None) if listen is None else listen(cancel)
-    return end
+    requests = runtime.powers.requests
+    return _nothing if requests is None else requests.listen(cancel)
+
+
+def _nothing() -> None:
+    """End hearing requests where none are kept."""

@@ -41,9 +41,10 @@ if TYPE_CHECKING:
     from actorflow.model.context import Attempt
     from actorflow.model.events import Event
     from actorflow.model.messages import StartRun
-    from actorflow.model.protocols import Executor, Observer, StateManager
+    from actorflow.model.protocols import Executor, Observer
     from actorflow.model.results import RunSnapshot
     from actorflow.orchestrator.live import LiveRuns
+    from actorflow.orchestrator.powers import Powers
     from actorflow.orchestrator.settings import Settings
 
 __all__ = ["Runtime"]
@@ -55,7 +56,7 @@ class Runtime:
     Args:
         loop: The event loop that the actors live on.
         settings: The limits.
-        state: Where runs are recorded.
+        powers: What records runs, and what it can do.
         executors: The program's own executors, by name.
         observers: The program's own observers.
         live: The runs in progress, which it takes out as they end.
@@ -66,16 +67,17 @@ class Runtime:
         loop: asyncio.AbstractEventLoop,
         *,
         settings: Settings,
-        state: StateManager,
+        powers: Powers,
         executors: Mapping[str, Executor | concurrent.futures.Executor],
         observers: Sequence[Observer],
         live: LiveRuns,
     ) -> None:
         self.clock = SystemClock()
-        self.state = state
-        self.slow_to_read = getattr(state, "slow_to_read", False)
-        self._parting = Parting(state, slow=self.slow_to_read)
-        self._finished = finishing(state)
+        self.powers = powers
+        self.state = powers.state
+        self.slow_to_read = powers.slow_to_read
+        self._parting = Parting(powers.state, slow=powers.slow_to_read)
+        self._finished = finishing(powers)
         self._live = live
         self._loop = loop
         self._pid = os.getpid()
@@ -94,7 +96,7 @@ class Runtime:
         )
         self._nesting = Nesting(
             live,
-            state.snapshot,
+            powers.state.snapshot,
             max_active=settings.max_active_runs,
             async_workers=settings.async_workers,
         )
@@ -183,7 +185,7 @@ class Runtime:
             return None
         if self.slow_to_read:
             self.check_may_block("Run.cancel()")
-        fate = cancel_unattended(self.state, run_id, self.clock, reason, compensate=compensate)
+        fate = cancel_unattended(self.powers, run_id, self.clock, reason, compensate=compensate)
         return RunResult.of(self.snapshot(run_id)) if fate is Fate.CANCELLED else None
 
     def snapshot(self, run_id: str) -> RunSnapshot:

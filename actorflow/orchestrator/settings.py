@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import concurrent.futures
 import inspect
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from actorflow.definition.durations import as_seconds
 from actorflow.errors.definition import DefinitionError
 from actorflow.model.lifecycle import RunStatus
+from actorflow.model.protocols import Executor
+from actorflow.orchestrator.powers import called, members_of, missing
 from actorflow.run.handle import Run
 from actorflow.support.safe_text import text_of
 from actorflow.support.suggestions import did_you_mean
 
 if TYPE_CHECKING:
-    from actorflow.model.protocols import Executor, Observer, StateManager
+    from actorflow.model.protocols import Observer
 
 __all__ = [
     "Settings",
     "checked_executors",
     "checked_observers",
-    "checked_state",
     "count",
     "run_id_of",
     "run_status",
@@ -73,35 +74,6 @@ class Settings:
     blocked_after: float = attrs.field(converter=as_seconds, validator=_seconds)
 
 
-_STATE_METHODS: Final = ("create", "claim", "record", "snapshot", "events", "list", "close")
-
-
-def checked_state(state: StateManager) -> StateManager:
-    """Return what can be a state manager.
-
-    Raises:
-        DefinitionError: When it lacks a method, or is only the class of one.
-    """
-    if isinstance(state, type):
-        problem = f"Orchestrator(state={state!r}) is a class"
-        raise DefinitionError(None, problem, "Pass an instance")
-    lacking = [name for name in _STATE_METHODS if not callable(getattr(state, name, None))]
-    if lacking:
-        problem = (
-            f"Orchestrator(state={state!r}) is not a state manager: it has no {_called(lacking)}"
-        )
-        raise DefinitionError(None, problem, "Pass one such as MemoryStateManager(), by name")
-    return state
-
-
-def _called(methods: Iterable[str]) -> str:
-    return ", ".join(f"{name}()" for name in methods)
-
-
-# What an orchestrator calls of an executor that no step has used yet.
-_EXECUTOR_METHODS: Final = ("open", "close")
-
-
 def checked_executors(
     executors: Mapping[str, Executor | concurrent.futures.Executor] | None,
 ) -> Mapping[str, Executor | concurrent.futures.Executor]:
@@ -126,10 +98,16 @@ def _check_executor(name: object, executor: object) -> None:
         raise DefinitionError(None, f"{said} takes the event loop's own name", cure)
     if isinstance(executor, type):
         raise DefinitionError(None, f"{said} is a class", "Pass an instance")
-    lacking = [it for it in _EXECUTOR_METHODS if not callable(getattr(executor, it, None))]
-    if lacking and not isinstance(executor, concurrent.futures.Executor):
-        problem = f"{said} is not an executor: it has no {lacking[0]}()"
+    if isinstance(executor, concurrent.futures.Executor):
+        return
+    lacking = missing(executor, [name for name in members_of(Executor) if name != "preemptive"])
+    if lacking:
+        problem = f"{said} is not an executor: it has no {called(lacking)}"
         raise DefinitionError(None, problem, "Pass a concurrent.futures.Executor, or an Executor")
+    if not hasattr(executor, "preemptive"):
+        problem = f"{said} does not say whether it is preemptive"
+        cure = "Give it preemptive = True if stop() ends a body, or False if it only asks it to end"
+        raise DefinitionError(None, problem, cure)
 
 
 def checked_observers(observers: object) -> tuple[Observer, ...]:

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.definition.workflow import Workflow
-    from actorflow.model.protocols import StateManager, Taken
+    from actorflow.model.protocols import QueuesRuns, Taken
     from actorflow.orchestrator.admission import Ticket
     from actorflow.orchestrator.launch import Launcher
     from actorflow.orchestrator.lifetime import Lifetime
+    from actorflow.orchestrator.powers import Powers
     from actorflow.orchestrator.registry import Registry
     from actorflow.orchestrator.runtime import Runtime
     from actorflow.orchestrator.settings import Settings
@@ -84,6 +85,8 @@ class Resuming:
     def take_over(
         self,
         runtime: Runtime,
+        queue: QueuesRuns,
+        *,
         known: frozenset[tuple[str, str]],
         unfit: Collection[str],
         most: int,
@@ -93,15 +96,15 @@ class Resuming:
 
         Args:
             runtime: Where.
+            queue: What they are taken from.
             known: The workflows that are known, by id and version.
             unfit: The runs that are not to be taken.
             most: How many at most.
             refused: Called with each that could not go on after all, and why; it returns what such
                 a run waits for, if it is something else than its turn.
         """
-        take: Callable[..., Taken] = getattr(runtime.state, "take")  # noqa: B009 - it may be absent
         with self._lock:
-            taken = take(known, {*self._life.live.ids(), *unfit}, most)
+            taken = queue.take(known, {*self._life.live.ids(), *unfit}, most)
             for run_id in taken.taken:
                 try:
                     self._take_up(runtime, run_id)
@@ -138,7 +141,7 @@ def _handed_back(runtime: Runtime, run_id: str) -> Iterator[None]:
 def _hand_back(runtime: Runtime, run_id: str, parked: str | None = None) -> None:
     """Let others have a claimed run, unless it goes on here."""
     if not runtime.live(run_id):
-        hand_back(runtime.state, run_id, parked)
+        hand_back(runtime.powers, run_id, parked)
 
 
 def _may_go_on(run: Run) -> bool:
@@ -160,16 +163,25 @@ class Recovery:
         life: The orchestrator's life.
         registry: The workflows that it knows.
         resuming: What lets runs go on.
+        queue: What they are taken from.
         most: How many runs may be in progress.
         every: Seconds between two looks.
     """
 
     def __init__(
-        self, life: Lifetime, registry: Registry, resuming: Resuming, *, most: int, every: float
+        self,
+        life: Lifetime,
+        registry: Registry,
+        resuming: Resuming,
+        queue: QueuesRuns,
+        *,
+        most: int,
+        every: float,
     ) -> None:
         self._life = life
         self._registry = registry
         self._resuming = resuming
+        self._queue = queue
         self._most = most
         self._every = every
         self._over: Once[None] = Once()
@@ -204,7 +216,12 @@ class Recovery:
             return True
         try:
             taken, parked = self._resuming.take_over(
-                runtime, self._registry.known(), self._unfit, room, self._leave
+                runtime,
+                self._queue,
+                known=self._registry.known(),
+                unfit=self._unfit,
+                most=room,
+                refused=self._leave,
             )
         except Exception as error:  # noqa: BLE001 - it looks again, whatever it was
             _log("recovery.failed", exc_info=error)
@@ -228,7 +245,7 @@ def _log(event: str, **said: Any) -> None:
 
 
 def recovery(
-    settings: Settings, state: object, life: Lifetime, registry: Registry, resuming: Resuming
+    settings: Settings, powers: Powers, life: Lifetime, registry: Registry, resuming: Resuming
 ) -> Recovery | None:
     """Return what takes over runs, if that is wanted; it warns when that was half said.
 
@@ -242,22 +259,21 @@ def recovery(
                 "recover=True. Add that to take over runs, or leave it out."
             )
         return None
-    if not callable(getattr(state, "take", None)):
-        problem = f"Orchestrator(recover=True) has nothing to take over from: {state!r}"
+    if powers.queue is None:
+        problem = f"Orchestrator(recover=True) has nothing to take over from: {powers.state!r}"
         raise DefinitionError(None, problem, "Keep runs in an SQLStateManager")
     most, every = settings.max_active_runs, settings.recover_every
-    return Recovery(life, registry, resuming, most=most, every=every)
+    return Recovery(life, registry, resuming, powers.queue, most=most, every=every)
 
 
-def hand_back(state: StateManager, run_id: str, parked: str | None = None) -> None:
+def hand_back(powers: Powers, run_id: str, parked: str | None = None) -> None:
     """Let others have a run that was claimed and does not go on here.
 
     Args:
-        state: What has claimed it; one that knows no owners has nothing to give.
+        powers: Those of the state manager that has claimed it.
         run_id: The run.
         parked: What it waits for, if that is something else than its turn.
     """
-    give: Callable[..., None] | None = getattr(state, "hand_back", None)
-    if give is not None:
+    if powers.leases is not None:
         with contextlib.suppress(ActorflowError):  # then it is this owner's until that is gone
-            give(run_id, parked)
+            powers.leases.hand_back(run_id, parked)

@@ -184,8 +184,8 @@ class Run:
             compensate: Whether to undo the completed steps then, as those of a failed run are.
 
         Raises:
-            RunUnattended: When its steps are to be undone, it has no owner, and its state manager
-                cannot keep the request for the next one.
+            RunUnattended: When another orchestrator runs it, or when its steps are to be undone and
+                it has no owner, and the state manager keeps no requests (see `CancelsRemotely`).
             StoreError: When it has no owner, and its end cannot be recorded.
             WrongLoop: When it is not in progress here, and the call would block the event loop.
         """

@@ -60,7 +60,8 @@ These are imported from `actorflow.state.sql`, and need the extra `sql`; see
 # Groups whose members are made by actorflow: their fields say more than their constructors.
 HAPPENED, FOUND, PYTEST = "What happened", "What a search has come to", "With pytest"
 ERRORS = "Errors of simulations"
-GIVEN = {"Values", "What can be plugged in", BEHIND, HAPPENED, FOUND, PYTEST, ERRORS}
+POWERS = "What a state manager may do beyond that"
+GIVEN = {"Values", "What can be plugged in", POWERS, BEHIND, HAPPENED, FOUND, PYTEST, ERRORS}
 NOT_MADE_BY_CALLERS = {"ActorflowWarning", "Run", "StepContext"}
 WIDEST = 88
 
@@ -173,7 +174,7 @@ def _appendix(title: str, text: str, members: tuple[Any, ...]) -> str:
 
 def _groups() -> Iterator[tuple[str, list[str]]]:
     """Yield the comments in `__all__`, each with the names below it."""
-    listed = inspect.getsource(actorflow).partition("__all__ = [")[2]
+    listed = inspect.getsource(actorflow).partition("__all__ = [")[2].partition("\n]")[0]
     for group in re.split(r"^    # ", listed, flags=re.MULTILINE)[1:]:
         title, _, names = group.partition("\n")
         yield title, re.findall(r'"(\w+)"', names)

@@ -36,6 +36,7 @@ from actorflow import (
 )
 from actorflow.actors.run import RunActor
 from actorflow.actors.step import StepActor
+from actorflow.executors import ThreadExecutor
 from actorflow.model.context import Attempt
 from actorflow.scheduling.ledger import RunState, StepState
 from actorflow.systems.delivery import Cell
@@ -668,10 +669,8 @@ def test_shutting_down_while_it_starts_ends_both(release, opened):
     """The start gives up or is undone; nobody hangs, then or later, and nothing stays."""
     opening = threading.Event()
 
-    class Slow:
+    class Slow(ThreadExecutor):
         """Holds up the opening."""
-
-        preemptive = False
 
         def open(self, report):
             opening.set()

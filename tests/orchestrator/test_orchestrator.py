@@ -349,7 +349,7 @@ def test_what_is_no_state_manager_is_refused(state, text):
         ([1], "Orchestrator(executors=[1]) is not a mapping. Give each a name"),
         (
             {"pool": 3},
-            "Orchestrator(executors={'pool': 3}) is not an executor: it has no open(). Pass",
+            "is not an executor: it has no open(), submit(), stop(), abandon(), close(). Pass",
         ),
         (
             {"pool": concurrent.futures.ThreadPoolExecutor},

@@ -12,6 +12,7 @@ from actorflow import Orchestrator, Workflow
 from actorflow.errors.definition import DefinitionError, WrongLoop
 from actorflow.errors.storage import LeaseHeld, RunNotFound
 from actorflow.model.lifecycle import EventKind
+from actorflow.orchestrator.powers import powers_of
 from actorflow.orchestrator.remote_cancel import Fate, cancel_unattended
 from actorflow.state.sql.schema import tables as schema
 from actorflow.support.clock import SystemClock
@@ -237,7 +238,7 @@ def test_a_run_that_is_to_be_undone_goes_to_whoever_takes_it(make):
     client, taker, commits = make(), make(), Commits()
     client.enqueue(accepted(), commits.done)
     commits.wait()
-    fate = cancel_unattended(client, "run", SystemClock(), "enough", compensate=True)
+    fate = cancel_unattended(powers_of(client), "run", SystemClock(), "enough", compensate=True)
     write(client, [])
     taken = taker.take([("flow", "1.0.0")], (), 1).taken
 
@@ -256,7 +257,7 @@ def test_whoever_cancels_a_run_just_after_its_end_keeps_nothing_of_it(make, monk
         return claim(run_id)
 
     monkeypatch.setattr(other, "claim", claim_too_late)
-    fate = cancel_unattended(other, "run", SystemClock(), "enough", compensate=False)
+    fate = cancel_unattended(powers_of(other), "run", SystemClock(), "enough", compensate=False)
     write(other, [])
 
     assert Fate.NOTHING is fate

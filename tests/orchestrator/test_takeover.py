@@ -134,9 +134,9 @@ def test_a_run_whose_owner_is_alive_is_left_to_him(make):
 def counting(semaphore, function):
     """A function that releases a semaphore after each call."""
 
-    def counted(*arguments):
+    def counted(*arguments, **named):
         try:
-            return function(*arguments)
+            return function(*arguments, **named)
         finally:
             semaphore.release()
 

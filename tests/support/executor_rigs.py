@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import contextvars
-import itertools
-import threading
 import types
 
 from actorflow.definition.step import Step
 from actorflow.executors import CoroutineExecutor, FuturesExecutor, ThreadExecutor
-from actorflow.model.context import Attempt
 from actorflow.systems import SimulatedSystem
 from actorflow.systems.simulated.mischief import Countdown
 from actorflow.testing import real
+from actorflow.testing.contracts.bench import Bench
 from actorflow.testing.simulation.account import Account
 from actorflow.testing.simulation.executor import SimulatedExecutor
-from tests.support.brain import scope
 
 GUARD = 60
 """Seconds after which something that should happen at once never will."""
@@ -27,83 +23,23 @@ GUARD = 60
 MOST_FLUSHES = 20_000
 
 
-class Rig:
-    """An executor, and what it has reported."""
+class Rig(Bench):
+    """A bench of the contract, with what only actorflow's own tests need."""
 
     def __init__(self, executor):
-        self.executor = executor
-        self.reports = []
-        self._numbers = itertools.count(1)
-        executor.open(self._report)
-
-    def attempt(self, function, /, **arguments):
-        """An attempt that has not been submitted yet."""
-        number = next(self._numbers)
-        attempt = Attempt(scope("run"), f"s{number}", 1, None, self.executor)
-        attempt.function = function
-        attempt.arguments = arguments
-        attempt.variables = contextvars.copy_context()
-        return attempt
-
-    def submit(self, function, /, **arguments):
-        """Have a function called by name, as the executor's kind of body."""
-        attempt = self.attempt(self.body(function), **arguments)
-        self.executor.submit(attempt)
-        return attempt
-
-    def run(self, function, /, **arguments):
-        """Have a function called, and return how it was reported."""
-        attempt = self.submit(function, **arguments)
-        self.until(lambda: self.of(attempt))
-        (report,) = self.of(attempt)
-        return report
-
-    def of(self, attempt):
-        """What was reported of an attempt."""
-        return [(output, error) for one, output, error in self.reports if one is attempt]
-
-    def stop(self, attempt):
-        """Ask an attempt to end, as the supervisor does."""
-        attempt.cancelled = True
-        self.executor.stop(attempt)
-
-    def flush(self):
-        """Let whatever is under way arrive."""
-        for _ in range(3):
-            self.run(lambda: None)
+        super().__init__(executor, GUARD)
 
     def flush_until(self, condition):
-        """The same, until a condition holds that nobody is told of."""
+        """Flush until a condition holds that is not reported."""
         for _ in range(MOST_FLUSHES):
             if condition():
                 return
             self.flush()
         raise AssertionError("it never came to that")
 
-    def _report(self, attempt, output, error):
-        self.reports.append((attempt, output, error))
-
-    def close(self):
-        """Let go of everything."""
-        self.executor.close()
-
-
-class Gate:
-    """A place where a body waits until the test lets it go on."""
-
-    def __init__(self, event):
-        self.event = event
-        self.entered = 0
-
-    def open(self):
-        """Let everybody pass."""
-        self.event.set()
-
 
 class CoroutineRig(Rig):
     """Coroutines on a loop that runs only while the test waits for something."""
-
-    waits_in = "asyncio"
 
     def __init__(self):
         self.loop = asyncio.new_event_loop()
@@ -119,17 +55,31 @@ class CoroutineRig(Rig):
 
         return body
 
-    def gate(self):
-        """A gate."""
-        return Gate(asyncio.Event())
+    def event(self):
+        """An event of the loop."""
+        return asyncio.Event()
 
     def waiting(self, gate, output=None):
         """A body that waits at a gate."""
 
-        async def waits_at_the_gate():
-            gate.entered += 1
+        async def waits_at_the_gate(**_given):
+            self.enter(gate)
             await gate.event.wait()
             return output
+
+        return waits_at_the_gate
+
+    def stubborn(self, gate):
+        """A body that waits at a gate, and takes no notice of being cancelled."""
+
+        async def waits_at_the_gate(**_given):
+            self.enter(gate)
+            while True:
+                try:
+                    await gate.event.wait()
+                except asyncio.CancelledError:
+                    continue
+                return "late"
 
         return waits_at_the_gate
 
@@ -163,47 +113,9 @@ async def _cancel_others():
 class ThreadRig(Rig):
     """Plain functions on threads."""
 
-    waits_in = "threading"
-
     def __init__(self, executor=None):
-        self._arrived = threading.Condition()
         # Idle threads stay for the whole test: whatever they keep alive, they keep.
         super().__init__(ThreadExecutor(idle=10 * GUARD) if executor is None else executor)
-
-    def body(self, function):
-        """A plain function, as it is."""
-        return function
-
-    def gate(self):
-        """A gate."""
-        return Gate(threading.Event())
-
-    def waiting(self, gate, output=None):
-        """A body that waits at a gate."""
-
-        def waits_at_the_gate():
-            with self._arrived:
-                gate.entered += 1
-                self._arrived.notify_all()
-            if not gate.event.wait(GUARD):
-                raise TimeoutError("nobody opened the gate")
-            return output
-
-        return waits_at_the_gate
-
-    def wait_for(self, event):
-        """Wait for what a thread does."""
-        assert event.wait(GUARD)
-
-    def until(self, condition):
-        """Wait until a condition holds; it is looked at when something has happened."""
-        with self._arrived:
-            assert self._arrived.wait_for(condition, GUARD)
-
-    def _report(self, attempt, output, error):
-        with self._arrived:
-            super()._report(attempt, output, error)
-            self._arrived.notify_all()
 
 
 class FuturesRig(ThreadRig):
@@ -264,11 +176,3 @@ class AnyScript:
     def of(_step_id, _attempt):
         """What any attempt does."""
         return real()
-
-
-RIGS = {
-    "coroutines": CoroutineRig,
-    "threads": ThreadRig,
-    "futures": FuturesRig,
-    "simulated": SimulatedRig,
-}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from actorflow.cli.db.stores import typed
 from actorflow.cli.terminal.exits import Problem
 from actorflow.model.lifecycle import RunStatus
+from actorflow.orchestrator.powers import powers_of
 from actorflow.orchestrator.remote_cancel import Fate, cancel_unattended
 from actorflow.support.clock import SystemClock
 
@@ -29,7 +30,8 @@ def cancel(
         Problem: When there is nothing to cancel.
     """
     _check(run, db)
-    fate = cancel_unattended(state, run.run_id, SystemClock(), reason, compensate=compensate)
+    powers, clock = powers_of(state), SystemClock()
+    fate = cancel_unattended(powers, run.run_id, clock, reason, compensate=compensate)
     if fate is Fate.ASKED:
         see = typed(f"runs show {shlex.quote(run.run_id)}", db)
         return (

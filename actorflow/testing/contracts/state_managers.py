@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from actorflow.orchestrator.settings import checked_state
+from actorflow.orchestrator.powers import powers_of
 from actorflow.testing.contracts.accounts import COMPLETED, accept, accepted, happened, told, write
 from actorflow.testing.contracts.crashing import Crashing
 from actorflow.testing.contracts.listing import Listing
@@ -29,7 +29,7 @@ class StateManagerContract(Recording, Listing, Crashing):
     @functools.cached_property
     def state(self) -> StateManager:  # type: ignore[override] # what the parts only declare
         """The one that is tested; each test has its own."""
-        return checked_state(self.make_state())
+        return powers_of(self.make_state()).state
 
     def teardown_method(self) -> None:
         """Let go of it."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.actors import ConfigureSupervisor, Supervisor
-from actorflow.model.messages import AttemptFinished, CancelRun, Committed
+from actorflow.model.messages import CancelRun, Committed
 from actorflow.model.results import RunResult
+from actorflow.orchestrator.executor_table import finishing
 from actorflow.orchestrator.requests import new_run, resumed_run
 from actorflow.scheduling.decisions import Decisions
 from actorflow.state import MemoryStateManager
@@ -175,6 +176,7 @@ class SimulatedRuntime:
     def open(self) -> None:
         """Bring a supervisor to life that knows nothing."""
         settings = self._settings
+        self._finished = finishing(self.state.powers)
         self.brain = Decisions(
             async_workers=settings.async_workers,
             max_active_runs=settings.max_active_runs,
@@ -282,7 +284,7 @@ class SimulatedRuntime:
 
         def report(attempt: Attempt, output: Any, error: BaseException | None) -> None:
             attempt.ended_at = self.system.time
-            finished = AttemptFinished(attempt, output, error)
+            finished = self._finished(attempt, output, error)
             self.system.post(self._supervisor, finished, sender)
 
         return report

@@ -8,6 +8,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from actorflow.errors.storage import NotRecorded
+from actorflow.orchestrator.powers import powers_of
 from actorflow.testing.errors import StoreFault
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ class SimulatedStateManager:
         self._connect()
 
     def _connect(self) -> None:
-        self._behind = behind = self._open()
+        self.powers = powers_of(self._open())
+        self._behind = behind = self.powers.state
         self.snapshot = behind.snapshot
         self.events = behind.events
         self.list = behind.list

@@ -1,0 +1,129 @@
+"""The powers of a state manager: looked up once, when an orchestrator is made.
+
+What a state manager may do beyond `StateManager` is declared in `actorflow.model.protocols`. Here
+its members are found and checked; everything else in the package asks the `Powers` made of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from actorflow.errors.definition import DefinitionError
+from actorflow.model.protocols import (
+    CancelsRemotely,
+    ChecksOutputs,
+    LeasesRuns,
+    QueuesRuns,
+    ReadsSlowly,
+    StateManager,
+)
+from actorflow.support.safe_text import text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Powers", "called", "members_of", "missing", "powers_of"]
+
+
+@attrs.frozen(kw_only=True)
+class Powers:
+    """A state manager, and what it can do beyond the minimum."""
+
+    state: StateManager
+    """The state manager itself, for what every one can do."""
+    slow_to_read: bool
+    """Whether reading has to wait for something; see `ReadsSlowly`."""
+    outputs: ChecksOutputs | None
+    """Refuses outputs that cannot be recorded; None when every value can."""
+    leases: LeasesRuns | None
+    """Hands runs back; None when runs have no owners."""
+    queue: QueuesRuns | None
+    """Keeps unowned runs; None when there is no queue."""
+    requests: CancelsRemotely | None
+    """Keeps requests to cancel; None when it takes none."""
+
+
+def powers_of(state: StateManager) -> Powers:
+    """Return what a state manager can do.
+
+    Raises:
+        DefinitionError: When it is only the class of one, lacks a method of `StateManager`, has a
+            part of a power only, or has something in place of a method that cannot be called.
+    """
+    _check_minimum(state)
+    return Powers(
+        state=state,
+        slow_to_read=_slow_to_read(state),
+        outputs=_power(state, ChecksOutputs),
+        leases=_power(state, LeasesRuns),
+        queue=_power(state, QueuesRuns),
+        requests=_power(state, CancelsRemotely),
+    )
+
+
+def members_of(protocol: type) -> list[str]:
+    """Return the public members that a Protocol declares itself, in order."""
+    return [name for name in vars(protocol) if not name.startswith("_")]
+
+
+def missing(plugin: object, methods: Iterable[str]) -> list[str]:
+    """Return those of the methods that something does not have."""
+    return [name for name in methods if not callable(getattr(plugin, name, None))]
+
+
+def called(methods: Iterable[str]) -> str:
+    """Return methods as they are written in an error's text."""
+    return ", ".join(f"{name}()" for name in methods)
+
+
+def _check_minimum(state: StateManager) -> None:
+    said = f"Orchestrator(state={text_of(state)})"
+    if isinstance(state, type):
+        raise DefinitionError(None, f"{said} is a class", "Pass an instance")
+    lacking = missing(state, members_of(StateManager))
+    if lacking:
+        problem = f"{said} is not a state manager: it has no {called(lacking)}"
+        raise DefinitionError(None, problem, "Pass one such as MemoryStateManager(), by name")
+
+
+def _power(state: object, protocol: type) -> Any:
+    """Return the state manager if it has a power, or None if it has nothing of it."""
+    has = [name for name in members_of(protocol) if _has(state, protocol, name)]
+    if not has:
+        return None
+    whole = [name for kind in protocol.__mro__ for name in members_of(kind)]
+    lacking = missing(state, whole)
+    if lacking:
+        name = protocol.__name__
+        problem = (
+            f"Orchestrator(state={text_of(state)}) is half of a {name}: it has {called(has)}, but "
+            f"no {called(lacking)}"
+        )
+        raise DefinitionError(None, problem, f"Give it all of actorflow.{name}, or nothing of it")
+    return state
+
+
+def _has(state: object, protocol: type, name: str) -> bool:
+    value = getattr(state, name, None)
+    if value is None:
+        return False
+    if not callable(value):
+        problem = f"Orchestrator(state={text_of(state)}) has {name}={text_of(value)}, which is not a method"
+        cure = f"Make it one, as in actorflow.{protocol.__name__}, or rename it"
+        raise DefinitionError(None, problem, cure)
+    return True
+
+
+def _slow_to_read(state: object) -> bool:
+    slow = {name: getattr(state, name, None) for name in members_of(ReadsSlowly)}
+    for name, value in slow.items():
+        if value is not None and not isinstance(value, bool):
+            problem = (
+                f"Orchestrator(state={text_of(state)}) has {name}={text_of(value)}, which is "
+                "neither True nor False"
+            )
+            cure = "Make it one of them, as in actorflow.ReadsSlowly, or rename it"
+            raise DefinitionError(None, problem, cure)
+    return any(slow.values())

@@ -12,6 +12,7 @@ import actorflow
 from actorflow import testing
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.views import draw_run_states, draw_step_states
+from docs.pictures import make
 from docs.reference import generate
 from tests.support.documents import DOCUMENTS, ROOT, blocks
 
@@ -95,6 +96,14 @@ def test_every_error_has_an_entry(name: str):
     page = prose(DOCS / "reference" / "errors.md")
 
     assert re.search(rf"^#+ `{name}`$", page, flags=re.MULTILINE)
+
+
+def test_the_pictures_are_what_the_code_draws():
+    """After a change of what they show: python docs/pictures/make.py."""
+    drawn = make.pictures()
+
+    assert drawn == {path: path.read_text("utf-8") for path in drawn}
+    assert set(drawn) == set((DOCS / "pictures").glob("*.svg"))
 
 
 def rows(*titles: str) -> list[str]:

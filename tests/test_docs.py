@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RUN = {"console", "python"}
-SHOWN = {"go", "ini", "json", "mermaid", "text", "toml"}
+SHOWN = {"go", "ini", "json", "mermaid", "text", "toml", "{eval-rst}", "{toctree}"}
 
 # Every reason for which a block may stay unrun. A new one is a decision, made here.
 REASONS = {

@@ -165,7 +165,18 @@ class ActorCrashed(ActorflowError):
 
 @attrs.define(slots=False)
 class GiveUp(ActorflowError):
-    """Raised BY a step that knows another attempt is useless; `RetryAfter` asks for one."""
+    """Raised BY a step that knows another attempt is useless; `RetryAfter` asks for one.
+
+    Example:
+        >>> from actorflow import GiveUp, Orchestrator, RetryPolicy, Workflow
+        >>> flow = Workflow("search")
+        >>> @flow.step(required=False, retry=RetryPolicy(max_attempts=5))
+        ... def find(user):
+        ...     raise GiveUp("there is no such user")
+        >>> with Orchestrator() as orchestrator:
+        ...     orchestrator.run(flow, {"user": "nix"}).steps["find"].attempts
+        1
+    """
 
     reason: str
     _text = "{reason}"
@@ -185,6 +196,18 @@ class RetryAfter(ActorflowError):
 
     It replaces the policy's own backoff, once; the number of attempts stays the policy's.
     Raise it `from` the error that made you wait, so that both are reported.
+
+    Example:
+        >>> from actorflow import Orchestrator, RetryAfter, RetryPolicy, Workflow
+        >>> flow = Workflow("patient")
+        >>> @flow.step(retry=RetryPolicy(max_attempts=2))
+        ... def fetch(ctx):
+        ...     if ctx.attempt == 1:
+        ...         raise RetryAfter(0.01)
+        ...     return "fetched"
+        >>> with Orchestrator() as orchestrator:
+        ...     orchestrator.run(flow).output
+        'fetched'
     """
 
     seconds: float = attrs.field(converter=_wait)

@@ -179,7 +179,17 @@ class RunPage:
 
 @attrs.frozen(kw_only=True)
 class RunResult:
-    """How a run ended."""
+    """How a run ended.
+
+    Example:
+        >>> from actorflow import Orchestrator, Step, Workflow
+        >>> flow = Workflow("greeting")
+        >>> greet = flow.add(Step("greet", lambda name: f"hello {name}"))
+        >>> with Orchestrator() as orchestrator:
+        ...     result = orchestrator.run(flow, {"name": "world"})
+        >>> result.status.value, result.outputs, result.steps["greet"].attempts
+        ('completed', {'greet': 'hello world'}, 1)
+    """
 
     run_id: str
     workflow_id: str

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import doctest
+import importlib
+import io
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RUN = {"console", "python"}
-SHOWN = {"go", "ini", "json", "mermaid", "text", "toml"}
+SHOWN = {"go", "ini", "json", "mermaid", "text", "toml", "{eval-rst}", "{toctree}"}
 
 # Every reason for which a block may stay unrun. A new one is a decision, made here.
 REASONS = {
@@ -34,6 +37,29 @@ REASONS = {
     "it runs until somebody stops it",
     "it is meant for another program",
 }
+
+# Public names that a reader meets first: each shows how it is used.
+SHOWN_IN_USE = {
+    "actorflow": {
+        *("Event", "Executor", "GiveUp", "MemoryStateManager", "Observer", "Orchestrator"),
+        *("RetryAfter", "RetryPolicy", "RetryPolicyBuilder", "Run", "RunResult", "StateManager"),
+        *("Step", "StepBuilder", "StepContext", "Workflow", "WorkflowBuilder"),
+    },
+    "actorflow.state.sql": {"SQLStateManager"},
+    "actorflow.testing": {
+        *("Faults", "Scenario", "Script", "Simulation", "Tape", "explore", "law", "simulate"),
+    },
+}
+
+every_module_with_examples = pytest.mark.parametrize(
+    "path",
+    [
+        path
+        for path in sorted((ROOT / "actorflow").rglob("*.py"))
+        if ">>> " in path.read_text("utf-8")
+    ],
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
+)
 
 every_document = pytest.mark.parametrize(
     "path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT))
@@ -197,3 +223,36 @@ def test_the_blocks_of_every_document_run(path: Path, page: Page, monkeypatch, t
     found = [f"{block}: {what}" for block in blocks(path) for what in page.complaints(block)]
 
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("package", "name"),
+    [(package, name) for package, names in SHOWN_IN_USE.items() for name in sorted(names)],
+)
+def test_the_public_names_show_how_they_are_used(package: str, name: str):
+    """A docstring that only describes leaves the reader to guess."""
+    docstring = getattr(importlib.import_module(package), name).__doc__ or ""
+
+    assert "\n    Example:\n" in docstring or "\nExample:\n" in docstring
+    assert ">>> " in docstring
+
+
+@every_module_with_examples
+def test_the_examples_in_docstrings_run(path: Path):
+    """Each by itself, from its own imports on, so that a reader can copy it."""
+    module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    runner, said = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS), io.StringIO()
+    # Errors name `actorflow` as their module.
+    objects = {name: getattr(module, name) for name in module.__all__}
+    own = {module.__name__, "actorflow"}
+    found = [
+        test
+        for name, it in objects.items()
+        if getattr(it, "__module__", None) in own
+        for test in doctest.DocTestFinder().find(it, name, module=False, globs={})
+    ]
+    for test in {test.docstring: test for test in found}.values():
+        runner.run(test, out=said.write)
+
+    assert runner.tries == path.read_text("utf-8").count(">>> ")
+    assert not runner.failures, said.getvalue()

@@ -260,10 +260,10 @@ def test_the_public_names_have_docstrings_of_their_own():
 
 def test_the_reference_mentions_every_public_name():
     """A public name that the reference leaves out is not public yet."""
-    pages = [page for page in (ROOT / "docs").rglob("*.md") if "reference" in name_of(page)]
-    reference = "\n".join(page.read_text("utf-8") for page in pages)
+    page = (ROOT / "docs" / "reference" / "api.md").read_text("utf-8")
+    entries = re.findall(r"^\.\. auto\w+:: actorflow\.(\w+)$", page, flags=re.MULTILINE)
 
-    assert [] == [name for name in actorflow.__all__ if not re.search(rf"`{name}\b", reference)]
+    assert list(actorflow.__all__) == entries
 
 
 def test_importing_loads_nothing_heavy(light_import):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import inspect
 import re
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,10 @@ import pytest
 import actorflow
 from actorflow import testing
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.state import sql
+from actorflow.testing import machine, plugin, strategies
 from actorflow.views import draw_run_states, draw_step_states
-from docs.reference import generate
+from docs.pictures import make
 from tests.support.documents import DOCUMENTS, ROOT, blocks
 
 if TYPE_CHECKING:
@@ -52,29 +55,54 @@ def is_there(path: Path, target: str) -> bool:
     return file.exists() and (not anchor or anchor in anchors(file))
 
 
-@pytest.mark.parametrize("name", ["api.md", "testing.md", "laws.md"])
-def test_the_generated_pages_are_what_the_code_says(name: str):
-    """After a change of a docstring, a signature or a law: python docs/reference/generate.py."""
-    path = DOCS / "reference" / name
-
-    assert generate.pages()[path] == path.read_text("utf-8")
+def entries(page: str, package: str) -> list[str]:
+    """Return the names of a package that a page of the reference has an entry for."""
+    text = (DOCS / "reference" / page).read_text("utf-8")
+    return re.findall(rf"^\.\. auto\w+:: {re.escape(package)}\.(\w+)$", text, flags=re.MULTILINE)
 
 
-def test_every_public_name_of_the_simulation_has_an_entry():
-    """Whoever adds one says where it belongs."""
-    listed = [name for names in generate.TESTING_GROUPS.values() for name in names]
+def test_the_api_is_grouped_as_its_table_of_contents_is():
+    """The headings are the comments in `__all__`, each with the same names below it."""
+    listed = inspect.getsource(actorflow).partition("__all__ = [")[2].partition("\n]")[0]
+    groups = [
+        group.partition("\n") for group in re.split(r"^    # ", listed, flags=re.MULTILINE)[1:]
+    ]
+    page = (DOCS / "reference" / "api.md").read_text("utf-8")
+    sections = dict(section.split("\n", 1) for section in page.split("\n## ")[1:])
 
-    assert sorted(testing.__all__) == sorted(listed)
+    assert {title: re.findall(r'"(\w+)"', names) for title, _, names in groups} == {
+        title: re.findall(r":: actorflow\.(\w+)$", sections[title], flags=re.MULTILINE)
+        for title, _, _ in groups
+    }
 
 
-def test_a_signature_is_written_with_its_stars():
-    """Otherwise a reader would pass a list."""
+@pytest.mark.parametrize(
+    ("page", "package", "names"),
+    [
+        ("testing.md", "actorflow.testing", set(testing.__all__) - {"laws"}),
+        ("testing.md", "actorflow.testing.strategies", set(strategies.__all__)),
+        ("testing.md", "actorflow.testing.machine", set(machine.__all__)),
+        ("testing.md", "actorflow.testing.plugin", set(plugin.__all__)),
+        ("laws.md", "actorflow.testing.laws", {"check", "same", "alike"}),
+        ("api.md", "actorflow.state.sql", set(sql.__all__)),
+        ("api.md", "actorflow.orchestrator.requests", {"RunOptions"}),
+        ("api.md", "actorflow.run.event_stream", {"EventStream"}),
+    ],
+)
+def test_every_public_name_of_a_package_has_an_entry(page: str, package: str, names: set[str]):
+    """A name that is added gets its place in the reference."""
+    found = entries(page, package)
 
-    def call(first: int, /, *ids: str, after: str = "", **options: int) -> None: ...
+    assert sorted(names) == sorted(found)
 
-    assert (
-        "```text\ncall(first: int, /, *ids: str, after: str = '', **options: int) -> None\n```"
-    ) == generate._signature("call", call)
+
+def test_every_law_has_an_entry():
+    """The page lists `laws.ALL` by a directive, and a link to it stands for the module `laws`."""
+    page = (DOCS / "reference" / "laws.md").read_text("utf-8")
+
+    assert "```{eval-rst}\n.. laws::\n```" in page
+    assert "in laws.ALL" in (DOCS / "actorflow_sphinx.py").read_text("utf-8")
+    assert "(laws.md)" in (DOCS / "reference" / "testing.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("draw", [draw_step_states, draw_run_states])
@@ -95,6 +123,14 @@ def test_every_error_has_an_entry(name: str):
     page = prose(DOCS / "reference" / "errors.md")
 
     assert re.search(rf"^#+ `{name}`$", page, flags=re.MULTILINE)
+
+
+def test_the_pictures_are_what_the_code_draws():
+    """After a change of what they show: python docs/pictures/make.py."""
+    drawn = make.pictures()
+
+    assert drawn == {path: path.read_text("utf-8") for path in drawn}
+    assert set(drawn) == set((DOCS / "pictures").glob("*.svg"))
 
 
 def rows(*titles: str) -> list[str]:

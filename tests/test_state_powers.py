@@ -330,7 +330,9 @@ def test_half_a_power_is_refused_when_an_orchestrator_is_made(has, lacks, power)
 @pytest.mark.parametrize("name", sorted({name for names in POWERS.values() for name in names}))
 def test_a_member_that_cannot_be_called_is_refused(name):
     """Whatever it is meant to be."""
-    with pytest.raises(DefinitionError, match=rf"has {name}=3, no method\. Make it one, as in"):
+    with pytest.raises(
+        DefinitionError, match=rf"has {name}=3, which is not a method\. Make it one,"
+    ):
         Orchestrator(having(**{name: 3}))
 
 

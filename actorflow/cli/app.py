@@ -14,11 +14,17 @@ import typer
 from actorflow.cli.db.commands import databases
 from actorflow.cli.db.stores import store
 from actorflow.cli.loading import load_flow
+from actorflow.cli.run.charts import check_svg
 from actorflow.cli.run.inputs import check_inputs, read_inputs, refuse_words
 from actorflow.cli.run.running import Order, print_json, show
 from actorflow.cli.runs.commands import runs
 from actorflow.cli.terminal.exits import Problem, exit_statuses
-from actorflow.cli.terminal.options import AsJson, Target, Workers  # noqa: TC001 - likewise
+from actorflow.cli.terminal.options import (  # noqa: TC001 - likewise
+    AsJson,
+    Svg,
+    Target,
+    Workers,
+)
 from actorflow.errors.definition import DefinitionError
 from actorflow.views import draw_cycle, draw_dot, draw_mermaid, draw_tree
 
@@ -104,6 +110,7 @@ def run(
         str | None,
         typer.Option(metavar="URL", help="Record the run in this database.", show_default=False),
     ] = None,
+    svg: Svg = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a workflow and show how it goes.
@@ -112,6 +119,7 @@ def run(
     """
     with exit_statuses():
         refuse_words(context.args, target)
+        check_svg(svg)
         given = read_inputs(inputs or (), documents or ())
 
         def order() -> Order:
@@ -120,7 +128,7 @@ def run(
             state = None if db is None else store(db)
             return Order(flow=flow, inputs=given, workers=workers, timeout=timeout, state=state)
 
-        status = print_json(order) if as_json else show(order)
+        status = print_json(order, svg) if as_json else show(order, svg)
     raise typer.Exit(status)
 
 

@@ -29,6 +29,12 @@ class StepBuilder:
         name: Its name for people.
         executor: The step's function, as the seed's Go library calls it. `with_executor` chooses
             the executor of the orchestrator that runs it.
+
+    Example:
+        >>> from actorflow import StepBuilder
+        >>> step = StepBuilder("fetch", "Fetch", lambda url: url).with_timeout(5).build()
+        >>> step.id, step.name, step.timeout
+        ('fetch', 'Fetch', 5.0)
     """
 
     def __init__(self, id: str, name: str, executor: Callable[..., Any]) -> None:
@@ -98,6 +104,13 @@ class WorkflowBuilder:
     Args:
         id: The workflow's id.
         name: Its name for people.
+
+    Example:
+        >>> from actorflow import StepBuilder, WorkflowBuilder
+        >>> fetch = StepBuilder("fetch", "Fetch", lambda url: url).build()
+        >>> flow = WorkflowBuilder("report", "Daily report").add_step(fetch).build()
+        >>> flow.name, list(flow.steps)
+        ('Daily report', ['fetch'])
     """
 
     def __init__(self, id: str, name: str) -> None:
@@ -148,7 +161,13 @@ class WorkflowBuilder:
 
 
 class RetryPolicyBuilder:
-    """Builds a `RetryPolicy`."""
+    """Builds a `RetryPolicy`.
+
+    Example:
+        >>> from actorflow import RetryPolicyBuilder
+        >>> RetryPolicyBuilder().with_max_attempts(5).with_max_interval(10).build().max_attempts
+        5
+    """
 
     def __init__(self) -> None:
         self._options: dict[str, Any] = {}

@@ -57,6 +57,14 @@ class RetryPolicy:
     The wait after the first attempt is `initial_interval`. Each further one is `multiplier` times
     as long, up to `max_interval`. Jitter varies each wait by at most that fraction in either
     direction, so that steps that failed together do not return together.
+
+    Example:
+        >>> from actorflow import RetryPolicy
+        >>> policy = RetryPolicy(jitter=0.0, retryable_errors=[ConnectionError, "busy"])
+        >>> [policy.delay(attempt) for attempt in (1, 2, 3)]
+        [1.0, 2.0, 4.0]
+        >>> policy.accepts(ConnectionError()), policy.accepts(ValueError("no such user"))
+        (True, False)
     """
 
     max_attempts: int = attrs.field(default=3)

@@ -89,6 +89,14 @@ class Step:
 
     It is complete and valid once it exists, except for faults that only the whole workflow shows;
     `Workflow.validate` finds those. A step may be added to several workflows.
+
+    Example:
+        >>> from actorflow import Step, Workflow
+        >>> flow = Workflow("report")
+        >>> fetch = flow.add(Step("fetch", lambda url: ["two", "words"]))
+        >>> count = flow.add(Step("count", lambda fetch: len(fetch), after=fetch, timeout=2.0))
+        >>> count.after, count.timeout
+        (('fetch',), 2.0)
     """
 
     id: str = attrs.field(validator=_check_id)

@@ -84,6 +84,19 @@ class Workflow:
 
     It is a template: runs take a plan of it and never change it. Steps may be added at any time and
     count for runs that start afterwards. All methods may be called from several threads.
+
+    Example:
+        >>> from actorflow import Workflow
+        >>> flow = Workflow("report")
+        >>> @flow.step
+        ... def fetch(url):
+        ...     return ["two", "words"]
+        >>> @flow.step(after=fetch)
+        ... def count(fetch):
+        ...     return len(fetch)
+        >>> flow.validate()
+        >>> list(flow.steps), flow.required_inputs
+        (['fetch', 'count'], ('url',))
     """
 
     id: str = attrs.field(validator=_check_id)

@@ -162,7 +162,18 @@ class ActorCrashed(ActorflowError):
 
 @attrs.define(slots=False, repr=False)
 class GiveUp(ActorflowError):
-    """Raised BY a step to say that another attempt is useless; see `RetryAfter`."""
+    """Raised BY a step to say that another attempt is useless; see `RetryAfter`.
+
+    Example:
+        >>> from actorflow import GiveUp, Orchestrator, RetryPolicy, Workflow
+        >>> flow = Workflow("search")
+        >>> @flow.step(required=False, retry=RetryPolicy(max_attempts=5))
+        ... def find(user):
+        ...     raise GiveUp("there is no such user")
+        >>> with Orchestrator() as orchestrator:
+        ...     orchestrator.run(flow, {"user": "nix"}).steps["find"].attempts
+        1
+    """
 
     reason: str
     is_retryable = False
@@ -183,6 +194,18 @@ class RetryAfter(ActorflowError):
 
     It replaces the backoff of the policy once; the number of attempts stays that of the policy.
     Raise it `from` the error that causes the wait, so that both are reported.
+
+    Example:
+        >>> from actorflow import Orchestrator, RetryAfter, RetryPolicy, Workflow
+        >>> flow = Workflow("patient")
+        >>> @flow.step(retry=RetryPolicy(max_attempts=2))
+        ... def fetch(ctx):
+        ...     if ctx.attempt == 1:
+        ...         raise RetryAfter(0.01)
+        ...     return "fetched"
+        >>> with Orchestrator() as orchestrator:
+        ...     orchestrator.run(flow).output
+        'fetched'
     """
 
     seconds: float = attrs.field(converter=_wait)

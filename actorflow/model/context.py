@@ -118,7 +118,20 @@ class Compensation(Attempt):
 
 
 class StepContext:
-    """The information that a running step can ask for; passed to a parameter named `ctx`."""
+    """The information that a running step can ask for; passed to a parameter named `ctx`.
+
+    Example:
+        >>> from actorflow import Orchestrator, RetryPolicy, Workflow
+        >>> flow = Workflow("stubborn")
+        >>> @flow.step(retry=RetryPolicy(initial_interval=0.01))
+        ... def fetch(ctx):
+        ...     if ctx.attempt < 3:
+        ...         raise ConnectionError("busy")
+        ...     return f"{ctx.step_id} needed {ctx.attempt} attempts"
+        >>> with Orchestrator() as orchestrator:
+        ...     orchestrator.run(flow).output
+        'fetch needed 3 attempts'
+    """
 
     __slots__ = ("_attempt", "_log")
 

@@ -25,6 +25,14 @@ class Event(NamedTuple):
 
     It is a tuple because each step has three of them, and a tuple costs less than half of a frozen
     attrs object.
+
+    Example:
+        >>> from actorflow import Orchestrator, Step, Workflow
+        >>> flow = Workflow("greeting")
+        >>> greet = flow.add(Step("greet", lambda: "hello"))
+        >>> with Orchestrator() as orchestrator:
+        ...     print(list(orchestrator.start(flow).events())[-2])
+        4 step.completed greet #1 output='hello'
     """
 
     number: int

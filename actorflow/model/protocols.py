@@ -65,6 +65,18 @@ class Executor(Protocol):
     6. Nothing of an attempt that has ended is kept, neither its arguments nor its output.
 
     `actorflow.testing.contracts.ExecutorContract` has this as tests.
+
+    Example:
+        An executor of `concurrent.futures` needs no adapter.
+
+        >>> from concurrent.futures import ThreadPoolExecutor
+        >>> from actorflow import Orchestrator, Step, Workflow
+        >>> flow = Workflow("sum")
+        >>> add = flow.add(Step("add", lambda numbers: sum(numbers), executor="pool"))
+        >>> pool = ThreadPoolExecutor(2)
+        >>> with pool, Orchestrator(executors={"pool": pool}) as orchestrator:
+        ...     orchestrator.run(flow, {"numbers": [1, 2, 3]}).output
+        6
     """
 
     @property
@@ -110,6 +122,23 @@ class StateManager(Protocol):
     then; a member that is None counts as absent.
 
     `actorflow.testing.contracts` has this as tests.
+
+    Example:
+        One that counts the events that it records:
+
+        >>> from actorflow import MemoryStateManager, Orchestrator, Step, Workflow
+        >>> class Counting(MemoryStateManager):
+        ...     count = 0
+        ...     def record(self, events, done):
+        ...         self.count += len(events)
+        ...         return super().record(events, done)
+        >>> flow = Workflow("greeting")
+        >>> greet = flow.add(Step("greet", lambda: "hello"))
+        >>> state = Counting()
+        >>> with Orchestrator(state) as orchestrator:
+        ...     result = orchestrator.run(flow)
+        >>> state.count
+        5
     """
 
     def create(self, record: RunRecord, done: Commit) -> bool:
@@ -285,6 +314,16 @@ class Observer(Protocol):
     Called with every event of every run, in order, on a thread of the orchestrator's own.
     What it raises is logged, and its delays delay nothing else; when it falls too far behind,
     events are dropped and counted.
+
+    Example:
+        >>> from actorflow import Orchestrator, Step, Workflow
+        >>> flow = Workflow("greeting")
+        >>> greet = flow.add(Step("greet", lambda: "hello"))
+        >>> seen = []
+        >>> with Orchestrator(observers=[seen.append]) as orchestrator:
+        ...     result = orchestrator.run(flow)
+        >>> seen[0].kind.value, seen[-1].kind.value
+        ('run.started', 'run.completed')
     """
 
     def __call__(self, event: Event, /) -> None:

@@ -181,7 +181,17 @@ class RunPage:
 
 @attrs.frozen(kw_only=True)
 class RunResult:
-    """The outcome of a run."""
+    """The outcome of a run.
+
+    Example:
+        >>> from actorflow import Orchestrator, Step, Workflow
+        >>> flow = Workflow("greeting")
+        >>> greet = flow.add(Step("greet", lambda name: f"hello {name}"))
+        >>> with Orchestrator() as orchestrator:
+        ...     result = orchestrator.run(flow, {"name": "world"})
+        >>> result.status.value, result.outputs, result.steps["greet"].attempts
+        ('completed', {'greet': 'hello world'}, 1)
+    """
 
     run_id: str
     workflow_id: str

@@ -58,6 +58,14 @@ class Orchestrator:
     Raises:
         DefinitionError: When an argument is out of its range, the state manager or an executor
             lacks a method, or the state manager has only a part of a power.
+
+    Example:
+        >>> from actorflow import Orchestrator, Step, Workflow
+        >>> flow = Workflow("greeting")
+        >>> greet = flow.add(Step("greet", lambda name: f"hello {name}"))
+        >>> with Orchestrator(async_workers=20) as orchestrator:
+        ...     orchestrator.run(flow, {"name": "world"}).output
+        'hello world'
     """
 
     def __init__(

@@ -50,6 +50,17 @@ class Run:
     """A run, in progress or finished. Every method may be called from any thread.
 
     Awaiting a run returns its result or raises, as `result` does, from any event loop.
+
+    Example:
+        >>> from actorflow import Orchestrator, Step, Workflow
+        >>> flow = Workflow("greeting")
+        >>> greet = flow.add(Step("greet", lambda name: f"hello {name}"))
+        >>> with Orchestrator() as orchestrator:
+        ...     run = orchestrator.start(flow, {"name": "world"})
+        ...     [event.kind.value for event in run.events()]
+        ...     run.result(timeout=10).output
+        ['run.started', 'step.ready', 'step.started', 'step.completed', 'run.completed']
+        'hello world'
     """
 
     id: str

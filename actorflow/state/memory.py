@@ -71,6 +71,15 @@ class MemoryStateManager:
         max_age: For how many seconds a finished run is kept.
         max_events: How many events of finished runs are kept in all. A step without retries
             makes three.
+
+    Example:
+        >>> from actorflow import MemoryStateManager, Orchestrator, Step, Workflow
+        >>> flow = Workflow("greeting")
+        >>> greet = flow.add(Step("greet", lambda: "hello"))
+        >>> with Orchestrator(MemoryStateManager(max_runs=100)) as orchestrator:
+        ...     run_id = orchestrator.run(flow).run_id
+        ...     orchestrator.get(run_id).snapshot().outputs
+        {'greet': 'hello'}
     """
 
     def __init__(

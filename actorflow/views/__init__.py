@@ -1,10 +1,11 @@
-"""Pictures of workflows and of runs: pure functions, values in, text out."""
+"""Pictures of workflows and of runs: pure functions from values to text or SVG."""
 
 from __future__ import annotations
 
 from actorflow.views.bounds import Bounds, bounds_of
 from actorflow.views.diagrams import draw_dot, draw_mermaid, draw_run_states, draw_step_states
 from actorflow.views.gantt import draw_gantt
+from actorflow.views.gantt_svg import draw_gantt_svg
 from actorflow.views.text import draw_line
 from actorflow.views.timeline import Timeline
 from actorflow.views.tree import Branch, branches, draw_cycle, draw_tree
@@ -18,6 +19,7 @@ __all__ = [
     "draw_cycle",
     "draw_dot",
     "draw_gantt",
+    "draw_gantt_svg",
     "draw_line",
     "draw_mermaid",
     "draw_run_states",

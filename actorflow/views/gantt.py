@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from actorflow.model.events import Event
     from actorflow.views.timeline import Segment, Track
 
-__all__ = ["NARROWEST", "draw_gantt"]
+__all__ = ["NARROWEST", "choose_tracks", "describe_omitted", "describe_track", "draw_gantt"]
 
 NARROWEST: Final = 20
 """Columns that a chart needs at least."""
@@ -74,11 +74,14 @@ def draw_gantt(
     timeline = Timeline.of(events)
     until = timeline.last_at if now is None else now
     tracks = list(timeline.tracks.values())
-    shown = _chosen(tracks, rows, until)
-    return "\n".join([*_chart(timeline.started_at, until, shown, width), *_left_out(tracks, shown)])
+    shown = choose_tracks(tracks, rows, until)
+    chart = _chart(timeline.started_at, until, shown, width)
+    return "\n".join([*chart, *describe_omitted(tracks, shown)])
 
 
-def _chosen(tracks: Sequence[Track], rows: int, until: float) -> list[Track]:
+def choose_tracks(tracks: Sequence[Track], rows: int, until: float) -> list[Track]:
+    """Return at most `rows` tracks: those not completed first, then those that took longest."""
+
     def weight(track: Track) -> tuple[bool, float]:
         return track.status is StepStatus.COMPLETED, -(track.elapsed(until) or 0.0)
 
@@ -86,14 +89,15 @@ def _chosen(tracks: Sequence[Track], rows: int, until: float) -> list[Track]:
     return [track for track in tracks if track.step_id in kept]
 
 
-def _left_out(tracks: Sequence[Track], shown: Sequence[Track]) -> list[str]:
+def describe_omitted(tracks: Sequence[Track], shown: Sequence[Track]) -> list[str]:
+    """Return a line that counts the tracks not shown, or no line if all are."""
     missing = len(tracks) - len(shown)
     return [f"… and {missing} more step{'s' * (missing > 1)}"] if missing else []
 
 
 def _chart(start: float, until: float, tracks: Sequence[Track], width: int) -> list[str]:
     labels = [printable(track.step_id) for track in tracks]
-    notes = [_note(track, until) for track in tracks]
+    notes = [describe_track(track, until) for track in tracks]
     label_width, note_width = _widest(labels, width // 3), _widest(notes, width // 3)
     seconds = max(0.0, until - start)
     scale = _Scale(start, seconds, width - label_width - note_width - 2 * len(_GAP))
@@ -114,7 +118,8 @@ def _row(*columns: str) -> str:
     return _GAP.join(columns).rstrip()
 
 
-def _note(track: Track, now: float) -> str:
+def describe_track(track: Track, now: float) -> str:
+    """Return the step's duration, its status unless it completed, and its retries."""
     elapsed = track.elapsed(now)
     parts = [] if elapsed is None else [in_words(elapsed)]
     if track.status is not StepStatus.COMPLETED:

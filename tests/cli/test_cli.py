@@ -139,6 +139,31 @@ def test_a_run_prints_a_line_per_event_and_then_its_report(write, type_in):
     assert "step 'enrich' was skipped: LookupError: nothing there\n" == err
 
 
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_the_chart_of_a_run_can_be_kept_as_svg(write, type_in, folder, form):
+    """In a file, whichever way the result is shown."""
+    write(LESSON)
+    status, _, _ = type_in("run", "flows.py", "--input", "url=x", "--svg", "run.svg", *form)
+    svg = (folder / "run.svg").read_text("utf-8")
+
+    assert 0 == status
+    assert svg.startswith("<svg ")
+    assert all(f">{step_id}</text>" in svg for step_id in ("fetch", "process", "aggregate"))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("nowhere/run.svg", "in a folder that does not exist"), (".", "--svg ./FILE.svg")],
+)
+def test_a_chart_that_cannot_be_kept_is_refused_before_the_run(write, type_in, name, told):
+    """Nothing is run in vain."""
+    write(LESSON)
+    status, out, err = type_in("run", "flows.py", "--input", "url=x", "--svg", name)
+
+    assert (2, "") == (status, out)
+    assert told in err
+
+
 def test_of_many_outputs_some_are_shown_and_the_rest_is_counted(write, type_in):
     """A report is there to be read."""
     write("""

@@ -147,6 +147,16 @@ def test_a_list_can_be_json(state, type_in):
     assert "steps" not in run
 
 
+def test_the_chart_of_a_recorded_run_can_be_kept_as_svg(failed, type_in, folder):
+    """It shows the attempt that failed."""
+    status, _, _ = type_in("runs", "show", failed, "--svg", "run.svg")
+    svg = (folder / "run.svg").read_text("utf-8")
+
+    assert 0 == status
+    assert 'class="af-failed"' in svg
+    assert ">describe</text>" in svg
+
+
 def test_a_run_is_shown_with_steps_outputs_chart_and_traceback(failed, type_in):
     """What `actorflow run` showed when it had ended, from the record alone."""
     status, out, err = type_in("runs", "show", failed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import itertools
 import re
+import xml.etree.ElementTree as ET
 
 import pytest
 from hypothesis import example, given
@@ -22,6 +23,7 @@ from actorflow.views import (
     draw_cycle,
     draw_dot,
     draw_gantt,
+    draw_gantt_svg,
     draw_line,
     draw_mermaid,
     draw_run_states,
@@ -29,6 +31,7 @@ from actorflow.views import (
     draw_tree,
 )
 from actorflow.views.gantt import NARROWEST
+from actorflow.views.gantt_svg import NARROWEST_SVG
 from actorflow.views.text import cells, fitted, in_words, one_line, printable
 from actorflow.views.timeline import Phase
 from actorflow.views.tree import branches
@@ -549,6 +552,76 @@ def test_a_gantt_chart_without_room_is_refused():
     """It says how much it needs."""
     with pytest.raises(ValueError, match="20"):
         draw_gantt([], width=NARROWEST - 1)
+
+
+# ── The chart as SVG ─────────────────────────────────────────────────────────────────────────
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def drawn_in(svg):
+    """What a viewer shows: the bars as `(class, left, right)`, and all texts."""
+    root = ET.fromstring(svg)  # noqa: S314 - our own
+    bars = [
+        (bar.get("class"), float(bar.get("x")), float(bar.get("x")) + float(bar.get("width")))
+        for bar in root.iter(f"{SVG}rect")
+    ]
+    return root, bars[1:], [text.text or "" for text in root.iter(f"{SVG}text")]
+
+
+def test_an_svg_chart_has_a_bar_for_each_stretch_of_time():
+    """The same rows, notes and legend as the chart in text, to the same scale."""
+    _, bars, texts = drawn_in(draw_gantt_svg(RETRIED))
+    legend, rows = [kind for kind, _, _ in bars[6:]], bars[:6]
+    unit = (rows[0][2] - rows[0][1]) / 10
+
+    assert [
+        *("af-completed", "af-failed", "af-backoff", "af-completed"),
+        *("af-queued", "af-failed"),
+    ] == [kind for kind, _, _ in rows]
+    assert [10, 10, 10, 20, 10, 20] == [round((end - start) / unit) for _, start, end in rows]
+    assert ["af-queued", "af-backoff", "af-completed", "af-failed"] == legend
+    assert {"fetch", "process", "enrich", "40.00 s, 2 attempts", "20.00 s, skipped"} < set(texts)
+    assert ["0", "10.00 s", "50.00 s"] == [texts[0], texts[1], texts[5]]
+
+
+def test_an_svg_chart_escapes_what_a_step_is_called():
+    """An id is text: it adds no element, no attribute and no character that XML forbids."""
+    hostile = "<script>alert(1)</script>&amp;\x00\x1b\ud800]]>\"'"
+    events = record((0, "run.started"), (0, "step.ready", hostile), (1, "step.started", hostile))
+    root, _, texts = drawn_in(draw_gantt_svg(events, width=2000))
+    elements = {element.tag.removeprefix(SVG) for element in root.iter()}
+
+    assert {"svg", "style", "rect", "title", "path", "text"} == elements
+    assert printable(hostile) in texts
+
+
+def test_an_svg_chart_of_a_run_without_steps_says_so():
+    """There is nothing to scale, and nothing breaks."""
+    for events in ([], RETRIED[:1]):
+        _, bars, texts = drawn_in(draw_gantt_svg(events))
+
+        assert ([], ["no step has begun"]) == (bars, texts)
+
+
+@given(walks(), st.integers(NARROWEST_SVG, 2000), st.integers(1, 10))
+def test_an_svg_chart_keeps_its_bars_inside(walk, width, rows):
+    """Whatever the ids and the times; and what it leaves out it counts."""
+    events, _ = walk
+    root, bars, texts = drawn_in(draw_gantt_svg(events, width=width, rows=rows))
+    seen = {event.step_id for event in events if event.step_id is not None}
+
+    assert str(width) == root.get("width")
+    assert all(0 < start < end <= width for _, start, end in bars)
+    assert any(f"… and {len(seen) - rows} more step" in said for said in texts) == (
+        len(seen) > rows
+    )
+
+
+def test_an_svg_chart_without_room_is_refused():
+    """It says how much it needs."""
+    with pytest.raises(ValueError, match="320"):
+        draw_gantt_svg([], width=NARROWEST_SVG - 1)
 
 
 # ── Bounds ───────────────────────────────────────────────────────────────────────────────────

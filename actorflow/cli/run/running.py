@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import attrs
 from rich.console import Console
 
+from actorflow.cli.run.charts import write_svg
 from actorflow.cli.run.lines import LineWatcher, SilentWatcher
 from actorflow.cli.run.live import LiveWatcher
 from actorflow.cli.run.reports import describe, describe_failure, whole_result
@@ -27,6 +28,7 @@ from actorflow.orchestrator import Orchestrator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.definition.workflow import Workflow
@@ -170,17 +172,18 @@ def _next(inbox: _Inbox) -> Event | _Word | None:
         return None
 
 
-def print_json(order: Callable[[], Order]) -> int:
+def print_json(order: Callable[[], Order], svg: Path | None = None) -> int:
     """Carry out an order, print the result as JSON and nothing else; return the exit status."""
     with only_for_the_result() as stdout:
         outcome = carry_out(order(), SilentWatcher())
         json.dump(whole_result(outcome), stdout, indent=2)
         stdout.write("\n")
         stdout.flush()
+    write_svg(svg, outcome.events)
     return outcome.exit_status
 
 
-def show(order: Callable[[], Order]) -> int:
+def show(order: Callable[[], Order], svg: Path | None = None) -> int:
     """Carry out an order before the eyes of a reader, and return the exit status."""
     console = Console()
     with _watcher(console) as watcher, whole_lines():
@@ -193,6 +196,7 @@ def show(order: Callable[[], Order]) -> int:
     sys.stdout.flush()
     for line in describe_failure(outcome.result):
         sys.stderr.write(f"{line}\n")
+    write_svg(svg, outcome.events)
     return outcome.exit_status
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from actorflow.cli.db.stores import Database, find, looking_at, opened, store, typed
 from actorflow.cli.loading import load_flow
+from actorflow.cli.run.charts import check_svg, write_svg
 from actorflow.cli.run.running import Order, print_json, show
 from actorflow.cli.runs import cancelling
 from actorflow.cli.runs.past import (
@@ -25,7 +26,12 @@ from actorflow.cli.runs.past import (
     written,
 )
 from actorflow.cli.terminal.exits import Problem, exit_statuses
-from actorflow.cli.terminal.options import AsJson, Target, Workers  # noqa: TC001 - typer reads these
+from actorflow.cli.terminal.options import (  # noqa: TC001 - typer reads these
+    AsJson,
+    Svg,
+    Target,
+    Workers,
+)
 from actorflow.cli.terminal.values import as_json as plainly
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.storage import NotRestorable
@@ -112,10 +118,13 @@ def show_(
             show_default=False,
         ),
     ] = None,
+    svg: Svg = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a run: its steps, their outputs and errors, and a chart of when each ran."""
     with exit_statuses(), looking_at(run_id, "show", db) as (state, run):
+        check_svg(svg)
+        write_svg(svg, state.events(run_id) if svg else ())
         if as_json:
             _dump(run_as_json(run))
             return

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-__all__ = ["AsJson", "Target", "Workers"]
+__all__ = ["AsJson", "Svg", "Target", "Workers"]
 
 Target = Annotated[
     str,
@@ -20,4 +21,10 @@ Workers = Annotated[
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print the whole result as JSON, and nothing else.")
+]
+Svg = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Write the chart of the run to this file, as SVG.", show_default=False
+    ),
 ]

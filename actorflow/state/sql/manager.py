@@ -69,6 +69,21 @@ class SQLStateManager:
         MissingExtra: When the extra `sql` is not installed.
         SchemaMismatch: When the tables are missing, old, or of a newer actorflow.
         StoreUnavailable: When the database cannot be reached.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from actorflow import Orchestrator, Step, Workflow
+        >>> from actorflow.state.sql import SQLStateManager
+        >>> flow = Workflow("greeting")
+        >>> greet = flow.add(Step("greet", lambda: "hello"))
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> state = SQLStateManager(f"sqlite:///{folder.name}/runs.db", create=True)
+        >>> with Orchestrator(state) as orchestrator:
+        ...     run_id = orchestrator.run(flow).run_id
+        >>> state.snapshot(run_id).outputs
+        {'greet': 'hello'}
+        >>> state.close()
+        >>> folder.cleanup()
     """
 
     slow_to_read: ClassVar[bool] = True

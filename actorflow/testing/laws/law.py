@@ -105,6 +105,16 @@ def law(
 
     Raises:
         DefinitionError: When the function would not run by being called with a trace.
+
+    Example:
+        >>> from actorflow import Step, Workflow
+        >>> from actorflow.testing import law, simulate
+        >>> @law(text="Every run completes.")
+        ... def completes(trace):
+        ...     return trace.result.status == "completed"
+        >>> flow = Workflow("greeting")
+        >>> greet = flow.add(Step("greet", lambda: "hello"))
+        >>> completes.check(simulate(flow))
     """
 
     def make(test: Callable[[Trace], object]) -> Law:

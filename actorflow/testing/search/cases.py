@@ -195,6 +195,16 @@ def simulate(
     Raises:
         DefinitionError: When the workflow, the script or an option makes no sense.
         MissingInput: When a step wants an input that is not there.
+
+    Example:
+        >>> from actorflow import RetryPolicy, Step, Workflow
+        >>> from actorflow.testing import Script, raises, returns, simulate
+        >>> flow = Workflow("fetching")
+        >>> fetch = flow.add(Step("fetch", lambda url: None, retry=RetryPolicy(jitter=0.0)))
+        >>> script = Script({"fetch": [raises(OSError("busy"), after=2.0), returns("page")]})
+        >>> trace = simulate(flow, {"url": "/"}, script=script)
+        >>> trace.result.output, trace.duration
+        ('page', 4.0)
     """
     refuse_misspelt(simulate, options)
     case = given(

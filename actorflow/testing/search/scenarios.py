@@ -180,7 +180,15 @@ class ScenarioRun(Sparse):
 
 @attrs.frozen(kw_only=True, repr=False, slots=False)
 class Scenario(Sparse):
-    """A workflow, what its steps do, and what is done to its runs."""
+    """A workflow, what its steps do, and what is done to its runs.
+
+    Example:
+        >>> from actorflow.testing import Scenario, ScenarioStep
+        >>> scenario = Scenario(steps=(ScenarioStep(id="a"), ScenarioStep(id="b", after=("a",))))
+        >>> trace = scenario.simulate()
+        >>> [attempt.step_id for attempt in trace.attempts]
+        ['a', 'b']
+    """
 
     steps: tuple[ScenarioStep, ...]
     runs: tuple[ScenarioRun, ...] = (ScenarioRun(),)

@@ -102,6 +102,17 @@ def explore(
     Raises:
         DefinitionError: When the workflow, the script or an option makes no sense.
         MissingInput: When a step wants an input that is not there.
+
+    Example:
+        >>> from actorflow import Step, Workflow
+        >>> from actorflow.testing import explore
+        >>> flow = Workflow("pair")
+        >>> one = flow.add(Step("one", lambda: 1, async_=True))
+        >>> two = flow.add(Step("two", lambda: 2, async_=True))
+        >>> found = explore(flow, schedules=50, seed=1)
+        >>> found.schedules, found.broken
+        (50, None)
+        >>> found.check()
     """
     refuse_misspelt(explore, options)
     case = given(

@@ -187,6 +187,12 @@ class Script:
         compensators: What each attempt of undoing a step does, by the step's id, likewise.
         default: What the attempts of all others do: return a text that names the step and
             the attempt, after a time that is left to the tape, unless you say otherwise.
+
+    Example:
+        >>> from actorflow.testing import Script, hangs, raises, returns
+        >>> script = Script({"fetch": [raises(OSError), hangs(), returns("page", after=0.5)]})
+        >>> [script.of("fetch", attempt) for attempt in (1, 2, 3, 4)]
+        [raises(OSError), hangs(), returns('page', after=0.5), returns('page', after=0.5)]
     """
 
     def __init__(

@@ -68,6 +68,14 @@ class Faults(Sparse):
     """How many faults of each kind one schedule may hold; when they happen is chosen.
 
     Each that is allowed is a choice, and the plainest choice is that it does not happen.
+
+    Example:
+        >>> from actorflow import Step, Workflow
+        >>> from actorflow.testing import Faults, explore
+        >>> flow = Workflow("greeting")
+        >>> greet = flow.add(Step("greet", lambda: "hello"))
+        >>> explore(flow, schedules=50, faults=Faults(crashes=1, duplicates=2)).broken is None
+        True
     """
 
     crashes: int = _count()

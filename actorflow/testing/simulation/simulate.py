@@ -67,6 +67,19 @@ class Simulation:
         state: Opens the state manager, at the beginning and again after each crash, when the one
             before has been closed. What it opens has to know what was recorded; writes are waited
             for, in no virtual time. By default runs are kept in memory.
+
+    Example:
+        >>> from actorflow import Step, Workflow
+        >>> from actorflow.testing import Simulation
+        >>> flow = Workflow("greeting")
+        >>> greet = flow.add(Step("greet", lambda: "hello"))
+        >>> with Simulation() as simulation:
+        ...     run_id = simulation.start(flow)
+        ...     simulation.advance(0.5)
+        ...     simulation.cancel(run_id)
+        ...     simulation.run_until_quiet()
+        ...     simulation.results[run_id].status.value
+        'cancelled'
     """
 
     def __init__(

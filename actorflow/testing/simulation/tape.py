@@ -46,6 +46,14 @@ class Tape:
 
     Args:
         streams: The numbers, by what the choice is called.
+
+    Example:
+        >>> from actorflow.testing import Tape
+        >>> tape = Tape({"deliver": (0, 1, 0, 0)})
+        >>> tape
+        Tape({'deliver': (0, 1)})
+        >>> Tape.from_json(tape.to_json()) == tape
+        True
     """
 
     __slots__ = ("_streams",)

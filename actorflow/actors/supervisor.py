@@ -339,11 +339,11 @@ class Held:
         recorded: bool,
         error: BaseException | None = None,
     ) -> None:
-        self.events = events
-        self.effects = effects
-        self.recorded = recorded
+        self.events: Sequence[Event] = events
+        self.effects: Sequence[Effect] = effects
+        self.recorded: bool = recorded
         """Whether nothing is to be waited for any more, well or ill."""
-        self.error = error
+        self.error: BaseException | None = error
         """What kept the events from being recorded."""
 
 

@@ -80,12 +80,12 @@ class Lifetime:
             "executors": checked_executors(executors),
             "observers": checked_observers(observers),
         }
-        self.admission = Admission(
+        self.admission: Final = Admission(
             settings.max_active_runs,
             settings.max_queued_runs,
             rejects=settings.when_full == "reject",
         )
-        self.live = LiveRuns(self.admission.leave)
+        self.live: Final = LiveRuns(self.admission.leave)
         # Entered again by a signal handler, say, that shuts down in the middle of a start.
         self._door = threading.RLock()
         self._pid = os.getpid()

@@ -31,7 +31,7 @@ class Audience:
         # Entered again by a stream that the garbage collector closes at just that moment.
         self._lock = threading.RLock()
         self._watchers: dict[str, list[Callable[[], None]]] = {}
-        self.present = bool(self._feeds)
+        self.present: bool = bool(self._feeds)
         """Whether anybody is there; `publish` need not be called otherwise."""
 
     def open(self) -> None:

@@ -43,7 +43,7 @@ class Crashes:
         self._starts = starts
         self._endings = endings
         # Never the same twice, not even in a later life of the same run.
-        self.incarnations = itertools.count()
+        self.incarnations: Iterator[int] = itertools.count()
 
     def replace(self, run: RunState, step: StepState, details: str) -> None:
         """Have a dead step actor made anew."""

@@ -86,10 +86,10 @@ class Decisions:
         grace: float,
         random: Callable[[], float],
     ) -> None:
-        self.leases = Leases(async_workers)
-        self.deadlines = Deadlines()
+        self.leases: Final = Leases(async_workers)
+        self.deadlines: Final = Deadlines()
         self.runs: dict[str, RunState] = {}
-        self.late = 0
+        self.late: int = 0
         self._waiting = RunQueue(max_active_runs)
         self._outbox = Outbox()
         self._starts = Starts(self._outbox, self.deadlines, self.leases)

@@ -339,11 +339,11 @@ class Held:
         recorded: bool,
         error: BaseException | None = None,
     ) -> None:
-        self.events = events
-        self.effects = effects
-        self.recorded = recorded
+        self.events: Sequence[Event] = events
+        self.effects: Sequence[Effect] = effects
+        self.recorded: bool = recorded
         """Whether there is nothing left to wait for: recorded, or failed."""
-        self.error = error
+        self.error: BaseException | None = error
         """The error that kept the events from being recorded."""
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "invoke"]
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,

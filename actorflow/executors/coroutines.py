@@ -99,7 +99,7 @@ class CoroutineExecutor:
         self._waiting = 0
         """How many bodies have begun and not ended."""
         self._abandoned: dict[Attempt, None] = {}
-        self.legs = 0
+        self.legs: int = 0
         """How often a body was entered; with `current` it tells a watchdog of a stuck one."""
         self.current: Attempt | None = None
 

@@ -89,16 +89,16 @@ class Attempt:
         deadline: float | None,
         executor: Executor,
     ) -> None:
-        self.scope = scope
-        self.step_id = step_id
-        self.number = number
-        self.deadline = deadline
-        self.executor = executor
-        self.cancelled = False
+        self.scope: RunScope = scope
+        self.step_id: str = step_id
+        self.number: int = number
+        self.deadline: float | None = deadline
+        self.executor: Executor = executor
+        self.cancelled: bool = False
         self.heartbeat_at: float | None = None
         self.ended_at: float | None = None
         """When its body ended, as reported by its executor."""
-        self.submitted = False
+        self.submitted: bool = False
         self.handle = None
 
     def __repr__(self) -> str:

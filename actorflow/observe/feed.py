@@ -38,9 +38,9 @@ class Feed:
         self._batches: queue.SimpleQueue[Sequence[Event] | None] = queue.SimpleQueue()
         self._failing = False
         self._behind = False
-        self.dropped = 0
+        self.dropped: int = 0
         """How many events never reached the observer."""
-        self.failures = 0
+        self.failures: int = 0
         """How often the observer raised."""
         self._thread = threading.Thread(target=self._serve, name="actorflow-observer", daemon=True)
 

@@ -72,12 +72,12 @@ class Lifetime:
             "executors": checked_executors(executors),
             "observers": checked_observers(observers),
         }
-        self.admission = Admission(
+        self.admission: Final = Admission(
             settings.max_active_runs,
             settings.max_queued_runs,
             rejects=settings.when_full == "reject",
         )
-        self.live = LiveRuns(self.admission.leave)
+        self.live: Final = LiveRuns(self.admission.leave)
         self.door = threading.RLock()
         """Held while a run is handed over, and while the shutdown begins. Reentrant, because a
         signal handler may shut down in the middle of a start."""

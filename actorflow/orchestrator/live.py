@@ -36,7 +36,7 @@ class LiveRuns:
         self._lock = threading.RLock()
         self._runs: dict[str, _Entry] = {}
         self._closed = False
-        self.open_at_close = 0
+        self.open_at_close: int = 0
         """How many runs were in progress when `close` was called."""
         self.all_ended: Once[None] = Once()
         """Resolved when the last one has ended, after `close`."""

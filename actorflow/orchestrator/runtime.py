@@ -11,7 +11,7 @@ import contextvars
 import os
 import random
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from thespian.actors import ActorSystem
 
@@ -72,7 +72,7 @@ class Runtime:
         observers: Sequence[Observer],
         live: LiveRuns,
     ) -> None:
-        self.clock = SystemClock()
+        self.clock: Final = SystemClock()
         self.powers = powers
         self.state = powers.state
         self.slow_to_read = powers.slow_to_read
@@ -84,13 +84,13 @@ class Runtime:
         # The thread itself: its number is given to another one when it has ended.
         self._loop_thread: threading.Thread | None = None
         self._grace = settings.stop_grace
-        self.system = EmbeddedSystem(loop, contextvars.copy_context())
+        self.system: Final = EmbeddedSystem(loop, contextvars.copy_context())
         self._coroutines = CoroutineExecutor(
             loop, self.system.deliver_some, self.system.deliver_later, self.clock.now
         )
         self._threads = ThreadExecutor(max_abandoned=settings.max_abandoned)
-        self.places = Places(self._coroutines, self._threads, executors)
-        self.audience = Audience(observers)
+        self.places: Final = Places(self._coroutines, self._threads, executors)
+        self.audience: Final = Audience(observers)
         self._watchdog = Watchdog(
             self._coroutines, self.clock, self._loop_blocked, settings.blocked_after
         )

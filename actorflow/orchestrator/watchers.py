@@ -31,7 +31,7 @@ class Audience:
         # Reentrant, because the garbage collector may close a stream at this moment.
         self._lock = threading.RLock()
         self._watchers: dict[str, list[Callable[[], None]]] = {}
-        self.present = bool(self._feeds)
+        self.present: bool = bool(self._feeds)
         """Whether there are any; `publish` need not be called otherwise."""
 
     def open(self) -> None:

@@ -41,7 +41,7 @@ class Crashes:
         self._starts = starts
         self._endings = endings
         # Never the same twice, not even after the run was resumed.
-        self.incarnations = itertools.count()
+        self.incarnations: Iterator[int] = itertools.count()
 
     def replace(self, run: RunState, step: StepState, details: str) -> None:
         """Replace a dead step actor."""

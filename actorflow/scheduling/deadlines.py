@@ -47,7 +47,7 @@ class Deadlines:
         self._heap: list[Deadline] = []
         self._sequence = 0
         self._dead = 0
-        self.earliest = _NEVER
+        self.earliest: float = _NEVER
         """The earliest moment at which something may be due, or infinity."""
 
     def __len__(self) -> int:

@@ -87,9 +87,9 @@ class Decisions:
         random: Callable[[], float],
     ) -> None:
         self.workers = Workers(async_workers)
-        self.deadlines = Deadlines()
+        self.deadlines: Final = Deadlines()
         self.runs: dict[str, RunState] = {}
-        self.late = 0
+        self.late: int = 0
         self._waiting = RunQueue(max_active_runs)
         self._outbox = Outbox()
         self._starts = Starts(self._outbox, self.deadlines, self.workers)

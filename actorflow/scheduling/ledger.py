@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.model.lifecycle import KEPT, RunStatus, StepStatus
 from actorflow.model.results import RunResult, StepResults
@@ -60,26 +60,26 @@ class StepState:
         incarnation: int,
         undoes: StepState | None = None,
     ) -> None:
-        self.run_id = run_id
-        self.undoes = undoes
+        self.run_id: str = run_id
+        self.undoes: StepState | None = undoes
         """The step that this one compensates; None for an ordinary step."""
-        self.plan = plan
-        self.id = plan.id
+        self.plan: StepPlan = plan
+        self.id: str = plan.id
         self.step: Step = plan.step
         self.address: Any = None
         """The step actor's address, once it has reported; the brain never looks into it."""
-        self.executor = executor
-        self.incarnation = incarnation
+        self.executor: Executor = executor
+        self.incarnation: int = incarnation
         """The number of its current actor; messages of earlier ones are ignored."""
-        self.status = StepStatus.PENDING
-        self.attempts = 0
-        self.crashes = 0
-        self.orphaned = False
+        self.status: StepStatus = StepStatus.PENDING
+        self.attempts: int = 0
+        self.crashes: int = 0
+        self.orphaned: bool = False
         """Whether its actor has died and the new one has not reported yet."""
-        self.passed_over = False
+        self.passed_over: bool = False
         """Whether it was not started for that reason."""
         self.current: Attempt | None = None
-        self.stopping = False
+        self.stopping: bool = False
         self.stop_error: BaseException | None = None
         """Why the current attempt is being stopped, when a timeout or a crash is the reason."""
         self.attempt_deadline: Deadline | None = None
@@ -149,28 +149,28 @@ class RunState:
     )
 
     def __init__(self, start: StartRun, incarnation: int) -> None:
-        self.run_id = start.scope.run_id
+        self.run_id: str = start.scope.run_id
         self.scope: RunScope = start.scope
         self.plan: WorkflowPlan = start.plan
-        self.executors = start.executors
-        self.priority = start.priority
+        self.executors: Mapping[str, Executor] = start.executors
+        self.priority: int = start.priority
         self.deadline = start.deadline
-        self.timeout = start.timeout
-        self.status = RunStatus.PENDING
-        self.incarnation = incarnation
+        self.timeout: float | None = start.timeout
+        self.status: RunStatus = RunStatus.PENDING
+        self.incarnation: int = incarnation
         """The incarnation of its steps' first actors."""
-        self.steps = {
+        self.steps: dict[str, StepState] = {
             plan.id: StepState(self.run_id, plan, start.executors[plan.id], incarnation)
             for plan in start.plan.steps
         }
-        self.unsettled = len(self.steps)
-        self.active = False
+        self.unsettled: int = len(self.steps)
+        self.active: bool = False
         """Whether it has one of the places for active runs."""
-        self.in_flight = 0
-        self.lane = SyncLane()
-        self.events = start.recorded
+        self.in_flight: int = 0
+        self.lane: Final = SyncLane()
+        self.events: int = start.recorded
         self.expiry: Deadline | None = None
-        self.ending = False
+        self.ending: bool = False
         """Whether no further step may start, because the run failed or was cancelled."""
         self.cancel_reason: str | None = None
         self.grace: float | None = None
@@ -179,19 +179,19 @@ class RunState:
         self.failed_step: str | None = None
         self.started_at: float | None = None
         self.finished_at: float | None = None
-        self.compensators = start.compensators
+        self.compensators: Mapping[str, Executor] = start.compensators
         self.undoable: list[StepState] | None = [] if start.compensators else None
         """The completed steps that can be undone, in order of completion; None if the run has no
         compensators.
         """
         self.undoing: StepState | None = None
         """The current compensator."""
-        self.undo_if_cancelled = False
+        self.undo_if_cancelled: bool = False
         self.compensations: tuple[str, ...] = ()
         """The ids of the steps to undo, in order."""
         self.cut: Deadline | None = None
         """The deadline of compensation, once a shutdown has set one."""
-        self.cut_short = False
+        self.cut_short: bool = False
         """Whether that deadline has passed."""
         if start.resumed is not None:
             self._take_up(start.resumed, start.completed)

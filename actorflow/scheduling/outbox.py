@@ -33,9 +33,9 @@ class Outbox:
     __slots__ = ("effects", "events", "now", "wall")
 
     def __init__(self) -> None:
-        self.now = 0.0
+        self.now: float = 0.0
         """The moment of the decision, in monotonic seconds."""
-        self.wall = 0.0
+        self.wall: float = 0.0
         """The same moment, in seconds since the epoch."""
         self.events: list[Event] = []
         self.effects: list[Effect] = []

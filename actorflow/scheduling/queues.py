@@ -22,8 +22,8 @@ class Workers:
     __slots__ = ("free", "total")
 
     def __init__(self, total: int) -> None:
-        self.total = total
-        self.free = total
+        self.total: int = total
+        self.free: int = total
 
     @property
     def held(self) -> int:
@@ -99,7 +99,7 @@ class SyncLane:
     __slots__ = ("_arrivals", "busy", "waiting")
 
     def __init__(self) -> None:
-        self.busy = False
+        self.busy: bool = False
         self.waiting: list[tuple[int, int, StepState]] = []
         self._arrivals = 0
 

@@ -40,7 +40,7 @@ class Starts:
         self._outbox = outbox
         self._deadlines = deadlines
         self._workers = workers
-        self.queue = ReadyQueue()
+        self.queue: Final = ReadyQueue()
 
     def compete(self, run: RunState, step: StepState) -> None:
         """Start a ready step, or queue it for a worker or for its run's sync lane."""

@@ -37,11 +37,11 @@ class StepFold:
     __slots__ = ("attempts", "error", "finished_at", "output", "started_at", "status", "step_id")
 
     def __init__(self, step_id: str) -> None:
-        self.step_id = step_id
-        self.status = StepStatus.PENDING
+        self.step_id: str = step_id
+        self.status: StepStatus = StepStatus.PENDING
         self.output: Any = None
         self.error: BaseException | None = None
-        self.attempts = 0
+        self.attempts: int = 0
         self.started_at: float | None = None
         self.finished_at: float | None = None
 
@@ -78,8 +78,10 @@ class RunFold:
 
     def __init__(self, record: RunRecord) -> None:
         self.record = record
-        self.status = RunStatus.PENDING
-        self.steps = {step_id: StepFold(step_id) for step_id in record.step_ids}
+        self.status: RunStatus = RunStatus.PENDING
+        self.steps: dict[str, StepFold] = {
+            step_id: StepFold(step_id) for step_id in record.step_ids
+        }
         self.error: BaseException | None = None
         self.failed_step: str | None = None
         self.reason: str | None = None

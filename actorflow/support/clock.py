@@ -23,7 +23,7 @@ class SystemClock:
         self._offset = 0.0
         self._check(time.monotonic())
 
-    now = staticmethod(time.monotonic)
+    now: Final = staticmethod(time.monotonic)
     """Return monotonic seconds, on the same scale as asyncio's loops."""
 
     def wall(self, now: float) -> float:

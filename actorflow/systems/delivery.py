@@ -23,11 +23,10 @@ from __future__ import annotations
 import heapq
 import traceback
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from thespian.actors import (
     Actor,
-    ActorAddress,
     ActorExitRequest,
     ChildActorExited,
     DeadEnvelope,
@@ -39,6 +38,11 @@ from actorflow.support.interrupts import is_for_the_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    class ActorAddress:
+        """Thespian publishes no types, and those of a class with an unknown base are unknown."""
+else:
+    from thespian.actors import ActorAddress
 
 __all__ = ["Cell", "Delivery", "Envelope", "kill", "population"]
 
@@ -57,14 +61,14 @@ class Cell(ActorAddress):
 
     def __init__(self, number: int, system: Delivery, parent: Cell | None) -> None:
         self._number = number
-        self.system = system
-        self.enqueue = system.enqueue
-        self.parent = parent
+        self.system: Delivery = system
+        self.enqueue: Callable[[Envelope], None] = system.enqueue
+        self.parent: Cell | None = parent
         self.actor: Actor | None = None
         self.children: dict[Cell, None] | None = None
         self.globalName: str | None = None
 
-    __hash__ = object.__hash__
+    __hash__: ClassVar[Callable[[object], int]] = object.__hash__
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -146,9 +150,9 @@ class Delivery:
 
     def __init__(self, enqueue: Callable[[Envelope], None]) -> None:
         self.enqueue = enqueue
-        self.dead_letters = 0
+        self.dead_letters: int = 0
         self.capabilities: dict[str, Any] = {}
-        self.system_cell = Cell(0, self, None)
+        self.system_cell: Final = Cell(0, self, None)
         self._names = 0
         self._global_names: dict[str, Cell] = {}
         self._dead_letter_handler: Cell | None = None

@@ -1,4 +1,4 @@
-"""What the pytest fixture `simulation` is. See `_actorflow_pytest` for the plugin itself.
+"""What the pytest fixture `simulation` is. See `actorflow.pytest_plugin` for the plugin itself.
 
 A test hands its workflow over, and fails when a schedule breaks a law. That schedule is then
 kept in pytest's cache: it is tried first when the test runs again, until it passes, and the

@@ -59,7 +59,7 @@ Filter = Annotated[
 Limit = Annotated[int, typer.Option(min=0, metavar="N", help="How many to show at most.")]
 
 
-runs = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+runs: typer.Typer = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @runs.callback()

@@ -63,7 +63,7 @@ class SimulatedSystem(Delivery):
         before_choice: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(self._keep)
-        self.time = 0.0
+        self.time: float = 0.0
         """The virtual moment, in seconds."""
         self.deliveries: list[tuple[float, Envelope]] = []
         """What was delivered so far, and when."""

@@ -66,7 +66,7 @@ class OutsideAddress(Cell):
     def __init__(self, number: int, system: StandaloneSystem, arrivals: Arrivals, ask: int) -> None:
         super().__init__(number, system, None)
         self._arrivals = arrivals
-        self.actor = _Mailbox(arrivals, ask)
+        self.actor: Any = _Mailbox(arrivals, ask)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, OutsideAddress) and other._arrivals is self._arrivals

@@ -64,8 +64,8 @@ class StandaloneSystem(EmbeddedSystem):
     def __init__(self, capabilities: Mapping[str, Any] | None = None) -> None:
         self._thread = LoopThread()
         super().__init__(self._thread.start(), contextvars.copy_context())
-        self.capabilities = _common_capabilities() | dict(capabilities or {})
-        self.enqueue = self._route
+        self.capabilities: dict[str, Any] = _common_capabilities() | dict(capabilities or {})
+        self.enqueue: Callable[[Envelope], None] = self._route
         self._reporter = super().create(StatusReporter, self.system_cell)
         self._local = threading.local()
         self._lock = threading.Lock()

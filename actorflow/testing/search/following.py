@@ -56,7 +56,7 @@ class Order:
             self.places.setdefault(counted.next(envelope), (place, moment))
         for one in struck:
             self._strike(counted, one)
-        self.pauses = _pauses(case, trace.tape)
+        self.pauses: list[tuple[int, str]] = _pauses(case, trace.tape)
         """Before which deliveries something happened although messages waited, and what."""
 
     def _strike(self, counted: _Counted, struck: tuple[int, float, Fault, Envelope]) -> None:

@@ -77,9 +77,9 @@ class Shrinker:
     """
 
     def __init__(self, finding: Finding, judge: Judge, most: int = _MOST_RUNS) -> None:
-        self.best = finding
+        self.best: Finding = finding
         """The smallest so far."""
-        self.tried = 0
+        self.tried: int = 0
         """How many schedules were tried."""
         self.judge = judge
         self._most = most

@@ -82,23 +82,23 @@ class Body:
     )
 
     def __init__(self, attempt: Attempt, plan: StepPlan, started_at: float, begun: int) -> None:
-        self.attempt = attempt
-        self.plan = plan
+        self.attempt: Attempt = attempt
+        self.plan: StepPlan = plan
         self.async_: bool = plan.step.async_
-        self.started_at = started_at
+        self.started_at: float = started_at
         self.finished_at: float | None = None
-        self.begun = begun
+        self.begun: int = begun
         """How many messages had been delivered when it began."""
         self.over: int | None = None
         """How many had been when it was over."""
-        self.outcome = Outcome.RUNNING
+        self.outcome: Outcome = Outcome.RUNNING
         self.reported: tuple[Any, BaseException | None] | None = None
         """Output and error."""
-        self.late = False
+        self.late: bool = False
         """Whether it is reported although it was abandoned."""
-        self.real = False
+        self.real: bool = False
         """Whether it calls the step's own function."""
-        self.stubborn = False
+        self.stubborn: bool = False
         """Whether it goes on when it is asked to stop."""
         self.handle: Timer | Any = None
         """The timer that it waits for, or the task that it runs in."""
@@ -150,9 +150,9 @@ class Account:
         """All attempts of compensators, which are counted apart, likewise."""
         self.mutations: list[tuple[str, str, int, str]] = []
         """The arguments that true functions have changed: run, step, attempt, parameter."""
-        self.in_flight = 0
+        self.in_flight: int = 0
         """How many async attempts have begun and are not over."""
-        self.most_in_flight = 0
+        self.most_in_flight: int = 0
         self.runs: dict[str, RunTrace] = {}
 
     def begin(self, attempt: Attempt) -> tuple[Body, Behaviour | None]:

@@ -47,7 +47,7 @@ class VirtualClock:
     """Virtual time; people call its nought the beginning of the epoch."""
 
     def __init__(self, system: SimulatedSystem) -> None:
-        self.now = system.now
+        self.now: Callable[[], float] = system.now
 
     def wall(self, now: float) -> float:
         """Return the moment itself, so that the time of an event is the virtual one."""
@@ -128,25 +128,25 @@ class SimulatedRuntime:
         self._settings = settings
         self._choose = choose
         self._steps = 0
-        self.system = SimulatedSystem(
+        self.system: Final = SimulatedSystem(
             choose,
             race=settings.race,
             mischief=self._mischief() if settings.faults.any else None,
             when_idle=self._note_lull,
             before_choice=before_choice,
         )
-        self.clock = VirtualClock(self.system)
-        self.account = Account(self.system, choose, self.countdown("late result"))
-        self.state = SimulatedStateManager(
+        self.clock: Final = VirtualClock(self.system)
+        self.account: Final = Account(self.system, choose, self.countdown("late result"))
+        self.state: Final = SimulatedStateManager(
             _in_memory() if state is None else state,
             self.system,
             choose,
             fails=self.countdown("store fails"),
             stalls=self.countdown("store stalls"),
         )
-        self.places = _Places(self.account)
+        self.places: Final = _Places(self.account)
         self.places.open(self._reporter(), self._reporter())
-        self.audience = _Audience(self.state.log)
+        self.audience: Final = _Audience(self.state.log)
         self.results: dict[str, RunResult] = {}
         self.handed: list[tuple[int, int, str]] = []
         """Whenever a result was handed out: how many events were recorded, how many messages had
@@ -177,7 +177,7 @@ class SimulatedRuntime:
         """Bring a supervisor to life that knows nothing."""
         settings = self._settings
         self._finished = finishing(self.state.powers)
-        self.brain = Decisions(
+        self.brain: Decisions = Decisions(
             async_workers=settings.async_workers,
             max_active_runs=settings.max_active_runs,
             grace=settings.stop_grace,

@@ -96,7 +96,7 @@ class Simulation:
         max_time: float | None = None,
         state: Callable[[], StateManager] | None = None,
     ) -> None:
-        self.settings = Settings(
+        self.settings: Final = Settings(
             async_workers=async_workers,
             max_active_runs=max_active_runs,
             stop_grace=stop_grace,

@@ -59,9 +59,9 @@ class SimulatedStateManager:
         """The ids of the runs whose record has ended early."""
         self.tears: list[tuple[int, str]] = []
         """Whenever one has: how many messages had been delivered, and the run's id."""
-        self.writes = 0
+        self.writes: int = 0
         """How many writes were asked for."""
-        self.cut = False
+        self.cut: bool = False
         """Whether nothing is written or acknowledged any more: its process is about to crash."""
         self._cut_at: tuple[int, bool] | None = None
         self._open = behind
@@ -79,7 +79,7 @@ class SimulatedStateManager:
         self.snapshot = behind.snapshot
         self.events = behind.events
         self.list = behind.list
-        self.close = behind.close
+        self.close: Callable[[], None] = behind.close
 
     def create(self, record: RunRecord, _done: Commit) -> bool:
         """Remember an accepted run, at once."""

@@ -18,9 +18,9 @@ from actorflow.state.sql.writing.bulk import Part, bulk, insert_into, moment
 from actorflow.state.sql.writing.run_rows import Page
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from sqlalchemy.engine import Dialect
+    from sqlalchemy.engine import Connection, Dialect
 
     from actorflow.state.folding import StepFold
     from actorflow.state.sql.writing.entries import Take
@@ -68,7 +68,7 @@ class Statements:
             "events": insert_into(dialect, events),
         }
         self._all = bulk(dialect, parts, guard="moved")
-        self.reserve = Reservations(dialect).reserve
+        self.reserve: Callable[[Connection, Batch], dict[str, str]] = Reservations(dialect).reserve
         self._nobodys = nobodys(dialect.name)
         self._taking = {
             "owner": owner,

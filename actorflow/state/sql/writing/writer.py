@@ -83,7 +83,7 @@ class Writer:
         self._books = Books()
         self._thread: threading.Thread | None = None
         self._condition = Condition()
-        self.queue = EntryQueue(limit)
+        self.queue: Final = EntryQueue(limit)
         self._patience = patience
         self._database = LeasedConnection(
             engine, lease, self._condition, pause=self.queue.pause, limit=self._limit

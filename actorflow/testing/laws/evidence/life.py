@@ -13,7 +13,7 @@ from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from actorflow.definition.plan import StepPlan
+    from actorflow.definition.plan import StepPlan, WorkflowPlan
     from actorflow.model.events import Event
     from actorflow.model.messages import CancelRun, StartRun
     from actorflow.testing.trace.trace import AttemptTrace, Trace
@@ -93,15 +93,15 @@ class StepLife:
     )
 
     def __init__(self, life: Life, plan: StepPlan) -> None:
-        self.life = life
-        self.plan = plan
-        self.id = plan.id
+        self.life: Life = life
+        self.plan: StepPlan = plan
+        self.id: str = plan.id
         self.events: list[Event] = []
         self.at: list[int] = []
         """For each of its events, its place among the events of the trace."""
         self.bodies: list[AttemptTrace] = []
         """Its attempts, as the executors know them, in the order of their beginnings."""
-        self.kept = False
+        self.kept: bool = False
         """Whether it had an outcome before this life began."""
         self.end: Event | None = None
         """The first event that settled it; of an earlier life, if it was kept."""
@@ -119,7 +119,7 @@ class StepLife:
         """How many messages had been delivered when the first of its attempts began."""
         self.over: float = BEFORE
         """How many had been when the last of those that began was over."""
-        self.undone = False
+        self.undone: bool = False
         """Whether its compensator has ended, well or ill."""
         self.deaths: Sequence[int] = ()
         """When the schedule had its actor die, or raise: after how many deliveries."""
@@ -156,19 +156,21 @@ class Life:
     )
 
     def __init__(self, start: StartRun, since: int, former: Life | None) -> None:
-        self.start = start
-        self.run_id = start.scope.run_id
-        self.plan = start.plan
-        self.since = since
+        self.start: StartRun = start
+        self.run_id: str = start.scope.run_id
+        self.plan: WorkflowPlan = start.plan
+        self.since: int = since
         """How many messages had been delivered when it began, with the one that began it."""
         self.until: float = NEVER
         """How many had been when the next life began, or the orchestrator crashed."""
-        self.cut = False
+        self.cut: bool = False
         """Whether the orchestrator crashed in this life, or after it."""
         self.torn_at: float = NEVER
         """How many messages had been delivered when its record was torn."""
-        self.former = former
-        self.steps = {plan.id: StepLife(self, plan) for plan in start.plan.steps}
+        self.former: Life | None = former
+        self.steps: dict[str, StepLife] = {
+            plan.id: StepLife(self, plan) for plan in start.plan.steps
+        }
         self.odd: list[StepLife] = []
         """The steps that are not plain."""
         self.events: list[tuple[int, Event]] = []
@@ -213,16 +215,16 @@ class Try:
     __slots__ = ("abandoned", "body", "end", "end_at", "number", "started", "timed_out")
 
     def __init__(self, started: Event, number: int, body: AttemptTrace | None) -> None:
-        self.started = started
-        self.number = number
-        self.body = body
+        self.started: Event = started
+        self.number: int = number
+        self.body: AttemptTrace | None = body
         """What its executor knows of it; None if none was given it."""
         self.timed_out: Event | None = None
-        self.abandoned = False
+        self.abandoned: bool = False
         """Whether it is recorded that it was given up."""
         self.end: Event | None = None
         """What became of the step by it: it settled, or is retried."""
-        self.end_at = 0
+        self.end_at: int = 0
         """The place of that event among the events of the trace."""
 
 

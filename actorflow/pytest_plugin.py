@@ -1,8 +1,8 @@
 """actorflow's pytest plugin: the fixture `simulation`, and two options.
 
 pytest imports every plugin that is installed into its environment, for every project. So this
-module stands outside of the package and imports nothing of it until a test asks for the
-fixture.
+module imports nothing else of the package until a test asks for the fixture, and stands outside
+of `actorflow.testing`, which cannot be imported without all that it offers.
 """
 
 from __future__ import annotations

@@ -397,8 +397,11 @@ def test_a_limit_may_be_a_timedelta():
 @pytest.mark.parametrize(
     ("state", "text"),
     [
-        (20, "Orchestrator(state=20) is no state manager: it has no create(), claim(), record(), "),
-        (MemoryStateManager, "is a class. Make one of it, and pass that."),
+        (
+            20,
+            "Orchestrator(state=20) is not a state manager: it has no create(), claim(), record(), ",
+        ),
+        (MemoryStateManager, "is a class. Pass an instance."),
     ],
     ids=["number", "class"],
 )
@@ -416,11 +419,11 @@ def test_what_is_no_state_manager_is_refused(state, text):
         ([1], "Orchestrator(executors=[1]) is no mapping. Give each a name"),
         (
             {"pool": 3},
-            "is no executor: it has no open(), submit(), stop(), abandon(), close(). Pass",
+            "is not an executor: it has no open(), submit(), stop(), abandon(), close(). Pass",
         ),
         (
             {"pool": concurrent.futures.ThreadPoolExecutor},
-            "is a class. Make one of it, and pass that.",
+            "is a class. Pass an instance.",
         ),
         ({"coroutine": 3}, "takes the event loop's own name. Give the executor another name."),
     ],

@@ -81,10 +81,10 @@ def called(methods: Iterable[str]) -> str:
 def _check_minimum(state: StateManager) -> None:
     said = f"Orchestrator(state={text_of(state)})"
     if isinstance(state, type):
-        raise DefinitionError(None, f"{said} is a class", "Make one of it, and pass that")
+        raise DefinitionError(None, f"{said} is a class", "Pass an instance")
     lacking = missing(state, members_of(StateManager))
     if lacking:
-        problem = f"{said} is no state manager: it has no {called(lacking)}"
+        problem = f"{said} is not a state manager: it has no {called(lacking)}"
         raise DefinitionError(None, problem, "Pass one such as MemoryStateManager(), by name")
 
 
@@ -110,7 +110,7 @@ def _has(state: object, protocol: type, name: str) -> bool:
     if value is None:
         return False
     if not callable(value):
-        problem = f"Orchestrator(state={text_of(state)}) has {name}={text_of(value)}, no method"
+        problem = f"Orchestrator(state={text_of(state)}) has {name}={text_of(value)}, which is not a method"
         cure = f"Make it one, as in actorflow.{protocol.__name__}, or rename it"
         raise DefinitionError(None, problem, cure)
     return True

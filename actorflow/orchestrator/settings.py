@@ -80,7 +80,7 @@ def checked_executors(
     """Return what can be executors by name.
 
     Raises:
-        DefinitionError: When they are no mapping, or one of them is no executor.
+        DefinitionError: When they are no mapping, or one of them is not an executor.
     """
     given: Any = {} if executors is None else executors
     if not isinstance(given, Mapping):
@@ -97,12 +97,12 @@ def _check_executor(name: object, executor: object) -> None:
         cure = "Give the executor another name"
         raise DefinitionError(None, f"{said} takes the event loop's own name", cure)
     if isinstance(executor, type):
-        raise DefinitionError(None, f"{said} is a class", "Make one of it, and pass that")
+        raise DefinitionError(None, f"{said} is a class", "Pass an instance")
     if isinstance(executor, concurrent.futures.Executor):
         return
     lacking = missing(executor, [name for name in members_of(Executor) if name != "preemptive"])
     if lacking:
-        problem = f"{said} is no executor: it has no {called(lacking)}"
+        problem = f"{said} is not an executor: it has no {called(lacking)}"
         raise DefinitionError(None, problem, "Pass a concurrent.futures.Executor, or an Executor")
     if not hasattr(executor, "preemptive"):
         problem = f"{said} does not say whether it is preemptive"

@@ -331,7 +331,7 @@ def test_half_a_power_is_refused_when_an_orchestrator_is_made(has, lacks, power)
 def test_a_member_that_cannot_be_called_is_refused(name):
     """Whatever it is meant to be."""
     with pytest.raises(
-        DefinitionError, match=rf"has {name}=3, which is not a method\. Make it one,"
+        DefinitionError, match=rf"has {name}=3, which is not a method\. Make it one"
     ):
         Orchestrator(having(**{name: 3}))
 
@@ -354,7 +354,7 @@ def test_a_member_that_is_none_counts_as_absent(name):
 @pytest.mark.parametrize("name", MINIMUM)
 def test_a_method_that_every_one_has_to_have_is_missed(name):
     """By its name."""
-    with pytest.raises(DefinitionError, match=rf"no state manager: it has no {name}\(\)\. Pass"):
+    with pytest.raises(DefinitionError, match=rf"not a state manager: it has no {name}\(\)\. Pass"):
         Orchestrator(having(**{name: None}))
 
 

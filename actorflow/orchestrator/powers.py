@@ -110,8 +110,8 @@ def _has(state: object, protocol: type, name: str) -> bool:
     if value is None:
         return False
     if not callable(value):
-        has = f"Orchestrator(state={text_of(state)}) has {name}={text_of(value)}"
-        problem = f"{has}, which is not a method"
+        said = f"Orchestrator(state={text_of(state)})"
+        problem = f"{said} has {name}={text_of(value)}, which is not a method"
         cure = f"Make it one, as in actorflow.{protocol.__name__}, or rename it"
         raise DefinitionError(None, problem, cure)
     return True

@@ -185,5 +185,7 @@ def test_a_contract_has_to_be_told_what_to_test():
 
     with pytest.raises(NotImplementedError, match="has to say how its executor is made"):
         _ = ExecutorContract().bench
-    with pytest.raises(DefinitionError, match=r"is not an executor: it has no open\(\), sub"):
+    with pytest.raises(
+        DefinitionError, match=r"is not an executor: it has no open\(\), submit\(\)"
+    ):
         _ = NoExecutor().bench

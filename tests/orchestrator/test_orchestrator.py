@@ -329,7 +329,7 @@ def test_a_limit_may_be_a_timedelta():
     [
         (
             20,
-            "Orchestrator(state=20) is not a state manager: it has no create(), claim(), record()",
+            "Orchestrator(state=20) is not a state manager: it has no create(), claim(), ",
         ),
         (MemoryStateManager, "is a class. Pass an instance."),
     ],

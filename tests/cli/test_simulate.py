@@ -516,8 +516,8 @@ def test_inputs_scripts_and_faults_are_kept_too(write, type_in):
     ("text", "said"),
     [
         (None, "kept.json cannot be read: No such file or directory."),
-        ("{", "kept.json: a tape is no JSON"),
-        ("[]", 'kept.json: a tape\'s JSON does not say "actorflow_tape": 1'),
+        ("{", "kept.json: a tape is not valid JSON"),
+        ("[]", 'kept.json: the JSON of a tape does not have "actorflow_tape": 1'),
         ('{"actorflow_tape": 1, "choices": {}}', "Type: actorflow replay kept.json --flow"),
     ],
     ids=["no file", "no JSON", "another JSON", "a tape alone"],

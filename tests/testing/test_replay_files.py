@@ -171,10 +171,10 @@ def test_a_moment_that_is_none_is_refused():
 @pytest.mark.parametrize(
     ("held", "said"),
     [
-        (b"{", "a tape is no JSON"),
-        (b"{}", "a tape's JSON does not say"),
+        (b"{", "a tape is not valid JSON"),
+        (b"{}", "the JSON of a tape does not have"),
         (b'{"actorflow_tape": 1, "choices": {"deliver": ["x"]}}', "a tape holds 'x'"),
-        (b"\xff\xfe", "is no text"),
+        (b"\xff\xfe", "is not a text file"),
     ],
     ids=["no JSON", "another JSON", "no choices", "no text"],
 )

@@ -161,7 +161,9 @@ def test_a_simulation_may_keep_its_runs_in_any_state_manager(tmp_path):
 
 def test_a_state_manager_that_was_opened_already_is_refused():
     """A crash could not open it again."""
-    with pytest.raises(DefinitionError, match=r"state is <.*Give what opens a state manager"):
+    with pytest.raises(
+        DefinitionError, match=r"state is <.*Give a function that opens a state manager"
+    ):
         Simulation(state=MemoryStateManager())
 
 

@@ -437,6 +437,17 @@ def test_of_several_laws_that_break_the_one_is_told_that_did_so_before(write, ty
         assert type_in("replay", "kept.json")[1].startswith(f"law {law} is broken")
 
 
+def test_a_law_is_known_by_its_former_name(kept, type_in, folder):
+    """The file was saved before the law was renamed."""
+    path = folder / "careless-charged_once.json"
+    said = json.loads(path.read_text()) | {"law": "leases_add_up"}
+    path.write_text(json.dumps(said))
+
+    _, out, _ = type_in("replay", path.name)
+
+    assert "is not beside the workflow" not in out
+
+
 def test_a_schedule_of_another_workflow_is_refused(kept, type_in):
     """Its choices would mean something else."""
     typed = ("replay", "careless-charged_once.json", "--flow", "double_charge.py:careful")

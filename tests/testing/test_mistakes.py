@@ -37,7 +37,7 @@ def plain(trace):
     [
         (nothing_happens, "laws is <law nothing_happens: .* Give a list of laws"),
         (None, "laws is None. Give a list of laws: laws.ALL"),
-        ([plain], "laws holds <function plain at .*>, which is no law. Decorate .* with @law"),
+        ([plain], "laws holds <function plain at .*>, which is not a law. Decorate .* with @law"),
     ],
     ids=["one law", "none", "a function"],
 )

@@ -14,6 +14,7 @@ import attrs
 
 from actorflow.errors.definition import DefinitionError
 from actorflow.orchestrator.requests import RunOptions
+from actorflow.testing.laws import FORMER_NAMES
 from actorflow.testing.replay.encoding import encoded_script, plain_json, script_of
 from actorflow.testing.search.cases import Given, as_cancel_at
 from actorflow.testing.simulation.scripts import Script
@@ -159,6 +160,7 @@ class Replay:
             DefinitionError: When it holds neither.
         """
         tape, said = Tape.from_json(text), json.loads(text.removeprefix(BOM))
+        law = _text(said, "law", "")
         return cls(
             tape=tape,
             flow=_text(said, "flow", None),
@@ -167,7 +169,7 @@ class Replay:
             settings=_settings(_mapping(said, "settings")),
             cancel_at=said.get("cancel_at"),
             options=_options(_mapping(said, "options")),
-            law=_text(said, "law", ""),
+            law=FORMER_NAMES.get(law, law),
             workflow_id=_text(said, "workflow_id", None),
             shape=_shape(_mapping(said, "shape")),
             hash=_text(said, "hash", None),

@@ -130,7 +130,7 @@ def test_what_is_typed_wrongly_says_what_to_write(call, error, said):
         (lambda _f: Simulation().call_at(-1, print), "moment is -1. Give finite seconds"),
         (lambda _f: Simulation().call_at(1, "print"), "function is 'print'. Give a function"),
         (explore_scenarios, "draw is Workflow(id="),
-        (lambda f: explore_scenarios(lambda _: f), "draw has returned Workflow(id="),
+        (lambda f: explore_scenarios(lambda _: f), "draw returned Workflow(id="),
     ],
     ids=[
         *("grace", "cancel", "cancel by a text", "no seed", "schedules", "no steps", "bound"),

@@ -454,7 +454,7 @@ def test_a_schedule_of_another_workflow_is_refused(kept, type_in):
     status, out, err = type_in(*typed)
 
     assert (2, "") == (status, out)
-    assert "the schedule is one of workflow 'careless', not of this one. Replay it on work" in err
+    assert "the schedule belongs to workflow 'careless', not to this one. Replay it on work" in err
 
 
 def test_of_several_workflows_the_replay_offers_each(kept, type_in):
@@ -469,8 +469,8 @@ def test_of_several_workflows_the_replay_offers_each(kept, type_in):
 @pytest.mark.parametrize(
     ("part", "said"),
     [
-        ({"options": {"tmeout": 3}}, "options of a replay hold 'tmeout'. Save one anew."),
-        ({"shape": {"charge": 3}}, "shape of a replay is {'charge': 3}. Save one anew."),
+        ({"options": {"tmeout": 3}}, "options of a replay hold 'tmeout'. Save it again."),
+        ({"shape": {"charge": 3}}, "shape of a replay is {'charge': 3}. Save it again."),
         ({"cancel_at": "x"}, "cancel_at is 'x'. Give finite seconds"),
         ({"script": {"steps": {"chrge": HANGING}, "default": HANGING}}, "Did you mean 'charge'?"),
     ],

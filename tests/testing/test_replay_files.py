@@ -169,7 +169,7 @@ def test_what_json_cannot_hold_as_it_is_is_refused(part, value):
 )
 def test_a_file_that_makes_no_sense_is_refused(line, text):
     """With what it says, and to save one anew."""
-    with pytest.raises(DefinitionError, match=f"{line}.*Save one anew"):
+    with pytest.raises(DefinitionError, match=f"{line}.*Save it again"):
         Replay.from_json(f'{{"actorflow_tape": 1, "choices": {{}}, {text}}}')
 
 

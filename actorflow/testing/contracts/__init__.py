@@ -1,4 +1,4 @@
-"""What a state manager promises, as tests that anybody can hold their own to.
+"""The promises of a state manager, as tests for your own.
 
     from actorflow.testing.contracts import StateManagerContract
 
@@ -6,7 +6,8 @@
         def make_state(self):
             return MyStateManager()
 
-pytest finds the rest. `SharedStateManagerContract` is for one whose memory several processes share.
+pytest collects the inherited tests. `SharedStateManagerContract` is for state managers shared by
+several processes.
 """
 
 from __future__ import annotations

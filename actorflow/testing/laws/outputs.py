@@ -52,9 +52,10 @@ def _takes_outputs(step: StepLife) -> bool:
 
 
 def _wrongly_told(lives: Lives) -> Iterator[str]:
-    told, heard = lives.told, set()
+    told = lives.told
+    heard: dict[tuple[StepLife, str], None] = {}
     for _, step, message in told:
-        heard.add((step, message.step_id))
+        heard[step, message.step_id] = None
         known = step.life.steps[message.step_id]
         if message.output is not known.output or message.skipped:
             yield from _misheard(step, known, message)
@@ -80,7 +81,7 @@ def _wrong_arguments(step: StepLife, body: AttemptTrace) -> Iterator[str]:
     due = step.plan.arguments(scope.inputs, outputs, None)
     got = body.arguments
     if not _alike(due, got):
-        what = ", ".join(name for name in due.keys() | got.keys() if not _alike_at(name, due, got))
+        what = ", ".join(name for name in {**due, **got} if not _alike_at(name, due, got))
         yield f"attempt {body.attempt} of {step} got a wrong value for {what}"
 
 

@@ -143,10 +143,11 @@ class SimulatedStateManager:
     def _write(self, events: Sequence[Event]) -> BaseException | None:
         """Record the events of runs with intact records; return why the others are refused."""
         if self.torn:
-            torn = {event.run_id for event in events} & self.torn
+            # In the order of the events: the order of a set differs between processes.
+            torn = {event.run_id: StoreFault() for event in events if event.run_id in self.torn}
             if torn:
                 refused = self._write([event for event in events if event.run_id not in torn])
-                return refused or NotRecorded({run_id: StoreFault() for run_id in torn})
+                return refused or NotRecorded(torn)
         refused = self._record(events) if events else None
         if refused is not None:
             lost = _lost(events, refused)

@@ -193,8 +193,9 @@ class Turns:
 
     def _check_standstill(self, time: float, events: int, deliveries: int) -> None:
         live = [life for life in self._lives if _is_live(life, events, deliveries)]
-        for life in {*live} - {step.life for step in self._moving}:
-            if not (life.torn or self._may_wait(life, len(live), events)):
+        moving = {step.life for step in self._moving}
+        for life in live:
+            if life not in moving and not (life.torn or self._may_wait(life, len(live), events)):
                 self.still.append(f"at {time:g} s {life} had nothing in motion, but had not ended")
 
     def _may_wait(self, life: Life, live: int, events: int) -> bool:

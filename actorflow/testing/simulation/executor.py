@@ -133,7 +133,7 @@ class SimulatedExecutor:
         """Number of coroutine tasks that have not ended."""
         return 0 if self._loop is None else self._loop.tasks
 
-    # ── Real functions ────────────────────────────────────────────────────────────────────────
+    # ── Real functions ───────────────────────────────────────────────────────────────────────
 
     def _enter_after(self, seconds: float, body: Body) -> None:
         body.real = True

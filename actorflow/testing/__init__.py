@@ -1,4 +1,4 @@
-"""Workflows in virtual time, on every schedule there is: simulation for test suites."""
+"""Simulation for test suites: workflows in virtual time, on any schedule."""
 
 from __future__ import annotations
 

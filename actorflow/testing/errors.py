@@ -1,4 +1,4 @@
-"""What a simulation raises that production does not."""
+"""The errors of simulations, which production code never raises."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from actorflow.testing.simulation.tape import Tape
 
 _PURE: Final = (
-    "Have laws judge by the trace alone, and steps that are run for real by their arguments alone: "
-    "no chance, no clock, nothing that is kept from one schedule to the next."
+    "Let laws depend on the trace alone, and real steps on their arguments alone: "
+    "no randomness, no clock, no state kept from one schedule to the next."
 )
 
 __all__ = ["LawBroken", "NotEnded", "NotNow", "NotSimulated", "Picture", "StoreFault", "Witness"]
@@ -22,24 +22,24 @@ __all__ = ["LawBroken", "NotEnded", "NotNow", "NotSimulated", "Picture", "StoreF
 
 @attrs.define(slots=False)
 class NotSimulated(ActorflowError):
-    """Raised inside a step that asks a simulation for something of the real world."""
+    """Raised inside a step that needs threads or I/O, which a simulation does not have."""
 
     what: str
     _text = (
-        "loop.{what}() takes threads or I/O, and a simulation has none: its time is virtual. Hand "
+        "loop.{what}() needs threads or I/O, but a simulation has none: its time is virtual. Pass "
         "the step a fake of what it talks to, or script the step with returns(…) or raises(…)."
     )
 
 
 class StoreFault(StoreError):
-    """Raised by a simulated state manager that cannot write, because the schedule says so."""
+    """Raised by a simulated state manager when the schedule makes a write fail."""
 
     _text = "the schedule has this write fail"
 
 
 @attrs.define(slots=False)
 class NotEnded(ActorflowError, LookupError):
-    """Raised when the result is asked for of a simulated run that has none."""
+    """Raised when a simulated run has no result, because it has not ended."""
 
     run_id: str
     why: str
@@ -48,26 +48,26 @@ class NotEnded(ActorflowError, LookupError):
 
 @attrs.define(slots=False)
 class NotNow(ActorflowError):
-    """Raised when a simulation is asked for something after its end, or from within itself."""
+    """Raised when a simulation is used after its end, or advanced from within itself."""
 
     why: str
     _text = "{why}"
 
 
 class Witness(Protocol):
-    """What shows how it came to something: a trace, or what is kept of one in a pickle."""
+    """The evidence of a broken law: a trace, or the part of one that a pickle keeps."""
 
     @property
     def tape(self) -> Tape:
         """The choices that lead to it."""
 
     def chart(self) -> str:
-        """Return who said what to whom, and when."""
+        """Return the message-sequence chart as text."""
 
 
 @attrs.frozen
 class Picture:
-    """What is kept of a trace when it is pickled."""
+    """The part of a trace that a pickle keeps."""
 
     tape: Tape
     drawn: str
@@ -79,22 +79,22 @@ class Picture:
 
 @attrs.define(slots=False)
 class LawBroken(ActorflowError, AssertionError):
-    """Raised when a trace does not keep a law.
+    """Raised when a trace breaks a law.
 
-    Its text is the law, what was seen, the tape as a literal to paste, and the chart.
+    Its message is the law, what was seen, the tape as a literal to paste, and the chart.
     """
 
     number: int | None
-    """The law's number; those that users add have none."""
+    """The law's number; None for laws of users."""
     name: str
     text: str
-    """The law itself."""
+    """The law, in one sentence."""
     observed: str
-    """What was seen that must not be."""
+    """The violation that was seen."""
     witness: Witness
-    """The trace; of a pickled error, only its tape and its chart."""
+    """The trace; after unpickling, only its tape and chart."""
     doubt: str = ""
-    """Why the tape may not show it again: something was not decided by the schedule alone."""
+    """Why the tape may not reproduce it: something did not depend on the schedule alone."""
 
     @property
     def tape(self) -> Tape:
@@ -103,7 +103,7 @@ class LawBroken(ActorflowError, AssertionError):
 
     @property
     def chart(self) -> str:
-        """Who said what to whom, and when."""
+        """The message-sequence chart, as text."""
         return self.witness.chart()
 
     def __str__(self) -> str:

@@ -1,6 +1,6 @@
-"""A state machine for Hypothesis: several workflows at once, and whatever a day may bring.
+"""A Hypothesis state machine: several workflows at once, with cancellations and crashes.
 
-Subclass it, say which workflows, and make a test of it::
+Subclass it, name the workflows, and make a test of it::
 
     class Reports(SimulationMachine):
         flows = (daily, weekly)
@@ -8,10 +8,10 @@ Subclass it, say which workflows, and make a test of it::
 
     TestReports = Reports.TestCase
 
-Hypothesis then starts runs, cancels them, lets messages be delivered in orders that it chooses,
-lets time pass, has the orchestrator crash, and resumes what has ended. The laws are checked
-after each of these, and once more when all has come to rest. Add rules and invariants of your
-own: `self.simulation` is the orchestrator in virtual time, and `self.trace()` what has happened.
+Hypothesis then starts runs, cancels them, delivers messages in orders that it chooses, lets time
+pass, crashes the orchestrator, and resumes runs. The laws are checked after each of these, and once
+more when nothing is left to happen. Subclasses may add rules and invariants: `self.simulation` is
+the orchestrator in virtual time, and `self.trace()` the trace so far.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ _PRIORITIES: Final = st.sampled_from((0, 1, -1))
 
 
 class _Choices:
-    """Chooses as it was told last, and the plainest when that has run out."""
+    """Chooses from the last given bytes, and the default when they have run out."""
 
     def __init__(self) -> None:
         self._told: Iterator[int] = iter(())
 
     def tell(self, choices: bytes) -> None:
-        """Choose these from now on."""
+        """Use these choices from now on."""
         self._told = iter(choices)
 
     def choose(self, _options: int, _label: str) -> int:
-        """Return one of so many options, or a number that wraps round to one."""
+        """Return the index of an option, or a number that wraps around to one."""
         return next(self._told, 0)
 
 
@@ -73,16 +73,16 @@ def _ids_of(flows: Any, name: str) -> list[str]:
 
 
 def _check_ids(said: Any, what: str, ids: Sequence[str]) -> None:
-    cure = f"Say it by the ids of workflows: {', '.join(map(repr, ids))}"
+    cure = f"Give a mapping by workflow id: {', '.join(map(repr, ids))}"
     if not isinstance(said, Mapping):
         raise DefinitionError(None, f"{what} is {text_of(said)}", cure)
     for name in said:
         if name not in ids:
-            raise DefinitionError(None, f"{what} names {name!r}, which is no workflow of it", cure)
+            raise DefinitionError(None, f"{what} names {name!r}, which is not in flows", cure)
 
 
 class SimulationMachine(RuleBasedStateMachine):
-    """An orchestrator in virtual time, at the mercy of Hypothesis.
+    """An orchestrator in virtual time, driven by Hypothesis.
 
     Subclasses say what it runs, and may add rules and invariants.
     """
@@ -90,14 +90,14 @@ class SimulationMachine(RuleBasedStateMachine):
     flows: ClassVar[Sequence[Workflow]] = ()
     """The workflows; runs of all of them may be in progress at once."""
     inputs: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """The inputs of their runs, by the workflow's id."""
+    """The inputs of their runs, by workflow id."""
     scripts: ClassVar[Mapping[str, Script]] = {}
-    """What their steps do, by the workflow's id. By default each step returns a text that names
-    it, after a time that is chosen."""
+    """What their steps do, by workflow id. By default each step returns a string that names it,
+    after a chosen duration."""
     settings: ClassVar[Settings] = PLAIN_SETTINGS
-    """How many steps run at once, how much may go wrong, and so on."""
+    """How many steps run at once, how many faults may happen, and so on."""
     laws: ClassVar[Sequence[Law]] = all_laws.ALL
-    """What must hold at every moment."""
+    """The laws to check at every moment."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class SimulationMachine(RuleBasedStateMachine):
         name, settings = type(self).__name__, cast("object", self.settings)
         if not self.flows:
             problem = f"{name} has no flows"
-            raise DefinitionError(None, problem, "Give it the workflows that it is to run")
+            raise DefinitionError(None, problem, "Set flows to the workflows to run")
         ids = _ids_of(self.flows, name)
         for what in ("inputs", "scripts"):
             _check_ids(getattr(self, what), f"{what} of {name}", ids)
@@ -121,14 +121,14 @@ class SimulationMachine(RuleBasedStateMachine):
         several(self.laws)
 
     def trace(self) -> Trace:
-        """Return what has happened so far."""
+        """Return the trace so far."""
         return self.simulation.trace()
 
     # ── What happens ─────────────────────────────────────────────────────────────────────────
 
     @rule(which=_ONE_OF_MANY, priority=_PRIORITIES)
     def start(self, which: int, priority: int) -> None:
-        """Have a run of one of the workflows begin."""
+        """Start a run of one of the workflows."""
         flow = self.flows[which % len(self.flows)]
         inputs, script = self.inputs.get(flow.id), self.scripts.get(flow.id)
         self.simulation.start(flow, inputs, script=script, priority=priority)
@@ -136,32 +136,32 @@ class SimulationMachine(RuleBasedStateMachine):
     @precondition(_some_run)
     @rule(which=_ONE_OF_MANY)
     def cancel(self, which: int) -> None:
-        """Ask for the end of a run, which may have ended."""
+        """Cancel a run, which may have ended."""
         self.simulation.cancel(self._run(which))
 
     @rule(count=st.integers(min_value=1, max_value=8), choices=_CHOICES)
     def deliver(self, count: int, choices: bytes) -> None:
-        """Let a few things happen."""
+        """Let a few deliveries and timers happen."""
         self._choices.tell(choices)
         for _ in range(count):
             self.simulation.deliver()
 
     @rule(seconds=_SECONDS, choices=_CHOICES)
     def advance(self, seconds: float, choices: bytes) -> None:
-        """Let time pass, with all that happens meanwhile."""
+        """Let time pass, with everything that is due in it."""
         self._choices.tell(choices)
         self.simulation.advance(seconds)
 
     @precondition(_some_run)
     @rule()
     def crash(self) -> None:
-        """Have the whole orchestrator be gone, and another one take its place."""
+        """Crash the whole orchestrator; another one takes its place."""
         self.simulation.crash()
 
     @precondition(_some_run)
     @rule()
     def restart(self) -> None:
-        """Have it crash, and the next one resume whatever had not ended."""
+        """Crash the orchestrator, and resume the runs that have not ended."""
         self.simulation.crash()
         for run_id in self.simulation.runs:
             if run_id not in self.simulation.results:
@@ -170,7 +170,7 @@ class SimulationMachine(RuleBasedStateMachine):
     @precondition(_some_run)
     @rule(which=_ONE_OF_MANY)
     def resume(self, which: int) -> None:
-        """Have a run go on that has failed, was cancelled, or was lost in a crash."""
+        """Resume a run that failed, was cancelled, or was lost in a crash."""
         self.simulation.resume(self._run(which))
 
     def _run(self, which: int) -> str:
@@ -181,7 +181,7 @@ class SimulationMachine(RuleBasedStateMachine):
 
     @invariant()
     def keep_the_laws(self) -> None:
-        """Hold what has happened so far to the laws."""
+        """Check the trace so far against the laws."""
         try:
             all_laws.check(self.trace(), self.laws)
         except BaseException:
@@ -189,7 +189,7 @@ class SimulationMachine(RuleBasedStateMachine):
             raise
 
     def teardown(self) -> None:
-        """Let all come to rest, and hold it to the laws for the last time."""
+        """Run until nothing is left to happen, and check the laws for the last time."""
         try:
             if not self._broken:
                 self.simulation.run_until_quiet()

@@ -1,8 +1,8 @@
-"""What the pytest fixture `simulation` is. See `actorflow.pytest_plugin` for the plugin itself.
+"""The pytest fixture `simulation`. See `actorflow.pytest_plugin` for the plugin itself.
 
-A test hands its workflow over, and fails when a schedule breaks a law. That schedule is then
-kept in pytest's cache: it is tried first when the test runs again, until it passes, and the
-report says how to look at it.
+A test passes its workflow to the fixture, and fails when a schedule breaks a law. That schedule is
+kept in pytest's cache: it is tried first when the test runs again, until it passes, and the test
+report says how to replay it.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ if TYPE_CHECKING:
 __all__ = ["Simulations"]
 
 _SCHEDULES: Final = 1_000
-"""How many schedules a test tries that does not say how many: about a second's worth."""
+"""The default number of schedules of a test, which take about a second."""
 _LONGEST: Final = 150
 _UNUSUAL: Final = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 class Simulations:
-    """Lets the workflows of one test happen in virtual time.
+    """Simulates the workflows of one test.
 
     Args:
-        request: pytest's, for the test.
+        request: pytest's request object for the test.
     """
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
@@ -71,29 +71,29 @@ class Simulations:
         seconds: float | None = None,
         **options: Any,
     ) -> Exploration:
-        """Hold a workflow to the laws on many schedules; see `actorflow.testing.explore`.
+        """Check a workflow against the laws on many schedules; see `actorflow.testing.explore`.
 
         Args:
             flow: The workflow.
             inputs: The run's inputs.
-            schedules: How many to try; `--actorflow-schedules` overrules it.
-            seed: Where to begin; `--actorflow-seed` overrules it.
-            laws: What must hold.
-            seconds: How many real seconds to take at most, or so.
-            options: The others of `explore`.
+            schedules: Number of schedules to try; `--actorflow-schedules` overrides it.
+            seed: The seed; `--actorflow-seed` overrides it.
+            laws: The laws to check.
+            seconds: Approximate maximum duration, in real seconds.
+            options: The other options of `explore`.
 
         Raises:
-            LawBroken: When a schedule breaks a law. It is made small, and kept.
+            LawBroken: When a schedule breaks a law. The schedule is made small, and kept.
         """
         __tracebackhide__ = True
         self._searches += 1
         case, laws = given(flow, inputs, **options), several(laws)
-        self._try_what_is_kept(case, laws)
+        self._try_kept_schedule(case, laws)
         exploration = explore(
             flow,
             inputs,
-            schedules=self._overruled("schedules", schedules),
-            seed=self._overruled("seed", seed),
+            schedules=self._overridden("schedules", schedules),
+            seed=self._overridden("seed", seed),
             laws=laws,
             seconds=seconds,
             **options,
@@ -101,7 +101,7 @@ class Simulations:
         if exploration.broken is not None:
             self._keep(case, exploration.broken)
             raise exploration.broken.with_traceback(None)
-        _doubt(exploration, case)
+        _warn_if_endless(exploration, case)
         return exploration
 
     def check(
@@ -113,17 +113,17 @@ class Simulations:
         laws: Iterable[Law] = all_laws.ALL,
         **options: Any,
     ) -> Trace:
-        """Hold a workflow to the laws on one schedule; see `actorflow.testing.simulate`.
+        """Check a workflow against the laws on one schedule; see `actorflow.testing.simulate`.
 
         Args:
             flow: The workflow.
             inputs: The run's inputs.
-            tape: Its choices: a tape that has failed once, and must not again.
-            laws: What must hold.
-            options: The others of `simulate`.
+            tape: The choices, such as a tape that failed once and must not fail again.
+            laws: The laws to check.
+            options: The other options of `simulate`.
 
         Raises:
-            LawBroken: When it breaks a law.
+            LawBroken: When the schedule breaks a law.
         """
         __tracebackhide__ = True
         refuse_misspelt(simulate, options)
@@ -136,13 +136,13 @@ class Simulations:
         doubts.warn()
         return trace
 
-    def _overruled(self, name: str, value: int) -> int:
+    def _overridden(self, name: str, value: int) -> int:
         option: int | None = self._request.config.getoption(f"actorflow_{name}")
         return value if option is None else option
 
     # ── Schedules that have failed ───────────────────────────────────────────────────────────
 
-    def _try_what_is_kept(self, case: Given, laws: tuple[Law, ...]) -> None:
+    def _try_kept_schedule(self, case: Given, laws: tuple[Law, ...]) -> None:
         __tracebackhide__ = True
         path = self._path()
         try:
@@ -153,29 +153,29 @@ class Simulations:
         if broken is not None:
             self._keep(case, broken)
             raise broken.with_traceback(None)
-        with contextlib.suppress(OSError):  # another process may have been faster
+        with contextlib.suppress(OSError):  # another process may have deleted it
             path.unlink()
 
     def _keep(self, case: Given, broken: LawBroken) -> None:
         try:
-            said = f"To see this schedule again:\n\n{self._kept(case, broken)}"
+            said = f"To replay this schedule:\n\n{self._kept(case, broken)}"
         except OSError as error:
             said = f"This schedule could not be kept: {error}."
         self._request.node.add_report_section("call", "actorflow", said)
 
     def _kept(self, case: Given, broken: LawBroken) -> str:
-        """Keep a schedule, and return how to see it again."""
-        path, flow = self._path(), _place(case.flow, self._request.module)
+        """Keep a schedule, and return how to replay it."""
+        path, flow = self._path(), _location(case.flow, self._request.module)
         try:
             trace = case.simulate(broken.tape)
             Replay.of(case, broken.tape, flow=flow, law=broken.name, trace=trace).save(path)
         except DefinitionError as error:
             broken.tape.save(path)
-            return _kept_alone(error, path)
+            return _only_tape(error, path)
         return _unnamed(path) if flow is None else f"    actorflow replay {_short(path)}"
 
     def _path(self) -> Path:
-        """Return where the failing schedule of this search of this test is kept."""
+        """Return the path of the failing schedule of this search of the test."""
         name = _file_name(self._request.node.nodeid)
         number = f"-{self._searches}" if self._searches > 1 else ""
         return self._folder() / f"{name}{number}.json"
@@ -183,57 +183,57 @@ class Simulations:
     def _folder(self) -> Path:
         cache: pytest.Cache | None = getattr(self._request.config, "cache", None)
         if cache is not None:
-            with contextlib.suppress(OSError):  # it may be one that can only be read
+            with contextlib.suppress(OSError):  # the cache may be read-only
                 return cache.mkdir("actorflow")
         folder: Path = self._request.getfixturevalue("tmp_path")
         return folder
 
 
 def _file_name(test: str) -> str:
-    """Return a file's name for a test: no other test's, and none that is too long."""
+    """Return a file name for a test, unique and not too long."""
     name = _UNUSUAL.sub("-", test).strip("-")
     if len(name) <= _LONGEST and "[" not in test:
         return name
-    # Parameters differ in what names of files cannot have.
+    # Parameters may differ only in characters that file names cannot have.
     return f"{name[:_LONGEST]}-{hashlib.sha256(test.encode()).hexdigest()[:8]}"
 
 
-def _doubt(exploration: Exploration, case: Given) -> None:
-    """Warn of a search that has not seen a single run end: it shows next to nothing."""
+def _warn_if_endless(exploration: Exploration, case: Given) -> None:
+    """Warn about a search in which no run has ended, because it shows next to nothing."""
     if set(exploration.endings) == {NOT_ENDED}:
         try:
             _ = case.simulate().result
         except NotEnded as error:
-            warn(f"on none of {exploration.schedules} schedules a run has ended: {error.why}")
+            warn(f"no run ended on any of {exploration.schedules} schedules: {error.why}")
 
 
 def _unnamed(path: Path) -> str:
     return (
         f"    simulation.check(flow, tape=Tape.load({_short(path)!r}))\n\n"
-        "with what else the test says. Were the workflow a global of its module, there would be a "
-        "command for it."
+        "with the other arguments of the test. For a command that replays it, make the workflow a "
+        "global of its module."
     )
 
 
-def _kept_alone(error: DefinitionError, path: Path) -> str:
+def _only_tape(error: DefinitionError, path: Path) -> str:
     return (
         f"    simulation.check(flow, tape=Tape.load({_short(path)!r}))\n\n"
-        f"with what else the test says. There is no command for it: {error.problem}."
+        f"with the other arguments of the test. No command can replay it: {error.problem}."
     )
 
 
 def _short(path: Path) -> str:
-    """Return a path as one would type it."""
+    """Return a path as a user would type it."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def _place(flow: Workflow, module: ModuleType) -> str | None:
-    """Return where a workflow is, as the command line takes it, if it has a global name."""
-    return next(_places(flow, [module, *sys.modules.values()]), None)
+def _location(flow: Workflow, module: ModuleType) -> str | None:
+    """Return the location of a workflow, as the command line takes it, or None."""
+    return next(_locations(flow, [module, *sys.modules.values()]), None)
 
 
-def _places(flow: Workflow, modules: Iterable[ModuleType]) -> Iterator[str]:
+def _locations(flow: Workflow, modules: Iterable[ModuleType]) -> Iterator[str]:
     for module in modules:
         file: str | None = getattr(module, "__file__", None)
         if file is not None:

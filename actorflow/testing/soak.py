@@ -1,12 +1,12 @@
-"""Hold actorflow itself to the laws for as long as you like: `python -m actorflow.testing.soak`.
+"""Check actorflow itself against the laws: `python -m actorflow.testing.soak`.
 
     python -m actorflow.testing.soak                                # 10,000 schedules
     python -m actorflow.testing.soak --schedules 1000000 --seed 7   # about ten minutes
     python -m actorflow.testing.soak --schedules 99999999 --seconds 3600 --max-steps 12
 
-It exits with 1 when a law breaks, after it has said which, on what schedule, and of what
-scenario: a literal to paste into a test. Ctrl-C ends it early, with 130, and it says what it has
-come to; a second one does not wait for that.
+It exits with 1 when a law breaks, after printing the law, the schedule and the scenario, as a
+literal to paste into a test. Ctrl-C ends the search early, prints the result so far, and exits with
+130; a second Ctrl-C exits at once.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ __all__ = ["main", "report"]
 
 _EVERY: Final = 10_000
 _INTERRUPTED: Final = 130
-"""What a program exits with that Ctrl-C has ended."""
+"""The exit status of a program ended by Ctrl-C."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Search as the command line says; return 0, 1 if a law is broken, or 130 if Ctrl-C came."""
+    """Search as the command line says; return 0, 1 for a broken law, or 130 after Ctrl-C."""
     asked = _parser().parse_args(words)
     with _Watch() as watch:
         exploration = explore_scenarios(
@@ -49,11 +49,11 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def report(exploration: Exploration) -> str:
-    """Return what an exploration has come to, with a scenario that can be pasted."""
+    """Return the report of an exploration, with a scenario to paste."""
     if exploration.case is None or exploration.failure is None:
         return str(exploration)
     again = f"{exploration.case!r}.simulate({exploration.failure.tape!r})"
-    return f"{exploration}\n\nTo see it again:\n\n    {again}"
+    return f"{exploration}\n\nTo reproduce it:\n\n    {again}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,23 +62,35 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    say = parser.add_argument
-    say("--schedules", type=_some, default=_EVERY, metavar="N", help="try so many at most (10,000)")
-    say("--seconds", type=float, metavar="S", help="take so many real seconds at most, or so")
-    say("--seed", type=int, default=0, metavar="N", help="equal seeds, equal schedules (0)")
-    say("--max-steps", type=_some, default=6, metavar="N", help="of a scenario (6)")
+    add = parser.add_argument
+    add(
+        "--schedules",
+        type=_positive,
+        default=_EVERY,
+        metavar="N",
+        help="try at most N schedules (10,000)",
+    )
+    add("--seconds", type=float, metavar="S", help="stop after about S real seconds")
+    add("--seed", type=int, default=0, metavar="N", help="equal seeds give equal schedules (0)")
+    add(
+        "--max-steps",
+        type=_positive,
+        default=6,
+        metavar="N",
+        help="at most N steps in a scenario (6)",
+    )
     return parser
 
 
-def _some(text: str) -> int:
-    """Read a number of things, of which there is at least one."""
+def _positive(text: str) -> int:
+    """Parse a whole number of at least 1."""
     if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
 class _Watch:
-    """Says how far a search is, and ends it when somebody types Ctrl-C."""
+    """Reports the progress of a search, and ends it on Ctrl-C."""
 
     def __init__(self) -> None:
         self.interrupted = False

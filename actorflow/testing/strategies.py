@@ -1,13 +1,13 @@
 """Hypothesis strategies for schedules, workflows, scripts and scenarios.
 
-They are made of blocks of bytes of a fixed length, several of them where there is a choice
-between a plain block and a wild one. That is what shrinks: a byte is lowered without moving the
-others. A seed that is drawn never shrinks, because nearby seeds have nothing in common, and
-blocks of a length that is drawn as well take ten to a hundred times as many examples to find
-the same defect. Each kind of choice reads its own part, so that a choice of one kind that
-becomes plain does not change what choices of another kind mean.
+They are built from blocks of bytes of fixed length, with several blocks to choose from where a
+plain and a wild one are useful. Such blocks shrink well: a byte is lowered without moving the
+others. A drawn seed never shrinks, because nearby seeds have nothing in common, and blocks of a
+drawn length take ten to a hundred times as many examples to find the same defect. Each kind of
+choice reads its own part, so that resetting a choice of one kind does not change the meaning of the
+others.
 
-This module and `machine` need Hypothesis; nothing else here does.
+This module and `machine` need Hypothesis; no other module here does.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["scenarios", "scripts", "tapes", "workflows"]
 
 _ORDER: Final = (16, 64, 160)
-"""How many choices of order are not plain at most."""
+"""Maximum number of choices of order that deviate from the default."""
 _PARTS: Final = {
     "take *": 24,
     "do *": 16,
@@ -51,11 +51,11 @@ _PARTS: Final = {
     "store fails": 2,
     "store stalls": 4,
 }
-"""What else is chosen, and how many choices of it are not plain at most."""
+"""The other kinds of choice, and the maximum number of deviating choices of each."""
 _RARE: Final = 205
-"""Bytes below count as nought in a sparse block: four of five."""
+"""Bytes below this count as zero in a sparse block: four of five."""
 _ATTEMPTS: Final = 4
-"""Of how many attempts of a step a script says what they do."""
+"""Number of attempts of each step that a script covers."""
 
 
 def _block(length: int) -> SearchStrategy[bytes]:
@@ -67,7 +67,7 @@ def _sparse(block: bytes) -> bytes:
 
 
 def _blocks(*lengths: int) -> SearchStrategy[bytes]:
-    """Draw nothing, or a block of one of several lengths, which may be mostly noughts."""
+    """Draw an empty block, or one of several lengths, which may be mostly zeros."""
     blocks = [_block(length) for length in lengths]
     return st.one_of(st.just(b""), *blocks, *(block.map(_sparse) for block in blocks))
 
@@ -78,13 +78,13 @@ _DRAWN_OTHERS: Final = _blocks(sum(_PARTS.values()))
 
 @st.composite
 def tapes(draw: DrawFn) -> Tape:
-    """Draw tapes, which fit any workflow. They shrink to the plainest schedule.
+    """Draw tapes, which fit any workflow. They shrink to the default schedule.
 
     Args:
-        draw: Hypothesis passes it.
+        draw: Passed by Hypothesis.
     """
-    # Hypothesis lowers the bytes in front first. Those stand for the last choices, so that what
-    # is not plain comes early in a schedule, and the rest of it is as usual.
+    # Hypothesis lowers the first bytes first. They stand for the last choices, so that deviations
+    # come early in a schedule, and the rest of it is the default.
     streams = {"deliver": draw(_DRAWN_ORDER)[::-1]}
     others, start = draw(_DRAWN_OTHERS)[::-1], 0
     for label, length in _PARTS.items() if others else ():
@@ -98,8 +98,8 @@ def scenarios(draw: DrawFn, max_steps: int = 6) -> Scenario:
     """Draw scenarios: a workflow, what its steps do, and what is done to its runs.
 
     Args:
-        draw: Hypothesis passes it.
-        max_steps: How many steps the workflow has at most.
+        draw: Passed by Hypothesis.
+        max_steps: Maximum number of steps of the workflow.
     """
     check_whole(max_steps, "max_steps", 1)
     return scenario_of(
@@ -111,11 +111,11 @@ def scenarios(draw: DrawFn, max_steps: int = 6) -> Scenario:
 
 @st.composite
 def workflows(draw: DrawFn, max_steps: int = 6) -> Workflow:
-    """Draw workflows, with everything that a step can have; their functions do nothing.
+    """Draw workflows, with every option that a step can have; their functions do nothing.
 
     Args:
-        draw: Hypothesis passes it.
-        max_steps: How many steps a workflow has at most.
+        draw: Passed by Hypothesis.
+        max_steps: Maximum number of steps of a workflow.
     """
     check_whole(max_steps, "max_steps", 1)
     rows = draw(st.lists(_block(ROW), min_size=1, max_size=max_steps))
@@ -124,10 +124,10 @@ def workflows(draw: DrawFn, max_steps: int = 6) -> Workflow:
 
 @st.composite
 def scripts(draw: DrawFn, flow: Workflow) -> Script:
-    """Draw what the steps of a workflow do, and leave to the tape how long it takes.
+    """Draw scripts for the steps of a workflow; durations are left to the tape.
 
     Args:
-        draw: Hypothesis passes it.
+        draw: Passed by Hypothesis.
         flow: The workflow.
     """
     plan_of(flow)

@@ -437,13 +437,24 @@ def test_of_several_laws_that_break_the_one_is_told_that_did_so_before(write, ty
         assert type_in("replay", "kept.json")[1].startswith(f"law {law} is broken")
 
 
+def test_a_law_is_known_by_its_former_name(kept, type_in, folder):
+    """The file was saved before the law was renamed."""
+    path = folder / "careless-charged_once.json"
+    said = json.loads(path.read_text()) | {"law": "leases_add_up"}
+    path.write_text(json.dumps(said))
+
+    _, out, _ = type_in("replay", path.name)
+
+    assert "is not beside the workflow" not in out
+
+
 def test_a_schedule_of_another_workflow_is_refused(kept, type_in):
     """Its choices would mean something else."""
     typed = ("replay", "careless-charged_once.json", "--flow", "double_charge.py:careful")
     status, out, err = type_in(*typed)
 
     assert (2, "") == (status, out)
-    assert "the schedule is one of workflow 'careless', not of this one. Replay it on work" in err
+    assert "the schedule belongs to workflow 'careless', not to this one. Replay it on work" in err
 
 
 def test_of_several_workflows_the_replay_offers_each(kept, type_in):
@@ -458,8 +469,8 @@ def test_of_several_workflows_the_replay_offers_each(kept, type_in):
 @pytest.mark.parametrize(
     ("part", "said"),
     [
-        ({"options": {"tmeout": 3}}, "options of a replay hold 'tmeout'. Save one anew."),
-        ({"shape": {"charge": 3}}, "shape of a replay is {'charge': 3}. Save one anew."),
+        ({"options": {"tmeout": 3}}, "options of a replay hold 'tmeout'. Save it again."),
+        ({"shape": {"charge": 3}}, "shape of a replay is {'charge': 3}. Save it again."),
         ({"cancel_at": "x"}, "cancel_at is 'x'. Give finite seconds"),
         ({"script": {"steps": {"chrge": HANGING}, "default": HANGING}}, "Did you mean 'charge'?"),
     ],
@@ -516,8 +527,8 @@ def test_inputs_scripts_and_faults_are_kept_too(write, type_in):
     ("text", "said"),
     [
         (None, "kept.json cannot be read: No such file or directory."),
-        ("{", "kept.json: a tape is no JSON"),
-        ("[]", 'kept.json: a tape\'s JSON does not say "actorflow_tape": 1'),
+        ("{", "kept.json: a tape is not valid JSON"),
+        ("[]", 'kept.json: the JSON of a tape does not have "actorflow_tape": 1'),
         ('{"actorflow_tape": 1, "choices": {}}', "Type: actorflow replay kept.json --flow"),
     ],
     ids=["no file", "no JSON", "another JSON", "a tape alone"],

@@ -14,7 +14,7 @@ from actorflow.testing.search.doubts import Doubts
 from tests.support.brain import flow, task
 
 REAL = Script(default=real())
-WARNED = r"^step 'a' fails wherever it is simulated: loop.run_in_executor\(\) .* Hand the step a f"
+WARNED = r"^step 'a' fails wherever it is simulated: loop.run_in_executor\(\) .* Pass the step a f"
 
 
 async def thread():

@@ -183,10 +183,10 @@ def test_a_machine_without_workflows_is_refused():
         (
             "scripts",
             Script(),
-            "scripts of Wrong is Script({}). Say it by the ids of workflows: 'fl",
+            "scripts of Wrong is Script({}). Give a mapping by workflow id: 'fl",
         ),
-        ("scripts", {"flw": Script()}, "scripts of Wrong names 'flw', which is no workflow of it"),
-        ("inputs", {"stock": 3}, "inputs of Wrong names 'stock', which is no workflow of it. Say"),
+        ("scripts", {"flw": Script()}, "scripts of Wrong names 'flw', which is not in flows"),
+        ("inputs", {"stock": 3}, "inputs of Wrong names 'stock', which is not in flows. Give"),
         ("settings", {}, "settings of Wrong is {}. Give Settings(…)."),
         ("laws", laws.runs_end_once, "Give a list of laws: laws.ALL, or [one, another]"),
     ],

@@ -37,7 +37,7 @@ def plain(trace):
     [
         (nothing_happens, "laws is <law nothing_happens: .* Give a list of laws"),
         (None, "laws is None. Give a list of laws: laws.ALL"),
-        ([plain], "laws holds <function plain at .*>, which is no law. Decorate .* with @law"),
+        ([plain], "laws holds <function plain at .*>, which is not a law. Decorate .* with @law"),
     ],
     ids=["one law", "none", "a function"],
 )
@@ -84,7 +84,11 @@ def test_a_fake_that_a_step_changes_can_say_what_it_is():
         (lambda f: simulate(f, async_workers=0), DefinitionError, "async_workers is 0. Give a"),
         (lambda f: simulate(f, faults=1), DefinitionError, "faults is 1. Give Faults(…)"),
         (lambda _f: Faults(crash=1), TypeError, "Faults has no option 'crash'. Did you mean"),
-        (lambda _f: Script(real()), DefinitionError, "one for all steps is Script(default=…)"),
+        (
+            lambda _f: Script(real()),
+            DefinitionError,
+            "one behaviour for all steps is Script(default=…)",
+        ),
         (lambda f: simulate(f, script=real()), DefinitionError, "script is real()"),
         (lambda _f: simulate(nothing), DefinitionError, "is not a workflow. Pass the Workflow"),
         (lambda _f: explore(nothing), DefinitionError, "is not a workflow. Pass the Workflow"),
@@ -119,14 +123,14 @@ def test_what_is_typed_wrongly_says_what_to_write(call, error, said):
         (lambda _f: Simulation(script={}), "script is {}. Give a Script"),
         (
             lambda f: simulate(f, tape=7),
-            "choices are to come from 7. Give Tape({…}), random.Random(",
+            "choices cannot come from 7. Give Tape({…}), random.Random(",
         ),
         (lambda _f: ScenarioStep(id="a", retry="often"), "'twice', 'twice, evenly', 'at once'"),
         (lambda _f: Simulation().advance(-1), "seconds is -1. Give finite seconds, zero or more"),
-        (lambda _f: Simulation().call_at(-1, print), "the moment is -1. Give finite seconds"),
-        (lambda _f: Simulation().call_at(1, "print"), "what to call is 'print'. Give a function"),
+        (lambda _f: Simulation().call_at(-1, print), "moment is -1. Give finite seconds"),
+        (lambda _f: Simulation().call_at(1, "print"), "function is 'print'. Give a function"),
         (explore_scenarios, "draw is Workflow(id="),
-        (lambda f: explore_scenarios(lambda _: f), "draw has returned Workflow(id="),
+        (lambda f: explore_scenarios(lambda _: f), "draw returned Workflow(id="),
     ],
     ids=[
         *("grace", "cancel", "cancel by a text", "no seed", "schedules", "no steps", "bound"),
@@ -165,5 +169,5 @@ def test_a_simulation_that_has_been_concluded_says_so(ask):
     simulation.start(flow(task("a")))
     simulation.conclude()
 
-    with pytest.raises(NotNow, match=r"was concluded\. Ask its trace, or make another one"):
+    with pytest.raises(NotNow, match=r"has been concluded\. Use its trace, or create another one"):
         ask(simulation)

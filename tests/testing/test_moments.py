@@ -113,5 +113,5 @@ def test_nothing_can_be_asked_of_a_simulation_that_was_concluded(ask):
     simulation.conclude()
     simulation.close()
 
-    with pytest.raises(NotNow, match="was concluded"):
+    with pytest.raises(NotNow, match="has been concluded"):
         ask(simulation)

@@ -122,7 +122,7 @@ def test_pair(simulation):
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        (HANGS, "on none of 9 schedules a run has ended: b#1 never ends. Give it a timeout*"),
+        (HANGS, "no run ended on any of 9 schedules: b#1 never ends. Give it a timeout*"),
         (ASKS, "step 'c' fails wherever it is simulated: *"),
     ],
     ids=["no end", "a thread"],
@@ -145,7 +145,7 @@ def test_a_broken_law_fails_the_test(suite):
             "*LawBroken: law a_is_heard_first is broken: *hears of step a before step b.",
             "*tape: Tape({'deliver': (0, 0, 1)})",
             "*run-1 completed",
-            "To see this schedule again:",
+            "To replay this schedule:",
             "    actorflow replay .pytest_cache/d/actorflow/test_flows.py-test_pair.json",
         ]
     )

@@ -24,7 +24,7 @@ from actorflow.testing import (
     real,
     returns,
 )
-from actorflow.testing.laws import law
+from actorflow.testing.laws import ALL, FORMER_NAMES, law
 from actorflow.testing.replay.encoding import encoded_script, script_of
 from actorflow.testing.search.cases import given
 from tests.support.brain import flow, task
@@ -85,6 +85,18 @@ def test_a_replay_can_be_read():
     assert '"flow": "flows.py:pair",' in lines
     assert '"law": "budget_is_kept",' in lines
     assert json.loads(FULL.to_json())
+
+
+@pytest.mark.parametrize(("former", "name"), FORMER_NAMES.items(), ids=FORMER_NAMES)
+def test_a_file_may_hold_the_former_name_of_a_law(tmp_path, former, name):
+    """It was saved before the law was renamed."""
+    path = tmp_path / "replay.json"
+    path.write_text(FULL.to_json().replace('"budget_is_kept"', json.dumps(former)))
+
+    names = [law.name for law in ALL]
+
+    assert name == Replay.load(path).law
+    assert (True, False) == (name in names, former in names)
 
 
 def test_a_failure_is_replayed_to_the_identical_trace(tmp_path):
@@ -157,7 +169,7 @@ def test_what_json_cannot_hold_as_it_is_is_refused(part, value):
 )
 def test_a_file_that_makes_no_sense_is_refused(line, text):
     """With what it says, and to save one anew."""
-    with pytest.raises(DefinitionError, match=f"{line}.*Save one anew"):
+    with pytest.raises(DefinitionError, match=f"{line}.*Save it again"):
         Replay.from_json(f'{{"actorflow_tape": 1, "choices": {{}}, {text}}}')
 
 
@@ -171,10 +183,10 @@ def test_a_moment_that_is_none_is_refused():
 @pytest.mark.parametrize(
     ("held", "said"),
     [
-        (b"{", "a tape is no JSON"),
-        (b"{}", "a tape's JSON does not say"),
+        (b"{", "a tape is not valid JSON"),
+        (b"{}", "the JSON of a tape does not have"),
         (b'{"actorflow_tape": 1, "choices": {"deliver": ["x"]}}', "a tape holds 'x'"),
-        (b"\xff\xfe", "is no text"),
+        (b"\xff\xfe", "is not a text file"),
     ],
     ids=["no JSON", "another JSON", "no choices", "no text"],
 )

@@ -101,7 +101,7 @@ def test_a_schedule_of_another_workflow_is_refused():
     """Its choices would mean something else."""
     replay, _ = kept()
 
-    with pytest.raises(DefinitionError, match="is one of workflow 'flow', not of this one"):
+    with pytest.raises(DefinitionError, match="belongs to workflow 'flow', not to this one"):
         replay.simulate(flow(Step("a", nothing), id="another"))
 
 

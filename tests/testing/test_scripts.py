@@ -60,12 +60,12 @@ def test_a_script_holds_behaviours_and_nothing_else(said):
     [
         (
             lambda: Script({"a": [returns(), OSError("x")]}),
-            "step 'a': a script holds OSError('x').",
+            "step 'a': the script holds OSError('x').",
         ),
-        (lambda: Script({"a": []}), "step 'a': a script holds []."),
-        (lambda: Script(default=None), "the default of a script is None."),
-        (lambda: either(returns(), 1), "either() chooses from 1."),
-        (either, "either() chooses from ()."),
+        (lambda: Script({"a": []}), "step 'a': the script holds []."),
+        (lambda: Script(default=None), "the default of the script is None."),
+        (lambda: either(returns(), 1), "either() was given 1."),
+        (either, "either() was given ()."),
     ],
     ids=["error", "nothing", "default", "either", "either of nothing"],
 )
@@ -85,7 +85,7 @@ def test_a_script_for_a_step_that_is_not_there_is_refused():
 
 def test_a_script_that_undoes_a_step_without_a_compensator_is_refused():
     """The step is there, so it is not its name that is wrong."""
-    with pytest.raises(DefinitionError, match="how step 'a' is undone, which has no compensator"):
+    with pytest.raises(DefinitionError, match="names a compensator of step 'a', which has none"):
         simulate(flow(task("a")), script=Script(compensators={"a": hangs()}))
 
 

@@ -440,4 +440,4 @@ def test_a_search_for_nothing_is_refused_by_name(option, capsys):
         main([option, "0"])
 
     assert 2 == left.value.code
-    assert f"argument {option}: '0' is no whole number of at least 1" in capsys.readouterr().err
+    assert f"argument {option}: '0' is not a whole number of at least 1" in capsys.readouterr().err

@@ -291,7 +291,9 @@ def test_a_chart_tells_of_undoing():
 
 def test_a_script_names_compensators_that_are_there():
     """A misspelt one would be done by default, and nobody would know."""
-    with pytest.raises(DefinitionError, match=r"how step 'b' is undone.*Name one of: a"):
+    with pytest.raises(
+        DefinitionError, match=r"compensator of step 'b', which has none.*Name one of: a"
+    ):
         simulate(
             flow(task("a", compensate=nothing), task("b")),
             script=Script(compensators={"b": returns()}),

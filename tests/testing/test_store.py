@@ -10,7 +10,8 @@ from actorflow.model.events import EventKind
 from actorflow.state import MemoryStateManager
 from actorflow.state.sql import SQLStateManager
 from actorflow.testing import Faults, Simulation, StoreFault, Tape, laws
-from actorflow.testing.contracts import told
+from actorflow.testing.contracts import happened, told
+from actorflow.testing.contracts.accounts import STARTED
 from tests.support.brain import flow, task
 
 CHAIN = flow(task("a"), task("b", "a"))
@@ -161,7 +162,9 @@ def test_a_simulation_may_keep_its_runs_in_any_state_manager(tmp_path):
 
 def test_a_state_manager_that_was_opened_already_is_refused():
     """A crash could not open it again."""
-    with pytest.raises(DefinitionError, match=r"state is <.*Give what opens a state manager"):
+    with pytest.raises(
+        DefinitionError, match=r"state is <.*Give a function that opens a state manager"
+    ):
         Simulation(state=MemoryStateManager())
 
 
@@ -184,3 +187,17 @@ def test_what_a_state_manager_refuses_ends_the_record_of_its_run():
     assert isinstance(trace.result.error, StoreFault)
     assert [] == [it for it in trace.events if it.kind is EventKind.STEP_COMPLETED]
     laws.check(trace)
+
+
+def test_runs_whose_record_has_ended_are_refused_in_the_order_of_their_events():
+    """A set of their ids has another order in every process, and equal tapes equal charts."""
+    ids = [f"run-{number}" for number in range(20)]
+    events = [event for run_id in ids for event in happened(*STARTED[:1], run_id=run_id)]
+    with Simulation() as simulation:
+        state = simulation._runtime.state
+        state.torn |= {*ids}
+
+        with pytest.raises(NotRecorded) as caught:
+            state.record(events, lambda _error: None)
+
+    assert ids == list(caught.value.errors)

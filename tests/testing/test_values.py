@@ -118,7 +118,7 @@ def test_a_file_has_nothing_called_but_classes_of_errors():
     named = f"{__name__}:{refuse.__name__}"
     said = {"does": "raises", "after": 1.0, "error": named, "arguments": ["it was called"]}
 
-    with pytest.raises(DefinitionError, match="is no exception"):
+    with pytest.raises(DefinitionError, match="needs an exception"):
         script_of({"steps": {"a": [said]}, "default": [{"does": "hangs", "stubborn": False}]})
 
 
@@ -156,7 +156,9 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
 
     for read in (Tape.load, Replay.load):
-        with pytest.raises(DefinitionError, match="is no text, so it holds no schedule"):
+        with pytest.raises(
+            DefinitionError, match="is not a text file, so it does not hold a schedule"
+        ):
             read(path)
 
 

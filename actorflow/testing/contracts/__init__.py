@@ -1,4 +1,4 @@
-"""What state managers and executors promise, as tests to hold your own to.
+"""The promises of state managers and executors, as tests for your own.
 
     from actorflow.testing.contracts import ExecutorContract, StateManagerContract
 
@@ -10,8 +10,8 @@
         def make_executor(self):
             return MyExecutor()
 
-pytest finds the rest. `SharedStateManagerContract` is for a state manager whose memory several
-processes share.
+pytest collects the inherited tests. `SharedStateManagerContract` is for state managers shared by
+several processes.
 """
 
 from __future__ import annotations

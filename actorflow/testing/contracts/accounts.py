@@ -1,4 +1,4 @@
-"""Runs that have happened, for state managers to record; and what they say of them, compared."""
+"""Sample runs for state managers to record, and a comparable form of what they return."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _DATA: Final[Mapping[EventKind, Mapping[str, Any]]] = {
 
 
 def accepted(run_id: str = "run", **fields: Any) -> RunRecord:
-    """Return a run of one step, `a`, as it was accepted."""
+    """Return an accepted run of one step, `a`."""
     known: dict[str, Any] = {
         "workflow_id": "flow",
         "workflow_version": "1.0.0",
@@ -76,7 +76,7 @@ def accepted(run_id: str = "run", **fields: Any) -> RunRecord:
 def happened(
     *kinds: EventKind, run_id: str = "run", after: int = 0, time: float = EPOCH
 ) -> list[Event]:
-    """Return events of these kinds, one second after the other."""
+    """Return events of the given kinds, one second apart."""
     events = []
     for number, kind in enumerate(kinds, after + 1):
         of_run = kind.value.startswith("run.")
@@ -86,24 +86,24 @@ def happened(
 
 
 class Commits:
-    """Takes what a state manager says of its commits, from whatever thread."""
+    """Collects the commits that a state manager reports, from any thread."""
 
     def __init__(self) -> None:
         self.errors: list[BaseException | None] = []
         self._arrived = threading.Semaphore(0)
 
     def done(self, error: BaseException | None, /) -> None:
-        """Take word of one commit."""
+        """Receive the report of one commit."""
         self.errors.append(error)
         self._arrived.release()
 
     def wait(self) -> None:
-        """Wait for one."""
-        assert self._arrived.acquire(timeout=_HANGS), "nobody was told of the commit"
+        """Wait for one commit."""
+        assert self._arrived.acquire(timeout=_HANGS), "the commit was not reported"
 
 
 def accept(state: StateManager, record: RunRecord) -> None:
-    """Have a run remembered, and wait until it is."""
+    """Create a run, and wait until it is recorded."""
     commits = Commits()
     if not state.create(record, commits.done):
         commits.wait()
@@ -111,7 +111,7 @@ def accept(state: StateManager, record: RunRecord) -> None:
 
 
 def write(state: StateManager, events: Sequence[Event]) -> None:
-    """Record events, and wait until they are."""
+    """Record events, and wait until they are recorded."""
     commits = Commits()
     if not state.record(events, commits.done):
         commits.wait()
@@ -119,12 +119,13 @@ def write(state: StateManager, events: Sequence[Event]) -> None:
 
 
 def told(value: Any) -> Any:
-    """Return what a value says, whether it comes from memory or was read from a store.
+    """Return a comparable form of a value, from memory or read from a database.
 
-    A store keeps times to the microsecond, and may keep of an error only its class and its text.
+    Databases keep times to the microsecond, and may keep only the class and the message of an
+    error.
     """
     if isinstance(value, BaseException):
-        return _told_of_error(value)
+        return _error_told(value)
     if attrs.has(type(value)):
         return {field.name: told(getattr(value, field.name)) for field in attrs.fields(type(value))}
     if isinstance(value, Mapping):
@@ -136,7 +137,7 @@ def told(value: Any) -> Any:
     return value if isinstance(value, (str, int, type(None))) else text_of(value)
 
 
-def _told_of_error(error: BaseException) -> tuple[str, str]:
+def _error_told(error: BaseException) -> tuple[str, str]:
     if isinstance(error, RecordedError):
         return error.type_name, error.text
     return dotted_name(type(error)), str(error)

@@ -1,4 +1,4 @@
-"""Wherever a run was cut off, it goes on from there."""
+"""Contract tests: a run resumes from any event at which it was cut off."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _GUARD: Final = 120.0
 
 
 class Crashing:
-    """Runs of twenty steps, each with another part of its record."""
+    """Runs of twenty steps, each with a different part of its record."""
 
     state: StateManager
 
@@ -49,7 +49,7 @@ class Crashing:
             assert told(fold(work.record(run_id), events)) == told(self.state.snapshot(run_id))
 
     def test_an_undoing_goes_on_from_every_instant_at_which_it_was_cut_off(self) -> None:
-        """No step is undone twice that is known to have been undone."""
+        """No step with a recorded compensation is compensated again."""
         work = _Work(fails=True)
         whole = work.events_of_a_whole_run()
         first = next(it.number for it in whole if it.kind is EventKind.RUN_COMPENSATING)
@@ -71,10 +71,10 @@ _UNDONE: Final = frozenset({StepStatus.COMPENSATED})
 
 
 class _Work:
-    """A workflow of twenty steps, and how often each of them has begun, by run.
+    """A workflow of twenty steps, and how often each step has begun, by run.
 
     Args:
-        fails: Whether its last step fails, for good, and what the others did is undone.
+        fails: Whether its last step fails for good, so that the run is compensated.
     """
 
     def __init__(self, *, fails: bool = False) -> None:
@@ -121,18 +121,18 @@ class _Work:
             self._counts[what, ctx.run_id, ctx.step_id] += 1
 
     def begun(self, run_id: str) -> dict[str, int]:
-        """Return how often each step has begun, of those that have."""
+        """Return how often each step has begun, for steps that have."""
         return self._of("run", run_id)
 
     def undone(self, run_id: str) -> dict[str, int]:
-        """Return how often each step was undone, of those that were."""
+        """Return how often each step was compensated, for steps that were."""
         return self._of("undo", run_id)
 
     def _of(self, what: str, run_id: str) -> dict[str, int]:
         return {it[2]: times for it, times in self._counts.items() if it[:2] == (what, run_id)}
 
     def record(self, run_id: str) -> RunRecord:
-        """Return a run as it was accepted."""
+        """Return the accepted run."""
         plan = self.flow.plan()
         return RunRecord(
             run_id=run_id,
@@ -150,7 +150,7 @@ class _Work:
         )
 
     def events_of_a_whole_run(self) -> list[Event]:
-        """Return all that happens in a run that nobody disturbs."""
+        """Return the events of an undisturbed run."""
         state = MemoryStateManager()
         with Orchestrator(state, async_workers=4) as orchestrator:
             result = orchestrator.start(self.flow).wait(_GUARD)
@@ -161,7 +161,7 @@ class _Work:
     def cut_off(
         self, state: StateManager, whole: Sequence[Event], at_least: int = 0
     ) -> dict[str, set[str]]:
-        """Record runs that were cut off after each number of events; return what has completed."""
+        """Record runs cut off after each number of events; return their completed steps."""
         recorded: dict[str, set[str]] = {}
         for number in range(at_least, len(whole) + 1):
             run_id = f"cut off after {number:03}"

@@ -1,4 +1,4 @@
-"""Lists are stable, complete, and exactly what was asked for."""
+"""Contract tests: lists are stable, complete, and match the filters exactly."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Listing:
         return [run.run_id for run in self.state.list(**filters).runs]
 
     def test_runs_are_listed_the_newest_first(self) -> None:
-        """As they were accepted."""
+        """By the time of acceptance."""
         for number in range(3):
             accept(self.state, accepted(f"r{number}", created_at=EPOCH + number))
 
         assert ["r2", "r1", "r0"] == self._listed()
 
     def test_runs_accepted_in_the_same_instant_are_listed_by_id(self) -> None:
-        """So that pages are stable whoever was written first, in the order of the characters."""
+        """Pages are stable regardless of the order of writing; ids compare by code point."""
         for run_id in ("b", "a", "B", "_", "c"):
             accept(self.state, accepted(run_id))
 
@@ -58,7 +58,7 @@ class Listing:
         assert ["later", "earlier"] == self._listed()
 
     def test_pages_do_not_overlap_and_leave_nothing_out(self) -> None:
-        """Each says how many there are in all."""
+        """Each page has the total number of runs."""
         ids = [f"r{number:02}" for number in range(7)]
         for number, run_id in enumerate(ids):
             accept(self.state, accepted(run_id, created_at=EPOCH + number))
@@ -70,13 +70,13 @@ class Listing:
         assert [3, 3, 1, 0] == [len(page.runs) for page in pages]
 
     def test_a_page_of_nothing_still_counts(self) -> None:
-        """A limit of nought asks for the total alone."""
+        """A limit of 0 asks for the total only."""
         accept(self.state, accepted())
 
         assert ([], 1) == (list(self.state.list(limit=0).runs), self.state.list(limit=0).total)
 
     def test_a_list_holds_summaries(self) -> None:
-        """Everything about a run but its steps."""
+        """Everything about a run except its steps."""
         accept(self.state, accepted(trace_id="t"))
         write(self.state, happened(*FAILED))
 
@@ -86,7 +86,7 @@ class Listing:
         assert told(attrs.evolve(whole, steps=summary.steps)) == told(summary)
 
     def test_runs_are_found_by_their_ids(self) -> None:
-        """By one, exactly."""
+        """By one id, exactly."""
         for name in _IDS:
             accept(self.state, accepted(f"mine by {name}", **{name: "x"}))
             accept(self.state, accepted(f"other by {name}", **{name: "xy"}))
@@ -97,7 +97,7 @@ class Listing:
             assert 1 == self.state.list(**asked).total
 
     def test_runs_are_found_by_status(self) -> None:
-        """By the one that they have now."""
+        """By their current status."""
         for run_id in ("pending", "running", "completed", "failed"):
             accept(self.state, accepted(run_id))
         write(self.state, happened(*STARTED, run_id="running"))
@@ -109,7 +109,7 @@ class Listing:
         assert [] == self._listed(status=RunStatus.CANCELLED)
 
     def test_filters_hold_together(self) -> None:
-        """A run has to match all of them."""
+        """A run must match all of them."""
         accept(self.state, accepted("a", workflow_id="w", trace_id="t"))
         accept(self.state, accepted("b", workflow_id="w"))
         accept(self.state, accepted("c", trace_id="t"))
@@ -118,7 +118,7 @@ class Listing:
         assert ["a"] == found
 
     def test_a_filter_is_a_value_and_nothing_else(self) -> None:
-        """Nothing in it is a pattern or a piece of a query."""
+        """No part of it is a pattern or a piece of a query."""
         for number, hostile in enumerate(_HOSTILE):
             accept(self.state, accepted(f"r{number}", business_id=hostile))
         accept(self.state, accepted("other", business_id="x"))

@@ -1,4 +1,4 @@
-"""What is recorded is there, whole, in order, and at once."""
+"""Contract tests: what is recorded can be read back complete, in order, and at once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Recording:
     state: StateManager
 
     def test_an_accepted_run_is_pending(self) -> None:
-        """It can be looked at before anything has happened."""
+        """It can be read before anything has happened."""
         accept(self.state, accepted())
 
         snapshot = self.state.snapshot("run")
@@ -45,7 +45,7 @@ class Recording:
         assert [] == list(self.state.events("run"))
 
     def test_a_key_means_the_run_that_had_it_first(self) -> None:
-        """A second one of the same workflow is not remembered; one of another workflow is."""
+        """A second run of the same workflow is not recorded; one of another workflow is."""
         accept(self.state, accepted("first", idempotency_key="order 7"))
         accept(self.state, accepted("other", idempotency_key="order 7", workflow_id="other"))
         accept(self.state, accepted("none"))
@@ -57,7 +57,7 @@ class Recording:
         assert ["first", "none", "other"] == [run.run_id for run in self.state.list().runs]
 
     def test_what_was_accepted_is_kept(self) -> None:
-        """All that a run was started with."""
+        """Everything that a run was started with."""
         fields: dict[str, Any] = {
             "inputs": {"url": "x"},
             "metadata": {"who": "me"},
@@ -77,7 +77,7 @@ class Recording:
             write(self.state, happened(*STARTED) if snapshot.started_at is None else [])
 
     def test_a_snapshot_is_the_fold_of_what_was_recorded_at_any_instant(self) -> None:
-        """After every single event."""
+        """After each event."""
         accept(self.state, accepted())
         kinds = (*STARTED, EventKind.STEP_RETRYING, *STARTED[1:], *COMPLETED[3:])
         events = happened(*kinds)
@@ -90,7 +90,7 @@ class Recording:
             assert told(fold(accepted(), self.state.events("run"))) == told(snapshot)
 
     def test_events_recorded_together_come_to_the_same(self) -> None:
-        """However often a step has moved in between."""
+        """Regardless of how often a step has moved in between."""
         accept(self.state, accepted())
         events = happened(*STARTED, EventKind.STEP_RETRYING, *STARTED[1:], *COMPLETED[3:])
         write(self.state, events)
@@ -98,7 +98,7 @@ class Recording:
         assert told(fold(accepted(), events)) == told(self.state.snapshot("run"))
 
     def test_a_completed_run_has_its_outputs(self) -> None:
-        """By step id, with the times between which it ran."""
+        """By step id, with the times of the run's start and end."""
         accept(self.state, accepted())
         write(self.state, happened(*COMPLETED))
 
@@ -108,14 +108,14 @@ class Recording:
         assert (EPOCH + 1, EPOCH + 5) == (snapshot.started_at, snapshot.finished_at)
 
     def test_events_come_back_as_they_were(self) -> None:
-        """With everything that they say."""
+        """With all their data."""
         accept(self.state, accepted())
         write(self.state, happened(*FAILED))
 
         assert told(happened(*FAILED)) == told(self.state.events("run"))
 
     def test_events_come_back_in_order_and_by_the_page(self) -> None:
-        """`after` is a number, `limit` a number of events."""
+        """`after` is an event number, `limit` a number of events."""
         accept(self.state, accepted())
         write(self.state, happened(*COMPLETED))
 
@@ -129,7 +129,7 @@ class Recording:
         return [event.number for event in self.state.events("run", **page)]
 
     def test_events_of_several_runs_may_be_recorded_together(self) -> None:
-        """Each goes to its own run."""
+        """Each event goes to its own run."""
         accept(self.state, accepted("one"))
         accept(self.state, accepted("two"))
 
@@ -140,7 +140,7 @@ class Recording:
         assert RunStatus.COMPLETED is self.state.snapshot("two").status
 
     def test_commits_are_told_in_the_order_of_their_records(self) -> None:
-        """And what is told is there to be read."""
+        """What a commit reports can be read."""
         commits, seen = Commits(), list[tuple[int, int]]()
         accept(self.state, accepted())
         under_way = 0
@@ -173,17 +173,17 @@ class Recording:
     def test_a_run_that_is_not_there_is_not_found(self) -> None:
         """The error names it."""
         for ask in (self.state.snapshot, self.state.events, self.state.claim):
-            assert "'nobody'" in _not_found(ask)
+            assert "'missing'" in _not_found(ask)
 
     def test_a_claimed_run_is_returned_as_it_stands(self) -> None:
-        """With what its steps have come to."""
+        """With the state of its steps."""
         accept(self.state, accepted())
         write(self.state, happened(*FAILED))
 
         assert told(self.state.snapshot("run")) == told(self.state.claim("run"))
 
     def test_a_resumed_run_is_the_fold_of_both_its_lives(self) -> None:
-        """The failure of the first is forgotten by the state, and kept by the events."""
+        """The snapshot drops the failure of the first life; the events keep it."""
         accept(self.state, accepted())
         write(self.state, happened(*FAILED))
         self.state.claim("run")
@@ -197,7 +197,7 @@ class Recording:
         assert told(fold(accepted(), self.state.events("run"))) == told(snapshot)
 
     def test_a_run_that_is_resumed_starts_its_failed_steps_afresh(self) -> None:
-        """As soon as it is said to be resumed."""
+        """As soon as its resumption is recorded."""
         accept(self.state, accepted())
         write(self.state, happened(*FAILED))
         self.state.claim("run")
@@ -207,7 +207,7 @@ class Recording:
         assert (StepStatus.PENDING, 0, None) == (step.status, step.attempts, step.error)
 
     def test_a_run_that_is_being_undone_says_how_far_it_has_come(self) -> None:
-        """After every single event: somebody else may have to go on from there."""
+        """After each event, because another process may have to continue from there."""
         accept(self.state, accepted())
         events = happened(*UNDONE)
 
@@ -228,7 +228,7 @@ class Recording:
 
 
 def _already_started(state: StateManager, record: RunRecord) -> str:
-    """Return the id of the earlier run that keeps this one from being remembered."""
+    """Return the id of the earlier run with the same key."""
     commits = Commits()
     try:
         if not state.create(record, commits.done):
@@ -238,13 +238,13 @@ def _already_started(state: StateManager, record: RunRecord) -> str:
                 raise error
     except AlreadyStarted as known:
         return known.run_id
-    raise AssertionError("a run whose key was used has to be an AlreadyStarted")
+    raise AssertionError("create() must raise AlreadyStarted for a run whose key was used")
 
 
-def _not_found(ask: Callable[[str], object], run_id: str = "nobody") -> str:
-    """Return the text of the error for a run that is not there."""
+def _not_found(ask: Callable[[str], object], run_id: str = "missing") -> str:
+    """Return the message of the error for a run that does not exist."""
     try:
         ask(run_id)
     except RunNotFound as error:
         return str(error)
-    raise AssertionError("a run that is not there has to be a RunNotFound")
+    raise AssertionError("a run that does not exist must raise RunNotFound")

@@ -1,4 +1,4 @@
-"""What a state manager promises whose memory outlives it, and is shared with others."""
+"""Contract tests for a state manager whose storage outlives it and is shared with others."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ _AGAIN = (EventKind.RUN_RESUMED, *COMPLETED[1:])
 
 
 class SharedStateManagerContract(StateManagerContract):
-    """And every promise of one that several processes share, such as a database.
+    """The promises of a state manager that several processes share, such as a database.
 
-    These are the laws 26 to 29 as far as it takes two to break them.
+    These are laws 26 to 29, as far as breaking them takes two processes.
     """
 
     def make_other(self) -> StateManager:
-        """Return another one over the memory of `self.state`, as another process would have."""
-        raise NotImplementedError(f"{type(self).__name__} has to say how another one is made")
+        """Return another state manager over the storage of `self.state`, as in another process."""
+        raise NotImplementedError(f"{type(self).__name__} must define make_other()")
 
     @functools.cached_property
     def other(self) -> StateManager:
-        """Another process's; it is made after `self.state`."""
+        """The state manager of another process; created after `self.state`."""
         return self.make_other()
 
     def teardown_method(self) -> None:
-        """Let go of both."""
+        """Close both."""
         if "other" in vars(self):
             self.other.close()
         super().teardown_method()
 
     def test_others_read_what_was_recorded_as_soon_as_that_is_acknowledged(self) -> None:
-        """After every single event, and no later."""
+        """After each event, and no later."""
         accept(self.state, accepted())
         events = happened(*COMPLETED)
 
@@ -66,7 +66,7 @@ class SharedStateManagerContract(StateManagerContract):
             assert told(fold(accepted(), events[:number])) == told(self.other.snapshot("run"))
 
     def test_of_two_who_resume_a_run_one_owns_it(self) -> None:
-        """The last one who could take it up: nobody else can write, though nothing was yet."""
+        """Only the last one to claim it can write, even before anything was written."""
         accept(self.state, accepted())
         write(self.state, happened(*FAILED))
         owners = []
@@ -81,7 +81,7 @@ class SharedStateManagerContract(StateManagerContract):
         assert told([*happened(*FAILED), *_resumed()[:1]]) == told(self.state.events("run"))
 
     def test_to_claim_a_run_twice_is_to_claim_it_once(self) -> None:
-        """Whoever owns it goes on."""
+        """Its owner goes on."""
         accept(self.state, accepted())
         write(self.state, happened(*FAILED))
         _ = self.other
@@ -93,7 +93,7 @@ class SharedStateManagerContract(StateManagerContract):
         assert told([*happened(*FAILED), *_resumed()]) == told(self.state.events("run"))
 
     def test_a_write_of_a_former_owner_changes_nothing(self) -> None:
-        """It is refused, and the run is as its owner has left it."""
+        """It is refused, and the run stays as its owner left it."""
         accept(self.state, accepted())
         write(self.state, happened(*FAILED))
         self.other.claim("run")
@@ -105,19 +105,19 @@ class SharedStateManagerContract(StateManagerContract):
         assert told([*happened(*FAILED), *_resumed()]) == told(self.other.events("run"))
 
     def test_a_run_in_progress_is_not_to_be_had(self) -> None:
-        """Not while its owner is alive: he goes on."""
+        """Its owner is alive, and goes on."""
         accept(self.state, accepted())
         write(self.state, happened(*STARTED))
 
         with contextlib.suppress(LeaseHeld):
             self.other.claim("run")
-            raise AssertionError("a run in progress has to be LeaseHeld for others")
+            raise AssertionError("claiming a run in progress must raise LeaseHeld")
         write(self.state, happened(*COMPLETED[3:], after=3))
 
         assert told(happened(*COMPLETED)) == told(self.state.events("run"))
 
     def test_a_run_goes_on_where_its_former_owner_has_left_it(self) -> None:
-        """Whoever takes it up knows what was recorded, and its numbers go on."""
+        """The new owner knows what was recorded, and the event numbers continue."""
         accept(self.state, accepted())
         write(self.state, happened(*STARTED))
         _ = self.other
@@ -137,7 +137,7 @@ def _resumed() -> list[Event]:
 
 
 def _is_written(state: StateManager, events: Sequence[Event]) -> bool:
-    """Return whether events are recorded, rather than refused."""
+    """Return whether events are recorded, not refused."""
     commits = Commits()
     try:
         if state.record(events, commits.done):

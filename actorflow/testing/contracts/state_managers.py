@@ -23,21 +23,21 @@ class StateManagerContract(Recording, Listing, Crashing):
     """Every promise of `StateManager`, as a test; derive a class whose name begins with `Test`."""
 
     def make_state(self) -> StateManager:
-        """Return a new state manager, in which nothing is recorded."""
-        raise NotImplementedError(f"{type(self).__name__} has to say how its state is made")
+        """Return a new, empty state manager."""
+        raise NotImplementedError(f"{type(self).__name__} must define make_state()")
 
     @functools.cached_property
     def state(self) -> StateManager:  # type: ignore[override] # what the parts only declare
-        """The one that is tested; each test has its own."""
+        """The state manager under test; each test has its own."""
         return powers_of(self.make_state()).state
 
     def teardown_method(self) -> None:
-        """Let go of it."""
+        """Close it."""
         if "state" in vars(self):
             self.state.close()
 
     def test_readers_on_other_threads_see_whole_states(self) -> None:
-        """Whatever instant they look at, they see the fold of some of the events, in order."""
+        """At any instant they see the fold of the first events, in order."""
         interval = sys.getswitchinterval()
         sys.setswitchinterval(1e-6)
         try:
@@ -48,7 +48,7 @@ class StateManagerContract(Recording, Listing, Crashing):
         assert [] == wrong
 
     def test_runs_may_be_recorded_from_several_threads(self) -> None:
-        """None of them is lost, and none gets another one's events."""
+        """No run is lost, and none gets the events of another."""
         threads = [
             threading.Thread(target=_let_run, args=(self.state, f"t{number}"))
             for number in range(4)
@@ -85,7 +85,7 @@ def _torn_reads(state: StateManager) -> list[object]:
                     if told(expected[run.run_id][: len(events)]) != told(events):
                         wrong.append(events)
                     state.snapshot(run.run_id)
-        except BaseException as error:  # noqa: BLE001 - told to the test, which is elsewhere
+        except BaseException as error:  # noqa: BLE001 - reported to the test, on another thread
             wrong.append(error)
 
     readers = [threading.Thread(target=read) for _ in range(3)]

@@ -1,7 +1,7 @@
-"""The laws that every schedule keeps, by number and by name, and how a trace is held to them.
+"""The laws that every schedule keeps, by number and by name.
 
-`check(trace)` holds a trace to all of them; each can be checked by itself; and a function of a
-trace that asserts is made a law by `law`.
+`check(trace)` checks a trace against all of them. Each law can also be checked alone, and `law`
+makes a law from a function that takes a trace and asserts.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from actorflow.testing.laws.attempts import (
 )
 from actorflow.testing.laws.budget import (
     budget_is_kept,
-    leases_add_up,
     priorities_are_kept,
     runs_take_turns,
     work_is_conserved,
+    workers_add_up,
 )
 from actorflow.testing.laws.compensation import (
     compensations_happen_once,
@@ -59,12 +59,13 @@ from actorflow.testing.laws.steps import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from actorflow.testing.trace.trace import Trace
 
 __all__ = [
     "ALL",
+    "FORMER_NAMES",
     "Law",
     "LawBroken",
     "alike",
@@ -84,7 +85,6 @@ __all__ = [
     "final_errors_are_final",
     "late_results_change_nothing",
     "law",
-    "leases_add_up",
     "moves_are_legal",
     "nothing_is_left",
     "outcomes_follow_from_attempts",
@@ -103,11 +103,12 @@ __all__ = [
     "stops_are_bounded",
     "timeouts_are_kept",
     "work_is_conserved",
+    "workers_add_up",
 ]
 
 ALL: Final[tuple[Law, ...]] = (
     budget_is_kept,
-    leases_add_up,
+    workers_add_up,
     dependencies_come_first,
     attempts_are_limited,
     attempts_follow_each_other,
@@ -139,14 +140,17 @@ ALL: Final[tuple[Law, ...]] = (
     nothing_is_left,
     stops_are_bounded,
 )
-"""By number."""
+"""All numbered laws, in order of their numbers."""
+
+FORMER_NAMES: Final[Mapping[str, str]] = {"leases_add_up": "workers_add_up"}
+"""The current names of laws that were renamed; replay files may hold their former names."""
 
 
 def check(trace: Trace, laws: Iterable[Law] = ALL) -> None:
-    """Return if a trace keeps the laws.
+    """Check that a trace keeps the laws.
 
     Raises:
-        LawBroken: When it does not, with the first of them that is broken.
+        LawBroken: When it does not, with the first broken law.
     """
     for one in laws:
         one.check(trace)

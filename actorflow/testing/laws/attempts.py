@@ -1,4 +1,4 @@
-"""The laws about attempts: late results, timeouts, backoffs, and errors that are final."""
+"""The laws about attempts: late results, timeouts, backoffs and final errors."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _COMPLETED: Final = EventKind.STEP_COMPLETED
 _RETRYING: Final = EventKind.STEP_RETRYING
 
 
-@of_the_runtime(10, "A late result changes nothing, and its lease returns once.")
+@of_the_runtime(10, "A late result changes nothing, and its worker is returned once.")
 def late_results_change_nothing(lives: Lives) -> Iterator[str]:
-    """Hold what was recorded of each attempt against what its executor knows.
+    """Compare the record of each attempt with its executor's account.
 
-    An attempt ends when it is over and not before, and only one that has returned completes
-    its step, with what it has returned. A result is late when it is known that the attempt was
-    given up. That leases return once is seen in law 2.
+    An attempt ends when it is over and not before. Only an attempt that has returned completes its
+    step, with the output that it returned. A result is late when the attempt is already known to be
+    abandoned. Law 2 checks that workers are returned once.
     """
     for step in lives.attempted:
         for one in step.tries:
@@ -47,40 +47,40 @@ def _mistaken_end(step: StepLife, one: Try, marks: Sequence[int]) -> Iterator[st
     body, end = one.body, one.end
     if end is None:
         return
-    if body is not None and _was_in_flight(body, marks[one.end_at]):
-        yield f"{end.kind.value} is recorded of {_said(step, one)}, which was in flight"
+    if body is not None and _in_flight(body, marks[one.end_at]):
+        yield f"{end.kind.value} is recorded for {_named(step, one)}, which was in flight"
     elif end.kind is not _COMPLETED:
         return
     elif body is None or not _has_returned(body, one):
         was = "unknown to its executor" if body is None else body.outcome.value
-        yield f"{_said(step, one)} completed its step, and was {was}"
+        yield f"{_named(step, one)} completed its step, but was {was}"
     elif end.data["output"] is not body.output:
-        yield f"{_said(step, one)} completed its step with what it had not returned"
+        yield f"{_named(step, one)} completed its step with an output it had not returned"
 
 
 def _has_returned(body: AttemptTrace, one: Try) -> bool:
-    """Return whether an attempt has returned, before the supervisor heard that it was given up."""
+    """Return whether an attempt returned before the supervisor heard of its abandonment."""
     if body.outcome is Outcome.ABANDONED:
         return body.error is None and not one.abandoned
     return body.outcome is Outcome.RETURNED
 
 
-def _was_in_flight(body: AttemptTrace, count: int) -> bool:
-    """Return whether an attempt was not over after so many deliveries."""
+def _in_flight(body: AttemptTrace, count: int) -> bool:
+    """Return whether an attempt was still in flight after a number of deliveries."""
     begun = body.outcome is not Outcome.NOT_BEGUN
     return begun and (body.over is None or body.over >= count)
 
 
-def _said(step: StepLife, one: Try) -> str:
-    return f"attempt {one.number} of {step}, of {one.started.time:g} s"
+def _named(step: StepLife, one: Try) -> str:
+    return f"attempt {one.number} of {step}, started at {one.started.time:g} s,"
 
 
 @of_the_runtime(11, "A timeout never fires early; completion and timeout never both win.")
 def timeouts_are_kept(lives: Lives) -> Iterator[str]:
-    """Hold each timeout against the start that it counts from.
+    """Compare each timeout with the start that it counts from.
 
-    In a run where nothing was cancelled, an attempt that ends at its deadline or later has
-    timed out, whoever is heard first.
+    In a run without a cancellation, an attempt that ends at its deadline or later has timed out,
+    regardless of which is reported first.
     """
     for step in lives.attempted:
         for event in step.events:
@@ -98,7 +98,7 @@ def _early(step: StepLife, event: Event) -> Iterator[str]:
     since = [one.started.time for one in step.tries if total or one.number == event.attempt]
     due = since[0] + limit if since and limit is not None else None
     if due is None or event.time < due:
-        when = "though it has none" if due is None else f"due at {due:g} s"
+        when = "but it has none" if due is None else f"but was due at {due:g} s"
         yield f"the {event.data['limit']} timeout of {step} passed at {event.time:g} s, {when}"
 
 
@@ -106,10 +106,11 @@ def _beaten(step: StepLife, one: Try) -> Iterator[str]:
     if one.end is None or one.end.kind is not _COMPLETED:
         return
     if one.timed_out is not None:
-        yield f"{_said(step, one)} timed out and completed its step"
+        yield f"{_named(step, one)} timed out and completed its step"
     due, ended = _deadline(step, one), one.body and one.body.finished_at
     if due is not None and ended is not None and ended >= due and not _is_disturbed(step.life):
-        yield f"{_said(step, one)} ended at {ended:g} s, due at {due:g} s, and completed its step"
+        when = f"ended at {ended:g} s, was due at {due:g} s"
+        yield f"{_named(step, one)} {when}, and completed its step"
 
 
 def _deadline(step: StepLife, one: Try) -> float | None:
@@ -123,23 +124,23 @@ def _deadline(step: StepLife, one: Try) -> float | None:
 
 
 def _is_disturbed(life: Life) -> bool:
-    """Return whether attempts may have been stopped before their time."""
+    """Return whether attempts may have been stopped early."""
     return life.end is None or life.end.kind is not EventKind.RUN_COMPLETED
 
 
 def _early_expiry(life: Life) -> Iterator[str]:
     if life.goes_on:
-        return  # the verdict on the run is one of its life before
+        return  # the run's outcome was decided in an earlier life
     deadline = life.start.deadline
     for _, event in life.events:
         expired = isinstance(event.data.get("error"), DeadlineExceeded)
         if expired and (deadline is None or event.time < deadline):
-            yield f"the timeout of {life} passed before {event.time:g} s, when it was not due"
+            yield f"the timeout of {life} passed at {event.time:g} s, before it was due"
 
 
 @of_the_runtime(12, "No retry before its backoff; jitter stays within its bounds.")
 def backoffs_are_kept(lives: Lives) -> Iterator[str]:
-    """Hold each wait against the policy, by the events and by the executors' account."""
+    """Compare each wait with the retry policy, by the events and by the executors' account."""
     for step in lives.attempted:
         due = 0.0
         for event in step.events:
@@ -147,7 +148,7 @@ def backoffs_are_kept(lives: Lives) -> Iterator[str]:
                 due = event.time + event.data["delay"]
                 yield from _out_of_bounds(step, event)
             elif event.kind is EventKind.STEP_READY and event.time < due:
-                yield f"{step} was ready again at {event.time:g} s, and had to wait until {due:g} s"
+                yield f"{step} was ready again at {event.time:g} s, but had to wait until {due:g} s"
         for one, following in itertools.pairwise(step.tries):
             yield from _too_soon(step, one, following)
 
@@ -157,12 +158,12 @@ def _out_of_bounds(step: StepLife, event: Event) -> Iterator[str]:
     if bounds is not None and not bounds[0] <= event.data["delay"] <= bounds[1]:
         yield (
             f"{step} waits for {event.data['delay']:g} s after attempt {event.attempt}, "
-            f"and its policy allows {bounds[0]:g} to {bounds[1]:g} s"
+            f"but its policy allows {bounds[0]:g} to {bounds[1]:g} s"
         )
 
 
 def _bounds(step: StepLife, event: Event) -> tuple[float, float] | None:
-    """Return the least and the most seconds that may pass before the next attempt."""
+    """Return the minimum and maximum seconds before the next attempt."""
     error, policy = event.data["error"], step.plan.step.retry
     if isinstance(error, RetryAfter):
         return error.seconds, error.seconds
@@ -185,17 +186,16 @@ def _too_soon(step: StepLife, one: Try, following: Try) -> Iterator[str]:
 
 @of_the_runtime(13, "An error that is not retryable gets no second attempt.")
 def final_errors_are_final(lives: Lives) -> Iterator[str]:
-    """Ask the policy of each error that was followed by another attempt, or was to be.
+    """Ask the retry policy about each error that led to another attempt, or was to lead to one.
 
-    The error is the one that the executor reported, unless the attempt timed out, or its actor
-    died.
+    The error is the one that the executor reported, unless the attempt timed out or its actor died.
     """
     for step in lives.attempted:
         for one in step.tries:
             again = one.number < len(step.tries)
             error = _error_of(step, one)
             if (again or _is_retried(one)) and error is not None and not _accepts(step, error):
-                yield f"{_said(step, one)} failed with {said_by(error)}, and was tried again"
+                yield f"{_named(step, one)} failed with {said_by(error)}, and was retried"
 
 
 def _is_retried(one: Try) -> bool:
@@ -203,7 +203,7 @@ def _is_retried(one: Try) -> bool:
 
 
 def _error_of(step: StepLife, one: Try) -> BaseException | None:
-    """Return the error by which an attempt has failed."""
+    """Return the error with which an attempt failed."""
     if one.body is None or one.body.error is None or one.timed_out or step.deaths:
         return None if one.end is None else one.end.data.get("error")
     return one.body.error

@@ -1,4 +1,4 @@
-"""The laws about leases, lanes, and who gets them next."""
+"""The laws about workers, sync lanes and places, and who gets them next."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = [
     "budget_is_kept",
     "crowded_places",
     "jumped_queue",
-    "leases_add_up",
     "priorities_are_kept",
     "runs_take_turns",
     "work_is_conserved",
+    "workers_add_up",
 ]
 
 
@@ -32,10 +32,10 @@ __all__ = [
     1, "Async attempts in flight never exceed `async_workers`, by the executors' own count."
 )
 def budget_is_kept(lives: Lives) -> Iterator[str]:
-    """Hold the executors' own count against the budget.
+    """Compare the executors' own count with the worker budget.
 
-    Of the steps of a run that are not async, one may be in flight: their lane is a budget of
-    one. And of the runs, no more may be in progress than `max_active_runs`.
+    Of the non-async steps of a run, one may be in flight at a time: its sync lane is a budget of
+    one. No more than `max_active_runs` runs may be in progress.
     """
     yield from crowded_places(lives)
     trace = lives.trace
@@ -49,12 +49,12 @@ def budget_is_kept(lives: Lives) -> Iterator[str]:
             continue
         before = lanes.get(body.run_id)
         if before is not None and (before.over is None or before.over > body.begun):
-            yield f"{_named(body)} began in the lane of {_named(before)}, which was not over"
+            yield f"{_named(body)} began in the sync lane while {_named(before)} was not over"
         lanes[body.run_id] = body
 
 
 def _crowd(bodies: Sequence[AttemptTrace], workers: int) -> str:
-    """Return who was in flight when it was one too many, as far as it can be told."""
+    """Return the attempts in flight when the budget was exceeded, as far as known."""
     for index, body in enumerate(bodies):
         crowd = [body, *(one for one in bodies[:index] if _overlaps(one, body))]
         if len(crowd) > workers:
@@ -74,34 +74,34 @@ def _named(body: AttemptTrace) -> str:
 
 
 @of_the_runtime(
-    2, "Leases held + free = `async_workers` at every instant; all are free at the end."
+    2, "Workers held + free = `async_workers` at every instant; all are free at the end."
 )
-def leases_add_up(lives: Lives) -> Iterator[str]:
-    """Hold the supervisor's leases against the executors' own count.
+def workers_add_up(lives: Lives) -> Iterator[str]:
+    """Compare the supervisor's workers with the executors' own count.
 
-    Whenever nothing can be delivered and nothing waits to be recorded, each lease that is held
-    is one of an attempt that is in flight: none leaks, and none comes back twice.
+    Whenever nothing can be delivered and no write is in progress, each held worker belongs to an
+    attempt in flight: none leaks, and none is returned twice.
     """
     trace = lives.trace
     workers = trace.settings.async_workers
     for time, _, _, held, free, in_flight, writes in trace.lulls:
         if held + free != workers or held < 0 or free < 0:
-            yield f"at {time:g} s {held} leases were held and {free} were free, of {workers}"
+            yield f"at {time:g} s {held} workers were held and {free} were free, of {workers}"
         elif held != in_flight and not writes:
-            yield f"at {time:g} s {held} leases were held, for {in_flight} async attempts in flight"
+            yield f"at {time:g} s {held} workers were held for {in_flight} async attempts in flight"
     if trace.leftovers.leases and lives.all_over:
-        yield f"{trace.leftovers.leases} leases were held when every run had ended"
+        yield f"{trace.leftovers.leases} workers were held when every run had ended"
 
 
 @of_the_runtime(
     16,
-    "Among ready steps the higher priority is granted first; ties by the order of readiness.",
+    "Among ready steps, the higher priority is granted first; ties go by the order of readiness.",
 )
 def priorities_are_kept(lives: Lives) -> Iterator[str]:
-    """Look who waited when somebody started.
+    """Check which steps were waiting whenever a step started.
 
-    A step whose actor has died cannot be started, and is passed over. Runs that wait for a
-    place are held to the same: by priority, and in the order in which they were asked for.
+    A step whose actor has died cannot be started, and is passed over. Runs that wait for a place
+    are checked in the same way: by priority, and in the order in which they were requested.
     """
     yield from lives.turns.unranked
     yield from jumped_queue(lives)
@@ -109,20 +109,21 @@ def priorities_are_kept(lives: Lives) -> Iterator[str]:
 
 @of_the_runtime(
     17,
-    "No free lease beside a ready async step when nothing is deliverable (work conservation).",
+    "No worker is free while an async step is ready and nothing can be delivered (work "
+    "conservation).",
 )
 def work_is_conserved(lives: Lives) -> Iterator[str]:
-    """Look who was ready whenever nothing could be delivered.
+    """Check which steps were ready whenever nothing could be delivered.
 
-    A lease counts as free when its attempt is over by the executors' account. The lane of a
-    run is a lease for its steps that are not async.
+    A worker counts as free when its attempt is over by the executors' account. For steps that are
+    not async, the run's sync lane counts as a worker.
     """
     yield from lives.turns.idle
 
 
 @of_the_runtime(19, "No starvation: equal runs take turns.")
 def runs_take_turns(lives: Lives) -> Iterator[str]:
-    """Look whether a run was granted two leases while another one of equal priority waited."""
+    """Look for a run that was granted two workers while an equal one waited."""
     if lives.all[1:]:
         yield from lives.turns.unfair
 
@@ -131,7 +132,7 @@ _RUN_STARTED: Final = EventKind.RUN_STARTED
 _TAKES_A_PLACE: Final = frozenset(
     {_RUN_STARTED, EventKind.STEP_READY, EventKind.STEP_STARTED, EventKind.COMPENSATION_STARTED}
 )
-"""Whoever this happens to is in progress, if not since then, so before."""
+"""Events after which a run is in progress, at the latest."""
 
 
 def _scarce(lives: Lives) -> bool:
@@ -139,7 +140,7 @@ def _scarce(lives: Lives) -> bool:
 
 
 def crowded_places(lives: Lives) -> Iterator[str]:
-    """Say when more runs were in progress than there are places."""
+    """Yield the moments when more runs were in progress than there are places."""
     if not _scarce(lives):
         return
     places, active = lives.trace.settings.max_active_runs, dict[Life, None]()
@@ -148,17 +149,17 @@ def crowded_places(lives: Lives) -> Iterator[str]:
         if event.kind in RUN_ENDS:
             active.pop(life, None)
         elif event.kind in _TAKES_A_PLACE and not life.torn:
-            active = {one: None for one in active if one.until > mark}  # a crash frees all
+            active = {one: None for one in active if one.until > mark}  # a crash frees all places
             active[life] = None
             if len(active) > places:
                 named = ", ".join(map(str, active))
-                yield f"at {event.time:g} s {named} were in progress, in {places} places"
+                yield f"at {event.time:g} s {named} were in progress, but there are {places} places"
 
 
 def jumped_queue(lives: Lives) -> Iterator[str]:
-    """Say which run was started while another one waited that had to come first.
+    """Yield the runs that started while another run waited that had to come first.
 
-    Runs that are resumed, and have something on record already, are not compared.
+    Resumed runs with events on record are not compared.
     """
     if not _scarce(lives):
         return
@@ -171,7 +172,7 @@ def jumped_queue(lives: Lives) -> Iterator[str]:
 
 
 def _had_to_wait(life: Life, place: int, other: Life, lives: Lives) -> bool:
-    """Return whether a run had to wait for another one that was started later."""
+    """Return whether a run had to wait for another run that started later."""
     trace = lives.trace
     mark, ours, theirs = trace.marks[place], life.start.priority, other.start.priority
     if other.until <= mark or theirs < ours:
@@ -180,17 +181,17 @@ def _had_to_wait(life: Life, place: int, other: Life, lives: Lives) -> bool:
         return True
     if theirs == ours or trace.settings.faults.store_stalls:
         return False
-    # What is heard together is recorded together: only what was recorded before is certain
-    # to have been decided before.
+    # Messages handled together are recorded together, so only what was recorded earlier is certain
+    # to have been decided earlier.
     before = bisect_left(trace.marks, mark) - 1
     return before >= 0 and other.since <= trace.marks[before]
 
 
 def _is_started(life: Life) -> bool:
-    """Return whether a run got a place, rather than to end where it waited."""
+    """Return whether a run got a place, instead of ending while it waited."""
     return bool(life.events) and life.events[0][1].kind is _RUN_STARTED
 
 
 def _begun_at(life: Life) -> float:
-    """Return the place of the event by which a run was started, or had ended before that."""
+    """Return the index of the event with which a run started, or ended before starting."""
     return life.events[0][0] if life.events else NEVER

@@ -1,4 +1,4 @@
-"""What a law is, and how a trace is held to it."""
+"""Laws, and how a trace is checked against one."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
 __all__ = ["Law", "law", "of_the_runtime", "several"]
 
 _SOME: Final = "laws.ALL, or [one, another], or both: [*laws.ALL, one]"
-_CURE: Final = "Return None or True where it holds; where it does not, False or a text"
+_CURE: Final = "Return None or True if the law holds; if not, False or a string"
 
 
 @attrs.frozen(repr=False)
 class Law:
     """Something that holds in every schedule.
 
-    Made with `law`; the numbered ones are in `actorflow.testing.laws`.
+    Created by `law`; the numbered laws are in `actorflow.testing.laws`.
     """
 
     name: str
     text: str
-    """What it says, in a sentence."""
+    """The law, in one sentence."""
     number: int | None
     test: Callable[[Trace], object]
-    """Raises when a trace breaks it, or returns False, or a text of what must not be; where the
-    trace keeps it, None or True."""
+    """Raises if a trace breaks the law, or returns False or a string that says what was seen;
+    returns None or True if the trace keeps it."""
 
     def check(self, trace: Trace) -> None:
-        """Return if a trace keeps the law.
+        """Check that a trace keeps the law.
 
         Raises:
             LawBroken: When it does not.
@@ -68,13 +68,13 @@ class Law:
 
 
 def _failures() -> tuple[type[BaseException], ...]:
-    """Return what means that a law is broken; what `pytest.fail` raises is no `Exception`."""
+    """Return the exceptions that mean a broken law: `pytest.fail` raises no `Exception`."""
     pytest = sys.modules.get("pytest")
     return (Exception,) if pytest is None else (Exception, pytest.fail.Exception)
 
 
 def _said_by(error: BaseException) -> str:
-    """Return what an error says, or the line that raised it if it says nothing."""
+    """Return an error's message, or the line that raised it if there is no message."""
     said, name = said_by(error), type(error).__name__
     return f"{name}: {traceback.extract_tb(error.__traceback__)[-1].line}" if said == name else said
 
@@ -92,19 +92,19 @@ def law(
     name: str | None = None,
     text: str | None = None,
 ) -> Any:
-    """Make a law of a function that is given a trace, and asserts.
+    """Make a law from a function that takes a trace and asserts.
 
-    Whatever it raises means that the law is broken. So does False when it returns that, and so
-    does a text, which says what was seen. Where the law holds it returns nothing, or True;
-    anything else, such as an empty list, would leave open what is meant, and counts as broken.
+    The law is broken if the function raises, returns False, or returns a string, which says what
+    was seen. The law holds if the function returns None or True. Any other result, such as an empty
+    list, is ambiguous and counts as broken.
 
     Args:
         test: The function.
-        name: What the law is called; the function's name by default.
-        text: What it says; the first line of the function's docstring by default.
+        name: The name of the law; by default the function's name.
+        text: The law in one sentence; by default the first line of the function's docstring.
 
     Raises:
-        DefinitionError: When the function would not run by being called with a trace.
+        DefinitionError: When calling the function with a trace would not run it.
 
     Example:
         >>> from actorflow import Step, Workflow
@@ -128,9 +128,10 @@ def law(
 
 def _check(test: object) -> None:
     if not callable(test):
-        raise DefinitionError(None, f"a law is made of {test!r}", "Give a function of the trace")
+        problem = f"a law cannot be made from {test!r}"
+        raise DefinitionError(None, problem, "Give a function of the trace")
     if inspect.iscoroutinefunction(test) or inspect.isgeneratorfunction(test):
-        problem = f"the law {name_of(test)} is no plain function: calling it checks nothing"
+        problem = f"the law {name_of(test)} is not a plain function: calling it checks nothing"
         raise DefinitionError(None, problem, "Write it with def, without await and yield")
     if not _takes_one(test):
         problem = f"the law {name_of(test)} cannot be called with a trace alone"
@@ -141,30 +142,30 @@ def _takes_one(test: Callable[..., object]) -> bool:
     try:
         inspect.signature(test).bind(None)
     except ValueError:
-        return True  # what is written in C does not always tell
+        return True  # functions written in C may have no signature
     except TypeError:
         return False
     return True
 
 
 def several(laws: Any) -> tuple[Law, ...]:
-    """Return laws as they were given.
+    """Return the given laws as a tuple.
 
     Raises:
-        DefinitionError: When they are no laws.
+        DefinitionError: When they are not laws.
     """
     if isinstance(laws, Law) or not isinstance(laws, Iterable):
         raise DefinitionError(None, f"laws is {laws!r}", f"Give a list of laws: {_SOME}")
     given = tuple(laws)
     for one in given:
         if not isinstance(one, Law):
-            problem = f"laws holds {text_of(one)}, which is no law"
+            problem = f"laws holds {text_of(one)}, which is not a law"
             raise DefinitionError(None, problem, "Decorate the function with @law")
     return given
 
 
 def of_the_runtime(number: int, text: str) -> Callable[[Callable[[Lives], Iterator[str]]], Law]:
-    """Make a numbered law of a function that yields whatever it sees that must not be."""
+    """Make a numbered law from a function that yields each violation it sees."""
 
     def make(search: Callable[[Lives], Iterator[str]]) -> Law:
         def first(trace: Trace) -> str | None:

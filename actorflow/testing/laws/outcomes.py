@@ -1,6 +1,6 @@
-"""The laws about outcomes: what becomes of a step follows from its own attempts alone.
+"""The laws about outcomes: a step's outcome follows from its own attempts alone.
 
-Not from the order of messages, not from what came twice, and not from what happened to others.
+It does not depend on the order of messages, on duplicated messages, or on other steps.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _SKIPPED: Final = EventKind.STEP_SKIPPED
 _FAILURES: Final = frozenset({_RETRYING, _FAILED, _SKIPPED})
 _REPETITIONS: Final = frozenset({Fault.DUPLICATE, Fault.DELAY, Fault.REORDER})
 _MOST_DEATHS: Final = 3
-"""A step's actor may die so often without an attempt before the step fails of it."""
+"""How often a step's actor may die without an attempt before the step fails."""
 
 
 @of_the_runtime(24, "A duplicated or delayed internal message leaves the outcome unchanged.")
 def repetition_changes_nothing(lives: Lives) -> Iterator[str]:
-    """Hold outcomes against attempts, of the steps whose messages came twice or late."""
+    """Compare outcomes with attempts, for steps whose messages were duplicated or delayed."""
     if lives.trace.struck:
         touched = _touched(lives)
         for step in lives.odd:
@@ -45,7 +45,7 @@ def repetition_changes_nothing(lives: Lives) -> Iterator[str]:
 
 
 def _touched(lives: Lives) -> set[StepLife]:
-    """Return the steps whose messages met with a fault that actorflow has to put up with."""
+    """Return the steps whose messages were struck by a fault that must change nothing."""
     touched: set[StepLife] = set()
     for _, _, fault, (target, message, _) in lives.trace.struck:
         if fault in _REPETITIONS:
@@ -64,13 +64,13 @@ def _subject(message: Any) -> tuple[str, str] | None:
     return None
 
 
-@of_the_runtime(25, "An actor's crash is an attempt's failure: siblings unaffected, no lease lost.")
+@of_the_runtime(25, "An actor's crash fails an attempt: siblings unaffected, no worker lost.")
 def crashes_stay_local(lives: Lives) -> Iterator[str]:
-    """Hold outcomes against attempts, of the steps whose actors died.
+    """Compare outcomes with attempts, for steps whose actors died.
 
-    The attempt that such a step had in flight has failed, with an error that says so, and
-    everything else has happened as if nothing had. That the siblings' outcomes are their own
-    is law 30, and that no lease is lost is law 2.
+    The attempt that such a step had in flight failed with an error that says so, and everything
+    else happened as if the actor had not died. Law 30 checks that the outcomes of siblings are
+    their own, and law 2 that no worker is lost.
     """
     for step in lives.attempted:
         if step.deaths:
@@ -83,10 +83,10 @@ def crashes_stay_local(lives: Lives) -> Iterator[str]:
     "every base.",
 )
 def outcomes_follow_from_attempts(lives: Lives) -> Iterator[str]:
-    """Hold outcomes against attempts, of the steps that nothing unusual has happened to.
+    """Compare outcomes with attempts, for steps that no fault has struck.
 
-    That is what one trace can show of it. `same` runs a tape twice, and `alike` compares how
-    two runs have ended.
+    That is what one trace can show. `same` runs a tape twice, and `alike` compares how two runs
+    ended.
     """
     touched = _touched(lives) if lives.trace.struck else set()
     for step in lives.attempted:
@@ -102,52 +102,56 @@ def _unfounded_outcome(step: StepLife) -> Iterator[str]:
 
 
 def _unfounded_end(step: StepLife) -> Iterator[str]:
-    """Say what is wrong with how a step has ended, whatever its attempts were."""
+    """Yield what is wrong with a step's end, regardless of its attempts."""
     if step.end is None or step.kept:
         return
     kind, required = step.end.kind, step.plan.step.required
     if (kind is _FAILED and not required) or (kind is _SKIPPED and required):
         is_ = "required" if required else "optional"
-        yield f"{step} ended with {kind.value}, and it is {is_}"
+        yield f"{step} ended with {kind.value}, although it is {is_}"
     elif kind in _FAILURES and not step.tries and len(step.deaths) <= _MOST_DEATHS:
-        yield f"{step} ended with {kind.value}, and was never attempted"
+        yield f"{step} ended with {kind.value}, but was never attempted"
 
 
 def _unfounded(step: StepLife, one: Try, end: Event) -> Iterator[str]:
-    """Say what is wrong with the end of an attempt."""
+    """Yield what is wrong with the end of an attempt."""
     error, kind = end.data.get("error"), end.kind
-    said = f"attempt {one.number} of {step}"
+    attempt = f"attempt {one.number} of {step}"
     if one.body is None or kind is EventKind.STEP_COMPLETED or isinstance(error, CompensationCut):
-        return  # nobody knows, law 10 does, or nobody had the time for it
+        return  # unknown, checked by law 10, or cut by a shutdown
     outcome = one.body.outcome
     if one.timed_out is not None:
         if kind in _FAILURES and not isinstance(error, (StepTimeout, ActorCrashed)):
-            yield f"{said} timed out, and failed with {_said(error)}"
+            yield f"{attempt} timed out, but failed with {_text(error)}"
     elif isinstance(error, ActorCrashed):
         if not step.deaths:
-            yield f"{said} failed with {_said(error)}, and its actor had not died"
+            yield f"{attempt} failed with {_text(error)}, but its actor had not died"
     elif outcome is Outcome.RETURNED and not one.abandoned:
-        yield f"{said} returned, and came to {kind.value}"
+        yield f"{attempt} returned, but led to {kind.value}"
     elif kind in _FAILURES and outcome is not Outcome.RAISED:
-        yield f"{said} was {outcome.value}, for no reason, and came to {kind.value}"
+        yield f"{attempt} was {outcome.value} without reason, and led to {kind.value}"
     elif kind in _FAILURES and error is not one.body.error:
-        yield f"{said} raised {_said(one.body.error)}, and failed with {_said(error)}"
-    if kind in {_FAILED, _SKIPPED} and error is not None and _has_another(step, one, end, error):
-        yield f"{said} failed with {_said(error)} at {end.time:g} s, and was not tried again"
+        yield f"{attempt} raised {_text(one.body.error)}, but failed with {_text(error)}"
+    if (
+        kind in {_FAILED, _SKIPPED}
+        and error is not None
+        and _must_be_retried(step, one, end, error)
+    ):
+        yield f"{attempt} failed with {_text(error)} at {end.time:g} s, and was not retried"
 
 
-def _said(error: BaseException | None) -> str:
+def _text(error: BaseException | None) -> str:
     return "nothing" if error is None else said_by(error)
 
 
 def _is_cut(life: Life, end: Event) -> bool:
-    """Return whether a shutdown had no more time for undoing when something ended."""
+    """Return whether the grace of a shutdown had passed when an event happened."""
     graces = ((at, one.grace) for _, at, one in life.cancels if one.grace is not None)
     return any(at + grace <= end.time for at, grace in graces)
 
 
-def _has_another(step: StepLife, one: Try, end: Event, error: BaseException) -> bool:
-    """Return whether a step must have been tried once more after an error."""
+def _must_be_retried(step: StepLife, one: Try, end: Event, error: BaseException) -> bool:
+    """Return whether a step had to be retried after an error."""
     options = step.plan.step
     policy = options.retry
     if policy is None or one.number >= policy.max_attempts or not policy.accepts(error):

@@ -1,4 +1,4 @@
-"""The law about what steps hand on."""
+"""The law about the outputs that steps receive."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["outputs_arrive_untouched"]
 
 _CURE: Final = (
-    ". If that stands for something outside, such as a service, say that there is no other: "
+    ". If it represents something external, such as a service, exempt it from copying: "
     "def __deepcopy__(self, memo): return self"
 )
 
@@ -30,19 +30,18 @@ _CURE: Final = (
     "it.",
 )
 def outputs_arrive_untouched(lives: Lives) -> Iterator[str]:
-    """Hold what steps were told, and what their functions got, against what was recorded.
+    """Compare what steps were told, and what their functions received, with the record.
 
-    A dependent is told once, unless a fault has a message come twice or an actor die. What its
-    function gets are the outputs of those dependencies that completed, and nothing of others;
-    and it gets them in an order that no schedule decides. A compensator gets what its step got,
-    and what that has returned.
+    A dependent is told once, unless a fault duplicates the message or kills an actor. Its function
+    receives the outputs of completed dependencies only, in an order that no schedule affects. A
+    compensator receives the arguments of its step, and the step's output.
     """
-    yield from _told_wrong(lives)
+    yield from _wrongly_told(lives)
     steps = (step for life in lives.all for step in life.steps.values())
     for step in itertools.chain(steps, lives.undoings):
         for body in step.bodies:
             if (body.arguments or _takes_outputs(step)) and body.begun <= step.life.torn_at:
-                yield from _got_wrong(step, body)
+                yield from _wrong_arguments(step, body)
     for run_id, step_id, attempt, name in lives.trace.changes:
         yield f"attempt {attempt} of step {step_id!r} of {run_id} changed {name!r}{_CURE}"
 
@@ -52,10 +51,11 @@ def _takes_outputs(step: StepLife) -> bool:
     return bool(binding.outputs or binding.optional_outputs or binding.wants_inputs)
 
 
-def _told_wrong(lives: Lives) -> Iterator[str]:
-    told, heard = lives.told, set()
+def _wrongly_told(lives: Lives) -> Iterator[str]:
+    told = lives.told
+    heard: dict[tuple[StepLife, str], None] = {}
     for _, step, message in told:
-        heard.add((step, message.step_id))
+        heard[step, message.step_id] = None
         known = step.life.steps[message.step_id]
         if message.output is not known.output or message.skipped:
             yield from _misheard(step, known, message)
@@ -70,19 +70,19 @@ def _key(_count: int, step: StepLife, message: DependencyCompleted) -> tuple[Ste
 
 def _misheard(step: StepLife, known: StepLife, message: DependencyCompleted) -> Iterator[str]:
     if known.completed is message.skipped:
-        yield f"{step} was told of {known} what was not recorded"
+        yield f"{step} was told an outcome of {known} that was not recorded"
     elif known.completed and message.output != known.output:
-        yield f"{step} was told of another output of {known} than was recorded"
+        yield f"{step} was told another output of {known} than the recorded one"
 
 
-def _got_wrong(step: StepLife, body: AttemptTrace) -> Iterator[str]:
+def _wrong_arguments(step: StepLife, body: AttemptTrace) -> Iterator[str]:
     steps, scope = step.life.steps, step.life.start.scope
     outputs = {name: steps[name].output for name in step.plan.dependencies if steps[name].completed}
     due = step.plan.arguments(scope.inputs, outputs, None)
     got = body.arguments
     if not _alike(due, got):
-        what = ", ".join(name for name in due.keys() | got.keys() if not _alike_at(name, due, got))
-        yield f"attempt {body.attempt} of {step} got for {what} what its dependencies had not given"
+        what = ", ".join(name for name in {**due, **got} if not _alike_at(name, due, got))
+        yield f"attempt {body.attempt} of {step} got a wrong value for {what}"
 
 
 def _alike(due: Mapping[str, Any], got: Mapping[str, Any]) -> bool:

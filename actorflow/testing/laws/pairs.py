@@ -1,4 +1,4 @@
-"""What one trace cannot show: that a tape is a schedule, and that two runs have ended alike."""
+"""What one trace cannot show: that a tape is a schedule, and that two runs ended alike."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["alike", "first_difference", "same"]
 
 
 def same(run: Callable[[Source], Trace], source: Source = None) -> Trace:
-    """Run something twice, the second time on the tape of the first, and return the trace.
+    """Run something twice, the second time on the tape of the first; return the trace.
 
     Args:
         run: Runs it, and returns the trace.
-        source: Where the choices of the first time come from.
+        source: The source of the choices of the first run.
 
     Raises:
         LawBroken: When the two traces differ.
@@ -36,7 +36,7 @@ def same(run: Callable[[Source], Trace], source: Source = None) -> Trace:
 
 
 def first_difference(first: Trace, second: Trace) -> str:
-    """Return where two traces of one tape part, for people."""
+    """Return where two traces of one tape first differ, as text."""
     ours, theirs = first.chart().splitlines(), second.chart().splitlines()
     for line, other in zip(ours, theirs, strict=False):
         if line != other:
@@ -45,18 +45,18 @@ def first_difference(first: Trace, second: Trace) -> str:
 
 
 def alike(trace: Trace, results: Iterable[RunResult]) -> None:
-    """Return if the runs of a trace have ended like other runs of the same workflows.
+    """Check that the runs of a trace ended like other runs of the same workflows.
 
-    The others may have run on any system base. Runs are compared in the order of the trace,
-    whatever their ids: how each has ended, and each of its steps, with what output, after how
-    many attempts.
+    The other runs may have run on any system base. Runs are compared in the order of the trace,
+    regardless of their ids: how each run ended, and how each of its steps ended, with which output
+    and after how many attempts.
 
     Args:
         trace: The trace.
-        results: How the others have ended.
+        results: The results of the other runs.
 
     Raises:
-        LawBroken: When one has ended in another way.
+        LawBroken: When a run ended differently.
     """
     ours = [trace.result_of(run_id) for run_id in trace.runs]
     for one, other in zip(ours, results, strict=True):
@@ -66,7 +66,7 @@ def alike(trace: Trace, results: Iterable[RunResult]) -> None:
 
 def _differences(one: RunResult, other: RunResult) -> Iterator[str]:
     if one.status is not other.status:
-        yield f"{one.run_id} ended as {one.status.value}, and the other as {other.status.value}"
+        yield f"{one.run_id} ended as {one.status.value}, the other run as {other.status.value}"
     for step_id, step in one.steps.items():
         known = other.steps[step_id]
         ours = f"{step.status.value}, {plain(step.output)}, {step.attempts} attempts"

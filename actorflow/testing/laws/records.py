@@ -1,4 +1,4 @@
-"""The laws about what is recorded: that it comes first, that it lasts, and that it adds up."""
+"""The laws about records: they come first, survive crashes and are consistent."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _COMPLETED: Final = EventKind.RUN_COMPLETED
 _ACCEPTED: Final = {it.name for it in attrs.fields(RunRecord)} & {
     it.name for it in attrs.fields(RunSnapshot)
 }
-"""What a run was accepted with, and a snapshot says."""
+"""The fields of a snapshot that come from the accepted run."""
 _FOLDED: Final = (
     "status",
     "steps",
@@ -44,7 +44,7 @@ _FOLDED: Final = (
     "started_at",
     "finished_at",
 )
-"""What a snapshot says by its run's events."""
+"""The fields of a snapshot that come from the run's events."""
 
 
 # ── 26 ───────────────────────────────────────────────────────────────────────────────────────
@@ -52,10 +52,10 @@ _FOLDED: Final = (
 
 @of_the_runtime(26, "An event is visible only after its commit.")
 def commits_come_first(lives: Lives) -> Iterator[str]:
-    """Hold what watchers, callers and steps were told against what was recorded by then.
+    """Compare what watchers, callers and steps were told with what was recorded by then.
 
-    Watchers are shown events, callers are handed results, and steps are told of the steps that
-    they wait for. That attempts begin after their starts are recorded is a part of law 5.
+    Watchers are shown events, callers receive results, and steps are told of their dependencies.
+    Law 5 checks that attempts begin after their starts are recorded.
     """
     yield from _shown_too_early(lives.trace)
     for recorded, delivered, run_id in lives.trace.handed:
@@ -75,19 +75,19 @@ def _shown_too_early(trace: Trace) -> Iterator[str]:
         if following <= recorded and events[place:following] == tuple(shown):
             place = following
             continue
-        # A crash has had something recorded that nobody was shown.
+        # A crash can leave events recorded that no watcher was shown.
         for event in shown:
             while place < recorded and events[place] is not event:
                 place += 1
             if place == recorded:
-                yield f"{_said(event)} was shown to watchers before it was recorded"
+                yield f"{_named(event)} was shown to watchers before it was recorded"
                 return
             place += 1
 
 
-def _said(event: Event) -> str:
-    whom = event.run_id if event.step_id is None else f"step {event.step_id!r} of {event.run_id}"
-    return f"event {event.number}, {event.kind.value} of {whom},"
+def _named(event: Event) -> str:
+    owner = event.run_id if event.step_id is None else f"step {event.step_id!r} of {event.run_id}"
+    return f"event {event.number}, {event.kind.value} of {owner},"
 
 
 # ── 27 ───────────────────────────────────────────────────────────────────────────────────────
@@ -95,10 +95,10 @@ def _said(event: Event) -> str:
 
 @of_the_runtime(27, "A crash at any write, then resume: no recorded step runs again.")
 def records_outlive_crashes(lives: Lives) -> Iterator[str]:
-    """Hold what ran in a resumed run, by the executors' account, against the record before it.
+    """Compare what ran in a resumed run, by the executors' account, with the earlier record.
 
-    What was recorded is done: steps, and in the midst of an undoing compensators too. And what
-    was not recorded has to run before it counts as completed.
+    A recorded step is done, and so is a recorded compensator when the run was resumed during
+    compensation. A step without a recorded outcome must run before it counts as completed.
     """
     for life in lives.all:
         former = life.former
@@ -106,9 +106,9 @@ def records_outlive_crashes(lives: Lives) -> Iterator[str]:
             continue
         for step in life.steps.values():
             for body in step.bodies if step.kept else ():
-                yield f"attempt {body.attempt} of {step} began again, and its end was recorded"
+                yield f"attempt {body.attempt} of {step} began again, although its end was recorded"
             if step.completed and not (step.kept or step.bodies):
-                yield f"{step} completed without an attempt, and had not before"
+                yield f"{step} completed without an attempt, and had not completed before"
         if life.goes_on:
             yield from _undone_again(life, former, lives)
 
@@ -118,7 +118,7 @@ def _undone_again(life: Life, former: Life, lives: Lives) -> Iterator[str]:
         if body.run_id == life.run_id and life.since < body.begun <= life.until:
             step = former.steps.get(body.step_id)
             if step is not None and step.undone:
-                yield f"the compensator of {step} began again, and its end was recorded"
+                yield f"the compensator of {step} began again, although its end was recorded"
 
 
 # ── 28 ───────────────────────────────────────────────────────────────────────────────────────
@@ -126,24 +126,24 @@ def _undone_again(life: Life, former: Life, lives: Lives) -> Iterator[str]:
 
 @of_the_runtime(
     28,
-    "Resume is idempotent; of two resumers one owns the run; a stale token's write changes "
+    "Resume is idempotent; one of two resumers owns the run; a write with a stale token changes "
     "nothing.",
 )
 def records_have_one_owner(lives: Lives) -> Iterator[str]:
-    """Look for lives of one run beside each other, and for what a former life still wrote.
+    """Look for overlapping lives of one run, and for writes of a former life.
 
-    A trace has one orchestrator after the other. That of two at once one owns the run is told by
-    the contract of state managers that several processes share.
+    A trace has one orchestrator after another. That one of two concurrent orchestrators owns a run
+    is checked by the contract of state managers shared by several processes.
     """
     for life in lives.all:
         if life.former is not None:
-            yield from _not_to_be_resumed(life, life.former)
+            yield from _wrongly_resumed(life, life.former)
             yield from _misannounced(life)
     for place, asked in lives.trace.late:
         yield from _stale(lives, place, asked)
 
 
-def _not_to_be_resumed(life: Life, former: Life) -> Iterator[str]:
+def _wrongly_resumed(life: Life, former: Life) -> Iterator[str]:
     if former.end is None:
         if not (former.cut or former.torn):
             yield f"{life} was resumed while it was in progress"
@@ -152,20 +152,20 @@ def _not_to_be_resumed(life: Life, former: Life) -> Iterator[str]:
 
 
 def _misannounced(life: Life) -> Iterator[str]:
-    """Say what is wrong with how the record tells of a resumption: once, before all else."""
+    """Yield an error unless the record reports the resumption once and first."""
     said = [place for place, event in life.events if event.kind is _RESUMED]
     places = [place for place, _ in life.events]
     places += [step.at[0] for step in life.steps.values() if step.at]
     due = [min(places)] if places and life.start.resumed is not None else []
     if said != due:
-        yield f"{life} was resumed, and its record says so {len(said)} times, or not at first"
+        yield f"{life} was resumed, but its record says so {len(said)} times, or not first"
 
 
 def _stale(lives: Lives, place: int, asked: int) -> Iterator[str]:
     event, recorded = lives.trace.events[place], lives.trace.marks[place]
     for life in lives.all:
         if life.run_id == event.run_id and asked < life.since <= recorded:
-            yield f"{_said(event)} was asked for by a former life, and recorded in a later one"
+            yield f"{_named(event)} was requested in a former life, and recorded in a later one"
 
 
 # ── 29 ───────────────────────────────────────────────────────────────────────────────────────
@@ -173,7 +173,7 @@ def _stale(lives: Lives, place: int, asked: int) -> Iterator[str]:
 
 @of_the_runtime(29, "The recorded events fold to the recorded state; numbers rise without gaps.")
 def records_add_up(lives: Lives) -> Iterator[str]:
-    """Count the events, and fold them again wherever a run was read back to go on."""
+    """Check the event numbers, and fold the events again wherever a run was resumed."""
     yield from _misnumbered(lives.trace)
     for life in lives.all:
         if life.former is not None:
@@ -185,7 +185,7 @@ def _misnumbered(trace: Trace) -> Iterator[str]:
     for event in trace.events:
         number, _, run_id, _, _, _, _ = event
         if number != last[run_id] + 1:
-            yield f"{_said(event)} is recorded after event {last[run_id]}"
+            yield f"{_named(event)} is recorded after event {last[run_id]}"
         last[run_id] = number
 
 
@@ -197,7 +197,7 @@ def _misread(life: Life, trace: Trace) -> Iterator[str]:
         if event.run_id == life.run_id and mark < life.since
     ]
     if len(before) != start.recorded:
-        yield f"{life} was resumed after event {start.recorded}, and {len(before)} were recorded"
+        yield f"{life} was resumed after event {start.recorded}, but {len(before)} were recorded"
     elif start.resumed is not None:
         yield from _misfolded(life, start.resumed, before)
 
@@ -211,7 +211,7 @@ def _misfolded(life: Life, read: RunSnapshot, events: Sequence[Event]) -> Iterat
     for name in _FOLDED:
         one, other = getattr(read, name), getattr(folded, name)
         if one != other and told(one) != told(other):
-            yield f"{name} of {life} was read as {one!r}, and its events fold to {other!r}"
+            yield f"{name} of {life} was read as {one!r}, but its events fold to {other!r}"
 
 
 def _accepted(read: RunSnapshot) -> RunRecord:

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 _LAST_SECONDS: Final = 0.5 + 1e-6
-"""What a compensator gets when it is cut, and what sums of floating-point numbers differ by."""
+"""Seconds that a compensator gets when it is cut, plus a tolerance for floating-point sums."""
 _FAILED: Final = EventKind.STEP_FAILED
 _CANCELLED: Final = EventKind.STEP_CANCELLED
 _STARTED: Final = EventKind.STEP_STARTED
@@ -39,12 +39,12 @@ _STARTED: Final = EventKind.STEP_STARTED
 
 @of_the_runtime(7, "Exactly one terminal event per run, after all of its steps' events.")
 def runs_end_once(lives: Lives) -> Iterator[str]:
-    """Count them in each life of a run, and hold each against the ends of the steps.
+    """Count the terminal events of each life of a run, and compare them with the steps' ends.
 
-    A run has completed when each of its steps has completed or was skipped; it has failed
-    when one has failed, or when its timeout passed; and it was cancelled when somebody said so.
-    What came first counts: nothing overrules a failure that ends its run, and of several the
-    first is told.
+    A run has completed when each step has completed or was skipped. It has failed when a step has
+    failed or its timeout has passed. It was cancelled when it was told to be. What comes first
+    counts: nothing overrules a failure that ends its run, and of several failures the first is
+    reported.
     """
     for life in lives.all:
         ends = [event.kind.value for _, event in life.events if event.kind in RUN_ENDS]
@@ -52,9 +52,9 @@ def runs_end_once(lives: Lives) -> Iterator[str]:
             yield f"{life} had {len(ends)} terminal events: {', '.join(ends)}"
         if life.end is not None:
             yield from _later_events(life)
-            if not _is_true(life, life.end, lives.trace.marks):
-                yield f"{life} ended with {life.end.kind.value}, which its steps do not bear out"
-            yield from _mistold(life, life.end)
+            if not _is_justified(life, life.end, lives.trace.marks):
+                yield f"{life} ended with {life.end.kind.value}, which its steps do not justify"
+            yield from _wrong_reason(life, life.end)
 
 
 def _later_events(life: Life) -> Iterator[str]:
@@ -63,20 +63,20 @@ def _later_events(life: Life) -> Iterator[str]:
             yield f"{step.events[-1].kind.value} happened to {step} after the end of its run"
 
 
-def _mistold(life: Life, end: Event) -> Iterator[str]:
-    """Say what is wrong with why a run has ended, if one of its steps has failed."""
+def _wrong_reason(life: Life, end: Event) -> Iterator[str]:
+    """Yield what is wrong with the reason for a run's end, if one of its steps has failed."""
     failed = [step for step in life.odd if step.end is not None and step.end.kind is _FAILED]
     if not failed or life.torn or life.goes_on:
         return
     first = min(failed, key=lambda step: step.end_at)
     told, error = end.data.get("failed_step"), end.data.get("error")
     if first.end is not None and (told != first.id or error is not first.end.data["error"]):
-        yield f"{first} was the first to fail, and {life} ended because of {told!r}"
+        yield f"{first} was the first to fail, but {life} ended because of {told!r}"
     elif life.plan.fail_fast and end.kind is EventKind.RUN_CANCELLED:
-        yield f"{first} had failed, and {life} ended as if it had been cancelled before"
+        yield f"{first} had failed, but {life} ended as if it had been cancelled before"
 
 
-def _is_true(life: Life, end: Event, marks: Sequence[int]) -> bool:
+def _is_justified(life: Life, end: Event, marks: Sequence[int]) -> bool:
     if end.kind is EventKind.RUN_CANCELLED:
         return any(count <= marks[int(life.end_at)] for count, _, _ in life.reasons_to_end)
     kinds = [step.end.kind for step in life.steps.values() if step.end is not None]
@@ -91,9 +91,9 @@ def _is_true(life: Life, end: Event, marks: Sequence[int]) -> bool:
     "cancelled.",
 )
 def failures_spread_no_further(lives: Lives) -> Iterator[str]:
-    """Look for starts after a failure, and for steps that were cancelled for no reason.
+    """Look for starts after a failure, and for steps cancelled without reason.
 
-    A reason is also that the run was told to end, or that its timeout has passed.
+    A cancellation of the run and its timeout are reasons too.
     """
     for life in lives.all:
         failed = [step for step in life.odd if step.end is not None and step.end.kind is _FAILED]
@@ -114,7 +114,7 @@ def _later_starts(life: Life, failed: StepLife, lives: Lives) -> Iterator[str]:
 
 
 def _bodies_after(step: StepLife, count: int, when: str) -> Iterator[str]:
-    """Say which attempts of a step began after so many deliveries."""
+    """Yield the attempts of a step that began after a number of deliveries."""
     for body in step.bodies:
         if body.begun > count and body.outcome is not Outcome.NOT_BEGUN:
             yield f"attempt {body.attempt} of {step} began at {body.started_at:g} s, {when}"
@@ -131,13 +131,13 @@ def _unfounded(
     causes = [one for one in failed if one.end_at < step.end_at]
     if life.plan.fail_fast:
         if not causes:
-            yield f"{step} was cancelled at {end.time:g} s, and nothing had failed"
+            yield f"{step} was cancelled at {end.time:g} s, but nothing had failed"
     elif not any(_leads_to(one, step) for one in causes):
-        yield f"{step} was cancelled at {end.time:g} s, and depends on nothing that had failed"
+        yield f"{step} was cancelled at {end.time:g} s, but depends on nothing that had failed"
 
 
 def _leads_to(step: StepLife, other: StepLife) -> bool:
-    """Return whether a step is waited for by another one, directly or not."""
+    """Return whether another step depends on this one, directly or indirectly."""
     seen: set[str] = set()
     line = list(step.plan.dependents)
     while line:
@@ -153,34 +153,33 @@ def _leads_to(step: StepLife, other: StepLife) -> bool:
     "No lost wake-up: when every attempt ends, the run ends, in bounded steps and virtual time.",
 )
 def runs_come_to_an_end(lives: Lives) -> Iterator[str]:
-    """Look for runs that stand still, although nothing that they wait for is under way.
+    """Look for runs that stand still without good reason.
 
-    A run may wait for an attempt that is in flight, for a backoff, for others to give up the
-    leases or the place that it needs, and for nothing else. At the end of everything only
-    an attempt counts that nothing limits, and that never ends by itself. A message that could
-    not be handled is a wake-up that was lost.
+    A run may wait only for an attempt in flight, for a backoff, or for other runs to give up the
+    workers or the place that it needs. When nothing is left to happen, only an attempt counts that
+    has no timeout and never ends on its own. A message that could not be handled is a lost wake-up.
     """
     trace = lives.trace
     yield from trace.defects
     if trace.endless:
-        yield f"things went on happening until {trace.now:g} s, without an end{_at_work(trace)}"
+        yield f"the schedule had not come to an end at {trace.now:g} s{_unfinished(trace)}"
     yield from lives.turns.still
     yield from unnoticed_deadlines(lives)
     if lives.at_rest:
         yield from stuck_runs(lives)
 
 
-def _at_work(trace: Trace) -> str:
-    """Say whose own doing that may be."""
+def _unfinished(trace: Trace) -> str:
+    """Return which attempts may be the cause, and the cure."""
     bodies = (*trace.attempts, *trace.compensations)
     left = [f"{one.step_id}#{one.attempt}" for one in bodies if one.finished_at is None]
-    cure = "Give a timeout to a step that goes on and on by itself"
+    cure = "Give a timeout to a step that never ends on its own"
     return f", and {', '.join(left)} had not ended. {cure}" if left else ""
 
 
 @of_the_runtime(20, "No start after a cancel is acknowledged; cancelling twice is cancelling once.")
 def cancels_are_kept(lives: Lives) -> Iterator[str]:
-    """Look for what began after the supervisor had been told, and for how the run ended.
+    """Look for attempts that began after the cancellation, and check how the run ended.
 
     It ends for the reason that was given first.
     """
@@ -189,13 +188,13 @@ def cancels_are_kept(lives: Lives) -> Iterator[str]:
             for step in life.steps.values():
                 yield from _bodies_after(step, count, f"and {life} was cancelled at {time:g} s")
         if life.reasons_to_end and life.end is not None:
-            yield from _denied(life, life.end, life.reasons_to_end[0])
+            yield from _wrongly_ended(life, life.end, life.reasons_to_end[0])
 
 
-def _denied(life: Life, end: Event, first: tuple[int, float, Any]) -> Iterator[str]:
+def _wrongly_ended(life: Life, end: Event, first: tuple[int, float, Any]) -> Iterator[str]:
     _, time, message = first
     if end.kind is EventKind.RUN_COMPLETED and end.time > time:
-        yield f"{life} was cancelled at {time:g} s, and completed at {end.time:g} s"
+        yield f"{life} was cancelled at {time:g} s, but completed at {end.time:g} s"
     if end.kind is EventKind.RUN_CANCELLED and end.data["reason"] != message.reason:
         yield f"{life} was cancelled because of {message.reason!r}, not of {end.data['reason']!r}"
 
@@ -204,9 +203,10 @@ def _denied(life: Life, end: Event, first: tuple[int, float, Any]) -> Iterator[s
     31, "After N runs actors, timers, mailboxes, tasks and threads are back where they began."
 )
 def nothing_is_left(lives: Lives) -> Iterator[str]:
-    """Look for what was left when everything had come to rest, and every run had ended.
+    """Look for leftovers when nothing is left to happen and every run has ended.
 
-    A coroutine that was abandoned, and that nothing ends, is left by whoever wrote it.
+    The task of an abandoned coroutine that nothing ends is not counted: the step's author is
+    responsible for it.
     """
     if not (lives.at_rest and lives.all_over):
         return
@@ -216,17 +216,18 @@ def nothing_is_left(lives: Lives) -> Iterator[str]:
         left = attrs.evolve(left, tasks=max(0, left.tasks - abandoned))
     if not left.nothing:
         counts = attrs.asdict(left)
+        counts["workers"] = counts.pop("leases")
         yield ", ".join(f"{count} {what}" for what, count in counts.items() if count) + " were left"
 
 
 @of_the_runtime(32, "Shutdown is bounded; later calls fail clearly; nothing acknowledged is lost.")
 def stops_are_bounded(lives: Lives) -> Iterator[str]:
-    """Look how long runs take to end that are told to, and whether each result is recorded.
+    """Check how long cancelled runs take to end, and that each result is recorded.
 
-    A trace holds no shutdown, but what one is made of: a run that is told to end has ended
-    when its grace has passed, or the orchestrator's own, whichever is longer. What undoes a run
-    takes its time, unless a grace limits that: then it is cut, with half a second to clean up.
-    And a result that was handed out stands in the record, through every crash.
+    A trace has no shutdown, but has its parts: a run that is told to end has ended when its grace
+    or the orchestrator's own has passed, whichever is longer. Compensation takes as long as it
+    needs, unless a grace limits it; then it is cut, with half a second to clean up. A result that
+    was handed out is in the record, through every crash.
     """
     for life in lives.all:
         for cancel in life.cancels[:1]:
@@ -234,13 +235,13 @@ def stops_are_bounded(lives: Lives) -> Iterator[str]:
     for run_id in lives.trace.results:
         life = _recorded(lives.latest[run_id])
         if life.end is None and not life.torn:
-            yield f"the result of {life} was handed out, and its end is not recorded"
+            yield f"the result of {life} was handed out, but its end is not recorded"
 
 
 def _recorded(life: Life) -> Life:
-    """Return a life, or the latest before it that no crash cut short before it left a record.
+    """Return a life, or the latest earlier one, skipping lives that crashed without a record.
 
-    One that could not be recorded has left none, and its result says so.
+    A life that could not be recorded has left no record, and its result says so.
     """
     while life.cut and not life.events and not life.torn and life.former is not None:
         life = life.former
@@ -248,9 +249,9 @@ def _recorded(life: Life) -> Life:
 
 
 def _due(life: Life, usual: float) -> float:
-    """Return when a run that was told to end must have ended, or when its undoing is cut.
+    """Return when a cancelled run must have ended, or when its compensation is cut.
 
-    Every grace counts from its own cancellation.
+    Each grace counts from its own cancellation.
     """
     graces = [(at, one.grace) for _, at, one in life.cancels if one.grace is not None]
     if life.compensates:
@@ -264,7 +265,7 @@ def _overdue(life: Life, cancel: tuple[int, float, Any], lives: Lives) -> Iterat
     due, cuts = _due(life, lives.trace.settings.stop_grace), life.compensates
     if life.torn or due == NEVER:
         return
-    said = f"{life} was told to end at {time:g} s, and had not ended"
+    said = f"{life} was told to end at {time:g} s, but had not ended"
     for moment, events, deliveries, _, _, _, writes in lives.trace.lulls:
         if deliveries < count or moment <= due or writes:
             continue
@@ -273,7 +274,7 @@ def _overdue(life: Life, cancel: tuple[int, float, Any], lives: Lives) -> Iterat
         if not cuts:
             yield f"{said} at {moment:g} s"
             return
-        # Where mail is slow, it may be known only now, and what is cut gets its last seconds.
+        # With slow messages this may become known only now, and what is cut gets its last seconds.
         due, cuts = moment + _LAST_SECONDS, False
     if life.compensates and lives.at_rest and life.end is None and life.until == NEVER:
         yield f"{said} when nothing was left to happen"

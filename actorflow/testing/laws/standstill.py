@@ -1,4 +1,4 @@
-"""What keeps a run from ending when nothing is left to happen, and must not."""
+"""Runs that stand still, and deadlines that pass unnoticed: the evidence for law 18."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from actorflow.testing.trace.trace import Idle
 
     _Deadline = tuple[str, int, float, float]
-    """What is to be noticed, between which events, and when it is due."""
+    """A deadline: its name, the events between which it applies, and its moment."""
 
 __all__ = ["stuck_runs", "unnoticed_deadlines"]
 
 
 def stuck_runs(lives: Lives) -> Iterator[str]:
-    """Say which runs have not ended, at the end of everything, and what they cannot wait for.
+    """Yield the runs that have not ended when nothing is left to happen, without good reason.
 
-    They can wait for an attempt that nothing limits and that never ends by itself, or for
-    what somebody holds who waits for such an attempt: a lease, or a place.
+    A run may wait for an attempt that has no timeout and never ends on its own, or for a worker or
+    a place held by a run that waits for such an attempt.
     """
     left = [life for life in lives.latest.values() if life.run_id not in lives.trace.results]
     crowded = len(left) > lives.trace.settings.max_active_runs
@@ -35,32 +35,32 @@ def stuck_runs(lives: Lives) -> Iterator[str]:
         if life.cut:
             continue
         waits = crowded and not any(step.events for step in life.steps.values())
-        if life.end is None and _is_undone(life):
-            yield from _stuck_undoing(life, lives)
+        if life.end is None and _is_compensating(life):
+            yield from _stuck_compensation(life, lives)
         elif life.end is not None or life.torn:
-            yield f"{life} has ended, and nobody was told how"
-        elif not (waits and _undoable(life)):
-            yield from _overdue(life) if _is_to_end(life) else _stuck_steps(life, waits=waits)
+            yield f"{life} has ended, but its result was not handed out"
+        elif not (waits and _has_compensators(life)):
+            yield from _overdue(life) if _has_to_end(life) else _stuck_steps(life, waits=waits)
 
 
-def _is_undone(life: Life) -> bool:
-    """Return whether a run is being undone, or may be without a record of it."""
-    return life.compensates or (life.torn and _undoable(life))
+def _is_compensating(life: Life) -> bool:
+    """Return whether a run is being compensated, or may be without a record of it."""
+    return life.compensates or (life.torn and _has_compensators(life))
 
 
-def _undoable(life: Life) -> bool:
+def _has_compensators(life: Life) -> bool:
     return any(plan.compensation is not None for plan in life.plan.steps)
 
 
-def _is_to_end(life: Life) -> bool:
+def _has_to_end(life: Life) -> bool:
     return bool(life.cancels) or life.start.deadline is not None
 
 
 def _overdue(life: Life) -> Iterator[str]:
     if life.cancels:
-        yield f"{life} was told to end at {life.cancels[0][1]:g} s, and has not ended"
+        yield f"{life} was told to end at {life.cancels[0][1]:g} s, but has not ended"
     else:
-        yield f"{life} was to end at {life.start.deadline:g} s, and has not ended"
+        yield f"{life} had to end at {life.start.deadline:g} s, but has not ended"
 
 
 # ── Steps ────────────────────────────────────────────────────────────────────────────────────
@@ -71,7 +71,7 @@ def _stuck_steps(life: Life, *, waits: bool) -> Iterator[str]:
         if step.end is None and step.events:
             yield from _stuck_step(step, step.events[-1])
         elif step.end is None and not waits and _could_begin(step, life):
-            yield f"{step} never became ready, although all that it waits for has settled"
+            yield f"{step} never became ready, although all its dependencies have settled"
 
 
 def _could_begin(step: StepLife, life: Life) -> bool:
@@ -81,59 +81,59 @@ def _could_begin(step: StepLife, life: Life) -> bool:
 
 def _stuck_step(step: StepLife, last: Event) -> Iterator[str]:
     if last.kind is EventKind.STEP_RETRYING:
-        yield f"{step} waits since {last.time:g} s for an attempt that never comes"
+        yield f"{step} has waited since {last.time:g} s for an attempt that never begins"
     elif last.kind is not EventKind.STEP_READY:
         if all(body.finished_at is not None for body in step.bodies):
-            yield f"an attempt of {step} has ended, and nothing has come of it"
+            yield f"an attempt of {step} has ended without effect"
         elif _is_limited(step.plan.step):
-            yield f"an attempt of {step} goes on for ever, and has a timeout"
+            yield f"an attempt of {step} never ends, although it has a timeout"
 
 
 def _is_limited(step: Step) -> bool:
     return step.timeout is not None or step.total_timeout is not None
 
 
-# ── Undoing ──────────────────────────────────────────────────────────────────────────────────
+# ── Compensation ─────────────────────────────────────────────────────────────────────────────
 
 
-def _stuck_undoing(life: Life, lives: Lives) -> Iterator[str]:
+def _stuck_compensation(life: Life, lives: Lives) -> Iterator[str]:
     trace = lives.trace
     mine = [one for one in trace.compensations if one.run_id == life.run_id]
     in_flight = [one.step_id for one in mine if one.finished_at is None]
     for step_id in in_flight:
         undo = life.plan.by_id[step_id].compensation
         if undo is not None and _is_limited(undo.step):
-            what = f"an attempt to undo step {step_id!r} of {life}"
-            yield f"{what} goes on for ever, and has a timeout"
+            what = f"an attempt to compensate step {step_id!r} of {life}"
+            yield f"{what} never ends, although it has a timeout"
     if not in_flight and trace.idle[-1].in_flight < trace.settings.async_workers:
-        yield f"{life} is being undone, and nothing of that is in flight"
+        yield f"{life} is being compensated, but no compensator is in flight"
 
 
 _ROUNDING: Final = 1e-6
-"""What sums of floating-point numbers may differ by, in seconds."""
+"""Tolerance for sums of floating-point numbers, in seconds."""
 
 
 def unnoticed_deadlines(lives: Lives) -> Iterator[str]:
-    """Say which backoffs and timeouts were over at a moment when nothing could be delivered.
+    """Yield the backoffs and timeouts that were overdue when nothing could be delivered.
 
     Time moves on only when everything that is due has happened. So whenever nothing can be
-    delivered and nothing waits to be recorded, whatever was due before has been noticed.
+    delivered and no write is in progress, everything that was due earlier has been noticed.
     """
     for step in lives.odd:
         deadlines = _backoffs(step)
         if not _may_be_stopped(step):
             deadlines += _timeouts(step)
         for what, since, until, due in deadlines:
-            for lull in lives.trace.idle:
-                if since < lull.events <= until and _shows(lull, step.life, due):
-                    when = f"over at {due:g} s, and unnoticed at {lull.time:g} s"
+            for idle in lives.trace.idle:
+                if since < idle.events <= until and _must_have_noticed(idle, step.life, due):
+                    when = f"over at {due:g} s, but not noticed by {idle.time:g} s"
                     yield f"{what} of {step} was {when}"
 
 
-def _shows(lull: Idle, life: Life, due: float) -> bool:
-    """Return whether something that was due had to be noticed by then."""
-    counts = not lull.writes and lull.deliveries < min(life.until, life.torn_at)
-    return counts and lull.time > due + _ROUNDING
+def _must_have_noticed(idle: Idle, life: Life, due: float) -> bool:
+    """Return whether something due must have been noticed by an idle moment."""
+    counts = not idle.writes and idle.deliveries < min(life.until, life.torn_at)
+    return counts and idle.time > due + _ROUNDING
 
 
 def _backoffs(step: StepLife) -> list[_Deadline]:
@@ -150,14 +150,14 @@ def _timeouts(step: StepLife) -> list[_Deadline]:
     starts = [one for one in told if one[2].kind is EventKind.STEP_STARTED]
     if options.timeout is not None:
         for place, following, event in starts:
-            deadlines.append(("an attempt's time", place, following, event.time + options.timeout))
+            deadlines.append(("a timeout", place, following, event.time + options.timeout))
     if options.total_timeout is not None and starts:
         place, _, first = starts[0]
         noticed = [at for at, _, event in told if event.data.get("limit") == "total"]
         until, due = min([step.end_at, *noticed]), first.time + options.total_timeout
-        # While an attempt is being stopped because its own time is over, nothing comes of it.
+        # While an attempt is being stopped after its own timeout, the total timeout has no effect.
         deadlines += [
-            ("the whole time", at, min(following, until), due)
+            ("the total timeout", at, min(following, until), due)
             for at, following, event in told
             if at >= place and event.kind is not EventKind.STEP_TIMED_OUT
         ]
@@ -165,13 +165,13 @@ def _timeouts(step: StepLife) -> list[_Deadline]:
 
 
 def _told(step: StepLife) -> Iterator[tuple[int, float, Event]]:
-    """Yield the events of a step, each with its place and that of the next one."""
+    """Yield the events of a step, each with its index and the index of the next one."""
     places = itertools.pairwise([*step.at, NEVER])
     for (place, following), event in zip(places, step.events, strict=True):
         yield int(place), following, event
 
 
 def _may_be_stopped(step: StepLife) -> bool:
-    """Return whether attempts may be stopped for other reasons, and their timeouts passed over."""
+    """Return whether attempts may be stopped for other reasons, so that timeouts have no effect."""
     end = step.life.end
     return bool(step.deaths) or end is None or end.kind is not EventKind.RUN_COMPLETED

@@ -1,4 +1,4 @@
-"""The laws about one step: what it waits for, how often it is tried, how it ends."""
+"""The laws about one step: what it waits for, how often it is attempted, how it ends."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ _STAYS_OUT: Final = frozenset({EventKind.STEP_SKIPPED, EventKind.STEP_CANCELLED}
 
 @of_the_runtime(3, "A step starts only after each of its dependencies has settled.")
 def dependencies_come_first(lives: Lives) -> Iterator[str]:
-    """Hold each step against its dependencies, by the events and by the executors' account.
+    """Compare each step with its dependencies, by the events and by the executors' account.
 
-    Settled means here that the dependency completed, or that it was optional and skipped. To be
-    ready before that is as wrong as to start, even if nothing comes of it.
+    A dependency has settled here when it completed, or when it was optional and skipped. Becoming
+    ready before that is as wrong as starting, even if it has no effect.
     """
     for life in lives.all:
         for step in life.steps.values():
@@ -66,9 +66,9 @@ def _had_settled(step: StepLife, place: float) -> bool:
 
 @of_the_runtime(4, "A step is attempted at most `max_attempts` times.")
 def attempts_are_limited(lives: Lives) -> Iterator[str]:
-    """Count the starts that are recorded, and the attempts that the executors know.
+    """Count the recorded starts, and the attempts that the executors know.
 
-    A step that is run again by a resumed run is counted afresh.
+    A step that a resumed run runs again is counted from zero.
     """
     for step in lives.attempted:
         retry = step.plan.step.retry
@@ -76,7 +76,7 @@ def attempts_are_limited(lives: Lives) -> Iterator[str]:
         starts = sum(event.kind is _STARTED for event in step.events)
         attempts = max(starts, len(step.bodies))
         if attempts > most:
-            yield f"{step} was attempted {attempts} times, of {most}"
+            yield f"{step} was attempted {attempts} times, but may be attempted {most} times"
 
 
 @of_the_runtime(
@@ -85,7 +85,7 @@ def attempts_are_limited(lives: Lives) -> Iterator[str]:
     "over when it is abandoned).",
 )
 def attempts_follow_each_other(lives: Lives) -> Iterator[str]:
-    """Look at the numbers of the starts, and at when the executors had each attempt in flight."""
+    """Check the numbers of the starts, and when the executors had each attempt in flight."""
     marks = lives.trace.marks
     for life in lives.all:
         for step in life.odd if life.former is None else life.steps.values():
@@ -115,11 +115,11 @@ def _untimely_bodies(step: StepLife, marks: Sequence[int]) -> Iterator[str]:
         if body.outcome is Outcome.NOT_BEGUN:
             continue
         if body.attempt <= number:
-            yield f"{_said(body, step)} began again"
+            yield f"{_named(body, step)} began again"
         elif before is not None and not _is_over(before, body):
-            yield f"{_said(body, step)} began while the one before it was in flight"
+            yield f"{_named(body, step)} began while the one before it was in flight"
         elif body.begun <= step.life.torn_at and started.get(body.attempt, NEVER) >= body.begun:
-            yield f"{_said(body, step)} began, and its start was not recorded before"
+            yield f"{_named(body, step)} began before its start was recorded"
         before, number = body, body.attempt
 
 
@@ -129,13 +129,13 @@ def _is_over(before: AttemptTrace, body: AttemptTrace) -> bool:
     return before.over <= body.begun and before.finished_at <= body.started_at
 
 
-def _said(body: AttemptTrace, step: StepLife) -> str:
+def _named(body: AttemptTrace, step: StepLife) -> str:
     return f"attempt {body.attempt} of {step}, at {body.started_at:g} s,"
 
 
 @of_the_runtime(6, "Exactly one terminal event per step.")
 def steps_end_once(lives: Lives) -> Iterator[str]:
-    """Count them, in each life of a run: one in a life that has ended, at most one in others.
+    """Count the terminal events in each life: one in a life that has ended, else at most one.
 
     A step that had its outcome before a resumed life began gets none in it.
     """
@@ -143,16 +143,15 @@ def steps_end_once(lives: Lives) -> Iterator[str]:
         ends = sum(event.kind in STEP_ENDS for event in step.events)
         due = 0 if step.kept else 1
         if ends > due or (ends < due and step.life.end is not None):
-            yield f"{step} had {ends} terminal events, where it was to have {due}"
+            yield f"{step} had {ends} terminal events, but should have {due}"
 
 
 @of_the_runtime(8, "Terminal states absorb.")
 def ends_are_final(lives: Lives) -> Iterator[str]:
-    """Look for what happened to a step after its end, and for ends that were told differently.
+    """Look for events of a step after its end, and compare results with the record.
 
-    What a run's result says is what was recorded: each status, each output, each error, when
-    each step has ended, and after how many attempts. Of a run that was undone only its own
-    status, error and end are compared.
+    A run's result says what was recorded: each status, output and error, when each step ended, and
+    after how many attempts. For a compensated run, only its own status, error and end are compared.
     """
     for step in lives.odd:
         for place, event in zip(step.at, step.events, strict=True):
@@ -161,13 +160,15 @@ def ends_are_final(lives: Lives) -> Iterator[str]:
     for life in lives.latest.values():
         result = lives.trace.results.get(life.run_id)
         if result is not None and life.end is not None:
-            yield from _otherwise_ended(result, life, life.end)
+            yield from _run_differences(result, life, life.end)
             if not life.compensates:
                 yield from _differences(result, life)
 
 
-def _is(known: BaseException | None, recorded: BaseException | None, *, restored: bool) -> bool:
-    """Return whether one error is the other, or what a record has kept of it."""
+def _is_same(
+    known: BaseException | None, recorded: BaseException | None, *, restored: bool
+) -> bool:
+    """Return whether two errors are the same, or one is the recorded form of the other."""
     if known is recorded or not restored:
         return known is recorded
     kind = type(recorded)
@@ -176,17 +177,17 @@ def _is(known: BaseException | None, recorded: BaseException | None, *, restored
     return isinstance(known, RecordedError) and known.type_name == dotted_name(kind)
 
 
-def _otherwise_ended(result: RunResult, life: Life, end: Event) -> Iterator[str]:
+def _run_differences(result: RunResult, life: Life, end: Event) -> Iterator[str]:
     status = RUN_ENDS[end.kind]
     if result.status is not status:
-        yield f"{life} ended as {status}, and its result says {result.status}"
-    if not _is(result.error, end.data.get("error"), restored=life.cut or life.goes_on):
+        yield f"{life} ended as {status}, but its result says {result.status}"
+    if not _is_same(result.error, end.data.get("error"), restored=life.cut or life.goes_on):
         yield f"the error of {life} in its result is not the one that was recorded"
     failed = end.data.get("failed_step")
     if result.failed_step != failed:
-        yield f"{life} ended because of {failed!r}, and its result says {result.failed_step!r}"
+        yield f"{life} ended because of {failed!r}, but its result says {result.failed_step!r}"
     if result.finished_at != end.time:
-        yield f"{life} ended at {end.time:g} s, and its result says {result.finished_at}"
+        yield f"{life} ended at {end.time:g} s, but its result says {result.finished_at}"
 
 
 def _differences(result: RunResult, life: Life) -> Iterator[str]:
@@ -202,24 +203,24 @@ def _differences(result: RunResult, life: Life) -> Iterator[str]:
         yield f"the result of {life} has the outputs of {len(outputs)} steps, not of {completed}"
     for step in life.odd:
         if step.end is not None:
-            yield from _told_otherwise(step, step.end, result.steps[step.id])
+            yield from _step_differences(step, step.end, result.steps[step.id])
 
 
-def _told_otherwise(step: StepLife, end: Event, known: StepResult) -> Iterator[str]:
+def _step_differences(step: StepLife, end: Event, known: StepResult) -> Iterator[str]:
     if STEP_ENDS[end.kind] is not known.status:
-        yield f"{step} ended with {end.kind.value}, and the result says {known.status.value}"
-    if not _is(known.error, end.data.get("error"), restored=step.kept or step.life.cut):
+        yield f"{step} ended with {end.kind.value}, but the result says {known.status.value}"
+    if not _is_same(known.error, end.data.get("error"), restored=step.kept or step.life.cut):
         yield f"the error of {step} in the result is not the one that was recorded"
     if known.finished_at != end.time:
-        yield f"{step} ended at {end.time:g} s, and the result says {known.finished_at}"
+        yield f"{step} ended at {end.time:g} s, but the result says {known.finished_at}"
     attempts = sum(event.kind is _STARTED for event in step.events)
     if known.attempts != attempts and not step.kept:
-        yield f"{step} had {attempts} attempts, and the result says {known.attempts}"
+        yield f"{step} had {attempts} attempts, but the result says {known.attempts}"
 
 
 @of_the_runtime(9, "Only the moves of the transition table occur.")
 def moves_are_legal(lives: Lives) -> Iterator[str]:
-    """Go from state to state as the events say, for each step and each run."""
+    """Follow the events from state to state, for each step and each run."""
     for step in lives.odd:
         yield from _illegal_moves_of_step(step)
     statuses: dict[str, RunStatus] = {}
@@ -250,9 +251,9 @@ def _illegal(event: Event, whom: object, status: str) -> str:
 
 @of_the_runtime(15, "A skipped or cancelled step never starts afterwards.")
 def skipped_steps_stay_out(lives: Lives) -> Iterator[str]:
-    """Look for later starts, among the events and in the executors' account.
+    """Look for later starts, in the events and in the executors' account.
 
-    An attempt that was to stop before it could begin has not started.
+    An attempt that was stopped before it could begin has not started.
     """
     for step in lives.odd:
         if step.end is None or step.end.kind not in _STAYS_OUT:
@@ -266,4 +267,4 @@ def skipped_steps_stay_out(lives: Lives) -> Iterator[str]:
         since = step.life.since if step.kept else step.recorded
         for body in step.bodies:
             if body.begun > since and body.outcome is not Outcome.NOT_BEGUN:
-                yield f"{_said(body, step)} began, {ended}"
+                yield f"{_named(body, step)} began, {ended}"

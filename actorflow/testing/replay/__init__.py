@@ -1,4 +1,4 @@
-"""Files that hold a schedule, so that it can be replayed."""
+"""Replay files, which hold one schedule each."""
 
 from __future__ import annotations
 

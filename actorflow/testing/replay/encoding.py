@@ -1,6 +1,6 @@
-"""Scripts as JSON, and back: for files by which a schedule can be replayed.
+"""Scripts as JSON and back, for replay files.
 
-What JSON cannot hold is refused, and never replaced by something like it: a schedule is
+A value that JSON cannot hold is refused and never replaced by something similar: a schedule is
 replayed as it was, or not at all.
 """
 
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
 __all__ = ["encoded_script", "plain_json", "script_of"]
 
 _Plain = dict[str, Any]
-_CURE: Final = "Give plain values, or keep the tape alone: Tape.save() writes it"
+_CURE: Final = "Give plain values, or keep only the tape: Tape.save() writes it"
 
 
 def plain_json(value: Any, what: str) -> Any:
-    """Return a value that JSON can hold as it is.
+    """Return a value as JSON returns it, if it is unchanged.
 
     Raises:
-        DefinitionError: When it cannot, with `what` it is.
+        DefinitionError: When JSON cannot hold the value; the error names it by `what`.
     """
     try:
         same = json.loads(json.dumps(value))
         alike = bool(same == value)
-    except Exception as error:  # a value of the program's own may refuse in any way
+    except Exception as error:  # a user's value may fail in any way
         raise _refusal(what, value) from error
     if not alike:
         raise _refusal(what, value)
@@ -59,14 +59,14 @@ def _refusal(what: str, value: object) -> DefinitionError:
     return DefinitionError(None, f"JSON cannot hold {what}, {text_of(value)}", _CURE)
 
 
-# ── There ────────────────────────────────────────────────────────────────────────────────────
+# ── Encoding ─────────────────────────────────────────────────────────────────────────────────
 
 
 def encoded_script(script: Script) -> _Plain:
-    """Return a script as JSON holds it.
+    """Return a script as plain values for JSON.
 
     Raises:
-        DefinitionError: When a value or an error of it cannot be held.
+        DefinitionError: When JSON cannot hold one of its values or errors.
     """
     said = {"steps": _lines(script.steps), "default": list(map(_encoded, script.default))}
     if script.compensators:
@@ -88,28 +88,28 @@ def _encoded(behaviour: Behaviour) -> _Plain:
     if isinstance(behaviour, Raises):
         return {"does": "raises", "after": behaviour.after, **_encoded_error(behaviour.error)}
     value = behaviour.value
-    held = {} if value is OF_ITSELF else {"value": plain_json(value, "what a step returns")}
-    return {"does": "returns", "after": behaviour.after, **held}
+    encoded = {} if value is OF_ITSELF else {"value": plain_json(value, "what a step returns")}
+    return {"does": "returns", "after": behaviour.after, **encoded}
 
 
 def _encoded_error(error: BaseException | type[BaseException]) -> _Plain:
     kind = error if isinstance(error, type) else type(error)
     named = public_name(kind)
     if _found(named) is not kind:
-        raise DefinitionError(None, f"{named} is not what it is called", _CURE)
+        raise DefinitionError(None, f"{named} names another class than the one raised", _CURE)
     if isinstance(error, type):
         return {"error": named}
     return {"error": named, "arguments": plain_json(list(error.args), f"the arguments of {named}")}
 
 
-# ── And back ─────────────────────────────────────────────────────────────────────────────────
+# ── Decoding ─────────────────────────────────────────────────────────────────────────────────
 
 
 def script_of(said: Mapping[str, Any]) -> Script:
-    """Return the script that JSON holds.
+    """Return the script that plain values from JSON describe.
 
     Raises:
-        DefinitionError: When it holds none.
+        DefinitionError: When they describe none.
     """
     try:
         return Script(
@@ -118,8 +118,8 @@ def script_of(said: Mapping[str, Any]) -> Script:
             default=[_behaviour(one) for one in said["default"]],
         )
     except (KeyError, TypeError, AttributeError) as error:
-        problem = f"{said!r} is no script: {error!r}"
-        raise DefinitionError(None, problem, "Save one anew") from error
+        problem = f"{said!r} is not a script: {error!r}"
+        raise DefinitionError(None, problem, "Save it again") from error
 
 
 def _behaviours(said: Mapping[str, Any]) -> dict[str, list[Behaviour]]:
@@ -136,7 +136,7 @@ def _returned(said: Mapping[str, Any]) -> Behaviour:
 
 def _raised(said: Mapping[str, Any]) -> Behaviour:
     kind = _found(said["error"])
-    # A file says what is called here, so it had better be an exception's class.
+    # The file decides what is called here, so only exception classes are called.
     if "arguments" not in said or not _is_error(kind):
         return raises(kind, said["after"])
     return raises(kind(*said["arguments"]), said["after"])
@@ -156,14 +156,14 @@ _MAKERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Behaviour]]] = {
 
 
 def _found(named: str) -> Any:
-    """Return the class of a module and a name in it, as in `builtins:ValueError`."""
+    """Return the class for a module and a name in it, as in `builtins:ValueError`."""
     if (loaded := find_class(named)) is not None:
         return loaded
     module, _, name = named.partition(":")
     try:
         return reduce(getattr, name.split("."), importlib.import_module(module))
     except (ImportError, AttributeError) as error:
-        problem = f"there is no {named} to be raised: {error}"
+        problem = f"{named}, which the script raises, was not found: {error}"
         raise DefinitionError(
             None, problem, "Define it in a module that can be imported"
         ) from error

@@ -1,6 +1,6 @@
-"""Files by which a schedule is replayed: the tape, and all that it was a schedule of.
+"""Replay files: a tape, and everything that it was a schedule of.
 
-`actorflow replay FILE` loads one. Every such file is a tape as well: `Tape.load` reads it.
+`actorflow replay FILE` loads one. Every such file is also a tape: `Tape.load` reads it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from actorflow.definition.options import declared_options
 from actorflow.definition.step import Step
 from actorflow.errors.definition import DefinitionError
 from actorflow.orchestrator.requests import RunOptions
+from actorflow.testing.laws import FORMER_NAMES
 from actorflow.testing.replay.encoding import encoded_script, plain_json, script_of
 from actorflow.testing.search.cases import Given, as_cancel_at
 from actorflow.testing.simulation.scripts import Script
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Replay"]
 
-_ANEW: Final = "Save one anew"
+_CURE: Final = "Save it again"
 _REPLAYED: Final = {
     name: getattr(attrs.fields(Step), name).default
     for name, option in declared_options(Step).items()
@@ -43,31 +44,31 @@ _REPLAYED: Final = {
 
 @attrs.frozen(kw_only=True)
 class Replay:
-    """One schedule of one run, and everything that is needed to see it again."""
+    """One schedule of one run, and everything needed to replay it."""
 
     tape: Tape
-    """What was chosen."""
+    """The choices."""
     flow: str | None = None
-    """Where the workflow is, as the command line takes it: FILE:NAME. None when it is not to be
-    found under any name, such as one that a test has made for itself."""
+    """The location of the workflow, as the command line takes it: FILE:NAME. None when the workflow
+    has no global name, such as one created inside a test."""
     inputs: Mapping[str, Any] = attrs.field(factory=dict)
     """The run's inputs."""
     script: Script = attrs.field(factory=Script)
     """What the steps do."""
     settings: Settings = PLAIN_SETTINGS
-    """How many steps run at once, how much may go wrong, and so on."""
+    """How many steps run at once, how many faults may happen, and so on."""
     cancel_at: float | None = attrs.field(default=None, converter=as_cancel_at)
     """The virtual moment at which the run is cancelled."""
-    options: RunOptions = attrs.field(factory=dict)  # type: ignore[assignment] # an empty one
-    """Of the run, as for `Orchestrator.run`."""
+    options: RunOptions = attrs.field(factory=dict)  # type: ignore[assignment] # an empty TypedDict
+    """Options of the run, as for `Orchestrator.run`."""
     law: str = ""
-    """Which law the schedule breaks, for whoever reads the file."""
+    """The name of the law that the schedule breaks."""
     workflow_id: str | None = None
-    """The workflow's own id. A schedule of one workflow is none of another."""
+    """The workflow's id. A schedule of one workflow cannot be replayed on another."""
     shape: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
-    """How the steps were defined, by id: what has been changed since can be told then."""
+    """The definitions of the steps, by id, to tell what has changed since."""
     hash: str | None = None
-    """The trace's, if it was at hand: whether all went the same can be told then."""
+    """The hash of the trace, if known, to tell whether a replay was identical."""
 
     @classmethod
     def of(
@@ -79,14 +80,14 @@ class Replay:
         law: str = "",
         trace: Trace | None = None,
     ) -> Replay:
-        """Return what replays one schedule of a case.
+        """Return the replay of one schedule of a case.
 
         Args:
-            case: What was run; `explore` says it in its `case`.
+            case: What was run, such as the `case` of an `Exploration`.
             tape: The schedule.
-            flow: Where the workflow is, as the command line takes it.
+            flow: The location of the workflow, as the command line takes it.
             law: The name of the law that breaks.
-            trace: What happened.
+            trace: The trace of the schedule.
         """
         plan = case.flow.plan()
         return cls(
@@ -104,20 +105,20 @@ class Replay:
         )
 
     def simulate(self, flow: Workflow) -> Trace:
-        """Let the schedule happen again.
+        """Simulate the schedule again.
 
         A workflow that has been changed makes the same choices, as far as it still has them.
 
         Args:
-            flow: The workflow that is to be found at `flow`.
+            flow: The workflow from the location `flow`.
 
         Raises:
-            DefinitionError: When it is another workflow, or the script names a step that is no
-                longer there.
-            MissingInput: When a step wants an input that is not there.
+            DefinitionError: When it is another workflow, or the script names a step that no longer
+                exists.
+            MissingInput: When a step needs an input that is not given.
         """
         if self.workflow_id not in {None, flow.id}:
-            problem = f"the schedule is one of workflow {self.workflow_id!r}, not of this one"
+            problem = f"the schedule belongs to workflow {self.workflow_id!r}, not to this one"
             cure = f"Replay it on workflow {self.workflow_id!r}"
             raise DefinitionError(flow.id, problem, cure)
         case = Given(
@@ -131,17 +132,17 @@ class Replay:
         return case.simulate(self.tape)
 
     def changes(self, flow: Workflow) -> list[str]:
-        """Return what has been changed in the workflow since, a text each."""
+        """Return what has changed in the workflow since, one string per change."""
         return list(_changes(self.shape, _shape_of(flow.plan()))) if self.shape else []
 
     # ── Files ────────────────────────────────────────────────────────────────────────────────
 
     def to_json(self) -> str:
-        """Return it as JSON.
+        """Return the replay as JSON.
 
         Raises:
-            DefinitionError: When an input, an option, a value or an error of the script is not
-                what JSON can hold.
+            DefinitionError: When JSON cannot hold an input, an option, or a value or error of the
+                script.
         """
         said = json.loads(self.tape.to_json()) | {
             "law": self.law,
@@ -160,12 +161,15 @@ class Replay:
 
     @classmethod
     def from_json(cls, text: str) -> Replay:
-        """Return what JSON holds; of a bare tape, a schedule without script and settings.
+        """Return the replay in a JSON string; a bare tape gives one without script and settings.
+
+        A former name of a law is replaced by the current one.
 
         Raises:
-            DefinitionError: When it holds neither.
+            DefinitionError: When the string holds neither a replay nor a tape.
         """
         tape, said = Tape.from_json(text), json.loads(text.removeprefix(BOM))
+        law = _text(said, "law", "")
         return cls(
             tape=tape,
             flow=_text(said, "flow", None),
@@ -174,14 +178,14 @@ class Replay:
             settings=_settings(_mapping(said, "settings")),
             cancel_at=said.get("cancel_at"),
             options=_options(_mapping(said, "options")),
-            law=_text(said, "law", ""),
+            law=FORMER_NAMES.get(law, law),
             workflow_id=_text(said, "workflow_id", None),
             shape=_shape(_mapping(said, "shape")),
             hash=_text(said, "hash", None),
         )
 
     def save(self, path: str | Path) -> None:
-        """Write it into a file, as JSON.
+        """Write the replay to a file, as JSON.
 
         Raises:
             DefinitionError: As `to_json`.
@@ -190,10 +194,10 @@ class Replay:
 
     @classmethod
     def load(cls, path: str | Path) -> Replay:
-        """Return what a file holds.
+        """Return the replay in a file.
 
         Raises:
-            DefinitionError: When it holds nothing that can be replayed.
+            DefinitionError: When the file does not hold a schedule.
         """
         return loaded(path, cls.from_json)
 
@@ -201,27 +205,27 @@ class Replay:
 def _mapping(said: Mapping[str, Any], name: str) -> Any:
     value = said.get(name, {})
     if not isinstance(value, Mapping):
-        raise DefinitionError(None, f"{name} of a replay is {value!r}", _ANEW)
+        raise DefinitionError(None, f"{name} of a replay is {value!r}", _CURE)
     return value
 
 
 def _text(said: Mapping[str, Any], name: str, usual: str | None) -> Any:
     value = said.get(name, usual)
     if value != usual and not isinstance(value, str):
-        raise DefinitionError(None, f"{name} of a replay is {value!r}", _ANEW)
+        raise DefinitionError(None, f"{name} of a replay is {value!r}", _CURE)
     return value
 
 
 def _options(said: Mapping[str, Any]) -> Any:
     for name in said:
         if name not in RunOptions.__annotations__:
-            raise DefinitionError(None, f"options of a replay hold {name!r}", _ANEW)
+            raise DefinitionError(None, f"options of a replay hold {name!r}", _CURE)
     return said
 
 
 def _shape(said: Mapping[str, Any]) -> Mapping[str, Any]:
     if not all(isinstance(step, Mapping) for step in said.values()):
-        raise DefinitionError(None, f"shape of a replay is {said!r}", _ANEW)
+        raise DefinitionError(None, f"shape of a replay is {said!r}", _CURE)
     return said
 
 
@@ -229,14 +233,14 @@ def _settings(said: Mapping[str, Any]) -> Settings:
     try:
         return Settings(**{**said, "faults": Faults(**said.get("faults", {}))})
     except TypeError as error:
-        raise DefinitionError(None, f"settings of a replay are {said!r}: {error}", _ANEW) from error
+        raise DefinitionError(None, f"settings of a replay are {said!r}: {error}", _CURE) from error
 
 
 # ── Shapes ───────────────────────────────────────────────────────────────────────────────────
 
 
 def _shape_of(plan: WorkflowPlan) -> dict[str, dict[str, Any]]:
-    """Return how each step is defined, in terms of what JSON has."""
+    """Return the definition of each step, as plain values for JSON."""
     return {
         step.id: {name: _plainly(getattr(step.step, name)) for name in _REPLAYED}
         for step in plan.steps

@@ -1,4 +1,4 @@
-"""What can be searched for schedules that break a law: a workflow as given, or a scenario."""
+"""Cases for a search: a workflow as given, or a scenario; and `simulate`."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 __all__ = ["Case", "Given", "Watch", "as_cancel_at", "given", "opened", "simulate"]
 
 Watch: TypeAlias = Callable[[Simulation], None]
-"""Gets to know a simulation before anything happens in it."""
+"""Called with a simulation before anything happens in it."""
 
 
 def opened(
     settings: Settings, script: Script | None, source: Source | Choices, watch: Watch | None
 ) -> Simulation:
-    """Return a simulation in which nothing has happened, and tell `watch` of it."""
+    """Return a new simulation, after passing it to `watch`."""
     simulation = Simulation(
         script=script,
         tape=source,
@@ -49,43 +49,43 @@ def opened(
 
 
 class Case(Protocol):
-    """Something that happens differently on every schedule, and alike on the same one."""
+    """Something to simulate, whose behaviour is a function of the schedule."""
 
     @property
     def size(self) -> int:
-        """How many steps run in it."""
+        """Number of steps that run."""
 
     @property
     def deviations(self) -> int:
-        """How much of it is not the plainest."""
+        """Number of deviations from the defaults."""
 
     @property
     def oddness(self) -> int:
-        """How far from plain that is, for cases that deviate equally often."""
+        """How complex the deviations are, to compare cases with equally many."""
 
     def simulate(self, source: Source = None, watch: Watch | None = None) -> Trace:
-        """Let it happen on one schedule; `watch` is told of the simulation before."""
+        """Simulate it on one schedule; `watch` is called with the simulation first."""
 
     @property
     def reachable(self) -> frozenset[Move]:
-        """The moves of the transition tables that it can make, as far as can be told."""
+        """The moves of the transition tables that it can make, as far as known."""
 
     def edits(self) -> Iterator[Edit]:
-        """Yield what would make it smaller, the most drastic first."""
+        """Yield the edits that would make it smaller, the most drastic first."""
 
 
 def as_cancel_at(value: Any) -> float | None:
-    """Return the moment at which a run is cancelled, if there is one.
+    """Return the moment at which a run is cancelled, if any.
 
     Raises:
-        DefinitionError: When it is no moment.
+        DefinitionError: When it is not a valid moment.
     """
     return None if value is None else as_moment(value, "cancel_at")
 
 
 @attrs.frozen(kw_only=True, slots=False, eq=False)
 class Given:
-    """One run of somebody's own workflow, which is not to be changed."""
+    """One run of a user's workflow, which a search must not edit."""
 
     flow: Workflow
     inputs: Mapping[str, Any] | None
@@ -96,18 +96,18 @@ class Given:
 
     @property
     def size(self) -> int:
-        """How many steps run in it."""
+        """Number of steps that run."""
         return len(plan_of(self.flow).steps)
 
     @property
     def deviations(self) -> int:
-        """Nothing of it can be plainer than it is."""
+        """Always 0: it has no default to deviate from."""
         return 0
 
     oddness = deviations
 
     def simulate(self, source: Source | Choices = None, watch: Watch | None = None) -> Trace:
-        """Let it happen on one schedule."""
+        """Simulate it on one schedule."""
         with opened(self.settings, self.script, source, watch) as simulation:
             run_id = simulation.start(self.flow, self.inputs, **self.options)
             if self.cancel_at is not None:
@@ -116,7 +116,7 @@ class Given:
 
     @property
     def reachable(self) -> frozenset[Move]:
-        """The moves of the transition tables that it can make, as far as can be told."""
+        """The moves of the transition tables that it can make, as far as known."""
         plan = plan_of(self.flow)
         return reachable(
             plan,
@@ -143,7 +143,7 @@ def given(
     cancel_at: float | None = None,
     **options: Unpack[RunOptions],
 ) -> Given:
-    """Return a run of somebody's own workflow as a case; the arguments are those of `simulate`."""
+    """Return a run of a user's workflow as a case; the arguments are those of `simulate`."""
     settings = Settings(
         async_workers=async_workers,
         stop_grace=stop_grace,
@@ -173,28 +173,27 @@ def simulate(
     cancel_at: float | None = None,
     **options: Unpack[RunOptions],
 ) -> Trace:
-    """Run a workflow once in virtual time, and return what happened.
+    """Run a workflow once in virtual time, and return the trace.
 
     Its functions are called only where the script says `real()`.
 
     Args:
         flow: The workflow.
         inputs: The run's inputs.
-        script: What its steps do. By default each returns a text that names it, after a time
-            that is left to the tape.
-        tape: Where choices come from: a tape, a `random.Random`, whoever is to be asked, or
-            `Choices` that have been made already. Without one everything happens in the
-            plainest order.
-        async_workers: How many async steps may be in flight at once.
+        script: What its steps do. By default each returns a string that names it, after a duration
+            left to the tape.
+        tape: Where choices come from: a tape, a `random.Random`, a callable, or `Choices` that have
+            already been made. Without one, everything happens in the default order.
+        async_workers: Maximum number of async steps in flight.
         stop_grace: Virtual seconds that a stopped attempt gets to end.
-        faults: How much may go wrong.
+        faults: How many faults may happen.
         race: Whether the next timer may fire while messages wait.
         cancel_at: The virtual moment at which the run is cancelled.
-        options: Of the run, as for `Orchestrator.run`.
+        options: Options of the run, as for `Orchestrator.run`.
 
     Raises:
-        DefinitionError: When the workflow, the script or an option makes no sense.
-        MissingInput: When a step wants an input that is not there.
+        DefinitionError: When the workflow, the script or an option is invalid.
+        MissingInput: When a step needs an input that is not given.
 
     Example:
         >>> from actorflow import RetryPolicy, Step, Workflow

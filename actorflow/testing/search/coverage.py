@@ -1,7 +1,7 @@
-"""Which moves of the transition tables a search has seen, and which it has missed.
+"""Coverage of the transition tables: the moves that a search has seen and missed.
 
-The tables are those of `actorflow.model.lifecycle`; which of their moves a workflow can make at all
-is judged by `actorflow.testing.search.coverage`.
+The tables are those of `actorflow.model.lifecycle`. `reachable` estimates which of their moves one
+workflow can make.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ ALL_MOVES: Final[tuple[Move, ...]] = tuple(
     for before, moves in table.items()
     for kind in moves
 )
-"""Every edge of both tables, in their order."""
+"""Every edge of both tables, in table order."""
 
 
 @attrs.frozen
 class Coverage:
-    """The moves that a search has seen, of those that it could have seen.
+    """The moves that a search has seen, and those that it could have seen.
 
-    Both are in the order of the tables.
+    Both are in table order.
     """
 
     seen: tuple[Move, ...]
@@ -63,7 +63,7 @@ class Coverage:
 
     @property
     def missed(self) -> tuple[Move, ...]:
-        """What could have been seen, as far as can be told, and was not."""
+        """The moves that could have been seen, as far as known, and were not."""
         return tuple(move for move in self.reachable if move not in self.seen)
 
     def __str__(self) -> str:
@@ -77,8 +77,8 @@ class Tally:
         self._seen: set[tuple[str, RunStatus | StepStatus, EventKind]] = set()
 
     def note(self, trace: Trace) -> None:
-        """Take note of one trace."""
-        # Called for every schedule: a loop over bare tuples.
+        """Collect the moves of one trace."""
+        # Called for every schedule, so it loops over plain tuples.
         add = self._seen.add
         runs: dict[str, RunStatus] = {}
         steps: dict[tuple[str, str], StepStatus] = {}
@@ -95,7 +95,7 @@ class Tally:
                 steps[run_id, step_id] = STEP_MOVES[step].get(kind, step)
 
     def coverage(self, reachable: frozenset[Move]) -> Coverage:
-        """Return what was seen, beside what could have been."""
+        """Return the coverage, given the reachable moves."""
         return Coverage(
             tuple(move for move in ALL_MOVES if move in self._seen),
             tuple(move for move in ALL_MOVES if move in reachable or move in self._seen),
@@ -103,20 +103,20 @@ class Tally:
 
 
 def _kept(resumed: str, step: tuple[str, str], status: StepStatus) -> bool:
-    """Return whether a step is where it was after a run was resumed."""
+    """Return whether a step keeps its status when a run is resumed."""
     return step[0] != resumed or status in KEPT
 
 
 _May: TypeAlias = dict[tuple[RunStatus | StepStatus, EventKind], bool]
 
 _CRASHES_THAT_FAIL: Final = 4
-"""So often the actor of a step has to die for the step to fail without an attempt."""
+"""How often a step's actor must die for the step to fail without an attempt."""
 _UNSIMULATED: Final = frozenset({EventKind.STEP_BLOCKING, EventKind.COMPENSATION_BLOCKING})
 _IMPOSSIBLE: Final = frozenset(
     {
-        # No backoff begins that would outlast the total timeout.
+        # A backoff that would outlast the total timeout never begins.
         Move("step", StepStatus.RETRYING, EventKind.STEP_TIMED_OUT),
-        # Nobody resumes in a scenario, but for what a restart has interrupted.
+        # A scenario resumes only runs that a restart has interrupted.
         Move("run", RunStatus.FAILED, EventKind.RUN_RESUMED),
         Move("run", RunStatus.CANCELLED, EventKind.RUN_RESUMED),
     }
@@ -124,7 +124,7 @@ _IMPOSSIBLE: Final = frozenset(
 EVERYTHING: Final = frozenset(
     move for move in ALL_MOVES if move.kind not in _UNSIMULATED and move not in _IMPOSSIBLE
 )
-"""The moves that scenarios can make together."""
+"""The moves that scenarios together can make."""
 
 
 def reachable(
@@ -135,44 +135,48 @@ def reachable(
     Args:
         plan: The workflow.
         script: What its steps do.
-        settings: How much may go wrong, and how many steps run at once.
+        settings: How many faults may happen, and how many steps run at once.
         timeout: Whether the run has a timeout.
-        cancels: Whether somebody cancels it, apart from the faults.
+        cancels: Whether the run is cancelled, apart from the faults.
     """
-    steps = [_Step(one, script, settings) for one in plan.steps]
-    run = _Run(steps, settings, timeout=timeout, cancels=cancels or settings.faults.cancels > 0)
+    steps = [_StepMoves(one, script, settings) for one in plan.steps]
+    run = _RunMoves(
+        steps, settings, timeout=timeout, cancels=cancels or settings.faults.cancels > 0
+    )
     return frozenset(run.moves().union(*(one.moves(run) for one in steps)))
 
 
-class _Step:
-    """What may become of one step."""
+class _StepMoves:
+    """The possible moves of one step."""
 
     def __init__(self, plan: StepPlan, script: Script, settings: Settings) -> None:
         step, faults = plan.step, settings.faults
         attempts = 1 if step.retry is None else step.retry.max_attempts
-        deeds = list(_flat(script.of(plan.id, number + 1) for number in range(attempts)))
+        behaviours = list(_flat(script.of(plan.id, number + 1) for number in range(attempts)))
         limits = [limit for limit in (step.timeout, step.total_timeout) if limit is not None]
         self.async_, self.required = step.async_, step.required
         self._ended = EventKind.STEP_FAILED if step.required else EventKind.STEP_SKIPPED
         self.retried = attempts > 1
         self.total = step.total_timeout is not None
-        self.late = any(_may_outlast(limit, deed) for limit in limits for deed in deeds)
+        self.late = any(_may_outlast(limit, one) for limit in limits for one in behaviours)
         self.dies = faults.crashes >= _CRASHES_THAT_FAIL
-        self.returns = any(isinstance(deed, (Returns, Real)) for deed in deeds)
+        self.returns = any(isinstance(one, (Returns, Real)) for one in behaviours)
         self.fails = (
             self.late
             or faults.crashes + faults.poisons > 0
-            or any(isinstance(deed, (Raises, Real)) for deed in deeds)
+            or any(isinstance(one, (Raises, Real)) for one in behaviours)
         )
-        # Where mail is slow, the news that an attempt has stopped can come after the grace.
-        self.outstays = settings.race or not plan.is_coroutine or any(map(_holds_on, deeds))
+        # With slow messages, the report that an attempt has stopped can arrive after the grace.
+        self.outstays = (
+            settings.race or not plan.is_coroutine or any(map(_may_be_stubborn, behaviours))
+        )
 
-    def moves(self, run: _Run) -> set[Move]:
-        """Return what it may do, as one of a run's steps."""
+    def moves(self, run: _RunMoves) -> set[Move]:
+        """Return the moves that it may make, as a step of a run."""
         before = self._moves_before_attempts(run)
-        return _those("step", before | self._moves_of_attempts(run))
+        return _possible("step", before | self._moves_of_attempts(run))
 
-    def _moves_before_attempts(self, run: _Run) -> _May:
+    def _moves_before_attempts(self, run: _RunMoves) -> _May:
         pending, ready, waits = StepStatus.PENDING, StepStatus.READY, run.waits(self)
         overtaken = self.retried and self.fails and self.total and waits
         return {
@@ -185,7 +189,7 @@ class _Step:
             (ready, EventKind.STEP_CANCELLED): run.ends_early and waits,
         }
 
-    def _moves_of_attempts(self, run: _Run) -> _May:
+    def _moves_of_attempts(self, run: _RunMoves) -> _May:
         running, retrying, again = (
             StepStatus.RUNNING,
             StepStatus.RETRYING,
@@ -204,11 +208,11 @@ class _Step:
         }
 
 
-class _Run:
-    """What may become of a run."""
+class _RunMoves:
+    """The possible moves of a run."""
 
     def __init__(
-        self, steps: list[_Step], settings: Settings, *, timeout: bool, cancels: bool
+        self, steps: list[_StepMoves], settings: Settings, *, timeout: bool, cancels: bool
     ) -> None:
         self._workers = settings.async_workers
         self._restarts = settings.faults.restarts > 0
@@ -219,12 +223,12 @@ class _Run:
         self._sync = len(steps) - self._async
         self.ends_early = cancels or timeout or (self._fails and len(steps) > 1)
 
-    def waits(self, step: _Step) -> bool:
-        """Whether a step that is ready may have to wait for others."""
+    def waits(self, step: _StepMoves) -> bool:
+        """Return whether a ready step may have to wait for others."""
         return self._async > self._workers if step.async_ else self._sync > 1
 
     def moves(self) -> set[Move]:
-        """Return what it may do."""
+        """Return the moves that it may make."""
         running = RunStatus.RUNNING
         may: _May = {
             (RunStatus.PENDING, EventKind.RUN_STARTED): True,
@@ -233,11 +237,11 @@ class _Run:
             (running, EventKind.RUN_CANCELLED): self._cancels,
             (running, EventKind.RUN_RESUMED): self._restarts,
         }
-        return _those("run", may)
+        return _possible("run", may)
 
 
-def _those(machine: str, may: _May) -> set[Move]:
-    return {Move(machine, *pair) for pair, it_does in may.items() if it_does}
+def _possible(machine: str, may: _May) -> set[Move]:
+    return {Move(machine, *pair) for pair, possible in may.items() if possible}
 
 
 def _flat(behaviours: Iterable[Behaviour]) -> Iterator[Behaviour]:
@@ -248,7 +252,7 @@ def _flat(behaviours: Iterable[Behaviour]) -> Iterator[Behaviour]:
             yield one
 
 
-def _holds_on(behaviour: Behaviour) -> bool:
+def _may_be_stubborn(behaviour: Behaviour) -> bool:
     return isinstance(behaviour, Real) or (isinstance(behaviour, Hangs) and behaviour.stubborn)
 
 

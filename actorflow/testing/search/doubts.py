@@ -1,8 +1,8 @@
-"""What no law forbids, and whoever simulates has surely not meant.
+"""Doubts: behaviour that no law forbids, but that is surely not intended.
 
-A step that asks a simulation for a thread or a socket fails, as any step may, and so does its run:
-every law holds, on every schedule, and a test that is held to them alone passes. So it is warned
-of, outside of the step, where nobody takes the warning for the step's own failure.
+A step that asks a simulation for a thread or a socket fails, as any step may, and so does its run.
+Every law holds on every schedule, and a test that checks only the laws passes. A warning is issued
+for this case, outside the step, where it cannot be mistaken for the step's own failure.
 """
 
 from __future__ import annotations
@@ -23,34 +23,35 @@ _ERROR: Final = AttemptTrace._fields.index("error")
 
 
 class Doubts:
-    """Takes note of traces, and warns once of what is doubtful about all of them."""
+    """Collects doubts about traces, and warns once."""
 
     def __init__(self) -> None:
         self._text: str | None = None
 
     def note(self, trace: Trace) -> None:
-        """Look at one of them."""
-        # At the bare rows: a search makes thousands of traces, and attempts of few.
+        """Look at one trace."""
+        # It reads the plain rows, because a search makes thousands of traces, most without attempt
+        # objects.
         for row in (*trace.rows, *trace.undoings) if self._text is None else ():
             refused = None if row[_ERROR] is None else _refused(row[_ERROR])
             if refused is not None:
                 self._text = f"step {row[_STEP]!r} fails wherever it is simulated: {refused}"
 
     def warn(self) -> None:
-        """Warn, in the name of whoever has asked for the traces."""
+        """Issue the warning, attributed to the caller's code."""
         if self._text is not None:
             warn(self._text)
 
 
 def _refused(error: BaseException) -> NotSimulated | None:
-    """Return what a simulation has refused, if that is why there is an error."""
+    """Return the `NotSimulated` behind an error, if there is one."""
     seen: set[int] = set()
     left: list[BaseException | None] = [error]
     while left:
         one = left.pop()
         if isinstance(one, NotSimulated):
             return one
-        # Causes may go round in circles, and reach one error in many ways.
+        # Chains of causes may be circular, and may reach an error in several ways.
         if one is not None and id(one) not in seen:
             seen.add(id(one))
             parts = one.exceptions if isinstance(one, BaseExceptionGroup) else ()

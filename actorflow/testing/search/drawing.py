@@ -1,13 +1,13 @@
-"""Scenarios that are made up from bytes, whoever draws the bytes.
+"""Scenarios made up from bytes, drawn by a random generator or by Hypothesis.
 
-Each step and each run is a row of bytes of a fixed length, and a row of noughts is the plainest
-one. Hypothesis shrinks such rows well (it drops rows, and lowers bytes), and a random source
-fills them at once. What a step waits for is said by how far back it stands, so that rows can be
-dropped without changing what the others mean.
+Each step and each run is a row of bytes of fixed length, and a row of zeros is the default one.
+Hypothesis shrinks such rows well (it drops rows and lowers bytes), and a random generator fills
+them at once. A step names its dependencies by how far back they stand, so that rows can be dropped
+without changing the meaning of the others.
 
-The first row is the scenario's own. It also says which features its steps may have at all: of a
-hundred scenarios that each have a bit of everything, none is without timeouts, and some defects
-show only where there are none.
+The first row is the scenario's own. It also says which features its steps may have at all. If every
+scenario had a bit of everything, none in a hundred would be without timeouts, and some defects show
+only where there are none.
 """
 
 from __future__ import annotations
@@ -60,19 +60,19 @@ _UNDOING: Final = (
 
 
 class _Row:
-    """Reads choices from bytes, one after the other; past the end all are plain."""
+    """Reads choices from bytes, one by one; past the end, each is the default."""
 
     def __init__(self, row: bytes) -> None:
         self._bytes = iter(row)
 
     def one_of(self, options: Sequence[Any], *, allowed: bool = True) -> Any:
-        """Return one of several options, the first of which is the plainest."""
+        """Return one of several options; the first is the default."""
         value = next(self._bytes, 0)
         return options[value % len(options)] if allowed else options[0]
 
 
 class _Features:
-    """What the steps and runs of one scenario may have."""
+    """The features that the steps and runs of one scenario may have."""
 
     def __init__(self, row: _Row) -> None:
         no_yes = (False, True)
@@ -85,7 +85,7 @@ class _Features:
 
 
 def scenario_of(head: bytes, steps: Sequence[bytes], runs: Sequence[bytes]) -> Scenario:
-    """Return the scenario that rows of bytes stand for; without rows it has one step and run."""
+    """Return the scenario that rows of bytes describe; without rows it has one step and run."""
     row = _Row(head)
     features = _Features(row)
     return Scenario(
@@ -140,7 +140,7 @@ def _step(index: int, given: bytes, features: _Features) -> ScenarioStep:
 
 
 def _most_deeds(features: _Features, policy: RetryPolicy | None) -> int:
-    """Return how many kinds of deeds there are; a step that is tried again has to fail first."""
+    """Return how many kinds of deeds to choose from; a step with retries must be able to fail."""
     deeds: int = features.deeds
     return deeds if policy is None else max(2, deeds)
 
@@ -151,7 +151,7 @@ def _after(index: int, row: _Row, features: _Features) -> tuple[str, ...]:
 
 
 def deeds_of(row: bytes, policy: RetryPolicy | None) -> tuple[str, ...]:
-    """Return what a row of bytes has the attempts of a step do, a byte for each."""
+    """Return the deeds of a step's attempts from a row of bytes, one byte per attempt."""
     return _deeds(_Row(row), len(_DEEDS), policy)
 
 
@@ -164,7 +164,7 @@ def _deeds(row: _Row, most: int, policy: RetryPolicy | None) -> tuple[str, ...]:
 
 
 def _name(index: int) -> str:
-    """Return a, b, c and so on, and after z a1, b1, c1."""
+    """Return the step names a, b, c and so on; after z come a1, b1, c1."""
     times, letter = divmod(index, len(_LETTERS))
     return _LETTERS[letter] + (str(times) if times else "")
 
@@ -186,7 +186,7 @@ def _run(index: int, given: bytes, features: _Features) -> ScenarioRun:
 
 
 def draw_scenario(random: random.Random, max_steps: int = 6) -> Scenario:
-    """Return a scenario that chance has made up."""
+    """Return a random scenario."""
     steps = 1 + random.randrange(max_steps)
     runs = 1 + random.randrange(MOST_RUNS) * random.randrange(2)
     return scenario_of(

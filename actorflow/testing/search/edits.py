@@ -1,8 +1,8 @@
-"""How a scenario becomes smaller: changes that drop something, or make something plain.
+"""Edits that make a scenario smaller: they drop something, or reset it to its default.
 
-A change is a function from a scenario to a scenario. It names what it drops, rather than where
-that stands, and so it still means the same when others have been made before it; it returns
-the scenario itself when there is nothing left for it to do.
+An edit is a function from a scenario to a scenario. It identifies what it drops by name, not by
+position, so that it keeps its meaning after other edits. It returns the scenario itself when there
+is nothing left to do.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _PLAIN_PARTS: Final = ("settings", "fail_fast")
 
 
 def scenario_edits(scenario: Scenario, policies: Sequence[str]) -> Iterator[Edit]:
-    """Yield what would make a scenario smaller, the most drastic first.
+    """Yield the edits of a scenario, the most drastic first.
 
     Args:
         scenario: The scenario.
-        policies: The names of policies, the plainest first.
+        policies: The names of the retry policies, the simplest first.
     """
     ids = [one.id for one in scenario.steps]
     for some in blocks(ids):
@@ -41,7 +41,7 @@ def scenario_edits(scenario: Scenario, policies: Sequence[str]) -> Iterator[Edit
     for few in blocks(range(len(scenario.runs) - 1, -1, -1)):
         yield partial(_without_runs, frozenset(few))
     for name in _PLAIN_PARTS:
-        yield partial(_plain, name)
+        yield partial(_reset, name)
     yield from _settings_edits(scenario)
     for step_id in ids:
         yield from _step_edits(scenario, step_id, policies)
@@ -50,7 +50,7 @@ def scenario_edits(scenario: Scenario, policies: Sequence[str]) -> Iterator[Edit
 
 
 def blocks(items: Iterable[_T]) -> Iterator[list[_T]]:
-    """Yield the halves of a list, then its quarters, and so on down to each item alone."""
+    """Yield the halves of a list, then its quarters, and so on down to single items."""
     line = list(items)
     size = len(line)
     while size > 1:
@@ -59,12 +59,12 @@ def blocks(items: Iterable[_T]) -> Iterator[list[_T]]:
             yield line[max(0, start - size + 1) : start + 1]
 
 
-# ── The whole ────────────────────────────────────────────────────────────────────────────────
+# ── Scenarios ────────────────────────────────────────────────────────────────────────────────
 
 
 def _without_steps(dropped: Collection[str], scenario: Scenario) -> Scenario:
     left = tuple(
-        _waiting_for(one, [other for other in one.after if other not in dropped])
+        _depending_on(one, [other for other in one.after if other not in dropped])
         for one in scenario.steps
         if one.id not in dropped
     )
@@ -76,14 +76,14 @@ def _without_runs(dropped: Collection[int], scenario: Scenario) -> Scenario:
     return attrs.evolve(scenario, runs=left) if left else scenario
 
 
-def _plain(name: str, value: Any) -> Any:
-    """Return a value with one field as it is by default."""
+def _reset(name: str, value: Any) -> Any:
+    """Return a value with one field reset to its default."""
     return attrs.evolve(value, **{name: getattr(attrs.fields(type(value)), name).default})
 
 
 def _settings_edits(scenario: Scenario) -> Iterator[Edit]:
     for name, _ in scenario.settings.special():
-        yield partial(_with_settings, partial(_plain, name))
+        yield partial(_with_settings, partial(_reset, name))
     for name, count in scenario.settings.faults.special():
         for fewer in sorted({0, count // 2, count - 1}):
             yield partial(_with_settings, partial(_fewer_faults, name, fewer))
@@ -104,15 +104,19 @@ def _fewer_faults(name: str, count: int, settings: Settings) -> Settings:
 def _step_edits(scenario: Scenario, step_id: str, policies: Sequence[str]) -> Iterator[Edit]:
     step = next(one for one in scenario.steps if one.id == step_id)
     plainer = policies[: policies.index(step.retry)]
-    changes: list[Edit] = [partial(_waiting_for, after=())]
-    changes += [partial(_not_after, other) for other in step.after]
-    changes += [partial(_plain, name) for name in ("does", *_options(step))]
-    changes += [partial(_deed, index) for index in range(len(step.does) - 1, -1, -1)]
-    changes += [_last_deed_less, _first_deed_less, *(partial(_as, name) for name in plainer)]
+    changes: list[Edit] = [partial(_depending_on, after=())]
+    changes += [partial(_independent_of, other) for other in step.after]
+    changes += [partial(_reset, name) for name in ("does", *_options(step))]
+    changes += [partial(_returning, index) for index in range(len(step.does) - 1, -1, -1)]
+    changes += [
+        _without_last_deed,
+        _without_first_deed,
+        *(partial(_retried_as, name) for name in plainer),
+    ]
     for change in changes:
         yield partial(_with_step, step_id, change)
-    yield partial(_failing_by_itself, step_id)
-    yield partial(_doing_what_undoes_it, step_id)
+    yield partial(_raising, step_id)
+    yield partial(_compensator_as_step, step_id)
 
 
 def _options(step: ScenarioStep) -> list[str]:
@@ -126,44 +130,44 @@ def _with_step(step_id: str, change: Edit, scenario: Scenario) -> Scenario:
     return attrs.evolve(scenario, steps=steps)
 
 
-def _waiting_for(step: ScenarioStep, after: Iterable[str]) -> ScenarioStep:
+def _depending_on(step: ScenarioStep, after: Iterable[str]) -> ScenarioStep:
     return attrs.evolve(step, after=tuple(after))
 
 
-def _not_after(other: str, step: ScenarioStep) -> ScenarioStep:
-    return _waiting_for(step, [one for one in step.after if one != other])
+def _independent_of(other: str, step: ScenarioStep) -> ScenarioStep:
+    return _depending_on(step, [one for one in step.after if one != other])
 
 
-def _deed(index: int, step: ScenarioStep) -> ScenarioStep:
+def _returning(index: int, step: ScenarioStep) -> ScenarioStep:
     deeds = ["returns" if at == index else deed for at, deed in enumerate(step.does)]
     return attrs.evolve(step, does=tuple(deeds))
 
 
-def _last_deed_less(step: ScenarioStep) -> ScenarioStep:
+def _without_last_deed(step: ScenarioStep) -> ScenarioStep:
     return attrs.evolve(step, does=step.does[:-1] or step.does)
 
 
-def _first_deed_less(step: ScenarioStep) -> ScenarioStep:
+def _without_first_deed(step: ScenarioStep) -> ScenarioStep:
     return attrs.evolve(step, does=step.does[1:] or step.does)
 
 
-def _as(policy: str, step: ScenarioStep) -> ScenarioStep:
-    """Return a step that is retried by a plainer policy than its own."""
+def _retried_as(policy: str, step: ScenarioStep) -> ScenarioStep:
+    """Return a step with a simpler retry policy."""
     return attrs.evolve(step, retry=policy) if step.retry != "never" else step
 
 
-def _failing_by_itself(step_id: str, scenario: Scenario) -> Scenario:
-    """Return a scenario in which a step raises, rather than to be late or struck by a fault."""
+def _raising(step_id: str, scenario: Scenario) -> Scenario:
+    """Return a scenario in which a step raises, instead of timing out or being hit by a fault."""
     fail = partial(attrs.evolve, does=("raises",), timeout=None, total_timeout=None)
     settings = attrs.evolve(scenario.settings, faults=NO_FAULTS)
     failing = attrs.evolve(_with_step(step_id, fail, scenario), settings=settings)
     return failing if failing.deviations <= scenario.deviations else scenario
 
 
-def _doing_what_undoes_it(step_id: str, scenario: Scenario) -> Scenario:
-    """Return a scenario of one step, which itself does what its compensator did.
+def _compensator_as_step(step_id: str, scenario: Scenario) -> Scenario:
+    """Return a scenario of one step, which does what its compensator did.
 
-    Nobody cuts that short, as nothing does while a run is undone.
+    Nothing cuts it short, just as nothing cuts a compensation short.
     """
     endless = partial(attrs.evolve, timeout=None, cancels=(), undone=False)
     for step in scenario.steps:
@@ -175,7 +179,7 @@ def _doing_what_undoes_it(step_id: str, scenario: Scenario) -> Scenario:
 
 def _run_edits(scenario: Scenario, index: int) -> Iterator[Edit]:
     changes: list[Edit] = [
-        partial(_plain, name)
+        partial(_reset, name)
         for name in ("undone", "cancels", "grace", "timeout", "priority", "at")
     ]
     if scenario.runs[index].cancels[1:]:

@@ -1,4 +1,4 @@
-"""What a search has come to."""
+"""The result of a search."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 __all__ = ["NOT_ENDED", "Exploration", "Spread"]
 
 NOT_ENDED: Final = "not ended"
-"""Stands among the endings for runs that had none."""
+"""The key in `endings` for runs that had not ended."""
 
 
 class Spread(NamedTuple):
-    """How long schedules took, in virtual seconds."""
+    """The distribution of the durations of schedules, in virtual seconds."""
 
     least: float
     median: float
     p99: float
-    """99 of 100 took no longer."""
+    """The 99th percentile."""
 
     @classmethod
     def of(cls, durations: Sequence[float]) -> Spread:
-        """Return how durations are spread; all is nought if there are none."""
+        """Return the spread of some durations; all zeros if there are none."""
         line = sorted(durations) or [0.0]
         return cls(line[0], median(line), line[(len(line) * 99 + 99) // 100 - 1])
 
@@ -51,44 +51,44 @@ def _hash(trace: Trace | None) -> str | None:
 class Exploration:
     """What a search has seen, and the first schedule that broke a law.
 
-    Two searches of equal seeds come to equal explorations; how long they took does not count.
+    Searches with equal seeds give equal explorations; the time that they took is not compared.
     """
 
     seed: int
     schedules: int
-    """How many were tried, without those that made the failure smaller."""
+    """Number of schedules tried, without those that made the failure smaller."""
     seconds: float = attrs.field(eq=False)
-    """How long that took, in real seconds."""
+    """The duration of the search, in real seconds."""
     distinct: int
-    """How many of them had no like: no two chose alike."""
+    """Number of distinct schedules, by their choices."""
     durations: Spread
-    """How long they took, in virtual seconds."""
+    """The durations of the schedules, in virtual seconds."""
     endings: Mapping[str, int]
-    """How their runs ended: how often each status came, and "not ended" beside them."""
+    """The number of runs by final status, with "not ended" for the others."""
     edges: Coverage
     """The moves of the transition tables that were seen."""
     failure: Trace | None = attrs.field(default=None, eq=_hash)
-    """The first schedule that broke a law, made as small as it would be; None if none did."""
+    """The first schedule that broke a law, made as small as possible; None if there is none."""
     broken: LawBroken | None = attrs.field(default=None, eq=_name)
-    """How it broke the law. Its text says all that there is to say."""
+    """How it broke the law, as the error that `check` raises."""
     case: Case | None = attrs.field(default=None, eq=False)
-    """What the failure is a schedule of: for a scenario, the small one."""
+    """The case of the failure; for a scenario, the small one."""
     shrunk_by: int = 0
-    """How many schedules were tried to make the failure smaller."""
+    """Number of schedules tried to make the failure smaller."""
 
     @property
     def schedules_per_second(self) -> float:
-        """How many schedules were tried in a real second."""
+        """Number of schedules tried per real second."""
         return self.schedules / self.seconds if self.seconds else 0.0
 
     def check(self) -> None:
-        """Return if no law was broken.
+        """Check that no law was broken.
 
         Raises:
-            LawBroken: The first that was found, made small.
+            LawBroken: The first failure found, made small.
         """
         if self.broken is not None:
-            # Where in the search it was found says nothing.
+            # The traceback of the search is of no use.
             raise self.broken.with_traceback(None)
 
     def __str__(self) -> str:

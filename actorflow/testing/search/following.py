@@ -1,9 +1,9 @@
-"""A schedule that follows another one of a somewhat different case, message by message.
+"""A schedule that follows another schedule of a slightly different case, message by message.
 
-A tape says which of the waiting messages comes next by where it stands in line. When a step is
-dropped, the line is another one, and the same tape leads elsewhere. What happened can be told in
-another way: who said what to whom, in which order, and when time went on although messages were
-waiting. In a case that lacks a step, the messages that are left can still come in that order.
+A tape identifies the next message by its position among the waiting messages. When a step is
+dropped, the positions change, and the same tape leads elsewhere. A schedule can also be described
+by which message came from whom to whom, in which order, and when time passed although messages were
+waiting. In a case that lacks a step, the remaining messages can still come in that order.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from actorflow.testing.trace.trace import Trace
 
     _Key = tuple[str, str, str, int]
-    """Sender, receiver, message, and how many like it there were before."""
+    """Sender, receiver, message, and the number of equal ones before it."""
 
 __all__ = ["Follower", "Order"]
 
@@ -37,18 +37,18 @@ _LATER: Final = float("inf")
 
 
 class Order:
-    """In which order a schedule let things happen.
+    """The order in which things happened in a schedule.
 
     Args:
-        case: What it is a schedule of.
+        case: The case of the schedule.
         trace: The schedule.
     """
 
     def __init__(self, case: Case, trace: Trace) -> None:
         counted = _Counted(trace.names)
         self.places: dict[_Key, tuple[float, float]] = {}
-        """Where each message stands among the deliveries, and at what moment. One that was
-        struck by a fault stands where that happened."""
+        """The position of each message among the deliveries, and its moment. A message struck by a
+        fault stands where that happened."""
         struck = deque(trace.struck)
         for place, (moment, envelope) in enumerate(trace.envelopes):
             while struck and struck[0][0] <= place:
@@ -57,7 +57,8 @@ class Order:
         for one in struck:
             self._strike(counted, one)
         self.pauses: list[tuple[int, str]] = _pauses(case, trace.tape)
-        """Before which deliveries something happened although messages waited, and what."""
+        """The deliveries before which something happened although messages waited, and what it
+        was."""
 
     def _strike(self, counted: _Counted, struck: tuple[int, float, Fault, Envelope]) -> None:
         place, moment, fault, envelope = struck
@@ -84,30 +85,30 @@ def _pauses(case: Case, tape: Tape) -> list[tuple[int, str]]:
 
 
 class _Counted:
-    """Tells messages apart that are called alike, by which of them it is."""
+    """Distinguishes messages of the same name by counting them."""
 
     def __init__(self, names: Names) -> None:
         self.names = names
         self._counts: Counter[tuple[str, str, str]] = Counter()
 
     def next(self, envelope: Envelope) -> _Key:
-        """Return what a message is called, and count it."""
+        """Return the key of a message, and count it."""
         key = self.look(envelope)
         self._counts[key[:3]] += 1
         return key
 
     def look(self, envelope: Envelope) -> _Key:
-        """Return what a message would be called if it were the next to be counted."""
+        """Return the key that a message would have if it were counted next."""
         name = self.names.of(envelope)
         return (*name, self._counts[name])
 
 
 class Follower:
-    """Chooses as another schedule had it, as far as that can be done.
+    """Chooses as another schedule did, as far as possible.
 
     Args:
-        order: What to follow.
-        tape: Says what is no matter of order.
+        order: The order to follow.
+        tape: The tape for choices other than order.
     """
 
     def __init__(self, order: Order, tape: Tape) -> None:
@@ -116,14 +117,14 @@ class Follower:
         self._counted = _Counted(Names(()))
         self._known = self._lost = 0
         self._pauses = deque(order.pauses)
-        self._simulation: Callable[[], Simulation | None] = _nobody
+        self._simulation: Callable[[], Simulation | None] = _no_simulation
 
     def watch(self, simulation: Simulation) -> None:
-        """Get to know what the choices are among."""
+        """Learn the simulation whose options are chosen from."""
         self._simulation = weakref.ref(simulation)
 
     def choose(self, options: int, label: str) -> int:
-        """Return one of so many options."""
+        """Return the index of an option."""
         simulation = self._simulation()
         if label != _ORDER or simulation is None:
             return min(self._read(options, label), options - 1)
@@ -135,7 +136,7 @@ class Follower:
         return places.index(first) if pause is None else len(places) + pause
 
     def _catch_up(self, system: SimulatedSystem) -> None:
-        """Take note of what was delivered without a choice."""
+        """Count the messages that were delivered without a choice."""
         struck = [one[3] for one in system.faults[self._lost :] if one[2] in _LOSES]
         new = [envelope for _, envelope in system.deliveries[self._known :]]
         for envelope in (*struck, *new):
@@ -144,16 +145,16 @@ class Follower:
         self._known, self._lost = len(system.deliveries), len(system.faults)
 
     def _places(self, system: SimulatedSystem) -> list[tuple[float, float]]:
-        """Return where in the other schedule, and when, the messages came that are offered."""
+        """Return the positions and moments of the offered messages in the other schedule."""
         for envelope in system.offered:
             self._counted.names.meet(envelope)
         look, places, never = self._counted.look, self._order.places, (_LATER, system.time)
         return [places.get(look(envelope), never) for envelope in system.offered]
 
     def _pause(self, system: SimulatedSystem, place: float, moment: float) -> int | None:
-        """Return which of the options without a message is chosen, if one is.
+        """Return the chosen option without a message, if any.
 
-        That is so if it was in the other schedule before that message, or if the message came
+        One is chosen if it came before that message in the other schedule, or if the message came
         at a later moment.
         """
         can = system.without_mail
@@ -167,5 +168,5 @@ class Follower:
         return can.index(TIME) if late else None
 
 
-def _nobody() -> None:
+def _no_simulation() -> None:
     return None

@@ -1,8 +1,8 @@
-"""Scenarios: workflows that are made up, what their steps do, and what is done to their runs.
+"""Scenarios: made-up workflows, what their steps do, and what is done to their runs.
 
-A scenario is a value: its repr makes it anew, with what is not plain and nothing else. It is
-what the runtime itself is held to the laws with; `drawing` makes scenarios up from bytes, and
-`edits` says what would be smaller.
+A scenario is a value whose repr recreates it and shows only what differs from the defaults.
+Scenarios are used to check the runtime itself against the laws. `drawing` makes them up from bytes,
+and `edits` makes them smaller.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ DEEDS: Final[Mapping[str, Behaviour]] = {
         returns(after=None), raises(ValueError, after=None), hangs(), hangs(stubborn=True)
     ),
 }
-"""What an attempt in a scenario may do, the plainest first; how long it takes is the tape's."""
+"""What an attempt in a scenario may do, the simplest first; durations are left to the tape."""
 
 POLICIES: Final[Mapping[str, RetryPolicy | None]] = {
     "never": None,
@@ -61,7 +61,7 @@ POLICIES: Final[Mapping[str, RetryPolicy | None]] = {
     "not another": RetryPolicy(max_attempts=3, give_up_on=KeyError),
     "what passes": RetryPolicy(max_attempts=2, retryable_errors=("Timeout", "Crashed")),
 }
-"""How often a step in a scenario is tried again, the plainest first."""
+"""The retry policies of steps in scenarios, the simplest first."""
 
 DRAWN: Final = "actorflow.drawn"
 """The key, in the metadata of a field, of the values that it is drawn from, the plainest first."""
@@ -71,11 +71,11 @@ _PLACE_OF_POLICY: Final = {name: place for place, name in enumerate(POLICIES)}
 
 
 async def _coroutine(inputs: Mapping[str, Any]) -> None:
-    """Stand for a step that is awaited; it is never called."""
+    """Stand in for a coroutine step; never called."""
 
 
 def _function(inputs: Mapping[str, Any]) -> None:
-    """Stand for a step that runs on a thread; it is never called."""
+    """Stand in for a step on a thread; never called."""
 
 
 def _as_of_step(name: str) -> Any:
@@ -84,17 +84,17 @@ def _as_of_step(name: str) -> Any:
     return attrs.field(default=default, metadata={DRAWN: declared_options(Step)[name].scenario})
 
 
-def _known(_step: ScenarioStep, _field: object, deeds: tuple[str, ...]) -> None:
+def _check_deeds(_step: ScenarioStep, _field: object, deeds: tuple[str, ...]) -> None:
     for deed in deeds or ("nothing",):
         _check("does", deed, DEEDS)
 
 
-def _known_if_any(step: ScenarioStep, field: object, deeds: tuple[str, ...]) -> None:
+def _check_compensator(step: ScenarioStep, field: object, deeds: tuple[str, ...]) -> None:
     if deeds:
-        _known(step, field, deeds)
+        _check_deeds(step, field, deeds)
 
 
-def _policy(_step: ScenarioStep, _field: object, name: str) -> None:
+def _check_policy(_step: ScenarioStep, _field: object, name: str) -> None:
     _check("is retried", name, POLICIES)
 
 
@@ -112,27 +112,29 @@ _OPTIONS_OF_STEP: Final = tuple(
 
 @attrs.frozen(kw_only=True, repr=False)
 class ScenarioStep(Sparse):
-    """One step of a scenario. What is not said is as of a `Step`."""
+    """One step of a scenario. Fields without a description are as in a `Step`."""
 
     id: str
     after: tuple[str, ...] = ()
     async_: bool = _as_of_step("async_")
     on_thread: bool = attrs.field(default=False, metadata={DRAWN: (False, True)})
-    """Whether its function is a plain one: such a function cannot be stopped."""
+    """Whether its function is a plain one, which cannot be stopped."""
     required: bool = _as_of_step("required")
     priority: int = _as_of_step("priority")
-    retry: str = attrs.field(default="never", validator=_policy, metadata={DRAWN: tuple(POLICIES)})
-    """When it is tried again; see `POLICIES`."""
+    retry: str = attrs.field(
+        default="never", validator=_check_policy, metadata={DRAWN: tuple(POLICIES)}
+    )
+    """The name of its retry policy; see `POLICIES`."""
     timeout: float | None = _as_of_step("timeout")
     total_timeout: float | None = _as_of_step("total_timeout")
-    does: tuple[str, ...] = attrs.field(default=("returns",), validator=_known)
-    """What its attempts do, in turn; the last one counts for all that follow. See `DEEDS`."""
-    undo: tuple[str, ...] = attrs.field(default=(), validator=_known_if_any)
-    """What the attempts of its compensator do, likewise; without any it has no compensator."""
+    does: tuple[str, ...] = attrs.field(default=("returns",), validator=_check_deeds)
+    """What its attempts do, in turn; the last one applies to all that follow. See `DEEDS`."""
+    undo: tuple[str, ...] = attrs.field(default=(), validator=_check_compensator)
+    """What the attempts of its compensator do, in the same form; if empty, it has none."""
 
     @property
     def deviations(self) -> int:
-        """How much of it is not the plainest; its name does not count."""
+        """Number of deviations from the defaults; its name does not count."""
         return super().deviations - 1
 
     def step(self) -> Step:
@@ -147,14 +149,14 @@ class ScenarioStep(Sparse):
         )
 
     def _compensator(self) -> Step:
-        """Return what undoes it, which is run in the same way."""
+        """Return its compensator, which runs in the same way."""
         run, retry = _function if self.on_thread else _coroutine, POLICIES[self.retry]
         return Step("undo", run, async_=self.async_, retry=retry, timeout=self.timeout)
 
 
 @attrs.define(eq=False, repr=False, on_setattr=attrs.setters.frozen)
 class _Drawn(Workflow):
-    """A workflow whose repr makes it anew."""
+    """A workflow whose repr recreates it."""
 
     made_of: tuple[ScenarioStep, ...] = attrs.field(kw_only=True)
 
@@ -167,15 +169,15 @@ class ScenarioRun(Sparse):
     """One run of a scenario's workflow. Times are virtual seconds."""
 
     at: float = 0.0
-    """When it is asked for."""
+    """The moment of its start."""
     priority: int = 0
     timeout: float | None = None
     cancels: tuple[float, ...] = ()
-    """When its end is asked for, counted from its start."""
+    """The moments of its cancellations, counted from its start."""
     grace: float | None = None
-    """Seconds that a shutdown leaves to it when it is cancelled; without one, it is no shutdown."""
+    """The grace of its cancellations, as in a shutdown; None for a plain cancellation."""
     undone: bool = False
-    """Whether it is undone when it is cancelled, as it is when it fails."""
+    """Whether it is compensated when it is cancelled, as it is when it fails."""
 
 
 @attrs.frozen(kw_only=True, repr=False, slots=False)
@@ -197,7 +199,7 @@ class Scenario(Sparse):
 
     @functools.cached_property
     def flow(self) -> Workflow:
-        """Its workflow."""
+        """The workflow."""
         flow = _Drawn("scenario", fail_fast=self.fail_fast, made_of=self.steps)
         for one in self.steps:
             flow.add(one.step())
@@ -205,7 +207,7 @@ class Scenario(Sparse):
 
     @functools.cached_property
     def script(self) -> Script:
-        """What the attempts of its steps and of their compensators do."""
+        """The script of its steps and their compensators."""
         return Script(
             {one.id: [DEEDS[deed] for deed in one.does] for one in self.steps},
             compensators={
@@ -217,29 +219,29 @@ class Scenario(Sparse):
 
     @property
     def size(self) -> int:
-        """How many steps run in it, over all runs."""
+        """Number of steps that run, over all runs."""
         return len(self.steps) * len(self.runs)
 
     @property
     def oddness(self) -> int:
-        """How far from plain its steps are: policies and deeds further down count more."""
+        """How complex its steps are: policies and deeds further down their tables count more."""
         policies = sum(_PLACE_OF_POLICY[one.retry] for one in self.steps)
         deeds = [deed for one in self.steps for deed in (*one.does, *one.undo)]
         return policies + sum(map(_PLACE_OF_DEED.__getitem__, deeds))
 
     def simulate(self, source: Source = None, watch: Watch | None = None) -> Trace:
-        """Let it happen on one schedule.
+        """Simulate it on one schedule.
 
         Args:
-            source: Where the choices come from.
-            watch: Told of the simulation before anything happens.
+            source: The source of the choices.
+            watch: Called with the simulation before anything happens.
         """
         with opened(self.settings, self.script, source, watch) as simulation:
             for run in self.runs:
-                self._ask_for(simulation, run)
+                self._request(simulation, run)
             return simulation.conclude()
 
-    def _ask_for(self, simulation: Simulation, run: ScenarioRun) -> None:
+    def _request(self, simulation: Simulation, run: ScenarioRun) -> None:
         if run.at:
             simulation.call_at(run.at, self._start, simulation, run)
         else:
@@ -255,9 +257,9 @@ class Scenario(Sparse):
 
     @property
     def reachable(self) -> frozenset[Move]:
-        """The moves of the transition tables that scenarios can make together."""
+        """The moves of the transition tables that scenarios together can make."""
         return EVERYTHING
 
     def edits(self) -> Iterator[Edit]:
-        """Yield what would make it smaller, the most drastic first."""
+        """Yield the edits that would make it smaller, the most drastic first."""
         return scenario_edits(self, tuple(POLICIES))

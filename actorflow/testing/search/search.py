@@ -1,7 +1,7 @@
-"""The search for schedules that break a law: chance, a swarm of biases, and a small failure.
+"""The search for schedules that break a law: random choices, varied biases, small failures.
 
-It needs no test framework. A search is a function of its seed, and of nothing else: whatever
-it finds, it finds again.
+It needs no test framework. A search is a function of its seed and of nothing else: whatever it
+finds, it finds again.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ Draw: TypeAlias = Callable[[random.Random], "Case"]
 _FOREVER: Final = float("inf")
 _ENDINGS: Final = (*(status.value for status in RunStatus if status.terminal), NOT_ENDED)
 _SCHEDULES_OF_A_SCENARIO: Final = 2
-"""So many schedules of each: to build a workflow costs about as much as to run it."""
+"""Schedules per scenario. Building a workflow costs about as much as running it."""
 
 
 def explore(
@@ -74,34 +74,34 @@ def explore(
     shrink: bool = True,
     **options: Unpack[RunOptions],
 ) -> Exploration:
-    """Run a workflow on many schedules in virtual time, and hold each of them to the laws.
+    """Run a workflow on many schedules in virtual time, and check each against the laws.
 
-    The first schedule is the plainest. The search ends with the first that breaks a law, which
-    is then made small. That takes as long again, and a minute at most, or so; a failure that does
-    not come again on its own tape is left as it is, and said to be flaky.
+    The first schedule is the default one. The search ends with the first schedule that breaks a
+    law, which is then made small. That takes about as long again, and about a minute at most. A
+    failure that does not come again on its own tape is left as it is and reported as flaky.
 
     Args:
         flow: The workflow.
         inputs: The run's inputs.
-        script: What its steps do. By default each returns a text that names it, after a time
-            that is left to the schedule.
-        schedules: How many schedules to try at most.
-        seconds: How many real seconds to take at most, or so.
+        script: What its steps do. By default each returns a string that names it, after a duration
+            left to the schedule.
+        schedules: Maximum number of schedules to try.
+        seconds: Approximate maximum duration, in real seconds.
         seed: Equal seeds give equal schedules.
-        laws: What must hold: by default all of actorflow's own.
-        async_workers: How many async steps may be in flight at once.
+        laws: The laws to check; by default all of actorflow's own.
+        async_workers: Maximum number of async steps in flight.
         stop_grace: Virtual seconds that a stopped attempt gets to end.
-        faults: How much may go wrong in one schedule.
+        faults: How many faults may happen in one schedule.
         race: Whether the next timer may fire while messages wait.
         cancel_at: The virtual moment at which the run is cancelled.
-        watch: Called with the number of schedules so far, after each, and again whenever a
-            schedule was tried to make the failure smaller; when it returns False, that ends.
+        watch: Called after each schedule with the number of schedules so far, also while the
+            failure is made smaller; returning False ends the search.
         shrink: Whether the failure is made small.
-        options: Of the run, as for `Orchestrator.run`.
+        options: Options of the run, as for `Orchestrator.run`.
 
     Raises:
-        DefinitionError: When the workflow, the script or an option makes no sense.
-        MissingInput: When a step wants an input that is not there.
+        DefinitionError: When the workflow, the script or an option is invalid.
+        MissingInput: When a step needs an input that is not given.
 
     Example:
         >>> from actorflow import Step, Workflow
@@ -145,20 +145,20 @@ def explore_scenarios(
     watch: Callable[[int], object] | None = None,
     shrink: bool = True,
 ) -> Exploration:
-    """Hold actorflow itself to the laws: made-up scenarios, each on a few schedules.
+    """Check actorflow itself against the laws, with made-up scenarios on a few schedules each.
 
     Args:
-        draw: Makes a scenario up; by default `draw_scenario`.
-        max_steps: How many steps such a scenario has at most.
-        schedules: As of `explore`, and so are the others.
-        seconds: How many real seconds to take at most, or so.
+        draw: Makes up a scenario; by default `draw_scenario`.
+        max_steps: Maximum number of steps of such a scenario.
+        schedules: Maximum number of schedules to try, as in `explore`.
+        seconds: Approximate maximum duration, in real seconds.
         seed: Equal seeds give equal scenarios and schedules.
-        laws: What must hold.
-        watch: As of `explore`.
+        laws: The laws to check.
+        watch: As in `explore`.
         shrink: Whether the failure is made small.
 
     Raises:
-        DefinitionError: When an option makes no sense, or `draw` makes up something else.
+        DefinitionError: When an option is invalid, or `draw` returns something else.
     """
     check_whole(max_steps, "max_steps", 1)
     drawn = partial(draw_scenario, max_steps=max_steps) if draw is None else draw
@@ -166,14 +166,14 @@ def explore_scenarios(
 
 
 def _checked(draw: Any) -> Draw:
-    """Return what makes scenarios up, such that it makes up nothing else."""
+    """Return a `draw` that checks that each case is a scenario."""
     cure = "Give a function of a random.Random that returns a Scenario; for a workflow: explore()"
     check_callable(draw, "draw", cure)
 
     def drawn(random: random.Random) -> Case:
         case = draw(random)
         if not isinstance(case, Scenario):
-            raise DefinitionError(None, f"draw has returned {text_of(case)}", cure)
+            raise DefinitionError(None, f"draw returned {text_of(case)}", cure)
         return case
 
     return drawn
@@ -183,10 +183,10 @@ class _Search:
     """Looks for a schedule that breaks a law.
 
     Args:
-        draw: Makes up what is to be run.
-        laws: What must hold.
-        seed: Where all chance comes from.
-        look: Is shown each trace.
+        draw: Makes up the cases to run.
+        laws: The laws to check.
+        seed: The seed of all random choices.
+        look: Called with each trace.
     """
 
     def __init__(
@@ -215,7 +215,7 @@ class _Search:
         *,
         shrink: bool,
     ) -> Exploration:
-        """Search, and say what it has come to."""
+        """Search, and return the result."""
         _check(schedules, seconds)
         began = self._now()
         until = began + (_FOREVER if seconds is None else seconds)
@@ -229,13 +229,13 @@ class _Search:
     def _make_small(
         self, shrinker: Shrinker, watch: Callable[[int], object] | None, *, shrink: bool
     ) -> None:
-        """Make a failure small, unless it is not to be believed; either way say so."""
+        """Make a failure small, unless it is flaky; record a doubt about it in either case."""
         tried, judge = len(self._durations), shrinker.judge
-        said = doubt(shrinker.best, judge)
-        if shrink and not said:
+        found = doubt(shrinker.best, judge)
+        if shrink and not found:
             shrinker.shrink(None if watch is None else lambda: watch(tried) is False)
-            said = doubt(shrinker.best, judge)
-        shrinker.best.broken.doubt = said
+            found = doubt(shrinker.best, judge)
+        shrinker.best.broken.doubt = found
 
     def _search(
         self, schedules: int, until: float, watch: Callable[[int], object] | None
@@ -254,7 +254,7 @@ class _Search:
             enough = watch is not None and watch(number + 1) is False
             if broken is not None:
                 return Finding(case, trace, broken)
-            _let_go(trace)
+            _release(trace)
             if enough or self._now() >= until:
                 break
         return None
@@ -294,15 +294,15 @@ def _ending(trace: Trace, run_id: str) -> str:
     return NOT_ENDED if result is None else result.status.value
 
 
-def _let_go(trace: Trace) -> None:
-    """Leave nothing of a trace to the garbage collector, which takes as long as the laws do."""
+def _release(trace: Trace) -> None:
+    """Break a trace's reference cycles: collecting them would take as long as the laws do."""
     lives: Lives | None = vars(trace).pop("lives", None)
     if lives is not None:
         lives.dissolve()
 
 
 def judged(laws: Iterable[Law], trace: Trace) -> LawBroken | None:
-    """Return how a trace breaks the first of some laws that it breaks, or None."""
+    """Return the error of the first law that a trace breaks, or None."""
     try:
         all_laws.check(trace, laws)
     except LawBroken as broken:
@@ -320,7 +320,7 @@ _TIMES: Final = 3
 
 
 def doubt(finding: Finding, judge: Judge) -> str:
-    """Return why a failure is not to be believed, or nothing if it comes again, time after time.
+    """Return why a failure is doubtful, or an empty string if it comes again every time.
 
     Args:
         finding: The failure.
@@ -332,5 +332,5 @@ def doubt(finding: Finding, judge: Judge) -> str:
         if again.hash != first.hash:
             return f"the same tape gave {first_difference(first, again)}"
         if judge(again) is None:
-            return "the same tape gave the same trace once more, and the law found nothing"
+            return "the same tape gave the same trace again, but the law found nothing"
     return ""

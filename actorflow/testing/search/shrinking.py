@@ -1,13 +1,12 @@
-"""From a schedule that breaks a law to a small one that breaks the same law.
+"""Shrinking: from a schedule that breaks a law to a small one that breaks the same law.
 
-What is smaller is a question of four numbers, the first of which counts most: the steps that
-run, what is not plain (in the scenario and on the tape), the length of the tape, and its values.
-A change is kept if the law still breaks and the numbers have become smaller; the changes come
-round again until none is kept any more.
+Size is four numbers, of which the first counts most: the steps that run, the deviations from the
+defaults (in the scenario and on the tape), the length of the tape, and its values. A change is kept
+if the law still breaks and the numbers have become smaller; changes are repeated until none is
+kept.
 
-Dropping a step moves everything that comes after it on the tape, so that a smaller scenario
-seldom fails on the tape at hand. It is therefore given some other chances: the plainest
-schedule, and a few that are drawn.
+Dropping a step shifts everything after it on the tape, so a smaller scenario seldom fails on the
+current tape. It therefore gets some other chances: the default schedule, and a few random ones.
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "Judge", "Shrinker"]
 
 Judge: TypeAlias = Callable[["Trace"], "LawBroken | None"]
-"""Says how a trace breaks a law, or None if it does not."""
+"""Returns how a trace breaks a law, or None if it does not."""
 
 _MOST_RUNS: Final = 2_000
 _MOST_DELIVERIES: Final = 1_000_000
-"""Of all schedules that are tried together: large workflows get fewer of them."""
+"""Over all schedules tried: large workflows get fewer schedules."""
 _MOST_SECONDS: Final = 60.0
-"""Real ones. It is for laws that take their time: whatever else is bounded by what is tried."""
-_LONGEST_WAY: Final = 8
+"""Real seconds. This bounds slow laws; everything else is bounded by the number of tries."""
+_MOST_DEVIATIONS: Final = 8
 _OTHER_CHANCES: Final = 10
 _EARLIEST: Final = 12
 _KEPT: Final = (0.5, 0.7, 0.9)
@@ -61,7 +60,7 @@ class Finding:
 
     @property
     def key(self) -> tuple[int, int, int, int]:
-        """How small it is: steps, deviations, length, values."""
+        """Its size: steps, deviations, length, values."""
         case, tape = self.case, self.trace.tape
         values = case.oddness + sum(value for _, value in tape)
         return case.size, case.deviations + tape.deviations, len(tape), values
@@ -71,16 +70,16 @@ class Shrinker:
     """Makes a finding smaller.
 
     Args:
-        finding: What was found.
+        finding: The finding.
         judge: Says whether a trace breaks the same law.
-        most: How many schedules may be tried.
+        most: Maximum number of schedules to try.
     """
 
     def __init__(self, finding: Finding, judge: Judge, most: int = _MOST_RUNS) -> None:
         self.best: Finding = finding
-        """The smallest so far."""
+        """The smallest finding so far."""
         self.tried: int = 0
-        """How many schedules were tried."""
+        """Number of schedules tried."""
         self.judge = judge
         self._most = most
         self._deliveries = 0
@@ -90,39 +89,39 @@ class Shrinker:
         self._seen: set[tuple[Case, Tape]] = set()
         self._random = random.Random(0)
         self._followed: tuple[Finding, Order] | None = None
-        """The order of the best, once it was asked for."""
+        """The best finding and its order, computed on first use."""
 
     def shrink(self, stopped: Callable[[], bool] | None = None) -> Finding:
-        """Return a finding that none of the changes makes smaller, or none that was tried.
+        """Return a finding that no change tried makes smaller.
 
         Args:
-            stopped: Asked after each schedule whether to leave it at that.
+            stopped: Called after each schedule; returns whether to stop.
         """
         before, self._stopped = None, stopped
         self._until = self._now() + _MOST_SECONDS
-        while before is not self.best and not self._has_enough():
+        while before is not self.best and not self._is_done():
             before = self.best
             self._shrink_case()
             for tape in self._smaller_tapes():
                 self._try(self.best.case, tape)
-                if self._has_enough():
+                if self._is_done():
                     break
         return self.best
 
-    def _has_enough(self) -> bool:
+    def _is_done(self) -> bool:
         return self.tried >= self._most
 
     # ── Trying ───────────────────────────────────────────────────────────────────────────────
 
     def _try(self, case: Case, tape: Tape) -> bool:
-        """Return whether a schedule is a smaller finding, which then is the best."""
+        """Try a schedule; return whether it is a smaller finding, which becomes the best."""
         if (case, tape) in self._seen:
             return False
         self._seen.add((case, tape))
-        return self._run(case, tape, None) or self._run(case, _held(tape), None)
+        return self._run(case, tape, None) or self._run(case, _clamped(tape), None)
 
     def _run(self, case: Case, source: Source, watch: Watch | None) -> bool:
-        if self._has_enough():
+        if self._is_done():
             return False
         self.tried += 1
         trace = case.simulate(source, watch)
@@ -137,7 +136,7 @@ class Shrinker:
         return True
 
     def _count(self, trace: Trace) -> None:
-        """Take note of a schedule that was tried, and try no other one if that is enough."""
+        """Count a schedule, and stop trying if a bound is reached."""
         self._deliveries += len(trace.envelopes)
         enough = self._deliveries >= _MOST_DELIVERIES or self._now() >= self._until
         if enough or (self._stopped is not None and self._stopped()):
@@ -150,12 +149,12 @@ class Shrinker:
             case = edit(self.best.case)
             if case != self.best.case:
                 self._try_case(case)
-            if self._has_enough():
+            if self._is_done():
                 break
 
     def _try_case(self, case: Case) -> bool:
         tape = self.best.trace.tape
-        if any(self._try(case, one) for one in (tape, Tape(), _as_of_steps(tape))):
+        if any(self._try(case, one) for one in (tape, Tape(), _compensators_as_steps(tape))):
             return True
         if self._follow(case):
             return True
@@ -167,7 +166,7 @@ class Shrinker:
         return False
 
     def _follow(self, case: Case) -> bool:
-        """Try the order of the best, with the faults where they were, or a little earlier."""
+        """Try the order of the best, with the faults at the same place or a little earlier."""
         order, tape = self._order(), self.best.trace.tape
         for other in (tape, *_earlier_faults(tape)):
             follower = Follower(order, other)
@@ -181,7 +180,7 @@ class Shrinker:
         return self._followed[1]
 
     def _thinned(self, tape: Tape) -> Tape:
-        """Return a tape that lacks some choices, as if what they were about were gone."""
+        """Return a tape without some choices, as if their subjects were gone."""
         chance, keep = self._random.random, self._random.choice(_KEPT)
         return Tape(
             {
@@ -193,7 +192,7 @@ class Shrinker:
     # ── The tape ─────────────────────────────────────────────────────────────────────────────
 
     def _smaller_tapes(self) -> Iterator[Tape]:
-        """Yield what may be smaller than the tape of the best, whichever that is by then."""
+        """Yield tapes that may be smaller than that of the best finding at each moment."""
         yield Tape()
         for chosen in blocks(_deviations(self.best.trace.tape)):
             yield _plain_at(self.best.trace.tape, chosen)
@@ -205,17 +204,17 @@ class Shrinker:
             yield from _lower_at(self.best.trace.tape, place)
 
     def _shorten(self) -> None:
-        """Look for another way to the same end, until there is none that is shorter."""
+        """Look for a shorter way to the same failure, until there is none."""
         while any(self._try(self.best.case, tape) for tape in self._shorter_ways()):
             pass
 
     def _shorter_ways(self) -> Iterator[Tape]:
-        """Yield tapes that deviate as the best does for a while, and then once more at most.
+        """Yield tapes that deviate like the best for a while, then at most once more.
 
-        It deviates more often, and perhaps only because it went another way.
+        The best may deviate more often only because it took another way.
         """
         places = [place for place, value, _ in _placed(self.best.trace) if value]
-        for kept in range(max(0, len(places) - _LONGEST_WAY), len(places) - 1):
+        for kept in range(max(0, len(places) - _MOST_DEVIATIONS), len(places) - 1):
             base = _plain_at(self.best.trace.tape, places[kept:])
             known = set(places[:kept])
             for place, _, options in _placed(self.best.case.simulate(base)):
@@ -224,7 +223,7 @@ class Shrinker:
 
 
 def _placed(trace: Trace) -> Iterator[tuple[_Place, int, int]]:
-    """Yield where on the tape each choice stands, its value, and its number of options."""
+    """Yield the place of each choice on the tape, its value, and its number of options."""
     counts: dict[str, int] = {}
     for label, value, options in trace.choices:
         counts[label] = index = counts.get(label, -1) + 1
@@ -232,7 +231,7 @@ def _placed(trace: Trace) -> Iterator[tuple[_Place, int, int]]:
 
 
 def _earlier_faults(tape: Tape) -> Iterator[Tape]:
-    """Yield tapes on which the first fault comes up to so many occasions earlier."""
+    """Yield tapes on which the first fault comes a few occasions earlier."""
     for label, stream in tape.streams.items():
         if label in SPANS:
             for value in range(stream[0] - 1, max(0, stream[0] - _EARLIEST), -1):
@@ -240,24 +239,24 @@ def _earlier_faults(tape: Tape) -> Iterator[Tape]:
 
 
 def _deviations(tape: Tape) -> list[_Place]:
-    """Return where a tape is not plain, the streams that are about most in front."""
+    """Return the places where a tape deviates, longest streams first."""
     streams = sorted(tape.streams.items(), key=lambda item: -len(item[1]))
     return [
         (label, index) for label, stream in streams for index, value in enumerate(stream) if value
     ]
 
 
-def _held(tape: Tape) -> Callable[[int, str], int]:
-    """Return what chooses as a tape does, but the last option instead of wrapping round.
+def _clamped(tape: Tape) -> Callable[[int, str], int]:
+    """Return a source that reads a tape but takes the last option instead of wrapping around.
 
-    The last option of all is that time goes on although messages wait. It should still be so
-    when there are fewer of them.
+    The very last option is to let time pass although messages wait. It should still mean that when
+    there are fewer messages.
     """
     read = tape.reader()
     return lambda options, label: min(read(options, label), options - 1)
 
 
-def _as_of_steps(tape: Tape) -> Tape:
+def _compensators_as_steps(tape: Tape) -> Tape:
     """Return a tape on which steps do what their compensators did."""
     return Tape({label.replace(UNDO, ""): stream for label, stream in tape.streams.items()})
 

@@ -1,13 +1,12 @@
-"""A swarm of ways to choose: each schedule is chosen in another way than the one before.
+"""Swarm testing: each schedule is chosen in a different way.
 
-No single way finds every defect. Uniform chance seldom leaves anything in its plain order, and
-chance that is biased towards the plainest seldom piles deviations up. Neither lets one actor
-lag behind all others for long, which priorities do: each channel of messages gets one by
-chance, the highest always comes next, and at a few chosen instants the channel whose turn it is
-drops below all others. That is probabilistic concurrency testing: a defect that takes d things
-in a certain order is found with a probability that can be stated, if there are d - 1 such
-instants (Burckhardt, Kothari, Musuvathi and Nagarakatte, ASPLOS 2010), carried over from threads
-to channels.
+No single way finds every defect. Uniform random choices seldom keep anything in its default order,
+and choices biased towards the default seldom combine many deviations. Neither delays one actor
+behind all others for long, but priorities do: each channel of messages gets a random priority, the
+highest always goes next, and at a few random instants the channel whose turn it is drops below all
+others. This is probabilistic concurrency testing: a defect that needs d events in a certain order
+is found with a known probability if there are d - 1 such instants (Burckhardt, Kothari, Musuvathi
+and Nagarakatte, ASPLOS 2010), applied to channels instead of threads.
 """
 
 from __future__ import annotations
@@ -30,23 +29,23 @@ if TYPE_CHECKING:
 __all__ = ["BIASES", "CHANGES", "Priorities", "Swarm", "biased"]
 
 BIASES: Final = (0.0, 0.5, 0.8, 0.95)
-"""How likely the plainest choice is before chance chooses."""
+"""Probabilities of the default choice before a random one is drawn."""
 CHANGES: Final = (2, 3)
-"""How often a channel drops below all others, where priorities rule."""
+"""How often a channel drops below all others, with priorities."""
 _ORDER: Final = "deliver"
 _MOST_FAULTLESS: Final = 0.5
 _FIRST_GUESS: Final = 50
 _INFINITE: Final = float("inf")
 _WITHOUT_MAIL: Final = ("first", "second")
-"""Stand for what may happen although messages wait, as if each were a channel."""
+"""Stand-ins for the options that need no message, treated as channels."""
 
 
-def _nobody() -> None:
+def _no_simulation() -> None:
     return None
 
 
 def biased(random: random.Random, bias: float) -> Choose:
-    """Return what chooses by chance, and the plainest more often than the others."""
+    """Return a random source that prefers the default choice."""
     draw = random.random
     if not bias:
         return lambda options, _label: int(draw() * options)
@@ -54,12 +53,12 @@ def biased(random: random.Random, bias: float) -> Choose:
 
 
 class Priorities:
-    """Lets the channel of the highest priority deliver, until that one has to step back.
+    """Lets the channel with the highest priority deliver, until its priority drops.
 
     Args:
         random: Draws the priorities and the instants.
         changes: How many times a channel drops below all others.
-        length: How many choices of order there will be, or so.
+        length: The expected number of choices of order.
         others: Makes all other choices.
     """
 
@@ -69,15 +68,15 @@ class Priorities:
         self._instants = {int(random.random() * length) for _ in range(changes)}
         self._asked = 0
         self._priorities: dict[Hashable, float] = {}
-        self._simulation: Callable[[], Simulation | None] = _nobody
+        self._simulation: Callable[[], Simulation | None] = _no_simulation
 
     def watch(self, simulation: Simulation) -> None:
-        """Get to know what the choices are among."""
-        # A simulation asks this one, which must not keep it alive in turn.
+        """Learn the simulation whose options are chosen from."""
+        # The simulation refers to this object, which must not keep it alive in turn.
         self._simulation = weakref.ref(simulation)
 
     def choose(self, options: int, label: str) -> int:
-        """Return one of so many options."""
+        """Return the index of an option."""
         simulation = self._simulation()
         if label != _ORDER or simulation is None:
             return self._others(options, label)
@@ -100,10 +99,10 @@ class Priorities:
 
 
 class Swarm:
-    """Chooses a way of choosing for every schedule.
+    """Picks a way of choosing for each schedule.
 
     Args:
-        random: Where all of it comes from.
+        random: The source of all random choices.
     """
 
     def __init__(self, random: random.Random) -> None:
@@ -111,10 +110,10 @@ class Swarm:
         self._length = _FIRST_GUESS
 
     def next(self) -> tuple[Choose, Watch | None]:
-        """Return what chooses in the next schedule, and what has to be told of it."""
+        """Return the source of choices for the next schedule, and its watcher, if any."""
         random = self._random
-        # What is not a matter of order (durations, outcomes) has a bias of its own. Faults have a
-        # lesser one: few of them could happen, so that they seldom pile up.
+        # Choices other than order (durations, outcomes) have a separate bias. That of faults is
+        # lower: only few faults may happen, so they seldom combine.
         bias = random.choice(BIASES)
         others, faults = biased(random, bias), biased(random, min(bias, _MOST_FAULTLESS))
         way = random.randrange(len(BIASES) + len(CHANGES))
@@ -127,7 +126,7 @@ class Swarm:
         return priorities.choose, priorities.watch
 
     def learn(self, trace: Trace) -> None:
-        """Take note of how long schedules are."""
+        """Learn how long schedules are."""
         self._length = max(1, len(trace.choices))
 
 

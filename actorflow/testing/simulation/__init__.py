@@ -1,4 +1,4 @@
-"""One simulation: the production actors in virtual time, on a schedule that is chosen."""
+"""One simulation: the production actors in virtual time, on a chosen schedule."""
 
 from __future__ import annotations
 

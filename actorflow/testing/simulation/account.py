@@ -1,6 +1,7 @@
-"""The executors' own account of a simulation, which owes nothing to what the supervisor believes.
+"""The executors' own account of a simulation, independent of the supervisor's state.
 
-Who is in flight, since when, and what became of everybody: the laws compare it with the events.
+It records which attempts are in flight, since when, and how each one ended. The laws compare it
+with the events.
 """
 
 from __future__ import annotations
@@ -23,34 +24,34 @@ if TYPE_CHECKING:
 __all__ = ["FIRST_RUN", "UNDO", "Account", "Body", "Outcome", "RunTrace"]
 
 FIRST_RUN: Final = "run-1"
-"""The run whose id need not be said, because most schedules have no other."""
+"""The run id that labels leave out, because most schedules have only this run."""
 UNDO: Final = "undo of "
-"""Stands before what an attempt of a compensator is called."""
+"""Prefix of the label of a compensator's attempt."""
 _NOTHING: Final = (None, None)
 _PLAIN_SECONDS: Final = 1.0
 _OTHER_SECONDS: Final = (0.0, 2.0, 5.0)
 
 
 class Outcome(enum.StrEnum):
-    """What became of an attempt, by its executor's own account."""
+    """How an attempt ended, by its executor's own account."""
 
     RUNNING = "running"
     """It has not ended."""
     RETURNED = "returned"
     RAISED = "raised"
     STOPPED = "stopped"
-    """It was asked to stop, and ended with an error."""
+    """It was asked to stop and ended with an error."""
     NOT_BEGUN = "not begun"
-    """It was to stop before it could begin."""
+    """It was stopped before it could begin."""
     ABANDONED = "abandoned"
-    """It was given up, whatever its body may still be doing."""
+    """It was abandoned; its body may still be running."""
     LOST = "lost"
     """Its orchestrator crashed."""
 
 
 @attrs.frozen(kw_only=True)
 class RunTrace:
-    """One run as it was started."""
+    """One run, as it was started."""
 
     run_id: str
     plan: WorkflowPlan
@@ -58,7 +59,7 @@ class RunTrace:
     inputs: Mapping[str, Any]
     priority: int
     timeout: float | None
-    """Virtual seconds that it may take."""
+    """The run's timeout, in virtual seconds."""
 
 
 class Body:
@@ -88,25 +89,25 @@ class Body:
         self.started_at: float = started_at
         self.finished_at: float | None = None
         self.begun: int = begun
-        """How many messages had been delivered when it began."""
+        """Number of messages delivered when it began."""
         self.over: int | None = None
-        """How many had been when it was over."""
+        """Number of messages delivered when it was over."""
         self.outcome: Outcome = Outcome.RUNNING
         self.reported: tuple[Any, BaseException | None] | None = None
-        """Output and error."""
+        """The output and the error."""
         self.late: bool = False
-        """Whether it is reported although it was abandoned."""
+        """Whether it is still reported after it was abandoned."""
         self.real: bool = False
         """Whether it calls the step's own function."""
         self.stubborn: bool = False
-        """Whether it goes on when it is asked to stop."""
+        """Whether it keeps running when it is asked to stop."""
         self.handle: Timer | Any = None
-        """The timer that it waits for, or the task that it runs in."""
+        """The timer it waits for, or the task it runs in."""
         self.snapshot: Any = None
-        """Its arguments as they were when its true function was called."""
+        """A copy of its arguments from when its real function was called."""
 
     def row(self) -> tuple[Any, ...]:
-        """Return what is known, in the order of an `AttemptTrace`."""
+        """Return the fields of an `AttemptTrace`, in order."""
         attempt = self.attempt
         return (
             attempt.scope.run_id,
@@ -130,12 +131,12 @@ class Body:
 
 
 class Account:
-    """What all executors of a simulation know together.
+    """The account that all executors of a simulation share.
 
     Args:
-        system: Whose virtual time it is.
+        system: The system whose virtual time is used.
         choose: Chooses what scripts leave open.
-        late: Decides which abandoned attempts are reported all the same.
+        late: Decides which abandoned attempts are still reported.
     """
 
     def __init__(
@@ -145,18 +146,19 @@ class Account:
         self.choose = choose
         self.late = late
         self.bodies: list[Body] = []
-        """All attempts ever, in the order of their starts."""
+        """All attempts so far, in the order of their starts."""
         self.undoings: list[Body] = []
-        """All attempts of compensators, which are counted apart, likewise."""
+        """All attempts of compensators, which are counted separately, in the order of their
+        starts."""
         self.mutations: list[tuple[str, str, int, str]] = []
-        """The arguments that true functions have changed: run, step, attempt, parameter."""
+        """The arguments that real functions changed: run, step, attempt, parameter."""
         self.in_flight: int = 0
-        """How many async attempts have begun and are not over."""
+        """Number of async attempts that have begun and are not over."""
         self.most_in_flight: int = 0
         self.runs: dict[str, RunTrace] = {}
 
     def begin(self, attempt: Attempt) -> tuple[Body, Behaviour | None]:
-        """Take note of an attempt, and return it with what it is to do, unless it is too late."""
+        """Record an attempt; return it with its behaviour, or None if it is already cancelled."""
         run = self.runs[attempt.scope.run_id]
         delivered = len(self.system.deliveries)
         body = Body(attempt, run.plan.of(attempt), self.system.time, delivered)
@@ -172,7 +174,7 @@ class Account:
         return body, say(attempt.step_id, attempt.number)
 
     def over(self, body: Body, how: Outcome) -> None:
-        """Take note of an attempt's end."""
+        """Record the end of an attempt."""
         body.outcome = how
         body.finished_at = self.system.time
         body.over = len(self.system.deliveries)
@@ -180,7 +182,7 @@ class Account:
             self.in_flight -= 1
 
     def seconds(self, body: Body, after: float | None) -> float:
-        """Return how long an attempt takes, by choice if its script does not say."""
+        """Return the duration of an attempt, by choice if its script leaves it open."""
         if after is not None:
             return after
         step = body.plan.step
@@ -188,11 +190,11 @@ class Account:
         return durations[self.choose(len(durations), f"take {body}")]
 
     def one_of(self, body: Body, behaviours: tuple[Behaviour, ...]) -> Behaviour:
-        """Return what an attempt does, by choice."""
+        """Choose one of several behaviours for an attempt."""
         return behaviours[self.choose(len(behaviours), f"do {body}")]
 
     def lose(self) -> None:
-        """Take note of a crash of the orchestrator: everything that was in flight is gone."""
+        """Record a crash of the orchestrator: every attempt in flight is lost."""
         for body in (*self.bodies, *self.undoings):
             if body.outcome is Outcome.RUNNING:
                 self.over(body, Outcome.LOST)
@@ -200,6 +202,6 @@ class Account:
 
 @functools.lru_cache
 def _durations(*limits: float | None) -> tuple[float, ...]:
-    """Return the durations that a tape may choose for a step: some end just with a timeout."""
+    """Return the durations to choose from for a step; some equal its timeouts."""
     exact = (limit for limit in limits if limit is not None)
     return tuple(dict.fromkeys((_PLAIN_SECONDS, *_OTHER_SECONDS, *exact)))

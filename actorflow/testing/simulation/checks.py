@@ -1,4 +1,4 @@
-"""What callers of a simulation get wrong, found before anything is run."""
+"""Checks of the arguments of simulations, made before anything runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def plan_of(flow: Any) -> WorkflowPlan:
     """Return the plan of a workflow.
 
     Raises:
-        DefinitionError: When it is no workflow, or makes no sense.
+        DefinitionError: When it is not a workflow, or is invalid.
     """
     if not isinstance(flow, Workflow):
         cure = "Pass the Workflow itself; call .build() on a builder"
@@ -41,10 +41,10 @@ def plan_of(flow: Any) -> WorkflowPlan:
 
 
 def check_script(script: Any) -> None:
-    """Refuse what is no script.
+    """Check that a value is a script.
 
     Raises:
-        DefinitionError: When it is none.
+        DefinitionError: When it is not.
     """
     if not isinstance(script, Script):
         cure = "Give a Script; one behaviour for all steps is Script(default=…)"
@@ -52,20 +52,20 @@ def check_script(script: Any) -> None:
 
 
 def check_callable(value: Any, what: str, cure: str) -> None:
-    """Refuse what cannot be called.
+    """Check that a value is callable.
 
     Raises:
-        DefinitionError: When it cannot.
+        DefinitionError: When it is not.
     """
     if not callable(value):
         raise DefinitionError(None, f"{what} is {text_of(value)}", cure)
 
 
 def check_whole(value: Any, name: str, least: int | None = None) -> None:
-    """Refuse what is no whole number, or a smaller one.
+    """Check that a value is a whole number, and not below a minimum.
 
     Raises:
-        DefinitionError: When it is none.
+        DefinitionError: When it is not.
     """
     whole = isinstance(value, int) and not isinstance(value, bool)
     if not whole or (least is not None and value < least):
@@ -74,18 +74,18 @@ def check_whole(value: Any, name: str, least: int | None = None) -> None:
 
 
 def as_moment(value: Any, name: str) -> float:
-    """Return a virtual moment, or a length of virtual time, as seconds.
+    """Return a virtual moment, or a duration in virtual time, as seconds.
 
     Raises:
-        DefinitionError: When it is no number, or lies before nought.
+        DefinitionError: When it is not a number, or negative.
     """
     return seconds(value, name, zero=True)
 
 
 def refuse_misspelt(taker: Callable[..., Any], options: Iterable[str]) -> None:
-    """Refuse an option that surely is one of the function's own, misspelt.
+    """Refuse an option that is surely a misspelt parameter of the function.
 
-    What else is no option of a run is refused when the run is made.
+    Other unknown options are refused when the run is created.
 
     Raises:
         TypeError: When there is one.

@@ -1,7 +1,7 @@
-"""Where step bodies run in a simulation: nowhere, or at one virtual moment.
+"""The executor of a simulation: attempts are timers, and real functions run in virtual time.
 
 An attempt is a timer that ends it as its script says. Where the script says `real()`, the timer
-calls a plain function, or begins a coroutine on an event loop whose time is virtual.
+calls a plain function, or starts a coroutine on an event loop in virtual time.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class SimulatedExecutor:
     """An executor in virtual time.
 
     Args:
-        account: Shared by all executors of a simulation.
-        preemptive: Whether stopping an attempt ends it, as it does a coroutine, or only asks
-            it to end, as it does a thread.
+        account: The account shared by all executors of a simulation.
+        preemptive: Whether stopping an attempt ends it, as with a coroutine, or only asks it to
+            end, as with a thread.
     """
 
     def __init__(self, account: Account, *, preemptive: bool) -> None:
@@ -43,14 +43,14 @@ class SimulatedExecutor:
         self._system = account.system
         self._loop: VirtualLoop | None = None
         self._abandoned: dict[Attempt, None] = {}
-        """What was given up and goes on."""
+        """Abandoned attempts that are still running."""
 
     def open(self, report: Report) -> None:
-        """Get ready."""
+        """Open the executor."""
         self._report = report
 
     def submit(self, attempt: Attempt) -> None:
-        """Begin an attempt, and have it end as its script says."""
+        """Begin an attempt that ends as its script says."""
         body, behaviour = self._account.begin(attempt)
         attempt.handle = body
         if behaviour is None:
@@ -89,7 +89,7 @@ class SimulatedExecutor:
         self._report(body.attempt, output, error)
 
     def stop(self, attempt: Attempt) -> None:
-        """End an attempt if that can be done."""
+        """Stop an attempt, if it can be stopped."""
         body: Body | None = attempt.handle
         if body is None or body.outcome is not Outcome.RUNNING or body.stubborn:
             return
@@ -102,26 +102,26 @@ class SimulatedExecutor:
             return
         if body.handle is not None:
             body.handle.cancel()
-        # A true coroutine that waits for its moment has not been entered, and never will be.
+        # A real coroutine whose timer has not fired has not been entered, and never will be.
         error = not_begun(body.attempt) if body.real else asyncio.CancelledError()
         self._end_after(0.0, body, None, error)
 
     def abandon(self, attempt: Attempt) -> str:
-        """Give an attempt up, and return where it hangs, if it is a true coroutine."""
+        """Abandon an attempt; return where it hangs if it is a real coroutine."""
         body: Body | None = attempt.handle
         if body is None or body.outcome is not Outcome.RUNNING:
             return ""
         self._account.over(body, Outcome.ABANDONED)
         body.late = body.handle is not None and self._account.late.due()
         if isinstance(body.handle, Timer) and not (body.late or body.real):
-            body.handle.cancel()  # nothing would come of it
+            body.handle.cancel()  # its end would have no effect
         else:
             self._abandoned[attempt] = None
         task = body.handle
         return stack_of_coroutine(task.get_coro()) if isinstance(task, asyncio.Task) else ""
 
     def close(self) -> Sequence[Attempt]:
-        """Let the coroutines clean up that still run; return what had been given up."""
+        """Let running coroutines clean up; return the abandoned attempts still running."""
         left = list(self._abandoned)
         loop, self._loop = self._loop, None
         if loop is not None:
@@ -130,10 +130,10 @@ class SimulatedExecutor:
 
     @property
     def tasks(self) -> int:
-        """How many tasks of coroutines have not ended."""
+        """Number of coroutine tasks that have not ended."""
         return 0 if self._loop is None else self._loop.tasks
 
-    # ── The true functions ───────────────────────────────────────────────────────────────────
+    # ── Real functions ───────────────────────────────────────────────────────────────────────
 
     def _enter_after(self, seconds: float, body: Body) -> None:
         body.real = True
@@ -141,7 +141,7 @@ class SimulatedExecutor:
         body.handle = self._system.call_at(self._system.time + seconds, enter, body)
 
     def _call(self, body: Body) -> None:
-        """Call a plain function, whether or not anybody waits for it any more."""
+        """Call a plain function, even if its attempt has been abandoned."""
         attempt = body.attempt
         body.snapshot = snapshot(attempt.arguments)
         try:
@@ -149,7 +149,7 @@ class SimulatedExecutor:
         except BaseException as error:
             self._end_real(body, None, error)
             if isinstance(error, KeyboardInterrupt):
-                raise  # also meant for whoever simulates
+                raise  # also meant for the caller of the simulation
         else:
             self._end_real(body, *outcome(attempt, output))
 
@@ -170,7 +170,7 @@ class SimulatedExecutor:
                 raise  # the simulation is over
             self._end_real(body, None, error)
             if isinstance(error, KeyboardInterrupt):
-                raise  # also meant for whoever simulates
+                raise  # also meant for the caller of the simulation
         else:
             self._end_real(body, output, None)
 

@@ -1,9 +1,9 @@
-"""An asyncio event loop in virtual time, for coroutine steps that are run for real.
+"""An asyncio event loop in virtual time, for real coroutine steps.
 
-`asyncio.sleep`, `timeout`, `Event`, `Queue`, `gather` and tasks work as they do elsewhere, and
-a sleep takes no time. Callbacks keep the order that asyncio promises; sleeps that end at the
-same moment end in the order that the schedule chooses. There are no threads, and there is no
-I/O: whoever asks for them is told what to do instead.
+`asyncio.sleep`, `timeout`, `Event`, `Queue`, `gather` and tasks work as usual, and a sleep takes no
+real time. Callbacks keep the order that asyncio promises; sleeps that end at the same moment end in
+the order that the schedule chooses. There are no threads and there is no I/O: a call that needs
+them raises `NotSimulated`, which says what to do instead.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class _TimerHandle(asyncio.TimerHandle):
 
 
 class VirtualLoop(asyncio.AbstractEventLoop):
-    """An event loop whose time is a simulated system's.
+    """An event loop that runs on the time of a simulated system.
 
     Args:
         system: The system; its timers turn the loop.
@@ -93,7 +93,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     # ── Callbacks ────────────────────────────────────────────────────────────────────────────
 
     def time(self) -> float:
-        """Return the virtual moment."""
+        """Return the current virtual time."""
         return self._system.time
 
     def call_soon(
@@ -102,7 +102,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         *args: *_Ts,
         context: contextvars.Context | None = None,
     ) -> asyncio.Handle:
-        """Call in the loop's next turn."""
+        """Schedule a callback for the loop's next turn."""
         handle = asyncio.Handle(callback, args, self, context)
         self._ready.append(handle)
         self._turn_soon()
@@ -114,9 +114,9 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         *args: *_Ts,
         context: contextvars.Context | None = None,
     ) -> asyncio.Handle:
-        """Call in the loop's next turn, if it is asked for on the simulation's own thread.
+        """Schedule a callback for the loop's next turn, from the simulation's own thread only.
 
-        Another thread would come at a moment that nobody has chosen, and into the midst of things.
+        A call from another thread would arrive at a moment that the schedule has not chosen.
         """
         if threading.get_ident() != self._thread:
             raise NotSimulated("call_soon_threadsafe")
@@ -129,7 +129,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         *args: *_Ts,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
-        """Call after virtual seconds."""
+        """Schedule a callback after some virtual seconds."""
         return self.call_at(self._system.time + delay, callback, *args, context=context)
 
     def call_at(
@@ -139,7 +139,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         *args: *_Ts,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
-        """Call at a virtual moment."""
+        """Schedule a callback at a virtual moment."""
         handle = _TimerHandle(when, callback, args, self, context)
         handle.timer = self._system.call_at(when, self._due, handle)
         return handle
@@ -156,11 +156,11 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             self._ahead = self._system.call_at(self._system.time, self.turn)
 
     def turn(self) -> None:
-        """Go round once: call what is ready now, and not what becomes ready meanwhile."""
+        """Run one turn: call what is ready now, not what becomes ready during the turn."""
         if self._ahead is not None:
             self._ahead.cancel()
             self._ahead = None
-        # Somebody may simulate from within a running loop of their own.
+        # The caller may simulate from within a running loop.
         around = asyncio._get_running_loop()  # noqa: SLF001 - published for loops
         asyncio._set_running_loop(self)  # noqa: SLF001 - published for loops
         self._turning = True
@@ -178,7 +178,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     # ── Tasks ────────────────────────────────────────────────────────────────────────────────
 
     def create_future(self) -> asyncio.Future[Any]:
-        """Make a future of this loop."""
+        """Create a future of this loop."""
         return asyncio.Future(loop=self)
 
     def create_task(
@@ -189,53 +189,54 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         context: contextvars.Context | None = None,
         **options: Any,
     ) -> asyncio.Task[Any]:
-        """Make a task of this loop; a task without a name gets one that is this loop's own."""
-        # asyncio counts the tasks of a whole process, which would tell one schedule of another.
+        """Create a task of this loop; an unnamed task gets a name counted by this loop."""
+        # asyncio counts the tasks of the whole process, so its names would differ between
+        # schedules.
         name = name or f"Task-{next(self._task_numbers)}"
         return asyncio.Task(coro, loop=self, name=name, context=context, **options)
 
     @property
     def tasks(self) -> int:
-        """How many tasks have not ended."""
+        """Number of tasks that have not ended."""
         return len(asyncio.all_tasks(self))
 
-    # ── What else asyncio asks of a loop ─────────────────────────────────────────────────────
+    # ── The rest of asyncio's interface ──────────────────────────────────────────────────────
 
     def is_running(self) -> bool:
-        """Return whether it is turning."""
+        """Return whether a turn is in progress."""
         return self._turning
 
     def is_closed(self) -> bool:
-        """Return whether it will not turn any more."""
+        """Return whether the loop is closed."""
         return self._closed
 
     def get_debug(self) -> bool:
-        """Return that nothing is written down for debugging."""
+        """Return False: there is no debug mode."""
         return False
 
     def set_debug(self, enabled: bool) -> None:  # noqa: FBT001 - asyncio's signature
-        """Leave things as they are."""
+        """Do nothing."""
 
     def get_task_factory(self) -> None:
-        """Return that tasks are asyncio's own."""
+        """Return None: tasks are `asyncio.Task`."""
 
     def get_exception_handler(self) -> None:
-        """Return that errors go to asyncio's log."""
+        """Return None: errors go to asyncio's log."""
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
-        """Log an error that nobody will see otherwise."""
+        """Log an error that would otherwise be lost."""
         logging.getLogger("asyncio").error(context["message"], exc_info=context.get("exception"))
 
     call_exception_handler = default_exception_handler
 
     async def shutdown_asyncgens(self) -> None:
-        """Leave asynchronous generators to the garbage collector."""
+        """Do nothing: asynchronous generators are left to the garbage collector."""
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
-        """There is none."""
+        """Do nothing: there is no default executor."""
 
     def close(self) -> None:
-        """Cancel the tasks that have not ended, and let them clean up, as far as they do."""
+        """Cancel the unfinished tasks and let them clean up, for a limited number of turns."""
         tasks = asyncio.all_tasks(self)
         for task in tasks:
             task.cancel()
@@ -250,16 +251,16 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
 
 def _give_up(task: asyncio.Task[Any]) -> None:
-    """Close the coroutine of a task that has refused to end."""
+    """Close the coroutine of a task that did not end when cancelled."""
     task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001 - known
     coroutine = task.get_coro()
     if coroutine is not None:
-        # It may refuse that too, or raise what it likes on its way out.
+        # It may refuse to close, or raise any error as it does.
         with contextlib.suppress(Exception):
             coroutine.close()
 
 
-def _refusal(what: str) -> Callable[..., Coroutine[Any, Any, None]]:
+def _refusing(what: str) -> Callable[..., Coroutine[Any, Any, None]]:
     def refuse(*_args: Any, **_options: Any) -> Coroutine[Any, Any, None]:
         raise NotSimulated(what)
 
@@ -268,4 +269,4 @@ def _refusal(what: str) -> Callable[..., Coroutine[Any, Any, None]]:
 
 
 for _name in _OF_THE_REAL_WORLD:
-    setattr(VirtualLoop, _name, _refusal(_name))
+    setattr(VirtualLoop, _name, _refusing(_name))

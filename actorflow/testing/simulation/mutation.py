@@ -1,7 +1,7 @@
-"""Whether a value is still what it was: a copy from before, compared with what is there now.
+"""Detection of mutated values: a copy made before is compared with the value now.
 
-Values that cannot be copied are left alone, and so is whatever says of its own copy that it is
-another one: a step is accused only of what can be shown.
+Values that cannot be copied are ignored, and so are values that do not compare equal to their own
+copy: a step is accused only of what can be shown.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ _SIMPLE: Final = (type(None), bool, int, float, complex, str, bytes, type)
 
 
 def snapshot(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return copies of those arguments that can be copied and recognized."""
+    """Return copies of the arguments that can be copied and compare equal to the copy."""
     copies = {name: _copy(value) for name, value in _parts(arguments)}
     return {name: kept for name, kept in copies.items() if kept is not _UNKNOWN}
 
 
 def _copy(value: Any) -> Any:
     try:
-        # A proxy says of itself what it stands for, and raises when there is nothing.
+        # Inside the try: isinstance() may run code of a proxy, which raises when it is unbound.
         if isinstance(value, _SIMPLE):
             return _UNKNOWN
         kept = copy.deepcopy(value)
         return kept if _same(kept, value, set()) else _UNKNOWN
-    except Exception:  # noqa: BLE001 - a value of the program's own may refuse in any way
+    except Exception:  # noqa: BLE001 - a user's value may fail in any way
         return _UNKNOWN
 
 
 def changed(before: Mapping[str, Any], arguments: Mapping[str, Any]) -> list[str]:
-    """Return the names of the arguments that are not what they were."""
+    """Return the names of the arguments that have changed."""
     return [
         name
         for name, value in _parts(arguments)
@@ -54,7 +54,7 @@ def _still(before: Any, now: Any) -> bool:
 
 
 def _parts(arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the arguments by name, and what a step sees as `inputs` one by one."""
+    """Yield the arguments by name, with the mapping `inputs` item by item."""
     for name, value in arguments.items():
         if name == "inputs" and isinstance(value, Mapping):
             yield from value.items()
@@ -68,7 +68,7 @@ def _same(one: Any, other: Any, seen: set[tuple[int, int]]) -> bool:
     if type(one) is not type(other):
         return False
     if isinstance(one, _SIMPLE):
-        return bool(one == other) or one != one  # noqa: PLR0124 - a NaN is what it was
+        return bool(one == other) or one != one  # noqa: PLR0124 - a NaN counts as unchanged
     if (id(one), id(other)) in seen:
         return True
     seen.add((id(one), id(other)))
@@ -91,7 +91,7 @@ def _has_equality(kind: type[Any]) -> bool:
 
 
 def _state(value: Any) -> dict[str, Any]:
-    """Return what an object without an equality of its own holds."""
+    """Return the attributes of an object whose class does not define equality."""
     slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
     held = {name: getattr(value, name) for name in slots if hasattr(value, name)}
     return held | getattr(value, "__dict__", {})

@@ -1,4 +1,4 @@
-"""One orchestrator in virtual time: the production actors, put together as production does.
+"""One orchestrator in virtual time: the production actors, wired as production wires them.
 
 It is to a simulation what `actorflow.orchestrator.runtime` is to an `Orchestrator`.
 """
@@ -40,56 +40,56 @@ __all__ = ["SimulatedRuntime", "VirtualClock"]
 
 _FOREVER: Final = float("inf")
 _UNITS: Final = (0.5, 0.0, 1 - 2**-53)
-"""Where in the range of its jitter a backoff may lie: in the middle, or at either end."""
+"""Where a backoff may lie in its jitter range: in the middle, or at either end."""
 
 
 class VirtualClock:
-    """Virtual time; people call its nought the beginning of the epoch."""
+    """A virtual clock, whose zero counts as the epoch."""
 
     def __init__(self, system: SimulatedSystem) -> None:
         self.now: Callable[[], float] = system.now
 
     def wall(self, now: float) -> float:
-        """Return the moment itself, so that the time of an event is the virtual one."""
+        """Return the moment unchanged, so that events carry virtual time."""
         return now
 
 
-class _Places:
-    """Where steps run: coroutine functions here, plain functions there."""
+class _Executors:
+    """The two executors: one for coroutine functions, one for plain functions."""
 
     def __init__(self, account: Account) -> None:
         self._coroutines = SimulatedExecutor(account, preemptive=True)
         self._threads = SimulatedExecutor(account, preemptive=False)
 
     def open(self, coroutines: Report, threads: Report) -> None:
-        """Open both."""
+        """Open both executors."""
         self._coroutines.open(coroutines)
         self._threads.open(threads)
 
     def of(self, plan: WorkflowPlan) -> Mapping[str, Executor]:
-        """Return the executor of each step, whatever its name for one is."""
-        return {step.id: self._place_of(step) for step in plan.steps}
+        """Return the executor of each step, by step id."""
+        return {step.id: self._executor_for(step) for step in plan.steps}
 
     def of_compensators(self, plan: WorkflowPlan) -> Mapping[str, Executor]:
-        """Return the executor of each compensator, likewise."""
-        undoes = {step.id: step.compensation for step in plan.steps if step.compensation}
-        return {step_id: self._place_of(undo) for step_id, undo in undoes.items()}
+        """Return the executor of each compensator, by step id."""
+        compensators = {step.id: step.compensation for step in plan.steps if step.compensation}
+        return {step_id: self._executor_for(step) for step_id, step in compensators.items()}
 
-    def _place_of(self, step: StepPlan) -> Executor:
+    def _executor_for(self, step: StepPlan) -> Executor:
         return self._coroutines if step.is_coroutine else self._threads
 
     @property
     def tasks(self) -> int:
-        """How many tasks of coroutines have not ended."""
+        """Number of coroutine tasks that have not ended."""
         return self._coroutines.tasks
 
     def close(self) -> None:
-        """Let coroutines clean up."""
+        """Let running coroutines clean up."""
         self._coroutines.close()
 
 
 class _Audience:
-    """Somebody who takes down what is shown, and how much was recorded then."""
+    """A watcher that keeps what it is shown, and how many events were recorded by then."""
 
     present = True
 
@@ -98,24 +98,24 @@ class _Audience:
         self._log = log
 
     def publish(self, events: Sequence[Event]) -> None:
-        """Take them down."""
+        """Keep the events."""
         self.shown.append((len(self._log), events))
 
 
 def _in_memory() -> Callable[[], StateManager]:
-    """Return what opens a state manager that forgets nothing."""
+    """Return a function that opens a state manager which forgets nothing."""
     memory = MemoryStateManager(max_runs=10**9, max_age=float("inf"), max_events=10**12)
     return lambda: memory
 
 
 class SimulatedRuntime:
-    """Everything of a simulated orchestrator that runs.
+    """The running parts of a simulated orchestrator.
 
     Args:
-        settings: The limits, and how much may go wrong.
-        choose: Chooses.
-        before_choice: As of a `SimulatedSystem`.
-        state: Opens the state manager, now and after each crash; memory by default.
+        settings: The limits, and how many faults may happen.
+        choose: Makes the choices.
+        before_choice: See `SimulatedSystem`.
+        state: Opens the state manager, at the start and after each crash; in memory by default.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class SimulatedRuntime:
             choose,
             race=settings.race,
             mischief=self._mischief() if settings.faults.any else None,
-            when_idle=self._note_lull,
+            when_idle=self._note_idle,
             before_choice=before_choice,
         )
         self.clock: Final = VirtualClock(self.system)
@@ -144,20 +144,20 @@ class SimulatedRuntime:
             fails=self.countdown("store fails"),
             stalls=self.countdown("store stalls"),
         )
-        self.places: Final = _Places(self.account)
+        self.places: Final = _Executors(self.account)
         self.places.open(self._reporter(), self._reporter())
         self.audience: Final = _Audience(self.state.log)
         self.results: dict[str, RunResult] = {}
         self.handed: list[tuple[int, int, str]] = []
-        """Whenever a result was handed out: how many events were recorded, how many messages had
-        been delivered, and whose it was."""
+        """For each result handed out: the number of recorded events, the number of delivered
+        messages, and the run id."""
         self.live: set[str] = set()
         """The ids of the runs that this orchestrator was given and that have not ended."""
         self.defects: list[str] = []
         self.crashes: list[tuple[int, float]] = []
-        """When it has crashed: after how many deliveries, and at what moment."""
+        """Its crashes: the number of deliveries before each, and the moment."""
         self.lulls: list[tuple[float, int, int, int, int, int, int]] = []
-        """How things stood whenever nothing could be delivered; see `trace.Idle`."""
+        """The state at each moment when nothing could be delivered; see `trace.Idle`."""
         self.open()
 
     # ── Faults ───────────────────────────────────────────────────────────────────────────────
@@ -167,14 +167,14 @@ class SimulatedRuntime:
         return Mischief(countdowns, may_strike)
 
     def countdown(self, label: str) -> Countdown:
-        """Return what decides when a fault happens."""
+        """Return the countdown that decides when a fault happens."""
         budget = self._settings.faults.budget(label)
         return Countdown(self._choose, label, budget, lambda: SPANS[label] * self._steps)
 
-    # ── Beginning and end ────────────────────────────────────────────────────────────────────
+    # ── Start and end ────────────────────────────────────────────────────────────────────────
 
     def open(self) -> None:
-        """Bring a supervisor to life that knows nothing."""
+        """Create a supervisor with no runs."""
         settings = self._settings
         self._finished = finishing(self.state.powers)
         self.brain: Decisions = Decisions(
@@ -190,10 +190,10 @@ class SimulatedRuntime:
         return _UNITS[self._choose(len(_UNITS), "jitter")]
 
     def dissolve(self) -> None:
-        """Let go of everything.
+        """Release everything.
 
-        What is left of a schedule refers to itself all over, and would wait for the garbage
-        collector, which takes longer to find it than it took to make it.
+        The remains of a schedule are full of reference cycles. The garbage collector would take
+        longer to find them than it took to make them.
         """
         for body in self.account.bodies:
             body.handle = body.attempt.handle = None
@@ -202,33 +202,33 @@ class SimulatedRuntime:
             vars(part).clear()
 
     def _lose(self) -> None:
-        """Let everything be gone that lives in the orchestrator's process."""
+        """Drop everything that lives in the orchestrator's process."""
         supervisor = self._supervisor.actor
         self.live.clear()
         self.system.clear()
         while self.brain.deadlines.pop_due(_FOREVER) is not None:
-            pass  # each is taken from the step that keeps it
+            pass  # each is detached from the step that keeps it
         for part in (supervisor, self.brain):
             vars(part).clear()
 
     def crash(self) -> None:
-        """Let everything but the state manager's memory be gone, and begin anew."""
+        """Drop everything except what the state manager has recorded, and start again."""
         self.crashes.append((len(self.system.deliveries), self.system.time))
         self._lose()
         self.account.lose()
         self.state.crash()
         self.places.close()
         for run_id in self.account.runs:
-            self._look_up(run_id)
+            self._recover_result(run_id)
         self.open()
 
     def crash_if_cut(self) -> None:
-        """Crash if the state manager has come to the write at which that was to happen."""
+        """Crash if the state manager has reached the write chosen for it."""
         if self.state.cut:
             self.crash()
 
-    def _look_up(self, run_id: str) -> None:
-        """Take the result of a run from its record, if it ended before anybody heard of it."""
+    def _recover_result(self, run_id: str) -> None:
+        """Take a run's result from its record, if it ended but was never handed out."""
         recorded = self.state.snapshot(run_id)
         if recorded.status.terminal:
             self.results.setdefault(run_id, RunResult.of(recorded))
@@ -242,17 +242,17 @@ class SimulatedRuntime:
         script: Script,
         options: RunOptions,
     ) -> str:
-        """Have the supervisor run something, and return the run's id."""
+        """Start a run, and return its id."""
         run_id = f"run-{len(self.account.runs) + 1}"
         request = new_run(self, plan, inputs, options, run_id)
         self._steps += len(plan.steps)
         if request.record is not None:
-            self.state.create(request.record, _remembered)
+            self.state.create(request.record, _ignore_commit)
         self._take(request, script)
         return run_id
 
     def resume(self, run_id: str, plan: WorkflowPlan, script: Script) -> None:
-        """Have the supervisor go on with a run, from what is recorded."""
+        """Resume a run from its record."""
         recorded = self.state.claim(run_id)
         self.results.pop(run_id, None)
         self._take(resumed_run(self, plan, recorded), script)
@@ -271,14 +271,14 @@ class SimulatedRuntime:
         self._tell(message)
 
     def cancel(self, run_id: str, reason: str, grace: float | None, *, compensate: bool) -> None:
-        """Have the supervisor end a run."""
+        """Tell the supervisor to cancel a run."""
         self._tell(CancelRun(run_id, reason, grace, compensate))
 
     def _tell(self, message: object) -> None:
         self.system.post(self._supervisor, message, self.system.system_cell)
 
     def _reporter(self) -> Report:
-        """Return the way by which one executor reports; what one says keeps its order."""
+        """Return the report function of one executor; its reports keep their order."""
         sender = Cell(0, self.system, None)
         sender.globalName = EXECUTOR
 
@@ -289,14 +289,14 @@ class SimulatedRuntime:
 
         return report
 
-    # ── What the supervisor needs ────────────────────────────────────────────────────────────
+    # ── The supervisor's host ────────────────────────────────────────────────────────────────
 
     def committed(self, error: BaseException | None, /) -> None:
-        """Tell the supervisor that a batch of events is recorded."""
+        """Tell the supervisor that a batch of events is recorded, or why it is not."""
         self._tell(Committed(error))
 
     def unknown(self, run_id: str) -> None:
-        """Nobody waits for a run that was cancelled before its start, or after its end."""
+        """Do nothing: no caller waits for a run cancelled before its start or after its end."""
 
     def finished(self, result: RunResult) -> None:
         """Keep a run's result."""
@@ -305,19 +305,19 @@ class SimulatedRuntime:
         self.live.discard(result.run_id)
 
     def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
-        """The schedule has had a write fail; what follows from it is in the results."""
+        """Do nothing: the schedule made this write fail, and the results show the effect."""
 
     def misbehaved(self, attempt: Attempt, what: str, error: BaseException) -> None:
-        """Keep what an executor did wrong."""
+        """Record an executor's error as a defect."""
         self.defects.append(f"{what}() of the executor of {attempt} raised {text_of(error)}")
 
     def broken(self, message: object, error: BaseException) -> None:
-        """Keep what could not be handled."""
+        """Record a message that could not be handled as a defect."""
         kind = type(message).__name__
         self.defects.append(f"a message could not be handled: {kind}: {text_of(error)}")
 
     def leftovers(self) -> Leftovers:
-        """Return what is there now."""
+        """Count what exists now."""
         brain, system, supervisor = self.brain, self.system, self._supervisor.actor
         return Leftovers(
             actors=system.population - 1,
@@ -329,7 +329,7 @@ class SimulatedRuntime:
             tasks=self.places.tasks,
         )
 
-    def _note_lull(self) -> None:
+    def _note_idle(self) -> None:
         system, workers, state = self.system, self.brain.workers, self.state
         self.lulls.append(
             (
@@ -344,5 +344,5 @@ class SimulatedRuntime:
         )
 
 
-def _remembered(_error: BaseException | None, /) -> None:
-    """Hear of a run that was remembered at once."""
+def _ignore_commit(_error: BaseException | None, /) -> None:
+    """Do nothing: the run was recorded at once."""

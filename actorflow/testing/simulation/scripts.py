@@ -1,8 +1,8 @@
 """What steps and their compensators do in a simulation: scripted outcomes, by step and attempt.
 
-A script is looked up by a step's id and the number of the attempt, never by the order in which
-things happen: whatever the schedule, the second attempt of a step does what the script says of
-its second attempt.
+A script is looked up by step id and attempt number, never by the order in which things happen. The
+second attempt of a step therefore does what the script says for the second attempt on every
+schedule.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 OF_ITSELF: Final = object()
-"""Stands for an output that names the step and the attempt, such as "fetch#1"."""
+"""Marks an output that names the step and the attempt, such as "fetch#1"."""
 
 
 @attrs.frozen(repr=False)
@@ -69,7 +69,7 @@ class Raises:
 
 @attrs.frozen(repr=False)
 class Hangs:
-    """An attempt that never ends by itself."""
+    """An attempt that never ends on its own."""
 
     stubborn: bool
 
@@ -98,76 +98,80 @@ class Either:
 
 
 def _call(name: str, given: list[str], after: float | None, usual: float) -> str:
-    """Return the call that makes a behaviour, without what is as usual."""
+    """Return the call that makes a behaviour, without arguments that equal their defaults."""
     given = [*given, *([] if after == usual else [f"after={after!r}"])]
     return f"{name}({', '.join(given)})"
 
 
 Behaviour: TypeAlias = Returns | Raises | Hangs | Real | Either
-"""What one attempt does."""
+"""The behaviour of one attempt."""
 
 
 def returns(value: Any = OF_ITSELF, after: Duration | None = 1.0) -> Returns:
-    """Have an attempt return.
+    """Make an attempt return.
 
     Args:
-        value: What it returns; a text that names the step and the attempt, if left out.
-        after: How long it takes, in virtual seconds; None leaves that to the tape.
+        value: The return value; if left out, a string that names the step and the attempt.
+        after: The attempt's duration in virtual seconds; None leaves it to the tape.
     """
     return Returns(value, _after("returns", after))
 
 
 def raises(error: BaseException | type[BaseException], after: Duration | None = 1.0) -> Raises:
-    """Have an attempt fail.
+    """Make an attempt fail.
 
     Args:
-        error: What it raises; a class is called without arguments each time.
-        after: How long it takes, in virtual seconds; None leaves that to the tape.
+        error: The exception to raise; a class is instantiated without arguments each time.
+        after: The attempt's duration in virtual seconds; None leaves it to the tape.
+
+    Raises:
+        DefinitionError: When `error` is not an exception, or a class that needs arguments.
     """
     kind: type[Any] = error if isinstance(error, type) else type(error)
     if not issubclass(kind, BaseException):
-        problem = f"raises({error!r}) is no exception"
-        raise DefinitionError(None, problem, "Give an exception or a class of exceptions")
+        problem = f"raises() needs an exception, not {error!r}"
+        raise DefinitionError(None, problem, "Give an exception or an exception class")
     if isinstance(error, type):
-        _try(error)
+        _check_class(error)
     return Raises(error, _after("raises", after))
 
 
-def _try(kind: type[BaseException]) -> None:
+def _check_class(kind: type[BaseException]) -> None:
     try:
         kind()
-    except Exception as fault:  # noqa: BLE001 - a class of the program's own may refuse in any way
-        problem = f"raises({kind.__name__}) cannot be made without arguments: {fault}"
-        raise DefinitionError(None, problem, "Give an instance of it") from None
+    except Exception as fault:  # noqa: BLE001 - a user's exception class may fail in any way
+        problem = f"{kind.__name__} cannot be made without arguments: {fault}"
+        raise DefinitionError(None, problem, "Give raises() an instance") from None
 
 
 def hangs(*, stubborn: bool = False) -> Hangs:
-    """Have an attempt never end by itself.
+    """Make an attempt never end on its own.
 
     Args:
-        stubborn: Whether it does not end either when it is stopped, so that it has to be
-            abandoned. Plain functions are stubborn anyway, as on threads.
+        stubborn: Whether it also ignores being stopped, so that it must be abandoned. Plain
+            functions always do, as on threads.
     """
     return Hangs(stubborn)
 
 
 def real(after: Duration | None = 0.0) -> Real:
-    """Have an attempt call the step's own function, which should touch nothing outside.
+    """Make an attempt call the step's own function, which should touch nothing outside.
 
-    A coroutine that does is refused it; a plain function is not, and does so on every schedule.
+    A coroutine that uses threads or I/O gets `NotSimulated`. A plain function is not checked and
+    has its side effects on every schedule.
 
-    A plain function is called in one go, at the end of the time that it takes; as on a thread,
-    that happens even if the attempt has been abandoned meanwhile.
+    A plain function is called in one go, at the end of its duration. As on a thread, it is called
+    even if the attempt has been abandoned by then.
 
     Args:
-        after: How long it takes, in virtual seconds; None leaves that to the tape.
+        after: The attempt's duration in virtual seconds; None leaves it to the tape.
     """
     return Real(_after("real", after))
 
 
 def either(*behaviours: Behaviour) -> Either:
-    """Leave it to the tape what an attempt does; the first is the plainest."""
-    _check_behaviours(behaviours or ((),), "either() chooses from", "several of these")
+    """Let the tape choose an attempt's behaviour; the first is the default."""
+    _check_behaviours(behaviours or ((),), "either() was given", "several of these")
     return Either(behaviours)
 
 
@@ -179,14 +183,15 @@ _PLAIN: Final = (Returns(OF_ITSELF, None),)
 
 
 class Script:
-    """What every attempt of every step does.
+    """What each attempt of each step does.
 
     Args:
-        steps: By step id what each attempt does, or a list with what the first attempt does,
-            the second, and so on; the last one counts for all that follow.
-        compensators: What each attempt of undoing a step does, by the step's id, likewise.
-        default: What the attempts of all others do: return a text that names the step and
-            the attempt, after a time that is left to the tape, unless you say otherwise.
+        steps: By step id, the behaviour of every attempt, or a list with the behaviour of the first
+            attempt, the second, and so on; the last one applies to all that follow.
+        compensators: By step id, the behaviours of the attempts of the step's compensator, in the
+            same form.
+        default: The behaviour of all other attempts. Unless given, they return a string that names
+            the step and the attempt, after a duration left to the tape.
 
     Example:
         >>> from actorflow.testing import Script, hangs, raises, returns
@@ -204,36 +209,36 @@ class Script:
     ) -> None:
         self._steps = _by_id(steps)
         self._compensators = _by_id(compensators)
-        self._default = _several(default, "the default of a script is")
+        self._default = _several(default, "the default of the script is")
 
     @property
     def steps(self) -> Mapping[str, tuple[Behaviour, ...]]:
-        """What the attempts of each step do, without the default."""
+        """The behaviours of each step's attempts, without the default."""
         return ReadOnly(self._steps)
 
     @property
     def compensators(self) -> Mapping[str, tuple[Behaviour, ...]]:
-        """What the attempts of each compensator do, by step id, without the default."""
+        """The behaviours of each compensator's attempts, by step id, without the default."""
         return ReadOnly(self._compensators)
 
     @property
     def default(self) -> tuple[Behaviour, ...]:
-        """What the attempts of all others do."""
+        """The behaviours of all other attempts."""
         return self._default
 
     def of(self, step_id: str, attempt: int) -> Behaviour:
-        """Return what an attempt does; attempts are counted from 1."""
+        """Return the behaviour of a step's attempt; attempts are counted from 1."""
         return _of(self._steps.get(step_id, self._default), attempt)
 
     def of_compensator(self, step_id: str, attempt: int) -> Behaviour:
-        """Return what an attempt of undoing a step does, likewise."""
+        """Return the behaviour of a compensator's attempt; attempts are counted from 1."""
         return _of(self._compensators.get(step_id, self._default), attempt)
 
     def check(self, plan: WorkflowPlan) -> None:
-        """Refuse to say what steps and compensators do that are not there.
+        """Check that the plan has every step and compensator that the script names.
 
         Raises:
-            DefinitionError: When it names one.
+            DefinitionError: When it lacks one.
         """
         undone = [step.id for step in plan.steps if step.compensation is not None]
         _check(self._steps, plan, plan.by_id, _NO_STEP)
@@ -248,7 +253,7 @@ class Script:
 
 
 _NO_STEP: Final = "the script names step {!r}, which the workflow does not have"
-_NO_COMPENSATOR: Final = "the script says how step {!r} is undone, which has no compensator"
+_NO_COMPENSATOR: Final = "the script names a compensator of step {!r}, which has none"
 
 
 def _shown(line: tuple[Behaviour, ...]) -> Behaviour | list[Behaviour]:
@@ -273,10 +278,10 @@ def _by_id(
 ) -> dict[str, tuple[Behaviour, ...]]:
     said: Any = {} if given is None else given
     if not isinstance(said, Mapping):
-        cure = "Give behaviours by step id; one for all steps is Script(default=…)"
-        raise DefinitionError(None, f"a script is made of {said!r}", cure)
+        cure = "Give a mapping by step id; one behaviour for all steps is Script(default=…)"
+        raise DefinitionError(None, f"the behaviours of a Script are {said!r}", cure)
     return {
-        step_id: _several(behaviours, "a script holds", step_id)
+        step_id: _several(behaviours, "the script holds", step_id)
         for step_id, behaviours in said.items()
     }
 

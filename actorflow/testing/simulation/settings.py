@@ -1,4 +1,4 @@
-"""Values that say of themselves what is not plain, and nothing else."""
+"""Settings and faults of a simulation, whose repr shows only what differs from the defaults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["NO_FAULTS", "PLAIN_SETTINGS", "Faults", "Settings", "Sparse"]
 
 
 class Sparse:
-    """An attrs value whose repr makes it anew, and leaves out what is as by default.
+    """An attrs value whose repr recreates it and leaves out defaults.
 
     Its classes are made with `attrs.frozen(kw_only=True, repr=False)`.
     """
@@ -26,7 +26,7 @@ class Sparse:
     __attrs_attrs__: tuple[attrs.Attribute[Any], ...]
 
     def special(self) -> Iterator[tuple[str, Any]]:
-        """Yield the fields that are not as by default, with their values."""
+        """Yield the fields that differ from their defaults, with their values."""
         for field in self.__attrs_attrs__:
             value = getattr(self, field.name)
             if value != field.default:
@@ -37,12 +37,12 @@ class Sparse:
         return f"{type(self).__name__}({said})"
 
     def _repr_pretty_(self, page: Any, _cycle: object) -> None:
-        """Show the same to whoever prints values at length: Hypothesis, IPython."""
+        """Show the same repr in pretty printers, such as those of Hypothesis and IPython."""
         page.text(repr(self))
 
     @property
     def deviations(self) -> int:
-        """How much of it is not the plainest."""
+        """Number of deviations from the defaults."""
         return sum(_weight(value) for _, value in self.special())
 
 
@@ -65,9 +65,9 @@ def _check_count(_owner: object, field: attrs.Attribute[int], value: object) -> 
 @checks_options
 @attrs.frozen(kw_only=True, repr=False)
 class Faults(Sparse):
-    """How many faults of each kind one schedule may hold; when they happen is chosen.
+    """How many faults of each kind one schedule may have; when they happen is chosen.
 
-    Each that is allowed is a choice, and the plainest choice is that it does not happen.
+    Each allowed fault is a choice; by default it does not happen.
 
     Example:
         >>> from actorflow import Step, Workflow
@@ -79,36 +79,36 @@ class Faults(Sparse):
     """
 
     crashes: int = _count()
-    """The actor of a step or of a run dies in place of a message, and the message with it."""
+    """The actor of a step or a run dies instead of handling a message, and the message is lost."""
     poisons: int = _count()
-    """A step's actor cannot handle what it is to execute, and lives on."""
+    """A step's actor fails to handle the message that starts an attempt, and stays alive."""
     duplicates: int = _count()
-    """A message that says what has happened arrives twice."""
+    """A message that reports what has happened arrives twice."""
     delays: int = _count()
-    """A message, and what its sender says after it, is withheld for some deliveries."""
+    """A message, and what its sender sends after it, is withheld for some deliveries."""
     cancels: int = _count()
     """A run is cancelled."""
     restarts: int = _count()
-    """The whole orchestrator crashes, another one takes its place and resumes the runs."""
+    """The whole orchestrator crashes; another one takes its place and resumes the runs."""
     late_results: int = _count()
-    """An attempt that was abandoned is reported all the same, when its body ends."""
+    """An abandoned attempt is still reported when its body ends."""
     store_failures: int = _count()
-    """The state manager cannot write."""
+    """A write of the state manager fails."""
     store_stalls: int = _count()
-    """The state manager takes its time to write."""
+    """A write of the state manager is delayed."""
 
     def budget(self, label: str) -> int:
-        """Return how many there may be of the kind whose choice is called so."""
+        """Return how many faults of a kind may happen, given the label of its choice."""
         return int(getattr(self, _FIELDS[label]))
 
     @property
     def deviations(self) -> int:
-        """How many faults there may be."""
+        """Total number of faults that may happen."""
         return sum(attrs.astuple(self))
 
     @property
     def any(self) -> bool:
-        """Whether anything may go wrong."""
+        """Whether any fault may happen."""
         return any(attrs.astuple(self))
 
 
@@ -129,7 +129,7 @@ NO_FAULTS: Final = Faults()
 @checks_options
 @attrs.frozen(kw_only=True, repr=False)
 class Settings(Sparse):
-    """What the simulated orchestrator was told."""
+    """The settings of a simulated orchestrator."""
 
     async_workers: int = attrs.field(default=2)
     max_active_runs: int = attrs.field(default=100)

@@ -1,4 +1,4 @@
-"""Runs of workflows in virtual time, with the production actors, on a schedule that is chosen."""
+"""An orchestrator in virtual time, controlled by a test: the production actors on one schedule."""
 
 from __future__ import annotations
 
@@ -45,28 +45,27 @@ _HAPPENINGS_OF_A_STEP: Final = 100
 
 @checks_options
 class Simulation:
-    """An orchestrator in virtual time, in the hands of a test.
+    """An orchestrator in virtual time, controlled by a test.
 
-    Whatever is asked of it waits until it is given time: by `deliver`, `advance` or
-    `run_until_quiet`. Used with `with` it lets true coroutines clean up at the end.
+    Nothing happens until it is given time, by `deliver`, `advance` or `run_until_quiet`. Used as a
+    context manager, it lets real coroutines clean up at the end.
 
     Args:
-        script: What steps do, in runs that are started without a script of their own. By
-            default each returns a text that names it, after a time that is left to the tape.
-        tape: Where choices come from: a tape, a `random.Random`, whoever is to be asked, or
-            `Choices` that have been made already. Without one everything happens in the
-            plainest order.
-        async_workers: As of an `Orchestrator`.
-        max_active_runs: As of an `Orchestrator`.
-        stop_grace: As of an `Orchestrator`.
-        faults: How much may go wrong.
+        script: What steps do, in runs started without a script of their own. By default each step
+            returns a string that names it, after a duration left to the tape.
+        tape: Where choices come from: a tape, a `random.Random`, a callable, or `Choices` that have
+            already been made. Without one, everything happens in the default order.
+        async_workers: As in an `Orchestrator`.
+        max_active_runs: As in an `Orchestrator`.
+        stop_grace: As in an `Orchestrator`.
+        faults: How many faults may happen.
         race: Whether the next timer may fire while messages wait.
-        max_happenings: After so many deliveries and timers a schedule counts as endless; by
-            default 10,000, and 100 for each step.
-        max_time: And so it does after this virtual moment, if there is one.
-        state: Opens the state manager, at the beginning and again after each crash, when the one
-            before has been closed. What it opens has to know what was recorded; writes are waited
-            for, in no virtual time. By default runs are kept in memory.
+        max_happenings: The number of deliveries and timers after which a schedule counts as
+            endless; by default 10,000, plus 100 for each step.
+        max_time: The virtual moment after which a schedule counts as endless, if any.
+        state: Opens the state manager, at the start and again after each crash, when the previous
+            one has been closed. The new one must know what was recorded. Writes are waited for, in
+            no virtual time. By default runs are kept in memory.
 
     Example:
         >>> from actorflow import Step, Workflow
@@ -106,7 +105,7 @@ class Simulation:
         if max_happenings is not None:
             check_whole(max_happenings, "max_happenings", 1)
         if state is not None:
-            check_callable(state, "state", "Give what opens a state manager, without arguments")
+            check_callable(state, "state", "Give a function that opens a state manager")
         self._script = _PLAIN_SCRIPT if script is None else script
         check_script(self._script)
         self._choices = tape if isinstance(tape, Choices) else Choices(tape)
@@ -132,10 +131,10 @@ class Simulation:
     @property
     def _runtime(self) -> SimulatedRuntime:
         if self._kept is None:
-            raise NotNow("the simulation was concluded. Ask its trace, or make another one.")
+            raise NotNow("the simulation has been concluded. Use its trace, or create another one.")
         return self._kept
 
-    # ── What a test asks for ─────────────────────────────────────────────────────────────────
+    # ── Runs ─────────────────────────────────────────────────────────────────────────────────
 
     def start(
         self,
@@ -145,11 +144,11 @@ class Simulation:
         script: Script | None = None,
         **options: Unpack[RunOptions],
     ) -> str:
-        """Have a run begin, and return its id: "run-1", "run-2", and so on.
+        """Start a run, and return its id: "run-1", "run-2", and so on.
 
         Raises:
-            DefinitionError: When the workflow, the script or an option makes no sense.
-            MissingInput: When a step wants an input that is not there.
+            DefinitionError: When the workflow, the script or an option is invalid.
+            MissingInput: When a step needs an input that is not given.
         """
         plan = plan_of(flow)
         script = self._script if script is None else script
@@ -166,56 +165,56 @@ class Simulation:
         *,
         compensate: bool = False,
     ) -> None:
-        """Ask for a run's end, and with `compensate` for what it has done to be undone.
+        """Cancel a run; with `compensate`, also run its compensators.
 
-        With a grace, attempts and compensators get so many seconds to end, as at a shutdown.
+        With a grace, attempts and compensators get that many seconds to end, as at a shutdown.
 
         Raises:
             RunNotFound: When no such run was started.
-            DefinitionError: When the grace makes no sense.
+            DefinitionError: When the grace is invalid.
         """
         self._known(run_id)
         limit = None if grace is None else as_moment(grace, "grace")
         self._runtime.cancel(run_id, reason, limit, compensate=compensate)
 
     def cancel_at(self, moment: Duration, run_id: str, reason: str = "cancelled") -> None:
-        """Ask for a run's end at a virtual moment.
+        """Cancel a run at a virtual moment.
 
         Raises:
-            DefinitionError: When it is no moment.
+            DefinitionError: When the moment is invalid.
             RunNotFound: When no such run was started.
         """
         self._known(run_id)
         self.call_at(moment, self.cancel, run_id, reason)
 
     def call_at(self, moment: Duration, function: Callable[..., object], *arguments: Any) -> None:
-        """Have something called at a virtual moment, such as `start`; a crash forgets it.
+        """Call a function, such as `start`, at a virtual moment; a crash drops the call.
 
         Raises:
-            DefinitionError: When it is no moment, or nothing that can be called.
+            DefinitionError: When the moment is invalid, or the function is not callable.
         """
-        check_callable(function, "what to call", "Give a function, and its arguments after it")
-        when = as_moment(moment, "the moment")
+        check_callable(function, "function", "Give a function, followed by its arguments")
+        when = as_moment(moment, "moment")
         self._runtime.system.call_at(when, function, *arguments)
 
     def crash(self) -> None:
-        """Have the whole orchestrator be gone at once, as with `kill -9`, and another one begin.
+        """Crash the whole orchestrator at once, as with `kill -9`, and start another one.
 
-        What was recorded is kept; runs that had not ended go on when they are resumed.
+        What was recorded is kept; runs that have not ended go on when they are resumed.
         """
         self._runtime.crash()
 
     def crash_at_write(self, number: int, *, recorded: bool = False) -> bool:
-        """Let things happen until something is to be written, and crash just then.
+        """Let things happen until a given write, and crash at that point.
 
         Args:
-            number: At which write, counted from 1 and from now on.
-            recorded: Whether it is made. Nobody is told of it in any case.
+            number: The number of the write, counted from 1, starting now.
+            recorded: Whether the write is made. In either case it is not acknowledged.
 
-        Returns whether there was such a write; there is no crash without it.
+        Returns whether there was such a write; without it there is no crash.
 
         Raises:
-            DefinitionError: When the number is none.
+            DefinitionError: When the number is invalid.
         """
         check_whole(number, "number", 1)
         store, system = self._runtime.state, self._runtime.system
@@ -232,10 +231,10 @@ class Simulation:
     def resume(
         self, run_id: str, flow: Workflow | None = None, *, script: Script | None = None
     ) -> None:
-        """Have a run go on that has failed or was cancelled, or whose orchestrator crashed.
+        """Resume a run that failed, was cancelled, or lost its orchestrator in a crash.
 
         Args:
-            run_id: The run. One that is in progress or has completed is left as it is.
+            run_id: The run. A run that is in progress or has completed is left as it is.
             flow: Its workflow, if it has been changed.
             script: What steps do from now on.
 
@@ -260,31 +259,31 @@ class Simulation:
 
     @property
     def now(self) -> float:
-        """The virtual moment, in seconds from nought."""
+        """The current virtual time, in seconds from 0."""
         return self._runtime.system.time
 
     def deliver(self) -> bool:
-        """Let one thing happen, and return whether there was one."""
+        """Let one delivery or timer happen; return whether there was one."""
         return self._run(1, _FOREVER) == 1
 
     def advance(self, seconds: Duration) -> None:
-        """Let virtual seconds pass, with all that happens in them.
+        """Let virtual seconds pass, with everything that is due in them.
 
         Raises:
-            DefinitionError: When it is no number of them, or less than nought.
+            DefinitionError: When it is not a number of seconds, or negative.
         """
         until = self.now + as_moment(seconds, "seconds")
         self._run(self._left, until)
         self._runtime.system.time = max(self.now, until)
 
     def run_until_quiet(self) -> None:
-        """Let things happen until nothing is left that could, or a bound is reached."""
+        """Let things happen until nothing is left, or a bound is reached."""
         self._run(self._left, self._max_time)
         self._endless = not self._quiescent
 
     def _run(self, most: int, until: float) -> int:
         if self._busy:
-            raise NotNow("what happens in a simulation cannot let things happen in it.")
+            raise NotNow("a simulation cannot be advanced from within itself.")
         self._busy = True
         try:
             happened = self._runtime.system.run(most, until)
@@ -297,7 +296,7 @@ class Simulation:
         return happened
 
     def _disturb(self) -> None:
-        """Let something happen to the whole, if the schedule says so."""
+        """Crash the orchestrator or cancel a run, if the schedule says so."""
         runtime = self._runtime
         if len(runtime.results) < len(runtime.account.runs) and self._crash_now.due():
             runtime.crash()
@@ -310,10 +309,10 @@ class Simulation:
 
     @property
     def offered(self) -> Sequence[Envelope]:
-        """What can be delivered next, the oldest in front: what a "deliver" choice is among.
+        """The messages that can be delivered next, oldest first: the options of a "deliver" choice.
 
-        Each is a receiver, a message and a sender. The options after these do without a
-        message: calls that were put off are made, or the next timer fires.
+        Each is a receiver, a message and a sender. The options after these need no message: making
+        calls that were put off, or firing the next timer.
         """
         return self._runtime.system.offered
 
@@ -321,35 +320,35 @@ class Simulation:
 
     @property
     def system(self) -> SimulatedSystem:
-        """The actor system, for whoever wants to look closer: until the end, and not to touch."""
+        """The actor system, for inspection only, until the simulation is concluded."""
         return self._runtime.system
 
     @property
     def runs(self) -> Sequence[str]:
-        """The ids of the runs that were started, in that order."""
+        """The ids of the started runs, in order."""
         return tuple(self._runtime.account.runs)
 
     @property
     def writes(self) -> int:
-        """How many writes the state manager was asked for."""
+        """Number of writes requested from the state manager."""
         return self._runtime.state.writes
 
     @property
     def results(self) -> Mapping[str, RunResult]:
-        """How the runs that have ended did so, by run id."""
+        """The results of the runs that have ended, by run id."""
         return self._runtime.results
 
     def trace(self) -> Trace:
-        """Return what has happened so far."""
+        """Return the trace so far."""
         endless = self._endless or self._left <= 0
         return trace_of(
             self._runtime, self.settings, self._choices, quiescent=self._quiescent, endless=endless
         )
 
     def conclude(self) -> Trace:
-        """Let things happen until nothing is left that could, and return all that has happened.
+        """Let things happen until nothing is left, and return the whole trace.
 
-        Nothing can be asked of the simulation afterwards: it raises `NotNow` then.
+        The simulation cannot be used afterwards: it raises `NotNow`.
         """
         self.run_until_quiet()
         trace = self.trace()
@@ -359,7 +358,7 @@ class Simulation:
         return trace
 
     def close(self) -> None:
-        """Let true coroutines clean up that have not ended, and close the state manager.
+        """Let unfinished real coroutines clean up, and close the state manager.
 
         Nothing happens afterwards.
         """
@@ -376,12 +375,12 @@ def trace_of(
     quiescent: bool,
     endless: bool,
 ) -> Trace:
-    """Return what has happened so far.
+    """Return the trace so far.
 
     Args:
         runtime: The orchestrator.
-        settings: What it was told.
-        choices: What was chosen.
+        settings: The settings it was given.
+        choices: The choices made so far.
         quiescent: Whether nothing is left to happen.
         endless: Whether things happened until a bound was reached.
     """

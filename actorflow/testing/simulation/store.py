@@ -1,4 +1,4 @@
-"""A state manager that can fail, take its time, and be cut off, in virtual seconds."""
+"""A state manager whose writes can fail, stall and be cut off, in virtual time."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _STALLS: Final = (1.0, 0.0, 5.0)
 
 
 class SimulatedStateManager:
-    """A state manager, behind writes that may fail or stall by choice.
+    """A wrapper around a state manager whose writes may fail or stall by choice.
 
-    A record has no holes: once a write of a run has failed, what else happens to that run is
-    refused too, until somebody claims the run and goes on from what there is.
+    A record has no holes: once a write of a run has failed, later writes of that run are refused
+    too, until the run is claimed again and continues from its record.
 
     Args:
-        behind: Opens the one that does remember, now and after each crash.
-        system: Whose virtual time it is.
-        choose: Chooses how long a write stalls, and how many get through when all is cut off.
+        behind: Opens the wrapped state manager, at the start and after each crash.
+        system: The system whose virtual time is used.
+        choose: Chooses how long a write stalls, and how many writes get through in a crash.
         fails: Decides which writes fail.
         stalls: Decides which writes stall.
     """
@@ -49,20 +49,22 @@ class SimulatedStateManager:
         stalls: Countdown,
     ) -> None:
         self.log: list[Event] = []
-        """All events of all runs, in the order in which they were recorded."""
+        """All events of all runs, in the order of recording."""
         self.marks: list[int] = []
-        """For each of them, how many messages had been delivered when it was recorded."""
+        """For each event, the number of messages delivered when it was recorded."""
         self.late: list[tuple[int, int]] = []
-        """For each of them that was recorded later than it was asked for: its place in the log,
-        and how many messages had been delivered when it was asked for."""
+        """For each event recorded later than requested: its index in the log, and the number of
+        messages delivered when it was requested."""
         self.torn: set[str] = set()
-        """The ids of the runs whose record has ended early."""
+        """The ids of the runs whose record ended early."""
         self.tears: list[tuple[int, str]] = []
-        """Whenever one has: how many messages had been delivered, and the run's id."""
+        """For each record that ended early: the number of messages delivered by then, and the run
+        id."""
         self.writes: int = 0
-        """How many writes were asked for."""
+        """Number of writes requested."""
         self.cut: bool = False
-        """Whether nothing is written or acknowledged any more: its process is about to crash."""
+        """Whether writes are no longer made or acknowledged, because the process is about to
+        crash."""
         self._cut_at: tuple[int, bool] | None = None
         self._open = behind
         self._system = system
@@ -70,7 +72,7 @@ class SimulatedStateManager:
         self._fails = fails
         self._stalls = stalls
         self._waiting: deque[_Write] = deque()
-        """Writes that have not been made, in order: those that stall, and those behind them."""
+        """Writes not yet made, in order: those that stall, and those behind them."""
         self._connect()
 
     def _connect(self) -> None:
@@ -82,7 +84,7 @@ class SimulatedStateManager:
         self.close: Callable[[], None] = behind.close
 
     def create(self, record: RunRecord, _done: Commit) -> bool:
-        """Remember an accepted run, at once."""
+        """Record an accepted run, at once."""
         answers: SimpleQueue[BaseException | None] = SimpleQueue()
         refused = None if self._behind.create(record, answers.put) else answers.get()
         if refused is not None:
@@ -90,14 +92,14 @@ class SimulatedStateManager:
         return True
 
     def claim(self, run_id: str) -> RunSnapshot:
-        """Take up a run, and go on with its record from where it is."""
+        """Claim a run, and continue its record from where it stands."""
         self.torn.discard(run_id)
         return self._behind.claim(run_id)
 
     # ── Writing ──────────────────────────────────────────────────────────────────────────────
 
     def record(self, events: Sequence[Event], done: Commit) -> bool:
-        """Record events, at once unless the schedule has other plans."""
+        """Record events, at once unless the schedule makes the write fail or stall."""
         self.writes += 1
         if self._cut_at is not None and self._is_cut(events):
             return False
@@ -115,10 +117,10 @@ class SimulatedStateManager:
         self._waiting.append(write)
         if not write.ready:
             moment = self._system.time + _STALLS[self._choose(len(_STALLS), "stall for")]
-            self._system.call_at(moment, self._go_on, write)
+            self._system.call_at(moment, self._resume_write, write)
 
-    def _go_on(self, write: _Write) -> None:
-        """Make a write that has stalled for long enough, and what waits behind it."""
+    def _resume_write(self, write: _Write) -> None:
+        """Make a write that has stalled long enough, and those that wait behind it."""
         write.ready = True
         waiting = self._waiting
         while waiting and waiting[0].ready:
@@ -141,13 +143,14 @@ class SimulatedStateManager:
         return refused
 
     def _write(self, events: Sequence[Event]) -> BaseException | None:
-        """Record the events of those runs whose records go on; return why the others are not."""
+        """Record the events of runs with intact records; return why the others are refused."""
         if self.torn:
-            torn = {event.run_id for event in events} & self.torn
+            # In the order of the events: the order of a set differs between processes.
+            torn = {event.run_id: StoreFault() for event in events if event.run_id in self.torn}
             if torn:
                 refused = self._write([event for event in events if event.run_id not in torn])
-                return refused or NotRecorded({run_id: StoreFault() for run_id in torn})
-        refused = self._remember(events) if events else None
+                return refused or NotRecorded(torn)
+        refused = self._record(events) if events else None
         if refused is not None:
             lost = _lost(events, refused)
             self._tear(lost)
@@ -156,24 +159,24 @@ class SimulatedStateManager:
         self.marks += [len(self._system.deliveries)] * len(events)
         return refused
 
-    def _remember(self, events: Sequence[Event]) -> BaseException | None:
-        """Wait for whoever records, if need be; virtual time stands still meanwhile."""
+    def _record(self, events: Sequence[Event]) -> BaseException | None:
+        """Record events, waiting for the state manager if needed, in no virtual time."""
         answers: SimpleQueue[BaseException | None] = SimpleQueue()
         return None if self._behind.record(events, answers.put) else answers.get()
 
     @property
     def under_way(self) -> int:
-        """How many writes have not been made."""
+        """Number of writes not yet made."""
         return len(self._waiting)
 
     # ── Crashes ──────────────────────────────────────────────────────────────────────────────
 
     def cut_at(self, number: int, *, recorded: bool) -> None:
-        """Acknowledge nothing any more from the write of this number on.
+        """Acknowledge nothing from the write of this number on.
 
         Args:
-            number: Counted from 1, over all writes; 0 is never.
-            recorded: Whether that write is made all the same.
+            number: Counted from 1, over all writes; 0 means never.
+            recorded: Whether that write is still made.
         """
         self._cut_at = number, recorded
 
@@ -187,14 +190,14 @@ class SimulatedStateManager:
         return self.cut
 
     def _get_through(self, count: int) -> None:
-        """Make some of the writes that wait, and acknowledge none of them."""
+        """Make some of the waiting writes, without acknowledging them."""
         for write in itertools.islice(self._waiting, count):
             if write.fails:
                 return
             self._make(write)
 
     def crash(self) -> None:
-        """Forget the writes that have not been made, but for those that were on their way."""
+        """Drop the pending writes, except those chosen to get through."""
         if self._waiting and not self.cut:
             self._get_through(self._choose(len(self._waiting) + 1, "reach"))
         self._waiting.clear()
@@ -214,13 +217,13 @@ class _Write:
         self.events = events
         self.done = done
         self.asked = asked
-        """How many messages had been delivered when it was asked for."""
+        """Number of messages delivered when it was requested."""
         self.fails = fails
         self.ready = ready
 
 
 def _lost(events: Sequence[Event], refused: BaseException) -> Iterable[str]:
-    """Return whose events are not recorded."""
+    """Return the ids of the runs whose events were not recorded."""
     if isinstance(refused, NotRecorded):
         return refused.errors
     return {event.run_id for event in events}

@@ -1,14 +1,14 @@
-"""Choices: where they come from, and how they are kept.
+"""Choices: where they come from, and how a tape records them.
 
-A schedule is a function of the workflow, the settings and a tape, and of nothing else. A tape
-holds a stream of whole numbers for each kind of choice, and each kind reads its own: whoever
-changes one choice does not shift the others. Nought is the plainest choice, a stream that has
-ended goes on with noughts, and a number that is too large for its choice wraps round. Any tape
-therefore fits any schedule, and the empty one is the plainest schedule there is.
+A schedule is a function of the workflow, the settings and a tape, and of nothing else. A tape holds
+one stream of whole numbers for each kind of choice, and each kind reads its own stream, so changing
+one choice does not shift the others. 0 is the default choice, a stream that has ended continues
+with zeros, and a number that is too large for its choice wraps around. Any tape therefore fits any
+schedule, and the empty tape is the default schedule.
 
-A choice about one attempt, such as "take fetch#1", has a stream of its own. One that a tape does
-not have is read from the stream of all such choices, "take *", if there is one: whoever makes a
-tape up need not know the names of the steps.
+A choice about one attempt, such as "take fetch#1", has its own stream. If the tape lacks that
+stream, the choice is read from the stream of all such choices, "take *", if there is one. A tape
+can therefore be made up without knowing the names of the steps.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ __all__ = ["BOM", "Choice", "Choices", "Source", "Tape", "loaded"]
 T = TypeVar("T")
 
 Choice: TypeAlias = tuple[str, int, int]
-"""What was chosen: what the choice is called, the option, and of how many."""
+"""One choice: its label, the chosen option, and the number of options."""
 
 _FORMAT: Final = 1
 _LARGEST: Final = 2**63 - 1
-"""What any reader of JSON can hold; nobody has as many options."""
+"""The largest integer that common JSON readers can hold; no choice has as many options."""
 BOM: Final = "\ufeff"
-"""What some editors put in front of a text that they save."""
-_CURE: Final = "Give whole numbers by the names of choices, as a Trace's tape has them"
+"""The byte order mark that some editors put at the start of a file."""
+_CURE: Final = "Give whole numbers by choice label, as in the tape of a Trace"
 
 
 class Tape:
-    """The choices that make a schedule: whole numbers, in a stream for each kind of choice.
+    """The choices that make a schedule: whole numbers, in one stream for each kind of choice.
 
-    It is a value: it never changes, equal tapes are equal, and its repr makes it anew.
-    Noughts at the end of a stream mean nothing and are dropped.
+    A tape is immutable, equal tapes compare equal, and its repr recreates it. Zeros at the end of a
+    stream mean nothing and are dropped.
 
     Args:
-        streams: The numbers, by what the choice is called.
+        streams: The numbers, by choice label.
 
     Example:
         >>> from actorflow.testing import Tape
@@ -61,13 +61,13 @@ class Tape:
     def __init__(self, streams: Mapping[str, Iterable[int]] | None = None) -> None:
         given = {} if streams is None else streams
         if not isinstance(given, Mapping):
-            raise DefinitionError(None, f"a tape is made from {given!r}", _CURE)
+            raise DefinitionError(None, f"the streams of a tape are {given!r}", _CURE)
         kept = {label: _stream(label, given[label]) for label in sorted(given)}
         self._streams = ReadOnly({label: stream for label, stream in kept.items() if stream})
 
     @classmethod
     def of(cls, choices: Iterable[Choice]) -> Tape:
-        """Return the tape of what was chosen."""
+        """Return the tape of some choices."""
         streams: dict[str, list[int]] = {}
         for label, value, _ in choices:
             streams.setdefault(label, []).append(value)
@@ -75,12 +75,12 @@ class Tape:
 
     @property
     def streams(self) -> Mapping[str, tuple[int, ...]]:
-        """The numbers, by what the choice is called; none ends with a nought."""
+        """The numbers, by choice label; no stream ends with a zero."""
         return self._streams
 
     @property
     def deviations(self) -> int:
-        """How many of the choices are not the plainest."""
+        """Number of choices that are not the default."""
         return sum(bool(value) for stream in self._streams.values() for value in stream)
 
     def __len__(self) -> int:
@@ -106,7 +106,7 @@ class Tape:
         return Tape, (dict(self._streams),)
 
     def reader(self) -> Callable[[int, str], int]:
-        """Return what reads it: the next number for a label, however many options there are."""
+        """Return a reader: the next number for a label, regardless of the number of options."""
         return _from_tape(self)
 
     # ── Files ────────────────────────────────────────────────────────────────────────────────
@@ -118,45 +118,46 @@ class Tape:
 
     @classmethod
     def from_json(cls, text: str) -> Tape:
-        """Return the tape that JSON holds.
+        """Return the tape in a JSON string.
 
         Raises:
-            DefinitionError: When it holds none.
+            DefinitionError: When there is none.
         """
         try:
             said = json.loads(text.removeprefix(BOM))
         except (ValueError, RecursionError) as error:
-            raise DefinitionError(None, f"a tape is no JSON: {error}", "Save one anew") from None
+            problem = f"a tape is not valid JSON: {error}"
+            raise DefinitionError(None, problem, "Save it again") from None
         if not isinstance(said, dict) or said.get("actorflow_tape") != _FORMAT:
-            problem = f'a tape\'s JSON does not say "actorflow_tape": {_FORMAT}'
-            raise DefinitionError(None, problem, "Give one that Tape.to_json() has made")
+            problem = f'the JSON of a tape does not have "actorflow_tape": {_FORMAT}'
+            raise DefinitionError(None, problem, "Give JSON that Tape.to_json() has made")
         return cls(said.get("choices"))
 
     def save(self, path: str | Path) -> None:
-        """Write the tape into a file, as JSON."""
+        """Write the tape to a file, as JSON."""
         Path(path).write_text(self.to_json() + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> Tape:
-        """Return the tape that a file holds.
+        """Return the tape in a file.
 
         Raises:
-            DefinitionError: When it holds none.
+            DefinitionError: When there is none.
         """
         return loaded(path, cls.from_json)
 
 
 def loaded(path: str | Path, from_json: Callable[[str], T]) -> T:
-    """Return what a file holds, and name the file where it holds something else.
+    """Parse a file; name the file in the error if that fails.
 
     Raises:
-        DefinitionError: When it does.
+        DefinitionError: When its content is not what `from_json` expects.
     """
     try:
         return from_json(Path(path).read_text(encoding="utf-8"))
     except UnicodeDecodeError:
-        problem = f"{path} is no text, so it holds no schedule"
-        raise DefinitionError(None, problem, "Save one anew") from None
+        problem = f"{path} is not a text file, so it does not hold a schedule"
+        raise DefinitionError(None, problem, "Save it again") from None
     except DefinitionError as error:
         problem = f"{path}: {error.problem}"
         raise DefinitionError(error.workflow_id, problem, error.cure, error.step_id) from error
@@ -181,40 +182,40 @@ def _refusal(held: object, label: object) -> DefinitionError:
 
 
 Source: TypeAlias = Tape | random.Random | Callable[[int, str], int] | None
-"""Where choices come from: a tape, chance, or whoever is asked with the number of options and
-what the choice is called; None for the plainest choice everywhere."""
+"""Where choices come from: a tape, a random generator, or a callable that gets the number of
+options and the choice's label; None for the default choice everywhere."""
 
 
 class Choices:
-    """Chooses from a source, and keeps what was chosen.
+    """Chooses from a source, and keeps the choices.
 
     Args:
         source: Where the choices come from.
-        bias: When chance chooses, how likely the plainest choice is before it does.
+        bias: With a random source, the probability of the default choice before the source is
+            asked.
     """
 
     choose: Callable[[int, str], int]
-    """Called with the number of options and what the choice is called; returns an option,
-    counted from nought."""
+    """Called with the number of options and the choice's label; returns the index of an option."""
 
     def __init__(self, source: Source = None, *, bias: float = 0.0) -> None:
         self.used: list[Choice] = []
-        """What was chosen so far, in order."""
+        """The choices so far, in order."""
         self._errors: list[BaseException] = []
         self.choose = _chooser(_reader(source, bias), self.used.append, self._errors.append)
 
     @property
     def error(self) -> BaseException | None:
-        """What the source has raised; from then on the plainest is chosen.
+        """The error that the source raised, if any; after it, every choice is the default.
 
-        Actors outlive what is raised in them, so whoever lets things happen has to raise it
+        Actors survive errors raised in them, so the code that advances the simulation must raise it
         again.
         """
         return self._errors[0] if self._errors else None
 
     @property
     def tape(self) -> Tape:
-        """What was chosen so far, as a tape that chooses the same again."""
+        """The choices so far, as a tape that repeats them."""
         return Tape.of(self.used)
 
 
@@ -223,14 +224,14 @@ def _chooser(
     note: Callable[[Choice], None],
     fail: Callable[[BaseException], None],
 ) -> Callable[[int, str], int]:
-    # A function of its own rather than a method: it is called for every message. It does not
-    # know whose it is, because whatever refers to itself is left to the garbage collector.
+    # A closure rather than a method, because it is called for every message. It holds no reference
+    # to its owner: reference cycles would be left to the garbage collector.
     def choose(options: int, label: str) -> int:
         nonlocal read
         try:
             value = read(options, label) % options
         except BaseException as error:
-            read = _plainest
+            read = _default_choice
             fail(error)
             raise
         note((label, value, options))
@@ -241,7 +242,7 @@ def _chooser(
 
 def _reader(source: Any, bias: float) -> Callable[[int, str], int]:
     if source is None:
-        return _plainest
+        return _default_choice
     if isinstance(source, Tape):
         return _from_tape(source)
     if isinstance(source, random.Random):
@@ -249,11 +250,11 @@ def _reader(source: Any, bias: float) -> Callable[[int, str], int]:
     if callable(source):
         asked: Callable[[int, str], int] = source
         return asked
-    problem = f"choices are to come from {source!r}"
+    problem = f"choices cannot come from {source!r}"
     raise DefinitionError(None, problem, "Give Tape({…}), random.Random(seed) or a callable")
 
 
-def _plainest(_options: int, _label: str) -> int:
+def _default_choice(_options: int, _label: str) -> int:
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Which messages a fault may strike, so that it is one that actorflow promises to survive."""
+"""Which messages a fault may strike, so that actorflow promises to survive it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["MESSAGE_FAULTS", "SPANS", "may_strike"]
 
 MESSAGE_FAULTS: Final = (Fault.CRASH, Fault.POISON, Fault.DUPLICATE, Fault.DELAY)
-"""What may strike a message, in the order in which it is asked whether one does.
+"""The faults that may strike a message, in the order in which they are tried.
 
-Not `Fault.REORDER`: Thespian promises that messages between two actors keep their order."""
+`Fault.REORDER` is not one of them: Thespian keeps the order of messages between two actors."""
 
 SPANS: Final = {
     "crash": 6,
@@ -38,10 +38,10 @@ SPANS: Final = {
     "store stalls": 3,
     "late result": 1,
 }
-"""How many occasions there are for a fault in a run, for each of its steps, or so: a fault that
-happens is as likely to happen on the last of them as on the first."""
+"""Approximate number of occasions for each fault, per step of a run. They make a fault about as
+likely to strike the last occasion as the first."""
 
-_TOLD_TWICE: Final = frozenset(
+_IDEMPOTENT: Final = frozenset(
     {
         AttemptAbandoned,
         AttemptFinished,
@@ -52,11 +52,11 @@ _TOLD_TWICE: Final = frozenset(
         StepReady,
     }
 )
-"""What changes nothing when it is heard again: what has happened, and what is to be done once.
+"""Messages that change nothing when they are received twice: reports of what has happened, and
+instructions to do something once.
 
-Not what makes actors or tells of their deaths, nor where they live: to hear the old address
-again, after the new one, would be to believe it.
-"""
+Messages that create actors, report their deaths or tell their addresses are not included: an old
+address received after the new one would be believed."""
 _MORTAL: Final = frozenset({StepActor, RunActor, CompensatorActor})
 
 
@@ -68,5 +68,5 @@ def may_strike(fault: Fault, envelope: Envelope) -> bool:
     if fault is Fault.POISON:
         return type(message) is Execute
     if fault is Fault.DUPLICATE:
-        return type(message) in _TOLD_TWICE
+        return type(message) in _IDEMPOTENT
     return True

@@ -1,4 +1,4 @@
-"""What happened in a simulation, as a value and as a chart."""
+"""Traces: what happened in a simulation, as a value and as a chart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trace as a message-sequence chart: lanes for who speaks, time downwards."""
+"""A trace as a message-sequence chart: one column per participant, time runs downwards."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 __all__ = ["draw_mermaid", "draw_text"]
 
 _WIDEST: Final = 80
-"""Columns that the lanes may take together."""
+"""Maximum width of all lanes together, in characters."""
 _NARROWEST: Final = 4
-"""Columns that a lane needs."""
+"""Minimum width of a lane, in characters."""
 _USUAL: Final = 6
 _LONGEST_TEXT: Final = 72
 _SPECIAL: Final = re.compile(r"[#;<>%]")
 
 
 def draw_text(trace: Trace) -> str:
-    """Return the chart as text, without a line break at its end.
+    """Return the chart as text, without a trailing newline.
 
-    A dot is what the supervisor decides, a cross is a message that was lost. When there are too
-    many lanes for a page, the names stand in the lines instead.
+    A dot marks a decision of the supervisor, a cross a lost message. When there are too many lanes
+    for a page, each line names its sender and receiver instead.
     """
     lines = story(trace)
     lanes = _lanes(trace, lines)
@@ -75,7 +75,7 @@ def _cut(text: str) -> str:
 
 
 def _lanes(trace: Trace, lines: Iterable[Line]) -> list[str]:
-    """Return who takes part, from the outside inwards, the steps in the order of the plans."""
+    """Return the participants, from the outside inwards, with steps in the order of the plans."""
     seen = {SUPERVISOR: None}
     for line in lines:
         seen |= dict.fromkeys(name for name in (line.sender, line.receiver) if name is not None)
@@ -87,7 +87,7 @@ def _lanes(trace: Trace, lines: Iterable[Line]) -> list[str]:
 
 
 class _Lanes:
-    """Rows with a lane for everybody, and what is said to the right of them."""
+    """Rows with a lane for each participant, and the text to the right of the lanes."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._widths = _fitting([max(_USUAL, cells(name) + 2) for name in names])
@@ -105,7 +105,7 @@ class _Lanes:
         )
 
     def row(self, line: Line) -> str:
-        """Return one line."""
+        """Return the row for one line."""
         row = [" "] * sum(self._widths)
         for middle in self._middles.values():
             row[middle] = "│"
@@ -125,17 +125,17 @@ class _Lanes:
 
 
 class _Names:
-    """Rows that say who speaks to whom."""
+    """Rows that name sender and receiver."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._width = min(16, max(map(cells, names)))
 
     def heading(self) -> str:
-        """Return nothing: there are no lanes."""
+        """Return an empty string: there are no lanes."""
         return ""
 
     def row(self, line: Line) -> str:
-        """Return one line."""
+        """Return the row for one line."""
         receiver = fitted(printable(line.receiver), self._width)
         if line.sender is None:
             return f"{'':{self._width}} ● {receiver} {_cut(line.text)}"
@@ -145,7 +145,7 @@ class _Names:
 
 
 def _fitting(widths: Sequence[int]) -> list[int]:
-    """Return widths that fit a page together: the widest give way first."""
+    """Return widths that fit on a page together, shrinking the widest first."""
     widest = max(widths)
     while widest > _NARROWEST and sum(min(width, widest) for width in widths) > _WIDEST:
         widest -= 1
@@ -153,7 +153,7 @@ def _fitting(widths: Sequence[int]) -> list[int]:
 
 
 def _centred(name: str, width: int) -> str:
-    """Return a name over the middle of its lane, cut if it has to be."""
+    """Return a name centred over its lane, cut if necessary."""
     shown = printable(name)
     if cells(shown) >= width:
         return fitted(shown, width - 1) + " "

@@ -1,7 +1,7 @@
-"""What actors, messages and values are called in traces: the same in every process.
+"""The names of actors, messages and values in traces, identical in every process.
 
-No object's id, no order of a set and no address may show in a name, or equal schedules would
-have unequal traces.
+A name must not show an object's id, the order of a set or a memory address: equal schedules would
+then have unequal traces.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _ADDRESS: Final = re.compile(r"\b0x[0-9a-fA-F]+")
 
 
 class Names:
-    """What the actors of a trace are called.
+    """The names of the actors of a trace.
 
     Args:
-        envelopes: All its messages: an actor is told who it is by the first that it gets.
+        envelopes: All messages of the trace; the first message to an actor identifies it.
     """
 
     def __init__(self, envelopes: Iterable[Envelope]) -> None:
@@ -46,13 +46,13 @@ class Names:
             self.meet(envelope)
 
     def meet(self, envelope: Envelope) -> None:
-        """Learn who the receiver of a message is, if the message says so."""
+        """Learn the name of a message's receiver, if the message tells it."""
         name = _introduced(envelope[1])
         if name is not None:
             self._names[envelope[0]] = name
 
     def cell(self, cell: Cell) -> str:
-        """Return what an actor is called."""
+        """Return the name of an actor."""
         name = self._names.get(cell)
         if name is None:
             name = (cell.globalName or OUTSIDE) if cell.parent is None else f"actor {cell.number}"
@@ -60,13 +60,13 @@ class Names:
         return name
 
     def of(self, envelope: Envelope) -> tuple[str, str, str]:
-        """Return what sender, receiver and message are called."""
+        """Return the names of the sender, the receiver and the message."""
         target, message, sender = envelope
         return self.cell(sender), self.cell(target), said(message)
 
 
 def _introduced(message: object) -> str | None:
-    """Return the name of an actor that is told this."""
+    """Return the name of the actor that receives a configuring message, else None."""
     if isinstance(message, ConfigureStep):
         return step_name(message.scope.run_id, message.plan.id)
     if isinstance(message, ConfigureRun):
@@ -75,12 +75,12 @@ def _introduced(message: object) -> str | None:
 
 
 def step_name(run_id: str, step_id: str) -> str:
-    """Return what a step is called; those of the first run need not name it."""
+    """Return the name of a step; steps of the first run omit the run id."""
     return step_id if run_id == FIRST_RUN else f"{run_id}/{step_id}"
 
 
 def said(message: Any) -> str:
-    """Return what a message is called: its class, and what it is about."""
+    """Return the name of a message: its class and its subject."""
     kind = type(message).__name__
     if hasattr(message, "attempt"):
         attempt = message.attempt
@@ -95,10 +95,10 @@ def said(message: Any) -> str:
 
 
 def plain(value: Any) -> str:
-    """Return a text of a value that is the same in every process, as far as it can be."""
+    """Return a string for a value that is the same in every process, as far as possible."""
     try:
         return repr(value) if type(value) in _AS_WRITTEN else _plain(value)
-    except Exception:  # noqa: BLE001 - one of the program's own, or that holds itself, or too long
+    except Exception:  # noqa: BLE001 - a user's value, a recursive one, or too large an int
         return _ADDRESS.sub("0x…", text_of(value))
 
 

@@ -1,7 +1,7 @@
-"""What a reader wants to know of a trace: who said what to whom, and what was decided.
+"""The lines of a chart: the messages and events of a trace that a reader needs.
 
-Of the messages only those are told that say something new: what is ready, what begins and ends,
-who settles, what is lost. Of the events those are told that no such message stands for.
+Only messages that carry news are included: a step is ready, an attempt begins or ends, a step
+settles, an actor is lost. Events are included when no such message reports the same thing.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ _END: Final = float("inf")
 
 
 class Line(NamedTuple):
-    """One thing that happened."""
+    """One line of a chart."""
 
     time: float
     sender: str | None
-    """None for what is no message, but happens to the receiver or is decided by it."""
+    """None for lines that are not messages, but happen to the receiver or are decided by it."""
     receiver: str
     text: str
     lost: bool = False
-    """Whether it did not arrive."""
+    """Whether the message was lost."""
 
 
 def story(trace: Trace) -> list[Line]:
-    """Return what happened, in order, a line each."""
+    """Return the lines of a trace, in order."""
     return list(_lines(trace))
 
 
@@ -73,17 +73,17 @@ def _lines(trace: Trace) -> Iterator[Line]:
 
 
 class _Queue(Generic[_T]):
-    """What happened after so many deliveries, in that order.
+    """Entries in order of the deliveries that preceded them.
 
     Args:
-        entries: How many deliveries, and what happened then.
+        entries: The number of deliveries before each entry, and the entry.
     """
 
     def __init__(self, entries: Iterable[tuple[int, _T]]) -> None:
         self._entries = deque(sorted(entries, key=itemgetter(0)))
 
     def until(self, count: float) -> Iterator[_T]:
-        """Take out what happened until then."""
+        """Remove and yield the entries up to a number of deliveries."""
         while self._entries and self._entries[0][0] <= count:
             yield self._entries.popleft()[1]
 
@@ -101,7 +101,7 @@ def _crashes(trace: Trace) -> Iterator[tuple[int, Line]]:
 
 
 class _Answered:
-    """What the supervisor has answered with an event, and until when it may have."""
+    """The messages that the supervisor answered with an event, and when it did."""
 
     def __init__(self, trace: Trace) -> None:
         self._until: dict[tuple[Any, ...], int] = {}
@@ -114,14 +114,14 @@ class _Answered:
                 self._until[event.run_id, event.step_id, event.attempt, undo] = mark
 
     def stands_for(self, mark: int, event: Event) -> bool:
-        """Return whether an event says nothing that a message has not said."""
+        """Return whether a message already reports what an event says."""
         if event.kind is EventKind.STEP_READY:
-            # Later ones are the ends of backoffs, of which no message tells.
+            # Later ones mark the end of a backoff, which no message reports.
             return self._until[event.run_id, event.step_id] == mark
         return event.kind in _SILENT
 
     def ignores(self, count: int, message: object) -> bool:
-        """Return whether nothing has come of a message after so many others."""
+        """Return whether a message, delivered after `count` others, had no effect."""
         if isinstance(message, StepReady):
             key: tuple[Any, ...] = (message.run_id, message.step_id)
         elif isinstance(message, AttemptFinished):
@@ -131,7 +131,7 @@ class _Answered:
             key = (message.run_id, None, None, False)
         else:
             return False
-        # The first that is heard in time is the one; to hear it again changes nothing.
+        # Only the first copy that arrives in time has an effect.
         return self._until.get(key, -1) <= count or self._first.setdefault(key, count) < count
 
 
@@ -185,7 +185,7 @@ _SILENT: Final = frozenset(
         EventKind.COMPENSATION_COMPLETED,
     }
 )
-"""What a message stands for."""
+"""Events that a message already reports."""
 _OF_AN_ATTEMPT: Final = frozenset(
     {
         EventKind.STEP_RETRYING,
@@ -238,5 +238,5 @@ def _details(event: Event) -> str:
 
 
 def _error(error: BaseException) -> str:
-    """Return what is said of an error; the class of those that actorflow makes says it all."""
+    """Return the text of an error; for actorflow's own errors, the class name suffices."""
     return type(error).__name__ if isinstance(error, _OUR_OWN) else said_by(error)

@@ -1,7 +1,7 @@
-"""What happened in a simulation, from its first message to its last.
+"""The trace of a simulation: what happened, from the first message to the last.
 
-A trace is made of the bare tuples that the simulation has kept. What most readers never look
-at (attempts as objects, labels of messages, the hash, the charts) is made when it is asked for.
+A trace is built from the plain tuples that the simulation has kept. Parts that most readers never
+need (attempts as objects, labels of messages, the hash, the charts) are made on first use.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ __all__ = [
 
 
 class AttemptTrace(NamedTuple):
-    """One attempt, by its executor's own account; times in virtual seconds."""
+    """One attempt, by its executor's own account. Times are virtual seconds."""
 
     run_id: str
     step_id: str
@@ -51,20 +51,20 @@ class AttemptTrace(NamedTuple):
     async_: bool
     started_at: float
     finished_at: float | None
-    """When it returned, raised, stopped or was abandoned; None if it never was."""
+    """When it returned, raised, stopped or was abandoned; None if none of these happened."""
     outcome: Outcome
     arguments: Mapping[str, Any]
-    """What its function was to be called with, by name."""
+    """The arguments for its function, by name."""
     output: Any
     error: BaseException | None
     begun: int
-    """How many messages had been delivered when it began."""
+    """Number of messages delivered when it began."""
     over: int | None
-    """How many had been when it returned, raised, stopped or was abandoned."""
+    """Number of messages delivered when it returned, raised, stopped or was abandoned."""
 
 
 class DeliveryTrace(NamedTuple):
-    """One message that was delivered."""
+    """One delivered message."""
 
     time: float
     sender: str
@@ -73,10 +73,10 @@ class DeliveryTrace(NamedTuple):
 
 
 class FaultTrace(NamedTuple):
-    """One thing that went wrong because the schedule says so."""
+    """One fault that the schedule chose."""
 
     delivery: int
-    """How many messages had been delivered before."""
+    """Number of messages delivered before."""
     time: float
     fault: Fault
     sender: str
@@ -85,51 +85,52 @@ class FaultTrace(NamedTuple):
 
 
 class Idle(NamedTuple):
-    """How things stood at a moment when nothing could be delivered."""
+    """The state at a moment when nothing could be delivered."""
 
     time: float
     events: int
-    """How many events had been recorded."""
+    """Number of recorded events."""
     deliveries: int
-    """How many messages had been delivered."""
+    """Number of delivered messages."""
     leases_held: int
-    """By the supervisor's account."""
+    """Number of workers held by attempts, by the supervisor's account."""
     leases_free: int
+    """Number of free workers, by the supervisor's account."""
     in_flight: int
-    """How many async attempts were in flight, by the executors' account."""
+    """Number of async attempts in flight, by the executors' account."""
     writes: int
-    """How many writes were under way: what follows from them had not been done yet."""
+    """Number of writes in progress, whose consequences have not happened yet."""
 
 
 class Mutation(NamedTuple):
-    """An input or an output that was changed while a step's own function had it."""
+    """An input or an output that a step's own function has changed."""
 
     run_id: str
     step_id: str
     attempt: int
     name: str
-    """The run input or the step that it came from."""
+    """The run input or the step that the value came from."""
 
 
 @attrs.frozen(kw_only=True)
 class Leftovers:
-    """What was still there at the end."""
+    """What was left at the end."""
 
     actors: int
-    """Without the supervisor."""
+    """Number of actors, without the supervisor."""
     timers: int
     messages: int
     deadlines: int
     runs: int
-    """How many the supervisor still knew."""
+    """Number of runs that the supervisor still knew."""
     leases: int
-    """How many were held."""
+    """Number of workers that were held."""
     tasks: int
-    """Of coroutines that were run for real."""
+    """Number of tasks of real coroutines."""
 
     @property
     def nothing(self) -> bool:
-        """Whether all is as it was before the first run."""
+        """Whether everything is as it was before the first run."""
         return not (
             self.actors
             or self.timers
@@ -143,80 +144,81 @@ class Leftovers:
 
 @attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
 class Trace:
-    """One schedule from its beginning to its end. Times are virtual seconds from nought.
+    """One schedule, from start to end. Times are virtual seconds from 0.
 
-    Two traces of equal hash are the same, message by message and event by event.
+    Two traces with equal hashes are the same, message by message and event by event.
     """
 
     settings: Settings
     runs: Mapping[str, RunTrace]
-    """The runs as they were started, by run id, in that order."""
+    """The runs as they were started, by run id, in order of their starts."""
     results: Mapping[str, RunResult]
-    """How the runs that have ended did so, by run id, in that order."""
+    """The results of the runs that have ended, by run id, in order of their ends."""
     events: Sequence[Event]
-    """All events of all runs, in the order in which they were recorded."""
+    """All events of all runs, in the order of recording."""
     torn: frozenset[str]
-    """The ids of the runs whose record ends early, because a write of it has failed."""
+    """The ids of the runs whose record ends early because a write failed."""
     tears: Sequence[tuple[int, str]]
-    """Whenever a write has failed: how many messages had been delivered, and whose it was."""
+    """For each failed write: the number of messages delivered by then, and the run id."""
     marks: Sequence[int]
-    """For each event, how many messages had been delivered when it was recorded: the last of
-    them is the one that it follows from."""
+    """For each event, the number of messages delivered when it was recorded; the last of them
+    caused it."""
     late: Sequence[tuple[int, int]]
-    """For each event that was recorded later than that was asked for: its place, and how many
-    messages had been delivered when it was asked for."""
+    """For each event recorded later than requested: its index, and the number of messages delivered
+    when it was requested."""
     shown: Sequence[tuple[int, Sequence[Event]]]
-    """What watchers were shown, in that order: how many events were recorded then, and which
-    were shown."""
+    """What watchers were shown, in order: the number of events recorded by then, and the events
+    shown."""
     handed: Sequence[tuple[int, int, str]]
-    """Whenever a result was handed out: how many events were recorded, how many messages had been
-    delivered, and whose it was."""
+    """For each result handed out: the number of recorded events, the number of delivered messages,
+    and the run id."""
     choices: Sequence[Choice]
-    """What was chosen, in order."""
+    """The choices, in order."""
     max_in_flight: int
-    """The most async attempts that were in flight at once, by the executors' account."""
+    """The largest number of async attempts in flight at once, by the executors' account."""
     now: float
-    """When the trace was taken."""
+    """The moment at which the trace was taken."""
     leftovers: Leftovers
     quiescent: bool
-    """Whether it ended because nothing was left to happen, rather than because of a bound."""
+    """Whether it ended because nothing was left to happen, not because a bound was reached."""
     endless: bool
     """Whether things happened until a bound was reached."""
     changes: Sequence[tuple[str, str, int, str]]
-    """What was changed that must not be, as plain tuples; see `mutations`."""
+    """Forbidden changes of values, as plain tuples; see `mutations`."""
     defects: Sequence[str]
-    """What went wrong in actorflow itself, a line each."""
+    """Errors in actorflow itself, one line each."""
     rows: Sequence[tuple[Any, ...]]
     """The attempts as plain tuples; see `attempts`."""
     given: Sequence[Attempt]
-    """The attempts as the executors were given them, in the same order."""
+    """The attempts as the executors received them, in the same order."""
     undoings: Sequence[tuple[Any, ...]]
     """The attempts of compensators as plain tuples; see `compensations`."""
     lulls: Sequence[tuple[Any, ...]]
-    """How things stood whenever nothing could be delivered; see `idle`."""
+    """The state at each moment when nothing could be delivered; see `idle`."""
     envelopes: Sequence[tuple[float, Envelope]]
-    """The messages that were delivered, as they were; see `deliveries`."""
+    """The delivered messages themselves; see `deliveries`."""
     crashes: Sequence[tuple[int, float]]
-    """When the whole orchestrator has crashed: after how many deliveries, and at what moment."""
+    """The crashes of the whole orchestrator: the number of deliveries before each, and the
+    moment."""
     struck: Sequence[tuple[int, float, Fault, Envelope]]
-    """The messages that faults have struck, as they were; see `faults`."""
+    """The messages struck by faults, themselves; see `faults`."""
 
     # ── Runs ─────────────────────────────────────────────────────────────────────────────────
 
     @property
     def result(self) -> RunResult:
-        """How the first run ended.
+        """The result of the first run.
 
         Raises:
-            NotEnded: When it has not.
+            NotEnded: When it has not ended.
         """
         return self.result_of(next(iter(self.runs), FIRST_RUN))
 
     def result_of(self, run_id: str) -> RunResult:
-        """Return how a run ended.
+        """Return the result of a run.
 
         Raises:
-            NotEnded: When it has not.
+            NotEnded: When it has not ended.
         """
         if run_id not in self.results:
             raise NotEnded(run_id, self._why_not(run_id))
@@ -224,18 +226,18 @@ class Trace:
 
     def _why_not(self, run_id: str) -> str:
         if run_id not in self.runs:
-            return "it was never started. Start it before you take the trace."
+            return "it was never started. Start it before taking the trace."
         named = ", ".join(
             (*_hanging(run_id, self.attempts), *_hanging(run_id, self.compensations, UNDO))
         )
         if named and self.leftovers.tasks:
             return (
-                f"{named} never ends: a coroutine goes on and on, or waits for what nothing in a "
-                "simulation does, such as a thread. Give it a timeout, or hand it a fake."
+                f"{named} never ends: a coroutine loops forever, or waits for something that a "
+                "simulation does not have, such as a thread. Give it a timeout, or pass it a fake."
             )
         if named:
             return f"{named} never ends. Give it a timeout, or a script in which it ends."
-        return "nothing that could end it was left to happen, or a bound was reached. See .chart()."
+        return "nothing was left that could end it, or a bound was reached. See .chart()."
 
     @property
     def duration(self) -> float:
@@ -248,53 +250,53 @@ class Trace:
 
     @functools.cached_property
     def attempts(self) -> Sequence[AttemptTrace]:
-        """All attempts of steps that an executor was given, in the order of their starts."""
+        """All attempts of steps that reached an executor, in the order of their starts."""
         return tuple(AttemptTrace._make(row) for row in self.rows)
 
     @functools.cached_property
     def compensations(self) -> Sequence[AttemptTrace]:
-        """All attempts of compensators, likewise; their numbers are counted apart."""
+        """All attempts of compensators, numbered separately, in the order of their starts."""
         return tuple(AttemptTrace._make(row) for row in self.undoings)
 
     @functools.cached_property
     def idle(self) -> Sequence[Idle]:
-        """How things stood whenever nothing could be delivered, in that order."""
+        """The state at each moment when nothing could be delivered, in order."""
         return tuple(map(Idle._make, self.lulls))
 
     @functools.cached_property
     def mutations(self) -> Sequence[Mutation]:
-        """What was changed that must not be, in the order in which it was noticed."""
+        """Forbidden changes of values, in the order of detection."""
         return tuple(map(Mutation._make, self.changes))
 
     @functools.cached_property
     def lives(self) -> Lives:
-        """The same by run and step, put in order for the laws."""
+        """The trace arranged by run and step, for the laws."""
         return Lives(self)
 
     # ── The schedule ─────────────────────────────────────────────────────────────────────────
 
     @functools.cached_property
     def tape(self) -> Tape:
-        """The choices, as a tape that makes this trace again."""
+        """The choices, as a tape that reproduces this trace."""
         return Tape.of(self.choices)
 
     @functools.cached_property
     def names(self) -> labels.Names:
-        """What the actors are called."""
+        """The names of the actors."""
         return labels.Names(
             [*(envelope for _, envelope in self.envelopes), *(row[3] for row in self.struck)]
         )
 
     @functools.cached_property
     def deliveries(self) -> Sequence[DeliveryTrace]:
-        """The messages that were delivered, in that order."""
+        """The delivered messages, in order."""
         return tuple(
             DeliveryTrace(time, *self.names.of(envelope)) for time, envelope in self.envelopes
         )
 
     @functools.cached_property
     def faults(self) -> Sequence[FaultTrace]:
-        """What went wrong by choice, in that order."""
+        """The faults that happened, in order."""
         return tuple(
             FaultTrace(count, time, fault, *self.names.of(envelope))
             for count, time, fault, envelope in self.struck
@@ -302,7 +304,7 @@ class Trace:
 
     @functools.cached_property
     def hash(self) -> str:
-        """A digest of all that happened, equal for equal schedules in every process."""
+        """A digest of the whole schedule, equal for equal schedules in every process."""
         return hashlib.sha256("\n".join(self._lines()).encode()).hexdigest()
 
     def _lines(self) -> Iterator[str]:
@@ -311,7 +313,7 @@ class Trace:
         for part in (self.faults, self.crashes, self.attempts, self.compensations):
             yield from map(labels.plain, part)
         for number, kind, run_id, step_id, attempt, time, data in self.events:
-            # Where a thread or a coroutine hangs is told by the paths of files.
+            # Stacks of hanging threads and coroutines contain file paths.
             known = {name: value for name, value in data.items() if name != "stack"}
             said = labels.plain(known) if known else ""
             yield f"{number} {kind.value} {run_id} {step_id} {attempt} {time} {said}"
@@ -319,11 +321,11 @@ class Trace:
     # ── Charts ───────────────────────────────────────────────────────────────────────────────
 
     def chart(self) -> str:
-        """Return who said what to whom, and when: a message-sequence chart, as text."""
+        """Return the message-sequence chart as text: the messages in order, with their times."""
         return charts.draw_text(self)
 
     def mermaid(self) -> str:
-        """Return the same chart as the source of a Mermaid sequence diagram."""
+        """Return the chart as the source of a Mermaid sequence diagram."""
         return charts.draw_mermaid(self)
 
     def __repr__(self) -> str:

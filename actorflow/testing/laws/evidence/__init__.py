@@ -1,4 +1,4 @@
-"""A trace put in order, so that laws can be read off it."""
+"""A trace arranged for the laws."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""One life of a run, and of each of its steps, as a trace tells of it.
+"""One life of a run and of each of its steps, as read from a trace.
 
-A run begins a life when the supervisor is told to start it, and another one whenever it is
+A life of a run begins when the supervisor is told to start it, and a new one whenever it is
 resumed.
 """
 
@@ -45,17 +45,17 @@ STEP_ENDS: Final = {
     EventKind.STEP_FAILED: StepStatus.FAILED,
     EventKind.STEP_CANCELLED: StepStatus.CANCELLED,
 }
-"""What ends a step, and as what."""
+"""The events that end a step, with the resulting status."""
 RUN_ENDS: Final = {
     EventKind.RUN_COMPLETED: RunStatus.COMPLETED,
     EventKind.RUN_FAILED: RunStatus.FAILED,
     EventKind.RUN_CANCELLED: RunStatus.CANCELLED,
 }
-"""What ends a run, and as what."""
+"""The events that end a run, with the resulting status."""
 KEEPS: Final = frozenset({EventKind.STEP_COMPLETED, EventKind.STEP_SKIPPED})
 """The ends that let dependents go on, and that a resumed run keeps."""
 UNDOING_ENDS: Final = frozenset({EventKind.COMPENSATION_COMPLETED, EventKind.COMPENSATION_FAILED})
-"""What ends the undoing of a step."""
+"""The events that end the compensation of a step."""
 COMPENSATIONS: Final = frozenset(
     {
         EventKind.COMPENSATION_STARTED,
@@ -98,33 +98,33 @@ class StepLife:
         self.id: str = plan.id
         self.events: list[Event] = []
         self.at: list[int] = []
-        """For each of its events, its place among the events of the trace."""
+        """The index of each of its events among the events of the trace."""
         self.bodies: list[AttemptTrace] = []
-        """Its attempts, as the executors know them, in the order of their beginnings."""
+        """Its attempts, by the executors' account, in the order in which they began."""
         self.kept: bool = False
         """Whether it had an outcome before this life began."""
         self.end: Event | None = None
-        """The first event that settled it; of an earlier life, if it was kept."""
+        """The first event that settled it; from an earlier life if it was kept."""
         self.end_at: float = NEVER
-        """The place of that event; before all others, if it was kept."""
+        """The index of that event; `BEFORE` if it was kept."""
         self.recorded: float = NEVER
-        """How many messages had been delivered when that event was recorded."""
+        """Number of messages delivered when that event was recorded."""
         self.output: Any = NOTHING
-        """What it has returned, if it has completed."""
+        """Its output, if it has completed."""
         self.ready_at: float = NEVER
-        """The place of the event that tells that it was ready for the first time."""
+        """The index of the event with which it first became ready."""
         self.first_start: float = NEVER
-        """The place of the event that tells of its first start."""
+        """The index of the event of its first start."""
         self.begun: float = NEVER
-        """How many messages had been delivered when the first of its attempts began."""
+        """Number of messages delivered when its first attempt began."""
         self.over: float = BEFORE
-        """How many had been when the last of those that began was over."""
+        """Number of messages delivered when the last of its attempts was over."""
         self.undone: bool = False
-        """Whether its compensator has ended, well or ill."""
+        """Whether its compensator has ended, successfully or not."""
         self.deaths: Sequence[int] = ()
-        """When the schedule had its actor die, or raise: after how many deliveries."""
+        """The faults that made its actor die or raise: the number of deliveries before each."""
         self.tries: Sequence[Try] = ()
-        """Its attempts as events and executors tell of them; of a plain step, none."""
+        """Its attempts, combined from events and executors; empty for a plain step."""
 
     @property
     def completed(self) -> bool:
@@ -136,7 +136,7 @@ class StepLife:
 
 
 class Life:
-    """One life of a run: from its start, or a resumption, to its end, or to a crash."""
+    """One life of a run: from its start or resumption to its end or a crash."""
 
     __slots__ = (
         "cancels",
@@ -160,47 +160,47 @@ class Life:
         self.run_id: str = start.scope.run_id
         self.plan: WorkflowPlan = start.plan
         self.since: int = since
-        """How many messages had been delivered when it began, with the one that began it."""
+        """Number of messages delivered when it began, including the one that began it."""
         self.until: float = NEVER
-        """How many had been when the next life began, or the orchestrator crashed."""
+        """Number of messages delivered when the next life began or the orchestrator crashed."""
         self.cut: bool = False
-        """Whether the orchestrator crashed in this life, or after it."""
+        """Whether the orchestrator crashed during or after this life."""
         self.torn_at: float = NEVER
-        """How many messages had been delivered when its record was torn."""
+        """Number of messages delivered when its record ended early."""
         self.former: Life | None = former
         self.steps: dict[str, StepLife] = {
             plan.id: StepLife(self, plan) for plan in start.plan.steps
         }
         self.odd: list[StepLife] = []
-        """The steps that are not plain."""
+        """The steps that are not plain; see `lives`."""
         self.events: list[tuple[int, Event]] = []
-        """Those of the run itself, each with its place among the events of the trace."""
+        """The events of the run itself, each with its index among the events of the trace."""
         self.end: Event | None = None
         """The first event that ended it."""
         self.end_at: float = NEVER
         self.cancels: list[tuple[int, float, CancelRun]] = []
-        """When it was told to end: after how many deliveries, and at what moment."""
+        """Its cancellations: the number of deliveries, the moment and the message of each."""
 
     @property
     def torn(self) -> bool:
-        """Whether its record has ended early."""
+        """Whether its record ended early."""
         return self.torn_at != NEVER
 
     @property
     def goes_on(self) -> bool:
-        """Whether it began in the midst of its run's undoing."""
+        """Whether it began during its run's compensation."""
         former = self.former
         return former is not None and former.end is None and former.compensates
 
     @property
     def compensates(self) -> bool:
-        """Whether it undoes what its steps have done."""
+        """Whether the run is compensated in this life."""
         begun = any(event.kind is EventKind.RUN_COMPENSATING for _, event in self.events)
         return begun or self.goes_on
 
     @property
     def reasons_to_end(self) -> list[tuple[int, float, CancelRun]]:
-        """When it was told to end, in this life or before in an undoing that goes on in it."""
+        """Its cancellations, and those of earlier lives whose compensation continues here."""
         former = self.former
         before = former.reasons_to_end if former is not None and self.goes_on else []
         return [*before, *self.cancels]
@@ -218,18 +218,18 @@ class Try:
         self.started: Event = started
         self.number: int = number
         self.body: AttemptTrace | None = body
-        """What its executor knows of it; None if none was given it."""
+        """Its executor's account; None if no executor received it."""
         self.timed_out: Event | None = None
         self.abandoned: bool = False
-        """Whether it is recorded that it was given up."""
+        """Whether its abandonment is recorded."""
         self.end: Event | None = None
-        """What became of the step by it: it settled, or is retried."""
+        """The event with which the attempt settled the step or led to a retry."""
         self.end_at: int = 0
-        """The place of that event among the events of the trace."""
+        """The index of that event among the events of the trace."""
 
 
 def tries_of(step: StepLife) -> list[Try]:
-    """Return the attempts of a step that have been recorded as started, in that order."""
+    """Return the attempts of a step that are recorded as started, in order."""
     bodies = {body.attempt: body for body in step.bodies}
     tries: list[Try] = []
     for place, event in zip(step.at, step.events, strict=True):
@@ -297,7 +297,7 @@ def _tell(undo: Undoing, step: StepLife) -> None:
 
 def _as_of_a_step(event: Event, bodies: dict[int, AttemptTrace]) -> Event:
     if event.kind is EventKind.COMPENSATION_COMPLETED:
-        # What a compensator returns is not recorded: whatever it is, is right.
+        # The output of a compensator is not recorded, so any output is right.
         body = bodies.get(event.attempt or 0)
         output = None if body is None else body.output
         event = event._replace(data={"output": output})

@@ -1,11 +1,11 @@
-"""A trace put in order for the laws: what became of each step, in each life of its run.
+"""A trace arranged for the laws: each step, in each life of its run.
 
-A trace holds events, attempts and messages side by side; here they lie by life and step, with
-what most laws ask of them. It is made once for all laws.
+A trace holds events, attempts and messages side by side. Here they are arranged by life and step,
+with the facts that most laws need, once for all laws.
 
-Most steps of most schedules are plain: ready, started and completed, by one attempt that its
-executor knows in the same way. Whatever laws say of one step by itself is then true of it, so
-those laws look at the others only (`odd`).
+Most steps of most schedules are plain: ready, started and completed, by one attempt on which events
+and executor agree. Any law about a single step then holds for it, so those laws look only at the
+other steps (`odd`).
 """
 
 from __future__ import annotations
@@ -67,23 +67,23 @@ class Lives:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self.all: list[Life] = []
-        """In the order in which they began."""
+        """All lives, in the order in which they began."""
         self.latest: dict[str, Life] = {}
-        """The last one of each run that the supervisor was told of."""
+        """The last life of each run."""
         self.told: list[tuple[int, StepLife, DependencyCompleted]] = []
-        """What steps were told of their dependencies, after how many deliveries."""
+        """The messages about dependencies that steps received, with the number of deliveries."""
         self.undoings: list[Undoing] = []
         """The compensators that were started."""
         self.owners: list[StepLife | Life] = []
-        """Whom each event of the trace is about."""
+        """The step or run of each event of the trace."""
         self.homes: dict[Cell, StepLife | Life] = {}
-        """Who lives where."""
+        """The step or run of each actor."""
         self._read_messages()
-        self._read_misfortunes()
+        self._read_faults()
         self._read_events()
         self._read_attempts()
         for life in self.all:
-            self._sort_out(life)
+            self._arrange(life)
 
     @property
     def odd(self) -> Iterator[StepLife]:
@@ -92,17 +92,17 @@ class Lives:
 
     @property
     def attempted(self) -> Iterator[StepLife]:
-        """These and the compensators: all of whose attempts there may be something to say."""
+        """The steps that are not plain, and the compensators: those whose attempts laws look at."""
         return itertools.chain(self.odd, self.undoings)
 
     def dissolve(self) -> None:
-        """Let go of what refers to each other; nothing can be asked afterwards."""
+        """Break the reference cycles; the lives cannot be used afterwards."""
         for life in self.all:
             life.steps.clear()
             life.odd.clear()
 
     def at(self, run_id: str, delivered: int) -> Life:
-        """Return the life of a run in which something happened, after so many deliveries."""
+        """Return the life of a run that was current after a number of deliveries."""
         life = self.latest[run_id]
         while life.former is not None and delivered <= life.since:
             life = life.former
@@ -110,23 +110,23 @@ class Lives:
 
     @property
     def all_over(self) -> bool:
-        """Whether every run that was started has a result."""
+        """Whether every started run has a result."""
         return self.trace.runs.keys() == self.trace.results.keys()
 
     @property
     def at_rest(self) -> bool:
-        """Whether nothing was left that could happen."""
+        """Whether nothing was left to happen."""
         return self.trace.quiescent and not self.trace.leftovers.messages
 
     @functools.cached_property
     def turns(self) -> Turns:
-        """Who waited while others went on."""
+        """The findings about waiting steps and runs."""
         return Turns(self)
 
     # ── Messages ─────────────────────────────────────────────────────────────────────────────
 
     def _read_messages(self) -> None:
-        # Every message of every schedule comes through here: a chain of tests, most frequent first.
+        # This loop sees every message of every schedule, so it tests the most frequent kinds first.
         latest, homes = self.latest, self.homes
         told: list[tuple[int, Cell, DependencyCompleted]] = []
         for count, (time, (target, message, _)) in enumerate(self.trace.envelopes, 1):
@@ -143,7 +143,7 @@ class Lives:
                 homes[target] = latest[message.scope.run_id]
             elif kind is CancelRun and message.run_id in latest:
                 latest[message.run_id].cancels.append((count, time, message))
-        # Who is told something may be told who it is later.
+        # An actor may receive news before the message that identifies it.
         for count, target, news in told:
             home = homes.get(target)
             if isinstance(home, StepLife):
@@ -156,7 +156,7 @@ class Lives:
         life = self.latest[start.scope.run_id] = Life(start, count, former)
         self.all.append(life)
 
-    def _read_misfortunes(self) -> None:
+    def _read_faults(self) -> None:
         trace = self.trace
         for count, _ in trace.crashes:
             for life in self.all:
@@ -173,9 +173,9 @@ class Lives:
     def _note_death(self, count: int, target: Cell, message: Any) -> None:
         home = self.homes.get(target)
         if home is None and target.parent is not None:
-            home = self.homes.get(target.parent)  # it had not been told yet who it is
+            home = self.homes.get(target.parent)  # it had not been configured yet
         if home is None:
-            # Nor had the actor of its run, in whichever life that was.
+            # Neither had the actor of its run, in that life.
             lives = [it for it in self.all if it.run_id == message.scope.run_id]
             home = max((it for it in lives if it.since <= count), key=lambda it: it.since)
         dead = home.steps.values() if isinstance(home, Life) else (home,)
@@ -185,11 +185,11 @@ class Lives:
     # ── Events and attempts ──────────────────────────────────────────────────────────────────
 
     def _read_events(self) -> None:
-        chapters = self._chapters()
+        by_run = self._lives_by_run()
         note = self.owners.append
         for place, event in enumerate(self.trace.events):
             number, kind, run_id, step_id, _, _, _ = event
-            lives = chapters[run_id]
+            lives = by_run[run_id]
             while lives[1:] and number > lives[1].start.recorded:
                 del lives[0]
             life = lives[0]
@@ -204,11 +204,11 @@ class Lives:
                 step.at.append(place)
                 note(step)
 
-    def _chapters(self) -> dict[str, list[Life]]:
-        chapters: dict[str, list[Life]] = {}
+    def _lives_by_run(self) -> dict[str, list[Life]]:
+        by_run: dict[str, list[Life]] = {}
         for life in self.all:
-            chapters.setdefault(life.run_id, []).append(life)
-        return chapters
+            by_run.setdefault(life.run_id, []).append(life)
+        return by_run
 
     def _read_attempts(self) -> None:
         for attempt in self.trace.attempts:
@@ -217,7 +217,7 @@ class Lives:
 
     # ── Plain steps and others ───────────────────────────────────────────────────────────────
 
-    def _sort_out(self, life: Life) -> None:
+    def _arrange(self, life: Life) -> None:
         marks = self.trace.marks
         if life.former is not None:
             _inherit(life, life.former)
@@ -230,18 +230,18 @@ class Lives:
                 step.begun, step.over = step.bodies[0].begun, step.bodies[0].over or 0
             else:
                 life.odd.append(step)
-                _look_closely(step, marks)
+                _examine(step, marks)
         if life.odd and life.compensates:
-            self._sort_out_undoings(life)
+            self._arrange_compensators(life)
 
-    def _sort_out_undoings(self, life: Life) -> None:
+    def _arrange_compensators(self, life: Life) -> None:
         for undo in undoings_of(life, self.trace):
-            _look_closely(undo, self.trace.marks)
+            _examine(undo, self.trace.marks)
             self.undoings.append(undo)
 
 
 def _inherit(life: Life, former: Life) -> None:
-    """Let a life begin with the outcomes that the one before it has left."""
+    """Copy the kept outcomes of the previous life into a life."""
     for step_id, step in life.steps.items():
         known = former.steps.get(step_id)
         if known is None or known.end is None:
@@ -271,14 +271,14 @@ def _is_plain(step: StepLife, marks: Sequence[int]) -> bool:
 
 
 def _shortest(step: Step) -> float:
-    """Return the shortest of the limits of a step's first attempt."""
+    """Return the shortest timeout that applies to a step's first attempt."""
     limit, total = step.timeout, step.total_timeout
     if limit is None:
         return NEVER if total is None else total
     return limit if total is None or limit < total else total
 
 
-def _look_closely(step: StepLife, marks: Sequence[int]) -> None:
+def _examine(step: StepLife, marks: Sequence[int]) -> None:
     step.tries = tries_of(step)
     step.undone = step.undone or any(event.kind in UNDOING_ENDS for event in step.events)
     begun = [body for body in step.bodies if body.outcome is not Outcome.NOT_BEGUN]

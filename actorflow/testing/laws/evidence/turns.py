@@ -1,8 +1,8 @@
-"""Who waited while others went on: the events of a trace once more, in their order.
+"""Which steps waited while others went on: a second pass over the events of a trace.
 
-For the laws about priorities, turns and standstill. Between any two events it is known which
-steps were ready and what each run had in motion, and whenever nothing could be delivered it is
-known what the executors were doing.
+For the laws about priorities, turns and standstill. Between any two events it is known which steps
+are ready and what each run has in motion; at each moment when nothing can be delivered it is known
+what the executors are doing.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Turns"]
 
 _Wants = tuple["Life | None", int, int]
-"""What a ready step wants: its run's lane or, if it is async, a lease; and the priorities of run
-and step, the higher the less."""
+"""What a ready step waits for: its run's sync lane or, if it is async, a worker (None); then the
+negated priorities of run and step."""
 _READY: Final = EventKind.STEP_READY
 _STARTED: Final = EventKind.STEP_STARTED
 _RETRYING: Final = EventKind.STEP_RETRYING
@@ -35,11 +35,11 @@ _PAUSES: Final = frozenset(
         EventKind.STEP_CANCELLED,
     }
 )
-"""After these a step neither waits nor runs."""
+"""Events after which a step neither waits nor runs."""
 
 
 class Turns:
-    """What was seen of it that must not be, a line each.
+    """Violations of the order of steps and runs, one line each.
 
     Args:
         lives: The trace, by life and step.
@@ -48,37 +48,37 @@ class Turns:
     def __init__(self, lives: Lives) -> None:
         trace = lives.trace
         self.unranked: list[str] = []
-        """Who started before others that had to come first."""
+        """Steps that started before others that had to come first."""
         self.unfair: list[str] = []
-        """Whose run did not get its turn."""
+        """Runs that did not get their turn."""
         self.idle: list[str] = []
-        """Who was ready while a place for it was free."""
+        """Steps that were ready while a worker or their sync lane was free."""
         self.still: list[str] = []
-        """Which runs had nothing in motion, and had not ended."""
+        """Runs that had nothing in motion, but had not ended."""
         self._lives = lives.all
         self._workers = trace.settings.async_workers
         self._places = trace.settings.max_active_runs
         self._crashes = [count for count, _ in trace.crashes]
         self._waiting: dict[StepLife, _Wants] = {}
-        """Who is ready, in the order in which they became so."""
+        """The ready steps, in the order in which they became ready."""
         self._moving: dict[StepLife, None] = {}
-        """Who is neither pending nor settled."""
+        """The steps that are neither pending nor settled."""
         self._lanes: dict[Life, StepLife] = {}
-        """What runs in the sync lane of each run."""
+        """The step in the sync lane of each run."""
         self._passed: dict[tuple[Life, _Wants], set[Life]] = {}
-        """Which runs had a turn while another one has waited for its own."""
+        """For each waiting run, the runs that have had a turn since it began to wait."""
         torn = {life for life in lives.all if life.torn}
         self._go_through(trace, lives.owners, torn)
 
     def _go_through(self, trace: Trace, owners: Sequence[Any], torn: Container[Life]) -> None:
-        # Every event of every schedule comes through here: no call that is not needed.
+        # This loop sees every event of every schedule, so it avoids calls.
         waiting, marks = self._waiting, trace.marks
-        coming = iter(trace.lulls)
-        lull = next(coming, None)
+        moments = iter(trace.lulls)
+        idle = next(moments, None)
         for place, event in enumerate(trace.events):
-            while lull is not None and lull[1] <= place:
-                self._look_around(*lull)
-                lull = next(coming, None)
+            while idle is not None and idle[1] <= place:
+                self._check_idle(*idle)
+                idle = next(moments, None)
             if self._crashes:
                 self._forget_before(marks[place])
             kind, step = event[1], owners[place]
@@ -90,12 +90,12 @@ class Turns:
                 self._go(step)
             elif kind in _PAUSES:
                 self._leave(step, kind)
-        while lull is not None:
-            self._look_around(*lull)
-            lull = next(coming, None)
+        while idle is not None:
+            self._check_idle(*idle)
+            idle = next(moments, None)
 
     def _forget_before(self, deliveries: int) -> None:
-        """Let what was going on be gone with an orchestrator that had crashed by then."""
+        """Forget the state of orchestrators that had crashed by then."""
         while self._crashes and self._crashes[0] < deliveries:
             del self._crashes[0]
             self._waiting.clear()
@@ -104,7 +104,7 @@ class Turns:
             self._passed.clear()
 
     def _join(self, step: StepLife) -> None:
-        """Let a step wait for its turn, and its run for its own if nothing of it does yet."""
+        """Let a step wait, and its run too if none of its steps waits for the same."""
         life, options = step.life, step.plan.step
         wants = None if options.async_ else life, -life.start.priority, -options.priority
         if self._passed and (life, wants) in self._passed:
@@ -122,7 +122,7 @@ class Turns:
             self._lanes[step.life] = step
 
     def _leave(self, step: StepLife, kind: EventKind) -> None:
-        """Let a step neither wait nor run any more."""
+        """Let a step neither wait nor run."""
         self._waiting.pop(step, None)
         if self._lanes.get(step.life) is step:
             del self._lanes[step.life]
@@ -132,14 +132,14 @@ class Turns:
     # ── Comparisons ──────────────────────────────────────────────────────────────────────────
 
     def _compare(self, step: StepLife, mark: int) -> None:
-        """Compare a step that starts with those that go on waiting for the same."""
+        """Compare a starting step with those that still wait for the same."""
         wants, longer, rivals = self._waiting[step], True, {}
         lane = wants[0]
         for other, theirs in self._waiting.items():
             if other is step:
                 longer = False
             elif theirs[0] is not lane or (other.deaths and other.deaths[0] < mark):
-                continue  # nobody can start a step whose actor has died
+                continue  # a step whose actor has died cannot be started
             elif theirs < wants:
                 self.unranked.append(f"{step} started while {other}, of higher priority, waited")
             elif theirs == wants and other.life is not step.life:
@@ -157,12 +157,14 @@ class Turns:
         for rival, other in rivals.items():
             passed = self._passed.setdefault((rival, wants), set())
             if life in passed and not any(one.deaths for one in rival.steps.values()):
-                self.unfair.append(f"{step} started, the second of its run while {other} waited")
+                self.unfair.append(
+                    f"{step} started, the second step of its run while {other} waited"
+                )
             passed.add(life)
 
-    # ── Lulls ────────────────────────────────────────────────────────────────────────────────
+    # ── Idle moments ─────────────────────────────────────────────────────────────────────────
 
-    def _look_around(
+    def _check_idle(
         self,
         time: float,
         events: int,
@@ -172,7 +174,7 @@ class Turns:
         in_flight: int,
         writes: int,
     ) -> None:
-        """See who waits for nothing, when nothing can be delivered."""
+        """Find steps and runs that wait without reason when nothing can be delivered."""
         if self._crashes:
             self._forget_before(deliveries)
         if writes or deliveries in self._crashes:
@@ -183,26 +185,29 @@ class Turns:
                     busy = f"{in_flight} of {self._workers} workers were busy"
                     self.idle.append(f"{step} was ready at {time:g} s, when {busy}")
             elif lane not in self._lanes:
-                self.idle.append(f"{step} was ready at {time:g} s, when its run's lane was free")
+                self.idle.append(
+                    f"{step} was ready at {time:g} s, when its run's sync lane was free"
+                )
         if not self._moving or self._lives[1:]:
-            self._look_for_standstill(time, events, deliveries)
+            self._check_standstill(time, events, deliveries)
 
-    def _look_for_standstill(self, time: float, events: int, deliveries: int) -> None:
-        live = [life for life in self._lives if _lives(life, events, deliveries)]
-        for life in {*live} - {step.life for step in self._moving}:
-            if not (life.torn or self._may_wait(life, len(live), events)):
-                self.still.append(f"at {time:g} s {life} had nothing in motion, and had not ended")
+    def _check_standstill(self, time: float, events: int, deliveries: int) -> None:
+        live = [life for life in self._lives if _is_live(life, events, deliveries)]
+        moving = {step.life for step in self._moving}
+        for life in live:
+            if life not in moving and not (life.torn or self._may_wait(life, len(live), events)):
+                self.still.append(f"at {time:g} s {life} had nothing in motion, but had not ended")
 
     def _may_wait(self, life: Life, live: int, events: int) -> bool:
-        """Return whether a run may still wait for a place, or does what steps do not show."""
+        """Return whether a run may wait for a place, or is compensated, which steps do not show."""
         return life.compensates or (live > self._places and not _has_begun(life, events))
 
 
 def _has_begun(life: Life, events: int) -> bool:
-    """Return whether anything had happened to a run's steps after so many events."""
+    """Return whether a run's steps had any event after a number of events."""
     return any(step.at and step.at[0] < events for step in life.steps.values())
 
 
-def _lives(life: Life, events: int, deliveries: int) -> bool:
-    """Return whether a run has begun, and its end is not recorded, after so many of both."""
+def _is_live(life: Life, events: int, deliveries: int) -> bool:
+    """Return whether a run had begun and not ended, after numbers of events and deliveries."""
     return life.since <= deliveries < life.until and life.end_at >= events

@@ -59,7 +59,6 @@ _LISTED_APART = [
     "actorflow.definition.durations.Duration",
     "actorflow.definition.retry.ErrorPattern",
     "actorflow.definition.retry.ErrorPatterns",
-    "actorflow.model.protocols.Taken",
     "actorflow.model.results.RunRecord",
     "actorflow.orchestrator.requests.RunOptions",
     "actorflow.run.event_stream.EventStream",

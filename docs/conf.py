@@ -50,8 +50,30 @@ intersphinx_mapping = {"python": ("https://docs.python.org/3", actorflow_sphinx.
 nitpicky = True
 # Annotations name what callers get and hand on, and never make or import.
 INTERNAL = [
-    *("Attempt", "Case", "Commit", "Draw", "Edit", "Either", "Envelope", "Fault", "Given", "Hangs"),
-    *("Lives", "Names", "Once", "Parameter", "Raises", "Real", "Report", "Returns", "Runtime"),
+    *(
+        "Attempt",
+        "Cancel",
+        "Case",
+        "Commit",
+        "Draw",
+        "Edit",
+        "Either",
+        "Envelope",
+        "Fault",
+        "Given",
+    ),
+    *(
+        "Hangs",
+        "Lives",
+        "Names",
+        "Once",
+        "Parameter",
+        "Raises",
+        "Real",
+        "Report",
+        "Returns",
+        "Runtime",
+    ),
     *("SimulatedSystem", "StepOptions", "Unstorable", "Watch", "Witness", "WorkflowPlan"),
 ]
 nitpick_ignore_regex = [

@@ -209,20 +209,20 @@ def draw_step_life() -> str:
         "dependents": "dependents", "executor": "executor",
     }  # fmt: skip
     lanes = {name: 66 + 126 * number for number, name in enumerate(names)}
-    bottom = 76 + 46 * len(_SAID)
+    bottom = 76 + 52 * len(_SAID)
     sheet = Canvas(762, bottom + 16, "messages in the life of one step")
     for name, x in lanes.items():
         sheet.line((x, 52), (x, bottom), dashed=True)
         sheet.box((x - 54, 18, 108, 34), names[name], kind="gold" if name == "b" else "blue")
     for row, (sender, receiver, message, remark) in enumerate(_SAID):
-        y, start, end = 92 + 46 * row, lanes[sender], lanes[receiver]
+        y, start, end = 92 + 52 * row, lanes[sender], lanes[receiver]
         if sender == receiver:
             sheet.box((start - 56, y - 17, 330, 28), remark, first="text")
             continue
         middle = (start + end) / 2
         sheet.arrow((start, y), (end, y))
-        sheet.text(middle, y - 10, message, shade="text", anchor="middle")
-        sheet.text(middle, y + 11, remark, shade="faint", anchor="middle")
+        sheet.text(middle, y - 12, message, shade="text", anchor="middle")
+        sheet.text(middle, y + 12, remark, shade="faint", anchor="middle")
     return str(sheet)
 
 

@@ -1,10 +1,10 @@
 """The command line: `actorflow run`, `runs`, `graph`, `validate`, `simulate`, `replay`, `db`.
 
-It needs the extra `cli`, and says so where that is missing.
+It needs the extra `cli`; without it, the command prints how to install it.
 
-Exit statuses: 0 when the run completed or no law was broken, 1 when not, 2 when what was typed or
-defined makes no sense, and 128 plus the signal's number when a signal ended it: 130 for Ctrl-C,
-143 for SIGTERM, 141 when nobody reads the output any more.
+Exit statuses: 0 when the run completed or no law was broken, 1 otherwise, 2 when the command line
+or the workflow is invalid, and 128 plus the signal's number when a signal ended it: 130 for Ctrl-C,
+143 for SIGTERM, 141 when the reader of the output has gone.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _BAD_USAGE: Final = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry out one command, and return the exit status.
+    """Run one command and return its exit status.
 
     Args:
-        arguments: What was typed after the program's name; by default what really was.
+        arguments: The arguments after the program's name; by default those of the process.
     """
     try:
         from actorflow.cli.app import invoke  # noqa: PLC0415 - it needs the extra
-        from actorflow.cli.terminal.interrupts import leave_hanging_steps  # noqa: PLC0415 - goes with it
+        from actorflow.cli.terminal.interrupts import leave_hanging_steps  # noqa: PLC0415 - so does it
     except ModuleNotFoundError as missing:
         if missing.name not in _EXTRA:
             raise
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is not None:
         return invoke(arguments)
     statuses: list[int] = []
-    # Registered before the user's file can register anything, it comes after all of that.
+    # Registered before the user's file can register anything, so it runs last.
     atexit.register(leave_hanging_steps, statuses)
     statuses.append(invoke(sys.argv[1:]))
     return statuses[0]

@@ -1,4 +1,4 @@
-"""`python -m actorflow.cli` is the command `actorflow`."""
+"""Runs the command `actorflow` with `python -m actorflow.cli`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands, as typer reads them."""
+"""The definition of the commands for typer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from actorflow.cli.db.commands import databases
 from actorflow.cli.db.stores import store
 from actorflow.cli.loading import load_flow
 from actorflow.cli.run.charts import check_svg
-from actorflow.cli.run.inputs import check_inputs, read_inputs, refuse_words
+from actorflow.cli.run.inputs import check_inputs, read_inputs, reject_arguments
 from actorflow.cli.run.running import Order, print_json, show
 from actorflow.cli.runs.commands import runs
 from actorflow.cli.terminal.exits import Problem, exit_statuses
@@ -45,20 +45,20 @@ app: typer.Typer = typer.Typer(
 
 Inputs = Annotated[
     list[str] | None,
-    typer.Option("--input", metavar="NAME=VALUE", help="An input of the run, as a text."),
+    typer.Option("--input", metavar="NAME=VALUE", help="An input of the run, as a string."),
 ]
 Documents = Annotated[
     list[str] | None,
     typer.Option(
         "--input-json",
         metavar="JSON",
-        help="Inputs as a JSON object: itself, @FILE, or - for stdin.",
+        help="Inputs as a JSON object: inline, @FILE, or - for stdin.",
     ),
 ]
 
 
 class Format(enum.StrEnum):
-    """How a graph is written."""
+    """The output format of a graph."""
 
     TEXT = "text"
     MERMAID = "mermaid"
@@ -66,9 +66,9 @@ class Format(enum.StrEnum):
 
 
 def invoke(arguments: Sequence[str]) -> int:
-    """Carry out a command, and return the exit status."""
+    """Run a command and return its exit status."""
     try:
-        # Not `app(...)`: that would install an excepthook for the whole process.
+        # Not `app(...)`, which would install an excepthook for the whole process.
         typer.main.get_command(app).main(args=list(arguments), prog_name="actorflow")
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
@@ -91,7 +91,7 @@ def _actorflow(
         ),
     ] = False,
 ) -> None:
-    """Run workflows, draw them, check them, and try them on many schedules."""
+    """Run, draw and validate workflows, and simulate them on many schedules."""
 
 
 @app.command(context_settings={"allow_extra_args": True})
@@ -104,7 +104,7 @@ def run(
     workers: Workers = 10,
     timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="How long the run may take.", show_default=False),
+        typer.Option(metavar="SECONDS", help="The timeout of the run.", show_default=False),
     ] = None,
     db: Annotated[
         str | None,
@@ -113,12 +113,12 @@ def run(
     svg: Svg = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a workflow and show how it goes.
+    """Run a workflow and show its progress.
 
-    Ctrl-C cancels the run, and pressed twice it leaves at once.
+    Ctrl-C cancels the run; pressed twice, it exits at once.
     """
     with exit_statuses():
-        refuse_words(context.args, target)
+        reject_arguments(context.args, target)
         check_svg(svg)
         given = read_inputs(inputs or (), documents or ())
 
@@ -138,50 +138,50 @@ def simulate(
     target: Target,
     *,
     schedules: Annotated[
-        int, typer.Option(min=1, metavar="N", help="How many schedules to try at most.")
+        int, typer.Option(min=1, metavar="N", help="The maximum number of schedules to try.")
     ] = 10_000,
     workers: Annotated[
-        int, typer.Option(min=1, metavar="N", help="How many async steps may run at once.")
+        int, typer.Option(min=1, metavar="N", help="The number of async workers.")
     ] = 2,
     seed: Annotated[int, typer.Option(metavar="N", help="Equal seeds try equal schedules.")] = 0,
     inputs: Inputs = None,
     documents: Documents = None,
     fail: Annotated[
         list[str] | None,
-        typer.Option(metavar="STEP[:N]", help="Let a step's first N attempts fail, or all."),
+        typer.Option(metavar="STEP[:N]", help="Make all, or the first N, attempts of a step fail."),
     ] = None,
     hang: Annotated[
         list[str] | None,
-        typer.Option(metavar="STEP[:N]", help="Let a step's first N attempts hang, or all."),
+        typer.Option(metavar="STEP[:N]", help="Make all, or the first N, attempts of a step hang."),
     ] = None,
     crash: Annotated[
-        bool, typer.Option("--crash", help="Let an actor crash, at a moment that is chosen.")
+        bool, typer.Option("--crash", help="Crash an actor at a moment chosen by the search.")
     ] = False,
     real: Annotated[
-        bool, typer.Option("--real", help="Call the steps' own functions, in virtual time.")
+        bool, typer.Option("--real", help="Call the steps' functions, in virtual time.")
     ] = False,
     save: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Where to keep a schedule that breaks a law.", show_default=False
+            metavar="FILE", help="Where to save a schedule that breaks a law.", show_default=False
         ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the whole report as JSON, and nothing else.")
     ] = False,
 ) -> None:
-    """Run a workflow on many schedules in virtual time, and look for one that breaks a law.
+    """Run a workflow on many schedules in virtual time to find one that breaks a law.
 
-    The steps' functions are not called, unless you say --real: each step returns a text, after
-    a time that is chosen. The laws are actorflow's own, and those that stand in the same file.
+    The steps' functions are not called unless you pass --real: each step returns a string after
+    a duration chosen by the search. The laws are actorflow's own and those defined in the file.
 
-    Ctrl-C ends the search, and shows what was found so far; pressed twice, it leaves at once.
+    Ctrl-C ends the search and shows what was found; pressed twice, it exits at once.
     """
-    # Only this command and the next need what simulates.
+    # Imported here because only this command and the next need it.
     from actorflow.cli.simulate import simulating  # noqa: PLC0415
 
     with exit_statuses():
-        refuse_words(context.args, target, "simulate")
+        reject_arguments(context.args, target, "simulate")
         typed = simulating.Typed(
             target=target,
             inputs=read_inputs(inputs or (), documents or ()),
@@ -201,20 +201,20 @@ def simulate(
 @app.command()
 def replay(
     tape: Annotated[
-        Path, typer.Argument(metavar="FILE", help="What `actorflow simulate` has saved.")
+        Path, typer.Argument(metavar="FILE", help="A schedule that `actorflow simulate` saved.")
     ],
     *,
     flow: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE[:FLOW]", help="Where its workflow stands now.", show_default=False
+            metavar="FILE[:FLOW]", help="The workflow, if it has moved.", show_default=False
         ),
     ] = None,
     mermaid: Annotated[
-        bool, typer.Option("--mermaid", help="Print the chart as a Mermaid diagram, alone.")
+        bool, typer.Option("--mermaid", help="Print only the chart, as a Mermaid diagram.")
     ] = False,
 ) -> None:
-    """Show a saved schedule again: the law that it breaks, and who said what to whom."""
+    """Replay a saved schedule: the law that it breaks, and a chart of all messages."""
     from actorflow.cli.simulate import simulating  # noqa: PLC0415 - see above
 
     with exit_statuses():
@@ -226,7 +226,7 @@ def replay(
 def graph(
     target: Target,
     *,
-    form: Annotated[Format, typer.Option("--format", help="How to draw it.")] = Format.TEXT,
+    form: Annotated[Format, typer.Option("--format", help="The output format.")] = Format.TEXT,
 ) -> None:
     """Draw a workflow."""
     draw = {Format.TEXT: draw_tree, Format.MERMAID: draw_mermaid, Format.DOT: draw_dot}[form]

@@ -1,4 +1,4 @@
-"""From `FILE[:FLOW]` to the workflow that is meant."""
+"""Loading the workflow that `FILE[:FLOW]` names."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ __all__ = ["Loaded", "load", "load_flow"]
 
 @attrs.frozen
 class Loaded:
-    """A workflow, and what stands beside it."""
+    """A workflow and the module that defines it."""
 
     flow: Workflow
     source: str
-    """The file or the module, as it was typed."""
+    """The file or module as given on the command line."""
     namespace: Mapping[str, Any]
-    """The global names of that module."""
+    """The global names of the module."""
 
     @property
     def place(self) -> str:
-        """The name under which the workflow is found again."""
+        """The target by which the workflow can be loaded again."""
         known = (name for name, value in self.namespace.items() if value is self.flow)
         return f"{self.source}:{next(known)}"
 
@@ -45,24 +45,24 @@ def load_flow(target: str, command: str) -> Workflow:
 
 
 def load(target: str, command: str) -> Loaded:
-    """Import what `target` names and return its workflow.
+    """Import `target` and return its workflow.
 
-    A file's folder is put first on the path for good, as Python does for a script: steps may
-    import from there when they run. The file becomes a module under its stem, so that what it
-    defines can be pickled.
+    As Python does for a script, the file's folder becomes the first entry of `sys.path` and stays
+    there, because steps may import from it when they run. The file becomes a module named after its
+    stem, so that what it defines can be pickled.
 
     Args:
-        target: `flows.py`, `flows.py:flow`, `package.module` or `package.module:flow`; after
-            the colon stands a global name or a workflow's id.
-        command: The command that was typed, for the errors.
+        target: `flows.py`, `flows.py:flow`, `package.module` or `package.module:flow`, where the
+            part after the colon is a global name or a workflow's id.
+        command: The command, for error texts.
 
     Raises:
         Problem: When there is no such workflow, or more than one.
     """
     source, name = _split(target)
     namespace = vars(_imported(source, command))
-    offer = _Offer(namespace, source, command)
-    return Loaded(offer.the_only() if name is None else offer.named(name), source, namespace)
+    offer = _Candidates(namespace, source, command)
+    return Loaded(offer.only() if name is None else offer.named(name), source, namespace)
 
 
 def _split(target: str) -> tuple[str, str | None]:
@@ -87,7 +87,7 @@ def _imported(source: str, command: str) -> ModuleType:
 
 
 def _hint(folder: Path, wanted: str, command: str) -> str:
-    """Say what to type in place of a path that leads nowhere."""
+    """Suggest what to type instead of a path that does not exist."""
     there = sorted(path.name for path in folder.glob("*.py")) if folder.is_dir() else []
     close = difflib.get_close_matches(wanted, there, n=1) or there[: len(there) == 1]
     if close:
@@ -147,21 +147,21 @@ def _broken(source: str, error: BaseException) -> Problem:
 # ── Workflows ────────────────────────────────────────────────────────────────────────────────
 
 
-class _Offer:
-    """What a module has to offer, and the errors when that is not what was asked for."""
+class _Candidates:
+    """The workflows of a module, and the errors for a wrong choice."""
 
     def __init__(self, namespace: Mapping[str, Any], source: str, command: str) -> None:
         self._namespace = namespace
         self._source = source
         self._typed = f"actorflow {command} {source}"
-        # By global name; a workflow with several names by the first.
+        # By global name; of several names of one workflow, the first.
         self._flows: dict[str, Workflow] = {}
         for name, value in namespace.items():
             if isinstance(value, Workflow) and value not in self._flows.values():
                 self._flows[name] = value
 
-    def the_only(self) -> Workflow:
-        """Return the one workflow that there is."""
+    def only(self) -> Workflow:
+        """Return the workflow, if there is exactly one."""
         if not self._flows:
             raise Problem(
                 f"{self._source} defines no workflow. Define one as a global variable, "
@@ -173,7 +173,7 @@ class _Offer:
         return next(iter(self._flows.values()))
 
     def named(self, name: str) -> Workflow:
-        """Return the workflow with this global name, or with this id."""
+        """Return the workflow with this global name or id."""
         value = self._namespace.get(name)
         if isinstance(value, Workflow):
             return value
@@ -188,7 +188,7 @@ class _Offer:
         if value is None:
             return f"{self._source} has no workflow {name!r}."
         builder = " Call .build() on a builder." if hasattr(value, "build") else ""
-        return f"{name} in {self._source} is no Workflow but a {type(value).__name__}.{builder}"
+        return f"{name} in {self._source} is a {type(value).__name__}, not a Workflow.{builder}"
 
     def _choices(self) -> str:
         if not self._flows:

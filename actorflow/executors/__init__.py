@@ -1,4 +1,4 @@
-"""Where step bodies run."""
+"""Executors, which run step bodies."""
 
 from __future__ import annotations
 

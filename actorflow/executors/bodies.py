@@ -1,4 +1,4 @@
-"""What executors say of bodies: that they never began, or returned nonsense."""
+"""Errors of step bodies that never started or returned a coroutine."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["not_begun", "outcome"]
 
 
 def not_begun(attempt: Attempt) -> StepCancelled:
-    """Return the error of an attempt that was stopped before its body was entered."""
+    """Return the error for an attempt that was stopped before its body was called."""
     return StepCancelled(attempt.scope.run_id, attempt.step_id, "it was stopped before it began")
 
 
 def outcome(attempt: Attempt, output: Any) -> tuple[Any, BaseException | None]:
-    """Return a plain function's output, or the error that lies in its being a coroutine."""
+    """Return a plain function's output; an error instead if the output is a coroutine."""
     if not inspect.iscoroutine(output):
         return output, None
     output.close()
     return None, TypeError(
         f"step {attempt.step_id!r} is a plain function that returned a coroutine, "
-        "which nobody would await. Define the step with `async def`."
+        "which would never be awaited. Define the step with `async def`."
     )

@@ -1,20 +1,21 @@
-"""Coroutine steps, on the event loop that the actors live on.
+"""The executor for coroutine steps, on the actors' event loop.
 
-A task costs more than most of what actorflow does for a step, and many steps return without
-ever having waited: from a cache, from a check, from memory. So a step is not given a task; it
-is started in the task of a runner. If it ends there, the runner goes on with the next one. If
-it suspends, the runner's task is its own from then on, and another runner takes over what is
-left. Either way `asyncio.current_task()` is the same task from the step's first line to its
-last, and no two steps that suspend ever share one.
+Creating a task costs more than most of what actorflow does for a step, and many steps return
+without ever waiting: from a cache, from a check, from memory. A step therefore does not get its own
+task at first; it is started in the task of a runner. If the step ends there, the runner continues
+with the next one. If it suspends, the runner's task belongs to that step from then on, and another
+runner takes over the queue. Either way, `asyncio.current_task()` is the same task from the step's
+first line to its last, and no two steps that suspend share a task.
 
-One runner is enough for steps that return; steps that suspend want one each, or only one of
-them would begin in each round of the loop. So the executor goes by what the last body did.
+Steps that return without waiting need only one runner. Steps that suspend need one each; otherwise
+only one of them would start in each iteration of the loop. The executor assumes that the next body
+behaves like the last one.
 
-Between coroutines the runner lets the actor system deliver what the last one caused, so a chain
-of steps that do not wait never goes round the event loop. It does so for a bounded time.
+Between coroutines, the runner lets the actor system deliver the messages that the last one caused,
+so a chain of steps that do not wait never returns to the event loop. The time for this is bounded.
 
-Every body is driven within a context of its own (`Attempt.variables`), whatever the runner's
-task was created with.
+Every body runs in a context of its own (`Attempt.variables`), whatever the context of the runner's
+task.
 """
 
 from __future__ import annotations
@@ -39,42 +40,43 @@ if TYPE_CHECKING:
 
 __all__ = ["CoroutineExecutor", "stack_of_coroutine"]
 
-_SECONDS_A_TURN: Final = 0.005
+_SECONDS_PER_TURN: Final = 0.005
 
 
 class _Runner(asyncio.Task[None]):
-    """A runner's task, which is missed if it is cancelled before it begins.
+    """A runner's task, which is replaced if it is cancelled before it starts.
 
-    It is made directly: a loop's own factory may start tasks eagerly, in mid-delivery.
+    It is created directly, because a loop's task factory may start tasks eagerly, during a
+    delivery.
     """
 
     def __init__(
         self,
         coroutine: Coroutine[Any, Any, None],
-        missed: Callable[[], None],
+        on_missed: Callable[[], None],
         loop: asyncio.AbstractEventLoop,
         context: contextvars.Context,
     ) -> None:
         super().__init__(coroutine, loop=loop, name="actorflow runner", context=context)
-        self.begun = False
-        self._missed = missed
+        self.started = False
+        self._on_missed = on_missed
 
     def cancel(self, msg: Any | None = None) -> bool:
-        """Request cancellation, and have somebody else do what waits for this runner."""
-        if not self.begun:
-            self.begun = True
-            self.get_loop().call_soon(self._missed)
+        """Request cancellation; if the task has not started, have another runner take over."""
+        if not self.started:
+            self.started = True
+            self.get_loop().call_soon(self._on_missed)
         return super().cancel(msg)
 
 
 class CoroutineExecutor:
-    """Runs coroutine steps as guests of the actors' own loop.
+    """Runs coroutine steps on the actors' loop.
 
     Args:
-        loop: The loop that the actors live on; everything here happens on its thread.
-        deliver: Lets the actor system deliver some of its messages; returns whether any wait.
-        deliver_later: Has the actor system deliver in a turn of its own, soon.
-        now: Monotonic seconds, for the bound on a runner's turn.
+        loop: The actors' loop; everything here happens on its thread.
+        deliver: Has the actor system deliver some messages; returns whether any are left.
+        deliver_later: Schedules a turn of the actor system that delivers messages.
+        now: Returns monotonic seconds, to bound a runner's turn.
     """
 
     preemptive = True
@@ -93,36 +95,36 @@ class CoroutineExecutor:
         self._context = contextvars.copy_context()
         self._queue: deque[Attempt] = deque()
         self._runners = 0
-        """How many runners will look into the queue before they end, or wait with a body."""
-        self._bodies_wait = False
-        """Whether the last body that began did not end at once."""
+        """The number of runners that will check the queue before they end or suspend."""
+        self._bodies_suspend = False
+        """Whether the last body that started suspended."""
         self._waiting = 0
-        """How many bodies have begun and not ended."""
+        """The number of bodies that are suspended."""
         self._abandoned: dict[Attempt, None] = {}
         self.legs: int = 0
-        """How often a body was entered; with `current` it tells a watchdog of a stuck one."""
+        """How often a body was entered; with `current` it shows the watchdog a blocking body."""
         self.current: Attempt | None = None
 
     def open(self, report: Report) -> None:
-        """Get ready; `report` is called on the loop's thread, and followed by a delivery."""
+        """Prepare; `report` is called on the loop's thread and followed by a delivery."""
         self._report = report
 
     def submit(self, attempt: Attempt) -> None:
-        """Run an attempt soon."""
+        """Start an attempt soon."""
         self._queue.append(attempt)
-        if not self._runners or self._bodies_wait:
-            self._send_runners()
+        if not self._runners or self._bodies_suspend:
+            self._start_runners()
 
     def stop(self, attempt: Attempt) -> None:
-        """Cancel the attempt's task; one that has not begun never will."""
+        """Cancel the attempt's task; an attempt that has not started never will."""
         if attempt.handle is not None:
             task, _ = attempt.handle
             task.cancel()
 
     def abandon(self, attempt: Attempt) -> str:
-        """Let go of a coroutine that went on after it had been cancelled."""
+        """Give up on a coroutine that went on after its cancellation; return its stack."""
         if attempt.handle is None:
-            # It has ended, or it has not begun and never will.
+            # It has ended, or it has not started and never will.
             with contextlib.suppress(ValueError):
                 self._queue.remove(attempt)
             return ""
@@ -131,26 +133,26 @@ class CoroutineExecutor:
         return stack_of_coroutine(coroutine)
 
     def close(self) -> Sequence[Attempt]:
-        """Return the attempts that refused to end."""
+        """Return the abandoned attempts that have not ended."""
         return list(self._abandoned)
 
     # ── Runners ──────────────────────────────────────────────────────────────────────────────
 
-    def _send_runners(self) -> None:
-        wanted = len(self._queue) if self._bodies_wait else 1
+    def _start_runners(self) -> None:
+        wanted = len(self._queue) if self._bodies_suspend else 1
         while self._runners < wanted:
             self._runners += 1
-            _Runner(self._run(), self._hand_over, self._loop, self._context)
+            _Runner(self._run(), self._replace_runner, self._loop, self._context)
 
-    def _hand_over(self) -> None:
+    def _replace_runner(self) -> None:
         self._runners -= 1
         if self._queue:
-            self._send_runners()
+            self._start_runners()
 
     async def _run(self) -> None:
-        _this_task(self._loop).begun = True
-        if self._runners > 1 and not self._bodies_wait:
-            self._runners -= 1  # one is enough after all
+        _this_task(self._loop).started = True
+        if self._runners > 1 and not self._bodies_suspend:
+            self._runners -= 1  # one runner is enough
         else:
             await self._work()
 
@@ -158,40 +160,40 @@ class CoroutineExecutor:
     def _work(self) -> Generator[Any, Any, None]:
         queue, now = self._queue, self._now
         task = _this_task(self._loop)
-        until = now() + _SECONDS_A_TURN
+        until = now() + _SECONDS_PER_TURN
         while queue or self._deliver() or queue:
             if queue:
                 suspended = self._begin(queue.popleft())
                 if suspended is not None:
-                    yield from self._accompany(*suspended, task)
+                    yield from self._run_suspended(*suspended, task)
                     return
-                if task.cancelling() or task._must_cancel:  # noqa: SLF001 - nothing else tells
-                    # The body cancelled its own task, then returned. The next one is not to pay.
-                    # (Before Python 3.13 `uncancel` takes back the request only.)
+                if task.cancelling() or task._must_cancel:  # noqa: SLF001 - there is no public way
+                    # The body cancelled its own task and then returned; the next body must not be
+                    # affected. (Before Python 3.13, `uncancel` only takes back the request.)
                     self._leave()
                     return
             if now() > until:
-                yield from self._let_others()
-                until = now() + _SECONDS_A_TURN
+                yield from self._yield_to_loop()
+                until = now() + _SECONDS_PER_TURN
         self._runners -= 1
 
-    def _let_others(self) -> Generator[Any, Any, None]:
+    def _yield_to_loop(self) -> Generator[Any, Any, None]:
         try:
             yield
         except BaseException:
-            # Somebody cancels every task on the loop; what waits here is not theirs.
+            # All tasks on the loop are being cancelled; the queued attempts must not be affected.
             self._leave()
             raise
 
     def _leave(self) -> None:
-        """Let others do what this runner would have done next."""
-        self._hand_over()
+        """Let another runner take over, and schedule a delivery."""
+        self._replace_runner()
         self._deliver_later()
 
     # ── Bodies ───────────────────────────────────────────────────────────────────────────────
 
     def _begin(self, attempt: Attempt) -> tuple[Attempt, _Coroutine, Any] | None:
-        """Run a body until it ends, or until it first waits: then say for what."""
+        """Run a body until it ends or suspends; if it suspends, return what it waits for."""
         if attempt.cancelled:
             self._report(attempt, None, not_begun(attempt))
             return None
@@ -201,31 +203,31 @@ class CoroutineExecutor:
             coroutine = attempt.function(**attempt.arguments)
             waiting = attempt.variables.run(coroutine.send, None)
             self.current = None
-            self._bodies_wait = True
+            self._bodies_suspend = True
             return attempt, coroutine, waiting
         except StopIteration as stop:
             self.current = None
             self._report(attempt, stop.value, None)
-        except BaseException as error:  # noqa: BLE001 - whatever it raised, the attempt failed
+        except BaseException as error:  # noqa: BLE001 - any error fails the attempt
             self.current = None
             self._report(attempt, None, error)
-        self._bodies_wait = False
+        self._bodies_suspend = False
         return None
 
-    def _accompany(
+    def _run_suspended(
         self, attempt: Attempt, coroutine: _Coroutine, waiting: Any, task: asyncio.Task[Any]
     ) -> Generator[Any, Any, None]:
-        """See a body through that has begun to wait, in the task that is now its own."""
+        """Run a suspended body to its end, in the task that now belongs to it."""
         attempt.handle = task, coroutine
         self._waiting += 1
         task.set_name(f"step {attempt.step_id} of run {attempt.scope.run_id}")
-        self._hand_over()
+        self._replace_runner()
         enter = attempt.variables.run
         resume: Callable[[Any], Any]
         while True:
             try:
                 value = yield waiting
-            except BaseException as error:  # noqa: BLE001 - thrown on into the body
+            except BaseException as error:  # noqa: BLE001 - thrown into the body
                 resume = coroutine.throw
                 value = error
             else:
@@ -240,12 +242,12 @@ class CoroutineExecutor:
             except BaseException as error:
                 self._end(attempt, None, error)
                 if resume == coroutine.throw and isinstance(value, GeneratorExit):
-                    raise  # the loop is gone, and this generator is being closed
+                    raise  # the loop has gone, and this generator is being closed
                 break
             finally:
                 self.current = None
-        # Those that end in the same round of the loop are dealt with together. The last one
-        # need not wait for that.
+        # Bodies that end in the same iteration of the loop share one delivery. The last one need
+        # not wait for it.
         if self._waiting or self._deliver():
             self._deliver_later()
 
@@ -266,7 +268,7 @@ def _this_task(loop: asyncio.AbstractEventLoop) -> Any:
 
 
 def stack_of_coroutine(coroutine: Any) -> str:
-    """Return where a coroutine hangs, the innermost await last."""
+    """Return where a coroutine is suspended, with the innermost await last."""
     frames: list[Any] = []
     awaited = coroutine
     while awaited is not None:

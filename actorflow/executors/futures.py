@@ -1,4 +1,4 @@
-"""Step bodies on any `concurrent.futures.Executor`: a pool that the program has anyway."""
+"""An executor on any `concurrent.futures.Executor`, such as a pool that the program has already."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = ["FuturesExecutor"]
 class FuturesExecutor:
     """Runs plain functions on a pool that belongs to the caller, who also shuts it down.
 
-    What a pool cannot do, this cannot do either: a body that has begun cannot be stopped, and
-    the place of an abandoned one stays taken until it returns. Context variables travel to a
-    `ThreadPoolExecutor`; they cannot be sent to another process.
+    The limits of pools apply: a body that has started cannot be stopped, and an abandoned body
+    occupies its worker until it returns. Context variables are passed to a `ThreadPoolExecutor`;
+    they cannot be sent to another process.
 
     Args:
-        pool: The pool. It should have at least as many workers as steps that use it at once;
-            the time an attempt waits for a worker counts as the attempt's.
+        pool: The pool. It should have at least as many workers as steps that use it at once; the
+            time that an attempt waits for a worker counts as the attempt's.
     """
 
     preemptive = False
@@ -40,18 +40,18 @@ class FuturesExecutor:
         self._abandoned: dict[Attempt, None] = {}
 
     def open(self, report: Report) -> None:
-        """Get ready; `report` is called on a thread of the pool's."""
+        """Prepare; `report` is called on a thread of the pool."""
         self._report = report
 
     def submit(self, attempt: Attempt) -> None:
-        """Hand an attempt to the pool."""
+        """Submit an attempt to the pool."""
         if attempt.cancelled:
             self._report(attempt, None, not_begun(attempt))
             return
         self._running[attempt] = None
         try:
             attempt.handle = self._pool.submit(self._body(attempt), **attempt.arguments)
-        except BaseException as error:  # noqa: BLE001 - a pool that is shut down or broken
+        except BaseException as error:  # noqa: BLE001 - the pool is shut down or broken
             self._end(attempt, None, error)
         else:
             attempt.handle.add_done_callback(functools.partial(self._done, attempt))
@@ -62,12 +62,12 @@ class FuturesExecutor:
         return attempt.function
 
     def stop(self, attempt: Attempt) -> None:
-        """Take an attempt back that no worker has begun."""
+        """Withdraw an attempt that no worker has started."""
         if attempt.handle is not None:
             attempt.handle.cancel()
 
     def abandon(self, attempt: Attempt) -> str:
-        """Stop waiting for an attempt."""
+        """Stop waiting for an attempt; return an empty string, because its stack is unknown."""
         with self._lock:
             if attempt in self._running:
                 del self._running[attempt]
@@ -75,13 +75,13 @@ class FuturesExecutor:
         return ""
 
     def close(self) -> Sequence[Attempt]:
-        """Return what the pool still works at for nobody."""
+        """Return the abandoned attempts that the pool still runs."""
         return list(self._abandoned)
 
     def _done(self, attempt: Attempt, future: concurrent.futures.Future[Any]) -> None:
         try:
             output, error = outcome(attempt, future.result())
-        except BaseException as raised:  # noqa: BLE001 - whatever it is, the attempt failed
+        except BaseException as raised:  # noqa: BLE001 - any error fails the attempt
             output, error = None, raised
         self._end(attempt, output, error)
 

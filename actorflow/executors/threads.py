@@ -1,13 +1,13 @@
-"""Plain functions, on threads.
+"""The executor for plain functions, on threads.
 
-The standard pool does not fit: its threads cannot be given up. One hanging step would occupy a
-worker for good, shutting down would wait for it, and so would the interpreter's exit. Here a
-hanging thread is left behind (`abandon`): it is counted, it may not become one of too many, and
-another thread takes its place.
+The standard thread pool does not fit, because its threads cannot be given up. One hanging step
+would occupy a worker for ever, and both the shutdown and the interpreter's exit would wait for it.
+Here a hanging thread is left behind (`abandon`) and counted against a limit, and another thread
+takes its place.
 
-There is no limit on threads beside that one, because there need be none: an async step holds a
-lease, a sync step its run's lane, so the orchestrator's own bounds hold here too. Threads that
-have nothing to do for a while go away.
+There is no other limit on threads, because none is needed: an async step holds a worker and a sync
+step its run's lane, so the orchestrator's limits apply here too. Threads that are idle for a while
+end.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _IDLE_SECONDS: Final = 10.0
 
 
 class ThreadExecutor:
-    """Runs plain functions on threads of its own.
+    """Runs plain functions on its own threads.
 
     Args:
-        max_abandoned: How many abandoned threads may hang at once. When there are as many,
-            a new attempt fails with `TooManyAbandoned` until one of them returns.
-        idle: Seconds after which a thread that has nothing to do ends.
+        max_abandoned: The maximum number of abandoned threads. When it is reached, a new attempt
+            fails with `TooManyAbandoned` until one of them returns.
+        idle: Seconds after which an idle thread ends.
     """
 
     preemptive = False
@@ -47,9 +47,9 @@ class ThreadExecutor:
         self._idle_seconds = idle
         self._jobs: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
         self._idle = 0
-        """How many threads have nothing to do; guarded by the lock, like what follows."""
-        # Which thread runs what; None while an attempt waits for one. Whoever takes an attempt
-        # out of here under the lock, its thread or `abandon`, decides what becomes of it.
+        """The number of idle threads; guarded by the lock, like what follows."""
+        # The thread of each attempt; None while it waits for one. Removing an attempt under the
+        # lock, by its thread or by `abandon`, decides how the attempt ends.
         self._lock = threading.Lock()
         self._running: dict[Attempt, threading.Thread | None] = {}
         self._abandoned: dict[Attempt, threading.Thread] = {}
@@ -58,42 +58,44 @@ class ThreadExecutor:
 
     @property
     def abandoned(self) -> int:
-        """How many abandoned threads still hang."""
+        """The number of abandoned threads that still hang."""
         return len(self._abandoned)
 
     def attempt_here(self) -> Attempt | None:
-        """Return the attempt that the calling thread runs, unless it was abandoned."""
+        """Return the attempt that runs on the calling thread, unless it was abandoned."""
         thread = threading.current_thread()
         with self._lock:
-            # A copy, for `submit` adds to it without the lock.
-            running = (one for one, its in self._running.copy().items() if its is thread)
+            # A copy, because `submit` adds items without the lock.
+            running = (
+                one for one, its_thread in self._running.copy().items() if its_thread is thread
+            )
             return next(running, None)
 
     def open(self, report: Report) -> None:
-        """Get ready; `report` is called on the threads."""
+        """Prepare; `report` is called on the executor's threads."""
         self._report = report
 
     def submit(self, attempt: Attempt) -> None:
-        """Run an attempt on an idle thread, or on a new one."""
+        """Run an attempt on an idle thread or a new one."""
         if len(self._abandoned) >= self._max_abandoned:
             error = TooManyAbandoned(attempt.step_id, len(self._abandoned), self._max_abandoned)
             self._report(attempt, None, error)
             return
-        # Each waiting job has taken one of the idle threads, or has a thread made for it.
+        # Each waiting job has claimed an idle thread or gets a new one.
         if not self._take_idle():
             try:
                 self._add_thread()
-            except RuntimeError as error:  # the machine has no more threads to give
+            except RuntimeError as error:  # the system cannot create more threads
                 self._report(attempt, None, error)
                 return
         self._running[attempt] = None
         self._jobs.put(attempt)
 
     def stop(self, attempt: Attempt) -> None:
-        """Do nothing more: a thread sees `ctx.cancelled`, or it does not."""
+        """Do nothing: the body may check `ctx.cancelled`."""
 
     def abandon(self, attempt: Attempt) -> str:
-        """Leave a thread behind, and return where it hangs."""
+        """Leave a thread behind, and return its stack."""
         with self._lock:
             thread = self._running.pop(attempt, None)
             if thread is None:
@@ -102,9 +104,9 @@ class ThreadExecutor:
         return stack_of(thread.ident)
 
     def close(self) -> Sequence[Attempt]:
-        """End the threads, wait for those that are idle, and return what still runs."""
+        """End the threads, wait for the idle ones, and return the attempts that still run."""
         with self._lock:
-            # What has not been stopped by now hangs like what was abandoned before.
+            # An attempt that has not ended by now is treated as abandoned.
             running = {one: thread for one, thread in self._running.copy().items() if thread}
             self._abandoned.update(running)
             self._running.clear()
@@ -128,8 +130,8 @@ class ThreadExecutor:
 
     def _add_thread(self) -> None:
         self._started += 1
-        # A daemon, so that a hanging step cannot keep the interpreter from exiting; the others
-        # are joined by `close`.
+        # A daemon thread, so that a hanging step cannot keep the interpreter from exiting; `close`
+        # joins the others.
         thread = threading.Thread(
             target=self._work, name=f"actorflow-step-{self._started}", daemon=True
         )
@@ -142,7 +144,7 @@ class ThreadExecutor:
             while (attempt := self._next()) is not None:
                 if not self._run(attempt, thread):
                     return  # another thread has taken this one's place
-                del attempt  # an idle thread keeps nothing of its last step alive
+                del attempt  # an idle thread must not keep its last step's objects alive
         finally:
             self._threads.pop(thread, None)
 
@@ -151,7 +153,7 @@ class ThreadExecutor:
             try:
                 return self._jobs.get(timeout=self._idle_seconds)
             except queue.Empty:
-                # If no thread is idle, there is a job on its way to this one.
+                # If no thread is counted as idle, a job for this one is on its way.
                 if self._take_idle():
                     return None
 
@@ -159,14 +161,14 @@ class ThreadExecutor:
         with self._lock:
             if attempt not in self._running:
                 self._idle += 1
-                return True  # given up before it began
+                return True  # abandoned before it started
             self._running[attempt] = thread
         output, error = _outcome(attempt)
         with self._lock:
             if self._running.pop(attempt, None) is None:
                 del self._abandoned[attempt]
                 return False
-            # Before it reports: what the report sets off may well be this thread's next job.
+            # Before reporting, because the report may submit this thread's next job.
             self._idle += 1
         self._report(attempt, output, error)
         return True
@@ -177,6 +179,6 @@ def _outcome(attempt: Attempt) -> tuple[Any, BaseException | None]:
         return None, not_begun(attempt)
     try:
         output = attempt.variables.run(attempt.function, **attempt.arguments)
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the attempt failed
+    except BaseException as error:  # noqa: BLE001 - any error fails the attempt
         return None, error
     return outcome(attempt, output)

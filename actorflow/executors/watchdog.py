@@ -1,8 +1,9 @@
-"""Notices a coroutine step that keeps the event loop from turning.
+"""A watchdog for coroutine steps that block the event loop.
 
-While a body blocks the loop, nothing that lives on it can say so: not the supervisor, not a
-timer. So a thread looks on. It compares two looks: the same body, entered once and not left
-since, is one that blocks. The log hears of it at once, the supervisor when the loop turns again.
+While a body blocks the loop, nothing on the loop can report it, neither the supervisor nor a timer.
+A separate thread therefore compares successive observations: a body that was entered once and has
+not been left since is blocking. It is logged at once, and the supervisor is told when the loop
+runs again.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Watchdog"]
 
-_LOOKS: Final = 3
-"""Looks at the same body before it is reported; the first one may come just after it began."""
+_OBSERVATIONS: Final = 3
+"""Observations before a body is reported; the first may come just after the body was entered."""
 
 
 class Watchdog:
-    """Watches one coroutine executor from a thread of its own.
+    """Watches one coroutine executor from a separate thread.
 
     Args:
         executor: The executor whose bodies are watched.
         clock: Measures how long a body has blocked.
-        report: Called on the watchdog's thread with the attempt, the seconds since it was first
-            seen, and the stack; once for each time that a body blocks.
-        threshold: Seconds for which a body may keep the loop before it is reported.
+        report: Called on the watchdog's thread with the attempt, the seconds since the body was
+            first observed, and its stack; once for each time that a body blocks.
+        threshold: Seconds for which a body may block the loop before it is reported.
     """
 
     def __init__(
@@ -55,29 +56,29 @@ class Watchdog:
         self._seen_leg = -1
         self._seen_at = 0.0
         self._reported_leg = -1
-        self._over: Once[None] = Once()
+        self._closed: Once[None] = Once()
         self._loop_thread = 0
         self._thread = threading.Thread(target=self._watch, name="actorflow-watchdog", daemon=True)
 
     def start(self, loop_thread: int) -> None:
-        """Begin to watch the thread with this identifier; never, with an infinite threshold."""
+        """Start watching the thread with this identifier; no-op with an infinite threshold."""
         self._loop_thread = loop_thread
         if math.isfinite(self._threshold):
             self._thread.start()
 
     def close(self) -> None:
         """Stop watching."""
-        self._over.set(None)
+        self._closed.set(None)
         if self._thread.is_alive():
             self._thread.join()
 
     def _watch(self) -> None:
-        while not self._over.wait(self._threshold / _LOOKS):
+        while not self._closed.wait(self._threshold / _OBSERVATIONS):
             self.look()
 
     def look(self) -> None:
-        """Look once."""
-        # In this order: the executor counts a leg before it says whose it is.
+        """Make one observation."""
+        # In this order, because the executor increments `legs` before it sets `current`.
         attempt = self._executor.current
         leg = self._executor.legs
         if attempt is None or leg != self._seen_leg:
@@ -86,13 +87,13 @@ class Watchdog:
         seconds = self._clock.now() - self._seen_at
         if seconds >= self._threshold and leg != self._reported_leg:
             self._reported_leg = leg
-            self._tell(attempt, seconds)
+            self._report_blocking(attempt, seconds)
 
-    def _tell(self, attempt: Attempt, seconds: float) -> None:
+    def _report_blocking(self, attempt: Attempt, seconds: float) -> None:
         stack = stack_of(self._loop_thread)
-        with contextlib.suppress(BaseException):  # a log that raises must not end the watch
+        with contextlib.suppress(BaseException):  # a failing log must not stop the watchdog
             self._log(attempt, seconds, stack)
-        with contextlib.suppress(OrchestratorClosed):  # too late: there is nobody to tell
+        with contextlib.suppress(OrchestratorClosed):  # too late to report it
             self._report(attempt, seconds, stack)
 
     def _log(self, attempt: Attempt, seconds: float, stack: str) -> None:

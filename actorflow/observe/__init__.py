@@ -1,4 +1,4 @@
-"""Who watches: logs, and whatever the program adds. All are fed with events."""
+"""Observers of events: the log, and those that the program adds."""
 
 from __future__ import annotations
 

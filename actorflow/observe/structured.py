@@ -1,4 +1,4 @@
-"""One log line per event, through structlog, once the program has configured logging."""
+"""One log line per event through structlog, if the program has configured logging."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LogObserver", "logging_is_configured"]
 
-_QUIET: Final = frozenset({EventKind.STEP_READY})
-_LOUD: Final = frozenset(
+_DEBUG: Final = frozenset({EventKind.STEP_READY})
+_WARNINGS: Final = frozenset(
     {
         EventKind.RUN_FAILED,
         EventKind.STEP_RETRYING,
@@ -33,15 +33,15 @@ _LOUD: Final = frozenset(
 )
 _BEGINNINGS: Final = frozenset({EventKind.RUN_STARTED, EventKind.RUN_RESUMED})
 _ENDS: Final = frozenset({EventKind.RUN_COMPLETED, EventKind.RUN_FAILED, EventKind.RUN_CANCELLED})
-# The watchdog has said it already, while it lasted.
-_SAID: Final = frozenset({EventKind.STEP_BLOCKING, EventKind.COMPENSATION_BLOCKING})
-# Outputs belong to the program, may be large and may be secret.
+# The watchdog logs these itself, while the body blocks.
+_LOGGED_ELSEWHERE: Final = frozenset({EventKind.STEP_BLOCKING, EventKind.COMPENSATION_BLOCKING})
+# Outputs belong to the program, may be large, and may be secret.
 _PRIVATE: Final = frozenset({"output"})
 
 
 def logging_is_configured() -> bool:
-    """Return whether anybody would hear what is logged."""
-    # Another thread may be importing it at this very moment.
+    """Return whether the program has configured structlog or standard logging."""
+    # Another thread may be importing structlog at this moment.
     is_configured = getattr(sys.modules.get("structlog"), "is_configured", None)
     if is_configured is not None and is_configured():
         return True
@@ -54,16 +54,16 @@ def logging_is_configured() -> bool:
 
 
 class LogObserver:
-    """Writes a line for each event, with the run's ids bound."""
+    """Logs each event as one line, with the run's ids bound."""
 
     def __init__(self) -> None:
         self._bound: dict[str, Mapping[str, str]] = {}
 
     def __call__(self, event: Event) -> None:
-        """Write one line."""
+        """Log one event."""
         if event.kind in _BEGINNINGS:
             self._bound[event.run_id] = event.data
-        if event.kind not in _SAID:
+        if event.kind not in _LOGGED_ELSEWHERE:
             self._write(event)
         if event.kind in _ENDS:
             self._bound.pop(event.run_id, None)
@@ -71,8 +71,8 @@ class LogObserver:
     def _write(self, event: Event) -> None:
         bound = self._bound.get(event.run_id, {})
         where = {"step_id": event.step_id, "attempt": event.attempt}
-        told = {name: value for name, value in event.data.items() if name not in _PRIVATE}
-        known = {name: value for name, value in (where | told).items() if value is not None}
+        details = {name: value for name, value in event.data.items() if name not in _PRIVATE}
+        known = {name: value for name, value in (where | details).items() if value is not None}
         logger = get_logger(run_id=event.run_id, **bound)
         if event.kind in _BEGINNINGS:
             known = {}
@@ -80,6 +80,6 @@ class LogObserver:
 
 
 def _level(logger: object, kind: EventKind) -> Callable[..., object]:
-    name = "warning" if kind in _LOUD else "debug" if kind in _QUIET else "info"
+    name = "warning" if kind in _WARNINGS else "debug" if kind in _DEBUG else "info"
     level: Callable[..., object] = getattr(logger, name)
     return level

@@ -1,4 +1,4 @@
-"""The memory of runs."""
+"""State managers: where runs are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of a run is the fold of its events."""
+"""The fold of a run's events, which gives its state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["RunFold", "StepFold", "fold"]
 
 
 def fold(record: RunRecord, events: Iterable[Event]) -> RunSnapshot:
-    """Return the run as it stands after `events`.
+    """Return the state of a run after `events`.
 
     Raises:
         IllegalMove: When the events are not those of one run, in order and without gaps.
@@ -32,7 +32,7 @@ def fold(record: RunRecord, events: Iterable[Event]) -> RunSnapshot:
 
 
 class StepFold:
-    """A step while its events are folded."""
+    """The state of a step, updated by each of its events."""
 
     __slots__ = ("attempts", "error", "finished_at", "output", "started_at", "status", "step_id")
 
@@ -46,7 +46,7 @@ class StepFold:
         self.finished_at: float | None = None
 
     def take(self, event: Event) -> None:
-        """Let an event happen to the step."""
+        """Apply an event to the step."""
         self.status = move_step(self.step_id, self.status, event.kind)
         if event.kind is EventKind.STEP_STARTED:
             self.attempts += 1
@@ -61,7 +61,7 @@ class StepFold:
                 self.finished_at = event.time
 
     def result(self) -> StepResult:
-        """Return what has become of the step."""
+        """Return the state of the step."""
         return StepResult(
             step_id=self.step_id,
             status=self.status,
@@ -74,7 +74,7 @@ class StepFold:
 
 
 class RunFold:
-    """A run while its events are folded."""
+    """The state of a run and its steps, updated by each of its events."""
 
     def __init__(self, record: RunRecord) -> None:
         self.record = record
@@ -90,7 +90,7 @@ class RunFold:
         self.finished_at: float | None = None
 
     def take(self, event: Event) -> None:
-        """Let an event happen to the run itself."""
+        """Apply an event of the run itself."""
         self.status = move_run(event.run_id, self.status, event.kind)
         if event.kind is EventKind.RUN_STARTED:
             self.started_at = event.time
@@ -117,7 +117,7 @@ class RunFold:
                 self.steps[step_id] = StepFold(step_id)
 
     def snapshot(self) -> RunSnapshot:
-        """Return the run as it stands."""
+        """Return the state of the run."""
         record = self.record
         return RunSnapshot(
             run_id=record.run_id,

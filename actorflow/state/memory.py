@@ -1,4 +1,4 @@
-"""Runs kept in memory: complete at any instant, bounded, and gone with the process."""
+"""A state manager that keeps a bounded number of runs in memory until the process exits."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _WIDTH: Final = len(Event._fields)
 
 
 class _Entry:
-    """One run: what was accepted, and what has happened since.
+    """An accepted run and its events.
 
-    The events' fields stand one after the other in one flat list, and events are made from it
-    when somebody reads them. A million kept tuples would be looked at by every full pass of the
-    garbage collector, and that was half the cost of a step in a run of ten thousand.
+    The fields of all events are stored in one flat list, and `Event` objects are made from it when
+    they are read. A million stored tuples would be visited by every full pass of the garbage
+    collector, which was half the cost of a step in a run of ten thousand.
     """
 
     __slots__ = ("counted", "fields", "milestones", "record", "status")
@@ -39,38 +39,38 @@ class _Entry:
         self.record = record
         self.fields: list[Any] = []
         self.milestones: list[Event] = []
-        """Those of the events that are about the run itself."""
+        """The events of the run itself."""
         self.status = RunStatus.PENDING
         self.counted = 0
-        """How many events it counts for while it is finished."""
+        """How many events the run contributes to `max_events` while it is finished."""
 
     def count(self) -> int:
-        """Return how many events there are."""
+        """Return the number of events."""
         return len(self.fields) // _WIDTH
 
     def events(self, after: int = 0, limit: int | None = None) -> list[Event]:
-        """Return the events after the first `after`, at most `limit` of them."""
+        """Return the events after the first `after` ones, at most `limit` of them."""
         until = None if limit is None else (after + limit) * _WIDTH
         fields = iter(self.fields[after * _WIDTH : until])
         return [Event._make(event) for event in zip(*[fields] * _WIDTH, strict=True)]
 
     def summary(self) -> RunSnapshot:
-        """Return the run without its steps, which is cheap however many it has."""
+        """Return the run without its steps, at a cost that does not depend on their number."""
         return fold(attrs.evolve(self.record, step_ids=()), tuple(self.milestones))
 
 
 class MemoryStateManager:
     """A state manager that keeps runs in this process's memory.
 
-    Runs in progress are always kept. Finished ones are kept until one of the limits is
-    reached, and then the one that finished first goes first; the limits are looked at whenever
-    a run ends. A `Run` that you hold keeps its own result in any case.
+    Runs in progress are always kept. Finished runs are kept until one of the limits is exceeded;
+    then the runs that finished first are dropped. The limits are checked whenever a run ends. A
+    `Run` that you hold keeps its own result in any case.
 
     Args:
         max_runs: How many finished runs are kept.
         max_age: For how many seconds a finished run is kept.
-        max_events: How many events of finished runs are kept in all. A step without retries
-            makes three.
+        max_events: How many events of finished runs are kept in total. A step without retries
+            has three.
 
     Example:
         >>> from actorflow import MemoryStateManager, Orchestrator, Step, Workflow
@@ -88,18 +88,18 @@ class MemoryStateManager:
         self._max_runs = max_runs
         self._max_age = max_age
         self._max_events = max_events
-        # Guards the dictionaries' shape against readers on other threads. Only the supervisor
-        # adds events, each by one operation on a list, which needs no lock.
+        # Protects the dictionaries from readers on other threads. Only the supervisor adds events,
+        # each with a single list operation, which needs no lock.
         self._lock = threading.Lock()
         self._runs: dict[str, _Entry] = {}
         self._finished: dict[str, _Entry] = {}
-        """Those of the runs that may be forgotten, the one that finished first in front."""
+        """The runs that may be dropped, in the order in which they finished."""
         self._finished_events = 0
         self._keys: dict[tuple[str, str], str] = {}
-        """The runs that are kept, by workflow and idempotency key."""
+        """The ids of the kept runs, by workflow id and idempotency key."""
 
     def create(self, record: RunRecord, _done: Commit) -> bool:
-        """Remember an accepted run, at once."""
+        """Store an accepted run immediately."""
         with self._lock:
             if record.idempotency_key is not None:
                 self._reserve((record.workflow_id, record.idempotency_key), record.run_id)
@@ -112,7 +112,7 @@ class MemoryStateManager:
             raise AlreadyStarted(earlier)
 
     def record(self, events: Sequence[Event], _done: Commit) -> bool:
-        """Record events, at once."""
+        """Record events immediately."""
         runs = self._runs
         for event in events:
             entry = runs[event.run_id]
@@ -133,7 +133,7 @@ class MemoryStateManager:
                 self._forget_old(event.time)
 
     def claim(self, run_id: str) -> RunSnapshot:
-        """Take up a finished run again, so that it is not forgotten before it goes on."""
+        """Return a finished run to resume, and keep it from being dropped before it goes on."""
         self._unfinish(run_id)
         return self.snapshot(run_id)
 
@@ -164,12 +164,12 @@ class MemoryStateManager:
             raise RunNotFound(run_id) from None
 
     def snapshot(self, run_id: str) -> RunSnapshot:
-        """Return the run as it stands."""
+        """Return the current state of a run."""
         entry = self._entry(run_id)
         return fold(entry.record, entry.events())
 
     def events(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Sequence[Event]:
-        """Return the run's events whose number is greater than `after`, in order."""
+        """Return the run's events with a number greater than `after`, in order."""
         return self._entry(run_id).events(after, limit)
 
     def list(
@@ -183,7 +183,7 @@ class MemoryStateManager:
         limit: int = 50,
         offset: int = 0,
     ) -> RunPage:
-        """Return runs, the newest first, ties by run id."""
+        """Return runs, newest first, ties by run id."""
         wanted = {
             "workflow_id": workflow_id,
             "trace_id": trace_id,
@@ -200,7 +200,7 @@ class MemoryStateManager:
         return RunPage(runs=tuple(entry.summary() for entry in page), total=len(entries))
 
     def close(self) -> None:
-        """Keep everything: finished runs can still be read after a shutdown."""
+        """Do nothing: finished runs can still be read after a shutdown."""
 
 
 def _matcher(status: RunStatus | None, wanted: dict[str, str]) -> Callable[[_Entry], bool]:

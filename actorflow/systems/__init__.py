@@ -1,4 +1,4 @@
-"""The Thespian system bases that actorflow's actors run on."""
+"""Thespian system bases for actorflow's actors."""
 
 from __future__ import annotations
 

@@ -1,21 +1,21 @@
-"""What a message's delivery means, whoever decides when it is delivered.
+"""The semantics of delivering a message, shared by all system bases.
 
-Every system base of actorflow is a `Delivery` plus an order. This half says what happens when
-a message meets its actor; the base says which message is next and what the time is. That is
-why the simulated base explores the very semantics that the embedded base runs in production.
+Every system base of actorflow is a `Delivery` plus an order. This module says what happens when an
+actor receives a message; the base says which message is next and what the time is. For this reason
+the simulated base explores exactly the semantics that the embedded base has in production.
 
 Semantics, where Thespian leaves room or its own bases differ:
 
-* A message is handled once. A handler that raises is not tried again: the message goes back to
-  its sender as a `PoisonMessage`, and the actor lives on.
-* An actor that exits takes its children along, and its parent is told (`ChildActorExited`).
-  A child whose class says `leaves_quietly = True` has no children and nothing to do at its
-  end: it goes with its parent, without a message each.
+* A message is handled once. If a handler raises, it is not retried: the message goes back to its
+  sender as a `PoisonMessage`, and the actor lives on.
+* When an actor exits, its children exit too, and its parent receives `ChildActorExited`.
+  A child whose class sets `leaves_quietly = True` has no children and nothing to do when it ends:
+  it exits with its parent, without any messages.
 * A message to a dead actor is a dead letter: it is counted, and goes to the actor that handles
   dead letters, if there is one.
-* An address is the actor's cell itself. It stays valid as an address when the actor is gone.
+* An address is the actor's cell itself. It remains a valid address after the actor is gone.
 
-Here untyped Thespian begins; casts and its odd names stay in this package.
+Thespian is untyped; casts and its naming conventions are confined to this package.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ else:
 __all__ = ["Cell", "Delivery", "Envelope", "kill", "population"]
 
 Envelope = tuple["Cell", Any, "Cell"]
-"""Receiver, message, sender."""
+"""The receiver, the message and the sender."""
 
 
 class Cell(ActorAddress):
     """One actor's place in a system: its address, and what Thespian calls its `_myRef`.
 
-    Thespian's own addresses cannot be hashed and are looked up at every send; here the address
-    leads to the actor directly. Two cells are equal only if they are the same.
+    Thespian's own addresses are not hashable and are looked up at every send; a cell leads to the
+    actor directly. Two cells are equal only if they are identical.
     """
 
     __slots__ = ("_number", "actor", "children", "enqueue", "globalName", "parent", "system")
@@ -84,16 +84,16 @@ class Cell(ActorAddress):
 
     @property
     def number(self) -> int:
-        """Which of the system's cells it is, in the order in which they were made."""
+        """The sequence number of this cell in its system."""
         return self._number
 
     @property
     def address(self) -> Cell:
-        """The address of the actor that lives here."""
+        """The address of this cell's actor."""
         return self
 
     def actor_send(self, target: Cell, message: Any) -> None:
-        """Send from this actor."""
+        """Send a message from this actor."""
         self.enqueue((target, message, self))
 
     def createActor(  # noqa: N802
@@ -103,7 +103,7 @@ class Cell(ActorAddress):
         global_name: str | None = None,
         _source_hash: str | None = None,
     ) -> Cell:
-        """Make a child of this actor."""
+        """Create a child of this actor."""
         return self.system.create(actor_class, self, global_name, requirements)
 
     def wakeupAfter(self, delay: float | timedelta, payload: Any) -> None:  # noqa: N802
@@ -112,14 +112,15 @@ class Cell(ActorAddress):
 
     @property
     def put_off(self) -> Callable[[Callable[[], None]], bool]:
-        """Called with a call, has it made when the mail that waits has been delivered.
+        """A function that defers a call until the queued messages have been delivered.
 
-        Of that mail a turn's worth counts. When none waits, nothing is done but to return False.
+        At most one turn's worth of messages counts. If none are queued, it returns False and does
+        not make the call.
         """
         return self.system.put_off
 
     def handleDeadLetters(self, _address: Cell, enable: bool) -> None:  # noqa: FBT001, N802
-        """Make this actor the one that gets the dead letters, or no longer."""
+        """Make this actor the handler of dead letters, or stop that."""
         self.system.handle_dead_letters(self, enable=enable)
 
     def updateCapability(self, name: str, value: Any = None) -> None:  # noqa: N802
@@ -127,10 +128,10 @@ class Cell(ActorAddress):
         self.system.updateCapability(name, value)
 
     def notifyOnSystemRegistrationChanges(self, _address: Cell, _enable: bool) -> None:  # noqa: FBT001, N802
-        """Take note that this actor waits for other systems; none will ever register."""
+        """Do nothing: no other systems will ever register."""
 
     def actorSystemShutdown(self) -> None:  # noqa: N802
-        """Have the whole system end."""
+        """End the whole system."""
         self.system.shutdown()
 
 
@@ -138,14 +139,14 @@ _EXIT: Final = ActorExitRequest()
 
 
 class Delivery:
-    """The half of a system base that all of actorflow's bases share.
+    """The part of a system base that all of actorflow's bases share.
 
-    A base says which message is next by how it keeps what is enqueued, and what the time is
+    A base decides which message is next by how it keeps enqueued messages, and what the time is
     by `now` and `timer_changed`.
 
     Args:
-        enqueue: Keeps a message for later; called within a delivery, so it need not wake
-            anybody.
+        enqueue: Keeps a message for later. It is called within a delivery, so it need not wake
+            the loop.
     """
 
     def __init__(self, enqueue: Callable[[Envelope], None]) -> None:
@@ -157,13 +158,13 @@ class Delivery:
         self._global_names: dict[str, Cell] = {}
         self._dead_letter_handler: Cell | None = None
         self._timers: list[tuple[float, int, Any, Any]] = []
-        """Moment, count, cell and wakeup; a base may keep timers of its own kind among them."""
+        """Time, count, cell and wakeup; a base may add timers of its own kind."""
         self._timer_count = 0
 
-    # ── What a base provides ─────────────────────────────────────────────────────────────────
+    # ── Provided by a base ───────────────────────────────────────────────────────────────────
 
     def post(self, target: Cell, message: Any, sender: Cell) -> None:
-        """Queue a message, and have it delivered; on the system's own thread only."""
+        """Queue a message and have it delivered; only on the system's own thread."""
         raise NotImplementedError
 
     def now(self) -> float:
@@ -171,18 +172,18 @@ class Delivery:
         raise NotImplementedError
 
     def timer_changed(self) -> None:
-        """Take note that the earliest timer may be another one now."""
+        """Note that the earliest timer may have changed."""
         raise NotImplementedError
 
     def put_off(self, call: Callable[[], None]) -> bool:
-        """Have a call made after the mail that waits now, or return False if none does."""
+        """Defer a call until the queued messages are delivered; return False if none are queued."""
         raise NotImplementedError
 
     def shutdown(self) -> None:
-        """End the system, if it is not another's to end."""
+        """End the system, if its owner allows that."""
         raise NotImplementedError
 
-    # ── What Thespian's ActorSystem asks of a base ──────────────────────────────────────────
+    # ── Required by Thespian's ActorSystem ───────────────────────────────────────────────────
 
     def newPrimaryActor(  # noqa: N802
         self,
@@ -191,21 +192,21 @@ class Delivery:
         global_name: str | None,
         _source_hash: str | None,
     ) -> Cell:
-        """Make an actor that belongs to the system itself."""
+        """Create an actor that belongs to the system itself."""
         return self.create(actor_class, self.system_cell, global_name, requirements)
 
     def tell(self, target: Cell, message: Any) -> None:
-        """Send a message from outside of the system."""
+        """Send a message from outside the system."""
         self.post(target, message, self.system_cell)
 
     def updateCapability(self, name: str, value: Any = None) -> None:  # noqa: N802
-        """Set a capability, or take it away if its value is None."""
+        """Set a capability; None removes it."""
         if value is None:
             self.capabilities.pop(name, None)
         else:
             self.capabilities[name] = value
 
-    # ── Making actors ────────────────────────────────────────────────────────────────────────
+    # ── Creating actors ──────────────────────────────────────────────────────────────────────
 
     def create(
         self,
@@ -214,13 +215,13 @@ class Delivery:
         global_name: str | None = None,
         requirements: dict[str, Any] | None = None,
     ) -> Cell:
-        """Make an actor; one whose constructor raises is reported to its parent as exited.
+        """Create an actor; if its constructor raises, its parent is told that it exited.
 
         Args:
-            actor_class: The class, or whatever else makes an actor.
-            parent: Who is told when the actor has exited.
-            global_name: If an actor has it already, that one is returned.
-            requirements: Heeded only by bases that have capabilities.
+            actor_class: The class, or another factory of actors.
+            parent: The cell that is told when the actor has exited.
+            global_name: If an actor with this name exists, it is returned instead.
+            requirements: Ignored, except by bases that have capabilities.
         """
         if global_name is not None and global_name in self._global_names:
             return self._global_names[global_name]
@@ -243,7 +244,7 @@ class Delivery:
     # ── Delivering ───────────────────────────────────────────────────────────────────────────
 
     def deliver(self, batch: Iterable[Envelope]) -> None:
-        """Let messages meet their actors, one after the other."""
+        """Deliver messages to their actors, in order."""
         interrupt: BaseException | None = None
         for target, message, sender in batch:
             actor = target.actor
@@ -252,7 +253,7 @@ class Delivery:
                 continue
             try:
                 actor.receiveMessage(message, sender)
-            except BaseException as error:  # noqa: BLE001 - no actor takes the system down
+            except BaseException as error:  # noqa: BLE001 - no actor may stop the system
                 self._poison(target, message, sender, error)
                 if is_for_the_program(error):
                     interrupt = error
@@ -262,8 +263,8 @@ class Delivery:
             raise interrupt
 
     def _poison(self, target: Cell, message: Any, sender: Cell, error: BaseException) -> None:
-        # A poisoned message is never answered with another one: two broken actors would go on
-        # for ever.
+        # A poison message is never answered with another one: two broken actors would do so for
+        # ever.
         if not isinstance(message, PoisonMessage) and sender is not self.system_cell:
             details = "".join(traceback.format_exception(error))
             self.post(sender, PoisonMessage(message, details), target)
@@ -277,7 +278,7 @@ class Delivery:
             self.post(handler, DeadEnvelope(target, message), self.system_cell)
 
     def handle_dead_letters(self, cell: Cell, *, enable: bool) -> None:
-        """Make an actor the one that gets the dead letters, or no longer."""
+        """Make an actor the handler of dead letters, or stop that."""
         if enable:
             self._dead_letter_handler = cell
         elif self._dead_letter_handler is cell:
@@ -314,11 +315,11 @@ class Delivery:
             self.timer_changed()
 
     def next_timer(self) -> float | None:
-        """Return the moment of the earliest timer, or None."""
+        """Return the time of the earliest timer, or None."""
         return self._timers[0][0] if self._timers else None
 
     def wakeups_of(self, cell: Cell) -> list[float]:
-        """Return the moments at which an actor is to be woken."""
+        """Return the times at which an actor will be woken."""
         return [when for when, _, target, _ in self._timers if target is cell]
 
     def fire_timers(self) -> None:
@@ -330,13 +331,13 @@ class Delivery:
 
 
 def kill(cell: Cell) -> None:
-    """Let an actor be gone, and all below it, without a word to anybody."""
+    """Remove an actor and its descendants without notifying any other actor."""
     for child in cell.children or ():
         kill(child)
     cell.actor = cell.children = None
 
 
 def population(cell: Cell) -> int:
-    """Return how many actors live in a cell and below it."""
+    """Return the number of living actors in a cell and below it."""
     below = sum(map(population, cell.children or ()))
     return below + (cell.actor is not None)

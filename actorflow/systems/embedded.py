@@ -1,13 +1,13 @@
-"""Actors on an asyncio event loop: the system base that production runs on.
+"""The system base for production: actors on an asyncio event loop.
 
-The loop may be one that this process has anyway (`async with Orchestrator()`) or one that the
-orchestrator runs on a thread of its own. Messages wait in one queue, in the order in which
-they were sent, and are delivered by turns of the loop. A turn is bounded in messages,
-so that the loop's other guests get their share; `deliver_some` lets a guest that runs on the
-loop anyway (the coroutine executor) deliver in its own time, without going round the loop.
+The loop may be one that the process already has (`async with Orchestrator()`) or one that the
+orchestrator runs on a separate thread. Messages wait in one queue, in the order in which they were
+sent, and are delivered in turns of the loop. The number of messages in a turn is bounded, so that
+other users of the loop get their share. `deliver_some` lets code that runs on the loop anyway (the
+coroutine executor) deliver messages in its own time, without returning to the loop.
 
-`post` is for the loop's own thread. `post_from_anywhere` is for every other: it takes a
-lock-free queue, and wakes the loop only if no wake-up is under way.
+`post` is for the loop's own thread, `post_from_anywhere` for all others: it uses a lock-free queue,
+and wakes the loop only if no wake-up is pending.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 __all__ = ["EmbeddedSystem"]
 
-_MESSAGES_A_TURN: Final = 512
+_MESSAGES_PER_TURN: Final = 512
 
 
 class EmbeddedSystem(Delivery):
-    """A Thespian system base whose actors live on an asyncio loop.
+    """A Thespian system base whose actors run on an asyncio loop.
 
     Args:
-        loop: The loop; it need not run yet.
+        loop: The loop; it need not be running yet.
         context: The context that turns run in, so that no step's variables leak into them.
     """
 
@@ -43,21 +43,21 @@ class EmbeddedSystem(Delivery):
         super().__init__(self._mail.append)
         self._loop = loop
         self._context = context
-        self._calls: list[Callable[[], None]] = []
-        """What was put off until the mail has been delivered."""
+        self._deferred: list[Callable[[], None]] = []
+        """Calls deferred until the mail has been delivered."""
         self._unread: Iterator[Envelope] = iter(self._mail)
         self._inbox: deque[Envelope] = deque()
-        self._turn_ahead = False
-        self._signalled = False
+        self._turn_scheduled = False
+        self._wakeup_pending = False
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     # ── Sending ──────────────────────────────────────────────────────────────────────────────
 
     def post(self, target: Cell, message: Any, sender: Cell) -> None:
-        """Queue a message; on the loop's thread only."""
+        """Queue a message; only on the loop's thread."""
         if self._inbox:
-            self._empty_inbox()  # what other threads have said before comes first
+            self._empty_inbox()  # earlier messages of other threads come first
         self._mail.append((target, message, sender))
         self.deliver_later()
 
@@ -68,54 +68,54 @@ class EmbeddedSystem(Delivery):
             RuntimeError: When the loop has been closed.
         """
         self._inbox.append((target, message, self.system_cell))
-        # Appended first, looked up second: a turn clears the flag before it empties the inbox,
-        # so a flag that is still set belongs to a turn that will see this message.
-        if not self._signalled:
+        # The message is appended before the flag is checked. A turn clears the flag before it
+        # empties the inbox, so a flag that is still set belongs to a turn that sees this message.
+        if not self._wakeup_pending:
             try:
-                self._signalled = True
-                self._loop.call_soon_threadsafe(self._hear, context=self._context)
+                self._wakeup_pending = True
+                self._loop.call_soon_threadsafe(self._wake, context=self._context)
             except BaseException:
-                # The loop is closed, or a signal came between the two, and nobody has been woken:
-                # not for those either who have seen the flag since then.
-                self._signalled = False
+                # The loop is closed, or a signal arrived in between, and the loop was not woken:
+                # neither for this message nor for later ones that relied on the flag.
+                self._wakeup_pending = False
                 with contextlib.suppress(RuntimeError):
-                    self._loop.call_soon_threadsafe(self._hear, context=self._context)
+                    self._loop.call_soon_threadsafe(self._wake, context=self._context)
                 raise
 
     # ── Delivering ───────────────────────────────────────────────────────────────────────────
 
-    def _hear(self) -> None:
-        """Take in what other threads have sent; a turn that is ahead anyway delivers it."""
+    def _wake(self) -> None:
+        """Take in messages of other threads; deliver them unless a turn is already scheduled."""
         self._empty_inbox()
-        if not self._turn_ahead:
+        if not self._turn_scheduled:
             self._turn()
 
     def deliver_later(self) -> None:
-        """Have a turn of the loop deliver what waits; on the loop's thread only."""
-        if not self._turn_ahead:
-            self._turn_ahead = True
+        """Schedule a turn that delivers what waits; only on the loop's thread."""
+        if not self._turn_scheduled:
+            self._turn_scheduled = True
             self._loop.call_soon(self._turn, context=self._context)
 
     def _turn(self) -> None:
-        more = self._turn_ahead = True
+        more = self._turn_scheduled = True
         try:
             more = self.deliver_some()
         finally:
-            # Also after a KeyboardInterrupt that hit the loop's thread in mid-turn.
-            self._turn_ahead = more
+            # Also after a KeyboardInterrupt in the middle of a turn.
+            self._turn_scheduled = more
             if more:
                 self._loop.call_soon(self._turn, context=self._context)
 
     def deliver_some(self) -> bool:
-        """Deliver what waits, within the bounds of a turn; return whether anything still waits.
+        """Deliver messages, within the bounds of a turn; return whether any are left.
 
         Must not be called by an actor.
         """
-        if self._inbox or self._signalled:
+        if self._inbox or self._wakeup_pending:
             self._empty_inbox()
-        mail, left = self._mail, _MESSAGES_A_TURN
+        mail, left = self._mail, _MESSAGES_PER_TURN
         while mail and left > 0:
-            unread = iter(mail)  # sees also what is sent while it goes through
+            unread = iter(mail)  # it also yields messages that are sent during the iteration
             self._unread = unread
             try:
                 self.deliver(itertools.islice(unread, left))
@@ -123,19 +123,19 @@ class EmbeddedSystem(Delivery):
                 delivered = len(mail) - operator.length_hint(unread)
                 del mail[:delivered]
             left -= delivered
-            while self._calls:
-                self._calls.pop()()
+            while self._deferred:
+                self._deferred.pop()()
         return bool(mail or self._inbox)
 
     def put_off(self, call: Callable[[], None]) -> bool:
-        """Have a call made after the mail that waits now, or return False if none does."""
+        """Defer a call until the queued messages are delivered; return False if none are queued."""
         if not operator.length_hint(self._unread):
             return False
-        self._calls.append(call)
+        self._deferred.append(call)
         return True
 
     def _empty_inbox(self) -> None:
-        self._signalled = False
+        self._wakeup_pending = False
         inbox = self._inbox
         while inbox:
             self._mail.append(inbox.popleft())
@@ -147,26 +147,26 @@ class EmbeddedSystem(Delivery):
         return self._loop.time()
 
     def timer_changed(self) -> None:
-        """Have the loop call at the earliest timer."""
+        """Schedule the loop's next call for the earliest timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         upcoming = self.next_timer()
         if upcoming is not None and not self._closed:
-            self._timer = self._loop.call_at(upcoming, self._ring, context=self._context)
+            self._timer = self._loop.call_at(upcoming, self._fire, context=self._context)
 
-    def _ring(self) -> None:
+    def _fire(self) -> None:
         self._timer = None
         self.fire_timers()
         self.timer_changed()
 
-    # ── The end ──────────────────────────────────────────────────────────────────────────────
+    # ── Closing ──────────────────────────────────────────────────────────────────────────────
 
     def close(self) -> None:
-        """Forget timers and mail; on the loop's thread, when no actor is needed any more."""
+        """Drop timers and mail; on the loop's thread, when the actors are no longer needed."""
         self._closed = True
         self._timers.clear()
         self.timer_changed()
         self._mail.clear()
-        self._calls.clear()
+        self._deferred.clear()
         self._inbox.clear()

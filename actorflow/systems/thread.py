@@ -1,4 +1,4 @@
-"""An event loop on a thread of its own."""
+"""An event loop on its own thread."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _T = TypeVar("_T")
 
 
 class LoopThread:
-    """Runs an event loop until it is told to stop, then leaves nothing of it behind."""
+    """Runs an event loop until it is told to stop, and then leaves nothing of it behind."""
 
     def __init__(self) -> None:
         self._loop: Once[asyncio.AbstractEventLoop] = Once()
-        # Held while the loop is told something, so that it is not being closed meanwhile: to wake
-        # it then would write into a closed socket, which ends a program that has not left
-        # SIGPIPE ignored. Reentrant, because a signal handler may call `end` within `end`.
+        # Held while the loop is called, so that it is not closed at the same time: waking it would
+        # then write to a closed socket, and the SIGPIPE would end any program that does not ignore
+        # it. Reentrant, because a signal handler may call `end` within `end`.
         self._open = threading.RLock()
         self._closing = False
-        # A daemon, so that a program that forgets to shut down can still exit.
+        # A daemon thread, so that a program that forgets the shutdown can still exit.
         self._thread = threading.Thread(target=self._run, name="actorflow", daemon=True)
 
     def start(self) -> asyncio.AbstractEventLoop:
@@ -37,18 +37,18 @@ class LoopThread:
         return self._loop.result()
 
     def call(self, make: Callable[[asyncio.AbstractEventLoop], Coroutine[Any, Any, _T]]) -> _T:
-        """Run a coroutine on the loop, made there and given the loop; return its result."""
+        """Call `make` with the loop, on the loop, and run the coroutine; return its result."""
         loop, outcome = self._loop.result(), Once[_T]()
 
         async def run() -> None:
             try:
                 outcome.set(await make(loop))
-            except BaseException as error:  # noqa: BLE001 - for whoever waits, not for the loop
+            except BaseException as error:  # noqa: BLE001 - for the caller, not for the loop
                 outcome.fail(error)
 
         def begin() -> None:
             self._call = loop.create_task(run(), name="actorflow start")
-            # For one that is cancelled before it begins.
+            # If the task is cancelled before it starts.
             self._call.add_done_callback(
                 lambda _call: outcome.fail(OrchestratorClosed("finish its start"))
             )
@@ -57,13 +57,13 @@ class LoopThread:
         return outcome.result()
 
     def end(self) -> None:
-        """Stop the loop, and cancel what is left on it; from any thread, and at any time."""
-        # Whoever was interrupted while he started it need not know how far that has come.
+        """Stop the loop and cancel the tasks left on it; callable from any thread at any time."""
+        # A caller that was interrupted during the start cannot know how far it has come.
         self._loop.when_done(self._end)
 
     def _end(self) -> None:
         if self._loop.error is None:
-            self.soon(self._over.set)
+            self.soon(self._end_requested.set)
 
     def soon(
         self,
@@ -71,9 +71,9 @@ class LoopThread:
         *arguments: Any,
         context: contextvars.Context | None = None,
     ) -> bool:
-        """Have something done on the loop, unless that is being closed; return whether it will be.
+        """Schedule a call on the loop; return False if the loop is being closed.
 
-        It may be called from any thread, once the loop has been started.
+        It may be called from any thread after the loop has been started.
         """
         with self._open:
             if self._closing:
@@ -83,41 +83,41 @@ class LoopThread:
 
     @property
     def is_current(self) -> bool:
-        """Whether the caller is on this thread."""
+        """Whether the caller runs on this thread."""
         return self._thread is threading.current_thread()
 
     def stop(self, timeout: float) -> str | None:
         """End the loop and wait for its thread; from any other thread.
 
-        Returns what is left when the thread has not ended within `timeout` seconds.
+        Returns a description of what is left if the thread has not ended within `timeout` seconds.
         """
         self.end()
-        return None if self.join(timeout) else self._left()
+        return None if self.join(timeout) else self._remaining_tasks()
 
     def join(self, timeout: float) -> bool:
-        """Wait for the thread, and return whether it has ended within `timeout` seconds."""
+        """Wait for the thread; return whether it has ended within `timeout` seconds."""
         if self._thread.is_alive():
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
-    def _left(self) -> str:
+    def _remaining_tasks(self) -> str:
         names = sorted(task.get_name() for task in asyncio.all_tasks(self._loop.result()))
-        return f"the event loop's thread has not ended; on it are left: {', '.join(names) or '-'}"
+        return f"the event loop's thread has not ended; tasks left on it: {', '.join(names) or '-'}"
 
     def _run(self) -> None:
         try:
             with asyncio.Runner() as runner:
-                runner.run(self._stay())
+                runner.run(self._run_until_end())
         except BaseException as error:
             if self._loop.done:
                 raise
-            self._loop.fail(error)  # not even a loop could be made
+            self._loop.fail(error)  # the loop could not be created
 
-    async def _stay(self) -> None:
-        self._over = asyncio.Event()
+    async def _run_until_end(self) -> None:
+        self._end_requested = asyncio.Event()
         self._loop.set(asyncio.get_running_loop())
         try:
-            await self._over.wait()
+            await self._end_requested.wait()
         finally:
             with self._open:
                 self._closing = True

@@ -1,4 +1,4 @@
-"""Pictures of workflows and of runs: pure functions from values to text or SVG."""
+"""Text and diagrams of workflows and runs, made by pure functions."""
 
 from __future__ import annotations
 

@@ -1,20 +1,20 @@
-"""How fast a run could have been: lower bounds on its wall time.
+"""Lower bounds on the wall time of a run.
 
-Take the steps' own durations as given. Whatever the schedule, a run then cannot end before
+Take the durations of the steps as given. Whatever the schedule, a run cannot end before
 
 * its async workers have done the async work: `work / workers`;
-* its sync steps have run, which take turns: the sum of their durations;
-* the longest chain of steps that wait for each other is through: the critical path.
+* its sync steps have run one after the other: the sum of their durations;
+* the longest chain of dependent steps has run: the critical path.
 
-The first and the last are the two classical bounds on list scheduling, which any schedule that
-leaves no worker idle without need misses by less than a factor of two (R. L. Graham, "Bounds on
-Multiprocessing Timing Anomalies", SIAM J. Appl. Math. 17(2), 1969; in the words "work" and
-"span": R. P. Brent, "The Parallel Evaluation of General Arithmetic Expressions", J. ACM 21(2),
-1974). The one in the middle is the first for the sync lane, which has a single worker.
+The first and the last are the two classical bounds on list scheduling. Any schedule that leaves no
+worker needlessly idle exceeds them by less than a factor of two (R. L. Graham, "Bounds on
+Multiprocessing Timing Anomalies", SIAM J. Appl. Math. 17(2), 1969; in terms of "work" and "span":
+R. P. Brent, "The Parallel Evaluation of General Arithmetic Expressions", J. ACM 21(2), 1974). The
+second is the first bound applied to the sync lane, which has a single worker.
 
-A step's attempts count with the time they took, and on the critical path the waits between them
-do too. The time in which a ready step waited for its turn does not: that is what another
-schedule could have saved. Compensations are left out.
+The attempts of a step count with their durations, and on the critical path the waits between them
+count too. The time in which a ready step waited for its turn does not, because another schedule
+could have saved it. Compensations are excluded.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ _CHAINED: Final = _ATTEMPTS | {Phase.BACKOFF}
 
 @attrs.frozen(kw_only=True)
 class Bounds:
-    """What a run's wall time is made of, in seconds."""
+    """The lower bounds on a run's wall time, in seconds."""
 
     workers: int
-    """How many async steps could run at once."""
+    """The number of async workers."""
     work: float
-    """All attempts of async steps together."""
+    """The duration of all attempts of async steps."""
     sync: float
-    """All attempts of steps that are not async together."""
+    """The duration of all attempts of steps that are not async."""
     critical_path: float
-    """The longest chain of steps, from first to last."""
+    """The duration of the longest chain of steps."""
     critical_steps: tuple[str, ...]
-    """The steps of that chain, in its order."""
+    """The steps of that chain, in order."""
 
     @property
     def lower(self) -> float:
@@ -60,7 +60,7 @@ class Bounds:
 
 
 def bounds_of(plan: WorkflowPlan, events: Iterable[Event], workers: int) -> Bounds:
-    """Return the bounds on a run of `plan`, from what its events say that its steps took."""
+    """Return the bounds on a run of `plan`, using the step durations found in its events."""
     timeline = Timeline.of(events)
     tracks, now = timeline.tracks, timeline.last_at
     attempts = {step_id: _spent(track, _ATTEMPTS, now) for step_id, track in tracks.items()}

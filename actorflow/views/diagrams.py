@@ -1,4 +1,4 @@
-"""Sources of diagrams: workflows for Mermaid and Graphviz, tables of moves for Mermaid."""
+"""Diagram sources: workflows for Mermaid and Graphviz, state machines for Mermaid."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_dot", "draw_mermaid", "draw_run_states", "draw_step_states"]
 
-# Mermaid reads labels as Markdown, quoted or not, and decodes its entity codes after that. So
-# whatever might mean something to either is written as a code: all but letters, digits, and
-# single blanks, hyphens and underscores within words.
+# Mermaid parses labels as Markdown, quoted or not, and decodes its entity codes afterwards. Every
+# character that may mean something to either is therefore written as a code: all but letters,
+# digits, and single spaces, hyphens and underscores within words.
 _PLAIN: Final = r"[^\W_]"
 _SPECIAL: Final = re.compile(rf"(?<={_PLAIN})[-_ ](?={_PLAIN})|{_PLAIN}|(.)", re.DOTALL)
 
 
 def draw_mermaid(plan: WorkflowPlan) -> str:
-    """Return the source of a flowchart.
+    """Return the source of a Mermaid flowchart.
 
-    Async steps have round ends, optional steps a dashed frame and dotted arrows. The nodes are
-    numbered rather than named, because many a step id means something else to Mermaid.
+    Async steps have rounded ends; optional steps have a dashed border and dotted arrows. Nodes are
+    numbered rather than named, because many step ids would be Mermaid syntax.
     """
     lines = ["flowchart TD", *(f"    {_mermaid_node(step)}" for step in plan.steps)]
     lines += [f"    {arrow}" for step in plan.steps for arrow in _mermaid_arrows(step, plan)]
@@ -57,16 +57,16 @@ def _mermaid_arrows(step: StepPlan, plan: WorkflowPlan) -> Iterator[str]:
         yield f"{_name(dependency)} {arrow} {_name(step)}"
 
 
-# In a quoted string only the quote is special to DOT's own grammar. The backslash starts the
-# escapes of labels, and the ampersand the entities of HTML, which Graphviz decodes in labels.
+# In a quoted string, only the quote is special in DOT's grammar. In labels, a backslash starts an
+# escape, and Graphviz decodes HTML entities, which start with an ampersand.
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", '"': '\\"', "&": "&amp;"})
 
 
 def draw_dot(plan: WorkflowPlan) -> str:
-    """Return the source of a directed graph.
+    """Return the source of a directed graph in DOT.
 
-    Async steps are ellipses and the others boxes; optional steps are dashed, and so are the
-    arrows that leave them.
+    Async steps are ellipses, the others boxes; optional steps are dashed, and so are the arrows
+    that leave them.
     """
     lines = [
         f"digraph {_quoted(plan.workflow_id)} {{",
@@ -98,13 +98,13 @@ _Status = TypeVar("_Status", StepStatus, RunStatus)
 
 
 def draw_step_states() -> str:
-    """Return the diagram of a step's states."""
+    """Return the Mermaid state diagram of a step."""
     settled = {status for status in StepStatus if status.settled}
     return _diagram(STEP_MOVES, StepStatus.PENDING, settled)
 
 
 def draw_run_states() -> str:
-    """Return the diagram of a run's states."""
+    """Return the Mermaid state diagram of a run."""
     terminal = {status for status in RunStatus if status.terminal}
     return _diagram(RUN_MOVES, RunStatus.PENDING, terminal)
 

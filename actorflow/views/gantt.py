@@ -1,4 +1,4 @@
-"""A Gantt chart of a run, in text: one row per step, time from left to right."""
+"""A Gantt chart of a run as text: one row per step, time from left to right."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["NARROWEST", "choose_tracks", "describe_omitted", "describe_track", "draw_gantt"]
 
 NARROWEST: Final = 20
-"""Columns that a chart needs at least."""
+"""The minimum width of a chart, in columns."""
 _GAP: Final = "  "
 
-# Where a cell holds several phases, the last of them in this order is drawn: a short failure
-# must not vanish behind the success that followed it.
+# Where a cell covers several phases, the last of them in this order is drawn: a short failure must
+# not be hidden by the success that followed it.
 _GLYPHS: Final = {
     Phase.QUEUED: "╌",
     Phase.BACKOFF: "·",
@@ -36,24 +36,24 @@ _GLYPHS: Final = {
     Phase.FAILED: "▒",
     Phase.NOT_UNDONE: "!",
 }
-_PAINTED: Final = {phase: place for place, phase in enumerate(_GLYPHS)}
+_PAINT_ORDER: Final = {phase: order for order, phase in enumerate(_GLYPHS)}
 
 
 @attrs.frozen
 class _Scale:
-    """How time becomes columns."""
+    """The conversion of time to columns."""
 
     start: float
     seconds: float
     columns: int
 
     def cells(self, segment: Segment) -> range:
-        # However short, a segment has a cell.
-        first = min(math.floor(self._place(segment.start)), self.columns - 1)
-        last = max(first + 1, math.ceil(self._place(segment.end)))
+        # Even the shortest segment gets a cell.
+        first = min(math.floor(self._column(segment.start)), self.columns - 1)
+        last = max(first + 1, math.ceil(self._column(segment.end)))
         return range(max(first, 0), min(last, self.columns))
 
-    def _place(self, time: float) -> float:
+    def _column(self, time: float) -> float:
         return (time - self.start) / self.seconds * self.columns if self.seconds > 0 else 0.0
 
 
@@ -64,13 +64,13 @@ def draw_gantt(
 
     Args:
         events: The run's events, from the first on.
-        width: Columns that the chart may take, at least `NARROWEST`.
-        rows: How many steps to show at most. Of more, those that did not complete are shown,
-            then those that took longest; a line says how many are left out.
-        now: How far to draw steps that still run; by default to the last event.
+        width: The width in columns, at least `NARROWEST`.
+        rows: The maximum number of steps. If there are more, those that did not complete are
+            shown, then those that took longest; a line says how many are left out.
+        now: The time up to which running steps are drawn; by default that of the last event.
     """
     if width < NARROWEST:
-        raise ValueError(f"a Gantt chart of {width} columns; give it at least {NARROWEST}")
+        raise ValueError(f"a Gantt chart needs at least {NARROWEST} columns, not {width}")
     timeline = Timeline.of(events)
     until = timeline.last_at if now is None else now
     tracks = list(timeline.tracks.values())
@@ -131,9 +131,9 @@ def describe_track(track: Track, now: float) -> str:
 
 def _bar(track: Track, scale: _Scale, until: float) -> str:
     bar = [" "] * scale.columns
-    for segment in sorted(track.segments(until), key=lambda segment: _PAINTED[segment.phase]):
-        for place in scale.cells(segment):
-            bar[place] = _GLYPHS[segment.phase]
+    for segment in sorted(track.segments(until), key=lambda segment: _PAINT_ORDER[segment.phase]):
+        for column in scale.cells(segment):
+            bar[column] = _GLYPHS[segment.phase]
     return "".join(bar)
 
 

@@ -1,4 +1,4 @@
-"""Text for people: how wide it is, how it is cut, and how durations and errors read."""
+"""Terminal text: width, truncation, and the wording of durations, errors and events."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LONGEST_ERROR: Final = 200
 
 
 def printable(text: str) -> str:
-    """Return `text` with what a terminal would obey or could not show written as escapes."""
+    """Return `text` with control characters and unprintable characters as escapes."""
     if text.isprintable():
         return text
     return "".join(
@@ -39,12 +39,12 @@ def _cells_of(char: str) -> int:
 
 
 def cells(text: str) -> int:
-    """Return how many columns of a terminal `text` takes."""
+    """Return the number of terminal columns that `text` takes."""
     return len(text) if text.isascii() else sum(map(_cells_of, text))
 
 
 def fitted(text: str, width: int) -> str:
-    """Return `text` in exactly `width` columns: filled with blanks, or cut with an ellipsis."""
+    """Return `text` in exactly `width` columns: padded with spaces, or cut with an ellipsis."""
     missing = width - cells(text)
     return _cut(text, width) if missing < 0 else text + " " * missing
 
@@ -63,7 +63,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def in_words(seconds: float) -> str:
-    """Return a duration with three significant digits or so, in the unit that suits it."""
+    """Return a duration in a suitable unit, with about three significant digits."""
     seconds = max(0.0, seconds)
     if seconds >= _HOUR:
         return f"{seconds // _HOUR:.0f} h {seconds % _HOUR // _MINUTE:02.0f} min"
@@ -75,57 +75,57 @@ def in_words(seconds: float) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's type and the first line of what it says.
+    """Return an error's type and the first line of its message.
 
-    What was read from a database says what it was.
+    A `RecordedError` is shown as the error that was recorded.
     """
     name = type(error).__name__
     if isinstance(error, RecordedError):
         name = error.type_name.rpartition(".")[2]
     try:
-        said = error.text if isinstance(error, RecordedError) else str(error)
-    except Exception:  # noqa: BLE001 - the error's own text is broken; its type is known
+        message = error.text if isinstance(error, RecordedError) else str(error)
+    except Exception:  # noqa: BLE001 - a broken `__str__`; the type is still known
         return name
-    first = printable(said.strip().partition("\n")[0])
+    first = printable(message.strip().partition("\n")[0])
     shown = first if len(first) <= _LONGEST_ERROR else first[:_LONGEST_ERROR] + _ELLIPSIS
     return f"{name}: {shown}" if shown else name
 
 
 # Outputs are left out: they belong to the program, and may be large or secret.
-_TOLD: Final[dict[str, Callable[[Any], str]]] = {
+_DETAILS: Final[dict[str, Callable[[Any], str]]] = {
     "timeout": lambda seconds: f"after {seconds:g} s",
     "seconds": lambda seconds: f"for {in_words(seconds)}",
     "delay": lambda seconds: f"again in {in_words(seconds)}",
     "reason": lambda reason: f"({printable(str(reason))})",
     "error": one_line,
-    "steps": lambda steps: f"to undo: {_several(steps)}",
-    "uncompensated": lambda steps: f"not undone: {_several(steps)}",
+    "steps": lambda steps: f"to undo: {_step_names(steps)}",
+    "uncompensated": lambda steps: f"not undone: {_step_names(steps)}",
 }
-_MOST: Final = 5
-"""How many steps are named."""
+_MAX_NAMES: Final = 5
+"""The maximum number of steps that are named."""
 
 
 def draw_line(event: Event, started_at: float) -> str:
-    """Return what happened in one line, with the time since `started_at`.
+    """Return an event as one line, with the time since `started_at`.
 
     For example `+0.123s step.retrying process #1 again in 1.00 s: TimeoutError`.
     """
-    return " ".join(_words(event, started_at))
+    return " ".join(_parts(event, started_at))
 
 
-def _several(step_ids: Sequence[str]) -> str:
-    more = f" and {len(step_ids) - _MOST} more" if step_ids[_MOST:] else ""
-    return ", ".join(map(printable, step_ids[:_MOST])) + more
+def _step_names(step_ids: Sequence[str]) -> str:
+    more = f" and {len(step_ids) - _MAX_NAMES} more" if step_ids[_MAX_NAMES:] else ""
+    return ", ".join(map(printable, step_ids[:_MAX_NAMES])) + more
 
 
-def _words(event: Event, started_at: float) -> Iterator[str]:
+def _parts(event: Event, started_at: float) -> Iterator[str]:
     yield f"{event.time - started_at:+.3f}s"
     yield event.kind.value
     if event.step_id is not None:
         yield printable(event.step_id)
     if event.attempt is not None:
         yield f"#{event.attempt}"
-    for name, told in _TOLD.items():
+    for name, describe in _DETAILS.items():
         value = event.data.get(name)
         if value is not None:
-            yield told(value)
+            yield describe(value)

@@ -1,8 +1,8 @@
-"""When each step waited, ran, and waited again: the events of a run, folded into segments.
+"""The time of each step, as segments that are folded from the events of a run.
 
-The Gantt chart, the bounds and the live view of the command line all read this one fold.
-A run that was resumed begins its timeline anew: what it kept from its earlier life has a status
-and no segments, because the time between two lives was spent by nobody.
+The Gantt chart, the bounds and the live view of the command line all use this fold. The timeline of
+a resumed run starts when it was resumed: steps that were kept have a status but no segments,
+because no step ran between the two starts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Phase", "Segment", "Timeline", "Track"]
 
 
 class Phase(enum.Enum):
-    """What a stretch of a step's time was spent on."""
+    """What a step did during a segment of time."""
 
     QUEUED = "waiting for its turn"
     """Ready, and waiting for an async worker or for the run's sync lane."""
@@ -44,7 +44,7 @@ _OPENS: Final = {
     EventKind.COMPENSATION_STARTED: Phase.UNDOING,
     EventKind.COMPENSATION_RETRYING: Phase.BACKOFF,
 }
-# What an open phase turns out to have been; one that is not named here stays what it was.
+# The phase that an open phase becomes when it is closed; if not listed, it stays the same.
 _CLOSES: Final = {
     (Phase.RUNNING, EventKind.STEP_RETRYING): Phase.FAILED,
     (Phase.RUNNING, EventKind.STEP_COMPLETED): Phase.COMPLETED,
@@ -56,8 +56,8 @@ _CLOSES: Final = {
     (Phase.UNDOING, EventKind.COMPENSATION_COMPLETED): Phase.UNDONE,
     (Phase.UNDOING, EventKind.COMPENSATION_FAILED): Phase.NOT_UNDONE,
 }
-# Facts about an attempt that goes on.
-_REMARKS: Final = frozenset(
+# Events about an attempt that goes on.
+_NO_PHASE_CHANGE: Final = frozenset(
     {
         EventKind.STEP_TIMED_OUT,
         EventKind.STEP_ABANDONED,
@@ -74,7 +74,7 @@ _SUCCESSES: Final = frozenset({EventKind.STEP_COMPLETED, EventKind.COMPENSATION_
 
 @attrs.frozen
 class Segment:
-    """A stretch of time that a step spent on one thing, in seconds since the epoch."""
+    """A span of time that a step spent in one phase, in seconds since the epoch."""
 
     phase: Phase
     start: float
@@ -82,13 +82,13 @@ class Segment:
 
     @property
     def seconds(self) -> float:
-        """How long it was; a clock that was set back counts as standing still."""
+        """The duration; 0 if the clock was set back."""
         return max(0.0, self.end - self.start)
 
 
 @attrs.define
 class Track:
-    """One step's time."""
+    """The timeline of one step."""
 
     step_id: str
     status: StepStatus = StepStatus.PENDING
@@ -102,9 +102,9 @@ class Track:
     _open: Segment | None = None
 
     def take(self, event: Event) -> None:
-        """Let an event of this step happen."""
+        """Apply an event of this step."""
         self.status = move_step(self.step_id, self.status, event.kind)
-        if event.kind in _REMARKS:
+        if event.kind in _NO_PHASE_CHANGE:
             return
         self._undoing = event.kind in _UNDOING
         if event.kind is EventKind.STEP_STARTED:
@@ -115,9 +115,9 @@ class Track:
         if event.kind in _SUCCESSES:
             self.error = None
         self.error = event.data.get("error", self.error)
-        self._turn(event)
+        self._change_phase(event)
 
-    def _turn(self, event: Event) -> None:
+    def _change_phase(self, event: Event) -> None:
         if self._open is not None:
             phase = _CLOSES.get((self._open.phase, event.kind), self._open.phase)
             self._segments.append(Segment(phase, self._open.start, event.time))
@@ -126,11 +126,11 @@ class Track:
 
     @property
     def being_undone(self) -> bool:
-        """Whether its compensator has begun and not ended."""
+        """Whether its compensator is running or waiting to be retried."""
         return self._undoing
 
     def segments(self, now: float) -> tuple[Segment, ...]:
-        """Return how the step spent its time, in order, up to `now`."""
+        """Return the segments of the step, in order, up to `now`."""
         if self._open is None:
             return tuple(self._segments)
         return (*self._segments, attrs.evolve(self._open, end=now))
@@ -144,13 +144,13 @@ class Track:
 
 @attrs.define
 class Timeline:
-    """The steps' time from the run's start, or from when it was last resumed."""
+    """The timelines of all steps, from the run's start or from when it was last resumed."""
 
     started_at: float = 0.0
     last_at: float = 0.0
     """The time of the last event."""
     tracks: dict[str, Track] = attrs.field(factory=dict)
-    """By step id, in the order in which the steps had their first event."""
+    """By step id, in the order of the steps' first events."""
     _undoing: bool = False
 
     @classmethod
@@ -162,7 +162,7 @@ class Timeline:
         return timeline
 
     def take(self, event: Event) -> None:
-        """Let the run's next event happen.
+        """Apply the run's next event.
 
         Raises:
             IllegalMove: When the events are not those of one run, in order.

@@ -1,4 +1,4 @@
-"""A workflow as a list: its steps layer by layer, what each waits for, and how it is run."""
+"""A workflow as text: its steps by layer or as a tree, with dependencies and options."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["Branch", "branches", "draw_cycle", "draw_tree", "layers", "options_o
 
 
 def draw_tree(plan: WorkflowPlan) -> str:
-    """Return a listing of a workflow.
+    """Return a listing of a workflow, layer by layer.
 
-    A layer holds the steps that have equally many others before them on the longest way. It
-    helps to read the graph and nothing more: a step starts when its own dependencies have
-    settled, and no layer waits for another.
+    A step's layer is the number of steps on the longest path to it. Layers only make the graph
+    easier to read: a step starts when its own dependencies have settled, and no layer waits for
+    another.
     """
     depth = layers(plan)
     widest = max(cells(printable(step.id)) for step in plan.steps)
@@ -59,23 +59,23 @@ def _line(step: StepPlan, widest: int) -> str:
 
 
 def options_of(step: Step) -> Iterator[str]:
-    """Return a phrase for each thing that was said about how a step is run."""
+    """Return a phrase for each option of a step that is not at its default."""
     return map(printable, phrases(step))
 
 
 @attrs.frozen(kw_only=True)
 class Branch:
-    """One step's line."""
+    """One step's line in a tree."""
 
     step: StepPlan
     prefix: str
-    """The lines that lead to it, ready to be put before its name."""
+    """The branches that lead to the step, to be put before its name."""
     others: tuple[str, ...]
-    """The dependencies that the picture does not show."""
+    """The dependencies that the tree does not show."""
 
 
 def layers(plan: WorkflowPlan) -> dict[str, int]:
-    """Return how many steps the longest way to each step has, by step id; roots have 0."""
+    """Return the number of steps on the longest path to each step, by step id; roots have 0."""
     depth: dict[str, int] = {}
     for step in plan.steps:
         depth[step.id] = max((depth[needed] + 1 for needed in step.dependencies), default=0)
@@ -83,7 +83,7 @@ def layers(plan: WorkflowPlan) -> dict[str, int]:
 
 
 def branches(plan: WorkflowPlan) -> tuple[Branch, ...]:
-    """Return every step once, each below the dependency that it hangs from."""
+    """Return every step once, each below one of its dependencies."""
     depth = layers(plan)
     parents = {
         step.id: max(step.dependencies, key=depth.__getitem__, default=None) for step in plan.steps
@@ -92,18 +92,18 @@ def branches(plan: WorkflowPlan) -> tuple[Branch, ...]:
     for step_id, parent in parents.items():
         children[parent].append(step_id)
     drawn: list[Branch] = []
-    # Not recursive: a chain may be longer than Python's stack.
-    line = [(step_id, "", "") for step_id in reversed(children[None])]
-    while line:
-        step_id, prefix, below = line.pop()
+    # Not recursive, because a chain may be longer than Python's stack.
+    pending = [(step_id, "", "") for step_id in reversed(children[None])]
+    while pending:
+        step_id, prefix, below = pending.pop()
         step = plan.by_id[step_id]
         others = tuple(needed for needed in step.dependencies if needed != parents[step_id])
         drawn.append(Branch(step=step, prefix=prefix, others=others))
-        line.extend(reversed(_hung(children[step_id], below)))
+        pending.extend(reversed(_child_lines(children[step_id], below)))
     return tuple(drawn)
 
 
-def _hung(children: list[str], below: str) -> list[tuple[str, str, str]]:
+def _child_lines(children: list[str], below: str) -> list[tuple[str, str, str]]:
     elbows = [("├─ ", "│  ")] * (len(children) - 1) + [("└─ ", "   ")]
     return [
         (child, below + elbow, below + beneath)
@@ -112,11 +112,11 @@ def _hung(children: list[str], below: str) -> list[tuple[str, str, str]]:
 
 
 _ENDS: Final = 10
-"""How many steps of a long ring are shown at either end."""
+"""How many steps of a long cycle are shown at either end."""
 
 
 def draw_cycle(steps: Mapping[str, Step]) -> str:
-    """Return a picture of one cycle, in the direction of the data; nothing if there is none."""
+    """Return a picture of one cycle, in the direction of the data; empty if there is none."""
     ring = find_cycle({step.id: step.after for step in steps.values()})[:-1]
     if not ring:
         return ""
@@ -125,7 +125,7 @@ def draw_cycle(steps: Mapping[str, Step]) -> str:
     if len(rows) > 2 * _ENDS:
         rows[_ENDS:-_ENDS] = [(f"… {len(rows) - 2 * _ENDS} more", "")]
     lines = [f"{name}{' ' * (widest - cells(name))}  {after}".rstrip() for name, after in rows]
-    return "\n".join(_bent(lines))
+    return "\n".join(_as_ring(lines))
 
 
 def _rows(ring: Sequence[str], steps: Mapping[str, Step]) -> Iterator[tuple[str, str]]:
@@ -133,7 +133,7 @@ def _rows(ring: Sequence[str], steps: Mapping[str, Step]) -> Iterator[tuple[str,
         yield printable(step_id), f"after {', '.join(map(printable, steps[step_id].after))}"
 
 
-def _bent(lines: Sequence[str]) -> Iterator[str]:
+def _as_ring(lines: Sequence[str]) -> Iterator[str]:
     if len(lines) == 1:
         yield f"───> {lines[0]}"
         return

@@ -388,7 +388,7 @@ def test_the_version_can_be_asked_for(type_in):
         (["run", "no.such.module"], "there is neither a file nor a module no.such.module."),
         (["graph", "flows.py"], "one of these:\n  actorflow graph flows.py:first\n  actorflow gr"),
         (["run", "flows.py:third"], "flows.py has no workflow 'third'. Type one of these:"),
-        (["run", "flows.py:builder"], "is no Workflow but a WorkflowBuilder. A builder needs its"),
+        (["run", "flows.py:builder"], "is a WorkflowBuilder, not a Workflow. Call .build() on"),
         (["run", "empty.py"], "empty.py defines no workflow. Define one as a global variable"),
         (["run", "string.py"], "string.py would hide the module 'string', which is in use. Rename"),
         (["run", "flows.txt"], "flows.txt is not a Python file."),
@@ -398,16 +398,16 @@ def test_the_version_can_be_asked_for(type_in):
             ["run", "flows.py:first", "--input", "name=x", "--input", "nmae=x"],
             "takes the input 'nmae' (did you mean 'name'?). The inputs are: 'name'.",
         ),
-        (["run", "flows.py:first", "--input", "name"], "not of the form key=value"),
+        (["run", "flows.py:first", "--input", "name"], "not of the form NAME=VALUE"),
         (["run", "x", "--input", "a=1", "--input", "a=2"], "the input 'a' is given twice"),
         (["run", "x", "--input-json", "{"], "is not JSON: Expecting"),
-        (["run", "x", "--input-json", "[1]"], "is not an object. Type for example: --input-json"),
-        (["run", "x", "--input-json", "{n: 3}"], "(char 1). Type for example: --input-json '{"),
+        (["run", "x", "--input-json", "[1]"], "is not an object. For example, type: --input-json"),
+        (["run", "x", "--input-json", "{n: 3}"], "(char 1). For example, type: --input-json '{"),
         (["run", "x", "--input-json", "in/x.json"], "type: --input-json @in/x.json\n"),
         (["run", "x", "--input-json", "{" * 5000], f"--input-json '{'{' * 60}…' is not JSON"),
         (["run", "x", "--input-json", '{"a": 1, "a": 2}'], "the input 'a' is given twice"),
         (["run", "x", "--input-json", '{"a": {"b": 1, "b": 2}}'], "the key 'b' of an input"),
-        (["run", "x", "--input-json", "@none.json"], "file or directory. After the @ stands"),
+        (["run", "x", "--input-json", "@none.json"], "file or directory. Pass the path"),
         (["run", "flows.py:second", "--timeout", "-1"], "timeout is -1.0"),
         (["run", "flows.py:second", "--workers", "0"], "--workers"),
         (["validate", "cycle.py"], "its steps wait for each other: a -> b -> a"),
@@ -416,7 +416,7 @@ def test_the_version_can_be_asked_for(type_in):
         (["run", "picky.py"], "wants executor 'gpu'"),
         (["dance"], "No such command 'dance'"),
         (["run", "flows.py", "a b=1"], "type: actorflow run flows.py --input 'a b=1'\n"),
-        (["run", "flows.py", "x.csv"], "'x.csv' stands without an option. For an input, type: "),
+        (["run", "flows.py", "x.csv"], "unexpected argument 'x.csv'. To pass an input, type: "),
         (["run", "flows.py", "x.csv"], "actorflow run flows.py --input NAME=x.csv\n"),
         (["run", "flows.py", "first"], "of flows.py, type: actorflow run flows.py:first\n"),
         (["run"], "Missing argument 'FILE[:FLOW]'"),
@@ -549,13 +549,13 @@ def test_a_second_interrupt_leaves_at_once(write):
     with started("run", str(write(HANGING))) as process:
         read_until(process.stdout, "it hangs")
         process.send_signal(signal.SIGINT)
-        read_until(process.stderr, "press Ctrl-C again to leave at once")
+        read_until(process.stderr, "press Ctrl-C again to exit at once")
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=HANGS_AFTER)
 
     assert 130 == process.returncode
     assert "run.cancelled" not in out
-    assert "Left at once" in err
+    assert "Exited at once" in err
 
 
 def test_an_interrupt_while_the_file_is_imported_ends_the_command(write):

@@ -189,7 +189,7 @@ def test_another_workflow_is_no_tree_of_a_run(failed, write, type_in):
     )
     status, _, err = type_in("runs", "show", failed, "--flow", "x.py")
 
-    assert (2, True) == (status, f"its steps are not those of run '{failed}' of 'report'" in err)
+    assert (2, True) == (status, f"its steps differ from those of run '{failed}' of" in err)
 
 
 def test_a_run_can_be_json(failed, type_in):
@@ -294,7 +294,7 @@ def test_a_failed_run_goes_on_in_this_process(failed, folder, type_in):
     assert re.search(r"^completed: wall time [\d.]+ ms, lower", out, re.MULTILINE)
     assert f"recorded as run {failed}" == lines[-1]
     status, _, err = type_in("runs", "resume", failed, "flows.py")
-    assert (2, True) == (status, "has completed: there is nothing to resume" in err)
+    assert (2, True) == (status, "has completed and cannot be resumed" in err)
 
 
 def test_a_resumed_run_can_be_json(failed, type_in):
@@ -346,7 +346,7 @@ def test_a_run_that_nobody_runs_is_cancelled_at_once(state, type_in):
     state.close()
     status, out, err = type_in("runs", "cancel", "run", "--reason", "enough")
 
-    assert (0, "run run: cancelled; nobody was running it\n", "") == (status, out, err)
+    assert (0, "run run: cancelled; it had no owner\n", "") == (status, out, err)
     run = state.snapshot("run")
     assert ("cancelled", "enough") == (run.status, run.reason)
     assert "cancelled" == run.steps["a"].status
@@ -369,7 +369,7 @@ def test_a_run_that_somebody_runs_is_cancelled_by_him(db, type_in, monkeypatch):
         status, out, _ = type_in("runs", "cancel", run.id, "--reason", "enough")
         result = run.wait(60)
 
-    assert (0, True) == (status, "asked whoever runs it to cancel it" in out)
+    assert (0, True) == (status, "asked its owner to cancel it" in out)
     assert ("cancelled", "enough") == (result.status, result.reason)
 
 
@@ -408,8 +408,8 @@ def test_a_run_that_nobody_runs_is_undone_by_whoever_takes_it_up(
 @pytest.mark.parametrize(
     ("kinds", "said"),
     [
-        (COMPLETED, "run 'run' has ended already: it is completed."),
-        (UNDONE[:5], "is being undone already, and that is not stopped. If nobody goes on with"),
+        (COMPLETED, "run 'run' has already ended: it is completed."),
+        (UNDONE[:5], "is already being compensated, which cannot be cancelled. If it has no owner"),
     ],
 )
 def test_what_cannot_be_cancelled_is_left_alone(state, type_in, kinds, said):
@@ -482,7 +482,7 @@ def test_a_run_whose_values_are_not_read_can_be_cancelled_and_not_resumed(foreig
     resumed, _, err = type_in("runs", "resume", "foreign", "flows.py")
     cancelled, _, _ = type_in("runs", "cancel", "foreign")
 
-    assert (2, True) == (resumed, "wrote run 'foreign'. Resume it from a program that has" in err)
+    assert (2, True) == (resumed, "Resume it from a program with that serializer" in err)
     assert (0, "cancelled") == (cancelled, foreign.snapshot("foreign").status)
 
 
@@ -496,11 +496,11 @@ def test_a_run_whose_values_are_not_read_can_be_cancelled_and_not_resumed(foreig
         (["events", "r-12354"], "Did you mean: actorflow runs events r-12345\n"),
         (["resume", "r", "flows.py"], "Did you mean: actorflow runs resume r-12345\n"),
         (["show", "x"], "no run 'x' among 1. For their ids, type: actorflow runs list\n"),
-        (["purge"], "say what is to go. For example, type: --older-than 30d, or --keep 1000"),
-        (["purge", "--older-than", "1x"], "'1x' is no age. Type seconds, or such as 90m, 12h,"),
+        (["purge"], "there is no limit. For example, type: --older-than 30d, or --keep 1000"),
+        (["purge", "--older-than", "1x"], "'1x' is not an age. Type seconds, or 90m, 12h,"),
         (["list", "--status", "faild"], "'faild' is not one of"),
-        (["list", "--db", "sqlite:///no.db"], "no database no.db. To make it, type: actorflow db"),
-        (["list", "--db", "nonsense"], "'nonsense' is no URL of a database"),
+        (["list", "--db", "sqlite:///no.db"], "no database no.db. To create it, type: actorflow"),
+        (["list", "--db", "nonsense"], "'nonsense' is not a database URL"),
         (
             ["list", "--db", "postgresql://me:secret@127.0.0.1:1/x"],
             ":***@127.0.0.1:1/x did not open",
@@ -585,7 +585,7 @@ def test_looking_at_a_database_that_is_not_there_makes_none(folder, type_in):
     """SQLite would, and the next command would find it empty."""
     current = type_in("db", "current", "sqlite:///no.db")
     check = type_in("db", "check", "sqlite:///no.db")
-    said = "there is no database no.db. To make it, type: actorflow db upgrade sqlite:///no.db\n"
+    said = "there is no database no.db. To create it, type: actorflow db upgrade sqlite:///no.db\n"
 
     assert [(0, f"no tables: {said}", ""), (1, said, "")] == [current, check]
     assert not (folder / "no.db").exists()
@@ -596,7 +596,7 @@ def test_the_tables_are_those_that_the_environment_names(db, type_in):
     upgraded, current, checked = (type_in("db", it) for it in ("upgrade", "current", "check"))
 
     assert [0, 0, 0] == [upgraded[0], current[0], checked[0]]
-    assert checked[1].endswith("as it should be\n")
+    assert checked[1].endswith("up to date\n")
 
 
 def test_tables_of_another_version_are_named(db, type_in):

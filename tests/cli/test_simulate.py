@@ -266,9 +266,9 @@ def test_a_finding_that_cannot_be_kept_there_is_kept_elsewhere(example, type_in,
     [
         (["--fail", "proces:2"], "does not have. Did you mean 'process'? Its steps are: fetch"),
         (["--hang", "nothing"], "--hang names step 'nothing', which workflow 'plain' does not"),
-        (["--fail", "process:0"], "--fail process:0 does not say how many attempts."),
+        (["--fail", "process:0"], "--fail process:0 needs a number of attempts."),
         (["--fail", "process", "--hang", "process:1"], "step 'process' is named twice"),
-        (["--save", "no/where.json"], "--save no/where.json is in a folder that is not there."),
+        (["--save", "no/where.json"], "--save no/where.json is in a folder that does not exist."),
         (["--save", "."], "--save . is a folder. Name a file: --save ./FILE.json"),
         (["url=x"], "type: actorflow simulate flows.py --input url=x"),
         (["--input", "day=x"], "no step of workflow 'plain' takes the input 'day'."),
@@ -423,7 +423,7 @@ def test_a_law_that_is_gone_is_missed(kept, folder):
     status, out, _ = finished("replay", "careless-charged_once.json", cwd=folder)
 
     assert 2 == status
-    assert "The law 'charged_once', which it broke, is not beside the workflow any more" in out
+    assert "The law 'charged_once', which it broke, is no longer defined beside" in out
 
 
 def test_of_several_laws_that_break_the_one_is_told_that_did_so_before(write, type_in, folder):

@@ -262,7 +262,7 @@ def test_whoever_cancels_a_run_just_after_its_end_keeps_nothing_of_it(make, monk
 
     assert Fate.NOTHING is fate
     assert "completed" == owner.snapshot("run").status
-    assert {} == other._writer._books.pages
+    assert {} == other._writer._open_runs.runs
 
 
 def test_a_run_of_another_is_not_cancelled_on_the_event_loop(make):

@@ -138,7 +138,8 @@ def test_a_loop_thread_that_does_not_end_is_in_the_report(impatient, in_a_step):
     release.set()
 
     name = f"step step of run {run.id}" if in_a_step else "left behind"
-    assert f"the event loop's thread has not ended; on it are left: {name}" == report.abandoned[-1]
+    left = f"the event loop's thread has not ended; tasks left on it: {name}"
+    assert left == report.abandoned[-1]
     assert (report, False) == (again, report.clean)
     assert [] == remaining_threads()
 

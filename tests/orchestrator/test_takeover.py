@@ -212,7 +212,7 @@ def test_a_run_that_goes_on_elsewhere_is_left_alone_by_the_heartbeat_of_its_form
         accept(first, accepted(run_id))
         write(first, happened(*STARTED, run_id=run_id))
     lease_lost_to(second, url, "taken")
-    while "taken" in first._writer._books.pages:
+    while "taken" in first._writer._open_runs.runs:
         pass
     write(first, happened(*COMPLETED[3:], run_id="kept", after=3))
     write(second, happened(EventKind.RUN_RESUMED, *COMPLETED[1:], run_id="taken", after=3))
@@ -366,7 +366,7 @@ def test_a_run_that_completes_just_before_it_is_resumed_is_not_run_again(make, m
     with Orchestrator(state) as orchestrator:
         result = orchestrator.resume("run", flow_of(lambda: began.append(1))).result(GUARD)
         write(state, [])
-        kept = dict(state._writer._books.pages)
+        kept = dict(state._writer._open_runs.runs)
 
     assert ({"a": "of a"}, [], {}) == (result.outputs, began, kept)
     assert 5 == len(lost.events("run"))
@@ -500,8 +500,8 @@ def test_a_repeated_start_runs_nothing_before_that_is_known(make):
     state = make()
     with Orchestrator(state) as orchestrator:
         first = orchestrator.run(flow, idempotency_key="k")
-        told, heard = state._dealt_with, []
-        state._writer._dealt_with = lambda group: (heard.append(list(began)), told(group))
+        told, heard = state._on_processed, []
+        state._writer._on_processed = lambda group: (heard.append(list(began)), told(group))
         again = orchestrator.start(flow, idempotency_key="k")
         live = orchestrator._life.live.ids()
 

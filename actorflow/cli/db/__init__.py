@@ -1,4 +1,4 @@
-"""`actorflow db`, and the databases that other commands are about."""
+"""`actorflow db`, and access to databases for other commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands around databases: `actorflow db upgrade`, `current` and `check`."""
+"""The commands `actorflow db upgrade`, `current` and `check`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from actorflow.cli.db.stores import DATABASE, missing_file, nothing_there
+from actorflow.cli.db.stores import DATABASE, missing_file, no_database
 from actorflow.errors.storage import SchemaMismatch
 from actorflow.state.sql.extras import needs_extra
 
@@ -25,42 +25,42 @@ Address = Annotated[
     typer.Argument(
         metavar="URL",
         envvar=DATABASE,
-        help="Such as sqlite:///runs.db or postgresql://user@host/database.",
+        help="For example sqlite:///runs.db or postgresql://user@host/database.",
         show_default=False,
     ),
 ]
 
 
-def databases(told: Callable[[], AbstractContextManager[None]]) -> typer.Typer:
+def databases(reporting_errors: Callable[[], AbstractContextManager[None]]) -> typer.Typer:
     """Return the commands.
 
     Args:
-        told: Entered around each, to turn what goes wrong into a text and an exit status.
+        reporting_errors: A context manager that turns errors into messages and exit statuses.
     """
     commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
     @commands.callback()
     def _databases() -> None:
-        """Look after the tables in which runs are kept."""
+        """Manage the tables in which runs are kept."""
 
     @commands.command()
     def upgrade(url: Address) -> None:
-        """Make the tables, or bring them up to date."""
-        with told():
+        """Create the tables, or upgrade them."""
+        with reporting_errors():
             _say(_upgrade(url))
 
     @commands.command()
     def current(url: Address) -> None:
         """Print the version of the tables."""
-        with told():
+        with reporting_errors():
             _say(_current(url))
 
     @commands.command()
     def check(url: Address) -> None:
-        """Say whether this version of actorflow can use the tables; exit with 1 if not."""
-        with told():
-            said, usable = _check(url)
-            _say(said)
+        """Check that this version of actorflow can use the tables; exit with 1 if not."""
+        with reporting_errors():
+            message, usable = _check(url)
+            _say(message)
             raise typer.Exit(not usable)
 
     return commands
@@ -72,48 +72,48 @@ def _say(text: str) -> None:
 
 @contextlib.contextmanager
 def _opened(url: str) -> Iterator[tuple[ModuleType, Engines]]:
-    """Yield what migrates, and connections to the database."""
+    """Yield the module `upgrades` and connections to the database."""
     with needs_extra("actorflow db"):
-        from actorflow.state.sql.database.engines import Engines  # noqa: PLC0415 - likewise
-        from actorflow.state.sql.schema import upgrades as migrating  # noqa: PLC0415 - it comes with the extra
+        from actorflow.state.sql.database.engines import Engines  # noqa: PLC0415 - part of the extra
+        from actorflow.state.sql.schema import upgrades  # noqa: PLC0415 - likewise
 
         engines = Engines.to(url)
     with engines:
-        yield migrating, engines
+        yield upgrades, engines
 
 
 def _missing(url: str) -> str | None:
-    """Say that there is no database, before SQLite makes an empty one of it."""
+    """Return a message if the database file is missing; SQLite would create an empty one."""
     with needs_extra("actorflow db"):
         file = missing_file(url)
-    return None if file is None else nothing_there(file, url)
+    return None if file is None else no_database(file, url)
 
 
 def _upgrade(url: str) -> str:
-    with _opened(url) as (migrating, engines):
-        before, after = migrating.upgrade(engines)
+    with _opened(url) as (upgrades, engines):
+        before, after = upgrades.upgrade(engines)
     if before == after:
-        return f"version {after}, nothing to do"
-    return f"version {after}, was {before or 'empty'}"
+        return f"version {after}, already up to date"
+    return f"version {after}, upgraded from {before or 'an empty database'}"
 
 
 def _current(url: str) -> str:
     missing = _missing(url)
     if missing is not None:
         return f"no tables: {missing}"
-    with _opened(url) as (migrating, engines):
-        found, newest = migrating.current(engines), migrating.newest()
+    with _opened(url) as (upgrades, engines):
+        found, newest = upgrades.current(engines), upgrades.newest()
     if found is None:
         return "no tables"
-    return f"version {found}" + ("" if found == newest else f", this actorflow makes {newest}")
+    return f"version {found}" + ("" if found == newest else f"; this actorflow uses {newest}")
 
 
 def _check(url: str) -> tuple[str, bool]:
     missing = _missing(url)
     if missing is not None:
         return missing, False
-    with _opened(url) as (migrating, engines):
+    with _opened(url) as (upgrades, engines):
         try:
-            return f"version {migrating.check(engines)}, as it should be", True
+            return f"version {upgrades.check(engines)}, up to date", True
         except SchemaMismatch as fault:
             return str(fault), False

@@ -1,4 +1,4 @@
-"""The database that a command is about, and the run in it."""
+"""Access to the database, and to a run in it, for commands."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 __all__ = [
     "DATABASE",
     "Database",
+    "command_line",
     "find",
-    "looking_at",
     "missing_file",
-    "nothing_there",
+    "no_database",
     "opened",
+    "opened_run",
     "store",
-    "typed",
-    "unread",
+    "unreadable",
 ]
 
 DATABASE: Final = "ACTORFLOW_DB"
-"""The environment variable that names the database when nothing else does."""
+"""The environment variable with the database's URL, used when no option is given."""
 _RECENT: Final = 200
-"""How many of the newest runs are looked at for the one that may be meant."""
+"""How many of the newest runs are searched for a similar run id."""
 
 Database = Annotated[
     str,
@@ -47,16 +47,16 @@ Database = Annotated[
         "--db",
         metavar="URL",
         envvar=DATABASE,
-        help="Such as sqlite:///runs.db or postgresql://user@host/database.",
+        help="For example sqlite:///runs.db or postgresql://user@host/database.",
         show_default=False,
     ),
 ]
 
 
-class _Readable(JSONSerializer):
-    """Shows values of classes that are not there as the database has them.
+class _PlainFallback(JSONSerializer):
+    """Reads values as plain JSON when their classes are not available.
 
-    To look at a run, nobody need have the program that made it.
+    Showing a run does not require the program that recorded it.
     """
 
     def loads(self, text: str, /) -> Any:
@@ -66,73 +66,73 @@ class _Readable(JSONSerializer):
             return json.loads(text)
 
 
-class _Foreign:
-    """Stands for the serializer of somebody's program, which is not at hand.
+class _UnavailableSerializer:
+    """Stands in for a custom serializer that is not available here.
 
     Args:
-        name: What it is called.
+        name: The name of that serializer.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def dumps(self, value: Any, /) -> str:
-        raise TypeError(f"the serializer {self.name!r} is not at hand")
+        raise TypeError(f"the serializer {self.name!r} is not available")
 
     def loads(self, _text: str, /) -> Any:
-        return unread(self.name)
+        return unreadable(self.name)
 
 
-def unread(serializer: str | None) -> dict[str, str]:
-    """Return what is shown in place of a value that only another serializer can read."""
+def unreadable(serializer: str | None) -> dict[str, str]:
+    """Return the placeholder for a value that only another serializer can read."""
     return {"unread": f"the serializer {serializer!r} wrote it"}
 
 
 def store(url: str, serializer: Serializer | None = None) -> SQLStateManager:
-    """Return what keeps runs in a database that is there.
+    """Return a state manager for an existing database.
 
     Args:
         url: The database.
         serializer: Reads and writes values; actorflow's own by default.
 
     Raises:
-        Problem: When it is a file, and there is none.
-        DefinitionError: When the URL is none.
+        Problem: When the database is a file that does not exist.
+        DefinitionError: When the URL is invalid.
         MissingExtra: When the extra `sql` is not installed.
-        StoreError: When it cannot be reached, or its tables are not those of this version.
+        StoreError: When it cannot be reached, or its tables have another version.
     """
     with needs_extra("--db"):
         file = missing_file(url)
-    if file is not None:  # SQLite would make one, empty
-        raise Problem(nothing_there(file, url))
+    if file is not None:  # SQLite would create an empty one
+        raise Problem(no_database(file, url))
     return SQLStateManager(url, serializer=serializer)
 
 
 def missing_file(url: str) -> Path | None:
-    """Return the file that a database would be in and that is not there.
+    """Return the file of a database if it does not exist.
 
     Raises:
-        DefinitionError: When the URL is none.
+        DefinitionError: When the URL is invalid.
     """
-    from actorflow.state.sql.database.engines import file_of  # noqa: PLC0415 - it comes with the extra
+    from actorflow.state.sql.database.engines import file_of  # noqa: PLC0415 - part of the extra
 
     file = file_of(url)
     return None if file is None or file.exists() else file
 
 
-def nothing_there(file: Path, url: str) -> str:
-    """Say that there is no database, and what to do."""
-    cure = f"To make it, type: actorflow db upgrade {shlex.quote(url)}"
+def no_database(file: Path, url: str) -> str:
+    """Return a message that there is no database, and how to create it."""
+    cure = f"To create it, type: actorflow db upgrade {shlex.quote(url)}"
     return f"there is no database {file}. {cure}"
 
 
 @contextlib.contextmanager
 def opened(url: str, serializer: Serializer | None = None) -> Iterator[SQLStateManager]:
-    """Yield what lets one look at runs in a database, and close it afterwards; see `store`.
+    """Yield a state manager to read runs with, and close it afterwards; see `store`.
 
-    Values that cannot be read are shown as something else than they are.
+    Values that cannot be read are shown in a simplified form.
     """
-    state = store(url, _Readable() if serializer is None else serializer)
+    state = store(url, _PlainFallback() if serializer is None else serializer)
     try:
         yield state
     finally:
@@ -140,12 +140,12 @@ def opened(url: str, serializer: Serializer | None = None) -> Iterator[SQLStateM
 
 
 @contextlib.contextmanager
-def looking_at(run_id: str, command: str, db: str) -> Iterator[tuple[SQLStateManager, RunSnapshot]]:
-    """Yield what lets one look at a run, and the run, also if another serializer wrote it.
+def opened_run(run_id: str, command: str, db: str) -> Iterator[tuple[SQLStateManager, RunSnapshot]]:
+    """Yield a state manager and a run, even if another serializer wrote the run.
 
     Args:
         run_id: The run.
-        command: What was typed after `actorflow runs`, for the errors.
+        command: The subcommand of `actorflow runs`, for error texts.
         db: The database.
     """
     with contextlib.ExitStack() as stack:
@@ -155,22 +155,22 @@ def looking_at(run_id: str, command: str, db: str) -> Iterator[tuple[SQLStateMan
         except NotRestorable as error:
             if error.serializer is None:
                 raise
-            state = stack.enter_context(opened(db, _Foreign(error.serializer)))
+            state = stack.enter_context(opened(db, _UnavailableSerializer(error.serializer)))
             run = find(state, run_id, command, db)
         yield state, run
 
 
-def typed(command: str, db: str) -> str:
-    """Return what to type for a command about the same database."""
+def command_line(command: str, db: str) -> str:
+    """Return a command line for the same database."""
     known = os.environ.get(DATABASE) == db
     return f"actorflow {command}" + ("" if known else f" --db {shlex.quote(db)}")
 
 
 def find(state: SQLStateManager, run_id: str, command: str, db: str) -> RunSnapshot:
-    """Return a run as it stands.
+    """Return the current state of a run.
 
     Raises:
-        Problem: When there is none of that id; it says which one may be meant.
+        Problem: When there is no such run; the text suggests a similar id.
     """
     try:
         return state.snapshot(run_id)
@@ -178,16 +178,18 @@ def find(state: SQLStateManager, run_id: str, command: str, db: str) -> RunSnaps
         pass
     page = state.list(limit=_RECENT)
     known = [run.run_id for run in page.runs]
-    meant = _meant(run_id, known)
+    similar = _similar(run_id, known)
     said = f"there is no run {run_id!r}"
-    if meant is not None:
-        asked = typed(f"runs {command} {shlex.quote(meant)}", db)
+    if similar is not None:
+        asked = command_line(f"runs {command} {shlex.quote(similar)}", db)
         raise Problem(f"{said}. Did you mean: {asked}")
     if not known:
-        raise Problem(f"{said}: the database holds no runs. Is it the right one?")
-    raise Problem(f"{said} among {page.total:,}. For their ids, type: {typed('runs list', db)}")
+        raise Problem(f"{said}: the database has no runs. Is it the right one?")
+    raise Problem(
+        f"{said} among {page.total:,}. For their ids, type: {command_line('runs list', db)}"
+    )
 
 
-def _meant(run_id: str, known: Sequence[str]) -> str | None:
-    begun = [it for it in known if run_id and it.startswith(run_id)]
-    return begun[0] if len(begun) == 1 else nearest(run_id, known)
+def _similar(run_id: str, known: Sequence[str]) -> str | None:
+    with_prefix = [it for it in known if run_id and it.startswith(run_id)]
+    return with_prefix[0] if len(with_prefix) == 1 else nearest(run_id, known)

@@ -1,4 +1,4 @@
-"""`actorflow run`: one run, watched from its first event to its last."""
+"""`actorflow run`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The run's inputs, as they are typed: `--input key=value` and `--input-json`."""
+"""The inputs of a run on the command line: `--input NAME=VALUE` and `--input-json`."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ if TYPE_CHECKING:
 
     from actorflow.definition.plan import WorkflowPlan
 
-__all__ = ["check_inputs", "read_inputs", "refuse_words"]
+__all__ = ["check_inputs", "read_inputs", "reject_arguments"]
 
 
-def refuse_words(words: Sequence[str], target: str, command: str = "run") -> None:
-    """Refuse what stands on the command line without an option, and say which one it needs.
+def reject_arguments(arguments: Sequence[str], target: str, command: str = "run") -> None:
+    """Raise if there is an argument without an option, and suggest the option.
 
     Args:
-        words: What was typed after the target.
-        target: What was typed for the workflow.
-        command: The command that was typed.
+        arguments: The arguments after the target.
+        target: The workflow as given on the command line.
+        command: The command.
 
     Raises:
-        Problem: When there is something.
+        Problem: When there is such an argument.
     """
-    if words:
-        word, typed = words[0], f"actorflow {command} {shlex.quote(target)}"
-        named = word if "=" in word.strip("=") else f"NAME={word}"
-        cure = f"For an input, type: {typed} --input {shlex.quote(named)}"
-        if word.isidentifier() and ":" not in target:
-            cure += f"\nFor a workflow of {target}, type: {typed}:{word}"
-        raise Problem(f"{word!r} stands without an option. {cure}")
+    if arguments:
+        argument, typed = arguments[0], f"actorflow {command} {shlex.quote(target)}"
+        named = argument if "=" in argument.strip("=") else f"NAME={argument}"
+        cure = f"To pass an input, type: {typed} --input {shlex.quote(named)}"
+        if argument.isidentifier() and ":" not in target:
+            cure += f"\nTo choose a workflow of {target}, type: {typed}:{argument}"
+        raise Problem(f"unexpected argument {argument!r}. {cure}")
 
 
 def read_inputs(pairs: Iterable[str], documents: Iterable[str]) -> dict[str, Any]:
     """Return the inputs by name.
 
     Args:
-        pairs: Each `key=value`; the value is a text, whatever it looks like.
-        documents: Each a JSON object, `@` and the path of a file that holds one, or `-` for
-            one on stdin.
+        pairs: Arguments of the form `name=value`; the value is always a string.
+        documents: JSON objects; each is given inline, as `@` and the path of a file, or as `-`
+            for stdin.
 
     Raises:
         Problem: When one is malformed, or a name is given twice.
@@ -57,7 +57,7 @@ def read_inputs(pairs: Iterable[str], documents: Iterable[str]) -> dict[str, Any
         given += _document(document)
     for name, value in given:
         if name in inputs:
-            raise Problem(f"the input {name!r} is given twice. Give it once.")
+            raise Problem(f"the input {name!r} is given twice. Pass it once.")
         inputs[name] = value
     return inputs
 
@@ -65,13 +65,13 @@ def read_inputs(pairs: Iterable[str], documents: Iterable[str]) -> dict[str, Any
 def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise Problem(f"--input {text!r} is not of the form key=value. Type: --input NAME=VALUE")
+        raise Problem(f"--input {text!r} is not of the form NAME=VALUE. Type: --input NAME=VALUE")
     return name, value
 
 
-_EXAMPLE: Final = "Type for example: --input-json '{\"n\": 3}'"
+_EXAMPLE: Final = "For example, type: --input-json '{\"n\": 3}'"
 _LIKE_A_PATH: Final = re.compile(r"[\w./~-]+")
-_LONGEST: Final = 60
+_MAX_LENGTH: Final = 60
 
 
 def _document(text: str) -> list[tuple[str, Any]]:
@@ -79,18 +79,18 @@ def _document(text: str) -> list[tuple[str, Any]]:
     try:
         pairs = json.loads(_content(text), object_pairs_hook=_Pairs)
     except (ValueError, RecursionError) as error:
-        raise Problem(f"{said} is not JSON: {error}. {_instead_of(text)}".rstrip()) from None
+        raise Problem(f"{said} is not JSON: {error}. {_suggestion(text)}".rstrip()) from None
     if not isinstance(pairs, _Pairs):
         raise Problem(f"{said} is not an object. {_EXAMPLE}")
     return [(name, _plain(value)) for name, value in pairs]
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}…"
 
 
-def _instead_of(text: str) -> str:
-    """Return what to type for what is no JSON; of a file or of stdin there is nothing to say."""
+def _suggestion(text: str) -> str:
+    """Suggest what to type instead of invalid JSON; empty for a file or stdin."""
     if text == "-" or text.startswith("@"):
         return ""
     if _LIKE_A_PATH.fullmatch(text):
@@ -107,11 +107,11 @@ def _content(text: str) -> str:
         return Path(text[1:]).read_text(encoding="utf-8")
     except OSError as error:
         said = f"--input-json {text!r} cannot be read: {error.strerror}."
-        raise Problem(f"{said} After the @ stands the path of a JSON file.") from error
+        raise Problem(f"{said} Pass the path of a JSON file after the @.") from error
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """A JSON object with its keys as they were written, also those that come twice."""
+    """A JSON object as pairs, including duplicate keys."""
 
 
 def _plain(value: object) -> object:
@@ -120,18 +120,18 @@ def _plain(value: object) -> object:
         if len(plain) < len(value):
             names = [name for name, _ in value]
             twice = next(name for name in names if names.count(name) > 1)
-            raise Problem(f"the key {twice!r} of an input is given twice. Give it once.")
+            raise Problem(f"the key {twice!r} of an input is given twice. Pass it once.")
         return plain
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def check_inputs(plan: WorkflowPlan, inputs: Mapping[str, Any], typed: str) -> None:
-    """Refuse inputs that no step takes, and to go without those that one needs.
+    """Raise if an input is unknown, or a required one is missing.
 
     Args:
-        plan: The workflow.
+        plan: The workflow's plan.
         inputs: The inputs by name.
-        typed: The command so far, to be completed in the errors.
+        typed: The command line so far, for suggestions in error texts.
 
     Raises:
         Problem: When one is missing or unknown.

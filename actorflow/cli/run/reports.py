@@ -1,4 +1,4 @@
-"""What is said when a run has ended: for people, and as JSON."""
+"""The report of an ended run, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from actorflow.cli.run.running import Outcome
     from actorflow.model.results import RunResult, StepResult
 
-__all__ = ["describe", "describe_failure", "outputs", "whole_result"]
+__all__ = ["describe", "describe_failure", "outputs", "result_as_json"]
 
 _ROWS: Final = 20
-"""How many of the last steps' outputs are shown, and how many of the others'."""
+"""The maximum number of outputs shown, for the last steps and for the others."""
 _PATH: Final = 6
-"""How many steps of the critical path are named."""
+"""The maximum number of steps named on the critical path."""
 
 
 def describe(outcome: Outcome, width: int) -> Iterator[str]:
-    """Yield the lines of the report: outputs, chart, and how long it took."""
-    told = list(outputs(outcome.result, width))
-    if told:
-        yield from ("", *told)
+    """Yield the lines of the report: outputs, chart and duration."""
+    reported = list(outputs(outcome.result, width))
+    if reported:
+        yield from ("", *reported)
     yield from ("", draw_gantt(outcome.events, width=max(width, NARROWEST)))
     yield from ("", *_verdict(outcome))
 
@@ -39,7 +39,7 @@ def describe(outcome: Outcome, width: int) -> Iterator[str]:
 
 
 def outputs(result: RunResult, width: int) -> Iterator[str]:
-    """Yield the last steps' outputs in full, and of the others what fits into a line each."""
+    """Yield the last steps' outputs in full, and the others cut to one line each."""
     others = [
         step_id
         for step_id, output in result.outputs.items()
@@ -82,7 +82,7 @@ def _verdict(outcome: Outcome) -> Iterator[str]:
 
 
 def _took(outcome: Outcome) -> float:
-    """Return the seconds of the run's last life; the time between two was spent by nobody."""
+    """Return the duration of the run since it was last resumed, or since it started."""
     resumed = [event.time for event in outcome.events if event.kind is EventKind.RUN_RESUMED]
     if resumed and outcome.result.finished_at is not None:
         return outcome.result.finished_at - resumed[-1]
@@ -96,30 +96,30 @@ def _steps(ids: Sequence[str]) -> str:
 
 
 def describe_failure(result: RunResult) -> Iterator[str]:
-    """Yield why a run did not complete, and which optional steps did not."""
-    told: list[BaseException] = []
+    """Yield why a run did not complete, and which optional steps were skipped."""
+    reported: list[BaseException] = []
     for step in result.steps.values():
         if step.error is None:
             continue
-        told.append(step.error)
+        reported.append(step.error)
         if step.status is StepStatus.SKIPPED:
             yield f"step {step.step_id!r} was skipped: {one_line(step.error)}"
         elif step.status in {StepStatus.FAILED, StepStatus.COMPENSATION_FAILED}:
             yield from ("", _failed(step), traceback_of(step.error))
-    if result.error is not None and not any(_is_same(result.error, error) for error in told):
+    if result.error is not None and not any(_is_same(result.error, error) for error in reported):
         yield one_line(result.error)
     if result.status is RunStatus.CANCELLED:
         yield f"the run was cancelled: {result.reason}"
-    yield from _undone(result)
+    yield from _compensations(result)
 
 
 def _is_same(one: BaseException, other: BaseException) -> bool:
-    # Read from a database, the run's error is another object than the step's.
+    # Read from a database, the run's error and the step's error are different objects.
     return one is other or (isinstance(one, RecordedError) and one == other)
 
 
-def _undone(result: RunResult) -> Iterator[str]:
-    """Yield what was undone, in that order, and what was not."""
+def _compensations(result: RunResult) -> Iterator[str]:
+    """Yield the steps that were compensated, in that order, and those that were not."""
     for title, step_ids in (
         ("undone", result.compensated),
         ("NOT undone", result.uncompensated),
@@ -138,8 +138,8 @@ def _failed(step: StepResult) -> str:
 # ── JSON ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def whole_result(outcome: Outcome) -> dict[str, Any]:
-    """Return everything that is known of a run, in terms of what JSON has."""
+def result_as_json(outcome: Outcome) -> dict[str, Any]:
+    """Return everything about a run in a form that JSON can hold."""
     result = outcome.result
     bounds = bounds_of(outcome.plan, outcome.events, outcome.workers)
     return {

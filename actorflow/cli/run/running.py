@@ -1,7 +1,7 @@
-"""One run, watched from its first event to its last.
+"""Running one workflow under a watcher, until it ends.
 
-Events come in on a thread of their own and signals come in anywhere, so both go through one
-queue, and everything else happens on the main thread.
+Events arrive on a separate thread and signals at any time. Both go through one queue, and all
+other work happens on the main thread.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ import json
 import queue
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 from rich.console import Console
 
 from actorflow.cli.run.charts import write_svg
-from actorflow.cli.run.lines import LineWatcher, SilentWatcher
-from actorflow.cli.run.live import LiveWatcher
-from actorflow.cli.run.reports import describe, describe_failure, whole_result
+from actorflow.cli.run.reports import describe, describe_failure, result_as_json
+from actorflow.cli.run.watchers import LineWatcher, LiveWatcher, SilentWatcher
 from actorflow.cli.terminal.interrupts import EXIT_BASE, Interrupts
-from actorflow.cli.terminal.streams import only_for_the_result, whole_lines
+from actorflow.cli.terminal.streams import stdout_for_result, whole_lines
 from actorflow.model.lifecycle import RunStatus
 from actorflow.orchestrator import Orchestrator
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from actorflow.cli.run.watchers import Watcher
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.definition.workflow import Workflow
     from actorflow.model.events import Event
@@ -37,33 +37,33 @@ if TYPE_CHECKING:
     from actorflow.model.results import RunResult
     from actorflow.run.handle import Run
 
-__all__ = ["Order", "Outcome", "Watcher", "carry_out", "is_watched", "print_json", "show"]
+__all__ = ["Order", "Outcome", "is_watched", "print_json", "run_order", "show"]
 
-_SOON: Final = 0.1
-"""Seconds between two looks of a watcher at the clock."""
+_POLL: Final = 0.1
+"""Seconds between two calls of a watcher's `look`."""
 
 
 @attrs.frozen(kw_only=True)
 class Order:
-    """What is to be run, and how."""
+    """The workflow to run, and how."""
 
     flow: Workflow
     inputs: Mapping[str, Any]
     workers: int
     timeout: float | None
     state: StateManager | None = None
-    """Where it is recorded; in memory by default."""
+    """The state manager that records the run; in memory by default."""
     resumed: str | None = None
-    """The id of the run that is to go on; by default a new one is started."""
+    """The id of a run to resume; by default a new run is started."""
 
     def recorded(self) -> int:
-        """Return how many events the run has already."""
+        """Return the number of events that were recorded before."""
         if self.state is None or self.resumed is None:
             return 0
         return len(self.state.events(self.resumed))
 
     def begin(self, orchestrator: Orchestrator) -> Run:
-        """Let the run begin, or go on."""
+        """Start or resume the run."""
         if self.resumed is not None:
             return orchestrator.resume(self.resumed, self.flow)
         return orchestrator.start(self.flow, self.inputs, timeout=self.timeout)
@@ -71,18 +71,18 @@ class Order:
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """What came of it."""
+    """The result of a run, with its events."""
 
     plan: WorkflowPlan
     workers: int
     result: RunResult
     events: tuple[Event, ...]
     signal: int | None
-    """The signal that asked for the run's end."""
+    """The signal that cancelled the run, if any."""
 
     @property
     def exit_status(self) -> int:
-        """What the command exits with."""
+        """The exit status of the command."""
         if self.result.status is RunStatus.COMPLETED:
             return 0
         if self.signal is not None and self.result.status is RunStatus.CANCELLED:
@@ -90,46 +90,30 @@ class Outcome:
         return 1
 
 
-class Watcher(Protocol):
-    """Who shows a run while it is in progress; always called on the main thread."""
-
-    def begin(self, plan: WorkflowPlan, recorded: int) -> None:
-        """The run is about to start, or to go on after as many events as are recorded."""
-
-    def show(self, event: Event) -> None:
-        """The run's next event happened."""
-
-    def look(self) -> None:
-        """Some time has passed."""
-
-    def end(self) -> None:
-        """There are no more events."""
-
-
-class _Word(enum.Enum):
-    """What comes through the queue beside events."""
+class _Notice(enum.Enum):
+    """Signals in the queue, besides events."""
 
     INTERRUPTED = enum.auto()
     ENDED = enum.auto()
 
 
-_Inbox = queue.SimpleQueue["Event | _Word"]
+_Inbox = queue.SimpleQueue["Event | _Notice"]
 
 
-def carry_out(order: Order, watcher: Watcher) -> Outcome:
-    """Run a workflow under the eyes of a watcher, and return how it ended.
+def run_order(order: Order, watcher: Watcher) -> Outcome:
+    """Run a workflow under a watcher and return the outcome.
 
-    The first Ctrl-C cancels the run, and a second one leaves the process at once.
+    The first Ctrl-C cancels the run; a second one exits at once.
 
     Raises:
-        DefinitionError: When the workflow or a limit makes no sense.
-        UnknownExecutor: When a step names an executor, of which the command line has none.
+        DefinitionError: When the workflow or a limit is invalid.
+        UnknownExecutor: When a step names an executor; the command line defines none.
         StoreError: When the run cannot be recorded.
     """
     inbox: _Inbox = queue.SimpleQueue()
     plan = order.flow.plan()
     with (
-        Interrupts(lambda: inbox.put(_Word.INTERRUPTED)) as interrupts,
+        Interrupts(lambda: inbox.put(_Notice.INTERRUPTED)) as interrupts,
         Orchestrator(order.state, async_workers=order.workers) as orchestrator,
     ):
         watcher.begin(plan, order.recorded())
@@ -151,32 +135,32 @@ def _read(run: Run, inbox: _Inbox) -> None:
         for event in run.events():
             inbox.put(event)
     finally:
-        inbox.put(_Word.ENDED)
+        inbox.put(_Notice.ENDED)
 
 
 def _watched(run: Run, inbox: _Inbox, watcher: Watcher) -> Iterator[Event]:
-    while (word := _next(inbox)) is not _Word.ENDED:
-        if word is _Word.INTERRUPTED:
-            sys.stderr.write("Cancelling the run; press Ctrl-C again to leave at once.\n")
+    while (item := _next(inbox)) is not _Notice.ENDED:
+        if item is _Notice.INTERRUPTED:
+            sys.stderr.write("Cancelling the run; press Ctrl-C again to exit at once.\n")
             run.cancel("interrupted")
-        elif word is not None:
-            watcher.show(word)
-            yield word
+        elif item is not None:
+            watcher.show(item)
+            yield item
         watcher.look()
 
 
-def _next(inbox: _Inbox) -> Event | _Word | None:
+def _next(inbox: _Inbox) -> Event | _Notice | None:
     try:
-        return inbox.get(timeout=_SOON)
+        return inbox.get(timeout=_POLL)
     except queue.Empty:
         return None
 
 
 def print_json(order: Callable[[], Order], svg: Path | None = None) -> int:
-    """Carry out an order, print the result as JSON and nothing else; return the exit status."""
-    with only_for_the_result() as stdout:
-        outcome = carry_out(order(), SilentWatcher())
-        json.dump(whole_result(outcome), stdout, indent=2)
+    """Run an order and print only its result, as JSON; return the exit status."""
+    with stdout_for_result() as stdout:
+        outcome = run_order(order(), SilentWatcher())
+        json.dump(result_as_json(outcome), stdout, indent=2)
         stdout.write("\n")
         stdout.flush()
     write_svg(svg, outcome.events)
@@ -184,14 +168,14 @@ def print_json(order: Callable[[], Order], svg: Path | None = None) -> int:
 
 
 def show(order: Callable[[], Order], svg: Path | None = None) -> int:
-    """Carry out an order before the eyes of a reader, and return the exit status."""
+    """Run an order, show its progress and a report, and return the exit status."""
     console = Console()
     with _watcher(console) as watcher, whole_lines():
-        asked = order()
-        outcome = carry_out(asked, watcher)
+        request = order()
+        outcome = run_order(request, watcher)
     for line in describe(outcome, console.width):
         sys.stdout.write(f"{line}\n")
-    if asked.state is not None:
+    if request.state is not None:
         sys.stdout.write(f"recorded as run {outcome.result.run_id}\n")
     sys.stdout.flush()
     for line in describe_failure(outcome.result):
@@ -205,5 +189,5 @@ def _watcher(console: Console) -> contextlib.AbstractContextManager[Watcher]:
 
 
 def is_watched(console: Console) -> bool:
-    """Return whether somebody looks at a terminal that can do more than print lines."""
+    """Return whether stdout is a terminal that supports cursor movement."""
     return console.is_terminal and not console.is_dumb_terminal and sys.stdout.isatty()

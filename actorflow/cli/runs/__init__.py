@@ -1,4 +1,4 @@
-"""`actorflow runs`: the runs that a database keeps."""
+"""`actorflow runs`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands around runs in a database: `actorflow runs list`, `show` and their like."""
+"""The commands `actorflow runs list`, `show`, `events`, `resume`, `cancel` and `purge`."""
 
 from __future__ import annotations
 
@@ -12,27 +12,22 @@ import attrs
 import typer
 from rich.console import Console
 
-from actorflow.cli.db.stores import Database, find, looking_at, opened, store, typed
+from actorflow.cli.db.stores import Database, command_line, find, opened, opened_run, store
 from actorflow.cli.loading import load_flow
 from actorflow.cli.run.charts import check_svg, write_svg
 from actorflow.cli.run.running import Order, print_json, show
 from actorflow.cli.runs import cancelling
-from actorflow.cli.runs.past import (
+from actorflow.cli.runs.rendering import (
     describe_run,
     event_as_json,
     listing,
+    rendered,
     run_as_json,
     summary_as_json,
-    written,
 )
 from actorflow.cli.terminal.exits import Problem, exit_statuses
-from actorflow.cli.terminal.options import (  # noqa: TC001 - typer reads these
-    AsJson,
-    Svg,
-    Target,
-    Workers,
-)
-from actorflow.cli.terminal.values import as_json as plainly
+from actorflow.cli.terminal.options import AsJson, Svg, Target, Workers  # noqa: TC001 - typer reads these
+from actorflow.cli.terminal.values import as_json as to_json
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.storage import NotRestorable
 from actorflow.model.lifecycle import RunStatus
@@ -54,9 +49,9 @@ _UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 
 RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="The run's id.")]
 Filter = Annotated[
     str | None,
-    typer.Option(metavar="TEXT", help="Only runs that were started with it.", show_default=False),
+    typer.Option(metavar="TEXT", help="Only runs started with this id.", show_default=False),
 ]
-Limit = Annotated[int, typer.Option(min=0, metavar="N", help="How many to show at most.")]
+Limit = Annotated[int, typer.Option(min=0, metavar="N", help="The maximum number to show.")]
 
 
 runs: typer.Typer = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -64,7 +59,7 @@ runs: typer.Typer = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @runs.callback()
 def _runs() -> None:
-    """Look at runs that a database keeps, let them go on, cancel them, and delete old ones."""
+    """List, show, resume, cancel and delete runs in a database."""
 
 
 @runs.command("list")
@@ -73,20 +68,20 @@ def list_(
     db: Database,
     status: Annotated[
         RunStatus | None,
-        typer.Option(help="Only runs that stand there.", case_sensitive=False, show_default=False),
+        typer.Option(help="Only runs with this status.", case_sensitive=False, show_default=False),
     ] = None,
     workflow: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="Only runs of that workflow.", show_default=False),
+        typer.Option(metavar="ID", help="Only runs of this workflow.", show_default=False),
     ] = None,
     trace_id: Filter = None,
     correlation_id: Filter = None,
     business_id: Filter = None,
     limit: Limit = 50,
-    offset: Annotated[int, typer.Option(min=0, metavar="N", help="How many to skip.")] = 0,
+    offset: Annotated[int, typer.Option(min=0, metavar="N", help="The number to skip.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """List runs, the newest first."""
+    """List runs, newest first."""
     with exit_statuses(), opened(db) as state:
         page = state.list(
             status=status,
@@ -101,8 +96,8 @@ def list_(
             _dump({"total": page.total, "runs": [summary_as_json(run) for run in page.runs]})
             return
         if page.runs:
-            _say(written(listing(page.runs), Console()))
-        sys.stderr.writelines(f"{line}\n" for line in _rest(page, offset))
+            _print(rendered(listing(page.runs), Console()))
+        sys.stderr.writelines(f"{line}\n" for line in _remaining(page, offset))
 
 
 @runs.command("show")
@@ -114,7 +109,7 @@ def show_(
         str | None,
         typer.Option(
             metavar="FILE[:FLOW]",
-            help="Where its workflow stands: its steps are shown as a tree.",
+            help="The run's workflow, to show its steps as a tree.",
             show_default=False,
         ),
     ] = None,
@@ -122,14 +117,14 @@ def show_(
     as_json: AsJson = False,
 ) -> None:
     """Show a run: its steps, their outputs and errors, and a chart of when each ran."""
-    with exit_statuses(), looking_at(run_id, "show", db) as (state, run):
+    with exit_statuses(), opened_run(run_id, "show", db) as (state, run):
         check_svg(svg)
         write_svg(svg, state.events(run_id) if svg else ())
         if as_json:
             _dump(run_as_json(run))
             return
         plan = None if flow is None else _plan(flow, run, db)
-        _say(describe_run(run, state.events(run_id), plan, Console()))
+        _print(describe_run(run, state.events(run_id), plan, Console()))
 
 
 @runs.command("events")
@@ -138,18 +133,18 @@ def events_(
     *,
     db: Database,
     after: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Only events with higher numbers.")
+        int, typer.Option(min=0, metavar="N", help="Only events with a number greater than N.")
     ] = 0,
     limit: Annotated[
         int | None,
-        typer.Option(min=0, metavar="N", help="How many at most.", show_default=False),
+        typer.Option(min=0, metavar="N", help="The maximum number to print.", show_default=False),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print what happened in a run, one line for each event."""
-    with exit_statuses(), looking_at(run_id, "events", db) as (state, run):
+    """Print the events of a run, one per line."""
+    with exit_statuses(), opened_run(run_id, "events", db) as (state, run):
         events = _events(state, run_id, after, limit)
-        _say(_events_as_json(events) if as_json else _lines(events, run.started_at))
+        _print(_events_as_json(events) if as_json else _lines(events, run.started_at))
 
 
 @runs.command()
@@ -161,17 +156,16 @@ def resume(
     workers: Workers = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Let a failed, cancelled or abandoned run go on, in this process.
+    """Resume a failed, cancelled or abandoned run in this process.
 
-    What has completed does not run again. Ctrl-C cancels the run, and pressed twice it
-    leaves at once.
+    Completed steps do not run again. Ctrl-C cancels the run; pressed twice, it exits at once.
     """
     with exit_statuses():
         with opened(db) as state:
             _check_resumable(state, run_id, db)
 
         def order() -> Order:
-            flow = load_flow(target, _beginning(f"runs resume {shlex.quote(run_id)}", db))
+            flow = load_flow(target, _command_prefix(f"runs resume {shlex.quote(run_id)}", db))
             return Order(
                 flow=flow,
                 inputs={},
@@ -191,20 +185,20 @@ def cancel(
     *,
     db: Database,
     reason: Annotated[
-        str, typer.Option(metavar="TEXT", help="Why; it is recorded with the run.")
+        str, typer.Option(metavar="TEXT", help="The reason, recorded with the run.")
     ] = "cancelled from the command line",
     compensate: Annotated[
-        bool, typer.Option("--compensate", help="Have what it has done undone, too.")
+        bool, typer.Option("--compensate", help="Also compensate the steps that completed.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Cancel a run, whoever runs it, or have it cancelled by whoever does."""
-    with exit_statuses(), looking_at(run_id, "cancel", db) as (state, run):
-        said = cancelling.cancel(state, run, reason, compensate=compensate, db=db)
+    """Cancel a run, or ask its owner to cancel it."""
+    with exit_statuses(), opened_run(run_id, "cancel", db) as (state, run):
+        message = cancelling.cancel(state, run, reason, compensate=compensate, db=db)
         if as_json:
             _dump(run_as_json(state.snapshot(run_id)))
         else:
-            _say([f"run {run_id}: {said}"])
+            _print([f"run {run_id}: {message}"])
 
 
 @runs.command()
@@ -215,7 +209,7 @@ def purge(
         str | None,
         typer.Option(
             metavar="AGE",
-            help="Delete runs that ended longer ago: seconds, or such as 90m, 12h, 30d, 4w.",
+            help="Delete runs that ended longer ago: seconds, or for example 90m, 12h, 30d, 4w.",
             show_default=False,
         ),
     ] = None,
@@ -224,36 +218,36 @@ def purge(
         typer.Option(
             min=0,
             metavar="N",
-            help="Delete runs beyond the N that ended last.",
+            help="Delete all but the N most recently ended runs.",
             show_default=False,
         ),
     ] = None,
     keys_older_than: Annotated[
-        str, typer.Option(metavar="AGE", help="Then delete idempotency keys of runs that are gone.")
+        str, typer.Option(metavar="AGE", help="Also delete older idempotency keys of deleted runs.")
     ] = "30d",
     as_json: AsJson = False,
 ) -> None:
-    """Delete runs that have ended, for good; one limit is enough to let a run go."""
+    """Permanently delete ended runs that exceed at least one of the limits."""
     with exit_statuses():
         if older_than is None and keep is None:
-            raise Problem("say what is to go. For example, type: --older-than 30d, or --keep 1000")
+            raise Problem("there is no limit. For example, type: --older-than 30d, or --keep 1000")
         age = None if older_than is None else _age("--older-than", older_than)
         keys = _age("--keys-older-than", keys_older_than)
         with opened(db) as state:
             report = state.purge(older_than=age, keep=keep, keys_older_than=keys)
         if as_json:
-            _dump(plainly(report))
+            _dump(to_json(report))
         else:
             counts = attrs.asdict(report).items()
-            _say(["deleted " + ", ".join(_counted(name, count) for name, count in counts)])
+            _print(["deleted " + ", ".join(_counted(name, count) for name, count in counts)])
 
 
-def _say(lines: Iterator[str] | list[str]) -> None:
+def _print(lines: Iterator[str] | list[str]) -> None:
     for line in lines:
         sys.stdout.write(f"{line}\n")
 
 
-def _rest(page: RunPage, offset: int) -> Iterator[str]:
+def _remaining(page: RunPage, offset: int) -> Iterator[str]:
     shown = offset + len(page.runs)
     if not page.total:
         yield "no runs"
@@ -268,22 +262,22 @@ def _dump(value: object) -> None:
     sys.stdout.write("\n")
 
 
-def _beginning(command: str, db: str) -> str:
-    """Return a command about the same database, as far as it stands before a workflow."""
-    return typed(command, db).removeprefix("actorflow ")
+def _command_prefix(command: str, db: str) -> str:
+    """Return the start of a command line for the same database, up to its workflow."""
+    return command_line(command, db).removeprefix("actorflow ")
 
 
 def _plan(target: str, run: RunSnapshot, db: str) -> WorkflowPlan:
-    show = _beginning(f"runs show {shlex.quote(run.run_id)}", db)
+    show = _command_prefix(f"runs show {shlex.quote(run.run_id)}", db)
     plan = load_flow(target, f"{show} --flow").plan()
     if set(plan.by_id) != set(run.steps):
-        problem = f"its steps are not those of run {run.run_id!r} of {run.workflow_id!r}"
-        raise DefinitionError(plan.workflow_id, problem, "Leave --flow out, or name the workflow")
+        problem = f"its steps differ from those of run {run.run_id!r} of {run.workflow_id!r}"
+        raise DefinitionError(plan.workflow_id, problem, "Omit --flow, or name the right workflow")
     return plan
 
 
 def _events(state: SQLStateManager, run_id: str, after: int, limit: int | None) -> Iterator[Event]:
-    """Yield events, of which a page is held at a time."""
+    """Yield events, loading one page at a time."""
     while limit is None or limit > 0:
         page = state.events(run_id, after=after, limit=min(_PAGE, limit or _PAGE))
         yield from page
@@ -299,7 +293,7 @@ def _lines(events: Iterator[Event], started_at: float | None) -> Iterator[str]:
 
 
 def _events_as_json(events: Iterator[Event]) -> Iterator[str]:
-    """Yield the lines of an array, one event in each."""
+    """Yield the lines of a JSON array, one event per line."""
     before = "["
     for event in events:
         yield before + json.dumps(event_as_json(event))
@@ -313,13 +307,13 @@ def _check_resumable(state: SQLStateManager, run_id: str, db: str) -> None:
     except NotRestorable as error:
         if error.serializer is None:
             raise
-        problem = f"the serializer {error.serializer!r} wrote run {run_id!r}"
+        problem = f"run {run_id!r} was written by the serializer {error.serializer!r}"
         raise Problem(
-            f"{problem}. Resume it from a program that has that one, by orchestrator.resume()"
+            f"{problem}. Resume it from a program with that serializer, by orchestrator.resume()"
         ) from None
     if run.status is RunStatus.COMPLETED:
-        cure = f"To see it, type: {typed(f'runs show {shlex.quote(run.run_id)}', db)}"
-        raise Problem(f"run {run.run_id!r} has completed: there is nothing to resume. {cure}")
+        cure = f"To see it, type: {command_line(f'runs show {shlex.quote(run.run_id)}', db)}"
+        raise Problem(f"run {run.run_id!r} has completed and cannot be resumed. {cure}")
 
 
 def _counted(things: str, count: int) -> str:
@@ -329,5 +323,5 @@ def _counted(things: str, count: int) -> str:
 def _age(option: str, text: str) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw]?)", text.strip())
     if found is None:
-        raise Problem(f"{option} {text!r} is no age. Type seconds, or such as 90m, 12h, 30d or 4w")
+        raise Problem(f"{option} {text!r} is not an age. Type seconds, or 90m, 12h, 30d or 4w")
     return float(found[1]) * _UNITS[found[2]]

@@ -1,4 +1,4 @@
-"""What is said of a search when it is over: for people, and as JSON."""
+"""The report of a search, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
     from actorflow.cli.simulate.searching import Found, SearchOrder
     from actorflow.testing import Exploration, LawBroken
 
-__all__ = ["broken_lines", "cut", "describe_search", "whole_search"]
+__all__ = ["cut", "describe_broken", "describe_search", "search_as_json"]
 
-_WRAPPED: Final = 100
+_TEXT_WIDTH: Final = 100
 _ENDED_WELL: Final = "completed"
 
 
 def describe_search(found: Found, width: int) -> Iterator[str]:
-    """Yield the lines of the report: how much was tried and seen, and what was found."""
+    """Yield the lines of the report: how much was tried and covered, and what was found."""
     seen = found.exploration
     if found.signal is not None and seen.failure is None:
         yield f"Interrupted after {seen.schedules:,} of {found.order.schedules:,} schedules."
     for line in _figures(seen):
-        yield from textwrap.wrap(line, width or _WRAPPED, subsequent_indent="  ")
+        yield from textwrap.wrap(line, width or _TEXT_WIDTH, subsequent_indent="  ")
     for hint in _hints(found):
-        yield from ("", *textwrap.wrap(hint, width or _WRAPPED))
+        yield from ("", *textwrap.wrap(hint, width or _TEXT_WIDTH))
     yield ""
     if seen.broken is None:
         yield "no law broken"
     else:
-        yield from broken_lines(seen.broken, width)
+        yield from describe_broken(seen.broken, width)
     if found.saved is not None:
         command = f"actorflow replay {shlex.quote(str(found.saved))}"
         yield from ("", f"Saved as {found.saved}. To see it again, type:", f"  {command}")
@@ -54,15 +54,15 @@ def _figures(seen: Exploration) -> Iterator[str]:
 
 
 def _hints(found: Found) -> Iterator[str]:
-    """Yield what is surely not meant: that no run has ever completed, or that a law fails."""
+    """Yield warnings about likely mistakes: no run completed, or a user-defined law fails."""
     if _ENDED_WELL not in found.exploration.endings:
-        yield f"No run completed. On the plainest schedule, {_why_not_completed(found.order)}"
+        yield f"No run completed. On the default schedule, {_why_not_completed(found.order)}"
     broken = found.exploration.broken
     scripted = any(behaviour != real(after=None) for behaviour in found.order.script.default)
     if broken is not None and broken.number is None and scripted:
         yield (
-            f"The law {broken.name} is your own. If it looks at what steps return or do, add "
-            "--real: without it, their functions are not called, and each returns a text."
+            f"The law {broken.name} is your own. If it checks what steps return or do, add "
+            "--real: without it, step functions are not called, and each step returns a string."
         )
 
 
@@ -80,15 +80,15 @@ def _why_not_completed(order: SearchOrder) -> str:
     return f"step {result.failed_step!r} fails: {one_line(cause)}"
 
 
-def broken_lines(broken: LawBroken, width: int) -> Iterator[str]:
-    """Yield how a law is broken: the law, what was seen, the tape, and the chart.
+def describe_broken(broken: LawBroken, width: int) -> Iterator[str]:
+    """Yield how a law is broken: the law, what was observed, the tape, and the chart.
 
     Args:
-        broken: How.
-        width: Where lines of the chart are cut, or nought.
+        broken: The error.
+        width: The width to cut lines of the chart to; 0 for no limit.
     """
-    told, _, chart = str(broken).partition("\n\n")
-    for line in told.splitlines():
+    text, _, chart = str(broken).partition("\n\n")
+    for line in text.splitlines():
         yield from _wrapped(line, width)
     yield from ("", *cut(chart.splitlines(), width))
 
@@ -98,7 +98,7 @@ def _wrapped(line: str, width: int) -> list[str]:
 
 
 def cut(lines: Iterable[str], width: int) -> Iterator[str]:
-    """Yield lines that fit into so many columns; nought for as many as they like."""
+    """Yield lines cut to `width` columns; 0 means no limit."""
     for line in lines:
         yield fitted(line, width).rstrip() if width and cells(line) > width else line
 
@@ -106,8 +106,8 @@ def cut(lines: Iterable[str], width: int) -> Iterator[str]:
 # ── JSON ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def whole_search(found: Found) -> dict[str, Any]:
-    """Return everything that a search has come to, in terms of what JSON has."""
+def search_as_json(found: Found) -> dict[str, Any]:
+    """Return all results of a search in a form that JSON can hold."""
     seen = found.exploration
     return {
         "flow": found.order.loaded.place,

@@ -1,4 +1,4 @@
-"""A schedule that was kept, seen again."""
+"""Replaying a saved schedule."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from actorflow.cli.loading import load
-from actorflow.cli.simulate.findings import broken_lines, cut
+from actorflow.cli.simulate.findings import cut, describe_broken
 from actorflow.cli.simulate.searching import laws_of
 from actorflow.cli.terminal.exits import Problem
 from actorflow.errors.definition import DefinitionError, MissingInput, UnknownInput
@@ -29,48 +29,47 @@ __all__ = ["Replayed", "describe_replay", "replay"]
 
 @attrs.frozen(kw_only=True)
 class Replayed:
-    """What came of it."""
+    """The result of a replay."""
 
     kept: Replay
     trace: Trace
     broken: LawBroken | None
     changes: Sequence[str]
-    """What has been changed in the workflow since."""
+    """How the workflow has changed since the schedule was saved."""
     lost: str | None
-    """The law that the schedule broke, if it is not there to be checked."""
+    """The law that the schedule broke, if it no longer exists."""
 
     @property
     def same(self) -> bool:
-        """Whether all went as it did when the schedule was kept."""
+        """Whether the replay was identical to the saved schedule."""
         return self.trace.hash == self.kept.hash
 
     @property
     def exit_status(self) -> int:
-        """What the command exits with; 2 when the law in question could not be checked."""
+        """The exit status of the command; 2 when the law in question could not be checked."""
         if self.broken is not None:
             return 1
         return 0 if self.lost is None else 2
 
 
 def replay(path: Path, target: str | None) -> Replayed:
-    """Run a kept schedule once more, and hold it to the laws.
+    """Run a saved schedule again and check the laws.
 
     Args:
-        path: Where it is kept.
-        target: Where its workflow stands now, if it does not stand where it did.
+        path: The saved schedule.
+        target: The workflow, if it has moved since.
 
     Raises:
-        Problem: When the file holds no schedule, or its workflow is not to be found, or is
-            another one.
+        Problem: When the file holds no schedule, or its workflow is missing or a different one.
     """
     text = _read(path)
-    # Before the script is read: the errors that it raises may be defined beside the workflow.
+    # Before the script is read: the errors that it raises may be defined in the workflow's module.
     loaded = _find(target or _flow_in(text, path), path)
     kept = _kept(text, path)
     try:
         trace = kept.simulate(loaded.flow)
     except (MissingInput, UnknownInput) as error:
-        raise Problem(f"{path} is a schedule of inputs that are no longer right: {error}") from None
+        raise Problem(f"{path} has inputs that the workflow no longer accepts: {error}") from None
     except DefinitionError as error:
         raise Problem(f"{path}: {error}") from None
     known = laws_of(loaded)
@@ -90,7 +89,7 @@ def _read(path: Path) -> str:
     except OSError as error:
         raise Problem(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
-        raise Problem(f"{path} is no text, so it holds no schedule.") from None
+        raise Problem(f"{path} is not a text file, so it holds no schedule.") from None
 
 
 def _kept(text: str, path: Path) -> Replay:
@@ -101,7 +100,7 @@ def _kept(text: str, path: Path) -> Replay:
 
 
 def _flow_in(text: str, path: Path) -> str:
-    """Return where a file says that its workflow is."""
+    """Return the target of the workflow, as a file has it."""
     with contextlib.suppress(ValueError, AttributeError):
         flow = json.loads(text).get("flow")
         if isinstance(flow, str):
@@ -122,16 +121,16 @@ def _find(target: str, path: Path) -> Loaded:
     file, colon, _ = target.rpartition(":")
     if colon and file.endswith(".py") and not Path(file).is_file():
         raise Problem(
-            f"{path} is a schedule of {target}, and there is no file {file} here. Go to where it "
-            f"was saved, or type: {_with_flow(path)}"
+            f"{path} is a schedule of {target}, but there is no file {file} here. Change to the "
+            f"folder where it was saved, or type: {_with_flow(path)}"
         )
-    # What a test has kept may import from where its tests were started.
+    # A schedule saved by a test may import from the folder in which the tests were started.
     sys.path.append(str(Path.cwd()))
     return load(target, _typed(path))
 
 
 def _first_broken(kept: Replay, trace: Trace, loaded: Loaded) -> LawBroken | None:
-    """Return the law that was broken before, if it is again, or else the first of the others."""
+    """Return the law that was broken before, if it is broken again; otherwise the first other."""
     order = sorted(laws_of(loaded), key=lambda law: law.name != kept.law)
     try:
         laws.check(trace, order)
@@ -145,15 +144,15 @@ def describe_replay(seen: Replayed, width: int) -> Iterator[str]:
     if seen.broken is None:
         yield from (*cut(seen.trace.chart().splitlines(), width), "", "no law broken")
     else:
-        yield from broken_lines(seen.broken, width)
-    yield from ("", *describe_sameness(seen))
+        yield from describe_broken(seen.broken, width)
+    yield from ("", *describe_differences(seen))
 
 
-def describe_sameness(seen: Replayed) -> Iterator[str]:
-    """Yield whether this is the schedule that was kept, and what may be why if it is not."""
+def describe_differences(seen: Replayed) -> Iterator[str]:
+    """Yield whether the replay was identical, and likely reasons if it was not."""
     if seen.lost is not None:
         yield (
-            f"The law {seen.lost!r}, which it broke, is not beside the workflow any more, and "
+            f"The law {seen.lost!r}, which it broke, is no longer defined beside the workflow and "
             "was not checked."
         )
     if seen.kept.hash is None:

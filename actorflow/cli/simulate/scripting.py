@@ -1,4 +1,4 @@
-"""What steps do in a simulation, as it is typed: `--fail`, `--hang` and `--real`."""
+"""The script of a simulation on the command line: `--fail`, `--hang` and `--real`."""
 
 from __future__ import annotations
 
@@ -20,54 +20,54 @@ if TYPE_CHECKING:
     from actorflow.definition.step import Step
     from actorflow.testing.simulation.scripts import Behaviour
 
-__all__ = ["Wishes", "read_script", "unending"]
+__all__ = ["StepOptions", "hanging_forever", "read_script"]
 
-_OWN: Final = tuple(
+_BUILTIN_ERRORS: Final = tuple(
     kind
     for kind in vars(builtins).values()
     if isinstance(kind, type) and issubclass(kind, Exception)
 )
-"""Python's own errors."""
+"""Python's built-in exceptions."""
 
 
 @attrs.frozen(kw_only=True)
-class Wishes:
-    """What was typed about what steps do."""
+class StepOptions:
+    """The options about what steps do."""
 
     fail: Sequence[str] = ()
     hang: Sequence[str] = ()
     real: bool = False
 
 
-def read_script(plan: WorkflowPlan, wishes: Wishes) -> Script:
-    """Return what the steps do.
+def read_script(plan: WorkflowPlan, options: StepOptions) -> Script:
+    """Return the script of the steps.
 
     Raises:
-        Problem: When a step is not there, or is to do two things at once.
+        Problem: When a step does not exist, or has two behaviours.
     """
-    usual = real(after=None) if wishes.real else returns(after=None)
+    usual = real(after=None) if options.real else returns(after=None)
     steps: dict[str, Sequence[Behaviour]] = {}
-    for option, text, step_id, count in _named(plan, wishes):
+    for option, text, step_id, count in _named(plan, options):
         if step_id in steps:
             raise Problem(
                 f"step {step_id!r} is named twice, the second time by {option} {text}. Name it "
-                "once: for what this cannot say, write a Script in Python."
+                "once; for more, write a Script in Python."
             )
-        odd: Behaviour = hangs()
+        behaviour: Behaviour = hangs()
         if option == "--fail":
-            odd = raises(_error(plan.by_id[step_id].step, f"{option} {text}"), after=None)
-        steps[step_id] = (odd,) if count is None else (*[odd] * count, usual)
+            behaviour = raises(_error(plan.by_id[step_id].step, f"{option} {text}"), after=None)
+        steps[step_id] = (behaviour,) if count is None else (*[behaviour] * count, usual)
     return Script(steps, default=usual)
 
 
-def _named(plan: WorkflowPlan, wishes: Wishes) -> Iterator[tuple[str, str, str, int | None]]:
-    for option, texts in (("--fail", wishes.fail), ("--hang", wishes.hang)):
+def _named(plan: WorkflowPlan, options: StepOptions) -> Iterator[tuple[str, str, str, int | None]]:
+    for option, texts in (("--fail", options.fail), ("--hang", options.hang)):
         for text in texts:
             yield (option, text, *_step_of(plan, option, text))
 
 
 def _step_of(plan: WorkflowPlan, option: str, text: str) -> tuple[str, int | None]:
-    """Return the step that is named, and how many of its attempts are meant; None for all."""
+    """Return the step that is named, and the number of attempts; None for all attempts."""
     if text in plan.by_id:
         return text, None
     step_id, colon, count = text.rpartition(":")
@@ -76,7 +76,7 @@ def _step_of(plan: WorkflowPlan, option: str, text: str) -> tuple[str, int | Non
             return step_id, int(count)
         typed = f"{option} {shlex.quote(step_id)}"
         raise Problem(
-            f"{option} {text} does not say how many attempts. Type a whole number, 1 or more: "
+            f"{option} {text} needs a number of attempts. Type a whole number, 1 or more: "
             f"{typed}:2, or for all of them: {typed}"
         )
     name = step_id if colon and count.isdecimal() else text
@@ -88,7 +88,7 @@ def _step_of(plan: WorkflowPlan, option: str, text: str) -> tuple[str, int | Non
 
 
 def _error(step: Step, text: str) -> Exception:
-    """Return an error of the plainest kind after which the step is tried again."""
+    """Return an error after which the step is retried, as simple as its retry policy allows."""
     policy = step.retry
     listed = () if policy is None else policy.retryable_errors
     errors = [RuntimeError(text), *_errors(listed, text)]
@@ -96,20 +96,20 @@ def _error(step: Step, text: str) -> Exception:
 
 
 def _errors(patterns: Iterable[Any], text: str) -> Iterator[Exception]:
-    """Yield errors of those of Python's own classes that need nothing but a text."""
+    """Yield errors of the built-in exception classes that can be created from a string alone."""
     for kind in patterns:
-        if kind in _OWN:
+        if kind in _BUILTIN_ERRORS:
             with contextlib.suppress(TypeError):
                 yield kind(text)
 
 
-def unending(plan: WorkflowPlan, script: Script) -> list[str]:
-    """Return the ids of the steps that hang while nothing would ever end them."""
-    hung: Mapping[str, Sequence[Behaviour]] = script.steps
+def hanging_forever(plan: WorkflowPlan, script: Script) -> list[str]:
+    """Return the ids of the steps that hang and have no timeout."""
+    scripted: Mapping[str, Sequence[Behaviour]] = script.steps
     return [
         step_id
-        for step_id, line in hung.items()
-        if hangs() in line and not plan.timeout and not _limited(plan, step_id)
+        for step_id, behaviours in scripted.items()
+        if hangs() in behaviours and not plan.timeout and not _limited(plan, step_id)
     ]
 
 

@@ -1,4 +1,4 @@
-"""A search for schedules that break a law, watched from its first to its last."""
+"""Searching for schedules that break a law, and saving the one that was found."""
 
 from __future__ import annotations
 
@@ -31,25 +31,33 @@ if TYPE_CHECKING:
     from actorflow.testing import Exploration, Script
 
     class Progress(Protocol):
-        """Who shows how far a search is."""
+        """Shows the progress of a search."""
 
         def show(self, schedules: int) -> None:
-            """Take note of how many schedules have been tried."""
+            """Show how many schedules have been tried."""
 
     from collections.abc import Sequence
 
     from rich.console import Console, RenderableType
 
-__all__ = ["Found", "SearchOrder", "SearchProgress", "laws_of", "quietly", "save", "search"]
+__all__ = [
+    "Found",
+    "SearchOrder",
+    "SearchProgress",
+    "discard_stdout",
+    "laws_of",
+    "save",
+    "search",
+]
 
-_EVERY: Final = 0.1
-"""Seconds between two pictures of the progress."""
-_ODD: Final = re.compile(r"[^\w.-]+")
+_REFRESH: Final = 0.1
+"""Seconds between two refreshes of the progress."""
+_NOT_IN_FILE_NAMES: Final = re.compile(r"[^\w.-]+")
 
 
 @attrs.frozen(kw_only=True)
 class SearchOrder:
-    """What is to be searched, and how far."""
+    """The workflow to search, and how far."""
 
     loaded: Loaded
     inputs: Mapping[str, Any]
@@ -62,40 +70,40 @@ class SearchOrder:
 
 @attrs.frozen(kw_only=True)
 class Found:
-    """What came of it."""
+    """The result of a search."""
 
     order: SearchOrder
     exploration: Exploration
     signal: int | None
-    """The signal that ended it early."""
+    """The signal that ended it early, if any."""
     saved: Path | None = None
-    """Where the schedule that breaks a law is kept."""
+    """The file with the schedule that breaks a law."""
 
     @property
     def exit_status(self) -> int:
-        """What the command exits with."""
+        """The exit status of the command."""
         if self.exploration.failure is not None:
             return 1
         return 0 if self.signal is None else EXIT_BASE + self.signal
 
 
 def laws_of(loaded: Loaded) -> tuple[Law, ...]:
-    """Return actorflow's own laws, and those that stand beside a workflow."""
-    beside = [value for value in loaded.namespace.values() if isinstance(value, Law)]
-    return tuple(dict.fromkeys((*ALL, *beside)))
+    """Return actorflow's own laws and those defined in the workflow's module."""
+    defined = [value for value in loaded.namespace.values() if isinstance(value, Law)]
+    return tuple(dict.fromkeys((*ALL, *defined)))
 
 
 def search(order: SearchOrder, progress: Progress | None) -> Found:
-    """Try schedules until one breaks a law, all are tried, or a signal comes.
+    """Try schedules until one breaks a law, all are tried, or a signal arrives.
 
-    A second signal leaves the process at once.
+    A second signal exits at once.
     """
     clock, drawn_at = SystemClock(), 0.0
-    with Interrupts(lambda: None) as interrupts, quietly():
+    with Interrupts(lambda: None) as interrupts, discard_stdout():
 
         def watch(schedules: int) -> bool:
             nonlocal drawn_at
-            if progress is not None and clock.now() - drawn_at >= _EVERY:
+            if progress is not None and clock.now() - drawn_at >= _REFRESH:
                 drawn_at = clock.now()
                 progress.show(schedules)
             return interrupts.number is None
@@ -114,21 +122,21 @@ def search(order: SearchOrder, progress: Progress | None) -> Found:
         return Found(order=order, exploration=exploration, signal=interrupts.number)
 
 
-class _Nowhere(io.TextIOBase):
-    """Where nobody reads what is written."""
+class _Discard(io.TextIOBase):
+    """A stream that discards its output."""
 
     def write(self, text: str) -> int:
         return len(text)
 
 
 @contextlib.contextmanager
-def quietly() -> Iterator[TextIO]:
-    """Yield stdout, and let what is printed to it otherwise be lost.
+def discard_stdout() -> Iterator[TextIO]:
+    """Yield stdout, and discard what other code prints to it.
 
-    Steps that are called for real would print on every schedule.
+    With `--real`, steps would print on every schedule.
     """
     stdout = sys.stdout
-    with contextlib.redirect_stdout(cast("TextIO", _Nowhere())):
+    with contextlib.redirect_stdout(cast("TextIO", _Discard())):
         yield stdout
 
 
@@ -136,16 +144,16 @@ def quietly() -> Iterator[TextIO]:
 
 
 def save(found: Found, path: Path | None) -> Found:
-    """Keep the schedule that breaks a law, if there is one.
+    """Save the schedule that breaks a law, if there is one.
 
     Args:
-        found: What was found.
-        path: Where to keep it; by default a file in the current folder that is named after the
-            workflow and the law, with a number if there is another one. Where that cannot be
-            written, it goes among temporary files.
+        found: The result of the search.
+        path: The file; by default a file in the current folder that is named after the workflow
+            and the law, with a number appended if that name is taken. If it cannot be written, the
+            schedule is saved in a temporary folder instead.
 
     Raises:
-        DefinitionError: When it is made of what JSON has no form for.
+        DefinitionError: When the schedule contains values that JSON cannot hold.
     """
     seen = found.exploration
     if seen.failure is None or seen.broken is None or not isinstance(seen.case, Given):
@@ -161,7 +169,7 @@ def save(found: Found, path: Path | None) -> Found:
 
 
 def _written(replay: Replay, path: Path | None) -> Path:
-    name = Path(_ODD.sub("-", f"{replay.workflow_id}-{replay.law}.json"))
+    name = Path(_NOT_IN_FILE_NAMES.sub("-", f"{replay.workflow_id}-{replay.law}.json"))
     wanted = _free(name, replay) if path is None else path
     try:
         replay.save(wanted)
@@ -173,7 +181,7 @@ def _written(replay: Replay, path: Path | None) -> Path:
 
 
 def _free(name: Path, replay: Replay) -> Path:
-    """Return where nothing else is kept: an earlier schedule may be the only one of its kind."""
+    """Return a path that is free: an earlier schedule there may be the only one of its kind."""
     text, found, number = replay.to_json() + "\n", name, 1
     while found.is_file() and not _holds(found, text):
         number += 1
@@ -193,11 +201,11 @@ _NARROWEST_BAR: Final = 5
 
 
 class SearchProgress:
-    """Draws how many schedules have been tried, while it is entered; then it is gone.
+    """A transient progress bar of the schedules that have been tried.
 
     Args:
         console: The terminal.
-        schedules: How many there are to try.
+        schedules: The total number of schedules.
     """
 
     def __init__(self, console: Console, schedules: int) -> None:
@@ -216,7 +224,7 @@ class SearchProgress:
         self._live.stop()
 
     def show(self, schedules: int) -> None:
-        """Draw that so many have been tried."""
+        """Show how many schedules have been tried."""
         self._live.update(self._row(schedules, self._console.width), refresh=True)
 
     def _row(self, schedules: int, width: int) -> RenderableType:
@@ -233,5 +241,5 @@ class SearchProgress:
 
 
 def _room(figures: Sequence[Text], width: int) -> int:
-    """Return how many columns are left beside figures."""
+    """Return the number of columns left by the figures."""
     return width - sum(figure.cell_len for figure in figures) - GAP * (len(figures) - 1)

@@ -1,4 +1,4 @@
-"""What `actorflow simulate` and `actorflow replay` do."""
+"""The commands `actorflow simulate` and `actorflow replay`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,19 @@ from rich.console import Console
 
 from actorflow.cli.loading import load
 from actorflow.cli.run.inputs import check_inputs
-from actorflow.cli.simulate.findings import describe_search, whole_search
-from actorflow.cli.simulate.replaying import describe_replay, describe_sameness
-from actorflow.cli.simulate.replaying import replay as seen_again
-from actorflow.cli.simulate.scripting import Wishes, read_script, unending
-from actorflow.cli.simulate.searching import SearchOrder, SearchProgress, quietly, save, search
+from actorflow.cli.simulate.findings import describe_search, search_as_json
+from actorflow.cli.simulate.replaying import describe_differences, describe_replay
+from actorflow.cli.simulate.replaying import replay as run_replay
+from actorflow.cli.simulate.scripting import StepOptions, hanging_forever, read_script
+from actorflow.cli.simulate.searching import (
+    SearchOrder,
+    SearchProgress,
+    discard_stdout,
+    save,
+    search,
+)
 from actorflow.cli.terminal.exits import Problem
-from actorflow.cli.terminal.streams import only_for_the_result
+from actorflow.cli.terminal.streams import stdout_for_result
 from actorflow.testing import Faults
 
 if TYPE_CHECKING:
@@ -33,7 +39,7 @@ __all__ = ["Typed", "replay", "simulate"]
 
 @attrs.frozen(kw_only=True)
 class Typed:
-    """What was typed after `actorflow simulate`."""
+    """The command line of `actorflow simulate`."""
 
     target: str
     inputs: Mapping[str, Any]
@@ -48,40 +54,40 @@ class Typed:
 
 
 def simulate(typed: Typed, *, as_json: bool) -> int:
-    """Search as it was typed, tell what was found, and return the exit status.
+    """Run the search, report the result, and return the exit status.
 
     Raises:
-        Problem: When what was typed makes no sense.
-        DefinitionError: When the workflow does not.
+        Problem: When the command line is invalid.
+        DefinitionError: When the workflow is invalid.
     """
-    found = _simulate_for_a_program(typed) if as_json else _simulate_for_people(typed)
+    found = _simulate_as_json(typed) if as_json else _simulate_with_progress(typed)
     return found.exit_status
 
 
-def _simulate_for_a_program(typed: Typed) -> Found:
-    with only_for_the_result() as stdout:
+def _simulate_as_json(typed: Typed) -> Found:
+    with stdout_for_result() as stdout:
         found = save(search(_order(typed), None), typed.save)
-        json.dump(whole_search(found), stdout, indent=2)
+        json.dump(search_as_json(found), stdout, indent=2)
         stdout.write("\n")
         stdout.flush()
     return found
 
 
-def _simulate_for_people(typed: Typed) -> Found:
-    # Rich would otherwise ask for stdout again, while that leads nowhere.
+def _simulate_with_progress(typed: Typed) -> Found:
+    # Rich would otherwise look up stdout later, while it is redirected.
     console, order = Console(file=sys.stdout), _order(typed)
     with _progress(console, order.schedules) as progress:
         found = search(order, progress)
     found = save(found, typed.save)
     width = _width(console)
-    with quietly() as stdout:
+    with discard_stdout() as stdout:
         stdout.writelines(f"{line}\n" for line in describe_search(found, width))
     return found
 
 
 def _order(typed: Typed) -> SearchOrder:
     if typed.save is not None and not typed.save.parent.is_dir():
-        raise Problem(f"--save {typed.save} is in a folder that is not there. Make it first.")
+        raise Problem(f"--save {typed.save} is in a folder that does not exist. Create it first.")
     if typed.save is not None and typed.save.is_dir():
         raise Problem(
             f"--save {typed.save} is a folder. Name a file: --save {typed.save}/FILE.json"
@@ -89,8 +95,8 @@ def _order(typed: Typed) -> SearchOrder:
     loaded = load(typed.target, "simulate")
     plan = loaded.flow.plan()
     check_inputs(plan, typed.inputs, f"actorflow simulate {shlex.quote(typed.target)}")
-    script = read_script(plan, Wishes(fail=typed.fail, hang=typed.hang, real=typed.real))
-    for step_id in unending(plan, script):
+    script = read_script(plan, StepOptions(fail=typed.fail, hang=typed.hang, real=typed.real))
+    for step_id in hanging_forever(plan, script):
         sys.stderr.write(f"Warning: step {step_id!r} hangs and has no timeout: it never ends.\n")
     return SearchOrder(
         loaded=loaded,
@@ -116,23 +122,22 @@ def _is_watched(console: Console) -> bool:
 
 
 def _width(console: Console) -> int:
-    """Return where lines are cut; nought where nobody's terminal would break them."""
+    """Return the width to cut lines to; 0 when the output is not a terminal."""
     return console.width if console.file.isatty() else 0
 
 
 def replay(path: Path, target: str | None, *, mermaid: bool) -> int:
-    """Show a kept schedule again, and return the exit status.
+    """Replay a saved schedule, report the result, and return the exit status.
 
     Raises:
-        Problem: When the file holds no schedule, or its workflow is not to be found, or is
-            another one.
+        Problem: When the file holds no schedule, or its workflow is missing or a different one.
     """
-    with quietly() as stdout:
-        seen = seen_again(path, target)
+    with discard_stdout() as stdout:
+        seen = run_replay(path, target)
         if mermaid:
             stdout.write(f"{seen.trace.mermaid()}\n")
             broken = [] if seen.broken is None else str(seen.broken).splitlines()[:2]
-            sys.stderr.writelines(f"{line}\n" for line in (*broken, *describe_sameness(seen)))
+            sys.stderr.writelines(f"{line}\n" for line in (*broken, *describe_differences(seen)))
         else:
             width = _width(Console(file=stdout))
             stdout.writelines(f"{line}\n" for line in describe_replay(seen, width))

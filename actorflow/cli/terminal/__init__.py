@@ -1,4 +1,4 @@
-"""What every command needs of a terminal: streams, columns, values, exit codes."""
+"""Terminal support for all commands: streams, tables, values, exit statuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every command is carried out within: what goes wrong becomes a text and an exit status."""
+"""Conversion of errors into messages and exit statuses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import attrs
 import typer
 
 from actorflow.cli.terminal.interrupts import EXIT_BASE
-from actorflow.cli.terminal.streams import forgiving, silence
+from actorflow.cli.terminal.streams import replacing_unencodable, silence
 from actorflow.errors.base import ActorflowError
 from actorflow.errors.definition import DefinitionError, UnknownExecutor
 from actorflow.errors.storage import MissingExtra, RunNotFound, StoreError
@@ -26,14 +26,14 @@ __all__ = ["Problem", "exit_statuses", "warnings_as_text"]
 
 @attrs.define(slots=False)
 class Problem(ActorflowError):
-    """Raised when a command cannot be carried out as it was typed; a run that fails is none."""
+    """Raised when a command cannot be carried out as typed; not raised for a run that fails."""
 
     text: str
     _text = "{text}"
 
 
 _BAD_USAGE: Final = 2
-_TOLD: Final = (
+_REPORTED: Final = (
     *(MissingExtra, Problem, DefinitionError),
     *(RunNotFound, StoreError, UnknownExecutor),
 )
@@ -41,17 +41,22 @@ _TOLD: Final = (
 
 @contextlib.contextmanager
 def exit_statuses() -> Iterator[None]:
-    """Turn what can go wrong with a command into a text on stderr and an exit status."""
-    with forgiving(sys.stdout), forgiving(sys.stderr), warnings_as_text(), _problems_told():
+    """Turn the errors of a command into a message on stderr and an exit status."""
+    with (
+        replacing_unencodable(sys.stdout),
+        replacing_unencodable(sys.stderr),
+        warnings_as_text(),
+        _errors_reported(),
+    ):
         yield
         sys.stdout.flush()
 
 
 @contextlib.contextmanager
-def _problems_told() -> Iterator[None]:
+def _errors_reported() -> Iterator[None]:
     try:
         yield
-    except _TOLD as problem:
+    except _REPORTED as problem:
         sys.stderr.write(f"Error: {problem}\n")
         raise typer.Exit(_BAD_USAGE) from None
     except KeyboardInterrupt:
@@ -63,7 +68,7 @@ def _problems_told() -> Iterator[None]:
 
 @contextlib.contextmanager
 def warnings_as_text() -> Iterator[None]:
-    """Write actorflow's own warnings as errors are written: the line that gave them is no help."""
+    """Print actorflow's own warnings without the source line, which would not help."""
     shown_before = warnings.showwarning
 
     def show(  # noqa: PLR0917 - Python's own signature

@@ -1,4 +1,4 @@
-"""Columns that fit into the terminal, however narrow it is."""
+"""Tables that fit the width of the terminal."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["GAP", "STYLES", "step_row", "steps_table", "table"]
 
 GAP: Final = 2
-"""Blanks between two columns."""
+"""Spaces between two columns."""
 _NARROWEST_REMARK: Final = 8
-_LEAST: Final = 2
-"""Columns that stay: the name and the elapsed time."""
+_MIN_COLUMNS: Final = 2
+"""Columns that are always shown: the name and the elapsed time."""
 
 
 def table(rows: Iterable[Sequence[RenderableType]], columns: int) -> Table:
-    """Return rows as a table of so many columns that do not wrap."""
+    """Return a table with this number of columns, without wrapping."""
     grid = Table.grid(padding=(0, GAP, 0, 0))
     for _ in range(columns):
         grid.add_column(no_wrap=True, overflow="ellipsis")
@@ -35,24 +35,24 @@ def table(rows: Iterable[Sequence[RenderableType]], columns: int) -> Table:
 
 
 def steps_table(rows: Iterable[Sequence[Text]], width: int) -> Table:
-    """Return a table of steps: each row has name, status, attempts, elapsed time and a remark.
+    """Return a table of steps with name, status, attempts, elapsed time and a remark in each row.
 
-    Where there is little room, the remark is cut, then left out; then the status, for which a
-    sign stands before the name; then the attempts. The last thing to be cut is the name.
+    When there is little room, the remark is cut, then dropped; then the status, which the glyph
+    before the name still shows; then the attempts. The name is cut last.
     """
     columns = [list(column) for column in zip(*rows, strict=True)]
     if not columns:
         return table((), 0)
-    *firm, remarks = columns
-    while _width(firm) > width and len(firm) > _LEAST:
-        del firm[1]
-    names, *others = firm
+    *kept, remarks = columns
+    while _width(kept) > width and len(kept) > _MIN_COLUMNS:
+        del kept[1]
+    names, *others = kept
     _cut(names, max(width - _width(others) - GAP, 1))
-    room = width - _width(firm) - GAP
+    room = width - _width(kept) - GAP
     if room >= _NARROWEST_REMARK:
         _cut(remarks, room)
-        firm.append(remarks)
-    return table(zip(*firm, strict=True), len(firm))
+        kept.append(remarks)
+    return table(zip(*kept, strict=True), len(kept))
 
 
 def _width(columns: Sequence[Sequence[Text]]) -> int:
@@ -68,7 +68,7 @@ def _cut(column: Sequence[Text], width: int) -> None:
         text.truncate(width, overflow="ellipsis")
 
 
-_LOOKS: Final = {
+_GLYPHS: Final = {
     StepStatus.PENDING: ("·", "dim"),
     StepStatus.READY: ("○", ""),
     StepStatus.RUNNING: ("●", "cyan"),
@@ -88,7 +88,7 @@ STYLES: Final = {
     RunStatus.FAILED: "bold red",
     RunStatus.CANCELLED: "yellow",
 }
-"""The colour of a run's status."""
+"""The style of each run status."""
 
 
 def step_row(
@@ -96,7 +96,7 @@ def step_row(
     status: StepStatus,
     *,
     prefix: str = "",
-    said: str | None = None,
+    label: str | None = None,
     attempts: int = 0,
     elapsed: float | None = None,
     remark: str = "",
@@ -105,18 +105,18 @@ def step_row(
 
     Args:
         step_id: The step.
-        status: Where it stands.
-        prefix: The lines that lead to it.
-        said: What is said instead of its status.
-        attempts: How many were started.
-        elapsed: Seconds since the first was.
-        remark: Whatever else there is to say.
+        status: Its status.
+        prefix: The branches of the tree before it.
+        label: Text to show instead of the status.
+        attempts: The number of attempts started.
+        elapsed: Seconds since the first attempt started.
+        remark: The text of the last column.
     """
-    glyph, style = _LOOKS[status]
+    glyph, style = _GLYPHS[status]
     tried = attempts > 0
     return (
         Text.assemble((prefix, "dim"), (glyph, style), " ", printable(step_id)),
-        Text(said or status.value, style),
+        Text(label or status.value, style),
         Text(f"#{attempts}") if tried else Text(),
         Text(in_words(elapsed or 0.0), justify="right") if tried else Text(),
         Text(remark, "dim", no_wrap=True, overflow="ellipsis"),

@@ -1,4 +1,4 @@
-"""What several commands are told in the same words."""
+"""Options and arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -13,15 +13,11 @@ Target = Annotated[
     str,
     typer.Argument(
         metavar="FILE[:FLOW]",
-        help="A Python file or module, and if it defines several workflows, the one to take.",
+        help="A Python file or module, and the workflow in it if it defines several.",
     ),
 ]
-Workers = Annotated[
-    int, typer.Option(min=1, metavar="N", help="How many async steps may run at once.")
-]
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Print the whole result as JSON, and nothing else.")
-]
+Workers = Annotated[int, typer.Option(min=1, metavar="N", help="The number of async workers.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print only the whole result, as JSON.")]
 Svg = Annotated[
     Path | None,
     typer.Option(

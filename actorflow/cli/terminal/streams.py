@@ -1,4 +1,4 @@
-"""The standard streams of a command."""
+"""Changes to the standard streams during a command."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["forgiving", "only_for_the_result", "silence", "whole_lines"]
+__all__ = ["replacing_unencodable", "silence", "stdout_for_result", "whole_lines"]
 
 
-# Each has to differ from the others: a chart tells one thing from another by them alone.
-_PLAINLY: Final = dict(zip("█▓▒░╌·│├└┌─━✓✗●○↻↷⊘↶…", "#=x/-.||`,--+x*o~>-<.", strict=True))
+# All replacements differ, because charts distinguish things by these characters alone.
+_REPLACEMENTS: Final = dict(zip("█▓▒░╌·│├└┌─━✓✗●○↻↷⊘↶…", "#=x/-.||`,--+x*o~>-<.", strict=True))
 
 
-def _plainly(error: UnicodeError) -> tuple[str, int]:
-    """Write what an encoding does not have as something like it, or else as `?`."""
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    """Replace characters that an encoding lacks with similar ones, or else with `?`."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    lacking = error.object[error.start : error.end]
-    return "".join(_PLAINLY.get(char, "?") for char in lacking), error.end
+    missing = error.object[error.start : error.end]
+    return "".join(_REPLACEMENTS.get(char, "?") for char in missing), error.end
 
 
-codecs.register_error("actorflow.plainly", _plainly)
+codecs.register_error("actorflow.replace", _replace)
 
 
 @contextlib.contextmanager
-def forgiving(stream: TextIO) -> Iterator[None]:
-    """Let a stream write something plain for what its encoding does not have, and not raise."""
+def replacing_unencodable(stream: TextIO) -> Iterator[None]:
+    """Let a stream replace characters that its encoding lacks, instead of raising."""
     if not isinstance(stream, io.TextIOWrapper):
         yield
         return
     before = stream.errors
-    stream.reconfigure(errors="actorflow.plainly")
+    stream.reconfigure(errors="actorflow.replace")
     try:
         yield
     finally:
@@ -46,11 +46,11 @@ def forgiving(stream: TextIO) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def only_for_the_result() -> Iterator[TextIO]:
-    """Yield the real stdout, and send what is written to stdout meanwhile to stderr.
+def stdout_for_result() -> Iterator[TextIO]:
+    """Yield the real stdout, and redirect everything else written to stdout to stderr.
 
-    That holds for the whole process and for the programs it starts, unless stdout is no file:
-    then it holds for Python's own `sys.stdout`.
+    This covers the whole process and its child processes. If stdout has no file descriptor, it
+    covers only `sys.stdout`.
     """
     real = sys.stdout
     real.flush()
@@ -60,14 +60,17 @@ def only_for_the_result() -> Iterator[TextIO]:
         except OSError:
             yield real
             return
-        with _kept(descriptor) as kept, open(kept, "w", encoding="utf-8", closefd=False) as stream:
+        with (
+            _restored(descriptor) as kept,
+            open(kept, "w", encoding="utf-8", closefd=False) as stream,
+        ):
             os.dup2(elsewhere, descriptor)
             yield stream
 
 
 @contextlib.contextmanager
-def _kept(descriptor: int) -> Iterator[int]:
-    """Yield a copy of a descriptor, and put it back in its place afterwards."""
+def _restored(descriptor: int) -> Iterator[int]:
+    """Yield a copy of a descriptor, and restore the descriptor from it afterwards."""
     copy = os.dup(descriptor)
     try:
         yield copy
@@ -77,16 +80,16 @@ def _kept(descriptor: int) -> Iterator[int]:
 
 
 class _WholeLines:
-    """A stream that passes on whole lines, so that those of several threads do not mix.
+    """A stream that forwards whole lines, so that the output of several threads does not mix.
 
-    `print` writes a line in several pieces. Each thread's pieces are kept until their line is
-    complete, or until somebody flushes.
+    `print` writes a line in several pieces. The pieces of each thread are kept until the line is
+    complete or the stream is flushed.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._pieces: dict[int, str] = {}
-        # A signal handler may print while its thread is within `write`.
+        # Reentrant: a signal handler may print while its thread is in `write`.
         self._lock = threading.RLock()
 
     def __getattr__(self, name: str) -> Any:
@@ -110,7 +113,7 @@ class _WholeLines:
             self._stream.flush()
 
     def close_lines(self) -> None:
-        """Pass on what is left of every thread."""
+        """Forward the incomplete lines of all threads."""
         with self._lock:
             rest = "".join(self._pieces.values())
             self._pieces.clear()
@@ -120,7 +123,7 @@ class _WholeLines:
 
 @contextlib.contextmanager
 def whole_lines() -> Iterator[None]:
-    """Keep the lines apart that different threads write to stdout and to stderr meanwhile."""
+    """Keep lines that different threads write to stdout and stderr from mixing."""
     out, err = _WholeLines(sys.stdout), _WholeLines(sys.stderr)
     try:
         with (
@@ -134,7 +137,7 @@ def whole_lines() -> Iterator[None]:
 
 
 def silence() -> None:
-    """Let stdout go nowhere: its reader has gone, and Python would complain at the exit."""
+    """Discard further output to a stdout whose reader has gone; Python would complain at exit."""
     with contextlib.suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

@@ -1,7 +1,7 @@
-"""Tracebacks that begin where the user's own code does.
+"""Tracebacks that start in the user's code.
 
-Between the interpreter and a step there are frames of actorflow and of whatever ran the step for
-it. They are the same for every step, and say nothing about the failure.
+Between the interpreter and a step are frames of actorflow and of the executor. They are the same
+for every step and say nothing about the failure.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ _SELF_EXPLAINING: Final = (ActorflowError, SyntaxError)
 
 
 def traceback_of(error: BaseException) -> str:
-    """Return the traceback of an error and of what caused it, as Python would print it.
+    """Return the traceback of an error and its causes, as Python would print it.
 
-    The frames before the user's own code are left out, and so is the way through actorflow to
-    an error that actorflow itself raised. An error that never came near the user's code keeps
-    all its frames, for it may be a defect of actorflow, unless its text says where it belongs.
-    What was read from a database has the traceback that it was recorded with.
+    Frames before the user's code are left out, and so are frames within actorflow that lead to an
+    error that actorflow itself raised. An error that never passed through the user's code keeps all
+    frames, because it may be a defect of actorflow, unless the text of its class suffices. An error
+    read from a database has its recorded traceback.
     """
     if isinstance(error, RecordedError) and error.traceback:
         return error.traceback.rstrip()
-    told = TracebackException.from_exception(error)
-    for part, original in _chain(told, error):
+    formatted = TracebackException.from_exception(error)
+    for part, original in _chain(formatted, error):
         part.stack = StackSummary.from_list(_cut(part.stack, original))
-    return "".join(told.format()).rstrip()
+    return "".join(formatted.format()).rstrip()
 
 
 def _chain(
-    told: TracebackException, error: BaseException
+    formatted: TracebackException, error: BaseException
 ) -> Iterator[tuple[TracebackException, BaseException]]:
-    pairs = [(told, error)]
+    pairs = [(formatted, error)]
     while pairs:
         part, original = pairs.pop()
         yield part, original
@@ -65,7 +65,7 @@ def _chain(
 
 
 def _cut(frames: Sequence[FrameSummary], error: BaseException) -> list[FrameSummary]:
-    users = [place for place, frame in enumerate(frames) if not frame.filename.startswith(_RUNNERS)]
+    users = [index for index, frame in enumerate(frames) if not frame.filename.startswith(_RUNNERS)]
     if not users:
         return [] if isinstance(error, _SELF_EXPLAINING) else list(frames)
     kept = list(frames[users[0] :])

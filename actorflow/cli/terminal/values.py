@@ -1,4 +1,4 @@
-"""Any value, as JSON and as text for people: whatever it is, and without ever failing."""
+"""Conversion of any value to JSON and to text, without raising."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ __all__ = ["as_json", "error_as_json", "in_full", "in_one_line"]
 _AS_TEXT: Final = (PurePath, uuid.UUID, decimal.Decimal)
 _LONGEST_INT: Final = 10_000
 """In bits."""
-_MOMENTS: Final = (dt.date, dt.time)
+_TIMES: Final = (dt.date, dt.time)
 
 
 def as_json(value: object) -> Any:
-    """Return `value` in terms of what JSON has.
+    """Return `value` in a form that JSON can hold.
 
     Mappings, attrs classes and dataclasses become objects; a key that is not a string becomes its
     `repr`. Lists, tuples and sets become arrays, enums their values, dates and times ISO 8601,
-    paths, UUIDs and decimals texts, exceptions objects with `type`, `message` and `traceback`.
-    Whatever else there is, bytes and numbers like `nan` among it, becomes its `repr`.
+    paths, UUIDs and decimals strings, exceptions objects with `type`, `message` and `traceback`.
+    All other values, including bytes and numbers such as `nan`, become their `repr`.
     """
     try:
         return _converted(value, frozenset())
@@ -46,19 +46,19 @@ def as_json(value: object) -> Any:
 
 
 def error_as_json(error: BaseException | None) -> dict[str, str] | None:
-    """Return an exception as an object."""
+    """Return an exception as a JSON object."""
     if error is None:
         return None
-    name, said = type(error).__name__, ""
+    name, message = type(error).__name__, ""
     if isinstance(error, RecordedError):
-        name, said = error.type_name.rpartition(".")[2], error.text
-    return {"type": name, "message": said or _said(error), "traceback": traceback_of(error)}
+        name, message = error.type_name.rpartition(".")[2], error.text
+    return {"type": name, "message": message or _message(error), "traceback": traceback_of(error)}
 
 
-def _said(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 - an error whose text is broken is still to be reported
+    except Exception:  # noqa: BLE001 - an error with a broken `__str__` is reported all the same
         return _repr(error)
 
 
@@ -72,12 +72,12 @@ def _converted(value: Any, around: frozenset[int]) -> Any:
         return _opened(value, around | {id(value)})
     except RecursionError:
         raise
-    except Exception:  # noqa: BLE001 - a container that cannot be looked into
+    except Exception:  # noqa: BLE001 - a container that cannot be read
         return _repr(value)
 
 
 def _opened(value: Any, inside: frozenset[int]) -> Any:
-    """Return the JSON of a value that may hold others."""
+    """Return the JSON form of a value that may contain others."""
     fields = _fields(value)
     if fields is not None:
         return {_key(key): _converted(item, inside) for key, item in fields.items()}
@@ -87,17 +87,17 @@ def _opened(value: Any, inside: frozenset[int]) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return the JSON of a value that holds no others, or NotImplemented."""
+    """Return the JSON form of a value that contains no others, or NotImplemented."""
     if isinstance(value, enum.Enum):
         value = value.value
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, int):
-        # Python refuses to write longer ones in decimal.
+        # Python refuses to convert longer ones to decimal.
         return value if value.bit_length() < _LONGEST_INT else hex(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else _repr(value)
-    if isinstance(value, _MOMENTS):
+    if isinstance(value, _TIMES):
         return value.isoformat()
     return str(value) if isinstance(value, _AS_TEXT) else NotImplemented
 
@@ -125,7 +125,7 @@ def _repr(value: object) -> str:
 
 
 class _Short(reprlib.Repr):
-    """A `repr` that stops early, so that a huge value costs no more than a small one."""
+    """A `repr` that stops early, so that a huge value is as cheap as a small one."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -144,20 +144,20 @@ class _Short(reprlib.Repr):
 
 
 def in_one_line(value: object, width: int) -> str:
-    """Return the beginning of what `value` is, in at most `width` columns."""
+    """Return the start of the value's `repr`, at most `width` columns wide."""
     try:
         text = printable(_Short(width).repr(value))
-    except Exception:  # noqa: BLE001 - the value's own repr is broken
+    except Exception:  # noqa: BLE001 - the value's `__repr__` is broken
         text = _repr(value)
     return fitted(text, width) if cells(text) > width else text
 
 
 def in_full(value: object, width: int) -> Iterator[str]:
-    """Yield the lines of what `value` is; a text of several lines as it stands."""
+    """Yield the lines of the value's `repr`; a string of several lines is yielded as it is."""
     if isinstance(value, str) and "\n" in value:
         yield from value.rstrip().splitlines()
         return
     try:
         yield from pprint.pformat(value, width=width, sort_dicts=False).splitlines()
-    except Exception:  # noqa: BLE001 - the value's own repr is broken
+    except Exception:  # noqa: BLE001 - the value's `__repr__` is broken
         yield _repr(value)

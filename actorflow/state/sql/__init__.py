@@ -1,6 +1,7 @@
-"""Runs kept in a database: SQLite or PostgreSQL, through SQLAlchemy.
+"""A state manager for SQLite and PostgreSQL, built on SQLAlchemy.
 
-Importing this loads none of that; it needs the extra `sql` when a manager is made.
+Importing this package loads neither SQLAlchemy nor msgspec; making a manager requires the extra
+`sql`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the extra `sql` brings, and what is said where it is missing."""
+"""The packages of the extra `sql`, and the error raised when one is missing."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ _EXTRA: Final = frozenset({"alembic", "msgspec", "psycopg", "sqlalchemy"})
 
 @contextlib.contextmanager
 def needs_extra(what: str) -> Iterator[None]:
-    """Import what the extra brings within the block.
+    """Turn a failed import of the extra's packages into an error that names the extra.
+
+    Args:
+        what: The feature that needs the extra.
 
     Raises:
-        MissingExtra: When it is not installed.
+        MissingExtra: When one of them is not installed.
     """
     try:
         yield

@@ -1,23 +1,70 @@
-"""A snapshot of a store's health."""
+"""The health of a store, as its writer sees it."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import Literal
 
 import attrs
 
-__all__ = ["StoreHealth"]
+from actorflow.errors.storage import StoreUnavailable
+from actorflow.support.logs import get_logger
+
+__all__ = ["HealthMonitor", "StoreHealth"]
 
 
 @attrs.frozen(kw_only=True)
 class StoreHealth:
-    """How a store was when it was asked."""
+    """The store's health at the time of the call."""
 
     status: Literal["ok", "retrying", "down"]
-    """`"retrying"` while a write is being tried again, `"down"` since one was given up."""
+    """`"retrying"` while a write is retried, `"down"` once one was given up, until one succeeds."""
     waiting: int
-    """How many events wait to be written."""
+    """How many events are waiting to be written."""
     failures: int
-    """How many times in a row the database has refused."""
+    """How many times in a row the database has failed."""
     error: str | None
-    """What it said last; None when all is well."""
+    """The last error; None when the last operation succeeded."""
+
+
+class HealthMonitor:
+    """Keeps track of failures, and logs when they begin and end.
+
+    Only the writer's thread changes it.
+    """
+
+    def __init__(self) -> None:
+        self.status: Literal["ok", "retrying", "down"] = "ok"
+        self._failures = 0
+        self._error: str | None = None
+
+    def snapshot(self, waiting: int) -> StoreHealth:
+        """Return the current health; callable from any thread."""
+        return StoreHealth(
+            status=self.status, waiting=waiting, failures=self._failures, error=self._error
+        )
+
+    def failed(self, error: str) -> None:
+        """Count a failure, and log the first in a row."""
+        self._failures += 1
+        self._error = error
+        if self._failures == 1:
+            _log("store.refused", error)
+
+    def gave_up(self, what: str, error: str) -> StoreUnavailable:
+        """Note that retries are over for now; return the error to report."""
+        if self.status != "down":
+            _log("store.down", error)
+        self.status = "down"
+        return StoreUnavailable(what, error)
+
+    def recovered(self) -> None:
+        """Note a success, and log it if it ends a row of failures."""
+        if self._failures:
+            _log("store.recovered", f"after {self._failures} failures")
+        self._failures, self._error, self.status = 0, None, "ok"
+
+
+def _log(event: str, details: str) -> None:
+    with contextlib.suppress(Exception):  # a failing log must not make it worse
+        get_logger().warning(event, database=details)

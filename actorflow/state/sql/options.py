@@ -1,4 +1,4 @@
-"""What is refused before it can do harm: options, and texts that no column can hold."""
+"""Checks of a manager's options, and of strings that no column can hold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_columns", "check_options"]
 
-_BIGGEST: Final = 2**63
+_TOO_BIG: Final = 2**63
 _SHORTEST_LEASE: Final = 0.1
 _LONGEST_LEASE: Final = 366 * 86_400.0
 _COUNTED: Final = (
@@ -24,69 +24,69 @@ _COUNTED: Final = (
     ("max_output", "bytes"),
     ("max_event", "bytes"),
 )
-_OF_A_SERIALIZER: Final = ("dumps", "loads")
+_METHODS: Final = ("dumps", "loads")
 
 
 def check_options(
     serializer: object, synchronous: object, lease: object, patience: object, counts: Counts
 ) -> None:
-    """Refuse options of a manager that make no sense.
+    """Raise if an option of a manager is invalid.
 
     Args:
-        serializer: As the manager was told; likewise the next three.
-        synchronous: Whether a commit has to reach the disk.
-        lease: For how long runs are its own.
-        patience: For how long it tries again.
-        counts: How many events may wait, and how many bytes inputs, outputs and events may take.
+        serializer: The manager's argument of that name, as are the next three.
+        synchronous: See `serializer`.
+        lease: See `serializer`.
+        patience: See `serializer`.
+        counts: `max_waiting`, `max_input`, `max_output` and `max_event`, in this order.
 
     Raises:
-        DefinitionError: When one is.
+        DefinitionError: When one is invalid.
     """
     if serializer is not None:
         _check_serializer(serializer)
     if synchronous not in {"FULL", "NORMAL"}:
-        problem = f"SQLStateManager(synchronous={synchronous!r}) is no choice"
-        raise DefinitionError(None, problem, 'Use "FULL" or "NORMAL"')
+        problem = f'SQLStateManager() synchronous must be "FULL" or "NORMAL", not {synchronous!r}'
+        raise DefinitionError(None, problem, 'Use "FULL", or "NORMAL" for faster commits')
     if not isinstance(lease, (int, float)) or not _SHORTEST_LEASE <= lease < _LONGEST_LEASE:
-        problem = f"SQLStateManager(lease={lease!r}) is no number of seconds from 0.1 to a year"
-        raise DefinitionError(None, problem, "Give more than the longest pause of your process")
+        problem = f"SQLStateManager() lease must be from 0.1 seconds to a year, not {lease!r}"
+        raise DefinitionError(None, problem, "Choose more than the longest pause of your process")
     if not isinstance(patience, (int, float)) or not patience >= 0:
-        problem = f"SQLStateManager(patience={patience!r}) is no number of seconds"
-        raise DefinitionError(None, problem, "Give one, or 0 to try everything once")
+        problem = f"SQLStateManager() patience must be a number of seconds, not {patience!r}"
+        raise DefinitionError(None, problem, "Use 0 to try each write only once")
     for (name, unit), count in zip(_COUNTED, counts, strict=True):
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            problem = f"SQLStateManager({name}={count!r}) is no number of {unit}"
-            raise DefinitionError(None, problem, "Give a whole number of at least 1")
+            problem = f"SQLStateManager() {name} must be a number of {unit}, not {count!r}"
+            raise DefinitionError(None, problem, "Use a whole number of at least 1")
 
 
 def _check_serializer(serializer: object) -> None:
-    said = f"SQLStateManager(serializer={text_of(serializer)})"
+    shown = f"SQLStateManager(serializer={text_of(serializer)})"
     if isinstance(serializer, type):
-        raise DefinitionError(None, f"{said} is a class", "Pass an instance")
-    lacking = [f"{it}()" for it in _OF_A_SERIALIZER if not callable(getattr(serializer, it, None))]
+        raise DefinitionError(None, f"{shown} is a class", "Pass an instance of it")
+    missing = [f"{it}()" for it in _METHODS if not callable(getattr(serializer, it, None))]
     name = getattr(serializer, "name", None)
     if not isinstance(name, str) or not name:
-        lacking.append("name")
-    if lacking:
-        problem = f"{said} is no serializer: it has no {lacking[0]}"
+        missing.append("name")
+    if missing:
+        problem = f"{shown} is not a serializer: it has no {missing[0]}"
         raise DefinitionError(None, problem, "Pass one such as JSONSerializer()")
 
 
-_TEXTS: Final = ("run_id", "workflow_id", "workflow_version")
-_IDS: Final = ("trace_id", "correlation_id", "business_id", "idempotency_key")
+_REQUIRED: Final = ("run_id", "workflow_id", "workflow_version")
+_OPTIONAL: Final = ("trace_id", "correlation_id", "business_id", "idempotency_key")
 
 
 def check_columns(record: RunRecord) -> None:
-    """Refuse what no column can hold, before it spoils a group.
+    """Raise if a record has a value that no column can hold, before it makes a group fail.
 
     Raises:
-        NotStorable: When the record has such a thing.
+        NotStorable: When it has one.
     """
-    texts = {name: getattr(record, name) or "" for name in (*_TEXTS, *_IDS)}
-    for name, text in (*texts.items(), *(("step id", it) for it in record.step_ids)):
+    strings = {name: getattr(record, name) or "" for name in (*_REQUIRED, *_OPTIONAL)}
+    for name, text in (*strings.items(), *(("step id", it) for it in record.step_ids)):
         if "\0" in text or (not text.isascii() and _has_surrogates(text)):
-            raise NotStorable(f"the run's {name}", repr(text), "is no text of characters")
-    if not -_BIGGEST <= record.priority < _BIGGEST:
+            raise NotStorable(f"the run's {name}", repr(text), "contains NUL or lone surrogates")
+    if not -_TOO_BIG <= record.priority < _TOO_BIG:
         raise NotStorable("the run's priority", str(record.priority), "has more than 64 bits")
 
 

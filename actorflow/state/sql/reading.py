@@ -1,4 +1,4 @@
-"""Runs as they stand in the database, each read within one instant."""
+"""Reading runs from the database, each within one transaction."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from actorflow.errors.storage import RunNotFound, StoreUnavailable
 from actorflow.model.events import NO_DATA, Event
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.model.results import RunPage, RunSnapshot, StepResult
-from actorflow.state.sql.database.engines import beginning
-from actorflow.state.sql.database.refusals import why
-from actorflow.state.sql.schema.tables import GOES, STAYS, events, runs, steps
+from actorflow.state.sql.database.engines import transaction
+from actorflow.state.sql.database.failures import describe
+from actorflow.state.sql.schema.tables import NOT_PURGED, PURGED, events, runs, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Reader"]
 
-_SAME: Final = (
+_COPIED: Final = (
     "run_id",
     "workflow_id",
     "workflow_version",
@@ -44,44 +44,44 @@ _FILTERS: Final = ("status", "workflow_id", "trace_id", "correlation_id", "busin
 
 
 class Reader:
-    """Reads runs; from any thread."""
+    """Reads runs; usable from any thread."""
 
     def __init__(self, engine: sa.Engine, payloads: Payloads) -> None:
         self._engine = engine
         self._payloads = payloads
-        self.resting = False
-        """Whether connections are closed after use, because there is not much to come."""
+        self.closed = False
+        """Whether to close connections after each use, because the manager is closed."""
 
     @contextlib.contextmanager
-    def _instant(self) -> Iterator[sa.Connection]:
+    def _transaction(self) -> Iterator[sa.Connection]:
         try:
-            with beginning(self._engine) as connection:
+            with transaction(self._engine) as connection:
                 yield connection
         except SQLAlchemyError as error:
-            raise StoreUnavailable("answer", why(error)) from error
+            raise StoreUnavailable("answer", describe(error)) from error
         finally:
-            if self.resting:
+            if self.closed:
                 self._engine.dispose()
 
     def snapshot(self, run_id: str) -> RunSnapshot:
-        """Return a run, with its steps."""
-        with self._instant() as connection:
-            run = connection.execute(_of(run_id, sa.select(runs))).one_or_none()
+        """Return a run with its steps."""
+        with self._transaction() as connection:
+            run = connection.execute(_where_run(run_id, sa.select(runs))).one_or_none()
             if run is None:
                 raise RunNotFound(run_id)
             rows = connection.execute(sa.select(steps).where(steps.c.run_id == run_id)).all()
         known = {row.step_id: row for row in rows}
-        self._payloads.check(run_id, run.serializer)
+        self._payloads.check_serializer(run_id, run.serializer)
         results = {it: self._step(it, known.get(it)) for it in msgspec.json.decode(run.step_ids)}
-        inputs = self._payloads.mapping(run_id, "inputs", run.inputs)
-        metadata = self._payloads.mapping(run_id, "metadata", run.metadata)
+        inputs = self._payloads.load_mapping(run_id, "inputs", run.inputs)
+        metadata = self._payloads.load_mapping(run_id, "metadata", run.metadata)
         return self._run(run, inputs, metadata, results)
 
     def _summary(self, run: Any) -> RunSnapshot:
-        """Return a run without its steps, also where what it was given cannot be read."""
+        """Return a run without its steps, even if its inputs or metadata cannot be read."""
         known = run.run_id, run.serializer
-        inputs = self._payloads.shown(*known, "inputs", run.inputs)
-        metadata = self._payloads.shown(*known, "metadata", run.metadata)
+        inputs = self._payloads.load_or_placeholder(*known, "inputs", run.inputs)
+        metadata = self._payloads.load_or_placeholder(*known, "metadata", run.metadata)
         return self._run(run, inputs, metadata, {})
 
     def _run(
@@ -92,13 +92,13 @@ class Reader:
         results: Mapping[str, StepResult],
     ) -> RunSnapshot:
         return RunSnapshot(
-            **{name: getattr(run, name) for name in _SAME},
+            **{name: getattr(run, name) for name in _COPIED},
             status=RunStatus(run.status),
             inputs=inputs,
             metadata=metadata,
             steps=results,
             last_steps=tuple(msgspec.json.decode(run.last_steps)),
-            error=self._payloads.error(run.error),
+            error=self._payloads.load_error(run.error),
             compensations=tuple(msgspec.json.decode(run.compensations)),
         )
 
@@ -108,8 +108,8 @@ class Reader:
         return StepResult(
             step_id=step_id,
             status=StepStatus(row.status),
-            output=self._payloads.value(row.run_id, step_id, row.output),
-            error=self._payloads.error(row.error),
+            output=self._payloads.load_output(row.run_id, step_id, row.output),
+            error=self._payloads.load_error(row.error),
             attempts=row.attempts,
             started_at=row.started_at,
             finished_at=row.finished_at,
@@ -126,45 +126,45 @@ class Reader:
             .order_by(events.c.number)
             .limit(limit)
         )
-        with self._instant() as connection:
-            named = _of(run_id, sa.select(runs.c.serializer))
-            wrote = connection.execute(named).scalar_one_or_none()
-            if wrote is None:
+        with self._transaction() as connection:
+            query_of_serializer = _where_run(run_id, sa.select(runs.c.serializer))
+            serializer = connection.execute(query_of_serializer).scalar_one_or_none()
+            if serializer is None:
                 raise RunNotFound(run_id)
             rows = [] if limit == 0 else connection.execute(query).all()
-        self._payloads.check(run_id, wrote)
+        self._payloads.check_serializer(run_id, serializer)
         return [self._event(row) for row in rows]
 
     def _event(self, row: Any) -> Event:
         kind = EventKind(row.kind)
-        data = self._payloads.event_data(row, kind)
+        data = self._payloads.load_event_data(row, kind)
         return Event(
             row.number, kind, row.run_id, row.step_id, row.attempt, row.time, data or NO_DATA
         )
 
     def list(self, wanted: Mapping[str, str | None], limit: int, offset: int) -> RunPage:
-        """Return summaries of the runs that match, the newest first, ties by run id.
+        """Return summaries of the matching runs, newest first, ties by run id.
 
-        What a run was given and cannot be read here is an `Unread`.
+        Inputs and metadata that this process cannot read are `Unreadable` placeholders.
         """
         match = [runs.c[it] == wanted[it] for it in _FILTERS if wanted[it] is not None]
-        # Two counts of indexes: whether a run is being purged stands in the rows themselves.
-        count = _count(*match) - _count(*match, GOES)
+        # A difference of two index-only counts: only the rows say whether a run is being purged.
+        count = _count(*match) - _count(*match, PURGED)
         page = (
             sa.select(runs)
-            .where(*match, STAYS)
+            .where(*match, NOT_PURGED)
             .order_by(runs.c.created_at.desc(), runs.c.run_id)
             .limit(limit)
             .offset(offset)
         )
-        with self._instant() as connection:
+        with self._transaction() as connection:
             total = connection.execute(sa.select(count)).scalar_one()
             rows = connection.execute(page).all() if limit else []
         return RunPage(runs=tuple(map(self._summary, rows)), total=total)
 
 
-def _of(run_id: str, query: sa.Select[Any]) -> sa.Select[Any]:
-    return query.where(runs.c.run_id == run_id, STAYS)
+def _where_run(run_id: str, query: sa.Select[Any]) -> sa.Select[Any]:
+    return query.where(runs.c.run_id == run_id, NOT_PURGED)
 
 
 def _count(*match: Any) -> sa.ScalarSelect[int]:

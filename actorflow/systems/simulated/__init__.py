@@ -1,4 +1,4 @@
-"""Actors in virtual time: the system base on which every schedule is a choice."""
+"""The system base for simulations: actors in virtual time, on a chosen schedule."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What goes wrong between sending and delivering, so often, at chosen instants.
+"""Faults between sending and delivering, at chosen moments and a limited number of times.
 
-A fault is chosen by one number: how many messages that it could strike go by before it does.
-A choice at every message would cost a hundred times as many choices, would burn the whole
-budget on a run's first messages, and would shrink worse: one number per fault is as plain as
-it can be, and nought means that the fault does not happen.
+A fault is chosen by one number: how many messages that it could strike pass before it does. A
+choice at every message would need a hundred times as many choices, would use up the whole budget on
+a run's first messages, and would shrink worse. One number per fault is as simple as possible, and 0
+means that the fault does not happen.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ _NEVER: Final = 0
 
 
 class Fault(enum.StrEnum):
-    """What may become of a message instead of its being delivered."""
+    """What may happen to a message instead of its delivery."""
 
     CRASH = "crash"
-    """The receiver dies, with its children, and the message with it; its parent is told."""
+    """The receiver dies with its children, and the message is lost; its parent is told."""
     POISON = "poison"
     """The receiver's handler raises: the message goes back to its sender, the receiver lives."""
     DUPLICATE = "duplicate"
-    """It is delivered, and once more after what its sender has sent meanwhile."""
+    """It is delivered, and again after the messages that its sender has sent since."""
     DELAY = "delay"
-    """It is withheld for some deliveries, and what its sender sends after it waits as well."""
+    """It is withheld for some deliveries, and later messages of its sender wait as well."""
     REORDER = "reorder"
-    """What its sender sent next comes first; no actor system that is worth its name does so."""
+    """The sender's next message comes first, which a sound actor system never allows."""
 
 
 class Countdown:
-    """Decides when a fault happens that may happen so many times.
+    """Decides when a fault happens that may happen a limited number of times.
 
     Args:
-        choose: Chooses.
-        label: What the choice is called.
-        budget: How many times it may happen.
-        span: Says how many occasions go by at most, from the start or from the time before;
-            asked when the first of them is there.
+        choose: Makes the choice.
+        label: The name of the choice.
+        budget: How many times the fault may happen.
+        span: Returns how many occasions may pass at most since the start or the previous fault;
+            called at the first of these occasions.
     """
 
     __slots__ = ("_budget", "_choose", "_label", "_left", "_span")
@@ -65,15 +65,15 @@ class Countdown:
 
     @property
     def over(self) -> bool:
-        """Whether the fault will not happen any more."""
+        """Whether the fault will not happen again."""
         return self._left == _NEVER
 
     def due(self) -> bool:
-        """Take note of an occasion, and return whether this is the one."""
+        """Count an occasion, and return whether the fault happens now."""
         if self._left == _NEVER:
             return False
         if self._left == _NOT_DRAWN:
-            # Counted from 1, after the choice that it never happens.
+            # Counted from 1, because 0 means that the fault never happens.
             self._left = self._choose(1 + max(1, self._span()), self._label)
             if self._left == _NEVER:
                 return False
@@ -86,11 +86,11 @@ class Countdown:
 
 
 class Mischief:
-    """Decides which messages are struck by which fault.
+    """Decides which fault, if any, strikes a message.
 
     Args:
-        countdowns: Decide when; a fault that is not named never strikes.
-        may_strike: Says whether a fault can strike a message at all.
+        countdowns: Decide when; a fault that is not listed never happens.
+        may_strike: Returns whether a fault can strike a message at all.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Mischief:
         self._countdowns = [(fault, one) for fault, one in countdowns.items() if not one.over]
 
     def strike(self, envelope: Envelope) -> Fault | None:
-        """Return what becomes of a message that is about to be delivered."""
+        """Return the fault that strikes a message about to be delivered, if any."""
         for fault, countdown in self._countdowns:
             if not countdown.over and self._may_strike(fault, envelope) and countdown.due():
                 return fault

@@ -1,19 +1,19 @@
-"""Actors in virtual time: the system base on which every schedule is a choice.
+"""The system base for simulations: actors in virtual time, where every schedule is a choice.
 
-Messages wait in channels, one for each sender and receiver, and each channel keeps its order.
-At every step the first messages of all channels may come next, and somebody chooses. They are
-offered by age, so that the first choice is always the oldest message of all, and whoever always
-takes the first choice has the order in which the embedded base delivers.
+Messages wait in channels, one for each sender and receiver, and each channel keeps its order. At
+every step, the first message of any channel may come next, and the caller chooses one. They are
+offered by age, so the first choice is always the oldest message of all, and always taking the first
+choice gives the order in which the embedded base delivers.
 
-Timers are wakeups of actors and callbacks of whoever ends the attempts; both lie in one heap.
-When nothing can be delivered, time jumps to the next of them, and of those that are due at the
-same moment any may be first. With `race` the next timer is the last choice while messages still
-wait: that is a world in which mail is slow. An actor that has put a call off until the waiting
-mail is delivered (`Cell.put_off`) is called when none waits, or earlier if that is chosen, and
-always before a timer fires.
+Timers are wakeups of actors, and callbacks that end attempts; both are kept in one heap. When
+nothing can be delivered, time jumps to the next timer, and among timers due at the same moment any
+may be first. With `race`, the next timer is the last choice while messages still wait, which models
+a world in which mail is slow. A call that an actor has deferred until the waiting mail is delivered
+(`Cell.put_off`) is made when no mail waits, or earlier if that is chosen, and always before a timer
+fires.
 
-It is told what to choose by a plain callable. It knows no workflow, no thread, no wall clock
-and no event loop; what it does is a function of its actors and of what is chosen.
+A plain callable makes the choices. This module knows no workflow, thread, wall clock or event loop;
+its behaviour is a function of its actors and the choices.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     _Channel = tuple[Cell, Cell]
     _Entry = tuple[int, Envelope, _Channel]
-    """When it was sent, by count; the message; and where it waits."""
+    """The count of messages when it was sent; the message; and its channel."""
 
 __all__ = ["CALLS", "TIME", "SimulatedSystem", "Timer"]
 
@@ -44,11 +44,11 @@ class SimulatedSystem(Delivery):
     """A Thespian system base whose time is virtual and whose order is chosen.
 
     Args:
-        choose: Takes a number of options and what the choice is called, and returns an option,
-            counted from nought, which is the plainest. It is not asked when there is only one.
+        choose: Takes the number of options and the name of the choice, and returns a zero-based
+            index; 0 is the default order. It is not called when there is only one option.
         race: Whether the next timer may fire while messages wait.
-        mischief: Decides what goes wrong; nothing does without it.
-        when_idle: Called whenever nothing can be delivered, before time moves on.
+        mischief: Decides which faults happen; without it there are none.
+        when_idle: Called whenever nothing can be delivered, before time advances.
         before_choice: Called before each choice among messages, between any two deliveries; it
             may post messages, and it may `clear` the system.
     """
@@ -62,13 +62,13 @@ class SimulatedSystem(Delivery):
         when_idle: Callable[[], None] | None = None,
         before_choice: Callable[[], None] | None = None,
     ) -> None:
-        super().__init__(self._keep)
+        super().__init__(self._enqueue)
         self.time: float = 0.0
-        """The virtual moment, in seconds."""
+        """The virtual time, in seconds."""
         self.deliveries: list[tuple[float, Envelope]] = []
-        """What was delivered so far, and when."""
+        """The messages delivered so far, and when."""
         self.faults: list[tuple[int, float, Fault, Envelope]] = []
-        """What went wrong so far: after how many deliveries, when, how, and with what."""
+        """The faults so far: after how many deliveries, when, which, and on which message."""
         self._choose = choose
         self._race = race
         self._mischief = mischief
@@ -77,49 +77,49 @@ class SimulatedSystem(Delivery):
         self._left = 0
         self._sent = 0
         self._heads: list[_Entry] = []
-        """The first message of every channel that has any, the oldest in front."""
+        """The first message of every channel that has any, oldest first."""
         self._behind: dict[_Channel, list[_Entry]] = {}
-        """What waits behind those, by channel."""
+        """The messages behind those, by channel."""
         self._withheld: list[tuple[int, _Entry]] = []
-        """Delayed messages, by the number of deliveries that they wait for."""
+        """Delayed messages, with the number of deliveries at which they are released."""
         self._calls: list[Callable[[], None]] = []
-        """What was put off until the mail has been delivered."""
+        """Calls deferred until the mail has been delivered."""
 
     # ── Sending ──────────────────────────────────────────────────────────────────────────────
 
     def post(self, target: Cell, message: Any, sender: Cell) -> None:
-        """Have a message wait to be chosen."""
-        self._keep((target, message, sender))
+        """Queue a message, to be chosen later."""
+        self._enqueue((target, message, sender))
 
-    def _keep(self, envelope: Envelope) -> None:
+    def _enqueue(self, envelope: Envelope) -> None:
         channel = (envelope[0], envelope[2])
         self._sent = sent = self._sent + 1
-        all_behind = self._behind
-        if channel in all_behind:
-            all_behind[channel].append((sent, envelope, channel))
+        queues = self._behind
+        if channel in queues:
+            queues[channel].append((sent, envelope, channel))
         else:
-            all_behind[channel] = []
+            queues[channel] = []
             self._heads.append((sent, envelope, channel))
 
     # ── Delivering ───────────────────────────────────────────────────────────────────────────
 
     def run(self, most: int, until: float = _FOREVER) -> int:
-        """Let things happen, and return how many did: fewer than `most` when none was left.
+        """Run up to `most` steps and return how many ran: fewer when nothing was left to do.
 
-        A thing is a message that is delivered or struck by a fault, or a timer that fires.
+        A step delivers a message, has a fault strike one, or fires a timer.
 
         Args:
-            most: How many at most.
-            until: The moment after which no timer fires.
+            most: The maximum number of steps.
+            until: The time after which no timer fires.
         """
         self._left = most
         self.deliver(self._chosen(until))
         return most - self._left
 
     def _chosen(self, until: float) -> Iterator[Envelope]:
-        """Choose what happens, and yield what is to be delivered."""
-        # Every message of every schedule comes through here: no call that is not needed.
-        heads, all_behind, calls = self._heads, self._behind, self._calls
+        """Choose what happens, and yield the messages to deliver."""
+        # Every message of every schedule passes through here, so calls are avoided.
+        heads, queues, calls = self._heads, self._behind, self._calls
         choose, race, timers = self._choose, self._race, self._timers
         mischief, before_choice = self._mischief, self.before_choice
         note = self.deliveries.append
@@ -136,16 +136,16 @@ class SimulatedSystem(Delivery):
                 options += self._options_without_mail(until)
             index = choose(options, "deliver") if options > 1 else 0
             if index >= waiting:
-                self._do_without_mail(fire=index > waiting or not calls)
+                self._act_without_mail(fire=index > waiting or not calls)
                 continue
             if mischief is not None and self._struck(mischief, index):
                 continue
             _, envelope, channel = heads.pop(index)
-            behind = all_behind[channel]
+            behind = queues[channel]
             if behind:
                 insort(heads, behind.pop(0))
             else:
-                del all_behind[channel]
+                del queues[channel]
             note((self.time, envelope))
             yield envelope
             if self._withheld:
@@ -153,33 +153,33 @@ class SimulatedSystem(Delivery):
 
     @property
     def offered(self) -> list[Envelope]:
-        """What can be delivered next, the oldest in front: what a choice is among."""
+        """The messages that can be delivered next, oldest first, as offered to a choice."""
         return [envelope for _, envelope, _ in self._heads]
 
     @property
     def channels(self) -> list[_Channel]:
-        """Where what is offered waits: its receiver and its sender, in the same order."""
+        """The channel of each offered message: its receiver and sender, in the same order."""
         return [channel for _, _, channel in self._heads]
 
     @property
     def without_mail(self) -> list[str]:
-        """What may happen although messages wait: the options after those that are offered."""
+        """What else may happen while messages wait: the options after the offered messages."""
         calls = [CALLS] if self._calls else []
         return calls + ([TIME] if self._race and self.next_timer() is not None else [])
 
     @property
     def waiting(self) -> int:
-        """How many messages have not been delivered."""
+        """The number of messages that have not been delivered."""
         behind = sum(len(entries) for entries in self._behind.values())
         return len(self._heads) + len(self._withheld) + behind
 
     @property
     def population(self) -> int:
-        """How many actors live."""
+        """The number of living actors."""
         return population(self.system_cell)
 
     def clear(self) -> None:
-        """Let every actor, message and timer be gone, as when their process is killed."""
+        """Remove all actors, messages and timers, as when a process is killed."""
         kill(self.system_cell)
         self._heads.clear()
         self._behind.clear()
@@ -192,21 +192,21 @@ class SimulatedSystem(Delivery):
     # ── Time ─────────────────────────────────────────────────────────────────────────────────
 
     def now(self) -> float:
-        """Return the virtual moment."""
+        """Return the virtual time."""
         return self.time
 
     def timer_changed(self) -> None:
-        """Nothing has to be told: the heap is looked at whenever time may move on."""
+        """Do nothing: the heap is checked whenever time may advance."""
 
     def call_at(self, when: float, function: Callable[..., object], *arguments: Any) -> Timer:
-        """Have a function called at a virtual moment, or as soon as may be if it has passed."""
+        """Schedule a call at a virtual time, or as soon as possible if it has passed."""
         self._timer_count += 1
         timer = Timer(function, arguments)
         heapq.heappush(self._timers, (max(when, self.time), self._timer_count, None, timer))
         return timer
 
     def next_timer(self) -> float | None:
-        """Return the moment of the earliest timer that was not cancelled, or None."""
+        """Return the time of the earliest timer that was not cancelled, or None."""
         timers = self._timers
         while timers and timers[0][2] is None and timers[0][3].cancelled:
             heapq.heappop(timers)
@@ -214,11 +214,11 @@ class SimulatedSystem(Delivery):
 
     @property
     def timers(self) -> int:
-        """How many timers are still to fire."""
+        """The number of timers that have yet to fire."""
         return sum(cell is not None or not timer.cancelled for _, _, cell, timer in self._timers)
 
     def put_off(self, call: Callable[[], None]) -> bool:
-        """Have a call made after the mail that waits now, or return False if none does."""
+        """Defer a call until the queued messages are delivered; return False if none are queued."""
         if not self._heads:
             return False
         self._calls.append(call)
@@ -229,11 +229,11 @@ class SimulatedSystem(Delivery):
             self._calls.pop()()
 
     def _options_without_mail(self, until: float) -> int:
-        """Return how many things may happen although mail waits."""
+        """Return the number of options besides delivering a message."""
         return bool(self._calls) + (self._race and self._next_by(until))
 
-    def _do_without_mail(self, *, fire: bool) -> None:
-        """Make the calls that were put off although mail still waits, and fire a timer or not."""
+    def _act_without_mail(self, *, fire: bool) -> None:
+        """Make the deferred calls while mail still waits, and fire a timer if `fire` is true."""
         self._make_calls()
         if fire:
             self._fire_next()
@@ -267,10 +267,10 @@ class SimulatedSystem(Delivery):
         if cell is None:
             timer.ring()
         else:
-            self._keep((cell, timer, cell))
+            self._enqueue((cell, timer, cell))
 
     def _pop_one_of(self, moment: float) -> tuple[float, int, Cell | None, Any]:
-        """Take a timer out of the heap, by choice if others are due at the same moment."""
+        """Take a timer from the heap; the choice decides between timers due at the same time."""
         first = heapq.heappop(self._timers)
         if self.next_timer() != moment:
             return first
@@ -285,7 +285,7 @@ class SimulatedSystem(Delivery):
     # ── Faults ───────────────────────────────────────────────────────────────────────────────
 
     def _struck(self, mischief: Mischief, index: int) -> bool:
-        """Let a fault strike a message, and return whether it must not be delivered now."""
+        """Have a fault strike a message; return whether the message must not be delivered now."""
         entry = self._heads[index]
         envelope = entry[1]
         fault = mischief.strike(envelope)
@@ -293,27 +293,27 @@ class SimulatedSystem(Delivery):
             return False
         self.faults.append((len(self.deliveries), self.time, fault, envelope))
         if fault is Fault.DUPLICATE:
-            self._keep(envelope)
+            self._enqueue(envelope)
             return False
         del self._heads[index]
         if fault is Fault.DELAY:
             self._withhold(entry)
         elif fault is Fault.REORDER:
-            self._overtake(entry)
+            self._swap_with_next(entry)
         else:
-            self._follow(entry[2])
-            self._break(fault, envelope)
+            self._offer_next(entry[2])
+            self._apply_fault(fault, envelope)
         return True
 
-    def _follow(self, channel: _Channel) -> None:
-        """Let the next message of a channel be chosen, when its first one is gone."""
+    def _offer_next(self, channel: _Channel) -> None:
+        """Offer the next message of a channel whose first message was removed."""
         behind = self._behind[channel]
         if behind:
             insort(self._heads, behind.pop(0))
         else:
             del self._behind[channel]
 
-    def _break(self, fault: Fault, envelope: Envelope) -> None:
+    def _apply_fault(self, fault: Fault, envelope: Envelope) -> None:
         target, message, sender = envelope
         if fault is Fault.CRASH:
             self._exit(target, recursive=True)
@@ -322,18 +322,18 @@ class SimulatedSystem(Delivery):
             self._poison(target, message, sender, error)
 
     def _withhold(self, entry: _Entry) -> None:
-        """Have a message wait for some deliveries; its channel stands still meanwhile."""
+        """Withhold a message for some deliveries; its channel stands still until then."""
         deliveries = 1 + self._choose(_LONGEST_DELAY, "withhold")
         insort(self._withheld, (len(self.deliveries) + deliveries, entry))
 
     def _release(self, deliveries: int) -> None:
-        """Let those messages be chosen that were withheld for long enough."""
+        """Offer the messages that were withheld for long enough."""
         withheld = self._withheld
         while withheld and withheld[0][0] <= deliveries:
             insort(self._heads, withheld.pop(0)[1])
 
-    def _overtake(self, entry: _Entry) -> None:
-        """Let the message behind this one come first, if there is one."""
+    def _swap_with_next(self, entry: _Entry) -> None:
+        """Swap a message with the next one in its channel, if there is one."""
         behind = self._behind[entry[2]]
         if behind:
             following = behind[0]
@@ -343,13 +343,13 @@ class SimulatedSystem(Delivery):
 
 
 CALLS: Final = "calls"
-"""What may happen although messages wait: calls that were put off are made."""
+"""An option while messages wait: the deferred calls are made."""
 TIME: Final = "time"
-"""The same: the next timer fires."""
+"""An option while messages wait: the next timer fires."""
 
 
 class Timer:
-    """A call at a virtual moment, which can be cancelled."""
+    """A call scheduled for a virtual time, which can be cancelled."""
 
     __slots__ = ("_arguments", "_function")
 
@@ -359,11 +359,11 @@ class Timer:
 
     @property
     def cancelled(self) -> bool:
-        """Whether nothing will come of it any more."""
+        """Whether the call was cancelled or made."""
         return self._function is None
 
     def cancel(self) -> None:
-        """Forget the call; once it has been made this does nothing."""
+        """Drop the call; does nothing after it was made."""
         self._function, self._arguments = None, ()
 
     def ring(self) -> None:

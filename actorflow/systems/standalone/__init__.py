@@ -1,4 +1,4 @@
-"""The embedded base on its own, for any Thespian program."""
+"""The embedded base as a standalone system for any Thespian program."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""The embedded base on its own: a system for any Thespian program, with a thread of its own.
+"""The embedded base as a standalone system for any Thespian program, on its own thread.
 
     actors = ActorSystem(StandaloneSystem(), transientUnique=True)
 
-An orchestrator needs little of a base: it makes one actor and tells it things. A program of
-actors expects more, and gets it here: `ask` and `listen` from any thread, `private()`, actors
-by the name of their class, capabilities and requirements, and an end that takes everybody
-along. How its actors are delivered to is `EmbeddedSystem`'s affair, unchanged.
+An orchestrator needs little of a base: it creates one actor and tells it things. A program of
+actors expects more, and gets it here: `ask` and `listen` from any thread, `private()`, actors by
+class name, capabilities and requirements, and a shutdown that ends all actors. Messages are
+delivered by `EmbeddedSystem`, unchanged.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ if TYPE_CHECKING:
 __all__ = ["StandaloneSystem", "StatusReporter", "status_of"]
 
 _GRACE: Final = 5.0
-"""Seconds that actors get to exit."""
+"""Seconds that actors have to exit."""
 _MARGIN: Final = 5.0
-"""Seconds beyond that, after which a thread that does not end is left behind."""
+"""Seconds after that, when a thread that has not ended is left behind."""
 
 
 class StandaloneSystem(EmbeddedSystem):
-    """A Thespian system base that needs nobody: it brings its event loop and its thread.
+    """A self-contained Thespian system base: it brings its own event loop and thread.
 
     Args:
-        capabilities: What actors can require of the system, beside what every Thespian system
-            says of itself.
+        capabilities: What actors can require of the system, in addition to the capabilities of
+            every Thespian system.
     """
 
     def __init__(self, capabilities: Mapping[str, Any] | None = None) -> None:
@@ -72,12 +72,12 @@ class StandaloneSystem(EmbeddedSystem):
         self._outsides: weakref.WeakSet[Arrivals] = weakref.WeakSet()
         self._outside_numbers = itertools.count(1)
         self._leaving = asyncio.Event()
-        self._life = asyncio.run_coroutine_threadsafe(self._live(), self._loop)
+        self._life = asyncio.run_coroutine_threadsafe(self._run_until_shutdown(), self._loop)
 
-    # ── What Thespian's ActorSystem asks of a base ──────────────────────────────────────────
+    # ── Required by Thespian's ActorSystem ──────────────────────────────────────────────────
 
     def newPrimaryActor(self, *arguments: Any) -> Cell:  # noqa: N802
-        """Make an actor that belongs to the system itself; see `Outside.newPrimaryActor`."""
+        """Create an actor that belongs to the system itself; see `Outside.newPrimaryActor`."""
         return self._here().newPrimaryActor(*arguments)
 
     def tell(self, target: ActorAddress, message: Any) -> None:
@@ -93,18 +93,18 @@ class StandaloneSystem(EmbeddedSystem):
         return self._here().listen(timeout)
 
     def external_clone(self) -> Outside:
-        """Return a place to talk from that shares nothing with the calling thread's."""
+        """Return an outside place that shares nothing with the calling thread's."""
         return Outside(self)
 
     def shutdown(self) -> None:
-        """Have every actor exit, and end the loop and its thread; again does no harm.
+        """Have every actor exit, and end the loop and its thread; may be called repeatedly.
 
         Raises:
-            TimeoutError: When an actor keeps its thread so busy that it cannot end.
+            TimeoutError: When an actor blocks the thread so that it cannot end.
         """
         self._thread.soon(self._leaving.set)
         if self.is_current():
-            return  # an actor wants this, and has to return first
+            return  # called by an actor, which has to return first
         if not self._thread.join(_GRACE + _MARGIN):
             raise TimeoutError(
                 f"The actor system has not ended within {_GRACE + _MARGIN:g} seconds: an actor "
@@ -118,14 +118,14 @@ class StandaloneSystem(EmbeddedSystem):
             outside = self._local.outside = Outside(self)
         return outside
 
-    # ── What the outside asks of it, from any thread ────────────────────────────────────────
+    # ── Called by outside places, from any thread ───────────────────────────────────────────
 
     def is_current(self) -> bool:
-        """Return whether the calling thread is the one that the actors run on."""
+        """Return whether the calling thread is the actors' thread."""
         return self._thread.is_current
 
     def call(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Have something done on the actors' thread.
+        """Call a function on the actors' thread.
 
         Raises:
             ActorSystemFailure: When the system has ended.
@@ -134,7 +134,7 @@ class StandaloneSystem(EmbeddedSystem):
             raise ActorSystemFailure("The actor system has been shut down.")
 
     def submit(self, target: ActorAddress, message: Any, sender: Cell) -> None:
-        """Have a message delivered."""
+        """Deliver a message."""
         if not isinstance(target, Cell):
             raise InvalidActorAddress(target, "not an address of this system base")
         if isinstance(message, Thespian_StatusReq):
@@ -143,14 +143,14 @@ class StandaloneSystem(EmbeddedSystem):
             self.call(self.post, target, message, sender)
 
     def admit(self, arrivals: Arrivals) -> int:
-        """Tell an outside its number, and when the system ends."""
+        """Register an outside place; return its number."""
         with self._lock:
             if self._closed:
                 arrivals.put(OVER)
             self._outsides.add(arrivals)
         return next(self._outside_numbers)
 
-    # ── Making actors ───────────────────────────────────────────────────────────────────────
+    # ── Creating actors ─────────────────────────────────────────────────────────────────────
 
     def create_primary(
         self,
@@ -159,11 +159,11 @@ class StandaloneSystem(EmbeddedSystem):
         global_name: str | None = None,
         _source_hash: str | None = None,
     ) -> Cell:
-        """Make an actor of the system's own; on the actors' thread.
+        """Create an actor that belongs to the system; only on the actors' thread.
 
         Raises:
-            NoCompatibleSystemForActor: When the system has not the capabilities for it.
-            Exception: What the import of the class or its constructor raises.
+            NoCompatibleSystemForActor: When the system lacks a required capability.
+            Exception: When importing the class or calling its constructor raises.
         """
         if global_name is not None and global_name in self._global_names:
             return self._global_names[global_name]
@@ -177,7 +177,7 @@ class StandaloneSystem(EmbeddedSystem):
         global_name: str | None = None,
         requirements: dict[str, Any] | None = None,
     ) -> Cell:
-        """Make a child; one for which capabilities are missing has exited at once."""
+        """Create a child; if capabilities are missing, it has exited at once."""
         make = functools.partial(self._instance, actor_class, requirements)
         return super().create(make, parent, global_name)
 
@@ -185,15 +185,15 @@ class StandaloneSystem(EmbeddedSystem):
         wanted = actualActorClass(actor_class)
         check = getattr(wanted, "actorSystemCapabilityCheck", None)
         if check is not None and not check(self.capabilities, requirements or {}):
-            lacking = "No compatible ActorSystem: this one has not the capabilities"
-            raise NoCompatibleSystemForActor(wanted, lacking)
+            problem = "No compatible ActorSystem: this one lacks a required capability"
+            raise NoCompatibleSystemForActor(wanted, problem)
         arguments = withPossibleInitArgs(capabilities=self.capabilities, requirements=requirements)
         return cast("Actor", arguments.create(wanted))
 
     # ── Delivering ──────────────────────────────────────────────────────────────────────────
 
     def post(self, target: Cell, message: Any, sender: Cell) -> None:
-        """Queue a message, whichever standalone system its receiver lives in."""
+        """Queue a message, in whichever standalone system its receiver lives."""
         if target.system is self:
             super().post(target, message, sender)
         else:
@@ -207,30 +207,30 @@ class StandaloneSystem(EmbeddedSystem):
 
     def _forward(self, target: Cell, message: Any, sender: Cell) -> None:
         if not isinstance(target.system, StandaloneSystem):
-            raise InvalidActorAddress(target, "in a system that takes no mail from others")
+            raise InvalidActorAddress(target, "in a system that accepts no mail from others")
         try:
             target.system.submit(target, message, sender)
         except ActorSystemFailure:
             self.dead_letters += 1
 
     def _exit(self, cell: Cell, *, recursive: bool) -> None:
-        # Actors may send exit requests wherever they like; a thread outside does not exit.
+        # Actors may send exit requests anywhere, but a thread outside does not exit.
         if not isinstance(cell, OutsideAddress):
             super()._exit(cell, recursive=recursive)
 
-    # ── Beginning and end ───────────────────────────────────────────────────────────────────
+    # ── Start and shutdown ──────────────────────────────────────────────────────────────────
 
-    async def _live(self) -> None:
+    async def _run_until_shutdown(self) -> None:
         try:
             await self._leaving.wait()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._dismiss(), _GRACE)
+                await asyncio.wait_for(self._exit_all(), _GRACE)
         finally:
-            self.close()  # also when the thread is ended from elsewhere
+            self.close()  # also when the thread is ended by other means
             self._thread.end()
 
-    async def _dismiss(self) -> None:
-        """Have every actor exit, and wait until nobody has anything to say."""
+    async def _exit_all(self) -> None:
+        """Have every actor exit, and wait until no messages are left."""
         for primary in tuple(self.system_cell.children or ()):
             self.post(primary, ActorExitRequest(), self.system_cell)
         more = True
@@ -239,7 +239,7 @@ class StandaloneSystem(EmbeddedSystem):
             await asyncio.sleep(0)
 
     def close(self) -> None:
-        """Forget timers and mail, and let nobody wait outside any longer."""
+        """Drop timers and mail, and wake all threads that wait outside."""
         super().close()
         with self._lock:
             for arrivals in self._outsides:
@@ -247,7 +247,7 @@ class StandaloneSystem(EmbeddedSystem):
 
 
 def _common_capabilities() -> dict[str, Any]:
-    """Return what every Thespian system says of itself."""
+    """Return the capabilities that every Thespian system has."""
     return {
         "Python Version": tuple(sys.version_info),
         "Thespian Generation": ThespianGeneration,
@@ -259,7 +259,7 @@ def _common_capabilities() -> dict[str, Any]:
 
 
 class StatusReporter(Actor):
-    """Tells whoever sends it an actor's address what that actor is about."""
+    """Answers an actor's address with that actor's status."""
 
     def receiveMessage(self, subject: object, sender: Cell) -> None:  # noqa: N802, D102
         if isinstance(subject, Cell) and subject.actor is not None:

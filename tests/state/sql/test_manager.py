@@ -293,7 +293,7 @@ def lease_of(state):
     engine = state._engines.writing
     with engine.begin() as connection:
         until = connection.execute(sa.select(schema.owners.c.lease_until)).scalar_one()
-        now = connection.execute(sa.select(leases._in(engine.dialect.name, 0.0))).scalar_one()
+        now = connection.execute(sa.select(leases._now_plus(engine.dialect.name, 0.0))).scalar_one()
     now = now.timestamp() if isinstance(now, dt.datetime) else now
     return until - now
 
@@ -304,7 +304,7 @@ def test_a_lease_lasts_as_long_as_was_asked_for(make, url):
     accept(state, accepted())
 
     assert 2000 < lease_of(state) <= 3000
-    assert 0 < state._writer._lease.rest <= 1000
+    assert 0 < state._writer._lease.until_renewal <= 1000
 
 
 def test_a_lease_that_is_renewed_lasts_longer_than_before(make, url):
@@ -342,7 +342,7 @@ def test_a_lease_that_has_just_run_out_is_none(make, url):
         write(first, happened(*STARTED, run_id=run_id))
     engine = first._engines.writing
     with engine.begin() as connection:
-        now = leases._in(engine.dialect.name, 0.0)
+        now = leases._now_plus(engine.dialect.name, 0.0)
         connection.execute(sa.update(schema.owners).values(lease_until=now))
 
     assert RunStatus.RUNNING is second.claim("claimed").status
@@ -357,7 +357,7 @@ def test_a_refused_claim_renews_no_lease(make, url):
     with pytest.raises(LeaseHeld):
         second.claim("run")
 
-    assert 0.0 == second._writer._lease.rest
+    assert 0.0 == second._writer._lease.until_renewal
     assert 1 == len(tell(url, "SELECT owner FROM actorflow_owners"))
 
 
@@ -432,7 +432,7 @@ def test_a_lease_is_not_renewed_by_one_who_has_nothing_left(make, url):
     write(state, happened(*COMPLETED))
     write(state, [])
 
-    assert state._writer._rest() is None
+    assert state._writer._until_renewal() is None
 
 
 def test_a_run_that_somebody_else_has_claimed_is_not_written_any_more(make, url):
@@ -571,7 +571,7 @@ def test_a_record_has_no_holes(state):
     missing = recorded(state, happened(*STARTED)[1:])
     later = recorded(state, happened(*STARTED))
 
-    assert "event 1 of run 'run' is missing before it" in str(missing)
+    assert "event 1 of run 'run', which precedes it, is missing" in str(missing)
     assert isinstance(later, NotRecorded)
     assert [] == list(state.events("run"))
 
@@ -732,7 +732,7 @@ def pauses_of(state, monkeypatch):
 
 def test_a_refused_group_is_tried_again_at_growing_intervals(make, path, monkeypatch):
     """Up to a second, until the patience is over; and then each group once."""
-    monkeypatch.setattr(connections, "_BUSY", 0.0)
+    monkeypatch.setattr(connections, "_BUSY_TIMEOUT", 0.0)
     state = make(f"sqlite:///{path}", patience=3)
     for run_id in ("run", "next"):
         accept(state, accepted(run_id))
@@ -798,7 +798,7 @@ def test_a_defect_of_the_writer_keeps_nobody_waiting(make, url, monkeypatch):
     """The runs of that group are lost, and the next ones are written."""
     state = make(url)
     with monkeypatch.context() as patch:
-        patch.setattr(state._writer._books, "enter", lambda _: 1 / 0)
+        patch.setattr(state._writer._open_runs, "apply", lambda _: 1 / 0)
         state.create(accepted(), nobody)
         error = recorded(state, happened(*STARTED))
     accept(state, accepted("next"))
@@ -816,7 +816,7 @@ def test_a_defect_at_a_heartbeat_keeps_nobody_waiting(make, url, monkeypatch):
         looked.release()
         return 1 / 0
 
-    monkeypatch.setattr(state._writer._lease, "strayed", broken)
+    monkeypatch.setattr(state._writer._lease, "lost_runs", broken)
     accept(state, accepted())
     for _ in range(3):
         assert looked.acquire(timeout=60)
@@ -1013,11 +1013,11 @@ def test_nothing_is_acknowledged_that_is_written_to_a_file_which_is_gone(make, p
     if instead == "another":
         make(f"sqlite:///{path}")
     error = recorded(state, happened(EventKind.STEP_COMPLETED, after=3))
-    with pytest.raises(StoreUnavailable, match="was deleted, or replaced"):
+    with pytest.raises(StoreUnavailable, match="was deleted or replaced"):
         state.list()
 
     assert 1 == before
-    assert "was deleted, or replaced" in str(error)
+    assert "was deleted or replaced" in str(error)
     if instead == "another":
         accept(state, accepted("anew"))
         assert ["anew"] == [run.run_id for run in state.list().runs]
@@ -1201,7 +1201,7 @@ def test_another_serializer_than_the_runs_own_is_refused(make, url):
 
     accept(make(url), accepted())
 
-    with pytest.raises(NotRestorable, match="the serializer 'json' wrote it"):
+    with pytest.raises(NotRestorable, match="written by the serializer 'json'"):
         make(url, serializer=Other()).snapshot("run")
 
 
@@ -1224,9 +1224,9 @@ def test_a_list_has_the_runs_that_another_serializer_wrote(make, url):
         mine.run_id,
         mine.status,
     )
-    assert "<unread: the serializer 'json' wrote it, and this" in repr(mine.inputs)
+    assert "<unread: it was written by the serializer 'json', and this" in repr(mine.inputs)
     for look in (len, list, lambda inputs: inputs["city"]):
-        with pytest.raises(NotRestorable, match="the inputs of run 'run' cannot be read back: the"):
+        with pytest.raises(NotRestorable, match="the inputs of run 'run' cannot be read back: it"):
             look(mine.inputs)
 
 
@@ -1411,7 +1411,7 @@ def test_what_a_serializer_lacks_is_named(path):
 
 def test_two_strokes_are_no_path():
     """And not a database that is gone with its process."""
-    with pytest.raises(DefinitionError, match="Three strokes begin a relative path, four an abs"):
+    with pytest.raises(DefinitionError, match="Use three slashes for a relative path, four for"):
         SQLStateManager("sqlite://runs.db")
 
 
@@ -1422,7 +1422,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path, create):
         SQLStateManager(f"sqlite:///{tmp_path}/no/runs.db", create=create)
 
     assert f"database sqlite:///{tmp_path}/no/runs.db did not" in str(raised.value)
-    assert f"There is no folder {tmp_path}/no: make it, or mend the path" in str(raised.value)
+    assert f"There is no folder {tmp_path}/no: create it, or correct the path" in str(raised.value)
     assert "resume" not in str(raised.value)
 
 
@@ -1430,7 +1430,7 @@ def test_a_file_that_is_no_database_is_named(path):
     """With what to look at."""
     path.write_text("hello " * 1000, encoding="utf-8")
     with pytest.raises(
-        StoreUnavailable, match=r"runs\.db did not open: .*file of SQLite, that this"
+        StoreUnavailable, match=r"runs\.db did not open: .*SQLite file, and that this"
     ):
         SQLStateManager(f"sqlite:///{path}")
 

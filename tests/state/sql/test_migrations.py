@@ -98,7 +98,7 @@ def test_starters_at_the_same_time_wait_for_each_other(url):
 def test_a_starter_waits_for_another_one_for_as_long_as_that_takes(tmp_path, monkeypatch):
     """Also when it is longer than SQLite waits by itself."""
     path = tmp_path / "runs.db"
-    monkeypatch.setattr(connections, "_BUSY", 0.0)
+    monkeypatch.setattr(connections, "_BUSY_TIMEOUT", 0.0)
     with (
         contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other,
         Engines.to(f"sqlite:///{path}") as engines,
@@ -173,10 +173,10 @@ def test_the_command_makes_tables_and_says_so(url, capsys):
     assert (0, "no tables") == (status, nothing.partition(":")[0])
     status, text = said(capsys, "check", url)
     assert (1, True) == (status, f"type: actorflow db upgrade {url}" in text.lower())
-    assert (0, f"version {newest}, was empty") == said(capsys, "upgrade", url)
-    assert (0, f"version {newest}, nothing to do") == said(capsys, "upgrade", url)
+    assert (0, f"version {newest}, upgraded from an empty database") == said(capsys, "upgrade", url)
+    assert (0, f"version {newest}, already up to date") == said(capsys, "upgrade", url)
     assert (0, f"version {newest}") == said(capsys, "current", url)
-    assert (0, f"version {newest}, as it should be") == said(capsys, "check", url)
+    assert (0, f"version {newest}, up to date") == said(capsys, "check", url)
 
 
 def test_the_command_refuses_a_newer_database(url, engines, capsys):
@@ -188,14 +188,14 @@ def test_the_command_refuses_a_newer_database(url, engines, capsys):
     assert (2, True) == (status, "Upgrade actorflow" in text)
     assert (1, True) == (said(capsys, "check", url)[0], "Upgrade actorflow" in text)
     newest = migrating.newest()
-    assert (0, f"version 9999, this actorflow makes {newest}") == said(capsys, "current", url)
+    assert (0, f"version 9999; this actorflow uses {newest}") == said(capsys, "current", url)
 
 
 def test_the_command_refuses_what_is_no_database(capsys):
     """With an address that would be one."""
     status, text = said(capsys, "check", "nonsense")
 
-    assert (2, True) == (status, "is no URL of a database" in text)
+    assert (2, True) == (status, "is not a database URL" in text)
 
 
 def test_the_command_shows_no_password(capsys):

@@ -16,7 +16,7 @@ from actorflow.errors.storage import LeaseLost, RunNotFound, StoreUnavailable
 from actorflow.model.lifecycle import EventKind
 from actorflow.state.sql import PurgeReport, SQLStateManager
 from actorflow.state.sql.database.engines import Engines
-from actorflow.state.sql.retention.limits import Limits, Purging
+from actorflow.state.sql.retention.limits import Limits, PeriodicPurge
 from actorflow.state.sql.retention.purging import Pace
 from actorflow.state.sql.schema import tables as schema
 from actorflow.testing.contracts.accounts import (
@@ -175,13 +175,13 @@ def test_the_leases_of_those_that_are_gone_go_too(state, url):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({}, "purge() has no limit. Give older_than=, or keep=, or both"),
+        ({}, "purge() has no limit. Pass older_than=, keep=, or both"),
         ({"older_than": -1}, "older_than is -1"),
         ({"older_than": "week"}, "older_than is 'week'"),
-        ({"keep": -1}, "keep is -1. Give a whole number of at least 0"),
+        ({"keep": -1}, "keep is -1. Use a whole number of at least 0"),
         ({"keep": True}, "keep is True"),
         ({"keep": 1, "keys_older_than": -1}, "keys_older_than is -1"),
-        ({"keep": 1, "rows": 0}, "rows is 0. Give a whole number of at least 1"),
+        ({"keep": 1, "rows": 0}, "rows is 0. Use a whole number of at least 1"),
     ],
 )
 def test_limits_that_make_no_sense_are_refused(state, options, said):
@@ -415,23 +415,23 @@ def test_old_runs_are_purged_again_and_again():
         if next(fail, False):
             raise StoreUnavailable("purge runs", "it is gone")
 
-    purging = Purging(purge, Limits(older_than=1.0, keep=None), every=0.0)
+    purging = PeriodicPurge(purge, Limits(older_than=1.0, keep=None), every=0.0)
     for _ in range(2):
-        purging.begin()
-        purging.begin()
+        purging.start()
+        purging.start()
         for _ in range(3):
             assert asked.acquire(timeout=60)
         thread = purging._thread
-        purging.end()
+        purging.stop()
         assert not thread.is_alive()
 
 
 def test_without_limits_nothing_is_purged():
     """And there is no thread for it."""
-    purging = Purging(lambda *_: 1 / 0, Limits(older_than=None, keep=None))
-    purging.begin()
+    purging = PeriodicPurge(lambda *_: 1 / 0, Limits(older_than=None, keep=None))
+    purging.start()
     thread = purging._thread
-    purging.end()
+    purging.stop()
 
     assert thread is None
 

@@ -27,7 +27,7 @@ from actorflow.model.events import Event
 from actorflow.model.lifecycle import EventKind
 from actorflow.state.sql import JSONSerializer, PickleSerializer
 from actorflow.state.sql.values.codec import Unstorable
-from actorflow.state.sql.values.errors import error_of, told_of
+from actorflow.state.sql.values.errors import describe_error, restore_error
 from actorflow.state.sql.values.payloads import Payloads
 
 
@@ -197,7 +197,7 @@ def test_what_the_stack_has_no_room_for_cannot_be_read_there():
     """And an error says so, where Python's own would look like a defect."""
     json = JSONSerializer()
     text, room = json.dumps(nested(WRAPS["tuple"], 100)), sys.getrecursionlimit()
-    with pytest.raises(NotRestorable, match="the stack that this thread has left"):
+    with pytest.raises(NotRestorable, match="the remaining stack of this thread"):
         called_deeply(lambda: json.loads(text), room - stack_depth() - 100)
 
 
@@ -265,8 +265,8 @@ def test_a_class_is_not_imported_to_be_read(serializer):
     ("name", "said"),
     [
         ("antigravity:Thing", "'antigravity:Thing' .* module 'antigravity' is not loaded. Import"),
-        ("os:nothing", "'os:nothing' .* module 'os' has no class 'nothing' of fields. Import the"),
-        ("__main__:Gone", "'__main__:Gone' .* in its main file, .* Define it in a module that bo"),
+        ("os:nothing", "'os:nothing' .* module 'os' has no value class 'nothing'. Import the"),
+        ("__main__:Gone", "'__main__:Gone' .* in its main module, .* Define it in a module that"),
     ],
 )
 def test_a_class_that_is_not_there_is_named_with_what_to_do(serializer, name, said):
@@ -330,7 +330,7 @@ def test_what_cannot_be_stored_is_refused_with_the_way_to_it(serializer, value, 
 
 def test_pickles_are_a_choice_that_is_warned_of():
     """Nobody gets them without having read why not."""
-    with pytest.warns(ActorflowWarning, match="runs whatever code the database holds"):
+    with pytest.warns(ActorflowWarning, match="runs any code that the database contains"):
         serializer = PickleSerializer()
 
     assert OrderedDict(a=print) == serializer.loads(serializer.dumps(OrderedDict(a=print)))
@@ -349,7 +349,7 @@ def test_a_value_that_is_too_large_is_refused_with_the_way_to_most_of_it(payload
     """And with the step's name."""
     output = {"small": 1, "items": [1, {"text": "ä" * 60}]}
     with pytest.raises(TooLarge) as raised:
-        payloads.output("r1", "fetch", output)
+        payloads.dump_output("r1", "fetch", output)
 
     assert "the output of step 'fetch' in run 'r1'" == raised.value.where
     assert "['items'][1]['text']" == raised.value.path
@@ -358,15 +358,15 @@ def test_a_value_that_is_too_large_is_refused_with_the_way_to_most_of_it(payload
 
 def test_a_value_within_the_limit_counts_its_bytes_and_not_its_characters(payloads):
     """A text of 60 characters may take 120."""
-    payloads.output("r1", "fetch", "a" * 98)
+    payloads.dump_output("r1", "fetch", "a" * 98)
     with pytest.raises(TooLarge):
-        payloads.output("r1", "fetch", "ä" * 50)
+        payloads.dump_output("r1", "fetch", "ä" * 50)
 
 
 def test_a_value_that_is_refused_names_its_step(payloads):
     """And the way to the part at fault."""
     with pytest.raises(NotStorable, match=r"step 'fetch' in run 'r1' cannot be stored: \['a'\] is"):
-        payloads.output("r1", "fetch", {"a": object()})
+        payloads.dump_output("r1", "fetch", {"a": object()})
 
 
 def test_a_serializer_that_raises_is_a_refusal(payloads):
@@ -383,7 +383,7 @@ def test_a_serializer_that_raises_is_a_refusal(payloads):
 
     payloads.serializer = Broken()
     with pytest.raises(NotStorable, match="RuntimeError: out of order"):
-        payloads.output("r1", "fetch", 1)
+        payloads.dump_output("r1", "fetch", 1)
 
 
 @pytest.mark.parametrize("made", [b"text", None, "a text\0"])
@@ -401,21 +401,21 @@ def test_a_serializer_that_makes_no_text_is_a_refusal(payloads, made):
 
     payloads.serializer = Broken()
     with pytest.raises(
-        NotStorable, match=r"it made the serializer 'broken' return .*, where a text"
+        NotStorable, match=r"it made the serializer 'broken' return .* instead of a str"
     ):
-        payloads.output("r1", "fetch", 1)
+        payloads.dump_output("r1", "fetch", 1)
 
 
 def test_what_an_event_says_is_cut_and_limited():
     """A reason of a page is shortened; what is still too much names the event and the part."""
     payloads = Payloads(JSONSerializer(), max_input=1, max_output=1, max_event=20_000)
     event = Event(4, EventKind.RUN_CANCELLED, "r1", None, None, 0.0, {"reason": "x" * 50_000})
-    _, data = payloads.line(event, None)
+    _, data = payloads.encode_event(event, None)
 
     assert len(data) < 11_000
     assert "(50000 characters)" in data
     with pytest.raises(TooLarge, match=r"event 4 \(run.cancelled\) of run 'r1' takes .*'much'"):
-        payloads.line(event._replace(data={"much": ["x"] * 9_000}), None)
+        payloads.encode_event(event._replace(data={"much": ["x"] * 9_000}), None)
 
 
 # ── Errors ───────────────────────────────────────────────────────────────────────────────────
@@ -431,7 +431,7 @@ def raised_by(error, cause=None):
 
 def test_an_error_is_kept_as_its_class_its_text_and_its_traceback():
     """With what it was raised from."""
-    error = error_of(told_of(raised_by(ValueError("no"), OSError("disk"))))
+    error = restore_error(describe_error(raised_by(ValueError("no"), OSError("disk"))))
 
     assert ("builtins.ValueError", "no") == (error.type_name, error.text)
     assert "OSError: disk" in error.traceback
@@ -440,10 +440,10 @@ def test_an_error_is_kept_as_its_class_its_text_and_its_traceback():
 
 def test_a_recorded_error_that_is_recorded_again_stays_what_it_was():
     """A resumed run may end with an error of its first life."""
-    error = error_of(told_of(raised_by(ValueError("no"))))
+    error = restore_error(describe_error(raised_by(ValueError("no"))))
 
-    assert error == error_of(told_of(error))
-    assert hash(error) == hash(error_of(told_of(error)))
+    assert error == restore_error(describe_error(error))
+    assert hash(error) == hash(restore_error(describe_error(error)))
     assert error != ValueError("no")
 
 
@@ -451,7 +451,7 @@ def test_an_error_of_actorflow_comes_back_as_itself():
     """It is a value, with fields."""
     error = StepTimeout("r1", "fetch", 2, 1.5, "attempt")
 
-    returned = error_of(told_of(error))
+    returned = restore_error(describe_error(error))
     assert (type(error), str(error)) == (type(returned), str(returned))
 
 
@@ -466,14 +466,14 @@ class Rude(Exception):
 
 def test_an_error_without_a_text_is_kept_all_the_same():
     """The step has failed, whatever its error is like."""
-    assert "Rude" in error_of(told_of(Rude())).type_name
+    assert "Rude" in restore_error(describe_error(Rude())).type_name
 
 
 def test_a_text_that_no_database_can_hold_is_written_out():
     """NUL characters and halves of characters."""
-    assert "a\\0b\\ud800" == error_of(told_of(ValueError("a\0b\ud800"))).text
+    assert "a\\0b\\ud800" == restore_error(describe_error(ValueError("a\0b\ud800"))).text
 
 
 def test_an_endless_text_is_cut():
     """An error may say anything."""
-    assert len(error_of(told_of(ValueError("x" * 1_000_000))).text) < 11_000
+    assert len(restore_error(describe_error(ValueError("x" * 1_000_000))).text) < 11_000

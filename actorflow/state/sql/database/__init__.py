@@ -1,4 +1,4 @@
-"""Connections, transactions, and what the refusals of a database mean."""
+"""Database connections, transactions, and the classification of database errors."""
 
 from __future__ import annotations
 

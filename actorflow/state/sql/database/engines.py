@@ -16,34 +16,34 @@ if TYPE_CHECKING:
     import contextlib
     from typing import Self
 
-__all__ = ["Engines", "beginning", "check_process", "file_of", "shown_url"]
+__all__ = ["Engines", "check_process", "file_of", "shown_url", "transaction"]
 
 _CURE: Final = 'Give one such as "sqlite:///runs.db" or "postgresql://user@host/database"'
 _PROCESS: Final = "actorflow_process"
 _FILE: Final = "actorflow_file"
-_BUSY: Final = 1.0
-"""Seconds for which SQLite itself waits for a lock, before the writer counts it as a failure."""
+_BUSY_TIMEOUT: Final = 1.0
+"""Seconds for which SQLite waits for a lock before the error reaches our own retries."""
 
 
 @attrs.frozen(kw_only=True)
 class Engines:
-    """One engine to read, whose transactions see one instant, and one to write."""
+    """Two engines: one to read, whose transactions each see one snapshot, and one to write."""
 
     reading: sa.Engine
     writing: sa.Engine
     database: str
-    """The URL, without a password."""
+    """The URL without its password."""
     file: Path | None = None
-    """Where SQLite keeps it."""
+    """The SQLite file; None for PostgreSQL and for SQLite `file:` URLs."""
 
     @classmethod
     def to(cls, url: str, *, synchronous: Literal["FULL", "NORMAL"] = "FULL") -> Engines:
-        """Return engines for a URL; nothing is connected yet.
+        """Return engines for a URL, without connecting.
 
         Raises:
-            DefinitionError: When it is no URL of a database that can be used.
+            DefinitionError: When `url` is not the URL of a supported database.
         """
-        address = _address(url)
+        address = _parse(url)
         make = _sqlite if address.get_backend_name() == "sqlite" else _postgresql
         reading, writing = make(address, synchronous)
         return cls(
@@ -57,13 +57,13 @@ class Engines:
         self.dispose()
 
     def dispose(self) -> None:
-        """Close all connections; later ones are opened anew."""
+        """Close all connections; later use opens new ones."""
         self.reading.dispose()
         self.writing.dispose()
 
 
-def beginning(engine: sa.Engine) -> contextlib.AbstractContextManager[sa.Connection]:
-    """Return what begins a transaction when it is entered, and ends it when it is left.
+def transaction(engine: sa.Engine) -> contextlib.AbstractContextManager[sa.Connection]:
+    """Return a context manager that runs a transaction.
 
     Raises:
         ForkedStateManager: In a fork of the process that made the engine.
@@ -73,7 +73,7 @@ def beginning(engine: sa.Engine) -> contextlib.AbstractContextManager[sa.Connect
 
 
 def check_process(engine: sa.Engine) -> None:
-    """Refuse to share connections, and the ownership of runs, with a parent process.
+    """Raise if this process is a fork, which must not share connections or the ownership of runs.
 
     Raises:
         ForkedStateManager: In a fork of the process that made the engine.
@@ -84,12 +84,12 @@ def check_process(engine: sa.Engine) -> None:
 
 
 def file_of(url: str) -> Path | None:
-    """Return the file in which a database is; None when it is no matter of one file.
+    """Return the file of a SQLite database; None when the database is not a single file.
 
     Raises:
-        DefinitionError: When it is no URL of a database that can be used.
+        DefinitionError: When `url` is not the URL of a supported database.
     """
-    return _file(url, _address(url))
+    return _file(url, _parse(url))
 
 
 def _file(url: str, address: sa.URL) -> Path | None:
@@ -98,30 +98,30 @@ def _file(url: str, address: sa.URL) -> Path | None:
 
 
 def shown_url(address: sa.URL) -> str:
-    """Return a URL as it may be shown."""
+    """Return a URL without its driver and password, for display."""
     plain = address.set(drivername=address.get_backend_name())
     return plain.render_as_string(hide_password=True)
 
 
-def _address(url: str) -> sa.URL:
+def _parse(url: str) -> sa.URL:
     try:
         address = sa.make_url(url)
         backend = address.get_backend_name()
     except (sa.exc.ArgumentError, AttributeError, TypeError, ValueError):
-        raise DefinitionError(None, f"{url!r} is no URL of a database", _CURE) from None
+        raise DefinitionError(None, f"{url!r} is not a database URL", _CURE) from None
     if backend in {"postgresql", "postgres"}:
         return address.set(drivername="postgresql+psycopg")
     if backend != "sqlite":
-        raise DefinitionError(None, f"{backend!r} is no database that can be used", _CURE)
+        raise DefinitionError(None, f"{backend!r} is not a supported database", _CURE)
     if address.host:
-        problem = f"{url!r} names a machine, {address.host!r}, and SQLite is a file of this one"
-        cure = "Three strokes begin a relative path, four an absolute one: sqlite:///runs.db"
+        problem = f"{url!r} names a host, {address.host!r}, but SQLite is a local file"
+        cure = "Use three slashes for a relative path, four for an absolute one: sqlite:///runs.db"
         raise DefinitionError(None, problem, cure)
     if address.database in {None, ""} or ":memory:" in url or "mode=memory" in url:
         cure = "Use MemoryStateManager(), or the path of a file"
-        raise DefinitionError(None, f"{url!r} is gone with its process", cure)
+        raise DefinitionError(None, f"{url!r} does not outlive its process", cure)
     if "\0" in url:
-        raise DefinitionError(None, f"{url!r} has a NUL character", _CURE)
+        raise DefinitionError(None, f"{url!r} contains a NUL character", _CURE)
     return address.set(drivername="sqlite+pysqlite")
 
 
@@ -133,53 +133,53 @@ def _postgresql(address: sa.URL, _synchronous: str) -> tuple[sa.Engine, sa.Engin
     reading = _engine(address, isolation_level="REPEATABLE READ", pool_pre_ping=True)
     writing = _engine(address, pool_size=1, max_overflow=1)
     for engine in (reading, writing):
-        sa.event.listen(engine, "connect", _speak_plainly)
+        sa.event.listen(engine, "connect", _set_formats)
     return reading, writing
 
 
-def _speak_plainly(connection: Any, _record: object) -> None:
-    # Whatever a server, a database or a user is set to: psycopg reads time stamps in this form
-    # only, and no other encoding has every character.
+def _set_formats(connection: Any, _record: object) -> None:
+    # Overrides the settings of the server, the database and the user: psycopg parses timestamps in
+    # this form only, and no other encoding has every character.
     connection.execute("SET datestyle TO ISO; SET client_encoding TO 'UTF8'").close()
     connection.commit()
 
 
 def _sqlite(address: sa.URL, synchronous: str) -> tuple[sa.Engine, sa.Engine]:
-    engines = [_engine(address, connect_args={"timeout": _BUSY}) for _ in range(2)]
+    engines = [_engine(address, connect_args={"timeout": _BUSY_TIMEOUT}) for _ in range(2)]
     for engine, begin in zip(engines, ("BEGIN", "BEGIN IMMEDIATE"), strict=True):
         sa.event.listen(engine, "connect", _prepare(synchronous))
-        sa.event.listen(engine, "begin", _beginning(begin))
+        sa.event.listen(engine, "begin", _begin_with(begin))
     return engines[0], engines[1]
 
 
 def _prepare(synchronous: str) -> Any:
     def prepare(connection: Any, record: Any) -> None:
-        # sqlite3 would begin transactions by itself, but not before a SELECT or a CREATE.
+        # sqlite3's implicit transactions do not cover SELECT and CREATE; we send BEGIN ourselves.
         connection.isolation_level = None
         for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}").close()
-        place = connection.execute("PRAGMA database_list").fetchone()[2]
-        record.info[_FILE] = place, _identity(place)
+        path = connection.execute("PRAGMA database_list").fetchone()[2]
+        record.info[_FILE] = path, _identity(path)
 
     return prepare
 
 
-def _beginning(begin: str) -> Any:
+def _begin_with(begin: str) -> Any:
     def on_begin(connection: sa.Connection) -> None:
-        place, opened = connection.info[_FILE]
-        if _identity(place) != opened:
-            # SQLite would go on to write to a file that nobody finds any more.
+        path, opened = connection.info[_FILE]
+        if _identity(path) != opened:
+            # SQLite would keep writing to a file that has no name left.
             connection.invalidate()
-            gone = sqlite3.OperationalError(f"{place} was deleted, or replaced by another file")
+            gone = sqlite3.OperationalError(f"{path} was deleted or replaced by another file")
             raise sa.exc.OperationalError(begin, {}, gone)
         connection.exec_driver_sql(begin)
 
     return on_begin
 
 
-def _identity(place: str) -> tuple[int, int] | None:
+def _identity(path: str) -> tuple[int, int] | None:
     try:
-        found = os.stat(place)  # noqa: PTH116 - a Path takes much longer, each time
+        found = os.stat(path)  # noqa: PTH116 - Path.stat is much slower, on every transaction
     except OSError:
         return None
     return found.st_dev, found.st_ino

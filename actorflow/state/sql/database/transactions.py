@@ -1,4 +1,4 @@
-"""Transactions of threads other than the writer's: few, short, and tried again for a while."""
+"""Transactions outside the writer's thread: few, short, and retried for a while."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 
 from actorflow.errors.storage import StoreUnavailable
-from actorflow.state.sql.database.engines import beginning
-from actorflow.state.sql.database.refusals import may_pass, why
+from actorflow.state.sql.database.engines import transaction
+from actorflow.state.sql.database.failures import describe, is_transient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,12 +26,12 @@ _LONGEST_PAUSE: Final = 1.0
 
 
 class Transactions:
-    """Does something in a transaction, on the thread that asks.
+    """Runs transactions on the calling thread.
 
     Args:
-        engine: Where.
-        clock: What the time is.
-        patience: Seconds for which what is refused is tried again.
+        engine: The engine to connect with.
+        clock: The source of the current time.
+        patience: Seconds for which a transaction that fails is retried.
     """
 
     def __init__(self, engine: sa.Engine, clock: Clock, patience: float) -> None:
@@ -40,41 +40,41 @@ class Transactions:
         self.patience = patience
 
     def wall(self) -> float:
-        """Return what time it is, in seconds since the epoch."""
+        """Return the wall-clock time in seconds since the epoch."""
         return self._clock.wall(self._clock.now())
 
-    def carry_out(
+    def run(
         self,
         work: Callable[[sa.Connection], _T],
         what: str,
         stopped: threading.Event | None = None,
-        again: Callable[[SQLAlchemyError], bool] = may_pass,
+        retry_on: Callable[[SQLAlchemyError], bool] = is_transient,
     ) -> tuple[_T, float]:
-        """Do something, again while that makes sense; return what it gave and how long it took.
+        """Run `work` in a transaction, with retries; return its result and its duration.
 
         Args:
-            work: What to do.
-            what: What it is, in words.
-            stopped: Set when nobody wants it any more.
-            again: Whether it makes sense, after an error.
+            work: Called with the connection.
+            what: The operation in words, for the error text.
+            stopped: Set to end the retries early.
+            retry_on: Returns whether to retry after this error.
 
         Raises:
-            StoreUnavailable: When the database does not answer.
+            StoreUnavailable: When the last retry fails as well.
         """
-        over = threading.Event() if stopped is None else stopped
+        stop = threading.Event() if stopped is None else stopped
         waited, pause = 0.0, _PAUSE
         while True:
             try:
                 return self._attempt(work)
             except SQLAlchemyError as error:
-                if waited >= self.patience or over.is_set() or not again(error):
-                    raise StoreUnavailable(what, why(error)) from error
-            over.wait(pause)
+                if waited >= self.patience or stop.is_set() or not retry_on(error):
+                    raise StoreUnavailable(what, describe(error)) from error
+            stop.wait(pause)
             waited, pause = waited + pause, min(2 * pause, _LONGEST_PAUSE)
 
     def _attempt(self, work: Callable[[sa.Connection], _T]) -> tuple[_T, float]:
-        with beginning(self._engine) as connection:
-            # Now that it has the lock of SQLite, of which there is one.
+        with transaction(self._engine) as connection:
+            # Timed from here: the wait for SQLite's single write lock does not count.
             began = self._clock.now()
             done = work(connection)
         return done, self._clock.now() - began

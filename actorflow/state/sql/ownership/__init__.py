@@ -1,4 +1,4 @@
-"""Whose a run is: leases, idempotency keys and requests to cancel."""
+"""The ownership of runs: leases, idempotency keys and requests to cancel."""
 
 from __future__ import annotations
 

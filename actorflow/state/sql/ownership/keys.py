@@ -1,4 +1,4 @@
-"""Idempotency keys: of all runs that come with one, the first has it."""
+"""Idempotency keys: the first run that comes with a key reserves it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Dialect
 
-    from actorflow.state.sql.writing.run_rows import Batch, Change
+    from actorflow.state.sql.writing.open_runs import Batch, Change
 
 __all__ = ["Reservations"]
 
 
 class Reservations:
-    """Takes keys for new runs.
+    """Reserves idempotency keys for new runs.
 
     Args:
         dialect: The dialect of a database that has been connected to.
@@ -30,26 +30,28 @@ class Reservations:
         self._insert = bulk(dialect, {"keys": insert_into(dialect, keys, _if_absent)})
 
     def reserve(self, connection: sa.Connection, batch: Batch) -> dict[str, str]:
-        """Take the keys of new runs; return the earlier run of each whose key was taken."""
+        """Reserve the keys of new runs; return the earlier run for each key already reserved."""
         rows = [_row(run_id, it) for run_id, it in batch.items() if _key(it) is not None]
-        whose = self._take(connection, rows)
+        holders = self._reserve_free(connection, rows)
         return {
-            row["run_id"]: whose[_pair(row)] for row in rows if whose[_pair(row)] != row["run_id"]
+            row["run_id"]: holders[_pair(row)]
+            for row in rows
+            if holders[_pair(row)] != row["run_id"]
         }
 
-    def _take(
+    def _reserve_free(
         self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]]
     ) -> dict[tuple[str, str], str]:
-        """Return whose each key is, now that those that were free are taken."""
+        """Reserve the keys that are free; return the run that holds each key."""
         pairs = sa.tuple_(keys.c.workflow_id, keys.c.idempotency_key)
-        whose: dict[tuple[str, str], str] = {}
-        # On PostgreSQL, a key that was taken may be purged before it is looked up whose it was.
-        while missing := [row for row in rows if _pair(row) not in whose]:
+        holders: dict[tuple[str, str], str] = {}
+        # On PostgreSQL, a reserved key may be purged between the INSERT and the SELECT.
+        while missing := [row for row in rows if _pair(row) not in holders]:
             self._insert.run(connection, {"keys": missing})
             query = sa.select(keys).where(pairs.in_([_pair(row) for row in missing]))
             for key in connection.execute(query):
-                whose[key.workflow_id, key.idempotency_key] = key.run_id
-        return whose
+                holders[key.workflow_id, key.idempotency_key] = key.run_id
+        return holders
 
 
 def _pair(row: Mapping[str, Any]) -> tuple[str, str]:
@@ -61,7 +63,7 @@ def _key(change: Change) -> str | None:
 
 
 def _row(run_id: str, change: Change) -> dict[str, Any]:
-    record = change.page.fold.record
+    record = change.run.fold.record
     return {
         "workflow_id": record.workflow_id,
         "idempotency_key": record.idempotency_key,

@@ -1,11 +1,11 @@
-"""How long a run is whose: one lease for all runs of an owner, kept by its writer.
+"""Leases: for how long an owner's runs are its own.
 
-An owner that is alive renews its lease along with what it writes anyhow, or by itself when it has
-nothing to write. The time is the database's own, so that clocks of several machines need not
-agree. A lease that has run out takes nothing from its owner yet: it lets others take its runs
-over, one by one, and each that they take has a new fencing token, which the writes of the former
-owner do not have. So an owner that was only slow goes on with whatever nobody has taken. What
-somebody has, it learns at its next write of that run, and when it next renews its lease.
+An owner has one lease for all of its runs, and its writer renews it along with other writes, or on
+its own when there is nothing to write. The database's clock counts, so the clocks of several
+machines need not agree. An expired lease does not take runs away by itself. It only allows others
+to take them over, one at a time, and each run taken over gets a new fencing token, which the former
+owner's writes lack. An owner that was merely slow therefore continues with every run that was not
+taken over. It learns that it has lost a run when it next writes to that run or renews its lease.
 """
 
 from __future__ import annotations
@@ -15,53 +15,53 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from actorflow.state.sql.schema.tables import STAYS, Moment, owners, runs
+from actorflow.state.sql.schema.tables import NOT_PURGED, Moment, owners, runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from actorflow.state.sql.ownership.cancel_requests import Requests
+    from actorflow.state.sql.ownership.cancel_requests import CancelRequests
 
-__all__ = ["Lease", "nobodys", "run_out"]
+__all__ = ["Lease", "lease_expired", "unowned"]
 
 _RENEWALS: Final = 3
-"""How many times a lease is renewed while it would last."""
-_AT_ONCE: Final = 500
-"""How many runs one query looks for."""
+"""How many times a lease is renewed during its duration."""
+_RUNS_PER_QUERY: Final = 500
+"""How many runs one query checks."""
 _TAKEN_OVER: Final = "it was taken over by another orchestrator"
 
 
-def nobodys(dialect: str) -> sa.ColumnElement[bool]:
-    """Return the condition under which a run in progress belongs to nobody any more."""
+def unowned(dialect: str) -> sa.ColumnElement[bool]:
+    """Return the condition that a run in progress has no owner with a valid lease."""
     holds = sa.exists().where(
-        owners.c.owner == runs.c.owner, owners.c.lease_until > _in(dialect, 0.0)
+        owners.c.owner == runs.c.owner, owners.c.lease_until > _now_plus(dialect, 0.0)
     )
     return ~holds
 
 
-def run_out(dialect: str) -> sa.ColumnElement[bool]:
-    """Return the condition under which a lease means no more than none."""
-    return owners.c.lease_until <= _in(dialect, 0.0)
+def lease_expired(dialect: str) -> sa.ColumnElement[bool]:
+    """Return the condition that a lease has expired."""
+    return owners.c.lease_until <= _now_plus(dialect, 0.0)
 
 
-def _in(dialect: str, seconds: float) -> sa.ColumnElement[Any]:
-    """Return the moment in so many seconds, by the clock of the database."""
+def _now_plus(dialect: str, seconds: float) -> sa.ColumnElement[Any]:
+    """Return the database's current time plus `seconds`."""
     if dialect == "sqlite":
-        # The form that `Moment` has, though SQLite knows milliseconds only.
+        # The format of `Moment`, though SQLite's clock only has milliseconds.
         form = "%Y-%m-%d %H:%M:%f000+00:00"
         return sa.func.strftime(form, "now", f"{seconds:+f} seconds", type_=Moment)
     return sa.func.clock_timestamp() + sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds)
 
 
 class Lease:
-    """One owner's lease; for its writer's thread alone.
+    """The lease of one owner; used only by its writer's thread.
 
     Args:
         dialect: The name of the database's dialect.
-        owner: Whose it is.
-        seconds: How long it lasts unless it is renewed.
+        owner: The owner's id.
+        seconds: How long the lease lasts unless it is renewed.
         now: Returns the monotonic time.
-        requests: What others ask of its runs, which is looked for along with it.
+        requests: The requests to cancel the owner's runs, which are read at each renewal.
     """
 
     def __init__(
@@ -70,56 +70,56 @@ class Lease:
         owner: str,
         seconds: float,
         now: Callable[[], float],
-        requests: Requests,
+        requests: CancelRequests,
     ) -> None:
         self._now = now
         self._requests = requests
         self._every = seconds / _RENEWALS
         self._renewed_at: float | None = None
         insert: Any = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(owners)
-        until = _in(dialect, seconds)
+        until = _now_plus(dialect, seconds)
         self._renew = insert.values(owner=owner, lease_until=until).on_conflict_do_update(
             index_elements=["owner"], set_={"lease_until": until}
         )
-        self._end = sa.delete(owners).where(owners.c.owner == owner)
+        self._delete = sa.delete(owners).where(owners.c.owner == owner)
 
     @property
-    def rest(self) -> float:
-        """Seconds until it is to be renewed."""
+    def until_renewal(self) -> float:
+        """Seconds until the lease is due for renewal."""
         if self._renewed_at is None:
             return 0.0
         return max(0.0, self._renewed_at + self._every - self._now())
 
     def renew(self, connection: sa.Connection) -> float | None:
-        """Renew it if that is due; return what `keep` takes when that is committed."""
-        if self.rest > 0.0:
+        """Renew the lease if due; return the argument for `confirm_renewal` after the commit."""
+        if self.until_renewal > 0.0:
             return self._renewed_at
         at = self._now()
         connection.execute(self._renew)
-        self._requests.read(connection)
+        self._requests.fetch(connection)
         return at
 
-    def keep(self, renewed_at: float | None) -> None:
-        """Take note that a renewal is committed."""
+    def confirm_renewal(self, renewed_at: float | None) -> None:
+        """Note that a renewal was committed, and deliver the requests that were read with it."""
         self._renewed_at = renewed_at
-        self._requests.tell()
+        self._requests.deliver()
 
-    def strayed(self, connection: sa.Connection, fences: Mapping[str, int]) -> list[str]:
-        """Return those of the runs that do not have these fencing tokens any more."""
+    def lost_runs(self, connection: sa.Connection, fences: Mapping[str, int]) -> list[str]:
+        """Return the runs whose fencing token is no longer the given one."""
         run_ids, found = list(fences), dict[str, int]()
-        for start in range(0, len(run_ids), _AT_ONCE):
-            some = runs.c.run_id.in_(run_ids[start : start + _AT_ONCE])
-            query = sa.select(runs.c.run_id, runs.c.fence).where(some, STAYS)
+        for start in range(0, len(run_ids), _RUNS_PER_QUERY):
+            some = runs.c.run_id.in_(run_ids[start : start + _RUNS_PER_QUERY])
+            query = sa.select(runs.c.run_id, runs.c.fence).where(some, NOT_PURGED)
             for run_id, fence in connection.execute(query):
                 found[run_id] = fence
         return [run_id for run_id, fence in fences.items() if found.get(run_id) != fence]
 
-    def tell_lost(self, run_ids: Iterable[str]) -> None:
-        """Have runs ended here that belong to somebody else."""
+    def cancel_lost(self, run_ids: Iterable[str]) -> None:
+        """Cancel runs here that another orchestrator has taken over."""
         for run_id in run_ids:
-            self._requests.pass_on(run_id, _TAKEN_OVER, compensate=False)
+            self._requests.cancel(run_id, _TAKEN_OVER, compensate=False)
 
-    def end(self, connection: sa.Connection) -> None:
-        """Give up all runs that have not ended, to whoever wants them."""
-        connection.execute(self._end)
+    def release(self, connection: sa.Connection) -> None:
+        """Delete the lease, so that others can take the owner's unfinished runs at once."""
+        connection.execute(self._delete)
         self._renewed_at = None

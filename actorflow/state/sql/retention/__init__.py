@@ -1,4 +1,4 @@
-"""How long runs are kept, and how the others are deleted."""
+"""Retention: how long runs are kept, and how they are deleted."""
 
 from __future__ import annotations
 

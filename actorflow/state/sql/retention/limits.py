@@ -1,4 +1,4 @@
-"""How long runs are kept: what a purge comes to, and purging without being asked."""
+"""Retention limits, and the thread that purges regularly."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from actorflow.support.safe_text import text_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Limits", "PurgeReport", "Purging"]
+__all__ = ["Limits", "PeriodicPurge", "PurgeReport"]
 
-_EVERY: Final = 60.0
-"""Seconds between two purges that nobody asked for."""
-_KEYS: Final = 30 * 86_400.0
-"""Seconds for which an idempotency key is kept, though its run is gone."""
-_LAST_WORDS: Final = 5.0
-"""Seconds that closing waits for a transaction to end."""
+_INTERVAL: Final = 60.0
+"""Seconds between two automatic purges."""
+_KEY_AGE: Final = 30 * 86_400.0
+"""Seconds for which an idempotency key is kept after its run is gone."""
+_STOP_TIMEOUT: Final = 5.0
+"""Seconds for which closing waits for a transaction to end."""
 
 
 @attrs.frozen(kw_only=True)
 class PurgeReport:
-    """What a purge has deleted."""
+    """How much a purge has deleted."""
 
     runs: int = 0
     steps: int = 0
     events: int = 0
     keys: int = 0
-    """Idempotency keys of runs that are gone."""
+    """Idempotency keys of deleted runs."""
 
     def __add__(self, other: PurgeReport) -> PurgeReport:
         return PurgeReport(
@@ -47,26 +47,26 @@ class PurgeReport:
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """Which ended runs are to go: those that are too old, and those that are too many."""
+    """Which ended runs to delete: those that are too old, and those beyond a number to keep."""
 
     older_than: float | None
-    """Seconds since they ended."""
+    """Seconds since the run ended."""
     keep: int | None
-    """How many of the newest stay."""
-    keys_older_than: float = _KEYS
-    """Seconds since a run was accepted, after which its key goes, if it is gone itself."""
+    """How many of the most recently ended runs to keep."""
+    keys_older_than: float = _KEY_AGE
+    """Seconds since a run was accepted, after which its key is deleted if the run is gone."""
     rows: int = 1000
-    """How many rows a transaction deletes at most."""
+    """The maximum number of rows that one transaction deletes."""
 
     @classmethod
-    def asked_for(cls, older_than: Any, keep: Any, keys_older_than: Any, rows: Any) -> Limits:
-        """Return the limits of one purge.
+    def for_purge(cls, older_than: Any, keep: Any, keys_older_than: Any, rows: Any) -> Limits:
+        """Return the limits of one call of `purge()`.
 
         Raises:
-            DefinitionError: When there are none, or they make no sense.
+            DefinitionError: When no limit is given, or one is invalid.
         """
         if older_than is None and keep is None:
-            cure = "Give older_than=, or keep=, or both; keep=0 deletes all runs that have ended"
+            cure = "Pass older_than=, keep=, or both; keep=0 deletes all runs that have ended"
             raise DefinitionError(None, "purge() has no limit", cure)
         return cls(
             older_than=_age("purge(): older_than", older_than),
@@ -76,11 +76,11 @@ class Limits:
         )
 
     @classmethod
-    def standing(cls, max_age: Any, max_runs: Any) -> Limits:
-        """Return the limits that a manager keeps to by itself.
+    def for_manager(cls, max_age: Any, max_runs: Any) -> Limits:
+        """Return the limits that a manager enforces by itself.
 
         Raises:
-            DefinitionError: When they make no sense.
+            DefinitionError: When one is invalid.
         """
         return cls(
             older_than=_age("SQLStateManager(): max_age", max_age),
@@ -100,16 +100,16 @@ def _count(field: str, value: Any, least: int) -> int | None:
     if value is None or (whole and value >= least):
         count: int | None = value
         return count
-    cure = f"Give a whole number of at least {least}"
+    cure = f"Use a whole number of at least {least}"
     raise DefinitionError(None, f"{field} is {value!r}", cure)
 
 
-class Purging:
-    """Purges again and again, on a thread of its own, while its manager is in use.
+class PeriodicPurge:
+    """Purges at regular intervals, on its own thread, while its manager is in use.
 
     Args:
-        purge: Deletes what is to go, until the event that it is given is set.
-        limits: What is to go; nothing, without any.
+        purge: Deletes runs until there are none left to delete, or the event passed to it is set.
+        limits: Which runs to delete; without limits, no thread is started.
         every: Seconds from one purge to the next.
     """
 
@@ -118,7 +118,7 @@ class Purging:
         purge: Callable[[Limits, threading.Event], object],
         limits: Limits,
         *,
-        every: float = _EVERY,
+        every: float = _INTERVAL,
     ) -> None:
         self._purge = purge
         self._limits = limits
@@ -127,8 +127,8 @@ class Purging:
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
 
-    def begin(self) -> None:
-        """Purge from now on, unless that is going on already."""
+    def start(self) -> None:
+        """Start the thread unless it is running."""
         if self._thread is None and self._limits:
             with self._lock:
                 if self._thread is None:
@@ -142,20 +142,20 @@ class Purging:
         while not stopped.is_set():
             try:
                 self._purge(self._limits, stopped)
-            except Exception as error:  # noqa: BLE001 - it is tried again, and breaks no run
+            except Exception as error:  # noqa: BLE001 - retried at the next interval; no run fails
                 if not stopped.is_set():
                     _log(error)
             stopped.wait(self._every)
 
-    def end(self) -> None:
-        """Stop soon, and wait for that; what is half done is done by the next purge."""
+    def stop(self) -> None:
+        """Stop the thread and wait briefly for it; the next purge finishes what is half done."""
         with self._lock:
             thread, self._thread = self._thread, None
             self._stopped.set()
         if thread is not None:
-            thread.join(_LAST_WORDS)
+            thread.join(_STOP_TIMEOUT)
 
 
 def _log(error: BaseException) -> None:
-    with contextlib.suppress(Exception):  # a log that raises must not add to it
+    with contextlib.suppress(Exception):  # a failing log must not make it worse
         get_logger().warning("store.not_purged", database=text_of(error))

@@ -1,4 +1,4 @@
-"""The tables, and how they get from one version to the next."""
+"""The tables and their migrations."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The tables, as `docs/reference/tables.md` explains them.
+"""The tables, as `docs/reference/tables.md` describes them.
 
-The migrations make them, and a test compares what they make with what stands here.
+The migrations create them; a test compares the result with these definitions.
 """
 
 from __future__ import annotations
@@ -15,16 +15,26 @@ from actorflow.model.lifecycle import RunStatus, StepStatus
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
-__all__ = ["GOES", "STAYS", "Moment", "events", "keys", "metadata", "owners", "runs", "steps"]
+__all__ = [
+    "NOT_PURGED",
+    "PURGED",
+    "Moment",
+    "events",
+    "keys",
+    "metadata",
+    "owners",
+    "runs",
+    "steps",
+]
 
 metadata: Final = sa.MetaData()
 
 
 class Moment(sa.types.TypeDecorator[float]):
-    """Seconds since the epoch here, a time stamp with its zone (always UTC) in the database.
+    """Seconds since the epoch in Python, a UTC timestamp with time zone in the database.
 
-    SQLite has no such type: there it is a text such as `2026-01-31 08:00:00.000000+00:00`,
-    which sorts as time does. Both are exact to the microsecond.
+    SQLite has no such type and stores a string such as `2026-01-31 08:00:00.000000+00:00`, which
+    sorts chronologically. Both are exact to the microsecond.
     """
 
     impl = sa.TIMESTAMP(timezone=True)
@@ -36,7 +46,7 @@ class Moment(sa.types.TypeDecorator[float]):
         return dialect.type_descriptor(sa.Text() if is_sqlite else sa.TIMESTAMP(timezone=True))
 
     def process_bind_param(self, value: float | None, dialect: Dialect) -> Any:
-        """Return what is written."""
+        """Return the value to write."""
         if value is None:
             return None
         moment = datetime.fromtimestamp(value, tz=UTC)
@@ -45,13 +55,13 @@ class Moment(sa.types.TypeDecorator[float]):
         return moment
 
     def process_result_value(self, value: Any, _dialect: Dialect) -> float | None:
-        """Return what was read."""
+        """Return the value that was read."""
         if value is None:
             return None
         return (datetime.fromisoformat(value) if isinstance(value, str) else value).timestamp()
 
 
-# Compared character by character everywhere: an order of a language's own would be PostgreSQL's.
+# Compared byte by byte on both databases: PostgreSQL's default collation may be language-specific.
 Id: Final = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
@@ -106,7 +116,7 @@ sa.Index("actorflow_runs_by_workflow", runs.c.workflow_id, *_NEWEST)
 
 
 def _index_where(given: str, name: str, *columns: Any) -> None:
-    """Index the runs that have a value in a column, and no others."""
+    """Index only the runs that have a value in the column `given`."""
     some = runs.c[given].is_not(None)
     sa.Index(name, *columns, postgresql_where=some, sqlite_where=some)
 
@@ -178,7 +188,7 @@ events: Final = sa.Table(
     sqlite_with_rowid=False,
 )
 
-GOES: Final = runs.c.purged_at.is_not(None)
-"""That a run is being deleted: it is gone for everybody but whoever deletes it."""
-STAYS: Final = runs.c.purged_at.is_(None)
-"""The contrary."""
+PURGED: Final = runs.c.purged_at.is_not(None)
+"""The run is being purged, and hidden from everything but the purge."""
+NOT_PURGED: Final = runs.c.purged_at.is_(None)
+"""The run is not being purged."""

@@ -1,7 +1,7 @@
-"""The version of a database's tables, and how they get from one to the next.
+"""The version of a database's tables, and their upgrade to the newest version.
 
-One starter at a time: whoever migrates holds a lock of the database while it looks and while it
-changes anything, and everything is one transaction. A second one waits, and finds it done.
+An upgrade holds a lock of the database while it looks and while it changes the tables, in a single
+transaction. A second, concurrent upgrade waits and then finds nothing to do.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 
 from actorflow.errors.storage import SchemaMismatch, StoreUnavailable
 from actorflow.state.sql.database.engines import Engines
-from actorflow.state.sql.database.refusals import is_locked
+from actorflow.state.sql.database.failures import is_locked
 from actorflow.state.sql.database.transactions import Transactions
 from actorflow.support.clock import SystemClock
 
@@ -29,17 +29,17 @@ __all__ = ["VERSION_TABLE", "check", "current", "newest", "opened", "upgrade"]
 
 VERSION_TABLE: Final = "actorflow_version"
 _LOCK: Final = 0x_AC_70_F1_03
-"""The key of the advisory lock; any number that nobody else uses."""
+"""The key of the advisory lock for upgrades; an arbitrary number."""
 _PATIENCE: Final = 30.0
-"""Seconds to wait for others; SQLite itself waits for one, and before WAL mode for none."""
+"""Seconds to wait for locks; SQLite itself waits only for some, and for none before WAL mode."""
 
 _T = TypeVar("_T")
 
 
 def newest() -> str:
-    """Return the version that this actorflow makes."""
+    """Return the version of the tables that this actorflow uses."""
     head = _scripts().get_current_head()
-    assert head is not None  # noqa: S101 - the migrations are shipped along
+    assert head is not None  # noqa: S101 - the migrations are part of the package
     return head
 
 
@@ -47,17 +47,17 @@ def current(engines: Engines) -> str | None:
     """Return the version of a database's tables; None when it has none.
 
     Raises:
-        StoreUnavailable: When it cannot be reached.
+        StoreUnavailable: When the database cannot be reached.
     """
-    return _in_turn(engines, engines.reading, _found, "open")
+    return _run(engines, engines.reading, _version, "open")
 
 
 def check(engines: Engines) -> str:
-    """Return the version of a database that can be used.
+    """Return the version of a database whose tables are current.
 
     Raises:
-        SchemaMismatch: When its tables are missing, old, or of a newer actorflow.
-        StoreUnavailable: When it cannot be reached.
+        SchemaMismatch: When its tables are missing, outdated, or from a newer actorflow.
+        StoreUnavailable: When the database cannot be reached.
     """
     found = current(engines)
     if found != newest():
@@ -66,22 +66,22 @@ def check(engines: Engines) -> str:
 
 
 def upgrade(engines: Engines) -> tuple[str | None, str]:
-    """Give a database the newest tables; return its version before and after.
+    """Upgrade a database to the newest tables; return its version before and after.
 
     Raises:
-        SchemaMismatch: When its tables are of a newer actorflow.
-        StoreUnavailable: When it cannot be reached.
+        SchemaMismatch: When its tables are from a newer actorflow.
+        StoreUnavailable: When the database cannot be reached.
     """
-    return _in_turn(engines, engines.writing, partial(_upgrade, engines), "make its tables")
+    return _run(engines, engines.writing, partial(_upgrade, engines), "make its tables")
 
 
 def opened(url: str, *, synchronous: Literal["FULL", "NORMAL"], create: bool) -> Engines:
-    """Return the engines of a database whose tables can be used, or are made so.
+    """Return the engines of a database after checking, or with `create` upgrading, its tables.
 
     Raises:
-        DefinitionError: When the URL is none.
-        SchemaMismatch: When its tables are missing, old, or of a newer actorflow.
-        StoreUnavailable: When it cannot be reached.
+        DefinitionError: When the URL is invalid.
+        SchemaMismatch: When its tables are missing, outdated, or from a newer actorflow.
+        StoreUnavailable: When the database cannot be reached.
     """
     engines = Engines.to(url, synchronous=synchronous)
     try:
@@ -92,33 +92,31 @@ def opened(url: str, *, synchronous: Literal["FULL", "NORMAL"], create: bool) ->
     return engines
 
 
-def _in_turn(
-    engines: Engines, engine: sa.Engine, work: Callable[[sa.Connection], _T], what: str
-) -> _T:
-    """Do something in a transaction, after those who have SQLite's lock."""
+def _run(engines: Engines, engine: sa.Engine, work: Callable[[sa.Connection], _T], what: str) -> _T:
+    """Run `work` in a transaction, waiting for SQLite's lock if another connection holds it."""
     transactions = Transactions(engine, SystemClock(), _PATIENCE)
     try:
-        return transactions.carry_out(work, what, again=is_locked)[0]
+        return transactions.run(work, what, retry_on=is_locked)[0]
     except StoreUnavailable as error:
         named = f"database {engines.database}"
         raise StoreUnavailable(what, error.why, named, _cure(engines.file)) from error.__cause__
 
 
 def _cure(file: Path | None) -> str:
-    """Say what to do about a database that does not open."""
+    """Return advice for a database that cannot be opened."""
     if file is None:
-        return "Check its address, that it is there and runs, and that this user may use it"
+        return "Check its address, that it is running, and that this user has access"
     if not file.parent.is_dir():
-        strokes = "sqlite:/// begins a relative path, sqlite://// an absolute one"
-        return f"There is no folder {file.parent}: make it, or mend the path ({strokes})"
-    return "Check that it is a file of SQLite, that this user may write it, and its folder"
+        slashes = "sqlite:/// begins a relative path, sqlite://// an absolute one"
+        return f"There is no folder {file.parent}: create it, or correct the path ({slashes})"
+    return "Check that it is a SQLite file, and that this user can write to it and to its folder"
 
 
 def _upgrade(engines: Engines, connection: sa.Connection) -> tuple[str | None, str]:
-    # On SQLite the transaction itself, begun as IMMEDIATE, is the lock.
+    # On SQLite, the transaction itself is the lock, because it begins with BEGIN IMMEDIATE.
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-    found, wanted = _found(connection), newest()
+    found, wanted = _version(connection), newest()
     if found == wanted:
         return found, wanted
     if found is not None and found not in _known():
@@ -134,7 +132,7 @@ def _mismatch(engines: Engines, found: str | None) -> SchemaMismatch:
     return SchemaMismatch(engines.database, found, newest(), newer)
 
 
-def _found(connection: sa.Connection) -> str | None:
+def _version(connection: sa.Connection) -> str | None:
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
     return context.get_current_revision()
 

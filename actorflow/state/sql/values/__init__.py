@@ -1,4 +1,4 @@
-"""How values, errors and events are written to a database, and read back."""
+"""Conversion of values, errors and events to strings and back."""
 
 from __future__ import annotations
 

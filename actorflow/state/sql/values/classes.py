@@ -1,7 +1,7 @@
-"""Classes whose objects are their fields: dataclasses, attrs classes, named tuples.
+"""Classes whose instances consist of their fields: dataclasses, attrs classes, named tuples.
 
 A class is stored by its public name (see `support.class_names`). It is looked up only in modules
-that are loaded already, and an object is made from its fields without calling anything of the
+that are already loaded, and an instance is built from its fields without calling any code of the
 class: reading a database imports nothing and runs nothing.
 """
 
@@ -18,14 +18,14 @@ import attrs
 from actorflow.errors.storage import NotRestorable
 from actorflow.support.class_names import find_class, public_name
 
-__all__ = ["class_named", "fields_of", "is_value_class", "made_of", "name_of"]
+__all__ = ["build", "class_named", "fields_of", "is_value_class", "name_of"]
 
 _ABSENT: Final = object()
 
 
 @functools.lru_cache(maxsize=1024)
 def is_value_class(kind: Any) -> bool:
-    """Return whether an object of the class is its fields, and nothing else is known of it."""
+    """Return whether an instance of the class is fully described by its fields."""
     if issubclass(kind, BaseException):
         return False
     return dataclasses.is_dataclass(kind) or attrs.has(kind) or _is_named_tuple(kind)
@@ -46,7 +46,7 @@ def _names(kind: Any) -> tuple[str, ...]:
 
 
 def fields_of(value: Any) -> dict[str, Any]:
-    """Return an object's fields by name; one that was never set is left out."""
+    """Return an object's fields by name, without those that were never set."""
     kind: Any = type(value)
     found = {name: getattr(value, name, _ABSENT) for name in _names(kind)}
     return {name: field for name, field in found.items() if field is not _ABSENT}
@@ -54,41 +54,41 @@ def fields_of(value: Any) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=1024)
 def name_of(kind: Any) -> str | None:
-    """Return the name under which the class is found again; None when it is not."""
+    """Return the name by which the class can be looked up; None when it cannot."""
     name = public_name(kind)
     return name if find_class(name) is kind else None
 
 
 def class_named(name: str) -> Any:
-    """Return the class of that name.
+    """Return the class with that name.
 
     Raises:
-        NotRestorable: When its module is not loaded, or it is no class whose objects are values.
+        NotRestorable: When its module is not loaded, or it is not a value class or an enum.
     """
     found = find_class(name)
     is_enum = isinstance(found, type) and issubclass(found, enum.Enum)
     if is_enum or (isinstance(found, type) and is_value_class(found)):
         return found
-    raise NotRestorable(f"an object of class {name!r}", _lacking(*name.split(":", 1)))
+    raise NotRestorable(f"an object of class {name!r}", _why_missing(*name.split(":", 1)))
 
 
-def _lacking(module: str, path: str) -> str:
+def _why_missing(module: str, path: str) -> str:
     if module == "__main__":
         return (
-            "the program that stored it defined that in its main file, which this one does not "
-            "have. Define it in a module that both of them import"
+            "the program that stored it defined that class in its main module, which this program "
+            "does not have. Define it in a module that both programs import"
         )
-    why = f"has no class {path!r} of fields" if module in sys.modules else "is not loaded"
+    why = f"has no value class {path!r}" if module in sys.modules else "is not loaded"
     return f"module {module!r} {why}. Import the module that defines it first"
 
 
-def made_of(kind: Any, fields: dict[str, Any]) -> Any:
-    """Return an object with these fields; fields that the class has lost are left out."""
+def build(kind: Any, fields: dict[str, Any]) -> Any:
+    """Return an instance with these fields; fields that the class no longer has are dropped."""
     if _is_named_tuple(kind):
         return tuple.__new__(kind, [fields.get(name) for name in _names(kind)])
     value = object.__new__(kind)
     for name in _names(kind):
         if name in fields:
-            # As a copy is made: frozen classes are frozen to their users only.
+            # This bypasses frozen classes, as copying does.
             object.__setattr__(value, name, fields[name])
     return value

@@ -1,15 +1,15 @@
-"""Values as plain JSON, so that each comes back as what it was.
+"""Values as plain JSON, from which each comes back unchanged.
 
-JSON knows null, booleans, numbers, texts, lists and objects whose names are texts. These stand
-for themselves. Everything else becomes an object with the name `"$"`, which says what it was:
+JSON has null, booleans, numbers, strings, lists, and objects with strings as names. These represent
+themselves. Every other value becomes an object with the name `"$"`, which holds its type:
 
     {"$": "datetime", "of": "2026-01-31T08:00:00+00:00"}
     {"$": "tuple", "of": [1, 2]}
     {"$": "object", "class": "shop.orders:Order", "of": {"id": 7}}
 
-What has no such form is refused, with the path to it: nothing is turned into something similar.
-Only the exact types are taken. A subclass of `dict` may carry more than its items, and what it
-is would be lost.
+A value that has no such form is rejected with the path to it; nothing is converted to something
+similar. Only the exact types are accepted: a subclass of `dict` may carry more than its items, and
+its type would be lost.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING, Any, Final
 from actorflow.errors.storage import NotRestorable
 from actorflow.model.results import StepResults
 from actorflow.state.sql.values.classes import (
+    build,
     class_named,
     fields_of,
     is_value_class,
-    made_of,
     name_of,
 )
 from actorflow.support.read_only import ReadOnly
@@ -37,16 +37,16 @@ from actorflow.support.read_only import ReadOnly
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["TAG", "Unstorable", "plain", "restored"]
+__all__ = ["TAG", "Unstorable", "from_plain", "to_plain"]
 
 TAG: Final = "$"
-_DEEPEST: Final = 100
-"""How many values may stand within each other: few enough to be read back on any thread, for which
-Python needs some four calls a level, of the thousand that it allows."""
+_MAX_DEPTH: Final = 100
+"""How deep values may be nested: shallow enough to be read back on any thread. Python needs about
+four calls per level and allows a thousand."""
 
 
 class Unstorable(Exception):
-    """Raised within a value that cannot be stored, and given its path on the way out."""
+    """Raised inside a value that cannot be stored; it collects the path on its way out."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -54,28 +54,28 @@ class Unstorable(Exception):
 
     @property
     def path(self) -> str:
-        """The way to the part at fault, from the outside."""
+        """The path to the part at fault, from the outside in."""
         return "".join(reversed(self.steps)) or "it"
 
 
-def plain(value: Any, room: int = _DEEPEST) -> Any:
-    """Return a value as JSON can hold it.
+def to_plain(value: Any, room: int = _MAX_DEPTH) -> Any:
+    """Return a value in a form that JSON can hold.
 
     Args:
-        value: What it is.
-        room: How many more levels of values it may have.
+        value: The value to convert.
+        room: How many more levels of nesting are allowed.
 
     Raises:
-        Unstorable: When that cannot be done.
+        Unstorable: When it cannot be converted.
     """
     kind: Any = type(value)
-    if kind in _THEMSELVES:
+    if kind in _UNCHANGED:
         return value
     found = _WRITERS.get(kind)
     if found is not None:
         return found(value)
     if not room:
-        raise Unstorable(f"is nested more than {_DEEPEST} levels deep, or contains itself")
+        raise Unstorable(f"is nested more than {_MAX_DEPTH} levels deep, or contains itself")
     nested = _NESTED.get(kind)
     if nested is not None:
         return nested(value, room - 1)
@@ -95,8 +95,8 @@ def _list(values: Any, room: int) -> list[Any]:
     index = -1
     try:
         items = []
-        for index, value in enumerate(values):  # noqa: B007 - the error's path says where
-            items.append(value if type(value) in _THEMSELVES else plain(value, room))
+        for index, value in enumerate(values):  # noqa: B007 - used in the error's path
+            items.append(value if type(value) in _UNCHANGED else to_plain(value, room))
     except Unstorable as error:
         error.steps.append(f"[{index}]")
         raise
@@ -108,7 +108,7 @@ def _dict(values: dict[Any, Any], room: int, step: str = "[{!r}]") -> dict[str, 
     items: dict[str, Any] = {}
     try:
         for name, value in values.items():
-            items[name] = value if type(value) in _THEMSELVES else plain(value, room)
+            items[name] = value if type(value) in _UNCHANGED else to_plain(value, room)
     except Unstorable as error:
         error.steps.append(step.format(name))
         raise
@@ -118,7 +118,7 @@ def _dict(values: dict[Any, Any], room: int, step: str = "[{!r}]") -> dict[str, 
 def _mapping(values: dict[Any, Any], room: int) -> dict[str, Any]:
     if TAG not in values and all(type(name) is str for name in values):
         return _dict(values, room)
-    pairs = [[plain(name, room), plain(value, room)] for name, value in values.items()]
+    pairs = [[to_plain(name, room), to_plain(value, room)] for name, value in values.items()]
     return {TAG: "dict", "of": pairs}
 
 
@@ -155,21 +155,21 @@ def _zone(zone: dt.tzinfo) -> str:
 
 
 def _enum(member: enum.Enum, room: int) -> Any:
-    return {TAG: "enum", "class": _class_name(type(member)), "of": plain(member.value, room)}
+    return {TAG: "enum", "class": _class_name(type(member)), "of": to_plain(member.value, room)}
 
 
 def _class_name(kind: type) -> str:
     name = name_of(kind)
     if name is None:
         raise Unstorable(
-            f"is of the class {kind.__qualname__}, which cannot be found under that name in "
+            f"is of class {kind.__qualname__}, which cannot be found under that name in "
             f"module {kind.__module__}"
         )
     return name
 
 
-# Integers of any size, too: JSON sets no limit to them, and neither does msgspec.
-_THEMSELVES: Final = frozenset({str, int, bool, type(None)})
+# Integers of any size are included: neither JSON nor msgspec limits them.
+_UNCHANGED: Final = frozenset({str, int, bool, type(None)})
 _NESTED: Final[dict[type, Callable[[Any, int], Any]]] = {
     list: _list,
     dict: _mapping,
@@ -197,40 +197,40 @@ _WRITERS: Final[dict[type, Callable[[Any], Any]]] = {
 # ── Back ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def restored(value: Any) -> Any:
-    """Return what `plain` was given.
+def from_plain(value: Any) -> Any:
+    """Return the value that was passed to `to_plain`.
 
     Raises:
-        NotRestorable: When a class is not there any more.
+        NotRestorable: When a class no longer exists.
     """
     if type(value) is list:
-        return [restored(item) for item in value]
+        return [from_plain(item) for item in value]
     if type(value) is not dict:
         return value
     kind = value.get(TAG)
     if kind is None:
-        return {name: restored(item) for name, item in value.items()}
+        return {name: from_plain(item) for name, item in value.items()}
     if kind not in _READERS:
-        raise NotRestorable("a value", f"it is marked {kind!r}, which this version does not know")
+        raise NotRestorable("a value", f"its type {kind!r} is unknown to this version")
     return _READERS[kind](value)
 
 
 def _items(value: dict[str, Any]) -> list[Any]:
-    return [restored(item) for item in value["of"]]
+    return [from_plain(item) for item in value["of"]]
 
 
 def _in_zone(value: dict[str, Any], read: Callable[[str], Any]) -> Any:
     moment = read(value["of"]).replace(fold=value.get("fold", 0))
     if "zone" not in value:
         return moment
-    import zoneinfo  # noqa: PLC0415 - few values need it
+    import zoneinfo  # noqa: PLC0415 - rarely needed
 
     return moment.replace(tzinfo=zoneinfo.ZoneInfo(value["zone"]))
 
 
 _READERS: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {
     "float": lambda value: float(value["of"]),
-    "dict": lambda value: {restored(name): restored(item) for name, item in value["of"]},
+    "dict": lambda value: {from_plain(name): from_plain(item) for name, item in value["of"]},
     "tuple": lambda value: tuple(_items(value)),
     "set": lambda value: set(_items(value)),
     "frozenset": lambda value: frozenset(_items(value)),
@@ -244,8 +244,8 @@ _READERS: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {
     "datetime": lambda value: _in_zone(value, dt.datetime.fromisoformat),
     "time": lambda value: _in_zone(value, dt.time.fromisoformat),
     "timedelta": lambda value: dt.timedelta(*value["of"]),
-    "enum": lambda value: class_named(value["class"])(restored(value["of"])),
-    "object": lambda value: made_of(
-        class_named(value["class"]), {name: restored(it) for name, it in value["of"].items()}
+    "enum": lambda value: class_named(value["class"])(from_plain(value["of"])),
+    "object": lambda value: build(
+        class_named(value["class"]), {name: from_plain(it) for name, it in value["of"].items()}
     ),
 }

@@ -1,4 +1,4 @@
-"""Everything in a record that is not a column of its own: written, measured, read back."""
+"""Serialized values of a record: written, checked for size, and read back."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import msgspec
 from actorflow.errors.storage import NotRestorable, NotStorable, StoreError, TooLarge
 from actorflow.model.lifecycle import EventKind
 from actorflow.state.sql.values.codec import Unstorable
-from actorflow.state.sql.values.errors import clipped, error_of, told_of
-from actorflow.state.sql.values.placeholders import Unread
+from actorflow.state.sql.values.errors import clipped, describe_error, restore_error
+from actorflow.state.sql.values.placeholders import Unreadable
 from actorflow.support.read_only import ReadOnly
 from actorflow.support.safe_text import said_by, text_of
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from actorflow.model.events import Event
     from actorflow.state.sql.values.serializers import Serializer
-    from actorflow.state.sql.writing.entries import Line
+    from actorflow.state.sql.writing.entries import EncodedEvent
 
 __all__ = ["Payloads"]
 
@@ -31,13 +31,13 @@ _decode: Final = msgspec.json.Decoder().decode
 
 
 class Payloads:
-    """Writes and reads values, and keeps them to their limits.
+    """Writes and reads values, and enforces their size limits.
 
     Args:
-        serializer: Writes the program's own values.
-        max_input: The most bytes that a run's inputs may take, and its metadata.
-        max_output: The most bytes that a step's output may take.
-        max_event: The most bytes that the rest of an event may take.
+        serializer: Converts the program's values.
+        max_input: The maximum size in bytes of a run's inputs, and of its metadata.
+        max_output: The maximum size in bytes of a step's output.
+        max_event: The maximum size in bytes of the rest of an event.
     """
 
     def __init__(
@@ -48,36 +48,36 @@ class Payloads:
         self._max_output = max_output
         self._max_event = max_event
 
-    # ── To be written ────────────────────────────────────────────────────────────────────────
+    # ── Writing ──────────────────────────────────────────────────────────────────────────────
 
-    def given(self, what: str, value: Mapping[str, Any]) -> str:
-        """Return a run's inputs, or its metadata, as a text.
+    def dump_mapping(self, what: str, value: Mapping[str, Any]) -> str:
+        """Return a run's inputs or metadata as a string.
 
         Raises:
-            NotStorable: When a part of it cannot be stored.
+            NotStorable: When part of it cannot be stored.
             TooLarge: When it is too large.
         """
-        return self._written(what, dict(value), self._max_input)
+        return self._dump_limited(what, dict(value), self._max_input)
 
-    def output(self, run_id: str, step_id: str, value: Any) -> str:
-        """Return a step's output as a text.
+    def dump_output(self, run_id: str, step_id: str, value: Any) -> str:
+        """Return a step's output as a string.
 
         Raises:
-            NotStorable: When a part of it cannot be stored.
+            NotStorable: When part of it cannot be stored.
             TooLarge: When it is too large.
         """
         where = f"the output of step {step_id!r} in run {run_id!r}"
-        return self._written(where, value, self._max_output)
+        return self._dump_limited(where, value, self._max_output)
 
-    def _written(self, where: str, value: Any, limit: int) -> str:
-        text = self._dumped(where, value)
+    def _dump_limited(self, where: str, value: Any, limit: int) -> str:
+        text = self._dump(where, value)
         if len(text) > limit or not text.isascii():
             size = len(text.encode())
             if size > limit:
                 raise TooLarge(where, self._largest(value, limit), size, limit)
         return text
 
-    def _dumped(self, where: str, value: Any) -> str:
+    def _dump(self, where: str, value: Any) -> str:
         try:
             text: object = self.serializer.dumps(value)
         except Unstorable as error:
@@ -88,12 +88,12 @@ class Payloads:
             raise NotStorable(where, "it", f"made the serializer raise {said_by(error)}") from error
         if isinstance(text, str) and "\0" not in text:
             return text
-        wrong = "a text with a NUL character" if isinstance(text, str) else f"{text!r:.60}"
+        wrong = "a string with a NUL character" if isinstance(text, str) else f"{text!r:.60}"
         made = f"made the serializer {self.serializer.name!r} return {wrong}"
-        raise NotStorable(where, "it", f"{made}, where a text without one was expected")
+        raise NotStorable(where, "it", f"{made} instead of a string without NUL characters")
 
     def _largest(self, value: Any, limit: int) -> str:
-        """Return the path to the innermost part that is too large by itself."""
+        """Return the path to the innermost part that exceeds the limit by itself."""
         path, found = "", True
         while found:
             found = False
@@ -103,41 +103,41 @@ class Payloads:
                     break
         return path or "it"
 
-    def line(self, event: Event, output: str | None) -> Line:
-        """Return an event with its output and error as texts, and all else that it says as one.
+    def encode_event(self, event: Event, output: str | None) -> EncodedEvent:
+        """Return an event with its output and error as strings, and its other data as JSON.
 
         Args:
-            event: What happened.
-            output: The output's text, if it has one.
+            event: The event to encode.
+            output: The serialized output, if it has one.
 
         Raises:
-            TooLarge: When it is too large, though its texts were cut.
+            TooLarge: When it is too large even after its strings were cut.
         """
         if not event.data:
             return event, None
-        said = {name: _said(value) for name, value in event.data.items() if name != _OUTPUT}
-        texts = dict(said)
+        data = {name: _plain(value) for name, value in event.data.items() if name != _OUTPUT}
+        strings = dict(data)
         if _OUTPUT in event.data:
-            texts[_OUTPUT] = output
-        if said.get(_ERROR) is not None:
-            texts[_ERROR] = _encode(said[_ERROR]).decode()
-        return event._replace(data=texts), self._limited(event, said) if said else None
+            strings[_OUTPUT] = output
+        if data.get(_ERROR) is not None:
+            strings[_ERROR] = _encode(data[_ERROR]).decode()
+        return event._replace(data=strings), self._encode_limited(event, data) if data else None
 
-    def _limited(self, event: Event, said: dict[str, Any]) -> str:
-        encoded = _encode(said)
+    def _encode_limited(self, event: Event, data: dict[str, Any]) -> str:
+        encoded = _encode(data)
         if len(encoded) > self._max_event:
             where = f"event {event.number} ({event.kind.value}) of run {event.run_id!r}"
-            largest = max(said, key=lambda name: len(_encode(said[name])))
+            largest = max(data, key=lambda name: len(_encode(data[name])))
             raise TooLarge(where, f"[{largest!r}]", len(encoded), self._max_event)
         return encoded.decode()
 
-    # ── To be read ───────────────────────────────────────────────────────────────────────────
+    # ── Reading ──────────────────────────────────────────────────────────────────────────────
 
-    def value(self, run_id: str, step_id: str | None, text: str | None) -> Any:
-        """Return what `output` was given.
+    def load_output(self, run_id: str, step_id: str | None, text: str | None) -> Any:
+        """Return the value that was passed to `dump_output`.
 
         Raises:
-            NotRestorable: When it cannot be read back here.
+            NotRestorable: When this process cannot read it.
         """
         if text is None:
             return None
@@ -145,71 +145,73 @@ class Payloads:
             return self.serializer.loads(text)
         except Exception as error:
             where = f"the output of step {step_id!r} in run {run_id!r}"
-            raise self._unread(where, error) from error
+            raise self._not_restorable(where, error) from error
 
-    def mapping(self, run_id: str, what: str, text: str) -> Mapping[str, Any]:
-        """Return what `given` was given: `what` is the inputs or the metadata.
+    def load_mapping(self, run_id: str, what: str, text: str) -> Mapping[str, Any]:
+        """Return the mapping that was passed to `dump_mapping`; `what` names it in the error.
 
         Raises:
-            NotRestorable: When it cannot be read back here.
+            NotRestorable: When this process cannot read it.
         """
         try:
             return ReadOnly(self.serializer.loads(text))
         except Exception as error:
-            raise self._unread(f"the {what} of run {run_id!r}", error) from error
+            raise self._not_restorable(f"the {what} of run {run_id!r}", error) from error
 
-    def _unread(self, what: str, error: Exception) -> NotRestorable:
+    def _not_restorable(self, what: str, error: Exception) -> NotRestorable:
         if isinstance(error, NotRestorable):
             return NotRestorable(what, f"it has {error.what}, and {error.why}", error.serializer)
         name = self.serializer.name
         return NotRestorable(what, f"it made the serializer {name!r} raise {said_by(error)}", name)
 
-    def shown(self, run_id: str, serializer: str, what: str, text: str) -> Mapping[str, Any]:
-        """Return inputs or metadata, or what says why they cannot be read when one tries to."""
+    def load_or_placeholder(
+        self, run_id: str, serializer: str, what: str, text: str
+    ) -> Mapping[str, Any]:
+        """Return inputs or metadata; if they are unreadable, a mapping that raises when used."""
         try:
-            self.check(run_id, serializer)
-            return self.mapping(run_id, what, text)
+            self.check_serializer(run_id, serializer)
+            return self.load_mapping(run_id, what, text)
         except NotRestorable as error:
-            return Unread(NotRestorable(f"the {what} of run {run_id!r}", error.why, serializer))
+            return Unreadable(NotRestorable(f"the {what} of run {run_id!r}", error.why, serializer))
 
-    def event_data(self, event: Any, kind: EventKind) -> dict[str, Any]:
-        """Return what an event says.
+    def load_event_data(self, event: Any, kind: EventKind) -> dict[str, Any]:
+        """Return the data of an event.
 
         Args:
-            event: Its row, with its step's output.
-            kind: What it is.
+            event: Its row, joined with its step's output.
+            kind: The event's kind.
         """
         text = event.data
-        said: dict[str, Any] = {} if text is None else _decode(text)
-        if said.get(_ERROR) is not None:
-            said[_ERROR] = error_of(said[_ERROR])
+        data: dict[str, Any] = {} if text is None else _decode(text)
+        if data.get(_ERROR) is not None:
+            data[_ERROR] = restore_error(data[_ERROR])
         if kind is EventKind.RUN_COMPENSATING:
-            said[_STEPS] = tuple(said[_STEPS])
+            data[_STEPS] = tuple(data[_STEPS])
         if kind is EventKind.STEP_COMPLETED:
-            said[_OUTPUT] = self.value(event.run_id, event.step_id, event.output)
-        return said
+            data[_OUTPUT] = self.load_output(event.run_id, event.step_id, event.output)
+        return data
 
-    def error(self, text: str | None) -> BaseException | None:
-        """Return what stands for a recorded error."""
-        return None if text is None else error_of(_decode(text))
+    def load_error(self, text: str | None) -> BaseException | None:
+        """Return the error that represents a recorded one."""
+        return None if text is None else restore_error(_decode(text))
 
-    def check(self, run_id: str, serializer: str) -> None:
-        """Refuse to read a run that another serializer wrote.
+    def check_serializer(self, run_id: str, serializer: str) -> None:
+        """Raise if a run was written by another serializer.
 
         Raises:
-            NotRestorable: When it did.
+            NotRestorable: When it was.
         """
         if serializer != self.serializer.name:
             why = (
-                f"the serializer {serializer!r} wrote it, and this state manager has "
-                f"{self.serializer.name!r}. Pass serializer= to have the other one"
+                f"it was written by the serializer {serializer!r}, and this state manager uses "
+                f"{self.serializer.name!r}. Pass the other one as serializer="
             )
             raise NotRestorable(f"run {run_id!r}", why, serializer)
 
 
-def _said(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     if isinstance(value, BaseException):
-        return told_of(value)
+        return describe_error(value)
     return clipped(value) if isinstance(value, str) else value
 
 

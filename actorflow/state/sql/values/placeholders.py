@@ -1,4 +1,4 @@
-"""What stands in a list for values that cannot be read back here."""
+"""Placeholders for stored values that this process cannot decode."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from actorflow.errors.storage import NotRestorable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Unread"]
+__all__ = ["Unreadable"]
 
 
-class Unread(Mapping[str, Any]):
-    """Inputs, or metadata, of which nobody knows here what they are.
+class Unreadable(Mapping[str, Any]):
+    """Inputs or metadata that this process cannot read.
 
-    One such run must not keep a list from the others, and must not pass for one without inputs:
-    whoever looks into them hears why that cannot be done.
+    One such run must not prevent others from being listed, and must not look like a run without
+    inputs: any access raises an error that says why the values cannot be read.
 
     Args:
-        reason: Why.
+        reason: The error to raise.
     """
 
     def __init__(self, reason: NotRestorable) -> None:

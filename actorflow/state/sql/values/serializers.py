@@ -1,4 +1,4 @@
-"""How values become texts, and back."""
+"""Serializers: conversion of values to strings and back."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from typing import Any, ClassVar, Protocol
 
 from actorflow.errors.storage import NotRestorable
 from actorflow.state.sql.extras import needs_extra
-from actorflow.state.sql.values.codec import Unstorable, plain, restored
+from actorflow.state.sql.values.codec import Unstorable, from_plain, to_plain
 from actorflow.support.warnings import ActorflowWarning
 
 __all__ = ["JSONSerializer", "PickleSerializer", "Serializer"]
 
 
 class Serializer(Protocol):
-    """How a state manager writes the values of a program: inputs, metadata and outputs.
+    """Converts the values of a program for a state manager: inputs, metadata and outputs.
 
     1. `loads(dumps(value))` equals `value`, or `dumps` raises.
-    2. Both may be called from any thread, and from several at once.
-    3. What one process wrote, another one can read, also after an upgrade of the program.
+    2. Both may be called from any thread, and from several threads at once.
+    3. A string written by one process can be read by another, also after an upgrade of the program.
     """
 
     @property
     def name(self) -> str:
-        """What it is called in the database; a run is read only by a serializer of that name."""
+        """The serializer's name in the database; a run is read only by one of the same name."""
 
     def dumps(self, value: Any, /) -> str:
-        """Return a value as a text without NUL characters; raise when that cannot be done."""
+        """Return a value as a string without NUL characters; raise when that is impossible."""
 
     def loads(self, text: str, /) -> Any:
-        """Return what `dumps` was given."""
+        """Return the value that was passed to `dumps`."""
 
 
 class JSONSerializer:
-    """JSON in which every value comes back as what it was, written and read by msgspec.
+    """JSON from which every value comes back unchanged, written and read by msgspec.
 
-    None, booleans, numbers, texts, lists and dictionaries stand for themselves. Tuples, sets,
-    bytes, datetimes, dates, times, timedeltas, Decimals, UUIDs, paths, enum members, and objects of
-    dataclasses, attrs classes and named tuples are marked, and come back as themselves. Whatever
-    else there is cannot be stored.
+    None, booleans, numbers, strings, lists and dictionaries represent themselves. Tuples, sets,
+    bytes, datetimes, dates, times, timedeltas, Decimals, UUIDs, paths, enum members, and instances
+    of dataclasses, attrs classes and named tuples are tagged with their type. Other values cannot
+    be stored.
 
     Raises:
         MissingExtra: When msgspec is not installed.
@@ -50,7 +50,7 @@ class JSONSerializer:
 
     def __init__(self) -> None:
         with needs_extra("JSONSerializer"):
-            import msgspec  # noqa: PLC0415 - it comes with the extra
+            import msgspec  # noqa: PLC0415 - part of the extra
 
         self._encode = msgspec.json.Encoder().encode
         self._decode = msgspec.json.Decoder().decode
@@ -62,38 +62,38 @@ class JSONSerializer:
             Unstorable: With the path to the part that cannot be stored.
         """
         try:
-            return self._encode(plain(value)).decode()
+            return self._encode(to_plain(value)).decode()
         except RecursionError:
             raise Unstorable("is nested too deeply, or contains itself") from None
         except UnicodeEncodeError as error:
-            raise Unstorable(f"has a text that is not Unicode: {error.object!r:.80}") from None
+            raise Unstorable(f"has a string that is not Unicode: {error.object!r:.80}") from None
 
     def loads(self, text: str, /) -> Any:
-        """Return the value; everything in it is new.
+        """Return the value as a new object.
 
         Raises:
-            NotRestorable: When a class is not there any more.
+            NotRestorable: When a class no longer exists.
         """
         try:
-            return restored(self._decode(text))
+            return from_plain(self._decode(text))
         except RecursionError:
-            why = "it is nested too deeply for the stack that this thread has left"
+            why = "it is nested too deeply for the remaining stack of this thread"
             raise NotRestorable("a value", why) from None
 
 
 class PickleSerializer:
-    """Pickles: any value, for those who trust everybody who can write to the database.
+    """Pickles: any value, for databases whose writers are all trusted.
 
-    Whoever can write there can run code in every process that reads it, and a pickle is tied to
-    the names, and often to the versions, of the classes in it.
+    A process that reads a pickle runs whatever code it contains. A pickle also depends on the
+    names, and often the versions, of the classes in it.
     """
 
     name: ClassVar[str] = "pickle"
 
     def __init__(self) -> None:
         warnings.warn(
-            "PickleSerializer runs whatever code the database holds: everybody who can write to it "
-            "can take over every process that reads it. Use JSONSerializer, or silence this.",
+            "PickleSerializer runs any code that the database contains: everyone who can write to "
+            "it can take over every process that reads it. Use JSONSerializer, or silence this.",
             ActorflowWarning,
             stacklevel=2,
         )
@@ -103,5 +103,5 @@ class PickleSerializer:
         return base64.b64encode(pickle.dumps(value)).decode("ascii")
 
     def loads(self, text: str, /) -> Any:
-        """Return the value, or whatever else the pickle does."""
-        return pickle.loads(base64.b64decode(text))  # noqa: S301 - chosen, and warned of
+        """Return the value; this runs any code that the pickle contains."""
+        return pickle.loads(base64.b64decode(text))  # noqa: S301 - chosen by the user, with a warning

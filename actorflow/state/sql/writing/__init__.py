@@ -1,4 +1,4 @@
-"""The one thread that writes: what waits, how it is grouped, how a group is committed."""
+"""Writing on a single thread: the queue, grouping, and the commit of a group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What waits to be written."""
+"""Entries: requests that wait for the writer's thread."""
 
 from __future__ import annotations
 
@@ -17,104 +17,114 @@ if TYPE_CHECKING:
     from actorflow.model.results import RunRecord
     from actorflow.support.oneshot import Once
 
-__all__ = ["ALONE", "Claim", "Create", "Entry", "HandBack", "Line", "Take", "Write", "concerned"]
+__all__ = [
+    "ALONE",
+    "Claim",
+    "Create",
+    "EncodedEvent",
+    "Entry",
+    "HandBack",
+    "Take",
+    "Write",
+    "run_ids_of",
+]
 
-Line: TypeAlias = "tuple[Event, str | None]"
-"""An event whose output and error are texts already, and all that it says, as one text."""
+EncodedEvent: TypeAlias = "tuple[Event, str | None]"
+"""An event whose output and error are strings already, and its other data as JSON."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Create:
-    """An accepted run."""
+    """An accepted run to insert."""
 
     record: RunRecord
-    texts: Mapping[str, str]
-    """Its inputs and its metadata, by column."""
-    tell: Commit
+    strings: Mapping[str, str]
+    """The run's inputs and metadata, by column."""
+    on_commit: Commit
     owned: bool = True
-    """Whether it is to run here; otherwise it is for whoever takes it."""
+    """Whether this manager owns the run; otherwise any orchestrator can take it."""
     size: int = 1
 
     @property
     def run_ids(self) -> set[str]:
-        """The run that it is about."""
+        """The run that this entry is about."""
         return {self.record.run_id}
 
     def done(self, lost: Mapping[str, StoreError]) -> None:
-        """Tell whoever waits for it whether it is recorded."""
-        self.tell(lost.get(self.record.run_id))
+        """Report whether the run was recorded."""
+        self.on_commit(lost.get(self.record.run_id))
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Write:
-    """Events that were recorded together."""
+    """Events to record together."""
 
-    lines: Sequence[Line]
+    events: Sequence[EncodedEvent]
     refused: Mapping[str, StoreError]
-    """The runs whose events could not be made ready, and why."""
-    tell: Commit
+    """The runs whose events could not be serialized, and why."""
+    on_commit: Commit
     not_recorded: Callable[[Mapping[str, StoreError]], BaseException]
 
     @property
     def size(self) -> int:
-        """How many events it holds."""
-        return len(self.lines)
+        """The number of events."""
+        return len(self.events)
 
     @property
     def run_ids(self) -> set[str]:
-        """The runs that it is about."""
-        return {event.run_id for event, _ in self.lines} | {*self.refused}
+        """The runs that this entry is about."""
+        return {event.run_id for event, _ in self.events} | {*self.refused}
 
     def done(self, lost: Mapping[str, StoreError]) -> None:
-        """Tell whoever waits for it what has become of it."""
+        """Report which runs' events were not recorded, if any."""
         mine: dict[str, Any] = {it: lost[it] for it in self.run_ids if it in lost}
-        self.tell(self.not_recorded(mine) if mine else None)
+        self.on_commit(self.not_recorded(mine) if mine else None)
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Claim:
-    """A run that is to go on here, from what is recorded."""
+    """A run to take ownership of, so that it can go on here."""
 
     run_id: str
-    tell: Commit
+    on_commit: Commit
     size: int = 1
 
     @property
     def run_ids(self) -> set[str]:
-        """The run that it is about."""
+        """The run that this entry is about."""
         return {self.run_id}
 
     def done(self, lost: Mapping[str, BaseException]) -> None:
-        """Tell whoever waits for it whether the run is his."""
-        self.tell(lost.get(self.run_id))
+        """Report whether the run was claimed."""
+        self.on_commit(lost.get(self.run_id))
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class HandBack:
-    """A run that was claimed, and cannot go on here after all."""
+    """A claimed run to give up, because it cannot go on here."""
 
     run_id: str
     parked: str | None
-    """What it waits for, if that is something else than its turn."""
+    """Why the run is parked, if it is."""
     size: int = 1
 
     @property
     def run_ids(self) -> set[str]:
-        """No run that anybody waits for."""
+        """Empty: no caller waits for the run."""
         return set()
 
     def done(self, _lost: Mapping[str, BaseException]) -> None:
-        """Nobody waits for it."""
+        """Do nothing: no caller waits for this."""
 
 
 @attrs.define(kw_only=True, eq=False)
 class Take:
-    """Runs in progress that belong to nobody: those of them that can go on here."""
+    """A search for unowned runs in progress that can go on here."""
 
     known: Collection[tuple[str, str]]
-    """The workflows that are known here, by id and version."""
+    """The id and version of each registered workflow."""
     besides: Collection[str]
-    """The runs that are not meant, because they go on here already."""
+    """Runs to leave out, because they run here already."""
     limit: int
     outcome: Once[Taken]
     size: int = 1
@@ -123,22 +133,23 @@ class Take:
 
     @property
     def run_ids(self) -> set[str]:
-        """No run that anybody waits for."""
+        """Empty: no caller waits for a particular run."""
         return set()
 
     def done(self, _lost: Mapping[str, BaseException]) -> None:
-        """Tell whoever waits for it what there was."""
+        """Report the runs that were taken, or the error."""
         if self.taken is None:
-            self.outcome.fail(self.error or StoreUnavailable("look for runs", "it did not say why"))
+            error = self.error or StoreUnavailable("look for runs", "it gave no reason")
+            self.outcome.fail(error)
         else:
             self.outcome.set(self.taken)
 
 
 Entry: TypeAlias = Create | Write | Claim | HandBack | Take
 ALONE: Final = (Claim, HandBack, Take)
-"""What is not written together with others: what follows it depends on what it reads."""
+"""Entries that are never grouped, because what follows them depends on what they read."""
 
 
-def concerned(group: Sequence[Entry]) -> set[str]:
+def run_ids_of(group: Sequence[Entry]) -> set[str]:
     """Return the ids of the runs that a group is about."""
     return {run_id for entry in group for run_id in entry.run_ids}

@@ -1,4 +1,4 @@
-"""One group of changes, in one transaction."""
+"""The statements that write a group of changes, and those that claim runs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from actorflow.model.lifecycle import RunStatus, StepStatus
 from actorflow.model.results import RunRecord
 from actorflow.state.folding import RunFold
 from actorflow.state.sql.ownership.keys import Reservations
-from actorflow.state.sql.ownership.leases import nobodys
-from actorflow.state.sql.schema.tables import STAYS, events, runs, steps
+from actorflow.state.sql.ownership.leases import unowned
+from actorflow.state.sql.schema.tables import NOT_PURGED, events, runs, steps
 from actorflow.state.sql.values.errors import clipped
 from actorflow.state.sql.writing.bulk import Part, bulk, insert_into, moment
-from actorflow.state.sql.writing.run_rows import Page
+from actorflow.state.sql.writing.open_runs import OpenRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
     from actorflow.state.folding import StepFold
     from actorflow.state.sql.writing.entries import Take
-    from actorflow.state.sql.writing.run_rows import Batch, Change
+    from actorflow.state.sql.writing.open_runs import Batch, Change
 
 __all__ = ["Statements"]
 
-NOBODY: Final = ""
-"""The owner of a run that waits for one."""
-PARKED: Final = "it waits for an orchestrator that knows its workflow in this version"
+_NO_OWNER: Final = ""
+"""The owner of a run that waits for an owner."""
+_PARKED: Final = "it waits for an orchestrator that knows its workflow in this version"
 _json: Final = msgspec.json.Encoder().encode
 
 _ACCEPTED: Final = (
@@ -50,12 +50,12 @@ _STEP: Final = ("status", "attempts", "output", "error", "started_at", "finished
 
 
 class Statements:
-    """Writes batches as their owner.
+    """Statements issued on behalf of one owner.
 
     Args:
         dialect: The dialect of a database that has been connected to.
-        owner: Who writes.
-        serializer: The name of the serializer that wrote the texts.
+        owner: The owner's id.
+        serializer: The name of the serializer that wrote the strings.
     """
 
     def __init__(self, dialect: Dialect, owner: str, serializer: str) -> None:
@@ -64,24 +64,26 @@ class Statements:
         parts = {
             "moved": _update_of_runs(),
             "created": insert_into(dialect, runs),
-            "steps": insert_into(dialect, steps, _overwriting),
+            "steps": insert_into(dialect, steps, _or_update),
             "events": insert_into(dialect, events),
         }
         self._all = bulk(dialect, parts, guard="moved")
         self.reserve: Callable[[Connection, Batch], dict[str, str]] = Reservations(dialect).reserve
-        self._nobodys = nobodys(dialect.name)
-        self._taking = {
+        self._unowned = unowned(dialect.name)
+        self._claim_values = {
             "owner": owner,
             "fence": runs.c.fence + 1,
             "parked": None,
-            # A run that was to be cancelled, has ended, and is resumed, is to go on.
+            # Resuming an ended run drops the request that cancelled it.
             "cancel_asked": sa.case((runs.c.finished_at.is_(None), runs.c.cancel_asked)),
         }
 
     def write(self, connection: sa.Connection, batch: Batch) -> bool:
-        """Write a batch; return False when not all of its runs belong to this owner any more."""
+        """Write a batch; return False when some of its runs no longer belong to this owner."""
         rows = {
-            "moved": [_moved(run_id, it) for run_id, it in batch.items() if it.created is None],
+            "moved": [
+                _update_row(run_id, it) for run_id, it in batch.items() if it.created is None
+            ],
             "created": [self._created(it) for it in batch.values() if it.created is not None],
             "steps": list(_steps(batch)),
             "events": list(_events(batch)),
@@ -89,81 +91,81 @@ class Statements:
         return self._all.run(connection, rows)
 
     def _created(self, change: Change) -> dict[str, Any]:
-        entry, page = change.created, change.page
-        record: RunRecord = page.fold.record
+        entry, run = change.created, change.run
+        record: RunRecord = run.fold.record
         return {
             **{name: getattr(record, name) for name in _ACCEPTED},
-            **(entry.texts if entry is not None else {}),
-            **_folded(page),
+            **(entry.strings if entry is not None else {}),
+            **_fold_columns(run),
             "created_at": moment(record.created_at),
             "step_ids": _json(list(record.step_ids)).decode(),
             "last_steps": _json(list(record.last_steps)).decode(),
             "serializer": self._serializer,
-            "last_event": page.last_event,
-            "owner": self._owner if entry is None or entry.owned else NOBODY,
-            "fence": page.fence,
+            "last_event": run.last_event,
+            "owner": self._owner if entry is None or entry.owned else _NO_OWNER,
+            "fence": run.fence,
             "parked": None,
         }
 
-    def standing(
+    def positions(
         self, connection: sa.Connection, run_ids: Iterable[str]
     ) -> dict[str, tuple[str, int, int]]:
-        """Return owner, fence and last event of the runs that are there."""
+        """Return the owner, the fencing token and the last event of the runs that exist."""
         columns = (runs.c.run_id, runs.c.owner, runs.c.fence, runs.c.last_event)
-        query = sa.select(*columns).where(runs.c.run_id.in_(list(run_ids)), STAYS)
+        query = sa.select(*columns).where(runs.c.run_id.in_(list(run_ids)), NOT_PURGED)
         return {
             run_id: (owner, fence, last) for run_id, owner, fence, last in connection.execute(query)
         }
 
     def is_written(self, connection: sa.Connection, batch: Batch) -> bool:
-        """Return whether a batch is there: a commit whose answer was lost may have happened."""
-        standing = self.standing(connection, batch)
+        """Return whether a batch was written, as after a commit whose answer was lost."""
+        positions = self.positions(connection, batch)
         return all(
-            run_id in standing
+            run_id in positions
             if it.created is not None and not it.created.owned
-            else standing.get(run_id) == (self._owner, it.page.fence, it.page.last_event)
+            else positions.get(run_id) == (self._owner, it.run.fence, it.run.last_event)
             for run_id, it in batch.items()
         )
 
-    def strangers(self, connection: sa.Connection, batch: Batch) -> set[str]:
-        """Return the runs of a batch that do not stand as this owner has left them."""
-        standing = self.standing(connection, batch)
+    def not_owned(self, connection: sa.Connection, batch: Batch) -> set[str]:
+        """Return the runs of a batch that are not as this owner left them."""
+        positions = self.positions(connection, batch)
         return {
             run_id
             for run_id, it in batch.items()
             if it.created is None
-            and standing.get(run_id) != (self._owner, it.page.fence, it.before)
+            and positions.get(run_id) != (self._owner, it.run.fence, it.before)
         }
 
-    def is_there(self, connection: sa.Connection, run_id: str) -> bool:
-        """Return whether there is such a run, whosesoever it is."""
-        return bool(self.standing(connection, [run_id]))
+    def exists(self, connection: sa.Connection, run_id: str) -> bool:
+        """Return whether a run exists, regardless of its owner."""
+        return bool(self.positions(connection, [run_id]))
 
-    def claim(self, connection: sa.Connection, run_id: str) -> Page | None:
-        """Make a run this owner's; return it as it stands, or None when it may not be."""
-        free = (runs.c.finished_at.is_not(None), runs.c.owner == self._owner, self._nobodys)
-        mine = sa.update(runs).where(runs.c.run_id == run_id, STAYS, sa.or_(*free))
-        mine = mine.values(self._taking)
+    def claim(self, connection: sa.Connection, run_id: str) -> OpenRun | None:
+        """Take ownership of a run; return its state, or None when it cannot be claimed."""
+        free = (runs.c.finished_at.is_not(None), runs.c.owner == self._owner, self._unowned)
+        mine = sa.update(runs).where(runs.c.run_id == run_id, NOT_PURGED, sa.or_(*free))
+        mine = mine.values(self._claim_values)
         if connection.execute(mine).rowcount != 1:
             return None
-        return self._pages(connection, [run_id])[run_id]
+        return self._load(connection, [run_id])[run_id]
 
     def hand_back(self, connection: sa.Connection, run_id: str, parked: str | None) -> None:
-        """Make a run in progress nobody's that is this owner's."""
+        """Give up ownership of a run in progress."""
         mine = (runs.c.run_id == run_id, runs.c.owner == self._owner, runs.c.finished_at.is_(None))
-        says = None if parked is None else clipped(parked)
-        free = {"owner": NOBODY, "fence": runs.c.fence + 1, "parked": says}
+        reason = None if parked is None else clipped(parked)
+        free = {"owner": _NO_OWNER, "fence": runs.c.fence + 1, "parked": reason}
         connection.execute(sa.update(runs).where(*mine).values(free))
 
-    def take(self, connection: sa.Connection, wanted: Take) -> dict[str, Page]:
-        """Make runs of nobody this owner's, the most urgent first; return them as they stand."""
+    def take(self, connection: sa.Connection, wanted: Take) -> dict[str, OpenRun]:
+        """Take ownership of unowned runs, most urgent first; return their states."""
         chosen = (
             sa.select(runs.c.run_id)
             .where(
                 runs.c.finished_at.is_(None),
                 sa.tuple_(runs.c.workflow_id, runs.c.workflow_version).in_(list(wanted.known)),
                 runs.c.run_id.not_in(list(wanted.besides)),
-                sa.or_(runs.c.owner == self._owner, self._nobodys),
+                sa.or_(runs.c.owner == self._owner, self._unowned),
             )
             .order_by(runs.c.priority.desc(), runs.c.created_at, runs.c.run_id)
             .limit(wanted.limit)
@@ -172,23 +174,23 @@ class Statements:
         found = list(connection.execute(chosen).scalars()) if wanted.known else []
         if found:
             mine = sa.update(runs).where(runs.c.run_id.in_(found))
-            connection.execute(mine.values(self._taking))
-        pages = self._pages(connection, found)
-        return {run_id: pages[run_id] for run_id in found}
+            connection.execute(mine.values(self._claim_values))
+        open_runs = self._load(connection, found)
+        return {run_id: open_runs[run_id] for run_id in found}
 
     def park(self, connection: sa.Connection, wanted: Take) -> list[str]:
-        """Say of runs of nobody that their workflows are not known; return those it was new of."""
+        """Park unowned runs of unknown workflows; return the newly parked."""
         known = sa.tuple_(runs.c.workflow_id, runs.c.workflow_version).in_(list(wanted.known))
         unknown = [~known] if wanted.known else []
-        nobodys = (runs.c.finished_at.is_(None), runs.c.parked.is_(None), self._nobodys)
+        nobodys = (runs.c.finished_at.is_(None), runs.c.parked.is_(None), self._unowned)
         query = sa.select(runs.c.run_id).where(*nobodys, *unknown)
         found = list(connection.execute(query.with_for_update(skip_locked=True)).scalars())
         if found:
-            parked = sa.update(runs).where(runs.c.run_id.in_(found)).values(parked=PARKED)
+            parked = sa.update(runs).where(runs.c.run_id.in_(found)).values(parked=_PARKED)
             connection.execute(parked)
         return found
 
-    def _pages(self, connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, Page]:
+    def _load(self, connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, OpenRun]:
         if not run_ids:
             return {}
         known: dict[str, list[Any]] = {run_id: [] for run_id in run_ids}
@@ -196,18 +198,19 @@ class Statements:
             known[step.run_id].append(step)
         rows = connection.execute(sa.select(runs).where(runs.c.run_id.in_(run_ids)))
         return {
-            it.run_id: Page(_fold(it, known[it.run_id]), it.fence, it.last_event) for it in rows
+            it.run_id: OpenRun(_rebuild_fold(it, known[it.run_id]), it.fence, it.last_event)
+            for it in rows
         }
 
 
-def _overwriting(insert: Any) -> Any:
-    """Have the row of a step take the place of an earlier one."""
+def _or_update(insert: Any) -> Any:
+    """Replace an existing row of the same step."""
     values = {name: insert.excluded[name] for name in _STEP}
     return insert.on_conflict_do_update(index_elements=["run_id", "step_id"], set_=values)
 
 
 def _update_of_runs() -> Part:
-    """Return the UPDATE of runs, each as it was left by its owner."""
+    """Return the UPDATE of runs that are still as their owner left them."""
     columns: dict[str, Any] = {name: runs.c[name].type for name in (*_FOLDED, "last_event")}
     guards = {"of_run": "run_id", "of_fence": "fence", "of_event": "last_event"}
 
@@ -219,8 +222,8 @@ def _update_of_runs() -> Part:
     return Part(columns | {name: runs.c[of].type for name, of in guards.items()}, update)
 
 
-def _folded(page: Page) -> dict[str, Any]:
-    fold = page.fold
+def _fold_columns(run: OpenRun) -> dict[str, Any]:
+    fold = run.fold
     return {
         "status": fold.status,
         "started_at": moment(fold.started_at),
@@ -232,13 +235,13 @@ def _folded(page: Page) -> dict[str, Any]:
     }
 
 
-def _moved(run_id: str, change: Change) -> dict[str, Any]:
-    page = change.page
+def _update_row(run_id: str, change: Change) -> dict[str, Any]:
+    run = change.run
     return {
-        **_folded(page),
-        "last_event": page.last_event,
+        **_fold_columns(run),
+        "last_event": run.last_event,
         "of_run": run_id,
-        "of_fence": page.fence,
+        "of_fence": run.fence,
         "of_event": change.before,
     }
 
@@ -260,7 +263,7 @@ def _steps(batch: Batch) -> Iterable[dict[str, Any]]:
 
 def _events(batch: Batch) -> Iterable[dict[str, Any]]:
     for change in batch.values():
-        for event, data in change.lines:
+        for event, data in change.events:
             number, kind, run_id, step_id, attempt, time, _ = event
             yield {
                 "run_id": run_id,
@@ -273,8 +276,8 @@ def _events(batch: Batch) -> Iterable[dict[str, Any]]:
             }
 
 
-def _fold(row: Any, known: Iterable[Any]) -> RunFold:
-    """Return the fold of a run as its rows have it."""
+def _rebuild_fold(row: Any, known: Iterable[Any]) -> RunFold:
+    """Rebuild the fold of a run from its rows."""
     record = RunRecord(
         step_ids=msgspec.json.decode(row.step_ids),
         last_steps=msgspec.json.decode(row.last_steps),

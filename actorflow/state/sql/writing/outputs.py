@@ -1,4 +1,4 @@
-"""Outputs that have been looked at before their events come."""
+"""Outputs serialized ahead of their events."""
 
 from __future__ import annotations
 
@@ -11,58 +11,58 @@ if TYPE_CHECKING:
 
     from actorflow.model.events import Event
     from actorflow.state.sql.values.payloads import Payloads
-    from actorflow.state.sql.writing.entries import Line
+    from actorflow.state.sql.writing.entries import EncodedEvent
 
-__all__ = ["Admitted"]
+__all__ = ["SerializedOutputs"]
 
-_MOST: Final = 10_000
-"""How many are kept ready as texts."""
+_LIMIT: Final = 10_000
+"""The maximum number of outputs that are kept."""
 _NOTHING: Final = object()
 
 
-class Admitted:
-    """Keeps outputs as the texts that they were when their steps returned them."""
+class SerializedOutputs:
+    """Keeps outputs in the serialized form that they had when their steps returned them."""
 
     def __init__(self, payloads: Payloads) -> None:
         self._payloads = payloads
-        self._texts: dict[tuple[str, str], tuple[Any, str]] = {}
+        self._strings: dict[tuple[str, str], tuple[Any, str]] = {}
 
     def admit(self, run_id: str, step_id: str, output: Any) -> None:
-        """Make an output ready to be recorded.
+        """Serialize an output.
 
         Raises:
-            NotStorable: When a part of it cannot be stored.
-            TooLarge: When it is too large.
+            NotStorable: When part of the output cannot be stored.
+            TooLarge: When the output is too large.
         """
-        text = self._payloads.output(run_id, step_id, output)
-        self._texts[run_id, step_id] = output, text
-        if len(self._texts) > _MOST:
-            self._texts.pop(next(iter(self._texts)), None)
+        text = self._payloads.dump_output(run_id, step_id, output)
+        self._strings[run_id, step_id] = output, text
+        if len(self._strings) > _LIMIT:
+            self._strings.pop(next(iter(self._strings)), None)
 
-    def lines(self, events: Sequence[Event]) -> tuple[list[Line], dict[str, StoreError]]:
-        """Return events, ready to be written; and the runs of which one cannot be, and why."""
-        lines: list[Line] = []
+    def encode(self, events: Sequence[Event]) -> tuple[list[EncodedEvent], dict[str, StoreError]]:
+        """Return the events ready to be written, and the error of each run with one that is not."""
+        encoded: list[EncodedEvent] = []
         refused: dict[str, StoreError] = {}
         for event in events:
             try:
                 if event.run_id not in refused:
-                    lines.append(self.line(event))
+                    encoded.append(self._encode(event))
             except StoreError as error:
                 refused[event.run_id] = error
-        return lines, refused
+        return encoded, refused
 
-    def line(self, event: Event) -> Line:
+    def _encode(self, event: Event) -> EncodedEvent:
         """Return an event, ready to be written.
 
         Raises:
-            StoreError: When that cannot be done.
+            StoreError: When it cannot be serialized or is too large.
         """
         if not event.data:
             return event, None
         output = event.data.get("output", _NOTHING)
         if output is _NOTHING or event.step_id is None:
-            return self._payloads.line(event, None)
-        known, text = self._texts.pop((event.run_id, event.step_id), (_NOTHING, ""))
+            return self._payloads.encode_event(event, None)
+        known, text = self._strings.pop((event.run_id, event.step_id), (_NOTHING, ""))
         if known is not output:
-            text = self._payloads.output(event.run_id, event.step_id, output)
-        return self._payloads.line(event, text)
+            text = self._payloads.dump_output(event.run_id, event.step_id, output)
+        return self._payloads.encode_event(event, text)

@@ -1,4 +1,4 @@
-"""What waits for the writer: any thread adds to it, one takes all there is."""
+"""The queue between the threads that record and the writer's thread."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["EntryQueue"]
 
 _LARGEST_GROUP: Final = 10_000
-"""Events after which a group is written, so that no transaction is endless."""
+"""Events after which a group is full, so that no transaction is endless."""
 
 
 class EntryQueue:
-    """Entries in the order in which they came.
+    """Entries in order of arrival.
 
     Args:
-        limit: How many events may wait.
+        limit: The maximum number of waiting events.
     """
 
     def __init__(self, limit: int) -> None:
@@ -33,56 +33,56 @@ class EntryQueue:
         self._changed = threading.Condition()
         self._never = threading.Event()
         self._waiting = 0
-        self._under_way = 0
+        self._in_group = 0
         self._closing = False
-        self._taken = False
-        """Whether somebody takes entries."""
+        self._has_taker = False
+        """Whether a thread takes entries."""
 
     @property
     def closing(self) -> bool:
-        """Whether what waits is the last there is."""
+        """Whether the queue is being closed."""
         return self._closing
 
     @property
     def waiting(self) -> int:
-        """How many events are not written yet."""
-        return self._waiting + self._under_way
+        """The number of events that are not yet written."""
+        return self._waiting + self._in_group
 
     def put(self, entry: Entry, begin: Callable[[], None]) -> None:
-        """Add an entry; when nobody takes them (any more), `begin` is called before that.
+        """Add an entry; call `begin` first when no thread takes entries.
 
         Raises:
-            StoreOverloaded: When too many events wait already.
+            StoreOverloaded: When too many events are waiting.
         """
         with self._changed:
             if self.waiting >= self._limit:
                 raise StoreOverloaded(self.waiting, self._limit)
             self._closing = False
-            if not self._taken:
+            if not self._has_taker:
                 begin()
-                self._taken = True
+                self._has_taker = True
             self._entries.append(entry)
             self._waiting += entry.size
             self._changed.notify_all()
 
     def take(self, end: Callable[[], None], patience: float | None) -> list[Entry] | None:
-        """Wait for entries and return all of them, or None when there will be no more.
+        """Wait for entries and return a group of them, or None when the queue is closed and empty.
 
         A claim comes alone, and so does a search: what follows it depends on what it reads.
 
         Args:
-            end: Called before it returns None, while nobody can add an entry.
-            patience: Seconds after which it returns an empty list, if nothing has come.
+            end: Called before None is returned, while no entry can be added.
+            patience: Seconds after which an empty list is returned if there is no entry.
         """
         with self._changed:
-            self._under_way = 0
+            self._in_group = 0
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._entries or self._closing, patience)
             if not (self._entries or self._closing):
                 return []
             if not self._entries:
                 end()
-                self._taken = False
+                self._has_taker = False
                 self._changed.notify_all()
                 return None
             group = [self._pop()]
@@ -93,28 +93,28 @@ class EntryQueue:
     def _pop(self) -> Entry:
         entry = self._entries.popleft()
         self._waiting -= entry.size
-        self._under_way += entry.size
+        self._in_group += entry.size
         return entry
 
     def _joins(self, first: Entry) -> bool:
         alone = isinstance(first, ALONE) or isinstance(self._entries[0], ALONE)
-        return not alone and self._under_way < _LARGEST_GROUP
+        return not alone and self._in_group < _LARGEST_GROUP
 
-    def settle(self, settled: Callable[[], bool]) -> None:
-        """Wait until something is so, looked at whenever a group has been dealt with."""
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait until `condition()` is true, checked after each group, or until the queue closes."""
         with self._changed:
-            self._changed.wait_for(lambda: settled() or self._closing)
+            self._changed.wait_for(lambda: condition() or self._closing)
 
     def pause(self, seconds: float) -> None:
-        """Wait for so long, whatever happens."""
+        """Sleep for a number of seconds."""
         self._never.wait(seconds)
 
     def close(self, timeout: float) -> bool:
-        """Let `take` return what there is, and then None; return whether that came to pass.
+        """Close the queue; return whether the writer took everything and stopped within `timeout`.
 
-        It is not waited for when somebody else adds entries meanwhile.
+        Returns early if another thread adds an entry, which reopens the queue.
         """
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-            return self._changed.wait_for(lambda: not (self._taken and self._closing), timeout)
+            return self._changed.wait_for(lambda: not (self._has_taker and self._closing), timeout)

@@ -1,4 +1,4 @@
-"""What Alembic runs, on behalf of `upgrades`."""
+"""The scripts that Alembic runs for `upgrades`."""
 
 from __future__ import annotations
 

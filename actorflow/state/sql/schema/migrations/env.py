@@ -1,4 +1,4 @@
-"""Runs migrations on the connection, and in the transaction, that `migrating` hands in."""
+"""Runs the migrations on the connection, and in the transaction, that `upgrades` passes in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The migrations: one file a version, never changed once it is released."""
+"""The migrations: one file for each version, never changed after its release."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Runs, steps and events: the first tables.
+"""The first tables: runs, steps and events.
 
-A migration is what once happened, so it says everything itself: a table that changes later
-changes in `schema.py` and in a migration of its own.
+A migration is self-contained because it describes the past: a later change of a table is made in
+`tables.py` and in a new migration.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TIME = sa.Text().with_variant(sa.TIMESTAMP(timezone=True), "postgresql")
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
     _runs()
     _indexes()
     _steps()

@@ -1,4 +1,4 @@
-"""Owners have leases, runs can be parked, and starts have keys."""
+"""Leases of owners, parked runs, and idempotency keys."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TIME = sa.Text().with_variant(sa.TIMESTAMP(timezone=True), "postgresql")
 
 
 def upgrade() -> None:
-    """Make the tables of owners and keys, and an index of the runs that somebody may take over."""
+    """Create the tables of owners and keys, and an index of the runs in progress."""
     op.create_table(
         "actorflow_owners",
         sa.Column("owner", _ID, primary_key=True),

@@ -1,4 +1,4 @@
-"""Runs that are being deleted are marked, and so are those that somebody wants cancelled."""
+"""Marks for runs that are being purged and for runs that should be cancelled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TIME = sa.Text().with_variant(sa.TIMESTAMP(timezone=True), "postgresql")
 
 
 def upgrade() -> None:
-    """Add the two marks, and indexes by which they, and the oldest runs, are found."""
+    """Add the two marks, and indexes to find them and the oldest runs."""
     op.add_column("actorflow_runs", sa.Column("purged_at", _TIME))
     op.add_column("actorflow_runs", sa.Column("cancel_asked", sa.Text))
     _index("actorflow_runs_by_end", ("finished_at", "run_id"), "finished_at IS NOT NULL")

@@ -1,8 +1,8 @@
-"""PostgreSQL leaves room beside each row for its next version.
+"""Free space on PostgreSQL's pages for new versions of rows.
 
-A run's row and a step's row change a few times, soon after they are made. A version that finds
-room on the same page needs no new entries in the indexes; and what never changes, such as a run's
-inputs, is kept apart and not copied along.
+The rows of a run and of a step change a few times soon after they are inserted. A version that fits
+on the same page needs no new index entries. Values that never change, such as a run's inputs, are
+stored out of line and are not copied along.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Say how the two tables are stored; what is stored already stays where it is."""
+    """Change the storage parameters of the two tables; existing rows stay where they are."""
     if op.get_bind().dialect.name == "postgresql":
         op.execute("ALTER TABLE actorflow_runs SET (fillfactor = 50, toast_tuple_target = 128)")
         op.execute("ALTER TABLE actorflow_steps SET (fillfactor = 60)")

@@ -1,4 +1,4 @@
-"""Runs as a database has them, in words and pictures, and as JSON."""
+"""Recorded runs, as text with charts and as JSON."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import attrs
 from rich.console import Console
 from rich.text import Text
 
-from actorflow.cli.db.stores import unread
+from actorflow.cli.db.stores import unreadable
 from actorflow.cli.run.reports import describe_failure, outputs
 from actorflow.cli.terminal.lines import STYLES, step_row, steps_table, table
 from actorflow.cli.terminal.values import as_json, in_one_line
 from actorflow.model.results import RunResult
-from actorflow.state.sql.values.placeholders import Unread
+from actorflow.state.sql.values.placeholders import Unreadable
 from actorflow.views import draw_gantt
 from actorflow.views.gantt import NARROWEST
 from actorflow.views.text import in_words, one_line, printable
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from actorflow.model.events import Event
     from actorflow.model.results import RunSnapshot, StepResult
 
-__all__ = ["describe_run", "event_as_json", "listing", "run_as_json", "summary_as_json", "written"]
+__all__ = ["describe_run", "event_as_json", "listing", "rendered", "run_as_json", "summary_as_json"]
 
 _ANY_WIDTH: Final = 10_000
 _INPUT: Final = 60
 _IDS: Final = ("trace_id", "correlation_id", "business_id")
 
 
-def written(what: RenderableType, console: Console) -> Iterator[str]:
-    """Yield something drawn as lines: for a terminal as it is, elsewhere plain and uncut."""
+def rendered(what: RenderableType, console: Console) -> Iterator[str]:
+    """Yield the lines of a rendering: styled for a terminal, otherwise plain and never cut."""
     if console.is_terminal:
         with console.capture() as capture:
             console.print(what)
@@ -55,7 +55,7 @@ def written(what: RenderableType, console: Console) -> Iterator[str]:
 
 
 def listing(runs: Iterable[RunSnapshot]) -> RenderableType:
-    """Return a table of runs: id, workflow, status, when it was accepted, how long it took."""
+    """Return a table of runs: id, workflow, status, creation time, duration, error or reason."""
     rows = [
         (
             Text(printable(run.run_id)),
@@ -78,8 +78,8 @@ def _why(run: RunSnapshot) -> str:
     step = "" if run.failed_step is None else f"step {printable(run.failed_step)}: "
     if run.error is not None:
         return step + one_line(run.error)
-    if run.reason is None and isinstance(run.inputs, Unread):
-        return f"inputs and metadata unread: {unread(run.inputs.reason.serializer)['unread']}"
+    if run.reason is None and isinstance(run.inputs, Unreadable):
+        return f"inputs and metadata unread: {unreadable(run.inputs.reason.serializer)['unread']}"
     return "" if run.reason is None else printable(run.reason)
 
 
@@ -89,21 +89,21 @@ def _why(run: RunSnapshot) -> str:
 def describe_run(
     run: RunSnapshot, events: Sequence[Event], plan: WorkflowPlan | None, console: Console
 ) -> Iterator[str]:
-    """Yield what is known of a run: its steps as a tree, outputs, a chart, and what went wrong.
+    """Yield a description of a run: its steps, outputs, a chart, and errors.
 
     Args:
         run: The run.
-        events: All its events.
-        plan: Its workflow, for the tree; without it the steps come one below the other.
-        console: Where it is shown.
+        events: All of its events.
+        plan: Its workflow, to draw the steps as a tree; without it they are a list.
+        console: The output.
     """
     width = console.width
     yield from _heading(run, width)
-    yield from ("", *written(steps_table(_steps(run, plan), _room(console)), console))
+    yield from ("", *rendered(steps_table(_steps(run, plan), _table_width(console)), console))
     result = RunResult.of(run)
-    told = list(outputs(result, width))
-    if told:
-        yield from ("", *told)
+    document = list(outputs(result, width))
+    if document:
+        yield from ("", *document)
     if events:
         yield from ("", draw_gantt(events, width=max(width, NARROWEST)))
     wrong = list(describe_failure(result))
@@ -111,7 +111,7 @@ def describe_run(
         yield from ("", *wrong)
 
 
-def _room(console: Console) -> int:
+def _table_width(console: Console) -> int:
     return console.width if console.is_terminal else _ANY_WIDTH
 
 
@@ -155,22 +155,26 @@ def _row(step: StepResult, prefix: str, also: str) -> Sequence[Text]:
 
 
 def run_as_json(run: RunSnapshot) -> dict[str, Any]:
-    """Return a run with its steps, in terms of what JSON has."""
-    told: dict[str, Any] = as_json(run)
-    return told | {"outputs": as_json(run.outputs), "duration": run.duration}
+    """Return a run with its steps in a form that JSON can hold."""
+    document: dict[str, Any] = as_json(run)
+    return document | {"outputs": as_json(run.outputs), "duration": run.duration}
 
 
 def summary_as_json(run: RunSnapshot) -> dict[str, Any]:
     """Return a run without its steps."""
-    told = run_as_json(attrs.evolve(run, inputs=_shown(run.inputs), metadata=_shown(run.metadata)))
-    return {name: value for name, value in told.items() if name not in {"steps", "outputs"}}
+    document = run_as_json(
+        attrs.evolve(
+            run, inputs=_or_placeholder(run.inputs), metadata=_or_placeholder(run.metadata)
+        )
+    )
+    return {name: value for name, value in document.items() if name not in {"steps", "outputs"}}
 
 
-def _shown(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    return unread(values.reason.serializer) if isinstance(values, Unread) else values
+def _or_placeholder(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    return unreadable(values.reason.serializer) if isinstance(values, Unreadable) else values
 
 
 def event_as_json(event: Event) -> dict[str, Any]:
-    """Return an event."""
-    told: dict[str, Any] = as_json(event._asdict())
-    return told
+    """Return an event in a form that JSON can hold."""
+    document: dict[str, Any] = as_json(event._asdict())
+    return document

@@ -1,4 +1,4 @@
-"""What a database's refusal means: that it may do it later, or that it never will."""
+"""Database errors: which are transient, and how they are described."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 import sqlalchemy.exc
 
-__all__ = ["is_locked", "may_pass", "why"]
+__all__ = ["describe", "is_locked", "is_transient"]
 
 # Locked, busy, full, an I/O error, a file that cannot be opened, interrupted, out of memory.
 _SQLITE: Final = frozenset(
@@ -22,19 +22,20 @@ _SQLITE: Final = frozenset(
         sqlite3.SQLITE_PROTOCOL,
     }
 )
-# Connections, rolled back, not enough of something, not in the right state, ended by an operator,
-# a fault of the system. https://www.postgresql.org/docs/current/errcodes-appendix.html
+# Classes: connection exception, transaction rollback, insufficient resources, object not in
+# prerequisite state, operator intervention, system error.
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
 _POSTGRESQL: Final = ("08", "40", "53", "55", "57", "58")
 
 
 def is_locked(error: sqlalchemy.exc.SQLAlchemyError) -> bool:
-    """Return whether somebody else has the lock of a SQLite file."""
+    """Return whether another connection holds the lock of a SQLite file."""
     code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0)
     return code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
-def may_pass(error: sqlalchemy.exc.SQLAlchemyError) -> bool:
-    """Return whether it makes sense to try the same thing again."""
+def is_transient(error: sqlalchemy.exc.SQLAlchemyError) -> bool:
+    """Return whether the same operation may succeed if it is retried."""
     if isinstance(error, (sqlalchemy.exc.TimeoutError, sqlalchemy.exc.PendingRollbackError)):
         return True
     if not isinstance(error, sqlalchemy.exc.DBAPIError):
@@ -45,14 +46,14 @@ def may_pass(error: sqlalchemy.exc.SQLAlchemyError) -> bool:
     state = getattr(error.orig, "sqlstate", None)
     if state is not None:
         return str(state).startswith(_POSTGRESQL)
-    # A connection that is gone, or never came, has no code.
+        # A connection that was lost, or never established, has no code.
     return error.connection_invalidated or isinstance(
         error, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)
     )
 
 
-def why(error: BaseException) -> str:
-    """Return what the database said, in a line."""
-    said = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig else error
-    text = " ".join(str(said).split()).rstrip(".")
-    return f"{type(said).__name__}: {text}"
+def describe(error: BaseException) -> str:
+    """Return the type and message of a database error on one line."""
+    cause = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig else error
+    text = " ".join(str(cause).split()).rstrip(".")
+    return f"{type(cause).__name__}: {text}"

@@ -1,9 +1,10 @@
-"""A run as a tree that moves, for a terminal."""
+"""Watchers, which show the progress of a run: live in a terminal, as lines, or not at all."""
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -12,7 +13,7 @@ from rich.text import Text
 from actorflow.cli.terminal.lines import GAP, step_row, steps_table, table
 from actorflow.model.lifecycle import StepStatus
 from actorflow.support.clock import SystemClock
-from actorflow.views import Timeline
+from actorflow.views import Timeline, draw_line
 from actorflow.views.text import in_words, one_line, printable
 from actorflow.views.tree import branches
 
@@ -26,17 +27,71 @@ if TYPE_CHECKING:
     from actorflow.views import Branch
     from actorflow.views.timeline import Track
 
-__all__ = ["LiveWatcher"]
+__all__ = ["LineWatcher", "LiveWatcher", "SilentWatcher", "Watcher"]
 
-_EVERY: Final = 0.1
-"""Seconds between two pictures."""
+
+class Watcher(Protocol):
+    """Shows the progress of a run; always called on the main thread."""
+
+    def begin(self, plan: WorkflowPlan, recorded: int) -> None:
+        """Called before the run starts, or resumes after `recorded` events."""
+
+    def show(self, event: Event) -> None:
+        """Called with each event."""
+
+    def look(self) -> None:
+        """Called at short intervals."""
+
+    def end(self) -> None:
+        """Called after the last event."""
+
+
+class SilentWatcher:
+    """A watcher that shows nothing."""
+
+    def begin(self, plan: WorkflowPlan, recorded: int) -> None:
+        """Do nothing."""
+
+    def show(self, event: Event) -> None:
+        """Do nothing."""
+
+    def look(self) -> None:
+        """Do nothing."""
+
+    def end(self) -> None:
+        """Do nothing."""
+
+
+class LineWatcher(SilentWatcher):
+    """A watcher that immediately writes each event to stdout as a line."""
+
+    def __init__(self) -> None:
+        self._started_at: float | None = None
+        self._recorded = 0
+
+    def begin(self, _plan: WorkflowPlan, recorded: int) -> None:
+        """Remember how many events were recorded before, to skip them."""
+        self._recorded = recorded
+
+    def show(self, event: Event) -> None:
+        """Write the event."""
+        if event.number <= self._recorded:
+            return
+        if self._started_at is None:
+            self._started_at = event.time
+        sys.stdout.write(f"{draw_line(event, self._started_at)}\n")
+        sys.stdout.flush()
+
+
+_REFRESH: Final = 0.1
+"""Seconds between two refreshes."""
 _BAR_COLUMNS: Final = 30
 _NARROWEST_BAR: Final = 5
 _OTHER_LINES: Final = 3
-"""Lines that are not a step's: the counts, the progress bar, and the cursor's own."""
+"""Lines that do not show a step: the counts, the progress bar and the cursor's line."""
 
-# Of more steps than there are lines, these are shown, in this order.
-_WORTH_A_LINE: Final = (
+# When there are more steps than lines, only these are shown, in this order.
+_SHOWN_STATUSES: Final = (
     StepStatus.FAILED,
     StepStatus.COMPENSATION_FAILED,
     StepStatus.RETRYING,
@@ -46,7 +101,7 @@ _WORTH_A_LINE: Final = (
 
 
 class Picture:
-    """What is on the terminal at one instant."""
+    """A rendering of the run's current state."""
 
     def __init__(self, clock: SystemClock) -> None:
         self._clock = clock
@@ -55,13 +110,13 @@ class Picture:
         self._branches: tuple[Branch, ...] = ()
 
     def begin(self, plan: WorkflowPlan, lines: int) -> None:
-        """Know the steps; as a tree if that fits into so many lines."""
+        """Set the workflow; its steps are drawn as a tree if it fits into `lines` lines."""
         self._plan = plan
         if len(plan.steps) <= lines - _OTHER_LINES:
             self._branches = branches(plan)
 
     def take(self, event: Event) -> None:
-        """Let an event happen."""
+        """Apply an event."""
         self._timeline.take(event)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -82,8 +137,8 @@ class Picture:
 
     def _active(self, now: float, lines: int) -> Iterator[Sequence[Text]]:
         tracks = list(self._timeline.tracks.values())
-        worthy = [track for status in _WORTH_A_LINE for track in tracks if track.status is status]
-        for track in worthy[:lines]:
+        shown = [track for status in _SHOWN_STATUSES for track in tracks if track.status is status]
+        for track in shown[:lines]:
             yield self._row(track.step_id, "", now, "")
 
     def _row(self, step_id: str, prefix: str, now: float, also: str) -> Sequence[Text]:
@@ -93,7 +148,7 @@ class Picture:
             step_id,
             status,
             prefix=prefix,
-            said="being undone" if track and track.being_undone else None,
+            label="being undone" if track and track.being_undone else None,
             attempts=0 if track is None else track.attempts,
             elapsed=None if track is None else track.elapsed(now),
             remark=_remark(track) or also,
@@ -101,8 +156,8 @@ class Picture:
 
     def _counts(self) -> Text:
         counts = Counter(track.status for track in list(self._timeline.tracks.values()))
-        told = [f"{counts[status]} {status.value}" for status in StepStatus if counts[status]]
-        return Text(", ".join(told), "dim", no_wrap=True, overflow="ellipsis")
+        parts = [f"{counts[status]} {status.value}" for status in StepStatus if counts[status]]
+        return Text(", ".join(parts), "dim", no_wrap=True, overflow="ellipsis")
 
     def _progress(self, plan: WorkflowPlan, now: float, width: int) -> RenderableType:
         tracks = list(self._timeline.tracks.values())
@@ -125,10 +180,10 @@ def _remark(track: Track | None) -> str:
 
 
 class LiveWatcher:
-    """Draws the picture again and again while it is entered.
+    """A context manager that keeps redrawing the picture.
 
-    It takes over stdout and stderr meanwhile, so that what steps print appears above the
-    picture; enter it before anything keeps one of the two for itself.
+    While entered, it captures stdout and stderr so that the output of steps appears above the
+    picture. Enter it before other code keeps a reference to one of the two streams.
     """
 
     def __init__(self, console: Console) -> None:
@@ -151,16 +206,16 @@ class LiveWatcher:
         self._live.refresh()
 
     def show(self, event: Event) -> None:
-        """Take note, until it is time to draw."""
+        """Apply the event; it is drawn with the next refresh."""
         self._picture.take(event)
 
     def look(self) -> None:
-        """Draw if it is time to."""
+        """Refresh if it is time."""
         now = self._clock.now()
-        if now - self._drawn_at >= _EVERY:
+        if now - self._drawn_at >= _REFRESH:
             self._drawn_at = now
             self._live.refresh()
 
     def end(self) -> None:
-        """Draw a last time."""
+        """Refresh a last time."""
         self._live.refresh()

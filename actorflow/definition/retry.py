@@ -31,7 +31,7 @@ def _several(value: ErrorPatterns) -> tuple[ErrorPattern, ...]:
 def _is_pattern(value: object) -> bool:
     if isinstance(value, type):
         return issubclass(value, BaseException)
-    # The empty string is a substring of every text: whoever writes it means something else.
+    # The empty string is a substring of every string, so it is surely a mistake.
     return value != "" if isinstance(value, str) else callable(value)
 
 

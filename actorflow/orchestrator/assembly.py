@@ -1,4 +1,4 @@
-"""The parts of one orchestrator, put together.
+"""Assembles the parts of one orchestrator.
 
 `Orchestrator` imports this module when the first one is made, so that a program which only defines
 workflows does not load what runs them.
@@ -27,7 +27,7 @@ __all__ = ["Parts", "assemble"]
 
 
 class Parts(NamedTuple):
-    """What an orchestrator delegates to."""
+    """The parts that an orchestrator delegates to."""
 
     life: Lifetime
     registry: Registry
@@ -45,7 +45,7 @@ def assemble(
     """Return the parts of an orchestrator that is not open yet.
 
     Raises:
-        DefinitionError: When the state manager, an executor or an observer is unfit.
+        DefinitionError: When the state manager, an executor or an observer is invalid.
     """
     powers = powers_of(MemoryStateManager() if state is None else state)
     registry = Registry()

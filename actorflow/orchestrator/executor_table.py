@@ -1,4 +1,4 @@
-"""The executors of one orchestrator, by name, and which step runs where."""
+"""The executors of one orchestrator by name, and the choice of one for each step."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _CURE: Final = "Coroutine functions run on the event loop, plain ones everywhere
 
 
 class Places:
-    """Where step bodies run.
+    """The executors for step bodies.
 
     Args:
-        coroutines: Runs coroutine steps; the only one whose reports come on the loop's thread.
-        threads: Runs plain functions that name no place.
-        others: The program's own, by the name that steps know them by.
+        coroutines: Runs coroutine steps; the only one that reports on the loop's thread.
+        threads: Runs plain functions of steps that name no executor.
+        others: The program's own executors, by the name that steps use.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Places:
     def _close(self, name: str) -> list[str]:
         try:
             running = self._executors[name].close()
-        except BaseException as error:  # noqa: BLE001 - the others have to be closed all the same
+        except BaseException as error:  # noqa: BLE001 - the others must be closed too
             with contextlib.suppress(BaseException):  # a log that raises must not add to it
                 get_logger().error("executor.failed", executor=name, method="close", exc_info=error)
             return [f"executor {name!r} could not be closed: {text_of(error)}"]
@@ -80,7 +80,7 @@ class Places:
         """Return the executor of each step, by step id.
 
         Raises:
-            UnknownExecutor: When a step names one that is not there.
+            UnknownExecutor: When a step names an executor that does not exist.
             DefinitionError: When it names one that cannot run its function.
         """
         known = self._of.get(plan)
@@ -116,10 +116,10 @@ def _adapted(executor: Executor | concurrent.futures.Executor) -> Executor:
 
 
 def finishing(powers: Powers) -> Finished:
-    """Return what makes the message that an attempt has finished.
+    """Return a function that makes the message for a finished attempt.
 
-    An output that a state manager with `ChecksOutputs` refuses is the attempt's failure, before
-    anything uses it.
+    A state manager that cannot keep every value checks outputs with `admit`. An output that it
+    refuses fails the attempt before anything else sees the output.
     """
     if powers.outputs is None:
         return AttemptFinished
@@ -129,7 +129,7 @@ def finishing(powers: Powers) -> Finished:
         if error is None:
             try:
                 admit(attempt.scope.run_id, attempt.step_id, output)
-            except BaseException as refusal:  # noqa: BLE001 - whatever it is, the attempt failed
+            except BaseException as refusal:  # noqa: BLE001 - any error fails the attempt
                 return AttemptFinished(attempt, None, refusal)
         return AttemptFinished(attempt, output, error)
 

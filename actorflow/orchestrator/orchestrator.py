@@ -1,4 +1,4 @@
-"""`Orchestrator`: runs workflows inside your own process."""
+"""`Orchestrator`: runs workflows inside the calling process."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ __all__ = ["Orchestrator"]
 class Orchestrator:
     """Runs workflows as actors in this process.
 
-    `with Orchestrator() as orchestrator:` runs them on an event loop on a thread of its own;
-    `async with Orchestrator() as orchestrator:` on the event loop that is running, so that
-    coroutine steps can use what belongs to that loop. Leaving the block drains for 30 seconds
-    and then cancels; leaving it by an exception cancels at once. An orchestrator lives once.
-    Two of them share nothing.
+    `with Orchestrator() as orchestrator:` runs them on an event loop of its own, on a separate
+    thread. `async with Orchestrator() as orchestrator:` runs them on the running event loop, so
+    that coroutine steps can use objects that belong to that loop. Leaving the block waits up to 30
+    seconds for runs to end, and then cancels them; leaving it by an exception cancels at once. An
+    orchestrator can be started once. Two orchestrators share nothing.
 
     Args:
-        state: Where runs are recorded; by default a `MemoryStateManager`.
+        state: The state manager, which records runs; by default a `MemoryStateManager`.
         async_workers: How many `async_=True` steps may run at once, over all runs.
-        executors: Places for plain functions beside the built-in threads, by the name that a
+        executors: Executors for plain functions besides the built-in threads, by the name that a
             step's `executor=` gives: an `Executor`, or any `concurrent.futures.Executor`.
         max_active_runs: How many runs may be in progress at once.
         max_queued_runs: How many more may be accepted and wait, by priority.
-        when_full: What starting another one does then: `"block"` until there is room, or
+        when_full: What happens to a start beyond that: `"block"` until there is room, or
             `"reject"` it with `Overloaded`.
-        observers: Called with every event, each on a thread of its own.
+        observers: Called with every event, each on a separate thread.
         max_abandoned: How many threads of timed-out steps may hang before steps that need a
             thread fail with `TooManyAbandoned`.
         stop_grace: Seconds that a cancelled attempt gets to end before it is abandoned.
-        recover: Whether to take over runs that belong to nobody: those that were enqueued, and
-            those whose orchestrator is gone. It needs a state manager that others can share, and
-            takes runs of registered workflows.
-        recover_every: Seconds between two looks for such runs.
+        recover: Whether to take over unowned runs of registered workflows: those that were
+            enqueued, and those whose orchestrator is gone. It needs a state manager that several
+            orchestrators can share.
+        recover_every: Seconds between two searches for such runs.
         blocked_after: Seconds after which a coroutine step that blocks the event loop is
             reported.
 
@@ -105,7 +105,7 @@ class Orchestrator:
 
     @classmethod
     def with_async_workers(cls, state: StateManager | None, async_workers: int) -> Self:
-        """Make an orchestrator with a budget of `async_workers`."""
+        """Return an orchestrator with a budget of `async_workers`."""
         return cls(state, async_workers=async_workers)
 
     # ── Life ─────────────────────────────────────────────────────────────────────────────────
@@ -125,7 +125,7 @@ class Orchestrator:
         except ForkedOrchestrator:
             pass  # a fork that leaves the block closes nothing
         except BaseException:
-            self._life.lose_patience()  # Ctrl-C, say, and wherever it struck
+            self._life.lose_patience()  # for example Ctrl-C, wherever it struck
             raise
 
     async def __aenter__(self) -> Self:
@@ -138,23 +138,23 @@ class Orchestrator:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        import asyncio  # noqa: PLC0415 - whoever awaits has it loaded
+        import asyncio  # noqa: PLC0415 - a caller that awaits has loaded it
 
         with contextlib.suppress(ForkedOrchestrator):
             try:
                 await self.shutdown_async(drain=30.0 if kind is None else 0.0)
             except asyncio.CancelledError:
-                # The runs are cut now. What began within the block does not go on after it.
+                # This cuts the runs now. Work begun within the block does not outlive it.
                 await self.shutdown_async(drain=0.0)
                 raise
 
     def shutdown(
         self, drain: float | timedelta = 30.0, grace: float | timedelta = 5.0
     ) -> ShutdownReport:
-        """Accept nothing more, let runs end, cancel the rest, and release everything.
+        """Accept no further run, let runs end, cancel the rest, and release everything.
 
-        Shutting down twice, or from several threads, gives the same report. An exception that
-        interrupts the wait (Ctrl-C) ends the drain, and the shutdown goes on without its caller.
+        Shutting down twice, or from several threads, returns the same report. An exception that
+        interrupts the wait (Ctrl-C) ends the drain, and the shutdown continues without its caller.
 
         Args:
             drain: Seconds that accepted runs get to end by themselves; the shortest one counts.
@@ -169,7 +169,7 @@ class Orchestrator:
     async def shutdown_async(
         self, drain: float | timedelta = 30.0, grace: float | timedelta = 5.0
     ) -> ShutdownReport:
-        """Do what `shutdown` does, without blocking the event loop.
+        """Do what `shutdown` does without blocking the event loop.
 
         Cancelling the awaiting task ends the drain.
         """
@@ -178,13 +178,13 @@ class Orchestrator:
     # ── Running ──────────────────────────────────────────────────────────────────────────────
 
     def register(self, flow: Workflow) -> None:
-        """Make a workflow known, so that its id may be used in its place.
+        """Register a workflow, so that its id can be used in its place.
 
-        Registering an equal definition again does nothing. A bare id means the version that
-        was registered last.
+        Registering an equal definition again does nothing. A bare id means the version that was
+        registered last.
 
         Raises:
-            DefinitionError: When the workflow makes no sense.
+            DefinitionError: When the workflow is invalid.
             DefinitionConflict: When a different definition has its id and version.
         """
         self._registry.register(flow)
@@ -195,7 +195,7 @@ class Orchestrator:
         inputs: Mapping[str, Any] | None = None,
         **options: Unpack[RunOptions],
     ) -> RunResult:
-        """Run a workflow and wait for it. The arguments are those of `start`.
+        """Run a workflow and return its result. The arguments are those of `start`.
 
         An exception that interrupts the wait (Ctrl-C) cancels the run.
 
@@ -213,7 +213,7 @@ class Orchestrator:
         inputs: Mapping[str, Any] | None = None,
         **options: Unpack[RunOptions],
     ) -> RunResult:
-        """Run a workflow and await it. The arguments and errors are those of `run`.
+        """Run a workflow and await its result. The arguments and errors are those of `run`.
 
         Cancelling the awaiting task cancels the run, and waits until it has ended.
         """
@@ -225,12 +225,12 @@ class Orchestrator:
         inputs: Mapping[str, Any] | None = None,
         **options: Unpack[RunOptions],
     ) -> Run:
-        """Start a workflow and return its `Run` as soon as that is recorded.
+        """Start a run of a workflow, and return its `Run` as soon as it is recorded.
 
-        When the orchestrator is full it blocks or raises, as `when_full` says; on the
-        orchestrator's own event loop, which it must not block, it raises in any case. With a
-        state manager that takes time to record (`SQLStateManager`), nothing can be started on
-        that loop by this method: await `start_async` there.
+        When the orchestrator is full, this blocks or raises, as `when_full` says; on the
+        orchestrator's own event loop, which it must not block, it always raises. With a state
+        manager that takes time to record (`SQLStateManager`) it cannot be called on that loop at
+        all: await `start_async` there.
 
         Args:
             flow: A workflow, or the id of a registered one.
@@ -238,16 +238,16 @@ class Orchestrator:
             options: See `RunOptions`.
 
         Raises:
-            DefinitionError: When the workflow or an argument makes no sense.
-            MissingInput: When a step wants an input that is not there.
-            UnknownInput: When an input is there that no step takes.
+            DefinitionError: When the workflow or an argument is invalid.
+            MissingInput: When a step takes an input that is missing.
+            UnknownInput: When no step takes an input.
             UnknownWorkflow: When the id is not registered.
-            UnknownExecutor: When a step names an executor that is not there.
+            UnknownExecutor: When a step names an executor that does not exist.
             Overloaded: When the orchestrator is full and does not block.
             NotRunning: Before the orchestrator's start.
             OrchestratorClosed: After its end.
             WrongLoop: On the orchestrator's own event loop, if it would block that.
-            StoreError: When the run cannot be recorded; it does not start then.
+            StoreError: When the run cannot be recorded; it then does not start.
         """
         self._launcher.check_may_wait("Orchestrator.start()")
         runtime, request = self._launcher.request("start a run", flow, inputs, options)
@@ -259,7 +259,7 @@ class Orchestrator:
         inputs: Mapping[str, Any] | None = None,
         **options: Unpack[RunOptions],
     ) -> Run:
-        """Do what `start` does, without blocking the event loop."""
+        """Do what `start` does without blocking the event loop."""
         runtime, request = self._launcher.request("start a run", flow, inputs, options)
         return await self._launcher.start_async(runtime, request)
 
@@ -269,13 +269,13 @@ class Orchestrator:
         inputs: Mapping[str, Any] | None = None,
         **options: Unpack[RunOptions],
     ) -> str:
-        """Record a run that whoever is free will take, and return its id.
+        """Record a run for any orchestrator to take, and return its id.
 
-        Every orchestrator with `recover=True` that shares the database and has registered the
-        workflow in this version may be the one: the most urgent runs first, each taken once.
+        Orchestrators with `recover=True` take it if they share the database and have registered
+        this version of the workflow. The most urgent runs are taken first, each of them once.
 
         Raises:
-            DefinitionError: When an argument makes no sense, or the state manager has no queue.
+            DefinitionError: When an argument is invalid, or the state manager has no queue.
             StoreError: When the run cannot be recorded.
             WrongLoop: On the orchestrator's own event loop, if it would block that.
         """
@@ -290,16 +290,16 @@ class Orchestrator:
         inputs: Mapping[str, Any] | None = None,
         **options: Unpack[RunOptions],
     ) -> str:
-        """Do what `enqueue` does, without blocking the event loop."""
+        """Do what `enqueue` does without blocking the event loop."""
         return await self._launcher.enqueue_async(
             *self._launcher.request("enqueue a run", flow, inputs, options)
         )
 
     def resume(self, run_id: str, flow: Workflow | None = None) -> Run:
-        """Let a run go on from what is recorded: one that has failed, was cancelled, or was left.
+        """Resume a run from its record: one that failed, was cancelled, or lost its orchestrator.
 
-        Steps that completed or were skipped are not run again. A run in progress, or one that
-        has completed, is returned as it is.
+        Completed and skipped steps do not run again. A run that is in progress or has completed is
+        returned as it is.
 
         Args:
             run_id: The run.
@@ -309,9 +309,9 @@ class Orchestrator:
             RunNotFound: When there is no such run.
             LeaseHeld: When it is in progress in another orchestrator.
             UnknownWorkflow: When its workflow is not registered in the run's version.
-            DefinitionError: When `flow` is another workflow, or another version of it, or the id
-                is none.
-            UnknownExecutor: When a step names an executor that is not there.
+            DefinitionError: When `flow` is another workflow, or another version of it, or the id is
+                invalid.
+            UnknownExecutor: When a step names an executor that does not exist.
             Overloaded: When the orchestrator is full, as with `start`.
         """
         return self._resuming.resume(self._life.runtime("resume a run"), run_id, flow)
@@ -322,8 +322,8 @@ class Orchestrator:
         """Return a run, in progress or finished.
 
         Raises:
-            RunNotFound: When there is no such run, or it is not kept any more.
-            DefinitionError: When it is no id at all, such as a `Run`.
+            RunNotFound: When there is no such run, or its state manager no longer keeps it.
+            DefinitionError: When the argument is not an id, for example a `Run`.
         """
         return self._looking.get(run_id)
 
@@ -341,7 +341,7 @@ class Orchestrator:
         """Return a page of the runs that match all filters, the newest first.
 
         Raises:
-            DefinitionError: When a filter is none.
+            DefinitionError: When a filter is invalid.
         """
         return self._looking.list(
             status=status,

@@ -1,7 +1,7 @@
-"""The powers of a state manager: looked up once, when an orchestrator is made.
+"""The optional powers of a state manager, looked up once when an orchestrator is made.
 
-What a state manager may do beyond `StateManager` is declared in `actorflow.model.protocols`. Here
-its members are found and checked; everything else in the package asks the `Powers` made of them.
+`actorflow.model.protocols` declares what a state manager may do beyond `StateManager`. Its members
+are found and checked here; the rest of the package uses the resulting `Powers`.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ __all__ = ["Powers", "called", "members_of", "missing", "powers_of"]
 
 @attrs.frozen(kw_only=True)
 class Powers:
-    """A state manager, and what it can do beyond the minimum."""
+    """A state manager and its optional powers."""
 
     state: StateManager
-    """The state manager itself, for what every one can do."""
+    """The state manager, for the methods that each one has."""
     slow_to_read: bool
-    """Whether reading has to wait for something; see `ReadsSlowly`."""
+    """Whether reading may block; see `ReadsSlowly`."""
     outputs: ChecksOutputs | None
-    """Refuses outputs that cannot be recorded; None when every value can."""
+    """Refuses outputs that cannot be recorded; None if it records every value."""
     leases: LeasesRuns | None
-    """Hands runs back; None when runs have no owners."""
+    """Hands runs back; None if runs have no owners."""
     queue: QueuesRuns | None
-    """Keeps unowned runs; None when there is no queue."""
+    """Keeps unowned runs; None if there is no queue."""
     requests: CancelsRemotely | None
-    """Keeps requests to cancel; None when it takes none."""
+    """Keeps requests to cancel; None if it takes none."""
 
 
 def powers_of(state: StateManager) -> Powers:
-    """Return what a state manager can do.
+    """Return a state manager and its powers.
 
     Raises:
-        DefinitionError: When it is only the class of one, lacks a method of `StateManager`, has a
-            part of a power only, or has something in place of a method that cannot be called.
+        DefinitionError: When it is a class, lacks a method of `StateManager`, has only a part of a
+            power, or has a member of a power that is not callable.
     """
     _check_minimum(state)
     return Powers(
@@ -64,17 +64,17 @@ def powers_of(state: StateManager) -> Powers:
 
 
 def members_of(protocol: type) -> list[str]:
-    """Return the public members that a Protocol declares itself, in order."""
+    """Return the public members that a Protocol itself declares, in order."""
     return [name for name in vars(protocol) if not name.startswith("_")]
 
 
 def missing(plugin: object, methods: Iterable[str]) -> list[str]:
-    """Return those of the methods that something does not have."""
+    """Return the methods that an object lacks."""
     return [name for name in methods if not callable(getattr(plugin, name, None))]
 
 
 def called(methods: Iterable[str]) -> str:
-    """Return methods as they are written in an error's text."""
+    """Return methods as an error writes them."""
     return ", ".join(f"{name}()" for name in methods)
 
 
@@ -89,7 +89,7 @@ def _check_minimum(state: StateManager) -> None:
 
 
 def _power(state: object, protocol: type) -> Any:
-    """Return the state manager if it has a power, or None if it has nothing of it."""
+    """Return the state manager if it has a power, or None if it has no part of it."""
     has = [name for name in members_of(protocol) if _has(state, protocol, name)]
     if not has:
         return None

@@ -1,6 +1,7 @@
-"""Cancels a run that is not in progress here: at once if no one runs it, or by asking its owner.
+"""Cancels runs that are not in progress here: at once without an owner, else by asking the owner.
 
-Undoing needs the run's workflow, so that is always left to the owner, the present or the next one.
+Compensation needs the run's workflow, so it is always left to the orchestrator that runs it, now or
+later.
 """
 
 from __future__ import annotations
@@ -50,13 +51,12 @@ class Fate(enum.Enum):
 def cancel_unattended(
     powers: Powers, run_id: str, clock: Clock, reason: str, *, compensate: bool
 ) -> Fate:
-    """Cancel a run that is not in progress here, or have that done.
+    """Cancel a run that is not in progress here, or ask for it.
 
     Raises:
         RunNotFound: When there is no such run.
-        RunUnattended: When another owner runs it, or it is to be undone, and the state manager
-            keeps no requests.
-        StoreError: When its end cannot be recorded.
+        RunUnattended: When the request must be kept, and the state manager keeps none.
+        StoreError: When the end of the run cannot be recorded.
     """
     if _is_over(powers.state.snapshot(run_id)):
         return Fate.NOTHING
@@ -105,25 +105,25 @@ def _end(state: StateManager, run: RunSnapshot, clock: Clock, reason: str) -> No
 
 
 def withdraw(state: StateManager, run_id: str, clock: Clock) -> None:
-    """Record that an accepted run will not start; one that was to be resumed stays as it is."""
+    """Record that an accepted run will not start; a run that was to be resumed stays as it is."""
     pending = state.snapshot(run_id)
     if pending.status is RunStatus.PENDING:
         events = withdrawal(pending, clock.wall(clock.now()))
-        state.record(events, lambda _: None)  # the supervisor never knew of it
+        state.record(events, lambda _: None)  # the supervisor never received it
 
 
 def withdrawal(pending: RunSnapshot, wall: float) -> list[Event]:
-    """Return the events that end a run which was accepted and then never started."""
+    """Return the events that end a run which was accepted but never started."""
     return cancelled(pending, 0, wall, "it was withdrawn before it started")
 
 
 def cancelled(run: RunSnapshot, recorded: int, wall: float, reason: str) -> list[Event]:
-    """Return the events by which a run ends as cancelled.
+    """Return the events that end a run as cancelled.
 
     Args:
         run: The run as it stands.
         recorded: How many events of it are recorded.
-        wall: What time it is.
+        wall: The time, in seconds since the epoch.
         reason: Why.
     """
     open_steps = [step_id for step_id, step in run.steps.items() if not step.status.settled]
@@ -138,7 +138,7 @@ def cancelled(run: RunSnapshot, recorded: int, wall: float, reason: str) -> list
 
 
 def hear_requests(runtime: Runtime, live: LiveRuns) -> Callable[[], None]:
-    """Cancel runs as others request it; call what is returned to end that."""
+    """Cancel runs for which requests arrive; call the returned function to stop."""
 
     def cancel(run_id: str, reason: str, compensate: bool) -> None:  # noqa: FBT001 - a Protocol's
         if run_id in live:
@@ -149,4 +149,4 @@ def hear_requests(runtime: Runtime, live: LiveRuns) -> Callable[[], None]:
 
 
 def _nothing() -> None:
-    """End hearing requests where none are kept."""
+    """Stop nothing, because no requests are kept."""

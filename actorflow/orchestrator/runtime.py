@@ -1,7 +1,7 @@
-"""One running orchestrator: the actor system, the executors and the watchers, put together.
+"""A running orchestrator: the actor system, the executors and the watchers, assembled.
 
-A runtime belongs to one event loop. What its methods promise for any thread, they keep by
-posting messages to the supervisor; the rest happens on the loop.
+A runtime belongs to one event loop. Methods that may be called from any thread post messages to the
+supervisor; everything else happens on the loop.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ class Runtime:
     Args:
         loop: The event loop that the actors live on.
         settings: The limits.
-        powers: What records runs, and what it can do.
+        powers: The state manager and its optional powers.
         executors: The program's own executors, by name.
         observers: The program's own observers.
-        live: The runs in progress, which it takes out as they end.
+        live: The runs in progress; runs that end are removed from it.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Runtime:
         self._live = live
         self._loop = loop
         self._pid = os.getpid()
-        # The thread itself: its number is given to another one when it has ended.
+        # The thread itself, because its number is reused after its end.
         self._loop_thread: threading.Thread | None = None
         self._grace = settings.stop_grace
         self.system: Final = EmbeddedSystem(loop, contextvars.copy_context())
@@ -110,7 +110,7 @@ class Runtime:
     # ── Beginning and end ────────────────────────────────────────────────────────────────────
 
     def open(self) -> None:
-        """Bring the actors to life; on the loop's thread."""
+        """Start the actors; on the loop's thread."""
         self._loop_thread = threading.current_thread()
         try:
             self._open()
@@ -119,8 +119,8 @@ class Runtime:
             raise
 
     def _open(self) -> None:
-        # Thespian keeps the first base it is given as everybody's default, unless it is told
-        # that this one is nobody else's business.
+        # Thespian makes the first base it is given the default for the process, unless it is
+        # told that the base is private.
         actors = ActorSystem(self.system, transientUnique=True)
         self._supervisor = actors.createActor(Supervisor)
         self.places.open(self._report_here, self._report_from_anywhere)
@@ -129,10 +129,10 @@ class Runtime:
         actors.tell(self._supervisor, ConfigureSupervisor(brain=self._brain, host=self))
 
     async def close(self, grace: float, patience: float) -> list[str]:
-        """Release everything, when no run is left; return what could not be ended.
+        """Release everything after the last run; return what could not be ended.
 
         Args:
-            grace: Seconds that observers get to finish with what they have been given.
+            grace: Seconds that observers get to handle the events they have been given.
             patience: Seconds that the state manager gets to be closed.
         """
         try:
@@ -144,9 +144,9 @@ class Runtime:
         return left
 
     def release(self) -> list[str]:
-        """Let go of whatever does not need the loop; return what could not be ended.
+        """Release whatever does not need the loop; return what could not be ended.
 
-        Once is enough, and twice does no harm.
+        A second call does nothing.
         """
         return self._let_go() + self._parting.close()
 
@@ -157,7 +157,7 @@ class Runtime:
         return left
 
     def call_soon(self, function: Callable[[], None]) -> None:
-        """Have the loop call a function; from any thread.
+        """Call a function on the loop; from any thread.
 
         Raises:
             RuntimeError: When the loop has been closed.
@@ -167,20 +167,20 @@ class Runtime:
     # ── From any thread ──────────────────────────────────────────────────────────────────────
 
     def start(self, message: StartRun) -> None:
-        """Have the supervisor run something."""
+        """Tell the supervisor to start a run."""
         self.audience.hear_logging()
         self._tell(message)
 
     def cancel(
         self, run_id: str, reason: str, grace: float | None = None, *, compensate: bool = False
     ) -> None:
-        """Have the supervisor end a run."""
+        """Tell the supervisor to end a run."""
         self.check_process()
         self._tell(CancelRun(run_id, reason, grace, compensate))
 
     def cancel_elsewhere(self, run_id: str, reason: str, *, compensate: bool) -> RunResult | None:
-        """End a run that is not in progress here, or ask its owner; return its result, if so."""
-        if run_id in self._live:  # it was resumed since
+        """End a run that is not in progress here, or ask its owner to; return any result."""
+        if run_id in self._live:  # it was resumed in the meantime
             self.cancel(run_id, reason, compensate=compensate)
             return None
         if self.slow_to_read:
@@ -210,17 +210,17 @@ class Runtime:
             raise would_block(what)
 
     def waiting(self, run_id: str) -> contextlib.AbstractContextManager[None]:
-        """Enter what is returned to wait for a run's end.
+        """Return a context in which to wait for a run's end.
 
         Raises:
-            Deadlock: When it is a step that waits, and would wait for ever.
+            Deadlock: When a step waits, and the wait could never end.
         """
         return self._waiting(run_id, lambda: run_id in self._live)
 
     def waiting_to_start(
         self, lasts: Callable[[], bool]
     ) -> contextlib.AbstractContextManager[None]:
-        """Enter what is returned to wait for a place for a new run; see `waiting`."""
+        """Return a context in which to wait for a place for a new run; see `waiting`."""
         return self._waiting(None, lasts)
 
     def _waiting(
@@ -237,7 +237,7 @@ class Runtime:
         return on_its_thread and not self._loop.is_closed()
 
     def check_process(self) -> None:
-        """Refuse to do anything in a fork of the orchestrator's process.
+        """Refuse to work in a fork of the orchestrator's process.
 
         Raises:
             ForkedOrchestrator: When called in one.
@@ -257,7 +257,7 @@ class Runtime:
     def _report_here(self, attempt: Attempt, output: Any, error: BaseException | None) -> None:
         attempt.ended_at = self.clock.now()
         finished = self._finished(attempt, output, error)
-        # Whoever reports here lets the system deliver next, so nobody need be woken.
+        # An executor that reports here lets the system deliver next, so no wake-up is needed.
         self.system.enqueue((self._supervisor, finished, self.system.system_cell))
 
     def _report_from_anywhere(
@@ -268,7 +268,7 @@ class Runtime:
             finished = self._finished(attempt, output, error)
             self.system.post_from_anywhere(self._supervisor, finished)
         except RuntimeError:
-            pass  # the loop has closed: nobody waits for this attempt any more
+            pass  # the loop has closed, and no waiter is left for this attempt
 
     def _loop_blocked(self, attempt: Attempt, seconds: float, stack: str) -> None:
         self._tell(BlockedLoop(attempt, seconds, stack))
@@ -280,15 +280,15 @@ class Runtime:
         self._tell(Committed(error))
 
     def unknown(self, run_id: str) -> None:
-        """Let go of a run that will not start, and say so in its record, if it has one."""
+        """Discard a run that will not start, and record that, if it has a record."""
         if run_id in self._live:
-            with contextlib.suppress(BaseException):  # whatever keeps it from being recorded
+            with contextlib.suppress(BaseException):  # whatever error keeps it from being recorded
                 withdraw(self.state, run_id, self.clock)
             self._live.discard(run_id, "it was withdrawn before it had started")
             self.audience.notify(run_id)
 
     def finished(self, result: RunResult) -> None:
-        """Hand a run's result to its handle, and let its streams end."""
+        """Pass a run's result to its handle, and let its streams end."""
         self._live.finish(result)
         self.audience.notify(result.run_id)
 
@@ -300,14 +300,14 @@ class Runtime:
             )
 
     def misbehaved(self, attempt: Attempt, what: str, error: BaseException) -> None:
-        """Report an executor that raised where it must not."""
+        """Report an executor that raised where its contract forbids that."""
         with contextlib.suppress(BaseException):  # a log that raises must not add to it
             get_logger(run_id=attempt.scope.run_id, **attempt.scope.bindings()).error(
                 "executor.failed", executor=repr(attempt.executor), method=what, exc_info=error
             )
 
     def broken(self, message: object, error: BaseException) -> None:
-        """Report a defect of actorflow, and end the run that it struck."""
+        """Report a defect of actorflow, and end the run it affects."""
         with contextlib.suppress(BaseException):  # a log that raises must not add to it
             get_logger().critical(
                 "actorflow.defect", message=repr(message), exc_info=error, cure="please report this"
@@ -315,15 +315,15 @@ class Runtime:
         if isinstance(message, CancelRun):
             self._cut_off(message.run_id, error)
         elif (run_id := run_of(message)) is not None:
-            # With a grace, which cuts undoing too: nobody may wait for that for ever.
+            # With a grace, which limits compensation too: otherwise the run might never end.
             reason = f"a defect of actorflow: {text_of(error)}"
             self._tell(CancelRun(run_id, reason, self._grace))
 
     def _cut_off(self, run_id: str, error: BaseException) -> None:
-        """End a run that cannot even be cancelled: nobody may wait for it for ever."""
+        """End a run that cannot even be cancelled, so that no caller waits for ever."""
         try:
             result = RunResult.of(self.state.snapshot(run_id)).failed_by(error)
-        except BaseException as fault:  # noqa: BLE001 - the state manager may be what is broken
+        except BaseException as fault:  # noqa: BLE001 - the state manager may be the broken part
             why = f"a defect of actorflow ended it, and what it came to is lost: {text_of(fault)}"
             self._live.discard(run_id, why)
         else:
@@ -345,6 +345,6 @@ class Runtime:
         self.audience.watch(run_id, notify)
 
     def unwatch(self, run_id: str, notify: Callable[[], None]) -> None:
-        """Call it no more."""
-        if os.getpid() == self._pid:  # a fork may have inherited a lock that nobody there holds
+        """Stop calling it."""
+        if os.getpid() == self._pid:  # a fork may have inherited a lock that is held for ever
             self.audience.unwatch(run_id, notify)

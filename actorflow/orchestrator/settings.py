@@ -1,4 +1,4 @@
-"""The limits of one orchestrator."""
+"""The settings of one orchestrator, and checks of its arguments."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _choice(_owner: object, field: attrs.Attribute[str], value: object) -> None:
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Settings:
-    """What `Orchestrator(...)` was told; see there."""
+    """The arguments of `Orchestrator(...)`; see there."""
 
     async_workers: int = attrs.field(validator=_whole(1))
     max_active_runs: int = attrs.field(validator=_whole(1))
@@ -77,10 +77,10 @@ class Settings:
 def checked_executors(
     executors: Mapping[str, Executor | concurrent.futures.Executor] | None,
 ) -> Mapping[str, Executor | concurrent.futures.Executor]:
-    """Return what can be executors by name.
+    """Return the executors by name.
 
     Raises:
-        DefinitionError: When they are no mapping, or one of them is not an executor.
+        DefinitionError: When they are not a mapping, or a value is not an executor.
     """
     given: Any = {} if executors is None else executors
     if not isinstance(given, Mapping):
@@ -111,10 +111,10 @@ def _check_executor(name: object, executor: object) -> None:
 
 
 def checked_observers(observers: object) -> tuple[Observer, ...]:
-    """Return what can be called with events.
+    """Return the observers.
 
     Raises:
-        DefinitionError: When it is no sequence of plain callables.
+        DefinitionError: When they are not a sequence of plain callables.
     """
     if not isinstance(observers, (list, tuple)):
         problem = f"Orchestrator(observers={observers!r}) is no list"
@@ -128,10 +128,10 @@ def checked_observers(observers: object) -> tuple[Observer, ...]:
 
 
 def run_id_of(value: object, taker: str) -> str:
-    """Return what can be the id of a run.
+    """Return the id of a run.
 
     Raises:
-        DefinitionError: When it is no text: a `Run`, most likely.
+        DefinitionError: When it is not a string, but for example a `Run`.
     """
     if not isinstance(value, str):
         cure = "Pass its .id" if isinstance(value, Run) else "Pass the .id of a Run"
@@ -140,7 +140,7 @@ def run_id_of(value: object, taker: str) -> str:
 
 
 def run_status(value: str) -> RunStatus:
-    """Return the status that a text names.
+    """Return the status with this value.
 
     Raises:
         DefinitionError: When there is none.
@@ -154,7 +154,7 @@ def run_status(value: str) -> RunStatus:
 
 
 def count(name: str, value: object) -> int:
-    """Return a number of things.
+    """Return a count.
 
     Raises:
         DefinitionError: When it is not a whole number, or below 0.

@@ -1,4 +1,4 @@
-"""Runs that go on from what is recorded."""
+"""Takes up recorded runs: resumed by a caller, or taken over from orchestrators that are gone."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ __all__ = ["Recovery", "Resuming", "hand_back", "recovery"]
 
 
 class Resuming:
-    """Lets runs of one orchestrator go on.
+    """Resumes and takes over runs for one orchestrator.
 
     Args:
-        life: The orchestrator's life.
-        registry: The workflows that it knows.
-        launcher: What starts its runs.
+        life: The orchestrator's lifetime.
+        registry: The workflows that it has registered.
+        launcher: Starts its runs.
     """
 
     def __init__(self, life: Lifetime, registry: Registry, launcher: Launcher) -> None:
@@ -52,7 +52,7 @@ class Resuming:
         self._lock = threading.Lock()
 
     def resume(self, runtime: Runtime, run_id: str, flow: Workflow | None) -> Run:
-        """Let a run go on, unless it is in progress here, or has completed."""
+        """Resume a run, unless it is in progress here or has completed."""
         run_id = run_id_of(run_id, "Orchestrator.resume()")
         run = find(self._life.live, runtime, run_id)
         if not _may_go_on(run):
@@ -68,7 +68,7 @@ class Resuming:
 
     def _go_on(self, runtime: Runtime, plan: WorkflowPlan, run_id: str, ticket: Ticket) -> Run:
         with self._lock:
-            # Somebody else may have resumed it in the meantime, here or elsewhere.
+            # It may have been resumed in the meantime, here or elsewhere.
             run = find(self._life.live, runtime, run_id)
             if _may_go_on(run):
                 recorded = runtime.state.claim(run_id)
@@ -92,16 +92,16 @@ class Resuming:
         most: int,
         refused: Callable[[str, ActorflowError], str | None],
     ) -> Taken:
-        """Let runs go on that belong to nobody.
+        """Take over unowned runs.
 
         Args:
-            runtime: Where.
-            queue: What they are taken from.
-            known: The workflows that are known, by id and version.
-            unfit: The runs that are not to be taken.
-            most: How many at most.
-            refused: Called with each that could not go on after all, and why; it returns what such
-                a run waits for, if it is something else than its turn.
+            runtime: The runtime that will run them.
+            queue: The state manager that they are taken from.
+            known: The registered workflows, by id and version.
+            unfit: The ids of runs that must not be taken.
+            most: How many to take at most.
+            refused: Called with each run that could not be resumed, and the error. It returns why
+                the run must wait, or None if it waits only for its turn.
         """
         with self._lock:
             taken = queue.take(known, {*self._life.live.ids(), *unfit}, most)
@@ -116,7 +116,7 @@ class Resuming:
 
     def _take_up(self, runtime: Runtime, run_id: str) -> None:
         if run_id in self._life.live:
-            return  # it was started here, in the meantime
+            return  # it was started here in the meantime
         recorded = runtime.snapshot(run_id)
         plan = self._registry.plan_for(recorded, None)
         ticket = self._life.admission.ticket()
@@ -130,7 +130,7 @@ class Resuming:
 
 @contextlib.contextmanager
 def _handed_back(runtime: Runtime, run_id: str) -> Iterator[None]:
-    """Let others have a claimed run if the block raises."""
+    """Hand a claimed run back if the block raises."""
     try:
         yield
     except BaseException:
@@ -139,7 +139,7 @@ def _handed_back(runtime: Runtime, run_id: str) -> Iterator[None]:
 
 
 def _hand_back(runtime: Runtime, run_id: str, parked: str | None = None) -> None:
-    """Let others have a claimed run, unless it goes on here."""
+    """Hand a claimed run back, unless it is in progress here."""
     if not runtime.live(run_id):
         hand_back(runtime.powers, run_id, parked)
 
@@ -149,23 +149,22 @@ def _may_go_on(run: Run) -> bool:
 
 
 _PASSES: Final = (Overloaded, StoreOverloaded, StoreUnavailable)
-"""What keeps a run from going on for the moment only."""
+"""Errors that keep a run from being resumed only for the moment."""
 EVERY: Final = 1.0
-"""Seconds between two looks, where nothing else is said."""
+"""The default number of seconds between two searches."""
 _SOONER: Final = 20
-"""How many times as often it looks while there is more than it can take."""
+"""How many times as often it searches while there are more runs than it can take."""
 
 
 class Recovery:
-    """Takes over runs for one orchestrator.
+    """Searches for unowned runs, and takes them over for one orchestrator.
 
     Args:
-        life: The orchestrator's life.
-        registry: The workflows that it knows.
-        resuming: What lets runs go on.
-        queue: What they are taken from.
+        life: The orchestrator's lifetime.
+        registry: The workflows that it has registered.
+        resuming: Takes over runs.
         most: How many runs may be in progress.
-        every: Seconds between two looks.
+        every: Seconds between two searches.
     """
 
     def __init__(
@@ -186,19 +185,19 @@ class Recovery:
         self._every = every
         self._over: Once[None] = Once()
         self._unfit: set[str] = set()
-        """Runs that could not go on here, though their workflows are known."""
+        """Runs that could not be resumed here, although their workflows are registered."""
         self.ended: Once[None] = Once()
-        """Resolved when it takes nothing any more."""
+        """Resolved when it takes no further run."""
 
     def begin(self, runtime: Runtime) -> None:
-        """Look, and go on looking."""
+        """Start to search."""
         work = threading.Thread(
             target=self._work, args=(runtime,), name="actorflow recovery", daemon=True
         )
         work.start()
 
     def end(self) -> None:
-        """Look no more; see `ended`."""
+        """Stop searching; see `ended`."""
         self._over.set(None)
 
     def _work(self, runtime: Runtime) -> None:
@@ -210,7 +209,7 @@ class Recovery:
             self.ended.set(None)
 
     def _look(self, runtime: Runtime) -> bool:
-        """Take what there is room for; return whether there may be more."""
+        """Take as many runs as there is room for; return whether there may be more."""
         room = self._most - len(self._life.live.ids())
         if room <= 0:
             return True
@@ -223,7 +222,7 @@ class Recovery:
                 most=room,
                 refused=self._leave,
             )
-        except Exception as error:  # noqa: BLE001 - it looks again, whatever it was
+        except Exception as error:  # noqa: BLE001 - it searches again after any error
             _log("recovery.failed", exc_info=error)
             return False
         for run_id in parked:
@@ -231,7 +230,7 @@ class Recovery:
         return len(taken) == room
 
     def _leave(self, run_id: str, error: ActorflowError) -> str | None:
-        """Let a run be that cannot go on here, unless that will change by itself; say why."""
+        """Exclude a run that cannot be resumed here, unless it may be later; return why."""
         if isinstance(error, _PASSES):
             return None
         self._unfit.add(run_id)
@@ -247,10 +246,10 @@ def _log(event: str, **said: Any) -> None:
 def recovery(
     settings: Settings, powers: Powers, life: Lifetime, registry: Registry, resuming: Resuming
 ) -> Recovery | None:
-    """Return what takes over runs, if that is wanted; it warns when that was half said.
+    """Return the search for unowned runs, if `recover` is set; warn when only `recover_every` is.
 
     Raises:
-        DefinitionError: When there is nothing to take them over from.
+        DefinitionError: When the state manager has no queue to take runs from.
     """
     if not settings.recover:
         if settings.recover_every != EVERY:
@@ -267,13 +266,13 @@ def recovery(
 
 
 def hand_back(powers: Powers, run_id: str, parked: str | None = None) -> None:
-    """Let others have a run that was claimed and does not go on here.
+    """Hand a claimed run back so that another orchestrator can take it.
 
     Args:
-        powers: Those of the state manager that has claimed it.
+        powers: The state manager; one without owners has nothing to hand back.
         run_id: The run.
-        parked: What it waits for, if that is something else than its turn.
+        parked: Why the run must wait; None if it waits only for its turn.
     """
     if powers.leases is not None:
-        with contextlib.suppress(ActorflowError):  # then it is this owner's until that is gone
+        with contextlib.suppress(ActorflowError):  # this owner then keeps it until it is gone
             powers.leases.hand_back(run_id, parked)

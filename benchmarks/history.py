@@ -13,7 +13,7 @@ from statistics import median
 
 import sqlalchemy as sa
 
-from actorflow.state.sql.database.engines import Engines
+from actorflow.state.sql.engines import Engines
 from actorflow.state.sql.schema.tables import events, runs, steps
 from benchmarks.durable import Database, actorflow_on, steps_of, timed
 from benchmarks.options import Options

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         from actorflow.cli.app import invoke  # noqa: PLC0415 - it needs the extra
-        from actorflow.cli.terminal.interrupts import leave_hanging_steps  # noqa: PLC0415 - so does it
+        from actorflow.cli.terminal.exits import leave_hanging_steps  # noqa: PLC0415 - so does it
     except ModuleNotFoundError as missing:
         if missing.name not in _EXTRA:
             raise

@@ -13,18 +13,18 @@ import typer
 
 from actorflow.cli.db.commands import databases
 from actorflow.cli.db.stores import store
-from actorflow.cli.loading import load_flow
-from actorflow.cli.run.charts import check_svg
-from actorflow.cli.run.inputs import check_inputs, read_inputs, reject_arguments
-from actorflow.cli.run.running import Order, print_json, show
-from actorflow.cli.runs.commands import runs
-from actorflow.cli.terminal.exits import Problem, exit_statuses
-from actorflow.cli.terminal.options import (  # noqa: TC001 - likewise
+from actorflow.cli.loading import (
     AsJson,
     Svg,
     Target,
     Workers,
+    load_flow,
 )
+from actorflow.cli.run.inputs import check_inputs, read_inputs, reject_arguments
+from actorflow.cli.run.reports import check_svg
+from actorflow.cli.run.running import Order, print_json, show
+from actorflow.cli.runs.commands import runs
+from actorflow.cli.terminal.exits import Problem, exit_statuses
 from actorflow.errors.definition import DefinitionError
 from actorflow.views import draw_cycle, draw_dot, draw_mermaid, draw_tree
 

@@ -7,19 +7,20 @@ import importlib
 import importlib.util
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import attrs
+import typer
 
 from actorflow.cli.terminal.exits import Problem
-from actorflow.cli.terminal.tracebacks import traceback_of
+from actorflow.cli.terminal.values import traceback_of
 from actorflow.definition.workflow import Workflow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import ModuleType
 
-__all__ = ["Loaded", "load", "load_flow"]
+__all__ = ["AsJson", "Loaded", "Svg", "Target", "Workers", "load", "load_flow"]
 
 
 @attrs.frozen
@@ -195,3 +196,20 @@ class _Candidates:
             return ""
         head = "Type one of these:" if len(self._flows) > 1 else "Type:"
         return "\n".join([head, *(f"  {self._typed}:{name}" for name in self._flows)])
+
+
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE[:FLOW]",
+        help="A Python file or module, and the workflow in it if it defines several.",
+    ),
+]
+Workers = Annotated[int, typer.Option(min=1, metavar="N", help="The number of async workers.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print only the whole result, as JSON.")]
+Svg = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Write the chart of the run to this file, as SVG.", show_default=False
+    ),
+]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from actorflow.orchestrator.launch import Launcher
 from actorflow.orchestrator.lifetime import Lifetime
-from actorflow.orchestrator.looking import Looking
+from actorflow.orchestrator.live import Looking
 from actorflow.orchestrator.powers import powers_of
 from actorflow.orchestrator.registry import Registry
 from actorflow.orchestrator.takeover import Resuming, recovery

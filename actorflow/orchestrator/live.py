@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from actorflow.errors.definition import OrchestratorClosed
 from actorflow.errors.storage import RunUnattended
 from actorflow.model.results import RunResult
+from actorflow.orchestrator.settings import count, run_id_of, run_status
 from actorflow.run.handle import Run
 from actorflow.support.oneshot import Once
 
@@ -18,9 +19,13 @@ if TYPE_CHECKING:
     from actorflow.orchestrator.admission import Ticket
 
     _Entry = tuple[Run, Once[RunResult], Ticket, WorkflowPlan]
+    from actorflow.model.lifecycle import RunStatus
+    from actorflow.model.protocols import StateManager
+    from actorflow.model.results import RunPage
+    from actorflow.orchestrator.lifetime import Lifetime
     from actorflow.orchestrator.runtime import Runtime
 
-__all__ = ["LiveRuns", "find"]
+__all__ = ["LiveRuns", "Looking", "find"]
 
 
 class LiveRuns:
@@ -151,3 +156,33 @@ def _look(live: LiveRuns, runtime: Runtime, run_id: str) -> Run | None:
     end: Once[RunResult] = Once()
     end.set(RunResult.of(snapshot))
     return Run(runtime, run_id, snapshot.workflow_id, end)
+
+
+class Looking:
+    """Looks up runs of one orchestrator.
+
+    Args:
+        life: The orchestrator's life.
+        state: Where its runs are recorded.
+    """
+
+    def __init__(self, life: Lifetime, state: StateManager) -> None:
+        self._life = life
+        self._state = state
+
+    def get(self, run_id: str) -> Run:
+        """Return a run, in progress or finished."""
+        runtime = self._life.runtime("get a run")
+        return find(self._life.live, runtime, run_id_of(run_id, "Orchestrator.get()"))
+
+    def list(
+        self, *, status: RunStatus | str | None, limit: int, offset: int, **ids: str | None
+    ) -> RunPage:
+        """Return a page of the runs that match all filters, the newest first."""
+        self._life.runtime("list runs")
+        return self._state.list(
+            status=None if status is None else run_status(status),
+            limit=count("limit", limit),
+            offset=count("offset", offset),
+            **ids,
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from actorflow.testing import laws
 from actorflow.testing.errors import LawBroken, NotEnded, NotNow, NotSimulated, StoreFault
 from actorflow.testing.laws import Law, law
-from actorflow.testing.replay.files import Replay
+from actorflow.testing.replay import Replay
 from actorflow.testing.search.cases import simulate
 from actorflow.testing.search.coverage import Coverage, Move
 from actorflow.testing.search.drawing import draw_scenario

@@ -19,12 +19,11 @@ from actorflow.support.warnings import warn
 from actorflow.testing import laws as all_laws
 from actorflow.testing.errors import NotEnded
 from actorflow.testing.laws.law import several
-from actorflow.testing.replay.files import Replay
+from actorflow.testing.replay import Replay
 from actorflow.testing.search.cases import given, simulate
-from actorflow.testing.search.doubts import Doubts
 from actorflow.testing.search.exploration import NOT_ENDED
 from actorflow.testing.search.search import explore, judged
-from actorflow.testing.simulation.checks import refuse_misspelt
+from actorflow.testing.simulation.checks import Doubts, refuse_misspelt
 from actorflow.testing.simulation.tape import Tape
 
 if TYPE_CHECKING:

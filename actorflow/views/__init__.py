@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from actorflow.views.bounds import Bounds, bounds_of
 from actorflow.views.diagrams import draw_dot, draw_mermaid, draw_run_states, draw_step_states
 from actorflow.views.gantt import draw_gantt
 from actorflow.views.gantt_svg import draw_gantt_svg
 from actorflow.views.text import draw_line
-from actorflow.views.timeline import Timeline
+from actorflow.views.timeline import Bounds, Timeline, bounds_of
 from actorflow.views.tree import Branch, branches, draw_cycle, draw_tree
 
 __all__ = [

@@ -15,11 +15,12 @@ import attrs
 from actorflow.model.lifecycle import KEPT, EventKind, StepStatus, move_step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
+    from actorflow.definition.plan import WorkflowPlan
     from actorflow.model.events import Event
 
-__all__ = ["Phase", "Segment", "Timeline", "Track"]
+__all__ = ["Bounds", "Phase", "Segment", "Timeline", "Track", "bounds_of"]
 
 
 class Phase(enum.Enum):
@@ -185,3 +186,63 @@ class Timeline:
             for step_id, track in self.tracks.items()
             if self._undoing or track.status in KEPT
         }
+
+
+_ATTEMPTS: Final = frozenset({Phase.RUNNING, Phase.COMPLETED, Phase.FAILED, Phase.CANCELLED})
+_CHAINED: Final = _ATTEMPTS | {Phase.BACKOFF}
+
+
+@attrs.frozen(kw_only=True)
+class Bounds:
+    """The lower bounds on a run's wall time, in seconds."""
+
+    workers: int
+    """The number of async workers."""
+    work: float
+    """The duration of all attempts of async steps."""
+    sync: float
+    """The duration of all attempts of steps that are not async."""
+    critical_path: float
+    """The duration of the longest chain of steps."""
+    critical_steps: tuple[str, ...]
+    """The steps of that chain, in order."""
+
+    @property
+    def lower(self) -> float:
+        """The time that no schedule of these steps on these workers can beat."""
+        return max(self.work / self.workers, self.sync, self.critical_path)
+
+
+def bounds_of(plan: WorkflowPlan, events: Iterable[Event], workers: int) -> Bounds:
+    """Return the bounds on a run of `plan`, using the step durations found in its events."""
+    timeline = Timeline.of(events)
+    tracks, now = timeline.tracks, timeline.last_at
+    attempts = {step_id: _spent(track, _ATTEMPTS, now) for step_id, track in tracks.items()}
+    chained = {step_id: _spent(track, _CHAINED, now) for step_id, track in tracks.items()}
+    path = _longest_chain(plan, chained)
+    return Bounds(
+        workers=workers,
+        work=sum(attempts.get(step.id, 0.0) for step in plan.steps if step.step.async_),
+        sync=sum(attempts.get(step.id, 0.0) for step in plan.steps if not step.step.async_),
+        critical_path=sum(chained.get(step_id, 0.0) for step_id in path),
+        critical_steps=path,
+    )
+
+
+def _spent(track: Track, phases: Collection[Phase], now: float) -> float:
+    return sum(segment.seconds for segment in track.segments(now) if segment.phase in phases)
+
+
+def _longest_chain(plan: WorkflowPlan, seconds: Mapping[str, float]) -> tuple[str, ...]:
+    until: dict[str, float] = {}
+    before: dict[str, str | None] = {}
+    for step in plan.steps:
+        last = max(step.dependencies, key=until.__getitem__, default=None)
+        before[step.id] = last
+        until[step.id] = seconds.get(step.id, 0.0) + (0.0 if last is None else until[last])
+    chain: list[str] = []
+    step_id = max(until, key=until.__getitem__, default=None)
+    while step_id is not None:
+        chain.append(step_id)
+        step_id = before[step_id]
+    return tuple(reversed(chain))

@@ -17,8 +17,7 @@ import pytest
 from actorflow.cli.run.inputs import read_inputs
 from actorflow.cli.terminal.exits import Problem
 from actorflow.cli.terminal.streams import whole_lines
-from actorflow.cli.terminal.tracebacks import traceback_of
-from actorflow.cli.terminal.values import as_json, in_full, in_one_line
+from actorflow.cli.terminal.values import as_json, in_full, in_one_line, traceback_of
 from actorflow.errors.running import StepCancelled
 from tests.support.command_line import (
     COMMAND,

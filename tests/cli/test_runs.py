@@ -12,9 +12,8 @@ import pytest
 
 from actorflow import Orchestrator, Workflow
 from actorflow.cli import main
-from actorflow.state.sql import SQLStateManager
-from actorflow.state.sql.database.engines import Engines
-from actorflow.state.sql.ownership import leases
+from actorflow.state.sql import SQLStateManager, leases
+from actorflow.state.sql.engines import Engines
 from actorflow.testing.contracts.accounts import (
     COMPLETED,
     FAILED,

@@ -17,7 +17,7 @@ from actorflow.errors.running import DeadlineExceeded
 from actorflow.errors.storage import LeaseHeld, LeaseLost, StoreUnavailable
 from actorflow.model.lifecycle import EventKind, RunStatus
 from actorflow.orchestrator.requests import _completed, resumed_run
-from actorflow.state.sql.database.engines import Engines
+from actorflow.state.sql.engines import Engines
 from actorflow.testing.contracts.accounts import (
     COMPLETED,
     STARTED,

@@ -10,7 +10,7 @@ import pytest
 from actorflow.definition.step import Step
 from actorflow.support.warnings import ActorflowWarning
 from actorflow.testing import LawBroken, NotSimulated, Script, explore, law, real, simulate
-from actorflow.testing.search.doubts import Doubts
+from actorflow.testing.simulation.checks import Doubts
 from tests.support.brain import flow, task
 
 REAL = Script(default=real())

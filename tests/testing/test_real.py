@@ -30,7 +30,7 @@ from actorflow.testing import (
     returns,
     simulate,
 )
-from actorflow.testing.simulation.mutation import changed, snapshot
+from actorflow.testing.simulation.executor import changed, snapshot
 from tests.support.brain import flow, task
 
 REAL = Script(default=real())

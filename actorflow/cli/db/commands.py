@@ -9,14 +9,14 @@ import typer
 
 from actorflow.cli.db.stores import DATABASE, missing_file, no_database
 from actorflow.errors.storage import SchemaMismatch
-from actorflow.state.sql.extras import needs_extra
+from actorflow.state.sql.options import needs_extra
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from types import ModuleType
 
-    from actorflow.state.sql.database.engines import Engines
+    from actorflow.state.sql.engines import Engines
 
 __all__ = ["databases"]
 
@@ -74,7 +74,7 @@ def _say(text: str) -> None:
 def _opened(url: str) -> Iterator[tuple[ModuleType, Engines]]:
     """Yield the module `upgrades` and connections to the database."""
     with needs_extra("actorflow db"):
-        from actorflow.state.sql.database.engines import Engines  # noqa: PLC0415 - part of the extra
+        from actorflow.state.sql.engines import Engines  # noqa: PLC0415 - part of the extra
         from actorflow.state.sql.schema import upgrades  # noqa: PLC0415 - likewise
 
         engines = Engines.to(url)

@@ -13,7 +13,7 @@ import typer
 from actorflow.cli.terminal.exits import Problem
 from actorflow.errors.storage import NotRestorable, RunNotFound
 from actorflow.state.sql import JSONSerializer, SQLStateManager
-from actorflow.state.sql.extras import needs_extra
+from actorflow.state.sql.options import needs_extra
 from actorflow.support.suggestions import nearest
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def missing_file(url: str) -> Path | None:
     Raises:
         DefinitionError: When the URL is invalid.
     """
-    from actorflow.state.sql.database.engines import file_of  # noqa: PLC0415 - part of the extra
+    from actorflow.state.sql.engines import file_of  # noqa: PLC0415 - part of the extra
 
     file = file_of(url)
     return None if file is None or file.exists() else file

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from actorflow.cli.terminal.tracebacks import traceback_of
-from actorflow.cli.terminal.values import as_json, error_as_json, in_full, in_one_line
+from actorflow.cli.terminal.exits import Problem
+from actorflow.cli.terminal.values import as_json, error_as_json, in_full, in_one_line, traceback_of
 from actorflow.errors.storage import RecordedError
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
-from actorflow.views import bounds_of, draw_gantt
+from actorflow.views import bounds_of, draw_gantt, draw_gantt_svg
 from actorflow.views.gantt import NARROWEST
 from actorflow.views.text import cells, in_words, one_line, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from actorflow.cli.run.running import Outcome
+    from actorflow.model.events import Event
     from actorflow.model.results import RunResult, StepResult
 
-__all__ = ["describe", "describe_failure", "outputs", "result_as_json"]
+__all__ = ["check_svg", "describe", "describe_failure", "outputs", "result_as_json", "write_svg"]
 
 _ROWS: Final = 20
 """The maximum number of outputs shown, for the last steps and for the others."""
@@ -171,3 +173,21 @@ def _step(step: StepResult) -> dict[str, Any]:
         "finished_at": step.finished_at,
         "duration": step.duration,
     }
+
+
+def check_svg(path: Path | None) -> None:
+    """Refuse a file that cannot be written, before anything runs."""
+    if path is not None and not path.parent.is_dir():
+        raise Problem(f"--svg {path} is in a folder that does not exist. Make it first.")
+    if path is not None and path.is_dir():
+        raise Problem(f"--svg {path} is a folder. Name a file: --svg {path}/FILE.svg")
+
+
+def write_svg(path: Path | None, events: Iterable[Event]) -> None:
+    """Write the Gantt chart of a run, if a file was named for it."""
+    if path is None:
+        return
+    try:
+        path.write_text(draw_gantt_svg(events), encoding="utf-8")
+    except OSError as error:
+        raise Problem(f"--svg {path} cannot be written: {error.strerror}") from None

@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 from rich.console import Console
 
-from actorflow.cli.run.charts import write_svg
-from actorflow.cli.run.reports import describe, describe_failure, result_as_json
+from actorflow.cli.run.reports import describe, describe_failure, result_as_json, write_svg
 from actorflow.cli.run.watchers import LineWatcher, LiveWatcher, SilentWatcher
-from actorflow.cli.terminal.interrupts import EXIT_BASE, Interrupts
+from actorflow.cli.terminal.exits import EXIT_BASE, Interrupts
 from actorflow.cli.terminal.streams import stdout_for_result, whole_lines
 from actorflow.model.lifecycle import RunStatus
 from actorflow.orchestrator import Orchestrator

@@ -13,10 +13,9 @@ import typer
 from rich.console import Console
 
 from actorflow.cli.db.stores import Database, command_line, find, opened, opened_run, store
-from actorflow.cli.loading import load_flow
-from actorflow.cli.run.charts import check_svg, write_svg
+from actorflow.cli.loading import AsJson, Svg, Target, Workers, load_flow
+from actorflow.cli.run.reports import check_svg, write_svg
 from actorflow.cli.run.running import Order, print_json, show
-from actorflow.cli.runs import cancelling
 from actorflow.cli.runs.rendering import (
     describe_run,
     event_as_json,
@@ -26,11 +25,13 @@ from actorflow.cli.runs.rendering import (
     summary_as_json,
 )
 from actorflow.cli.terminal.exits import Problem, exit_statuses
-from actorflow.cli.terminal.options import AsJson, Svg, Target, Workers  # noqa: TC001 - typer reads these
 from actorflow.cli.terminal.values import as_json as to_json
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.storage import NotRestorable
 from actorflow.model.lifecycle import RunStatus
+from actorflow.orchestrator.powers import powers_of
+from actorflow.orchestrator.remote_cancel import Fate, cancel_unattended
+from actorflow.support.clock import SystemClock
 from actorflow.views import draw_line
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from actorflow.model.results import RunPage, RunSnapshot
     from actorflow.state.sql import SQLStateManager
 
-__all__ = ["runs"]
+__all__ = ["cancel", "runs"]
 
 _PAGE: Final = 1000
 _UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
@@ -194,7 +195,7 @@ def cancel(
 ) -> None:
     """Cancel a run, or ask its owner to cancel it."""
     with exit_statuses(), opened_run(run_id, "cancel", db) as (state, run):
-        message = cancelling.cancel(state, run, reason, compensate=compensate, db=db)
+        message = _cancel_recorded(state, run, reason, compensate=compensate, db=db)
         if as_json:
             _dump(run_as_json(state.snapshot(run_id)))
         else:
@@ -325,3 +326,42 @@ def _age(option: str, text: str) -> float:
     if found is None:
         raise Problem(f"{option} {text!r} is not an age. Type seconds, or 90m, 12h, 30d or 4w")
     return float(found[1]) * _UNITS[found[2]]
+
+
+def _cancel_recorded(
+    state: SQLStateManager, run: RunSnapshot, reason: str, *, compensate: bool, db: str
+) -> str:
+    """Cancel a run, or request it; return a message about the outcome.
+
+    Compensation needs the run's workflow, so it is always left to the run's owner, current or
+    future.
+
+    Raises:
+        Problem: When there is nothing to cancel.
+    """
+    _check(run, db)
+    powers, clock = powers_of(state), SystemClock()
+    fate = cancel_unattended(powers, run.run_id, clock, reason, compensate=compensate)
+    if fate is Fate.ASKED:
+        see = command_line(f"runs show {shlex.quote(run.run_id)}", db)
+        return (
+            "asked its owner to cancel it; the owner sees the request when it next renews its "
+            f"lease, within a third of the lease (10 s by default). To see it, type: {see}"
+        )
+    if fate is Fate.KEPT:
+        resume = command_line(f"runs resume {shlex.quote(run.run_id)} FILE[:FLOW]", db)
+        return f"it has no owner now; to compensate it with its workflow, type: {resume}"
+    if fate is Fate.NOTHING:  # it has just ended
+        _check(state.snapshot(run.run_id), db)
+    return f"{RunStatus.CANCELLED.value}; it had no owner"
+
+
+def _check(run: RunSnapshot, db: str) -> None:
+    if run.status.terminal:
+        raise Problem(f"run {run.run_id!r} has already ended: it is {run.status.value}.")
+    if run.status is RunStatus.COMPENSATING:
+        resume = command_line(f"runs resume {shlex.quote(run.run_id)} FILE[:FLOW]", db)
+        raise Problem(
+            f"run {run.run_id!r} is already being compensated, which cannot be cancelled. If it "
+            f"has no owner, type: {resume}"
+        )

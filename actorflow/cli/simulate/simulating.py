@@ -2,39 +2,57 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import json
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 from rich.console import Console
 
 from actorflow.cli.loading import load
 from actorflow.cli.run.inputs import check_inputs
-from actorflow.cli.simulate.findings import describe_search, search_as_json
-from actorflow.cli.simulate.replaying import describe_differences, describe_replay
-from actorflow.cli.simulate.replaying import replay as run_replay
-from actorflow.cli.simulate.scripting import StepOptions, hanging_forever, read_script
 from actorflow.cli.simulate.searching import (
     SearchOrder,
     SearchProgress,
+    cut,
+    describe_broken,
+    describe_search,
     discard_stdout,
+    laws_of,
     save,
     search,
+    search_as_json,
 )
 from actorflow.cli.terminal.exits import Problem
 from actorflow.cli.terminal.streams import stdout_for_result
-from actorflow.testing import Faults
+from actorflow.errors.definition import DefinitionError, MissingInput, UnknownInput
+from actorflow.support.suggestions import did_you_mean
+from actorflow.testing import Faults, LawBroken, Replay, Script, hangs, laws, raises, real, returns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from actorflow.cli.loading import Loaded
     from actorflow.cli.simulate.searching import Found
+    from actorflow.definition.plan import WorkflowPlan
+    from actorflow.definition.step import Step
+    from actorflow.testing import Trace
+    from actorflow.testing.simulation.scripts import Behaviour
 
-__all__ = ["Typed", "replay", "simulate"]
+__all__ = [
+    "Replayed",
+    "StepOptions",
+    "Typed",
+    "describe_replay",
+    "hanging_forever",
+    "read_script",
+    "replay",
+    "simulate",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -142,3 +160,236 @@ def replay(path: Path, target: str | None, *, mermaid: bool) -> int:
             width = _width(Console(file=stdout))
             stdout.writelines(f"{line}\n" for line in describe_replay(seen, width))
     return seen.exit_status
+
+
+_BUILTIN_ERRORS: Final = tuple(
+    kind
+    for kind in vars(builtins).values()
+    if isinstance(kind, type) and issubclass(kind, Exception)
+)
+"""Python's built-in exceptions."""
+
+
+@attrs.frozen(kw_only=True)
+class StepOptions:
+    """The options about what steps do."""
+
+    fail: Sequence[str] = ()
+    hang: Sequence[str] = ()
+    real: bool = False
+
+
+def read_script(plan: WorkflowPlan, options: StepOptions) -> Script:
+    """Return the script of the steps.
+
+    Raises:
+        Problem: When a step does not exist, or has two behaviours.
+    """
+    usual = real(after=None) if options.real else returns(after=None)
+    steps: dict[str, Sequence[Behaviour]] = {}
+    for option, text, step_id, count in _named(plan, options):
+        if step_id in steps:
+            raise Problem(
+                f"step {step_id!r} is named twice, the second time by {option} {text}. Name it "
+                "once; for more, write a Script in Python."
+            )
+        behaviour: Behaviour = hangs()
+        if option == "--fail":
+            behaviour = raises(_error(plan.by_id[step_id].step, f"{option} {text}"), after=None)
+        steps[step_id] = (behaviour,) if count is None else (*[behaviour] * count, usual)
+    return Script(steps, default=usual)
+
+
+def _named(plan: WorkflowPlan, options: StepOptions) -> Iterator[tuple[str, str, str, int | None]]:
+    for option, texts in (("--fail", options.fail), ("--hang", options.hang)):
+        for text in texts:
+            yield (option, text, *_step_of(plan, option, text))
+
+
+def _step_of(plan: WorkflowPlan, option: str, text: str) -> tuple[str, int | None]:
+    """Return the step that is named, and the number of attempts; None for all attempts."""
+    if text in plan.by_id:
+        return text, None
+    step_id, colon, count = text.rpartition(":")
+    if colon and step_id in plan.by_id:
+        if count.isdecimal() and int(count):
+            return step_id, int(count)
+        typed = f"{option} {shlex.quote(step_id)}"
+        raise Problem(
+            f"{option} {text} needs a number of attempts. Type a whole number, 1 or more: "
+            f"{typed}:2, or for all of them: {typed}"
+        )
+    name = step_id if colon and count.isdecimal() else text
+    known = ", ".join(plan.by_id)
+    raise Problem(
+        f"{option} names step {name!r}, which workflow {plan.workflow_id!r} does not have."
+        f"{did_you_mean(name, plan.by_id)} Its steps are: {known}."
+    )
+
+
+def _error(step: Step, text: str) -> Exception:
+    """Return an error after which the step is retried, as simple as its retry policy allows."""
+    policy = step.retry
+    listed = () if policy is None else policy.retryable_errors
+    errors = [RuntimeError(text), *_errors(listed, text)]
+    return next((error for error in errors if policy and policy.accepts(error)), errors[0])
+
+
+def _errors(patterns: Iterable[Any], text: str) -> Iterator[Exception]:
+    """Yield errors of the built-in exception classes that can be created from a string alone."""
+    for kind in patterns:
+        if kind in _BUILTIN_ERRORS:
+            with contextlib.suppress(TypeError):
+                yield kind(text)
+
+
+def hanging_forever(plan: WorkflowPlan, script: Script) -> list[str]:
+    """Return the ids of the steps that hang and have no timeout."""
+    scripted: Mapping[str, Sequence[Behaviour]] = script.steps
+    return [
+        step_id
+        for step_id, behaviours in scripted.items()
+        if hangs() in behaviours and not plan.timeout and not _limited(plan, step_id)
+    ]
+
+
+def _limited(plan: WorkflowPlan, step_id: str) -> bool:
+    step = plan.by_id[step_id].step
+    return step.timeout is not None or step.total_timeout is not None
+
+
+@attrs.frozen(kw_only=True)
+class Replayed:
+    """The result of a replay."""
+
+    kept: Replay
+    trace: Trace
+    broken: LawBroken | None
+    changes: Sequence[str]
+    """How the workflow has changed since the schedule was saved."""
+    lost: str | None
+    """The law that the schedule broke, if it no longer exists."""
+
+    @property
+    def same(self) -> bool:
+        """Whether the replay was identical to the saved schedule."""
+        return self.trace.hash == self.kept.hash
+
+    @property
+    def exit_status(self) -> int:
+        """The exit status of the command; 2 when the law in question could not be checked."""
+        if self.broken is not None:
+            return 1
+        return 0 if self.lost is None else 2
+
+
+def run_replay(path: Path, target: str | None) -> Replayed:
+    """Run a saved schedule again and check the laws.
+
+    Args:
+        path: The saved schedule.
+        target: The workflow, if it has moved since.
+
+    Raises:
+        Problem: When the file holds no schedule, or its workflow is missing or a different one.
+    """
+    text = _read(path)
+    # Before the script is read: the errors that it raises may be defined in the workflow's module.
+    loaded = _find(target or _flow_in(text, path), path)
+    kept = _kept(text, path)
+    try:
+        trace = kept.simulate(loaded.flow)
+    except (MissingInput, UnknownInput) as error:
+        raise Problem(f"{path} has inputs that the workflow no longer accepts: {error}") from None
+    except DefinitionError as error:
+        raise Problem(f"{path}: {error}") from None
+    known = laws_of(loaded)
+    lost = kept.law if kept.law not in {"", *(law.name for law in known)} else None
+    return Replayed(
+        kept=kept,
+        trace=trace,
+        broken=_first_broken(kept, trace, loaded),
+        changes=kept.changes(loaded.flow),
+        lost=lost,
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise Problem(f"{path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise Problem(f"{path} is not a text file, so it holds no schedule.") from None
+
+
+def _kept(text: str, path: Path) -> Replay:
+    try:
+        return Replay.from_json(text)
+    except DefinitionError as error:
+        raise Problem(f"{path}: {error}") from None
+
+
+def _flow_in(text: str, path: Path) -> str:
+    """Return the target of the workflow, as a file has it."""
+    with contextlib.suppress(ValueError, AttributeError):
+        flow = json.loads(text).get("flow")
+        if isinstance(flow, str):
+            return flow
+    _kept(text, path)
+    raise Problem(f"{path} does not say where its workflow is. Type: {_with_flow(path)}")
+
+
+def _with_flow(path: Path) -> str:
+    return f"actorflow {_typed(path)} FILE:FLOW"
+
+
+def _typed(path: Path) -> str:
+    return f"replay {shlex.quote(str(path))} --flow"
+
+
+def _find(target: str, path: Path) -> Loaded:
+    file, colon, _ = target.rpartition(":")
+    if colon and file.endswith(".py") and not Path(file).is_file():
+        raise Problem(
+            f"{path} is a schedule of {target}, but there is no file {file} here. Change to the "
+            f"folder where it was saved, or type: {_with_flow(path)}"
+        )
+    # A schedule saved by a test may import from the folder in which the tests were started.
+    sys.path.append(str(Path.cwd()))
+    return load(target, _typed(path))
+
+
+def _first_broken(kept: Replay, trace: Trace, loaded: Loaded) -> LawBroken | None:
+    """Return the law that was broken before, if it is broken again; otherwise the first other."""
+    order = sorted(laws_of(loaded), key=lambda law: law.name != kept.law)
+    try:
+        laws.check(trace, order)
+    except LawBroken as broken:
+        return broken
+    return None
+
+
+def describe_replay(seen: Replayed, width: int) -> Iterator[str]:
+    """Yield the lines of the report: the law that breaks, and the chart."""
+    if seen.broken is None:
+        yield from (*cut(seen.trace.chart().splitlines(), width), "", "no law broken")
+    else:
+        yield from describe_broken(seen.broken, width)
+    yield from ("", *describe_differences(seen))
+
+
+def describe_differences(seen: Replayed) -> Iterator[str]:
+    """Yield whether the replay was identical, and likely reasons if it was not."""
+    if seen.lost is not None:
+        yield (
+            f"The law {seen.lost!r}, which it broke, is no longer defined beside the workflow and "
+            "was not checked."
+        )
+    if seen.kept.hash is None:
+        return
+    if seen.same:
+        yield "The same as when it was saved, message by message."
+        return
+    yield "Not the same as when it was saved: the workflow, or what its steps do, has changed."
+    yield from (f"  {change}" for change in seen.changes)

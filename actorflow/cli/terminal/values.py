@@ -9,21 +9,28 @@ import decimal
 import enum
 import itertools
 import math
+import os
 import pprint
 import reprlib
+import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from pathlib import PurePath
-from typing import Any, Final
+from pathlib import Path, PurePath
+from traceback import StackSummary, TracebackException
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from actorflow.cli.terminal.tracebacks import traceback_of
+from actorflow.errors.base import ActorflowError
 from actorflow.errors.storage import RecordedError
 from actorflow.views.text import cells, fitted, printable
 
-__all__ = ["as_json", "error_as_json", "in_full", "in_one_line"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from traceback import FrameSummary
+
+__all__ = ["as_json", "error_as_json", "in_full", "in_one_line", "traceback_of"]
 
 _AS_TEXT: Final = (PurePath, uuid.UUID, decimal.Decimal)
 _LONGEST_INT: Final = 10_000
@@ -161,3 +168,56 @@ def in_full(value: object, width: int) -> Iterator[str]:
         yield from pprint.pformat(value, width=width, sort_dicts=False).splitlines()
     except Exception:  # noqa: BLE001 - the value's `__repr__` is broken
         yield _repr(value)
+
+
+_PACKAGE: Final = str(Path(__file__).parents[2]) + os.sep
+_STDLIB: Final = str(Path(threading.__file__).parent) + os.sep
+_OURS: Final = (_PACKAGE, "<attrs generated")
+_RUNNERS: Final = (
+    *_OURS,
+    "<frozen importlib",
+    *(f"{_STDLIB}{name}" for name in ("asyncio", "concurrent", "importlib", "multiprocessing")),
+    f"{_STDLIB}threading.py",
+)
+_SELF_EXPLAINING: Final = (ActorflowError, SyntaxError)
+
+
+def traceback_of(error: BaseException) -> str:
+    """Return the traceback of an error and its causes, as Python would print it.
+
+    Frames before the user's code are left out, and so are frames within actorflow that lead to an
+    error that actorflow itself raised. An error that never passed through the user's code keeps all
+    frames, because it may be a defect of actorflow, unless the text of its class suffices. An error
+    read from a database has its recorded traceback.
+    """
+    if isinstance(error, RecordedError) and error.traceback:
+        return error.traceback.rstrip()
+    formatted = TracebackException.from_exception(error)
+    for part, original in _chain(formatted, error):
+        part.stack = StackSummary.from_list(_cut(part.stack, original))
+    return "".join(formatted.format()).rstrip()
+
+
+def _chain(
+    formatted: TracebackException, error: BaseException
+) -> Iterator[tuple[TracebackException, BaseException]]:
+    pairs = [(formatted, error)]
+    while pairs:
+        part, original = pairs.pop()
+        yield part, original
+        if part.__cause__ is not None and original.__cause__ is not None:
+            pairs.append((part.__cause__, original.__cause__))
+        if part.__context__ is not None and original.__context__ is not None:
+            pairs.append((part.__context__, original.__context__))
+        if part.exceptions and isinstance(original, BaseExceptionGroup):
+            pairs.extend(zip(part.exceptions, original.exceptions, strict=False))
+
+
+def _cut(frames: Sequence[FrameSummary], error: BaseException) -> list[FrameSummary]:
+    users = [index for index, frame in enumerate(frames) if not frame.filename.startswith(_RUNNERS)]
+    if not users:
+        return [] if isinstance(error, _SELF_EXPLAINING) else list(frames)
+    kept = list(frames[users[0] :])
+    while isinstance(error, ActorflowError) and kept[-1].filename.startswith(_OURS):
+        del kept[-1]
+    return kept

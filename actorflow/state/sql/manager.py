@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from actorflow.errors.definition import ForkedStateManager
 from actorflow.errors.storage import NotRecorded
 from actorflow.state.folding import fold
-from actorflow.state.sql.extras import needs_extra
-from actorflow.state.sql.options import check_columns, check_options
+from actorflow.state.sql.options import check_columns, check_options, needs_extra
 from actorflow.state.sql.retention.limits import Limits, PeriodicPurge
 from actorflow.state.sql.values.serializers import JSONSerializer
-from actorflow.state.sql.writing.entries import Claim, Create, HandBack, Take, Write
+from actorflow.state.sql.writing.queue import Claim, Create, HandBack, Take, Write
 from actorflow.support.clock import SystemClock
 from actorflow.support.oneshot import Once, settle
 from actorflow.support.suggestions import checks_options
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from actorflow.state.sql.health import StoreHealth
     from actorflow.state.sql.retention.limits import PurgeReport
     from actorflow.state.sql.values.serializers import Serializer
-    from actorflow.state.sql.writing.entries import Entry
+    from actorflow.state.sql.writing.queue import Entry
 
 __all__ = ["SQLStateManager"]
 
@@ -109,16 +108,17 @@ class SQLStateManager:
         counts = (max_waiting, max_input, max_output, max_event)
         check_options(serializer, synchronous, lease, patience, counts)
         with needs_extra("SQLStateManager"):
-            from actorflow.state.sql.database.engines import check_process  # noqa: PLC0415
-            from actorflow.state.sql.database.transactions import Transactions  # noqa: PLC0415
-            from actorflow.state.sql.ownership.cancel_requests import CancelRequests  # noqa: PLC0415
-            from actorflow.state.sql.ownership.leases import Lease  # noqa: PLC0415
+            from actorflow.state.sql.engines import check_process  # noqa: PLC0415
+            from actorflow.state.sql.leases import CancelRequests, Lease  # noqa: PLC0415
             from actorflow.state.sql.reading import Reader  # noqa: PLC0415
             from actorflow.state.sql.retention.purging import Purger  # noqa: PLC0415
             from actorflow.state.sql.schema.upgrades import opened  # noqa: PLC0415
-            from actorflow.state.sql.values.payloads import Payloads  # noqa: PLC0415
+            from actorflow.state.sql.transactions import Transactions  # noqa: PLC0415
+            from actorflow.state.sql.values.payloads import (  # noqa: PLC0415
+                Payloads,
+                SerializedOutputs,
+            )
             from actorflow.state.sql.writing.group import Statements  # noqa: PLC0415
-            from actorflow.state.sql.writing.outputs import SerializedOutputs  # noqa: PLC0415 - it needs the extra
             from actorflow.state.sql.writing.writer import Writer  # noqa: PLC0415
 
             self._engines = opened(url, synchronous=synchronous, create=create)
@@ -293,7 +293,7 @@ class SQLStateManager:
             RunNotFound: When there is no such run.
             StoreUnavailable: When the database cannot be reached.
         """
-        from actorflow.state.sql.ownership.cancel_requests import request_cancel  # noqa: PLC0415 - it needs the extra
+        from actorflow.state.sql.leases import request_cancel  # noqa: PLC0415 - it needs the extra
 
         statement = request_cancel(run_id, reason, compensate=compensate)
         self._transactions.run(lambda it: it.execute(statement).rowcount, "record the request")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from actorflow.errors.definition import DefinitionError
-from actorflow.errors.storage import NotStorable
+from actorflow.errors.storage import MissingExtra, NotStorable
 from actorflow.support.safe_text import text_of
 
 if TYPE_CHECKING:
     from actorflow.model.results import RunRecord
 
     Counts: TypeAlias = tuple[object, object, object, object]
+    from collections.abc import Iterator
 
-__all__ = ["check_columns", "check_options"]
+__all__ = ["check_columns", "check_options", "needs_extra"]
 
 _TOO_BIG: Final = 2**63
 _SHORTEST_LEASE: Final = 0.1
@@ -96,3 +98,24 @@ def _has_surrogates(text: str) -> bool:
     except UnicodeEncodeError:
         return True
     return False
+
+
+_EXTRA: Final = frozenset({"alembic", "msgspec", "psycopg", "sqlalchemy"})
+
+
+@contextlib.contextmanager
+def needs_extra(what: str) -> Iterator[None]:
+    """Turn a failed import of the extra's packages into an error that names the extra.
+
+    Args:
+        what: The feature that needs the extra.
+
+    Raises:
+        MissingExtra: When one of them is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        if missing.name not in _EXTRA:
+            raise
+        raise MissingExtra(what, missing.name, "sql") from missing

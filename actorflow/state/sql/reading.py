@@ -13,9 +13,9 @@ from actorflow.errors.storage import RunNotFound, StoreUnavailable
 from actorflow.model.events import NO_DATA, Event
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.model.results import RunPage, RunSnapshot, StepResult
-from actorflow.state.sql.database.engines import transaction
-from actorflow.state.sql.database.failures import describe
+from actorflow.state.sql.engines import transaction
 from actorflow.state.sql.schema.tables import NOT_PURGED, PURGED, events, runs, steps
+from actorflow.state.sql.transactions import describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

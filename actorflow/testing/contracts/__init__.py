@@ -19,8 +19,10 @@ from __future__ import annotations
 from actorflow.testing.contracts.accounts import accept, accepted, happened, told, write
 from actorflow.testing.contracts.bench import Bench, Gate
 from actorflow.testing.contracts.executors import ExecutorContract
-from actorflow.testing.contracts.sharing import SharedStateManagerContract
-from actorflow.testing.contracts.state_managers import StateManagerContract
+from actorflow.testing.contracts.state_managers import (
+    SharedStateManagerContract,
+    StateManagerContract,
+)
 
 __all__ = [
     "Bench",

@@ -28,12 +28,13 @@ from actorflow.testing.laws.compensation import (
 )
 from actorflow.testing.laws.law import Law, law
 from actorflow.testing.laws.outcomes import (
+    alike,
     crashes_stay_local,
     outcomes_follow_from_attempts,
+    outputs_arrive_untouched,
     repetition_changes_nothing,
+    same,
 )
-from actorflow.testing.laws.outputs import outputs_arrive_untouched
-from actorflow.testing.laws.pairs import alike, same
 from actorflow.testing.laws.records import (
     commits_come_first,
     records_add_up,

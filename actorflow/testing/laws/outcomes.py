@@ -5,6 +5,8 @@ It does not depend on the order of messages, on duplicated messages, or on other
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.errors.running import ActorCrashed, CompensationCut, RetryAfter, StepTimeout
@@ -12,18 +14,32 @@ from actorflow.model.lifecycle import EventKind
 from actorflow.model.messages import AttemptAbandoned, AttemptFinished, StepReady
 from actorflow.support.safe_text import said_by
 from actorflow.systems.simulated.mischief import Fault
+from actorflow.testing.errors import LawBroken
 from actorflow.testing.laws.evidence.life import StepLife, Undoing
 from actorflow.testing.laws.law import of_the_runtime
 from actorflow.testing.simulation.account import Outcome
+from actorflow.testing.trace.labels import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from actorflow.model.events import Event
+    from actorflow.model.messages import DependencyCompleted
+    from actorflow.model.results import RunResult
     from actorflow.testing.laws.evidence.life import Life, Try
     from actorflow.testing.laws.evidence.lives import Lives
+    from actorflow.testing.simulation.tape import Source
+    from actorflow.testing.trace.trace import AttemptTrace, Trace
 
-__all__ = ["crashes_stay_local", "outcomes_follow_from_attempts", "repetition_changes_nothing"]
+__all__ = [
+    "alike",
+    "crashes_stay_local",
+    "first_difference",
+    "outcomes_follow_from_attempts",
+    "outputs_arrive_untouched",
+    "repetition_changes_nothing",
+    "same",
+]
 
 _RETRYING: Final = EventKind.STEP_RETRYING
 _FAILED: Final = EventKind.STEP_FAILED
@@ -162,3 +178,147 @@ def _must_be_retried(step: StepLife, one: Try, end: Event, error: BaseException)
         return True
     wait = error.seconds if isinstance(error, RetryAfter) else policy.bounds(one.number)[1]
     return end.time + wait < step.tries[0].started.time + options.total_timeout
+
+
+_CURE: Final = (
+    ". If it represents something external, such as a service, exempt it from copying: "
+    "def __deepcopy__(self, memo): return self"
+)
+
+
+@of_the_runtime(
+    23,
+    "Each dependent gets an output exactly once, equal to what was recorded, and does not mutate "
+    "it.",
+)
+def outputs_arrive_untouched(lives: Lives) -> Iterator[str]:
+    """Compare what steps were told, and what their functions received, with the record.
+
+    A dependent is told once, unless a fault duplicates the message or kills an actor. Its function
+    receives the outputs of completed dependencies only, in an order that no schedule affects. A
+    compensator receives the arguments of its step, and the step's output.
+    """
+    yield from _wrongly_told(lives)
+    steps = (step for life in lives.all for step in life.steps.values())
+    for step in itertools.chain(steps, lives.undoings):
+        for body in step.bodies:
+            if (body.arguments or _takes_outputs(step)) and body.begun <= step.life.torn_at:
+                yield from _wrong_arguments(step, body)
+    for run_id, step_id, attempt, name in lives.trace.changes:
+        yield f"attempt {attempt} of step {step_id!r} of {run_id} changed {name!r}{_CURE}"
+
+
+def _takes_outputs(step: StepLife) -> bool:
+    binding = step.plan.binding
+    return bool(binding.outputs or binding.optional_outputs or binding.wants_inputs)
+
+
+def _wrongly_told(lives: Lives) -> Iterator[str]:
+    told = lives.told
+    heard: dict[tuple[StepLife, str], None] = {}
+    for _, step, message in told:
+        heard[step, message.step_id] = None
+        known = step.life.steps[message.step_id]
+        if message.output is not known.output or message.skipped:
+            yield from _misheard(step, known, message)
+    if len(heard) != len(told) and not lives.trace.struck:
+        twice = next(key for key in heard if sum(_key(*one) == key for one in told) > 1)
+        yield f"{twice[0]} was told twice of step {twice[1]!r}"
+
+
+def _key(_count: int, step: StepLife, message: DependencyCompleted) -> tuple[StepLife, str]:
+    return step, message.step_id
+
+
+def _misheard(step: StepLife, known: StepLife, message: DependencyCompleted) -> Iterator[str]:
+    if known.completed is message.skipped:
+        yield f"{step} was told an outcome of {known} that was not recorded"
+    elif known.completed and message.output != known.output:
+        yield f"{step} was told another output of {known} than the recorded one"
+
+
+def _wrong_arguments(step: StepLife, body: AttemptTrace) -> Iterator[str]:
+    steps, scope = step.life.steps, step.life.start.scope
+    outputs = {name: steps[name].output for name in step.plan.dependencies if steps[name].completed}
+    due = step.plan.arguments(scope.inputs, outputs, None)
+    got = body.arguments
+    if not _alike(due, got):
+        what = ", ".join(name for name in {**due, **got} if not _alike_at(name, due, got))
+        yield f"attempt {body.attempt} of {step} got a wrong value for {what}"
+
+
+def _alike(due: Mapping[str, Any], got: Mapping[str, Any]) -> bool:
+    if not (due or got):
+        return True
+    return due.keys() == got.keys() and all(_alike_at(name, due, got) for name in due)
+
+
+def _alike_at(name: str, due: Mapping[str, Any], got: Mapping[str, Any]) -> bool:
+    if name == "ctx":
+        return True
+    one, other = due.get(name), got.get(name)
+    if name == "inputs" and isinstance(one, Mapping) and isinstance(other, Mapping):
+        return list(one) == list(other) and _alike(one, other)
+    return one is other or bool(one == other)
+
+
+def same(run: Callable[[Source], Trace], source: Source = None) -> Trace:
+    """Run something twice, the second time on the tape of the first; return the trace.
+
+    Args:
+        run: Runs it, and returns the trace.
+        source: The source of the choices of the first run.
+
+    Raises:
+        LawBroken: When the two traces differ.
+    """
+    first = run(source)
+    second = run(first.tape)
+    if first.hash != second.hash:
+        raise _broken(f"the same tape gave {first_difference(first, second)}", first)
+    return first
+
+
+def first_difference(first: Trace, second: Trace) -> str:
+    """Return where two traces of one tape first differ, as text."""
+    ours, theirs = first.chart().splitlines(), second.chart().splitlines()
+    for line, other in zip(ours, theirs, strict=False):
+        if line != other:
+            return f"{line.strip()!r}, and then {other.strip()!r}"
+    return f"a chart of {len(ours)} lines, and then one of {len(theirs)}, or values that differ"
+
+
+def alike(trace: Trace, results: Iterable[RunResult]) -> None:
+    """Check that the runs of a trace ended like other runs of the same workflows.
+
+    The other runs may have run on any system base. Runs are compared in the order of the trace,
+    regardless of their ids: how each run ended, and how each of its steps ended, with which output
+    and after how many attempts.
+
+    Args:
+        trace: The trace.
+        results: The results of the other runs.
+
+    Raises:
+        LawBroken: When a run ended differently.
+    """
+    ours = [trace.result_of(run_id) for run_id in trace.runs]
+    for one, other in zip(ours, results, strict=True):
+        for difference in _differences(one, other):
+            raise _broken(difference, trace)
+
+
+def _differences(one: RunResult, other: RunResult) -> Iterator[str]:
+    if one.status is not other.status:
+        yield f"{one.run_id} ended as {one.status.value}, the other run as {other.status.value}"
+    for step_id, step in one.steps.items():
+        known = other.steps[step_id]
+        ours = f"{step.status.value}, {plain(step.output)}, {step.attempts} attempts"
+        theirs = f"{known.status.value}, {plain(known.output)}, {known.attempts} attempts"
+        if ours != theirs:
+            yield f"step {step_id!r} of {one.run_id}: {ours}, and in the other run: {theirs}"
+
+
+def _broken(seen: str, trace: Trace) -> LawBroken:
+    law = outcomes_follow_from_attempts
+    return LawBroken(law.number, law.name, law.text, seen, trace)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import attrs
 
 from actorflow.testing.search.coverage import reachable
-from actorflow.testing.search.doubts import Doubts
-from actorflow.testing.simulation.checks import as_moment, plan_of, refuse_misspelt
+from actorflow.testing.simulation.checks import Doubts, as_moment, plan_of, refuse_misspelt
 from actorflow.testing.simulation.scripts import Script
 from actorflow.testing.simulation.settings import NO_FAULTS, Faults, Settings
 from actorflow.testing.simulation.simulate import Simulation

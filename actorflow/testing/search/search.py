@@ -21,16 +21,15 @@ from actorflow.support.safe_text import text_of
 from actorflow.testing import laws as all_laws
 from actorflow.testing.errors import LawBroken
 from actorflow.testing.laws.law import several
-from actorflow.testing.laws.pairs import first_difference
+from actorflow.testing.laws.outcomes import first_difference
 from actorflow.testing.search.cases import given
 from actorflow.testing.search.coverage import Tally
-from actorflow.testing.search.doubts import Doubts
 from actorflow.testing.search.drawing import draw_scenario
 from actorflow.testing.search.exploration import NOT_ENDED, Exploration, Spread
 from actorflow.testing.search.scenarios import Scenario
 from actorflow.testing.search.shrinking import Finding, Shrinker
 from actorflow.testing.search.swarm import Swarm
-from actorflow.testing.simulation.checks import check_callable, check_whole, refuse_misspelt
+from actorflow.testing.simulation.checks import Doubts, check_callable, check_whole, refuse_misspelt
 
 if TYPE_CHECKING:
     from typing import Unpack

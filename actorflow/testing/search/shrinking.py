@@ -22,8 +22,8 @@ from actorflow.testing.search.edits import blocks
 from actorflow.testing.search.following import Follower, Order
 from actorflow.testing.search.swarm import Swarm
 from actorflow.testing.simulation.account import UNDO
+from actorflow.testing.simulation.settings import SPANS
 from actorflow.testing.simulation.tape import Tape
-from actorflow.testing.simulation.targets import SPANS
 
 if TYPE_CHECKING:
     from actorflow.testing.errors import LawBroken

@@ -14,7 +14,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Final
 
-from actorflow.testing.simulation.targets import SPANS
+from actorflow.testing.simulation.settings import SPANS
 
 if TYPE_CHECKING:
     import random

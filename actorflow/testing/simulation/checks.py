@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.definition.durations import seconds
 from actorflow.definition.workflow import Workflow
@@ -11,14 +11,19 @@ from actorflow.errors.definition import DefinitionError
 from actorflow.orchestrator.requests import RunOptions
 from actorflow.support.safe_text import text_of
 from actorflow.support.suggestions import nearest
+from actorflow.support.warnings import warn
+from actorflow.testing.errors import NotSimulated
 from actorflow.testing.simulation.scripts import Script
+from actorflow.testing.trace.trace import AttemptTrace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from actorflow.definition.plan import WorkflowPlan
+    from actorflow.testing.trace.trace import Trace
 
 __all__ = [
+    "Doubts",
     "as_moment",
     "check_callable",
     "check_script",
@@ -96,3 +101,44 @@ def refuse_misspelt(taker: Callable[..., Any], options: Iterable[str]) -> None:
         close = None if name in known else nearest(name, own)
         if close is not None:
             raise TypeError(f"{taker.__name__}() has no option {name!r}. Did you mean {close!r}?")
+
+
+_STEP: Final = AttemptTrace._fields.index("step_id")
+_ERROR: Final = AttemptTrace._fields.index("error")
+
+
+class Doubts:
+    """Collects doubts about traces, and warns once."""
+
+    def __init__(self) -> None:
+        self._text: str | None = None
+
+    def note(self, trace: Trace) -> None:
+        """Look at one trace."""
+        # It reads the plain rows, because a search makes thousands of traces, most without attempt
+        # objects.
+        for row in (*trace.rows, *trace.undoings) if self._text is None else ():
+            refused = None if row[_ERROR] is None else _refused(row[_ERROR])
+            if refused is not None:
+                self._text = f"step {row[_STEP]!r} fails wherever it is simulated: {refused}"
+
+    def warn(self) -> None:
+        """Issue the warning, attributed to the caller's code."""
+        if self._text is not None:
+            warn(self._text)
+
+
+def _refused(error: BaseException) -> NotSimulated | None:
+    """Return the `NotSimulated` behind an error, if there is one."""
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop()
+        if isinstance(one, NotSimulated):
+            return one
+        # Chains of causes may be circular, and may reach an error in several ways.
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            parts = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+            left += [*parts, one.__cause__, one.__context__]
+    return None

@@ -20,8 +20,8 @@ from actorflow.systems.simulated.mischief import Countdown, Mischief
 from actorflow.systems.simulated.system import SimulatedSystem
 from actorflow.testing.simulation.account import Account, RunTrace
 from actorflow.testing.simulation.executor import SimulatedExecutor
+from actorflow.testing.simulation.settings import MESSAGE_FAULTS, SPANS, may_strike
 from actorflow.testing.simulation.store import SimulatedStateManager
-from actorflow.testing.simulation.targets import MESSAGE_FAULTS, SPANS, may_strike
 from actorflow.testing.trace.labels import EXECUTOR
 from actorflow.testing.trace.trace import Leftovers
 

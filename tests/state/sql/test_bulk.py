@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from actorflow.state.sql.database.engines import Engines
+from actorflow.state.sql.engines import Engines
 from actorflow.state.sql.writing.bulk import Part, bulk
 
 TABLE = sa.Table(

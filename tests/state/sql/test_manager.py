@@ -34,10 +34,9 @@ from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.model.protocols import Taken
 from actorflow.orchestrator import lifetime
 from actorflow.orchestrator.remote_cancel import withdraw
-from actorflow.state.sql import JSONSerializer, SQLStateManager
-from actorflow.state.sql.database import engines as connections
-from actorflow.state.sql.database.engines import Engines
-from actorflow.state.sql.ownership import leases
+from actorflow.state.sql import JSONSerializer, SQLStateManager, leases
+from actorflow.state.sql import engines as connections
+from actorflow.state.sql.engines import Engines
 from actorflow.state.sql.schema import tables as schema
 from actorflow.state.sql.writing import queue
 from actorflow.testing.contracts.accounts import (

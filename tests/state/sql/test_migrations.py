@@ -14,8 +14,8 @@ from alembic.migration import MigrationContext
 from actorflow.cli import main
 from actorflow.errors.storage import SchemaMismatch, StoreUnavailable
 from actorflow.state.sql import SQLStateManager
-from actorflow.state.sql.database import engines as connections
-from actorflow.state.sql.database.engines import Engines
+from actorflow.state.sql import engines as connections
+from actorflow.state.sql.engines import Engines
 from actorflow.state.sql.schema import tables as schema
 from actorflow.state.sql.schema import upgrades as migrating
 

@@ -25,7 +25,7 @@ from actorflow import (
 from actorflow.state.sql import JSONSerializer, SQLStateManager
 from actorflow.support.class_names import find_class, public_name
 from actorflow.testing import Tape, raises
-from actorflow.testing.replay.encoding import encoded_script, script_of
+from actorflow.testing.replay import encoded_script, script_of
 from actorflow.testing.simulation.scripts import Script
 from tests.state.sql.records import write
 

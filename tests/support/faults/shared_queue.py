@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from actorflow.model.events import EventKind
 from actorflow.orchestrator import Orchestrator
 from actorflow.state.sql import SQLStateManager
-from actorflow.state.sql.database.engines import Engines
+from actorflow.state.sql.engines import Engines
 from tests.support import postgres
 from tests.support.faults.counts import Counts
 from tests.support.faults.durable_program import STEPS, expected, logged

@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import sqlalchemy as sa
 
-from actorflow.state.sql.ownership.leases import lease_expired
+from actorflow.state.sql.leases import lease_expired
 from actorflow.state.sql.retention.limits import PurgeReport
 from actorflow.state.sql.schema.tables import NOT_PURGED, PURGED, events, keys, owners, runs, steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from actorflow.state.sql.database.transactions import Transactions
     from actorflow.state.sql.retention.limits import Limits
+    from actorflow.state.sql.transactions import Transactions
 
 __all__ = ["Pace", "Purger"]
 

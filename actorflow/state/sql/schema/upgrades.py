@@ -16,9 +16,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from actorflow.errors.storage import SchemaMismatch, StoreUnavailable
-from actorflow.state.sql.database.engines import Engines
-from actorflow.state.sql.database.failures import is_locked
-from actorflow.state.sql.database.transactions import Transactions
+from actorflow.state.sql.engines import Engines
+from actorflow.state.sql.transactions import Transactions, is_locked
 from actorflow.support.clock import SystemClock
 
 if TYPE_CHECKING:

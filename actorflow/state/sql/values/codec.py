@@ -15,29 +15,38 @@ its type would be lost.
 from __future__ import annotations
 
 import base64
+import dataclasses
 import datetime as dt
 import decimal
 import enum
+import functools
 import math
 import pathlib
+import sys
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
+
 from actorflow.errors.storage import NotRestorable
 from actorflow.model.results import StepResults
-from actorflow.state.sql.values.classes import (
-    build,
-    class_named,
-    fields_of,
-    is_value_class,
-    name_of,
-)
+from actorflow.support.class_names import find_class, public_name
 from actorflow.support.read_only import ReadOnly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["TAG", "Unstorable", "from_plain", "to_plain"]
+__all__ = [
+    "TAG",
+    "Unstorable",
+    "build",
+    "class_named",
+    "fields_of",
+    "from_plain",
+    "is_value_class",
+    "name_of",
+    "to_plain",
+]
 
 TAG: Final = "$"
 _MAX_DEPTH: Final = 100
@@ -249,3 +258,77 @@ _READERS: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {
         class_named(value["class"]), {name: from_plain(it) for name, it in value["of"].items()}
     ),
 }
+
+
+_ABSENT: Final = object()
+
+
+@functools.lru_cache(maxsize=1024)
+def is_value_class(kind: Any) -> bool:
+    """Return whether an instance of the class is fully described by its fields."""
+    if issubclass(kind, BaseException):
+        return False
+    return dataclasses.is_dataclass(kind) or attrs.has(kind) or _is_named_tuple(kind)
+
+
+def _is_named_tuple(kind: type) -> bool:
+    return issubclass(kind, tuple) and hasattr(kind, "_fields")
+
+
+@functools.lru_cache(maxsize=1024)
+def _names(kind: Any) -> tuple[str, ...]:
+    if dataclasses.is_dataclass(kind):
+        return tuple(field.name for field in dataclasses.fields(kind))
+    if attrs.has(kind):
+        return tuple(field.name for field in attrs.fields(kind))
+    names: tuple[str, ...] = kind._fields
+    return names
+
+
+def fields_of(value: Any) -> dict[str, Any]:
+    """Return an object's fields by name, without those that were never set."""
+    kind: Any = type(value)
+    found = {name: getattr(value, name, _ABSENT) for name in _names(kind)}
+    return {name: field for name, field in found.items() if field is not _ABSENT}
+
+
+@functools.lru_cache(maxsize=1024)
+def name_of(kind: Any) -> str | None:
+    """Return the name by which the class can be looked up; None when it cannot."""
+    name = public_name(kind)
+    return name if find_class(name) is kind else None
+
+
+def class_named(name: str) -> Any:
+    """Return the class with that name.
+
+    Raises:
+        NotRestorable: When its module is not loaded, or it is not a value class or an enum.
+    """
+    found = find_class(name)
+    is_enum = isinstance(found, type) and issubclass(found, enum.Enum)
+    if is_enum or (isinstance(found, type) and is_value_class(found)):
+        return found
+    raise NotRestorable(f"an object of class {name!r}", _why_missing(*name.split(":", 1)))
+
+
+def _why_missing(module: str, path: str) -> str:
+    if module == "__main__":
+        return (
+            "the program that stored it defined that class in its main module, which this program "
+            "does not have. Define it in a module that both programs import"
+        )
+    why = f"has no value class {path!r}" if module in sys.modules else "is not loaded"
+    return f"module {module!r} {why}. Import the module that defines it first"
+
+
+def build(kind: Any, fields: dict[str, Any]) -> Any:
+    """Return an instance with these fields; fields that the class no longer has are dropped."""
+    if _is_named_tuple(kind):
+        return tuple.__new__(kind, [fields.get(name) for name in _names(kind)])
+    value = object.__new__(kind)
+    for name in _names(kind):
+        if name in fields:
+            # This bypasses frozen classes, as copying does.
+            object.__setattr__(value, name, fields[name])
+    return value

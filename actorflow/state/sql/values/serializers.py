@@ -8,7 +8,7 @@ import warnings
 from typing import Any, ClassVar, Protocol
 
 from actorflow.errors.storage import NotRestorable
-from actorflow.state.sql.extras import needs_extra
+from actorflow.state.sql.options import needs_extra
 from actorflow.state.sql.values.codec import Unstorable, from_plain, to_plain
 from actorflow.support.warnings import ActorflowWarning
 

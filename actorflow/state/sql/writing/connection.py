@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from actorflow.state.sql.database.failures import describe, is_transient
+from actorflow.state.sql.transactions import describe, is_transient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from actorflow.state.sql.health import HealthMonitor
-    from actorflow.state.sql.ownership.leases import Lease
+    from actorflow.state.sql.leases import Lease
 
 __all__ = ["LeasedConnection"]
 

@@ -10,23 +10,22 @@ import sqlalchemy as sa
 from actorflow.model.lifecycle import RunStatus, StepStatus
 from actorflow.model.results import RunRecord
 from actorflow.state.folding import RunFold
-from actorflow.state.sql.ownership.keys import Reservations
-from actorflow.state.sql.ownership.leases import unowned
-from actorflow.state.sql.schema.tables import NOT_PURGED, events, runs, steps
+from actorflow.state.sql.leases import unowned
+from actorflow.state.sql.schema.tables import NOT_PURGED, events, keys, runs, steps
 from actorflow.state.sql.values.errors import clipped
 from actorflow.state.sql.writing.bulk import Part, bulk, insert_into, moment
 from actorflow.state.sql.writing.open_runs import OpenRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sqlalchemy.engine import Connection, Dialect
 
     from actorflow.state.folding import StepFold
-    from actorflow.state.sql.writing.entries import Take
     from actorflow.state.sql.writing.open_runs import Batch, Change
+    from actorflow.state.sql.writing.queue import Take
 
-__all__ = ["Statements"]
+__all__ = ["Reservations", "Statements"]
 
 _NO_OWNER: Final = ""
 """The owner of a run that waits for an owner."""
@@ -296,3 +295,60 @@ def _rebuild_fold(row: Any, known: Iterable[Any]) -> RunFold:
             setattr(step, name, getattr(one, name))
         step.status = StepStatus(one.status)
     return fold
+
+
+class Reservations:
+    """Reserves idempotency keys for new runs.
+
+    Args:
+        dialect: The dialect of a database that has been connected to.
+    """
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._insert = bulk(dialect, {"keys": insert_into(dialect, keys, _if_absent)})
+
+    def reserve(self, connection: sa.Connection, batch: Batch) -> dict[str, str]:
+        """Reserve the keys of new runs; return the earlier run for each key already reserved."""
+        rows = [_row(run_id, it) for run_id, it in batch.items() if _key(it) is not None]
+        holders = self._reserve_free(connection, rows)
+        return {
+            row["run_id"]: holders[_pair(row)]
+            for row in rows
+            if holders[_pair(row)] != row["run_id"]
+        }
+
+    def _reserve_free(
+        self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]]
+    ) -> dict[tuple[str, str], str]:
+        """Reserve the keys that are free; return the run that holds each key."""
+        pairs = sa.tuple_(keys.c.workflow_id, keys.c.idempotency_key)
+        holders: dict[tuple[str, str], str] = {}
+        # On PostgreSQL, a reserved key may be purged between the INSERT and the SELECT.
+        while missing := [row for row in rows if _pair(row) not in holders]:
+            self._insert.run(connection, {"keys": missing})
+            query = sa.select(keys).where(pairs.in_([_pair(row) for row in missing]))
+            for key in connection.execute(query):
+                holders[key.workflow_id, key.idempotency_key] = key.run_id
+        return holders
+
+
+def _pair(row: Mapping[str, Any]) -> tuple[str, str]:
+    return row["workflow_id"], row["idempotency_key"]
+
+
+def _key(change: Change) -> str | None:
+    return None if change.created is None else change.created.record.idempotency_key
+
+
+def _row(run_id: str, change: Change) -> dict[str, Any]:
+    record = change.run.fold.record
+    return {
+        "workflow_id": record.workflow_id,
+        "idempotency_key": record.idempotency_key,
+        "run_id": run_id,
+        "created_at": moment(record.created_at),
+    }
+
+
+def _if_absent(insert: Any) -> Any:
+    return insert.on_conflict_do_nothing()

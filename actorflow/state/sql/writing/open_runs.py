@@ -17,14 +17,14 @@ from actorflow.errors.running import IllegalMove
 from actorflow.errors.storage import AlreadyStarted, LeaseLost, StoreError, StoreUnavailable
 from actorflow.model.lifecycle import EventKind
 from actorflow.state.folding import RunFold
-from actorflow.state.sql.writing.entries import Create
+from actorflow.state.sql.writing.queue import Create
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from actorflow.model.events import Event
     from actorflow.state.folding import StepFold
-    from actorflow.state.sql.writing.entries import EncodedEvent, Entry, Write
+    from actorflow.state.sql.writing.queue import EncodedEvent, Entry, Write
 
 __all__ = ["Batch", "OpenRun", "OpenRuns"]
 

@@ -1,20 +1,162 @@
-"""The queue between the threads that record and the writer's thread."""
+"""Entries: requests that wait for the writer's thread."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from actorflow.errors.storage import StoreOverloaded
-from actorflow.state.sql.writing.entries import ALONE
+import attrs
+
+from actorflow.errors.storage import StoreOverloaded, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from actorflow.state.sql.writing.entries import Entry
+    from actorflow.errors.storage import StoreError
+    from actorflow.model.events import Event
+    from actorflow.model.protocols import Commit, Taken
+    from actorflow.model.results import RunRecord
+    from actorflow.support.oneshot import Once
 
-__all__ = ["EntryQueue"]
+__all__ = [
+    "ALONE",
+    "Claim",
+    "Create",
+    "EncodedEvent",
+    "Entry",
+    "EntryQueue",
+    "HandBack",
+    "Take",
+    "Write",
+    "run_ids_of",
+]
+
+EncodedEvent: TypeAlias = "tuple[Event, str | None]"
+"""An event whose output and error are strings already, and its other data as JSON."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Create:
+    """An accepted run to insert."""
+
+    record: RunRecord
+    strings: Mapping[str, str]
+    """The run's inputs and metadata, by column."""
+    on_commit: Commit
+    owned: bool = True
+    """Whether this manager owns the run; otherwise any orchestrator can take it."""
+    size: int = 1
+
+    @property
+    def run_ids(self) -> set[str]:
+        """The run that this entry is about."""
+        return {self.record.run_id}
+
+    def done(self, lost: Mapping[str, StoreError]) -> None:
+        """Report whether the run was recorded."""
+        self.on_commit(lost.get(self.record.run_id))
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Write:
+    """Events to record together."""
+
+    events: Sequence[EncodedEvent]
+    refused: Mapping[str, StoreError]
+    """The runs whose events could not be serialized, and why."""
+    on_commit: Commit
+    not_recorded: Callable[[Mapping[str, StoreError]], BaseException]
+
+    @property
+    def size(self) -> int:
+        """The number of events."""
+        return len(self.events)
+
+    @property
+    def run_ids(self) -> set[str]:
+        """The runs that this entry is about."""
+        return {event.run_id for event, _ in self.events} | {*self.refused}
+
+    def done(self, lost: Mapping[str, StoreError]) -> None:
+        """Report which runs' events were not recorded, if any."""
+        mine: dict[str, Any] = {it: lost[it] for it in self.run_ids if it in lost}
+        self.on_commit(self.not_recorded(mine) if mine else None)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Claim:
+    """A run to take ownership of, so that it can go on here."""
+
+    run_id: str
+    on_commit: Commit
+    size: int = 1
+
+    @property
+    def run_ids(self) -> set[str]:
+        """The run that this entry is about."""
+        return {self.run_id}
+
+    def done(self, lost: Mapping[str, BaseException]) -> None:
+        """Report whether the run was claimed."""
+        self.on_commit(lost.get(self.run_id))
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class HandBack:
+    """A claimed run to give up, because it cannot go on here."""
+
+    run_id: str
+    parked: str | None
+    """Why the run is parked, if it is."""
+    size: int = 1
+
+    @property
+    def run_ids(self) -> set[str]:
+        """Empty: no caller waits for the run."""
+        return set()
+
+    def done(self, _lost: Mapping[str, BaseException]) -> None:
+        """Do nothing: no caller waits for this."""
+
+
+@attrs.define(kw_only=True, eq=False)
+class Take:
+    """A search for unowned runs in progress that can go on here."""
+
+    known: Collection[tuple[str, str]]
+    """The id and version of each registered workflow."""
+    besides: Collection[str]
+    """Runs to leave out, because they run here already."""
+    limit: int
+    outcome: Once[Taken]
+    size: int = 1
+    taken: Taken | None = None
+    error: StoreError | None = None
+
+    @property
+    def run_ids(self) -> set[str]:
+        """Empty: no caller waits for a particular run."""
+        return set()
+
+    def done(self, _lost: Mapping[str, BaseException]) -> None:
+        """Report the runs that were taken, or the error."""
+        if self.taken is None:
+            error = self.error or StoreUnavailable("look for runs", "it gave no reason")
+            self.outcome.fail(error)
+        else:
+            self.outcome.set(self.taken)
+
+
+Entry: TypeAlias = Create | Write | Claim | HandBack | Take
+ALONE: Final = (Claim, HandBack, Take)
+"""Entries that are never grouped, because what follows them depends on what they read."""
+
+
+def run_ids_of(group: Sequence[Entry]) -> set[str]:
+    """Return the ids of the runs that a group is about."""
+    return {run_id for entry in group for run_id in entry.run_ids}
+
 
 _LARGEST_GROUP: Final = 10_000
 """Events after which a group is full, so that no transaction is endless."""

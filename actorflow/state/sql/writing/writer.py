@@ -30,12 +30,11 @@ from actorflow.errors.storage import (
     StoreUnavailable,
 )
 from actorflow.model.protocols import Taken
-from actorflow.state.sql.database.failures import describe
 from actorflow.state.sql.health import HealthMonitor
+from actorflow.state.sql.transactions import describe
 from actorflow.state.sql.writing.connection import LeasedConnection
-from actorflow.state.sql.writing.entries import Claim, HandBack, Take, run_ids_of
 from actorflow.state.sql.writing.open_runs import OpenRuns
-from actorflow.state.sql.writing.queue import EntryQueue
+from actorflow.state.sql.writing.queue import Claim, EntryQueue, HandBack, Take, run_ids_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -43,10 +42,10 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from actorflow.state.sql.health import StoreHealth
-    from actorflow.state.sql.ownership.leases import Lease
-    from actorflow.state.sql.writing.entries import Entry
+    from actorflow.state.sql.leases import Lease
     from actorflow.state.sql.writing.group import Statements
     from actorflow.state.sql.writing.open_runs import Batch, OpenRun
+    from actorflow.state.sql.writing.queue import Entry
 
 __all__ = ["Writer"]
 

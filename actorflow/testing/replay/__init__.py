@@ -1,5 +1,0 @@
-"""Replay files, which hold one schedule each."""
-
-from __future__ import annotations
-
-__all__: list[str] = []

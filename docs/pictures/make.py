@@ -25,6 +25,7 @@ HERE = Path(__file__).parent
 
 ROOMS = {
     "cli": "the command line",
+    "pytest_plugin": "the simulation fixture",
     "testing": "simulations, laws, the search for a schedule that breaks one",
     "orchestrator": "assembles all of it, starts and ends it",
     "run": "the handle of a run, and the stream of its events",

@@ -37,10 +37,6 @@ if TYPE_CHECKING:
         IllegalMove,
         Overloaded,
         RetryAfter,
-        RunCancelled,
-        RunError,
-        RunFailed,
-        RunTimeout,
         StepCancelled,
         StepTimeout,
         TooManyAbandoned,
@@ -77,7 +73,17 @@ if TYPE_CHECKING:
         StateManager,
         Taken,
     )
-    from actorflow.model.results import RunPage, RunResult, RunSnapshot, ShutdownReport, StepResult
+    from actorflow.model.results import (
+        RunCancelled,
+        RunError,
+        RunFailed,
+        RunPage,
+        RunResult,
+        RunSnapshot,
+        RunTimeout,
+        ShutdownReport,
+        StepResult,
+    )
     from actorflow.orchestrator import Orchestrator
     from actorflow.run.handle import Run
     from actorflow.state import MemoryStateManager
@@ -198,10 +204,6 @@ __getattr__, __dir__ = lazy_names(
             "IllegalMove",
             "Overloaded",
             "RetryAfter",
-            "RunCancelled",
-            "RunError",
-            "RunFailed",
-            "RunTimeout",
             "StepCancelled",
             "StepTimeout",
             "TooManyAbandoned",
@@ -239,9 +241,13 @@ __getattr__, __dir__ = lazy_names(
             "Taken",
         ),
         "actorflow.model.results": (
+            "RunCancelled",
+            "RunError",
+            "RunFailed",
             "RunPage",
             "RunResult",
             "RunSnapshot",
+            "RunTimeout",
             "ShutdownReport",
             "StepResult",
         ),

@@ -22,8 +22,8 @@ from actorflow import (
     Workflow,
 )
 from actorflow.errors.definition import DefinitionError, WrongLoop
-from actorflow.errors.running import RunFailed
 from actorflow.errors.storage import LeaseHeld, RunNotFound, RunUnattended
+from actorflow.model.results import RunFailed
 from actorflow.orchestrator.powers import Powers, members_of, powers_of
 from actorflow.testing import Simulation
 from actorflow.testing.contracts import accept, accepted, happened, write

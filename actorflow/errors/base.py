@@ -29,7 +29,7 @@ class ActorflowError(Exception):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if cls.__module__.startswith("actorflow.errors."):
+        if cls.__module__.startswith(("actorflow.errors.", "actorflow.model.")):
             cls.__module__ = "actorflow"
 
     @reprlib.recursive_repr()

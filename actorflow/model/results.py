@@ -1,4 +1,4 @@
-"""Results of runs and steps: success and failure as values."""
+"""Results of runs and steps: success and failure as values, and failure as an error."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from actorflow.errors.running import DeadlineExceeded, RunCancelled, RunError, RunFailed, RunTimeout
+from actorflow.errors.base import ActorflowError
+from actorflow.errors.running import DeadlineExceeded
 from actorflow.model.lifecycle import RunStatus, StepStatus
 from actorflow.support.read_only import NOTHING
+from actorflow.support.safe_text import said_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 __all__ = [
+    "RunCancelled",
+    "RunError",
+    "RunFailed",
     "RunPage",
     "RunRecord",
     "RunResult",
     "RunSnapshot",
+    "RunTimeout",
     "ShutdownReport",
     "StepResult",
     "StepResults",
@@ -270,6 +276,54 @@ class RunResult:
         if isinstance(self.error, DeadlineExceeded):
             return RunTimeout(self)
         return RunFailed(self)
+
+
+@attrs.define(slots=False, repr=False)
+class RunError(ActorflowError):
+    """Raised in place of a result when a run did not complete; `.result` has all that it did."""
+
+    result: RunResult
+
+    def _run(self) -> str:
+        return f"run {self.result.run_id!r} of workflow {self.result.workflow_id!r}"
+
+    def _not_undone(self) -> str:
+        """Return the steps that were not undone, as a sentence with a leading space."""
+        left = ", ".join(map(repr, self.result.uncompensated))
+        return f" Not undone: {left}; check them by hand." if left else ""
+
+
+class RunFailed(RunError):
+    """Raised when a required step failed; chained from the step's own exception."""
+
+    def __str__(self) -> str:
+        failed = f"{self._run()} failed: {self._failure()}."
+        return f"{failed}{self._not_undone()} See .result.steps for every step."
+
+    def _failure(self) -> str:
+        error, failed = self.result.error, self.result.failed_step
+        said = "no error is known" if error is None else said_by(error)
+        step = None if failed is None else self.result.steps.get(failed)
+        return said if step is None else f"step {failed!r}, attempt {step.attempts}: {said}"
+
+
+class RunCancelled(RunError):
+    """Raised when a run was cancelled; a single cancelled step raises `StepCancelled`."""
+
+    def __str__(self) -> str:
+        why = f": {self.result.reason}" if self.result.reason else ""
+        cancelled = f"{self._run()} was cancelled{why}."
+        return f"{cancelled}{self._not_undone()} See .result.steps for what it had completed."
+
+
+class RunTimeout(RunError):
+    """Raised when a run's own timeout passed; a `TimeoutError` only ends a wait."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self._run()} was cut when its timeout passed.{self._not_undone()} Raise the timeout "
+            "of the workflow or of the run; see .result.steps for what it had completed."
+        )
 
 
 @attrs.frozen(kw_only=True)

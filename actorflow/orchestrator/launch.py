@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from actorflow.errors.base import ActorflowError
 from actorflow.errors.definition import DefinitionError
-from actorflow.errors.running import Deadlock, RunError
+from actorflow.errors.running import Deadlock
 from actorflow.errors.storage import AlreadyStarted, RunNotFound
+from actorflow.model.results import RunError
 from actorflow.orchestrator.live import find
 from actorflow.orchestrator.requests import new_run
 from actorflow.run.handle import Run

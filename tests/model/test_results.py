@@ -7,9 +7,18 @@ import pickle
 import attrs
 import pytest
 
-from actorflow.errors.running import DeadlineExceeded, RunCancelled, RunFailed, RunTimeout
+from actorflow.errors.running import DeadlineExceeded
 from actorflow.model.lifecycle import RunStatus, StepStatus
-from actorflow.model.results import RunResult, RunSnapshot, ShutdownReport, StepResult, StepResults
+from actorflow.model.results import (
+    RunCancelled,
+    RunFailed,
+    RunResult,
+    RunSnapshot,
+    RunTimeout,
+    ShutdownReport,
+    StepResult,
+    StepResults,
+)
 
 
 def result(status=RunStatus.COMPLETED, outputs=None, **fields):

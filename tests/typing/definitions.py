@@ -11,8 +11,8 @@ from actorflow.definition.plan import StepPlan, WorkflowPlan
 from actorflow.definition.retry import RetryPolicy
 from actorflow.definition.step import Step
 from actorflow.definition.workflow import Workflow
-from actorflow.errors.running import RetryAfter, RunFailed
-from actorflow.model.results import RunResult
+from actorflow.errors.running import RetryAfter
+from actorflow.model.results import RunFailed, RunResult
 
 flow = Workflow("report", metadata={"owner": "ops"}, timeout=timedelta(hours=1))
 

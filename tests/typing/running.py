@@ -16,8 +16,8 @@ from actorflow.run.handle import Run
 from actorflow.state import MemoryStateManager
 
 if TYPE_CHECKING:
-    from actorflow.errors.running import RunCancelled, RunFailed, RunTimeout
     from actorflow.model.protocols import Clock, Executor, Observer, StateManager
+    from actorflow.model.results import RunCancelled, RunFailed, RunTimeout
 
 flow = Workflow("report")
 

@@ -17,7 +17,6 @@ import sqlalchemy as sa
 
 from actorflow import Orchestrator, RetryPolicy, Workflow
 from actorflow.errors.definition import DefinitionError, WrongLoop
-from actorflow.errors.running import RunFailed, RunTimeout
 from actorflow.errors.storage import (
     LeaseHeld,
     LeaseLost,
@@ -32,6 +31,7 @@ from actorflow.errors.storage import (
 )
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.model.protocols import Taken
+from actorflow.model.results import RunFailed, RunTimeout
 from actorflow.orchestrator import lifetime
 from actorflow.orchestrator.remote_cancel import withdraw
 from actorflow.state.sql import JSONSerializer, SQLStateManager, leases

@@ -667,7 +667,7 @@ def test_ctrl_c_twice_gives_the_terminal_its_cursor_back(write):
         (60, r"✗ read +failed +#1 +[\d.]+ m?s +ValueError: no .*…"),
         (30, r"✗ read +failed +#1 +[\d.]+ m?s\s*\n"),
         (22, r"✗ read +#1 +[\d.]+ m?s\s*\n"),
-        (18, r"✗ read +[\d.]+ m?s\s*\n"),
+        (15, r"✗ read +[\d.]+ m?s\s*\n"),
     ],
 )
 def test_a_narrow_terminal_shows_what_matters_most(write, columns, row):

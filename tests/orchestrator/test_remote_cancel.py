@@ -209,7 +209,7 @@ def test_a_handle_of_a_run_that_another_runs_asks_its_owner(make):
         started.set()
         await asyncio.Event().wait()
 
-    with Orchestrator(make(lease=0.2)) as owner, Orchestrator(make()) as other:
+    with Orchestrator(make(lease=3.0)) as owner, Orchestrator(make()) as other:
         run = owner.start(flow)
         assert started.wait(HANGS)
         other.get(run.id).cancel("enough")

@@ -107,7 +107,7 @@ def accept(state: StateManager, record: RunRecord) -> None:
     commits = Commits()
     if not state.create(record, commits.done):
         commits.wait()
-        assert [None] == commits.errors
+        assert [None] == commits.errors, commits.errors
 
 
 def write(state: StateManager, events: Sequence[Event]) -> None:
@@ -115,7 +115,7 @@ def write(state: StateManager, events: Sequence[Event]) -> None:
     commits = Commits()
     if not state.record(events, commits.done):
         commits.wait()
-        assert [None] == commits.errors
+        assert [None] == commits.errors, commits.errors
 
 
 def told(value: Any) -> Any:

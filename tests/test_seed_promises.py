@@ -122,6 +122,7 @@ def run_together_here(flow, numbers):
     return asyncio.run(main())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("together", [run_together, run_together_here])
 def test_all_of_20_000_repetitions_of_the_lesson_are_right(together, unlogged):
     """Half of them on a thread, half on the caller's loop; the seed's library died of one."""

@@ -262,6 +262,7 @@ def programs():
         process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program_ends_by_itself_and_in_silence_when_it(programs, name):
     """It prints its own last word, nothing on stderr, and exits with its own code."""
@@ -522,6 +523,7 @@ print(orchestrator.shutdown(drain=0).cancelled == (run.id,))
 """
 
 
+@pytest.mark.slow
 def test_a_fork_is_told_that_the_orchestrator_is_not_its_own():
     """Nothing hangs in it, its own exit is clean, and the parent goes on."""
     ended = subprocess.run(
@@ -1045,6 +1047,7 @@ async def before_and_after(orchestrator, count):
     return before, await footprint(orchestrator, count), orchestrator.list().total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_own_thread", [False, True])
 def test_after_1_000_runs_everything_is_back_where_it_began(on_own_thread, unlogged, count):
     """Actors, states, attempts, tasks, threads and deadlines; finished runs are bounded."""

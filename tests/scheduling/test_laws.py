@@ -7,6 +7,7 @@ The laws themselves are in `tests.support.brain`.
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +26,8 @@ from tests.support.brain import (
     step,
     task,
 )
+
+pytestmark = pytest.mark.slow
 
 MOST = 3_000
 """Messages after which a schedule counts as endless; the longest takes a few hundred."""

@@ -27,6 +27,8 @@ from actorflow.testing.simulation.store import SimulatedStateManager
 from tests.support import doctored_traces as doctored
 from tests.support.brain import flow, nothing, step, task
 
+pytestmark = pytest.mark.slow
+
 RETRIED = RetryPolicy(max_attempts=2, jitter=0.0)
 KEPT = {EventKind.STEP_COMPLETED, EventKind.STEP_SKIPPED}
 UNDONE = {EventKind.COMPENSATION_COMPLETED, EventKind.COMPENSATION_FAILED}

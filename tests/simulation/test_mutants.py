@@ -9,6 +9,8 @@ import pytest
 from actorflow.testing import explore_scenarios
 from tests.support.mutants import MUTANTS
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(20)
 MOST_SCHEDULES = 2_000
 

@@ -18,6 +18,8 @@ from actorflow.testing.search.search import judged
 from actorflow.testing.strategies import scenarios, tapes
 from tests.support.brain import flow, task
 
+pytestmark = pytest.mark.slow
+
 release = Starts.release
 find_attempt = Decisions._find
 

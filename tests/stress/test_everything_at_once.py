@@ -28,6 +28,8 @@ from actorflow import (
 from tests.support.soak_factor import SOAK
 from tests.support.thread_races import GUARD, busy_switching, remaining_threads, together
 
+pytestmark = pytest.mark.slow
+
 AGAIN = RetryPolicy(max_attempts=3, initial_interval=0.0001, jitter=0)
 RUN_ENDS = {"completed", "failed", "cancelled"}
 STEP_ENDS = {*RUN_ENDS, "skipped", "compensated", "compensation_failed"}

@@ -16,6 +16,8 @@ from actorflow import Orchestrator, Run
 from tests.support.flows import GUARD, flow_of
 from tests.support.interrupts import Interrupt, instants
 
+pytestmark = pytest.mark.slow
+
 
 def ours():
     """The threads of actorflow's that live."""

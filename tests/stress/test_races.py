@@ -27,6 +27,8 @@ from tests.support.flows import flow_of
 from tests.support.soak_factor import SOAK
 from tests.support.thread_races import GUARD, busy_switching, remaining_threads, together
 
+pytestmark = pytest.mark.slow
+
 SOME = 4
 """How many threads are at it."""
 

@@ -20,7 +20,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
+import psycopg
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,21 +120,16 @@ class Server:
         """The address of one of its databases."""
         return f"postgresql://tests@127.0.0.1:{self.port}/{database}"
 
-    def database(self) -> str:
-        """The address of a new and empty database."""
+    def database(self, copy_of: str = "template1") -> str:
+        """Create an empty database, or a copy of the one at an address, and return its address."""
         name = f"t{uuid.uuid4().hex}"
-        self.tell(f"CREATE DATABASE {name}")
+        self.tell(f"CREATE DATABASE {name} TEMPLATE {copy_of.rpartition('/')[2]}")
         return self.url(name)
 
     def tell(self, statement: str) -> int:
-        """Have one statement carried out, outside of any transaction."""
-        engine = sa.create_engine(
-            self.url().replace("postgresql", "postgresql+psycopg"),
-            isolation_level="AUTOCOMMIT",
-            poolclass=sa.pool.NullPool,
-        )
-        with engine.connect() as connection:
-            return connection.execute(sa.text(statement)).rowcount
+        """Execute one statement outside of any transaction; return the number of rows."""
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            return connection.execute(statement.encode()).rowcount
 
 
 def _within_reach(place: Path, directory: Path) -> Path:

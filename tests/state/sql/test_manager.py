@@ -1346,6 +1346,7 @@ with Orchestrator(state) as orchestrator:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", ["used", "not used"])
 def test_a_fork_needs_a_manager_of_its_own(url, before):
     """It would share connections, and be one owner of runs with its parent; nothing hangs."""

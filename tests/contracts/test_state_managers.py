@@ -20,8 +20,8 @@ from actorflow.testing.contracts import (
     write,
 )
 from actorflow.testing.simulation.store import SimulatedStateManager
-from tests.scheduling.test_laws import Schedule, runs, tapes
 from tests.support.brain import Driver, record
+from tests.support.brain_schedules import Schedule, runs, tapes
 
 
 def plainest(_options, _label):

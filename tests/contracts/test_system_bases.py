@@ -19,25 +19,7 @@ from thespian.actors import (
     WakeupMessage,
 )
 
-from tests.support.stage import Recorder
-
-
-class Parent(Recorder):
-    """Does what it is told to: makes children, and passes on what is for them."""
-
-    def __init__(self):
-        super().__init__()
-        self.children = []
-
-    def receiveMessage(self, message, sender):  # noqa: N802 - Thespian's name
-        """Make, pass on, or keep."""
-        if isinstance(message, type):
-            self.children.append(self.createActor(message))
-        elif isinstance(message, tuple):
-            target, told = message
-            self.send(self.children[target] if isinstance(target, int) else target, told)
-        else:
-            super().receiveMessage(message, sender)
+from tests.support.stage import Parent, Recorder
 
 
 class Talker(Actor):

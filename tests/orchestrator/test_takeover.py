@@ -227,7 +227,7 @@ def test_a_run_of_an_unknown_version_is_parked_until_somebody_knows_it(make, url
     with Orchestrator(state, recover=True, recover_every=0.01, observers=[ends]) as orchestrator:
         orchestrator.register(flow_of(lambda: "old"))
         while state.snapshot("run").parked is None:
-            pass
+            threading.Event().wait(0.001)
         parked = state.snapshot("run")
         orchestrator.register(flow_of(lambda: "new", version="2.0.0"))
         ends.wait_for(1)
@@ -272,7 +272,7 @@ def test_a_run_with_other_steps_than_its_version_has_here_is_left_to_others(make
     with orchestrator:
         ends.wait_for(1)
         while here.snapshot("odd").parked is None:
-            pass
+            threading.Event().wait(0.001)
         parked = here.snapshot("odd")
         with other:
             there.wait_for(1)
@@ -439,7 +439,7 @@ def test_the_timeout_of_a_run_in_a_queue_counts_from_when_it_is_taken(make):
     daemon.register(flow_of(lambda: hold.wait(GUARD)))
     with daemon:
         while not state.snapshot(run_id).status.terminal:
-            pass
+            threading.Event().wait(0.01)
         hold.set()
 
     assert isinstance(state.snapshot(run_id).error, DeadlineExceeded)

@@ -124,6 +124,28 @@ class Recorder(Actor):
         self.senders.append(sender)
 
 
+class Parent(Recorder):
+    """Makes a child of every class it is told, and passes on what is for others.
+
+    A tuple is passed on: first the place of a child, or an address, and then the messages.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.children = []
+
+    def receiveMessage(self, message, sender):  # noqa: N802 - Thespian's name
+        """Make, pass on, or keep."""
+        if isinstance(message, type):
+            self.children.append(self.createActor(message))
+        elif isinstance(message, tuple):
+            target, *words = message
+            for word in words:
+                self.send(self.children[target] if isinstance(target, int) else target, word)
+        else:
+            super().receiveMessage(message, sender)
+
+
 class Relay(Actor):
     """Passes a message on after so many hops through its own mailbox."""
 

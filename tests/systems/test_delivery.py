@@ -15,7 +15,7 @@ from thespian.actors import (
     WakeupMessage,
 )
 
-from tests.support.stage import Loop, Recorder, embedded
+from tests.support.stage import Loop, Parent, Recorder, embedded
 
 
 class Scene:
@@ -44,24 +44,6 @@ class Scene:
 def scene():
     """A system with nobody in it."""
     return Scene()
-
-
-class Parent(Recorder):
-    """Makes a child for every class it is told, and does what it is told to its children."""
-
-    def __init__(self):
-        super().__init__()
-        self.children = []
-
-    def receiveMessage(self, message, sender):  # noqa: N802 - Thespian's name
-        """Make, or pass on."""
-        if isinstance(message, type):
-            self.children.append(self.createActor(message))
-        elif isinstance(message, tuple):
-            child, told = message
-            self.send(self.children[child], told)
-        else:
-            super().receiveMessage(message, sender)
 
 
 class Broken(Actor):

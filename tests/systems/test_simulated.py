@@ -9,7 +9,7 @@ from thespian.actors import Actor, ActorExitRequest, ActorSystem, ChildActorExit
 
 from actorflow.systems import SimulatedSystem
 from actorflow.systems.simulated.mischief import Countdown, Fault, Mischief
-from tests.support.stage import Loop, Recorder, embedded
+from tests.support.stage import Loop, Parent, Recorder, embedded
 
 numbers = st.lists(st.integers(0, 5), max_size=60)
 
@@ -393,24 +393,6 @@ def test_idle_moments_are_told():
 
 
 # ── Faults ───────────────────────────────────────────────────────────────────────────────────
-
-
-class Parent(Recorder):
-    """Has children, passes on what it is told to pass on, keeps the rest."""
-
-    def __init__(self):
-        super().__init__()
-        self.children = []
-
-    def receiveMessage(self, message, sender):  # noqa: N802 - Thespian's name
-        """Make a child, or pass on."""
-        if isinstance(message, type):
-            self.children.append(self.createActor(message))
-        elif isinstance(message, tuple):
-            for word in message[1:]:
-                self.send(self.children[message[0]], word)
-        else:
-            super().receiveMessage(message, sender)
 
 
 def struck(fault, occasion, *words, values=(), budget=1):

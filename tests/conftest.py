@@ -75,7 +75,7 @@ def url(request, tmp_path):
         shutil.copy(request.getfixturevalue("sqlite_tables"), tmp_path / "runs.db")
         return f"sqlite:///{tmp_path}/runs.db"
     tables = request.getfixturevalue("postgresql_tables")
-    return request.getfixturevalue("postgresql").database(tables)
+    return request.getfixturevalue("postgresql").copy_of(tables)
 
 
 @pytest.fixture

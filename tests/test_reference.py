@@ -61,7 +61,7 @@ def test_the_generated_pages_are_what_the_code_says(name: str):
 
 
 def test_every_public_name_of_the_simulation_has_an_entry():
-    """Whoever adds one says where it belongs."""
+    """A new one is given its place."""
     listed = [name for names in generate.TESTING_GROUPS.values() for name in names]
 
     assert sorted(testing.__all__) == sorted(listed)
@@ -138,7 +138,7 @@ def test_links_lead_somewhere(path: Path):
 
 
 def test_the_index_leads_to_every_page():
-    """Whoever begins there finds everything."""
+    """Everything can be found from there."""
     index = DOCS / "index.md"
     linked = {(DOCS / match["target"]).resolve() for match in LINK.finditer(prose(index))}
 

@@ -16,7 +16,7 @@ import pytest
 from actorflow.errors.running import StepCancelled
 from tests.support.executor_rigs import RIGS
 
-variable = contextvars.ContextVar("variable", default="nobody's")
+variable = contextvars.ContextVar("variable", default="none")
 
 
 @pytest.fixture(params=RIGS)
@@ -39,7 +39,7 @@ def test_an_output_is_reported_once(rig):
 
 
 class Odd(BaseException):
-    """An exception of nobody's family."""
+    """An exception that only extends `BaseException`."""
 
 
 @pytest.mark.parametrize(
@@ -121,12 +121,12 @@ def test_context_variables_do_not_leak_between_bodies(rig):
 
         outputs.append(rig.run(body)[0])
 
-    assert ["nobody's"] * 5 == outputs
-    assert "nobody's" == variable.get()
+    assert ["none"] * 5 == outputs
+    assert "none" == variable.get()
 
 
 def test_what_a_body_sets_is_the_attempts(rig):
-    """Its context is the one it was given, so that whoever gave it can look."""
+    """Its context is the one it was given, so that its caller can look."""
     attempt = rig.submit(lambda: variable.set("the body's") and None)
     rig.until(lambda: rig.reports)
 
@@ -288,7 +288,7 @@ def test_an_abandoned_attempt_is_never_reported(rig):
 
 
 def test_an_abandoned_attempt_tells_where_it_hangs(rig):
-    """As far as the executor can know: a pool tells nobody which thread has what."""
+    """As far as the executor can know: a pool does not tell which thread has what."""
     gate = rig.gate()
 
     _, stack = abandoned(rig, gate)

@@ -76,7 +76,7 @@ class TestPostgreSQL(SharedStateManagerContract):
 
     def make_state(self):
         """Return a state manager on a new database."""
-        self._url = self.server.database(self.tables)
+        self._url = self.server.copy_of(self.tables)
         return self.make_other()
 
     def make_other(self):
@@ -130,7 +130,7 @@ def test_what_a_state_manager_lacks_is_said_before_any_promise_is_tried():
     """All of it at once, and not as ninety errors of ninety tests."""
 
     class Unfinished(StateManagerContract):
-        """Somebody's first try."""
+        """An unfinished state manager's contract."""
 
         def make_state(self):
             """Return what has nothing of it."""

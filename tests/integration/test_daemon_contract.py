@@ -1,6 +1,6 @@
 """What a long-running program may rely on when it embeds actorflow.
 
-It is a guest: it changes nothing in the process that it does not put back, it holds nobody up,
+It is a guest: it changes nothing in the process that it does not put back, it holds nothing up,
 it leaves nothing behind, and whatever a step does is the step's own affair.
 """
 
@@ -351,7 +351,7 @@ def test_a_whole_life_changes_nothing_in_the_process(whole_life, place):
 
 
 def test_a_life_changes_only_threads_and_descriptors_while_it_lasts(whole_life):
-    """Nobody's signals or handlers are borrowed, not even for a while."""
+    """No signal and no handler is borrowed, not even for a while."""
     lasting = {"threads", "descriptors"}
 
     assert {k: v for k, v in whole_life["before"].items() if k not in lasting} == {
@@ -667,7 +667,7 @@ def test_everybody_who_shuts_down_gets_the_same_report(release):
 
 @pytest.mark.parametrize("opened", ["before", "after"])
 def test_shutting_down_while_it_starts_ends_both(release, opened):
-    """The start gives up or is undone; nobody hangs, then or later, and nothing stays."""
+    """The start gives up or is undone; no call hangs, then or later, and nothing stays."""
     opening = threading.Event()
 
     class Slow:
@@ -789,7 +789,7 @@ def test_a_run_may_start_others_until_the_shutdown_and_not_after(release):
 
 
 def test_a_shutdown_is_bounded_when_the_loop_is_blocked(impatient, release):
-    """It says so, and whoever waits for a run that was cut is told, too."""
+    """The report says so, and callers that wait for a run that was cut are told."""
     blocked = threading.Event()
 
     async def blocks():
@@ -922,7 +922,7 @@ def through_structlog():
 
 
 def test_through_structlog_every_event_is_one_line(through_structlog):
-    """With the ids of its run; outputs are nobody's business."""
+    """With the ids of its run, and without outputs."""
     with Orchestrator() as orchestrator:
         run = orchestrator.start(mixed_flow(), trace_id="t")
         run.wait(GUARD)

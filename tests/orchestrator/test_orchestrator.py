@@ -117,7 +117,7 @@ COLOUR = contextvars.ContextVar("COLOUR", default="none")
 
 
 def test_context_variables_travel_with_a_run(orchestrator):
-    """To threads and coroutines, from whoever started it; a step's changes are its own."""
+    """To threads and coroutines, from the caller that started it; a step's changes are its own."""
     flow = Workflow("flow")
 
     def paint():
@@ -426,7 +426,7 @@ def test_a_step_names_the_executor_that_runs_it(make_orchestrator):
 
 
 def test_a_pool_that_is_shut_down_fails_the_step(make_orchestrator):
-    """The attempt could not be submitted: that is its failure, and nobody else's."""
+    """The attempt could not be submitted: that is the attempt's failure alone."""
     pool = concurrent.futures.ThreadPoolExecutor(1)
     pool.shutdown()
     orchestrator = make_orchestrator(executors={"pool": pool})
@@ -580,8 +580,8 @@ def test_a_flow_is_registered_before_the_start():
 @pytest.mark.parametrize("ask", ["get", "resume"])
 def test_an_unknown_run_is_not_found(orchestrator, ask):
     """The text names it."""
-    with pytest.raises(RunNotFound, match="there is no run 'nobody'"):
-        getattr(orchestrator, ask)("nobody")
+    with pytest.raises(RunNotFound, match="there is no run 'unknown'"):
+        getattr(orchestrator, ask)("unknown")
 
 
 @pytest.mark.parametrize("ask", ["get", "resume"])
@@ -730,7 +730,7 @@ def test_the_memory_of_runs_that_were_resumed_often_is_counted_right(make_orches
 
 
 def test_a_run_can_be_waited_for_as_soon_as_it_can_be_found(make_orchestrator):
-    """Somebody lists and gets it in the instant in which it is accepted."""
+    """It is looked up in the instant in which it is accepted."""
     found = []
 
     class Eager(MemoryStateManager):
@@ -772,16 +772,16 @@ def test_a_run_that_is_resumed_while_it_is_looked_up_can_be_waited_for(make_orch
 
 @pytest.mark.parametrize("kinds", [(), STARTED])
 def test_a_run_that_nobody_runs_is_cancelled_at_once(make_orchestrator, kinds):
-    """Nobody is there to be asked, and its handle then has its result."""
+    """No owner has to be asked, and its handle then has its result."""
     state = MemoryStateManager()
     accept(state, accepted("left"))
     state.record(happened(*kinds, run_id="left"), lambda _error: None)
     left = make_orchestrator(state).get("left")
-    left.cancel("nobody wants it")
+    left.cancel("not wanted")
     left.cancel("twice")
 
     result = left.wait(GUARD)
-    assert ("cancelled", "nobody wants it") == (result.status, result.reason)
+    assert ("cancelled", "not wanted") == (result.status, result.reason)
     assert "cancelled" == state.snapshot("left").status
     assert len(kinds) + 2 == len(state.events("left"))
 
@@ -887,7 +887,7 @@ class Slow(MemoryStateManager):
 
 
 def test_nothing_is_acknowledged_before_it_is_recorded(make_orchestrator):
-    """A step that has returned is seen by nobody until its completion is in the record."""
+    """The completion of a step is not shown before it is in the record."""
     state, ran, told = Slow(), [], []
     flow = Workflow("flow")
     flow.step(lambda: ran.append("first"), id="first")
@@ -1293,7 +1293,7 @@ def test_an_interrupt_while_waiting_cancels_the_run(orchestrator, interrupt):
 
 
 def test_an_interrupt_in_the_middle_of_a_start_cancels_the_run(orchestrator, monkeypatch):
-    """The caller never gets a handle: nobody else could stop what he has begun."""
+    """The caller never gets a handle, so nothing else could stop the run."""
 
     def start_and_interrupt(runtime, message, start=Runtime.start):
         start(runtime, message)

@@ -158,7 +158,7 @@ def test_a_cancelled_run_is_undone_when_asked():
 
 
 def test_a_run_whose_steps_were_undone_can_be_resumed():
-    """What was undone is done again; what nobody could undo is kept."""
+    """What was undone is done again; what could not be undone is kept."""
     calls = []
     with Orchestrator() as orchestrator:
         run = orchestrator.start(trip(calls))

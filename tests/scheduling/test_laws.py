@@ -144,7 +144,7 @@ class Doomed(Schedule):
 @settings(max_examples=200)
 @given(sagas(), tapes, st.integers(1, 3))
 def test_each_completed_step_that_can_be_undone_is_undone_once(saga, tape, workers):
-    """In reverse order of completion, after all have stopped; and nobody else is."""
+    """In reverse order of completion, after all have stopped; and no other step is."""
     driver = Driver(workers=workers)
     driver.start(saga, "run 0", settle=False)
     Doomed(driver, tape).run()

@@ -1,4 +1,4 @@
-"""Who guards the guards: bugs are planted into the runtime, and the laws find each of them."""
+"""Bugs are planted into the runtime, and the laws find each of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_STEPS = 4
 
 # Bugs whose failures need more steps or more deviations than that, and why.
 LARGER = {
-    # Another step has to fail while the stranger is pending, and one that waits for nobody is
+    # Another step has to fail while the stranger is pending, and one without dependencies is
     # ready at once: its messages have to be held up, at each choice again until then.
     "a failure cancels strangers": (2, 7),
 }

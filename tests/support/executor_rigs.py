@@ -73,7 +73,7 @@ class Rig:
             self.run(lambda: None)
 
     def flush_until(self, condition):
-        """The same, until a condition holds that nobody is told of."""
+        """The same, until a condition holds whose change is not announced."""
         for _ in range(MOST_FLUSHES):
             if condition():
                 return
@@ -137,7 +137,7 @@ class CoroutineRig(Rig):
         """Let the loop run until a condition holds."""
 
         async def watch():
-            while not condition():  # noqa: ASYNC110 - whatever makes it hold tells nobody
+            while not condition():  # noqa: ASYNC110 - nothing announces the change
                 await asyncio.sleep(0)
 
         self.loop.run_until_complete(asyncio.wait_for(watch(), GUARD))
@@ -186,7 +186,7 @@ class ThreadRig(Rig):
                 gate.entered += 1
                 self._arrived.notify_all()
             if not gate.event.wait(GUARD):
-                raise TimeoutError("nobody opened the gate")
+                raise TimeoutError("the gate was not opened")
             return output
 
         return waits_at_the_gate
@@ -231,7 +231,7 @@ class SimulatedRig(CoroutineRig):
     def until(self, condition):
         """Let things happen until a condition holds."""
         while not condition():
-            # An interrupt in a body is its attempt's failure, and whoever simulates hears of it.
+            # An interrupt in a body is its attempt's failure; the simulation's caller hears of it.
             with contextlib.suppress(KeyboardInterrupt):
                 assert self.system.run(1), "it never came to that"
 

@@ -120,10 +120,17 @@ class Server:
         """The address of one of its databases."""
         return f"postgresql://tests@127.0.0.1:{self.port}/{database}"
 
-    def database(self, copy_of: str = "template1") -> str:
-        """Create an empty database, or a copy of the one at an address, and return its address."""
+    def database(self) -> str:
+        """Create an empty database, and return its address."""
+        return self.copy_of("template1")
+
+    def copy_of(self, url: str) -> str:
+        """Create a copy of the database at an address, and return its address.
+
+        No connection to the original may be open.
+        """
         name = f"t{uuid.uuid4().hex}"
-        self.tell(f"CREATE DATABASE {name} TEMPLATE {copy_of.rpartition('/')[2]}")
+        self.tell(f"CREATE DATABASE {name} TEMPLATE {url.rpartition('/')[2]}")
         return self.url(name)
 
     def tell(self, statement: str) -> int:
@@ -159,4 +166,4 @@ def running(*options: str) -> Iterator[Server]:
         try:
             yield server
         finally:
-            server.stop(signal.SIGQUIT)  # nobody needs its files any more
+            server.stop(signal.SIGQUIT)  # its files are not needed again

@@ -40,7 +40,7 @@ class Loop:
     """As much of an event loop as the embedded system needs; its time is the test's.
 
     Args:
-        tick: Seconds that pass each time somebody asks for the time.
+        tick: Seconds that pass each time the time is asked for.
     """
 
     def __init__(self, *, tick=0.0):

@@ -1,4 +1,4 @@
-"""The simulated system: virtual time, and an order that somebody chooses."""
+"""The simulated system: virtual time, and an order that is chosen."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ numbers = st.lists(st.integers(0, 5), max_size=60)
 
 
 class Chooser:
-    """Chooses from a list, nought after its end, and keeps what it was asked."""
+    """Chooses from a list, zero after its end, and keeps what it was asked."""
 
     def __init__(self, values=()):
         self._values = iter(values)
@@ -280,7 +280,7 @@ def test_no_timer_fires_after_the_end_of_a_run():
 
 
 def test_callbacks_and_wakeups_lie_in_one_heap():
-    """Whoever is due first is first."""
+    """The one that is due first is first."""
     system, actors = simulated()
     sleeper = actors.createActor(Sleeper)
     actors.tell(sleeper, 2.0)
@@ -409,7 +409,7 @@ def struck(fault, occasion, *words, values=(), budget=1):
 
 
 def test_a_fault_that_is_not_chosen_does_not_happen():
-    """Nought is the plainest choice."""
+    """Zero is the plainest choice."""
     system, _, child = struck(Fault.CRASH, 0, "a", "b", "c")
 
     assert ["a", "b", "c"] == child.actor.heard
@@ -485,7 +485,7 @@ def test_a_delayed_message_is_not_held_up_by_time():
 
 
 def test_a_fault_happens_as_often_as_its_budget_says():
-    """Each time after as many occasions as are chosen anew."""
+    """Each time after as many occasions as are chosen then."""
     system, _, child = struck(Fault.DUPLICATE, 1, *"abcd", values=[2, 1, 1], budget=2)
 
     assert ["a", "c"] == [envelope[1] for *_, envelope in system.faults]

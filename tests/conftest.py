@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import signal
 import sys
 
@@ -26,6 +27,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests are selected by their markers
+def pytest_collection_modifyitems(items):
+    """Mark the tests that need a PostgreSQL server as slow."""
+    for item in items:
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        named = [value for value in parameters if isinstance(value, str)]
+        if "postgresql" in {*item.fixturenames, *named}:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def postgresql():
     """A PostgreSQL server for all tests; each takes a database of its own."""
@@ -33,17 +44,43 @@ def postgresql():
         yield server
 
 
+@pytest.fixture(scope="session")
+def postgresql_tables(postgresql):
+    """A PostgreSQL database with tables and no runs, for others to be copied from."""
+    url = postgresql.database()
+    SQLStateManager(url, create=True).close()
+    return url
+
+
+@pytest.fixture(scope="session")
+def sqlite_tables(tmp_path_factory):
+    """A SQLite file with tables and no runs, for others to be copied from."""
+    path = tmp_path_factory.mktemp("tables") / "runs.db"
+    SQLStateManager(f"sqlite:///{path}", create=True).close()
+    return path
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request, tmp_path):
+def empty_url(request, tmp_path):
     """The address of an empty database, of each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/runs.db"
     return request.getfixturevalue("postgresql").database()
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    """The address of a new database that has tables and no runs, of each kind."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_tables"), tmp_path / "runs.db")
+        return f"sqlite:///{tmp_path}/runs.db"
+    tables = request.getfixturevalue("postgresql_tables")
+    return request.getfixturevalue("postgresql").copy_of(tables)
+
+
 @pytest.fixture
 def make(url):
-    """Makes state managers of that database, and closes them in the end."""
+    """A function that opens state managers on that database; they are closed after the test."""
     with contextlib.ExitStack() as stack:
 
         def made(**options):

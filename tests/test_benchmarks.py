@@ -220,6 +220,7 @@ def _scripted(name: str, log: list[str], outputs: Outputs) -> Contender:
     return Contender(name=name, workload=workload, body=RETURNS, opened=opened)
 
 
+@pytest.mark.slow
 def test_contenders_take_turns_and_the_first_round_is_not_counted():
     """Whatever slows the machine for a while slows all of them."""
     log: list[str] = []
@@ -281,6 +282,7 @@ def test_imports_are_timed_in_processes_of_their_own(monkeypatch):
     assert all(0 < record["processor"] and 0 < record["wall"] for record in records)
 
 
+@pytest.mark.slow
 def test_schedules_are_counted_for_everybody_in_turns():
     """Each of them tries as many, and keeps the laws where it is held to them."""
     table = asyncio.run(schedules(Options(samples=1, shrink=50)))
@@ -292,6 +294,7 @@ def test_schedules_are_counted_for_everybody_in_turns():
     assert all(peer in named for peer in SIMULATORS)
 
 
+@pytest.mark.slow
 def test_the_command_writes_its_figures_and_its_samples(tmp_path, capsys):
     """One command prints a table, and keeps it for other programs."""
     figures, samples = tmp_path / "figures.json", tmp_path / "samples.json"
@@ -306,6 +309,7 @@ def test_the_command_writes_its_figures_and_its_samples(tmp_path, capsys):
     assert "ratio" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_durable_steps_are_measured_in_every_database(capsys):
     """Beside a loop that commits each step by itself, and among runs that have ended before."""
     main(["--quick", "--only", "durable"])

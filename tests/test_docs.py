@@ -1,4 +1,4 @@
-"""What the documentation shows is what happens."""
+"""The documentation shows what happens."""
 
 from __future__ import annotations
 
@@ -60,6 +60,15 @@ every_module_with_examples = pytest.mark.parametrize(
     ],
     ids=lambda path: path.relative_to(ROOT).as_posix(),
 )
+
+# Pages whose commands and searches take seconds each.
+SLOW = {
+    ROOT / "docs" / "how-to" / "command-line.md",
+    ROOT / "docs" / "how-to" / "let-a-state-machine-play.md",
+    ROOT / "docs" / "how-to" / "simulate-in-ci.md",
+    ROOT / "docs" / "tutorial" / "durable.md",
+    ROOT / "docs" / "tutorial" / "simulation.md",
+}
 
 every_document = pytest.mark.parametrize(
     "path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT))
@@ -215,7 +224,16 @@ def test_blocks_that_do_not_run_give_a_known_reason(path: Path):
     assert {} == {where: reason for where, reason in given.items() if reason not in REASONS}
 
 
-@every_document
+def test_the_slow_pages_are_there():
+    """A page that was renamed is not left in the quick profile by mistake."""
+    assert set(DOCUMENTS) >= SLOW
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=[pytest.mark.slow] if path in SLOW else []) for path in DOCUMENTS],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
 def test_the_blocks_of_every_document_run(path: Path, page: Page, monkeypatch, tmp_path: Path):
     """Code and commands in README.md and docs/ do what the text around them says."""
     monkeypatch.chdir(tmp_path)

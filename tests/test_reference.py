@@ -174,7 +174,7 @@ def test_links_lead_somewhere(path: Path):
 
 
 def test_the_index_leads_to_every_page():
-    """Whoever begins there finds everything."""
+    """Everything can be found from there."""
     index = DOCS / "index.md"
     linked = {(DOCS / match["target"]).resolve() for match in LINK.finditer(prose(index))}
 

@@ -1,4 +1,4 @@
-"""What the lessons of the seed promise, each promise as a test by name.
+"""The promises of the seed's lessons, each as a test by name.
 
 Compensation and the database have their own files. Nothing here waits for time to pass: steps
 wait for each other, and `GUARD` only turns a hang into a failure.
@@ -122,6 +122,7 @@ def run_together_here(flow, numbers):
     return asyncio.run(main())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("together", [run_together, run_together_here])
 def test_all_of_20_000_repetitions_of_the_lesson_are_right(together, unlogged):
     """Half of them on a thread, half on the caller's loop; the seed's library died of one."""
@@ -381,7 +382,7 @@ def all_of(inputs):
 
 
 def test_a_step_sees_only_the_outputs_of_its_own_dependencies():
-    """By step id, beside the run's inputs: not those of everybody who has finished."""
+    """By step id, beside the run's inputs: not those of every finished step."""
     flow = Workflow("flow")
     flow.step(lambda: {"value": 1}, id="first")
     flow.step(lambda first: first | {"value": 2}, id="second", after="first")
@@ -465,7 +466,7 @@ def test_a_coroutine_that_takes_too_long_is_stopped():
 
 
 def test_a_coroutine_that_returns_after_its_timeout_has_failed_all_the_same():
-    """It swallows the cancellation: what it returns then is nobody's."""
+    """It swallows the cancellation: its late output is discarded."""
 
     async def step():
         with contextlib.suppress(asyncio.CancelledError):
@@ -492,7 +493,7 @@ def test_a_thread_that_takes_too_long_is_abandoned_and_reported():
 
 
 def test_the_late_result_of_an_abandoned_thread_is_discarded():
-    """The first attempt returns when the second one is over; its result is nobody's."""
+    """The first attempt returns when the second one is over; its result is discarded."""
     second_is_over, first_returned = threading.Event(), threading.Event()
     flow = Workflow("flow")
 
@@ -1188,7 +1189,7 @@ def test_every_transition_has_its_event():
 
 
 def test_an_event_is_recorded_before_anybody_sees_it():
-    """Whoever reads or watches an event finds it in the record, too."""
+    """Readers and observers of an event find it in the record, too."""
     state, behind = MemoryStateManager(), []
 
     def look(event):
@@ -1407,7 +1408,7 @@ def test_cancelling_twice_keeps_the_first_reason():
 
 
 class Panic(BaseException):
-    """What is no `Exception` at all."""
+    """An error that is not an `Exception`."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The actor that a run is: it makes the steps' actors, and makes the dead ones anew."""
+"""The actor that a run is: it makes the steps' actors, and replaces the dead ones."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_no_death_at_any_moment_makes_a_run_hang(victim, fate, hops):
 @pytest.mark.parametrize("hops", HOPS)
 @pytest.mark.parametrize("fate", ["completes", "is skipped"])
 def test_no_death_of_the_runs_own_actor_makes_it_hang(fate, hops):
-    """All of its steps' actors die with it, and all are made anew."""
+    """All of its steps' actors die with it, and all are replaced."""
     stage = Stage()
     stage.start(
         flow(

@@ -383,7 +383,7 @@ class Full(MemoryStateManager):
 @pytest.mark.parametrize("lasts", [True, False])
 @pytest.mark.parametrize("later", [True, False])
 def test_a_run_that_cannot_be_recorded_ends_and_says_so(moment, lasts, later):
-    """Nothing that was not recorded is done, and nobody waits for ever."""
+    """Nothing that was not recorded is done, and no caller waits for ever."""
     stage = Stage(state=Full(moment, lasts=lasts, later=later))
     stage.start(flow(task("a"), task("b", "a"), task("c", "b")))
     started = []
@@ -496,7 +496,7 @@ class Choking(MemoryStateManager):
 
 
 def test_what_cannot_be_recorded_is_given_up_after_what_was_decided_before():
-    """A run that is given up first would get its actors later, and nobody would end them.
+    """A run that is given up first would get its actors later, and they would never end.
 
     Found by simulation: the actors of such a run lived for ever.
     """
@@ -603,7 +603,7 @@ def test_a_step_actor_that_cannot_run_an_attempt_counts_as_dead():
 
 
 def test_a_poisoned_message_of_another_kind_is_a_defect():
-    """It is told to whoever can report it."""
+    """It is told to the host, which can report it."""
     stage = Stage()
     stage.tell(PoisonMessage("what was it?", "why"))
     stage.settle()
@@ -675,7 +675,7 @@ def test_a_compensator_whose_arguments_cannot_be_had_has_failed():
 
 @pytest.mark.parametrize("kind", ["run.compensating", "compensation.completed", "run.failed"])
 def test_a_state_manager_that_fails_while_a_run_is_undone_ends_it(kind):
-    """Whichever of the writes it is; nobody waits for ever."""
+    """Whichever of the writes it is; no caller waits for ever."""
     stage = undone(Stage(state=FailsOnce(kind)), saga(task("c", compensate=nothing)))
     while stage.running:
         stage.end(stage.running[0])
@@ -686,7 +686,7 @@ def test_a_state_manager_that_fails_while_a_run_is_undone_ends_it(kind):
 
 
 def test_a_run_that_loses_its_actor_while_it_is_undone_is_undone_all_the_same():
-    """What is left is undone by a new actor, and no step is made anew."""
+    """What is left is undone by a new actor, and no step is made again."""
     stage = undone(Stage(), saga(task("c", compensate=nothing)))
     stage.system.post(
         stage.supervisor.actor._run_actors["run"], ActorExitRequest(), stage.system.system_cell

@@ -98,6 +98,7 @@ def outcomes(tmp_path_factory):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", PASSING, ids=PASSING)
 def test_a_case_that_passes(case, outcomes):
     """Whether Thespian's simple base passes it too, is written beside it."""
@@ -106,6 +107,7 @@ def test_a_case_that_passes(case, outcomes):
     assert "passed" == outcome, text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", FAILING, ids=FAILING)
 def test_a_case_that_fails_on_purpose(case, outcomes):
     """Where actorflow deviates, it does so every time."""
@@ -114,6 +116,7 @@ def test_a_case_that_fails_on_purpose(case, outcomes):
     assert "failed" == outcome
 
 
+@pytest.mark.slow
 def test_every_case_of_the_suite_is_accounted_for(tmp_path):
     """A new version of Thespian may bring more: each is a decision, made in the table."""
     listing = suite("--collect-only", "-k", "actorflow", ".", log=tmp_path / "thespian.log")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import shutil
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,8 +20,8 @@ from actorflow.testing.contracts import (
     write,
 )
 from actorflow.testing.simulation.store import SimulatedStateManager
-from tests.scheduling.test_laws import Schedule, runs, tapes
 from tests.support.brain import Driver, record
+from tests.support.brain_schedules import Schedule, runs, tapes
 
 
 def plainest(_options, _label):
@@ -53,36 +53,34 @@ class TestSimulated(StateManagerContract):
 class TestSQLite(SharedStateManagerContract):
     """Runs in a file."""
 
+    @pytest.fixture(autouse=True)
+    def _file(self, sqlite_tables, tmp_path):
+        self.tables, self._path = sqlite_tables, tmp_path / "runs.db"
+
     def make_state(self):
-        """A new file."""
-        self._place = tempfile.TemporaryDirectory()
-        return SQLStateManager(f"sqlite:///{self._place.name}/runs.db", create=True)
+        """Return a state manager on a new file."""
+        shutil.copy(self.tables, self._path)
+        return self.make_other()
 
     def make_other(self):
-        """The same file."""
-        return SQLStateManager(f"sqlite:///{self._place.name}/runs.db")
-
-    def teardown_method(self):
-        """Let go of the manager, and then of its file."""
-        super().teardown_method()
-        if "state" in vars(self):
-            self._place.cleanup()
+        """Return another state manager on the same file."""
+        return SQLStateManager(f"sqlite:///{self._path}")
 
 
 class TestPostgreSQL(SharedStateManagerContract):
     """Runs on a server."""
 
     @pytest.fixture(autouse=True)
-    def _server(self, postgresql):
-        self.server = postgresql
+    def _server(self, postgresql, postgresql_tables):
+        self.server, self.tables = postgresql, postgresql_tables
 
     def make_state(self):
-        """A new database."""
-        self._url = self.server.database()
-        return SQLStateManager(self._url, create=True)
+        """Return a state manager on a new database."""
+        self._url = self.server.copy_of(self.tables)
+        return self.make_other()
 
     def make_other(self):
-        """The same database."""
+        """Return another state manager on the same database."""
         return SQLStateManager(self._url)
 
 
@@ -132,7 +130,7 @@ def test_what_a_state_manager_lacks_is_said_before_any_promise_is_tried():
     """All of it at once, and not as ninety errors of ninety tests."""
 
     class Unfinished(StateManagerContract):
-        """Somebody's first try."""
+        """An unfinished state manager's contract."""
 
         def make_state(self):
             """Return what has nothing of it."""

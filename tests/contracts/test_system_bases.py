@@ -19,25 +19,7 @@ from thespian.actors import (
     WakeupMessage,
 )
 
-from tests.support.stage import Recorder
-
-
-class Parent(Recorder):
-    """Does what it is told to: makes children, and passes on what is for them."""
-
-    def __init__(self):
-        super().__init__()
-        self.children = []
-
-    def receiveMessage(self, message, sender):  # noqa: N802 - Thespian's name
-        """Make, pass on, or keep."""
-        if isinstance(message, type):
-            self.children.append(self.createActor(message))
-        elif isinstance(message, tuple):
-            target, told = message
-            self.send(self.children[target] if isinstance(target, int) else target, told)
-        else:
-            super().receiveMessage(message, sender)
+from tests.support.stage import Parent, Recorder
 
 
 class Talker(Actor):
@@ -250,7 +232,7 @@ def test_a_handler_that_raises_at_the_exit_does_not_prevent_it(base):
 
 
 def test_a_child_that_cannot_be_made_has_exited(base):
-    """Its parent has an address, learns that nobody lives there, and can make another."""
+    """Its parent has an address, learns that no actor lives there, and can make another."""
     parent, child = family(base, Stillborn)
 
     base.tell(parent, (child, "hello?"), Recorder, (1, "hello!"))
@@ -340,7 +322,7 @@ def test_whoever_asks_last_handles_the_dead_letters(base):
 
 
 def test_a_global_name_means_one_actor(base):
-    """Whoever asks for it; when it has exited, another may have the name."""
+    """For every asker; when it has exited, another may have the name."""
     named = base.create(Recorder, globalName="the one")
     name = base.actor(named).globalName
 

@@ -1,6 +1,6 @@
 """What a long-running program may rely on when it embeds actorflow.
 
-It is a guest: it changes nothing in the process that it does not put back, it holds nobody up,
+It is a guest: it changes nothing in the process that it does not put back, it holds nothing up,
 it leaves nothing behind, and whatever a step does is the step's own affair.
 """
 
@@ -263,6 +263,7 @@ def programs():
         process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program_ends_by_itself_and_in_silence_when_it(programs, name):
     """It prints its own last word, nothing on stderr, and exits with its own code."""
@@ -351,7 +352,7 @@ def test_a_whole_life_changes_nothing_in_the_process(whole_life, place):
 
 
 def test_a_life_changes_only_threads_and_descriptors_while_it_lasts(whole_life):
-    """Nobody's signals or handlers are borrowed, not even for a while."""
+    """No signal and no handler is borrowed, not even for a while."""
     lasting = {"threads", "descriptors"}
 
     assert {k: v for k, v in whole_life["before"].items() if k not in lasting} == {
@@ -523,6 +524,7 @@ print(orchestrator.shutdown(drain=0).cancelled == (run.id,))
 """
 
 
+@pytest.mark.slow
 def test_a_fork_is_told_that_the_orchestrator_is_not_its_own():
     """Nothing hangs in it, its own exit is clean, and the parent goes on."""
     ended = subprocess.run(
@@ -666,7 +668,7 @@ def test_everybody_who_shuts_down_gets_the_same_report(release):
 
 @pytest.mark.parametrize("opened", ["before", "after"])
 def test_shutting_down_while_it_starts_ends_both(release, opened):
-    """The start gives up or is undone; nobody hangs, then or later, and nothing stays."""
+    """The start gives up or is undone; no call hangs, then or later, and nothing stays."""
     opening = threading.Event()
 
     class Slow(ThreadExecutor):
@@ -786,7 +788,7 @@ def test_a_run_may_start_others_until_the_shutdown_and_not_after(release):
 
 
 def test_a_shutdown_is_bounded_when_the_loop_is_blocked(impatient, release):
-    """It says so, and whoever waits for a run that was cut is told, too."""
+    """The report says so, and callers that wait for a run that was cut are told."""
     blocked = threading.Event()
 
     async def blocks():
@@ -919,7 +921,7 @@ def through_structlog():
 
 
 def test_through_structlog_every_event_is_one_line(through_structlog):
-    """With the ids of its run; outputs are nobody's business."""
+    """With the ids of its run, and without outputs."""
     with Orchestrator() as orchestrator:
         run = orchestrator.start(mixed_flow(), trace_id="t")
         run.wait(GUARD)
@@ -1044,6 +1046,7 @@ async def before_and_after(orchestrator, count):
     return before, await footprint(orchestrator, count), orchestrator.list().total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_own_thread", [False, True])
 def test_after_1_000_runs_everything_is_back_where_it_began(on_own_thread, unlogged, count):
     """Actors, states, attempts, tasks, threads and deadlines; finished runs are bounded."""

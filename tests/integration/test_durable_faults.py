@@ -19,6 +19,8 @@ from tests.support.faults.kills import kill_again_and_again
 from tests.support.faults.lost_connections import cut_again_and_again, restart_again_and_again
 from tests.support.faults.shared_queue import share_again_and_again
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("seed", range(4))
 def test_nothing_acknowledged_is_lost_when_the_process_is_killed(seed, tmp_path):

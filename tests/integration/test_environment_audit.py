@@ -298,7 +298,7 @@ def test_a_requirement_whose_marker_does_not_apply_is_not_wanted(site):
 
 
 def test_an_extra_that_is_asked_for_brings_its_requirements(site):
-    """Extras may ask for further extras; one that nobody asks for brings nothing."""
+    """Extras may ask for further extras; one that is not asked for brings nothing."""
     install(site, "alpha", requires=["Beta[Fast_Path]"])
     chained = ["beta[core]; extra == 'fast-path'", "core; extra == 'core'", "no; extra == 'slow'"]
     install(site, "beta", requires=chained)
@@ -350,7 +350,7 @@ def workshop(site):
 
 
 def test_the_report_says_what_a_person_wants_to_know(workshop):
-    """Where, how much, how bad; what is wrong; what is large, and what is nobody's."""
+    """Where, how much, how bad; what is wrong; what is large, and what belongs to no package."""
     expected = f"""\
 Environment    {workshop}
 Distributions  4 in 2.51 MB, 1 of unknown size

@@ -1,4 +1,4 @@
-"""What a program plugs in may raise anything anywhere: one run pays for it, and nobody else."""
+"""Plug-ins may raise anything anywhere: one run fails, and nothing else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("nothing_stays")
 
 
 class Panic(BaseException):
-    """What is no `Exception` at all."""
+    """An error that is not an `Exception`."""
 
 
 PANICS = [
@@ -227,7 +227,7 @@ def test_an_error_without_a_text_is_an_error_all_the_same(base, panic):
 
 @whatever
 def test_a_log_that_panics_does_not_end_the_watch(error):
-    """A body that blocks the loop is reported, to whoever still listens."""
+    """A body that blocks the loop is reported to those that still listen."""
 
     def broken(*_arguments):
         raise error("panic")

@@ -1,4 +1,4 @@
-"""An observer may raise, block or fall behind, and nobody else notices."""
+"""An observer may raise, block or fall behind, and nothing else notices."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_an_observer_gets_every_event_in_order():
 
 
 def test_an_observer_has_a_thread_of_its_own():
-    """Never that of whoever brings the events."""
+    """Never that of the caller that brings the events."""
     threads = queue.Queue()
     fed = Fed(lambda _event: threads.put(threading.current_thread()))
 
@@ -93,7 +93,7 @@ def test_an_observer_that_raises_goes_on_getting_events(error, caplog):
 
 
 def test_an_observer_that_blocks_delays_nobody():
-    """Whoever brings the events is never held up."""
+    """The caller that brings the events is never held up."""
     entered, gate = threading.Event(), threading.Event()
     seen = []
 
@@ -163,7 +163,7 @@ def test_whoever_brings_events_never_waits_for_the_log():
 
 
 def test_a_feed_that_could_not_be_started_ends_when_it_is_closed():
-    """For want of threads: nobody waits for it."""
+    """Without free threads: the shutdown does not wait for it."""
     feed = Feed(print)
     feed.close()
     feed.join()

@@ -1,4 +1,4 @@
-"""One line for each event, for whoever has asked for lines."""
+"""One line for each event, for programs that have asked for lines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def event(kind, number=1, step_id=None, attempt=None, **data):
 
 @pytest.fixture
 def unheard(monkeypatch):
-    """A call that lets nobody listen: pytest itself does, from the moment a test begins."""
+    """A call that removes every listener: pytest itself listens, from the moment a test begins."""
     return lambda: monkeypatch.setattr(logging.getLogger(), "handlers", [])
 
 
@@ -64,7 +64,7 @@ def test_a_handler_of_the_standard_library_listens(name, monkeypatch, unheard):
 
 
 def test_a_null_handler_does_not_listen(monkeypatch):
-    """It is there so that nobody else speaks up."""
+    """It is there so that no other handler speaks up."""
     monkeypatch.setattr(logging.getLogger(), "handlers", [logging.NullHandler()])
 
     assert not logging_is_configured()

@@ -17,7 +17,7 @@ GUARD = 60
 
 
 class Door(Admission):
-    """A door that says when somebody has got in line."""
+    """A door that says when a caller has got in line."""
 
     def __init__(self, *places):
         super().__init__(*places)
@@ -43,7 +43,7 @@ def enter_async(door):
 
 
 def full(places=1):
-    """A door behind which nobody else has room, and the ticket of the first inside."""
+    """A door with one place, and the ticket of the run that has it."""
     door = Door(places, 0)
     tickets = [enter(door, may_block=False) for _ in range(places)]
     return door, tickets[0]
@@ -158,7 +158,7 @@ def test_those_who_wait_are_turned_away_when_the_door_closes():
 
 
 def test_a_task_waits_without_blocking_its_loop():
-    """Until somebody leaves."""
+    """Until a place is free."""
 
     async def main():
         door, ticket = full()
@@ -255,7 +255,7 @@ def test_no_place_is_lost_or_made_among_many():
 
 
 def test_leaving_twice_is_leaving_once():
-    """Whoever is interrupted need not know whether he has left."""
+    """An interrupted caller need not know whether it has left."""
     door, ticket = full(2)
     for _ in range(3):
         door.leave(ticket)

@@ -70,7 +70,7 @@ standings = st.builds(
     workers=st.integers(0, 2),
 )
 def test_more_of_anything_hinders_nobody(runs, places, workers):
-    """And whoever is left needs something that none of the others gives back."""
+    """And each that is left needs something that none of the others gives back."""
     able = can_end(runs, places=places, workers=workers)
     left = {name: run for name, run in runs.items() if name not in able}
     free = {

@@ -174,7 +174,7 @@ def test_the_last_one_to_wait_is_told_and_the_others_go_on(nest):
 
 @pytest.mark.parametrize("start", ["start", "start_async"])
 def test_a_step_that_would_wait_to_start_a_run_is_told(start):
-    """Nobody leaves while everybody waits to come in."""
+    """No run gives up its place while all wait for one."""
 
     def on_thread(orchestrator):
         return orchestrator.start(INNER)
@@ -240,7 +240,7 @@ def test_a_wait_with_a_timeout_is_not_refused():
 
 
 def test_a_task_of_the_steps_own_may_wait_longer_than_the_step():
-    """Nobody can know that it will not; and the run that it waits for gets the step's place."""
+    """That it will not cannot be known; and the run that it waits for gets the step's place."""
 
     async def leave_a_task(orchestrator):
         task = asyncio.ensure_future(orchestrator.run_async(INNER))

@@ -46,7 +46,7 @@ from actorflow import (
 )
 from actorflow.orchestrator.runtime import Runtime
 from actorflow.testing.contracts.accounts import STARTED, accept, accepted, happened
-from tests.support.flows import GUARD, broken, endless, fine, flow_of, in_thread, seen
+from tests.support.flows import GUARD, broken, endless, fine, flow_of, in_thread, seen, timed_out
 
 # ── Two ways to live ─────────────────────────────────────────────────────────────────────────
 
@@ -117,7 +117,7 @@ COLOUR = contextvars.ContextVar("COLOUR", default="none")
 
 
 def test_context_variables_travel_with_a_run(orchestrator):
-    """To threads and coroutines, from whoever started it; a step's changes are its own."""
+    """To threads and coroutines, from the caller that started it; a step's changes are its own."""
     flow = Workflow("flow")
 
     def paint():
@@ -432,7 +432,7 @@ def test_a_step_names_the_executor_that_runs_it(make_orchestrator):
 
 
 def test_a_pool_that_is_shut_down_fails_the_step(make_orchestrator):
-    """The attempt could not be submitted: that is its failure, and nobody else's."""
+    """The attempt could not be submitted: that is the attempt's failure alone."""
     pool = concurrent.futures.ThreadPoolExecutor(1)
     pool.shutdown()
     orchestrator = make_orchestrator(executors={"pool": pool})
@@ -586,8 +586,8 @@ def test_a_flow_is_registered_before_the_start():
 @pytest.mark.parametrize("ask", ["get", "resume"])
 def test_an_unknown_run_is_not_found(orchestrator, ask):
     """The text names it."""
-    with pytest.raises(RunNotFound, match="there is no run 'nobody'"):
-        getattr(orchestrator, ask)("nobody")
+    with pytest.raises(RunNotFound, match="there is no run 'unknown'"):
+        getattr(orchestrator, ask)("unknown")
 
 
 @pytest.mark.parametrize("ask", ["get", "resume"])
@@ -736,7 +736,7 @@ def test_the_memory_of_runs_that_were_resumed_often_is_counted_right(make_orches
 
 
 def test_a_run_can_be_waited_for_as_soon_as_it_can_be_found(make_orchestrator):
-    """Somebody lists and gets it in the instant in which it is accepted."""
+    """It is looked up in the instant in which it is accepted."""
     found = []
 
     class Eager(MemoryStateManager):
@@ -778,16 +778,16 @@ def test_a_run_that_is_resumed_while_it_is_looked_up_can_be_waited_for(make_orch
 
 @pytest.mark.parametrize("kinds", [(), STARTED])
 def test_a_run_that_nobody_runs_is_cancelled_at_once(make_orchestrator, kinds):
-    """Nobody is there to be asked, and its handle then has its result."""
+    """No owner has to be asked, and its handle then has its result."""
     state = MemoryStateManager()
     accept(state, accepted("left"))
     state.record(happened(*kinds, run_id="left"), lambda _error: None)
     left = make_orchestrator(state).get("left")
-    left.cancel("nobody wants it")
+    left.cancel("not wanted")
     left.cancel("twice")
 
     result = left.wait(GUARD)
-    assert ("cancelled", "nobody wants it") == (result.status, result.reason)
+    assert ("cancelled", "not wanted") == (result.status, result.reason)
     assert "cancelled" == state.snapshot("left").status
     assert len(kinds) + 2 == len(state.events("left"))
 
@@ -893,7 +893,7 @@ class Slow(MemoryStateManager):
 
 
 def test_nothing_is_acknowledged_before_it_is_recorded(make_orchestrator):
-    """A step that has returned is seen by nobody until its completion is in the record."""
+    """The completion of a step is not shown before it is in the record."""
     state, ran, told = Slow(), [], []
     flow = Workflow("flow")
     flow.step(lambda: ran.append("first"), id="first")
@@ -1077,13 +1077,16 @@ def test_a_full_orchestrator_still_cancels_and_looks(make_orchestrator, gate):
 
 def test_a_run_that_takes_too_long_is_cut(orchestrator):
     """Its coroutine is cancelled; what was completed is in the result."""
-    flow = Workflow("flow", timeout=1)  # time enough for the first step
-    flow.step(fine, id="first")
-    flow.step(endless, id="second", after="first")
-    flow.step(fine, id="third", after="second")
+
+    def start(timeout):
+        flow = Workflow("flow", timeout=timeout)
+        flow.step(fine, id="first")
+        flow.step(endless, id="second", after="first")
+        flow.step(fine, id="third", after="second")
+        return orchestrator.start(flow)
 
     with pytest.raises(RunTimeout) as caught:
-        orchestrator.run(flow)
+        timed_out(start, "step.completed").result()
 
     result = caught.value.result
     states = {step.step_id: step.status.value for step in result.steps.values()}
@@ -1093,12 +1096,12 @@ def test_a_run_that_takes_too_long_is_cut(orchestrator):
 
 def test_a_run_whose_thread_hangs_is_cut_too(orchestrator, gate):
     """After the grace it ends without the thread."""
-    run = orchestrator.start(gate.flow, timeout=1)  # time enough for the thread to begin
+    run = timed_out(
+        lambda timeout: orchestrator.start(gate.flow, timeout=timeout), "step.abandoned"
+    )
 
     with pytest.raises(RunTimeout):
-        run.result(GUARD)
-
-    assert "step.abandoned" in [event.kind for event in run.events()]
+        run.result()
 
 
 def test_a_run_can_time_out_while_it_waits_for_its_turn(make_orchestrator, gate):
@@ -1296,7 +1299,7 @@ def test_an_interrupt_while_waiting_cancels_the_run(orchestrator, interrupt):
 
 
 def test_an_interrupt_in_the_middle_of_a_start_cancels_the_run(orchestrator, monkeypatch):
-    """The caller never gets a handle: nobody else could stop what he has begun."""
+    """The caller never gets a handle, so nothing else could stop the run."""
 
     def start_and_interrupt(runtime, message, start=Runtime.start):
         start(runtime, message)

@@ -1,4 +1,4 @@
-"""Requests to cancel a run that somebody else runs: kept with the run, found by its owner."""
+"""Requests to cancel a run of another orchestrator: kept with the run, found by its owner."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_any_reason_can_be_given(make, reason, kept):
 
 
 def test_a_request_is_told_to_the_owner_alone(make):
-    """Whoever else has runs in the database hears of his own."""
+    """Other orchestrators on the database hear of their own runs only."""
     owner, other = make(lease=0.2), make(lease=0.2)
     heard, elsewhere = Heard(), Heard()
     owner.listen(heard)
@@ -137,7 +137,7 @@ def test_a_request_is_told_to_the_owner_alone(make):
 
 
 def test_a_request_outlives_the_owner_it_was_made_to(make):
-    """Whoever takes the run over finds it."""
+    """The orchestrator that takes the run over finds it."""
     owner, heir, heard = make(), make(lease=0.2), Heard()
     ran(owner)
     owner.ask_to_cancel("run", "enough")
@@ -149,7 +149,7 @@ def test_a_request_outlives_the_owner_it_was_made_to(make):
 
 
 def test_a_request_is_over_with_the_run(make):
-    """Nobody who resumes it later wants it cancelled."""
+    """A later resumption does not mean to cancel it."""
     owner, heard = make(lease=0.2), Heard()
     ran(owner)
     owner.ask_to_cancel("run", "enough")
@@ -219,7 +219,7 @@ def test_a_handle_of_a_run_that_another_runs_asks_its_owner(make):
 
 
 def test_a_run_in_the_queue_can_be_cancelled_by_its_handle(make):
-    """Nobody has it yet; and to be undone, there is nothing of it, so the request is kept."""
+    """It has no owner yet and nothing to undo, so the request is kept."""
     flow = Workflow("waiting")
     flow.step(lambda: 1, id="a")
     with Orchestrator(make()) as client:
@@ -234,7 +234,7 @@ def test_a_run_in_the_queue_can_be_cancelled_by_its_handle(make):
 
 
 def test_a_run_that_is_to_be_undone_goes_to_whoever_takes_it(make):
-    """While whoever has asked for that lives, and runs nothing himself."""
+    """While the one that asked lives, and runs nothing itself."""
     client, taker, commits = make(), make(), Commits()
     client.enqueue(accepted(), commits.done)
     commits.wait()

@@ -18,7 +18,7 @@ from actorflow import (
     Step,
     Workflow,
 )
-from tests.support.flows import GUARD
+from tests.support.flows import GUARD, timed_out
 
 QUICKLY = RetryPolicy(max_attempts=3, initial_interval=0.001, jitter=0)
 
@@ -123,9 +123,13 @@ def test_a_run_that_timed_out_is_undone_after_its_timeout():
     flow = Workflow("flow")
     flow.add(Step("a", lambda: "of a", compensate=keeping(undone)))
     flow.add(Step("b", lambda: over.wait(GUARD), after="a"))
-    with Orchestrator(stop_grace=0.01) as orchestrator, pytest.raises(RunTimeout) as caught:
-        orchestrator.run(flow, timeout=0.05)
-    over.set()
+    with Orchestrator(stop_grace=0.01) as orchestrator:
+        run = timed_out(
+            lambda timeout: orchestrator.start(flow, timeout=timeout), "compensation.completed"
+        )
+        over.set()
+    with pytest.raises(RunTimeout) as caught:
+        run.result()
 
     assert ["of a"] == undone
     assert ("a",) == caught.value.result.compensated
@@ -154,7 +158,7 @@ def test_a_cancelled_run_is_undone_when_asked():
 
 
 def test_a_run_whose_steps_were_undone_can_be_resumed():
-    """What was undone is done again; what nobody could undo is kept."""
+    """What was undone is done again; what could not be undone is kept."""
     calls = []
     with Orchestrator() as orchestrator:
         run = orchestrator.start(trip(calls))

@@ -1,4 +1,4 @@
-"""Shutting down when it is least convenient: each case once hung, or lied."""
+"""Shutting down at the least convenient moment: each case once hung or returned a wrong report."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_a_loop_thread_that_does_not_end_is_in_the_report(impatient, in_a_step):
 
 
 def test_a_loop_that_cannot_be_made_fails_the_start(monkeypatch):
-    """For want of file descriptors, say; nobody waits for it."""
+    """For example without free file descriptors; the start does not hang."""
 
     def fails():
         raise OSError(24, "Too many open files")
@@ -218,7 +218,7 @@ def interrupt():
 
 
 def test_a_shutdown_that_is_interrupted_goes_on_without_its_caller(interrupt):
-    """It drains no longer, and nothing of it stays, although nobody waits for it."""
+    """It stops draining, and no thread stays, although its caller has gone."""
     orchestrator = Orchestrator().__enter__()
     run = in_progress(orchestrator)
     interrupted = in_thread(lambda: (until_closing(orchestrator), interrupt()))
@@ -237,7 +237,7 @@ def test_cancelling_who_awaits_a_shutdown_cuts_the_drain(own_loop):
 
     async def shut_down(orchestrator):
         closes = asyncio.ensure_future(orchestrator.shutdown_async(drain=3600))
-        while orchestrator._life._closing is None:  # noqa: ASYNC110 - it tells nobody
+        while orchestrator._life._closing is None:  # noqa: ASYNC110 - there is no event to await
             await asyncio.sleep(0)
         closes.cancel()
         await asyncio.gather(closes, return_exceptions=True)
@@ -291,7 +291,7 @@ def test_a_block_that_is_cancelled_while_it_drains_takes_its_runs_along():
 
 
 def test_a_loop_that_ends_in_the_middle_of_a_shutdown_leaves_no_thread():
-    """Its tasks are cancelled, that of the shutdown among them; nobody is left waiting."""
+    """Its tasks are cancelled, that of the shutdown among them; waiting callers are told."""
     orchestrator = Orchestrator(observers=[lambda _event: None])
     release = threading.Event()
 
@@ -302,7 +302,7 @@ def test_a_loop_that_ends_in_the_middle_of_a_shutdown_leaves_no_thread():
             if event.kind == "step.started":
                 break
         closes = asyncio.ensure_future(orchestrator.shutdown_async(drain=3600))
-        while orchestrator._life._closing is None:  # noqa: ASYNC110 - it tells nobody
+        while orchestrator._life._closing is None:  # noqa: ASYNC110 - there is no event to await
             await asyncio.sleep(0)
         return run, closes
 

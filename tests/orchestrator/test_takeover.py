@@ -1,4 +1,4 @@
-"""Runs that belong to nobody: taken over, taken from the queue, parked; and runs with keys."""
+"""Runs without an owner: taken over, taken from the queue, parked; and runs with keys."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ GUARD = 60
 
 
 def tell(url, statement):
-    """Have a statement carried out by somebody else."""
+    """Execute a statement on a connection of its own."""
     with Engines.to(url) as engines, engines.writing.begin() as connection:
         connection.execute(sa.text(statement))
 
@@ -80,7 +80,7 @@ def abandoned(make, url, run_id="run", kinds=STARTED, **fields):
 
 
 def test_an_abandoned_run_is_taken_over_at_the_start(make, url):
-    """Nobody need know its id."""
+    """Without its id being known."""
     abandoned(make, url)
     state, ends = make(), Ends()
     orchestrator = Orchestrator(state, recover=True, observers=[ends])
@@ -206,7 +206,7 @@ def lease_lost_to(other, url, run_id):
 
 
 def test_a_run_that_goes_on_elsewhere_is_left_alone_by_the_heartbeat_of_its_former_owner(make, url):
-    """And it loses what it has itself to nobody, however often it looks."""
+    """And it keeps its own runs, however often it looks."""
     first, second = make(lease=0.1), make(lease=0.1)
     for run_id in ("taken", "kept"):
         accept(first, accepted(run_id))
@@ -221,13 +221,13 @@ def test_a_run_that_goes_on_elsewhere_is_left_alone_by_the_heartbeat_of_its_form
 
 
 def test_a_run_of_an_unknown_version_is_parked_until_somebody_knows_it(make, url):
-    """It says so, and nobody guesses."""
+    """The record says so."""
     abandoned(make, url, workflow_version="2.0.0")
     state, ends = make(), Ends()
     with Orchestrator(state, recover=True, recover_every=0.01, observers=[ends]) as orchestrator:
         orchestrator.register(flow_of(lambda: "old"))
         while state.snapshot("run").parked is None:
-            pass
+            threading.Event().wait(0.001)
         parked = state.snapshot("run")
         orchestrator.register(flow_of(lambda: "new", version="2.0.0"))
         ends.wait_for(1)
@@ -238,7 +238,7 @@ def test_a_run_of_an_unknown_version_is_parked_until_somebody_knows_it(make, url
 
 
 def test_a_run_that_could_not_be_read_is_taken_up_a_moment_later(make, url, monkeypatch):
-    """The connection was cut just then, and nobody else may take the run."""
+    """The connection was cut just then, and no other orchestrator may take the run."""
     abandoned(make, url)
     state, ends = make(), Ends()
     cut, read = iter([StoreUnavailable("answer", "the connection was cut")]), state.snapshot
@@ -259,7 +259,7 @@ def test_a_run_that_could_not_be_read_is_taken_up_a_moment_later(make, url, monk
 
 
 def test_a_run_with_other_steps_than_its_version_has_here_is_left_to_others(make, url):
-    """It says why, and whoever has its steps takes it while this one lives."""
+    """The record says why, and an orchestrator that has its steps takes it while this one lives."""
     abandoned(make, url, "odd", kinds=STARTED[:1], step_ids=("b",), last_steps=("b",))
     abandoned(make, url, "run")
     here, ends, there = make(), Ends(), Ends()
@@ -272,7 +272,7 @@ def test_a_run_with_other_steps_than_its_version_has_here_is_left_to_others(make
     with orchestrator:
         ends.wait_for(1)
         while here.snapshot("odd").parked is None:
-            pass
+            threading.Event().wait(0.001)
         parked = here.snapshot("odd")
         with other:
             there.wait_for(1)
@@ -288,7 +288,7 @@ def test_a_run_with_other_steps_than_its_version_has_here_is_left_to_others(make
 
 
 def test_a_run_that_cannot_be_resumed_here_can_be_elsewhere(make, url):
-    """Where it was tried, an executor was missing; nobody need wait for that one's lease."""
+    """Where it was tried, an executor was missing; its lease is given up at once."""
     abandoned(make, url)
     flow = Workflow("flow")
     flow.step(lambda: "done", id="a", executor="pool")
@@ -314,7 +314,7 @@ def test_there_is_nothing_to_take_over_in_memory():
 
 
 def test_a_resumed_run_is_told_all_that_it_was_started_with(make, url):
-    """Its inputs, its metadata and its ids; it has its priority, and its own timeout anew."""
+    """Its inputs, metadata, ids and priority; its own timeout starts again."""
     ids = {"trace_id": "t", "correlation_id": "c", "business_id": "b"}
     given = {"inputs": {"name": "Ada"}, "metadata": {"who": "me"}, "priority": 7, "timeout": 99.0}
     abandoned(make, url, **given, **ids)
@@ -341,7 +341,7 @@ def test_steps_are_undone_in_the_order_in_which_they_last_completed():
 
 
 def test_a_run_that_has_completed_is_returned_and_needs_no_workflow(make):
-    """Nobody claims it."""
+    """It is not claimed."""
     state = make()
     accept(state, accepted())
     write(state, happened(*COMPLETED))
@@ -439,7 +439,7 @@ def test_the_timeout_of_a_run_in_a_queue_counts_from_when_it_is_taken(make):
     daemon.register(flow_of(lambda: hold.wait(GUARD)))
     with daemon:
         while not state.snapshot(run_id).status.terminal:
-            pass
+            threading.Event().wait(0.01)
         hold.set()
 
     assert isinstance(state.snapshot(run_id).error, DeadlineExceeded)

@@ -1,4 +1,4 @@
-"""Who watches the runs of an orchestrator: readers of events, observers and the log."""
+"""The watchers of an orchestrator's runs: readers of events, observers and the log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.flows import GUARD
 
 
 def test_a_reader_that_leaves_hides_nothing_from_one_that_stays():
-    """Whoever looks without the lock sees the one who stays at every instant."""
+    """A look without the lock finds the one that stays at every instant."""
     audience, over, heard = Audience(()), threading.Event(), []
 
     def come_and_go():

@@ -59,7 +59,7 @@ class Source:
         return self.is_live
 
     def watch(self, run_id, notify):
-        """Take somebody to tell."""
+        """Add a watcher."""
         self.watchers.append(notify)
 
     def unwatch(self, run_id, notify):
@@ -70,7 +70,7 @@ class Source:
         """This is no fork."""
 
     def check_may_block(self, what):
-        """Nobody is refused here."""
+        """Refuse no caller."""
 
     def has_been_read(self, times):
         """Wait until the readers have looked so often."""
@@ -90,7 +90,7 @@ def numbers(events):
 
 
 class Reader:
-    """Somebody who reads on another thread."""
+    """A reader on another thread."""
 
     def __init__(self, source):
         self.got = []
@@ -173,7 +173,7 @@ def test_a_reader_that_stops_early_is_told_no_more(source):
 
 
 def test_a_reader_that_need_not_wait_is_not_told_of_anything(source):
-    """Whoever reads what has happened already has nothing that could be left with the run."""
+    """A reader of past events leaves nothing with the run."""
     source.happen(3)
     stream = iter(EventStream(source, "run"))
     next(stream)
@@ -303,7 +303,7 @@ def test_a_reader_that_is_cancelled_while_it_waits_is_told_no_more(source):
 
     async def main():
         task = asyncio.ensure_future(read_all(source))
-        while not source.watchers:  # noqa: ASYNC110 - the reader tells nobody that it waits
+        while not source.watchers:  # noqa: ASYNC110 - the reader does not announce that it waits
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -332,7 +332,7 @@ class Left:
         self.loop.run_forever()
 
     def bury(self):
-        """Let go of the task, which nobody will ever finish."""
+        """Let go of the task, which will never finish."""
         self._task._log_destroy_pending = False
         self._task.get_coro().close()
 

@@ -296,7 +296,7 @@ def test_whoever_stops_awaiting_leaves_nothing_with_the_run(orchestrator, gate):
 
 
 class EndsWhileAsked:
-    """A runtime whose run ends in the instant in which somebody begins to await it."""
+    """A runtime whose run ends in the instant in which a caller begins to await it."""
 
     def __init__(self, result):
         self.end = Once()
@@ -312,7 +312,7 @@ class EndsWhileAsked:
 
 
 def test_a_run_that_ends_while_somebody_gets_in_line_is_not_waited_for(orchestrator):
-    """He looked when it went on, and is in line when everybody has been told."""
+    """It looked while the run went on, and gets in line when all have been told."""
     result = orchestrator.run(flow_of(fine))
     runtime = EndsWhileAsked(result)
     run = Run(runtime, "run", "flow", runtime.end)
@@ -321,7 +321,7 @@ def test_a_run_that_ends_while_somebody_gets_in_line_is_not_waited_for(orchestra
 
 
 def left_on_a_closed_loop(run):
-    """Await a run on a loop that is closed then; return the task, which nobody will finish."""
+    """Await a run on a loop that is closed then; return the task, which will never finish."""
     loop = asyncio.new_event_loop()
     task = loop.create_task(run.wait_async())
     loop.call_soon(loop.stop)
@@ -351,7 +351,7 @@ def test_somebody_who_awaited_on_a_loop_that_is_gone_keeps_nobody_else_waiting(o
 
 
 def test_blocking_the_runs_own_loop_is_refused():
-    """It could never end; a run that has ended blocks nobody."""
+    """It could never end; a run that has ended does not block."""
 
     async def main():
         async with Orchestrator() as orchestrator:
@@ -376,7 +376,7 @@ def test_a_coroutine_step_may_not_block_its_loop_either(orchestrator, gate):
 
 
 def test_a_thread_step_may_wait_for_another_run(orchestrator, gate):
-    """It blocks nobody but itself."""
+    """It blocks only its own thread."""
     other = orchestrator.start(gate.flow)
 
     def step():
@@ -477,7 +477,7 @@ def test_a_late_reader_misses_nothing(orchestrator):
 
 
 def test_readers_do_not_disturb_each_other(orchestrator, gate):
-    """One begins before the other, one leaves early, and a slow one holds nobody up."""
+    """One begins before the other, one leaves early, and a slow one delays neither."""
     run = orchestrator.start(gate.flow)
     slow, hasty = iter(run.events()), iter(run.events())
     begun = next(slow)

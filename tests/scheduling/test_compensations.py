@@ -83,7 +83,7 @@ def test_it_is_the_order_of_completion_that_counts():
 
 
 def test_the_record_says_why_and_what_before_anything_is_undone():
-    """Whoever has it can go on from there."""
+    """A reader of the record can go on from there."""
     driver = failed(chain("a", "b"), "a", "b")
 
     data = driver.events[-2].data
@@ -259,7 +259,7 @@ def test_a_compensator_waits_for_its_lease_by_priority():
 
 
 def test_the_compensator_of_a_sync_step_holds_no_lease():
-    """It runs in its run's lane, where nobody else is left."""
+    """It runs in its run's lane, where no other step is left."""
     driver = Driver(workers=1)
     driver.start(flow(task("other")), "other run")
     driver.start(chain("a"))
@@ -518,7 +518,7 @@ def test_a_cancelled_run_is_not_undone_unasked():
 
 
 def test_undoing_can_be_asked_for_while_a_cancelled_run_stops():
-    """Whoever asks twice wants what was asked for last, as long as that can be had."""
+    """The last request counts, as long as it can be met."""
     driver = Driver()
     driver.start(chain("a"))
     driver.end("a")
@@ -686,7 +686,7 @@ def test_undone_steps_are_run_again_when_the_run_is_resumed():
 
 
 def test_a_step_that_could_not_be_undone_is_run_again_too():
-    """Nobody knows what is left of it."""
+    """What is left of it is not known."""
     driver = failed(chain("a"), "a")
     driver.fail("a")
     driver.resume(chain("a"))

@@ -70,7 +70,7 @@ def test_cancelling_what_has_been_due_does_nothing():
 
 
 def test_what_one_deadline_cancels_is_not_due_with_it():
-    """Each is looked for anew."""
+    """Each is looked for again."""
     deadlines = Deadlines()
     deadlines.set(1.0, Due.RUN, "first")
     second = deadlines.set(2.0, Due.RUN, "second")

@@ -49,7 +49,7 @@ def test_a_step_without_dependencies_starts_with_the_run():
 
 
 def test_a_step_starts_when_its_own_dependencies_have_settled():
-    """An unrelated step that takes long delays nobody: there are no waves."""
+    """An unrelated step that takes long delays no other: there are no waves."""
     driver = Driver()
     driver.start(flow(task("slow"), task("quick"), task("child", "quick")))
 
@@ -832,14 +832,14 @@ def test_cancelling_twice_is_cancelling_once():
 
 
 def test_cancelling_a_run_that_has_ended_does_nothing():
-    """Nor does cancelling one that never was; whoever asked is told that there is none."""
+    """Nor does cancelling one that never was; the caller is told that there is none."""
     driver = Driver()
     driver.start(flow(task("a")))
     driver.end("a")
 
     assert [] == driver.cancel()
-    assert [] == driver.cancel("nobody")
-    assert ["run", "nobody"] == driver.unknown
+    assert [] == driver.cancel("unknown")
+    assert ["run", "unknown"] == driver.unknown
 
 
 def test_a_run_that_waits_for_a_place_can_be_cancelled():
@@ -1005,7 +1005,7 @@ def test_the_loss_of_a_running_steps_actor_is_its_attempts_failure():
 
 
 def test_an_attempt_that_died_with_its_actor_has_failed():
-    """Its executor never heard of it, so nobody will report it; its lease comes back."""
+    """Its executor never heard of it and will not report it; its lease comes back."""
     driver = Driver(workers=1)
     driver.start(flow(task("a", required=False), task("b")))
     driver.in_flight.pop(("run", "a")).submitted = False
@@ -1042,7 +1042,7 @@ def test_a_step_whose_actor_keeps_dying_fails():
 
 
 def test_a_step_does_not_start_while_its_actor_is_being_replaced():
-    """There is nobody to tell."""
+    """There is no actor to tell."""
     driver = Driver(workers=1)
     driver.start(flow(task("a"), task("b"), task("c")))
     driver.die("b")

@@ -183,7 +183,7 @@ def test_the_steps_of_a_run_that_ended_are_not_kept_in_the_queue():
         for one in run.steps.values():
             queue.push(run, one)
     queue.forget("gone")
-    queue.forget("nobody")
+    queue.forget("unknown")
 
     assert ["a.t", "a.s"] == popped(queue)
     queue.push(runs[1], runs[1].steps["s"])

@@ -1,8 +1,8 @@
 """A crash at every single write of a run, and then the run goes on: on every state manager.
 
 Nothing is left to chance here. A run is cut off at its first write, another one at its second, and
-so on to the last; each time once before the write is made, and once when it is made and nobody
-has heard of it. Then another orchestrator resumes it, and all laws hold for both of its lives.
+so on to the last; each time once before the write is made, and once when it is made and not
+yet acknowledged. Then another orchestrator resumes it, and all laws hold for both of its lives.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from actorflow.testing.contracts import told
 from actorflow.testing.simulation.store import SimulatedStateManager
 from tests.support import doctored_traces as doctored
 from tests.support.brain import flow, nothing, step, task
+
+pytestmark = pytest.mark.slow
 
 RETRIED = RetryPolicy(max_attempts=2, jitter=0.0)
 KEPT = {EventKind.STEP_COMPLETED, EventKind.STEP_SKIPPED}
@@ -82,7 +84,7 @@ class Memory:
 
 
 class Database:
-    """Runs in a database, which is opened anew after each crash."""
+    """Runs in a database, which is opened again after each crash."""
 
     every = 15
 

@@ -53,6 +53,7 @@ moments = st.one_of(st.none(), st.sampled_from([0.0, 1.0, 2.0, 5.0]), st.floats(
 # ── All laws, on drawn schedules ─────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_hundred_thousand_schedules_keep_the_laws(seed, record_property):
     """Of workflows, scripts, runs, cancels and faults that chance has made up.

@@ -66,7 +66,7 @@ def a_dead_actor_was_listened_to(ready, brain, message):
     "_attempt_lost",
 )
 def the_wrong_attempt_was_lost(_lose, brain, message):
-    """The actor could not handle one, of which nobody expects anything any more."""
+    """The actor could not handle one, which was over already."""
     run = brain.runs[message.attempt.scope.run_id]
     brain._replace(run, run.steps[message.attempt.step_id], message.details)
 

@@ -18,6 +18,8 @@ from actorflow.testing.search.search import judged
 from actorflow.testing.strategies import scenarios, tapes
 from tests.support.brain import flow, task
 
+pytestmark = pytest.mark.slow
+
 release = Starts.release
 find_attempt = Decisions._find
 
@@ -44,7 +46,7 @@ def accept_what_is_late(self, attempt):
 
 DEFECTS = {
     "a leaked lease": (Starts, "release", leak_a_lease),
-    "nobody is granted": (Starts, "grant", grant_nothing),
+    "nothing is granted": (Starts, "grant", grant_nothing),
     "late results count": (Decisions, "_find", accept_what_is_late),
 }
 DIAMOND = flow(
@@ -79,7 +81,7 @@ def broken_by(trace):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_search_over_a_workflow_finds_it(defect, seed):
-    """In a workflow that somebody has at hand."""
+    """In a workflow at hand."""
     exploration = explore(DIAMOND, script=SCRIPT, schedules=2000, seed=seed)
 
     assert exploration.broken is not None
@@ -111,7 +113,7 @@ def test_hypothesis_finds_it_in_a_workflow(defect):
 
 def test_hypothesis_finds_it_in_scenarios():
     """By drawn scenarios and the plainest schedule, where it takes no more."""
-    for name in ("a leaked lease", "nobody is granted"):
+    for name in ("a leaked lease", "nothing is granted"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(*DEFECTS[name])
             one = find(

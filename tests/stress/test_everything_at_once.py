@@ -3,7 +3,7 @@
 Simulation explores what actors do to each other; what threads do to each other it cannot see.
 So there are no choices here, only the real thing: real threads that switch at almost every
 instruction, each with a list of things to do that a seed has drawn. What is claimed afterwards
-is what has to be true whoever came first.
+is what has to be true whichever came first.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from actorflow import (
 )
 from tests.support.soak_factor import SOAK
 from tests.support.thread_races import GUARD, busy_switching, remaining_threads, together
+
+pytestmark = pytest.mark.slow
 
 AGAIN = RetryPolicy(max_attempts=3, initial_interval=0.0001, jitter=0)
 RUN_ENDS = {"completed", "failed", "cancelled"}
@@ -183,7 +185,7 @@ class Life:
                 self.read.append((run.id, [event.number for event in run.events()]))
 
     async def read_all_async(self):
-        """Do the same on an event loop, where whoever waits is cancelled all the time."""
+        """Do the same on an event loop, where waiting callers are cancelled all the time."""
         for place in itertools.count():
             if not self.there_is(place):
                 return

@@ -16,6 +16,8 @@ from actorflow import Orchestrator, Run
 from tests.support.flows import GUARD, flow_of
 from tests.support.interrupts import Interrupt, instants
 
+pytestmark = pytest.mark.slow
+
 
 def ours():
     """The threads of actorflow's that live."""
@@ -29,7 +31,7 @@ def fine():
 
 
 class Step:
-    """A step that goes on until it is cancelled, or somebody waits for what he cannot get."""
+    """A step that goes on until it is cancelled, or a caller waits for what it cannot get."""
 
     def __init__(self):
         self.error = None
@@ -77,11 +79,11 @@ def interrupted(after, step, call, *arguments):
 
 
 def comes_to_rest(orchestrator):
-    """Wait until no run is in progress, and nobody takes or waits for a place."""
+    """Wait until no run is in progress, and no caller takes or waits for a place."""
     life = orchestrator._life
     patience = itertools.count()
     while life.live.ids() or life.admission.free != 1 or life.admission._waiting:
-        assert next(patience) < 10_000, "something goes on that nobody has"
+        assert next(patience) < 10_000, "something goes on without an owner"
         threading.Event().wait(0.001)
 
 
@@ -117,7 +119,7 @@ def test_whoever_is_interrupted_at_a_full_door_leaves_the_line(orchestrator):
 
 
 def in_line(orchestrator, first):
-    """Let a step end as soon as somebody stands at the door."""
+    """Let a step end as soon as a caller waits at the door."""
 
     def opens():
         while not first._over.wait(0.0005):
@@ -179,7 +181,7 @@ def nobody_stays(orchestrator):
 
 
 def test_whoever_is_interrupted_while_he_leaves_the_block_leaves_nothing_behind():
-    """Neither a thread nor a run, although nobody shuts down a second time."""
+    """Neither a thread nor a run, without a second shutdown."""
     for after in instants():
         step = Step()
         orchestrator = Orchestrator(stop_grace=1.0, observers=[lambda _event: None]).__enter__()

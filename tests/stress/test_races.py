@@ -1,4 +1,4 @@
-"""What threads do to each other at one place: each of these is a race that somebody could lose.
+"""What threads do to each other at one place: each of these is a race that a thread could lose.
 
 The threads switch at almost every instruction, and begin at the same moment. How often is a
 number: a few hundred times in every run of the suite, and more in a soak (see `soaking`).
@@ -26,6 +26,8 @@ from tests.support.executor_rigs import ThreadRig
 from tests.support.flows import flow_of
 from tests.support.soak_factor import SOAK
 from tests.support.thread_races import GUARD, busy_switching, remaining_threads, together
+
+pytestmark = pytest.mark.slow
 
 SOME = 4
 """How many threads are at it."""
@@ -144,7 +146,7 @@ def test_whoever_is_late_is_turned_away():
 
 
 def test_a_life_that_is_ended_while_it_begins_has_ended():
-    """Whoever comes first, nothing is left behind."""
+    """Whichever comes first, nothing is left behind."""
     for _ in range(30 * SOAK):
         orchestrator = Orchestrator(observers=[lambda _event: None])
 
@@ -158,7 +160,7 @@ def test_a_life_that_is_ended_while_it_begins_has_ended():
 
 
 def test_a_run_that_several_resume_goes_on_once():
-    """Whoever comes second gets the run of the first."""
+    """The second caller gets the run of the first."""
     begun = []
 
     def body(ctx, fails):

@@ -312,7 +312,7 @@ class Driver:
         elif isinstance(effect, Settled):
             self._tell_dependents(to)
         else:
-            raise NotImplementedError(f"nobody performs {effect}")
+            raise NotImplementedError(f"no effect is known for {effect}")
 
     def _make_steps(self, message):
         for plan in message.plan.steps:
@@ -434,7 +434,7 @@ class Laws:
         self.runs[run_id] = RunAccount(message)
 
     def replaced(self, run_id, step_id):
-        """Take note of a step that has a new actor: it gets in line anew."""
+        """Take note of a step that has a new actor: it goes to the end of the line."""
         if run_id in self.runs:
             self.runs[run_id].replaced.add(step_id)
 
@@ -641,7 +641,7 @@ class Laws:
         self._check_it_was_undone(run, driver.results[run_id])
 
     def _check_it_was_undone(self, run, result):
-        """Whoever could be undone in a failed run has had its turn, unless a shutdown cut it."""
+        """All that could be undone in a failed run has had its turn, unless a shutdown cut it."""
         live = [name for name in run.plan.by_id if self._can_be_undone(run, name)]
         if result.status is RunStatus.FAILED and run.run_id not in self.driver.cut:
             assert [] == live, "each completed step with a compensator is undone in a failed run"

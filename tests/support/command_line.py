@@ -34,7 +34,7 @@ HANGS_AFTER = 60.0
 
 
 def environment(**changes):
-    """What a command is started with: this checkout, and a terminal nobody has configured."""
+    """Return the environment of a command: this checkout, and an unconfigured terminal."""
     kept = {
         name: value
         for name, value in os.environ.items()

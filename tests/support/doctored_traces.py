@@ -42,7 +42,7 @@ def place_of(trace, kind, step_id=None, attempt=None):
 def told(trace, pairs):
     """The trace with other events, each with the number of deliveries before it.
 
-    They are numbered anew, and shown to watchers as soon as they are recorded.
+    They are renumbered, and shown to watchers as soon as they are recorded.
     """
     marks, events = zip(*pairs, strict=True)
     numbers = {run_id: itertools.count(1) for run_id in trace.runs}

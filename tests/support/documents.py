@@ -1,6 +1,6 @@
 """The code blocks of the documentation: how they are found, and how they are run.
 
-Four invisible rules, for whoever writes a page:
+Four rules for writing a page:
 
 - A `python` block runs in the namespace that the blocks above it left behind. It may `await`.
 - A `text` block under `<!-- output -->` is what the Python blocks above it printed.

@@ -17,6 +17,7 @@ __all__ = [
     "flow_of",
     "in_thread",
     "seen",
+    "timed_out",
     "until_closing",
 ]
 
@@ -61,6 +62,24 @@ class Gate:
 def seen(run, kind, step_id=None):
     """Read a run's events until one of this kind has come, and return it."""
     return next(e for e in run.events() if kind == e.kind and step_id in {None, e.step_id})
+
+
+def timed_out(start, kind):
+    """Return a run that timed out after an event of this kind.
+
+    How long a run takes to get there depends on the machine, so the timeout doubles until it is
+    enough.
+
+    Args:
+        start: Takes a timeout in seconds, and returns a run that was started with it.
+        kind: The kind of event.
+    """
+    for exponent in range(-4, 6):
+        run = start(2.0**exponent)
+        run.wait(GUARD)
+        if kind in {event.kind for event in run.events()}:
+            return run
+    raise AssertionError(f"no run got as far as {kind}")
 
 
 def in_thread(call):

@@ -111,7 +111,7 @@ def a_wake_up_is_lost(grant, starts):
 
 @replaces(Starts, "follow")
 def two_steps_share_a_lane(_follow, starts, run):
-    """Whoever waits for the lane starts, as soon as anything ends in the run."""
+    """The next step of the lane starts as soon as anything ends in the run."""
     while run.lane.waiting and not run.ending:
         following = run.lane.pop()
         if following is not None:
@@ -211,7 +211,7 @@ def a_retry_comes_before_its_backoff(retry, ends, run, step, error):
 
 @replaces(endings, "backoff")
 def a_final_error_is_tried_again(backoff, step, error, now, random):
-    """Nobody asks the policy whether the error is worth it."""
+    """The policy is not asked whether the error may be retried."""
     policy = step.step.retry
     if policy is None or error is None or step.attempts >= policy.max_attempts:
         return None
@@ -275,7 +275,7 @@ def a_skipped_step_tells_nobody(fail, ends, run, step, error):
 
 @replaces(Endings, "end")
 def a_terminal_status_is_overwritten(end, ends, run):
-    """Whoever had completed is cancelled with the others, and no event says so."""
+    """Completed steps are cancelled with the others, and no event says so."""
     end(ends, run)
     for step in run.steps.values():
         if step.status is StepStatus.COMPLETED:
@@ -332,7 +332,7 @@ def a_recorded_step_runs_again(_keep, run, steps):
 
 @replaces(Endings, "fail")
 def the_last_failure_is_the_runs(fail, ends, run, step, error):
-    """Whoever fails later overwrites why the run has failed."""
+    """A later failure overwrites why the run has failed."""
     if step.step.required:
         run.error = None
     fail(ends, run, step, error)
@@ -411,7 +411,7 @@ def a_compensator_does_not_see_what_its_step_has_made(seen_by, run, undo):
 
 @replaces(Decisions, "_cancel_run")
 def a_cancelled_run_is_undone_unasked(cancel, brain, message):
-    """Whoever cancels a run is taken to want that."""
+    """Every cancellation is taken to ask for it."""
     cancel(brain, CancelRun(message.run_id, message.reason, message.grace, True))
 
 
@@ -472,7 +472,7 @@ def an_earlier_deadline_is_slept_through(wakeup_after, supervisor, delay):
 
 @replaces(Supervisor, "_run_finished")
 def a_run_leaves_its_actors_behind(finished, supervisor, message):
-    """Nobody asks them to exit."""
+    """They are not told to exit."""
     supervisor._run_actors.pop(message.result.run_id, None)
     finished(supervisor, message)
 

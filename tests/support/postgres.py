@@ -20,7 +20,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
+import psycopg
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,20 +121,22 @@ class Server:
         return f"postgresql://tests@127.0.0.1:{self.port}/{database}"
 
     def database(self) -> str:
-        """The address of a new and empty database."""
+        """Create an empty database, and return its address."""
+        return self.copy_of("template1")
+
+    def copy_of(self, url: str) -> str:
+        """Create a copy of the database at an address, and return its address.
+
+        No connection to the original may be open.
+        """
         name = f"t{uuid.uuid4().hex}"
-        self.tell(f"CREATE DATABASE {name}")
+        self.tell(f"CREATE DATABASE {name} TEMPLATE {url.rpartition('/')[2]}")
         return self.url(name)
 
     def tell(self, statement: str) -> int:
-        """Have one statement carried out, outside of any transaction."""
-        engine = sa.create_engine(
-            self.url().replace("postgresql", "postgresql+psycopg"),
-            isolation_level="AUTOCOMMIT",
-            poolclass=sa.pool.NullPool,
-        )
-        with engine.connect() as connection:
-            return connection.execute(sa.text(statement)).rowcount
+        """Execute one statement outside of any transaction; return the number of rows."""
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            return connection.execute(statement.encode()).rowcount
 
 
 def _within_reach(place: Path, directory: Path) -> Path:
@@ -164,4 +166,4 @@ def running(*options: str) -> Iterator[Server]:
         try:
             yield server
         finally:
-            server.stop(signal.SIGQUIT)  # nobody needs its files any more
+            server.stop(signal.SIGQUIT)  # its files are not needed again

@@ -40,7 +40,7 @@ class Loop:
     """As much of an event loop as the embedded system needs; its time is the test's.
 
     Args:
-        tick: Seconds that pass each time somebody asks for the time.
+        tick: Seconds that pass each time the time is asked for.
     """
 
     def __init__(self, *, tick=0.0):
@@ -122,6 +122,28 @@ class Recorder(Actor):
         """Keep it."""
         self.heard.append(message)
         self.senders.append(sender)
+
+
+class Parent(Recorder):
+    """Makes a child of every class it is told, and passes on what is for others.
+
+    A tuple is passed on: first the place of a child, or an address, and then the messages.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.children = []
+
+    def receiveMessage(self, message, sender):  # noqa: N802 - Thespian's name
+        """Make, pass on, or keep."""
+        if isinstance(message, type):
+            self.children.append(self.createActor(message))
+        elif isinstance(message, tuple):
+            target, *words = message
+            for word in words:
+                self.send(self.children[target] if isinstance(target, int) else target, word)
+        else:
+            super().receiveMessage(message, sender)
 
 
 class Relay(Actor):

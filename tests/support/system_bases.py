@@ -147,7 +147,7 @@ BASES = {
     "simulated, yet another": lambda: shuffled(2),
     "simpleSystemBase": SimpleBase,
 }
-"""Ways to make a base with nobody on it."""
+"""Ways to make a base without actors."""
 
 
 class PromptExecutor:

@@ -15,7 +15,7 @@ from thespian.actors import (
     WakeupMessage,
 )
 
-from tests.support.stage import Loop, Recorder, embedded
+from tests.support.stage import Loop, Parent, Recorder, embedded
 
 
 class Scene:
@@ -42,26 +42,8 @@ class Scene:
 
 @pytest.fixture
 def scene():
-    """A system with nobody in it."""
+    """A system without actors."""
     return Scene()
-
-
-class Parent(Recorder):
-    """Makes a child for every class it is told, and does what it is told to its children."""
-
-    def __init__(self):
-        super().__init__()
-        self.children = []
-
-    def receiveMessage(self, message, sender):  # noqa: N802 - Thespian's name
-        """Make, or pass on."""
-        if isinstance(message, type):
-            self.children.append(self.createActor(message))
-        elif isinstance(message, tuple):
-            child, told = message
-            self.send(self.children[child], told)
-        else:
-            super().receiveMessage(message, sender)
 
 
 class Broken(Actor):
@@ -168,7 +150,7 @@ def test_an_interrupt_is_for_the_program(scene):
 
 
 def test_on_another_thread_an_interrupt_is_an_error_like_any_other(scene):
-    """Python interrupts the main thread only: it is what somebody has raised himself."""
+    """Python interrupts the main thread only: it is what an actor has raised itself."""
     parent = scene.create(Parent)
     scene.tell(parent, Broken, Recorder)
     ended = []
@@ -245,7 +227,7 @@ def test_what_is_sent_to_the_dead_is_counted(scene):
 
 
 @pytest.mark.parametrize(
-    "message", [ActorExitRequest(), WakeupMessage(1), ChildActorExited("somebody")]
+    "message", [ActorExitRequest(), WakeupMessage(1), ChildActorExited("another")]
 )
 def test_what_is_about_life_itself_is_no_dead_letter(scene, message):
     """It is stale, not lost."""
@@ -320,7 +302,7 @@ class Sleeper(Recorder):
 
 
 def test_a_timer_fires_while_nothing_else_happens(scene):
-    """Thespian's simple base wakes nobody unless somebody talks."""
+    """Thespian's simple base delivers a wakeup only with other mail."""
     sleeper = scene.create(Sleeper)
     scene.tell(sleeper, (5.0, "up"))
 

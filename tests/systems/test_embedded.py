@@ -138,7 +138,7 @@ def test_a_message_posted_before_the_loop_runs_is_delivered():
 
 
 def test_posting_to_a_closed_loop_is_refused():
-    """The poster learns that nobody will read it."""
+    """The poster learns that it will not be read."""
     loop = asyncio.new_event_loop()
     system = EmbeddedSystem(loop, contextvars.copy_context())
     recorder = ActorSystem(system, transientUnique=True).createActor(Recorder)
@@ -222,7 +222,7 @@ def test_a_single_post_to_a_sleeping_loop_wakes_it(busy):
 
 
 def test_two_posts_that_meet_are_both_heard(busy):
-    """Nobody posts after them, so neither may rely on a wake-up that is over."""
+    """Nothing is posted after them, so neither may rely on a wake-up that is over."""
 
     class Echo(Actor):
         def receiveMessage(self, message, _sender):  # noqa: N802 - Thespian's name
@@ -246,7 +246,7 @@ def test_two_posts_that_meet_are_both_heard(busy):
 
 
 def test_a_timer_fires_on_a_real_loop():
-    """While nobody posts anything."""
+    """While nothing is posted."""
 
     async def main():
         fired = asyncio.Event()
@@ -320,7 +320,7 @@ def test_closing_leaves_nothing_on_the_loop():
 
 
 def test_turns_run_in_the_systems_context():
-    """No variable of whoever happened to post first leaks into the actors."""
+    """No variable of the first poster leaks into the actors."""
     variable = contextvars.ContextVar("variable", default="the system's")
     seen = []
 

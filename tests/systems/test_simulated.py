@@ -1,4 +1,4 @@
-"""The simulated system: virtual time, and an order that somebody chooses."""
+"""The simulated system: virtual time, and an order that is chosen."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from thespian.actors import Actor, ActorExitRequest, ActorSystem, ChildActorExit
 
 from actorflow.systems import SimulatedSystem
 from actorflow.systems.simulated.mischief import Countdown, Fault, Mischief
-from tests.support.stage import Loop, Recorder, embedded
+from tests.support.stage import Loop, Parent, Recorder, embedded
 
 numbers = st.lists(st.integers(0, 5), max_size=60)
 
 
 class Chooser:
-    """Chooses from a list, nought after its end, and keeps what it was asked."""
+    """Chooses from a list, zero after its end, and keeps what it was asked."""
 
     def __init__(self, values=()):
         self._values = iter(values)
@@ -280,7 +280,7 @@ def test_no_timer_fires_after_the_end_of_a_run():
 
 
 def test_callbacks_and_wakeups_lie_in_one_heap():
-    """Whoever is due first is first."""
+    """The one that is due first is first."""
     system, actors = simulated()
     sleeper = actors.createActor(Sleeper)
     actors.tell(sleeper, 2.0)
@@ -395,24 +395,6 @@ def test_idle_moments_are_told():
 # ── Faults ───────────────────────────────────────────────────────────────────────────────────
 
 
-class Parent(Recorder):
-    """Has children, passes on what it is told to pass on, keeps the rest."""
-
-    def __init__(self):
-        super().__init__()
-        self.children = []
-
-    def receiveMessage(self, message, sender):  # noqa: N802 - Thespian's name
-        """Make a child, or pass on."""
-        if isinstance(message, type):
-            self.children.append(self.createActor(message))
-        elif isinstance(message, tuple):
-            for word in message[1:]:
-                self.send(self.children[message[0]], word)
-        else:
-            super().receiveMessage(message, sender)
-
-
 def struck(fault, occasion, *words, values=(), budget=1):
     """A parent that tells its child these words, of which one is struck by a fault."""
     choose = Chooser([occasion, *values])
@@ -427,7 +409,7 @@ def struck(fault, occasion, *words, values=(), budget=1):
 
 
 def test_a_fault_that_is_not_chosen_does_not_happen():
-    """Nought is the plainest choice."""
+    """Zero is the plainest choice."""
     system, _, child = struck(Fault.CRASH, 0, "a", "b", "c")
 
     assert ["a", "b", "c"] == child.actor.heard
@@ -503,7 +485,7 @@ def test_a_delayed_message_is_not_held_up_by_time():
 
 
 def test_a_fault_happens_as_often_as_its_budget_says():
-    """Each time after as many occasions as are chosen anew."""
+    """Each time after as many occasions as are chosen then."""
     system, _, child = struck(Fault.DUPLICATE, 1, *"abcd", values=[2, 1, 1], budget=2)
 
     assert ["a", "c"] == [envelope[1] for *_, envelope in system.faults]

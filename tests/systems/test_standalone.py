@@ -49,7 +49,7 @@ def start():
 
 @pytest.fixture
 def actors(start):
-    """A system with nobody in it."""
+    """A system without actors."""
     return start()
 
 
@@ -108,7 +108,7 @@ class Twice(Actor):
 
 
 class Friend(Actor):
-    """Remembers who wrote first, and answers that one, whoever asks."""
+    """Remembers who wrote first, and answers that one, whichever asks."""
 
     friend = None
 
@@ -118,7 +118,7 @@ class Friend(Actor):
             self.friend = sender
         else:
             known = self.friend == sender and hash(self.friend) == hash(sender)
-            self.send(self.friend, f"{message} from {'you' if known else 'somebody'}")
+            self.send(self.friend, f"{message} from {'you' if known else 'another'}")
 
 
 class Caller(Actor):
@@ -187,7 +187,7 @@ def test_every_thread_gets_the_answers_to_its_own_questions(actors):
 
 
 def test_a_late_answer_is_not_given_to_the_next_question(actors):
-    """It is there for whoever listens."""
+    """It is there for every listener."""
     holder, echo = actors.createActor(Holder), actors.createActor(Echo)
     in_time = actors.ask(holder, "late", 0)
     actors.tell(holder, "let go")
@@ -199,7 +199,7 @@ def test_a_late_answer_is_not_given_to_the_next_question(actors):
 
 
 def test_a_second_answer_is_not_given_to_the_next_question(actors):
-    """It is there for whoever listens, too."""
+    """It is there for every listener, too."""
     twice, echo = actors.createActor(Twice), actors.createActor(Echo)
 
     answers = [actors.ask(twice, "yes", GUARD), actors.ask(echo, "next", GUARD)]
@@ -234,7 +234,7 @@ def test_a_private_place_is_somebody_else(actors):
         answers = [private.ask(friend, "question", 0), private.ask(echo, "mine", GUARD)]
 
     assert [None, "mine"] == answers
-    assert "question from somebody" == actors.listen(GUARD)
+    assert "question from another" == actors.listen(GUARD)
 
 
 def test_what_is_sent_to_a_private_place_that_was_left_is_a_dead_letter(actors):
@@ -297,7 +297,7 @@ def test_an_address_outside_does_not_exit(actors):
 
 @pytest.mark.parametrize("talk", ["tell", "ask"])
 def test_an_address_of_another_base_is_refused(actors, talk):
-    """Nobody would ever read the message."""
+    """The message would never be read."""
     with pytest.raises(InvalidActorAddress, match="not an address of this system base"):
         getattr(actors, talk)(ActorAddress("/elsewhere"), "hello?")
 
@@ -315,19 +315,19 @@ def test_an_actor_can_be_made_by_the_name_of_its_class(actors):
 @pytest.mark.parametrize(
     ("actor_class", "error"),
     [
-        ("nowhere.Nobody", ImportError),
-        ("Nobody", InvalidActorSpecification),
+        ("nowhere.Unknown", ImportError),
+        ("Unknown", InvalidActorSpecification),
         (Stillborn, ValueError),
         (Bird, NoCompatibleSystemForActor),
     ],
 )
 def test_why_an_actor_cannot_be_made_is_raised_where_it_is_wanted(actors, actor_class, error):
-    """An address that nobody lives at would help nobody."""
+    """An address without an actor would be of no use."""
     with pytest.raises(error):
         actors.createActor(actor_class)
 
 
-@pytest.mark.parametrize("actor_class", ["nowhere.Nobody", Stillborn, Bird])
+@pytest.mark.parametrize("actor_class", ["nowhere.Unknown", Stillborn, Bird])
 def test_a_child_that_cannot_be_made_has_exited(actors, actor_class):
     """Its parent is told."""
     parent = actors.createActor(Caller)
@@ -342,7 +342,7 @@ def test_a_global_name_comes_before_everything_else(actors):
     """Who has it is meant, whatever class is asked for."""
     echo = actors.createActor(Echo, globalName="echo")
 
-    assert echo == actors.createActor("nowhere.Nobody", globalName="echo")
+    assert echo == actors.createActor("nowhere.Unknown", globalName="echo")
 
 
 def test_actors_are_made_where_the_capabilities_are(start):
@@ -404,7 +404,7 @@ def test_the_status_of_an_actor_can_be_asked_for(actors):
 
 
 def test_an_address_leads_to_its_actor_from_other_systems(start):
-    """Each actor runs on the thread of its own system, whoever writes to it."""
+    """Each actor runs on the thread of its own system, whichever writes to it."""
     here, there = start(), start()
     caller, far = here.createActor(Caller), there.createActor(Caller)
     place, seen = threading.get_ident, queue.SimpleQueue()
@@ -480,7 +480,7 @@ def test_nobody_waits_for_a_system_that_has_ended(start, silent):
 
 
 def test_nobody_waits_when_the_loop_is_ended_from_elsewhere(start, silent):
-    """Whoever asks then hears that nothing will come."""
+    """A later listener hears that nothing will come."""
     actors = start()
     with silent(actors) as asker:
         actors._systemBase._thread.end()
@@ -503,7 +503,7 @@ def test_an_interrupt_that_an_actor_raises_does_not_end_the_loop(start):
 
 
 def test_an_actor_that_does_not_return_is_left_behind(start, monkeypatch):
-    """Nothing can stop it; whoever shuts down is told."""
+    """Nothing can stop it; the shutdown says so."""
     monkeypatch.setattr(standalone, "_GRACE", 0.0)
     monkeypatch.setattr(standalone, "_MARGIN", 0.0)
     actors, begun, release = start(), threading.Event(), threading.Event()

@@ -208,6 +208,7 @@ def test_whatever_scenarios_do_was_within_reach():
                 assert set(seen(one.simulate(chance))) <= expected
 
 
+@pytest.mark.slow
 def test_a_soak_sees_nearly_everything_and_nothing_unheard_of():
     """Of the rest each takes several crashes of the same actor."""
     edges = explore_scenarios(schedules=4000, seed=1, laws=()).edges

@@ -38,6 +38,7 @@ def heard(trace):
     return [event.step_id for event in trace.events if event.kind == "step.ready"]
 
 
+@pytest.mark.slow
 def test_a_schedule_can_be_followed_in_its_own_case():
     """To the identical trace: nearly always if no fault has struck a message, mostly if some have.
 

@@ -15,6 +15,8 @@ from actorflow.testing.laws import law
 from actorflow.testing.machine import SimulationMachine
 from tests.support.brain import flow, step, task
 
+pytestmark = pytest.mark.slow
+
 BRIEF = settings(
     max_examples=30,
     stateful_step_count=20,

@@ -11,6 +11,8 @@ import pytest
 from actorflow.testing import Replay, Tape
 from tests.support.brain import flow, task
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["pytester"]
 
 FLOWS = """

@@ -189,6 +189,7 @@ def test_steps_beyond_the_alphabet_have_names_too():
 # ── What would be smaller ────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_every_edit_makes_a_scenario_smaller_or_leaves_it():
     """In steps, or else in what is not plain, or else in how much of it."""
     for one in drawn(60):

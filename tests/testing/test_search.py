@@ -338,6 +338,7 @@ def test_a_soak_makes_the_scenario_small_too():
     assert exploration.failure.hash == exploration.case.simulate(exploration.failure.tape).hash
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_soaks():
     """Scenario by scenario."""
     one, other = (explore_scenarios(schedules=100, seed=3) for _ in range(2))
@@ -410,6 +411,7 @@ def test_a_soak_from_a_shell_says_how_to_see_a_failure_again(capsys, monkeypatch
         nothing_is_retried.check(trace)
 
 
+@pytest.mark.slow
 def test_a_search_leaves_nothing_to_the_garbage_collector():
     """Which would take longer than the laws."""
     explore(PAIR, schedules=10)

@@ -486,6 +486,7 @@ def test_what_is_offered_can_be_seen_by_whoever_chooses():
     assert {3} == {len(envelope) for offered in seen for envelope in offered}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faults", [Faults(), Faults(crashes=2, restarts=1, duplicates=2)])
 def test_a_schedule_leaves_nothing_to_the_garbage_collector(faults):
     """To find it would take longer than the schedule."""
@@ -914,6 +915,7 @@ def test_a_schedule_is_cut_in_time_too():
 # ── Laws that any trace can be held to ───────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 @given(st.randoms(use_true_random=False), st.integers(1, 3), st.booleans())
 def test_whatever_happens_the_accounts_agree(chance, workers, race):
     """The supervisor's leases are the executors' attempts whenever nothing is on its way."""

@@ -25,6 +25,8 @@ from actorflow.testing.simulation.scripts import Hangs, Raises, Returns
 from actorflow.testing.strategies import scenarios, scripts, tapes, workflows
 from tests.support.brain import flow, step, task
 
+pytestmark = pytest.mark.slow
+
 SEARCH = settings(
     max_examples=3000,
     database=None,

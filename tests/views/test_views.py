@@ -406,6 +406,7 @@ def walks(draw):
     return record(*told), steps
 
 
+@pytest.mark.slow
 @given(walks(), st.integers(NARROWEST, 120), st.integers(1, 10))
 def test_a_gantt_chart_is_never_wider_than_asked_for(walk, width, rows):
     """Whatever the ids, the times and the width; and what it leaves out it counts."""
@@ -418,6 +419,7 @@ def test_a_gantt_chart_is_never_wider_than_asked_for(walk, width, rows):
     assert all(line.isprintable() for line in lines)
 
 
+@pytest.mark.slow
 @given(walks())
 def test_a_timeline_follows_every_legal_run(walk):
     """Statuses are the table's, and segments follow each other without overlapping."""

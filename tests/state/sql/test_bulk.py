@@ -37,9 +37,9 @@ def rows(numbers, word="old"):
 
 
 @pytest.fixture
-def connection(url):
+def connection(empty_url):
     """A connection to a database with an empty table."""
-    with Engines.to(url) as engines, engines.writing.connect() as connection:
+    with Engines.to(empty_url) as engines, engines.writing.connect() as connection:
         with connection.begin():
             TABLE.create(connection)
         yield connection

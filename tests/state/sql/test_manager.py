@@ -136,7 +136,7 @@ def test_closing_a_manager_does_not_wait_for_somebody_else_who_uses_it(state):
         thread = threading.Thread(target=close)
         thread.start()
         while not state._writer.queue.closing:
-            pass
+            threading.Event().wait(0.001)
         state.create(accepted(), nobody)
         assert closed.wait(60)
     thread.join()
@@ -661,7 +661,7 @@ def test_a_claim_may_come_between_what_is_written_together(state):
         state.create(accepted("before"), done.done)
         claim.start()
         while 2 > len(state._writer.queue._entries):
-            pass
+            threading.Event().wait(0.001)
         state.create(accepted("after"), done.done)
     claim.join()
     for _ in range(2):
@@ -679,7 +679,7 @@ def test_what_waits_is_written_before_a_manager_is_closed(state):
         state.create(accepted("one"), done.done)
         close.start()
         while not state._writer.queue.closing:
-            pass
+            threading.Event().wait(0.001)
     close.join()
 
     assert [None] == done.errors
@@ -1345,6 +1345,7 @@ with Orchestrator(state) as orchestrator:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", ["used", "not used"])
 def test_a_fork_needs_a_manager_of_its_own(url, before):
     """It would share connections, and be one owner of runs with its parent; nothing hangs."""

@@ -21,9 +21,9 @@ from actorflow.state.sql.schema import upgrades as migrating
 
 
 @pytest.fixture
-def engines(url):
+def engines(empty_url):
     """Connections to it."""
-    with Engines.to(url) as made:
+    with Engines.to(empty_url) as made:
         yield made
 
 
@@ -74,12 +74,12 @@ def test_tables_are_made_once(engines):
     assert (migrating.newest(), migrating.newest()) == migrating.upgrade(engines)
 
 
-def test_starters_at_the_same_time_wait_for_each_other(url):
+def test_starters_at_the_same_time_wait_for_each_other(empty_url):
     """One makes the tables, the others find them."""
     barrier, outcomes = threading.Barrier(4), []
 
     def start():
-        with Engines.to(url) as engines:
+        with Engines.to(empty_url) as engines:
             barrier.wait()
             try:
                 outcomes.append(migrating.upgrade(engines)[0])
@@ -110,29 +110,29 @@ def test_a_starter_waits_for_another_one_for_as_long_as_that_takes(tmp_path, mon
         assert (None, migrating.newest()) == migrating.upgrade(engines)
 
 
-def test_a_database_without_tables_is_refused(url):
+def test_a_database_without_tables_is_refused(empty_url):
     """With what to do about it."""
     with pytest.raises(SchemaMismatch, match=r"has no tables yet.*actorflow db upgrade"):
-        SQLStateManager(url)
+        SQLStateManager(empty_url)
 
 
 @pytest.mark.parametrize("create", [True, False])
-def test_a_database_of_a_newer_version_is_refused(url, engines, create):
+def test_a_database_of_a_newer_version_is_refused(empty_url, engines, create):
     """It may mean other things by the same names."""
     migrating.upgrade(engines)
     set_version(engines, "9999")
     with pytest.raises(SchemaMismatch, match="made by a newer actorflow") as raised:
-        SQLStateManager(url, create=create)
+        SQLStateManager(empty_url, create=create)
 
     assert (True, "9999") == (raised.value.newer, raised.value.found)
 
 
-def test_a_table_of_somebody_elses_is_left_as_it_is(url, engines):
+def test_a_table_of_somebody_elses_is_left_as_it_is(empty_url, engines):
     """It has a name that is wanted here; nothing is made beside it either."""
     with engines.writing.begin() as connection:
         connection.execute(sa.text("CREATE TABLE actorflow_runs (x INTEGER)"))
     with pytest.raises(StoreUnavailable, match=r"actorflow_runs.* already exists"):
-        SQLStateManager(url, create=True)
+        SQLStateManager(empty_url, create=True)
     with engines.reading.begin() as connection:
         found = sa.inspect(connection)
         columns = [column["name"] for column in found.get_columns("actorflow_runs")]
@@ -165,30 +165,32 @@ def said(capsys, *words):
     return status, printed.out.strip() or printed.err.strip()
 
 
-def test_the_command_makes_tables_and_says_so(url, capsys):
+def test_the_command_makes_tables_and_says_so(empty_url, capsys):
     """From nothing to the newest."""
     newest = migrating.newest()
 
-    status, nothing = said(capsys, "current", url)
+    status, nothing = said(capsys, "current", empty_url)
     assert (0, "no tables") == (status, nothing.partition(":")[0])
-    status, text = said(capsys, "check", url)
-    assert (1, True) == (status, f"type: actorflow db upgrade {url}" in text.lower())
-    assert (0, f"version {newest}, upgraded from an empty database") == said(capsys, "upgrade", url)
-    assert (0, f"version {newest}, already up to date") == said(capsys, "upgrade", url)
-    assert (0, f"version {newest}") == said(capsys, "current", url)
-    assert (0, f"version {newest}, up to date") == said(capsys, "check", url)
+    status, text = said(capsys, "check", empty_url)
+    assert (1, True) == (status, f"type: actorflow db upgrade {empty_url}" in text.lower())
+    assert (0, f"version {newest}, upgraded from an empty database") == said(
+        capsys, "upgrade", empty_url
+    )
+    assert (0, f"version {newest}, already up to date") == said(capsys, "upgrade", empty_url)
+    assert (0, f"version {newest}") == said(capsys, "current", empty_url)
+    assert (0, f"version {newest}, up to date") == said(capsys, "check", empty_url)
 
 
-def test_the_command_refuses_a_newer_database(url, engines, capsys):
+def test_the_command_refuses_a_newer_database(empty_url, engines, capsys):
     """It changes nothing there."""
     migrating.upgrade(engines)
     set_version(engines, "9999")
 
-    status, text = said(capsys, "upgrade", url)
+    status, text = said(capsys, "upgrade", empty_url)
     assert (2, True) == (status, "Upgrade actorflow" in text)
-    assert (1, True) == (said(capsys, "check", url)[0], "Upgrade actorflow" in text)
+    assert (1, True) == (said(capsys, "check", empty_url)[0], "Upgrade actorflow" in text)
     newest = migrating.newest()
-    assert (0, f"version 9999; this actorflow uses {newest}") == said(capsys, "current", url)
+    assert (0, f"version 9999; this actorflow uses {newest}") == said(capsys, "current", empty_url)
 
 
 def test_the_command_refuses_what_is_no_database(capsys):

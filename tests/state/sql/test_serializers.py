@@ -231,6 +231,7 @@ PLAIN = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(PLAIN)
 def test_any_nesting_comes_back(value):
     """Whatever the parts are."""

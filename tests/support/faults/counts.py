@@ -13,11 +13,11 @@ class Counts:
     """Counts, as fields of an attrs class."""
 
     promises: ClassVar[tuple[str, ...]] = ()
-    """The names of those that a promise keeps at nought."""
+    """The names of the counts that a promise keeps at zero."""
 
     @property
     def broken(self):
-        """Whether a promise was."""
+        """Whether a promise was broken."""
         return any(getattr(self, name) for name in self.promises)
 
     def __str__(self):

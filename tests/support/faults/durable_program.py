@@ -1,7 +1,7 @@
 """A program to kill: it runs workflows in a database and reports what was acknowledged.
 
-Whoever is killed in its place leaves three accounts: the database, the steps whose completion was
-shown to an observer, and a log of the steps whose bodies have begun.
+A killed process leaves three accounts: the database, the steps whose completion was shown to an
+observer, and a log of the steps whose bodies have begun.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ STEPS = WIDTH + 2
 """How many steps a run has."""
 THREADS = 3
 LEASE = 0.1
-"""Seconds after which the runs of a life are nobody's, and the next one takes them over."""
+"""Seconds after which the next life takes over the runs of a killed one."""
 
 
 def work(log):
@@ -79,7 +79,7 @@ def expected(n):
 
 
 def live(url, log, said):
-    """Go on with what was left, and let more runs happen, until somebody puts an end to it.
+    """Go on with what was left, and run more workflows, until the process is killed.
 
     Args:
         url: The database.

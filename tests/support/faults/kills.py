@@ -42,7 +42,7 @@ class Figures(Counts):
     recorded: int = 0
     """How many steps are recorded as completed."""
     acknowledged: int = 0
-    """How many steps were shown to somebody as completed."""
+    """How many steps were shown to an observer as completed."""
     lost: int = 0
     """How many of those are not recorded."""
     again: int = 0
@@ -115,7 +115,7 @@ class Account:
     def conclude(self):
         """Let all that was left come to its end, and look at what came out of it."""
         with contextlib.closing(sqlite3.connect(self.database)) as connection:
-            connection.execute("DELETE FROM actorflow_owners")  # nobody of them is alive
+            connection.execute("DELETE FROM actorflow_owners")  # none of them is alive
             connection.commit()
         state = SQLStateManager(self.url, create=True)
         with logged(self.log) as flow, Orchestrator(state) as orchestrator:

@@ -98,7 +98,7 @@ class Daemon(threading.Thread):
         try:
             with self._orchestrator:
                 self._go_on()
-        except BaseException as error:  # noqa: BLE001 - told to whoever joins
+        except BaseException as error:  # noqa: BLE001 - raised in `join`
             self.error = error
 
     def _go_on(self):

@@ -44,7 +44,7 @@ class Figures(Counts):
     steps: int = 0
     """How many distinct steps are recorded as completed."""
     taken_over: int = 0
-    """How many times somebody went on with a run that another had begun."""
+    """How many times a daemon went on with a run that another had begun."""
     twice: int = 0
     """How many completions are recorded of a step that was complete."""
     holes: int = 0
@@ -54,7 +54,7 @@ class Figures(Counts):
 
 
 def daemon(url, flow, progress):
-    """An orchestrator that takes what nobody has, or seems to have."""
+    """Return an orchestrator that takes runs without an owner, or whose owner seems gone."""
     state = SQLStateManager(url, patience=PATIENCE, lease=LEASE)
     made = Orchestrator(
         state, recover=True, recover_every=LOOKS, max_active_runs=AT_ONCE, observers=[progress]

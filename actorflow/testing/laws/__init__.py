@@ -146,6 +146,8 @@ ALL: Final[tuple[Law, ...]] = (
 FORMER_NAMES: Final[Mapping[str, str]] = {"leases_add_up": "workers_add_up"}
 """The current names of laws that were renamed; replay files may hold their former names."""
 
+leases_add_up = workers_add_up  # its former name, for programs that import it
+
 
 def check(trace: Trace, laws: Iterable[Law] = ALL) -> None:
     """Check that a trace keeps the laws.

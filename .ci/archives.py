@@ -1,6 +1,6 @@
 """Build the source archive and the wheel, and check what they hold.
 
-    python .ci/archives.py FILES DIRECTORY
+Usage: `python .ci/archives.py FILES DIRECTORY`
 
 FILES lists the repository's files, one a line. The archives are left in DIRECTORY. The source
 archive must hold exactly those files, and the wheel exactly those of the package.

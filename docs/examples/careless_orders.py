@@ -1,4 +1,4 @@
-"""A test that fails, to see what pytest says then.
+"""A test that fails, to show how pytest reports a broken law.
 
 python -m pytest docs/examples/careless_orders.py
 """
@@ -12,5 +12,5 @@ SCRIPT = Script(default=real(after=None))
 
 
 def test_no_schedule_charges_twice(simulation):
-    """Whatever is early or late."""
+    """No schedule breaks the law."""
     simulation.explore(careless, script=SCRIPT, laws=[charged_once])

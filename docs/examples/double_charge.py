@@ -1,6 +1,6 @@
-"""An order is charged twice, because its step forgets that an answer can come too late.
+"""A workflow that charges an order twice if an answer arrives too late, and its fixed version.
 
-Typed in the root of a checkout, the first of these finds the schedule, and the second finds none:
+In the root of a checkout, the first command finds such a schedule, and the second finds none:
 
     actorflow simulate docs/examples/double_charge.py:careless --real
     actorflow simulate docs/examples/double_charge.py:careful --real
@@ -15,7 +15,7 @@ POLICY = RetryPolicy(max_attempts=2, initial_interval=1.0, jitter=0.0)
 
 
 class Gateway:
-    """A payment service as tests know it. It makes every charge once for each key."""
+    """A fake payment service. It makes one charge per key."""
 
     def __init__(self):
         self.charges = []
@@ -24,10 +24,10 @@ class Gateway:
         return "Gateway()"
 
     def __deepcopy__(self, memo):
-        return self  # it stands for something outside, of which there is no other
+        return self  # it stands for an external service, so do not copy it
 
     async def charge(self, amount, key=None):
-        """Charge, unless that has been done under this key."""
+        """Charge, unless a charge with this key exists."""
         if key is None or key not in [known for known, _ in self.charges]:
             self.charges.append((key, amount))
         return f"{amount} charged"
@@ -38,13 +38,13 @@ careless = Workflow("careless")
 
 @careless.step
 def gateway():
-    """Connect; each run has a gateway of its own, so that no schedule sees another's charges."""
+    """Connect. Each run has its own gateway, so that schedules do not share charges."""
     return Gateway()
 
 
 @careless.step(after=gateway, async_=True, timeout=5.0, retry=POLICY)
 async def charge(gateway, amount=40):
-    """Charge what the order costs."""
+    """Charge the order."""
     return await gateway.charge(amount)
 
 
@@ -54,7 +54,7 @@ careful.step(gateway)
 
 @careful.step(id="charge", after=gateway, async_=True, timeout=5.0, retry=POLICY)
 async def charge_once(gateway, ctx, amount=40):
-    """Charge what the order costs, under a key that all attempts share."""
+    """Charge the order, with a key that all attempts share."""
     return await gateway.charge(amount, key=ctx.idempotency_key)
 
 

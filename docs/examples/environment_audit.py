@@ -1,4 +1,4 @@
-"""Audit a Python environment: how large it is, under which licences, and what is wrong with it.
+"""Audit a Python environment: its size, its licences, and its problems.
 
     actorflow run docs/examples/environment_audit.py
     actorflow run docs/examples/environment_audit.py --input path=.venv
@@ -7,7 +7,7 @@
     fetch ---+-> enrich (licences, summaries) --+-> aggregate (the report)
              +-> analyze (dependency graph) ----+
 
-Needs `packaging`, which knows how versions, requirements and their markers are compared.
+Needs `packaging`, which compares versions, requirements and markers.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ __all__ = ["flow"]
 
 HINT = "give a site-packages folder or the root of a virtual environment"
 
-# What the steps hand on is plain data, so that it can be stored and printed as JSON, and small:
-# `fetch` says where the metadata of a distribution is, and each branch reads there what it needs.
+# Outputs are plain data, so that they can be stored and printed as JSON, and small: `fetch` returns
+# the location of each distribution's metadata, and each branch reads what it needs from there.
 
 
 class Installed(TypedDict):
@@ -46,14 +46,14 @@ class Installed(TypedDict):
 
 
 class Listing(TypedDict):
-    """The distributions of an environment, and what is wrong with the others, by location."""
+    """The valid distributions of an environment, and the faults of the others by location."""
 
     distributions: list[Installed]
     broken: dict[str, str]
 
 
 class Card(TypedDict):
-    """What a person wants to know of a distribution; `editable` is where its source is, if so."""
+    """The facts that the report shows; `editable` is the URL of the source, if installed so."""
 
     title: str
     licence: str
@@ -66,7 +66,7 @@ flow = Workflow("environment-audit", name="Environment audit")
 
 @flow.step
 def fetch(path: str | None = None) -> Listing:
-    """List what is installed at `path`, by default in the environment that runs this."""
+    """List the distributions at `path`, by default those of the running environment."""
     folders = site_packages(path)
     listing = Listing(distributions=[], broken={})
     for location in metadata_locations(folders):
@@ -79,9 +79,9 @@ def fetch(path: str | None = None) -> Listing:
     return listing
 
 
-# The branches read files, and reading blocks: they are plain functions, which `async_=True` sends
-# to threads, because a coroutine would hold up the event loop. A file may vanish while something
-# is being installed, so an OSError is worth another try; any other error would only come again.
+# The branches read files, which blocks, so they are plain functions: with `async_=True` these run
+# on threads in parallel, while coroutines would block the event loop. A file may vanish during an
+# installation, so an OSError is retried; any other error would only recur.
 reread = RetryPolicy(max_attempts=3, initial_interval=0.2, retryable_errors=(OSError,))
 
 
@@ -100,9 +100,10 @@ def enrich(fetch: Listing) -> dict[str, Card]:
 
 @flow.step(after=fetch, async_=True, timeout=20.0, retry=reread)
 def analyze(fetch: Listing) -> dict[str, dict[str, str]]:
-    """Compare what the distributions require with what is there."""
+    """Compare the requirements of the distributions with what is installed."""
     copies = by_project(fetch["distributions"])
-    installed = {project: found[0] for project, found in copies.items()}  # which hides the others
+    # The first copy on the import path hides the others.
+    installed = {project: found[0] for project, found in copies.items()}
     needs, unreadable = read_requirements(installed)
     wants = applicable(needs, installed)
     needed = {name for project, need in wants if (name := project_of(need)) != project}
@@ -122,7 +123,7 @@ def analyze(fetch: Listing) -> dict[str, dict[str, str]]:
 def aggregate(
     process: dict[str, int | None], enrich: dict[str, Card], analyze: dict[str, dict[str, str]]
 ) -> str:
-    """Join the branches, each by its step id, into a report for a person."""
+    """Join the outputs of the branches into a readable report."""
     orphans = [enrich[location] for location in analyze["orphaned"].values()]
     cards = enrich.values()
     tables = {
@@ -139,7 +140,7 @@ def aggregate(
     return "\n\n".join([overview(process, analyze), *sections])
 
 
-# Reading what is installed.
+# Reading the installed distributions.
 
 
 def site_packages(path: str | None) -> list[Path]:
@@ -157,13 +158,13 @@ def site_packages(path: str | None) -> list[Path]:
 
 
 def metadata_locations(folders: list[Path]) -> list[Path]:
-    """List the metadata of every distribution, in the order in which imports look."""
+    """List the metadata of every distribution, in import order."""
     kinds = ("*.dist-info", "*.egg-info")
     return [path for folder in folders for kind in kinds for path in sorted(folder.glob(kind))]
 
 
 def identify(location: Path) -> Installed:
-    """Read who a distribution is; a ValueError says what is wrong with its metadata."""
+    """Read name and version; raise ValueError if the metadata is invalid."""
     if location.name.startswith("~"):
         raise ValueError("left behind by an interrupted pip")
     distribution = Distribution.at(location)
@@ -176,13 +177,13 @@ def identify(location: Path) -> Installed:
 
 
 def header(distribution: Distribution, name: str) -> str:
-    """Read one field of the metadata as one line, empty if it is absent."""
+    """Return a metadata field as one line, or an empty string if it is absent."""
     text = " ".join(next(iter(distribution.metadata.get_all(name, [])), "").split())
     return "" if text == "UNKNOWN" else text
 
 
 def size_on_disk(location: Path) -> int | None:
-    """Add up the files that RECORD names; without one, nobody knows which files belong."""
+    """Add up the sizes of the files in RECORD; return None if there is no RECORD."""
     record = location / "RECORD"
     if not record.is_file():
         return None
@@ -192,7 +193,7 @@ def size_on_disk(location: Path) -> int | None:
 
 
 def describe(installed: Installed) -> Card:
-    """Say in a few words what a distribution is."""
+    """Summarise a distribution."""
     distribution = Distribution.at(installed["location"])
     origin = json.loads(distribution.read_text("direct_url.json") or "{}")
     return Card(
@@ -204,21 +205,21 @@ def describe(installed: Installed) -> Card:
 
 
 def licence(distribution: Distribution) -> str:
-    """Name the licence, from the newest way to declare it to the oldest."""
+    """Return the licence from the newest kind of declaration that is present."""
     expression, text = header(distribution, "License-Expression"), header(distribution, "License")
-    brief = text if len(text) <= 40 else ""  # some put the full text there
+    brief = text if len(text) <= 40 else ""  # some packages put the full licence text there
     classifiers = distribution.metadata.get_all("Classifier", [])
     named = [line.split(" :: ")[-1] for line in classifiers if line.startswith("License :: ")]
     return (expression or brief or ", ".join(named) or "unknown").removesuffix(" License")
 
 
-# The dependency graph. Projects go by their canonical name: `Foo_Bar` is `foo-bar`.
+# The dependency graph. Projects are identified by their canonical names: `Foo_Bar` is `foo-bar`.
 
 Wants = set[tuple[str, Requirement]]
 
 
 def by_project(distributions: list[Installed]) -> dict[str, list[Installed]]:
-    """Group the distributions, since a project may be installed more than once."""
+    """Group distributions by project, because a project may be installed more than once."""
     copies: dict[str, list[Installed]] = {}
     for installed in distributions:
         copies.setdefault(canonicalize_name(installed["name"]), []).append(installed)
@@ -226,14 +227,14 @@ def by_project(distributions: list[Installed]) -> dict[str, list[Installed]]:
 
 
 def project_of(need: Requirement) -> str:
-    """Name the project that a requirement asks for."""
+    """Return the canonical name of the required project."""
     return canonicalize_name(need.name)
 
 
 def read_requirements(
     installed: dict[str, Installed],
 ) -> tuple[dict[str, list[Requirement]], dict[str, str]]:
-    """Parse what each project requires; what cannot be parsed is a fault, by location."""
+    """Parse the requirements of each project; return them, and the faults by location."""
     needs: dict[str, list[Requirement]] = {project: [] for project in installed}
     faults = {}
     for project, found in installed.items():
@@ -246,15 +247,15 @@ def read_requirements(
 
 
 def applicable(needs: dict[str, list[Requirement]], installed: dict[str, Installed]) -> Wants:
-    """Pair each project with what it requires here, for itself and for the extras asked of it."""
+    """Pair each project with its requirements here, including those of requested extras."""
     wants: Wants = set()
     seen: set[tuple[str, str]] = set()
     pending = [(project, "") for project in needs]
     while pending:
-        project, extra = asked = pending.pop()
-        if asked in seen or project not in needs:
+        project, extra = request = pending.pop()
+        if request in seen or project not in needs:
             continue
-        seen.add(asked)
+        seen.add(request)
         environment = {**python_version(installed[project]), "extra": extra}
         here = [n for n in needs[project] if not n.marker or n.marker.evaluate(environment)]
         wants.update((project, need) for need in here)
@@ -263,7 +264,7 @@ def applicable(needs: dict[str, list[Requirement]], installed: dict[str, Install
 
 
 def python_version(installed: Installed) -> dict[str, str]:
-    """Take the version that markers ask for from `lib/python3.X`, if another Python runs this."""
+    """Return marker values for the Python in `lib/python3.X`, if it is not the running one."""
     named = re.fullmatch(r"python(3\.\d+)", Path(installed["location"]).parent.parent.name)
     if not named or named[1] == f"{sys.version_info.major}.{sys.version_info.minor}":
         return {}
@@ -271,7 +272,7 @@ def python_version(installed: Installed) -> dict[str, str]:
 
 
 def unmet(wants: Wants, installed: dict[str, Installed]) -> dict[str, dict[str, str]]:
-    """Say what is missing, what is there in the wrong version, and who wants it."""
+    """Find missing requirements and version conflicts, with the projects that want them."""
     missing, conflicting = defaultdict(set), defaultdict(set)
     for project, need in wants:
         found = installed.get(project_of(need))
@@ -284,7 +285,7 @@ def unmet(wants: Wants, installed: dict[str, Installed]) -> dict[str, dict[str, 
 
 
 def wanted_by(projects: dict[str, set[str]]) -> dict[str, str]:
-    """Name, in a stable order, the projects behind each requirement."""
+    """List the projects behind each requirement, in a stable order."""
     return {want: f"wanted by {', '.join(sorted(by))}" for want, by in sorted(projects.items())}
 
 
@@ -292,7 +293,7 @@ def wanted_by(projects: dict[str, set[str]]) -> dict[str, str]:
 
 
 def overview(sizes: dict[str, int | None], findings: dict[str, dict[str, str]]) -> str:
-    """Say where, how much and how bad, in three lines."""
+    """Summarise location, size and problems in three lines."""
     places = dict.fromkeys(str(Path(place).parent) for place in [*sizes, *findings["broken"]])
     known = [size for size in sizes.values() if size is not None]
     unknown = f", {len(sizes) - len(known)} of unknown size" if len(known) < len(sizes) else ""
@@ -306,7 +307,7 @@ def overview(sizes: dict[str, int | None], findings: dict[str, dict[str, str]]) 
 
 
 def largest(sizes: dict[str, int | None], cards: dict[str, Card]) -> list[tuple[str, str]]:
-    """Rank the ten largest distributions."""
+    """Return the ten largest distributions, largest first."""
     known = sorted(((size, place) for place, size in sizes.items() if size), reverse=True)
     return [
         (cards[place]["title"], f"{megabytes(size):>10}  {cards[place]['licence']}")
@@ -315,12 +316,12 @@ def largest(sizes: dict[str, int | None], cards: dict[str, Card]) -> list[tuple[
 
 
 def megabytes(size: int) -> str:
-    """Write a size for people."""
+    """Format a size in megabytes."""
     return f"{size / 1_000_000:,.2f} MB"
 
 
 def table(title: str, rows: Iterable[tuple[str, object]]) -> str:
-    """Lay out one section in two columns, cut to 80 characters."""
+    """Format a section in two columns, cut to 80 characters."""
     lines = [f"  {left:<36}  {right}".rstrip() for left, right in rows]
     return "\n".join([title, *(line if len(line) <= 80 else f"{line[:79]}…" for line in lines)])
 

@@ -1,4 +1,4 @@
-"""The lesson's workflow: one step, three side by side, and one that joins them.
+"""The workflow of the first tutorial: one step, three in parallel, and one that joins them.
 
     actorflow run docs/examples/lesson.py --input url=https://example.org/text
 
@@ -6,7 +6,7 @@
     fetch ---+-> enrich ---+-> aggregate
              +-> analyze --+
 
-The sleeps stand for services that take their time.
+The sleeps imitate slow services.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ patient = RetryPolicy(max_attempts=3, initial_interval=0.1)
 
 @flow.step
 def fetch(url: str) -> list[str]:
-    """Stand in for a download: the same words for every address."""
+    """Imitate a download: return the same words for every URL."""
     return ["every", "step", "waits", "for", "its", "dependencies"]
 
 
@@ -36,7 +36,7 @@ async def process(fetch: list[str]) -> int:
 
 @flow.step(after=fetch, async_=True, timeout=2.0, retry=patient)
 async def enrich(fetch: list[str], url: str) -> str:
-    """Say where the words come from."""
+    """Describe where the words come from."""
     await asyncio.sleep(0.02)
     return f"{fetch[0]} … {fetch[-1]}, from {url}"
 

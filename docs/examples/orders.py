@@ -1,9 +1,9 @@
-"""A daemon that works off orders, keeps its runs in SQLite, and may be killed at any instant.
+"""A daemon that processes orders, keeps its runs in SQLite, and may be killed at any time.
 
     python docs/examples/orders.py orders.db 7
     python docs/examples/orders.py orders.db 7 --power-fails-in send
 
-The second form kills its own process, as `kill -9` does, when that step has begun.
+The second form kills its own process, as `kill -9` does, after the given step has started.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from actorflow.state.sql import SQLStateManager
 __all__ = ["flow", "main"]
 
 LEASE = 2.0
-"""Seconds after which a killed daemon's runs are anybody's."""
+"""Seconds after which another daemon may take over the runs of a killed one."""
 
 flow = Workflow("order", version="1.0.0")
 fatal: set[str] = set()
@@ -27,40 +27,40 @@ fatal: set[str] = set()
 
 @flow.step
 def price(number: int, ctx: StepContext) -> int:
-    """Look the price up."""
+    """Look up the price."""
     _begin(ctx)
     return 40 + number
 
 
 @flow.step(after=price, async_=True)
 async def charge(price: int, ctx: StepContext) -> str:
-    """Charge the customer; a service that is told the key charges nobody twice."""
+    """Charge the customer. A real step would pass `ctx.idempotency_key` to the service."""
     _begin(ctx)
     return f"{price} charged"
 
 
 @flow.step(after=price, async_=True)
 async def pack(number: int, ctx: StepContext) -> str:
-    """Have somebody pack it."""
+    """Pack the parcel."""
     _begin(ctx)
     return f"parcel {number}"
 
 
 @flow.step(after=[charge, pack])
 def send(charge: str, pack: str, ctx: StepContext) -> str:
-    """Send it."""
+    """Send the parcel."""
     _begin(ctx)
     return f"{pack} sent, {charge}"
 
 
 def _begin(ctx: StepContext) -> None:
-    print(f"{ctx.step_id} begins", flush=True)
+    print(f"{ctx.step_id} starts", flush=True)
     if ctx.step_id in fatal:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main() -> None:
-    """Work off an order, or go on with it."""
+    """Process an order, or continue it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("database", metavar="FILE")
     parser.add_argument("number", type=int)

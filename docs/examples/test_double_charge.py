@@ -1,4 +1,4 @@
-"""The workflow that was mended, held to its law by pytest."""
+"""Pytest tests that hold the fixed workflow to its law."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ SCRIPT = Script(default=real(after=None))
 
 
 def test_no_schedule_charges_twice(simulation):
-    """Whatever is early or late."""
+    """No schedule breaks the law."""
     found = simulation.explore(careful, script=SCRIPT, laws=[charged_once])
 
     assert found.endings["completed"] > 0
 
 
-def test_an_answer_that_comes_too_late_charges_nobody_twice(simulation):
-    """The deadline passes while the answer is on its way."""
+def test_a_late_answer_does_not_charge_twice(simulation):
+    """The deadline passes before the answer is delivered."""
     tape = Tape({"deliver": (0, 0, 0, 1, 1)})
     trace = simulation.check(careful, script=SCRIPT, tape=tape, laws=[charged_once])
 

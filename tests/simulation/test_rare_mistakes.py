@@ -7,6 +7,7 @@ is kept that shows it.
 from __future__ import annotations
 
 import heapq
+from functools import partial
 
 import pytest
 
@@ -16,20 +17,12 @@ from actorflow.scheduling.ledger import RunState
 from actorflow.scheduling.queues import RunQueue
 from actorflow.testing import Faults, Scenario, ScenarioRun, ScenarioStep, Settings, Tape, laws
 from tests.support.doctored_traces import broken
-from tests.support.mutants import Mutant
+from tests.support.mutants import shown_by
 
 RARE = []
 
 
-def rare(number, scenario, tape, owner, function):
-    """Keep a mistake, the number of the law that it breaks, and the schedule on which it does."""
-
-    def keep(twin):
-        case = number, scenario, tape, Mutant(owner, function, twin)
-        RARE.append(pytest.param(*case, id=str(case[-1])))
-        return twin
-
-    return keep
+rare = partial(shown_by, RARE)
 
 
 @rare(

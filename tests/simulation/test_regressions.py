@@ -7,6 +7,7 @@ planted again it breaks the law that it broke then: so long as that is so, it sh
 from __future__ import annotations
 
 import heapq
+from functools import partial
 
 import pytest
 
@@ -17,20 +18,12 @@ from actorflow.scheduling.decisions import Decisions
 from actorflow.scheduling.queues import ReadyQueue
 from actorflow.testing import Faults, Scenario, ScenarioRun, ScenarioStep, Settings, Tape, laws
 from tests.support.doctored_traces import broken
-from tests.support.mutants import Mutant
+from tests.support.mutants import shown_by
 
 REGRESSIONS = []
 
 
-def regression(number, scenario, tape, owner, function):
-    """Keep a schedule, the number of the law that it broke, and the mistake that made it so."""
-
-    def keep(twin):
-        case = number, scenario, tape, Mutant(owner, function, twin)
-        REGRESSIONS.append(pytest.param(*case, id=str(case[-1])))
-        return twin
-
-    return keep
+regression = partial(shown_by, REGRESSIONS)
 
 
 @regression(

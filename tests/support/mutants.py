@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 
 import attrs
+import pytest
 
 from actorflow.actors.step import _SKIPPED, StepActor
 from actorflow.actors.supervisor import Supervisor
@@ -26,7 +27,7 @@ from actorflow.scheduling.outbox import Outbox
 from actorflow.scheduling.queues import ReadyQueue, RunQueue
 from actorflow.scheduling.starts import Starts
 
-__all__ = ["MUTANTS", "Mutant"]
+__all__ = ["MUTANTS", "Mutant", "shown_by"]
 
 MUTANTS = []
 
@@ -53,6 +54,26 @@ def replaces(owner, function):
 
     def keep(twin):
         MUTANTS.append(Mutant(owner, function, twin))
+        return twin
+
+    return keep
+
+
+def shown_by(cases, number, scenario, tape, owner, function):
+    """Make a mutant of a function's twin, and keep it among cases for a parametrised test.
+
+    Args:
+        cases: A list; each case is the number of a law, a scenario, a tape and the mutant.
+        number: The law that the mutant breaks.
+        scenario: The scenario in which it does.
+        tape: The schedule on which it does.
+        owner: Where the function is.
+        function: Its name.
+    """
+
+    def keep(twin):
+        mutant = Mutant(owner, function, twin)
+        cases.append(pytest.param(number, scenario, tape, mutant, id=str(mutant)))
         return twin
 
     return keep

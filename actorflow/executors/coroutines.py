@@ -161,12 +161,18 @@ class CoroutineExecutor:
         queue, now = self._queue, self._now
         task = _this_task(self._loop)
         until = now() + _SECONDS_PER_TURN
+        ended = False
         while queue or self._deliver() or queue:
             if queue:
                 suspended = self._begin(queue.popleft())
                 if suspended is not None:
+                    if ended:
+                        # The bodies that ended before this one have been reported, but nothing
+                        # has delivered these reports, and this body may wait for what follows.
+                        self._deliver_later()
                     yield from self._run_suspended(*suspended, task)
                     return
+                ended = True
                 if task.cancelling() or task._must_cancel:  # noqa: SLF001 - there is no public way
                     # The body cancelled its own task and then returned; the next body must not be
                     # affected. (Before Python 3.13, `uncancel` only takes back the request.)

@@ -1,0 +1,90 @@
+"""Coroutine steps that end at once, next to others that wait, on a real event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import pytest
+
+from actorflow import Orchestrator, RetryPolicy, Workflow
+from tests.support.flows import GUARD
+
+
+def returns():
+    """A body that ends without suspending."""
+
+    async def body():
+        return "returned"
+
+    return body
+
+
+def raises():
+    """A body that fails without suspending."""
+
+    async def body():
+        raise LookupError("at once")
+
+    return body
+
+
+def waits_for(event):
+    """A body that waits for another step."""
+
+    async def body():
+        await event.wait()
+        return "waited"
+
+    return body
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["returns", "raises", "waits"])))
+@pytest.mark.parametrize("after", [(), ("first",)])
+def test_a_step_that_ends_at_once_is_settled_while_others_wait(order, after):
+    """Its dependents start, and it is retried, whatever is granted together with it."""
+    flow, followed, retried = Workflow("mixed"), asyncio.Event(), asyncio.Event()
+    attempts = itertools.count(1)
+
+    @flow.step(async_=True)
+    async def first():
+        return "first"
+
+    async def fails_once():
+        if next(attempts) == 1:
+            raise LookupError("at once")
+        retried.set()
+
+    async def waits():
+        await followed.wait()
+        await retried.wait()
+
+    bodies = {"returns": returns(), "raises": fails_once, "waits": waits}
+    policy = RetryPolicy(max_attempts=2, initial_interval=0.001)
+    for name in order:
+        retry = policy if name == "raises" else None
+        flow.step(bodies[name], id=name, async_=True, after=after, retry=retry)
+
+    @flow.step(async_=True, after="returns")
+    async def then():
+        followed.set()
+
+    with Orchestrator() as orchestrator:
+        run = orchestrator.start(flow)
+        result = run.wait(GUARD)
+
+    assert "completed" == result.status
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["raises", "waits"])))
+def test_a_step_that_fails_at_once_ends_its_run_while_others_wait(order):
+    """The one that waits for ever is cancelled."""
+    flow = Workflow("mixed")
+    bodies = {"raises": raises(), "waits": waits_for(asyncio.Event())}
+    for name in order:
+        flow.step(bodies[name], id=name, async_=True)
+
+    with Orchestrator() as orchestrator:
+        result = orchestrator.start(flow).wait(GUARD)
+
+    assert ("failed", "cancelled") == (result.status, result.steps["waits"].status)

@@ -59,7 +59,7 @@ def replaces(owner, function):
     return keep
 
 
-def shown_by(cases, number, scenario, tape, owner, function):
+def shown_by(cases, number, scenario, tape, *function):
     """Make a mutant of a function's twin, and keep it among cases for a parametrised test.
 
     Args:
@@ -67,12 +67,11 @@ def shown_by(cases, number, scenario, tape, owner, function):
         number: The law that the mutant breaks.
         scenario: The scenario in which it does.
         tape: The schedule on which it does.
-        owner: Where the function is.
-        function: Its name.
+        function: The owner of the function, and its name there.
     """
 
     def keep(twin):
-        mutant = Mutant(owner, function, twin)
+        mutant = Mutant(*function, twin)
         cases.append(pytest.param(number, scenario, tape, mutant, id=str(mutant)))
         return twin
 

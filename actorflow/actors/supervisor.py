@@ -20,11 +20,9 @@ from actorflow.actors.run import RunActor
 from actorflow.errors.storage import NotRecorded
 from actorflow.model.messages import (
     AbandonAttempt,
-    ActorLost,
     AttemptAbandoned,
     AttemptFinished,
     AttemptLost,
-    BlockedLoop,
     CancelRun,
     Committed,
     Compensate,
@@ -35,8 +33,6 @@ from actorflow.model.messages import (
     RunActorLost,
     RunFinished,
     RunUnknown,
-    StartRun,
-    StepReady,
     StopAttempt,
     Wake,
     run_of,
@@ -45,7 +41,7 @@ from actorflow.support.interrupts import is_for_the_program
 from actorflow.support.safe_text import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping, Sequence
+    from collections.abc import Callable, Collection, Container, Mapping, Sequence
 
     from actorflow.model.context import Attempt
     from actorflow.model.events import Event
@@ -58,18 +54,6 @@ if TYPE_CHECKING:
 __all__ = ["Audience", "ConfigureSupervisor", "Held", "Host", "Supervisor"]
 
 _NEVER: Final = float("inf")
-_FOR_THE_BRAIN: Final = frozenset(
-    {
-        StartRun,
-        StepReady,
-        AttemptFinished,
-        AttemptAbandoned,
-        BlockedLoop,
-        CancelRun,
-        ActorLost,
-        AttemptLost,
-    }
-)
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -99,6 +83,8 @@ class Supervisor(Actor):
 
     def __init__(self) -> None:
         super().__init__()
+        self._understood: Collection[type[Any]] = ()
+        """The messages that the brain decides."""
         self._run_actors: dict[str, ActorAddress] = {}
         self._unrecorded: dict[str, BaseException] = {}
         """The errors of runs in progress whose events could not be recorded, by run id."""
@@ -119,7 +105,7 @@ class Supervisor(Actor):
 
     def receiveMessage(self, message: object, _sender: ActorAddress) -> None:  # noqa: N802, D102
         try:
-            if type(message) in _FOR_THE_BRAIN:
+            if type(message) in self._understood:
                 self._think(message)
             else:
                 self._administer(message)
@@ -154,6 +140,7 @@ class Supervisor(Actor):
         self._audience = message.host.audience
         self._brain = brain = message.brain
         self._take, self._deadlines = brain.take, brain.deadlines
+        self._understood = brain.understood
         self._now, self._wall = message.host.clock.now, message.host.clock.wall
         self._put_off = getattr(self._myRef, "put_off", _never_put_off)
 

@@ -110,6 +110,8 @@ class Decisions:
             RunActorLost: self._run_actor_lost,
             Wake: self._wake,
         }
+        self.understood: Final = self._handlers.keys()
+        """The types of the messages that it decides."""
 
     def begin(self, now: float, wall: float) -> None:
         """Set the moment at which the next messages are decided.

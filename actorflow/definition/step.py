@@ -227,7 +227,7 @@ class Step:
     @description.validator
     def _check_description(self, _field: object, value: object) -> None:
         if not isinstance(value, str):
-            raise self._refusal(f"description is {value!r}", "Give a text")
+            raise self._refusal(f"description is {value!r}", "Give a string")
 
     @after.validator
     def _check_after(self, _field: object, value: tuple[object, ...]) -> None:

@@ -128,7 +128,7 @@ class Workflow:
     @description.validator
     def _check_description(self, _field: object, value: object) -> None:
         if not isinstance(value, str):
-            raise DefinitionError(self.id, f"description is {value!r}", "Give a text")
+            raise DefinitionError(self.id, f"description is {value!r}", "Give a string")
 
     @fail_fast.validator
     def _check_fail_fast(self, _field: object, value: object) -> None:

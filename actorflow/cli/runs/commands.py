@@ -157,7 +157,7 @@ def resume(
     workers: Workers = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Resume a failed, cancelled or abandoned run in this process.
+    """Resume a failed, cancelled or interrupted run in this process.
 
     Completed steps do not run again. Ctrl-C cancels the run; pressed twice, it exits at once.
     """

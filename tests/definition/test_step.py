@@ -114,7 +114,7 @@ def test_equal_steps_are_equal_however_they_are_written():
         (lambda: Step("a", 42), "step 'a': 42 cannot be called. Give a function."),
         (
             lambda: Step("a", nothing, description=None),
-            "step 'a': description is None. Give a text.",
+            "step 'a': description is None. Give a string.",
         ),
         (
             lambda: Step("a", nothing, after={"b"}),

@@ -77,7 +77,7 @@ def test_what_a_workflow_was_made_with_cannot_be_changed(field):
         ),
         (
             lambda: Workflow("w", description=None),
-            "workflow 'w': description is None. Give a text.",
+            "workflow 'w': description is None. Give a string.",
         ),
         (
             lambda: Workflow("w", metadata=[1]),

@@ -94,7 +94,7 @@ def test_a_number_of_schedules_that_makes_no_sense_is_refused_once(suite, number
 
     assert pytest.ExitCode.USAGE_ERROR == result.ret
     result.stderr.fnmatch_lines(
-        [f"*argument --actorflow-schedules: '{number}' is no whole number of 1 or more"]
+        [f"*argument --actorflow-schedules: '{number}' is not a whole number of at least 1"]
     )
 
 

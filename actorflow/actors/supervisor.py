@@ -167,7 +167,12 @@ class Supervisor(Actor):
                 raise
 
     def _conclude(self) -> None:
-        events, effects = self._brain.conclude()
+        try:
+            self._record_and_act(*self._brain.conclude())
+        finally:
+            self._set_alarm()
+
+    def _record_and_act(self, events: Sequence[Event], effects: Sequence[Effect]) -> None:
         recorded = True
         if events:
             try:
@@ -182,6 +187,8 @@ class Supervisor(Actor):
             self._act(events, effects)
         else:
             self._held.append(Held(events, effects, recorded=recorded))
+
+    def _set_alarm(self) -> None:
         # A wakeup is pending for the earliest deadline, or for an earlier one that has passed.
         if self._deadlines.earliest < self._wakeups[0]:
             heapq.heappush(self._wakeups, self._deadlines.earliest)
@@ -196,12 +203,18 @@ class Supervisor(Actor):
 
     def _go_on(self) -> None:
         """Perform, or give up, the decisions that wait for no record, in order."""
+        interrupt: BaseException | None = None
         while self._held and self._held[0].recorded:
             batch = self._held.popleft()
-            if batch.error is None:
-                self._act(batch.events, batch.effects)
-            else:
-                self._give_up(batch.events, batch.effects, batch.error)
+            try:
+                if batch.error is None:
+                    self._act(batch.events, batch.effects)
+                else:
+                    self._give_up(batch.events, batch.effects, batch.error)
+            except BaseException as error:  # noqa: BLE001 - nothing else performs later batches
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
 
     def _give_up(
         self, events: Sequence[Event], effects: Sequence[Effect], error: BaseException

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from actorflow.model.protocols import Report
 
     _Coroutine = Coroutine[Any, Any, Any]
+    _Suspended = tuple[Attempt, _Coroutine, Any]
+    """A body that suspended, and what it waits for."""
 
 __all__ = ["CoroutineExecutor", "stack_of_coroutine"]
 
@@ -158,8 +160,22 @@ class CoroutineExecutor:
 
     @types.coroutine
     def _work(self) -> Generator[Any, Any, None]:
-        queue, now = self._queue, self._now
         task = _this_task(self._loop)
+        try:
+            suspended = yield from self._until_one_suspends(task)
+        except GeneratorExit:
+            raise  # the loop has gone
+        except BaseException:
+            # A delivery was interrupted, or all tasks on the loop are being cancelled; the queued
+            # attempts must not be affected.
+            self._leave()
+            raise
+        if suspended is not None:
+            yield from self._run_suspended(*suspended, task)
+
+    def _until_one_suspends(self, task: Any) -> Generator[Any, Any, _Suspended | None]:
+        """Run bodies until one suspends, and return it, or until none are left."""
+        queue, now = self._queue, self._now
         until = now() + _SECONDS_PER_TURN
         ended = False
         while queue or self._deliver() or queue:
@@ -170,26 +186,18 @@ class CoroutineExecutor:
                         # The bodies that ended before this one have been reported, but nothing
                         # has delivered these reports, and this body may wait for what follows.
                         self._deliver_later()
-                    yield from self._run_suspended(*suspended, task)
-                    return
+                    return suspended
                 ended = True
                 if task.cancelling() or task._must_cancel:  # noqa: SLF001 - there is no public way
                     # The body cancelled its own task and then returned; the next body must not be
                     # affected. (Before Python 3.13, `uncancel` only takes back the request.)
                     self._leave()
-                    return
+                    return None
             if now() > until:
-                yield from self._yield_to_loop()
+                yield
                 until = now() + _SECONDS_PER_TURN
         self._runners -= 1
-
-    def _yield_to_loop(self) -> Generator[Any, Any, None]:
-        try:
-            yield
-        except BaseException:
-            # All tasks on the loop are being cancelled; the queued attempts must not be affected.
-            self._leave()
-            raise
+        return None
 
     def _leave(self) -> None:
         """Let another runner take over, and schedule a delivery."""
@@ -198,7 +206,7 @@ class CoroutineExecutor:
 
     # ── Bodies ───────────────────────────────────────────────────────────────────────────────
 
-    def _begin(self, attempt: Attempt) -> tuple[Attempt, _Coroutine, Any] | None:
+    def _begin(self, attempt: Attempt) -> _Suspended | None:
         """Run a body until it ends or suspends; if it suspends, return what it waits for."""
         if attempt.cancelled:
             self._report(attempt, None, not_begun(attempt))

@@ -18,7 +18,7 @@ from actorflow.support.oneshot import Once, settle
 from actorflow.support.safe_text import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from actorflow.definition.workflow import Workflow
     from actorflow.model.results import RunRecord, RunResult
@@ -146,15 +146,16 @@ class Launcher:
             runtime = self._life.runtime("start a run")
             end: Once[RunResult] = Once()
             run = Run(runtime, request.run_id, request.workflow_id, end)
-            self._live.add(run, end, ticket, request.message.plan)
-            return run, self._post(runtime, request)
+            add = functools.partial(self._live.add, run, end, ticket, request.message.plan)
+            add()
+            return run, self._post(runtime, request, add)
 
-    def _post(self, runtime: Runtime, request: Request) -> Accepted:
+    def _post(self, runtime: Runtime, request: Request, add: Callable[[], None]) -> Accepted:
         accepted: Once[None] = Once()
         record = request.record
         try:
             if record is not None and record.idempotency_key is not None:
-                self._post_keyed(runtime, request, record, accepted)
+                self._post_keyed(runtime, request, record, accepted, add)
                 return accepted
             if record is None or runtime.state.create(record, functools.partial(settle, accepted)):
                 accepted.set(None)
@@ -165,14 +166,26 @@ class Launcher:
         return accepted
 
     def _post_keyed(
-        self, runtime: Runtime, request: Request, record: RunRecord, accepted: Accepted
+        self,
+        runtime: Runtime,
+        request: Request,
+        record: RunRecord,
+        accepted: Accepted,
+        add: Callable[[], None],
     ) -> None:
         """Post a run to the supervisor once its idempotency key is known to be new."""
 
         def created(error: BaseException | None) -> None:
+            if accepted.done:
+                return  # a state manager that reports twice must not start the run twice
             try:
                 if error is not None:
                     self._live.discard(record.run_id, f"it was not recorded: {text_of(error)}")
+                elif record.run_id not in self._live:
+                    # The caller left in the meantime, and the supervisor did not know the run.
+                    # Now that the run is recorded, its end can be recorded too.
+                    add()
+                    runtime.cancel(record.run_id, "its start was interrupted")
                 else:
                     runtime.start(request.message)
             except ActorflowError as closed:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["lazy_names"]
+__all__ = ["home_of", "lazy_names"]
+
+_HOMES: Final[dict[str, dict[str, str]]] = {}
+"""The defining module of each lazy name, by package."""
 
 
 def lazy_names(
@@ -24,16 +27,22 @@ def lazy_names(
         package: The package's `__name__`.
         homes: The names to provide, by the module that defines them.
     """
-    home_of = {name: module for module, names in homes.items() for name in names}
+    home = {name: module for module, names in homes.items() for name in names}
+    _HOMES[package] = home
 
     def get(name: str) -> Any:
-        if name not in home_of:
+        if name not in home:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(home_of[name]), name)
+        value = getattr(importlib.import_module(home[name]), name)
         setattr(sys.modules[package], name, value)  # found without this function from now on
         return value
 
     def names() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *home_of})
+        return sorted({*vars(sys.modules[package]), *home})
 
     return get, names
+
+
+def home_of(package: str, name: str) -> str | None:
+    """Return the module that defines a lazy name of a package, or None; this imports nothing."""
+    return _HOMES.get(package, {}).get(name)

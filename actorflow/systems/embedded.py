@@ -114,17 +114,21 @@ class EmbeddedSystem(Delivery):
         if self._inbox or self._wakeup_pending:
             self._empty_inbox()
         mail, left = self._mail, _MESSAGES_PER_TURN
-        while mail and left > 0:
-            unread = iter(mail)  # it also yields messages that are sent during the iteration
-            self._unread = unread
-            try:
-                self.deliver(itertools.islice(unread, left))
-            finally:
-                delivered = len(mail) - operator.length_hint(unread)
-                del mail[:delivered]
-            left -= delivered
-            while self._deferred:
-                self._deferred.pop()()
+        try:
+            while (mail and left > 0) or self._deferred:
+                unread = iter(mail)  # it also yields messages that are sent during the iteration
+                self._unread = unread
+                try:
+                    self.deliver(itertools.islice(unread, left))
+                finally:
+                    delivered = len(mail) - operator.length_hint(unread)
+                    del mail[:delivered]
+                left -= delivered
+                while self._deferred:
+                    self._deferred.pop()()
+        except BaseException:
+            self.deliver_later()  # a KeyboardInterrupt: the rest is delivered in a later turn
+            raise
         return bool(mail or self._inbox)
 
     def put_off(self, call: Callable[[], None]) -> bool:
@@ -157,8 +161,10 @@ class EmbeddedSystem(Delivery):
 
     def _fire(self) -> None:
         self._timer = None
-        self.fire_timers()
-        self.timer_changed()
+        try:
+            self.fire_timers()
+        finally:
+            self.timer_changed()
 
     # ── Closing ──────────────────────────────────────────────────────────────────────────────
 

@@ -11,7 +11,7 @@ from actorflow.definition.retry import RetryPolicy
 from actorflow.errors.running import ActorCrashed
 from actorflow.errors.storage import LeaseLost, NotRecorded
 from actorflow.model.lifecycle import RunStatus, StepStatus
-from actorflow.model.messages import AttemptFinished, BlockedLoop, CancelRun, Execute
+from actorflow.model.messages import AttemptFinished, BlockedLoop, CancelRun, Execute, MakeSteps
 from actorflow.state import MemoryStateManager
 from tests.support.brain import flow, kinds, nothing, step, task
 from tests.support.stage import HandExecutor, SimpleStage, Stage
@@ -729,3 +729,53 @@ class FailsOnce(MemoryStateManager):
             self.kinds.clear()
             raise OSError("disk full")
         return super().record(events, done)
+
+
+def _struck(stage, monkeypatch):
+    """Let Ctrl-C strike when the stage's supervisor makes the next run's actor."""
+    performing = stage.supervisor.actor._perform
+    original = performing[MakeSteps]
+
+    def interrupted(message):
+        monkeypatch.undo()
+        original(message)
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(performing, MakeSteps, interrupted)
+
+
+def test_an_effect_that_ctrl_c_interrupts_leaves_the_deadlines_watched(monkeypatch):
+    """The step times out, although nothing else happens."""
+    stage = Stage()
+    supervisor = stage.supervisor.actor
+    original = supervisor._act
+
+    def interrupted(events, effects):
+        original(events, effects)
+        if Execute in {type(message) for _, message in effects}:
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(supervisor, "_act", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        stage.start(flow(task("a", timeout=7.0)))
+    stage.settle()
+
+    assert ["a"] == stage.running
+    assert [7.0] == stage.system.wakeups_of(stage.supervisor)
+
+
+def test_an_effect_that_ctrl_c_interrupts_holds_up_no_later_batch(monkeypatch):
+    """Batches that were recorded before their turn are performed all the same."""
+    stage = Stage(state=Slow())
+    for run_id in ("one", "two"):
+        stage.start(flow(task("a")), run_id)
+    _struck(stage, monkeypatch)
+    _, second = stage.supervisor.actor._held
+    second.recorded = True
+    stage.state.commit()
+    with pytest.raises(KeyboardInterrupt):
+        stage.settle()
+
+    assert [] == list(stage.supervisor.actor._held)
+    assert {"one", "two"} == set(stage.supervisor.actor._run_actors)

@@ -604,3 +604,32 @@ def test_it_says_which_body_the_loop_is_in(rig):
     assert (attempt, attempt) == (first[0], second[0])
     assert first[1] < second[1]
     assert (None, None) == (meanwhile, executor.current)
+
+
+def test_a_delivery_that_ctrl_c_interrupts_costs_no_attempt():
+    """Another runner takes over, and what was interrupted is delivered later."""
+    loop = asyncio.new_event_loop()
+    deliveries, turns = iter([KeyboardInterrupt, None, None, None]), []
+
+    def deliver():
+        if next(deliveries) is not None:
+            raise KeyboardInterrupt
+        return False
+
+    executor = CoroutineExecutor(loop, deliver, lambda: turns.append("turn"), loop.time)
+    rig = Rig(executor)
+
+    async def body():
+        return "ran"
+
+    attempts = [rig.attempt(body) for _ in range(2)]
+    executor.submit(attempts[0])
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(asyncio.sleep(0))
+    executor.submit(attempts[1])
+    for _ in range(3):
+        loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+
+    assert [[("ran", None)]] * 2 == [rig.of(attempt) for attempt in attempts]
+    assert ["turn"] == turns

@@ -547,3 +547,67 @@ def test_a_key_that_is_none_is_refused(key):
         pytest.raises(DefinitionError, match="idempotency_key"),
     ):
         orchestrator.start(flow_of(lambda: 1), idempotency_key=key)
+
+
+class LateKeys(MemoryStateManager):
+    """Records runs when the test says so, and says so twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.pending = []
+
+    def create(self, record, done):
+        """Keep the run back."""
+        self.pending.append((record, done))
+        return False
+
+    def commit(self):
+        """Record the oldest run."""
+        record, done = self.pending.pop(0)
+        assert super().create(record, done)
+        done(None)
+        done(None)
+
+
+async def _until(condition):
+    while not condition():  # noqa: ASYNC110 - nothing announces it
+        await asyncio.sleep(0)
+
+
+def test_a_start_that_is_cancelled_before_its_key_is_known_runs_nothing():
+    """Its run is recorded later, and cancelled at once; nobody would wait for it."""
+
+    async def main():
+        flow, began = counted_flow()
+        state = LateKeys()
+        async with Orchestrator(state) as orchestrator:
+            start = asyncio.create_task(orchestrator.start_async(flow, idempotency_key="k"))
+            await _until(lambda: state.pending)
+            start.cancel()
+            await asyncio.wait({start})
+            await _until(lambda: not orchestrator._life.live.ids())
+            state.commit()
+            await _until(lambda: not orchestrator._life.live.ids())
+            (run,) = orchestrator.list().runs
+            return start.cancelled(), began, run.status
+
+    assert (True, [], RunStatus.CANCELLED) == asyncio.run(main())
+
+
+def test_a_start_that_is_reported_twice_is_one_start():
+    """By a state manager that means well."""
+
+    async def main():
+        flow, began = counted_flow()
+        state = LateKeys()
+        async with Orchestrator(state) as orchestrator:
+            start = asyncio.create_task(orchestrator.start_async(flow, idempotency_key="k"))
+            await _until(lambda: state.pending)
+            state.commit()
+            result = await (await start)
+            return result.status, began, [event.number for event in state.events(result.run_id)]
+
+    status, began, numbers = asyncio.run(main())
+
+    assert (RunStatus.COMPLETED, [1]) == (status, began)
+    assert [*range(1, len(numbers) + 1)] == numbers

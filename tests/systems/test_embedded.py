@@ -353,3 +353,59 @@ def test_the_hosts_logging_is_left_alone():
 
     assert before == [*root.handlers, root.level]
     assert [] == logging.getLogger("Thespian").handlers
+
+
+class Interrupted(Actor):
+    """Defers a call, and is then interrupted."""
+
+    called = 0
+
+    def receiveMessage(self, message, sender):  # noqa: N802 - Thespian's name
+        """Defer a call, unless it is the last message."""
+        if message == "defer":
+            self._myRef.put_off(self.call)
+        else:
+            raise KeyboardInterrupt
+
+    def call(self):
+        """Count the deferred calls."""
+        Interrupted.called += 1
+
+
+@pytest.mark.parametrize("guest", [False, True])
+def test_what_ctrl_c_leaves_undelivered_is_delivered_in_a_later_turn(guest):
+    """Deferred calls too, even if no message follows, and whoever delivered."""
+    loop = Loop()
+    system, actors = embedded(loop)
+    target = actors.createActor(Interrupted)
+    loop.run()
+    Interrupted.called = 0
+    for message in ("defer", "raise"):
+        system.enqueue((target, message, system.system_cell))
+    if not guest:
+        system.deliver_later()
+    with pytest.raises(KeyboardInterrupt):
+        system.deliver_some() if guest else loop.iterate()
+    loop.run()
+
+    assert 1 == Interrupted.called
+
+
+def test_timers_outlive_ctrl_c(monkeypatch):
+    """The next one still rings, although none is added."""
+    loop = Loop()
+    system, actors = embedded(loop)
+    listener = actors.createActor(Recorder)
+    for delay in (1, 2):
+        system.wake_after(listener, delay, delay)
+
+    def interrupted():
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(system, "fire_timers", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        loop.advance(1)
+    loop.advance(2)
+
+    assert [1, 2] == [wakeup.payload for wakeup in listener.actor.heard]

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import sqlite3
+import subprocess
+import sys
+import types
+import typing
 from pathlib import Path
 
 import pytest
 
 from actorflow import (
+    ActorflowWarning,
     DeadlineExceeded,
     EventKind,
     GiveUp,
+    NotRestorable,
     NotStorable,
     Orchestrator,
     RecordedError,
@@ -22,7 +29,9 @@ from actorflow import (
     StepTimeout,
     Workflow,
 )
-from actorflow.state.sql import JSONSerializer, SQLStateManager
+from actorflow.state.sql import JSONSerializer, PickleSerializer, SQLStateManager
+from actorflow.state.sql.values.codec import class_named
+from actorflow.state.sql.values.errors import restore_error
 from actorflow.support.class_names import find_class, public_name
 from actorflow.testing import Tape, raises
 from actorflow.testing.replay import encoded_script, script_of
@@ -164,3 +173,132 @@ def test_replay_files_name_errors_by_their_public_names():
 
     assert "actorflow:GiveUp" == behaviour["error"]
     assert repr(script) == repr(script_of(encoded)) == repr(script_of(old))
+
+
+class Watched(types.ModuleType):
+    """A module that notes each attribute that it is asked for."""
+
+    def __getattribute__(self, name):
+        """Note it."""
+        asked = object.__getattribute__(self, "asked_for")
+        asked.append(name)
+        return super().__getattribute__(name)
+
+
+class Meta(type):
+    """A metaclass with a property that notes its use."""
+
+    used: typing.ClassVar = []
+
+    @property
+    def surprise(cls):
+        """Note it."""
+        Meta.used.append(cls)
+        return cls
+
+
+class Outer(metaclass=Meta):
+    """A class with another one in it."""
+
+    class Inner:
+        """The other one."""
+
+
+def test_looking_up_a_name_runs_no_code_of_its_module(monkeypatch):
+    """The name may be anything that somebody wrote into a database."""
+    module = Watched("watched")
+    asked = object.__getattribute__(module, "__dict__").setdefault("asked_for", [])
+    module.Outer = Outer
+    monkeypatch.setitem(sys.modules, "watched", module)
+    asked.clear()
+    names = ["Lazy", "Outer.surprise", "Outer.Inner.__class__", "Outer", "Outer.Inner", "__dict__"]
+
+    found = [find_class(f"watched:{name}") for name in names]
+
+    assert [None, None, None, Outer, Outer.Inner, None] == found
+    assert [] == asked
+    assert [] == Meta.used
+
+
+HOSTILE = [
+    *("", ":", "a", "actorflow", "actorflow:", ":RunResult", "actorflow:.RunResult"),
+    *("actorflow:RunResult.", "actorflow:__builtins__", "actorflow:os.system", "os:system"),
+    *("actorflow.testing:laws.ALL", "actorflow.cli:app", "subprocess:Popen.__init__"),
+    *("actorflow:RunResult" + ".__class__" * 5000, "actorflow:sys.modules", "__main__:__loader__"),
+    *("actorflow:__getattr__", "actorflow_x:RunResult", "actorflow.x:find_class", "\0:\0"),
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
+def test_names_that_name_no_class_find_nothing(name):
+    """And the error says so."""
+    assert find_class(name) is None
+    with pytest.raises(NotRestorable, match="an object of class"):
+        class_named(name)
+
+
+def test_a_recorded_error_of_any_name_is_read():
+    """Only its name, text and traceback are used."""
+    for name in HOSTILE:
+        error = restore_error({"type": name.replace(":", "."), "text": "no", "traceback": ""})
+
+        assert RecordedError is type(error)
+
+
+@pytest.mark.parametrize("name", ["Orchestrator", "Run", "MemoryStateManager"])
+def test_a_name_in_a_record_imports_no_machinery(name):
+    """Classes that hold values are imported, and only they."""
+    program = f"""
+import sys
+from actorflow.support.class_names import find_class
+
+assert find_class("actorflow:{name}") is None
+assert find_class("actorflow:RetryPolicy").__name__ == "RetryPolicy"
+assert not {{"actorflow.orchestrator", "actorflow.run", "actorflow.state"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.fixture
+def pickles():
+    """The serializer for pickles."""
+    with pytest.warns(ActorflowWarning):
+        return PickleSerializer()
+
+
+def test_a_pickle_of_an_earlier_version_is_read(pickles):
+    """Its classes are found wherever they are defined now."""
+    written = (RECORDS / "pickle-written-by-0.1.0.txt").read_text("ascii")
+    policy, status, result, event, timed_out, refused, recorded, mapping, kind = pickles.loads(
+        written
+    )
+
+    assert RetryPolicy(max_attempts=2, initial_interval=0.5) == policy
+    assert RunStatus.COMPLETED is status
+    assert (RunResult, 1, StepStatus.COMPLETED) == (
+        type(result),
+        result.output,
+        result.steps["one"].status,
+    )
+    assert EventKind.RUN_STARTED is event.kind
+    assert ("slow", "attempt", 0.5) == (timed_out.step_id, timed_out.kind, timed_out.timeout)
+    assert (GiveUp, RecordedError) == (type(refused), type(recorded))
+    assert {"a": 1} == mapping
+    assert StepTimeout is kind
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("actorflow.results\nNeverWasHere", ModuleNotFoundError),
+        ("actorflow.errors\nNeverWasHere", AttributeError),
+        ("actorflow_x.results\nRunResult", ModuleNotFoundError),
+        ("shop.results\nRunResult", ModuleNotFoundError),
+    ],
+)
+def test_a_pickle_of_a_class_that_has_gone_is_refused(pickles, name, error):
+    """As Python does; another package's class is not looked for elsewhere."""
+    text = base64.b64encode(f"c{name}\n.".encode()).decode()
+
+    with pytest.raises(error):
+        pickles.loads(text)

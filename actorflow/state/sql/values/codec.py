@@ -309,7 +309,7 @@ def class_named(name: str) -> Any:
     is_enum = isinstance(found, type) and issubclass(found, enum.Enum)
     if is_enum or (isinstance(found, type) and is_value_class(found)):
         return found
-    raise NotRestorable(f"an object of class {name!r}", _why_missing(*name.split(":", 1)))
+    raise NotRestorable(f"an object of class {name!r}", _why_missing(*name.partition(":")[::2]))
 
 
 def _why_missing(module: str, path: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import pickle
 import warnings
 from typing import Any, ClassVar, Protocol
@@ -10,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 from actorflow.errors.storage import NotRestorable
 from actorflow.state.sql.options import needs_extra
 from actorflow.state.sql.values.codec import Unstorable, from_plain, to_plain
+from actorflow.support.class_names import find_class
 from actorflow.support.warnings import ActorflowWarning
 
 __all__ = ["JSONSerializer", "PickleSerializer", "Serializer"]
@@ -104,4 +106,17 @@ class PickleSerializer:
 
     def loads(self, text: str, /) -> Any:
         """Return the value; this runs any code that the pickle contains."""
-        return pickle.loads(base64.b64decode(text))  # noqa: S301 - chosen by the user, with a warning
+        return _Unpickler(io.BytesIO(base64.b64decode(text))).load()
+
+
+class _Unpickler(pickle.Unpickler):
+    """Finds classes of actorflow also under the modules that defined them in earlier versions."""
+
+    def find_class(self, module: str, name: str, /) -> Any:
+        try:
+            return super().find_class(module, name)
+        except (ImportError, AttributeError):
+            found = find_class(f"{module}:{name}") if module.startswith("actorflow.") else None
+            if found is None:
+                raise
+            return found

@@ -17,7 +17,7 @@ from thespian.actors import (
 )
 
 from actorflow.actors.run import RunActor
-from actorflow.errors.storage import NotRecorded
+from actorflow.errors.storage import InvalidAnswer, NotRecorded
 from actorflow.model.messages import (
     AbandonAttempt,
     ActorLost,
@@ -185,6 +185,8 @@ class Supervisor(Actor):
         if events:
             try:
                 recorded = self._record(events, self._when_committed)
+                if recorded is not True and recorded is not False:
+                    raise InvalidAnswer("record", text_of(recorded))  # noqa: TRY301 - as if it raised
             except BaseException as error:
                 self._held.append(Held(events, effects, recorded=True, error=error))
                 self._go_on()
@@ -203,7 +205,9 @@ class Supervisor(Actor):
     # ── Recording ────────────────────────────────────────────────────────────────────────────
 
     def _committed(self, message: Committed) -> None:
-        batch = next(batch for batch in self._held if not batch.recorded)
+        batch = next((batch for batch in self._held if not batch.recorded), None)
+        if batch is None:
+            return  # its `record` returned neither True nor False, and its runs have been given up
         batch.recorded, batch.error = True, message.error
         self._go_on()
 

@@ -192,7 +192,7 @@ class Supervisor(Actor):
                 self._go_on()
                 if is_for_the_program(error):
                     raise
-                events, effects = [], []
+                events, effects, recorded = [], [], True
         if recorded and not self._held:
             self._act(events, effects)
         else:

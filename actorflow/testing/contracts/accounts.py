@@ -106,7 +106,7 @@ class Commits:
         self.errors.append(error)
         self._arrived.release()
 
-    def wait(self, method: str) -> None:
+    def wait(self, method: str = "record") -> None:
         """Wait for one commit; `method` is the one that returned False."""
         assert self._arrived.acquire(timeout=self._patience), (
             f"{method}() returned False, but did not call done within {self._patience:g} s"

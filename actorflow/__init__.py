@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     )
     from actorflow.errors.storage import (
         AlreadyStarted,
+        InvalidAnswer,
         LeaseHeld,
         LeaseLost,
         MissingExtra,
@@ -158,6 +159,7 @@ __all__ = [
     "WrongLoop",
     # Errors of databases
     "AlreadyStarted",
+    "InvalidAnswer",
     "LeaseHeld",
     "LeaseLost",
     "MissingExtra",
@@ -210,6 +212,7 @@ __getattr__, __dir__ = lazy_names(
         ),
         "actorflow.errors.storage": (
             "AlreadyStarted",
+            "InvalidAnswer",
             "LeaseHeld",
             "LeaseLost",
             "MissingExtra",

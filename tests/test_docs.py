@@ -45,6 +45,7 @@ SHOWN_IN_USE = {
         *("RetryAfter", "RetryPolicy", "RetryPolicyBuilder", "Run", "RunResult", "StateManager"),
         *("Step", "StepBuilder", "StepContext", "Workflow", "WorkflowBuilder"),
     },
+    "actorflow.state": {"MemoryStateManager", "RunFold"},
     "actorflow.state.sql": {"SQLStateManager"},
     "actorflow.testing": {
         *("Faults", "Scenario", "Script", "Simulation", "Tape", "explore", "law", "simulate"),

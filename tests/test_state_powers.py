@@ -22,7 +22,7 @@ from actorflow import (
     Workflow,
 )
 from actorflow.errors.definition import DefinitionError, WrongLoop
-from actorflow.errors.storage import LeaseHeld, RunNotFound, RunUnattended
+from actorflow.errors.storage import InvalidAnswer, LeaseHeld, RunNotFound, RunUnattended
 from actorflow.model.results import RunFailed
 from actorflow.orchestrator.powers import Powers, members_of, powers_of
 from actorflow.testing import Simulation
@@ -356,6 +356,86 @@ def test_a_method_that_every_one_has_to_have_is_missed(name):
     """By its name."""
     with pytest.raises(DefinitionError, match=rf"not a state manager: it has no {name}\(\)\. Pass"):
         Orchestrator(having(**{name: None}))
+
+
+@pytest.mark.parametrize("name", [*MINIMUM, "admit"])
+def test_a_method_that_is_a_coroutine_function_is_refused(name):
+    """It would be called without `await`, and its coroutine would count as an answer."""
+
+    async def method(_self, *_args, **_named):
+        """Do nothing."""
+
+    with pytest.raises(DefinitionError) as caught:
+        Orchestrator(having(**{name: method}))
+
+    answer = " that returns True or False" if name in {"create", "record"} else ""
+    assert (
+        f"Orchestrator(state=<Minimal>): {name}() is a coroutine function; it must be a plain "
+        f"method{answer}. Define {name}() without async."
+    ) == str(caught.value)
+
+
+# ── Answers ──────────────────────────────────────────────────────────────────────────────────
+
+
+class Forgetful(Minimal):
+    """One of whose methods does its work, but forgets to say so."""
+
+    def __init__(self, method):
+        super().__init__()
+        behind = getattr(self._behind, method)
+
+        def silent(*given):
+            behind(*given)
+
+        setattr(self, method, silent)
+
+
+def test_a_record_that_says_nothing_fails_the_run():
+    """At once; it used to wait for a commit for ever."""
+    with Orchestrator(Forgetful("record")) as orchestrator:
+        result = orchestrator.start(flow_of(lambda: 1)).wait(SOON)
+
+    assert "failed" == result.status
+    assert str(InvalidAnswer("record", "None")) == str(result.error)
+
+
+@pytest.mark.parametrize("keys", [(None, None), ("order 7", "order 8")])
+def test_a_create_that_says_nothing_starts_no_run(keys):
+    """The caller gets the error, and its place is free again."""
+    with Orchestrator(Forgetful("create"), max_active_runs=1) as orchestrator:
+        for key in keys:
+            with pytest.raises(InvalidAnswer, match=r"create\(\) of the state manager returned No"):
+                orchestrator.start(flow_of(lambda: 1), idempotency_key=key)
+
+        assert () == orchestrator.shutdown().cancelled
+
+
+def test_an_enqueue_that_says_nothing_is_an_error():
+    """As from `create`."""
+    state = having("take", "hand_back", "enqueue")
+    with (
+        Orchestrator(state) as orchestrator,
+        pytest.raises(InvalidAnswer, match=r"enqueue\(\) of the state manager returned None"),
+    ):
+        orchestrator.enqueue(flow_of(lambda: 1))
+
+
+def test_a_cancellation_that_is_not_acknowledged_is_an_error():
+    """Of a run that no orchestrator runs."""
+    state = Forgetful("record")
+    state.create(accepted("left"), None)
+    with Orchestrator(state) as orchestrator, pytest.raises(InvalidAnswer):
+        orchestrator.get("left").cancel()
+
+
+def test_a_simulation_does_not_wait_for_an_answer_that_never_comes():
+    """The run fails as it would in an orchestrator."""
+    with Simulation(state=lambda: Forgetful("record")) as simulation:
+        run_id = simulation.start(flow_of(lambda: 1))
+        simulation.run_until_quiet()
+
+        assert "failed" == simulation.results[run_id].status
 
 
 # ── Powers in use ────────────────────────────────────────────────────────────────────────────

@@ -17,7 +17,7 @@ from thespian.actors import (
 )
 
 from actorflow.actors.run import RunActor
-from actorflow.errors.storage import NotRecorded
+from actorflow.errors.storage import InvalidAnswer, NotRecorded
 from actorflow.model.messages import (
     AbandonAttempt,
     AttemptAbandoned,
@@ -177,12 +177,14 @@ class Supervisor(Actor):
         if events:
             try:
                 recorded = self._record(events, self._when_committed)
+                if recorded is not True and recorded is not False:
+                    raise InvalidAnswer("record", text_of(recorded))  # noqa: TRY301 - as if it raised
             except BaseException as error:
                 self._held.append(Held(events, effects, recorded=True, error=error))
                 self._go_on()
                 if is_for_the_program(error):
                     raise
-                events, effects = [], []
+                events, effects, recorded = [], [], True
         if recorded and not self._held:
             self._act(events, effects)
         else:
@@ -197,7 +199,9 @@ class Supervisor(Actor):
     # ── Recording ────────────────────────────────────────────────────────────────────────────
 
     def _committed(self, message: Committed) -> None:
-        batch = next(batch for batch in self._held if not batch.recorded)
+        batch = next((batch for batch in self._held if not batch.recorded), None)
+        if batch is None:
+            return  # its `record` returned neither True nor False, and its runs have been given up
         batch.recorded, batch.error = True, message.error
         self._go_on()
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlreadyStarted",
+    "InvalidAnswer",
     "LeaseHeld",
     "LeaseLost",
     "MissingExtra",
@@ -137,6 +138,22 @@ class LeaseHeld(StoreError):
     _text = (
         "run {run_id!r} is in progress in another orchestrator, whose lease has not run out. Wait "
         "for its end, or until that orchestrator is gone and its lease is over."
+    )
+
+
+@attrs.define(slots=False, repr=False)
+class InvalidAnswer(StoreError, TypeError):
+    """Raised when a method of a state manager returns neither True nor False, as it must.
+
+    It fails the run, because it is unknown whether anything was recorded.
+    """
+
+    method: str
+    answer: str
+    """What it returned, as a string."""
+    _text = (
+        "{method}() of the state manager returned {answer}, which is neither True nor False. "
+        "Return True, or return False and call done later."
     )
 
 

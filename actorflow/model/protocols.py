@@ -110,8 +110,10 @@ class StateManager(Protocol):
        that keeps them from being recorded. Calls of `done` keep the order of `record`. A
        `NotRecorded` says whose events are not; those of the other runs are.
     3. What `snapshot` and `events` say is the fold of what was recorded, at any instant and
-       from any thread. Times are kept to the microsecond.
-    4. `create` and `record` are called on event loops, and do not wait for anything.
+       from any thread; `actorflow.state.RunFold` is that fold. Times are kept to the microsecond.
+    4. `create` and `record` are called on event loops, and do not wait for anything. Like all
+       methods, they are plain methods: a coroutine function is refused. If one of the two returns
+       neither True nor False, the run fails with `InvalidAnswer`.
 
     A run whose record has an idempotency key is not remembered when there is an earlier one of
     the same workflow with the same key: then `create` raises `AlreadyStarted`, or `done` gets it.
@@ -186,7 +188,11 @@ class StateManager(Protocol):
         limit: int = 50,
         offset: int = 0,
     ) -> RunPage:
-        """Return runs, the newest first, ties by run id."""
+        """Return a page of the runs that match every filter, the newest first, ties by run id.
+
+        Each `RunSnapshot` in the page is a summary: its `steps` is empty. The page's `total` counts
+        all runs that match, whatever `limit` and `offset` are.
+        """
 
     def close(self) -> None:
         """Release what is held; nothing is recorded afterwards."""

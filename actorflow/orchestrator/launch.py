@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from actorflow.errors.base import ActorflowError
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.running import Deadlock
-from actorflow.errors.storage import AlreadyStarted, RunNotFound
+from actorflow.errors.storage import AlreadyStarted, InvalidAnswer, RunNotFound
 from actorflow.model.results import RunError
 from actorflow.orchestrator.live import find
+from actorflow.orchestrator.powers import is_recorded
 from actorflow.orchestrator.requests import new_run
 from actorflow.run.handle import Run
 from actorflow.support.oneshot import Once, settle
@@ -157,8 +158,13 @@ class Launcher:
             if record is not None and record.idempotency_key is not None:
                 self._post_keyed(runtime, request, record, accepted, add)
                 return accepted
-            if record is None or runtime.state.create(record, functools.partial(settle, accepted)):
+            recorded = record is None or runtime.state.create(
+                record, functools.partial(settle, accepted)
+            )
+            if recorded is True:
                 accepted.set(None)
+            elif recorded is not False:
+                raise InvalidAnswer("create", text_of(recorded))  # noqa: TRY301 - as if it raised
             runtime.start(request.message)
         except Exception:
             runtime.unknown(request.run_id)
@@ -192,7 +198,7 @@ class Launcher:
                 error = closed
             settle(accepted, error)
 
-        if runtime.state.create(record, created):
+        if is_recorded("create", runtime.state.create(record, created)):
             created(None)
 
     def withdraw(self, run_id: str, ticket: Ticket) -> None:
@@ -255,6 +261,8 @@ def _enqueued(runtime: Runtime, request: Request) -> Once[None]:
         raise DefinitionError(None, problem, "Use start(), or keep runs in an SQLStateManager")
     recorded: Once[None] = Once()
     record = request.record
-    if record is None or queue.enqueue(record, lambda error: settle(recorded, error)):
+    if record is None or is_recorded(
+        "enqueue", queue.enqueue(record, lambda error: settle(recorded, error))
+    ):
         recorded.set(None)
     return recorded

@@ -6,11 +6,13 @@ are found and checked here; the rest of the package uses the resulting `Powers`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import inspect
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from actorflow.errors.definition import DefinitionError
+from actorflow.errors.storage import InvalidAnswer
 from actorflow.model.protocols import (
     CancelsRemotely,
     ChecksOutputs,
@@ -24,7 +26,18 @@ from actorflow.support.safe_text import text_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Powers", "called", "members_of", "missing", "powers_of"]
+__all__ = [
+    "Powers",
+    "called",
+    "check_no_coroutines",
+    "is_recorded",
+    "members_of",
+    "missing",
+    "powers_of",
+]
+
+_ANSWERS: Final = frozenset({"create", "record", "enqueue"})
+"""The methods that return whether they have recorded already."""
 
 
 @attrs.frozen(kw_only=True)
@@ -50,7 +63,8 @@ def powers_of(state: StateManager) -> Powers:
 
     Raises:
         DefinitionError: When it is a class, lacks a method of `StateManager`, has only a part of a
-            power, or has a member of a power that is not callable.
+            power, has a member of a power that is not callable, or has a method that is a coroutine
+            function.
     """
     _check_minimum(state)
     return Powers(
@@ -78,6 +92,30 @@ def called(methods: Iterable[str]) -> str:
     return ", ".join(f"{name}()" for name in methods)
 
 
+def check_no_coroutines(said: str, plugin: object, methods: Iterable[str]) -> None:
+    """Refuse methods that are coroutine functions, because they are called without `await`.
+
+    Raises:
+        DefinitionError: When there is one; `said` names the plugin.
+    """
+    for name in methods:
+        if inspect.iscoroutinefunction(getattr(plugin, name)):
+            answer = " that returns True or False" if name in _ANSWERS else ""
+            problem = f"{said}: {name}() is a coroutine function; it must be a plain method{answer}"
+            raise DefinitionError(None, problem, f"Define {name}() without async")
+
+
+def is_recorded(method: str, answer: object) -> bool:
+    """Return what `create`, `record` or `enqueue` returned: whether everything is recorded.
+
+    Raises:
+        InvalidAnswer: When it is neither True nor False.
+    """
+    if answer is True or answer is False:
+        return answer
+    raise InvalidAnswer(method, text_of(answer))
+
+
 def _check_minimum(state: StateManager) -> None:
     said = f"Orchestrator(state={text_of(state)})"
     if isinstance(state, type):
@@ -86,6 +124,7 @@ def _check_minimum(state: StateManager) -> None:
     if lacking:
         problem = f"{said} is not a state manager: it has no {called(lacking)}"
         raise DefinitionError(None, problem, "Pass one such as MemoryStateManager(), by name")
+    check_no_coroutines(said, state, members_of(StateManager))
 
 
 def _power(state: object, protocol: type) -> Any:
@@ -102,6 +141,7 @@ def _power(state: object, protocol: type) -> Any:
             f"no {called(lacking)}"
         )
         raise DefinitionError(None, problem, f"Give it all of actorflow.{name}, or nothing of it")
+    check_no_coroutines(f"Orchestrator(state={text_of(state)})", state, whole)
     return state
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from actorflow.errors.storage import LeaseHeld, RunUnattended
 from actorflow.model.events import Event
 from actorflow.model.lifecycle import EventKind, RunStatus
+from actorflow.orchestrator.powers import is_recorded
 from actorflow.orchestrator.takeover import hand_back
 from actorflow.support.oneshot import Once, settle
 from actorflow.support.safe_text import text_of
@@ -99,7 +100,7 @@ def _is_over(run: RunSnapshot) -> bool:
 def _end(state: StateManager, run: RunSnapshot, clock: Clock, reason: str) -> None:
     recorded, outcome = len(state.events(run.run_id)), Once[None]()
     events = cancelled(run, recorded, clock.wall(clock.now()), reason)
-    if state.record(events, functools.partial(settle, outcome)):
+    if is_recorded("record", state.record(events, functools.partial(settle, outcome))):
         return
     outcome.result()
 

@@ -13,7 +13,7 @@ from actorflow.definition.durations import as_seconds
 from actorflow.errors.definition import DefinitionError
 from actorflow.model.lifecycle import RunStatus
 from actorflow.model.protocols import Executor
-from actorflow.orchestrator.powers import called, members_of, missing
+from actorflow.orchestrator.powers import called, check_no_coroutines, members_of, missing
 from actorflow.run.handle import Run
 from actorflow.support.safe_text import text_of
 from actorflow.support.suggestions import did_you_mean
@@ -100,10 +100,12 @@ def _check_executor(name: object, executor: object) -> None:
         raise DefinitionError(None, f"{said} is a class", "Pass an instance")
     if isinstance(executor, concurrent.futures.Executor):
         return
-    lacking = missing(executor, [name for name in members_of(Executor) if name != "preemptive"])
+    methods = [name for name in members_of(Executor) if name != "preemptive"]
+    lacking = missing(executor, methods)
     if lacking:
         problem = f"{said} is not an executor: it has no {called(lacking)}"
         raise DefinitionError(None, problem, "Pass a concurrent.futures.Executor, or an Executor")
+    check_no_coroutines(said, executor, methods)
     if not hasattr(executor, "preemptive"):
         problem = f"{said} does not say whether it is preemptive"
         cure = "Give it preemptive = True if stop() ends a body, or False if it only asks it to end"

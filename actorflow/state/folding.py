@@ -8,7 +8,7 @@ from actorflow.model.lifecycle import KEPT, EventKind, RunStatus, StepStatus, mo
 from actorflow.model.results import RunSnapshot, StepResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from actorflow.model.events import Event
     from actorflow.model.results import RunRecord
@@ -74,7 +74,29 @@ class StepFold:
 
 
 class RunFold:
-    """The state of a run and its steps, updated by each of its events."""
+    """The state of a run and its steps, updated by each of its events.
+
+    A state manager must return from `snapshot` the fold of what was recorded; this is that fold.
+    Make one from the run's record, and apply the run's events in order, from the first on.
+
+    It may be used by one thread at a time. The snapshots that it returns are values, and do not
+    change with later events.
+
+    Args:
+        record: The accepted run, as passed to `StateManager.create`.
+
+    Example:
+        >>> from actorflow import EventKind
+        >>> from actorflow.state import RunFold
+        >>> from actorflow.testing.contracts import accepted, happened
+        >>> run = RunFold(accepted("r1"))
+        >>> for event in happened(EventKind.RUN_STARTED, EventKind.STEP_READY, run_id="r1"):
+        ...     run.take(event)
+        >>> run.snapshot().status.value, run.snapshot().steps["a"].status.value
+        ('running', 'ready')
+        >>> dict(run.summary().steps)
+        {}
+    """
 
     def __init__(self, record: RunRecord) -> None:
         self.record = record
@@ -90,7 +112,15 @@ class RunFold:
         self.finished_at: float | None = None
 
     def take(self, event: Event) -> None:
-        """Apply an event of the run itself."""
+        """Apply the run's next event.
+
+        Raises:
+            IllegalMove: When the event cannot follow those before it.
+            KeyError: When it belongs to a step that the run does not have.
+        """
+        if event.step_id is not None:
+            self.steps[event.step_id].take(event)
+            return
         self.status = move_run(event.run_id, self.status, event.kind)
         if event.kind is EventKind.RUN_STARTED:
             self.started_at = event.time
@@ -118,6 +148,13 @@ class RunFold:
 
     def snapshot(self) -> RunSnapshot:
         """Return the state of the run."""
+        return self._snapshot({step_id: step.result() for step_id, step in self.steps.items()})
+
+    def summary(self) -> RunSnapshot:
+        """Return the state of the run without its steps, as `StateManager.list` does."""
+        return self._snapshot({})
+
+    def _snapshot(self, steps: Mapping[str, StepResult]) -> RunSnapshot:
         record = self.record
         return RunSnapshot(
             run_id=record.run_id,
@@ -128,7 +165,7 @@ class RunFold:
             metadata=record.metadata,
             priority=record.priority,
             timeout=record.timeout,
-            steps={step_id: step.result() for step_id, step in self.steps.items()},
+            steps=steps,
             last_steps=record.last_steps,
             error=self.error,
             failed_step=self.failed_step,

@@ -119,9 +119,14 @@ def _row(*columns: str) -> str:
 
 
 def describe_track(track: Track, now: float) -> str:
-    """Return the step's duration, its status unless it completed, and its retries."""
+    """Return the step's duration, its status unless it completed, and its retries.
+
+    A step that was kept by a resumption has no duration, and no bar: its note says so.
+    """
     elapsed = track.elapsed(now)
     parts = [] if elapsed is None else [in_words(elapsed)]
+    if track.kept:
+        parts.append("before resume")
     if track.status is not StepStatus.COMPLETED:
         parts.append(track.status.value)
     if track.attempts > 1:

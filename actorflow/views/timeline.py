@@ -98,6 +98,8 @@ class Track:
     settled_at: float | None = None
     error: BaseException | None = None
     """Why its last attempt failed."""
+    kept: bool = False
+    """Whether it stands as it did before the run was last resumed."""
     _undoing: bool = False
     _segments: list[Segment] = attrs.field(factory=list)
     _open: Segment | None = None
@@ -105,6 +107,7 @@ class Track:
     def take(self, event: Event) -> None:
         """Apply an event of this step."""
         self.status = move_step(self.step_id, self.status, event.kind)
+        self.kept = False
         if event.kind in _NO_PHASE_CHANGE:
             return
         self._undoing = event.kind in _UNDOING
@@ -182,7 +185,7 @@ class Timeline:
     def _begin(self, event: Event) -> None:
         self.started_at = event.time
         self.tracks = {
-            step_id: Track(step_id, track.status, settled_at=event.time)
+            step_id: Track(step_id, track.status, settled_at=event.time, kept=True)
             for step_id, track in self.tracks.items()
             if self._undoing or track.status in KEPT
         }

@@ -9,7 +9,7 @@ from thespian.actors import ActorExitRequest, PoisonMessage
 
 from actorflow.definition.retry import RetryPolicy
 from actorflow.errors.running import ActorCrashed
-from actorflow.errors.storage import LeaseLost, NotRecorded
+from actorflow.errors.storage import InvalidAnswer, LeaseLost, NotRecorded
 from actorflow.model.lifecycle import RunStatus, StepStatus
 from actorflow.model.messages import AttemptFinished, BlockedLoop, CancelRun, Execute, MakeSteps
 from actorflow.state import MemoryStateManager
@@ -512,6 +512,27 @@ def test_what_cannot_be_recorded_is_given_up_after_what_was_decided_before():
     assert {} == before
     assert RunStatus.FAILED is stage.results["run"].status
     assert not stage.supervisor.children
+
+
+class LateAndSilent(MemoryStateManager):
+    """A state manager that calls `done` but forgets to return False."""
+
+    def record(self, events, done):
+        """Record them, and say so in one of the two ways only."""
+        super().record(events, done)
+        done(None)
+
+
+def test_a_commit_without_an_answer_acknowledges_nothing():
+    """The run has failed by then, and the message finds nothing that waits for it."""
+    stage = Stage(state=LateAndSilent())
+    stage.start(flow(task("a")))
+    stage.settle()
+
+    result = stage.results["run"]
+    assert RunStatus.FAILED is result.status
+    assert str(InvalidAnswer("record", "None")) == str(result.error)
+    assert [] == stage.running
 
 
 # ── What arrives together ────────────────────────────────────────────────────────────────────

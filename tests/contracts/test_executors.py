@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import functools
 import threading
 
 import pytest
 
 from actorflow.errors.definition import DefinitionError
-from actorflow.executors import ThreadExecutor
+from actorflow.executors import FuturesExecutor, ThreadExecutor
+from actorflow.orchestrator.settings import checked_executors
 from actorflow.testing.contracts import ExecutorContract
 from tests.support.executor_rigs import CoroutineRig, FuturesRig, SimulatedRig, ThreadRig
 
@@ -189,3 +191,91 @@ def test_a_contract_has_to_be_told_what_to_test():
         DefinitionError, match=r"is not an executor: it has no open\(\), submit\(\)"
     ):
         _ = NoExecutor().bench
+
+
+class OneAtATime(ThreadExecutor):
+    """Runs a body when the one before has ended."""
+
+    def open(self, report):
+        """Have one pool thread."""
+        self.pool = FuturesExecutor(concurrent.futures.ThreadPoolExecutor(1))
+        self.pool.open(report)
+
+    def submit(self, attempt):
+        """Run an attempt after the others."""
+        self.pool.submit(attempt)
+
+
+class Silent(ThreadExecutor):
+    """Runs nothing."""
+
+    def submit(self, _attempt):
+        """Forget it."""
+
+
+@pytest.mark.parametrize(
+    ("executor", "promise", "complaint"),
+    [
+        (
+            OneAtATime,
+            "test_submitting_does_not_wait_for_the_body",
+            " of 4 bodies did not begin within 0.2 s; an executor must run at least four bodies",
+        ),
+        (
+            Silent,
+            "test_a_stopped_attempt_is_reported_as_any_other",
+            "the body did not begin within 0.2 s; an executor must run at least four bodies",
+        ),
+        (
+            Silent,
+            "test_an_output_is_reported_once",
+            "the attempt was not reported within 0.2 s; an executor must report every attempt",
+        ),
+        (
+            Silent,
+            "test_arguments_are_passed_by_name",
+            "<Attempt 1 of step 's1' in run run> was not reported within 0.2 s",
+        ),
+        (
+            Silent,
+            "test_many_attempts_are_reported_once_each",
+            "300 of 300 attempts were not reported within 0.2 s",
+        ),
+        (
+            KeepsTheLast,
+            "test_nothing_of_an_ended_attempt_is_kept",
+            "the executor still keeps an argument of an attempt that has ended",
+        ),
+    ],
+)
+def test_a_broken_promise_is_named(executor, promise, complaint):
+    """Not only that something has not happened."""
+
+    class Contract(ExecutorContract):
+        """The contract of a broken executor, in a hurry."""
+
+        patience = 0.2
+
+        def make_executor(self):
+            """Return one."""
+            return executor()
+
+    contract = Contract()
+    with pytest.raises(AssertionError) as caught:
+        getattr(contract, promise)()
+    contract.teardown_method()
+
+    assert complaint in str(caught.value)
+
+
+def test_an_executor_with_a_coroutine_function_is_refused():
+    """It would be called without `await`."""
+
+    class Awaits(ThreadExecutor):
+        """One that wants to wait in `submit`."""
+
+        async def submit(self, attempt):
+            """Run an attempt, later."""
+
+    with pytest.raises(DefinitionError, match=r"submit\(\) is a coroutine function; it must be a"):
+        checked_executors({"mine": Awaits()})

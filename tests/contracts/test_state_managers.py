@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from actorflow.errors.definition import DefinitionError
+from actorflow.errors.storage import InvalidAnswer
 from actorflow.state import MemoryStateManager
 from actorflow.state.sql import SQLStateManager
 from actorflow.systems import SimulatedSystem
@@ -140,3 +141,49 @@ def test_what_a_state_manager_lacks_is_said_before_any_promise_is_tried():
     with pytest.raises(DefinitionError, match=r"it has no create\(\), claim\(\), record\(\), snap"):
         unfinished.test_an_accepted_run_is_pending()
     unfinished.teardown_method()
+
+
+class Silent(MemoryStateManager):
+    """Forgets to return True."""
+
+    def record(self, events, done):
+        """Record them."""
+        super().record(events, done)
+
+
+class NeverDone(MemoryStateManager):
+    """Promises to call `done`, and does not."""
+
+    def create(self, record, done):
+        """Remember a run."""
+        super().create(record, done)
+        return False
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "complaint"),
+    [
+        (Silent, InvalidAnswer, r"record\(\) of the state manager returned None"),
+        (
+            NeverDone,
+            AssertionError,
+            r"create\(\) returned False, but did not call done within 0.1 s",
+        ),
+    ],
+)
+def test_a_commit_that_never_comes_is_said_soon(state, error, complaint):
+    """An answer that is none at once, a missing call of `done` when the patience is at its end."""
+
+    class Hasty(StateManagerContract):
+        """The contract of a broken state manager."""
+
+        patience = 0.1
+
+        def make_state(self):
+            """Return one."""
+            return state()
+
+    contract = Hasty()
+    with pytest.raises(error, match=complaint):
+        contract.test_a_completed_run_has_its_outputs()
+    contract.teardown_method()

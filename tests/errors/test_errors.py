@@ -39,6 +39,7 @@ from actorflow.errors.running import (
 )
 from actorflow.errors.storage import (
     AlreadyStarted,
+    InvalidAnswer,
     LeaseHeld,
     LeaseLost,
     MissingExtra,
@@ -362,6 +363,13 @@ SAYINGS += [
         (
             "run 'r1' was taken over by another orchestrator, or is gone from the database. "
             "It has ended here. Look it up to see how it continues."
+        ),
+    ),
+    (
+        InvalidAnswer("record", "None"),
+        (
+            "record() of the state manager returned None, which is neither True nor False. Return "
+            "True, or return False and call done later."
         ),
     ),
     (NotRecorded({"r1": StoreOverloaded(1, 1)}), f"run 'r1': {StoreOverloaded(1, 1)}"),

@@ -464,6 +464,32 @@ def test_a_resumed_run_begins_its_timeline_anew():
     assert StepStatus.READY is timeline.tracks["lost"].status
 
 
+def test_a_chart_of_a_resumed_run_says_which_steps_are_older():
+    """Their rows have no bars, because the scale begins when the run was resumed."""
+    events = record(
+        (0, "run.started"),
+        (0, "step.ready", "kept"),
+        (0, "step.started", "kept"),
+        (1, "step.completed", "kept"),
+        (1, "step.ready", "lost"),
+        (1, "step.started", "lost"),
+        (2, "step.failed", "lost", {"error": OSError()}),
+        (2, "run.failed"),
+        (500, "run.resumed"),
+        (500, "step.ready", "lost"),
+        (500, "step.started", "lost"),
+        (502, "step.completed", "lost"),
+        (502, "run.completed"),
+    )
+    kept, lost, axis, _ = draw_gantt(events, width=60).splitlines()
+
+    assert ["kept", "before", "resume"] == kept.split()
+    assert lost.startswith("lost  █")
+    assert lost.endswith("█  2.00 s")
+    assert ["0", "2.00", "s"] == axis.split()
+    assert ">before resume</text>" in draw_gantt_svg(events)
+
+
 def test_a_timeline_knows_what_each_stretch_was():
     """An attempt is judged by the event that ended it."""
     track = Timeline.of(RETRIED).tracks["process"]

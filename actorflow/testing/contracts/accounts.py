@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import attrs
 
@@ -12,6 +12,7 @@ from actorflow.errors.storage import RecordedError
 from actorflow.model.events import Event
 from actorflow.model.lifecycle import EventKind
 from actorflow.model.results import RunRecord
+from actorflow.orchestrator.powers import is_recorded
 from actorflow.support.class_names import dotted_name
 from actorflow.support.safe_text import text_of
 
@@ -22,9 +23,11 @@ __all__ = [
     "COMPLETED",
     "EPOCH",
     "FAILED",
+    "PATIENCE",
     "STARTED",
     "UNDONE",
     "Commits",
+    "Patient",
     "accept",
     "accepted",
     "happened",
@@ -33,7 +36,8 @@ __all__ = [
 ]
 
 EPOCH: Final = 1_700_000_000.0
-_HANGS: Final = 60.0
+PATIENCE: Final = 60.0
+"""Seconds to wait for a commit, if a test says nothing else."""
 
 STARTED: Final = (EventKind.RUN_STARTED, EventKind.STEP_READY, EventKind.STEP_STARTED)
 COMPLETED: Final = (*STARTED, EventKind.STEP_COMPLETED, EventKind.RUN_COMPLETED)
@@ -86,9 +90,14 @@ def happened(
 
 
 class Commits:
-    """Collects the commits that a state manager reports, from any thread."""
+    """Collects the commits that a state manager reports, from any thread.
 
-    def __init__(self) -> None:
+    Args:
+        patience: Seconds to wait for each of them.
+    """
+
+    def __init__(self, patience: float = PATIENCE) -> None:
+        self._patience = patience
         self.errors: list[BaseException | None] = []
         self._arrived = threading.Semaphore(0)
 
@@ -97,25 +106,50 @@ class Commits:
         self.errors.append(error)
         self._arrived.release()
 
-    def wait(self) -> None:
-        """Wait for one commit."""
-        assert self._arrived.acquire(timeout=_HANGS), "the commit was not reported"
+    def wait(self, method: str = "record") -> None:
+        """Wait for one commit; `method` is the one that returned False."""
+        assert self._arrived.acquire(timeout=self._patience), (
+            f"{method}() returned False, but did not call done within {self._patience:g} s"
+        )
 
 
-def accept(state: StateManager, record: RunRecord) -> None:
-    """Create a run, and wait until it is recorded."""
-    commits = Commits()
-    if not state.create(record, commits.done):
-        commits.wait()
+def accept(state: StateManager, record: RunRecord, patience: float = PATIENCE) -> None:
+    """Create a run, and wait until it is recorded.
+
+    Raises:
+        InvalidAnswer: When `create` returns neither True nor False.
+    """
+    commits = Commits(patience)
+    if not is_recorded("create", state.create(record, commits.done)):
+        commits.wait("create")
         assert [None] == commits.errors, commits.errors
 
 
-def write(state: StateManager, events: Sequence[Event]) -> None:
-    """Record events, and wait until they are recorded."""
-    commits = Commits()
-    if not state.record(events, commits.done):
-        commits.wait()
+def write(state: StateManager, events: Sequence[Event], patience: float = PATIENCE) -> None:
+    """Record events, and wait until they are recorded.
+
+    Raises:
+        InvalidAnswer: When `record` returns neither True nor False.
+    """
+    commits = Commits(patience)
+    if not is_recorded("record", state.record(events, commits.done)):
+        commits.wait("record")
         assert [None] == commits.errors, commits.errors
+
+
+class Patient:
+    """Tests of a state manager, which wait for it for a limited time."""
+
+    state: StateManager
+
+    patience: ClassVar[float] = PATIENCE
+    """Seconds to wait for a commit; then a test fails. A run that is resumed gets twice as long."""
+
+    def _accept(self, record: RunRecord) -> None:
+        accept(self.state, record, self.patience)
+
+    def _write(self, events: Sequence[Event]) -> None:
+        write(self.state, events, self.patience)
 
 
 def told(value: Any) -> Any:

@@ -124,7 +124,7 @@ class Bench:
     ) -> tuple[Any, BaseException | None]:
         """Have a plain function called, and return how that was reported."""
         attempt = self.submit(function, **arguments)
-        self.until(lambda: self.of(attempt))
+        self.until_reported(attempt)
         (report,) = self.of(attempt)
         return report
 
@@ -142,7 +142,38 @@ class Bench:
     def until(self, condition: Callable[[], object]) -> None:
         """Wait until a condition holds; it is looked at whenever something has happened."""
         with self._changed:
-            assert self._changed.wait_for(condition, self.patience), "it has not happened"
+            held = self._changed.wait_for(condition, self.patience)
+        assert held, self._late("the executor did not do what the test waits for")
+
+    def until_begun(self, *gates: Gate) -> None:
+        """Wait until a body has come to each of the gates."""
+        try:
+            self.until(lambda: all(gate.entered for gate in gates))
+        except (AssertionError, TimeoutError) as late:
+            begun = sum(gate.entered > 0 for gate in gates)
+            which = (
+                "the body" if len(gates) == 1 else f"{len(gates) - begun} of {len(gates)} bodies"
+            )
+            rule = "an executor must run at least four bodies at once"
+            raise AssertionError(f"{self._late(f'{which} did not begin')}; {rule}") from late
+
+    def until_reported(self, what: Attempt | int = 1) -> None:
+        """Wait until an attempt is reported, or at least a number of them."""
+        try:
+            if isinstance(what, int):
+                self.until(lambda: len(self.reports) >= what)
+            else:
+                self.until(lambda: self.of(what))
+        except (AssertionError, TimeoutError) as late:
+            which = f"{what} was"
+            if isinstance(what, int):
+                which = f"{what - len(self.reports)} of {what} attempts were"
+                which = "the attempt was" if what == 1 else which
+            rule = "an executor must report every attempt that was not abandoned"
+            raise AssertionError(f"{self._late(f'{which} not reported')}; {rule}") from late
+
+    def _late(self, what: str) -> str:
+        return f"{what} within {self.patience:g} s"
 
     def flush(self) -> None:
         """Let reports arrive that are under way: other attempts begin and end."""
@@ -155,7 +186,7 @@ class Bench:
             gc.collect()
             if event.wait(_LOOK):
                 return
-        raise AssertionError("it has not happened")
+        raise AssertionError(self._late("the executor did not do what the test waits for"))
 
     def _report(self, attempt: Attempt, output: Any, error: BaseException | None) -> None:
         with self._changed:

@@ -13,7 +13,7 @@ from actorflow.model.results import RunRecord
 from actorflow.orchestrator import Orchestrator
 from actorflow.state.folding import fold
 from actorflow.state.memory import MemoryStateManager
-from actorflow.testing.contracts.accounts import EPOCH, accept, told, write
+from actorflow.testing.contracts.accounts import EPOCH, PATIENCE, Patient, accept, told, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,21 +24,20 @@ if TYPE_CHECKING:
 __all__ = ["Crashing"]
 
 _STEPS: Final = 20
-_GUARD: Final = 120.0
+_GUARD: Final = 2 * PATIENCE
 
 
-class Crashing:
+class Crashing(Patient):
     """Runs of twenty steps, each with a different part of its record."""
-
-    state: StateManager
 
     def test_a_run_goes_on_from_every_instant_at_which_it_was_cut_off(self) -> None:
         """No recorded step runs again, and the others run once."""
         work = _Work()
         whole = work.events_of_a_whole_run()
-        recorded = work.cut_off(self.state, whole)
+        recorded = work.cut_off(self.state, whole, self.patience)
+        guard = 2 * self.patience
         with Orchestrator(self.state, async_workers=4) as orchestrator:
-            results = {it: orchestrator.resume(it, work.flow).result(_GUARD) for it in recorded}
+            results = {it: orchestrator.resume(it, work.flow).result(guard) for it in recorded}
 
         for run_id, steps in recorded.items():
             assert work.outputs == results[run_id].outputs
@@ -53,9 +52,10 @@ class Crashing:
         work = _Work(fails=True)
         whole = work.events_of_a_whole_run()
         first = next(it.number for it in whole if it.kind is EventKind.RUN_COMPENSATING)
-        recorded = work.cut_off(self.state, whole[:-1], at_least=first)
+        recorded = work.cut_off(self.state, whole[:-1], self.patience, at_least=first)
+        guard = 2 * self.patience
         with Orchestrator(self.state, async_workers=4) as orchestrator:
-            results = {it: orchestrator.resume(it, work.flow).wait(_GUARD) for it in recorded}
+            results = {it: orchestrator.resume(it, work.flow).wait(guard) for it in recorded}
 
         for run_id in recorded:
             snapshot = self.state.snapshot(run_id)
@@ -159,15 +159,15 @@ class _Work:
         return list(state.events(result.run_id))
 
     def cut_off(
-        self, state: StateManager, whole: Sequence[Event], at_least: int = 0
+        self, state: StateManager, whole: Sequence[Event], patience: float, at_least: int = 0
     ) -> dict[str, set[str]]:
         """Record runs cut off after each number of events; return their completed steps."""
         recorded: dict[str, set[str]] = {}
         for number in range(at_least, len(whole) + 1):
             run_id = f"cut off after {number:03}"
             events = [event._replace(run_id=run_id) for event in whole[:number]]
-            accept(state, self.record(run_id))
-            write(state, events)
+            accept(state, self.record(run_id), patience)
+            write(state, events, patience)
             recorded[run_id] = _steps(events, EventKind.STEP_COMPLETED)
             self.undone_before[run_id] = _steps(events, EventKind.COMPENSATION_COMPLETED)
         return recorded

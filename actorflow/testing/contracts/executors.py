@@ -80,7 +80,7 @@ class ExecutorContract:
         output = object()
 
         attempt = self.bench.submit(lambda: output)
-        self.bench.until(lambda: self.bench.reports)
+        self.bench.until_reported()
         self.bench.flush()
 
         assert [(output, None)] == self.bench.of(attempt)
@@ -89,7 +89,7 @@ class ExecutorContract:
         """Reported once; and the executor goes on with the next."""
         for error in self.errors:
             attempt = self.bench.submit(functools.partial(_raise, error))
-            self.bench.until(functools.partial(self.bench.of, attempt))
+            self.bench.until_reported(attempt)
             self.bench.flush()
 
             assert [(None, error)] == self.bench.of(attempt)
@@ -123,11 +123,11 @@ class ExecutorContract:
         bench = self.bench
         gates = [bench.gate() for _ in range(4)]
         attempts = [self._submit(bench.waiting(gate, n)) for n, gate in enumerate(gates)]
-        bench.until(lambda: all(gate.entered for gate in gates))
+        bench.until_begun(*gates)
         before = list(bench.reports)
         for gate in reversed(gates):
             gate.open()
-        bench.until(lambda: len(bench.reports) == len(gates))
+        bench.until_reported(len(gates))
 
         assert [] == before
         assert [[(n, None)] for n in range(4)] == [bench.of(attempt) for attempt in attempts]
@@ -135,7 +135,7 @@ class ExecutorContract:
     def test_many_attempts_are_reported_once_each(self) -> None:
         """However they come and go."""
         attempts = [self.bench.submit(lambda n: n, n=number) for number in range(_MANY)]
-        self.bench.until(lambda: len(self.bench.reports) >= _MANY)
+        self.bench.until_reported(_MANY)
         self.bench.flush()
 
         reports = [self.bench.of(attempt) for attempt in attempts]
@@ -145,11 +145,11 @@ class ExecutorContract:
         """An idle executor keeps neither a step's output alive nor its arguments."""
         outputs, arguments = threading.Event(), threading.Event()
         self.bench.submit(lambda **_given: _watched(outputs), thing=_watched(arguments))
-        self.bench.until(lambda: self.bench.reports)
+        self.bench.until_reported()
         self.bench.reports.clear()
 
-        self.bench.wait_for(outputs)
-        self.bench.wait_for(arguments)
+        self._is_let_go(outputs, "the output")
+        self._is_let_go(arguments, "an argument")
 
     # ── Context variables ────────────────────────────────────────────────────────────────────
 
@@ -159,7 +159,7 @@ class ExecutorContract:
         attempt.variables.run(_variable.set, "the run's")
 
         self.bench.executor.submit(attempt)
-        self.bench.until(lambda: self.bench.reports)
+        self.bench.until_reported()
 
         assert [("the run's", None)] == self.bench.of(attempt)
 
@@ -173,7 +173,7 @@ class ExecutorContract:
     def test_what_a_body_sets_is_the_attempts(self) -> None:
         """Its context is the one that the attempt carries, so that its caller can look."""
         attempt = self.bench.submit(_get_and_set, number=7)
-        self.bench.until(lambda: self.bench.reports)
+        self.bench.until_reported()
 
         assert "body 7's" == attempt.variables[_variable]
 
@@ -183,12 +183,12 @@ class ExecutorContract:
         """Once: with an error where stopping ends a body, and else with what it returns."""
         bench, gate = self.bench, self.bench.gate()
         attempt = self._submit(bench.waiting(gate, "went on"))
-        bench.until(lambda: gate.entered)
+        bench.until_begun(gate)
 
         bench.stop(attempt)
         if not bench.executor.preemptive:
             gate.open()
-        bench.until(lambda: bench.reports)
+        bench.until_reported()
         bench.flush()
 
         ((output, error),) = bench.of(attempt)
@@ -201,7 +201,7 @@ class ExecutorContract:
     def test_stopping_an_attempt_that_has_ended_does_nothing(self) -> None:
         """An orchestrator may not have heard of the end yet."""
         attempt = self.bench.submit(lambda: "done")
-        self.bench.until(lambda: self.bench.reports)
+        self.bench.until_reported()
 
         self.bench.stop(attempt)
         self.bench.flush()
@@ -213,14 +213,14 @@ class ExecutorContract:
         bench = self.bench
         gates = [bench.gate(), bench.gate()]
         stopped, other = (self._submit(bench.waiting(gate, "went on")) for gate in gates)
-        bench.until(lambda: all(gate.entered for gate in gates))
+        bench.until_begun(*gates)
 
         bench.stop(stopped)
         bench.flush()
         before = bench.of(other)
         for gate in gates:
             gate.open()
-        bench.until(lambda: bench.of(other))
+        bench.until_reported(other)
 
         assert [] == before
         assert [("went on", None)] == bench.of(other)
@@ -232,7 +232,7 @@ class ExecutorContract:
         attempt.cancelled = True
 
         self.bench.executor.submit(attempt)
-        self.bench.until(lambda: self.bench.reports)
+        self.bench.until_reported()
         self.bench.flush()
 
         ((_, error),) = self.bench.of(attempt)
@@ -250,7 +250,7 @@ class ExecutorContract:
         self.bench.flush()
         before = [attempt.step_id for attempt, *_ in self.bench.reports]
         assert step_id not in before
-        self.bench.wait_for(ended)  # it is let go when its body has ended
+        self._is_let_go(ended, "an argument")  # when its body has ended
 
         assert step_id not in [attempt.step_id for attempt, *_ in self.bench.reports]
 
@@ -280,7 +280,7 @@ class ExecutorContract:
 
         gate.open()
         self.bench.flush()
-        self.bench.wait_for(ended)
+        self._is_let_go(ended, "an argument")
 
         assert [] == self.bench.end()
 
@@ -297,7 +297,7 @@ class ExecutorContract:
     def test_abandoning_an_attempt_that_has_ended_does_nothing(self) -> None:
         """Its end and the end of its grace may meet in the mail."""
         attempt = self.bench.submit(lambda: "done")
-        self.bench.until(lambda: self.bench.reports)
+        self.bench.until_reported()
 
         stack = self.bench.executor.abandon(attempt)
         self.bench.flush()
@@ -310,9 +310,9 @@ class ExecutorContract:
         """The same for a body that was suspended in between."""
         bench, gate = self.bench, self.bench.gate()
         attempt = self._submit(bench.waiting(gate, "done"))
-        bench.until(lambda: gate.entered)
+        bench.until_begun(gate)
         gate.open()
-        bench.until(lambda: bench.reports)
+        bench.until_reported()
 
         bench.executor.abandon(attempt)
         bench.flush()
@@ -334,11 +334,19 @@ class ExecutorContract:
         self.bench.executor.submit(attempt)
         return attempt
 
+    def _is_let_go(self, gone: threading.Event, what: str) -> None:
+        """Wait until the executor keeps no reference to a part of an attempt that has ended."""
+        try:
+            self.bench.wait_for(gone)
+        except (AssertionError, TimeoutError) as late:
+            problem = f"the executor still keeps {what} of an attempt that has ended"
+            raise AssertionError(problem) from late
+
     def _abandoned(self, gate: Gate, thing: object = None) -> tuple[Attempt, str]:
         """Return an attempt that did not end when asked to, was given up, and hangs at a gate."""
         bench = self.bench
         attempt = self._submit(bench.stubborn(gate), thing=thing)
-        bench.until(lambda: gate.entered)
+        bench.until_begun(gate)
         bench.stop(attempt)
         bench.flush()
         return attempt, bench.executor.abandon(attempt)

@@ -8,6 +8,7 @@ import attrs
 
 from actorflow.errors.storage import AlreadyStarted, RunNotFound
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.orchestrator.powers import is_recorded
 from actorflow.state.folding import fold
 from actorflow.testing.contracts.accounts import (
     COMPLETED,
@@ -16,11 +17,10 @@ from actorflow.testing.contracts.accounts import (
     STARTED,
     UNDONE,
     Commits,
-    accept,
+    Patient,
     accepted,
     happened,
     told,
-    write,
 )
 
 if TYPE_CHECKING:
@@ -32,14 +32,12 @@ if TYPE_CHECKING:
 __all__ = ["Listing", "Recording"]
 
 
-class Recording:
+class Recording(Patient):
     """One run at a time."""
-
-    state: StateManager
 
     def test_an_accepted_run_is_pending(self) -> None:
         """It can be read before anything has happened."""
-        accept(self.state, accepted())
+        self._accept(accepted())
 
         snapshot = self.state.snapshot("run")
         assert RunStatus.PENDING is snapshot.status
@@ -48,13 +46,12 @@ class Recording:
 
     def test_a_key_means_the_run_that_had_it_first(self) -> None:
         """A second run of the same workflow is not recorded; one of another workflow is."""
-        accept(self.state, accepted("first", idempotency_key="order 7"))
-        accept(self.state, accepted("other", idempotency_key="order 7", workflow_id="other"))
-        accept(self.state, accepted("none"))
+        self._accept(accepted("first", idempotency_key="order 7"))
+        self._accept(accepted("other", idempotency_key="order 7", workflow_id="other"))
+        self._accept(accepted("none"))
 
-        assert "first" == _already_started(
-            self.state, accepted("second", idempotency_key="order 7")
-        )
+        second = accepted("second", idempotency_key="order 7")
+        assert "first" == _already_started(self.state, second, self.patience)
         assert "'second'" in _not_found(self.state.snapshot, "second")
         assert ["first", "none", "other"] == [run.run_id for run in self.state.list().runs]
 
@@ -70,22 +67,22 @@ class Recording:
             "business_id": "b",
             "workflow_version": "2",
         }
-        accept(self.state, accepted(**fields))
+        self._accept(accepted(**fields))
 
         for _ in range(2):
             snapshot = self.state.snapshot("run")
             assert told(fields) == told({name: getattr(snapshot, name) for name in fields})
             assert EPOCH == snapshot.created_at
-            write(self.state, happened(*STARTED) if snapshot.started_at is None else [])
+            self._write(happened(*STARTED) if snapshot.started_at is None else [])
 
     def test_a_snapshot_is_the_fold_of_what_was_recorded_at_any_instant(self) -> None:
         """After each event."""
-        accept(self.state, accepted())
+        self._accept(accepted())
         kinds = (*STARTED, EventKind.STEP_RETRYING, *STARTED[1:], *COMPLETED[3:])
         events = happened(*kinds)
 
         for number, event in enumerate(events, 1):
-            write(self.state, [event])
+            self._write([event])
 
             snapshot = self.state.snapshot("run")
             assert told(fold(accepted(), events[:number])) == told(snapshot)
@@ -93,16 +90,16 @@ class Recording:
 
     def test_events_recorded_together_come_to_the_same(self) -> None:
         """Regardless of how often a step has moved in between."""
-        accept(self.state, accepted())
+        self._accept(accepted())
         events = happened(*STARTED, EventKind.STEP_RETRYING, *STARTED[1:], *COMPLETED[3:])
-        write(self.state, events)
+        self._write(events)
 
         assert told(fold(accepted(), events)) == told(self.state.snapshot("run"))
 
     def test_a_completed_run_has_its_outputs(self) -> None:
         """By step id, with the times of the run's start and end."""
-        accept(self.state, accepted())
-        write(self.state, happened(*COMPLETED))
+        self._accept(accepted())
+        self._write(happened(*COMPLETED))
 
         snapshot = self.state.snapshot("run")
         assert RunStatus.COMPLETED is snapshot.status
@@ -111,15 +108,15 @@ class Recording:
 
     def test_events_come_back_as_they_were(self) -> None:
         """With all their data."""
-        accept(self.state, accepted())
-        write(self.state, happened(*FAILED))
+        self._accept(accepted())
+        self._write(happened(*FAILED))
 
         assert told(happened(*FAILED)) == told(self.state.events("run"))
 
     def test_events_come_back_in_order_and_by_the_page(self) -> None:
         """`after` is an event number, `limit` a number of events."""
-        accept(self.state, accepted())
-        write(self.state, happened(*COMPLETED))
+        self._accept(accepted())
+        self._write(happened(*COMPLETED))
 
         assert [1, 2, 3, 4, 5] == self._numbers()
         assert [3, 4] == self._numbers(after=2, limit=2)
@@ -132,10 +129,10 @@ class Recording:
 
     def test_events_of_several_runs_may_be_recorded_together(self) -> None:
         """Each event goes to its own run."""
-        accept(self.state, accepted("one"))
-        accept(self.state, accepted("two"))
+        self._accept(accepted("one"))
+        self._accept(accepted("two"))
 
-        write(self.state, [*happened(*STARTED, run_id="one"), *happened(*COMPLETED, run_id="two")])
+        self._write([*happened(*STARTED, run_id="one"), *happened(*COMPLETED, run_id="two")])
 
         assert [3, 5] == [len(self.state.events(run_id)) for run_id in ("one", "two")]
         assert RunStatus.RUNNING is self.state.snapshot("one").status
@@ -143,8 +140,8 @@ class Recording:
 
     def test_commits_are_told_in_the_order_of_their_records(self) -> None:
         """What a commit reports can be read."""
-        commits, seen = Commits(), list[tuple[int, int]]()
-        accept(self.state, accepted())
+        commits, seen = Commits(self.patience), list[tuple[int, int]]()
+        self._accept(accepted())
         under_way = 0
         for number, event in enumerate(happened(*COMPLETED), 1):
 
@@ -152,10 +149,10 @@ class Recording:
                 seen.append((number, len(self.state.events("run")) - number))
                 commits.done(error)
 
-            if not self.state.record([event], done):
+            if not is_recorded("record", self.state.record([event], done)):
                 under_way += 1
         for _ in range(under_way):
-            commits.wait()
+            commits.wait("record")
 
         assert [None] * under_way == commits.errors
         assert sorted(seen) == seen
@@ -163,11 +160,11 @@ class Recording:
 
     def test_what_was_read_does_not_change(self) -> None:
         """A snapshot and a page are values, not views."""
-        accept(self.state, accepted())
-        write(self.state, happened(*STARTED))
+        self._accept(accepted())
+        self._write(happened(*STARTED))
         snapshot, events = self.state.snapshot("run"), self.state.events("run")
 
-        write(self.state, happened(EventKind.STEP_COMPLETED, EventKind.RUN_COMPLETED, after=3))
+        self._write(happened(EventKind.STEP_COMPLETED, EventKind.RUN_COMPLETED, after=3))
 
         assert RunStatus.RUNNING is snapshot.status
         assert 3 == len(events)
@@ -179,17 +176,17 @@ class Recording:
 
     def test_a_claimed_run_is_returned_as_it_stands(self) -> None:
         """With the state of its steps."""
-        accept(self.state, accepted())
-        write(self.state, happened(*FAILED))
+        self._accept(accepted())
+        self._write(happened(*FAILED))
 
         assert told(self.state.snapshot("run")) == told(self.state.claim("run"))
 
     def test_a_resumed_run_is_the_fold_of_both_its_lives(self) -> None:
         """The snapshot drops the failure of the first life; the events keep it."""
-        accept(self.state, accepted())
-        write(self.state, happened(*FAILED))
+        self._accept(accepted())
+        self._write(happened(*FAILED))
         self.state.claim("run")
-        write(self.state, happened(EventKind.RUN_RESUMED, *COMPLETED[1:], after=5))
+        self._write(happened(EventKind.RUN_RESUMED, *COMPLETED[1:], after=5))
 
         snapshot = self.state.snapshot("run")
         assert RunStatus.COMPLETED is snapshot.status
@@ -200,21 +197,21 @@ class Recording:
 
     def test_a_run_that_is_resumed_starts_its_failed_steps_afresh(self) -> None:
         """As soon as its resumption is recorded."""
-        accept(self.state, accepted())
-        write(self.state, happened(*FAILED))
+        self._accept(accepted())
+        self._write(happened(*FAILED))
         self.state.claim("run")
-        write(self.state, happened(EventKind.RUN_RESUMED, after=5))
+        self._write(happened(EventKind.RUN_RESUMED, after=5))
 
         step = self.state.snapshot("run").steps["a"]
         assert (StepStatus.PENDING, 0, None) == (step.status, step.attempts, step.error)
 
     def test_a_run_that_is_being_undone_says_how_far_it_has_come(self) -> None:
         """After each event, because another process may have to continue from there."""
-        accept(self.state, accepted())
+        self._accept(accepted())
         events = happened(*UNDONE)
 
         for number, event in enumerate(events, 1):
-            write(self.state, [event])
+            self._write([event])
 
             snapshot = self.state.snapshot("run")
             assert told(fold(accepted(), events[:number])) == told(snapshot)
@@ -223,18 +220,18 @@ class Recording:
 
     def test_a_cancelled_run_says_why(self) -> None:
         """In its snapshot."""
-        accept(self.state, accepted())
-        write(self.state, happened(EventKind.STEP_CANCELLED, EventKind.RUN_CANCELLED))
+        self._accept(accepted())
+        self._write(happened(EventKind.STEP_CANCELLED, EventKind.RUN_CANCELLED))
 
         assert "enough" == self.state.snapshot("run").reason
 
 
-def _already_started(state: StateManager, record: RunRecord) -> str:
+def _already_started(state: StateManager, record: RunRecord, patience: float) -> str:
     """Return the id of the earlier run with the same key."""
-    commits = Commits()
+    commits = Commits(patience)
     try:
-        if not state.create(record, commits.done):
-            commits.wait()
+        if not is_recorded("create", state.create(record, commits.done)):
+            commits.wait("create")
             error = commits.errors[0]
             if error is not None:
                 raise error
@@ -256,10 +253,8 @@ _IDS: Final = ("workflow_id", "trace_id", "correlation_id", "business_id")
 _HOSTILE: Final = ("' OR 1=1 --", "%", "_", "x' UNION SELECT 1", 'a"b', "a\\b", "ä€😀")
 
 
-class Listing:
+class Listing(Patient):
     """Many runs."""
-
-    state: StateManager
 
     def _listed(self, **filters: Any) -> list[str]:
         return [run.run_id for run in self.state.list(**filters).runs]
@@ -267,21 +262,21 @@ class Listing:
     def test_runs_are_listed_the_newest_first(self) -> None:
         """By the time of acceptance."""
         for number in range(3):
-            accept(self.state, accepted(f"r{number}", created_at=EPOCH + number))
+            self._accept(accepted(f"r{number}", created_at=EPOCH + number))
 
         assert ["r2", "r1", "r0"] == self._listed()
 
     def test_runs_accepted_in_the_same_instant_are_listed_by_id(self) -> None:
         """Pages are stable regardless of the order of writing; ids compare by code point."""
         for run_id in ("b", "a", "B", "_", "c"):
-            accept(self.state, accepted(run_id))
+            self._accept(accepted(run_id))
 
         assert ["B", "_", "a", "b", "c"] == self._listed()
 
     def test_the_order_of_a_list_is_that_of_acceptance_and_not_of_writing(self) -> None:
         """Two threads that start runs may overtake each other."""
-        accept(self.state, accepted("later", created_at=EPOCH + 0.000002))
-        accept(self.state, accepted("earlier", created_at=EPOCH))
+        self._accept(accepted("later", created_at=EPOCH + 0.000002))
+        self._accept(accepted("earlier", created_at=EPOCH))
 
         assert ["later", "earlier"] == self._listed()
 
@@ -289,7 +284,7 @@ class Listing:
         """Each page has the total number of runs."""
         ids = [f"r{number:02}" for number in range(7)]
         for number, run_id in enumerate(ids):
-            accept(self.state, accepted(run_id, created_at=EPOCH + number))
+            self._accept(accepted(run_id, created_at=EPOCH + number))
 
         pages = [self.state.list(limit=3, offset=offset) for offset in (0, 3, 6, 9)]
 
@@ -299,14 +294,14 @@ class Listing:
 
     def test_a_page_of_nothing_still_counts(self) -> None:
         """A limit of 0 asks for the total only."""
-        accept(self.state, accepted())
+        self._accept(accepted())
 
         assert ([], 1) == (list(self.state.list(limit=0).runs), self.state.list(limit=0).total)
 
     def test_a_list_holds_summaries(self) -> None:
         """Everything about a run except its steps."""
-        accept(self.state, accepted(trace_id="t"))
-        write(self.state, happened(*FAILED))
+        self._accept(accepted(trace_id="t"))
+        self._write(happened(*FAILED))
 
         (summary,) = self.state.list().runs
         whole = self.state.snapshot("run")
@@ -316,8 +311,8 @@ class Listing:
     def test_runs_are_found_by_their_ids(self) -> None:
         """By one id, exactly."""
         for name in _IDS:
-            accept(self.state, accepted(f"mine by {name}", **{name: "x"}))
-            accept(self.state, accepted(f"other by {name}", **{name: "xy"}))
+            self._accept(accepted(f"mine by {name}", **{name: "x"}))
+            self._accept(accepted(f"other by {name}", **{name: "xy"}))
 
         for name in _IDS:
             asked: dict[str, Any] = {name: "x"}
@@ -327,10 +322,10 @@ class Listing:
     def test_runs_are_found_by_status(self) -> None:
         """By their current status."""
         for run_id in ("pending", "running", "completed", "failed"):
-            accept(self.state, accepted(run_id))
-        write(self.state, happened(*STARTED, run_id="running"))
-        write(self.state, happened(*COMPLETED, run_id="completed"))
-        write(self.state, happened(*FAILED, run_id="failed"))
+            self._accept(accepted(run_id))
+        self._write(happened(*STARTED, run_id="running"))
+        self._write(happened(*COMPLETED, run_id="completed"))
+        self._write(happened(*FAILED, run_id="failed"))
 
         for status in ("pending", "running", "completed", "failed"):
             assert [status] == self._listed(status=RunStatus(status))
@@ -338,9 +333,9 @@ class Listing:
 
     def test_filters_hold_together(self) -> None:
         """A run must match all of them."""
-        accept(self.state, accepted("a", workflow_id="w", trace_id="t"))
-        accept(self.state, accepted("b", workflow_id="w"))
-        accept(self.state, accepted("c", trace_id="t"))
+        self._accept(accepted("a", workflow_id="w", trace_id="t"))
+        self._accept(accepted("b", workflow_id="w"))
+        self._accept(accepted("c", trace_id="t"))
 
         found = self._listed(workflow_id="w", trace_id="t", status=RunStatus.PENDING)
         assert ["a"] == found
@@ -348,8 +343,8 @@ class Listing:
     def test_a_filter_is_a_value_and_nothing_else(self) -> None:
         """No part of it is a pattern or a piece of a query."""
         for number, hostile in enumerate(_HOSTILE):
-            accept(self.state, accepted(f"r{number}", business_id=hostile))
-        accept(self.state, accepted("other", business_id="x"))
+            self._accept(accepted(f"r{number}", business_id=hostile))
+        self._accept(accepted("other", business_id="x"))
 
         for number, hostile in enumerate(_HOSTILE):
             assert [f"r{number}"] == self._listed(business_id=hostile)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from actorflow.errors.storage import LeaseHeld, NotRecorded, StoreError
 from actorflow.model.lifecycle import EventKind
-from actorflow.orchestrator.powers import powers_of
+from actorflow.orchestrator.powers import is_recorded, powers_of
 from actorflow.state.folding import fold
 from actorflow.testing.contracts.accounts import (
     COMPLETED,
@@ -57,7 +57,7 @@ class StateManagerContract(Recording, Listing, Crashing):
         interval = sys.getswitchinterval()
         sys.setswitchinterval(1e-6)
         try:
-            wrong = _torn_reads(self.state)
+            wrong = _torn_reads(self.state, self.patience)
         finally:
             sys.setswitchinterval(interval)
 
@@ -66,7 +66,7 @@ class StateManagerContract(Recording, Listing, Crashing):
     def test_runs_may_be_recorded_from_several_threads(self) -> None:
         """No run is lost, and none gets the events of another."""
         threads = [
-            threading.Thread(target=_let_run, args=(self.state, f"t{number}"))
+            threading.Thread(target=_let_run, args=(self.state, f"t{number}", self.patience))
             for number in range(4)
         ]
         for thread in threads:
@@ -81,14 +81,14 @@ class StateManagerContract(Recording, Listing, Crashing):
             assert expected == told(self.state.events(run.run_id))
 
 
-def _let_run(state: StateManager, name: str) -> None:
+def _let_run(state: StateManager, name: str, patience: float) -> None:
     for number in range(10):
         run_id = f"{name} {number}"
-        accept(state, accepted(run_id))
-        write(state, happened(*COMPLETED, run_id=run_id))
+        accept(state, accepted(run_id), patience)
+        write(state, happened(*COMPLETED, run_id=run_id), patience)
 
 
-def _torn_reads(state: StateManager) -> list[object]:
+def _torn_reads(state: StateManager, patience: float) -> list[object]:
     runs = [f"r{number}" for number in range(20)]
     expected = {run_id: happened(*COMPLETED, run_id=run_id) for run_id in runs}
     over, wrong = threading.Event(), list[object]()
@@ -107,13 +107,15 @@ def _torn_reads(state: StateManager) -> list[object]:
     readers = [threading.Thread(target=read) for _ in range(3)]
     for reader in readers:
         reader.start()
-    for run_id in runs:
-        accept(state, accepted(run_id))
-        for event in expected[run_id]:
-            write(state, [event])
-    over.set()
-    for reader in readers:
-        reader.join()
+    try:
+        for run_id in runs:
+            accept(state, accepted(run_id), patience)
+            for event in expected[run_id]:
+                write(state, [event], patience)
+    finally:
+        over.set()
+        for reader in readers:
+            reader.join()
     return wrong
 
 
@@ -143,75 +145,76 @@ class SharedStateManagerContract(StateManagerContract):
 
     def test_others_read_what_was_recorded_as_soon_as_that_is_acknowledged(self) -> None:
         """After each event, and no later."""
-        accept(self.state, accepted())
+        self._accept(accepted())
         events = happened(*COMPLETED)
 
         for number, event in enumerate(events, 1):
-            write(self.state, [event])
+            self._write([event])
 
             assert told(events[:number]) == told(self.other.events("run"))
             assert told(fold(accepted(), events[:number])) == told(self.other.snapshot("run"))
 
     def test_of_two_who_resume_a_run_one_owns_it(self) -> None:
         """Only the last one to claim it can write, even before anything was written."""
-        accept(self.state, accepted())
-        write(self.state, happened(*FAILED))
+        self._accept(accepted())
+        self._write(happened(*FAILED))
         owners = []
 
         for state in (self.state, self.other):
             with contextlib.suppress(StoreError):
                 state.claim("run")
                 owners.append(state)
-        written = [state for state in owners if _is_written(state, _resumed()[:1])]
+        written = [state for state in owners if _is_written(state, _resumed()[:1], self.patience)]
 
         assert owners[-1:] == written
         assert told([*happened(*FAILED), *_resumed()[:1]]) == told(self.state.events("run"))
 
     def test_to_claim_a_run_twice_is_to_claim_it_once(self) -> None:
         """Its owner goes on."""
-        accept(self.state, accepted())
-        write(self.state, happened(*FAILED))
+        self._accept(accepted())
+        self._write(happened(*FAILED))
         _ = self.other
 
         claims = [self.other.claim("run") for _ in range(2)]
-        write(self.other, _resumed())
+        write(self.other, _resumed(), self.patience)
 
         assert told(claims[0]) == told(claims[1])
         assert told([*happened(*FAILED), *_resumed()]) == told(self.state.events("run"))
 
     def test_a_write_of_a_former_owner_changes_nothing(self) -> None:
         """It is refused, and the run stays as its owner left it."""
-        accept(self.state, accepted())
-        write(self.state, happened(*FAILED))
+        self._accept(accepted())
+        self._write(happened(*FAILED))
         self.other.claim("run")
-        write(self.other, _resumed())
+        write(self.other, _resumed(), self.patience)
 
-        refused = not _is_written(self.state, happened(*_AGAIN, after=5, time=0.0))
+        stale = happened(*_AGAIN, after=5, time=0.0)
+        refused = not _is_written(self.state, stale, self.patience)
 
         assert refused
         assert told([*happened(*FAILED), *_resumed()]) == told(self.other.events("run"))
 
     def test_a_run_in_progress_is_not_to_be_had(self) -> None:
         """Its owner is alive, and goes on."""
-        accept(self.state, accepted())
-        write(self.state, happened(*STARTED))
+        self._accept(accepted())
+        self._write(happened(*STARTED))
 
         with contextlib.suppress(LeaseHeld):
             self.other.claim("run")
             raise AssertionError("claiming a run in progress must raise LeaseHeld")
-        write(self.state, happened(*COMPLETED[3:], after=3))
+        self._write(happened(*COMPLETED[3:], after=3))
 
         assert told(happened(*COMPLETED)) == told(self.state.events("run"))
 
     def test_a_run_goes_on_where_its_former_owner_has_left_it(self) -> None:
         """The new owner knows what was recorded, and the event numbers continue."""
-        accept(self.state, accepted())
-        write(self.state, happened(*STARTED))
+        self._accept(accepted())
+        self._write(happened(*STARTED))
         _ = self.other
         self.state.close()
 
         known = self.other.claim("run")
-        write(self.other, happened(*_AGAIN, after=3))
+        write(self.other, happened(*_AGAIN, after=3), self.patience)
 
         events = [*happened(*STARTED), *happened(*_AGAIN, after=3)]
         assert told(fold(accepted(), happened(*STARTED))) == told(known)
@@ -223,13 +226,14 @@ def _resumed() -> list[Event]:
     return happened(*_AGAIN, after=5)
 
 
-def _is_written(state: StateManager, events: Sequence[Event]) -> bool:
+def _is_written(state: StateManager, events: Sequence[Event], patience: float) -> bool:
     """Return whether events are recorded, not refused."""
-    commits = Commits()
+    commits = Commits(patience)
     try:
-        if state.record(events, commits.done):
-            return True
+        answer = state.record(events, commits.done)
     except (NotRecorded, StoreError):
         return False
-    commits.wait()
+    if is_recorded("record", answer):
+        return True
+    commits.wait("record")
     return commits.errors == [None]

@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from actorflow.errors.storage import NotRecorded
-from actorflow.orchestrator.powers import powers_of
+from actorflow.orchestrator.powers import is_recorded, powers_of
 from actorflow.testing.errors import StoreFault
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ class SimulatedStateManager:
     def create(self, record: RunRecord, _done: Commit) -> bool:
         """Record an accepted run, at once."""
         answers: SimpleQueue[BaseException | None] = SimpleQueue()
-        refused = None if self._behind.create(record, answers.put) else answers.get()
+        recorded = is_recorded("create", self._behind.create(record, answers.put))
+        refused = None if recorded else answers.get()
         if refused is not None:
             raise refused
         return True
@@ -162,7 +163,8 @@ class SimulatedStateManager:
     def _record(self, events: Sequence[Event]) -> BaseException | None:
         """Record events, waiting for the state manager if needed, in no virtual time."""
         answers: SimpleQueue[BaseException | None] = SimpleQueue()
-        return None if self._behind.record(events, answers.put) else answers.get()
+        recorded = is_recorded("record", self._behind.record(events, answers.put))
+        return None if recorded else answers.get()
 
     @property
     def under_way(self) -> int:

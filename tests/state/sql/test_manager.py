@@ -25,6 +25,7 @@ from actorflow.errors.storage import (
     NotStorable,
     RecordedError,
     RunNotFound,
+    SchemaMismatch,
     StoreOverloaded,
     StoreUnavailable,
     TooLarge,
@@ -1424,6 +1425,14 @@ def test_a_folder_that_is_not_there_is_named(tmp_path, create):
     assert f"database sqlite:///{tmp_path}/no/runs.db did not" in str(raised.value)
     assert f"There is no folder {tmp_path}/no: create it, or correct the path" in str(raised.value)
     assert "resume" not in str(raised.value)
+
+
+def test_a_file_that_is_not_there_is_not_created(tmp_path):
+    """A path with a typing mistake leaves nothing behind."""
+    with pytest.raises(SchemaMismatch, match=r"typo\.db"):
+        SQLStateManager(f"sqlite:///{tmp_path}/typo.db")
+
+    assert [] == list(tmp_path.iterdir())
 
 
 def test_a_file_that_is_no_database_is_named(path):

@@ -52,14 +52,15 @@ def current(engines: Engines) -> str | None:
 
 
 def check(engines: Engines) -> str:
-    """Return the version of a database whose tables are current.
+    """Return the version of a database whose tables are current; create no SQLite file.
 
     Raises:
         SchemaMismatch: When its tables are missing, outdated, or from a newer actorflow.
         StoreUnavailable: When the database cannot be reached.
     """
-    found = current(engines)
-    if found != newest():
+    # Connecting would create the file, and leave it behind after the refusal.
+    found = None if _is_absent(engines.file) else current(engines)
+    if found is None or found != newest():
         raise _mismatch(engines, found)
     return found
 
@@ -124,6 +125,19 @@ def _upgrade(engines: Engines, connection: sa.Connection) -> tuple[str | None, s
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
     return found, wanted
+
+
+def _is_absent(file: Path | None) -> bool:
+    """Return whether only the file is missing, not its folder, which has another error."""
+    if file is None:
+        return False
+    try:
+        file.stat()
+    except FileNotFoundError:
+        return file.parent.is_dir()
+    except OSError:
+        return False  # connecting says why
+    return False
 
 
 def _mismatch(engines: Engines, found: str | None) -> SchemaMismatch:

@@ -24,6 +24,7 @@ __all__ = ["pictures"]
 HERE = Path(__file__).parent
 
 ROOMS = {
+    "__main__": "python -m actorflow",
     "cli": "the command line",
     "pytest_plugin": "the simulation fixture",
     "testing": "simulations, laws, the search for a schedule that breaks one",

@@ -1,0 +1,10 @@
+"""`python -m actorflow`: the command line, like the command `actorflow`."""
+
+from __future__ import annotations
+
+import sys
+
+from actorflow.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

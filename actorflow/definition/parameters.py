@@ -106,7 +106,7 @@ def read_parameters(
     return parameters
 
 
-def _refuse_what_is_no_function(step_id: str, run: Callable[..., Any], field: str) -> None:
+def _refuse_what_is_no_function(step_id: str, run: Any, field: str) -> None:
     if not callable(run):
         cure = f"Did you write {field}=f() instead of {field}=f?" if run is None else ""
         problem = f"{field} must be a function; got {text_of(run)}"

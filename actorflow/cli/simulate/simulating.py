@@ -327,9 +327,10 @@ def _read(path: Path) -> str:
 def _kept(text: str, path: Path) -> Replay:
     try:
         json.loads(text.removeprefix(BOM))
-    except ValueError:
+    except (ValueError, RecursionError) as error:
         raise Problem(
-            f"{path} is not a saved schedule. Pass a file that `actorflow simulate` saved."
+            f"{path} is not a saved schedule, because it is not valid JSON: {error}. Pass a file "
+            "that `actorflow simulate` saved."
         ) from None
     try:
         return Replay.from_json(text)

@@ -221,13 +221,13 @@ def test_a_simulation_keeps_its_runs_in_one_by_the_letter(state):
 def test_a_queue_that_is_not_there_is_named(state):
     """Neither filled nor emptied, and never an AttributeError."""
     with Orchestrator(state) as orchestrator:
-        with pytest.raises(DefinitionError, match=r"Minimal has none\. Use start\(\)"):
+        with pytest.raises(DefinitionError, match=r"(Minimal|Shared) has none\. Use start\(\)"):
             orchestrator.enqueue(flow_of(lambda: 1))
         with pytest.raises(
             DefinitionError, match=r"^enqueue\(\) needs a state manager with a shared queue"
         ):
             asyncio.run(orchestrator.enqueue_async(flow_of(lambda: 1)))
-    with pytest.raises(DefinitionError, match="recover=True needs a .* shared queue, and"):
+    with pytest.raises(DefinitionError, match=r"recover=True needs a .* shared queue, and"):
         Orchestrator(state, recover=True)
 
 

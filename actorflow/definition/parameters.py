@@ -108,7 +108,7 @@ def read_parameters(
 
 def _refuse_what_is_no_function(step_id: str, run: Any, field: str) -> None:
     if not callable(run):
-        cure = f"Did you write {field}=f() instead of {field}=f?" if run is None else ""
+        cure = "Did you write f() instead of f?" if run is None else ""
         problem = f"{field} must be a function; got {text_of(run)}"
         raise DefinitionError(None, problem, cure, step_id)
     if _is_generator(run):

@@ -54,7 +54,7 @@ def _seconds(_owner: object, field: attrs.Attribute[float], value: object) -> No
 
 
 def _choice(_owner: object, field: attrs.Attribute[str], value: object) -> None:
-    if value not in {"block", "reject"}:
+    if value not in ("block", "reject"):
         problem = f'{field.name} must be "block" or "reject", not {text_of(value)}'
         raise DefinitionError(None, problem, "")
 

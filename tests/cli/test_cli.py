@@ -519,6 +519,20 @@ def test_without_the_extra_the_command_says_what_to_install(folder):
     assert "Traceback" not in ended.stderr
 
 
+def test_the_package_can_be_run_like_the_command(folder):
+    """With the command's name in the help."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "actorflow", "--help"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (0, "") == (ended.returncode, ended.stderr)
+    assert "Usage: actorflow [OPTIONS] COMMAND" in ended.stdout
+
+
 # ── Signals and pipes ────────────────────────────────────────────────────────────────────────
 
 

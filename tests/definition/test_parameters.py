@@ -190,7 +190,7 @@ def test_the_parameters_are_those_that_are_still_open(run, expected):
         (42, "step 's': run must be a function; got 42."),
         (
             None,
-            "step 's': run must be a function; got None. Did you write run=f() instead of run=f?",
+            "step 's': run must be a function; got None. Did you write f() instead of f?",
         ),
     ],
     ids=[

@@ -7,9 +7,10 @@ import importlib.metadata
 import shlex
 import sys
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.core
 
 from actorflow.cli.db.commands import databases
 from actorflow.cli.db.stores import store
@@ -24,7 +25,7 @@ from actorflow.cli.run.inputs import check_inputs, read_inputs, reject_arguments
 from actorflow.cli.run.reports import check_svg
 from actorflow.cli.run.running import Order, print_json, show
 from actorflow.cli.runs.commands import runs
-from actorflow.cli.terminal.exits import Problem, exit_statuses
+from actorflow.cli.terminal.exits import Problem, bad_value, exit_statuses
 from actorflow.errors.definition import DefinitionError
 from actorflow.views import draw_cycle, draw_dot, draw_mermaid, draw_tree
 
@@ -36,7 +37,20 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "invoke"]
 
+
+class _Commands(typer.core.TyperGroup):
+    """The commands; a value that an option cannot take is reported in the words of a person."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as wrong:
+            wrong.message = bad_value(wrong.message, getattr(wrong.param, "metavar", None))
+            raise
+
+
 app: typer.Typer = typer.Typer(
+    cls=_Commands,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
     from actorflow.definition.step import Step
 
-__all__ = ["plan_steps"]
+__all__ = ["COROUTINE", "plan_steps"]
+
+COROUTINE: Final = "coroutine"
+"""The name of the executor that runs coroutine functions, on the event loop."""
 
 
 def plan_steps(steps: Mapping[str, Step]) -> tuple[StepPlan, ...]:
@@ -84,13 +87,24 @@ def _plan_step(
         dependents=following,
         binding=bind(step.id, step.run, step.parameters, dependencies=needed, steps=steps),
     )
+    _check_executor(step.id, step)
     undo = step.compensation
     if undo is None:
         return plan
+    _check_executor(step.id, undo)
     seen = {**needed, step.id: True}
     binding = bind(step.id, undo.run, undo.parameters, dependencies=seen, steps=steps)
     compensation = attrs.evolve(plan, step=undo, dependencies=tuple(seen), binding=binding)
     return attrs.evolve(plan, compensation=compensation)
+
+
+def _check_executor(step_id: str, step: Step) -> None:
+    """Refuse an executor that cannot run the step's kind of function."""
+    if step.executor is not None and step.is_coroutine != (step.executor == COROUTINE):
+        kind = "a coroutine function" if step.is_coroutine else "a plain function"
+        problem = f"{kind} cannot run in executor {step.executor!r}"
+        cure = "Coroutine functions run on the event loop, plain ones everywhere else"
+        raise DefinitionError(None, problem, cure, step_id)
 
 
 # ── What is surely misspelt ──────────────────────────────────────────────────────────────────

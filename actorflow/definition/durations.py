@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, TypeGuard
 
 from actorflow.errors.definition import DefinitionError
+from actorflow.support.safe_text import text_of
 
 __all__ = ["Duration", "as_float", "as_seconds", "is_finite", "seconds"]
 
@@ -58,6 +59,6 @@ def seconds(
     length = as_seconds(value)
     if is_finite(length) and (length > 0 or (zero and length == 0)):
         return length
-    least = "zero or more" if zero else "more than zero"
-    cure = f"Give finite seconds, {least}, as a number or a timedelta"
-    raise DefinitionError(workflow_id, f"{field} is {value!r}", cure, step_id)
+    kind = "zero or a positive" if zero else "a positive"
+    problem = f"{field} must be {kind} number of seconds or a timedelta; got {text_of(value)}"
+    raise DefinitionError(workflow_id, problem, "", step_id)

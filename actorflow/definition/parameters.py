@@ -15,6 +15,7 @@ import attrs
 
 from actorflow.errors.definition import DefinitionError
 from actorflow.support.read_only import merged
+from actorflow.support.safe_text import text_of
 from actorflow.support.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -81,13 +82,20 @@ class Parameter(NamedTuple):
     has_default: bool
 
 
-def read_parameters(step_id: str, run: Callable[..., Any]) -> tuple[Parameter, ...]:
+def read_parameters(
+    step_id: str, run: Callable[..., Any], field: str = "run"
+) -> tuple[Parameter, ...]:
     """Return the parameters of a step's function, without those that a partial has bound.
+
+    Args:
+        step_id: The step, for errors.
+        run: The function.
+        field: The option of the step that holds it, for errors.
 
     Raises:
         DefinitionError: When the function cannot be called with keyword arguments alone.
     """
-    _refuse_what_is_no_function(step_id, run)
+    _refuse_what_is_no_function(step_id, run, field)
     bound = run.keywords if isinstance(run, functools.partial) else ()
     parameters = tuple(
         Parameter(parameter.name, parameter.default is not inspect.Parameter.empty)
@@ -98,9 +106,11 @@ def read_parameters(step_id: str, run: Callable[..., Any]) -> tuple[Parameter, .
     return parameters
 
 
-def _refuse_what_is_no_function(step_id: str, run: Callable[..., Any]) -> None:
+def _refuse_what_is_no_function(step_id: str, run: Any, field: str) -> None:
     if not callable(run):
-        raise DefinitionError(None, f"{run!r} cannot be called", "Give a function", step_id)
+        cure = "Did you write f() instead of f?" if run is None else ""
+        problem = f"{field} must be a function; got {text_of(run)}"
+        raise DefinitionError(None, problem, cure, step_id)
     if _is_generator(run):
         problem = f"{name_of(run)} is a generator, and a step has one output"
         raise DefinitionError(None, problem, "Return a list, or wrap it in a function", step_id)

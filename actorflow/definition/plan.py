@@ -100,18 +100,30 @@ class WorkflowPlan:
         missing = tuple(name for name in self.required_inputs if name not in inputs)
         if missing:
             wanted_by = tuple(tuple(self._wanting(name)) for name in missing)
+            undone = tuple(tuple(self._wanting_to_undo(name)) for name in missing)
             hints = tuple(self._hint(name, inputs) for name in missing)
-            raise MissingInput(self.workflow_id, missing, wanted_by, hints if any(hints) else ())
+            raise MissingInput(
+                self.workflow_id,
+                missing,
+                wanted_by,
+                hints if any(hints) else (),
+                undone if any(undone) else (),
+            )
 
     def _wanting(self, name: str) -> Iterator[str]:
         for step in self.steps:
             if any(name in binding.inputs for binding in _bindings(step)):
                 yield step.id
 
+    def _wanting_to_undo(self, name: str) -> Iterator[str]:
+        for step_id in self._wanting(name):
+            if name not in self.by_id[step_id].binding.inputs:
+                yield step_id
+
     def _hint(self, name: str, inputs: Mapping[str, Any]) -> str:
         given = nearest(name, [other for other in inputs if other not in self.inputs])
         if given is not None:
-            return f"given is {given!r}"
+            return f"you passed {given!r}"
         close = nearest(name, (*RESERVED, *self.by_id))
         if close is None:
             return ""

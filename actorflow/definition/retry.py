@@ -111,8 +111,9 @@ class RetryPolicy:
     def __attrs_post_init__(self) -> None:
         """Refuse a maximum below the minimum."""
         if self.max_interval < self.initial_interval:
-            cure = f"Give initial_interval ({self.initial_interval:g} s) or more"
-            raise _refusal("max_interval", self.max_interval, cure)
+            first, most = f"{self.initial_interval:g}", f"{self.max_interval:g}"
+            problem = f"initial_interval ({first} s) is longer than max_interval ({most} s)"
+            raise DefinitionError(None, problem, f"Pass max_interval={first} or more")
 
     def accepts(self, error: BaseException) -> bool:
         """Return whether an attempt that ended with `error` is worth another one.

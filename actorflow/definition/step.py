@@ -267,10 +267,12 @@ class Step:
     def _check_compensate(self, _field: object, value: Callable[..., Any] | Step | None) -> None:
         if isinstance(value, Step):
             if value.after or value.compensate:
-                cure = "Leave them out: a compensator runs when the run is compensated"
-                raise self._refusal("what compensates it has dependencies or a compensator", cure)
+                both = {"after=": value.after, "compensate=": value.compensate}
+                has = " and ".join(option for option, given in both.items() if given)
+                cure = "A compensator can have neither after= nor compensate=; leave them out"
+                raise self._refusal(f"its compensator has {has}", cure)
         elif value is not None:
-            read_parameters(self.id, value)
+            read_parameters(self.id, value, "compensate")
 
     def __attrs_post_init__(self) -> None:
         """Fall back on the id for a name."""

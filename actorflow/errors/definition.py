@@ -34,13 +34,16 @@ class DefinitionError(ActorflowError, ValueError):
     """None when the invalid part belongs to no workflow yet."""
     problem: str
     cure: str
+    """Empty if the problem says already what to write, as in "priority must be a whole number"."""
     step_id: str | None = None
 
     def __str__(self) -> str:
         workflow = "" if self.workflow_id is None else f"workflow {self.workflow_id!r}"
         step = "" if self.step_id is None else f"step {self.step_id!r}"
         where = ", ".join(part for part in (workflow, step) if part)
-        said = f"{self.problem}. {self.cure}."
+        said = f"{self.problem}."
+        if self.cure:
+            said += f" {self.cure}" if self.cure.endswith("?") else f" {self.cure}."
         return f"{where}: {said}" if where else said
 
 
@@ -56,19 +59,39 @@ class MissingInput(ActorflowError):
     """For each of the names, a question that suggests another one, or an empty string; no items
     when there are no suggestions.
     """
+    compensated_ids: tuple[tuple[str, ...], ...] = ()
+    """For each of the names, those of its steps whose compensator alone takes it; no items when
+    there are none.
+    """
 
     def __str__(self) -> str:
+        undone = self.compensated_ids or ((),) * len(self.names)
+        hints = _in_brackets(self.hints, self.names)
         wants = "; ".join(
-            f"{name!r}, wanted by step{'s' * (len(ids) > 1)} {shown(ids)}{hint}"
-            for name, ids, hint in zip(
-                self.names, self.step_ids, _in_brackets(self.hints, self.names), strict=True
-            )
+            f"{name!r}, wanted by {_takers(ids, undo)}{hint}"
+            for name, ids, undo, hint in zip(self.names, self.step_ids, undone, hints, strict=True)
         )
+        meant = "a dependency's output was meant, name the parameter after that step"
+        own = [ids for ids in undone if ids]
+        if own:
+            named = " or ".join(repr(it) for it in dict.fromkeys(it for ids in own for it in ids))
+            of = "that step" if len(own) == 1 and len(own[0]) == 1 else "the compensator's step"
+            meant = f"the output of {of} was meant, name the parameter {named}"
+            if any(set(ids) - set(undo) for ids, undo in zip(self.step_ids, undone, strict=True)):
+                meant += "; for a dependency's output, name it after that step"
         return (
             f"workflow {self.workflow_id!r} lacks a run input: {wants}. Pass it when you start the "
-            "run, or give the parameter a default. If a dependency's output was meant, name the "
-            "parameter after that step."
+            f"run, or give the parameter a default. If {meant}."
         )
+
+
+def _takers(ids: tuple[str, ...], undone: tuple[str, ...]) -> str:
+    steps = tuple(it for it in ids if it not in undone)
+    takers = [f"step{'s' * (len(steps) > 1)} {shown(steps)}"] if steps else []
+    if undone:
+        many = len(undone) > 1
+        takers.append(f"the compensator{'s' * many} of step{'s' * many} {shown(undone)}")
+    return " and by ".join(takers)
 
 
 @attrs.define(slots=False, repr=False)
@@ -128,8 +151,8 @@ class UnknownWorkflow(ActorflowError, LookupError):
         else:
             wanted, question = f"{self.workflow_id!r} version {self.version!r}", ""
             cure = "Register that version first, or pass it along: resume(run_id, flow)"
-        known = shown(self.known)
-        return f"no workflow {wanted} is registered (these are: {known}).{question} {cure}."
+        known = f"these are: {shown(self.known)}" if self.known else "none are registered"
+        return f"no workflow {wanted} is registered ({known}).{question} {cure}."
 
 
 @attrs.define(slots=False, repr=False)

@@ -34,7 +34,7 @@ class DeadlineExceeded(ActorflowError, TimeoutError):
 
     run_id: str
     timeout: float
-    _text = "run {run_id!r} had not ended after its timeout of {timeout:g} s. Raise its timeout."
+    _text = "run {run_id!r} exceeded its timeout of {timeout:g} s. Raise its timeout."
 
 
 @attrs.define(slots=False, repr=False)
@@ -53,8 +53,8 @@ class StepTimeout(ActorflowError, TimeoutError):
         spent = f"attempt {self.attempt}" if one else f"{self.attempt} attempts together"
         # The important part comes first: the text is cut where it is shown in one line.
         return (
-            f"{spent} took longer than {self.timeout:g} s, of step {self.step_id!r} in run "
-            f"{self.run_id!r}. Raise the step's {'timeout' if one else 'total_timeout'}, "
+            f"step {self.step_id!r}: {spent} timed out after {self.timeout:g} s "
+            f"(run {self.run_id!r}). Raise the step's {'timeout' if one else 'total_timeout'}, "
             "or make the step faster."
         )
 

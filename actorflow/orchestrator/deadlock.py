@@ -35,12 +35,22 @@ __all__ = ["Nesting", "Standing", "can_end", "would_block"]
 
 def would_block(what: str) -> WrongLoop:
     """Return the error for a call that would block the event loop it waits for."""
+    cure = _INSTEAD.get(what, "put the call into `asyncio.to_thread`")
     return WrongLoop(
-        f"{what} would block the event loop that the run itself needs. Await it instead: "
-        "`await run`, `await orchestrator.run_async()`, `start_async()`, `enqueue_async()`, "
-        "`async for event in run.events()`, `await orchestrator.shutdown_async()`; or put the "
-        "call into `asyncio.to_thread`."
+        f"{what} would block the event loop that the run itself needs. Instead, {cure}."
     )
+
+
+_INSTEAD: Final = {
+    "Run.wait()": "use `await run.wait_async()`",
+    "Run.result()": "use `await run`",
+    "Run.cancel()": "use `await asyncio.to_thread(run.cancel)`",
+    "iterating over Run.events() with `for`": "use `async for event in run.events()`",
+    "Orchestrator.run()": "use `await orchestrator.run_async()`",
+    "Orchestrator.start()": "use `await orchestrator.start_async()`",
+    "Orchestrator.enqueue()": "use `await orchestrator.enqueue_async()`",
+    "Orchestrator.shutdown()": "use `await orchestrator.shutdown_async()`",
+}
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -7,7 +7,8 @@ import contextlib
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
-from actorflow.errors.definition import DefinitionError, UnknownExecutor
+from actorflow.definition.compiling import COROUTINE
+from actorflow.errors.definition import UnknownExecutor
 from actorflow.executors import FuturesExecutor
 from actorflow.model.messages import AttemptFinished
 from actorflow.support.logs import get_logger
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COROUTINE", "THREAD", "Places", "finishing"]
 
-COROUTINE: Final = "coroutine"
 THREAD: Final = "thread"
-_CURE: Final = "Coroutine functions run on the event loop, plain ones everywhere else"
 
 
 class Places:
@@ -81,7 +80,6 @@ class Places:
 
         Raises:
             UnknownExecutor: When a step names an executor that does not exist.
-            DefinitionError: When it names one that cannot run its function.
         """
         known = self._of.get(plan)
         if known is None:
@@ -102,10 +100,6 @@ class Places:
         name = plan.step.executor or (COROUTINE if plan.is_coroutine else THREAD)
         if name not in self._executors:
             raise UnknownExecutor(plan.id, name, tuple(self._executors))
-        if plan.is_coroutine != (name == COROUTINE):
-            kind = "a coroutine function" if plan.is_coroutine else "a plain function"
-            problem = f"{kind} cannot run in executor {name!r}"
-            raise DefinitionError(None, problem, _CURE, plan.id)
         return self._executors[name]
 
 

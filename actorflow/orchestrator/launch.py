@@ -257,7 +257,10 @@ class Launcher:
 def _enqueued(runtime: Runtime, request: Request) -> Once[None]:
     queue = runtime.powers.queue
     if queue is None:
-        problem = f"{runtime.state!r} has no queue that another orchestrator could take a run from"
+        problem = (
+            "enqueue() needs a state manager with a shared queue, and "
+            f"{type(runtime.state).__name__} has none"
+        )
         raise DefinitionError(None, problem, "Use start(), or keep runs in an SQLStateManager")
     recorded: Once[None] = Once()
     record = request.record

@@ -7,6 +7,7 @@ are found and checked here; the rest of the package uses the resulting `Powers`.
 from __future__ import annotations
 
 import inspect
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -117,7 +118,13 @@ def is_recorded(method: str, answer: object) -> bool:
 
 
 def _check_minimum(state: StateManager) -> None:
-    said = f"Orchestrator(state={text_of(state)})"
+    if isinstance(state, str):
+        raise DefinitionError(
+            None,
+            "state must be a state manager, not a string",
+            f"For a database URL pass SQLStateManager({_without_password(state)!r})",
+        )
+    said = f"state={text_of(state)}"
     if isinstance(state, type):
         raise DefinitionError(None, f"{said} is a class", "Pass an instance")
     lacking = missing(state, members_of(StateManager))
@@ -125,6 +132,11 @@ def _check_minimum(state: StateManager) -> None:
         problem = f"{said} is not a state manager: it has no {called(lacking)}"
         raise DefinitionError(None, problem, "Pass one such as MemoryStateManager(), by name")
     check_no_coroutines(said, state, members_of(StateManager))
+
+
+def _without_password(url: str) -> str:
+    """Return a URL as a log may show it."""
+    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
 
 
 def _power(state: object, protocol: type) -> Any:
@@ -137,7 +149,7 @@ def _power(state: object, protocol: type) -> Any:
     if lacking:
         name = protocol.__name__
         problem = (
-            f"Orchestrator(state={text_of(state)}) is half of a {name}: it has {called(has)}, but "
+            f"state={text_of(state)} is half of a {name}: it has {called(has)}, but "
             f"no {called(lacking)}"
         )
         raise DefinitionError(None, problem, f"Give it all of actorflow.{name}, or nothing of it")
@@ -150,7 +162,7 @@ def _has(state: object, protocol: type, name: str) -> bool:
     if value is None:
         return False
     if not callable(value):
-        said = f"Orchestrator(state={text_of(state)})"
+        said = f"state={text_of(state)}"
         problem = f"{said} has {name}={text_of(value)}, which is not a method"
         cure = f"Make it one, as in actorflow.{protocol.__name__}, or rename it"
         raise DefinitionError(None, problem, cure)
@@ -162,8 +174,8 @@ def _slow_to_read(state: object) -> bool:
     for name, value in slow.items():
         if value is not None and not isinstance(value, bool):
             problem = (
-                f"Orchestrator(state={text_of(state)}) has {name}={text_of(value)}, which is "
-                "neither True nor False"
+                f"state={text_of(state)} has {name}={text_of(value)}, which is neither True "
+                "nor False"
             )
             cure = "Make it one of them, as in actorflow.ReadsSlowly, or rename it"
             raise DefinitionError(None, problem, cure)

@@ -74,18 +74,18 @@ class Registry:
             plan = self._find(recorded.workflow_id, recorded.workflow_version)
         else:
             plan = _plan_of(flow)
+        if (plan.workflow_id, plan.version) != (recorded.workflow_id, recorded.workflow_version):
+            raise DefinitionError(
+                None,
+                f"run {recorded.run_id!r} belongs to workflow {recorded.workflow_id!r} "
+                f"{recorded.workflow_version}, not {plan.workflow_id!r} {plan.version}",
+                "Pass the workflow that the run was started with",
+            )
         if set(plan.by_id) != set(recorded.steps):
             raise DefinitionError(
                 plan.workflow_id,
                 f"it has other steps than run {recorded.run_id!r} was started with",
                 "Pass the workflow that the run was started with; its functions may have changed",
-            )
-        if (plan.workflow_id, plan.version) != (recorded.workflow_id, recorded.workflow_version):
-            raise DefinitionError(
-                plan.workflow_id,
-                f"version {plan.version!r} cannot resume a run of {recorded.workflow_id!r} "
-                f"version {recorded.workflow_version!r}",
-                "Pass the workflow that the run was started with",
             )
         _check_inputs(plan, recorded)
         return plan

@@ -210,8 +210,8 @@ def _check_names(plan: WorkflowPlan, options: Mapping[str, Any]) -> None:
     for name in options:
         if name not in known and name in plan.inputs:
             raise TypeError(
-                f"{name!r} is an input of workflow {plan.workflow_id!r} and no option of a run. "
-                f"Pass inputs as a mapping, before the options: {{{name!r}: ...}}"
+                f"{name!r} is an input of workflow {plan.workflow_id!r}, not an option of run(). "
+                f"Pass inputs as a mapping before the options: {{{name!r}: ...}}"
             )
     hint = "Inputs are passed as a mapping, before the options."
     refuse_unknown_options("a run", options, known, hint)

@@ -36,8 +36,8 @@ def _whole(least: int) -> Any:
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise DefinitionError(
                 None,
-                f"Orchestrator({field.name}={value!r}) is not a whole number of at least {least}",
-                f"Give {field.name} one",
+                f"{field.name} must be a whole number, {least} or more; got {text_of(value)}",
+                "",
             )
 
     return check
@@ -47,16 +47,16 @@ def _seconds(_owner: object, field: attrs.Attribute[float], value: object) -> No
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
         raise DefinitionError(
             None,
-            f"Orchestrator({field.name}={value!r}) is not a positive number of seconds",
-            f"Give {field.name} one",
+            f"{field.name} must be a positive number of seconds or a timedelta; "
+            f"got {text_of(value)}",
+            "",
         )
 
 
 def _choice(_owner: object, field: attrs.Attribute[str], value: object) -> None:
-    if value not in {"block", "reject"}:
-        raise DefinitionError(
-            None, f"Orchestrator({field.name}={value!r}) is no choice", 'Use "block" or "reject"'
-        )
+    if value not in ("block", "reject"):
+        problem = f'{field.name} must be "block" or "reject", not {text_of(value)}'
+        raise DefinitionError(None, problem, "")
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -84,7 +84,7 @@ def checked_executors(
     """
     given: Any = {} if executors is None else executors
     if not isinstance(given, Mapping):
-        problem = f"Orchestrator(executors={text_of(given)}) is not a mapping"
+        problem = f"executors must be a mapping; got {text_of(given)}"
         raise DefinitionError(None, problem, 'Give each a name: {"pool": ...}')
     for name, executor in given.items():
         _check_executor(name, executor)
@@ -92,12 +92,14 @@ def checked_executors(
 
 
 def _check_executor(name: object, executor: object) -> None:
-    said = f"Orchestrator(executors={{{name!r}: {text_of(executor)}}})"
+    said = f"executors[{name!r}]"
     if name == "coroutine":
         cure = "Give the executor another name"
         raise DefinitionError(None, f"{said} takes the event loop's own name", cure)
     if isinstance(executor, type):
-        raise DefinitionError(None, f"{said} is a class", "Pass an instance")
+        problem = f"{said} is a class, {executor.__name__}"
+        raise DefinitionError(None, problem, f"Pass an instance: {executor.__name__}(...)")
+    said = f"{said} is {text_of(executor)}, which"
     if isinstance(executor, concurrent.futures.Executor):
         return
     methods = [name for name in members_of(Executor) if name != "preemptive"]
@@ -119,12 +121,15 @@ def checked_observers(observers: object) -> tuple[Observer, ...]:
         DefinitionError: When they are not a sequence of plain callables.
     """
     if not isinstance(observers, (list, tuple)):
-        problem = f"Orchestrator(observers={observers!r}) is no list"
-        raise DefinitionError(None, problem, "Give a list of callables")
+        problem = f"observers must be a list of callables; got {text_of(observers)}"
+        raise DefinitionError(None, problem, "Pass observers=[...], even for one")
     for observer in observers:
         if not callable(observer) or inspect.iscoroutinefunction(observer):
-            problem = f"Orchestrator(observers=[{observer!r}]) cannot be called with an event"
-            cure = "Give plain functions; each is called on a thread of its own"
+            problem = (
+                "observers must be a list of callables, called with an event; got "
+                f"{text_of(observer)} in it"
+            )
+            cure = "Pass plain functions; each is called on a separate thread"
             raise DefinitionError(None, problem, cure)
     return tuple(observers)
 
@@ -163,6 +168,6 @@ def count(name: str, value: object) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise DefinitionError(
-            None, f"{name}={value!r} is not a whole number of at least 0", "Pass one"
+            None, f"{name} must be a whole number, 0 or more; got {text_of(value)}", ""
         )
     return value

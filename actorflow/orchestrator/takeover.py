@@ -259,7 +259,10 @@ def recovery(
             )
         return None
     if powers.queue is None:
-        problem = f"Orchestrator(recover=True) has nothing to take over from: {powers.state!r}"
+        problem = (
+            "recover=True needs a state manager with a shared queue, and "
+            f"{type(powers.state).__name__} has none"
+        )
         raise DefinitionError(None, problem, "Keep runs in an SQLStateManager")
     most, every = settings.max_active_runs, settings.recover_every
     return Recovery(life, registry, resuming, powers.queue, most=most, every=every)

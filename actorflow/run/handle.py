@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from actorflow.definition.durations import Duration, as_seconds
 from actorflow.errors.definition import DefinitionError
 from actorflow.support.oneshot import Once
+from actorflow.support.safe_text import text_of
 
 if TYPE_CHECKING:
     import contextlib
@@ -122,9 +123,12 @@ class Run:
             Deadlock: When called by a step without a timeout, and the run could never end.
             ForkedOrchestrator: In a fork of the run's process.
         """
+        return self._wait(timeout, "wait")
+
+    def _wait(self, timeout: Duration | None, call: str) -> RunResult:
         limit = _limit(timeout)
         if not self.done:
-            self._runtime.check_may_block("Run.wait()")
+            self._runtime.check_may_block(f"Run.{call}()")
         if limit is None:
             return self._waited_for()
         if not self._end.wait(limit):
@@ -150,7 +154,7 @@ class Run:
             TimeoutError: When the run has not ended within `timeout` seconds; it goes on.
             WrongLoop: When called on the event loop that the run lives on.
         """
-        result = self.wait(timeout)
+        result = self._wait(timeout, "result")
         result.raise_for_status()
         return result
 
@@ -226,6 +230,6 @@ def _limit(timeout: Any) -> float | None:
     limit: Any = as_seconds(timeout)
     # A moment that has passed is a wait of zero; an infinite timeout waits without one.
     if isinstance(limit, bool) or not isinstance(limit, (int, float)) or math.isnan(limit):
-        cure = "Give seconds, as a number or a timedelta, or None to wait as long as it takes"
-        raise DefinitionError(None, f"timeout is {timeout!r}", cure)
+        problem = f"timeout must be a number of seconds or a timedelta; got {text_of(timeout)}"
+        raise DefinitionError(None, problem, "Pass None to wait as long as it takes")
     return min(limit, threading.TIMEOUT_MAX)

@@ -19,16 +19,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-
 from actorflow.definition.workflow import Workflow
 from actorflow.errors.definition import DefinitionError
 from actorflow.support.safe_text import text_of
 from actorflow.testing import laws as all_laws
+from actorflow.testing.extra import needs_hypothesis
 from actorflow.testing.laws.law import several
 from actorflow.testing.search.cases import opened
 from actorflow.testing.simulation.settings import PLAIN_SETTINGS, Settings
+
+with needs_hypothesis("actorflow.testing.machine"):
+    from hypothesis import strategies as st
+    from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

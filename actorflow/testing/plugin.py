@@ -23,7 +23,7 @@ from actorflow.testing.replay import Replay
 from actorflow.testing.search.cases import given, simulate
 from actorflow.testing.search.exploration import NOT_ENDED
 from actorflow.testing.search.search import explore, judged
-from actorflow.testing.simulation.checks import Doubts, refuse_misspelt
+from actorflow.testing.simulation.checks import Doubts, refuse_unknown
 from actorflow.testing.simulation.tape import Tape
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ class Simulations:
             LawBroken: When a schedule breaks a law. The schedule is made small, and kept.
         """
         __tracebackhide__ = True
+        refuse_unknown(explore, flow, options)
         self._searches += 1
         case, laws = given(flow, inputs, **options), several(laws)
         self._try_kept_schedule(case, laws)
@@ -125,7 +126,7 @@ class Simulations:
             LawBroken: When the schedule breaks a law.
         """
         __tracebackhide__ = True
-        refuse_misspelt(simulate, options)
+        refuse_unknown(simulate, flow, options)
         trace = given(flow, inputs, **options).simulate(tape)
         broken = judged(several(laws), trace)
         if broken is not None:

@@ -14,13 +14,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hypothesis import strategies as st
-
+from actorflow.testing.extra import needs_hypothesis
 from actorflow.testing.search.drawing import HEAD, MOST_RUNS, ROW, deeds_of, scenario_of
 from actorflow.testing.search.scenarios import DEEDS
 from actorflow.testing.simulation.checks import check_whole, plan_of
 from actorflow.testing.simulation.scripts import Script
 from actorflow.testing.simulation.tape import Tape
+
+with needs_hypothesis("actorflow.testing.strategies"):
+    from hypothesis import strategies as st
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy

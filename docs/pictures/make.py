@@ -24,6 +24,7 @@ __all__ = ["pictures"]
 HERE = Path(__file__).parent
 
 ROOMS = {
+    "__main__": "python -m actorflow",
     "cli": "the command line",
     "pytest_plugin": "the simulation fixture",
     "testing": "simulations, laws, the search for a schedule that breaks one",
@@ -162,7 +163,7 @@ def draw_concepts() -> str:
 def draw_house() -> str:
     """Return the layers of the import contract, the highest on top."""
     layers = _layers()
-    sheet = Canvas(760, 58 * len(layers) + 60, "the layers of the package, from cli to support")
+    sheet = Canvas(760, 58 * len(layers) + 60, "the layers of the package")
     for row, rooms in enumerate(layers):
         width = (700 - 8 * (len(rooms) - 1)) / len(rooms)
         kind = "gold" if rooms == ["scheduling"] else "blue" if len(rooms) > 1 else "box"

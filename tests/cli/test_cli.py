@@ -392,7 +392,7 @@ def test_the_version_can_be_asked_for(type_in):
         (["run", "string.py"], "string.py would hide the module 'string', which is in use. Rename"),
         (["run", "flows.txt"], "flows.txt is not a Python file."),
         (["run", "flows.py:one"], "Type: actorflow run flows.py:one --input name=..."),
-        (["run", "flows.py:first", "--input", "nmae=x"], "(given is 'nmae')"),
+        (["run", "flows.py:first", "--input", "nmae=x"], "(you passed 'nmae')"),
         (
             ["run", "flows.py:first", "--input", "name=x", "--input", "nmae=x"],
             "takes the input 'nmae' (did you mean 'name'?). The inputs are: 'name'.",
@@ -407,12 +407,17 @@ def test_the_version_can_be_asked_for(type_in):
         (["run", "x", "--input-json", '{"a": 1, "a": 2}'], "the input 'a' is given twice"),
         (["run", "x", "--input-json", '{"a": {"b": 1, "b": 2}}'], "the key 'b' of an input"),
         (["run", "x", "--input-json", "@none.json"], "file or directory. Pass the path"),
-        (["run", "flows.py:second", "--timeout", "-1"], "timeout is -1.0"),
+        (["run", "flows.py:second", "--timeout", "-1"], "timeout must be a positive number"),
+        (
+            ["run", "flows.py:second", "--timeout", "x"],
+            "'--timeout': it takes seconds, such as 5\n",
+        ),
         (["run", "flows.py:second", "--workers", "0"], "--workers"),
+        (["run", "flows.py:second", "--workers", "x"], "it takes a whole number, such as 5\n"),
         (["validate", "cycle.py"], "its steps wait for each other: a -> b -> a"),
         (["graph", "cycle.py"], "\n\n┌──> a  after b\n└─── b  after a\n"),
         (["graph", "cycle.py", "--format", "dot"], "\n\n┌──> a  after b\n└─── b  after a\n"),
-        (["run", "picky.py"], "wants executor 'gpu'"),
+        (["run", "picky.py"], "from a program that has the executor 'gpu'."),
         (["dance"], "No such command 'dance'"),
         (["run", "flows.py", "a b=1"], "type: actorflow run flows.py --input 'a b=1'\n"),
         (["run", "flows.py", "x.csv"], "unexpected argument 'x.csv'. To pass an input, type: "),
@@ -512,6 +517,20 @@ def test_without_the_extra_the_command_says_what_to_install(folder):
     assert (2, "") == (ended.returncode, ended.stdout)
     assert "needs typer, which is not installed. Type: pip install 'actorflow[cli]'" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_the_package_can_be_run_like_the_command(folder):
+    """With the command's name in the help."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "actorflow", "--help"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (0, "") == (ended.returncode, ended.stderr)
+    assert "Usage: actorflow [OPTIONS] COMMAND" in ended.stdout
 
 
 # ── Signals and pipes ────────────────────────────────────────────────────────────────────────

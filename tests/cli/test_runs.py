@@ -122,6 +122,7 @@ def test_runs_are_listed_by_filters_and_pages(state, type_in):
         return [line.partition(" ")[0] for line in out.splitlines()], err
 
     assert (["r3", "r2"], "3 more; to see them, add --offset 2\n") == listed("--limit", "2")
+    assert ([], "5 more; to see them, raise --limit\n") == listed("--limit", "0")
     assert (["r1", "r0", "mine"], "") == listed("--offset", "2")
     assert (["r3", "r1"], "") == listed("--workflow", "w1")
     assert (["mine"], "") == listed("--status", "failed")
@@ -407,7 +408,7 @@ def test_a_run_that_nobody_runs_is_undone_by_whoever_takes_it_up(
 @pytest.mark.parametrize(
     ("kinds", "said"),
     [
-        (COMPLETED, "run 'run' has already ended: it is completed."),
+        (COMPLETED, "run 'run' has already ended (completed)."),
         (UNDONE[:5], "is already being compensated, which cannot be cancelled. If it has no owner"),
     ],
 )
@@ -495,10 +496,19 @@ def test_a_run_whose_values_are_not_read_can_be_cancelled_and_not_resumed(foreig
         (["events", "r-12354"], "Did you mean: actorflow runs events r-12345\n"),
         (["resume", "r", "flows.py"], "Did you mean: actorflow runs resume r-12345\n"),
         (["show", "x"], "no run 'x' among 1. For their ids, type: actorflow runs list\n"),
-        (["purge"], "there is no limit. For example, type: --older-than 30d, or --keep 1000"),
+        (["purge"], "purge needs a limit, such as --older-than 30d or --keep 1000."),
         (["purge", "--older-than", "1x"], "'1x' is not an age. Type seconds, or 90m, 12h,"),
         (["list", "--status", "faild"], "'faild' is not one of"),
         (["list", "--db", "sqlite:///no.db"], "no database no.db. To create it, type: actorflow"),
+        (["list", "--status", "none"], "'--status': 'none' is not one of 'pending', 'running', "),
+        (
+            ["list", "--db", "sqlite+aiosqlite:///x.db"],
+            "'aiosqlite' is not supported: actorflow us",
+        ),
+        (
+            ["list", "--db", "postgresql+asyncpg://h/d"],
+            "Write postgresql:// instead of postgresql+",
+        ),
         (["list", "--db", "nonsense"], "'nonsense' is not a database URL"),
         (
             ["list", "--db", "postgresql://me:secret@127.0.0.1:1/x"],

@@ -471,7 +471,7 @@ def test_of_several_workflows_the_replay_offers_each(kept, type_in):
     [
         ({"options": {"tmeout": 3}}, "options of a replay hold 'tmeout'. Save it again."),
         ({"shape": {"charge": 3}}, "shape of a replay is {'charge': 3}. Save it again."),
-        ({"cancel_at": "x"}, "cancel_at is 'x'. Give finite seconds"),
+        ({"cancel_at": "x"}, "cancel_at must be zero or a positive number"),
         ({"script": {"steps": {"chrge": HANGING}, "default": HANGING}}, "Did you mean 'charge'?"),
     ],
     ids=["options", "shape", "moment", "script"],
@@ -527,7 +527,7 @@ def test_inputs_scripts_and_faults_are_kept_too(write, type_in):
     ("text", "said"),
     [
         (None, "kept.json cannot be read: No such file or directory."),
-        ("{", "kept.json: a tape is not valid JSON"),
+        ("{", "kept.json is not a saved schedule, because it is not valid JSON"),
         ("[]", 'kept.json: the JSON of a tape does not have "actorflow_tape": 1'),
         ('{"actorflow_tape": 1, "choices": {}}', "Type: actorflow replay kept.json --flow"),
     ],

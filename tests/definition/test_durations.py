@@ -35,8 +35,8 @@ def test_what_is_no_duration_is_refused_by_name(value):
         seconds(value, "timeout", workflow_id="report", step_id="fetch")
 
     expected = (
-        f"workflow 'report', step 'fetch': timeout is {value!r}. "
-        "Give finite seconds, more than zero, as a number or a timedelta."
+        f"workflow 'report', step 'fetch': timeout must be a positive number of "
+        f"seconds or a timedelta; got {value!r}."
     )
     assert expected == str(caught.value)
 
@@ -48,7 +48,7 @@ def test_a_duration_of_nothing_is_allowed_where_the_caller_says_so():
 
 def test_a_negative_duration_is_refused_even_where_zero_is_allowed():
     """The text then says what the least is."""
-    with pytest.raises(DefinitionError, match="finite seconds, zero or more"):
+    with pytest.raises(DefinitionError, match="zero or a positive number of seconds"):
         seconds(-0.1, "drain", zero=True)
 
 

@@ -187,7 +187,11 @@ def test_the_parameters_are_those_that_are_still_open(run, expected):
                 "Return a list, or wrap it in a function."
             ),
         ),
-        (42, "step 's': 42 cannot be called. Give a function."),
+        (42, "step 's': run must be a function; got 42."),
+        (
+            None,
+            "step 's': run must be a function; got None. Did you write f() instead of f?",
+        ),
     ],
     ids=[
         "method",
@@ -200,6 +204,7 @@ def test_the_parameters_are_those_that_are_still_open(run, expected):
         "async generator",
         "generator object",
         "no function",
+        "the result of one",
     ],
 )
 def test_a_function_that_cannot_be_called_by_names_is_refused(run, text):

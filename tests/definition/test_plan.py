@@ -170,13 +170,13 @@ def test_a_run_without_its_inputs_is_refused():
     with pytest.raises(MissingInput) as caught:
         flow.plan().require({"more": 1})
 
-    assert ("w", ("url", "day"), (("a", "b"), ("a",)), ()) == caught.value.args
+    assert ("w", ("url", "day"), (("a", "b"), ("a",)), (), (("b",), ())) == caught.value.args
 
 
 @pytest.mark.parametrize(
     ("wanted", "inputs", "hint"),
     [
-        ("url", {"ulr": 1}, "given is 'ulr'"),
+        ("url", {"ulr": 1}, "you passed 'ulr'"),
         ("fecth", {}, "did you mean the step 'fetch'?"),
         ("input", {}, "did you mean 'inputs'?"),
         ("context", {}, "did you mean 'ctx'?"),

@@ -94,20 +94,23 @@ def test_attempts_are_counted_from_one():
         (
             {"initial_interval": 0},
             (
-                "initial_interval of RetryPolicy is 0.0. "
-                "Give finite seconds, more than zero, as a number or a timedelta."
+                "initial_interval of RetryPolicy must be a positive number of seconds or a "
+                "timedelta; got 0.0."
             ),
         ),
         (
             {"max_interval": -1},
             (
-                "max_interval of RetryPolicy is -1.0. "
-                "Give finite seconds, more than zero, as a number or a timedelta."
+                "max_interval of RetryPolicy must be a positive number of seconds or a timedelta; "
+                "got -1.0."
             ),
         ),
         (
             {"initial_interval": 60},
-            "max_interval of RetryPolicy is 30.0. Give initial_interval (60 s) or more.",
+            (
+                "initial_interval (60 s) is longer than max_interval (30 s). "
+                "Pass max_interval=60 or more."
+            ),
         ),
         ({"multiplier": 0.5}, "multiplier of RetryPolicy is 0.5. Give a number, 1 or more."),
         (

@@ -12,7 +12,7 @@ from actorflow.definition.retry import RetryPolicy
 from actorflow.definition.workflow import Step
 from actorflow.errors.definition import DefinitionError
 
-NO_NUMBER = "Give finite seconds, more than zero, as a number or a timedelta."
+NO_NUMBER = "must be a positive number of seconds or a timedelta; got"
 
 
 def nothing():
@@ -111,7 +111,7 @@ def test_equal_steps_are_equal_however_they_are_written():
             lambda: Step("a", nothing, name=" "),
             "step 'a': its name is ' '. Give a non-empty string.",
         ),
-        (lambda: Step("a", 42), "step 'a': 42 cannot be called. Give a function."),
+        (lambda: Step("a", 42), "step 'a': run must be a function; got 42."),
         (
             lambda: Step("a", nothing, description=None),
             "step 'a': description is None. Give a string.",
@@ -161,11 +161,11 @@ def test_equal_steps_are_equal_however_they_are_written():
             lambda: Step("a", nothing, executor=""),
             "step 'a': executor is ''. Give the name of one of the orchestrator's executors.",
         ),
-        (lambda: Step("a", nothing, timeout=0), f"step 'a': timeout is 0.0. {NO_NUMBER}"),
-        (lambda: Step("a", nothing, timeout="5"), f"step 'a': timeout is '5'. {NO_NUMBER}"),
+        (lambda: Step("a", nothing, timeout=0), f"step 'a': timeout {NO_NUMBER} 0.0."),
+        (lambda: Step("a", nothing, timeout="5"), f"step 'a': timeout {NO_NUMBER} '5'."),
         (
             lambda: Step("a", nothing, total_timeout=-1),
-            f"step 'a': total_timeout is -1.0. {NO_NUMBER}",
+            f"step 'a': total_timeout {NO_NUMBER} -1.0.",
         ),
         (
             lambda: Step("a", nothing, retry=3),
@@ -185,9 +185,13 @@ def test_equal_steps_are_equal_however_they_are_written():
         (
             lambda: Step("a", nothing, compensate=Step("b", nothing, after="c")),
             (
-                "step 'a': what compensates it has dependencies or a compensator. "
-                "Leave them out: a compensator runs when the run is compensated."
+                "step 'a': its compensator has after=. "
+                "A compensator can have neither after= nor compensate=; leave them out."
             ),
+        ),
+        (
+            lambda: Step("a", nothing, compensate="undo"),
+            "step 'a': compensate must be a function; got 'undo'.",
         ),
     ],
 )

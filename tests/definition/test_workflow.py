@@ -8,7 +8,7 @@ import pytest
 from actorflow.definition.workflow import Step, Workflow
 from actorflow.errors.definition import DefinitionError
 
-NO_NUMBER = "Give finite seconds, more than zero, as a number or a timedelta."
+NO_NUMBER = "must be a positive number of seconds or a timedelta; got"
 
 
 def nothing():
@@ -83,7 +83,7 @@ def test_what_a_workflow_was_made_with_cannot_be_changed(field):
             lambda: Workflow("w", metadata=[1]),
             "a workflow's metadata is [1]. Give a mapping.",
         ),
-        (lambda: Workflow("w", timeout=0), f"workflow 'w': timeout is 0.0. {NO_NUMBER}"),
+        (lambda: Workflow("w", timeout=0), f"workflow 'w': timeout {NO_NUMBER} 0.0."),
         (
             lambda: Workflow("w", fail_fast="no"),
             "workflow 'w': fail_fast is 'no'. Give True or False.",
@@ -101,7 +101,7 @@ def test_what_a_workflow_was_made_with_cannot_be_changed(field):
         ),
         (
             lambda: Workflow("w").step(id="a", timeout=0)(nothing),
-            f"workflow 'w', step 'a': timeout is 0.0. {NO_NUMBER}",
+            f"workflow 'w', step 'a': timeout {NO_NUMBER} 0.0.",
         ),
         (
             lambda: Workflow("w").step(id="")(nothing),

@@ -83,6 +83,10 @@ SAYINGS = [
         "workflow 'report', step 'fetch': timeout is 0. Give more.",
     ),
     (
+        DefinitionError("report", "timeout must be a number; got 'x'", ""),
+        "workflow 'report': timeout must be a number; got 'x'.",
+    ),
+    (
         DefinitionError(None, "jitter of RetryPolicy is 2", "Give less"),
         "jitter of RetryPolicy is 2. Give less.",
     ),
@@ -96,12 +100,30 @@ SAYINGS = [
         ),
     ),
     (
-        MissingInput("report", ("url", "day"), (("a",), ("a",)), ("given is 'ulr'", "")),
+        MissingInput("report", ("url", "day"), (("a",), ("a",)), ("you passed 'ulr'", "")),
         (
-            "workflow 'report' lacks a run input: 'url', wanted by step 'a' (given is 'ulr');"
+            "workflow 'report' lacks a run input: 'url', wanted by step 'a' (you passed 'ulr');"
             " 'day', wanted by step 'a'. Pass it when you start the run, or give the "
             "parameter a default. If a dependency's output was meant, name the parameter "
             "after that step."
+        ),
+    ),
+    (
+        MissingInput("order", ("paid",), (("charge",),), (), (("charge",),)),
+        (
+            "workflow 'order' lacks a run input: 'paid', wanted by the compensator of step "
+            "'charge'. Pass it when you start the run, or give the parameter a default. If the "
+            "output of that step was meant, name the parameter 'charge'."
+        ),
+    ),
+    (
+        MissingInput("order", ("paid", "url"), (("a", "b", "c"), ("a",)), (), (("b", "c"), ())),
+        (
+            "workflow 'order' lacks a run input: 'paid', wanted by step 'a' and by the "
+            "compensators of steps 'b', 'c'; 'url', wanted by step 'a'. Pass it when you start the "
+            "run, or give the parameter a default. If the output of the compensator's step was "
+            "meant, name the parameter 'b' or 'c'; for a dependency's output, name it after that "
+            "step."
         ),
     ),
     (
@@ -200,7 +222,7 @@ SAYINGS = [
     ),
     (
         DeadlineExceeded("r1", 5.0),
-        "run 'r1' had not ended after its timeout of 5 s. Raise its timeout.",
+        "run 'r1' exceeded its timeout of 5 s. Raise its timeout.",
     ),
     (
         RunUnattended("r1", "its record says 'running', and nobody is there"),
@@ -216,14 +238,14 @@ SAYINGS = [
     (
         StepTimeout("r1", "fetch", 2, 0.5, "attempt"),
         (
-            "attempt 2 took longer than 0.5 s, of step 'fetch' in run 'r1'. "
+            "step 'fetch': attempt 2 timed out after 0.5 s (run 'r1'). "
             "Raise the step's timeout, or make the step faster."
         ),
     ),
     (
         StepTimeout("r1", "fetch", 2, 0.5, "total"),
         (
-            "2 attempts together took longer than 0.5 s, of step 'fetch' in run 'r1'. "
+            "step 'fetch': 2 attempts together timed out after 0.5 s (run 'r1'). "
             "Raise the step's total_timeout, or make the step faster."
         ),
     ),

@@ -8,6 +8,7 @@ import contextlib
 import contextvars
 import itertools
 import logging
+import re
 import signal
 import sys
 import threading
@@ -228,8 +229,8 @@ def test_an_input_that_no_step_names_reaches_a_step_that_takes_all(orchestrator)
         (
             {"url": 1},
             (
-                "'url' is an input of workflow 'flow' and no option of a run. "
-                "Pass inputs as a mapping, before the options: {'url': ...}"
+                "'url' is an input of workflow 'flow', not an option of run(). "
+                "Pass inputs as a mapping before the options: {'url': ...}"
             ),
         ),
         (
@@ -280,9 +281,12 @@ def test_inputs_are_taken_as_they_are_when_the_run_starts(orchestrator, gate):
         ({"metadata": "m"}, "metadata='m' is not a mapping"),
         ({"priority": 1.5}, "priority=1.5 is not a whole number"),
         ({"priority": True}, "priority=True is not a whole number"),
-        ({"timeout": 0}, "timeout is 0"),
-        ({"timeout": timedelta(-1)}, "timeout is datetime.timedelta"),
-        ({"timeout": float("nan")}, "timeout is nan"),
+        ({"timeout": 0}, "got 0."),
+        ({"timeout": timedelta(-1)}, "got datetime.timedelta"),
+        (
+            {"timeout": float("nan")},
+            "timeout must be a positive number of seconds or a timedelta; got nan.",
+        ),
         ({"trace_id": 5}, "trace_id=5 is not a string"),
         ({"metadata": {"business_id": 5}}, "business_id=5 is not a string"),
     ],
@@ -329,11 +333,19 @@ def test_a_limit_may_be_a_timedelta():
     [
         (
             20,
-            "Orchestrator(state=20) is not a state manager: it has no create(), claim(), ",
+            "state=20 is not a state manager: it has no create(), claim(), ",
         ),
         (MemoryStateManager, "is a class. Pass an instance."),
+        (
+            "sqlite:///x.db",
+            (
+                "state must be a state manager, not a string. For a database URL pass "
+                "SQLStateManager('sqlite:///x.db')."
+            ),
+        ),
+        ("postgresql://me:secret@host/db", "pass SQLStateManager('postgresql://me:***@host/db')."),
     ],
-    ids=["number", "class"],
+    ids=["number", "class", "URL", "URL with a password"],
 )
 def test_what_is_no_state_manager_is_refused(state, text):
     """Before anything is started."""
@@ -346,14 +358,14 @@ def test_what_is_no_state_manager_is_refused(state, text):
 @pytest.mark.parametrize(
     ("executors", "text"),
     [
-        ([1], "Orchestrator(executors=[1]) is not a mapping. Give each a name"),
+        ([1], "executors must be a mapping; got [1]. Give each a name"),
         (
             {"pool": 3},
             "is not an executor: it has no open(), submit(), stop(), abandon(), close(). Pass",
         ),
         (
             {"pool": concurrent.futures.ThreadPoolExecutor},
-            "is a class. Pass an instance.",
+            "executors['pool'] is a class, ThreadPoolExecutor. Pass an instance: ThreadPoolExecut",
         ),
         ({"coroutine": 3}, "takes the event loop's own name. Give the executor another name."),
     ],
@@ -399,7 +411,7 @@ def test_a_limit_that_makes_no_sense_is_refused(options):
     """With its name, before anything is started."""
     (name,) = options
 
-    with pytest.raises(DefinitionError, match=rf"Orchestrator\({name}="):
+    with pytest.raises(DefinitionError, match=rf"^{name} must be "):
         Orchestrator(**options)
 
 
@@ -455,6 +467,14 @@ def test_functions_of_the_wrong_kind_for_an_executor_are_refused(orchestrator, b
     """A coroutine function needs the loop, and a plain one would block it."""
     with pytest.raises(DefinitionError, match=f"cannot run in executor '{executor}'"):
         orchestrator.start(flow_of(body, executor=executor))
+
+
+def test_functions_of_the_wrong_kind_are_refused_before_anything_is_started():
+    """Also the compensators, and whatever executors the orchestrator will have."""
+    for options in ({"executor": "pool"}, {"compensate": Step("u", endless, executor="pool")}):
+        body = endless if "executor" in options else fine
+        with pytest.raises(DefinitionError, match="coroutine function cannot run in executor 'po"):
+            flow_of(body, **options).validate()
 
 
 def test_too_many_abandoned_threads_fail_the_next_step(make_orchestrator, gate):
@@ -649,11 +669,16 @@ def test_a_run_is_resumed_in_the_version_that_it_was_started_in(orchestrator):
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"id": "other"}, {"version": "2"}, {"steps": ["b"]}, {"steps": ["a", "b", "c"]}],
+    ("change", "said"),
+    [
+        ({"id": "other"}, "belongs to workflow 'flow' 1, not 'other' 1. Pass"),
+        ({"version": "2", "steps": ["b"]}, "belongs to workflow 'flow' 1, not 'flow' 2. Pass"),
+        ({"steps": ["b"]}, "workflow 'flow': it has other steps than run"),
+        ({"steps": ["a", "b", "c"]}, "workflow 'flow': it has other steps than run"),
+    ],
     ids=str,
 )
-def test_a_run_is_not_resumed_by_another_workflow(orchestrator, change):
+def test_a_run_is_not_resumed_by_another_workflow(orchestrator, change, said):
     """Its record would not fit: refused at once, and the run stays as it was."""
 
     def flow_with(id="flow", version="1", steps=("a", "b")):
@@ -665,7 +690,7 @@ def test_a_run_is_not_resumed_by_another_workflow(orchestrator, change):
     run = orchestrator.start(flow_with())
     failed = run.wait(GUARD)
 
-    with pytest.raises((DefinitionError, DefinitionConflict)):
+    with pytest.raises(DefinitionError, match=re.escape(said)):
         orchestrator.resume(run.id, flow_with(**change)).wait(GUARD)
     assert failed == orchestrator.get(run.id).wait(GUARD)
 
@@ -1247,8 +1272,12 @@ def test_blocking_calls_are_refused_on_the_own_loop():
 
     async def main():
         async with Orchestrator() as orchestrator:
-            for call in (lambda: orchestrator.run(flow_of(fine)), orchestrator.shutdown):
-                with pytest.raises(WrongLoop, match="Await it instead"):
+            for call, instead in (
+                (lambda: orchestrator.run(flow_of(fine)), "run_async"),
+                (orchestrator.shutdown, "shutdown_async"),
+            ):
+                use = rf"Instead, use `await orchestrator\.{instead}\(\)`\.$"
+                with pytest.raises(WrongLoop, match=use):
                     call()
             total = orchestrator.list().total
             return total, (await orchestrator.shutdown_async()).clean

@@ -308,7 +308,7 @@ def test_there_is_nothing_to_take_over_in_memory():
         Orchestrator(recover=True)
     with (
         Orchestrator(MemoryStateManager()) as orchestrator,
-        pytest.raises(DefinitionError, match="no queue"),
+        pytest.raises(DefinitionError, match="MemoryStateManager has none"),
     ):
         orchestrator.enqueue(flow_of(lambda: 1))
 

@@ -19,8 +19,9 @@ from rich.console import Console
 
 from actorflow.cli.run.reports import describe, describe_failure, result_as_json, write_svg
 from actorflow.cli.run.watchers import LineWatcher, LiveWatcher, SilentWatcher
-from actorflow.cli.terminal.exits import EXIT_BASE, Interrupts
+from actorflow.cli.terminal.exits import EXIT_BASE, Interrupts, Problem
 from actorflow.cli.terminal.streams import stdout_for_result, whole_lines
+from actorflow.errors.definition import UnknownExecutor
 from actorflow.model.lifecycle import RunStatus
 from actorflow.orchestrator import Orchestrator
 
@@ -106,7 +107,7 @@ def run_order(order: Order, watcher: Watcher) -> Outcome:
 
     Raises:
         DefinitionError: When the workflow or a limit is invalid.
-        UnknownExecutor: When a step names an executor; the command line defines none.
+        Problem: When a step names an executor; the command line defines none.
         StoreError: When the run cannot be recorded.
     """
     inbox: _Inbox = queue.SimpleQueue()
@@ -116,7 +117,7 @@ def run_order(order: Order, watcher: Watcher) -> Outcome:
         Orchestrator(order.state, async_workers=order.workers) as orchestrator,
     ):
         watcher.begin(plan, order.recorded())
-        run = order.begin(orchestrator)
+        run = _begun(order, orchestrator)
         threading.Thread(target=_read, args=(run, inbox), daemon=True).start()
         events = tuple(_watched(run, inbox, watcher))
         watcher.end()
@@ -127,6 +128,17 @@ def run_order(order: Order, watcher: Watcher) -> Outcome:
             events=events,
             signal=interrupts.number,
         )
+
+
+def _begun(order: Order, orchestrator: Orchestrator) -> Run:
+    try:
+        return order.begin(orchestrator)
+    except UnknownExecutor as unknown:
+        raise Problem(
+            f"step {unknown.step_id!r} wants executor {unknown.name!r}, which the command line "
+            f"does not have (it has: {', '.join(map(repr, unknown.known))}). Run the workflow from "
+            f"a program that has the executor {unknown.name!r}."
+        ) from None
 
 
 def _read(run: Run, inbox: _Inbox) -> None:

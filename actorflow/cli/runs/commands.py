@@ -231,7 +231,7 @@ def purge(
     """Permanently delete ended runs that exceed at least one of the limits."""
     with exit_statuses():
         if older_than is None and keep is None:
-            raise Problem("there is no limit. For example, type: --older-than 30d, or --keep 1000")
+            raise Problem("purge needs a limit, such as --older-than 30d or --keep 1000.")
         age = None if older_than is None else _age("--older-than", older_than)
         keys = _age("--keys-older-than", keys_older_than)
         with opened(db) as state:
@@ -254,6 +254,8 @@ def _remaining(page: RunPage, offset: int) -> Iterator[str]:
         yield "no runs"
     elif offset >= page.total:
         yield f"no runs beyond the first {page.total:,}"
+    elif not page.runs:
+        yield f"{page.total - shown:,} more; to see them, raise --limit"
     elif shown < page.total:
         yield f"{page.total - shown:,} more; to see them, add --offset {shown}"
 
@@ -358,7 +360,7 @@ def _cancel_recorded(
 
 def _check(run: RunSnapshot, db: str) -> None:
     if run.status.terminal:
-        raise Problem(f"run {run.run_id!r} has already ended: it is {run.status.value}.")
+        raise Problem(f"run {run.run_id!r} has already ended ({run.status.value}).")
     if run.status is RunStatus.COMPENSATING:
         resume = command_line(f"runs resume {shlex.quote(run.run_id)} FILE[:FLOW]", db)
         raise Problem(

@@ -32,6 +32,7 @@ from actorflow.cli.terminal.streams import stdout_for_result
 from actorflow.errors.definition import DefinitionError, MissingInput, UnknownInput
 from actorflow.support.suggestions import did_you_mean
 from actorflow.testing import Faults, LawBroken, Replay, Script, hangs, laws, raises, real, returns
+from actorflow.testing.simulation.tape import BOM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -324,6 +325,13 @@ def _read(path: Path) -> str:
 
 
 def _kept(text: str, path: Path) -> Replay:
+    try:
+        json.loads(text.removeprefix(BOM))
+    except (ValueError, RecursionError) as error:
+        raise Problem(
+            f"{path} is not a saved schedule, because it is not valid JSON: {error}. Pass a file "
+            "that `actorflow simulate` saved."
+        ) from None
     try:
         return Replay.from_json(text)
     except DefinitionError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import threading
@@ -15,7 +16,7 @@ import typer
 
 from actorflow.cli.terminal.streams import replacing_unencodable, silence
 from actorflow.errors.base import ActorflowError
-from actorflow.errors.definition import DefinitionError, UnknownExecutor
+from actorflow.errors.definition import DefinitionError
 from actorflow.errors.storage import MissingExtra, RunNotFound, StoreError
 from actorflow.support.warnings import ActorflowWarning
 
@@ -26,6 +27,7 @@ __all__ = [
     "EXIT_BASE",
     "Interrupts",
     "Problem",
+    "bad_value",
     "exit_statuses",
     "leave_hanging_steps",
     "warnings_as_text",
@@ -40,11 +42,38 @@ class Problem(ActorflowError):
     _text = "{text}"
 
 
-_BAD_USAGE: Final = 2
-_REPORTED: Final = (
-    *(MissingExtra, Problem, DefinitionError),
-    *(RunNotFound, StoreError, UnknownExecutor),
+_WRITTEN_BY_PYDANTIC: Final = (
+    (r"Value error, (.*)", r"\1"),
+    (
+        r"(Input should be a valid number|'.*' is not a valid float).*",
+        "it takes {number}, such as 5",
+    ),
+    (
+        r"(Input should be a valid integer|'.*' is not a valid int).*",
+        "it takes a whole number, such as 5",
+    ),
+    (r"Input should be greater than or equal to (.*)", r"it takes a number, \1 or more"),
 )
+"""Patterns of the messages that typer takes from pydantic, and what is said instead."""
+
+
+def bad_value(message: str, metavar: str | None) -> str:
+    """Return the message for a value that an option cannot take.
+
+    Args:
+        message: The message of typer.
+        metavar: The option's metavar, which says whether it takes seconds.
+    """
+    number = "seconds" if metavar == "SECONDS" else "a number"
+    for pattern, said in _WRITTEN_BY_PYDANTIC:
+        found = re.fullmatch(pattern, message, re.DOTALL)
+        if found is not None:
+            return found.expand(said).replace("{number}", number)
+    return message
+
+
+_BAD_USAGE: Final = 2
+_REPORTED: Final = (MissingExtra, Problem, DefinitionError, RunNotFound, StoreError)
 
 
 @contextlib.contextmanager

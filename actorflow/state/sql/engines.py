@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 __all__ = ["Engines", "check_process", "file_of", "shown_url", "transaction"]
 
 _CURE: Final = 'Give one such as "sqlite:///runs.db" or "postgresql://user@host/database"'
+_DRIVERS: Final = {
+    "sqlite": ("sqlite3", "pysqlite"),
+    "postgresql": ("psycopg", "psycopg2"),
+    "postgres": ("psycopg", "psycopg2"),
+}
+"""The driver that is used, and another name that a URL may have for it or for its predecessor."""
 _PROCESS: Final = "actorflow_process"
 _FILE: Final = "actorflow_file"
 _BUSY_TIMEOUT: Final = 1.0
@@ -109,6 +115,7 @@ def _parse(url: str) -> sa.URL:
         backend = address.get_backend_name()
     except (sa.exc.ArgumentError, AttributeError, TypeError, ValueError):
         raise DefinitionError(None, f"{url!r} is not a database URL", _CURE) from None
+    _refuse_other_drivers(address)
     if backend in {"postgresql", "postgres"}:
         return address.set(drivername="postgresql+psycopg")
     if backend != "sqlite":
@@ -123,6 +130,16 @@ def _parse(url: str) -> sa.URL:
     if "\0" in url:
         raise DefinitionError(None, f"{url!r} contains a NUL character", _CURE)
     return address.set(drivername="sqlite+pysqlite")
+
+
+def _refuse_other_drivers(address: sa.URL) -> None:
+    backend, _, driver = address.drivername.partition("+")
+    kept = _DRIVERS.get(backend)
+    if driver and kept is not None and driver not in kept:
+        used = kept[0]
+        problem = f"the driver {driver!r} is not supported: actorflow uses {used}"
+        cure = f"Write {backend}:// instead of {address.drivername}://"
+        raise DefinitionError(None, problem, cure)
 
 
 def _engine(address: sa.URL, **options: Any) -> sa.Engine:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import attrs
 
 from actorflow.testing.search.coverage import reachable
-from actorflow.testing.simulation.checks import Doubts, as_moment, plan_of, refuse_misspelt
+from actorflow.testing.simulation.checks import Doubts, as_moment, plan_of, refuse_unknown
 from actorflow.testing.simulation.scripts import Script
 from actorflow.testing.simulation.settings import NO_FAULTS, Faults, Settings
 from actorflow.testing.simulation.simulate import Simulation
@@ -204,7 +204,7 @@ def simulate(
         >>> trace.result.output, trace.duration
         ('page', 4.0)
     """
-    refuse_misspelt(simulate, options)
+    refuse_unknown(simulate, flow, options)
     case = given(
         flow,
         inputs,

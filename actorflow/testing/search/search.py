@@ -29,7 +29,7 @@ from actorflow.testing.search.exploration import NOT_ENDED, Exploration, Spread
 from actorflow.testing.search.scenarios import Scenario
 from actorflow.testing.search.shrinking import Finding, Shrinker
 from actorflow.testing.search.swarm import Swarm
-from actorflow.testing.simulation.checks import Doubts, check_callable, check_whole, refuse_misspelt
+from actorflow.testing.simulation.checks import Doubts, check_callable, check_whole, refuse_unknown
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -113,7 +113,7 @@ def explore(
         (50, None)
         >>> found.check()
     """
-    refuse_misspelt(explore, options)
+    refuse_unknown(explore, flow, options)
     case = given(
         flow,
         inputs,

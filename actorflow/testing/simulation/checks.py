@@ -10,14 +10,14 @@ from actorflow.definition.workflow import Workflow
 from actorflow.errors.definition import DefinitionError
 from actorflow.orchestrator.requests import RunOptions
 from actorflow.support.safe_text import text_of
-from actorflow.support.suggestions import nearest
+from actorflow.support.suggestions import refuse_unknown_options
 from actorflow.support.warnings import warn
 from actorflow.testing.errors import NotSimulated
 from actorflow.testing.simulation.scripts import Script
 from actorflow.testing.trace.trace import AttemptTrace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection
 
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.testing.trace.trace import Trace
@@ -29,7 +29,7 @@ __all__ = [
     "check_script",
     "check_whole",
     "plan_of",
-    "refuse_misspelt",
+    "refuse_unknown",
 ]
 
 
@@ -87,20 +87,23 @@ def as_moment(value: Any, name: str) -> float:
     return seconds(value, name, zero=True)
 
 
-def refuse_misspelt(taker: Callable[..., Any], options: Iterable[str]) -> None:
-    """Refuse an option that is surely a misspelt parameter of the function.
+def refuse_unknown(taker: Callable[..., Any], flow: Workflow, options: Collection[str]) -> None:
+    """Refuse an option that is neither a parameter of the function nor an option of a run.
 
-    Other unknown options are refused when the run is created.
+    An input of the workflow is refused when the run is created, which says how to pass it.
 
     Raises:
         TypeError: When there is one.
     """
-    own = [name for name in inspect.signature(taker).parameters if name != "options"]
-    known = {*own, *RunOptions.__annotations__}
-    for name in options:
-        close = None if name in known else nearest(name, own)
-        if close is not None:
-            raise TypeError(f"{taker.__name__}() has no option {name!r}. Did you mean {close!r}?")
+    parameters = inspect.signature(taker).parameters.values()
+    own = [it.name for it in parameters if it.kind is inspect.Parameter.KEYWORD_ONLY]
+    known = (*own, *RunOptions.__annotations__)
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        inputs = plan_of(flow).inputs
+        refuse_unknown_options(
+            f"{taker.__name__}()", (name for name in unknown if name not in inputs), known
+        )
 
 
 _STEP: Final = AttemptTrace._fields.index("step_id")

@@ -207,7 +207,7 @@ class Outer(metaclass=Meta):
 
 
 def test_looking_up_a_name_runs_no_code_of_its_module(monkeypatch):
-    """The name may be anything that somebody wrote into a database."""
+    """The name may be anything that was written into a database."""
     module = Watched("watched")
     asked = object.__getattribute__(module, "__dict__").setdefault("asked_for", [])
     module.Outer = Outer

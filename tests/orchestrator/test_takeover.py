@@ -575,7 +575,7 @@ async def _until(condition):
 
 
 def test_a_start_that_is_cancelled_before_its_key_is_known_runs_nothing():
-    """Its run is recorded later, and cancelled at once; nobody would wait for it."""
+    """Its run is recorded later, and cancelled at once: no caller waits for it."""
 
     async def main():
         flow, began = counted_flow()

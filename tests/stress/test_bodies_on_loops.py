@@ -89,11 +89,13 @@ class Drawn:
         kind = draw.choice(self._tempers)
         fails = kind in {self._raises, self._times_out, self._cancels_itself_and_suspends}
         runs = all(self.ends[one] == "completed" for one in after)
-        self._events[step_id] = asyncio.Event()
+        if kind != self._times_out:  # its time may be over before its body is entered
+            self._events[step_id] = asyncio.Event()
         body = functools.partial(kind, step_id)
         options = {"async_": True}
         if kind == self._waits:
-            awaited = [self._events[one] for one in before if self.ends[one] != "cancelled"]
+            sets = [one for one in before if one in self._events and self.ends[one] != "cancelled"]
+            awaited = [self._events[one] for one in sets]
             body = functools.partial(kind, step_id, draw.sample(awaited, min(2, len(awaited))))
         elif kind == self._times_out:
             options["timeout"] = 0.002
@@ -137,8 +139,7 @@ class Drawn:
     def _loop(self):
         return self._orchestrator._life._runtime._loop
 
-    async def _times_out(self, step_id):
-        self._events[step_id].set()
+    async def _times_out(self, _step_id):
         await asyncio.Event().wait()
 
     async def _cancels_itself(self, step_id):

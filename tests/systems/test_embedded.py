@@ -374,7 +374,7 @@ class Interrupted(Actor):
 
 @pytest.mark.parametrize("guest", [False, True])
 def test_what_ctrl_c_leaves_undelivered_is_delivered_in_a_later_turn(guest):
-    """Deferred calls too, even if no message follows, and whoever delivered."""
+    """Deferred calls too, even if no message follows, on either way of delivery."""
     loop = Loop()
     system, actors = embedded(loop)
     target = actors.createActor(Interrupted)

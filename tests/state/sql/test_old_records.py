@@ -10,6 +10,7 @@ import types
 import typing
 from pathlib import Path
 
+import attrs
 import pytest
 
 from actorflow import (
@@ -21,6 +22,7 @@ from actorflow import (
     NotStorable,
     Orchestrator,
     RecordedError,
+    RetryAfter,
     RetryPolicy,
     RunResult,
     RunStatus,
@@ -205,7 +207,7 @@ class Outer(metaclass=Meta):
 
 
 def test_looking_up_a_name_runs_no_code_of_its_module(monkeypatch):
-    """The name may be anything that somebody wrote into a database."""
+    """The name may be anything that was written into a database."""
     module = Watched("watched")
     asked = object.__getattribute__(module, "__dict__").setdefault("asked_for", [])
     module.Outer = Outer
@@ -302,3 +304,15 @@ def test_a_pickle_of_a_class_that_has_gone_is_refused(pickles, name, error):
 
     with pytest.raises(error):
         pickles.loads(text)
+
+
+@pytest.mark.parametrize("kind", [DeadlineExceeded, RetryAfter, StepTimeout])
+@pytest.mark.parametrize("field", [None, "x", {}])
+def test_an_error_with_unfit_fields_is_read_as_any_other(kind, field):
+    """One such row must not keep a run from being shown."""
+    fields = [field] * len(attrs.fields(kind))
+    recorded = {"type": f"actorflow.{kind.__name__}", "text": "no", "traceback": ""}
+    error = restore_error({**recorded, "fields": fields})
+
+    assert RecordedError is type(error)
+    assert (f"actorflow.{kind.__name__}", "no") == (error.type_name, error.text)

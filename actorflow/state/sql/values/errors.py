@@ -7,6 +7,7 @@ a user's class from the database would run code of that class.
 
 from __future__ import annotations
 
+import contextlib
 import traceback
 from typing import Any, Final
 
@@ -109,11 +110,14 @@ def _fields(error: BaseException) -> list[Any] | None:
 
 def restore_error(recorded: dict[str, Any]) -> BaseException:
     """Return the error that represents a recorded exception."""
-    if "fields" in recorded:
-        own = _OWN_ERRORS.get(recorded["type"].rpartition(".")[2])
-        if own is not None and len(attrs.fields(own)) == len(recorded["fields"]):
-            error: ActorflowError = own(*recorded["fields"])
-            return error
+    own = _OWN_ERRORS.get(recorded["type"].rpartition(".")[2])
+    if own is not None and "fields" in recorded:
+        # The fields may be those of another version, in which they have another meaning.
+        with contextlib.suppress(Exception):
+            if len(attrs.fields(own)) == len(recorded["fields"]):
+                error: ActorflowError = own(*recorded["fields"])
+                str(error)
+                return error
     return RecordedError(_public(recorded["type"]), recorded["text"], recorded["traceback"])
 
 

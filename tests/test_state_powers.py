@@ -372,7 +372,7 @@ def test_a_method_that_is_a_coroutine_function_is_refused(name):
 
     answer = " that returns True or False" if name in {"create", "record"} else ""
     assert (
-        f"Orchestrator(state=<Minimal>): {name}() is a coroutine function; it must be a plain "
+        f"state=<Minimal>: {name}() is a coroutine function; it must be a plain "
         f"method{answer}. Define {name}() without async."
     ) == str(caught.value)
 

@@ -153,7 +153,7 @@ def _power(state: object, protocol: type) -> Any:
             f"no {called(lacking)}"
         )
         raise DefinitionError(None, problem, f"Give it all of actorflow.{name}, or nothing of it")
-    check_no_coroutines(f"Orchestrator(state={text_of(state)})", state, whole)
+    check_no_coroutines(f"state={text_of(state)}", state, whole)
     return state
 
 

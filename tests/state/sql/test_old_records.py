@@ -226,7 +226,7 @@ HOSTILE = [
     *("", ":", "a", "actorflow", "actorflow:", ":RunResult", "actorflow:.RunResult"),
     *("actorflow:RunResult.", "actorflow:__builtins__", "actorflow:os.system", "os:system"),
     *("actorflow.testing:laws.ALL", "actorflow.cli:app", "subprocess:Popen.__init__"),
-    *("actorflow:RunResult" + ".__class__" * 5000, "actorflow:sys.modules", "__main__:__loader__"),
+    *("actorflow:RunResult" + ".__class__" * 5000, "actorflow:sys.modules"),
     *("actorflow:__getattr__", "actorflow_x:RunResult", "actorflow.x:find_class", "\0:\0"),
 ]
 

@@ -107,7 +107,8 @@ async def counted(shape: str, body: str, side: str, workers: int) -> Slope:
 
 async def _counts(contender: Contender) -> Counts:
     async with contender.opened() as run:
-        await run()  # fills the caches
+        with counting():
+            await run()  # fills the caches; Python 3.13 reports code fully from its second time on
         gc.collect()
         with counting() as counts:
             await run()
@@ -130,6 +131,8 @@ def counting() -> Iterator[Counts]:
 
     before = sys.gettrace()
     gc.disable()
+    # From Python 3.12 on, `settrace` reports instructions only if some frame has asked for them.
+    sys._getframe().f_trace_opcodes = True  # noqa: SLF001 - the documented way to a frame
     sys.settrace(trace)
     try:
         yield counts

@@ -260,12 +260,12 @@ def test_one_extra_call_is_counted():
             callee()
 
     counts = []
-    for times in (1, 2, 3):
+    for times in (1, 1, 2, 3):
         with counting() as counted:
             calls(times)
         counts.append(counted)
 
-    one, two, three = counts
+    _, one, two, three = counts  # Python 3.13 reports code fully from its second time on
     assert [1, 1] == [two.calls - one.calls, three.calls - two.calls]
     assert 0 < two.instructions - one.instructions == three.instructions - two.instructions
 

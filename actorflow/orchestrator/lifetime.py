@@ -78,7 +78,7 @@ class Lifetime:
             rejects=settings.when_full == "reject",
         )
         self.live: Final = LiveRuns(self.admission.leave)
-        self.door = threading.RLock()
+        self.door: Final = threading.RLock()
         """Held while a run is handed over, and while the shutdown begins. Reentrant, because a
         signal handler may shut down in the middle of a start."""
         self._pid = os.getpid()

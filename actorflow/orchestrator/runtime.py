@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from actorflow.model.context import Attempt
     from actorflow.model.events import Event
     from actorflow.model.messages import StartRun
-    from actorflow.model.protocols import Executor, Observer
+    from actorflow.model.protocols import Executor, Observer, StateManager
     from actorflow.model.results import RunSnapshot
     from actorflow.orchestrator.live import LiveRuns
     from actorflow.orchestrator.powers import Powers
@@ -74,8 +74,8 @@ class Runtime:
     ) -> None:
         self.clock: Final = SystemClock()
         self.powers = powers
-        self.state = powers.state
-        self.slow_to_read = powers.slow_to_read
+        self.state: StateManager = powers.state
+        self.slow_to_read: bool = powers.slow_to_read
         self._parting = Parting(powers.state, slow=powers.slow_to_read)
         self._finished = finishing(powers)
         self._live = live

@@ -86,7 +86,7 @@ class Decisions:
         grace: float,
         random: Callable[[], float],
     ) -> None:
-        self.workers = Workers(async_workers)
+        self.workers: Final = Workers(async_workers)
         self.deadlines: Final = Deadlines()
         self.runs: dict[str, RunState] = {}
         self.late: int = 0

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from actorflow.model.events import Event
     from actorflow.model.protocols import Commit, StateManager
     from actorflow.model.results import RunRecord, RunSnapshot
+    from actorflow.orchestrator.powers import Powers
     from actorflow.systems.simulated.mischief import Countdown
     from actorflow.systems.simulated.system import SimulatedSystem
 
@@ -76,7 +77,7 @@ class SimulatedStateManager:
         self._connect()
 
     def _connect(self) -> None:
-        self.powers = powers_of(self._open())
+        self.powers: Powers = powers_of(self._open())
         self._behind = behind = self.powers.state
         self.snapshot = behind.snapshot
         self.events = behind.events

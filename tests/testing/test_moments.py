@@ -57,7 +57,7 @@ def test_a_grace_that_is_no_duration_is_refused():
     simulation = Simulation()
     run_id = simulation.start(ONE)
 
-    with pytest.raises(DefinitionError, match="grace must be .*got 'long'"):
+    with pytest.raises(DefinitionError, match=r"grace must be .*got 'long'"):
         simulation.cancel(run_id, grace="long")
 
 

@@ -175,7 +175,7 @@ def test_a_file_that_makes_no_sense_is_refused(line, text):
 
 def test_a_moment_that_is_none_is_refused():
     """Before anything is replayed."""
-    with pytest.raises(DefinitionError, match="cancel_at must be .*got 'x'"):
+    with pytest.raises(DefinitionError, match=r"cancel_at must be .*got 'x'"):
         Replay.from_json('{"actorflow_tape": 1, "choices": {}, "cancel_at": "x"}')
 
 

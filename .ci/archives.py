@@ -19,7 +19,11 @@ def main(listing: str, directory: str) -> None:
     """Build, check the metadata, and compare the archives with the repository."""
     expected = set(Path(listing).read_text("utf-8").splitlines())
     built = Path(directory)
-    subprocess.run([sys.executable, "-m", "build", "--outdir", built], check=True)
+    build = [sys.executable, "-m", "build", "--outdir", built]
+    # A build prints a line for each file; they are of interest only when it fails.
+    ended = subprocess.run(build, check=False, capture_output=True, text=True)
+    if ended.returncode:
+        sys.exit(f"{ended.stdout}{ended.stderr}")
     [source] = built.glob("*.tar.gz")
     [wheel] = built.glob("*.whl")
     subprocess.run([sys.executable, "-m", "twine", "check", "--strict", source, wheel], check=True)

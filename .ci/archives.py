@@ -19,7 +19,7 @@ def main(listing: str, directory: str) -> None:
     """Build, check the metadata, and compare the archives with the repository."""
     expected = set(Path(listing).read_text("utf-8").splitlines())
     built = Path(directory)
-    build = [sys.executable, "-m", "build", "--outdir", built]
+    build = [sys.executable, "-m", "build", "--outdir", directory]
     # A build prints a line for each file; they are of interest only when it fails.
     ended = subprocess.run(build, check=False, capture_output=True, text=True)
     if ended.returncode:

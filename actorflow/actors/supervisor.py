@@ -168,33 +168,29 @@ class Supervisor(Actor):
 
     def _conclude(self) -> None:
         try:
-            self._record_and_act(*self._brain.conclude())
+            events, effects = self._brain.conclude()
+            recorded = True
+            if events:
+                try:
+                    recorded = self._record(events, self._when_committed)
+                    if recorded is not True and recorded is not False:
+                        raise InvalidAnswer("record", text_of(recorded))  # noqa: TRY301 - as if it raised
+                except BaseException as error:
+                    self._held.append(Held(events, effects, recorded=True, error=error))
+                    self._go_on()
+                    if is_for_the_program(error):
+                        raise
+                    events, effects, recorded = [], [], True
+            if recorded and not self._held:
+                self._act(events, effects)
+            else:
+                self._held.append(Held(events, effects, recorded=recorded))
         finally:
-            self._set_alarm()
-
-    def _record_and_act(self, events: Sequence[Event], effects: Sequence[Effect]) -> None:
-        recorded = True
-        if events:
-            try:
-                recorded = self._record(events, self._when_committed)
-                if recorded is not True and recorded is not False:
-                    raise InvalidAnswer("record", text_of(recorded))  # noqa: TRY301 - as if it raised
-            except BaseException as error:
-                self._held.append(Held(events, effects, recorded=True, error=error))
-                self._go_on()
-                if is_for_the_program(error):
-                    raise
-                events, effects, recorded = [], [], True
-        if recorded and not self._held:
-            self._act(events, effects)
-        else:
-            self._held.append(Held(events, effects, recorded=recorded))
-
-    def _set_alarm(self) -> None:
-        # A wakeup is pending for the earliest deadline, or for an earlier one that has passed.
-        if self._deadlines.earliest < self._wakeups[0]:
-            heapq.heappush(self._wakeups, self._deadlines.earliest)
-            self.wakeupAfter(self._deadlines.earliest - self._began_at)
+            # Also after a KeyboardInterrupt. A wakeup is pending for the earliest deadline, or for
+            # an earlier one that has passed.
+            if self._deadlines.earliest < self._wakeups[0]:
+                heapq.heappush(self._wakeups, self._deadlines.earliest)
+                self.wakeupAfter(self._deadlines.earliest - self._began_at)
 
     # ── Recording ────────────────────────────────────────────────────────────────────────────
 

@@ -160,9 +160,31 @@ class CoroutineExecutor:
 
     @types.coroutine
     def _work(self) -> Generator[Any, Any, None]:
+        queue, now = self._queue, self._now
         task = _this_task(self._loop)
+        until = now() + _SECONDS_PER_TURN
+        suspended, ended = None, False
         try:
-            suspended = yield from self._until_one_suspends(task)
+            while queue or self._deliver() or queue:
+                if queue:
+                    suspended = self._begin(queue.popleft())
+                    if suspended is not None:
+                        if ended:
+                            # The bodies that ended before this one have been reported, but nothing
+                            # has delivered these reports, and this body may wait for what follows.
+                            self._deliver_later()
+                        break
+                    ended = True
+                    if task.cancelling() or task._must_cancel:  # noqa: SLF001 - there is no public way
+                        # The body cancelled its own task and then returned; the next body must not
+                        # be affected. (Before 3.13, `uncancel` only takes back the request.)
+                        self._leave()
+                        return
+                if now() > until:
+                    yield
+                    until = now() + _SECONDS_PER_TURN
+            else:
+                self._runners -= 1
         except GeneratorExit:
             raise  # the loop has gone
         except BaseException:
@@ -172,32 +194,6 @@ class CoroutineExecutor:
             raise
         if suspended is not None:
             yield from self._run_suspended(*suspended, task)
-
-    def _until_one_suspends(self, task: Any) -> Generator[Any, Any, _Suspended | None]:
-        """Run bodies until one suspends, and return it, or until none are left."""
-        queue, now = self._queue, self._now
-        until = now() + _SECONDS_PER_TURN
-        ended = False
-        while queue or self._deliver() or queue:
-            if queue:
-                suspended = self._begin(queue.popleft())
-                if suspended is not None:
-                    if ended:
-                        # The bodies that ended before this one have been reported, but nothing
-                        # has delivered these reports, and this body may wait for what follows.
-                        self._deliver_later()
-                    return suspended
-                ended = True
-                if task.cancelling() or task._must_cancel:  # noqa: SLF001 - there is no public way
-                    # The body cancelled its own task and then returned; the next body must not be
-                    # affected. (Before Python 3.13, `uncancel` only takes back the request.)
-                    self._leave()
-                    return None
-            if now() > until:
-                yield
-                until = now() + _SECONDS_PER_TURN
-        self._runners -= 1
-        return None
 
     def _leave(self) -> None:
         """Let another runner take over, and schedule a delivery."""

@@ -5,8 +5,8 @@ out. It comes from a process of its own, `python -m benchmarks.bytecodes`, with 
 a clock that stands still and no garbage collection: the same code gives the same number every
 time. Work done in C is not counted, however long it takes: a time and a count complete each other.
 
-Calls are exact on every Python. Instructions are exact on Python 3.11; from 3.12 on, `sys.settrace`
-misses a few of them, differently from process to process.
+Calls are exact on every Python, and instructions on Python 3.11. From 3.12 on, `sys.settrace` now
+and then reports a frame without its instructions: on 3.13.0, 3 of 24 counts lacked 12 of them.
 """
 
 from __future__ import annotations

@@ -17,22 +17,29 @@ from thespian.actors import (
 )
 
 from actorflow.actors.run import RunActor
+from actorflow.errors.running import StepCancelled
 from actorflow.errors.storage import InvalidAnswer, NotRecorded
 from actorflow.model.messages import (
     AbandonAttempt,
+    ActorBroken,
+    ActorLost,
     AttemptAbandoned,
     AttemptFinished,
-    AttemptLost,
     CancelRun,
     Committed,
     Compensate,
-    ConfigureRun,
+    CompensatorLost,
+    DependencyCompleted,
     Execute,
+    ForStep,
     MakeSteps,
     ReviveStep,
     RunActorLost,
     RunFinished,
     RunUnknown,
+    Settled,
+    StepMoved,
+    StepsMade,
     StopAttempt,
     Wake,
     run_of,
@@ -48,12 +55,16 @@ if TYPE_CHECKING:
     from actorflow.model.protocols import Clock, StateManager
     from actorflow.model.results import RunResult
     from actorflow.scheduling.decisions import Decisions
-    from actorflow.scheduling.ledger import StepState
-    from actorflow.scheduling.outbox import Effect
+    from actorflow.scheduling.ledger import RunState
+    from actorflow.scheduling.outbox import Effect, Grant
 
 __all__ = ["Audience", "ConfigureSupervisor", "Held", "Host", "Supervisor"]
 
 _NEVER: Final = float("inf")
+_FOR_STEPS: Final = (Execute, Settled, DependencyCompleted)
+"""What step actors are sent; a run may have ended before such a message could not be handled."""
+_OF_RUN_ACTORS: Final = frozenset({StepsMade, StepMoved, ActorLost, CompensatorLost})
+"""What run actors report; a run's former actor, which has died, is not believed."""
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -86,6 +97,8 @@ class Supervisor(Actor):
         self._understood: Collection[type[Any]] = ()
         """The messages that the brain decides."""
         self._run_actors: dict[str, ActorAddress] = {}
+        self._leaving: deque[ActorAddress] = deque()
+        """The run actors that were asked to exit and have not, in order."""
         self._unrecorded: dict[str, BaseException] = {}
         """The errors of runs in progress whose events could not be recorded, by run id."""
         self._concluding = False
@@ -95,20 +108,22 @@ class Supervisor(Actor):
         """The moments of the pending wakeups, the earliest first."""
         self._perform: dict[type[Any], Callable[[Any], None]] = {
             MakeSteps: self._make_steps,
-            ReviveStep: self._revive_step,
-            Compensate: self._compensate,
+            ReviveStep: self._tell_run_actor,
+            Compensate: self._tell_run_actor,
             StopAttempt: self._stop_attempt,
             AbandonAttempt: self._abandon_attempt,
             RunFinished: self._run_finished,
             RunUnknown: self._run_unknown,
         }
 
-    def receiveMessage(self, message: object, _sender: ActorAddress) -> None:  # noqa: N802, D102
+    def receiveMessage(self, message: object, sender: ActorAddress) -> None:  # noqa: N802, D102
         try:
-            if type(message) in self._understood:
-                self._think(message)
+            kind = type(message)
+            if kind in self._understood:
+                if kind not in _OF_RUN_ACTORS or self._is_believed(message, sender):
+                    self._think(message)
             else:
-                self._administer(message)
+                self._administer(message, sender)
         except BaseException as error:
             self._host.broken(message, error)
             if is_for_the_program(error):
@@ -119,7 +134,12 @@ class Supervisor(Actor):
         """How many runs have an actor that was not asked to exit."""
         return len(self._run_actors)
 
-    def _administer(self, message: object) -> None:
+    def _is_believed(self, message: object, sender: ActorAddress) -> bool:
+        """Return whether a run actor's report is from the run's current actor."""
+        address = self._run_actors.get(run_of(message) or "")
+        return address is not None and address == sender
+
+    def _administer(self, message: object, sender: ActorAddress) -> None:
         if isinstance(message, WakeupMessage):
             # They cannot be cancelled, and arrive in the order of their times.
             heapq.heappop(self._wakeups)
@@ -129,7 +149,9 @@ class Supervisor(Actor):
         elif isinstance(message, ConfigureSupervisor):
             self._configure(message)
         elif isinstance(message, PoisonMessage):
-            self._poisoned(message)
+            self._poisoned(message, sender)
+        elif isinstance(message, ActorBroken):
+            self._broken(message)
         elif isinstance(message, ChildActorExited):
             self._child_exited(message)
 
@@ -140,6 +162,7 @@ class Supervisor(Actor):
         self._audience = message.host.audience
         self._brain = brain = message.brain
         self._take, self._deadlines = brain.take, brain.deadlines
+        self._start_clocks = brain.start_clocks
         self._understood = brain.understood
         self._now, self._wall = message.host.clock.now, message.host.clock.wall
         self._put_off = getattr(self._myRef, "put_off", _never_put_off)
@@ -168,7 +191,7 @@ class Supervisor(Actor):
 
     def _conclude(self) -> None:
         try:
-            events, effects = self._brain.conclude()
+            events, effects, grants = self._brain.conclude()
             recorded = True
             if events:
                 try:
@@ -176,21 +199,23 @@ class Supervisor(Actor):
                     if recorded is not True and recorded is not False:
                         raise InvalidAnswer("record", text_of(recorded))  # noqa: TRY301 - as if it raised
                 except BaseException as error:
-                    self._held.append(Held(events, effects, recorded=True, error=error))
+                    self._held.append(Held(events, effects, grants, recorded=True, error=error))
                     self._go_on()
                     if is_for_the_program(error):
                         raise
-                    events, effects, recorded = [], [], True
+                    events, effects, grants, recorded = [], [], [], True
             if recorded and not self._held:
-                self._act(events, effects)
+                self._act(events, effects, grants)
             else:
-                self._held.append(Held(events, effects, recorded=recorded))
+                self._held.append(Held(events, effects, grants, recorded=recorded))
         finally:
-            # Also after a KeyboardInterrupt. A wakeup is pending for the earliest deadline, or for
-            # an earlier one that has passed.
-            if self._deadlines.earliest < self._wakeups[0]:
-                heapq.heappush(self._wakeups, self._deadlines.earliest)
-                self.wakeupAfter(self._deadlines.earliest - self._began_at)
+            self._set_wakeup()  # also after a KeyboardInterrupt
+
+    def _set_wakeup(self) -> None:
+        """Have a wakeup pending for the earliest deadline, or for an earlier one that has passed."""
+        if self._deadlines.earliest < self._wakeups[0]:
+            heapq.heappush(self._wakeups, self._deadlines.earliest)
+            self.wakeupAfter(self._deadlines.earliest - self._began_at)
 
     # ── Recording ────────────────────────────────────────────────────────────────────────────
 
@@ -199,7 +224,14 @@ class Supervisor(Actor):
         if batch is None:
             return  # its `record` returned neither True nor False, and its runs have been given up
         batch.recorded, batch.error = True, message.error
-        self._go_on()
+        if not self._concluding:
+            # The clocks of attempts start now, not at the moment of the last decision.
+            self._began_at = now = self._now()
+            self._brain.begin(now, self._wall(now))
+        try:
+            self._go_on()
+        finally:
+            self._set_wakeup()
 
     def _go_on(self) -> None:
         """Perform, or give up, the decisions that wait for no record, in order."""
@@ -208,18 +240,17 @@ class Supervisor(Actor):
             batch = self._held.popleft()
             try:
                 if batch.error is None:
-                    self._act(batch.events, batch.effects)
+                    self._act(batch.events, batch.effects, batch.grants)
                 else:
-                    self._give_up(batch.events, batch.effects, batch.error)
+                    self._give_up(batch, batch.error)
             except BaseException as error:  # noqa: BLE001 - nothing else performs later batches
                 interrupt = error
         if interrupt is not None:
             raise interrupt
 
-    def _give_up(
-        self, events: Sequence[Event], effects: Sequence[Effect], error: BaseException
-    ) -> None:
+    def _give_up(self, batch: Held, error: BaseException) -> None:
         """End the runs whose events were not recorded, and perform the decisions for the others."""
+        events = batch.events
         if isinstance(error, NotRecorded):
             lost: Mapping[str, BaseException] = error.errors
         else:
@@ -229,55 +260,80 @@ class Supervisor(Actor):
             self._unrecorded.setdefault(run_id, why)
             reason = f"its events could not be recorded: {text_of(why)}"
             self.send(self.myAddress, CancelRun(run_id, reason, None))
-        self._act([event for event in events if event.run_id not in lost], ())
-        for step, message in effects:
-            if is_of_another(lost, step, message):
-                self._act((), ((step, message),))
-            elif isinstance(message, (Execute, Compensate)):
-                why = lost.get(message.attempt.scope.run_id, error)
-                self.send(self.myAddress, AttemptFinished(message.attempt, None, why))
+        self._act([event for event in events if event.run_id not in lost], (), ())
+        for run, step_id, message in batch.effects:
+            if is_of_another(lost, run, message):
+                self._act((), ((run, step_id, message),), ())
             elif isinstance(message, (StopAttempt, AbandonAttempt, RunFinished)):
                 self._perform[type(message)](message)
-            elif isinstance(message, MakeSteps) and message.only_to_undo:
+            elif isinstance(message, MakeSteps) and not message.step_ids:
                 self._make_steps(message)
+        self._act((), (), [grant for grant in batch.grants if grant[0].run_id not in lost])
+        for run, _, message in batch.grants:
+            if run.run_id in lost:
+                why = lost[run.run_id]
+                self.send(self.myAddress, AttemptFinished(message.attempt, None, why))
 
     # ── Effects ──────────────────────────────────────────────────────────────────────────────
 
-    def _act(self, events: Sequence[Event], effects: Sequence[Effect]) -> None:
+    def _act(
+        self, events: Sequence[Event], effects: Sequence[Effect], grants: Sequence[Grant]
+    ) -> None:
         if events and self._audience.present:
             self._audience.publish(events)
-        send = self._myRef.actor_send
+        if grants:
+            self._start_clocks(grants)
         interrupt: BaseException | None = None
-        for step, message in effects:
+        for run, step_id, message in effects:
             try:
-                if step is None:
+                if run is None:
                     self._perform[type(message)](message)
-                elif step.address is not None:
-                    send(step.address, message)
+                else:
+                    self._tell_step(run, step_id, message)
             except BaseException as error:  # noqa: BLE001 - other effects belong to other runs
+                self._host.broken(message, error)
+                if is_for_the_program(error):
+                    interrupt = error
+        for run, step, message in grants:
+            try:
+                if step.undoes is None:
+                    self._tell_step(run, step.id, message)
+                else:
+                    self._tell_run_actor(message)
+            except BaseException as error:  # noqa: BLE001 - other grants belong to other runs
                 self._host.broken(message, error)
                 if is_for_the_program(error):
                     interrupt = error
         if interrupt is not None:
             raise interrupt
 
+    def _tell_step(self, run: RunState, step_id: str, message: object) -> None:
+        addresses = run.addresses
+        if addresses is not None and step_id in addresses:
+            self._myRef.actor_send(addresses[step_id], message)
+        elif run.run_id in self._run_actors:
+            passed_on = message if type(message) is ForStep else ForStep(step_id, message)
+            self._myRef.actor_send(self._run_actors[run.run_id], passed_on)
+
     def _make_steps(self, message: MakeSteps) -> None:
-        address = self._run_actors[message.scope.run_id] = self.createActor(RunActor)
-        self.send(
-            address,
-            ConfigureRun(
-                message.plan, message.scope, self.myAddress, message.settled, message.incarnation
-            ),
-        )
+        address = self._run_actors[message.run_id] = self.createActor(RunActor)
+        self.send(address, message)
 
-    def _revive_step(self, message: ReviveStep) -> None:
-        self.send(self._run_actors[message.run_id], message)
-
-    def _compensate(self, message: Compensate) -> None:
-        self.send(self._run_actors[message.attempt.scope.run_id], message)
+    def _tell_run_actor(self, message: object) -> None:
+        # A run has no actor while a new one waits for its decision to be recorded; the new one is
+        # told everything then.
+        address = self._run_actors.get(run_of(message) or "")
+        if address is not None:
+            self.send(address, message)
 
     def _stop_attempt(self, message: StopAttempt) -> None:
         attempt = message.attempt
+        if not attempt.submitted:
+            # Its grant or its data is on the way. It is over at once, and never begins.
+            attempt.submitted = True
+            error = StepCancelled(run_of(message) or "", attempt.step_id, "it never began")
+            self.send(self.myAddress, AttemptFinished(attempt, None, error))
+            return
         try:
             attempt.executor.stop(attempt)
         except BaseException as error:  # noqa: BLE001 - it is abandoned when its grace has passed
@@ -296,7 +352,7 @@ class Supervisor(Actor):
         # A run that was cancelled before it got a place never had an actor.
         address = self._run_actors.pop(message.result.run_id, None)
         if address is not None:
-            self.send(address, ActorExitRequest())
+            self._dismiss(address)
         unrecorded = self._unrecorded.pop(message.result.run_id, None)
         result = message.result if unrecorded is None else message.result.failed_by(unrecorded)
         self._host.finished(result)
@@ -304,43 +360,72 @@ class Supervisor(Actor):
     def _run_unknown(self, message: RunUnknown) -> None:
         self._host.unknown(message.run_id)
 
-    def _poisoned(self, message: PoisonMessage) -> None:
-        """Treat a step actor that could not handle a message as one that died."""
-        poison = message.poisonMessage
-        if isinstance(poison, Execute):
-            self._think(AttemptLost(poison.attempt, str(message.details)))
-        else:
-            self._host.broken(poison, RuntimeError(str(message.details)))
+    def _dismiss(self, run_actor: ActorAddress) -> None:
+        self._leaving.append(run_actor)
+        self.send(run_actor, ActorExitRequest())
+
+    def _poisoned(self, message: PoisonMessage, sender: ActorAddress) -> None:
+        """Treat an actor that could not handle a message as one that died."""
+        details = str(message.details)
+        for run_id, address in self._run_actors.items():
+            if address == sender:
+                self._dismiss(sender)
+                self._replace(run_id, details)
+                return
+        replaced = self._broken(ActorBroken(sender, details))
+        if not replaced and not isinstance(message.poisonMessage, _FOR_STEPS):
+            self._host.broken(message.poisonMessage, RuntimeError(details))
+
+    def _broken(self, message: ActorBroken) -> bool:
+        """Have a step's actor replaced; return whether it is one."""
+        for run_id, run in self._brain.runs.items():
+            if run.addresses is not None and message.address in run.addresses.values():
+                self.send(self._run_actors[run_id], message)
+                return True
+        return False
 
     def _child_exited(self, message: ChildActorExited) -> None:
         """Replace a run's actor that has died; the actors of finished runs were asked to exit."""
-        for run_id, address in self._run_actors.items():
-            if address == message.childAddress:
-                self._think(RunActorLost(run_id, "the run's actor exited"))
-                return
+        address, leaving = message.childAddress, self._leaving
+        if leaving and leaving[0] == address:
+            leaving.popleft()
+        elif address in leaving:
+            leaving.remove(address)
+        else:
+            for run_id, known in self._run_actors.items():
+                if known == address:
+                    self._replace(run_id, "the run's actor exited")
+                    return
+
+    def _replace(self, run_id: str, details: str) -> None:
+        # From now on, nothing that the former actor reports is believed.
+        del self._run_actors[run_id]
+        self._think(RunActorLost(run_id, details))
 
 
-def is_of_another(lost: Container[str], step: StepState | None, message: object) -> bool:
+def is_of_another(lost: Container[str], run: RunState | None, message: object) -> bool:
     """Return whether an effect concerns none of the runs whose events were not recorded."""
-    run_id = run_of(message) if step is None else step.run_id
+    run_id = run_of(message) if run is None else run.run_id
     return run_id is None or run_id not in lost
 
 
 class Held:
     """Decisions that were taken together and wait for their events to be recorded."""
 
-    __slots__ = ("effects", "error", "events", "recorded")
+    __slots__ = ("effects", "error", "events", "grants", "recorded")
 
     def __init__(
         self,
         events: Sequence[Event],
         effects: Sequence[Effect],
+        grants: Sequence[Grant],
         *,
         recorded: bool,
         error: BaseException | None = None,
     ) -> None:
         self.events: Sequence[Event] = events
         self.effects: Sequence[Effect] = effects
+        self.grants: Sequence[Grant] = grants
         self.recorded: bool = recorded
         """Whether there is nothing left to wait for: recorded, or failed."""
         self.error: BaseException | None = error

@@ -41,8 +41,9 @@ def plan_steps(steps: Mapping[str, Step]) -> tuple[StepPlan, ...]:
         cure = "Remove one of these dependencies"
         raise DefinitionError(None, f"its steps wait for each other: {_path(cycle)}", cure)
     following = dependents(dependencies)
+    position = {step_id: place for place, step_id in enumerate(steps)}
     plans = tuple(
-        _plan_step(steps[step_id], index, tuple(following[step_id]), steps)
+        _plan_step(steps[step_id], index, position[step_id], tuple(following[step_id]), steps)
         for index, step_id in enumerate(topological_order(dependencies))
     )
     _warn_of_misspelt(plans)
@@ -76,12 +77,17 @@ def _path(cycle: tuple[str, ...]) -> str:
 
 
 def _plan_step(
-    step: Step, index: int, following: tuple[str, ...], steps: Mapping[str, Step]
+    step: Step,
+    index: int,
+    position: int,
+    following: tuple[str, ...],
+    steps: Mapping[str, Step],
 ) -> StepPlan:
     needed = {dependency: steps[dependency].required for dependency in step.after}
     plan = StepPlan(
         id=step.id,
         index=index,
+        rank=(-step.priority, position),
         step=step,
         dependencies=step.after,
         dependents=following,
@@ -94,7 +100,13 @@ def _plan_step(
     _check_executor(step.id, undo)
     seen = {**needed, step.id: True}
     binding = bind(step.id, undo.run, undo.parameters, dependencies=seen, steps=steps)
-    compensation = attrs.evolve(plan, step=undo, dependencies=tuple(seen), binding=binding)
+    compensation = attrs.evolve(
+        plan,
+        step=undo,
+        rank=(-undo.priority, position),
+        dependencies=tuple(seen),
+        binding=binding,
+    )
     return attrs.evolve(plan, compensation=compensation)
 
 

@@ -34,6 +34,10 @@ class StepPlan:
     id: str
     index: int
     """Its index in the plan's order."""
+    rank: tuple[int, int]
+    """What orders the steps of a run that are ready together: the negated priority, then the
+    position in the definition.
+    """
     step: Step = attrs.field(repr=False)
     dependencies: tuple[str, ...]
     dependents: tuple[str, ...]
@@ -78,6 +82,8 @@ class WorkflowPlan:
     steps: tuple[StepPlan, ...] = attrs.field(repr=False)
     """In topological order; independent steps in order of definition."""
     by_id: Mapping[str, StepPlan] = attrs.field(repr=False)
+    first_steps: tuple[str, ...]
+    """The steps without dependencies, in order of definition."""
     last_steps: tuple[str, ...]
     """The steps without dependents, in order of definition."""
     required_inputs: tuple[str, ...]

@@ -283,6 +283,7 @@ class Workflow:
             fail_fast=self.fail_fast,
             steps=steps,
             by_id=MappingProxyType(by_id),
+            first_steps=tuple(id_ for id_ in self._steps if not by_id[id_].dependencies),
             last_steps=tuple(id_ for id_ in self._steps if not by_id[id_].dependents),
             required_inputs=required,
             optional_inputs=optional,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import structlog
 
+    from actorflow.definition.plan import StepPlan
     from actorflow.model.protocols import Executor
 
 __all__ = ["Attempt", "Compensation", "RunScope", "StepContext"]
@@ -68,6 +69,7 @@ class Attempt:
         "handle",
         "heartbeat_at",
         "number",
+        "plan",
         "scope",
         "step_id",
         "submitted",
@@ -80,6 +82,8 @@ class Attempt:
     arguments: Mapping[str, Any]
     variables: contextvars.Context
     handle: Any
+    plan: StepPlan
+    """What it runs: the plan of a step, or of a compensator."""
 
     def __init__(
         self,

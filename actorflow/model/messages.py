@@ -14,7 +14,7 @@ import attrs
 from actorflow.support.read_only import NOTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from thespian.actors import ActorAddress
 
@@ -39,19 +39,18 @@ else:
 
 __all__ = [
     "AbandonAttempt",
+    "ActorBroken",
     "ActorLost",
     "AttemptAbandoned",
     "AttemptFinished",
-    "AttemptLost",
     "BlockedLoop",
     "CancelRun",
     "Committed",
     "Compensate",
-    "ConfigureRun",
-    "ConfigureStep",
+    "CompensatorLost",
     "DependencyCompleted",
-    "DependentMoved",
     "Execute",
+    "ForStep",
     "MakeSteps",
     "ReviveStep",
     "RunActorLost",
@@ -59,7 +58,8 @@ __all__ = [
     "RunUnknown",
     "Settled",
     "StartRun",
-    "StepReady",
+    "StepMoved",
+    "StepsMade",
     "StopAttempt",
     "Wake",
     "run_of",
@@ -110,40 +110,29 @@ class CancelRun:
 
 
 @message
-class ConfigureRun:
-    """Supervisor to a run actor, as its first message: the steps to make."""
+class MakeSteps:
+    """Brain to supervisor to a run actor, as its first message: create these steps' actors."""
 
-    plan: WorkflowPlan
-    scope: RunScope
-    supervisor: ActorAddress
-    settled: Mapping[str, DependencyCompleted]
-    """The steps that a resumed run does not run again, by step id."""
-    incarnation: int
+    run_id: str
+    step_ids: Collection[str]
+    """The steps that have not settled; none if the run is only to be undone."""
 
 
 @message
-class ConfigureStep:
-    """Run actor to a step actor, as its first message: its identity."""
+class StepsMade:
+    """Run actor to supervisor: the run's steps have actors."""
 
-    plan: StepPlan
-    scope: RunScope
-    supervisor: ActorAddress
+    run_id: str
     addresses: Mapping[str, ActorAddress]
-    """The addresses of the run's steps, by step id; one mapping for all of them."""
-    settled: Sequence[DependencyCompleted]
-    """Dependencies that settled before this actor was made; not empty only after a crash."""
-    incarnation: int
-    """The number of this actor among the step's actors; no two have the same."""
+    """The actors' addresses, by step id."""
 
 
 @message
-class DependentMoved:
-    """Run actor to a step actor: one of your dependents has a new actor."""
+class ForStep:
+    """Supervisor to a run actor: pass this on to a step whose address is not known yet."""
 
     step_id: str
-    """The dependent."""
-    addresses: Mapping[str, ActorAddress]
-    """The addresses of the run's steps now."""
+    message: object
 
 
 @message
@@ -157,20 +146,8 @@ class DependencyCompleted:
 
 
 @message
-class StepReady:
-    """Step actor to supervisor: every dependency has settled."""
-
-    run_id: str
-    step_id: str
-    address: ActorAddress
-    """The step actor's address."""
-    incarnation: int
-    """Its incarnation: a message can arrive after its sender has died."""
-
-
-@message
 class Execute:
-    """Supervisor to a step actor: run this attempt now."""
+    """Supervisor to a step actor: run this attempt when all dependencies have completed."""
 
     attempt: Attempt
 
@@ -205,8 +182,11 @@ class AttemptAbandoned:
 class Settled:
     """Supervisor to a step actor: the step has settled; tell your dependents."""
 
+    plan: StepPlan
     output: Any
-    skipped: bool = False
+    skipped: bool
+    addresses: Mapping[str, ActorAddress] | None
+    """The addresses of the run's steps, by step id; None until the run actor has reported them."""
 
 
 @message
@@ -239,15 +219,37 @@ class ActorLost:
     run_id: str
     step_id: str
     details: str
-    incarnation: int
 
 
 @message
-class AttemptLost:
-    """Run actor or supervisor to the brain: the actor of an attempt is lost.
+class ReviveStep:
+    """Supervisor to a run actor: create a new actor for a step."""
 
-    A step actor could not handle the message, or the actor of a compensator has died.
-    """
+    run_id: str
+    step_id: str
+
+
+@message
+class StepMoved:
+    """Run actor to supervisor: a step has a new actor, which knows nothing yet."""
+
+    run_id: str
+    step_id: str
+    addresses: Mapping[str, ActorAddress]
+    """The addresses of the run's steps now."""
+
+
+@message
+class ActorBroken:
+    """Step actor to supervisor, or supervisor to a run actor: an actor cannot handle a message."""
+
+    address: ActorAddress
+    details: str
+
+
+@message
+class CompensatorLost:
+    """Run actor to supervisor: the actor of a compensator's attempt has died."""
 
     attempt: Attempt
     details: str
@@ -259,34 +261,6 @@ class RunActorLost:
 
     run_id: str
     details: str
-
-
-@message
-class ReviveStep:
-    """Supervisor to a run actor: replace the step's actor."""
-
-    run_id: str
-    step_id: str
-    dependencies: Sequence[DependencyCompleted]
-    """Its dependencies that have settled."""
-    outcome: Settled | None
-    """What it tells its dependents, if it has settled."""
-    incarnation: int
-
-
-@message
-class MakeSteps:
-    """Brain to supervisor: create a run's actors."""
-
-    plan: WorkflowPlan
-    scope: RunScope
-    settled: Mapping[str, DependencyCompleted]
-    incarnation: int
-
-    @property
-    def only_to_undo(self) -> bool:
-        """Whether no step is left to run; some may be left to undo."""
-        return len(self.settled) == len(self.plan.steps)
 
 
 @message

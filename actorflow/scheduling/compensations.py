@@ -27,10 +27,17 @@ from typing import TYPE_CHECKING, Final
 
 from actorflow.errors.running import ActorCrashed, CompensationCut
 from actorflow.model.lifecycle import EventKind, RunStatus
-from actorflow.model.messages import AttemptAbandoned, AttemptFinished, AttemptLost
+from actorflow.model.messages import (
+    AttemptAbandoned,
+    AttemptFinished,
+    Compensate,
+    CompensatorLost,
+)
+from actorflow.scheduling.crashes import MOST_CRASHES
 from actorflow.scheduling.deadlines import Due
 from actorflow.scheduling.endings import timeout_of, verdict
 from actorflow.scheduling.ledger import StepState
+from actorflow.scheduling.starts import seen_by
 
 if TYPE_CHECKING:
     from actorflow.model.context import Attempt
@@ -41,7 +48,7 @@ if TYPE_CHECKING:
     from actorflow.scheduling.outbox import Outbox
     from actorflow.scheduling.starts import Starts
 
-    _AboutAttempt = AttemptFinished | AttemptAbandoned | BlockedLoop | AttemptLost
+    _AboutAttempt = AttemptFinished | AttemptAbandoned | BlockedLoop | CompensatorLost
 
 __all__ = ["Compensations"]
 
@@ -99,12 +106,8 @@ class Compensations:
         if plan is None:
             raise AssertionError(f"{step.id} has no compensator")
         executor = run.compensators[step.id]
-        run.undoing = undo = StepState(run.run_id, plan, executor, step.incarnation, step)
-        self._compete(run, undo)
-
-    def _compete(self, run: RunState, undo: StepState) -> None:
-        self._outbox.compensator(run, undo, EventKind.STEP_READY)
-        self._starts.compete(run, undo)
+        run.undoing = undo = StepState(run.run_id, plan, executor, step)
+        self._starts.ready_to_undo(run, undo)
 
     def limit(self, run: RunState, message: CancelRun) -> None:
         """Apply the limits that a cancellation sets on compensation; the first grace counts."""
@@ -147,7 +150,7 @@ class Compensations:
             self._finished(run, undo, message)
         elif isinstance(message, AttemptAbandoned):
             self._abandoned(run, undo, message)
-        elif isinstance(message, AttemptLost):
+        elif isinstance(message, CompensatorLost):
             self._lost(run, undo, message.attempt, message.details)
         else:
             data = {"seconds": message.seconds, "stack": message.stack}
@@ -169,18 +172,24 @@ class Compensations:
         self._failed(run, undo, undo.stop_error)
 
     def orphaned(self, run: RunState, details: str) -> None:
-        """Handle the death of a run's actor, and of its current compensator's actor with it."""
+        """Handle the death of a run's actor, and of its current compensator's actor with it.
+
+        A new actor of the run must have been made by then.
+        """
         undo = run.undoing
         if undo is not None and undo.current is not None:
             self._lost(run, undo, undo.current, details)
 
     def _lost(self, run: RunState, undo: StepState, attempt: Attempt, details: str) -> None:
-        error = ActorCrashed(run.run_id, undo.id, details)
         if attempt.submitted:
-            self._endings.stop(run, undo, error)
+            return  # it runs, and its executor will report how it ended
+        undo.crashes += 1
+        if undo.crashes <= MOST_CRASHES:
+            self._outbox.perform(Compensate(attempt, seen_by(run, undo)))
         else:
+            attempt.cancelled = True
             self._starts.release(run, undo)
-            self._failed(run, undo, error)
+            self._failed(run, undo, ActorCrashed(run.run_id, undo.id, details))
 
     def _failed(self, run: RunState, undo: StepState, error: BaseException | None) -> None:
         unwanted = undo.stopping and undo.stop_error is None
@@ -209,7 +218,7 @@ class Compensations:
     def due(self, due: Due, run: RunState, undo: StepState) -> None:
         """Handle a compensator's deadline."""
         if due is Due.BACKOFF:
-            self._compete(run, undo)
+            self._starts.ready_to_undo(run, undo)
         elif due is Due.GRACE:
             self._endings.abandon(undo)
         elif not undo.stopping:

@@ -6,23 +6,26 @@ can be tested here one message at a time.
 
 The life of a step, as messages and their effects:
 
-    StepReady        -> step.ready; if a worker (or the sync lane) is free: step.started, Execute
+    StartRun         -> run.started, MakeSteps; step.ready for each step without dependencies
     AttemptFinished  -> the worker is released; then one of
                           step.completed, Settled
                           step.retrying, and step.ready again after the backoff
                           step.failed, which ends the run (or cancels the step's dependents)
                           step.skipped, Settled, when the step is optional
+                        step.ready for each dependent that waited for this step alone
                         with the run's last attempt the run ends, or is compensated first
                         (see `compensations`)
     a deadline       -> step.timed_out, StopAttempt; the attempt must end, or be abandoned after
                         a grace, before the step continues
+    the conclusion   -> all steps that have become ready are ranked; for each that gets a worker or
+                        its run's sync lane: step.started, Execute
+
+Messages that are taken between two conclusions are decided together: nothing starts before all of
+them have been taken, so a step competes with everything that is ready by then.
 
 Two rules keep the worker budget correct. A worker is taken where an attempt starts and released
 where it is over (see `starts`), and nowhere else. An attempt is over when its executor reports it
 or gives it up; asking it to stop releases nothing.
-
-An effect is a pair. `(step, message)` goes to the step's actor; the supervisor itself performs
-`(None, message)`.
 """
 
 from __future__ import annotations
@@ -34,27 +37,27 @@ from actorflow.model.messages import (
     ActorLost,
     AttemptAbandoned,
     AttemptFinished,
-    AttemptLost,
     BlockedLoop,
     CancelRun,
+    CompensatorLost,
     RunActorLost,
     RunUnknown,
-    Settled,
     StartRun,
-    StepReady,
+    StepMoved,
+    StepsMade,
     Wake,
 )
 from actorflow.scheduling.compensations import Compensations
-from actorflow.scheduling.crashes import Crashes, outcome_of
+from actorflow.scheduling.crashes import Crashes
 from actorflow.scheduling.deadlines import Deadlines, Due
 from actorflow.scheduling.endings import Endings, timeout_of
 from actorflow.scheduling.ledger import RunState, StepState
-from actorflow.scheduling.outbox import Effect, Outbox
+from actorflow.scheduling.outbox import Effect, Grant, Outbox
 from actorflow.scheduling.queues import RunQueue, Workers
 from actorflow.scheduling.starts import Starts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from actorflow.model.context import Attempt
     from actorflow.model.events import Event
@@ -63,8 +66,6 @@ __all__ = ["Decisions"]
 
 # Bound once: looking a member up on its enum costs more than the rest of a comparison.
 _PENDING: Final = StepStatus.PENDING
-_READY: Final = StepStatus.READY
-_STEP_READY: Final = EventKind.STEP_READY
 _STEP_COMPLETED: Final = EventKind.STEP_COMPLETED
 
 
@@ -93,20 +94,21 @@ class Decisions:
         self._waiting = RunQueue(max_active_runs)
         self._outbox = Outbox()
         self._starts = Starts(self._outbox, self.deadlines, self.workers)
-        self._endings = Endings(self._outbox, self.deadlines, grace, random)
+        self._endings = Endings(self._outbox, self.deadlines, self._starts, grace, random)
         self._crashes = Crashes(self._outbox, self._starts, self._endings)
         self._compensations = Compensations(
             self._outbox, self.deadlines, self._starts, self._endings
         )
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             StartRun: self._start_run,
-            StepReady: self._step_ready,
+            StepsMade: self._steps_made,
             AttemptFinished: self._attempt_finished,
             AttemptAbandoned: self._attempt_abandoned,
             BlockedLoop: self._blocked_loop,
             CancelRun: self._cancel_run,
             ActorLost: self._actor_lost,
-            AttemptLost: self._attempt_lost,
+            StepMoved: self._steps_made,
+            CompensatorLost: self._compensator,
             RunActorLost: self._run_actor_lost,
             Wake: self._wake,
         }
@@ -126,17 +128,25 @@ class Decisions:
         """Decide one message, of a type that has a handler above."""
         self._handlers[type(message)](message)
 
-    def conclude(self) -> tuple[list[Event], list[Effect]]:
-        """Return the events and effects since the last conclusion, in order."""
+    def conclude(self) -> tuple[list[Event], list[Effect], list[Grant]]:
+        """Grant what can start, and return what was decided since the last conclusion, in order.
+
+        The effects are to be performed before the grants are sent.
+        """
+        self._starts.grant()
         outbox = self._outbox
-        decided = outbox.events, outbox.effects
-        outbox.events, outbox.effects = [], []
+        decided = outbox.events, outbox.effects, outbox.grants
+        outbox.events, outbox.effects, outbox.grants = [], [], []
         return decided
+
+    def start_clocks(self, grants: Sequence[Grant]) -> None:
+        """Start the timeouts of attempts whose grants are sent now; call `begin` before."""
+        self._starts.start_clocks(grants)
 
     # ── Runs ─────────────────────────────────────────────────────────────────────────────────
 
     def _start_run(self, message: StartRun) -> None:
-        run = RunState(message, next(self._crashes.incarnations))
+        run = RunState(message)
         self.runs[run.run_id] = run
         if run.deadline is not None:
             run.expiry = self.deadlines.set(run.deadline, Due.RUN, run.run_id)
@@ -151,14 +161,23 @@ class Decisions:
             if run.status is RunStatus.PENDING:
                 run.started_at = self._outbox.wall
                 self._outbox.run(run, EventKind.RUN_STARTED, run.scope.bindings())
-            self._crashes.make_steps(run, run.incarnation)
+            self._crashes.make_steps(run)
+            self._begin(run)
             if not run.unsettled:
                 self._finish(run)
+
+    def _begin(self, run: RunState) -> None:
+        """Have the first steps of a run compete."""
+        steps, ready = run.steps, self._starts.ready
+        for name in steps if run.revived else run.plan.first_steps:
+            step = steps[name]
+            if step.status is _PENDING and not step.open:
+                ready(run, step)
 
     def _cancel_run(self, message: CancelRun) -> None:
         run = self.runs.get(message.run_id)
         if run is None:
-            self._outbox.effects.append((None, RunUnknown(message.run_id)))
+            self._outbox.perform(RunUnknown(message.run_id))
             return
         self._endings.give_grace(run, message.grace)
         self._compensations.limit(run, message)
@@ -166,33 +185,6 @@ class Decisions:
             run.cancel_reason, run.undo_if_cancelled = message.reason, message.compensate
             self._endings.end(run)
             self._follow(run)
-
-    # ── Starting steps ───────────────────────────────────────────────────────────────────────
-
-    def _step_ready(self, message: StepReady) -> None:
-        run = self.runs.get(message.run_id)
-        if run is None:
-            return
-        step = run.steps[message.step_id]
-        if message.incarnation != step.incarnation:
-            return
-        step.address = message.address
-        if step.status is _PENDING:
-            step.orphaned = False
-            self._outbox.step(run, step, _STEP_READY)
-            self._starts.compete(run, step)
-        elif step.orphaned:
-            self._has_actor_again(run, step)
-
-    def _has_actor_again(self, run: RunState, step: StepState) -> None:
-        """Send a step that has an actor again what it missed without one."""
-        step.orphaned = False
-        outcome = outcome_of(step)
-        if outcome is not None:
-            self._outbox.effects.append((step, outcome))
-        elif step.passed_over and step.status is _READY:
-            self._starts.compete(run, step)
-        step.passed_over = False
 
     # ── Ends of attempts ─────────────────────────────────────────────────────────────────────
 
@@ -223,7 +215,7 @@ class Decisions:
             if run.undoable is not None and step.plan.compensation is not None:
                 run.undoable.append(step)
             if not run.ending:
-                self._outbox.effects.append((step, Settled(message.output)))
+                self._endings.emit(run, step, message.output, skipped=False)
         else:
             self._endings.failed(run, step, step.stop_error or message.error)
         self._follow(run)
@@ -240,7 +232,7 @@ class Decisions:
             self._follow(run)
 
     def _compensator(
-        self, message: AttemptFinished | AttemptAbandoned | AttemptLost | BlockedLoop
+        self, message: AttemptFinished | AttemptAbandoned | CompensatorLost | BlockedLoop
     ) -> None:
         """Handle a message about a compensator's attempt, or one that is no longer in flight."""
         run = self.runs.get(message.attempt.scope.run_id)
@@ -250,14 +242,9 @@ class Decisions:
             self.late += 1
 
     def _follow(self, run: RunState) -> None:
-        """Continue after an attempt: its run's sync lane, the end of the run, the freed worker."""
-        starts = self._starts
-        if run.lane.waiting:
-            starts.follow(run)
+        """Finish a run that has nothing left to do."""
         if not run.unsettled and not run.in_flight:
             self._finish(run)
-        if starts.queue.order:
-            starts.grant()
 
     def _finish(self, run: RunState) -> None:
         if run.undoable is not None and self._compensations.undo(run):
@@ -271,31 +258,24 @@ class Decisions:
             self._waiting.release()
             self._admit()
 
-    # ── Crashes ──────────────────────────────────────────────────────────────────────────────
+    # ── Actors ──────────────────────────────────────────────────────────────────────────────
+
+    def _steps_made(self, message: StepsMade | StepMoved) -> None:
+        run = self.runs.get(message.run_id)
+        if run is not None:
+            self._crashes.made(run, message.addresses)
 
     def _actor_lost(self, message: ActorLost) -> None:
         run = self.runs.get(message.run_id)
-        if run is not None and run.unsettled:
-            step = run.steps[message.step_id]
-            if message.incarnation == step.incarnation:
-                self._replace(run, step, message.details)
-
-    def _attempt_lost(self, message: AttemptLost) -> None:
-        found = self._find(message.attempt)
-        if found is None:
-            self._compensator(message)
-        else:
-            self._replace(*found, message.details)
-
-    def _replace(self, run: RunState, step: StepState, details: str) -> None:
-        self._crashes.replace(run, step, details)
-        self._follow(run)
+        if run is not None:
+            self._crashes.lost(run, run.steps[message.step_id], message.details)
+            self._follow(run)
 
     def _run_actor_lost(self, message: RunActorLost) -> None:
         run = self.runs.get(message.run_id)
         if run is not None:
+            self._crashes.lost_all(run, message.details)
             self._compensations.orphaned(run, message.details)
-            self._crashes.replace_all(run, message.details)
             self._follow(run)
 
     # ── What else can happen ─────────────────────────────────────────────────────────────────
@@ -320,8 +300,7 @@ class Decisions:
 
     def _due(self, due: Due, run: RunState, step: StepState) -> None:
         if due is Due.BACKOFF:
-            self._outbox.step(run, step, _STEP_READY)
-            self._starts.compete(run, step)
+            self._starts.ready(run, step)
         elif due is Due.GRACE:
             self._endings.abandon(step)
         else:

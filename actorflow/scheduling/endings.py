@@ -1,17 +1,23 @@
 """Endings: how attempts, steps and runs settle, fail, time out, retry, stop and end.
 
 Part of the supervisor's brain and as pure as the rest (see `decisions`). It changes the ledger,
-records events and adds effects; it starts nothing.
+records events and adds effects; what becomes ready by it is started by `starts`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from actorflow.errors.running import DeadlineExceeded, RetryAfter, StepTimeout
 from actorflow.model.events import NO_DATA
 from actorflow.model.lifecycle import EventKind, StepStatus
-from actorflow.model.messages import AbandonAttempt, RunFinished, Settled, StopAttempt
+from actorflow.model.messages import (
+    AbandonAttempt,
+    ForStep,
+    RunFinished,
+    Settled,
+    StopAttempt,
+)
 from actorflow.scheduling.deadlines import Due
 
 if TYPE_CHECKING:
@@ -21,8 +27,11 @@ if TYPE_CHECKING:
     from actorflow.scheduling.deadlines import Deadlines
     from actorflow.scheduling.ledger import RunState, StepState
     from actorflow.scheduling.outbox import Outbox
+    from actorflow.scheduling.starts import Starts
 
 __all__ = ["Endings", "backoff", "timeout_of", "verdict"]
+
+_PENDING: Final = StepStatus.PENDING
 
 
 class Endings:
@@ -31,15 +40,22 @@ class Endings:
     Args:
         outbox: Where events and effects go.
         deadlines: The deadlines of all runs.
+        starts: Starts the steps that become ready.
         grace: Seconds that a stopped attempt gets to end before it is abandoned.
         random: Draws from [0, 1), for the jitter of backoffs.
     """
 
     def __init__(
-        self, outbox: Outbox, deadlines: Deadlines, grace: float, random: Callable[[], float]
+        self,
+        outbox: Outbox,
+        deadlines: Deadlines,
+        starts: Starts,
+        grace: float,
+        random: Callable[[], float],
     ) -> None:
         self._outbox = outbox
         self._deadlines = deadlines
+        self._starts = starts
         self._grace = grace
         self._random = random
 
@@ -57,6 +73,23 @@ class Endings:
         if step.backoff is not None:
             self._deadlines.cancel(step.backoff)
 
+    def emit(self, run: RunState, step: StepState, output: Any, *, skipped: bool) -> None:
+        """Have a settled step tell its dependents; those that waited for it alone are ready."""
+        plan = step.plan
+        if not plan.dependents:
+            return
+        message = Settled(plan, output, skipped, run.addresses)
+        if run.addresses is not None:
+            self._outbox.effects.append((run, plan.id, message))
+        else:  # the run's actor knows the addresses
+            self._outbox.effects.append((run, "", ForStep(plan.id, message)))
+        steps = run.steps
+        for name in plan.dependents:
+            dependent = steps[name]
+            dependent.open -= 1
+            if not dependent.open and dependent.status is _PENDING:
+                self._starts.ready(run, dependent)
+
     def cancel(self, run: RunState, step: StepState, error: BaseException | None = None) -> None:
         """Cancel a step; `error` is its own failure, if it had one."""
         step.error = error
@@ -68,7 +101,7 @@ class Endings:
         step.error = error
         if not step.step.required:
             self.settle(run, step, EventKind.STEP_SKIPPED, {"error": error})
-            self._outbox.effects.append((step, Settled(None, skipped=True)))
+            self.emit(run, step, None, skipped=True)
             return
         self.settle(run, step, EventKind.STEP_FAILED, {"error": error})
         if run.error is None:
@@ -149,7 +182,7 @@ class Endings:
             return
         step.stopping, step.stop_error = True, error
         attempt.cancelled = True
-        self._outbox.effects.append((None, StopAttempt(attempt)))
+        self._outbox.perform(StopAttempt(attempt))
         if isinstance(error, StepTimeout) and not attempt.executor.preemptive:
             self.abandon(step)
         else:
@@ -183,7 +216,7 @@ class Endings:
     def abandon(self, step: StepState) -> None:
         """Have the executor give up an attempt that did not end when asked."""
         if step.current is not None:
-            self._outbox.effects.append((None, AbandonAttempt(step.current)))
+            self._outbox.perform(AbandonAttempt(step.current))
 
     # ── Runs ─────────────────────────────────────────────────────────────────────────────────
 
@@ -210,7 +243,7 @@ class Endings:
                 self._deadlines.cancel(deadline)
         kind, why = verdict(run)
         self._outbox.run(run, kind, {**why, **_left(run)} if run.compensations else why)
-        self._outbox.effects.append((None, RunFinished(run.result())))
+        self._outbox.perform(RunFinished(run.result()))
 
 
 def timeout_of(due: Due, run: RunState, step: StepState) -> StepTimeout:

@@ -26,7 +26,6 @@ class StepState:
     """One step of one run, as the supervisor sees it."""
 
     __slots__ = (
-        "address",
         "attempt_deadline",
         "attempts",
         "backoff",
@@ -37,10 +36,8 @@ class StepState:
         "finished_at",
         "grace",
         "id",
-        "incarnation",
-        "orphaned",
+        "open",
         "output",
-        "passed_over",
         "plan",
         "run_id",
         "started_at",
@@ -57,7 +54,6 @@ class StepState:
         run_id: str,
         plan: StepPlan,
         executor: Executor,
-        incarnation: int,
         undoes: StepState | None = None,
     ) -> None:
         self.run_id: str = run_id
@@ -66,18 +62,13 @@ class StepState:
         self.plan: StepPlan = plan
         self.id: str = plan.id
         self.step: Step = plan.step
-        self.address: Any = None
-        """The step actor's address, once it has reported; the brain never looks into it."""
         self.executor: Executor = executor
-        self.incarnation: int = incarnation
-        """The number of its current actor; messages of earlier ones are ignored."""
         self.status: StepStatus = StepStatus.PENDING
+        self.open: int = len(plan.dependencies)
+        """How many of its dependencies have yet to complete or be skipped."""
         self.attempts: int = 0
         self.crashes: int = 0
-        self.orphaned: bool = False
-        """Whether its actor has died and the new one has not reported yet."""
-        self.passed_over: bool = False
-        """Whether it was not started for that reason."""
+        """How often its actor has died before the step settled."""
         self.current: Attempt | None = None
         self.stopping: bool = False
         self.stop_error: BaseException | None = None
@@ -117,6 +108,7 @@ class RunState:
 
     __slots__ = (
         "active",
+        "addresses",
         "cancel_reason",
         "compensations",
         "compensators",
@@ -132,10 +124,12 @@ class RunState:
         "finished_at",
         "grace",
         "in_flight",
-        "incarnation",
         "lane",
         "plan",
         "priority",
+        "rank",
+        "revived",
+        "reviving",
         "run_id",
         "scope",
         "started_at",
@@ -148,19 +142,25 @@ class RunState:
         "unsettled",
     )
 
-    def __init__(self, start: StartRun, incarnation: int) -> None:
+    def __init__(self, start: StartRun) -> None:
         self.run_id: str = start.scope.run_id
         self.scope: RunScope = start.scope
         self.plan: WorkflowPlan = start.plan
         self.executors: Mapping[str, Executor] = start.executors
         self.priority: int = start.priority
+        self.rank: int = -start.priority
+        """Orders steps of different runs that are ready together."""
+        self.addresses: Mapping[str, Any] | None = None
+        """The addresses of its steps' actors, while all are known; the brain only passes them on."""
+        self.revived: bool = start.resumed is not None
+        """Whether its actors have to be told what was decided before they were created."""
+        self.reviving: int = 0
+        """How many of its steps are to get a new actor that has not reported yet."""
         self.deadline = start.deadline
         self.timeout: float | None = start.timeout
         self.status: RunStatus = RunStatus.PENDING
-        self.incarnation: int = incarnation
-        """The incarnation of its steps' first actors."""
         self.steps: dict[str, StepState] = {
-            plan.id: StepState(self.run_id, plan, start.executors[plan.id], incarnation)
+            plan.id: StepState(self.run_id, plan, start.executors[plan.id])
             for plan in start.plan.steps
         }
         self.unsettled: int = len(self.steps)
@@ -208,7 +208,10 @@ class RunState:
 
     def _keep(self, steps: Mapping[str, StepResult]) -> None:
         for step_id, known in steps.items():
-            self.steps[step_id].take_up(known)
+            step = self.steps[step_id]
+            step.take_up(known)
+            for dependent in step.plan.dependents:
+                self.steps[dependent].open -= 1
         self.unsettled -= len(steps)
 
     def _go_on_undoing(self, recorded: RunSnapshot) -> None:

@@ -1,4 +1,4 @@
-"""The outcome of a decision: the events it records and the effects to perform."""
+"""The outcome of a decision: the events it records, the effects to perform, and the grants."""
 
 from __future__ import annotations
 
@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
     from actorflow.scheduling.ledger import RunState, StepState
 
-__all__ = ["Effect", "Outbox"]
+__all__ = ["Effect", "Grant", "Outbox"]
 
-Effect: TypeAlias = "tuple[StepState | None, Any]"
-"""A message and the step whose actor receives it; None when the supervisor performs it."""
+Effect: TypeAlias = "tuple[RunState | None, str, Any]"
+"""A message for the actor of a step, by run and step id; the supervisor itself performs a message
+without a run.
+"""
+Grant: TypeAlias = "tuple[RunState, StepState, Any]"
+"""An attempt that may begin: the run, the step or compensator, and `Execute` or `Compensate`."""
 
 # Three events are made a step. This is the generated constructor without one of its calls.
 _new: Final = tuple.__new__
@@ -30,7 +34,7 @@ _new: Final = tuple.__new__
 class Outbox:
     """The only way to change a status: every event moves one by the tables of `lifecycle`."""
 
-    __slots__ = ("effects", "events", "now", "wall")
+    __slots__ = ("effects", "events", "grants", "now", "wall")
 
     def __init__(self) -> None:
         self.now: float = 0.0
@@ -39,6 +43,11 @@ class Outbox:
         """The same moment, in seconds since the epoch."""
         self.events: list[Event] = []
         self.effects: list[Effect] = []
+        self.grants: list[Grant] = []
+
+    def perform(self, message: object) -> None:
+        """Add an effect that the supervisor performs."""
+        self.effects.append((None, "", message))
 
     def step(
         self,

@@ -1,7 +1,9 @@
 """Starts of attempts: workers and sync lanes are taken here, and given back here.
 
-Part of the supervisor's brain and as pure as the rest (see `decisions`). An attempt begins in
-`_start` and is over in `release`. A worker or a sync lane changes hands nowhere else.
+Part of the supervisor's brain and as pure as the rest (see `decisions`). Steps that become ready
+wait in a list until the decision is concluded. Then all of them are ranked together, and those for
+which there is a worker or a free lane are granted. An attempt begins in `_start` and is over in
+`release`. A worker or a sync lane changes hands nowhere else.
 """
 
 from __future__ import annotations
@@ -9,20 +11,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from actorflow.model.context import Attempt, Compensation
-from actorflow.model.lifecycle import EventKind
-from actorflow.model.messages import Compensate, Execute
-from actorflow.scheduling.crashes import seen_by
-from actorflow.scheduling.deadlines import Deadline, Deadlines, Due
+from actorflow.model.lifecycle import EventKind, StepStatus
+from actorflow.model.messages import Compensate, DependencyCompleted, Execute
+from actorflow.scheduling.deadlines import Deadlines, Due
 from actorflow.scheduling.queues import ReadyQueue, Workers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from actorflow.scheduling.ledger import RunState, StepState
-    from actorflow.scheduling.outbox import Outbox
+    from actorflow.scheduling.outbox import Grant, Outbox
+
+    _Ready = tuple[int, tuple[int, int], int, RunState, StepState]
+    """The rank of the run, the rank of the step, a unique number; the run and the step."""
 
 __all__ = ["Starts"]
 
 # Bound once: looking a member up on its enum costs more than a comparison.
+_STEP_READY: Final = EventKind.STEP_READY
 _STEP_STARTED: Final = EventKind.STEP_STARTED
+_READY: Final = StepStatus.READY
 _ATTEMPT: Final = Due.ATTEMPT
 _TOTAL: Final = Due.TOTAL
 
@@ -31,7 +39,7 @@ class Starts:
     """Starts ready steps when a worker or their run's sync lane is free.
 
     Args:
-        outbox: Where events and effects go.
+        outbox: Where events and grants go.
         deadlines: The deadlines of all runs.
         workers: The async worker budget.
     """
@@ -40,26 +48,77 @@ class Starts:
         self._outbox = outbox
         self._deadlines = deadlines
         self._workers = workers
-        self.queue: Final = ReadyQueue()
+        self._queue = ReadyQueue()
+        self._ready: list[_Ready] = []
+        """The steps that have become ready within the current decision."""
+        self._freed: list[RunState] = []
+        """The runs whose sync lane has been given back while steps waited for it."""
+        self._count = 0
 
-    def compete(self, run: RunState, step: StepState) -> None:
-        """Start a ready step, or queue it for a worker or for its run's sync lane."""
-        if step.step.async_:
-            if self._workers.free and not self.queue.order:
-                self._start(run, step)
-            else:
-                self.queue.push(run, step)
-        elif run.lane.busy:
-            run.lane.push(step)
-        else:
-            self._start(run, step)
+    # ── Steps that become ready ──────────────────────────────────────────────────────────────
+
+    def ready(self, run: RunState, step: StepState) -> None:
+        """Record that a step is ready, and have it compete when the decision is concluded."""
+        self._outbox.step(run, step, _STEP_READY)
+        self._count = count = self._count + 1
+        self._ready.append((run.rank, step.plan.rank, count, run, step))
+
+    def ready_to_undo(self, run: RunState, undo: StepState) -> None:
+        """Have a compensator compete when the decision is concluded."""
+        self._outbox.compensator(run, undo, _STEP_READY)
+        self._count = count = self._count + 1
+        self._ready.append((run.rank, undo.plan.rank, count, run, undo))
+
+    def grant(self) -> None:
+        """Rank what has become ready, and start what a worker or a lane is free for."""
+        queue, workers = self._queue, self._workers
+        ready = self._ready
+        if ready:
+            self._ready = []
+            if len(ready) > 1:
+                ready.sort()
+            enough = len(ready) <= workers.free and not queue.order
+            for _, _, _, run, step in ready:
+                if step.status is not _READY:
+                    continue  # cancelled within the same decision
+                if step.step.async_:
+                    if enough:
+                        self._start(run, step)
+                    else:
+                        queue.push(run, step)
+                elif run.lane.busy:
+                    run.lane.push(step)
+                elif run.lane.waiting:
+                    run.lane.push(step)
+                    self._freed.append(run)
+                else:
+                    self._start(run, step)
+        while workers.free and queue.order:
+            following = queue.pop()
+            if following is not None:
+                self._start(*following)
+        if self._freed:
+            self._fill_lanes()
+
+    def _fill_lanes(self) -> None:
+        freed, self._freed = self._freed, []
+        for run in freed:
+            lane = run.lane
+            while lane.waiting and not lane.busy:
+                following = lane.pop()
+                if following is not None:
+                    self._start(run, following)
+
+    def forget(self, run: RunState) -> None:
+        """Drop the waiting steps of a run that has ended."""
+        if self._queue.order:
+            self._queue.forget(run.run_id)
+
+    # ── Attempts ─────────────────────────────────────────────────────────────────────────────
 
     def _start(self, run: RunState, step: StepState) -> None:
-        if step.orphaned:
-            step.passed_over = True
-            return
-        options, outbox, deadline = step.step, self._outbox, run.deadline
-        if options.async_:
+        outbox = self._outbox
+        if step.step.async_:
             self._workers.free -= 1
         else:
             run.lane.busy = True
@@ -67,31 +126,43 @@ class Starts:
         step.attempts = number = step.attempts + 1
         if number == 1:
             step.started_at = outbox.wall
-            if options.total_timeout is not None:
-                step.total_deadline = self._due_after(options.total_timeout, _TOTAL, run, step)
-        if step.total_deadline is not None:
-            deadline = _earlier(step.total_deadline[0], deadline)
-        if options.timeout is not None:
-            moment = outbox.now + options.timeout
-            step.attempt_deadline = self._deadlines.set(moment, _ATTEMPT, run.run_id, step)
-            if deadline is None or moment < deadline:
-                deadline = moment
         if step.undoes is not None:
-            self._undo(run, step, deadline)
+            self._undo(run, step)
             return
-        step.current = attempt = Attempt(run.scope, step.id, number, deadline, step.executor)
+        step.current = attempt = Attempt(run.scope, step.id, number, None, step.executor)
+        attempt.plan = step.plan
         outbox.step(run, step, _STEP_STARTED, number)
-        outbox.effects.append((step, Execute(attempt)))
+        outbox.grants.append((run, step, Execute(attempt)))
 
-    def _undo(self, run: RunState, undo: StepState, deadline: float | None) -> None:
+    def _undo(self, run: RunState, undo: StepState) -> None:
         undo.current = attempt = Compensation(
-            run.scope, undo.id, undo.attempts, deadline, undo.executor
+            run.scope, undo.id, undo.attempts, None, undo.executor
         )
+        attempt.plan = undo.plan
         self._outbox.compensator(run, undo, _STEP_STARTED)
-        self._outbox.effects.append((None, Compensate(attempt, seen_by(run, undo))))
+        self._outbox.grants.append((run, undo, Compensate(attempt, seen_by(run, undo))))
 
-    def _due_after(self, timeout: float, due: Due, run: RunState, step: StepState) -> Deadline:
-        return self._deadlines.set(self._outbox.now + timeout, due, run.run_id, step)
+    def start_clocks(self, grants: Sequence[Grant]) -> None:
+        """Set the deadlines of attempts whose grants are about to be sent.
+
+        The grants may have waited for their events to be recorded; that time counts for nothing.
+        """
+        now, deadlines = self._outbox.now, self._deadlines
+        for run, step, message in grants:
+            attempt, options, deadline = message.attempt, step.step, run.deadline
+            if step.current is not attempt or step.stopping:
+                continue
+            if options.total_timeout is not None and step.attempts == 1:
+                moment = now + options.total_timeout
+                step.total_deadline = deadlines.set(moment, _TOTAL, run.run_id, step)
+            if step.total_deadline is not None:
+                deadline = _earlier(step.total_deadline[0], deadline)
+            if options.timeout is not None:
+                moment = now + options.timeout
+                step.attempt_deadline = deadlines.set(moment, _ATTEMPT, run.run_id, step)
+                if deadline is None or moment < deadline:
+                    deadline = moment
+            attempt.deadline = deadline
 
     def release(self, run: RunState, step: StepState) -> None:
         """Release what an attempt that is over held."""
@@ -106,28 +177,25 @@ class Starts:
             self._workers.free += 1
         else:
             run.lane.busy = False
-
-    def grant(self) -> None:
-        """Give the free workers to the next steps in the queue."""
-        queue, workers = self.queue, self._workers
-        while workers.free and queue.order:
-            following = queue.pop()
-            if following is not None:
-                self._start(*following)
-
-    def forget(self, run: RunState) -> None:
-        """Drop the waiting steps of a run that has ended."""
-        if self.queue.order:
-            self.queue.forget(run.run_id)
-
-    def follow(self, run: RunState) -> None:
-        """Start the next step of the run's sync lane, if the lane is free."""
-        lane = run.lane
-        while lane.waiting and not lane.busy and not run.ending:
-            following = lane.pop()
-            if following is not None:
-                self._start(run, following)
+            if run.lane.waiting:
+                self._freed.append(run)
 
 
 def _earlier(moment: float, other: float | None) -> float:
     return moment if other is None or moment < other else other
+
+
+_RETURNED: Final = frozenset(
+    {StepStatus.COMPLETED, StepStatus.COMPENSATED, StepStatus.COMPENSATION_FAILED}
+)
+
+
+def seen_by(run: RunState, undo: StepState) -> list[DependencyCompleted]:
+    """Return the arguments of a compensator: what its step received, and the step's output.
+
+    Some dependencies may be undone already, if the workflow was changed before the run was resumed.
+    """
+    steps = [run.steps[step_id] for step_id in undo.plan.dependencies]
+    return [
+        DependencyCompleted(step.id, step.output, step.status not in _RETURNED) for step in steps
+    ]

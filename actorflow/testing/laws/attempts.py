@@ -77,7 +77,7 @@ def _named(step: StepLife, one: Try) -> str:
 
 @of_the_runtime(11, "A timeout never fires early; completion and timeout never both win.")
 def timeouts_are_kept(lives: Lives) -> Iterator[str]:
-    """Compare each timeout with the start that it counts from.
+    """Compare each timeout with the moment that it counts from: when the grant was sent.
 
     In a run without a cancellation, an attempt that ends at its deadline or later has timed out,
     regardless of which is reported first.
@@ -85,41 +85,42 @@ def timeouts_are_kept(lives: Lives) -> Iterator[str]:
     for step in lives.attempted:
         for event in step.events:
             if event.kind is EventKind.STEP_TIMED_OUT:
-                yield from _early(step, event)
+                yield from _early(step, event, lives)
         for one in step.tries:
-            yield from _beaten(step, one)
+            yield from _beaten(step, one, lives)
     for life in lives.all:
         yield from _early_expiry(life)
 
 
-def _early(step: StepLife, event: Event) -> Iterator[str]:
+def _early(step: StepLife, event: Event, lives: Lives) -> Iterator[str]:
     total, options = event.data["limit"] == "total", step.plan.step
     limit = options.total_timeout if total else options.timeout
-    since = [one.started.time for one in step.tries if total or one.number == event.attempt]
-    due = since[0] + limit if since and limit is not None else None
+    limit = options.total_timeout if total else options.timeout
+    tries = [one for one in step.tries if total or one.number == event.attempt]
+    due = lives.granted_from(tries[0]) + limit if tries and limit is not None else None
     if due is None or event.time < due:
         when = "but it has none" if due is None else f"but was due at {due:g} s"
         yield f"the {event.data['limit']} timeout of {step} passed at {event.time:g} s, {when}"
 
 
-def _beaten(step: StepLife, one: Try) -> Iterator[str]:
+def _beaten(step: StepLife, one: Try, lives: Lives) -> Iterator[str]:
     if one.end is None or one.end.kind is not _COMPLETED:
         return
     if one.timed_out is not None:
         yield f"{_named(step, one)} timed out and completed its step"
-    due, ended = _deadline(step, one), one.body and one.body.finished_at
+    due, ended = _deadline(step, one, lives), one.body and one.body.finished_at
     if due is not None and ended is not None and ended >= due and not _is_disturbed(step.life):
         when = f"ended at {ended:g} s, was due at {due:g} s"
         yield f"{_named(step, one)} {when}, and completed its step"
 
 
-def _deadline(step: StepLife, one: Try) -> float | None:
+def _deadline(step: StepLife, one: Try, lives: Lives) -> float | None:
     options = step.plan.step
     dues = []
     if options.timeout is not None:
-        dues.append(one.started.time + options.timeout)
+        dues.append(lives.granted_by(one) + options.timeout)
     if options.total_timeout is not None:
-        dues.append(step.tries[0].started.time + options.total_timeout)
+        dues.append(lives.granted_by(step.tries[0]) + options.total_timeout)
     return min(dues, default=None)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.errors.running import ActorCrashed, CompensationCut, RetryAfter, StepTimeout
 from actorflow.model.lifecycle import EventKind
-from actorflow.model.messages import AttemptAbandoned, AttemptFinished, StepReady
+from actorflow.model.messages import AttemptAbandoned, AttemptFinished
 from actorflow.support.safe_text import said_by
 from actorflow.systems.simulated.mischief import Fault
 from actorflow.testing.errors import LawBroken
@@ -73,20 +73,21 @@ def _touched(lives: Lives) -> set[StepLife]:
 
 def _subject(message: Any) -> tuple[str, str] | None:
     """Return the run and the step that a message to the supervisor is about."""
-    if isinstance(message, StepReady):
-        return message.run_id, message.step_id
     if isinstance(message, (AttemptFinished, AttemptAbandoned)):
         return message.attempt.scope.run_id, message.attempt.step_id
     return None
 
 
-@of_the_runtime(25, "An actor's crash fails an attempt: siblings unaffected, no worker lost.")
+@of_the_runtime(
+    25,
+    "An actor's death loses messages, never decisions: no attempt fails by it, no worker is lost.",
+)
 def crashes_stay_local(lives: Lives) -> Iterator[str]:
     """Compare outcomes with attempts, for steps whose actors died.
 
-    The attempt that such a step had in flight failed with an error that says so, and everything
-    else happened as if the actor had not died. Law 30 checks that the outcomes of siblings are
-    their own, and law 2 that no worker is lost.
+    Everything happened as if the actor had not died, unless the step was given up because its
+    actors died more than three times. Law 30 checks that the outcomes of siblings are their own,
+    and law 2 that no worker is lost.
     """
     for step in lives.attempted:
         if step.deaths:
@@ -140,8 +141,9 @@ def _unfounded(step: StepLife, one: Try, end: Event) -> Iterator[str]:
         if kind in _FAILURES and not isinstance(error, (StepTimeout, ActorCrashed)):
             yield f"{attempt} timed out, but failed with {_text(error)}"
     elif isinstance(error, ActorCrashed):
-        if not step.deaths:
-            yield f"{attempt} failed with {_text(error)}, but its actor had not died"
+        if len(step.deaths) <= _MOST_DEATHS:
+            died = f"its actor had died {len(step.deaths)} times, of {_MOST_DEATHS} allowed"
+            yield f"{attempt} failed with {_text(error)}, but {died}"
     elif outcome is Outcome.RETURNED and not one.abandoned:
         yield f"{attempt} returned, but led to {kind.value}"
     elif kind in _FAILURES and outcome is not Outcome.RAISED:

@@ -122,7 +122,7 @@ def unnoticed_deadlines(lives: Lives) -> Iterator[str]:
     for step in lives.odd:
         deadlines = _backoffs(step)
         if not _may_be_stopped(step):
-            deadlines += _timeouts(step)
+            deadlines += _timeouts(step, lives)
         for what, since, until, due in deadlines:
             for idle in lives.trace.idle:
                 if since < idle.events <= until and _must_have_noticed(idle, step.life, due):
@@ -144,22 +144,23 @@ def _backoffs(step: StepLife) -> list[_Deadline]:
     ]
 
 
-def _timeouts(step: StepLife) -> list[_Deadline]:
+def _timeouts(step: StepLife, lives: Lives) -> list[_Deadline]:
     options, told = step.plan.step, list(_told(step))
     deadlines: list[_Deadline] = []
-    starts = [one for one in told if one[2].kind is EventKind.STEP_STARTED]
+    following = {place: until for place, until, _ in told}
     if options.timeout is not None:
-        for place, following, event in starts:
-            deadlines.append(("a timeout", place, following, event.time + options.timeout))
-    if options.total_timeout is not None and starts:
-        place, _, first = starts[0]
+        for one in step.tries:
+            due = lives.granted_by(one) + options.timeout
+            deadlines.append(("a timeout", one.place, following[one.place], due))
+    if options.total_timeout is not None and step.tries:
+        first = step.tries[0]
         noticed = [at for at, _, event in told if event.data.get("limit") == "total"]
-        until, due = min([step.end_at, *noticed]), first.time + options.total_timeout
+        until, due = min([step.end_at, *noticed]), lives.granted_by(first) + options.total_timeout
         # While an attempt is being stopped after its own timeout, the total timeout has no effect.
         deadlines += [
-            ("the total timeout", at, min(following, until), due)
-            for at, following, event in told
-            if at >= place and event.kind is not EventKind.STEP_TIMED_OUT
+            ("the total timeout", at, min(later, until), due)
+            for at, later, event in told
+            if at >= first.place and event.kind is not EventKind.STEP_TIMED_OUT
         ]
     return deadlines
 

@@ -17,7 +17,6 @@ from actorflow.model.messages import (
     DependencyCompleted,
     Execute,
     Settled,
-    StepReady,
 )
 from actorflow.support.suggestions import checks_options
 from actorflow.systems.simulated.mischief import Fault
@@ -212,7 +211,6 @@ _IDEMPOTENT: Final = frozenset(
         DependencyCompleted,
         Execute,
         Settled,
-        StepReady,
     }
 )
 """Messages that change nothing when they are received twice: reports of what has happened, and

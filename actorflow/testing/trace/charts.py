@@ -16,7 +16,6 @@ from actorflow.model.messages import (
     DependencyCompleted,
     Execute,
     ReviveStep,
-    StepReady,
 )
 from actorflow.support.safe_text import said_by
 from actorflow.systems.simulated.mischief import Fault
@@ -248,28 +247,34 @@ class _Answered:
 
     def __init__(self, trace: Trace) -> None:
         self._until: dict[tuple[Any, ...], int] = {}
+        self._started: set[tuple[str, str | None, int]] = set()
         self._first: dict[tuple[Any, ...], int] = {}
         for mark, event in zip(trace.marks, trace.events, strict=True):
-            if event.kind is EventKind.STEP_READY:
-                self._until.setdefault((event.run_id, event.step_id), mark)
+            if event.kind is EventKind.STEP_STARTED:
+                self._started.add((event.run_id, event.step_id, mark))
             elif event.kind in _ENDS:
                 undo = event.kind in _ENDS_OF_UNDOING
                 self._until[event.run_id, event.step_id, event.attempt, undo] = mark
 
     def stands_for(self, mark: int, event: Event) -> bool:
-        """Return whether a message already reports what an event says."""
+        """Return whether a message already reports what an event says.
+
+        A step that is ready and does not have to wait for a worker or a lane is granted at once.
+        """
         if event.kind is EventKind.STEP_READY:
-            # Later ones mark the end of a backoff, which no message reports.
-            return self._until[event.run_id, event.step_id] == mark
+            return (event.run_id, event.step_id, mark) in self._started
         return event.kind in _SILENT
 
     def ignores(self, count: int, message: object) -> bool:
         """Return whether a message, delivered after `count` others, had no effect."""
-        if isinstance(message, StepReady):
-            key: tuple[Any, ...] = (message.run_id, message.step_id)
-        elif isinstance(message, AttemptFinished):
+        if isinstance(message, AttemptFinished):
             attempt = message.attempt
-            key = (attempt.scope.run_id, attempt.step_id, attempt.number, attempt.compensates)
+            key: tuple[Any, ...] = (
+                attempt.scope.run_id,
+                attempt.step_id,
+                attempt.number,
+                attempt.compensates,
+            )
         elif isinstance(message, CancelRun):
             key = (message.run_id, None, None, False)
         else:
@@ -305,8 +310,7 @@ def _attempt(message: Any) -> str:
 
 
 _SAID: Final[dict[type[Any], Callable[[Any], str]]] = {
-    StepReady: lambda message: f"{step_name(message.run_id, message.step_id)} is ready",
-    Execute: lambda message: f"{_attempt(message)} begins",
+    Execute: lambda message: f"{_attempt(message)} is granted",
     AttemptFinished: _finished,
     DependencyCompleted: _completed,
     CancelRun: lambda message: f"cancel {message.run_id}: {message.reason}",

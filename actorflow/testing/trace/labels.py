@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from actorflow.actors import ConfigureSupervisor
-from actorflow.model.messages import ConfigureRun, ConfigureStep
+from actorflow.model.messages import Execute, MakeSteps, StepMoved, StepsMade
 from actorflow.support.safe_text import text_of
 from actorflow.testing.simulation.account import FIRST_RUN, UNDO
 
@@ -46,10 +46,15 @@ class Names:
             self.meet(envelope)
 
     def meet(self, envelope: Envelope) -> None:
-        """Learn the name of a message's receiver, if the message tells it."""
-        name = _introduced(envelope[1])
-        if name is not None:
-            self._names[envelope[0]] = name
+        """Learn the names of actors, if a message tells them."""
+        target, message, _ = envelope
+        if isinstance(message, (StepsMade, StepMoved)):
+            for step_id, cell in message.addresses.items():
+                self._names[cell] = step_name(message.run_id, step_id)
+        else:
+            name = _introduced(message)
+            if name is not None:
+                self._names[target] = name
 
     def cell(self, cell: Cell) -> str:
         """Return the name of an actor."""
@@ -67,10 +72,10 @@ class Names:
 
 def _introduced(message: object) -> str | None:
     """Return the name of the actor that receives a configuring message, else None."""
-    if isinstance(message, ConfigureStep):
-        return step_name(message.scope.run_id, message.plan.id)
-    if isinstance(message, ConfigureRun):
-        return message.scope.run_id
+    if isinstance(message, Execute):
+        return step_name(message.attempt.scope.run_id, message.attempt.step_id)
+    if isinstance(message, MakeSteps):
+        return message.run_id
     return SUPERVISOR if isinstance(message, ConfigureSupervisor) else None
 
 

@@ -212,10 +212,12 @@ class Life:
 class Try:
     """One attempt of a step."""
 
-    __slots__ = ("abandoned", "body", "end", "end_at", "number", "started", "timed_out")
+    __slots__ = ("abandoned", "body", "end", "end_at", "number", "place", "started", "timed_out")
 
-    def __init__(self, started: Event, number: int, body: AttemptTrace | None) -> None:
+    def __init__(self, started: Event, place: int, number: int, body: AttemptTrace | None) -> None:
         self.started: Event = started
+        self.place: int = place
+        """The index of that event among the events of the trace."""
         self.number: int = number
         self.body: AttemptTrace | None = body
         """Its executor's account; None if no executor received it."""
@@ -235,7 +237,7 @@ def tries_of(step: StepLife) -> list[Try]:
     for place, event in zip(step.at, step.events, strict=True):
         if event.kind is EventKind.STEP_STARTED:
             number = len(tries) + 1
-            tries.append(Try(event, number, bodies.get(number)))
+            tries.append(Try(event, place, number, bodies.get(number)))
         elif tries and tries[-1].end is None:
             _note(tries[-1], event, place)
     return tries

@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 from actorflow.model.lifecycle import EventKind
 from actorflow.model.messages import (
     CancelRun,
-    ConfigureRun,
-    ConfigureStep,
     DependencyCompleted,
+    Execute,
+    MakeSteps,
     StartRun,
+    StepMoved,
+    StepsMade,
+    run_of,
 )
 from actorflow.systems.simulated.mischief import Fault
 from actorflow.testing.laws.evidence.life import (
@@ -40,11 +43,11 @@ from actorflow.testing.laws.evidence.turns import Turns
 from actorflow.testing.simulation.account import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from actorflow.definition.step import Step
     from actorflow.systems.delivery import Cell
-    from actorflow.testing.laws.evidence.life import Undoing
+    from actorflow.testing.laws.evidence.life import Try, Undoing
     from actorflow.testing.trace.trace import Trace
 
 __all__ = ["Lives"]
@@ -54,7 +57,9 @@ _STARTED: Final = EventKind.STEP_STARTED
 _COMPLETED: Final = EventKind.STEP_COMPLETED
 _RETURNED: Final = Outcome.RETURNED
 _PLAIN_EVENTS: Final = 3
-_HEARD: Final = frozenset({CancelRun, ConfigureRun, ConfigureStep, DependencyCompleted, StartRun})
+_HEARD: Final = frozenset(
+    {CancelRun, DependencyCompleted, Execute, MakeSteps, StartRun, StepMoved, StepsMade}
+)
 
 
 class Lives:
@@ -123,30 +128,59 @@ class Lives:
         """The findings about waiting steps and runs."""
         return Turns(self)
 
+    @functools.cached_property
+    def late(self) -> Mapping[int, int]:
+        """For events that were recorded late: the deliveries when that was asked, by index."""
+        return dict(self.trace.late)
+
+    def granted_from(self, one: Try) -> float:
+        """Return a moment before which an attempt's grant was not sent.
+
+        A grant is sent when the start is recorded, and the attempt's timeouts count from then.
+        """
+        if one.place not in self.late:
+            return one.started.time
+        return max(one.started.time, self.trace.envelopes[self.trace.marks[one.place] - 1][0])
+
+    def granted_by(self, one: Try) -> float:
+        """Return a moment by which an attempt's grant had been sent."""
+        if not self.late:
+            return one.started.time
+        return NEVER if one.body is None else one.body.started_at
+
     # ── Messages ─────────────────────────────────────────────────────────────────────────────
 
     def _read_messages(self) -> None:
         # This loop sees every message of every schedule, so it tests the most frequent kinds first.
         latest, homes = self.latest, self.homes
         told: list[tuple[int, Cell, DependencyCompleted]] = []
-        for count, (time, (target, message, _)) in enumerate(self.trace.envelopes, 1):
+        undoing: set[Cell] = set()
+        for count, (time, (target, message, sender)) in enumerate(self.trace.envelopes, 1):
             kind = type(message)
             if kind not in _HEARD:
                 continue
             if kind is DependencyCompleted:
                 told.append((count, target, message))
-            elif kind is ConfigureStep:
-                homes[target] = latest[message.scope.run_id].steps[message.plan.id]
+            elif kind is Execute:
+                attempt = message.attempt
+                if attempt.compensates:
+                    undoing.add(target)
+                if target not in homes:
+                    homes[target] = latest[attempt.scope.run_id].steps[attempt.step_id]
+            elif kind is StepsMade or kind is StepMoved:
+                life = homes[sender]
+                homes |= {cell: life.steps[name] for name, cell in message.addresses.items()}
             elif kind is StartRun:
                 self._begin(message, count)
-            elif kind is ConfigureRun:
-                homes[target] = latest[message.scope.run_id]
+            elif kind is MakeSteps:
+                homes[target] = latest[message.run_id]
             elif kind is CancelRun and message.run_id in latest:
                 latest[message.run_id].cancels.append((count, time, message))
-        # An actor may receive news before the message that identifies it.
+        # An actor may receive news before the message that identifies it. What the actor of a
+        # compensator is told is no news.
         for count, target, news in told:
             home = homes.get(target)
-            if isinstance(home, StepLife):
+            if isinstance(home, StepLife) and target not in undoing:
                 self.told.append((count, home, news))
 
     def _begin(self, start: StartRun, count: int) -> None:
@@ -176,7 +210,7 @@ class Lives:
             home = self.homes.get(target.parent)  # it had not been configured yet
         if home is None:
             # Neither had the actor of its run, in that life.
-            lives = [it for it in self.all if it.run_id == message.scope.run_id]
+            lives = [it for it in self.all if it.run_id == run_of(message)]
             home = max((it for it in lives if it.since <= count), key=lambda it: it.since)
         dead = home.steps.values() if isinstance(home, Life) else (home,)
         for step in dead:

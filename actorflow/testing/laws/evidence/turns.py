@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Turns"]
 
+_Since = tuple[int, int]
+"""When a step became ready: the number of deliveries, and its position in the definition. What
+becomes ready within one decision is ready together."""
 _Wants = tuple["Life | None", int, int]
 """What a ready step waits for: its run's sync lane or, if it is async, a worker (None); then the
 negated priorities of run and step."""
@@ -60,7 +63,9 @@ class Turns:
         self._places = trace.settings.max_active_runs
         self._crashes = [count for count, _ in trace.crashes]
         self._waiting: dict[StepLife, _Wants] = {}
-        """The ready steps, in the order in which they became ready."""
+        """The ready steps, in the order of their events."""
+        self._since: dict[StepLife, _Since] = {}
+        """When each of them became ready."""
         self._moving: dict[StepLife, None] = {}
         """The steps that are neither pending nor settled."""
         self._lanes: dict[Life, StepLife] = {}
@@ -72,7 +77,7 @@ class Turns:
 
     def _go_through(self, trace: Trace, owners: Sequence[Any], torn: Container[Life]) -> None:
         # This loop sees every event of every schedule, so it avoids calls.
-        waiting, marks = self._waiting, trace.marks
+        waiting, marks, late = self._waiting, trace.marks, dict(trace.late)
         moments = iter(trace.lulls)
         idle = next(moments, None)
         for place, event in enumerate(trace.events):
@@ -83,10 +88,11 @@ class Turns:
                 self._forget_before(marks[place])
             kind, step = event[1], owners[place]
             if kind is _READY and step.life not in torn:
-                self._join(step)
+                # Events that are recorded late may have been decided apart.
+                self._join(step, late[place] if place in late else marks[place])
             elif kind is _STARTED and step.life not in torn:
                 if len(waiting) > 1 and step in waiting:
-                    self._compare(step, marks[place])
+                    self._compare(step)
                 self._go(step)
             elif kind in _PAUSES:
                 self._leave(step, kind)
@@ -103,7 +109,7 @@ class Turns:
             self._moving.clear()
             self._passed.clear()
 
-    def _join(self, step: StepLife) -> None:
+    def _join(self, step: StepLife, mark: int) -> None:
         """Let a step wait, and its run too if none of its steps waits for the same."""
         life, options = step.life, step.plan.step
         wants = None if options.async_ else life, -life.start.priority, -options.priority
@@ -112,6 +118,7 @@ class Turns:
             if not any(one.life is life for one in others):
                 del self._passed[life, wants]
         self._waiting[step] = wants
+        self._since[step] = mark, step.plan.rank[1]
         self._moving[step] = None
 
     def _go(self, step: StepLife) -> None:
@@ -131,20 +138,18 @@ class Turns:
 
     # ── Comparisons ──────────────────────────────────────────────────────────────────────────
 
-    def _compare(self, step: StepLife, mark: int) -> None:
+    def _compare(self, step: StepLife) -> None:
         """Compare a starting step with those that still wait for the same."""
-        wants, longer, rivals = self._waiting[step], True, {}
+        wants, since, rivals = self._waiting[step], self._since[step], {}
         lane = wants[0]
         for other, theirs in self._waiting.items():
-            if other is step:
-                longer = False
-            elif theirs[0] is not lane or (other.deaths and other.deaths[0] < mark):
-                continue  # a step whose actor has died cannot be started
-            elif theirs < wants:
+            if other is step or theirs[0] is not lane:
+                continue
+            if theirs < wants:
                 self.unranked.append(f"{step} started while {other}, of higher priority, waited")
             elif theirs == wants and other.life is not step.life:
                 rivals[other.life] = other
-            elif theirs == wants and longer:
+            elif theirs == wants and self._since[other] < since:
                 self.unranked.append(
                     f"{step} started while {other}, which was ready earlier, waited"
                 )
@@ -156,7 +161,7 @@ class Turns:
         self._passed.pop((life, wants), None)
         for rival, other in rivals.items():
             passed = self._passed.setdefault((rival, wants), set())
-            if life in passed and not any(one.deaths for one in rival.steps.values()):
+            if life in passed:
                 self.unfair.append(
                     f"{step} started, the second step of its run while {other} waited"
                 )

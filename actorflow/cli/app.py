@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import typer.core
 
-from actorflow.cli.db.commands import databases
-from actorflow.cli.db.stores import store
+from actorflow.cli.databases import databases, store
 from actorflow.cli.loading import (
     AsJson,
     Svg,

@@ -394,7 +394,7 @@ def test_a_run_that_nobody_runs_is_undone_by_whoever_takes_it_up(
     accept(state, accepted(step_ids=("a", "b"), last_steps=("b",)))
     write_events(state, happened(*COMPLETED[:-1]))
     state.close()
-    monkeypatch.setattr("actorflow.cli.db.stores.SQLStateManager", hasty)
+    monkeypatch.setattr("actorflow.cli.databases.SQLStateManager", hasty)
     status, out, _ = type_in("runs", "cancel", "run", "--compensate", "--reason", "enough")
     _, told, _ = type_in("runs", "show", "run", "--json")
     ended, shown, _ = type_in("runs", "resume", "run", "flows.py")

@@ -12,7 +12,7 @@ import attrs
 import typer
 from rich.console import Console
 
-from actorflow.cli.db.stores import Database, command_line, find, opened, opened_run, store
+from actorflow.cli.databases import Database, command_line, find, opened, opened_run, store
 from actorflow.cli.loading import AsJson, Svg, Target, Workers, load_flow
 from actorflow.cli.run.reports import check_svg, write_svg
 from actorflow.cli.run.running import Order, print_json, show

@@ -10,7 +10,7 @@ import attrs
 from rich.console import Console
 from rich.text import Text
 
-from actorflow.cli.db.stores import unreadable
+from actorflow.cli.databases import unreadable
 from actorflow.cli.run.reports import describe_failure, outputs
 from actorflow.cli.terminal.lines import STYLES, step_row, steps_table, table
 from actorflow.cli.terminal.values import as_json, in_one_line

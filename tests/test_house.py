@@ -96,7 +96,6 @@ DEFINED = IMPORTED | {
     "actorflow.definition",
     "actorflow.definition.compiling",
     "actorflow.definition.durations",
-    "actorflow.definition.graph",
     "actorflow.definition.options",
     "actorflow.definition.parameters",
     "actorflow.definition.plan",

@@ -187,7 +187,7 @@ _GIVEN_MODULES = {
     "actorflow.state.sql.health",
     "actorflow.testing.laws.law",
     "actorflow.testing.search.coverage",
-    "actorflow.testing.search.exploration",
+    "actorflow.testing.search.search",
     "actorflow.testing.simulation.account",
     "actorflow.testing.trace.trace",
 }

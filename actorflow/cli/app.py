@@ -191,7 +191,7 @@ def simulate(
     Ctrl-C ends the search and shows what was found; pressed twice, it exits at once.
     """
     # Imported here because only this command and the next need it.
-    from actorflow.cli.simulate import simulating  # noqa: PLC0415
+    from actorflow.cli import simulating  # noqa: PLC0415
 
     with exit_statuses():
         reject_arguments(context.args, target, "simulate")
@@ -228,7 +228,7 @@ def replay(
     ] = False,
 ) -> None:
     """Replay a saved schedule: the law that it breaks, and a chart of all messages."""
-    from actorflow.cli.simulate import simulating  # noqa: PLC0415 - see above
+    from actorflow.cli import simulating  # noqa: PLC0415 - see above
 
     with exit_statuses():
         status = simulating.replay(tape, flow, mermaid=mermaid)

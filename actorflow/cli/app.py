@@ -20,10 +20,10 @@ from actorflow.cli.loading import (
     Workers,
     load_flow,
 )
+from actorflow.cli.reports import check_svg
 from actorflow.cli.run.inputs import check_inputs, read_inputs, reject_arguments
-from actorflow.cli.run.reports import check_svg
 from actorflow.cli.run.running import Order, print_json, show
-from actorflow.cli.runs.commands import runs
+from actorflow.cli.runs import runs
 from actorflow.cli.terminal.exits import Problem, bad_value, exit_statuses
 from actorflow.errors.definition import DefinitionError
 from actorflow.views import draw_cycle, draw_dot, draw_mermaid, draw_tree

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 from rich.console import Console
 
-from actorflow.cli.run.reports import describe, describe_failure, result_as_json, write_svg
+from actorflow.cli.reports import describe, describe_failure, result_as_json, write_svg
 from actorflow.cli.run.watchers import LineWatcher, LiveWatcher, SilentWatcher
 from actorflow.cli.terminal.exits import EXIT_BASE, Interrupts, Problem
 from actorflow.cli.terminal.streams import stdout_for_result, whole_lines

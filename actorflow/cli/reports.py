@@ -1,31 +1,61 @@
-"""The report of an ended run, as text and as JSON."""
+"""Reports of runs, ended here or recorded in a database, as text and as JSON."""
 
 from __future__ import annotations
 
+import io
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
+from rich.console import Console
+from rich.text import Text
+
+from actorflow.cli.databases import unreadable
 from actorflow.cli.terminal.exits import Problem
+from actorflow.cli.terminal.lines import STYLES, step_row, steps_table, table
 from actorflow.cli.terminal.values import as_json, error_as_json, in_full, in_one_line, traceback_of
 from actorflow.errors.storage import RecordedError
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.model.results import RunResult
+from actorflow.state.sql.values.placeholders import Unreadable
 from actorflow.views import bounds_of, draw_gantt, draw_gantt_svg
 from actorflow.views.gantt import NARROWEST
 from actorflow.views.text import cells, in_words, one_line, printable
+from actorflow.views.tree import branches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from actorflow.cli.run.running import Outcome
-    from actorflow.model.events import Event
-    from actorflow.model.results import RunResult, StepResult
+    from rich.console import RenderableType
 
-__all__ = ["check_svg", "describe", "describe_failure", "outputs", "result_as_json", "write_svg"]
+    from actorflow.cli.run.running import Outcome
+    from actorflow.definition.plan import WorkflowPlan
+    from actorflow.model.events import Event
+    from actorflow.model.results import RunSnapshot, StepResult
+
+__all__ = [
+    "check_svg",
+    "describe",
+    "describe_failure",
+    "describe_run",
+    "event_as_json",
+    "listing",
+    "outputs",
+    "rendered",
+    "result_as_json",
+    "run_as_json",
+    "summary_as_json",
+    "write_svg",
+]
 
 _ROWS: Final = 20
 """The maximum number of outputs shown, for the last steps and for the others."""
 _PATH: Final = 6
 """The maximum number of steps named on the critical path."""
+_ANY_WIDTH: Final = 10_000
+_INPUT: Final = 60
+_IDS: Final = ("trace_id", "correlation_id", "business_id")
 
 
 def describe(outcome: Outcome, width: int) -> Iterator[str]:
@@ -137,7 +167,7 @@ def _failed(step: StepResult) -> str:
     return f"step {step.step_id!r} failed in attempt {step.attempts}:"
 
 
-# ── JSON ─────────────────────────────────────────────────────────────────────────────────────
+# ── An ended run as JSON ─────────────────────────────────────────────────────────────────────
 
 
 def result_as_json(outcome: Outcome) -> dict[str, Any]:
@@ -175,6 +205,9 @@ def _step(step: StepResult) -> dict[str, Any]:
     }
 
 
+# ── Charts in files ──────────────────────────────────────────────────────────────────────────
+
+
 def check_svg(path: Path | None) -> None:
     """Refuse a file that cannot be written, before anything runs."""
     if path is not None and not path.parent.is_dir():
@@ -191,3 +224,146 @@ def write_svg(path: Path | None, events: Iterable[Event]) -> None:
         path.write_text(draw_gantt_svg(events), encoding="utf-8")
     except OSError as error:
         raise Problem(f"--svg {path} cannot be written: {error.strerror}") from None
+
+
+# ── Recorded runs as a table ─────────────────────────────────────────────────────────────────
+
+
+def rendered(what: RenderableType, console: Console) -> Iterator[str]:
+    """Yield the lines of a rendering: styled for a terminal, otherwise plain and never cut."""
+    if console.is_terminal:
+        with console.capture() as capture:
+            console.print(what)
+        text = capture.get()
+    else:
+        plain = Console(file=io.StringIO(), width=_ANY_WIDTH, color_system=None)
+        with plain.capture() as capture:
+            plain.print(what)
+        text = capture.get()
+    yield from (line.rstrip() for line in text.splitlines())
+
+
+def listing(runs: Iterable[RunSnapshot]) -> RenderableType:
+    """Return a table of runs: id, workflow, status, creation time, duration, error or reason."""
+    rows = [
+        (
+            Text(printable(run.run_id)),
+            Text(f"{printable(run.workflow_id)} {printable(run.workflow_version)}"),
+            Text(run.status.value, STYLES[run.status]),
+            Text(_moment(run.created_at)),
+            Text("" if run.duration is None else in_words(run.duration), justify="right"),
+            Text(_why(run), "dim", no_wrap=True, overflow="ellipsis"),
+        )
+        for run in runs
+    ]
+    return table(rows, 6 if rows else 0)
+
+
+def _moment(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+def _why(run: RunSnapshot) -> str:
+    step = "" if run.failed_step is None else f"step {printable(run.failed_step)}: "
+    if run.error is not None:
+        return step + one_line(run.error)
+    if run.reason is None and isinstance(run.inputs, Unreadable):
+        return f"inputs and metadata unread: {unreadable(run.inputs.reason.serializer)['unread']}"
+    return "" if run.reason is None else printable(run.reason)
+
+
+# ── A recorded run ───────────────────────────────────────────────────────────────────────────
+
+
+def describe_run(
+    run: RunSnapshot, events: Sequence[Event], plan: WorkflowPlan | None, console: Console
+) -> Iterator[str]:
+    """Yield a description of a run: its steps, outputs, a chart, and errors.
+
+    Args:
+        run: The run.
+        events: All of its events.
+        plan: Its workflow, to draw the steps as a tree; without it they are a list.
+        console: The output.
+    """
+    width = console.width
+    yield from _heading(run, width)
+    yield from ("", *rendered(steps_table(_step_rows(run, plan), _table_width(console)), console))
+    result = RunResult.of(run)
+    document = list(outputs(result, width))
+    if document:
+        yield from ("", *document)
+    if events:
+        yield from ("", draw_gantt(events, width=max(width, NARROWEST)))
+    wrong = list(describe_failure(result))
+    if wrong:
+        yield from ("", *wrong)
+
+
+def _table_width(console: Console) -> int:
+    return console.width if console.is_terminal else _ANY_WIDTH
+
+
+def _heading(run: RunSnapshot, width: int) -> Iterator[str]:
+    name, version = printable(run.workflow_id), printable(run.workflow_version)
+    yield f"run {printable(run.run_id)} of {name} {version}: {run.status.value}"
+    took = "" if run.duration is None else f", took {in_words(run.duration)}"
+    urgent = f", priority {run.priority}" if run.priority else ""
+    yield f"accepted {_moment(run.created_at)}{took}{urgent}"
+    if run.parked is not None:
+        yield f"parked: {printable(run.parked)}"
+    given = [f"{name} {printable(getattr(run, name))}" for name in _IDS if getattr(run, name)]
+    if given:
+        yield ", ".join(given)
+    for title, values in (("input", run.inputs), ("metadata", run.metadata)):
+        for name, value in values.items():
+            yield f"{title} {printable(name)} = {in_one_line(value, max(width - _INPUT, _INPUT))}"
+
+
+def _step_rows(run: RunSnapshot, plan: WorkflowPlan | None) -> Iterator[Sequence[Text]]:
+    if plan is None:
+        yield from (_row(step, "", "") for step in run.steps.values())
+        return
+    for branch in branches(plan):
+        also = f"also after {', '.join(map(printable, branch.others))}" if branch.others else ""
+        yield _row(run.steps[branch.step.id], branch.prefix, also)
+
+
+def _row(step: StepResult, prefix: str, also: str) -> Sequence[Text]:
+    return step_row(
+        step.step_id,
+        step.status,
+        prefix=prefix,
+        attempts=step.attempts,
+        elapsed=step.duration,
+        remark=also if step.error is None else one_line(step.error),
+    )
+
+
+# ── Recorded runs as JSON ────────────────────────────────────────────────────────────────────
+
+
+def run_as_json(run: RunSnapshot) -> dict[str, Any]:
+    """Return a run with its steps in a form that JSON can hold."""
+    document: dict[str, Any] = as_json(run)
+    return document | {"outputs": as_json(run.outputs), "duration": run.duration}
+
+
+def summary_as_json(run: RunSnapshot) -> dict[str, Any]:
+    """Return a run without its steps."""
+    document = run_as_json(
+        attrs.evolve(
+            run, inputs=_or_placeholder(run.inputs), metadata=_or_placeholder(run.metadata)
+        )
+    )
+    return {name: value for name, value in document.items() if name not in {"steps", "outputs"}}
+
+
+def _or_placeholder(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    return unreadable(values.reason.serializer) if isinstance(values, Unreadable) else values
+
+
+def event_as_json(event: Event) -> dict[str, Any]:
+    """Return an event in a form that JSON can hold."""
+    document: dict[str, Any] = as_json(event._asdict())
+    return document

@@ -17,7 +17,6 @@ from actorflow.cli.terminal.values import as_json, error_as_json, in_full, in_on
 from actorflow.errors.storage import RecordedError
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.model.results import RunResult
-from actorflow.state.sql.values.placeholders import Unreadable
 from actorflow.views import bounds_of, draw_gantt, draw_gantt_svg
 from actorflow.views.gantt import NARROWEST
 from actorflow.views.text import cells, in_words, one_line, printable
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     from actorflow.cli.run.running import Outcome
     from actorflow.definition.plan import WorkflowPlan
+    from actorflow.errors.storage import NotRestorable
     from actorflow.model.events import Event
     from actorflow.model.results import RunSnapshot, StepResult
 
@@ -267,8 +267,9 @@ def _why(run: RunSnapshot) -> str:
     step = "" if run.failed_step is None else f"step {printable(run.failed_step)}: "
     if run.error is not None:
         return step + one_line(run.error)
-    if run.reason is None and isinstance(run.inputs, Unreadable):
-        return f"inputs and metadata unread: {unreadable(run.inputs.reason.serializer)['unread']}"
+    reason = _unread(run.inputs) if run.reason is None else None
+    if reason is not None:
+        return f"inputs and metadata unread: {unreadable(reason.serializer)['unread']}"
     return "" if run.reason is None else printable(run.reason)
 
 
@@ -360,7 +361,15 @@ def summary_as_json(run: RunSnapshot) -> dict[str, Any]:
 
 
 def _or_placeholder(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    return unreadable(values.reason.serializer) if isinstance(values, Unreadable) else values
+    reason = _unread(values)
+    return values if reason is None else unreadable(reason.serializer)
+
+
+def _unread(values: Mapping[str, Any]) -> NotRestorable | None:
+    """Return why inputs or metadata could not be read; None if they were."""
+    from actorflow.state.sql.values.payloads import Unreadable  # noqa: PLC0415 - part of the extra
+
+    return values.reason if isinstance(values, Unreadable) else None
 
 
 def event_as_json(event: Event) -> dict[str, Any]:

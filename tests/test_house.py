@@ -103,7 +103,6 @@ DEFINED = IMPORTED | {
     "actorflow.definition.step",
     "actorflow.definition.workflow",
     "actorflow.errors",
-    "actorflow.errors.base",
     "actorflow.errors.definition",
     "actorflow.support.read_only",
     "actorflow.support.safe_text",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 
-from actorflow.errors.base import ActorflowError
+from actorflow.errors import ActorflowError
 from actorflow.errors.storage import MissingExtra, StoreError
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ import typer
 import typer.core
 
 from actorflow.cli.databases import databases, store
+from actorflow.cli.inputs import check_inputs, read_inputs, reject_arguments
 from actorflow.cli.loading import (
     AsJson,
     Svg,
@@ -21,8 +22,7 @@ from actorflow.cli.loading import (
     load_flow,
 )
 from actorflow.cli.reports import check_svg
-from actorflow.cli.run.inputs import check_inputs, read_inputs, reject_arguments
-from actorflow.cli.run.running import Order, print_json, show
+from actorflow.cli.running import Order, print_json, show
 from actorflow.cli.runs import runs
 from actorflow.cli.terminal.exits import Problem, bad_value, exit_statuses
 from actorflow.errors.definition import DefinitionError

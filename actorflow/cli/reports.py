@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from actorflow.cli.run.running import Outcome
+    from actorflow.cli.running import Outcome
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.errors.storage import NotRestorable
     from actorflow.model.events import Event

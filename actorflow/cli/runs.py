@@ -24,7 +24,7 @@ from actorflow.cli.reports import (
     summary_as_json,
     write_svg,
 )
-from actorflow.cli.run.running import Order, print_json, show
+from actorflow.cli.running import Order, print_json, show
 from actorflow.cli.terminal.exits import Problem, exit_statuses
 from actorflow.cli.terminal.values import as_json as to_json
 from actorflow.errors.definition import DefinitionError

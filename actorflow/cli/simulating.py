@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 from rich.console import Console
 
+from actorflow.cli.inputs import check_inputs
 from actorflow.cli.loading import load
-from actorflow.cli.run.inputs import check_inputs
 from actorflow.cli.searching import (
     SearchOrder,
     SearchProgress,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from actorflow.definition.retry import RetryPolicy
     from actorflow.definition.step import Step
     from actorflow.definition.workflow import Workflow
-    from actorflow.errors.base import ActorflowError
+    from actorflow.errors import ActorflowError
     from actorflow.errors.definition import (
         DefinitionConflict,
         DefinitionError,
@@ -183,7 +183,7 @@ __getattr__, __dir__ = lazy_names(
         "actorflow.definition.retry": ("RetryPolicy",),
         "actorflow.definition.step": ("Step",),
         "actorflow.definition.workflow": ("Workflow",),
-        "actorflow.errors.base": ("ActorflowError",),
+        "actorflow.errors": ("ActorflowError",),
         "actorflow.errors.definition": (
             "DefinitionConflict",
             "DefinitionError",

@@ -2,7 +2,7 @@
 
 Sizes of modules and functions, importers of modules, import cycles with imports for types counted,
 arrows between the rooms, and words that read as translated. It is for maintainers who restructure;
-nothing here is a limit. A room is a folder directly below `actorflow`.
+nothing here is a limit. A room is a folder or a module directly below `actorflow`.
 """
 
 from __future__ import annotations

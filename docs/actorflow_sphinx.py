@@ -171,11 +171,11 @@ def _resolve(app: Sphinx, env: BuildEnvironment, node: Any, shown: nodes.Element
 
 def _restore_modules(_app: Sphinx) -> None:
     """Let errors say where they are defined, so that their fields' docstrings are found."""
-    for module in pkgutil.iter_modules(errors.__path__, "actorflow.errors."):
-        home = importlib.import_module(module.name)
+    inner = pkgutil.iter_modules(errors.__path__, "actorflow.errors.")
+    for home in (errors, *(importlib.import_module(module.name) for module in inner)):
         for name in home.__all__:
             if isinstance(getattr(home, name), type):
-                getattr(home, name).__module__ = module.name
+                getattr(home, name).__module__ = home.__name__
 
 
 # Classes whose instances are made by actorflow: callers never call their constructors.
@@ -187,7 +187,7 @@ _GIVEN_MODULES = {
     "actorflow.state.sql.health",
     "actorflow.testing.laws.law",
     "actorflow.testing.search.coverage",
-    "actorflow.testing.search.exploration",
+    "actorflow.testing.search.search",
     "actorflow.testing.simulation.account",
     "actorflow.testing.trace.trace",
 }

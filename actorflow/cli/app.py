@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import typer.core
 
-from actorflow.cli.db.commands import databases
-from actorflow.cli.db.stores import store
+from actorflow.cli.databases import databases, store
+from actorflow.cli.inputs import check_inputs, read_inputs, reject_arguments
 from actorflow.cli.loading import (
     AsJson,
     Svg,
@@ -21,10 +21,9 @@ from actorflow.cli.loading import (
     Workers,
     load_flow,
 )
-from actorflow.cli.run.inputs import check_inputs, read_inputs, reject_arguments
-from actorflow.cli.run.reports import check_svg
-from actorflow.cli.run.running import Order, print_json, show
-from actorflow.cli.runs.commands import runs
+from actorflow.cli.reports import check_svg
+from actorflow.cli.running import Order, print_json, show
+from actorflow.cli.runs import runs
 from actorflow.cli.terminal.exits import Problem, bad_value, exit_statuses
 from actorflow.errors.definition import DefinitionError
 from actorflow.views import draw_cycle, draw_dot, draw_mermaid, draw_tree
@@ -192,7 +191,7 @@ def simulate(
     Ctrl-C ends the search and shows what was found; pressed twice, it exits at once.
     """
     # Imported here because only this command and the next need it.
-    from actorflow.cli.simulate import simulating  # noqa: PLC0415
+    from actorflow.cli import simulating  # noqa: PLC0415
 
     with exit_statuses():
         reject_arguments(context.args, target, "simulate")
@@ -229,7 +228,7 @@ def replay(
     ] = False,
 ) -> None:
     """Replay a saved schedule: the law that it breaks, and a chart of all messages."""
-    from actorflow.cli.simulate import simulating  # noqa: PLC0415 - see above
+    from actorflow.cli import simulating  # noqa: PLC0415 - see above
 
     with exit_statuses():
         status = simulating.replay(tape, flow, mermaid=mermaid)

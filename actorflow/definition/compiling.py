@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
+from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from actorflow.definition.graph import dependents, find_cycle, topological_order
 from actorflow.definition.parameters import bind, name_of
 from actorflow.definition.plan import StepPlan
 from actorflow.errors.definition import DefinitionError
@@ -15,11 +16,11 @@ from actorflow.support.suggestions import did_you_mean, surely
 from actorflow.support.warnings import warn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from actorflow.definition.step import Step
 
-__all__ = ["COROUTINE", "plan_steps"]
+__all__ = ["COROUTINE", "dependents", "find_cycle", "plan_steps", "topological_order"]
 
 COROUTINE: Final = "coroutine"
 """The name of the executor that runs coroutine functions, on the event loop."""
@@ -155,3 +156,58 @@ def _warn_of(plan: StepPlan, name: str, meant: str | None) -> None:
             f"nothing takes the output of {meant!r}. Did you mean {meaning}? If not, give the "
             "parameter a less similar name."
         )
+
+
+# ── The graph ────────────────────────────────────────────────────────────────────────────────
+# It maps each id to the ids that it depends on, in the order of definition. Nothing here recurses,
+# so a chain may be as long as memory allows.
+
+
+def dependents(dependencies: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
+    """Return the reversed graph; dependents are in order of definition."""
+    waiting: dict[str, list[str]] = {node: [] for node in dependencies}
+    for node, needed in dependencies.items():
+        for dependency in needed:
+            waiting[dependency].append(node)
+    return waiting
+
+
+def find_cycle(dependencies: Mapping[str, Collection[str]]) -> tuple[str, ...]:
+    """Return the nodes of one cycle in the direction of the data; empty if there is none.
+
+    The first node is the one that was defined first, and is repeated at the end.
+    """
+    try:
+        TopologicalSorter(dependencies).prepare()
+    except CycleError as found:
+        return _rotated(found.args[1], dependencies)
+    return ()
+
+
+def _rotated(cycle: list[str], dependencies: Mapping[str, Collection[str]]) -> tuple[str, ...]:
+    members = set(cycle)
+    first = next(node for node in dependencies if node in members)
+    start = cycle.index(first)
+    return (*cycle[start:-1], *cycle[:start], first)
+
+
+def topological_order(dependencies: Mapping[str, Collection[str]]) -> tuple[str, ...]:
+    """Return every node after its dependencies, and otherwise in the order of definition.
+
+    Of the nodes that may come next, the one that was defined first does. A definition that is in
+    order already therefore stays as it is. The graph must have no cycle.
+    """
+    nodes = tuple(dependencies)
+    position = {node: place for place, node in enumerate(nodes)}
+    missing = {node: len(needed) for node, needed in dependencies.items()}
+    following = dependents(dependencies)
+    ready = [position[node] for node in nodes if not missing[node]]
+    order = []
+    while ready:
+        node = nodes[heapq.heappop(ready)]
+        order.append(node)
+        for dependent in following[node]:
+            missing[dependent] -= 1
+            if not missing[dependent]:
+                heapq.heappush(ready, position[dependent])
+    return tuple(order)

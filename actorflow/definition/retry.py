@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from actorflow.definition.durations import as_float, as_seconds, is_finite, seconds
-from actorflow.errors.base import ActorflowError
+from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
 from actorflow.support.safe_text import text_of
 from actorflow.support.suggestions import checks_options

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from actorflow.errors.base import ActorflowError, shown
+from actorflow.errors import ActorflowError, shown
 from actorflow.support.suggestions import did_you_mean
 
 __all__ = [

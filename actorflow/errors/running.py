@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import attrs
 
-from actorflow.errors.base import ActorflowError
+from actorflow.errors import ActorflowError
 
 __all__ = [
     "ActorCrashed",

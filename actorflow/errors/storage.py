@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from actorflow.errors.base import ActorflowError
+from actorflow.errors import ActorflowError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

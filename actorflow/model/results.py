@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from actorflow.errors.base import ActorflowError
+from actorflow.errors import ActorflowError
 from actorflow.errors.running import DeadlineExceeded
 from actorflow.model.lifecycle import RunStatus, StepStatus
 from actorflow.support.read_only import NOTHING

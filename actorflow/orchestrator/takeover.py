@@ -6,7 +6,7 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from actorflow.errors.base import ActorflowError
+from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError, OrchestratorClosed
 from actorflow.errors.running import Overloaded
 from actorflow.errors.storage import StoreOverloaded, StoreUnavailable

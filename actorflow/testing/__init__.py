@@ -9,9 +9,8 @@ from actorflow.testing.replay import Replay
 from actorflow.testing.search.cases import simulate
 from actorflow.testing.search.coverage import Coverage, Move
 from actorflow.testing.search.drawing import draw_scenario
-from actorflow.testing.search.exploration import Exploration, Spread
 from actorflow.testing.search.scenarios import Scenario, ScenarioRun, ScenarioStep
-from actorflow.testing.search.search import explore, explore_scenarios
+from actorflow.testing.search.search import Exploration, Spread, explore, explore_scenarios
 from actorflow.testing.simulation.account import Outcome, RunTrace
 from actorflow.testing.simulation.scripts import Script, either, hangs, raises, real, returns
 from actorflow.testing.simulation.settings import Faults, Settings

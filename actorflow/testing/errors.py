@@ -1,23 +1,35 @@
-"""The errors of simulations, which production code never raises."""
+"""The errors of simulations, which production code never raises, and of a missing Hypothesis."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 
-from actorflow.errors.base import ActorflowError
-from actorflow.errors.storage import StoreError
+from actorflow.errors import ActorflowError
+from actorflow.errors.storage import MissingExtra, StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from actorflow.testing.simulation.tape import Tape
+
+__all__ = [
+    "LawBroken",
+    "NotEnded",
+    "NotNow",
+    "NotSimulated",
+    "Picture",
+    "StoreFault",
+    "Witness",
+    "needs_hypothesis",
+]
 
 _PURE: Final = (
     "Let laws depend on the trace alone, and real steps on their arguments alone: "
     "no randomness, no clock, no state kept from one schedule to the next."
 )
-
-__all__ = ["LawBroken", "NotEnded", "NotNow", "NotSimulated", "Picture", "StoreFault", "Witness"]
 
 
 @attrs.define(slots=False)
@@ -119,3 +131,21 @@ class LawBroken(ActorflowError, AssertionError):
         picture = Picture(self.tape, self.chart)
         said = (self.number, self.name, self.text, self.observed, picture, self.doubt)
         return LawBroken, said
+
+
+@contextlib.contextmanager
+def needs_hypothesis(what: str) -> Iterator[None]:
+    """Turn a failed import of Hypothesis into an error that names the extra.
+
+    Args:
+        what: The module that needs it.
+
+    Raises:
+        MissingExtra: When it is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        if missing.name != "hypothesis":
+            raise
+        raise MissingExtra(what, missing.name, "testing") from missing

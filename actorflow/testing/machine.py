@@ -23,7 +23,7 @@ from actorflow.definition.workflow import Workflow
 from actorflow.errors.definition import DefinitionError
 from actorflow.support.safe_text import text_of
 from actorflow.testing import laws as all_laws
-from actorflow.testing.extra import needs_hypothesis
+from actorflow.testing.errors import needs_hypothesis
 from actorflow.testing.laws.law import several
 from actorflow.testing.search.cases import opened
 from actorflow.testing.simulation.settings import PLAIN_SETTINGS, Settings

@@ -21,8 +21,7 @@ from actorflow.testing.errors import NotEnded
 from actorflow.testing.laws.law import several
 from actorflow.testing.replay import Replay
 from actorflow.testing.search.cases import given, simulate
-from actorflow.testing.search.exploration import NOT_ENDED
-from actorflow.testing.search.search import explore, judged
+from actorflow.testing.search.search import NOT_ENDED, explore, judged
 from actorflow.testing.simulation.checks import Doubts, refuse_unknown
 from actorflow.testing.simulation.tape import Tape
 
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from actorflow.testing.errors import LawBroken
     from actorflow.testing.laws import Law
     from actorflow.testing.search.cases import Given
-    from actorflow.testing.search.exploration import Exploration
+    from actorflow.testing.search.search import Exploration
     from actorflow.testing.simulation.tape import Source
     from actorflow.testing.trace.trace import Trace
 

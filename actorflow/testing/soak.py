@@ -22,7 +22,7 @@ from actorflow.testing.search.search import explore_scenarios
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actorflow.testing.search.exploration import Exploration
+    from actorflow.testing.search.search import Exploration
 
 __all__ = ["main", "report"]
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from actorflow.testing.extra import needs_hypothesis
+from actorflow.testing.errors import needs_hypothesis
 from actorflow.testing.search.drawing import HEAD, MOST_RUNS, ROW, deeds_of, scenario_of
 from actorflow.testing.search.scenarios import DEEDS
 from actorflow.testing.simulation.checks import check_whole, plan_of

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from actorflow.definition.graph import find_cycle
+from actorflow.definition.compiling import find_cycle
 from actorflow.definition.options import phrases
 from actorflow.views.text import cells, printable
 

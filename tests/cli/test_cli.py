@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from actorflow.cli.run.inputs import read_inputs
+from actorflow.cli.inputs import read_inputs
 from actorflow.cli.terminal.exits import Problem
 from actorflow.cli.terminal.streams import whole_lines
 from actorflow.cli.terminal.values import as_json, in_full, in_one_line, traceback_of

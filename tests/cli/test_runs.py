@@ -236,7 +236,7 @@ def test_events_are_printed_a_line_each_or_as_json(failed, type_in):
 def test_many_events_are_read_by_the_page(failed, type_in, monkeypatch):
     """However long a run was, it is not held as a whole."""
     _, whole, _ = type_in("runs", "events", failed)
-    monkeypatch.setattr("actorflow.cli.runs.commands._PAGE", 5)
+    monkeypatch.setattr("actorflow.cli.runs._PAGE", 5)
     _, paged, _ = type_in("runs", "events", failed)
     _, some, _ = type_in("runs", "events", failed, "--limit", "7")
 
@@ -394,7 +394,7 @@ def test_a_run_that_nobody_runs_is_undone_by_whoever_takes_it_up(
     accept(state, accepted(step_ids=("a", "b"), last_steps=("b",)))
     write_events(state, happened(*COMPLETED[:-1]))
     state.close()
-    monkeypatch.setattr("actorflow.cli.db.stores.SQLStateManager", hasty)
+    monkeypatch.setattr("actorflow.cli.databases.SQLStateManager", hasty)
     status, out, _ = type_in("runs", "cancel", "run", "--compensate", "--reason", "enough")
     _, told, _ = type_in("runs", "show", "run", "--json")
     ended, shown, _ = type_in("runs", "resume", "run", "flows.py")

@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actorflow.definition.graph import dependents, find_cycle, topological_order
+from actorflow.definition.compiling import dependents, find_cycle, topological_order
 
 
 @st.composite

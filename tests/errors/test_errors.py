@@ -9,8 +9,8 @@ from datetime import timedelta
 
 import pytest
 
-from actorflow.errors import base, definition, running, storage
-from actorflow.errors.base import ActorflowError
+from actorflow import errors
+from actorflow.errors import ActorflowError, definition, running, storage
 from actorflow.errors.definition import (
     DefinitionConflict,
     DefinitionError,
@@ -452,7 +452,7 @@ def test_an_error_says_what_happened_and_what_to_do(error, text):
 
 def test_every_error_class_is_in_the_list_above():
     """A new error is not finished before its text has been read once."""
-    rooms = (base, definition, running, storage, results)
+    rooms = (errors, definition, running, storage, results)
     classes = {it for room in rooms for it in vars(room).values() if inspect.isclass(it)}
     own = {it for it in classes if issubclass(it, ActorflowError)}
     bases = {ActorflowError, results.RunError, storage.StoreError}

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMAND = (sys.executable, "-m", "actorflow.cli")
+COMMAND = (sys.executable, "-m", "actorflow")
 HANGS_AFTER = 60.0
 
 

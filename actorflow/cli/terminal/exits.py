@@ -15,7 +15,7 @@ import attrs
 import typer
 
 from actorflow.cli.terminal.streams import replacing_unencodable, silence
-from actorflow.errors.base import ActorflowError
+from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.storage import MissingExtra, RunNotFound, StoreError
 from actorflow.support.warnings import ActorflowWarning

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from actorflow.errors.base import ActorflowError
+from actorflow.errors import ActorflowError
 from actorflow.errors.storage import RecordedError
 from actorflow.views.text import cells, fitted, printable
 

@@ -12,7 +12,7 @@ from actorflow.errors.definition import ForkedStateManager
 from actorflow.errors.storage import NotRecorded
 from actorflow.state.folding import fold
 from actorflow.state.sql.options import check_columns, check_options, needs_extra
-from actorflow.state.sql.retention.limits import Limits, PeriodicPurge
+from actorflow.state.sql.retention import Limits, PeriodicPurge
 from actorflow.state.sql.values.serializers import JSONSerializer
 from actorflow.state.sql.writing.queue import Claim, Create, HandBack, Take, Write
 from actorflow.support.clock import SystemClock
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from actorflow.model.protocols import Commit, Taken
     from actorflow.model.results import RunPage, RunRecord, RunSnapshot
     from actorflow.state.sql.health import StoreHealth
-    from actorflow.state.sql.retention.limits import PurgeReport
+    from actorflow.state.sql.retention import PurgeReport
     from actorflow.state.sql.values.serializers import Serializer
     from actorflow.state.sql.writing.queue import Entry
 
@@ -110,8 +110,8 @@ class SQLStateManager:
         with needs_extra("SQLStateManager"):
             from actorflow.state.sql.engines import check_process  # noqa: PLC0415
             from actorflow.state.sql.leases import CancelRequests, Lease  # noqa: PLC0415
+            from actorflow.state.sql.purging import Purger  # noqa: PLC0415
             from actorflow.state.sql.reading import Reader  # noqa: PLC0415
-            from actorflow.state.sql.retention.purging import Purger  # noqa: PLC0415
             from actorflow.state.sql.schema.upgrades import opened  # noqa: PLC0415
             from actorflow.state.sql.transactions import Transactions  # noqa: PLC0415
             from actorflow.state.sql.values.payloads import (  # noqa: PLC0415

@@ -11,7 +11,10 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+import attrs
 
 from actorflow.definition.durations import is_finite
 from actorflow.errors.definition import DefinitionError
@@ -25,13 +28,13 @@ from actorflow.testing.laws.outcomes import first_difference
 from actorflow.testing.search.cases import given
 from actorflow.testing.search.coverage import Tally
 from actorflow.testing.search.drawing import draw_scenario
-from actorflow.testing.search.exploration import NOT_ENDED, Exploration, Spread
 from actorflow.testing.search.scenarios import Scenario
 from actorflow.testing.search.shrinking import Finding, Shrinker
 from actorflow.testing.search.swarm import Swarm
 from actorflow.testing.simulation.checks import Doubts, check_callable, check_whole, refuse_unknown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Unpack
 
     from actorflow.definition.workflow import Workflow
@@ -39,12 +42,112 @@ if TYPE_CHECKING:
     from actorflow.testing.laws import Law
     from actorflow.testing.laws.evidence.lives import Lives
     from actorflow.testing.search.cases import Case
+    from actorflow.testing.search.coverage import Coverage
     from actorflow.testing.search.shrinking import Judge
     from actorflow.testing.simulation.scripts import Script
     from actorflow.testing.simulation.settings import Faults
     from actorflow.testing.trace.trace import Trace
 
-__all__ = ["Draw", "doubt", "explore", "explore_scenarios", "judged"]
+__all__ = [
+    "NOT_ENDED",
+    "Draw",
+    "Exploration",
+    "Spread",
+    "doubt",
+    "explore",
+    "explore_scenarios",
+    "judged",
+]
+
+NOT_ENDED: Final = "not ended"
+"""The key in `endings` for runs that had not ended."""
+
+
+class Spread(NamedTuple):
+    """The distribution of the durations of schedules, in virtual seconds."""
+
+    least: float
+    median: float
+    p99: float
+    """The 99th percentile."""
+
+    @classmethod
+    def of(cls, durations: Sequence[float]) -> Spread:
+        """Return the spread of some durations; all zeros if there are none."""
+        line = sorted(durations) or [0.0]
+        return cls(line[0], median(line), line[(len(line) * 99 + 99) // 100 - 1])
+
+    def __str__(self) -> str:
+        return f"{self.least:g} s at least, {self.median:g} s at the median, {self.p99:g} s at p99"
+
+
+def _name(broken: LawBroken | None) -> str | None:
+    return None if broken is None else broken.name
+
+
+def _hash(trace: Trace | None) -> str | None:
+    return None if trace is None else trace.hash
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class Exploration:
+    """What a search has seen, and the first schedule that broke a law.
+
+    Searches with equal seeds give equal explorations; the time that they took is not compared.
+    """
+
+    seed: int
+    schedules: int
+    """Number of schedules tried, without those that made the failure smaller."""
+    seconds: float = attrs.field(eq=False)
+    """The duration of the search, in real seconds."""
+    distinct: int
+    """Number of distinct schedules, by their choices."""
+    durations: Spread
+    """The durations of the schedules, in virtual seconds."""
+    endings: Mapping[str, int]
+    """The number of runs by final status, with "not ended" for the others."""
+    edges: Coverage
+    """The moves of the transition tables that were seen."""
+    failure: Trace | None = attrs.field(default=None, eq=_hash)
+    """The first schedule that broke a law, made as small as possible; None if there is none."""
+    broken: LawBroken | None = attrs.field(default=None, eq=_name)
+    """How it broke the law, as the error that `check` raises."""
+    case: Case | None = attrs.field(default=None, eq=False)
+    """The case of the failure; for a scenario, the small one."""
+    shrunk_by: int = 0
+    """Number of schedules tried to make the failure smaller."""
+
+    @property
+    def schedules_per_second(self) -> float:
+        """Number of schedules tried per real second."""
+        return self.schedules / self.seconds if self.seconds else 0.0
+
+    def check(self) -> None:
+        """Check that no law was broken.
+
+        Raises:
+            LawBroken: The first failure found, made small.
+        """
+        if self.broken is not None:
+            # The traceback of the search is of no use.
+            raise self.broken.with_traceback(None)
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> list[str]:
+        rate = f"{self.schedules:,} schedules in {self.seconds:.1f} s"
+        rate += f" ({self.schedules_per_second:,.0f} a second)"
+        missed = "; ".join(map(str, self.edges.missed))
+        return [
+            f"{rate}, {self.distinct:,} of them distinct; seed {self.seed}",
+            f"runs: {', '.join(f'{count:,} {how}' for how, count in self.endings.items())}",
+            f"virtual duration: {self.durations}",
+            f"seen: {self.edges}" + (f"; missed: {missed}" if missed else ""),
+            "no law broken" if self.broken is None else str(self.broken),
+        ]
+
 
 Draw: TypeAlias = Callable[[random.Random], "Case"]
 """Makes up a case."""

@@ -16,8 +16,8 @@ from actorflow.errors.storage import LeaseLost, RunNotFound, StoreUnavailable
 from actorflow.model.lifecycle import EventKind
 from actorflow.state.sql import PurgeReport, SQLStateManager
 from actorflow.state.sql.engines import Engines
-from actorflow.state.sql.retention.limits import Limits, PeriodicPurge
-from actorflow.state.sql.retention.purging import Pace
+from actorflow.state.sql.purging import Pace
+from actorflow.state.sql.retention import Limits, PeriodicPurge
 from actorflow.state.sql.schema import tables as schema
 from actorflow.testing.contracts.accounts import (
     COMPLETED,

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import attrs
 
-from actorflow.errors.base import ActorflowError
+from actorflow.errors import ActorflowError
 from actorflow.errors.running import (
     ActorCrashed,
     CompensationCut,

@@ -1,8 +1,9 @@
-"""Serialized values of a record: written, checked for size, and read back."""
+"""Serialized values of a record: written, checked for size, and read back, or unreadable."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
@@ -10,18 +11,17 @@ from actorflow.errors.storage import NotRestorable, NotStorable, StoreError, Too
 from actorflow.model.lifecycle import EventKind
 from actorflow.state.sql.values.codec import Unstorable
 from actorflow.state.sql.values.errors import clipped, describe_error, restore_error
-from actorflow.state.sql.values.placeholders import Unreadable
 from actorflow.support.read_only import ReadOnly
 from actorflow.support.safe_text import said_by, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from actorflow.model.events import Event
     from actorflow.state.sql.values.serializers import Serializer
     from actorflow.state.sql.writing.queue import EncodedEvent
 
-__all__ = ["Payloads", "SerializedOutputs"]
+__all__ = ["Payloads", "SerializedOutputs", "Unreadable"]
 
 _ERROR: Final = "error"
 _OUTPUT: Final = "output"
@@ -274,3 +274,32 @@ class SerializedOutputs:
         if known is not output:
             text = self._payloads.dump_output(event.run_id, event.step_id, output)
         return self._payloads.encode_event(event, text)
+
+
+class Unreadable(Mapping[str, Any]):
+    """Inputs or metadata that this process cannot read.
+
+    One such run must not prevent others from being listed, and must not look like a run without
+    inputs: any access raises an error that says why the values cannot be read.
+
+    Args:
+        reason: The error to raise.
+    """
+
+    def __init__(self, reason: NotRestorable) -> None:
+        self.reason = reason
+
+    def __repr__(self) -> str:
+        return f"<unread: {self.reason.why}>"
+
+    def __getitem__(self, key: str) -> NoReturn:
+        self._refuse()
+
+    def __iter__(self) -> Iterator[str]:
+        self._refuse()
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _refuse(self) -> NoReturn:
+        raise NotRestorable(self.reason.what, self.reason.why, self.reason.serializer)

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 from rich.console import Console
 
-from actorflow.cli.run.reports import describe, describe_failure, result_as_json, write_svg
-from actorflow.cli.run.watchers import LineWatcher, LiveWatcher, SilentWatcher
+from actorflow.cli.reports import describe, describe_failure, result_as_json, write_svg
 from actorflow.cli.terminal.exits import EXIT_BASE, Interrupts, Problem
 from actorflow.cli.terminal.streams import stdout_for_result, whole_lines
+from actorflow.cli.watchers import LineWatcher, LiveWatcher, SilentWatcher
 from actorflow.errors.definition import UnknownExecutor
 from actorflow.model.lifecycle import RunStatus
 from actorflow.orchestrator import Orchestrator
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from actorflow.cli.run.watchers import Watcher
+    from actorflow.cli.watchers import Watcher
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.definition.workflow import Workflow
     from actorflow.model.events import Event

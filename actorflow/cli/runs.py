@@ -12,18 +12,19 @@ import attrs
 import typer
 from rich.console import Console
 
-from actorflow.cli.db.stores import Database, command_line, find, opened, opened_run, store
+from actorflow.cli.databases import Database, command_line, find, opened, opened_run, store
 from actorflow.cli.loading import AsJson, Svg, Target, Workers, load_flow
-from actorflow.cli.run.reports import check_svg, write_svg
-from actorflow.cli.run.running import Order, print_json, show
-from actorflow.cli.runs.rendering import (
+from actorflow.cli.reports import (
+    check_svg,
     describe_run,
     event_as_json,
     listing,
     rendered,
     run_as_json,
     summary_as_json,
+    write_svg,
 )
+from actorflow.cli.running import Order, print_json, show
 from actorflow.cli.terminal.exits import Problem, exit_statuses
 from actorflow.cli.terminal.values import as_json as to_json
 from actorflow.errors.definition import DefinitionError

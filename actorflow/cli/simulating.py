@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 from rich.console import Console
 
+from actorflow.cli.inputs import check_inputs
 from actorflow.cli.loading import load
-from actorflow.cli.run.inputs import check_inputs
-from actorflow.cli.simulate.searching import (
+from actorflow.cli.searching import (
     SearchOrder,
     SearchProgress,
     cut,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from actorflow.cli.loading import Loaded
-    from actorflow.cli.simulate.searching import Found
+    from actorflow.cli.searching import Found
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.definition.step import Step
     from actorflow.testing import Trace

@@ -21,13 +21,13 @@ import attrs
 import sqlalchemy as sa
 
 from actorflow.state.sql.leases import lease_expired
-from actorflow.state.sql.retention.limits import PurgeReport
+from actorflow.state.sql.retention import PurgeReport
 from actorflow.state.sql.schema.tables import NOT_PURGED, PURGED, events, keys, owners, runs, steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from actorflow.state.sql.retention.limits import Limits
+    from actorflow.state.sql.retention import Limits
     from actorflow.state.sql.transactions import Transactions
 
 __all__ = ["Pace", "Purger"]

@@ -1,5 +1,0 @@
-"""`actorflow runs`."""
-
-from __future__ import annotations
-
-__all__: list[str] = []

@@ -1,5 +1,0 @@
-"""`actorflow simulate` and `actorflow replay`."""
-
-from __future__ import annotations
-
-__all__: list[str] = []

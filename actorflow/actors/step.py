@@ -60,7 +60,11 @@ class StepActor(Actor):
         if kind is DependencyCompleted:
             self._dependency_completed(message)
         elif kind is Execute:
-            self._execute(message.attempt, sender)
+            self._supervisor, attempt = sender, message.attempt
+            if len(self._outputs) == len(attempt.plan.dependencies):
+                self._submit(attempt)
+            else:
+                self._granted = attempt
         elif kind is Settled:
             self._settled(message, sender)
         elif kind is PoisonMessage:
@@ -78,13 +82,6 @@ class StepActor(Actor):
             granted = self._granted
             if granted is not None and len(outputs) == len(granted.plan.dependencies):
                 self._submit(granted)
-
-    def _execute(self, attempt: Attempt, sender: ActorAddress) -> None:
-        self._supervisor = sender
-        if len(self._outputs) == len(attempt.plan.dependencies):
-            self._submit(attempt)
-        else:
-            self._granted = attempt
 
     def _submit(self, attempt: Attempt) -> None:
         self._granted = None

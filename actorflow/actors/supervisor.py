@@ -209,13 +209,14 @@ class Supervisor(Actor):
             else:
                 self._held.append(Held(events, effects, grants, recorded=recorded))
         finally:
-            self._set_wakeup()  # also after a KeyboardInterrupt
+            # Also after a KeyboardInterrupt.
+            if self._deadlines.earliest < self._wakeups[0]:
+                self._set_wakeup()
 
     def _set_wakeup(self) -> None:
-        """Have a wakeup pending for the earliest deadline, or for an earlier one that has passed."""
-        if self._deadlines.earliest < self._wakeups[0]:
-            heapq.heappush(self._wakeups, self._deadlines.earliest)
-            self.wakeupAfter(self._deadlines.earliest - self._began_at)
+        # One is pending for the earliest deadline, or for an earlier one that has passed.
+        heapq.heappush(self._wakeups, self._deadlines.earliest)
+        self.wakeupAfter(self._deadlines.earliest - self._began_at)
 
     # ── Recording ────────────────────────────────────────────────────────────────────────────
 
@@ -231,7 +232,8 @@ class Supervisor(Actor):
         try:
             self._go_on()
         finally:
-            self._set_wakeup()
+            if self._deadlines.earliest < self._wakeups[0]:
+                self._set_wakeup()
 
     def _go_on(self) -> None:
         """Perform, or give up, the decisions that wait for no record, in order."""
@@ -284,22 +286,27 @@ class Supervisor(Actor):
         if grants:
             self._start_clocks(grants)
         interrupt: BaseException | None = None
+        send = self._myRef.actor_send
         for run, step_id, message in effects:
             try:
                 if run is None:
                     self._perform[type(message)](message)
+                elif run.addresses is not None and step_id in run.addresses:
+                    send(run.addresses[step_id], message)
                 else:
-                    self._tell_step(run, step_id, message)
+                    self._tell_through_run(run, step_id, message)
             except BaseException as error:  # noqa: BLE001 - other effects belong to other runs
                 self._host.broken(message, error)
                 if is_for_the_program(error):
                     interrupt = error
         for run, step, message in grants:
             try:
-                if step.undoes is None:
-                    self._tell_step(run, step.id, message)
-                else:
+                if step.undoes is not None:
                     self._tell_run_actor(message)
+                elif run.addresses is not None:
+                    send(run.addresses[step.id], message)
+                else:
+                    self._tell_through_run(run, step.id, message)
             except BaseException as error:  # noqa: BLE001 - other grants belong to other runs
                 self._host.broken(message, error)
                 if is_for_the_program(error):
@@ -307,11 +314,9 @@ class Supervisor(Actor):
         if interrupt is not None:
             raise interrupt
 
-    def _tell_step(self, run: RunState, step_id: str, message: object) -> None:
-        addresses = run.addresses
-        if addresses is not None and step_id in addresses:
-            self._myRef.actor_send(addresses[step_id], message)
-        elif run.run_id in self._run_actors:
+    def _tell_through_run(self, run: RunState, step_id: str, message: object) -> None:
+        """Have a run's actor tell a step whose address is not known, or the run's actor itself."""
+        if run.run_id in self._run_actors:
             passed_on = message if type(message) is ForStep else ForStep(step_id, message)
             self._myRef.actor_send(self._run_actors[run.run_id], passed_on)
 

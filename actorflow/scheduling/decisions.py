@@ -57,7 +57,7 @@ from actorflow.scheduling.queues import RunQueue, Workers
 from actorflow.scheduling.starts import Starts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from actorflow.model.context import Attempt
     from actorflow.model.events import Event
@@ -94,6 +94,8 @@ class Decisions:
         self._waiting = RunQueue(max_active_runs)
         self._outbox = Outbox()
         self._starts = Starts(self._outbox, self.deadlines, self.workers)
+        self.start_clocks: Final = self._starts.start_clocks
+        """Starts the timeouts of attempts whose grants are sent now; call `begin` before."""
         self._endings = Endings(self._outbox, self.deadlines, self._starts, grace, random)
         self._crashes = Crashes(self._outbox, self._starts, self._endings)
         self._compensations = Compensations(
@@ -138,10 +140,6 @@ class Decisions:
         decided = outbox.events, outbox.effects, outbox.grants
         outbox.events, outbox.effects, outbox.grants = [], [], []
         return decided
-
-    def start_clocks(self, grants: Sequence[Grant]) -> None:
-        """Start the timeouts of attempts whose grants are sent now; call `begin` before."""
-        self._starts.start_clocks(grants)
 
     # ── Runs ─────────────────────────────────────────────────────────────────────────────────
 
@@ -198,18 +196,17 @@ class Decisions:
         return None
 
     def _attempt_finished(self, message: AttemptFinished) -> None:
-        attempt = message.attempt
+        attempt, error = message.attempt, message.error
         found = self._find(attempt)
         if found is None:
             self._compensator(message)
             return
         run, step = found
-        limited = attempt.deadline is not None
-        overrun = self._endings.overrun(run, step, attempt) if limited else None
+        deadline, ended_at = attempt.deadline, attempt.ended_at
+        if deadline is not None and ended_at is not None and ended_at >= deadline:
+            error = self._endings.overrun(run, step, attempt) or error
         self._starts.release(run, step)
-        if overrun is not None:
-            self._endings.failed(run, step, overrun)
-        elif message.error is None and step.stop_error is None:
+        if error is None and step.stop_error is None:
             step.output, step.error, step.stopping = message.output, None, False
             self._endings.settle(run, step, _STEP_COMPLETED, {"output": message.output})
             if run.undoable is not None and step.plan.compensation is not None:
@@ -217,7 +214,7 @@ class Decisions:
             if not run.ending:
                 self._endings.emit(run, step, message.output, skipped=False)
         else:
-            self._endings.failed(run, step, step.stop_error or message.error)
+            self._endings.failed(run, step, step.stop_error or error)
         self._follow(run)
 
     def _attempt_abandoned(self, message: AttemptAbandoned) -> None:

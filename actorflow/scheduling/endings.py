@@ -101,6 +101,7 @@ class Endings:
         step.error = error
         if not step.step.required:
             self.settle(run, step, EventKind.STEP_SKIPPED, {"error": error})
+            run.any_skipped = True
             self.emit(run, step, None, skipped=True)
             return
         self.settle(run, step, EventKind.STEP_FAILED, {"error": error})
@@ -125,8 +126,8 @@ class Endings:
 
         A coroutine that blocks the event loop causes this, because no timer can fire in that time.
         """
-        ended_at, limit = attempt.ended_at, attempt.deadline
-        if ended_at is None or limit is None or ended_at < limit or step.stopping:
+        ended_at = attempt.ended_at
+        if ended_at is None or step.stopping:
             return None
         for due, deadline in (
             (Due.ATTEMPT, step.attempt_deadline),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.model.lifecycle import KEPT, RunStatus, StepStatus
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from actorflow.scheduling.deadlines import Deadline
 
 __all__ = ["RunState", "StepState"]
+
+_row: Final = attrgetter("status", "output", "error", "attempts", "started_at", "finished_at")
+"""Returns a step's outcome as a row of `StepResults`."""
+_output: Final = attrgetter("output")
 
 
 class StepState:
@@ -91,17 +97,6 @@ class StepState:
         self.started_at = known.started_at
         self.finished_at = known.finished_at
 
-    def row(self) -> tuple[object, ...]:
-        """Return the step's outcome, as a row of `StepResults`."""
-        return (
-            self.status,
-            self.output,
-            self.error,
-            self.attempts,
-            self.started_at,
-            self.finished_at,
-        )
-
 
 class RunState:
     """One run, as the supervisor sees it."""
@@ -109,6 +104,7 @@ class RunState:
     __slots__ = (
         "active",
         "addresses",
+        "any_skipped",
         "cancel_reason",
         "compensations",
         "compensators",
@@ -159,11 +155,14 @@ class RunState:
         self.deadline = start.deadline
         self.timeout: float | None = start.timeout
         self.status: RunStatus = RunStatus.PENDING
-        self.steps: dict[str, StepState] = {
-            plan.id: StepState(self.run_id, plan, start.executors[plan.id])
-            for plan in start.plan.steps
-        }
+        # A whole run in one call: a loop would take as long again.
+        plan = start.plan
+        executors = map(start.executors.__getitem__, plan.by_id)
+        states = map(StepState, itertools.repeat(self.run_id), plan.steps, executors)
+        self.steps: dict[str, StepState] = dict(zip(plan.by_id, states, strict=True))
         self.unsettled: int = len(self.steps)
+        self.any_skipped: bool = False
+        """Whether a step was skipped; otherwise all steps of a completed run have completed."""
         self.active: bool = False
         """Whether it has one of the places for active runs."""
         self.in_flight: int = 0
@@ -210,6 +209,7 @@ class RunState:
         for step_id, known in steps.items():
             step = self.steps[step_id]
             step.take_up(known)
+            self.any_skipped = self.any_skipped or known.status is StepStatus.SKIPPED
             for dependent in step.plan.dependents:
                 self.steps[dependent].open -= 1
         self.unsettled -= len(steps)
@@ -231,18 +231,24 @@ class RunState:
                 and self.steps[step_id].status is StepStatus.COMPLETED
             ]
 
+    def _outputs(self) -> dict[str, Any]:
+        steps = self.steps
+        if self.status is RunStatus.COMPLETED and not self.any_skipped:
+            return dict(zip(steps, map(_output, steps.values()), strict=True))
+        return {
+            step_id: step.output
+            for step_id, step in steps.items()
+            if step.status is StepStatus.COMPLETED
+        }
+
     def result(self) -> RunResult:
         """Return how the run ended."""
         return RunResult(
             run_id=self.run_id,
             workflow_id=self.scope.workflow_id,
             status=self.status,
-            outputs={
-                step_id: step.output
-                for step_id, step in self.steps.items()
-                if step.status is StepStatus.COMPLETED
-            },
-            steps=StepResults({step_id: step.row() for step_id, step in self.steps.items()}),
+            outputs=self._outputs(),
+            steps=StepResults(dict(zip(self.steps, map(_row, self.steps.values()), strict=True))),
             last_steps=self.plan.last_steps,
             error=self.error,
             failed_step=self.failed_step,

@@ -11,6 +11,10 @@ Steps that return without waiting need only one runner. Steps that suspend need 
 only one of them would start in each iteration of the loop. The executor assumes that the next body
 behaves like the last one.
 
+A function whose body has suspended is expected to do so again: its next body gets a plain task from
+the start, which the event loop drives without the runner's accompaniment. If that body returns
+without waiting after all, the next one is started by a runner again.
+
 Between coroutines, the runner lets the actor system deliver the messages that the last one caused,
 so a chain of steps that do not wait never returns to the event loop. The time for this is bounded.
 
@@ -43,6 +47,39 @@ if TYPE_CHECKING:
 __all__ = ["CoroutineExecutor", "stack_of_coroutine"]
 
 _SECONDS_PER_TURN: Final = 0.005
+_MOST_REMEMBERED: Final = 10_000
+"""How many functions are remembered to suspend."""
+
+
+_ABANDONED: Final = object()
+"""The handle of an attempt that was given up before it began."""
+
+
+class _BodyTask(asyncio.Task[None]):
+    """The task of one body, which is replaced if it is cancelled before it starts."""
+
+    started = False
+
+    def __init__(
+        self,
+        coroutine: Coroutine[Any, Any, None],
+        attempt: Attempt,
+        on_missed: Callable[[Attempt], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        name = f"step {attempt.step_id} of run {attempt.scope.run_id}"
+        super().__init__(coroutine, loop=loop, name=name, context=attempt.variables)
+        self.attempt: Attempt | None = attempt
+        """The attempt, until its body has ended."""
+        self._on_missed = on_missed
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Request cancellation; if the body has not started, have another task start it."""
+        attempt = self.attempt
+        if not self.started and attempt is not None:
+            self.started = True
+            self.get_loop().call_soon(self._on_missed, attempt)
+        return super().cancel(msg)
 
 
 class _Runner(asyncio.Task[None]):
@@ -100,12 +137,15 @@ class CoroutineExecutor:
         """The number of runners that will check the queue before they end or suspend."""
         self._bodies_suspend = False
         """Whether the last body that started suspended."""
+        self._suspends: set[int] = set()
+        """The ids of functions whose last body suspended; a hint, so a stale id does no harm."""
         self._waiting = 0
         """The number of bodies that are suspended."""
         self._abandoned: dict[Attempt, None] = {}
         self.legs: int = 0
-        """How often a body was entered; with `current` it shows the watchdog a blocking body."""
+        """How often a body was entered, as far as the executor sees it; see `probe`."""
         self.current: Attempt | None = None
+        """The attempt whose body is running, as far as the executor sees it; see `running`."""
 
     def open(self, report: Report) -> None:
         """Prepare; `report` is called on the loop's thread and followed by a delivery."""
@@ -113,13 +153,16 @@ class CoroutineExecutor:
 
     def submit(self, attempt: Attempt) -> None:
         """Start an attempt soon."""
+        if self._suspends and id(attempt.function) in self._suspends:
+            self._start_task(attempt)
+            return
         self._queue.append(attempt)
         if not self._runners or self._bodies_suspend:
             self._start_runners()
 
     def stop(self, attempt: Attempt) -> None:
         """Cancel the attempt's task; an attempt that has not started never will."""
-        if attempt.handle is not None:
+        if attempt.handle is not None and attempt.handle is not _ABANDONED:
             task, _ = attempt.handle
             task.cancel()
 
@@ -127,8 +170,11 @@ class CoroutineExecutor:
         """Give up on a coroutine that went on after its cancellation; return its stack."""
         if attempt.handle is None:
             # It has ended, or it has not started and never will.
+            attempt.handle = _ABANDONED
             with contextlib.suppress(ValueError):
                 self._queue.remove(attempt)
+            return ""
+        if attempt.handle is _ABANDONED:
             return ""
         self._abandoned[attempt] = None
         _, coroutine = attempt.handle
@@ -137,6 +183,21 @@ class CoroutineExecutor:
     def close(self) -> Sequence[Attempt]:
         """Return the abandoned attempts that have not ended."""
         return list(self._abandoned)
+
+    def running(self) -> Attempt | None:
+        """Return the attempt whose body is running now; from any thread."""
+        if self.current is not None:
+            return self.current
+        task = asyncio.current_task(self._loop)
+        return task.attempt if isinstance(task, _BodyTask) else None
+
+    def probe(self) -> None:
+        """Have `legs` change when the loop turns, if a body does not block it; from any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop has closed
+            self._loop.call_soon_threadsafe(self._turned, context=self._context)
+
+    def _turned(self) -> None:
+        self.legs += 1
 
     # ── Runners ──────────────────────────────────────────────────────────────────────────────
 
@@ -200,6 +261,67 @@ class CoroutineExecutor:
         self._replace_runner()
         self._deliver_later()
 
+    # ── Plain tasks ──────────────────────────────────────────────────────────────────────────
+
+    def _start_task(self, attempt: Attempt) -> None:
+        _BodyTask(self._run_in_task(attempt), attempt, self._start_task, self._loop)
+
+    async def _run_in_task(self, attempt: Attempt) -> None:
+        task: _BodyTask = _this_task(self._loop)
+        task.started = True
+        if not attempt.cancelled:
+            await self._accompany(attempt, task)
+        else:
+            task.attempt = None
+            if attempt.handle is not _ABANDONED:
+                self._report(attempt, None, not_begun(attempt))
+        # Bodies that end in the same iteration of the loop share one delivery. The last one need
+        # not wait for it. Nothing that it causes may run in the step's context.
+        more = True
+        try:
+            more = bool(self._waiting) or self._context.run(self._deliver)
+        finally:  # also after a KeyboardInterrupt
+            if more:
+                self._deliver_later()
+
+    @types.coroutine
+    def _accompany(self, attempt: Attempt, task: _BodyTask) -> Generator[Any, Any, None]:
+        """Run a body to its end; only its first leg is run by hand."""
+        self.legs += 1
+        self.current = attempt
+        try:
+            coroutine = attempt.function(**attempt.arguments)
+            waiting = coroutine.send(None)
+        except StopIteration as stop:
+            self.current = task.attempt = None
+            self._suspends.discard(id(attempt.function))
+            self._report(attempt, stop.value, None)
+            return
+        except BaseException as error:  # noqa: BLE001 - any error fails the attempt
+            self.current = task.attempt = None
+            self._report(attempt, None, error)
+            return
+        self.current = None
+        self._waiting += 1
+        attempt.handle = task, coroutine
+        output, error = None, None
+        try:
+            while True:
+                try:
+                    yield waiting
+                    break
+                except BaseException as thrown:  # noqa: BLE001 - thrown into the body
+                    waiting = coroutine.throw(thrown)
+            output = yield from coroutine
+        except StopIteration as stop:  # the body has handled what was thrown, and returned
+            output = stop.value
+        except BaseException as raised:  # noqa: BLE001 - any error fails the attempt
+            error = raised
+        task.attempt = None
+        self._end(attempt, output, error)
+        if isinstance(error, GeneratorExit):
+            raise error  # the loop has gone, and this generator is being closed
+
     # ── Bodies ───────────────────────────────────────────────────────────────────────────────
 
     def _begin(self, attempt: Attempt) -> _Suspended | None:
@@ -214,6 +336,9 @@ class CoroutineExecutor:
             waiting = attempt.variables.run(coroutine.send, None)
             self.current = None
             self._bodies_suspend = True
+            if len(self._suspends) >= _MOST_REMEMBERED:
+                self._suspends.clear()
+            self._suspends.add(id(attempt.function))
             return attempt, coroutine, waiting
         except StopIteration as stop:
             self.current = None

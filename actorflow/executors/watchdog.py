@@ -53,6 +53,7 @@ class Watchdog:
         self._clock = clock
         self._report = report
         self._threshold = threshold
+        self._seen: Attempt | None = None
         self._seen_leg = -1
         self._seen_at = 0.0
         self._reported_leg = -1
@@ -79,10 +80,12 @@ class Watchdog:
     def look(self) -> None:
         """Make one observation."""
         # In this order, because the executor increments `legs` before it sets `current`.
-        attempt = self._executor.current
+        attempt = self._executor.running()
         leg = self._executor.legs
-        if attempt is None or leg != self._seen_leg:
-            self._seen_leg, self._seen_at = leg, self._clock.now()
+        if attempt is None or leg != self._seen_leg or attempt is not self._seen:
+            self._seen, self._seen_leg, self._seen_at = attempt, leg, self._clock.now()
+            if attempt is not None:
+                self._executor.probe()
             return
         seconds = self._clock.now() - self._seen_at
         if seconds >= self._threshold and leg != self._reported_leg:

@@ -226,7 +226,7 @@ class Runtime:
     def _waiting(
         self, run_id: str | None, lasts: Callable[[], bool]
     ) -> contextlib.AbstractContextManager[None]:
-        attempt = self._coroutines.current if self.on_loop() else self._threads.attempt_here()
+        attempt = self._coroutines.running() if self.on_loop() else self._threads.attempt_here()
         if attempt is None:
             return contextlib.nullcontext()
         return self._nesting.waiting(attempt, run_id, lasts)
@@ -257,6 +257,8 @@ class Runtime:
     def _report_here(self, attempt: Attempt, output: Any, error: BaseException | None) -> None:
         attempt.ended_at = self.clock.now()
         finished = self._finished(attempt, output, error)
+        if self.system.inbox:
+            self.system.take_in()  # such as the watchdog's report of this very attempt
         # An executor that reports here lets the system deliver next, so no wake-up is needed.
         self.system.enqueue((self._supervisor, finished, self.system.system_cell))
 

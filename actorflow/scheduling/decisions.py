@@ -197,11 +197,12 @@ class Decisions:
 
     def _attempt_finished(self, message: AttemptFinished) -> None:
         attempt, error = message.attempt, message.error
-        found = self._find(attempt)
-        if found is None:
+        # As `_find` does; most messages are of this kind.
+        run = self.runs.get(attempt.scope.run_id)
+        step = None if run is None else run.steps[attempt.step_id]
+        if run is None or step is None or step.current is not attempt:
             self._compensator(message)
             return
-        run, step = found
         deadline, ended_at = attempt.deadline, attempt.ended_at
         if deadline is not None and ended_at is not None and ended_at >= deadline:
             error = self._endings.overrun(run, step, attempt) or error

@@ -78,8 +78,9 @@ class Endings:
         plan = step.plan
         if not plan.dependents:
             return
-        message = Settled(plan, output, skipped, run.addresses)
-        if run.addresses is not None:
+        addresses = run.addresses
+        message = Settled(plan, output, skipped, addresses)
+        if addresses is not None:
             self._outbox.effects.append((run, plan.id, message))
         else:  # the run's actor knows the addresses
             self._outbox.effects.append((run, "", ForStep(plan.id, message)))

@@ -62,14 +62,14 @@ class Outbox:
         Raises:
             IllegalMove: When the step's status has no such move.
         """
-        step_id = step.id
         try:
             step.status = STEP_MOVES[step.status][kind]
         except KeyError:
-            move_step(step_id, step.status, kind)  # raises, and says what is wrong
+            move_step(step.id, step.status, kind)  # raises, and says what is wrong
         run.events = number = run.events + 1
-        event = _new(Event, (number, kind, run.run_id, step_id, attempt, self.wall, data))
-        self.events.append(event)
+        self.events.append(
+            _new(Event, (number, kind, run.run_id, step.id, attempt, self.wall, data))
+        )
 
     def attempt(
         self,

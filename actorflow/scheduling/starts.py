@@ -8,6 +8,7 @@ which there is a worker or a free lane are granted. An attempt begins in `_start
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from actorflow.model.context import Attempt, Compensation
@@ -33,6 +34,7 @@ _STEP_STARTED: Final = EventKind.STEP_STARTED
 _READY: Final = StepStatus.READY
 _ATTEMPT: Final = Due.ATTEMPT
 _TOTAL: Final = Due.TOTAL
+_run_of: Final = itemgetter(3)
 
 
 class Starts:
@@ -75,9 +77,11 @@ class Starts:
         ready = self._ready
         if ready:
             self._ready = []
+            enough = len(ready) <= workers.free and not queue.order
             if len(ready) > 1:
                 ready.sort()
-            enough = len(ready) <= workers.free and not queue.order
+                # Steps of several runs go through the queue, where runs take turns.
+                enough = enough and len(set(map(_run_of, ready))) == 1
             for _, _, _, run, step in ready:
                 if step.status is not _READY:
                     continue  # cancelled within the same decision

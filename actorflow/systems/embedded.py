@@ -46,7 +46,8 @@ class EmbeddedSystem(Delivery):
         self._deferred: list[Callable[[], None]] = []
         """Calls deferred until the mail has been delivered."""
         self._unread: Iterator[Envelope] = iter(self._mail)
-        self._inbox: deque[Envelope] = deque()
+        self.inbox: deque[Envelope] = deque()
+        """Messages of other threads that have not been queued."""
         self._turn_scheduled = False
         self._wakeup_pending = False
         self._timer: asyncio.TimerHandle | None = None
@@ -56,8 +57,8 @@ class EmbeddedSystem(Delivery):
 
     def post(self, target: Cell, message: Any, sender: Cell) -> None:
         """Queue a message; only on the loop's thread."""
-        if self._inbox:
-            self._empty_inbox()  # earlier messages of other threads come first
+        if self.inbox:
+            self.take_in()  # earlier messages of other threads come first
         self._mail.append((target, message, sender))
         self.deliver_later()
 
@@ -67,7 +68,7 @@ class EmbeddedSystem(Delivery):
         Raises:
             RuntimeError: When the loop has been closed.
         """
-        self._inbox.append((target, message, self.system_cell))
+        self.inbox.append((target, message, self.system_cell))
         # The message is appended before the flag is checked. A turn clears the flag before it
         # empties the inbox, so a flag that is still set belongs to a turn that sees this message.
         if not self._wakeup_pending:
@@ -86,7 +87,7 @@ class EmbeddedSystem(Delivery):
 
     def _wake(self) -> None:
         """Take in messages of other threads; deliver them unless a turn is already scheduled."""
-        self._empty_inbox()
+        self.take_in()
         if not self._turn_scheduled:
             self._turn()
 
@@ -111,8 +112,8 @@ class EmbeddedSystem(Delivery):
 
         Must not be called by an actor.
         """
-        if self._inbox or self._wakeup_pending:
-            self._empty_inbox()
+        if self.inbox or self._wakeup_pending:
+            self.take_in()
         mail, left = self._mail, _MESSAGES_PER_TURN
         try:
             while (mail and left > 0) or self._deferred:
@@ -129,7 +130,7 @@ class EmbeddedSystem(Delivery):
         except BaseException:
             self.deliver_later()  # a KeyboardInterrupt: the rest is delivered in a later turn
             raise
-        return bool(mail or self._inbox)
+        return bool(mail or self.inbox)
 
     def put_off(self, call: Callable[[], None]) -> bool:
         """Defer a call until the queued messages are delivered; return False if none are queued."""
@@ -138,9 +139,10 @@ class EmbeddedSystem(Delivery):
         self._deferred.append(call)
         return True
 
-    def _empty_inbox(self) -> None:
+    def take_in(self) -> None:
+        """Queue the messages of other threads before those that are sent next."""
         self._wakeup_pending = False
-        inbox = self._inbox
+        inbox = self.inbox
         while inbox:
             self._mail.append(inbox.popleft())
 
@@ -175,4 +177,4 @@ class EmbeddedSystem(Delivery):
         self.timer_changed()
         self._mail.clear()
         self._deferred.clear()
-        self._inbox.clear()
+        self.inbox.clear()

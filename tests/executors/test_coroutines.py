@@ -10,7 +10,9 @@ import functools
 import pytest
 
 from actorflow.executors import CoroutineExecutor
-from tests.support.executor_rigs import CoroutineRig, Rig
+from tests.support.executor_rigs import CoroutineRig, Rig, starts_in
+
+__all__ = ["starts_in"]
 
 variable = contextvars.ContextVar("variable", default="nobody's")
 
@@ -205,6 +207,7 @@ def test_bodies_that_end_in_one_round_are_dealt_with_together():
     assert ["later", "later", "now"] == told
 
 
+@pytest.mark.parametrize("starts_in", ["a runner"], indirect=True)
 def test_the_runner_delivers_what_bodies_cause():
     """What ended one step makes the next one ready, without going round the loop."""
     loop = asyncio.new_event_loop()
@@ -591,20 +594,21 @@ def test_it_says_which_body_the_loop_is_in(rig):
     gate = rig.gate()
 
     async def body():
-        first = executor.current, executor.legs
+        first = executor.running(), executor.legs
+        executor.probe()
         await gate.event.wait()
-        return first, (executor.current, executor.legs)
+        return first, (executor.running(), executor.legs)
 
     attempt = rig.submit(body)
     rig.flush()
-    meanwhile = executor.current
+    meanwhile = executor.running()
     gate.open()
     rig.until(lambda: rig.of(attempt))
 
     ((first, second), _) = rig.of(attempt)[0]
     assert (attempt, attempt) == (first[0], second[0])
     assert first[1] < second[1]
-    assert (None, None) == (meanwhile, executor.current)
+    assert (None, None) == (meanwhile, executor.running())
 
 
 def test_a_delivery_that_ctrl_c_interrupts_costs_no_attempt():

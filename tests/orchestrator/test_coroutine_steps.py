@@ -8,7 +8,10 @@ import itertools
 import pytest
 
 from actorflow import Orchestrator, RetryPolicy, Workflow
+from tests.support.executor_rigs import starts_in
 from tests.support.flows import GUARD
+
+__all__ = ["starts_in"]
 
 
 def returns():

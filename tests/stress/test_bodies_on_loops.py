@@ -16,7 +16,10 @@ import random
 import pytest
 
 from actorflow import Orchestrator, RetryPolicy, Workflow
+from tests.support.executor_rigs import starts_in
 from tests.support.soak_factor import SOAK
+
+__all__ = ["starts_in"]
 
 pytestmark = pytest.mark.slow
 

@@ -7,6 +7,8 @@ import concurrent.futures
 import contextlib
 import types
 
+import pytest
+
 from actorflow.definition.step import Step
 from actorflow.executors import CoroutineExecutor, FuturesExecutor, ThreadExecutor
 from actorflow.systems import SimulatedSystem
@@ -176,3 +178,27 @@ class AnyScript:
     def of(_step_id, _attempt):
         """What any attempt does."""
         return real()
+
+
+class Everything(set):
+    """A set that holds whatever it is asked for, and knows no other."""
+
+    def __contains__(self, _item):
+        return True
+
+    def __bool__(self):
+        return True
+
+
+@pytest.fixture(params=["a runner", "a task"], autouse=True)
+def starts_in(request, monkeypatch):
+    """Where a body starts: with a runner, or in a plain task, as one that is known to suspend."""
+    if request.param == "a task":
+        make = CoroutineExecutor.__init__
+
+        def knows_all(executor, *arguments):
+            make(executor, *arguments)
+            executor._suspends = Everything()
+
+        monkeypatch.setattr(CoroutineExecutor, "__init__", knows_all)
+    return request.param

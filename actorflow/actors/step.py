@@ -101,11 +101,10 @@ class StepActor(Actor):
             self.send(self._supervisor, AttemptFinished(attempt, None, error))
 
     def _settled(self, message: Settled, sender: ActorAddress) -> None:
-        addresses = message.addresses
-        if addresses is None or self._outputs is _EVERYTHING:
+        if self._outputs is _EVERYTHING:
             return
         self._supervisor = sender
-        plan, send = message.plan, self._myRef.actor_send
+        plan, addresses, send = message.plan, message.addresses, self._myRef.actor_send
         completed = DependencyCompleted(plan.id, message.output, message.skipped)
         for name in plan.dependents:
             # A resumed run may have kept a dependent of a step that it runs again, if the

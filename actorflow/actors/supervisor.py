@@ -162,6 +162,7 @@ class Supervisor(Actor):
         self._audience = message.host.audience
         self._brain = brain = message.brain
         self._take, self._deadlines = brain.take, brain.deadlines
+        self._begin, self._conclude_brain = brain.begin, brain.conclude
         self._start_clocks = brain.start_clocks
         self._understood = brain.understood
         self._now, self._wall = message.host.clock.now, message.host.clock.wall
@@ -174,7 +175,7 @@ class Supervisor(Actor):
             self._take(message)
             return
         self._began_at = now = self._now()
-        self._brain.begin(now, self._wall(now))
+        self._begin(now, self._wall(now))
         self._take(message)
         self._concluding = self._put_off(self._conclude_later)
         if not self._concluding:
@@ -191,7 +192,7 @@ class Supervisor(Actor):
 
     def _conclude(self) -> None:
         try:
-            events, effects, grants = self._brain.conclude()
+            events, effects, grants = self._conclude_brain()
             recorded = True
             if events:
                 try:
@@ -228,7 +229,7 @@ class Supervisor(Actor):
         if not self._concluding:
             # The clocks of attempts start now, not at the moment of the last decision.
             self._began_at = now = self._now()
-            self._brain.begin(now, self._wall(now))
+            self._begin(now, self._wall(now))
         try:
             self._go_on()
         finally:
@@ -284,9 +285,9 @@ class Supervisor(Actor):
         if events and self._audience.present:
             self._audience.publish(events)
         if grants:
-            self._start_clocks(grants)
-        interrupt: BaseException | None = None
+            effects = [*effects, *self._start_clocks(grants)]
         send = self._myRef.actor_send
+        interrupt: BaseException | None = None
         for run, step_id, message in effects:
             try:
                 if run is None:
@@ -296,18 +297,6 @@ class Supervisor(Actor):
                 else:
                     self._tell_through_run(run, step_id, message)
             except BaseException as error:  # noqa: BLE001 - other effects belong to other runs
-                self._host.broken(message, error)
-                if is_for_the_program(error):
-                    interrupt = error
-        for run, step, message in grants:
-            try:
-                if step.undoes is not None:
-                    self._tell_run_actor(message)
-                elif run.addresses is not None:
-                    send(run.addresses[step.id], message)
-                else:
-                    self._tell_through_run(run, step.id, message)
-            except BaseException as error:  # noqa: BLE001 - other grants belong to other runs
                 self._host.broken(message, error)
                 if is_for_the_program(error):
                     interrupt = error

@@ -304,7 +304,8 @@ class CoroutineExecutor:
         self.current = None
         self._waiting += 1
         attempt.handle = task, coroutine
-        output, error = None, None
+        output: Any = None
+        failure: BaseException | None = None
         try:
             while True:
                 try:
@@ -315,12 +316,12 @@ class CoroutineExecutor:
             output = yield from coroutine
         except StopIteration as stop:  # the body has handled what was thrown, and returned
             output = stop.value
-        except BaseException as raised:  # noqa: BLE001 - any error fails the attempt
-            error = raised
+        except BaseException as error:  # noqa: BLE001 - any error fails the attempt
+            failure = error
         task.attempt = None
-        self._end(attempt, output, error)
-        if isinstance(error, GeneratorExit):
-            raise error  # the loop has gone, and this generator is being closed
+        self._end(attempt, output, failure)
+        if isinstance(failure, GeneratorExit):
+            raise failure  # the loop has gone, and this generator is being closed
 
     # ── Bodies ───────────────────────────────────────────────────────────────────────────────
 

@@ -185,8 +185,10 @@ class Settled:
     plan: StepPlan
     output: Any
     skipped: bool
-    addresses: Mapping[str, ActorAddress] | None
-    """The addresses of the run's steps, by step id; None until the run actor has reported them."""
+    addresses: Mapping[str, ActorAddress]
+    """The addresses of the run's steps, by step id; filled in by the run's actor if that passes the
+    message on.
+    """
 
 
 @message

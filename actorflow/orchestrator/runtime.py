@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from actorflow.model.context import Attempt
     from actorflow.model.events import Event
     from actorflow.model.messages import StartRun
-    from actorflow.model.protocols import Executor, Observer, StateManager
+    from actorflow.model.protocols import Executor, Observer, Report, StateManager
     from actorflow.model.results import RunSnapshot
     from actorflow.orchestrator.live import LiveRuns
     from actorflow.orchestrator.powers import Powers
@@ -123,7 +123,7 @@ class Runtime:
         # told that the base is private.
         actors = ActorSystem(self.system, transientUnique=True)
         self._supervisor = actors.createActor(Supervisor)
-        self.places.open(self._report_here, self._report_from_anywhere)
+        self.places.open(self._reporting_here(), self._report_from_anywhere)
         self.audience.open()
         self._watchdog.start(threading.get_ident())
         actors.tell(self._supervisor, ConfigureSupervisor(brain=self._brain, host=self))
@@ -254,13 +254,21 @@ class Runtime:
 
     # ── What executors and the watchdog report ───────────────────────────────────────────────
 
-    def _report_here(self, attempt: Attempt, output: Any, error: BaseException | None) -> None:
-        attempt.ended_at = self.clock.now()
-        finished = self._finished(attempt, output, error)
-        if self.system.inbox:
-            self.system.take_in()  # such as the watchdog's report of this very attempt
-        # An executor that reports here lets the system deliver next, so no wake-up is needed.
-        self.system.enqueue((self._supervisor, finished, self.system.system_cell))
+    def _reporting_here(self) -> Report:
+        """Return the function with which the coroutine executor reports an end."""
+        # One call a step, so everything is looked up once.
+        system, supervisor, finished = self.system, self._supervisor, self._finished
+        now, enqueue, sender = self.clock.now, system.enqueue, system.system_cell
+
+        def report(attempt: Attempt, output: Any, error: BaseException | None) -> None:
+            attempt.ended_at = now()
+            message = finished(attempt, output, error)
+            if system.inbox:
+                system.take_in()  # such as the watchdog's report of this very attempt
+            # An executor that reports here lets the system deliver next: it needs no wake-up.
+            enqueue((supervisor, message, sender))
+
+        return report
 
     def _report_from_anywhere(
         self, attempt: Attempt, output: Any, error: BaseException | None

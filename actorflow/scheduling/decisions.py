@@ -95,7 +95,9 @@ class Decisions:
         self._outbox = Outbox()
         self._starts = Starts(self._outbox, self.deadlines, self.workers)
         self.start_clocks: Final = self._starts.start_clocks
-        """Starts the timeouts of attempts whose grants are sent now; call `begin` before."""
+        """Starts the clocks of attempts whose grants are sent now, and returns the effects that
+        send them; call `begin` before.
+        """
         self._endings = Endings(self._outbox, self.deadlines, self._starts, grace, random)
         self._crashes = Crashes(self._outbox, self._starts, self._endings)
         self._compensations = Compensations(
@@ -216,7 +218,8 @@ class Decisions:
                 self._endings.emit(run, step, message.output, skipped=False)
         else:
             self._endings.failed(run, step, step.stop_error or error)
-        self._follow(run)
+        if not run.unsettled and not run.in_flight:
+            self._finish(run)
 
     def _attempt_abandoned(self, message: AttemptAbandoned) -> None:
         found = self._find(message.attempt)

@@ -19,6 +19,7 @@ from actorflow.model.messages import (
     StopAttempt,
 )
 from actorflow.scheduling.deadlines import Due
+from actorflow.support.read_only import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -79,11 +80,12 @@ class Endings:
         if not plan.dependents:
             return
         addresses = run.addresses
-        message = Settled(plan, output, skipped, addresses)
         if addresses is not None:
+            message = Settled(plan, output, skipped, addresses)
             self._outbox.effects.append((run, plan.id, message))
         else:  # the run's actor knows the addresses
-            self._outbox.effects.append((run, "", ForStep(plan.id, message)))
+            unaddressed = Settled(plan, output, skipped, NOTHING)
+            self._outbox.effects.append((run, "", ForStep(plan.id, unaddressed)))
         steps = run.steps
         for name in plan.dependents:
             dependent = steps[name]

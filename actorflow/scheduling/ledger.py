@@ -138,7 +138,7 @@ class RunState:
         "unsettled",
     )
 
-    def __init__(self, start: StartRun) -> None:
+    def __init__(self, start: StartRun) -> None:  # noqa: PLR0915 - a record with many fields
         self.run_id: str = start.scope.run_id
         self.scope: RunScope = start.scope
         self.plan: WorkflowPlan = start.plan
@@ -147,7 +147,7 @@ class RunState:
         self.rank: int = -start.priority
         """Orders steps of different runs that are ready together."""
         self.addresses: Mapping[str, Any] | None = None
-        """The addresses of its steps' actors, while all are known; the brain only passes them on."""
+        """The addresses of its steps' actors while all are known; the brain only passes them on."""
         self.revived: bool = start.resumed is not None
         """Whether its actors have to be told what was decided before they were created."""
         self.reviving: int = 0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from actorflow.scheduling.ledger import RunState, StepState
-    from actorflow.scheduling.outbox import Grant, Outbox
+    from actorflow.scheduling.outbox import Effect, Grant, Outbox
 
     _Ready = tuple[int, tuple[int, int], int, RunState, StepState]
     """The rank of the run, the rank of the step, a unique number; the run and the step."""
@@ -73,36 +73,42 @@ class Starts:
 
     def grant(self) -> None:
         """Rank what has become ready, and start what a worker or a lane is free for."""
-        queue, workers = self._queue, self._workers
-        ready = self._ready
-        if ready:
-            self._ready = []
-            enough = len(ready) <= workers.free and not queue.order
-            if len(ready) > 1:
-                ready.sort()
-                # Steps of several runs go through the queue, where runs take turns.
-                enough = enough and len(set(map(_run_of, ready))) == 1
-            for _, _, _, run, step in ready:
-                if step.status is not _READY:
-                    continue  # cancelled within the same decision
-                if step.step.async_:
-                    if enough:
-                        self._start(run, step)
-                    else:
-                        queue.push(run, step)
-                elif run.lane.busy:
-                    run.lane.push(step)
-                elif run.lane.waiting:
-                    run.lane.push(step)
-                    self._freed.append(run)
-                else:
+        if self._ready:
+            self._rank()
+        if self._queue.order:
+            self._empty_queue()
+        if self._freed:
+            self._fill_lanes()
+
+    def _rank(self) -> None:
+        """Start the steps that have become ready, in order, or queue them."""
+        ready, self._ready = self._ready, []
+        queue = self._queue
+        enough = len(ready) <= self._workers.free and not queue.order
+        if len(ready) > 1:
+            ready.sort()
+            # Steps of several runs go through the queue, where runs take turns.
+            enough = enough and len(set(map(_run_of, ready))) == 1
+        for _, _, _, run, step in ready:
+            if step.status is not _READY:
+                continue  # cancelled within the same decision
+            if step.step.async_:
+                if enough:
                     self._start(run, step)
+                else:
+                    queue.push(run, step)
+            elif not (run.lane.busy or run.lane.waiting):
+                self._start(run, step)
+            else:
+                run.lane.push(step)
+                self._freed.append(run)
+
+    def _empty_queue(self) -> None:
+        queue, workers = self._queue, self._workers
         while workers.free and queue.order:
             following = queue.pop()
             if following is not None:
                 self._start(*following)
-        if self._freed:
-            self._fill_lanes()
 
     def _fill_lanes(self) -> None:
         freed, self._freed = self._freed, []
@@ -146,14 +152,17 @@ class Starts:
         self._outbox.compensator(run, undo, _STEP_STARTED)
         self._outbox.grants.append((run, undo, Compensate(attempt, seen_by(run, undo))))
 
-    def start_clocks(self, grants: Sequence[Grant]) -> None:
-        """Set the deadlines of attempts whose grants are about to be sent.
+    def start_clocks(self, grants: Sequence[Grant]) -> list[Effect]:
+        """Set the deadlines of attempts, and return the effects that send their grants.
 
         The grants may have waited for their events to be recorded; that time counts for nothing.
         """
         now, deadlines = self._outbox.now, self._deadlines
+        effects: list[Effect] = []
         for run, step, message in grants:
-            attempt, options, deadline = message.attempt, step.step, run.deadline
+            attempt: Attempt = message.attempt
+            options, deadline = step.step, run.deadline
+            effects.append((None if step.undoes else run, step.id, message))
             if step.current is not attempt or step.stopping:
                 continue
             if options.total_timeout is not None and step.attempts == 1:
@@ -167,6 +176,7 @@ class Starts:
                 if deadline is None or moment < deadline:
                     deadline = moment
             attempt.deadline = deadline
+        return effects
 
     def release(self, run: RunState, step: StepState) -> None:
         """Release what an attempt that is over held."""

@@ -95,8 +95,8 @@ def workers_add_up(lives: Lives) -> Iterator[str]:
 
 @of_the_runtime(
     16,
-    "Among ready steps, the higher priority is granted first; what becomes ready within one decision "
-    "is ready together; ties go by the order of readiness, then of definition.",
+    "Among ready steps, the higher priority is granted first; what becomes ready within one "
+    "decision is ready together; ties go by the order of readiness, then of definition.",
 )
 def priorities_are_kept(lives: Lives) -> Iterator[str]:
     """Check which steps were waiting whenever a step started.

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from actorflow.definition.step import Step
+    from actorflow.model.context import Attempt
     from actorflow.systems.delivery import Cell
     from actorflow.testing.laws.evidence.life import Try, Undoing
     from actorflow.testing.trace.trace import Trace
@@ -150,7 +151,7 @@ class Lives:
 
     # ── Messages ─────────────────────────────────────────────────────────────────────────────
 
-    def _read_messages(self) -> None:
+    def _read_messages(self) -> None:  # noqa: C901 - one test for each kind of message
         # This loop sees every message of every schedule, so it tests the most frequent kinds first.
         latest, homes = self.latest, self.homes
         told: list[tuple[int, Cell, DependencyCompleted]] = []
@@ -162,14 +163,13 @@ class Lives:
             if kind is DependencyCompleted:
                 told.append((count, target, message))
             elif kind is Execute:
-                attempt = message.attempt
-                if attempt.compensates:
+                self._find_home(target, message.attempt)
+                if message.attempt.compensates:
                     undoing.add(target)
-                if target not in homes:
-                    homes[target] = latest[attempt.scope.run_id].steps[attempt.step_id]
             elif kind is StepsMade or kind is StepMoved:
                 life = homes[sender]
-                homes |= {cell: life.steps[name] for name, cell in message.addresses.items()}
+                steps = life.steps if isinstance(life, Life) else life.life.steps
+                homes |= {cell: steps[name] for name, cell in message.addresses.items()}
             elif kind is StartRun:
                 self._begin(message, count)
             elif kind is MakeSteps:
@@ -182,6 +182,10 @@ class Lives:
             home = homes.get(target)
             if isinstance(home, StepLife) and target not in undoing:
                 self.told.append((count, home, news))
+
+    def _find_home(self, target: Cell, attempt: Attempt) -> None:
+        if target not in self.homes:
+            self.homes[target] = self.latest[attempt.scope.run_id].steps[attempt.step_id]
 
     def _begin(self, start: StartRun, count: int) -> None:
         former = self.latest.get(start.scope.run_id)

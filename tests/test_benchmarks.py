@@ -248,6 +248,7 @@ def test_a_contender_with_other_outputs_is_not_measured():
         asyncio.run(interleaved(contenders, samples=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["floor", "actorflow"])
 def test_the_bytecodes_of_a_step_are_the_same_in_every_process(side: str):
     """A count that a busy machine changes cannot show one extra call."""

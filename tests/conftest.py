@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
-import os
 import shutil
 import signal
 import sys
@@ -27,12 +26,6 @@ settings.load_profile("house")
 # they start would inherit that: nothing could be interrupted, and the tests of it would hang.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-# Without bytecode, every worker rewrites the assertions of all tests, which takes it 4 seconds, and
-# every program that a test starts compiles actorflow. Images of containers often forbid bytecode.
-sys.dont_write_bytecode = False
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_collection_finish():

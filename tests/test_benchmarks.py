@@ -221,6 +221,13 @@ def _scripted(name: str, log: list[str], outputs: Outputs) -> Contender:
     return Contender(name=name, workload=workload, body=RETURNS, opened=opened)
 
 
+@pytest.fixture
+def small(monkeypatch):
+    """Samples of a tenth of the steps, and a hundredth of the ended runs."""
+    monkeypatch.setattr("benchmarks.measure.STEPS_PER_SAMPLE", 1_000)
+    monkeypatch.setattr("benchmarks.history.ENDED", 1_000)
+
+
 @pytest.mark.slow
 def test_contenders_take_turns_and_the_first_round_is_not_counted():
     """Whatever slows the machine for a while slows all of them."""
@@ -241,6 +248,7 @@ def test_a_contender_with_other_outputs_is_not_measured():
         asyncio.run(interleaved(contenders, samples=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["floor", "actorflow"])
 def test_the_bytecodes_of_a_step_are_the_same_in_every_process(side: str):
     """A count that a busy machine changes cannot show one extra call."""
@@ -298,7 +306,7 @@ def test_schedules_are_counted_for_everybody_in_turns():
 
 
 @pytest.mark.slow
-def test_the_command_writes_its_figures_and_its_samples(tmp_path, capsys):
+def test_the_command_writes_its_figures_and_its_samples(tmp_path, capsys, small):
     """One command prints a table, and keeps it for other programs."""
     figures, samples = tmp_path / "figures.json", tmp_path / "samples.json"
 
@@ -313,7 +321,7 @@ def test_the_command_writes_its_figures_and_its_samples(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_durable_steps_are_measured_in_every_database(capsys):
+def test_durable_steps_are_measured_in_every_database(capsys, small):
     """Beside a loop that commits each step by itself, and among runs that have ended before."""
     main(["--quick", "--only", "durable"])
 

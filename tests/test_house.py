@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import functools
 import importlib
 import importlib.metadata
 import json
@@ -121,11 +122,13 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@functools.cache
 def parsed(path: Path) -> ast.Module:
     """The module's syntax tree."""
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
+@functools.cache
 def imported(path: Path) -> set[str]:
     """Every module that this one names in an import, wherever the import stands."""
     nodes = list(ast.walk(parsed(path)))
@@ -165,7 +168,9 @@ def homes_of(tree: ast.Module) -> set[tuple[str, str]] | None:
     return None
 
 
-LAZY_PACKAGES = [path for path in MODULES if homes_of(parsed(path)) is not None]
+# Only a package can be lazy; parsing every module would delay the collection of all tests.
+PACKAGES = [path for path in MODULES if path.name == "__init__.py"]
+LAZY_PACKAGES = [path for path in PACKAGES if homes_of(parsed(path)) is not None]
 
 
 @pytest.fixture(scope="module")

@@ -320,6 +320,7 @@ def test_a_long_cycle_is_told_by_its_ends():
     assert caught.value.problem.endswith("s49999 -> s0")
 
 
+@pytest.mark.slow
 def test_a_chain_of_fifty_thousand_steps_has_a_plan():
     """Nothing in the way from definitions to a plan recurses."""
     ids = [f"s{number}" for number in range(50_000)]

@@ -6,7 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from actorflow.state.sql.engines import Engines
-from actorflow.state.sql.writing.bulk import Part, bulk
+from actorflow.state.sql.writing.bulk import Grammar, Part, bulk
+from actorflow.state.sql.writing.group import Reservations, Statements
 
 TABLE = sa.Table(
     "numbers",
@@ -75,3 +76,25 @@ def test_nothing_is_done_next_to_a_guard_of_which_not_every_row_is_there(connect
 
     assert not met
     assert [(1, "old"), (2, "old")] == have(connection)
+
+
+def test_databases_with_one_grammar_share_their_statements(empty_url):
+    """Compiling them takes longer than opening the database."""
+    statements, reservations = [], []
+    for _ in range(2):
+        with Engines.to(empty_url) as engines, engines.writing.connect() as connection:
+            statements.append(Statements(connection.dialect, "owner", "json"))
+            reservations.append(Reservations(connection.dialect))
+
+    assert statements[0]._all is statements[1]._all
+    assert reservations[0]._insert is reservations[1]._insert
+
+
+def test_a_grammar_is_another_with_another_kind_of_parameters_or_server(connection):
+    """Whatever a compiled statement depends on tells the statements apart."""
+    mine, other = connection.dialect, type(connection.dialect)(paramstyle="named")
+    other.server_version_info = mine.server_version_info
+    later = type(mine)(paramstyle=mine.paramstyle)
+    later.server_version_info = (99, 0)
+
+    assert 3 == len({Grammar.of(each) for each in (mine, other, later)})

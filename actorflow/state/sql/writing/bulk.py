@@ -11,7 +11,9 @@ interpreter's lock to the event loop.
   of two are used; the connection caches these as prepared statements.
 
 All values are bound parameters. SQLAlchemy compiles each statement only once: looking up a
-statement of this size in its cache takes longer than the database needs to run it.
+statement of this size in its cache takes longer than the database needs to run it. State managers
+share compiled statements when their databases have the same `Grammar`: compiling those that SQLite
+needs takes 10 ms.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
     from sqlalchemy.sql.type_api import TypeEngine
 
-__all__ = ["Bulk", "Part", "Rows", "bulk", "insert_into", "moment"]
+__all__ = ["Bulk", "Grammar", "Part", "Rows", "bulk", "insert_into", "moment"]
 
 Rows: TypeAlias = "Sequence[Mapping[str, Any]]"
 """Rows with a value for each column; times are strings already."""
@@ -62,8 +64,27 @@ class Part:
     """Returns the statement, source a FROM clause that provides the rows."""
 
 
+@attrs.frozen
+class Grammar:
+    """All that the compiled statements of a dialect depend on; equal grammars give equal SQL.
+
+    Other settings of a server have no influence, because the statements have no string literals.
+    """
+
+    kind: type[Dialect]
+    paramstyle: str
+    version: tuple[Any, ...] | None
+    """The version of the server."""
+    dialect: Dialect = attrs.field(eq=False, repr=False)
+
+    @classmethod
+    def of(cls, dialect: Dialect) -> Grammar:
+        """Return the grammar of a database that has been connected to."""
+        return cls(type(dialect), dialect.paramstyle, dialect.server_version_info, dialect)
+
+
 class Bulk(Protocol):
-    """Statements that run together, each with many rows."""
+    """Statements that run together, each with many rows; threads may share them."""
 
     def run(self, connection: sa.Connection, rows: Mapping[str, Rows]) -> bool:
         """Run the statements; return False when not every guard row matched.

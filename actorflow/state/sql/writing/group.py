@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -13,7 +14,7 @@ from actorflow.state.folding import RunFold
 from actorflow.state.sql.leases import unowned
 from actorflow.state.sql.schema.tables import NOT_PURGED, events, keys, runs, steps
 from actorflow.state.sql.values.errors import clipped
-from actorflow.state.sql.writing.bulk import Part, bulk, insert_into, moment
+from actorflow.state.sql.writing.bulk import Grammar, Part, bulk, insert_into, moment
 from actorflow.state.sql.writing.open_runs import OpenRun
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Dialect
 
     from actorflow.state.folding import StepFold
+    from actorflow.state.sql.writing.bulk import Bulk
     from actorflow.state.sql.writing.open_runs import Batch, Change
     from actorflow.state.sql.writing.queue import Take
 
@@ -60,13 +62,7 @@ class Statements:
     def __init__(self, dialect: Dialect, owner: str, serializer: str) -> None:
         self._owner = owner
         self._serializer = serializer
-        parts = {
-            "moved": _update_of_runs(),
-            "created": insert_into(dialect, runs),
-            "steps": insert_into(dialect, steps, _or_update),
-            "events": insert_into(dialect, events),
-        }
-        self._all = bulk(dialect, parts, guard="moved")
+        self._all = _writes(Grammar.of(dialect))
         self.reserve: Callable[[Connection, Batch], dict[str, str]] = Reservations(dialect).reserve
         self._unowned = unowned(dialect.name)
         self._claim_values = {
@@ -202,6 +198,19 @@ class Statements:
         }
 
 
+@functools.lru_cache(maxsize=16)
+def _writes(grammar: Grammar) -> Bulk:
+    """Return the statements that write a batch."""
+    dialect = grammar.dialect
+    parts = {
+        "moved": _update_of_runs(),
+        "created": insert_into(dialect, runs),
+        "steps": insert_into(dialect, steps, _or_update),
+        "events": insert_into(dialect, events),
+    }
+    return bulk(dialect, parts, guard="moved")
+
+
 def _or_update(insert: Any) -> Any:
     """Replace an existing row of the same step."""
     values = {name: insert.excluded[name] for name in _STEP}
@@ -305,7 +314,7 @@ class Reservations:
     """
 
     def __init__(self, dialect: Dialect) -> None:
-        self._insert = bulk(dialect, {"keys": insert_into(dialect, keys, _if_absent)})
+        self._insert = _reservation(Grammar.of(dialect))
 
     def reserve(self, connection: sa.Connection, batch: Batch) -> dict[str, str]:
         """Reserve the keys of new runs; return the earlier run for each key already reserved."""
@@ -330,6 +339,13 @@ class Reservations:
             for key in connection.execute(query):
                 holders[key.workflow_id, key.idempotency_key] = key.run_id
         return holders
+
+
+@functools.lru_cache(maxsize=16)
+def _reservation(grammar: Grammar) -> Bulk:
+    """Return the statement that reserves keys."""
+    dialect = grammar.dialect
+    return bulk(dialect, {"keys": insert_into(dialect, keys, _if_absent)})
 
 
 def _pair(row: Mapping[str, Any]) -> tuple[str, str]:

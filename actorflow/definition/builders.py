@@ -7,7 +7,7 @@ again after further calls, and returns a new object each time.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from actorflow.definition.retry import RetryPolicy
 from actorflow.definition.workflow import Step, StepOptions, Workflow
@@ -71,6 +71,11 @@ class StepBuilder:
     def with_total_timeout(self, total_timeout: Duration) -> Self:
         """Limit all attempts together, including the waits between them."""
         self._options["total_timeout"] = total_timeout
+        return self
+
+    def with_expected_duration(self, expected: Duration) -> Self:
+        """Say how long the step usually takes; it matters with `order="critical_path"`."""
+        self._options["expected"] = expected
         return self
 
     def with_retry_policy(self, policy: RetryPolicy) -> Self:
@@ -142,6 +147,11 @@ class WorkflowBuilder:
     def with_fail_fast(self, fail_fast: bool) -> Self:
         """Set whether a failure cancels the branches that do not depend on it."""
         self._options["fail_fast"] = fail_fast
+        return self
+
+    def with_order(self, order: Literal["readiness", "critical_path"]) -> Self:
+        """Set which of the ready steps of equal priority goes first."""
+        self._options["order"] = order
         return self
 
     def add_step(self, step: Step) -> Self:

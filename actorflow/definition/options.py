@@ -44,8 +44,9 @@ class Option:
     """The values that a made-up workflow chooses from, the plainest first: `ScenarioStep` has a
     field of the same name. Or the name of the field that stands for the option there in a way
     of its own. None: made-up workflows leave it at its default."""
-    for_people: bool = False
-    """Whether only people read it; a fingerprint covers all other options."""
+    changes_nothing: bool = False
+    """Whether it changes no outcome: only people read it, or it is a hint. A fingerprint covers all
+    other options."""
     replayed: bool = attrs.field()
     """Whether a replay file holds it, so that a later change of the step can be reported."""
 
@@ -68,11 +69,11 @@ def declared_options(cls: type[Any]) -> Mapping[str, Option]:
 def fingerprinted(cls: type[Any]) -> tuple[str, ...]:
     """Return the names of the fields of an attrs class that a fingerprint covers."""
     fields = [field for field in attrs.fields(cls) if field.eq]
-    return tuple(field.name for field in fields if not _is_for_people(field))
+    return tuple(field.name for field in fields if not _changes_nothing(field))
 
 
-def _is_for_people(field: attrs.Attribute[Any]) -> bool:
-    return _KEY in field.metadata and field.metadata[_KEY].for_people
+def _changes_nothing(field: attrs.Attribute[Any]) -> bool:
+    return _KEY in field.metadata and field.metadata[_KEY].changes_nothing
 
 
 def inherited(step: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from actorflow.model.context import Attempt
 
 __all__ = ["StepPlan", "WorkflowPlan", "run_inputs"]
+
+_UNKNOWN_SECONDS: Final = 1.0
+"""The duration of a step that nothing is known of, where durations are compared."""
 
 Arguments = Callable[[Mapping[str, Any], Mapping[str, Any], object], dict[str, Any]]
 
@@ -79,6 +82,8 @@ class WorkflowPlan:
     metadata: Mapping[str, Any]
     timeout: float | None
     fail_fast: bool
+    order: str
+    """Which of the ready steps of equal priority goes first; see `Workflow.order`."""
     steps: tuple[StepPlan, ...] = attrs.field(repr=False)
     """In topological order; independent steps in order of definition."""
     by_id: Mapping[str, StepPlan] = attrs.field(repr=False)
@@ -96,6 +101,24 @@ class WorkflowPlan:
         step = self.by_id[attempt.step_id]
         undo = step.compensation if attempt.compensates else None
         return step if undo is None else undo
+
+    def ways(self, durations: Mapping[str, float]) -> Mapping[str, float] | None:
+        """Return the longest way from each step to the end, in seconds, by step id.
+
+        None if the workflow is not ordered by critical path. The way of a step is its own expected
+        duration and the longest way of its dependents.
+
+        Args:
+            durations: The usual durations of steps without an expected one, in seconds.
+        """
+        if self.order != "critical_path":
+            return None
+        ways: dict[str, float] = {}
+        for plan in reversed(self.steps):
+            expected = plan.step.expected
+            own = durations.get(plan.id, _UNKNOWN_SECONDS) if expected is None else expected
+            ways[plan.id] = own + max((ways[name] for name in plan.dependents), default=0.0)
+        return ways
 
     def require(self, inputs: Mapping[str, Any]) -> None:
         """Refuse to run without the inputs that the steps require.
@@ -188,7 +211,10 @@ class WorkflowPlan:
         """
         import hashlib  # noqa: PLC0415 - loads OpenSSL, and only registered workflows need it
 
+        workflow: tuple[Any, ...]
         workflow = (self.workflow_id, self.version, self.timeout, self.fail_fast)
+        if self.order != "readiness":
+            workflow = (*workflow, self.order)
         steps = sorted(repr(_described(step.step)) for step in self.steps)
         return hashlib.sha256(repr((workflow, steps)).encode()).hexdigest()
 

@@ -79,6 +79,7 @@ class StepOptions(TypedDict, total=False):
     retry: RetryPolicy | None
     required: bool
     priority: int
+    expected: Duration | None
     compensate: Callable[..., Any] | Step | None
 
 
@@ -106,14 +107,14 @@ class Step:
         default=None,
         converter=or_id,
         kw_only=True,
-        metadata=option(None, inherited=False, phrase=None, scenario=None, for_people=True),
+        metadata=option(None, inherited=False, phrase=None, scenario=None, changes_nothing=True),
     )
     """Its name for people; the id by default."""
     description: str = attrs.field(
         default="",
         kw_only=True,
         metadata=option(
-            "with_description", inherited=False, phrase=None, scenario=None, for_people=True
+            "with_description", inherited=False, phrase=None, scenario=None, changes_nothing=True
         ),
     )
     after: tuple[str, ...] = attrs.field(
@@ -186,6 +187,20 @@ class Step:
         ),
     )
     """Higher goes first among ready steps."""
+    expected: float | None = attrs.field(
+        default=None,
+        converter=attrs.converters.optional(as_seconds),
+        kw_only=True,
+        metadata=option(
+            "with_expected_duration",
+            inherited=False,
+            phrase="expected {:g} s",
+            scenario=None,
+            changes_nothing=True,
+        ),
+    )
+    """Seconds, or a `timedelta`, that it usually takes. A workflow with `order="critical_path"`
+    uses it to find the longest way to the end."""
     compensate: Callable[..., Any] | Step | None = attrs.field(
         default=None,
         kw_only=True,
@@ -251,6 +266,7 @@ class Step:
 
     @timeout.validator
     @total_timeout.validator
+    @expected.validator
     def _check_timeout(self, field: attrs.Attribute[float | None], value: object) -> None:
         if value is not None:
             seconds(value, field.name, step_id=self.id)

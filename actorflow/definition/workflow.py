@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypeVar, Unpack, overload
+from typing import Any, Final, Literal, TypeVar, Unpack, overload
 
 import attrs
 
@@ -29,6 +29,8 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+ORDERS: Final = ("readiness", "critical_path")
 
 Dependency = str | Step | Callable[..., Any]
 """A step: its id, the step itself, or the function that `flow.step` decorated."""
@@ -112,6 +114,15 @@ class Workflow:
     """Seconds, or a `timedelta`, that a whole run may take."""
     fail_fast: bool = attrs.field(default=True, kw_only=True)
     """Whether a failure cancels the branches that do not depend on it."""
+    order: Literal["readiness", "critical_path"] = attrs.field(default="readiness", kw_only=True)
+    """Which of a run's ready steps goes first when their priorities are equal.
+
+    `"readiness"`: the one that became ready first, then the one that was defined first.
+    `"critical_path"`: the one from which the longest way leads to the end of the workflow, in
+    seconds of `Step.expected` (the upward rank of HEFT: Topcuoglu, Hariri and Wu, 2002). A step
+    without `expected` counts with the median of its recorded durations if the state manager knows
+    them, and with 1 second if not.
+    """
     _steps: dict[str, Step] = attrs.field(init=False, factory=dict, repr=False)
     _plan: WorkflowPlan | None = attrs.field(
         init=False, default=None, repr=False, on_setattr=attrs.setters.NO_OP
@@ -134,6 +145,12 @@ class Workflow:
     def _check_fail_fast(self, _field: object, value: object) -> None:
         if not isinstance(value, bool):
             raise DefinitionError(self.id, f"fail_fast is {value!r}", "Give True or False")
+
+    @order.validator
+    def _check_order(self, _field: object, value: object) -> None:
+        if value not in ORDERS:
+            cure = f"Give {' or '.join(map(repr, ORDERS))}"
+            raise DefinitionError(self.id, f"order is {value!r}", cure)
 
     @timeout.validator
     def _check_timeout(self, _field: object, value: object) -> None:
@@ -281,6 +298,7 @@ class Workflow:
             metadata=self.metadata,
             timeout=self.timeout,
             fail_fast=self.fail_fast,
+            order=self.order,
             steps=steps,
             by_id=MappingProxyType(by_id),
             first_steps=tuple(id_ for id_ in self._steps if not by_id[id_].dependencies),

@@ -93,6 +93,10 @@ class StartRun:
     """The ids of its completed steps, in order of completion."""
     compensators: Mapping[str, Executor] = NOTHING
     """The executor of each compensator, by step id."""
+    ways: Mapping[str, float] | None = None
+    """The longest way from each step to the end, in seconds, by step id; None if its steps are not
+    ordered by it.
+    """
 
 
 @message

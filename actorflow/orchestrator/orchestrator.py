@@ -52,6 +52,9 @@ class Orchestrator:
             enqueued, and those whose orchestrator is gone. It needs a state manager that several
             orchestrators can share.
         recover_every: Seconds between two searches for such runs.
+        ageing: Seconds of waiting that count as one priority. By default waiting counts for
+            nothing, and steps of a low priority may starve. With it, the priorities of run and
+            step are added up, and the wait is added to the sum.
         blocked_after: Seconds after which a coroutine step that blocks the event loop is
             reported.
 
@@ -83,6 +86,7 @@ class Orchestrator:
         blocked_after: float | timedelta = 0.5,
         recover: bool = False,
         recover_every: float | timedelta = 1.0,
+        ageing: float | timedelta | None = None,
     ) -> None:
         # A program that only defines workflows does not load what runs them.
         from actorflow.orchestrator.assembly import assemble  # noqa: PLC0415 - see above
@@ -98,6 +102,7 @@ class Orchestrator:
             blocked_after=blocked_after,
             recover=recover,
             recover_every=recover_every,
+            ageing=ageing,
         )
         self._life, self._registry, self._launcher, self._resuming, self._looking = assemble(
             settings, state, executors, observers

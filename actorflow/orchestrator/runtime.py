@@ -105,6 +105,7 @@ class Runtime:
             max_active_runs=settings.max_active_runs,
             grace=settings.stop_grace,
             random=random.random,
+            ageing=settings.ageing,
         )
 
     # ── Beginning and end ────────────────────────────────────────────────────────────────────

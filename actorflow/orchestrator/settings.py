@@ -72,6 +72,11 @@ class Settings:
     recover: bool
     recover_every: float = attrs.field(converter=as_seconds, validator=_seconds)
     blocked_after: float = attrs.field(converter=as_seconds, validator=_seconds)
+    ageing: float | None = attrs.field(
+        default=None,
+        converter=attrs.converters.optional(as_seconds),
+        validator=attrs.validators.optional(_seconds),
+    )
 
 
 def checked_executors(

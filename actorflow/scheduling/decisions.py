@@ -77,6 +77,7 @@ class Decisions:
         max_active_runs: How many runs may be in progress; later ones wait, by priority.
         grace: Seconds that a stopped attempt gets to end before it is abandoned.
         random: Draws from [0, 1), for the jitter of backoffs.
+        ageing: Seconds of waiting that count as one priority; None if waiting counts for nothing.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Decisions:
         max_active_runs: int,
         grace: float,
         random: Callable[[], float],
+        ageing: float | None = None,
     ) -> None:
         self.workers: Final = Workers(async_workers)
         self.deadlines: Final = Deadlines()
@@ -93,7 +95,7 @@ class Decisions:
         self.late: int = 0
         self._waiting = RunQueue(max_active_runs)
         self._outbox = Outbox()
-        self._starts = Starts(self._outbox, self.deadlines, self.workers)
+        self._starts = Starts(self._outbox, self.deadlines, self.workers, ageing)
         self.start_clocks: Final = self._starts.start_clocks
         """Starts the clocks of attempts whose grants are sent now, and returns the effects that
         send them; call `begin` before.
@@ -152,6 +154,8 @@ class Decisions:
             run.expiry = self.deadlines.set(run.deadline, Due.RUN, run.run_id)
         if message.resumed is not None:
             self._outbox.run(run, EventKind.RUN_RESUMED, run.scope.bindings())
+        if run.ways is not None:
+            self._starts.compare_ways()
         self._waiting.push(run)
         self._admit()
 

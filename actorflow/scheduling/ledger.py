@@ -136,6 +136,7 @@ class RunState:
         "undoable",
         "undoing",
         "unsettled",
+        "ways",
     )
 
     def __init__(self, start: StartRun) -> None:  # noqa: PLR0915 - a record with many fields
@@ -144,6 +145,10 @@ class RunState:
         self.plan: WorkflowPlan = start.plan
         self.executors: Mapping[str, Executor] = start.executors
         self.priority: int = start.priority
+        self.ways: Mapping[str, float] | None = start.ways
+        """The longest way from each step to the end, in seconds, by step id; None if its steps are
+        not ordered by it.
+        """
         self.rank: int = -start.priority
         """Orders steps of different runs that are ready together."""
         self.addresses: Mapping[str, Any] | None = None

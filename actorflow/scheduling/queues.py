@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict, deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from actorflow.model.lifecycle import StepStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from actorflow.scheduling.ledger import RunState, StepState
 
-__all__ = ["ReadyQueue", "RunQueue", "SyncLane", "Workers"]
+__all__ = ["Level", "ReadyQueue", "RunQueue", "SyncLane", "Workers"]
 
 _READY = StepStatus.READY
+
+Level: TypeAlias = tuple[float, float]
+"""What steps of all runs compete by, the lowest first: the negated priorities of run and step; or
+their negated sum and the waiting, if steps age."""
 
 
 class Workers:
@@ -34,19 +40,19 @@ class Workers:
 class ReadyQueue:
     """Ready async steps of all runs, in the order in which they are granted.
 
-    A higher priority goes first (the run's, then the step's). Runs of equal priority take turns,
-    and within a run the step that became ready first goes first. A step that is no longer ready
-    when its turn comes is skipped, and its run keeps the turn.
+    A lower level goes first. Runs at one level take turns, and within a run the step that became
+    ready first goes first, or the one with the longest way to the end if the run is ordered so. A
+    step that is no longer ready when its turn comes is skipped, and its run keeps the turn.
     """
 
     def __init__(self) -> None:
-        self._levels: dict[tuple[int, int], OrderedDict[str, _Line]] = {}
-        self.order: list[tuple[int, int]] = []
+        self._levels: dict[Level, OrderedDict[str, _Line]] = {}
+        self._arrivals = 0
+        self.order: list[Level] = []
         """A heap of the levels that have steps; empty when no step waits."""
 
-    def push(self, run: RunState, step: StepState) -> None:
-        """Add a step that has become ready."""
-        key = (-run.priority, -step.step.priority)
+    def push(self, run: RunState, step: StepState, key: Level) -> None:
+        """Add a step that has become ready, at the level `key`."""
         level = self._levels.get(key)
         if level is None:
             level = self._levels[key] = OrderedDict()
@@ -54,14 +60,18 @@ class ReadyQueue:
         line = level.get(run.run_id)
         if line is None:
             line = level[run.run_id] = _Line(run)
-        line.steps.append(step)
+        if line.ways is None:
+            line.steps.append(step)
+        else:
+            self._arrivals += 1
+            heapq.heappush(line.steps, (-line.ways[step.id], self._arrivals, step))
 
     def pop(self) -> tuple[RunState, StepState] | None:
         """Remove and return the next ready step and its run, or None."""
         while self.order:
             level = self._levels[self.order[0]]
             run_id, line = next(iter(level.items()))
-            step = line.steps.popleft()
+            step = line.steps.popleft() if line.ways is None else heapq.heappop(line.steps)[2]
             ready = step.status is _READY
             if line.steps:
                 if ready and len(level) > 1:
@@ -86,11 +96,15 @@ class ReadyQueue:
 class _Line:
     """The ready steps of one run at one level."""
 
-    __slots__ = ("run", "steps")
+    __slots__ = ("run", "steps", "ways")
 
     def __init__(self, run: RunState) -> None:
         self.run = run
-        self.steps: deque[StepState] = deque()
+        self.ways: Mapping[str, float] | None = run.ways
+        self.steps: Any = deque() if run.ways is None else []
+        """The steps in the order in which they became ready; if the run has ways, a heap of the
+        negated way, the order and the step.
+        """
 
 
 class SyncLane:
@@ -100,18 +114,19 @@ class SyncLane:
 
     def __init__(self) -> None:
         self.busy: bool = False
-        self.waiting: list[tuple[int, int, StepState]] = []
+        self.waiting: list[tuple[float, float, int, StepState]] = []
+        """A heap of the steps that wait for it."""
         self._arrivals = 0
 
-    def push(self, step: StepState) -> None:
-        """Add a step that has become ready."""
+    def push(self, step: StepState, level: float, way: float) -> None:
+        """Add a step that has become ready: a lower level goes first, then a longer way."""
         self._arrivals += 1
-        heapq.heappush(self.waiting, (-step.step.priority, self._arrivals, step))
+        heapq.heappush(self.waiting, (level, -way, self._arrivals, step))
 
     def pop(self) -> StepState | None:
         """Remove and return the next ready step, or None."""
         while self.waiting:
-            step = heapq.heappop(self.waiting)[2]
+            step = heapq.heappop(self.waiting)[3]
             if step.status is _READY:
                 return step
         return None

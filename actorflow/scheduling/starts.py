@@ -9,16 +9,16 @@ which there is a worker or a free lane are granted. An attempt begins in `_start
 from __future__ import annotations
 
 from operator import itemgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.model.context import Attempt, Compensation
 from actorflow.model.lifecycle import EventKind, StepStatus
 from actorflow.model.messages import Compensate, DependencyCompleted, Execute
 from actorflow.scheduling.deadlines import Deadlines, Due
-from actorflow.scheduling.queues import ReadyQueue, Workers
+from actorflow.scheduling.queues import Level, ReadyQueue, Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from actorflow.scheduling.ledger import RunState, StepState
     from actorflow.scheduling.outbox import Effect, Grant, Outbox
@@ -44,9 +44,15 @@ class Starts:
         outbox: Where events and grants go.
         deadlines: The deadlines of all runs.
         workers: The async worker budget.
+        ageing: Seconds of waiting that count as one priority; None if waiting counts for nothing.
     """
 
-    def __init__(self, outbox: Outbox, deadlines: Deadlines, workers: Workers) -> None:
+    def __init__(
+        self, outbox: Outbox, deadlines: Deadlines, workers: Workers, ageing: float | None
+    ) -> None:
+        self._ageing = ageing
+        self._key: Callable[[_Ready], tuple[Any, ...]] | None = None if ageing is None else _by_sum
+        """Ranks steps that are ready together, if they do not compare by themselves."""
         self._outbox = outbox
         self._deadlines = deadlines
         self._workers = workers
@@ -86,7 +92,7 @@ class Starts:
         queue = self._queue
         enough = len(ready) <= self._workers.free and not queue.order
         if len(ready) > 1:
-            ready.sort()
+            ready.sort(key=self._key)
             # Steps of several runs go through the queue, where runs take turns.
             enough = enough and len(set(map(_run_of, ready))) == 1
         for _, _, _, run, step in ready:
@@ -96,12 +102,31 @@ class Starts:
                 if enough:
                     self._start(run, step)
                 else:
-                    queue.push(run, step)
+                    queue.push(run, step, self._level(run.rank, step.plan.rank[0]))
             elif not (run.lane.busy or run.lane.waiting):
                 self._start(run, step)
             else:
-                run.lane.push(step)
+                _, level = self._level(0, step.plan.rank[0])
+                run.lane.push(step, level, 0.0 if run.ways is None else run.ways[step.id])
                 self._freed.append(run)
+
+    def _level(self, run: int, step: int) -> Level:
+        """Return what a step that has become ready now competes by, for as long as it waits.
+
+        Args:
+            run: The run's negated priority.
+            step: That of the step.
+        """
+        if self._ageing is None:
+            return run, step
+        # A step that waits gains as fast as all others do, so who came earlier by so many seconds
+        # stays ahead by one priority: the level need not change.
+        return 0, run + step + self._outbox.now / self._ageing
+
+    def compare_ways(self) -> None:
+        """Take note that there is a run whose steps are ranked by their way to the end."""
+        if self._key is None:
+            self._key = _by_way
 
     def _empty_queue(self) -> None:
         queue, workers = self._queue, self._workers
@@ -197,6 +222,17 @@ class Starts:
 
 def _earlier(moment: float, other: float | None) -> float:
     return moment if other is None or moment < other else other
+
+
+def _by_way(ready: _Ready) -> tuple[float, ...]:
+    rank, (priority, position), count, run, step = ready
+    way = 0.0 if run.ways is None else run.ways[step.id]
+    return rank, priority, -way, position, count
+
+
+def _by_sum(ready: _Ready) -> tuple[float, ...]:
+    rank, priority, *rest = _by_way(ready)
+    return (rank + priority, *rest)
 
 
 _RETURNED: Final = frozenset(

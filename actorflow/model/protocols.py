@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from actorflow.model.context import Attempt
     from actorflow.model.events import Event
@@ -26,6 +26,7 @@ __all__ = [
     "Clock",
     "Executor",
     "LeasesRuns",
+    "MeasuresSteps",
     "Observer",
     "QueuesRuns",
     "ReadsSlowly",
@@ -119,7 +120,8 @@ class StateManager(Protocol):
     the same workflow with the same key: then `create` raises `AlreadyStarted`, or `done` gets it.
 
     A state manager may do more. Each power is a Protocol of its own: `ChecksOutputs`,
-    `ReadsSlowly`, `LeasesRuns`, `QueuesRuns` and `CancelsRemotely`. An `Orchestrator` looks for
+    `ReadsSlowly`, `LeasesRuns`, `QueuesRuns`, `CancelsRemotely` and
+    `MeasuresSteps`. An `Orchestrator` looks for
     their members once, when it is made. A power that has only some of its members is refused
     then; a member that is None counts as absent.
 
@@ -278,6 +280,19 @@ class QueuesRuns(LeasesRuns, Protocol):
             known: The workflows that can be run here, by id and version; runs of others are parked.
             besides: The ids of runs that must not be taken, among them those that go on here.
             limit: The most runs to take; the most urgent are taken first.
+        """
+
+
+class MeasuresSteps(Protocol):
+    """A state manager that knows how long steps take.
+
+    Workflows with `order="critical_path"` use it for steps without an expected duration.
+    """
+
+    def durations(self, workflow_id: str, /) -> Mapping[str, float]:
+        """Return the median seconds of each step, by step id, over the recent completed runs.
+
+        It may wait, and is called on another thread than an event loop if `slow_to_read` is true.
         """
 
 

@@ -14,7 +14,7 @@ from actorflow.support.read_only import NOTHING
 from actorflow.support.safe_text import said_by
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = [
     "RunCancelled",
@@ -343,3 +343,20 @@ class ShutdownReport:
     def clean(self) -> bool:
         """Whether nothing was cut and nothing is left behind."""
         return not self.cancelled and not self.abandoned
+
+
+RECENT_RUNS: Final = 20
+"""How many of a workflow's last completed runs its steps' usual durations are taken from."""
+
+
+def medians(durations: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Return the median of the seconds of each step, from pairs of step id and seconds."""
+    by_step: dict[str, list[float]] = {}
+    for step_id, seconds in durations:
+        by_step.setdefault(step_id, []).append(seconds)
+    return {step_id: _median(sorted(known)) for step_id, known in by_step.items()}
+
+
+def _median(ordered: Sequence[float]) -> float:
+    middle = len(ordered) // 2
+    return (ordered[middle] + ordered[~middle]) / 2

@@ -18,6 +18,7 @@ from actorflow.model.protocols import (
     CancelsRemotely,
     ChecksOutputs,
     LeasesRuns,
+    MeasuresSteps,
     QueuesRuns,
     ReadsSlowly,
     StateManager,
@@ -57,6 +58,8 @@ class Powers:
     """Keeps unowned runs; None if there is no queue."""
     requests: CancelsRemotely | None
     """Keeps requests to cancel; None if it takes none."""
+    measures: MeasuresSteps | None
+    """Knows how long steps took; None if it does not."""
 
 
 def powers_of(state: StateManager) -> Powers:
@@ -75,6 +78,7 @@ def powers_of(state: StateManager) -> Powers:
         leases=_power(state, LeasesRuns),
         queue=_power(state, QueuesRuns),
         requests=_power(state, CancelsRemotely),
+        measures=_power(state, MeasuresSteps),
     )
 
 

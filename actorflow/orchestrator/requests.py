@@ -54,6 +54,9 @@ class Premises(Protocol):
     def places(self) -> Places:
         """The executors."""
 
+    def ways(self, plan: WorkflowPlan) -> Mapping[str, float] | None:
+        """Return the longest way from each step to the end, if steps are ranked by it."""
+
 
 class RunOptions(TypedDict, total=False):
     """The options by which a run differs from others of its workflow."""
@@ -145,6 +148,7 @@ def new_run(
         resumed=None,
         recorded=0,
         compensators=premises.places.of_compensators(plan),
+        ways=premises.ways(plan),
     )
     return Request(
         workflow_id=plan.workflow_id, run_id=record.run_id, message=message, record=record
@@ -172,6 +176,7 @@ def resumed_run(premises: Premises, plan: WorkflowPlan, recorded: RunSnapshot) -
         recorded=len(events),
         completed=_completed(events),
         compensators=premises.places.of_compensators(plan),
+        ways=premises.ways(plan),
     )
     return Request(
         workflow_id=plan.workflow_id, run_id=recorded.run_id, message=message, record=None

@@ -22,6 +22,7 @@ from actorflow.executors.watchdog import Watchdog
 from actorflow.model.messages import BlockedLoop, CancelRun, Committed, run_of
 from actorflow.model.results import RunResult
 from actorflow.orchestrator.deadlock import Nesting, would_block
+from actorflow.orchestrator.estimates import Estimates
 from actorflow.orchestrator.executor_table import Places, finishing
 from actorflow.orchestrator.remote_cancel import Fate, cancel_unattended, withdraw
 from actorflow.orchestrator.shutdown import Parting
@@ -100,6 +101,7 @@ class Runtime:
             max_active=settings.max_active_runs,
             async_workers=settings.async_workers,
         )
+        self.ways: Final = Estimates(powers.measures, self.clock.now, self._read_elsewhere).ways
         self._brain = Decisions(
             async_workers=settings.async_workers,
             max_active_runs=settings.max_active_runs,
@@ -231,6 +233,13 @@ class Runtime:
         if attempt is None:
             return contextlib.nullcontext()
         return self._nesting.waiting(attempt, run_id, lasts)
+
+    def _read_elsewhere(self, read: Callable[[], None]) -> None:
+        """Call a function that may wait for the state manager, but not on the loop."""
+        if self.slow_to_read and self.on_loop():
+            self._loop.run_in_executor(None, read)
+        else:
+            read()
 
     def on_loop(self) -> bool:
         """Return whether the caller is on the loop's thread."""

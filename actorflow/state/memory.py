@@ -10,12 +10,12 @@ import attrs
 
 from actorflow.errors.storage import AlreadyStarted, RunNotFound
 from actorflow.model.events import Event
-from actorflow.model.lifecycle import RunStatus, move_run
-from actorflow.model.results import RunPage
+from actorflow.model.lifecycle import RunStatus, StepStatus, move_run
+from actorflow.model.results import RECENT_RUNS, RunPage, medians
 from actorflow.state.folding import fold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from actorflow.model.protocols import Commit
     from actorflow.model.results import RunRecord, RunSnapshot
@@ -131,6 +131,22 @@ class MemoryStateManager:
                 entry.counted = entry.count()
                 self._finished_events += entry.counted
                 self._forget_old(event.time)
+
+    def durations(self, workflow_id: str) -> Mapping[str, float]:
+        """Return the median seconds of each step over the last completed runs of a workflow."""
+        with self._lock:
+            ended = list(self._finished.values())
+        entries = (
+            entry
+            for entry in reversed(ended)
+            if entry.record.workflow_id == workflow_id and entry.status is RunStatus.COMPLETED
+        )
+        return medians(
+            (step.step_id, step.duration)
+            for entry in itertools.islice(entries, RECENT_RUNS)
+            for step in fold(entry.record, entry.events()).steps.values()
+            if step.status is StepStatus.COMPLETED and step.duration is not None
+        )
 
     def claim(self, run_id: str) -> RunSnapshot:
         """Return a finished run to resume, and keep it from being dropped before it goes on."""

@@ -20,7 +20,7 @@ from actorflow.support.oneshot import Once, settle
 from actorflow.support.suggestions import checks_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import timedelta
 
     from actorflow.model.events import Event
@@ -339,6 +339,10 @@ class SQLStateManager:
     def events(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Sequence[Event]:
         """Return the run's events with a number greater than `after`, in order."""
         return [] if run_id in self._fresh else self._reader.events(run_id, after, limit)
+
+    def durations(self, workflow_id: str) -> Mapping[str, float]:
+        """Return the median seconds of each step over the last completed runs of a workflow."""
+        return self._reader.durations(workflow_id)
 
     def list(
         self,

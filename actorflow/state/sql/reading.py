@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from actorflow.errors.storage import RunNotFound, StoreUnavailable
 from actorflow.model.events import NO_DATA, Event
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
-from actorflow.model.results import RunPage, RunSnapshot, StepResult
+from actorflow.model.results import RECENT_RUNS, RunPage, RunSnapshot, StepResult, medians
 from actorflow.state.sql.engines import transaction
 from actorflow.state.sql.schema.tables import NOT_PURGED, PURGED, events, runs, steps
 from actorflow.state.sql.transactions import describe
@@ -141,6 +141,22 @@ class Reader:
         return Event(
             row.number, kind, row.run_id, row.step_id, row.attempt, row.time, data or NO_DATA
         )
+
+    def durations(self, workflow_id: str) -> dict[str, float]:
+        """Return the median seconds of each step over the last completed runs of a workflow."""
+        completed = runs.c.status == RunStatus.COMPLETED.value
+        recent = (
+            sa.select(runs.c.run_id)
+            .where(runs.c.workflow_id == workflow_id, completed, NOT_PURGED)
+            .order_by(runs.c.created_at.desc(), runs.c.run_id)
+            .limit(RECENT_RUNS)
+        )
+        query = sa.select(steps.c.step_id, steps.c.started_at, steps.c.finished_at).where(
+            steps.c.run_id.in_(recent), steps.c.status == StepStatus.COMPLETED.value
+        )
+        with self._transaction() as connection:
+            rows = connection.execute(query).all()
+        return medians((row.step_id, row.finished_at - row.started_at) for row in rows)
 
     def list(self, wanted: Mapping[str, str | None], limit: int, offset: int) -> RunPage:
         """Return summaries of the matching runs, newest first, ties by run id.

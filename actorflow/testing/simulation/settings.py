@@ -158,6 +158,9 @@ class Settings(Sparse):
     stop_grace: float = attrs.field(default=5.0, converter=as_seconds)
     race: bool = attrs.field(default=True)
     faults: Faults = attrs.field(default=NO_FAULTS)
+    ageing: float | None = attrs.field(
+        default=None, converter=attrs.converters.optional(as_seconds)
+    )
 
     @async_workers.validator
     @max_active_runs.validator
@@ -169,6 +172,11 @@ class Settings(Sparse):
     @stop_grace.validator
     def _check_grace(self, field: attrs.Attribute[float], value: object) -> None:
         seconds(value, field.name, zero=True)
+
+    @ageing.validator
+    def _check_ageing(self, field: attrs.Attribute[float], value: object) -> None:
+        if value is not None:
+            seconds(value, field.name)
 
     @race.validator
     def _check_race(self, field: attrs.Attribute[bool], value: object) -> None:

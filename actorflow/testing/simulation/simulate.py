@@ -58,6 +58,7 @@ class Simulation:
         async_workers: As in an `Orchestrator`.
         max_active_runs: As in an `Orchestrator`.
         stop_grace: As in an `Orchestrator`.
+        ageing: As in an `Orchestrator`.
         faults: How many faults may happen.
         race: Whether the next timer may fire while messages wait.
         max_happenings: The number of deliveries and timers after which a schedule counts as
@@ -89,6 +90,7 @@ class Simulation:
         async_workers: int = 2,
         max_active_runs: int = 100,
         stop_grace: float = 5.0,
+        ageing: float | None = None,
         faults: Faults | None = None,
         race: bool = True,
         max_happenings: int | None = None,
@@ -99,6 +101,7 @@ class Simulation:
             async_workers=async_workers,
             max_active_runs=max_active_runs,
             stop_grace=stop_grace,
+            ageing=ageing,
             race=race,
             faults=NO_FAULTS if faults is None else faults,
         )

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Turns"]
 
-_Since = tuple[int, int]
-"""When a step became ready: the number of deliveries, and its position in the definition. What
-becomes ready within one decision is ready together."""
-_Wants = tuple["Life | None", int, int]
+_Since = tuple[float, int, int]
+"""What ranks steps of one run that wait for the same: the negated way to the end, if the run is
+ordered by it; the number of deliveries when the step became ready, because what becomes ready
+within one decision is ready together; and the position in the definition."""
+_Wants = tuple["Life | None", float, float]
 """What a ready step waits for: its run's sync lane or, if it is async, a worker (None); then the
-negated priorities of run and step."""
+negated priorities of run and step. If steps age, 0 and the negated sum of the priorities, with the
+moment at which the step became ready in units of the ageing."""
 _READY: Final = EventKind.STEP_READY
 _STARTED: Final = EventKind.STEP_STARTED
 _RETRYING: Final = EventKind.STEP_RETRYING
@@ -59,6 +61,7 @@ class Turns:
         self.still: list[str] = []
         """Runs that had nothing in motion, but had not ended."""
         self._lives = lives.all
+        self._ageing = trace.settings.ageing
         self._workers = trace.settings.async_workers
         self._places = trace.settings.max_active_runs
         self._crashes = [count for count, _ in trace.crashes]
@@ -89,7 +92,7 @@ class Turns:
             kind, step = event[1], owners[place]
             if kind is _READY and step.life not in torn:
                 # Events that are recorded late may have been decided apart.
-                self._join(step, late[place] if place in late else marks[place])
+                self._join(step, late[place] if place in late else marks[place], event.time)
             elif kind is _STARTED and step.life not in torn:
                 if len(waiting) > 1 and step in waiting:
                     self._compare(step)
@@ -109,16 +112,20 @@ class Turns:
             self._moving.clear()
             self._passed.clear()
 
-    def _join(self, step: StepLife, mark: int) -> None:
+    def _join(self, step: StepLife, mark: int, time: float) -> None:
         """Let a step wait, and its run too if none of its steps waits for the same."""
         life, options = step.life, step.plan.step
-        wants = None if options.async_ else life, -life.start.priority, -options.priority
+        lane, priority = None if options.async_ else life, -life.start.priority
+        wants: _Wants = lane, priority, -options.priority
+        if self._ageing is not None:
+            wants = lane, 0, priority - options.priority + time / self._ageing
         if self._passed and (life, wants) in self._passed:
             others = [one for one, theirs in self._waiting.items() if theirs == wants]
             if not any(one.life is life for one in others):
                 del self._passed[life, wants]
         self._waiting[step] = wants
-        self._since[step] = mark, step.plan.rank[1]
+        way = 0.0 if life.start.ways is None else life.start.ways[step.id]
+        self._since[step] = -way, mark, step.plan.rank[1]
         self._moving[step] = None
 
     def _go(self, step: StepLife) -> None:

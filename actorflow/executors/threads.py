@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.errors.running import TooManyAbandoned
@@ -21,7 +22,7 @@ from actorflow.executors.bodies import not_begun, outcome
 from actorflow.executors.stacks import stack_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from actorflow.model.context import Attempt
     from actorflow.model.protocols import Report
@@ -29,6 +30,25 @@ if TYPE_CHECKING:
 __all__ = ["ThreadExecutor"]
 
 _IDLE_SECONDS: Final = 10.0
+_TAKEN: Final = object()
+
+
+class _Worker(threading.Thread):
+    """A thread that runs attempts.
+
+    A daemon thread, so that a hanging step cannot keep the interpreter from exiting; `close` joins
+    the others.
+    """
+
+    def __init__(self, work: Callable[[_Worker], None], name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self._runs = work
+        self.attempt: Attempt | None = None
+        """The attempt that it runs."""
+
+    def run(self) -> None:
+        """Work until there is nothing to do for a while."""
+        self._runs(self)
 
 
 class ThreadExecutor:
@@ -46,14 +66,18 @@ class ThreadExecutor:
         self._max_abandoned = max_abandoned
         self._idle_seconds = idle
         self._jobs: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
-        self._idle = 0
-        """The number of idle threads; guarded by the lock, like what follows."""
-        # The thread of each attempt; None while it waits for one. Removing an attempt under the
-        # lock, by its thread or by `abandon`, decides how the attempt ends.
-        self._lock = threading.Lock()
-        self._running: dict[Attempt, threading.Thread | None] = {}
-        self._abandoned: dict[Attempt, threading.Thread] = {}
-        self._threads: dict[threading.Thread, None] = {}
+        # No locks: each of these is changed by single operations, which no other thread can
+        # interrupt. A lock costs a handover between threads whenever it is held elsewhere.
+        self._idle: deque[None] = deque()
+        """One entry for each idle thread; a job that is waiting has taken one out."""
+        self._waiting: dict[Attempt, None] = {}
+        """The attempts that no thread has begun. Who takes one out, its thread or `abandon`,
+        decides whether it begins."""
+        self._running: dict[Attempt, _Worker] = {}
+        """The thread of each attempt that has begun. Who takes one out, its thread or `abandon`,
+        decides how it ends."""
+        self._abandoned: dict[Attempt, _Worker] = {}
+        self._threads: dict[_Worker, None] = {}
         self._started = 0
 
     @property
@@ -64,12 +88,8 @@ class ThreadExecutor:
     def attempt_here(self) -> Attempt | None:
         """Return the attempt that runs on the calling thread, unless it was abandoned."""
         thread = threading.current_thread()
-        with self._lock:
-            # A copy, because `submit` adds items without the lock.
-            running = (
-                one for one, its_thread in self._running.copy().items() if its_thread is thread
-            )
-            return next(running, None)
+        attempt = thread.attempt if isinstance(thread, _Worker) else None
+        return attempt if attempt in self._running else None
 
     def open(self, report: Report) -> None:
         """Prepare; `report` is called on the executor's threads."""
@@ -88,7 +108,7 @@ class ThreadExecutor:
             except RuntimeError as error:  # the system cannot create more threads
                 self._report(attempt, None, error)
                 return
-        self._running[attempt] = None
+        self._waiting[attempt] = None
         self._jobs.put(attempt)
 
     def stop(self, attempt: Attempt) -> None:
@@ -96,20 +116,24 @@ class ThreadExecutor:
 
     def abandon(self, attempt: Attempt) -> str:
         """Leave a thread behind, and return its stack."""
-        with self._lock:
-            thread = self._running.pop(attempt, None)
-            if thread is None:
-                return ""
-            self._abandoned[attempt] = thread
+        if self._waiting.pop(attempt, _TAKEN) is not _TAKEN:
+            return ""  # it never begins
+        thread = self._running.get(attempt)
+        if thread is None:
+            return ""  # it has ended
+        # In this order: a thread that finds its attempt taken out also finds it here.
+        self._abandoned[attempt] = thread
+        if self._running.pop(attempt, None) is None:
+            del self._abandoned[attempt]  # it has ended in between
+            return ""
         return stack_of(thread.ident)
 
     def close(self) -> Sequence[Attempt]:
         """End the threads, wait for the idle ones, and return the attempts that still run."""
-        with self._lock:
-            # An attempt that has not ended by now is treated as abandoned.
-            running = {one: thread for one, thread in self._running.copy().items() if thread}
-            self._abandoned.update(running)
-            self._running.clear()
+        self._waiting.clear()
+        # An attempt that has not ended by now is treated as abandoned.
+        for attempt in list(self._running):
+            self.abandon(attempt)
         hanging = set(self._abandoned.values())
         threads = [thread for thread in list(self._threads) if thread not in hanging]
         for _ in threads:
@@ -120,26 +144,21 @@ class ThreadExecutor:
         return list(self._abandoned)
 
     def _take_idle(self) -> bool:
-        with self._lock:
-            if not self._idle:
-                return False
-            self._idle -= 1
-            return True
+        try:
+            self._idle.pop()
+        except IndexError:
+            return False
+        return True
 
     # ── Threads ──────────────────────────────────────────────────────────────────────────────
 
     def _add_thread(self) -> None:
         self._started += 1
-        # A daemon thread, so that a hanging step cannot keep the interpreter from exiting; `close`
-        # joins the others.
-        thread = threading.Thread(
-            target=self._work, name=f"actorflow-step-{self._started}", daemon=True
-        )
+        thread = _Worker(self._work, f"actorflow-step-{self._started}")
         thread.start()
         self._threads[thread] = None
 
-    def _work(self) -> None:
-        thread = threading.current_thread()
+    def _work(self, thread: _Worker) -> None:
         try:
             while (attempt := self._next()) is not None:
                 if not self._run(attempt, thread):
@@ -157,19 +176,21 @@ class ThreadExecutor:
                 if self._take_idle():
                     return None
 
-    def _run(self, attempt: Attempt, thread: threading.Thread) -> bool:
-        with self._lock:
-            if attempt not in self._running:
-                self._idle += 1
-                return True  # abandoned before it started
-            self._running[attempt] = thread
+    def _run(self, attempt: Attempt, thread: _Worker) -> bool:
+        running = self._running
+        running[attempt] = thread  # before it is taken out, so that `abandon` finds it in one
+        if self._waiting.pop(attempt, _TAKEN) is _TAKEN:
+            del running[attempt]  # abandoned before it began
+            self._idle.append(None)
+            return True
+        thread.attempt = attempt
         output, error = _outcome(attempt)
-        with self._lock:
-            if self._running.pop(attempt, None) is None:
-                del self._abandoned[attempt]
-                return False
-            # Before reporting, because the report may submit this thread's next job.
-            self._idle += 1
+        thread.attempt = None
+        if running.pop(attempt, None) is None:
+            self._abandoned.pop(attempt, None)
+            return False
+        # Before reporting, because the report may submit this thread's next job.
+        self._idle.append(None)
         self._report(attempt, output, error)
         return True
 

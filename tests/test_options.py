@@ -41,6 +41,7 @@ SAID = {
     "retry": RetryPolicy(max_attempts=2),
     "required": False,
     "priority": 10,
+    "expected": 2.5,
     "compensate": undo,
 }
 OPTIONS = declared_options(Step)
@@ -140,11 +141,11 @@ def test_the_builder_has_no_other_methods():
 
 
 @each_option
-def test_the_fingerprint_covers_all_that_is_not_for_people(name):
+def test_the_fingerprint_covers_all_that_can_change_an_outcome(name):
     """A definition that does something else is another definition."""
     before, after = (flow_of(one).plan().fingerprint for one in (PLAIN, with_option(name)))
 
-    assert (before == after) is OPTIONS[name].for_people
+    assert (before == after) is OPTIONS[name].changes_nothing
 
 
 @each_option

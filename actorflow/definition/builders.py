@@ -73,11 +73,6 @@ class StepBuilder:
         self._options["total_timeout"] = total_timeout
         return self
 
-    def with_expected_duration(self, expected: Duration) -> Self:
-        """Say how long the step usually takes; it matters with `order="critical_path"`."""
-        self._options["expected"] = expected
-        return self
-
     def with_retry_policy(self, policy: RetryPolicy) -> Self:
         """Retry failed attempts by this policy."""
         self._options["retry"] = policy
@@ -91,6 +86,11 @@ class StepBuilder:
     def with_priority(self, priority: int) -> Self:
         """Start before ready steps of a lower priority."""
         self._options["priority"] = priority
+        return self
+
+    def with_expected_duration(self, expected: Duration) -> Self:
+        """Say how long the step usually takes; it matters with `order="critical_path"`."""
+        self._options["expected"] = expected
         return self
 
     def with_compensator(self, undo: Callable[..., Any] | Step) -> Self:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -18,6 +18,7 @@ from actorflow.support.warnings import warn
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from actorflow.definition.parameters import Binding
     from actorflow.definition.step import Step
 
 __all__ = ["COROUTINE", "dependents", "find_cycle", "plan_steps", "topological_order"]
@@ -90,9 +91,8 @@ def _plan_step(
         index=index,
         rank=(-step.priority, position),
         step=step,
-        dependencies=step.after,
         dependents=following,
-        binding=bind(step.id, step.run, step.parameters, dependencies=needed, steps=steps),
+        **_fields(bind(step.id, step.run, step.parameters, dependencies=needed, steps=steps)),
     )
     _check_executor(step.id, step)
     undo = step.compensation
@@ -105,10 +105,13 @@ def _plan_step(
         plan,
         step=undo,
         rank=(-undo.priority, position),
-        dependencies=tuple(seen),
-        binding=binding,
+        **_fields(binding),
     )
     return attrs.evolve(plan, compensation=compensation)
+
+
+def _fields(binding: Binding) -> dict[str, Any]:
+    return attrs.asdict(binding, recurse=False)
 
 
 def _check_executor(step_id: str, step: Step) -> None:
@@ -137,11 +140,11 @@ def _warn_of_misspelt(plans: Sequence[StepPlan]) -> None:
 
 
 def _inputs_of(plan: StepPlan) -> tuple[str, ...]:
-    return (*plan.binding.inputs, *plan.binding.optional_inputs)
+    return (*plan.inputs, *plan.optional_inputs)
 
 
 def _unused_by(plan: StepPlan) -> Sequence[str]:
-    if plan.binding.wants_inputs:
+    if plan.wants_inputs:
         return ()
     taken = {parameter.name for parameter in plan.step.parameters}
     return [name for name in plan.dependencies if name not in taken]

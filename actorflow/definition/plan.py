@@ -6,7 +6,6 @@ A plan is made once and shared by all runs of its workflow. It never changes.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -20,6 +19,8 @@ from actorflow.support.suggestions import nearest, surely
 from actorflow.support.warnings import warn
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
     from actorflow.model.context import Attempt
 
 __all__ = ["StepPlan", "WorkflowPlan", "run_inputs"]
@@ -27,12 +28,13 @@ __all__ = ["StepPlan", "WorkflowPlan", "run_inputs"]
 _UNKNOWN_SECONDS: Final = 1.0
 """The duration of a step that nothing is known of, where durations are compared."""
 
-Arguments = Callable[[Mapping[str, Any], Mapping[str, Any], object], dict[str, Any]]
-
 
 @attrs.frozen(kw_only=True, eq=False)
-class StepPlan:
-    """A step and its relations to the others."""
+class StepPlan(Binding):
+    """A step, its relations to the others, and where its arguments come from.
+
+    It is one object and not several, because there may be a hundred thousand.
+    """
 
     id: str
     index: int
@@ -42,33 +44,15 @@ class StepPlan:
     position in the definition.
     """
     step: Step = attrs.field(repr=False)
-    dependencies: tuple[str, ...]
     dependents: tuple[str, ...]
-    binding: Binding = attrs.field(repr=False)
     compensation: StepPlan | None = attrs.field(default=None, repr=False)
     """The compensator of the step. It receives what the step received, and the step's output."""
     is_coroutine: bool = attrs.field(init=False)
-    """Whether its function is awaited."""
-    wants_context: bool = attrs.field(init=False)
-    """Whether its function has a parameter `ctx`."""
-    arguments: Arguments = attrs.field(init=False, repr=False)
-    """Called with the run's inputs, the outputs of the completed dependencies, and the context;
-    returns the keyword arguments of one call of the function.
-    """
-
-    # All three are asked for at every attempt of every step, so they are looked up once.
+    """Whether its function is awaited; asked for at every attempt, so it is looked up once."""
 
     @is_coroutine.default
     def _is_coroutine(self) -> bool:
         return self.step.is_coroutine
-
-    @wants_context.default
-    def _wants_context(self) -> bool:
-        return self.binding.wants_context
-
-    @arguments.default
-    def _arguments(self) -> Arguments:
-        return self.binding.arguments
 
 
 @attrs.frozen(kw_only=True, eq=False, slots=False)
@@ -141,12 +125,12 @@ class WorkflowPlan:
 
     def _wanting(self, name: str) -> Iterator[str]:
         for step in self.steps:
-            if any(name in binding.inputs for binding in _bindings(step)):
+            if any(name in one.inputs for one in _calls(step)):
                 yield step.id
 
     def _wanting_to_undo(self, name: str) -> Iterator[str]:
         for step_id in self._wanting(name):
-            if name not in self.by_id[step_id].binding.inputs:
+            if name not in self.by_id[step_id].inputs:
                 yield step_id
 
     def _hint(self, name: str, inputs: Mapping[str, Any]) -> str:
@@ -200,7 +184,7 @@ class WorkflowPlan:
     @functools.cached_property
     def takes_any_input(self) -> bool:
         """Whether an input may have any name, because a step takes `inputs`."""
-        return any(binding.wants_inputs for step in self.steps for binding in _bindings(step))
+        return any(one.wants_inputs for step in self.steps for one in _calls(step))
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -227,13 +211,14 @@ def _described(value: object) -> object:
     return path_of(value) if callable(value) else value
 
 
-def _bindings(plan: StepPlan) -> tuple[Binding, ...]:
-    return (plan.binding, *(_bindings(plan.compensation) if plan.compensation else ()))
+def _calls(plan: StepPlan) -> tuple[StepPlan, ...]:
+    """Return a step and its compensator, if it has one."""
+    return (plan,) if plan.compensation is None else (plan, plan.compensation)
 
 
 def run_inputs(steps: Iterable[StepPlan]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the run inputs that are required and those that are optional, by first use."""
-    bindings = [binding for step in steps for binding in _bindings(step)]
-    required = dict.fromkeys(name for binding in bindings for name in binding.inputs)
-    optional = dict.fromkeys(name for binding in bindings for name in binding.optional_inputs)
+    calls = [one for step in steps for one in _calls(step)]
+    required = dict.fromkeys(name for one in calls for name in one.inputs)
+    optional = dict.fromkeys(name for one in calls for name in one.optional_inputs)
     return tuple(required), tuple(name for name in optional if name not in required)

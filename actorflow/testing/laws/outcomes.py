@@ -211,8 +211,8 @@ def outputs_arrive_untouched(lives: Lives) -> Iterator[str]:
 
 
 def _takes_outputs(step: StepLife) -> bool:
-    binding = step.plan.binding
-    return bool(binding.outputs or binding.optional_outputs or binding.wants_inputs)
+    plan = step.plan
+    return bool(plan.outputs or plan.optional_outputs or plan.wants_inputs)
 
 
 def _wrongly_told(lives: Lives) -> Iterator[str]:

@@ -83,7 +83,7 @@ class StepActor(Actor):
         self._supervisor = sender
         if len(self._outputs) == len(attempt.plan.dependencies):
             self._submit(attempt)
-        else:
+        elif not attempt.submitted:  # else it was stopped, and may arrive after a later one
             self._granted = attempt
 
     def _submit(self, attempt: Attempt) -> None:

@@ -314,11 +314,10 @@ def an_open_dependency_is_not_counted(make, step, *given):
 
 @replaces(StepActor, "_dependency_completed")
 def a_dependency_is_counted_twice(complete, actor, message):
-    """When its completion comes again, and another has yet to come."""
-    again = message.step_id in actor._outputs
+    """When its completion comes again."""
+    if message.step_id in {*actor._outputs}:
+        message = DependencyCompleted(f"{message.step_id} again", message.output, message.skipped)
     complete(actor, message)
-    if again and actor._granted is not None:
-        actor._submit(actor._granted)
 
 
 @replaces(StepActor, "_submit")
@@ -360,12 +359,6 @@ def a_message_is_passed_on_without_addresses(pass_on, actor, message):
         actor.send(actor._addresses[message.step_id], message.message)
     else:
         pass_on(actor, message)
-
-
-@replaces(Crashes, "made")
-def addresses_are_taken_for_known_too_early(_made, _crashes, run, addresses):
-    """When one of two lost actors has been replaced."""
-    run.addresses, run.reviving = addresses, 0
 
 
 @replaces(Endings, "emit")

@@ -95,14 +95,14 @@ def workers_add_up(lives: Lives) -> Iterator[str]:
 
 @of_the_runtime(
     16,
-    "Among ready steps, the higher priority is granted first; what becomes ready within one decision "
-    "is ready together; ties go by the order of readiness, then of definition.",
+    "Among ready steps, the higher priority is granted first; what becomes ready within one "
+    "decision is ready together; ties go by the order of readiness, then of definition.",
 )
 def priorities_are_kept(lives: Lives) -> Iterator[str]:
     """Check which steps were waiting whenever a step started.
 
-    Runs that wait for a place
-    are checked in the same way: by priority, and in the order in which they were requested.
+    Runs that wait for a place are checked in the same way: by priority, and in the order in which
+    they were requested.
     """
     yield from lives.turns.unranked
     yield from jumped_queue(lives)

@@ -63,7 +63,7 @@ class StepActor(Actor):
             self._supervisor, attempt = sender, message.attempt
             if len(self._outputs) == len(attempt.plan.dependencies):
                 self._submit(attempt)
-            else:
+            elif not attempt.submitted:  # else it was stopped, and may arrive after a later one
                 self._granted = attempt
         elif kind is Settled:
             self._settled(message, sender)

@@ -187,7 +187,7 @@ class Compensations:
         if undo.crashes <= MOST_CRASHES:
             self._outbox.perform(Compensate(attempt, seen_by(run, undo)))
         else:
-            attempt.cancelled = True
+            attempt.submitted = True  # a former actor may still hold its grant
             self._starts.release(run, undo)
             self._failed(run, undo, ActorCrashed(run.run_id, undo.id, details))
 

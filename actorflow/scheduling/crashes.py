@@ -116,7 +116,7 @@ class Crashes:
         if attempt is None:
             self._endings.fail(run, step, error)
         else:
-            attempt.cancelled = True  # a former actor may still hold its grant
+            attempt.submitted = True  # a former actor may still hold its grant
             self._starts.release(run, step)
             self._endings.failed(run, step, error)
 

@@ -190,7 +190,7 @@ class Starts:
             effects.append((None if step.undoes else run, step.id, message))
             if step.current is not attempt or step.stopping:
                 continue
-            if options.total_timeout is not None and step.attempts == 1:
+            if options.total_timeout is not None and step.total_deadline is None:
                 moment = now + options.total_timeout
                 step.total_deadline = deadlines.set(moment, _TOTAL, run.run_id, step)
             if step.total_deadline is not None:

@@ -17,7 +17,7 @@ from actorflow.errors.running import (
     StepTimeout,
 )
 from actorflow.model.lifecycle import RunStatus, StepStatus
-from actorflow.model.messages import AttemptFinished, BlockedLoop, CancelRun, RunActorLost
+from actorflow.model.messages import AttemptFinished, BlockedLoop, CancelRun
 from tests.support.brain import THREADS, Driver, flow, kinds, nothing, step, task
 
 EVENTUALLY = RetryPolicy(max_attempts=3, initial_interval=1.0, multiplier=2.0, jitter=0)
@@ -441,41 +441,58 @@ def test_a_compensator_that_blocks_the_loop_is_told_of():
 # ── Crashes ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_death_of_a_compensators_actor_is_a_failed_attempt():
-    """The body that runs is asked to stop."""
+def test_the_death_of_a_compensators_actor_does_not_matter_once_the_body_runs():
+    """Its executor reports how the body ended."""
     driver = failed(chain("a", retry=EVENTUALLY), "a")
-    driver.lose_compensator("a")
-    stopped = [attempt.number for attempt in driver.stopped]
-    events = driver.end("a", error=asyncio.CancelledError())
+    lost = driver.lose_compensator("a")
+    events = driver.end("a")
 
-    assert [1] == stopped
-    assert ["compensation.retrying a"] == kinds(events)
-    assert isinstance(events[0].data["error"], ActorCrashed)
+    assert [] == lost == driver.stopped
+    assert ["compensation.completed a", "run.failed"] == kinds(events)
 
 
-def test_a_compensator_that_never_began_because_its_actor_died_is_tried_again():
-    """The message that would have begun it died with the actor."""
+def test_a_compensator_that_never_began_because_its_actor_died_is_granted_again():
+    """The same attempt, with all that it sees: the death has lost messages and no decision."""
+    driver = failed(chain("a"), "a")
+    attempt, seen = driver.attempt("a"), driver.seen.pop("a")
+    events = driver.lose_compensator("a", submitted=False)
+
+    assert [] == events
+    assert attempt is driver.attempt("a")
+    assert str(seen) == str(driver.seen["a"])
+
+
+def test_a_compensator_whose_actors_keep_dying_is_given_up():
+    """After three deaths before the attempt could be submitted; then its policy decides."""
     driver = failed(chain("a", retry=EVENTUALLY), "a")
-    driver.attempt("a").submitted = False
-    events = driver.lose_compensator("a")
-    driver.in_flight.clear()
+    lost = [driver.lose_compensator("a", submitted=False) for _ in range(4)]
     driver.wait(1.0)
 
-    assert ["compensation.retrying a"] == kinds(events)
+    assert [[], [], []] == lost[:3]
+    assert ["compensation.retrying a"] == kinds(lost[3])
+    assert isinstance(lost[3][0].data["error"], ActorCrashed)
     assert 2 == driver.attempt("a").number
 
 
-def test_the_death_of_the_runs_actor_is_one_too():
+def test_the_death_of_the_runs_actor_loses_no_compensator():
     """It had the compensator's actor with it. No step's actor is made again."""
-    driver = failed(chain("a", retry=EVENTUALLY), "a")
-    driver.attempt("a").submitted = False
-    driver.in_flight.clear()
-    events = driver.tell(RunActorLost("run", "it was shot"))
-    driver.wait(1.0)
+    driver = failed(chain("a"), "a")
+    attempt = driver.in_flight.pop(("run", "a"))
+    attempt.submitted = False
+    events = driver.lose_all()
 
-    assert ["compensation.retrying a"] == kinds(events)
-    assert [] == driver.pending
+    assert [] == events == driver.revived
+    assert attempt is driver.attempt("a")
+
+
+def test_the_death_of_the_runs_actor_does_not_matter_to_a_compensator_that_runs():
+    """It is not begun a second time."""
+    driver = failed(chain("a"), "a")
+    events = driver.lose_all()
+
+    assert [] == events
     assert ["a"] == driver.running()
+    assert ["compensation.completed a", "run.failed"] == kinds(driver.end("a"))
 
 
 def test_the_death_of_a_steps_own_actor_does_not_matter_any_more():

@@ -10,12 +10,14 @@ from actorflow.definition.retry import RetryPolicy
 from actorflow.errors.running import ActorCrashed, DeadlineExceeded, GiveUp, RetryAfter, StepTimeout
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.model.messages import (
+    ActorLost,
     AttemptFinished,
-    AttemptLost,
     BlockedLoop,
     CancelRun,
     RunActorLost,
     StartRun,
+    StepMoved,
+    StepsMade,
     Wake,
 )
 from actorflow.model.results import StepResult
@@ -199,15 +201,16 @@ def test_a_sync_step_that_is_cancelled_while_it_waits_is_passed_over():
     assert ["second"] == driver.running()
 
 
-def test_the_lane_does_not_wait_for_a_step_whose_actor_has_died():
-    """The next one goes first, and the revived one when it has reported."""
+def test_the_lane_waits_for_a_step_whose_actor_has_died():
+    """Whose turn it is does not depend on which actors live: the new one gets the grant."""
     driver = Driver()
     driver.start(flow(step("a"), step("b"), step("c")))
     driver.die("b")
 
     driver.say(AttemptFinished(driver.in_flight.pop(("run", "a")), None, None))
+    driver.settle()
 
-    assert ["c"] == driver.running()
+    assert ["b"] == driver.running()
 
 
 # ── Who is next ──────────────────────────────────────────────────────────────────────────────
@@ -227,28 +230,146 @@ def drained(driver, *, run_ids=("run",)):
     return order
 
 
-def test_among_ready_async_steps_the_higher_priority_goes_first():
-    """Negative is below the default, and equals go in the order of readiness."""
+@pytest.mark.parametrize("make", [step, task])
+def test_among_ready_steps_the_higher_priority_goes_first(make):
+    """Negative is below the default; what waits for the same goes in the order of readiness."""
     driver = Driver(workers=1)
-    driver.start(
-        flow(
-            task("running", priority=9),
-            task("low", priority=-1),
-            task("first"),
-            task("high", priority=5),
-            task("second"),
-        )
-    )
+    steps = [
+        make("low", "first", priority=-5),
+        make("mid", "first"),
+        make("high", "first", priority=9),
+    ]
+    driver.start(flow(make("first"), *steps))
 
-    assert ["high", "first", "second", "low"] == drained(driver)
+    assert ["high", "mid", "low"] == drained(driver)
 
 
-def test_among_ready_sync_steps_the_higher_priority_goes_first():
-    """The lane obeys the same order."""
+@pytest.mark.parametrize("make", [step, task])
+def test_the_first_steps_of_a_run_are_ready_together(make):
+    """The run has not started one of them before it has looked at the others."""
+    driver = Driver(workers=1)
+
+    driver.start(flow(make("low", priority=-5), make("mid"), make("high", priority=9)))
+
+    assert ["high"] == driver.running()
+    assert ["mid", "low"] == drained(driver)
+
+
+@pytest.mark.parametrize("make", [step, task])
+def test_a_critical_path_goes_on_before_what_waits(make):
+    """The step that a completion makes ready competes with those that were ready before."""
+    driver = Driver(workers=1)
+    waiting = [make(f"w{number}", priority=-10) for number in range(3)]
+    path = [make("a", priority=20), make("b", "a", priority=20)]
+    driver.start(flow(*waiting, *path))
+
+    assert ["a"] == driver.running()
+    assert ["b", "w0", "w1", "w2"] == drained(driver)
+
+
+@pytest.mark.parametrize("make", [step, task])
+def test_equals_that_become_ready_together_go_in_order_of_definition(make):
+    """In whichever order their dependencies have been settled, and whichever name they have."""
+    driver = Driver(workers=1)
+    steps = [make("c", "first"), make("a", "first"), make("b", "first")]
+    driver.start(flow(make("first"), *steps))
+
+    assert ["c", "a", "b"] == drained(driver)
+
+
+@pytest.mark.parametrize("make", [step, task])
+def test_what_was_ready_earlier_goes_before_what_is_defined_earlier(make):
+    """Definition decides only among those that became ready within one decision."""
+    driver = Driver(workers=1)
+    driver.start(flow(make("child", "parent"), make("parent", priority=1), make("early")))
+
+    assert ["early", "child"] == drained(driver)
+
+
+@pytest.mark.parametrize("late_first", [False, True])
+def test_completions_that_are_taken_together_are_ranked_together(late_first):
+    """Whichever of the two is taken first, and equals go in order of definition."""
+    driver = Driver(workers=3)
+    steps = [task("a"), task("b"), task("other"), task("x", "a"), task("y", "b", priority=1)]
+    driver.start(flow(*steps, task("z", "a")))
+    ends = [AttemptFinished(driver.in_flight.pop(("run", name)), None, None) for name in "ab"]
+
+    driver.say(*(ends[::-1] if late_first else ends))
+    driver.settle()
+
+    started = [event.step_id for event in driver.of() if event.kind is EventKind.STEP_STARTED]
+    assert ["a", "b", "other", "y", "x"] == started
+    assert ["z"] == drained(driver)[:1]
+
+
+def test_completions_that_are_taken_together_leave_equals_in_order_of_definition():
+    """Though the one that is defined later became ready first."""
+    driver = Driver(workers=3)
+    driver.start(flow(task("a"), task("b"), task("busy"), task("x", "a"), task("y", "b")))
+    driver.start(flow(task("other", priority=1)), "other", priority=1)
+    ends = [AttemptFinished(driver.in_flight.pop(("run", name)), None, None) for name in "ba"]
+
+    driver.say(*ends)
+    driver.settle()
+
+    assert ["busy", "x"] == driver.running()
+
+
+def test_completions_that_are_taken_one_after_the_other_are_decided_so():
+    """The second finds its worker taken."""
+    driver = Driver(workers=2)
+    driver.start(flow(task("a"), task("b"), task("x", "a"), task("y", "b", priority=1)))
+
+    driver.end("a")
+    driver.end("b")
+
+    assert ["x", "y"] == driver.running()
+
+
+def test_a_step_that_is_cancelled_within_the_decision_that_readied_it_does_not_start():
+    """Nothing starts before the decision is concluded."""
     driver = Driver()
-    driver.start(flow(step("running"), step("first"), step("high", priority=5), step("second")))
+    driver.start(flow(task("a"), task("b", "a")))
+    ended = AttemptFinished(driver.in_flight.pop(("run", "a")), None, None)
 
-    assert ["high", "first", "second"] == drained(driver)
+    driver.say(ended, CancelRun("run", "enough", None))
+
+    assert ["step.completed a", "step.ready b", "step.cancelled b", "run.cancelled"] == kinds(
+        driver.batches[-1]
+    )
+    driver.laws.at_rest()
+
+
+@pytest.mark.parametrize("make", [step, task])
+def test_whatever_a_step_settles_readies_and_starts_is_in_one_batch(make):
+    """A chain takes one decision a step."""
+    driver = Driver(workers=1)
+    names = "abcd"
+    after = zip(names, ["", *names], strict=False)
+    driver.start(flow(*[make(one, *before) for one, before in after]))
+    for name in names:
+        driver.end(name)
+
+    batches = [kinds(batch) for batch in driver.batches if batch]
+    assert [
+        ["run.started", "step.ready a", "step.started a"],
+        ["step.completed a", "step.ready b", "step.started b"],
+        ["step.completed b", "step.ready c", "step.started c"],
+        ["step.completed c", "step.ready d", "step.started d"],
+        ["step.completed d", "run.completed"],
+    ] == batches
+
+
+def test_a_skipped_step_readies_and_starts_its_dependents_in_its_own_batch():
+    """As one that completes does."""
+    driver = Driver()
+    driver.start(flow(task("maybe", required=False), task("child", "maybe")))
+
+    driver.fail("maybe")
+
+    assert ["step.skipped maybe", "step.ready child", "step.started child"] == kinds(
+        driver.batches[-1]
+    )
 
 
 def test_a_runs_priority_counts_before_a_steps():
@@ -601,6 +722,117 @@ def test_a_total_timeout_leaves_alone_what_another_deadline_has_cancelled():
 
     assert {"step.timed_out a", "step.failed a", "step.cancelled b"} <= set(kinds(events))
     assert "step.timed_out b" not in kinds(events)
+
+
+# ── Clocks ───────────────────────────────────────────────────────────────────────────────────
+
+
+def recorded_late(*steps, seconds, **options):
+    """A run whose first decision took some seconds to record."""
+    driver = Driver(recording=True)
+    driver.start(flow(*steps), settle=False, **options)
+    driver.now += seconds
+    driver.commit()
+    driver.recording = False
+    driver.settle()
+    return driver
+
+
+@pytest.mark.parametrize("limit", ["timeout", "total_timeout"])
+def test_a_timeout_counts_from_the_moment_in_which_the_grant_leaves(limit):
+    """The time that the state manager took to record the start counts for nothing."""
+    driver = recorded_late(task("a", **{limit: 2.0}), seconds=10.0)
+
+    early = driver.wait(1.999)
+    late = driver.wait(0.001)
+
+    assert [] == early
+    assert ["step.timed_out a"] == kinds(late)
+    assert driver.now == driver.stopped[0].deadline
+
+
+def test_an_attempt_that_waits_for_its_record_has_no_deadline():
+    """There is nothing to be awake for."""
+    driver = Driver(recording=True)
+    driver.start(flow(task("a", timeout=2.0, total_timeout=5.0)), settle=False)
+
+    assert 0 == len(driver.brain.deadlines)
+    assert driver.granted["run", "a"].deadline is None
+
+
+def test_the_runs_deadline_does_not_wait_for_the_record():
+    """A run's timeout counts from its acceptance; its attempts learn of it with their grants."""
+    driver = recorded_late(task("a"), seconds=3.0, timeout=4.0)
+
+    assert driver.now + 1.0 == driver.attempt("a").deadline
+
+
+@pytest.mark.parametrize("posted", [False, True])
+def test_an_attempt_that_is_stopped_before_its_grant_leaves_gets_no_clock(posted):
+    """Its grant leaves all the same, and is met by the stop on its way or at the executor."""
+    driver = Driver(recording=True, posted=posted)
+    driver.start(flow(task("a", timeout=2.0, total_timeout=5.0)), settle=False)
+    attempt = driver.granted["run", "a"]
+    driver.say(CancelRun("run", "enough", None))
+    driver.commit()
+    clocks = len(driver.brain.deadlines)
+    driver.recording = False
+    driver.commit()
+    driver.settle()
+
+    assert 1 == clocks, "only the grace of the stop"
+    assert attempt.deadline is None
+    assert ([], ["a"])[not posted] == driver.running()
+
+
+def test_an_attempt_that_is_over_when_its_grant_leaves_gets_no_clock():
+    """It was given up because its step's actors kept dying."""
+    driver = Driver(recording=True)
+    again = RetryPolicy(max_attempts=2, initial_interval=1.0, jitter=0)
+    driver.start(flow(task("a", timeout=2.0, total_timeout=5.0, retry=again)), settle=False)
+    for _ in range(4):
+        driver.say(ActorLost("run", "a", "it was shot"))
+    driver.recording = False
+    while driver.held:
+        driver.commit()
+
+    assert 1 == len(driver.brain.deadlines), "only the backoff"
+
+
+def test_the_total_timeout_counts_from_the_first_grant_that_leaves():
+    """Though an attempt was given up before."""
+    driver = Driver(recording=True)
+    again = RetryPolicy(max_attempts=2, initial_interval=1.0, jitter=0)
+    driver.start(flow(task("a", total_timeout=5.0, retry=again)), settle=False)
+    for _ in range(4):
+        driver.say(ActorLost("run", "a", "it was shot"))
+    driver.recording = False
+    while driver.held:
+        driver.commit()
+    driver.settle()
+    driver.wait(1.0)
+
+    assert [] == driver.wait(4.999)
+    assert ["step.timed_out a"] == kinds(driver.wait(0.001))
+
+
+def test_a_later_attempt_has_its_own_clock_and_the_total_one_goes_on():
+    """Each attempt's starts with its grant; the total one started with the first."""
+    driver = Driver()
+    again = RetryPolicy(max_attempts=2, initial_interval=1.0, jitter=0)
+    driver.start(flow(task("a", timeout=4.0, total_timeout=6.0, retry=again)))
+    driver.fail("a")
+    driver.recording = True
+    driver.wait(1.0)
+    driver.now += 2.0
+    driver.commit()
+
+    assert driver.now + 3.0 == driver.attempt("a").deadline, "the total one is nearer"
+    assert driver.now + 4.0 == driver.brain.runs["run"].steps["a"].attempt_deadline[0]
+    driver.recording = False
+    driver.wait(2.999)
+    (late,) = driver.wait(0.001)
+    assert "total" == late.data["limit"]
 
 
 # ── Abandoning ───────────────────────────────────────────────────────────────────────────────
@@ -960,11 +1192,12 @@ def test_a_waiting_run_that_was_cancelled_never_starts(wall):
         StartRun(scope(run_id), plan, {"a": COROUTINES}, None, None, 0, None, 0)
         for run_id in ("one", "two")
     )
-    decide(driver.brain, first, 0.0, wall)
+    _, _, ((_, _, execute),) = decide(driver.brain, first, 0.0, wall)
     decide(driver.brain, second, 0.0, wall)
     decide(driver.brain, CancelRun("two", "enough", None), 0.0, wall)
 
-    events, _ = decide(driver.brain, CancelRun("one", "enough", None), 0.0, wall)
+    ended = AttemptFinished(execute.attempt, None, None)
+    events, _, _ = decide(driver.brain, ended, 0.0, wall)
 
     assert {"one"} == {event.run_id for event in events}
 
@@ -972,183 +1205,262 @@ def test_a_waiting_run_that_was_cancelled_never_starts(wall):
 # ── Actors that die ──────────────────────────────────────────────────────────────────────────
 
 
-def test_a_waiting_steps_actor_is_replaced():
-    """With what its predecessor knew; the step notices nothing."""
+def test_a_pending_steps_actor_is_replaced():
+    """It is told again what had settled, and the step notices nothing."""
     driver = Driver()
     driver.start(flow(task("a"), task("b"), task("c", "a", "b")))
     driver.end("a", "from a")
 
-    driver.lose("c")
-    driver.end("b")
+    lost = driver.lose("c")
+    driver.end("b", "from b")
 
-    (revival,) = driver.revived
-    assert [("a", "from a", False)] == [
-        (one.step_id, one.output, one.skipped) for one in revival.dependencies
-    ]
-    assert ["c"] == driver.running()
+    assert [] == lost
+    assert ["c"] == driver.revived == driver.running()
+    assert [("a", "from a", False), ("b", "from b", False)] == told(driver, "c")
 
 
-def test_the_loss_of_a_running_steps_actor_is_its_attempts_failure():
-    """The attempt is stopped first, so that two never overlap."""
+def told(driver, step_id):
+    """What a step's actor had been told when it submitted its attempt."""
+    return [(one.step_id, one.output, one.skipped) for one in driver.seen[step_id]]
+
+
+def test_a_ready_steps_actor_is_replaced_and_its_turn_stays():
+    """The next worker is its, as if nothing had happened."""
+    driver = Driver(workers=1)
+    driver.start(flow(task("busy"), task("a"), task("b")))
+
+    lost = driver.lose("a")
+    driver.end("busy")
+
+    assert [] == lost
+    assert ["a"] == driver.running()
+
+
+def test_a_grant_that_died_with_its_actor_is_said_again():
+    """The same attempt, with all data; it is neither failed nor counted twice."""
+    driver = Driver(posted=True)
+    driver.start(flow(task("a"), task("b", "a")))
+    attempt = driver.in_flight.pop(("run", "a"))
+    driver.say(AttemptFinished(attempt, "from a", None))
+    driver.die("b")
+    driver.settle()
+
+    assert ["b"] == driver.running()
+    assert 1 == driver.attempt("b").number
+    assert [("a", "from a", False)] == told(driver, "b")
+
+
+def test_the_loss_of_a_running_steps_actor_does_not_matter():
+    """The executor has the attempt and reports to the supervisor."""
     driver = Driver()
-    driver.start(flow(task("a", retry=EVENTUALLY), task("sibling")))
+    driver.start(flow(task("a"), task("b", "a")))
     attempt = driver.attempt("a")
 
     lost = driver.lose("a")
-    (retrying,) = driver.end("a", error=asyncio.CancelledError())
-    driver.wait(1.0)
-
-    assert [] == lost
-    assert [attempt] == driver.stopped
-    assert isinstance(retrying.data["error"], ActorCrashed)
-    assert ["sibling", "a"] == driver.running()
-
-
-def test_an_attempt_that_died_with_its_actor_has_failed():
-    """Its executor never heard of it and will not report it; its lease comes back."""
-    driver = Driver(workers=1)
-    driver.start(flow(task("a", required=False), task("b")))
-    driver.in_flight.pop(("run", "a")).submitted = False
-
-    events = driver.lose("a")
-
-    assert ["step.skipped a", "step.started b"] == kinds(events)
-    assert ["b"] == driver.running()
-
-
-def test_a_settled_steps_actor_is_replaced_and_tells_its_dependents_again():
-    """Some may not have heard of its outcome."""
-    driver = Driver()
-    driver.start(flow(task("a"), task("b"), task("c", "a", "b")))
     driver.end("a", "from a")
 
-    driver.lose("a")
-
-    (revival,) = driver.revived
-    assert ("from a", False) == (revival.outcome.output, revival.outcome.skipped)
-
-
-def test_a_step_whose_actor_keeps_dying_fails():
-    """A crash at birth must not go on for ever."""
-    driver = Driver()
-    driver.start(flow(task("a"), task("b", "a")))
-
-    events = []
-    while not events:
-        events = driver.lose("b")
-
-    assert "step.failed b" == kinds(events)[0]
-    assert 4 == len(driver.revived)
-
-
-def test_a_step_does_not_start_while_its_actor_is_being_replaced():
-    """There is no actor to tell."""
-    driver = Driver(workers=1)
-    driver.start(flow(task("a"), task("b"), task("c")))
-    driver.die("b")
-
-    driver.say(AttemptFinished(driver.in_flight.pop(("run", "a")), None, None))
-    meanwhile = driver.running()
-    driver.settle()
-    driver.end("c")
-
-    assert ["c"] == meanwhile
+    assert [] == lost == driver.stopped
+    assert attempt.submitted
     assert ["b"] == driver.running()
+    assert [("a", "from a", False)] == told(driver, "b")
 
 
-@pytest.mark.parametrize("make", [step, task])
-def test_a_replaced_actor_does_not_get_its_step_two_places_in_line(make):
-    """The next attempt would take the second one, before others whose turn it is."""
-    driver = Driver(workers=1)
-    again = make("again", retry=EVENTUALLY)
-    driver.start(flow(make("busy"), again, make("b"), make("c", "busy")))
-    driver.lose("again")
-    driver.end("busy")
-    driver.fail("again")
-    driver.wait(1.0)
-
-    driver.end("b")
-
-    assert ["c"] == driver.running()
-
-
-def test_a_lane_goes_on_when_the_replaced_step_fails_where_it_waits():
-    """Its total timeout passes before its new actor has reported."""
-    driver = Driver()
-    policy = RetryPolicy(max_attempts=2, initial_interval=1, jitter=0)
-    first = step("a", required=False, retry=policy, total_timeout=5.0)
-    driver.start(flow(first, step("b"), step("c")))
-    driver.fail("a")
-    driver.wait(1.0)
+@pytest.mark.parametrize("skipped", [False, True])
+def test_the_dependents_of_a_settled_step_whose_actor_died_are_told_directly(skipped):
+    """Before it could tell them; no new actor is made for it."""
+    driver = Driver(posted=True)
+    driver.start(flow(task("a", required=False), task("b", "a"), task("c", "a", "b")))
+    attempt = driver.in_flight.pop(("run", "a"))
+    driver.say(AttemptFinished(attempt, "from a", ValueError("no") if skipped else None))
     driver.die("a")
-    driver.pending.clear()
-    driver.end("b")
-    driver.wait(10.0)
-
-    assert ["c"] == driver.running()
-
-
-@pytest.mark.parametrize("victim", ["b", None], ids=["its own", "the run's"])
-@pytest.mark.parametrize("first", ["the dead", "the living"])
-def test_what_a_dead_actor_has_said_is_not_listened_to(first, victim):
-    """However late it comes: a step is told to start where it lives."""
-    driver = Driver(workers=1)
-    driver.start(flow(task("a", required=False), task("b")))
-    stale = driver.ready("run", "b")
-    (driver.die_with_all if victim is None else driver.die)(*filter(None, [victim]))
-    if first == "the dead":
-        driver.say(stale)
     driver.settle()
-    driver.say(stale)
-    address = driver.brain.runs["run"].steps["b"].address
-    driver.end("a")
-
-    assert driver.address("run", "b") == address
-    assert ["b"] == driver.running()
-
-
-def test_a_death_that_is_told_of_twice_is_one_death():
-    """An actor that broke and then exited; or its run's actor died as well."""
-    driver = Driver()
-    driver.start(flow(task("a"), task("b", "a")))
-    told = driver.lost("b")
-    for message in (told, told, RunActorLost("run", "it was shot"), told):
-        driver.tell(message)
-
-    assert 1 == len(driver.revived)
-    assert 2 == driver.brain.runs["run"].steps["b"].crashes
-
-
-def test_what_was_said_in_a_runs_earlier_life_is_not_listened_to():
-    """It has other actors now."""
-    driver = Driver(workers=1)
-    driver.start(flow(task("busy")), "other")
-    workflow = flow(task("a"))
-    driver.start(workflow)
-    ready, lost = driver.ready("run", "a"), driver.lost("a")
-    driver.cancel()
-    driver.resume(workflow)
-    driver.say(ready)
-    driver.say(lost)
 
     assert [] == driver.revived
-    assert driver.address("run", "a") == driver.brain.runs["run"].steps["a"].address
+    assert ["b"] == driver.running()
+    assert [("a", None if skipped else "from a", skipped)] == told(driver, "b")
+    driver.end("b", "from b")
+    assert ["c"] == driver.running()
 
 
-def test_an_attempt_that_an_actor_could_not_handle_has_failed():
-    """The actor counts as dead; an attempt that is over already does not count."""
+def test_a_settled_steps_dependents_that_have_settled_are_not_told():
+    """There is nothing that they could need."""
     driver = Driver()
-    driver.start(flow(task("a", retry=EVENTUALLY)))
-    attempt = driver.in_flight.pop(("run", "a"))
-    attempt.submitted = False
+    driver.start(flow(task("a"), task("b", "a"), task("c", "b")))
+    driver.end("a")
+    driver.end("b")
+    driver.posted = True
+    driver.die("a")
 
-    events = driver.tell(AttemptLost(attempt, "why it could not"))
-    again = driver.tell(AttemptLost(attempt, "why it could not"))
+    assert [] == driver.mail
 
-    assert ["step.retrying a"] == kinds(events)
-    assert "why it could not" in str(events[0].data["error"])
-    assert [] == again
-    assert 1 == len(driver.revived)
+
+def test_while_a_new_actor_is_not_known_messages_go_through_the_runs_actor():
+    """It knows where the step lives before the supervisor does."""
+    driver = Driver()
+    driver.start(flow(task("a"), task("b", "a")))
+    driver.die("b")
+    driver.say(AttemptFinished(driver.in_flight.pop(("run", "a")), "from a", None))
+
+    unknown = driver.brain.runs["run"].addresses
+    assert unknown is None
+    assert ["b"] == driver.running()
+    driver.settle()
+    assert driver.brain.runs["run"].addresses is not None
+
+
+def test_addresses_are_known_again_when_every_lost_actor_has_a_new_one():
+    """Two of a run's actors die at once; after the first StepMoved one of them is still dead."""
+    driver = Driver()
+    driver.start(flow(task("a"), task("b", "a"), task("c", "a"), task("d", "b", "c")))
+    run = driver.brain.runs["run"]
+    for name in "bc":
+        driver.bury(name)
+    first, second, *_ = driver.pending
+    driver.pending.clear()
+    driver.say(first)
+    driver.say(second)
+
+    known = [run.addresses]
+    while driver.pending:
+        driver.say(driver.pending.pop(0))
+        known.append(run.addresses)
+    assert [None, None] == known[:2]
+    assert known[2] is not None
+    assert all(home.alive for home in known[2].values())
+    driver.end("a", "from a")
+    assert ["b", "c"] == driver.running()
+
+
+def test_the_death_of_a_runs_actor_loses_nothing():
+    """All its steps have new actors; they know what had settled, and hold their grants."""
+    driver = Driver(workers=2, posted=True)
+    steps = [task("a"), task("b", "a"), task("c", "a"), task("d", "b", "c"), task("e")]
+    driver.start(flow(*steps))
+    driver.end("a", "from a")
+    running = driver.running()
+    attempt = driver.in_flight.pop(("run", "e"))
+    driver.say(AttemptFinished(attempt, "from e", None))  # c is granted by this
+    driver.die_with_all()
+    driver.settle()
+
+    assert ["e", "b"] == running
+    assert ["b", "c"] == driver.running()
+    assert [("a", "from a", False)] == told(driver, "c")
+    driver.end("b", "from b")
+    driver.end("c", "from c")
+    driver.end("d")
+    assert RunStatus.COMPLETED is driver.results["run"].status
+    assert [1, 1, 1, 1, 1] == [one.attempts for one in driver.results["run"].steps.values()]
+
+
+def test_the_death_of_a_runs_actor_forgets_which_of_its_steps_had_none():
+    """Their deaths are told of by nobody any more; the new run actor knows all addresses."""
+    driver = Driver()
+    driver.start(flow(task("a"), task("b", "a")))
+    driver.bury("b")
+    driver.say(driver.pending.pop())
+    driver.lose_all()
+
+    assert driver.brain.runs["run"].addresses is not None
+    driver.end("a")
+    assert ["b"] == driver.running()
+
+
+@pytest.mark.parametrize("whole_run", [False, True])
+@pytest.mark.parametrize("victim", ["a", "b"])
+def test_a_step_whose_actor_keeps_dying_is_given_up(victim, whole_run):
+    """After three deaths, whether it waits for a dependency or holds a grant."""
+    driver = Driver(posted=True)
+    driver.start(flow(task("a"), task("b", "a")), settle=victim == "b")
+
+    lost = []
+    for _ in range(4):
+        before = len(driver.events)
+        if victim == "b" and not whole_run:
+            driver.lose("b")
+        elif whole_run:
+            driver.die_with_all()
+        else:
+            driver.say(ActorLost("run", "a", "it was shot"))
+        lost.append(driver.events[before:])
+    driver.settle()
+
+    assert [[], [], []] == lost[:3]
+    assert f"step.failed {victim}" in kinds(lost[3])
+    error = driver.brain.runs["run"].error if driver.brain.runs else driver.results["run"].error
+    assert isinstance(error, ActorCrashed)
+
+
+def test_an_attempt_that_is_given_up_gives_its_worker_back_and_may_be_followed_by_another():
+    """Its actors have died before it could be submitted, and no former grant is obeyed."""
+    driver = Driver(workers=1, posted=True)
+    driver.start(flow(task("a", retry=EVENTUALLY), task("b")), settle=False)
+    attempt = driver.granted["run", "a"]
+    for _ in range(4):
+        driver.say(ActorLost("run", "a", "it was shot"))
+    events = driver.batches[-1]
+    driver.settle()
+    driver.end("b")
+    driver.wait(1.0)
+
+    assert ["step.retrying a", "step.started b"] == kinds(events)
+    assert isinstance(events[0].data["error"], ActorCrashed)
+    assert attempt.submitted, "it can no longer begin"
+    assert 2 == driver.attempt("a").number
+
+
+def test_a_running_step_is_never_given_up_because_of_its_actors():
+    """However often they die."""
+    driver = Driver()
+    driver.start(flow(task("a")))
+    lost = [driver.lose("a") for _ in range(9)]
+    driver.end("a", "from a")
+
+    assert not any(lost)
+    assert {"a": "from a"} == driver.results["run"].outputs
+
+
+def test_an_attempt_that_is_stopped_before_its_submission_is_over_at_once():
+    """Its grant is on the way; when it arrives, nothing begins."""
+    driver = Driver(workers=1, posted=True)
+    driver.start(flow(task("a")), settle=False)
+    driver.say(CancelRun("run", "enough", None))
+    driver.settle()
+
+    assert [] == driver.stopped == driver.running()
+    assert RunStatus.CANCELLED is driver.results["run"].status
+    driver.laws.at_rest()
+
+
+def test_a_timeout_stops_an_attempt_that_waits_for_its_data():
+    """The clock started with the grant, though a message was lost."""
+    driver = Driver(posted=True)
+    driver.start(flow(task("a"), task("b", "a", timeout=2.0)))
+    driver.say(AttemptFinished(driver.in_flight.pop(("run", "a")), None, None))
+    driver.mail.clear()
+    driver.now += 2.0
+    driver.say(Wake())
+    events = driver.batches[-1]
+    driver.settle()
+
+    assert ["step.timed_out b"] == kinds(events)
+    assert isinstance(driver.results["run"].error, StepTimeout)
+    driver.laws.at_rest()
+
+
+def test_a_grant_before_its_data_waits_for_it():
+    """And so does data before its grant: they come from different actors."""
+    driver = Driver(posted=True)
+    driver.start(flow(task("a"), task("b", "a")))
+    driver.say(AttemptFinished(driver.in_flight.pop(("run", "a")), "from a", None))
+    settled, execute = driver.mail
+    driver.mail[:] = [execute, settled]
+    driver.deliver()
+    before = driver.running()
+    driver.settle()
+
+    assert [] == before
+    assert ["b"] == driver.running()
 
 
 # ── What else reaches the brain ──────────────────────────────────────────────────────────────
@@ -1176,16 +1488,13 @@ def test_a_report_of_a_body_that_has_ended_is_too_late():
 
 
 def test_a_duplicated_message_leaves_the_outcome_unchanged():
-    """A revived actor may say a thing twice."""
+    """A result that was reported counts once."""
     driver = Driver()
     driver.start(flow(task("a"), task("b", "a")))
     attempt = driver.attempt("a")
     driver.end("a")
 
-    again = driver.tell(driver.ready("run", "a"))
-    late = driver.tell(AttemptFinished(attempt, "other", None))
-
-    assert [] == again == late
+    assert [] == driver.tell(AttemptFinished(attempt, "other", None))
     assert ["b"] == driver.running()
 
 
@@ -1196,9 +1505,14 @@ def test_a_message_for_a_run_that_is_gone_does_nothing():
     attempt = driver.attempt("a")
     driver.end("a")
 
-    assert [] == driver.tell(driver.ready("run", "a"))
-    assert [] == driver.tell(AttemptFinished(attempt, None, None))
-    assert [] == driver.tell(driver.lost("a"))
+    for message in (
+        StepsMade("run", {}),
+        StepMoved("run", "a", {}),
+        AttemptFinished(attempt, None, None),
+        ActorLost("run", "a", "it was shot"),
+        RunActorLost("run", "it was shot"),
+    ):
+        assert [] == driver.tell(message)
 
 
 def test_a_wakeup_for_nothing_does_nothing():

@@ -29,9 +29,9 @@ from tests.support.brain_schedules import (
 pytestmark = pytest.mark.slow
 
 
-def scheduled(drawn, tape, workers, places, unit=0.5):
+def scheduled(drawn, tape, workers, places, *, unit=0.5, recording=False):
     """Start the drawn runs and let the tape choose what becomes of them."""
-    driver = Driver(workers=workers, places=places, unit=unit)
+    driver = Driver(workers=workers, places=places, unit=unit, recording=recording, posted=True)
     for number, (workflow, priority, place) in enumerate(drawn):
         executors = dict.fromkeys(workflow.steps, place)
         driver.start(
@@ -47,10 +47,16 @@ def scheduled(drawn, tape, workers, places, unit=0.5):
 
 
 @settings(max_examples=400)
-@given(runs, tapes, st.integers(1, 3), st.integers(1, 2), st.sampled_from([0.0, 0.5, 1.0]))
-def test_every_schedule_keeps_the_laws_and_ends(drawn, tape, workers, places, unit):
+@given(
+    runs,
+    tapes,
+    st.integers(1, 3),
+    st.integers(1, 2),
+    st.fixed_dictionaries({"unit": st.sampled_from([0.0, 0.5, 1.0]), "recording": st.booleans()}),
+)
+def test_every_schedule_keeps_the_laws_and_ends(drawn, tape, workers, places, others):
     """Leases, lanes, order, attempts, timeouts, terminal events, and no lost wake-up."""
-    driver = scheduled(drawn, tape, workers, places, unit)
+    driver = scheduled(drawn, tape, workers, places, **others)
 
     assert len(drawn) == len(driver.results)
     driver.laws.at_rest()
@@ -145,7 +151,7 @@ class Doomed(Schedule):
 @given(sagas(), tapes, st.integers(1, 3))
 def test_each_completed_step_that_can_be_undone_is_undone_once(saga, tape, workers):
     """In reverse order of completion, after all have stopped; and no other step is."""
-    driver = Driver(workers=workers)
+    driver = Driver(workers=workers, posted=True)
     driver.start(saga, "run 0", settle=False)
     Doomed(driver, tape).run()
     told = [(one.kind.value, one.step_id) for one in driver.events]
@@ -169,7 +175,7 @@ UNDOING_ENDS = frozenset({"compensation.completed", "compensation.failed"})
 @given(sagas(), tapes, st.integers(1, 12), tapes)
 def test_a_crash_after_any_event_is_gone_on_from(saga, tape, lost, second_tape):
     """From nothing but the events that were recorded before it, those of undoing among them."""
-    driver = Driver(workers=2)
+    driver = Driver(workers=2, posted=True)
     driver.start(saga, "run 0", settle=False)
     Doomed(driver, tape).run()
     del driver.events[max(1, len(driver.events) - lost) :]

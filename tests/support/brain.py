@@ -10,7 +10,7 @@ import contextvars
 
 from actorflow.definition.step import Step
 from actorflow.definition.workflow import Workflow
-from actorflow.errors.running import RetryAfter, StepCancelled
+from actorflow.errors.running import ActorCrashed, RetryAfter, StepCancelled
 from actorflow.model.context import RunScope
 from actorflow.model.lifecycle import (
     KEPT,
@@ -24,10 +24,12 @@ from actorflow.model.messages import (
     ActorLost,
     AttemptAbandoned,
     AttemptFinished,
-    AttemptLost,
     CancelRun,
     Compensate,
+    CompensatorLost,
+    DependencyCompleted,
     Execute,
+    ForStep,
     MakeSteps,
     ReviveStep,
     RunActorLost,
@@ -35,11 +37,14 @@ from actorflow.model.messages import (
     RunUnknown,
     Settled,
     StartRun,
-    StepReady,
+    StepMoved,
+    StepsMade,
     StopAttempt,
     Wake,
+    run_of,
 )
 from actorflow.model.results import RunRecord, RunResult
+from actorflow.scheduling.crashes import MOST_CRASHES
 from actorflow.scheduling.decisions import Decisions
 from actorflow.state.folding import fold
 
@@ -113,19 +118,38 @@ def record(plan, run_id, **fields):
 
 
 def decide(brain, message, now, wall):
-    """Give a brain one message by itself, and return what it comes to."""
+    """Give a brain one message by itself, and return what it decides."""
     brain.begin(now, wall)
     brain.take(message)
     return brain.conclude()
 
 
-class Driver:
-    """A brain, and everybody it deals with.
+STARTS = frozenset({"step.started", "compensation.started"})
+OF_RUN_ACTORS = (StepsMade, StepMoved, ActorLost, CompensatorLost)
+"""What run actors tell the supervisor: in order, and nothing after their death."""
 
-    What actors and executors tell the brain waits in `pending` until `deliver` or `settle`.
+
+class Home:
+    """A step's actor: it submits an attempt when it has the grant and all data, once."""
+
+    def __init__(self, run_id, step_id):
+        self.run_id, self.step_id = run_id, step_id
+        self.known = {}
+        self.granted = None
+        self.told = False
+        self.alive = True
+
+
+class Driver:
+    """A brain, and the actors and executors that it deals with.
+
+    What actors and executors tell the brain waits in `pending` until `settle`. What actors are told
+    reaches them at once, unless `posted` is True: then it waits in `mail`, in order for each sender
+    and receiver, until `deliver` or `settle`. If `recording` is True, decisions wait in `held`
+    until `commit`, and so do their effects and grants.
     """
 
-    def __init__(self, *, workers=2, places=10, grace=5.0, unit=0.5):
+    def __init__(self, *, workers=2, places=10, grace=5.0, unit=0.5, recording=False, posted=False):
         self.brain = Decisions(
             async_workers=workers,
             max_active_runs=places,
@@ -134,7 +158,12 @@ class Driver:
         )
         self.laws = Laws(self)
         self.now = 1000.0
+        self.recording = recording
+        self.posted = posted
+        self.held = []
+        self.mail = []
         self.pending = []
+        self.granted = {}
         self.in_flight = {}
         self.stopped = []
         self.abandoned = []
@@ -144,9 +173,9 @@ class Driver:
         self.seen = {}
         self.cut = set()
         self.events = []
+        self.batches = []
         self.starts = {}
-        self._incarnations = {}
-        self._waiting = {}
+        self._homes = {}
 
     # ── What a test does ─────────────────────────────────────────────────────────────────────
 
@@ -199,8 +228,8 @@ class Driver:
         self.brain = Decisions(
             async_workers=brain.workers.total, max_active_runs=10, grace=5.0, random=lambda: 0.5
         )
-        self.in_flight.clear()
-        self.pending.clear()
+        for left in (self.in_flight, self.granted, self.pending, self.mail, self.held, self._homes):
+            left.clear()
         self.laws.runs.clear()
 
     def tell(self, message):
@@ -231,18 +260,44 @@ class Driver:
         return self.events[before:]
 
     def die(self, step_id, *, run_id="run"):
-        """Let a step's actor die."""
-        self.laws.replaced(run_id, step_id)
-        self.say(self.lost(step_id, run_id))
+        """Let a step's actor die, and tell the brain."""
+        if self.bury(step_id, run_id=run_id):
+            self.say(self.pending.pop())
 
-    def lose_compensator(self, step_id, *, run_id="run"):
-        """Let the actor die that is to undo a step, and let all that follows at once follow."""
-        return self.tell(AttemptLost(self.in_flight[run_id, step_id], "it was shot"))
+    def bury(self, step_id, *, run_id="run"):
+        """Let a step's actor die; its run's actor reports that among the rest."""
+        home = self._homes.get(run_id, {}).get(step_id)
+        if home is None or not home.alive:
+            return False
+        home.alive = False
+        self.pending.append(ActorLost(run_id, step_id, "it was shot"))
+        return True
+
+    def lose_compensator(self, step_id, *, run_id="run", submitted=True):
+        """Let the actor of a compensator's attempt die, and let all that follows at once follow."""
+        attempt = self.in_flight[run_id, step_id]
+        if not submitted:
+            del self.in_flight[run_id, step_id]
+            attempt.submitted = False
+        return self.tell(CompensatorLost(attempt, "it was shot"))
+
+    def lose_all(self, run_id="run"):
+        """Let a run's actor die, with all its steps' actors, and let what follows follow."""
+        before = len(self.events)
+        self.die_with_all(run_id)
+        self.settle()
+        return self.events[before:]
 
     def die_with_all(self, run_id="run"):
         """Let a run's actor die, and all of its steps' actors with it."""
-        for step_id in self.starts[run_id].plan.by_id:
-            self.laws.replaced(run_id, step_id)
+        for home in self._homes.pop(run_id, {}).values():
+            home.alive = False
+        self.mail = [one for one in self.mail if one[1] != run_id]
+        self.pending = [
+            one
+            for one in self.pending
+            if not isinstance(one, OF_RUN_ACTORS) or run_of(one) != run_id
+        ]
         self.say(RunActorLost(run_id, "it was shot"))
 
     def wait(self, seconds):
@@ -256,8 +311,21 @@ class Driver:
 
     def settle(self):
         """Deliver what waits, in order, until nothing does."""
-        while self.pending:
-            self.say(self.pending.pop(0))
+        while self.pending or self.mail:
+            if self.mail:
+                self.deliver()
+            else:
+                self.say(self.pending.pop(0))
+
+    def deliver(self, place=0):
+        """Let an actor have its next message."""
+        _, receiver, message = self.mail.pop(place)
+        self._receive(receiver, message)
+
+    def commit(self):
+        """Have the oldest decision recorded, so that its effects and grants leave."""
+        self.brain.begin(self.now, EPOCH + self.now)
+        self._act(*self.held.pop(0))
 
     # ── What a test looks at ─────────────────────────────────────────────────────────────────
 
@@ -277,81 +345,72 @@ class Driver:
         """The attempt that an executor has."""
         return self.in_flight[run_id, step_id]
 
-    # ── What the actors do ───────────────────────────────────────────────────────────────────
+    # ── What the supervisor does ─────────────────────────────────────────────────────────────
 
-    def say(self, message):
-        """Give the brain one message, check the laws, and perform its effects."""
-        if isinstance(message, CancelRun) and message.grace is not None:
-            self.cut.add(message.run_id)
-        events, effects = decide(self.brain, message, self.now, EPOCH + self.now)
+    def say(self, *messages):
+        """Give the brain messages in one decision, check the laws, and perform its effects."""
+        self.brain.begin(self.now, EPOCH + self.now)
+        for message in messages:
+            if isinstance(message, CancelRun) and message.grace is not None:
+                self.cut.add(message.run_id)
+            self.brain.take(message)
+        events, effects, grants = self.brain.conclude()
         self.events += events
-        for to, effect in effects:
-            self._perform(to, effect)
-        self.laws.check(message, events)
+        self.batches.append(events)
+        for run, step, message in grants:
+            self.granted[run.run_id, step.id] = message.attempt
+        self.laws.check(messages, events)
+        if self.recording:
+            self.held.append((effects, grants))
+        else:
+            self._act(effects, grants)
 
-    def _perform(self, to, effect):
+    def _act(self, effects, grants):
+        self.laws.sent(grants)
+        self.brain.start_clocks(grants)
+        for run, step_id, effect in effects:
+            if run is None:
+                self._perform(effect)
+            else:
+                self._tell_step(run, step_id, effect)
+        for run, step, message in grants:
+            if step.undoes is None:
+                self._tell_step(run, step.id, message)
+            else:
+                self._perform(message)
+
+    def _tell_step(self, run, step_id, message):
+        if run.addresses is not None and step_id in run.addresses:
+            self._post("supervisor", run.addresses[step_id], message)
+        elif run.run_id in self._homes:
+            inner = message if isinstance(message, ForStep) else ForStep(step_id, message)
+            self._post("supervisor", run.run_id, inner)
+
+    def _perform(self, effect):
         if isinstance(effect, MakeSteps):
-            self._make_steps(effect)
+            self._homes[effect.run_id] = {}
+            self._post("supervisor", effect.run_id, effect)
+        elif isinstance(effect, (ReviveStep, Compensate)):
+            run_id = run_of(effect)
+            if run_id in self._homes:
+                self._post("supervisor", run_id, effect)
         elif isinstance(effect, StopAttempt):
-            self.stopped.append(effect.attempt)
+            self._stop(effect.attempt)
         elif isinstance(effect, AbandonAttempt):
             self._abandon(effect.attempt)
         elif isinstance(effect, RunFinished):
             self._finish(effect.result)
         elif isinstance(effect, RunUnknown):
             self.unknown.append(effect.run_id)
-        elif isinstance(effect, ReviveStep):
-            self._revive(effect)
-        elif isinstance(effect, Execute):
-            key = (effect.attempt.scope.run_id, effect.attempt.step_id)
-            assert self.address(*key) == to.address, "a step starts where its actor lives"
-            self._execute(effect.attempt)
-        elif isinstance(effect, Compensate):
-            self.seen[effect.attempt.step_id] = effect.seen
-            self._execute(effect.attempt)
-        elif isinstance(effect, Settled):
-            self._tell_dependents(to)
         else:
             raise NotImplementedError(f"no effect is known for {effect}")
 
-    def _make_steps(self, message):
-        for plan in message.plan.steps:
-            if plan.id not in message.settled:
-                self._incarnations[message.scope.run_id, plan.id] = message.incarnation
-                waits = set(plan.dependencies) - set(message.settled)
-                self._wait(message.scope.run_id, plan.id, waits)
-
-    def _wait(self, run_id, step_id, dependencies):
-        self._waiting[run_id, step_id] = dependencies
-        if not dependencies:
-            self._ready(run_id, step_id)
-
-    def _ready(self, run_id, step_id):
-        self.pending.append(self.ready(run_id, step_id))
-
-    def ready(self, run_id, step_id):
-        """What a step's actor says when its dependencies have settled."""
-        address, incarnation = self.address(run_id, step_id), self.incarnation(run_id, step_id)
-        return StepReady(run_id, step_id, address, incarnation)
-
-    def lost(self, step_id, run_id="run"):
-        """What the run's actor says when the step's actor has died."""
-        return ActorLost(run_id, step_id, "it was shot", self.incarnation(run_id, step_id))
-
-    def address(self, run_id, step_id):
-        """Where a step's actor lives now."""
-        return (run_id, step_id, self.incarnation(run_id, step_id))
-
-    def incarnation(self, run_id, step_id):
-        """Which of the step's actors lives now."""
-        return self._incarnations[run_id, step_id]
-
-    def _execute(self, attempt):
-        key = (attempt.scope.run_id, attempt.step_id)
-        if key in self.in_flight:
-            raise AssertionError(f"{key} has two attempts in flight")
-        attempt.submitted = True
-        self.in_flight[key] = attempt
+    def _stop(self, attempt):
+        if attempt.submitted:
+            self.stopped.append(attempt)
+        else:
+            attempt.submitted = True
+            self.pending.append(AttemptFinished(attempt, None, cancelled_error(attempt)))
 
     def _abandon(self, attempt):
         self.abandoned.append(attempt)
@@ -359,33 +418,86 @@ class Driver:
             del self.in_flight[key]
             self.pending.append(AttemptAbandoned(attempt, "where it hangs"))
 
-    def _tell_dependents(self, to):
-        if to.address is not None:
-            run_id, step_id, _ = to.address
-            for dependent in self.starts[run_id].plan.by_id[step_id].dependents:
-                self._dependency_settled(run_id, dependent, step_id)
-
-    def _dependency_settled(self, run_id, dependent, step_id):
-        waits = self._waiting.get((run_id, dependent))
-        if waits and step_id in waits:
-            waits.discard(step_id)
-            if not waits:
-                self._ready(run_id, dependent)
-
-    def _revive(self, message):
-        self.revived.append(message)
-        self._incarnations[message.run_id, message.step_id] = message.incarnation
-        plan = self.starts[message.run_id].plan.by_id[message.step_id]
-        known = {dependency.step_id for dependency in message.dependencies}
-        self._wait(message.run_id, message.step_id, set(plan.dependencies) - known)
-        if message.outcome is not None:
-            for dependent in plan.dependents:
-                self._dependency_settled(message.run_id, dependent, message.step_id)
-
     def _finish(self, result):
         if result.run_id in self.results and not self.starts[result.run_id].resumed:
             raise AssertionError(f"{result.run_id} has ended twice")
         self.results[result.run_id] = result
+        self.laws.finished(result)
+        for home in self._homes.pop(result.run_id, {}).values():
+            home.alive = False
+
+    # ── What the actors do ───────────────────────────────────────────────────────────────────
+
+    def _post(self, sender, receiver, message):
+        if self.posted:
+            self.mail.append((sender, receiver, message))
+        else:
+            self._receive(receiver, message)
+
+    def _receive(self, receiver, message):
+        if not isinstance(receiver, Home):
+            self._run_actor(receiver, message)
+        elif receiver.alive:
+            self._step_actor(receiver, message)
+
+    def _run_actor(self, run_id, message):
+        homes = self._homes.get(run_id)
+        if homes is None:
+            return
+        if isinstance(message, MakeSteps):
+            homes |= {step_id: Home(run_id, step_id) for step_id in message.step_ids}
+            if homes:
+                self.pending.append(StepsMade(run_id, dict(homes)))
+        elif isinstance(message, ReviveStep):
+            homes[message.step_id] = Home(run_id, message.step_id)
+            self.revived.append(message.step_id)
+            self.pending.append(StepMoved(run_id, message.step_id, dict(homes)))
+        elif isinstance(message, Compensate):
+            self.seen[message.attempt.step_id] = message.seen
+            self._submit(message.attempt)
+        else:
+            inner = message.message
+            if isinstance(inner, Settled):
+                inner = Settled(inner.plan, inner.output, inner.skipped, dict(homes))
+            if message.step_id in homes:
+                self._post(run_id, homes[message.step_id], inner)
+
+    def _step_actor(self, home, message):
+        if isinstance(message, Settled):
+            self._emit(home, message)
+        elif home.told:
+            pass
+        elif isinstance(message, DependencyCompleted):
+            home.known.setdefault(message.step_id, message)
+        else:
+            assert isinstance(message, Execute)
+            if not message.attempt.submitted:
+                home.granted = message.attempt
+        granted = home.granted
+        if granted is not None and home.known.keys() == {*granted.plan.dependencies}:
+            home.granted = None
+            assert (home.run_id, home.step_id) == (granted.scope.run_id, granted.step_id)
+            self.seen[home.step_id] = list(home.known.values())
+            self._submit(granted)
+
+    def _emit(self, home, message):
+        assert message.addresses is not None, "a step that settles knows its dependents"
+        if home.told:
+            return
+        home.told = True
+        completed = DependencyCompleted(message.plan.id, message.output, message.skipped)
+        for dependent in message.plan.dependents:
+            if dependent in message.addresses:
+                self._post(home, message.addresses[dependent], completed)
+
+    def _submit(self, attempt):
+        if attempt.submitted:
+            return
+        key = (attempt.scope.run_id, attempt.step_id)
+        if key in self.in_flight:
+            raise AssertionError(f"{key} has two attempts in flight")
+        attempt.submitted = True
+        self.in_flight[key] = attempt
 
 
 # ── The laws ─────────────────────────────────────────────────────────────────────────────────
@@ -401,6 +513,7 @@ class RunAccount:
         self.number = start.recorded
         self.status = RunStatus.PENDING if start.resumed is None else start.resumed.status
         self.steps = dict.fromkeys(start.plan.by_id, StepStatus.PENDING)
+        self.position = {plan.id: plan.rank[1] for plan in start.plan.steps}
         if start.resumed is not None:
             known = start.resumed.steps
             undoing = self.status is RunStatus.COMPENSATING
@@ -412,12 +525,12 @@ class RunAccount:
         self.undone = []
         self.undoing = None
         self.attempts = dict.fromkeys(start.plan.by_id, 0)
-        self.started_at = {}
-        self.first_started_at = {}
         self.retry_at = {}
         self.ready_since = {}
         self.timed_out = set()
-        self.replaced = set()
+        self.sent_at = {}
+        self.first_sent_at = {}
+        self.deaths = dict.fromkeys(start.plan.by_id, 0)
         self.ending = False
 
 
@@ -427,29 +540,49 @@ class Laws:
     def __init__(self, driver):
         self.driver = driver
         self.runs = {}
-        self._arrivals = 0
+        self._decisions = 0
 
     def begin(self, run_id, message):
         """Take note of a run that begins, or begins again."""
         self.runs[run_id] = RunAccount(message)
 
-    def replaced(self, run_id, step_id):
-        """Take note of a step that has a new actor: it goes to the end of the line."""
-        if run_id in self.runs:
-            self.runs[run_id].replaced.add(step_id)
+    def sent(self, grants):
+        """Take note of the grants that leave: the clocks of their attempts start."""
+        for run, step, _ in grants:
+            if step.undoes is None and run.run_id in self.runs:
+                account = self.runs[run.run_id]
+                account.sent_at[step.id] = self.driver.now
+                account.first_sent_at.setdefault(step.id, self.driver.now)
 
-    def check(self, message, events):
+    def check(self, messages, events):
         """Hold one decision to the laws."""
+        self._decisions += 1
+        for message in messages:
+            self._count_deaths(message)
         for event in events:
             self._take(event)
+        self._check_grants_come_last(events)
         for run_id in {event.run_id for event in events}:
             if self.runs[run_id].status.terminal:
                 self._run_ended(run_id)
         self._check_workers()
         self._check_lanes()
         self._check_work_is_conserved()
-        if isinstance(message, CancelRun) and message.run_id in self.runs:
-            self.runs[message.run_id].ending = True
+        for message in messages:
+            if isinstance(message, CancelRun) and message.run_id in self.runs:
+                self.runs[message.run_id].ending = True
+
+    def _count_deaths(self, message):
+        if isinstance(message, (ActorLost, RunActorLost)) and message.run_id in self.runs:
+            run = self.runs[message.run_id]
+            dead = run.plan.by_id if isinstance(message, RunActorLost) else [message.step_id]
+            for step_id in dead:
+                run.deaths[step_id] += 1
+
+    def _check_grants_come_last(self, events):
+        """Whatever starts is granted when all that was decided with it has been taken."""
+        started = [event.kind in STARTS for event in events]
+        assert sorted(started) == started, "nothing starts before the decision is concluded"
 
     def at_rest(self):
         """Hold a brain without runs to the laws."""
@@ -483,8 +616,7 @@ class Laws:
         if event.step_id in run.retry_at:
             due = run.retry_at.pop(event.step_id)
             assert self.driver.now >= due, "no retry before its backoff"
-        self._arrivals += 1
-        run.ready_since[event.step_id] = self._arrivals
+        run.ready_since[event.step_id] = self._decisions, run.position[event.step_id]
 
     def _step_started(self, run, event):
         plan = run.plan.by_id[event.step_id]
@@ -495,8 +627,6 @@ class Laws:
         assert run.attempts[event.step_id] == event.attempt, "attempts are numbered without gaps"
         most = 1 if plan.step.retry is None else plan.step.retry.max_attempts
         assert event.attempt <= most, "a step is tried at most max_attempts times"
-        run.started_at[event.step_id] = self.driver.now
-        run.first_started_at.setdefault(event.step_id, self.driver.now)
         run.timed_out.discard(event.step_id)
         self._check_it_was_next(run, event.step_id)
         run.ready_since.pop(event.step_id)
@@ -506,18 +636,15 @@ class Laws:
         for other in self.runs.values() if chosen.async_ else [run]:
             for rival_id, since in other.ready_since.items():
                 rival = other.plan.by_id[rival_id].step
-                if rival.async_ is chosen.async_ and self._can_start(other, rival_id):
+                if rival.async_ is chosen.async_:
                     mine, theirs = (run.priority, chosen.priority), (other.priority, rival.priority)
                     assert mine >= theirs, "the higher priority goes first"
-                    if mine == theirs and other is run and not {step_id, rival_id} & run.replaced:
+                    if mine == theirs and other is run:
                         assert run.ready_since[step_id] <= since, "equals go in order of readiness"
-
-    def _can_start(self, run, step_id):
-        live = self.driver.brain.runs.get(run.run_id)
-        return live is not None and not live.steps[step_id].orphaned
 
     def _step_retrying(self, run, event):
         policy, error = run.plan.by_id[event.step_id].step.retry, event.data["error"]
+        self._check_it_was_given_up(run, event)
         delay = event.data["delay"]
         assert policy.accepts(error), "an error that is not retryable gets no second attempt"
         if isinstance(error, RetryAfter):
@@ -529,10 +656,17 @@ class Laws:
 
     def _step_timed_out(self, run, event):
         total = event.data["limit"] == "total"
-        since = run.first_started_at if total else run.started_at
+        since = run.first_sent_at if total else run.sent_at
         passed = self.driver.now - since[event.step_id]
         assert passed >= event.data["timeout"], "a timeout never fires early"
         run.timed_out.add(event.step_id)
+
+    def _step_skipped(self, run, event):
+        self._check_it_was_given_up(run, event)
+
+    def _check_it_was_given_up(self, run, event):
+        if isinstance(event.data["error"], ActorCrashed):
+            assert run.deaths[event.step_id] > MOST_CRASHES, "no attempt fails by an actor's death"
 
     def _step_completed(self, run, event):
         assert event.step_id not in run.timed_out, "completion and timeout never both win"
@@ -540,6 +674,7 @@ class Laws:
         run.completed.append(event.step_id)
 
     def _step_failed(self, run, event):
+        self._check_it_was_given_up(run, event)
         if run.plan.fail_fast:
             run.ending = True
         else:
@@ -609,7 +744,12 @@ class Laws:
             if isinstance(message, (AttemptAbandoned, AttemptFinished))
             and self._is_current(message.attempt)
         ]
-        return [*self.driver.in_flight.items(), *ending]
+        waiting = [
+            (key, attempt)
+            for key, attempt in self.driver.granted.items()
+            if not attempt.submitted and self._is_current(attempt)
+        ]
+        return [*self.driver.in_flight.items(), *ending, *waiting]
 
     def _is_current(self, attempt):
         run = self.driver.brain.runs.get(attempt.scope.run_id)
@@ -624,8 +764,6 @@ class Laws:
         brain = self.driver.brain
         for run_id, run in self.runs.items():
             for step_id in run.ready_since:
-                if not self._can_start(run, step_id):
-                    continue
                 if run.plan.by_id[step_id].step.async_:
                     assert not brain.workers.free, f"{step_id} waits beside a free worker"
                 else:
@@ -633,12 +771,17 @@ class Laws:
                     assert run_id in busy, f"{step_id} waits for a sync lane that is free"
 
     def _run_ended(self, run_id):
-        run, driver = self.runs[run_id], self.driver
-        assert run_id not in driver.brain.runs
+        run = self.runs[run_id]
+        assert run_id not in self.driver.brain.runs
         assert all(status.settled for status in run.steps.values()), "a run ends after its steps"
-        snapshot = fold(record(run.plan, run_id, priority=run.priority), driver.of(run_id))
-        assert RunResult.of(snapshot) == driver.results[run_id], "the events fold to the result"
-        self._check_it_was_undone(run, driver.results[run_id])
+
+    def finished(self, result):
+        """Hold a run's result to the laws."""
+        run = self.runs[result.run_id]
+        known = record(run.plan, run.run_id, priority=run.priority)
+        snapshot = fold(known, self.driver.of(run.run_id))
+        assert RunResult.of(snapshot) == result, "the events fold to the result"
+        self._check_it_was_undone(run, result)
 
     def _check_it_was_undone(self, run, result):
         """All that could be undone in a failed run has had its turn, unless a shutdown cut it."""

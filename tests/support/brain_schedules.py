@@ -11,9 +11,19 @@ from hypothesis import strategies as st
 from actorflow.definition.retry import RetryPolicy
 from actorflow.definition.step import Step
 from actorflow.errors.running import GiveUp, RetryAfter
-from actorflow.model.messages import AttemptFinished, AttemptLost, BlockedLoop, CancelRun, Wake
+from actorflow.model.messages import (
+    AttemptFinished,
+    BlockedLoop,
+    CancelRun,
+    CompensatorLost,
+    MakeSteps,
+    ReviveStep,
+    Wake,
+    run_of,
+)
 from tests.support.brain import (
     COROUTINES,
+    OF_RUN_ACTORS,
     THREADS,
     cancelled_error,
     flow,
@@ -85,6 +95,14 @@ runs = st.lists(
 tapes = st.one_of(*[st.binary(min_size=size, max_size=size) for size in (0, 16, 64, 160)])
 
 
+def firsts(senders):
+    """The places of each sender's first message."""
+    places = {}
+    for place, sender in enumerate(senders):
+        places.setdefault(sender, place)
+    return list(places.values())
+
+
 class Schedule:
     """One order in which everything happens, chosen by a tape."""
 
@@ -92,7 +110,7 @@ class Schedule:
         self.driver = driver
         self._tape = iter(tape)
         self._ended = []
-        self._stale = []
+        self._delivered = []
 
     def choose(self, options):
         """Take one of the options; the first is the plainest."""
@@ -110,11 +128,15 @@ class Schedule:
 
     def _moves(self):
         driver = self.driver
-        if not (driver.brain.runs or driver.pending):
+        if not (driver.brain.runs or driver.pending or driver.held):
             return []
         moves = []
+        if driver.held:
+            moves += [driver.commit, driver.commit]
+        if driver.mail:
+            moves += [self._post_first, self._post_any]
         if driver.pending:
-            moves += [self._deliver_first, self._deliver_any]
+            moves += [self._deliver_first, self._deliver_any, self._deliver_several]
         if driver.in_flight:
             moves += [self._finish, self._fail, self._fail]
         if driver.brain.deadlines.earliest < float("inf"):
@@ -124,14 +146,41 @@ class Schedule:
 
     def _disturb(self):
         again, lose = self._say_again, self._lose
-        self.choose([lose, again, self._block, again, lose, self._cancel])()
+        self.choose([lose, again, self._block, self._post_again, lose, self._cancel])()
+
+    def _post_first(self):
+        self._post(0)
+
+    def _post_any(self):
+        self._post(self.choose(firsts(one[:2] for one in self.driver.mail)))
+
+    def _post(self, place):
+        message = self.driver.mail[place]
+        if not isinstance(message[2], (MakeSteps, ReviveStep)):
+            self._delivered.append(message)
+        self.driver.deliver(place)
+
+    def _post_again(self):
+        if self._delivered:
+            self.driver.mail.append(self.choose(self._delivered[::-1]))
 
     def _deliver_first(self):
         self.driver.say(self.driver.pending.pop(0))
 
     def _deliver_any(self):
+        self.driver.say(self._any_pending())
+
+    def _deliver_several(self):
+        several = [self._any_pending() for _ in self.driver.pending[:3]]
+        self.driver.say(*several)
+
+    def _any_pending(self):
         pending = self.driver.pending
-        self.driver.say(pending.pop(self.choose(range(len(pending)))))
+        senders = [
+            run_of(one) if isinstance(one, OF_RUN_ACTORS) else number
+            for number, one in enumerate(pending)
+        ]
+        return pending.pop(self.choose(firsts(senders)))
 
     def _finish(self):
         key, attempt = self._one_in_flight()
@@ -170,24 +219,28 @@ class Schedule:
         self.driver.say(CancelRun(run_id, "enough", grace, compensate))
 
     def _lose(self):
-        undoing = [one for one in self.driver.in_flight.values() if one.compensates]
+        undoing = [key for key, one in self.driver.in_flight.items() if one.compensates]
         if undoing and self.choose([True, False]):
-            self.driver.say(AttemptLost(self.choose(undoing), "it was shot"))
+            run_id, step_id = self.choose(undoing)
+            self._lose_compensator(run_id, step_id)
             return
         run_id = self.choose(list(self.driver.starts))
         if run_id in self.driver.brain.runs and self.driver.brain.runs[run_id].active:
             step_id = self.choose([*self.driver.starts[run_id].plan.by_id, None])
-            for victim in self.driver.starts[run_id].plan.by_id if step_id is None else [step_id]:
-                said = self.driver.ready(run_id, victim), self.driver.lost(victim, run_id)
-                self._stale.extend(said)
             if step_id is None:
                 self.driver.die_with_all(run_id)
             else:
-                self.driver.die(step_id, run_id=run_id)
+                self.driver.bury(step_id, run_id=run_id)
+
+    def _lose_compensator(self, run_id, step_id):
+        attempt = self.driver.in_flight[run_id, step_id]
+        if not attempt.cancelled and self.choose([False, True]):
+            del self.driver.in_flight[run_id, step_id]
+            attempt.submitted = False
+        self.driver.say(CompensatorLost(attempt, "it was shot"))
 
     def _say_again(self):
-        again = [*self._ended, *self._stale, self.driver.ready("run 0", "s0"), Wake()]
-        self.driver.say(self.choose(again[::-1]))
+        self.driver.say(self.choose([*self._ended, Wake()][::-1]))
 
     def _block(self):
         if self.driver.in_flight:

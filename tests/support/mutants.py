@@ -11,11 +11,18 @@ import heapq
 import attrs
 import pytest
 
+from actorflow.actors.run import RunActor
 from actorflow.actors.step import _SKIPPED, StepActor
 from actorflow.actors.supervisor import Supervisor
 from actorflow.errors.running import DeadlineExceeded, StepTimeout
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus, move_run
-from actorflow.model.messages import CancelRun, DependencyCompleted, RunFinished
+from actorflow.model.messages import (
+    CancelRun,
+    DependencyCompleted,
+    Execute,
+    RunFinished,
+    Settled,
+)
 from actorflow.scheduling import endings, starts
 from actorflow.scheduling.compensations import Compensations
 from actorflow.scheduling.crashes import Crashes
@@ -46,7 +53,9 @@ class Mutant:
     def plant(self, patch):
         """Put the mistake into the runtime, until a `MonkeyPatch` takes it out."""
         original, twin = getattr(self.owner, self.function), self.twin
-        patch.setattr(self.owner, self.function, lambda *given: twin(original, *given))
+        patch.setattr(
+            self.owner, self.function, lambda *given, **named: twin(original, *given, **named)
+        )
 
 
 def replaces(owner, function):
@@ -113,32 +122,53 @@ def a_slot_comes_back_twice(abandon, brain, message):
         brain.workers.free += 1
 
 
-@replaces(Crashes, "_lose")
-def a_crash_loses_a_lease(lose, deaths, run, step, *details):
-    """That of an attempt which the dead actor had not submitted yet."""
-    lost = step.step.async_ and step.current is not None and not step.current.submitted
-    lose(deaths, run, step, *details)
-    if lost:
-        deaths._starts._workers.free -= 1
+@replaces(Crashes, "_say_again")
+def a_crash_loses_a_lease(say_again, crashes, run, step):
+    """The grant that is said again takes another worker."""
+    say_again(crashes, run, step)
+    if step.step.async_ and step.current is not None and not step.current.submitted:
+        crashes._starts._workers.free -= 1
 
 
 @replaces(Starts, "grant")
 def a_wake_up_is_lost(grant, starts):
     """A lease that is free alone is not handed out."""
-    if starts._workers.free != 1:
-        grant(starts)
+    kept = 1 if starts._workers.free == 1 else 0
+    starts._workers.free -= kept
+    grant(starts)
+    starts._workers.free += kept
 
 
-@replaces(Starts, "follow")
-def two_steps_share_a_lane(_follow, starts, run):
+@replaces(Starts, "release")
+def two_steps_share_a_lane(release, starts, run, step):
     """The next step of the lane starts as soon as anything ends in the run."""
-    while run.lane.waiting and not run.ending:
-        following = run.lane.pop()
-        if following is not None:
-            starts._start(run, following)
+    release(starts, run, step)
+    if run.lane.waiting and not run.ending:
+        run.lane.busy = False
+        starts._freed.append(run)
+
+
+@replaces(Starts, "_fill_lanes")
+def a_lane_is_freed_and_not_filled(_fill_lanes, starts):
+    """Those that wait for it wait until another step of the run is ready."""
+    starts._freed.clear()
 
 
 # ── Whose turn it is ─────────────────────────────────────────────────────────────────────────
+
+
+@replaces(Starts, "grant")
+def what_is_ready_together_is_not_ranked(grant, starts):
+    """It is looked at in the order in which it became ready."""
+    starts._ready = [(0, (0, 0), *others) for _, _, *others in starts._ready]
+    grant(starts)
+
+
+@replaces(Starts, "ready")
+def a_step_is_granted_before_the_decision_is_concluded(ready, starts, run, step):
+    """As soon as it is ready, whatever else becomes ready with it."""
+    ready(starts, run, step)
+    starts.grant()
 
 
 @replaces(ReadyQueue, "push")
@@ -209,13 +239,22 @@ def a_stale_timer_is_obeyed(cancel, deadlines, deadline):
         cancel(deadlines, deadline)
 
 
-@replaces(Starts, "_start")
-def a_total_timeout_begins_anew(start, starts, run, step):
+@replaces(Starts, "start_clocks")
+def a_total_timeout_begins_anew(start_clocks, starts, grants):
     """It is counted from the last attempt's start, rather than from the first one's."""
-    if step.total_deadline is not None:
-        starts._deadlines.cancel(step.total_deadline)
-        step.total_deadline = starts._due_after(step.step.total_timeout, Due.TOTAL, run, step)
-    start(starts, run, step)
+    for _, step, _ in grants:
+        if step.total_deadline is not None:
+            starts._deadlines.cancel(step.total_deadline)
+            step.total_deadline = None
+    start_clocks(starts, grants)
+
+
+@replaces(Starts, "grant")
+def a_clock_starts_with_the_decision(grant, starts):
+    """Rather than when the grant leaves, after the start has been recorded."""
+    grant(starts)
+    Starts.start_clocks(starts, starts._outbox.grants)
+    starts.start_clocks = lambda _grants: None
 
 
 @replaces(Endings, "retry")
@@ -248,46 +287,93 @@ def there_is_an_attempt_too_many(backoff, step, error, now, random):
 
 
 @replaces(StepActor, "_execute")
-def a_duplicate_is_executed_twice(execute, actor, message):
+def a_duplicate_is_executed_twice(execute, actor, attempt, sender):
     """A message that comes again is obeyed again."""
-    message.attempt.submitted = False
-    execute(actor, message)
+    attempt.submitted = False
+    execute(actor, attempt, sender)
+
+
+@replaces(Supervisor, "_stop_attempt")
+def a_stopped_attempt_begins_all_the_same(stop, supervisor, message):
+    """It was stopped before its submission, and its grant is obeyed when it arrives."""
+    waits = not message.attempt.submitted
+    stop(supervisor, message)
+    if waits:
+        message.attempt.submitted = message.attempt.cancelled = False
 
 
 # ── Dependencies ─────────────────────────────────────────────────────────────────────────────
 
 
+@replaces(StepState, "__init__")
+def an_open_dependency_is_not_counted(make, step, *given):
+    """A step that waits for several is ready when all but one have settled."""
+    make(step, *given)
+    step.open -= step.open > 1
+
+
 @replaces(StepActor, "_dependency_completed")
 def a_dependency_is_counted_twice(complete, actor, message):
     """When its completion comes again."""
-    again = actor._told is None and message.step_id in actor._outputs
+    if message.step_id in {*actor._outputs}:
+        message = DependencyCompleted(f"{message.step_id} again", message.output, message.skipped)
     complete(actor, message)
-    if again:
-        actor._expected -= 1
-        if len(actor._outputs) == actor._expected:
-            actor._report_ready()
 
 
-@replaces(StepActor, "_execute")
-def a_skipped_dependency_leaks(execute, actor, message):
+@replaces(StepActor, "_submit")
+def a_skipped_dependency_leaks(submit, actor, attempt):
     """Its output is None, rather than none."""
     for name, output in actor._outputs.items():
         if output is _SKIPPED:
             actor._outputs[name] = None
-    execute(actor, message)
+    submit(actor, attempt)
 
 
-@replaces(StepActor, "_dependent_moved")
-def a_new_actor_is_not_told(_move, actor, message):
-    """Its dependencies go on telling its dead predecessor."""
+@replaces(Crashes, "_say_again")
+def a_new_actor_is_not_told(say_again, crashes, run, step):
+    """What its dead predecessor knew of the dependencies."""
+    effects = crashes._outbox.effects
+    before = len(effects)
+    say_again(crashes, run, step)
+    effects[before:] = [one for one in effects[before:] if isinstance(one[2], Execute)]
 
 
-@replaces(Endings, "fail")
-def a_skipped_step_tells_nobody(fail, ends, run, step, error):
+@replaces(Crashes, "_say_again")
+def a_new_actor_is_not_granted(say_again, crashes, run, step):
+    """What its dead predecessor had been granted."""
+    effects = crashes._outbox.effects
+    before = len(effects)
+    say_again(crashes, run, step)
+    effects[before:] = [one for one in effects[before:] if not isinstance(one[2], Execute)]
+
+
+@replaces(Crashes, "_tell_dependents")
+def the_dead_tell_nobody(_tell_dependents, _crashes, _run, _step):
+    """A settled step's actor dies before it has told its dependents."""
+
+
+@replaces(RunActor, "_pass_on")
+def a_message_is_passed_on_without_addresses(pass_on, actor, message):
+    """A step that has settled does not know where its dependents live."""
+    if isinstance(message.message, Settled):
+        actor.send(actor._addresses[message.step_id], message.message)
+    else:
+        pass_on(actor, message)
+
+
+@replaces(Endings, "emit")
+def a_skipped_step_tells_nobody(emit, ends, run, step, output, *, skipped):
     """Its dependents wait for ever."""
-    fail(ends, run, step, error)
-    if not step.step.required:
-        ends._outbox.effects.pop()
+    if not skipped:
+        emit(ends, run, step, output, skipped=skipped)
+
+
+@replaces(Endings, "emit")
+def an_outcome_does_not_reach_the_dependents(emit, ends, run, step, output, *, skipped):
+    """They are granted, and wait for data for ever."""
+    before = len(ends._outbox.effects)
+    emit(ends, run, step, output, skipped=skipped)
+    del ends._outbox.effects[before:]
 
 
 # ── Ends ─────────────────────────────────────────────────────────────────────────────────────
@@ -448,8 +534,8 @@ def watchers_see_what_is_not_recorded_yet(conclude, supervisor):
 @replaces(Supervisor, "_conclude")
 def a_result_does_not_wait_for_its_record(conclude, supervisor):
     """Its caller has it before the run's end is recorded."""
-    for step, message in supervisor._brain._outbox.effects:
-        if step is None and isinstance(message, RunFinished):
+    for run, _, message in supervisor._brain._outbox.effects:
+        if run is None and isinstance(message, RunFinished):
             supervisor._host.finished(message.result)
     conclude(supervisor)
 

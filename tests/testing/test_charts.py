@@ -29,16 +29,14 @@ def test_a_chart_has_lanes_and_time_goes_down():
     trace = simulate(flow(task("a"), task("b", "a")), script=Script({"a": returns("x", after=1.5)}))
 
     assert [
-        "     executor  supervisor    a     b",
-        "  0      │          ●        │     │    run-1 started",
-        "         │          │◀───────┤     │    a is ready",
-        "         │          ├───────▶│     │    a#1 begins",
-        "1.5      ├─────────▶│        │     │    a#1 returned 'x'",
-        "         │          │        ├────▶│    a is done",
-        "         │          │◀───────┼─────┤    b is ready",
-        "         │          ├────────┼────▶│    b#1 begins",
-        "2.5      ├─────────▶│        │     │    b#1 returned 'b#1'",
-        "         │          ●        │     │    run-1 completed",
+        "     executor  supervisor   run-1   a     b",
+        "  0      │          ●         │     │     │    run-1 started",
+        "         │          │         ├────▶│     │    a#1 is granted",
+        "1.5      ├─────────▶│         │     │     │    a#1 returned 'x'",
+        "         │          ├─────────┼─────┼────▶│    b#1 is granted",
+        "         │          │         │     ├────▶│    a is done",
+        "2.5      ├─────────▶│         │     │     │    b#1 returned 'b#1'",
+        "         │          ●         │     │     │    run-1 completed",
     ] == shown(trace)
 
 
@@ -55,9 +53,19 @@ def test_what_no_message_says_is_told_by_events():
     assert "b skipped: ValueError: no" in said
     assert "a#1 timed out after 2.00 s" in said
     assert "a#1 retrying in 1.00 s" in said
-    assert "a ready" in said
     assert "a failed: StepTimeout" in said
     assert "c cancelled" in said
+
+
+def test_a_step_is_called_ready_only_if_it_has_to_wait():
+    """Otherwise its grant says so at once."""
+    workflow = flow(async_step("a"), async_step("b"), task("c", "a"))
+
+    said = texts(simulate(workflow, async_workers=1))
+
+    assert "a ready" not in said
+    assert "b ready" in said
+    assert said.index("b ready") < said.index("a#1 returned 'a#1'") < said.index("b#1 is granted")
 
 
 def test_what_nothing_comes_of_is_called_ignored():
@@ -65,14 +73,15 @@ def test_what_nothing_comes_of_is_called_ignored():
     script = Script({"a": [returns("late", after=9), returns("in time")]})
     workflow = flow(task("a", timeout=2.0, retry=RetryPolicy(jitter=0)))
     faults = Faults(late_results=1, duplicates=1)
-    tape = Tape({"late result": [1], "duplicate": [1]})
+    tape = Tape({"late result": [1], "duplicate": [4]})
 
     said = texts(simulate(workflow, script=script, faults=faults, tape=tape))
 
-    assert ["a is ready", "a is ready, ignored"] == [one for one in said if "is ready" in one]
     assert "a#1 returned 'late', ignored" in said
-    assert "a#2 returned 'in time'" in said
-    assert "DUPLICATE: StepReady a" in said
+    assert ["a#2 returned 'in time'", "a#2 returned 'in time', ignored"] == [
+        one for one in said if "in time" in one and "DUPLICATE" not in one
+    ]
+    assert "DUPLICATE: AttemptFinished a#2" in said
 
 
 def test_what_is_lost_ends_in_a_cross():
@@ -97,7 +106,7 @@ def test_a_crash_of_the_whole_is_shown():
     simulation.run_until_quiet()
 
     said = texts(simulation.trace())
-    assert ["a#1 begins", "CRASH of the whole orchestrator", "run-1 resumed"] == said[2:5]
+    assert ["a#1 is granted", "CRASH of the whole orchestrator", "run-1 resumed"] == said[1:4]
 
 
 def test_runs_after_the_first_are_named_with_their_steps():
@@ -109,7 +118,7 @@ def test_runs_after_the_first_are_named_with_their_steps():
     simulation.run_until_quiet()
 
     said = texts(simulation.trace())
-    assert "a is ready" in said
+    assert "a#1 is granted" in said
     assert "cancel run-2: enough" in said
     assert "run-2/a cancelled" in said
 
@@ -128,9 +137,7 @@ def test_a_chart_of_very_many_lanes_names_them_in_its_lines():
     """Lanes that do not fit a page help nobody."""
     lines = shown(simulate(flow(*[task(f"s{number}") for number in range(40)])))
 
-    assert any(line.split()[1:4] == ["supervisor", "▶", "s0"] for line in lines) or any(
-        "supervisor ▶ s0" in line for line in lines
-    )
+    assert any(line.split()[:3] == ["run-1", "▶", "s0"] for line in lines)
     assert any("● supervisor run-1 started" in line for line in lines)
     assert max(map(len, lines)) < 120
 
@@ -153,10 +160,10 @@ def test_mermaid_has_the_same_lines():
         "sequenceDiagram",
         "    participant p0 as executor",
         "    participant p1 as supervisor",
-        "    participant p2 as a",
+        "    participant p2 as run-1",
+        "    participant p3 as a",
         "    Note over p1: 0 s: run-1 started",
-        "    p2->>p1: 0 s: a is ready",
-        "    p1->>p2: 0 s: a#35;1 begins",
+        "    p2->>p3: 0 s: a#35;1 is granted",
         "    p0->>p1: 1.5 s: a#35;1 returned 'x#59;#35;#60;y#62;'",
         "    Note over p1: 1.5 s: run-1 completed",
     ] == trace.mermaid().splitlines()
@@ -191,5 +198,5 @@ def test_deliveries_are_told_by_names():
 
     told = [tuple(one) for one in trace.deliveries]
     assert (0.0, "caller", "supervisor", "StartRun") in told
-    assert (0.0, "supervisor", "a", "Execute a#1") in told
+    assert (0.0, "run-1", "a", "Execute a#1") in told
     assert (1.0, "executor", "supervisor", "AttemptFinished a#1") in told

@@ -148,7 +148,7 @@ def test_a_plain_step_is_ready_starts_and_completes():
     [
         ([task("a", retry=TWICE)], {"script": raises(OSError)}, "step running step.retrying"),
         ([task("a", required=False)], {"script": raises(OSError)}, "step running step.skipped"),
-        ([task("a"), task("b")], {"script": raises(OSError)}, "step pending step.cancelled"),
+        ([task("a"), task("b", "a")], {"script": raises(OSError)}, "step pending step.cancelled"),
         ([task("a")], {"script": raises(OSError)}, "run running run.failed"),
         ([task("a")], {"script": real()}, "step running step.failed"),
         ([task("a")], {"script": either(returns(), raises(OSError))}, "step running step.failed"),
@@ -158,8 +158,10 @@ def test_a_plain_step_is_ready_starts_and_completes():
         ([task("a")], {"cancels": True}, "run running run.cancelled"),
         ([task("a")], {"timeout": True}, "run running run.failed"),
         ([task("a")], {"restarts": 1}, "run running run.resumed"),
-        ([task("a")], {"poisons": 1}, "step running step.failed"),
-        ([task("a")], {"crashes": 4}, "step pending step.failed"),
+        ([task("a")], {"crashes": 4}, "step running step.failed"),
+        ([task("a")], {"crashes": 2, "poisons": 2}, "step running step.failed"),
+        ([task("a"), task("b", "a")], {"crashes": 4}, "step pending step.failed"),
+        ([step("a"), step("b")], {"crashes": 4}, "step ready step.failed"),
         ([step("a"), step("b")], {"cancels": True}, "step ready step.cancelled"),
         ([task("a"), task("b")], {"cancels": True, "workers": 1}, "step ready step.cancelled"),
     ],
@@ -172,6 +174,12 @@ def test_a_move_needs_what_leads_to_it(steps, options, move):
     assert move not in moves(task("a"), task("b"))
 
 
+@pytest.mark.parametrize("faults", [{"crashes": 3}, {"poisons": 3}, {"crashes": 1, "poisons": 2}])
+def test_three_deaths_fail_no_step(faults):
+    """An actor's death loses messages, never decisions."""
+    assert moves(task("a"), task("b")) == moves(task("a"), task("b"), **faults)
+
+
 @pytest.mark.parametrize(
     ("steps", "script", "move"),
     [
@@ -179,6 +187,7 @@ def test_a_move_needs_what_leads_to_it(steps, options, move):
         ([task("a")], raises(OSError), "step running step.completed"),
         ([task("a")], raises(OSError), "run running run.completed"),
         ([task("a")], raises(OSError), "step running step.retrying"),
+        ([task("a"), task("b")], raises(OSError), "step pending step.cancelled"),
     ],
 )
 def test_what_a_script_rules_out_is_out_of_reach(steps, script, move):

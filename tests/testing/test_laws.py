@@ -13,7 +13,13 @@ from actorflow.definition.retry import RetryPolicy
 from actorflow.definition.step import Step
 from actorflow.errors.definition import DefinitionError
 from actorflow.model.lifecycle import EventKind
-from actorflow.model.messages import CancelRun, DependencyCompleted, StartRun
+from actorflow.model.messages import (
+    AttemptFinished,
+    CancelRun,
+    DependencyCompleted,
+    Execute,
+    StartRun,
+)
 from actorflow.systems.simulated.mischief import Fault
 from actorflow.testing import (
     Faults,
@@ -889,28 +895,26 @@ def given_up(**options):
     return doctored.planned(trace, flow(task("a", retry=TWICE, **options), task("b")))
 
 
-def struck(trace, fault):
-    """The trace as if a fault had struck the first message that came from step a."""
+def struck(trace, fault, kind):
+    """The trace as if a fault had struck the first message of a kind that is about step a."""
     count, time, envelope = next(
         (count, time, envelope)
         for count, (time, envelope) in enumerate(trace.envelopes)
-        if type(envelope[1]).__name__ == "StepReady" and envelope[1].step_id == "a"
+        if isinstance(envelope[1], kind) and envelope[1].attempt.step_id == "a"
     )
-    target, message, sender = envelope
-    hit = (sender, message, target) if fault is Fault.CRASH else envelope
-    return attrs.evolve(trace, struck=((count, time, fault, hit),))
+    return attrs.evolve(trace, struck=((count, time, fault, envelope),))
 
 
 @breaks(24)
 def a_duplicate_that_cost_a_step_its_second_attempt():
     """It would have had one."""
-    return struck(given_up(), Fault.DUPLICATE)
+    return struck(given_up(), Fault.DUPLICATE, AttemptFinished)
 
 
 @breaks(25)
 def a_crash_that_cost_a_step_its_second_attempt():
     """It would have had one."""
-    return struck(given_up(), Fault.CRASH)
+    return struck(given_up(), Fault.CRASH, Execute)
 
 
 @breaks(30)

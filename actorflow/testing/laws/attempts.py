@@ -95,7 +95,6 @@ def timeouts_are_kept(lives: Lives) -> Iterator[str]:
 def _early(step: StepLife, event: Event, lives: Lives) -> Iterator[str]:
     total, options = event.data["limit"] == "total", step.plan.step
     limit = options.total_timeout if total else options.timeout
-    limit = options.total_timeout if total else options.timeout
     tries = [one for one in step.tries if total or one.number == event.attempt]
     due = lives.granted_from(tries[0]) + limit if tries and limit is not None else None
     if due is None or event.time < due:

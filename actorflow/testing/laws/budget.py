@@ -101,8 +101,8 @@ def workers_add_up(lives: Lives) -> Iterator[str]:
 def priorities_are_kept(lives: Lives) -> Iterator[str]:
     """Check which steps were waiting whenever a step started.
 
-    Runs that wait for a place
-    are checked in the same way: by priority, and in the order in which they were requested.
+    Runs that wait for a place are checked in the same way: by priority, and in the order in which
+    they were requested.
     """
     yield from lives.turns.unranked
     yield from jumped_queue(lives)

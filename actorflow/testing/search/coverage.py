@@ -110,7 +110,7 @@ def _kept(resumed: str, step: tuple[str, str], status: StepStatus) -> bool:
 _May: TypeAlias = dict[tuple[RunStatus | StepStatus, EventKind], bool]
 
 _CRASHES_THAT_FAIL: Final = 4
-"""How often a step's actor must die for the step to fail without an attempt."""
+"""How often a step's actor must die for the step to be given up."""
 _UNSIMULATED: Final = frozenset({EventKind.STEP_BLOCKING, EventKind.COMPENSATION_BLOCKING})
 _IMPOSSIBLE: Final = frozenset(
     {
@@ -159,12 +159,11 @@ class _StepMoves:
         self.retried = attempts > 1
         self.total = step.total_timeout is not None
         self.late = any(_may_outlast(limit, one) for limit in limits for one in behaviours)
-        self.dies = faults.crashes >= _CRASHES_THAT_FAIL
+        self.follows = bool(plan.dependencies)
+        self.dies = faults.crashes + faults.poisons >= _CRASHES_THAT_FAIL
         self.returns = any(isinstance(one, (Returns, Real)) for one in behaviours)
         self.fails = (
-            self.late
-            or faults.crashes + faults.poisons > 0
-            or any(isinstance(one, (Raises, Real)) for one in behaviours)
+            self.late or self.dies or any(isinstance(one, (Raises, Real)) for one in behaviours)
         )
         # With slow messages, the report that an attempt has stopped can arrive after the grace.
         self.outstays = (
@@ -181,11 +180,12 @@ class _StepMoves:
         overtaken = self.retried and self.fails and self.total and waits
         return {
             (pending, EventKind.STEP_READY): True,
-            (pending, self._ended): self.dies,
-            (pending, EventKind.STEP_CANCELLED): run.ends_early,
+            # A step without dependencies is ready when its run starts.
+            (pending, self._ended): self.dies and self.follows,
+            (pending, EventKind.STEP_CANCELLED): run.ends_early and self.follows,
             (ready, EventKind.STEP_STARTED): True,
             (ready, EventKind.STEP_TIMED_OUT): overtaken,
-            (ready, self._ended): overtaken or self.dies,
+            (ready, self._ended): overtaken or (self.dies and waits),
             (ready, EventKind.STEP_CANCELLED): run.ends_early and waits,
         }
 

@@ -198,10 +198,10 @@ MESSAGE_FAULTS: Final = (Fault.CRASH, Fault.POISON, Fault.DUPLICATE, Fault.DELAY
 `Fault.REORDER` is not one of them: Thespian keeps the order of messages between two actors."""
 
 SPANS: Final = {
-    "crash": 6,
+    "crash": 4,
     "poison": 1,
-    "duplicate": 5,
-    "delay": 7,
+    "duplicate": 4,
+    "delay": 5,
     "cancel": 8,
     "restart": 8,
     "store fails": 3,

@@ -69,18 +69,26 @@ class Turns:
         """The ready steps, in the order of their events."""
         self._since: dict[StepLife, _Since] = {}
         """When each of them became ready."""
+        self._started: list[tuple[int, _Wants, StepLife]] = []
+        """The steps that started within the last decision that started any: when, and what they
+        had waited for.
+        """
         self._moving: dict[StepLife, None] = {}
         """The steps that are neither pending nor settled."""
         self._lanes: dict[Life, StepLife] = {}
         """The step in the sync lane of each run."""
         self._passed: dict[tuple[Life, _Wants], set[Life]] = {}
         """For each waiting run, the runs that have had a turn since it began to wait."""
+        self._overtaken: dict[tuple[int, StepLife], list[str]] = {}
+        """What other runs did instead of starting a step, by decision. If that decision starts the
+        step as well, there was enough for all.
+        """
         torn = {life for life in lives.all if life.torn}
         self._go_through(trace, lives.owners, torn)
 
     def _go_through(self, trace: Trace, owners: Sequence[Any], torn: Container[Life]) -> None:
         # This loop sees every event of every schedule, so it avoids calls.
-        waiting, marks, late = self._waiting, trace.marks, dict(trace.late)
+        marks, late = trace.marks, dict(trace.late)
         moments = iter(trace.lulls)
         idle = next(moments, None)
         for place, event in enumerate(trace.events):
@@ -94,20 +102,21 @@ class Turns:
                 # Events that are recorded late may have been decided apart.
                 self._join(step, late[place] if place in late else marks[place], event.time)
             elif kind is _STARTED and step.life not in torn:
-                if len(waiting) > 1 and step in waiting:
-                    self._compare(step)
-                self._go(step)
+                self._go(step, late[place] if place in late else marks[place])
             elif kind in _PAUSES:
                 self._leave(step, kind)
         while idle is not None:
             self._check_idle(*idle)
             idle = next(moments, None)
+        for found in self._overtaken.values():
+            self.unfair += found
 
     def _forget_before(self, deliveries: int) -> None:
         """Forget the state of orchestrators that had crashed by then."""
         while self._crashes and self._crashes[0] < deliveries:
             del self._crashes[0]
             self._waiting.clear()
+            self._started.clear()
             self._lanes.clear()
             self._moving.clear()
             self._passed.clear()
@@ -123,14 +132,32 @@ class Turns:
             others = [one for one, theirs in self._waiting.items() if theirs == wants]
             if not any(one.life is life for one in others):
                 del self._passed[life, wants]
+        if self._started:
+            self._compare_with_started(step, mark, wants)
         self._waiting[step] = wants
         way = 0.0 if life.start.ways is None else life.start.ways[step.id]
         self._since[step] = -way, mark, step.plan.rank[1]
         self._moving[step] = None
 
-    def _go(self, step: StepLife) -> None:
+    def _compare_with_started(self, step: StepLife, mark: int, wants: _Wants) -> None:
+        """Compare a step that is ready with those that the same decision has started before."""
+        if self._started[-1][0] != mark:
+            self._started.clear()
+        for _, theirs, other in self._started:
+            if theirs[0] is wants[0] and theirs > wants:
+                self.unranked.append(
+                    f"{other} started before {step}, of higher priority, was ready in that decision"
+                )
+
+    def _go(self, step: StepLife, mark: int) -> None:
         """Let a step run."""
-        self._waiting.pop(step, None)
+        waiting = self._waiting
+        if step in waiting:
+            if self._overtaken:
+                self._overtaken.pop((mark, step), None)
+            if len(waiting) > 1:
+                self._compare(step, mark)
+            self._started.append((mark, waiting.pop(step), step))
         self._moving[step] = None
         if not step.plan.step.async_:
             self._lanes[step.life] = step
@@ -145,7 +172,7 @@ class Turns:
 
     # ── Comparisons ──────────────────────────────────────────────────────────────────────────
 
-    def _compare(self, step: StepLife) -> None:
+    def _compare(self, step: StepLife, mark: int) -> None:
         """Compare a starting step with those that still wait for the same."""
         wants, since, rivals = self._waiting[step], self._since[step], {}
         lane = wants[0]
@@ -161,15 +188,17 @@ class Turns:
                     f"{step} started while {other}, which was ready earlier, waited"
                 )
         if lane is None and self._lives[1:]:
-            self._take_turn(step, wants, rivals)
+            self._take_turn(step, wants, rivals, mark)
 
-    def _take_turn(self, step: StepLife, wants: _Wants, rivals: dict[Life, StepLife]) -> None:
+    def _take_turn(
+        self, step: StepLife, wants: _Wants, rivals: dict[Life, StepLife], mark: int
+    ) -> None:
         life = step.life
         self._passed.pop((life, wants), None)
         for rival, other in rivals.items():
             passed = self._passed.setdefault((rival, wants), set())
             if life in passed:
-                self.unfair.append(
+                self._overtaken.setdefault((mark, other), []).append(
                     f"{step} started, the second step of its run while {other} waited"
                 )
             passed.add(life)

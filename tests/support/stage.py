@@ -165,6 +165,7 @@ class HandExecutor:
 
     def __init__(self, *, preemptive=True):
         self.preemptive = preemptive
+        self.submissions = []
         self.running = {}
         self.stopped = []
         self.abandoned = []
@@ -175,6 +176,7 @@ class HandExecutor:
 
     def submit(self, attempt):
         """Keep an attempt."""
+        self.submissions.append(attempt)
         self.running[attempt.scope.run_id, attempt.step_id] = attempt
 
     def stop(self, attempt):

@@ -377,9 +377,14 @@ class Supervisor(Actor):
             self._host.broken(message.poisonMessage, RuntimeError(details))
 
     def _broken(self, message: ActorBroken) -> bool:
-        """Have a step's actor replaced; return whether it is one."""
+        """Have a step's actor replaced; return whether it is known to be one."""
         for run_id, run in self._brain.runs.items():
-            if run.addresses is not None and message.address in run.addresses.values():
+            known = run.addresses
+            if known is None:
+                # While one of a run's steps gets a new actor, only the run's actor knows them.
+                if run_id in self._run_actors:
+                    self.send(self._run_actors[run_id], message)
+            elif message.address in known.values():
                 self.send(self._run_actors[run_id], message)
                 return True
         return False

@@ -9,7 +9,21 @@ from actorflow.actors import StepActor
 from actorflow.definition.retry import RetryPolicy
 from actorflow.definition.step import Step
 from actorflow.model.lifecycle import RunStatus, StepStatus
-from actorflow.model.messages import AttemptFinished
+from actorflow.model.messages import (
+    ActorBroken,
+    ActorLost,
+    AttemptFinished,
+    Compensate,
+    CompensatorLost,
+    DependencyCompleted,
+    Execute,
+    ForStep,
+    MakeSteps,
+    ReviveStep,
+    Settled,
+    StepMoved,
+    StepsMade,
+)
 from tests.support.brain import flow, step, task
 from tests.support.stage import Stage
 
@@ -68,28 +82,43 @@ def test_a_waiting_steps_death_is_not_noticed(victim):
     assert [] == stage.defects
 
 
-def test_a_running_steps_death_is_its_attempts_failure():
-    """It is tried again when its body has stopped; siblings are not affected."""
+def test_a_running_steps_death_costs_no_attempt():
+    """Its body is with the executor, which reports its end to the supervisor."""
     stage = Stage()
     stage.start(flow(task("a", retry=FOREVER), task("sibling"), task("c", "a", "sibling")))
-    (attempt, _) = stage.executor.running.values()
     stage.kill("a")
     stage.settle()
-    stopped = list(stage.executor.stopped)
-    stage.end("a", error=RuntimeError("stopped"))
-    stage.loop.advance(1.0)
-    again = stage.running
+    running = stage.running
     for step_id in ("a", "sibling", "c"):
         stage.end(step_id)
 
-    assert [attempt] == stopped
-    assert ["sibling", "a"] == again
+    assert ["a", "sibling"] == running
+    assert [] == stage.executor.stopped
     assert RunStatus.COMPLETED is stage.results["run"].status
-    assert 2 == stage.results["run"].steps["a"].attempts
+    assert 1 == stage.results["run"].steps["a"].attempts
+    assert 3 == len(stage.executor.submissions)
+
+
+def test_a_new_actor_of_a_running_step_runs_the_next_attempt():
+    """With the outputs that the former actor had received."""
+    stage = Stage()
+    stage.start(flow(task("a"), Step("b", takes_a, after=["a"], async_=True, retry=FOREVER)))
+    stage.end("a", "from a")
+    stage.kill("b")
+    stage.settle()
+    stage.end("b", error=ValueError("once"))
+    stage.loop.advance(1.0)
+
+    assert {"a": "from a"} == stage.executor.running["run", "b"].arguments
+
+
+def takes_a(a):
+    """The function of a step that is never called."""
+    return a
 
 
 def test_a_completed_steps_death_loses_nothing():
-    """Its successor tells the dependents what it had to tell."""
+    """The supervisor tells the dependents what the dead actor may not have told."""
     stage = Stage()
     stage.start(chain())
     stage.end("a", 1)

@@ -377,17 +377,15 @@ class Supervisor(Actor):
             self._host.broken(message.poisonMessage, RuntimeError(details))
 
     def _broken(self, message: ActorBroken) -> bool:
-        """Have a step's actor replaced; return whether it is known to be one."""
+        """Have a step's actor replaced; return whether it may be one."""
+        found = False
         for run_id, run in self._brain.runs.items():
             known = run.addresses
-            if known is None:
-                # While one of a run's steps gets a new actor, only the run's actor knows them.
-                if run_id in self._run_actors:
-                    self.send(self._run_actors[run_id], message)
-            elif message.address in known.values():
+            # While the addresses of a run's steps are not known, the run's actor finds the step.
+            if run_id in self._run_actors and (known is None or message.address in known.values()):
                 self.send(self._run_actors[run_id], message)
-                return True
-        return False
+                found = True
+        return found
 
     def _child_exited(self, message: ChildActorExited) -> None:
         """Replace a run's actor that has died; the actors of finished runs were asked to exit."""

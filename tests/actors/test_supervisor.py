@@ -11,6 +11,7 @@ from actorflow.actors import StepActor
 from actorflow.actors.run import RunActor
 from actorflow.actors.step import CompensatorActor
 from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.step import Step
 from actorflow.errors.running import ActorCrashed
 from actorflow.errors.storage import InvalidAnswer, LeaseLost, NotRecorded
 from actorflow.model.context import Compensation
@@ -78,7 +79,6 @@ def test_the_lessons_workflow_completes(stage):
 
 def test_outputs_travel_from_step_to_step(stage):
     """By reference, under the name of the step."""
-    from actorflow.definition.step import Step  # noqa: PLC0415
 
     def child(parent):
         """Never called."""
@@ -361,6 +361,44 @@ def test_an_attempt_that_is_stopped_before_it_was_submitted_is_over_at_once():
     assert RunStatus.CANCELLED is stage.results["run"].status
     assert StepStatus.CANCELLED is stage.results["run"].steps["b"].status
     assert (5, []) == (stage.brain.workers.free, stage.defects)
+
+
+@pytest.mark.parametrize("victim", ["a", "b", "the run's actor"])
+@pytest.mark.parametrize("when", ["before the end", "before the commit", "after the commit"])
+def test_no_death_around_a_commit_loses_a_decision(victim, when):
+    """What is decided and not sent yet, or sent and not received: the ledger says it again."""
+    stage = Stage(state=Slow())
+    stage.start(flow(task("a"), Step("b", takes_a, after=["a"], async_=True)))
+    _commit_all(stage)
+
+    def die(moment):
+        if when == moment and victim == "the run's actor":
+            run_actor = stage.supervisor.actor._run_actors["run"]
+            stage.system.post(run_actor, ActorExitRequest(), stage.system.system_cell)
+        elif when == moment:
+            stage.kill(victim)
+
+    die("before the end")
+    stage.end("a", "of a")
+    die("before the commit")
+    stage.loop.iterate()
+    while stage.state.waiting:
+        stage.state.commit()
+        die("after the commit")
+        stage.settle()
+    attempt = stage.executor.running["run", "b"]
+    stage.end("b")
+    _commit_all(stage)
+
+    assert {"a": "of a"} == attempt.arguments
+    assert ["a", "b"] == [attempt.step_id for attempt in stage.executor.submissions]
+    assert RunStatus.COMPLETED is stage.results["run"].status
+    assert (5, []) == (stage.brain.workers.free, stage.defects)
+
+
+def takes_a(a):
+    """The function of a step that is never called."""
+    return a
 
 
 @pytest.mark.parametrize("limit", ["timeout", "total_timeout"])

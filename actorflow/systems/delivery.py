@@ -12,7 +12,8 @@ Semantics, where Thespian leaves room or its own bases differ:
   A child whose class sets `leaves_quietly = True` has no children and nothing to do when it ends:
   it exits with its parent, without any messages.
 * A message to a dead actor is a dead letter: it is counted, and goes to the actor that handles
-  dead letters, if there is one.
+  dead letters, if there is one. A message to a child that has left quietly is dropped: data that
+  was on its way to a step when the run ended is not lost, but no longer needed.
 * An address is the actor's cell itself. It remains a valid address after the actor is gone.
 
 Thespian is untyped; casts and its naming conventions are confined to this package.
@@ -136,6 +137,8 @@ class Cell(ActorAddress):
 
 
 _EXIT: Final = ActorExitRequest()
+_LEFT_QUIETLY: Final[dict[Cell, None]] = {}
+"""The children of a cell whose actor has left quietly; compared by identity."""
 
 
 class Delivery:
@@ -272,6 +275,8 @@ class Delivery:
     def _dead_letter(self, target: Cell, message: Any) -> None:
         if isinstance(message, (WakeupMessage, ChildActorExited, ActorExitRequest)):
             return
+        if target.children is _LEFT_QUIETLY:
+            return
         self.dead_letters += 1
         handler = self._dead_letter_handler
         if handler is not None and not isinstance(message, DeadEnvelope):
@@ -289,7 +294,7 @@ class Delivery:
         if cell.children and recursive:
             for child in cell.children:
                 if getattr(child.actor, "leaves_quietly", False):
-                    child.actor = None
+                    child.actor, child.children = None, _LEFT_QUIETLY
                 else:
                     self.enqueue((child, _EXIT, cell))
         cell.children = None

@@ -191,16 +191,18 @@ def _layers() -> list[list[str]]:
 # ── One step's life ──────────────────────────────────────────────────────────────────────────
 
 _SAID = [
-    ("run", "b", "ConfigureStep", "the run's actor makes the step's"),
-    ("a", "b", "DependencyCompleted (output)", "step to step: the data"),
-    ("b", "supervisor", "StepReady", "all dependencies have settled"),
-    ("supervisor", "supervisor", "", "records step.ready, step.started; takes a worker"),
-    ("supervisor", "b", "Execute (attempt)", "the grant"),
-    ("b", "executor", "submit", "the body runs"),
+    ("supervisor", "run", "MakeSteps", "once a run"),
+    ("run", "supervisor", "StepsMade", "their addresses"),
+    ("supervisor", "supervisor", "", "one decision: a has completed, b is ready, b gets a worker"),
+    ("supervisor", "a", "Settled (output)", "only once all that is recorded"),
+    ("supervisor", "b", "Execute (attempt)", "the grant, side by side with it"),
+    ("a", "b", "DependencyCompleted", "the data, step to step"),
+    ("b", "executor", "submit", "when grant and data are there, in either order"),
     ("executor", "supervisor", "AttemptFinished (output or error)", ""),
-    ("supervisor", "supervisor", "", "gives the worker back; records step.completed"),
-    ("supervisor", "b", "Settled (output)", "only once it is recorded"),
-    ("b", "dependents", "DependencyCompleted (output)", "one message for each dependent"),
+    ("supervisor", "supervisor", "", "one decision: b has completed, who is ready, who is next"),
+    ("supervisor", "b", "Settled (output)", "only once all that is recorded"),
+    ("supervisor", "dependents", "Execute (attempt)", "to each that gets a worker"),
+    ("b", "dependents", "DependencyCompleted", "one for each edge"),
 ]
 
 
@@ -219,7 +221,7 @@ def draw_step_life() -> str:
     for row, (sender, receiver, message, remark) in enumerate(_SAID):
         y, start, end = 92 + 52 * row, lanes[sender], lanes[receiver]
         if sender == receiver:
-            sheet.box((start - 56, y - 17, 330, 28), remark, first="text")
+            sheet.box((start - 56, y - 17, 400, 28), remark, first="text")
             continue
         middle = (start + end) / 2
         sheet.arrow((start, y), (end, y))

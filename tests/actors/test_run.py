@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import pytest
-from thespian.actors import ActorExitRequest
+from thespian.actors import ActorExitRequest, PoisonMessage
 
 from actorflow.actors import StepActor
+from actorflow.actors.run import RunActor
 from actorflow.definition.retry import RetryPolicy
 from actorflow.definition.step import Step
+from actorflow.model.context import Attempt, Compensation
 from actorflow.model.lifecycle import RunStatus, StepStatus
-from actorflow.model.messages import AttemptFinished
-from tests.support.brain import flow, step, task
-from tests.support.stage import Stage
+from actorflow.model.messages import (
+    ActorBroken,
+    ActorLost,
+    AttemptFinished,
+    Compensate,
+    CompensatorLost,
+    DependencyCompleted,
+    Execute,
+    ForStep,
+    MakeSteps,
+    ReviveStep,
+    Settled,
+    StepMoved,
+    StepsMade,
+)
+from tests.support.brain import flow, scope, step, task
+from tests.support.stage import HandExecutor, Loop, Recorder, Stage, embedded
 
 FOREVER = RetryPolicy(max_attempts=9, initial_interval=1.0, jitter=0)
 HOPS = range(9)
@@ -68,28 +84,43 @@ def test_a_waiting_steps_death_is_not_noticed(victim):
     assert [] == stage.defects
 
 
-def test_a_running_steps_death_is_its_attempts_failure():
-    """It is tried again when its body has stopped; siblings are not affected."""
+def test_a_running_steps_death_costs_no_attempt():
+    """Its body is with the executor, which reports its end to the supervisor."""
     stage = Stage()
     stage.start(flow(task("a", retry=FOREVER), task("sibling"), task("c", "a", "sibling")))
-    (attempt, _) = stage.executor.running.values()
     stage.kill("a")
     stage.settle()
-    stopped = list(stage.executor.stopped)
-    stage.end("a", error=RuntimeError("stopped"))
-    stage.loop.advance(1.0)
-    again = stage.running
+    running = stage.running
     for step_id in ("a", "sibling", "c"):
         stage.end(step_id)
 
-    assert [attempt] == stopped
-    assert ["sibling", "a"] == again
+    assert ["a", "sibling"] == running
+    assert [] == stage.executor.stopped
     assert RunStatus.COMPLETED is stage.results["run"].status
-    assert 2 == stage.results["run"].steps["a"].attempts
+    assert 1 == stage.results["run"].steps["a"].attempts
+    assert 3 == len(stage.executor.submissions)
+
+
+def test_a_new_actor_of_a_running_step_runs_the_next_attempt():
+    """With the outputs that the former actor had received."""
+    stage = Stage()
+    stage.start(flow(task("a"), Step("b", takes_a, after=["a"], async_=True, retry=FOREVER)))
+    stage.end("a", "from a")
+    stage.kill("b")
+    stage.settle()
+    stage.end("b", error=ValueError("once"))
+    stage.loop.advance(1.0)
+
+    assert {"a": "from a"} == stage.executor.running["run", "b"].arguments
+
+
+def takes_a(a):
+    """The function of a step that is never called."""
+    return a
 
 
 def test_a_completed_steps_death_loses_nothing():
-    """Its successor tells the dependents what it had to tell."""
+    """The supervisor tells the dependents what the dead actor may not have told."""
     stage = Stage()
     stage.start(chain())
     stage.end("a", 1)
@@ -290,3 +321,212 @@ def test_a_resumed_run_whose_workflow_has_gained_a_dependency_does_not_hang():
 
     assert [] == stage.defects
     assert RunStatus.COMPLETED is stage.results["run"].status
+
+
+# ── The run's actor, among actors that only listen ───────────────────────────────────────────
+
+
+class Scene:
+    """A run's actor under a listening supervisor; its steps are real."""
+
+    def __init__(self, workflow):
+        self.loop = Loop()
+        self.system, self.actors = embedded(self.loop)
+        self.plans = workflow.plan().by_id
+        self.scope = scope("run")
+        self.executor = HandExecutor()
+        self.supervisor = self.actors.createActor(Recorder)
+        self.run = self.actors.createActor(RunActor)
+
+    def tell(self, *messages):
+        """Tell the run's actor something, as its supervisor does."""
+        for message in messages:
+            self.system.post(self.run, message, self.supervisor)
+        self.loop.run()
+
+    def make_steps(self):
+        """Have it create all steps, and return their addresses."""
+        self.tell(MakeSteps("run", self.plans.keys()))
+        return self.heard[0].addresses
+
+    def attempt(self, step_id):
+        """An attempt of a step, as the supervisor's brain makes it."""
+        attempt = Attempt(self.scope, step_id, 1, None, self.executor)
+        attempt.plan = self.plans[step_id]
+        return attempt
+
+    @property
+    def heard(self):
+        """What the supervisor has heard."""
+        return self.supervisor.actor.heard
+
+
+def test_it_creates_the_steps_it_is_told_of_and_says_where_they_live():
+    """Once, in one message."""
+    scene = Scene(chain())
+
+    scene.tell(MakeSteps("run", ["a", "c"]))
+
+    (made,) = scene.heard
+    assert isinstance(made, StepsMade)
+    assert ("run", ["a", "c"]) == (made.run_id, list(made.addresses))
+    assert all(isinstance(address.actor, StepActor) for address in made.addresses.values())
+
+
+def test_steps_are_created_once():
+    """A second message of this kind is a repetition."""
+    scene = Scene(chain())
+    addresses = scene.make_steps()
+
+    scene.tell(MakeSteps("run", scene.plans.keys()))
+
+    assert 1 == len(scene.heard)
+    assert set(addresses.values()) == set(scene.run.children)
+
+
+def test_a_run_that_is_only_undone_has_no_steps_to_report():
+    """It only creates the actors of compensators."""
+    scene = Scene(chain())
+
+    scene.tell(MakeSteps("run", []))
+
+    assert [] == scene.heard
+    assert not scene.run.children
+
+
+def test_a_grant_is_passed_on_before_the_addresses_are_known():
+    """The supervisor sends it right behind the first message."""
+    scene = Scene(chain())
+    attempt = scene.attempt("a")
+
+    scene.tell(MakeSteps("run", scene.plans.keys()), ForStep("a", Execute(attempt)))
+
+    assert [attempt] == scene.executor.submissions
+
+
+def test_a_settlement_that_is_passed_on_carries_the_addresses():
+    """The supervisor did not know them; the step's actor tells its dependents by them."""
+    scene = Scene(chain())
+    scene.make_steps()
+    attempt = scene.attempt("d")
+    settled = Settled(scene.plans["c"], "of c", False, None)
+
+    scene.tell(ForStep("c", settled), ForStep("d", Execute(attempt)))
+
+    assert [attempt] == scene.executor.submissions
+    assert {"c": "of c"} == scene.run.actor._addresses["d"].actor._outputs
+
+
+def test_data_is_passed_on_after_a_death():
+    """What the ledger says again, to a step whose new address is not known yet."""
+    scene = Scene(chain())
+    scene.make_steps()
+    attempt = scene.attempt("d")
+
+    scene.tell(
+        ReviveStep("run", "d"),
+        ForStep("d", DependencyCompleted("c", 1, skipped=False)),
+        ForStep("d", Execute(attempt)),
+    )
+
+    assert [attempt] == scene.executor.submissions
+
+
+def test_a_message_for_a_step_without_an_actor_is_dropped():
+    """A resumed run creates none for what it keeps."""
+    scene = Scene(chain())
+    scene.tell(MakeSteps("run", ["c", "d"]))
+
+    scene.tell(ForStep("a", Execute(scene.attempt("a"))))
+
+    assert [] == scene.executor.submissions
+    assert 0 == scene.system.dead_letters
+
+
+def test_a_step_that_is_revived_has_a_new_actor_and_the_former_one_exits():
+    """It may be alive, but unable to handle a message."""
+    scene = Scene(chain())
+    addresses = scene.make_steps()
+
+    scene.tell(ReviveStep("run", "c"))
+
+    moved = scene.heard[-1]
+    assert isinstance(moved, StepMoved)
+    assert ("run", "c") == (moved.run_id, moved.step_id)
+    assert addresses["c"] != moved.addresses["c"]
+    assert {**addresses, "c": moved.addresses["c"]} == moved.addresses
+    assert addresses["c"].actor is None
+    assert 2 == len(scene.heard), "the exit of a former actor is no loss"
+
+
+@pytest.mark.parametrize("how", ["exits", "breaks on its grant", "is reported broken"])
+def test_a_step_that_is_lost_is_reported(how):
+    """However the run's actor gets to know it."""
+    scene = Scene(chain())
+    address = scene.make_steps()["c"]
+    if how == "exits":
+        scene.system.post(address, ActorExitRequest(), scene.supervisor)
+    elif how == "is reported broken":
+        scene.tell(ActorBroken(address, "no room for it"))
+    else:
+        poison = PoisonMessage(Execute(scene.attempt("c")), "no room for it")
+        scene.system.post(scene.run, poison, address)
+    scene.loop.run()
+
+    lost = scene.heard[-1]
+    assert isinstance(lost, ActorLost)
+    assert ("run", "c") == (lost.run_id, lost.step_id)
+    assert lost.details == ("the actor exited" if how == "exits" else "no room for it")
+
+
+def test_a_broken_actor_of_another_run_is_not_reported():
+    """The supervisor asks every run whose addresses it does not know."""
+    scene = Scene(chain())
+    scene.make_steps()
+
+    scene.tell(ActorBroken(scene.supervisor, "no room for it"))
+
+    assert 1 == len(scene.heard)
+
+
+def test_a_compensator_gets_what_its_step_saw_and_its_grant():
+    """From one sender, in order."""
+    scene = Scene(flow(task("a", compensate=takes_a), task("b", "a")))
+    scene.make_steps()
+    attempt = Compensation(scene.scope, "a", 1, None, scene.executor)
+    attempt.plan = scene.plans["a"].compensation
+
+    scene.tell(Compensate(attempt, [DependencyCompleted("a", "of a", skipped=False)]))
+
+    assert [attempt] == scene.executor.submissions
+    assert {"a": "of a"} == attempt.arguments
+
+
+def test_a_compensator_whose_actor_is_lost_is_reported():
+    """With its attempt."""
+    scene = Scene(flow(task("a", compensate=takes_a), task("b", "a")))
+    scene.make_steps()
+    attempt = Compensation(scene.scope, "a", 1, None, scene.executor)
+    attempt.plan = scene.plans["a"].compensation
+    scene.tell(Compensate(attempt, []))
+    address, _ = scene.run.actor._undoing
+
+    scene.system.post(address, ActorExitRequest(), scene.supervisor)
+    scene.loop.run()
+
+    lost = scene.heard[-1]
+    assert isinstance(lost, CompensatorLost)
+    assert attempt is lost.attempt
+
+
+def test_an_attempt_that_a_step_cannot_submit_is_reported_to_the_supervisor():
+    """The step's actor answers the sender of its grant, which may be the run's actor."""
+    scene = Scene(chain())
+    attempt = scene.attempt("a")
+    attempt.executor = None
+    scene.tell(MakeSteps("run", scene.plans.keys()), ForStep("a", Execute(attempt)))
+
+    finished = scene.heard[-1]
+    assert isinstance(finished, AttemptFinished)
+    assert attempt is finished.attempt
+    assert isinstance(finished.error, AttributeError)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
+from thespian.actors import PoisonMessage
 
 from actorflow.actors import StepActor
 from actorflow.definition.step import Step
 from actorflow.definition.workflow import Workflow
 from actorflow.model.context import Attempt, StepContext
 from actorflow.model.messages import (
+    ActorBroken,
     AttemptFinished,
-    ConfigureStep,
     DependencyCompleted,
-    DependentMoved,
     Execute,
     Settled,
-    StepReady,
 )
 from tests.support.brain import nothing, scope
 from tests.support.stage import HandExecutor, Loop, Recorder, embedded
@@ -38,28 +39,39 @@ class Scene:
         self.step = self.actors.createActor(StepActor)
         self.supervisor = self.actors.createActor(Recorder)
         self.dependents = {name: self.actors.createActor(Recorder) for name in "tu"}
+        self.executor = HandExecutor()
 
     def tell(self, *messages):
-        """Tell the step actor something."""
+        """Tell the step actor something, as its supervisor does."""
         for message in messages:
-            self.actors.tell(self.step, message)
+            self.system.post(self.step, message, self.supervisor)
         self.loop.run()
 
-    def configure(self, *settled):
-        """Tell it who it is."""
-        addresses = {**self.dependents, "s": self.step}
-        self.tell(ConfigureStep(self.plan, self.scope, self.supervisor, addresses, settled, 7))
+    def attempt(self, number=1, executor=None):
+        """An attempt of the step, as the supervisor's brain makes it."""
+        attempt = Attempt(self.scope, "s", number, None, executor or self.executor)
+        attempt.plan = self.plan
+        return attempt
 
     def execute(self, executor=None):
         """Let it run an attempt, and return the attempt."""
-        attempt = Attempt(self.scope, "s", 1, None, executor or HandExecutor())
+        attempt = self.attempt(executor=executor)
         self.tell(Execute(attempt))
         return attempt
+
+    def settled(self, output=None, *, skipped=False):
+        """What the supervisor says when the step has settled."""
+        return Settled(self.plan, output, skipped, {**self.dependents, "s": self.step})
 
     @property
     def heard(self):
         """What the supervisor has heard."""
         return self.supervisor.actor.heard
+
+    @property
+    def told(self):
+        """What each dependent has heard."""
+        return [dependent.actor.heard for dependent in self.dependents.values()]
 
 
 def done(step_id, output=None, *, skipped=False):
@@ -67,69 +79,90 @@ def done(step_id, output=None, *, skipped=False):
     return DependencyCompleted(step_id, output, skipped)
 
 
-def test_it_is_ready_when_the_last_dependency_has_settled():
-    """It says so once, where it lives, and which of the step's actors it is."""
+@pytest.mark.parametrize("order", list(itertools.permutations(["grant", "a", "b"])))
+@pytest.mark.parametrize("times", [1, 2])
+def test_it_submits_once_when_it_has_the_grant_and_all_its_data(order, times):
+    """In any order: order is kept per sender only; and a message may come twice after a crash."""
     scene = Scene()
-    scene.configure()
-    scene.tell(done("a"))
-    before = list(scene.heard)
-    scene.tell(done("b"))
+    attempt = scene.attempt()
+    messages = {"grant": Execute(attempt), "a": done("a"), "b": done("b")}
 
-    (ready,) = scene.heard
-    assert [] == before
-    assert isinstance(ready, StepReady)
-    assert ("run", "s") == (ready.run_id, ready.step_id)
-    assert (scene.step, 7) == (ready.address, ready.incarnation)
+    submitted = []
+    for what in order:
+        scene.tell(*[messages[what]] * times)
+        submitted.append(attempt.submitted)
+
+    assert [False, False, True] == submitted
+    assert [attempt] == scene.executor.submissions
 
 
-def test_a_step_without_dependencies_is_ready_at_once():
-    """As soon as it knows who it is."""
+def test_a_step_without_dependencies_is_submitted_when_it_is_granted():
+    """It waits for no data."""
     scene = Scene(after=())
 
-    scene.configure()
+    attempt = scene.execute()
 
-    assert [StepReady] == [type(message) for message in scene.heard]
+    assert [attempt] == scene.executor.submissions
 
 
-def test_a_completion_may_arrive_before_the_configuration():
-    """Order is kept per sender only; a simple adapter hung on exactly this."""
+def test_the_first_completion_of_a_dependency_counts():
+    """A second one after a crash says the same, and is ignored."""
+    scene = Scene(lambda a, b: (a, b))
+    scene.tell(done("a", "first"), done("a", "second"), done("b"))
+
+    assert {"a": "first", "b": None} == scene.execute().arguments
+
+
+@pytest.mark.parametrize("first", ["grant", "data"])
+def test_an_attempt_that_was_stopped_before_it_was_submitted_never_runs(first):
+    """The supervisor has marked it as over; the grant and the data find that."""
     scene = Scene()
-    scene.tell(done("a"), done("b"))
+    attempt = scene.attempt()
+    messages = [Execute(attempt), done("a"), done("b")]
+    if first == "data":
+        messages.reverse()
+    scene.tell(*messages[:-1])
 
-    scene.configure()
+    attempt.submitted = True
+    scene.tell(messages[-1])
 
-    assert [StepReady] == [type(message) for message in scene.heard]
+    assert [] == scene.executor.submissions
+    assert [] == scene.heard
 
 
-def test_a_completion_that_is_said_twice_counts_once():
-    """A revived sender may repeat itself, and so may the configuration."""
+def test_the_next_attempt_takes_the_place_of_one_that_never_began():
+    """A grant that waits for data is replaced by the newer one."""
     scene = Scene()
-    scene.configure(done("a", "first"))
-    scene.tell(done("a", "second"), done("a", "third"))
-    before = list(scene.heard)
-    scene.tell(done("b"), done("b"))
+    first, second = scene.attempt(), scene.attempt(2)
+    scene.tell(Execute(first))
+    first.submitted = True
 
-    assert [] == before
-    assert 1 == len(scene.heard)
+    scene.tell(Execute(second), done("a"), done("b"))
 
-
-def test_what_had_settled_before_it_was_made_counts():
-    """After a crash, or when a run is resumed."""
-    scene = Scene()
-
-    scene.configure(done("a"), done("b"))
-
-    assert [StepReady] == [type(message) for message in scene.heard]
+    assert [second] == scene.executor.submissions
 
 
-def test_an_attempt_gets_the_function_and_what_it_is_called_with():
+def test_a_retry_needs_no_second_completion():
+    """The data of the first attempt is kept for the others."""
+    scene = Scene(lambda a, b: (a, b))
+    scene.tell(done("a", 1), done("b", 2))
+    scene.execute()
+
+    second = scene.attempt(2)
+    scene.tell(Execute(second))
+
+    assert second is scene.executor.submissions[-1]
+    assert {"a": 1, "b": 2} == second.arguments
+
+
+def test_an_attempt_gets_the_function_and_its_arguments():
     """Outputs of its own dependencies, and run inputs, by name."""
 
     def run(a, b, url, size=7):
         """Never called."""
 
     scene = Scene(run, url="x", other="not asked for")
-    scene.configure(done("a", 1), done("b", 2))
+    scene.tell(done("a", 1), done("b", 2))
 
     attempt = scene.execute()
 
@@ -146,7 +179,7 @@ def test_a_skipped_dependency_has_no_output():
         """Never called."""
 
     scene = Scene(run, after=("maybe", "b"))
-    scene.configure(done("maybe", skipped=True), done("b"))
+    scene.tell(done("maybe", skipped=True), done("b"))
 
     arguments = scene.execute().arguments
 
@@ -162,7 +195,7 @@ def test_a_step_that_asks_for_its_context_gets_one_for_this_attempt():
         """Never called."""
 
     scene = Scene(run)
-    scene.configure(done("a"), done("b"))
+    scene.tell(done("a"), done("b"))
 
     ctx = scene.execute().arguments["ctx"]
 
@@ -173,7 +206,7 @@ def test_a_step_that_asks_for_its_context_gets_one_for_this_attempt():
 def test_every_attempt_has_context_variables_of_its_own():
     """Copies of what the run was started with."""
     scene = Scene()
-    scene.configure(done("a"), done("b"))
+    scene.tell(done("a"), done("b"))
 
     first, second = scene.execute(), scene.execute()
 
@@ -189,14 +222,15 @@ class Refusing(HandExecutor):
         raise RuntimeError("not today")
 
 
-def test_an_attempt_that_cannot_be_submitted_has_failed():
-    """Whatever is wrong with the executor, the supervisor hears of it."""
+@pytest.mark.parametrize("last", ["grant", "data"])
+def test_an_attempt_that_cannot_be_submitted_has_failed(last):
+    """The supervisor hears of it, also when the executor refuses on a dependency's message."""
     scene = Scene()
-    scene.configure(done("a"), done("b"))
+    attempt = scene.attempt(executor=Refusing())
+    messages = [done("a"), done("b"), Execute(attempt)]
+    scene.tell(*(messages if last == "grant" else reversed(messages)))
 
-    attempt = scene.execute(Refusing())
-
-    finished = scene.heard[-1]
+    (finished,) = scene.heard
     assert isinstance(finished, AttemptFinished)
     assert attempt is finished.attempt
     assert "not today" == str(finished.error)
@@ -207,55 +241,67 @@ def test_a_settled_step_tells_its_dependents(skipped):
     """Each of them, once, by reference."""
     scene = Scene()
     output = object()
-    scene.configure()
 
-    scene.tell(Settled(output, skipped))
+    scene.tell(scene.settled(output, skipped=skipped))
 
-    for dependent in scene.dependents.values():
-        (told,) = dependent.actor.heard
+    for (told,) in scene.told:
         assert ("s", skipped) == (told.step_id, told.skipped)
         assert output is told.output
 
 
-def test_a_dependent_that_moved_is_told_where_it_lives_now():
-    """And the other one where it always lived."""
+def test_a_dependent_without_an_actor_is_not_told():
+    """A resumed run may have kept it, if the workflow was changed in between."""
     scene = Scene()
-    new = scene.actors.createActor(Recorder)
-    scene.configure()
 
-    moved = DependentMoved("t", {**scene.dependents, "t": new})
-    scene.tell(moved, Settled(1, skipped=False))
+    scene.tell(Settled(scene.plan, 1, False, {"t": scene.dependents["t"]}))
 
-    assert [0, 1, 1] == [len(one.actor.heard) for one in (*scene.dependents.values(), new)]
+    assert [1, 0] == [len(heard) for heard in scene.told]
 
 
-def test_a_dependent_that_moved_when_the_step_had_settled_is_told_as_well():
-    """Its predecessor may have taken the news with it into the grave."""
+def test_a_settlement_without_addresses_tells_no_dependent():
+    """It was not passed on by the run's actor, which alone knew them; the next one counts."""
     scene = Scene()
-    new = scene.actors.createActor(Recorder)
-    scene.configure()
+    scene.tell(Settled(scene.plan, 1, False, None))
+    before = [list(heard) for heard in scene.told]
 
-    moved = DependentMoved("t", {**scene.dependents, "t": new})
-    scene.tell(Settled(1, skipped=False), moved)
+    scene.tell(scene.settled(2))
 
-    assert [1] == [told.output for told in new.actor.heard]
+    assert [[], []] == before
+    assert [[2], [2]] == [[told.output for told in heard] for heard in scene.told]
 
 
 def test_what_is_said_twice_changes_nothing():
     """A duplicated message, before the step has settled or after, has been heard already."""
     scene = Scene()
-    scene.configure()
-    executor = HandExecutor()
-    scene.tell(done("a", 1), done("a", 1), done("b", 2))
-    attempt = scene.execute(executor)
-    executor.running.clear()
-    scene.tell(Execute(attempt))
-    settled = Settled(3, skipped=False)
-    scene.tell(settled, settled, Execute(attempt), done("b", 4))
-    scene.configure()
+    attempt = scene.attempt()
+    scene.tell(done("a", 1), done("a", 1), done("b", 2), Execute(attempt), Execute(attempt))
+    scene.tell(scene.settled(3), scene.settled(3), Execute(attempt), done("b", 4))
 
-    assert {} == executor.running
-    assert [StepReady] == [type(message) for message in scene.heard]
-    assert [[3], [3]] == [
-        [told.output for told in dependent.actor.heard] for dependent in scene.dependents.values()
-    ]
+    assert [attempt] == scene.executor.submissions
+    assert [] == scene.heard
+    assert [[3], [3]] == [[told.output for told in heard] for heard in scene.told]
+
+
+def test_a_settled_step_keeps_no_output_of_its_dependencies():
+    """They may be large, and the actor lives as long as its run."""
+    scene = Scene()
+    scene.tell(done("a", "large"), done("b"), scene.settled(1))
+
+    scene.tell(done("a", "larger"))
+
+    assert not scene.step.actor._outputs
+
+
+def test_a_dependent_that_cannot_handle_its_data_is_reported():
+    """Thespian gives a message back to its sender; only the supervisor can have it replaced."""
+    scene = Scene()
+    dependent = scene.dependents["t"]
+    scene.tell(scene.settled(1))
+    (told,) = dependent.actor.heard
+
+    scene.system.post(scene.step, PoisonMessage(told, "why it could not"), dependent)
+    scene.loop.run()
+
+    (broken,) = scene.heard
+    assert isinstance(broken, ActorBroken)
+    assert (dependent, "why it could not") == (broken.address, broken.details)

@@ -5,14 +5,30 @@ from __future__ import annotations
 from collections import deque
 
 import pytest
-from thespian.actors import ActorExitRequest, PoisonMessage
+from thespian.actors import ActorExitRequest, ChildActorExited, PoisonMessage
 
+from actorflow.actors import StepActor
+from actorflow.actors.run import RunActor
+from actorflow.actors.step import CompensatorActor
 from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.step import Step
 from actorflow.errors.running import ActorCrashed
 from actorflow.errors.storage import InvalidAnswer, LeaseLost, NotRecorded
+from actorflow.model.context import Compensation
 from actorflow.model.lifecycle import RunStatus, StepStatus
-from actorflow.model.messages import AttemptFinished, BlockedLoop, CancelRun, Execute, MakeSteps
+from actorflow.model.messages import (
+    ActorLost,
+    AttemptFinished,
+    BlockedLoop,
+    CancelRun,
+    CompensatorLost,
+    MakeSteps,
+    StepMoved,
+    StepsMade,
+)
+from actorflow.scheduling.crashes import MOST_CRASHES
 from actorflow.state import MemoryStateManager
+from actorflow.systems.delivery import Cell
 from tests.support.brain import flow, kinds, nothing, step, task
 from tests.support.stage import HandExecutor, SimpleStage, Stage
 
@@ -63,7 +79,6 @@ def test_the_lessons_workflow_completes(stage):
 
 def test_outputs_travel_from_step_to_step(stage):
     """By reference, under the name of the step."""
-    from actorflow.definition.step import Step  # noqa: PLC0415
 
     def child(parent):
         """Never called."""
@@ -271,7 +286,7 @@ class Slow(MemoryStateManager):
 
 
 def test_nothing_is_done_before_it_is_recorded():
-    """No attempt starts whose start is not in the record, nor is it shown to anybody."""
+    """No attempt starts and no event is shown before the record has both."""
     stage = Stage(state=Slow())
     stage.start(flow(task("a")))
     seen = []
@@ -280,10 +295,7 @@ def test_nothing_is_done_before_it_is_recorded():
         stage.state.commit()
         stage.settle()
 
-    assert [
-        ([], []),
-        ([], ["run.started"]),
-    ] == seen
+    assert [([], [])] == seen
     assert ["a"] == stage.running
 
 
@@ -328,8 +340,114 @@ def test_what_is_decided_meanwhile_waits_in_order():
     _commit_all(stage)
 
     assert [] == stage.defects
-    assert {"one"} == set(stage.results)
-    assert [("two", "a")] == list(stage.executor.running)
+    assert ["one", "two"] == [one.scope.run_id for one in stage.executor.submissions]
+    assert ["one"] == [one.scope.run_id for one in stage.executor.stopped]
+
+
+def test_an_attempt_that_is_stopped_before_it_was_submitted_is_over_at_once():
+    """Its grant and its data are on the way; its step never runs, and no grace is waited for."""
+    stage = Stage(state=Slow())
+    stage.start(flow(task("a"), task("b", "a", compensate=nothing)))
+    _commit_all(stage)
+    stage.end("a", 1)
+    stage.cancel()
+    while stage.state.waiting:
+        stage.state.commit()
+    stage.settle()
+    _commit_all(stage)
+
+    assert ["a"] == [attempt.step_id for attempt in stage.executor.submissions]
+    assert [] == stage.executor.stopped
+    assert RunStatus.CANCELLED is stage.results["run"].status
+    assert StepStatus.CANCELLED is stage.results["run"].steps["b"].status
+    assert (5, []) == (stage.brain.workers.free, stage.defects)
+
+
+@pytest.mark.parametrize("victim", ["a", "b", "the run's actor"])
+@pytest.mark.parametrize("when", ["before the end", "before the commit", "after the commit"])
+def test_no_death_around_a_commit_loses_a_decision(victim, when):
+    """What is decided and not sent yet, or sent and not received: the ledger says it again."""
+    stage = Stage(state=Slow())
+    stage.start(flow(task("a"), Step("b", takes_a, after=["a"], async_=True)))
+    _commit_all(stage)
+
+    def die(moment):
+        if when == moment and victim == "the run's actor":
+            run_actor = stage.supervisor.actor._run_actors["run"]
+            stage.system.post(run_actor, ActorExitRequest(), stage.system.system_cell)
+        elif when == moment:
+            stage.kill(victim)
+
+    die("before the end")
+    stage.end("a", "of a")
+    die("before the commit")
+    stage.loop.iterate()
+    while stage.state.waiting:
+        stage.state.commit()
+        die("after the commit")
+        stage.settle()
+    attempt = stage.executor.running["run", "b"]
+    stage.end("b")
+    _commit_all(stage)
+
+    assert {"a": "of a"} == attempt.arguments
+    assert ["a", "b"] == [attempt.step_id for attempt in stage.executor.submissions]
+    assert RunStatus.COMPLETED is stage.results["run"].status
+    assert (5, []) == (stage.brain.workers.free, stage.defects)
+
+
+def takes_a(a):
+    """The function of a step that is never called."""
+    return a
+
+
+@pytest.mark.parametrize("limit", ["timeout", "total_timeout"])
+def test_the_clock_of_an_attempt_starts_after_the_commit(limit):
+    """A slow commit costs no step its timeout: this one returns at once."""
+    stage = Stage(state=Slow())
+    stage.start(flow(task("a", **{limit: 0.1}), task("b", "a", **{limit: 0.1})))
+    for step_id in "ab":
+        stage.loop.advance(0.2)
+        _commit_all(stage)
+        attempt = stage.executor.running["run", step_id]
+        attempt.ended_at = stage.loop.time()
+        stage.end(step_id)
+    _commit_all(stage)
+
+    assert RunStatus.COMPLETED is stage.results["run"].status
+    assert "step.timed_out" not in {event.kind for event in stage.shown}
+
+
+@pytest.mark.parametrize("limit", ["timeout", "total_timeout"])
+def test_the_clock_of_an_attempt_is_set_after_the_commit(limit):
+    """From then on it runs, and fires though no message arrives."""
+    stage = Stage(state=Slow())
+    stage.start(flow(task("a", **{limit: 0.1})))
+    stage.loop.advance(0.2)
+    _commit_all(stage)
+    attempt = stage.executor.running["run", "a"]
+    stage.loop.advance(0.09)
+    early = list(stage.executor.stopped)
+    stage.loop.advance(0.02)
+    _commit_all(stage)
+
+    assert 0.3 == pytest.approx(attempt.deadline)
+    assert [] == early
+    assert [attempt] == stage.executor.stopped
+
+
+def test_a_total_timeout_is_set_once():
+    """A retry does not start it again, however late it was committed."""
+    stage = Stage(state=Slow())
+    policy = RetryPolicy(max_attempts=9, initial_interval=0.2, multiplier=1.0, jitter=0)
+    stage.start(flow(task("a", total_timeout=1.0, retry=policy)))
+    _commit_all(stage)
+    stage.end("a", error=ValueError("no"))
+    _commit_all(stage)
+    stage.loop.advance(0.5)
+    _commit_all(stage)
+
+    assert 1.0 == pytest.approx(stage.executor.running["run", "a"].deadline)
 
 
 def test_what_needs_no_record_waits_for_what_does():
@@ -561,10 +679,8 @@ def test_what_arrives_together_is_recorded_together():
     stage.end("c")
 
     assert [
-        ["run.started"],
-        ["step.ready a", "step.started a", "step.ready b", "step.started b"],
-        ["step.completed a", "step.completed b"],
-        ["step.ready c", "step.started c"],
+        ["run.started", "step.ready a", "step.ready b", "step.started a", "step.started b"],
+        ["step.completed a", "step.completed b", "step.ready c", "step.started c"],
         ["step.completed c", "run.completed"],
     ] == stage.state.batches
 
@@ -610,17 +726,168 @@ def test_a_defect_is_reported_and_not_raised():
     assert isinstance(error, AttributeError)
 
 
-def test_a_step_actor_that_cannot_run_an_attempt_counts_as_dead():
-    """Its attempt has failed, and its lease comes back."""
+def breaks(monkeypatch, step_id, handler, *, times=1):
+    """Make the first actors of a step unable to handle a kind of message."""
+    original, broken = getattr(StepActor, handler), []
+
+    def handle(self, message, *sender):
+        is_its = getattr(message, "step_id", None) == step_id
+        if is_its and self not in broken and len(broken) < times:
+            broken.append(self)
+        if is_its and self in broken:
+            raise MemoryError("no room for it")
+        original(self, message, *sender)
+
+    monkeypatch.setattr(StepActor, handler, handle)
+    return broken
+
+
+@pytest.mark.parametrize(
+    ("named", "handler"), [("a", "_dependency_completed"), ("b", "_execute"), ("a", "_execute")]
+)
+def test_a_step_actor_that_cannot_handle_a_message_is_replaced(stage, monkeypatch, named, handler):
+    """Its data, its grant, or its first message: the new actor is told everything again."""
+    broken = breaks(monkeypatch, named, handler)
+    stage.start(flow(task("a"), task("b", "a"), task("c", "b")))
+
+    order = played(stage)
+
+    assert 1 == len(broken)
+    assert ["a", "b", "c"] == order
+    assert RunStatus.COMPLETED is stage.results["run"].status
+    assert 1 == stage.results["run"].steps["b"].attempts
+    assert (5, []) == (stage.brain.workers.free, stage.defects)
+
+
+def test_a_step_actor_that_breaks_while_another_is_replaced_is_replaced_as_well(monkeypatch):
+    """At that moment only the run's actor knows the addresses."""
+    broken = breaks(monkeypatch, "a", "_dependency_completed")
     stage = Stage()
-    stage.start(flow(task("a", required=False), task("b", "a")))
-    attempt = stage.executor.running.pop(("run", "a"))
-    attempt.submitted = False
-    stage.tell(PoisonMessage(Execute(attempt), "why it could not"))
+    stage.start(flow(task("a"), task("b", "a"), task("c", "b")))
+    settled, unknown = StepActor._settled, []
+
+    def settle(self, message, sender):
+        stage.kill("c")
+        settled(self, message, sender)
+
+    def is_broken(message):
+        unknown.append(stage.brain.runs["run"].addresses is None)
+        handle(message)
+
+    supervisor = stage.supervisor.actor
+    handle = supervisor._broken
+    monkeypatch.setattr(StepActor, "_settled", settle)
+    monkeypatch.setattr(supervisor, "_broken", is_broken)
+    stage.end("a")
+
+    assert [True] == unknown
+    assert 1 == len(broken)
+    assert ["b"] == stage.running
+
+
+def test_a_step_whose_actors_break_again_and_again_fails(stage, monkeypatch):
+    """Its worker is released, and the run ends; it was never submitted."""
+    broken = breaks(monkeypatch, "a", "_dependency_completed", times=99)
+    stage.start(flow(task("a"), task("b", "a")))
+    stage.end("a")
+
+    assert MOST_CRASHES < len(broken) < 99
+    assert RunStatus.FAILED is stage.results["run"].status
+    assert isinstance(stage.results["run"].error, ActorCrashed)
+    assert (5, []) == (stage.brain.workers.free, stage.defects)
+
+
+def test_a_run_actor_that_cannot_handle_its_first_message_is_replaced(stage, monkeypatch):
+    """All of the run's steps get actors from the next one."""
+    original, broken = RunActor._make_steps, []
+
+    def make_steps(self, message, supervisor):
+        if not broken or broken == [self]:
+            broken[:] = [self]
+            raise MemoryError("no room for it")
+        original(self, message, supervisor)
+
+    monkeypatch.setattr(RunActor, "_make_steps", make_steps)
+    stage.start(lesson())
+    order = played(stage)
+
+    assert 1 == len(broken)
+    assert 5 == len(order)
+    assert RunStatus.COMPLETED is stage.results["run"].status
+    assert (1, []) == (stage.brain.workers.free - 4, stage.defects)
+
+
+def test_a_report_of_a_runs_former_actor_is_not_believed():
+    """Its messages may be slower than its death: its steps' actors are dead, too."""
+    stage = Stage()
+    stage.start(flow(task("a"), task("b", "a")))
+    former = stage.supervisor.actor._run_actors["run"]
+    dead = dict(former.actor._addresses)
+    stage.system.post(former, ActorExitRequest(), stage.system.system_cell)
+    stage.settle()
+    run = stage.brain.runs["run"]
+    known, crashes = run.addresses, run.steps["b"].crashes
+    for report in (
+        StepsMade("run", dead),
+        StepMoved("run", "a", dead),
+        ActorLost("run", "b", "the actor exited"),
+        CompensatorLost(stage.executor.running["run", "a"], "the actor exited"),
+    ):
+        stage.system.post(stage.supervisor, report, former)
     stage.settle()
 
-    assert ["b"] == stage.running
-    assert 4 == stage.brain.workers.free
+    assert known is run.addresses is not dead
+    assert crashes == run.steps["b"].crashes
+    assert 0 == stage.brain.late
+    assert ["a", "b"] == played(stage)
+
+
+@pytest.mark.parametrize("order", ["in order", "backwards"])
+def test_an_exit_is_known_by_who_was_asked_to_exit(order):
+    """In whatever order they exit; an actor that was not asked is replaced all the same."""
+    stage = Stage()
+    run_ids = [f"run {number}" for number in range(5)]
+    for run_id in run_ids:
+        stage.start(flow(task("a")), run_id)
+    supervisor = stage.supervisor.actor
+    addresses = [supervisor._run_actors[run_id] for run_id in run_ids]
+    asked = addresses[:4]
+    supervisor._leaving.extend(asked)
+    for address in asked:
+        del supervisor._run_actors[run_ids[addresses.index(address)]]
+    exits = addresses if order == "in order" else addresses[::-1]
+    for address in exits:
+        stage.system.post(stage.supervisor, ChildActorExited(address), stage.system.system_cell)
+    stage.settle()
+
+    assert not supervisor._leaving
+    assert ["run 4"] == list(supervisor._run_actors)
+    assert addresses[4] != supervisor._run_actors["run 4"]
+
+
+def test_the_exits_of_ten_thousand_run_actors_cost_one_comparison_each(monkeypatch):
+    """They exit in the order in which they were asked; nothing walks over the other runs."""
+    many, others = 10_000, 100
+    stage = Stage(async_workers=many + others, max_active_runs=many + others)
+    workflow = flow(task("a"))
+    for number in range(others + many):
+        stage.start(workflow, f"run {number}")
+    attempts = list(stage.executor.running.values())[others:]
+    compared = []
+
+    def equals(self, other):
+        compared.append(self)
+        return self is other
+
+    monkeypatch.setattr(Cell, "__eq__", equals)
+    for attempt in attempts:
+        stage.report(attempt, 1, None)
+    stage.settle()
+
+    assert many == len(stage.results)
+    assert others == len(stage.supervisor.children)
+    assert not stage.supervisor.actor._leaving
+    assert len(compared) <= many
 
 
 def test_a_poisoned_message_of_another_kind_is_a_defect():
@@ -667,16 +934,36 @@ def test_a_compensator_runs_through_an_actor_of_its_own():
     assert [] == stage.defects
 
 
-def test_a_compensator_whose_actor_dies_is_asked_to_stop():
-    """The run hears of it, and goes on."""
+def test_the_death_of_a_compensators_actor_does_not_disturb_its_body():
+    """The executor has it, and reports its end to the supervisor."""
     stage = undone(Stage(), saga())
-    address, attempt = stage.supervisor.actor._run_actors["run"].actor._undoing
+    address, _ = stage.supervisor.actor._run_actors["run"].actor._undoing
     stage.system.post(address, ActorExitRequest(), stage.system.system_cell)
     stage.settle()
-    stage.end("a", error=ValueError("stopped"))
+    stage.end("a")
 
-    assert [attempt] == stage.executor.stopped
-    assert isinstance(stage.results["run"].steps["a"].error, ActorCrashed)
+    assert [] == stage.executor.stopped
+    assert ("a",) == stage.results["run"].compensated
+    assert [] == stage.defects
+
+
+def test_a_compensator_whose_actor_cannot_start_it_gets_another(monkeypatch):
+    """The attempt is the same, and it is submitted once."""
+    original, broken = CompensatorActor._execute, []
+
+    def execute(self, attempt, sender):
+        if not broken:
+            broken.append(self)
+            raise MemoryError("no room for it")
+        original(self, attempt, sender)
+
+    monkeypatch.setattr(CompensatorActor, "_execute", execute)
+    stage = undone(Stage(), saga())
+    stage.end("a")
+
+    assert 1 == len(broken)
+    assert ("a",) == stage.results["run"].compensated
+    assert 1 == sum(isinstance(one, Compensation) for one in stage.executor.submissions)
 
 
 def test_a_compensator_whose_arguments_cannot_be_had_has_failed():
@@ -714,14 +1001,11 @@ def test_a_run_that_loses_its_actor_while_it_is_undone_is_undone_all_the_same():
     )
     stage.settle()
     steps = dict(stage.supervisor.actor._run_actors["run"].actor._addresses)
-    stage.end("a", error=ValueError("stopped"))
+    stage.end("a")
     stage.end("c")
 
     assert {} == steps
-    assert (("c",), ("a",)) == (
-        stage.results["run"].compensated,
-        stage.results["run"].uncompensated,
-    )
+    assert ("a", "c") == stage.results["run"].compensated
     assert [] == stage.defects
 
 
@@ -771,9 +1055,9 @@ def test_an_effect_that_ctrl_c_interrupts_leaves_the_deadlines_watched(monkeypat
     supervisor = stage.supervisor.actor
     original = supervisor._act
 
-    def interrupted(events, effects):
-        original(events, effects)
-        if Execute in {type(message) for _, message in effects}:
+    def interrupted(events, effects, grants):
+        original(events, effects, grants)
+        if grants:
             monkeypatch.undo()
             raise KeyboardInterrupt
 

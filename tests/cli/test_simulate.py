@@ -192,7 +192,7 @@ def test_a_law_that_breaks_is_told_with_its_chart_and_how_to_see_it_again(write,
     assert "one_comes_first is broken: The first step ends before the second." == law
     assert "seen: AssertionError: ['two', 'one']" == seen
     assert tape.startswith("tape: Tape({")
-    assert ["executor", "supervisor", "one", "two"] == head.split()
+    assert ["executor", "supervisor", "run-1", "one", "two"] == head.split()
     assert out.endswith("\n  actorflow replay false-one_comes_first.json\n")
     assert (folder / "false-one_comes_first.json").exists()
 
@@ -430,7 +430,7 @@ def test_of_several_laws_that_break_the_one_is_told_that_did_so_before(write, ty
     """The schedule was made small for that one."""
     write(f"{FALSE}{TELLING}")
     type_in("simulate", "flows.py", "--save", "kept.json")
-    said = json.loads((folder / "kept.json").read_text()) | {"choices": {"deliver": [1]}}
+    said = json.loads((folder / "kept.json").read_text()) | {"choices": {"deliver": [0, 0, 0, 1]}}
     for law in ("one_comes_first", "settings_are"):
         (folder / "kept.json").write_text(json.dumps(said | {"law": law}))
 

@@ -18,12 +18,14 @@ from actorflow import Orchestrator
 from actorflow.actors import StepActor
 from actorflow.definition.retry import RetryPolicy
 from actorflow.definition.step import Step
+from actorflow.model.context import Attempt
 from actorflow.model.lifecycle import RunStatus, StepStatus
-from actorflow.model.messages import ConfigureStep, DependencyCompleted, StepReady
+from actorflow.model.messages import DependencyCompleted, Execute, Settled
 from docs.examples import lesson
-from tests.support.brain import flow, scope, step
-from tests.support.stage import Recorder, Relay
-from tests.support.system_bases import BASES, SimulatedBase, Theatre
+from tests.contracts.test_system_bases import Undertaker
+from tests.support.brain import flow, scope, step, task
+from tests.support.stage import HandExecutor, Relay
+from tests.support.system_bases import BASES, SimpleBase, SimulatedBase, Theatre, shuffled
 
 INPUTS = {"url": "https://example.org/text"}
 GUARD = 60
@@ -99,72 +101,147 @@ def test_a_retry_waits_for_its_time(base):
     assert [1.0, 2.0] == [later - earlier for earlier, later in itertools.pairwise(moments)]
 
 
-# ── A completion before the configuration ────────────────────────────────────────────────────
+# ── Grant and data, in either order ──────────────────────────────────────────────────────────
 
 
-def configuration(supervisor):
-    """What a step that waits for two others is told first of all, or later."""
+def granted():
+    """An attempt of a step that waits for two others, and its executor."""
     plan = flow(step("a"), step("b"), step("c", "a", "b")).plan()
-    return ConfigureStep(
-        plan=plan.by_id["c"],
-        scope=scope("run"),
-        supervisor=supervisor,
-        addresses={},
-        settled=(),
-        incarnation=1,
-    )
+    executor = HandExecutor()
+    attempt = Attempt(scope("run"), "c", 1, None, executor)
+    attempt.plan = plan.by_id["c"]
+    return attempt, executor
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(["configuration", "a", "b"])))
-def test_a_step_is_ready_when_it_knows_everything_in_whatever_order(base, order):
-    """Its dependencies are strangers to it: what they say may come before its configuration."""
-    supervisor, actor = base.create(Recorder), base.create(StepActor)
+@pytest.mark.parametrize("order", list(itertools.permutations(["grant", "a", "b"])))
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_step_is_submitted_once_when_grant_and_data_are_there_in_whatever_order(
+    base, order, times
+):
+    """They come from different actors; after a crash, they may come twice."""
+    actor = base.create(StepActor)
+    attempt, executor = granted()
     told = {
-        "configuration": configuration(supervisor),
+        "grant": Execute(attempt),
         "a": DependencyCompleted("a", 1, skipped=False),
         "b": DependencyCompleted("b", 2, skipped=False),
     }
     sayers = [base.create(Relay) for _ in order]
 
-    ready = []
+    submitted = []
     for sayer, what in zip(sayers, order, strict=True):
-        base.tell(sayer, (0, actor, told[what]))
-        ready.append(len(base.heard(supervisor)))
+        for _ in range(times):
+            base.tell(sayer, (0, actor, told[what]))
+        submitted.append(len(executor.submissions))
 
-    assert [0, 0, 1] == ready
-    assert [StepReady] == [type(message) for message in base.heard(supervisor)]
+    assert [0, 0, 1] == submitted
 
 
-def early(system):
-    """The steps that heard of all their dependencies before they were configured."""
-    heard, surprised = {}, []
+@pytest.mark.parametrize("first", ["grant", "data"])
+def test_a_step_whose_attempt_was_stopped_before_is_not_submitted(base, first):
+    """The supervisor marks it; the message that comes last finds that."""
+    actor = base.create(StepActor)
+    attempt, executor = granted()
+    told = [Execute(attempt), *(DependencyCompleted(name, 1, skipped=False) for name in "ab")]
+    ordered = told if first == "grant" else told[::-1]
+    base.tell(actor, *ordered[:-1])
+
+    attempt.submitted = True
+    base.tell(actor, ordered[-1])
+
+    assert [] == executor.submissions
+
+
+def met(system):
+    """The steps whose grant came before the last of their data, and those it came after."""
+    data, early, late = {}, [], []
     for _, (target, message, _) in system.deliveries:
         if isinstance(message, DependencyCompleted):
-            heard[target] = heard.get(target, 0) + 1
-        elif isinstance(message, ConfigureStep):
-            wanted = len(message.plan.dependencies)
-            if wanted == heard.get(target, 0) > 0:
-                surprised.append(message.plan.id)
-    return surprised
+            data[target] = data.get(target, 0) + 1
+        elif isinstance(message, Execute) and message.attempt.plan.dependencies:
+            plan = message.attempt.plan
+            complete = data.get(target, 0) == len(plan.dependencies)
+            (late if complete else early).append(plan.id)
+    return early, late
 
 
-def test_a_run_completes_though_every_completion_comes_before_the_configuration(lesson_flow):
+@pytest.mark.parametrize("first", ["grant", "data"])
+def test_a_run_completes_whichever_of_grant_and_data_comes_first(lesson_flow, first):
     """Only the order within a pair of actors is kept, and these are different pairs."""
 
-    def configure_late(options, _label):
-        waits = [is_configuration(message) for _, message, _ in base.system.offered]
+    def choose(options, _label):
+        waits = [isinstance(message, slow) for _, message, _ in base.system.offered]
         waits += [False] * (options - len(waits))  # what the supervisor has put off
         return waits.index(False) if False in waits else 0
 
-    def is_configuration(message):
-        return isinstance(message, ConfigureStep) and message.plan.dependencies != ()
-
-    base = SimulatedBase(configure_late)
+    slow = DependencyCompleted if first == "grant" else Execute
+    base = SimulatedBase(choose)
 
     result = Theatre(base).run(lesson_flow, INPUTS)
 
-    assert ["process", "enrich", "analyze", "aggregate"] == early(base.system)
+    early, late = met(base.system)
+    waited_for, in_time = (early, late) if first == "grant" else (late, early)
+    assert ["process", "enrich", "analyze", "aggregate"] == waited_for
+    assert [] == in_time
     assert RunStatus.COMPLETED == result.status
+
+
+# ── Data that comes too late ─────────────────────────────────────────────────────────────────
+
+
+def ends_early():
+    """A workflow whose second step is granted in the decision that precedes its run's end."""
+
+    def break_down():
+        raise ValueError("why")
+
+    return flow(task("a"), Step("bad", break_down, async_=True), task("b", "a"), task("c", "b"))
+
+
+@pytest.mark.parametrize("slow", [Settled, DependencyCompleted, Execute])
+def test_a_message_to_a_step_whose_run_has_ended_is_no_dead_letter(slow):
+    """It was on its way; nothing waits for it."""
+
+    def choose(options, _label):
+        waits = [type(message) is slow for _, message, _ in base.system.offered]
+        waits += [False] * (options - len(waits))  # what the supervisor has put off
+        return waits.index(False) if False in waits else 0
+
+    base = SimulatedBase(choose)
+    undertaker = base.create(Undertaker)
+    base.tell(undertaker, True)
+
+    result = Theatre(base).run(ends_early())
+
+    too_late = [message for target, message, _ in delivered(base) if target.actor is None]
+    assert RunStatus.FAILED == result.status
+    assert slow in {type(message) for message in too_late}
+    assert 0 == base.system.dead_letters
+    assert [] == base.heard(undertaker)
+
+
+def delivered(base):
+    """What a simulated base has delivered."""
+    return [envelope for _, envelope in base.system.deliveries]
+
+
+def test_runs_that_end_in_any_order_leave_no_dead_letter(base):
+    """Whatever was on its way to whom; Thespian's own base knows no quiet children."""
+    theatre = Theatre(base, async_workers=2)
+    theatre.run(ends_early())
+
+    if not isinstance(base, SimpleBase):
+        assert 0 == base.system.dead_letters
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_no_schedule_makes_data_to_cancelled_steps_a_dead_letter(seed):
+    """In fifty orders of everything."""
+    base = shuffled(seed)
+
+    Theatre(base, async_workers=2).run(ends_early())
+
+    assert 0 == base.system.dead_letters
 
 
 # ── Drawn workflows ──────────────────────────────────────────────────────────────────────────

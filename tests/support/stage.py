@@ -165,6 +165,7 @@ class HandExecutor:
 
     def __init__(self, *, preemptive=True):
         self.preemptive = preemptive
+        self.submissions = []
         self.running = {}
         self.stopped = []
         self.abandoned = []
@@ -175,6 +176,7 @@ class HandExecutor:
 
     def submit(self, attempt):
         """Keep an attempt."""
+        self.submissions.append(attempt)
         self.running[attempt.scope.run_id, attempt.step_id] = attempt
 
     def stop(self, attempt):
@@ -326,10 +328,10 @@ class Stage:
         """Have a step's actor exit; what follows waits for `settle`."""
         self.system.post(self.address(step_id, run_id), ActorExitRequest(), self.system.system_cell)
 
-    def later(self, hops, message):
-        """Say something to the supervisor after so many hops through the mail."""
+    def later(self, hops, message, *, to=None):
+        """Say something to the supervisor, or to another, after so many hops through the mail."""
         relay = self.actors.createActor(Relay)
-        hop = (hops, self.supervisor, message)
+        hop = (hops, to or self.supervisor, message)
         self.system.post(relay, hop, self.system.system_cell)
 
 

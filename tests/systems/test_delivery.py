@@ -239,15 +239,53 @@ def test_what_is_about_life_itself_is_no_dead_letter(scene, message):
     assert 0 == scene.system.dead_letters
 
 
+class Quiet(Recorder):
+    """Leaves with its parent, without any messages."""
+
+    leaves_quietly = True
+
+
+class Undertaker(Recorder):
+    """Handles the dead letters while it is told to."""
+
+    def receiveMessage(self, message, sender):  # noqa: N802 - Thespian's name
+        """Begin, end, or keep."""
+        super().receiveMessage(message, sender)
+        if isinstance(message, bool):
+            self.handleDeadLetters(startHandling=message)
+
+
+def test_a_message_to_a_child_that_left_quietly_is_dropped(scene):
+    """It is neither counted nor handed to the handler: it was for a life that has ended."""
+    parent, undertaker = scene.create(Parent), scene.create(Undertaker)
+    scene.tell(undertaker, True)
+    scene.tell(parent, Quiet, Recorder)
+    quiet, loud = parent.actor.children
+    scene.tell(parent, ActorExitRequest())
+
+    scene.tell(quiet, "data")
+    before = scene.system.dead_letters
+    scene.tell(loud, "data")
+
+    assert (0, 1) == (before, scene.system.dead_letters)
+    letters = [one for one in scene.heard(undertaker) if isinstance(one, DeadEnvelope)]
+    assert [loud] == [letter.deadAddress for letter in letters]
+
+
+def test_a_quiet_child_that_died_before_its_parent_gets_dead_letters(scene):
+    """Its parent lives, and its sender may want to know."""
+    parent = scene.create(Parent)
+    scene.tell(parent, Quiet)
+    (child,) = parent.actor.children
+    scene.tell(child, ActorExitRequest())
+
+    scene.tell(child, "data")
+
+    assert 1 == scene.system.dead_letters
+
+
 def test_dead_letters_go_to_whoever_handles_them(scene):
     """In an envelope that says for whom they were."""
-
-    class Undertaker(Recorder):
-        def receiveMessage(self, message, sender):  # noqa: N802 - Thespian's name
-            super().receiveMessage(message, sender)
-            if isinstance(message, bool):
-                self.handleDeadLetters(startHandling=message)
-
     undertaker, gone = scene.create(Undertaker), scene.create()
     scene.tell(undertaker, True)
     scene.tell(gone, ActorExitRequest())

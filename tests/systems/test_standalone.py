@@ -248,6 +248,33 @@ def test_what_is_sent_to_a_private_place_that_was_left_is_a_dead_letter(actors):
     assert 1 == actors._systemBase.dead_letters
 
 
+class Quiet(Echo):
+    """Leaves with its parent, without any messages."""
+
+    leaves_quietly = True
+
+
+class QuietParent(Actor):
+    """Answers with the address of a quiet child."""
+
+    def receiveMessage(self, message, sender):  # noqa: N802 - Thespian's name
+        """Create one."""
+        if message == "child?":
+            self.send(sender, self.createActor(Quiet))
+
+
+def test_a_message_to_a_child_that_left_quietly_is_no_dead_letter(actors):
+    """It left with its parent, whose end is known."""
+    parent = actors.createActor(QuietParent)
+    child = actors.ask(parent, "child?", GUARD)
+    actors.tell(parent, ActorExitRequest())
+    actors.tell(child, "too late")
+    actors.tell(parent, "too late as well")
+    actors.ask(actors.createActor(Echo), "everything before this has been delivered", GUARD)
+
+    assert 1 == actors._systemBase.dead_letters
+
+
 @pytest.mark.parametrize("timeout", [0, 0.001, timedelta(milliseconds=1)])
 def test_who_gets_no_answer_in_time_gets_none(actors, timeout):
     """Seconds may be a number or a timedelta."""

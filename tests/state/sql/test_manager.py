@@ -1465,3 +1465,47 @@ def test_a_missing_package_is_named_with_its_extra(package):
 
     assert said.startswith(f"nothing MissingExtra {package} ")
     assert "pip install 'actorflow[sql]'" in said
+
+
+# ── How often it commits ─────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("async_", [True, False])
+def test_a_chain_commits_once_a_step(state, monkeypatch, async_):
+    """A step's end, and the start of the step that waited for it, are one group."""
+    length = 50
+    flow = Workflow("chain")
+    for number in range(length):
+        after = f"s{number - 1}" if number else ()
+        flow.step(id=f"s{number}", after=after, async_=async_)(link_on_the_loop if async_ else link)
+    groups, batches = [], []
+    writer, record = type(state._writer), state.record
+    write_group = writer._write_group
+
+    def count_group(self, group):
+        groups.append(group)
+        return write_group(self, group)
+
+    def count_batch(events, done):
+        batches.append([str(event.kind) for event in events])
+        return record(events, done)
+
+    monkeypatch.setattr(writer, "_write_group", count_group)
+    monkeypatch.setattr(state, "record", count_batch)
+    with Orchestrator(state) as orchestrator:
+        assert RunStatus.COMPLETED is orchestrator.run(flow, timeout=60).status
+
+    assert [
+        ["run.started", "step.ready", "step.started"],
+        *[["step.completed", "step.ready", "step.started"]] * (length - 1),
+        ["step.completed", "run.completed"],
+    ] == batches
+    assert len(groups) / length <= 1.05
+
+
+def link():
+    """A step of a chain."""
+
+
+async def link_on_the_loop():
+    """A step of a chain."""

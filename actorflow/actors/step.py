@@ -79,9 +79,9 @@ class StepActor(Actor):
                 outputs[message.step_id] = _SKIPPED
             else:
                 outputs[message.step_id] = message.output
-            granted = self._granted
-            if granted is not None and len(outputs) == len(granted.plan.dependencies):
-                self._submit(granted)
+        granted = self._granted
+        if granted is not None and len(outputs) == len(granted.plan.dependencies):
+            self._submit(granted)
 
     def _submit(self, attempt: Attempt) -> None:
         self._granted = None

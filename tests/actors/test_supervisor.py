@@ -10,6 +10,7 @@ from thespian.actors import ActorExitRequest, ChildActorExited, PoisonMessage
 from actorflow.actors import StepActor
 from actorflow.actors.run import RunActor
 from actorflow.actors.step import CompensatorActor
+from actorflow.definition.plan import StepPlan
 from actorflow.definition.retry import RetryPolicy
 from actorflow.definition.step import Step
 from actorflow.errors.running import ActorCrashed
@@ -743,7 +744,7 @@ def breaks(monkeypatch, step_id, handler, *, times=1):
 
 
 @pytest.mark.parametrize(
-    ("named", "handler"), [("a", "_dependency_completed"), ("b", "_execute"), ("a", "_execute")]
+    ("named", "handler"), [("a", "_dependency_completed"), ("b", "_submit"), ("a", "_submit")]
 )
 def test_a_step_actor_that_cannot_handle_a_message_is_replaced(stage, monkeypatch, named, handler):
     """Its data, its grant, or its first message: the new actor is told everything again."""
@@ -949,15 +950,15 @@ def test_the_death_of_a_compensators_actor_does_not_disturb_its_body():
 
 def test_a_compensator_whose_actor_cannot_start_it_gets_another(monkeypatch):
     """The attempt is the same, and it is submitted once."""
-    original, broken = CompensatorActor._execute, []
+    original, broken = CompensatorActor._submit, []
 
-    def execute(self, attempt, sender):
+    def submit(self, attempt):
         if not broken:
             broken.append(self)
             raise MemoryError("no room for it")
-        original(self, attempt, sender)
+        original(self, attempt)
 
-    monkeypatch.setattr(CompensatorActor, "_execute", execute)
+    monkeypatch.setattr(CompensatorActor, "_submit", submit)
     stage = undone(Stage(), saga())
     stage.end("a")
 
@@ -966,15 +967,17 @@ def test_a_compensator_whose_actor_cannot_start_it_gets_another(monkeypatch):
     assert 1 == sum(isinstance(one, Compensation) for one in stage.executor.submissions)
 
 
-def test_a_compensator_whose_arguments_cannot_be_had_has_failed():
+def test_a_compensator_whose_arguments_cannot_be_had_has_failed(monkeypatch):
     """It was never called."""
+    workflow, arguments = saga(), StepPlan.arguments
+    undo = workflow.plan().by_id["a"].compensation
 
-    def raises(_self):
-        raise ValueError("odd")
+    def raises(plan, *given):
+        if plan is undo:
+            raise ValueError("odd")
+        return arguments(plan, *given)
 
-    workflow = saga()
-    plan = workflow.plan().by_id["a"].compensation
-    object.__setattr__(plan, "arguments", raises)
+    monkeypatch.setattr(StepPlan, "arguments", raises)
     stage = undone(Stage(), workflow)
 
     assert ("a",) == stage.results["run"].uncompensated

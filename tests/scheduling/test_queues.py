@@ -31,6 +31,16 @@ def popped(queue):
     return order
 
 
+def push(queue, run, step):
+    """Add a step at the level of its priorities, as the brain does if steps do not age."""
+    queue.push(run, step, (run.rank, -step.step.priority))
+
+
+def push_to(lane, step):
+    """Add a step to a lane at the level of its priority."""
+    lane.push(step, -step.step.priority, 0.0)
+
+
 # ── The queue ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -38,7 +48,7 @@ def test_the_queue_keeps_the_order_of_readiness():
     """Within one run and one priority."""
     queue, run = ReadyQueue(), run_of("r", *[step(name) for name in "cab"])
     for name in "bca":
-        queue.push(run, run.steps[name])
+        push(queue, run, run.steps[name])
 
     assert ["r.b", "r.c", "r.a"] == popped(queue)
 
@@ -49,7 +59,7 @@ def test_a_step_that_is_no_longer_ready_costs_its_run_no_turn():
     one, other = (run_of(name, step("a"), step("b")) for name in ("one", "other"))
     for run in (other, one):
         for waiting in run.steps.values():
-            queue.push(run, waiting)
+            push(queue, run, waiting)
     queue.pop()
     one.steps["a"].status = StepStatus.SKIPPED
 
@@ -66,7 +76,7 @@ def test_runs_take_turns_at_each_priority():
     ]
     for run in runs:
         for one in run.steps.values():
-            queue.push(run, one)
+            push(queue, run, one)
 
     assert ["z.a", "x.h", "x.a", "y.a", "x.b", "y.b"] == popped(queue)
 
@@ -75,7 +85,7 @@ def test_what_is_no_longer_ready_is_passed_over():
     """It was cancelled while it waited."""
     queue, run = ReadyQueue(), run_of("r", step("a"), step("b"), step("c"))
     for one in run.steps.values():
-        queue.push(run, one)
+        push(queue, run, one)
     run.steps["a"].status = run.steps["c"].status = StepStatus.CANCELLED
 
     assert ["r.b"] == popped(queue)
@@ -103,7 +113,7 @@ def test_the_queue_gives_back_what_was_pushed_by_priority(pushes, priorities):
         for number in range(4)
     ]
     for n, (who, level) in enumerate(pushes):
-        queue.push(runs[who], runs[who].steps[f"s{n}"])
+        push(queue, runs[who], runs[who].steps[f"s{n}"])
         line[f"r{who}.s{n}"] = (-priorities[who], -level, who, n)
 
     order = popped(queue)
@@ -127,7 +137,7 @@ def test_the_lane_gives_the_higher_priority_first():
         SyncLane(),
     )
     for one in run.steps.values():
-        lane.push(one)
+        push_to(lane, one)
 
     assert ["b", "d", "a", "c"] == [lane.pop().id for _ in range(4)]
     assert lane.pop() is None
@@ -137,7 +147,7 @@ def test_the_lane_passes_over_what_is_no_longer_ready():
     """As the queue does."""
     run, lane = run_of("r", step("a"), step("b")), SyncLane()
     for one in run.steps.values():
-        lane.push(one)
+        push_to(lane, one)
     run.steps["a"].status = StepStatus.CANCELLED
 
     assert "b" == lane.pop().id
@@ -181,11 +191,11 @@ def test_the_steps_of_a_run_that_ended_are_not_kept_in_the_queue():
     runs = [run_of(run_id, step("s"), step("t", priority=1)) for run_id in ("a", "gone")]
     for run in runs:
         for one in run.steps.values():
-            queue.push(run, one)
+            push(queue, run, one)
     queue.forget("gone")
     queue.forget("unknown")
 
     assert ["a.t", "a.s"] == popped(queue)
-    queue.push(runs[1], runs[1].steps["s"])
+    push(queue, runs[1], runs[1].steps["s"])
     queue.forget("gone")
     assert not queue.order

@@ -36,7 +36,7 @@ def _is_pattern(value: object) -> bool:
 
 
 def _refusal(field: str, value: object, cure: str) -> DefinitionError:
-    return DefinitionError(None, f"{field} of RetryPolicy is {value!r}", cure)
+    return DefinitionError(None, f"{field} of RetryPolicy is {text_of(value)}", cure)
 
 
 def _matches(pattern: ErrorPattern, error: BaseException) -> bool:

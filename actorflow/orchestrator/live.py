@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from actorflow.errors.definition import OrchestratorClosed
 from actorflow.errors.storage import RunUnattended
 from actorflow.model.results import RunResult
-from actorflow.orchestrator.settings import count, run_id_of, run_status
+from actorflow.orchestrator.settings import filters_of, run_id_of
 from actorflow.run.handle import Run
 from actorflow.support.oneshot import Once
 
@@ -180,9 +180,4 @@ class Looking:
     ) -> RunPage:
         """Return a page of the runs that match all filters, the newest first."""
         self._life.runtime("list runs")
-        return self._state.list(
-            status=None if status is None else run_status(status),
-            limit=count("limit", limit),
-            offset=count("offset", offset),
-            **ids,
-        )
+        return self._state.list(**filters_of(status=status, limit=limit, offset=offset, **ids))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.model.results import RunSnapshot
 
-__all__ = ["Registry"]
+__all__ = ["Registry", "plan_of"]
 
 
 class Registry:
@@ -31,7 +31,7 @@ class Registry:
             DefinitionError: When the workflow is invalid.
             DefinitionConflict: When a different one is registered under its id and version.
         """
-        plan = _plan_of(flow)
+        plan = plan_of(flow)
         with self._lock:
             versions = self._plans.setdefault(plan.workflow_id, {})
             known = versions.get(plan.version)
@@ -57,7 +57,7 @@ class Registry:
             UnknownWorkflow: When the id is not registered.
         """
         if not isinstance(flow, str):
-            return _plan_of(flow)
+            return plan_of(flow)
         with self._lock:
             if flow not in self._plans:
                 raise UnknownWorkflow(flow, tuple(sorted(self._plans)))
@@ -73,7 +73,7 @@ class Registry:
         if flow is None:
             plan = self._find(recorded.workflow_id, recorded.workflow_version)
         else:
-            plan = _plan_of(flow)
+            plan = plan_of(flow)
         if (plan.workflow_id, plan.version) != (recorded.workflow_id, recorded.workflow_version):
             raise DefinitionError(
                 None,
@@ -113,7 +113,12 @@ def _check_inputs(plan: WorkflowPlan, recorded: RunSnapshot) -> None:
         )
 
 
-def _plan_of(flow: Workflow) -> WorkflowPlan:
+def plan_of(flow: Workflow) -> WorkflowPlan:
+    """Return the plan of a workflow.
+
+    Raises:
+        DefinitionError: When it is invalid, or something else.
+    """
     if not isinstance(flow, Workflow):
         raise DefinitionError(None, f"{text_of(flow)} is not a workflow", _cure(flow))
     return flow.plan()

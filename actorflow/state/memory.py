@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
@@ -196,7 +195,7 @@ class MemoryStateManager:
         with self._lock:
             entries = [entry for entry in self._runs.values() if matches(entry)]
         entries.sort(key=lambda entry: (-entry.record.created_at, entry.record.run_id))
-        page = itertools.islice(entries, offset, offset + limit)
+        page = entries[offset : offset + limit]
         return RunPage(runs=tuple(entry.summary() for entry in page), total=len(entries))
 
     def close(self) -> None:

@@ -279,8 +279,8 @@ def test_inputs_are_taken_as_they_are_when_the_run_starts(orchestrator, gate):
     [
         ({"inputs": [1]}, "inputs=[1] is not a mapping"),
         ({"metadata": "m"}, "metadata='m' is not a mapping"),
-        ({"priority": 1.5}, "priority=1.5 is not a whole number"),
-        ({"priority": True}, "priority=True is not a whole number"),
+        ({"priority": 1.5}, "priority must be a whole number; got 1.5."),
+        ({"priority": True}, "priority must be a whole number; got True."),
         ({"timeout": 0}, "got 0."),
         ({"timeout": timedelta(-1)}, "got datetime.timedelta"),
         (

@@ -6,7 +6,7 @@ A plan is made once and shared by all runs of its workflow. It never changes.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -16,11 +16,13 @@ from actorflow.definition.parameters import RESERVED, Binding, path_of
 from actorflow.definition.retry import RetryPolicy
 from actorflow.definition.step import Step
 from actorflow.errors.definition import MissingInput, UnknownInput
-from actorflow.support.suggestions import nearest, surely
+from actorflow.support.suggestions import FEW, hints_for, nearest, surely
 from actorflow.support.warnings import warn
 
 if TYPE_CHECKING:
     from actorflow.model.context import Attempt
+
+    _StepsOfNames = tuple[tuple[str, ...], ...]
 
 __all__ = ["StepPlan", "WorkflowPlan", "run_inputs"]
 
@@ -99,29 +101,30 @@ class WorkflowPlan:
         """
         missing = tuple(name for name in self.required_inputs if name not in inputs)
         if missing:
-            wanted_by = tuple(tuple(self._wanting(name)) for name in missing)
-            undone = tuple(tuple(self._wanting_to_undo(name)) for name in missing)
-            hints = tuple(self._hint(name, inputs) for name in missing)
+            wanted_by, undone = self._wanting(missing)
+            others = [name for name in inputs if name not in self.inputs]
             raise MissingInput(
                 self.workflow_id,
                 missing,
                 wanted_by,
-                hints if any(hints) else (),
+                hints_for(missing, lambda name: self._hint(name, others)),
                 undone if any(undone) else (),
             )
 
-    def _wanting(self, name: str) -> Iterator[str]:
+    def _wanting(self, names: Sequence[str]) -> tuple[_StepsOfNames, _StepsOfNames]:
+        """Return the steps that take each input, and those whose compensator alone does."""
+        takers: dict[str, dict[str, None]] = {name: {} for name in names}
+        undone: dict[str, dict[str, None]] = {name: {} for name in names}
         for step in self.steps:
-            if any(name in binding.inputs for binding in _bindings(step)):
-                yield step.id
+            for binding in _bindings(step):
+                for name in takers.keys() & binding.inputs:
+                    takers[name][step.id] = None
+                    if name not in step.binding.inputs:
+                        undone[name][step.id] = None
+        return tuple(map(tuple, takers.values())), tuple(map(tuple, undone.values()))
 
-    def _wanting_to_undo(self, name: str) -> Iterator[str]:
-        for step_id in self._wanting(name):
-            if name not in self.by_id[step_id].binding.inputs:
-                yield step_id
-
-    def _hint(self, name: str, inputs: Mapping[str, Any]) -> str:
-        given = nearest(name, [other for other in inputs if other not in self.inputs])
+    def _hint(self, name: str, others: Sequence[str]) -> str:
+        given = nearest(name, others)
         if given is not None:
             return f"you passed {given!r}"
         close = nearest(name, (*RESERVED, *self.by_id))
@@ -142,11 +145,12 @@ class WorkflowPlan:
         """
         unknown = tuple(name for name in inputs if name not in self.inputs)
         if unknown and not self.takes_any_input:
-            hints = tuple(self._meaning(name) for name in unknown)
             known = (*self.required_inputs, *self.optional_inputs)
-            raise UnknownInput(self.workflow_id, unknown, known, hints if any(hints) else ())
+            hints = hints_for(unknown, self._meaning)
+            raise UnknownInput(self.workflow_id, unknown, known, hints)
         left_out = [name for name in self.optional_inputs if name not in inputs] if unknown else ()
-        for name in unknown:
+        # With many names they are data, and comparing each would delay every start.
+        for name in unknown[:FEW] if left_out else ():
             self._warn_of(name, surely(name, left_out))
 
     def _meaning(self, name: str) -> str:

@@ -454,6 +454,41 @@ def test_a_pool_that_is_shut_down_fails_the_step(make_orchestrator):
     assert (RunStatus.FAILED, RuntimeError) == (result.status, type(result.error))
 
 
+def _wants_context(ctx):
+    return ctx.attempt
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [
+        flow_of(_wants_context, executor="pool"),
+        flow_of(_wants_context, executor="pool", async_=True),
+        flow_of(fine, compensate=Step("undo", _wants_context, executor="pool")),
+    ],
+    ids=["step", "async step", "compensator"],
+)
+def test_a_step_that_takes_its_context_is_refused_for_a_pool_of_processes(make_orchestrator, flow):
+    """It cannot be pickled; the error comes when the run is started, with the cure."""
+    with concurrent.futures.ProcessPoolExecutor(1) as pool:
+        orchestrator = make_orchestrator(executors={"pool": pool})
+        with pytest.raises(DefinitionError) as caught:
+            orchestrator.start(flow)
+
+        assert 0 == orchestrator.list().total
+
+    assert ("flow", "step") == (caught.value.workflow_id, caught.value.step_id)
+    assert "_wants_context() takes ctx, which cannot be sent to the processes" in str(caught.value)
+    assert "leave executor= out to run it on a thread" in str(caught.value)
+
+
+def test_a_step_may_take_its_context_in_a_pool_of_threads(make_orchestrator):
+    """It stays within the process."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        orchestrator = make_orchestrator(executors={"pool": pool})
+
+        assert 1 == orchestrator.run(flow_of(_wants_context, executor="pool")).output
+
+
 def test_an_executor_that_is_not_there_is_named_before_anything_runs(orchestrator):
     """With those that are."""
     with pytest.raises(UnknownExecutor, match=r"'gpu'.*'thread'.*'coroutine'"):

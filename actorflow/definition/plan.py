@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from actorflow.definition.options import fingerprinted
-from actorflow.definition.parameters import RESERVED, Binding, path_of
+from actorflow.definition.parameters import RESERVED, Binding, is_anonymous, path_of
 from actorflow.definition.retry import RetryPolicy
 from actorflow.definition.step import Step
 from actorflow.errors.definition import MissingInput, UnknownInput
@@ -177,6 +177,11 @@ class WorkflowPlan:
         """Whether an input may have any name, because a step takes `inputs`."""
         return any(binding.wants_inputs for step in self.steps for binding in _bindings(step))
 
+    @property
+    def anonymous(self) -> tuple[str, ...]:
+        """The steps whose function, or compensator, a fingerprint cannot tell from others."""
+        return tuple(step.id for step in self.steps if any(map(is_anonymous, _functions(step))))
+
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of what the workflow does, which is equal for equal definitions.
@@ -197,6 +202,10 @@ def _described(value: object) -> object:
     if isinstance(value, tuple):
         return tuple(_described(item) for item in value)
     return path_of(value) if callable(value) else value
+
+
+def _functions(plan: StepPlan) -> tuple[Callable[..., Any], ...]:
+    return (plan.step.run, *(_functions(plan.compensation) if plan.compensation else ()))
 
 
 def _bindings(plan: StepPlan) -> tuple[Binding, ...]:

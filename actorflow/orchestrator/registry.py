@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 from actorflow.definition.step import Step
 from actorflow.definition.workflow import Workflow
+from actorflow.errors.base import listed, quoted
 from actorflow.errors.definition import DefinitionConflict, DefinitionError, UnknownWorkflow
 from actorflow.support.safe_text import text_of
+from actorflow.support.suggestions import FEW
+from actorflow.support.warnings import warn
 
 if TYPE_CHECKING:
     from actorflow.definition.plan import WorkflowPlan
@@ -18,9 +21,14 @@ __all__ = ["Registry", "plan_of"]
 
 
 class Registry:
-    """Registered workflows, by id and version."""
+    """Registered workflows, by id and version.
 
-    def __init__(self) -> None:
+    Args:
+        durable: Whether runs outlive this process, and may be resumed by another program.
+    """
+
+    def __init__(self, *, durable: bool = False) -> None:
+        self._durable = durable
         self._lock = threading.Lock()
         self._plans: dict[str, dict[str, WorkflowPlan]] = {}
 
@@ -40,6 +48,8 @@ class Registry:
             # A bare id means the version that was registered last.
             versions.pop(plan.version, None)
             versions[plan.version] = plan
+        if self._durable and known is None:
+            _warn_of_anonymous(plan)
         return plan
 
     def known(self) -> frozenset[tuple[str, str]]:
@@ -99,6 +109,19 @@ class Registry:
                 )
                 raise UnknownWorkflow(workflow_id, known, version)
             return plan
+
+
+def _warn_of_anonymous(plan: WorkflowPlan) -> None:
+    steps = plan.anonymous
+    if steps:
+        several = len(steps) > 1
+        warn(
+            f"workflow {plan.workflow_id!r} {plan.version}: step{'s' * several} "
+            f"{listed([quoted(step) for step in steps], FEW)} run{'s' * (not several)} a lambda or "
+            "a closure, and definitions are compared by the names of their functions. A run would "
+            "be resumed with another one, and no error would say so. Use a named function that "
+            "takes what it needs as parameters."
+        )
 
 
 def _check_inputs(plan: WorkflowPlan, recorded: RunSnapshot) -> None:

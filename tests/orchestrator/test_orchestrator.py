@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import contextvars
+import functools
 import itertools
 import logging
 import re
@@ -47,7 +48,17 @@ from actorflow import (
 )
 from actorflow.orchestrator.runtime import Runtime
 from actorflow.testing.contracts.accounts import STARTED, accept, accepted, happened
-from tests.support.flows import GUARD, broken, endless, fine, flow_of, in_thread, seen, timed_out
+from tests.support.flows import (
+    GUARD,
+    Gate,
+    broken,
+    endless,
+    fine,
+    flow_of,
+    in_thread,
+    seen,
+    timed_out,
+)
 
 # ── Two ways to live ─────────────────────────────────────────────────────────────────────────
 
@@ -624,6 +635,55 @@ def test_a_different_definition_under_a_taken_version_is_a_conflict(orchestrator
 
     with pytest.raises(DefinitionConflict, match="'flow' version '1' is registered already"):
         orchestrator.register(versioned("1", fine, broken))
+
+
+def _adding(number):
+    def add(value):
+        return value + number
+
+    return add
+
+
+def _decorated(function):
+    @functools.wraps(function)
+    def wrapper(*values, **options):
+        return function(*values, **options)
+
+    return wrapper
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [
+        flow_of(lambda: 1),
+        flow_of(_adding(1)),
+        flow_of(functools.partial(_adding(1), 2)),
+        flow_of(fine, compensate=lambda: 1),
+        flow_of(fine, compensate=Step("undo", lambda: 1)),
+    ],
+    ids=["lambda", "closure", "partial", "compensator", "compensating step"],
+)
+def test_a_function_that_shares_its_name_is_warned_of_where_runs_outlive_the_process(
+    make, make_orchestrator, flow
+):
+    """Another one may be resumed in its place; in memory there is no other program."""
+    with pytest.warns(ActorflowWarning, match=r"'flow' 1.0.0: step 'step' .* a named function"):
+        Orchestrator(make()).register(flow)
+
+    Orchestrator(MemoryStateManager()).register(flow)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [fine, _decorated(fine), functools.partial(fine), Gate().open],
+    ids=["function", "decorated", "partial", "method"],
+)
+def test_a_named_function_is_not_warned_of(make, body):
+    """Nor is a definition that was registered before."""
+    orchestrator = Orchestrator(make())
+
+    orchestrator.register(flow_of(body))
+    orchestrator.register(flow_of(body))
 
 
 def test_a_flow_is_registered_before_the_start():

@@ -500,6 +500,22 @@ def test_a_step_may_take_its_context_in_a_pool_of_threads(make_orchestrator):
         assert 1 == orchestrator.run(flow_of(_wants_context, executor="pool")).output
 
 
+@pytest.mark.parametrize("interval", [0, timedelta(0)], ids=["number", "timedelta"])
+def test_a_failed_attempt_may_be_followed_by_another_at_once(orchestrator, interval):
+    """A wait of zero is legitimate."""
+
+    def third(ctx):
+        if ctx.attempt < 3:
+            raise LookupError("not yet")
+        return ctx.attempt
+
+    run = orchestrator.start(flow_of(third, retry=RetryPolicy(initial_interval=interval)))
+    run.wait(GUARD)
+
+    delays = [event.data["delay"] for event in run.events() if event.kind == "step.retrying"]
+    assert (3, [0.0, 0.0]) == (run.result().output, delays)
+
+
 def test_an_executor_that_is_not_there_is_named_before_anything_runs(orchestrator):
     """With those that are."""
     with pytest.raises(UnknownExecutor, match=r"'gpu'.*'thread'.*'coroutine'"):

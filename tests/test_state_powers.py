@@ -28,6 +28,7 @@ from actorflow.orchestrator.powers import Powers, members_of, powers_of
 from actorflow.testing import Simulation
 from actorflow.testing.contracts import accept, accepted, happened, write
 from actorflow.testing.contracts.accounts import COMPLETED, STARTED
+from tests.support.flows import fine
 
 SOON = 60.0
 MINIMUM = ("create", "claim", "record", "snapshot", "events", "list", "close")
@@ -572,7 +573,7 @@ class Queue(Shared):
 
 def test_a_queue_of_ones_own_is_filled_and_emptied():
     """By the three methods alone."""
-    state, flow, ran = Queue(), flow_of(lambda: 1), threading.Event()
+    state, flow, ran = Queue(), flow_of(fine), threading.Event()
 
     def ended(event):
         if event.kind == "run.completed":

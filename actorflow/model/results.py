@@ -284,6 +284,10 @@ class RunError(ActorflowError):
 
     result: RunResult
 
+    def __repr__(self) -> str:
+        # With the result's own repr, each line of a log that shows it would hold every step.
+        return f"{type(self).__name__}(<{self._run()}, {self.result.status.value}>)"
+
     def _run(self) -> str:
         return f"run {self.result.run_id!r} of workflow {self.result.workflow_id!r}"
 
@@ -331,7 +335,7 @@ class ShutdownReport:
     """What a shutdown did to the orchestrator's runs."""
 
     drained: int = 0
-    """How many runs ended by themselves during the drain."""
+    """How many runs ended by themselves during the drain; not those that a caller cancelled."""
     cancelled: Sequence[str] = ()
     """The ids of the runs that were cut."""
     abandoned: Sequence[str] = ()

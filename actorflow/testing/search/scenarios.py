@@ -56,7 +56,7 @@ POLICIES: Final[Mapping[str, RetryPolicy | None]] = {
     "once": RetryPolicy(max_attempts=2),
     "twice": RetryPolicy(max_attempts=3),
     "twice, evenly": RetryPolicy(max_attempts=3, multiplier=1.0, jitter=0.0),
-    "at once": RetryPolicy(max_attempts=4, initial_interval=0.01, jitter=1.0),
+    "at once": RetryPolicy(max_attempts=4, initial_interval=0.0),
     "another": RetryPolicy(max_attempts=3, retryable_errors=KeyError),
     "not another": RetryPolicy(max_attempts=3, give_up_on=KeyError),
     "what passes": RetryPolicy(max_attempts=2, retryable_errors=("Timeout", "Crashed")),

@@ -130,7 +130,13 @@ def state(request):
 def test_a_state_manager_by_the_letter_has_no_power(state):
     """Nothing beyond the Protocol is taken for granted."""
     expected = Powers(
-        state=state, slow_to_read=False, outputs=None, leases=None, queue=None, requests=None
+        state=state,
+        slow_to_read=False,
+        outputs=None,
+        leases=None,
+        queue=None,
+        requests=None,
+        measures=None,
     )
 
     assert expected == powers_of(state)

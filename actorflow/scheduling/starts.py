@@ -177,12 +177,12 @@ class Starts:
         self._outbox.compensator(run, undo, _STEP_STARTED)
         self._outbox.grants.append((run, undo, Compensate(attempt, seen_by(run, undo))))
 
-    def start_clocks(self, grants: Sequence[Grant]) -> list[Effect]:
+    def start_clocks(self, grants: Sequence[Grant], now: float) -> list[Effect]:
         """Set the deadlines of attempts, and return the effects that send their grants.
 
         The grants may have waited for their events to be recorded; that time counts for nothing.
         """
-        now, deadlines = self._outbox.now, self._deadlines
+        deadlines = self._deadlines
         effects: list[Effect] = []
         for run, step, message in grants:
             attempt: Attempt = message.attempt
@@ -190,10 +190,10 @@ class Starts:
             effects.append((None if step.undoes else run, step.id, message))
             if step.current is not attempt or step.stopping:
                 continue
-            if options.total_timeout is not None and step.total_deadline is None:
-                moment = now + options.total_timeout
-                step.total_deadline = deadlines.set(moment, _TOTAL, run.run_id, step)
-            if step.total_deadline is not None:
+            if options.total_timeout is not None:
+                if step.total_deadline is None:
+                    moment = now + options.total_timeout
+                    step.total_deadline = deadlines.set(moment, _TOTAL, run.run_id, step)
                 deadline = _earlier(step.total_deadline[0], deadline)
             if options.timeout is not None:
                 moment = now + options.timeout

@@ -240,21 +240,24 @@ def a_stale_timer_is_obeyed(cancel, deadlines, deadline):
 
 
 @replaces(Starts, "start_clocks")
-def a_total_timeout_begins_anew(start_clocks, starts, grants):
+def a_total_timeout_begins_anew(start_clocks, starts, grants, now):
     """It is counted from the last attempt's start, rather than from the first one's."""
     for _, step, _ in grants:
         if step.total_deadline is not None:
             starts._deadlines.cancel(step.total_deadline)
             step.total_deadline = None
-    start_clocks(starts, grants)
+    return start_clocks(starts, grants, now)
 
 
-@replaces(Starts, "grant")
-def a_clock_starts_with_the_decision(grant, starts):
+@replaces(Starts, "start_clocks")
+def a_clock_starts_with_the_decision(start_clocks, starts, grants, now):
     """Rather than when the grant leaves, after the start has been recorded."""
-    grant(starts)
-    Starts.start_clocks(starts, starts._outbox.grants)
-    starts.start_clocks = lambda _grants: None
+    effects = []
+    for grant in grants:
+        _, step, _ = grant
+        decided = step.started_at if step.attempts == 1 else now
+        effects += start_clocks(starts, [grant], decided)
+    return effects
 
 
 @replaces(Endings, "retry")

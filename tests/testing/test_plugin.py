@@ -179,8 +179,7 @@ def test_what_failed_is_kept_with_everything_that_it_takes(suite):
     ("line", "reason"),
     [
         (
-            "mine = Workflow('mine'); script = None;"
-            " [mine.step(one, async_=True) for one in (a, b)]",
+            "mine = Workflow('mine'); script = None; [mine.step(it, async_=True) for it in (a, b)]",
             "a global",
         ),
         ("mine = pair; script = Script({'a': returns({1})})", "JSON cannot hold"),

@@ -107,6 +107,6 @@ class RunActor(Actor):
         """Create an actor for one attempt of a compensator, and start it."""
         address = self.createActor(CompensatorActor)
         self._undoing = address, message.attempt
+        self.send(address, Execute(message.attempt))
         for completed in message.seen:
             self.send(address, completed)
-        self.send(address, Execute(message.attempt))

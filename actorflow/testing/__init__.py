@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from actorflow.testing import laws
-from actorflow.testing.errors import LawBroken, NotEnded, NotNow, NotSimulated, StoreFault
+from actorflow.testing.errors import (
+    LawBroken,
+    NotEnded,
+    NothingExplored,
+    NotNow,
+    NotSimulated,
+    StoreFault,
+)
 from actorflow.testing.laws import Law, law
 from actorflow.testing.replay import Replay
 from actorflow.testing.search.cases import simulate
@@ -44,6 +51,7 @@ __all__ = [
     "NotEnded",
     "NotNow",
     "NotSimulated",
+    "NothingExplored",
     "Outcome",
     "Replay",
     "RunTrace",

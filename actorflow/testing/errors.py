@@ -17,7 +17,16 @@ _PURE: Final = (
     "no randomness, no clock, no state kept from one schedule to the next."
 )
 
-__all__ = ["LawBroken", "NotEnded", "NotNow", "NotSimulated", "Picture", "StoreFault", "Witness"]
+__all__ = [
+    "LawBroken",
+    "NotEnded",
+    "NotNow",
+    "NotSimulated",
+    "NothingExplored",
+    "Picture",
+    "StoreFault",
+    "Witness",
+]
 
 
 @attrs.define(slots=False)
@@ -52,6 +61,20 @@ class NotNow(ActorflowError):
 
     why: str
     _text = "{why}"
+
+
+@attrs.define(slots=False)
+class NothingExplored(ActorflowError, AssertionError):
+    """Raised when a search broke no law because a step cannot be simulated.
+
+    Not raised when some of its schedules explored something: `Exploration.explored` is their
+    number.
+    """
+
+    schedules: int
+    """Number of schedules tried."""
+    why: str
+    _text = "nothing was explored on any of {schedules} schedules: {why}"
 
 
 class Witness(Protocol):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from actorflow.errors.definition import DefinitionError
 from actorflow.support.warnings import warn
 from actorflow.testing import laws as all_laws
-from actorflow.testing.errors import NotEnded
+from actorflow.testing.errors import NotEnded, NothingExplored
 from actorflow.testing.laws.law import several
 from actorflow.testing.replay import Replay
 from actorflow.testing.search.cases import given, simulate
@@ -83,6 +83,7 @@ class Simulations:
 
         Raises:
             LawBroken: When a schedule breaks a law. The schedule is made small, and kept.
+            NothingExplored: When no schedule explored anything, because a step cannot be simulated.
         """
         __tracebackhide__ = True
         refuse_unknown(explore, flow, options)
@@ -101,6 +102,7 @@ class Simulations:
         if exploration.broken is not None:
             self._keep(case, exploration.broken)
             raise exploration.broken.with_traceback(None)
+        exploration.check()
         _warn_if_endless(exploration, case)
         return exploration
 
@@ -124,6 +126,7 @@ class Simulations:
 
         Raises:
             LawBroken: When the schedule breaks a law.
+            NothingExplored: When it explores nothing, because a step cannot be simulated.
         """
         __tracebackhide__ = True
         refuse_unknown(simulate, flow, options)
@@ -134,6 +137,8 @@ class Simulations:
         doubts = Doubts()
         doubts.note(trace)
         doubts.warn()
+        if not doubts.explored:
+            raise NothingExplored(1, doubts.refusal or "")
         return trace
 
     def _overridden(self, name: str, value: int) -> int:

@@ -90,7 +90,7 @@ class Found:
     @property
     def exit_status(self) -> int:
         """The exit status of the command."""
-        if self.exploration.failure is not None:
+        if self.exploration.failure is not None or not self.exploration.explored:
             return 1
         return 0 if self.signal is None else EXIT_BASE + self.signal
 
@@ -268,7 +268,7 @@ def describe_search(found: Found, width: int) -> Iterator[str]:
         yield from ("", *textwrap.wrap(hint, width or _TEXT_WIDTH))
     yield ""
     if seen.broken is None:
-        yield "no law broken"
+        yield from textwrap.wrap(seen.verdict, width or _TEXT_WIDTH)
     else:
         yield from describe_broken(seen.broken, width)
     if found.saved is not None:
@@ -351,6 +351,8 @@ def search_as_json(found: Found) -> dict[str, Any]:
         "seed": seen.seed,
         "schedules": seen.schedules,
         "distinct": seen.distinct,
+        "explored": seen.explored,
+        "refusal": seen.refusal,
         "seconds": seen.seconds,
         "schedules_per_second": seen.schedules_per_second,
         "runs": dict(seen.endings),

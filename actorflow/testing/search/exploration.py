@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import attrs
 
+from actorflow.testing.errors import NothingExplored
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -67,6 +69,12 @@ class Exploration:
     """The number of runs by final status, with "not ended" for the others."""
     edges: Coverage
     """The moves of the transition tables that were seen."""
+    explored: int
+    """Number of schedules that explored something. It differs from `schedules` only if a step asked
+    for something that a simulation does not have: schedules on which the run failed because of
+    that, or on which no other attempt ended, do not count."""
+    refusal: str | None = None
+    """Which step cannot be simulated, and why; None if all can."""
     failure: Trace | None = attrs.field(default=None, eq=_hash)
     """The first schedule that broke a law, made as small as possible; None if there is none."""
     broken: LawBroken | None = attrs.field(default=None, eq=_name)
@@ -82,14 +90,29 @@ class Exploration:
         return self.schedules / self.seconds if self.seconds else 0.0
 
     def check(self) -> None:
-        """Check that no law was broken.
+        """Check that no law was broken, and that the search explored something.
 
         Raises:
             LawBroken: The first failure found, made small.
+            NothingExplored: When no schedule explored anything, because a step cannot be simulated.
         """
         if self.broken is not None:
             # The traceback of the search is of no use.
             raise self.broken.with_traceback(None)
+        if not self.explored:
+            raise NothingExplored(self.schedules, self.refusal or "")
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in one line, or in several if a law is broken."""
+        if self.broken is not None:
+            return str(self.broken)
+        if not self.explored:
+            return f"nothing was explored: {self.refusal}"
+        if self.explored < self.schedules:
+            part = f"only {self.explored:,} of {self.schedules:,} schedules explored anything"
+            return f"no law broken, but {part}: {self.refusal}"
+        return "no law broken"
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
@@ -103,5 +126,5 @@ class Exploration:
             f"runs: {', '.join(f'{count:,} {how}' for how, count in self.endings.items())}",
             f"virtual duration: {self.durations}",
             f"seen: {self.edges}" + (f"; missed: {missed}" if missed else ""),
-            "no law broken" if self.broken is None else str(self.broken),
+            self.verdict,
         ]

@@ -125,11 +125,10 @@ def explore(
         cancel_at=cancel_at,
         **options,
     )
-    doubts = Doubts()
-    search = _Search(lambda _random: case, laws, seed, doubts.note)
+    search = _Search(lambda _random: case, laws, seed)
     exploration = search.explore(schedules, seconds, watch, shrink=shrink)
     if exploration.broken is None:
-        doubts.warn()
+        search.doubts.warn()
     return exploration
 
 
@@ -185,21 +184,14 @@ class _Search:
         draw: Makes up the cases to run.
         laws: The laws to check.
         seed: The seed of all random choices.
-        look: Called with each trace.
     """
 
-    def __init__(
-        self,
-        draw: Draw,
-        laws: Iterable[Law],
-        seed: int,
-        look: Callable[[Trace], None] | None = None,
-    ) -> None:
+    def __init__(self, draw: Draw, laws: Iterable[Law], seed: int) -> None:
         self._draw = draw
         self._laws = several(laws)
         check_whole(seed, "seed")
         self._seed = seed
-        self._look = look
+        self.doubts = Doubts()
         self._now = SystemClock.now
         self._tally = Tally()
         self._chosen: set[int] = set()
@@ -259,8 +251,7 @@ class _Search:
         return None
 
     def _note(self, trace: Trace) -> None:
-        if self._look is not None:
-            self._look(trace)
+        self.doubts.note(trace)
         self._tally.note(trace)
         self._chosen.add(hash(trace.choices))
         self._durations.append(trace.duration)
@@ -281,6 +272,8 @@ class _Search:
             durations=Spread.of(self._durations),
             endings={how: self._endings[how] for how in _ENDINGS if self._endings[how]},
             edges=self._tally.coverage(self._reachable),
+            explored=self.doubts.explored,
+            refusal=self.doubts.refusal,
             failure=None if finding is None else finding.trace,
             broken=None if finding is None else finding.broken,
             case=None if finding is None else finding.case,

@@ -12,6 +12,7 @@ current tape. It therefore gets some other chances: the default schedule, and a 
 from __future__ import annotations
 
 import random
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -28,6 +29,7 @@ from actorflow.testing.simulation.tape import Tape
 if TYPE_CHECKING:
     from actorflow.testing.errors import LawBroken
     from actorflow.testing.search.cases import Case, Watch
+    from actorflow.testing.simulation.simulate import Simulation
     from actorflow.testing.simulation.tape import Source
     from actorflow.testing.trace.trace import Trace
 
@@ -46,6 +48,7 @@ _OTHER_CHANCES: Final = 10
 _EARLIEST: Final = 12
 _KEPT: Final = (0.5, 0.7, 0.9)
 _FOREVER: Final = float("inf")
+_ORDER: Final = "deliver"
 _Place: TypeAlias = tuple[str, int]
 """A stream of a tape, and an index in it."""
 
@@ -118,7 +121,10 @@ class Shrinker:
         if (case, tape) in self._seen:
             return False
         self._seen.add((case, tape))
-        return self._run(case, tape, None) or self._run(case, _clamped(tape), None)
+        if self._run(case, tape, None):
+            return True
+        clamped = _Clamped(tape)
+        return self._run(case, clamped.choose, clamped.watch)
 
     def _run(self, case: Case, source: Source, watch: Watch | None) -> bool:
         if self._is_done():
@@ -246,14 +252,36 @@ def _deviations(tape: Tape) -> list[_Place]:
     ]
 
 
-def _clamped(tape: Tape) -> Callable[[int, str], int]:
-    """Return a source that reads a tape but takes the last option instead of wrapping around.
+class _Clamped:
+    """A source that reads a tape but takes the last option instead of wrapping around.
 
     The very last option is to let time pass although messages wait. It should still mean that when
     there are fewer messages.
     """
-    read = tape.reader()
-    return lambda options, label: min(read(options, label), options - 1)
+
+    def __init__(self, tape: Tape) -> None:
+        self._read = tape.reader()
+        self._simulation: Callable[[], Simulation | None] = _no_simulation
+
+    def watch(self, simulation: Simulation) -> None:
+        """Learn the simulation whose options are chosen from."""
+        self._simulation = weakref.ref(simulation)
+
+    def choose(self, options: int, label: str) -> int:
+        """Return the index of an option."""
+        value = self._read(options, label)
+        if value < options:
+            # It may be a blank, behind the options, if the last option is a rare one.
+            simulation = self._simulation() if value and label == _ORDER else None
+            if simulation is None:
+                return value
+            system = simulation.system
+            options = len(system.channels) + len(system.without_mail)
+        return min(value, options - 1)
+
+
+def _no_simulation() -> None:
+    return None
 
 
 def _compensators_as_steps(tape: Tape) -> Tape:

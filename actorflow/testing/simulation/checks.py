@@ -111,6 +111,8 @@ def refuse_unknown(taker: Callable[..., Any], flow: Workflow, options: Collectio
 _STEP: Final = AttemptTrace._fields.index("step_id")
 _ERROR: Final = AttemptTrace._fields.index("error")
 _OUTCOME: Final = AttemptTrace._fields.index("outcome")
+_ALONE: Final = frozenset({ValueError, KeyError})
+"""Errors that contain no others."""
 
 
 class Doubts:
@@ -167,6 +169,8 @@ def _ended_otherwise(result: RunResult) -> bool:
 
 def _refused(error: BaseException) -> NotSimulated | None:
     """Return the `NotSimulated` behind an error, if there is one."""
+    if error.__cause__ is None is error.__context__ and type(error) in _ALONE:
+        return None  # most errors of most traces
     seen: set[int] = set()
     left: list[BaseException | None] = [error]
     while left:

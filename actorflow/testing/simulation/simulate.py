@@ -117,7 +117,11 @@ class Simulation:
         self._endless = False
         chaos = self.settings.faults.cancels or self.settings.faults.restarts
         self._kept: SimulatedRuntime | None = SimulatedRuntime(
-            self.settings, self._choices.choose, self._disturb if chaos else None, state
+            self.settings,
+            self._choices.choose,
+            self._disturb if chaos else None,
+            state,
+            self._choices.choose_rarely,
         )
         self._cancel_now = self._runtime.countdown("cancel")
         self._crash_now = self._runtime.countdown("restart")

@@ -64,7 +64,8 @@ class Simulations:
         flow: Workflow,
         inputs: Mapping[str, Any] | None = None,
         *,
-        schedules: int = _SCHEDULES,
+        schedules: int | None = None,
+        exhaustive: int | None = None,
         seed: int = 0,
         laws: Iterable[Law] = all_laws.ALL,
         seconds: float | None = None,
@@ -75,7 +76,11 @@ class Simulations:
         Args:
             flow: The workflow.
             inputs: The run's inputs.
-            schedules: Number of schedules to try; `--actorflow-schedules` overrides it.
+            schedules: Number of schedules to try, 1,000 by default; `--actorflow-schedules`
+                overrides it. For an exhaustive search it is only a bound, with the default of
+                `explore`, and the option does not override it.
+            exhaustive: Maximum number of deviations from the default schedule, for an exhaustive
+                search.
             seed: The seed; `--actorflow-seed` overrides it.
             laws: The laws to check.
             seconds: Approximate maximum duration, in real seconds.
@@ -93,7 +98,8 @@ class Simulations:
         exploration = explore(
             flow,
             inputs,
-            schedules=self._overridden("schedules", schedules),
+            schedules=self._number_of(schedules, exhaustive),
+            exhaustive=exhaustive,
             seed=self._overridden("seed", seed),
             laws=laws,
             seconds=seconds,
@@ -140,6 +146,11 @@ class Simulations:
         if not doubts.explored:
             raise NothingExplored(1, doubts.refusal or "")
         return trace
+
+    def _number_of(self, schedules: int | None, exhaustive: int | None) -> int | None:
+        if exhaustive is not None:
+            return schedules
+        return self._overridden("schedules", _SCHEDULES if schedules is None else schedules)
 
     def _overridden(self, name: str, value: int) -> int:
         option: int | None = self._request.config.getoption(f"actorflow_{name}")

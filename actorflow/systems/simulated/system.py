@@ -193,6 +193,12 @@ class SimulatedSystem(Delivery):
         return calls + ([TIME] if self._race and self.next_timer() is not None else [])
 
     @property
+    def queue(self) -> list[Envelope]:
+        """The messages that wait in channels, oldest first."""
+        entries = [*self._heads, *(one for behind in self._behind.values() for one in behind)]
+        return [envelope for _, envelope, _ in sorted(entries)]
+
+    @property
     def waiting(self) -> int:
         """The number of messages that have not been delivered."""
         behind = sum(len(entries) for entries in self._behind.values())
@@ -241,6 +247,15 @@ class SimulatedSystem(Delivery):
     def timers(self) -> int:
         """The number of timers that have yet to fire."""
         return sum(cell is not None or not timer.cancelled for _, _, cell, timer in self._timers)
+
+    @property
+    def agenda(self) -> list[tuple[float, Cell | None, Any]]:
+        """The timers that have yet to fire, in order: when, the actor to wake or None, and what."""
+        return [
+            (when, cell, timer)
+            for when, _, cell, timer in sorted(self._timers)
+            if cell is not None or not timer.cancelled
+        ]
 
     def put_off(self, call: Callable[[], None]) -> bool:
         """Defer a call until the queued messages are delivered; return False if none are queued."""
@@ -388,6 +403,10 @@ class Timer:
     def __init__(self, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
         self._function: Callable[..., object] | None = function
         self._arguments = arguments
+
+    def __str__(self) -> str:
+        name = getattr(self._function, "__qualname__", None)
+        return f"{name} {', '.join(map(str, self._arguments[:1]))}"
 
     @property
     def cancelled(self) -> bool:

@@ -58,7 +58,7 @@ class Exploration:
 
     seed: int
     schedules: int
-    """Number of schedules tried, without those that made the failure smaller."""
+    """Number of schedules tried, without those that made the failure smaller or were pruned."""
     seconds: float = attrs.field(eq=False)
     """The duration of the search, in real seconds."""
     distinct: int
@@ -75,6 +75,16 @@ class Exploration:
     that, or on which no other attempt ended, do not count."""
     refusal: str | None = None
     """Which step cannot be simulated, and why; None if all can."""
+    exhaustive: int | None = None
+    """The number of deviations up to which every schedule was asked for, if it was."""
+    exhausted: bool = False
+    """Whether every schedule with at most `exhaustive` deviations was tried, or is covered by one
+    that was: they differ only in the order of deliveries that commute. False if a law was broken,
+    or if a bound ended the search before."""
+    complete: bool = False
+    """Whether, in addition, no schedule has more deviations, so that these are all there are."""
+    pruned: int = 0
+    """Number of schedules that an exhaustive search ended early, because others cover them."""
     failure: Trace | None = attrs.field(default=None, eq=_hash)
     """The first schedule that broke a law, made as small as possible; None if there is none."""
     broken: LawBroken | None = attrs.field(default=None, eq=_name)
@@ -114,6 +124,19 @@ class Exploration:
             return f"no law broken, but {part}: {self.refusal}"
         return "no law broken"
 
+    @property
+    def scope(self) -> str | None:
+        """What an exhaustive search has tried, in one line; None for other searches."""
+        if self.exhaustive is None:
+            return None
+        many = "" if self.exhaustive == 1 else "s"
+        asked = f"with at most {self.exhaustive} deviation{many}"
+        if not self.exhausted:
+            return f"not exhausted: the search ended before it had tried all schedules {asked}"
+        more = f", {self.pruned:,} others being equal to one of them" if self.pruned else ""
+        some = f"exhausted: all schedules {asked}{more}"
+        return f"{some}; there are no others" if self.complete else some
+
     def __str__(self) -> str:
         return "\n".join(self._lines())
 
@@ -121,7 +144,9 @@ class Exploration:
         rate = f"{self.schedules:,} schedules in {self.seconds:.1f} s"
         rate += f" ({self.schedules_per_second:,.0f} a second)"
         missed = "; ".join(map(str, self.edges.missed))
+        scope = self.scope
         return [
+            *([] if scope is None else [scope]),
             f"{rate}, {self.distinct:,} of them distinct; seed {self.seed}",
             f"runs: {', '.join(f'{count:,} {how}' for how, count in self.endings.items())}",
             f"virtual duration: {self.durations}",

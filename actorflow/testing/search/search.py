@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -18,6 +18,7 @@ from actorflow.errors.definition import DefinitionError
 from actorflow.model.lifecycle import RunStatus
 from actorflow.support.clock import SystemClock
 from actorflow.support.safe_text import text_of
+from actorflow.support.warnings import warn
 from actorflow.testing import laws as all_laws
 from actorflow.testing.errors import LawBroken
 from actorflow.testing.laws.law import several
@@ -25,6 +26,7 @@ from actorflow.testing.laws.outcomes import first_difference
 from actorflow.testing.search.cases import given
 from actorflow.testing.search.coverage import Tally
 from actorflow.testing.search.drawing import draw_scenario
+from actorflow.testing.search.exhaustive import Exhaustive
 from actorflow.testing.search.exploration import NOT_ENDED, Exploration, Spread
 from actorflow.testing.search.scenarios import Scenario
 from actorflow.testing.search.shrinking import Finding, Shrinker
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from actorflow.orchestrator.requests import RunOptions
     from actorflow.testing.laws import Law
     from actorflow.testing.laws.evidence.lives import Lives
-    from actorflow.testing.search.cases import Case
+    from actorflow.testing.search.cases import Case, Given
     from actorflow.testing.search.shrinking import Judge
     from actorflow.testing.simulation.scripts import Script
     from actorflow.testing.simulation.settings import Faults
@@ -51,6 +53,8 @@ Draw: TypeAlias = Callable[[random.Random], "Case"]
 
 _FOREVER: Final = float("inf")
 _ENDINGS: Final = (*(status.value for status in RunStatus if status.terminal), NOT_ENDED)
+_MOST: Final = 10_000
+_MOST_IF_EXHAUSTIVE: Final = 100_000
 _SCHEDULES_OF_A_SCENARIO: Final = 2
 """Schedules per scenario. Building a workflow costs about as much as running it."""
 
@@ -60,7 +64,8 @@ def explore(
     inputs: Mapping[str, Any] | None = None,
     *,
     script: Script | None = None,
-    schedules: int = 10_000,
+    schedules: int | None = None,
+    exhaustive: int | None = None,
     seconds: float | None = None,
     seed: int = 0,
     laws: Iterable[Law] = all_laws.ALL,
@@ -79,14 +84,23 @@ def explore(
     law, which is then made small. That takes about as long again, and about a minute at most. A
     failure that does not come again on its own tape is left as it is and reported as flaky.
 
+    With `exhaustive`, schedules are not chosen at random. Every schedule is tried that differs from
+    the default one in at most so many choices, fewest first, so that the first failure is already
+    small. Schedules that differ from others only in the order of deliveries to different actors are
+    left out: they end alike.
+
     Args:
         flow: The workflow.
         inputs: The run's inputs.
         script: What its steps do. By default each returns a string that names it, after a duration
             left to the schedule.
-        schedules: Maximum number of schedules to try.
+        schedules: Maximum number of schedules to try; by default 10,000, or 100,000 if the search
+            is exhaustive.
+        exhaustive: The largest number of deviations from the default schedule, for an exhaustive
+            search. `Exploration.exhausted` says whether it got to the end; if a bound has ended it
+            before, a warning says so.
         seconds: Approximate maximum duration, in real seconds.
-        seed: Equal seeds give equal schedules.
+        seed: Equal seeds give equal schedules; an exhaustive search has no use for it.
         laws: The laws to check; by default all of actorflow's own.
         async_workers: Maximum number of async steps in flight.
         stop_grace: Virtual seconds that a stopped attempt gets to end.
@@ -126,7 +140,12 @@ def explore(
         **options,
     )
     search = _Search(lambda _random: case, laws, seed)
-    exploration = search.explore(schedules, seconds, watch, shrink=shrink)
+    if exhaustive is None:
+        most = _MOST if schedules is None else schedules
+        exploration = search.explore(most, seconds, watch, shrink=shrink)
+    else:
+        most = _MOST_IF_EXHAUSTIVE if schedules is None else schedules
+        exploration = search.exhaust(case, exhaustive, most, seconds, watch, shrink=shrink)
     if exploration.broken is None:
         search.doubts.warn()
     return exploration
@@ -197,6 +216,9 @@ class _Search:
         self._chosen: set[int] = set()
         self._durations = array("d")
         self._endings: Counter[str] = Counter()
+        self._exhaustive: Exhaustive | None = None
+        self._interrupted = False
+        """Whether the watcher has ended the search."""
 
     def explore(
         self,
@@ -206,11 +228,46 @@ class _Search:
         *,
         shrink: bool,
     ) -> Exploration:
-        """Search, and return the result."""
+        """Search at random, and return the result."""
         _check(schedules, seconds)
+        chance = random.Random(self._seed)
+        case = self._draw(chance)
+        traces = self._at_random(chance, case, schedules)
+        return self._explore(case, traces, seconds, watch, shrink=shrink)
+
+    def exhaust(
+        self,
+        case: Given,
+        deviations: int,
+        schedules: int,
+        seconds: float | None,
+        watch: Callable[[int], object] | None,
+        *,
+        shrink: bool,
+    ) -> Exploration:
+        """Try every schedule of a case with a bounded number of deviations."""
+        check_whole(deviations, "exhaustive", 0)
+        _check(schedules, seconds)
+        self._exhaustive = every = Exhaustive(case, deviations, schedules)
+        traces = ((case, trace) for trace in every.traces())
+        exploration = self._explore(case, traces, seconds, watch, shrink=shrink)
+        if not (exploration.exhausted or self._interrupted) and exploration.broken is None:
+            warn(f"{exploration.scope}. Raise schedules or seconds, or lower exhaustive.")
+        return exploration
+
+    def _explore(
+        self,
+        case: Case,
+        traces: Iterator[tuple[Case, Trace | None]],
+        seconds: float | None,
+        watch: Callable[[int], object] | None,
+        *,
+        shrink: bool,
+    ) -> Exploration:
         began = self._now()
+        self._reachable = case.reachable
         until = began + (_FOREVER if seconds is None else seconds)
-        finding = self._search(schedules, until, watch)
+        finding = self._search(traces, until, watch)
         took = self._now() - began
         shrinker = None if finding is None else self._shrinker(finding)
         if shrinker is not None:
@@ -228,27 +285,39 @@ class _Search:
             found = doubt(shrinker.best, judge)
         shrinker.best.broken.doubt = found
 
-    def _search(
-        self, schedules: int, until: float, watch: Callable[[int], object] | None
-    ) -> Finding | None:
-        chance = random.Random(self._seed)
+    def _at_random(
+        self, chance: random.Random, case: Case, schedules: int
+    ) -> Iterator[tuple[Case, Trace]]:
+        """Yield cases and their traces on random schedules; the first is the default one."""
         swarm = Swarm(chance)
-        case = self._draw(chance)
-        self._reachable = case.reachable
         for number in range(schedules):
             if number and number % _SCHEDULES_OF_A_SCENARIO == 0:
                 case = self._draw(chance)
             trace = case.simulate(*(swarm.next() if number else (None, None)))
             swarm.learn(trace)
-            self._note(trace)
-            broken = judged(self._laws, trace)
-            enough = watch is not None and watch(number + 1) is False
-            if broken is not None:
+            yield case, trace
+
+    def _search(
+        self,
+        traces: Iterator[tuple[Case, Trace | None]],
+        until: float,
+        watch: Callable[[int], object] | None,
+    ) -> Finding | None:
+        for number, (case, trace) in enumerate(traces, 1):
+            broken = None if trace is None else self._judge(trace)
+            self._interrupted = watch is not None and watch(number) is False
+            if trace is not None and broken is not None:
                 return Finding(case, trace, broken)
-            _release(trace)
-            if enough or self._now() >= until:
+            if trace is not None:
+                _release(trace)
+            if self._interrupted or self._now() >= until:
                 break
         return None
+
+    def _judge(self, trace: Trace) -> LawBroken | None:
+        """Note a trace, and return how it breaks a law, or None."""
+        self._note(trace)
+        return judged(self._laws, trace)
 
     def _note(self, trace: Trace) -> None:
         self.doubts.note(trace)
@@ -264,6 +333,7 @@ class _Search:
 
     def _exploration(self, seconds: float, shrinker: Shrinker | None) -> Exploration:
         finding = None if shrinker is None else shrinker.best
+        every = self._exhaustive
         return Exploration(
             seed=self._seed,
             schedules=len(self._durations),
@@ -274,6 +344,10 @@ class _Search:
             edges=self._tally.coverage(self._reachable),
             explored=self.doubts.explored,
             refusal=self.doubts.refusal,
+            exhaustive=None if every is None else every.deviations,
+            exhausted=every is not None and every.exhausted,
+            complete=every is not None and every.complete,
+            pruned=0 if every is None else every.pruned,
             failure=None if finding is None else finding.trace,
             broken=None if finding is None else finding.broken,
             case=None if finding is None else finding.case,

@@ -211,8 +211,9 @@ class SimulatedRuntime:
         self.system.clear()
         while self.brain.deadlines.pop_due(_FOREVER) is not None:
             pass  # each is detached from the step that keeps it
-        for part in (supervisor, self.brain):
-            vars(part).clear()
+        if supervisor is not None:  # the system may have been cleared
+            vars(supervisor).clear()
+        vars(self.brain).clear()
 
     def crash(self) -> None:
         """Drop everything except what the state manager has recorded, and start again."""

@@ -159,6 +159,23 @@ def test_a_search_that_explores_nothing_fails(write, type_in):
     assert json.loads(report)["refusal"].startswith("step 'ask' fails")
 
 
+@pytest.mark.filterwarnings("ignore::actorflow.ActorflowWarning")
+def test_a_search_can_try_every_schedule_with_few_deviations(write, type_in):
+    """And says that it has, or that it has not."""
+    write(PLAIN)
+    typed = ("simulate", "flows.py", "--input", "url=x", "--exhaustive", "1")
+    status, out, err = type_in(*typed)
+    _, report, _ = type_in(*typed, "--json")
+    _, part, _ = type_in(*typed, "--schedules", "3")
+
+    assert (0, "") == (status, err)
+    assert out.startswith("exhausted: all schedules with at most 1 deviation")
+    assert (1, True, False) == tuple(
+        json.loads(report)[name] for name in ("exhaustive", "exhausted", "complete")
+    )
+    assert part.startswith("not exhausted: ")
+
+
 def test_equal_seeds_come_to_the_same(write, type_in):
     """All but the speed."""
     write(PLAIN)

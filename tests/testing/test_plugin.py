@@ -80,6 +80,15 @@ def test_a_test_explores_the_workflow_that_it_hands_over(suite):
     assert [] == kept(suite)
 
 
+def test_a_test_can_try_every_schedule_with_few_deviations(suite):
+    """However many schedules the command line asks for."""
+    source = PASSES.replace("explore(pair)", "explore(pair, exhaustive=1)")
+    source += '    assert exploration.exhausted, "not all"\n'
+    result = run(suite, source, "--actorflow-schedules=3")
+
+    result.assert_outcomes(passed=1)
+
+
 def test_the_command_line_overrules_how_many_schedules_and_which(suite):
     """For a long run at night, without changing a test."""
     result = run(suite, PASSES, "--actorflow-schedules=30", "--actorflow-seed=7")

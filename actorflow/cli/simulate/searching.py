@@ -71,6 +71,7 @@ class SearchOrder:
     inputs: Mapping[str, Any]
     script: Script
     schedules: int
+    exhaustive: int | None
     seed: int
     workers: int
     faults: Faults
@@ -121,6 +122,7 @@ def search(order: SearchOrder, progress: Progress | None) -> Found:
             order.inputs,
             script=order.script,
             schedules=order.schedules,
+            exhaustive=order.exhaustive,
             seed=order.seed,
             laws=laws_of(order.loaded),
             async_workers=order.workers,
@@ -277,6 +279,8 @@ def describe_search(found: Found, width: int) -> Iterator[str]:
 
 
 def _figures(seen: Exploration) -> Iterator[str]:
+    if seen.scope is not None:
+        yield seen.scope
     several = "" if seen.schedules == 1 else "s"
     yield (
         f"{seen.schedules:,} schedule{several} in {seen.seconds:.1f} s "
@@ -352,6 +356,10 @@ def search_as_json(found: Found) -> dict[str, Any]:
         "schedules": seen.schedules,
         "distinct": seen.distinct,
         "explored": seen.explored,
+        "exhaustive": seen.exhaustive,
+        "exhausted": seen.exhausted,
+        "complete": seen.complete,
+        "pruned": seen.pruned,
         "refusal": seen.refusal,
         "seconds": seen.seconds,
         "schedules_per_second": seen.schedules_per_second,

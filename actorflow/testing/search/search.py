@@ -166,7 +166,8 @@ def explore_scenarios(
 
     Args:
         draw: Makes up a scenario; by default `draw_scenario`.
-        max_steps: Maximum number of steps of such a scenario.
+        max_steps: Maximum number of steps of such a scenario. Unless it is below 6, one in 256
+            is larger: up to 20 steps and 8 runs.
         schedules: Maximum number of schedules to try, as in `explore`.
         seconds: Approximate maximum duration, in real seconds.
         seed: Equal seeds give equal scenarios and schedules.

@@ -63,6 +63,8 @@ LARGE: Final = (20, 8)
 _LARGE_ONE: Final = 255
 """The last byte, otherwise not read, of the own row of a large scenario."""
 
+_RESUMES: Final = ((),) * 30 + ((4.0,), (8.0, 20.0))
+"""When a run is resumed: rarely, because that is another run to simulate."""
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 _DEEDS: Final = tuple(DEEDS)
 _UNDOING: Final = (
@@ -198,7 +200,7 @@ def _run(index: int, given: bytes, features: _Features) -> ScenarioRun:
         ),
         undone=row.one_of((False, True), allowed=features.undoing),
         grace=row.one_of((None, None, 1.0, 0.0, 8.0), allowed=features.cancels),
-        resumes=row.one_of(((), (), (), (), (), (), (4.0,), (8.0, 20.0)), allowed=features.cancels),
+        resumes=row.one_of(_RESUMES, allowed=features.cancels),
     )
 
 

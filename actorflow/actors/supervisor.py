@@ -259,6 +259,7 @@ class Supervisor(Actor):
         self._act((), [], [grant for grant in batch.grants if grant[0].run_id not in lost])
         for run, _, message in batch.grants:
             if run.run_id in lost:
+                message.attempt.cancelled = True  # a new actor may be told of it all the same
                 why = lost[run.run_id]
                 self.send(self.myAddress, AttemptFinished(message.attempt, None, why))
 
@@ -320,6 +321,8 @@ class Supervisor(Actor):
 
     def _abandon_attempt(self, message: AbandonAttempt) -> None:
         attempt = message.attempt
+        if not attempt.was_submitted:
+            return  # it was stopped before, and has been reported
         try:
             stack = attempt.executor.abandon(attempt)
         except BaseException as error:  # noqa: BLE001 - an abandoned attempt no longer counts

@@ -105,6 +105,11 @@ class Attempt:
         self.submitted: bool = False
         self.handle = None
 
+    @property
+    def was_submitted(self) -> bool:
+        """Whether an executor has received it; `submitted` is also true if none ever will."""
+        return hasattr(self, "variables")
+
     def __repr__(self) -> str:
         return f"<Attempt {self.number} of step {self.step_id!r} in run {self.scope.run_id}>"
 

@@ -15,6 +15,7 @@ from actorflow.actors import supervisor
 from actorflow.actors.step import StepActor
 from actorflow.actors.supervisor import Supervisor
 from actorflow.model.lifecycle import StepStatus
+from actorflow.model.messages import Execute
 from actorflow.scheduling.queues import ReadyQueue
 from actorflow.testing import Faults, Scenario, ScenarioRun, ScenarioStep, Settings, Tape, laws
 from tests.support.doctored_traces import broken
@@ -82,13 +83,15 @@ def a_second_broken_actor_was_not_found(_find, actor, message):
         }
     ),
     StepActor,
-    "_execute",
+    "receiveMessage",
 )
-def a_late_grant_displaced_the_next(execute, actor, attempt, sender):
+def a_late_grant_displaced_the_next(receive, actor, message, sender):
     """An attempt had been stopped before its grant arrived, behind that of the next attempt."""
-    execute(actor, attempt, sender)
-    if len(actor._outputs) < len(attempt.plan.dependencies):
-        actor._granted = attempt
+    receive(actor, message, sender)
+    if isinstance(message, Execute):
+        attempt = message.attempt
+        if len(actor._outputs) < len(attempt.plan.dependencies):
+            actor._granted = attempt
 
 
 @regression(

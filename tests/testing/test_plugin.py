@@ -81,6 +81,15 @@ def test_a_test_explores_the_workflow_that_it_hands_over(suite):
     assert [] == kept(suite)
 
 
+def test_a_test_can_try_every_schedule_with_few_deviations(suite):
+    """However many schedules the command line asks for."""
+    source = PASSES.replace("explore(pair)", "explore(pair, exhaustive=1)")
+    source += '    assert exploration.exhausted, "not all"\n'
+    result = run(suite, source, "--actorflow-schedules=3")
+
+    result.assert_outcomes(passed=1)
+
+
 def test_the_command_line_overrules_how_many_schedules_and_which(suite):
     """For a long run at night, without changing a test."""
     result = run(suite, PASSES, "--actorflow-schedules=30", "--actorflow-seed=7")
@@ -118,24 +127,28 @@ async def c():
     await asyncio.to_thread(print)
 
 def test_pair(simulation):
-    simulation.check(apart, script=Script(default=real()))
+    simulation.CALL(apart, script=Script(default=real()))
 """
 
 
-@pytest.mark.parametrize(
-    ("source", "said"),
-    [
-        (HANGS, "no run ended on any of 9 schedules: b#1 never ends. Give it a timeout*"),
-        (ASKS, "step 'c' fails wherever it is simulated: *"),
-    ],
-    ids=["no end", "a thread"],
-)
-def test_a_test_that_shows_nothing_is_warned_of(suite, source, said):
+def test_a_test_in_which_no_run_ends_is_warned_of(suite):
     """It passes, because no law is broken; the summary names its line."""
-    result = run(suite, source, "-Wdefault")
+    result = run(suite, HANGS, "-Wdefault")
 
     result.assert_outcomes(passed=1, warnings=1)
+    said = "no run ended on any of 9 schedules: b#1 never ends. Give it a timeout*"
     result.stdout.fnmatch_lines(["*test_flows.py:*: ActorflowWarning: " + said])
+
+
+@pytest.mark.parametrize(("call", "schedules"), [("check", 1), ("explore", 1000)])
+def test_a_test_that_explores_nothing_fails(suite, call, schedules):
+    """Its silence would be taken for a proof."""
+    result = run(suite, ASKS.replace("CALL", call), "-Wdefault")
+
+    result.assert_outcomes(failed=1)
+    said = f"nothing was explored on any of {schedules} schedules: step 'c' fails wherever *"
+    result.stdout.fnmatch_lines(["*NothingExplored: " + said])
+    assert "def explore" not in result.stdout.str()
 
 
 def test_a_broken_law_fails_the_test(suite):

@@ -12,6 +12,11 @@ a world in which mail is slow. A call that an actor has deferred until the waiti
 (`Cell.put_off`) is made when no mail waits, or earlier if that is chosen, and always before a timer
 fires.
 
+The further off the next timer is, the less likely it should be to fire while messages wait.
+Otherwise nearly every schedule of a run with a timeout would end by that timeout, because the jump
+to it is offered again at each choice where no other timer is pending. The system therefore says how
+rare that option is, and what chooses at random honours it (`rarity`).
+
 A plain callable makes the choices. This module knows no workflow, thread, wall clock or event loop;
 its behaviour is a function of its actors and the choices.
 """
@@ -34,10 +39,25 @@ if TYPE_CHECKING:
     _Entry = tuple[int, Envelope, _Channel]
     """The count of messages when it was sent; the message; and its channel."""
 
-__all__ = ["CALLS", "TIME", "SimulatedSystem", "Timer"]
+__all__ = ["CALLS", "TIME", "SimulatedSystem", "Timer", "rarity"]
 
 _FOREVER: Final = float("inf")
 _LONGEST_DELAY: Final = 8
+_NEAR: Final = 5.0
+"""Seconds. Jumps up to this length are as likely as any other option."""
+_RARER: Final = 20
+"""By how many blanks a jump of twice that length is diluted."""
+_RAREST: Final = 2_000
+"""The largest dilution, so that every deadline stays within reach."""
+
+
+def rarity(seconds: float) -> int:
+    """Return the number of blank options that dilute a jump of time while messages wait.
+
+    A jump is one option among the others and the blanks, and a blank that is drawn counts as one of
+    the others. The number of blanks is proportional to the length of the jump.
+    """
+    return int(min(_RAREST, (seconds / _NEAR - 1.0) * _RARER)) if seconds > _NEAR else 0
 
 
 class SimulatedSystem(Delivery):
@@ -51,6 +71,8 @@ class SimulatedSystem(Delivery):
         when_idle: Called whenever nothing can be delivered, before time advances.
         before_choice: Called before each choice among messages, between any two deliveries; it
             may post messages, and it may `clear` the system.
+        choose_rarely: Like `choose`, with the `rarity` of the last option as a third argument;
+            called when that option is a long jump of time. By default `choose` is called instead.
     """
 
     def __init__(
@@ -61,6 +83,7 @@ class SimulatedSystem(Delivery):
         mischief: Mischief | None = None,
         when_idle: Callable[[], None] | None = None,
         before_choice: Callable[[], None] | None = None,
+        choose_rarely: Callable[[int, str, int], int] | None = None,
     ) -> None:
         super().__init__(self._enqueue)
         self.time: float = 0.0
@@ -70,6 +93,7 @@ class SimulatedSystem(Delivery):
         self.faults: list[tuple[int, float, Fault, Envelope]] = []
         """The faults so far: after how many deliveries, when, which, and on which message."""
         self._choose = choose
+        self._choose_rarely = choose_rarely
         self._race = race
         self._mischief = mischief
         self._when_idle = when_idle
@@ -126,15 +150,16 @@ class SimulatedSystem(Delivery):
         while self._left > 0:
             if before_choice is not None:
                 before_choice()
-            options = waiting = len(heads)
+            waiting = len(heads)
             if not waiting:
                 if not self._pass_time(until):
                     return
                 continue
             self._left -= 1
             if calls or (race and timers):
-                options += self._options_without_mail(until)
-            index = choose(options, "deliver") if options > 1 else 0
+                index = self._choose_with_others(waiting, until)
+            else:
+                index = choose(waiting, "deliver") if waiting > 1 else 0
             if index >= waiting:
                 self._act_without_mail(fire=index > waiting or not calls)
                 continue
@@ -166,6 +191,12 @@ class SimulatedSystem(Delivery):
         """What else may happen while messages wait: the options after the offered messages."""
         calls = [CALLS] if self._calls else []
         return calls + ([TIME] if self._race and self.next_timer() is not None else [])
+
+    @property
+    def queue(self) -> list[Envelope]:
+        """The messages that wait in channels, oldest first."""
+        entries = [*self._heads, *(one for behind in self._behind.values() for one in behind)]
+        return [envelope for _, envelope, _ in sorted(entries)]
 
     @property
     def waiting(self) -> int:
@@ -217,6 +248,15 @@ class SimulatedSystem(Delivery):
         """The number of timers that have yet to fire."""
         return sum(cell is not None or not timer.cancelled for _, _, cell, timer in self._timers)
 
+    @property
+    def agenda(self) -> list[tuple[float, Cell | None, Any]]:
+        """The timers that have yet to fire, in order: when, the actor to wake or None, and what."""
+        return [
+            (when, cell, timer)
+            for when, _, cell, timer in sorted(self._timers)
+            if cell is not None or not timer.cancelled
+        ]
+
     def put_off(self, call: Callable[[], None]) -> bool:
         """Defer a call until the queued messages are delivered; return False if none are queued."""
         if not self._heads:
@@ -228,9 +268,16 @@ class SimulatedSystem(Delivery):
         while self._calls:
             self._calls.pop()()
 
-    def _options_without_mail(self, until: float) -> int:
-        """Return the number of options besides delivering a message."""
-        return bool(self._calls) + (self._race and self._next_by(until))
+    def _choose_with_others(self, waiting: int, until: float) -> int:
+        """Choose a message, or one of the options that need none."""
+        options = waiting + bool(self._calls)
+        upcoming = self.next_timer() if self._race else None
+        if upcoming is not None and upcoming <= until:
+            options += 1
+            jump = upcoming - self.time
+            if jump > _NEAR and self._choose_rarely is not None:
+                return self._choose_rarely(options, "deliver", rarity(jump))
+        return self._choose(options, "deliver") if options > 1 else 0
 
     def _act_without_mail(self, *, fire: bool) -> None:
         """Make the deferred calls while mail still waits, and fire a timer if `fire` is true."""
@@ -356,6 +403,10 @@ class Timer:
     def __init__(self, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
         self._function: Callable[..., object] | None = function
         self._arguments = arguments
+
+    def __str__(self) -> str:
+        name = getattr(self._function, "__qualname__", None)
+        return f"{name} {', '.join(map(str, self._arguments[:1]))}"
 
     @property
     def cancelled(self) -> bool:

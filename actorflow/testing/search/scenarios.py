@@ -176,6 +176,9 @@ class ScenarioRun(Sparse):
     """The moments of its cancellations, counted from its start."""
     grace: float | None = None
     """The grace of its cancellations, as in a shutdown; None for a plain cancellation."""
+    resumes: tuple[float, ...] = ()
+    """The moments at which it is resumed if it has failed or was cancelled by then, counted from
+    its start."""
     undone: bool = False
     """Whether it is compensated when it is cancelled, as it is when it fails."""
 
@@ -254,6 +257,8 @@ class Scenario(Sparse):
         )
         for seconds in run.cancels:
             simulation.call_at(simulation.now + seconds, cancel)
+        for seconds in run.resumes:
+            simulation.call_at(simulation.now + seconds, simulation.resume, run_id)
 
     @property
     def reachable(self) -> frozenset[Move]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Final
 
+from actorflow.systems.simulated.system import TIME
 from actorflow.testing.simulation.settings import SPANS
 
 if TYPE_CHECKING:
@@ -36,12 +37,15 @@ _ORDER: Final = "deliver"
 _MOST_FAULTLESS: Final = 0.5
 _FIRST_GUESS: Final = 50
 _INFINITE: Final = float("inf")
-_WITHOUT_MAIL: Final = ("first", "second")
-"""Stand-ins for the options that need no message, treated as channels."""
 
 
 def _no_simulation() -> None:
     return None
+
+
+def _rarely(priority: float, blanks: int) -> float:
+    """Return a lower priority for an option that blanks dilute; a dropped one stays as it is."""
+    return priority if priority < 0 else priority ** (1 + blanks)
 
 
 def biased(random: random.Random, bias: float) -> Choose:
@@ -81,9 +85,17 @@ class Priorities:
         if label != _ORDER or simulation is None:
             return self._others(options, label)
         chosen, highest = 0, -_INFINITE
-        channels = (*simulation.system.channels, *_WITHOUT_MAIL)[:options]
+        system = simulation.system
+        # What needs no message is treated as a channel. If time may jump, that is the last one.
+        channels: list[Hashable] = [*system.channels, *system.without_mail]
+        blanks = options - len(channels)
         for index, channel in enumerate(channels):
             priority = self._priority(channel)
+            if blanks > 0 and channel == TIME:
+                # Weighted sampling: of options with the priorities u ** (1 / weight), each comes
+                # first with a probability proportional to its weight (Efraimidis and Spirakis,
+                # Information Processing Letters 97, 2006).
+                priority = _rarely(priority, blanks)
             if priority > highest:
                 chosen, highest = index, priority
         if self._asked in self._instants:

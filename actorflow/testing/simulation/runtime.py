@@ -116,6 +116,7 @@ class SimulatedRuntime:
         choose: Makes the choices.
         before_choice: See `SimulatedSystem`.
         state: Opens the state manager, at the start and after each crash; in memory by default.
+        choose_rarely: See `SimulatedSystem`.
     """
 
     def __init__(
@@ -124,6 +125,7 @@ class SimulatedRuntime:
         choose: Callable[[int, str], int],
         before_choice: Callable[[], None] | None,
         state: Callable[[], StateManager] | None = None,
+        choose_rarely: Callable[[int, str, int], int] | None = None,
     ) -> None:
         self._settings = settings
         self._choose = choose
@@ -134,6 +136,7 @@ class SimulatedRuntime:
             mischief=self._mischief() if settings.faults.any else None,
             when_idle=self._note_idle,
             before_choice=before_choice,
+            choose_rarely=choose_rarely,
         )
         self.clock: Final = VirtualClock(self.system)
         self.account: Final = Account(self.system, choose, self.countdown("late result"))
@@ -209,8 +212,9 @@ class SimulatedRuntime:
         self.system.clear()
         while self.brain.deadlines.pop_due(_FOREVER) is not None:
             pass  # each is detached from the step that keeps it
-        for part in (supervisor, self.brain):
-            vars(part).clear()
+        if supervisor is not None:  # the system may have been cleared
+            vars(supervisor).clear()
+        vars(self.brain).clear()
 
     def crash(self) -> None:
         """Drop everything except what the state manager has recorded, and start again."""

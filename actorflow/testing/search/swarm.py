@@ -36,7 +36,7 @@ _ORDER: Final = "deliver"
 _MOST_FAULTLESS: Final = 0.5
 _FIRST_GUESS: Final = 50
 _INFINITE: Final = float("inf")
-_WITHOUT_MAIL: Final = ("first", "second")
+_WITHOUT_MAIL: Final = ("first", "second", "third")
 """Stand-ins for the options that need no message, treated as channels."""
 
 

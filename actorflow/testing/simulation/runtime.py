@@ -61,9 +61,9 @@ class _Executors:
         self._coroutines = SimulatedExecutor(account, preemptive=True)
         self._threads = SimulatedExecutor(account, preemptive=False)
 
-    def open(self, coroutines: Report, threads: Report) -> None:
-        """Open both executors."""
-        self._coroutines.open(coroutines)
+    def open(self, coroutines: Report, left: Report, threads: Report) -> None:
+        """Open both executors; `left` reports without scheduling a delivery."""
+        self._coroutines.open(coroutines, left)
         self._threads.open(threads)
 
     def of(self, plan: WorkflowPlan) -> Mapping[str, Executor]:
@@ -145,7 +145,7 @@ class SimulatedRuntime:
             stalls=self.countdown("store stalls"),
         )
         self.places: Final = _Executors(self.account)
-        self.places.open(self._reporter(), self._reporter())
+        self.places.open(*self._reporters(), self._reporters()[0])
         self.audience: Final = _Audience(self.state.log)
         self.results: dict[str, RunResult] = {}
         self.handed: list[tuple[int, int, str]] = []
@@ -277,17 +277,24 @@ class SimulatedRuntime:
     def _tell(self, message: object) -> None:
         self.system.post(self._supervisor, message, self.system.system_cell)
 
-    def _reporter(self) -> Report:
-        """Return the report function of one executor; its reports keep their order."""
+    def _reporters(self) -> tuple[Report, Report]:
+        """Return the report functions of one executor; its reports keep their order.
+
+        The first schedules a delivery, and the second does not.
+        """
         sender = Cell(0, self.system, None)
         sender.globalName = EXECUTOR
+        system = self.system
 
         def report(attempt: Attempt, output: Any, error: BaseException | None) -> None:
-            attempt.ended_at = self.system.time
-            finished = self._finished(attempt, output, error)
-            self.system.post(self._supervisor, finished, sender)
+            attempt.ended_at = system.time
+            system.post(self._supervisor, self._finished(attempt, output, error), sender)
 
-        return report
+        def leave(attempt: Attempt, output: Any, error: BaseException | None) -> None:
+            attempt.ended_at = system.time
+            system.leave(self._supervisor, self._finished(attempt, output, error), sender)
+
+        return report, leave
 
     # ── The supervisor's host ────────────────────────────────────────────────────────────────
 

@@ -98,8 +98,8 @@ class CoroutineExecutor:
         self._queue: deque[Attempt] = deque()
         self._runners = 0
         """The number of runners that will check the queue before they end or suspend."""
-        self._bodies_suspend = False
-        """Whether the last body that started suspended."""
+        self.bodies_suspend = False
+        """Whether the last body that started suspended. A simulation sets it as earlier runs may."""
         self._waiting = 0
         """The number of bodies that are suspended."""
         self._abandoned: dict[Attempt, None] = {}
@@ -114,7 +114,7 @@ class CoroutineExecutor:
     def submit(self, attempt: Attempt) -> None:
         """Start an attempt soon."""
         self._queue.append(attempt)
-        if not self._runners or self._bodies_suspend:
+        if not self._runners or self.bodies_suspend:
             self._start_runners()
 
     def stop(self, attempt: Attempt) -> None:
@@ -138,10 +138,15 @@ class CoroutineExecutor:
         """Return the abandoned attempts that have not ended."""
         return list(self._abandoned)
 
+    @property
+    def waiting(self) -> int:
+        """The number of attempts that wait for a runner."""
+        return len(self._queue)
+
     # ── Runners ──────────────────────────────────────────────────────────────────────────────
 
     def _start_runners(self) -> None:
-        wanted = len(self._queue) if self._bodies_suspend else 1
+        wanted = len(self._queue) if self.bodies_suspend else 1
         while self._runners < wanted:
             self._runners += 1
             _Runner(self._run(), self._replace_runner, self._loop, self._context)
@@ -153,7 +158,7 @@ class CoroutineExecutor:
 
     async def _run(self) -> None:
         _this_task(self._loop).started = True
-        if self._runners > 1 and not self._bodies_suspend:
+        if self._runners > 1 and not self.bodies_suspend:
             self._runners -= 1  # one runner is enough
         else:
             await self._work()
@@ -213,7 +218,7 @@ class CoroutineExecutor:
             coroutine = attempt.function(**attempt.arguments)
             waiting = attempt.variables.run(coroutine.send, None)
             self.current = None
-            self._bodies_suspend = True
+            self.bodies_suspend = True
             return attempt, coroutine, waiting
         except StopIteration as stop:
             self.current = None
@@ -221,7 +226,7 @@ class CoroutineExecutor:
         except BaseException as error:  # noqa: BLE001 - any error fails the attempt
             self.current = None
             self._report(attempt, None, error)
-        self._bodies_suspend = False
+        self.bodies_suspend = False
         return None
 
     def _run_suspended(

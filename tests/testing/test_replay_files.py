@@ -87,6 +87,32 @@ def test_a_replay_can_be_read():
     assert json.loads(FULL.to_json())
 
 
+def test_a_schedule_of_real_coroutines_from_an_earlier_version_is_refused():
+    """It would lead elsewhere; any other schedule leads where it led."""
+
+    async def work():
+        """Return at once."""
+
+    undone = flow(Step("a", work, async_=True), Step("b", lambda: 1, compensate=work))
+    scripts = {
+        "'a'": Script({"a": real()}),
+        "'a', 'b'": Script(default=either(returns(), real())),
+        "'b'": Script(compensators={"b": [raises(OSError), real()]}),
+        "": Script({"b": real()}),
+    }
+    for names, script in scripts.items():
+        said = json.loads(Replay(tape=Tape(), script=script).to_json())
+        del said["bodies"]
+        old = Replay.from_json(json.dumps(said))
+        if names:
+            with pytest.raises(DefinitionError, match=f"ran {names} in another way.* Search again"):
+                old.simulate(undone)
+        else:
+            assert old.simulate(undone).result.status == "completed"
+
+        Replay(tape=Tape(), script=script).simulate(undone)
+
+
 @pytest.mark.parametrize(("former", "name"), FORMER_NAMES.items(), ids=FORMER_NAMES)
 def test_a_file_may_hold_the_former_name_of_a_law(tmp_path, former, name):
     """It was saved before the law was renamed."""

@@ -47,8 +47,8 @@ _LONGEST_DELAY: Final = 8
 _MOST_AT_ONCE: Final = 512
 """How many messages a callback delivers at most, as in production."""
 _MOST_CALLBACKS: Final = 200
-"""The number of callbacks in a row after which a message or a timer comes next. Otherwise a body that
-polls with `sleep(0)` could keep away for ever what it waits for."""
+"""The number of callbacks in a row after which a message or a timer comes next. Otherwise a body
+that polls with `sleep(0)` could wait for ever for a message that is never chosen."""
 
 
 class SimulatedSystem(Delivery):
@@ -208,7 +208,7 @@ class SimulatedSystem(Delivery):
         return bool(self._heads)
 
     def _chosen_within_callback(self) -> Iterator[Envelope]:
-        """Yield messages to deliver, at least one, until the choice is that the callback goes on."""
+        """Yield messages to deliver: at least one, until the choice is to go on."""
         heads, mischief = self._heads, self._mischief
         for number in range(_MOST_AT_ONCE):
             if not heads and self._calls:
@@ -244,7 +244,7 @@ class SimulatedSystem(Delivery):
         if self._within_callback:
             return [CALLBACK] if self._callback_may_go_on else []
         calls = [CALLS] if self._calls else []
-        callback = [CALLBACK] if self._callback_may_be_next() else []
+        callback = [CALLBACK] if self._callbacks and self._callback_may_be_next() else []
         time = [TIME] if self._race and self.next_timer() is not None else []
         return calls + callback + time
 
@@ -253,6 +253,11 @@ class SimulatedSystem(Delivery):
         """The number of messages that have not been delivered."""
         behind = sum(len(entries) for entries in self._behind.values())
         return len(self._heads) + len(self._withheld) + len(self._unannounced) + behind
+
+    @property
+    def unannounced(self) -> int:
+        """The number of messages whose delivery nothing has scheduled."""
+        return len(self._unannounced)
 
     @property
     def population(self) -> int:
@@ -321,11 +326,12 @@ class SimulatedSystem(Delivery):
         self._callbacks_in_a_row += 1
         self._delivered_before_callback = len(self.deliveries)
         self._callbacks.popleft()()
-        self._take_in()
+        if self._unannounced:
+            self._take_in()
 
     def _take_in(self) -> None:
-        """Have the messages that were left delivered together with those that wait."""
-        if self._unannounced and self._heads:
+        """Have the messages that were left delivered together with those that wait, if any do."""
+        if self._heads:
             self.announce()
 
     def _callback_or_time(self, until: float) -> None:
@@ -337,14 +343,10 @@ class SimulatedSystem(Delivery):
             self._make_callback()
 
     def _time_goes_first(self) -> bool:
-        return not self._callback_may_be_next() or (
-            self._race and self._choose(2, "callback") == 1
-        )
+        return not self._callback_may_be_next() or (self._race and self._choose(2, "callback") == 1)
 
     def _callback_may_be_next(self) -> bool:
-        """Return whether a callback may come before the messages and timers that wait."""
-        if not self._callbacks:
-            return False
+        """Return whether the next callback may come before the messages and timers that wait."""
         if self._delivered_before_callback != len(self.deliveries):
             self._callbacks_in_a_row = 0
         return self._callbacks_in_a_row < _MOST_CALLBACKS
@@ -353,13 +355,13 @@ class SimulatedSystem(Delivery):
 
     def _options_without_mail(self, until: float) -> int:
         """Return the number of options besides delivering a message."""
-        others = bool(self._calls) + self._callback_may_be_next()
-        return others + (self._race and self._next_by(until))
+        others = bool(self._calls) + (self._race and self._next_by(until))
+        return others + self._callback_may_be_next() if self._callbacks else others
 
     def _act_without_mail(self, index: int) -> None:
         """Do one of the things that may happen while mail waits; the deferred calls come first."""
         index -= bool(self._calls)
-        callback = index == 0 and self._callback_may_be_next()
+        callback = index == 0 and self._callbacks and self._callback_may_be_next()
         self._make_calls()
         if callback:
             self._make_callback()
@@ -400,7 +402,8 @@ class SimulatedSystem(Delivery):
             timer.ring()
         else:
             self._enqueue((cell, timer, cell))
-        self._take_in()
+        if self._unannounced:
+            self._take_in()
 
     def _pop_one_of(self, moment: float) -> tuple[float, int, Cell | None, Any]:
         """Take a timer from the heap; the choice decides between timers due at the same time."""

@@ -73,11 +73,18 @@ class Coroutines:
 
     Args:
         system: The system whose time and messages are chosen.
+        choose: Makes the choices.
         note: Called within a body's task when the body ends, whether or not it is reported.
         ended: Called when production's executor reports an end; a delivery follows.
     """
 
-    def __init__(self, system: SimulatedSystem, note: Ended, ended: Ended) -> None:
+    def __init__(
+        self,
+        system: SimulatedSystem,
+        choose: Callable[[int, str], int],
+        note: Ended,
+        ended: Ended,
+    ) -> None:
         self._system = system
         self._note = note
         self._ended = ended
@@ -88,6 +95,8 @@ class Coroutines:
             self._loop, self._deliver, self._deliver_later, self._now
         )
         self._executor.open(self._report)
+        # The earlier runs of the orchestrator have left the executor in one state or the other.
+        self._executor.bodies_suspend = choose(2, "runners") == 1
 
     def submit(self, body: Body) -> None:
         """Start an attempt soon."""
@@ -104,6 +113,12 @@ class Coroutines:
             stack: str = self._executor.abandon(call)
             return stack
         return stack_of_coroutine(call.handle[1]) if call.handle is not None else ""
+
+    @property
+    def waiting(self) -> int:
+        """Number of attempts that production's executor has not begun."""
+        waiting: int = self._executor.waiting
+        return waiting
 
     @property
     def tasks(self) -> int:
@@ -125,7 +140,7 @@ class Coroutines:
         if body.outcome is Outcome.ABANDONED and not body.late:
             self._ended(body, output, error)
 
-    def _report(self, call: RealCall, output: object, error: BaseException | None) -> None:
+    def _report(self, call: Any, output: object, error: BaseException | None) -> None:
         if self._closed:
             return
         self._ended(call.body, output, error)

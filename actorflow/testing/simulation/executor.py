@@ -84,23 +84,24 @@ class SimulatedExecutor:
         moment = self._system.time + seconds
         body.handle = self._system.call_at(moment, self._end, body, output, error)
 
-    def _end(self, body: Body, output: object, error: BaseException | None) -> None:
-        if self._is_reported(body, output, error):
-            self._report(body.attempt, output, error)
-
-    def _end_coroutine(self, body: Body, output: object, error: BaseException | None) -> None:
-        if self._is_reported(body, output, error):
-            self._leave(body.attempt, output, error)
-
-    def _is_reported(self, body: Body, output: object, error: BaseException | None) -> bool:
-        """Record an end; return whether it is reported."""
+    def _end(
+        self,
+        body: Body,
+        output: object,
+        error: BaseException | None,
+        report: Report | None = None,
+    ) -> None:
         body.handle = body.attempt.handle = None
         body.reported = output, error
         self._abandoned.pop(body.attempt, None)
         if body.outcome is Outcome.RUNNING:
             self._account.over(body, _outcome(body, error))
-            return True
-        return body.outcome is not Outcome.ABANDONED or body.late
+        elif body.outcome is Outcome.ABANDONED and not body.late:
+            return
+        (report or self._report)(body.attempt, output, error)
+
+    def _end_coroutine(self, body: Body, output: object, error: BaseException | None) -> None:
+        self._end(body, output, error, self._leave)
 
     def stop(self, attempt: Attempt) -> None:
         """Stop an attempt, if it can be stopped."""
@@ -151,6 +152,11 @@ class SimulatedExecutor:
         return left
 
     @property
+    def waiting(self) -> int:
+        """Number of real coroutines whose turn has not come."""
+        return 0 if self._coroutines is None else self._coroutines.waiting
+
+    @property
     def tasks(self) -> int:
         """Number of coroutine tasks that have not ended."""
         return 0 if self._coroutines is None else self._coroutines.tasks
@@ -184,7 +190,9 @@ class SimulatedExecutor:
 
     def _place(self) -> Coroutines:
         if self._coroutines is None:
-            self._coroutines = Coroutines(self._system, self._note_changes, self._end_coroutine)
+            self._coroutines = Coroutines(
+                self._system, self._account.choose, self._note_changes, self._end_coroutine
+            )
         return self._coroutines
 
     def _note_changes(self, body: Body, _output: object, _error: BaseException | None) -> None:

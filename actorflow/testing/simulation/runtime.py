@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["SimulatedRuntime", "VirtualClock"]
 
 _FOREVER: Final = float("inf")
+_ASLEEP: Final = "the executor for coroutines let the event loop wait despite"
 _UNITS: Final = (0.5, 0.0, 1 - 2**-53)
 """Where a backoff may lie in its jitter range: in the middle, or at either end."""
 
@@ -82,6 +83,11 @@ class _Executors:
     def tasks(self) -> int:
         """Number of coroutine tasks that have not ended."""
         return self._coroutines.tasks
+
+    @property
+    def waiting(self) -> int:
+        """Number of real coroutines whose turn has not come."""
+        return self._coroutines.waiting
 
     def close(self) -> None:
         """Let running coroutines clean up."""
@@ -338,6 +344,10 @@ class SimulatedRuntime:
 
     def _note_idle(self) -> None:
         system, workers, state = self.system, self.brain.workers, self.state
+        if self.places.waiting:
+            self.defects.append(f"at {system.time:g} s, {_ASLEEP} a coroutine that had not begun")
+        if system.unannounced:
+            self.defects.append(f"at {system.time:g} s, {_ASLEEP} a message")
         self.lulls.append(
             (
                 system.time,

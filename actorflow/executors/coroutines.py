@@ -99,7 +99,7 @@ class CoroutineExecutor:
         self._runners = 0
         """The number of runners that will check the queue before they end or suspend."""
         self.bodies_suspend = False
-        """Whether the last body that started suspended. A simulation sets it as earlier runs may."""
+        """Whether the last body that started suspended. A simulation sets it."""
         self._waiting = 0
         """The number of bodies that are suspended."""
         self._abandoned: dict[Attempt, None] = {}

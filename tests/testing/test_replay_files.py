@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.step import Step
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.running import GiveUp, RetryAfter
 from actorflow.testing import (

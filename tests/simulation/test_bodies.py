@@ -11,7 +11,7 @@ import pytest
 from actorflow import Orchestrator, Step, Workflow
 from actorflow.executors import coroutines as module
 from actorflow.executors.coroutines import CoroutineExecutor
-from actorflow.testing import Script, Tape, explore, law, laws, real, simulate
+from actorflow.testing import Script, Simulation, Tape, explore, law, laws, real, simulate
 
 REAL = Script(default=real())
 
@@ -214,6 +214,29 @@ def test_a_schedule_with_real_bodies_is_repeated_by_its_tape():
 
         assert trace.choices == again.choices
         assert trace.result.output.value == again.result.output.value
+
+
+def test_a_body_whose_turn_has_not_come_does_not_survive_a_crash():
+    """Its process is dead, and its message to begin with it."""
+    entered = []
+
+    async def enters():
+        entered.append("entered")
+
+    flow = Workflow("crashes")
+    flow.add(Step("enters", enters, async_=True))
+    with Simulation(script=REAL) as simulation:
+        run_id = simulation.start(flow)
+        while not any("Execute" in repr(one) for _, one in simulation.system.deliveries):
+            simulation.deliver()
+        simulation.crash()
+
+        assert [] == entered
+
+        simulation.resume(run_id)
+        simulation.run_until_quiet()
+
+    assert ["entered"] == entered
 
 
 # ── The executor ─────────────────────────────────────────────────────────────────────────────

@@ -52,8 +52,8 @@ class RealCall:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the attempt has been asked to stop."""
-        return self.body.attempt.cancelled
+        """Whether the attempt must not begin: it has been asked to stop, or its process is dead."""
+        return self.body.attempt.cancelled or self._coroutines.closed
 
     async def function(self, **arguments: Any) -> Any:
         """Run the step's own function."""
@@ -88,7 +88,8 @@ class Coroutines:
         self._system = system
         self._note = note
         self._ended = ended
-        self._closed = False
+        self.closed = False
+        """Whether nothing may begin or be reported."""
         self._turns = 0.0
         self._loop = VirtualLoop(system)  # type: ignore[abstract] # no I/O, on purpose
         self._executor: Any = CoroutineExecutor(
@@ -127,21 +128,21 @@ class Coroutines:
 
     def close(self) -> None:
         """Let running coroutines clean up; nothing is reported from now on."""
-        self._closed = True
+        self.closed = True
         self._loop.close()
 
     # ── What ends ────────────────────────────────────────────────────────────────────────────
 
     def note(self, body: Body, output: object, error: BaseException | None) -> None:
         """Note the end of a body; production's executor does not report what was abandoned."""
-        if self._closed:
+        if self.closed:
             return
         self._note(body, output, error)
         if body.outcome is Outcome.ABANDONED and not body.late:
             self._ended(body, output, error)
 
     def _report(self, call: Any, output: object, error: BaseException | None) -> None:
-        if self._closed:
+        if self.closed:
             return
         self._ended(call.body, output, error)
         if isinstance(error, KeyboardInterrupt):
@@ -155,13 +156,13 @@ class Coroutines:
         Where some are left, the schedule ends this turn, as the clock or the number of messages
         does in production.
         """
-        if self._closed or not self._system.deliver_some():
+        if self.closed or not self._system.deliver_some():
             return False
         self._turns += 1.0
         return True
 
     def _deliver_later(self) -> None:
-        if not self._closed:
+        if not self.closed:
             self._system.announce()
 
     def _now(self) -> float:

@@ -132,7 +132,7 @@ def test_steps_that_settle_may_start_others_between_two_legs():
     flow.add(Step("looks", looks, after=["shared", "second"], async_=True))
     flow.add(Step("end", lambda shared: shared, after=["shared", "counts", "looks"]))
 
-    assert {(3, 1), (3, 2), (3, 3)} <= values_of(flow)
+    assert {(3, 1), (3, 2), (3, 3)} <= values_of(flow, schedules=400)
 
 
 def test_tasks_of_a_step_keep_the_order_of_asyncio():

@@ -164,16 +164,14 @@ class Starts:
         if step.undoes is not None:
             self._undo(run, step)
             return
-        step.current = attempt = Attempt(run.scope, step.id, number, None, step.executor)
-        attempt.plan = step.plan
+        step.current = attempt = Attempt(run.scope, step.id, number, None, step.executor, step.plan)
         outbox.step(run, step, _STEP_STARTED, number)
         outbox.grants.append((run, step, Execute(attempt)))
 
     def _undo(self, run: RunState, undo: StepState) -> None:
         undo.current = attempt = Compensation(
-            run.scope, undo.id, undo.attempts, None, undo.executor
+            run.scope, undo.id, undo.attempts, None, undo.executor, undo.plan
         )
-        attempt.plan = undo.plan
         self._outbox.compensator(run, undo, _STEP_STARTED)
         self._outbox.grants.append((run, undo, Compensate(attempt, seen_by(run, undo))))
 

@@ -35,6 +35,10 @@ CHANGES: Final = (2, 3)
 """How often a channel drops below all others, with priorities."""
 _ORDER: Final = "deliver"
 _MOST_FAULTLESS: Final = 0.5
+_CALLBACK: Final = "callback"
+_SELDOM_LATE: Final = 0.8
+"""Probability that a ready callback comes before time passes. Real bodies have such choices often,
+and few bodies would end before their deadlines otherwise."""
 _FIRST_GUESS: Final = 50
 _INFINITE: Final = float("inf")
 
@@ -128,12 +132,13 @@ class Swarm:
         # lower: only few faults may happen, so they seldom combine.
         bias = random.choice(BIASES)
         others, faults = biased(random, bias), biased(random, min(bias, _MOST_FAULTLESS))
+        late = biased(random, max(bias, _SELDOM_LATE))
         way = random.randrange(len(BIASES) + len(CHANGES))
         if way < len(BIASES):
             order = biased(random, BIASES[way])
-            return _divided(order, faults, others), None
+            return _divided(order, faults, others, late), None
         priorities = Priorities(
-            random, CHANGES[way - len(BIASES)], self._length, _divided(others, faults, others)
+            random, CHANGES[way - len(BIASES)], self._length, _divided(others, faults, others, late)
         )
         return priorities.choose, priorities.watch
 
@@ -142,10 +147,12 @@ class Swarm:
         self._length = max(1, len(trace.choices))
 
 
-def _divided(order: Choose, faults: Choose, others: Choose) -> Choose:
+def _divided(order: Choose, faults: Choose, others: Choose, late: Choose) -> Choose:
     def choose(options: int, label: str) -> int:
         if label == _ORDER:
             return order(options, label)
+        if label == _CALLBACK:
+            return late(options, label)
         return faults(options, label) if label in SPANS else others(options, label)
 
     return choose

@@ -271,8 +271,11 @@ class Simulation:
         return self._runtime.system.time
 
     def deliver(self) -> bool:
-        """Let one delivery or timer happen; return whether there was one."""
-        return self._run(1, _FOREVER) == 1
+        """Let one delivery, timer or callback happen; return whether there was one.
+
+        A callback of a real coroutine may deliver messages itself.
+        """
+        return self._run(1, _FOREVER) > 0
 
     def advance(self, seconds: Duration) -> None:
         """Let virtual seconds pass, with everything that is due in them.

@@ -13,6 +13,7 @@ from actorflow.errors.storage import RunNotFound, StoreUnavailable
 from actorflow.model.events import NO_DATA, Event
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.model.results import RECENT_RUNS, RunPage, RunSnapshot, StepResult, medians
+from actorflow.state.folding import with_attempts
 from actorflow.state.sql.engines import transaction
 from actorflow.state.sql.schema.tables import NOT_PURGED, PURGED, events, runs, steps
 from actorflow.state.sql.transactions import describe
@@ -70,12 +71,15 @@ class Reader:
             if run is None:
                 raise RunNotFound(run_id)
             rows = connection.execute(sa.select(steps).where(steps.c.run_id == run_id)).all()
-        known = {row.step_id: row for row in rows}
+        by_id = {row.step_id: row for row in rows}
         self._payloads.check_serializer(run_id, run.serializer)
-        results = {it: self._step(it, known.get(it)) for it in msgspec.json.decode(run.step_ids)}
+        results = {it: self._step(it, by_id.get(it)) for it in msgspec.json.decode(run.step_ids)}
         inputs = self._payloads.load_mapping(run_id, "inputs", run.inputs)
         metadata = self._payloads.load_mapping(run_id, "metadata", run.metadata)
-        return self._run(run, inputs, metadata, results)
+        known = self._run(run, inputs, metadata, results)
+        if any(step.attempts > 1 for step in results.values()):
+            known = with_attempts(known, self.events(run_id, 0, run.last_event))
+        return known
 
     def _summary(self, run: Any) -> RunSnapshot:
         """Return a run without its steps, even if its inputs or metadata cannot be read."""

@@ -70,7 +70,7 @@ class StepResult:
         Attempts of its compensator are not among them. When the run is resumed, those of steps that
         run again are counted from 1, and only those.
         """
-        if self.retried or not self.attempts or self.started_at is None:
+        if self.retried or self.attempts != 1 or self.started_at is None:
             return tuple(self.retried)
         first = AttemptResult(number=1, started_at=self.started_at)
         return (ended(first, self.status, self.error, self.finished_at),)

@@ -9,6 +9,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from actorflow.errors.running import ActorCrashed, StepTimeout
 from actorflow.errors.storage import RunNotFound, StoreUnavailable
 from actorflow.model.events import NO_DATA, Event
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
@@ -41,6 +42,8 @@ _COPIED: Final = (
     "business_id",
     "parked",
 )
+_BETWEEN_ATTEMPTS: Final = frozenset({StepStatus.READY, StepStatus.RETRYING, StepStatus.CANCELLED})
+"""The statuses that a step may have, or get, while it waits for another attempt."""
 _FILTERS: Final = ("status", "workflow_id", "trace_id", "correlation_id", "business_id")
 
 
@@ -77,7 +80,7 @@ class Reader:
         inputs = self._payloads.load_mapping(run_id, "inputs", run.inputs)
         metadata = self._payloads.load_mapping(run_id, "metadata", run.metadata)
         known = self._run(run, inputs, metadata, results)
-        if any(step.attempts > 1 for step in results.values()):
+        if any(map(_may_have_been_retried, results.values())):
             known = with_attempts(known, self.events(run_id, 0, run.last_event))
         return known
 
@@ -181,6 +184,16 @@ class Reader:
             total = connection.execute(sa.select(count)).scalar_one()
             rows = connection.execute(page).all() if limit else []
         return RunPage(runs=tuple(map(self._summary, rows)), total=total)
+
+
+def _may_have_been_retried(step: StepResult) -> bool:
+    """Return whether only events may tell when and how each attempt of a step ended.
+
+    A step with one attempt may have settled after it, while it waited for another.
+    """
+    if step.status in _BETWEEN_ATTEMPTS or isinstance(step.error, (StepTimeout, ActorCrashed)):
+        return step.attempts > 0
+    return step.attempts > 1
 
 
 def _where_run(run_id: str, query: sa.Select[Any]) -> sa.Select[Any]:

@@ -42,9 +42,9 @@ _COPIED: Final = (
     "business_id",
     "parked",
 )
+_FILTERS: Final = ("status", "workflow_id", "trace_id", "correlation_id", "business_id")
 _BETWEEN_ATTEMPTS: Final = frozenset({StepStatus.READY, StepStatus.RETRYING, StepStatus.CANCELLED})
 """The statuses that a step may have, or get, while it waits for another attempt."""
-_FILTERS: Final = ("status", "workflow_id", "trace_id", "correlation_id", "business_id")
 
 
 class Reader:
@@ -186,6 +186,14 @@ class Reader:
         return RunPage(runs=tuple(map(self._summary, rows)), total=total)
 
 
+def _where_run(run_id: str, query: sa.Select[Any]) -> sa.Select[Any]:
+    return query.where(runs.c.run_id == run_id, NOT_PURGED)
+
+
+def _count(*match: Any) -> sa.ScalarSelect[int]:
+    return sa.select(sa.func.count()).select_from(runs).where(*match).scalar_subquery()
+
+
 def _may_have_been_retried(step: StepResult) -> bool:
     """Return whether only events may tell when and how each attempt of a step ended.
 
@@ -194,11 +202,3 @@ def _may_have_been_retried(step: StepResult) -> bool:
     if step.status in _BETWEEN_ATTEMPTS or isinstance(step.error, (StepTimeout, ActorCrashed)):
         return step.attempts > 0
     return step.attempts > 1
-
-
-def _where_run(run_id: str, query: sa.Select[Any]) -> sa.Select[Any]:
-    return query.where(runs.c.run_id == run_id, NOT_PURGED)
-
-
-def _count(*match: Any) -> sa.ScalarSelect[int]:
-    return sa.select(sa.func.count()).select_from(runs).where(*match).scalar_subquery()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from actorflow.model.attempts import AttemptResult
 from actorflow.model.context import Attempt, Compensation
 from actorflow.model.lifecycle import EventKind, StepStatus
 from actorflow.model.messages import Compensate, DependencyCompleted, Execute
@@ -161,6 +162,8 @@ class Starts:
         step.attempts = number = step.attempts + 1
         if number == 1:
             step.started_at = outbox.wall
+        elif step.undoes is None:
+            run.retried[step.id].append(AttemptResult(number=number, started_at=outbox.wall))
         if step.undoes is not None:
             self._undo(run, step)
             return

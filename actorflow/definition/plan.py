@@ -6,6 +6,7 @@ A plan is made once and shared by all runs of its workflow. It never changes.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +104,7 @@ class WorkflowPlan:
         Raises:
             MissingInput: When inputs are missing; it names all of them.
         """
-        missing = tuple(name for name in self.required_inputs if name not in inputs)
+        missing = tuple(itertools.filterfalse(inputs.__contains__, self.required_inputs))
         if missing:
             wanted_by = tuple(tuple(self._wanting(name)) for name in missing)
             undone = tuple(tuple(self._wanting_to_undo(name)) for name in missing)
@@ -146,12 +147,14 @@ class WorkflowPlan:
         Raises:
             UnknownInput: When there are such inputs; it names all of them.
         """
-        unknown = tuple(name for name in inputs if name not in self.inputs)
-        if unknown and not self.takes_any_input:
+        unknown = tuple(itertools.filterfalse(self.inputs.__contains__, inputs))
+        if not unknown:
+            return
+        if not self.takes_any_input:
             hints = tuple(self._meaning(name) for name in unknown)
             known = (*self.required_inputs, *self.optional_inputs)
             raise UnknownInput(self.workflow_id, unknown, known, hints if any(hints) else ())
-        left_out = [name for name in self.optional_inputs if name not in inputs] if unknown else ()
+        left_out = [name for name in self.optional_inputs if name not in inputs]
         for name in unknown:
             self._warn_of(name, surely(name, left_out))
 
@@ -170,9 +173,19 @@ class WorkflowPlan:
             )
 
     @functools.cached_property
+    def step_ids(self) -> tuple[str, ...]:
+        """The ids of the steps, in topological order."""
+        return tuple(self.by_id)
+
+    @functools.cached_property
     def inputs(self) -> frozenset[str]:
         """The run inputs that are named by some step."""
         return frozenset((*self.required_inputs, *self.optional_inputs))
+
+    @functools.cached_property
+    def compensations(self) -> Mapping[str, StepPlan]:
+        """The compensators, by step id."""
+        return {step.id: step.compensation for step in self.steps if step.compensation}
 
     @functools.cached_property
     def takes_any_input(self) -> bool:

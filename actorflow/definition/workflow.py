@@ -16,6 +16,7 @@ from actorflow.definition.parameters import name_of
 from actorflow.definition.plan import StepPlan, WorkflowPlan, run_inputs
 from actorflow.definition.step import Step, StepOptions, is_text, or_id
 from actorflow.errors.definition import DefinitionError
+from actorflow.support.read_only import ReadOnly
 from actorflow.support.suggestions import checks_options, refuse_unknown_options
 
 __all__ = [
@@ -278,7 +279,7 @@ class Workflow:
             name=self.name,
             version=self.version,
             description=self.description,
-            metadata=self.metadata,
+            metadata=ReadOnly(self.metadata),
             timeout=self.timeout,
             fail_fast=self.fail_fast,
             steps=steps,

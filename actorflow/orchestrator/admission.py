@@ -98,7 +98,8 @@ class Admission:
         with self._lock:
             self._waiting.pop(ticket, None)
             self._taken.discard(ticket)
-            self._let_in()
+            if self._waiting:
+                self._let_in()
 
     def close(self) -> None:
         """Reject every caller from now on, including those that wait."""
@@ -113,6 +114,10 @@ class Admission:
         with self._lock:
             if self._closed:
                 raise OrchestratorClosed("start a run")
+            if self.free and not self._waiting:
+                self._taken.add(ticket)
+                ticket.set(None)
+                return
             if not self.free and not may_wait:
                 # All places are taken: those of active runs, and those of the queue.
                 most = self._max_active, self._max_queued

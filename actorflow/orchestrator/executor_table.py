@@ -12,6 +12,7 @@ from actorflow.errors.definition import UnknownExecutor
 from actorflow.executors import FuturesExecutor
 from actorflow.model.messages import AttemptFinished
 from actorflow.support.logs import get_logger
+from actorflow.support.read_only import NOTHING
 from actorflow.support.safe_text import text_of
 
 if TYPE_CHECKING:
@@ -89,10 +90,11 @@ class Places:
 
     def of_compensators(self, plan: WorkflowPlan) -> Mapping[str, Executor]:
         """Return the executor of each compensator, by step id; see `of`."""
+        if not plan.compensations:
+            return NOTHING
         known = self._of_compensators.get(plan)
         if known is None:
-            undoes = {step.id: step.compensation for step in plan.steps if step.compensation}
-            known = {step_id: self._choose(undo) for step_id, undo in undoes.items()}
+            known = {step_id: self._choose(undo) for step_id, undo in plan.compensations.items()}
             self._of_compensators[plan] = known
         return known
 

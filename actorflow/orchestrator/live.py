@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.orchestrator.admission import Ticket
 
-    _Entry = tuple[Run, Once[RunResult], Ticket, WorkflowPlan]
+    Entry = tuple[Run, Once[RunResult], Ticket, WorkflowPlan]
     from actorflow.model.lifecycle import RunStatus
     from actorflow.model.protocols import StateManager
     from actorflow.model.results import RunPage
@@ -39,7 +39,7 @@ class LiveRuns:
         self._left = left
         # Reentrant, because a signal handler may shut down at this moment.
         self._lock = threading.RLock()
-        self._runs: dict[str, _Entry] = {}
+        self._runs: dict[str, Entry] = {}
         self._closed = False
         self.open_at_close: int = 0
         """How many runs were in progress when `close` was called."""
@@ -78,7 +78,7 @@ class LiveRuns:
         with self._lock:
             if self._closed:
                 raise OrchestratorClosed("start a run")
-            self._runs[run.id] = (run, end, ticket, plan)
+            self._runs[run.id] = run, end, ticket, plan
 
     def discard(self, run_id: str, why: str) -> None:
         """Remove a run that will have no result, and tell its waiters why."""
@@ -93,7 +93,8 @@ class LiveRuns:
         """Remove a run, and give its waiters the result."""
         with self._lock:
             entry = self._runs.pop(result.run_id, None)
-            self._tell_if_all_ended()
+            if self._closed:
+                self._tell_if_all_ended()
         if entry is not None:
             self._left(entry[2])
             entry[1].set(result)

@@ -122,13 +122,15 @@ class MemoryStateManager:
         return True
 
     def _milestone(self, entry: _Entry, event: Event) -> None:
-        self._unfinish(event.run_id)
+        run_id = event.run_id
+        if run_id in self._finished:
+            self._unfinish(run_id)
         entry.milestones.append(event)
-        entry.status = move_run(event.run_id, entry.status, event.kind)
-        if entry.status.terminal:
+        entry.status = status = move_run(run_id, entry.status, event.kind)
+        if status.terminal:
+            entry.counted = entry.count()
             with self._lock:
-                self._finished[event.run_id] = entry
-                entry.counted = entry.count()
+                self._finished[run_id] = entry
                 self._finished_events += entry.counted
                 self._forget_old(event.time)
 

@@ -13,6 +13,7 @@ signal or finalizer can interrupt.
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -55,9 +56,10 @@ class Once(Generic[_T]):
 
     def _settle(self, outcome: tuple[Any, BaseException | None]) -> None:
         self._settled.setdefault(_OUTCOME, outcome)
-        # No waiter is removed here: an interrupted caller may repeat the call and wake the others.
-        for wake in list(self._waiting.values()):
-            wake()
+        if self._waiting:
+            # No waiter is removed: an interrupted caller may repeat the call and wake the others.
+            for wake in list(self._waiting.values()):
+                wake()
 
     def when_done(self, call: Callable[[], object]) -> None:
         """Call a function once it is set: now, or on the thread that sets it.
@@ -91,7 +93,7 @@ class Once(Generic[_T]):
         Raises:
             TimeoutError: When it is not set within `timeout` seconds.
         """
-        if not self.wait(timeout):
+        if not self._settled and not self.wait(timeout):
             raise TimeoutError
         outcome: tuple[_T, BaseException | None] = self._settled[_OUTCOME]
         value, error = outcome
@@ -101,14 +103,9 @@ class Once(Generic[_T]):
 
     async def result_async(self) -> _T:
         """Await the value or raise the error, without blocking the event loop."""
-        await first_of(self)
+        if not self._settled:
+            await first_of(self)
         return self.result()
-
-    def _join(self, waiter: asyncio.Future[None]) -> None:
-        self._waiting[waiter] = lambda: _wake(waiter)
-
-    def _leave(self, waiter: asyncio.Future[None]) -> None:
-        del self._waiting[waiter]
 
 
 def settle(once: Once[None], error: BaseException | None, /) -> None:
@@ -124,15 +121,17 @@ async def first_of(*several: Once[Any], timeout: float | None = None) -> None:
     import asyncio  # noqa: PLC0415 - a caller that awaits has it loaded
 
     waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    wake = functools.partial(_wake, waiter)
     for one in several:
-        one._join(waiter)  # noqa: SLF001 - they are of one kind
+        one._waiting[waiter] = wake  # noqa: SLF001 - they are of one kind
     try:
-        if any(one.done for one in several):
-            return
+        for one in several:
+            if one._settled:  # noqa: SLF001
+                return
         await (waiter if timeout is None else asyncio.wait({waiter}, timeout=timeout))
     finally:
         for one in several:
-            one._leave(waiter)  # noqa: SLF001
+            del one._waiting[waiter]  # noqa: SLF001
 
 
 class _Opening:
@@ -149,8 +148,14 @@ class _Opening:
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:
+    import asyncio  # noqa: PLC0415 - the caller that awaits has it loaded
+
+    loop = waiter.get_loop()
+    if asyncio._get_running_loop() is loop:  # noqa: SLF001 - documented, for other event loops
+        _go_on(waiter)  # on the waiter's own thread, so the loop need not be woken
+        return
     with contextlib.suppress(RuntimeError):  # its loop has been closed
-        waiter.get_loop().call_soon_threadsafe(_go_on, waiter)
+        loop.call_soon_threadsafe(_go_on, waiter)
 
 
 def _go_on(waiter: asyncio.Future[None]) -> None:

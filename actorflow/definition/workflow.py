@@ -16,7 +16,7 @@ from actorflow.definition.parameters import name_of
 from actorflow.definition.plan import StepPlan, WorkflowPlan, run_inputs
 from actorflow.definition.step import Step, StepOptions, is_text, or_id
 from actorflow.errors.definition import DefinitionError
-from actorflow.support.read_only import ReadOnly
+from actorflow.support.read_only import NOTHING, ReadOnly
 from actorflow.support.suggestions import checks_options, refuse_unknown_options
 
 __all__ = [
@@ -279,7 +279,7 @@ class Workflow:
             name=self.name,
             version=self.version,
             description=self.description,
-            metadata=ReadOnly(self.metadata),
+            metadata=ReadOnly(self.metadata) if self.metadata else NOTHING,
             timeout=self.timeout,
             fail_fast=self.fail_fast,
             steps=steps,

@@ -14,7 +14,7 @@ from actorflow.model.context import RunScope
 from actorflow.model.lifecycle import EventKind, RunStatus
 from actorflow.model.messages import StartRun
 from actorflow.model.results import RunRecord
-from actorflow.support.read_only import ReadOnly
+from actorflow.support.read_only import NOTHING, ReadOnly
 from actorflow.support.suggestions import refuse_unknown_options
 
 if TYPE_CHECKING:
@@ -116,6 +116,8 @@ def new_run(
     metadata = _metadata(plan, options.get("metadata"))
     plan.require(given)
     plan.recognise(given)
+    given_none = not options and metadata is NOTHING
+    varying = _NOTHING_VARIES if given_none else _varying(plan, options, metadata)
     now = premises.clock.now()
     record = RunRecord(
         run_id=new_run_id() if run_id is None else run_id,
@@ -126,12 +128,12 @@ def new_run(
         inputs=given,
         metadata=metadata,
         created_at=premises.clock.wall(now),
-        **(_varying(plan, options, metadata) if options or metadata else _NOTHING_VARIES),
+        **varying,
     )
     timeout = _timeout(plan, record)
     message = StartRun(
-        _scope(premises, record),
-        plan,
+        scope=_scope(premises, record),
+        plan=plan,
         executors=premises.places.of(plan),
         deadline=None if timeout is None else now + timeout,
         timeout=timeout,

@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Runtime"]
 
+_UNMINDED: Final = contextlib.nullcontext()
+"""The context of a wait by a caller that is not a step; it may be entered many times at once."""
+
 
 class Runtime:
     """Everything of an orchestrator that runs.
@@ -215,21 +218,21 @@ class Runtime:
         Raises:
             Deadlock: When a step waits, and the wait could never end.
         """
-        return self._waiting(run_id, lambda: run_id in self._live)
+        attempt = self._attempt_here()
+        if attempt is None:
+            return _UNMINDED
+        return self._nesting.waiting(attempt, run_id, lambda: run_id in self._live)
 
     def waiting_to_start(
         self, lasts: Callable[[], bool]
     ) -> contextlib.AbstractContextManager[None]:
         """Return a context in which to wait for a place for a new run; see `waiting`."""
-        return self._waiting(None, lasts)
+        attempt = self._attempt_here()
+        return _UNMINDED if attempt is None else self._nesting.waiting(attempt, None, lasts)
 
-    def _waiting(
-        self, run_id: str | None, lasts: Callable[[], bool]
-    ) -> contextlib.AbstractContextManager[None]:
-        attempt = self._coroutines.running() if self.on_loop() else self._threads.attempt_here()
-        if attempt is None:
-            return contextlib.nullcontext()
-        return self._nesting.waiting(attempt, run_id, lasts)
+    def _attempt_here(self) -> Attempt | None:
+        """Return the attempt that calls, if a step does."""
+        return self._coroutines.running() if self.on_loop() else self._threads.attempt_here()
 
     def on_loop(self) -> bool:
         """Return whether the caller is on the loop's thread."""

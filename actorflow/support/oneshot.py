@@ -48,18 +48,19 @@ class Once(Generic[_T]):
 
     def set(self, value: _T) -> None:
         """Set the value, unless it is set already; from any thread."""
-        self._settle((value, None))
+        self._settled.setdefault(_OUTCOME, (value, None))
+        if self._waiting:
+            self._wake_all()
 
     def fail(self, error: BaseException) -> None:
         """Set an error in place of a value."""
-        self._settle((None, error))
+        self._settled.setdefault(_OUTCOME, (None, error))
+        self._wake_all()
 
-    def _settle(self, outcome: tuple[Any, BaseException | None]) -> None:
-        self._settled.setdefault(_OUTCOME, outcome)
-        if self._waiting:
-            # No waiter is removed: an interrupted caller may repeat the call and wake the others.
-            for wake in list(self._waiting.values()):
-                wake()
+    def _wake_all(self) -> None:
+        # No waiter is removed here: an interrupted caller may repeat the call and wake the others.
+        for wake in list(self._waiting.values()):
+            wake()
 
     def when_done(self, call: Callable[[], object]) -> None:
         """Call a function once it is set: now, or on the thread that sets it.
@@ -104,7 +105,13 @@ class Once(Generic[_T]):
     async def result_async(self) -> _T:
         """Await the value or raise the error, without blocking the event loop."""
         if not self._settled:
-            await first_of(self)
+            waiter, wake = _waiter()
+            self._waiting[waiter] = wake
+            try:
+                if not self._settled:  # checked again, now that a set would wake this waiter
+                    await waiter
+            finally:
+                del self._waiting[waiter]
         return self.result()
 
 
@@ -120,8 +127,7 @@ async def first_of(*several: Once[Any], timeout: float | None = None) -> None:
     """Wait on the running event loop until one of them is set, or the timeout passes."""
     import asyncio  # noqa: PLC0415 - a caller that awaits has it loaded
 
-    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    wake = functools.partial(_wake, waiter)
+    waiter, wake = _waiter()
     for one in several:
         one._waiting[waiter] = wake  # noqa: SLF001 - they are of one kind
     try:
@@ -132,6 +138,15 @@ async def first_of(*several: Once[Any], timeout: float | None = None) -> None:
     finally:
         for one in several:
             del one._waiting[waiter]  # noqa: SLF001
+
+
+def _waiter() -> tuple[asyncio.Future[None], Callable[[], None]]:
+    """Return a future of the running loop, and a function that resolves it from any thread."""
+    import asyncio  # noqa: PLC0415 - a caller that awaits has it loaded
+
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[None] = loop.create_future()
+    return waiter, functools.partial(_wake, waiter, loop)
 
 
 class _Opening:
@@ -147,10 +162,9 @@ class _Opening:
             self._gate.release()
 
 
-def _wake(waiter: asyncio.Future[None]) -> None:
-    import asyncio  # noqa: PLC0415 - the caller that awaits has it loaded
+def _wake(waiter: asyncio.Future[None], loop: asyncio.AbstractEventLoop) -> None:
+    import asyncio  # noqa: PLC0415 - a caller that awaits has it loaded
 
-    loop = waiter.get_loop()
     if asyncio._get_running_loop() is loop:  # noqa: SLF001 - documented, for other event loops
         _go_on(waiter)  # on the waiter's own thread, so the loop need not be woken
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     """Resolved when a run is recorded, or fails when it never will be."""
 
 __all__ = ["Launcher"]
+
+RECORDED: Final[Accepted] = Once()
+"""Returned for every run that was recorded before it was handed over."""
+RECORDED.set(None)
 
 
 class Launcher:
@@ -125,7 +129,8 @@ class Launcher:
         try:
             await self._admission.enter_async(ticket, waiting=runtime.waiting_to_start)
             run, accepted = self.launch(request, ticket)
-            await accepted.result_async()
+            if accepted is not RECORDED:
+                await accepted.result_async()
         except AlreadyStarted as known:
             self.withdraw(request.run_id, ticket)
             return await self._earlier_async(runtime, known)
@@ -156,8 +161,8 @@ class Launcher:
             return run, self._post(runtime, request, entry)
 
     def _post(self, runtime: Runtime, request: Request, entry: Entry) -> Accepted:
-        accepted: Once[None] = Once()
         record = request.record
+        accepted: Accepted = Once()
         try:
             if record is not None and record.idempotency_key is not None:
                 self._post_keyed(runtime, request, record, accepted, entry)
@@ -166,7 +171,7 @@ class Launcher:
                 record, functools.partial(settle, accepted)
             )
             if recorded is True:
-                accepted.set(None)
+                accepted = RECORDED
             elif recorded is not False:
                 raise InvalidAnswer("create", text_of(recorded))  # noqa: TRY301 - as if it raised
             runtime.start(request.message)

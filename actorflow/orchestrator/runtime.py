@@ -6,6 +6,7 @@ supervisor; everything else happens on the loop.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import contextvars
 import os
@@ -34,7 +35,6 @@ from actorflow.support.safe_text import text_of
 from actorflow.systems.embedded import EmbeddedSystem
 
 if TYPE_CHECKING:
-    import asyncio
     import concurrent.futures
     from collections.abc import Callable, Mapping, Sequence
 
@@ -236,6 +236,8 @@ class Runtime:
 
     def on_loop(self) -> bool:
         """Return whether the caller is on the loop's thread."""
+        if asyncio._get_running_loop() is self._loop:  # noqa: SLF001 - documented; the usual case
+            return True
         on_its_thread = threading.current_thread() is self._loop_thread
         return on_its_thread and not self._loop.is_closed()
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RESERVED",
-    "Arguments",
     "Binding",
     "Parameter",
     "StepInputs",
@@ -195,16 +194,6 @@ class StepInputs(Mapping[str, Any]):
         return key in self._values
 
 
-Arguments = Callable[[Mapping[str, Any], Mapping[str, Any], object], dict[str, Any]]
-
-
-def _outputs_alone(
-    _inputs: Mapping[str, Any], outputs: Mapping[str, Any], _ctx: object
-) -> dict[str, Any]:
-    """Return the arguments of a step whose parameters are exactly its dependencies."""
-    return dict(outputs)
-
-
 @attrs.frozen(kw_only=True, eq=False)
 class Binding:
     """The source of each argument of one step."""
@@ -222,6 +211,15 @@ class Binding:
     """All dependencies in the order in which the step names them, parameters or not."""
     skippable: tuple[str, ...]
     """The optional ones among them."""
+    takes_outputs_alone: bool = attrs.field(init=False, repr=False)
+    """Whether the parameters are exactly the dependencies, and all of those are required."""
+
+    @takes_outputs_alone.default
+    def _takes_outputs_alone(self) -> bool:
+        inputs = self.inputs or self.optional_inputs or self.wants_inputs
+        if inputs or self.optional_outputs or self.wants_context:
+            return False
+        return set(self.outputs) == set(self.dependencies)
 
     def arguments(
         self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], ctx: object
@@ -233,6 +231,8 @@ class Binding:
             outputs: The outputs of the step's own dependencies, without those that were skipped.
             ctx: The value of a parameter `ctx`.
         """
+        if self.takes_outputs_alone:  # the usual case
+            return dict(outputs)
         arguments: dict[str, Any] = {}
         for name in self.outputs:
             arguments[name] = outputs[name]
@@ -249,14 +249,6 @@ class Binding:
         if self.wants_inputs:
             arguments[INPUTS] = self._visible(inputs, outputs)
         return arguments
-
-    @property
-    def reader(self) -> Arguments:
-        """The cheapest function that returns what `arguments` does."""
-        others = (self.inputs, self.optional_inputs, self.optional_outputs)
-        if any(others) or self.wants_context or self.wants_inputs:
-            return self.arguments
-        return _outputs_alone if set(self.outputs) == set(self.dependencies) else self.arguments
 
     def _visible(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> StepInputs:
         if len(outputs) > 1:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from actorflow.definition.options import fingerprinted
-from actorflow.definition.parameters import RESERVED, Arguments, Binding, path_of
+from actorflow.definition.parameters import RESERVED, Binding, path_of
 from actorflow.definition.retry import RetryPolicy
 from actorflow.definition.step import Step
 from actorflow.errors.definition import MissingInput, UnknownInput
@@ -20,11 +21,11 @@ from actorflow.support.suggestions import nearest, surely
 from actorflow.support.warnings import warn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
     from actorflow.model.context import Attempt
 
 __all__ = ["StepPlan", "WorkflowPlan", "run_inputs"]
+
+Arguments = Callable[[Mapping[str, Any], Mapping[str, Any], object], dict[str, Any]]
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -65,7 +66,7 @@ class StepPlan:
 
     @arguments.default
     def _arguments(self) -> Arguments:
-        return self.binding.reader
+        return self.binding.arguments
 
 
 @attrs.frozen(kw_only=True, eq=False, slots=False)

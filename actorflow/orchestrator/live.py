@@ -90,14 +90,14 @@ class LiveRuns:
             entry[1].fail(RunUnattended(run_id, why))
 
     def finish(self, result: RunResult) -> None:
-        """Remove a run, and give its waiters the result."""
+        """Remove a run, and give its waiters the result; in a callback of the event loop."""
         with self._lock:
             entry = self._runs.pop(result.run_id, None)
             if self._closed:
                 self._tell_if_all_ended()
         if entry is not None:
             self._left(entry[2])
-            entry[1].set(result)
+            entry[1].set_here(result)
 
     def close(self) -> None:
         """Accept no further runs."""

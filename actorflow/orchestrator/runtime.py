@@ -305,7 +305,8 @@ class Runtime:
     def finished(self, result: RunResult) -> None:
         """Pass a run's result to its handle, and let its streams end."""
         self._live.finish(result)
-        self.audience.notify(result.run_id)
+        if self.audience.present:
+            self.audience.notify(result.run_id)
 
     def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
         """Report events that the state manager could not record."""

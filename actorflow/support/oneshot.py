@@ -52,6 +52,23 @@ class Once(Generic[_T]):
         if self._waiting:
             self._wake_all()
 
+    def set_here(self, value: _T) -> None:
+        """Set the value in a callback of the running event loop; never in a signal handler.
+
+        Waiters on that loop continue in its next turn. The loop turns anyway, and is not woken by
+        the system call that a signal handler or another thread needs.
+        """
+        self._settled.setdefault(_OUTCOME, (value, None))
+        if self._waiting:
+            import asyncio  # noqa: PLC0415 - its loop is running
+
+            here = asyncio.get_running_loop()
+            for waiter in list(self._waiting):
+                if isinstance(waiter, asyncio.Future) and waiter.get_loop() is here:
+                    _go_on(waiter)
+                elif (wake := self._waiting.get(waiter)) is not None:
+                    wake()
+
     def fail(self, error: BaseException) -> None:
         """Set an error in place of a value."""
         self._settled.setdefault(_OUTCOME, (None, error))
@@ -105,8 +122,8 @@ class Once(Generic[_T]):
     async def result_async(self) -> _T:
         """Await the value or raise the error, without blocking the event loop."""
         if not self._settled:
-            waiter, wake = _waiter()
-            self._waiting[waiter] = wake
+            waiter = _waiter()
+            self._waiting[waiter] = functools.partial(_wake, waiter)
             try:
                 if not self._settled:  # checked again, now that a set would wake this waiter
                     await waiter
@@ -127,7 +144,8 @@ async def first_of(*several: Once[Any], timeout: float | None = None) -> None:
     """Wait on the running event loop until one of them is set, or the timeout passes."""
     import asyncio  # noqa: PLC0415 - a caller that awaits has it loaded
 
-    waiter, wake = _waiter()
+    waiter = _waiter()
+    wake = functools.partial(_wake, waiter)
     for one in several:
         one._waiting[waiter] = wake  # noqa: SLF001 - they are of one kind
     try:
@@ -140,13 +158,10 @@ async def first_of(*several: Once[Any], timeout: float | None = None) -> None:
             del one._waiting[waiter]  # noqa: SLF001
 
 
-def _waiter() -> tuple[asyncio.Future[None], Callable[[], None]]:
-    """Return a future of the running loop, and a function that resolves it from any thread."""
+def _waiter() -> asyncio.Future[None]:
     import asyncio  # noqa: PLC0415 - a caller that awaits has it loaded
 
-    loop = asyncio.get_running_loop()
-    waiter: asyncio.Future[None] = loop.create_future()
-    return waiter, functools.partial(_wake, waiter, loop)
+    return asyncio.get_running_loop().create_future()
 
 
 class _Opening:
@@ -162,14 +177,9 @@ class _Opening:
             self._gate.release()
 
 
-def _wake(waiter: asyncio.Future[None], loop: asyncio.AbstractEventLoop) -> None:
-    import asyncio  # noqa: PLC0415 - a caller that awaits has it loaded
-
-    if asyncio._get_running_loop() is loop:  # noqa: SLF001 - documented, for other event loops
-        _go_on(waiter)  # on the waiter's own thread, so the loop need not be woken
-        return
+def _wake(waiter: asyncio.Future[None]) -> None:
     with contextlib.suppress(RuntimeError):  # its loop has been closed
-        loop.call_soon_threadsafe(_go_on, waiter)
+        waiter.get_loop().call_soon_threadsafe(_go_on, waiter)
 
 
 def _go_on(waiter: asyncio.Future[None]) -> None:

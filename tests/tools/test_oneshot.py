@@ -194,6 +194,30 @@ def test_a_loop_that_is_gone_keeps_nobody_else_waiting():
     assert ["it"] * 2 == waiting.join()
 
 
+def test_a_value_that_is_set_on_the_loop_wakes_all_who_wait(monkeypatch):
+    """Those on that loop without a system call; those elsewhere as ever."""
+
+    async def main():
+        once, loop = Once(), asyncio.get_running_loop()
+        tasks = [asyncio.ensure_future(once.result_async()) for _ in range(3)]
+        await asyncio.sleep(0)
+        waiting = await asyncio.to_thread(Waiting, once, 2)
+        while len(once._waiting) < 5:
+            await asyncio.sleep(0.001)
+        once._waiting[main] = called = asyncio.Event().set
+        with monkeypatch.context() as patched:
+            patched.setattr(loop, "call_soon_threadsafe", None)
+            once.set_here("it")
+            once.set_here("another")
+            got = await asyncio.gather(*tasks)
+        return got, await asyncio.to_thread(waiting.join), called.__self__.is_set(), once._waiting
+
+    got, elsewhere, called, left = asyncio.run(main())
+
+    assert (["it"] * 3, ["it"] * 2, True) == (got, elsewhere, called)
+    assert 1 == len(left)
+
+
 @pytest.mark.parametrize("which", [0, 1, None])
 def test_the_first_of_several_ends_the_wait(which):
     """Or the time does."""

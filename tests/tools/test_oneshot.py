@@ -18,10 +18,11 @@ class Waiting:
 
     def __init__(self, once, count=3):
         self.got = []
+        before = len(once._waiting)
         self._threads = [threading.Thread(target=self._wait, args=(once,)) for _ in range(count)]
         for thread in self._threads:
             thread.start()
-        while len(once._waiting) < count:
+        while len(once._waiting) < before + count:
             threading.Event().wait(0.001)
 
     def _wait(self, once):
@@ -202,8 +203,6 @@ def test_a_value_that_is_set_on_the_loop_wakes_all_who_wait(monkeypatch):
         tasks = [asyncio.ensure_future(once.result_async()) for _ in range(3)]
         await asyncio.sleep(0)
         waiting = await asyncio.to_thread(Waiting, once, 2)
-        while len(once._waiting) < 5:
-            await asyncio.sleep(0.001)
         once._waiting[main] = called = asyncio.Event().set
         with monkeypatch.context() as patched:
             patched.setattr(loop, "call_soon_threadsafe", None)

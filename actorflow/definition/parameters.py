@@ -221,6 +221,15 @@ class Binding:
     """All dependencies in the order in which the step names them, parameters or not."""
     skippable: tuple[str, ...]
     """The optional ones among them."""
+    takes_outputs_alone: bool = attrs.field(init=False, repr=False)
+    """Whether the parameters are exactly the dependencies, and all of those are required."""
+
+    @takes_outputs_alone.default
+    def _takes_outputs_alone(self) -> bool:
+        inputs = self.inputs or self.optional_inputs or self.wants_inputs
+        if inputs or self.optional_outputs or self.wants_context:
+            return False
+        return set(self.outputs) == set(self.dependencies)
 
     def arguments(
         self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], ctx: object
@@ -232,6 +241,8 @@ class Binding:
             outputs: The outputs of the step's own dependencies, without those that were skipped.
             ctx: The value of a parameter `ctx`.
         """
+        if self.takes_outputs_alone:  # the usual case
+            return dict(outputs)
         arguments: dict[str, Any] = {}
         for name in self.outputs:
             arguments[name] = outputs[name]

@@ -221,15 +221,8 @@ class Binding:
     """All dependencies in the order in which the step names them, parameters or not."""
     skippable: tuple[str, ...]
     """The optional ones among them."""
-    takes_outputs_alone: bool = attrs.field(init=False, repr=False)
+    takes_outputs_alone: bool
     """Whether the parameters are exactly the dependencies, and all of those are required."""
-
-    @takes_outputs_alone.default
-    def _takes_outputs_alone(self) -> bool:
-        inputs = self.inputs or self.optional_inputs or self.wants_inputs
-        if inputs or self.optional_outputs or self.wants_context:
-            return False
-        return set(self.outputs) == set(self.dependencies)
 
     def arguments(
         self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], ctx: object
@@ -307,6 +300,7 @@ def bind(
         optional_inputs=tuple(parameter.name for parameter in inputs if parameter.has_default),
         dependencies=tuple(dependencies),
         skippable=tuple(name for name, required in dependencies.items() if not required),
+        takes_outputs_alone=names == dependencies.keys() and all(dependencies.values()),
     )
 
 

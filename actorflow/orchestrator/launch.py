@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Launcher"]
 
-RECORDED: Final[Accepted] = Once()
+_RECORDED: Final[Accepted] = Once()
 """Returned for every run that was recorded before it was handed over."""
-RECORDED.set(None)
+_RECORDED.set(None)
 
 
 class Launcher:
@@ -129,7 +129,7 @@ class Launcher:
         try:
             await self._admission.enter_async(ticket, waiting=runtime.waiting_to_start)
             run, accepted = self.launch(request, ticket)
-            if accepted is not RECORDED:
+            if accepted is not _RECORDED:
                 await accepted.result_async()
         except AlreadyStarted as known:
             self.withdraw(request.run_id, ticket)
@@ -171,7 +171,7 @@ class Launcher:
                 record, functools.partial(settle, accepted)
             )
             if recorded is True:
-                accepted = RECORDED
+                accepted = _RECORDED
             elif recorded is not False:
                 raise InvalidAnswer("create", text_of(recorded))  # noqa: TRY301 - as if it raised
             runtime.start(request.message)

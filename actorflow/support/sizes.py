@@ -9,6 +9,7 @@ allocates without telling Python is not seen.
 from __future__ import annotations
 
 import itertools
+import operator
 import sys
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -27,7 +28,8 @@ _SHARE: Final = 16
 _DEEPEST: Final = 6
 """How deep a value is looked into."""
 _FLAT: Final = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray})
-_PLAIN: Final = _FLAT | {dict, list, tuple, set, frozenset}
+_CONTAINERS: Final = frozenset({dict, list, tuple, set, frozenset})
+_PLAIN: Final = _FLAT | _CONTAINERS
 _STANDARD: Final = frozenset({"array", "builtins", "collections"})
 """The modules whose classes say their size quickly."""
 
@@ -83,16 +85,14 @@ def _size_of_few(values: list[object]) -> int | None:
 
 
 def _items(values: list[Any], most: int) -> list[Any] | None:
-    """Return the items of the containers among some values; None if one has more than `most`."""
-    items: list[Any] = []
-    for one in values:
-        kind = type(one)
-        if kind not in _FLAT:
-            if len(one) > most:
-                return None
-            items += one
-            if kind is dict:
-                items += one.values()
+    """Return the items of the containers among some values; None if there are too many."""
+    kinds = list(map(type, values))
+    containers = list(itertools.compress(values, map(_CONTAINERS.__contains__, kinds)))
+    if sum(map(len, containers)) > most:
+        return None
+    mappings = itertools.compress(values, map(operator.is_, kinds, itertools.repeat(dict)))
+    items = list(itertools.chain.from_iterable(containers))
+    items += itertools.chain.from_iterable(map(dict.values, mappings))
     return items
 
 

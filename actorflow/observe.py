@@ -56,8 +56,9 @@ def logging_is_configured() -> bool:
         return True
     logger: logging.Logger | None = STANDARD
     while logger is not None:
-        if any(not isinstance(handler, logging.NullHandler) for handler in logger.handlers):
-            return True
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.NullHandler):
+                return True
         logger = logger.parent if logger.propagate else None
     return False
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from actorflow.state.sql.engines import Engines
 from actorflow.state.sql.schema.tables import events, runs, steps
-from benchmarks.durable import Database, actorflow_on, steps_of, timed
+from benchmarks.durable import Database, actorflow_on, measured, steps_of
 from benchmarks.options import Options
 from benchmarks.report import Record, Table
 from tests.support import postgres
@@ -80,7 +80,8 @@ async def _record(
     samples: dict[str, list[float]] = {"empty": [], "full": []}
     for _ in range(options.samples + 1):
         for name, database in (("empty", empty), ("full", full)):
-            samples[name].append(await timed(actorflow_on(kind, database, options)))
+            cost = await measured(actorflow_on(kind, database, options), database)
+            samples[name].append(cost.seconds)
     costs = {
         name: 1e6 * median(each[1:]) / steps_of(kind, options) for name, each in samples.items()
     }

@@ -14,7 +14,7 @@ from statistics import median
 import sqlalchemy as sa
 
 from actorflow.state.sql.engines import Engines
-from actorflow.state.sql.schema.tables import events, runs, steps
+from actorflow.state.sql.schema.tables import batches, runs, steps
 from benchmarks.durable import Database, actorflow_on, measured, steps_of
 from benchmarks.options import Options
 from benchmarks.report import Record, Table
@@ -57,7 +57,7 @@ async def _fill(database: Database, ended: int, options: Options) -> int:
     with Engines.to(database.new()) as engines:
         with engines.writing.begin() as connection:
             while kept < ended:
-                for table in (runs, steps, events):
+                for table in (runs, steps, batches):
                     others = [column for column in table.c if column.name != "run_id"]
                     copy = sa.select(table.c.run_id + f".{kept}", *others)
                     connection.execute(table.insert().from_select(["run_id", *others], copy))

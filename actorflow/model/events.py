@@ -49,6 +49,8 @@ class Event(NamedTuple):
     """When, in seconds since the epoch."""
     data: Mapping[str, Any] = NO_DATA
     """Further facts by name: `output`, `error`, `delay`, `reason`, `timeout`, `stack`."""
+    workflow_id: str = ""
+    """The id of the run's workflow; empty in events that an earlier version pickled."""
 
     @property
     def at(self) -> datetime:

@@ -133,7 +133,7 @@ def cancelled(run: RunSnapshot, recorded: int, wall: float, reason: str) -> list
         (EventKind.RUN_CANCELLED, None),
     ]
     return [
-        Event(number, kind, run.run_id, step_id, None, wall, {"reason": reason})
+        Event(number, kind, run.run_id, step_id, None, wall, {"reason": reason}, run.workflow_id)
         for number, (kind, step_id) in enumerate(told, recorded + 1)
     ]
 

@@ -59,8 +59,9 @@ class Outbox:
         except KeyError:
             move_step(step_id, step.status, kind)  # raises, and says what is wrong
         run.events = number = run.events + 1
-        event = _new(Event, (number, kind, run.run_id, step_id, attempt, self.wall, data))
-        self.events.append(event)
+        workflow_id = run.scope.workflow_id
+        event = (number, kind, run.run_id, step_id, attempt, self.wall, data, workflow_id)
+        self.events.append(_new(Event, event))
 
     def attempt(
         self,
@@ -104,4 +105,5 @@ class Outbox:
         """
         run.status = move_run(run.run_id, run.status, kind)
         run.events = number = run.events + 1
-        self.events.append(Event(number, kind, run.run_id, None, None, self.wall, data))
+        event = (number, kind, run.run_id, None, None, self.wall, data, run.scope.workflow_id)
+        self.events.append(Event(*event))

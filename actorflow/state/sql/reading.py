@@ -126,24 +126,29 @@ class Reader:
         """Return a run's events."""
         after = max(after, 0)
         with self._transaction() as connection:
-            query_of_serializer = _where_run(run_id, sa.select(runs.c.serializer))
-            serializer = connection.execute(query_of_serializer).scalar_one_or_none()
-            if serializer is None:
+            query_of_run = _where_run(run_id, sa.select(runs.c.serializer, runs.c.workflow_id))
+            run = connection.execute(query_of_run).one_or_none()
+            if run is None:
                 raise RunNotFound(run_id)
             rows = [] if limit == 0 else connection.execute(_batches(run_id, after, limit)).all()
             wanted = slice(None, limit)
             recorded = [it for row in rows for it in _events_in(row) if it[0] > after][wanted]
             outputs = _outputs(connection, run_id, recorded)
-        self._payloads.check_serializer(run_id, serializer)
-        return [self._event(run_id, it, outputs) for it in recorded]
+        self._payloads.check_serializer(run_id, run.serializer)
+        ids = run_id, run.workflow_id
+        return [self._event(ids, it, outputs) for it in recorded]
 
-    def _event(self, run_id: str, recorded: Recorded, outputs: Mapping[str, str | None]) -> Event:
+    def _event(
+        self, ids: tuple[str, str], recorded: Recorded, outputs: Mapping[str, str | None]
+    ) -> Event:
+        run_id, workflow_id = ids
         number, (name, step_id, attempt, time, encoded) = recorded
         kind = EventKind(name)
         data = self._payloads.load_event_data(kind, encoded)
         if kind is EventKind.STEP_COMPLETED:
             data["output"] = self._payloads.load_output(run_id, step_id, outputs.get(step_id))
-        return Event(number, kind, run_id, step_id, attempt, seconds_of(time), data or NO_DATA)
+        at = seconds_of(time)
+        return Event(number, kind, run_id, step_id, attempt, at, data or NO_DATA, workflow_id)
 
     def list(self, wanted: Mapping[str, str | None], limit: int, offset: int) -> RunPage:
         """Return summaries of the matching runs, newest first, ties by run id.

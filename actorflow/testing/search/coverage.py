@@ -82,7 +82,7 @@ class Tally:
         add = self._seen.add
         runs: dict[str, RunStatus] = {}
         steps: dict[tuple[str, str], StepStatus] = {}
-        for _, kind, run_id, step_id, _, _, _ in trace.events:
+        for _, kind, run_id, step_id, _, _, _, _ in trace.events:
             if step_id is None:
                 run = runs.get(run_id, _RUN_PENDING)
                 add(("run", run, kind))

@@ -285,7 +285,7 @@ def _rows(run_id: str, events: Sequence[EncodedEvent]) -> Iterable[dict[str, Any
 
 def _plain(event: Event, data: bytes | None) -> tuple[Any, ...]:
     """Return an event as it is recorded; its number follows from its place in the row."""
-    _, kind, _, step_id, attempt, time, _ = event
+    _, kind, _, step_id, attempt, time, _, _ = event
     return kind, step_id, attempt, moment(time), None if data is None else msgspec.Raw(data)
 
 

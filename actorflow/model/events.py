@@ -32,7 +32,7 @@ class Event(NamedTuple):
         >>> greet = flow.add(Step("greet", lambda: "hello"))
         >>> with Orchestrator() as orchestrator:
         ...     print(list(orchestrator.start(flow).events())[-2])
-        4 step.completed greet #1 output='hello'
+        5 step.completed greet #1 output='hello'
     """
 
     number: int

@@ -93,6 +93,8 @@ class StartRun:
     """The ids of its completed steps, in order of completion."""
     compensators: Mapping[str, Executor] = NOTHING
     """The executor of each compensator, by step id."""
+    accepted_at: float | None = None
+    """When the run was accepted, in seconds since the epoch; None for now."""
 
 
 @message

@@ -145,6 +145,7 @@ def new_run(
         resumed=None,
         recorded=0,
         compensators=premises.places.of_compensators(plan),
+        accepted_at=record.created_at,
     )
     return Request(
         workflow_id=plan.workflow_id, run_id=record.run_id, message=message, record=record
@@ -172,6 +173,7 @@ def resumed_run(premises: Premises, plan: WorkflowPlan, recorded: RunSnapshot) -
         recorded=len(events),
         completed=_completed(events),
         compensators=premises.places.of_compensators(plan),
+        accepted_at=recorded.created_at,
     )
     return Request(
         workflow_id=plan.workflow_id, run_id=recorded.run_id, message=message, record=None

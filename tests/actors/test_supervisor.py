@@ -282,7 +282,7 @@ def test_nothing_is_done_before_it_is_recorded():
 
     assert [
         ([], []),
-        ([], ["run.started"]),
+        ([], ["run.accepted", "run.started"]),
     ] == seen
     assert ["a"] == stage.running
 
@@ -353,7 +353,7 @@ def test_events_are_recorded_once_and_in_order():
     played(stage)
 
     events = stage.state.events("run")
-    assert list(range(1, 18)) == [event.number for event in events]
+    assert list(range(1, 19)) == [event.number for event in events]
     assert list(events) == stage.shown
 
 
@@ -561,7 +561,7 @@ def test_what_arrives_together_is_recorded_together():
     stage.end("c")
 
     assert [
-        ["run.started"],
+        ["run.accepted", "run.started"],
         ["step.ready a", "step.started a", "step.ready b", "step.started b"],
         ["step.completed a", "step.completed b"],
         ["step.ready c", "step.started c"],

@@ -231,6 +231,7 @@ class _RunMoves:
         """Return the moves that it may make."""
         running = RunStatus.RUNNING
         may: _May = {
+            (RunStatus.PENDING, EventKind.RUN_ACCEPTED): True,
             (RunStatus.PENDING, EventKind.RUN_STARTED): True,
             (running, EventKind.RUN_COMPLETED): self._completes,
             (running, EventKind.RUN_FAILED): self._fails,

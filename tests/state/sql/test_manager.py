@@ -1427,7 +1427,7 @@ def test_events_are_streamed_on_the_callers_own_loop(state):
             return [event.kind.value async for event in run.events()]
 
     kinds = asyncio.run(stream())
-    assert ("run.started", "run.completed", 8) == (kinds[0], kinds[-1], len(kinds))
+    assert ("run.accepted", "run.completed", 9) == (kinds[0], kinds[-1], len(kinds))
 
 
 FORKS = """

@@ -40,7 +40,9 @@ _WARNINGS: Final = frozenset(
         EventKind.COMPENSATION_FAILED,
     }
 )
-_BEGINNINGS: Final = frozenset({EventKind.RUN_STARTED, EventKind.RUN_RESUMED})
+_BEGINNINGS: Final = frozenset(
+    {EventKind.RUN_ACCEPTED, EventKind.RUN_STARTED, EventKind.RUN_RESUMED}
+)
 _ENDS: Final = frozenset({EventKind.RUN_COMPLETED, EventKind.RUN_FAILED, EventKind.RUN_CANCELLED})
 # The watchdog logs these itself, while the body blocks.
 _LOGGED_ELSEWHERE: Final = frozenset({EventKind.STEP_BLOCKING, EventKind.COMPENSATION_BLOCKING})

@@ -147,6 +147,7 @@ def new_run(
         recorded=0,
         compensators=premises.places.of_compensators(plan),
         ways=premises.ways(plan),
+        accepted_at=record.created_at,
     )
     return Request(plan.workflow_id, record.run_id, message, record)
 
@@ -173,6 +174,7 @@ def resumed_run(premises: Premises, plan: WorkflowPlan, recorded: RunSnapshot) -
         completed=_completed(events),
         compensators=premises.places.of_compensators(plan),
         ways=premises.ways(plan),
+        accepted_at=recorded.created_at,
     )
     return Request(plan.workflow_id, recorded.run_id, message, None)
 

@@ -46,7 +46,7 @@ def test_a_step_without_dependencies_starts_with_the_run():
 
     events = driver.start(flow(step("a")))
 
-    assert ["run.started", "step.ready a", "step.started a"] == kinds(events)
+    assert ["run.accepted", "run.started", "step.ready a", "step.started a"] == kinds(events)
     assert ["a"] == driver.running()
 
 

@@ -22,8 +22,6 @@ from actorflow.support.warnings import warn
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from actorflow.model.context import Attempt
-
     _StepsOfNames = tuple[tuple[str, ...], ...]
 
 __all__ = ["StepPlan", "WorkflowPlan", "run_inputs"]
@@ -82,12 +80,6 @@ class WorkflowPlan:
     """The run inputs that are required by some step, in the order of their first use."""
     optional_inputs: tuple[str, ...]
     """The run inputs that every step takes with a default, in the order of their first use."""
-
-    def of(self, attempt: Attempt) -> StepPlan:
-        """Return what an attempt runs: a step or its compensator."""
-        step = self.by_id[attempt.step_id]
-        undo = step.compensation if attempt.compensates else None
-        return step if undo is None else undo
 
     def ways(self, durations: Mapping[str, float]) -> Mapping[str, float] | None:
         """Return the longest way from each step to the end, in seconds, by step id.

@@ -352,7 +352,7 @@ def test_whatever_a_step_settles_readies_and_starts_is_in_one_batch(make):
 
     batches = [kinds(batch) for batch in driver.batches if batch]
     assert [
-        ["run.started", "step.ready a", "step.started a"],
+        ["run.accepted", "run.started", "step.ready a", "step.started a"],
         ["step.completed a", "step.ready b", "step.started b"],
         ["step.completed b", "step.ready c", "step.started c"],
         ["step.completed c", "step.ready d", "step.started d"],

@@ -11,7 +11,8 @@ from hypothesis import given as drawn
 
 from actorflow.definition.retry import RetryPolicy
 from actorflow.errors.running import DeadlineExceeded
-from actorflow.systems.simulated.system import SimulatedSystem, rarity
+from actorflow.systems.simulated.system import SimulatedSystem
+from actorflow.systems.simulated.timers import rarity
 from actorflow.testing import Choices, Tape, explore, simulate
 from actorflow.testing.search.cases import given
 from actorflow.testing.search.shrinking import _Clamped

@@ -1620,7 +1620,7 @@ def test_a_chain_commits_once_a_step(state, monkeypatch, async_):
         assert RunStatus.COMPLETED is orchestrator.run(flow, timeout=60).status
 
     assert [
-        ["run.started", "step.ready", "step.started"],
+        ["run.accepted", "run.started", "step.ready", "step.started"],
         *[["step.completed", "step.ready", "step.started"]] * (length - 1),
         ["step.completed", "run.completed"],
     ] == batches

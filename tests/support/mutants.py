@@ -23,7 +23,7 @@ from actorflow.model.messages import (
     RunFinished,
     Settled,
 )
-from actorflow.scheduling import endings, starts
+from actorflow.scheduling import endings, ledger, starts
 from actorflow.scheduling.compensations import Compensations
 from actorflow.scheduling.crashes import Crashes
 from actorflow.scheduling.deadlines import Deadlines, Due
@@ -172,12 +172,9 @@ def a_step_is_granted_before_the_decision_is_concluded(ready, starts, run, step)
 
 
 @replaces(ReadyQueue, "push")
-def priority_is_ignored(push, queue, run, step):
+def priority_is_ignored(push, queue, run, step, _level):
     """A step waits on the level of all others, whatever its priority is."""
-    plan, priority = step.step, run.priority
-    step.step, run.priority = attrs.evolve(plan, priority=0), 0
-    push(queue, run, step)
-    step.step, run.priority = plan, priority
+    push(queue, run, step, (0, 0))
 
 
 @replaces(ReadyQueue, "pop")
@@ -289,11 +286,12 @@ def there_is_an_attempt_too_many(backoff, step, error, now, random):
     return policy.delay(step.attempts, random()) if policy.accepts(error) else None
 
 
-@replaces(StepActor, "_execute")
-def a_duplicate_is_executed_twice(execute, actor, attempt, sender):
+@replaces(StepActor, "receiveMessage")
+def a_duplicate_is_executed_twice(receive, actor, message, sender):
     """A message that comes again is obeyed again."""
-    attempt.submitted = False
-    execute(actor, attempt, sender)
+    if isinstance(message, Execute):
+        message.attempt.submitted = False
+    receive(actor, message, sender)
 
 
 @replaces(Supervisor, "_stop_attempt")
@@ -464,14 +462,14 @@ def a_cancel_overrules_a_failure(cancel, brain, message):
     cancel(brain, message)
 
 
-@replaces(StepState, "row")
+@replaces(ledger, "_row")
 def a_result_counts_an_attempt_too_few(row, step):
     """The last one of several."""
     status, output, error, attempts, *times = row(step)
     return status, output, error, min(attempts, max(1, attempts - 1)), *times
 
 
-@replaces(StepState, "row")
+@replaces(ledger, "_row")
 def a_result_keeps_an_error_to_itself(row, step):
     """It says that a step has failed, and not of what."""
     status, output, _, *others = row(step)

@@ -166,8 +166,9 @@ class Supervisor(Actor):
         self._began_at = now = self._now()
         self._begin(now, self._wall(now))
         self._take(message)
-        self._concluding = self._put_off(self._conclude_later)
-        if not self._concluding:
+        if self._put_off(self._conclude_later):
+            self._concluding = True
+        else:
             self._conclude()
 
     def _conclude_later(self) -> None:
@@ -272,6 +273,8 @@ class Supervisor(Actor):
             # Recording may have taken time, which the timeouts must not lose.
             self._began_at = now = self._now()
             effects += self._start_clocks(grants, now)
+        if self._unrecorded:
+            effects = [one for one in effects if self._is_recorded(one)]
         send = self._myRef.actor_send
         interrupt: BaseException | None = None
         for run, step_id, message in effects:
@@ -288,6 +291,11 @@ class Supervisor(Actor):
                     interrupt = error
         if interrupt is not None:
             raise interrupt
+
+    def _is_recorded(self, effect: Effect) -> bool:
+        """Return whether a step may be told what the brain knows of its run."""
+        run, _, _ = effect
+        return run is None or run.run_id not in self._unrecorded
 
     def _tell_through_run(self, run: RunState, step_id: str, message: object) -> None:
         """Have a run's actor tell a step whose address is not known, or the run's actor itself."""

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         StoreUnavailable,
         TooLarge,
     )
+    from actorflow.model.attempts import AttemptOutcome, AttemptResult
     from actorflow.model.context import StepContext
     from actorflow.model.events import Event, EventKind
     from actorflow.model.lifecycle import RunStatus, StepStatus
@@ -106,6 +107,8 @@ __all__ = [
     "Run",
     "StepContext",
     # Values
+    "AttemptOutcome",
+    "AttemptResult",
     "Event",
     "EventKind",
     "RunPage",
@@ -230,6 +233,7 @@ __getattr__, __dir__ = lazy_names(
             "StoreUnavailable",
             "TooLarge",
         ),
+        "actorflow.model.attempts": ("AttemptOutcome", "AttemptResult"),
         "actorflow.model.context": ("StepContext",),
         "actorflow.model.events": ("Event", "EventKind"),
         "actorflow.model.lifecycle": ("RunStatus", "StepStatus"),

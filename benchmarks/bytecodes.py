@@ -5,8 +5,10 @@ out. It comes from a process of its own, `python -m benchmarks.bytecodes`, with 
 a clock that stands still and no garbage collection: the same code gives the same number every
 time. Work done in C is not counted, however long it takes: a time and a count complete each other.
 
-Calls are exact on every Python, and instructions on Python 3.11. From 3.12 on, `sys.settrace` now
-and then reports a frame without its instructions: on 3.13.0, 3 of 24 counts lacked 12 of them.
+From Python 3.12 on, `sys.monitoring` counts. `sys.settrace` counts on 3.11 alone: it is built on
+`sys.monitoring` after that, and now and then reports a frame without its instructions. On 3.13.0,
+3 of 24 counts lacked 12 of them. Compare counts of one Python with each other only: the compiler,
+and so the instructions of the same code, differ between versions.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import itertools
 import json
 import os
 import sys
+import threading
 import time
 from asyncio.subprocess import PIPE
 from collections.abc import Callable, Iterator
@@ -111,7 +114,7 @@ async def counted(shape: str, body: str, side: str, workers: int) -> Slope:
 async def _counts(contender: Contender) -> Counts:
     async with contender.opened() as run:
         with counting():
-            await run()  # fills the caches; Python 3.13 reports code fully from its second time on
+            await run()  # fills the caches, those of the counting too
         gc.collect()
         with counting() as counts:
             await run()
@@ -122,7 +125,16 @@ async def _counts(contender: Contender) -> Counts:
 def counting() -> Iterator[Counts]:
     """Count in every frame that this thread enters or resumes; garbage is not collected."""
     counts = Counts()
+    gc.disable()
+    try:
+        with _monitored(counts) if sys.version_info >= (3, 12) else _traced(counts):
+            yield counts
+    finally:
+        gc.enable()
 
+
+@contextmanager
+def _traced(counts: Counts) -> Iterator[None]:
     def trace(frame: FrameType, event: str, _: Any) -> Any:
         if event == "opcode":
             counts.instructions += 1
@@ -133,15 +145,45 @@ def counting() -> Iterator[Counts]:
         return trace
 
     before = sys.gettrace()
-    gc.disable()
-    # From Python 3.12 on, `settrace` reports instructions only if some frame has asked for them.
-    sys._getframe().f_trace_opcodes = True  # noqa: SLF001 - the documented way to a frame
     sys.settrace(trace)
     try:
-        yield counts
+        yield
     finally:
         sys.settrace(before)
-        gc.enable()
+
+
+@contextmanager
+def _monitored(counts: Counts) -> Iterator[None]:
+    monitoring: Any = sys.monitoring  # type: ignore[attr-defined,unused-ignore]  # from 3.12 on
+    events = monitoring.events
+    here = threading.get_ident()
+
+    def instruction(*_: Any) -> None:
+        if threading.get_ident() == here:
+            counts.instructions += 1
+
+    def call(*_: Any) -> None:
+        if threading.get_ident() == here:
+            counts.calls += 1
+
+    callbacks = {
+        events.INSTRUCTION: instruction,
+        events.PY_START: call,
+        events.PY_RESUME: call,
+        events.PY_THROW: call,  # an exception thrown into a frame resumes it
+    }
+    tool = next(each for each in range(6) if monitoring.get_tool(each) is None)
+    monitoring.use_tool_id(tool, __name__)
+    for event, callback in callbacks.items():
+        monitoring.register_callback(tool, event, callback)
+    monitoring.set_events(tool, sum(callbacks))
+    try:
+        yield
+    finally:
+        monitoring.set_events(tool, 0)  # `free_tool_id` alone leaves the events on in Python 3.12
+        for event in callbacks:
+            monitoring.register_callback(tool, event, None)
+        monitoring.free_tool_id(tool)
 
 
 def stop_the_clock() -> None:

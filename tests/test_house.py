@@ -95,6 +95,7 @@ json.dump(said, sys.stdout)
 IMPORTED = {"actorflow", "actorflow.support", "actorflow.support.lazy"}
 DEFINED = IMPORTED | {
     "actorflow.definition",
+    "actorflow.definition.arguments",
     "actorflow.definition.compiling",
     "actorflow.definition.durations",
     "actorflow.definition.options",

@@ -29,6 +29,7 @@ from actorflow.orchestrator.powers import Powers, members_of, powers_of
 from actorflow.testing import Simulation
 from actorflow.testing.contracts import accept, accepted, happened, write
 from actorflow.testing.contracts.accounts import COMPLETED, STARTED
+from tests.support.flows import fine
 
 SOON = 60.0
 MINIMUM = ("create", "claim", "record", "snapshot", "events", "list", "close")
@@ -131,7 +132,13 @@ def state(request):
 def test_a_state_manager_by_the_letter_has_no_power(state):
     """Nothing beyond the Protocol is taken for granted."""
     expected = Powers(
-        state=state, slow_to_read=False, outputs=None, leases=None, queue=None, requests=None
+        state=state,
+        slow_to_read=False,
+        outputs=None,
+        leases=None,
+        queue=None,
+        requests=None,
+        measures=None,
     )
 
     assert expected == powers_of(state)
@@ -575,7 +582,7 @@ class Queue(Shared):
 
 def test_a_queue_of_ones_own_is_filled_and_emptied():
     """By the three methods alone."""
-    state, flow, ran = Queue(), flow_of(lambda: 1), threading.Event()
+    state, flow, ran = Queue(), flow_of(fine), threading.Event()
 
     def ended(event):
         if event.kind == "run.completed":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from actorflow.actors.host import ConfigureSupervisor
 from actorflow.actors.step import StepActor
-from actorflow.actors.supervisor import ConfigureSupervisor, Supervisor
+from actorflow.actors.supervisor import Supervisor
 
 __all__ = ["ConfigureSupervisor", "StepActor", "Supervisor"]

@@ -49,6 +49,8 @@ class RunActor(Actor):
         super().__init__()
         self._addresses: dict[str, ActorAddress] | None = None
         """The current actor of each step; a dead one until it is replaced."""
+        self._reported: set[str] = set()
+        """The steps whose dead actors have been reported and not yet replaced."""
         self._undoing: tuple[ActorAddress, Attempt] | None = None
 
     def receiveMessage(self, message: object, sender: ActorAddress) -> None:  # noqa: N802, D102
@@ -90,12 +92,14 @@ class RunActor(Actor):
             self.send(self._supervisor, CompensatorLost(self._undoing[1], details))
             return
         for step_id, known in (self._addresses or {}).items():
-            if known == address:
+            if known == address and step_id not in self._reported:
+                self._reported.add(step_id)
                 self.send(self._supervisor, ActorLost(self._run_id, step_id, details))
                 return
 
     def _revive(self, message: ReviveStep) -> None:
         step_id, former = message.step_id, self._addresses or {}
+        self._reported.discard(step_id)
         # A new mapping, because the actors that received the old one still hold it.
         self._addresses = {**former, step_id: self.createActor(StepActor)}
         self.send(self._supervisor, StepMoved(self._run_id, step_id, self._addresses))
@@ -107,6 +111,6 @@ class RunActor(Actor):
         """Create an actor for one attempt of a compensator, and start it."""
         address = self.createActor(CompensatorActor)
         self._undoing = address, message.attempt
+        self.send(address, Execute(message.attempt))
         for completed in message.seen:
             self.send(address, completed)
-        self.send(address, Execute(message.attempt))

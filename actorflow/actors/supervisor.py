@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
-import attrs
 from thespian.actors import (
     Actor,
     ActorAddress,
@@ -16,6 +15,7 @@ from thespian.actors import (
     WakeupMessage,
 )
 
+from actorflow.actors.host import ConfigureSupervisor
 from actorflow.actors.run import RunActor
 from actorflow.errors.running import StepCancelled
 from actorflow.errors.storage import InvalidAnswer, NotRecorded
@@ -50,29 +50,18 @@ from actorflow.support.safe_text import text_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Mapping, Sequence
 
-    from actorflow.model.context import Attempt
+    from actorflow.actors.host import Host
     from actorflow.model.events import Event
-    from actorflow.model.protocols import Clock, StateManager
-    from actorflow.model.results import RunResult
-    from actorflow.scheduling.decisions import Decisions
     from actorflow.scheduling.ledger import RunState
     from actorflow.scheduling.outbox import Effect, Grant
 
-__all__ = ["Audience", "ConfigureSupervisor", "Held", "Host", "Supervisor"]
+__all__ = ["Held", "Supervisor"]
 
 _NEVER: Final = float("inf")
 _FOR_STEPS: Final = (Execute, Settled, DependencyCompleted)
 """What step actors are sent; a run may have ended before such a message could not be handled."""
 _OF_RUN_ACTORS: Final = frozenset({StepsMade, StepMoved, ActorLost, CompensatorLost})
 """What run actors report; a run's former actor, which has died, is not believed."""
-
-
-@attrs.frozen(kw_only=True, eq=False, repr=False)
-class ConfigureSupervisor:
-    """From the orchestrator to the supervisor, before every other message."""
-
-    brain: Decisions
-    host: Host
 
 
 def _never_put_off(_call: Callable[[], None]) -> bool:
@@ -95,7 +84,7 @@ class Supervisor(Actor):
     def __init__(self) -> None:
         super().__init__()
         self._understood: Collection[type[Any]] = ()
-        """The messages that the brain decides."""
+        """The messages that the brain decides, whoever sends them."""
         self._run_actors: dict[str, ActorAddress] = {}
         self._leaving: deque[ActorAddress] = deque()
         """The run actors that were asked to exit and have not, in order."""
@@ -118,10 +107,8 @@ class Supervisor(Actor):
 
     def receiveMessage(self, message: object, sender: ActorAddress) -> None:  # noqa: N802, D102
         try:
-            kind = type(message)
-            if kind in self._understood:
-                if kind not in _OF_RUN_ACTORS or self._is_believed(message, sender):
-                    self._think(message)
+            if type(message) in self._understood:
+                self._think(message)
             else:
                 self._administer(message, sender)
         except BaseException as error:
@@ -152,6 +139,8 @@ class Supervisor(Actor):
             self._poisoned(message, sender)
         elif isinstance(message, ActorBroken):
             self._broken(message)
+        elif type(message) in _OF_RUN_ACTORS and self._is_believed(message, sender):
+            self._think(message)
         elif isinstance(message, ChildActorExited):
             self._child_exited(message)
 
@@ -164,7 +153,7 @@ class Supervisor(Actor):
         self._take, self._deadlines = brain.take, brain.deadlines
         self._begin, self._conclude_brain = brain.begin, brain.conclude
         self._start_clocks = brain.start_clocks
-        self._understood = brain.understood
+        self._understood = brain.understood - _OF_RUN_ACTORS
         self._now, self._wall = message.host.clock.now, message.host.clock.wall
         self._put_off = getattr(self._myRef, "put_off", _never_put_off)
 
@@ -226,10 +215,6 @@ class Supervisor(Actor):
         if batch is None:
             return  # its `record` returned neither True nor False, and its runs have been given up
         batch.recorded, batch.error = True, message.error
-        if not self._concluding:
-            # The clocks of attempts start now, not at the moment of the last decision.
-            self._began_at = now = self._now()
-            self._begin(now, self._wall(now))
         try:
             self._go_on()
         finally:
@@ -263,29 +248,30 @@ class Supervisor(Actor):
             self._unrecorded.setdefault(run_id, why)
             reason = f"its events could not be recorded: {text_of(why)}"
             self.send(self.myAddress, CancelRun(run_id, reason, None))
-        self._act([event for event in events if event.run_id not in lost], (), ())
+        self._act([event for event in events if event.run_id not in lost], [], ())
         for run, step_id, message in batch.effects:
             if is_of_another(lost, run, message):
-                self._act((), ((run, step_id, message),), ())
+                self._act((), [(run, step_id, message)], ())
             elif isinstance(message, (StopAttempt, AbandonAttempt, RunFinished)):
                 self._perform[type(message)](message)
             elif isinstance(message, MakeSteps) and not message.step_ids:
                 self._make_steps(message)
-        self._act((), (), [grant for grant in batch.grants if grant[0].run_id not in lost])
+        self._act((), [], [grant for grant in batch.grants if grant[0].run_id not in lost])
         for run, _, message in batch.grants:
             if run.run_id in lost:
+                message.attempt.cancelled = True  # a new actor may be told of it all the same
                 why = lost[run.run_id]
                 self.send(self.myAddress, AttemptFinished(message.attempt, None, why))
 
     # ── Effects ──────────────────────────────────────────────────────────────────────────────
 
-    def _act(
-        self, events: Sequence[Event], effects: Sequence[Effect], grants: Sequence[Grant]
-    ) -> None:
+    def _act(self, events: Sequence[Event], effects: list[Effect], grants: Sequence[Grant]) -> None:
         if events and self._audience.present:
             self._audience.publish(events)
         if grants:
-            effects = [*effects, *self._start_clocks(grants)]
+            # Recording may have taken time, which the timeouts must not lose.
+            self._began_at = now = self._now()
+            effects += self._start_clocks(grants, now)
         send = self._myRef.actor_send
         interrupt: BaseException | None = None
         for run, step_id, message in effects:
@@ -335,6 +321,8 @@ class Supervisor(Actor):
 
     def _abandon_attempt(self, message: AbandonAttempt) -> None:
         attempt = message.attempt
+        if not attempt.was_submitted:
+            return  # it was stopped before, and has been reported
         try:
             stack = attempt.executor.abandon(attempt)
         except BaseException as error:  # noqa: BLE001 - an abandoned attempt no longer counts
@@ -414,60 +402,16 @@ class Held:
     def __init__(
         self,
         events: Sequence[Event],
-        effects: Sequence[Effect],
+        effects: list[Effect],
         grants: Sequence[Grant],
         *,
         recorded: bool,
         error: BaseException | None = None,
     ) -> None:
         self.events: Sequence[Event] = events
-        self.effects: Sequence[Effect] = effects
+        self.effects: list[Effect] = effects
         self.grants: Sequence[Grant] = grants
         self.recorded: bool = recorded
         """Whether there is nothing left to wait for: recorded, or failed."""
         self.error: BaseException | None = error
         """The error that kept the events from being recorded."""
-
-
-class Audience(Protocol):
-    """The observers of all runs."""
-
-    present: bool
-    """Whether there are any."""
-
-    def publish(self, events: Sequence[Event]) -> None:
-        """Show recorded events; neither blocks nor raises."""
-
-
-class Host(Protocol):
-    """What the supervisor needs from outside of the actor system."""
-
-    @property
-    def clock(self) -> Clock:
-        """The clock."""
-
-    @property
-    def state(self) -> StateManager:
-        """The state manager."""
-
-    @property
-    def audience(self) -> Audience:
-        """The observers."""
-
-    def committed(self, error: BaseException | None, /) -> None:
-        """Post `Committed` to the supervisor; from any thread."""
-
-    def unknown(self, run_id: str) -> None:
-        """Discard a run that was cancelled before its start, or after its end."""
-
-    def finished(self, result: RunResult) -> None:
-        """Hand a run's result to its handle."""
-
-    def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
-        """Report events that the state manager could not record."""
-
-    def misbehaved(self, attempt: Attempt, what: str, error: BaseException) -> None:
-        """Report an executor that raised where its contract forbids that."""
-
-    def broken(self, message: object, error: BaseException) -> None:
-        """Report a defect of actorflow: a message or an effect that raised."""

@@ -153,6 +153,15 @@ def simulate(
     schedules: Annotated[
         int, typer.Option(min=1, metavar="N", help="The maximum number of schedules to try.")
     ] = 10_000,
+    exhaustive: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="K",
+            help="Try every schedule with at most K deviations from the default one.",
+            show_default=False,
+        ),
+    ] = None,
     workers: Annotated[
         int, typer.Option(min=1, metavar="N", help="The number of async workers.")
     ] = 2,
@@ -199,6 +208,7 @@ def simulate(
             target=target,
             inputs=read_inputs(inputs or (), documents or ()),
             schedules=schedules,
+            exhaustive=exhaustive,
             workers=workers,
             seed=seed,
             fail=fail or (),

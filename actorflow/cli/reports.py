@@ -53,6 +53,8 @@ _ROWS: Final = 20
 """The maximum number of outputs shown, for the last steps and for the others."""
 _PATH: Final = 6
 """The maximum number of steps named on the critical path."""
+_ATTEMPTS: Final = 5
+"""The maximum number of attempts shown of a step, from the last one back."""
 _ANY_WIDTH: Final = 10_000
 _INPUT: Final = 60
 _IDS: Final = ("trace_id", "correlation_id", "business_id")
@@ -199,10 +201,15 @@ def _step(step: StepResult) -> dict[str, Any]:
         "output": as_json(step.output),
         "error": error_as_json(step.error),
         "attempts": step.attempts,
+        "attempts_taken": _attempts(step),
         "started_at": step.started_at,
         "finished_at": step.finished_at,
         "duration": step.duration,
     }
+
+
+def _attempts(step: StepResult) -> list[dict[str, Any]]:
+    return [as_json(attempt) | {"duration": attempt.duration} for attempt in step.attempts_taken]
 
 
 # ── Charts in files ──────────────────────────────────────────────────────────────────────────
@@ -290,6 +297,11 @@ def describe_run(
     width = console.width
     yield from _heading(run, width)
     yield from ("", *rendered(steps_table(_step_rows(run, plan), _table_width(console)), console))
+    retried = [step for step in run.steps.values() if step.retried]
+    if retried:
+        yield from ("", *map(_retried, retried[:_ROWS]))
+    if retried[_ROWS:]:
+        yield f"… and {len(retried[_ROWS:])} more retried steps; --json prints them all"
     result = RunResult.of(run)
     document = list(outputs(result, width))
     if document:
@@ -321,6 +333,15 @@ def _heading(run: RunSnapshot, width: int) -> Iterator[str]:
             yield f"{title} {printable(name)} = {in_one_line(value, max(width - _INPUT, _INPUT))}"
 
 
+def _retried(step: StepResult) -> str:
+    earlier = "… " if step.retried[_ATTEMPTS:] else ""
+    return f"attempts of {printable(step.step_id)}: {earlier}" + ", ".join(
+        f"#{attempt.number} {attempt.outcome}"
+        + ("" if attempt.duration is None else f" after {in_words(attempt.duration)}")
+        for attempt in step.retried[-_ATTEMPTS:]
+    )
+
+
 def _step_rows(run: RunSnapshot, plan: WorkflowPlan | None) -> Iterator[Sequence[Text]]:
     if plan is None:
         yield from (_row(step, "", "") for step in run.steps.values())
@@ -347,6 +368,9 @@ def _row(step: StepResult, prefix: str, also: str) -> Sequence[Text]:
 def run_as_json(run: RunSnapshot) -> dict[str, Any]:
     """Return a run with its steps in a form that JSON can hold."""
     document: dict[str, Any] = as_json(run)
+    for step_id, step in run.steps.items():
+        del document["steps"][step_id]["retried"]
+        document["steps"][step_id]["attempts_taken"] = _attempts(step)
     return document | {"outputs": as_json(run.outputs), "duration": run.duration}
 
 

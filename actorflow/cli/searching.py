@@ -71,6 +71,7 @@ class SearchOrder:
     inputs: Mapping[str, Any]
     script: Script
     schedules: int
+    exhaustive: int | None
     seed: int
     workers: int
     faults: Faults
@@ -90,7 +91,7 @@ class Found:
     @property
     def exit_status(self) -> int:
         """The exit status of the command."""
-        if self.exploration.failure is not None:
+        if self.exploration.failure is not None or not self.exploration.explored:
             return 1
         return 0 if self.signal is None else EXIT_BASE + self.signal
 
@@ -121,6 +122,7 @@ def search(order: SearchOrder, progress: Progress | None) -> Found:
             order.inputs,
             script=order.script,
             schedules=order.schedules,
+            exhaustive=order.exhaustive,
             seed=order.seed,
             laws=laws_of(order.loaded),
             async_workers=order.workers,
@@ -268,7 +270,7 @@ def describe_search(found: Found, width: int) -> Iterator[str]:
         yield from ("", *textwrap.wrap(hint, width or _TEXT_WIDTH))
     yield ""
     if seen.broken is None:
-        yield "no law broken"
+        yield from textwrap.wrap(seen.verdict, width or _TEXT_WIDTH)
     else:
         yield from describe_broken(seen.broken, width)
     if found.saved is not None:
@@ -277,6 +279,8 @@ def describe_search(found: Found, width: int) -> Iterator[str]:
 
 
 def _figures(seen: Exploration) -> Iterator[str]:
+    if seen.scope is not None:
+        yield seen.scope
     several = "" if seen.schedules == 1 else "s"
     yield (
         f"{seen.schedules:,} schedule{several} in {seen.seconds:.1f} s "
@@ -351,6 +355,12 @@ def search_as_json(found: Found) -> dict[str, Any]:
         "seed": seen.seed,
         "schedules": seen.schedules,
         "distinct": seen.distinct,
+        "explored": seen.explored,
+        "exhaustive": seen.exhaustive,
+        "exhausted": seen.exhausted,
+        "complete": seen.complete,
+        "pruned": seen.pruned,
+        "refusal": seen.refusal,
         "seconds": seen.seconds,
         "schedules_per_second": seen.schedules_per_second,
         "runs": dict(seen.endings),

@@ -63,6 +63,7 @@ class Typed:
     target: str
     inputs: Mapping[str, Any]
     schedules: int
+    exhaustive: int | None
     workers: int
     seed: int
     fail: Sequence[str]
@@ -122,6 +123,7 @@ def _order(typed: Typed) -> SearchOrder:
         inputs=typed.inputs,
         script=script,
         schedules=typed.schedules,
+        exhaustive=typed.exhaustive,
         seed=typed.seed,
         workers=typed.workers,
         faults=Faults(crashes=int(typed.crash)),

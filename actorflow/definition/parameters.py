@@ -27,6 +27,7 @@ __all__ = [
     "Parameter",
     "StepInputs",
     "bind",
+    "is_anonymous",
     "is_coroutine",
     "name_of",
     "path_of",
@@ -73,6 +74,15 @@ def path_of(run: Callable[..., Any]) -> str:
     function = _unwrapped(run)
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{named.__module__}:{named.__qualname__}"
+
+
+def is_anonymous(run: Callable[..., Any]) -> bool:
+    """Return whether other functions may have the same path: a lambda's, or a closure's."""
+    function = _unwrapped(run)
+    name = getattr(function, "__qualname__", "")
+    # A decorated function is a closure as well, but has the name of the function within.
+    is_closure = "<locals>" in name and getattr(function, "__closure__", None) is not None
+    return name.endswith("<lambda>") or is_closure
 
 
 class Parameter(NamedTuple):

@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from actorflow.definition.options import fingerprinted
-from actorflow.definition.parameters import RESERVED, Binding, path_of
+from actorflow.definition.parameters import RESERVED, Binding, is_anonymous, path_of
 from actorflow.definition.retry import RetryPolicy
 from actorflow.definition.step import Step
 from actorflow.errors.definition import MissingInput, UnknownInput
-from actorflow.support.suggestions import nearest, surely
+from actorflow.support.suggestions import FEW, hints_for, nearest, surely
 from actorflow.support.warnings import warn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from actorflow.model.context import Attempt
+
+    _StepsOfNames = tuple[tuple[str, ...], ...]
 
 __all__ = ["StepPlan", "WorkflowPlan", "run_inputs"]
 
@@ -112,29 +114,30 @@ class WorkflowPlan:
         """
         missing = tuple(name for name in self.required_inputs if name not in inputs)
         if missing:
-            wanted_by = tuple(tuple(self._wanting(name)) for name in missing)
-            undone = tuple(tuple(self._wanting_to_undo(name)) for name in missing)
-            hints = tuple(self._hint(name, inputs) for name in missing)
+            wanted_by, undone = self._wanting(missing)
+            others = [name for name in inputs if name not in self.inputs]
             raise MissingInput(
                 self.workflow_id,
                 missing,
                 wanted_by,
-                hints if any(hints) else (),
+                hints_for(missing, lambda name: self._hint(name, others)),
                 undone if any(undone) else (),
             )
 
-    def _wanting(self, name: str) -> Iterator[str]:
+    def _wanting(self, names: Sequence[str]) -> tuple[_StepsOfNames, _StepsOfNames]:
+        """Return the steps that take each input, and those whose compensator alone does."""
+        takers: dict[str, dict[str, None]] = {name: {} for name in names}
+        undone: dict[str, dict[str, None]] = {name: {} for name in names}
         for step in self.steps:
-            if any(name in one.inputs for one in _calls(step)):
-                yield step.id
+            for call in _calls(step):
+                for name in takers.keys() & call.inputs:
+                    takers[name][step.id] = None
+                    if name not in step.inputs:
+                        undone[name][step.id] = None
+        return tuple(map(tuple, takers.values())), tuple(map(tuple, undone.values()))
 
-    def _wanting_to_undo(self, name: str) -> Iterator[str]:
-        for step_id in self._wanting(name):
-            if name not in self.by_id[step_id].inputs:
-                yield step_id
-
-    def _hint(self, name: str, inputs: Mapping[str, Any]) -> str:
-        given = nearest(name, [other for other in inputs if other not in self.inputs])
+    def _hint(self, name: str, others: Sequence[str]) -> str:
+        given = nearest(name, others)
         if given is not None:
             return f"you passed {given!r}"
         close = nearest(name, (*RESERVED, *self.by_id))
@@ -155,11 +158,12 @@ class WorkflowPlan:
         """
         unknown = tuple(name for name in inputs if name not in self.inputs)
         if unknown and not self.takes_any_input:
-            hints = tuple(self._meaning(name) for name in unknown)
             known = (*self.required_inputs, *self.optional_inputs)
-            raise UnknownInput(self.workflow_id, unknown, known, hints if any(hints) else ())
+            hints = hints_for(unknown, self._meaning)
+            raise UnknownInput(self.workflow_id, unknown, known, hints)
         left_out = [name for name in self.optional_inputs if name not in inputs] if unknown else ()
-        for name in unknown:
+        # With many names they are data, and comparing each would delay every start.
+        for name in unknown[:FEW] if left_out else ():
             self._warn_of(name, surely(name, left_out))
 
     def _meaning(self, name: str) -> str:
@@ -185,6 +189,11 @@ class WorkflowPlan:
     def takes_any_input(self) -> bool:
         """Whether an input may have any name, because a step takes `inputs`."""
         return any(one.wants_inputs for step in self.steps for one in _calls(step))
+
+    @property
+    def anonymous(self) -> tuple[str, ...]:
+        """The steps whose function, or compensator, a fingerprint cannot tell from others."""
+        return tuple(step.id for step in self.steps if any(map(is_anonymous, _functions(step))))
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -214,6 +223,10 @@ def _described(value: object) -> object:
 def _calls(plan: StepPlan) -> tuple[StepPlan, ...]:
     """Return a step and its compensator, if it has one."""
     return (plan,) if plan.compensation is None else (plan, plan.compensation)
+
+
+def _functions(plan: StepPlan) -> tuple[Callable[..., Any], ...]:
+    return tuple(call.step.run for call in _calls(plan))
 
 
 def run_inputs(steps: Iterable[StepPlan]) -> tuple[tuple[str, ...], tuple[str, ...]]:

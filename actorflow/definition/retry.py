@@ -36,7 +36,7 @@ def _is_pattern(value: object) -> bool:
 
 
 def _refusal(field: str, value: object, cure: str) -> DefinitionError:
-    return DefinitionError(None, f"{field} of RetryPolicy is {value!r}", cure)
+    return DefinitionError(None, f"{field} of RetryPolicy is {text_of(value)}", cure)
 
 
 def _matches(pattern: ErrorPattern, error: BaseException) -> bool:
@@ -56,7 +56,8 @@ class RetryPolicy:
 
     The wait after the first attempt is `initial_interval`. Each further one is `multiplier` times
     as long, up to `max_interval`. Jitter varies each wait by at most that fraction in either
-    direction, so that steps that failed together do not return together.
+    direction, so that steps that failed together do not return together. An `initial_interval` of 0
+    retries at once, after every attempt.
 
     Example:
         >>> from actorflow import RetryPolicy
@@ -86,7 +87,7 @@ class RetryPolicy:
     @initial_interval.validator
     @max_interval.validator
     def _check_interval(self, field: attrs.Attribute[float], value: object) -> None:
-        seconds(value, f"{field.name} of RetryPolicy")
+        seconds(value, f"{field.name} of RetryPolicy", zero=True)
 
     @multiplier.validator
     def _check_multiplier(self, _field: object, value: object) -> None:
@@ -163,6 +164,8 @@ class RetryPolicy:
         return self.delay(attempt, 0.0), self.delay(attempt, 1.0)
 
     def _backoff(self, attempt: int) -> float:
+        if self.initial_interval == 0:
+            return 0.0  # also where the power would overflow
         try:
             wait = self.initial_interval * self.multiplier ** (attempt - 1)
         except OverflowError:

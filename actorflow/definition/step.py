@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import attrs
 
+from actorflow.definition.arguments import cure_of_text, is_text
 from actorflow.definition.durations import as_seconds, seconds
 from actorflow.definition.options import inherited, option
 from actorflow.definition.parameters import RESERVED, Parameter, is_coroutine, read_parameters
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from actorflow.definition.durations import Duration
 
-__all__ = ["Step", "StepOptions", "is_text", "or_id"]
+__all__ = ["Step", "StepOptions", "or_id"]
 
 
 def _ids(after: str | Step | Sequence[str | Step]) -> tuple[str, ...]:
@@ -45,11 +46,6 @@ def _cure_of_after(item: object) -> str:
     return "Give step ids, or steps"
 
 
-def is_text(value: object) -> bool:
-    """Return whether `value` is a string that is not blank."""
-    return isinstance(value, str) and bool(value.strip())
-
-
 def or_id(name: str | None) -> Any:
     """Let a name be left out in the eyes of type checkers; the class then puts its id."""
     return name
@@ -57,8 +53,8 @@ def or_id(name: str | None) -> Any:
 
 def _check_id(_step: Step, _field: attrs.Attribute[str], value: str) -> None:
     if not is_text(value):
-        problem = f"a step's id is {value!r}"
-        raise DefinitionError(None, problem, "Give a non-empty string")
+        problem = f"a step's id is {text_of(value)}"
+        raise DefinitionError(None, problem, cure_of_text(value))
     if value in RESERVED:
         cure = "Choose another one: a parameter of this name has a special meaning"
         raise DefinitionError(None, "its id is reserved", cure, value)
@@ -231,18 +227,18 @@ class Step:
     @name.validator
     def _check_name(self, _field: object, value: object) -> None:
         if value is not None and not is_text(value):
-            raise self._refusal(f"its name is {value!r}", "Give a non-empty string")
+            raise self._refusal(f"its name is {text_of(value)}", cure_of_text(value))
 
     @executor.validator
     def _check_executor(self, _field: object, value: object) -> None:
         if value is not None and not is_text(value):
             cure = "Give the name of one of the orchestrator's executors"
-            raise self._refusal(f"executor is {value!r}", cure)
+            raise self._refusal(f"executor is {text_of(value)}", cure)
 
     @description.validator
     def _check_description(self, _field: object, value: object) -> None:
         if not isinstance(value, str):
-            raise self._refusal(f"description is {value!r}", "Give a string")
+            raise self._refusal(f"description is {text_of(value)}", "Give a string")
 
     @after.validator
     def _check_after(self, _field: object, value: tuple[object, ...]) -> None:
@@ -257,12 +253,12 @@ class Step:
     @required.validator
     def _check_flag(self, field: attrs.Attribute[bool], value: object) -> None:
         if not isinstance(value, bool):
-            raise self._refusal(f"{field.name} is {value!r}", "Give True or False")
+            raise self._refusal(f"{field.name} is {text_of(value)}", "Give True or False")
 
     @priority.validator
     def _check_priority(self, _field: object, value: object) -> None:
         if not isinstance(value, int) or isinstance(value, bool):
-            raise self._refusal(f"priority is {value!r}", "Give a whole number")
+            raise self._refusal(f"priority is {text_of(value)}", "Give a whole number")
 
     @timeout.validator
     @total_timeout.validator

@@ -10,12 +10,14 @@ from typing import Any, Final, Literal, TypeVar, Unpack, overload
 
 import attrs
 
+from actorflow.definition.arguments import cure_of_text, is_text
 from actorflow.definition.compiling import plan_steps
 from actorflow.definition.durations import as_seconds, seconds
 from actorflow.definition.parameters import name_of
 from actorflow.definition.plan import StepPlan, WorkflowPlan, run_inputs
-from actorflow.definition.step import Step, StepOptions, is_text, or_id
+from actorflow.definition.step import Step, StepOptions, or_id
 from actorflow.errors.definition import DefinitionError
+from actorflow.support.safe_text import text_of
 from actorflow.support.suggestions import checks_options, refuse_unknown_options
 
 __all__ = [
@@ -61,7 +63,7 @@ def _blaming(workflow_id: str) -> Iterator[None]:
 def _copied(metadata: Mapping[str, Any] | None) -> Mapping[str, Any]:
     given: Any = {} if metadata is None else metadata
     if not isinstance(given, Mapping):
-        problem = f"a workflow's metadata is {given!r}"
+        problem = f"a workflow's metadata is {text_of(given)}"
         raise DefinitionError(None, problem, "Give a mapping")
     return MappingProxyType(dict(given))
 
@@ -70,13 +72,13 @@ def _as_step(workflow_id: str, step: Any) -> Step:
     if isinstance(step, Step):
         return step
     cure = "Give a Step, or decorate the function with @flow.step; call .build() on a builder"
-    raise DefinitionError(workflow_id, f"{step!r} is not a Step", cure)
+    raise DefinitionError(workflow_id, f"{text_of(step)} is not a Step", cure)
 
 
 def _check_id(_workflow: Workflow, _field: attrs.Attribute[str], value: str) -> None:
     if not is_text(value):
-        problem = f"a workflow's id is {value!r}"
-        raise DefinitionError(None, problem, "Give a non-empty string")
+        problem = f"a workflow's id is {text_of(value)}"
+        raise DefinitionError(None, problem, cure_of_text(value))
 
 
 @checks_options
@@ -133,18 +135,18 @@ class Workflow:
     @version.validator
     def _check_text(self, field: attrs.Attribute[str], value: object) -> None:
         if not is_text(value) and not (field.name == "name" and value is None):
-            problem = f"its {field.name} is {value!r}"
-            raise DefinitionError(self.id, problem, "Give a non-empty string")
+            problem = f"its {field.name} is {text_of(value)}"
+            raise DefinitionError(self.id, problem, cure_of_text(value))
 
     @description.validator
     def _check_description(self, _field: object, value: object) -> None:
         if not isinstance(value, str):
-            raise DefinitionError(self.id, f"description is {value!r}", "Give a string")
+            raise DefinitionError(self.id, f"description is {text_of(value)}", "Give a string")
 
     @fail_fast.validator
     def _check_fail_fast(self, _field: object, value: object) -> None:
         if not isinstance(value, bool):
-            raise DefinitionError(self.id, f"fail_fast is {value!r}", "Give True or False")
+            raise DefinitionError(self.id, f"fail_fast is {text_of(value)}", "Give True or False")
 
     @order.validator
     def _check_order(self, _field: object, value: object) -> None:

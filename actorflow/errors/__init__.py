@@ -13,9 +13,17 @@ depends on the layout of the package.
 from __future__ import annotations
 
 import reprlib
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-__all__ = ["ActorflowError", "shown"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["ActorflowError", "listed", "quoted", "shown"]
+
+_LONG: Final = 200
+"""How many characters of a name are shown."""
+_SHOWN: Final = 50
+"""How many names are shown where all are asked for."""
 
 
 class ActorflowError(Exception):
@@ -51,5 +59,20 @@ ActorflowError.__module__ = "actorflow"
 def shown(value: object) -> object:
     """Return how a field of an error is written in its text."""
     if isinstance(value, tuple):
-        return ", ".join(repr(name) for name in value) or "none"
+        return listed([quoted(name) for name in value], _SHOWN) or "none"
     return value
+
+
+def quoted(name: object) -> str:
+    """Return a name in quotes, cut in the middle if it is very long."""
+    text = repr(name)
+    half = _LONG // 2
+    return text if len(text) <= _LONG else f"{text[:half]}...{text[-half:]}"
+
+
+def listed(items: Sequence[str], most: int, separator: str = ", ") -> str:
+    """Join items, at most so many; the others are counted."""
+    others = len(items) - most
+    if others <= 0:
+        return separator.join(items)
+    return f"{separator.join(items[:most])} and {others:,} more"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-from actorflow.errors import ActorflowError, shown
-from actorflow.support.suggestions import did_you_mean
+from actorflow.errors import ActorflowError, listed, quoted, shown
+from actorflow.support.suggestions import FEW, did_you_mean
 
 __all__ = [
     "DefinitionConflict",
@@ -67,21 +67,23 @@ class MissingInput(ActorflowError):
     def __str__(self) -> str:
         undone = self.compensated_ids or ((),) * len(self.names)
         hints = _in_brackets(self.hints, self.names)
-        wants = "; ".join(
-            f"{name!r}, wanted by {_takers(ids, undo)}{hint}"
-            for name, ids, undo, hint in zip(self.names, self.step_ids, undone, hints, strict=True)
-        )
+        each = zip(self.names, self.step_ids, undone, hints, strict=True)
+        wants = [
+            f"{quoted(name)}, wanted by {_takers(ids, undo)}{hint}"
+            for name, ids, undo, hint in each
+        ]
         meant = "a dependency's output was meant, name the parameter after that step"
         own = [ids for ids in undone if ids]
         if own:
-            named = " or ".join(repr(it) for it in dict.fromkeys(it for ids in own for it in ids))
+            ids = dict.fromkeys(it for ids in own for it in ids)
+            named = listed([quoted(it) for it in ids], FEW, " or ")
             of = "that step" if len(own) == 1 and len(own[0]) == 1 else "the compensator's step"
             meant = f"the output of {of} was meant, name the parameter {named}"
             if any(set(ids) - set(undo) for ids, undo in zip(self.step_ids, undone, strict=True)):
                 meant += "; for a dependency's output, name it after that step"
         return (
-            f"workflow {self.workflow_id!r} lacks a run input: {wants}. Pass it when you start the "
-            f"run, or give the parameter a default. If {meant}."
+            f"workflow {self.workflow_id!r} lacks a run input: {listed(wants, FEW, '; ')}. "
+            f"Pass it when you start the run, or give the parameter a default. If {meant}."
         )
 
 
@@ -110,10 +112,10 @@ class UnknownInput(ActorflowError):
 
     def __str__(self) -> str:
         hints = _in_brackets(self.hints, self.names)
-        named = ", ".join(f"{name!r}{hint}" for name, hint in zip(self.names, hints, strict=True))
+        named = [f"{quoted(name)}{hint}" for name, hint in zip(self.names, hints, strict=True)]
         return (
             f"no step of workflow {self.workflow_id!r} takes the input{'s' * (len(self.names) > 1)}"
-            f" {named}. The inputs are: {shown(self.known)}. Leave it out, or add a "
+            f" {listed(named, FEW)}. The inputs are: {shown(self.known)}. Leave it out, or add a "
             "parameter of that name to a step, or the parameter `inputs`, which holds all inputs."
         )
 

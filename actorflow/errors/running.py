@@ -12,6 +12,7 @@ from typing import Final, Literal
 import attrs
 
 from actorflow.errors import ActorflowError
+from actorflow.support.safe_text import text_of
 
 __all__ = [
     "ActorCrashed",
@@ -128,9 +129,12 @@ class GiveUp(ActorflowError):
 
 
 def _wait(value: float | timedelta) -> float:
-    wait = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    try:
+        wait = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    except OverflowError:  # an int that no float can hold
+        wait = math.inf
     if not math.isfinite(wait):
-        raise ValueError(f"RetryAfter takes finite seconds or a timedelta, not {value!r}")
+        raise ValueError(f"RetryAfter takes finite seconds or a timedelta, not {text_of(value)}")
     # A moment that has passed is a wait of zero, not a mistake.
     return max(wait, 0.0)
 

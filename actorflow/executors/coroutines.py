@@ -11,7 +11,7 @@ Steps that return without waiting need only one runner. Steps that suspend need 
 only one of them would start in each iteration of the loop. The executor assumes that the next body
 behaves like the last one.
 
-A function whose body has suspended is expected to do so again: its next body gets a plain task from
+A step whose body has suspended is expected to do so again: its next body gets a plain task from
 the start, which the event loop drives without the runner's accompaniment. If that body returns
 without waiting after all, the next one is started by a runner again.
 
@@ -48,7 +48,7 @@ __all__ = ["CoroutineExecutor", "stack_of_coroutine"]
 
 _SECONDS_PER_TURN: Final = 0.005
 _MOST_REMEMBERED: Final = 10_000
-"""How many functions are remembered to suspend."""
+"""How many steps are remembered to suspend."""
 
 
 _ABANDONED: Final = object()
@@ -135,10 +135,11 @@ class CoroutineExecutor:
         self._queue: deque[Attempt] = deque()
         self._runners = 0
         """The number of runners that will check the queue before they end or suspend."""
-        self._bodies_suspend = False
-        """Whether the last body that started suspended."""
+        self.bodies_suspend = False
+        """Whether the last body that started suspended. A simulation sets it."""
         self._suspends: set[int] = set()
-        """The ids of functions whose last body suspended; a hint, so a stale id does no harm."""
+        """The ids of the plans of steps whose last body suspended; a hint, so a stale id does no
+        harm."""
         self._waiting = 0
         """The number of bodies that are suspended."""
         self._abandoned: dict[Attempt, None] = {}
@@ -153,11 +154,11 @@ class CoroutineExecutor:
 
     def submit(self, attempt: Attempt) -> None:
         """Start an attempt soon."""
-        if self._suspends and id(attempt.function) in self._suspends:
+        if self._suspends and id(attempt.plan) in self._suspends:
             self._start_task(attempt)
             return
         self._queue.append(attempt)
-        if not self._runners or self._bodies_suspend:
+        if not self._runners or self.bodies_suspend:
             self._start_runners()
 
     def stop(self, attempt: Attempt) -> None:
@@ -199,10 +200,15 @@ class CoroutineExecutor:
     def _turned(self) -> None:
         self.legs += 1
 
+    @property
+    def waiting(self) -> int:
+        """The number of attempts that wait for a runner."""
+        return len(self._queue)
+
     # ── Runners ──────────────────────────────────────────────────────────────────────────────
 
     def _start_runners(self) -> None:
-        wanted = len(self._queue) if self._bodies_suspend else 1
+        wanted = len(self._queue) if self.bodies_suspend else 1
         while self._runners < wanted:
             self._runners += 1
             _Runner(self._run(), self._replace_runner, self._loop, self._context)
@@ -214,7 +220,7 @@ class CoroutineExecutor:
 
     async def _run(self) -> None:
         _this_task(self._loop).started = True
-        if self._runners > 1 and not self._bodies_suspend:
+        if self._runners > 1 and not self.bodies_suspend:
             self._runners -= 1  # one runner is enough
         else:
             await self._work()
@@ -294,7 +300,7 @@ class CoroutineExecutor:
             waiting = coroutine.send(None)
         except StopIteration as stop:
             self.current = task.attempt = None
-            self._suspends.discard(id(attempt.function))
+            self._suspends.discard(id(attempt.plan))
             self._report(attempt, stop.value, None)
             return
         except BaseException as error:  # noqa: BLE001 - any error fails the attempt
@@ -336,10 +342,9 @@ class CoroutineExecutor:
             coroutine = attempt.function(**attempt.arguments)
             waiting = attempt.variables.run(coroutine.send, None)
             self.current = None
-            self._bodies_suspend = True
-            if len(self._suspends) >= _MOST_REMEMBERED:
-                self._suspends.clear()
-            self._suspends.add(id(attempt.function))
+            self.bodies_suspend = True
+            if attempt.plan is not None:
+                self._remember(attempt.plan)
             return attempt, coroutine, waiting
         except StopIteration as stop:
             self.current = None
@@ -347,8 +352,13 @@ class CoroutineExecutor:
         except BaseException as error:  # noqa: BLE001 - any error fails the attempt
             self.current = None
             self._report(attempt, None, error)
-        self._bodies_suspend = False
+        self.bodies_suspend = False
         return None
+
+    def _remember(self, plan: object) -> None:
+        if len(self._suspends) >= _MOST_REMEMBERED:
+            self._suspends.clear()
+        self._suspends.add(id(plan))
 
     def _run_suspended(
         self, attempt: Attempt, coroutine: _Coroutine, waiting: Any, task: asyncio.Task[Any]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import functools
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
     from actorflow.model.protocols import Report
 
 __all__ = ["FuturesExecutor"]
+
+
+def _is_of_processes(pool: concurrent.futures.Executor) -> bool:
+    # Its module loads multiprocessing, and is loaded if there is such a pool.
+    module = sys.modules.get("concurrent.futures.process")
+    return module is not None and isinstance(pool, module.ProcessPoolExecutor)
 
 
 class FuturesExecutor:
@@ -35,6 +42,8 @@ class FuturesExecutor:
     def __init__(self, pool: concurrent.futures.Executor) -> None:
         self._pool = pool
         self._same_process = isinstance(pool, concurrent.futures.ThreadPoolExecutor)
+        self.takes_context: bool = not _is_of_processes(pool)
+        """Whether a function can be given its `StepContext`, which cannot be pickled."""
         self._lock = threading.Lock()
         self._running: dict[Attempt, None] = {}
         self._abandoned: dict[Attempt, None] = {}

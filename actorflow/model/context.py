@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Attempt", "Compensation", "RunScope", "StepContext"]
 
+_NONE: Final[Any] = None
 _IDS: Final = ("trace_id", "correlation_id", "business_id")
 
 
@@ -82,17 +83,18 @@ class Attempt:
     arguments: Mapping[str, Any]
     variables: contextvars.Context
     handle: Any
-    plan: StepPlan
-    """What it runs: the plan of a step, or of a compensator."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - made for every attempt, where keywords would cost
         self,
         scope: RunScope,
         step_id: str,
         number: int,
         deadline: float | None,
         executor: Executor,
+        plan: StepPlan = _NONE,
     ) -> None:
+        self.plan: StepPlan = plan
+        """What it runs: the plan of a step, or of a compensator. None in an executor's tests."""
         self.scope: RunScope = scope
         self.step_id: str = step_id
         self.number: int = number
@@ -104,6 +106,11 @@ class Attempt:
         """When its body ended, as reported by its executor."""
         self.submitted: bool = False
         self.handle = None
+
+    @property
+    def was_submitted(self) -> bool:
+        """Whether an executor has received it; `submitted` is also true if none ever will."""
+        return hasattr(self, "variables")
 
     def __repr__(self) -> str:
         return f"<Attempt {self.number} of step {self.step_id!r} in run {self.scope.run_id}>"

@@ -9,6 +9,7 @@ import attrs
 
 from actorflow.errors import ActorflowError
 from actorflow.errors.running import DeadlineExceeded
+from actorflow.model.attempts import AttemptResult, ended, latest_ended
 from actorflow.model.lifecycle import RunStatus, StepStatus
 from actorflow.support.read_only import NOTHING
 from actorflow.support.safe_text import said_by
@@ -57,10 +58,30 @@ class StepResult:
     """Start of the first attempt, in seconds since the epoch."""
     finished_at: float | None = None
     """When the step settled, in seconds since the epoch."""
+    retried: Sequence[AttemptResult] = ()
+    """The attempts of a step that was retried, as recorded; empty for any other step. See
+    `attempts_taken`, which has those of every step.
+    """
+
+    @property
+    def attempts_taken(self) -> tuple[AttemptResult, ...]:
+        """Its attempts in order, each with its own times, outcome and error.
+
+        Attempts of its compensator are not among them. When the run is resumed, those of steps that
+        run again are counted from 1, and only those.
+        """
+        if self.retried or self.attempts != 1 or self.started_at is None:
+            return tuple(self.retried)
+        first = AttemptResult(number=1, started_at=self.started_at)
+        return (ended(first, self.status, self.error, self.finished_at),)
 
     @property
     def duration(self) -> float | None:
-        """Seconds from the first attempt's start until the step settled, backoffs included."""
+        """Seconds from the first attempt's start until the step settled.
+
+        They include all attempts, the backoffs between them, and waits for a worker after a
+        backoff. For the time of the body alone, see the `duration` of each of `attempts_taken`.
+        """
         return _elapsed(self.started_at, self.finished_at)
 
 
@@ -71,13 +92,20 @@ class StepResults(Mapping[str, StepResult]):
     cost more than scheduling some of them.
     """
 
-    __slots__ = ("_rows",)
+    __slots__ = ("_retried", "_rows")
 
-    def __init__(self, rows: Mapping[str, tuple[Any, ...]]) -> None:
+    def __init__(
+        self,
+        rows: Mapping[str, tuple[Any, ...]],
+        retried: Mapping[str, Sequence[AttemptResult]] = NOTHING,
+    ) -> None:
         self._rows = rows
+        self._retried = retried
+        """The attempts of the steps that were retried."""
 
     def __getitem__(self, step_id: str) -> StepResult:
         status, output, error, attempts, started_at, finished_at = self._rows[step_id]
+        retried = self._retried.get(step_id, ())
         return StepResult(
             step_id=step_id,
             status=status,
@@ -86,6 +114,7 @@ class StepResults(Mapping[str, StepResult]):
             attempts=attempts,
             started_at=started_at,
             finished_at=finished_at,
+            retried=latest_ended(retried, status, error, finished_at),
         )
 
     def __iter__(self) -> Iterator[str]:
@@ -98,7 +127,7 @@ class StepResults(Mapping[str, StepResult]):
         return repr(dict(self))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return StepResults, (dict(self._rows),)
+        return StepResults, (dict(self._rows), dict(self._retried))
 
 
 @attrs.frozen(kw_only=True)
@@ -284,6 +313,10 @@ class RunError(ActorflowError):
 
     result: RunResult
 
+    def __repr__(self) -> str:
+        # With the result's own repr, each line of a log that shows it would hold every step.
+        return f"{type(self).__name__}(<{self._run()}, {self.result.status.value}>)"
+
     def _run(self) -> str:
         return f"run {self.result.run_id!r} of workflow {self.result.workflow_id!r}"
 
@@ -331,7 +364,7 @@ class ShutdownReport:
     """What a shutdown did to the orchestrator's runs."""
 
     drained: int = 0
-    """How many runs ended by themselves during the drain."""
+    """How many runs ended by themselves during the drain; not those that a caller cancelled."""
     cancelled: Sequence[str] = ()
     """The ids of the runs that were cut."""
     abandoned: Sequence[str] = ()

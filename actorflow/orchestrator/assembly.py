@@ -48,7 +48,7 @@ def assemble(
         DefinitionError: When the state manager, an executor or an observer is invalid.
     """
     powers = powers_of(MemoryStateManager() if state is None else state)
-    registry = Registry()
+    registry = Registry(durable=powers.leases is not None)
     life = Lifetime(settings, powers, executors, observers)
     launcher = Launcher(life, registry)
     resuming = Resuming(life, registry, launcher)

@@ -8,7 +8,8 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.definition.compiling import COROUTINE
-from actorflow.errors.definition import UnknownExecutor
+from actorflow.definition.parameters import name_of
+from actorflow.errors.definition import DefinitionError, UnknownExecutor
 from actorflow.executors import FuturesExecutor
 from actorflow.model.messages import AttemptFinished
 from actorflow.support.logs import get_logger
@@ -80,10 +81,11 @@ class Places:
 
         Raises:
             UnknownExecutor: When a step names an executor that does not exist.
+            DefinitionError: When a step takes its context, and its executor cannot pass it on.
         """
         known = self._of.get(plan)
         if known is None:
-            known = {step.id: self._choose(step) for step in plan.steps}
+            known = {step.id: self._choose(plan, step) for step in plan.steps}
             self._of[plan] = known
         return known
 
@@ -92,15 +94,33 @@ class Places:
         known = self._of_compensators.get(plan)
         if known is None:
             undoes = {step.id: step.compensation for step in plan.steps if step.compensation}
-            known = {step_id: self._choose(undo) for step_id, undo in undoes.items()}
+            known = {step_id: self._choose(plan, undo) for step_id, undo in undoes.items()}
             self._of_compensators[plan] = known
         return known
 
-    def _choose(self, plan: StepPlan) -> Executor:
-        name = plan.step.executor or (COROUTINE if plan.is_coroutine else THREAD)
+    def _choose(self, plan: WorkflowPlan, step: StepPlan) -> Executor:
+        name = step.step.executor or (COROUTINE if step.is_coroutine else THREAD)
         if name not in self._executors:
-            raise UnknownExecutor(plan.id, name, tuple(self._executors))
-        return self._executors[name]
+            raise UnknownExecutor(step.id, name, tuple(self._executors))
+        executor = self._executors[name]
+        if step.wants_context and isinstance(executor, FuturesExecutor):
+            _check_context(plan, step, name, executor)
+        return executor
+
+
+def _check_context(
+    plan: WorkflowPlan, step: StepPlan, name: str, executor: FuturesExecutor
+) -> None:
+    if not executor.takes_context:
+        problem = (
+            f"{name_of(step.step.run)} takes ctx, which cannot be sent to the processes of "
+            f"executor {name!r}"
+        )
+        cure = (
+            "Pass what it needs as inputs and leave ctx out, or leave executor= out to run it on a "
+            "thread"
+        )
+        raise DefinitionError(plan.workflow_id, problem, cure, step.id)
 
 
 def _adapted(executor: Executor | concurrent.futures.Executor) -> Executor:

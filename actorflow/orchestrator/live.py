@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from actorflow.errors.definition import OrchestratorClosed
 from actorflow.errors.storage import RunUnattended
+from actorflow.model.lifecycle import RunStatus
 from actorflow.model.results import RunResult
-from actorflow.orchestrator.settings import count, run_id_of, run_status
+from actorflow.orchestrator.settings import filters_of, run_id_of
 from actorflow.run.handle import Run
 from actorflow.support.oneshot import Once
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from actorflow.orchestrator.admission import Ticket
 
     _Entry = tuple[Run, Once[RunResult], Ticket, WorkflowPlan]
-    from actorflow.model.lifecycle import RunStatus
     from actorflow.model.protocols import StateManager
     from actorflow.model.results import RunPage
     from actorflow.orchestrator.lifetime import Lifetime
@@ -41,8 +41,8 @@ class LiveRuns:
         self._lock = threading.RLock()
         self._runs: dict[str, _Entry] = {}
         self._closed = False
-        self.open_at_close: int = 0
-        """How many runs were in progress when `close` was called."""
+        self.drained: int = 0
+        """How many runs have ended since `close` was called, without having been cancelled."""
         self.all_ended: Once[None] = Once()
         """Resolved when the last one has ended, after `close`."""
 
@@ -93,6 +93,8 @@ class LiveRuns:
         """Remove a run, and give its waiters the result."""
         with self._lock:
             entry = self._runs.pop(result.run_id, None)
+            if entry is not None and self._closed and result.status is not RunStatus.CANCELLED:
+                self.drained += 1
             self._tell_if_all_ended()
         if entry is not None:
             self._left(entry[2])
@@ -101,9 +103,7 @@ class LiveRuns:
     def close(self) -> None:
         """Accept no further runs."""
         with self._lock:
-            if not self._closed:
-                self._closed = True
-                self.open_at_close = len(self._runs)
+            self._closed = True
             self._tell_if_all_ended()
 
     def give_up(self) -> list[str]:
@@ -180,9 +180,4 @@ class Looking:
     ) -> RunPage:
         """Return a page of the runs that match all filters, the newest first."""
         self._life.runtime("list runs")
-        return self._state.list(
-            status=None if status is None else run_status(status),
-            limit=count("limit", limit),
-            offset=count("offset", offset),
-            **ids,
-        )
+        return self._state.list(**filters_of(status=status, limit=limit, offset=offset, **ids))

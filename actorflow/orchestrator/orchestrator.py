@@ -188,6 +188,9 @@ class Orchestrator:
         Registering an equal definition again does nothing. A bare id means the version that was
         registered last.
 
+        Definitions are compared by the names of their functions. With a state manager that other
+        processes share, a step that is a lambda or a closure is therefore warned of.
+
         Raises:
             DefinitionError: When the workflow is invalid.
             DefinitionConflict: When a different definition has its id and version.

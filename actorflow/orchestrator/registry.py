@@ -7,20 +7,28 @@ from typing import TYPE_CHECKING
 
 from actorflow.definition.step import Step
 from actorflow.definition.workflow import Workflow
+from actorflow.errors import listed, quoted
 from actorflow.errors.definition import DefinitionConflict, DefinitionError, UnknownWorkflow
 from actorflow.support.safe_text import text_of
+from actorflow.support.suggestions import FEW
+from actorflow.support.warnings import warn
 
 if TYPE_CHECKING:
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.model.results import RunSnapshot
 
-__all__ = ["Registry"]
+__all__ = ["Registry", "plan_of"]
 
 
 class Registry:
-    """Registered workflows, by id and version."""
+    """Registered workflows, by id and version.
 
-    def __init__(self) -> None:
+    Args:
+        durable: Whether runs outlive this process, and may be resumed by another program.
+    """
+
+    def __init__(self, *, durable: bool = False) -> None:
+        self._durable = durable
         self._lock = threading.Lock()
         self._plans: dict[str, dict[str, WorkflowPlan]] = {}
 
@@ -31,7 +39,7 @@ class Registry:
             DefinitionError: When the workflow is invalid.
             DefinitionConflict: When a different one is registered under its id and version.
         """
-        plan = _plan_of(flow)
+        plan = plan_of(flow)
         with self._lock:
             versions = self._plans.setdefault(plan.workflow_id, {})
             known = versions.get(plan.version)
@@ -40,6 +48,8 @@ class Registry:
             # A bare id means the version that was registered last.
             versions.pop(plan.version, None)
             versions[plan.version] = plan
+        if self._durable and known is None:
+            _warn_of_anonymous(plan)
         return plan
 
     def known(self) -> frozenset[tuple[str, str]]:
@@ -57,7 +67,7 @@ class Registry:
             UnknownWorkflow: When the id is not registered.
         """
         if not isinstance(flow, str):
-            return _plan_of(flow)
+            return plan_of(flow)
         with self._lock:
             if flow not in self._plans:
                 raise UnknownWorkflow(flow, tuple(sorted(self._plans)))
@@ -73,7 +83,7 @@ class Registry:
         if flow is None:
             plan = self._find(recorded.workflow_id, recorded.workflow_version)
         else:
-            plan = _plan_of(flow)
+            plan = plan_of(flow)
         if (plan.workflow_id, plan.version) != (recorded.workflow_id, recorded.workflow_version):
             raise DefinitionError(
                 None,
@@ -101,6 +111,19 @@ class Registry:
             return plan
 
 
+def _warn_of_anonymous(plan: WorkflowPlan) -> None:
+    steps = plan.anonymous
+    if steps:
+        several = len(steps) > 1
+        warn(
+            f"workflow {plan.workflow_id!r} {plan.version}: step{'s' * several} "
+            f"{listed([quoted(step) for step in steps], FEW)} run{'s' * (not several)} a lambda or "
+            "a closure, and definitions are compared by the names of their functions. A run would "
+            "be resumed with another one, and no error would say so. Use a named function that "
+            "takes what it needs as parameters."
+        )
+
+
 def _check_inputs(plan: WorkflowPlan, recorded: RunSnapshot) -> None:
     """Refuse to resume a run that lacks an input which the workflow takes now."""
     missing = [name for name in plan.required_inputs if name not in recorded.inputs]
@@ -113,7 +136,12 @@ def _check_inputs(plan: WorkflowPlan, recorded: RunSnapshot) -> None:
         )
 
 
-def _plan_of(flow: Workflow) -> WorkflowPlan:
+def plan_of(flow: Workflow) -> WorkflowPlan:
+    """Return the plan of a workflow.
+
+    Raises:
+        DefinitionError: When it is invalid, or something else.
+    """
     if not isinstance(flow, Workflow):
         raise DefinitionError(None, f"{text_of(flow)} is not a workflow", _cure(flow))
     return flow.plan()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 import attrs
 
+from actorflow.definition.arguments import string, whole
 from actorflow.definition.durations import seconds
 from actorflow.errors.definition import DefinitionError
 from actorflow.model.context import RunScope
@@ -16,6 +17,7 @@ from actorflow.model.lifecycle import EventKind, RunStatus
 from actorflow.model.messages import StartRun
 from actorflow.model.results import RunRecord
 from actorflow.support.read_only import ReadOnly
+from actorflow.support.safe_text import text_of
 from actorflow.support.suggestions import refuse_unknown_options
 
 if TYPE_CHECKING:
@@ -131,7 +133,7 @@ def new_run(
         last_steps=plan.last_steps,
         inputs=given,
         metadata=metadata,
-        priority=_priority(plan, options.get("priority", 0)),
+        priority=whole(options.get("priority", 0), "priority", workflow_id=plan.workflow_id),
         timeout=None if own is None else seconds(own, "timeout"),
         created_at=premises.clock.wall(now),
         idempotency_key=_key(plan, options.get("idempotency_key")),
@@ -226,8 +228,12 @@ def _mapping(plan: WorkflowPlan, name: str, value: object) -> Mapping[str, Any]:
     given = {} if value is None else value
     if not isinstance(given, Mapping):
         raise DefinitionError(
-            plan.workflow_id, f"{name}={value!r} is not a mapping", "Pass values by name"
+            plan.workflow_id, f"{name}={text_of(value)} is not a mapping", "Pass values by name"
         )
+    for key in given:
+        if not isinstance(key, str):
+            problem = f"{name} has the name {text_of(key)}, which is not a string"
+            raise DefinitionError(plan.workflow_id, problem, "Name each value by a string")
     return ReadOnly(given)
 
 
@@ -235,21 +241,11 @@ def _timeout(plan: WorkflowPlan, known: RunRecord | RunSnapshot) -> float | None
     return plan.timeout if known.timeout is None else known.timeout
 
 
-def _priority(plan: WorkflowPlan, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise DefinitionError(
-            plan.workflow_id, f"priority={value!r} is not a whole number", "Pass one, such as 10"
-        )
-    return value
-
-
 def _key(plan: WorkflowPlan, value: object) -> str | None:
-    if value is None or (isinstance(value, str) and value):
-        return value
-    problem = f"idempotency_key={value!r} is not a string, or is empty"
-    raise DefinitionError(
-        plan.workflow_id, problem, "Pass a non-empty string that identifies the request"
-    )
+    if value is None:
+        return None
+    cure = "Pass a non-empty string that identifies the request"
+    return string(value, "idempotency_key", cure, empty=False, workflow_id=plan.workflow_id)
 
 
 def _id(
@@ -258,6 +254,4 @@ def _id(
     """Return one of the three ids, from the argument or from the metadata."""
     value: object = options.get(name)
     value = metadata.get(name) if value is None else value
-    if value is not None and not isinstance(value, str):
-        raise DefinitionError(plan.workflow_id, f"{name}={value!r} is not a string", "Pass one")
-    return value
+    return None if value is None else string(value, name, workflow_id=plan.workflow_id)

@@ -9,8 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from actorflow.definition.durations import as_seconds
+from actorflow.definition.arguments import (
+    cure_of_text,
+    flag,
+    is_storable,
+    is_text,
+    string,
+    whole,
+)
+from actorflow.definition.durations import as_seconds, seconds
+from actorflow.definition.workflow import Workflow
 from actorflow.errors.definition import DefinitionError
+from actorflow.errors.storage import RunNotFound
 from actorflow.model.lifecycle import RunStatus
 from actorflow.model.protocols import Executor
 from actorflow.orchestrator.powers import called, check_no_coroutines, members_of, missing
@@ -25,32 +35,24 @@ __all__ = [
     "Settings",
     "checked_executors",
     "checked_observers",
-    "count",
+    "filters_of",
     "run_id_of",
-    "run_status",
 ]
 
 
 def _whole(least: int) -> Any:
     def check(_owner: object, field: attrs.Attribute[int], value: object) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise DefinitionError(
-                None,
-                f"{field.name} must be a whole number, {least} or more; got {text_of(value)}",
-                "",
-            )
+        whole(value, field.name, least=least)
 
     return check
 
 
 def _seconds(_owner: object, field: attrs.Attribute[float], value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise DefinitionError(
-            None,
-            f"{field.name} must be a positive number of seconds or a timedelta; "
-            f"got {text_of(value)}",
-            "",
-        )
+    seconds(value, field.name, endless=True)
+
+
+def _flag(_owner: object, field: attrs.Attribute[bool], value: object) -> None:
+    flag(value, field.name)
 
 
 def _choice(_owner: object, field: attrs.Attribute[str], value: object) -> None:
@@ -69,7 +71,7 @@ class Settings:
     when_full: Literal["block", "reject"] = attrs.field(validator=_choice)
     max_abandoned: int = attrs.field(validator=_whole(1))
     stop_grace: float = attrs.field(converter=as_seconds, validator=_seconds)
-    recover: bool
+    recover: bool = attrs.field(validator=_flag)
     recover_every: float = attrs.field(converter=as_seconds, validator=_seconds)
     blocked_after: float = attrs.field(converter=as_seconds, validator=_seconds)
     ageing: float | None = attrs.field(
@@ -97,7 +99,9 @@ def checked_executors(
 
 
 def _check_executor(name: object, executor: object) -> None:
-    said = f"executors[{name!r}]"
+    said = f"executors[{text_of(name)}]"
+    if not is_text(name):
+        raise DefinitionError(None, f"{said} has no name that a step can give", cure_of_text(name))
     if name == "coroutine":
         cure = "Give the executor another name"
         raise DefinitionError(None, f"{said} takes the event loop's own name", cure)
@@ -144,35 +148,40 @@ def run_id_of(value: object, taker: str) -> str:
 
     Raises:
         DefinitionError: When it is not a string, but for example a `Run`.
+        RunNotFound: When no state manager can hold it.
     """
     if not isinstance(value, str):
         cure = "Pass its .id" if isinstance(value, Run) else "Pass the .id of a Run"
         raise DefinitionError(None, f"{taker} takes a run's id, not {text_of(value)}", cure)
+    if not is_storable(value):
+        raise RunNotFound(value)
     return value
 
 
-def run_status(value: str) -> RunStatus:
-    """Return the status with this value.
+def filters_of(
+    *, status: object, limit: object, offset: object, **ids: object
+) -> Mapping[str, Any]:
+    """Return the filters of a listing for a state manager.
 
     Raises:
-        DefinitionError: When there is none.
+        DefinitionError: When one is invalid.
     """
-    try:
+    return {
+        "status": None if status is None else _run_status(status),
+        "limit": whole(limit, "limit", least=0),
+        "offset": whole(offset, "offset", least=0),
+        **{name: None if value is None else _id(name, value) for name, value in ids.items()},
+    }
+
+
+def _id(name: str, value: object) -> str:
+    workflow = name == "workflow_id" and isinstance(value, Workflow)
+    return string(value, name, "Pass its .id" if workflow else "Pass one")
+
+
+def _run_status(value: Any) -> RunStatus:
+    known = [status.value for status in RunStatus]
+    if isinstance(value, str) and value in known:
         return RunStatus(value)
-    except ValueError:
-        known = [status.value for status in RunStatus]
-        cure = f"{did_you_mean(value, known)} Use one of: {', '.join(known)}".strip()
-        raise DefinitionError(None, f"status={value!r} is not a run status", cure) from None
-
-
-def count(name: str, value: object) -> int:
-    """Return a count.
-
-    Raises:
-        DefinitionError: When it is not a whole number, or below 0.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise DefinitionError(
-            None, f"{name} must be a whole number, 0 or more; got {text_of(value)}", ""
-        )
-    return value
+    cure = f"{did_you_mean(value, known)} Use one of: {', '.join(known)}".strip()
+    raise DefinitionError(None, f"status={text_of(value)} is not a run status", cure)

@@ -134,7 +134,7 @@ class Closing:
         live = self._live
         began = runtime.clock.now()
         await self._drain(drain)
-        cut = live.ids()
+        cut, drained = live.ids(), live.drained
         for run_id in cut:
             runtime.cancel(run_id, "the orchestrator is shutting down", self.grace)
         # All of these waits may be for one database that does not answer: they share one limit.
@@ -144,7 +144,7 @@ class Closing:
             await first_of(self._background.ended, timeout=until - runtime.clock.now())
         abandoned = await runtime.close(self.grace, until - runtime.clock.now())
         return ShutdownReport(
-            drained=live.open_at_close - len(cut),
+            drained=drained,
             cancelled=tuple(cut),
             abandoned=tuple(abandoned),
             duration=runtime.clock.now() - began,

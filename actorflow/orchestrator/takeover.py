@@ -12,6 +12,7 @@ from actorflow.errors.running import Overloaded
 from actorflow.errors.storage import StoreOverloaded, StoreUnavailable
 from actorflow.model.lifecycle import RunStatus
 from actorflow.orchestrator.live import find
+from actorflow.orchestrator.registry import plan_of
 from actorflow.orchestrator.requests import resumed_run
 from actorflow.orchestrator.settings import run_id_of
 from actorflow.support.logs import get_logger
@@ -54,6 +55,8 @@ class Resuming:
     def resume(self, runtime: Runtime, run_id: str, flow: Workflow | None) -> Run:
         """Resume a run, unless it is in progress here or has completed."""
         run_id = run_id_of(run_id, "Orchestrator.resume()")
+        if flow is not None:
+            plan_of(flow)  # which refuses an invalid one, even if the run needs none
         run = find(self._life.live, runtime, run_id)
         if not _may_go_on(run):
             return run

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
-from actorflow.definition.durations import Duration, as_seconds
-from actorflow.errors.definition import DefinitionError
+from actorflow.definition.arguments import flag, string
+from actorflow.definition.durations import Duration, patience
 from actorflow.support.oneshot import Once
-from actorflow.support.safe_text import text_of
 
 if TYPE_CHECKING:
     import contextlib
@@ -115,6 +112,7 @@ class Run:
             timeout: How many seconds to wait at most, or a `timedelta`.
 
         Raises:
+            DefinitionError: When the timeout is not a duration, or too long for a clock.
             TimeoutError: When the run has not ended in time; it goes on.
             OrchestratorClosed: When it can no longer end, because its event loop was closed or
                 blocked for good.
@@ -126,7 +124,7 @@ class Run:
         return self._wait(timeout, "wait")
 
     def _wait(self, timeout: Duration | None, call: str) -> RunResult:
-        limit = _limit(timeout)
+        limit = patience(timeout, "timeout")
         if not self.done:
             self._runtime.check_may_block(f"Run.{call}()")
         if limit is None:
@@ -199,11 +197,14 @@ class Run:
             compensate: Whether to undo the completed steps then, as those of a failed run are.
 
         Raises:
+            DefinitionError: When an argument is invalid.
             RunUnattended: When another orchestrator runs it, or when its steps are to be undone and
                 it has no owner, and the state manager keeps no requests (see `CancelsRemotely`).
             StoreError: When it has no owner, and its end cannot be recorded.
             WrongLoop: When it is not in progress here, and the call would block the event loop.
         """
+        reason = string(reason, "reason", "Say why the run is cancelled, as a string")
+        compensate = flag(compensate, "compensate")
         if not self.done:
             self._runtime.cancel(self.id, reason, compensate=compensate)
         elif self._end.error is not None:
@@ -222,14 +223,3 @@ class Run:
             RunNotFound: When the run has finished and its state manager no longer keeps it.
         """
         return self._runtime.stream(self.id)
-
-
-def _limit(timeout: Any) -> float | None:
-    if timeout is None:
-        return None
-    limit: Any = as_seconds(timeout)
-    # A moment that has passed is a wait of zero; an infinite timeout waits without one.
-    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or math.isnan(limit):
-        problem = f"timeout must be a number of seconds or a timedelta; got {text_of(timeout)}"
-        raise DefinitionError(None, problem, "Pass None to wait as long as it takes")
-    return min(limit, threading.TIMEOUT_MAX)

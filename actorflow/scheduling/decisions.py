@@ -98,7 +98,7 @@ class Decisions:
         self._starts = Starts(self._outbox, self.deadlines, self.workers, ageing)
         self.start_clocks: Final = self._starts.start_clocks
         """Starts the clocks of attempts whose grants are sent now, and returns the effects that
-        send them; call `begin` before.
+        send them.
         """
         self._endings = Endings(self._outbox, self.deadlines, self._starts, grace, random)
         self._crashes = Crashes(self._outbox, self._starts, self._endings)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from actorflow.errors.running import DeadlineExceeded, RetryAfter, StepTimeout
+from actorflow.model.attempts import AttemptResult, ended
 from actorflow.model.events import NO_DATA
 from actorflow.model.lifecycle import EventKind, StepStatus
 from actorflow.model.messages import (
@@ -171,8 +172,18 @@ class Endings:
             return False
         data = {"error": error, "delay": delay}
         self._outbox.attempt(run, step, EventKind.STEP_RETRYING, step.attempts, data)
+        if step.undoes is None:
+            self._keep(run, step, error)
         step.backoff = self._deadlines.set(now + delay, Due.BACKOFF, run.run_id, step)
         return True
+
+    def _keep(self, run: RunState, step: StepState, error: BaseException | None) -> None:
+        """Keep the times and the error of an attempt that is followed by another."""
+        if step.started_at is None:
+            raise AssertionError(f"{step.id} is retried without an attempt")
+        first = AttemptResult(number=1, started_at=step.started_at)
+        known = run.retried.setdefault(step.id, [first])
+        known[-1] = ended(known[-1], step.status, error, self._outbox.wall)
 
     def stop(self, run: RunState, step: StepState, error: BaseException | None) -> None:
         """Ask the step's attempt to end.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from actorflow.definition.plan import StepPlan, WorkflowPlan
     from actorflow.definition.step import Step
+    from actorflow.model.attempts import AttemptResult
     from actorflow.model.context import Attempt, RunScope
     from actorflow.model.messages import StartRun
     from actorflow.model.protocols import Executor
@@ -124,6 +125,7 @@ class RunState:
         "plan",
         "priority",
         "rank",
+        "retried",
         "revived",
         "reviving",
         "run_id",
@@ -171,6 +173,10 @@ class RunState:
         self.active: bool = False
         """Whether it has one of the places for active runs."""
         self.in_flight: int = 0
+        self.retried: dict[str, list[AttemptResult]] = {}
+        """The attempts of each step that was retried. The end of the last one is that of its step,
+        unless it is said here.
+        """
         self.lane: Final = SyncLane()
         self.events: int = start.recorded
         self.expiry: Deadline | None = None
@@ -214,6 +220,8 @@ class RunState:
         for step_id, known in steps.items():
             step = self.steps[step_id]
             step.take_up(known)
+            if known.retried:
+                self.retried[step_id] = list(known.retried)
             self.any_skipped = self.any_skipped or known.status is StepStatus.SKIPPED
             for dependent in step.plan.dependents:
                 self.steps[dependent].open -= 1
@@ -253,7 +261,9 @@ class RunState:
             workflow_id=self.scope.workflow_id,
             status=self.status,
             outputs=self._outputs(),
-            steps=StepResults(dict(zip(self.steps, map(_row, self.steps.values()), strict=True))),
+            steps=StepResults(
+                dict(zip(self.steps, map(_row, self.steps.values()), strict=True)), self.retried
+            ),
             last_steps=self.plan.last_steps,
             error=self.error,
             failed_step=self.failed_step,

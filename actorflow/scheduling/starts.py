@@ -11,6 +11,7 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from actorflow.model.attempts import AttemptResult
 from actorflow.model.context import Attempt, Compensation
 from actorflow.model.lifecycle import EventKind, StepStatus
 from actorflow.model.messages import Compensate, DependencyCompleted, Execute
@@ -161,28 +162,28 @@ class Starts:
         step.attempts = number = step.attempts + 1
         if number == 1:
             step.started_at = outbox.wall
+        elif step.undoes is None:
+            run.retried[step.id].append(AttemptResult(number=number, started_at=outbox.wall))
         if step.undoes is not None:
             self._undo(run, step)
             return
-        step.current = attempt = Attempt(run.scope, step.id, number, None, step.executor)
-        attempt.plan = step.plan
+        step.current = attempt = Attempt(run.scope, step.id, number, None, step.executor, step.plan)
         outbox.step(run, step, _STEP_STARTED, number)
         outbox.grants.append((run, step, Execute(attempt)))
 
     def _undo(self, run: RunState, undo: StepState) -> None:
         undo.current = attempt = Compensation(
-            run.scope, undo.id, undo.attempts, None, undo.executor
+            run.scope, undo.id, undo.attempts, None, undo.executor, undo.plan
         )
-        attempt.plan = undo.plan
         self._outbox.compensator(run, undo, _STEP_STARTED)
         self._outbox.grants.append((run, undo, Compensate(attempt, seen_by(run, undo))))
 
-    def start_clocks(self, grants: Sequence[Grant]) -> list[Effect]:
+    def start_clocks(self, grants: Sequence[Grant], now: float) -> list[Effect]:
         """Set the deadlines of attempts, and return the effects that send their grants.
 
         The grants may have waited for their events to be recorded; that time counts for nothing.
         """
-        now, deadlines = self._outbox.now, self._deadlines
+        deadlines = self._deadlines
         effects: list[Effect] = []
         for run, step, message in grants:
             attempt: Attempt = message.attempt
@@ -190,10 +191,10 @@ class Starts:
             effects.append((None if step.undoes else run, step.id, message))
             if step.current is not attempt or step.stopping:
                 continue
-            if options.total_timeout is not None and step.total_deadline is None:
-                moment = now + options.total_timeout
-                step.total_deadline = deadlines.set(moment, _TOTAL, run.run_id, step)
-            if step.total_deadline is not None:
+            if options.total_timeout is not None:
+                if step.total_deadline is None:
+                    moment = now + options.total_timeout
+                    step.total_deadline = deadlines.set(moment, _TOTAL, run.run_id, step)
                 deadline = _earlier(step.total_deadline[0], deadline)
             if options.timeout is not None:
                 moment = now + options.timeout

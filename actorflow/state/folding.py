@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+import attrs
+
+from actorflow.model.attempts import AttemptResult, ended, latest_ended
 from actorflow.model.lifecycle import KEPT, EventKind, RunStatus, StepStatus, move_run, move_step
-from actorflow.model.results import RunSnapshot, StepResult
+from actorflow.model.results import RunRecord, RunSnapshot, StepResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from actorflow.model.events import Event
-    from actorflow.model.results import RunRecord
 
-__all__ = ["RunFold", "StepFold", "fold"]
+__all__ = ["RunFold", "StepFold", "fold", "with_attempts"]
+
+_ACCEPTED: Final = {field.name for field in attrs.fields(RunRecord)} & {
+    field.name for field in attrs.fields(RunSnapshot)
+}
+"""The fields of a snapshot that come from the accepted run."""
 
 
 def fold(record: RunRecord, events: Iterable[Event]) -> RunSnapshot:
@@ -31,10 +38,35 @@ def fold(record: RunRecord, events: Iterable[Event]) -> RunSnapshot:
     return run.snapshot()
 
 
+def with_attempts(known: RunSnapshot, events: Iterable[Event]) -> RunSnapshot:
+    """Return a snapshot whose retried steps have their attempts, which only its events tell.
+
+    Args:
+        known: The snapshot, complete but for that.
+        events: All events up to it.
+    """
+    accepted = {name: getattr(known, name) for name in _ACCEPTED}
+    folded = fold(RunRecord(step_ids=tuple(known.steps), **accepted), events).steps
+    steps = {
+        step_id: attrs.evolve(step, retried=folded[step_id].retried)
+        for step_id, step in known.steps.items()
+    }
+    return attrs.evolve(known, steps=steps)
+
+
 class StepFold:
     """The state of a step, updated by each of its events."""
 
-    __slots__ = ("attempts", "error", "finished_at", "output", "started_at", "status", "step_id")
+    __slots__ = (
+        "attempts",
+        "error",
+        "finished_at",
+        "output",
+        "retried",
+        "started_at",
+        "status",
+        "step_id",
+    )
 
     def __init__(self, step_id: str) -> None:
         self.step_id: str = step_id
@@ -44,6 +76,8 @@ class StepFold:
         self.attempts: int = 0
         self.started_at: float | None = None
         self.finished_at: float | None = None
+        self.retried: list[AttemptResult] = []
+        """Its attempts, once it was retried."""
 
     def take(self, event: Event) -> None:
         """Apply an event to the step."""
@@ -52,8 +86,13 @@ class StepFold:
             self.attempts += 1
             if self.started_at is None:
                 self.started_at = event.time
+            else:
+                self.retried.append(_started(self.attempts, event.time))
         elif event.kind is EventKind.STEP_RETRYING:
             self.error = event.data["error"]
+            if self.started_at is not None and not self.retried:
+                self.retried.append(_started(1, self.started_at))
+            self.retried[-1] = ended(self.retried[-1], self.status, self.error, event.time)
         elif self.status.settled:
             self.output = event.data.get("output", self.output)
             self.error = event.data.get("error")
@@ -70,7 +109,12 @@ class StepFold:
             attempts=self.attempts,
             started_at=self.started_at,
             finished_at=self.finished_at,
+            retried=latest_ended(self.retried, self.status, self.error, self.finished_at),
         )
+
+
+def _started(number: int, time: float) -> AttemptResult:
+    return AttemptResult(number=number, started_at=time)
 
 
 class RunFold:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from actorflow.definition.arguments import whole
+from actorflow.definition.durations import seconds
 from actorflow.errors.storage import AlreadyStarted, RunNotFound
 from actorflow.model.events import Event
-from actorflow.model.lifecycle import RunStatus, StepStatus, move_run
+from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus, move_run
 from actorflow.model.results import RECENT_RUNS, RunPage, medians
 from actorflow.state.folding import fold
+from actorflow.support.sizes import SMALL, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import timedelta
 
     from actorflow.model.protocols import Commit
     from actorflow.model.results import RunRecord, RunSnapshot
@@ -23,6 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["MemoryStateManager"]
 
 _WIDTH: Final = len(Event._fields)
+_KIND: Final = Event._fields.index("kind")
+_DATA: Final = Event._fields.index("data")
+_LOOKS: Final = 5_000
+"""How many objects of an ended run are looked at to estimate its size; each takes about 1 us."""
 
 
 class _Entry:
@@ -33,7 +42,7 @@ class _Entry:
     collector, which was half the cost of a step in a run of ten thousand.
     """
 
-    __slots__ = ("counted", "fields", "milestones", "record", "status")
+    __slots__ = ("bytes", "counted", "fields", "milestones", "record", "status")
 
     def __init__(self, record: RunRecord) -> None:
         self.record = record
@@ -43,6 +52,8 @@ class _Entry:
         self.status = RunStatus.PENDING
         self.counted = 0
         """How many events the run contributes to `max_events` while it is finished."""
+        self.bytes = 0
+        """How many bytes it contributes to `max_bytes` then."""
 
     def count(self) -> int:
         """Return the number of events."""
@@ -53,6 +64,17 @@ class _Entry:
         until = None if limit is None else (after + limit) * _WIDTH
         fields = iter(self.fields[after * _WIDTH : until])
         return [Event._make(event) for event in zip(*[fields] * _WIDTH, strict=True)]
+
+    def size(self) -> int:
+        """Return the estimated size of the run's outputs, inputs and metadata."""
+        # No bytecode is run for outputs that are numbers, because a run may have very many.
+        kinds, data = self.fields[_KIND::_WIDTH], self.fields[_DATA::_WIDTH]
+        completed = itertools.compress(data, map(EventKind.STEP_COMPLETED.__eq__, kinds))
+        outputs = list(map(operator.methodcaller("get", "output"), completed))
+        values = [*self.record.inputs.values(), *self.record.metadata.values()]
+        if not SMALL.keys() >= set(map(type, outputs)):
+            values += outputs
+        return size_of(values, _LOOKS) if values else 0
 
     def summary(self) -> RunSnapshot:
         """Return the run without its steps, at a cost that does not depend on their number."""
@@ -71,6 +93,13 @@ class MemoryStateManager:
         max_age: For how many seconds a finished run is kept.
         max_events: How many events of finished runs are kept in total. A step without retries
             has three.
+        max_bytes: How many bytes the outputs, inputs and metadata of finished runs may take in
+            total; the run that finished last is kept in any case. The size is estimated: strings,
+            buffers and arrays count exactly, of very many containers and items some stand for the
+            others, and memory that an extension does not tell Python of is not seen.
+
+    Raises:
+        DefinitionError: When a limit is negative, or not a number.
 
     Example:
         >>> from actorflow import MemoryStateManager, Orchestrator, Step, Workflow
@@ -83,11 +112,17 @@ class MemoryStateManager:
     """
 
     def __init__(
-        self, *, max_runs: int = 1000, max_age: float = 3600.0, max_events: int = 1_000_000
+        self,
+        *,
+        max_runs: int = 1000,
+        max_age: float | timedelta = 3600.0,
+        max_events: int = 1_000_000,
+        max_bytes: int = 256_000_000,
     ) -> None:
-        self._max_runs = max_runs
-        self._max_age = max_age
-        self._max_events = max_events
+        self._max_runs = whole(max_runs, "max_runs", least=0)
+        self._max_age = seconds(max_age, "max_age", zero=True, endless=True)
+        self._max_events = whole(max_events, "max_events", least=0)
+        self._max_bytes = whole(max_bytes, "max_bytes", least=0)
         # Protects the dictionaries from readers on other threads. Only the supervisor adds events,
         # each with a single list operation, which needs no lock.
         self._lock = threading.Lock()
@@ -95,6 +130,7 @@ class MemoryStateManager:
         self._finished: dict[str, _Entry] = {}
         """The runs that may be dropped, in the order in which they finished."""
         self._finished_events = 0
+        self._finished_bytes = 0
         self._keys: dict[tuple[str, str], str] = {}
         """The ids of the kept runs, by workflow id and idempotency key."""
 
@@ -126,10 +162,12 @@ class MemoryStateManager:
         entry.milestones.append(event)
         entry.status = move_run(event.run_id, entry.status, event.kind)
         if entry.status.terminal:
+            entry.bytes = entry.size()  # not under the lock, because classes of the user say theirs
             with self._lock:
                 self._finished[event.run_id] = entry
                 entry.counted = entry.count()
                 self._finished_events += entry.counted
+                self._finished_bytes += entry.bytes
                 self._forget_old(event.time)
 
     def durations(self, workflow_id: str) -> Mapping[str, float]:
@@ -157,7 +195,11 @@ class MemoryStateManager:
         with self._lock:
             entry = self._finished.pop(run_id, None)
             if entry is not None:
-                self._finished_events -= entry.counted
+                self._discount(entry)
+
+    def _discount(self, entry: _Entry) -> None:
+        self._finished_events -= entry.counted
+        self._finished_bytes -= entry.bytes
 
     def _forget_old(self, now: float) -> None:
         while self._finished:
@@ -165,13 +207,14 @@ class MemoryStateManager:
             if not (
                 len(self._finished) > self._max_runs
                 or self._finished_events > self._max_events
+                or (self._finished_bytes > self._max_bytes and len(self._finished) > 1)
                 or now - entry.milestones[-1].time > self._max_age
             ):
                 return
             del self._finished[run_id], self._runs[run_id]
             if entry.record.idempotency_key is not None:
                 del self._keys[entry.record.workflow_id, entry.record.idempotency_key]
-            self._finished_events -= entry.counted
+            self._discount(entry)
 
     def _entry(self, run_id: str) -> _Entry:
         try:
@@ -212,7 +255,7 @@ class MemoryStateManager:
         with self._lock:
             entries = [entry for entry in self._runs.values() if matches(entry)]
         entries.sort(key=lambda entry: (-entry.record.created_at, entry.record.run_id))
-        page = itertools.islice(entries, offset, offset + limit)
+        page = entries[offset : offset + limit]
         return RunPage(runs=tuple(entry.summary() for entry in page), total=len(entries))
 
     def close(self) -> None:

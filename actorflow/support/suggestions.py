@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
-__all__ = ["checks_options", "did_you_mean", "nearest", "refuse_unknown_options", "surely"]
+__all__ = [
+    "FEW",
+    "checks_options",
+    "did_you_mean",
+    "hints_for",
+    "nearest",
+    "refuse_unknown_options",
+    "surely",
+]
 
 T = TypeVar("T")
 
@@ -18,6 +27,10 @@ _VERY_ALIKE: Final = 0.8
 """The similarity from which one name surely is the other, misspelt: enough for a warning."""
 _TOO_SHORT: Final = 3
 """Names with fewer letters are similar by chance."""
+FEW: Final = 10
+"""How many names of one mistake get a hint and are shown; one comparison takes some 20 us."""
+_MANY: Final = 200
+"""Beyond this number of known names, a name is compared with those of its first letter only."""
 
 
 def nearest(name: object, known: Collection[str], *, alike: float = _ALIKE) -> str | None:
@@ -28,9 +41,31 @@ def nearest(name: object, known: Collection[str], *, alike: float = _ALIKE) -> s
     if not isinstance(name, str):
         return None
     # A name in capitals is the same word, but looks different to difflib.
-    folded = {candidate.casefold(): candidate for candidate in known}
+    folded = {candidate.casefold(): candidate for candidate in _worth_comparing(name, known)}
     found = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=alike)
     return folded[found[0]] if found else None
+
+
+def _worth_comparing(name: str, known: Collection[str]) -> Iterable[str]:
+    if len(known) <= _MANY:
+        return known
+    first = name[:1].casefold()
+    alike = (candidate for candidate in known if candidate[:1].casefold() == first)
+    return itertools.islice(alike, _MANY)
+
+
+def hints_for(names: Sequence[str], hint: Callable[[str], str]) -> tuple[str, ...]:
+    """Return a hint for each of the first few names, and an empty string for each of the others.
+
+    Args:
+        names: The names that are wrong.
+        hint: Returns the hint for a name, or an empty string.
+
+    Returns:
+        As many strings as there are names, or no items when there is no hint at all.
+    """
+    few = [hint(name) for name in names[:FEW]]
+    return (*few, *[""] * (len(names) - len(few))) if any(few) else ()
 
 
 def did_you_mean(name: object, known: Collection[str]) -> str:

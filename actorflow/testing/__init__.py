@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from actorflow.testing import laws
-from actorflow.testing.errors import LawBroken, NotEnded, NotNow, NotSimulated, StoreFault
+from actorflow.testing.errors import (
+    LawBroken,
+    NotEnded,
+    NothingExplored,
+    NotNow,
+    NotSimulated,
+    StoreFault,
+)
 from actorflow.testing.laws import Law, law
 from actorflow.testing.replay import Replay
 from actorflow.testing.search.cases import simulate
 from actorflow.testing.search.coverage import Coverage, Move
 from actorflow.testing.search.drawing import draw_scenario
+from actorflow.testing.search.exploration import Exploration, Spread
 from actorflow.testing.search.scenarios import Scenario, ScenarioRun, ScenarioStep
-from actorflow.testing.search.search import Exploration, Spread, explore, explore_scenarios
+from actorflow.testing.search.search import explore, explore_scenarios
 from actorflow.testing.simulation.account import Outcome, RunTrace
 from actorflow.testing.simulation.scripts import Script, either, hangs, raises, real, returns
 from actorflow.testing.simulation.settings import Faults, Settings
@@ -43,6 +51,7 @@ __all__ = [
     "NotEnded",
     "NotNow",
     "NotSimulated",
+    "NothingExplored",
     "Outcome",
     "Replay",
     "RunTrace",

@@ -20,6 +20,7 @@ __all__ = [
     "NotEnded",
     "NotNow",
     "NotSimulated",
+    "NothingExplored",
     "Picture",
     "StoreFault",
     "Witness",
@@ -64,6 +65,20 @@ class NotNow(ActorflowError):
 
     why: str
     _text = "{why}"
+
+
+@attrs.define(slots=False)
+class NothingExplored(ActorflowError, AssertionError):
+    """Raised when a search broke no law because a step cannot be simulated.
+
+    Not raised when some of its schedules explored something: `Exploration.explored` is their
+    number.
+    """
+
+    schedules: int
+    """Number of schedules tried."""
+    why: str
+    _text = "nothing was explored on any of {schedules} schedules: {why}"
 
 
 class Witness(Protocol):

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, Final
 from actorflow.errors.definition import DefinitionError
 from actorflow.support.warnings import warn
 from actorflow.testing import laws as all_laws
-from actorflow.testing.errors import NotEnded
+from actorflow.testing.errors import NotEnded, NothingExplored
 from actorflow.testing.laws.law import several
 from actorflow.testing.replay import Replay
 from actorflow.testing.search.cases import given, simulate
-from actorflow.testing.search.search import NOT_ENDED, explore, judged
+from actorflow.testing.search.exploration import NOT_ENDED
+from actorflow.testing.search.search import explore, judged
 from actorflow.testing.simulation.checks import Doubts, refuse_unknown
 from actorflow.testing.simulation.tape import Tape
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from actorflow.testing.errors import LawBroken
     from actorflow.testing.laws import Law
     from actorflow.testing.search.cases import Given
-    from actorflow.testing.search.search import Exploration
+    from actorflow.testing.search.exploration import Exploration
     from actorflow.testing.simulation.tape import Source
     from actorflow.testing.trace.trace import Trace
 
@@ -63,7 +64,8 @@ class Simulations:
         flow: Workflow,
         inputs: Mapping[str, Any] | None = None,
         *,
-        schedules: int = _SCHEDULES,
+        schedules: int | None = None,
+        exhaustive: int | None = None,
         seed: int = 0,
         laws: Iterable[Law] = all_laws.ALL,
         seconds: float | None = None,
@@ -74,7 +76,11 @@ class Simulations:
         Args:
             flow: The workflow.
             inputs: The run's inputs.
-            schedules: Number of schedules to try; `--actorflow-schedules` overrides it.
+            schedules: Number of schedules to try, 1,000 by default; `--actorflow-schedules`
+                overrides it. For an exhaustive search it is only a bound, with the default of
+                `explore`, and the option does not override it.
+            exhaustive: Maximum number of deviations from the default schedule, for an exhaustive
+                search.
             seed: The seed; `--actorflow-seed` overrides it.
             laws: The laws to check.
             seconds: Approximate maximum duration, in real seconds.
@@ -82,6 +88,7 @@ class Simulations:
 
         Raises:
             LawBroken: When a schedule breaks a law. The schedule is made small, and kept.
+            NothingExplored: When no schedule explored anything, because a step cannot be simulated.
         """
         __tracebackhide__ = True
         refuse_unknown(explore, flow, options)
@@ -91,7 +98,8 @@ class Simulations:
         exploration = explore(
             flow,
             inputs,
-            schedules=self._overridden("schedules", schedules),
+            schedules=self._number_of(schedules, exhaustive),
+            exhaustive=exhaustive,
             seed=self._overridden("seed", seed),
             laws=laws,
             seconds=seconds,
@@ -100,6 +108,7 @@ class Simulations:
         if exploration.broken is not None:
             self._keep(case, exploration.broken)
             raise exploration.broken.with_traceback(None)
+        exploration.check()
         _warn_if_endless(exploration, case)
         return exploration
 
@@ -123,6 +132,7 @@ class Simulations:
 
         Raises:
             LawBroken: When the schedule breaks a law.
+            NothingExplored: When it explores nothing, because a step cannot be simulated.
         """
         __tracebackhide__ = True
         refuse_unknown(simulate, flow, options)
@@ -133,7 +143,14 @@ class Simulations:
         doubts = Doubts()
         doubts.note(trace)
         doubts.warn()
+        if not doubts.explored:
+            raise NothingExplored(1, doubts.refusal or "")
         return trace
+
+    def _number_of(self, schedules: int | None, exhaustive: int | None) -> int | None:
+        if exhaustive is not None:
+            return schedules
+        return self._overridden("schedules", _SCHEDULES if schedules is None else schedules)
 
     def _overridden(self, name: str, value: int) -> int:
         option: int | None = self._request.config.getoption(f"actorflow_{name}")

@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 __all__ = ["Replay", "encoded_script", "plain_json", "script_of"]
 
 _CURE: Final = "Save it again"
+_BODIES: Final = 2
+"""How real coroutine steps run. In files without a number it is 1: starting one ran whatever was
+ready on the event loop first, so the choices of such a schedule mean something else."""
 _REPLAYED: Final = {
     name: getattr(attrs.fields(Step), name).default
     for name, option in declared_options(Step).items()
@@ -85,6 +88,9 @@ class Replay:
     """The definitions of the steps, by id, to tell what has changed since."""
     hash: str | None = None
     """The hash of the trace, if known, to tell whether a replay was identical."""
+    bodies: int = _BODIES
+    """A number for the way in which real coroutine steps run. A schedule with such steps can be
+    replayed only in the way in which it was recorded."""
 
     @classmethod
     def of(
@@ -129,14 +135,16 @@ class Replay:
             flow: The workflow from the location `flow`.
 
         Raises:
-            DefinitionError: When it is another workflow, or the script names a step that no longer
-                exists.
+            DefinitionError: When it is another workflow, the script names a step that no longer
+                exists, or an earlier version recorded a schedule with real coroutine steps.
             MissingInput: When a step needs an input that is not given.
         """
         if self.workflow_id not in {None, flow.id}:
             problem = f"the schedule belongs to workflow {self.workflow_id!r}, not to this one"
             cure = f"Replay it on workflow {self.workflow_id!r}"
             raise DefinitionError(flow.id, problem, cure)
+        if self.bodies != _BODIES:
+            self._refuse_bodies(flow.plan())
         case = Given(
             flow=flow,
             inputs=self.inputs,
@@ -146,6 +154,14 @@ class Replay:
             options=self.options,
         )
         return case.simulate(self.tape)
+
+    def _refuse_bodies(self, plan: WorkflowPlan) -> None:
+        """Refuse to replay real coroutine steps that would run in another way than recorded."""
+        names = ", ".join(map(repr, _real_coroutines(self.script, plan)))
+        if names:
+            problem = f"another version recorded the schedule, and ran {names} in another way"
+            cure = "Search again with this version, and save what it finds"
+            raise DefinitionError(plan.workflow_id, problem, cure)
 
     def changes(self, flow: Workflow) -> list[str]:
         """Return what has changed in the workflow since, one string per change."""
@@ -171,6 +187,7 @@ class Replay:
             "options": plain_json(dict(self.options), "the run's options"),
             "shape": self.shape,
             "hash": self.hash,
+            "bodies": self.bodies,
         }
         lines = (f"{json.dumps(name)}: {json.dumps(value)}" for name, value in said.items())
         return "{\n" + ",\n".join(lines) + "\n}"
@@ -198,6 +215,7 @@ class Replay:
             workflow_id=_text(said, "workflow_id", None),
             shape=_shape(_mapping(said, "shape")),
             hash=_text(said, "hash", None),
+            bodies=_number(said, "bodies", 1 if "script" in said else _BODIES),
         )
 
     def save(self, path: str | Path) -> None:
@@ -232,6 +250,13 @@ def _text(said: Mapping[str, Any], name: str, usual: str | None) -> Any:
     return value
 
 
+def _number(said: Mapping[str, Any], name: str, usual: int) -> int:
+    value = said.get(name, usual)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise DefinitionError(None, f"{name} of a replay is {value!r}", _CURE)
+    return value
+
+
 def _options(said: Mapping[str, Any]) -> Any:
     for name in said:
         if name not in RunOptions.__annotations__:
@@ -250,6 +275,27 @@ def _settings(said: Mapping[str, Any]) -> Settings:
         return Settings(**{**said, "faults": Faults(**said.get("faults", {}))})
     except TypeError as error:
         raise DefinitionError(None, f"settings of a replay are {said!r}: {error}", _CURE) from error
+
+
+def _real_coroutines(script: Script, plan: WorkflowPlan) -> Iterator[str]:
+    """Yield the ids of the steps whose coroutine functions the script has called."""
+    for step in plan.steps:
+        undo = step.compensation
+        lines = [
+            (step.is_coroutine, script.steps.get(step.id, script.default)),
+            (
+                undo is not None and undo.is_coroutine,
+                script.compensators.get(step.id, script.default),
+            ),
+        ]
+        if any(coroutine and any(map(_is_real, line)) for coroutine, line in lines):
+            yield step.id
+
+
+def _is_real(behaviour: Behaviour) -> bool:
+    if isinstance(behaviour, Either):
+        return any(map(_is_real, behaviour.behaviours))
+    return isinstance(behaviour, Real)
 
 
 # ── Shapes ───────────────────────────────────────────────────────────────────────────────────

@@ -5,8 +5,8 @@
     python -m actorflow.testing.soak --schedules 99999999 --seconds 3600 --max-steps 12
 
 It exits with 1 when a law breaks, after printing the law, the schedule and the scenario, as a
-literal to paste into a test. Ctrl-C ends the search early, prints the result so far, and exits with
-130; a second Ctrl-C exits at once.
+literal to paste into a test; also when nothing could be simulated. Ctrl-C ends the search early,
+prints the result so far, and exits with 130; a second Ctrl-C exits at once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from actorflow.testing.search.search import explore_scenarios
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actorflow.testing.search.search import Exploration
+    from actorflow.testing.search.exploration import Exploration
 
 __all__ = ["main", "report"]
 
@@ -32,7 +32,7 @@ _INTERRUPTED: Final = 130
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Search as the command line says; return 0, 1 for a broken law, or 130 after Ctrl-C."""
+    """Search as the command line says; return 0, 1 for a failure, or 130 after Ctrl-C."""
     asked = _parser().parse_args(words)
     with _Watch() as watch:
         exploration = explore_scenarios(
@@ -43,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
             watch=watch,
         )
     sys.stdout.write(report(exploration) + "\n")
-    if exploration.failure is not None:
+    if exploration.failure is not None or not exploration.explored:
         return 1
     return _INTERRUPTED if watch.interrupted else 0
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from actorflow.testing.errors import needs_hypothesis
-from actorflow.testing.search.drawing import HEAD, MOST_RUNS, ROW, deeds_of, scenario_of
+from actorflow.testing.search.drawing import HEAD, ROW, bounds, deeds_of, scenario_of
 from actorflow.testing.search.scenarios import DEEDS
 from actorflow.testing.simulation.checks import check_whole, plan_of
 from actorflow.testing.simulation.scripts import Script
@@ -101,13 +101,16 @@ def scenarios(draw: DrawFn, max_steps: int = 6) -> Scenario:
 
     Args:
         draw: Passed by Hypothesis.
-        max_steps: Maximum number of steps of the workflow.
+        max_steps: Maximum number of steps of the workflow. Unless it is below 6, a few scenarios
+            are larger: up to 20 steps and 8 runs.
     """
     check_whole(max_steps, "max_steps", 1)
+    head = draw(_block(HEAD))
+    steps, runs = bounds(head, max_steps)
     return scenario_of(
-        draw(_block(HEAD)),
-        draw(st.lists(_block(ROW), min_size=1, max_size=max_steps)),
-        draw(st.lists(_block(ROW), min_size=1, max_size=MOST_RUNS)),
+        head,
+        draw(st.lists(_block(ROW), min_size=1, max_size=steps)),
+        draw(st.lists(_block(ROW), min_size=1, max_size=runs)),
     )
 
 

@@ -437,6 +437,34 @@ def test_the_clock_of_an_attempt_is_set_after_the_commit(limit):
     assert [attempt] == stage.executor.stopped
 
 
+class Blocks(MemoryStateManager):
+    """A state manager that takes a fifth of a second to record, and has recorded then."""
+
+    loop = None
+
+    def record(self, events, done):
+        """Record, and let time pass."""
+        self.loop._now += 0.2
+        return super().record(events, done)
+
+
+@pytest.mark.parametrize("limit", ["timeout", "total_timeout"])
+def test_the_clock_of_an_attempt_starts_after_a_commit_that_blocks(limit):
+    """It makes no difference in which way a state manager is slow."""
+    state = Blocks()
+    stage = Stage(state=state)
+    state.loop = stage.loop
+    stage.start(flow(task("a", **{limit: 0.1})))
+    attempt = stage.executor.running["run", "a"]
+    stage.loop.advance(0.09)
+    early = list(stage.executor.stopped)
+    stage.loop.advance(0.02)
+
+    assert 0.3 == pytest.approx(attempt.deadline)
+    assert [] == early
+    assert [attempt] == stage.executor.stopped
+
+
 def test_a_total_timeout_is_set_once():
     """A retry does not start it again, however late it was committed."""
     stage = Stage(state=Slow())

@@ -12,6 +12,7 @@ import pytest
 
 from actorflow import Orchestrator, Workflow
 from actorflow.cli import main
+from actorflow.model.lifecycle import EventKind
 from actorflow.state.sql import SQLStateManager, leases
 from actorflow.state.sql.engines import Engines
 from actorflow.testing.contracts.accounts import (
@@ -615,3 +616,22 @@ def test_tables_of_another_version_are_named(db, type_in):
     status, _, err = type_in("runs", "list")
 
     assert (2, True) == (status, "made by a newer actorflow" in err)
+
+
+def test_a_retried_step_is_shown_with_each_of_its_attempts(state, type_in):
+    """In one line, and in full as JSON; a step without retries has no such line."""
+    ran(state, "plain")
+    again = (*STARTED, EventKind.STEP_RETRYING, *STARTED[1:], *COMPLETED[3:])
+    ran(state, "run", again)
+    _, plain, _ = type_in("runs", "show", "plain")
+    _, out, _ = type_in("runs", "show", "run")
+    _, told, _ = type_in("runs", "show", "run", "--json")
+    step = json.loads(told)["steps"]["a"]
+
+    assert "attempts of" not in plain
+    assert "attempts of a: #1 failed after 1.00 s, #2 completed after 1.00 s" in out.splitlines()
+    assert [(1, "failed", 1.0), (2, "completed", 1.0)] == [
+        (one["number"], one["outcome"], one["duration"]) for one in step["attempts_taken"]
+    ]
+    assert "ValueError" == step["attempts_taken"][0]["error"]["type"]
+    assert "retried" not in step

@@ -92,6 +92,18 @@ BUSY = """
 """
 
 
+APART = """
+    import asyncio
+    from actorflow import Workflow
+
+    flow = Workflow("apart")
+
+    @flow.step(async_=True)
+    async def ask():
+        await asyncio.to_thread(print)
+"""
+
+
 HANGING = [{"does": "hangs", "stubborn": False}]
 
 
@@ -130,6 +142,38 @@ def test_steps_are_scripted_unless_their_functions_are_asked_for(write, type_in)
     assert "runs: 50 failed" in real
     assert "step 'fetch' fails: LookupError: it was called" in " ".join(real.split())
     assert "fetching" not in real
+
+
+@pytest.mark.filterwarnings("ignore::actorflow.ActorflowWarning")
+def test_a_search_that_explores_nothing_fails(write, type_in):
+    """No law is broken where nothing could be simulated."""
+    write(APART)
+    typed = ("simulate", "flows.py", "--schedules", "20", "--real")
+    status, out, _ = type_in(*typed)
+    told, report, _ = type_in(*typed, "--json")
+
+    assert 1 == status == told
+    assert "nothing was explored: step 'ask' fails wherever it is simulated" in out
+    assert "no law broken" not in out
+    assert 0 == json.loads(report)["explored"]
+    assert json.loads(report)["refusal"].startswith("step 'ask' fails")
+
+
+@pytest.mark.filterwarnings("ignore::actorflow.ActorflowWarning")
+def test_a_search_can_try_every_schedule_with_few_deviations(write, type_in):
+    """And says that it has, or that it has not."""
+    write(PLAIN)
+    typed = ("simulate", "flows.py", "--input", "url=x", "--exhaustive", "1")
+    status, out, err = type_in(*typed)
+    _, report, _ = type_in(*typed, "--json")
+    _, part, _ = type_in(*typed, "--schedules", "3")
+
+    assert (0, "") == (status, err)
+    assert out.startswith("exhausted: all schedules with at most 1 deviation")
+    assert (1, True, False) == tuple(
+        json.loads(report)[name] for name in ("exhaustive", "exhausted", "complete")
+    )
+    assert part.startswith("not exhausted: ")
 
 
 def test_equal_seeds_come_to_the_same(write, type_in):

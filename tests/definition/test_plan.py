@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import re
 import threading
@@ -213,6 +214,62 @@ def test_an_input_that_no_step_takes_is_refused():
         ("url", "limit", "account"),
         ("did you mean 'limit'?", "", "a step, whose output the run makes", ""),
     ) == caught.value.args
+
+
+MANY = 10_000
+
+
+def _compared(monkeypatch):
+    """Count how often two names are compared."""
+    compared = []
+
+    class Counting(difflib.SequenceMatcher):
+        def real_quick_ratio(self):
+            compared.append(self.a)
+            return super().real_quick_ratio()
+
+    monkeypatch.setattr(difflib, "SequenceMatcher", Counting)
+    return compared
+
+
+def test_many_unknown_inputs_are_refused_as_quickly_as_a_few(monkeypatch):
+    """A refusal happens on the caller's event loop: a few names are explained, and all counted."""
+    compared = _compared(monkeypatch)
+    plan = flow_of(Step("fetch", lambda url: url)).plan()
+
+    with pytest.raises(UnknownInput) as caught:
+        plan.recognise({f"{'u' * 1000}rl{number}": 1 for number in range(MANY)})
+
+    assert 10 == len(compared)
+    assert MANY == len(caught.value.names)
+    assert "and 9,990 more. The inputs are: 'url'." in str(caught.value)
+    assert 5000 > len(str(caught.value))
+
+
+def test_many_missing_inputs_are_refused_as_quickly_as_a_few(monkeypatch):
+    """The same holds for a workflow that takes very many inputs."""
+    wanted = [f"input{number}" for number in range(MANY)]
+    plan = flow_of(*(Step(f"step of {name}", taking(name)) for name in wanted)).plan()
+    compared = _compared(monkeypatch)
+
+    with pytest.raises(MissingInput) as caught:
+        plan.require({"inputs9999": 1})
+
+    assert 10 * 300 > len(compared)
+    assert MANY == len(caught.value.names) == len(caught.value.hints)
+    assert "'input9', wanted by step 'step of input9'" in str(caught.value)
+    assert "and 9,990 more. Pass it" in str(caught.value)
+    assert 5000 > len(str(caught.value))
+
+
+def test_many_inputs_of_a_step_that_takes_any_are_not_compared(monkeypatch):
+    """They are data, and comparing each would delay every start."""
+    compared = _compared(monkeypatch)
+    plan = flow_of(Step("a", taking("inputs", limit=1))).plan()
+
+    plan.recognise({f"name{number}": 1 for number in range(MANY)})
+
+    assert 10 >= len(compared)
 
 
 def test_an_input_that_is_surely_misspelt_is_warned_of_where_any_is_taken():

@@ -14,7 +14,7 @@ from actorflow.definition.retry import RetryPolicy
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.running import GiveUp, RetryAfter
 
-intervals = st.floats(min_value=1e-6, max_value=1e9)
+intervals = st.one_of(st.just(0.0), st.floats(min_value=1e-6, max_value=1e9))
 
 
 @st.composite
@@ -73,6 +73,14 @@ def test_a_later_attempt_never_waits_less(policy, attempt, unit):
     assert policy.delay(attempt, unit) <= policy.delay(attempt + 1, unit)
 
 
+@pytest.mark.parametrize("options", [{}, {"max_interval": 0}, {"jitter": 1, "multiplier": 1e300}])
+def test_a_step_may_be_tried_again_at_once(options):
+    """However many attempts there were."""
+    policy = RetryPolicy(initial_interval=0, **options)
+
+    assert {(0.0, 0.0)} == {policy.bounds(attempt) for attempt in (1, 2, 10**5)}
+
+
 def test_attempts_are_counted_from_one():
     """An attempt number 0 is a mistake of the caller's, not a short wait."""
     with pytest.raises(ValueError, match="attempts are counted from 1, not 0"):
@@ -92,17 +100,17 @@ def test_attempts_are_counted_from_one():
             "max_attempts of RetryPolicy is True. Give a whole number, 1 or more.",
         ),
         (
-            {"initial_interval": 0},
+            {"initial_interval": -0.5},
             (
-                "initial_interval of RetryPolicy must be a positive number of seconds or a "
-                "timedelta; got 0.0."
+                "initial_interval of RetryPolicy must be zero or a positive number of seconds or a "
+                "timedelta; got -0.5."
             ),
         ),
         (
             {"max_interval": -1},
             (
-                "max_interval of RetryPolicy must be a positive number of seconds or a timedelta; "
-                "got -1.0."
+                "max_interval of RetryPolicy must be zero or a positive number of seconds or a "
+                "timedelta; got -1.0."
             ),
         ),
         (

@@ -19,7 +19,11 @@ from tests.support.faults.kills import kill_again_and_again
 from tests.support.faults.lost_connections import cut_again_and_again, restart_again_and_again
 from tests.support.faults.shared_queue import share_again_and_again
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # The steps of these programs are closures, which write to a log.
+    pytest.mark.filterwarnings("ignore:.*a lambda or a closure:actorflow.ActorflowWarning"),
+]
 
 
 @pytest.mark.parametrize("seed", range(4))

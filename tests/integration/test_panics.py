@@ -237,6 +237,14 @@ def test_a_log_that_panics_does_not_end_the_watch(error):
 
         current, legs = type("Body", (), {})(), 1
 
+        @classmethod
+        def running(cls):
+            return cls.current
+
+        @staticmethod
+        def probe():
+            pass
+
     told = []
     Executor.current.scope = type("Scope", (), {"run_id": "run", "bindings": dict})
     Executor.current.step_id, Executor.current.number = "step", 1

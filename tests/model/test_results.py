@@ -27,6 +27,14 @@ def result(status=RunStatus.COMPLETED, outputs=None, **fields):
     return RunResult(status=status, **(known | fields))
 
 
+def test_the_repr_of_an_error_does_not_grow_with_its_run():
+    """A log line and a failing test show it."""
+    steps = StepResults({f"step {n}": ("completed", 0, None, 1, 0.0, 1.0) for n in range(1000)})
+    failed = result(RunStatus.FAILED, steps=steps)
+
+    assert "RunFailed(<run 'r' of workflow 'flow', failed>)" == repr(RunFailed(failed))
+
+
 def test_the_sole_last_steps_output_is_the_runs():
     """Whatever it is."""
     run = result(outputs={"a": 1, "last": [2]}, last_steps=("last",))

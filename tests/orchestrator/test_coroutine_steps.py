@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 
 import pytest
 
 from actorflow import Orchestrator, RetryPolicy, Workflow
+from actorflow.orchestrator.runtime import Runtime
 from tests.support.executor_rigs import starts_in
 from tests.support.flows import GUARD
 
@@ -91,3 +93,43 @@ def test_a_step_that_fails_at_once_ends_its_run_while_others_wait(order):
         result = orchestrator.start(flow).wait(GUARD)
 
     assert ("failed", "cancelled") == (result.status, result.steps["waits"].status)
+
+
+@pytest.mark.parametrize("undone", [False, True])
+def test_a_body_that_blocks_and_then_returns_is_reported(monkeypatch, undone):
+    """The report of the watchdog comes before the end, which the body itself reports."""
+    reported = threading.Event()
+    report = Runtime._loop_blocked
+
+    def reports(runtime, *blocked):
+        report(runtime, *blocked)
+        reported.set()
+
+    monkeypatch.setattr(Runtime, "_loop_blocked", reports)
+    flow = Workflow("blocking")
+
+    async def blocks():
+        assert reported.wait(GUARD)
+
+    async def nothing():
+        """Be undone."""
+
+    def fails(a):
+        raise ValueError("undo the first one")
+
+    if undone:
+        flow.step(id="a", compensate=blocks)(nothing)
+        flow.step(id="b", after="a")(fails)
+    else:
+        flow.step(id="a")(blocks)
+    with Orchestrator(blocked_after=0.01) as orchestrator:
+        run = orchestrator.start(flow)
+        run.wait(GUARD)
+        kinds = [event.kind.value for event in run.events() if event.step_id == "a"]
+
+    blocking, end = (
+        ("compensation.blocking", "compensation.completed")
+        if undone
+        else ("step.blocking", "step.completed")
+    )
+    assert kinds.index(blocking) < kinds.index(end)

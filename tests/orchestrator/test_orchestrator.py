@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import contextvars
+import functools
 import itertools
 import logging
 import re
@@ -47,7 +48,17 @@ from actorflow import (
 )
 from actorflow.orchestrator.runtime import Runtime
 from actorflow.testing.contracts.accounts import STARTED, accept, accepted, happened
-from tests.support.flows import GUARD, broken, endless, fine, flow_of, in_thread, seen, timed_out
+from tests.support.flows import (
+    GUARD,
+    Gate,
+    broken,
+    endless,
+    fine,
+    flow_of,
+    in_thread,
+    seen,
+    timed_out,
+)
 
 # ── Two ways to live ─────────────────────────────────────────────────────────────────────────
 
@@ -279,8 +290,8 @@ def test_inputs_are_taken_as_they_are_when_the_run_starts(orchestrator, gate):
     [
         ({"inputs": [1]}, "inputs=[1] is not a mapping"),
         ({"metadata": "m"}, "metadata='m' is not a mapping"),
-        ({"priority": 1.5}, "priority=1.5 is not a whole number"),
-        ({"priority": True}, "priority=True is not a whole number"),
+        ({"priority": 1.5}, "priority must be a whole number; got 1.5."),
+        ({"priority": True}, "priority must be a whole number; got True."),
         ({"timeout": 0}, "got 0."),
         ({"timeout": timedelta(-1)}, "got datetime.timedelta"),
         (
@@ -459,6 +470,57 @@ def test_a_pool_that_is_shut_down_fails_the_step(make_orchestrator):
     assert (RunStatus.FAILED, RuntimeError) == (result.status, type(result.error))
 
 
+def _wants_context(ctx):
+    return ctx.attempt
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [
+        flow_of(_wants_context, executor="pool"),
+        flow_of(_wants_context, executor="pool", async_=True),
+        flow_of(fine, compensate=Step("undo", _wants_context, executor="pool")),
+    ],
+    ids=["step", "async step", "compensator"],
+)
+def test_a_step_that_takes_its_context_is_refused_for_a_pool_of_processes(make_orchestrator, flow):
+    """It cannot be pickled; the error comes when the run is started, with the cure."""
+    with concurrent.futures.ProcessPoolExecutor(1) as pool:
+        orchestrator = make_orchestrator(executors={"pool": pool})
+        with pytest.raises(DefinitionError) as caught:
+            orchestrator.start(flow)
+
+        assert 0 == orchestrator.list().total
+
+    assert ("flow", "step") == (caught.value.workflow_id, caught.value.step_id)
+    assert "_wants_context() takes ctx, which cannot be sent to the processes" in str(caught.value)
+    assert "leave executor= out to run it on a thread" in str(caught.value)
+
+
+def test_a_step_may_take_its_context_in_a_pool_of_threads(make_orchestrator):
+    """It stays within the process."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        orchestrator = make_orchestrator(executors={"pool": pool})
+
+        assert 1 == orchestrator.run(flow_of(_wants_context, executor="pool")).output
+
+
+@pytest.mark.parametrize("interval", [0, timedelta(0)], ids=["number", "timedelta"])
+def test_a_failed_attempt_may_be_followed_by_another_at_once(orchestrator, interval):
+    """A wait of zero is legitimate."""
+
+    def third(ctx):
+        if ctx.attempt < 3:
+            raise LookupError("not yet")
+        return ctx.attempt
+
+    run = orchestrator.start(flow_of(third, retry=RetryPolicy(initial_interval=interval)))
+    run.wait(GUARD)
+
+    delays = [event.data["delay"] for event in run.events() if event.kind == "step.retrying"]
+    assert (3, [0.0, 0.0]) == (run.result().output, delays)
+
+
 def test_an_executor_that_is_not_there_is_named_before_anything_runs(orchestrator):
     """With those that are."""
     with pytest.raises(UnknownExecutor, match=r"'gpu'.*'thread'.*'coroutine'"):
@@ -594,6 +656,55 @@ def test_a_different_definition_under_a_taken_version_is_a_conflict(orchestrator
 
     with pytest.raises(DefinitionConflict, match="'flow' version '1' is registered already"):
         orchestrator.register(versioned("1", fine, broken))
+
+
+def _adding(number):
+    def add(value):
+        return value + number
+
+    return add
+
+
+def _decorated(function):
+    @functools.wraps(function)
+    def wrapper(*values, **options):
+        return function(*values, **options)
+
+    return wrapper
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [
+        flow_of(lambda: 1),
+        flow_of(_adding(1)),
+        flow_of(functools.partial(_adding(1), 2)),
+        flow_of(fine, compensate=lambda: 1),
+        flow_of(fine, compensate=Step("undo", lambda: 1)),
+    ],
+    ids=["lambda", "closure", "partial", "compensator", "compensating step"],
+)
+def test_a_function_that_shares_its_name_is_warned_of_where_runs_outlive_the_process(
+    make, make_orchestrator, flow
+):
+    """Another one may be resumed in its place; in memory there is no other program."""
+    with pytest.warns(ActorflowWarning, match=r"'flow' 1.0.0: step 'step' .* a named function"):
+        Orchestrator(make()).register(flow)
+
+    Orchestrator(MemoryStateManager()).register(flow)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [fine, _decorated(fine), functools.partial(fine), Gate().open],
+    ids=["function", "decorated", "partial", "method"],
+)
+def test_a_named_function_is_not_warned_of(make, body):
+    """Nor is a definition that was registered before."""
+    orchestrator = Orchestrator(make())
+
+    orchestrator.register(flow_of(body))
+    orchestrator.register(flow_of(body))
 
 
 def test_a_flow_is_registered_before_the_start():

@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -15,7 +16,7 @@ from actorflow import (
     OrchestratorClosed,
     RunStatus,
 )
-from tests.support.flows import GUARD, endless, flow_of, in_thread, until_closing
+from tests.support.flows import GUARD, endless, flow_of, in_thread, seen, until_closing
 from tests.support.thread_races import remaining_threads
 
 
@@ -72,11 +73,41 @@ def test_a_reader_of_events_ends_when_its_run_is_cut_off():
     assert not reader.is_alive()
 
 
+def test_a_run_that_its_client_cancels_during_the_drain_is_not_drained(gate):
+    """It did not end by itself, and the shutdown did not cut it."""
+    with Orchestrator() as orchestrator:
+        run, other = orchestrator.start(flow_of(endless)), orchestrator.start(gate.flow)
+        seen(run, "step.started")
+        with ThreadPoolExecutor(1) as caller:
+            report = caller.submit(orchestrator.shutdown, drain=GUARD)
+            while not _is_closed(orchestrator):
+                pass
+            run.cancel()
+            run.wait(GUARD)
+            gate.open()
+
+    assert ("cancelled", "completed") == (run.status, other.status)
+    assert (1, (), True) == (
+        report.result().drained,
+        report.result().cancelled,
+        report.result().clean,
+    )
+
+
+def _is_closed(orchestrator):
+    try:
+        orchestrator.list()
+    except OrchestratorClosed:
+        return True
+    return False
+
+
 def test_a_shutdown_may_drain_for_longer_than_a_lock_can_wait():
-    """A very long time is not an overflow after the door has been closed."""
+    """The longest times that are accepted are not an overflow after the door has been closed."""
+    longest = 9_223_372_036
     with Orchestrator() as orchestrator:
         orchestrator.start(flow_of(lambda: None))
-        report = orchestrator.shutdown(drain=1e10)
+        report = orchestrator.shutdown(drain=longest, grace=longest)
 
     assert () == tuple(report.cancelled)
 

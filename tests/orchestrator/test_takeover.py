@@ -27,6 +27,9 @@ from actorflow.testing.contracts.accounts import (
     write,
 )
 
+# Their steps are lambdas and closures, which tell the test what they do.
+pytestmark = pytest.mark.filterwarnings("ignore:.*a lambda or a closure:actorflow.ActorflowWarning")
+
 GUARD = 60
 
 

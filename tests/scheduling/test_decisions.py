@@ -1354,16 +1354,22 @@ def test_the_death_of_a_runs_actor_loses_nothing():
 
 
 def test_the_death_of_a_runs_actor_forgets_which_of_its_steps_had_none():
-    """Their deaths are told of by nobody any more; the new run actor knows all addresses."""
+    """Their new actors have died with it; the next run actor tells all addresses at once."""
     driver = Driver()
-    driver.start(flow(task("a"), task("b", "a")))
-    driver.bury("b")
-    driver.say(driver.pending.pop())
+    driver.start(flow(task("a"), task("b", "a"), task("c", "a")))
+    for name in "bc":
+        driver.bury(name)
+    lost = driver.pending[:]
+    driver.pending.clear()
+    for message in lost:
+        driver.say(message)
     driver.lose_all()
 
-    assert driver.brain.runs["run"].addresses is not None
+    addresses = driver.brain.runs["run"].addresses
+    assert addresses is not None
+    assert all(home.alive for home in addresses.values())
     driver.end("a")
-    assert ["b"] == driver.running()
+    assert ["b", "c"] == driver.running()
 
 
 @pytest.mark.parametrize("whole_run", [False, True])

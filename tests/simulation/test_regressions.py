@@ -12,9 +12,10 @@ from functools import partial
 import pytest
 
 from actorflow.actors import supervisor
+from actorflow.actors.step import StepActor
 from actorflow.actors.supervisor import Supervisor
 from actorflow.model.lifecycle import StepStatus
-from actorflow.scheduling.decisions import Decisions
+from actorflow.model.messages import Execute
 from actorflow.scheduling.queues import ReadyQueue
 from actorflow.testing import Faults, Scenario, ScenarioRun, ScenarioStep, Settings, Tape, laws
 from tests.support.doctored_traces import broken
@@ -29,39 +30,68 @@ regression = partial(shown_by, REGRESSIONS)
 @regression(
     2,
     Scenario(
-        steps=(ScenarioStep(id="a"), ScenarioStep(id="b", async_=True)),
-        settings=Settings(faults=Faults(crashes=2)),
+        steps=(ScenarioStep(id="b", async_=True),),
+        settings=Settings(faults=Faults(crashes=1)),
     ),
-    Tape({"crash": (3, 1), "deliver": (1, 0, 1, 1)}),
-    Decisions,
-    "_step_ready",
+    Tape({"crash": (2,), "deliver": (0, 1)}),
+    Supervisor,
+    "_is_believed",
 )
-def a_dead_actor_was_listened_to(ready, brain, message):
-    """A step is ready, says one of its actors that has died since: its attempt went nowhere."""
-    message.incarnation = brain.runs[message.run_id].steps[message.step_id].incarnation
-    ready(brain, message)
+def a_dead_actor_was_listened_to(_is, _actor, _message, _sender):
+    """A run's former actor has told where its steps live, and has died since."""
+    return True
 
 
 @regression(
-    10,
+    2,
     Scenario(
-        steps=(ScenarioStep(id="c", on_thread=True, retry="once", timeout=5.0),),
-        runs=(ScenarioRun(cancels=(0.0,)), ScenarioRun()),
-        settings=Settings(faults=Faults(poisons=1)),
+        steps=(
+            ScenarioStep(id="a", async_=True),
+            ScenarioStep(id="b", after=("a",), async_=True),
+            ScenarioStep(id="c", after=("a",), async_=True),
+        ),
+        settings=Settings(faults=Faults(poisons=2)),
+    ),
+    Tape({"deliver": (0, 0, 0, 0, 0, 1, 2, 2), "poison": (2, 1)}),
+    Supervisor,
+    "_broken",
+)
+def a_second_broken_actor_was_not_found(_find, actor, message):
+    """The addresses of the run's steps were not known, because the first one was replaced."""
+    for run_id, run in actor._brain.runs.items():
+        if run.addresses is not None and message.address in run.addresses.values():
+            actor.send(actor._run_actors[run_id], message)
+            return True
+    return False
+
+
+@regression(
+    2,
+    Scenario(
+        steps=(
+            ScenarioStep(id="a", async_=True),
+            ScenarioStep(id="b", after=("a",), async_=True, retry="at once", timeout=1.0),
+        ),
+        settings=Settings(faults=Faults(crashes=1, delays=2)),
     ),
     Tape(
         {
-            "deliver": (1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1),
-            "poison": (2,),
+            "crash": (2,),
+            "delay": (10,),
+            "deliver": (1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2),
+            "withhold": (4,),
         }
     ),
-    Decisions,
-    "_attempt_lost",
+    StepActor,
+    "receiveMessage",
 )
-def the_wrong_attempt_was_lost(_lose, brain, message):
-    """The actor could not handle one, which was over already."""
-    run = brain.runs[message.attempt.scope.run_id]
-    brain._replace(run, run.steps[message.attempt.step_id], message.details)
+def a_late_grant_displaced_the_next(receive, actor, message, sender):
+    """An attempt had been stopped before its grant arrived, behind that of the next attempt."""
+    receive(actor, message, sender)
+    if isinstance(message, Execute):
+        attempt = message.attempt
+        if len(actor._outputs) < len(attempt.plan.dependencies):
+            actor._granted = attempt
 
 
 @regression(
@@ -77,11 +107,12 @@ def the_wrong_attempt_was_lost(_lose, brain, message):
                 total_timeout=3.0,
                 does=("raises",),
             ),
+            ScenarioStep(id="c", async_=True),
         ),
         runs=(ScenarioRun(), ScenarioRun()),
         settings=Settings(async_workers=1),
     ),
-    Tape({"deliver": (0, 0, 0, 1), "jitter": (2,)}),
+    Tape({"jitter": (2,), "take b#1": (1,), "take run-2/a#1": (1,), "take run-2/c#1": (3,)}),
     ReadyQueue,
     "pop",
 )
@@ -104,10 +135,20 @@ def a_step_that_had_ended_took_its_runs_turn(_pop, queue):
 @regression(
     31,
     Scenario(
-        steps=(ScenarioStep(id="a"),),
-        settings=Settings(faults=Faults(cancels=1, store_failures=1, store_stalls=1)),
+        steps=(ScenarioStep(id="a", async_=True),),
+        runs=(ScenarioRun(), ScenarioRun()),
+        settings=Settings(
+            async_workers=1, faults=Faults(cancels=1, store_failures=1, store_stalls=1)
+        ),
     ),
-    Tape({"cancel": (1,), "deliver": (1, 1), "store fails": (2,), "store stalls": (1,)}),
+    Tape(
+        {
+            "cancel": (4,),
+            "deliver": (1, 1, 1, 0, 3, 3, 1, 2, 2, 2, 2, 2, 3, 3),
+            "store fails": (3,),
+            "store stalls": (2,),
+        }
+    ),
     Supervisor,
     "_go_on",
 )
@@ -116,7 +157,7 @@ def an_end_overtook_a_beginning(go_on, actor):
     last = actor._held[-1]
     if last.error is not None:
         actor._held.pop()
-        actor._give_up(last.events, last.effects, last.error)
+        actor._give_up(last, last.error)
     go_on(actor)
 
 
@@ -125,9 +166,9 @@ def an_end_overtook_a_beginning(go_on, actor):
     Scenario(
         steps=(ScenarioStep(id="b"), ScenarioStep(id="c", after=("b",))),
         runs=(ScenarioRun(), ScenarioRun(at=2.0)),
-        settings=Settings(faults=Faults(crashes=1, store_failures=1)),
+        settings=Settings(faults=Faults(store_failures=1)),
     ),
-    Tape({"crash": (5,), "deliver": (0, 0, 0, 0, 0, 0, 0, 1), "store fails": (4,)}),
+    Tape({"deliver": (0, 0, 1, 0, 0, 0, 0, 0, 1), "store fails": (2,)}),
     supervisor,
     "is_of_another",
 )

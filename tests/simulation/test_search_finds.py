@@ -96,7 +96,7 @@ def test_a_search_over_scenarios_finds_it(defect, seed):
 
     assert exploration.broken is not None
     assert exploration.case.size <= 4
-    assert exploration.shrunk_by <= 2000
+    assert exploration.shrunk_by <= 4000
     assert broken_by(exploration.case.simulate(exploration.failure.tape))
 
 

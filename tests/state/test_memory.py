@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from actorflow.errors.definition import DefinitionError
 from actorflow.errors.storage import RunNotFound
 from actorflow.model.lifecycle import EventKind, RunStatus
-from actorflow.state import MemoryStateManager
+from actorflow.state import MemoryStateManager, memory
 from actorflow.testing.contracts.accounts import (
     COMPLETED,
     EPOCH,
@@ -129,3 +130,88 @@ def test_finished_runs_can_be_read_after_the_end():
     state.close()
 
     assert RunStatus.COMPLETED is state.snapshot("run").status
+
+
+# ── Bytes ────────────────────────────────────────────────────────────────────────────────────
+
+MB = 1_000_000
+
+
+def produced(state, run_id, output, **fields):
+    """Let a run happen whose step has an output."""
+    accept(state, accepted(run_id, **fields))
+    events = happened(*COMPLETED, run_id=run_id)
+    write(
+        state,
+        [
+            event._replace(data={"output": output}) if event.kind == "step.completed" else event
+            for event in events
+        ],
+    )
+
+
+def test_only_so_many_bytes_of_finished_runs_are_kept():
+    """A few runs with large outputs count as much as many with small ones."""
+    state = MemoryStateManager(max_bytes=5 * MB)
+
+    for number in range(10):
+        produced(state, f"r{number}", {"image": bytes(2 * MB)})
+
+    assert {"r8", "r9"} == kept(state)
+
+
+def test_inputs_and_metadata_count_as_outputs_do():
+    """A run is kept with them."""
+    state = MemoryStateManager(max_bytes=5 * MB)
+
+    for number in range(10):
+        inputs, metadata = {"page": "x" * MB}, {"template": "x" * MB}
+        produced(state, f"r{number}", 1, inputs=inputs, metadata=metadata)
+
+    assert {"r8", "r9"} == kept(state)
+
+
+def test_the_run_that_finished_last_is_kept_however_large_it_is():
+    """Its events are perhaps being read at this moment."""
+    state = MemoryStateManager(max_bytes=MB)
+
+    produced(state, "one", bytes(2 * MB))
+    assert {"one"} == kept(state)
+    produced(state, "two", bytes(2 * MB))
+
+    assert {"two"} == kept(state)
+
+
+def test_what_was_let_go_takes_its_bytes_off_the_count():
+    """Also where a run that had finished goes on."""
+    state = MemoryStateManager(max_bytes=5 * MB)
+    produced(state, "large", bytes(3 * MB))
+    state.claim("large")
+
+    for number in range(20):
+        produced(state, f"r{number}", bytes(MB))
+
+    assert {"large", *(f"r{number}" for number in range(16, 20))} >= kept(state)
+    assert {"large", "r19", "r18", "r17"} <= kept(state)
+
+
+def test_outputs_that_are_numbers_are_not_looked_at(monkeypatch):
+    """The end of a run with very many steps must not block the event loop for long."""
+    looked = []
+    monkeypatch.setattr(memory, "size_of", lambda values, _looks: looked.append(values) or 0)
+    state = MemoryStateManager()
+
+    for number, output in enumerate([1, None, 2.5, True, "a string"]):
+        produced(state, f"r{number}", output)
+
+    assert [["a string"]] == looked
+
+
+@pytest.mark.parametrize("limit", [-1, True, 1.5, 2**63, None, "5", []], ids=str)
+@pytest.mark.parametrize("name", ["max_runs", "max_events", "max_bytes", "max_age"])
+def test_a_limit_that_makes_no_sense_is_refused(name, limit):
+    """With its name; an age may be a fraction, and as long as a clock can count."""
+    if name == "max_age" and limit == 1.5:
+        limit = float("nan")
+    with pytest.raises(DefinitionError, match=f"^{name} "):
+        MemoryStateManager(**{name: limit})

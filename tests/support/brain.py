@@ -388,7 +388,7 @@ class Driver:
 
     def _act(self, effects, grants):
         self.laws.sent(grants)
-        self.brain.start_clocks(grants)
+        self.brain.start_clocks(grants, self.now)
         for run, step_id, effect in effects:
             if run is None:
                 self._perform(effect)

@@ -138,7 +138,7 @@ class SimulatedRig(CoroutineRig):
 
     def __init__(self):
         self.system = SimulatedSystem(lambda _options, _label: 0)
-        self.account = Account(self.system, self.system, NEVER)
+        self.account = Account(self.system, lambda _options, _label: 0, NEVER)
         self.account.runs["run"] = types.SimpleNamespace(plan=AnyPlan, script=AnyScript)
         Rig.__init__(self, SimulatedExecutor(self.account, preemptive=True))
 

@@ -34,7 +34,7 @@ from actorflow.scheduling.outbox import Outbox
 from actorflow.scheduling.queues import ReadyQueue, RunQueue
 from actorflow.scheduling.starts import Starts
 
-__all__ = ["MUTANTS", "Mutant", "shown_by"]
+__all__ = ["MUTANTS", "PURE", "Mutant", "shown_by"]
 
 MUTANTS = []
 
@@ -240,21 +240,24 @@ def a_stale_timer_is_obeyed(cancel, deadlines, deadline):
 
 
 @replaces(Starts, "start_clocks")
-def a_total_timeout_begins_anew(start_clocks, starts, grants):
+def a_total_timeout_begins_anew(start_clocks, starts, grants, now):
     """It is counted from the last attempt's start, rather than from the first one's."""
     for _, step, _ in grants:
         if step.total_deadline is not None:
             starts._deadlines.cancel(step.total_deadline)
             step.total_deadline = None
-    start_clocks(starts, grants)
+    return start_clocks(starts, grants, now)
 
 
-@replaces(Starts, "grant")
-def a_clock_starts_with_the_decision(grant, starts):
+@replaces(Starts, "start_clocks")
+def a_clock_starts_with_the_decision(start_clocks, starts, grants, now):
     """Rather than when the grant leaves, after the start has been recorded."""
-    grant(starts)
-    Starts.start_clocks(starts, starts._outbox.grants)
-    starts.start_clocks = lambda _grants: None
+    effects = []
+    for grant in grants:
+        _, step, _ = grant
+        decided = step.started_at if step.attempts == 1 else now
+        effects += start_clocks(starts, [grant], decided)
+    return effects
 
 
 @replaces(Endings, "retry")
@@ -591,3 +594,46 @@ def ended_runs_are_remembered(finished, supervisor, message):
     finished(supervisor, message)
     if address is not None:
         supervisor._run_actors[run_id] = address
+
+
+# ── Where heaps have depth ───────────────────────────────────────────────────────────────────
+
+PURE = []
+"""Mistakes that show only with more entries than a search has; models find them."""
+
+
+def replaces_in_model(owner, function):
+    """Make a mutant of a function's twin, for the tests that compare models."""
+
+    def keep(twin):
+        PURE.append(Mutant(owner, function, twin))
+        return twin
+
+    return keep
+
+
+@replaces_in_model(Starts, "forget")
+def a_run_that_has_ended_is_not_forgotten(_forget, starts, run):
+    """Its steps go on waiting for a worker, in the name of its former life."""
+
+
+@replaces_in_model(Deadlines, "_compact")
+def compaction_leaves_no_heap(_compact, deadlines):
+    """The living are kept in any order."""
+    deadlines._heap = [deadline for deadline in deadlines._heap if deadline[2] is not None]
+    deadlines._dead = 0
+
+
+@replaces_in_model(RunQueue, "forget")
+def what_is_left_of_a_queue_is_no_heap(_forget, queue, run):
+    """A run that has ended leaves its place in the heap to its neighbour."""
+    queue._waiting = [entry for entry in queue._waiting if entry[2] is not run]
+
+
+@replaces_in_model(Compensations, "limit")
+def the_last_limit_of_undoing_counts(limit, undoings, run, message):
+    """A later grace replaces an earlier one."""
+    if message.grace is not None and run.cut is not None:
+        undoings._deadlines.cancel(run.cut)
+        run.cut = None
+    limit(undoings, run, message)

@@ -364,6 +364,91 @@ def test_with_a_race_the_next_timer_may_fire_while_mail_waits():
     ]
 
 
+# ── Callbacks ────────────────────────────────────────────────────────────────────────────────
+
+
+def three_callbacks(choose, **options):
+    """Run a system with a message, a timer and three callbacks; return the order."""
+    system, actors = simulated(choose, **options)
+    order = []
+    listener = actors.createActor(Recorder)
+    listener.actor.receiveMessage = lambda message, _sender: order.append(message)
+    system.call_at(1.0, order.append, "timer")
+    for number in range(3):
+        system.call_soon(lambda number=number: order.append(number))
+    actors.tell(listener, "mail")
+    assert 5 == system.run(100)
+    return order
+
+
+def test_callbacks_come_after_messages_and_before_time():
+    """In their order, unless another one is chosen."""
+    assert ["mail", 0, 1, 2, "timer"] == three_callbacks(Chooser())
+
+
+def test_a_callback_may_come_before_a_message_and_after_a_timer():
+    """It is the option before the last one, which is that time passes."""
+    choose = Chooser([1, 0, 1])
+
+    assert [0, "mail", "timer", 1, 2] == three_callbacks(choose, race=True)
+    assert [(3, "deliver"), (3, "deliver"), (2, "callback")] == choose.asked
+
+
+def test_callbacks_alone_do_not_hold_up_messages_for_ever():
+    """A callback that calls itself again gives way to messages and to time."""
+    system, actors = simulated(lambda _options, label: label == "deliver", race=True)
+    listener = actors.createActor(Recorder)
+
+    def again():
+        if len(listener.actor.heard) < 2:
+            system.call_soon(again)
+
+    system.call_at(1.0, actors.tell, listener, "late")
+    system.call_soon(again)
+    actors.tell(listener, "mail")
+    system.run(1_000)
+
+    assert ["mail", "late"] == listener.actor.heard
+
+
+def test_a_callback_delivers_as_many_messages_as_are_chosen():
+    """One at least, and those that they cause."""
+    system, actors = simulated(Chooser([0, 1, 1, 0, 1]))
+    listeners = [actors.createActor(Recorder) for _ in range(3)]
+    left = []
+
+    def callback():
+        for listener in listeners:
+            actors.tell(listener, "mail")
+        left.append(system.deliver_some())
+        left.append(len(system.deliveries))
+
+    system.call_soon(callback)
+    system.run(1)
+
+    assert [True, 2] == left
+    system.run(100)
+    assert 3 == len(system.deliveries)
+
+
+def test_a_message_that_nothing_announces_is_not_delivered():
+    """It goes with the next message, or is announced later."""
+    system, actors = simulated()
+    listener = actors.createActor(Recorder)
+    system.leave(listener, "left", system.system_cell)
+
+    assert (0, 1, 1) == (system.run(100), system.unannounced, system.waiting)
+
+    actors.tell(listener, "told")
+    system.leave(listener, "left too", system.system_cell)
+    assert (3, 0) == (system.run(100), system.unannounced)
+    assert ["left", "told", "left too"] == listener.actor.heard
+
+    system.leave(listener, "last", system.system_cell)
+    system.announce()
+    assert (1, 0) == (system.run(100), system.waiting)
+
+
 def test_without_a_race_mail_takes_no_time():
     """The timer is no option."""
     choose = Chooser([1])

@@ -12,6 +12,7 @@ import pytest
 from actorflow.definition.retry import RetryPolicy
 from actorflow.definition.step import Step
 from actorflow.errors.definition import DefinitionError
+from actorflow.model.attempts import AttemptOutcome
 from actorflow.model.lifecycle import EventKind
 from actorflow.model.messages import (
     AttemptFinished,
@@ -273,6 +274,48 @@ def a_result_with_another_error_of_the_same_text():
     trace = failed()
     one = attrs.evolve(trace.result.steps["a"], error=copied(trace.result.steps["a"].error))
     return doctored.with_result(trace, steps={**trace.result.steps, "a": one})
+
+
+def with_attempts_of_a(change):
+    """The trace of a retried step whose result has its attempts changed."""
+    trace = retried()
+    step_a = trace.result.steps["a"]
+    one = attrs.evolve(step_a, retried=change(*step_a.retried))
+    return doctored.with_result(trace, steps={**trace.result.steps, "a": one})
+
+
+@breaks(8)
+def a_result_with_an_attempt_too_few():
+    """The second one is missing."""
+    return with_attempts_of_a(lambda first, _, last: (first, last))
+
+
+@breaks(8)
+def a_result_with_an_attempt_at_another_time():
+    """The last one began later than recorded."""
+    return with_attempts_of_a(
+        lambda first, second, last: (
+            first,
+            second,
+            attrs.evolve(last, started_at=last.finished_at),
+        )
+    )
+
+
+@breaks(8)
+def a_result_with_an_attempt_of_another_outcome():
+    """It failed, and did not time out."""
+    return with_attempts_of_a(
+        lambda first, *others: (attrs.evolve(first, outcome=AttemptOutcome.TIMED_OUT), *others)
+    )
+
+
+@breaks(8)
+def a_result_with_an_attempt_of_another_error():
+    """Equal, and not the same."""
+    return with_attempts_of_a(
+        lambda first, *others: (attrs.evolve(first, error=copied(first.error)), *others)
+    )
 
 
 @breaks(8)

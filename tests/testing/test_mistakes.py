@@ -84,7 +84,7 @@ def test_a_fake_that_a_step_changes_can_say_what_it_is():
         (
             lambda f: explore(f, runs=10),
             TypeError,
-            "Its options are: script, schedules, seconds, s",
+            "Its options are: script, schedules, exhaustive, s",
         ),
         (lambda f: explore(f, runs=10), TypeError, "metadata, timeout, priority"),
         (lambda f: simulate(f, async_workers=0), DefinitionError, "async_workers is 0. Give a"),

@@ -33,7 +33,8 @@ def b():
 @law
 def a_is_heard_first(trace):
     '''The supervisor hears of step a before step b.'''
-    assert trace.events[1].step_id == "a"
+    ends = [event.step_id for event in trace.events if event.kind == "step.completed"]
+    assert ends[0] == "a"
 """
 PASSES = """
 from flows import *
@@ -80,6 +81,15 @@ def test_a_test_explores_the_workflow_that_it_hands_over(suite):
     assert [] == kept(suite)
 
 
+def test_a_test_can_try_every_schedule_with_few_deviations(suite):
+    """However many schedules the command line asks for."""
+    source = PASSES.replace("explore(pair)", "explore(pair, exhaustive=1)")
+    source += '    assert exploration.exhausted, "not all"\n'
+    result = run(suite, source, "--actorflow-schedules=3")
+
+    result.assert_outcomes(passed=1)
+
+
 def test_the_command_line_overrules_how_many_schedules_and_which(suite):
     """For a long run at night, without changing a test."""
     result = run(suite, PASSES, "--actorflow-schedules=30", "--actorflow-seed=7")
@@ -117,24 +127,28 @@ async def c():
     await asyncio.to_thread(print)
 
 def test_pair(simulation):
-    simulation.check(apart, script=Script(default=real()))
+    simulation.CALL(apart, script=Script(default=real()))
 """
 
 
-@pytest.mark.parametrize(
-    ("source", "said"),
-    [
-        (HANGS, "no run ended on any of 9 schedules: b#1 never ends. Give it a timeout*"),
-        (ASKS, "step 'c' fails wherever it is simulated: *"),
-    ],
-    ids=["no end", "a thread"],
-)
-def test_a_test_that_shows_nothing_is_warned_of(suite, source, said):
+def test_a_test_in_which_no_run_ends_is_warned_of(suite):
     """It passes, because no law is broken; the summary names its line."""
-    result = run(suite, source, "-Wdefault")
+    result = run(suite, HANGS, "-Wdefault")
 
     result.assert_outcomes(passed=1, warnings=1)
+    said = "no run ended on any of 9 schedules: b#1 never ends. Give it a timeout*"
     result.stdout.fnmatch_lines(["*test_flows.py:*: ActorflowWarning: " + said])
+
+
+@pytest.mark.parametrize(("call", "schedules"), [("check", 1), ("explore", 1000)])
+def test_a_test_that_explores_nothing_fails(suite, call, schedules):
+    """Its silence would be taken for a proof."""
+    result = run(suite, ASKS.replace("CALL", call), "-Wdefault")
+
+    result.assert_outcomes(failed=1)
+    said = f"nothing was explored on any of {schedules} schedules: step 'c' fails wherever *"
+    result.stdout.fnmatch_lines(["*NothingExplored: " + said])
+    assert "def explore" not in result.stdout.str()
 
 
 def test_a_broken_law_fails_the_test(suite):
@@ -145,7 +159,7 @@ def test_a_broken_law_fails_the_test(suite):
     result.stdout.fnmatch_lines(
         [
             "*LawBroken: law a_is_heard_first is broken: *hears of step a before step b.",
-            "*tape: Tape({'deliver': (0, 0, 1)})",
+            "*tape: Tape({'deliver': (0, 0, 2)})",
             "*run-1 completed",
             "To replay this schedule:",
             "    actorflow replay .pytest_cache/d/actorflow/test_flows.py-test_pair.json",
@@ -167,7 +181,7 @@ def test_what_failed_is_kept_with_everything_that_it_takes(suite):
 
     [path] = kept(suite)
     replay = Replay.load(path)
-    assert ("test_flows.py:pair", "a_is_heard_first", Tape({"deliver": [0, 0, 1]})) == (
+    assert ("test_flows.py:pair", "a_is_heard_first", Tape({"deliver": [0, 0, 2]})) == (
         replay.flow,
         replay.law,
         replay.tape,
@@ -177,7 +191,10 @@ def test_what_failed_is_kept_with_everything_that_it_takes(suite):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("mine = Workflow('mine'); mine.step(a); mine.step(b); script = None", "a global"),
+        (
+            "mine = Workflow('mine'); script = None; [mine.step(it, async_=True) for it in (a, b)]",
+            "a global",
+        ),
         ("mine = pair; script = Script({'a': returns({1})})", "JSON cannot hold"),
     ],
 )
@@ -253,7 +270,7 @@ def test_a_kept_file_that_cannot_be_read_is_passed_over(suite):
     result = run(suite, FAILS)
 
     result.assert_outcomes(failed=1)
-    assert Tape({"deliver": [0, 0, 1]}) == Tape.load(path)
+    assert Tape({"deliver": [0, 0, 2]}) == Tape.load(path)
 
 
 MANY = """
@@ -289,7 +306,7 @@ def test_without_a_cache_what_failed_is_kept_in_the_tests_own_folder(suite):
     result = run(suite, FAILS, "-p", "no:cacheprovider")
 
     [line] = [line for line in result.outlines if "actorflow replay" in line]
-    assert Tape({"deliver": [0, 0, 1]}) == Tape.load(suite.path / line.split()[-1])
+    assert Tape({"deliver": [0, 0, 2]}) == Tape.load(suite.path / line.split()[-1])
 
 
 # ── One schedule ─────────────────────────────────────────────────────────────────────────────
@@ -302,12 +319,12 @@ from flows import *
 from actorflow.testing import Tape
 
 def test_kept(simulation):
-    trace = simulation.check(pair, tape=Tape({"deliver": [0, 0, 1]}), async_workers=1)
+    trace = simulation.check(pair, tape=Tape({"deliver": [0, 0, 2]}), async_workers=1)
     assert trace.settings.async_workers == 1
     print(trace.result.status)
 
 def test_broken(simulation):
-    simulation.check(pair, tape=Tape({"deliver": [0, 0, 1]}), laws=[a_is_heard_first])
+    simulation.check(pair, tape=Tape({"deliver": [0, 0, 2]}), laws=[a_is_heard_first])
 """
     result = run(suite, source)
 

@@ -30,7 +30,7 @@ from actorflow.testing import (
     returns,
     simulate,
 )
-from actorflow.testing.simulation.executor import changed, snapshot
+from actorflow.testing.simulation.values import changed, snapshot
 from tests.support.brain import flow, task
 
 REAL = Script(default=real())
@@ -178,24 +178,24 @@ def test_what_asyncio_offers_works():
     assert (4.75, 4.75) == (trace.duration, trace.now), "what was cancelled lets no time pass"
 
 
-def test_a_coroutine_that_does_not_wait_needs_no_turn_of_a_loop():
-    """It is driven all the same within a task of its own."""
+def test_a_coroutine_that_does_not_wait_shares_a_task():
+    """As in production, whose executor runs it."""
 
     async def name():
         return asyncio.current_task().get_name()
 
-    assert ("step a#1", 0.0) == output_of(name)
+    assert ("actorflow runner", 0.0) == output_of(name)
 
 
-def test_a_coroutine_begins_at_its_moment():
-    """Nothing else that is due then comes between its turn and its first line."""
+def test_a_coroutine_that_waits_has_a_task_of_its_own():
+    """From its first line to its last."""
 
-    async def work():
-        """Return at once."""
+    async def task():
+        first = asyncio.current_task()
+        await asyncio.sleep(0)
+        return first is asyncio.current_task(), first.get_name()
 
-    trace = run(work, Step("b", work, async_=True))
-
-    assert 1 == sum(label == "timer" for label, _, _ in trace.choices)
+    assert ((True, "step a of run run-1"), 0.0) == output_of(task)
 
 
 def test_tasks_have_names_that_are_the_schedules_own():

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.step import Step
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.running import GiveUp, RetryAfter
 from actorflow.testing import (
@@ -85,6 +86,32 @@ def test_a_replay_can_be_read():
     assert '"flow": "flows.py:pair",' in lines
     assert '"law": "budget_is_kept",' in lines
     assert json.loads(FULL.to_json())
+
+
+def test_a_schedule_of_real_coroutines_from_an_earlier_version_is_refused():
+    """It would lead elsewhere; any other schedule leads where it led."""
+
+    async def work():
+        """Return at once."""
+
+    undone = flow(Step("a", work, async_=True), Step("b", lambda: 1, compensate=work))
+    scripts = {
+        "'a'": Script({"a": real()}),
+        "'a', 'b'": Script(default=either(returns(), real())),
+        "'b'": Script(compensators={"b": [raises(OSError), real()]}),
+        "": Script({"b": real()}),
+    }
+    for names, script in scripts.items():
+        said = json.loads(Replay(tape=Tape(), script=script).to_json())
+        del said["bodies"]
+        old = Replay.from_json(json.dumps(said))
+        if names:
+            with pytest.raises(DefinitionError, match=f"ran {names} in another way.* Search again"):
+                old.simulate(undone)
+        else:
+            assert old.simulate(undone).result.status == "completed"
+
+        Replay(tape=Tape(), script=script).simulate(undone)
 
 
 @pytest.mark.parametrize(("former", "name"), FORMER_NAMES.items(), ids=FORMER_NAMES)

@@ -6,14 +6,23 @@ import random
 
 import attrs
 import pytest
+from hypothesis import given
 from hypothesis.vendor.pretty import pretty
 
 from actorflow.errors.definition import DefinitionError
 from actorflow.model.lifecycle import RunStatus
-from actorflow.testing import Faults, Scenario, ScenarioRun, ScenarioStep, Settings, Tape
-from actorflow.testing.search.drawing import HEAD, ROW, draw_scenario, scenario_of
+from actorflow.testing import Faults, Scenario, ScenarioRun, ScenarioStep, Settings, Tape, laws
+from actorflow.testing.search.drawing import (
+    HEAD,
+    LARGE,
+    ROW,
+    bounds,
+    draw_scenario,
+    scenario_of,
+)
 from actorflow.testing.search.edits import blocks
 from actorflow.testing.search.scenarios import DEEDS, POLICIES
+from actorflow.testing.strategies import scenarios
 
 NAMES = {
     "Faults": Faults,
@@ -235,3 +244,63 @@ def test_a_scenario_happens_alike_on_the_same_tape():
         assert trace.hash == one.simulate(trace.tape).hash
         assert trace.hash == eval(repr(one), NAMES).simulate(trace.tape).hash  # noqa: S307
     assert Tape() == scenario(A).simulate().tape
+
+
+# ── Large ones, and those that are resumed ───────────────────────────────────────────────────
+
+
+def test_now_and_then_a_scenario_is_large():
+    """Rarely enough not to slow the others."""
+    chance = random.Random(1)
+    sizes = [(len(one.steps), len(one.runs)) for one in map(draw_scenario, [chance] * 3000)]
+
+    large = [size for size in sizes if size[0] > 6 or size[1] > 3]
+    assert 3 <= len(large) <= 30
+    assert all(10 < steps <= 20 and 4 < runs <= 8 for steps, runs in large)
+
+
+def test_a_small_bound_is_kept():
+    """A small bound means that large ones are not wanted."""
+    chance = random.Random(1)
+
+    assert 3 >= max(len(draw_scenario(chance, max_steps=3).steps) for _ in range(3000))
+
+
+@given(scenarios())
+def test_drawn_scenarios_are_within_the_bounds_of_large_ones(one):
+    """In steps and in runs."""
+    assert len(one.steps) <= LARGE[0]
+    assert len(one.runs) <= LARGE[1]
+
+
+def test_a_large_scenario_is_drawn_by_its_own_row():
+    """By the last byte, which is not read for anything else."""
+    usual, large = bytes(HEAD), bytes(HEAD - 1) + b"\xff"
+
+    assert (6, 3) == bounds(usual, 6)
+    assert LARGE == bounds(large, 6)
+    assert (5, 3) == bounds(large, 5)
+    assert scenario_of(usual, [bytes(ROW)], ()) == scenario_of(large, [bytes(ROW)], ())
+
+
+def test_a_run_is_resumed_after_a_cancel():
+    """And ends again; a run that is in progress or has completed is left alone."""
+    twice = scenario(A, runs=(ScenarioRun(cancels=(0.0,), resumes=(0.0, 4.0, 9.0)),))
+
+    trace = twice.simulate()
+
+    kinds = [str(event.kind.value) for event in trace.events if event.step_id is None]
+    assert ["run.cancelled", "run.resumed", "run.completed"] == [
+        kind for kind in kinds if kind != "run.started"
+    ]
+    laws.check(trace)
+    assert 4 == twice.deviations - A.deviations
+
+
+def test_resumed_runs_are_drawn():
+    """With those that are cancelled."""
+    chance = random.Random(1)
+    runs = [run for _ in range(2000) for run in draw_scenario(chance).runs]
+
+    assert {(), (4.0,), (8.0, 20.0)} == {run.resumes for run in runs}
+    assert sum(bool(run.resumes) for run in runs) < len(runs) / 20

@@ -6,6 +6,8 @@ import random
 
 import pytest
 
+from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.step import Step
 from actorflow.testing import (
     LawBroken,
     Scenario,
@@ -14,6 +16,7 @@ from actorflow.testing import (
     Settings,
     Tape,
     draw_scenario,
+    explore,
 )
 from actorflow.testing.laws import law
 from actorflow.testing.search import shrinking
@@ -286,3 +289,87 @@ def test_time_that_went_on_still_does_when_there_are_fewer_messages():
 
     assert 2 == small.case.size
     assert 1 == len(small.trace.tape.streams)
+
+
+# ── Other starts ─────────────────────────────────────────────────────────────────────────────
+
+
+def completed(trace):
+    """Return the steps in the order of their completion."""
+    return [event.step_id for event in trace.events if event.kind == "step.completed"]
+
+
+async def work():
+    """Stand in for a step; never called."""
+
+
+def loading(sources=8):
+    """A workflow that extracts, transforms, joins and loads."""
+    numbers, again = range(sources), RetryPolicy(max_attempts=3)
+    transformed = [f"transform{it}" for it in numbers]
+    return flow(
+        *(Step(f"extract{it}", work, async_=True, retry=again, timeout=10.0) for it in numbers),
+        *(
+            Step(name, work, async_=True, after=f"extract{it}", timeout=10.0)
+            for it, name in enumerate(transformed)
+        ),
+        Step("join", work, after=transformed),
+        Step("load", work, after="join", async_=True, retry=again, timeout=20.0),
+        timeout=60.0,
+    )
+
+
+@law
+def the_first_is_not_late(trace):
+    """Of a run that completes nearly, three transformations do not end before the first step."""
+    ends = completed(trace)
+    late = [f"transform{it}" for it in (3, 5, 7)]
+    assert len(ends) < 17 or not all(ends.index(it) < ends.index("extract0") for it in late)
+
+
+@law
+def what_returned_counts(trace):
+    """No step fails of which an attempt has returned."""
+    failed = {
+        step_id
+        for result in trace.results.values()
+        for step_id, one in result.steps.items()
+        if one.status == "failed"
+    }
+    assert not any(it.outcome == "returned" and it.step_id in failed for it in trace.attempts)
+
+
+@law
+def few_steps_are_retried(trace):
+    """Fewer than three."""
+    assert len({event.step_id for event in trace.events if event.kind == "step.retrying"}) < 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("rule", "workers", "seed"),
+    [
+        (the_first_is_not_late, 2, 2),
+        (what_returned_counts, 8, 1),
+        (few_steps_are_retried, 2, 2),
+    ],
+    ids=str,
+)
+def test_a_descent_that_sticks_is_started_again_elsewhere(rule, workers, seed):
+    """One descent leaves 55, 24 and 7 deviations of these."""
+    exploration = explore(loading(), laws=[rule], seed=seed, async_workers=workers)
+
+    assert exploration.failure.tape.deviations <= 5
+    assert 2000 < exploration.shrunk_by <= 4000
+
+
+def test_a_small_failure_is_not_looked_for_elsewhere():
+    """One descent is enough."""
+    shrinker = shrunk(found(given(FOUR), d_is_not_first), d_is_not_first)
+
+    assert shrinker.tried < 500
+
+
+def test_what_was_lowered_already_is_not_lowered_below_zero():
+    """The best tape changes while its places are gone through."""
+    assert [] == list(shrinking._lower_at(Tape({"deliver": (0, 1)}), ("deliver", 0)))

@@ -25,6 +25,7 @@ from actorflow.testing import (
     Tape,
     either,
     hangs,
+    laws,
     raises,
     real,
     returns,
@@ -119,6 +120,18 @@ def test_a_failure_is_retried_after_its_backoff():
     assert [("a#1", "raised"), ("a#2", "raised"), ("a#3", "returned")] == outcomes(trace)
     assert [0.0, 2.0, 6.0] == [one.started_at for one in trace.attempts]
     assert [ValueError, KeyError, type(None)] == [type(one.error) for one in trace.attempts]
+
+
+def test_a_failure_may_be_retried_at_once():
+    """The next attempt starts at the moment at which the first one has failed; law 12 holds."""
+    policy = RetryPolicy(initial_interval=0)
+    script = Script({"a": [raises(KeyError(), after=1), returns(7, after=1)]})
+
+    trace = simulate(flow(task("a", retry=policy)), script=script)
+    laws.check(trace)
+
+    assert [(0.0, 1.0), (1.0, 2.0)] == [(it.started_at, it.finished_at) for it in trace.attempts]
+    assert {"a": 7} == dict(trace.result.outputs)
 
 
 def test_a_coroutine_that_hangs_is_cancelled_when_its_timeout_passes():

@@ -70,6 +70,7 @@ class Offer:
     def __init__(self, *channels):
         self.channels = channels
         self.system = self
+        self.without_mail = []
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -34,6 +34,14 @@ def test_the_nearest_name_is_asked_for(name, known, meant):
     assert ("" if meant is None else f" Did you mean {meant!r}?") == did_you_mean(name, known)
 
 
+def test_among_very_many_names_those_of_the_same_first_letter_are_compared():
+    """Comparing with thousands would take longer than a refusal may."""
+    known = [*(f"a{number}" for number in range(1000)), "fetch"]
+
+    assert "fetch" == nearest("Fecth", known)
+    assert nearest("gfetch", known) is None
+
+
 @pytest.mark.parametrize(
     ("name", "known", "meant"),
     [

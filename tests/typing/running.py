@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, assert_type
 
 from actorflow.definition.workflow import Workflow
+from actorflow.model.attempts import AttemptOutcome, AttemptResult
 from actorflow.model.events import Event
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.model.results import RunPage, RunResult, RunSnapshot, ShutdownReport, StepResult
@@ -139,6 +140,11 @@ def read_result(result: RunResult) -> None:
     assert_type(step.error, BaseException | None)
     assert_type(step.started_at, float | None)
     assert_type(step.duration, float | None)
+    assert_type(step.attempts_taken, tuple[AttemptResult, ...])
+    attempt = step.attempts_taken[0]
+    assert_type(attempt.outcome, AttemptOutcome)
+    assert_type(attempt.error, BaseException | None)
+    assert_type(attempt.duration, float | None)
 
 
 def read_page(page: RunPage) -> None:

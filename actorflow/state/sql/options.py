@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from actorflow.definition.arguments import is_storable, is_whole
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.storage import MissingExtra, NotStorable
 from actorflow.support.safe_text import text_of
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["check_columns", "check_options", "needs_extra"]
 
-_TOO_BIG: Final = 2**63
 _SHORTEST_LEASE: Final = 0.1
 _LONGEST_LEASE: Final = 366 * 86_400.0
 _COUNTED: Final = (
@@ -46,18 +46,22 @@ def check_options(
     """
     if serializer is not None:
         _check_serializer(serializer)
-    if synchronous not in {"FULL", "NORMAL"}:
-        problem = f'SQLStateManager() synchronous must be "FULL" or "NORMAL", not {synchronous!r}'
+    if synchronous not in ("FULL", "NORMAL"):
+        problem = (
+            f'SQLStateManager() synchronous must be "FULL" or "NORMAL", not {text_of(synchronous)}'
+        )
         raise DefinitionError(None, problem, 'Use "FULL", or "NORMAL" for faster commits')
     if not isinstance(lease, (int, float)) or not _SHORTEST_LEASE <= lease < _LONGEST_LEASE:
-        problem = f"SQLStateManager() lease must be from 0.1 seconds to a year, not {lease!r}"
+        problem = (
+            f"SQLStateManager() lease must be from 0.1 seconds to a year, not {text_of(lease)}"
+        )
         raise DefinitionError(None, problem, "Choose more than the longest pause of your process")
     if not isinstance(patience, (int, float)) or not patience >= 0:
-        problem = f"SQLStateManager() patience must be a number of seconds, not {patience!r}"
+        problem = f"SQLStateManager() patience must be a number of seconds, not {text_of(patience)}"
         raise DefinitionError(None, problem, "Use 0 to try each write only once")
     for (name, unit), count in zip(_COUNTED, counts, strict=True):
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            problem = f"SQLStateManager() {name} must be a number of {unit}, not {count!r}"
+        if not is_whole(count, 1):
+            problem = f"SQLStateManager() {name} must be a number of {unit}, not {text_of(count)}"
             raise DefinitionError(None, problem, "Use a whole number of at least 1")
 
 
@@ -86,18 +90,10 @@ def check_columns(record: RunRecord) -> None:
     """
     strings = {name: getattr(record, name) or "" for name in (*_REQUIRED, *_OPTIONAL)}
     for name, text in (*strings.items(), *(("step id", it) for it in record.step_ids)):
-        if "\0" in text or (not text.isascii() and _has_surrogates(text)):
+        if not is_storable(text):
             raise NotStorable(f"the run's {name}", repr(text), "contains NUL or lone surrogates")
-    if not -_TOO_BIG <= record.priority < _TOO_BIG:
+    if not is_whole(record.priority):
         raise NotStorable("the run's priority", str(record.priority), "has more than 64 bits")
-
-
-def _has_surrogates(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
 
 
 _EXTRA: Final = frozenset({"alembic", "msgspec", "psycopg", "sqlalchemy"})

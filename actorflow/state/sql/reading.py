@@ -9,10 +9,12 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from actorflow.errors.running import ActorCrashed, StepTimeout
 from actorflow.errors.storage import RunNotFound, StoreUnavailable
 from actorflow.model.events import NO_DATA, Event
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.model.results import RECENT_RUNS, RunPage, RunSnapshot, StepResult, medians
+from actorflow.state.folding import with_attempts
 from actorflow.state.sql.engines import transaction
 from actorflow.state.sql.schema.tables import NOT_PURGED, PURGED, events, runs, steps
 from actorflow.state.sql.transactions import describe
@@ -41,6 +43,8 @@ _COPIED: Final = (
     "parked",
 )
 _FILTERS: Final = ("status", "workflow_id", "trace_id", "correlation_id", "business_id")
+_BETWEEN_ATTEMPTS: Final = frozenset({StepStatus.READY, StepStatus.RETRYING, StepStatus.CANCELLED})
+"""The statuses that a step may have, or get, while it waits for another attempt."""
 
 
 class Reader:
@@ -70,12 +74,15 @@ class Reader:
             if run is None:
                 raise RunNotFound(run_id)
             rows = connection.execute(sa.select(steps).where(steps.c.run_id == run_id)).all()
-        known = {row.step_id: row for row in rows}
+        by_id = {row.step_id: row for row in rows}
         self._payloads.check_serializer(run_id, run.serializer)
-        results = {it: self._step(it, known.get(it)) for it in msgspec.json.decode(run.step_ids)}
+        results = {it: self._step(it, by_id.get(it)) for it in msgspec.json.decode(run.step_ids)}
         inputs = self._payloads.load_mapping(run_id, "inputs", run.inputs)
         metadata = self._payloads.load_mapping(run_id, "metadata", run.metadata)
-        return self._run(run, inputs, metadata, results)
+        known = self._run(run, inputs, metadata, results)
+        if any(map(_may_have_been_retried, results.values())):
+            known = with_attempts(known, self.events(run_id, 0, run.last_event))
+        return known
 
     def _summary(self, run: Any) -> RunSnapshot:
         """Return a run without its steps, even if its inputs or metadata cannot be read."""
@@ -185,3 +192,13 @@ def _where_run(run_id: str, query: sa.Select[Any]) -> sa.Select[Any]:
 
 def _count(*match: Any) -> sa.ScalarSelect[int]:
     return sa.select(sa.func.count()).select_from(runs).where(*match).scalar_subquery()
+
+
+def _may_have_been_retried(step: StepResult) -> bool:
+    """Return whether only events may tell when and how each attempt of a step ended.
+
+    A step with one attempt may have settled after it, while it waited for another.
+    """
+    if step.status in _BETWEEN_ATTEMPTS or isinstance(step.error, (StepTimeout, ActorCrashed)):
+        return step.attempts > 0
+    return step.attempts > 1

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from actorflow.definition.arguments import is_whole
 from actorflow.definition.durations import seconds
 from actorflow.errors.definition import DefinitionError
 from actorflow.support.logs import get_logger
@@ -96,12 +97,10 @@ def _age(field: str, value: Any) -> float | None:
 
 
 def _count(field: str, value: Any, least: int) -> int | None:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if value is None or (whole and value >= least):
-        count: int | None = value
-        return count
+    if value is None or is_whole(value, least):
+        return value
     cure = f"Use a whole number of at least {least}"
-    raise DefinitionError(None, f"{field} is {value!r}", cure)
+    raise DefinitionError(None, f"{field} is {text_of(value)}", cure)
 
 
 class PeriodicPurge:

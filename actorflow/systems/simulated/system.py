@@ -12,6 +12,16 @@ a world in which mail is slow. A call that an actor has deferred until the waiti
 (`Cell.put_off`) is made when no mail waits, or earlier if that is chosen, and always before a timer
 fires.
 
+The further off the next timer is, the less likely it should be to fire while messages wait.
+Otherwise nearly every schedule of a run with a timeout would end by that timeout, because the jump
+to it is offered again at each choice where no other timer is pending. The system therefore says how
+rare that option is, and what chooses at random honours it (`rarity`).
+
+Callbacks of an event loop keep their order among themselves, as asyncio promises, but each may come
+before or after any message: in production the actors' deliveries are callbacks of the same loop.
+Messages come first by default. A callback may deliver messages itself (`deliver_some`), as the
+executor for coroutines does; how many is a choice.
+
 A plain callable makes the choices. This module knows no workflow, thread, wall clock or event loop;
 its behaviour is a function of its actors and the choices.
 """
@@ -20,6 +30,7 @@ from __future__ import annotations
 
 import heapq
 from bisect import insort
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.systems.delivery import Cell, Delivery, Envelope, kill, population
@@ -34,10 +45,30 @@ if TYPE_CHECKING:
     _Entry = tuple[int, Envelope, _Channel]
     """The count of messages when it was sent; the message; and its channel."""
 
-__all__ = ["CALLS", "TIME", "SimulatedSystem", "Timer"]
+__all__ = ["CALLBACK", "CALLS", "TIME", "SimulatedSystem", "Timer", "rarity"]
 
 _FOREVER: Final = float("inf")
 _LONGEST_DELAY: Final = 8
+_NEAR: Final = 5.0
+"""Seconds. Jumps up to this length are as likely as any other option."""
+_RARER: Final = 20
+"""By how many blanks a jump of twice that length is diluted."""
+_RAREST: Final = 2_000
+"""The largest dilution, so that every deadline stays within reach."""
+_MOST_AT_ONCE: Final = 512
+"""How many messages a callback delivers at most, as in production."""
+_MOST_CALLBACKS: Final = 200
+"""The number of callbacks in a row after which a message or a timer comes next. Otherwise a body
+that polls with `sleep(0)` could wait for ever for a message that is never chosen."""
+
+
+def rarity(seconds: float) -> int:
+    """Return the number of blank options that dilute a jump of time while messages wait.
+
+    A jump is one option among the others and the blanks, and a blank that is drawn counts as one of
+    the others. The number of blanks is proportional to the length of the jump.
+    """
+    return int(min(_RAREST, (seconds / _NEAR - 1.0) * _RARER)) if seconds > _NEAR else 0
 
 
 class SimulatedSystem(Delivery):
@@ -51,6 +82,8 @@ class SimulatedSystem(Delivery):
         when_idle: Called whenever nothing can be delivered, before time advances.
         before_choice: Called before each choice among messages, between any two deliveries; it
             may post messages, and it may `clear` the system.
+        choose_rarely: Like `choose`, with the `rarity` of the last option as a third argument;
+            called when that option is a long jump of time. By default `choose` is called instead.
     """
 
     def __init__(
@@ -61,6 +94,7 @@ class SimulatedSystem(Delivery):
         mischief: Mischief | None = None,
         when_idle: Callable[[], None] | None = None,
         before_choice: Callable[[], None] | None = None,
+        choose_rarely: Callable[[int, str, int], int] | None = None,
     ) -> None:
         super().__init__(self._enqueue)
         self.time: float = 0.0
@@ -70,6 +104,7 @@ class SimulatedSystem(Delivery):
         self.faults: list[tuple[int, float, Fault, Envelope]] = []
         """The faults so far: after how many deliveries, when, which, and on which message."""
         self._choose = choose
+        self._choose_rarely = choose_rarely
         self._race = race
         self._mischief = mischief
         self._when_idle = when_idle
@@ -84,11 +119,22 @@ class SimulatedSystem(Delivery):
         """Delayed messages, with the number of deliveries at which they are released."""
         self._calls: list[Callable[[], None]] = []
         """Calls deferred until the mail has been delivered."""
+        self._callbacks: deque[Callable[[], object]] = deque()
+        """Callbacks of an event loop that are ready, in order."""
+        self._callbacks_in_a_row = 0
+        self._delivered_before_callback = 0
+        """The number of messages delivered before the last callback."""
+        self._within_callback = False
+        self._callback_may_go_on = False
+        self._unannounced: list[Envelope] = []
+        """Messages for which nothing has scheduled a delivery."""
 
     # ── Sending ──────────────────────────────────────────────────────────────────────────────
 
     def post(self, target: Cell, message: Any, sender: Cell) -> None:
         """Queue a message, to be chosen later."""
+        if self._unannounced:
+            self.announce()
         self._enqueue((target, message, sender))
 
     def _enqueue(self, envelope: Envelope) -> None:
@@ -101,12 +147,30 @@ class SimulatedSystem(Delivery):
             queues[channel] = []
             self._heads.append((sent, envelope, channel))
 
+    def leave(self, target: Cell, message: Any, sender: Cell) -> None:
+        """Queue a message without scheduling a delivery, as a callback may that delivers next.
+
+        It is delivered with the other messages that wait, or once `announce` is called. If neither
+        happens, it never arrives: in production the loop would not be woken.
+        """
+        if self._heads:
+            self._enqueue((target, message, sender))
+        else:
+            self._unannounced.append((target, message, sender))
+
+    def announce(self) -> None:
+        """Schedule a delivery of the messages that were left."""
+        for envelope in self._unannounced:
+            self._enqueue(envelope)
+        self._unannounced.clear()
+
     # ── Delivering ───────────────────────────────────────────────────────────────────────────
 
     def run(self, most: int, until: float = _FOREVER) -> int:
         """Run up to `most` steps and return how many ran: fewer when nothing was left to do.
 
-        A step delivers a message, has a fault strike one, or fires a timer.
+        A step delivers a message, has a fault strike one, makes a callback, or fires a timer. The
+        messages that a callback delivers count too, but it is not interrupted.
 
         Args:
             most: The maximum number of steps.
@@ -120,23 +184,25 @@ class SimulatedSystem(Delivery):
         """Choose what happens, and yield the messages to deliver."""
         # Every message of every schedule passes through here, so calls are avoided.
         heads, queues, calls = self._heads, self._behind, self._calls
+        callbacks = self._callbacks
         choose, race, timers = self._choose, self._race, self._timers
         mischief, before_choice = self._mischief, self.before_choice
         note = self.deliveries.append
         while self._left > 0:
             if before_choice is not None:
                 before_choice()
-            options = waiting = len(heads)
+            waiting = len(heads)
             if not waiting:
                 if not self._pass_time(until):
                     return
                 continue
             self._left -= 1
-            if calls or (race and timers):
-                options += self._options_without_mail(until)
-            index = choose(options, "deliver") if options > 1 else 0
+            if calls or callbacks or (race and timers):
+                index = self._choose_with_others(waiting, until)
+            else:
+                index = choose(waiting, "deliver") if waiting > 1 else 0
             if index >= waiting:
-                self._act_without_mail(fire=index > waiting or not calls)
+                self._act_without_mail(index - waiting)
                 continue
             if mischief is not None and self._struck(mischief, index):
                 continue
@@ -147,6 +213,42 @@ class SimulatedSystem(Delivery):
             else:
                 del queues[channel]
             note((self.time, envelope))
+            yield envelope
+            if self._withheld:
+                self._release(len(self.deliveries))
+
+    def deliver_some(self) -> bool:
+        """Deliver messages within a callback, as many as are chosen; return whether any are left.
+
+        Must not be called by an actor.
+        """
+        self.announce()
+        self._within_callback = True
+        try:
+            self.deliver(self._chosen_within_callback())
+            if self._calls:
+                self._make_calls()
+        finally:
+            self._within_callback = False
+        return bool(self._heads)
+
+    def _chosen_within_callback(self) -> Iterator[Envelope]:
+        """Yield messages to deliver: at least one, until the choice is to go on."""
+        heads, mischief = self._heads, self._mischief
+        for number in range(_MOST_AT_ONCE):
+            if not heads and self._calls:
+                self._make_calls()
+            self._callback_may_go_on = number > 0
+            options = len(heads) + self._callback_may_go_on
+            index = self._choose(options, "deliver") if options > 1 and heads else 0
+            if index >= len(heads):
+                return
+            self._left -= 1
+            if mischief is not None and self._struck(mischief, index):
+                continue
+            _, envelope, channel = heads.pop(index)
+            self._offer_next(channel)
+            self.deliveries.append((self.time, envelope))
             yield envelope
             if self._withheld:
                 self._release(len(self.deliveries))
@@ -164,14 +266,29 @@ class SimulatedSystem(Delivery):
     @property
     def without_mail(self) -> list[str]:
         """What else may happen while messages wait: the options after the offered messages."""
+        if self._within_callback:
+            return [CALLBACK] if self._callback_may_go_on else []
         calls = [CALLS] if self._calls else []
-        return calls + ([TIME] if self._race and self.next_timer() is not None else [])
+        callback = [CALLBACK] if self._callbacks and self._callback_may_be_next() else []
+        time = [TIME] if self._race and self.next_timer() is not None else []
+        return calls + callback + time
+
+    @property
+    def queue(self) -> list[Envelope]:
+        """The messages that wait in channels, oldest first."""
+        entries = [*self._heads, *(one for behind in self._behind.values() for one in behind)]
+        return [envelope for _, envelope, _ in sorted(entries)]
 
     @property
     def waiting(self) -> int:
         """The number of messages that have not been delivered."""
         behind = sum(len(entries) for entries in self._behind.values())
-        return len(self._heads) + len(self._withheld) + behind
+        return len(self._heads) + len(self._withheld) + len(self._unannounced) + behind
+
+    @property
+    def unannounced(self) -> int:
+        """The number of messages whose delivery nothing has scheduled."""
+        return len(self._unannounced)
 
     @property
     def population(self) -> int:
@@ -186,6 +303,8 @@ class SimulatedSystem(Delivery):
         self._withheld.clear()
         self._timers.clear()
         self._calls.clear()
+        self._callbacks.clear()
+        self._unannounced.clear()
         self._global_names.clear()
         self._dead_letter_handler = None
 
@@ -217,6 +336,15 @@ class SimulatedSystem(Delivery):
         """The number of timers that have yet to fire."""
         return sum(cell is not None or not timer.cancelled for _, _, cell, timer in self._timers)
 
+    @property
+    def agenda(self) -> list[tuple[float, Cell | None, Any]]:
+        """The timers that have yet to fire, in order: when, the actor to wake or None, and what."""
+        return [
+            (when, cell, timer)
+            for when, _, cell, timer in sorted(self._timers)
+            if cell is not None or not timer.cancelled
+        ]
+
     def put_off(self, call: Callable[[], None]) -> bool:
         """Defer a call until the queued messages are delivered; return False if none are queued."""
         if not self._heads:
@@ -228,14 +356,72 @@ class SimulatedSystem(Delivery):
         while self._calls:
             self._calls.pop()()
 
-    def _options_without_mail(self, until: float) -> int:
-        """Return the number of options besides delivering a message."""
-        return bool(self._calls) + (self._race and self._next_by(until))
+    # ── Callbacks ────────────────────────────────────────────────────────────────────────────
 
-    def _act_without_mail(self, *, fire: bool) -> None:
-        """Make the deferred calls while mail still waits, and fire a timer if `fire` is true."""
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        """Queue a callback of an event loop; callbacks are made in order."""
+        self._callbacks.append(callback)
+
+    def _make_callback(self) -> None:
+        self._callbacks_in_a_row += 1
+        self._delivered_before_callback = len(self.deliveries)
+        self._callbacks.popleft()()
+        if self._unannounced:
+            self._take_in()
+
+    def _take_in(self) -> None:
+        """Have the messages that were left delivered together with those that wait, if any do."""
+        if self._heads:
+            self.announce()
+
+    def _callback_or_time(self, until: float) -> None:
+        """Make the next callback when nothing can be delivered, or let time pass first."""
+        self._left -= 1
+        if self._next_by(until) and self._time_goes_first():
+            self._fire_next()
+        else:
+            self._make_callback()
+
+    def _time_goes_first(self) -> bool:
+        if not self._callback_may_be_next():
+            return True
+        upcoming = self.next_timer()
+        if not self._race or upcoming is None:
+            return False
+        jump = upcoming - self.time
+        if jump > _NEAR and self._choose_rarely is not None:
+            return self._choose_rarely(2, "callback", rarity(jump)) == 1
+        return self._choose(2, "callback") == 1
+
+    def _callback_may_be_next(self) -> bool:
+        """Return whether the next callback may come before the messages and timers that wait."""
+        if self._delivered_before_callback != len(self.deliveries):
+            self._callbacks_in_a_row = 0
+        return self._callbacks_in_a_row < _MOST_CALLBACKS
+
+    # ── What happens without mail ────────────────────────────────────────────────────────────
+
+    def _choose_with_others(self, waiting: int, until: float) -> int:
+        """Choose a message, or one of the options that need none."""
+        options = waiting + bool(self._calls)
+        if self._callbacks:
+            options += self._callback_may_be_next()
+        upcoming = self.next_timer() if self._race else None
+        if upcoming is not None and upcoming <= until:
+            options += 1
+            jump = upcoming - self.time
+            if jump > _NEAR and self._choose_rarely is not None:
+                return self._choose_rarely(options, "deliver", rarity(jump))
+        return self._choose(options, "deliver") if options > 1 else 0
+
+    def _act_without_mail(self, index: int) -> None:
+        """Do one of the things that may happen while mail waits; the deferred calls come first."""
+        index -= bool(self._calls)
+        callback = index == 0 and self._callbacks and self._callback_may_be_next()
         self._make_calls()
-        if fire:
+        if callback:
+            self._make_callback()
+        elif index >= 0:
             self._fire_next()
 
     def _pass_time(self, until: float) -> bool:
@@ -245,6 +431,9 @@ class SimulatedSystem(Delivery):
             return True
         if self._withheld:
             self._release(self._withheld[0][0])
+            return True
+        if self._callbacks:
+            self._callback_or_time(until)
             return True
         if self._when_idle is not None:
             self._when_idle()
@@ -262,12 +451,15 @@ class SimulatedSystem(Delivery):
         moment = self.next_timer()
         if moment is None:
             return
+        self._callbacks_in_a_row = 0
         self.time = max(self.time, moment)
         _, _, cell, timer = self._pop_one_of(moment)
         if cell is None:
             timer.ring()
         else:
             self._enqueue((cell, timer, cell))
+        if self._unannounced:
+            self._take_in()
 
     def _pop_one_of(self, moment: float) -> tuple[float, int, Cell | None, Any]:
         """Take a timer from the heap; the choice decides between timers due at the same time."""
@@ -344,6 +536,8 @@ class SimulatedSystem(Delivery):
 
 CALLS: Final = "calls"
 """An option while messages wait: the deferred calls are made."""
+CALLBACK: Final = "callback"
+"""An option while messages wait: the next callback is made, or the current one goes on."""
 TIME: Final = "time"
 """An option while messages wait: the next timer fires."""
 
@@ -356,6 +550,10 @@ class Timer:
     def __init__(self, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
         self._function: Callable[..., object] | None = function
         self._arguments = arguments
+
+    def __str__(self) -> str:
+        name = getattr(self._function, "__qualname__", None)
+        return f"{name} {', '.join(map(str, self._arguments[:1]))}"
 
     @property
     def cancelled(self) -> bool:

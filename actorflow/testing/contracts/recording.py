@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actorflow.model.protocols import StateManager
-    from actorflow.model.results import RunRecord
+    from actorflow.model.results import RunRecord, StepResult
 
 __all__ = ["Listing", "Recording"]
 
@@ -95,6 +95,32 @@ class Recording(Patient):
         self._write(events)
 
         assert told(fold(accepted(), events)) == told(self.state.snapshot("run"))
+
+    def test_a_retried_step_has_each_of_its_attempts(self) -> None:
+        """With its times, its outcome and its error, at any instant. A new life counts from 1."""
+        self._accept(accepted())
+        again = (*STARTED, EventKind.STEP_RETRYING, *STARTED[1:], *FAILED[3:])
+        events = happened(*again)
+        resumed = happened(EventKind.RUN_RESUMED, *COMPLETED[1:], after=len(events))
+
+        self._write(events[:4])
+        waiting = self.state.snapshot("run").steps["a"]
+        self._write(events[4:6])
+        running = self.state.snapshot("run").steps["a"]
+        self._write(events[6:])
+        failed = self.state.snapshot("run").steps["a"]
+        self.state.claim("run")
+        self._write(resumed)
+        completed = self.state.snapshot("run").steps["a"]
+
+        times = [EPOCH + 3, EPOCH + 4]
+        assert [(1, *times, "failed")] == _attempts(waiting)
+        assert [(1, *times, "failed"), (2, EPOCH + 6, None, "running")] == _attempts(running)
+        assert [(1, *times, "failed"), (2, EPOCH + 6, EPOCH + 7, "failed")] == _attempts(failed)
+        assert [told(ValueError("not yet")), told(ValueError("no"))] == [
+            told(attempt.error) for attempt in failed.attempts_taken
+        ]
+        assert [(1, EPOCH + 11, EPOCH + 12, "completed")] == _attempts(completed)
 
     def test_a_completed_run_has_its_outputs(self) -> None:
         """By step id, with the times of the run's start and end."""
@@ -224,6 +250,13 @@ class Recording(Patient):
         self._write(happened(EventKind.STEP_CANCELLED, EventKind.RUN_CANCELLED))
 
         assert "enough" == self.state.snapshot("run").reason
+
+
+def _attempts(step: StepResult) -> list[tuple[int, float, float | None, str]]:
+    return [
+        (attempt.number, attempt.started_at, attempt.finished_at, attempt.outcome.value)
+        for attempt in step.attempts_taken
+    ]
 
 
 def _already_started(state: StateManager, record: RunRecord, patience: float) -> str:

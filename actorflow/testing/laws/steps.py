@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Final
 
+from actorflow.errors.running import StepTimeout
 from actorflow.errors.storage import RecordedError
+from actorflow.model.attempts import AttemptOutcome
 from actorflow.model.lifecycle import RUN_MOVES, STEP_MOVES, EventKind, RunStatus, StepStatus
 from actorflow.support.class_names import dotted_name
 from actorflow.support.safe_text import text_of
@@ -15,6 +18,7 @@ from actorflow.testing.laws.evidence.life import (
     NOTHING,
     RUN_ENDS,
     STEP_ENDS,
+    tries_of,
 )
 from actorflow.testing.laws.law import of_the_runtime
 from actorflow.testing.simulation.account import Outcome
@@ -22,9 +26,10 @@ from actorflow.testing.simulation.account import Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from actorflow.model.attempts import AttemptResult
     from actorflow.model.events import Event
     from actorflow.model.results import RunResult, StepResult
-    from actorflow.testing.laws.evidence.life import Life, StepLife
+    from actorflow.testing.laws.evidence.life import Life, StepLife, Try
     from actorflow.testing.laws.evidence.lives import Lives
     from actorflow.testing.trace.trace import AttemptTrace
 
@@ -151,7 +156,8 @@ def ends_are_final(lives: Lives) -> Iterator[str]:
     """Look for events of a step after its end, and compare results with the record.
 
     A run's result says what was recorded: each status, output and error, when each step ended, and
-    after how many attempts. For a compensated run, only its own status, error and end are compared.
+    after which attempts. A step that was kept when its run was resumed keeps those of its earlier
+    life. For a compensated run, only its own status, error and end are compared.
     """
     for step in lives.odd:
         for place, event in zip(step.at, step.events, strict=True):
@@ -213,9 +219,42 @@ def _step_differences(step: StepLife, end: Event, known: StepResult) -> Iterator
         yield f"the error of {step} in the result is not the one that was recorded"
     if known.finished_at != end.time:
         yield f"{step} ended at {end.time:g} s, but the result says {known.finished_at}"
-    attempts = sum(event.kind is _STARTED for event in step.events)
-    if known.attempts != attempts and not step.kept:
-        yield f"{step} had {attempts} attempts, but the result says {known.attempts}"
+    took = _took(step)
+    tries = [] if took is None else tries_of(took)
+    if took is not None and known.attempts != len(tries):
+        yield f"{step} had {len(tries)} attempts, but the result says {known.attempts}"
+    restored = step.kept or step.life.cut
+    for one, attempt in itertools.zip_longest(tries, known.attempts_taken if took else ()):
+        if one is None or attempt is None or not _is_told(one, attempt, restored=restored):
+            number = (one or attempt).number
+            yield f"attempt {number} of {step} in the result is not the one that was recorded"
+
+
+def _took(step: StepLife) -> StepLife | None:
+    """Return a step in the life in which it took its attempts, if the trace has that life."""
+    while step.kept:
+        former = step.life.former and step.life.former.steps.get(step.id)
+        if not former:
+            return None
+        step = former
+    return step
+
+
+def _is_told(one: Try, attempt: AttemptResult, *, restored: bool) -> bool:
+    """Return whether a result says of an attempt what was recorded of it."""
+    end = one.end
+    error = None if end is None else end.data.get("error")
+    if end is None:
+        outcome = AttemptOutcome.RUNNING
+    elif end.kind is EventKind.STEP_COMPLETED:
+        outcome = AttemptOutcome.COMPLETED
+    elif isinstance(error, StepTimeout):
+        outcome = AttemptOutcome.TIMED_OUT
+    else:
+        outcome = AttemptOutcome.CANCELLED if error is None else AttemptOutcome.FAILED
+    recorded = one.number, one.started.time, end and end.time, outcome
+    told = attempt.number, attempt.started_at, attempt.finished_at, attempt.outcome
+    return recorded == told and _is_same(attempt.error, error, restored=restored)
 
 
 @of_the_runtime(9, "Only the moves of the transition table occur.")

@@ -116,9 +116,6 @@ _IMPOSSIBLE: Final = frozenset(
     {
         # A backoff that would outlast the total timeout never begins.
         Move("step", StepStatus.RETRYING, EventKind.STEP_TIMED_OUT),
-        # A scenario resumes only runs that a restart has interrupted.
-        Move("run", RunStatus.FAILED, EventKind.RUN_RESUMED),
-        Move("run", RunStatus.CANCELLED, EventKind.RUN_RESUMED),
     }
 )
 EVERYTHING: Final = frozenset(

@@ -32,7 +32,17 @@ if TYPE_CHECKING:
 
     from actorflow.definition.retry import RetryPolicy
 
-__all__ = ["HEAD", "MOST_RUNS", "ROW", "deeds_of", "draw_scenario", "scenario_of"]
+__all__ = [
+    "HEAD",
+    "LARGE",
+    "MOST_RUNS",
+    "ROW",
+    "USUAL_STEPS",
+    "bounds",
+    "deeds_of",
+    "draw_scenario",
+    "scenario_of",
+]
 
 _OPTIONS: Final[dict[str, tuple[Any, ...]]] = {
     field.name: field.metadata[DRAWN]
@@ -46,7 +56,15 @@ HEAD: Final = 21 + len(_OPTIONS)
 ROW: Final = 9 + len(_OPTIONS)
 """The length of the row of a step or a run."""
 MOST_RUNS: Final = 3
+USUAL_STEPS: Final = 6
+LARGE: Final = (20, 8)
+"""The maximum number of steps and of runs of a large scenario."""
 
+_LARGE_ONE: Final = 255
+"""The last byte, otherwise not read, of the own row of a large scenario."""
+
+_RESUMES: Final = ((),) * 30 + ((4.0,), (8.0, 20.0))
+"""When a run is resumed: rarely, because that is another run to simulate."""
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 _DEEDS: Final = tuple(DEEDS)
 _UNDOING: Final = (
@@ -182,15 +200,28 @@ def _run(index: int, given: bytes, features: _Features) -> ScenarioRun:
         ),
         undone=row.one_of((False, True), allowed=features.undoing),
         grace=row.one_of((None, None, 1.0, 0.0, 8.0), allowed=features.cancels),
+        resumes=row.one_of(_RESUMES, allowed=features.cancels),
     )
 
 
-def draw_scenario(random: random.Random, max_steps: int = 6) -> Scenario:
-    """Return a random scenario."""
+def bounds(head: bytes, max_steps: int) -> tuple[int, int]:
+    """Return the maximum number of steps and of runs of a scenario whose own row is given.
+
+    One in 256 is large, unless `max_steps` is below the usual number: each takes several times as
+    long as a usual one.
+    """
+    return LARGE if head[-1] == _LARGE_ONE and max_steps >= USUAL_STEPS else (max_steps, MOST_RUNS)
+
+
+def draw_scenario(random: random.Random, max_steps: int = USUAL_STEPS) -> Scenario:
+    """Return a random scenario; now and then a large one, of up to 20 steps and 8 runs."""
     steps = 1 + random.randrange(max_steps)
     runs = 1 + random.randrange(MOST_RUNS) * random.randrange(2)
+    head = random.randbytes(HEAD)
+    if bounds(head, max_steps) == LARGE:
+        steps, runs = (most - random.randrange(most // 2) for most in LARGE)
     return scenario_of(
-        random.randbytes(HEAD),
+        head,
         [random.randbytes(ROW) for _ in range(steps)],
         [random.randbytes(ROW) for _ in range(runs)],
     )

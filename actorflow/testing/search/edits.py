@@ -180,7 +180,7 @@ def _compensator_as_step(step_id: str, scenario: Scenario) -> Scenario:
 def _run_edits(scenario: Scenario, index: int) -> Iterator[Edit]:
     changes: list[Edit] = [
         partial(_reset, name)
-        for name in ("undone", "cancels", "grace", "timeout", "priority", "at")
+        for name in ("undone", "resumes", "cancels", "grace", "timeout", "priority", "at")
     ]
     if scenario.runs[index].cancels[1:]:
         changes += [_first_cancel_only, _last_cancel_only]

@@ -56,7 +56,7 @@ POLICIES: Final[Mapping[str, RetryPolicy | None]] = {
     "once": RetryPolicy(max_attempts=2),
     "twice": RetryPolicy(max_attempts=3),
     "twice, evenly": RetryPolicy(max_attempts=3, multiplier=1.0, jitter=0.0),
-    "at once": RetryPolicy(max_attempts=4, initial_interval=0.01, jitter=1.0),
+    "at once": RetryPolicy(max_attempts=4, initial_interval=0.0),
     "another": RetryPolicy(max_attempts=3, retryable_errors=KeyError),
     "not another": RetryPolicy(max_attempts=3, give_up_on=KeyError),
     "what passes": RetryPolicy(max_attempts=2, retryable_errors=("Timeout", "Crashed")),
@@ -176,6 +176,9 @@ class ScenarioRun(Sparse):
     """The moments of its cancellations, counted from its start."""
     grace: float | None = None
     """The grace of its cancellations, as in a shutdown; None for a plain cancellation."""
+    resumes: tuple[float, ...] = ()
+    """The moments at which it is resumed if it has failed or was cancelled by then, counted from
+    its start."""
     undone: bool = False
     """Whether it is compensated when it is cancelled, as it is when it fails."""
 
@@ -254,6 +257,8 @@ class Scenario(Sparse):
         )
         for seconds in run.cancels:
             simulation.call_at(simulation.now + seconds, cancel)
+        for seconds in run.resumes:
+            simulation.call_at(simulation.now + seconds, simulation.resume, run_id)
 
     @property
     def reachable(self) -> frozenset[Move]:

@@ -9,18 +9,16 @@ from __future__ import annotations
 import random
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from statistics import median
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
-
-import attrs
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from actorflow.definition.durations import is_finite
 from actorflow.errors.definition import DefinitionError
 from actorflow.model.lifecycle import RunStatus
 from actorflow.support.clock import SystemClock
 from actorflow.support.safe_text import text_of
+from actorflow.support.warnings import warn
 from actorflow.testing import laws as all_laws
 from actorflow.testing.errors import LawBroken
 from actorflow.testing.laws.law import several
@@ -28,132 +26,35 @@ from actorflow.testing.laws.outcomes import first_difference
 from actorflow.testing.search.cases import given
 from actorflow.testing.search.coverage import Tally
 from actorflow.testing.search.drawing import draw_scenario
+from actorflow.testing.search.exhaustive import Exhaustive
+from actorflow.testing.search.exploration import NOT_ENDED, Exploration, Spread
 from actorflow.testing.search.scenarios import Scenario
 from actorflow.testing.search.shrinking import Finding, Shrinker
 from actorflow.testing.search.swarm import Swarm
 from actorflow.testing.simulation.checks import Doubts, check_callable, check_whole, refuse_unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Unpack
 
     from actorflow.definition.workflow import Workflow
     from actorflow.orchestrator.requests import RunOptions
     from actorflow.testing.laws import Law
     from actorflow.testing.laws.evidence.lives import Lives
-    from actorflow.testing.search.cases import Case
-    from actorflow.testing.search.coverage import Coverage
+    from actorflow.testing.search.cases import Case, Given
     from actorflow.testing.search.shrinking import Judge
     from actorflow.testing.simulation.scripts import Script
     from actorflow.testing.simulation.settings import Faults
     from actorflow.testing.trace.trace import Trace
 
-__all__ = [
-    "NOT_ENDED",
-    "Draw",
-    "Exploration",
-    "Spread",
-    "doubt",
-    "explore",
-    "explore_scenarios",
-    "judged",
-]
-
-NOT_ENDED: Final = "not ended"
-"""The key in `endings` for runs that had not ended."""
-
-
-class Spread(NamedTuple):
-    """The distribution of the durations of schedules, in virtual seconds."""
-
-    least: float
-    median: float
-    p99: float
-    """The 99th percentile."""
-
-    @classmethod
-    def of(cls, durations: Sequence[float]) -> Spread:
-        """Return the spread of some durations; all zeros if there are none."""
-        line = sorted(durations) or [0.0]
-        return cls(line[0], median(line), line[(len(line) * 99 + 99) // 100 - 1])
-
-    def __str__(self) -> str:
-        return f"{self.least:g} s at least, {self.median:g} s at the median, {self.p99:g} s at p99"
-
-
-def _name(broken: LawBroken | None) -> str | None:
-    return None if broken is None else broken.name
-
-
-def _hash(trace: Trace | None) -> str | None:
-    return None if trace is None else trace.hash
-
-
-@attrs.frozen(kw_only=True, slots=False)
-class Exploration:
-    """What a search has seen, and the first schedule that broke a law.
-
-    Searches with equal seeds give equal explorations; the time that they took is not compared.
-    """
-
-    seed: int
-    schedules: int
-    """Number of schedules tried, without those that made the failure smaller."""
-    seconds: float = attrs.field(eq=False)
-    """The duration of the search, in real seconds."""
-    distinct: int
-    """Number of distinct schedules, by their choices."""
-    durations: Spread
-    """The durations of the schedules, in virtual seconds."""
-    endings: Mapping[str, int]
-    """The number of runs by final status, with "not ended" for the others."""
-    edges: Coverage
-    """The moves of the transition tables that were seen."""
-    failure: Trace | None = attrs.field(default=None, eq=_hash)
-    """The first schedule that broke a law, made as small as possible; None if there is none."""
-    broken: LawBroken | None = attrs.field(default=None, eq=_name)
-    """How it broke the law, as the error that `check` raises."""
-    case: Case | None = attrs.field(default=None, eq=False)
-    """The case of the failure; for a scenario, the small one."""
-    shrunk_by: int = 0
-    """Number of schedules tried to make the failure smaller."""
-
-    @property
-    def schedules_per_second(self) -> float:
-        """Number of schedules tried per real second."""
-        return self.schedules / self.seconds if self.seconds else 0.0
-
-    def check(self) -> None:
-        """Check that no law was broken.
-
-        Raises:
-            LawBroken: The first failure found, made small.
-        """
-        if self.broken is not None:
-            # The traceback of the search is of no use.
-            raise self.broken.with_traceback(None)
-
-    def __str__(self) -> str:
-        return "\n".join(self._lines())
-
-    def _lines(self) -> list[str]:
-        rate = f"{self.schedules:,} schedules in {self.seconds:.1f} s"
-        rate += f" ({self.schedules_per_second:,.0f} a second)"
-        missed = "; ".join(map(str, self.edges.missed))
-        return [
-            f"{rate}, {self.distinct:,} of them distinct; seed {self.seed}",
-            f"runs: {', '.join(f'{count:,} {how}' for how, count in self.endings.items())}",
-            f"virtual duration: {self.durations}",
-            f"seen: {self.edges}" + (f"; missed: {missed}" if missed else ""),
-            "no law broken" if self.broken is None else str(self.broken),
-        ]
-
+__all__ = ["Draw", "doubt", "explore", "explore_scenarios", "judged"]
 
 Draw: TypeAlias = Callable[[random.Random], "Case"]
 """Makes up a case."""
 
 _FOREVER: Final = float("inf")
 _ENDINGS: Final = (*(status.value for status in RunStatus if status.terminal), NOT_ENDED)
+_MOST: Final = 10_000
+_MOST_IF_EXHAUSTIVE: Final = 100_000
 _SCHEDULES_OF_A_SCENARIO: Final = 2
 """Schedules per scenario. Building a workflow costs about as much as running it."""
 
@@ -163,7 +64,8 @@ def explore(
     inputs: Mapping[str, Any] | None = None,
     *,
     script: Script | None = None,
-    schedules: int = 10_000,
+    schedules: int | None = None,
+    exhaustive: int | None = None,
     seconds: float | None = None,
     seed: int = 0,
     laws: Iterable[Law] = all_laws.ALL,
@@ -182,14 +84,23 @@ def explore(
     law, which is then made small. That takes about as long again, and about a minute at most. A
     failure that does not come again on its own tape is left as it is and reported as flaky.
 
+    With `exhaustive`, schedules are not chosen at random. Every schedule is tried that differs from
+    the default one in at most so many choices, fewest first, so that the first failure is already
+    small. Schedules that differ from others only in the order of deliveries to different actors are
+    left out: they end alike.
+
     Args:
         flow: The workflow.
         inputs: The run's inputs.
         script: What its steps do. By default each returns a string that names it, after a duration
             left to the schedule.
-        schedules: Maximum number of schedules to try.
+        schedules: Maximum number of schedules to try; by default 10,000, or 100,000 if the search
+            is exhaustive.
+        exhaustive: The largest number of deviations from the default schedule, for an exhaustive
+            search. `Exploration.exhausted` says whether it got to the end; if a bound has ended it
+            before, a warning says so.
         seconds: Approximate maximum duration, in real seconds.
-        seed: Equal seeds give equal schedules.
+        seed: Equal seeds give equal schedules; an exhaustive search has no use for it.
         laws: The laws to check; by default all of actorflow's own.
         async_workers: Maximum number of async steps in flight.
         stop_grace: Virtual seconds that a stopped attempt gets to end.
@@ -228,11 +139,15 @@ def explore(
         cancel_at=cancel_at,
         **options,
     )
-    doubts = Doubts()
-    search = _Search(lambda _random: case, laws, seed, doubts.note)
-    exploration = search.explore(schedules, seconds, watch, shrink=shrink)
+    search = _Search(lambda _random: case, laws, seed)
+    if exhaustive is None:
+        most = _MOST if schedules is None else schedules
+        exploration = search.explore(most, seconds, watch, shrink=shrink)
+    else:
+        most = _MOST_IF_EXHAUSTIVE if schedules is None else schedules
+        exploration = search.exhaust(case, exhaustive, most, seconds, watch, shrink=shrink)
     if exploration.broken is None:
-        doubts.warn()
+        search.doubts.warn()
     return exploration
 
 
@@ -251,7 +166,8 @@ def explore_scenarios(
 
     Args:
         draw: Makes up a scenario; by default `draw_scenario`.
-        max_steps: Maximum number of steps of such a scenario.
+        max_steps: Maximum number of steps of such a scenario. Unless it is below 6, one in 256
+            is larger: up to 20 steps and 8 runs.
         schedules: Maximum number of schedules to try, as in `explore`.
         seconds: Approximate maximum duration, in real seconds.
         seed: Equal seeds give equal scenarios and schedules.
@@ -288,26 +204,22 @@ class _Search:
         draw: Makes up the cases to run.
         laws: The laws to check.
         seed: The seed of all random choices.
-        look: Called with each trace.
     """
 
-    def __init__(
-        self,
-        draw: Draw,
-        laws: Iterable[Law],
-        seed: int,
-        look: Callable[[Trace], None] | None = None,
-    ) -> None:
+    def __init__(self, draw: Draw, laws: Iterable[Law], seed: int) -> None:
         self._draw = draw
         self._laws = several(laws)
         check_whole(seed, "seed")
         self._seed = seed
-        self._look = look
+        self.doubts = Doubts()
         self._now = SystemClock.now
         self._tally = Tally()
         self._chosen: set[int] = set()
         self._durations = array("d")
         self._endings: Counter[str] = Counter()
+        self._exhaustive: Exhaustive | None = None
+        self._interrupted = False
+        """Whether the watcher has ended the search."""
 
     def explore(
         self,
@@ -317,11 +229,46 @@ class _Search:
         *,
         shrink: bool,
     ) -> Exploration:
-        """Search, and return the result."""
+        """Search at random, and return the result."""
         _check(schedules, seconds)
+        chance = random.Random(self._seed)
+        case = self._draw(chance)
+        traces = self._at_random(chance, case, schedules)
+        return self._explore(case, traces, seconds, watch, shrink=shrink)
+
+    def exhaust(
+        self,
+        case: Given,
+        deviations: int,
+        schedules: int,
+        seconds: float | None,
+        watch: Callable[[int], object] | None,
+        *,
+        shrink: bool,
+    ) -> Exploration:
+        """Try every schedule of a case with a bounded number of deviations."""
+        check_whole(deviations, "exhaustive", 0)
+        _check(schedules, seconds)
+        self._exhaustive = every = Exhaustive(case, deviations, schedules)
+        traces = ((case, trace) for trace in every.traces())
+        exploration = self._explore(case, traces, seconds, watch, shrink=shrink)
+        if not (exploration.exhausted or self._interrupted) and exploration.broken is None:
+            warn(f"{exploration.scope}. Raise schedules or seconds, or lower exhaustive.")
+        return exploration
+
+    def _explore(
+        self,
+        case: Case,
+        traces: Iterator[tuple[Case, Trace | None]],
+        seconds: float | None,
+        watch: Callable[[int], object] | None,
+        *,
+        shrink: bool,
+    ) -> Exploration:
         began = self._now()
+        self._reachable = case.reachable
         until = began + (_FOREVER if seconds is None else seconds)
-        finding = self._search(schedules, until, watch)
+        finding = self._search(traces, until, watch)
         took = self._now() - began
         shrinker = None if finding is None else self._shrinker(finding)
         if shrinker is not None:
@@ -339,31 +286,42 @@ class _Search:
             found = doubt(shrinker.best, judge)
         shrinker.best.broken.doubt = found
 
-    def _search(
-        self, schedules: int, until: float, watch: Callable[[int], object] | None
-    ) -> Finding | None:
-        chance = random.Random(self._seed)
+    def _at_random(
+        self, chance: random.Random, case: Case, schedules: int
+    ) -> Iterator[tuple[Case, Trace]]:
+        """Yield cases and their traces on random schedules; the first is the default one."""
         swarm = Swarm(chance)
-        case = self._draw(chance)
-        self._reachable = case.reachable
         for number in range(schedules):
             if number and number % _SCHEDULES_OF_A_SCENARIO == 0:
                 case = self._draw(chance)
             trace = case.simulate(*(swarm.next() if number else (None, None)))
             swarm.learn(trace)
-            self._note(trace)
-            broken = judged(self._laws, trace)
-            enough = watch is not None and watch(number + 1) is False
-            if broken is not None:
+            yield case, trace
+
+    def _search(
+        self,
+        traces: Iterator[tuple[Case, Trace | None]],
+        until: float,
+        watch: Callable[[int], object] | None,
+    ) -> Finding | None:
+        for number, (case, trace) in enumerate(traces, 1):
+            broken = None if trace is None else self._judge(trace)
+            self._interrupted = watch is not None and watch(number) is False
+            if trace is not None and broken is not None:
                 return Finding(case, trace, broken)
-            _release(trace)
-            if enough or self._now() >= until:
+            if trace is not None:
+                _release(trace)
+            if self._interrupted or self._now() >= until:
                 break
         return None
 
+    def _judge(self, trace: Trace) -> LawBroken | None:
+        """Note a trace, and return how it breaks a law, or None."""
+        self._note(trace)
+        return judged(self._laws, trace)
+
     def _note(self, trace: Trace) -> None:
-        if self._look is not None:
-            self._look(trace)
+        self.doubts.note(trace)
         self._tally.note(trace)
         self._chosen.add(hash(trace.choices))
         self._durations.append(trace.duration)
@@ -376,6 +334,7 @@ class _Search:
 
     def _exploration(self, seconds: float, shrinker: Shrinker | None) -> Exploration:
         finding = None if shrinker is None else shrinker.best
+        every = self._exhaustive
         return Exploration(
             seed=self._seed,
             schedules=len(self._durations),
@@ -384,6 +343,12 @@ class _Search:
             durations=Spread.of(self._durations),
             endings={how: self._endings[how] for how in _ENDINGS if self._endings[how]},
             edges=self._tally.coverage(self._reachable),
+            explored=self.doubts.explored,
+            refusal=self.doubts.refusal,
+            exhaustive=None if every is None else every.deviations,
+            exhausted=every is not None and every.exhausted,
+            complete=every is not None and every.complete,
+            pruned=0 if every is None else every.pruned,
             failure=None if finding is None else finding.trace,
             broken=None if finding is None else finding.broken,
             case=None if finding is None else finding.case,

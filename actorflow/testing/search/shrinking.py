@@ -5,6 +5,11 @@ defaults (in the scenario and on the tape), the length of the tape, and its valu
 if the law still breaks and the numbers have become smaller; changes are repeated until none is
 kept.
 
+Such a descent ends where no single change helps. If many deviations are left there, the shrinker
+starts again elsewhere: it looks for other schedules that break the law, prefers those that deviate
+little, and descends from the best of them. It keeps the smallest schedule of all descents. The
+first one may use half of all tries.
+
 Dropping a step shifts everything after it on the tape, so a smaller scenario seldom fails on the
 current tape. It therefore gets some other chances: the default schedule, and a few random ones.
 """
@@ -12,6 +17,7 @@ current tape. It therefore gets some other chances: the default schedule, and a 
 from __future__ import annotations
 
 import random
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -20,7 +26,7 @@ import attrs
 from actorflow.support.clock import SystemClock
 from actorflow.testing.search.edits import blocks
 from actorflow.testing.search.following import Follower, Order
-from actorflow.testing.search.swarm import Swarm
+from actorflow.testing.search.swarm import Swarm, biased
 from actorflow.testing.simulation.account import UNDO
 from actorflow.testing.simulation.settings import SPANS
 from actorflow.testing.simulation.tape import Tape
@@ -28,6 +34,7 @@ from actorflow.testing.simulation.tape import Tape
 if TYPE_CHECKING:
     from actorflow.testing.errors import LawBroken
     from actorflow.testing.search.cases import Case, Watch
+    from actorflow.testing.simulation.simulate import Simulation
     from actorflow.testing.simulation.tape import Source
     from actorflow.testing.trace.trace import Trace
 
@@ -36,16 +43,23 @@ __all__ = ["Finding", "Judge", "Shrinker"]
 Judge: TypeAlias = Callable[["Trace"], "LawBroken | None"]
 """Returns how a trace breaks a law, or None if it does not."""
 
-_MOST_RUNS: Final = 2_000
+_MOST_RUNS: Final = 4_000
+_MOST_OF_FIRST_DESCENT: Final = 2_000
 _MOST_DELIVERIES: Final = 1_000_000
 """Over all schedules tried: large workflows get fewer schedules."""
 _MOST_SECONDS: Final = 60.0
 """Real seconds. This bounds slow laws; everything else is bounded by the number of tries."""
 _MOST_DEVIATIONS: Final = 8
 _OTHER_CHANCES: Final = 10
+_FEW: Final = 5
+"""A descent that ends with so many deviations is good enough."""
+_TRIES_OF_A_START: Final = 150
+_TRIES_OF_A_DESCENT: Final = 350
+_STRONG_BIASES: Final = (0.9, 0.95, 0.98)
 _EARLIEST: Final = 12
 _KEPT: Final = (0.5, 0.7, 0.9)
 _FOREVER: Final = float("inf")
+_ORDER: Final = "deliver"
 _Place: TypeAlias = tuple[str, int]
 """A stream of a tape, and an index in it."""
 
@@ -81,7 +95,7 @@ class Shrinker:
         self.tried: int = 0
         """Number of schedules tried."""
         self.judge = judge
-        self._most = most
+        self._most = self._limit = most
         self._deliveries = 0
         self._now = SystemClock.now
         self._until = _FOREVER
@@ -97,19 +111,61 @@ class Shrinker:
         Args:
             stopped: Called after each schedule; returns whether to stop.
         """
-        before, self._stopped = None, stopped
-        self._until = self._now() + _MOST_SECONDS
+        self._stopped, self._until = stopped, self._now() + _MOST_SECONDS
+        self._limit = min(self._most, _MOST_OF_FIRST_DESCENT)
+        self._descend()
+        if self._deviates_much():
+            self._limit = self._most
+            while self._deviates_much() and not self._is_done():
+                self._start_elsewhere()
+            self._descend()
+        return self.best
+
+    def _descend(self, *, thorough: bool = True) -> None:
+        """Make the best finding smaller, until no change helps.
+
+        Args:
+            thorough: Whether to look for shorter ways, too, which takes most of the tries.
+        """
+        before = None
         while before is not self.best and not self._is_done():
             before = self.best
             self._shrink_case()
-            for tape in self._smaller_tapes():
+            for tape in self._smaller_tapes(thorough=thorough):
                 self._try(self.best.case, tape)
                 if self._is_done():
                     break
-        return self.best
+
+    def _deviates_much(self) -> bool:
+        return self.best.trace.tape.deviations > _FEW
 
     def _is_done(self) -> bool:
-        return self.tried >= self._most
+        return self.tried >= self._limit
+
+    # ── Other starts ─────────────────────────────────────────────────────────────────────────
+
+    def _start_elsewhere(self) -> None:
+        """Descend from another finding, and keep it if it becomes smaller than the best."""
+        known, start = self.best, self._other_start()
+        if start is None:
+            return
+        self.best = start
+        self._limit = min(self._most, self.tried + _TRIES_OF_A_DESCENT)
+        self._descend(thorough=False)
+        self._limit = self._most
+        if known.key < self.best.key:
+            self.best = known
+
+    def _other_start(self) -> Finding | None:
+        """Return the smallest of a few other findings, if there are any."""
+        case, swarm, found = self.best.case, Swarm(self._random), []
+        for number in range(_TRIES_OF_A_START):
+            if self._is_done():
+                break
+            bias = self._random.choice(_STRONG_BIASES)
+            way = swarm.next() if number % 2 else (biased(self._random, bias), None)
+            found.append(self._finding(case, *way))
+        return min(filter(None, found), key=lambda one: one.key, default=None)
 
     # ── Trying ───────────────────────────────────────────────────────────────────────────────
 
@@ -118,29 +174,32 @@ class Shrinker:
         if (case, tape) in self._seen:
             return False
         self._seen.add((case, tape))
-        return self._run(case, tape, None) or self._run(case, _clamped(tape), None)
+        if self._run(case, tape, None):
+            return True
+        clamped = _Clamped(tape)
+        return self._run(case, clamped.choose, clamped.watch)
 
     def _run(self, case: Case, source: Source, watch: Watch | None) -> bool:
-        if self._is_done():
+        found = None if self._is_done() else self._finding(case, source, watch)
+        if found is None or found.key >= self.best.key:
             return False
+        self.best = found
+        return True
+
+    def _finding(self, case: Case, source: Source, watch: Watch | None) -> Finding | None:
+        """Run a schedule, and return it if it breaks the law."""
         self.tried += 1
         trace = case.simulate(source, watch)
         self._count(trace)
         broken = self.judge(trace)
-        if broken is None:
-            return False
-        found = Finding(case, trace, broken)
-        if found.key >= self.best.key:
-            return False
-        self.best = found
-        return True
+        return None if broken is None else Finding(case, trace, broken)
 
     def _count(self, trace: Trace) -> None:
         """Count a schedule, and stop trying if a bound is reached."""
         self._deliveries += len(trace.envelopes)
         enough = self._deliveries >= _MOST_DELIVERIES or self._now() >= self._until
         if enough or (self._stopped is not None and self._stopped()):
-            self._most = self.tried
+            self._most = self._limit = self.tried
 
     # ── The scenario ─────────────────────────────────────────────────────────────────────────
 
@@ -191,12 +250,13 @@ class Shrinker:
 
     # ── The tape ─────────────────────────────────────────────────────────────────────────────
 
-    def _smaller_tapes(self) -> Iterator[Tape]:
+    def _smaller_tapes(self, *, thorough: bool) -> Iterator[Tape]:
         """Yield tapes that may be smaller than that of the best finding at each moment."""
         yield Tape()
         for chosen in blocks(_deviations(self.best.trace.tape)):
             yield _plain_at(self.best.trace.tape, chosen)
-        self._shorten()
+        if thorough:
+            self._shorten()
         for label, stream in self.best.trace.tape.streams.items():
             for few in blocks(range(len(stream))):
                 yield _without(self.best.trace.tape, label, few)
@@ -246,14 +306,36 @@ def _deviations(tape: Tape) -> list[_Place]:
     ]
 
 
-def _clamped(tape: Tape) -> Callable[[int, str], int]:
-    """Return a source that reads a tape but takes the last option instead of wrapping around.
+class _Clamped:
+    """A source that reads a tape but takes the last option instead of wrapping around.
 
     The very last option is to let time pass although messages wait. It should still mean that when
     there are fewer messages.
     """
-    read = tape.reader()
-    return lambda options, label: min(read(options, label), options - 1)
+
+    def __init__(self, tape: Tape) -> None:
+        self._read = tape.reader()
+        self._simulation: Callable[[], Simulation | None] = _no_simulation
+
+    def watch(self, simulation: Simulation) -> None:
+        """Learn the simulation whose options are chosen from."""
+        self._simulation = weakref.ref(simulation)
+
+    def choose(self, options: int, label: str) -> int:
+        """Return the index of an option."""
+        value = self._read(options, label)
+        if value < options:
+            # It may be a blank, behind the options, if the last option is a rare one.
+            simulation = self._simulation() if value and label == _ORDER else None
+            if simulation is None:
+                return value
+            system = simulation.system
+            options = len(system.channels) + len(system.without_mail)
+        return min(value, options - 1)
+
+
+def _no_simulation() -> None:
+    return None
 
 
 def _compensators_as_steps(tape: Tape) -> Tape:
@@ -290,7 +372,7 @@ def _with(tape: Tape, place: _Place, value: int) -> Tape:
 def _lower_at(tape: Tape, place: _Place) -> Iterator[Tape]:
     label, index = place
     stream = list(tape.streams.get(label, ()))
-    if index < len(stream):
+    if index < len(stream) and stream[index]:
         for lower in sorted({1, stream[index] // 2, stream[index] - 1} - {0}):
             if lower < stream[index]:
                 yield _changed(tape, label, [*stream[:index], lower, *stream[index + 1 :]])

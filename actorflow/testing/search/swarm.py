@@ -14,6 +14,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Final
 
+from actorflow.systems.simulated.system import TIME
 from actorflow.testing.simulation.settings import SPANS
 
 if TYPE_CHECKING:
@@ -34,14 +35,21 @@ CHANGES: Final = (2, 3)
 """How often a channel drops below all others, with priorities."""
 _ORDER: Final = "deliver"
 _MOST_FAULTLESS: Final = 0.5
+_CALLBACK: Final = "callback"
+_SELDOM_LATE: Final = 0.8
+"""Probability that a ready callback comes before time passes. Real bodies have such choices often,
+and few bodies would end before their deadlines otherwise."""
 _FIRST_GUESS: Final = 50
 _INFINITE: Final = float("inf")
-_WITHOUT_MAIL: Final = ("first", "second")
-"""Stand-ins for the options that need no message, treated as channels."""
 
 
 def _no_simulation() -> None:
     return None
+
+
+def _rarely(priority: float, blanks: int) -> float:
+    """Return a lower priority for an option that blanks dilute; a dropped one stays as it is."""
+    return priority if priority < 0 else priority ** (1 + blanks)
 
 
 def biased(random: random.Random, bias: float) -> Choose:
@@ -81,9 +89,17 @@ class Priorities:
         if label != _ORDER or simulation is None:
             return self._others(options, label)
         chosen, highest = 0, -_INFINITE
-        channels = (*simulation.system.channels, *_WITHOUT_MAIL)[:options]
+        system = simulation.system
+        # What needs no message is treated as a channel. If time may jump, that is the last one.
+        channels: list[Hashable] = [*system.channels, *system.without_mail]
+        blanks = options - len(channels)
         for index, channel in enumerate(channels):
             priority = self._priority(channel)
+            if blanks > 0 and channel == TIME:
+                # Weighted sampling: of options with the priorities u ** (1 / weight), each comes
+                # first with a probability proportional to its weight (Efraimidis and Spirakis,
+                # Information Processing Letters 97, 2006).
+                priority = _rarely(priority, blanks)
             if priority > highest:
                 chosen, highest = index, priority
         if self._asked in self._instants:
@@ -116,12 +132,13 @@ class Swarm:
         # lower: only few faults may happen, so they seldom combine.
         bias = random.choice(BIASES)
         others, faults = biased(random, bias), biased(random, min(bias, _MOST_FAULTLESS))
+        late = biased(random, max(bias, _SELDOM_LATE))
         way = random.randrange(len(BIASES) + len(CHANGES))
         if way < len(BIASES):
             order = biased(random, BIASES[way])
-            return _divided(order, faults, others), None
+            return _divided(order, faults, others, late), None
         priorities = Priorities(
-            random, CHANGES[way - len(BIASES)], self._length, _divided(others, faults, others)
+            random, CHANGES[way - len(BIASES)], self._length, _divided(others, faults, others, late)
         )
         return priorities.choose, priorities.watch
 
@@ -130,10 +147,12 @@ class Swarm:
         self._length = max(1, len(trace.choices))
 
 
-def _divided(order: Choose, faults: Choose, others: Choose) -> Choose:
+def _divided(order: Choose, faults: Choose, others: Choose, late: Choose) -> Choose:
     def choose(options: int, label: str) -> int:
         if label == _ORDER:
             return order(options, label)
+        if label == _CALLBACK:
+            return late(options, label)
         return faults(options, label) if label in SPANS else others(options, label)
 
     return choose

@@ -13,6 +13,7 @@ from actorflow.support.safe_text import text_of
 from actorflow.support.suggestions import refuse_unknown_options
 from actorflow.support.warnings import warn
 from actorflow.testing.errors import NotSimulated
+from actorflow.testing.simulation.account import Outcome
 from actorflow.testing.simulation.scripts import Script
 from actorflow.testing.trace.trace import AttemptTrace
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from actorflow.definition.plan import WorkflowPlan
+    from actorflow.model.results import RunResult
     from actorflow.testing.trace.trace import Trace
 
 __all__ = [
@@ -108,31 +110,67 @@ def refuse_unknown(taker: Callable[..., Any], flow: Workflow, options: Collectio
 
 _STEP: Final = AttemptTrace._fields.index("step_id")
 _ERROR: Final = AttemptTrace._fields.index("error")
+_OUTCOME: Final = AttemptTrace._fields.index("outcome")
+_ALONE: Final = frozenset({ValueError, KeyError})
+"""Errors that contain no others."""
 
 
 class Doubts:
-    """Collects doubts about traces, and warns once."""
+    """Collects doubts about traces: steps that cannot be simulated. Warns once.
+
+    A trace has *explored* something if an attempt in it ended on its own, by returning or by an
+    error other than `NotSimulated`, and if not every run failed because of `NotSimulated`. A trace
+    in which no attempt ended on its own, because a deadline passed before or the run was cancelled,
+    counts as well, but only while no step is known that cannot be simulated.
+    """
 
     def __init__(self) -> None:
-        self._text: str | None = None
+        self.refusal: str | None = None
+        """Why a step cannot be simulated, or None."""
+        self._explored = self._idle = 0
+
+    @property
+    def explored(self) -> int:
+        """Number of traces that have explored something."""
+        return self._explored + (self._idle if self.refusal is None else 0)
 
     def note(self, trace: Trace) -> None:
         """Look at one trace."""
         # It reads the plain rows, because a search makes thousands of traces, most without attempt
         # objects.
-        for row in (*trace.rows, *trace.undoings) if self._text is None else ():
-            refused = None if row[_ERROR] is None else _refused(row[_ERROR])
-            if refused is not None:
-                self._text = f"step {row[_STEP]!r} fails wherever it is simulated: {refused}"
+        ended = refused = False
+        for row in (*trace.rows, *trace.undoings):
+            error = row[_ERROR]
+            if error is None:
+                ended = ended or row[_OUTCOME] is Outcome.RETURNED
+            elif (cause := _refused(error)) is None:
+                ended = ended or row[_OUTCOME] is Outcome.RAISED
+            else:
+                refused = True
+                if self.refusal is None:
+                    said = f"step {row[_STEP]!r} fails wherever it is simulated: {cause}"
+                    self.refusal = said
+        if not refused:
+            self._explored += ended
+            self._idle += not ended
+        elif ended and any(_ended_otherwise(result) for result in trace.results.values()):
+            self._explored += 1
 
     def warn(self) -> None:
         """Issue the warning, attributed to the caller's code."""
-        if self._text is not None:
-            warn(self._text)
+        if self.refusal is not None:
+            warn(self.refusal)
+
+
+def _ended_otherwise(result: RunResult) -> bool:
+    """Return whether a run did not fail because of `NotSimulated`."""
+    return result.error is None or _refused(result.error) is None
 
 
 def _refused(error: BaseException) -> NotSimulated | None:
     """Return the `NotSimulated` behind an error, if there is one."""
+    if error.__cause__ is None is error.__context__ and type(error) in _ALONE:
+        return None  # most errors of most traces
     seen: set[int] = set()
     left: list[BaseException | None] = [error]
     while left:

@@ -1,33 +1,31 @@
 """The executor of a simulation: attempts are timers, and real functions run in virtual time.
 
 An attempt is a timer that ends it as its script says. Where the script says `real()`, the timer
-calls a plain function, or starts a coroutine on an event loop in virtual time.
+calls a plain function, or passes a coroutine function on to production's executor, which runs it on
+an event loop in virtual time.
 """
 
 from __future__ import annotations
 
 import asyncio
-import copy
-from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from actorflow.executors.bodies import not_begun, outcome
-from actorflow.executors.coroutines import stack_of_coroutine
 from actorflow.systems.simulated.system import Timer
 from actorflow.testing.simulation.account import Outcome
-from actorflow.testing.simulation.loop import VirtualLoop
+from actorflow.testing.simulation.coroutines import Coroutines, RealCall
 from actorflow.testing.simulation.scripts import OF_ITSELF, Hangs, Raises, Real, Returns
+from actorflow.testing.simulation.values import changed, snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from actorflow.model.context import Attempt
     from actorflow.model.protocols import Report
     from actorflow.testing.simulation.account import Account, Body
     from actorflow.testing.simulation.scripts import Behaviour
 
-__all__ = ["SimulatedExecutor", "changed", "snapshot"]
+__all__ = ["SimulatedExecutor"]
 
 
 class SimulatedExecutor:
@@ -43,13 +41,19 @@ class SimulatedExecutor:
         self.preemptive = preemptive
         self._account = account
         self._system = account.system
-        self._loop: VirtualLoop | None = None
+        self._coroutines: Coroutines | None = None
         self._abandoned: dict[Attempt, None] = {}
         """Abandoned attempts that are still running."""
 
-    def open(self, report: Report) -> None:
-        """Open the executor."""
+    def open(self, report: Report, leave: Report | None = None) -> None:
+        """Open the executor.
+
+        Args:
+            report: Reports an end and schedules a delivery.
+            leave: Reports an end without scheduling a delivery; `report` if left out.
+        """
         self._report = report
+        self._leave = report if leave is None else leave
 
     def submit(self, attempt: Attempt) -> None:
         """Begin an attempt that ends as its script says."""
@@ -80,7 +84,13 @@ class SimulatedExecutor:
         moment = self._system.time + seconds
         body.handle = self._system.call_at(moment, self._end, body, output, error)
 
-    def _end(self, body: Body, output: object, error: BaseException | None) -> None:
+    def _end(
+        self,
+        body: Body,
+        output: object,
+        error: BaseException | None,
+        report: Report | None = None,
+    ) -> None:
         body.handle = body.attempt.handle = None
         body.reported = output, error
         self._abandoned.pop(body.attempt, None)
@@ -88,7 +98,10 @@ class SimulatedExecutor:
             self._account.over(body, _outcome(body, error))
         elif body.outcome is Outcome.ABANDONED and not body.late:
             return
-        self._report(body.attempt, output, error)
+        (report or self._report)(body.attempt, output, error)
+
+    def _end_coroutine(self, body: Body, output: object, error: BaseException | None) -> None:
+        self._end(body, output, error, self._leave)
 
     def stop(self, attempt: Attempt) -> None:
         """Stop an attempt, if it can be stopped."""
@@ -99,8 +112,8 @@ class SimulatedExecutor:
             self._cancel(body)
 
     def _cancel(self, body: Body) -> None:
-        if isinstance(body.handle, asyncio.Task):
-            body.handle.cancel()
+        if isinstance(body.handle, RealCall):
+            self._place().stop(body.handle)
             return
         if body.handle is not None:
             body.handle.cancel()
@@ -115,32 +128,49 @@ class SimulatedExecutor:
             return ""
         self._account.over(body, Outcome.ABANDONED)
         body.late = body.handle is not None and self._account.late.due()
+        if isinstance(body.handle, RealCall):
+            return self._abandon_call(body, body.handle)
         if isinstance(body.handle, Timer) and not (body.late or body.real):
             body.handle.cancel()  # its end would have no effect
         else:
             self._abandoned[attempt] = None
-        task = body.handle
-        return stack_of_coroutine(task.get_coro()) if isinstance(task, asyncio.Task) else ""
+        return ""
+
+    def _abandon_call(self, body: Body, call: RealCall) -> str:
+        if call.handle is None and not body.late:
+            body.handle = None  # it has not begun, and never will
+        else:
+            self._abandoned[body.attempt] = None
+        return self._place().abandon(call)
 
     def close(self) -> Sequence[Attempt]:
         """Let running coroutines clean up; return the abandoned attempts still running."""
         left = list(self._abandoned)
-        loop, self._loop = self._loop, None
-        if loop is not None:
-            loop.close()
+        coroutines, self._coroutines = self._coroutines, None
+        if coroutines is not None:
+            coroutines.close()
         return left
+
+    @property
+    def waiting(self) -> int:
+        """Number of real coroutines whose turn has not come."""
+        return 0 if self._coroutines is None else self._coroutines.waiting
 
     @property
     def tasks(self) -> int:
         """Number of coroutine tasks that have not ended."""
-        return 0 if self._loop is None else self._loop.tasks
+        return 0 if self._coroutines is None else self._coroutines.tasks
 
     # ── Real functions ───────────────────────────────────────────────────────────────────────
 
     def _enter_after(self, seconds: float, body: Body) -> None:
         body.real = True
-        enter = self._start if body.plan.is_coroutine else self._call
-        body.handle = self._system.call_at(self._system.time + seconds, enter, body)
+        if not body.plan.is_coroutine:
+            body.handle = self._system.call_at(self._system.time + seconds, self._call, body)
+        elif seconds:
+            body.handle = self._system.call_at(self._system.time + seconds, self._start, body)
+        else:
+            self._start(body)
 
     def _call(self, body: Body) -> None:
         """Call a plain function, even if its attempt has been abandoned."""
@@ -156,32 +186,24 @@ class SimulatedExecutor:
             self._end_real(body, *outcome(attempt, output))
 
     def _start(self, body: Body) -> None:
-        if self._loop is None:
-            self._loop = VirtualLoop(self._system)  # type: ignore[abstract] # no I/O, on purpose
-        name, context = f"step {body}", body.attempt.variables
-        body.handle = self._loop.create_task(self._accompany(body), name=name, context=context)
-        self._loop.turn()
+        self._place().submit(body)
 
-    async def _accompany(self, body: Body) -> None:
-        attempt, loop = body.attempt, self._loop
-        body.snapshot = snapshot(attempt.arguments)
-        try:
-            output = await attempt.function(**attempt.arguments)
-        except BaseException as error:
-            if loop is not self._loop:
-                raise  # the simulation is over
-            self._end_real(body, None, error)
-            if isinstance(error, KeyboardInterrupt):
-                raise  # also meant for the caller of the simulation
-        else:
-            self._end_real(body, output, None)
+    def _place(self) -> Coroutines:
+        if self._coroutines is None:
+            self._coroutines = Coroutines(
+                self._system, self._account.choose, self._note_changes, self._end_coroutine
+            )
+        return self._coroutines
 
-    def _end_real(self, body: Body, output: object, error: BaseException | None) -> None:
+    def _note_changes(self, body: Body, _output: object, _error: BaseException | None) -> None:
         attempt = body.attempt
         self._account.mutations += [
             (attempt.scope.run_id, attempt.step_id, attempt.number, name)
             for name in changed(body.snapshot, attempt.arguments)
         ]
+
+    def _end_real(self, body: Body, output: object, error: BaseException | None) -> None:
+        self._note_changes(body, output, error)
         self._end(body, output, error)
 
 
@@ -189,84 +211,3 @@ def _outcome(body: Body, error: BaseException | None) -> Outcome:
     if error is None:
         return Outcome.RETURNED
     return Outcome.STOPPED if body.attempt.cancelled else Outcome.RAISED
-
-
-_UNKNOWN: Final = object()
-_SIMPLE: Final = (type(None), bool, int, float, complex, str, bytes, type)
-
-
-def snapshot(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return copies of the arguments that can be copied and compare equal to the copy."""
-    copies = {name: _copy(value) for name, value in _parts(arguments)}
-    return {name: kept for name, kept in copies.items() if kept is not _UNKNOWN}
-
-
-def _copy(value: Any) -> Any:
-    try:
-        # Inside the try: isinstance() may run code of a proxy, which raises when it is unbound.
-        if isinstance(value, _SIMPLE):
-            return _UNKNOWN
-        kept = copy.deepcopy(value)
-        return kept if _same(kept, value, set()) else _UNKNOWN
-    except Exception:  # noqa: BLE001 - a user's value may fail in any way
-        return _UNKNOWN
-
-
-def changed(before: Mapping[str, Any], arguments: Mapping[str, Any]) -> list[str]:
-    """Return the names of the arguments that have changed."""
-    return [
-        name
-        for name, value in _parts(arguments)
-        if name in before and not _still(before[name], value)
-    ]
-
-
-def _still(before: Any, now: Any) -> bool:
-    try:
-        return _same(before, now, set())
-    except Exception:  # noqa: BLE001 - it compared without an error before
-        return False
-
-
-def _parts(arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the arguments by name, with the mapping `inputs` item by item."""
-    for name, value in arguments.items():
-        if name == "inputs" and isinstance(value, Mapping):
-            yield from value.items()
-        elif name != "ctx":
-            yield name, value
-
-
-def _same(one: Any, other: Any, seen: set[tuple[int, int]]) -> bool:
-    if one is other:
-        return True
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, _SIMPLE):
-        return bool(one == other) or one != one  # noqa: PLR0124 - a NaN counts as unchanged
-    if (id(one), id(other)) in seen:
-        return True
-    seen.add((id(one), id(other)))
-    return _same_inside(one, other, seen)
-
-
-def _same_inside(one: Any, other: Any, seen: set[tuple[int, int]]) -> bool:
-    if isinstance(one, Mapping):
-        return list(one) == list(other) and all(_same(one[key], other[key], seen) for key in one)
-    if isinstance(one, (list, tuple)):
-        pairs = zip(one, other, strict=False)
-        return len(one) == len(other) and all(_same(*pair, seen) for pair in pairs)
-    if isinstance(one, AbstractSet) or _has_equality(type(one)):
-        return bool(one == other)
-    return _same(_state(one), _state(other), seen)
-
-
-def _has_equality(kind: type[Any]) -> bool:
-    return any("__eq__" in vars(base) for base in kind.__mro__ if base is not object)
-
-
-def _state(value: Any) -> dict[str, Any]:
-    """Return the attributes of an object whose class does not define equality."""
-    slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
-    held = {name: getattr(value, name) for name in slots if hasattr(value, name)}
-    return held | getattr(value, "__dict__", {})

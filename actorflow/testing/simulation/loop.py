@@ -1,8 +1,9 @@
 """An asyncio event loop in virtual time, for real coroutine steps.
 
 `asyncio.sleep`, `timeout`, `Event`, `Queue`, `gather` and tasks work as usual, and a sleep takes no
-real time. Callbacks keep the order that asyncio promises; sleeps that end at the same moment end in
-the order that the schedule chooses. There are no threads and there is no I/O: a call that needs
+real time. Callbacks keep the order that asyncio promises, and each may come before or after any
+message to an actor; sleeps that end at the same moment end in the order that the schedule chooses.
+There are no threads and there is no I/O: a call that needs
 them raises `NotSimulated`, which says what to do instead.
 """
 
@@ -78,14 +79,13 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     """An event loop that runs on the time of a simulated system.
 
     Args:
-        system: The system; its timers turn the loop.
+        system: The system; it decides when the next callback is made.
     """
 
     def __init__(self, system: SimulatedSystem) -> None:
         self._system = system
         self._ready: deque[asyncio.Handle] = deque()
-        self._ahead: Timer | None = None
-        self._turning = False
+        self._running = False
         self._closed = False
         self._task_numbers = itertools.count(1)
         self._thread = threading.get_ident()
@@ -102,10 +102,9 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         *args: *_Ts,
         context: contextvars.Context | None = None,
     ) -> asyncio.Handle:
-        """Schedule a callback for the loop's next turn."""
+        """Schedule a callback, behind those that are ready."""
         handle = asyncio.Handle(callback, args, self, context)
-        self._ready.append(handle)
-        self._turn_soon()
+        self._make_ready(handle)
         return handle
 
     def call_soon_threadsafe(
@@ -114,7 +113,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         *args: *_Ts,
         context: contextvars.Context | None = None,
     ) -> asyncio.Handle:
-        """Schedule a callback for the loop's next turn, from the simulation's own thread only.
+        """Schedule a callback, from the simulation's own thread only.
 
         A call from another thread would arrive at a moment that the schedule has not chosen.
         """
@@ -141,39 +140,32 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.TimerHandle:
         """Schedule a callback at a virtual moment."""
         handle = _TimerHandle(when, callback, args, self, context)
-        handle.timer = self._system.call_at(when, self._due, handle)
+        handle.timer = self._system.call_at(when, self._make_ready, handle)
         return handle
 
     def _timer_handle_cancelled(self, handle: _TimerHandle) -> None:
         handle.timer.cancel()
 
-    def _due(self, handle: asyncio.Handle) -> None:
+    def _make_ready(self, handle: asyncio.Handle) -> None:
         self._ready.append(handle)
-        self.turn()
+        self._system.call_soon(self._run_next)
 
-    def _turn_soon(self) -> None:
-        if self._ahead is None and not self._turning and not self._closed:
-            self._ahead = self._system.call_at(self._system.time, self.turn)
-
-    def turn(self) -> None:
-        """Run one turn: call what is ready now, not what becomes ready during the turn."""
-        if self._ahead is not None:
-            self._ahead.cancel()
-            self._ahead = None
+    def _run_next(self) -> None:
+        """Make the next callback, unless it has been cancelled."""
+        if not self._ready:
+            return  # the loop has been closed
+        handle = self._ready.popleft()
+        if handle.cancelled():
+            return
         # The caller may simulate from within a running loop.
         around = asyncio._get_running_loop()  # noqa: SLF001 - published for loops
         asyncio._set_running_loop(self)  # noqa: SLF001 - published for loops
-        self._turning = True
+        self._running = True
         try:
-            for _ in range(len(self._ready)):
-                handle = self._ready.popleft()
-                if not handle.cancelled():
-                    handle._run()  # noqa: SLF001 - what loops do with handles
+            handle._run()  # noqa: SLF001 - what loops do with handles
         finally:
-            self._turning = False
+            self._running = False
             asyncio._set_running_loop(around)  # noqa: SLF001 - published for loops
-            if self._ready:
-                self._turn_soon()
 
     # ── Tasks ────────────────────────────────────────────────────────────────────────────────
 
@@ -203,8 +195,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     # ── The rest of asyncio's interface ──────────────────────────────────────────────────────
 
     def is_running(self) -> bool:
-        """Return whether a turn is in progress."""
-        return self._turning
+        """Return whether a callback is in progress."""
+        return self._running
 
     def is_closed(self) -> bool:
         """Return whether the loop is closed."""
@@ -241,9 +233,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         for task in tasks:
             task.cancel()
         for _ in range(_MOST_TURNS_AT_THE_END):
-            if not self._ready:
-                break
-            self.turn()
+            for _ in range(len(self._ready)):
+                self._run_next()
         self._closed = True
         for task in tasks:
             if not task.done():

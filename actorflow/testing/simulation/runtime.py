@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["SimulatedRuntime", "VirtualClock"]
 
 _FOREVER: Final = float("inf")
+_ASLEEP: Final = "the executor for coroutines let the event loop wait despite"
 _UNITS: Final = (0.5, 0.0, 1 - 2**-53)
 """Where a backoff may lie in its jitter range: in the middle, or at either end."""
 
@@ -61,9 +62,9 @@ class _Executors:
         self._coroutines = SimulatedExecutor(account, preemptive=True)
         self._threads = SimulatedExecutor(account, preemptive=False)
 
-    def open(self, coroutines: Report, threads: Report) -> None:
-        """Open both executors."""
-        self._coroutines.open(coroutines)
+    def open(self, coroutines: Report, left: Report, threads: Report) -> None:
+        """Open both executors; `left` reports without scheduling a delivery."""
+        self._coroutines.open(coroutines, left)
         self._threads.open(threads)
 
     def of(self, plan: WorkflowPlan) -> Mapping[str, Executor]:
@@ -82,6 +83,11 @@ class _Executors:
     def tasks(self) -> int:
         """Number of coroutine tasks that have not ended."""
         return self._coroutines.tasks
+
+    @property
+    def waiting(self) -> int:
+        """Number of real coroutines whose turn has not come."""
+        return self._coroutines.waiting
 
     def close(self) -> None:
         """Let running coroutines clean up."""
@@ -116,6 +122,7 @@ class SimulatedRuntime:
         choose: Makes the choices.
         before_choice: See `SimulatedSystem`.
         state: Opens the state manager, at the start and after each crash; in memory by default.
+        choose_rarely: See `SimulatedSystem`.
     """
 
     def __init__(
@@ -124,6 +131,7 @@ class SimulatedRuntime:
         choose: Callable[[int, str], int],
         before_choice: Callable[[], None] | None,
         state: Callable[[], StateManager] | None = None,
+        choose_rarely: Callable[[int, str, int], int] | None = None,
     ) -> None:
         self._settings = settings
         self._choose = choose
@@ -134,6 +142,7 @@ class SimulatedRuntime:
             mischief=self._mischief() if settings.faults.any else None,
             when_idle=self._note_idle,
             before_choice=before_choice,
+            choose_rarely=choose_rarely,
         )
         self.clock: Final = VirtualClock(self.system)
         self.account: Final = Account(self.system, choose, self.countdown("late result"))
@@ -145,7 +154,7 @@ class SimulatedRuntime:
             stalls=self.countdown("store stalls"),
         )
         self.places: Final = _Executors(self.account)
-        self.places.open(self._reporter(), self._reporter())
+        self.places.open(*self._reporters(), self._reporters()[0])
         self.audience: Final = _Audience(self.state.log)
         self.results: dict[str, RunResult] = {}
         self.handed: list[tuple[int, int, str]] = []
@@ -209,8 +218,9 @@ class SimulatedRuntime:
         self.system.clear()
         while self.brain.deadlines.pop_due(_FOREVER) is not None:
             pass  # each is detached from the step that keeps it
-        for part in (supervisor, self.brain):
-            vars(part).clear()
+        if supervisor is not None:  # the system may have been cleared
+            vars(supervisor).clear()
+        vars(self.brain).clear()
 
     def crash(self) -> None:
         """Drop everything except what the state manager has recorded, and start again."""
@@ -282,17 +292,24 @@ class SimulatedRuntime:
     def _tell(self, message: object) -> None:
         self.system.post(self._supervisor, message, self.system.system_cell)
 
-    def _reporter(self) -> Report:
-        """Return the report function of one executor; its reports keep their order."""
+    def _reporters(self) -> tuple[Report, Report]:
+        """Return the report functions of one executor; its reports keep their order.
+
+        The first schedules a delivery, and the second does not.
+        """
         sender = Cell(0, self.system, None)
         sender.globalName = EXECUTOR
+        system = self.system
 
         def report(attempt: Attempt, output: Any, error: BaseException | None) -> None:
-            attempt.ended_at = self.system.time
-            finished = self._finished(attempt, output, error)
-            self.system.post(self._supervisor, finished, sender)
+            attempt.ended_at = system.time
+            system.post(self._supervisor, self._finished(attempt, output, error), sender)
 
-        return report
+        def leave(attempt: Attempt, output: Any, error: BaseException | None) -> None:
+            attempt.ended_at = system.time
+            system.leave(self._supervisor, self._finished(attempt, output, error), sender)
+
+        return report, leave
 
     # ── The supervisor's host ────────────────────────────────────────────────────────────────
 
@@ -336,6 +353,10 @@ class SimulatedRuntime:
 
     def _note_idle(self) -> None:
         system, workers, state = self.system, self.brain.workers, self.state
+        if self.places.waiting:
+            self.defects.append(f"at {system.time:g} s, {_ASLEEP} a coroutine that had not begun")
+        if system.unannounced:
+            self.defects.append(f"at {system.time:g} s, {_ASLEEP} a message")
         self.lulls.append(
             (
                 system.time,

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from actorflow.orchestrator.requests import RunOptions
     from actorflow.systems.delivery import Envelope
     from actorflow.systems.simulated.system import SimulatedSystem
+    from actorflow.testing.simulation.account import Body
     from actorflow.testing.simulation.tape import Source
 
 __all__ = ["Simulation", "trace_of"]
@@ -120,7 +121,11 @@ class Simulation:
         self._endless = False
         chaos = self.settings.faults.cancels or self.settings.faults.restarts
         self._kept: SimulatedRuntime | None = SimulatedRuntime(
-            self.settings, self._choices.choose, self._disturb if chaos else None, state
+            self.settings,
+            self._choices.choose,
+            self._disturb if chaos else None,
+            state,
+            self._choices.choose_rarely,
         )
         self._cancel_now = self._runtime.countdown("cancel")
         self._crash_now = self._runtime.countdown("restart")
@@ -266,8 +271,11 @@ class Simulation:
         return self._runtime.system.time
 
     def deliver(self) -> bool:
-        """Let one delivery or timer happen; return whether there was one."""
-        return self._run(1, _FOREVER) == 1
+        """Let one delivery, timer or callback happen; return whether there was one.
+
+        A callback of a real coroutine may deliver messages itself.
+        """
+        return self._run(1, _FOREVER) > 0
 
     def advance(self, seconds: Duration) -> None:
         """Let virtual seconds pass, with everything that is due in them.
@@ -325,6 +333,12 @@ class Simulation:
     def system(self) -> SimulatedSystem:
         """The actor system, for inspection only, until the simulation is concluded."""
         return self._runtime.system
+
+    @property
+    def bodies(self) -> Sequence[Body]:
+        """The attempts so far, of steps and then of compensators, by their executors' account."""
+        account = self._runtime.account
+        return (*account.bodies, *account.undoings)
 
     @property
     def runs(self) -> Sequence[str]:

@@ -197,12 +197,18 @@ class Choices:
 
     choose: Callable[[int, str], int]
     """Called with the number of options and the choice's label; returns the index of an option."""
+    choose_rarely: Callable[[int, str, int], int]
+    """Like `choose`, with a number of blanks as a third argument, which make the last option rare.
+    The source is asked to choose from the options and the blanks, and a blank that it chooses
+    stands for one of the other options."""
 
     def __init__(self, source: Source = None, *, bias: float = 0.0) -> None:
         self.used: list[Choice] = []
         """The choices so far, in order."""
         self._errors: list[BaseException] = []
-        self.choose = _chooser(_reader(source, bias), self.used.append, self._errors.append)
+        self.choose, self.choose_rarely = _choosers(
+            _reader(source, bias), self.used.append, self._errors.append
+        )
 
     @property
     def error(self) -> BaseException | None:
@@ -219,13 +225,13 @@ class Choices:
         return Tape.of(self.used)
 
 
-def _chooser(
+def _choosers(
     read: Callable[[int, str], int],
     note: Callable[[Choice], None],
     fail: Callable[[BaseException], None],
-) -> Callable[[int, str], int]:
-    # A closure rather than a method, because it is called for every message. It holds no reference
-    # to its owner: reference cycles would be left to the garbage collector.
+) -> tuple[Callable[[int, str], int], Callable[[int, str, int], int]]:
+    # Closures rather than methods, because they are called for every message. They hold no
+    # reference to their owner: reference cycles would be left to the garbage collector.
     def choose(options: int, label: str) -> int:
         nonlocal read
         try:
@@ -237,7 +243,20 @@ def _chooser(
         note((label, value, options))
         return value
 
-    return choose
+    def choose_rarely(options: int, label: str, blanks: int) -> int:
+        nonlocal read
+        try:
+            value = read(options + blanks, label) % (options + blanks)
+        except BaseException as error:
+            read = _default_choice
+            fail(error)
+            raise
+        if value >= options:
+            value = (value - options) % (options - 1)
+        note((label, value, options))
+        return value
+
+    return choose, choose_rarely
 
 
 def _reader(source: Any, bias: float) -> Callable[[int, str], int]:

@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 import decimal
 import enum
+import json
 import math
 import pathlib
 import sys
@@ -24,7 +25,8 @@ from actorflow import ActorflowWarning
 from actorflow.errors.running import StepTimeout
 from actorflow.errors.storage import NotRestorable, NotStorable, TooLarge
 from actorflow.model.events import Event
-from actorflow.model.lifecycle import EventKind
+from actorflow.model.lifecycle import EventKind, StepStatus
+from actorflow.model.results import StepResult
 from actorflow.state.sql import JSONSerializer, PickleSerializer
 from actorflow.state.sql.values.codec import Unstorable
 from actorflow.state.sql.values.errors import describe_error, restore_error
@@ -281,6 +283,16 @@ def test_what_is_no_class_of_values_is_not_made(serializer, name):
     """Whatever the database says."""
     with pytest.raises(NotRestorable):
         serializer.loads(f'{{"$":"object","class":"{name}","of":{{}}}}')
+
+
+def test_a_field_that_a_class_of_actorflow_has_gained_has_its_default(serializer):
+    """An earlier version wrote the object without it."""
+    step = StepResult(step_id="a", status=StepStatus.COMPLETED, attempts=2)
+    written = serializer.dumps(step)
+    fields = json.loads(written)
+    del fields["of"]["retried"]
+
+    assert step == serializer.loads(written) == serializer.loads(json.dumps(fields))
 
 
 def test_an_unknown_mark_is_refused(serializer):

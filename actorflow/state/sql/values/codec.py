@@ -327,8 +327,22 @@ def build(kind: Any, fields: dict[str, Any]) -> Any:
     if _is_named_tuple(kind):
         return tuple.__new__(kind, [fields.get(name) for name in _names(kind)])
     value = object.__new__(kind)
+    fields = _defaults(kind) | fields
     for name in _names(kind):
         if name in fields:
             # This bypasses frozen classes, as copying does.
             object.__setattr__(value, name, fields[name])
     return value
+
+
+@functools.lru_cache(maxsize=1024)
+def _defaults(kind: Any) -> dict[str, Any]:
+    """Return the defaults of an attrs class of actorflow, which may have gained fields since."""
+    if not attrs.has(kind) or kind.__module__.partition(".")[0] != "actorflow":
+        return {}
+    defaults = {field.name: field.default for field in attrs.fields(kind)}
+    return {
+        name: default
+        for name, default in defaults.items()
+        if default is not attrs.NOTHING and not isinstance(default, attrs.Factory)  # type: ignore[arg-type] # a class at run time
+    }

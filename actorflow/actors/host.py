@@ -1,0 +1,70 @@
+"""What a supervisor needs from outside of the actor system."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actorflow.model.context import Attempt
+    from actorflow.model.events import Event
+    from actorflow.model.protocols import Clock, StateManager
+    from actorflow.model.results import RunResult
+    from actorflow.scheduling.decisions import Decisions
+
+__all__ = ["Audience", "ConfigureSupervisor", "Host"]
+
+
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ConfigureSupervisor:
+    """From the orchestrator to the supervisor, before every other message."""
+
+    brain: Decisions
+    host: Host
+
+
+class Audience(Protocol):
+    """The observers of all runs."""
+
+    present: bool
+    """Whether there are any."""
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Show recorded events; neither blocks nor raises."""
+
+
+class Host(Protocol):
+    """What the supervisor needs from outside of the actor system."""
+
+    @property
+    def clock(self) -> Clock:
+        """The clock."""
+
+    @property
+    def state(self) -> StateManager:
+        """The state manager."""
+
+    @property
+    def audience(self) -> Audience:
+        """The observers."""
+
+    def committed(self, error: BaseException | None, /) -> None:
+        """Post `Committed` to the supervisor; from any thread."""
+
+    def unknown(self, run_id: str) -> None:
+        """Discard a run that was cancelled before its start, or after its end."""
+
+    def finished(self, result: RunResult) -> None:
+        """Hand a run's result to its handle."""
+
+    def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
+        """Report events that the state manager could not record."""
+
+    def misbehaved(self, attempt: Attempt, what: str, error: BaseException) -> None:
+        """Report an executor that raised where its contract forbids that."""
+
+    def broken(self, message: object, error: BaseException) -> None:
+        """Report a defect of actorflow: a message or an effect that raised."""

@@ -1,0 +1,113 @@
+"""Checks of arguments: each returns the value, or refuses it with an error that names it.
+
+A value that passes can be held by every state manager: strings by a database's text columns, whole
+numbers by its 64-bit columns. For durations, see `durations`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeGuard
+
+from actorflow.errors.definition import DefinitionError
+from actorflow.support.safe_text import text_of
+
+__all__ = ["cure_of_text", "flag", "is_storable", "is_text", "is_whole", "string", "whole"]
+
+_LEAST: Final = -(2**63)
+_MOST: Final = 2**63 - 1
+_UNSTORABLE: Final = "NUL and lone surrogates, which no database can hold"
+
+
+def is_storable(value: str) -> bool:
+    """Return whether a database can hold a string."""
+    if "\0" in value:
+        return False
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """Return whether `value` is a string that is not blank, and that a database can hold."""
+    return isinstance(value, str) and bool(value.strip()) and is_storable(value)
+
+
+def cure_of_text(value: object) -> str:
+    """Return the cure for a value that is refused by `is_text`."""
+    if isinstance(value, str) and not is_storable(value):
+        return f"Leave out {_UNSTORABLE}"
+    return "Give a non-empty string"
+
+
+def is_whole(value: object, least: int = _LEAST) -> TypeGuard[int]:
+    """Return whether `value` is a whole number from `least` on that fits into 64 bits."""
+    # bool is an int, and `limit=True` is never meant as 1.
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= _MOST
+
+
+def whole(
+    value: object, name: str, *, least: int | None = None, workflow_id: str | None = None
+) -> int:
+    """Return a whole number of at most 64 bits.
+
+    Args:
+        value: The number.
+        name: Its name in the error.
+        least: The least that it may be.
+        workflow_id: The workflow that it belongs to, for the error.
+
+    Raises:
+        DefinitionError: When it is of another type, less than `least`, or too large.
+    """
+    if is_whole(value, _LEAST if least is None else least):
+        return value
+    wanted = "a whole number" if least is None else f"a whole number, {least} or more"
+    too_long = isinstance(value, int) and not _LEAST <= value <= _MOST
+    bits = " of at most 64 bits" if too_long else ""
+    problem = f"{name} must be {wanted}{bits}; got {text_of(value)}"
+    raise DefinitionError(workflow_id, problem, "")
+
+
+def string(
+    value: object,
+    name: str,
+    cure: str = "Pass one",
+    *,
+    empty: bool = True,
+    workflow_id: str | None = None,
+) -> str:
+    """Return a string that a database can hold.
+
+    Args:
+        value: The string.
+        name: Its name in the error.
+        cure: What to pass instead of a value that is not a string.
+        empty: Whether it may be empty.
+        workflow_id: The workflow that it belongs to, for the error.
+
+    Raises:
+        DefinitionError: When it is of another type, empty though it must not be, or contains NUL
+            or lone surrogates.
+    """
+    if not isinstance(value, str) or not (value or empty):
+        problem = f"{name}={text_of(value)} is not a string{'' if empty else ', or is empty'}"
+        raise DefinitionError(workflow_id, problem, cure)
+    if not is_storable(value):
+        problem = f"{name}={text_of(value)} contains {_UNSTORABLE}"
+        raise DefinitionError(workflow_id, problem, "Leave these characters out")
+    return value
+
+
+def flag(value: Any, name: str) -> bool:
+    """Return True or False.
+
+    Raises:
+        DefinitionError: When it is something else.
+    """
+    if not isinstance(value, bool):
+        raise DefinitionError(None, f"{name} must be True or False; got {text_of(value)}", "")
+    return value

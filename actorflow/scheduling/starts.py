@@ -8,6 +8,7 @@ which there is a worker or a free lane are granted. An attempt begins in `_start
 
 from __future__ import annotations
 
+import itertools
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -62,21 +63,19 @@ class Starts:
         """The steps that have become ready within the current decision."""
         self._freed: list[RunState] = []
         """The runs whose sync lane has been given back while steps waited for it."""
-        self._count = 0
+        self._number: Callable[[], int] = itertools.count().__next__
 
     # ── Steps that become ready ──────────────────────────────────────────────────────────────
 
     def ready(self, run: RunState, step: StepState) -> None:
         """Record that a step is ready, and have it compete when the decision is concluded."""
         self._outbox.step(run, step, _STEP_READY)
-        self._count = count = self._count + 1
-        self._ready.append((run.rank, step.plan.rank, count, run, step))
+        self._ready.append((run.rank, step.plan.rank, self._number(), run, step))
 
     def ready_to_undo(self, run: RunState, undo: StepState) -> None:
         """Have a compensator compete when the decision is concluded."""
         self._outbox.compensator(run, undo, _STEP_READY)
-        self._count = count = self._count + 1
-        self._ready.append((run.rank, undo.plan.rank, count, run, undo))
+        self._ready.append((run.rank, undo.plan.rank, self._number(), run, undo))
 
     def grant(self) -> None:
         """Rank what has become ready, and start what a worker or a lane is free for."""

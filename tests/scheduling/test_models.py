@@ -32,7 +32,7 @@ def run_of(run_id, *steps, priority=0):
     """A run whose steps are all ready."""
     plan = flow(*steps).plan()
     places = dict.fromkeys(plan.by_id, COROUTINES)
-    run = RunState(StartRun(scope(run_id), plan, places, None, None, priority, None, 0), 0)
+    run = RunState(StartRun(scope(run_id), plan, places, None, None, priority, None, 0))
     for one in run.steps.values():
         one.status = StepStatus.READY
     return run

@@ -14,7 +14,7 @@ import pytest
 from actorflow.scheduling.compensations import Compensations
 from actorflow.scheduling.endings import Endings
 from actorflow.scheduling.ledger import RunState
-from actorflow.scheduling.queues import RunQueue
+from actorflow.scheduling.queues import RunQueue, SyncLane
 from actorflow.testing import Faults, Scenario, ScenarioRun, ScenarioStep, Settings, Tape, laws
 from tests.support.doctored_traces import broken
 from tests.support.mutants import shown_by
@@ -40,6 +40,25 @@ def a_run_gives_back_a_place_that_it_never_had(forget, queue, run):
     """It was cancelled while it waited for one."""
     forget(queue, run)
     queue.release()
+
+
+@rare(
+    16,
+    Scenario(
+        steps=(
+            *(ScenarioStep(id=name) for name in ("busy", "short", "waits")),
+            ScenarioStep(id="gate", async_=True),
+            ScenarioStep(id="long", after=("gate",), expected=5.0),
+        ),
+        order="critical_path",
+    ),
+    Tape(),
+    SyncLane,
+    "push",
+)
+def the_lane_ignores_the_way(push, lane, step, level, _way):
+    """It ranks by priority and readiness alone."""
+    push(lane, step, level, 0.0)
 
 
 @rare(

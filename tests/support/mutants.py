@@ -172,12 +172,9 @@ def a_step_is_granted_before_the_decision_is_concluded(ready, starts, run, step)
 
 
 @replaces(ReadyQueue, "push")
-def priority_is_ignored(push, queue, run, step):
+def priority_is_ignored(push, queue, run, step, _level):
     """A step waits on the level of all others, whatever its priority is."""
-    plan, priority = step.step, run.priority
-    step.step, run.priority = attrs.evolve(plan, priority=0), 0
-    push(queue, run, step)
-    step.step, run.priority = plan, priority
+    push(queue, run, step, (0, 0))
 
 
 @replaces(ReadyQueue, "pop")
@@ -186,7 +183,7 @@ def turns_are_not_taken(_pop, queue):
     while queue.order:
         level = queue._levels[queue.order[0]]
         run_id, line = next(iter(level.items()))
-        step = line.steps.popleft()
+        step = line.steps.popleft() if line.ways is None else heapq.heappop(line.steps)[2]
         if not line.steps:
             del level[run_id]
         if not level:
@@ -194,6 +191,51 @@ def turns_are_not_taken(_pop, queue):
         if step.status is StepStatus.READY:
             return line.run, step
     return None
+
+
+@replaces(ReadyQueue, "push")
+def the_shortest_way_goes_first(push, queue, run, step, level):
+    """The way is not negated in a heap whose least entry goes first."""
+    ways = run.ways
+    run.ways = None if ways is None else {name: -way for name, way in ways.items()}
+    push(queue, run, step, level)
+    run.ways = ways
+
+
+@replaces(starts, "_by_way")
+def what_is_ready_together_is_not_ranked_by_way(by_way, ready):
+    """Only what waits in a queue is."""
+    rank, priority, _, *others = by_way(ready)
+    return (rank, priority, *others)
+
+
+@replaces(Starts, "_level")
+def ageing_is_multiplied(_level, starts, run, step):
+    """So seconds of waiting count the less, the more they should."""
+    if starts._ageing is None:
+        return run, step
+    return 0, run + step + starts._outbox.now * starts._ageing
+
+
+@replaces(Starts, "_level")
+def a_priority_of_the_run_outranks_all_waiting(level, starts, run, step):
+    """Only the steps of equal runs age."""
+    key = level(starts, run, step)
+    return key if starts._ageing is None else (run, key[1] - run)
+
+
+@replaces(Starts, "_rank")
+def waiting_counts_from_the_start_of_the_run(rank, starts):
+    """So the steps of an old run pass all others, whenever they became ready."""
+    if starts._ageing is None:
+        rank(starts)
+        return
+    ranks = {run: run.rank for _, _, _, run, _ in starts._ready}
+    for run in ranks:
+        run.rank -= (starts._outbox.wall - run.started_at) / starts._ageing
+    rank(starts)
+    for run, before in ranks.items():
+        run.rank = before
 
 
 @replaces(RunQueue, "push")

@@ -40,7 +40,9 @@ _WARNINGS: Final = frozenset(
         EventKind.COMPENSATION_FAILED,
     }
 )
-_BEGINNINGS: Final = frozenset({EventKind.RUN_STARTED, EventKind.RUN_RESUMED})
+_BEGINNINGS: Final = frozenset(
+    {EventKind.RUN_ACCEPTED, EventKind.RUN_STARTED, EventKind.RUN_RESUMED}
+)
 _ENDS: Final = frozenset({EventKind.RUN_COMPLETED, EventKind.RUN_FAILED, EventKind.RUN_CANCELLED})
 # The watchdog logs these itself, while the body blocks.
 _LOGGED_ELSEWHERE: Final = frozenset({EventKind.STEP_BLOCKING, EventKind.COMPENSATION_BLOCKING})
@@ -56,8 +58,9 @@ def logging_is_configured() -> bool:
         return True
     logger: logging.Logger | None = STANDARD
     while logger is not None:
-        if any(not isinstance(handler, logging.NullHandler) for handler in logger.handlers):
-            return True
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.NullHandler):
+                return True
         logger = logger.parent if logger.propagate else None
     return False
 

@@ -1,9 +1,11 @@
 """How many bytecode instructions a step takes: a count, which no load on the machine changes.
 
 Each figure is the slope between two sizes of one graph, so that the constant cost of a run drops
-out. It comes from a process of its own, `python -m benchmarks.bytecodes`, with a fixed hash seed,
-a clock that stands still and no garbage collection: the same code gives the same number every
-time. Work done in C is not counted, however long it takes: a time and a count complete each other.
+out. In the row `lesson` it is the slope between two numbers of runs of lesson 5 at once: the cost
+of one small run, with its way in, its end and its five steps. Each count comes from a process of
+its own, `python -m benchmarks.bytecodes`, with a fixed hash seed, a clock that stands still and no
+garbage collection: the same code gives the same number every time. Work done in C is not counted,
+however long it takes: a time and a count complete each other.
 
 From Python 3.12 on, `sys.monitoring` counts. `sys.settrace` counts on 3.11 alone: it is built on
 `sys.monitoring` after that, and now and then reports a frame without its instructions. On 3.13.0,
@@ -17,20 +19,23 @@ import asyncio
 import gc
 import itertools
 import json
+import math
 import os
 import sys
 import threading
 import time
 from asyncio.subprocess import PIPE
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from types import FrameType
 from typing import Any
 
 import attrs
 
+from actorflow.orchestrator import Orchestrator
 from actorflow.support.clock import SystemClock
 from benchmarks.contenders import Contender, actorflow, floor
+from benchmarks.lesson import by_hand, lesson_flow
 from benchmarks.options import Options
 from benchmarks.report import Record, Table
 from benchmarks.workloads import RETURNS, SUSPENDS, Body, Workload, chain, fan, layers
@@ -38,7 +43,10 @@ from benchmarks.workloads import RETURNS, SUSPENDS, Body, Workload, chain, fan, 
 __all__ = ["Counts", "bytecodes", "counting", "slope_of"]
 
 Slope = dict[str, float]
+Opened = AbstractAsyncContextManager[Callable[[], Awaitable[object]]]
 
+LESSON = "lesson"
+RUNS = (100, 200)
 SIZES = (200, 400)
 SHAPES: dict[str, Callable[[int], Workload]] = {"fan": fan, "chain": chain, "layers": layers}
 BODIES = {body.name: body for body in (RETURNS, SUSPENDS)}
@@ -60,9 +68,11 @@ async def bytecodes(options: Options) -> Table:
     """Return the instructions and calls that each side adds for one more step of a graph."""
     return Table(
         section="bytecodes",
-        title=f"Bytecode instructions and calls a step, async_workers={options.workers}",
+        title=f"Bytecode instructions and calls a step, and a run of lesson 5, "
+        f"async_workers={options.workers}",
         records=[
-            await _record(shape, body, options.workers) for shape in SHAPES for body in BODIES
+            *[await _record(shape, body, options.workers) for shape in SHAPES for body in BODIES],
+            await _record(LESSON, RETURNS.name, options.workers),
         ],
     )
 
@@ -81,7 +91,7 @@ async def _record(shape: str, body: str, workers: int) -> Record:
 
 
 async def slope_of(shape: str, body: str, side: str, workers: int) -> Slope:
-    """Return what one more step costs, counted in a process of its own."""
+    """Return what one more step, or run of the lesson, costs, counted in a process of its own."""
     arguments = (shape, body, side, str(workers))
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.bytecodes", *arguments),
@@ -100,19 +110,47 @@ class CountingFailed(Exception):
 
 
 async def counted(shape: str, body: str, side: str, workers: int) -> Slope:
-    """Return what one more step costs here, from the counts of a small and a large graph."""
-    small, large = [
-        await _counts(SIDES[side](SHAPES[shape](size), BODIES[body], workers)) for size in SIZES
-    ]
-    steps = SIZES[1] - SIZES[0]
+    """Return what one more step, or run of the lesson, costs here, from two counts."""
+
+    def opened(size: int) -> Opened:
+        if shape == LESSON:
+            return LESSONS[side](size, workers)
+        return SIDES[side](SHAPES[shape](size), BODIES[body], workers).opened()
+
+    sizes = RUNS if shape == LESSON else SIZES
+    small, large = [await _counts(opened(size)) for size in sizes]
+    more = sizes[1] - sizes[0]
     return {
-        "calls": (large.calls - small.calls) / steps,
-        "instructions": (large.instructions - small.instructions) / steps,
+        "calls": (large.calls - small.calls) / more,
+        "instructions": (large.instructions - small.instructions) / more,
     }
 
 
-async def _counts(contender: Contender) -> Counts:
-    async with contender.opened() as run:
+@asynccontextmanager
+async def _lessons_by_hand(
+    runs: int, workers: int
+) -> AsyncIterator[Callable[[], Awaitable[object]]]:
+    free = asyncio.Semaphore(workers)
+    yield lambda: asyncio.gather(*(by_hand("here", free, threads=False) for _ in range(runs)))
+
+
+@asynccontextmanager
+async def _lessons(runs: int, workers: int) -> AsyncIterator[Callable[[], Awaitable[object]]]:
+    flow, inputs = lesson_flow(threads=False), {"url": "here"}
+    # Its watchdog would have the loop turn by a clock that does not stand still.
+    async with Orchestrator(async_workers=workers, blocked_after=math.inf) as orchestrator:
+        run = orchestrator.run_async
+        yield lambda: asyncio.gather(*(run(flow, inputs) for _ in range(runs)))
+
+
+LESSONS: dict[str, Callable[[int, int], Opened]] = {
+    "floor": _lessons_by_hand,
+    "actorflow": _lessons,
+}
+
+
+async def _counts(opened: Opened) -> Counts:
+    async with opened as run:
         with counting():
             await run()  # fills the caches, those of the counting too
         gc.collect()

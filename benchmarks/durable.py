@@ -6,7 +6,10 @@ lesson's flow it inserts the five of a run when that has ended, which costs the 
 All sides write to the same kind of database, on the same disk, with the same settings, in turns.
 
 What is in flight together can be committed together. So each is measured with few workers, and
-with as many as the fan has steps.
+with as many as the fan has steps. In the chain nothing is in flight together.
+
+The clock also measures the disk and whatever else the machine does. So the table has the processor
+time of a step as well: this process's, and that of PostgreSQL's processes.
 """
 
 from __future__ import annotations
@@ -18,11 +21,12 @@ import sqlite3
 import sys
 import tempfile
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
+from time import process_time
 from typing import Any
 
 import attrs
@@ -35,10 +39,10 @@ from benchmarks.contenders import workflow_of
 from benchmarks.lesson import by_hand, expected_output, lesson_flow
 from benchmarks.options import Options
 from benchmarks.report import Record, Table
-from benchmarks.workloads import RETURNS, fan
+from benchmarks.workloads import RETURNS, chain, fan
 from tests.support import postgres
 
-__all__ = ["Database", "actorflow_on", "durable", "steps_of", "timed"]
+__all__ = ["Cost", "Database", "actorflow_on", "durable", "measured", "steps_of"]
 
 WIDTH = 200
 RUNS = 100
@@ -54,6 +58,19 @@ class Database:
     synchronous: Any
     new: Callable[[], str]
     """Returns the address of an empty database."""
+    server_seconds: Callable[[], float] = float
+    """Returns the processor time of the database's own processes; zero if it has none."""
+
+
+@attrs.frozen(kw_only=True)
+class Cost:
+    """What a job took, in seconds."""
+
+    seconds: float
+    own: float
+    """Processor time of this process."""
+    server: float
+    """Processor time of the database's processes."""
 
 
 async def durable(options: Options) -> Table:
@@ -68,29 +85,45 @@ async def durable(options: Options) -> Table:
         databases = [
             Database(name="SQLite, NORMAL", synchronous="NORMAL", new=file),
             Database(name="SQLite, FULL", synchronous="FULL", new=file),
-            Database(name="PostgreSQL", synchronous="FULL", new=server.database),
+            Database(
+                name="PostgreSQL",
+                synchronous="FULL",
+                new=server.database,
+                server_seconds=server.processor_seconds,
+            ),
         ]
         records = [
             await _record(kind, database, attrs.evolve(options, workers=workers))
             for database in databases
-            for kind in ("fan", "lesson")
-            for workers in sorted({options.workers, WIDTH // options.shrink})
+            for kind, workers in _variants(options)
         ]
     note = "" if find_spec("dbos") else "DBOS is not installed; type: pip install dbos"
     title = (
-        f"Microseconds per durable step: a fan of {WIDTH // options.shrink}, and "
+        f"Microseconds per durable step: a fan and a chain of {WIDTH // options.shrink}, and "
         f"{RUNS // options.shrink} runs of the lesson's flow at once"
     )
     return Table(section="durable", title=title, records=records, note=note)
+
+
+def _variants(options: Options) -> list[tuple[str, int]]:
+    """Return the workloads with numbers of workers; a chain never has use for a second one."""
+    several = sorted({options.workers, WIDTH // options.shrink})
+    wide = [(kind, workers) for kind in ("fan", "lesson") for workers in several]
+    return [*wide, ("chain", options.workers)]
 
 
 async def _record(kind: str, database: Database, options: Options) -> Record:
     steps = steps_of(kind, options)
     floors, ours = [], []
     for _ in range(options.samples + 1):
-        floors.append(await timed(_floor(kind, database, options)))
-        ours.append(await timed(actorflow_on(kind, database, options)))
-    floor, own = (1e6 * median(each[1:]) / steps for each in (floors, ours))
+        floors.append(await measured(_floor(kind, database, options), database))
+        ours.append(await measured(actorflow_on(kind, database, options), database))
+
+    def per_step(costs: Sequence[Cost], name: str) -> float:
+        seconds: float = median(getattr(cost, name) for cost in costs[1:])
+        return 1e6 * seconds / steps
+
+    floor, own = (per_step(each, "seconds") for each in (floors, ours))
     record: Record = {
         "database": database.name,
         "workload": kind,
@@ -98,6 +131,8 @@ async def _record(kind: str, database: Database, options: Options) -> Record:
         "commit per step": floor,
         "actorflow": own,
         "ratio": own / floor,
+        "own CPU": per_step(ours, "own"),
+        "server CPU": per_step(ours, "server"),
     }
     if find_spec("dbos"):
         peer = 1e6 * median(await _dbos(kind, database, options)) / steps
@@ -106,18 +141,20 @@ async def _record(kind: str, database: Database, options: Options) -> Record:
 
 
 def steps_of(kind: str, options: Options) -> int:
-    """Return how many steps a fan has, or the runs of the lesson's flow together."""
-    return (WIDTH if kind == "fan" else 5 * RUNS) // options.shrink
+    """Return how many steps a fan or a chain has, or the runs of the lesson's flow together."""
+    return (5 * RUNS if kind == "lesson" else WIDTH) // options.shrink
 
 
-async def timed(opened: Any) -> float:
-    """Return how many seconds a job took, without what opens it."""
+async def measured(opened: Any, database: Database) -> Cost:
+    """Return what a job cost, without what opens it."""
     async with opened as job:
         gc.collect()
+        own, server = process_time(), database.server_seconds()
         began = pyperf.perf_counter()
         await job()
         seconds: float = pyperf.perf_counter() - began
-    return seconds
+        own, server = process_time() - own, database.server_seconds() - server
+    return Cost(seconds=seconds, own=own, server=server)
 
 
 # ── The floor ────────────────────────────────────────────────────────────────────────────────
@@ -135,7 +172,7 @@ async def _floor(kind: str, database: Database, options: Options) -> AsyncIterat
             connection.execute(insert, (run, step, json.dumps(output)))
 
         workers = asyncio.Semaphore(options.workers)
-        floor = _fan_by_hand if kind == "fan" else _lessons_by_hand
+        floor = _FLOORS[kind]
         yield lambda: floor(options, workers, commit)
 
 
@@ -162,6 +199,14 @@ async def _fan_by_hand(options: Options, workers: asyncio.Semaphore, commit: Any
     commit("run", "sum", sum(done))
 
 
+async def _chain_by_hand(options: Options, workers: asyncio.Semaphore, commit: Any) -> None:
+    output = 0
+    for number in range(WIDTH // options.shrink):
+        async with workers:
+            output += number
+            commit("run", f"s{number}", output)
+
+
 async def _lessons_by_hand(options: Options, workers: asyncio.Semaphore, commit: Any) -> None:
     async def run(url: str) -> None:
         output = await by_hand(url, workers, threads=False)
@@ -171,30 +216,34 @@ async def _lessons_by_hand(options: Options, workers: asyncio.Semaphore, commit:
     await asyncio.gather(*(run(str(number)) for number in range(RUNS // options.shrink)))
 
 
+_FLOORS = {"fan": _fan_by_hand, "chain": _chain_by_hand, "lesson": _lessons_by_hand}
+
+
 # ── actorflow ────────────────────────────────────────────────────────────────────────────────
 
 
 @asynccontextmanager
 async def actorflow_on(kind: str, database: Database, options: Options) -> AsyncIterator[Job]:
-    """Yield a fan, or runs of the lesson's flow, of an orchestrator whose runs are kept there."""
+    """Yield runs of one kind, of an orchestrator whose runs are kept there."""
     state = SQLStateManager(database.new(), create=True, synchronous=database.synchronous)
     flow = lesson_flow(threads=False)
-    fan_flow = workflow_of(fan(WIDTH // options.shrink), RETURNS)
+    graph = (chain if kind == "chain" else fan)(WIDTH // options.shrink)
+    graph_flow = workflow_of(graph, RETURNS)
 
     async def one(url: str) -> None:
         result = await orchestrator.run_async(flow, {"url": url})
         assert expected_output(url) == result.output
 
-    async def fan_out() -> None:
-        await orchestrator.run_async(fan_flow)
+    async def whole_graph() -> None:
+        await orchestrator.run_async(graph_flow)
 
     async def lessons() -> None:
         await asyncio.gather(*(one(str(number)) for number in range(RUNS // options.shrink)))
 
     async with Orchestrator(state, async_workers=options.workers) as orchestrator:
         await one("warm-up")
-        fan_flow.validate()  # a workflow is defined once, not for each run
-        yield fan_out if kind == "fan" else lessons
+        graph_flow.validate()  # a workflow is defined once, not for each run
+        yield lessons if kind == "lesson" else whole_graph
 
 
 # ── DBOS ─────────────────────────────────────────────────────────────────────────────────────
@@ -202,7 +251,7 @@ async def actorflow_on(kind: str, database: Database, options: Options) -> Async
 
 async def _dbos(kind: str, database: Database, options: Options) -> list[float]:
     """Return the seconds of each sample, from a process of its own: there can be one in each."""
-    count = (WIDTH if kind == "fan" else RUNS) // options.shrink
+    count = (RUNS if kind == "lesson" else WIDTH) // options.shrink
     words = [database.new(), kind, str(count), str(options.samples), str(options.workers)]
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.durable_dbos", *words),

@@ -24,7 +24,7 @@ def main(url: str, kind: str, count: int, samples: int, workers: int) -> None:
     """Measure, and print."""
     dbos: Any = import_module("dbos").DBOS
     free = asyncio.Semaphore(workers)
-    fan, lesson_run = _workflows(dbos, free)
+    fan, chain, lesson_run = _workflows(dbos, free)
     dbos(config={"name": "bench", "system_database_url": url, "log_level": "ERROR"})
     dbos.launch()
 
@@ -34,7 +34,11 @@ def main(url: str, kind: str, count: int, samples: int, workers: int) -> None:
     async def lessons() -> None:
         await asyncio.gather(*(lesson_run(str(number)) for number in range(count)))
 
-    seconds = asyncio.run(_measured(fan_out if kind == "fan" else lessons, samples))
+    async def one_by_one() -> None:
+        await chain(count)
+
+    jobs = {"fan": fan_out, "chain": one_by_one, "lesson": lessons}
+    seconds = asyncio.run(_measured(jobs[kind], samples))
     dbos.destroy()
     print(json.dumps(seconds))
 
@@ -48,7 +52,7 @@ async def _measured(job: Any, samples: int) -> list[float]:
     return seconds[1:]
 
 
-def _workflows(dbos: Any, free: asyncio.Semaphore) -> tuple[Any, Any]:
+def _workflows(dbos: Any, free: asyncio.Semaphore) -> tuple[Any, Any, Any]:
     async def leased(step: Any, *values: Any) -> Any:
         async with free:
             return await step(*values)
@@ -70,13 +74,19 @@ def _workflows(dbos: Any, free: asyncio.Semaphore) -> tuple[Any, Any]:
         done = await asyncio.gather(*(leased(step, value) for value in range(1, count - 1)))
         return int(await leased(step, sum(done)))
 
+    async def chain(count: int) -> int:
+        output = 0
+        for value in range(count):
+            output = await leased(step, output + value)
+        return output
+
     async def run(url: str) -> Any:
         fetched = await leased(steps["fetch_on_loop"], url)
         names = ("process", "enrich", "analyze")
         done = await asyncio.gather(*(leased(steps[name], fetched) for name in names))
         return await leased(steps["aggregate_on_loop"], *done)
 
-    return dbos.workflow()(fan), dbos.workflow()(run)
+    return dbos.workflow()(fan), dbos.workflow()(chain), dbos.workflow()(run)
 
 
 if __name__ == "__main__":

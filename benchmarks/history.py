@@ -14,8 +14,8 @@ from statistics import median
 import sqlalchemy as sa
 
 from actorflow.state.sql.engines import Engines
-from actorflow.state.sql.schema.tables import events, runs, steps
-from benchmarks.durable import Database, actorflow_on, steps_of, timed
+from actorflow.state.sql.schema.tables import batches, runs, steps
+from benchmarks.durable import Database, actorflow_on, measured, steps_of
 from benchmarks.options import Options
 from benchmarks.report import Record, Table
 from tests.support import postgres
@@ -57,7 +57,7 @@ async def _fill(database: Database, ended: int, options: Options) -> int:
     with Engines.to(database.new()) as engines:
         with engines.writing.begin() as connection:
             while kept < ended:
-                for table in (runs, steps, events):
+                for table in (runs, steps, batches):
                     others = [column for column in table.c if column.name != "run_id"]
                     copy = sa.select(table.c.run_id + f".{kept}", *others)
                     connection.execute(table.insert().from_select(["run_id", *others], copy))
@@ -80,7 +80,8 @@ async def _record(
     samples: dict[str, list[float]] = {"empty": [], "full": []}
     for _ in range(options.samples + 1):
         for name, database in (("empty", empty), ("full", full)):
-            samples[name].append(await timed(actorflow_on(kind, database, options)))
+            cost = await measured(actorflow_on(kind, database, options), database)
+            samples[name].append(cost.seconds)
     costs = {
         name: 1e6 * median(each[1:]) / steps_of(kind, options) for name, each in samples.items()
     }

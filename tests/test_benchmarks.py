@@ -250,10 +250,11 @@ def test_a_contender_with_other_outputs_is_not_measured():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("shape", ["chain", "lesson"])
 @pytest.mark.parametrize("side", ["floor", "actorflow"])
-def test_the_bytecodes_of_a_step_are_the_same_in_every_process(side: str):
+def test_the_bytecodes_of_a_step_are_the_same_in_every_process(side: str, shape: str):
     """A count that a busy machine changes cannot show one extra call."""
-    first, second = [asyncio.run(slope_of("chain", "returns", side, WORKERS)) for _ in range(2)]
+    first, second = [asyncio.run(slope_of(shape, "returns", side, WORKERS)) for _ in range(2)]
 
     assert first == second
     assert 0 < first["calls"] < first["instructions"]

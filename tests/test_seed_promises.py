@@ -1175,6 +1175,7 @@ def test_every_transition_has_its_event():
         data = {event.kind: event.data for event in run.events()}
 
     assert [
+        ("run.accepted", None, None),
         ("run.started", None, None),
         ("step.ready", "step", None),
         ("step.started", "step", 1),
@@ -1228,7 +1229,8 @@ def test_the_three_ids_are_in_the_context_the_logs_the_events_and_the_filters(gi
     assert ("t", "c", "b") == output
     assert [1, 1, 1] == totals
     assert IDS | {"workflow_id": "flow"} == seen(run, "run.started").data
-    assert {"run.started", "step.started", "my.line", "step.completed", "run.completed"} == {
+    of_run = {"run.accepted", "run.started", "run.completed"}
+    assert of_run | {"step.started", "my.line", "step.completed"} == {
         line.split("'")[1] for line in lines
     }
     assert [] == [line for line in lines if text not in line]
@@ -1287,7 +1289,8 @@ def test_a_run_that_waits_for_its_turn_is_cancelled():
         output = behind.result(GUARD).output
 
     assert ("cancelled", {"hang": "cancelled"}) == outcome
-    assert ["step.cancelled", "run.cancelled"] == [event.kind for event in run.events()]
+    kinds = [event.kind for event in run.events()]
+    assert ["run.accepted", "step.cancelled", "run.cancelled"] == kinds
     assert ("ran", None) == (output, run.wait().started_at)
 
 

@@ -221,6 +221,8 @@ class Binding:
     """All dependencies in the order in which the step names them, parameters or not."""
     skippable: tuple[str, ...]
     """The optional ones among them."""
+    takes_outputs_alone: bool
+    """Whether the parameters are exactly the dependencies, and all of those are required."""
 
     def arguments(
         self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], ctx: object
@@ -232,6 +234,8 @@ class Binding:
             outputs: The outputs of the step's own dependencies, without those that were skipped.
             ctx: The value of a parameter `ctx`.
         """
+        if self.takes_outputs_alone:  # the usual case
+            return dict(outputs)
         arguments: dict[str, Any] = {}
         for name in self.outputs:
             arguments[name] = outputs[name]
@@ -296,6 +300,7 @@ def bind(
         optional_inputs=tuple(parameter.name for parameter in inputs if parameter.has_default),
         dependencies=tuple(dependencies),
         skippable=tuple(name for name, required in dependencies.items() if not required),
+        takes_outputs_alone=names == dependencies.keys() and all(dependencies.values()),
     )
 
 

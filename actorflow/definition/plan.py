@@ -6,6 +6,7 @@ A plan is made once and shared by all runs of its workflow. It never changes.
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -20,8 +21,6 @@ from actorflow.support.warnings import warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from actorflow.model.context import Attempt
 
     _StepsOfNames = tuple[tuple[str, ...], ...]
 
@@ -82,12 +81,6 @@ class WorkflowPlan:
     optional_inputs: tuple[str, ...]
     """The run inputs that every step takes with a default, in the order of their first use."""
 
-    def of(self, attempt: Attempt) -> StepPlan:
-        """Return what an attempt runs: a step or its compensator."""
-        step = self.by_id[attempt.step_id]
-        undo = step.compensation if attempt.compensates else None
-        return step if undo is None else undo
-
     def ways(self, durations: Mapping[str, float]) -> Mapping[str, float] | None:
         """Return the longest way from each step to the end, in seconds, by step id.
 
@@ -112,7 +105,7 @@ class WorkflowPlan:
         Raises:
             MissingInput: When inputs are missing; it names all of them.
         """
-        missing = tuple(name for name in self.required_inputs if name not in inputs)
+        missing = tuple(itertools.filterfalse(inputs.__contains__, self.required_inputs))
         if missing:
             wanted_by, undone = self._wanting(missing)
             others = [name for name in inputs if name not in self.inputs]
@@ -156,12 +149,14 @@ class WorkflowPlan:
         Raises:
             UnknownInput: When there are such inputs; it names all of them.
         """
-        unknown = tuple(name for name in inputs if name not in self.inputs)
-        if unknown and not self.takes_any_input:
+        unknown = tuple(itertools.filterfalse(self.inputs.__contains__, inputs))
+        if not unknown:
+            return
+        if not self.takes_any_input:
             known = (*self.required_inputs, *self.optional_inputs)
             hints = hints_for(unknown, self._meaning)
             raise UnknownInput(self.workflow_id, unknown, known, hints)
-        left_out = [name for name in self.optional_inputs if name not in inputs] if unknown else ()
+        left_out = [name for name in self.optional_inputs if name not in inputs]
         # With many names they are data, and comparing each would delay every start.
         for name in unknown[:FEW] if left_out else ():
             self._warn_of(name, surely(name, left_out))
@@ -181,9 +176,19 @@ class WorkflowPlan:
             )
 
     @functools.cached_property
+    def step_ids(self) -> tuple[str, ...]:
+        """The ids of the steps, in topological order."""
+        return tuple(self.by_id)
+
+    @functools.cached_property
     def inputs(self) -> frozenset[str]:
         """The run inputs that are named by some step."""
         return frozenset((*self.required_inputs, *self.optional_inputs))
+
+    @functools.cached_property
+    def compensations(self) -> Mapping[str, StepPlan]:
+        """The compensators, by step id."""
+        return {step.id: step.compensation for step in self.steps if step.compensation}
 
     @functools.cached_property
     def takes_any_input(self) -> bool:

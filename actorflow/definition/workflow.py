@@ -17,6 +17,7 @@ from actorflow.definition.parameters import name_of
 from actorflow.definition.plan import StepPlan, WorkflowPlan, run_inputs
 from actorflow.definition.step import Step, StepOptions, or_id
 from actorflow.errors.definition import DefinitionError
+from actorflow.support.read_only import NOTHING, ReadOnly
 from actorflow.support.safe_text import text_of
 from actorflow.support.suggestions import checks_options, refuse_unknown_options
 
@@ -297,7 +298,7 @@ class Workflow:
             name=self.name,
             version=self.version,
             description=self.description,
-            metadata=self.metadata,
+            metadata=ReadOnly(self.metadata) if self.metadata else NOTHING,
             timeout=self.timeout,
             fail_fast=self.fail_fast,
             order=self.order,

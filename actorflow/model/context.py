@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["Attempt", "Compensation", "RunScope", "StepContext"]
 
 _NONE: Final[Any] = None
-_IDS: Final = ("trace_id", "correlation_id", "business_id")
 
 
-@attrs.frozen(kw_only=True, eq=False)
+# A frozen class fills a dictionary in half the time of slots. One is made for every run.
+@attrs.frozen(kw_only=True, eq=False, slots=False)
 class RunScope:
     """The data that all steps of one run share."""
 
@@ -46,9 +46,14 @@ class RunScope:
 
     def bindings(self) -> dict[str, str]:
         """Return the ids that each log line of this run carries beside the run's own id."""
-        known = {"workflow_id": self.workflow_id}
-        ids = {name: getattr(self, name) for name in _IDS}
-        return known | {name: value for name, value in ids.items() if value is not None}
+        bindings = {"workflow_id": self.workflow_id}
+        if self.trace_id is not None:
+            bindings["trace_id"] = self.trace_id
+        if self.correlation_id is not None:
+            bindings["correlation_id"] = self.correlation_id
+        if self.business_id is not None:
+            bindings["business_id"] = self.business_id
+        return bindings
 
 
 class Attempt:

@@ -32,7 +32,7 @@ class Event(NamedTuple):
         >>> greet = flow.add(Step("greet", lambda: "hello"))
         >>> with Orchestrator() as orchestrator:
         ...     print(list(orchestrator.start(flow).events())[-2])
-        4 step.completed greet #1 output='hello'
+        5 step.completed greet #1 output='hello'
     """
 
     number: int
@@ -49,6 +49,8 @@ class Event(NamedTuple):
     """When, in seconds since the epoch."""
     data: Mapping[str, Any] = NO_DATA
     """Further facts by name: `output`, `error`, `delay`, `reason`, `timeout`, `stack`."""
+    workflow_id: str = ""
+    """The id of the run's workflow; empty in events that an earlier version pickled."""
 
     @property
     def at(self) -> datetime:

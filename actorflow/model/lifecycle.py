@@ -46,6 +46,7 @@ __all__ = [
 class EventKind(enum.StrEnum):
     """The kinds of events."""
 
+    RUN_ACCEPTED = "run.accepted"
     RUN_STARTED = "run.started"
     RUN_RESUMED = "run.resumed"
     RUN_COMPENSATING = "run.compensating"
@@ -183,6 +184,7 @@ COMPENSATION_KINDS: Final[Mapping[EventKind, EventKind | None]] = {
 
 RUN_MOVES: Final[Mapping[RunStatus, Mapping[EventKind, RunStatus]]] = {
     RunStatus.PENDING: {
+        EventKind.RUN_ACCEPTED: RunStatus.PENDING,
         EventKind.RUN_STARTED: RunStatus.RUNNING,
         EventKind.RUN_FAILED: RunStatus.FAILED,
         EventKind.RUN_CANCELLED: RunStatus.CANCELLED,

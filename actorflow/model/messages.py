@@ -97,6 +97,8 @@ class StartRun:
     """The longest way from each step to the end, in seconds, by step id; None if its steps are not
     ordered by it.
     """
+    accepted_at: float | None = None
+    """When the run was accepted, in seconds since the epoch; None for now."""
 
 
 @message

@@ -142,7 +142,7 @@ class StateManager(Protocol):
         >>> with Orchestrator(state) as orchestrator:
         ...     result = orchestrator.run(flow)
         >>> state.count
-        5
+        6
     """
 
     def create(self, record: RunRecord, done: Commit) -> bool:
@@ -344,7 +344,7 @@ class Observer(Protocol):
         >>> with Orchestrator(observers=[seen.append]) as orchestrator:
         ...     result = orchestrator.run(flow)
         >>> seen[0].kind.value, seen[-1].kind.value
-        ('run.started', 'run.completed')
+        ('run.accepted', 'run.completed')
     """
 
     def __call__(self, event: Event, /) -> None:

@@ -130,7 +130,8 @@ class StepResults(Mapping[str, StepResult]):
         return StepResults, (dict(self._rows), dict(self._retried))
 
 
-@attrs.frozen(kw_only=True)
+# A frozen class fills a dictionary in half the time of slots. One is made for every run.
+@attrs.frozen(kw_only=True, slots=False)
 class RunRecord:
     """A run as it was accepted: all that never changes."""
 
@@ -214,7 +215,8 @@ class RunPage:
     """How many runs match the filters in all."""
 
 
-@attrs.frozen(kw_only=True)
+# A frozen class fills a dictionary in half the time of slots. One is made for every run.
+@attrs.frozen(kw_only=True, slots=False)
 class RunResult:
     """The outcome of a run.
 

@@ -70,7 +70,8 @@ class Admission:
             Overloaded: When there is no place, and the caller does not wait.
             OrchestratorClosed: When the orchestrator is closed before there is one.
         """
-        self._ask(ticket, may_wait=may_block and not self._rejects)
+        if self._ask(ticket, may_wait=may_block and not self._rejects):
+            return
         if not ticket.done:
             with waiting(lambda: not ticket.done):
                 ticket.result()
@@ -87,7 +88,8 @@ class Admission:
             Overloaded: When there is no place, and the caller does not wait.
             OrchestratorClosed: When the orchestrator is closed before there is one.
         """
-        self._ask(ticket, may_wait=not self._rejects)
+        if self._ask(ticket, may_wait=not self._rejects):
+            return
         if not ticket.done:
             with waiting(lambda: not ticket.done):
                 await ticket.result_async()
@@ -98,7 +100,8 @@ class Admission:
         with self._lock:
             self._waiting.pop(ticket, None)
             self._taken.discard(ticket)
-            self._let_in()
+            if self._waiting:
+                self._let_in()
 
     def close(self) -> None:
         """Reject every caller from now on, including those that wait."""
@@ -109,16 +112,23 @@ class Admission:
                 ticket.fail(OrchestratorClosed("start a run"))
                 self._waiting.pop(ticket, None)
 
-    def _ask(self, ticket: Ticket, *, may_wait: bool) -> None:
+    def _ask(self, ticket: Ticket, *, may_wait: bool) -> bool:
+        """Take a place, or queue for one; return whether the place is granted."""
         with self._lock:
             if self._closed:
                 raise OrchestratorClosed("start a run")
-            if not self.free and not may_wait:
+            free = self.free
+            if free and not self._waiting:
+                self._taken.add(ticket)
+                ticket.set(None)
+                return True
+            if not free and not may_wait:
                 # All places are taken: those of active runs, and those of the queue.
                 most = self._max_active, self._max_queued
                 raise Overloaded(*most, *most)
             self._waiting[ticket] = None
             self._let_in()
+            return ticket.done
 
     def _let_in(self) -> None:
         while self._waiting and self.free:

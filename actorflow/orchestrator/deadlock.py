@@ -137,7 +137,7 @@ class Nesting:
 
     def _keeps_a_worker(self, wait: _Wait) -> bool:
         plan = self._live.plan(wait.attempt.scope.run_id)
-        return plan is not None and plan.of(wait.attempt).step.async_
+        return plan is not None and wait.attempt.plan.step.async_
 
     def _able(self, waits: Sequence[_Wait]) -> frozenset[str]:
         """Return the runs that can end while these waits hold every worker."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import weakref
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.definition.compiling import COROUTINE
@@ -16,13 +17,12 @@ from actorflow.support.logs import get_logger
 from actorflow.support.safe_text import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from actorflow.definition.plan import StepPlan, WorkflowPlan
     from actorflow.model.protocols import Executor, Report
 
     _ByPlan = weakref.WeakKeyDictionary[WorkflowPlan, Mapping[str, Executor]]
-    from collections.abc import Callable
 
     from actorflow.model.context import Attempt
     from actorflow.orchestrator.powers import Powers
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["COROUTINE", "THREAD", "Places", "finishing"]
 
 THREAD: Final = "thread"
+_NONE: Final[Mapping[str, Executor]] = MappingProxyType({})
 
 
 class Places:
@@ -91,10 +92,13 @@ class Places:
 
     def of_compensators(self, plan: WorkflowPlan) -> Mapping[str, Executor]:
         """Return the executor of each compensator, by step id; see `of`."""
+        if not plan.compensations:
+            return _NONE
         known = self._of_compensators.get(plan)
         if known is None:
-            undoes = {step.id: step.compensation for step in plan.steps if step.compensation}
-            known = {step_id: self._choose(plan, undo) for step_id, undo in undoes.items()}
+            known = {
+                step_id: self._choose(plan, undo) for step_id, undo in plan.compensations.items()
+            }
             self._of_compensators[plan] = known
         return known
 

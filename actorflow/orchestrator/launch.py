@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
@@ -19,12 +19,13 @@ from actorflow.support.oneshot import Once, settle
 from actorflow.support.safe_text import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from actorflow.definition.workflow import Workflow
     from actorflow.model.results import RunRecord, RunResult
     from actorflow.orchestrator.admission import Ticket
     from actorflow.orchestrator.lifetime import Lifetime
+    from actorflow.orchestrator.live import Entry
     from actorflow.orchestrator.registry import Registry
     from actorflow.orchestrator.requests import Request, RunOptions
     from actorflow.orchestrator.runtime import Runtime
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     """Resolved when a run is recorded, or fails when it never will be."""
 
 __all__ = ["Launcher"]
+
+_RECORDED: Final[Accepted] = Once()
+"""Returned for every run that was recorded before it was handed over."""
+_RECORDED.set(None)
 
 
 class Launcher:
@@ -91,14 +96,17 @@ class Launcher:
         """Do what `run` does without blocking the event loop."""
         runtime, request = self.request("run a workflow", flow, inputs, options)
         try:
-            return await (await self.start_async(runtime, request))
+            run = await self.start_async(runtime, request)
+            result = await run.wait_async()
+            result.raise_for_status()
         except RunError:
             raise
         except BaseException as error:
-            run = self.interrupt(request.run_id, "the caller was cancelled")
-            if run is not None and not isinstance(error, Deadlock):
-                await run.wait_async()
+            left = self.interrupt(request.run_id, "the caller was cancelled")
+            if left is not None and not isinstance(error, Deadlock):
+                await left.wait_async()
             raise
+        return result
 
     def start(self, runtime: Runtime, request: Request) -> Run:
         """Admit and launch a run, or return the earlier one with its idempotency key."""
@@ -121,7 +129,8 @@ class Launcher:
         try:
             await self._admission.enter_async(ticket, waiting=runtime.waiting_to_start)
             run, accepted = self.launch(request, ticket)
-            await accepted.result_async()
+            if accepted is not _RECORDED:
+                await accepted.result_async()
         except AlreadyStarted as known:
             self.withdraw(request.run_id, ticket)
             return await self._earlier_async(runtime, known)
@@ -147,22 +156,22 @@ class Launcher:
             runtime = self._life.runtime("start a run")
             end: Once[RunResult] = Once()
             run = Run(runtime, request.run_id, request.workflow_id, end)
-            add = functools.partial(self._live.add, run, end, ticket, request.message.plan)
-            add()
-            return run, self._post(runtime, request, add)
+            entry = (run, end, ticket, request.message.plan)
+            self._live.add(*entry)
+            return run, self._post(runtime, request, entry)
 
-    def _post(self, runtime: Runtime, request: Request, add: Callable[[], None]) -> Accepted:
-        accepted: Once[None] = Once()
+    def _post(self, runtime: Runtime, request: Request, entry: Entry) -> Accepted:
         record = request.record
+        accepted: Accepted = Once()
         try:
             if record is not None and record.idempotency_key is not None:
-                self._post_keyed(runtime, request, record, accepted, add)
+                self._post_keyed(runtime, request, record, accepted, entry)
                 return accepted
             recorded = record is None or runtime.state.create(
                 record, functools.partial(settle, accepted)
             )
             if recorded is True:
-                accepted.set(None)
+                accepted = _RECORDED
             elif recorded is not False:
                 raise InvalidAnswer("create", text_of(recorded))  # noqa: TRY301 - as if it raised
             runtime.start(request.message)
@@ -177,7 +186,7 @@ class Launcher:
         request: Request,
         record: RunRecord,
         accepted: Accepted,
-        add: Callable[[], None],
+        entry: Entry,
     ) -> None:
         """Post a run to the supervisor once its idempotency key is known to be new."""
 
@@ -190,7 +199,7 @@ class Launcher:
                 elif record.run_id not in self._live:
                     # The caller left in the meantime, and the supervisor did not know the run.
                     # Now that the run is recorded, its end can be recorded too.
-                    add()
+                    self._live.add(*entry)
                     runtime.cancel(record.run_id, "its start was interrupted")
                 else:
                     runtime.start(request.message)

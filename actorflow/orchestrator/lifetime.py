@@ -158,7 +158,8 @@ class Lifetime:
             OrchestratorClosed: After the end.
             ForkedOrchestrator: In a fork of the process that started it.
         """
-        self._check_process()
+        if self._pid != os.getpid():
+            raise ForkedOrchestrator(self._pid, os.getpid())
         if self._closing is not None:
             raise OrchestratorClosed(what)
         if self._runtime is None:

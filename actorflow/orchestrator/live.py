@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.orchestrator.admission import Ticket
 
-    _Entry = tuple[Run, Once[RunResult], Ticket, WorkflowPlan]
+    Entry = tuple[Run, Once[RunResult], Ticket, WorkflowPlan]
     from actorflow.model.protocols import StateManager
     from actorflow.model.results import RunPage
     from actorflow.orchestrator.lifetime import Lifetime
@@ -39,7 +39,7 @@ class LiveRuns:
         self._left = left
         # Reentrant, because a signal handler may shut down at this moment.
         self._lock = threading.RLock()
-        self._runs: dict[str, _Entry] = {}
+        self._runs: dict[str, Entry] = {}
         self._closed = False
         self.drained: int = 0
         """How many runs have ended since `close` was called, without having been cancelled."""
@@ -78,7 +78,7 @@ class LiveRuns:
         with self._lock:
             if self._closed:
                 raise OrchestratorClosed("start a run")
-            self._runs[run.id] = (run, end, ticket, plan)
+            self._runs[run.id] = run, end, ticket, plan
 
     def discard(self, run_id: str, why: str) -> None:
         """Remove a run that will have no result, and tell its waiters why."""
@@ -90,15 +90,16 @@ class LiveRuns:
             entry[1].fail(RunUnattended(run_id, why))
 
     def finish(self, result: RunResult) -> None:
-        """Remove a run, and give its waiters the result."""
+        """Remove a run, and give its waiters the result; in a callback of the event loop."""
         with self._lock:
             entry = self._runs.pop(result.run_id, None)
-            if entry is not None and self._closed and result.status is not RunStatus.CANCELLED:
-                self.drained += 1
-            self._tell_if_all_ended()
+            if self._closed:
+                if entry is not None and result.status is not RunStatus.CANCELLED:
+                    self.drained += 1
+                self._tell_if_all_ended()
         if entry is not None:
             self._left(entry[2])
-            entry[1].set(result)
+            entry[1].set_here(result)
 
     def close(self) -> None:
         """Accept no further runs."""

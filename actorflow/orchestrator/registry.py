@@ -66,6 +66,8 @@ class Registry:
             DefinitionError: When the workflow is invalid.
             UnknownWorkflow: When the id is not registered.
         """
+        if type(flow) is Workflow:
+            return flow.plan()
         if not isinstance(flow, str):
             return plan_of(flow)
         with self._lock:

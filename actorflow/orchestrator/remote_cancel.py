@@ -109,17 +109,18 @@ def withdraw(state: StateManager, run_id: str, clock: Clock) -> None:
     """Record that an accepted run will not start; a run that was to be resumed stays as it is."""
     pending = state.snapshot(run_id)
     if pending.status is RunStatus.PENDING:
-        events = withdrawal(pending, clock.wall(clock.now()))
+        recorded = len(state.events(run_id))
+        events = withdrawal(pending, clock.wall(clock.now()), recorded)
         state.record(events, lambda _: None)  # the supervisor never received it
 
 
-def withdrawal(pending: RunSnapshot, wall: float) -> list[Event]:
+def withdrawal(pending: RunSnapshot, wall: float, recorded: int = 0) -> list[Event]:
     """Return the events that end a run which was accepted but never started."""
-    return cancelled(pending, 0, wall, "it was withdrawn before it started")
+    return cancelled(pending, recorded, wall, "it was withdrawn before it started")
 
 
 def cancelled(run: RunSnapshot, recorded: int, wall: float, reason: str) -> list[Event]:
-    """Return the events that end a run as cancelled.
+    """Return the events that end a run as cancelled, the first of all included if it is missing.
 
     Args:
         run: The run as it stands.
@@ -132,10 +133,18 @@ def cancelled(run: RunSnapshot, recorded: int, wall: float, reason: str) -> list
         *((EventKind.STEP_CANCELLED, step_id) for step_id in open_steps),
         (EventKind.RUN_CANCELLED, None),
     ]
-    return [
-        Event(number, kind, run.run_id, step_id, None, wall, {"reason": reason})
-        for number, (kind, step_id) in enumerate(told, recorded + 1)
+    first = [] if recorded else [_acceptance(run)]
+    return first + [
+        Event(number, kind, run.run_id, step_id, None, wall, {"reason": reason}, run.workflow_id)
+        for number, (kind, step_id) in enumerate(told, recorded + len(first) + 1)
     ]
+
+
+def _acceptance(run: RunSnapshot) -> Event:
+    names = ("workflow_id", "trace_id", "correlation_id", "business_id")
+    known = {name: getattr(run, name) for name in names if getattr(run, name) is not None}
+    ids = run.run_id, None, None
+    return Event(1, EventKind.RUN_ACCEPTED, *ids, run.created_at, known, run.workflow_id)
 
 
 def hear_requests(runtime: Runtime, live: LiveRuns) -> Callable[[], None]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextvars
-import uuid
+import os
+import struct
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict
-
-import attrs
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypedDict
 
 from actorflow.definition.arguments import string, whole
 from actorflow.definition.durations import seconds
@@ -16,7 +15,7 @@ from actorflow.model.context import RunScope
 from actorflow.model.lifecycle import EventKind, RunStatus
 from actorflow.model.messages import StartRun
 from actorflow.model.results import RunRecord
-from actorflow.support.read_only import ReadOnly
+from actorflow.support.read_only import NOTHING, ReadOnly
 from actorflow.support.safe_text import text_of
 from actorflow.support.suggestions import refuse_unknown_options
 
@@ -83,8 +82,7 @@ class RunOptions(TypedDict, total=False):
     """
 
 
-@attrs.frozen(kw_only=True, eq=False, repr=False)
-class Request:
+class Request(NamedTuple):
     """A run that was checked and may be started."""
 
     workflow_id: str
@@ -117,27 +115,25 @@ def new_run(
         UnknownInput: When no step takes an input.
         UnknownExecutor: When a step names an executor that does not exist.
     """
-    _check_names(plan, options)
+    if options:
+        _check_names(plan, options)
     given = _mapping(plan, "inputs", inputs)
-    metadata = ReadOnly({**plan.metadata, **_mapping(plan, "metadata", options.get("metadata"))})
+    metadata = _metadata(plan, options.get("metadata"))
     plan.require(given)
     plan.recognise(given)
+    given_none = not options and metadata is NOTHING
+    varying = _NOTHING_VARIES if given_none else _varying(plan, options, metadata)
     now = premises.clock.now()
-    own = options.get("timeout")
-    ids = {name: _id(plan, name, options, metadata) for name in _IDS}
     record = RunRecord(
-        run_id=str(uuid.uuid4()) if run_id is None else run_id,
+        run_id=new_run_id() if run_id is None else run_id,
         workflow_id=plan.workflow_id,
         workflow_version=plan.version,
-        step_ids=tuple(plan.by_id),
+        step_ids=plan.step_ids,
         last_steps=plan.last_steps,
         inputs=given,
         metadata=metadata,
-        priority=whole(options.get("priority", 0), "priority", workflow_id=plan.workflow_id),
-        timeout=None if own is None else seconds(own, "timeout"),
         created_at=premises.clock.wall(now),
-        idempotency_key=_key(plan, options.get("idempotency_key")),
-        **ids,
+        **varying,
     )
     timeout = _timeout(plan, record)
     message = StartRun(
@@ -151,10 +147,9 @@ def new_run(
         recorded=0,
         compensators=premises.places.of_compensators(plan),
         ways=premises.ways(plan),
+        accepted_at=record.created_at,
     )
-    return Request(
-        workflow_id=plan.workflow_id, run_id=record.run_id, message=message, record=record
-    )
+    return Request(plan.workflow_id, record.run_id, message, record)
 
 
 def resumed_run(premises: Premises, plan: WorkflowPlan, recorded: RunSnapshot) -> Request:
@@ -179,10 +174,22 @@ def resumed_run(premises: Premises, plan: WorkflowPlan, recorded: RunSnapshot) -
         completed=_completed(events),
         compensators=premises.places.of_compensators(plan),
         ways=premises.ways(plan),
+        accepted_at=recorded.created_at,
     )
-    return Request(
-        workflow_id=plan.workflow_id, run_id=recorded.run_id, message=message, record=None
-    )
+    return Request(plan.workflow_id, recorded.run_id, message, None)
+
+
+_RANDOM_BITS: Final = ~(0xF << 76 | 0x3 << 62)
+"""All but the version and the variant of a UUID."""
+_VERSION_4: Final = 0x4 << 76 | 0x2 << 62
+_FIELDS: Final = struct.Struct(">IHHHHI")
+_FORMAT: Final = "{:08x}-{:04x}-{:04x}-{:04x}-{:04x}{:08x}"
+
+
+def new_run_id() -> str:
+    """Return a random UUID (RFC 4122, version 4), as `str(uuid.uuid4())` does in Python code."""
+    bits = int.from_bytes(os.urandom(16), "big") & _RANDOM_BITS | _VERSION_4
+    return _FORMAT.format(*_FIELDS.unpack(bits.to_bytes(16, "big")))
 
 
 def _completed(events: Iterable[Event]) -> tuple[str, ...]:
@@ -195,7 +202,23 @@ def _completed(events: Iterable[Event]) -> tuple[str, ...]:
     return tuple(order)
 
 
-_IDS = ("trace_id", "correlation_id", "business_id")
+_IDS: Final = ("trace_id", "correlation_id", "business_id")
+_NOTHING_VARIES: Final[Mapping[str, Any]] = {"priority": 0, **dict.fromkeys(_IDS)}
+"""The fields of `_varying` for a run without options and metadata, which most are."""
+
+
+def _varying(
+    plan: WorkflowPlan, options: RunOptions, metadata: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the checked fields of a record in which runs of one workflow differ."""
+    ids = {name: _id(plan, name, options, metadata) for name in _IDS}
+    own = options.get("timeout")
+    return {
+        "priority": whole(options.get("priority", 0), "priority", workflow_id=plan.workflow_id),
+        "timeout": None if own is None else seconds(own, "timeout"),
+        "idempotency_key": _key(plan, options.get("idempotency_key")),
+        **ids,
+    }
 
 
 def _scope(premises: Premises, known: RunRecord | RunSnapshot) -> RunScope:
@@ -226,7 +249,7 @@ def _check_names(plan: WorkflowPlan, options: Mapping[str, Any]) -> None:
 
 def _mapping(plan: WorkflowPlan, name: str, value: object) -> Mapping[str, Any]:
     given = {} if value is None else value
-    if not isinstance(given, Mapping):
+    if type(given) is not dict and not isinstance(given, Mapping):  # the second is slower
         raise DefinitionError(
             plan.workflow_id, f"{name}={text_of(value)} is not a mapping", "Pass values by name"
         )
@@ -235,6 +258,12 @@ def _mapping(plan: WorkflowPlan, name: str, value: object) -> Mapping[str, Any]:
             problem = f"{name} has the name {text_of(key)}, which is not a string"
             raise DefinitionError(plan.workflow_id, problem, "Name each value by a string")
     return ReadOnly(given)
+
+
+def _metadata(plan: WorkflowPlan, own: object) -> Mapping[str, Any]:
+    if own is None:
+        return plan.metadata
+    return ReadOnly({**plan.metadata, **_mapping(plan, "metadata", own)})
 
 
 def _timeout(plan: WorkflowPlan, known: RunRecord | RunSnapshot) -> float | None:

@@ -6,6 +6,7 @@ supervisor; everything else happens on the loop.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import contextvars
 import os
@@ -35,7 +36,6 @@ from actorflow.support.safe_text import text_of
 from actorflow.systems.embedded import EmbeddedSystem
 
 if TYPE_CHECKING:
-    import asyncio
     import concurrent.futures
     from collections.abc import Callable, Mapping, Sequence
 
@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     from actorflow.orchestrator.settings import Settings
 
 __all__ = ["Runtime"]
+
+_UNMINDED: Final = contextlib.nullcontext()
+"""The context of a wait by a caller that is not a step; it may be entered many times at once."""
 
 
 class Runtime:
@@ -218,21 +221,21 @@ class Runtime:
         Raises:
             Deadlock: When a step waits, and the wait could never end.
         """
-        return self._waiting(run_id, lambda: run_id in self._live)
+        attempt = self._attempt_here()
+        if attempt is None:
+            return _UNMINDED
+        return self._nesting.waiting(attempt, run_id, lambda: run_id in self._live)
 
     def waiting_to_start(
         self, lasts: Callable[[], bool]
     ) -> contextlib.AbstractContextManager[None]:
         """Return a context in which to wait for a place for a new run; see `waiting`."""
-        return self._waiting(None, lasts)
+        attempt = self._attempt_here()
+        return _UNMINDED if attempt is None else self._nesting.waiting(attempt, None, lasts)
 
-    def _waiting(
-        self, run_id: str | None, lasts: Callable[[], bool]
-    ) -> contextlib.AbstractContextManager[None]:
-        attempt = self._coroutines.running() if self.on_loop() else self._threads.attempt_here()
-        if attempt is None:
-            return contextlib.nullcontext()
-        return self._nesting.waiting(attempt, run_id, lasts)
+    def _attempt_here(self) -> Attempt | None:
+        """Return the attempt that calls, if a step does."""
+        return self._coroutines.running() if self.on_loop() else self._threads.attempt_here()
 
     def _read_elsewhere(self, read: Callable[[], None]) -> None:
         """Call a function that may wait for the state manager, but not on the loop."""
@@ -243,6 +246,8 @@ class Runtime:
 
     def on_loop(self) -> bool:
         """Return whether the caller is on the loop's thread."""
+        if asyncio._get_running_loop() is self._loop:  # noqa: SLF001 - documented; the usual case
+            return True
         on_its_thread = threading.current_thread() is self._loop_thread
         return on_its_thread and not self._loop.is_closed()
 
@@ -310,7 +315,8 @@ class Runtime:
     def finished(self, result: RunResult) -> None:
         """Pass a run's result to its handle, and let its streams end."""
         self._live.finish(result)
-        self.audience.notify(result.run_id)
+        if self.audience.present:
+            self.audience.notify(result.run_id)
 
     def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
         """Report events that the state manager could not record."""

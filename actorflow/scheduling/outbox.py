@@ -67,9 +67,8 @@ class Outbox:
         except KeyError:
             move_step(step.id, step.status, kind)  # raises, and says what is wrong
         run.events = number = run.events + 1
-        self.events.append(
-            _new(Event, (number, kind, run.run_id, step.id, attempt, self.wall, data))
-        )
+        event = (number, kind, run.run_id, step.id, attempt, self.wall, data, run.workflow_id)
+        self.events.append(_new(Event, event))
 
     def attempt(
         self,
@@ -105,12 +104,20 @@ class Outbox:
         if recorded is not None and undo.undoes is not None:
             self.step(run, undo.undoes, recorded, undo.attempts, data)
 
-    def run(self, run: RunState, kind: EventKind, data: Mapping[str, Any] = NO_DATA) -> None:
-        """Move a run by an event, and record the event.
+    def run(
+        self,
+        run: RunState,
+        kind: EventKind,
+        data: Mapping[str, Any] = NO_DATA,
+        wall: float | None = None,
+    ) -> None:
+        """Move a run by an event, and record the event; `wall` is when it happened, if not now.
 
         Raises:
             IllegalMove: When the run's status has no such move.
         """
         run.status = move_run(run.run_id, run.status, kind)
         run.events = number = run.events + 1
-        self.events.append(Event(number, kind, run.run_id, None, None, self.wall, data))
+        at = self.wall if wall is None else wall
+        event = (number, kind, run.run_id, None, None, at, data, run.scope.workflow_id)
+        self.events.append(Event(*event))

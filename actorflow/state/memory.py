@@ -42,11 +42,13 @@ class _Entry:
     collector, which was half the cost of a step in a run of ten thousand.
     """
 
-    __slots__ = ("bytes", "counted", "fields", "milestones", "record", "status")
+    __slots__ = ("add", "bytes", "counted", "fields", "milestones", "record", "status")
 
     def __init__(self, record: RunRecord) -> None:
         self.record = record
         self.fields: list[Any] = []
+        self.add: Callable[[Event], None] = self.fields.extend
+        """Adds an event; called for each event of each step, so looked up once."""
         self.milestones: list[Event] = []
         """The events of the run itself."""
         self.status = RunStatus.PENDING
@@ -151,21 +153,22 @@ class MemoryStateManager:
         """Record events immediately."""
         runs = self._runs
         for event in events:
-            entry = runs[event.run_id]
-            entry.fields.extend(event)
+            runs[event.run_id].add(event)
             if event.step_id is None:
-                self._milestone(entry, event)
+                self._milestone(runs[event.run_id], event)
         return True
 
     def _milestone(self, entry: _Entry, event: Event) -> None:
-        self._unfinish(event.run_id)
+        run_id = event.run_id
+        if run_id in self._finished:
+            self._unfinish(run_id)
         entry.milestones.append(event)
-        entry.status = move_run(event.run_id, entry.status, event.kind)
-        if entry.status.terminal:
+        entry.status = status = move_run(run_id, entry.status, event.kind)
+        if status.terminal:
+            entry.counted = entry.count()
             entry.bytes = entry.size()  # not under the lock, because classes of the user say theirs
             with self._lock:
-                self._finished[event.run_id] = entry
-                entry.counted = entry.count()
+                self._finished[run_id] = entry
                 self._finished_events += entry.counted
                 self._finished_bytes += entry.bytes
                 self._forget_old(event.time)

@@ -13,6 +13,7 @@ signal or finalizer can interrupt.
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -47,14 +48,33 @@ class Once(Generic[_T]):
 
     def set(self, value: _T) -> None:
         """Set the value, unless it is set already; from any thread."""
-        self._settle((value, None))
+        self._settled.setdefault(_OUTCOME, (value, None))
+        if self._waiting:
+            self._wake_all()
+
+    def set_here(self, value: _T) -> None:
+        """Set the value in a callback of the running event loop; never in a signal handler.
+
+        Waiters on that loop continue in its next turn. The loop turns anyway, and is not woken by
+        the system call that a signal handler or another thread needs.
+        """
+        self._settled.setdefault(_OUTCOME, (value, None))
+        if self._waiting:
+            import asyncio  # noqa: PLC0415 - its loop is running
+
+            here = asyncio.get_running_loop()
+            for waiter in list(self._waiting):
+                if isinstance(waiter, asyncio.Future) and waiter.get_loop() is here:
+                    _go_on(waiter)
+                elif (wake := self._waiting.get(waiter)) is not None:
+                    wake()
 
     def fail(self, error: BaseException) -> None:
         """Set an error in place of a value."""
-        self._settle((None, error))
+        self._settled.setdefault(_OUTCOME, (None, error))
+        self._wake_all()
 
-    def _settle(self, outcome: tuple[Any, BaseException | None]) -> None:
-        self._settled.setdefault(_OUTCOME, outcome)
+    def _wake_all(self) -> None:
         # No waiter is removed here: an interrupted caller may repeat the call and wake the others.
         for wake in list(self._waiting.values()):
             wake()
@@ -91,7 +111,7 @@ class Once(Generic[_T]):
         Raises:
             TimeoutError: When it is not set within `timeout` seconds.
         """
-        if not self.wait(timeout):
+        if not self._settled and not self.wait(timeout):
             raise TimeoutError
         outcome: tuple[_T, BaseException | None] = self._settled[_OUTCOME]
         value, error = outcome
@@ -101,14 +121,15 @@ class Once(Generic[_T]):
 
     async def result_async(self) -> _T:
         """Await the value or raise the error, without blocking the event loop."""
-        await first_of(self)
+        if not self._settled:
+            waiter = _waiter()
+            self._waiting[waiter] = functools.partial(_wake, waiter)
+            try:
+                if not self._settled:  # checked again, now that a set would wake this waiter
+                    await waiter
+            finally:
+                del self._waiting[waiter]
         return self.result()
-
-    def _join(self, waiter: asyncio.Future[None]) -> None:
-        self._waiting[waiter] = lambda: _wake(waiter)
-
-    def _leave(self, waiter: asyncio.Future[None]) -> None:
-        del self._waiting[waiter]
 
 
 def settle(once: Once[None], error: BaseException | None, /) -> None:
@@ -123,16 +144,24 @@ async def first_of(*several: Once[Any], timeout: float | None = None) -> None:
     """Wait on the running event loop until one of them is set, or the timeout passes."""
     import asyncio  # noqa: PLC0415 - a caller that awaits has it loaded
 
-    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    waiter = _waiter()
+    wake = functools.partial(_wake, waiter)
     for one in several:
-        one._join(waiter)  # noqa: SLF001 - they are of one kind
+        one._waiting[waiter] = wake  # noqa: SLF001 - they are of one kind
     try:
-        if any(one.done for one in several):
-            return
+        for one in several:
+            if one._settled:  # noqa: SLF001
+                return
         await (waiter if timeout is None else asyncio.wait({waiter}, timeout=timeout))
     finally:
         for one in several:
-            one._leave(waiter)  # noqa: SLF001
+            del one._waiting[waiter]  # noqa: SLF001
+
+
+def _waiter() -> asyncio.Future[None]:
+    import asyncio  # noqa: PLC0415 - a caller that awaits has it loaded
+
+    return asyncio.get_running_loop().create_future()
 
 
 class _Opening:

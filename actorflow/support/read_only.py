@@ -28,6 +28,10 @@ class ReadOnly(Mapping[str, Any]):
     def __contains__(self, name: object) -> bool:
         return name in self._values
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the value of a name, or the default, without the exception of `Mapping.get`."""
+        return self._values.get(name, default)
+
     def __repr__(self) -> str:
         return repr(self._values)
 

@@ -9,6 +9,7 @@ allocates without telling Python is not seen.
 from __future__ import annotations
 
 import itertools
+import operator
 import sys
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -17,12 +18,18 @@ from typing import Any, Final
 
 __all__ = ["SMALL", "size_of"]
 
+_FEW: Final = 200
+"""Up to how many objects of plain classes are all counted, without a look at each."""
+
 SMALL: Final[Mapping[type, int]] = {type(None): 0, bool: 0, int: 28, float: 24, complex: 32}
 """Types whose values need no look, with the usual size in bytes."""
 _SHARE: Final = 16
 """A container may use one part in so many of the looks that are left; its items use the others."""
 _DEEPEST: Final = 6
 """How deep a value is looked into."""
+_FLAT: Final = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray})
+_CONTAINERS: Final = frozenset({dict, list, tuple, set, frozenset})
+_PLAIN: Final = _FLAT | _CONTAINERS
 _STANDARD: Final = frozenset({"array", "builtins", "collections"})
 """The modules whose classes say their size quickly."""
 
@@ -34,11 +41,59 @@ def size_of(values: Iterable[object], looks: int) -> int:
         values: The values. Of those that contain others, some are looked at if there are many.
         looks: How many objects are looked at within all of them, at most.
     """
+    values = list(values)
+    try:
+        known = _size_of_few(values)
+    except RuntimeError:  # another thread changes one of them
+        known = None
+    if known is not None:
+        return known
     distinct = list({id(value): value for value in values}.values())
     simple = {kind for kind in set(map(type, distinct)) if _is_simple(kind)}
     look = _Look(looks)
-    known = sum(look.at(value, _DEEPEST) for value in distinct if type(value) in simple)
-    return known + look.at_all([value for value in distinct if type(value) not in simple])
+    flat = sum(look.at(value, _DEEPEST) for value in distinct if type(value) in simple)
+    return flat + look.at_all([value for value in distinct if type(value) not in simple])
+
+
+def _size_of_few(values: list[object]) -> int | None:
+    """Return the size of few values of plain classes; None for others.
+
+    It goes down level by level, because one call for all objects of a level costs less than a look
+    at each. Most runs are so small that such looks would cost more than one of their steps.
+    """
+    size, left, level = 0, _FEW, values
+    seen: set[int] = set()
+    for _ in range(_DEEPEST):
+        left -= len(level)
+        if left < 0:
+            return None
+        by_id = dict(zip(map(id, level), level, strict=True))
+        new = by_id.keys() - seen
+        seen |= new
+        level = list(map(by_id.__getitem__, new))
+        kinds = set(map(type, level))
+        if not kinds <= _PLAIN:
+            return None
+        size += sum(map(sys.getsizeof, level))
+        if kinds <= _FLAT:
+            return size
+        items = _items(level, left)
+        if items is None:
+            return None
+        level = items
+    return None
+
+
+def _items(values: list[Any], most: int) -> list[Any] | None:
+    """Return the items of the containers among some values; None if there are too many."""
+    kinds = list(map(type, values))
+    containers = list(itertools.compress(values, map(_CONTAINERS.__contains__, kinds)))
+    if sum(map(len, containers)) > most:
+        return None
+    mappings = itertools.compress(values, map(operator.is_, kinds, itertools.repeat(dict)))
+    items = list(itertools.chain.from_iterable(containers))
+    items += itertools.chain.from_iterable(map(dict.values, mappings))
+    return items
 
 
 def _is_simple(kind: type) -> bool:

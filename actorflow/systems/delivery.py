@@ -22,6 +22,7 @@ Thespian is untyped; casts and its naming conventions are confined to this packa
 from __future__ import annotations
 
 import heapq
+import itertools
 import traceback
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -157,7 +158,7 @@ class Delivery:
         self.dead_letters: int = 0
         self.capabilities: dict[str, Any] = {}
         self.system_cell: Final = Cell(0, self, None)
-        self._names = 0
+        self._numbers = itertools.count(1)
         self._global_names: dict[str, Cell] = {}
         self._dead_letter_handler: Cell | None = None
         self._timers: list[tuple[float, int, Any, Any]] = []
@@ -228,17 +229,18 @@ class Delivery:
         """
         if global_name is not None and global_name in self._global_names:
             return self._global_names[global_name]
-        self._names += 1
-        cell = Cell(self._names, self, parent)
+        cell = Cell(next(self._numbers), self, parent)
         try:
             cell.actor = actor = actor_class()
         except BaseException:  # noqa: BLE001 - the parent is told, as Thespian does
             self.post(parent, ChildActorExited(cell), self.system_cell)
             return cell
         actor._myRef = cell  # noqa: SLF001 - how Thespian ties an actor to its system
-        if parent.children is None:
-            parent.children = {}
-        parent.children[cell] = None
+        children = parent.children
+        if children is None:
+            parent.children = {cell: None}
+        else:
+            children[cell] = None
         if global_name is not None:
             cell.globalName = global_name
             self._global_names[global_name] = cell

@@ -17,7 +17,7 @@ def test_no_schedule_charges_twice(simulation):
 
 def test_a_late_answer_does_not_charge_twice(simulation):
     """The deadline passes before the answer is delivered."""
-    tape = Tape({"deliver": (0, 0, 0, 0, 0, 0, 1, 1)})
+    tape = Tape({"take charge#1": (3,), "timer": (1,)})
     trace = simulation.check(careful, script=SCRIPT, tape=tape, laws=[charged_once])
 
     assert trace.tape == tape

@@ -500,7 +500,7 @@ def test_events_are_recorded_once_and_in_order():
     played(stage)
 
     events = stage.state.events("run")
-    assert list(range(1, 18)) == [event.number for event in events]
+    assert list(range(1, 19)) == [event.number for event in events]
     assert list(events) == stage.shown
 
 
@@ -708,7 +708,14 @@ def test_what_arrives_together_is_recorded_together():
     stage.end("c")
 
     assert [
-        ["run.started", "step.ready a", "step.ready b", "step.started a", "step.started b"],
+        [
+            "run.accepted",
+            "run.started",
+            "step.ready a",
+            "step.ready b",
+            "step.started a",
+            "step.started b",
+        ],
         ["step.completed a", "step.completed b", "step.ready c", "step.started c"],
         ["step.completed c", "run.completed"],
     ] == stage.state.batches

@@ -122,7 +122,7 @@ def test_a_run_prints_a_line_per_event_and_then_its_report(write, type_in):
     kinds = re.findall(r"^\+\d+\.\d{3}s ([a-z]+\.[a-z]+)(?: (\w+))?", events, re.MULTILINE)
 
     assert 0 == status
-    assert ("run.started", "") == kinds[0]
+    assert [("run.accepted", ""), ("run.started", "")] == kinds[:2]
     assert ("run.completed", "") == kinds[-1]
     assert ("step.retrying", "process") in kinds
     assert "fetching here" in events

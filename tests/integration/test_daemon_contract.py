@@ -948,6 +948,7 @@ def test_through_the_standard_library_every_event_is_one_line(caplog):
     levels = {kind: line.levelname for kind, line in zip(said, lines, strict=True)}
     assert [event.kind.value for event in run.events()] == said
     assert {
+        "run.accepted": "INFO",
         "run.started": "INFO",
         "step.ready": "DEBUG",
         "step.retrying": "WARNING",
@@ -973,7 +974,7 @@ def test_a_program_may_configure_logging_after_the_start(through_structlog):
     finally:
         logging.getLogger("actorflow").propagate = True
 
-    assert (0, 5) == (before, len(through_structlog))
+    assert (0, 6) == (before, len(through_structlog))
 
 
 def test_logging_that_is_configured_wrongly_breaks_nothing():

@@ -54,6 +54,12 @@ def test_it_reads_as_one_line(event, text):
     assert text == str(event)
 
 
+def test_the_workflow_of_an_event_need_not_be_known():
+    """Events that an earlier version recorded in an output or a pickle have none."""
+    assert "" == STARTED.workflow_id
+    assert "flow" == STARTED._replace(workflow_id="flow").workflow_id
+
+
 def test_it_survives_pickling():
     """With and without data."""
     copied = pickle.loads(pickle.dumps(FAILED))  # noqa: S301 - our own

@@ -169,7 +169,7 @@ def test_a_run_whose_steps_were_undone_can_be_resumed():
     assert ["book flight", "book hotel"] == calls[5:]
     assert ["run.failed", "run.resumed", "run.completed"] == [
         event.kind for event in again.events() if event.step_id is None
-    ][2:]
+    ][3:]
 
 
 def test_a_snapshot_tells_of_undoing_while_it_lasts():

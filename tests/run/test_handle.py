@@ -32,7 +32,10 @@ from actorflow.errors.running import DeadlineExceeded
 from actorflow.support.oneshot import Once
 from tests.support.flows import GUARD, broken, endless, fine, flow_of, seen
 
-KINDS = ["run.started", "step.ready", "step.started", "step.completed", "run.completed"]
+KINDS = [
+    *("run.accepted", "run.started", "step.ready", "step.started", "step.completed"),
+    "run.completed",
+]
 
 
 async def broken_on_loop():
@@ -520,7 +523,7 @@ def test_many_events_are_read_in_pages_without_a_gap(orchestrator):
 
     numbers = [event.number for event in run.events()]
 
-    assert list(range(1, 2 + 3 * 400 + 1)) == numbers
+    assert list(range(1, 3 + 3 * 400 + 1)) == numbers
 
 
 def test_a_reader_waits_through_a_resumption(orchestrator):
@@ -537,8 +540,8 @@ def test_a_reader_waits_through_a_resumption(orchestrator):
 
     told = kinds(orchestrator.resume(first.id, flow).events())
 
-    assert "run.failed" == told[4]
-    assert ["run.resumed", *KINDS[1:]] == told[5:]
+    assert "run.failed" == told[5]
+    assert ["run.resumed", *KINDS[2:]] == told[6:]
 
 
 def test_a_reader_whose_loop_is_gone_does_not_break_the_run(orchestrator, gate):

@@ -46,7 +46,7 @@ def test_a_step_without_dependencies_starts_with_the_run():
 
     events = driver.start(flow(step("a")))
 
-    assert ["run.started", "step.ready a", "step.started a"] == kinds(events)
+    assert ["run.accepted", "run.started", "step.ready a", "step.started a"] == kinds(events)
     assert ["a"] == driver.running()
 
 
@@ -352,7 +352,7 @@ def test_whatever_a_step_settles_readies_and_starts_is_in_one_batch(make):
 
     batches = [kinds(batch) for batch in driver.batches if batch]
     assert [
-        ["run.started", "step.ready a", "step.started a"],
+        ["run.accepted", "run.started", "step.ready a", "step.started a"],
         ["step.completed a", "step.ready b", "step.started b"],
         ["step.completed b", "step.ready c", "step.started c"],
         ["step.completed c", "step.ready d", "step.started d"],

@@ -792,7 +792,7 @@ class Laws:
         return run is not None and run.steps[attempt.step_id].current is attempt
 
     def _async(self, attempt):
-        return self.runs[attempt.scope.run_id].plan.of(attempt).step.async_
+        return attempt.plan.step.async_
 
     def _check_work_is_conserved(self):
         brain = self.driver.brain

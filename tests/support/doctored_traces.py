@@ -106,7 +106,8 @@ def with_added(trace, kind, step_id=None, *, before=None, attempt=None, **data):
     """The trace with one more event, before another one or at the end."""
     place = len(trace.events) if before is None else place_of(trace, *before)
     mark, near = pairs_of(trace)[min(place, len(trace.events) - 1)]
-    added = Event(near.number, EventKind(kind), near.run_id, step_id, attempt, near.time, data)
+    where = near.run_id, step_id, attempt
+    added = Event(near.number, EventKind(kind), *where, near.time, data, near.workflow_id)
     return inserted(trace, place, (mark, added))
 
 

@@ -139,8 +139,14 @@ class SimulatedRig(CoroutineRig):
     def __init__(self):
         self.system = SimulatedSystem(lambda _options, _label: 0)
         self.account = Account(self.system, lambda _options, _label: 0, NEVER)
-        self.account.runs["run"] = types.SimpleNamespace(plan=AnyPlan, script=AnyScript)
+        self.account.runs["run"] = types.SimpleNamespace(script=AnyScript)
         Rig.__init__(self, SimulatedExecutor(self.account, preemptive=True))
+
+    def attempt(self, function, /, **arguments):
+        """Return an attempt of a coroutine step."""
+        attempt = super().attempt(function, **arguments)
+        attempt.plan = types.SimpleNamespace(step=Step("any", asyncio.sleep), is_coroutine=True)
+        return attempt
 
     def until(self, condition):
         """Let things happen until a condition holds."""
@@ -160,15 +166,6 @@ class SimulatedRig(CoroutineRig):
 
 
 NEVER = Countdown(lambda _options, _label: 0, "never", 0, lambda: 0)
-
-
-class AnyPlan:
-    """A plan that has every step."""
-
-    @staticmethod
-    def of(_attempt):
-        """A coroutine step."""
-        return types.SimpleNamespace(step=Step("any", asyncio.sleep), is_coroutine=True)
 
 
 class AnyScript:

@@ -68,6 +68,7 @@ def test_the_moves_of_a_schedule_are_seen():
     one = Scenario(steps=(ScenarioStep(id="a", retry="once", does=("raises", "returns")),))
 
     assert [
+        "run pending -> pending by run.accepted",
         "run pending -> running by run.started",
         "run running -> completed by run.completed",
         "step pending -> ready by step.ready",
@@ -135,6 +136,7 @@ def test_a_tally_counts_what_it_did_not_expect():
 def test_a_plain_step_is_ready_starts_and_completes():
     """There is nothing else that it could do."""
     assert {
+        "run pending run.accepted",
         "run pending run.started",
         "run running run.completed",
         "step pending step.ready",

@@ -824,7 +824,7 @@ def undone_in_two_lives():
 @breaks(26)
 def a_dependent_that_was_told_before_it_was_recorded():
     """A crash in between would have run the step twice."""
-    trace, place = chain(), 3
+    trace, place = chain(), 4
     marks = list(trace.marks)
     marks[place] += 3
     return attrs.evolve(trace, marks=tuple(marks))

@@ -26,7 +26,7 @@ from actorflow.testing import (
     returns,
 )
 from actorflow.testing.laws import ALL, FORMER_NAMES, law
-from actorflow.testing.replay import encoded_script, script_of
+from actorflow.testing.script_files import encoded_script, script_of
 from actorflow.testing.search.cases import given
 from tests.support.brain import flow, task
 

@@ -8,7 +8,7 @@ import pytest
 
 from actorflow.errors.definition import DefinitionError
 from actorflow.testing import Script, either, hangs, raises, real, returns, simulate
-from actorflow.testing.replay import encoded_script, script_of
+from actorflow.testing.script_files import encoded_script, script_of
 from tests.support.brain import flow, task
 
 

@@ -307,7 +307,7 @@ def test_an_exploration_can_be_read():
     kept, broken = (explore(PAIR, schedules=40, laws=laws) for laws in ([], [a_comes_first]))
 
     assert "40 schedules in" in str(kept)
-    assert "seen: 5 of 5 moves" in str(kept)
+    assert "seen: 6 of 6 moves" in str(kept)
     assert str(kept).endswith("no law broken")
     assert str(broken).endswith(broken.failure.chart())
 

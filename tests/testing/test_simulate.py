@@ -778,6 +778,25 @@ def test_an_orchestrator_can_be_crashed_and_its_runs_resumed():
     assert 12.5 == trace.duration
 
 
+def test_how_long_a_run_waited_for_its_place_is_in_its_events():
+    """From its acceptance to its start, also for one that is cancelled while it waits."""
+    simulation = Simulation(max_active_runs=1, script=Script({"a": returns(after=5.0)}))
+    for _ in range(3):
+        simulation.start(flow(task("a")))
+    simulation.cancel_at(7.0, "run-3")
+    simulation.run_until_quiet()
+    of_runs = [event for event in simulation.trace().events if event.step_id is None]
+
+    assert {
+        "run-1": [("run.accepted", 0.0), ("run.started", 0.0), ("run.completed", 5.0)],
+        "run-2": [("run.accepted", 0.0), ("run.started", 5.0), ("run.completed", 10.0)],
+        "run-3": [("run.accepted", 0.0), ("run.cancelled", 7.0)],
+    } == {
+        run_id: [(it.kind, it.time - of_runs[0].time) for it in of_runs if it.run_id == run_id]
+        for run_id in ("run-1", "run-2", "run-3")
+    }
+
+
 def test_a_run_that_had_not_started_when_its_orchestrator_crashed_starts_anew():
     """It was accepted, so it is not lost."""
     simulation = Simulation()
@@ -787,7 +806,7 @@ def test_a_run_that_had_not_started_when_its_orchestrator_crashed_starts_anew():
     simulation.resume(run_id)
     simulation.run_until_quiet()
 
-    assert "run.started run-1" == kinds(simulation.trace())[0]
+    assert ["run.accepted run-1", "run.started run-1"] == kinds(simulation.trace())[:2]
     assert "completed" == simulation.trace().result.status
 
 

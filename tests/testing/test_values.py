@@ -21,7 +21,7 @@ from actorflow.testing import (
     returns,
     simulate,
 )
-from actorflow.testing.replay import script_of
+from actorflow.testing.script_files import script_of
 from actorflow.testing.search.cases import given
 from tests.support.brain import flow, task
 

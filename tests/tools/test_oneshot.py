@@ -18,10 +18,11 @@ class Waiting:
 
     def __init__(self, once, count=3):
         self.got = []
+        before = len(once._waiting)
         self._threads = [threading.Thread(target=self._wait, args=(once,)) for _ in range(count)]
         for thread in self._threads:
             thread.start()
-        while len(once._waiting) < count:
+        while len(once._waiting) < before + count:
             threading.Event().wait(0.001)
 
     def _wait(self, once):
@@ -192,6 +193,28 @@ def test_a_loop_that_is_gone_keeps_nobody_else_waiting():
     left.get_coro().close()
 
     assert ["it"] * 2 == waiting.join()
+
+
+def test_a_value_that_is_set_on_the_loop_wakes_all_who_wait(monkeypatch):
+    """Those on that loop without a system call; those elsewhere as ever."""
+
+    async def main():
+        once, loop = Once(), asyncio.get_running_loop()
+        tasks = [asyncio.ensure_future(once.result_async()) for _ in range(3)]
+        await asyncio.sleep(0)
+        waiting = await asyncio.to_thread(Waiting, once, 2)
+        once._waiting[main] = called = asyncio.Event().set
+        with monkeypatch.context() as patched:
+            patched.setattr(loop, "call_soon_threadsafe", None)
+            once.set_here("it")
+            once.set_here("another")
+            got = await asyncio.gather(*tasks)
+        return got, await asyncio.to_thread(waiting.join), called.__self__.is_set(), once._waiting
+
+    got, elsewhere, called, left = asyncio.run(main())
+
+    assert (["it"] * 3, ["it"] * 2, True) == (got, elsewhere, called)
+    assert 1 == len(left)
 
 
 @pytest.mark.parametrize("which", [0, 1, None])

@@ -10,6 +10,7 @@ import sys
 import attrs
 import pytest
 
+from actorflow.support import sizes
 from actorflow.support.sizes import size_of
 
 MB = 1_000_000
@@ -130,6 +131,31 @@ def test_a_value_may_contain_itself():
 def test_what_has_no_size_is_small(value):
     """Classes of the user's may raise, or answer to any name."""
     assert 5000 > size_of([value], LOOKS)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"items": [1, 2.5, None], "names": ("a", frozenset({b"b", True})), "more": {"c": set()}},
+        [[["x" * MB]]],
+        [],
+    ],
+)
+def test_few_plain_values_take_no_look(value, monkeypatch):
+    """Most runs end with a few of them, and a look at each would cost more than a step."""
+    looked_at = sizes._Look(LOOKS).at_all([value])
+    monkeypatch.setattr(sizes, "_Look", None)
+
+    assert looked_at == pytest.approx(size_of([value], LOOKS), abs=200)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [list(range(300)), [[[]] * 3, *[[n] * 90 for n in range(3)]], [[[[[[[]]]]]]], [Plain(1)]],
+)
+def test_other_values_take_looks(value):
+    """Many objects, deep ones and those of other classes."""
+    assert sizes._size_of_few([value]) is None
 
 
 def test_a_huge_value_takes_a_bounded_number_of_looks():

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 from actorflow.state.sql.leases import lease_expired
 from actorflow.state.sql.retention import PurgeReport
-from actorflow.state.sql.schema.tables import NOT_PURGED, PURGED, events, keys, owners, runs, steps
+from actorflow.state.sql.schema.tables import NOT_PURGED, PURGED, batches, keys, owners, runs, steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -136,15 +136,18 @@ class Purger:
         """Delete some rows and mark some runs; return None when there is nothing left to do."""
         _prepare(connection)
         going = connection.scalars(_GOING.limit(rows)).all()
-        deleted = [0, 0, 0]
-        for index, delete in enumerate((_delete_events, _delete_steps, _delete_runs)):
+        deleted, events = [0, 0, 0], 0
+        for index, (table, key) in enumerate(_WITH_KEYS):
             if going and rows:
-                deleted[index] = connection.execute(delete(going, rows)).rowcount
+                some = _first_rows(table, key, going, rows)
+                if table is batches:
+                    events = connection.execute(_number_of_events(some)).scalar_one()
+                deleted[index] = connection.execute(_delete(table, key, some)).rowcount
                 rows -= deleted[index]
         marked = 0
         if rows and bound is not None:
             marked = connection.execute(_mark(bound, self._transactions.wall(), rows)).rowcount
-        report = PurgeReport(events=deleted[0], steps=deleted[1], runs=deleted[2])
+        report = PurgeReport(events=events, steps=deleted[1], runs=deleted[2])
         return report if any(deleted) or marked else None
 
 
@@ -207,21 +210,29 @@ def _mark(bound: tuple[float, str], now: float, rows: int) -> sa.Update:
     )
 
 
-def _delete_events(of: Sequence[str], rows: int) -> sa.Delete:
-    return _delete(events, ("run_id", "number"), of, rows)
+_WITH_KEYS: Final = (
+    (batches, ("run_id", "first")),
+    (steps, ("run_id", "step_id")),
+    (runs, ("run_id",)),
+)
+"""The tables and their keys, in the order in which a run's rows are deleted: its own row last."""
 
 
-def _delete_steps(of: Sequence[str], rows: int) -> sa.Delete:
-    return _delete(steps, ("run_id", "step_id"), of, rows)
-
-
-def _delete_runs(of: Sequence[str], rows: int) -> sa.Delete:
-    """Delete runs whose other rows are gone."""
-    return _delete(runs, ("run_id",), of, rows)
-
-
-def _delete(table: sa.Table, key: tuple[str, ...], of: Sequence[str], rows: int) -> sa.Delete:
-    """Delete at max_rows `rows` rows that belong to the given runs."""
+def _first_rows(
+    table: sa.Table, key: tuple[str, ...], of: Sequence[str], rows: int
+) -> sa.Select[Any]:
+    """Select at most `rows` rows that belong to the given runs, always the same ones."""
     inner = table.alias()
-    some = sa.select(*(inner.c[it] for it in key)).where(inner.c.run_id.in_(of)).limit(rows)
-    return sa.delete(table).where(sa.tuple_(*(table.c[it] for it in key)).in_(some))
+    some = sa.select(inner).where(inner.c.run_id.in_(of))
+    return some.order_by(*(inner.c[it] for it in key)).limit(rows)
+
+
+def _number_of_events(some: sa.Select[Any]) -> sa.Select[Any]:
+    found = some.subquery()
+    number = sa.func.sum(found.c.last - found.c.first + 1)
+    return sa.select(sa.func.coalesce(number, 0))
+
+
+def _delete(table: sa.Table, key: tuple[str, ...], some: sa.Select[Any]) -> sa.Delete:
+    keys_of_some = some.with_only_columns(*(some.selected_columns[it] for it in key))
+    return sa.delete(table).where(sa.tuple_(*(table.c[it] for it in key)).in_(keys_of_some))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 import sqlalchemy as sa
@@ -16,15 +16,18 @@ from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.model.results import RECENT_RUNS, RunPage, RunSnapshot, StepResult, medians
 from actorflow.state.folding import with_attempts
 from actorflow.state.sql.engines import transaction
-from actorflow.state.sql.schema.tables import NOT_PURGED, PURGED, events, runs, steps
+from actorflow.state.sql.schema.tables import NOT_PURGED, PURGED, batches, runs, seconds_of, steps
 from actorflow.state.sql.transactions import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from actorflow.state.sql.values.payloads import Payloads
 
 __all__ = ["Reader"]
+
+Recorded: TypeAlias = "tuple[int, list[Any]]"
+"""An event's number, and its kind, step, attempt, time and data as recorded."""
 
 _COPIED: Final = (
     "run_id",
@@ -42,6 +45,10 @@ _COPIED: Final = (
     "business_id",
     "parked",
 )
+_STEPS_PER_QUERY: Final = 500
+_LARGEST: Final = 2**63 - 1
+"""The largest integer of a database."""
+_decode: Final = msgspec.json.Decoder().decode
 _FILTERS: Final = ("status", "workflow_id", "trace_id", "correlation_id", "business_id")
 _BETWEEN_ATTEMPTS: Final = frozenset({StepStatus.READY, StepStatus.RETRYING, StepStatus.CANCELLED})
 """The statuses that a step may have, or get, while it waits for another attempt."""
@@ -124,30 +131,31 @@ class Reader:
 
     def events(self, run_id: str, after: int, limit: int | None) -> list[Event]:
         """Return a run's events."""
-        completed = events.c.kind == EventKind.STEP_COMPLETED.value
-        same_step = sa.and_(steps.c.run_id == events.c.run_id, steps.c.step_id == events.c.step_id)
-        query = (
-            sa.select(events, steps.c.output)
-            .select_from(events.outerjoin(steps, sa.and_(completed, same_step)))
-            .where(events.c.run_id == run_id, events.c.number > after)
-            .order_by(events.c.number)
-            .limit(limit)
-        )
+        after = max(after, 0)
         with self._transaction() as connection:
-            query_of_serializer = _where_run(run_id, sa.select(runs.c.serializer))
-            serializer = connection.execute(query_of_serializer).scalar_one_or_none()
-            if serializer is None:
+            query_of_run = _where_run(run_id, sa.select(runs.c.serializer, runs.c.workflow_id))
+            run = connection.execute(query_of_run).one_or_none()
+            if run is None:
                 raise RunNotFound(run_id)
-            rows = [] if limit == 0 else connection.execute(query).all()
-        self._payloads.check_serializer(run_id, serializer)
-        return [self._event(row) for row in rows]
+            rows = [] if limit == 0 else connection.execute(_batches(run_id, after, limit)).all()
+            wanted = slice(None, limit)
+            recorded = [it for row in rows for it in _events_in(row) if it[0] > after][wanted]
+            outputs = _outputs(connection, run_id, recorded)
+        self._payloads.check_serializer(run_id, run.serializer)
+        ids = run_id, run.workflow_id
+        return [self._event(ids, it, outputs) for it in recorded]
 
-    def _event(self, row: Any) -> Event:
-        kind = EventKind(row.kind)
-        data = self._payloads.load_event_data(row, kind)
-        return Event(
-            row.number, kind, row.run_id, row.step_id, row.attempt, row.time, data or NO_DATA
-        )
+    def _event(
+        self, ids: tuple[str, str], recorded: Recorded, outputs: Mapping[str, str | None]
+    ) -> Event:
+        run_id, workflow_id = ids
+        number, (name, step_id, attempt, time, encoded) = recorded
+        kind = EventKind(name)
+        data = self._payloads.load_event_data(kind, encoded)
+        if kind is EventKind.STEP_COMPLETED:
+            data["output"] = self._payloads.load_output(run_id, step_id, outputs.get(step_id))
+        at = seconds_of(time)
+        return Event(number, kind, run_id, step_id, attempt, at, data or NO_DATA, workflow_id)
 
     def durations(self, workflow_id: str) -> dict[str, float]:
         """Return the median seconds of each step over the last completed runs of a workflow."""
@@ -184,6 +192,36 @@ class Reader:
             total = connection.execute(sa.select(count)).scalar_one()
             rows = connection.execute(page).all() if limit else []
         return RunPage(runs=tuple(map(self._summary, rows)), total=total)
+
+
+def _batches(run_id: str, after: int, limit: int | None) -> sa.Select[Any]:
+    """Select the batches that hold the events after a number, at most `limit` of them."""
+    own = batches.c.run_id == run_id
+    # The batch with the next event, found by the key; there may be very many before it.
+    begin = sa.select(sa.func.max(batches.c.first)).where(own, batches.c.first <= after + 1)
+    query = sa.select(batches.c.first, batches.c.events).where(
+        own, batches.c.first >= sa.func.coalesce(begin.scalar_subquery(), 0)
+    )
+    if limit is not None:
+        query = query.where(batches.c.first <= min(after + limit, _LARGEST))
+    return query.order_by(batches.c.first)
+
+
+def _events_in(row: Any) -> Iterator[Recorded]:
+    return enumerate(_decode(row.events), row.first)
+
+
+def _outputs(
+    connection: sa.Connection, run_id: str, recorded: Sequence[Recorded]
+) -> Mapping[str, str | None]:
+    """Return the outputs, serialized, of the steps whose completion is among these events."""
+    completed = [it[1] for _, it in recorded if it[0] == EventKind.STEP_COMPLETED]
+    found: dict[str, str | None] = {}
+    for start in range(0, len(completed), _STEPS_PER_QUERY):
+        some = steps.c.step_id.in_(completed[start : start + _STEPS_PER_QUERY])
+        query = sa.select(steps.c.step_id, steps.c.output).where(steps.c.run_id == run_id, some)
+        found.update((step_id, output) for step_id, output in connection.execute(query))
+    return found
 
 
 def _where_run(run_id: str, query: sa.Select[Any]) -> sa.Select[Any]:

@@ -57,7 +57,7 @@ class Limits:
     keys_older_than: float = _KEY_AGE
     """Seconds since a run was accepted, after which its key is deleted if the run is gone."""
     rows: int = 1000
-    """The maximum number of rows that one transaction deletes."""
+    """The maximum number of rows that one transaction deletes; a row may hold many events."""
 
     @classmethod
     def for_purge(cls, older_than: Any, keep: Any, keys_older_than: Any, rows: Any) -> Limits:

@@ -33,28 +33,19 @@ from bisect import insort
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from actorflow.systems.delivery import Cell, Delivery, Envelope, kill, population
-from actorflow.systems.simulated.mischief import Fault
+from actorflow.systems.delivery import Cell, Envelope, kill, population
+from actorflow.systems.simulated.channels import Channels
+from actorflow.systems.simulated.timers import NEAR, Timer, rarity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from actorflow.systems.simulated.mischief import Mischief
 
-    _Channel = tuple[Cell, Cell]
-    _Entry = tuple[int, Envelope, _Channel]
-    """The count of messages when it was sent; the message; and its channel."""
 
-__all__ = ["CALLBACK", "CALLS", "TIME", "SimulatedSystem", "Timer", "rarity"]
+__all__ = ["CALLBACK", "CALLS", "TIME", "SimulatedSystem"]
 
 _FOREVER: Final = float("inf")
-_LONGEST_DELAY: Final = 8
-_NEAR: Final = 5.0
-"""Seconds. Jumps up to this length are as likely as any other option."""
-_RARER: Final = 20
-"""By how many blanks a jump of twice that length is diluted."""
-_RAREST: Final = 2_000
-"""The largest dilution, so that every deadline stays within reach."""
 _MOST_AT_ONCE: Final = 512
 """How many messages a callback delivers at most, as in production."""
 _MOST_CALLBACKS: Final = 200
@@ -62,16 +53,7 @@ _MOST_CALLBACKS: Final = 200
 that polls with `sleep(0)` could wait for ever for a message that is never chosen."""
 
 
-def rarity(seconds: float) -> int:
-    """Return the number of blank options that dilute a jump of time while messages wait.
-
-    A jump is one option among the others and the blanks, and a blank that is drawn counts as one of
-    the others. The number of blanks is proportional to the length of the jump.
-    """
-    return int(min(_RAREST, (seconds / _NEAR - 1.0) * _RARER)) if seconds > _NEAR else 0
-
-
-class SimulatedSystem(Delivery):
+class SimulatedSystem(Channels):
     """A Thespian system base whose time is virtual and whose order is chosen.
 
     Args:
@@ -96,27 +78,13 @@ class SimulatedSystem(Delivery):
         before_choice: Callable[[], None] | None = None,
         choose_rarely: Callable[[int, str, int], int] | None = None,
     ) -> None:
-        super().__init__(self._enqueue)
-        self.time: float = 0.0
-        """The virtual time, in seconds."""
-        self.deliveries: list[tuple[float, Envelope]] = []
-        """The messages delivered so far, and when."""
-        self.faults: list[tuple[int, float, Fault, Envelope]] = []
-        """The faults so far: after how many deliveries, when, which, and on which message."""
-        self._choose = choose
+        super().__init__(choose)
         self._choose_rarely = choose_rarely
         self._race = race
         self._mischief = mischief
         self._when_idle = when_idle
         self.before_choice = before_choice
         self._left = 0
-        self._sent = 0
-        self._heads: list[_Entry] = []
-        """The first message of every channel that has any, oldest first."""
-        self._behind: dict[_Channel, list[_Entry]] = {}
-        """The messages behind those, by channel."""
-        self._withheld: list[tuple[int, _Entry]] = []
-        """Delayed messages, with the number of deliveries at which they are released."""
         self._calls: list[Callable[[], None]] = []
         """Calls deferred until the mail has been delivered."""
         self._callbacks: deque[Callable[[], object]] = deque()
@@ -126,43 +94,6 @@ class SimulatedSystem(Delivery):
         """The number of messages delivered before the last callback."""
         self._within_callback = False
         self._callback_may_go_on = False
-        self._unannounced: list[Envelope] = []
-        """Messages for which nothing has scheduled a delivery."""
-
-    # ── Sending ──────────────────────────────────────────────────────────────────────────────
-
-    def post(self, target: Cell, message: Any, sender: Cell) -> None:
-        """Queue a message, to be chosen later."""
-        if self._unannounced:
-            self.announce()
-        self._enqueue((target, message, sender))
-
-    def _enqueue(self, envelope: Envelope) -> None:
-        channel = (envelope[0], envelope[2])
-        self._sent = sent = self._sent + 1
-        queues = self._behind
-        if channel in queues:
-            queues[channel].append((sent, envelope, channel))
-        else:
-            queues[channel] = []
-            self._heads.append((sent, envelope, channel))
-
-    def leave(self, target: Cell, message: Any, sender: Cell) -> None:
-        """Queue a message without scheduling a delivery, as a callback may that delivers next.
-
-        It is delivered with the other messages that wait, or once `announce` is called. If neither
-        happens, it never arrives: in production the loop would not be woken.
-        """
-        if self._heads:
-            self._enqueue((target, message, sender))
-        else:
-            self._unannounced.append((target, message, sender))
-
-    def announce(self) -> None:
-        """Schedule a delivery of the messages that were left."""
-        for envelope in self._unannounced:
-            self._enqueue(envelope)
-        self._unannounced.clear()
 
     # ── Delivering ───────────────────────────────────────────────────────────────────────────
 
@@ -254,16 +185,6 @@ class SimulatedSystem(Delivery):
                 self._release(len(self.deliveries))
 
     @property
-    def offered(self) -> list[Envelope]:
-        """The messages that can be delivered next, oldest first, as offered to a choice."""
-        return [envelope for _, envelope, _ in self._heads]
-
-    @property
-    def channels(self) -> list[_Channel]:
-        """The channel of each offered message: its receiver and sender, in the same order."""
-        return [channel for _, _, channel in self._heads]
-
-    @property
     def without_mail(self) -> list[str]:
         """What else may happen while messages wait: the options after the offered messages."""
         if self._within_callback:
@@ -272,23 +193,6 @@ class SimulatedSystem(Delivery):
         callback = [CALLBACK] if self._callbacks and self._callback_may_be_next() else []
         time = [TIME] if self._race and self.next_timer() is not None else []
         return calls + callback + time
-
-    @property
-    def queue(self) -> list[Envelope]:
-        """The messages that wait in channels, oldest first."""
-        entries = [*self._heads, *(one for behind in self._behind.values() for one in behind)]
-        return [envelope for _, envelope, _ in sorted(entries)]
-
-    @property
-    def waiting(self) -> int:
-        """The number of messages that have not been delivered."""
-        behind = sum(len(entries) for entries in self._behind.values())
-        return len(self._heads) + len(self._withheld) + len(self._unannounced) + behind
-
-    @property
-    def unannounced(self) -> int:
-        """The number of messages whose delivery nothing has scheduled."""
-        return len(self._unannounced)
 
     @property
     def population(self) -> int:
@@ -389,7 +293,7 @@ class SimulatedSystem(Delivery):
         if not self._race or upcoming is None:
             return False
         jump = upcoming - self.time
-        if jump > _NEAR and self._choose_rarely is not None:
+        if jump > NEAR and self._choose_rarely is not None:
             return self._choose_rarely(2, "callback", rarity(jump)) == 1
         return self._choose(2, "callback") == 1
 
@@ -410,7 +314,7 @@ class SimulatedSystem(Delivery):
         if upcoming is not None and upcoming <= until:
             options += 1
             jump = upcoming - self.time
-            if jump > _NEAR and self._choose_rarely is not None:
+            if jump > NEAR and self._choose_rarely is not None:
                 return self._choose_rarely(options, "deliver", rarity(jump))
         return self._choose(options, "deliver") if options > 1 else 0
 
@@ -474,65 +378,6 @@ class SimulatedSystem(Delivery):
             heapq.heappush(self._timers, other)
         return chosen
 
-    # ── Faults ───────────────────────────────────────────────────────────────────────────────
-
-    def _struck(self, mischief: Mischief, index: int) -> bool:
-        """Have a fault strike a message; return whether the message must not be delivered now."""
-        entry = self._heads[index]
-        envelope = entry[1]
-        fault = mischief.strike(envelope)
-        if fault is None:
-            return False
-        self.faults.append((len(self.deliveries), self.time, fault, envelope))
-        if fault is Fault.DUPLICATE:
-            self._enqueue(envelope)
-            return False
-        del self._heads[index]
-        if fault is Fault.DELAY:
-            self._withhold(entry)
-        elif fault is Fault.REORDER:
-            self._swap_with_next(entry)
-        else:
-            self._offer_next(entry[2])
-            self._apply_fault(fault, envelope)
-        return True
-
-    def _offer_next(self, channel: _Channel) -> None:
-        """Offer the next message of a channel whose first message was removed."""
-        behind = self._behind[channel]
-        if behind:
-            insort(self._heads, behind.pop(0))
-        else:
-            del self._behind[channel]
-
-    def _apply_fault(self, fault: Fault, envelope: Envelope) -> None:
-        target, message, sender = envelope
-        if fault is Fault.CRASH:
-            self._exit(target, recursive=True)
-        else:
-            error = RuntimeError("the schedule has this handler raise")
-            self._poison(target, message, sender, error)
-
-    def _withhold(self, entry: _Entry) -> None:
-        """Withhold a message for some deliveries; its channel stands still until then."""
-        deliveries = 1 + self._choose(_LONGEST_DELAY, "withhold")
-        insort(self._withheld, (len(self.deliveries) + deliveries, entry))
-
-    def _release(self, deliveries: int) -> None:
-        """Offer the messages that were withheld for long enough."""
-        withheld = self._withheld
-        while withheld and withheld[0][0] <= deliveries:
-            insort(self._heads, withheld.pop(0)[1])
-
-    def _swap_with_next(self, entry: _Entry) -> None:
-        """Swap a message with the next one in its channel, if there is one."""
-        behind = self._behind[entry[2]]
-        if behind:
-            following = behind[0]
-            behind[0] = entry
-            entry = following
-        insort(self._heads, entry)
-
 
 CALLS: Final = "calls"
 """An option while messages wait: the deferred calls are made."""
@@ -540,33 +385,3 @@ CALLBACK: Final = "callback"
 """An option while messages wait: the next callback is made, or the current one goes on."""
 TIME: Final = "time"
 """An option while messages wait: the next timer fires."""
-
-
-class Timer:
-    """A call scheduled for a virtual time, which can be cancelled."""
-
-    __slots__ = ("_arguments", "_function")
-
-    def __init__(self, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
-        self._function: Callable[..., object] | None = function
-        self._arguments = arguments
-
-    def __str__(self) -> str:
-        name = getattr(self._function, "__qualname__", None)
-        return f"{name} {', '.join(map(str, self._arguments[:1]))}"
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether the call was cancelled or made."""
-        return self._function is None
-
-    def cancel(self) -> None:
-        """Drop the call; does nothing after it was made."""
-        self._function, self._arguments = None, ()
-
-    def ring(self) -> None:
-        """Make the call."""
-        function, arguments = self._function, self._arguments
-        self.cancel()
-        if function is not None:
-            function(*arguments)

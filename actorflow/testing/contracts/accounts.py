@@ -78,14 +78,19 @@ def accepted(run_id: str = "run", **fields: Any) -> RunRecord:
 
 
 def happened(
-    *kinds: EventKind, run_id: str = "run", after: int = 0, time: float = EPOCH
+    *kinds: EventKind,
+    run_id: str = "run",
+    after: int = 0,
+    time: float = EPOCH,
+    workflow_id: str = "flow",
 ) -> list[Event]:
     """Return events of the given kinds, one second apart."""
     events = []
     for number, kind in enumerate(kinds, after + 1):
         of_run = kind.value.startswith("run.")
         where: tuple[Any, Any] = (None, None) if of_run else ("a", 1)
-        events.append(Event(number, kind, run_id, *where, time + number, _DATA.get(kind, {})))
+        data = _DATA.get(kind, {})
+        events.append(Event(number, kind, run_id, *where, time + number, data, workflow_id))
     return events
 
 

@@ -199,9 +199,11 @@ def _had_to_wait(life: Life, place: int, other: Life, lives: Lives) -> bool:
 
 def _is_started(life: Life) -> bool:
     """Return whether a run got a place, instead of ending while it waited."""
-    return bool(life.events) and life.events[0][1].kind is _RUN_STARTED
+    return any(event.kind is _RUN_STARTED for _, event in life.events[:2])
 
 
 def _begun_at(life: Life) -> float:
     """Return the index of the event with which a run started, or ended before starting."""
-    return life.events[0][0] if life.events else NEVER
+    # A run that an earlier version recorded has no event of its acceptance.
+    after = (place for place, event in life.events if event.kind is not EventKind.RUN_ACCEPTED)
+    return next(after, NEVER)

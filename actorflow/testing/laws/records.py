@@ -183,7 +183,7 @@ def records_add_up(lives: Lives) -> Iterator[str]:
 def _misnumbered(trace: Trace) -> Iterator[str]:
     last = dict.fromkeys(trace.runs, 0)
     for event in trace.events:
-        number, _, run_id, _, _, _, _ = event
+        number, _, run_id, *_ = event
         if number != last[run_id] + 1:
             yield f"{_named(event)} is recorded after event {last[run_id]}"
         last[run_id] = number

@@ -82,7 +82,7 @@ class Tally:
         add = self._seen.add
         runs: dict[str, RunStatus] = {}
         steps: dict[tuple[str, str], StepStatus] = {}
-        for _, kind, run_id, step_id, _, _, _ in trace.events:
+        for _, kind, run_id, step_id, _, _, _, _ in trace.events:
             if step_id is None:
                 run = runs.get(run_id, _RUN_PENDING)
                 add(("run", run, kind))
@@ -228,6 +228,7 @@ class _RunMoves:
         """Return the moves that it may make."""
         running = RunStatus.RUNNING
         may: _May = {
+            (RunStatus.PENDING, EventKind.RUN_ACCEPTED): True,
             (RunStatus.PENDING, EventKind.RUN_STARTED): True,
             (running, EventKind.RUN_COMPLETED): self._completes,
             (running, EventKind.RUN_FAILED): self._fails,

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from actorflow.definition.plan import StepPlan, WorkflowPlan
     from actorflow.model.context import Attempt
     from actorflow.systems.simulated.mischief import Countdown
-    from actorflow.systems.simulated.system import SimulatedSystem, Timer
+    from actorflow.systems.simulated.system import SimulatedSystem
+    from actorflow.systems.simulated.timers import Timer
     from actorflow.testing.simulation.scripts import Behaviour, Script
 
 __all__ = ["FIRST_RUN", "UNDO", "Account", "Body", "Outcome", "RunTrace"]
@@ -161,7 +162,7 @@ class Account:
         """Record an attempt; return it with its behaviour, or None if it is already cancelled."""
         run = self.runs[attempt.scope.run_id]
         delivered = len(self.system.deliveries)
-        body = Body(attempt, run.plan.of(attempt), self.system.time, delivered)
+        body = Body(attempt, attempt.plan, self.system.time, delivered)
         (self.undoings if attempt.compensates else self.bodies).append(body)
         if attempt.cancelled:
             body.outcome = Outcome.NOT_BEGUN

@@ -58,7 +58,7 @@ class RealCall:
         """Whether the attempt must not begin: it has been asked to stop, or its process is dead."""
         return self.body.attempt.cancelled or self._coroutines.closed
 
-    async def function(self, **arguments: Any) -> Any:
+    async def function(self, /, **arguments: Any) -> Any:
         """Run the step's own function."""
         body, coroutines = self.body, self._coroutines
         body.snapshot = snapshot(arguments)

@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from actorflow.executors.bodies import not_begun, outcome
-from actorflow.systems.simulated.system import Timer
+from actorflow.systems.simulated.timers import Timer
 from actorflow.testing.simulation.account import Outcome
 from actorflow.testing.simulation.coroutines import Coroutines, RealCall
 from actorflow.testing.simulation.scripts import OF_ITSELF, Hangs, Raises, Real, Returns

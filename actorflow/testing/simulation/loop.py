@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import contextvars
     from collections.abc import Callable, Coroutine
 
-    from actorflow.systems.simulated.system import SimulatedSystem, Timer
+    from actorflow.systems.simulated.system import SimulatedSystem
+    from actorflow.systems.simulated.timers import Timer
 
 __all__ = ["VirtualLoop"]
 

@@ -326,6 +326,7 @@ _OUR_OWN: Final = (ActorCrashed, DeadlineExceeded, StepCancelled, StepTimeout)
 
 _SILENT: Final = frozenset(
     {
+        EventKind.RUN_ACCEPTED,
         EventKind.STEP_STARTED,
         EventKind.STEP_COMPLETED,
         EventKind.COMPENSATION_STARTED,

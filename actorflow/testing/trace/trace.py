@@ -312,7 +312,7 @@ class Trace:
             yield f"{time} {sender} {receiver} {message}"
         for part in (self.faults, self.crashes, self.attempts, self.compensations):
             yield from map(labels.plain, part)
-        for number, kind, run_id, step_id, attempt, time, data in self.events:
+        for number, kind, run_id, step_id, attempt, time, data, _ in self.events:
             # Stacks of hanging threads and coroutines contain file paths.
             known = {name: value for name, value in data.items() if name != "stack"}
             said = labels.plain(known) if known else ""

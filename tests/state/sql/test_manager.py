@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import json
 import sqlite3
 import subprocess
 import sys
@@ -39,7 +40,7 @@ from actorflow.state.sql import JSONSerializer, SQLStateManager, leases
 from actorflow.state.sql import engines as connections
 from actorflow.state.sql.engines import Engines
 from actorflow.state.sql.schema import tables as schema
-from actorflow.state.sql.writing import queue
+from actorflow.state.sql.writing import group, queue
 from actorflow.testing.contracts.accounts import (
     COMPLETED,
     EPOCH,
@@ -184,9 +185,10 @@ def test_the_tables_say_what_happened_in_plain_values(make, url):
         "UPDATE actorflow_runs SET fence = 0",
         "UPDATE actorflow_steps SET status = 'done'",
         "UPDATE actorflow_steps SET attempts = -1",
-        "UPDATE actorflow_events SET number = 0",
-        "UPDATE actorflow_events SET run_id = 'nobody'",
-        "INSERT INTO actorflow_events SELECT * FROM actorflow_events",
+        "UPDATE actorflow_event_batches SET first = 0",
+        "UPDATE actorflow_event_batches SET first = last + 1",
+        "UPDATE actorflow_event_batches SET run_id = 'nobody'",
+        "INSERT INTO actorflow_event_batches SELECT * FROM actorflow_event_batches",
     ],
 )
 def test_the_tables_refuse_what_makes_no_sense(make, url, broken):
@@ -208,8 +210,130 @@ def test_a_run_takes_its_steps_and_events_along(make, url):
     state.close()
     tell(url, "DELETE FROM actorflow_runs")
 
-    for table in ("actorflow_steps", "actorflow_events"):
+    for table in ("actorflow_steps", "actorflow_event_batches", "actorflow_events"):
         assert [(0,)] == [tuple(row) for row in tell(url, f"SELECT count(*) FROM {table}")]  # noqa: S608
+
+
+# ── Events in batches ────────────────────────────────────────────────────────────────────────
+
+RETRIES = (EventKind.STEP_STARTED, EventKind.STEP_RETRYING, EventKind.STEP_READY)
+RETRIED = (EventKind.RUN_STARTED, EventKind.STEP_READY, *RETRIES * 4, *RETRIES[:1])
+
+
+def batches(url):
+    """The first and last numbers of the rows that hold events, in order."""
+    rows = tell(url, "SELECT first, last FROM actorflow_event_batches ORDER BY first")
+    return [tuple(row) for row in rows]
+
+
+def in_groups(state, *sizes):
+    """Accept a run, and record so many of its events at a time."""
+    accept(state, accepted())
+    whole, start = happened(*RETRIED), 0
+    for size in sizes:
+        write(state, whole[start : start + size])
+        start += size
+    assert len(whole) == start
+    return whole
+
+
+def test_events_that_are_recorded_together_share_a_row(make, url):
+    """A row costs the database more than what is in it."""
+    in_groups(make(url), 4, 1, 10)
+
+    assert [(1, 4), (5, 5), (6, 15)] == batches(url)
+
+
+def test_events_are_read_from_any_number_to_any_other(make, url):
+    """Wherever the rows begin and end."""
+    state = make(url)
+    whole = in_groups(state, 4, 1, 10)
+    found = {
+        (after, limit): [
+            (it.number, it.kind) for it in state.events("run", after=after, limit=limit)
+        ]
+        for after in range(17)
+        for limit in (*range(17), 2**63 - 1, None)
+    }
+
+    assert {
+        (after, limit): [(it.number, it.kind) for it in whole[after:][:limit]]
+        for after, limit in found
+    } == found
+
+
+def test_a_row_holds_no_more_events_than_its_limit(make, url, monkeypatch):
+    """Reading one event must not decode thousands."""
+    monkeypatch.setattr(group, "_MAX_EVENTS", 4)
+    state = make(url)
+    whole = in_groups(state, 15)
+
+    assert [(1, 4), (5, 8), (9, 12), (13, 15)] == batches(url)
+    assert [it.kind for it in whole] == [it.kind for it in state.events("run")]
+
+
+def test_large_events_do_not_share_a_row(make, url, monkeypatch):
+    """A database limits the size of a value."""
+    monkeypatch.setattr(group, "_MAX_SIZE", 300)
+    state = make(url)
+    whole = in_groups(state, 15)
+    found = batches(url)
+    sizes = tell(url, "SELECT length(events) FROM actorflow_event_batches WHERE first < last")
+
+    assert [first - 1 for first, _ in found[1:]] == [last for _, last in found[:-1]]
+    assert (1, 15) == (found[0][0], found[-1][1])
+    assert all(size <= 300 for (size,) in sizes)
+    assert [it.kind for it in whole] == [it.kind for it in state.events("run")]
+
+
+def test_the_view_of_the_events_has_a_row_for_each(make, url):
+    """With the columns that the table had before events were recorded in batches."""
+    state = make(url)
+    accept(state, accepted(workflow_id="orders"))
+    write(state, happened(*STARTED))
+    write(state, happened(EventKind.STEP_FAILED, after=3))
+    columns = "number, kind, step_id, attempt, time, data, workflow_id"
+    query = f"SELECT {columns} FROM actorflow_events WHERE run_id = 'run' ORDER BY number"  # noqa: S608
+    rows = [tuple(row) for row in tell(url, query)]
+    times = [row[4] if isinstance(row[4], str) else row[4].astimezone(dt.UTC) for row in rows]
+
+    assert [
+        (1, "run.started", None, None, "orders"),
+        (2, "step.ready", "a", 1, "orders"),
+        (3, "step.started", "a", 1, "orders"),
+        (4, "step.failed", "a", 1, "orders"),
+    ] == [(*row[:4], row[6]) for row in rows]
+    assert [f"2023-11-14 22:13:2{second}" for second in (1, 2, 3, 4)] == [
+        str(time)[:19] for time in times
+    ]
+    assert [None] * 3 == [row[5] for row in rows[:3]]
+    assert ("builtins.ValueError", "no") == tuple(
+        json.loads(rows[3][5])["error"][name] for name in ("type", "text")
+    )
+
+
+def test_any_character_of_a_reason_can_be_seen_in_the_view(make, url):
+    """Also those that one type of PostgreSQL for JSON refuses."""
+    state = make(url)
+    accept(state, accepted())
+    (cancelled,) = happened(EventKind.RUN_CANCELLED)
+    reason = '"\\u0000\ud800\0 \u2028 \U0001f600 ]'
+    write(state, [cancelled._replace(data={"reason": reason, "more": ["\0"]})])
+    ((data,),) = tell(url, "SELECT data FROM actorflow_events")
+
+    assert '"\\u0000\\ud800\\0 \u2028 \U0001f600 ]' == json.loads(data)["reason"]
+    assert ["\\0" if url.startswith("postgresql") else "\0"] == json.loads(data)["more"]
+    assert ["\0"] == state.events("run")[0].data["more"]
+
+
+def test_a_run_that_is_being_purged_has_no_events_in_the_view(make, url):
+    """Some of them may be gone."""
+    state = make(url)
+    accept(state, accepted())
+    write(state, happened(*COMPLETED))
+    tell(url, "UPDATE actorflow_runs SET purged_at = finished_at")
+
+    assert [] == list(tell(url, "SELECT * FROM actorflow_events"))
 
 
 # ── Whose a run is ───────────────────────────────────────────────────────────────────────────
@@ -1303,7 +1427,7 @@ def test_events_are_streamed_on_the_callers_own_loop(state):
             return [event.kind.value async for event in run.events()]
 
     kinds = asyncio.run(stream())
-    assert ("run.started", "run.completed", 8) == (kinds[0], kinds[-1], len(kinds))
+    assert ("run.accepted", "run.completed", 9) == (kinds[0], kinds[-1], len(kinds))
 
 
 FORKS = """
@@ -1496,7 +1620,7 @@ def test_a_chain_commits_once_a_step(state, monkeypatch, async_):
         assert RunStatus.COMPLETED is orchestrator.run(flow, timeout=60).status
 
     assert [
-        ["run.started", "step.ready", "step.started"],
+        ["run.accepted", "run.started", "step.ready", "step.started"],
         *[["step.completed", "step.ready", "step.started"]] * (length - 1),
         ["step.completed", "run.completed"],
     ] == batches

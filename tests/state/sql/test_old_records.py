@@ -36,7 +36,7 @@ from actorflow.state.sql.values.codec import class_named
 from actorflow.state.sql.values.errors import restore_error
 from actorflow.support.class_names import find_class, public_name
 from actorflow.testing import Tape, raises
-from actorflow.testing.replay import encoded_script, script_of
+from actorflow.testing.script_files import encoded_script, script_of
 from actorflow.testing.simulation.scripts import Script
 from tests.state.sql.records import write
 
@@ -122,7 +122,8 @@ def test_a_run_of_an_earlier_version_is_resumed(url):
         return returned["step"].output + 1
 
     with Orchestrator(SQLStateManager(url, create=True)) as orchestrator:
-        orchestrator.register(flow)
+        with pytest.warns(ActorflowWarning, match="a lambda or a closure"):
+            orchestrator.register(flow)
         result = orchestrator.resume(find(orchestrator, flow).id).result(60)
 
     assert 43 == result.output

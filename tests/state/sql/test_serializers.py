@@ -426,7 +426,7 @@ def test_what_an_event_says_is_cut_and_limited():
     _, data = payloads.encode_event(event, None)
 
     assert len(data) < 11_000
-    assert "(50000 characters)" in data
+    assert b"(50000 characters)" in data
     with pytest.raises(TooLarge, match=r"event 4 \(run.cancelled\) of run 'r1' takes .*'much'"):
         payloads.encode_event(event._replace(data={"much": ["x"] * 9_000}), None)
 

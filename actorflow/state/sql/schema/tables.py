@@ -19,11 +19,12 @@ __all__ = [
     "NOT_PURGED",
     "PURGED",
     "Moment",
-    "events",
+    "batches",
     "keys",
     "metadata",
     "owners",
     "runs",
+    "seconds_of",
     "steps",
 ]
 
@@ -58,7 +59,12 @@ class Moment(sa.types.TypeDecorator[float]):
         """Return the value that was read."""
         if value is None:
             return None
-        return (datetime.fromisoformat(value) if isinstance(value, str) else value).timestamp()
+        return seconds_of(value) if isinstance(value, str) else float(value.timestamp())
+
+
+def seconds_of(moment: str) -> float:
+    """Return the seconds since the epoch of a time in the form that SQLite stores."""
+    return datetime.fromisoformat(moment).timestamp()
 
 
 # Compared byte by byte on both databases: PostgreSQL's default collation may be language-specific.
@@ -173,20 +179,20 @@ steps: Final = sa.Table(
     sqlite_with_rowid=False,
 )
 
-events: Final = sa.Table(
-    "actorflow_events",
+batches: Final = sa.Table(
+    "actorflow_event_batches",
     metadata,
     sa.Column("run_id", Id, sa.ForeignKey("actorflow_runs.run_id", ondelete="CASCADE")),
-    sa.Column("number", sa.BigInteger),
-    sa.Column("kind", Id, nullable=False),
-    sa.Column("step_id", Id),
-    sa.Column("attempt", sa.Integer),
-    sa.Column("time", Moment, nullable=False),
-    sa.Column("data", sa.Text),
-    sa.PrimaryKeyConstraint("run_id", "number", name="actorflow_events_key"),
-    sa.CheckConstraint("number >= 1", name="actorflow_events_number"),
+    sa.Column("first", sa.BigInteger),
+    sa.Column("last", sa.BigInteger, nullable=False),
+    sa.Column("events", sa.Text, nullable=False),
+    sa.PrimaryKeyConstraint("run_id", "first", name="actorflow_event_batches_key"),
+    sa.CheckConstraint("first >= 1", name="actorflow_event_batches_first"),
+    sa.CheckConstraint("last >= first", name="actorflow_event_batches_last"),
     sqlite_with_rowid=False,
 )
+"""Events of a run that were recorded together, as a JSON list of `[kind, step_id, attempt, time,
+data]`; the view `actorflow_events` has a row for each."""
 
 PURGED: Final = runs.c.purged_at.is_not(None)
 """The run is being purged, and hidden from everything but the purge."""

@@ -1,12 +1,18 @@
 """The version of a database's tables, and their upgrade to the newest version.
 
-An upgrade holds a lock of the database while it looks and while it changes the tables, in a single
-transaction. A second, concurrent upgrade waits and then finds nothing to do.
+An upgrade goes from one version to the next, each in a single transaction. New tables are made in
+one. Each transaction holds a lock of the database while it looks and while it changes the tables. A
+second, concurrent upgrade waits and then finds nothing to do.
+
+A migration with much to copy has a function `prepare` that does it ahead of its transaction. It is
+called in transactions of its own, `after` being `""` at first and then what it returned, until it
+returns None. The database keeps its version all the while, so `prepare` may be interrupted, and
+other processes may write before the migration itself copies the rest.
 """
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 import sqlalchemy as sa
@@ -23,6 +29,8 @@ from actorflow.support.clock import SystemClock
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from alembic.script import Script
 
 __all__ = ["VERSION_TABLE", "check", "current", "newest", "opened", "upgrade"]
 
@@ -73,7 +81,10 @@ def upgrade(engines: Engines) -> tuple[str | None, str]:
         SchemaMismatch: When its tables are from a newer actorflow.
         StoreUnavailable: When the database cannot be reached.
     """
-    return _run(engines, engines.writing, partial(_upgrade, engines), "make its tables")
+    upgrading = _Upgrade(engines)
+    while not _run(engines, engines.writing, upgrading.go_on, "make its tables"):
+        pass
+    return upgrading.found, newest()
 
 
 def opened(url: str, *, synchronous: Literal["FULL", "NORMAL"], create: bool) -> Engines:
@@ -113,19 +124,64 @@ def _cure(file: Path | None) -> str:
     return "Check that it is a SQLite file, and that this user can write to it and to its folder"
 
 
-def _upgrade(engines: Engines, connection: sa.Connection) -> tuple[str | None, str]:
-    # On SQLite, the transaction itself is the lock, because it begins with BEGIN IMMEDIATE.
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-    found, wanted = _version(connection), newest()
-    if found == wanted:
-        return found, wanted
-    if found is not None and found not in _known():
-        raise _mismatch(engines, found)
+class _Upgrade:
+    """An upgrade, one transaction at a time."""
+
+    def __init__(self, engines: Engines) -> None:
+        self._engines = engines
+        self._scripts = _scripts()
+        self._at: str | None = None
+        """The version that the last transaction found."""
+        self._after: str | None = ""
+        """Where `prepare` goes on; None when there is nothing left for it to do."""
+        self._began = False
+        self.found: str | None = None
+        """The version before the upgrade."""
+
+    def go_on(self, connection: sa.Connection) -> bool:
+        """Do the next part in this transaction; return whether the tables are the newest."""
+        # On SQLite, the transaction itself is the lock, because it begins with BEGIN IMMEDIATE.
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        found, wanted = _version(connection), self._scripts.get_current_head()
+        self._note(found)
+        if found == wanted:
+            return True
+        if found is None:
+            _migrate(connection, "head")
+            return True
+        following = self._following(found)
+        prepare = getattr(following.module, "prepare", None)
+        if prepare is not None and self._after is not None:
+            self._after = prepare(connection, self._after)
+            return False
+        _migrate(connection, following.revision)
+        return following.revision == wanted
+
+    def _note(self, found: str | None) -> None:
+        if not self._began:
+            self.found, self._began = found, True
+        if found != self._at:
+            self._at, self._after = found, ""
+
+    def _following(self, found: str) -> Script:
+        """Return the migration that follows a version.
+
+        Raises:
+            SchemaMismatch: When the version is not known.
+        """
+        later = None
+        for script in self._scripts.walk_revisions():
+            if script.revision == found and later is not None:
+                return later
+            later = script
+        raise _mismatch(self._engines, found)
+
+
+def _migrate(connection: sa.Connection, to: str) -> None:
     config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
-    return found, wanted
+    command.upgrade(config, to)
 
 
 def _is_absent(file: Path | None) -> bool:

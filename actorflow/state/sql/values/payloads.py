@@ -123,13 +123,13 @@ class Payloads:
             strings[_ERROR] = _encode(data[_ERROR]).decode()
         return event._replace(data=strings), self._encode_limited(event, data) if data else None
 
-    def _encode_limited(self, event: Event, data: dict[str, Any]) -> str:
+    def _encode_limited(self, event: Event, data: dict[str, Any]) -> bytes:
         encoded = _encode(data)
         if len(encoded) > self._max_event:
             where = f"event {event.number} ({event.kind.value}) of run {event.run_id!r}"
             largest = max(data, key=lambda name: len(_encode(data[name])))
             raise TooLarge(where, f"[{largest!r}]", len(encoded), self._max_event)
-        return encoded.decode()
+        return encoded
 
     # ── Reading ──────────────────────────────────────────────────────────────────────────────
 
@@ -174,21 +174,18 @@ class Payloads:
         except NotRestorable as error:
             return Unreadable(NotRestorable(f"the {what} of run {run_id!r}", error.why, serializer))
 
-    def load_event_data(self, event: Any, kind: EventKind) -> dict[str, Any]:
-        """Return the data of an event.
+    def load_event_data(self, kind: EventKind, recorded: dict[str, Any] | None) -> dict[str, Any]:
+        """Return the data of an event, without the output of its step.
 
         Args:
-            event: Its row, joined with its step's output.
             kind: The event's kind.
+            recorded: The data as it was recorded.
         """
-        text = event.data
-        data: dict[str, Any] = {} if text is None else _decode(text)
+        data = {} if recorded is None else recorded
         if data.get(_ERROR) is not None:
             data[_ERROR] = restore_error(data[_ERROR])
         if kind is EventKind.RUN_COMPENSATING:
             data[_STEPS] = tuple(data[_STEPS])
-        if kind is EventKind.STEP_COMPLETED:
-            data[_OUTPUT] = self.load_output(event.run_id, event.step_id, event.output)
         return data
 
     def load_error(self, text: str | None) -> BaseException | None:

@@ -12,7 +12,7 @@ from actorflow.model.lifecycle import RunStatus, StepStatus
 from actorflow.model.results import RunRecord
 from actorflow.state.folding import RunFold
 from actorflow.state.sql.leases import unowned
-from actorflow.state.sql.schema.tables import NOT_PURGED, events, keys, runs, steps
+from actorflow.state.sql.schema.tables import NOT_PURGED, batches, keys, runs, steps
 from actorflow.state.sql.values.errors import clipped
 from actorflow.state.sql.writing.bulk import Grammar, Part, bulk, insert_into, moment
 from actorflow.state.sql.writing.open_runs import OpenRun
@@ -22,16 +22,21 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection, Dialect
 
+    from actorflow.model.events import Event
     from actorflow.state.folding import StepFold
     from actorflow.state.sql.writing.bulk import Bulk
     from actorflow.state.sql.writing.open_runs import Batch, Change
-    from actorflow.state.sql.writing.queue import Take
+    from actorflow.state.sql.writing.queue import EncodedEvent, Take
 
 __all__ = ["Reservations", "Statements"]
 
 _NO_OWNER: Final = ""
 """The owner of a run that waits for an owner."""
 _PARKED: Final = "it waits for an orchestrator that knows its workflow in this version"
+_MAX_EVENTS: Final = 250
+"""How many events one row holds, so that reading a few of them does not decode very many."""
+_MAX_SIZE: Final = 1_000_000
+"""The maximum size in bytes of a row's events, unless a single event is larger."""
 _json: Final = msgspec.json.Encoder().encode
 
 _ACCEPTED: Final = (
@@ -206,7 +211,7 @@ def _writes(grammar: Grammar) -> Bulk:
         "moved": _update_of_runs(),
         "created": insert_into(dialect, runs),
         "steps": insert_into(dialect, steps, _or_update),
-        "events": insert_into(dialect, events),
+        "events": insert_into(dialect, batches),
     }
     return bulk(dialect, parts, guard="moved")
 
@@ -270,18 +275,27 @@ def _steps(batch: Batch) -> Iterable[dict[str, Any]]:
 
 
 def _events(batch: Batch) -> Iterable[dict[str, Any]]:
-    for change in batch.values():
-        for event, data in change.events:
-            number, kind, run_id, step_id, attempt, time, _ = event
-            yield {
-                "run_id": run_id,
-                "number": number,
-                "kind": kind,
-                "step_id": step_id,
-                "attempt": attempt,
-                "time": moment(time),
-                "data": data,
-            }
+    for run_id, change in batch.items():
+        for start in range(0, len(change.events), _MAX_EVENTS):
+            yield from _rows(run_id, change.events[start : start + _MAX_EVENTS])
+
+
+def _rows(run_id: str, events: Sequence[EncodedEvent]) -> Iterable[dict[str, Any]]:
+    """Return one row for consecutive events of a run, or a few if they are large."""
+    encoded = _json([_plain(event, data) for event, data in events])
+    if len(encoded) > _MAX_SIZE and len(events) > 1:
+        middle = len(events) // 2
+        yield from _rows(run_id, events[:middle])
+        yield from _rows(run_id, events[middle:])
+    else:
+        first, last = events[0][0].number, events[-1][0].number
+        yield {"run_id": run_id, "first": first, "last": last, "events": encoded.decode()}
+
+
+def _plain(event: Event, data: bytes | None) -> tuple[Any, ...]:
+    """Return an event as it is recorded; its number follows from its place in the row."""
+    _, kind, _, step_id, attempt, time, _, _ = event
+    return kind, step_id, attempt, moment(time), None if data is None else msgspec.Raw(data)
 
 
 def _rebuild_fold(row: Any, known: Iterable[Any]) -> RunFold:

@@ -32,7 +32,7 @@ __all__ = [
     "run_ids_of",
 ]
 
-EncodedEvent: TypeAlias = "tuple[Event, str | None]"
+EncodedEvent: TypeAlias = "tuple[Event, bytes | None]"
 """An event whose output and error are strings already, and its other data as JSON."""
 
 

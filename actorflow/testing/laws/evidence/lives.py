@@ -226,7 +226,7 @@ class Lives:
         by_run = self._lives_by_run()
         note = self.owners.append
         for place, event in enumerate(self.trace.events):
-            number, kind, run_id, step_id, _, _, _ = event
+            number, kind, run_id, step_id, *_ = event
             lives = by_run[run_id]
             while lives[1:] and number > lives[1].start.recorded:
                 del lives[0]

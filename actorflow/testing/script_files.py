@@ -1,0 +1,166 @@
+"""Scripts as plain values for JSON, and back."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from functools import reduce
+from typing import TYPE_CHECKING, Any, Final
+
+from actorflow.errors.definition import DefinitionError
+from actorflow.support.class_names import find_class, public_name
+from actorflow.support.safe_text import text_of
+from actorflow.testing.simulation.scripts import (
+    OF_ITSELF,
+    Either,
+    Hangs,
+    Raises,
+    Real,
+    Script,
+    either,
+    hangs,
+    raises,
+    real,
+    returns,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from collections.abc import Callable, Sequence
+
+    from actorflow.testing.simulation.scripts import Behaviour
+
+__all__ = ["encoded_script", "plain_json", "script_of"]
+
+_Plain = dict[str, Any]
+_PLAIN_CURE: Final = "Give plain values, or keep only the tape: Tape.save() writes it"
+
+
+def plain_json(value: Any, what: str) -> Any:
+    """Return a value as JSON returns it, if it is unchanged.
+
+    Raises:
+        DefinitionError: When JSON cannot hold the value; the error names it by `what`.
+    """
+    try:
+        same = json.loads(json.dumps(value))
+        alike = bool(same == value)
+    except Exception as error:  # a user's value may fail in any way
+        raise _refusal(what, value) from error
+    if not alike:
+        raise _refusal(what, value)
+    return same
+
+
+def _refusal(what: str, value: object) -> DefinitionError:
+    return DefinitionError(None, f"JSON cannot hold {what}, {text_of(value)}", _PLAIN_CURE)
+
+
+# ── Encoding ─────────────────────────────────────────────────────────────────────────────────
+
+
+def encoded_script(script: Script) -> _Plain:
+    """Return a script as plain values for JSON.
+
+    Raises:
+        DefinitionError: When JSON cannot hold one of its values or errors.
+    """
+    said = {"steps": _lines(script.steps), "default": list(map(_encoded, script.default))}
+    if script.compensators:
+        said["compensators"] = _lines(script.compensators)
+    return said
+
+
+def _lines(script: Mapping[str, Sequence[Behaviour]]) -> _Plain:
+    return {step_id: list(map(_encoded, line)) for step_id, line in script.items()}
+
+
+def _encoded(behaviour: Behaviour) -> _Plain:
+    if isinstance(behaviour, Either):
+        return {"does": "either", "of": list(map(_encoded, behaviour.behaviours))}
+    if isinstance(behaviour, Hangs):
+        return {"does": "hangs", "stubborn": behaviour.stubborn}
+    if isinstance(behaviour, Real):
+        return {"does": "real", "after": behaviour.after}
+    if isinstance(behaviour, Raises):
+        return {"does": "raises", "after": behaviour.after, **_encoded_error(behaviour.error)}
+    value = behaviour.value
+    encoded = {} if value is OF_ITSELF else {"value": plain_json(value, "what a step returns")}
+    return {"does": "returns", "after": behaviour.after, **encoded}
+
+
+def _encoded_error(error: BaseException | type[BaseException]) -> _Plain:
+    kind = error if isinstance(error, type) else type(error)
+    named = public_name(kind)
+    if _found(named) is not kind:
+        raise DefinitionError(None, f"{named} names another class than the one raised", _PLAIN_CURE)
+    if isinstance(error, type):
+        return {"error": named}
+    return {"error": named, "arguments": plain_json(list(error.args), f"the arguments of {named}")}
+
+
+# ── Decoding ─────────────────────────────────────────────────────────────────────────────────
+
+
+def script_of(said: Mapping[str, Any]) -> Script:
+    """Return the script that plain values from JSON describe.
+
+    Raises:
+        DefinitionError: When they describe none.
+    """
+    try:
+        return Script(
+            _behaviours(said["steps"]),
+            compensators=_behaviours(said.get("compensators", {})),
+            default=[_behaviour(one) for one in said["default"]],
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        problem = f"{said!r} is not a script: {error!r}"
+        raise DefinitionError(None, problem, "Save it again") from error
+
+
+def _behaviours(said: Mapping[str, Any]) -> dict[str, list[Behaviour]]:
+    return {step_id: [_behaviour(one) for one in line] for step_id, line in said.items()}
+
+
+def _behaviour(said: Mapping[str, Any]) -> Behaviour:
+    return _MAKERS[said["does"]](said)
+
+
+def _returned(said: Mapping[str, Any]) -> Behaviour:
+    return returns(said.get("value", OF_ITSELF), said["after"])
+
+
+def _raised(said: Mapping[str, Any]) -> Behaviour:
+    kind = _found(said["error"])
+    # The file decides what is called here, so only exception classes are called.
+    if "arguments" not in said or not _is_error(kind):
+        return raises(kind, said["after"])
+    return raises(kind(*said["arguments"]), said["after"])
+
+
+def _is_error(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseException)
+
+
+_MAKERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Behaviour]]] = {
+    "returns": _returned,
+    "raises": _raised,
+    "hangs": lambda said: hangs(stubborn=said["stubborn"]),
+    "real": lambda said: real(said["after"]),
+    "either": lambda said: either(*map(_behaviour, said["of"])),
+}
+
+
+def _found(named: str) -> Any:
+    """Return the class for a module and a name in it, as in `builtins:ValueError`."""
+    if (loaded := find_class(named)) is not None:
+        return loaded
+    module, _, name = named.partition(":")
+    try:
+        return reduce(getattr, name.split("."), importlib.import_module(module))
+    except (ImportError, AttributeError) as error:
+        problem = f"{named}, which the script raises, was not found: {error}"
+        raise DefinitionError(
+            None, problem, "Define it in a module that can be imported"
+        ) from error

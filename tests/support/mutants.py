@@ -217,13 +217,6 @@ def ageing_is_multiplied(_level, starts, run, step):
     return 0, run + step + starts._outbox.now * starts._ageing
 
 
-@replaces(Starts, "_level")
-def a_priority_of_the_run_outranks_all_waiting(level, starts, run, step):
-    """Only the steps of equal runs age."""
-    key = level(starts, run, step)
-    return key if starts._ageing is None else (run, key[1] - run)
-
-
 @replaces(Starts, "_rank")
 def waiting_counts_from_the_start_of_the_run(rank, starts):
     """So the steps of an old run pass all others, whenever they became ready."""

@@ -25,8 +25,7 @@ from actorflow.testing.simulation.scripts import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from actorflow.testing.simulation.scripts import Behaviour
 

@@ -49,7 +49,7 @@ class RunActor(Actor):
         super().__init__()
         self._addresses: dict[str, ActorAddress] | None = None
         """The current actor of each step; a dead one until it is replaced."""
-        self._reported: set[str] = set()
+        self._reported: frozenset[str] = frozenset()
         """The steps whose dead actors have been reported and not yet replaced."""
         self._undoing: tuple[ActorAddress, Attempt] | None = None
 
@@ -93,13 +93,13 @@ class RunActor(Actor):
             return
         for step_id, known in (self._addresses or {}).items():
             if known == address and step_id not in self._reported:
-                self._reported.add(step_id)
+                self._reported |= {step_id}
                 self.send(self._supervisor, ActorLost(self._run_id, step_id, details))
                 return
 
     def _revive(self, message: ReviveStep) -> None:
         step_id, former = message.step_id, self._addresses or {}
-        self._reported.discard(step_id)
+        self._reported -= {step_id}
         # A new mapping, because the actors that received the old one still hold it.
         self._addresses = {**former, step_id: self.createActor(StepActor)}
         self.send(self._supervisor, StepMoved(self._run_id, step_id, self._addresses))

@@ -84,6 +84,14 @@ class StepResult:
         """
         return _elapsed(self.started_at, self.finished_at)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in attrs.fields(type(self))}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        # A result that an earlier version has pickled has no attempts of its own.
+        for name, value in {"retried": (), **state}.items():
+            object.__setattr__(self, name, value)
+
 
 class StepResults(Mapping[str, StepResult]):
     """The results of a run's steps by step id; each object is made on access.

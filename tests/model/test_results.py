@@ -211,3 +211,16 @@ def test_only_completed_steps_have_outputs():
 def test_a_shutdown_is_clean_when_nothing_was_cut_or_left(fields, clean):
     """Runs that ended by themselves are no loss."""
     assert clean is ShutdownReport(**fields).clean
+
+
+def test_a_result_that_an_earlier_version_pickled_has_no_retried_attempts():
+    """It lacks the field."""
+    result = StepResult(
+        step_id="a", status=StepStatus.COMPLETED, attempts=1, started_at=1.0, finished_at=2.0
+    )
+    state = {name: value for name, value in result.__getstate__().items() if name != "retried"}
+    restored = StepResult.__new__(StepResult)
+    restored.__setstate__(state)
+
+    assert result == restored == pickle.loads(pickle.dumps(result))  # noqa: S301 - our own
+    assert result.attempts_taken == restored.attempts_taken

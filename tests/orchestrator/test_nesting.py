@@ -304,7 +304,8 @@ def nesting():
 def attempt_in(run_id):
     """An attempt of the run's step."""
     scope = SimpleNamespace(run_id=run_id)
-    return SimpleNamespace(scope=scope, step_id="step", cancelled=False, compensates=False)
+    plan = INNER.plan().by_id["step"]
+    return SimpleNamespace(scope=scope, step_id="step", plan=plan, cancelled=False)
 
 
 def waits(nesting, attempt):

@@ -13,12 +13,10 @@ import pytest
 
 from actorflow.definition.retry import RetryPolicy
 from actorflow.model.lifecycle import RunStatus, StepStatus
-from actorflow.model.messages import StartRun
 from actorflow.scheduling.deadlines import Deadlines, Due
-from actorflow.scheduling.ledger import RunState
 from actorflow.scheduling.queues import ReadyQueue, RunQueue, SyncLane, Workers
 from actorflow.systems.simulated.system import SimulatedSystem
-from tests.support.brain import COROUTINES, Driver, flow, nothing, scope, step, task
+from tests.support.brain import Driver, flow, nothing, ready_run, step, task
 from tests.support.mutants import PURE
 
 SIZES = (10, 40, 120, 300)
@@ -26,16 +24,6 @@ NEVER = float("inf")
 
 sized = pytest.mark.parametrize("size", SIZES)
 seeded = pytest.mark.parametrize("seed", range(5))
-
-
-def run_of(run_id, *steps, priority=0):
-    """A run whose steps are all ready."""
-    plan = flow(*steps).plan()
-    places = dict.fromkeys(plan.by_id, COROUTINES)
-    run = RunState(StartRun(scope(run_id), plan, places, None, None, priority, None, 0))
-    for one in run.steps.values():
-        one.status = StepStatus.READY
-    return run
 
 
 def named(popped):
@@ -92,7 +80,7 @@ def test_the_ready_queue_behaves_like_a_list(size, seed):
     def new_run(number, again=0):
         names = [f"{again}s{it}" for it in range(max(2, size // 8))]
         steps = [task(it, priority=chance.randrange(3)) for it in names]
-        return run_of(f"r{number}", *steps, priority=chance.randrange(-1, 2))
+        return ready_run(f"r{number}", *steps, priority=chance.randrange(-1, 2))
 
     runs = [new_run(number) for number in range(8)]
     left = {run: list(run.steps.values()) for run in runs}
@@ -125,7 +113,7 @@ def test_the_ready_queue_behaves_like_a_list(size, seed):
 def test_the_lane_behaves_like_a_list(size, seed):
     """By priority, then by arrival, without what is no longer ready."""
     chance, lane, twin, arrived = random.Random(seed), SyncLane(), [], 0
-    run = run_of("r", *(step(f"s{it}", priority=chance.randrange(5)) for it in range(size)))
+    run = ready_run("r", *(step(f"s{it}", priority=chance.randrange(5)) for it in range(size)))
     left = list(run.steps.values())
     chance.shuffle(left)
     for _ in range(3 * size):
@@ -168,7 +156,7 @@ def test_the_queue_of_runs_behaves_like_a_list(size, seed):
     for number in range(4 * size):
         action = chance.random()
         if action < 0.45 and len(twin) < size:
-            run = run_of(f"r{number}", step("s"), priority=chance.randrange(4))
+            run = ready_run(f"r{number}", step("s"), priority=chance.randrange(4))
             queue.push(run)
             twin.append((-run.priority, number, run))
         elif action < 0.65:

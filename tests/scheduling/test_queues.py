@@ -6,20 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actorflow.model.lifecycle import StepStatus
-from actorflow.model.messages import StartRun
-from actorflow.scheduling.ledger import RunState
 from actorflow.scheduling.queues import ReadyQueue, RunQueue, SyncLane
-from tests.support.brain import COROUTINES, flow, scope, step
-
-
-def run_of(run_id, *steps, priority=0):
-    """A run whose steps are all ready."""
-    plan = flow(*steps).plan()
-    places = dict.fromkeys(plan.by_id, COROUTINES)
-    run = RunState(StartRun(scope(run_id), plan, places, None, None, priority, None, 0))
-    for one in run.steps.values():
-        one.status = StepStatus.READY
-    return run
+from tests.support.brain import ready_run, step
 
 
 def popped(queue):
@@ -46,7 +34,7 @@ def push_to(lane, step):
 
 def test_the_queue_keeps_the_order_of_readiness():
     """Within one run and one priority."""
-    queue, run = ReadyQueue(), run_of("r", *[step(name) for name in "cab"])
+    queue, run = ReadyQueue(), ready_run("r", *[step(name) for name in "cab"])
     for name in "bca":
         push(queue, run, run.steps[name])
 
@@ -56,7 +44,7 @@ def test_the_queue_keeps_the_order_of_readiness():
 def test_a_step_that_is_no_longer_ready_costs_its_run_no_turn():
     """Its run goes on where it stood in the line."""
     queue = ReadyQueue()
-    one, other = (run_of(name, step("a"), step("b")) for name in ("one", "other"))
+    one, other = (ready_run(name, step("a"), step("b")) for name in ("one", "other"))
     for run in (other, one):
         for waiting in run.steps.values():
             push(queue, run, waiting)
@@ -70,9 +58,9 @@ def test_runs_take_turns_at_each_priority():
     """The run's priority first, then the step's."""
     queue = ReadyQueue()
     runs = [
-        run_of("x", step("a"), step("b"), step("h", priority=1)),
-        run_of("y", step("a"), step("b")),
-        run_of("z", step("a", priority=-5), priority=1),
+        ready_run("x", step("a"), step("b"), step("h", priority=1)),
+        ready_run("y", step("a"), step("b")),
+        ready_run("z", step("a", priority=-5), priority=1),
     ]
     for run in runs:
         for one in run.steps.values():
@@ -83,7 +71,7 @@ def test_runs_take_turns_at_each_priority():
 
 def test_what_is_no_longer_ready_is_passed_over():
     """It was cancelled while it waited."""
-    queue, run = ReadyQueue(), run_of("r", step("a"), step("b"), step("c"))
+    queue, run = ReadyQueue(), ready_run("r", step("a"), step("b"), step("c"))
     for one in run.steps.values():
         push(queue, run, one)
     run.steps["a"].status = run.steps["c"].status = StepStatus.CANCELLED
@@ -100,7 +88,7 @@ def test_the_queue_gives_back_what_was_pushed_by_priority(pushes, priorities):
     """Everything once, never a lower priority before a higher one, equals of a run in order."""
     queue, line = ReadyQueue(), {}
     runs = [
-        run_of(
+        ready_run(
             f"r{number}",
             *[
                 step(f"s{n}", priority=level)
@@ -133,7 +121,7 @@ def test_the_queue_gives_back_what_was_pushed_by_priority(pushes, priorities):
 def test_the_lane_gives_the_higher_priority_first():
     """Equals in the order of readiness."""
     run, lane = (
-        run_of("r", step("a"), step("b", priority=2), step("c"), step("d", priority=2)),
+        ready_run("r", step("a"), step("b", priority=2), step("c"), step("d", priority=2)),
         SyncLane(),
     )
     for one in run.steps.values():
@@ -145,7 +133,7 @@ def test_the_lane_gives_the_higher_priority_first():
 
 def test_the_lane_passes_over_what_is_no_longer_ready():
     """As the queue does."""
-    run, lane = run_of("r", step("a"), step("b")), SyncLane()
+    run, lane = ready_run("r", step("a"), step("b")), SyncLane()
     for one in run.steps.values():
         push_to(lane, one)
     run.steps["a"].status = StepStatus.CANCELLED
@@ -161,7 +149,7 @@ def test_runs_get_places_by_priority_and_then_by_arrival():
     """As many as there are."""
     queue = RunQueue(2)
     for run_id, priority in [("a", 0), ("b", 1), ("c", 1), ("d", -1)]:
-        queue.push(run_of(run_id, step("s"), priority=priority))
+        queue.push(ready_run(run_id, step("s"), priority=priority))
 
     first = [queue.pop().run_id, queue.pop().run_id, queue.pop()]
     queue.release()
@@ -174,7 +162,7 @@ def test_runs_get_places_by_priority_and_then_by_arrival():
 def test_a_run_that_ended_while_it_waited_takes_no_place():
     """And is not kept, however long the others wait."""
     queue = RunQueue(1)
-    runs = [run_of(run_id, step("s")) for run_id in ("a", "gone", "b")]
+    runs = [ready_run(run_id, step("s")) for run_id in ("a", "gone", "b")]
     for run in runs:
         queue.push(run)
     queue.forget(runs[1])
@@ -188,7 +176,7 @@ def test_a_run_that_ended_while_it_waited_takes_no_place():
 def test_the_steps_of_a_run_that_ended_are_not_kept_in_the_queue():
     """However long the others hold all leases."""
     queue = ReadyQueue()
-    runs = [run_of(run_id, step("s"), step("t", priority=1)) for run_id in ("a", "gone")]
+    runs = [ready_run(run_id, step("s"), step("t", priority=1)) for run_id in ("a", "gone")]
     for run in runs:
         for one in run.steps.values():
             push(queue, run, one)

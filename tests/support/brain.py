@@ -46,6 +46,7 @@ from actorflow.model.messages import (
 from actorflow.model.results import RunRecord, RunResult
 from actorflow.scheduling.crashes import MOST_CRASHES
 from actorflow.scheduling.decisions import Decisions
+from actorflow.scheduling.ledger import RunState
 from actorflow.state.folding import fold
 
 EPOCH = 1_700_000_000.0
@@ -96,6 +97,16 @@ def scope(run_id, workflow_id="flow", **fields):
         variables=contextvars.Context(),
         **fields,
     )
+
+
+def ready_run(run_id, *steps, priority=0):
+    """A run whose steps are all ready."""
+    plan = flow(*steps).plan()
+    places = dict.fromkeys(plan.by_id, COROUTINES)
+    run = RunState(StartRun(scope(run_id), plan, places, None, None, priority, None, 0))
+    for one in run.steps.values():
+        one.status = StepStatus.READY
+    return run
 
 
 def record(plan, run_id, **fields):

@@ -298,7 +298,7 @@ def test_a_run_is_resumed_after_a_cancel():
     trace = twice.simulate()
 
     kinds = [str(event.kind.value) for event in trace.events if event.step_id is None]
-    assert ["run.cancelled", "run.resumed", "run.completed"] == [
+    assert ["run.accepted", "run.cancelled", "run.resumed", "run.completed"] == [
         kind for kind in kinds if kind != "run.started"
     ]
     laws.check(trace)

@@ -519,6 +519,24 @@ def test_a_compensator_whose_actor_is_lost_is_reported():
     assert attempt is lost.attempt
 
 
+def test_the_next_attempt_of_a_compensator_is_watched_as_the_first_one():
+    """Each has an actor of its own, and the last one's death is reported."""
+    scene = Scene(flow(task("a", compensate=takes_a), task("b", "a")))
+    scene.make_steps()
+    first, second = (Compensation(scene.scope, "a", it, None, scene.executor) for it in (1, 2))
+    first.plan = second.plan = scene.plans["a"].compensation
+    scene.tell(Compensate(first, []))
+    before = set(scene.run.children)
+    scene.tell(Compensate(second, []))
+    (address,) = set(scene.run.children) - before
+
+    scene.system.post(address, ActorExitRequest(), scene.supervisor)
+    scene.loop.run()
+
+    assert isinstance(scene.heard[-1], CompensatorLost)
+    assert second is scene.heard[-1].attempt
+
+
 def test_an_attempt_that_a_step_cannot_submit_is_reported_to_the_supervisor():
     """The step's actor answers the sender of its grant, which may be the run's actor."""
     scene = Scene(chain())

@@ -142,6 +142,17 @@ def test_the_next_attempt_takes_the_place_of_one_that_never_began():
     assert [second] == scene.executor.submissions
 
 
+def test_the_grant_of_a_stopped_attempt_does_not_take_the_place_of_a_later_one():
+    """It came late, and the attempt that waits for data would never begin."""
+    scene = Scene()
+    first, second = scene.attempt(), scene.attempt(2)
+    first.submitted = True
+
+    scene.tell(Execute(second), Execute(first), done("a"), done("b"))
+
+    assert [second] == scene.executor.submissions
+
+
 def test_a_retry_needs_no_second_completion():
     """The data of the first attempt is kept for the others."""
     scene = Scene(lambda a, b: (a, b))

@@ -548,6 +548,23 @@ def test_a_run_that_cannot_be_recorded_ends_and_says_so(moment, lasts, later):
     assert expected[moment] == started
 
 
+@pytest.mark.parametrize("later", [True, False])
+def test_a_thread_that_timed_out_is_abandoned_though_that_is_not_recorded(later):
+    """It may hang for ever, and its run would wait for it."""
+    stage = Stage(
+        state=Full("step.timed_out", lasts=True, later=later),
+        executor=HandExecutor(preemptive=False),
+    )
+    stage.start(flow(task("a", timeout=2.0)))
+    attempt = stage.executor.running["run", "a"]
+
+    stage.loop.advance(2.1)
+
+    assert [attempt] == stage.executor.abandoned
+    assert "no space" in str(stage.results["run"].error)
+    assert 5 == stage.brain.workers.free
+
+
 def test_what_could_not_be_recorded_does_not_hurt_other_runs():
     """They go on, when there is room again."""
     stage = Stage(state=Full("step.completed", lasts=False, later=True))

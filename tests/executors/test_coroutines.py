@@ -638,3 +638,73 @@ def test_a_delivery_that_ctrl_c_interrupts_costs_no_attempt():
 
     assert [[("ran", None)]] * 2 == [rig.of(attempt) for attempt in attempts]
     assert ["turn"] == turns
+
+
+# ── Tasks that are cancelled, and what the watchdog is told ──────────────────────────────────
+
+
+def test_a_task_that_is_cancelled_twice_before_it_starts_runs_its_body_once(rig):
+    """Several may cancel all tasks on the loop at the same moment."""
+    entered = []
+
+    async def body():
+        entered.append("body")
+        await asyncio.sleep(0)
+        return "ran"
+
+    attempts = [rig.submit(body) for _ in range(3)]
+    for _ in range(2):
+        for task in asyncio.all_tasks(rig.loop):
+            task.cancel()
+    rig.flush()
+
+    assert [[("ran", None)]] * 3 == [rig.of(attempt) for attempt in attempts]
+    assert ["body"] * 3 == entered
+
+
+async def returns():
+    """Return without waiting."""
+
+
+async def raises():
+    """Raise without waiting."""
+    raise ValueError("at once")
+
+
+async def waits_and_returns():
+    """Wait, and return."""
+    await asyncio.sleep(0)
+
+
+async def waits_and_raises():
+    """Wait, and raise."""
+    await asyncio.sleep(0)
+    raise ValueError("later")
+
+
+async def stops_short():
+    """Wait, and handle the cancellation by returning."""
+    with contextlib.suppress(asyncio.CancelledError):
+        asyncio.current_task().cancel()
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    "body", [returns, raises, waits_and_returns, waits_and_raises, stops_short]
+)
+def test_a_body_that_has_ended_is_not_the_one_that_runs(body):
+    """Neither while its end is delivered nor afterwards: it would be blamed for blocking."""
+    loop = asyncio.new_event_loop()
+    seen = []
+    deliver = lambda: seen.append(executor.running())  # noqa: E731 - one word is enough
+    executor = CoroutineExecutor(loop, deliver, lambda: None, loop.time)
+    rig = Rig(executor)
+
+    attempt = rig.attempt(body)
+    executor.submit(attempt)
+    for _ in range(4):
+        loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+
+    assert 1 == len(rig.of(attempt))
+    assert {None} == {*seen, executor.running()}

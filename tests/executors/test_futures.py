@@ -48,6 +48,18 @@ def test_an_attempt_that_no_worker_has_begun_is_taken_back():
     rig.close()
 
 
+def test_an_abandoned_attempt_is_forgotten_when_its_body_has_returned(rig):
+    """It no longer runs, and what it refers to may be large."""
+    gate = rig.gate()
+    attempt = rig.submit(rig.waiting(gate))
+    rig.until(lambda: gate.entered)
+    rig.executor.abandon(attempt)
+    gate.open()
+    rig.pool.shutdown()
+
+    assert [] == list(rig.executor.close())
+
+
 def test_a_pool_that_is_shut_down_fails_the_attempt(rig):
     """Submitting does not raise."""
     rig.pool.shutdown()

@@ -9,6 +9,7 @@ import pytest
 
 from actorflow.errors.running import TooManyAbandoned
 from actorflow.executors import ThreadExecutor
+from actorflow.executors.threads import _Worker
 from tests.support.executor_rigs import GUARD, ThreadRig
 from tests.support.thread_races import busy_switching
 
@@ -168,6 +169,91 @@ def test_an_attempt_is_reported_or_abandoned_and_never_both():
     assert {len(rig.of(attempt)) for attempt in attempts[1::2]} <= {0, 1}
     rig.close()
     assert [] == ours()
+
+
+class Meeting(dict):
+    """A dictionary whose user is interrupted once, right after an operation."""
+
+    def __init__(self, operation, happens):
+        super().__init__()
+        self._operation, self._happens = operation, happens
+
+    def get(self, attempt):
+        """Look an attempt up."""
+        found = super().get(attempt)
+        self._interrupt("get", attempt)
+        return found
+
+    def pop(self, attempt, default):
+        """Take an attempt out."""
+        found = super().pop(attempt, default)
+        self._interrupt("pop", attempt)
+        return found
+
+    def _interrupt(self, operation, attempt):
+        happens, self._happens = self._happens, None
+        if operation == self._operation and happens is not None:
+            happens(attempt)
+        else:
+            self._happens = happens
+
+
+def test_an_attempt_that_is_given_up_as_its_thread_takes_it_is_not_reported(rig):
+    """From its taking on it runs, and counts as abandoned until it returns."""
+    counts = []
+
+    def give_up(attempt):
+        rig.executor.abandon(attempt)
+        counts.append(rig.executor.abandoned)
+
+    rig.executor._waiting = Meeting("pop", give_up)
+    attempt = rig.submit(lambda: "late")
+    rig.flush()
+    rig.flush_until(lambda: not rig.executor.abandoned)
+
+    assert [1] == counts
+    assert [] == rig.of(attempt)
+
+
+def test_an_attempt_that_ends_as_it_is_given_up_does_not_count_as_abandoned(rig):
+    """Otherwise such attempts would reach the limit, and no step could start."""
+    attempt = rig.attempt(lambda: None)
+    rig.executor._running = Meeting("get", lambda one: rig.executor._running.pop(one, None))
+    rig.executor._running[attempt] = threading.current_thread()
+
+    stack = rig.executor.abandon(attempt)
+
+    assert "" == stack
+    assert 0 == rig.executor.abandoned
+
+
+def test_a_thread_that_finds_its_attempt_given_up_is_idle_again(rig):
+    """Otherwise it would stay for ever, and the next attempt would get another one."""
+    thread = _Worker(lambda _thread: None, "a thread")
+
+    goes_on = rig.executor._run(rig.attempt(lambda: None), thread)
+
+    assert goes_on
+    assert 1 == len(rig.executor._idle)
+
+
+def test_a_thread_that_reports_is_free_for_what_the_report_submits(rig):
+    """A chain of steps needs one thread."""
+    threads = []
+
+    def report(_attempt, thread, _error):
+        threads.append(thread)
+        if len(threads) < 10:
+            rig.submit(threading.get_ident)
+        else:
+            done.set()
+
+    done = threading.Event()
+    rig.executor.open(report)
+    rig.submit(threading.get_ident)
+
+    assert done.wait(GUARD)
+    assert 1 == rig.executor._started
 
 
 def test_closing_while_threads_go_away_by_themselves():

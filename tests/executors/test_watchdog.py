@@ -10,7 +10,7 @@ import structlog
 
 from actorflow.executors.watchdog import Watchdog
 from actorflow.support.clock import SystemClock
-from tests.support.executor_rigs import GUARD, CoroutineRig
+from tests.support.executor_rigs import GUARD, CoroutineRig, Everything
 
 
 class Clock:
@@ -134,6 +134,21 @@ def test_a_body_that_waits_does_not_block(looking):
 
     looking.look_after(0.0, 10.0, 10.0)
     gate.open()
+    looking.rig.flush()
+
+    assert [] == looking.reports
+
+
+def test_a_body_that_goes_on_in_its_task_does_not_block(looking):
+    """The loop turns between two looks, though the executor does not see the body resumed."""
+    looking.rig.executor._suspends = Everything()
+
+    async def body():
+        for _ in range(5):
+            await asyncio.sleep(0)
+            looking.look_after(1.0)
+
+    looking.rig.submit(body)
     looking.rig.flush()
 
     assert [] == looking.reports

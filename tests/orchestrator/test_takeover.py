@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from actorflow import MemoryStateManager, Orchestrator, RunFailed, Workflow
 from actorflow.errors.definition import DefinitionError, UnknownExecutor
-from actorflow.errors.running import DeadlineExceeded
-from actorflow.errors.storage import LeaseHeld, LeaseLost, StoreUnavailable
+from actorflow.errors.running import DeadlineExceeded, Overloaded
+from actorflow.errors.storage import LeaseHeld, LeaseLost, StoreOverloaded, StoreUnavailable
 from actorflow.model.lifecycle import EventKind, RunStatus
 from actorflow.orchestrator.requests import _completed, resumed_run
 from actorflow.state.sql.engines import Engines
@@ -240,11 +240,22 @@ def test_a_run_of_an_unknown_version_is_parked_until_somebody_knows_it(make, url
     assert ("new", None) == (done.outputs["a"], done.parked)
 
 
-def test_a_run_that_could_not_be_read_is_taken_up_a_moment_later(make, url, monkeypatch):
-    """The connection was cut just then, and no other orchestrator may take the run."""
+@pytest.mark.parametrize(
+    "passes",
+    [
+        StoreUnavailable("answer", "the connection was cut"),
+        StoreOverloaded(9, 9),
+        Overloaded(2, 2, 2, 2),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_run_that_cannot_be_taken_up_now_is_taken_up_a_moment_later(
+    make, url, monkeypatch, passes
+):
+    """The connection was cut just then, or all places were taken; no other need take the run."""
     abandoned(make, url)
     state, ends = make(), Ends()
-    cut, read = iter([StoreUnavailable("answer", "the connection was cut")]), state.snapshot
+    cut, read = iter([passes]), state.snapshot
 
     def snapshot(run_id):
         error = next(cut, None)
@@ -256,7 +267,8 @@ def test_a_run_that_could_not_be_read_is_taken_up_a_moment_later(make, url, monk
     orchestrator = Orchestrator(state, recover=True, recover_every=0.01, observers=[ends])
     orchestrator.register(flow_of(lambda: "done"))
     with orchestrator:
-        ends.wait_for(1)
+        while not ends.seen and read("run").parked is None:
+            threading.Event().wait(0.001)
 
     assert ["run"] == ends.seen
 
@@ -303,6 +315,44 @@ def test_a_run_that_cannot_be_resumed_here_can_be_elsewhere(make, url):
 
         assert "done" == second.resume("run", flow).result(GUARD).output
     pool.shutdown()
+
+
+def test_a_run_whose_resumption_is_interrupted_late_is_not_handed_back(make, url, monkeypatch):
+    """It has started by then: it is cancelled, and that must still be recorded."""
+    abandoned(make, url)
+    began, release = threading.Event(), threading.Event()
+    state = make()
+    with Orchestrator(state) as orchestrator:
+        launcher = orchestrator._resuming._launcher
+        launch = launcher.launch
+
+        def launch_and_raise(*arguments):
+            launch(*arguments)
+            assert began.wait(GUARD)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(launcher, "launch", launch_and_raise)
+        with pytest.raises(KeyboardInterrupt):
+            orchestrator.resume("run", flow_of(lambda: (began.set(), release.wait(GUARD))))
+        run = orchestrator.get("run")
+        release.set()
+
+        assert "cancelled" == run.wait(GUARD).status
+    assert RunStatus.CANCELLED is make().snapshot("run").status
+
+
+def test_no_more_runs_are_taken_than_there_is_room_for(make, gate):
+    """Others may have room for them."""
+    state, limits = make(), []
+    take = state.take
+    state.take = lambda known, besides, most: limits.append(most) or take(known, besides, most)
+    orchestrator = Orchestrator(state, recover=True, recover_every=3600.0, max_active_runs=3)
+    with orchestrator:
+        orchestrator.start(gate.flow)
+        orchestrator._life.background._look(orchestrator._life._runtime)
+        gate.open()
+
+    assert 2 == limits[-1]
 
 
 def test_there_is_nothing_to_take_over_in_memory():

@@ -21,6 +21,7 @@ from actorflow.model.messages import (
     Wake,
 )
 from actorflow.model.results import StepResult
+from actorflow.scheduling.decisions import Decisions
 from tests.support.brain import (
     COROUTINES,
     EPOCH,
@@ -265,6 +266,23 @@ def test_a_critical_path_goes_on_before_what_waits(make):
 
     assert ["a"] == driver.running()
     assert ["b", "w0", "w1", "w2"] == drained(driver)
+
+
+@pytest.mark.parametrize("make", [step, task])
+def test_among_steps_that_wait_the_one_with_the_longest_way_goes_first(make):
+    """Though it became ready after the others, in a run that is ordered so."""
+    brain = Decisions(async_workers=2, max_active_runs=1, grace=5.0, random=lambda: 0.5)
+    plan = flow(make("busy"), task("before"), make("short"), make("long", "before")).plan()
+    places = dict.fromkeys(plan.by_id, COROUTINES)
+    ways = {"busy": 9.0, "before": 8.0, "short": 1.0, "long": 7.0}
+    start = StartRun(scope("run"), plan, places, None, None, 0, None, 0, ways=ways)
+    _, _, grants = decide(brain, start, 0.0, 0.0)
+    attempts = {one.id: message.attempt for _, one, message in grants}
+    for name in ("before", "busy"):
+        _, _, grants = decide(brain, AttemptFinished(attempts[name], None, None), 0.0, 0.0)
+        attempts |= {one.id: message.attempt for _, one, message in grants}
+
+    assert ["busy", "before", "long"] == list(attempts)[:3]
 
 
 @pytest.mark.parametrize("make", [step, task])

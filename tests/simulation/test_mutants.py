@@ -9,8 +9,6 @@ import pytest
 from actorflow.testing import explore_scenarios
 from tests.support.mutants import MUTANTS
 
-pytestmark = pytest.mark.slow
-
 SEEDS = range(20)
 MOST_SCHEDULES = 2_000
 
@@ -28,6 +26,20 @@ every_mutant = pytest.mark.parametrize("mutant", MUTANTS, ids=str)
 
 
 @every_mutant
+def test_a_planted_bug_is_found(mutant, monkeypatch):
+    """From one of a few seeds; this is the quick form of the next test."""
+    mutant.plant(monkeypatch)
+
+    explorations = (
+        explore_scenarios(seed=seed, schedules=MOST_SCHEDULES, shrink=False)
+        for seed in SHRUNK_SEEDS
+    )
+
+    check_found([next(one for one in explorations if one.broken is not None)])
+
+
+@pytest.mark.slow
+@every_mutant
 def test_a_planted_bug_is_found_from_every_seed(mutant, monkeypatch, record_property):
     """Within a bounded number of schedules; the first few seeds are those of the next test."""
     mutant.plant(monkeypatch)
@@ -42,6 +54,7 @@ def test_a_planted_bug_is_found_from_every_seed(mutant, monkeypatch, record_prop
     check_found(explorations)
 
 
+@pytest.mark.slow
 @every_mutant
 def test_the_failure_of_a_planted_bug_becomes_small(mutant, monkeypatch, record_property):
     """In steps, and in what is not plain about the scenario and the tape."""

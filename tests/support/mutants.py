@@ -23,7 +23,7 @@ from actorflow.model.messages import (
     RunFinished,
     Settled,
 )
-from actorflow.scheduling import endings, starts
+from actorflow.scheduling import endings, ledger, starts
 from actorflow.scheduling.compensations import Compensations
 from actorflow.scheduling.crashes import Crashes
 from actorflow.scheduling.deadlines import Deadlines, Due
@@ -324,11 +324,12 @@ def there_is_an_attempt_too_many(backoff, step, error, now, random):
     return policy.delay(step.attempts, random()) if policy.accepts(error) else None
 
 
-@replaces(StepActor, "_execute")
-def a_duplicate_is_executed_twice(execute, actor, attempt, sender):
+@replaces(StepActor, "receiveMessage")
+def a_duplicate_is_executed_twice(receive, actor, message, sender):
     """A message that comes again is obeyed again."""
-    attempt.submitted = False
-    execute(actor, attempt, sender)
+    if isinstance(message, Execute):
+        message.attempt.submitted = False
+    receive(actor, message, sender)
 
 
 @replaces(Supervisor, "_stop_attempt")
@@ -499,14 +500,14 @@ def a_cancel_overrules_a_failure(cancel, brain, message):
     cancel(brain, message)
 
 
-@replaces(StepState, "row")
+@replaces(ledger, "_row")
 def a_result_counts_an_attempt_too_few(row, step):
     """The last one of several."""
     status, output, error, attempts, *times = row(step)
     return status, output, error, min(attempts, max(1, attempts - 1)), *times
 
 
-@replaces(StepState, "row")
+@replaces(ledger, "_row")
 def a_result_keeps_an_error_to_itself(row, step):
     """It says that a step has failed, and not of what."""
     status, output, _, *others = row(step)

@@ -838,6 +838,22 @@ def test_a_run_that_has_failed_can_be_resumed_with_another_script():
     assert "mended" == simulation.results[run_id].outputs["b"]
 
 
+def test_a_record_that_cannot_be_read_when_its_run_is_resumed_is_a_defect():
+    """A law says so; an exception would end the search before it has a tape."""
+    simulation = Simulation(script=Script({"a": raises(ValueError("broken"))}))
+    run_id = simulation.start(flow(task("a")))
+    simulation.run_until_quiet()
+    *_, failed, ended = simulation.trace().events
+    again = failed._replace(number=ended.number + 1)
+    simulation._runtime.state.record([again], lambda _error: None)
+
+    simulation.resume(run_id)
+    simulation.run_until_quiet()
+
+    (defect,) = simulation.trace().defects
+    assert defect.startswith("the record of run-1 could not be read: IllegalMove")
+
+
 def test_a_run_that_goes_on_has_no_result_until_it_ends_again():
     """The one that it had is not the last word any more."""
     simulation = Simulation(script=Script({"a": [raises(ValueError("broken"))]}))

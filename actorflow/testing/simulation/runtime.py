@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.actors import ConfigureSupervisor, Supervisor
+from actorflow.errors.running import IllegalMove
 from actorflow.model.messages import CancelRun, Committed
 from actorflow.model.results import RunResult
 from actorflow.orchestrator.executor_table import finishing
@@ -267,8 +268,12 @@ class SimulatedRuntime:
         return run_id
 
     def resume(self, run_id: str, plan: WorkflowPlan, script: Script) -> None:
-        """Resume a run from its record."""
-        recorded = self.state.claim(run_id)
+        """Resume a run from its record; one that holds an illegal move is a defect."""
+        try:
+            recorded = self.state.claim(run_id)
+        except IllegalMove as error:
+            self.defects.append(f"the record of {run_id} could not be read: {text_of(error)}")
+            return
         self.results.pop(run_id, None)
         self._take(resumed_run(self, plan, recorded), script)
 

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from actorflow import Orchestrator, RetryPolicy, Workflow
 from actorflow.errors.definition import DefinitionError, WrongLoop
 from actorflow.errors.storage import (
+    AlreadyStarted,
     LeaseHeld,
     LeaseLost,
     NotRecorded,
@@ -422,6 +423,21 @@ def lease_of(state):
     return until - now
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 10])
+def test_every_run_is_looked_for_at_a_heartbeat(make, url, monkeypatch, count):
+    """In several queries, when there are many; a run that is not found would be cancelled."""
+    monkeypatch.setattr(leases, "_RUNS_PER_QUERY", 2)
+    state = make(url)
+    fences = {f"r{number}": 1 for number in range(count)}
+    for run_id in fences:
+        accept(state, accepted(run_id))
+    lease, last = state._writer._lease, f"r{count - 1}"
+
+    with state._engines.writing.begin() as connection:
+        assert [] == lease.lost_runs(connection, fences)
+        assert [last] == lease.lost_runs(connection, fences | {last: 2})
+
+
 def test_a_lease_lasts_as_long_as_was_asked_for(make, url):
     """By the clock of the database; and it is renewed three times while it would last."""
     state = make(url, lease=3000)
@@ -624,6 +640,17 @@ def test_a_run_that_is_lost_says_why_until_it_is_claimed_anew(make, url):
     assert expected == [type(reason.errors["run"]) for reason in reasons]
 
 
+def test_a_run_that_was_lost_is_forgotten_when_it_has_ended(state):
+    """A process that lives long may lose many."""
+    accept(state, accepted())
+    recorded(state, happened(*STARTED)[1:])
+    known = {*state._writer._open_runs._broken}
+    error = recorded(state, happened(EventKind.RUN_FAILED, after=3))
+
+    assert ["run"] == [*error.errors]
+    assert ({"run"}, {}) == (known, state._writer._open_runs._broken)
+
+
 def test_a_run_that_is_lost_takes_no_other_along(make, url):
     """Not even one whose events came in the same record."""
     first, second = make(url), make(url)
@@ -649,6 +676,25 @@ def test_a_run_that_is_lost_takes_no_other_along(make, url):
     assert ["lost"] == [*error.errors]
     assert RunStatus.COMPLETED is first.snapshot("kept").status
     assert RunStatus.RUNNING is first.snapshot("lost").status
+
+
+def test_a_second_start_is_told_so_next_to_a_run_that_is_lost(make, url):
+    """Otherwise it would run here, and nothing of it would be recorded."""
+    first, second = make(url), make(url)
+    accept(first, accepted("earlier", idempotency_key="k"))
+    accept(first, accepted("lost"))
+    write(first, happened(*STARTED, run_id="lost"))
+    expire(url)
+    second.claim("lost")
+    starts, writes = Commits(), Commits()
+    with held(first):
+        first.create(accepted("again", idempotency_key="k"), starts.done)
+        first.record(happened(EventKind.STEP_COMPLETED, run_id="lost", after=3), writes.done)
+    starts.wait()
+    writes.wait()
+
+    assert [AlreadyStarted] == [type(error) for error in starts.errors]
+    assert ["lost"] == [*writes.errors[0].errors]
 
 
 def test_a_run_that_was_deleted_is_lost(make, url):
@@ -828,6 +874,29 @@ def test_a_commit_whose_answer_is_lost_is_not_repeated(state):
     assert next(lose, None) is None
     assert [1, 2, 3, 4, 5] == [event.number for event in state.events("run")]
     assert ("ok", 0) == (state.health.status, state.health.failures)
+
+
+def test_a_commit_whose_answer_is_lost_is_not_repeated_next_to_a_refused_start(state):
+    """The refused run was not written, and is not looked for."""
+    accept(state, accepted("earlier", idempotency_key="k"))
+    starts, writes, lose = Commits(), Commits(), iter([True])
+
+    def lose_the_answer(connection):
+        if next(lose, False):
+            connection.connection.dbapi_connection.commit()
+            raise sa.exc.OperationalError("COMMIT", {}, Exception("the connection is gone"))
+
+    sa.event.listen(state._engines.writing, "commit", lose_the_answer)
+    with held(state):
+        state.create(accepted("again", idempotency_key="k"), starts.done)
+        state.create(accepted("other"), nobody)
+        state.record(happened(*COMPLETED, run_id="other"), writes.done)
+    starts.wait()
+    writes.wait()
+
+    assert next(lose, None) is None
+    assert ([AlreadyStarted], [None]) == ([type(it) for it in starts.errors], writes.errors)
+    assert [1, 2, 3, 4, 5] == [event.number for event in state.events("other")]
 
 
 def test_a_commit_that_did_not_happen_is_repeated(state):

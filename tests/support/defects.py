@@ -1,0 +1,579 @@
+"""Planted defects: mistakes in the source, each with the tests that must fall.
+
+    python -m tests.support.defects --all                  # every defect
+    python -m tests.support.defects --sample 6 --seed X    # six of them, the same for each X
+    python -m tests.support.defects NAME ...               # these
+
+The mutants in `mutants` are for the search of the simulation. These defects are for direct tests,
+and most are where no simulation looks: in threads, tasks, the writer and the leases. Each is one
+to three lines of the source, replaced in a copy of the checkout in a temporary directory. The named
+tests run there in another process.
+
+It says for each defect how it was found and how long that took, and exits with 1 if one survives,
+if it no longer applies, or if its tests fail without it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import attrs
+
+__all__ = ["CHECKOUT", "DEFECTS", "Defect", "main"]
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+COPIED = ("actorflow", "benchmarks", "tests", "pyproject.toml", "setup.cfg")
+HANGS = 20
+"""Seconds after which a test hangs, which counts as falling."""
+
+
+@attrs.frozen
+class Defect:
+    """A mistake, and how it is planted."""
+
+    name: str
+    file: str
+    text: str
+    """Occurs once in the file."""
+    replacement: str
+    tests: tuple[str, ...]
+    """The tests that must fall: one case of each."""
+    why: str
+    """What a user would see of it."""
+
+    @property
+    def source(self):
+        """The source of the file, without the mistake."""
+        return (CHECKOUT / self.file).read_text()
+
+    @property
+    def applies(self):
+        """Whether the text is in the file, once."""
+        return self.source.count(self.text) == 1
+
+    @property
+    def mistaken(self):
+        """The source of the file with the mistake."""
+        return self.source.replace(self.text, self.replacement)
+
+
+DEFECTS = []
+
+
+def defect(name, file, text, replacement, *tests, why):
+    """Add a defect."""
+    DEFECTS.append(Defect(name, f"actorflow/{file}", text, replacement, tests, why))
+
+
+# ── The brain ────────────────────────────────────────────────────────────────────────────────
+
+MODELS = "tests/scheduling/test_models.py::"
+DECISIONS = "tests/scheduling/test_decisions.py::"
+UNDOING = "tests/scheduling/test_compensations.py::"
+
+defect(
+    "an ended run stays in the ready queue",
+    "scheduling/decisions.py",
+    "        self._starts.forget(run)\n",
+    "",
+    MODELS + "test_a_run_that_was_cancelled_while_it_waited_gets_its_turn_when_it_is_resumed",
+    why="A run that is cancelled while a step waits for a worker hangs when it is resumed.",
+)
+defect(
+    "compaction leaves no heap",
+    "scheduling/deadlines.py",
+    "        heapq.heapify(self._heap)\n",
+    "",
+    MODELS + "test_what_is_left_after_compaction_comes_in_order",
+    why="Timeouts fire late when most of many have been cancelled.",
+)
+defect(
+    "the queue of runs is no heap after a cancellation",
+    "scheduling/queues.py",
+    "        heapq.heapify(self._waiting)\n",
+    "",
+    MODELS + "test_the_queue_of_runs_behaves_like_a_list",
+    why="Of many waiting runs, urgent ones start after others once one of them was cancelled.",
+)
+defect(
+    "the levels are no heap after a run has ended",
+    "scheduling/queues.py",
+    "                heapq.heapify(self.order)\n",
+    "",
+    MODELS + "test_the_ready_queue_behaves_like_a_list",
+    why="Steps of a lower priority start first once a run has been cancelled.",
+)
+defect(
+    "the last limit of undoing counts",
+    "scheduling/compensations.py",
+    "and run.cut is None and",
+    "and",
+    MODELS + "test_the_first_limit_of_undoing_counts",
+    why="A second shutdown call cuts compensators that the first one had given more time.",
+)
+defect(
+    "a backoff outlives its step",
+    "scheduling/endings.py",
+    "        if step.backoff is not None:\n            self._deadlines.cancel(step.backoff)\n",
+    "",
+    DECISIONS + "test_deadlines_that_pass_together_are_each_looked_at_anew",
+    why="A step that was cancelled in its backoff becomes ready again, which is an illegal move.",
+)
+defect(
+    "a grace outlives its attempt",
+    "scheduling/starts.py",
+    "        if step.grace is not None:\n            self._deadlines.cancel(step.grace)\n",
+    "",
+    UNDOING + "test_a_cancelled_run_is_undone_when_that_is_asked_for",
+    why="The retry of an attempt that stopped in time is abandoned by the former one's grace.",
+)
+defect(
+    "a timeout outlives its run",
+    "scheduling/endings.py",
+    "for deadline in (run.expiry, run.cut):",
+    "for deadline in (run.cut,):",
+    DECISIONS + "test_a_step_in_backoff_is_cancelled_at_once",
+    why="A resumed run is ended by the timeout of its former life.",
+)
+defect(
+    "what becomes ready overtakes what waits",
+    "scheduling/starts.py",
+    "        enough = len(ready) <= self._workers.free and not queue.order\n",
+    "        enough = len(ready) <= self._workers.free\n",
+    DECISIONS + "test_what_was_ready_earlier_goes_before_what_is_defined_earlier",
+    why="Steps wait for ever behind dependents that become ready when a worker is freed.",
+)
+defect(
+    "the lane ignores the longest way",
+    "scheduling/starts.py",
+    "run.lane.push(step, level, 0.0 if run.ways is None else run.ways[step.id])",
+    "run.lane.push(step, level, 0.0)",
+    DECISIONS + "test_among_steps_that_wait_the_one_with_the_longest_way_goes_first",
+    why='order="critical_path" has no effect on functions that wait for the sync lane.',
+)
+
+# ── Actors and delivery ──────────────────────────────────────────────────────────────────────
+
+SUPERVISOR = "tests/actors/test_supervisor.py::"
+
+defect(
+    "an earlier timer is not seen",
+    "systems/delivery.py",
+    "        if self._timers[0] is entry:\n",
+    "        if len(self._timers) == 1:\n",
+    "tests/contracts/test_system_bases.py::"
+    "test_wakeups_come_at_their_times_and_with_their_payloads",
+    why="A short timeout fires only when a longer one does that was set before.",
+)
+defect(
+    "a turn drops what it has not delivered",
+    "systems/embedded.py",
+    "                    del mail[:delivered]\n",
+    "                    mail.clear()\n",
+    "tests/systems/test_embedded.py::test_a_guest_that_delivers_keeps_within_the_bounds",
+    why="Runs hang when more than 512 messages wait at once.",
+)
+defect(
+    "attempts share context variables",
+    "actors/step.py",
+    "attempt.variables = scope.variables.copy()",
+    "attempt.variables = scope.variables",
+    "tests/actors/test_step.py::test_every_attempt_has_context_variables_of_its_own",
+    why="Steps see each other's context variables, and parallel functions cannot enter theirs.",
+)
+defect(
+    "a stopped grant replaces a later one",
+    "actors/step.py",
+    "            elif not attempt.submitted:  # else",
+    "            else:  # or",
+    "tests/actors/test_step.py::"
+    "test_the_grant_of_a_stopped_attempt_does_not_take_the_place_of_a_later_one",
+    why="A retry never begins, and its run hangs.",
+)
+defect(
+    "a decision overtakes those that wait for their record",
+    "actors/supervisor.py",
+    "            if recorded and not self._held:\n",
+    "            if recorded:\n",
+    SUPERVISOR + "test_what_is_decided_meanwhile_waits_in_order",
+    why="Steps start before the events that led to them are in the database.",
+)
+defect(
+    "every message sets a wakeup",
+    "actors/supervisor.py",
+    "            # Also after a KeyboardInterrupt.\n"
+    "            if self._deadlines.earliest < self._wakeups[0]:",
+    "            # Also after a KeyboardInterrupt.\n"
+    "            if self._deadlines.earliest != _NEVER:",
+    SUPERVISOR + "test_wakeups_do_not_pile_up",
+    why="Memory grows by a timer for each message while a timeout is pending.",
+)
+defect(
+    "what is not recorded is not abandoned",
+    "actors/supervisor.py",
+    "(StopAttempt, AbandonAttempt, RunFinished)",
+    "(StopAttempt, RunFinished)",
+    SUPERVISOR + "test_a_thread_that_timed_out_is_abandoned_though_that_is_not_recorded",
+    why="A run hangs when the disk is full at the moment in which a thread times out.",
+)
+defect(
+    "a second attempt to undo is not watched",
+    "actors/run.py",
+    "        self._undoing = address, message.attempt\n",
+    "        self._undoing = self._undoing or (address, message.attempt)\n",
+    "tests/actors/test_run.py::test_the_next_attempt_of_a_compensator_is_watched_as_the_first_one",
+    why="A run hangs when the actor of a retried compensator dies.",
+)
+
+# ── Executors ────────────────────────────────────────────────────────────────────────────────
+
+THREADS = "tests/executors/test_threads.py::"
+COROUTINES = "tests/executors/test_coroutines.py::"
+
+defect(
+    "a thread takes its attempt before it says so",
+    "executors/threads.py",
+    "        running[attempt] = thread"
+    "  # before it is taken out, so that `abandon` finds it in one\n"
+    "        if self._waiting.pop(attempt, _TAKEN) is _TAKEN:\n"
+    "            del running[attempt]  # abandoned before it began\n"
+    "            self._idle.append(None)\n"
+    "            return True\n",
+    "        if self._waiting.pop(attempt, _TAKEN) is _TAKEN:\n"
+    "            self._idle.append(None)\n"
+    "            return True\n"
+    "        running[attempt] = thread\n",
+    THREADS + "test_an_attempt_that_is_given_up_as_its_thread_takes_it_is_not_reported",
+    why="A hanging thread is not counted, and a step that was given up is reported all the same.",
+)
+defect(
+    "a thread is idle only after its report",
+    "executors/threads.py",
+    "        self._idle.append(None)\n        self._report(attempt, output, error)\n",
+    "        self._report(attempt, output, error)\n        self._idle.append(None)\n",
+    THREADS + "test_a_thread_that_reports_is_free_for_what_the_report_submits",
+    why="A chain of steps starts threads that it does not need.",
+)
+defect(
+    "a thread whose attempt was given up is never idle",
+    "executors/threads.py",
+    "            self._idle.append(None)\n            return True\n        thread.attempt",
+    "            return True\n        thread.attempt",
+    THREADS + "test_a_thread_that_finds_its_attempt_given_up_is_idle_again",
+    why="Each step that is given up before it begins leaves a thread behind for ever.",
+)
+defect(
+    "an attempt that ends as it is given up counts as abandoned",
+    "executors/threads.py",
+    "            del self._abandoned[attempt]  # it has ended in between\n",
+    "",
+    THREADS + "test_an_attempt_that_ends_as_it_is_given_up_does_not_count_as_abandoned",
+    why="After a hundred such steps, every function fails with TooManyAbandoned.",
+)
+defect(
+    "a delivery runs in a step's context",
+    "executors/coroutines.py",
+    "self._context.run(self._deliver)",
+    "self._deliver()",
+    COROUTINES + "test_the_runner_is_not_in_a_bodys_context",
+    why="Observers and other steps' tasks see context variables that a step has set.",
+)
+defect(
+    "a task that is cancelled twice is started twice",
+    "executors/coroutines.py",
+    "            self.started = True\n"
+    "            self.get_loop().call_soon(self._on_missed, attempt)\n",
+    "            self.get_loop().call_soon(self._on_missed, attempt)\n",
+    COROUTINES + "test_a_task_that_is_cancelled_twice_before_it_starts_runs_its_body_once",
+    why="One attempt calls its function twice at the same time.",
+)
+defect(
+    "a body that has raised still counts as running",
+    "executors/coroutines.py",
+    "            self.current = task.attempt = None\n"
+    "            self._report(attempt, None, error)\n",
+    "            task.attempt = None\n            self._report(attempt, None, error)\n",
+    COROUTINES + "test_a_body_that_has_ended_is_not_the_one_that_runs",
+    why="The watchdog logs that a step blocks the loop which has failed long ago.",
+)
+defect(
+    "a task keeps its attempt while it delivers",
+    "executors/coroutines.py",
+    "        task.attempt = None\n        self._end(attempt, output, failure)\n",
+    "        self._end(attempt, output, failure)\n",
+    COROUTINES + "test_a_body_that_has_ended_is_not_the_one_that_runs",
+    why="The watchdog blames a step for what is done after its end.",
+)
+defect(
+    "a body that is cancelled may not wait while it cleans up",
+    "executors/coroutines.py",
+    "                    waiting = coroutine.throw(thrown)\n            output",
+    "                    coroutine.throw(thrown)\n                    break\n            output",
+    COROUTINES + "test_a_task_group_works_in_a_body",
+    why="The clean-up of a cancelled step goes on before what it awaits has happened.",
+)
+defect(
+    "the watchdog does not ask whether the loop turns",
+    "executors/watchdog.py",
+    "            if attempt is not None:\n                self._executor.probe()\n",
+    "",
+    "tests/executors/test_watchdog.py::test_a_body_that_goes_on_in_its_task_does_not_block",
+    why="Steps that await often are reported as blocking the loop.",
+)
+defect(
+    "a pool's abandoned attempts are kept",
+    "executors/futures.py",
+    "                del self._abandoned[attempt]\n                return\n",
+    "                return\n",
+    "tests/executors/test_futures.py::"
+    "test_an_abandoned_attempt_is_forgotten_when_its_body_has_returned",
+    why="Memory grows by each attempt that times out in a pool, with its arguments.",
+)
+
+# ── The writer and the group commit ──────────────────────────────────────────────────────────
+
+MANAGER = "tests/state/sql/test_manager.py::"
+
+defect(
+    "only the last statement's rows count",
+    "state/sql/writing/bulk.py",
+    "            matched += connection",
+    "            matched = connection",
+    "tests/state/sql/test_bulk.py::test_every_row_arrives_however_many_there_are",
+    why="Three runs that have events in one group are all lost.",
+)
+defect(
+    "a refused start is not told next to a lost run",
+    "state/sql/writing/writer.py",
+    "            return duplicates | self._persist_owned(",
+    "            return self._persist_owned(",
+    MANAGER + "test_a_second_start_is_told_so_next_to_a_run_that_is_lost",
+    why="A second start with the same idempotency key runs, and nothing of it is recorded.",
+)
+defect(
+    "a lost answer is looked for with refused starts",
+    "state/sql/writing/writer.py",
+    "return statements.is_written(connection, _without(batch, duplicates))",
+    "return statements.is_written(connection, batch)",
+    MANAGER + "test_a_commit_whose_answer_is_lost_is_not_repeated_next_to_a_refused_start",
+    why="Runs fail whose events were committed just before the connection was lost.",
+)
+defect(
+    "a resumption does not write the steps that it resets",
+    "state/sql/writing/open_runs.py",
+    "before = dict(fold.steps) if event.kind is EventKind.RUN_RESUMED else fold.steps",
+    "before = fold.steps",
+    MANAGER + "test_a_run_that_somebody_else_has_claimed_is_not_written_any_more",
+    why="The record of a resumed run shows its steps as failed until they start.",
+)
+defect(
+    "lost runs are remembered after their end",
+    "state/sql/writing/open_runs.py",
+    "                    self._broken.pop(event.run_id, None)\n",
+    "",
+    MANAGER + "test_a_run_that_was_lost_is_forgotten_when_it_has_ended",
+    why="Memory grows by each run that could not be recorded.",
+)
+defect(
+    "only the last of a refused group's runs is told",
+    "state/sql/writing/writer.py",
+    "            lost |= self._persist({run_id: change})\n",
+    "            lost = self._persist({run_id: change})\n",
+    MANAGER + "test_one_run_that_cannot_be_written_does_not_hurt_the_others",
+    why="A run goes on as if it were recorded, though the database has refused it.",
+)
+
+# ── Leases, ownership, recovery ──────────────────────────────────────────────────────────────
+
+TAKEOVER = "tests/orchestrator/test_takeover.py::"
+
+defect(
+    "a heartbeat looks for the first runs alone",
+    "state/sql/leases.py",
+    "run_ids[start : start + _RUNS_PER_QUERY]",
+    "run_ids[:_RUNS_PER_QUERY]",
+    MANAGER + "test_every_run_is_looked_for_at_a_heartbeat",
+    why="An orchestrator with more than 500 runs cancels the others at each heartbeat.",
+)
+defect(
+    "a run that is taken stays parked",
+    "state/sql/writing/group.py",
+    '            "parked": None,\n            # Resuming',
+    "            # Resuming",
+    TAKEOVER + "test_a_run_of_an_unknown_version_is_parked_until_somebody_knows_it",
+    why="Lists say of runs in progress that no orchestrator knows their workflow.",
+)
+defect(
+    "a search takes what runs here",
+    "state/sql/writing/group.py",
+    "                runs.c.run_id.not_in(list(wanted.besides)),\n",
+    "",
+    MANAGER + "test_the_most_urgent_is_taken_first_and_of_equals_the_one_that_has_waited_longest",
+    why="Each search gives every live run a new fencing token, and its next events are refused.",
+)
+defect(
+    "a live run is handed back",
+    "orchestrator/takeover.py",
+    "    if not runtime.live(run_id):\n        hand_back(runtime.powers, run_id, parked)\n",
+    "    hand_back(runtime.powers, run_id, parked)\n",
+    TAKEOVER + "test_a_run_whose_resumption_is_interrupted_late_is_not_handed_back",
+    why="After a Ctrl-C in resume(), the run is cancelled here and runs again elsewhere.",
+)
+defect(
+    "an orchestrator that is full parks runs for good",
+    "orchestrator/takeover.py",
+    "(Overloaded, StoreOverloaded, StoreUnavailable)",
+    "(StoreOverloaded, StoreUnavailable)",
+    TAKEOVER + "test_a_run_that_cannot_be_taken_up_now_is_taken_up_a_moment_later",
+    why="A run in the queue is never taken again by an orchestrator that was full once.",
+)
+defect(
+    "more runs are taken than there is room for",
+    "orchestrator/takeover.py",
+    "        room = self._most - len(self._life.live.ids())\n",
+    "        room = self._most\n",
+    TAKEOVER + "test_no_more_runs_are_taken_than_there_is_room_for",
+    why="A busy orchestrator takes runs from idle ones and hands them back, again and again.",
+)
+defect(
+    "a run that is cancelled from outside stays with who cancelled it",
+    "orchestrator/remote_cancel.py",
+    "        hand_back(powers, run_id)  # its next owner must not wait for this one's end\n",
+    "        pass\n",
+    "tests/orchestrator/test_remote_cancel.py::"
+    "test_a_run_that_is_to_be_undone_goes_to_whoever_takes_it",
+    why="A run in the queue is not undone before the process ends that asked for it.",
+)
+
+
+# ── Running ──────────────────────────────────────────────────────────────────────────────────
+
+
+class Workshop:
+    """A copy of the checkout, in which defects are planted."""
+
+    def __init__(self, place):
+        self.place = place
+        for name in COPIED:
+            source = CHECKOUT / name
+            if source.is_dir():
+                shutil.copytree(source, place / name)  # compiled modules, too: that saves seconds
+            else:
+                shutil.copy2(source, place / name)
+
+    @contextlib.contextmanager
+    def planted(self, one):
+        """Have a defect in the copy while the block runs."""
+        file = self.place / one.file
+        self._forget_compiled(file)
+        file.write_text(one.mistaken)
+        try:
+            yield
+        finally:
+            self._forget_compiled(file)
+            file.write_text(one.source)
+
+    def _forget_compiled(self, file):
+        for compiled in (file.parent / "__pycache__").glob(f"{file.stem}.*"):
+            compiled.unlink()
+
+    def test(self, *tests):
+        """Run tests in the copy; return the exit status of pytest and what it printed."""
+        options = [
+            "--numprocesses=0",
+            "--quiet",
+            "--show-capture=no",
+            "--tb=no",
+            "-rfE",
+            "-pno:cacheprovider",
+            "--hypothesis-seed=0",
+            f"--override-ini=faulthandler_timeout={HANGS}",
+            "-mnot slow",
+        ]
+        if len(tests) == 1:
+            options.append("--exitfirst")
+        process = subprocess.run(
+            [sys.executable, "-m", "pytest", *options, *tests],
+            cwd=self.place,
+            env=os.environ | {"PYTHONPATH": str(self.place), "COLUMNS": "1000"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return process.returncode, process.stdout
+
+
+def verdict(one, status, printed):
+    """Return what the tests say of a defect: "found", "hangs", or why it counts as missed."""
+    if status == 0:
+        return "survived"
+    if "Timeout (" in printed:
+        return "hangs"
+    fell = [it.split()[1] for it in printed.splitlines() if it.startswith(("FAILED ", "ERROR "))]
+    stood = [name for name in one.tests if not any(it.split("[")[0] == name for it in fell)]
+    if status != 1 or stood:
+        return f"unclear: pytest ends with {status} and says\n{printed[-2000:]}"
+    return "found"
+
+
+def check(chosen, say=print):
+    """Plant defects one at a time; return how many were missed, all if their tests fail anyway."""
+    missed = 0
+    with tempfile.TemporaryDirectory(prefix="actorflow-defects.") as place:
+        workshop = Workshop(Path(place))
+        applicable = [one for one in chosen if one.applies]
+        status, printed = workshop.test(*{name: 0 for one in applicable for name in one.tests})
+        if status != 0:
+            say(f"{printed}\nThe tests fail without any defect.")
+            return len(chosen)
+        for one in chosen:
+            began = time.monotonic()
+            said = "does not apply"
+            if one in applicable:
+                with workshop.planted(one):
+                    said = verdict(one, *workshop.test(*one.tests))
+            say(f"{time.monotonic() - began:5.1f} s  {one.name}: {said}")
+            if said not in {"found", "hangs"}:
+                missed += 1
+                say("\n".join(f"         {it}" for it in (one.file, one.why, *one.tests)))
+    say(f"{len(chosen) - missed} of {len(chosen)} defects found")
+    return missed
+
+
+def main(words=None):
+    """Do as the command line says; return 0, or 1 if a defect was not found."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.support.defects",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="the defects to plant")
+    parser.add_argument("--all", action="store_true", help="plant every defect")
+    parser.add_argument("--sample", type=int, metavar="N", help="plant this many")
+    parser.add_argument("--seed", default="", help="what the sample is drawn from: any word")
+    asked = parser.parse_args(words)
+    named = {one.name: one for one in DEFECTS}
+    if unknown := [name for name in asked.names if name not in named]:
+        parser.error(f"no such defect: {', '.join(unknown)}")
+    chosen = [named[name] for name in asked.names]
+    if asked.all:
+        chosen = list(DEFECTS)
+    elif asked.sample is not None:
+        chosen = random.Random(asked.seed).sample(DEFECTS, min(asked.sample, len(DEFECTS)))
+    if not chosen:
+        parser.error("say which: --all, --sample N, or names")
+    return int(check(chosen) > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

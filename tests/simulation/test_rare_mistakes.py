@@ -65,6 +65,30 @@ def the_lane_ignores_the_way(push, lane, step, level, _way):
 @rare(
     19,
     Scenario(
+        steps=(ScenarioStep(id="a", async_=True), ScenarioStep(id="b", after=("a",), async_=True)),
+        runs=(ScenarioRun(), ScenarioRun(at=0.5)),
+        settings=Settings(async_workers=1, ageing=1.0),
+    ),
+    Tape(),
+    Starts,
+    "_rank",
+)
+def waiting_counts_from_the_start_of_the_run(rank, starts):
+    """So the steps of an old run pass all others, whenever they became ready."""
+    if starts._ageing is None:
+        rank(starts)
+        return
+    ranks = {run: run.rank for _, _, _, run, _ in starts._ready}
+    for run in ranks:
+        run.rank -= (starts._outbox.wall - run.started_at) / starts._ageing
+    rank(starts)
+    for run, before in ranks.items():
+        run.rank = before
+
+
+@rare(
+    19,
+    Scenario(
         steps=(ScenarioStep(id="a", async_=True),),
         runs=(ScenarioRun(), ScenarioRun(), ScenarioRun(at=0.75, priority=1)),
         settings=Settings(async_workers=1, ageing=0.5),

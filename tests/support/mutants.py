@@ -217,20 +217,6 @@ def ageing_is_multiplied(_level, starts, run, step):
     return 0, run + step + starts._outbox.now * starts._ageing
 
 
-@replaces(Starts, "_rank")
-def waiting_counts_from_the_start_of_the_run(rank, starts):
-    """So the steps of an old run pass all others, whenever they became ready."""
-    if starts._ageing is None:
-        rank(starts)
-        return
-    ranks = {run: run.rank for _, _, _, run, _ in starts._ready}
-    for run in ranks:
-        run.rank -= (starts._outbox.wall - run.started_at) / starts._ageing
-    rank(starts)
-    for run, before in ranks.items():
-        run.rank = before
-
-
 @replaces(RunQueue, "push")
 def runs_are_admitted_last_come_first_served(push, queue, run):
     """Of those that wait for a place, the last goes first."""

@@ -58,7 +58,7 @@ def test_old_runs_are_let_go_when_another_ends():
 def test_durations_are_those_of_runs_that_are_kept_and_completed():
     """A run that has been let go is not remembered for its durations."""
     state = MemoryStateManager(max_runs=2)
-    ran(state, "failed", FAILED)
+    ran(state, "cut", (*STARTED, EventKind.STEP_COMPLETED, EventKind.RUN_CANCELLED))
     assert {} == state.durations("flow")
 
     ran(state, "completed")

@@ -30,6 +30,7 @@ _ENDS: Final = {
     EventKind.STEP_SKIPPED,
     EventKind.RUN_COMPLETED,
     EventKind.RUN_FAILED,
+    EventKind.RUN_CANCELLED,
 }
 
 
@@ -64,11 +65,13 @@ class MeasuresStepsContract(Patient):
         assert ({"a": 1.0}, {"a": 5.0}) == (self._durations(), self._durations("other"))
 
     def test_runs_that_did_not_complete_do_not_count(self) -> None:
-        """A step may have been cut off in them."""
-        self._ran("good", 2.0)
-        for number in range(3):
-            self._ran(f"bad{number}", 50.0, FAILED)
+        """Not even with the steps that completed in them."""
+        cut = (*STARTED, EventKind.STEP_COMPLETED, EventKind.RUN_CANCELLED)
+        for number, kinds in enumerate((FAILED, cut, cut)):
+            self._ran(f"bad{number}", 50.0, kinds)
+        assert {} == self._durations()
 
+        self._ran("good", 2.0)
         assert {"a": 2.0} == self._durations()
 
     def test_steps_that_did_not_complete_do_not_count(self) -> None:

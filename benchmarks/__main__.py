@@ -13,6 +13,7 @@ from benchmarks.bytecodes import bytecodes
 from benchmarks.durable import durable
 from benchmarks.history import history
 from benchmarks.imports import imports
+from benchmarks.makespan import makespans
 from benchmarks.memory import memory, memory_by_file
 from benchmarks.options import Options
 from benchmarks.report import Table, dump_figures, dump_samples, show
@@ -33,6 +34,7 @@ SECTIONS: dict[str, tuple[Section, ...]] = {
     "memory": (memory, memory_by_file),
     "durable": (durable, history),
     "schedules": (schedules,),
+    "makespan": (makespans,),
     "import": (imports,),
     "peers": (beside_peers,),
 }
@@ -46,6 +48,7 @@ def main(words: Sequence[str] | None = None) -> None:
         workers=arguments.workers,
         shrink=10 if arguments.quick else 1,
         workloads=frozenset(arguments.only),
+        wfcommons=arguments.wfcommons,
     )
     tables = [_shown(section, options) for section in _sections(arguments)]
     if arguments.json:
@@ -65,6 +68,9 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=10, help="async_workers, on all sides (10)")
     parser.add_argument("--quick", action="store_true", help="a tenth of the size, 2 samples")
     parser.add_argument("--peers", action="store_true", help="other schedulers as well")
+    parser.add_argument(
+        "--wfcommons", type=Path, metavar="DIR", help="recorded workflows, for makespan"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     parser.add_argument("--pyperf", type=Path, metavar="FILE", help="write the samples here")
     arguments = parser.parse_args(words)

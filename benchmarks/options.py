@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import attrs
 
@@ -19,6 +20,8 @@ class Options:
     workers: int = 10
     shrink: int = 1
     workloads: frozenset[str] = frozenset()
+    wfcommons: Path | None = None
+    """A directory of recorded workflows."""
 
     def chosen(self, workloads: Sequence[Workload]) -> Sequence[Workload]:
         """Return the workloads that were named, or all of them if none was."""

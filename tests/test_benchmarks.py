@@ -17,6 +17,7 @@ from benchmarks.contenders import Contender, actorflow, actorflow_from_outside, 
 from benchmarks.floors import asyncio_floor
 from benchmarks.imports import STATEMENTS, imports
 from benchmarks.lesson import by_hand, expected_output, lesson_flow
+from benchmarks.makespan import SHAPES, Job, Task, makespan, makespans, read_wfcommons
 from benchmarks.measure import interleaved
 from benchmarks.options import Options
 from benchmarks.peers import PEERS
@@ -316,6 +317,48 @@ def test_schedules_are_counted_for_everybody_in_turns():
     assert all(0 < record["lowest"] <= record["schedules/s"] for record in table.records)
     named = table.note + " ".join(str(record["who"]) for record in table.records)
     assert all(peer in named for peer in SIMULATORS)
+
+
+def test_a_makespan_is_that_of_the_order():
+    """Two workers, and a long task behind short ones: by readiness it begins last."""
+    tasks = [Task(id=f"short{n}", after=(), seconds=1.0) for n in range(4)]
+    job = Job(name="late", tasks=(*tasks, Task(id="long", after=(), seconds=4.0)))
+    expected = {task.id: task.seconds for task in job.tasks}
+
+    assert 6.0 == makespan(job, 2, "readiness", expected)
+    assert 4.0 == makespan(job, 2, "critical_path", expected) == job.bound(2)
+
+
+def test_makespans_are_compared_for_each_shape():
+    """No run is shorter than its bound, and no order is a different amount of work."""
+    table = asyncio.run(makespans(Options(samples=1, shrink=20)))
+    *shapes, everything = table.records
+
+    assert len(SHAPES) == len({record["workflow"] for record in shapes})
+    assert "all" == everything["workflow"]
+    assert all(1 <= record["by path"] and 1 <= record["over bound"] for record in table.records)
+    assert all(
+        record["worst %"] <= record["saved %"] <= record["best %"] for record in table.records
+    )
+
+
+def test_recorded_workflows_are_read_if_their_size_fits(tmp_path):
+    """Files in the format of WfCommons; others may lie beside them."""
+    for name, size in [("wide-001", 100), ("tiny-001", 99)]:
+        tasks = [{"id": f"t{n}", "parents": ["t0"] if n else []} for n in range(size)]
+        took = [{"id": one["id"], "runtimeInSeconds": n} for n, one in enumerate(tasks)]
+        workflow = {"specification": {"tasks": tasks}, "execution": {"tasks": took}}
+        (tmp_path / f"{name}.json").write_text(json.dumps({"workflow": workflow}))
+    (tmp_path / "other.json").write_text("{}")
+
+    (job,) = read_wfcommons(tmp_path)
+    (record,) = asyncio.run(makespans(Options(samples=1, wfcommons=tmp_path))).records
+
+    assert ("wide", 100) == (job.name, len(job.tasks))
+    assert (("t0",), 99) == (job.tasks[99].after, job.tasks[99].seconds)
+    assert 0 < job.tasks[0].seconds < 1
+    assert ("wide", 100, 5) == (record["workflow"], record["tasks"], record["runs"])
+    assert 0 < record["saved %"]
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from actorflow import (
     CancelsRemotely,
     ChecksOutputs,
     LeasesRuns,
+    MeasuresSteps,
     MemoryStateManager,
     Orchestrator,
     QueuesRuns,
@@ -37,6 +38,7 @@ POWERS = {
     QueuesRuns: ("enqueue", "take", "hand_back"),
     ChecksOutputs: ("admit",),
     CancelsRemotely: ("listen", "ask_to_cancel"),
+    MeasuresSteps: ("durations",),
 }
 
 
@@ -307,6 +309,7 @@ def test_a_whole_power_is_found(power):
 
     assert {state} == found
     assert (state if power is CancelsRemotely else None) is powers.requests
+    assert (state if power is MeasuresSteps else None) is powers.measures
     assert (state if power is ChecksOutputs else None) is powers.outputs
     assert (state if power is QueuesRuns else None) is powers.queue
     assert (state if power in {LeasesRuns, QueuesRuns} else None) is powers.leases

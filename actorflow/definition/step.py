@@ -191,7 +191,7 @@ class Step:
             "with_expected_duration",
             inherited=False,
             phrase="expected {:g} s",
-            scenario=None,
+            scenario=(None, 5.0, 2.0, 0.5),
             changes_nothing=True,
         ),
     )

@@ -290,9 +290,11 @@ class MeasuresSteps(Protocol):
     """
 
     def durations(self, workflow_id: str, /) -> Mapping[str, float]:
-        """Return the median seconds of each step, by step id, over the recent completed runs.
+        """Return the median seconds of each step, by step id, over the last 20 completed runs.
 
-        It may wait, and is called on another thread than an event loop if `slow_to_read` is true.
+        Steps that did not complete are left out. For a workflow without such runs the mapping is
+        empty. It may wait, and is called on another thread than an event loop if `slow_to_read` is
+        true.
         """
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import threading
 from typing import TYPE_CHECKING, Final
 
 from actorflow.support.read_only import NOTHING
@@ -17,6 +19,8 @@ __all__ = ["Estimates"]
 
 _FRESH_FOR: Final = 60.0
 """Seconds for which durations that were read are used without reading them again."""
+_MOST: Final = 1_000
+"""Number of workflows whose durations are kept; those that were read first are dropped first."""
 
 
 class Estimates:
@@ -40,6 +44,8 @@ class Estimates:
         self._elsewhere = elsewhere
         self._known: dict[str, Mapping[str, float]] = {}
         self._read_at: dict[str, float] = {}
+        """When each workflow was last read, the earliest first."""
+        self._lock = threading.Lock()
 
     def ways(self, plan: WorkflowPlan) -> Mapping[str, float] | None:
         """Return the longest way from each step to the end; None if the plan is not ordered so.
@@ -54,14 +60,33 @@ class Estimates:
         return plan.ways(self._known.get(plan.workflow_id, NOTHING))
 
     def _refresh(self, workflow_id: str, measures: MeasuresSteps) -> None:
-        now = self._now()
-        if now - self._read_at.get(workflow_id, -_FRESH_FOR) < _FRESH_FOR:
-            return
-        self._read_at[workflow_id] = now
+        with self._lock:
+            if not self._is_due(workflow_id):
+                return
 
         def read() -> None:
-            # An estimate is never worth an error: the run is ranked without it.
-            with contextlib.suppress(Exception):
-                self._known[workflow_id] = dict(measures.durations(workflow_id))
+            known = {
+                step_id: float(seconds)
+                for step_id, seconds in measures.durations(workflow_id).items()
+                if 0.0 <= seconds < math.inf
+            }
+            with self._lock:
+                if workflow_id in self._read_at:
+                    self._known[workflow_id] = known
 
-        self._elsewhere(read)
+        # An estimate is never worth an error: the run is ranked without it.
+        with contextlib.suppress(Exception):
+            self._elsewhere(read)
+
+    def _is_due(self, workflow_id: str) -> bool:
+        """Return whether durations must be read, and note that they are read now."""
+        now, read_at = self._now(), self._read_at
+        if now - read_at.get(workflow_id, -math.inf) < _FRESH_FOR:
+            return False
+        read_at.pop(workflow_id, None)
+        read_at[workflow_id] = now
+        if len(read_at) > _MOST:
+            first = next(iter(read_at))
+            del read_at[first]
+            self._known.pop(first, None)
+        return True

@@ -54,7 +54,8 @@ class Orchestrator:
         recover_every: Seconds between two searches for such runs.
         ageing: Seconds of waiting that count as one priority. By default waiting counts for
             nothing, and steps of a low priority may starve. With it, the priorities of run and
-            step are added up, and the wait is added to the sum.
+            step are added up, and the wait is added to the sum. Runs then take turns, and the
+            longest way counts, only among steps that became ready at the same moment.
         blocked_after: Seconds after which a coroutine step that blocks the event loop is
             reported.
 

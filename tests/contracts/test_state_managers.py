@@ -14,6 +14,7 @@ from actorflow.state.sql import SQLStateManager
 from actorflow.systems import SimulatedSystem
 from actorflow.systems.simulated.mischief import Countdown
 from actorflow.testing.contracts import (
+    MeasuresStepsContract,
     SharedStateManagerContract,
     StateManagerContract,
     accept,
@@ -33,7 +34,7 @@ def plainest(_options, _label):
 NEVER = Countdown(plainest, "never", 0, lambda: 0)
 
 
-class TestMemory(StateManagerContract):
+class TestMemory(MeasuresStepsContract, StateManagerContract):
     """Runs in memory."""
 
     def make_state(self):
@@ -51,7 +52,7 @@ class TestSimulated(StateManagerContract):
         )
 
 
-class TestSQLite(SharedStateManagerContract):
+class TestSQLite(MeasuresStepsContract, SharedStateManagerContract):
     """Runs in a file."""
 
     @pytest.fixture(autouse=True)
@@ -68,7 +69,7 @@ class TestSQLite(SharedStateManagerContract):
         return SQLStateManager(f"sqlite:///{self._path}")
 
 
-class TestPostgreSQL(SharedStateManagerContract):
+class TestPostgreSQL(MeasuresStepsContract, SharedStateManagerContract):
     """Runs on a server."""
 
     @pytest.fixture(autouse=True)

@@ -37,6 +37,7 @@ def test_a_step_says_the_same_in_both_spellings():
         retry=policy,
         required=False,
         priority=10,
+        expected=timedelta(seconds=3),
         compensate=undo,
     )
 
@@ -51,6 +52,7 @@ def test_a_step_says_the_same_in_both_spellings():
         .with_retry_policy(policy)
         .with_required(False)
         .with_priority(10)
+        .with_expected_duration(timedelta(seconds=3))
         .with_compensator(undo)
         .build()
     )
@@ -102,6 +104,7 @@ def test_a_workflow_says_the_same_in_both_spellings():
         metadata={"owner": "ops", "tier": 1},
         timeout=60,
         fail_fast=False,
+        order="critical_path",
     )
     direct.add(first)
     direct.add(second)
@@ -114,6 +117,7 @@ def test_a_workflow_says_the_same_in_both_spellings():
         .with_metadata("tier", 1)
         .with_timeout(60)
         .with_fail_fast(False)
+        .with_order("critical_path")
         .add_step(first)
         .add_step(second)
         .build()

@@ -522,7 +522,9 @@ def test_whatever_changes_what_a_workflow_does_changes_its_fingerprint(step):
     assert before != flow_of(Step("a", nothing), step).plan().fingerprint
 
 
-@pytest.mark.parametrize("options", [{"version": "2"}, {"timeout": 1}, {"fail_fast": False}])
+@pytest.mark.parametrize(
+    "options", [{"version": "2"}, {"timeout": 1}, {"fail_fast": False}, {"order": "critical_path"}]
+)
 def test_the_options_of_a_workflow_are_part_of_its_fingerprint(options):
     """They change what a run does."""
     assert chain("a").plan().fingerprint != chain("a", **options).plan().fingerprint

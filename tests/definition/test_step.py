@@ -163,6 +163,13 @@ def test_equal_steps_are_equal_however_they_are_written():
         ),
         (lambda: Step("a", nothing, timeout=0), f"step 'a': timeout {NO_NUMBER} 0.0."),
         (lambda: Step("a", nothing, timeout="5"), f"step 'a': timeout {NO_NUMBER} '5'."),
+        (lambda: Step("a", nothing, expected=-1), f"step 'a': expected {NO_NUMBER} -1.0."),
+        (lambda: Step("a", nothing, expected=0), f"step 'a': expected {NO_NUMBER} 0.0."),
+        (lambda: Step("a", nothing, expected=True), f"step 'a': expected {NO_NUMBER} True."),
+        (
+            lambda: Step("a", nothing, expected=float("nan")),
+            f"step 'a': expected {NO_NUMBER} nan.",
+        ),
         (
             lambda: Step("a", nothing, total_timeout=-1),
             f"step 'a': total_timeout {NO_NUMBER} -1.0.",

@@ -88,6 +88,13 @@ def test_what_a_workflow_was_made_with_cannot_be_changed(field):
             lambda: Workflow("w", fail_fast="no"),
             "workflow 'w': fail_fast is 'no'. Give True or False.",
         ),
+        *(
+            (
+                lambda order=order: Workflow("w", order=order),
+                f"workflow 'w': order is {order!r}. Give 'readiness' or 'critical_path'.",
+            )
+            for order in ("x", None, ["readiness"])
+        ),
         (
             lambda: Workflow("w").add("fetch"),
             (

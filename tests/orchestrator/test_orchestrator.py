@@ -415,6 +415,11 @@ def test_an_option_of_an_orchestrator_that_there_is_not_is_refused():
         {"stop_grace": 0},
         {"blocked_after": -1},
         {"blocked_after": float("nan")},
+        {"ageing": 0},
+        {"ageing": -1.0},
+        {"ageing": float("nan")},
+        {"ageing": True},
+        {"ageing": "1 minute"},
     ],
     ids=str,
 )

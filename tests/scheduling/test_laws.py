@@ -29,9 +29,9 @@ from tests.support.brain_schedules import (
 pytestmark = pytest.mark.slow
 
 
-def scheduled(drawn, tape, workers, places, *, unit=0.5, recording=False):
+def scheduled(drawn, tape, workers, places, **others):
     """Start the drawn runs and let the tape choose what becomes of them."""
-    driver = Driver(workers=workers, places=places, unit=unit, recording=recording, posted=True)
+    driver = Driver(workers=workers, places=places, posted=True, **others)
     for number, (workflow, priority, place) in enumerate(drawn):
         executors = dict.fromkeys(workflow.steps, place)
         driver.start(
@@ -52,7 +52,13 @@ def scheduled(drawn, tape, workers, places, *, unit=0.5, recording=False):
     tapes,
     st.integers(1, 3),
     st.integers(1, 2),
-    st.fixed_dictionaries({"unit": st.sampled_from([0.0, 0.5, 1.0]), "recording": st.booleans()}),
+    st.fixed_dictionaries(
+        {
+            "unit": st.sampled_from([0.0, 0.5, 1.0]),
+            "recording": st.booleans(),
+            "ageing": st.sampled_from([None, 2.0, 0.5]),
+        }
+    ),
 )
 def test_every_schedule_keeps_the_laws_and_ends(drawn, tape, workers, places, others):
     """Leases, lanes, order, attempts, timeouts, terminal events, and no lost wake-up."""

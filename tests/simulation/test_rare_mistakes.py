@@ -14,7 +14,8 @@ import pytest
 from actorflow.scheduling.compensations import Compensations
 from actorflow.scheduling.endings import Endings
 from actorflow.scheduling.ledger import RunState
-from actorflow.scheduling.queues import RunQueue
+from actorflow.scheduling.queues import RunQueue, SyncLane
+from actorflow.scheduling.starts import Starts
 from actorflow.testing import Faults, Scenario, ScenarioRun, ScenarioStep, Settings, Tape, laws
 from tests.support.doctored_traces import broken
 from tests.support.mutants import shown_by
@@ -40,6 +41,83 @@ def a_run_gives_back_a_place_that_it_never_had(forget, queue, run):
     """It was cancelled while it waited for one."""
     forget(queue, run)
     queue.release()
+
+
+@rare(
+    16,
+    Scenario(
+        steps=(
+            *(ScenarioStep(id=name) for name in ("busy", "short", "waits")),
+            ScenarioStep(id="gate", async_=True),
+            ScenarioStep(id="long", after=("gate",), expected=5.0),
+        ),
+        order="critical_path",
+    ),
+    Tape(),
+    SyncLane,
+    "push",
+)
+def the_lane_ignores_the_way(push, lane, step, level, _way):
+    """It ranks by priority and readiness alone."""
+    push(lane, step, level, 0.0)
+
+
+@rare(
+    19,
+    Scenario(
+        steps=(ScenarioStep(id="a", async_=True), ScenarioStep(id="b", after=("a",), async_=True)),
+        runs=(ScenarioRun(), ScenarioRun(at=0.5)),
+        settings=Settings(async_workers=1, ageing=1.0),
+    ),
+    Tape(),
+    Starts,
+    "_rank",
+)
+def waiting_counts_from_the_start_of_the_run(rank, starts):
+    """So the steps of an old run pass all others, whenever they became ready."""
+    if starts._ageing is None:
+        rank(starts)
+        return
+    ranks = {run: run.rank for _, _, _, run, _ in starts._ready}
+    for run in ranks:
+        run.rank -= (starts._outbox.wall - run.started_at) / starts._ageing
+    rank(starts)
+    for run, before in ranks.items():
+        run.rank = before
+
+
+@rare(
+    19,
+    Scenario(
+        steps=(ScenarioStep(id="a", async_=True),),
+        runs=(ScenarioRun(), ScenarioRun(), ScenarioRun(at=0.75, priority=1)),
+        settings=Settings(async_workers=1, ageing=0.5),
+    ),
+    Tape(),
+    Starts,
+    "_level",
+)
+def a_wait_counts_for_nothing(level, starts, run, step):
+    """A step of a higher priority passes those that have waited for longer than it is worth."""
+    _, _ = level(starts, run, step)
+    return 0, run + step
+
+
+@rare(
+    16,
+    Scenario(
+        steps=(ScenarioStep(id="a", async_=True),),
+        runs=(ScenarioRun(), ScenarioRun(), ScenarioRun(at=0.75, priority=2)),
+        settings=Settings(async_workers=1, ageing=0.5),
+    ),
+    Tape(),
+    Starts,
+    "_level",
+)
+def a_priority_counts_for_nothing(level, starts, run, step):
+    """A step of a higher priority waits although no other has waited for so long."""
+    _, key = level(starts, run, step)
+    return 0, key - run - step
 
 
 @rare(

@@ -55,6 +55,20 @@ def test_old_runs_are_let_go_when_another_ends():
     assert {"young", "now"} == kept(state)
 
 
+def test_durations_are_those_of_runs_that_are_kept_and_completed():
+    """A run that has been let go is not remembered for its durations."""
+    state = MemoryStateManager(max_runs=2)
+    ran(state, "cut", (*STARTED, EventKind.STEP_COMPLETED, EventKind.RUN_CANCELLED))
+    assert {} == state.durations("flow")
+
+    ran(state, "completed")
+    assert {"a": 1.0} == state.durations("flow")
+
+    ran(state, "failed again", FAILED)
+    ran(state, "failed once more", FAILED)
+    assert {} == state.durations("flow")
+
+
 def test_only_so_many_events_of_finished_runs_are_kept():
     """A few long runs count as much as many short ones."""
     state = MemoryStateManager(max_events=10)

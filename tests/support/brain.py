@@ -160,13 +160,25 @@ class Driver:
     until `commit`, and so do their effects and grants.
     """
 
-    def __init__(self, *, workers=2, places=10, grace=5.0, unit=0.5, recording=False, posted=False):
+    def __init__(
+        self,
+        *,
+        workers=2,
+        places=10,
+        grace=5.0,
+        unit=0.5,
+        ageing=None,
+        recording=False,
+        posted=False,
+    ):
         self.brain = Decisions(
             async_workers=workers,
             max_active_runs=places,
             grace=grace,
             random=lambda: unit,
+            ageing=ageing,
         )
+        self.ageing = ageing
         self.laws = Laws(self)
         self.now = 1000.0
         self.recording = recording
@@ -191,11 +203,15 @@ class Driver:
     # ── What a test does ─────────────────────────────────────────────────────────────────────
 
     def start(self, workflow, run_id="run", *, priority=0, timeout=None, **options):
-        """Have a run begin; in `executors` the steps are given places by id."""
+        """Have a run begin; in `executors` the steps are given places by id.
+
+        In `ways` they are given the longest ways to the end; by default these are the plan's.
+        """
         plan = workflow.plan()
         places = options.pop("executors", {})
         resumed, recorded = options.pop("resumed", None), options.pop("recorded", 0)
         completed, compensators = options.pop("completed", ()), options.pop("compensators", {})
+        ways = options.pop("ways", plan.ways({}))
         timeout = plan.timeout if timeout is None else timeout
         say = self.tell if options.pop("settle", True) else self.say
         message = StartRun(
@@ -213,6 +229,7 @@ class Driver:
                 for one in plan.steps
                 if one.compensation is not None
             },
+            ways=ways,
         )
         self.starts[run_id] = message
         self.laws.begin(run_id, message)
@@ -237,7 +254,11 @@ class Driver:
         """Let the brain be gone, with all that it knows, and another one begin."""
         brain = self.brain
         self.brain = Decisions(
-            async_workers=brain.workers.total, max_active_runs=10, grace=5.0, random=lambda: 0.5
+            async_workers=brain.workers.total,
+            max_active_runs=10,
+            grace=5.0,
+            random=lambda: 0.5,
+            ageing=self.ageing,
         )
         for left in (self.in_flight, self.granted, self.pending, self.mail, self.held, self._homes):
             left.clear()
@@ -525,6 +546,7 @@ class RunAccount:
         self.status = RunStatus.PENDING if start.resumed is None else start.resumed.status
         self.steps = dict.fromkeys(start.plan.by_id, StepStatus.PENDING)
         self.position = {plan.id: plan.rank[1] for plan in start.plan.steps}
+        self.ways = start.ways or dict.fromkeys(start.plan.by_id, 0.0)
         if start.resumed is not None:
             known = start.resumed.steps
             undoing = self.status is RunStatus.COMPENSATING
@@ -538,6 +560,7 @@ class RunAccount:
         self.attempts = dict.fromkeys(start.plan.by_id, 0)
         self.retry_at = {}
         self.ready_since = {}
+        self.ready_at = {}
         self.timed_out = set()
         self.sent_at = {}
         self.first_sent_at = {}
@@ -627,7 +650,9 @@ class Laws:
         if event.step_id in run.retry_at:
             due = run.retry_at.pop(event.step_id)
             assert self.driver.now >= due, "no retry before its backoff"
-        run.ready_since[event.step_id] = self._decisions, run.position[event.step_id]
+        step_id = event.step_id
+        run.ready_since[step_id] = -run.ways[step_id], self._decisions, run.position[step_id]
+        run.ready_at[step_id] = self.driver.now
 
     def _step_started(self, run, event):
         plan = run.plan.by_id[event.step_id]
@@ -643,15 +668,24 @@ class Laws:
         run.ready_since.pop(event.step_id)
 
     def _check_it_was_next(self, run, step_id):
-        chosen = run.plan.by_id[step_id].step
+        chosen, ageing = run.plan.by_id[step_id].step, self.driver.ageing
         for other in self.runs.values() if chosen.async_ else [run]:
             for rival_id, since in other.ready_since.items():
                 rival = other.plan.by_id[rival_id].step
-                if rival.async_ is chosen.async_:
-                    mine, theirs = (run.priority, chosen.priority), (other.priority, rival.priority)
+                if rival.async_ is not chosen.async_:
+                    continue
+                mine, theirs = (run.priority, chosen.priority), (other.priority, rival.priority)
+                equal = mine == theirs
+                if ageing is None:
                     assert mine >= theirs, "the higher priority goes first"
-                    if mine == theirs and other is run:
-                        assert run.ready_since[step_id] <= since, "equals go in order of readiness"
+                else:
+                    ahead = sum(mine) - sum(theirs)
+                    later = run.ready_at[step_id] - other.ready_at[rival_id]
+                    assert later <= ahead * ageing + 1e-6, "a step gains a priority as it waits"
+                    equal = not ahead and not later
+                if equal and other is run:
+                    said = "equals go by their way to the end, then in order of readiness"
+                    assert run.ready_since[step_id] <= since, said
 
     def _step_retrying(self, run, event):
         policy, error = run.plan.by_id[event.step_id].step.retry, event.data["error"]

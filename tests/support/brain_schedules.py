@@ -77,10 +77,12 @@ def workflows(draw):
                 timeout=draw(st.sampled_from([None, None, 2.0])),
                 total_timeout=draw(st.sampled_from([None, 7.0, 4.0])),
                 compensate=draw(compensators),
+                expected=draw(st.sampled_from([None, 5.0, 0.5, 2.0])),
             )
         )
     return flow(
         *steps,
+        order=draw(st.sampled_from(["readiness", "critical_path"])),
         fail_fast=draw(st.booleans()),
         timeout=draw(st.sampled_from([None, 2.0, 6.0])),
     )

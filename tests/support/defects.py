@@ -160,6 +160,66 @@ defect(
     DECISIONS + "test_among_steps_that_wait_the_one_with_the_longest_way_goes_first",
     why='order="critical_path" has no effect on functions that wait for the sync lane.',
 )
+ORDERS = "tests/scheduling/test_orders.py::"
+ESTIMATES = "tests/orchestrator/test_estimates.py::"
+defect(
+    "the shortest way goes first",
+    "scheduling/queues.py",
+    "(-line.ways[step.id], self._arrivals, step)",
+    "(line.ways[step.id], self._arrivals, step)",
+    ORDERS + "test_the_queue_does_what_its_naive_twin_does",
+    ORDERS + "test_runs_take_turns_and_each_by_its_own_ways",
+    why='With order="critical_path" the critical path waits for all others.',
+)
+defect(
+    "ageing is multiplied",
+    "scheduling/starts.py",
+    "self._outbox.now / self._ageing",
+    "self._outbox.now * self._ageing",
+    ORDERS + "test_without_ageing_a_low_priority_starves",
+    why="A step waits for much longer than its priority is worth.",
+)
+defect(
+    "a way is the shortest one",
+    "definition/plan.py",
+    "own + max((ways[name]",
+    "own + min((ways[name]",
+    ORDERS + "test_the_way_is_the_longest_path_to_the_end",
+    why="Steps go by the shortest branch behind them, and the critical path waits.",
+)
+defect(
+    "durations are read for every run",
+    "orchestrator/estimates.py",
+    "        read_at[workflow_id] = now\n",
+    "        read_at[workflow_id] = now - _FRESH_FOR\n",
+    ESTIMATES + "test_durations_are_read_once_a_minute_for_each_workflow",
+    why="Each start of a run costs a query of the database.",
+)
+defect(
+    "an error of durations is raised",
+    "orchestrator/estimates.py",
+    "contextlib.suppress(Exception)",
+    "contextlib.suppress(KeyError)",
+    ESTIMATES + "test_a_bad_answer_costs_nothing",
+    ESTIMATES + "test_a_state_manager_that_fails_costs_a_run_nothing",
+    why="No run starts while the database cannot be read.",
+)
+defect(
+    "durations of failed runs count",
+    "state/memory.py",
+    " and entry.status is RunStatus.COMPLETED\n",
+    "\n",
+    "tests/state/test_memory.py::test_durations_are_those_of_runs_that_are_kept_and_completed",
+    why="Steps that were cut off seem to be short.",
+)
+defect(
+    "durations of purged runs count",
+    "state/sql/reading.py",
+    "completed, NOT_PURGED)",
+    "completed)",
+    "tests/state/sql/test_purging.py::test_durations_of_purged_runs_do_not_count",
+    why="A purge that is under way changes the order of steps.",
+)
 
 # ── Actors and delivery ──────────────────────────────────────────────────────────────────────
 

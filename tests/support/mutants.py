@@ -183,7 +183,7 @@ def turns_are_not_taken(_pop, queue):
     while queue.order:
         level = queue._levels[queue.order[0]]
         run_id, line = next(iter(level.items()))
-        step = line.steps.popleft()
+        step = line.steps.popleft() if line.ways is None else heapq.heappop(line.steps)[2]
         if not line.steps:
             del level[run_id]
         if not level:
@@ -191,6 +191,30 @@ def turns_are_not_taken(_pop, queue):
         if step.status is StepStatus.READY:
             return line.run, step
     return None
+
+
+@replaces(ReadyQueue, "push")
+def the_shortest_way_goes_first(push, queue, run, step, level):
+    """The way is not negated in a heap whose least entry goes first."""
+    ways = run.ways
+    run.ways = None if ways is None else {name: -way for name, way in ways.items()}
+    push(queue, run, step, level)
+    run.ways = ways
+
+
+@replaces(starts, "_by_way")
+def what_is_ready_together_is_not_ranked_by_way(by_way, ready):
+    """Only what waits in a queue is."""
+    rank, priority, _, *others = by_way(ready)
+    return (rank, priority, *others)
+
+
+@replaces(Starts, "_level")
+def ageing_is_multiplied(_level, starts, run, step):
+    """So seconds of waiting count the less, the more they should."""
+    if starts._ageing is None:
+        return run, step
+    return 0, run + step + starts._outbox.now * starts._ageing
 
 
 @replaces(RunQueue, "push")

@@ -36,7 +36,7 @@ FULL = Replay(
     flow="flows.py:pair",
     inputs={"url": "https://example.org", "n": [1, None, {"deep": 2.5}]},
     script=Script({"a": [raises(OSError("full")), returns(3, after=2.0)], "b": hangs()}),
-    settings=Settings(async_workers=1, race=False, faults=Faults(crashes=1, cancels=2)),
+    settings=Settings(async_workers=1, race=False, faults=Faults(crashes=1, cancels=2), ageing=3.0),
     cancel_at=4.0,
     options={"priority": 3, "timeout": 60.0, "trace_id": "t"},
     law="budget_is_kept",
@@ -61,6 +61,21 @@ def test_a_replay_survives_json(tmp_path):
 
     assert same(FULL, Replay.from_json(FULL.to_json()))
     assert same(FULL, Replay.load(tmp_path / "replay.json"))
+
+
+def test_a_replay_is_simulated_with_its_settings():
+    """All of them, or it would be another schedule."""
+    settings = Settings(async_workers=3, max_active_runs=7, stop_grace=1.0, race=False, ageing=2.0)
+
+    assert settings == Replay(tape=Tape(), settings=settings).simulate(PAIR).settings
+
+
+def test_an_expected_duration_that_has_changed_is_reported():
+    """It may change the order of steps."""
+    before = Replay.of(given(PAIR), Tape(), flow=None)
+    now = flow(task("a", retry=RetryPolicy(max_attempts=2), expected=2.0), task("b", timeout=3.0))
+
+    assert ["expected of step 'a' is 2.0, and was None"] == before.changes(now)
 
 
 def test_a_replay_is_a_tape_as_well(tmp_path):

@@ -71,12 +71,20 @@ def test_a_scenario_can_be_pasted():
 
 def test_a_drawn_workflow_can_be_pasted():
     """So that a failing test of one can be repeated without the strategy."""
-    one = scenario(A, C, fail_fast=False, settings=Settings(async_workers=1))
+    one = scenario(
+        attrs.evolve(A, expected=2.0),
+        C,
+        fail_fast=False,
+        order="critical_path",
+        settings=Settings(async_workers=1),
+    )
 
     said = repr(one.flow)
 
-    assert said.endswith("fail_fast=False).flow")
-    assert list(one.flow.steps) == list(eval(said, NAMES).steps)  # noqa: S307 - our own
+    again = eval(said, NAMES)  # noqa: S307 - our own
+    assert said.endswith("fail_fast=False, order='critical_path').flow")
+    assert list(one.flow.steps) == list(again.steps)
+    assert ("critical_path", 2.0) == (again.order, again.steps["a"].expected)
 
 
 def test_a_scenario_counts_what_is_not_plain():

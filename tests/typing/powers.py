@@ -8,6 +8,7 @@ from actorflow import (
     CancelsRemotely,
     ChecksOutputs,
     LeasesRuns,
+    MeasuresSteps,
     MemoryStateManager,
     QueuesRuns,
     ReadsSlowly,
@@ -29,10 +30,12 @@ def a_database_has_them_all(state: SQLStateManager) -> None:
     _leases: LeasesRuns = state
     _queue: QueuesRuns = state
     _requests: CancelsRemotely = state
+    _measures: MeasuresSteps = state
 
 
-def memory_has_none(state: MemoryStateManager) -> None:
+def memory_has_one(state: MemoryStateManager) -> None:
     """A half one is no power."""
+    _measures: MeasuresSteps = state
     _leases: LeasesRuns = state  # type: ignore[assignment]  # it has no hand_back
     _queue: QueuesRuns = state  # type: ignore[assignment]  # it has no queue
     _requests: CancelsRemotely = state  # type: ignore[assignment]  # it takes no requests

@@ -11,7 +11,8 @@
             return MyExecutor()
 
 pytest collects the inherited tests. `SharedStateManagerContract` is for state managers shared by
-several processes.
+several processes. `MeasuresStepsContract` is for those that know how long steps take, besides one
+of the others: `class TestMyState(MeasuresStepsContract, StateManagerContract)`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 from actorflow.testing.contracts.accounts import accept, accepted, happened, told, write
 from actorflow.testing.contracts.bench import Bench, Gate
 from actorflow.testing.contracts.executors import ExecutorContract
+from actorflow.testing.contracts.measuring import MeasuresStepsContract
 from actorflow.testing.contracts.state_managers import (
     SharedStateManagerContract,
     StateManagerContract,
@@ -28,6 +30,7 @@ __all__ = [
     "Bench",
     "ExecutorContract",
     "Gate",
+    "MeasuresStepsContract",
     "SharedStateManagerContract",
     "StateManagerContract",
     "accept",

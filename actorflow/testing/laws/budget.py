@@ -101,6 +101,9 @@ def workers_add_up(lives: Lives) -> Iterator[str]:
 def priorities_are_kept(lives: Lives) -> Iterator[str]:
     """Check which steps were waiting whenever a step started.
 
+    In a run of a workflow with `order="critical_path"`, ties go by the longest way to the end
+    first. If steps age, the priorities of run and step are added up.
+
     Runs that wait for a place are checked in the same way: by priority, and in the order in which
     they were requested.
     """
@@ -124,7 +127,13 @@ def work_is_conserved(lives: Lives) -> Iterator[str]:
 
 @of_the_runtime(19, "No starvation: equal runs take turns.")
 def runs_take_turns(lives: Lives) -> Iterator[str]:
-    """Look for a run that was granted two workers while an equal one waited."""
+    """Look for a run that was granted two workers while an equal one waited.
+
+    If steps age, steps of one sum of priorities and one moment are equal. No step may be passed by
+    one that became ready later, unless the sum of its priorities is higher by d and it came less
+    than d times `ageing` seconds later.
+    """
+    yield from lives.turns.starved
     if lives.all[1:]:
         yield from lives.turns.unfair
 

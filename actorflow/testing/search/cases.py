@@ -41,6 +41,7 @@ def opened(
         stop_grace=settings.stop_grace,
         faults=settings.faults,
         race=settings.race,
+        ageing=settings.ageing,
     )
     if watch is not None:
         watch(simulation)

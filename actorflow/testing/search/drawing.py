@@ -51,7 +51,7 @@ _OPTIONS: Final[dict[str, tuple[Any, ...]]] = {
 }
 """The fields of a step that are each drawn from a list of values, and those values."""
 
-HEAD: Final = 21 + len(_OPTIONS)
+HEAD: Final = 23 + len(_OPTIONS)
 """The length of the scenario's own row."""
 ROW: Final = 9 + len(_OPTIONS)
 """The length of the row of a step or a run."""
@@ -110,12 +110,14 @@ def scenario_of(head: bytes, steps: Sequence[bytes], runs: Sequence[bytes]) -> S
         steps=tuple(_step(index, one, features) for index, one in enumerate(steps or (b"",))),
         runs=tuple(_run(index, one, features) for index, one in enumerate(runs or (b"",))),
         fail_fast=row.one_of((True, True, False)),
+        order=row.one_of(("readiness", "readiness", "critical_path")),
         settings=Settings(
             async_workers=row.one_of((2, 1, 3, 10)),
             max_active_runs=row.one_of((100, 100, 1, 2)),
             stop_grace=row.one_of((5.0, 1.0)),
             race=row.one_of((True, False)),
             faults=_faults(row),
+            ageing=row.one_of((None, None, None, 2.0, 0.5)),
         ),
     )
 

@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 Edit: TypeAlias = Callable[[Any], Any]
 """Takes a scenario, and returns a smaller one or the same."""
 
-_PLAIN_PARTS: Final = ("settings", "fail_fast")
+_PLAIN_PARTS: Final = ("settings", "fail_fast", "order")
 
 
 def scenario_edits(scenario: Scenario, policies: Sequence[str]) -> Iterator[Edit]:

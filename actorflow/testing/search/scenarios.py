@@ -8,7 +8,7 @@ and `edits` makes them smaller.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
@@ -127,6 +127,7 @@ class ScenarioStep(Sparse):
     """The name of its retry policy; see `POLICIES`."""
     timeout: float | None = _as_of_step("timeout")
     total_timeout: float | None = _as_of_step("total_timeout")
+    expected: float | None = _as_of_step("expected")
     does: tuple[str, ...] = attrs.field(default=("returns",), validator=_check_deeds)
     """What its attempts do, in turn; the last one applies to all that follow. See `DEEDS`."""
     undo: tuple[str, ...] = attrs.field(default=(), validator=_check_compensator)
@@ -161,7 +162,8 @@ class _Drawn(Workflow):
     made_of: tuple[ScenarioStep, ...] = attrs.field(kw_only=True)
 
     def __repr__(self) -> str:
-        return f"{Scenario(steps=self.made_of, fail_fast=self.fail_fast)!r}.flow"
+        made = Scenario(steps=self.made_of, fail_fast=self.fail_fast, order=self.order)
+        return f"{made!r}.flow"
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -198,12 +200,13 @@ class Scenario(Sparse):
     steps: tuple[ScenarioStep, ...]
     runs: tuple[ScenarioRun, ...] = (ScenarioRun(),)
     fail_fast: bool = True
+    order: Literal["readiness", "critical_path"] = "readiness"
     settings: Settings = PLAIN_SETTINGS
 
     @functools.cached_property
     def flow(self) -> Workflow:
         """The workflow."""
-        flow = _Drawn("scenario", fail_fast=self.fail_fast, made_of=self.steps)
+        flow = _Drawn("scenario", fail_fast=self.fail_fast, order=self.order, made_of=self.steps)
         for one in self.steps:
             flow.add(one.step())
         return flow

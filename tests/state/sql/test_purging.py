@@ -107,6 +107,28 @@ def test_as_many_runs_stay_as_were_asked_for(state):
     assert {"second", "third"} == kept(state)
 
 
+def test_durations_of_purged_runs_do_not_count(state, url):
+    """Nor those of a run that is being purged, whose steps may be there still."""
+    for number, run_id in enumerate(("gone", "going", "kept")):
+        ran(state, run_id, time=EPOCH + 100 * number)
+    state.purge(keep=2)
+    longer = ended_at(state, "going") + 500
+    with Engines.to(url) as engines, engines.writing.begin() as connection:
+        of_it = schema.steps.c.run_id == "going"
+        connection.execute(schema.steps.update().where(of_it).values(finished_at=longer))
+    assert {"a": 251.5} == rounded(state.durations("flow"))
+
+    with Engines.to(url) as engines, engines.writing.begin() as connection:
+        of_it = schema.runs.c.run_id == "going"
+        connection.execute(schema.runs.update().where(of_it).values(purged_at=longer))
+    assert {"a": 1.0} == rounded(state.durations("flow"))
+
+
+def rounded(durations):
+    """Durations to the millisecond."""
+    return {step_id: round(seconds, 3) for step_id, seconds in durations.items()}
+
+
 def test_of_runs_that_ended_together_some_may_stay(state):
     """A limit is a limit."""
     for run_id in ("a", "b", "c"):

@@ -56,6 +56,8 @@ class Turns:
         """Steps that started before others that had to come first."""
         self.unfair: list[str] = []
         """Runs that did not get their turn."""
+        self.starved: list[str] = []
+        """Steps that others passed although they had waited long enough to go first."""
         self.idle: list[str] = []
         """Steps that were ready while a worker or their sync lane was free."""
         self.still: list[str] = []
@@ -73,6 +75,8 @@ class Turns:
         """The steps that started within the last decision that started any: when, and what they
         had waited for.
         """
+        self._ready_at: dict[StepLife, float] = {}
+        """The moments at which steps became ready, if steps age."""
         self._moving: dict[StepLife, None] = {}
         """The steps that are neither pending nor settled."""
         self._lanes: dict[Life, StepLife] = {}
@@ -128,6 +132,7 @@ class Turns:
         wants: _Wants = lane, priority, -options.priority
         if self._ageing is not None:
             wants = lane, 0, priority - options.priority + time / self._ageing
+            self._ready_at[step] = time
         if self._passed and (life, wants) in self._passed:
             others = [one for one, theirs in self._waiting.items() if theirs == wants]
             if not any(one.life is life for one in others):
@@ -180,7 +185,7 @@ class Turns:
             if other is step or theirs[0] is not lane:
                 continue
             if theirs < wants:
-                self.unranked.append(f"{step} started while {other}, of higher priority, waited")
+                self._passed_by(step, other)
             elif theirs == wants and other.life is not step.life:
                 rivals[other.life] = other
             elif theirs == wants and self._since[other] < since:
@@ -189,6 +194,14 @@ class Turns:
                 )
         if lane is None and self._lives[1:]:
             self._take_turn(step, wants, rivals, mark)
+
+    def _passed_by(self, step: StepLife, other: StepLife) -> None:
+        """Note that a step started while another, which had to come first, still waited."""
+        longer = self._ready_at[step] - self._ready_at[other] if self._ageing else 0.0
+        if longer > 0:
+            self.starved.append(f"{step} started while {other}, ready {longer:g} s longer, waited")
+        else:
+            self.unranked.append(f"{step} started while {other}, of higher priority, waited")
 
     def _take_turn(
         self, step: StepLife, wants: _Wants, rivals: dict[Life, StepLife], mark: int

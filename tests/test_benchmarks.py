@@ -382,9 +382,9 @@ def test_durable_steps_are_measured_in_every_database(capsys, small):
     main(["--quick", "--only", "durable"])
 
     printed = capsys.readouterr().out
-    assert 4 == printed.count("SQLite, NORMAL ")
-    assert 6 == printed.count("SQLite, FULL ")
-    assert 6 == printed.count("PostgreSQL ")
+    assert 5 == printed.count("SQLite, NORMAL ")
+    assert 7 == printed.count("SQLite, FULL ")
+    assert 7 == printed.count("PostgreSQL ")
 
 
 def test_a_name_that_nothing_has_is_refused(capsys):

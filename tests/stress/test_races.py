@@ -209,7 +209,7 @@ def test_whoever_reads_a_run_misses_nothing_of_it():
                 functools.partial(hops, run),
             )
 
-            assert [[*range(1, 63)]] * 3 == reads
+            assert [[*range(1, 64)]] * 3 == reads
         watchers = orchestrator._life._runtime.audience._watchers
 
     assert {} == watchers

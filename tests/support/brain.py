@@ -244,7 +244,8 @@ class Driver:
         return self.start(
             workflow,
             run_id,
-            resumed=snapshot,
+            # As `resumed_run` does: of a run that had not started, nothing is taken up.
+            resumed=None if snapshot.status is RunStatus.PENDING else snapshot,
             recorded=len(events),
             completed=list(dict.fromkeys(reversed(completed)))[::-1],
             **options,

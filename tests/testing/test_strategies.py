@@ -57,13 +57,20 @@ def test_the_smallest_tape_is_the_plainest_schedule():
 
 
 def test_a_tape_shrinks_to_the_choices_that_matter():
-    """Two early ones at most, by which d comes first; all that follows is plain."""
-    tape = smallest(tapes(), lambda tape: "d" == ready(simulate(FOUR, tape=tape))[0])
+    """Three early ones at most, by which d begins first; all that follows is plain.
 
-    used = simulate(FOUR, tape=tape).tape
+    The run's actor must be heard three times before the grant of d can overtake that of a.
+    """
+
+    def run(tape):
+        return simulate(FOUR, tape=tape, async_workers=4)
+
+    tape = smallest(tapes(), lambda tape: "d" == run(tape).attempts[0].step_id)
+
+    used = run(tape).tape
     assert {"deliver"} == set(used.streams)
-    assert used.deviations <= 2
-    assert len(used) <= 4
+    assert used.deviations <= 3
+    assert len(used) <= 7
 
 
 def test_kinds_of_choices_shrink_apart_from_each_other():

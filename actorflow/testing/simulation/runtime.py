@@ -241,7 +241,11 @@ class SimulatedRuntime:
 
     def _recover_result(self, run_id: str) -> None:
         """Take a run's result from its record, if it ended but was never handed out."""
-        recorded = self.state.snapshot(run_id)
+        try:
+            recorded = self.state.snapshot(run_id)
+        except IllegalMove as error:
+            self._note_illegal(run_id, error)
+            return
         if recorded.status.terminal:
             self.results.setdefault(run_id, RunResult.of(recorded))
 
@@ -272,10 +276,13 @@ class SimulatedRuntime:
         try:
             recorded = self.state.claim(run_id)
         except IllegalMove as error:
-            self.defects.append(f"the record of {run_id} could not be read: {text_of(error)}")
+            self._note_illegal(run_id, error)
             return
         self.results.pop(run_id, None)
         self._take(resumed_run(self, plan, recorded), script)
+
+    def _note_illegal(self, run_id: str, error: IllegalMove) -> None:
+        self.defects.append(f"the record of {run_id} could not be read: {text_of(error)}")
 
     def _take(self, request: Request, script: Script) -> None:
         message = request.message

@@ -52,6 +52,7 @@ nitpicky = True
 INTERNAL = [
     *(
         "Attempt",
+        "Body",
         "Cancel",
         "Case",
         "Commit",

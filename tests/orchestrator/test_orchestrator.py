@@ -497,6 +497,28 @@ def test_a_step_that_takes_its_context_is_refused_for_a_pool_of_processes(make_o
     assert "leave executor= out to run it on a thread" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "flow",
+    [
+        flow_of(lambda: 1, executor="pool"),
+        flow_of(fine, compensate=Step("undo", lambda: 1, executor="pool")),
+    ],
+    ids=["step", "compensator"],
+)
+def test_a_function_that_cannot_be_pickled_is_refused_for_a_pool_of_processes(
+    make_orchestrator, flow
+):
+    """Such as a lambda; a thread can run it."""
+    with concurrent.futures.ProcessPoolExecutor(1) as pool:
+        orchestrator = make_orchestrator(executors={"pool": pool})
+        with pytest.raises(DefinitionError) as caught:
+            orchestrator.start(flow)
+
+    assert ("flow", "step") == (caught.value.workflow_id, caught.value.step_id)
+    assert "<lambda>() cannot be sent to the processes of executor 'pool': " in str(caught.value)
+    assert "Use a function at the top level of a module" in str(caught.value)
+
+
 def test_a_step_may_take_its_context_in_a_pool_of_threads(make_orchestrator):
     """It stays within the process."""
     with concurrent.futures.ThreadPoolExecutor(1) as pool:

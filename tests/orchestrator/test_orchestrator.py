@@ -296,7 +296,7 @@ def test_inputs_are_taken_as_they_are_when_the_run_starts(orchestrator, gate):
         ({"timeout": timedelta(-1)}, "got datetime.timedelta"),
         (
             {"timeout": float("nan")},
-            "timeout must be a positive number of seconds or a timedelta; got nan.",
+            "'flow': timeout must be a positive number of seconds or a timedelta; got nan.",
         ),
         ({"trace_id": 5}, "trace_id=5 is not a string"),
         ({"metadata": {"business_id": 5}}, "business_id=5 is not a string"),

@@ -233,5 +233,5 @@ def test_a_limit_that_makes_no_sense_is_refused(name, limit):
 
 def test_a_misspelt_limit_is_asked_about():
     """As other options are."""
-    with pytest.raises(TypeError, match="has no option 'max_byte'. Did you mean 'max_bytes'?"):
+    with pytest.raises(TypeError, match=r"has no option 'max_byte'\. Did you mean 'max_bytes'\?"):
         MemoryStateManager(max_byte=1)

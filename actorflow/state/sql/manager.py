@@ -174,9 +174,10 @@ class SQLStateManager:
 
     def _create(self, record: RunRecord, done: Commit, *, owned: bool) -> bool:
         check_columns(record)
+        run = f"a run of workflow {record.workflow_id!r}"
         strings = {
-            "inputs": self._payloads.dump_mapping("the run's input", record.inputs),
-            "metadata": self._payloads.dump_mapping("the run's metadata", record.metadata),
+            "inputs": self._payloads.dump_mapping(f"the input of {run}", record.inputs),
+            "metadata": self._payloads.dump_mapping(f"the metadata of {run}", record.metadata),
         }
         self._fresh[record.run_id] = record
         try:

@@ -146,7 +146,7 @@ def events_(
     """Print the events of a run, one per line."""
     with exit_statuses(), opened_run(run_id, "events", db) as (state, run):
         events = _events(state, run_id, after, limit)
-        _print(_events_as_json(events) if as_json else _lines(events, run.started_at))
+        _print(_events_as_json(events) if as_json else _lines(events, run.created_at))
 
 
 @runs.command()
@@ -291,9 +291,9 @@ def _events(state: SQLStateManager, run_id: str, after: int, limit: int | None) 
         limit = None if limit is None else limit - len(page)
 
 
-def _lines(events: Iterator[Event], started_at: float | None) -> Iterator[str]:
+def _lines(events: Iterator[Event], accepted_at: float) -> Iterator[str]:
     for event in events:
-        yield draw_line(event, event.time if started_at is None else started_at)
+        yield draw_line(event, accepted_at)
 
 
 def _events_as_json(events: Iterator[Event]) -> Iterator[str]:

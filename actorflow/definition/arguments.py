@@ -11,7 +11,16 @@ from typing import Any, Final, TypeGuard
 from actorflow.errors.definition import DefinitionError
 from actorflow.support.safe_text import text_of
 
-__all__ = ["cure_of_text", "flag", "is_storable", "is_text", "is_whole", "string", "whole"]
+__all__ = [
+    "cure_of_text",
+    "cure_of_whole",
+    "flag",
+    "is_storable",
+    "is_text",
+    "is_whole",
+    "string",
+    "whole",
+]
 
 _LEAST: Final = -(2**63)
 _MOST: Final = 2**63 - 1
@@ -49,6 +58,18 @@ def is_whole(value: object, least: int = _LEAST) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= _MOST
 
 
+def cure_of_whole(value: object, least: int | None = None) -> str:
+    """Return the cure for a value that is refused by `is_whole`."""
+    return f"Give {_wanted(value, least)}"
+
+
+def _wanted(value: object, least: int | None) -> str:
+    too_long = isinstance(value, int) and not _LEAST <= value <= _MOST
+    if least is None:
+        return f"a whole number{' of at most 64 bits' * too_long}"
+    return f"a whole number, {least} or more{', of at most 64 bits' * too_long}"
+
+
 def whole(
     value: object, name: str, *, least: int | None = None, workflow_id: str | None = None
 ) -> int:
@@ -65,10 +86,7 @@ def whole(
     """
     if is_whole(value, _LEAST if least is None else least):
         return value
-    wanted = "a whole number" if least is None else f"a whole number, {least} or more"
-    too_long = isinstance(value, int) and not _LEAST <= value <= _MOST
-    bits = " of at most 64 bits" if too_long else ""
-    problem = f"{name} must be {wanted}{bits}; got {text_of(value)}"
+    problem = f"{name} must be {_wanted(value, least)}; got {text_of(value)}"
     raise DefinitionError(workflow_id, problem, "")
 
 

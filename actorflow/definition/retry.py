@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
+from actorflow.definition.arguments import cure_of_whole, is_whole
 from actorflow.definition.durations import as_float, as_seconds, is_finite, seconds
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
@@ -81,8 +82,8 @@ class RetryPolicy:
 
     @max_attempts.validator
     def _check_max_attempts(self, _field: object, value: object) -> None:
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise _refusal("max_attempts", value, "Give a whole number, 1 or more")
+        if not is_whole(value, 1):
+            raise _refusal("max_attempts", value, cure_of_whole(value, 1))
 
     @initial_interval.validator
     @max_interval.validator

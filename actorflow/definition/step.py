@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import attrs
 
-from actorflow.definition.arguments import cure_of_text, is_text
+from actorflow.definition.arguments import cure_of_text, cure_of_whole, is_text, is_whole
 from actorflow.definition.durations import as_seconds, seconds
 from actorflow.definition.options import inherited, option
 from actorflow.definition.parameters import RESERVED, Parameter, is_coroutine, read_parameters
@@ -257,8 +257,8 @@ class Step:
 
     @priority.validator
     def _check_priority(self, _field: object, value: object) -> None:
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise self._refusal(f"priority is {text_of(value)}", "Give a whole number")
+        if not is_whole(value):
+            raise self._refusal(f"priority is {text_of(value)}", cure_of_whole(value))
 
     @timeout.validator
     @total_timeout.validator

@@ -113,10 +113,14 @@ class UnknownInput(ActorflowError):
     def __str__(self) -> str:
         hints = _in_brackets(self.hints, self.names)
         named = [f"{quoted(name)}{hint}" for name, hint in zip(self.names, hints, strict=True)]
+        many = len(self.names) > 1
+        left_out = "Leave them out, or add parameters of these names to steps"
+        if not many:
+            left_out = "Leave it out, or add a parameter of that name to a step"
         return (
-            f"no step of workflow {self.workflow_id!r} takes the input{'s' * (len(self.names) > 1)}"
-            f" {listed(named, FEW)}. The inputs are: {shown(self.known)}. Leave it out, or add a "
-            "parameter of that name to a step, or the parameter `inputs`, which holds all inputs."
+            f"no step of workflow {self.workflow_id!r} takes the input{'s' * many}"
+            f" {listed(named, FEW)}. The inputs are: {shown(self.known)}. {left_out}, or the "
+            "parameter `inputs`, which holds all inputs."
         )
 
 

@@ -48,6 +48,18 @@ class FuturesExecutor:
         self._running: dict[Attempt, None] = {}
         self._abandoned: dict[Attempt, None] = {}
 
+    def refusal(self, function: Callable[..., Any]) -> Exception | None:
+        """Return the error with which a function cannot be sent to the pool's workers, or None."""
+        if not self.takes_context:
+            # The pool has loaded this already.
+            from multiprocessing.reduction import ForkingPickler  # noqa: PLC0415
+
+            try:
+                ForkingPickler.dumps(function)
+            except Exception as error:  # noqa: BLE001 - pickling runs code of the function's owner
+                return error
+        return None
+
     def open(self, report: Report) -> None:
         """Prepare; `report` is called on a thread of the pool."""
         self._report = report

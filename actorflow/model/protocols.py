@@ -175,6 +175,8 @@ class StateManager(Protocol):
     def events(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Sequence[Event]:
         """Return the run's events whose number is greater than `after`, in order.
 
+        At most `limit` of them; neither number is negative.
+
         Raises:
             RunNotFound: When there is no such run, or it is not kept any more.
         """

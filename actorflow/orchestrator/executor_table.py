@@ -107,9 +107,27 @@ class Places:
         if name not in self._executors:
             raise UnknownExecutor(step.id, name, tuple(self._executors))
         executor = self._executors[name]
-        if step.wants_context and isinstance(executor, FuturesExecutor):
-            _check_context(plan, step, name, executor)
+        if isinstance(executor, FuturesExecutor):
+            _check_function(plan, step, name, executor)
+            if step.wants_context:
+                _check_context(plan, step, name, executor)
         return executor
+
+
+def _check_function(
+    plan: WorkflowPlan, step: StepPlan, name: str, executor: FuturesExecutor
+) -> None:
+    error = executor.refusal(step.step.run)
+    if error is not None:
+        problem = (
+            f"{name_of(step.step.run)} cannot be sent to the processes of executor {name!r}: "
+            f"{text_of(error)}"
+        )
+        cure = (
+            "Use a function at the top level of a module, or leave executor= out to run it on a "
+            "thread"
+        )
+        raise DefinitionError(plan.workflow_id, problem, cure, step.id)
 
 
 def _check_context(

@@ -120,9 +120,9 @@ def _warn_of_anonymous(plan: WorkflowPlan) -> None:
         warn(
             f"workflow {plan.workflow_id!r} {plan.version}: step{'s' * several} "
             f"{listed([quoted(step) for step in steps], FEW)} run{'s' * (not several)} a lambda or "
-            "a closure, and definitions are compared by the names of their functions. A run would "
-            "be resumed with another one, and no error would say so. Use a named function that "
-            "takes what it needs as parameters."
+            "a closure, and definitions are compared by the names of their functions. If the "
+            "function changes, no error says so, and a run may be resumed with the new one. Use a "
+            "named function that takes what it needs as parameters."
         )
 
 

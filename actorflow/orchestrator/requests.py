@@ -212,10 +212,10 @@ def _varying(
 ) -> dict[str, Any]:
     """Return the checked fields of a record in which runs of one workflow differ."""
     ids = {name: _id(plan, name, options, metadata) for name in _IDS}
-    own = options.get("timeout")
+    own, workflow_id = options.get("timeout"), plan.workflow_id
     return {
-        "priority": whole(options.get("priority", 0), "priority", workflow_id=plan.workflow_id),
-        "timeout": None if own is None else seconds(own, "timeout"),
+        "priority": whole(options.get("priority", 0), "priority", workflow_id=workflow_id),
+        "timeout": None if own is None else seconds(own, "timeout", workflow_id=workflow_id),
         "idempotency_key": _key(plan, options.get("idempotency_key")),
         **ids,
     }

@@ -16,7 +16,9 @@ from actorflow.model.events import Event
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus, move_run
 from actorflow.model.results import RECENT_RUNS, RunPage, medians
 from actorflow.state.folding import fold
+from actorflow.state.pages import check_page
 from actorflow.support.sizes import SMALL, size_of
+from actorflow.support.suggestions import checks_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -83,6 +85,7 @@ class _Entry:
         return fold(attrs.evolve(self.record, step_ids=()), tuple(self.milestones))
 
 
+@checks_options
 class MemoryStateManager:
     """A state manager that keeps runs in this process's memory.
 
@@ -232,6 +235,7 @@ class MemoryStateManager:
 
     def events(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Sequence[Event]:
         """Return the run's events with a number greater than `after`, in order."""
+        check_page(after, limit)
         return self._entry(run_id).events(after, limit)
 
     def list(

@@ -188,3 +188,19 @@ def test_a_commit_that_never_comes_is_said_soon(state, error, complaint):
     with pytest.raises(error, match=complaint):
         contract.test_a_completed_run_has_its_outputs()
     contract.teardown_method()
+
+
+@pytest.mark.parametrize(
+    ("bounds", "problem"),
+    [
+        ({"after": -1}, "after must be a whole number, 0 or more; got -1"),
+        ({"after": "2"}, "after must be a whole number, 0 or more; got '2'"),
+        ({"after": 2**63}, "after must be a whole number, 0 or more, of at most 64 bits; got 9"),
+        ({"limit": -1}, "limit must be a whole number, 0 or more; got -1"),
+        ({"limit": 1.5}, "limit must be a whole number, 0 or more; got 1.5"),
+    ],
+)
+def test_bounds_of_a_page_of_events_that_make_no_sense_are_refused(shared_state, bounds, problem):
+    """By every state manager, and before it looks for the run."""
+    with pytest.raises(DefinitionError, match=problem):
+        shared_state.events("no run", **bounds)

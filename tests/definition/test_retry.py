@@ -92,6 +92,13 @@ def test_attempts_are_counted_from_one():
     [
         ({"max_attempts": 0}, "max_attempts of RetryPolicy is 0. Give a whole number, 1 or more."),
         (
+            {"max_attempts": 2**63},
+            (
+                "max_attempts of RetryPolicy is 9223372036854775808. "
+                "Give a whole number, 1 or more, of at most 64 bits."
+            ),
+        ),
+        (
             {"max_attempts": 1.5},
             "max_attempts of RetryPolicy is 1.5. Give a whole number, 1 or more.",
         ),

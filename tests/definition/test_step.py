@@ -183,6 +183,10 @@ def test_equal_steps_are_equal_however_they_are_written():
             "step 'a': priority is 1.5. Give a whole number.",
         ),
         (
+            lambda: Step("a", nothing, priority=2**63),
+            "step 'a': priority is 9223372036854775808. Give a whole number of at most 64 bits.",
+        ),
+        (
             lambda: Step("a", nothing, compensate=lambda *args: args),
             (
                 "step 'a': <lambda>() takes *args. "

@@ -130,8 +130,8 @@ SAYINGS = [
         UnknownInput("report", ("limt", "x"), ("url", "limit"), ("did you mean 'limit'?", "")),
         (
             "no step of workflow 'report' takes the inputs 'limt' (did you mean 'limit'?), "
-            "'x'. The inputs are: 'url', 'limit'. Leave it out, or add a parameter of that "
-            "name to a step, or the parameter `inputs`, which holds all inputs."
+            "'x'. The inputs are: 'url', 'limit'. Leave them out, or add parameters of these "
+            "names to steps, or the parameter `inputs`, which holds all inputs."
         ),
     ),
     (

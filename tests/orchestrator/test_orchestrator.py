@@ -296,7 +296,7 @@ def test_inputs_are_taken_as_they_are_when_the_run_starts(orchestrator, gate):
         ({"timeout": timedelta(-1)}, "got datetime.timedelta"),
         (
             {"timeout": float("nan")},
-            "timeout must be a positive number of seconds or a timedelta; got nan.",
+            "'flow': timeout must be a positive number of seconds or a timedelta; got nan.",
         ),
         ({"trace_id": 5}, "trace_id=5 is not a string"),
         ({"metadata": {"business_id": 5}}, "business_id=5 is not a string"),
@@ -495,6 +495,28 @@ def test_a_step_that_takes_its_context_is_refused_for_a_pool_of_processes(make_o
     assert ("flow", "step") == (caught.value.workflow_id, caught.value.step_id)
     assert "_wants_context() takes ctx, which cannot be sent to the processes" in str(caught.value)
     assert "leave executor= out to run it on a thread" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [
+        flow_of(lambda: 1, executor="pool"),
+        flow_of(fine, compensate=Step("undo", lambda: 1, executor="pool")),
+    ],
+    ids=["step", "compensator"],
+)
+def test_a_function_that_cannot_be_pickled_is_refused_for_a_pool_of_processes(
+    make_orchestrator, flow
+):
+    """Such as a lambda; a thread can run it."""
+    with concurrent.futures.ProcessPoolExecutor(1) as pool:
+        orchestrator = make_orchestrator(executors={"pool": pool})
+        with pytest.raises(DefinitionError) as caught:
+            orchestrator.start(flow)
+
+    assert ("flow", "step") == (caught.value.workflow_id, caught.value.step_id)
+    assert "<lambda>() cannot be sent to the processes of executor 'pool': " in str(caught.value)
+    assert "Use a function at the top level of a module" in str(caught.value)
 
 
 def test_a_step_may_take_its_context_in_a_pool_of_threads(make_orchestrator):

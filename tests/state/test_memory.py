@@ -229,3 +229,9 @@ def test_a_limit_that_makes_no_sense_is_refused(name, limit):
         limit = float("nan")
     with pytest.raises(DefinitionError, match=f"^{name} "):
         MemoryStateManager(**{name: limit})
+
+
+def test_a_misspelt_limit_is_asked_about():
+    """As other options are."""
+    with pytest.raises(TypeError, match=r"has no option 'max_byte'\. Did you mean 'max_bytes'\?"):
+        MemoryStateManager(max_byte=1)

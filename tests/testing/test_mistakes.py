@@ -96,6 +96,7 @@ def test_a_fake_that_a_step_changes_can_say_what_it_is():
             "one behaviour for all steps is Script(default=…)",
         ),
         (lambda f: simulate(f, script=real()), DefinitionError, "script is real()"),
+        (lambda f: explore(f, script=real()), DefinitionError, "script is real()"),
         (lambda _f: simulate(nothing), DefinitionError, "is not a workflow. Pass the Workflow"),
         (lambda _f: explore(nothing), DefinitionError, "is not a workflow. Pass the Workflow"),
     ],
@@ -111,7 +112,7 @@ def test_a_fake_that_a_step_changes_can_say_what_it_is():
             "crash",
             "no mapping",
         ),
-        *("no script", "no workflow", "no workflow to explore"),
+        *("no script", "no script to explore", "no workflow", "no workflow to explore"),
     ],
 )
 def test_what_is_typed_wrongly_says_what_to_write(call, error, said):

@@ -394,7 +394,7 @@ def test_a_soak_can_be_ended_from_a_shell(capsys, monkeypatch):
     monkeypatch.setattr(search, "draw_scenario", interrupt)
 
     assert 130 == main([])
-    assert capsys.readouterr().out.startswith("1 schedules in")
+    assert capsys.readouterr().out.startswith("1 schedule in")
     assert before is signal.getsignal(signal.SIGINT)
 
 

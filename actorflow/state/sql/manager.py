@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from actorflow.errors.definition import ForkedStateManager
 from actorflow.errors.storage import NotRecorded
 from actorflow.state.folding import fold
+from actorflow.state.pages import check_page
 from actorflow.state.sql.options import check_columns, check_options, needs_extra
 from actorflow.state.sql.retention import Limits, PeriodicPurge
 from actorflow.state.sql.values.serializers import JSONSerializer
@@ -173,9 +174,10 @@ class SQLStateManager:
 
     def _create(self, record: RunRecord, done: Commit, *, owned: bool) -> bool:
         check_columns(record)
+        run = f"a run of workflow {record.workflow_id!r}"
         strings = {
-            "inputs": self._payloads.dump_mapping("the run's input", record.inputs),
-            "metadata": self._payloads.dump_mapping("the run's metadata", record.metadata),
+            "inputs": self._payloads.dump_mapping(f"the input of {run}", record.inputs),
+            "metadata": self._payloads.dump_mapping(f"the metadata of {run}", record.metadata),
         }
         self._fresh[record.run_id] = record
         try:
@@ -338,6 +340,7 @@ class SQLStateManager:
 
     def events(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Sequence[Event]:
         """Return the run's events with a number greater than `after`, in order."""
+        check_page(after, limit)
         return [] if run_id in self._fresh else self._reader.events(run_id, after, limit)
 
     def durations(self, workflow_id: str) -> Mapping[str, float]:

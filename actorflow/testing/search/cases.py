@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import attrs
 
 from actorflow.testing.search.coverage import reachable
-from actorflow.testing.simulation.checks import Doubts, as_moment, plan_of, refuse_unknown
+from actorflow.testing.simulation.checks import (
+    Doubts,
+    as_moment,
+    check_script,
+    plan_of,
+    refuse_unknown,
+)
 from actorflow.testing.simulation.scripts import Script
 from actorflow.testing.simulation.settings import NO_FAULTS, Faults, Settings
 from actorflow.testing.simulation.simulate import Simulation
@@ -144,6 +150,8 @@ def given(
     **options: Unpack[RunOptions],
 ) -> Given:
     """Return a run of a user's workflow as a case; the arguments are those of `simulate`."""
+    if script is not None:
+        check_script(script)
     settings = Settings(
         async_workers=async_workers,
         stop_grace=stop_grace,

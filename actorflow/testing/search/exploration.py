@@ -141,7 +141,7 @@ class Exploration:
         return "\n".join(self._lines())
 
     def _lines(self) -> list[str]:
-        rate = f"{self.schedules:,} schedules in {self.seconds:.1f} s"
+        rate = f"{self.schedules:,} schedule{'s' * (self.schedules != 1)} in {self.seconds:.1f} s"
         rate += f" ({self.schedules_per_second:,.0f} a second)"
         missed = "; ".join(map(str, self.edges.missed))
         scope = self.scope

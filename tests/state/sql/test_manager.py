@@ -1254,6 +1254,13 @@ def test_a_run_that_cannot_be_stored_is_refused(state, fields):
     assert 0 == state.list().total
 
 
+@pytest.mark.parametrize(("field", "named"), [("inputs", "input"), ("metadata", "metadata")])
+def test_a_refused_input_names_its_workflow(state, field, named):
+    """A run that is refused has no id yet that a caller knows."""
+    with pytest.raises(NotStorable, match=rf"the {named} of a run of workflow '.+' cannot be"):
+        accept(state, accepted(**{field: {"a": object()}}))
+
+
 def test_a_run_whose_inputs_are_too_large_is_refused(make, url):
     """With the way to them."""
     with pytest.raises(TooLarge, match=r"\['text'\]"):

@@ -437,7 +437,7 @@ def _throw(coroutine: _Coroutine, error: BaseException) -> Any:
     if isinstance(error, GeneratorExit):
         # The task ends with this exception, so nothing would ever resume the body.
         coroutine.close()
-        raise RuntimeError("coroutine ignored GeneratorExit")
+        raise RuntimeError("coroutine ignored GeneratorExit")  # noqa: TRY004 - as Python does
     return waiting
 
 

@@ -33,7 +33,7 @@ import types
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from actorflow.executors.bodies import not_begun
+from actorflow.executors.bodies import not_begun, throw_into
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Sequence
@@ -326,7 +326,7 @@ class CoroutineExecutor:
                     yield waiting
                     break
                 except BaseException as thrown:  # noqa: BLE001 - thrown into the body
-                    waiting = _throw(coroutine, thrown)
+                    waiting = throw_into(coroutine, thrown)
             output = yield from coroutine
         except StopIteration as stop:  # the body has handled what was thrown, and returned
             output = stop.value
@@ -382,7 +382,7 @@ class CoroutineExecutor:
             try:
                 value = yield waiting
             except BaseException as error:  # noqa: BLE001 - thrown into the body
-                resume = functools.partial(_throw, coroutine)
+                resume = functools.partial(throw_into, coroutine)
                 value = error
             else:
                 resume = coroutine.send
@@ -429,16 +429,6 @@ def _this_task(loop: asyncio.AbstractEventLoop) -> Any:
     if task is None:
         raise AssertionError("a runner runs in a task")
     return task
-
-
-def _throw(coroutine: _Coroutine, error: BaseException) -> Any:
-    """Throw an error into a suspended body; return what it waits for next."""
-    waiting = coroutine.throw(error)
-    if isinstance(error, GeneratorExit):
-        # The task ends with this exception, so nothing would ever resume the body.
-        coroutine.close()
-        raise RuntimeError("coroutine ignored GeneratorExit")  # noqa: TRY004 - as Python does
-    return waiting
 
 
 def stack_of_coroutine(coroutine: Any) -> str:

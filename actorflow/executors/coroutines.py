@@ -27,12 +27,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 import traceback
 import types
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from actorflow.executors.bodies import not_begun
+from actorflow.executors.bodies import not_begun, throw_into
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Sequence
@@ -223,7 +224,10 @@ class CoroutineExecutor:
         if self._runners > 1 and not self.bodies_suspend:
             self._runners -= 1  # one runner is enough
         else:
-            await self._work()
+            try:
+                await self._work()
+            except GeneratorExit:
+                self._exit()
 
     @types.coroutine
     def _work(self) -> Generator[Any, Any, None]:
@@ -276,7 +280,11 @@ class CoroutineExecutor:
         task: _BodyTask = _this_task(self._loop)
         task.started = True
         if not attempt.cancelled:
-            await self._accompany(attempt, task)
+            try:
+                await self._accompany(attempt, task)
+            except GeneratorExit:
+                self._exit()
+                return
         else:
             task.attempt = None
             if attempt.handle is not _ABANDONED:
@@ -318,16 +326,16 @@ class CoroutineExecutor:
                     yield waiting
                     break
                 except BaseException as thrown:  # noqa: BLE001 - thrown into the body
-                    waiting = coroutine.throw(thrown)
+                    waiting = throw_into(coroutine, thrown)
             output = yield from coroutine
         except StopIteration as stop:  # the body has handled what was thrown, and returned
             output = stop.value
         except BaseException as error:  # noqa: BLE001 - any error fails the attempt
             failure = error
         task.attempt = None
+        # A GeneratorExit is not raised again: if this generator is being closed, Python raises it
+        # where the generator is awaited.
         self._end(attempt, output, failure)
-        if isinstance(failure, GeneratorExit):
-            raise failure  # the loop has gone, and this generator is being closed
 
     # ── Bodies ───────────────────────────────────────────────────────────────────────────────
 
@@ -374,7 +382,7 @@ class CoroutineExecutor:
             try:
                 value = yield waiting
             except BaseException as error:  # noqa: BLE001 - thrown into the body
-                resume = coroutine.throw
+                resume = functools.partial(throw_into, coroutine)
                 value = error
             else:
                 resume = coroutine.send
@@ -385,16 +393,26 @@ class CoroutineExecutor:
             except StopIteration as stop:
                 self._end(attempt, stop.value, None)
                 break
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - any error fails the attempt
                 self._end(attempt, None, error)
-                if resume == coroutine.throw and isinstance(value, GeneratorExit):
-                    raise  # the loop has gone, and this generator is being closed
                 break
             finally:
                 self.current = None
+        if isinstance(value, GeneratorExit):
+            return  # it is raised again in `_run`
         # Bodies that end in the same iteration of the loop share one delivery. The last one need
         # not wait for it.
         if self._waiting or self._deliver():
+            self._deliver_later()
+
+    def _exit(self) -> None:
+        """Schedule a delivery after a GeneratorExit.
+
+        Either the loop has gone and its tasks are being closed, or the body awaited something that
+        had raised it. Python then closes the generators in between, and raises it in this class's
+        coroutines.
+        """
+        with contextlib.suppress(RuntimeError):  # the loop has closed
             self._deliver_later()
 
     def _end(self, attempt: Attempt, output: object, error: BaseException | None) -> None:

@@ -12,6 +12,7 @@ end.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections import deque
@@ -130,10 +131,15 @@ class ThreadExecutor:
 
     def close(self) -> Sequence[Attempt]:
         """End the threads, wait for the idle ones, and return the attempts that still run."""
-        self._waiting.clear()
-        # An attempt that has not ended by now is treated as abandoned.
+        never_begin = set()
+        while self._waiting:
+            with contextlib.suppress(KeyError):  # its thread took out the last one
+                never_begin.add(self._waiting.popitem()[0])
+        # An attempt that has not ended by now is treated as abandoned. One that was just taken out
+        # above may be among the running ones until its thread finds that.
         for attempt in list(self._running):
-            self.abandon(attempt)
+            if attempt not in never_begin:
+                self.abandon(attempt)
         hanging = set(self._abandoned.values())
         threads = [thread for thread in list(self._threads) if thread not in hanging]
         for _ in threads:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -117,7 +118,10 @@ class LoopThread:
         self._end_requested = asyncio.Event()
         self._loop.set(asyncio.get_running_loop())
         try:
-            await self._end_requested.wait()
+            while not self._end_requested.is_set():
+                # A step may cancel all tasks of its loop; that must not end the loop.
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._end_requested.wait()
         finally:
             with self._open:
                 self._closing = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 
 import pytest
 
@@ -225,6 +226,27 @@ def test_an_attempt_that_ends_as_it_is_given_up_does_not_count_as_abandoned(rig)
 
     assert "" == stack
     assert 0 == rig.executor.abandoned
+
+
+def test_an_attempt_that_a_thread_takes_while_the_executor_closes_never_begins():
+    """It does not count as abandoned, and its thread ends."""
+    rig, taken = ThreadRig(), threading.Event()
+
+    class TakenSlowly(dict):
+        def __setitem__(self, attempt, thread):
+            super().__setitem__(attempt, thread)
+            taken.set()
+            time.sleep(0.1)  # the executor closes
+
+    rig.executor._running = TakenSlowly()
+    attempt = rig.submit(lambda: "never")
+    assert taken.wait(GUARD)
+
+    left = list(rig.executor.close())
+
+    assert [] == left
+    assert [] == rig.of(attempt)
+    assert [] == ours()
 
 
 def test_a_thread_that_finds_its_attempt_given_up_is_idle_again(rig):

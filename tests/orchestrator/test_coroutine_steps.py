@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import threading
 
@@ -133,3 +134,53 @@ def test_a_body_that_blocks_and_then_returns_is_reported(monkeypatch, undone):
         else ("step.blocking", "step.completed")
     )
     assert kinds.index(blocking) < kinds.index(end)
+
+
+async def exits():
+    """Suspend, and raise GeneratorExit."""
+    await asyncio.sleep(0)
+    raise GeneratorExit
+
+
+async def awaits_what_exits():
+    """Suspend until a task of its own raises GeneratorExit."""
+    await asyncio.create_task(exits())
+
+
+async def ignores_what_exits():
+    """Go on after that."""
+    with contextlib.suppress(GeneratorExit):
+        await awaits_what_exits()
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("body", [exits, awaits_what_exits, ignores_what_exits])
+def test_a_body_that_ends_by_a_generator_exit_has_failed(body):
+    """In the task of a runner, and later in a plain task."""
+    flow = Workflow("exits")
+    flow.step(async_=True)(body)
+    with Orchestrator() as orchestrator:
+        results = [orchestrator.start(flow).wait(GUARD) for _ in range(3)]
+
+    error = results[0].steps[body.__name__].error
+    assert isinstance(error, RuntimeError if body is ignores_what_exits else GeneratorExit)
+    assert ["failed"] * 3 == [result.status.value for result in results]
+
+
+@pytest.mark.parametrize("suspends", [False, True])
+def test_a_body_that_cancels_all_tasks_of_the_loop_does_not_end_the_loop(suspends):
+    """The loop belongs to the orchestrator, and other runs use it."""
+    flow = Workflow("cancels")
+
+    @flow.step(async_=True)
+    async def cancels():
+        if suspends:
+            await asyncio.sleep(0)
+        for task in asyncio.all_tasks():
+            task.cancel()
+        return "cancelled"
+
+    with Orchestrator() as orchestrator:
+        results = [orchestrator.start(flow).wait(GUARD) for _ in range(3)]
+
+    assert ["cancelled"] * 3 == [result.output for result in results]

@@ -368,16 +368,17 @@ defect(
 defect(
     "a task keeps its attempt while it delivers",
     "executors/coroutines.py",
-    "        task.attempt = None\n        self._end(attempt, output, failure)\n",
-    "        self._end(attempt, output, failure)\n",
+    "        task.attempt = None\n        # A GeneratorExit",
+    "        # A GeneratorExit",
     COROUTINES + "test_a_body_that_has_ended_is_not_the_one_that_runs",
     why="The watchdog blames a step for what is done after its end.",
 )
 defect(
     "a body that is cancelled may not wait while it cleans up",
     "executors/coroutines.py",
-    "                    waiting = coroutine.throw(thrown)\n            output",
-    "                    coroutine.throw(thrown)\n                    break\n            output",
+    "                    waiting = throw_into(coroutine, thrown)\n            output",
+    "                    throw_into(coroutine, thrown)\n"
+    "                    break\n            output",
     COROUTINES + "test_a_task_group_works_in_a_body",
     why="The clean-up of a cancelled step goes on before what it awaits has happened.",
 )

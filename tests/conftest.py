@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import shutil
 import signal
@@ -26,12 +25,6 @@ settings.load_profile("house")
 # they start would inherit that: nothing could be interrupted, and the tests of it would hang.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def pytest_collection_finish():
-    """Exempt the tests themselves from garbage collection; each one would look at them all."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are selected by their markers

@@ -84,7 +84,7 @@ class Supervisor(Actor):
     def __init__(self) -> None:
         super().__init__()
         self._understood: Collection[type[Any]] = ()
-        """The messages that the brain decides, whoever sends them."""
+        """The types of message that the scheduler decides on, from any sender."""
         self._run_actors: dict[str, ActorAddress] = {}
         self._leaving: deque[ActorAddress] = deque()
         """The run actors that were asked to exit and have not, in order."""

@@ -176,7 +176,7 @@ def dependents(dependencies: Mapping[str, Collection[str]]) -> dict[str, list[st
 
 
 def find_cycle(dependencies: Mapping[str, Collection[str]]) -> tuple[str, ...]:
-    """Return the nodes of one cycle in the direction of the data; empty if there is none.
+    """Return the nodes of one cycle, each before the node that depends on it; `()` without one.
 
     The first node is the one that was defined first, and is repeated at the end.
     """

@@ -39,7 +39,7 @@ def step(status, **fields):
     ],
 )
 def test_a_single_attempt_ended_as_its_step_did(status, error, outcome, kept):
-    """Its times are those of the step; the error of a compensator is none of its own."""
+    """Its times are the step's own. A compensator's error is not counted as an attempt's error."""
     expected = AttemptResult(
         number=1, started_at=10.0, finished_at=11.0, outcome=AttemptOutcome(outcome), error=kept
     )

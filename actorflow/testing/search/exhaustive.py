@@ -20,7 +20,7 @@ The search thus compares states, by the causal history that led to them (Musuvat
 2007): what each actor has received, in which order and when. To this it adds everything that the
 future depends on: the waiting messages by age, the timers in their order, the attempts, the time,
 and the other choices made. A schedule that reaches a state which another one has reached with as
-many deviations or fewer ends there: whatever it leads to, the other one leads to as well, within
+many deviations or fewer ends there: all that could follow also follows from the other one, within
 the bound. As schedules are run in the order of their deviations, the first to reach a state never
 deviates more often than the others. States are compared by a hash of 64 bits.
 

@@ -74,11 +74,11 @@ class RunActor(Actor):
     def _make_steps(self, message: MakeSteps, supervisor: ActorAddress) -> None:
         if self._addresses is not None:
             return
-        self._supervisor, self._run_id = supervisor, message.run_id
+        self._supervisor, self._run_id = supervisor, message.scope.run_id
         create = self._myRef.createActor
         self._addresses = {name: create(StepActor, None, None, None) for name in message.step_ids}
         if message.step_ids:
-            self.send(supervisor, StepsMade(message.run_id, self._addresses))
+            self.send(supervisor, StepsMade(self._run_id, self._addresses))
 
     def _pass_on(self, message: ForStep) -> None:
         inner, addresses = message.message, self._addresses or {}

@@ -304,7 +304,7 @@ class Supervisor(Actor):
             self._myRef.actor_send(self._run_actors[run.run_id], passed_on)
 
     def _make_steps(self, message: MakeSteps) -> None:
-        address = self._run_actors[message.run_id] = self.createActor(RunActor)
+        address = self._run_actors[message.scope.run_id] = self.createActor(RunActor)
         self.send(address, message)
 
     def _tell_run_actor(self, message: object) -> None:

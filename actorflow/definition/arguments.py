@@ -14,6 +14,7 @@ from actorflow.support.safe_text import text_of
 __all__ = [
     "cure_of_text",
     "cure_of_whole",
+    "event_page",
     "flag",
     "is_storable",
     "is_text",
@@ -129,3 +130,14 @@ def flag(value: Any, name: str) -> bool:
     if not isinstance(value, bool):
         raise DefinitionError(None, f"{name} must be True or False; got {text_of(value)}", "")
     return value
+
+
+def event_page(after: object, limit: object) -> None:
+    """Check which events of a run are wanted.
+
+    Raises:
+        DefinitionError: When one is not a whole number, or negative.
+    """
+    whole(after, "after", least=0)
+    if limit is not None:
+        whole(limit, "limit", least=0)

@@ -119,7 +119,7 @@ class CancelRun:
 class MakeSteps:
     """Brain to supervisor to a run actor, as its first message: create these steps' actors."""
 
-    run_id: str
+    scope: RunScope
     step_ids: Collection[str]
     """The steps that have not settled; none if the run is only to be undone."""
 

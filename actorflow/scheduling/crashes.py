@@ -54,7 +54,7 @@ class Crashes:
             step_ids = {
                 name: None for name, it in run.steps.items() if not it.status.settled
             }.keys()
-        self._outbox.perform(MakeSteps(run.run_id, step_ids))
+        self._outbox.perform(MakeSteps(run.scope, step_ids))
         if run.revived:
             for step in run.steps.values():
                 self._say_again(run, step)

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from actorflow.definition.arguments import whole
+from actorflow.definition.arguments import event_page, whole
 from actorflow.definition.durations import seconds
 from actorflow.errors.storage import AlreadyStarted, RunNotFound
 from actorflow.model.events import Event
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus, move_run
 from actorflow.model.results import RECENT_RUNS, RunPage, medians
 from actorflow.state.folding import fold
-from actorflow.state.pages import check_page
 from actorflow.support.sizes import SMALL, size_of
 from actorflow.support.suggestions import checks_options
 
@@ -235,7 +234,7 @@ class MemoryStateManager:
 
     def events(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Sequence[Event]:
         """Return the run's events with a number greater than `after`, in order."""
-        check_page(after, limit)
+        event_page(after, limit)
         return self._entry(run_id).events(after, limit)
 
     def list(

@@ -346,7 +346,7 @@ class Scene:
 
     def make_steps(self):
         """Have it create all steps, and return their addresses."""
-        self.tell(MakeSteps("run", self.plans.keys()))
+        self.tell(MakeSteps(self.scope, self.plans.keys()))
         return self.heard[0].addresses
 
     def attempt(self, step_id):
@@ -365,7 +365,7 @@ def test_it_creates_the_steps_it_is_told_of_and_says_where_they_live():
     """Once, in one message."""
     scene = Scene(chain())
 
-    scene.tell(MakeSteps("run", ["a", "c"]))
+    scene.tell(MakeSteps(scene.scope, ["a", "c"]))
 
     (made,) = scene.heard
     assert isinstance(made, StepsMade)
@@ -378,7 +378,7 @@ def test_steps_are_created_once():
     scene = Scene(chain())
     addresses = scene.make_steps()
 
-    scene.tell(MakeSteps("run", scene.plans.keys()))
+    scene.tell(MakeSteps(scene.scope, scene.plans.keys()))
 
     assert 1 == len(scene.heard)
     assert set(addresses.values()) == set(scene.run.children)
@@ -388,7 +388,7 @@ def test_a_run_that_is_only_undone_has_no_steps_to_report():
     """It only creates the actors of compensators."""
     scene = Scene(chain())
 
-    scene.tell(MakeSteps("run", []))
+    scene.tell(MakeSteps(scene.scope, []))
 
     assert [] == scene.heard
     assert not scene.run.children
@@ -399,7 +399,7 @@ def test_a_grant_is_passed_on_before_the_addresses_are_known():
     scene = Scene(chain())
     attempt = scene.attempt("a")
 
-    scene.tell(MakeSteps("run", scene.plans.keys()), ForStep("a", Execute(attempt)))
+    scene.tell(MakeSteps(scene.scope, scene.plans.keys()), ForStep("a", Execute(attempt)))
 
     assert [attempt] == scene.executor.submissions
 
@@ -435,7 +435,7 @@ def test_data_is_passed_on_after_a_death():
 def test_a_message_for_a_step_without_an_actor_is_dropped():
     """A resumed run creates none for what it keeps."""
     scene = Scene(chain())
-    scene.tell(MakeSteps("run", ["c", "d"]))
+    scene.tell(MakeSteps(scene.scope, ["c", "d"]))
 
     scene.tell(ForStep("a", Execute(scene.attempt("a"))))
 
@@ -542,7 +542,7 @@ def test_an_attempt_that_a_step_cannot_submit_is_reported_to_the_supervisor():
     scene = Scene(chain())
     attempt = scene.attempt("a")
     attempt.executor = None
-    scene.tell(MakeSteps("run", scene.plans.keys()), ForStep("a", Execute(attempt)))
+    scene.tell(MakeSteps(scene.scope, scene.plans.keys()), ForStep("a", Execute(attempt)))
 
     finished = scene.heard[-1]
     assert isinstance(finished, AttemptFinished)

@@ -421,8 +421,8 @@ class Driver:
 
     def _perform(self, effect):
         if isinstance(effect, MakeSteps):
-            self._homes[effect.run_id] = {}
-            self._post("supervisor", effect.run_id, effect)
+            self._homes[effect.scope.run_id] = {}
+            self._post("supervisor", effect.scope.run_id, effect)
         elif isinstance(effect, (ReviveStep, Compensate)):
             run_id = run_of(effect)
             if run_id in self._homes:

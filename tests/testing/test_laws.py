@@ -26,6 +26,7 @@ from actorflow.testing import (
     Faults,
     Outcome,
     Scenario,
+    ScenarioRun,
     ScenarioStep,
     Script,
     Settings,
@@ -1097,6 +1098,22 @@ def test_a_resumption_that_a_crash_cuts_short_need_not_be_recorded(delivered, ti
     simulation.run_until_quiet()
 
     laws.check(simulation.trace())
+
+
+def test_the_actors_of_a_former_life_may_hear_of_it_after_the_next_has_begun():
+    """No step was told twice: each message reached an actor of its own life."""
+    steps = (
+        ScenarioStep(id="c", required=False, timeout=5.0),
+        ScenarioStep(id="d", after=("c",), timeout=1.0),
+    )
+    scenario = Scenario(steps=steps, runs=(ScenarioRun(resumes=(8.0,)),))
+    delivered = (0, 0, *[1] * 12, 0, 0, 0, 1, 1, 1)
+
+    trace = scenario.simulate(Tape({"deliver": delivered}))
+
+    late = [it for it in trace.deliveries if it.message == "DependencyCompleted c"]
+    assert [8.0, 8.0] == [it.time for it in late]
+    laws.check(trace)
 
 
 def test_the_actor_of_a_run_that_was_not_told_of_it_died_in_the_life_that_made_it():

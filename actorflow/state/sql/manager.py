@@ -8,10 +8,10 @@ import threading
 import uuid
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from actorflow.definition.arguments import event_page
 from actorflow.errors.definition import ForkedStateManager
 from actorflow.errors.storage import NotRecorded
 from actorflow.state.folding import fold
-from actorflow.state.pages import check_page
 from actorflow.state.sql.options import check_columns, check_options, needs_extra
 from actorflow.state.sql.retention import Limits, PeriodicPurge
 from actorflow.state.sql.values.serializers import JSONSerializer
@@ -340,7 +340,7 @@ class SQLStateManager:
 
     def events(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Sequence[Event]:
         """Return the run's events with a number greater than `after`, in order."""
-        check_page(after, limit)
+        event_page(after, limit)
         return [] if run_id in self._fresh else self._reader.events(run_id, after, limit)
 
     def durations(self, workflow_id: str) -> Mapping[str, float]:

@@ -75,7 +75,7 @@ def _introduced(message: object) -> str | None:
     if isinstance(message, Execute):
         return step_name(message.attempt.scope.run_id, message.attempt.step_id)
     if isinstance(message, MakeSteps):
-        return message.run_id
+        return message.scope.run_id
     return SUPERVISOR if isinstance(message, ConfigureSupervisor) else None
 
 

@@ -333,6 +333,8 @@ class Reservations:
     def reserve(self, connection: sa.Connection, batch: Batch) -> dict[str, str]:
         """Reserve the keys of new runs; return the earlier run for each key already reserved."""
         rows = [_row(run_id, it) for run_id, it in batch.items() if _key(it) is not None]
+        if not rows:
+            return {}
         holders = self._reserve_free(connection, rows)
         return {
             row["run_id"]: holders[_pair(row)]

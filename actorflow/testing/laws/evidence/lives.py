@@ -76,6 +76,7 @@ class Lives:
         """All lives, in the order in which they began."""
         self.latest: dict[str, Life] = {}
         """The last life of each run."""
+        self._of_scope: dict[int, Life] = {}
         self.told: list[tuple[int, StepLife, DependencyCompleted]] = []
         """The messages about dependencies that steps received, with the number of deliveries."""
         self.undoings: list[Undoing] = []
@@ -173,7 +174,7 @@ class Lives:
             elif kind is StartRun:
                 self._begin(message, count)
             elif kind is MakeSteps:
-                homes[target] = latest[message.run_id]
+                homes[target] = self._of_scope[id(message.scope)]
             elif kind is CancelRun and message.run_id in latest:
                 latest[message.run_id].cancels.append((count, time, message))
         # An actor may receive news before the message that identifies it. What the actor of a
@@ -185,13 +186,15 @@ class Lives:
 
     def _find_home(self, target: Cell, attempt: Attempt) -> None:
         if target not in self.homes:
-            self.homes[target] = self.latest[attempt.scope.run_id].steps[attempt.step_id]
+            self.homes[target] = self._of_scope[id(attempt.scope)].steps[attempt.step_id]
 
     def _begin(self, start: StartRun, count: int) -> None:
         former = self.latest.get(start.scope.run_id)
         if former is not None:
             former.until = min(former.until, count)
         life = self.latest[start.scope.run_id] = Life(start, count, former)
+        # An actor of a former life may hear its first message after a later life has begun.
+        self._of_scope[id(start.scope)] = life
         self.all.append(life)
 
     def _read_faults(self) -> None:

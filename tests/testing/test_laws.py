@@ -1126,6 +1126,16 @@ def test_the_actor_of_a_run_that_was_not_told_of_it_died_in_the_life_that_made_i
     laws.check(scenario.simulate(Tape({"crash": (1, 4, 3, 1), "restart": (21,)})))
 
 
+def test_a_run_may_wait_for_ever_to_be_undone_while_another_keeps_its_place():
+    """Its timeout has passed, and it has cancelled its steps, but it has no place to undo them."""
+    steps = (ScenarioStep(id="c", undo=("hangs",)), ScenarioStep(id="d", does=("raises",)))
+    late = ScenarioRun(timeout=5.0, cancels=(2.0,), resumes=(4.0,))
+    settings = Settings(max_active_runs=1)
+    scenario = Scenario(steps=steps, runs=(late, ScenarioRun()), settings=settings)
+
+    laws.check(scenario.simulate(Tape()))
+
+
 def test_a_trace_in_which_nothing_has_happened_keeps_all_laws():
     """Nor does one that is taken between two deliveries break any."""
     simulation = Simulation(tape=random.Random(3))

@@ -34,13 +34,18 @@ def stuck_runs(lives: Lives) -> Iterator[str]:
     for life in left:
         if life.cut:
             continue
-        waits = crowded and not any(step.events for step in life.steps.values())
+        waits = crowded and not any(_has_begun(step) for step in life.steps.values())
         if life.end is None and _is_compensating(life):
             yield from _stuck_compensation(life, lives)
         elif life.end is not None or life.torn:
             yield f"{life} has ended, but its result was not handed out"
         elif not (waits and _has_compensators(life)):
             yield from _overdue(life) if _has_to_end(life) else _stuck_steps(life, waits=waits)
+
+
+def _has_begun(step: StepLife) -> bool:
+    """Return whether a step was ready; a run without a place may still have its steps cancelled."""
+    return any(event.kind is not EventKind.STEP_CANCELLED for event in step.events)
 
 
 def _is_compensating(life: Life) -> bool:

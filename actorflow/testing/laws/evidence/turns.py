@@ -258,8 +258,15 @@ class Turns:
 
 
 def _has_begun(life: Life, events: int) -> bool:
-    """Return whether a run's steps had any event after a number of events."""
-    return any(step.at and step.at[0] < events for step in life.steps.values())
+    """Return whether a run's steps had been ready after a number of events.
+
+    Steps may be cancelled before their run has a place.
+    """
+    return any(
+        place < events and event.kind is not EventKind.STEP_CANCELLED
+        for step in life.steps.values()
+        for place, event in zip(step.at, step.events, strict=False)
+    )
 
 
 def _is_live(life: Life, events: int, deliveries: int) -> bool:

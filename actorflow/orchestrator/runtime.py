@@ -27,6 +27,7 @@ from actorflow.orchestrator.estimates import Estimates
 from actorflow.orchestrator.executor_table import Places, finishing
 from actorflow.orchestrator.remote_cancel import Fate, cancel_unattended, withdraw
 from actorflow.orchestrator.shutdown import Parting
+from actorflow.orchestrator.waits import Waits
 from actorflow.orchestrator.watchers import Audience
 from actorflow.run.event_stream import EventStream
 from actorflow.scheduling.decisions import Decisions
@@ -95,6 +96,7 @@ class Runtime:
         self._threads = ThreadExecutor(max_abandoned=settings.max_abandoned)
         self.places: Final = Places(self._coroutines, self._threads, executors)
         self.audience: Final = Audience(observers)
+        self.waits: Final = Waits(self._tell)
         self._watchdog = Watchdog(
             self._coroutines, self.clock, self._loop_blocked, settings.blocked_after
         )
@@ -158,6 +160,7 @@ class Runtime:
 
     def _let_go(self) -> list[str]:
         self._watchdog.close()
+        self.waits.end()
         left = self.places.close()
         self.audience.close()
         return left
@@ -312,8 +315,13 @@ class Runtime:
             self._live.discard(run_id, "it was withdrawn before it had started")
             self.audience.notify(run_id)
 
+    def moved(self, attempt: Attempt) -> None:
+        """Tell a body that waits that its attempt continues or has to stop."""
+        self.waits.moved(attempt)
+
     def finished(self, result: RunResult) -> None:
         """Pass a run's result to its handle, and let its streams end."""
+        self.waits.end(result.run_id)
         self._live.finish(result)
         if self.audience.present:
             self.audience.notify(result.run_id)

@@ -341,6 +341,9 @@ class SimulatedRuntime:
     def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
         """Do nothing: the schedule made this write fail, and the results show the effect."""
 
+    def moved(self, attempt: Attempt) -> None:
+        """Do nothing: scripted bodies do not wait."""
+
     def misbehaved(self, attempt: Attempt, what: str, error: BaseException) -> None:
         """Record an executor's error as a defect."""
         self.defects.append(f"{what}() of the executor of {attempt} raised {text_of(error)}")

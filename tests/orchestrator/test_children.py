@@ -233,7 +233,6 @@ def test_a_child_whose_wait_is_cancelled_is_cancelled(orchestrator):
 
 def test_children_that_run_at_once_are_waited_for_at_once():
     """The step holds nothing until the last of them has ended."""
-
     inner = flow_of(double, "double", async_=True)
 
     async def gather(ctx):

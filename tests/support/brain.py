@@ -742,7 +742,8 @@ class Laws:
                 run.woken.add(message.attempt.step_id)
 
     def _compensation_suspended(self, run, event):
-        assert run.undoing == event.step_id and event.step_id not in run.suspended
+        assert run.undoing == event.step_id
+        assert event.step_id not in run.suspended
         run.suspended.add(event.step_id)
 
     def _compensation_continued(self, run, event):

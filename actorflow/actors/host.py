@@ -63,6 +63,9 @@ class Host(Protocol):
     def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
         """Report events that the state manager could not record."""
 
+    def moved(self, attempt: Attempt) -> None:
+        """Tell a body that waits that its attempt continues or has to stop."""
+
     def misbehaved(self, attempt: Attempt, what: str, error: BaseException) -> None:
         """Report an executor that raised where its contract forbids that."""
 

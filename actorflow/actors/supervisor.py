@@ -29,6 +29,7 @@ from actorflow.model.messages import (
     Committed,
     Compensate,
     CompensatorLost,
+    ContinueAttempt,
     DependencyCompleted,
     Execute,
     ForStep,
@@ -36,6 +37,7 @@ from actorflow.model.messages import (
     ReviveStep,
     RunActorLost,
     RunFinished,
+    RunStirred,
     RunUnknown,
     Settled,
     StepMoved,
@@ -103,6 +105,8 @@ class Supervisor(Actor):
             AbandonAttempt: self._abandon_attempt,
             RunFinished: self._run_finished,
             RunUnknown: self._run_unknown,
+            ContinueAttempt: self._continue_attempt,
+            RunStirred: self._decide_later,
         }
 
     def receiveMessage(self, message: object, sender: ActorAddress) -> None:  # noqa: N802, D102
@@ -259,7 +263,7 @@ class Supervisor(Actor):
                 self._make_steps(message)
         self._act((), [], [grant for grant in batch.grants if grant[0].run_id not in lost])
         for run, _, message in batch.grants:
-            if run.run_id in lost:
+            if run.run_id in lost and not isinstance(message, ContinueAttempt):
                 message.attempt.cancelled = True  # a new actor may be told of it all the same
                 why = lost[run.run_id]
                 self.send(self.myAddress, AttemptFinished(message.attempt, None, why))
@@ -326,6 +330,13 @@ class Supervisor(Actor):
             attempt.executor.stop(attempt)
         except BaseException as error:  # noqa: BLE001 - it is abandoned when its grace has passed
             self._host.misbehaved(attempt, "stop", error)
+        self._host.moved(attempt)
+
+    def _continue_attempt(self, message: ContinueAttempt) -> None:
+        self._host.moved(message.attempt)
+
+    def _decide_later(self, message: RunStirred) -> None:
+        self.send(self.myAddress, message)
 
     def _abandon_attempt(self, message: AbandonAttempt) -> None:
         attempt = message.attempt

@@ -12,6 +12,8 @@ Four things help to read the tables:
   it waits for a worker.
 * `step.timed_out` and `step.abandoned` are facts about an attempt. They do not move the step. Its
   next move (another attempt, `failed`, `skipped`) is a separate event.
+* A step that waits for a child run or a message stays `running`. `step.suspended` says that it has
+  given back what it held, `step.continued` that it has it again.
 * A step that is being undone is still `completed`. The events of its compensator are facts about
   attempts, with kinds of their own, until the step is `compensated` or `compensation_failed`.
 * The settled statuses of a step absorb, and so do the terminal ones of a run. A failed or
@@ -59,6 +61,8 @@ class EventKind(enum.StrEnum):
     STEP_TIMED_OUT = "step.timed_out"
     STEP_ABANDONED = "step.abandoned"
     STEP_BLOCKING = "step.blocking"
+    STEP_SUSPENDED = "step.suspended"
+    STEP_CONTINUED = "step.continued"
     STEP_COMPLETED = "step.completed"
     STEP_FAILED = "step.failed"
     STEP_SKIPPED = "step.skipped"
@@ -68,6 +72,8 @@ class EventKind(enum.StrEnum):
     COMPENSATION_TIMED_OUT = "compensation.timed_out"
     COMPENSATION_ABANDONED = "compensation.abandoned"
     COMPENSATION_BLOCKING = "compensation.blocking"
+    COMPENSATION_SUSPENDED = "compensation.suspended"
+    COMPENSATION_CONTINUED = "compensation.continued"
     COMPENSATION_COMPLETED = "compensation.completed"
     COMPENSATION_FAILED = "compensation.failed"
 
@@ -140,6 +146,8 @@ STEP_MOVES: Final[Mapping[StepStatus, Mapping[EventKind, StepStatus]]] = {
         EventKind.STEP_TIMED_OUT: StepStatus.RUNNING,
         EventKind.STEP_ABANDONED: StepStatus.RUNNING,
         EventKind.STEP_BLOCKING: StepStatus.RUNNING,
+        EventKind.STEP_SUSPENDED: StepStatus.RUNNING,
+        EventKind.STEP_CONTINUED: StepStatus.RUNNING,
         EventKind.STEP_RETRYING: StepStatus.RETRYING,
         EventKind.STEP_COMPLETED: StepStatus.COMPLETED,
         EventKind.STEP_FAILED: StepStatus.FAILED,
@@ -159,6 +167,8 @@ STEP_MOVES: Final[Mapping[StepStatus, Mapping[EventKind, StepStatus]]] = {
         EventKind.COMPENSATION_TIMED_OUT: StepStatus.COMPLETED,
         EventKind.COMPENSATION_ABANDONED: StepStatus.COMPLETED,
         EventKind.COMPENSATION_BLOCKING: StepStatus.COMPLETED,
+        EventKind.COMPENSATION_SUSPENDED: StepStatus.COMPLETED,
+        EventKind.COMPENSATION_CONTINUED: StepStatus.COMPLETED,
         EventKind.COMPENSATION_COMPLETED: StepStatus.COMPENSATED,
         EventKind.COMPENSATION_FAILED: StepStatus.COMPENSATION_FAILED,
     },
@@ -176,6 +186,8 @@ COMPENSATION_KINDS: Final[Mapping[EventKind, EventKind | None]] = {
     EventKind.STEP_TIMED_OUT: EventKind.COMPENSATION_TIMED_OUT,
     EventKind.STEP_ABANDONED: EventKind.COMPENSATION_ABANDONED,
     EventKind.STEP_BLOCKING: EventKind.COMPENSATION_BLOCKING,
+    EventKind.STEP_SUSPENDED: EventKind.COMPENSATION_SUSPENDED,
+    EventKind.STEP_CONTINUED: EventKind.COMPENSATION_CONTINUED,
     EventKind.STEP_COMPLETED: EventKind.COMPENSATION_COMPLETED,
     EventKind.STEP_FAILED: EventKind.COMPENSATION_FAILED,
     EventKind.STEP_CANCELLED: None,

@@ -48,6 +48,7 @@ __all__ = [
     "Committed",
     "Compensate",
     "CompensatorLost",
+    "ContinueAttempt",
     "DependencyCompleted",
     "Execute",
     "ForStep",
@@ -55,13 +56,16 @@ __all__ = [
     "ReviveStep",
     "RunActorLost",
     "RunFinished",
+    "RunStirred",
     "RunUnknown",
     "Settled",
     "StartRun",
     "StepMoved",
     "StepsMade",
     "StopAttempt",
+    "SuspendAttempt",
     "Wake",
+    "WakeAttempt",
     "run_of",
 ]
 
@@ -182,6 +186,36 @@ class AttemptAbandoned:
 
     attempt: Attempt
     stack: str
+
+
+@message
+class SuspendAttempt:
+    """Body to supervisor: the attempt waits, and gives back what it holds."""
+
+    attempt: Attempt
+    reason: str
+    """What it waits for, for people to read."""
+
+
+@message
+class WakeAttempt:
+    """Body to supervisor: the attempt's wait is over, and it wants to continue."""
+
+    attempt: Attempt
+
+
+@message
+class RunStirred:
+    """Brain to supervisor to brain: look whether this run does anything but wait."""
+
+    run_id: str
+
+
+@message
+class ContinueAttempt:
+    """Brain to supervisor: a suspended attempt holds again what it needs; let its body continue."""
+
+    attempt: Attempt
 
 
 @message

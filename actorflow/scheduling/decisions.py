@@ -41,11 +41,14 @@ from actorflow.model.messages import (
     CancelRun,
     CompensatorLost,
     RunActorLost,
+    RunStirred,
     RunUnknown,
     StartRun,
     StepMoved,
     StepsMade,
+    SuspendAttempt,
     Wake,
+    WakeAttempt,
 )
 from actorflow.scheduling.compensations import Compensations
 from actorflow.scheduling.crashes import Crashes
@@ -55,6 +58,7 @@ from actorflow.scheduling.ledger import RunState, StepState
 from actorflow.scheduling.outbox import Effect, Grant, Outbox
 from actorflow.scheduling.queues import RunQueue, Workers
 from actorflow.scheduling.starts import Starts
+from actorflow.scheduling.suspensions import Suspensions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,9 +97,9 @@ class Decisions:
         self.deadlines: Final = Deadlines()
         self.runs: dict[str, RunState] = {}
         self.late: int = 0
-        self._waiting = RunQueue(max_active_runs)
+        self.waiting: Final = RunQueue(max_active_runs)
         self._outbox = Outbox()
-        self._starts = Starts(self._outbox, self.deadlines, self.workers, ageing)
+        self._starts = Starts(self._outbox, self.deadlines, self.workers, ageing, self._reclaim)
         self.start_clocks: Final = self._starts.start_clocks
         """Starts the clocks of attempts whose grants are sent now, and returns the effects that
         send them.
@@ -105,6 +109,7 @@ class Decisions:
         self._compensations = Compensations(
             self._outbox, self.deadlines, self._starts, self._endings
         )
+        self._suspensions = Suspensions(self._outbox, self.deadlines, self._starts, self.waiting)
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             StartRun: self._start_run,
             StepsMade: self._steps_made,
@@ -117,6 +122,9 @@ class Decisions:
             CompensatorLost: self._compensator,
             RunActorLost: self._run_actor_lost,
             Wake: self._wake,
+            SuspendAttempt: self._suspend,
+            WakeAttempt: self._wake_attempt,
+            RunStirred: self._run_stirred,
         }
         self.understood: Final = self._handlers.keys()
         """The types of the messages that it decides."""
@@ -159,12 +167,16 @@ class Decisions:
             self._outbox.run(run, EventKind.RUN_RESUMED, run.scope.bindings())
         if run.ways is not None:
             self._starts.compare_ways()
-        self._waiting.push(run)
+        self.waiting.push(run)
         self._admit()
 
     def _admit(self) -> None:
-        while (run := self._waiting.pop()) is not None:
+        while (run := self.waiting.pop()) is not None:
             run.active = True
+            if run.away:
+                self._suspensions.admit(run)
+                self._follow(run)
+                continue
             if run.status is RunStatus.PENDING:
                 run.started_at = self._outbox.wall
                 self._outbox.run(run, EventKind.RUN_STARTED, run.scope.bindings())
@@ -256,15 +268,53 @@ class Decisions:
 
     def _finish(self, run: RunState) -> None:
         if run.undoable is not None and self._compensations.undo(run):
+            if run.away:
+                self._suspensions.rejoin(run)
+                self._admit()
             return
         self._endings.finish(run)
         del self.runs[run.run_id]
         self._starts.forget(run)
         if not run.active:
-            self._waiting.forget(run)
+            self.waiting.forget(run)
         else:
-            self._waiting.release()
+            self.waiting.release()
             self._admit()
+
+    # ── Attempts that wait ───────────────────────────────────────────────────────────────────
+
+    def _suspend(self, message: SuspendAttempt) -> None:
+        found = self._find_any(message.attempt)
+        if found is not None:
+            self._suspensions.suspend(*found, message)
+
+    def _wake_attempt(self, message: WakeAttempt) -> None:
+        found = self._find_any(message.attempt)
+        if found is not None:
+            self._suspensions.wake(*found)
+            self._admit()
+
+    def _find_any(self, attempt: Attempt) -> tuple[RunState, StepState] | None:
+        """Return the run and the step or compensator of an attempt that is in flight, or None."""
+        if not attempt.compensates:
+            return self._find(attempt)
+        run = self.runs.get(attempt.scope.run_id)
+        undo = None if run is None else run.undoing
+        if run is None or undo is None or undo.current is not attempt:
+            return None
+        return run, undo
+
+    def _run_stirred(self, message: RunStirred) -> None:
+        """Release the place of a run that only waits, and admit another run in its place."""
+        run = self.runs.get(message.run_id)
+        if run is not None and self._suspensions.release_place(run):
+            self._admit()
+
+    def _reclaim(self, run: RunState) -> None:
+        """Give a run its place back at once, because the body of a waiting attempt has ended."""
+        self.waiting.take(run)
+        run.active = True
+        self._suspensions.admit(run)
 
     # ── Actors ──────────────────────────────────────────────────────────────────────────────
 

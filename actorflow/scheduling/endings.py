@@ -16,6 +16,7 @@ from actorflow.model.messages import (
     AbandonAttempt,
     ForStep,
     RunFinished,
+    RunStirred,
     Settled,
     StopAttempt,
 )
@@ -103,6 +104,8 @@ class Endings:
     def fail(self, run: RunState, step: StepState, error: BaseException | None) -> None:
         """Fail a step: skip it if it is optional, and fail its run if it is not."""
         step.error = error
+        if run.suspended:
+            self._outbox.perform(RunStirred(run.run_id))
         if not step.step.required:
             self.settle(run, step, EventKind.STEP_SKIPPED, {"error": error})
             run.any_skipped = True

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from actorflow.model.results import RunSnapshot, StepResult
     from actorflow.scheduling.deadlines import Deadline
 
-__all__ = ["RunState", "StepState"]
+__all__ = ["Continuation", "RunState", "StepState"]
 
 _row: Final = attrgetter("status", "output", "error", "attempts", "started_at", "finished_at")
 """Returns a step's outcome as a row of `StepResults`."""
@@ -65,7 +65,7 @@ class StepState:
     ) -> None:
         self.run_id: str = run_id
         self.undoes: StepState | None = undoes
-        """The step that this one compensates; None for an ordinary step."""
+        """The step that this one compensates or continues; None for an ordinary step."""
         self.plan: StepPlan = plan
         self.id: str = plan.id
         self.step: Step = plan.step
@@ -99,6 +99,38 @@ class StepState:
         self.finished_at = known.finished_at
 
 
+class Continuation(StepState):
+    """Represents a suspended step in the queues.
+
+    Args:
+        step: The step.
+        attempt_left: Seconds that were left of the attempt's timeout.
+        total_left: Seconds that were left of the step's total timeout.
+    """
+
+    __slots__ = ("attempt_left", "total_left", "woken")
+
+    def __init__(
+        self, step: StepState, attempt_left: float | None, total_left: float | None
+    ) -> None:
+        super().__init__(step.run_id, step.plan, step.executor, step)
+        self.attempt_left: float | None = attempt_left
+        self.total_left: float | None = total_left
+        self.woken: bool = False
+        """Whether its wait is over."""
+
+    def compete(self) -> None:
+        """Let the step compete; the status of the step itself stays as it is."""
+        self.status = StepStatus.READY
+
+    def leave(self) -> None:
+        """Have the queues skip it, because the attempt is over."""
+        self.status = StepStatus.CANCELLED
+
+
+_NONE_SUSPENDED: Final[Mapping[StepState, Continuation]] = {}
+
+
 class RunState:
     """One run, as the supervisor sees it."""
 
@@ -106,6 +138,7 @@ class RunState:
         "active",
         "addresses",
         "any_skipped",
+        "away",
         "cancel_reason",
         "compensations",
         "compensators",
@@ -125,6 +158,7 @@ class RunState:
         "plan",
         "priority",
         "rank",
+        "rejoins",
         "retried",
         "revived",
         "reviving",
@@ -133,6 +167,7 @@ class RunState:
         "started_at",
         "status",
         "steps",
+        "suspended",
         "timeout",
         "undo_if_cancelled",
         "undoable",
@@ -174,6 +209,12 @@ class RunState:
         """Whether a step was skipped; otherwise all steps of a completed run have completed."""
         self.active: bool = False
         """Whether it has one of the places for active runs."""
+        self.suspended: Mapping[StepState, Continuation] = _NONE_SUSPENDED
+        """The steps whose attempts wait and hold nothing."""
+        self.away: bool = False
+        """Whether it has released its place because it only waits."""
+        self.rejoins: bool = False
+        """Whether it waits for a place again."""
         self.in_flight: int = 0
         self.retried: dict[str, list[AttemptResult]] = {}
         """The attempts of each step that was retried. The end of the last one is that of its step,

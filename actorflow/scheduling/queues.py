@@ -140,14 +140,22 @@ class RunQueue:
         self._waiting: list[tuple[int, int, RunState]] = []
         self._arrivals = 0
 
+    @property
+    def free(self) -> int:
+        """How many places are free; negative while runs hold more than there are (see `take`)."""
+        return self._places
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     def push(self, run: RunState) -> None:
-        """Add a run that has been accepted."""
+        """Add a run that has been accepted, or that wants to continue."""
         self._arrivals += 1
         heapq.heappush(self._waiting, (-run.priority, self._arrivals, run))
 
     def pop(self) -> RunState | None:
         """Give the next waiting run a place, or return None."""
-        if not self._places or not self._waiting:
+        if self._places <= 0 or not self._waiting:
             return None
         self._places -= 1
         return heapq.heappop(self._waiting)[2]
@@ -160,3 +168,8 @@ class RunQueue:
     def release(self) -> None:
         """Take back the place of an active run."""
         self._places += 1
+
+    def take(self, run: RunState) -> None:
+        """Give a run a place, even if there is none free."""
+        self.forget(run)
+        self._places -= 1

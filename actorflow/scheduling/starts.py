@@ -15,13 +15,21 @@ from typing import TYPE_CHECKING, Any, Final
 from actorflow.model.attempts import AttemptResult
 from actorflow.model.context import Attempt, Compensation
 from actorflow.model.lifecycle import EventKind, StepStatus
-from actorflow.model.messages import Compensate, DependencyCompleted, Execute
+from actorflow.model.messages import (
+    Compensate,
+    ContinueAttempt,
+    DependencyCompleted,
+    Execute,
+    RunStirred,
+)
 from actorflow.scheduling.deadlines import Deadlines, Due
+from actorflow.scheduling.ledger import Continuation
 from actorflow.scheduling.queues import Level, ReadyQueue, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from actorflow.scheduling.deadlines import Deadline
     from actorflow.scheduling.ledger import RunState, StepState
     from actorflow.scheduling.outbox import Effect, Grant, Outbox
 
@@ -33,6 +41,7 @@ __all__ = ["Starts"]
 # Bound once: looking a member up on its enum costs more than a comparison.
 _STEP_READY: Final = EventKind.STEP_READY
 _STEP_STARTED: Final = EventKind.STEP_STARTED
+_STEP_CONTINUED: Final = EventKind.STEP_CONTINUED
 _READY: Final = StepStatus.READY
 _ATTEMPT: Final = Due.ATTEMPT
 _TOTAL: Final = Due.TOTAL
@@ -47,16 +56,24 @@ class Starts:
         deadlines: The deadlines of all runs.
         workers: The async worker budget.
         ageing: Seconds of waiting that count as one priority; None if waiting counts for nothing.
+        reclaim: Called for a run without a place whose body has ended while it was suspended.
     """
 
     def __init__(
-        self, outbox: Outbox, deadlines: Deadlines, workers: Workers, ageing: float | None
+        self,
+        outbox: Outbox,
+        deadlines: Deadlines,
+        workers: Workers,
+        ageing: float | None,
+        reclaim: Callable[[RunState], None],
     ) -> None:
+        self._reclaim = reclaim
         self._ageing = ageing
         self._key: Callable[[_Ready], tuple[Any, ...]] | None = None if ageing is None else _by_sum
         """Ranks steps that are ready together, if they do not compare by themselves."""
         self._outbox = outbox
         self._deadlines = deadlines
+        self._cancel: Callable[[Deadline], None] = deadlines.cancel
         self._workers = workers
         self._queue = ReadyQueue()
         self._ready: list[_Ready] = []
@@ -76,6 +93,11 @@ class Starts:
         """Have a compensator compete when the decision is concluded."""
         self._outbox.compensator(run, undo, _STEP_READY)
         self._ready.append((run.rank, undo.plan.rank, self._number(), run, undo))
+
+    def ready_to_continue(self, run: RunState, known: Continuation) -> None:
+        """Have a suspended step compete when the decision is concluded."""
+        known.compete()
+        self._ready.append((run.rank, known.plan.rank, self._number(), run, known))
 
     def grant(self) -> None:
         """Rank what has become ready, and start what a worker or a lane is free for."""
@@ -164,7 +186,10 @@ class Starts:
         elif step.undoes is None:
             run.retried[step.id].append(AttemptResult(number=number, started_at=outbox.wall))
         if step.undoes is not None:
-            self._undo(run, step)
+            if isinstance(step, Continuation):
+                self._continue(run, step)
+            else:
+                self._undo(run, step)
             return
         step.current = attempt = Attempt(run.scope, step.id, number, None, step.executor, step.plan)
         outbox.step(run, step, _STEP_STARTED, number)
@@ -176,6 +201,18 @@ class Starts:
         )
         self._outbox.compensator(run, undo, _STEP_STARTED)
         self._outbox.grants.append((run, undo, Compensate(attempt, seen_by(run, undo))))
+
+    def _continue(self, run: RunState, known: Continuation) -> None:
+        run.in_flight -= 1  # it was in flight all the time
+        step = known.undoes
+        if step is None or step.current is None or run.suspended.get(step) is not known:
+            raise AssertionError(f"{known.id} was not suspended")
+        if step.stopping:
+            self._give_back(run, step)
+            return
+        self._forget_suspended(run, step)
+        self._outbox.attempt(run, step, _STEP_CONTINUED, step.current.number)
+        self._outbox.grants.append((run, known, ContinueAttempt(step.current)))
 
     def start_clocks(self, grants: Sequence[Grant], now: float) -> list[Effect]:
         """Set the deadlines of attempts, and return the effects that send their grants.
@@ -189,6 +226,8 @@ class Starts:
             options, deadline = step.step, run.deadline
             effects.append((None if step.undoes else run, step.id, message))
             if step.current is not attempt or step.stopping:
+                if isinstance(step, Continuation):
+                    self._restart_clocks(run, step, attempt, now)
                 continue
             if options.total_timeout is not None:
                 if step.total_deadline is None:
@@ -203,21 +242,74 @@ class Starts:
             attempt.deadline = deadline
         return effects
 
+    def _restart_clocks(
+        self, run: RunState, known: Continuation, attempt: Attempt, now: float
+    ) -> None:
+        """Set the deadlines of an attempt that continues, unless it has ended since."""
+        step, deadline = known.undoes, run.deadline
+        if step is None or step.current is not attempt or step.stopping:
+            return
+        for left, due in ((known.total_left, _TOTAL), (known.attempt_left, _ATTEMPT)):
+            if left is not None:
+                moment = self._restart(run, step, due, now + left)
+                deadline = _earlier(moment, deadline)
+        attempt.deadline = deadline
+
+    def _restart(self, run: RunState, step: StepState, due: Due, moment: float) -> float:
+        entry = self._deadlines.set(moment, due, run.run_id, step)
+        if due is _TOTAL:
+            step.total_deadline = entry
+        else:
+            step.attempt_deadline = entry
+        return moment
+
+    def suspend(self, run: RunState, step: StepState) -> None:
+        """Release what an attempt holds that is suspended."""
+        self._give_back(run, step)
+        self._outbox.perform(RunStirred(run.run_id))
+
     def release(self, run: RunState, step: StepState) -> None:
         """Release what an attempt that is over held."""
         step.current = None
         run.in_flight -= 1
         if step.attempt_deadline is not None:
-            self._deadlines.cancel(step.attempt_deadline)
+            self._cancel(step.attempt_deadline)
             step.attempt_deadline = None
         if step.grace is not None:
-            self._deadlines.cancel(step.grace)
+            self._cancel(step.grace)
+        if run.suspended and self._held_nothing(run, step):
+            return
         if step.step.async_:
             self._workers.free += 1
         else:
             run.lane.busy = False
             if run.lane.waiting:
                 self._freed.append(run)
+
+    def _give_back(self, run: RunState, step: StepState) -> None:
+        if step.step.async_:
+            self._workers.free += 1
+        else:
+            run.lane.busy = False
+            if run.lane.waiting:
+                self._freed.append(run)
+
+    def _held_nothing(self, run: RunState, step: StepState) -> bool:
+        """Return whether an attempt that is over was suspended."""
+        self._outbox.perform(RunStirred(run.run_id))
+        known = run.suspended.get(step)
+        if known is None:
+            return False
+        self._forget_suspended(run, step)
+        known.leave()
+        if known.total_left is not None:
+            self._restart(run, step, _TOTAL, self._outbox.now + known.total_left)
+        if not (run.active or run.ending):
+            self._reclaim(run)
+        return True
+
+    def _forget_suspended(self, run: RunState, step: StepState) -> None:
+        run.suspended = {it: known for it, known in run.suspended.items() if it is not step}
 
 
 def _earlier(moment: float, other: float | None) -> float:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-__all__ = ["Once", "first_of", "settle"]
+__all__ = ["Once", "first_of", "settle", "wait_for_first"]
 
 _T = TypeVar("_T")
 _OUTCOME: Final = "outcome"
@@ -156,6 +156,21 @@ async def first_of(*several: Once[Any], timeout: float | None = None) -> None:
     finally:
         for one in several:
             del one._waiting[waiter]  # noqa: SLF001
+
+
+def wait_for_first(*several: Once[Any]) -> None:
+    """Block until one of them is set."""
+    gate = threading.Lock()
+    gate.acquire()
+    wake = _Opening(gate)
+    for one in several:
+        one._waiting[gate] = wake  # noqa: SLF001 - they are of one kind
+    try:
+        if not any(one.done for one in several):
+            gate.acquire()
+    finally:
+        for one in several:
+            del one._waiting[gate]  # noqa: SLF001
 
 
 def _waiter() -> asyncio.Future[None]:

@@ -29,7 +29,7 @@ from tests.support.brain_schedules import (
 pytestmark = pytest.mark.slow
 
 
-def scheduled(drawn, tape, workers, places, **others):
+def scheduled(drawn, tape, workers, places, *, kind=Schedule, **others):
     """Start the drawn runs and let the tape choose what becomes of them."""
     driver = Driver(workers=workers, places=places, posted=True, **others)
     for number, (workflow, priority, place) in enumerate(drawn):
@@ -42,7 +42,7 @@ def scheduled(drawn, tape, workers, places, **others):
             compensators=executors,
             settle=False,
         )
-    Schedule(driver, tape).run()
+    kind(driver, tape).run()
     return driver
 
 
@@ -65,6 +65,30 @@ def test_every_schedule_keeps_the_laws_and_ends(drawn, tape, workers, places, ot
     driver = scheduled(drawn, tape, workers, places, **others)
 
     assert len(drawn) == len(driver.results)
+    driver.laws.at_rest()
+
+
+class Waiting(Schedule):
+    """A schedule in which bodies often wait."""
+
+    def _moves(self):
+        moves = super()._moves()
+        return [*moves, *[self._suspend] * 3] if moves and self.driver.in_flight else moves
+
+
+@settings(max_examples=400)
+@given(
+    runs, tapes, st.integers(1, 3), st.integers(1, 2), st.booleans(), st.sampled_from([None, 2.0])
+)
+def test_schedules_with_many_waits_keep_the_laws_and_end(  # noqa: PLR0917 - what is drawn
+    drawn, tape, workers, places, recording, ageing
+):
+    """Workers, lanes and places are given back and taken again, each exactly once."""
+    others = {"recording": recording, "ageing": ageing}
+    driver = scheduled(drawn, tape, workers, places, kind=Waiting, **others)
+
+    assert len(drawn) == len(driver.results)
+    assert places == driver.brain.waiting.free
     driver.laws.at_rest()
 
 

@@ -27,6 +27,7 @@ from actorflow.model.messages import (
     CancelRun,
     Compensate,
     CompensatorLost,
+    ContinueAttempt,
     DependencyCompleted,
     Execute,
     ForStep,
@@ -34,13 +35,16 @@ from actorflow.model.messages import (
     ReviveStep,
     RunActorLost,
     RunFinished,
+    RunStirred,
     RunUnknown,
     Settled,
     StartRun,
     StepMoved,
     StepsMade,
     StopAttempt,
+    SuspendAttempt,
     Wake,
+    WakeAttempt,
     run_of,
 )
 from actorflow.model.results import RunRecord, RunResult
@@ -135,7 +139,14 @@ def decide(brain, message, now, wall):
     return brain.conclude()
 
 
-STARTS = frozenset({"step.started", "compensation.started"})
+STARTS = frozenset({"step.started", "step.continued", "compensation.started"})
+OVER = frozenset(
+    {
+        *(f"step.{end}" for end in ("completed", "failed", "skipped", "cancelled", "retrying")),
+        *(f"compensation.{end}" for end in ("completed", "failed", "retrying")),
+    }
+)
+"""Events after which an attempt is over."""
 OF_RUN_ACTORS = (StepsMade, StepMoved, ActorLost, CompensatorLost)
 """What run actors tell the supervisor: in order, and nothing after their death."""
 
@@ -179,6 +190,7 @@ class Driver:
             ageing=ageing,
         )
         self.ageing = ageing
+        self.places = places
         self.laws = Laws(self)
         self.now = 1000.0
         self.recording = recording
@@ -186,9 +198,11 @@ class Driver:
         self.held = []
         self.mail = []
         self.pending = []
+        self.decided = []
         self.granted = {}
         self.in_flight = {}
         self.stopped = []
+        self.continued = []
         self.abandoned = []
         self.revived = []
         self.unknown = []
@@ -256,7 +270,7 @@ class Driver:
         brain = self.brain
         self.brain = Decisions(
             async_workers=brain.workers.total,
-            max_active_runs=10,
+            max_active_runs=self.places,
             grace=5.0,
             random=lambda: 0.5,
             ageing=self.ageing,
@@ -276,6 +290,14 @@ class Driver:
         """Let a step's attempt end."""
         attempt = self.in_flight.pop((run_id, step_id))
         return self.tell(AttemptFinished(attempt, output, error))
+
+    def suspend(self, step_id, *, run_id="run"):
+        """Let a step's body begin to wait."""
+        return self.tell(SuspendAttempt(self.in_flight[run_id, step_id], "a message"))
+
+    def wake(self, step_id, *, run_id="run"):
+        """Let the wait of a step's body be over."""
+        return self.tell(WakeAttempt(self.in_flight[run_id, step_id]))
 
     def fail(self, step_id, error=None, *, run_id="run"):
         """Let a step's attempt fail."""
@@ -322,8 +344,10 @@ class Driver:
         return self.events[before:]
 
     def die_with_all(self, run_id="run"):
-        """Let a run's actor die, and all of its steps' actors with it."""
-        for home in self._homes.pop(run_id, {}).values():
+        """Let a run's actor die, if there is one, and all of its steps' actors with it."""
+        if run_id not in self._homes:
+            return
+        for home in self._homes.pop(run_id).values():
             home.alive = False
         self.mail = [one for one in self.mail if one[1] != run_id]
         self.pending = [
@@ -392,6 +416,7 @@ class Driver:
         self.batches.append(events)
         for run, step, message in grants:
             self.granted[run.run_id, step.id] = message.attempt
+        self.decided = effects
         self.laws.check(messages, events)
         if self.recording:
             self.held.append((effects, grants))
@@ -427,6 +452,10 @@ class Driver:
             run_id = run_of(effect)
             if run_id in self._homes:
                 self._post("supervisor", run_id, effect)
+        elif isinstance(effect, RunStirred):
+            self.pending.append(effect)
+        elif isinstance(effect, ContinueAttempt):
+            self.continued.append(effect.attempt)
         elif isinstance(effect, StopAttempt):
             self._stop(effect.attempt)
         elif isinstance(effect, AbandonAttempt):
@@ -565,8 +594,18 @@ class RunAccount:
         self.timed_out = set()
         self.sent_at = {}
         self.first_sent_at = {}
+        self.suspended = set()
+        self.woken = set()
+        self.waits_since = {}
         self.deaths = dict.fromkeys(start.plan.by_id, 0)
         self.ending = False
+
+    def stand_still(self, step_id, now):
+        """Have a step's timeouts not count the time that its attempt has waited."""
+        since = self.waits_since.pop(step_id, None)
+        if since is not None:
+            self.sent_at[step_id] += now - since
+            self.first_sent_at[step_id] += now - since
 
 
 class Laws:
@@ -583,8 +622,10 @@ class Laws:
 
     def sent(self, grants):
         """Take note of the grants that leave: the clocks of their attempts start."""
-        for run, step, _ in grants:
-            if step.undoes is None and run.run_id in self.runs:
+        for run, step, message in grants:
+            if isinstance(message, ContinueAttempt) and run.run_id in self.runs:
+                self.runs[run.run_id].stand_still(step.id, self.driver.now)
+            elif step.undoes is None and run.run_id in self.runs:
                 account = self.runs[run.run_id]
                 account.sent_at[step.id] = self.driver.now
                 account.first_sent_at.setdefault(step.id, self.driver.now)
@@ -594,6 +635,7 @@ class Laws:
         self._decisions += 1
         for message in messages:
             self._count_deaths(message)
+            self._note_wake(message)
         for event in events:
             self._take(event)
         self._check_grants_come_last(events)
@@ -602,6 +644,7 @@ class Laws:
                 self._run_ended(run_id)
         self._check_workers()
         self._check_lanes()
+        self._check_places()
         self._check_work_is_conserved()
         for message in messages:
             if isinstance(message, CancelRun) and message.run_id in self.runs:
@@ -646,6 +689,10 @@ class Laws:
             check(run, event)
         if run.steps[event.step_id].settled:
             run.ready_since.pop(event.step_id, None)
+        if event.step_id in run.suspended and event.kind in OVER:
+            run.suspended.discard(event.step_id)
+            run.woken.discard(event.step_id)
+            run.stand_still(event.step_id, self.driver.now)
 
     def _step_ready(self, run, event):
         if event.step_id in run.retry_at:
@@ -687,6 +734,34 @@ class Laws:
                 if equal and other is run:
                     said = "equals go by their way to the end, then in order of readiness"
                     assert run.ready_since[step_id] <= since, said
+
+    def _note_wake(self, message):
+        if isinstance(message, WakeAttempt) and self._is_current(message.attempt):
+            run = self.runs[message.attempt.scope.run_id]
+            if message.attempt.step_id in run.suspended and not message.attempt.cancelled:
+                run.woken.add(message.attempt.step_id)
+
+    def _compensation_suspended(self, run, event):
+        assert run.undoing == event.step_id
+        assert event.step_id not in run.suspended
+        run.suspended.add(event.step_id)
+
+    def _compensation_continued(self, run, event):
+        assert event.step_id in run.woken, "a compensator continues when its wait is over, once"
+        run.suspended.remove(event.step_id)
+        run.woken.remove(event.step_id)
+
+    def _step_suspended(self, run, event):
+        assert event.step_id not in run.suspended, "a step that waits does not begin to wait"
+        assert event.attempt == run.attempts[event.step_id]
+        run.suspended.add(event.step_id)
+        run.waits_since[event.step_id] = self.driver.now
+
+    def _step_continued(self, run, event):
+        assert event.step_id in run.woken, "a step continues when its wait is over, once"
+        assert not run.ending, "nothing continues in a run that is ending"
+        run.suspended.remove(event.step_id)
+        run.woken.remove(event.step_id)
 
     def _step_retrying(self, run, event):
         policy, error = run.plan.by_id[event.step_id].step.retry, event.data["error"]
@@ -775,12 +850,12 @@ class Laws:
 
     def _check_workers(self):
         workers = self.driver.brain.workers
-        held = [key for key, attempt in self._attempts() if self._async(attempt)]
+        held = [key for key, attempt in self._attempts() if self._holds(key, attempt, async_=True)]
         assert workers.total == workers.held + workers.free
         assert len(held) == workers.held, "a worker for every async attempt, and for no other"
 
     def _check_lanes(self):
-        lanes = [key[0] for key, attempt in self._attempts() if not self._async(attempt)]
+        lanes = [key[0] for key, one in self._attempts() if self._holds(key, one, async_=False)]
         assert len(lanes) == len(set(lanes)), "one sync step of a run at a time"
 
     def _attempts(self):
@@ -803,8 +878,11 @@ class Laws:
             return run.undoing is not None and run.undoing.current is attempt
         return run is not None and run.steps[attempt.step_id].current is attempt
 
-    def _async(self, attempt):
-        return attempt.plan.step.async_
+    def _holds(self, key, attempt, *, async_):
+        """Whether an attempt holds a worker, or its run's lane."""
+        run_id, step_id = key
+        waits = step_id in self.runs[run_id].suspended
+        return attempt.plan.step.async_ is async_ and not waits
 
     def _check_work_is_conserved(self):
         brain = self.driver.brain
@@ -813,8 +891,49 @@ class Laws:
                 if run.plan.by_id[step_id].step.async_:
                     assert not brain.workers.free, f"{step_id} waits beside a free worker"
                 else:
-                    busy = {key[0] for key, one in self._attempts() if not self._async(one)}
-                    assert run_id in busy, f"{step_id} waits for a sync lane that is free"
+                    assert run_id in self._busy(), f"{step_id} waits for a sync lane that is free"
+            self._check_the_woken(run_id, run)
+
+    def _busy(self):
+        return {key[0] for key, one in self._attempts() if self._holds(key, one, async_=False)}
+
+    def _stirred(self):
+        """The runs that the brain has yet to look at."""
+        effects = [effect for held in self.driver.held for _, _, effect in held[0]]
+        decided = [effect for _, _, effect in self.driver.decided]
+        stirred = [*self.driver.pending, *effects, *decided]
+        return {run_of(one) for one in stirred if isinstance(one, RunStirred)}
+
+    def _check_the_woken(self, run_id, run):
+        brain = self.driver.brain
+        live = brain.runs.get(run_id)
+        for step_id in run.woken if live is not None else ():
+            if not live.active:
+                assert brain.waiting.free <= 0, f"{run_id} waits beside a free place"
+            elif (live.undoing or live.steps[step_id]).stopping:
+                pass
+            elif run.plan.by_id[step_id].step.async_:
+                assert not brain.workers.free, f"{step_id} continues not beside a free worker"
+            else:
+                assert run_id in self._busy(), f"{step_id} waits for a sync lane that is free"
+
+    def _check_places(self):
+        brain = self.driver.brain
+        held = [run for run in brain.runs.values() if run.active]
+        assert self.driver.places == brain.waiting.free + len(held)
+        assert not (brain.waiting.free > 0 and len(brain.waiting)), "a run waits beside a place"
+        for run in held:
+            account = self.runs[run.run_id]
+            waits = account.suspended - account.woken
+            only = (
+                run.run_id not in self._stirred()
+                and waits
+                and not account.woken
+                and len(waits) == run.in_flight
+                and (not run.ending or run.undoing is not None)
+            )
+            will = {StepStatus.READY, StepStatus.RETRYING} & {*account.steps.values()}
+            assert not only or will, f"{run.run_id} only waits, and keeps its place"
 
     def _run_ended(self, run_id):
         run = self.runs[run_id]

@@ -18,7 +18,9 @@ from actorflow.model.messages import (
     CompensatorLost,
     MakeSteps,
     ReviveStep,
+    SuspendAttempt,
     Wake,
+    WakeAttempt,
     run_of,
 )
 from tests.support.brain import (
@@ -112,6 +114,7 @@ class Schedule:
         self.driver = driver
         self._tape = iter(tape)
         self._ended = []
+        self._waiting = []
         self._delivered = []
 
     def choose(self, options):
@@ -140,7 +143,9 @@ class Schedule:
         if driver.pending:
             moves += [self._deliver_first, self._deliver_any, self._deliver_several]
         if driver.in_flight:
-            moves += [self._finish, self._fail, self._fail]
+            moves += [self._finish, self._fail, self._fail, self._suspend]
+        if self._waiting:
+            moves += [self._wake, self._wake]
         if driver.brain.deadlines.earliest < float("inf"):
             moves += [self._next_deadline, self._oversleep, self._let_time_pass]
         assert moves, "every attempt has ended, nothing is under way, and a run has not ended"
@@ -193,6 +198,17 @@ class Schedule:
         key, attempt = self._one_in_flight()
         others = [KeyError("k"), RetryAfter(3), GiveUp("g"), SystemExit(), None]
         self._report(key, attempt, self.choose([*[ValueError("v")] * 5, *others]))
+
+    def _suspend(self):
+        _, attempt = self._one_in_flight()
+        self._waiting.append(attempt)
+        self.driver.say(SuspendAttempt(attempt, "a message"))
+
+    def _wake(self):
+        """Wake an attempt that waits, or one that has ended since."""
+        attempt = self.choose(self._waiting)
+        self._waiting.remove(attempt)
+        self.driver.say(WakeAttempt(attempt))
 
     def _one_in_flight(self):
         return self.choose(list(self.driver.in_flight.items()))

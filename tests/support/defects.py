@@ -131,7 +131,7 @@ defect(
 defect(
     "a grace outlives its attempt",
     "scheduling/starts.py",
-    "        if step.grace is not None:\n            self._deadlines.cancel(step.grace)\n",
+    "        if step.grace is not None:\n            self._cancel(step.grace)\n",
     "",
     UNDOING + "test_a_cancelled_run_is_undone_when_that_is_asked_for",
     why="The retry of an attempt that stopped in time is abandoned by the former one's grace.",

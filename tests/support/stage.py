@@ -227,6 +227,7 @@ class Stage:
         self.executor.open(self.report)
         self.audience, self.present = self, True
         self.shown, self.results, self.defects, self.complaints = [], {}, [], []
+        self.moves = []
         self.strangers, self.lost = [], []
         brain = {"async_workers": 5, "max_active_runs": 5, "grace": 5.0, "random": lambda: 0.5}
         self.brain = Decisions(**(brain | settings))
@@ -312,6 +313,10 @@ class Stage:
     def unrecorded(self, events, error):
         """Keep what the state manager could not record."""
         self.lost.append((kinds(events), error))
+
+    def moved(self, attempt):
+        """Take note of a body that may go on, or has to stop."""
+        self.moves.append(attempt)
 
     def misbehaved(self, attempt, what, error):
         """Keep what an executor did wrong."""

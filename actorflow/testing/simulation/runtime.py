@@ -157,6 +157,7 @@ class SimulatedRuntime:
         self.places: Final = _Executors(self.account)
         self.places.open(*self._reporters(), self._reporters()[0])
         self.audience: Final = _Audience(self.state.log)
+        self.children: Final = None
         self.results: dict[str, RunResult] = {}
         self.handed: list[tuple[int, int, str]] = []
         """For each result handed out: the number of recorded events, the number of delivered
@@ -264,7 +265,7 @@ class SimulatedRuntime:
     ) -> str:
         """Start a run, and return its id."""
         run_id = f"run-{len(self.account.runs) + 1}"
-        request = new_run(self, plan, inputs, options, run_id)
+        request = new_run(self, plan, inputs, options, run_id=run_id)
         self._steps += len(plan.steps)
         if request.record is not None:
             self.state.create(request.record, _ignore_commit)
@@ -340,6 +341,9 @@ class SimulatedRuntime:
 
     def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
         """Do nothing: the schedule made this write fail, and the results show the effect."""
+
+    def moved(self, attempt: Attempt) -> None:
+        """Do nothing: scripted bodies do not wait."""
 
     def misbehaved(self, attempt: Attempt, what: str, error: BaseException) -> None:
         """Record an executor's error as a defect."""

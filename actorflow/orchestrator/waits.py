@@ -1,0 +1,211 @@
+"""Waits of step bodies: for a child run or a message, while their attempts hold nothing.
+
+The supervisor suspends an attempt when its body begins to wait, and grants it again when the wait
+is over (see `actorflow.scheduling.suspensions`). This module is what the body sees of that: it
+returns when both the awaited value is there and the attempt has been granted again.
+
+A coroutine may wait for several values at once, in tasks of its own. Its attempt is suspended when
+the first of these waits begins, and competes again when the last one is over. Until then the
+others return without a grant: the attempt must not hold a worker that an awaited child needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
+
+from actorflow.errors.definition import WrongLoop
+from actorflow.errors.running import Deadlock, StepCancelled
+from actorflow.model.messages import SuspendAttempt, WakeAttempt
+from actorflow.support.oneshot import Once, first_of, wait_for_first
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from actorflow.model.context import Attempt
+    from actorflow.model.results import RunResult
+
+__all__ = ["Waits", "would_block"]
+
+_T = TypeVar("_T")
+
+
+def would_block(what: str) -> WrongLoop:
+    """Return the error for a call that would block the event loop it waits for."""
+    cure = _INSTEAD.get(what, "put the call into `asyncio.to_thread`")
+    return WrongLoop(
+        f"{what} would block the event loop that the run itself needs. Instead, {cure}."
+    )
+
+
+_INSTEAD: Final = {
+    "Run.wait()": "use `await run.wait_async()`",
+    "Run.result()": "use `await run`",
+    "Run.cancel()": "use `await asyncio.to_thread(run.cancel)`",
+    "iterating over Run.events() with `for`": "use `async for event in run.events()`",
+    "Orchestrator.run()": "use `await orchestrator.run_async()`",
+    "Orchestrator.start()": "use `await orchestrator.start_async()`",
+    "Orchestrator.enqueue()": "use `await orchestrator.enqueue_async()`",
+    "Orchestrator.shutdown()": "use `await orchestrator.shutdown_async()`",
+}
+
+
+class _Wait:
+    """The waits of one attempt."""
+
+    __slots__ = ("count", "granted", "reason", "stopped")
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        self.count = 0
+        """How many values its body waits for."""
+        self.granted: Once[None] = Once()
+        """Resolved when the attempt continues."""
+        self.stopped: Once[None] = Once()
+        """Resolved when the attempt must stop, or has ended."""
+
+
+class Waits:
+    """The waits of the bodies of one orchestrator.
+
+    Args:
+        tell: Sends a message to the supervisor, from any thread; messages keep their order.
+    """
+
+    def __init__(self, tell: Callable[[object], None]) -> None:
+        self._tell = tell
+        self._lock = threading.Lock()
+        self._waits: dict[Attempt, _Wait] = {}
+        self._awaited: dict[str, list[str]] = {}
+        """The runs that steps of a run wait for, by its id."""
+
+    def wait_for(self, attempt: Attempt, run_id: str, end: Once[RunResult]) -> RunResult:
+        """Block the body's thread until a run has ended, and the attempt continues.
+
+        Args:
+            attempt: The attempt whose body waits.
+            run_id: The awaited run.
+            end: Its end.
+
+        Raises:
+            Deadlock: When the run waits for the run of the attempt.
+            StepCancelled: When the attempt must stop.
+        """
+        with self._awaiting(attempt, run_id):
+            return self._wait(attempt, end, f"run {run_id}")
+
+    async def wait_for_async(
+        self, attempt: Attempt, run_id: str, end: Once[RunResult]
+    ) -> RunResult:
+        """Do what `wait_for` does without blocking the event loop.
+
+        A cancellation of the wait alone, such as by `asyncio.timeout`, takes effect when the
+        attempt continues.
+        """
+        with self._awaiting(attempt, run_id):
+            return await self._wait_async(attempt, end, f"run {run_id}")
+
+    @contextlib.contextmanager
+    def _awaiting(self, attempt: Attempt, run_id: str) -> Iterator[None]:
+        """Take note of which run an attempt waits for, unless that closes a circle."""
+        waiter = attempt.scope.run_id
+        with self._lock:
+            if run_id == waiter or waiter in self._awaited_by(run_id):
+                kind: Literal["itself", "circle"] = "itself" if run_id == waiter else "circle"
+                raise Deadlock(waiter, attempt.step_id, run_id, kind)
+            awaited = self._awaited.setdefault(waiter, [])
+            awaited.append(run_id)
+        try:
+            yield
+        finally:
+            with self._lock:
+                awaited.remove(run_id)
+                if not awaited:
+                    self._awaited.pop(waiter, None)
+
+    def _awaited_by(self, run_id: str) -> set[str]:
+        """Return the runs that a run waits for, directly or not."""
+        seen: set[str] = set()
+        line = [run_id]
+        while line:
+            following = set(self._awaited.get(line.pop(), ())) - seen
+            seen |= following
+            line += following
+        return seen
+
+    def _wait(self, attempt: Attempt, value: Once[_T], reason: str) -> _T:
+        if not value.done:
+            known = self._begin(attempt, reason)
+            try:
+                wait_for_first(value, known.stopped)
+            finally:
+                if self._end(attempt, known):
+                    wait_for_first(known.granted, known.stopped)
+        _check(attempt)
+        return value.result()
+
+    async def _wait_async(self, attempt: Attempt, value: Once[_T], reason: str) -> _T:
+        if not value.done:
+            known = self._begin(attempt, reason)
+            try:
+                await first_of(value, known.stopped)
+            finally:
+                if self._end(attempt, known):
+                    await first_of(known.granted, known.stopped)
+        _check(attempt)
+        return await value.result_async()
+
+    def moved(self, attempt: Attempt) -> None:
+        """Let the body of an attempt go on that continues or has to stop; on the loop."""
+        with self._lock:
+            known = self._waits.get(attempt)
+            if known is None:
+                return
+            granted = known.granted
+            again = known.count and not attempt.cancelled
+            if again:  # a wait began while the attempt competed
+                known.granted = Once()
+            else:
+                del self._waits[attempt]
+        if again:
+            self._tell(SuspendAttempt(attempt, known.reason))
+        (known.stopped if attempt.cancelled else granted).set(None)
+
+    def end(self, run_id: str | None = None) -> None:
+        """End the waits that are left of a run that has ended, or of all runs."""
+        if not self._waits:
+            return
+        with self._lock:
+            left = [it for it in self._waits if run_id is None or it.scope.run_id == run_id]
+            ended = [self._waits.pop(attempt) for attempt in left]
+        for known in ended:
+            known.stopped.set(None)
+
+    def _begin(self, attempt: Attempt, reason: str) -> _Wait:
+        _check(attempt)
+        with self._lock:
+            known = self._waits.get(attempt)
+            first = known is None
+            if known is None:
+                known = self._waits[attempt] = _Wait(reason)
+            known.count += 1
+        if first:
+            self._tell(SuspendAttempt(attempt, reason))
+        return known
+
+    def _end(self, attempt: Attempt, known: _Wait) -> bool:
+        """End a wait; return whether the attempt must be granted before its body goes on."""
+        with self._lock:
+            known.count -= 1
+            last = not known.count and self._waits.get(attempt) is known
+        if last and not attempt.cancelled:
+            self._tell(WakeAttempt(attempt))
+            return True
+        return False
+
+
+def _check(attempt: Attempt) -> None:
+    if attempt.cancelled:
+        run_id = attempt.scope.run_id
+        raise StepCancelled(run_id, attempt.step_id, "the attempt was asked to stop")

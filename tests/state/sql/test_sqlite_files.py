@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from actorflow.errors.storage import StoreUnavailable
 from actorflow.model.lifecycle import EventKind
-from actorflow.state.sql import SQLStateManager, sqlite_files
+from actorflow.state.sql import SQLStateManager, engines, sqlite_files
 from actorflow.testing.contracts.accounts import (
     STARTED,
     Commits,
@@ -158,6 +158,28 @@ def test_two_managers_go_on_after_their_log_was_deleted(make, path, tmp_path, su
 
     assert {"r0": 4, "r1": 4} == left_by_a_crash(path, tmp_path / "crashed")
     assert [2, 2] == [state.list().total for state in states]
+
+
+def test_a_log_that_was_made_again_just_before_a_transaction_is_not_missed(
+    make, path, tmp_path, monkeypatch
+):
+    """Another manager has written to the new one before this one has its lock."""
+    state, other = make(), make()
+    accept(state, accepted())
+    accept(other, accepted("other"))
+    confirm, due = engines.confirm_files, [True]
+
+    def confirm_and_strike(connection):
+        confirm(connection)
+        if due:
+            due.clear()
+            delete(path, "-wal")
+            write(other, happened(*STARTED, run_id="other"))
+
+    monkeypatch.setattr(engines, "confirm_files", confirm_and_strike)
+    write(state, happened(*STARTED))
+
+    assert {"run": 3, "other": 3} == left_by_a_crash(path, tmp_path / "crashed")
 
 
 def test_a_reader_that_notices_first_saves_the_log(make, path, tmp_path):

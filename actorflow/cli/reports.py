@@ -333,11 +333,11 @@ def _heading(run: RunSnapshot, width: int) -> Iterator[str]:
     yield f"accepted {_moment(run.created_at)}{took}{urgent}"
     if run.parked is not None:
         yield f"parked: {printable(run.parked)}"
-    if run.owner is not None:
-        yield f"{_owned(run.owner)}; lease until {_moment(run.owner.lease_until)}"
     given = [f"{name} {printable(getattr(run, name))}" for name in _IDS if getattr(run, name)]
     if given:
         yield ", ".join(given)
+    if run.owner is not None:
+        yield f"{_owned(run.owner)}; lease until {_moment(run.owner.lease_until)}"
     for title, values in (("input", run.inputs), ("metadata", run.metadata)):
         for name, value in values.items():
             yield f"{title} {printable(name)} = {in_one_line(value, max(width - _INPUT, _INPUT))}"

@@ -155,7 +155,7 @@ def _begun_when_free(order: Order, orchestrator: Orchestrator, inbox: _Inbox) ->
                 raise
             if not told:
                 sys.stderr.write(
-                    f"The owner of the run is silent; waiting {held.retry_after:.2g} s to see "
+                    f"The owner of the run is silent; waiting {held.retry_after:.1f} s to see "
                     "whether it is gone.\n"
                 )
                 told = True

@@ -149,7 +149,7 @@ class LeaseHeld(StoreError):
             )
         return (
             f"{run}, which is silent, but has not been watched for as long as its lease. Try "
-            f"again in {self.retry_after:.3g} s in this process; only then is it known to be gone."
+            f"again in {self.retry_after:.1f} s in this process; only then is it known to be gone."
         )
 
 

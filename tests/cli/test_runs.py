@@ -622,7 +622,7 @@ def test_a_run_whose_owner_is_silent_is_resumed_once_that_has_been_watched(write
     state.close()
 
     assert (0 if silent else 2) == status
-    assert silent == err.startswith("The owner of the run is silent; waiting 0.05 s to see")
+    assert silent == err.startswith("The owner of the run is silent; waiting 0.1 s to see")
     assert silent == ("run 'run' is in progress in another orchestrator" not in err)
 
 

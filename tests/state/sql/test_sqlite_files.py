@@ -143,6 +143,25 @@ def test_a_commit_is_acknowledged_only_once_it_is_in_a_file_that_has_a_name(
     assert ([], {"run": 3}) == (left, left_by_a_crash(path, tmp_path / "crashed"))
 
 
+def test_a_transaction_that_fails_after_its_log_was_deleted_takes_nothing_along(
+    make, path, tmp_path
+):
+    """An idle reader has the log open, too, and would keep it from being made again."""
+    state, left = make(), ["-wal"]
+    accept(state, accepted())
+    state.snapshot("run")
+
+    def strike(_connection):
+        if left:
+            delete(path, left.pop())
+            raise sa.exc.OperationalError("COMMIT", {}, sqlite3.OperationalError("disk I/O error"))
+
+    sa.event.listen(state._engines.writing, "commit", strike)
+    write(state, happened(*STARTED))
+
+    assert {"run": 3} == left_by_a_crash(path, tmp_path / "crashed")
+
+
 @deleted
 def test_two_managers_go_on_after_their_log_was_deleted(make, path, tmp_path, suffixes):
     """Each notices; neither writes to a log that the other one does not read."""

@@ -123,5 +123,8 @@ class LeasedConnection:
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(SQLAlchemyError):
+                if not connection.invalidated:
+                    confirm_files(connection)  # saves a log that was deleted under this connection
+            with contextlib.suppress(SQLAlchemyError):
                 connection.invalidate()
                 connection.close()

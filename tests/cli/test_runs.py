@@ -616,13 +616,13 @@ def test_a_run_whose_owner_is_silent_is_resumed_once_that_has_been_watched(write
     state = SQLStateManager(URL, lease=3000)
     accept(state, accepted("run"))
     year = 2000 if silent else 2100
-    until = f"lease = 0.05, lease_until = '{year}-01-01 00:00:00.000000+00:00'"
+    until = f"lease = 0.2, lease_until = '{year}-01-01 00:00:00.000000+00:00'"
     tell(f"UPDATE actorflow_owners SET {until}")  # noqa: S608 - it stands above
     status, _, err = type_in("runs", "resume", "run", "flows.py")
     state.close()
 
     assert (0 if silent else 2) == status
-    assert silent == err.startswith("The owner of the run is silent; waiting 0.1 s to see")
+    assert silent == err.startswith("The owner of the run is silent; waiting 0.2 s to see")
     assert silent == ("run 'run' is in progress in another orchestrator" not in err)
 
 

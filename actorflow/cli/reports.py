@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.errors.storage import NotRestorable
     from actorflow.model.events import Event
-    from actorflow.model.results import RunSnapshot, StepResult
+    from actorflow.model.results import RunOwner, RunSnapshot, StepResult
 
 __all__ = [
     "check_svg",
@@ -251,7 +251,7 @@ def rendered(what: RenderableType, console: Console) -> Iterator[str]:
 
 
 def listing(runs: Iterable[RunSnapshot]) -> RenderableType:
-    """Return a table of runs: id, workflow, status, creation time, duration, error or reason."""
+    """Return a table of runs: id, workflow, status, creation time, duration, error or owner."""
     rows = [
         (
             Text(printable(run.run_id)),
@@ -277,7 +277,15 @@ def _why(run: RunSnapshot) -> str:
     reason = _unread(run.inputs) if run.reason is None else None
     if reason is not None:
         return f"inputs and metadata unread: {unreadable(reason.serializer)['unread']}"
-    return "" if run.reason is None else printable(run.reason)
+    if run.reason is not None:
+        return printable(run.reason)
+    return "" if run.owner is None else _owned(run.owner)
+
+
+def _owned(owner: RunOwner) -> str:
+    """Return who owns a run in progress, where, and since when."""
+    host = owner.id if owner.host is None else f"pid {owner.pid} on {printable(owner.host)}"
+    return f"owned by {host}" + ("" if owner.since is None else f" since {_moment(owner.since)}")
 
 
 # ── A recorded run ───────────────────────────────────────────────────────────────────────────
@@ -328,6 +336,8 @@ def _heading(run: RunSnapshot, width: int) -> Iterator[str]:
     given = [f"{name} {printable(getattr(run, name))}" for name in _IDS if getattr(run, name)]
     if given:
         yield ", ".join(given)
+    if run.owner is not None:
+        yield f"{_owned(run.owner)}; lease until {_moment(run.owner.lease_until)}"
     for title, values in (("input", run.inputs), ("metadata", run.metadata)):
         for name, value in values.items():
             yield f"{title} {printable(name)} = {in_one_line(value, max(width - _INPUT, _INPUT))}"

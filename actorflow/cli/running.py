@@ -22,6 +22,7 @@ from actorflow.cli.terminal.exits import EXIT_BASE, Interrupts, Problem
 from actorflow.cli.terminal.streams import stdout_for_result, whole_lines
 from actorflow.cli.watchers import LineWatcher, LiveWatcher, SilentWatcher
 from actorflow.errors.definition import UnknownExecutor
+from actorflow.errors.storage import LeaseHeld
 from actorflow.model.lifecycle import RunStatus
 from actorflow.orchestrator import Orchestrator
 
@@ -41,6 +42,8 @@ __all__ = ["Order", "Outcome", "is_watched", "print_json", "run_order", "show"]
 
 _POLL: Final = 0.1
 """Seconds between two calls of a watcher's `look`."""
+_WATCH: Final = 1.0
+"""Seconds between two attempts to resume a run whose owner is silent."""
 
 
 @attrs.frozen(kw_only=True)
@@ -117,7 +120,7 @@ def run_order(order: Order, watcher: Watcher) -> Outcome:
         Orchestrator(order.state, async_workers=order.workers) as orchestrator,
     ):
         watcher.begin(plan, order.recorded())
-        run = _begun(order, orchestrator)
+        run = _begun(order, orchestrator, inbox)
         threading.Thread(target=_read, args=(run, inbox), daemon=True).start()
         events = tuple(_watched(run, inbox, watcher))
         watcher.end()
@@ -130,15 +133,36 @@ def run_order(order: Order, watcher: Watcher) -> Outcome:
         )
 
 
-def _begun(order: Order, orchestrator: Orchestrator) -> Run:
+def _begun(order: Order, orchestrator: Orchestrator, inbox: _Inbox) -> Run:
     try:
-        return order.begin(orchestrator)
+        return _begun_when_free(order, orchestrator, inbox)
     except UnknownExecutor as unknown:
         raise Problem(
             f"step {unknown.step_id!r} wants executor {unknown.name!r}, which the command line "
             f"does not have (it has: {', '.join(map(repr, unknown.known))}). Run the workflow from "
             f"a program that has the executor {unknown.name!r}."
         ) from None
+
+
+def _begun_when_free(order: Order, orchestrator: Orchestrator, inbox: _Inbox) -> Run:
+    """Start or resume the run; wait while it is not known whether its owner is gone."""
+    told = False
+    while True:
+        try:
+            return order.begin(orchestrator)
+        except LeaseHeld as held:
+            if held.retry_after is None:
+                raise
+            if not told:
+                sys.stderr.write(
+                    f"The owner of the run is silent; waiting {held.retry_after:.1f} s to see "
+                    "whether it is gone.\n"
+                )
+                told = True
+            pause = min(held.retry_after, _WATCH)
+            with contextlib.suppress(queue.Empty):
+                inbox.get(timeout=pause)
+                raise
 
 
 def _read(run: Run, inbox: _Inbox) -> None:

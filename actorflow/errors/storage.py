@@ -135,10 +135,22 @@ class LeaseHeld(StoreError):
     """Raised when a run cannot be taken over, because its owner is alive; see `LeaseLost`."""
 
     run_id: str
-    _text = (
-        "run {run_id!r} is in progress in another orchestrator, whose lease has not run out. Wait "
-        "for its end, or until that orchestrator is gone and its lease is over."
-    )
+    retry_after: float | None = None
+    """Seconds after which this state manager can take the run over if its owner is still silent;
+    None when the owner has renewed its lease, so there is no reason to think that it is gone.
+    """
+
+    def __str__(self) -> str:
+        run = f"run {self.run_id!r} is in progress in another orchestrator"
+        if self.retry_after is None:
+            return (
+                f"{run}, whose lease has not run out. Wait for its end, or until that "
+                "orchestrator is gone and its lease is over."
+            )
+        return (
+            f"{run}, which is silent, but has not been watched for as long as its lease. Try "
+            f"again in {self.retry_after:.1f} s in this process; only then is it known to be gone."
+        )
 
 
 @attrs.define(slots=False, repr=False)

@@ -22,6 +22,7 @@ __all__ = [
     "RunCancelled",
     "RunError",
     "RunFailed",
+    "RunOwner",
     "RunPage",
     "RunRecord",
     "RunResult",
@@ -184,6 +185,30 @@ class RunRecord:
 
 
 @attrs.frozen(kw_only=True)
+class RunOwner:
+    """The owner of a run in progress: the state manager whose orchestrator runs it, and where.
+
+    It is what the record says. If the owner's process was killed, the run keeps this owner until
+    another one takes it over.
+    """
+
+    id: str
+    """The state manager's id; each one generates a new id."""
+    host: str | None = None
+    """The name of its machine; None when an earlier version wrote it."""
+    pid: int | None = None
+    """The id of its process there; None when an earlier version wrote it."""
+    since: float | None = None
+    """Since when it has owned the run, in seconds since the epoch; None when an earlier version
+    wrote it.
+    """
+    lease_until: float = 0.0
+    """When its lease ends unless it is renewed, in seconds since the epoch, by the clock of the
+    database.
+    """
+
+
+@attrs.frozen(kw_only=True)
 class RunSnapshot:
     """A run as it stood at one instant."""
 
@@ -217,6 +242,10 @@ class RunSnapshot:
     business_id: str | None = None
     parked: str | None = None
     """Why no orchestrator runs it, although it has not ended; see `Orchestrator(recover=True)`."""
+    owner: RunOwner | None = None
+    """Which process runs it, in a database that several may share; None for a run that waits for an
+    owner, for one that has ended, and in memory.
+    """
     parent: Parent | None = None
     """The step that started it, if one did."""
 

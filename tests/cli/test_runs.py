@@ -9,6 +9,7 @@ import sys
 import threading
 
 import pytest
+import sqlalchemy as sa
 
 from actorflow import Orchestrator, Workflow
 from actorflow.cli import main
@@ -58,6 +59,17 @@ FLOW = """
 """
 
 
+ONE_STEP = """
+    from actorflow import Workflow
+
+    flow = Workflow("flow")
+
+    @flow.step
+    def a():
+        return 1
+"""
+
+
 @pytest.fixture
 def db(folder, monkeypatch):
     """A database with its tables, in the folder; the commands know it by the environment."""
@@ -72,6 +84,13 @@ def state(db):
     with_tables = SQLStateManager(db)
     yield with_tables
     with_tables.close()
+
+
+def tell(statements):
+    """Execute statements on a connection of its own."""
+    with Engines.to(URL) as engines, engines.writing.begin() as connection:
+        for statement in statements.split("; "):
+            connection.execute(sa.text(statement))
 
 
 @pytest.fixture
@@ -573,6 +592,38 @@ def test_a_parked_run_is_shown_with_what_it_waits_for(state, type_in):
     _, out, _ = type_in("runs", "show", "run")
 
     assert "\nparked: it waits for an orchestrator that knows its workflow in this version\n" in out
+
+
+def test_the_owner_of_a_run_in_progress_is_shown(state, type_in):
+    """Where it is and since when, as far as the record has it."""
+    accept(state, accepted("run"))
+    write_events(state, happened(*STARTED))
+    owner = state.snapshot("run").owner
+    owned = f"owned by pid {owner.pid} on {owner.host} since 2023-11-14 22:13:20Z"
+
+    assert owned in type_in("runs", "list")[1]
+    assert f"\n{owned}" in type_in("runs", "show", "run")[1]
+    assert owner.pid == json.loads(type_in("runs", "show", "run", "--json")[1])["owner"]["pid"]
+    tell("UPDATE actorflow_owners SET host = NULL; UPDATE actorflow_runs SET owned_since = NULL")
+    assert f"\nowned by {owner.id}; lease until " in type_in("runs", "show", "run")[1]
+
+
+@pytest.mark.parametrize("silent", [True, False])
+@pytest.mark.usefixtures("db")
+def test_a_run_whose_owner_is_silent_is_resumed_once_that_has_been_watched(write, type_in, silent):
+    """One that is alive keeps its run."""
+    write(ONE_STEP)
+    state = SQLStateManager(URL, lease=3000)
+    accept(state, accepted("run"))
+    year = 2000 if silent else 2100
+    until = f"lease = 0.2, lease_until = '{year}-01-01 00:00:00.000000+00:00'"
+    tell(f"UPDATE actorflow_owners SET {until}")  # noqa: S608 - it stands above
+    status, _, err = type_in("runs", "resume", "run", "flows.py")
+    state.close()
+
+    assert (0 if silent else 2) == status
+    assert silent == err.startswith("The owner of the run is silent; waiting 0.2 s to see")
+    assert silent == ("run 'run' is in progress in another orchestrator" not in err)
 
 
 def test_a_page_behind_the_last_run_says_so(state, type_in):

@@ -465,6 +465,73 @@ defect(
     MANAGER + "test_every_run_is_looked_for_at_a_heartbeat",
     why="An orchestrator with more than 500 runs cancels the others at each heartbeat.",
 )
+OWNERS = "tests/state/sql/test_owners.py::"
+FILES = "tests/state/sql/test_sqlite_files.py::"
+
+defect(
+    "the lease of a killed process is waited out",
+    "state/sql/owners.py",
+    "            return 0.0\n        if self._by_clock",
+    "            pass\n        if self._by_clock",
+    OWNERS + "test_a_process_id_that_is_used_again_names_another_process",
+    why="A daemon that was killed and restarted waits 30 s for its own runs.",
+)
+defect(
+    "a process id of another container is believed",
+    "state/sql/processes.py",
+    "self._place != other._place",
+    "False",
+    OWNERS + "test_a_process_id_of_another_place_says_nothing",
+    why="A healthy daemon loses its runs to another one, in which its process id is not in use.",
+)
+defect(
+    "a hidden process counts as ended",
+    "state/sql/processes.py",
+    "return found is not None and (",
+    "return found is None or (",
+    OWNERS + "test_a_process_that_is_hidden_is_not_known_to_have_ended",
+    why="Where /proc hides the processes of other users, their daemons lose their runs.",
+)
+defect(
+    "a lease follows the wall clock",
+    "state/sql/owners.py",
+    "self._seen[row.owner].at + row.lease - now",
+    "0.0 if row.expired else 1.0",
+    OWNERS + "test_on_sqlite_a_lease_is_over_when_its_counter_has_stood_still_for_as_long",
+    why="A clock that is set two hours ahead lets another daemon take a healthy run.",
+)
+defect(
+    "a heartbeat is not seen",
+    "state/sql/owners.py",
+    "same = seen is not None and seen.beat == beat",
+    "same = seen is not None",
+    OWNERS + "test_a_counter_that_moves_is_watched_from_the_beginning",
+    why="Every owner loses its runs once it has been watched for the duration of its lease.",
+)
+defect(
+    "a purge deletes leases by the wall clock",
+    "state/sql/leases.py",
+    ", ~needed)",
+    ")",
+    OWNERS + "test_a_purge_leaves_the_lease_of_a_run_in_progress_whatever_the_clock_says",
+    why="A clock that is set ahead lets others take the runs of every owner after a purge.",
+)
+defect(
+    "a commit to a deleted log is acknowledged",
+    "state/sql/writing/connection.py",
+    "            if done:\n                confirm_files(self._connection)\n",
+    "",
+    FILES + "test_a_commit_is_acknowledged_only_once_it_is_in_a_file_that_has_a_name",
+    why="A run that was started while the log was deleted is lost when the process dies.",
+)
+defect(
+    "a deleted log is not saved",
+    "state/sql/sqlite_files.py",
+    "        _save_log(raw, opened)\n",
+    "        pass\n",
+    FILES + "test_two_managers_go_on_after_their_log_was_deleted",
+    why="Everything that SQLite had not yet copied from the log is lost.",
+)
 defect(
     "a run that is taken stays parked",
     "state/sql/writing/group.py",

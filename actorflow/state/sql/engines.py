@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -11,12 +10,18 @@ import attrs
 import sqlalchemy as sa
 
 from actorflow.errors.definition import DefinitionError, ForkedStateManager
+from actorflow.state.sql.sqlite_files import (
+    check_files,
+    create_private,
+    note_files,
+    wait_for_files,
+)
 
 if TYPE_CHECKING:
     import contextlib
     from typing import Self
 
-__all__ = ["Engines", "check_process", "file_of", "shown_url", "transaction"]
+__all__ = ["Engines", "check_process", "confirm_files", "file_of", "shown_url", "transaction"]
 
 _CURE: Final = 'Give one such as "sqlite:///runs.db" or "postgresql://user@host/database"'
 _DRIVERS: Final = {
@@ -26,7 +31,7 @@ _DRIVERS: Final = {
 }
 """The driver that is used, and another name that a URL may have for it or for its predecessor."""
 _PROCESS: Final = "actorflow_process"
-_FILE: Final = "actorflow_file"
+_DISCONNECT: Final = "actorflow_disconnect"
 _BUSY_TIMEOUT: Final = 1.0
 """Seconds for which SQLite waits for a lock before the error reaches our own retries."""
 
@@ -163,7 +168,14 @@ def _set_formats(connection: Any, _record: object) -> None:
 
 def _sqlite(address: sa.URL, synchronous: str) -> tuple[sa.Engine, sa.Engine]:
     engines = [_engine(address, connect_args={"timeout": _BUSY_TIMEOUT}) for _ in range(2)]
+
+    def disconnect() -> None:
+        for engine in engines:
+            engine.dispose()
+
     for engine, begin in zip(engines, ("BEGIN", "BEGIN IMMEDIATE"), strict=True):
+        engine.update_execution_options(**{_DISCONNECT: disconnect})
+        sa.event.listen(engine, "do_connect", create_private)
         sa.event.listen(engine, "connect", _prepare(synchronous))
         sa.event.listen(engine, "begin", _begin_with(begin))
     return engines[0], engines[1]
@@ -173,30 +185,35 @@ def _prepare(synchronous: str) -> Any:
     def prepare(connection: Any, record: Any) -> None:
         # sqlite3's implicit transactions do not cover SELECT and CREATE; we send BEGIN ourselves.
         connection.isolation_level = None
+        path = connection.execute("PRAGMA database_list").fetchone()[2]
+        wait_for_files(path)
         for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}").close()
-        path = connection.execute("PRAGMA database_list").fetchone()[2]
-        record.info[_FILE] = path, _identity(path)
+        note_files(connection, record.info, path)
 
     return prepare
 
 
 def _begin_with(begin: str) -> Any:
     def on_begin(connection: sa.Connection) -> None:
-        path, opened = connection.info[_FILE]
-        if _identity(path) != opened:
-            # SQLite would keep writing to a file that has no name left.
-            connection.invalidate()
-            gone = sqlite3.OperationalError(f"{path} was deleted or replaced by another file")
-            raise sa.exc.OperationalError(begin, {}, gone)
+        confirm_files(connection)
         connection.exec_driver_sql(begin)
+        if begin != "BEGIN":
+            # Whoever replaces the log holds this lock, so it can now only be deleted.
+            confirm_files(connection)
 
     return on_begin
 
 
-def _identity(path: str) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)  # noqa: PTH116 - Path.stat is much slower, on every transaction
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+def confirm_files(connection: sa.Connection) -> None:
+    """Raise if SQLite would write, or has just written, to a file that has no name left.
+
+    To be called after a commit, before it is acknowledged; does nothing for PostgreSQL.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: When a file was deleted or replaced. The connection is
+            closed, and a commit may or may not be found by the next one.
+    """
+    disconnect = connection.get_execution_options().get(_DISCONNECT)
+    if disconnect is not None:
+        check_files(connection, disconnect)

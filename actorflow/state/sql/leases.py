@@ -1,16 +1,18 @@
 """Leases: for how long an owner's runs are its own.
 
 An owner has one lease for all of its runs, and its writer renews it along with other writes, or on
-its own when there is nothing to write. The database's clock counts, so the clocks of several
-machines need not agree. An expired lease does not take runs away by itself. It only allows others
-to take them over, one at a time, and each run taken over gets a new fencing token, which the former
-owner's writes lack. An owner that was merely slow therefore continues with every run that was not
-taken over. It learns that it has lost a run when it next writes to that run or renews its lease.
+its own when there is nothing to write. When a lease is over, and how others find that out, is the
+subject of `actorflow.state.sql.owners`. A lease that is over does not take runs away by itself. It
+only allows others to take them over, one at a time, and each run taken over gets a new fencing
+token, which the former owner's writes lack. An owner that was merely slow therefore continues with
+every run that was not taken over. It learns that it has lost a run when it next writes to that run
+or renews its lease.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -18,6 +20,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from actorflow.errors.definition import DefinitionError
+from actorflow.state.sql.owners import OwnerWatch, columns_of
+from actorflow.state.sql.processes import Process
 from actorflow.state.sql.schema.tables import NOT_PURGED, Moment, owners, runs
 from actorflow.state.sql.values.errors import clipped
 
@@ -28,26 +32,56 @@ if TYPE_CHECKING:
     Cancel: TypeAlias = Callable[[str, str, bool], None]
     """Takes a run's id, the reason, and whether to compensate."""
 
-__all__ = ["CancelRequests", "Lease", "lease_expired", "request_cancel", "unowned"]
+__all__ = [
+    "CancelRequests",
+    "Lease",
+    "database_time",
+    "lease_expired",
+    "lease_forgotten",
+    "request_cancel",
+    "unowned",
+]
 
 _RENEWALS: Final = 3
 """How many times a lease is renewed during its duration."""
 _RUNS_PER_QUERY: Final = 500
 """How many runs one query checks."""
+_DAY: Final = 86_400.0
+_IN_PROGRESS: Final = runs.c.finished_at.is_(None)
 _TAKEN_OVER: Final = "it was taken over by another orchestrator"
 
 
 def unowned(dialect: str) -> sa.ColumnElement[bool]:
-    """Return the condition that a run in progress has no owner with a valid lease."""
-    holds = sa.exists().where(
-        owners.c.owner == runs.c.owner, owners.c.lease_until > _now_plus(dialect, 0.0)
-    )
-    return ~holds
+    """Return the condition that a run in progress has no owner with a lease.
+
+    On SQLite, `OwnerWatch.end_leases` must have deleted the leases that are over, in the same
+    transaction.
+    """
+    own = owners.c.owner == runs.c.owner
+    holds = own if dialect == "sqlite" else sa.and_(own, ~lease_expired(dialect))
+    return ~sa.exists().where(holds)
 
 
 def lease_expired(dialect: str) -> sa.ColumnElement[bool]:
-    """Return the condition that a lease has expired."""
-    return owners.c.lease_until <= _now_plus(dialect, 0.0)
+    """Return the condition that a lease has expired by the clock of the database."""
+    return owners.c.lease_until <= database_time(dialect)
+
+
+def lease_forgotten(dialect: str) -> sa.ColumnElement[bool]:
+    """Return the condition that a lease has expired, and that no owner can still count on it.
+
+    SQLite's clock is the wall clock, which may be set. An owner with a run in progress may be alive
+    whatever it says, and so may one that starts a run before its next renewal is due.
+    """
+    if dialect != "sqlite":
+        return lease_expired(dialect)
+    needed = sa.exists().where(runs.c.owner == owners.c.owner, _IN_PROGRESS)
+    return sa.and_(owners.c.lease_until <= _now_plus(dialect, -_DAY), ~needed)
+
+
+def database_time(dialect: str) -> sa.ColumnElement[Any]:
+    """Return the current time of the database."""
+    return _now_plus(dialect, 0.0)
 
 
 def _now_plus(dialect: str, seconds: float) -> sa.ColumnElement[Any]:
@@ -78,14 +112,25 @@ class Lease:
         now: Callable[[], float],
         requests: CancelRequests,
     ) -> None:
+        process = Process.current()
+        self.others: Final = OwnerWatch(
+            owner, process, lease_expired(dialect), now, by_clock=dialect != "sqlite"
+        )
+        """Watches the other owners."""
         self._now = now
+        self._beats = itertools.count(1)
         self._requests = requests
         self._every = seconds / _RENEWALS
         self._renewed_at: float | None = None
         insert: Any = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(owners)
-        until = _now_plus(dialect, seconds)
-        self._renew = insert.values(owner=owner, lease_until=until).on_conflict_do_update(
-            index_elements=["owner"], set_={"lease_until": until}
+        renewed = {
+            "lease_until": _now_plus(dialect, seconds),
+            "beat": sa.bindparam("next_beat", type_=sa.BigInteger),
+            "lease": seconds,
+        }
+        row = {"owner": owner, **renewed, **columns_of(process)}
+        self._renew = insert.values(row).on_conflict_do_update(
+            index_elements=["owner"], set_=renewed
         )
         self._delete = sa.delete(owners).where(owners.c.owner == owner)
 
@@ -101,7 +146,7 @@ class Lease:
         if self.until_renewal > 0.0:
             return self._renewed_at
         at = self._now()
-        connection.execute(self._renew)
+        connection.execute(self._renew, {"next_beat": next(self._beats)})
         self._requests.fetch(connection)
         return at
 
@@ -129,9 +174,6 @@ class Lease:
         """Delete the lease, so that others can take the owner's unfinished runs at once."""
         connection.execute(self._delete)
         self._renewed_at = None
-
-
-_IN_PROGRESS: Final = runs.c.finished_at.is_(None)
 
 
 def request_cancel(run_id: str, reason: str, *, compensate: bool) -> sa.Update:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import sqlalchemy as sa
 
-from actorflow.state.sql.leases import lease_expired
+from actorflow.state.sql.leases import lease_forgotten
 from actorflow.state.sql.retention import PurgeReport
 from actorflow.state.sql.schema.tables import NOT_PURGED, PURGED, batches, keys, owners, runs, steps
 
@@ -115,8 +115,8 @@ class Purger:
         return report
 
     def _begin(self, connection: sa.Connection, limits: Limits) -> tuple[float, str] | None:
-        """Delete expired leases; return the bound (see `_bound`)."""
-        connection.execute(sa.delete(owners).where(lease_expired(connection.dialect.name)))
+        """Delete leases of owners that are gone; return the bound (see `_bound`)."""
+        connection.execute(sa.delete(owners).where(lease_forgotten(connection.dialect.name)))
         return self._bound(connection, limits)
 
     def _bound(self, connection: sa.Connection, limits: Limits) -> tuple[float, str] | None:

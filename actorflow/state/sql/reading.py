@@ -13,10 +13,18 @@ from actorflow.errors.running import ActorCrashed, StepTimeout
 from actorflow.errors.storage import RunNotFound, StoreUnavailable
 from actorflow.model.events import NO_DATA, Event
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
-from actorflow.model.results import RECENT_RUNS, RunPage, RunSnapshot, StepResult, medians
+from actorflow.model.results import RECENT_RUNS, RunOwner, RunPage, RunSnapshot, StepResult, medians
 from actorflow.state.folding import with_attempts
 from actorflow.state.sql.engines import transaction
-from actorflow.state.sql.schema.tables import NOT_PURGED, PURGED, batches, runs, seconds_of, steps
+from actorflow.state.sql.schema.tables import (
+    NOT_PURGED,
+    PURGED,
+    batches,
+    owners,
+    runs,
+    seconds_of,
+    steps,
+)
 from actorflow.state.sql.transactions import describe
 from actorflow.state.sql.values.parents import parent_of
 
@@ -51,6 +59,15 @@ _LARGEST: Final = 2**63 - 1
 """The largest integer of a database."""
 _decode: Final = msgspec.json.Decoder().decode
 _FILTERS: Final = ("status", "workflow_id", "trace_id", "correlation_id", "business_id")
+_WITH_OWNER: Final = sa.select(
+    runs,
+    owners.c.host.label("owner_host"),
+    owners.c.pid.label("owner_pid"),
+    owners.c.lease_until,
+).select_from(
+    runs.outerjoin(owners, sa.and_(owners.c.owner == runs.c.owner, runs.c.finished_at.is_(None)))
+)
+"""Runs, each with the lease of its owner if it is in progress and has one."""
 _BETWEEN_ATTEMPTS: Final = frozenset({StepStatus.READY, StepStatus.RETRYING, StepStatus.CANCELLED})
 """The statuses that a step may have, or get, while it waits for another attempt."""
 
@@ -78,7 +95,7 @@ class Reader:
     def snapshot(self, run_id: str) -> RunSnapshot:
         """Return a run with its steps."""
         with self._transaction() as connection:
-            run = connection.execute(_where_run(run_id, sa.select(runs))).one_or_none()
+            run = connection.execute(_where_run(run_id, _WITH_OWNER)).one_or_none()
             if run is None:
                 raise RunNotFound(run_id)
             rows = connection.execute(sa.select(steps).where(steps.c.run_id == run_id)).all()
@@ -116,6 +133,7 @@ class Reader:
             error=self._payloads.load_error(run.error),
             compensations=tuple(msgspec.json.decode(run.compensations)),
             parent=parent_of(run),
+            owner=_owner(run),
         )
 
     def _step(self, step_id: str, row: Any) -> StepResult:
@@ -184,8 +202,7 @@ class Reader:
         # A difference of two index-only counts: only the rows say whether a run is being purged.
         count = _count(*match) - _count(*match, PURGED)
         page = (
-            sa.select(runs)
-            .where(*match, NOT_PURGED)
+            _WITH_OWNER.where(*match, NOT_PURGED)
             .order_by(runs.c.created_at.desc(), runs.c.run_id)
             .limit(limit)
             .offset(offset)
@@ -232,6 +249,19 @@ def _where_run(run_id: str, query: sa.Select[Any]) -> sa.Select[Any]:
 
 def _count(*match: Any) -> sa.ScalarSelect[int]:
     return sa.select(sa.func.count()).select_from(runs).where(*match).scalar_subquery()
+
+
+def _owner(run: Any) -> RunOwner | None:
+    """Return the owner of a run from its row in `_WITH_OWNER`."""
+    if run.lease_until is None:
+        return None
+    return RunOwner(
+        id=run.owner,
+        host=run.owner_host,
+        pid=run.owner_pid,
+        since=run.owned_since,
+        lease_until=run.lease_until,
+    )
 
 
 def _may_have_been_retried(step: StepResult) -> bool:

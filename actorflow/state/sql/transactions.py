@@ -10,7 +10,7 @@ import sqlalchemy.exc
 from sqlalchemy.exc import SQLAlchemyError
 
 from actorflow.errors.storage import StoreUnavailable
-from actorflow.state.sql.engines import transaction
+from actorflow.state.sql.engines import check_process, confirm_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,8 +124,11 @@ class Transactions:
             waited, pause = waited + pause, min(2 * pause, _LONGEST_PAUSE)
 
     def _attempt(self, work: Callable[[sa.Connection], _T]) -> tuple[_T, float]:
-        with transaction(self._engine) as connection:
-            # Timed from here: the wait for SQLite's single write lock does not count.
-            began = self._clock.now()
-            done = work(connection)
+        check_process(self._engine)
+        with self._engine.connect() as connection:
+            with connection.begin():
+                # Timed from here: the wait for SQLite's single write lock does not count.
+                began = self._clock.now()
+                done = work(connection)
+            confirm_files(connection)
         return done, self._clock.now() - began

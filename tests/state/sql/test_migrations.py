@@ -54,6 +54,24 @@ def test_the_checks_that_the_migrations_make_are_those_of_the_code(engines):
         assert expected == {it["name"] for it in inspector.get_check_constraints(table.name)}
 
 
+def test_the_owners_of_an_earlier_version_are_kept_without_a_process(engines):
+    """Processes of that version may still be running, and go on to write their rows."""
+    with engines.writing.begin() as connection:
+        migrating._migrate(connection, "0005")
+    columns = "INSERT INTO actorflow_owners (owner, lease_until) "
+    row = columns + "VALUES ('%s', '2026-01-31 08:00:00.000000+00:00')"
+    with engines.writing.begin() as connection:
+        connection.execute(sa.text(row % "before"))
+    migrating.upgrade(engines)
+    with engines.writing.begin() as connection:
+        connection.execute(sa.text(row % "after"))
+        found = connection.execute(sa.text("SELECT * FROM actorflow_owners ORDER BY owner")).all()
+
+    assert [("after", 0, None, None), ("before", 0, None, None)] == [
+        (it.owner, it.beat, it.lease, it.pid) for it in found
+    ]
+
+
 def test_postgresql_leaves_room_for_the_next_version_of_a_row(postgresql):
     """So that a step's move changes no index, and copies no inputs."""
     with Engines.to(postgresql.database()) as engines:

@@ -112,6 +112,7 @@ runs: Final = sa.Table(
     sa.Column("root_run_id", Id),
     sa.Column("parent_call", Id),
     sa.Column("on_parent_end", sa.Text),
+    sa.Column("owned_since", Moment),
     sa.CheckConstraint(_among(RunStatus), name="actorflow_runs_status"),
     sa.CheckConstraint(
         f"(status IN {_ENDED}) = (finished_at IS NOT NULL)", name="actorflow_runs_finished"
@@ -154,6 +155,13 @@ owners: Final = sa.Table(
     metadata,
     sa.Column("owner", Id, primary_key=True),
     sa.Column("lease_until", Moment, nullable=False),
+    sa.Column("beat", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("lease", sa.Double),
+    sa.Column("host", sa.Text),
+    sa.Column("boot_id", Id),
+    sa.Column("pid_namespace", Id),
+    sa.Column("pid", sa.BigInteger),
+    sa.Column("pid_started", sa.BigInteger),
 )
 
 keys: Final = sa.Table(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from actorflow.state.sql.engines import confirm_files
 from actorflow.state.sql.transactions import describe, is_transient
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ class LeasedConnection:
                 done = work(self._connection)
                 if not done:
                     transaction.rollback()
+            if done:
+                confirm_files(self._connection)
         except SQLAlchemyError as error:
             self.disconnect()
             self._health.failed(describe(error))
@@ -119,6 +122,9 @@ class LeasedConnection:
         """Close the connection, whatever its state."""
         connection, self._connection = self._connection, None
         if connection is not None:
+            with contextlib.suppress(SQLAlchemyError):
+                if not connection.invalidated:
+                    confirm_files(connection)  # saves a log that was deleted under this connection
             with contextlib.suppress(SQLAlchemyError):
                 connection.invalidate()
                 connection.close()

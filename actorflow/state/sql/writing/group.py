@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from actorflow.model.lifecycle import RunStatus, StepStatus
 from actorflow.model.results import RunRecord
 from actorflow.state.folding import RunFold
-from actorflow.state.sql.leases import unowned
+from actorflow.state.sql.leases import database_time, unowned
 from actorflow.state.sql.schema.tables import NOT_PURGED, batches, keys, runs, steps
 from actorflow.state.sql.values.errors import clipped
 from actorflow.state.sql.values.parents import parent_columns, parent_of
@@ -74,6 +74,7 @@ class Statements:
         self._claim_values = {
             "owner": owner,
             "fence": runs.c.fence + 1,
+            "owned_since": database_time(dialect.name),
             "parked": None,
             # Resuming an ended run drops the request that cancelled it.
             "cancel_asked": sa.case((runs.c.finished_at.is_(None), runs.c.cancel_asked)),
@@ -94,6 +95,7 @@ class Statements:
     def _created(self, change: Change) -> dict[str, Any]:
         entry, run = change.created, change.run
         record: RunRecord = run.fold.record
+        owned = entry is None or entry.owned
         return {
             **{name: getattr(record, name) for name in _ACCEPTED},
             **(entry.strings if entry is not None else {}),
@@ -103,7 +105,8 @@ class Statements:
             "last_steps": _json(list(record.last_steps)).decode(),
             "serializer": self._serializer,
             "last_event": run.last_event,
-            "owner": self._owner if entry is None or entry.owned else _NO_OWNER,
+            "owner": self._owner if owned else _NO_OWNER,
+            "owned_since": moment(record.created_at) if owned else None,
             **parent_columns(record.parent),
             "fence": run.fence,
             "parked": None,
@@ -139,9 +142,9 @@ class Statements:
             and positions.get(run_id) != (self._owner, it.run.fence, it.before)
         }
 
-    def exists(self, connection: sa.Connection, run_id: str) -> bool:
-        """Return whether a run exists, regardless of its owner."""
-        return bool(self.positions(connection, [run_id]))
+    def owner_of(self, connection: sa.Connection, run_id: str) -> str | None:
+        """Return the owner of a run; None when there is no such run."""
+        return self.positions(connection, [run_id]).get(run_id, (None,))[0]
 
     def claim(self, connection: sa.Connection, run_id: str) -> OpenRun | None:
         """Take ownership of a run; return its state, or None when it cannot be claimed."""
@@ -156,7 +159,12 @@ class Statements:
         """Give up ownership of a run in progress."""
         mine = (runs.c.run_id == run_id, runs.c.owner == self._owner, runs.c.finished_at.is_(None))
         reason = None if parked is None else clipped(parked)
-        free = {"owner": _NO_OWNER, "fence": runs.c.fence + 1, "parked": reason}
+        free = {
+            "owner": _NO_OWNER,
+            "owned_since": None,
+            "fence": runs.c.fence + 1,
+            "parked": reason,
+        }
         connection.execute(sa.update(runs).where(*mine).values(free))
 
     def take(self, connection: sa.Connection, wanted: Take) -> dict[str, OpenRun]:

@@ -240,13 +240,16 @@ class Writer:
         return lost | self._persist(ours) if ours else lost
 
     def _claim(self, run_id: str) -> dict[str, StoreError]:
-        held = False
+        refused: StoreError = LeaseLost(run_id)
 
         def claim(connection: sa.Connection) -> bool:
-            nonlocal held
+            nonlocal refused
+            self._lease.others.end_leases(connection)
             run = self._statements.claim(connection, run_id)
             if run is None:
-                held = self._statements.exists(connection, run_id)
+                owner = self._statements.owner_of(connection, run_id)
+                if owner is not None:
+                    refused = LeaseHeld(run_id, self._lease.others.undecided_for(owner))
                 return False
             self._open_runs.reopen(run_id, run)
             return True
@@ -254,7 +257,7 @@ class Writer:
         try:
             if self._database.transact(claim, "claim a run"):
                 return {}
-            return {run_id: LeaseHeld(run_id) if held else LeaseLost(run_id)}
+            return {run_id: refused}
         except StoreUnavailable as error:
             return {run_id: error}
         except Exception as error:  # noqa: BLE001 - no error may leave callers waiting
@@ -276,6 +279,7 @@ class Writer:
 
         def take(connection: sa.Connection) -> bool:
             nonlocal taken, parked
+            self._lease.others.end_leases(connection)
             taken = self._statements.take(connection, entry)
             parked = self._statements.park(connection, entry)
             return True

@@ -26,6 +26,7 @@ from actorflow.cli.running import Order, print_json, show
 from actorflow.cli.runs import runs
 from actorflow.cli.terminal.exits import Problem, bad_value, exit_statuses
 from actorflow.errors.definition import DefinitionError
+from actorflow.support.urls import masked_text
 from actorflow.views import draw_cycle, draw_dot, draw_mermaid, draw_tree
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
 __all__ = ["app", "invoke"]
 
 
+_UsageError: Any = typer.BadParameter.__mro__[1]
+"""The error of typer for any wrong use; typer does not export it."""
+
+
 class _Commands(typer.core.TyperGroup):
     """The commands; a value that an option cannot take is reported in the words of a person."""
 
@@ -44,7 +49,11 @@ class _Commands(typer.core.TyperGroup):
         try:
             return super().invoke(ctx)
         except typer.BadParameter as wrong:
-            wrong.message = bad_value(wrong.message, getattr(wrong.param, "metavar", None))
+            said = bad_value(wrong.message, getattr(wrong.param, "metavar", None))
+            wrong.message = masked_text(said)
+            raise
+        except _UsageError as wrong:  # such as an unexpected argument, which may be a database URL
+            wrong.message = masked_text(wrong.message)
             raise
 
 

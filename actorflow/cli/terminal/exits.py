@@ -18,6 +18,7 @@ from actorflow.cli.terminal.streams import replacing_unencodable, silence
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.storage import MissingExtra, RunNotFound, StoreError
+from actorflow.support.urls import masked_text
 from actorflow.support.warnings import ActorflowWarning
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def _errors_reported() -> Iterator[None]:
     try:
         yield
     except _REPORTED as problem:
-        sys.stderr.write(f"Error: {problem}\n")
+        sys.stderr.write(f"Error: {masked_text(str(problem))}\n")
         raise typer.Exit(_BAD_USAGE) from None
     except KeyboardInterrupt:
         raise typer.Exit(EXIT_BASE + signal.SIGINT) from None

@@ -239,18 +239,27 @@ def replay(
     flow: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE[:FLOW]", help="The workflow, if it has moved.", show_default=False
+            metavar="FILE[:FLOW]",
+            help="The workflow, if it has moved or is outside the working directory.",
+            show_default=False,
         ),
     ] = None,
+    real: Annotated[
+        bool,
+        typer.Option("--real", help="Call the steps' functions without asking, if it does that."),
+    ] = False,
     mermaid: Annotated[
         bool, typer.Option("--mermaid", help="Print only the chart, as a Mermaid diagram.")
     ] = False,
 ) -> None:
-    """Replay a saved schedule: the law that it breaks, and a chart of all messages."""
+    """Replay a saved schedule: the law that it breaks, and a chart of all messages.
+
+    Trust the file like code: it names the workflow to load, and may call its functions.
+    """
     from actorflow.cli import simulating  # noqa: PLC0415 - see above
 
     with exit_statuses():
-        status = simulating.replay(tape, flow, mermaid=mermaid)
+        status = simulating.replay(tape, flow, real=real, mermaid=mermaid)
     raise typer.Exit(status)
 
 

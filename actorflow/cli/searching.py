@@ -19,6 +19,7 @@ from rich.text import Text
 
 from actorflow.cli.terminal.exits import EXIT_BASE, Interrupts
 from actorflow.cli.terminal.lines import GAP, table
+from actorflow.cli.trust import options_of
 from actorflow.support.clock import SystemClock
 from actorflow.testing import Faults, Law, NotEnded, Replay, explore, real, simulate
 from actorflow.testing.laws import ALL
@@ -87,6 +88,8 @@ class Found:
     """The signal that ended it early, if any."""
     saved: Path | None = None
     """The file with the schedule that breaks a law."""
+    options: str = ""
+    """The options that a replay of that file needs, as typed."""
 
     @property
     def exit_status(self) -> int:
@@ -175,7 +178,8 @@ def save(found: Found, path: Path | None) -> Found:
         law=seen.broken.name,
         trace=seen.failure,
     )
-    return attrs.evolve(found, saved=_written(replay, path))
+    options = options_of(found.order.loaded.place, replay.real_steps(found.order.loaded.flow))
+    return attrs.evolve(found, saved=_written(replay, path), options=options)
 
 
 def _written(replay: Replay, path: Path | None) -> Path:
@@ -274,7 +278,7 @@ def describe_search(found: Found, width: int) -> Iterator[str]:
     else:
         yield from describe_broken(seen.broken, width)
     if found.saved is not None:
-        command = f"actorflow replay {shlex.quote(str(found.saved))}"
+        command = f"actorflow replay {shlex.quote(str(found.saved))}{found.options}"
         yield from ("", f"Saved as {found.saved}. To see it again, type:", f"  {command}")
 
 

@@ -28,6 +28,7 @@ from actorflow.cli.terminal.exits import Problem, bad_value, exit_statuses
 from actorflow.errors.definition import DefinitionError
 from actorflow.support.urls import masked_text
 from actorflow.views import draw_cycle, draw_dot, draw_mermaid, draw_tree
+from actorflow.views.text import printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,10 +51,10 @@ class _Commands(typer.core.TyperGroup):
             return super().invoke(ctx)
         except typer.BadParameter as wrong:
             said = bad_value(wrong.message, getattr(wrong.param, "metavar", None))
-            wrong.message = masked_text(said)
+            wrong.message = printable_lines(masked_text(said))
             raise
         except _UsageError as wrong:  # such as an unexpected argument, which may be a database URL
-            wrong.message = masked_text(wrong.message)
+            wrong.message = printable_lines(masked_text(wrong.message))
             raise
 
 
@@ -272,7 +273,8 @@ def graph(
     """Draw a workflow."""
     draw = {Format.TEXT: draw_tree, Format.MERMAID: draw_mermaid, Format.DOT: draw_dot}[form]
     with exit_statuses():
-        sys.stdout.write(f"{draw(_drawable(load_flow(target, 'graph')))}\n")
+        drawn = draw(_drawable(load_flow(target, "graph")))
+        sys.stdout.write(f"{printable_lines(drawn)}\n")
 
 
 def _drawable(flow: Workflow) -> WorkflowPlan:
@@ -289,7 +291,7 @@ def _drawable(flow: Workflow) -> WorkflowPlan:
 def validate(target: Target) -> None:
     """Check a workflow without running it."""
     with exit_statuses():
-        sys.stdout.write(f"{_summary(load_flow(target, 'validate'))}\n")
+        sys.stdout.write(f"{printable_lines(_summary(load_flow(target, 'validate')))}\n")
 
 
 app.add_typer(runs, name="runs")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from actorflow.cli.paths import exists
 from actorflow.cli.terminal.exits import Problem
 from actorflow.errors.storage import NotRestorable, RunNotFound, SchemaMismatch
 from actorflow.state.sql import JSONSerializer, SQLStateManager
@@ -122,7 +123,7 @@ def missing_file(url: str) -> Path | None:
     from actorflow.state.sql.engines import file_of  # noqa: PLC0415 - part of the extra
 
     file = file_of(url)
-    return None if file is None or file.exists() else file
+    return None if file is None or exists(file) else file
 
 
 def no_database(file: Path, url: str) -> str:

@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
+from actorflow.cli.paths import is_file, why
 from actorflow.cli.terminal.exits import EXIT_BASE, Interrupts
 from actorflow.cli.terminal.lines import GAP, table
 from actorflow.cli.trust import options_of
@@ -24,7 +25,7 @@ from actorflow.support.clock import SystemClock
 from actorflow.testing import Faults, Law, NotEnded, Replay, explore, real, simulate
 from actorflow.testing.laws import ALL
 from actorflow.testing.search.cases import Given
-from actorflow.views.text import cells, fitted, in_words, one_line
+from actorflow.views.text import cells, fitted, in_words, one_line, printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -187,8 +188,8 @@ def _written(replay: Replay, path: Path | None) -> Path:
     wanted = _free(name, replay) if path is None else path
     try:
         replay.save(wanted)
-    except OSError as error:
-        sys.stderr.write(f"{wanted} cannot be written: {error.strerror}.\n")
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{printable_lines(str(wanted))} cannot be written: {why(error)}.\n")
         wanted = Path(tempfile.mkdtemp(prefix="actorflow-")) / name
         replay.save(wanted)
     return wanted
@@ -197,7 +198,7 @@ def _written(replay: Replay, path: Path | None) -> Path:
 def _free(name: Path, replay: Replay) -> Path:
     """Return a path that is free: an earlier schedule there may be the only one of its kind."""
     text, found, number = replay.to_json() + "\n", name, 1
-    while found.is_file() and not _holds(found, text):
+    while is_file(found) and not _holds(found, text):
         number += 1
         found = name.with_stem(f"{name.stem}-{number}")
     return found

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from actorflow.cli.inputs import check_inputs
 from actorflow.cli.loading import load
+from actorflow.cli.paths import check_output, is_file, why
 from actorflow.cli.searching import (
     SearchOrder,
     SearchProgress,
@@ -34,6 +35,7 @@ from actorflow.errors.definition import DefinitionError, MissingInput, UnknownIn
 from actorflow.support.suggestions import did_you_mean
 from actorflow.testing import Faults, LawBroken, Replay, Script, hangs, laws, raises, real, returns
 from actorflow.testing.simulation.tape import BOM
+from actorflow.views.text import printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -102,17 +104,12 @@ def _simulate_with_progress(typed: Typed) -> Found:
     found = save(found, typed.save)
     width = _width(console)
     with discard_stdout() as stdout:
-        stdout.writelines(f"{line}\n" for line in describe_search(found, width))
+        stdout.writelines(f"{printable_lines(line)}\n" for line in describe_search(found, width))
     return found
 
 
 def _order(typed: Typed) -> SearchOrder:
-    if typed.save is not None and not typed.save.parent.is_dir():
-        raise Problem(f"--save {typed.save} is in a folder that does not exist. Create it first.")
-    if typed.save is not None and typed.save.is_dir():
-        raise Problem(
-            f"--save {typed.save} is a folder. Name a file: --save {typed.save}/FILE.json"
-        )
+    check_output("--save", typed.save, "FILE.json")
     loaded = load(typed.target, "simulate")
     plan = loaded.flow.plan()
     check_inputs(plan, typed.inputs, f"actorflow simulate {shlex.quote(typed.target)}")
@@ -163,12 +160,13 @@ def replay(path: Path, target: str | None, *, real: bool, mermaid: bool) -> int:
     with discard_stdout() as stdout:
         seen = run_replay(path, target, real=real)
         if mermaid:
-            stdout.write(f"{seen.trace.mermaid()}\n")
+            stdout.write(f"{printable_lines(seen.trace.mermaid())}\n")
             broken = [] if seen.broken is None else str(seen.broken).splitlines()[:2]
-            sys.stderr.writelines(f"{line}\n" for line in (*broken, *describe_differences(seen)))
+            said = (*broken, *describe_differences(seen))
+            sys.stderr.writelines(f"{printable_lines(line)}\n" for line in said)
         else:
             width = _width(Console(file=stdout))
-            stdout.writelines(f"{line}\n" for line in describe_replay(seen, width))
+            stdout.writelines(f"{printable_lines(line)}\n" for line in describe_replay(seen, width))
     return seen.exit_status
 
 
@@ -333,10 +331,10 @@ def run_replay(path: Path, target: str | None, *, real: bool) -> Replayed:
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise Problem(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise Problem(f"{path} is not a text file, so it holds no schedule.") from None
+    except (OSError, ValueError) as error:
+        raise Problem(f"{path} cannot be read: {why(error)}.") from None
 
 
 def _kept(text: str, path: Path) -> Replay:
@@ -379,7 +377,7 @@ def _named_in(text: str, path: Path) -> str:
     """
     target = _flow_in(text, path)
     file, colon, _ = target.rpartition(":")
-    if colon and file.endswith(".py") and not Path(file).is_file():
+    if colon and file.endswith(".py") and not is_file(file):
         raise Problem(
             f"{path} is a schedule of {target}, but there is no file {file} here. Change to the "
             f"folder where it was saved, or type: {_with_flow(path)}"

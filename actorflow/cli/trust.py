@@ -9,6 +9,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from actorflow.cli.paths import exists
 from actorflow.cli.terminal.exits import Problem
 from actorflow.views.text import printable
 
@@ -48,8 +49,8 @@ def options_of(target: str, real_steps: Sequence[str]) -> str:
 
 
 def _is_trusted(target: str) -> bool:
-    source = target if Path(target).exists() else target.rpartition(":")[0] or target
-    is_path = source.endswith(".py") or len(Path(source).parts) > 1 or Path(source).exists()
+    source = target if exists(target) else target.rpartition(":")[0] or target
+    is_path = source.endswith(".py") or len(Path(source).parts) > 1 or exists(source)
     place = Path(source) if is_path else _place_of(source)
     return place is not None and _is_here(place)
 

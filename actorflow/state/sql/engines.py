@@ -152,6 +152,10 @@ def _parse(url: str) -> sa.URL:
     if address.database in {None, ""} or ":memory:" in url or "mode=memory" in url:
         cure = "Use MemoryStateManager(), or the path of a file"
         raise DefinitionError(None, f"{shown!r} does not outlive its process", cure)
+    try:
+        os.fsencode(url)
+    except UnicodeEncodeError:
+        raise DefinitionError(None, f"{shown!r} contains lone surrogates", _CURE) from None
     if "\0" in url:
         raise DefinitionError(None, f"{shown!r} contains a NUL character", _CURE)
     return address.set(drivername="sqlite+pysqlite")

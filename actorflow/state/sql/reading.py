@@ -9,6 +9,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from actorflow.definition.arguments import is_storable
 from actorflow.errors.running import ActorCrashed, StepTimeout
 from actorflow.errors.storage import RunNotFound, StoreUnavailable
 from actorflow.model.events import NO_DATA, Event
@@ -76,6 +77,7 @@ class Reader:
 
     def snapshot(self, run_id: str) -> RunSnapshot:
         """Return a run with its steps."""
+        _check_id(run_id)
         with self._transaction() as connection:
             run = connection.execute(_where_run(run_id, sa.select(runs))).one_or_none()
             if run is None:
@@ -131,6 +133,7 @@ class Reader:
 
     def events(self, run_id: str, after: int, limit: int | None) -> list[Event]:
         """Return a run's events."""
+        _check_id(run_id)
         after = max(after, 0)
         with self._transaction() as connection:
             query_of_run = _where_run(run_id, sa.select(runs.c.serializer, runs.c.workflow_id))
@@ -178,6 +181,8 @@ class Reader:
 
         Inputs and metadata that this process cannot read are `Unreadable` placeholders.
         """
+        if not all(is_storable(it) for it in wanted.values() if it is not None):
+            return RunPage(runs=(), total=0)  # a database would refuse the value
         match = [runs.c[it] == wanted[it] for it in _FILTERS if wanted[it] is not None]
         # A difference of two index-only counts: only the rows say whether a run is being purged.
         count = _count(*match) - _count(*match, PURGED)
@@ -192,6 +197,12 @@ class Reader:
             total = connection.execute(sa.select(count)).scalar_one()
             rows = connection.execute(page).all() if limit else []
         return RunPage(runs=tuple(map(self._summary, rows)), total=total)
+
+
+def _check_id(run_id: str) -> None:
+    """Refuse an id that no run can have, and that a database would not even take."""
+    if not is_storable(run_id):
+        raise RunNotFound(run_id)
 
 
 def _batches(run_id: str, after: int, limit: int | None) -> sa.Select[Any]:

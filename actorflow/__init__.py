@@ -72,6 +72,7 @@ if TYPE_CHECKING:
         MeasuresSteps,
         Observer,
         QueuesRuns,
+        ReadsRecords,
         ReadsSlowly,
         StateManager,
         Taken,
@@ -129,6 +130,7 @@ __all__ = [
     "LeasesRuns",
     "MeasuresSteps",
     "QueuesRuns",
+    "ReadsRecords",
     "ReadsSlowly",
     "Taken",
     # What a step may raise
@@ -246,6 +248,7 @@ __getattr__, __dir__ = lazy_names(
             "MeasuresSteps",
             "Observer",
             "QueuesRuns",
+            "ReadsRecords",
             "ReadsSlowly",
             "StateManager",
             "Taken",

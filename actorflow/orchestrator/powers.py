@@ -19,6 +19,7 @@ from actorflow.model.protocols import (
     LeasesRuns,
     MeasuresSteps,
     QueuesRuns,
+    ReadsRecords,
     ReadsSlowly,
     StateManager,
 )
@@ -60,6 +61,8 @@ class Powers:
     """Keeps requests to cancel; None if it takes none."""
     measures: MeasuresSteps | None
     """Knows how long steps took; None if it does not."""
+    records: ReadsRecords | None
+    """Reads many runs at once; None if it reads them one by one."""
 
 
 def powers_of(state: StateManager) -> Powers:
@@ -79,6 +82,7 @@ def powers_of(state: StateManager) -> Powers:
         queue=_power(state, QueuesRuns),
         requests=_power(state, CancelsRemotely),
         measures=_power(state, MeasuresSteps),
+        records=_power(state, ReadsRecords),
     )
 
 

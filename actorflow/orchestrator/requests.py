@@ -20,6 +20,7 @@ from actorflow.support.safe_text import text_of
 from actorflow.support.suggestions import refuse_unknown_options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import timedelta
 
     from actorflow.definition.plan import WorkflowPlan
@@ -152,15 +153,21 @@ def new_run(
     return Request(plan.workflow_id, record.run_id, message, record)
 
 
-def resumed_run(premises: Premises, plan: WorkflowPlan, recorded: RunSnapshot) -> Request:
+def resumed_run(
+    premises: Premises,
+    plan: WorkflowPlan,
+    recorded: RunSnapshot,
+    events: Sequence[Event] | None = None,
+) -> Request:
     """Return the request to resume a recorded run, or to start it if it had not started.
 
     Args:
         premises: The orchestrator.
         plan: The workflow.
         recorded: The run, as it was when it was claimed.
+        events: Its events, if they are known.
     """
-    events = premises.state.events(recorded.run_id)
+    events = premises.state.events(recorded.run_id) if events is None else events
     now, timeout = premises.clock.now(), _timeout(plan, recorded)
     message = StartRun(
         scope=_scope(premises, recorded),

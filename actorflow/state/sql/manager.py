@@ -343,6 +343,12 @@ class SQLStateManager:
         event_page(after, limit)
         return [] if run_id in self._fresh else self._reader.events(run_id, after, limit)
 
+    def records(
+        self, run_ids: Collection[str]
+    ) -> Mapping[str, tuple[RunSnapshot, Sequence[Event]]]:
+        """Return runs with their events, by run id, without those that cannot be read."""
+        return self._reader.records(run_ids)
+
     def durations(self, workflow_id: str) -> Mapping[str, float]:
         """Return the median seconds of each step over the last completed runs of a workflow."""
         return self._reader.durations(workflow_id)

@@ -11,18 +11,20 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from actorflow.definition.arguments import is_storable
 from actorflow.errors.running import ActorCrashed, StepTimeout
-from actorflow.errors.storage import RunNotFound, StoreUnavailable
+from actorflow.errors.storage import NotRestorable, RunNotFound, StoreUnavailable
 from actorflow.model.events import NO_DATA, Event
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.model.results import RECENT_RUNS, RunPage, RunSnapshot, StepResult, medians
 from actorflow.state.folding import with_attempts
 from actorflow.state.sql.engines import transaction
+from actorflow.state.sql.records import read_records
 from actorflow.state.sql.schema.tables import NOT_PURGED, PURGED, batches, runs, seconds_of, steps
 from actorflow.state.sql.transactions import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from actorflow.state.sql.records import Record
     from actorflow.state.sql.values.payloads import Payloads
 
 __all__ = ["Reader"]
@@ -47,6 +49,7 @@ _COPIED: Final = (
     "parked",
 )
 _STEPS_PER_QUERY: Final = 500
+_RUNS_PER_QUERY: Final = 500
 _LARGEST: Final = 2**63 - 1
 """The largest integer of a database."""
 _decode: Final = msgspec.json.Decoder().decode
@@ -83,13 +86,39 @@ class Reader:
             if run is None:
                 raise RunNotFound(run_id)
             rows = connection.execute(sa.select(steps).where(steps.c.run_id == run_id)).all()
-        by_id = {row.step_id: row for row in rows}
+        return self._snapshot(run, rows)
+
+    def records(self, run_ids: Collection[str]) -> dict[str, tuple[RunSnapshot, Sequence[Event]]]:
+        """Return runs with their events, without those that cannot be read."""
+        found: dict[str, tuple[RunSnapshot, Sequence[Event]]] = {}
+        wanted = [run_id for run_id in run_ids if is_storable(run_id)]
+        for start in range(0, len(wanted), _RUNS_PER_QUERY):
+            with self._transaction() as connection:
+                records = read_records(connection, wanted[start : start + _RUNS_PER_QUERY])
+            for run_id, it in records.items():
+                with contextlib.suppress(NotRestorable):
+                    found[run_id] = self._record(it)
+        return found
+
+    def _record(self, record: Record) -> tuple[RunSnapshot, Sequence[Event]]:
+        run = record.run
+        snapshot = self._snapshot(run, record.steps, with_retries=False)
+        outputs = {step.step_id: step.output for step in record.steps}
+        ids = run.run_id, run.workflow_id
+        decoded = (it for row in record.batches for it in _events_in(row))
+        events = [self._event(ids, it, outputs) for it in decoded]
+        if any(map(_may_have_been_retried, snapshot.steps.values())):
+            snapshot = with_attempts(snapshot, events)
+        return snapshot, events
+
+    def _snapshot(self, run: Any, rows: Sequence[Any], *, with_retries: bool = True) -> RunSnapshot:
+        run_id, by_id = run.run_id, {row.step_id: row for row in rows}
         self._payloads.check_serializer(run_id, run.serializer)
         results = {it: self._step(it, by_id.get(it)) for it in msgspec.json.decode(run.step_ids)}
         inputs = self._payloads.load_mapping(run_id, "inputs", run.inputs)
         metadata = self._payloads.load_mapping(run_id, "metadata", run.metadata)
         known = self._run(run, inputs, metadata, results)
-        if any(map(_may_have_been_retried, results.values())):
+        if with_retries and any(map(_may_have_been_retried, results.values())):
             known = with_attempts(known, self.events(run_id, 0, run.last_event))
         return known
 

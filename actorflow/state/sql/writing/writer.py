@@ -277,7 +277,7 @@ class Writer:
         def take(connection: sa.Connection) -> bool:
             nonlocal taken, parked
             taken = self._statements.take(connection, entry)
-            parked = self._statements.park(connection, entry)
+            parked = self._statements.park(connection, entry, len(taken))
             return True
 
         try:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 
+import pytest
 import sqlalchemy as sa
 
 from actorflow import Orchestrator, Workflow

@@ -192,7 +192,8 @@ class SQLStateManager:
 
         The run exists if and when that transaction commits. From then on, an orchestrator with
         `recover=True` takes it, as with `Orchestrator.enqueue`. Nothing here commits, rolls back
-        or closes anything, and no orchestrator is needed.
+        or closes anything, and no orchestrator is needed. Errors of the database are SQLAlchemy's;
+        roll back after one.
 
         Args:
             connection: A connection or session to the same database, of SQLAlchemy.
@@ -209,7 +210,6 @@ class SQLStateManager:
             UnknownInput: When no step takes an input.
             NotStorable: When an input or the metadata cannot be stored.
             TooLarge: When the inputs or the metadata are too large.
-            SQLAlchemyError: When the database refuses the statements; roll back then.
 
         Example:
             >>> import pathlib, tempfile

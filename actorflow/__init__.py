@@ -72,6 +72,7 @@ if TYPE_CHECKING:
         MeasuresSteps,
         Observer,
         QueuesRuns,
+        ReadsRecords,
         ReadsSlowly,
         StateManager,
         Taken,
@@ -131,6 +132,7 @@ __all__ = [
     "LeasesRuns",
     "MeasuresSteps",
     "QueuesRuns",
+    "ReadsRecords",
     "ReadsSlowly",
     "Taken",
     # What a step may raise
@@ -248,6 +250,7 @@ __getattr__, __dir__ = lazy_names(
             "MeasuresSteps",
             "Observer",
             "QueuesRuns",
+            "ReadsRecords",
             "ReadsSlowly",
             "StateManager",
             "Taken",

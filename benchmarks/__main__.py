@@ -10,6 +10,7 @@ from typing import Any
 
 import benchmarks
 from benchmarks.bytecodes import bytecodes
+from benchmarks.door import door
 from benchmarks.durable import durable
 from benchmarks.history import history
 from benchmarks.imports import imports
@@ -33,6 +34,7 @@ SECTIONS: dict[str, tuple[Section, ...]] = {
     "lesson": (throughput,),
     "memory": (memory, memory_by_file),
     "durable": (durable, history),
+    "door": (door,),
     "schedules": (schedules,),
     "makespan": (makespans,),
     "import": (imports,),

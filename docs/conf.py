@@ -83,6 +83,7 @@ nitpick_ignore_regex = [
     ("py:class", r"actorflow\.run\.event_stream\.Source"),  # where a stream has its events from
     # Other distributions: their inventories would need a network.
     ("py:.*", r"(hypothesis|pytest|structlog)\..*"),
+    ("py:class", r"sa\.Connection|Session"),
 ]
 
 # ── The site ─────────────────────────────────────────────────────────────────────────────────

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from contextlib import asynccontextmanager
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from actorflow.orchestrator import Orchestrator
+from benchmarks import door
 from benchmarks.__main__ import main
 from benchmarks.bytecodes import counting, slope_of
 from benchmarks.contenders import Contender, actorflow, actorflow_from_outside, floor, workflow_of
@@ -385,6 +387,16 @@ def test_durable_steps_are_measured_in_every_database(capsys, small):
     assert 5 == printed.count("SQLite, NORMAL ")
     assert 7 == printed.count("SQLite, FULL ")
     assert 7 == printed.count("PostgreSQL ")
+
+
+@pytest.mark.slow
+def test_waiting_runs_are_measured_by_their_number(capsys, monkeypatch):
+    """All of them end, with few places and with many."""
+    monkeypatch.setattr(door, "WAITING", (20, 40))
+    main(["--quick", "--only", "door"])
+
+    printed = capsys.readouterr().out
+    assert 2 * len(door.PLACES) == len(re.findall(r"^ *[24]  ", printed, re.MULTILINE))
 
 
 def test_a_name_that_nothing_has_is_refused(capsys):

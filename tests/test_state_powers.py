@@ -17,6 +17,7 @@ from actorflow import (
     MemoryStateManager,
     Orchestrator,
     QueuesRuns,
+    ReadsRecords,
     ReadsSlowly,
     StateManager,
     Taken,
@@ -39,6 +40,7 @@ POWERS = {
     ChecksOutputs: ("admit",),
     CancelsRemotely: ("listen", "ask_to_cancel"),
     MeasuresSteps: ("durations",),
+    ReadsRecords: ("records",),
 }
 
 
@@ -139,6 +141,7 @@ def test_a_state_manager_by_the_letter_has_no_power(state):
         queue=None,
         requests=None,
         measures=None,
+        records=None,
     )
 
     assert expected == powers_of(state)
@@ -310,6 +313,7 @@ def test_a_whole_power_is_found(power):
     assert {state} == found
     assert (state if power is CancelsRemotely else None) is powers.requests
     assert (state if power is MeasuresSteps else None) is powers.measures
+    assert (state if power is ReadsRecords else None) is powers.records
     assert (state if power is ChecksOutputs else None) is powers.outputs
     assert (state if power is QueuesRuns else None) is powers.queue
     assert (state if power in {LeasesRuns, QueuesRuns} else None) is powers.leases

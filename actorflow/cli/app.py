@@ -26,7 +26,9 @@ from actorflow.cli.running import Order, print_json, show
 from actorflow.cli.runs import runs
 from actorflow.cli.terminal.exits import Problem, bad_value, exit_statuses
 from actorflow.errors.definition import DefinitionError
+from actorflow.support.urls import masked_text
 from actorflow.views import draw_cycle, draw_dot, draw_mermaid, draw_tree
+from actorflow.views.text import printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
 __all__ = ["app", "invoke"]
 
 
+_UsageError: Any = typer.BadParameter.__mro__[1]
+"""The error of typer for any wrong use; typer does not export it."""
+
+
 class _Commands(typer.core.TyperGroup):
     """The commands; a value that an option cannot take is reported in the words of a person."""
 
@@ -44,7 +50,11 @@ class _Commands(typer.core.TyperGroup):
         try:
             return super().invoke(ctx)
         except typer.BadParameter as wrong:
-            wrong.message = bad_value(wrong.message, getattr(wrong.param, "metavar", None))
+            said = bad_value(wrong.message, getattr(wrong.param, "metavar", None))
+            wrong.message = printable_lines(masked_text(said))
+            raise
+        except _UsageError as wrong:  # such as an unexpected argument, which may be a database URL
+            wrong.message = printable_lines(masked_text(wrong.message))
             raise
 
 
@@ -230,18 +240,27 @@ def replay(
     flow: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE[:FLOW]", help="The workflow, if it has moved.", show_default=False
+            metavar="FILE[:FLOW]",
+            help="The workflow, if it has moved or is outside the working directory.",
+            show_default=False,
         ),
     ] = None,
+    real: Annotated[
+        bool,
+        typer.Option("--real", help="Call the steps' functions without asking, if it does that."),
+    ] = False,
     mermaid: Annotated[
         bool, typer.Option("--mermaid", help="Print only the chart, as a Mermaid diagram.")
     ] = False,
 ) -> None:
-    """Replay a saved schedule: the law that it breaks, and a chart of all messages."""
+    """Replay a saved schedule: the law that it breaks, and a chart of all messages.
+
+    Trust the file like code: it names the workflow to load, and may call its functions.
+    """
     from actorflow.cli import simulating  # noqa: PLC0415 - see above
 
     with exit_statuses():
-        status = simulating.replay(tape, flow, mermaid=mermaid)
+        status = simulating.replay(tape, flow, real=real, mermaid=mermaid)
     raise typer.Exit(status)
 
 
@@ -254,7 +273,8 @@ def graph(
     """Draw a workflow."""
     draw = {Format.TEXT: draw_tree, Format.MERMAID: draw_mermaid, Format.DOT: draw_dot}[form]
     with exit_statuses():
-        sys.stdout.write(f"{draw(_drawable(load_flow(target, 'graph')))}\n")
+        drawn = draw(_drawable(load_flow(target, "graph")))
+        sys.stdout.write(f"{printable_lines(drawn)}\n")
 
 
 def _drawable(flow: Workflow) -> WorkflowPlan:
@@ -271,7 +291,7 @@ def _drawable(flow: Workflow) -> WorkflowPlan:
 def validate(target: Target) -> None:
     """Check a workflow without running it."""
     with exit_statuses():
-        sys.stdout.write(f"{_summary(load_flow(target, 'validate'))}\n")
+        sys.stdout.write(f"{printable_lines(_summary(load_flow(target, 'validate')))}\n")
 
 
 app.add_typer(runs, name="runs")

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from actorflow.cli.paths import exists
 from actorflow.cli.terminal.exits import Problem
 from actorflow.errors.storage import NotRestorable, RunNotFound, SchemaMismatch
 from actorflow.state.sql import JSONSerializer, SQLStateManager
 from actorflow.state.sql.options import needs_extra
 from actorflow.support.suggestions import nearest
+from actorflow.support.urls import masked_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -121,12 +123,12 @@ def missing_file(url: str) -> Path | None:
     from actorflow.state.sql.engines import file_of  # noqa: PLC0415 - part of the extra
 
     file = file_of(url)
-    return None if file is None or file.exists() else file
+    return None if file is None or exists(file) else file
 
 
 def no_database(file: Path, url: str) -> str:
     """Return a message that there is no database, and how to create it."""
-    cure = f"To create it, type: actorflow db upgrade {shlex.quote(url)}"
+    cure = f"To create it, type: actorflow db upgrade {shlex.quote(masked_url(url))}"
     return f"there is no database {file}. {cure}"
 
 
@@ -167,7 +169,7 @@ def opened_run(run_id: str, command: str, db: str) -> Iterator[tuple[SQLStateMan
 def command_line(command: str, db: str) -> str:
     """Return a command line for the same database."""
     known = os.environ.get(DATABASE) == db
-    return f"actorflow {command}" + ("" if known else f" --db {shlex.quote(db)}")
+    return f"actorflow {command}" + ("" if known else f" --db {shlex.quote(masked_url(db))}")
 
 
 def find(state: SQLStateManager, run_id: str, command: str, db: str) -> RunSnapshot:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from actorflow.cli.paths import why
 from actorflow.cli.terminal.exits import Problem
 from actorflow.errors.definition import MissingInput, UnknownInput
 
@@ -105,8 +106,10 @@ def _content(text: str) -> str:
         return text
     try:
         return Path(text[1:]).read_text(encoding="utf-8")
-    except OSError as error:
-        said = f"--input-json {text!r} cannot be read: {error.strerror}."
+    except UnicodeDecodeError as error:
+        raise Problem(f"--input-json {text!r} is not a text file in UTF-8.") from error
+    except (OSError, ValueError) as error:
+        said = f"--input-json {text!r} cannot be read: {why(error)}."
         raise Problem(f"{said} Pass the path of a JSON file after the @.") from error
 
 

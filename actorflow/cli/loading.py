@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import attrs
 import typer
 
+from actorflow.cli.paths import exists, is_dir, is_file
 from actorflow.cli.terminal.exits import Problem
 from actorflow.cli.terminal.values import traceback_of
 from actorflow.definition.workflow import Workflow
@@ -68,7 +69,7 @@ def load(target: str, command: str) -> Loaded:
 
 def _split(target: str) -> tuple[str, str | None]:
     source, colon, name = target.rpartition(":")
-    if not colon or Path(target).exists():
+    if not colon or exists(target):
         return target, None
     return source, name or None
 
@@ -78,9 +79,9 @@ def _split(target: str) -> tuple[str, str | None]:
 
 def _imported(source: str, command: str) -> ModuleType:
     path = Path(source)
-    if path.is_dir():
+    if is_dir(path):
         raise Problem(f"{source} is a folder. {_hint(path, 'flow.py', command)}")
-    if path.is_file():
+    if is_file(path):
         return _import_file(path, source)
     if path.suffix == ".py" or len(path.parts) > 1:
         raise Problem(f"there is no file {source}. {_hint(path.parent, path.name, command)}")
@@ -89,7 +90,7 @@ def _imported(source: str, command: str) -> ModuleType:
 
 def _hint(folder: Path, wanted: str, command: str) -> str:
     """Suggest what to type instead of a path that does not exist."""
-    there = sorted(path.name for path in folder.glob("*.py")) if folder.is_dir() else []
+    there = sorted(path.name for path in folder.glob("*.py")) if is_dir(folder) else []
     close = difflib.get_close_matches(wanted, there, n=1) or there[: len(there) == 1]
     if close:
         return f"Did you mean: actorflow {command} {folder / close[0]}"

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from actorflow.cli.databases import unreadable
+from actorflow.cli.paths import check_output, why
 from actorflow.cli.terminal.exits import Problem
 from actorflow.cli.terminal.lines import STYLES, step_row, steps_table, table
 from actorflow.cli.terminal.values import as_json, error_as_json, in_full, in_one_line, traceback_of
@@ -19,7 +20,7 @@ from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.model.results import RunResult
 from actorflow.views import bounds_of, draw_gantt, draw_gantt_svg
 from actorflow.views.gantt import NARROWEST
-from actorflow.views.text import cells, in_words, one_line, printable
+from actorflow.views.text import cells, in_words, one_line, printable, printable_lines
 from actorflow.views.tree import branches
 
 if TYPE_CHECKING:
@@ -139,11 +140,11 @@ def describe_failure(result: RunResult) -> Iterator[str]:
         if step.status is StepStatus.SKIPPED:
             yield f"step {step.step_id!r} was skipped: {one_line(step.error)}"
         elif step.status in {StepStatus.FAILED, StepStatus.COMPENSATION_FAILED}:
-            yield from ("", _failed(step), traceback_of(step.error))
+            yield from ("", _failed(step), printable_lines(traceback_of(step.error)))
     if result.error is not None and not any(_is_same(result.error, error) for error in reported):
         yield one_line(result.error)
     if result.status is RunStatus.CANCELLED:
-        yield f"the run was cancelled: {result.reason}"
+        yield f"the run was cancelled: {printable(result.reason or '')}"
     yield from _compensations(result)
 
 
@@ -217,10 +218,7 @@ def _attempts(step: StepResult) -> list[dict[str, Any]]:
 
 def check_svg(path: Path | None) -> None:
     """Refuse a file that cannot be written, before anything runs."""
-    if path is not None and not path.parent.is_dir():
-        raise Problem(f"--svg {path} is in a folder that does not exist. Make it first.")
-    if path is not None and path.is_dir():
-        raise Problem(f"--svg {path} is a folder. Name a file: --svg {path}/FILE.svg")
+    check_output("--svg", path, "FILE.svg")
 
 
 def write_svg(path: Path | None, events: Iterable[Event]) -> None:
@@ -229,8 +227,8 @@ def write_svg(path: Path | None, events: Iterable[Event]) -> None:
         return
     try:
         path.write_text(draw_gantt_svg(events), encoding="utf-8")
-    except OSError as error:
-        raise Problem(f"--svg {path} cannot be written: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        raise Problem(f"--svg {path} cannot be written: {why(error)}") from None
 
 
 # ── Recorded runs as a table ─────────────────────────────────────────────────────────────────

@@ -17,13 +17,15 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
+from actorflow.cli.paths import is_file, why
 from actorflow.cli.terminal.exits import EXIT_BASE, Interrupts
 from actorflow.cli.terminal.lines import GAP, table
+from actorflow.cli.trust import options_of
 from actorflow.support.clock import SystemClock
 from actorflow.testing import Faults, Law, NotEnded, Replay, explore, real, simulate
 from actorflow.testing.laws import ALL
 from actorflow.testing.search.cases import Given
-from actorflow.views.text import cells, fitted, in_words, one_line
+from actorflow.views.text import cells, fitted, in_words, one_line, printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -87,6 +89,8 @@ class Found:
     """The signal that ended it early, if any."""
     saved: Path | None = None
     """The file with the schedule that breaks a law."""
+    options: str = ""
+    """The options that a replay of that file needs, as typed."""
 
     @property
     def exit_status(self) -> int:
@@ -175,7 +179,8 @@ def save(found: Found, path: Path | None) -> Found:
         law=seen.broken.name,
         trace=seen.failure,
     )
-    return attrs.evolve(found, saved=_written(replay, path))
+    options = options_of(found.order.loaded.place, replay.real_steps(found.order.loaded.flow))
+    return attrs.evolve(found, saved=_written(replay, path), options=options)
 
 
 def _written(replay: Replay, path: Path | None) -> Path:
@@ -183,8 +188,8 @@ def _written(replay: Replay, path: Path | None) -> Path:
     wanted = _free(name, replay) if path is None else path
     try:
         replay.save(wanted)
-    except OSError as error:
-        sys.stderr.write(f"{wanted} cannot be written: {error.strerror}.\n")
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{printable_lines(str(wanted))} cannot be written: {why(error)}.\n")
         wanted = Path(tempfile.mkdtemp(prefix="actorflow-")) / name
         replay.save(wanted)
     return wanted
@@ -193,7 +198,7 @@ def _written(replay: Replay, path: Path | None) -> Path:
 def _free(name: Path, replay: Replay) -> Path:
     """Return a path that is free: an earlier schedule there may be the only one of its kind."""
     text, found, number = replay.to_json() + "\n", name, 1
-    while found.is_file() and not _holds(found, text):
+    while is_file(found) and not _holds(found, text):
         number += 1
         found = name.with_stem(f"{name.stem}-{number}")
     return found
@@ -274,7 +279,7 @@ def describe_search(found: Found, width: int) -> Iterator[str]:
     else:
         yield from describe_broken(seen.broken, width)
     if found.saved is not None:
-        command = f"actorflow replay {shlex.quote(str(found.saved))}"
+        command = f"actorflow replay {shlex.quote(str(found.saved))}{found.options}"
         yield from ("", f"Saved as {found.saved}. To see it again, type:", f"  {command}")
 
 

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from actorflow.cli.inputs import check_inputs
 from actorflow.cli.loading import load
+from actorflow.cli.paths import check_output, is_file, why
 from actorflow.cli.searching import (
     SearchOrder,
     SearchProgress,
@@ -29,10 +30,12 @@ from actorflow.cli.searching import (
 )
 from actorflow.cli.terminal.exits import Problem
 from actorflow.cli.terminal.streams import stdout_for_result
+from actorflow.cli.trust import check_real, check_target
 from actorflow.errors.definition import DefinitionError, MissingInput, UnknownInput
 from actorflow.support.suggestions import did_you_mean
 from actorflow.testing import Faults, LawBroken, Replay, Script, hangs, laws, raises, real, returns
 from actorflow.testing.simulation.tape import BOM
+from actorflow.views.text import printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -101,17 +104,12 @@ def _simulate_with_progress(typed: Typed) -> Found:
     found = save(found, typed.save)
     width = _width(console)
     with discard_stdout() as stdout:
-        stdout.writelines(f"{line}\n" for line in describe_search(found, width))
+        stdout.writelines(f"{printable_lines(line)}\n" for line in describe_search(found, width))
     return found
 
 
 def _order(typed: Typed) -> SearchOrder:
-    if typed.save is not None and not typed.save.parent.is_dir():
-        raise Problem(f"--save {typed.save} is in a folder that does not exist. Create it first.")
-    if typed.save is not None and typed.save.is_dir():
-        raise Problem(
-            f"--save {typed.save} is a folder. Name a file: --save {typed.save}/FILE.json"
-        )
+    check_output("--save", typed.save, "FILE.json")
     loaded = load(typed.target, "simulate")
     plan = loaded.flow.plan()
     check_inputs(plan, typed.inputs, f"actorflow simulate {shlex.quote(typed.target)}")
@@ -147,21 +145,28 @@ def _width(console: Console) -> int:
     return console.width if console.file.isatty() else 0
 
 
-def replay(path: Path, target: str | None, *, mermaid: bool) -> int:
+def replay(path: Path, target: str | None, *, real: bool, mermaid: bool) -> int:
     """Replay a saved schedule, report the result, and return the exit status.
+
+    Args:
+        path: The saved schedule.
+        target: The workflow; by default the one that the file names.
+        real: Whether the replay may call the functions of steps.
+        mermaid: Whether to print only the chart, as a Mermaid diagram.
 
     Raises:
         Problem: When the file holds no schedule, or its workflow is missing or a different one.
     """
     with discard_stdout() as stdout:
-        seen = run_replay(path, target)
+        seen = run_replay(path, target, real=real)
         if mermaid:
-            stdout.write(f"{seen.trace.mermaid()}\n")
+            stdout.write(f"{printable_lines(seen.trace.mermaid())}\n")
             broken = [] if seen.broken is None else str(seen.broken).splitlines()[:2]
-            sys.stderr.writelines(f"{line}\n" for line in (*broken, *describe_differences(seen)))
+            said = (*broken, *describe_differences(seen))
+            sys.stderr.writelines(f"{printable_lines(line)}\n" for line in said)
         else:
             width = _width(Console(file=stdout))
-            stdout.writelines(f"{line}\n" for line in describe_replay(seen, width))
+            stdout.writelines(f"{printable_lines(line)}\n" for line in describe_replay(seen, width))
     return seen.exit_status
 
 
@@ -286,20 +291,26 @@ class Replayed:
         return 0 if self.lost is None else 2
 
 
-def run_replay(path: Path, target: str | None) -> Replayed:
+def run_replay(path: Path, target: str | None, *, real: bool) -> Replayed:
     """Run a saved schedule again and check the laws.
 
     Args:
         path: The saved schedule.
-        target: The workflow, if it has moved since.
+        target: The workflow; by default the one that the file names.
+        real: Whether the replay may call the functions of steps.
 
     Raises:
-        Problem: When the file holds no schedule, or its workflow is missing or a different one.
+        Problem: When the file holds no schedule, its workflow is missing, a different one or
+            outside the working directory, or functions of steps must not be called.
     """
     text = _read(path)
     # Before the script is read: the errors that it raises may be defined in the workflow's module.
-    loaded = _find(target or _flow_in(text, path), path)
+    loaded = _find(target or _named_in(text, path), path)
     kept = _kept(text, path)
+    if not real:
+        typed = f"actorflow replay {shlex.quote(str(path))}"
+        named = "" if target is None else f" --flow {shlex.quote(target)}"
+        check_real(kept.real_steps(loaded.flow), typed + named)
     try:
         trace = kept.simulate(loaded.flow)
     except (MissingInput, UnknownInput) as error:
@@ -320,10 +331,10 @@ def run_replay(path: Path, target: str | None) -> Replayed:
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise Problem(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise Problem(f"{path} is not a text file, so it holds no schedule.") from None
+    except (OSError, ValueError) as error:
+        raise Problem(f"{path} cannot be read: {why(error)}.") from None
 
 
 def _kept(text: str, path: Path) -> Replay:
@@ -358,13 +369,24 @@ def _typed(path: Path) -> str:
     return f"replay {shlex.quote(str(path))} --flow"
 
 
-def _find(target: str, path: Path) -> Loaded:
+def _named_in(text: str, path: Path) -> str:
+    """Return the target that a file names, if that may be loaded.
+
+    Raises:
+        Problem: When it is missing, or outside the working directory.
+    """
+    target = _flow_in(text, path)
     file, colon, _ = target.rpartition(":")
-    if colon and file.endswith(".py") and not Path(file).is_file():
+    if colon and file.endswith(".py") and not is_file(file):
         raise Problem(
             f"{path} is a schedule of {target}, but there is no file {file} here. Change to the "
             f"folder where it was saved, or type: {_with_flow(path)}"
         )
+    check_target(target, path)
+    return target
+
+
+def _find(target: str, path: Path) -> Loaded:
     # A schedule saved by a test may import from the folder in which the tests were started.
     sys.path.append(str(Path.cwd()))
     return load(target, _typed(path))

@@ -300,6 +300,22 @@ class MeasuresSteps(Protocol):
         """
 
 
+class ReadsRecords(Protocol):
+    """A state manager that reads many runs in a few queries.
+
+    Without this power, an orchestrator that takes over many runs reads them one by one.
+    """
+
+    def records(
+        self, run_ids: Collection[str], /
+    ) -> Mapping[str, tuple[RunSnapshot, Sequence[Event]]]:
+        """Return runs with all of their events, by run id, as `snapshot` and `events` would.
+
+        Runs that do not exist or cannot be read are left out; asking for one of them with
+        `snapshot` tells why. It may wait: it is called on a thread of the orchestrator's own.
+        """
+
+
 class CancelsRemotely(Protocol):
     """A state manager that keeps requests to cancel a run until its owner hears of them.
 

@@ -49,6 +49,9 @@ class LiveRuns:
     def __contains__(self, run_id: str) -> bool:
         return run_id in self._runs
 
+    def __len__(self) -> int:
+        return len(self._runs)
+
     def get(self, run_id: str) -> Run | None:
         """Return the handle of a run in progress."""
         entry = self._runs.get(run_id)

@@ -7,7 +7,6 @@ are found and checked here; the rest of the package uses the resulting `Powers`.
 from __future__ import annotations
 
 import inspect
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -20,10 +19,12 @@ from actorflow.model.protocols import (
     LeasesRuns,
     MeasuresSteps,
     QueuesRuns,
+    ReadsRecords,
     ReadsSlowly,
     StateManager,
 )
 from actorflow.support.safe_text import text_of
+from actorflow.support.urls import masked_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,6 +61,8 @@ class Powers:
     """Keeps requests to cancel; None if it takes none."""
     measures: MeasuresSteps | None
     """Knows how long steps took; None if it does not."""
+    records: ReadsRecords | None
+    """Reads many runs at once; None if it reads them one by one."""
 
 
 def powers_of(state: StateManager) -> Powers:
@@ -79,6 +82,7 @@ def powers_of(state: StateManager) -> Powers:
         queue=_power(state, QueuesRuns),
         requests=_power(state, CancelsRemotely),
         measures=_power(state, MeasuresSteps),
+        records=_power(state, ReadsRecords),
     )
 
 
@@ -126,7 +130,7 @@ def _check_minimum(state: StateManager) -> None:
         raise DefinitionError(
             None,
             "state must be a state manager, not a string",
-            f"For a database URL pass SQLStateManager({_without_password(state)!r})",
+            f"For a database URL pass SQLStateManager({masked_url(state)!r})",
         )
     said = f"state={text_of(state)}"
     if isinstance(state, type):
@@ -136,11 +140,6 @@ def _check_minimum(state: StateManager) -> None:
         problem = f"{said} is not a state manager: it has no {called(lacking)}"
         raise DefinitionError(None, problem, "Pass one such as MemoryStateManager(), by name")
     check_no_coroutines(said, state, members_of(StateManager))
-
-
-def _without_password(url: str) -> str:
-    """Return a URL as a log may show it."""
-    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
 
 
 def _power(state: object, protocol: type) -> Any:

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import contextvars
-import os
-import struct
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypedDict, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 
-from actorflow.definition.arguments import string, whole
-from actorflow.definition.durations import seconds
 from actorflow.errors.definition import DefinitionError
 from actorflow.model.context import Children, RunScope
 from actorflow.model.lifecycle import EventKind, RunStatus
 from actorflow.model.messages import StartRun
-from actorflow.model.results import RunRecord
-from actorflow.support.read_only import NOTHING, ReadOnly
+from actorflow.model.requests import RunOptions, check_names, new_record
 from actorflow.support.safe_text import text_of
-from actorflow.support.suggestions import refuse_unknown_options
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from collections.abc import Iterable, Sequence
 
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.definition.workflow import Workflow
     from actorflow.model.context import Attempt
     from actorflow.model.events import Event
     from actorflow.model.protocols import Clock, Executor, StateManager
-    from actorflow.model.results import Parent, RunSnapshot
+    from actorflow.model.results import Parent, RunRecord, RunSnapshot
 
 __all__ = [
     "Call",
@@ -75,37 +69,6 @@ class Premises(Protocol):
         """Return the longest way from each step to the end, if steps are ranked by it."""
 
 
-class RunOptions(TypedDict, total=False):
-    """The options by which a run differs from others of its workflow."""
-
-    metadata: Mapping[str, Any] | None
-    """Data that belongs to the run without being an input. Steps see it as `ctx.metadata`, merged
-    over the metadata of the workflow.
-    """
-    timeout: float | timedelta | None
-    """Seconds from now within which the run must end; that of the workflow by default. A resumed
-    run gets as many again.
-    """
-    priority: int
-    """Higher goes first, among waiting runs and among their ready steps; 0 by default."""
-    trace_id: str | None
-    """In the steps' contexts, the logs, the events and the filters; so are the next two."""
-    correlation_id: str | None
-    business_id: str | None
-    idempotency_key: str | None
-    """If an earlier run of the workflow was started with the same key, that run is returned and
-    nothing is started, whatever the other arguments are.
-    """
-    detached: bool
-    """Whether a run that a step starts is not linked to the step's run; False by default. A linked
-    run inherits the metadata, ids, priority and deadline of its parent.
-    """
-    on_parent_end: Literal["cancel", "abandon"]
-    """What happens to a linked run when its parent fails or is cancelled: `"cancel"` it, by
-    default, or `"abandon"` it, so that it goes on.
-    """
-
-
 class Link(NamedTuple):
     """The link between a run and the step that starts it."""
 
@@ -113,8 +76,9 @@ class Link(NamedTuple):
     scope: RunScope
     """The parent run."""
 
-    def inherited(self, options: RunOptions) -> RunOptions:
+    def inherited(self, plan: WorkflowPlan, options: RunOptions) -> RunOptions:
         """Return the options of the child: those of the parent where it has none of its own."""
+        check_names(plan, options)
         scope = self.scope
         known: dict[str, Any] = {
             "priority": scope.priority,
@@ -186,27 +150,15 @@ def new_run(
         UnknownInput: When no step takes an input.
         UnknownExecutor: When a step names an executor that does not exist.
     """
-    if options:
-        _check_names(plan, options)
     if link is not None:
-        options = link.inherited(options)
-    given = _mapping(plan, "inputs", inputs)
-    metadata = _metadata(plan, options.get("metadata"))
-    plan.require(given)
-    plan.recognise(given)
-    given_none = not options and metadata is NOTHING
-    varying = _NOTHING_VARIES if given_none else _varying(plan, options, metadata)
+        options = link.inherited(plan, options)
     now = premises.clock.now()
-    record = RunRecord(
-        run_id=new_run_id() if run_id is None else run_id,
-        workflow_id=plan.workflow_id,
-        workflow_version=plan.version,
-        step_ids=plan.step_ids,
-        last_steps=plan.last_steps,
-        inputs=given,
-        metadata=metadata,
+    record = new_record(
+        plan,
+        inputs,
+        options,
+        run_id=run_id,
         created_at=premises.clock.wall(now),
-        **varying,
         parent=None if link is None else link.parent,
     )
     timeout = _timeout(plan, record)
@@ -229,15 +181,21 @@ def new_run(
     return Request(plan.workflow_id, record.run_id, message, record)
 
 
-def resumed_run(premises: Premises, plan: WorkflowPlan, recorded: RunSnapshot) -> Request:
+def resumed_run(
+    premises: Premises,
+    plan: WorkflowPlan,
+    recorded: RunSnapshot,
+    events: Sequence[Event] | None = None,
+) -> Request:
     """Return the request to resume a recorded run, or to start it if it had not started.
 
     Args:
         premises: The orchestrator.
         plan: The workflow.
         recorded: The run, as it was when it was claimed.
+        events: Its events, if they are known.
     """
-    events = premises.state.events(recorded.run_id)
+    events = premises.state.events(recorded.run_id) if events is None else events
     now, timeout = premises.clock.now(), _timeout(plan, recorded)
     deadline = None if timeout is None else now + timeout
     message = StartRun(
@@ -257,19 +215,6 @@ def resumed_run(premises: Premises, plan: WorkflowPlan, recorded: RunSnapshot) -
     return Request(plan.workflow_id, recorded.run_id, message, None)
 
 
-_RANDOM_BITS: Final = ~(0xF << 76 | 0x3 << 62)
-"""All but the version and the variant of a UUID."""
-_VERSION_4: Final = 0x4 << 76 | 0x2 << 62
-_FIELDS: Final = struct.Struct(">IHHHHI")
-_FORMAT: Final = "{:08x}-{:04x}-{:04x}-{:04x}-{:04x}{:08x}"
-
-
-def new_run_id() -> str:
-    """Return a random UUID (RFC 4122, version 4), as `str(uuid.uuid4())` does in Python code."""
-    bits = int.from_bytes(os.urandom(16), "big") & _RANDOM_BITS | _VERSION_4
-    return _FORMAT.format(*_FIELDS.unpack(bits.to_bytes(16, "big")))
-
-
 def _completed(events: Iterable[Event]) -> tuple[str, ...]:
     """Return the completed steps, in the order of their latest completion."""
     order: dict[str, None] = {}
@@ -278,25 +223,6 @@ def _completed(events: Iterable[Event]) -> tuple[str, ...]:
             order.pop(event.step_id, None)
             order[event.step_id] = None
     return tuple(order)
-
-
-_IDS: Final = ("trace_id", "correlation_id", "business_id")
-_NOTHING_VARIES: Final[Mapping[str, Any]] = {"priority": 0, **dict.fromkeys(_IDS)}
-"""The fields of `_varying` for a run without options and metadata, which most are."""
-
-
-def _varying(
-    plan: WorkflowPlan, options: RunOptions, metadata: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the checked fields of a record in which runs of one workflow differ."""
-    ids = {name: _id(plan, name, options, metadata) for name in _IDS}
-    own, workflow_id = options.get("timeout"), plan.workflow_id
-    return {
-        "priority": whole(options.get("priority", 0), "priority", workflow_id=workflow_id),
-        "timeout": None if own is None else seconds(own, "timeout", workflow_id=workflow_id),
-        "idempotency_key": _key(plan, options.get("idempotency_key")),
-        **ids,
-    }
 
 
 def _scope(
@@ -337,52 +263,5 @@ def on_parent_end(plan: WorkflowPlan, options: RunOptions) -> Literal["cancel", 
     return value
 
 
-def _check_names(plan: WorkflowPlan, options: Mapping[str, Any]) -> None:
-    known = tuple(RunOptions.__annotations__)
-    for name in options:
-        if name not in known and name in plan.inputs:
-            raise TypeError(
-                f"{name!r} is an input of workflow {plan.workflow_id!r}, not an option of run(). "
-                f"Pass inputs as a mapping before the options: {{{name!r}: ...}}"
-            )
-    hint = "Inputs are passed as a mapping, before the options."
-    refuse_unknown_options("a run", options, known, hint)
-
-
-def _mapping(plan: WorkflowPlan, name: str, value: object) -> Mapping[str, Any]:
-    given = {} if value is None else value
-    if type(given) is not dict and not isinstance(given, Mapping):  # the second is slower
-        raise DefinitionError(
-            plan.workflow_id, f"{name}={text_of(value)} is not a mapping", "Pass values by name"
-        )
-    for key in given:
-        if not isinstance(key, str):
-            problem = f"{name} has the name {text_of(key)}, which is not a string"
-            raise DefinitionError(plan.workflow_id, problem, "Name each value by a string")
-    return ReadOnly(given)
-
-
-def _metadata(plan: WorkflowPlan, own: object) -> Mapping[str, Any]:
-    if own is None:
-        return plan.metadata
-    return ReadOnly({**plan.metadata, **_mapping(plan, "metadata", own)})
-
-
 def _timeout(plan: WorkflowPlan, known: RunRecord | RunSnapshot) -> float | None:
     return plan.timeout if known.timeout is None else known.timeout
-
-
-def _key(plan: WorkflowPlan, value: object) -> str | None:
-    if value is None:
-        return None
-    cure = "Pass a non-empty string that identifies the request"
-    return string(value, "idempotency_key", cure, empty=False, workflow_id=plan.workflow_id)
-
-
-def _id(
-    plan: WorkflowPlan, name: str, options: RunOptions, metadata: Mapping[str, Any]
-) -> str | None:
-    """Return one of the three ids, from the argument or from the metadata."""
-    value: object = options.get(name)
-    value = metadata.get(name) if value is None else value
-    return None if value is None else string(value, name, workflow_id=plan.workflow_id)

@@ -20,11 +20,13 @@ from actorflow.support.oneshot import Once
 from actorflow.support.warnings import warn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.definition.workflow import Workflow
+    from actorflow.model.events import Event
     from actorflow.model.protocols import QueuesRuns, Taken
+    from actorflow.model.results import RunSnapshot
     from actorflow.orchestrator.admission import Ticket
     from actorflow.orchestrator.launch import Launcher
     from actorflow.orchestrator.lifetime import Lifetime
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from actorflow.orchestrator.runtime import Runtime
     from actorflow.orchestrator.settings import Settings
     from actorflow.run.handle import Run
+
+    Recorded = tuple[RunSnapshot, Sequence[Event]]
+    """A run, and all of its events."""
 
 __all__ = ["Recovery", "Resuming", "hand_back", "recovery"]
 
@@ -108,27 +113,34 @@ class Resuming:
         """
         with self._lock:
             taken = queue.take(known, {*self._life.live.ids(), *unfit}, most)
+            known_runs = _records(runtime, taken.taken)
             for run_id in taken.taken:
                 try:
-                    self._take_up(runtime, run_id)
+                    self._take_up(runtime, run_id, known_runs.get(run_id))
                 except OrchestratorClosed:
                     break
                 except ActorflowError as error:
                     _hand_back(runtime, run_id, refused(run_id, error))
         return taken
 
-    def _take_up(self, runtime: Runtime, run_id: str) -> None:
+    def _take_up(self, runtime: Runtime, run_id: str, known: Recorded | None) -> None:
         if run_id in self._life.live:
             return  # it was started here in the meantime
-        recorded = runtime.snapshot(run_id)
+        recorded, events = known or (runtime.snapshot(run_id), None)
         plan = self._registry.plan_for(recorded, None)
         ticket = self._life.admission.ticket()
         try:
             self._life.admission.enter(ticket, may_block=False)
-            self._launcher.launch(resumed_run(runtime, plan, recorded), ticket)
+            self._launcher.launch(resumed_run(runtime, plan, recorded, events), ticket)
         except BaseException:
             self._launcher.withdraw(run_id, ticket)
             raise
+
+
+def _records(runtime: Runtime, run_ids: Sequence[str]) -> Mapping[str, Recorded]:
+    """Read the records of many runs at once, if the state manager can; else return none."""
+    reader = runtime.powers.records
+    return {} if reader is None or not run_ids else reader.records(run_ids)
 
 
 @contextlib.contextmanager
@@ -157,6 +169,10 @@ EVERY: Final = 1.0
 """The default number of seconds between two searches."""
 _SOONER: Final = 20
 """How many times as often it searches while there are more runs than it can take."""
+_GLANCES: Final = 10
+"""How many times between such searches it looks whether half of the places are free."""
+_AT_ONCE: Final = 500
+"""The maximum number of runs that one search takes, so that its statements stay small."""
 
 
 class Recovery:
@@ -204,16 +220,26 @@ class Recovery:
         self._over.set(None)
 
     def _work(self, runtime: Runtime) -> None:
-        pause = 0.0
         try:
-            while not self._over.wait(pause):
-                pause = self._every / _SOONER if self._look(runtime) else self._every
+            while not self._over.done:
+                if self._look(runtime):
+                    self._wait_for_places()
+                else:
+                    self._over.wait(self._every)
         finally:
             self.ended.set(None)
 
+    def _wait_for_places(self) -> None:
+        """Wait a moment, or until half of the places are free, which makes a search worthwhile."""
+        for _ in range(_GLANCES):
+            if 2 * len(self._life.live) <= self._most:
+                return
+            if self._over.wait(self._every / _SOONER / _GLANCES):
+                return
+
     def _look(self, runtime: Runtime) -> bool:
         """Take as many runs as there is room for; return whether there may be more."""
-        room = self._most - len(self._life.live.ids())
+        room = min(self._most - len(self._life.live), _AT_ONCE)
         if room <= 0:
             return True
         try:

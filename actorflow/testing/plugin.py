@@ -184,11 +184,13 @@ class Simulations:
         path, flow = self._path(), _location(case.flow, self._request.module)
         try:
             trace = case.simulate(broken.tape)
-            Replay.of(case, broken.tape, flow=flow, law=broken.name, trace=trace).save(path)
+            replay = Replay.of(case, broken.tape, flow=flow, law=broken.name, trace=trace)
+            replay.save(path)
         except DefinitionError as error:
             broken.tape.save(path)
             return _only_tape(error, path)
-        return _unnamed(path) if flow is None else f"    actorflow replay {_short(path)}"
+        real = " --real" if replay.real_steps(case.flow) else ""
+        return _unnamed(path) if flow is None else f"    actorflow replay {_short(path)}{real}"
 
     def _path(self) -> Path:
         """Return the path of the failing schedule of this search of the test."""

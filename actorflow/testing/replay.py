@@ -146,11 +146,20 @@ class Replay:
 
     def _refuse_bodies(self, plan: WorkflowPlan) -> None:
         """Refuse to replay real coroutine steps that would run in another way than recorded."""
-        names = ", ".join(map(repr, _real_coroutines(self.script, plan)))
+        names = ", ".join(map(repr, _real_steps(self.script, plan, only_coroutines=True)))
         if names:
             problem = f"another version recorded the schedule, and ran {names} in another way"
             cure = "Search again with this version, and save what it finds"
             raise DefinitionError(plan.workflow_id, problem, cure)
+
+    def real_steps(self, flow: Workflow) -> list[str]:
+        """Return the ids of the steps whose functions, or compensators, a replay may call.
+
+        It is empty for another workflow, which `simulate` refuses.
+        """
+        if self.workflow_id not in {None, flow.id}:
+            return []
+        return list(_real_steps(self.script, flow.plan()))
 
     def changes(self, flow: Workflow) -> list[str]:
         """Return what has changed in the workflow since, one string per change."""
@@ -266,18 +275,20 @@ def _settings(said: Mapping[str, Any]) -> Settings:
         raise DefinitionError(None, f"settings of a replay are {said!r}: {error}", _CURE) from error
 
 
-def _real_coroutines(script: Script, plan: WorkflowPlan) -> Iterator[str]:
-    """Yield the ids of the steps whose coroutine functions the script has called."""
+def _real_steps(
+    script: Script, plan: WorkflowPlan, *, only_coroutines: bool = False
+) -> Iterator[str]:
+    """Yield the ids of the steps whose functions the script calls."""
     for step in plan.steps:
         undo = step.compensation
-        lines = [
-            (step.is_coroutine, script.steps.get(step.id, script.default)),
-            (
-                undo is not None and undo.is_coroutine,
-                script.compensators.get(step.id, script.default),
-            ),
-        ]
-        if any(coroutine and any(map(_is_real, line)) for coroutine, line in lines):
+        lines = [(step.is_coroutine, script.steps.get(step.id, script.default))]
+        if undo is not None:
+            undoing = script.compensators.get(step.id, script.default)
+            lines.append((undo.is_coroutine, undoing))
+        if any(
+            (coroutine or not only_coroutines) and any(map(_is_real, line))
+            for coroutine, line in lines
+        ):
             yield step.id
 
 

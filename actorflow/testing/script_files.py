@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-from functools import reduce
 from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.errors.definition import DefinitionError
@@ -152,14 +150,13 @@ _MAKERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Behaviour]]] = {
 
 
 def _found(named: str) -> Any:
-    """Return the class for a module and a name in it, as in `builtins:ValueError`."""
-    if (loaded := find_class(named)) is not None:
-        return loaded
-    module, _, name = named.partition(":")
-    try:
-        return reduce(getattr, name.split("."), importlib.import_module(module))
-    except (ImportError, AttributeError) as error:
-        problem = f"{named}, which the script raises, was not found: {error}"
-        raise DefinitionError(
-            None, problem, "Define it in a module that can be imported"
-        ) from error
+    """Return the class for a module and a name in it, as in `builtins:ValueError`.
+
+    The name may come from a file of another author, so its module is not imported.
+    """
+    found = find_class(named)
+    if found is None:
+        problem = f"{named}, which the script raises, was not found in the loaded modules"
+        cure = "Define it in the module of the workflow, or import its module there"
+        raise DefinitionError(None, problem, cure)
+    return found

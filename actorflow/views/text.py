@@ -12,7 +12,15 @@ if TYPE_CHECKING:
 
     from actorflow.model.events import Event
 
-__all__ = ["cells", "draw_line", "fitted", "in_words", "one_line", "printable"]
+__all__ = [
+    "cells",
+    "draw_line",
+    "fitted",
+    "in_words",
+    "one_line",
+    "printable",
+    "printable_lines",
+]
 
 _ELLIPSIS: Final = "…"
 _INVISIBLE: Final = frozenset({"Mn", "Me", "Cf"})
@@ -30,6 +38,17 @@ def printable(text: str) -> str:
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
         for char in text
     )
+
+
+def printable_lines(text: str) -> str:
+    """Return `text` with all characters but line breaks and tabs made `printable`.
+
+    A terminal obeys control characters: they can clear the screen, set its title, or answer as if
+    the user had typed.
+    """
+    if text.isprintable():
+        return text
+    return "\n".join("\t".join(map(printable, it.split("\t"))) for it in text.split("\n"))
 
 
 def _cells_of(char: str) -> int:

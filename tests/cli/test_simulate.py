@@ -281,7 +281,7 @@ def test_a_finding_takes_no_other_ones_place(example, type_in, folder):
 
     assert [kept.name] == once
     assert "another" == kept.read_text(encoding="utf-8")
-    assert out.endswith("  actorflow replay careless-charged_once-2.json\n")
+    assert out.endswith("  actorflow replay careless-charged_once-2.json --real\n")
 
 
 def test_a_finding_is_kept_where_it_is_asked_for(example, type_in, folder):
@@ -290,15 +290,15 @@ def test_a_finding_is_kept_where_it_is_asked_for(example, type_in, folder):
     typed = ("simulate", "double_charge.py:careless", "--real")
     _, out, _ = type_in(*typed, "--save", "kept/a tape.json")
 
-    assert out.endswith("  actorflow replay 'kept/a tape.json'\n")
-    assert 1 == type_in("replay", "kept/a tape.json")[0]
+    assert out.endswith("  actorflow replay 'kept/a tape.json' --real\n")
+    assert 1 == type_in("replay", "kept/a tape.json", "--real")[0]
 
 
 def test_a_finding_that_cannot_be_kept_there_is_kept_elsewhere(example, type_in, folder):
     """It is not lost."""
     (folder / "careless-charged_once.json").mkdir()
     status, out, err = type_in("simulate", "double_charge.py:careless", "--real")
-    (command,) = re.findall(r"  actorflow (replay \S+)\n", out)
+    (command,) = re.findall(r"  actorflow (replay \S+ --real)\n", out)
 
     assert 1 == status
     assert "careless-charged_once.json cannot be written: Is a directory.\n" == err
@@ -429,7 +429,7 @@ def told(out):
 
 def test_what_was_kept_is_seen_again_in_another_process(kept, folder):
     """The same law, the same chart, message by message."""
-    status, out, err = finished("replay", "careless-charged_once.json", cwd=folder)
+    status, out, err = finished("replay", "careless-charged_once.json", "--real", cwd=folder)
 
     assert (1, "") == (status, err)
     assert told(kept) == told(out)
@@ -438,7 +438,7 @@ def test_what_was_kept_is_seen_again_in_another_process(kept, folder):
 
 def test_what_was_kept_is_drawn_as_mermaid(kept, type_in):
     """The diagram alone on stdout, the rest on stderr."""
-    status, out, err = type_in("replay", "careless-charged_once.json", "--mermaid")
+    status, out, err = type_in("replay", "careless-charged_once.json", "--real", "--mermaid")
 
     assert 1 == status
     assert out.startswith("sequenceDiagram\n    participant ")
@@ -450,7 +450,7 @@ def test_a_workflow_that_was_mended_keeps_the_law(kept, type_in, folder):
     path = folder / "double_charge.py"
     mended = path.read_text().replace("gateway.charge(amount)", "gateway.charge(amount, 'one key')")
     path.write_text(mended.replace("timeout=5.0", "timeout=4.0"))
-    status, out, err = finished("replay", "careless-charged_once.json", cwd=folder)
+    status, out, err = finished("replay", "careless-charged_once.json", "--real", cwd=folder)
 
     assert (0, "") == (status, err)
     assert (
@@ -464,7 +464,7 @@ def test_a_law_that_is_gone_is_missed(kept, folder):
     """That nothing is broken would be no news then."""
     path = folder / "double_charge.py"
     path.write_text(path.read_text().replace("@law\n", ""))
-    status, out, _ = finished("replay", "careless-charged_once.json", cwd=folder)
+    status, out, _ = finished("replay", "careless-charged_once.json", "--real", cwd=folder)
 
     assert 2 == status
     assert "The law 'charged_once', which it broke, is no longer defined beside" in out
@@ -538,7 +538,8 @@ def test_a_workflow_that_has_moved_can_be_named(kept, type_in, folder):
 
     assert 2 == status
     assert "type: actorflow replay careless-charged_once.json --flow FILE:FLOW" in err
-    assert 1 == type_in("replay", "careless-charged_once.json", "--flow", "charging.py:careless")[0]
+    typed = ("replay", "careless-charged_once.json", "--flow", "charging.py:careless", "--real")
+    assert 1 == type_in(*typed)[0]
 
 
 def test_an_error_that_is_defined_beside_the_workflow_can_be_raised_again(write, folder):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import uuid
 
 from actorflow.definition.workflow import Step, Workflow
+from actorflow.model.requests import new_run_id
 from actorflow.orchestrator import Orchestrator
-from actorflow.orchestrator.requests import new_run_id
 
 
 def test_the_id_of_a_run_is_a_random_uuid():

@@ -124,6 +124,10 @@ class Terminal:
             if not self.read():
                 pytest.fail(f"{text!r} was not shown, but:\n{self.plain}")
 
+    def type(self, text):
+        """Type `text` on the keyboard."""
+        os.write(self._master, text.encode())
+
     def read_all(self):
         """Read to the end, and return the exit status."""
         while self.read():

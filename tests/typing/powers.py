@@ -11,6 +11,7 @@ from actorflow import (
     MeasuresSteps,
     MemoryStateManager,
     QueuesRuns,
+    ReadsRecords,
     ReadsSlowly,
     StateManager,
     Taken,
@@ -31,6 +32,7 @@ def a_database_has_them_all(state: SQLStateManager) -> None:
     _queue: QueuesRuns = state
     _requests: CancelsRemotely = state
     _measures: MeasuresSteps = state
+    _records: ReadsRecords = state
 
 
 def memory_has_one(state: MemoryStateManager) -> None:

@@ -18,7 +18,9 @@ from actorflow.cli.terminal.streams import replacing_unencodable, silence
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.storage import MissingExtra, RunNotFound, StoreError
+from actorflow.support.urls import masked_text
 from actorflow.support.warnings import ActorflowWarning
+from actorflow.views.text import printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -94,7 +96,7 @@ def _errors_reported() -> Iterator[None]:
     try:
         yield
     except _REPORTED as problem:
-        sys.stderr.write(f"Error: {problem}\n")
+        sys.stderr.write(f"Error: {printable_lines(masked_text(str(problem)))}\n")
         raise typer.Exit(_BAD_USAGE) from None
     except KeyboardInterrupt:
         raise typer.Exit(EXIT_BASE + signal.SIGINT) from None
@@ -117,7 +119,7 @@ def warnings_as_text() -> Iterator[None]:
         line: str | None = None,
     ) -> None:
         if issubclass(category, ActorflowWarning):
-            sys.stderr.write(f"Warning: {message}\n")
+            sys.stderr.write(f"Warning: {printable_lines(str(message))}\n")
         else:
             shown_before(message, category, filename, lineno, file, line)
 

@@ -24,7 +24,7 @@ import attrs
 
 from actorflow.errors import ActorflowError
 from actorflow.errors.storage import RecordedError
-from actorflow.views.text import cells, fitted, printable
+from actorflow.views.text import cells, fitted, printable, printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -160,14 +160,15 @@ def in_one_line(value: object, width: int) -> str:
 
 
 def in_full(value: object, width: int) -> Iterator[str]:
-    """Yield the lines of the value's `repr`; a string of several lines is yielded as it is."""
+    """Yield the lines of the value's `repr`, or of a string of several lines; all printable."""
     if isinstance(value, str) and "\n" in value:
-        yield from value.rstrip().splitlines()
+        yield from map(printable_lines, value.rstrip().splitlines())
         return
     try:
-        yield from pprint.pformat(value, width=width, sort_dicts=False).splitlines()
+        shown = pprint.pformat(value, width=width, sort_dicts=False)
     except Exception:  # noqa: BLE001 - the value's `__repr__` is broken
-        yield _repr(value)
+        shown = _repr(value)
+    yield from map(printable_lines, shown.splitlines())
 
 
 _PACKAGE: Final = str(Path(__file__).parents[2]) + os.sep

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -16,12 +17,13 @@ from actorflow.state.sql.sqlite_files import (
     note_files,
     wait_for_files,
 )
+from actorflow.support.urls import masked_text, masked_url, secrets_of, shown_parameter
 
 if TYPE_CHECKING:
     import contextlib
     from typing import Self
 
-__all__ = ["Engines", "check_process", "confirm_files", "file_of", "shown_url", "transaction"]
+__all__ = ["Engines", "check_process", "confirm_files", "file_of", "transaction"]
 
 _CURE: Final = 'Give one such as "sqlite:///runs.db" or "postgresql://user@host/database"'
 _DRIVERS: Final = {
@@ -43,7 +45,7 @@ class Engines:
     reading: sa.Engine
     writing: sa.Engine
     database: str
-    """The URL without its password."""
+    """The URL without its driver, and without passwords."""
     file: Path | None = None
     """The SQLite file; None for PostgreSQL and for SQLite `file:` URLs."""
 
@@ -56,10 +58,11 @@ class Engines:
         """
         address = _parse(url)
         make = _sqlite if address.get_backend_name() == "sqlite" else _postgresql
-        reading, writing = make(address, synchronous)
-        return cls(
-            reading=reading, writing=writing, database=shown_url(address), file=_file(url, address)
-        )
+        engines = make(address, synchronous)
+        for engine in engines:
+            sa.event.listen(engine, "handle_error", _hide(secrets_of(url)))
+        reading, writing = engines
+        return cls(reading=reading, writing=writing, database=_shown(url), file=_file(url, address))
 
     def __enter__(self) -> Self:
         return self
@@ -108,10 +111,28 @@ def _file(url: str, address: sa.URL) -> Path | None:
     return Path(str(address.database)) if is_file else None
 
 
-def shown_url(address: sa.URL) -> str:
-    """Return a URL without its driver and password, for display."""
-    plain = address.set(drivername=address.get_backend_name())
-    return plain.render_as_string(hide_password=True)
+def _shown(url: str) -> str:
+    """Return a URL without its driver and passwords, for display."""
+    return re.sub(r"^(\w+)\+\w+:", r"\1:", masked_url(url))
+
+
+def _hide(secrets: frozenset[str]) -> Any:
+    """Return a listener that removes the URL's passwords from errors, before they are raised."""
+
+    def hide(context: sa.engine.ExceptionContext) -> None:
+        pending = [context.original_exception, context.sqlalchemy_exception]
+        seen: set[int] = set()
+        while pending:
+            error = pending.pop()
+            if error is not None and id(error) not in seen:
+                seen.add(id(error))
+                error.args = tuple(map(masked, error.args))
+                pending += [error.__cause__, error.__context__]
+
+    def masked(part: object) -> object:
+        return masked_text(part, secrets) if isinstance(part, str) else part
+
+    return hide
 
 
 def _parse(url: str) -> sa.URL:
@@ -119,21 +140,29 @@ def _parse(url: str) -> sa.URL:
         address = sa.make_url(url)
         backend = address.get_backend_name()
     except (sa.exc.ArgumentError, AttributeError, TypeError, ValueError):
-        raise DefinitionError(None, f"{url!r} is not a database URL", _CURE) from None
+        raise DefinitionError(None, f"{masked_url(url)!r} is not a database URL", _CURE) from None
+    shown = masked_url(url)
     _refuse_other_drivers(address)
+    if "@" in (address.host or ""):
+        cure = "Percent-encode each special character of the user and the password: %40 for @"
+        raise DefinitionError(None, f"{shown!r} has more than one @", cure)
     if backend in {"postgresql", "postgres"}:
         return address.set(drivername="postgresql+psycopg")
     if backend != "sqlite":
         raise DefinitionError(None, f"{backend!r} is not a supported database", _CURE)
     if address.host:
-        problem = f"{url!r} names a host, {address.host!r}, but SQLite is a local file"
+        problem = f"{shown!r} names a host, {address.host!r}, but SQLite is a local file"
         cure = "Use three slashes for a relative path, four for an absolute one: sqlite:///runs.db"
         raise DefinitionError(None, problem, cure)
     if address.database in {None, ""} or ":memory:" in url or "mode=memory" in url:
         cure = "Use MemoryStateManager(), or the path of a file"
-        raise DefinitionError(None, f"{url!r} does not outlive its process", cure)
+        raise DefinitionError(None, f"{shown!r} does not outlive its process", cure)
+    try:
+        os.fsencode(url)
+    except UnicodeEncodeError:
+        raise DefinitionError(None, f"{shown!r} contains lone surrogates", _CURE) from None
     if "\0" in url:
-        raise DefinitionError(None, f"{url!r} contains a NUL character", _CURE)
+        raise DefinitionError(None, f"{shown!r} contains a NUL character", _CURE)
     return address.set(drivername="sqlite+pysqlite")
 
 
@@ -152,8 +181,13 @@ def _engine(address: sa.URL, **options: Any) -> sa.Engine:
 
 
 def _postgresql(address: sa.URL, _synchronous: str) -> tuple[sa.Engine, sa.Engine]:
-    reading = _engine(address, isolation_level="REPEATABLE READ", pool_pre_ping=True)
-    writing = _engine(address, pool_size=1, max_overflow=1)
+    # SQLAlchemy shows an engine's URL with all passwords but the one in front of the host.
+    query = {name: it if isinstance(it, str) else it[-1] for name, it in address.query.items()}
+    hidden = {name: it for name, it in query.items() if not shown_parameter(name)}
+    plain = address.difference_update_query(hidden)
+    snapshots: Any = {"isolation_level": "REPEATABLE READ", "pool_pre_ping": True}
+    reading = _engine(plain, connect_args=hidden, **snapshots)
+    writing = _engine(plain, connect_args=hidden, pool_size=1, max_overflow=1)
     for engine in (reading, writing):
         sa.event.listen(engine, "connect", _set_formats)
     return reading, writing

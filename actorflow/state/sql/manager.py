@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from actorflow.definition.arguments import event_page
 from actorflow.errors.definition import ForkedStateManager
 from actorflow.errors.storage import NotRecorded
+from actorflow.model.requests import new_record
 from actorflow.state.folding import fold
-from actorflow.state.sql.options import check_columns, check_options, needs_extra
+from actorflow.state.sql.options import check_columns, check_options, needs_extra, plan_given
 from actorflow.state.sql.retention import Limits, PeriodicPurge
 from actorflow.state.sql.values.serializers import JSONSerializer
 from actorflow.state.sql.writing.queue import Claim, Create, HandBack, Take, Write
@@ -23,10 +24,16 @@ from actorflow.support.suggestions import checks_options
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import timedelta
+    from typing import Unpack
 
+    import sqlalchemy as sa
+    from sqlalchemy.orm import Session
+
+    from actorflow.definition.workflow import Workflow
     from actorflow.model.events import Event
     from actorflow.model.lifecycle import RunStatus
     from actorflow.model.protocols import Commit, Taken
+    from actorflow.model.requests import RunOptions
     from actorflow.model.results import RunPage, RunRecord, RunSnapshot
     from actorflow.state.sql.health import StoreHealth
     from actorflow.state.sql.retention import PurgeReport
@@ -120,6 +127,7 @@ class SQLStateManager:
                 SerializedOutputs,
             )
             from actorflow.state.sql.writing.group import Statements  # noqa: PLC0415
+            from actorflow.state.sql.writing.outside import OutsideWriter  # noqa: PLC0415
             from actorflow.state.sql.writing.writer import Writer  # noqa: PLC0415
 
             self._engines = opened(url, synchronous=synchronous, create=create)
@@ -140,6 +148,7 @@ class SQLStateManager:
             patience=patience,
             on_processed=self._on_processed,
         )
+        self._outside = OutsideWriter(self._engines.reading, chosen.name)
         self._transactions = Transactions(self._engines.writing, clock, patience)
         self._purger = Purger(self._transactions)
         self._periodic_purge = PeriodicPurge(self._purger.purge, limits)
@@ -172,16 +181,73 @@ class SQLStateManager:
         """Like `create`, but leave the run unowned, so that any orchestrator can take it."""
         return self._create(record, done, owned=False)
 
-    def _create(self, record: RunRecord, done: Commit, *, owned: bool) -> bool:
+    def enqueue_in(
+        self,
+        connection: sa.Connection | Session,
+        flow: Workflow,
+        inputs: Mapping[str, Any] | None = None,
+        **options: Unpack[RunOptions],
+    ) -> str:
+        """Enqueue a run in a transaction of the caller's, and return the run's id.
+
+        The run exists if and when that transaction commits. From then on, an orchestrator with
+        `recover=True` takes it, as with `Orchestrator.enqueue`. Nothing here commits, rolls back
+        or closes anything, and no orchestrator is needed. Errors of the database are SQLAlchemy's;
+        roll back after one.
+
+        Args:
+            connection: A connection or session to the same database, of SQLAlchemy.
+            flow: The workflow; not its id, because nothing is registered here.
+            inputs: The run's inputs, by name.
+            options: See `RunOptions`. If an earlier run has the same idempotency key, its id is
+                returned and nothing is enqueued. If another transaction that has not ended uses
+                the key, this waits for its end.
+
+        Raises:
+            DefinitionError: When an argument is invalid, the connection is to another database, or
+                it commits each statement by itself.
+            MissingInput: When a step takes an input that is missing.
+            UnknownInput: When no step takes an input.
+            NotStorable: When an input or the metadata cannot be stored.
+            TooLarge: When the inputs or the metadata are too large.
+
+        Example:
+            >>> import pathlib, tempfile
+            >>> import sqlalchemy as sa
+            >>> from actorflow import Step, Workflow
+            >>> from actorflow.state.sql import SQLStateManager
+            >>> flow = Workflow("welcome")
+            >>> mail = flow.add(Step("mail", lambda address: f"sent to {address}"))
+            >>> folder = tempfile.TemporaryDirectory()
+            >>> url = f"sqlite:///{folder.name}/app.db"
+            >>> state, engine = SQLStateManager(url, create=True), sa.create_engine(url)
+            >>> with engine.begin() as connection:
+            ...     run_id = state.enqueue_in(connection, flow, {"address": "me@example.org"})
+            >>> state.snapshot(run_id).status
+            <RunStatus.PENDING: 'pending'>
+            >>> state.close()
+            >>> engine.dispose()
+            >>> folder.cleanup()
+        """
+        self._check_process()
+        clock = SystemClock()
+        record = new_record(plan_given(flow), inputs, options, created_at=clock.wall(clock.now()))
+        return self._outside.enqueue(connection, self._entry(record, lambda _: None, owned=False))
+
+    def _entry(self, record: RunRecord, done: Commit, *, owned: bool) -> Create:
         check_columns(record)
         run = f"a run of workflow {record.workflow_id!r}"
         strings = {
             "inputs": self._payloads.dump_mapping(f"the input of {run}", record.inputs),
             "metadata": self._payloads.dump_mapping(f"the metadata of {run}", record.metadata),
         }
+        return Create(record=record, strings=strings, on_commit=done, owned=owned)
+
+    def _create(self, record: RunRecord, done: Commit, *, owned: bool) -> bool:
+        entry = self._entry(record, done, owned=owned)
         self._fresh[record.run_id] = record
         try:
-            self._put(Create(record=record, strings=strings, on_commit=done, owned=owned))
+            self._put(entry)
         except BaseException:
             del self._fresh[record.run_id]
             raise
@@ -342,6 +408,12 @@ class SQLStateManager:
         """Return the run's events with a number greater than `after`, in order."""
         event_page(after, limit)
         return [] if run_id in self._fresh else self._reader.events(run_id, after, limit)
+
+    def records(
+        self, run_ids: Collection[str]
+    ) -> Mapping[str, tuple[RunSnapshot, Sequence[Event]]]:
+        """Return runs with their events, by run id, without those that cannot be read."""
+        return self._reader.records(run_ids)
 
     def durations(self, workflow_id: str) -> Mapping[str, float]:
         """Return the median seconds of each step over the last completed runs of a workflow."""

@@ -6,17 +6,19 @@ import contextlib
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from actorflow.definition.arguments import is_storable, is_whole
+from actorflow.definition.workflow import Workflow
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.storage import MissingExtra, NotStorable
 from actorflow.support.safe_text import text_of
 
 if TYPE_CHECKING:
+    from actorflow.definition.plan import WorkflowPlan
     from actorflow.model.results import RunRecord
 
     Counts: TypeAlias = tuple[object, object, object, object]
     from collections.abc import Iterator
 
-__all__ = ["check_columns", "check_options", "needs_extra"]
+__all__ = ["check_columns", "check_options", "needs_extra", "plan_given"]
 
 _SHORTEST_LEASE: Final = 0.1
 _LONGEST_LEASE: Final = 366 * 86_400.0
@@ -63,6 +65,18 @@ def check_options(
         if not is_whole(count, 1):
             problem = f"SQLStateManager() {name} must be a number of {unit}, not {text_of(count)}"
             raise DefinitionError(None, problem, "Use a whole number of at least 1")
+
+
+def plan_given(flow: object) -> WorkflowPlan:
+    """Return the plan of a workflow that is given as such.
+
+    Raises:
+        DefinitionError: When it is invalid, or is not a workflow.
+    """
+    if not isinstance(flow, Workflow):
+        problem = f"enqueue_in() got {text_of(flow)}, which is not a workflow"
+        raise DefinitionError(None, problem, "Pass the Workflow itself: no ids are registered here")
+    return flow.plan()
 
 
 def _check_serializer(serializer: object) -> None:

@@ -9,18 +9,19 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from actorflow.definition.arguments import is_storable
 from actorflow.errors.running import ActorCrashed, StepTimeout
-from actorflow.errors.storage import RunNotFound, StoreUnavailable
+from actorflow.errors.storage import NotRestorable, RunNotFound, StoreUnavailable
 from actorflow.model.events import NO_DATA, Event
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.model.results import RECENT_RUNS, RunOwner, RunPage, RunSnapshot, StepResult, medians
 from actorflow.state.folding import with_attempts
 from actorflow.state.sql.engines import transaction
+from actorflow.state.sql.records import WITH_OWNER, read_records
 from actorflow.state.sql.schema.tables import (
     NOT_PURGED,
     PURGED,
     batches,
-    owners,
     runs,
     seconds_of,
     steps,
@@ -29,8 +30,9 @@ from actorflow.state.sql.transactions import describe
 from actorflow.state.sql.values.parents import parent_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from actorflow.state.sql.records import Record
     from actorflow.state.sql.values.payloads import Payloads
 
 __all__ = ["Reader"]
@@ -55,19 +57,11 @@ _COPIED: Final = (
     "parked",
 )
 _STEPS_PER_QUERY: Final = 500
+_RUNS_PER_QUERY: Final = 500
 _LARGEST: Final = 2**63 - 1
 """The largest integer of a database."""
 _decode: Final = msgspec.json.Decoder().decode
 _FILTERS: Final = ("status", "workflow_id", "trace_id", "correlation_id", "business_id")
-_WITH_OWNER: Final = sa.select(
-    runs,
-    owners.c.host.label("owner_host"),
-    owners.c.pid.label("owner_pid"),
-    owners.c.lease_until,
-).select_from(
-    runs.outerjoin(owners, sa.and_(owners.c.owner == runs.c.owner, runs.c.finished_at.is_(None)))
-)
-"""Runs, each with the lease of its owner if it is in progress and has one."""
 _BETWEEN_ATTEMPTS: Final = frozenset({StepStatus.READY, StepStatus.RETRYING, StepStatus.CANCELLED})
 """The statuses that a step may have, or get, while it waits for another attempt."""
 
@@ -94,18 +88,45 @@ class Reader:
 
     def snapshot(self, run_id: str) -> RunSnapshot:
         """Return a run with its steps."""
+        _check_id(run_id)
         with self._transaction() as connection:
-            run = connection.execute(_where_run(run_id, _WITH_OWNER)).one_or_none()
+            run = connection.execute(_where_run(run_id, WITH_OWNER)).one_or_none()
             if run is None:
                 raise RunNotFound(run_id)
             rows = connection.execute(sa.select(steps).where(steps.c.run_id == run_id)).all()
-        by_id = {row.step_id: row for row in rows}
+        return self._snapshot(run, rows)
+
+    def records(self, run_ids: Collection[str]) -> dict[str, tuple[RunSnapshot, Sequence[Event]]]:
+        """Return runs with their events, without those that cannot be read."""
+        found: dict[str, tuple[RunSnapshot, Sequence[Event]]] = {}
+        wanted = [run_id for run_id in run_ids if is_storable(run_id)]
+        for start in range(0, len(wanted), _RUNS_PER_QUERY):
+            with self._transaction() as connection:
+                records = read_records(connection, wanted[start : start + _RUNS_PER_QUERY])
+            for run_id, it in records.items():
+                with contextlib.suppress(NotRestorable):
+                    found[run_id] = self._record(it)
+        return found
+
+    def _record(self, record: Record) -> tuple[RunSnapshot, Sequence[Event]]:
+        run = record.run
+        snapshot = self._snapshot(run, record.steps, with_retries=False)
+        outputs = {step.step_id: step.output for step in record.steps}
+        ids = run.run_id, run.workflow_id
+        decoded = (it for row in record.batches for it in _events_in(row))
+        events = [self._event(ids, it, outputs) for it in decoded]
+        if any(map(_may_have_been_retried, snapshot.steps.values())):
+            snapshot = with_attempts(snapshot, events)
+        return snapshot, events
+
+    def _snapshot(self, run: Any, rows: Sequence[Any], *, with_retries: bool = True) -> RunSnapshot:
+        run_id, by_id = run.run_id, {row.step_id: row for row in rows}
         self._payloads.check_serializer(run_id, run.serializer)
         results = {it: self._step(it, by_id.get(it)) for it in msgspec.json.decode(run.step_ids)}
         inputs = self._payloads.load_mapping(run_id, "inputs", run.inputs)
         metadata = self._payloads.load_mapping(run_id, "metadata", run.metadata)
         known = self._run(run, inputs, metadata, results)
-        if any(map(_may_have_been_retried, results.values())):
+        if with_retries and any(map(_may_have_been_retried, results.values())):
             known = with_attempts(known, self.events(run_id, 0, run.last_event))
         return known
 
@@ -151,6 +172,7 @@ class Reader:
 
     def events(self, run_id: str, after: int, limit: int | None) -> list[Event]:
         """Return a run's events."""
+        _check_id(run_id)
         after = max(after, 0)
         with self._transaction() as connection:
             query_of_run = _where_run(run_id, sa.select(runs.c.serializer, runs.c.workflow_id))
@@ -198,11 +220,13 @@ class Reader:
 
         Inputs and metadata that this process cannot read are `Unreadable` placeholders.
         """
+        if not all(is_storable(it) for it in wanted.values() if it is not None):
+            return RunPage(runs=(), total=0)  # a database would refuse the value
         match = [runs.c[it] == wanted[it] for it in _FILTERS if wanted[it] is not None]
         # A difference of two index-only counts: only the rows say whether a run is being purged.
         count = _count(*match) - _count(*match, PURGED)
         page = (
-            _WITH_OWNER.where(*match, NOT_PURGED)
+            WITH_OWNER.where(*match, NOT_PURGED)
             .order_by(runs.c.created_at.desc(), runs.c.run_id)
             .limit(limit)
             .offset(offset)
@@ -211,6 +235,12 @@ class Reader:
             total = connection.execute(sa.select(count)).scalar_one()
             rows = connection.execute(page).all() if limit else []
         return RunPage(runs=tuple(map(self._summary, rows)), total=total)
+
+
+def _check_id(run_id: str) -> None:
+    """Refuse an id that no run can have, and that a database would not even take."""
+    if not is_storable(run_id):
+        raise RunNotFound(run_id)
 
 
 def _batches(run_id: str, after: int, limit: int | None) -> sa.Select[Any]:
@@ -252,7 +282,7 @@ def _count(*match: Any) -> sa.ScalarSelect[int]:
 
 
 def _owner(run: Any) -> RunOwner | None:
-    """Return the owner of a run from its row in `_WITH_OWNER`."""
+    """Return the owner of a run from its row in `WITH_OWNER`."""
     if run.lease_until is None:
         return None
     return RunOwner(

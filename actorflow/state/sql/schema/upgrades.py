@@ -12,6 +12,7 @@ other processes may write before the migration itself copies the rest.
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
@@ -118,7 +119,7 @@ def _cure(file: Path | None) -> str:
     """Return advice for a database that cannot be opened."""
     if file is None:
         return "Check its address, that it is running, and that this user has access"
-    if not file.parent.is_dir():
+    if not os.path.isdir(file.parent):  # noqa: PTH112 - Path.is_dir raises for a long name
         slashes = "sqlite:/// begins a relative path, sqlite://// an absolute one"
         return f"There is no folder {file.parent}: create it, or correct the path ({slashes})"
     return "Check that it is a SQLite file, and that this user can write to it and to its folder"

@@ -12,6 +12,7 @@ from actorflow.model.lifecycle import RunStatus, StepStatus
 from actorflow.model.results import RunRecord
 from actorflow.state.folding import RunFold
 from actorflow.state.sql.leases import database_time, unowned
+from actorflow.state.sql.records import among
 from actorflow.state.sql.schema.tables import NOT_PURGED, batches, keys, runs, steps
 from actorflow.state.sql.values.errors import clipped
 from actorflow.state.sql.values.parents import parent_columns, parent_of
@@ -34,6 +35,8 @@ __all__ = ["Reservations", "Statements"]
 _NO_OWNER: Final = ""
 """The owner of a run that waits for an owner."""
 _PARKED: Final = "it waits for an orchestrator that knows its workflow in this version"
+_FULL_SEARCHES: Final = 20
+"""Of so many such searches in a row, one parks runs."""
 _MAX_EVENTS: Final = 250
 """How many events one row holds, so that reading a few of them does not decode very many."""
 _MAX_SIZE: Final = 1_000_000
@@ -71,6 +74,8 @@ class Statements:
         self._all = _writes(Grammar.of(dialect))
         self.reserve: Callable[[Connection, Batch], dict[str, str]] = Reservations(dialect).reserve
         self._unowned = unowned(dialect.name)
+        self._full = 0
+        """How many searches in a row have found as many runs as they could take."""
         self._claim_values = {
             "owner": owner,
             "fence": runs.c.fence + 1,
@@ -174,7 +179,7 @@ class Statements:
             .where(
                 runs.c.finished_at.is_(None),
                 sa.tuple_(runs.c.workflow_id, runs.c.workflow_version).in_(list(wanted.known)),
-                runs.c.run_id.not_in(list(wanted.besides)),
+                runs.c.run_id.not_in(among(connection.dialect.name, wanted.besides)),
                 sa.or_(runs.c.owner == self._owner, self._unowned),
             )
             .order_by(runs.c.priority.desc(), runs.c.created_at, runs.c.run_id)
@@ -188,8 +193,15 @@ class Statements:
         open_runs = self._load(connection, found)
         return {run_id: open_runs[run_id] for run_id in found}
 
-    def park(self, connection: sa.Connection, wanted: Take) -> list[str]:
-        """Park unowned runs of unknown workflows; return the newly parked."""
+    def park(self, connection: sa.Connection, wanted: Take, taken: int) -> list[str]:
+        """Park unowned runs of unknown workflows; return the newly parked.
+
+        This reads all waiting runs, so of searches that find as many runs as they can take, which
+        follow each other quickly, only some do it.
+        """
+        self._full = self._full + 1 if taken == wanted.limit else 0
+        if self._full > 1 and self._full % _FULL_SEARCHES:
+            return []
         known = sa.tuple_(runs.c.workflow_id, runs.c.workflow_version).in_(list(wanted.known))
         unknown = [~known] if wanted.known else []
         nobodys = (runs.c.finished_at.is_(None), runs.c.parked.is_(None), self._unowned)

@@ -281,7 +281,7 @@ class Writer:
             nonlocal taken, parked
             self._lease.others.end_leases(connection)
             taken = self._statements.take(connection, entry)
-            parked = self._statements.park(connection, entry)
+            parked = self._statements.park(connection, entry, len(taken))
             return True
 
         try:

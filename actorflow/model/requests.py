@@ -1,0 +1,186 @@
+"""The arguments of a start, checked and turned into the record of a run."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
+
+from actorflow.definition.arguments import string, whole
+from actorflow.definition.durations import seconds
+from actorflow.errors.definition import DefinitionError
+from actorflow.model.results import RunRecord
+from actorflow.support.read_only import NOTHING, ReadOnly
+from actorflow.support.safe_text import text_of
+from actorflow.support.suggestions import refuse_unknown_options
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from actorflow.definition.plan import WorkflowPlan
+    from actorflow.model.results import Parent
+
+__all__ = ["RunOptions", "check_names", "new_record", "new_run_id"]
+
+
+class RunOptions(TypedDict, total=False):
+    """The options by which a run differs from others of its workflow."""
+
+    metadata: Mapping[str, Any] | None
+    """Data that belongs to the run without being an input. Steps see it as `ctx.metadata`, merged
+    over the metadata of the workflow.
+    """
+    timeout: float | timedelta | None
+    """Seconds from now within which the run must end; that of the workflow by default. A resumed
+    run gets as many again.
+    """
+    priority: int
+    """Higher goes first, among waiting runs and among their ready steps; 0 by default."""
+    trace_id: str | None
+    """In the steps' contexts, the logs, the events and the filters; so are the next two."""
+    correlation_id: str | None
+    business_id: str | None
+    idempotency_key: str | None
+    """If an earlier run of the workflow was started with the same key, that run is returned and
+    nothing is started, whatever the other arguments are.
+    """
+    detached: bool
+    """Whether a run that a step starts is not linked to the step's run; False by default. A linked
+    run inherits the metadata, ids, priority and deadline of its parent.
+    """
+    on_parent_end: Literal["cancel", "abandon"]
+    """What happens to a linked run when its parent fails or is cancelled: `"cancel"` it, by
+    default, or `"abandon"` it, so that it goes on.
+    """
+
+
+def new_record(
+    plan: WorkflowPlan,
+    inputs: Mapping[str, Any] | None,
+    options: RunOptions,
+    *,
+    created_at: float,
+    run_id: str | None = None,
+    parent: Parent | None = None,
+) -> RunRecord:
+    """Check the arguments of a start, and return the record of the run.
+
+    Args:
+        plan: The workflow.
+        inputs: The inputs.
+        options: The other arguments.
+        created_at: Seconds since the epoch.
+        run_id: The id of the run; a new unique one by default.
+        parent: The step that starts it, if one does.
+
+    Raises:
+        DefinitionError: When an argument is invalid.
+        TypeError: When an option does not exist.
+        MissingInput: When a step takes an input that is missing.
+        UnknownInput: When no step takes an input.
+    """
+    if options:
+        check_names(plan, options)
+    given = _mapping(plan, "inputs", inputs)
+    metadata = _metadata(plan, options.get("metadata"))
+    plan.require(given)
+    plan.recognise(given)
+    given_none = not options and metadata is NOTHING
+    varying = _NOTHING_VARIES if given_none else _varying(plan, options, metadata)
+    return RunRecord(
+        run_id=new_run_id() if run_id is None else run_id,
+        workflow_id=plan.workflow_id,
+        workflow_version=plan.version,
+        step_ids=plan.step_ids,
+        last_steps=plan.last_steps,
+        inputs=given,
+        metadata=metadata,
+        created_at=created_at,
+        **varying,
+        parent=parent,
+    )
+
+
+_RANDOM_BITS: Final = ~(0xF << 76 | 0x3 << 62)
+"""All but the version and the variant of a UUID."""
+_VERSION_4: Final = 0x4 << 76 | 0x2 << 62
+_FIELDS: Final = struct.Struct(">IHHHHI")
+_FORMAT: Final = "{:08x}-{:04x}-{:04x}-{:04x}-{:04x}{:08x}"
+
+
+def new_run_id() -> str:
+    """Return a random UUID (RFC 4122, version 4), as `str(uuid.uuid4())` does in Python code."""
+    bits = int.from_bytes(os.urandom(16), "big") & _RANDOM_BITS | _VERSION_4
+    return _FORMAT.format(*_FIELDS.unpack(bits.to_bytes(16, "big")))
+
+
+_IDS: Final = ("trace_id", "correlation_id", "business_id")
+_NOTHING_VARIES: Final[Mapping[str, Any]] = {"priority": 0, **dict.fromkeys(_IDS)}
+"""The fields of `_varying` for a run without options and metadata, which most are."""
+
+
+def _varying(
+    plan: WorkflowPlan, options: RunOptions, metadata: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the checked fields of a record in which runs of one workflow differ."""
+    ids = {name: _id(plan, name, options, metadata) for name in _IDS}
+    own, workflow_id = options.get("timeout"), plan.workflow_id
+    return {
+        "priority": whole(options.get("priority", 0), "priority", workflow_id=workflow_id),
+        "timeout": None if own is None else seconds(own, "timeout", workflow_id=workflow_id),
+        "idempotency_key": _key(plan, options.get("idempotency_key")),
+        **ids,
+    }
+
+
+def check_names(plan: WorkflowPlan, options: Mapping[str, Any]) -> None:
+    """Refuse options that do not exist.
+
+    Raises:
+        TypeError: When there is one.
+    """
+    known = tuple(RunOptions.__annotations__)
+    for name in options:
+        if name not in known and name in plan.inputs:
+            raise TypeError(
+                f"{name!r} is an input of workflow {plan.workflow_id!r}, not an option of run(). "
+                f"Pass inputs as a mapping before the options: {{{name!r}: ...}}"
+            )
+    hint = "Inputs are passed as a mapping, before the options."
+    refuse_unknown_options("a run", options, known, hint)
+
+
+def _mapping(plan: WorkflowPlan, name: str, value: object) -> Mapping[str, Any]:
+    given = {} if value is None else value
+    if type(given) is not dict and not isinstance(given, Mapping):  # the second is slower
+        raise DefinitionError(
+            plan.workflow_id, f"{name}={text_of(value)} is not a mapping", "Pass values by name"
+        )
+    for key in given:
+        if not isinstance(key, str):
+            problem = f"{name} has the name {text_of(key)}, which is not a string"
+            raise DefinitionError(plan.workflow_id, problem, "Name each value by a string")
+    return ReadOnly(given)
+
+
+def _metadata(plan: WorkflowPlan, own: object) -> Mapping[str, Any]:
+    if own is None:
+        return plan.metadata
+    return ReadOnly({**plan.metadata, **_mapping(plan, "metadata", own)})
+
+
+def _key(plan: WorkflowPlan, value: object) -> str | None:
+    if value is None:
+        return None
+    cure = "Pass a non-empty string that identifies the request"
+    return string(value, "idempotency_key", cure, empty=False, workflow_id=plan.workflow_id)
+
+
+def _id(
+    plan: WorkflowPlan, name: str, options: RunOptions, metadata: Mapping[str, Any]
+) -> str | None:
+    """Return one of the three ids, from the argument or from the metadata."""
+    value: object = options.get(name)
+    value = metadata.get(name) if value is None else value
+    return None if value is None else string(value, name, workflow_id=plan.workflow_id)

@@ -139,6 +139,8 @@ def test_a_state_manager_by_the_letter_has_no_power(state):
         queue=None,
         requests=None,
         measures=None,
+        attributes=None,
+        counts=None,
     )
 
     assert expected == powers_of(state)

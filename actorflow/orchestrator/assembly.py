@@ -53,4 +53,4 @@ def assemble(
     launcher = Launcher(life, registry)
     resuming = Resuming(life, registry, launcher)
     life.background = recovery(settings, powers, life, registry, resuming)
-    return Parts(life, registry, launcher, resuming, Looking(life, powers.state))
+    return Parts(life, registry, launcher, resuming, Looking(life, powers))

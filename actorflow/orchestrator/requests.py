@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypedDict
 from actorflow.definition.arguments import string, whole
 from actorflow.definition.durations import seconds
 from actorflow.errors.definition import DefinitionError
+from actorflow.model.attributes import attributes_of
 from actorflow.model.context import RunScope
 from actorflow.model.lifecycle import EventKind, RunStatus
 from actorflow.model.messages import StartRun
+from actorflow.model.protocols import KeepsAttributes
 from actorflow.model.results import RunRecord
+from actorflow.orchestrator.powers import lacks
 from actorflow.support.read_only import NOTHING, ReadOnly
 from actorflow.support.safe_text import text_of
 from actorflow.support.suggestions import refuse_unknown_options
@@ -55,6 +58,10 @@ class Premises(Protocol):
     def places(self) -> Places:
         """The executors."""
 
+    @property
+    def keeps_attributes(self) -> bool:
+        """Whether the state manager keeps the attributes of runs."""
+
     def ways(self, plan: WorkflowPlan) -> Mapping[str, float] | None:
         """Return the longest way from each step to the end, if steps are ranked by it."""
 
@@ -79,6 +86,10 @@ class RunOptions(TypedDict, total=False):
     idempotency_key: str | None
     """If an earlier run of the workflow was started with the same key, that run is returned and
     nothing is started, whatever the other arguments are.
+    """
+    attributes: Mapping[str, str | int | float | bool] | None
+    """What people find the run by, in `Orchestrator.list` and `actorflow runs list`: at most 64
+    strings, numbers and bools by name. `Run.set_attributes` changes them later.
     """
 
 
@@ -122,7 +133,7 @@ def new_run(
     plan.require(given)
     plan.recognise(given)
     given_none = not options and metadata is NOTHING
-    varying = _NOTHING_VARIES if given_none else _varying(plan, options, metadata)
+    varying = _NOTHING_VARIES if given_none else _varying(premises, plan, options, metadata)
     now = premises.clock.now()
     record = RunRecord(
         run_id=new_run_id() if run_id is None else run_id,
@@ -208,9 +219,11 @@ _NOTHING_VARIES: Final[Mapping[str, Any]] = {"priority": 0, **dict.fromkeys(_IDS
 
 
 def _varying(
-    plan: WorkflowPlan, options: RunOptions, metadata: Mapping[str, Any]
+    premises: Premises, plan: WorkflowPlan, options: RunOptions, metadata: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the checked fields of a record in which runs of one workflow differ."""
+    attributes = options.get("attributes")
+    tagged = {} if attributes is None else _attributes(premises, plan, attributes)
     ids = {name: _id(plan, name, options, metadata) for name in _IDS}
     own, workflow_id = options.get("timeout"), plan.workflow_id
     return {
@@ -218,7 +231,15 @@ def _varying(
         "timeout": None if own is None else seconds(own, "timeout", workflow_id=workflow_id),
         "idempotency_key": _key(plan, options.get("idempotency_key")),
         **ids,
+        **tagged,
     }
+
+
+def _attributes(premises: Premises, plan: WorkflowPlan, value: object) -> dict[str, Any]:
+    given = attributes_of(value, plan.workflow_id)
+    if given and not premises.keeps_attributes:
+        raise lacks(premises.state, "attributes=", KeepsAttributes)
+    return {"attributes": given}
 
 
 def _scope(premises: Premises, known: RunRecord | RunSnapshot) -> RunScope:

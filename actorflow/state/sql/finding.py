@@ -24,6 +24,9 @@ __all__ = ["Found", "found_owners"]
 
 _LARGEST: Final = 2**63 - 1
 """The largest integer of a database."""
+_any: Final = runs.alias("any_run")
+_IS_PURGING: Final = sa.exists().where(_any.c.purged_at.is_not(None))
+"""A purge is under way. Nearly always none is, and databases then skip the runs being purged."""
 
 
 class Found:
@@ -63,18 +66,17 @@ class Found:
     def total(self) -> sa.Select[Any]:
         """Return the query for the number of runs."""
         # A difference of two index-only counts: only the rows say whether a run is being purged.
-        number = sa.func.count()
-        return sa.select(
-            self._counted(sa.select(number)).scalar_subquery()
-            - self._where(sa.select(number), PURGED).scalar_subquery()
-        )
+        number = sa.select(sa.func.count())
+        purged = self._where(number, PURGED).scalar_subquery()
+        purged = sa.case((_IS_PURGING, purged), else_=0)
+        return sa.select(self._counted(number).scalar_subquery() - purged)
 
     def counts(self, columns: Sequence[str]) -> Iterator[tuple[sa.Select[Any], int]]:
         """Return the queries for the numbers of runs by columns, and whether to add or subtract."""
         by = [runs.c[name] for name in columns]
         grouped = sa.select(*by, sa.func.count()).group_by(*by)
         yield self._where(grouped), 1
-        yield self._where(grouped, PURGED), -1
+        yield self._where(grouped, PURGED, _IS_PURGING), -1
 
     def _counted(self, statement: sa.Select[Any]) -> sa.Select[Any]:
         if self._first is None or self._of_runs or self._others:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from actorflow.model.results import RunResult
     from actorflow.run.handle import Run
 
-__all__ = ["Order", "Outcome", "is_watched", "print_json", "run_order", "show"]
+__all__ = ["Order", "Outcome", "begun", "is_watched", "print_json", "run_order", "show"]
 
 _POLL: Final = 0.1
 """Seconds between two calls of a watcher's `look`."""
@@ -117,7 +117,7 @@ def run_order(order: Order, watcher: Watcher) -> Outcome:
         Orchestrator(order.state, async_workers=order.workers) as orchestrator,
     ):
         watcher.begin(plan, order.recorded())
-        run = _begun(order, orchestrator)
+        run = begun(order, orchestrator)
         threading.Thread(target=_read, args=(run, inbox), daemon=True).start()
         events = tuple(_watched(run, inbox, watcher))
         watcher.end()
@@ -130,7 +130,12 @@ def run_order(order: Order, watcher: Watcher) -> Outcome:
         )
 
 
-def _begun(order: Order, orchestrator: Orchestrator) -> Run:
+def begun(order: Order, orchestrator: Orchestrator) -> Run:
+    """Start or resume the run of an order.
+
+    Raises:
+        Problem: When a step names an executor; the command line defines none.
+    """
     try:
         return order.begin(orchestrator)
     except UnknownExecutor as unknown:

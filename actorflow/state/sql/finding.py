@@ -68,8 +68,8 @@ class Found:
         # A difference of two index-only counts: only the rows say whether a run is being purged.
         number = sa.select(sa.func.count())
         purged = self._where(number, PURGED).scalar_subquery()
-        purged = sa.case((_IS_PURGING, purged), else_=0)
-        return sa.select(self._counted(number).scalar_subquery() - purged)
+        hidden = sa.case((_IS_PURGING, purged), else_=0)
+        return sa.select(self._counted(number).scalar_subquery() - hidden)
 
     def counts(self, columns: Sequence[str]) -> Iterator[tuple[sa.Select[Any], int]]:
         """Return the queries for the numbers of runs by columns, and whether to add or subtract."""

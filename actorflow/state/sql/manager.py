@@ -404,6 +404,7 @@ class SQLStateManager:
         Raises:
             StoreUnavailable: When the database cannot be reached.
         """
+        self._wait_for_fresh()
         return self._reader.owners()
 
     def _wait_for_fresh(self) -> None:

@@ -59,6 +59,8 @@ _LISTED_APART = [
     "actorflow.definition.durations.Duration",
     "actorflow.definition.retry.ErrorPattern",
     "actorflow.definition.retry.ErrorPatterns",
+    "actorflow.model.filters.RunFilters",
+    "actorflow.model.filters.RunListing",
     "actorflow.model.results.RunRecord",
     "actorflow.orchestrator.requests.RunOptions",
     "actorflow.run.event_stream.EventStream",

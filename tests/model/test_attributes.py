@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from actorflow.errors.definition import DefinitionError
@@ -28,6 +28,9 @@ class Level(enum.IntEnum):
 
 
 @given(VALUES, VALUES)
+@example(True, 1)
+@example(2, 2.0)
+@example("1", 1)
 def test_values_have_one_key_if_they_are_equal_and_of_one_kind(one, other):
     """Whole numbers and fractions are of one kind, bools and strings are not."""
     kinds = [

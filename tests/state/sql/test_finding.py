@@ -122,6 +122,29 @@ def test_pages_by_attribute_hold_what_they_should(many):
     assert {RUNS // 20} == {page.total for page in pages}
 
 
+def test_pages_go_on_within_an_instant(make):
+    """By the ids of the runs that were accepted then."""
+    state = make()
+    for run_id in "cab":
+        accept(state, accepted(run_id, attributes={"n": 1}))
+
+    for filters in ({}, {"attributes": {"n": 1}}):
+        first = state.list(**filters, limit=2)
+        second = state.list(**filters, limit=2, cursor=first.next_cursor)
+        found = [run.run_id for page in (first, second) for run in page.runs]
+        assert (["a", "b", "c"], None) == (found, second.next_cursor)
+
+
+def test_a_run_is_found_by_its_new_attributes_alone(make):
+    """Those that were replaced or removed have no rows left."""
+    state = make()
+    accept(state, accepted("run", attributes={"a": 1, "b": 2}))
+    state.set_attributes("run", {"a": 3, "b": None})
+
+    assert 1 == state.list(attributes={"a": 3}).total
+    assert [0, 0] == [state.list(attributes=old).total for old in ({"a": 1}, {"b": 2})]
+
+
 def test_a_run_that_is_being_purged_is_neither_found_nor_counted(make):
     """By its attributes as little as otherwise."""
     state = make()

@@ -14,6 +14,7 @@ import attrs
 import typer
 
 from actorflow.cli.terminal.exits import Problem
+from actorflow.definition.arguments import is_whole
 from actorflow.model.lifecycle import RunStatus  # noqa: TC001 - typer reads the annotations
 from actorflow.support.clock import SystemClock
 
@@ -191,6 +192,7 @@ def _meanings(text: str) -> list[str | int | float | bool]:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return [text]
-    if isinstance(value, (int, float)) and (isinstance(value, bool) or math.isfinite(value)):
+    fits = isinstance(value, bool) or is_whole(value)
+    if fits or (isinstance(value, float) and math.isfinite(value)):
         return [text, value]
     return [text]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypedDict
@@ -165,6 +164,9 @@ class RunQuery:
 
 
 _LIMIT: Final = 50
+_EARLIEST: Final = -62_135_596_800.0
+"""The begin of the year 1, in seconds since the epoch; the next is the end of the year 9999."""
+_LATEST: Final = 253_402_300_799.0
 
 
 def columns_of(by: object) -> tuple[str, ...]:
@@ -275,16 +277,9 @@ def _time(name: str, value: object) -> float:
 
 
 def _seconds(name: str, value: object) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and _is_a_time(value):
-        return float(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if _EARLIEST <= value <= _LATEST:  # which is not so of NaN
+            return float(value)
     problem = f"{name}={text_of(value)} is not a time"
     cure = "Pass a datetime with a time zone, or seconds since the epoch, of the years 1 to 9999"
     raise DefinitionError(None, problem, cure)
-
-
-_EARLIEST: Final = -62_135_596_800.0
-_LATEST: Final = 253_402_300_799.0
-
-
-def _is_a_time(value: float) -> bool:
-    return math.isfinite(value) and _EARLIEST <= value <= _LATEST

@@ -110,7 +110,14 @@ def test_runs_are_listed_by_their_attributes(state, type_in):
     assert ["a", "b"] == listed("tenant=acme", "tier=1")
     assert ["c"] == listed("tenant=x=y")
     assert ["c"] == listed("urgent=true")
-    assert [] == listed("urgent=True")
+    for odd in (
+        "urgent=True",
+        "tier=1e999",
+        f"tier={'9' * 400}",
+        f"tier={'9' * 5000}"[:900],
+        "tier=[",
+    ):
+        assert [] == listed(odd)
 
 
 def test_runs_are_listed_by_when_they_were(state, type_in):

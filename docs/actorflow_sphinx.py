@@ -59,6 +59,7 @@ _LISTED_APART = [
     "actorflow.definition.durations.Duration",
     "actorflow.definition.retry.ErrorPattern",
     "actorflow.definition.retry.ErrorPatterns",
+    "actorflow.model.attributes.Attribute",
     "actorflow.model.filters.RunFilters",
     "actorflow.model.filters.RunListing",
     "actorflow.model.results.RunRecord",

@@ -276,10 +276,10 @@ def _time(name: str, value: object) -> float:
     return value.timestamp()
 
 
-def _seconds(name: str, value: object) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if _EARLIEST <= value <= _LATEST:  # which is not so of NaN
-            return float(value)
+def _seconds(name: str, value: Any) -> float:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if is_number and _EARLIEST <= value <= _LATEST:  # which is not so of NaN
+        return float(value)
     problem = f"{name}={text_of(value)} is not a time"
     cure = "Pass a datetime with a time zone, or seconds since the epoch, of the years 1 to 9999"
     raise DefinitionError(None, problem, cure)

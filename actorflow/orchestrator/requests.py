@@ -129,7 +129,7 @@ def new_run(
     if options:
         _check_names(plan, options)
     given = _mapping(plan, "inputs", inputs)
-    metadata = _metadata(plan, options.get("metadata"))
+    metadata = _metadata(plan, options.get("metadata")) if options else plan.metadata
     plan.require(given)
     plan.recognise(given)
     given_none = not options and metadata is NOTHING

@@ -266,7 +266,10 @@ class Taken(NamedTuple):
     taken: Sequence[str]
     """The ids of the runs that have been claimed, the most urgent first."""
     parked: Sequence[str]
-    """The ids of the runs that were parked by this search, because no known workflow matches."""
+    """The ids of the runs that were parked by this search, because no known workflow matches.
+
+    Their snapshots say why in `parked`, until the run is claimed or taken.
+    """
 
 
 class QueuesRuns(LeasesRuns, Protocol):

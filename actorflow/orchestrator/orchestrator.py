@@ -339,9 +339,9 @@ class Orchestrator:
     def list(self, **filters: Unpack[RunListing]) -> RunPage:
         """Return a page of the runs that match all filters, the newest first.
 
-        With a `cursor`, the page begins after the last run of the page before it, at the same cost
-        however far that is; runs that are accepted meanwhile move nothing. With an `offset`, it
-        begins after so many runs.
+        With a `cursor`, the page begins after the last run of the page before it, and costs the
+        same however far that is. Runs that are accepted between two pages move nothing. With an
+        `offset`, the page begins after so many runs.
 
         Args:
             filters: See `RunFilters` and `RunListing`.

@@ -28,7 +28,7 @@ from actorflow.model.protocols import (
 from actorflow.support.safe_text import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from actorflow.model.filters import RunQuery
 
@@ -116,8 +116,8 @@ def listing_arguments(state: StateManager, query: RunQuery) -> dict[str, Any]:
     more = query.later()
     if not more:
         return query.first()
-    taken = inspect.signature(state.list).parameters.values()
-    if all(it.kind is not it.VAR_KEYWORD for it in taken):
+    taken = _parameters_of(state.list)
+    if taken and all(it.kind is not it.VAR_KEYWORD for it in taken):
         names = {it.name for it in taken}
         unknown = [name for name in more if name not in names or name in query.first()]
         if unknown:
@@ -127,6 +127,14 @@ def listing_arguments(state: StateManager, query: RunQuery) -> dict[str, Any]:
             cure = "Leave that out, or give its list() the parameter, as MemoryStateManager has it"
             raise DefinitionError(None, problem, cure)
     return query.first() | more
+
+
+def _parameters_of(method: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return the parameters of a method; none where Python cannot tell them."""
+    try:
+        return [*inspect.signature(method).parameters.values()]
+    except (TypeError, ValueError):
+        return []
 
 
 def members_of(protocol: type) -> list[str]:

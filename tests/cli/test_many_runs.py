@@ -293,12 +293,12 @@ def test_events_are_followed_until_the_run_has_ended(state, type_in, monkeypatch
     looks = iter([COMPLETED[3:4], (), COMPLETED[4:]])
     recorded = [len(STARTED)]
 
-    def meanwhile():
+    def goes_on():
         kinds = next(looks)
         write(state, happened(*kinds, run_id="run", after=recorded[0]))
         recorded[0] += len(kinds)
 
-    monkeypatch.setattr(following, "_wait", meanwhile)
+    monkeypatch.setattr(following, "_wait", goes_on)
     status, out, _ = type_in("runs", "events", "run", "--follow")
 
     assert (0, [kind.value for kind in COMPLETED]) == (
@@ -369,7 +369,7 @@ def test_a_dry_run_lists_what_would_be_meant_and_changes_nothing(state, source, 
 
 
 def test_several_runs_are_cancelled_after_consent_only(state, type_in):
-    """There is nobody to ask without a terminal; one run needs no consent."""
+    """Without a terminal, that is `--yes`; one run needs no consent."""
     for run_id, workflow_id in (("a", "flow"), ("b", "flow"), ("c", "mail"), ("d", "more")):
         lost(URL, run_id, workflow_id=workflow_id)
     refused = type_in("runs", "cancel", "--workflow", "flow")

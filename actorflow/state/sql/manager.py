@@ -322,6 +322,7 @@ class SQLStateManager:
         from actorflow.state.sql.attributes import set_attributes  # noqa: PLC0415 - see above
 
         changes = changes_of(attributes)
+        self._check_process()
         self._writer.wait_until(lambda: run_id not in self._fresh)
         self._transactions.run(
             lambda it: set_attributes(it, run_id, changes), "record the attributes"
@@ -408,5 +409,6 @@ class SQLStateManager:
         return self._reader.owners()
 
     def _wait_for_fresh(self) -> None:
+        self._check_process()
         fresh = set(self._fresh)
         self._writer.wait_until(lambda: fresh.isdisjoint(self._fresh))

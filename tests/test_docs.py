@@ -33,6 +33,7 @@ SHOWN = {"go", "ini", "json", "mermaid", "text", "toml", "{eval-rst}", "{toctree
 REASONS = {
     ".ci/run runs it",
     "it installs packages",
+    "it needs daemons",
     "it needs the environment of a contributor",
     "it runs until somebody stops it",
     "it is meant for another program",

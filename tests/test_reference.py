@@ -86,6 +86,7 @@ def test_the_api_is_grouped_as_its_table_of_contents_is():
         ("laws.md", "actorflow.testing.laws", {"check", "same", "alike"}),
         ("api.md", "actorflow.state.sql", set(sql.__all__)),
         ("api.md", "actorflow.orchestrator.requests", {"RunOptions"}),
+        ("api.md", "actorflow.model.filters", {"RunFilters", "RunListing"}),
         ("api.md", "actorflow.run.event_stream", {"EventStream"}),
     ],
 )

@@ -142,6 +142,8 @@ def test_a_state_manager_by_the_letter_has_no_power(state):
         requests=None,
         measures=None,
         records=None,
+        attributes=None,
+        counts=None,
     )
 
     assert expected == powers_of(state)

@@ -42,6 +42,7 @@ __all__ = [
     "describe_run",
     "event_as_json",
     "listing",
+    "moment",
     "outputs",
     "rendered",
     "result_as_json",
@@ -254,8 +255,8 @@ def listing(runs: Iterable[RunSnapshot]) -> RenderableType:
         (
             Text(printable(run.run_id)),
             Text(f"{printable(run.workflow_id)} {printable(run.workflow_version)}"),
-            Text(run.status.value, STYLES[run.status]),
-            Text(_moment(run.created_at)),
+            Text(_standing(run), STYLES[run.status]),
+            Text(moment(run.created_at)),
             Text("" if run.duration is None else in_words(run.duration), justify="right"),
             Text(_why(run), "dim", no_wrap=True, overflow="ellipsis"),
         )
@@ -264,11 +265,24 @@ def listing(runs: Iterable[RunSnapshot]) -> RenderableType:
     return table(rows, 6 if rows else 0)
 
 
-def _moment(seconds: float) -> str:
+def moment(seconds: float) -> str:
+    """Return a time as people read it, in UTC."""
     return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
+_HOLDS: Final = ("parked", "waiting", "paused")
+"""The fields that say why a run does not go on, although it has not ended."""
+
+
+def _standing(run: RunSnapshot) -> str:
+    """Return the status of a run, and whether it is parked, waiting or paused."""
+    return ", ".join([run.status.value, *(it for it in _HOLDS if getattr(run, it) is not None)])
+
+
 def _why(run: RunSnapshot) -> str:
+    held = [getattr(run, name) for name in _HOLDS if getattr(run, name) is not None]
+    if held:
+        return printable("; ".join(held))
     step = "" if run.failed_step is None else f"step {printable(run.failed_step)}: "
     if run.error is not None:
         return step + one_line(run.error)
@@ -283,7 +297,7 @@ def _why(run: RunSnapshot) -> str:
 def _owned(owner: RunOwner) -> str:
     """Return who owns a run in progress, where, and since when."""
     host = owner.id if owner.host is None else f"pid {owner.pid} on {printable(owner.host)}"
-    return f"owned by {host}" + ("" if owner.since is None else f" since {_moment(owner.since)}")
+    return f"owned by {host}" + ("" if owner.since is None else f" since {moment(owner.since)}")
 
 
 # ── A recorded run ───────────────────────────────────────────────────────────────────────────
@@ -325,18 +339,22 @@ def _table_width(console: Console) -> int:
 
 def _heading(run: RunSnapshot, width: int) -> Iterator[str]:
     name, version = printable(run.workflow_id), printable(run.workflow_version)
-    yield f"run {printable(run.run_id)} of {name} {version}: {run.status.value}"
+    yield f"run {printable(run.run_id)} of {name} {version}: {_standing(run)}"
     took = "" if run.duration is None else f", took {in_words(run.duration)}"
     urgent = f", priority {run.priority}" if run.priority else ""
-    yield f"accepted {_moment(run.created_at)}{took}{urgent}"
-    if run.parked is not None:
-        yield f"parked: {printable(run.parked)}"
+    yield f"accepted {moment(run.created_at)}{took}{urgent}"
+    for hold in _HOLDS:
+        if getattr(run, hold) is not None:
+            since = getattr(run, f"{hold}_since")
+            when = "" if since is None else f" since {moment(since)}"
+            yield f"{hold}{when}: {printable(getattr(run, hold))}"
     given = [f"{name} {printable(getattr(run, name))}" for name in _IDS if getattr(run, name)]
     if given:
         yield ", ".join(given)
     if run.owner is not None:
-        yield f"{_owned(run.owner)}; lease until {_moment(run.owner.lease_until)}"
-    for title, values in (("input", run.inputs), ("metadata", run.metadata)):
+        yield f"{_owned(run.owner)}; lease until {moment(run.owner.lease_until)}"
+    named = (("input", run.inputs), ("metadata", run.metadata), ("attribute", run.attributes))
+    for title, values in named:
         for name, value in values.items():
             yield f"{title} {printable(name)} = {in_one_line(value, max(width - _INPUT, _INPUT))}"
 

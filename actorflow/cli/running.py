@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from actorflow.model.results import RunResult
     from actorflow.run.handle import Run
 
-__all__ = ["Order", "Outcome", "is_watched", "print_json", "run_order", "show"]
+__all__ = ["Order", "Outcome", "begun", "is_watched", "print_json", "run_order", "show"]
 
 _POLL: Final = 0.1
 """Seconds between two calls of a watcher's `look`."""
@@ -120,7 +120,7 @@ def run_order(order: Order, watcher: Watcher) -> Outcome:
         Orchestrator(order.state, async_workers=order.workers) as orchestrator,
     ):
         watcher.begin(plan, order.recorded())
-        run = _begun(order, orchestrator, inbox)
+        run = begun(lambda: _begun_when_free(order, orchestrator, inbox))
         threading.Thread(target=_read, args=(run, inbox), daemon=True).start()
         events = tuple(_watched(run, inbox, watcher))
         watcher.end()
@@ -133,9 +133,14 @@ def run_order(order: Order, watcher: Watcher) -> Outcome:
         )
 
 
-def _begun(order: Order, orchestrator: Orchestrator, inbox: _Inbox) -> Run:
+def begun(begin: Callable[[], Run]) -> Run:
+    """Start or resume a run.
+
+    Raises:
+        Problem: When a step names an executor; the command line defines none.
+    """
     try:
-        return _begun_when_free(order, orchestrator, inbox)
+        return begin()
     except UnknownExecutor as unknown:
         raise Problem(
             f"step {unknown.step_id!r} wants executor {unknown.name!r}, which the command line "

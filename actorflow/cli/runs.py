@@ -1,19 +1,30 @@
-"""The commands `actorflow runs list`, `show`, `events`, `resume`, `cancel` and `purge`."""
+"""The commands `actorflow runs`: list, stats, show, events, resume, cancel and purge."""
 
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import sys
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import attrs
 import typer
 from rich.console import Console
 
+from actorflow.cli.bulk import (
+    Bulk,
+    DryRun,
+    Yes,
+    cancel_all,
+    cancellable,
+    one_or_all,
+    resumable,
+    resume_all,
+)
 from actorflow.cli.databases import Database, command_line, find, opened, opened_run, store
-from actorflow.cli.loading import AsJson, Svg, Target, Workers, load_flow
+from actorflow.cli.filters import Filters, age, takes_filters
+from actorflow.cli.following import followed, recorded
+from actorflow.cli.loading import AsJson, Svg, Workers, load_flow
 from actorflow.cli.reports import (
     check_svg,
     describe_run,
@@ -25,6 +36,7 @@ from actorflow.cli.reports import (
     write_svg,
 )
 from actorflow.cli.running import Order, print_json, show
+from actorflow.cli.stats import Stats
 from actorflow.cli.terminal.exits import Problem, exit_statuses
 from actorflow.cli.terminal.values import as_json as to_json
 from actorflow.errors.definition import DefinitionError
@@ -45,14 +57,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cancel", "runs"]
 
-_PAGE: Final = 1000
-_UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
-
 RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="The run's id.")]
-Filter = Annotated[
-    str | None,
-    typer.Option(metavar="TEXT", help="Only runs started with this id.", show_default=False),
-]
 Limit = Annotated[int, typer.Option(min=0, metavar="N", help="The maximum number to show.")]
 
 
@@ -65,41 +70,45 @@ def _runs() -> None:
 
 
 @runs.command("list")
+@takes_filters
 def list_(
     *,
     db: Database,
-    status: Annotated[
-        RunStatus | None,
-        typer.Option(help="Only runs with this status.", case_sensitive=False, show_default=False),
-    ] = None,
-    workflow: Annotated[
-        str | None,
-        typer.Option(metavar="ID", help="Only runs of this workflow.", show_default=False),
-    ] = None,
-    trace_id: Filter = None,
-    correlation_id: Filter = None,
-    business_id: Filter = None,
+    filters: Filters,
     limit: Limit = 50,
     offset: Annotated[int, typer.Option(min=0, metavar="N", help="The number to skip.")] = 0,
+    cursor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="Begin after the page that ended with it.", show_default=False
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List runs, newest first."""
     with exit_statuses(), opened(db) as state:
-        page = state.list(
-            status=status,
-            workflow_id=workflow,
-            trace_id=trace_id,
-            correlation_id=correlation_id,
-            business_id=business_id,
-            limit=limit,
-            offset=offset,
-        )
+        page = state.list(**filters.asked(), limit=limit, offset=offset, cursor=cursor)
         if as_json:
-            _dump({"total": page.total, "runs": [summary_as_json(run) for run in page.runs]})
+            listed = [summary_as_json(run) for run in page.runs]
+            _dump({"total": page.total, "next_cursor": page.next_cursor, "runs": listed})
             return
         if page.runs:
             _print(rendered(listing(page.runs), Console()))
-        sys.stderr.writelines(f"{line}\n" for line in _remaining(page, offset))
+        remaining = _remaining(page, offset) if cursor is None else _following(page)
+        sys.stderr.writelines(f"{line}\n" for line in remaining)
+
+
+@runs.command("stats")
+@takes_filters
+def stats_(*, db: Database, filters: Filters, as_json: AsJson = False) -> None:
+    """Count runs by workflow and status, and show what is stuck and who owns runs."""
+    with exit_statuses(), opened(db) as state:
+        stats = Stats.of(state, filters)
+        if as_json:
+            _dump(stats.as_json())
+            return
+        for part in stats.lines():
+            _print(rendered(part, Console()))
 
 
 @runs.command("show")
@@ -141,51 +150,84 @@ def events_(
         int | None,
         typer.Option(min=0, metavar="N", help="The maximum number to print.", show_default=False),
     ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Print further events until the run has ended.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the events of a run, one per line."""
     with exit_statuses(), opened_run(run_id, "events", db) as (state, run):
-        events = _events(state, run_id, after, limit)
+        events = (followed if follow else recorded)(state, run_id, after, limit)
         _print(_events_as_json(events) if as_json else _lines(events, run.created_at))
 
 
 @runs.command()
+@takes_filters
 def resume(
-    run_id: RunId,
-    target: Target,
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[RUN_ID] FILE[:FLOW]",
+            help="The run's id, unless there are filters, and the workflow.",
+        ),
+    ],
     *,
     db: Database,
+    filters: Filters,
+    dry_run: DryRun = False,
+    yes: Yes = False,
     workers: Workers = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Resume a failed, cancelled or interrupted run in this process.
+    """Resume failed, cancelled or interrupted runs in this process.
 
-    Completed steps do not run again. Ctrl-C cancels the run; pressed twice, it exits at once.
+    Resumes one run by its id, or all runs of the workflow that the filters find: failed and
+    cancelled ones, unless --status says otherwise. Completed steps do not run again. Ctrl-C cancels
+    what runs; pressed twice, it exits at once.
     """
     with exit_statuses():
-        with opened(db) as state:
-            _check_resumable(state, run_id, db)
-
-        def order() -> Order:
-            flow = load_flow(target, _command_prefix(f"runs resume {shlex.quote(run_id)}", db))
-            return Order(
-                flow=flow,
-                inputs={},
-                workers=workers,
-                timeout=None,
-                state=store(db),
-                resumed=run_id,
-            )
-
-        status = print_json(order) if as_json else show(order)
+        run_id, target = one_or_all(names, filters)
+        if run_id is not None:
+            status = _resume_one(run_id, target, db, workers, as_json=as_json)
+        else:
+            flow = load_flow(target, _command_prefix("runs resume", db))
+            with opened(db) as state:
+                found = resumable(state, filters, flow)
+            bulk = Bulk(verb="resume", runs=found, dry_run=dry_run, yes=yes, as_json=as_json)
+            status = resume_all(bulk, flow, db, workers) if bulk.agreed() else 0
     raise typer.Exit(status)
 
 
+def _resume_one(run_id: str, target: str, db: str, workers: int, *, as_json: bool) -> int:
+    with opened(db) as state:
+        _checkresumable(state, run_id, db)
+
+    def order() -> Order:
+        flow = load_flow(target, _command_prefix(f"runs resume {shlex.quote(run_id)}", db))
+        return Order(
+            flow=flow,
+            inputs={},
+            workers=workers,
+            timeout=None,
+            state=store(db),
+            resumed=run_id,
+        )
+
+    return print_json(order) if as_json else show(order)
+
+
 @runs.command()
+@takes_filters
 def cancel(
-    run_id: RunId,
+    run_id: Annotated[
+        str | None,
+        typer.Argument(metavar="[RUN_ID]", help="The run's id, unless there are filters."),
+    ] = None,
     *,
     db: Database,
+    filters: Filters,
+    dry_run: DryRun = False,
+    yes: Yes = False,
     reason: Annotated[
         str, typer.Option(metavar="TEXT", help="The reason, recorded with the run.")
     ] = "cancelled from the command line",
@@ -194,13 +236,28 @@ def cancel(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Cancel a run, or ask its owner to cancel it."""
-    with exit_statuses(), opened_run(run_id, "cancel", db) as (state, run):
-        message = _cancel_recorded(state, run, reason, compensate=compensate, db=db)
-        if as_json:
-            _dump(run_as_json(state.snapshot(run_id)))
-        else:
-            _print([f"run {run_id}: {message}"])
+    """Cancel a run, or all that the filters find, or ask their owners to cancel them."""
+
+    def cancel_recorded(state: SQLStateManager, run: RunSnapshot) -> str:
+        return _cancel_recorded(state, run, reason, compensate=compensate, db=db)
+
+    with exit_statuses():
+        if (run_id is not None) == filters.given:
+            cure = "Name the run, or type filters such as --workflow ID"
+            raise Problem(f"cancel takes a run's id or filters, one of the two. {cure}")
+        if run_id is None:
+            with opened(db) as state:
+                found = cancellable(state, filters)
+                bulk = Bulk(verb="cancel", runs=found, dry_run=dry_run, yes=yes, as_json=as_json)
+                if bulk.agreed():
+                    cancel_all(bulk, state, db, cancel_recorded)
+            return
+        with opened_run(run_id, "cancel", db) as (state, run):
+            message = cancel_recorded(state, run)
+            if as_json:
+                _dump(run_as_json(state.snapshot(run_id)))
+            else:
+                _print([f"run {run_id}: {message}"])
 
 
 @runs.command()
@@ -233,10 +290,10 @@ def purge(
     with exit_statuses():
         if older_than is None and keep is None:
             raise Problem("purge needs a limit, such as --older-than 30d or --keep 1000.")
-        age = None if older_than is None else _age("--older-than", older_than)
-        keys = _age("--keys-older-than", keys_older_than)
+        oldest = None if older_than is None else age("--older-than", older_than)
+        keys = age("--keys-older-than", keys_older_than)
         with opened(db) as state:
-            report = state.purge(older_than=age, keep=keep, keys_older_than=keys)
+            report = state.purge(older_than=oldest, keep=keep, keys_older_than=keys)
         if as_json:
             _dump(to_json(report))
         else:
@@ -247,6 +304,7 @@ def purge(
 def _print(lines: Iterator[str] | list[str]) -> None:
     for line in lines:
         sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()  # a line may be followed by a wait
 
 
 def _remaining(page: RunPage, offset: int) -> Iterator[str]:
@@ -259,6 +317,13 @@ def _remaining(page: RunPage, offset: int) -> Iterator[str]:
         yield f"{page.total - shown:,} more; to see them, raise --limit"
     elif shown < page.total:
         yield f"{page.total - shown:,} more; to see them, add --offset {shown}"
+
+
+def _following(page: RunPage) -> Iterator[str]:
+    if not page.runs:
+        yield "no further runs"
+    elif page.next_cursor is not None:
+        yield f"there are more; to see them, add --cursor {page.next_cursor}"
 
 
 def _dump(value: object) -> None:
@@ -280,32 +345,26 @@ def _plan(target: str, run: RunSnapshot, db: str) -> WorkflowPlan:
     return plan
 
 
-def _events(state: SQLStateManager, run_id: str, after: int, limit: int | None) -> Iterator[Event]:
-    """Yield events, loading one page at a time."""
-    while limit is None or limit > 0:
-        page = state.events(run_id, after=after, limit=min(_PAGE, limit or _PAGE))
-        yield from page
-        if not page:
-            return
-        after = page[-1].number
-        limit = None if limit is None else limit - len(page)
-
-
 def _lines(events: Iterator[Event], accepted_at: float) -> Iterator[str]:
     for event in events:
         yield draw_line(event, accepted_at)
 
 
 def _events_as_json(events: Iterator[Event]) -> Iterator[str]:
-    """Yield the lines of a JSON array, one event per line."""
-    before = "["
-    for event in events:
-        yield before + json.dumps(event_as_json(event))
-        before = ","
+    """Yield the lines of a JSON array, one event per line; Ctrl-C ends the array as well."""
+    before, interrupted = "[", None
+    try:
+        for event in events:
+            yield before + json.dumps(event_as_json(event))
+            before = ","
+    except KeyboardInterrupt as stop:
+        interrupted = stop
     yield "[]" if before == "[" else "]"
+    if interrupted is not None:
+        raise interrupted
 
 
-def _check_resumable(state: SQLStateManager, run_id: str, db: str) -> None:
+def _checkresumable(state: SQLStateManager, run_id: str, db: str) -> None:
     try:
         run = find(state, run_id, "resume", db)
     except NotRestorable as error:
@@ -322,13 +381,6 @@ def _check_resumable(state: SQLStateManager, run_id: str, db: str) -> None:
 
 def _counted(things: str, count: int) -> str:
     return f"{count:,} {things if count != 1 else things.removesuffix('s')}"
-
-
-def _age(option: str, text: str) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw]?)", text.strip())
-    if found is None:
-        raise Problem(f"{option} {text!r} is not an age. Type seconds, or 90m, 12h, 30d or 4w")
-    return float(found[1]) * _UNITS[found[2]]
 
 
 def _cancel_recorded(

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from typing import Unpack
 
+    from actorflow.model.attributes import Attribute
     from actorflow.model.context import Attempt
     from actorflow.model.events import Event
+    from actorflow.model.filters import RunFilters
     from actorflow.model.lifecycle import RunStatus
     from actorflow.model.results import RunPage, RunRecord, RunSnapshot
 
@@ -24,7 +27,9 @@ __all__ = [
     "CancelsRemotely",
     "ChecksOutputs",
     "Clock",
+    "CountsRuns",
     "Executor",
+    "KeepsAttributes",
     "LeasesRuns",
     "MeasuresSteps",
     "Observer",
@@ -120,8 +125,8 @@ class StateManager(Protocol):
     the same workflow with the same key: then `create` raises `AlreadyStarted`, or `done` gets it.
 
     A state manager may do more. Each power is a Protocol of its own: `ChecksOutputs`,
-    `ReadsSlowly`, `LeasesRuns`, `QueuesRuns`, `CancelsRemotely` and
-    `MeasuresSteps`. An `Orchestrator` looks for
+    `ReadsSlowly`, `LeasesRuns`, `QueuesRuns`, `CancelsRemotely`, `MeasuresSteps`,
+    `KeepsAttributes` and `CountsRuns`. An `Orchestrator` looks for
     their members once, when it is made. A power that has only some of its members is refused
     then; a member that is None counts as absent.
 
@@ -196,6 +201,10 @@ class StateManager(Protocol):
 
         Each `RunSnapshot` in the page is a summary: its `steps` is empty. The page's `total` counts
         all runs that match, whatever `limit` and `offset` are.
+
+        A state manager may take more of the arguments of `RunListing`, each of which is passed only
+        when it is given, by name. A listing with one that `list` has no parameter for is refused
+        with a `DefinitionError` that names the state manager. `RunQuery` checks these arguments.
         """
 
     def close(self) -> None:
@@ -257,7 +266,10 @@ class Taken(NamedTuple):
     taken: Sequence[str]
     """The ids of the runs that have been claimed, the most urgent first."""
     parked: Sequence[str]
-    """The ids of the runs that were parked by this search, because no known workflow matches."""
+    """The ids of the runs that were parked by this search, because no known workflow matches.
+
+    Their snapshots say why in `parked`, until the run is claimed or taken.
+    """
 
 
 class QueuesRuns(LeasesRuns, Protocol):
@@ -313,6 +325,46 @@ class ReadsRecords(Protocol):
 
         Runs that do not exist or cannot be read are left out; asking for one of them with
         `snapshot` tells why. It may wait: it is called on a thread of the orchestrator's own.
+        """
+
+
+class KeepsAttributes(Protocol):
+    """A state manager that keeps the attributes of runs, and can change them.
+
+    It keeps `RunRecord.attributes`, `snapshot` and `list` return them, and `list` finds runs by
+    them. Without this power, a start with attributes is refused.
+    """
+
+    def set_attributes(self, run_id: str, attributes: Mapping[str, Attribute | None], /) -> None:
+        """Change attributes of a run, in progress anywhere or ended, and leave its others.
+
+        It may wait: it returns when the change is recorded. Changes of several callers are made one
+        after the other, each as a whole.
+
+        Args:
+            run_id: The run.
+            attributes: The new values by name; None removes an attribute.
+
+        Raises:
+            DefinitionError: When a name or a value is invalid, or there are then too many.
+            RunNotFound: When there is no such run.
+        """
+
+
+class CountsRuns(Protocol):
+    """A state manager that counts runs in groups: `Orchestrator.count`."""
+
+    def count_runs(
+        self, by: str | Sequence[str], /, **filters: Unpack[RunFilters]
+    ) -> Mapping[Any, int]:
+        """Return the numbers of runs that match every filter, by what they have in common.
+
+        Args:
+            by: `"status"`, `"workflow_id"`, `"workflow_version"`, or a sequence of these.
+            filters: As those of `list`.
+
+        Returns:
+            A number for each group that has runs, by its value; by a tuple for a sequence.
         """
 
 

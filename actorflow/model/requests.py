@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 from actorflow.definition.arguments import string, whole
 from actorflow.definition.durations import seconds
 from actorflow.errors.definition import DefinitionError
+from actorflow.model.attributes import attributes_of
 from actorflow.model.results import RunRecord
 from actorflow.support.read_only import NOTHING, ReadOnly
 from actorflow.support.safe_text import text_of
@@ -44,6 +45,10 @@ class RunOptions(TypedDict, total=False):
     idempotency_key: str | None
     """If an earlier run of the workflow was started with the same key, that run is returned and
     nothing is started, whatever the other arguments are.
+    """
+    attributes: Mapping[str, str | int | float | bool] | None
+    """What people find the run by, in `Orchestrator.list` and `actorflow runs list`: at most 64
+    strings, numbers and bools by name. `Run.set_attributes` changes them later.
     """
     detached: bool
     """Whether a run that a step starts is not linked to the step's run; False by default. A linked
@@ -83,7 +88,7 @@ def new_record(
     if options:
         check_names(plan, options)
     given = _mapping(plan, "inputs", inputs)
-    metadata = _metadata(plan, options.get("metadata"))
+    metadata = _metadata(plan, options.get("metadata")) if options else plan.metadata
     plan.require(given)
     plan.recognise(given)
     given_none = not options and metadata is NOTHING
@@ -126,11 +131,14 @@ def _varying(
     """Return the checked fields of a record in which runs of one workflow differ."""
     ids = {name: _id(plan, name, options, metadata) for name in _IDS}
     own, workflow_id = options.get("timeout"), plan.workflow_id
+    attributes = options.get("attributes")
+    tagged = {} if attributes is None else {"attributes": attributes_of(attributes, workflow_id)}
     return {
         "priority": whole(options.get("priority", 0), "priority", workflow_id=workflow_id),
         "timeout": None if own is None else seconds(own, "timeout", workflow_id=workflow_id),
         "idempotency_key": _key(plan, options.get("idempotency_key")),
         **ids,
+        **tagged,
     }
 
 

@@ -159,7 +159,7 @@ class Parent:
 # A frozen class fills a dictionary in half the time of slots. One is made for every run.
 @attrs.frozen(kw_only=True, slots=False)
 class RunRecord:
-    """A run as it was accepted: all that never changes."""
+    """A run as it was accepted: all that never changes, and its attributes."""
 
     run_id: str
     workflow_id: str
@@ -180,6 +180,8 @@ class RunRecord:
     """The timeout in seconds that this run was given; None for that of its workflow."""
     idempotency_key: str | None = None
     """Starting the same workflow again with the same key means this run."""
+    attributes: Mapping[str, str | int | float | bool] = _EMPTY
+    """What people find the run by; these may change later."""
     parent: Parent | None = None
     """The step that started it, if one did."""
 
@@ -242,6 +244,18 @@ class RunSnapshot:
     business_id: str | None = None
     parked: str | None = None
     """Why no orchestrator runs it, although it has not ended; see `Orchestrator(recover=True)`."""
+    attributes: Mapping[str, str | int | float | bool] = _EMPTY
+    """What people find the run by; see `Run.set_attributes`."""
+    parked_since: float | None = None
+    """When it was parked, in seconds since the epoch; None as well if an earlier version did it."""
+    waiting: str | None = None
+    """What the run waits for, if it waits for something outside; None for any other run."""
+    waiting_since: float | None = None
+    """Since when, in seconds since the epoch."""
+    paused: str | None = None
+    """Why the run is paused; None for any other run."""
+    paused_since: float | None = None
+    """Since when, in seconds since the epoch."""
     owner: RunOwner | None = None
     """Which process runs it, in a database that several may share; None for a run that waits for an
     owner, for one that has ended, and in memory.
@@ -285,7 +299,11 @@ class RunPage:
 
     runs: Sequence[RunSnapshot]
     total: int
-    """How many runs match the filters in all."""
+    """How many runs match the filters in all, on this page and on others."""
+    next_cursor: str | None = None
+    """The `cursor` of the page that follows; None on the last page, and from a state manager that
+    has no cursors.
+    """
 
 
 # A frozen class fills a dictionary in half the time of slots. One is made for every run.

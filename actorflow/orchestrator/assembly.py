@@ -55,4 +55,4 @@ def assemble(
     resuming = Resuming(life, registry, launcher)
     life.children = Children(life, launcher, resuming)
     life.background = recovery(settings, powers, life, registry, resuming)
-    return Parts(life, registry, launcher, resuming, Looking(life, powers.state))
+    return Parts(life, registry, launcher, resuming, Looking(life, powers))

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.errors.definition import OrchestratorClosed
 from actorflow.errors.storage import RunUnattended
+from actorflow.model.filters import RunFilters, RunQuery, columns_of
 from actorflow.model.lifecycle import RunStatus
+from actorflow.model.protocols import CountsRuns
 from actorflow.model.results import RunResult
-from actorflow.orchestrator.settings import filters_of, run_id_of
+from actorflow.orchestrator.powers import lacks, listing_arguments
+from actorflow.orchestrator.settings import run_id_of
 from actorflow.run.handle import Run
 from actorflow.support.oneshot import Once
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.orchestrator.admission import Ticket
 
     Entry = tuple[Run, Once[RunResult], Ticket, WorkflowPlan]
-    from actorflow.model.protocols import StateManager
     from actorflow.model.results import RunPage
     from actorflow.orchestrator.lifetime import Lifetime
+    from actorflow.orchestrator.powers import Powers
     from actorflow.orchestrator.runtime import Runtime
 
 __all__ = ["LiveRuns", "Looking", "find"]
@@ -167,21 +170,41 @@ class Looking:
 
     Args:
         life: The orchestrator's life.
-        state: Where its runs are recorded.
+        powers: Where its runs are recorded.
     """
 
-    def __init__(self, life: Lifetime, state: StateManager) -> None:
+    def __init__(self, life: Lifetime, powers: Powers) -> None:
         self._life = life
-        self._state = state
+        self._powers = powers
 
     def get(self, run_id: str) -> Run:
         """Return a run, in progress or finished."""
         runtime = self._life.runtime("get a run")
         return find(self._life.live, runtime, run_id_of(run_id, "Orchestrator.get()"))
 
-    def list(
-        self, *, status: RunStatus | str | None, limit: int, offset: int, **ids: str | None
-    ) -> RunPage:
+    def list(self, **asked: Any) -> RunPage:
         """Return a page of the runs that match all filters, the newest first."""
         self._life.runtime("list runs")
-        return self._state.list(**filters_of(status=status, limit=limit, offset=offset, **ids))
+        state = self._powers.state
+        return state.list(**listing_arguments(state, RunQuery.of(asked)))
+
+    def count(self, by: str | Sequence[str], filters: Mapping[str, Any]) -> Mapping[Any, int]:
+        """Return the numbers of runs that match all filters, by what they have in common."""
+        runtime, counts = self._life.runtime("count runs"), self._powers.counts
+        columns_of(by)
+        checked = RunQuery.of(filters, RunFilters).asked
+        if counts is None:
+            raise lacks(self._powers.state, "Orchestrator.count()", CountsRuns)
+        if runtime.slow_to_read:
+            runtime.check_may_block("Orchestrator.count()")
+        return counts.count_runs(by, **checked)
+
+    async def count_async(
+        self, by: str | Sequence[str], filters: Mapping[str, Any]
+    ) -> Mapping[Any, int]:
+        """Do what `count` does without blocking the event loop."""
+        if not self._life.runtime("count runs").slow_to_read:
+            return self.count(by, filters)
+        import asyncio  # noqa: PLC0415 - a caller that awaits has loaded it
+
+        return await asyncio.to_thread(self.count, by, filters)

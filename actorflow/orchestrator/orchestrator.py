@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Self, Unpack
 
     from actorflow.definition.workflow import Workflow
-    from actorflow.model.lifecycle import RunStatus
+    from actorflow.model.filters import RunFilters, RunListing
     from actorflow.model.protocols import Executor, Observer, StateManager
     from actorflow.model.results import RunPage, RunResult, ShutdownReport
     from actorflow.orchestrator.requests import RunOptions
@@ -336,28 +336,57 @@ class Orchestrator:
         """
         return self._looking.get(run_id)
 
-    def list(
-        self,
-        *,
-        status: RunStatus | str | None = None,
-        workflow_id: str | None = None,
-        trace_id: str | None = None,
-        correlation_id: str | None = None,
-        business_id: str | None = None,
-        limit: int = 50,
-        offset: int = 0,
-    ) -> RunPage:
+    def list(self, **filters: Unpack[RunListing]) -> RunPage:
         """Return a page of the runs that match all filters, the newest first.
 
+        With a `cursor`, the page begins after the last run of the page before it, and costs the
+        same however far that is. Runs that are accepted between two pages move nothing. With an
+        `offset`, the page begins after so many runs.
+
+        Args:
+            filters: See `RunFilters` and `RunListing`.
+
         Raises:
-            DefinitionError: When a filter is invalid.
+            DefinitionError: When a filter is invalid, or the state manager does not have it.
+            TypeError: When a filter does not exist.
+
+        Example:
+            >>> from actorflow import Orchestrator, Step, Workflow
+            >>> flow = Workflow("greeting")
+            >>> greet = flow.add(Step("greet", lambda: "hello"))
+            >>> with Orchestrator() as orchestrator:
+            ...     for tenant in ("acme", "acme", "globex"):
+            ...         result = orchestrator.run(flow, attributes={"tenant": tenant})
+            ...     page = orchestrator.list(attributes={"tenant": "acme"}, limit=1)
+            ...     rest = orchestrator.list(attributes={"tenant": "acme"}, cursor=page.next_cursor)
+            >>> page.total, len(page.runs), len(rest.runs), rest.next_cursor
+            (2, 1, 1, None)
         """
-        return self._looking.list(
-            status=status,
-            workflow_id=workflow_id,
-            trace_id=trace_id,
-            correlation_id=correlation_id,
-            business_id=business_id,
-            limit=limit,
-            offset=offset,
-        )
+        return self._looking.list(**filters)
+
+    def count(
+        self, by: str | Sequence[str] = "status", **filters: Unpack[RunFilters]
+    ) -> Mapping[Any, int]:
+        """Return how many runs match all filters, by what they have in common.
+
+        Args:
+            by: `"status"`, `"workflow_id"`, `"workflow_version"`, or a tuple of these.
+            filters: See `RunFilters`.
+
+        Returns:
+            A number for each group that has runs. For `by="status"`, for example, the keys are
+            statuses; for a tuple, they are tuples of the same length.
+
+        Raises:
+            DefinitionError: When an argument is invalid, or the state manager does not count.
+            TypeError: When a filter does not exist.
+            WrongLoop: On the orchestrator's own event loop, if it would block that; use
+                `count_async` there.
+        """
+        return self._looking.count(by, filters)
+
+    async def count_async(
+        self, by: str | Sequence[str] = "status", **filters: Unpack[RunFilters]
+    ) -> Mapping[Any, int]:
+        """Do what `count` does without blocking the event loop."""
+        return await self._looking.count_async(by, filters)

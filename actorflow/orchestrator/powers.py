@@ -16,6 +16,8 @@ from actorflow.errors.storage import InvalidAnswer
 from actorflow.model.protocols import (
     CancelsRemotely,
     ChecksOutputs,
+    CountsRuns,
+    KeepsAttributes,
     LeasesRuns,
     MeasuresSteps,
     QueuesRuns,
@@ -27,13 +29,17 @@ from actorflow.support.safe_text import text_of
 from actorflow.support.urls import masked_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    from actorflow.model.filters import RunQuery
 
 __all__ = [
     "Powers",
     "called",
     "check_no_coroutines",
     "is_recorded",
+    "lacks",
+    "listing_arguments",
     "members_of",
     "missing",
     "powers_of",
@@ -63,6 +69,10 @@ class Powers:
     """Knows how long steps took; None if it does not."""
     records: ReadsRecords | None
     """Reads many runs at once; None if it reads them one by one."""
+    attributes: KeepsAttributes | None
+    """Keeps attributes; None if it keeps none."""
+    counts: CountsRuns | None
+    """Counts runs in groups; None if it does not."""
 
 
 def powers_of(state: StateManager) -> Powers:
@@ -83,7 +93,52 @@ def powers_of(state: StateManager) -> Powers:
         requests=_power(state, CancelsRemotely),
         measures=_power(state, MeasuresSteps),
         records=_power(state, ReadsRecords),
+        attributes=_power(state, KeepsAttributes),
+        counts=_power(state, CountsRuns),
     )
+
+
+def lacks(state: object, what: str, power: type) -> DefinitionError:
+    """Return the error for a call that needs a power which the state manager does not have.
+
+    Args:
+        state: The state manager.
+        what: The call.
+        power: The Protocol of the power.
+    """
+    problem = f"{what} needs a state manager with {called(members_of(power))}; {text_of(state)} "
+    cure = f"Give it the method, as in actorflow.{power.__name__}"
+    return DefinitionError(None, f"{problem}has none", cure)
+
+
+def listing_arguments(state: StateManager, query: RunQuery) -> dict[str, Any]:
+    """Return the arguments of a listing for a state manager, which may not know all filters.
+
+    Raises:
+        DefinitionError: When one is given that its `list` has no parameter for.
+    """
+    more = query.later()
+    if not more:
+        return query.first()
+    taken = _parameters_of(state.list)
+    if taken and all(it.kind is not it.VAR_KEYWORD for it in taken):
+        names = {it.name for it in taken}
+        unknown = [name for name in more if name not in names or name in query.first()]
+        if unknown:
+            problem = f"{text_of(state)} cannot list runs by {', '.join(unknown)}"
+            if "status" in unknown:
+                problem += " (of several statuses)"
+            cure = "Leave that out, or give its list() the parameter, as MemoryStateManager has it"
+            raise DefinitionError(None, problem, cure)
+    return query.first() | more
+
+
+def _parameters_of(method: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return the parameters of a method; none where Python cannot tell them."""
+    try:
+        return [*inspect.signature(method).parameters.values()]
+    except (TypeError, ValueError):
+        return []
 
 
 def members_of(protocol: type) -> list[str]:

@@ -10,7 +10,9 @@ from actorflow.errors.definition import DefinitionError
 from actorflow.model.context import Children, RunScope
 from actorflow.model.lifecycle import EventKind, RunStatus
 from actorflow.model.messages import StartRun
+from actorflow.model.protocols import KeepsAttributes
 from actorflow.model.requests import RunOptions, check_names, new_record
+from actorflow.orchestrator.powers import lacks
 from actorflow.support.safe_text import text_of
 
 if TYPE_CHECKING:
@@ -64,6 +66,10 @@ class Premises(Protocol):
     @property
     def children(self) -> Children | None:
         """Starts child runs; None where steps cannot have any."""
+
+    @property
+    def keeps_attributes(self) -> bool:
+        """Whether the state manager keeps the attributes of runs."""
 
     def ways(self, plan: WorkflowPlan) -> Mapping[str, float] | None:
         """Return the longest way from each step to the end, if steps are ranked by it."""
@@ -161,6 +167,8 @@ def new_run(
         created_at=premises.clock.wall(now),
         parent=None if link is None else link.parent,
     )
+    if record.attributes and not premises.keeps_attributes:
+        raise lacks(premises.state, "attributes=", KeepsAttributes)
     timeout = _timeout(plan, record)
     deadline = None if timeout is None else now + timeout
     if link is not None:

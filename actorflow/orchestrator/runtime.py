@@ -20,11 +20,14 @@ from actorflow.actors import ConfigureSupervisor, Supervisor
 from actorflow.errors.definition import ForkedOrchestrator, OrchestratorClosed
 from actorflow.executors import CoroutineExecutor, ThreadExecutor
 from actorflow.executors.watchdog import Watchdog
+from actorflow.model.attributes import changes_of
 from actorflow.model.messages import BlockedLoop, CancelRun, Committed, run_of
+from actorflow.model.protocols import KeepsAttributes
 from actorflow.model.results import RunResult
 from actorflow.orchestrator.estimates import Estimates
 from actorflow.orchestrator.executor_table import Places, finishing
 from actorflow.orchestrator.family import Family
+from actorflow.orchestrator.powers import lacks
 from actorflow.orchestrator.remote_cancel import Fate, cancel_unattended, withdraw
 from actorflow.orchestrator.shutdown import Parting
 from actorflow.orchestrator.waits import Waits, would_block
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from actorflow.model.attributes import Attribute
     from actorflow.model.context import Attempt, Children
     from actorflow.model.events import Event
     from actorflow.model.messages import StartRun
@@ -86,6 +90,7 @@ class Runtime:
         self.powers = powers
         self.state: StateManager = powers.state
         self.slow_to_read: bool = powers.slow_to_read
+        self.keeps_attributes: bool = powers.attributes is not None
         self._parting = Parting(powers.state, slow=powers.slow_to_read)
         self._finished = finishing(powers)
         self._live = live
@@ -201,6 +206,28 @@ class Runtime:
     def snapshot(self, run_id: str) -> RunSnapshot:
         """Return a run as it stands."""
         return self.state.snapshot(run_id)
+
+    def set_attributes(self, run_id: str, attributes: Mapping[str, Attribute | None]) -> None:
+        """Change attributes of a run, in progress anywhere or ended; return when it is recorded."""
+        if self.slow_to_read:
+            self.check_may_block("Run.set_attributes()")
+        self._set_attributes(run_id, attributes)
+
+    async def set_attributes_async(
+        self, run_id: str, attributes: Mapping[str, Attribute | None]
+    ) -> None:
+        """Do what `set_attributes` does without blocking the event loop."""
+        if self.slow_to_read:
+            await asyncio.to_thread(self._set_attributes, run_id, attributes)
+        else:
+            self._set_attributes(run_id, attributes)
+
+    def _set_attributes(self, run_id: str, attributes: Mapping[str, Attribute | None]) -> None:
+        changes = changes_of(attributes)
+        self.check_process()
+        if self.powers.attributes is None:
+            raise lacks(self.state, "Run.set_attributes()", KeepsAttributes)
+        self.powers.attributes.set_attributes(run_id, changes)
 
     def stream(self, run_id: str) -> EventStream:
         """Return a run's events."""

@@ -14,19 +14,15 @@ from actorflow.definition.arguments import (
     flag,
     is_storable,
     is_text,
-    string,
     whole,
 )
 from actorflow.definition.durations import as_seconds, seconds
-from actorflow.definition.workflow import Workflow
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.storage import RunNotFound
-from actorflow.model.lifecycle import RunStatus
 from actorflow.model.protocols import Executor
 from actorflow.orchestrator.powers import called, check_no_coroutines, members_of, missing
 from actorflow.run.handle import Run
 from actorflow.support.safe_text import text_of
-from actorflow.support.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from actorflow.model.protocols import Observer
@@ -35,7 +31,6 @@ __all__ = [
     "Settings",
     "checked_executors",
     "checked_observers",
-    "filters_of",
     "run_id_of",
 ]
 
@@ -156,32 +151,3 @@ def run_id_of(value: object, taker: str) -> str:
     if not is_storable(value):
         raise RunNotFound(value)
     return value
-
-
-def filters_of(
-    *, status: object, limit: object, offset: object, **ids: object
-) -> Mapping[str, Any]:
-    """Return the filters of a listing for a state manager.
-
-    Raises:
-        DefinitionError: When one is invalid.
-    """
-    return {
-        "status": None if status is None else _run_status(status),
-        "limit": whole(limit, "limit", least=0),
-        "offset": whole(offset, "offset", least=0),
-        **{name: None if value is None else _id(name, value) for name, value in ids.items()},
-    }
-
-
-def _id(name: str, value: object) -> str:
-    workflow = name == "workflow_id" and isinstance(value, Workflow)
-    return string(value, name, "Pass its .id" if workflow else "Pass one")
-
-
-def _run_status(value: Any) -> RunStatus:
-    known = [status.value for status in RunStatus]
-    if isinstance(value, str) and value in known:
-        return RunStatus(value)
-    cure = f"{did_you_mean(value, known)} Use one of: {', '.join(known)}".strip()
-    raise DefinitionError(None, f"status={text_of(value)} is not a run status", cure)

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError, OrchestratorClosed
 from actorflow.errors.running import Overloaded
-from actorflow.errors.storage import StoreOverloaded, StoreUnavailable
+from actorflow.errors.storage import (
+    NotRestorable,
+    RunNotFound,
+    StoreOverloaded,
+    StoreUnavailable,
+)
 from actorflow.model.lifecycle import RunStatus
 from actorflow.orchestrator.live import find
 from actorflow.orchestrator.registry import plan_of
@@ -167,6 +172,10 @@ _PASSES: Final = (Overloaded, StoreOverloaded, StoreUnavailable)
 """Errors that keep a run from being resumed only for the moment."""
 EVERY: Final = 1.0
 """The default number of seconds between two searches."""
+PARKED_FOR: Final = 30.0
+"""For how many seconds a run must stay parked before that is logged. Another orchestrator may take
+it sooner, for example in the middle of a deployment.
+"""
 _SOONER: Final = 20
 """How many times as often it searches while there are more runs than it can take."""
 _GLANCES: Final = 10
@@ -205,6 +214,9 @@ class Recovery:
         self._over: Once[None] = Once()
         self._unfit: set[str] = set()
         """Runs that could not be resumed here, although their workflows are registered."""
+        self._parked: dict[str, float] = {}
+        """The runs that were parked here, and when to log that, by the monotonic clock."""
+        self._outage = Outage()
         self.ended: Once[None] = Once()
         """Resolved when it takes no further run."""
 
@@ -239,24 +251,38 @@ class Recovery:
 
     def _look(self, runtime: Runtime) -> bool:
         """Take as many runs as there is room for; return whether there may be more."""
+        try:
+            more = self._search(runtime)
+            self._log_parked(runtime)
+        except Exception as error:  # noqa: BLE001 - it searches again after any error
+            self._outage.failed(error, runtime.clock.now())
+            return False
+        return more
+
+    def _search(self, runtime: Runtime) -> bool:
         room = min(self._most - len(self._life.live), _AT_ONCE)
         if room <= 0:
             return True
-        try:
-            taken, parked = self._resuming.take_over(
-                runtime,
-                self._queue,
-                known=self._registry.known(),
-                unfit=self._unfit,
-                most=room,
-                refused=self._leave,
-            )
-        except Exception as error:  # noqa: BLE001 - it searches again after any error
-            _log("recovery.failed", exc_info=error)
-            return False
-        for run_id in parked:
-            _log("run.parked", run_id=run_id)
+        taken, parked = self._resuming.take_over(
+            runtime,
+            self._queue,
+            known=self._registry.known(),
+            unfit=self._unfit,
+            most=room,
+            refused=self._leave,
+        )
+        now = runtime.clock.now()
+        self._parked |= dict.fromkeys(parked, now + PARKED_FOR)
+        self._outage.over(now)
         return len(taken) == room
+
+    def _log_parked(self, runtime: Runtime) -> None:
+        """Log the runs that have been parked for a while."""
+        now = runtime.clock.now()
+        for run_id in [run_id for run_id, due in self._parked.items() if due <= now]:
+            with contextlib.suppress(RunNotFound):
+                _log_if_parked(run_id, runtime.snapshot)
+            del self._parked[run_id]
 
     def _leave(self, run_id: str, error: ActorflowError) -> str | None:
         """Exclude a run that cannot be resumed here, unless it may be later; return why."""
@@ -265,6 +291,40 @@ class Recovery:
         self._unfit.add(run_id)
         _log("run.unfit", run_id=run_id, exc_info=error)
         return f"it waits for another orchestrator than the last one: {error}"
+
+
+class Outage:
+    """Logs the first of the failed searches in a row, and then that they are over."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._failures = 0
+
+    def failed(self, error: Exception, now: float) -> None:
+        """Take note of a search that failed at a moment of the monotonic clock."""
+        self._failures += 1
+        if self._since is None:
+            self._since = now
+            _log("recovery.failed", exc_info=error)
+
+    def over(self, now: float) -> None:
+        """Take note of a search that succeeded."""
+        if self._since is not None:
+            seconds, failures = round(now - self._since, 3), self._failures
+            self._since, self._failures = None, 0
+            with contextlib.suppress(Exception):  # as below
+                get_logger().info("recovery.recovered", seconds=seconds, failures=failures)
+
+
+def _log_if_parked(run_id: str, snapshot: Callable[[str], RunSnapshot]) -> None:
+    try:
+        run = snapshot(run_id)
+    except NotRestorable as error:  # written by another serializer; it is parked all the same
+        _log("run.parked", run_id=run_id, reason=str(error))
+        return
+    if run.parked is not None and not run.status.terminal:
+        workflow = {"workflow_id": run.workflow_id, "workflow_version": run.workflow_version}
+        _log("run.parked", run_id=run_id, **workflow, reason=run.parked, since=run.parked_since)
 
 
 def _log(event: str, **said: Any) -> None:

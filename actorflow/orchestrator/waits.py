@@ -43,10 +43,12 @@ _INSTEAD: Final = {
     "Run.wait()": "use `await run.wait_async()`",
     "Run.result()": "use `await run`",
     "Run.cancel()": "use `await asyncio.to_thread(run.cancel)`",
+    "Run.set_attributes()": "use `await run.set_attributes_async()`",
     "iterating over Run.events() with `for`": "use `async for event in run.events()`",
     "Orchestrator.run()": "use `await orchestrator.run_async()`",
     "Orchestrator.start()": "use `await orchestrator.start_async()`",
     "Orchestrator.enqueue()": "use `await orchestrator.enqueue_async()`",
+    "Orchestrator.count()": "use `await orchestrator.count_async()`",
     "Orchestrator.shutdown()": "use `await orchestrator.shutdown_async()`",
 }
 

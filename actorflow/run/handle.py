@@ -9,8 +9,9 @@ from actorflow.definition.durations import Duration, patience
 from actorflow.support.oneshot import Once
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
+    from actorflow.model.attributes import Attribute
     from actorflow.model.lifecycle import RunStatus
     from actorflow.model.results import RunResult, RunSnapshot
     from actorflow.run.event_stream import EventStream
@@ -32,6 +33,14 @@ class Runtime(Protocol):
 
     def cancel_elsewhere(self, run_id: str, reason: str, *, compensate: bool) -> RunResult | None:
         """End a run that is not in progress here, or ask its owner to; return any result."""
+
+    def set_attributes(self, run_id: str, attributes: Mapping[str, Attribute | None]) -> None:
+        """Change attributes of a run, and return when the change is recorded."""
+
+    async def set_attributes_async(
+        self, run_id: str, attributes: Mapping[str, Attribute | None]
+    ) -> None:
+        """Do so without blocking the event loop."""
 
     def check_process(self) -> None:
         """Refuse to wait in a fork of the run's process."""
@@ -210,6 +219,40 @@ class Run:
             if ended is not None:
                 self._end = Once()
                 self._end.set(ended)
+
+    def set_attributes(self, attributes: Mapping[str, Attribute | None]) -> None:
+        """Change attributes of the run, wherever it runs, or after its end.
+
+        It returns when the change is recorded, and leaves the attributes that it does not name.
+
+        Args:
+            attributes: The new values, by name: strings, numbers and bools. None removes an
+                attribute. A run has at most 64, which take at most 4,096 bytes in all; a name
+                takes at most 128 bytes, and a string at most 1,024.
+
+        Raises:
+            DefinitionError: When a name or a value is invalid, there are too many, or the state
+                manager keeps no attributes (see `KeepsAttributes`).
+            RunNotFound: When the run's state manager no longer keeps it.
+            StoreError: When the change cannot be recorded.
+            WrongLoop: On the orchestrator's own event loop, if it would block that; use
+                `set_attributes_async` there.
+
+        Example:
+            >>> from actorflow import Orchestrator, Step, Workflow
+            >>> flow = Workflow("greeting")
+            >>> greet = flow.add(Step("greet", lambda: "hello"))
+            >>> with Orchestrator() as orchestrator:
+            ...     run = orchestrator.start(flow, attributes={"tenant": "acme", "draft": True})
+            ...     run.set_attributes({"tier": 2, "draft": None})
+            ...     run.snapshot().attributes
+            {'tenant': 'acme', 'tier': 2}
+        """
+        self._runtime.set_attributes(self.id, attributes)
+
+    async def set_attributes_async(self, attributes: Mapping[str, Attribute | None]) -> None:
+        """Do what `set_attributes` does without blocking the event loop."""
+        await self._runtime.set_attributes_async(self.id, attributes)
 
     def events(self) -> EventStream:
         """Return the run's events from the first to the last, live.

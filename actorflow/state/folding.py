@@ -222,4 +222,5 @@ class RunFold:
             trace_id=record.trace_id,
             correlation_id=record.correlation_id,
             business_id=record.business_id,
+            attributes=record.attributes,
         )

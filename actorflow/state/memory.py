@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import operator
 import threading
@@ -12,17 +13,23 @@ import attrs
 from actorflow.definition.arguments import event_page, whole
 from actorflow.definition.durations import seconds
 from actorflow.errors.storage import AlreadyStarted, RunNotFound
+from actorflow.model.attributes import changes_of, merged
 from actorflow.model.events import Event
+from actorflow.model.filters import RunFilters, RunQuery, next_cursor
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus, move_run
 from actorflow.model.results import RECENT_RUNS, RunPage, medians
+from actorflow.state.finding import counted, matching
 from actorflow.state.folding import fold
 from actorflow.support.sizes import SMALL, size_of
 from actorflow.support.suggestions import checks_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import timedelta
+    from typing import Unpack
 
+    from actorflow.model.attributes import Attribute
+    from actorflow.model.filters import RunListing
     from actorflow.model.protocols import Commit
     from actorflow.model.results import RunRecord, RunSnapshot
 
@@ -237,41 +244,48 @@ class MemoryStateManager:
         event_page(after, limit)
         return self._entry(run_id).events(after, limit)
 
-    def list(
-        self,
-        *,
-        status: RunStatus | None = None,
-        workflow_id: str | None = None,
-        trace_id: str | None = None,
-        correlation_id: str | None = None,
-        business_id: str | None = None,
-        limit: int = 50,
-        offset: int = 0,
-    ) -> RunPage:
-        """Return runs, newest first, ties by run id."""
-        wanted = {
-            "workflow_id": workflow_id,
-            "trace_id": trace_id,
-            "correlation_id": correlation_id,
-            "business_id": business_id,
-        }
-        matches = _matcher(
-            status, {name: value for name, value in wanted.items() if value is not None}
-        )
+    def set_attributes(self, run_id: str, attributes: Mapping[str, Attribute | None], /) -> None:
+        """Change attributes of a run, and leave its others; None removes one."""
+        changes = changes_of(attributes)
         with self._lock:
-            entries = [entry for entry in self._runs.values() if matches(entry)]
-        entries.sort(key=lambda entry: (-entry.record.created_at, entry.record.run_id))
-        page = entries[offset : offset + limit]
-        return RunPage(runs=tuple(entry.summary() for entry in page), total=len(entries))
+            entry = self._entry(run_id)
+            kept = merged(run_id, entry.record.attributes, changes)
+            entry.record = attrs.evolve(entry.record, attributes=kept)
+
+    def list(self, **asked: Unpack[RunListing]) -> RunPage:
+        """Return runs, newest first, ties by run id; see `RunListing`.
+
+        Raises:
+            DefinitionError: When a filter is invalid.
+        """
+        query = RunQuery.of(asked)
+        entries = sorted(self._matching(query), key=_order)
+        begin = query.offset
+        if query.after is not None:
+            created_at, run_id = query.after
+            begin = bisect.bisect_right(entries, (-created_at, run_id), key=_order)
+        page = entries[begin : begin + query.limit]
+        more = begin + query.limit < len(entries)
+        return RunPage(
+            runs=tuple(entry.summary() for entry in page),
+            total=len(entries),
+            next_cursor=next_cursor([entry.record for entry in page], more=more),
+        )
+
+    def count_runs(
+        self, by: str | Sequence[str], /, **filters: Unpack[RunFilters]
+    ) -> Mapping[Any, int]:
+        """Return how many runs match all filters, by what they have in common."""
+        return counted(by, self._matching(RunQuery.of(filters, RunFilters)))
+
+    def _matching(self, query: RunQuery) -> Iterable[_Entry]:
+        with self._lock:
+            entries = [*self._runs.values()]
+        return matching(query, entries)
 
     def close(self) -> None:
         """Do nothing: finished runs can still be read after a shutdown."""
 
 
-def _matcher(status: RunStatus | None, wanted: dict[str, str]) -> Callable[[_Entry], bool]:
-    def matches(entry: _Entry) -> bool:
-        if status is not None and entry.status is not status:
-            return False
-        return all(getattr(entry.record, name) == value for name, value in wanted.items())
-
-    return matches
+def _order(entry: _Entry) -> tuple[float, str]:
+    return -entry.record.created_at, entry.record.run_id

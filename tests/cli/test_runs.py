@@ -257,7 +257,7 @@ def test_events_are_printed_a_line_each_or_as_json(failed, type_in):
 def test_many_events_are_read_by_the_page(failed, type_in, monkeypatch):
     """However long a run was, it is not held as a whole."""
     _, whole, _ = type_in("runs", "events", failed)
-    monkeypatch.setattr("actorflow.cli.runs._PAGE", 5)
+    monkeypatch.setattr("actorflow.cli.following._PAGE", 5)
     _, paged, _ = type_in("runs", "events", failed)
     _, some, _ = type_in("runs", "events", failed, "--limit", "7")
 
@@ -591,7 +591,10 @@ def test_a_parked_run_is_shown_with_what_it_waits_for(state, type_in):
     looked.close()
     _, out, _ = type_in("runs", "show", "run")
 
-    assert "\nparked: it waits for an orchestrator that knows its workflow in this version\n" in out
+    assert out.startswith("run run of flow 1.0.0: pending, parked\n")
+    assert re.search(
+        r"^parked since \S+ \S+Z: it waits for an orchestrator that", out, re.MULTILINE
+    )
 
 
 def test_the_owner_of_a_run_in_progress_is_shown(state, type_in):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -48,6 +48,8 @@ NO_TIMEOUTS = [*NO_WAITS, 0, -1, -HUGE, float("inf"), timedelta(0)]
 NO_DRAINS = [*NO_WAITS, None, -1, float("inf"), timedelta(-1)]
 NO_MAPPINGS = [True, 5, HUGE, "x", [], Unspeakable(), {5: 1}, {HUGE: 1}, {Unspeakable(): 1}]
 NO_FLAGS = [None, 0, 1, "yes", [], Unspeakable()]
+NAIVE = datetime(2026, 1, 31)  # noqa: DTZ001 - without a time zone, which is the mistake
+NO_MOMENTS = [True, HUGE, float("nan"), float("inf"), 1e300, "x", [], NAIVE, Unspeakable()]
 NO_FLOWS = [True, 5, HUGE, b"x", [], {}, Unspeakable(), fine]
 
 
@@ -97,6 +99,14 @@ def _refused(call, *arguments, kind=DefinitionError, **options):
     business_id=NO_TEXT,
     limit=NO_COUNTS,
     offset=NO_COUNTS,
+    workflow_version=NO_TEXT,
+    error=[*NO_TEXT, ""],
+    owner=NO_TEXT,
+    cursor=[*NO_TEXT, "", "x", "WzEuMCwxXQ", "W10", "WyJhIiwiYiJd", "WzEuMCwiXHUwMDAwIl0"],
+    parked=NO_FLAGS[1:],
+    created_after=NO_MOMENTS,
+    finished_before=NO_MOMENTS,
+    attributes=[*NO_MAPPINGS, {"a": None}, {"a": []}, {"a": {}}, {"a": b"x"}, {"": 1}],
 )
 def test_a_filter_that_makes_no_sense_is_refused(shared, name, value):
     """It would find nothing in memory, and a database would fail with an error of its own."""

@@ -599,6 +599,95 @@ defect(
 )
 
 
+# ── Finding runs ─────────────────────────────────────────────────────────────────────────────
+
+IN_TABLES = "tests/state/sql/test_finding.py::"
+
+defect(
+    "a page leaves out runs of the instant in which the page before it ended",
+    "state/sql/finding.py",
+    "sa.or_(ordered.c.created_at < created_at, ordered.c.run_id > run_id)",
+    "ordered.c.created_at < created_at",
+    IN_TABLES + "test_pages_go_on_within_an_instant",
+    why="A program that reads all runs page by page misses some.",
+)
+defect(
+    "a filter by the number 1 finds True",
+    "model/attributes.py",
+    '        return "boolean", "true" if value else "false"\n',
+    '        return "number", repr(int(value))\n',
+    "tests/model/test_attributes.py::test_values_have_one_key_if_they_are_equal_and_of_one_kind",
+    why="A cancellation of all runs with priority=1 takes those with priority=True along.",
+)
+defect(
+    "an attribute that was removed still finds its run",
+    "state/sql/attributes.py",
+    "attributes.c.name.in_(list(changes))",
+    "attributes.c.name.in_([name for name, it in changes.items() if it is not None])",
+    IN_TABLES + "test_a_run_is_found_by_its_new_attributes_alone",
+    why="A search by tenant has runs that belong to none.",
+)
+defect(
+    "a run whose attributes match is found while it is purged",
+    "state/sql/finding.py",
+    "        statement = self._where(sa.select(runs), NOT_PURGED)\n",
+    "        statement = self._where(sa.select(runs))\n",
+    IN_TABLES + "test_a_run_that_is_being_purged_is_neither_found_nor_counted",
+    why="A listing has runs that snapshot() does not find.",
+)
+defect(
+    "a parked run has no time",
+    "state/sql/writing/group.py",
+    '{"parked": _PARKED, "parked_since": self._now}',
+    '{"parked": _PARKED}',
+    IN_TABLES + "test_a_run_is_parked_since_a_time_of_the_database",
+    why="Nothing says for how long a run has been stuck.",
+)
+defect(
+    "a deployment logs every run that it parks for a moment",
+    "orchestrator/takeover.py",
+    "if due <= now]",
+    "if due]",
+    "tests/orchestrator/test_stuck.py::"
+    "test_a_parked_run_is_logged_when_it_has_stayed_so_for_a_while",
+    why="Warnings in the log of runs that the next daemon takes a second later.",
+)
+defect(
+    "an outage is logged at every search",
+    "orchestrator/takeover.py",
+    "        if self._since is None:\n            self._since = now\n            _log(",
+    "        if self._since is None:\n            self._since = now\n"
+    "        if now:\n            _log(",
+    "tests/orchestrator/test_stuck.py::test_an_outage_is_logged_once_and_so_is_its_end",
+    why="A traceback a second for as long as the database is down.",
+)
+defect(
+    "a state manager gets filters that it does not know",
+    "orchestrator/powers.py",
+    "        if unknown:\n            problem = f",
+    "        if not names:\n            problem = f",
+    "tests/orchestrator/test_finding_runs.py::"
+    "test_a_filter_that_a_state_manager_does_not_know_is_refused",
+    why="A TypeError from within, where an error that says what to do belongs.",
+)
+defect(
+    "several runs are cancelled without consent",
+    "cli/bulk.py",
+    "        if self.yes or len(self.runs) == 1:\n",
+    "        if self.yes or self.runs:\n",
+    "tests/cli/test_many_runs.py::test_several_runs_are_cancelled_after_consent_only",
+    why="A filter that was typed too wide cancels a day's work.",
+)
+defect(
+    "following a run ends before the run",
+    "cli/following.py",
+    "    return last.kind in _ENDS\n",
+    "    return last.kind in _ENDS or last.step_id is None\n",
+    "tests/cli/test_many_runs.py::test_a_run_that_is_resumed_is_followed_further",
+    why="`runs events --follow` says nothing of what happens after a resumption.",
+)
+
+
 # ── Running ──────────────────────────────────────────────────────────────────────────────────
 
 

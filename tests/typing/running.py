@@ -67,7 +67,9 @@ def run(inputs: Mapping[str, Any]) -> None:
             trace_id="t",
             correlation_id=None,
             business_id="b",
+            attributes={"tenant": "acme", "tier": 1, "share": 0.5, "urgent": True},
         )
+        orchestrator.run(flow, attributes={"a": None})  # type: ignore[dict-item]  # no value
         orchestrator.run(flow, timeot=5)  # type: ignore[call-arg]  # a misspelt option
         orchestrator.run(flow, priority="high")  # type: ignore[arg-type]  # not a number
         orchestrator.run(5)  # type: ignore[arg-type]  # not a workflow
@@ -78,6 +80,11 @@ def run(inputs: Mapping[str, Any]) -> None:
         read_handle(handle)
         read_page(orchestrator.list(status="failed", workflow_id="report", limit=5, offset=5))
         read_page(orchestrator.list(status=RunStatus.FAILED))
+        read_page(orchestrator.list(status={"failed"}, attributes={"a": ["x", 1]}, cursor=None))
+        orchestrator.list(lmit=5)  # type: ignore[call-arg]  # a misspelt filter
+        assert_type(orchestrator.count(), Mapping[Any, int])
+        orchestrator.count(("workflow_id", "status"), created_after=0.0, parked=True)
+        handle.set_attributes({"tenant": None, "tier": 2})
         read_report(orchestrator.shutdown(drain=1, grace=timedelta(seconds=1)))
 
 

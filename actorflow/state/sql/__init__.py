@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from actorflow.state.sql.health import StoreHealth
 from actorflow.state.sql.manager import SQLStateManager
+from actorflow.state.sql.owners import Owner
 from actorflow.state.sql.retention import PurgeReport
 from actorflow.state.sql.values.serializers import JSONSerializer, PickleSerializer, Serializer
 
 __all__ = [
     "JSONSerializer",
+    "Owner",
     "PickleSerializer",
     "PurgeReport",
     "SQLStateManager",

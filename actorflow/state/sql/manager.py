@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from actorflow.definition.arguments import event_page
 from actorflow.errors.definition import ForkedStateManager
 from actorflow.errors.storage import NotRecorded
+from actorflow.model.attributes import changes_of
+from actorflow.model.filters import RunFilters, RunQuery, columns_of
 from actorflow.model.requests import new_record
 from actorflow.state.folding import fold
 from actorflow.state.sql.options import check_columns, check_options, needs_extra, plan_given
@@ -30,12 +32,14 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from actorflow.definition.workflow import Workflow
+    from actorflow.model.attributes import Attribute
     from actorflow.model.events import Event
-    from actorflow.model.lifecycle import RunStatus
+    from actorflow.model.filters import RunListing
     from actorflow.model.protocols import Commit, Taken
     from actorflow.model.requests import RunOptions
     from actorflow.model.results import RunPage, RunRecord, RunSnapshot
     from actorflow.state.sql.health import StoreHealth
+    from actorflow.state.sql.owners import Owner
     from actorflow.state.sql.retention import PurgeReport
     from actorflow.state.sql.values.serializers import Serializer
     from actorflow.state.sql.writing.queue import Entry
@@ -116,6 +120,7 @@ class SQLStateManager:
         counts = (max_waiting, max_input, max_output, max_event)
         check_options(serializer, synchronous, lease, patience, counts)
         with needs_extra("SQLStateManager"):
+            from actorflow.state.sql.attributes import dump_attributes  # noqa: PLC0415
             from actorflow.state.sql.engines import check_process  # noqa: PLC0415
             from actorflow.state.sql.leases import CancelRequests, Lease  # noqa: PLC0415
             from actorflow.state.sql.purging import Purger  # noqa: PLC0415
@@ -137,6 +142,7 @@ class SQLStateManager:
             chosen, max_input=max_input, max_output=max_output, max_event=max_event
         )
         self._serialized = SerializedOutputs(self._payloads)
+        self._dump_attributes = dump_attributes
         self._reader = Reader(self._engines.reading, self._payloads)
         dialect, owner = self._engines.writing.dialect, str(uuid.uuid4())
         clock, self._requests = SystemClock(), CancelRequests(owner)
@@ -240,6 +246,7 @@ class SQLStateManager:
         strings = {
             "inputs": self._payloads.dump_mapping(f"the input of {run}", record.inputs),
             "metadata": self._payloads.dump_mapping(f"the metadata of {run}", record.metadata),
+            "attributes": self._dump_attributes(record.attributes),
         }
         return Create(record=record, strings=strings, on_commit=done, owned=owned)
 
@@ -367,6 +374,25 @@ class SQLStateManager:
         self._transactions.run(lambda it: it.execute(statement).rowcount, "record the request")
         self.events(run_id, limit=0)  # raises if the run does not exist
 
+    def set_attributes(self, run_id: str, attributes: Mapping[str, Attribute | None], /) -> None:
+        """Change attributes of a run, and leave its others; None removes one.
+
+        Blocks until the change is committed.
+
+        Raises:
+            DefinitionError: When a name or a value is invalid, or there are then too many.
+            RunNotFound: When there is no such run.
+            StoreUnavailable: When the database cannot be reached.
+        """
+        from actorflow.state.sql.attributes import set_attributes  # noqa: PLC0415 - see above
+
+        changes = changes_of(attributes)
+        self._check_process()
+        self._writer.wait_until(lambda: run_id not in self._fresh)
+        self._transactions.run(
+            lambda it: set_attributes(it, run_id, changes), "record the attributes"
+        )
+
     def purge(
         self,
         *,
@@ -419,25 +445,41 @@ class SQLStateManager:
         """Return the median seconds of each step over the last completed runs of a workflow."""
         return self._reader.durations(workflow_id)
 
-    def list(
-        self,
-        *,
-        status: RunStatus | None = None,
-        workflow_id: str | None = None,
-        trace_id: str | None = None,
-        correlation_id: str | None = None,
-        business_id: str | None = None,
-        limit: int = 50,
-        offset: int = 0,
-    ) -> RunPage:
-        """Return runs, newest first, ties by run id; waits for pending accepted runs to commit."""
+    def list(self, **asked: Unpack[RunListing]) -> RunPage:
+        """Return runs, newest first, ties by run id; waits for pending accepted runs to commit.
+
+        Raises:
+            DefinitionError: When a filter is invalid.
+            StoreUnavailable: When the database cannot be reached.
+        """
+        query = RunQuery.of(asked)
+        self._wait_for_fresh()
+        return self._reader.list(query)
+
+    def count_runs(
+        self, by: str | Sequence[str], /, **filters: Unpack[RunFilters]
+    ) -> Mapping[Any, int]:
+        """Return how many runs match all filters, by what they have in common.
+
+        Raises:
+            DefinitionError: When an argument is invalid.
+            StoreUnavailable: When the database cannot be reached.
+        """
+        columns, query = columns_of(by), RunQuery.of(filters, RunFilters)
+        self._wait_for_fresh()
+        groups = self._reader.count(columns, query)
+        return {key[0]: count for key, count in groups.items()} if isinstance(by, str) else groups
+
+    def owners(self) -> Sequence[Owner]:
+        """Return the owners with a lease, and those that runs in progress have, by their names.
+
+        Raises:
+            StoreUnavailable: When the database cannot be reached.
+        """
+        self._wait_for_fresh()
+        return self._reader.owners()
+
+    def _wait_for_fresh(self) -> None:
+        self._check_process()
         fresh = set(self._fresh)
         self._writer.wait_until(lambda: fresh.isdisjoint(self._fresh))
-        wanted = {
-            "status": status,
-            "workflow_id": workflow_id,
-            "trace_id": trace_id,
-            "correlation_id": correlation_id,
-            "business_id": business_id,
-        }
-        return self._reader.list(wanted, limit, offset)

@@ -2,9 +2,10 @@
 
 A run to delete is first marked, which hides it from all readers at once. Marking also increments
 its fencing token, so an orchestrator that has just claimed the run can no longer write to it. Then
-its rows are deleted: events, steps, and the run itself. A run is therefore visible as a whole or
-not at all, however many transactions its deletion takes. Last, old idempotency keys of deleted runs
-are removed; they outlive the run so that a message delivered twice does not start a second run.
+its rows are deleted: events, steps, attributes, and the run itself. A run is therefore visible as a
+whole or not at all, however many transactions its deletion takes. Last, old idempotency keys of
+deleted runs are removed; they outlive the run so that a message delivered twice does not start a
+second run.
 
 Each transaction deletes a limited number of rows, fewer on a slow database, and is followed by a
 pause of the same length, so the purge uses at most half of the database's time. No rows are loaded
@@ -22,7 +23,16 @@ import sqlalchemy as sa
 
 from actorflow.state.sql.leases import lease_forgotten
 from actorflow.state.sql.retention import PurgeReport
-from actorflow.state.sql.schema.tables import NOT_PURGED, PURGED, batches, keys, owners, runs, steps
+from actorflow.state.sql.schema.tables import (
+    NOT_PURGED,
+    PURGED,
+    attributes,
+    batches,
+    keys,
+    owners,
+    runs,
+    steps,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -136,7 +146,7 @@ class Purger:
         """Delete some rows and mark some runs; return None when there is nothing left to do."""
         _prepare(connection)
         going = connection.scalars(_GOING.limit(rows)).all()
-        deleted, events = [0, 0, 0], 0
+        deleted, events = [0] * len(_WITH_KEYS), 0
         for index, (table, key) in enumerate(_WITH_KEYS):
             if going and rows:
                 some = _first_rows(table, key, going, rows)
@@ -147,7 +157,7 @@ class Purger:
         marked = 0
         if rows and bound is not None:
             marked = connection.execute(_mark(bound, self._transactions.wall(), rows)).rowcount
-        report = PurgeReport(events=events, steps=deleted[1], runs=deleted[2])
+        report = PurgeReport(events=events, steps=deleted[1], runs=deleted[-1])
         return report if any(deleted) or marked else None
 
 
@@ -213,6 +223,7 @@ def _mark(bound: tuple[float, str], now: float, rows: int) -> sa.Update:
 _WITH_KEYS: Final = (
     (batches, ("run_id", "first")),
     (steps, ("run_id", "step_id")),
+    (attributes, ("run_id", "name")),
     (runs, ("run_id",)),
 )
 """The tables and their keys, in the order in which a run's rows are deleted: its own row last."""

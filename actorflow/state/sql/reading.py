@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
@@ -13,25 +14,23 @@ from actorflow.definition.arguments import is_storable
 from actorflow.errors.running import ActorCrashed, StepTimeout
 from actorflow.errors.storage import NotRestorable, RunNotFound, StoreUnavailable
 from actorflow.model.events import NO_DATA, Event
+from actorflow.model.filters import next_cursor
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.model.results import RECENT_RUNS, RunOwner, RunPage, RunSnapshot, StepResult, medians
 from actorflow.state.folding import with_attempts
+from actorflow.state.sql.attributes import load_attributes
 from actorflow.state.sql.engines import transaction
-from actorflow.state.sql.records import WITH_OWNER, read_records
-from actorflow.state.sql.schema.tables import (
-    NOT_PURGED,
-    PURGED,
-    batches,
-    runs,
-    seconds_of,
-    steps,
-)
+from actorflow.state.sql.finding import Found, found_owners
+from actorflow.state.sql.records import WITH_OWNER, read_records, with_owners
+from actorflow.state.sql.schema.tables import NOT_PURGED, batches, runs, seconds_of, steps
 from actorflow.state.sql.transactions import describe
 from actorflow.state.sql.values.parents import parent_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from actorflow.model.filters import RunQuery
+    from actorflow.state.sql.owners import Owner
     from actorflow.state.sql.records import Record
     from actorflow.state.sql.values.payloads import Payloads
 
@@ -55,13 +54,17 @@ _COPIED: Final = (
     "correlation_id",
     "business_id",
     "parked",
+    "parked_since",
+    "waiting",
+    "waiting_since",
+    "paused",
+    "paused_since",
 )
 _STEPS_PER_QUERY: Final = 500
 _RUNS_PER_QUERY: Final = 500
 _LARGEST: Final = 2**63 - 1
 """The largest integer of a database."""
 _decode: Final = msgspec.json.Decoder().decode
-_FILTERS: Final = ("status", "workflow_id", "trace_id", "correlation_id", "business_id")
 _BETWEEN_ATTEMPTS: Final = frozenset({StepStatus.READY, StepStatus.RETRYING, StepStatus.CANCELLED})
 """The statuses that a step may have, or get, while it waits for another attempt."""
 
@@ -90,7 +93,9 @@ class Reader:
         """Return a run with its steps."""
         _check_id(run_id)
         with self._transaction() as connection:
-            run = connection.execute(_where_run(run_id, WITH_OWNER)).one_or_none()
+            run = connection.execute(
+                _where_run(run_id, WITH_OWNER.select_from(with_owners(runs)))
+            ).one_or_none()
             if run is None:
                 raise RunNotFound(run_id)
             rows = connection.execute(sa.select(steps).where(steps.c.run_id == run_id)).all()
@@ -155,6 +160,7 @@ class Reader:
             compensations=tuple(msgspec.json.decode(run.compensations)),
             parent=parent_of(run),
             owner=_owner(run),
+            attributes=load_attributes(run.attributes),
         )
 
     def _step(self, step_id: str, row: Any) -> StepResult:
@@ -215,26 +221,33 @@ class Reader:
             rows = connection.execute(query).all()
         return medians((row.step_id, row.finished_at - row.started_at) for row in rows)
 
-    def list(self, wanted: Mapping[str, str | None], limit: int, offset: int) -> RunPage:
+    def list(self, query: RunQuery) -> RunPage:
         """Return summaries of the matching runs, newest first, ties by run id.
 
         Inputs and metadata that this process cannot read are `Unreadable` placeholders.
         """
-        if not all(is_storable(it) for it in wanted.values() if it is not None):
-            return RunPage(runs=(), total=0)  # a database would refuse the value
-        match = [runs.c[it] == wanted[it] for it in _FILTERS if wanted[it] is not None]
-        # A difference of two index-only counts: only the rows say whether a run is being purged.
-        count = _count(*match) - _count(*match, PURGED)
-        page = (
-            WITH_OWNER.where(*match, NOT_PURGED)
-            .order_by(runs.c.created_at.desc(), runs.c.run_id)
-            .limit(limit)
-            .offset(offset)
-        )
         with self._transaction() as connection:
-            total = connection.execute(sa.select(count)).scalar_one()
-            rows = connection.execute(page).all() if limit else []
-        return RunPage(runs=tuple(map(self._summary, rows)), total=total)
+            found = Found(query, connection.dialect.name)
+            total = connection.execute(found.total()).scalar_one()
+            rows = connection.execute(found.page()).all() if query.limit else []
+        page = tuple(map(self._summary, rows[: query.limit]))
+        more = len(rows) > query.limit
+        return RunPage(runs=page, total=total, next_cursor=next_cursor(page, more=more))
+
+    def count(self, columns: Sequence[str], query: RunQuery) -> dict[tuple[Any, ...], int]:
+        """Return the numbers of the matching runs, by the values of some columns."""
+        groups: Counter[tuple[Any, ...]] = Counter()
+        with self._transaction() as connection:
+            found = Found(query, connection.dialect.name)
+            for statement, sign in found.counts(columns):
+                for *key, count in connection.execute(statement):
+                    groups[tuple(map(_public, columns, key))] += sign * count
+        return {key: count for key, count in groups.items() if count}
+
+    def owners(self) -> Sequence[Owner]:
+        """Return the owners and how many runs each has in progress."""
+        with self._transaction() as connection:
+            return found_owners(connection)
 
 
 def _check_id(run_id: str) -> None:
@@ -277,8 +290,8 @@ def _where_run(run_id: str, query: sa.Select[Any]) -> sa.Select[Any]:
     return query.where(runs.c.run_id == run_id, NOT_PURGED)
 
 
-def _count(*match: Any) -> sa.ScalarSelect[int]:
-    return sa.select(sa.func.count()).select_from(runs).where(*match).scalar_subquery()
+def _public(column: str, value: Any) -> Any:
+    return RunStatus(value) if column == "status" else value
 
 
 def _owner(run: Any) -> RunOwner | None:

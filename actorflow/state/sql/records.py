@@ -13,7 +13,7 @@ from actorflow.state.sql.schema.tables import NOT_PURGED, batches, owners, runs,
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-__all__ = ["WITH_OWNER", "Record", "among", "read_records"]
+__all__ = ["WITH_OWNER", "Record", "among", "read_records", "with_owners"]
 
 
 WITH_OWNER: Final = sa.select(
@@ -21,10 +21,14 @@ WITH_OWNER: Final = sa.select(
     owners.c.host.label("owner_host"),
     owners.c.pid.label("owner_pid"),
     owners.c.lease_until,
-).select_from(
-    runs.outerjoin(owners, sa.and_(owners.c.owner == runs.c.owner, runs.c.finished_at.is_(None)))
 )
-"""Runs, each with the lease of its owner if it is in progress and has one."""
+"""Runs with the lease of their owner; to be selected from `with_owners`."""
+
+
+def with_owners(source: sa.FromClause) -> sa.FromClause:
+    """Join the owner of each run in progress to a source that has the runs."""
+    own = sa.and_(owners.c.owner == runs.c.owner, runs.c.finished_at.is_(None))
+    return source.outerjoin(owners, own)
 
 
 @attrs.frozen
@@ -39,7 +43,7 @@ class Record:
 
 def read_records(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, Record]:
     """Return the rows of the runs that exist, by run id."""
-    found = WITH_OWNER.where(runs.c.run_id.in_(run_ids), NOT_PURGED)
+    found = WITH_OWNER.select_from(with_owners(runs)).where(runs.c.run_id.in_(run_ids), NOT_PURGED)
     records = {run.run_id: Record(run) for run in connection.execute(found)}
     for step in connection.execute(sa.select(steps).where(steps.c.run_id.in_(run_ids))):
         if step.run_id in records:

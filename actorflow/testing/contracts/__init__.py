@@ -11,8 +11,9 @@
             return MyExecutor()
 
 pytest collects the inherited tests. `SharedStateManagerContract` is for state managers shared by
-several processes. `MeasuresStepsContract` is for those that know how long steps take, besides one
-of the others: `class TestMyState(MeasuresStepsContract, StateManagerContract)`.
+several processes. `MeasuresStepsContract` is for those that know how long steps take, and
+`FindsRunsContract` for those that keep attributes, count runs and take every filter; derive from
+them in addition: `class TestMyState(MeasuresStepsContract, StateManagerContract)`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from __future__ import annotations
 from actorflow.testing.contracts.accounts import accept, accepted, happened, told, write
 from actorflow.testing.contracts.bench import Bench, Gate
 from actorflow.testing.contracts.executors import ExecutorContract
+from actorflow.testing.contracts.finding import FindsRunsContract
 from actorflow.testing.contracts.measuring import MeasuresStepsContract
 from actorflow.testing.contracts.state_managers import (
     SharedStateManagerContract,
@@ -29,6 +31,7 @@ from actorflow.testing.contracts.state_managers import (
 __all__ = [
     "Bench",
     "ExecutorContract",
+    "FindsRunsContract",
     "Gate",
     "MeasuresStepsContract",
     "SharedStateManagerContract",

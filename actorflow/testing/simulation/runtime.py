@@ -5,7 +5,7 @@ It is to a simulation what `actorflow.orchestrator.runtime` is to an `Orchestrat
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from actorflow.actors import ConfigureSupervisor, Supervisor
 from actorflow.errors.running import IllegalMove
@@ -125,6 +125,9 @@ class SimulatedRuntime:
         state: Opens the state manager, at the start and after each crash; in memory by default.
         choose_rarely: See `SimulatedSystem`.
     """
+
+    keeps_attributes: ClassVar[bool] = True
+    """Whether runs may be started with attributes."""
 
     def __init__(
         self,

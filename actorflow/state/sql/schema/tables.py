@@ -19,6 +19,7 @@ __all__ = [
     "NOT_PURGED",
     "PURGED",
     "Moment",
+    "attributes",
     "batches",
     "keys",
     "metadata",
@@ -113,6 +114,12 @@ runs: Final = sa.Table(
     sa.Column("parent_call", Id),
     sa.Column("on_parent_end", sa.Text),
     sa.Column("owned_since", Moment),
+    sa.Column("attributes", sa.Text),
+    sa.Column("parked_since", Moment),
+    sa.Column("waiting", sa.Text),
+    sa.Column("waiting_since", Moment),
+    sa.Column("paused", sa.Text),
+    sa.Column("paused_since", Moment),
     sa.CheckConstraint(_among(RunStatus), name="actorflow_runs_status"),
     sa.CheckConstraint(
         f"(status IN {_ENDED}) = (finished_at IS NOT NULL)", name="actorflow_runs_finished"
@@ -139,6 +146,8 @@ _index_where("finished_at", "actorflow_runs_by_end", runs.c.finished_at, runs.c.
 _index_where("purged_at", "actorflow_runs_purged", runs.c.run_id)
 _index_where("cancel_asked", "actorflow_runs_asked", runs.c.owner)
 _index_where("parent_run_id", "actorflow_runs_by_parent", runs.c.parent_run_id, runs.c.run_id)
+for _name in ("parked", "waiting", "paused"):
+    _index_where(_name, f"actorflow_runs_{_name}", *_NEWEST)
 
 _open: Final = runs.c.finished_at.is_(None)
 sa.Index(
@@ -148,6 +157,29 @@ sa.Index(
     runs.c.run_id,
     postgresql_where=_open,
     sqlite_where=_open,
+)
+
+attributes: Final = sa.Table(
+    "actorflow_attributes",
+    metadata,
+    sa.Column("run_id", Id, sa.ForeignKey("actorflow_runs.run_id", ondelete="CASCADE")),
+    sa.Column("name", Id),
+    sa.Column("value", Id, nullable=False),
+    sa.Column("type", Id, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.PrimaryKeyConstraint("run_id", "name", name="actorflow_attributes_key"),
+    sa.CheckConstraint("type IN ('string', 'number', 'boolean')", name="actorflow_attributes_type"),
+    sqlite_with_rowid=False,
+)
+"""The attributes in `actorflow_runs.attributes`, one row for each, to find runs by them. The time
+is that of the run: an index that ends with it has the runs with an attribute in their order."""
+sa.Index(
+    "actorflow_attributes_by_value",
+    attributes.c.name,
+    attributes.c.value,
+    attributes.c.type,
+    attributes.c.created_at.desc(),
+    attributes.c.run_id,
 )
 
 owners: Final = sa.Table(

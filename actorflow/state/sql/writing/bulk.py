@@ -227,7 +227,17 @@ def _plain(kind: TypeEngine[Any]) -> TypeEngine[Any]:
     return sa.Text() if isinstance(kind, sa.Text) else kind
 
 
-_SET_LATER: Final = frozenset({"purged_at", "cancel_asked"})
+_SET_LATER: Final = frozenset(
+    {
+        "purged_at",
+        "cancel_asked",
+        "parked_since",
+        "waiting",
+        "waiting_since",
+        "paused",
+        "paused_since",
+    }
+)
 """Columns that are empty when a run is accepted."""
 
 

@@ -11,9 +11,17 @@ import sqlalchemy as sa
 from actorflow.model.lifecycle import RunStatus, StepStatus
 from actorflow.model.results import RunRecord
 from actorflow.state.folding import RunFold
+from actorflow.state.sql.attributes import attribute_rows
 from actorflow.state.sql.leases import database_time, unowned
 from actorflow.state.sql.records import among
-from actorflow.state.sql.schema.tables import NOT_PURGED, batches, keys, runs, steps
+from actorflow.state.sql.schema.tables import (
+    NOT_PURGED,
+    attributes,
+    batches,
+    keys,
+    runs,
+    steps,
+)
 from actorflow.state.sql.values.errors import clipped
 from actorflow.state.sql.values.parents import parent_columns, parent_of
 from actorflow.state.sql.writing.bulk import Grammar, Part, bulk, insert_into, moment
@@ -76,10 +84,12 @@ class Statements:
         self._unowned = unowned(dialect.name)
         self._full = 0
         """How many searches in a row have found as many runs as they could take."""
+        self._now = database_time(dialect.name)
         self._claim_values = {
             "owner": owner,
             "fence": runs.c.fence + 1,
-            "owned_since": database_time(dialect.name),
+            "owned_since": self._now,
+            "parked_since": None,
             "parked": None,
             # Resuming an ended run drops the request that cancelled it.
             "cancel_asked": sa.case((runs.c.finished_at.is_(None), runs.c.cancel_asked)),
@@ -87,11 +97,13 @@ class Statements:
 
     def write(self, connection: sa.Connection, batch: Batch) -> bool:
         """Write a batch; return False when some of its runs no longer belong to this owner."""
+        created = [self._created(it) for it in batch.values() if it.created is not None]
         rows = {
             "moved": [
                 _update_row(run_id, it) for run_id, it in batch.items() if it.created is None
             ],
-            "created": [self._created(it) for it in batch.values() if it.created is not None],
+            "created": created,
+            "attributes": list(_attributes(batch)) if created else (),
             "steps": list(_steps(batch)),
             "events": list(_events(batch)),
         }
@@ -169,6 +181,7 @@ class Statements:
             "owned_since": None,
             "fence": runs.c.fence + 1,
             "parked": reason,
+            "parked_since": None if parked is None else self._now,
         }
         connection.execute(sa.update(runs).where(*mine).values(free))
 
@@ -208,8 +221,8 @@ class Statements:
         query = sa.select(runs.c.run_id).where(*nobodys, *unknown)
         found = list(connection.execute(query.with_for_update(skip_locked=True)).scalars())
         if found:
-            parked = sa.update(runs).where(runs.c.run_id.in_(found)).values(parked=_PARKED)
-            connection.execute(parked)
+            values = {"parked": _PARKED, "parked_since": self._now}
+            connection.execute(sa.update(runs).where(runs.c.run_id.in_(found)).values(values))
         return found
 
     def _load(self, connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, OpenRun]:
@@ -232,6 +245,7 @@ def _writes(grammar: Grammar) -> Bulk:
     parts = {
         "moved": _update_of_runs(),
         "created": insert_into(dialect, runs),
+        "attributes": insert_into(dialect, attributes),
         "steps": insert_into(dialect, steps, _or_update),
         "events": insert_into(dialect, batches),
     }
@@ -279,6 +293,13 @@ def _update_row(run_id: str, change: Change) -> dict[str, Any]:
         "of_fence": run.fence,
         "of_event": change.before,
     }
+
+
+def _attributes(batch: Batch) -> Iterable[dict[str, Any]]:
+    for run_id, change in batch.items():
+        record = change.run.fold.record
+        if change.created is not None and record.attributes:
+            yield from attribute_rows(run_id, moment(record.created_at), record.attributes)
 
 
 def _steps(batch: Batch) -> Iterable[dict[str, Any]]:

@@ -41,8 +41,8 @@ class Create:
     """An accepted run to insert."""
 
     record: RunRecord
-    strings: Mapping[str, str]
-    """The run's inputs and metadata, by column."""
+    strings: Mapping[str, str | None]
+    """The run's inputs, metadata and attributes, by column."""
     on_commit: Commit
     owned: bool = True
     """Whether this manager owns the run; otherwise any orchestrator can take it."""

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         RecordedError,
         RunNotFound,
         RunUnattended,
+        ScheduleNotFound,
         SchemaMismatch,
         StoreError,
         StoreOverloaded,
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
         ChecksOutputs,
         Clock,
         Executor,
+        KeepsSchedules,
         LeasesRuns,
         MeasuresSteps,
         Observer,
@@ -87,8 +89,10 @@ if TYPE_CHECKING:
         ShutdownReport,
         StepResult,
     )
+    from actorflow.model.schedules import RecordedSchedule, ScheduleDefinition, ScheduleState
     from actorflow.orchestrator import Orchestrator
     from actorflow.run.handle import Run
+    from actorflow.schedules.handle import Schedule
     from actorflow.state import MemoryStateManager
     from actorflow.support.warnings import ActorflowWarning
 
@@ -105,6 +109,7 @@ __all__ = [
     "MemoryStateManager",
     "Orchestrator",
     "Run",
+    "Schedule",
     "StepContext",
     # Values
     "AttemptOutcome",
@@ -115,6 +120,7 @@ __all__ = [
     "RunResult",
     "RunSnapshot",
     "RunStatus",
+    "ScheduleDefinition",
     "ShutdownReport",
     "StepResult",
     "StepStatus",
@@ -126,10 +132,13 @@ __all__ = [
     # What a state manager may do beyond that
     "CancelsRemotely",
     "ChecksOutputs",
+    "KeepsSchedules",
     "LeasesRuns",
     "MeasuresSteps",
     "QueuesRuns",
     "ReadsSlowly",
+    "RecordedSchedule",
+    "ScheduleState",
     "Taken",
     # What a step may raise
     "GiveUp",
@@ -172,6 +181,7 @@ __all__ = [
     "NotRestorable",
     "NotStorable",
     "RecordedError",
+    "ScheduleNotFound",
     "SchemaMismatch",
     "StoreError",
     "StoreOverloaded",
@@ -227,6 +237,7 @@ __getattr__, __dir__ = lazy_names(
             "RecordedError",
             "RunNotFound",
             "RunUnattended",
+            "ScheduleNotFound",
             "SchemaMismatch",
             "StoreError",
             "StoreOverloaded",
@@ -242,6 +253,7 @@ __getattr__, __dir__ = lazy_names(
             "ChecksOutputs",
             "Clock",
             "Executor",
+            "KeepsSchedules",
             "LeasesRuns",
             "MeasuresSteps",
             "Observer",
@@ -261,8 +273,14 @@ __getattr__, __dir__ = lazy_names(
             "ShutdownReport",
             "StepResult",
         ),
+        "actorflow.model.schedules": (
+            "RecordedSchedule",
+            "ScheduleDefinition",
+            "ScheduleState",
+        ),
         "actorflow.orchestrator": ("Orchestrator",),
         "actorflow.run.handle": ("Run",),
+        "actorflow.schedules.handle": ("Schedule",),
         "actorflow.state": ("MemoryStateManager",),
         "actorflow.support.warnings": ("ActorflowWarning",),
     },

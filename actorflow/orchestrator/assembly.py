@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from actorflow.orchestrator.firing import Firing, Together
 from actorflow.orchestrator.launch import Launcher
 from actorflow.orchestrator.lifetime import Lifetime
 from actorflow.orchestrator.live import Looking
 from actorflow.orchestrator.powers import powers_of
 from actorflow.orchestrator.registry import Registry
+from actorflow.orchestrator.schedules import Schedules
 from actorflow.orchestrator.takeover import Resuming, recovery
 from actorflow.state import MemoryStateManager
 
@@ -34,6 +36,7 @@ class Parts(NamedTuple):
     launcher: Launcher
     resuming: Resuming
     looking: Looking
+    schedules: Schedules
 
 
 def assemble(
@@ -52,5 +55,10 @@ def assemble(
     life = Lifetime(settings, powers, executors, observers)
     launcher = Launcher(life, registry)
     resuming = Resuming(life, registry, launcher)
-    life.background = recovery(settings, powers, life, registry, resuming)
-    return Parts(life, registry, launcher, resuming, Looking(life, powers.state))
+    firing = Firing(life, registry, launcher, powers, enqueues=settings.recover)
+    searching = recovery(settings, powers, life, registry, resuming)
+    if searching is not None:
+        searching.also = firing.notice
+    life.background = firing if searching is None else Together(searching, firing)
+    schedules = Schedules(life, registry, launcher, powers, firing)
+    return Parts(life, registry, launcher, resuming, Looking(life, powers.state), schedules)

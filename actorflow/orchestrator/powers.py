@@ -17,6 +17,7 @@ from actorflow.errors.storage import InvalidAnswer
 from actorflow.model.protocols import (
     CancelsRemotely,
     ChecksOutputs,
+    KeepsSchedules,
     LeasesRuns,
     MeasuresSteps,
     QueuesRuns,
@@ -60,6 +61,8 @@ class Powers:
     """Keeps requests to cancel; None if it takes none."""
     measures: MeasuresSteps | None
     """Knows how long steps took; None if it does not."""
+    schedules: KeepsSchedules | None
+    """Keeps schedules; None if it keeps none."""
 
 
 def powers_of(state: StateManager) -> Powers:
@@ -79,6 +82,7 @@ def powers_of(state: StateManager) -> Powers:
         queue=_power(state, QueuesRuns),
         requests=_power(state, CancelsRemotely),
         measures=_power(state, MeasuresSteps),
+        schedules=_power(state, KeepsSchedules),
     )
 
 

@@ -191,6 +191,8 @@ class Recovery:
         """Runs that could not be resumed here, although their workflows are registered."""
         self.ended: Once[None] = Once()
         """Resolved when it takes no further run."""
+        self.also: Callable[[], None] = lambda: None
+        """Called before each search; it must not raise."""
 
     def begin(self, runtime: Runtime) -> None:
         """Start to search."""
@@ -207,6 +209,7 @@ class Recovery:
         pause = 0.0
         try:
             while not self._over.wait(pause):
+                self.also()
                 pause = self._every / _SOONER if self._look(runtime) else self._every
         finally:
             self.ended.set(None)

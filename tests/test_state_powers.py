@@ -12,6 +12,7 @@ import pytest
 from actorflow import (
     CancelsRemotely,
     ChecksOutputs,
+    KeepsSchedules,
     LeasesRuns,
     MeasuresSteps,
     MemoryStateManager,
@@ -39,6 +40,13 @@ POWERS = {
     ChecksOutputs: ("admit",),
     CancelsRemotely: ("listen", "ask_to_cancel"),
     MeasuresSteps: ("durations",),
+    KeepsSchedules: (
+        "put_schedule",
+        "get_schedule",
+        "list_schedules",
+        "advance_schedule",
+        "delete_schedule",
+    ),
 }
 
 
@@ -310,6 +318,7 @@ def test_a_whole_power_is_found(power):
     assert {state} == found
     assert (state if power is CancelsRemotely else None) is powers.requests
     assert (state if power is MeasuresSteps else None) is powers.measures
+    assert (state if power is KeepsSchedules else None) is powers.schedules
     assert (state if power is ChecksOutputs else None) is powers.outputs
     assert (state if power is QueuesRuns else None) is powers.queue
     assert (state if power in {LeasesRuns, QueuesRuns} else None) is powers.leases

@@ -24,6 +24,7 @@ from actorflow.cli.loading import (
 from actorflow.cli.reports import check_svg
 from actorflow.cli.running import Order, print_json, show
 from actorflow.cli.runs import runs
+from actorflow.cli.schedules import schedules
 from actorflow.cli.terminal.exits import Problem, bad_value, exit_statuses
 from actorflow.errors.definition import DefinitionError
 from actorflow.views import draw_cycle, draw_dot, draw_mermaid, draw_tree
@@ -275,6 +276,7 @@ def validate(target: Target) -> None:
 
 
 app.add_typer(runs, name="runs")
+app.add_typer(schedules, name="schedules")
 app.add_typer(databases(exit_statuses), name="db")
 
 

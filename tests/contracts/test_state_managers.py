@@ -14,6 +14,7 @@ from actorflow.state.sql import SQLStateManager
 from actorflow.systems import SimulatedSystem
 from actorflow.systems.simulated.mischief import Countdown
 from actorflow.testing.contracts import (
+    KeepsSchedulesContract,
     MeasuresStepsContract,
     SharedStateManagerContract,
     StateManagerContract,
@@ -34,7 +35,7 @@ def plainest(_options, _label):
 NEVER = Countdown(plainest, "never", 0, lambda: 0)
 
 
-class TestMemory(MeasuresStepsContract, StateManagerContract):
+class TestMemory(KeepsSchedulesContract, MeasuresStepsContract, StateManagerContract):
     """Runs in memory."""
 
     def make_state(self):
@@ -52,7 +53,7 @@ class TestSimulated(StateManagerContract):
         )
 
 
-class TestSQLite(MeasuresStepsContract, SharedStateManagerContract):
+class TestSQLite(KeepsSchedulesContract, MeasuresStepsContract, SharedStateManagerContract):
     """Runs in a file."""
 
     @pytest.fixture(autouse=True)
@@ -69,7 +70,7 @@ class TestSQLite(MeasuresStepsContract, SharedStateManagerContract):
         return SQLStateManager(f"sqlite:///{self._path}")
 
 
-class TestPostgreSQL(MeasuresStepsContract, SharedStateManagerContract):
+class TestPostgreSQL(KeepsSchedulesContract, MeasuresStepsContract, SharedStateManagerContract):
     """Runs on a server."""
 
     @pytest.fixture(autouse=True)

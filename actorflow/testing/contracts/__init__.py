@@ -12,7 +12,8 @@
 
 pytest collects the inherited tests. `SharedStateManagerContract` is for state managers shared by
 several processes. `MeasuresStepsContract` is for those that know how long steps take, besides one
-of the others: `class TestMyState(MeasuresStepsContract, StateManagerContract)`.
+of the others: `class TestMyState(MeasuresStepsContract, StateManagerContract)`. Likewise,
+`KeepsSchedulesContract` is for those that keep schedules.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from actorflow.testing.contracts.accounts import accept, accepted, happened, tol
 from actorflow.testing.contracts.bench import Bench, Gate
 from actorflow.testing.contracts.executors import ExecutorContract
 from actorflow.testing.contracts.measuring import MeasuresStepsContract
+from actorflow.testing.contracts.scheduled import KeepsSchedulesContract
 from actorflow.testing.contracts.state_managers import (
     SharedStateManagerContract,
     StateManagerContract,
@@ -30,6 +32,7 @@ __all__ = [
     "Bench",
     "ExecutorContract",
     "Gate",
+    "KeepsSchedulesContract",
     "MeasuresStepsContract",
     "SharedStateManagerContract",
     "StateManagerContract",

@@ -36,6 +36,7 @@ LONG_MODULES: dict[str, str] = {}
 HEAVY = {
     "alembic",
     "asyncio",
+    "cronsim",
     "hypothesis",
     "msgspec",
     "multiprocessing",
@@ -48,8 +49,9 @@ HEAVY = {
     "typer",
 }
 
-# SQLAlchemy imports the driver of a database by the name that stands in its URL.
-LOADED_BY_OTHERS = {"psycopg"}
+# SQLAlchemy imports the driver of a database by the name that stands in its URL, and zoneinfo the
+# data of timezones.
+LOADED_BY_OTHERS = {"psycopg", "tzdata"}
 
 # Runs in a fresh interpreter, and prints what an import has changed there.
 PROBE = """
@@ -155,7 +157,7 @@ def declared_requirements() -> set[str]:
     """The distributions that the package itself imports: required, or by an extra."""
     required = metadata()["options"]["install_requires"]
     optional = metadata()["options.extras_require"]
-    extras = "\n".join(optional[name] for name in ("cli", "sql", "testing"))
+    extras = "\n".join(optional[name] for name in ("cli", "schedules", "sql", "testing"))
     lines = f"{required}\n{extras}".splitlines()
     return {Requirement(line).name for line in lines if line.strip()}
 

@@ -147,6 +147,7 @@ def test_a_state_manager_by_the_letter_has_no_power(state):
         queue=None,
         requests=None,
         measures=None,
+        schedules=None,
     )
 
     assert expected == powers_of(state)

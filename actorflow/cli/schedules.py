@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from actorflow.cli.databases import Database, opened
-from actorflow.cli.loading import AsJson
+from actorflow.cli.loading import AsJson  # noqa: TC001 - typer reads the annotations
 from actorflow.cli.reports import rendered
 from actorflow.cli.terminal.exits import Problem, exit_statuses
 from actorflow.cli.terminal.lines import printable, table

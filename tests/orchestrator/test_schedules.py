@@ -17,14 +17,13 @@ from actorflow import (
     RunStatus,
     ScheduleNotFound,
     UnknownWorkflow,
-    Workflow,
     WrongLoop,
 )
 from actorflow.errors.running import Overloaded
 from actorflow.errors.storage import StoreUnavailable
 from actorflow.orchestrator import firing
 from actorflow.orchestrator.firing import Firing
-from tests.support.flows import GUARD, Gate, flow_of
+from tests.support.flows import GUARD, flow_of
 
 # Their steps are lambdas and closures, which tell the test what they do.
 pytestmark = pytest.mark.filterwarnings("ignore:.*a lambda or a closure:actorflow.ActorflowWarning")
@@ -358,7 +357,7 @@ def test_other_mistakes_are_refused_too(here):
     """A name, an option, an input and a workflow."""
     with pytest.raises(DefinitionError, match="name='' is not a name"):
         here.schedule("", report(), every=1)
-    with pytest.raises(TypeError, match="a schedule has no option 'crom'.*'cron'"):
+    with pytest.raises(TypeError, match=r"a schedule has no option 'crom'.*'cron'"):
         here.schedule("every", report(), crom="* * * * *")
     with pytest.raises(MissingInput, match="day"):
         here.schedule("every", flow_of(lambda day: day), every=1)
@@ -372,7 +371,7 @@ def test_a_state_manager_without_schedules_is_named(make_orchestrator):
     class Plain(MemoryStateManager):
         put_schedule = get_schedule = list_schedules = advance_schedule = delete_schedule = None
 
-    with pytest.raises(DefinitionError, match="Plain does not.*KeepsSchedules"):
+    with pytest.raises(DefinitionError, match=r"Plain does not.*KeepsSchedules"):
         make_orchestrator(Plain()).schedule("every", report(), every=1)
 
 
@@ -461,8 +460,10 @@ def test_schedules_are_listed_by_name(here, clock):
     here.schedule("a", "report", cron="0 2 * * *", tz="Europe/Berlin")
 
     assert [
-        "<Schedule 'a' of workflow 'report', cron '0 2 * * *' Europe/Berlin, "
-        "next 2026-03-29 03:00:00+02:00>",
+        (
+            "<Schedule 'a' of workflow 'report', cron '0 2 * * *' Europe/Berlin, "
+            "next 2026-03-29 03:00:00+02:00>"
+        ),
         "<Schedule 'b' of workflow 'report', every 60 s, paused>",
     ] == [repr(it) for it in here.schedules()]
 

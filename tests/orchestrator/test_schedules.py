@@ -299,6 +299,24 @@ def test_a_crash_between_the_decision_and_the_start_loses_nothing(here, clock, m
     assert (1, 1) == (every.fired, here.list().total)
 
 
+def test_a_pause_at_the_moment_of_a_decision_prevails(here, clock, monkeypatch):
+    """The decision was made for a schedule that has changed, and is made again."""
+    every = here.schedule("every", report(), every=60.0)
+    keeper, waiting = here._schedules._powers.schedules, [every.pause]
+    advance = type(keeper).advance_schedule
+
+    def pause_first(self, *given):
+        if waiting:
+            waiting.pop()()
+        return advance(self, *given)
+
+    monkeypatch.setattr(type(keeper), "advance_schedule", pause_first)
+    clock.go_on(here, 60)
+    every.refresh()
+
+    assert (True, 0, 0) == (every.paused, every.fired, here.list().total)
+
+
 # ── Definitions ──────────────────────────────────────────────────────────────────────────────
 
 

@@ -16,7 +16,8 @@ from actorflow.cli.databases import Database, opened
 from actorflow.cli.loading import AsJson  # noqa: TC001 - typer reads the annotations
 from actorflow.cli.reports import rendered
 from actorflow.cli.terminal.exits import Problem, exit_statuses
-from actorflow.cli.terminal.lines import printable, table
+from actorflow.cli.terminal.lines import table
+from actorflow.cli.terminal.values import printable
 from actorflow.errors.storage import MissingExtra, NotRestorable
 from actorflow.schedules.book import ScheduleBook, next_time
 from actorflow.schedules.firing import local_time

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from actorflow.orchestrator.firing import Firing, Together
+from actorflow.orchestrator.backgrounds import Together
+from actorflow.orchestrator.firing import Firing
 from actorflow.orchestrator.launch import Launcher
 from actorflow.orchestrator.lifetime import Lifetime
 from actorflow.orchestrator.live import Looking

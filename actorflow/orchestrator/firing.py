@@ -34,6 +34,7 @@ from actorflow.schedules.firing import decide, delay, key_of, local_time
 from actorflow.schedules.times import timetable
 from actorflow.support.logs import get_logger
 from actorflow.support.oneshot import Once, settle
+from actorflow.support.safe_text import said_by
 
 if TYPE_CHECKING:
     from actorflow.definition.plan import WorkflowPlan
@@ -45,9 +46,8 @@ if TYPE_CHECKING:
     from actorflow.orchestrator.registry import Registry
     from actorflow.orchestrator.requests import Request, RunOptions
     from actorflow.orchestrator.runtime import Runtime
-    from actorflow.orchestrator.shutdown import Background
 
-__all__ = ["Firing", "Together", "options_of"]
+__all__ = ["Firing", "options_of"]
 
 _POLL: Final = 2.0
 """Seconds after which schedules are read again, because another process may have changed them."""
@@ -57,6 +57,8 @@ _SOON: Final = 0.5
 """Seconds between two looks at a run whose end is waited for."""
 _NOTICE: Final = 5.0
 """Seconds between two looks for schedules that other processes have made."""
+_REQUESTS: Final = 100
+"""How many requested runs start in one turn, so that other schedules get theirs."""
 _PASSES: Final = (Overloaded, StoreOverloaded, StoreUnavailable, NotRestorable)
 """Errors that keep a run from being started here for the moment."""
 
@@ -102,6 +104,8 @@ class Firing:
         self._thread: threading.Thread | None = None
         self._runtime: Runtime | None = None
         self._noticed_at = -math.inf
+        self._complaints: dict[str | None, str] = {}
+        """The last error of each schedule, so that it is logged once."""
         self.ended: Once[None] = Once()
         """Resolved when it fires nothing further."""
 
@@ -186,7 +190,7 @@ class Firing:
         try:
             recorded = keeper.list_schedules()
         except ActorflowError as error:
-            _log("schedules.unread", exc_info=error)
+            self.complain("schedules.unread", None, error)
             return pause
         waits = [self._serve(runtime, keeper, each) for each in recorded if not self.over]
         return max(0.0, min(pause, *waits)) if waits else None
@@ -198,14 +202,26 @@ class Firing:
         if plan is None:
             return _LONGEST
         try:
-            return _Serving(self, runtime, keeper, plan, recorded).all_due()
+            wait = _Serving(self, runtime, keeper, plan, recorded).all_due()
         except OrchestratorClosed:
             raise
         except ScheduleNotFound:
             return 0.0
         except Exception as error:  # noqa: BLE001 - one schedule must not stop the others
-            _log("schedule.failed", schedule=it.name, exc_info=error)
+            self.complain("schedule.failed", it.name, error)
             return _POLL
+        return wait
+
+    def forgive(self, name: str) -> None:
+        """Log the next error of a schedule, even if it is the same."""
+        self._complaints.pop(name, None)
+
+    def complain(self, event: str, name: str | None, error: BaseException) -> None:
+        """Log an error, once until it has gone."""
+        said = f"{event}: {said_by(error)}"
+        if self._complaints.get(name) != said:
+            self._complaints[name] = said
+            _log(event, **({} if name is None else {"schedule": name}), exc_info=error)
 
     def start(self, runtime: Runtime, request: Request) -> str:
         """Start a run, or enqueue it; return its id, or that of the earlier one with its key."""
@@ -266,8 +282,10 @@ class _Serving:
         """Decide and start everything that is due; return the seconds until more is due."""
         while self._is_ours():
             state = self._recorded.state
-            if (state.pending or state.requested) and not self._start_all():
-                return _SOON
+            if state.pending or state.requested:
+                wait = self._start_some()
+                if wait is not None:
+                    return wait
             wait = self._until_due()
             if wait > 0.0:
                 return wait
@@ -329,15 +347,16 @@ class _Serving:
         with contextlib.suppress(ActorflowError):  # it tries again while one is queued
             self._runtime.cancel_elsewhere(run_id, reason, compensate=False)
 
-    def _start_all(self) -> bool:
-        """Start the runs that were decided or requested; return whether none has to wait."""
+    def _start_some(self) -> float | None:
+        """Start runs that were decided or requested; return a wait for the others, if any."""
         before = self._recorded.state
-        started: dict[float, str | None] = {}
+        wait, started = 0.0, dict[float, str | None]()
         try:
-            for at in (*before.pending, *before.requested):
+            for at in (*before.pending, *before.requested[:_REQUESTS]):
                 started[at] = self._start(at)
         except _PASSES as error:
-            _log("schedule.waits", schedule=self._name, exc_info=error)
+            self._firing.complain("schedule.waits", self._name, error)
+            wait = _SOON
         decided = [at for at in before.pending if at in started]
         fired = [at for at in decided if started[at] is not None]
         last = max(fired, default=None)
@@ -352,7 +371,8 @@ class _Serving:
         )
         if started:
             self._write(state)
-        return not (state.pending or state.requested)
+            self._firing.forgive(self._name)
+        return wait if state.pending or state.requested else None
 
     def _start(self, at: float) -> str | None:
         """Start the run of a nominal time; return its id, or None if it can never be started."""
@@ -376,35 +396,6 @@ class _Serving:
                 local_time(self._recorded.definition, at) for at in (times[0], times[-1])
             )
             _log(event, schedule=self._name, count=len(times), first=first, last=last)
-
-
-class Together:
-    """Several things in the background of one orchestrator.
-
-    Args:
-        parts: They begin in this order, and end at once.
-    """
-
-    def __init__(self, *parts: Background) -> None:
-        self._parts = parts
-        self.ended: Once[None] = Once()
-        """Resolved when all have ended."""
-        for part in parts:
-            part.ended.when_done(self._one_ended)
-
-    def begin(self, runtime: Runtime) -> None:
-        """Start all."""
-        for part in self._parts:
-            part.begin(runtime)
-
-    def end(self) -> None:
-        """Stop all soon."""
-        for part in self._parts:
-            part.end()
-
-    def _one_ended(self) -> None:
-        if all(part.ended.done for part in self._parts):
-            self.ended.set(None)
 
 
 def _log(event: str, **said: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from actorflow.errors import ActorflowError
 from actorflow.schedules.book import next_time
 from actorflow.schedules.times import zone_of
 
@@ -71,7 +72,10 @@ class Schedule:
     def __repr__(self) -> str:
         it = self.definition
         when = f"every {it.every:g} s" if it.every is not None else f"cron {it.cron!r} {it.tz}"
-        following = "paused" if self.paused else f"next {self.next_at}"
+        try:
+            following = "paused" if self.paused else f"next {self.next_at}"
+        except ActorflowError:  # the library or the timezone is not installed here
+            following = "next unknown here"
         return f"<Schedule {self.name!r} of workflow {it.workflow_id!r}, {when}, {following}>"
 
     # ── Values ───────────────────────────────────────────────────────────────────────────────

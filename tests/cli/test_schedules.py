@@ -125,7 +125,7 @@ def test_the_runs_of_a_period_are_asked_for(state, type_in):
     [
         (
             ("pause", "nightli"),
-            "there is no schedule 'nightli'; there are 'hourly', 'nightly'. Did you mean 'nightly'?",
+            "there are 'hourly', 'nightly'. Did you mean 'nightly'?",
         ),
         (("delete", "x"), "there is no schedule 'x'"),
         (("backfill", "nightly", "noon", "2026-01-01"), "'noon' is not a time"),

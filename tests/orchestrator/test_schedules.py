@@ -85,10 +85,9 @@ def clock(monkeypatch):
 @pytest.fixture
 def lines():
     """What is logged."""
-    before = structlog.get_config()
     with structlog.testing.capture_logs() as logged:
         yield logged
-    structlog.configure(**before)
+    structlog.reset_defaults()
 
 
 @pytest.fixture(params=["memory", "sqlite"])

@@ -145,7 +145,9 @@ class SQLStateManager(SQLSchedules):
         self._transactions = Transactions(self._engines.writing, clock, patience)
         self._purger = Purger(self._transactions)
         reading = Transactions(self._engines.reading, clock, patience)
-        self._schedules = ScheduleRows(reading, self._transactions, self._payloads)
+        self._schedules = ScheduleRows(
+            reading, self._transactions, self._payloads, self._dispose_if_closed
+        )
         self._periodic_purge = PeriodicPurge(self._purger.purge, limits)
         self._fresh: dict[str, RunRecord] = {}
         """Accepted runs that are not yet written."""
@@ -277,6 +279,10 @@ class SQLStateManager(SQLSchedules):
             self._writer.close()
         finally:
             self._reader.closed = True
+            self._engines.dispose()
+
+    def _dispose_if_closed(self) -> None:
+        if self._reader.closed:
             self._engines.dispose()
 
     def listen(self, cancel: Callable[[str, str, bool], None]) -> Callable[[], None]:

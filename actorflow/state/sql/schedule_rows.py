@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -16,7 +16,7 @@ from actorflow.support.read_only import ReadOnly
 from actorflow.support.safe_text import said_by
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from actorflow.state.sql.transactions import Transactions
     from actorflow.state.sql.values.payloads import Payloads
@@ -48,6 +48,7 @@ _STATE: Final = {
 """The columns of a state's fields, but for the two lists."""
 _LISTS: Final = ("pending", "requested")
 _MICRO: Final = 1_000_000
+_T = TypeVar("_T")
 
 
 class ScheduleRows:
@@ -57,12 +58,28 @@ class ScheduleRows:
         reading: Runs transactions that read.
         writing: Runs transactions that write.
         payloads: Serializes inputs.
+        done: Called after each transaction.
     """
 
-    def __init__(self, reading: Transactions, writing: Transactions, payloads: Payloads) -> None:
+    def __init__(
+        self,
+        reading: Transactions,
+        writing: Transactions,
+        payloads: Payloads,
+        done: Callable[[], None],
+    ) -> None:
         self._reading = reading
         self._writing = writing
         self._payloads = payloads
+        self._done = done
+
+    def _run(
+        self, transactions: Transactions, work: Callable[[sa.Connection], _T], what: str
+    ) -> _T:
+        try:
+            return transactions.run(work, what)[0]
+        finally:
+            self._done()
 
     def put(self, definition: ScheduleDefinition, now: float) -> RecordedSchedule:
         """Insert a schedule, or replace the definition of the one with this name."""
@@ -82,12 +99,12 @@ class ScheduleRows:
                 row = connection.execute(sa.select(schedules).where(this)).one()
             return self._recorded(row)
 
-        return self._writing.run(work, f"record schedule {definition.name!r}")[0]
+        return self._run(self._writing, work, f"record schedule {definition.name!r}")
 
     def get(self, name: str) -> RecordedSchedule:
         """Return a schedule."""
         query = sa.select(schedules).where(schedules.c.name == name)
-        row = self._reading.run(lambda it: it.execute(query).one_or_none(), "answer")[0]
+        row = self._run(self._reading, lambda it: it.execute(query).one_or_none(), "answer")
         if row is None:
             raise self._not_found(name)
         return self._recorded(row)
@@ -95,7 +112,7 @@ class ScheduleRows:
     def list(self) -> Sequence[RecordedSchedule]:
         """Return all schedules, by name."""
         query = sa.select(schedules).order_by(schedules.c.name)
-        rows = self._reading.run(lambda it: it.execute(query).all(), "answer")[0]
+        rows = self._run(self._reading, lambda it: it.execute(query).all(), "answer")
         return [self._recorded(row) for row in rows]
 
     def advance(self, name: str, revision: int, state: ScheduleState) -> bool:
@@ -105,17 +122,19 @@ class ScheduleRows:
         statement = sa.update(schedules).where(this).values(values)
         # A commit whose answer is lost is repeated, and then finds another revision. The caller
         # reads again and finds its own state there, which it can go on from.
-        return bool(self._writing.run(lambda it: it.execute(statement).rowcount, "record")[0])
+        what = f"record schedule {name!r}"
+        return bool(self._run(self._writing, lambda it: it.execute(statement).rowcount, what))
 
     def delete(self, name: str) -> None:
         """Delete a schedule."""
         statement = sa.delete(schedules).where(schedules.c.name == name)
-        if not self._writing.run(lambda it: it.execute(statement).rowcount, "delete")[0]:
+        what = f"delete schedule {name!r}"
+        if not self._run(self._writing, lambda it: it.execute(statement).rowcount, what):
             raise self._not_found(name)
 
     def _not_found(self, name: str) -> ScheduleNotFound:
         query = sa.select(schedules.c.name).order_by(schedules.c.name)
-        known = self._reading.run(lambda it: it.execute(query).scalars().all(), "answer")[0]
+        known = self._run(self._reading, lambda it: it.execute(query).scalars().all(), "answer")
         return ScheduleNotFound(name, tuple(known))
 
     def _definition_values(self, definition: ScheduleDefinition) -> dict[str, Any]:

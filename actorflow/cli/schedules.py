@@ -17,12 +17,12 @@ from actorflow.cli.loading import AsJson  # noqa: TC001 - typer reads the annota
 from actorflow.cli.reports import rendered
 from actorflow.cli.terminal.exits import Problem, exit_statuses
 from actorflow.cli.terminal.lines import table
-from actorflow.cli.terminal.values import printable
 from actorflow.errors.storage import MissingExtra, NotRestorable
 from actorflow.schedules.book import ScheduleBook, next_time
 from actorflow.schedules.firing import local_time
 from actorflow.schedules.times import zone_of
 from actorflow.support.clock import SystemClock
+from actorflow.views.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -113,7 +113,11 @@ DEFINED = IMPORTED | {
     "actorflow.support.suggestions",
     "actorflow.support.warnings",
 }
-NAMED = DEFINED | {"actorflow.orchestrator", "actorflow.orchestrator.orchestrator"}
+NAMED = DEFINED | {
+    "actorflow.orchestrator",
+    "actorflow.orchestrator.orchestrator",
+    "actorflow.orchestrator.schedule_methods",
+}
 
 every_module = pytest.mark.parametrize(
     "path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix()

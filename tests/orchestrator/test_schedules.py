@@ -20,9 +20,10 @@ from actorflow import (
     WrongLoop,
 )
 from actorflow.errors.running import Overloaded
-from actorflow.errors.storage import StoreUnavailable
+from actorflow.errors.storage import NotRestorable, StoreUnavailable
 from actorflow.orchestrator import firing
 from actorflow.orchestrator.firing import Firing
+from actorflow.state.sql import JSONSerializer, SQLStateManager
 from tests.support.flows import GUARD, flow_of
 
 # Their steps are lambdas and closures, which tell the test what they do.
@@ -95,9 +96,22 @@ def here(request, make_orchestrator, tmp_path):
     """An orchestrator whose schedules are in memory or in a file."""
     if request.param == "memory":
         return make_orchestrator()
-    from actorflow.state.sql import SQLStateManager  # noqa: PLC0415 - only this one needs it
-
     return make_orchestrator(SQLStateManager(f"sqlite:///{tmp_path}/runs.db", create=True))
+
+
+class OtherSerializer(JSONSerializer):
+    """One that only some processes have."""
+
+    name = "other"
+
+
+def until(condition):
+    """Look until it is so."""
+    never, looks = threading.Event(), 0
+    while not condition():
+        looks += 1
+        assert looks < 100 * GUARD
+        never.wait(0.01)
 
 
 def report(name="report"):
@@ -242,6 +256,64 @@ def test_a_full_orchestrator_starts_the_run_later(make_orchestrator, gate, clock
     every.refresh()
 
     assert "every" == here.get(every.last_run_id).wait(GUARD).output["schedule"]
+
+
+def test_a_full_daemon_leaves_the_run_to_others(make, make_orchestrator, gate, clock):
+    """It is in the queue, from which another one takes it."""
+    state = make()
+    options = {"recover": True, "recover_every": 0.01}
+    full = make_orchestrator(state, max_active_runs=1, max_queued_runs=0, **options)
+    full.start(gate.flow)
+    every = full.schedule("every", report(), every=60.0)
+    clock.go_on(full, 60)
+    every.refresh()
+    assert (1, RunStatus.PENDING) == (every.fired, state.snapshot(every.last_run_id).status)
+
+    other = make_orchestrator(make(), **options)
+    other.register(report())
+    until(lambda: state.snapshot(every.last_run_id).status is RunStatus.COMPLETED)
+
+
+def test_an_error_of_a_schedule_is_logged_once(here, clock, lines, monkeypatch):
+    """Until it has gone; other schedules fire."""
+    here.schedule("a", report("broken"), every=60.0)
+    b = here.schedule("b", report("fine"), every=60.0)
+    start = Firing.start
+
+    def refuse(self, runtime, request):
+        if request.workflow_id == "broken":
+            raise StoreUnavailable("record", "gone")
+        return start(self, runtime, request)
+
+    monkeypatch.setattr(Firing, "start", refuse)
+    clock.go_on(here, 60)
+    clock.settle(here)
+    b.refresh()
+
+    assert 1 == b.fired
+    assert ["a"] == [it["schedule"] for it in lines if it["event"] == "schedule.waits"]
+
+
+def test_inputs_of_another_serializer_wait_for_a_daemon_that_reads_them(
+    make, make_orchestrator, clock
+):
+    """They can be listed, and their firings are not lost."""
+    flow = flow_of(lambda day: day, "daily")
+    with Orchestrator(make(serializer=OtherSerializer())) as writes:
+        writes.schedule("daily", flow, every=60.0, inputs={"day": 1})
+    here = make_orchestrator(make())
+    here.register(flow)
+    clock.go_on(here, 60)
+    (daily,) = here.schedules()
+    with pytest.raises(NotRestorable, match=r"the inputs of schedule 'daily'.*'other'"):
+        dict(daily.definition.inputs)
+    assert (0, 0) == (daily.fired, daily.missed)
+
+    reads = make_orchestrator(make(serializer=OtherSerializer()))
+    reads.register(flow)
+    clock.go_on(reads, 1)
+    (daily,) = reads.schedules()
+    assert (1, 0) == (daily.fired, daily.missed)
 
 
 def test_a_run_that_can_never_start_is_missed(here, clock, lines, monkeypatch):
@@ -523,8 +595,6 @@ def test_everything_has_a_form_for_event_loops(slow, tmp_path, clock):
             await every.delete_async()
             assert [] == await here.schedules_async()
 
-    from actorflow.state.sql import SQLStateManager  # noqa: PLC0415 - only this one needs it
-
     url = f"sqlite:///{tmp_path}/runs.db"
     state = SQLStateManager(url, create=True) if slow else MemoryStateManager()
     asyncio.run(use())
@@ -557,8 +627,6 @@ def test_there_is_a_thread_only_while_there_are_schedules(here, clock):
 
 def test_a_daemon_notices_schedules_of_others(tmp_path, make_orchestrator, monkeypatch, clock):
     """It has registered the workflow, and its search for runs looks for schedules too."""
-    from actorflow.state.sql import SQLStateManager  # noqa: PLC0415 - only this one needs it
-
     monkeypatch.setattr(firing, "_NOTICE", 0.0)
     url = f"sqlite:///{tmp_path}/runs.db"
     daemon = make_orchestrator(SQLStateManager(url, create=True), recover=True, recover_every=0.01)

@@ -17,7 +17,7 @@ from actorflow.model.schedules import ScheduleDefinition
 from actorflow.schedules.cron import matches
 from actorflow.schedules.times import moment_of, timetable, zone_name, zone_of
 
-ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC")
+ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu")
 YEAR = datetime(2026, 1, 1, tzinfo=UTC).timestamp(), datetime(2027, 1, 1, tzinfo=UTC).timestamp()
 MINUTE = timedelta(minutes=1)
 

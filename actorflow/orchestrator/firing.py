@@ -106,6 +106,8 @@ class Firing:
         self._noticed_at = -math.inf
         self._complaints: dict[str | None, str] = {}
         """The last error of each schedule, so that it is logged once."""
+        self._due: dict[str, tuple[int, float]] = {}
+        """When to serve each schedule again, if it has the same revision then."""
         self.ended: Once[None] = Once()
         """Resolved when it fires nothing further."""
 
@@ -189,9 +191,12 @@ class Firing:
         pause = _POLL if runtime.slow_to_read else _LONGEST
         try:
             recorded = keeper.list_schedules()
-        except ActorflowError as error:
+        except Exception as error:  # noqa: BLE001 - it reads again after any error
             self.complain("schedules.unread", None, error)
             return pause
+        self._complaints.pop(None, None)
+        if len(self._due) > len(recorded):  # some have been deleted
+            self._due.clear()
         waits = [self._serve(runtime, keeper, each) for each in recorded if not self.over]
         return max(0.0, min(pause, *waits)) if waits else None
 
@@ -201,8 +206,12 @@ class Firing:
         plan = self._registry.planned(it.workflow_id, it.workflow_version)
         if plan is None:
             return _LONGEST
+        revision, until = self._due.get(it.name, (None, 0.0))
+        if revision == recorded.revision and until > self.wall():
+            return until - self.wall()
         try:
-            wait = _Serving(self, runtime, keeper, plan, recorded).all_due()
+            serving = _Serving(self, runtime, keeper, plan, recorded)
+            wait = serving.all_due()
         except OrchestratorClosed:
             raise
         except ScheduleNotFound:
@@ -210,6 +219,8 @@ class Firing:
         except Exception as error:  # noqa: BLE001 - one schedule must not stop the others
             self.complain("schedule.failed", it.name, error)
             return _POLL
+        if serving.waits_for_its_time:
+            self._due[it.name] = serving.revision, self.wall() + wait
         return wait
 
     def forgive(self, name: str) -> None:
@@ -273,6 +284,17 @@ class _Serving:
         self._plan = plan
         self._recorded = recorded
         self._timetable = timetable(recorded.definition)
+
+    @property
+    def revision(self) -> int:
+        """The last revision of the schedule that was read."""
+        return self._recorded.revision
+
+    @property
+    def waits_for_its_time(self) -> bool:
+        """Whether nothing is left to do before the next nominal time is due."""
+        state = self._recorded.state
+        return not (state.pending or state.requested or state.queued is not None)
 
     @property
     def _name(self) -> str:

@@ -122,7 +122,7 @@ class ScheduleState:
     """The last nominal time that was decided; at first, the moment the schedule was made."""
     paused: bool = False
     pending: tuple[float, ...] = ()
-    """Nominal times that fire, and whose runs may not have been started."""
+    """Nominal times that fire, whose runs may not have been started yet."""
     queued: float | None = None
     """The nominal time that fires when the run in progress has ended."""
     requested: tuple[float, ...] = ()

@@ -25,7 +25,7 @@ _MOST: Final = 10_000
 
 
 class ScheduleBook:
-    """Reads and changes schedules, whoever else changes them at the same time.
+    """Reads and changes schedules, also while others change them.
 
     Args:
         keeper: Keeps them.

@@ -161,7 +161,7 @@ class _Deciding:
 
 
 def unpaused(timetable: Timetable, state: ScheduleState, now: float) -> ScheduleState:
-    """Return the state after a pause; the nominal times that passed meanwhile are skipped."""
+    """Return the state after a pause; nominal times that passed during it are skipped."""
     if not state.paused:
         return state
     until, skipped = state.decided_until, state.skipped

@@ -578,7 +578,7 @@ defect(
     "sa.and_(schedules.c.name == name, schedules.c.revision == revision)",
     "sa.and_(schedules.c.name == name)",
     f"{SCHEDULES}test_a_pause_at_the_moment_of_a_decision_prevails",
-    why="A decision overwrites what another process wrote meanwhile, such as a pause.",
+    why="A decision overwrites what another process has written, such as a pause.",
 )
 defect(
     "a firing has a key of its own",

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         RecordedError,
         RunNotFound,
         RunUnattended,
+        ScheduleNotFound,
         SchemaMismatch,
         StoreError,
         StoreOverloaded,
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
         CountsRuns,
         Executor,
         KeepsAttributes,
+        KeepsSchedules,
         LeasesRuns,
         MeasuresSteps,
         Observer,
@@ -91,8 +93,10 @@ if TYPE_CHECKING:
         ShutdownReport,
         StepResult,
     )
+    from actorflow.model.schedules import RecordedSchedule, ScheduleDefinition, ScheduleState
     from actorflow.orchestrator import Orchestrator
     from actorflow.run.handle import Run
+    from actorflow.schedules.handle import Schedule
     from actorflow.state import MemoryStateManager
     from actorflow.support.warnings import ActorflowWarning
 
@@ -109,6 +113,7 @@ __all__ = [
     "MemoryStateManager",
     "Orchestrator",
     "Run",
+    "Schedule",
     "StepContext",
     # Values
     "AttemptOutcome",
@@ -120,6 +125,7 @@ __all__ = [
     "RunResult",
     "RunSnapshot",
     "RunStatus",
+    "ScheduleDefinition",
     "ShutdownReport",
     "StepResult",
     "StepStatus",
@@ -133,11 +139,14 @@ __all__ = [
     "ChecksOutputs",
     "CountsRuns",
     "KeepsAttributes",
+    "KeepsSchedules",
     "LeasesRuns",
     "MeasuresSteps",
     "QueuesRuns",
     "ReadsRecords",
     "ReadsSlowly",
+    "RecordedSchedule",
+    "ScheduleState",
     "Taken",
     # What a step may raise
     "GiveUp",
@@ -163,6 +172,7 @@ __all__ = [
     "RunNotFound",
     "RunTimeout",
     "RunUnattended",
+    "ScheduleNotFound",
     "StepCancelled",
     "StepTimeout",
     "TooManyAbandoned",
@@ -235,6 +245,7 @@ __getattr__, __dir__ = lazy_names(
             "RecordedError",
             "RunNotFound",
             "RunUnattended",
+            "ScheduleNotFound",
             "SchemaMismatch",
             "StoreError",
             "StoreOverloaded",
@@ -252,6 +263,7 @@ __getattr__, __dir__ = lazy_names(
             "CountsRuns",
             "Executor",
             "KeepsAttributes",
+            "KeepsSchedules",
             "LeasesRuns",
             "MeasuresSteps",
             "Observer",
@@ -273,8 +285,14 @@ __getattr__, __dir__ = lazy_names(
             "ShutdownReport",
             "StepResult",
         ),
+        "actorflow.model.schedules": (
+            "RecordedSchedule",
+            "ScheduleDefinition",
+            "ScheduleState",
+        ),
         "actorflow.orchestrator": ("Orchestrator",),
         "actorflow.run.handle": ("Run",),
+        "actorflow.schedules.handle": ("Schedule",),
         "actorflow.state": ("MemoryStateManager",),
         "actorflow.support.warnings": ("ActorflowWarning",),
     },

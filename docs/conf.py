@@ -65,9 +65,12 @@ INTERNAL = [
     ),
     *(
         "Hangs",
+        "Keeper",
         "Lives",
+        "Missed",
         "Names",
         "Once",
+        "Overlap",
         "Parameter",
         "Raises",
         "Real",

@@ -36,6 +36,7 @@ LONG_MODULES: dict[str, str] = {}
 HEAVY = {
     "alembic",
     "asyncio",
+    "cronsim",
     "hypothesis",
     "msgspec",
     "multiprocessing",
@@ -48,8 +49,9 @@ HEAVY = {
     "typer",
 }
 
-# SQLAlchemy imports the driver of a database by the name that stands in its URL.
-LOADED_BY_OTHERS = {"psycopg"}
+# SQLAlchemy imports the driver of a database by the name that stands in its URL, and zoneinfo the
+# data of timezones.
+LOADED_BY_OTHERS = {"psycopg", "tzdata"}
 
 # Runs in a fresh interpreter, and prints what an import has changed there.
 PROBE = """
@@ -111,7 +113,11 @@ DEFINED = IMPORTED | {
     "actorflow.support.suggestions",
     "actorflow.support.warnings",
 }
-NAMED = DEFINED | {"actorflow.orchestrator", "actorflow.orchestrator.orchestrator"}
+NAMED = DEFINED | {
+    "actorflow.orchestrator",
+    "actorflow.orchestrator.orchestrator",
+    "actorflow.orchestrator.schedule_methods",
+}
 
 every_module = pytest.mark.parametrize(
     "path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix()
@@ -155,7 +161,7 @@ def declared_requirements() -> set[str]:
     """The distributions that the package itself imports: required, or by an extra."""
     required = metadata()["options"]["install_requires"]
     optional = metadata()["options.extras_require"]
-    extras = "\n".join(optional[name] for name in ("cli", "sql", "testing"))
+    extras = "\n".join(optional[name] for name in ("cli", "schedules", "sql", "testing"))
     lines = f"{required}\n{extras}".splitlines()
     return {Requirement(line).name for line in lines if line.strip()}
 

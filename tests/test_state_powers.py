@@ -12,6 +12,7 @@ import pytest
 from actorflow import (
     CancelsRemotely,
     ChecksOutputs,
+    KeepsSchedules,
     LeasesRuns,
     MeasuresSteps,
     MemoryStateManager,
@@ -41,6 +42,13 @@ POWERS = {
     CancelsRemotely: ("listen", "ask_to_cancel"),
     MeasuresSteps: ("durations",),
     ReadsRecords: ("records",),
+    KeepsSchedules: (
+        "put_schedule",
+        "get_schedule",
+        "list_schedules",
+        "advance_schedule",
+        "delete_schedule",
+    ),
 }
 
 
@@ -144,6 +152,7 @@ def test_a_state_manager_by_the_letter_has_no_power(state):
         records=None,
         attributes=None,
         counts=None,
+        schedules=None,
     )
 
     assert expected == powers_of(state)
@@ -316,6 +325,7 @@ def test_a_whole_power_is_found(power):
     assert (state if power is CancelsRemotely else None) is powers.requests
     assert (state if power is MeasuresSteps else None) is powers.measures
     assert (state if power is ReadsRecords else None) is powers.records
+    assert (state if power is KeepsSchedules else None) is powers.schedules
     assert (state if power is ChecksOutputs else None) is powers.outputs
     assert (state if power is QueuesRuns else None) is powers.queue
     assert (state if power in {LeasesRuns, QueuesRuns} else None) is powers.leases

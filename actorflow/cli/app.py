@@ -24,6 +24,7 @@ from actorflow.cli.loading import (
 from actorflow.cli.reports import check_svg
 from actorflow.cli.running import Order, print_json, show
 from actorflow.cli.runs import runs
+from actorflow.cli.schedules import schedules
 from actorflow.cli.terminal.exits import Problem, bad_value, exit_statuses
 from actorflow.errors.definition import DefinitionError
 from actorflow.support.urls import masked_text
@@ -295,6 +296,7 @@ def validate(target: Target) -> None:
 
 
 app.add_typer(runs, name="runs")
+app.add_typer(schedules, name="schedules")
 app.add_typer(databases(exit_statuses), name="db")
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from actorflow.errors import ActorflowError
+from actorflow.errors import ActorflowError, listed, quoted
+from actorflow.support.suggestions import FEW, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,7 @@ __all__ = [
     "RecordedError",
     "RunNotFound",
     "RunUnattended",
+    "ScheduleNotFound",
     "SchemaMismatch",
     "StoreError",
     "StoreOverloaded",
@@ -60,6 +62,22 @@ class RunNotFound(ActorflowError, LookupError):
             f"there is no run {self.run_id!r}, or it has been deleted. "
             "Check its id, and the limits of the orchestrator's state manager."
         )
+
+
+@attrs.define(slots=False, repr=False)
+class ScheduleNotFound(ActorflowError, LookupError):
+    """Raised when no schedule has the given name; see `RunNotFound` for runs."""
+
+    name: str
+    known: tuple[str, ...] = ()
+    """The names that exist."""
+
+    def __str__(self) -> str:
+        there = f"there is no schedule {self.name!r}"
+        if not self.known:
+            return f"{there}, and no other. Make one with orchestrator.schedule()."
+        names = listed([quoted(name) for name in self.known], FEW)
+        return f"{there}; there are {names}.{did_you_mean(self.name, self.known)}"
 
 
 @attrs.define(slots=False, repr=False)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from actorflow.model.filters import RunFilters
     from actorflow.model.lifecycle import RunStatus
     from actorflow.model.results import RunPage, RunRecord, RunSnapshot
+    from actorflow.model.schedules import RecordedSchedule, ScheduleDefinition, ScheduleState
 
     Report: TypeAlias = Callable[[Attempt, Any, BaseException | None], None]
     Commit: TypeAlias = Callable[[BaseException | None], None]
@@ -30,6 +31,7 @@ __all__ = [
     "CountsRuns",
     "Executor",
     "KeepsAttributes",
+    "KeepsSchedules",
     "LeasesRuns",
     "MeasuresSteps",
     "Observer",
@@ -126,7 +128,7 @@ class StateManager(Protocol):
 
     A state manager may do more. Each power is a Protocol of its own: `ChecksOutputs`,
     `ReadsSlowly`, `LeasesRuns`, `QueuesRuns`, `CancelsRemotely`, `MeasuresSteps`,
-    `KeepsAttributes` and `CountsRuns`. An `Orchestrator` looks for
+    `KeepsAttributes`, `CountsRuns` and `KeepsSchedules`. An `Orchestrator` looks for
     their members once, when it is made. A power that has only some of its members is refused
     then; a member that is None counts as absent.
 
@@ -398,6 +400,50 @@ class CancelsRemotely(Protocol):
 
         Raises:
             RunNotFound: When there is no such run.
+        """
+
+
+class KeepsSchedules(Protocol):
+    """A state manager that keeps schedules: `Orchestrator.schedule`.
+
+    Several orchestrators may decide about one schedule at once. Each reads it, decides, and writes
+    the new state with `advance_schedule`; only the first of them succeeds, and the others read
+    again. These methods may wait, and are called from any thread but an event loop's if
+    `slow_to_read` is true.
+    """
+
+    def put_schedule(self, definition: ScheduleDefinition, now: float, /) -> RecordedSchedule:
+        """Keep a schedule, and return it as it now stands.
+
+        A new schedule has decided everything up to `now`, in seconds since the epoch. One that
+        exists under this name keeps its state, and gets this definition; if that is equal to the
+        one it has, nothing is written.
+
+        Raises:
+            StoreError: When the inputs cannot be kept.
+        """
+
+    def get_schedule(self, name: str, /) -> RecordedSchedule:
+        """Return a schedule.
+
+        Raises:
+            ScheduleNotFound: When there is none of this name.
+        """
+
+    def list_schedules(self) -> Sequence[RecordedSchedule]:
+        """Return all schedules, by name."""
+
+    def advance_schedule(self, name: str, revision: int, state: ScheduleState, /) -> bool:
+        """Write a new state, if the schedule still has this revision; return whether it had.
+
+        It then has another revision, which no schedule of this name has had before.
+        """
+
+    def delete_schedule(self, name: str, /) -> None:
+        """Delete a schedule. Its runs stay.
+
+        Raises:
+            ScheduleNotFound: When there is none of this name.
         """
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from actorflow.orchestrator.backgrounds import Together
 from actorflow.orchestrator.children import Children
+from actorflow.orchestrator.firing import Firing
 from actorflow.orchestrator.launch import Launcher
 from actorflow.orchestrator.lifetime import Lifetime
 from actorflow.orchestrator.live import Looking
 from actorflow.orchestrator.powers import powers_of
 from actorflow.orchestrator.registry import Registry
+from actorflow.orchestrator.schedules import Schedules
 from actorflow.orchestrator.takeover import Resuming, recovery
 from actorflow.state import MemoryStateManager
 
@@ -35,6 +38,7 @@ class Parts(NamedTuple):
     launcher: Launcher
     resuming: Resuming
     looking: Looking
+    schedules: Schedules
 
 
 def assemble(
@@ -54,5 +58,10 @@ def assemble(
     launcher = Launcher(life, registry)
     resuming = Resuming(life, registry, launcher)
     life.children = Children(life, launcher, resuming)
-    life.background = recovery(settings, powers, life, registry, resuming)
-    return Parts(life, registry, launcher, resuming, Looking(life, powers))
+    firing = Firing(life, registry, launcher, powers, enqueues=settings.recover)
+    searching = recovery(settings, powers, life, registry, resuming)
+    if searching is not None:
+        searching.also = firing.notice
+    life.background = firing if searching is None else Together(searching, firing)
+    schedules = Schedules(life, registry, launcher, powers, firing)
+    return Parts(life, registry, launcher, resuming, Looking(life, powers), schedules)

@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Literal
 
 from actorflow.errors.definition import ForkedOrchestrator
+from actorflow.orchestrator.schedule_methods import ScheduleMethods
 from actorflow.support.suggestions import checks_options
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ __all__ = ["Orchestrator"]
 
 
 @checks_options
-class Orchestrator:
+class Orchestrator(ScheduleMethods):
     """Runs workflows as actors in this process.
 
     `with Orchestrator() as orchestrator:` runs them on an event loop of its own, on a separate
@@ -105,9 +106,10 @@ class Orchestrator:
             recover_every=recover_every,
             ageing=ageing,
         )
-        self._life, self._registry, self._launcher, self._resuming, self._looking = assemble(
-            settings, state, executors, observers
-        )
+        parts = assemble(settings, state, executors, observers)
+        self._life, self._registry, self._launcher = parts.life, parts.registry, parts.launcher
+        self._resuming, self._looking = parts.resuming, parts.looking
+        self._schedules = parts.schedules
 
     @classmethod
     def with_async_workers(cls, state: StateManager | None, async_workers: int) -> Self:

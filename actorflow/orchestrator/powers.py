@@ -18,6 +18,7 @@ from actorflow.model.protocols import (
     ChecksOutputs,
     CountsRuns,
     KeepsAttributes,
+    KeepsSchedules,
     LeasesRuns,
     MeasuresSteps,
     QueuesRuns,
@@ -73,6 +74,8 @@ class Powers:
     """Keeps attributes; None if it keeps none."""
     counts: CountsRuns | None
     """Counts runs in groups; None if it does not."""
+    schedules: KeepsSchedules | None
+    """Keeps schedules; None if it keeps none."""
 
 
 def powers_of(state: StateManager) -> Powers:
@@ -95,6 +98,7 @@ def powers_of(state: StateManager) -> Powers:
         records=_power(state, ReadsRecords),
         attributes=_power(state, KeepsAttributes),
         counts=_power(state, CountsRuns),
+        schedules=_power(state, KeepsSchedules),
     )
 
 

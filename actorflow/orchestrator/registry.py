@@ -59,6 +59,11 @@ class Registry:
                 (flow, version) for flow, versions in self._plans.items() for version in versions
             )
 
+    def planned(self, workflow_id: str, version: str) -> WorkflowPlan | None:
+        """Return the plan of a registered workflow, or None."""
+        with self._lock:
+            return self._plans.get(workflow_id, {}).get(version)
+
     def resolve(self, flow: Workflow | str) -> WorkflowPlan:
         """Return the plan of a workflow, or of the latest version registered under an id.
 

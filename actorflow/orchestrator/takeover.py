@@ -219,6 +219,8 @@ class Recovery:
         self._outage = Outage()
         self.ended: Once[None] = Once()
         """Resolved when it takes no further run."""
+        self.also: Callable[[], None] = lambda: None
+        """Called before each search; it must not raise."""
 
     def begin(self, runtime: Runtime) -> None:
         """Start to search."""
@@ -234,6 +236,7 @@ class Recovery:
     def _work(self, runtime: Runtime) -> None:
         try:
             while not self._over.done:
+                self.also()
                 if self._look(runtime):
                     self._wait_for_places()
                 else:

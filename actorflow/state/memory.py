@@ -20,6 +20,7 @@ from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus, move_run
 from actorflow.model.results import RECENT_RUNS, RunPage, medians
 from actorflow.state.finding import counted, matching
 from actorflow.state.folding import fold
+from actorflow.state.memory_schedules import MemorySchedules
 from actorflow.support.sizes import SMALL, size_of
 from actorflow.support.suggestions import checks_options
 
@@ -92,7 +93,7 @@ class _Entry:
 
 
 @checks_options
-class MemoryStateManager:
+class MemoryStateManager(MemorySchedules):
     """A state manager that keeps runs in this process's memory.
 
     Runs in progress are always kept. Finished runs are kept until one of the limits is exceeded;
@@ -130,6 +131,7 @@ class MemoryStateManager:
         max_events: int = 1_000_000,
         max_bytes: int = 256_000_000,
     ) -> None:
+        super().__init__()
         self._max_runs = whole(max_runs, "max_runs", least=0)
         self._max_age = seconds(max_age, "max_age", zero=True, endless=True)
         self._max_events = whole(max_events, "max_events", least=0)

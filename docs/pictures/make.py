@@ -33,6 +33,7 @@ ROOMS = {
     "actors": "one per step",
     "systems": "carry messages",
     "executors": "run step bodies",
+    "schedules": "when to run",
     "state": "keeps runs",
     "observe": "observers, log",
     "views": "pictures",

@@ -15,6 +15,7 @@ from actorflow.systems import SimulatedSystem
 from actorflow.systems.simulated.mischief import Countdown
 from actorflow.testing.contracts import (
     FindsRunsContract,
+    KeepsSchedulesContract,
     MeasuresStepsContract,
     SharedStateManagerContract,
     StateManagerContract,
@@ -35,7 +36,9 @@ def plainest(_options, _label):
 NEVER = Countdown(plainest, "never", 0, lambda: 0)
 
 
-class TestMemory(FindsRunsContract, MeasuresStepsContract, StateManagerContract):
+class TestMemory(
+    FindsRunsContract, KeepsSchedulesContract, MeasuresStepsContract, StateManagerContract
+):
     """Runs in memory."""
 
     def make_state(self):
@@ -53,7 +56,9 @@ class TestSimulated(StateManagerContract):
         )
 
 
-class TestSQLite(FindsRunsContract, MeasuresStepsContract, SharedStateManagerContract):
+class TestSQLite(
+    FindsRunsContract, KeepsSchedulesContract, MeasuresStepsContract, SharedStateManagerContract
+):
     """Runs in a file."""
 
     @pytest.fixture(autouse=True)
@@ -70,7 +75,9 @@ class TestSQLite(FindsRunsContract, MeasuresStepsContract, SharedStateManagerCon
         return SQLStateManager(f"sqlite:///{self._path}")
 
 
-class TestPostgreSQL(FindsRunsContract, MeasuresStepsContract, SharedStateManagerContract):
+class TestPostgreSQL(
+    FindsRunsContract, KeepsSchedulesContract, MeasuresStepsContract, SharedStateManagerContract
+):
     """Runs on a server."""
 
     @pytest.fixture(autouse=True)

@@ -49,6 +49,7 @@ from actorflow.errors.storage import (
     RecordedError,
     RunNotFound,
     RunUnattended,
+    ScheduleNotFound,
     SchemaMismatch,
     StoreOverloaded,
     StoreUnavailable,
@@ -227,6 +228,14 @@ SAYINGS = [
     (
         RunUnattended("r1", "its record says 'running', and nobody is there"),
         "run 'r1' cannot be waited for: its record says 'running', and nobody is there.",
+    ),
+    (
+        ScheduleNotFound("nightli", ("hourly", "nightly")),
+        ("there is no schedule 'nightli'; there are 'hourly', 'nightly'. Did you mean 'nightly'?"),
+    ),
+    (
+        ScheduleNotFound("nightly"),
+        ("there is no schedule 'nightly', and no other. Make one with orchestrator.schedule()."),
     ),
     (
         RunNotFound("r1"),
@@ -483,6 +492,7 @@ def test_every_error_is_an_actorflow_error(error):
     [
         (DefinitionError("w", "p", "c"), ValueError),
         (RunNotFound("r"), LookupError),
+        (ScheduleNotFound("s"), LookupError),
         (UnknownWorkflow("w", ()), LookupError),
         (UnknownExecutor("s", "n", ()), LookupError),
         (StepTimeout("r", "s", 1, 1.0, "attempt"), TimeoutError),

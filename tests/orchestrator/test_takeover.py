@@ -120,8 +120,8 @@ def test_a_run_whose_owner_is_alive_is_left_to_him(make):
     for orchestrator in (first, second):
         orchestrator.register(flow_of(body))
     looked = threading.Semaphore(0)
-    second._life.background._resuming.take_over = counting(
-        looked, second._life.background._resuming.take_over
+    second._life.background._parts[0]._resuming.take_over = counting(
+        looked, second._life.background._parts[0]._resuming.take_over
     )
     with first, second:
         run = first.start("flow")
@@ -350,7 +350,7 @@ def test_no_more_runs_are_taken_than_there_is_room_for(make, gate):
     orchestrator = Orchestrator(state, recover=True, recover_every=3600.0, max_active_runs=3)
     with orchestrator:
         orchestrator.start(gate.flow)
-        orchestrator._life.background._look(orchestrator._life._runtime)
+        orchestrator._life.background._parts[0]._look(orchestrator._life._runtime)
         gate.open()
 
     assert 2 == limits[-1]

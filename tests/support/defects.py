@@ -630,8 +630,8 @@ defect(
 defect(
     "a run whose attributes match is found while it is purged",
     "state/sql/finding.py",
-    "        statement = self._where(sa.select(runs), NOT_PURGED)\n",
-    "        statement = self._where(sa.select(runs))\n",
+    "        statement = self._where(WITH_OWNER, NOT_PURGED, owned=True)\n",
+    "        statement = self._where(WITH_OWNER, owned=True)\n",
     IN_TABLES + "test_a_run_that_is_being_purged_is_neither_found_nor_counted",
     why="A listing has runs that snapshot() does not find.",
 )
@@ -685,6 +685,98 @@ defect(
     "    return last.kind in _ENDS or last.step_id is None\n",
     "tests/cli/test_many_runs.py::test_a_run_that_is_resumed_is_followed_further",
     why="`runs events --follow` says nothing of what happens after a resumption.",
+)
+
+
+# ── Schedules ────────────────────────────────────────────────────────────────────────────────
+
+TIMES = "tests/schedules/test_times.py::"
+FIRING = "tests/schedules/test_firing.py::"
+SCHEDULES = "tests/orchestrator/test_schedules.py::"
+
+defect(
+    "a gap of daylight saving fires an hour late",
+    "schedules/times.py",
+    "    return float(late)\n",
+    "    return moment\n",
+    f"{TIMES}test_a_time_that_is_left_out_or_comes_twice_fires_once",
+    f"{FIRING}test_a_nightly_schedule_fires_each_night_of_a_year",
+    why="In the night of the change, a schedule fires later than at the end of the gap.",
+)
+defect(
+    "a local time that comes twice fires the second time",
+    "schedules/times.py",
+    "    moment = local.replace(tzinfo=zone, fold=0).timestamp()\n",
+    "    moment = local.replace(tzinfo=zone, fold=1).timestamp()\n",
+    f"{TIMES}test_a_time_that_is_left_out_or_comes_twice_fires_once",
+    f"{TIMES}test_any_times_around_a_change_agree_with_the_walk",
+    why="In autumn a schedule fires an hour late.",
+)
+defect(
+    "times that a change leaves out fire one by one",
+    "schedules/times.py",
+    "            if at > last:\n",
+    "            if at >= last:\n",
+    f"{TIMES}test_times_that_a_change_leaves_out_fire_together_with_the_one_at_its_end",
+    why="Nominal times of one moment fire, or are counted, several times.",
+)
+defect(
+    "two firings wait for one run",
+    "schedules/firing.py",
+    'elif overlap == "skip" or (overlap == "queue" and self._queued is not None):',
+    'elif overlap == "skip":',
+    f"{FIRING}test_queue_lets_one_wait",
+    why="With overlap='queue', the first one that waits is dropped for the newest.",
+)
+defect(
+    "the first of several due firings is not seen as running",
+    "schedules/firing.py",
+    "        return self._running or bool(self._pending)\n",
+    "        return self._running\n",
+    f"{FIRING}test_each_nominal_time_is_fired_skipped_or_missed_once_and_in_order",
+    why="Runs of a schedule that must not overlap start together after a pause of the process.",
+)
+defect(
+    "what is too late fires all the same",
+    "schedules/firing.py",
+    "        if late > self._definition.catch_up:\n",
+    "        if late > 2 * self._definition.catch_up:\n",
+    f"{FIRING}test_each_nominal_time_is_fired_skipped_or_missed_once_and_in_order",
+    why="After a long downtime, runs start for nominal times beyond catch_up.",
+)
+defect(
+    "two daemons write one decision",
+    "state/sql/schedule_rows.py",
+    "sa.and_(schedules.c.name == name, schedules.c.revision == revision)",
+    "sa.and_(schedules.c.name == name)",
+    f"{SCHEDULES}test_a_pause_at_the_moment_of_a_decision_prevails",
+    why="A decision overwrites what another process has written, such as a pause.",
+)
+defect(
+    "a firing has a key of its own",
+    "orchestrator/firing.py",
+    '        "idempotency_key": key_of(definition.name, at),\n',
+    "",
+    f"{SCHEDULES}test_each_nominal_time_is_one_run",
+    f"{SCHEDULES}test_a_crash_between_the_decision_and_the_start_loses_nothing",
+    why="A process that dies between start and record has its run started again by another.",
+)
+defect(
+    "a run that cannot start now is given up",
+    "orchestrator/firing.py",
+    "        except (OrchestratorClosed, *_PASSES):\n",
+    "        except OrchestratorClosed:\n",
+    f"{SCHEDULES}test_a_run_that_cannot_start_now_is_started_later",
+    f"{SCHEDULES}test_a_full_orchestrator_starts_the_run_later",
+    why="A firing is missed because the orchestrator was full at that moment.",
+)
+defect(
+    "the thread of schedules stays",
+    "orchestrator/firing.py",
+    "                if pause is None and self._leave():\n",
+    "                if pause is None and self.over and self._leave():\n",
+    f"{SCHEDULES}test_there_is_a_thread_only_while_there_are_schedules",
+    why="A thread is left after the last schedule was deleted.",
 )
 
 

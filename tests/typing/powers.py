@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, assert_type
 from actorflow import (
     CancelsRemotely,
     ChecksOutputs,
+    KeepsSchedules,
     LeasesRuns,
     MeasuresSteps,
     MemoryStateManager,
@@ -33,11 +34,13 @@ def a_database_has_them_all(state: SQLStateManager) -> None:
     _requests: CancelsRemotely = state
     _measures: MeasuresSteps = state
     _records: ReadsRecords = state
+    _schedules: KeepsSchedules = state
 
 
-def memory_has_one(state: MemoryStateManager) -> None:
+def memory_has_two(state: MemoryStateManager) -> None:
     """A half one is no power."""
     _measures: MeasuresSteps = state
+    _schedules: KeepsSchedules = state
     _leases: LeasesRuns = state  # type: ignore[assignment]  # it has no hand_back
     _queue: QueuesRuns = state  # type: ignore[assignment]  # it has no queue
     _requests: CancelsRemotely = state  # type: ignore[assignment]  # it takes no requests

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, assert_type
 
 from actorflow.definition.workflow import Workflow
@@ -14,6 +14,7 @@ from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.model.results import RunPage, RunResult, RunSnapshot, ShutdownReport, StepResult
 from actorflow.orchestrator import Orchestrator
 from actorflow.run.handle import Run
+from actorflow.schedules.handle import Schedule
 from actorflow.state import MemoryStateManager
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from actorflow.model.results import RunCancelled, RunFailed, RunTimeout
 
 flow = Workflow("report")
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def print_it(event: Event) -> None:
@@ -152,6 +154,29 @@ def read_result(result: RunResult) -> None:
     assert_type(attempt.outcome, AttemptOutcome)
     assert_type(attempt.error, BaseException | None)
     assert_type(attempt.duration, float | None)
+
+
+def schedule(orchestrator: Orchestrator) -> None:
+    """Make a schedule, and read what it says."""
+    nightly = orchestrator.schedule("nightly", flow, cron="0 2 * * *", tz="Europe/Berlin")
+    assert_type(nightly, Schedule)
+    orchestrator.schedule("often", "report", every=timedelta(minutes=1), overlap="queue", jitter=5)
+    orchestrator.schedule("often", flow, every=1, overlap="wait")  # type: ignore[arg-type]  # no choice
+    orchestrator.schedule("often", flow, crom="* * * * *")  # type: ignore[call-arg]  # misspelt
+    assert_type(orchestrator.schedules(), Sequence[Schedule])
+    assert_type(nightly.next_at, datetime | None)
+    assert_type(nightly.last_run_id, str | None)
+    assert_type(nightly.trigger(), Run)
+    assert_type(nightly.backfill(NOON, NOON), list[Run])
+
+
+async def schedule_on_a_loop(orchestrator: Orchestrator) -> None:
+    """Do the same without blocking the loop."""
+    nightly = await orchestrator.schedule_async("nightly", flow, every=60.0, missed="all")
+    assert_type(nightly, Schedule)
+    assert_type(await orchestrator.schedules_async(), Sequence[Schedule])
+    assert_type(await nightly.trigger_async(), Run)
+    assert_type(await nightly.backfill_async(NOON, NOON), list[Run])
 
 
 def read_page(page: RunPage) -> None:

@@ -17,7 +17,7 @@ import typer
 from actorflow.cli.terminal.streams import replacing_unencodable, silence
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
-from actorflow.errors.storage import MissingExtra, RunNotFound, StoreError
+from actorflow.errors.storage import MissingExtra, RunNotFound, ScheduleNotFound, StoreError
 from actorflow.support.urls import masked_text
 from actorflow.support.warnings import ActorflowWarning
 from actorflow.views.text import printable_lines
@@ -75,7 +75,14 @@ def bad_value(message: str, metavar: str | None) -> str:
 
 
 _BAD_USAGE: Final = 2
-_REPORTED: Final = (MissingExtra, Problem, DefinitionError, RunNotFound, StoreError)
+_REPORTED: Final = (
+    MissingExtra,
+    Problem,
+    DefinitionError,
+    RunNotFound,
+    ScheduleNotFound,
+    StoreError,
+)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from actorflow.model.requests import new_record
 from actorflow.state.folding import fold
 from actorflow.state.sql.options import check_columns, check_options, needs_extra, plan_given
 from actorflow.state.sql.retention import Limits, PeriodicPurge
+from actorflow.state.sql.schedules import SQLSchedules
 from actorflow.state.sql.values.serializers import JSONSerializer
 from actorflow.state.sql.writing.queue import Claim, Create, HandBack, Take, Write
 from actorflow.support.clock import SystemClock
@@ -48,7 +49,7 @@ __all__ = ["SQLStateManager"]
 
 
 @checks_options
-class SQLStateManager:
+class SQLStateManager(SQLSchedules):
     """A state manager that keeps runs in a database: SQLite or PostgreSQL.
 
     A single thread writes: `create`, `claim` and `record` enqueue their work, and everything that
@@ -125,6 +126,7 @@ class SQLStateManager:
             from actorflow.state.sql.leases import CancelRequests, Lease  # noqa: PLC0415
             from actorflow.state.sql.purging import Purger  # noqa: PLC0415
             from actorflow.state.sql.reading import Reader  # noqa: PLC0415
+            from actorflow.state.sql.schedule_rows import ScheduleRows  # noqa: PLC0415
             from actorflow.state.sql.schema.upgrades import opened  # noqa: PLC0415
             from actorflow.state.sql.transactions import Transactions  # noqa: PLC0415
             from actorflow.state.sql.values.payloads import (  # noqa: PLC0415
@@ -157,6 +159,10 @@ class SQLStateManager:
         self._outside = OutsideWriter(self._engines.reading, chosen.name)
         self._transactions = Transactions(self._engines.writing, clock, patience)
         self._purger = Purger(self._transactions)
+        reading = Transactions(self._engines.reading, clock, patience)
+        self._schedules = ScheduleRows(
+            reading, self._transactions, self._payloads, self._dispose_if_closed
+        )
         self._periodic_purge = PeriodicPurge(self._purger.purge, limits)
         self._fresh: dict[str, RunRecord] = {}
         """Accepted runs that are not yet written."""
@@ -346,6 +352,10 @@ class SQLStateManager:
             self._writer.close()
         finally:
             self._reader.closed = True
+            self._engines.dispose()
+
+    def _dispose_if_closed(self) -> None:
+        if self._reader.closed:
             self._engines.dispose()
 
     def listen(self, cancel: Callable[[str, str, bool], None]) -> Callable[[], None]:

@@ -11,9 +11,10 @@
             return MyExecutor()
 
 pytest collects the inherited tests. `SharedStateManagerContract` is for state managers shared by
-several processes. `MeasuresStepsContract` is for those that know how long steps take, and
-`FindsRunsContract` for those that keep attributes, count runs and take every filter; derive from
-them in addition: `class TestMyState(MeasuresStepsContract, StateManagerContract)`.
+several processes. `MeasuresStepsContract` is for those that know how long steps take,
+`FindsRunsContract` for those that keep attributes, count runs and take every filter, and
+`KeepsSchedulesContract` for those that keep schedules; derive from them in addition:
+`class TestMyState(MeasuresStepsContract, StateManagerContract)`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from actorflow.testing.contracts.bench import Bench, Gate
 from actorflow.testing.contracts.executors import ExecutorContract
 from actorflow.testing.contracts.finding import FindsRunsContract
 from actorflow.testing.contracts.measuring import MeasuresStepsContract
+from actorflow.testing.contracts.scheduled import KeepsSchedulesContract
 from actorflow.testing.contracts.state_managers import (
     SharedStateManagerContract,
     StateManagerContract,
@@ -33,6 +35,7 @@ __all__ = [
     "ExecutorContract",
     "FindsRunsContract",
     "Gate",
+    "KeepsSchedulesContract",
     "MeasuresStepsContract",
     "SharedStateManagerContract",
     "StateManagerContract",

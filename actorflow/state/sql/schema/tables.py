@@ -25,6 +25,7 @@ __all__ = [
     "metadata",
     "owners",
     "runs",
+    "schedules",
     "seconds_of",
     "steps",
 ]
@@ -239,6 +240,37 @@ batches: Final = sa.Table(
 )
 """Events of a run that were recorded together, as a JSON list of `[kind, step_id, attempt, time,
 data]`; the view `actorflow_events` has a row for each."""
+
+schedules: Final = sa.Table(
+    "actorflow_schedules",
+    metadata,
+    sa.Column("name", Id, primary_key=True),
+    sa.Column("workflow_id", Id, nullable=False),
+    sa.Column("workflow_version", Id, nullable=False),
+    sa.Column("cron", sa.Text),
+    sa.Column("every", sa.Double),
+    sa.Column("tz", sa.Text, nullable=False),
+    sa.Column("serializer", sa.Text, nullable=False),
+    sa.Column("inputs", sa.Text, nullable=False),
+    sa.Column("overlap", Id, nullable=False),
+    sa.Column("catch_up", sa.Double, nullable=False),
+    sa.Column("missed", Id, nullable=False),
+    sa.Column("jitter", sa.Double, nullable=False),
+    sa.Column("paused", sa.Boolean, nullable=False),
+    sa.Column("decided_until", Moment, nullable=False),
+    sa.Column("pending", sa.Text, nullable=False),
+    sa.Column("requested", sa.Text, nullable=False),
+    sa.Column("queued_at", Moment),
+    sa.Column("last_at", Moment),
+    sa.Column("last_run_id", Id),
+    sa.Column("fired_count", sa.BigInteger, nullable=False),
+    sa.Column("skipped_count", sa.BigInteger, nullable=False),
+    sa.Column("missed_count", sa.BigInteger, nullable=False),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.CheckConstraint(
+        "(cron IS NULL) != (every IS NULL)", name="actorflow_schedules_one_timetable"
+    ),
+)
 
 PURGED: Final = runs.c.purged_at.is_not(None)
 """The run is being purged, and hidden from everything but the purge."""

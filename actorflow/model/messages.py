@@ -51,10 +51,12 @@ __all__ = [
     "DependencyCompleted",
     "Execute",
     "ForStep",
+    "LeaveRuns",
     "MakeSteps",
     "ReviveStep",
     "RunActorLost",
     "RunFinished",
+    "RunLeft",
     "RunUnknown",
     "Settled",
     "StartRun",
@@ -113,6 +115,16 @@ class CancelRun:
     """
     compensate: bool = False
     """Whether to undo its completed steps."""
+
+
+@message
+class LeaveRuns:
+    """Orchestrator to supervisor: stop all runs without ending them, so that others go on."""
+
+    run_ids: Collection[str]
+    """The runs that were accepted and have not ended."""
+    grace: float
+    """Seconds that their attempts get to end."""
 
 
 @message
@@ -202,6 +214,13 @@ class RunFinished:
     """Supervisor to the run's handle: how it ended."""
 
     result: RunResult
+
+
+@message
+class RunLeft:
+    """Brain to supervisor: nothing of this run is in flight here, and nothing more is recorded."""
+
+    run_id: str
 
 
 @message

@@ -376,7 +376,11 @@ class ShutdownReport:
     drained: int = 0
     """How many runs ended by themselves during the drain; not those that a caller cancelled."""
     cancelled: Sequence[str] = ()
-    """The ids of the runs that were cut."""
+    """The ids of the runs that were cancelled because they had not ended within the drain."""
+    left: Sequence[str] = ()
+    """The ids of the runs that had not ended and were left: they are still in progress by their
+    record, and go on in another orchestrator.
+    """
     abandoned: Sequence[str] = ()
     """One line for each thing that could not be ended: an attempt, an observer, the loop."""
     duration: float = 0.0
@@ -384,7 +388,10 @@ class ShutdownReport:
 
     @property
     def clean(self) -> bool:
-        """Whether nothing was cut and nothing is left behind."""
+        """Whether no run was cancelled, and everything here has ended.
+
+        Runs that were left do not count: nothing of them is lost, and others go on with them.
+        """
         return not self.cancelled and not self.abandoned
 
 

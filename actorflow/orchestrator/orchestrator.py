@@ -31,9 +31,11 @@ class Orchestrator:
 
     `with Orchestrator() as orchestrator:` runs them on an event loop of its own, on a separate
     thread. `async with Orchestrator() as orchestrator:` runs them on the running event loop, so
-    that coroutine steps can use objects that belong to that loop. Leaving the block waits up to 30
-    seconds for runs to end, and then cancels them; leaving it by an exception cancels at once. An
-    orchestrator can be started once. Two orchestrators share nothing.
+    that coroutine steps can use objects that belong to that loop. Leaving the block is
+    `shutdown()`: it waits up to 30 seconds for runs to end. Runs in a database that have not ended
+    then are left to other orchestrators, and runs in memory are cancelled. Leaving the block by an
+    exception does the same without the wait. An orchestrator can be started once. Two orchestrators
+    share nothing.
 
     Args:
         state: The state manager, which records runs; by default a `MemoryStateManager`.
@@ -150,14 +152,22 @@ class Orchestrator:
             try:
                 await self.shutdown_async(drain=30.0 if kind is None else 0.0)
             except asyncio.CancelledError:
-                # This cuts the runs now. Work begun within the block does not outlive it.
+                # This leaves or cuts the runs now. Work begun within the block does not outlive it.
                 await self.shutdown_async(drain=0.0)
                 raise
 
     def shutdown(
-        self, drain: float | timedelta = 30.0, grace: float | timedelta = 5.0
+        self,
+        drain: float | timedelta = 30.0,
+        grace: float | timedelta = 5.0,
+        *,
+        leave: bool | None = None,
     ) -> ShutdownReport:
-        """Accept no further run, let runs end, cancel the rest, and release everything.
+        """Accept no further run, let runs end, leave or cancel the rest, and release everything.
+
+        A run that is left stays as recorded: `running`, `compensating`, or `pending` in the queue.
+        Its attempts are stopped, nothing is recorded about that, and it is handed back, so that
+        another orchestrator goes on with it at once. Steps that were in flight run again there.
 
         Shutting down twice, or from several threads, returns the same report. An exception that
         interrupts the wait (Ctrl-C) ends the drain, and the shutdown continues without its caller.
@@ -165,21 +175,30 @@ class Orchestrator:
         Args:
             drain: Seconds that accepted runs get to end by themselves; the shortest one counts.
             grace: Seconds that the attempts of the others then get to stop; the first one counts.
+            leave: Whether the others are left (True) or cancelled (False); the first one counts.
+                By default they are left if the state manager is shared with other orchestrators
+                (`LeasesRuns`, such as `SQLStateManager`), and cancelled if it is not.
 
         Raises:
+            DefinitionError: When an argument is invalid, or `leave` is True and the state manager
+                cannot hand runs back.
             WrongLoop: On the orchestrator's own event loop; use `shutdown_async` there.
             ForkedOrchestrator: In a fork of the process that started it.
         """
-        return self._life.shutdown(drain, grace)
+        return self._life.shutdown(drain, grace, leave=leave)
 
     async def shutdown_async(
-        self, drain: float | timedelta = 30.0, grace: float | timedelta = 5.0
+        self,
+        drain: float | timedelta = 30.0,
+        grace: float | timedelta = 5.0,
+        *,
+        leave: bool | None = None,
     ) -> ShutdownReport:
         """Do what `shutdown` does without blocking the event loop.
 
         Cancelling the awaiting task ends the drain.
         """
-        return await self._life.shutdown_async(drain, grace)
+        return await self._life.shutdown_async(drain, grace, leave=leave)
 
     # ── Running ──────────────────────────────────────────────────────────────────────────────
 

@@ -77,6 +77,8 @@ class Compensations:
         self._deadlines = deadlines
         self._starts = starts
         self._endings = endings
+        self.leaving: bool = False
+        """Whether runs are left once it is recorded that they are undone; they need no place."""
 
     # ── Runs ─────────────────────────────────────────────────────────────────────────────────
 
@@ -86,7 +88,7 @@ class Compensations:
             return True
         if not run.undoable or not _is_to_be_undone(run):
             return False
-        if not (run.active or run.cut_short):
+        if not (run.active or run.cut_short or self.leaving):
             return True  # it begins when it gets a place
         if run.status is not RunStatus.COMPENSATING:
             self._begin(run, run.undoable)

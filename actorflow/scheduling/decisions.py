@@ -40,7 +40,9 @@ from actorflow.model.messages import (
     BlockedLoop,
     CancelRun,
     CompensatorLost,
+    LeaveRuns,
     RunActorLost,
+    RunLeft,
     RunUnknown,
     StartRun,
     StepMoved,
@@ -51,6 +53,7 @@ from actorflow.scheduling.compensations import Compensations
 from actorflow.scheduling.crashes import Crashes
 from actorflow.scheduling.deadlines import Deadlines, Due
 from actorflow.scheduling.endings import Endings, timeout_of
+from actorflow.scheduling.leaving import Leaving
 from actorflow.scheduling.ledger import RunState, StepState
 from actorflow.scheduling.outbox import Effect, Grant, Outbox
 from actorflow.scheduling.queues import RunQueue, Workers
@@ -105,6 +108,8 @@ class Decisions:
         self._compensations = Compensations(
             self._outbox, self.deadlines, self._starts, self._endings
         )
+        self.leaving: Final = Leaving(self._outbox, self.deadlines, self._starts, self._endings)
+        """The runs that are being left."""
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             StartRun: self._start_run,
             StepsMade: self._steps_made,
@@ -112,6 +117,7 @@ class Decisions:
             AttemptAbandoned: self._attempt_abandoned,
             BlockedLoop: self._blocked_loop,
             CancelRun: self._cancel_run,
+            LeaveRuns: self._leave_runs,
             ActorLost: self._actor_lost,
             StepMoved: self._steps_made,
             CompensatorLost: self._compensator,
@@ -148,6 +154,9 @@ class Decisions:
     # ── Runs ─────────────────────────────────────────────────────────────────────────────────
 
     def _start_run(self, message: StartRun) -> None:
+        if self.leaving.begun:
+            self._outbox.perform(RunLeft(message.scope.run_id))
+            return
         run = RunState(message)
         self.runs[run.run_id] = run
         if run.deadline is not None:
@@ -163,7 +172,7 @@ class Decisions:
         self._admit()
 
     def _admit(self) -> None:
-        while (run := self._waiting.pop()) is not None:
+        while not self.leaving.begun and (run := self._waiting.pop()) is not None:
             run.active = True
             if run.status is RunStatus.PENDING:
                 run.started_at = self._outbox.wall
@@ -182,9 +191,10 @@ class Decisions:
                 ready(run, step)
 
     def _cancel_run(self, message: CancelRun) -> None:
-        run = self.runs.get(message.run_id)
+        run = self.runs.get(message.run_id) or self._take_back(message.run_id)
         if run is None:
-            self._outbox.perform(RunUnknown(message.run_id))
+            if message.run_id not in self.leaving.runs:
+                self._outbox.perform(RunUnknown(message.run_id))
             return
         self._endings.give_grace(run, message.grace)
         self._compensations.limit(run, message)
@@ -192,6 +202,36 @@ class Decisions:
             run.cancel_reason, run.undo_if_cancelled = message.reason, message.compensate
             self._endings.end(run)
             self._follow(run)
+
+    # ── Runs that are left ───────────────────────────────────────────────────────────────────
+
+    def _leave_runs(self, message: LeaveRuns) -> None:
+        self.leaving.begin(message.grace)
+        self._compensations.leaving = True
+        for run_id in message.run_ids:
+            if run_id not in self.runs and run_id not in self.leaving.runs:
+                self._outbox.perform(RunLeft(run_id))
+        for run in list(self.runs.values()):
+            self._leave(run)
+            self._follow(run)
+
+    def _leave(self, run: RunState) -> None:
+        if self.leaving.may_take(run):
+            del self.runs[run.run_id]
+            self.leaving.take(run)
+            self._let_go(run)
+
+    def _let_go(self, run: RunState) -> None:
+        if not run.in_flight:
+            self.leaving.let_go(run)
+            self._starts.forget(run)
+
+    def _take_back(self, run_id: str) -> RunState | None:
+        """Return a run whose attempts were being stopped, and that is cancelled after all."""
+        run = self.leaving.take_back(run_id)
+        if run is not None:
+            self.runs[run_id] = run
+        return run
 
     # ── Ends of attempts ─────────────────────────────────────────────────────────────────────
 
@@ -246,16 +286,22 @@ class Decisions:
         run = self.runs.get(message.attempt.scope.run_id)
         if run is not None and self._compensations.take(run, message):
             self._follow(run)
+        elif message.attempt.scope.run_id in self.leaving.runs:
+            left = self.leaving.over(message)
+            if left is not None:
+                self._let_go(left)
         else:
             self.late += 1
 
     def _follow(self, run: RunState) -> None:
         """Finish a run that has nothing left to do."""
-        if not run.unsettled and not run.in_flight:
+        if not run.unsettled and not run.in_flight and run.run_id in self.runs:
             self._finish(run)
 
     def _finish(self, run: RunState) -> None:
         if run.undoable is not None and self._compensations.undo(run):
+            if self.leaving.begun:
+                self._leave(run)
             return
         self._endings.finish(run)
         del self.runs[run.run_id]
@@ -294,6 +340,7 @@ class Decisions:
             due, run_id, step = found
             run = self.runs.get(run_id)
             if run is None:
+                self.leaving.due(due, run_id, step)
                 continue
             if step is not None and step.undoes is None:
                 self._due(due, run, step)

@@ -201,9 +201,10 @@ class Endings:
         if isinstance(error, StepTimeout) and not attempt.executor.preemptive:
             self.abandon(step)
         else:
-            self._wait_for_end(run, step)
+            self.wait_for_end(run, step)
 
-    def _wait_for_end(self, run: RunState, step: StepState) -> None:
+    def wait_for_end(self, run: RunState, step: StepState) -> None:
+        """Give an attempt that was asked to stop the grace of its run from now."""
         grace = self._grace if run.grace is None else run.grace
         step.grace = self._deadlines.set(self._outbox.now + grace, Due.GRACE, run.run_id, step)
 
@@ -215,7 +216,7 @@ class Endings:
         for step in run.steps.values():
             if step.stopping and step.grace is not None:
                 self._deadlines.cancel(step.grace)
-                self._wait_for_end(run, step)
+                self.wait_for_end(run, step)
 
     def abandoned(self, run: RunState, step: StepState, attempt: Attempt, stack: str) -> None:
         """Record that an attempt was abandoned, with the stack it hangs in."""

@@ -89,6 +89,10 @@ class StepState:
         self.started_at: float | None = None
         self.finished_at: float | None = None
 
+    def step_back(self) -> None:
+        """Have every queue pass over a ready step, without an event: its run is left."""
+        self.status = StepStatus.PENDING
+
     def take_up(self, known: StepResult) -> None:
         """Take over the outcome that is recorded from before the run was resumed."""
         self.status = known.status

@@ -163,6 +163,8 @@ class SimulatedRuntime:
         messages, and the run id."""
         self.live: set[str] = set()
         """The ids of the runs that this orchestrator was given and that have not ended."""
+        self.left_runs: list[tuple[int, int, str]] = []
+        """For each run that was left: as in `handed`."""
         self.defects: list[str] = []
         self.crashes: list[tuple[int, float]] = []
         """Its crashes: the number of deliveries before each, and the moment."""
@@ -331,6 +333,11 @@ class SimulatedRuntime:
 
     def unknown(self, run_id: str) -> None:
         """Do nothing: no caller waits for a run cancelled before its start or after its end."""
+
+    def left(self, run_id: str) -> None:
+        """Note that a run was left, and may go on in the next orchestrator."""
+        self.left_runs.append((len(self.state.log), len(self.system.deliveries), run_id))
+        self.live.discard(run_id)
 
     def finished(self, result: RunResult) -> None:
         """Keep a run's result."""

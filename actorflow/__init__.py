@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         RetryAfter,
         StepCancelled,
         StepTimeout,
+        TakenOverTooOften,
         TooManyAbandoned,
     )
     from actorflow.errors.storage import (
@@ -157,6 +158,7 @@ __all__ = [
     "RunUnattended",
     "StepCancelled",
     "StepTimeout",
+    "TakenOverTooOften",
     "TooManyAbandoned",
     "UnknownExecutor",
     "UnknownInput",
@@ -213,6 +215,7 @@ __getattr__, __dir__ = lazy_names(
             "RetryAfter",
             "StepCancelled",
             "StepTimeout",
+            "TakenOverTooOften",
             "TooManyAbandoned",
         ),
         "actorflow.errors.storage": (

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from thespian.actors import ActorAddress
 
     from actorflow.definition.plan import StepPlan, WorkflowPlan
+    from actorflow.errors.running import TakenOverTooOften
     from actorflow.model.context import Attempt, RunScope
+    from actorflow.model.past import Past
     from actorflow.model.protocols import Executor
     from actorflow.model.results import RunResult, RunSnapshot
 
@@ -101,6 +103,12 @@ class StartRun:
     """
     accepted_at: float | None = None
     """When the run was accepted, in seconds since the epoch; None for now."""
+    past: Past | None = None
+    """The earlier lives of a run that is taken over; None if a person starts or resumes it."""
+    poison: TakenOverTooOften | None = None
+    """Why the run must fail instead of going on."""
+    takeovers: int = 0
+    """`RunSnapshot.takeovers`, for its event."""
 
 
 @message

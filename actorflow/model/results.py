@@ -53,7 +53,9 @@ class StepResult:
     the compensator, if undoing the step failed.
     """
     attempts: int = 0
-    """How many attempts were started, without those of its compensator."""
+    """How many attempts were started, without those of its compensator. They are counted on when
+    the run is taken over, and from 1 when it is resumed.
+    """
     started_at: float | None = None
     """Start of the first attempt, in seconds since the epoch."""
     finished_at: float | None = None
@@ -67,8 +69,9 @@ class StepResult:
     def attempts_taken(self) -> tuple[AttemptResult, ...]:
         """Its attempts in order, each with its own times, outcome and error.
 
-        Attempts of its compensator are not among them. When the run is resumed, those of steps that
-        run again are counted from 1, and only those.
+        Attempts of its compensator are not among them. When `Orchestrator.resume` resumes the run,
+        those of steps that run again are counted from 1, and only those. When an orchestrator takes
+        the run over, they are counted on.
         """
         if self.retried or self.attempts != 1 or self.started_at is None:
             return tuple(self.retried)
@@ -198,6 +201,10 @@ class RunSnapshot:
     business_id: str | None = None
     parked: str | None = None
     """Why no orchestrator runs it, although it has not ended; see `Orchestrator(recover=True)`."""
+    takeovers: int = 0
+    """How often it has been taken over from an owner that was gone, in all; 0 where runs have no
+    owners. `Orchestrator(max_takeovers=)` counts those in a row.
+    """
 
     @property
     def outputs(self) -> Mapping[str, Any]:

@@ -51,6 +51,6 @@ def assemble(
     registry = Registry(durable=powers.leases is not None)
     life = Lifetime(settings, powers, executors, observers)
     launcher = Launcher(life, registry)
-    resuming = Resuming(life, registry, launcher)
+    resuming = Resuming(life, registry, launcher, settings.max_takeovers)
     life.background = recovery(settings, powers, life, registry, resuming)
     return Parts(life, registry, launcher, resuming, Looking(life, powers.state))

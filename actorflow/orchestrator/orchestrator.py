@@ -58,6 +58,9 @@ class Orchestrator:
             nothing, and steps of a low priority may starve. With it, the priorities of run and
             step are added up, and the wait is added to the sum. Runs then take turns, and the
             longest way counts, only among steps that became ready at the same moment.
+        max_takeovers: How often `recover` may take over a run in a row from owners that died with
+            steps of it in flight, without a step settling in between. Beyond that the run fails
+            with `TakenOverTooOften`.
         blocked_after: Seconds after which a coroutine step that blocks the event loop is
             reported.
 
@@ -90,6 +93,7 @@ class Orchestrator:
         recover: bool = False,
         recover_every: float | timedelta = 1.0,
         ageing: float | timedelta | None = None,
+        max_takeovers: int = 10,
     ) -> None:
         # A program that only defines workflows does not load what runs them.
         from actorflow.orchestrator.assembly import assemble  # noqa: PLC0415 - see above
@@ -106,6 +110,7 @@ class Orchestrator:
             recover=recover,
             recover_every=recover_every,
             ageing=ageing,
+            max_takeovers=max_takeovers,
         )
         self._life, self._registry, self._launcher, self._resuming, self._looking = assemble(
             settings, state, executors, observers

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypedDict
 from actorflow.definition.arguments import string, whole
 from actorflow.definition.durations import seconds
 from actorflow.errors.definition import DefinitionError
+from actorflow.errors.running import TakenOverTooOften
 from actorflow.model.context import RunScope
 from actorflow.model.lifecycle import EventKind, RunStatus
 from actorflow.model.messages import StartRun
+from actorflow.model.past import Past
 from actorflow.model.results import RunRecord
 from actorflow.support.read_only import NOTHING, ReadOnly
 from actorflow.support.safe_text import text_of
@@ -152,15 +154,24 @@ def new_run(
     return Request(plan.workflow_id, record.run_id, message, record)
 
 
-def resumed_run(premises: Premises, plan: WorkflowPlan, recorded: RunSnapshot) -> Request:
+def resumed_run(
+    premises: Premises,
+    plan: WorkflowPlan,
+    recorded: RunSnapshot,
+    *,
+    max_takeovers: int | None = None,
+) -> Request:
     """Return the request to resume a recorded run, or to start it if it had not started.
 
     Args:
         premises: The orchestrator.
         plan: The workflow.
         recorded: The run, as it was when it was claimed.
+        max_takeovers: How often the run may be taken over in a row; None if a person resumes it,
+            which sets the counts back.
     """
     events = premises.state.events(recorded.run_id)
+    past = None if max_takeovers is None else Past.of(events, recorded.takeovers)
     now, timeout = premises.clock.now(), _timeout(plan, recorded)
     message = StartRun(
         scope=_scope(premises, recorded),
@@ -175,8 +186,17 @@ def resumed_run(premises: Premises, plan: WorkflowPlan, recorded: RunSnapshot) -
         compensators=premises.places.of_compensators(plan),
         ways=premises.ways(plan),
         accepted_at=recorded.created_at,
+        past=past,
+        poison=_poison(recorded.run_id, past, max_takeovers),
+        takeovers=recorded.takeovers,
     )
     return Request(plan.workflow_id, recorded.run_id, message, None)
+
+
+def _poison(run_id: str, past: Past | None, limit: int | None) -> TakenOverTooOften | None:
+    if past is None or limit is None or len(past.crashes) <= limit:
+        return None
+    return TakenOverTooOften(run_id, past.crashes, limit)
 
 
 _RANDOM_BITS: Final = ~(0xF << 76 | 0x3 << 62)

@@ -60,7 +60,7 @@ from actorflow.scheduling.queues import RunQueue, Workers
 from actorflow.scheduling.starts import Starts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from actorflow.model.context import Attempt
     from actorflow.model.events import Event
@@ -165,7 +165,7 @@ class Decisions:
             known = run.scope.bindings()
             self._outbox.run(run, EventKind.RUN_ACCEPTED, known, message.accepted_at)
         if message.resumed is not None:
-            self._outbox.run(run, EventKind.RUN_RESUMED, run.scope.bindings())
+            self._outbox.run(run, EventKind.RUN_RESUMED, _resumption(message))
         if run.ways is not None:
             self._starts.compare_ways()
         self._waiting.push(run)
@@ -178,7 +178,8 @@ class Decisions:
                 run.started_at = self._outbox.wall
                 self._outbox.run(run, EventKind.RUN_STARTED, run.scope.bindings())
             self._crashes.make_steps(run)
-            self._begin(run)
+            if not self._endings.fails_at_once(run):
+                self._begin(run)
             if not run.unsettled:
                 self._finish(run)
 
@@ -375,3 +376,15 @@ class Decisions:
         else:
             data = {"seconds": message.seconds, "stack": message.stack}
             self._outbox.step(*found, EventKind.STEP_BLOCKING, message.attempt.number, data)
+
+
+def _resumption(message: StartRun) -> Mapping[str, Any]:
+    """Return the data of the event with which a run is resumed or taken over."""
+    data: dict[str, Any] = {**message.scope.bindings()}
+    if message.takeovers:
+        data["takeovers"] = message.takeovers
+    if message.past is not None:
+        data["taken_over"] = True
+        if message.past.crashed:
+            data["in_flight"] = message.past.crashes[-1]
+    return data

@@ -167,7 +167,7 @@ class Endings:
     def retry(self, run: RunState, step: StepState, error: BaseException | None) -> bool:
         """Schedule another attempt of a step or compensator, if the error allows one."""
         now = self._outbox.now
-        delay = backoff(step, error, now, self._random)
+        delay = backoff(step, error, now, self._random, cut=run.cut_attempts(step))
         if delay is None:
             return False
         data = {"error": error, "delay": delay}
@@ -245,6 +245,17 @@ class Endings:
             elif not step.status.settled:
                 self.cancel(run, step)
 
+    def fails_at_once(self, run: RunState) -> bool:
+        """End a run that was taken over, if it has failed already or must not go on."""
+        if run.ending:
+            return False  # it is being undone
+        if run.poison is not None:
+            run.error, run.poison = run.error or run.poison, None
+            self.end(run)
+        elif run.error is not None and run.plan.fail_fast:
+            self.end(run)
+        return run.ending
+
     def expire(self, run: RunState) -> None:
         """Handle the run's timeout."""
         if not run.ending and run.timeout is not None:
@@ -306,20 +317,25 @@ def _dependents(run: RunState, failed: StepState) -> Iterator[StepState]:
 
 
 def backoff(
-    step: StepState, error: BaseException | None, now: float, random: Callable[[], float]
+    step: StepState,
+    error: BaseException | None,
+    now: float,
+    random: Callable[[], float],
+    *,
+    cut: int = 0,
 ) -> float | None:
     """Return the seconds until the step's next attempt, or None if there is none.
+
+    Attempts that were cut, in earlier lives of the run, count for nothing.
 
     A wait that would outlast the step's total timeout is not begun: the step fails at once with the
     error at hand, which a timeout would hide.
     """
-    policy = step.step.retry
-    if policy is None or error is None or step.attempts >= policy.max_attempts:
+    policy, spent = step.step.retry, step.attempts - cut
+    if policy is None or error is None or spent >= policy.max_attempts:
         return None
     if not policy.accepts(error):
         return None
-    delay = (
-        error.seconds if isinstance(error, RetryAfter) else policy.delay(step.attempts, random())
-    )
+    delay = error.seconds if isinstance(error, RetryAfter) else policy.delay(spent, random())
     total = step.total_deadline
     return None if total is not None and now + delay >= total[0] else delay

@@ -44,13 +44,16 @@ _COPIED: Final = (
     "correlation_id",
     "business_id",
     "parked",
+    "takeovers",
 )
 _STEPS_PER_QUERY: Final = 500
 _LARGEST: Final = 2**63 - 1
 """The largest integer of a database."""
 _decode: Final = msgspec.json.Decoder().decode
 _FILTERS: Final = ("status", "workflow_id", "trace_id", "correlation_id", "business_id")
-_BETWEEN_ATTEMPTS: Final = frozenset({StepStatus.READY, StepStatus.RETRYING, StepStatus.CANCELLED})
+_BETWEEN_ATTEMPTS: Final = frozenset(
+    {StepStatus.PENDING, StepStatus.READY, StepStatus.RETRYING, StepStatus.CANCELLED}
+)
 """The statuses that a step may have, or get, while it waits for another attempt."""
 
 

@@ -227,8 +227,8 @@ def _plain(kind: TypeEngine[Any]) -> TypeEngine[Any]:
     return sa.Text() if isinstance(kind, sa.Text) else kind
 
 
-_SET_LATER: Final = frozenset({"purged_at", "cancel_asked"})
-"""Columns that are empty when a run is accepted."""
+_SET_LATER: Final = frozenset({"purged_at", "cancel_asked", "takeovers"})
+"""Columns that have their defaults when a run is accepted."""
 
 
 def insert_into(

@@ -76,6 +76,12 @@ class Statements:
             "parked": None,
             # Resuming an ended run drops the request that cancelled it.
             "cancel_asked": sa.case((runs.c.finished_at.is_(None), runs.c.cancel_asked)),
+            # An owner that hands a run back leaves it without one.
+            "takeovers": runs.c.takeovers
+            + sa.case(
+                (sa.and_(runs.c.finished_at.is_(None), runs.c.owner.not_in([_NO_OWNER, owner])), 1),
+                else_=0,
+            ),
         }
 
     def write(self, connection: sa.Connection, batch: Batch) -> bool:

@@ -74,6 +74,8 @@ class Past:
         for event in events:
             if event.step_id is not None:
                 lives.step(event, event.step_id)
+            elif event.kind is EventKind.RUN_STARTED:
+                lives.takeovers = event.data.get("takeovers", 0)
             elif event.kind is EventKind.RUN_RESUMED:
                 lives = lives.resumed(event.data)
         crashed = takeovers > lives.takeovers and bool(lives.in_flight)
@@ -95,7 +97,7 @@ class _Lives:
 
     def __init__(self, takeovers: int = 0) -> None:
         self.takeovers = takeovers
-        """The take-overs that the run's resumptions have counted."""
+        """The take-overs by the event with which the current life began."""
         self.attempts: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self.undo_attempts: Counter[str] = Counter()

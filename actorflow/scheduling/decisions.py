@@ -62,7 +62,7 @@ from actorflow.scheduling.starts import Starts
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from actorflow.model.context import Attempt
+    from actorflow.model.context import Attempt, RunScope
     from actorflow.model.events import Event
 
 __all__ = ["Decisions"]
@@ -176,7 +176,7 @@ class Decisions:
             run.active = True
             if run.status is RunStatus.PENDING:
                 run.started_at = self._outbox.wall
-                self._outbox.run(run, EventKind.RUN_STARTED, run.scope.bindings())
+                self._outbox.run(run, EventKind.RUN_STARTED, _bindings(run.scope, run.takeovers))
             self._crashes.make_steps(run)
             if not self._endings.fails_at_once(run):
                 self._begin(run)
@@ -199,10 +199,10 @@ class Decisions:
             return
         self._endings.give_grace(run, message.grace)
         self._compensations.limit(run, message)
-        if not run.ending:
+        if not (run.ending or self._endings.fails_at_once(run)):
             run.cancel_reason, run.undo_if_cancelled = message.reason, message.compensate
             self._endings.end(run)
-            self._follow(run)
+        self._follow(run)
 
     # ── Runs that are left ───────────────────────────────────────────────────────────────────
 
@@ -380,11 +380,16 @@ class Decisions:
 
 def _resumption(message: StartRun) -> Mapping[str, Any]:
     """Return the data of the event with which a run is resumed or taken over."""
-    data: dict[str, Any] = {**message.scope.bindings()}
-    if message.takeovers:
-        data["takeovers"] = message.takeovers
-    if message.past is not None:
-        data["taken_over"] = True
-        if message.past.crashed:
-            data["in_flight"] = message.past.crashes[-1]
-    return data
+    data = _bindings(message.scope, message.takeovers)
+    if message.past is None:
+        return data
+    taken_over = {**data, "taken_over": True}
+    return (
+        taken_over | {"in_flight": message.past.crashes[-1]} if message.past.crashed else taken_over
+    )
+
+
+def _bindings(scope: RunScope, takeovers: int) -> Mapping[str, Any]:
+    """Return the data of an event with which a life begins."""
+    known = scope.bindings()
+    return {**known, "takeovers": takeovers} if takeovers else known

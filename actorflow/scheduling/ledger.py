@@ -142,6 +142,7 @@ class RunState:
         "started_at",
         "status",
         "steps",
+        "takeovers",
         "timeout",
         "undo_if_cancelled",
         "undoable",
@@ -218,6 +219,7 @@ class RunState:
         """Its earlier lives, if it was taken over."""
         self.poison: TakenOverTooOften | None = start.poison
         """Why it must fail instead of going on; None once it does."""
+        self.takeovers: int = start.takeovers
         if start.resumed is not None:
             self._take_up(start.resumed, start.completed)
 

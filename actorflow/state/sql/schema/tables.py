@@ -108,6 +108,7 @@ runs: Final = sa.Table(
     sa.Column("purged_at", Moment),
     sa.Column("cancel_asked", sa.Text),
     sa.Column("takeovers", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("claimed_event", sa.BigInteger, nullable=False, server_default="0"),
     sa.CheckConstraint(_among(RunStatus), name="actorflow_runs_status"),
     sa.CheckConstraint(
         f"(status IN {_ENDED}) = (finished_at IS NOT NULL)", name="actorflow_runs_finished"

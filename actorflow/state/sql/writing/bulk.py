@@ -227,7 +227,7 @@ def _plain(kind: TypeEngine[Any]) -> TypeEngine[Any]:
     return sa.Text() if isinstance(kind, sa.Text) else kind
 
 
-_SET_LATER: Final = frozenset({"purged_at", "cancel_asked", "takeovers"})
+_SET_LATER: Final = frozenset({"purged_at", "cancel_asked", "takeovers", "claimed_event"})
 """Columns that have their defaults when a run is accepted."""
 
 

@@ -109,11 +109,14 @@ class TakenOverTooOften(ActorflowError):
 
     def __str__(self) -> str:
         counts = Counter(step_id for crash in self.crashes for step_id in crash)
-        steps = [f"{quoted(step_id)} ({count} times)" for step_id, count in counts.most_common()]
+        steps = [
+            f"{quoted(step_id)} ({f'{count} times' if count > 1 else 'once'})"
+            for step_id, count in counts.most_common()
+        ]
         return (
             f"the process of run {self.run_id!r} died {len(self.crashes)} times in a row without a "
-            f"step settling in between (the limit is {self.limit} take-overs). Steps in flight at "
-            f"the crashes: {listed(steps, _SHOWN)}. Find out what ends the process there, such as "
+            f"step settling in between (the limit is {self.limit}). Steps in flight at the "
+            f"crashes: {listed(steps, _SHOWN)}. Find out what ends the process there, such as "
             "memory or native code; then resume the run, or raise max_takeovers."
         )
 

@@ -10,12 +10,18 @@ import contextvars
 
 from actorflow.definition.step import Step
 from actorflow.definition.workflow import Workflow
-from actorflow.errors.running import ActorCrashed, RetryAfter, StepCancelled
+from actorflow.errors.running import (
+    ActorCrashed,
+    RetryAfter,
+    StepCancelled,
+    TakenOverTooOften,
+)
 from actorflow.model.context import RunScope
 from actorflow.model.lifecycle import (
     KEPT,
     RunStatus,
     StepStatus,
+    kept_by,
     move_run,
     move_step,
 )
@@ -30,10 +36,12 @@ from actorflow.model.messages import (
     DependencyCompleted,
     Execute,
     ForStep,
+    LeaveRuns,
     MakeSteps,
     ReviveStep,
     RunActorLost,
     RunFinished,
+    RunLeft,
     RunUnknown,
     Settled,
     StartRun,
@@ -43,6 +51,7 @@ from actorflow.model.messages import (
     Wake,
     run_of,
 )
+from actorflow.model.past import Past
 from actorflow.model.results import RunRecord, RunResult
 from actorflow.scheduling.crashes import MOST_CRASHES
 from actorflow.scheduling.decisions import Decisions
@@ -192,6 +201,7 @@ class Driver:
         self.abandoned = []
         self.revived = []
         self.unknown = []
+        self.left = []
         self.results = {}
         self.seen = {}
         self.cut = set()
@@ -212,6 +222,9 @@ class Driver:
         resumed, recorded = options.pop("resumed", None), options.pop("recorded", 0)
         completed, compensators = options.pop("completed", ()), options.pop("compensators", {})
         ways = options.pop("ways", plan.ways({}))
+        more = {
+            name: options.pop(name) for name in ("past", "poison", "takeovers") if name in options
+        }
         timeout = plan.timeout if timeout is None else timeout
         say = self.tell if options.pop("settle", True) else self.say
         message = StartRun(
@@ -230,10 +243,22 @@ class Driver:
                 if one.compensation is not None
             },
             ways=ways,
+            **more,
         )
         self.starts[run_id] = message
         self.laws.begin(run_id, message)
         return say(message)
+
+    def take_over(self, workflow, run_id="run", *, takeovers=0, most=10, **options):
+        """Have another brain go on with a run that was left, or whose process has died."""
+        past = Past.of(self.of(run_id), takeovers)
+        poison = None
+        if len(past.crashes) > most:
+            poison = TakenOverTooOften(run_id, past.crashes, most)
+        self.crash()
+        return self.resume(
+            workflow, run_id, past=past, poison=poison, takeovers=takeovers, **options
+        )
 
     def resume(self, workflow, run_id="run", **options):
         """Have a run that has ended go on from what its events say."""
@@ -284,6 +309,10 @@ class Driver:
     def cancel(self, run_id="run", *, grace=None, compensate=False):
         """Have a run cancelled."""
         return self.tell(CancelRun(run_id, "enough", grace, compensate))
+
+    def leave(self, *run_ids, grace=5.0):
+        """Have all runs left; in `run_ids` are those that the brain may not know."""
+        return self.tell(LeaveRuns([*self.starts, *run_ids], grace))
 
     def lose(self, step_id, *, run_id="run"):
         """Let a step's actor die, and let all that follows at once follow."""
@@ -435,6 +464,10 @@ class Driver:
             self._finish(effect.result)
         elif isinstance(effect, RunUnknown):
             self.unknown.append(effect.run_id)
+        elif isinstance(effect, RunLeft):
+            self.left.append(effect.run_id)
+            for home in self._homes.pop(effect.run_id, {}).values():
+                home.alive = False
         else:
             raise NotImplementedError(f"no effect is known for {effect}")
 
@@ -551,14 +584,17 @@ class RunAccount:
         if start.resumed is not None:
             known = start.resumed.steps
             undoing = self.status is RunStatus.COMPENSATING
+            taken_over = start.past is not None
+            keeps = kept_by([one.status for one in known.values()], taken_over=taken_over)
             self.steps |= {
-                name: one.status for name, one in known.items() if undoing or one.status in KEPT
+                name: one.status for name, one in known.items() if undoing or one.status in keeps
             }
         self.completed = list(start.completed)
         self.to_undo = list(getattr(start.resumed, "compensations", ()))
         self.undone = []
         self.undoing = None
-        self.attempts = dict.fromkeys(start.plan.by_id, 0)
+        self.past = start.past or Past()
+        self.attempts = dict.fromkeys(start.plan.by_id, 0) | dict(self.past.attempts)
         self.retry_at = {}
         self.ready_since = {}
         self.ready_at = {}
@@ -602,7 +638,8 @@ class Laws:
                 self._run_ended(run_id)
         self._check_workers()
         self._check_lanes()
-        self._check_work_is_conserved()
+        if not self.driver.brain.leaving.begun:
+            self._check_work_is_conserved()
         for message in messages:
             if isinstance(message, CancelRun) and message.run_id in self.runs:
                 self.runs[message.run_id].ending = True
@@ -622,7 +659,7 @@ class Laws:
     def at_rest(self):
         """Hold a brain without runs to the laws."""
         brain = self.driver.brain
-        assert {} == brain.runs
+        assert {} == brain.runs == brain.leaving.runs
         assert (0, brain.workers.total) == (brain.workers.held, brain.workers.free)
         assert 0 == len(brain.deadlines)
 
@@ -663,7 +700,8 @@ class Laws:
         run.attempts[event.step_id] += 1
         assert run.attempts[event.step_id] == event.attempt, "attempts are numbered without gaps"
         most = 1 if plan.step.retry is None else plan.step.retry.max_attempts
-        assert event.attempt <= most, "a step is tried at most max_attempts times"
+        spent = event.attempt - run.past.cut(event.step_id)
+        assert spent <= most, "a step is tried at most max_attempts times"
         run.timed_out.discard(event.step_id)
         self._check_it_was_next(run, event.step_id)
         run.ready_since.pop(event.step_id)
@@ -696,7 +734,7 @@ class Laws:
         if isinstance(error, RetryAfter):
             assert error.seconds == delay
         else:
-            low, high = policy.bounds(event.attempt)
+            low, high = policy.bounds(event.attempt - run.past.cut(event.step_id))
             assert low <= delay <= high, "jitter stays within its bounds"
         run.retry_at[event.step_id] = self.driver.now + delay
 
@@ -749,13 +787,15 @@ class Laws:
         if run.undoing is None:
             left = [name for name in run.to_undo if self._can_be_undone(run, name)]
             assert left[0] == event.step_id, "in reverse order of completion, and none left out"
-            run.undoing, run.undo_attempts = event.step_id, 0
+            run.undoing = event.step_id
+            run.undo_attempts = run.past.undo_attempts.get(event.step_id, 0)
         assert run.undoing == event.step_id, "one after the other"
         run.undo_attempts += 1
         assert run.undo_attempts == event.attempt, "attempts are numbered without gaps"
         policy = run.plan.by_id[event.step_id].compensation.step.retry
         most = 1 if policy is None else policy.max_attempts
-        assert event.attempt <= most, "a compensator is tried at most max_attempts times"
+        spent = event.attempt - run.past.undo_cut(event.step_id)
+        assert spent <= most, "a compensator is tried at most max_attempts times"
 
     def _compensation_completed(self, run, event):
         assert run.undoing == event.step_id, "what is undone was being undone"
@@ -798,7 +838,8 @@ class Laws:
         return [*self.driver.in_flight.items(), *ending, *waiting]
 
     def _is_current(self, attempt):
-        run = self.driver.brain.runs.get(attempt.scope.run_id)
+        brain, run_id = self.driver.brain, attempt.scope.run_id
+        run = brain.runs.get(run_id) or brain.leaving.runs.get(run_id)
         if run is not None and attempt.compensates:
             return run.undoing is not None and run.undoing.current is attempt
         return run is not None and run.steps[attempt.step_id].current is attempt

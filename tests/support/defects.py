@@ -83,8 +83,8 @@ UNDOING = "tests/scheduling/test_compensations.py::"
 defect(
     "an ended run stays in the ready queue",
     "scheduling/decisions.py",
-    "        self._starts.forget(run)\n",
-    "",
+    "        del self.runs[run.run_id]\n        self._starts.forget(run)\n        if not",
+    "        del self.runs[run.run_id]\n        if not",
     MODELS + "test_a_run_that_was_cancelled_while_it_waited_gets_its_turn_when_it_is_resumed",
     why="A run that is cancelled while a step waits for a worker hangs when it is resumed.",
 )
@@ -280,8 +280,8 @@ defect(
 defect(
     "what is not recorded is not abandoned",
     "actors/supervisor.py",
-    "(StopAttempt, AbandonAttempt, RunFinished)",
-    "(StopAttempt, RunFinished)",
+    "(StopAttempt, AbandonAttempt, RunFinished, RunLeft)",
+    "(StopAttempt, RunFinished, RunLeft)",
     SUPERVISOR + "test_a_thread_that_timed_out_is_abandoned_though_that_is_not_recorded",
     why="A run hangs when the disk is full at the moment in which a thread times out.",
 )

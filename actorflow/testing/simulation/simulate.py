@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from actorflow.errors.storage import RunNotFound
 from actorflow.model.lifecycle import RunStatus
-from actorflow.support.read_only import ReadOnly
 from actorflow.support.suggestions import checks_options
 from actorflow.testing.errors import NotNow
 from actorflow.testing.simulation.checks import (
@@ -20,7 +19,7 @@ from actorflow.testing.simulation.runtime import SimulatedRuntime
 from actorflow.testing.simulation.scripts import Script
 from actorflow.testing.simulation.settings import NO_FAULTS, Faults, Settings
 from actorflow.testing.simulation.tape import Choices
-from actorflow.testing.trace.trace import Trace
+from actorflow.testing.simulation.tracing import trace_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,8 +34,9 @@ if TYPE_CHECKING:
     from actorflow.systems.simulated.system import SimulatedSystem
     from actorflow.testing.simulation.account import Body
     from actorflow.testing.simulation.tape import Source
+    from actorflow.testing.trace.trace import Trace
 
-__all__ = ["Simulation", "trace_of"]
+__all__ = ["Simulation"]
 
 _FOREVER: Final = float("inf")
 _PLAIN_SCRIPT: Final = Script()
@@ -420,52 +420,3 @@ class Simulation:
         if self._kept is not None:
             self._kept.places.close()
             self._kept.state.close()
-
-
-def trace_of(
-    runtime: SimulatedRuntime,
-    settings: Settings,
-    choices: Choices,
-    *,
-    quiescent: bool,
-    endless: bool,
-) -> Trace:
-    """Return the trace so far.
-
-    Args:
-        runtime: The orchestrator.
-        settings: The settings it was given.
-        choices: The choices made so far.
-        quiescent: Whether nothing is left to happen.
-        endless: Whether things happened until a bound was reached.
-    """
-    account, system = runtime.account, runtime.system
-    return Trace(
-        settings=settings,
-        runs=ReadOnly(account.runs),
-        results=ReadOnly(runtime.results),
-        events=tuple(runtime.state.log),
-        torn=frozenset(runtime.state.torn),
-        tears=tuple(runtime.state.tears),
-        marks=tuple(runtime.state.marks),
-        late=tuple(runtime.state.late),
-        shown=tuple(runtime.audience.shown),
-        handed=tuple(runtime.handed),
-        choices=tuple(choices.used),
-        max_in_flight=account.most_in_flight,
-        now=system.time,
-        leftovers=runtime.leftovers(),
-        quiescent=quiescent,
-        endless=endless,
-        changes=tuple(account.mutations),
-        defects=tuple(runtime.defects),
-        rows=tuple([body.row() for body in account.bodies]),
-        given=tuple([body.attempt for body in account.bodies]),
-        undoings=tuple([body.row() for body in account.undoings]),
-        lulls=tuple(runtime.lulls),
-        envelopes=tuple(system.deliveries),
-        crashes=tuple(runtime.crashes),
-        handovers=tuple(runtime.handovers),
-        left=tuple(runtime.left_runs),
-        struck=tuple(system.faults),
-    )

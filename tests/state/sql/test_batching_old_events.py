@@ -118,7 +118,6 @@ def small(monkeypatch):
 
     Alembic loads its own copy of each migration, so it is given the one imported here.
     """
-
     migrate_usually, follow_usually = upgrades._migrate, upgrades._Upgrade._following
 
     def migrate(connection, to):

@@ -62,10 +62,10 @@ def test_rolling_deploys_lose_cancel_and_repeat_nothing(kind, request, tmp_path)
     url = f"sqlite:///{tmp_path}/runs.db"
     if kind == "postgresql":
         url = request.getfixturevalue("postgresql").database()
-    figures = deploy_again_and_again(tmp_path, url, times=3, runs=30)
+    figures = deploy_again_and_again(tmp_path, url, times=3, runs=40, at_once=5)
 
     assert not figures.broken, figures
-    assert (3, 30) == (figures.deploys, figures.runs)
+    assert (3, 40) == (figures.deploys, figures.runs)
     assert figures.left > 0
 
 

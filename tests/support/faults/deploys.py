@@ -103,7 +103,7 @@ def chain(log, seconds):
     return flow
 
 
-def live(url, path, says, seconds):
+def live(url, path, says, seconds, at_once):
     """Work off the queue until SIGTERM, then shut down and report that."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -113,7 +113,7 @@ def live(url, path, says, seconds):
         recover=True,
         recover_every=LOOKS,
         async_workers=200,
-        max_active_runs=100,
+        max_active_runs=at_once,
         observers=[lambda event: said(says, event)],
     )
     orchestrator.register(chain(log, seconds))
@@ -134,10 +134,10 @@ def said(says, event):
 class Daemon:
     """A process that works off the queue, and what it says."""
 
-    def __init__(self, url, path, seconds):
+    def __init__(self, url, path, *given):
         hears, says = daemons.Pipe(duplex=False)
         self._process = daemons.Process(
-            target=begin, args=(url, str(path), says, seconds), daemon=True
+            target=begin, args=(url, str(path), says, *given), daemon=True
         )
         self._process.start()
         says.close()
@@ -174,12 +174,14 @@ class Daemon:
         return ended and self.report is not None
 
 
-def begin(url, path, says, seconds):
+def begin(url, path, says, seconds, at_once):
     """Live."""
-    live(url, path, says.fileno(), seconds)
+    live(url, path, says.fileno(), seconds, at_once)
 
 
-def deploy_again_and_again(directory, url, *, times, runs, daemons=2, pace=20, seconds=0.25):
+def deploy_again_and_again(
+    directory, url, *, times, runs, daemons=2, pace=20, seconds=0.25, at_once=100
+):
     """Replace daemons one after the other while they work off a queue, and judge the records.
 
     Args:
@@ -190,17 +192,18 @@ def deploy_again_and_again(directory, url, *, times, runs, daemons=2, pace=20, s
         daemons: How many work at once.
         pace: How many steps a daemon completes before it is replaced.
         seconds: How long a step takes.
+        at_once: How many runs a daemon works on at once.
     """
     figures, log = Figures(runs=runs), directory / "log"
     with Orchestrator(SQLStateManager(url, create=True)) as client:
         flow = chain(os.open(os.devnull, os.O_WRONLY), seconds)
         ids = {client.enqueue(flow, {"n": n}): n for n in range(runs)}
-    working = [Daemon(url, log, seconds) for _ in range(daemons)]
+    working = [Daemon(url, log, seconds, at_once) for _ in range(daemons)]
     for number in range(times):
         place = number % daemons
         working[place].reach(pace)
         retire(working[place], figures)
-        working[place] = Daemon(url, log, seconds)
+        working[place] = Daemon(url, log, seconds, at_once)
         figures.deploys += 1
     with contextlib.closing(SQLStateManager(url)) as state:
         wait_for_all(state, runs)

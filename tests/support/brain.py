@@ -805,6 +805,8 @@ class Laws:
 
     def _compensation_failed(self, run, event):
         assert event.data["error"] is not None
+        if isinstance(event.data["error"], TakenOverTooOften):
+            run.undoing = event.step_id  # it has not been tried again
         self._compensation_completed(run, event)
 
     def _expired(self, run_id):

@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections import Counter
@@ -168,10 +169,13 @@ class Daemon:
             self._changed.wait_for(lambda: self._ready, GUARD)
         os.kill(self._process.pid, signal.SIGTERM)
         self._process.join(GUARD)
-        ended = self._process.exitcode == 0
+        status = self._process.exitcode
         self._process.kill()
         self._reader.join()
-        return ended and self.report is not None
+        if status == 0 and self.report is not None:
+            return True
+        sys.stderr.write(f"daemon {self._process.pid} ended with {status}: {self.report}\n")
+        return False
 
 
 def begin(url, path, says, seconds, at_once):

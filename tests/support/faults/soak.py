@@ -95,7 +95,7 @@ def deploys_on_sqlite(asked):
 
 
 def deployed(asked, url):
-    """Spread the deploys over the work of the daemons that are not being replaced, too."""
+    """Spread the deploys over the work: the daemons that stay go on, and so does each new one."""
     pace = asked.runs * STEPS // (6 * asked.times)
     with tempfile.TemporaryDirectory() as place:
         return deploy_again_and_again(

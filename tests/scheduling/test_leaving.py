@@ -107,6 +107,19 @@ def test_a_run_that_was_cancelled_before_ends_first():
     driver.laws.at_rest()
 
 
+def test_a_run_that_was_cancelled_before_lets_no_other_begin():
+    """The place that it gives back when it ends stays free."""
+    driver = Driver(places=1)
+    driver.start(flow(task("a")), "one")
+    driver.start(flow(task("a")), "two")
+    driver.cancel("one")
+    driver.leave()
+    driver.end("a", error=ValueError(), run_id="one")
+
+    assert (["two"], {"one"}) == (driver.left, {*driver.results})
+    assert ["run.accepted"] == kinds(driver.of("two"))
+
+
 def test_a_run_that_was_cancelled_before_gets_the_grace_of_the_shutdown():
     """However long its own is."""
     driver = Driver(grace=3600.0)

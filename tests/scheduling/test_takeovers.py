@@ -170,7 +170,23 @@ def test_a_run_that_is_given_up_while_it_waits_for_a_place_fails_when_it_is_canc
 
 
 def test_an_attempt_that_was_cut_has_a_number_and_uses_up_none():
-    """Two attempts may fail: those of all lives count."""
+    """Two attempts may fail after two that were cut."""
+    workflow = flow(task("a", retry=TWICE))
+    driver = Driver()
+    driver.start(workflow)
+    crashed(driver, workflow, 2)
+    driver.fail("a")
+    driver.wait(10.0)
+    driver.fail("a")
+    taken = driver.results["run"].steps["a"].attempts_taken
+
+    assert [(1, "cut"), (2, "cut"), (3, "failed"), (4, "failed")] == [
+        (one.number, one.outcome) for one in taken
+    ]
+
+
+def test_failures_count_over_all_lives():
+    """Two attempts may fail: one before the crashes, and one after them."""
     workflow = flow(task("a", retry=TWICE))
     driver = Driver()
     driver.start(workflow)

@@ -12,7 +12,6 @@ import contextlib
 import json
 import multiprocessing
 import os
-import queue
 import signal
 import sys
 import threading
@@ -107,8 +106,8 @@ def chain(log, seconds):
 
 def live(url, path, says, seconds, at_once):
     """Work off the queue until SIGTERM, then shut down and report that."""
-    stop = queue.SimpleQueue()  # its put() is safe inside a signal handler
-    signal.signal(signal.SIGTERM, lambda *_: stop.put(None))
+    # A signal that arrives just before a lock is waited for does not wake the waiting thread.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     orchestrator = Orchestrator(
         SQLStateManager(url),
@@ -121,7 +120,7 @@ def live(url, path, says, seconds, at_once):
     orchestrator.register(chain(log, seconds))
     with orchestrator:
         os.write(says, READY)
-        stop.get()
+        signal.sigwait({signal.SIGTERM})
         report = orchestrator.shutdown(drain=DRAIN, grace=GRACE)
     os.write(says, json.dumps(attrs.asdict(report)).encode() + b"\n")
     os._exit(0)  # abandoned threads may still sleep

@@ -331,8 +331,9 @@ class Orchestrator:
     def resume(self, run_id: str, flow: Workflow | None = None) -> Run:
         """Resume a run from its record: one that failed, was cancelled, or lost its orchestrator.
 
-        Completed and skipped steps do not run again. A run that is in progress or has completed is
-        returned as it is.
+        Completed and skipped steps do not run again. The attempts of the others are counted from 1
+        again, and so are take-overs (`max_takeovers`). A run that is in progress or has completed
+        is returned as it is.
 
         Args:
             run_id: The run.

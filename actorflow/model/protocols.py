@@ -236,8 +236,8 @@ class ChecksOutputs(Protocol):
 class LeasesRuns(Protocol):
     """A state manager in which a run has an owner, and which can give a run up.
 
-    Its `claim` raises `LeaseHeld` while another owner has the run in progress. A shutdown leaves the
-    runs that have not ended, and hands them back.
+    Its `claim` raises `LeaseHeld` while another owner has the run in progress. A shutdown leaves
+    the runs that have not ended, and hands them back.
 
     A snapshot's `takeovers` says how often a run in progress was claimed from an owner that had
     died after recording something of it. Without that count, a run is taken over for ever.

@@ -30,6 +30,10 @@ _SETTLES: Final = frozenset(
         EventKind.STEP_CANCELLED,
     }
 )
+# By their values, because not every version of the table of moves has these kinds.
+_WAITS: Final = frozenset({"step.suspended", "compensation.suspended"})
+"""A suspended attempt only waits, and cannot be what ends its process."""
+_GOES_ON: Final = frozenset({"step.continued", "compensation.continued"})
 _UNDOES: Final = frozenset({EventKind.COMPENSATION_COMPLETED, EventKind.COMPENSATION_FAILED})
 
 
@@ -133,6 +137,10 @@ class _Lives:
         elif kind is EventKind.COMPENSATION_RETRYING:
             self.undo_failures[step_id] += 1
             self.in_flight.pop(step_id, None)
+        elif kind in _WAITS:
+            self.in_flight.pop(step_id, None)
+        elif kind in _GOES_ON:
+            self.in_flight[step_id] = None
         elif kind in _SETTLES or kind in _UNDOES:
             self.in_flight.pop(step_id, None)
             self.crashes.clear()

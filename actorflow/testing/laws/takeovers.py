@@ -24,10 +24,19 @@ __all__ = ["crash_loops_end", "left_runs_stay_as_they_were"]
 
 _STARTED: Final = EventKind.STEP_STARTED
 _STARTS: Final = frozenset({_STARTED, EventKind.COMPENSATION_STARTED})
-_PAUSES: Final = frozenset(
-    {EventKind.STEP_RETRYING, EventKind.COMPENSATION_RETRYING, *STEP_ENDS, *UNDOING_ENDS}
+_WORKS: Final[frozenset[str]] = _STARTS | {"step.continued", "compensation.continued"}
+"""Events with which an attempt begins, or continues after a wait."""
+_PAUSES: Final[frozenset[str]] = frozenset(
+    {
+        EventKind.STEP_RETRYING,
+        EventKind.COMPENSATION_RETRYING,
+        "step.suspended",
+        "compensation.suspended",
+        *STEP_ENDS,
+        *UNDOING_ENDS,
+    }
 )
-"""Events with which an attempt ends."""
+"""Events with which an attempt ends, or begins to wait."""
 _OF_A_STOP: Final = frozenset(
     {
         *_STARTS,
@@ -135,8 +144,8 @@ def _counted(life: Life, before: tuple[int, int], left: set[Life]) -> tuple[int,
 def _in_flight(life: Life) -> bool:
     """Return whether an attempt was in flight at the end of a life."""
     for step in life.steps.values():
-        told = [event.kind for event in step.events if event.kind in _STARTS | _PAUSES]
-        if told and told[-1] in _STARTS:
+        told = [event.kind for event in step.events if event.kind in _WORKS | _PAUSES]
+        if told and told[-1] in _WORKS:
             return True
     return False
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         RetryAfter,
         StepCancelled,
         StepTimeout,
+        TakenOverTooOften,
         TooManyAbandoned,
     )
     from actorflow.errors.storage import (
@@ -175,6 +176,7 @@ __all__ = [
     "ScheduleNotFound",
     "StepCancelled",
     "StepTimeout",
+    "TakenOverTooOften",
     "TooManyAbandoned",
     "UnknownExecutor",
     "UnknownInput",
@@ -231,6 +233,7 @@ __getattr__, __dir__ = lazy_names(
             "RetryAfter",
             "StepCancelled",
             "StepTimeout",
+            "TakenOverTooOften",
             "TooManyAbandoned",
         ),
         "actorflow.errors.storage": (

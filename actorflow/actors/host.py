@@ -60,6 +60,9 @@ class Host(Protocol):
     def finished(self, result: RunResult) -> None:
         """Hand a run's result to its handle."""
 
+    def left(self, run_id: str) -> None:
+        """Hand back a run that was stopped without an end, so that others go on with it."""
+
     def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
         """Report events that the state manager could not record."""
 

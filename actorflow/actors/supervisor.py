@@ -37,6 +37,7 @@ from actorflow.model.messages import (
     ReviveStep,
     RunActorLost,
     RunFinished,
+    RunLeft,
     RunStirred,
     RunUnknown,
     Settled,
@@ -64,6 +65,10 @@ _FOR_STEPS: Final = (Execute, Settled, DependencyCompleted)
 """What step actors are sent; a run may have ended before such a message could not be handled."""
 _OF_RUN_ACTORS: Final = frozenset({StepsMade, StepMoved, ActorLost, CompensatorLost})
 """What run actors report; a run's former actor, which has died, is not believed."""
+
+
+_ALWAYS: Final = (StopAttempt, AbandonAttempt, RunFinished, RunLeft)
+"""Effects that are performed even if the events of their run could not be recorded."""
 
 
 def _never_put_off(_call: Callable[[], None]) -> bool:
@@ -107,6 +112,7 @@ class Supervisor(Actor):
             RunUnknown: self._run_unknown,
             ContinueAttempt: self._continue_attempt,
             RunStirred: self._decide_later,
+            RunLeft: self._run_left,
         }
 
     def receiveMessage(self, message: object, sender: ActorAddress) -> None:  # noqa: N802, D102
@@ -257,7 +263,7 @@ class Supervisor(Actor):
         for run, step_id, message in batch.effects:
             if is_of_another(lost, run, message):
                 self._act((), [(run, step_id, message)], ())
-            elif isinstance(message, (StopAttempt, AbandonAttempt, RunFinished)):
+            elif isinstance(message, _ALWAYS):
                 self._perform[type(message)](message)
             elif isinstance(message, MakeSteps) and not message.step_ids:
                 self._make_steps(message)
@@ -357,6 +363,13 @@ class Supervisor(Actor):
         unrecorded = self._unrecorded.pop(message.result.run_id, None)
         result = message.result if unrecorded is None else message.result.failed_by(unrecorded)
         self._host.finished(result)
+
+    def _run_left(self, message: RunLeft) -> None:
+        address = self._run_actors.pop(message.run_id, None)
+        if address is not None:
+            self._dismiss(address)
+        self._unrecorded.pop(message.run_id, None)
+        self._host.left(message.run_id)
 
     def _run_unknown(self, message: RunUnknown) -> None:
         self._host.unknown(message.run_id)

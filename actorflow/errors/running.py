@@ -6,12 +6,13 @@ The errors that carry a whole result (`RunFailed` and its siblings) are in `mode
 from __future__ import annotations
 
 import math
+from collections import Counter
 from datetime import timedelta
 from typing import Final, Literal
 
 import attrs
 
-from actorflow.errors import ActorflowError
+from actorflow.errors import ActorflowError, listed, quoted
 from actorflow.support.safe_text import text_of
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "RetryAfter",
     "StepCancelled",
     "StepTimeout",
+    "TakenOverTooOften",
     "TooManyAbandoned",
 ]
 
@@ -93,6 +95,34 @@ class TooManyAbandoned(ActorflowError):
         "step {step_id!r} cannot start: {count} abandoned threads still run (the limit is "
         "{limit}). Give steps that hang an executor that can kill, or let them watch ctx.cancelled."
     )
+
+
+@attrs.define(slots=False, repr=False)
+class TakenOverTooOften(ActorflowError):
+    """The error of a run whose orchestrators died again and again while it had steps in flight."""
+
+    run_id: str
+    crashes: tuple[tuple[str, ...], ...]
+    """The steps in flight at each crash, in order."""
+    limit: int
+    """`Orchestrator(max_takeovers=)`."""
+
+    def __str__(self) -> str:
+        counts = Counter(step_id for crash in self.crashes for step_id in crash)
+        steps = [
+            f"{quoted(step_id)} ({f'{count} times' if count > 1 else 'once'})"
+            for step_id, count in counts.most_common()
+        ]
+        return (
+            f"the process of run {self.run_id!r} died {len(self.crashes)} times in a row without a "
+            f"step settling in between (the limit is {self.limit}). Steps in flight at the "
+            f"crashes: {listed(steps, _SHOWN)}. Find out what ends the process there, such as "
+            "memory or native code; then resume the run, or raise max_takeovers."
+        )
+
+
+_SHOWN: Final = 20
+"""How many steps the text above names."""
 
 
 @attrs.define(slots=False, repr=False)

@@ -13,7 +13,7 @@ from actorflow.model.lifecycle import StepStatus
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["AttemptOutcome", "AttemptResult", "ended", "latest_ended"]
+__all__ = ["AttemptOutcome", "AttemptResult", "cut_off", "ended", "latest_ended"]
 
 _RETURNED: Final = frozenset(
     {StepStatus.COMPLETED, StepStatus.COMPENSATED, StepStatus.COMPENSATION_FAILED}
@@ -37,6 +37,8 @@ class AttemptOutcome(enum.StrEnum):
     """The step's `timeout` or `total_timeout` passed; its `error` is a `StepTimeout`."""
     CANCELLED = "cancelled"
     """It was stopped because its run ended, and did not fail by itself."""
+    CUT = "cut"
+    """Its process died, or left the run at a shutdown; the run went on in another one."""
 
 
 @attrs.frozen(kw_only=True)
@@ -103,6 +105,16 @@ def ended(
     else:
         outcome = AttemptOutcome.CANCELLED
     return attrs.evolve(attempt, finished_at=finished_at, outcome=outcome, error=error)
+
+
+def cut_off(attempts: Sequence[AttemptResult]) -> list[AttemptResult]:
+    """Return the attempts of a step whose run is taken over; one that has not ended was cut."""
+    return [
+        attrs.evolve(one, outcome=AttemptOutcome.CUT)
+        if one.outcome is AttemptOutcome.RUNNING
+        else one
+        for one in attempts
+    ]
 
 
 def latest_ended(

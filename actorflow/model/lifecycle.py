@@ -19,7 +19,9 @@ Four things help to read the tables:
 * The settled statuses of a step absorb, and so do the terminal ones of a run. A failed or
   cancelled run can still be resumed: `run.resumed` starts it again, steps that had an outcome
   (`KEPT`) keep it, and the others start afresh. So can a running one whose orchestrator is gone.
-  A compensating run keeps compensating; its outcome is already decided.
+  If another orchestrator takes it over, the attempts of unsettled steps are counted on, and a step
+  that has failed stays failed. A compensating run keeps compensating; its outcome is already
+  decided.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from typing import TYPE_CHECKING, Final
 from actorflow.errors.running import IllegalMove
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 __all__ = [
     "COMPENSATION_KINDS",
@@ -40,6 +42,7 @@ __all__ = [
     "EventKind",
     "RunStatus",
     "StepStatus",
+    "kept_by",
     "move_run",
     "move_step",
 ]
@@ -124,6 +127,7 @@ class RunStatus(enum.StrEnum):
 _TERMINAL: Final = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
 KEPT: Final = frozenset({StepStatus.COMPLETED, StepStatus.SKIPPED})
 """The statuses that a step keeps when its run is resumed."""
+_KEPT_FAILURE: Final = KEPT | {StepStatus.FAILED, StepStatus.CANCELLED}
 _UNSETTLED: Final = frozenset(
     {StepStatus.PENDING, StepStatus.READY, StepStatus.RUNNING, StepStatus.RETRYING}
 )
@@ -217,6 +221,18 @@ RUN_MOVES: Final[Mapping[RunStatus, Mapping[EventKind, RunStatus]]] = {
     RunStatus.FAILED: {EventKind.RUN_RESUMED: RunStatus.RUNNING},
     RunStatus.CANCELLED: {EventKind.RUN_RESUMED: RunStatus.RUNNING},
 }
+
+
+def kept_by(statuses: Collection[StepStatus], *, taken_over: bool) -> frozenset[StepStatus]:
+    """Return the statuses that steps keep when their run is resumed.
+
+    A run that is taken over after a step has failed goes on to fail.
+
+    Args:
+        statuses: The statuses of its steps.
+        taken_over: Whether an orchestrator has taken it over; otherwise a person resumes it.
+    """
+    return _KEPT_FAILURE if taken_over and StepStatus.FAILED in statuses else KEPT
 
 
 def move_step(step_id: str, status: StepStatus, kind: EventKind) -> StepStatus:

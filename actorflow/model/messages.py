@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from thespian.actors import ActorAddress
 
     from actorflow.definition.plan import StepPlan, WorkflowPlan
+    from actorflow.errors.running import TakenOverTooOften
     from actorflow.model.context import Attempt, RunScope
+    from actorflow.model.past import Past
     from actorflow.model.protocols import Executor
     from actorflow.model.results import RunResult, RunSnapshot
 
@@ -52,10 +54,12 @@ __all__ = [
     "DependencyCompleted",
     "Execute",
     "ForStep",
+    "LeaveRuns",
     "MakeSteps",
     "ReviveStep",
     "RunActorLost",
     "RunFinished",
+    "RunLeft",
     "RunStirred",
     "RunUnknown",
     "Settled",
@@ -103,6 +107,12 @@ class StartRun:
     """
     accepted_at: float | None = None
     """When the run was accepted, in seconds since the epoch; None for now."""
+    past: Past | None = None
+    """The earlier lives of a run that is taken over; None if a person starts or resumes it."""
+    poison: TakenOverTooOften | None = None
+    """Why the run must fail instead of going on."""
+    takeovers: int = 0
+    """`RunSnapshot.takeovers`, for its event."""
 
 
 @message
@@ -117,6 +127,16 @@ class CancelRun:
     """
     compensate: bool = False
     """Whether to undo its completed steps."""
+
+
+@message
+class LeaveRuns:
+    """Orchestrator to supervisor: stop all runs without ending them, so that others go on."""
+
+    run_ids: Collection[str]
+    """The runs that were accepted and have not ended."""
+    grace: float
+    """Seconds that their attempts get to end."""
 
 
 @message
@@ -236,6 +256,13 @@ class RunFinished:
     """Supervisor to the run's handle: how it ended."""
 
     result: RunResult
+
+
+@message
+class RunLeft:
+    """Brain to supervisor: nothing of this run is in flight here, and nothing more is recorded."""
+
+    run_id: str
 
 
 @message

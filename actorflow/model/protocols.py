@@ -247,13 +247,18 @@ class ChecksOutputs(Protocol):
 class LeasesRuns(Protocol):
     """A state manager in which a run has an owner, and which can give a run up.
 
-    Its `claim` raises `LeaseHeld` while another owner has the run in progress.
+    Its `claim` raises `LeaseHeld` while another owner has the run in progress. A shutdown leaves
+    the runs that have not ended, and hands them back.
+
+    A snapshot's `takeovers` says how often a run in progress was claimed from an owner that had
+    died after recording something of it. Without that count, a run is taken over for ever.
     """
 
     def hand_back(self, run_id: str, parked: str | None, /) -> None:
         """Let others have a run that was claimed or taken and does not go on here.
 
-        It returns at once, and does nothing for a run that belongs to another owner.
+        It returns at once, and does nothing for a run that belongs to another owner. Events
+        that were passed to `record` before are recorded first.
 
         Args:
             run_id: The run.

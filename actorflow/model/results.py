@@ -55,7 +55,9 @@ class StepResult:
     the compensator, if undoing the step failed.
     """
     attempts: int = 0
-    """How many attempts were started, without those of its compensator."""
+    """How many attempts were started, without those of its compensator. They are counted on when
+    the run is taken over, and from 1 when it is resumed.
+    """
     started_at: float | None = None
     """Start of the first attempt, in seconds since the epoch."""
     finished_at: float | None = None
@@ -69,8 +71,9 @@ class StepResult:
     def attempts_taken(self) -> tuple[AttemptResult, ...]:
         """Its attempts in order, each with its own times, outcome and error.
 
-        Attempts of its compensator are not among them. When the run is resumed, those of steps that
-        run again are counted from 1, and only those.
+        Attempts of its compensator are not among them. When `Orchestrator.resume` resumes the run,
+        those of steps that run again are counted from 1, and only those. When an orchestrator takes
+        the run over, they are counted on.
         """
         if self.retried or self.attempts != 1 or self.started_at is None:
             return tuple(self.retried)
@@ -244,6 +247,10 @@ class RunSnapshot:
     business_id: str | None = None
     parked: str | None = None
     """Why no orchestrator runs it, although it has not ended; see `Orchestrator(recover=True)`."""
+    takeovers: int = 0
+    """How often it has been taken over from an owner that was gone, in all; 0 where runs have no
+    owners. `Orchestrator(max_takeovers=)` counts those in a row.
+    """
     attributes: Mapping[str, str | int | float | bool] = _EMPTY
     """What people find the run by; see `Run.set_attributes`."""
     parked_since: float | None = None
@@ -459,7 +466,11 @@ class ShutdownReport:
     drained: int = 0
     """How many runs ended by themselves during the drain; not those that a caller cancelled."""
     cancelled: Sequence[str] = ()
-    """The ids of the runs that were cut."""
+    """The ids of the runs that were cancelled because they had not ended within the drain."""
+    left: Sequence[str] = ()
+    """The ids of the runs that had not ended and were left: they are still in progress by their
+    record, and go on in another orchestrator.
+    """
     abandoned: Sequence[str] = ()
     """One line for each thing that could not be ended: an attempt, an observer, the loop."""
     duration: float = 0.0
@@ -467,7 +478,10 @@ class ShutdownReport:
 
     @property
     def clean(self) -> bool:
-        """Whether nothing was cut and nothing is left behind."""
+        """Whether no run was cancelled, and everything here has ended.
+
+        Runs that were left do not count: nothing of them is lost, and others go on with them.
+        """
         return not self.cancelled and not self.abandoned
 
 

@@ -1,8 +1,9 @@
 """An orchestrator's lifetime: opened once, on its own thread or the caller's loop; closed once.
 
-A shutdown accepts no new run and gives accepted runs `drain` seconds to end. It then cancels the
-others and gives their attempts `grace` seconds to stop. Attempts that cannot be stopped are
-abandoned and reported. Threads, timers and tasks end last.
+A shutdown accepts no new run and gives accepted runs `drain` seconds to end. It then leaves the
+others to other orchestrators, or cancels them if there can be none, and gives their attempts
+`grace` seconds to stop. Attempts that cannot be stopped are abandoned and reported. Threads, timers
+and tasks end last.
 
 Ctrl-C can strike anywhere in here. A start that is interrupted gives its place back; a shutdown
 that is interrupted continues without its caller.
@@ -20,8 +21,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from actorflow.definition.arguments import flag
 from actorflow.definition.durations import seconds
 from actorflow.errors.definition import (
+    DefinitionError,
     ForkedOrchestrator,
     NotRunning,
     OrchestratorClosed,
@@ -67,6 +70,7 @@ class Lifetime:
         executors: Mapping[str, Executor | concurrent.futures.Executor] | None,
         observers: Sequence[Observer],
     ) -> None:
+        self._powers = powers
         self._parts: dict[str, Any] = {
             "settings": settings,
             "powers": powers,
@@ -107,7 +111,7 @@ class Lifetime:
             thread.call(functools.partial(self._open, thread=thread))
             atexit.register(self._at_exit)
         except BaseException:
-            closing = self._begin_to_close(0.0, 0.0)
+            closing = self._begin_to_close(0.0, 0.0, leave=self._leaves(None))
             closing.outcome.wait(_MARGIN)
             thread.stop(_MARGIN)
             raise
@@ -175,44 +179,61 @@ class Lifetime:
 
     # ── Closing ──────────────────────────────────────────────────────────────────────────────
 
-    def shutdown(self, drain: float | timedelta, grace: float | timedelta) -> ShutdownReport:
+    def shutdown(
+        self, drain: float | timedelta, grace: float | timedelta, *, leave: bool | None = None
+    ) -> ShutdownReport:
         """Close, from any thread but the loop's; all callers get the same report."""
         self._check_process()
         limits = seconds(drain, "drain", zero=True), seconds(grace, "grace", zero=True)
+        leaves = self._leaves(leave)
         if self._runtime is not None and not self._is_closed():
             self._runtime.check_may_block("Orchestrator.shutdown()")
         try:
-            return self._close(*limits)
+            return self._close(*limits, leave=leaves)
         except BaseException:
-            self.lose_patience(limits[1])
+            self.lose_patience(limits[1], leave=leave)
             raise
 
     async def shutdown_async(
-        self, drain: float | timedelta, grace: float | timedelta
+        self, drain: float | timedelta, grace: float | timedelta, *, leave: bool | None = None
     ) -> ShutdownReport:
         """Close, from the orchestrator's own event loop or from any other."""
         import asyncio  # noqa: PLC0415 - a caller that awaits has loaded it
 
         self._check_process()
         limits = seconds(drain, "drain", zero=True), seconds(grace, "grace", zero=True)
+        leaves = self._leaves(leave)
         try:
             if self._runtime is None or not self._runtime.on_loop():
-                return await asyncio.to_thread(self.shutdown, drain, grace)
-            closing = self._begin_to_close(*limits)
+                return await asyncio.to_thread(self.shutdown, drain, grace, leave=leave)
+            closing = self._begin_to_close(*limits, leave=leaves)
             await closing.outcome.result_async()
         except asyncio.CancelledError:
-            self.lose_patience(limits[1])
+            self.lose_patience(limits[1], leave=leave)
             raise
         return self._leave(closing)
 
-    def _close(self, drain: float, grace: float) -> ShutdownReport:
-        closing = self._begin_to_close(drain, grace)
+    def _leaves(self, leave: object) -> bool:
+        """Return whether runs that do not end within the drain are left to other orchestrators."""
+        shared = self._powers.leases is not None
+        leaves = shared if leave is None else flag(leave, "leave")
+        if leaves and not shared:
+            problem = (
+                "leave=True needs a state manager that other orchestrators share, and "
+                f"{type(self._powers.state).__name__} has no hand_back()"
+            )
+            cure = "Keep runs in an SQLStateManager, or leave leave= out to have them cancelled"
+            raise DefinitionError(None, problem, cure)
+        return leaves
+
+    def _close(self, drain: float, grace: float, *, leave: bool) -> ShutdownReport:
+        closing = self._begin_to_close(drain, grace, leave=leave)
         # The grace is the first caller's, however patient this one is.
         if not closing.outcome.wait(drain + 2 * closing.grace + _MARGIN):
             closing.leave_behind(_STUCK)
         return self._leave(closing)
 
-    def _begin_to_close(self, drain: float, grace: float) -> Closing:
+    def _begin_to_close(self, drain: float, grace: float, *, leave: bool) -> Closing:
         """Admit no further run, and have the loop close the rest; repeating this is safe."""
         from actorflow.orchestrator.shutdown import Closing  # noqa: PLC0415 - loads asyncio
 
@@ -223,6 +244,7 @@ class Lifetime:
                     self._runtime,
                     self._end_thread,
                     background=self.background,
+                    leave=leave,
                     grace=grace,
                     margin=_OF_THE_LOOP * _MARGIN,
                 )
@@ -234,9 +256,9 @@ class Lifetime:
         closing.ask(drain)
         return closing
 
-    def lose_patience(self, grace: float = 5.0) -> None:
+    def lose_patience(self, grace: float = 5.0, *, leave: bool | None = None) -> None:
         """End everything soon, although no caller waits for it: after Ctrl-C, for example."""
-        self._begin_to_close(0.0, grace)
+        self._begin_to_close(0.0, grace, leave=self._leaves(leave))
 
     def _is_closed(self) -> bool:
         return self._closing is not None and self._closing.outcome.done

@@ -46,8 +46,10 @@ class LiveRuns:
         self._closed = False
         self.drained: int = 0
         """How many runs have ended since `close` was called, without having been cancelled."""
+        self.left: list[str] = []
+        """The ids of the runs that were left to other orchestrators, in order."""
         self.all_ended: Once[None] = Once()
-        """Resolved when the last one has ended, after `close`."""
+        """Resolved when the last one has ended or was left, after `close`."""
 
     def __contains__(self, run_id: str) -> bool:
         return run_id in self._runs
@@ -95,6 +97,17 @@ class LiveRuns:
             self._left(entry[2])
             entry[1].fail(RunUnattended(run_id, why))
 
+    def leave(self, run_id: str) -> None:
+        """Remove a run that goes on in another orchestrator, and tell its waiters."""
+        with self._lock:
+            entry = self._runs.pop(run_id, None)
+            if entry is not None:
+                self.left.append(run_id)
+            self._tell_if_all_ended()
+        if entry is not None:
+            self._left(entry[2])
+            entry[1].fail(_left(run_id))
+
     def finish(self, result: RunResult) -> None:
         """Remove a run, and give its waiters the result; in a callback of the event loop."""
         with self._lock:
@@ -113,22 +126,34 @@ class LiveRuns:
             self._closed = True
             self._tell_if_all_ended()
 
-    def give_up(self) -> list[str]:
+    def give_up(self, *, leave: bool) -> list[str]:
         """Fail the waits for runs that can no longer end, because their event loop is gone.
+
+        Args:
+            leave: Whether these runs were to be left to other orchestrators.
 
         Returns the ids of these runs.
         """
         with self._lock:
-            cut_off = dict(self._runs)
+            living = dict(self._runs)
         # Waiters are told first: a caller that is interrupted here repeats all of it.
-        for run_id, (_, end, *_) in cut_off.items():
-            end.fail(OrchestratorClosed("wait for a run that was cut off"))
+        for run_id, (_, end, *_) in living.items():
+            cut_off = OrchestratorClosed("wait for a run that was cut off")
+            end.fail(_left(run_id) if leave else cut_off)
             self._runs.pop(run_id, None)
-        return list(cut_off)
+        return list(living)
 
     def _tell_if_all_ended(self) -> None:
         if self._closed and not self._runs:
             self.all_ended.set(None)
+
+
+def _left(run_id: str) -> OrchestratorClosed:
+    why = (
+        "its orchestrator has shut down and left the run, which goes on in another one, by "
+        "recover=True or resume()"
+    )
+    return OrchestratorClosed(f"wait for run {run_id!r} here", why)
 
 
 _NOT_HERE: Final = (

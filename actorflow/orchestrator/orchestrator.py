@@ -32,9 +32,11 @@ class Orchestrator(ScheduleMethods):
 
     `with Orchestrator() as orchestrator:` runs them on an event loop of its own, on a separate
     thread. `async with Orchestrator() as orchestrator:` runs them on the running event loop, so
-    that coroutine steps can use objects that belong to that loop. Leaving the block waits up to 30
-    seconds for runs to end, and then cancels them; leaving it by an exception cancels at once. An
-    orchestrator can be started once. Two orchestrators share nothing.
+    that coroutine steps can use objects that belong to that loop. Leaving the block is
+    `shutdown()`: it waits up to 30 seconds for runs to end. Runs in a database that have not ended
+    then are left to other orchestrators, and runs in memory are cancelled. Leaving the block by an
+    exception does the same without the wait. An orchestrator can be started once. Two orchestrators
+    share nothing.
 
     Args:
         state: The state manager, which records runs; by default a `MemoryStateManager`.
@@ -57,6 +59,9 @@ class Orchestrator(ScheduleMethods):
             nothing, and steps of a low priority may starve. With it, the priorities of run and
             step are added up, and the wait is added to the sum. Runs then take turns, and the
             longest way counts, only among steps that became ready at the same moment.
+        max_takeovers: How often `recover` may take over a run in a row from owners that died with
+            steps of it in flight, without a step settling in between. Beyond that the run fails
+            with `TakenOverTooOften`.
         blocked_after: Seconds after which a coroutine step that blocks the event loop is
             reported.
 
@@ -89,6 +94,7 @@ class Orchestrator(ScheduleMethods):
         recover: bool = False,
         recover_every: float | timedelta = 1.0,
         ageing: float | timedelta | None = None,
+        max_takeovers: int = 10,
     ) -> None:
         # A program that only defines workflows does not load what runs them.
         from actorflow.orchestrator.assembly import assemble  # noqa: PLC0415 - see above
@@ -105,6 +111,7 @@ class Orchestrator(ScheduleMethods):
             recover=recover,
             recover_every=recover_every,
             ageing=ageing,
+            max_takeovers=max_takeovers,
         )
         parts = assemble(settings, state, executors, observers)
         self._life, self._registry, self._launcher = parts.life, parts.registry, parts.launcher
@@ -152,14 +159,22 @@ class Orchestrator(ScheduleMethods):
             try:
                 await self.shutdown_async(drain=30.0 if kind is None else 0.0)
             except asyncio.CancelledError:
-                # This cuts the runs now. Work begun within the block does not outlive it.
+                # This leaves or cuts the runs now. Work begun within the block does not outlive it.
                 await self.shutdown_async(drain=0.0)
                 raise
 
     def shutdown(
-        self, drain: float | timedelta = 30.0, grace: float | timedelta = 5.0
+        self,
+        drain: float | timedelta = 30.0,
+        grace: float | timedelta = 5.0,
+        *,
+        leave: bool | None = None,
     ) -> ShutdownReport:
-        """Accept no further run, let runs end, cancel the rest, and release everything.
+        """Accept no further run, let runs end, leave or cancel the rest, and release everything.
+
+        A run that is left stays as recorded: `running`, `compensating`, or `pending` in the queue.
+        Its attempts are stopped, nothing is recorded about that, and it is handed back, so that
+        another orchestrator goes on with it at once. Steps that were in flight run again there.
 
         Shutting down twice, or from several threads, returns the same report. An exception that
         interrupts the wait (Ctrl-C) ends the drain, and the shutdown continues without its caller.
@@ -167,21 +182,30 @@ class Orchestrator(ScheduleMethods):
         Args:
             drain: Seconds that accepted runs get to end by themselves; the shortest one counts.
             grace: Seconds that the attempts of the others then get to stop; the first one counts.
+            leave: Whether the others are left (True) or cancelled (False); the first one counts.
+                By default they are left if the state manager is shared with other orchestrators
+                (`LeasesRuns`, such as `SQLStateManager`), and cancelled if it is not.
 
         Raises:
+            DefinitionError: When an argument is invalid, or `leave` is True and the state manager
+                cannot hand runs back.
             WrongLoop: On the orchestrator's own event loop; use `shutdown_async` there.
             ForkedOrchestrator: In a fork of the process that started it.
         """
-        return self._life.shutdown(drain, grace)
+        return self._life.shutdown(drain, grace, leave=leave)
 
     async def shutdown_async(
-        self, drain: float | timedelta = 30.0, grace: float | timedelta = 5.0
+        self,
+        drain: float | timedelta = 30.0,
+        grace: float | timedelta = 5.0,
+        *,
+        leave: bool | None = None,
     ) -> ShutdownReport:
         """Do what `shutdown` does without blocking the event loop.
 
         Cancelling the awaiting task ends the drain.
         """
-        return await self._life.shutdown_async(drain, grace)
+        return await self._life.shutdown_async(drain, grace, leave=leave)
 
     # ── Running ──────────────────────────────────────────────────────────────────────────────
 
@@ -309,8 +333,9 @@ class Orchestrator(ScheduleMethods):
     def resume(self, run_id: str, flow: Workflow | None = None) -> Run:
         """Resume a run from its record: one that failed, was cancelled, or lost its orchestrator.
 
-        Completed and skipped steps do not run again. A run that is in progress or has completed is
-        returned as it is.
+        Completed and skipped steps do not run again. The attempts of the others are counted from 1
+        again, and so are take-overs (`max_takeovers`). A run that is in progress or has completed
+        is returned as it is.
 
         Args:
             run_id: The run.

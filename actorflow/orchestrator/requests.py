@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 
 from actorflow.errors.definition import DefinitionError
+from actorflow.errors.running import TakenOverTooOften
 from actorflow.model.context import Children, RunScope
 from actorflow.model.lifecycle import EventKind, RunStatus
 from actorflow.model.messages import StartRun
+from actorflow.model.past import Past
 from actorflow.model.protocols import KeepsAttributes
 from actorflow.model.requests import RunOptions, check_names, new_record
 from actorflow.orchestrator.powers import lacks
@@ -193,7 +195,9 @@ def resumed_run(
     premises: Premises,
     plan: WorkflowPlan,
     recorded: RunSnapshot,
+    *,
     events: Sequence[Event] | None = None,
+    max_takeovers: int | None = None,
 ) -> Request:
     """Return the request to resume a recorded run, or to start it if it had not started.
 
@@ -202,8 +206,11 @@ def resumed_run(
         plan: The workflow.
         recorded: The run, as it was when it was claimed.
         events: Its events, if they are known.
+        max_takeovers: How often the run may be taken over in a row; None if a person resumes it,
+            which sets the counts back.
     """
     events = premises.state.events(recorded.run_id) if events is None else events
+    past = None if max_takeovers is None else Past.of(events, recorded.takeovers)
     now, timeout = premises.clock.now(), _timeout(plan, recorded)
     deadline = None if timeout is None else now + timeout
     message = StartRun(
@@ -219,8 +226,17 @@ def resumed_run(
         compensators=premises.places.of_compensators(plan),
         ways=premises.ways(plan),
         accepted_at=recorded.created_at,
+        past=past,
+        poison=_poison(recorded.run_id, past, max_takeovers),
+        takeovers=recorded.takeovers,
     )
     return Request(plan.workflow_id, recorded.run_id, message, None)
+
+
+def _poison(run_id: str, past: Past | None, limit: int | None) -> TakenOverTooOften | None:
+    if past is None or limit is None or len(past.crashes) <= limit:
+        return None
+    return TakenOverTooOften(run_id, past.crashes, limit)
 
 
 def _completed(events: Iterable[Event]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from actorflow.errors.definition import ForkedOrchestrator, OrchestratorClosed
 from actorflow.executors import CoroutineExecutor, ThreadExecutor
 from actorflow.executors.watchdog import Watchdog
 from actorflow.model.attributes import changes_of
-from actorflow.model.messages import BlockedLoop, CancelRun, Committed, run_of
+from actorflow.model.messages import BlockedLoop, CancelRun, Committed, LeaveRuns, run_of
 from actorflow.model.protocols import KeepsAttributes
 from actorflow.model.results import RunResult
 from actorflow.orchestrator.estimates import Estimates
@@ -30,6 +30,7 @@ from actorflow.orchestrator.family import Family
 from actorflow.orchestrator.powers import lacks
 from actorflow.orchestrator.remote_cancel import Fate, cancel_unattended, withdraw
 from actorflow.orchestrator.shutdown import Parting
+from actorflow.orchestrator.takeover import hand_back
 from actorflow.orchestrator.waits import Waits, would_block
 from actorflow.orchestrator.watchers import Audience
 from actorflow.run.event_stream import EventStream
@@ -192,6 +193,10 @@ class Runtime:
         """Tell the supervisor to end a run."""
         self.check_process()
         self._tell(CancelRun(run_id, reason, grace, compensate))
+
+    def leave(self, run_ids: Sequence[str], grace: float) -> None:
+        """Tell the supervisor to stop these runs without ending them."""
+        self._tell(LeaveRuns(run_ids, grace))
 
     def cancel_elsewhere(self, run_id: str, reason: str, *, compensate: bool) -> RunResult | None:
         """End a run that is not in progress here, or ask its owner to; return any result."""
@@ -368,6 +373,14 @@ class Runtime:
         self._live.finish(result)
         if self.audience.present:
             self.audience.notify(result.run_id)
+
+    def left(self, run_id: str) -> None:
+        """Hand back a run that was stopped without an end, and tell its waiters."""
+        self.waits.end(run_id)
+        hand_back(self.powers, run_id)
+        self._live.leave(run_id)
+        if self.audience.present:
+            self.audience.notify(run_id)
 
     def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
         """Report events that the state manager could not record."""

@@ -68,6 +68,7 @@ class Settings:
     stop_grace: float = attrs.field(converter=as_seconds, validator=_seconds)
     recover: bool = attrs.field(validator=_flag)
     recover_every: float = attrs.field(converter=as_seconds, validator=_seconds)
+    max_takeovers: int = attrs.field(default=10, validator=_whole(0))
     blocked_after: float = attrs.field(converter=as_seconds, validator=_seconds)
     ageing: float | None = attrs.field(
         default=None,

@@ -47,6 +47,7 @@ class Closing:
         runtime: The runtime to close; None if it never started.
         done: Called on the loop when there is nothing left to do there.
         background: What runs beside the orchestrator, and was told to end.
+        leave: Whether runs that do not end within the drain are left to others, not cancelled.
         grace: Seconds that the attempts of cut runs get to stop.
         margin: Seconds beyond that for the runs to end, and for the state manager to be closed.
     """
@@ -58,6 +59,7 @@ class Closing:
         done: Callable[[], object],
         *,
         background: Background | None,
+        leave: bool,
         grace: float,
         margin: float,
     ) -> None:
@@ -66,6 +68,7 @@ class Closing:
         self._done = done
         self._margin = margin
         self._background = background
+        self._leave = leave
         # The first task does the work; the loop itself holds its tasks only weakly.
         self._tasks: list[asyncio.Task[Any]] = []
         # Resolved when a caller no longer waits for runs to end by themselves.
@@ -94,7 +97,12 @@ class Closing:
 
     def leave_behind(self, why: str) -> None:
         """Report that the loop can do nothing further."""
-        self.settle(ShutdownReport(cancelled=tuple(self._live.ids()), abandoned=(why,)))
+        ids = tuple(self._live.ids())
+        if self._leave:
+            report = ShutdownReport(left=(*self._live.left, *ids), abandoned=(why,))
+        else:
+            report = ShutdownReport(cancelled=ids, abandoned=(why,))
+        self.settle(report)
 
     def finish(self, report: ShutdownReport) -> ShutdownReport:
         """Return the report for all callers: the first one that is passed here."""
@@ -103,7 +111,7 @@ class Closing:
 
     def let_go(self) -> None:
         """Release everything that does not need the loop, whatever state that is in."""
-        cut_off = self._live.give_up()
+        cut_off = self._live.give_up(leave=self._leave)
         if self._runtime is not None:
             self._runtime.release()
             for run_id in cut_off:
@@ -135,17 +143,27 @@ class Closing:
         began = runtime.clock.now()
         await self._drain(drain)
         cut, drained = live.ids(), live.drained
-        for run_id in cut:
-            runtime.cancel(run_id, "the orchestrator is shutting down", self.grace)
+        if self._leave:
+            runtime.leave(cut, self.grace)
+        else:
+            for run_id in cut:
+                runtime.cancel(run_id, "the orchestrator is shutting down", self.grace)
         # All of these waits may be for one database that does not answer: they share one limit.
         until = runtime.clock.now() + self.grace + self._margin
         await first_of(live.all_ended, timeout=until - runtime.clock.now())
         if self._background is not None:  # it must not use a state manager that is closed
             await first_of(self._background.ended, timeout=until - runtime.clock.now())
         abandoned = await runtime.close(self.grace, until - runtime.clock.now())
+        if self._leave:
+            # Runs that failed or were cancelled before have ended within the grace. Those that are
+            # still there end with the loop; closing the state manager hands them back.
+            cut, drained, left = [], live.drained, [*live.left, *live.ids()]
+        else:
+            left = []
         return ShutdownReport(
             drained=drained,
             cancelled=tuple(cut),
+            left=tuple(left),
             abandoned=tuple(abandoned),
             duration=runtime.clock.now() - began,
         )

@@ -54,9 +54,13 @@ class Resuming:
         life: The orchestrator's lifetime.
         registry: The workflows that it has registered.
         launcher: Starts its runs.
+        max_takeovers: How often a run may be taken over from dead owners in a row.
     """
 
-    def __init__(self, life: Lifetime, registry: Registry, launcher: Launcher) -> None:
+    def __init__(
+        self, life: Lifetime, registry: Registry, launcher: Launcher, max_takeovers: int
+    ) -> None:
+        self._max_takeovers = max_takeovers
         self._life = life
         self._registry = registry
         self._launcher = launcher
@@ -136,7 +140,10 @@ class Resuming:
         ticket = self._life.admission.ticket()
         try:
             self._life.admission.enter(ticket, may_block=False)
-            self._launcher.launch(resumed_run(runtime, plan, recorded, events), ticket)
+            request = resumed_run(
+                runtime, plan, recorded, events=events, max_takeovers=self._max_takeovers
+            )
+            self._launcher.launch(request, ticket)
         except BaseException:
             self._launcher.withdraw(run_id, ticket)
             raise

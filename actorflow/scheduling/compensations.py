@@ -77,6 +77,8 @@ class Compensations:
         self._deadlines = deadlines
         self._starts = starts
         self._endings = endings
+        self.leaving: bool = False
+        """Whether runs are left once it is recorded that they are undone; they need no place."""
 
     # ── Runs ─────────────────────────────────────────────────────────────────────────────────
 
@@ -86,11 +88,13 @@ class Compensations:
             return True
         if not run.undoable or not _is_to_be_undone(run):
             return False
-        if not (run.active or run.cut_short):
+        if not (run.active or run.cut_short or self.leaving):
             return True  # it begins when it gets a place
         if run.status is not RunStatus.COMPENSATING:
             self._begin(run, run.undoable)
-        if run.cut_short:
+        if run.poison is not None:
+            self._give_up(run, run.undoable.pop(), run.poison)
+        if run.cut_short or not run.undoable:
             return False
         self._next(run, run.undoable.pop())
         return True
@@ -102,12 +106,12 @@ class Compensations:
         self._outbox.run(run, EventKind.RUN_COMPENSATING, {**why, "steps": run.compensations})
 
     def _next(self, run: RunState, step: StepState) -> None:
-        plan = step.plan.compensation
-        if plan is None:
-            raise AssertionError(f"{step.id} has no compensator")
-        executor = run.compensators[step.id]
-        run.undoing = undo = StepState(run.run_id, plan, executor, step)
-        self._starts.ready_to_undo(run, undo)
+        self._starts.ready_to_undo(run, _compensator(run, step))
+
+    def _give_up(self, run: RunState, step: StepState, error: BaseException) -> None:
+        """Fail the compensator with which the process has died again and again."""
+        run.poison = None
+        self._settle(run, _compensator(run, step), error)
 
     def limit(self, run: RunState, message: CancelRun) -> None:
         """Apply the limits that a cancellation sets on compensation; the first grace counts."""
@@ -133,7 +137,7 @@ class Compensations:
 
     def _leave(self, run: RunState, undo: StepState) -> None:
         """Give up a compensator that waits for a worker or for its next attempt."""
-        if undo.attempts:
+        if undo.error is not None:
             self._settle(run, undo, undo.error)
         else:
             self._outbox.compensator(run, undo, EventKind.STEP_CANCELLED)
@@ -231,6 +235,17 @@ class Compensations:
             self._settle(run, undo, error)
         else:
             self._endings.stop(run, undo, error)
+
+
+def _compensator(run: RunState, step: StepState) -> StepState:
+    """Make a step's compensator the current one."""
+    plan = step.plan.compensation
+    if plan is None:
+        raise AssertionError(f"{step.id} has no compensator")
+    run.undoing = undo = StepState(run.run_id, plan, run.compensators[step.id], step)
+    if run.past is not None:
+        undo.attempts = run.past.undo_attempts.get(step.id, 0)
+    return undo
 
 
 def _is_to_be_undone(run: RunState) -> bool:

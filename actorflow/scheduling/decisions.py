@@ -40,7 +40,9 @@ from actorflow.model.messages import (
     BlockedLoop,
     CancelRun,
     CompensatorLost,
+    LeaveRuns,
     RunActorLost,
+    RunLeft,
     RunStirred,
     RunUnknown,
     StartRun,
@@ -54,6 +56,7 @@ from actorflow.scheduling.compensations import Compensations
 from actorflow.scheduling.crashes import Crashes
 from actorflow.scheduling.deadlines import Deadlines, Due
 from actorflow.scheduling.endings import Endings, timeout_of
+from actorflow.scheduling.leaving import Leaving
 from actorflow.scheduling.ledger import RunState, StepState
 from actorflow.scheduling.outbox import Effect, Grant, Outbox
 from actorflow.scheduling.queues import RunQueue, Workers
@@ -61,9 +64,9 @@ from actorflow.scheduling.starts import Starts
 from actorflow.scheduling.suspensions import Suspensions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from actorflow.model.context import Attempt
+    from actorflow.model.context import Attempt, RunScope
     from actorflow.model.events import Event
 
 __all__ = ["Decisions"]
@@ -110,6 +113,8 @@ class Decisions:
             self._outbox, self.deadlines, self._starts, self._endings
         )
         self._suspensions = Suspensions(self._outbox, self.deadlines, self._starts, self.waiting)
+        self.leaving: Final = Leaving(self._outbox, self.deadlines, self._starts, self._endings)
+        """The runs that are being left."""
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             StartRun: self._start_run,
             StepsMade: self._steps_made,
@@ -117,6 +122,7 @@ class Decisions:
             AttemptAbandoned: self._attempt_abandoned,
             BlockedLoop: self._blocked_loop,
             CancelRun: self._cancel_run,
+            LeaveRuns: self._leave_runs,
             ActorLost: self._actor_lost,
             StepMoved: self._steps_made,
             CompensatorLost: self._compensator,
@@ -156,6 +162,9 @@ class Decisions:
     # ── Runs ─────────────────────────────────────────────────────────────────────────────────
 
     def _start_run(self, message: StartRun) -> None:
+        if self.leaving.begun:
+            self._outbox.perform(RunLeft(message.scope.run_id))
+            return
         run = RunState(message)
         self.runs[run.run_id] = run
         if run.deadline is not None:
@@ -164,14 +173,14 @@ class Decisions:
             known = run.scope.bindings()
             self._outbox.run(run, EventKind.RUN_ACCEPTED, known, message.accepted_at)
         if message.resumed is not None:
-            self._outbox.run(run, EventKind.RUN_RESUMED, run.scope.bindings())
+            self._outbox.run(run, EventKind.RUN_RESUMED, _resumption(message))
         if run.ways is not None:
             self._starts.compare_ways()
         self.waiting.push(run)
         self._admit()
 
     def _admit(self) -> None:
-        while (run := self.waiting.pop()) is not None:
+        while not self.leaving.begun and (run := self.waiting.pop()) is not None:
             run.active = True
             if run.away:
                 self._suspensions.admit(run)
@@ -179,9 +188,10 @@ class Decisions:
                 continue
             if run.status is RunStatus.PENDING:
                 run.started_at = self._outbox.wall
-                self._outbox.run(run, EventKind.RUN_STARTED, run.scope.bindings())
+                self._outbox.run(run, EventKind.RUN_STARTED, _bindings(run.scope, run.takeovers))
             self._crashes.make_steps(run)
-            self._begin(run)
+            if not self._endings.fails_at_once(run):
+                self._begin(run)
             if not run.unsettled:
                 self._finish(run)
 
@@ -194,16 +204,47 @@ class Decisions:
                 ready(run, step)
 
     def _cancel_run(self, message: CancelRun) -> None:
-        run = self.runs.get(message.run_id)
+        run = self.runs.get(message.run_id) or self._take_back(message.run_id)
         if run is None:
-            self._outbox.perform(RunUnknown(message.run_id))
+            if message.run_id not in self.leaving.runs:
+                self._outbox.perform(RunUnknown(message.run_id))
             return
         self._endings.give_grace(run, message.grace)
         self._compensations.limit(run, message)
-        if not run.ending:
+        if not (run.ending or self._endings.fails_at_once(run)):
             run.cancel_reason, run.undo_if_cancelled = message.reason, message.compensate
             self._endings.end(run)
+        self._follow(run)
+
+    # ── Runs that are left ───────────────────────────────────────────────────────────────────
+
+    def _leave_runs(self, message: LeaveRuns) -> None:
+        self.leaving.begin(message.grace)
+        self._compensations.leaving = True
+        for run_id in message.run_ids:
+            if run_id not in self.runs and run_id not in self.leaving.runs:
+                self._outbox.perform(RunLeft(run_id))
+        for run in list(self.runs.values()):
+            self._leave(run)
             self._follow(run)
+
+    def _leave(self, run: RunState) -> None:
+        if self.leaving.may_take(run):
+            del self.runs[run.run_id]
+            self.leaving.take(run)
+            self._let_go(run)
+
+    def _let_go(self, run: RunState) -> None:
+        if not run.in_flight:
+            self.leaving.let_go(run)
+            self._starts.forget(run)
+
+    def _take_back(self, run_id: str) -> RunState | None:
+        """Return a run whose attempts were being stopped, and that is cancelled after all."""
+        run = self.leaving.take_back(run_id)
+        if run is not None:
+            self.runs[run_id] = run
+        return run
 
     # ── Ends of attempts ─────────────────────────────────────────────────────────────────────
 
@@ -258,17 +299,23 @@ class Decisions:
         run = self.runs.get(message.attempt.scope.run_id)
         if run is not None and self._compensations.take(run, message):
             self._follow(run)
+        elif message.attempt.scope.run_id in self.leaving.runs:
+            left = self.leaving.over(message)
+            if left is not None:
+                self._let_go(left)
         else:
             self.late += 1
 
     def _follow(self, run: RunState) -> None:
         """Finish a run that has nothing left to do."""
-        if not run.unsettled and not run.in_flight:
+        if not run.unsettled and not run.in_flight and run.run_id in self.runs:
             self._finish(run)
 
     def _finish(self, run: RunState) -> None:
         if run.undoable is not None and self._compensations.undo(run):
-            if run.away:
+            if self.leaving.begun:
+                self._leave(run)
+            elif run.away:
                 self._suspensions.rejoin(run)
                 self._admit()
             return
@@ -312,9 +359,10 @@ class Decisions:
 
     def _reclaim(self, run: RunState) -> None:
         """Give a run its place back at once, because the body of a waiting attempt has ended."""
-        self.waiting.take(run)
-        run.active = True
-        self._suspensions.admit(run)
+        if run.run_id in self.runs:  # else it is being left
+            self.waiting.take(run)
+            run.active = True
+            self._suspensions.admit(run)
 
     # ── Actors ──────────────────────────────────────────────────────────────────────────────
 
@@ -344,6 +392,7 @@ class Decisions:
             due, run_id, step = found
             run = self.runs.get(run_id)
             if run is None:
+                self.leaving.due(due, run_id, step)
                 continue
             if step is not None and step.undoes is None:
                 self._due(due, run, step)
@@ -378,3 +427,20 @@ class Decisions:
         else:
             data = {"seconds": message.seconds, "stack": message.stack}
             self._outbox.step(*found, EventKind.STEP_BLOCKING, message.attempt.number, data)
+
+
+def _resumption(message: StartRun) -> Mapping[str, Any]:
+    """Return the data of the event with which a run is resumed or taken over."""
+    data = _bindings(message.scope, message.takeovers)
+    if message.past is None:
+        return data
+    taken_over = {**data, "taken_over": True}
+    return (
+        taken_over | {"in_flight": message.past.crashes[-1]} if message.past.crashed else taken_over
+    )
+
+
+def _bindings(scope: RunScope, takeovers: int) -> Mapping[str, Any]:
+    """Return the data of an event with which a life begins."""
+    known = scope.bindings()
+    return {**known, "takeovers": takeovers} if takeovers else known

@@ -170,7 +170,7 @@ class Endings:
     def retry(self, run: RunState, step: StepState, error: BaseException | None) -> bool:
         """Schedule another attempt of a step or compensator, if the error allows one."""
         now = self._outbox.now
-        delay = backoff(step, error, now, self._random)
+        delay = backoff(step, error, now, self._random, cut=run.cut_attempts(step))
         if delay is None:
             return False
         data = {"error": error, "delay": delay}
@@ -204,9 +204,10 @@ class Endings:
         if isinstance(error, StepTimeout) and not attempt.executor.preemptive:
             self.abandon(step)
         else:
-            self._wait_for_end(run, step)
+            self.wait_for_end(run, step)
 
-    def _wait_for_end(self, run: RunState, step: StepState) -> None:
+    def wait_for_end(self, run: RunState, step: StepState) -> None:
+        """Give an attempt that was asked to stop the grace of its run from now."""
         grace = self._grace if run.grace is None else run.grace
         step.grace = self._deadlines.set(self._outbox.now + grace, Due.GRACE, run.run_id, step)
 
@@ -218,7 +219,7 @@ class Endings:
         for step in run.steps.values():
             if step.stopping and step.grace is not None:
                 self._deadlines.cancel(step.grace)
-                self._wait_for_end(run, step)
+                self.wait_for_end(run, step)
 
     def abandoned(self, run: RunState, step: StepState, attempt: Attempt, stack: str) -> None:
         """Record that an attempt was abandoned, with the stack it hangs in."""
@@ -246,6 +247,17 @@ class Endings:
                 self.stop(run, step, None)
             elif not step.status.settled:
                 self.cancel(run, step)
+
+    def fails_at_once(self, run: RunState) -> bool:
+        """End a run that was taken over, if it has failed already or must not go on."""
+        if run.ending:
+            return False  # it is being undone
+        if run.poison is not None:
+            run.error, run.poison = run.error or run.poison, None
+            self.end(run)
+        elif run.error is not None and run.plan.fail_fast:
+            self.end(run)
+        return run.ending
 
     def expire(self, run: RunState) -> None:
         """Handle the run's timeout."""
@@ -308,20 +320,25 @@ def _dependents(run: RunState, failed: StepState) -> Iterator[StepState]:
 
 
 def backoff(
-    step: StepState, error: BaseException | None, now: float, random: Callable[[], float]
+    step: StepState,
+    error: BaseException | None,
+    now: float,
+    random: Callable[[], float],
+    *,
+    cut: int = 0,
 ) -> float | None:
     """Return the seconds until the step's next attempt, or None if there is none.
+
+    Attempts that were cut, in earlier lives of the run, count for nothing.
 
     A wait that would outlast the step's total timeout is not begun: the step fails at once with the
     error at hand, which a timeout would hide.
     """
-    policy = step.step.retry
-    if policy is None or error is None or step.attempts >= policy.max_attempts:
+    policy, spent = step.step.retry, step.attempts - cut
+    if policy is None or error is None or spent >= policy.max_attempts:
         return None
     if not policy.accepts(error):
         return None
-    delay = (
-        error.seconds if isinstance(error, RetryAfter) else policy.delay(step.attempts, random())
-    )
+    delay = error.seconds if isinstance(error, RetryAfter) else policy.delay(spent, random())
     total = step.total_deadline
     return None if total is not None and now + delay >= total[0] else delay

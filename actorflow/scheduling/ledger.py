@@ -6,7 +6,8 @@ import itertools
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from actorflow.model.lifecycle import KEPT, RunStatus, StepStatus
+from actorflow.model.attempts import cut_off
+from actorflow.model.lifecycle import KEPT, RunStatus, StepStatus, kept_by
 from actorflow.model.results import RunResult, StepResults
 from actorflow.scheduling.queues import SyncLane
 
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
 
     from actorflow.definition.plan import StepPlan, WorkflowPlan
     from actorflow.definition.step import Step
+    from actorflow.errors.running import TakenOverTooOften
     from actorflow.model.attempts import AttemptResult
     from actorflow.model.context import Attempt, RunScope
     from actorflow.model.messages import StartRun
+    from actorflow.model.past import Past
     from actorflow.model.protocols import Executor
     from actorflow.model.results import RunSnapshot, StepResult
     from actorflow.scheduling.deadlines import Deadline
@@ -89,6 +92,10 @@ class StepState:
         self.started_at: float | None = None
         self.finished_at: float | None = None
 
+    def step_back(self) -> None:
+        """Have every queue pass over a ready step, without an event: its run is left."""
+        self.status = StepStatus.PENDING
+
     def take_up(self, known: StepResult) -> None:
         """Take over the outcome that is recorded from before the run was resumed."""
         self.status = known.status
@@ -155,7 +162,9 @@ class RunState:
         "grace",
         "in_flight",
         "lane",
+        "past",
         "plan",
+        "poison",
         "priority",
         "rank",
         "rejoins",
@@ -168,6 +177,7 @@ class RunState:
         "status",
         "steps",
         "suspended",
+        "takeovers",
         "timeout",
         "undo_if_cancelled",
         "undoable",
@@ -246,6 +256,11 @@ class RunState:
         """The deadline of compensation, once a shutdown has set one."""
         self.cut_short: bool = False
         """Whether that deadline has passed."""
+        self.past: Past | None = start.past
+        """Its earlier lives, if it was taken over."""
+        self.poison: TakenOverTooOften | None = start.poison
+        """Why it must fail instead of going on; None once it does."""
+        self.takeovers: int = start.takeovers
         if start.resumed is not None:
             self._take_up(start.resumed, start.completed)
 
@@ -255,9 +270,33 @@ class RunState:
         if recorded.status is RunStatus.COMPENSATING:
             self._go_on_undoing(recorded)
         else:
-            kept = {name: one for name, one in recorded.steps.items() if one.status in KEPT}
-            self._keep(kept)
+            steps, past = recorded.steps, self.past
+            statuses = [one.status for one in steps.values()]
+            keeps = kept_by(statuses, taken_over=past is not None)
+            self._keep({name: one for name, one in steps.items() if one.status in keeps})
             self._can_undo(completed)
+            if past is not None:
+                self._count_on({name: it for name, it in steps.items() if it.status not in keeps})
+                self._have_failed(past)
+
+    def _count_on(self, steps: Mapping[str, StepResult]) -> None:
+        for step_id, known in steps.items():
+            if known.attempts:
+                step = self.steps[step_id]
+                step.attempts, step.started_at = known.attempts, known.started_at
+                self.retried[step_id] = cut_off(known.attempts_taken)
+
+    def _have_failed(self, past: Past) -> None:
+        """Know why the run fails, if one of its steps had failed before it was taken over."""
+        if past.failed_step is not None:
+            self.failed_step = past.failed_step
+            self.error = self.steps[past.failed_step].error
+
+    def cut_attempts(self, step: StepState) -> int:
+        """Return how many attempts of a step or compensator were cut, and count for nothing."""
+        if self.past is None:
+            return 0
+        return self.past.cut(step.id) if step.undoes is None else self.past.undo_cut(step.id)
 
     def _keep(self, steps: Mapping[str, StepResult]) -> None:
         for step_id, known in steps.items():
@@ -266,7 +305,7 @@ class RunState:
             if known.retried:
                 self.retried[step_id] = list(known.retried)
             self.any_skipped = self.any_skipped or known.status is StepStatus.SKIPPED
-            for dependent in step.plan.dependents:
+            for dependent in step.plan.dependents if known.status in KEPT else ():
                 self.steps[dependent].open -= 1
         self.unsettled -= len(steps)
 

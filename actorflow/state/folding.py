@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from actorflow.model.attempts import AttemptResult, ended, latest_ended
-from actorflow.model.lifecycle import KEPT, EventKind, RunStatus, StepStatus, move_run, move_step
+from actorflow.model.attempts import AttemptResult, cut_off, ended, latest_ended
+from actorflow.model.lifecycle import (
+    EventKind,
+    RunStatus,
+    StepStatus,
+    kept_by,
+    move_run,
+    move_step,
+)
 from actorflow.model.results import RunRecord, RunSnapshot, StepResult
 
 if TYPE_CHECKING:
@@ -99,6 +106,13 @@ class StepFold:
             if self.finished_at is None:
                 self.finished_at = event.time
 
+    def next_life(self) -> StepFold:
+        """Return the step as it starts again after a take-over; its attempts are counted on."""
+        known, step = self.result(), StepFold(self.step_id)
+        step.attempts, step.started_at = known.attempts, known.started_at
+        step.retried = cut_off(known.attempts_taken)
+        return step
+
     def result(self) -> StepResult:
         """Return the state of the step."""
         return StepResult(
@@ -170,7 +184,7 @@ class RunFold:
             self.started_at = event.time
         elif event.kind is EventKind.RUN_RESUMED:
             if self.status is not RunStatus.COMPENSATING:
-                self._live_again()
+                self._live_again(taken_over=bool(event.data.get("taken_over")))
         elif event.kind is EventKind.RUN_COMPENSATING:
             self.compensations = event.data["steps"]
             self._know_why(event)
@@ -183,12 +197,13 @@ class RunFold:
         self.failed_step = event.data.get("failed_step")
         self.reason = event.data.get("reason")
 
-    def _live_again(self) -> None:
+    def _live_again(self, *, taken_over: bool) -> None:
         self.finished_at = self.error = self.failed_step = self.reason = None
         self.compensations = ()
+        kept = kept_by([step.status for step in self.steps.values()], taken_over=taken_over)
         for step_id, step in self.steps.items():
-            if step.status not in KEPT:
-                self.steps[step_id] = StepFold(step_id)
+            if step.status not in kept:
+                self.steps[step_id] = step.next_life() if taken_over else StepFold(step_id)
 
     def snapshot(self) -> RunSnapshot:
         """Return the state of the run."""

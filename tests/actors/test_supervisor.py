@@ -23,6 +23,7 @@ from actorflow.model.messages import (
     BlockedLoop,
     CancelRun,
     CompensatorLost,
+    LeaveRuns,
     MakeSteps,
     StepMoved,
     StepsMade,
@@ -563,6 +564,56 @@ def test_a_thread_that_timed_out_is_abandoned_though_that_is_not_recorded(later)
     assert [attempt] == stage.executor.abandoned
     assert "no space" in str(stage.results["run"].error)
     assert 5 == stage.brain.workers.free
+
+
+@pytest.mark.parametrize("later", [True, False])
+def test_a_run_is_left_though_what_it_recorded_last_has_failed(later):
+    """Others go on with it from what is recorded, and a shutdown does not wait for it."""
+    stage = Stage(state=Full("step.completed", lasts=True, later=later))
+    stage.start(flow(task("a"), task("b", "a")))
+    stage.report(stage.executor.running.pop(("run", "a")), 1, None)
+    stage.tell(LeaveRuns(["run"], 5.0))
+    stage.settle()
+
+    assert (["run"], {}, []) == (stage.left_runs, stage.results, stage.running)
+    assert ([], 0) == (stage.defects, stage.supervisor.actor.runs)
+    assert "step.started" == stage.state.events("run")[-1].kind
+
+
+class Late(MemoryStateManager):
+    """A state manager that has recorded when the test says so."""
+
+    def __init__(self):
+        super().__init__()
+        self.waiting = []
+
+    def record(self, events, done):
+        """Keep what is to be recorded."""
+        self.waiting.append((events, done))
+        return False
+
+    def commit(self):
+        """Record the oldest, and say so."""
+        events, done = self.waiting.pop(0)
+        super().record(events, done)
+        done(None)
+
+
+def test_a_run_is_left_only_when_all_that_it_had_to_record_is_recorded():
+    """A late commit then has no effect any more: what it granted never begins."""
+    stage = Stage(state=Late())
+    stage.start(flow(task("a")))
+    stage.tell(LeaveRuns(["run"], 5.0))
+    stage.settle()
+    before = list(stage.left_runs)
+    while stage.state.waiting:
+        stage.state.commit()
+        stage.settle()
+
+    assert ([], ["run"]) == (before, stage.left_runs)
+    assert [] == [one for one in stage.executor.submissions if not one.cancelled]
+    assert "step.started" == stage.state.events("run")[-1].kind
+    assert ([], 0, 5) == (stage.defects, stage.supervisor.actor.runs, stage.brain.workers.free)
 
 
 def test_what_could_not_be_recorded_does_not_hurt_other_runs():

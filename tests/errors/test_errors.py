@@ -35,6 +35,7 @@ from actorflow.errors.running import (
     RetryAfter,
     StepCancelled,
     StepTimeout,
+    TakenOverTooOften,
     TooManyAbandoned,
 )
 from actorflow.errors.storage import (
@@ -256,6 +257,15 @@ SAYINGS = [
         (
             "step 'fetch': 2 attempts together timed out after 0.5 s (run 'r1'). "
             "Raise the step's total_timeout, or make the step faster."
+        ),
+    ),
+    (
+        TakenOverTooOften("r1", (("fetch",), ("fetch", "parse")), 1),
+        (
+            "the process of run 'r1' died 2 times in a row without a step settling in between "
+            "(the limit is 1). Steps in flight at the crashes: 'fetch' (2 times), 'parse' (once). "
+            "Find out what ends the process there, such as memory or native code; then resume the "
+            "run, or raise max_takeovers."
         ),
     ),
     (

@@ -13,6 +13,7 @@ from actorflow.errors.storage import StoreUnavailable
 from actorflow.orchestrator import Orchestrator
 from actorflow.state.sql import SQLStateManager
 from tests.support import postgres
+from tests.support.faults.deploys import deploy_again_and_again
 from tests.support.faults.durable_program import expected, logged
 from tests.support.faults.full_disks import fill_again_and_again, small_disk
 from tests.support.faults.kills import kill_again_and_again
@@ -53,6 +54,19 @@ def test_a_full_disk_fails_runs_and_is_survived(tmp_path):
 
     assert not figures.broken, figures
     assert figures.completed > figures.resumed > 0
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_rolling_deploys_lose_cancel_and_repeat_nothing(kind, request, tmp_path):
+    """Each daemon gets SIGTERM under runs that outlast its drain, and others go on with them."""
+    url = f"sqlite:///{tmp_path}/runs.db"
+    if kind == "postgresql":
+        url = request.getfixturevalue("postgresql").database()
+    figures = deploy_again_and_again(tmp_path, url, times=3, runs=40, at_once=5)
+
+    assert not figures.broken, figures
+    assert (3, 40) == (figures.deploys, figures.runs)
+    assert figures.left > 0
 
 
 # ── PostgreSQL ───────────────────────────────────────────────────────────────────────────────

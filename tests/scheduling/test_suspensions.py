@@ -266,3 +266,24 @@ def test_a_run_without_a_place_waits_for_one_to_be_undone():
     driver.end("a", run_id="first")
     assert ("a",) == driver.results["first"].compensations
     driver.laws.at_rest()
+
+
+@KINDS
+@pytest.mark.parametrize("woken", [False, True])
+@pytest.mark.parametrize("others", [False, True])
+def test_a_run_that_waits_is_left(make, woken, others):
+    """Its attempt is stopped and does not continue; nothing is recorded, and nothing kept."""
+    driver = Driver(workers=1, places=1)
+    driver.start(flow(make("a"), *([make("b")] if others else [])))
+    driver.suspend("a")
+    if woken and others:
+        driver.wake("a")
+    before = len(driver.events)
+    driver.leave(1.0)
+    for step_id in driver.running():
+        driver.fail(step_id)
+
+    assert ["run"] == driver.left
+    assert [] == driver.continued
+    assert before == len(driver.events)
+    assert 0 == driver.brain.workers.held

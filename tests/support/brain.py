@@ -10,12 +10,18 @@ import contextvars
 
 from actorflow.definition.step import Step
 from actorflow.definition.workflow import Workflow
-from actorflow.errors.running import ActorCrashed, RetryAfter, StepCancelled
+from actorflow.errors.running import (
+    ActorCrashed,
+    RetryAfter,
+    StepCancelled,
+    TakenOverTooOften,
+)
 from actorflow.model.context import RunScope
 from actorflow.model.lifecycle import (
     KEPT,
     RunStatus,
     StepStatus,
+    kept_by,
     move_run,
     move_step,
 )
@@ -31,10 +37,12 @@ from actorflow.model.messages import (
     DependencyCompleted,
     Execute,
     ForStep,
+    LeaveRuns,
     MakeSteps,
     ReviveStep,
     RunActorLost,
     RunFinished,
+    RunLeft,
     RunStirred,
     RunUnknown,
     Settled,
@@ -47,6 +55,7 @@ from actorflow.model.messages import (
     WakeAttempt,
     run_of,
 )
+from actorflow.model.past import Past
 from actorflow.model.results import RunRecord, RunResult
 from actorflow.scheduling.crashes import MOST_CRASHES
 from actorflow.scheduling.decisions import Decisions
@@ -206,6 +215,7 @@ class Driver:
         self.abandoned = []
         self.revived = []
         self.unknown = []
+        self.left = []
         self.results = {}
         self.seen = {}
         self.cut = set()
@@ -226,6 +236,9 @@ class Driver:
         resumed, recorded = options.pop("resumed", None), options.pop("recorded", 0)
         completed, compensators = options.pop("completed", ()), options.pop("compensators", {})
         ways = options.pop("ways", plan.ways({}))
+        more = {
+            name: options.pop(name) for name in ("past", "poison", "takeovers") if name in options
+        }
         timeout = plan.timeout if timeout is None else timeout
         say = self.tell if options.pop("settle", True) else self.say
         message = StartRun(
@@ -244,10 +257,22 @@ class Driver:
                 if one.compensation is not None
             },
             ways=ways,
+            **more,
         )
         self.starts[run_id] = message
         self.laws.begin(run_id, message)
         return say(message)
+
+    def take_over(self, workflow, run_id="run", *, takeovers=0, most=10, **options):
+        """Have another brain go on with a run that was left, or whose process has died."""
+        past = Past.of(self.of(run_id), takeovers)
+        poison = None
+        if len(past.crashes) > most:
+            poison = TakenOverTooOften(run_id, past.crashes, most)
+        self.crash()
+        return self.resume(
+            workflow, run_id, past=past, poison=poison, takeovers=takeovers, **options
+        )
 
     def resume(self, workflow, run_id="run", **options):
         """Have a run that has ended go on from what its events say."""
@@ -306,6 +331,10 @@ class Driver:
     def cancel(self, run_id="run", *, grace=None, compensate=False):
         """Have a run cancelled."""
         return self.tell(CancelRun(run_id, "enough", grace, compensate))
+
+    def leave(self, *run_ids, grace=5.0):
+        """Have all runs left; in `run_ids` are those that the brain may not know."""
+        return self.tell(LeaveRuns([*self.starts, *run_ids], grace))
 
     def lose(self, step_id, *, run_id="run"):
         """Let a step's actor die, and let all that follows at once follow."""
@@ -445,27 +474,33 @@ class Driver:
             self._post("supervisor", run.run_id, inner)
 
     def _perform(self, effect):
-        if isinstance(effect, MakeSteps):
-            self._homes[effect.scope.run_id] = {}
-            self._post("supervisor", effect.scope.run_id, effect)
-        elif isinstance(effect, (ReviveStep, Compensate)):
-            run_id = run_of(effect)
-            if run_id in self._homes:
-                self._post("supervisor", run_id, effect)
-        elif isinstance(effect, RunStirred):
-            self.pending.append(effect)
-        elif isinstance(effect, ContinueAttempt):
-            self.continued.append(effect.attempt)
-        elif isinstance(effect, StopAttempt):
-            self._stop(effect.attempt)
-        elif isinstance(effect, AbandonAttempt):
-            self._abandon(effect.attempt)
-        elif isinstance(effect, RunFinished):
-            self._finish(effect.result)
-        elif isinstance(effect, RunUnknown):
-            self.unknown.append(effect.run_id)
-        else:
-            raise NotImplementedError(f"no effect is known for {effect}")
+        perform = {
+            MakeSteps: self._make_steps,
+            ReviveStep: self._tell_run,
+            Compensate: self._tell_run,
+            RunStirred: self.pending.append,
+            ContinueAttempt: lambda it: self.continued.append(it.attempt),
+            StopAttempt: lambda it: self._stop(it.attempt),
+            AbandonAttempt: lambda it: self._abandon(it.attempt),
+            RunFinished: lambda it: self._finish(it.result),
+            RunUnknown: lambda it: self.unknown.append(it.run_id),
+            RunLeft: self._run_left,
+        }
+        perform[type(effect)](effect)
+
+    def _make_steps(self, effect):
+        self._homes[effect.scope.run_id] = {}
+        self._post("supervisor", effect.scope.run_id, effect)
+
+    def _tell_run(self, effect):
+        run_id = run_of(effect)
+        if run_id in self._homes:
+            self._post("supervisor", run_id, effect)
+
+    def _run_left(self, effect):
+        self.left.append(effect.run_id)
+        for home in self._homes.pop(effect.run_id, {}).values():
+            home.alive = False
 
     def _stop(self, attempt):
         if attempt.submitted:
@@ -580,14 +615,17 @@ class RunAccount:
         if start.resumed is not None:
             known = start.resumed.steps
             undoing = self.status is RunStatus.COMPENSATING
+            taken_over = start.past is not None
+            keeps = kept_by([one.status for one in known.values()], taken_over=taken_over)
             self.steps |= {
-                name: one.status for name, one in known.items() if undoing or one.status in KEPT
+                name: one.status for name, one in known.items() if undoing or one.status in keeps
             }
         self.completed = list(start.completed)
         self.to_undo = list(getattr(start.resumed, "compensations", ()))
         self.undone = []
         self.undoing = None
-        self.attempts = dict.fromkeys(start.plan.by_id, 0)
+        self.past = start.past or Past()
+        self.attempts = dict.fromkeys(start.plan.by_id, 0) | dict(self.past.attempts)
         self.retry_at = {}
         self.ready_since = {}
         self.ready_at = {}
@@ -644,8 +682,9 @@ class Laws:
                 self._run_ended(run_id)
         self._check_workers()
         self._check_lanes()
-        self._check_places()
-        self._check_work_is_conserved()
+        if not self.driver.brain.leaving.begun:
+            self._check_places()
+            self._check_work_is_conserved()
         for message in messages:
             if isinstance(message, CancelRun) and message.run_id in self.runs:
                 self.runs[message.run_id].ending = True
@@ -665,7 +704,7 @@ class Laws:
     def at_rest(self):
         """Hold a brain without runs to the laws."""
         brain = self.driver.brain
-        assert {} == brain.runs
+        assert {} == brain.runs == brain.leaving.runs
         assert (0, brain.workers.total) == (brain.workers.held, brain.workers.free)
         assert 0 == len(brain.deadlines)
 
@@ -710,7 +749,8 @@ class Laws:
         run.attempts[event.step_id] += 1
         assert run.attempts[event.step_id] == event.attempt, "attempts are numbered without gaps"
         most = 1 if plan.step.retry is None else plan.step.retry.max_attempts
-        assert event.attempt <= most, "a step is tried at most max_attempts times"
+        spent = event.attempt - run.past.cut(event.step_id)
+        assert spent <= most, "a step is tried at most max_attempts times"
         run.timed_out.discard(event.step_id)
         self._check_it_was_next(run, event.step_id)
         run.ready_since.pop(event.step_id)
@@ -771,7 +811,7 @@ class Laws:
         if isinstance(error, RetryAfter):
             assert error.seconds == delay
         else:
-            low, high = policy.bounds(event.attempt)
+            low, high = policy.bounds(event.attempt - run.past.cut(event.step_id))
             assert low <= delay <= high, "jitter stays within its bounds"
         run.retry_at[event.step_id] = self.driver.now + delay
 
@@ -824,13 +864,15 @@ class Laws:
         if run.undoing is None:
             left = [name for name in run.to_undo if self._can_be_undone(run, name)]
             assert left[0] == event.step_id, "in reverse order of completion, and none left out"
-            run.undoing, run.undo_attempts = event.step_id, 0
+            run.undoing = event.step_id
+            run.undo_attempts = run.past.undo_attempts.get(event.step_id, 0)
         assert run.undoing == event.step_id, "one after the other"
         run.undo_attempts += 1
         assert run.undo_attempts == event.attempt, "attempts are numbered without gaps"
         policy = run.plan.by_id[event.step_id].compensation.step.retry
         most = 1 if policy is None else policy.max_attempts
-        assert event.attempt <= most, "a compensator is tried at most max_attempts times"
+        spent = event.attempt - run.past.undo_cut(event.step_id)
+        assert spent <= most, "a compensator is tried at most max_attempts times"
 
     def _compensation_completed(self, run, event):
         assert run.undoing == event.step_id, "what is undone was being undone"
@@ -840,6 +882,8 @@ class Laws:
 
     def _compensation_failed(self, run, event):
         assert event.data["error"] is not None
+        if isinstance(event.data["error"], TakenOverTooOften):
+            run.undoing = event.step_id  # it has not been tried again
         self._compensation_completed(run, event)
 
     def _expired(self, run_id):
@@ -873,7 +917,8 @@ class Laws:
         return [*self.driver.in_flight.items(), *ending, *waiting]
 
     def _is_current(self, attempt):
-        run = self.driver.brain.runs.get(attempt.scope.run_id)
+        brain, run_id = self.driver.brain, attempt.scope.run_id
+        run = brain.runs.get(run_id) or brain.leaving.runs.get(run_id)
         if run is not None and attempt.compensates:
             return run.undoing is not None and run.undoing.current is attempt
         return run is not None and run.steps[attempt.step_id].current is attempt

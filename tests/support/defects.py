@@ -83,10 +83,86 @@ UNDOING = "tests/scheduling/test_compensations.py::"
 defect(
     "an ended run stays in the ready queue",
     "scheduling/decisions.py",
-    "        self._starts.forget(run)\n",
-    "",
+    "        del self.runs[run.run_id]\n        self._starts.forget(run)\n        if not",
+    "        del self.runs[run.run_id]\n        if not",
     MODELS + "test_a_run_that_was_cancelled_while_it_waited_gets_its_turn_when_it_is_resumed",
     why="A run that is cancelled while a step waits for a worker hangs when it is resumed.",
+)
+SUPERVISOR = "tests/actors/test_supervisor.py::"
+LEAVING = "tests/scheduling/test_leaving.py::"
+TAKEN = "tests/scheduling/test_takeovers.py::"
+
+defect(
+    "a run that waits gets its place while runs are left",
+    "scheduling/decisions.py",
+    "while not self.leaving.begun and (run := self._waiting.pop()) is not None:",
+    "while (run := self._waiting.pop()) is not None:",
+    LEAVING + "test_a_run_that_was_cancelled_before_lets_no_other_begin",
+    why="A deploy starts steps of queued runs only to cut them.",
+)
+defect(
+    "a ready step of a left run starts",
+    "scheduling/leaving.py",
+    "                step.step_back()\n",
+    "                pass\n",
+    LEAVING + "test_ready_steps_of_a_left_run_do_not_start_when_workers_and_lanes_are_free",
+    why="A deploy starts steps of runs that it gives away, which then run twice at once.",
+)
+defect(
+    "a cancelled run is left",
+    "scheduling/leaving.py",
+    "        if not run.ending or run.status is RunStatus.COMPENSATING:\n",
+    "        if run.status is not RunStatus.PENDING or not run.ending:\n",
+    LEAVING + "test_a_run_that_was_cancelled_before_ends_first",
+    why="A cancellation just before a deploy is lost, and the run goes on elsewhere.",
+)
+defect(
+    "an unrecorded run is not handed back",
+    "actors/supervisor.py",
+    "AbandonAttempt, RunFinished, RunLeft)",
+    "AbandonAttempt, RunFinished)",
+    SUPERVISOR + "test_a_run_is_left_though_what_it_recorded_last_has_failed",
+    why="A shutdown waits in vain for a run whose last write has failed.",
+)
+defect(
+    "hand-overs count as crashes",
+    "model/past.py",
+    "        crashed = takeovers > lives.takeovers and bool(lives.in_flight)\n",
+    "        crashed = takeovers >= lives.takeovers and bool(lives.in_flight)\n",
+    TAKEN + "test_a_hand_over_does_not_count",
+    why="Ten deploys fail a long run that never failed.",
+)
+defect(
+    "a step that settles does not set the count back",
+    "model/past.py",
+    "            self.crashes.clear()\n",
+    "",
+    TAKEN + "test_a_step_that_settles_in_between_sets_the_count_back",
+    why="A long run on a flaky machine fails although it advances.",
+)
+defect(
+    "a crash counts while a run only waits",
+    "model/past.py",
+    "        crashed = takeovers > lives.takeovers and bool(lives.in_flight)\n",
+    "        crashed = takeovers > lives.takeovers\n",
+    TAKEN + "test_a_crash_does_not_count_while_the_run_only_waits",
+    why="A run that waits for a retry fails when other runs crash its process.",
+)
+defect(
+    "a cut attempt uses up an attempt",
+    "scheduling/endings.py",
+    "policy, spent = step.step.retry, step.attempts - cut\n",
+    "policy, spent = step.step.retry, step.attempts\n",
+    TAKEN + "test_an_attempt_that_was_cut_has_a_number_and_uses_up_none",
+    why="A deploy costs a step one of its attempts.",
+)
+defect(
+    "an owner that hands back counts as dead",
+    "state/sql/writing/group.py",
+    "        runs.c.owner.not_in([_NO_OWNER, claimant]),\n",
+    "        runs.c.owner != claimant,\n",
+    "tests/state/sql/test_takeovers.py::test_a_run_that_was_handed_back_is_not_counted",
+    why="Ten deploys fail a long run that never failed.",
 )
 defect(
     "compaction leaves no heap",
@@ -223,7 +299,6 @@ defect(
 
 # ── Actors and delivery ──────────────────────────────────────────────────────────────────────
 
-SUPERVISOR = "tests/actors/test_supervisor.py::"
 
 defect(
     "an earlier timer is not seen",
@@ -280,8 +355,8 @@ defect(
 defect(
     "what is not recorded is not abandoned",
     "actors/supervisor.py",
-    "(StopAttempt, AbandonAttempt, RunFinished)",
-    "(StopAttempt, RunFinished)",
+    "(StopAttempt, AbandonAttempt, RunFinished, RunLeft)",
+    "(StopAttempt, RunFinished, RunLeft)",
     SUPERVISOR + "test_a_thread_that_timed_out_is_abandoned_though_that_is_not_recorded",
     why="A run hangs when the disk is full at the moment in which a thread times out.",
 )

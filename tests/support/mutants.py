@@ -293,19 +293,19 @@ def a_retry_comes_before_its_backoff(retry, ends, run, step, error):
 
 
 @replaces(endings, "backoff")
-def a_final_error_is_tried_again(backoff, step, error, now, random):
+def a_final_error_is_tried_again(backoff, step, error, now, random, *, cut):
     """The policy is not asked whether the error may be retried."""
     policy = step.step.retry
-    if policy is None or error is None or step.attempts >= policy.max_attempts:
+    if policy is None or error is None or step.attempts - cut >= policy.max_attempts:
         return None
-    return backoff(step, error, now, random) or policy.delay(step.attempts)
+    return backoff(step, error, now, random, cut=cut) or policy.delay(step.attempts)
 
 
 @replaces(endings, "backoff")
-def there_is_an_attempt_too_many(backoff, step, error, now, random):
+def there_is_an_attempt_too_many(backoff, step, error, now, random, *, cut):
     """The first one is not counted."""
     policy = step.step.retry
-    if policy is None or error is None or step.attempts > policy.max_attempts:
+    if policy is None or error is None or step.attempts - cut > policy.max_attempts:
         return None
     return policy.delay(step.attempts, random()) if policy.accepts(error) else None
 

@@ -228,7 +228,7 @@ class Stage:
         self.audience, self.present = self, True
         self.shown, self.results, self.defects, self.complaints = [], {}, [], []
         self.moves = []
-        self.strangers, self.lost = [], []
+        self.strangers, self.lost, self.left_runs = [], [], []
         brain = {"async_workers": 5, "max_active_runs": 5, "grace": 5.0, "random": lambda: 0.5}
         self.brain = Decisions(**(brain | settings))
         self.supervisor = self.actors.createActor(Supervisor)
@@ -301,6 +301,10 @@ class Stage:
     def finished(self, result):
         """Keep a result."""
         self.results[result.run_id] = result
+
+    def left(self, run_id):
+        """Keep the id of a run that was left."""
+        self.left_runs.append(run_id)
 
     def broken(self, message, error):
         """Keep a defect; most tests expect none."""

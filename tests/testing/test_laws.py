@@ -1014,6 +1014,60 @@ def an_attempt_that_was_stopped_for_no_reason():
     return doctored.with_body(trace, "a", outcome=Outcome.STOPPED)
 
 
+# ── Take-overs ───────────────────────────────────────────────────────────────────────────────
+
+
+def handed_over(workflow, script=None, seconds=0.5, times=1, **options):
+    """The trace of a run that was left at a shutdown so many times, and then went on."""
+    simulation = Simulation(script=script, **options)
+    simulation.start(workflow)
+    for _ in range(times):
+        simulation.advance(seconds)
+        simulation.hand_over()
+    return simulation.conclude()
+
+
+def crashed(workflow, times, **options):
+    """The trace of a run whose orchestrator crashed so many times after a step had begun."""
+    simulation = Simulation(**options)
+    run_id = simulation.start(workflow)
+    for _ in range(times):
+        simulation.advance(0.5)
+        simulation.crash()
+        simulation.resume(run_id, taken_over=True)
+    return simulation.conclude()
+
+
+@breaks(33)
+def a_left_run_whose_stop_is_an_event():
+    """Another one was left; this one started a step in spite of that."""
+    trace = handed_over(flow(task("a")))
+    place = doctored.place_of(trace, "step.started", "a")
+    return attrs.evolve(trace, late=((place, trace.left[0][1]), *trace.late))
+
+
+@breaks(33)
+def a_left_run_of_which_something_is_recorded_after_it_was_handed_back():
+    """By the orchestrator that had handed it back."""
+    trace = handed_over(flow(task("a")))
+    (_, delivered, run_id), *_ = trace.left
+    return attrs.evolve(trace, left=((2, delivered, run_id),))
+
+
+@breaks(34)
+def a_run_that_was_taken_over_too_often():
+    """It was to be taken over once."""
+    trace = crashed(flow(task("a")), 3)
+    return attrs.evolve(trace, settings=attrs.evolve(trace.settings, max_takeovers=1))
+
+
+@breaks(34)
+def a_run_that_was_given_up_too_early():
+    """It was to be taken over ten times."""
+    trace = crashed(flow(task("a")), 3, max_takeovers=2)
+    return attrs.evolve(trace, settings=attrs.evolve(trace.settings, max_takeovers=10))
+
+
 # ── All of them ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -1032,7 +1086,7 @@ def test_each_law_is_broken_by_a_doctored_trace():
 
 def test_the_laws_have_numbers_names_and_texts():
     """From one on, without gaps."""
-    assert [*range(1, 33)] == [law.number for law in laws.ALL]
+    assert [*range(1, 35)] == [law.number for law in laws.ALL]
     assert list(laws.ALL) == [getattr(laws, law.name) for law in laws.ALL]
     assert all(law.text.endswith(".") for law in laws.ALL)
 

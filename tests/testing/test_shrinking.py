@@ -155,8 +155,8 @@ LARGE = Scenario(
 
 @law
 def nothing_is_tried_three_times(trace):
-    """No step gets a third attempt."""
-    assert all(event.attempt != 3 for event in trace.events)
+    """No step gets a third attempt, unless a crash has cut one."""
+    assert trace.crashes or all(event.attempt != 3 for event in trace.events)
 
 
 @law

@@ -47,8 +47,8 @@ _RENEWALS: Final = 3
 _RUNS_PER_QUERY: Final = 500
 """How many runs one query checks."""
 _DAY: Final = 86_400.0
-_IN_PROGRESS: Final = runs.c.finished_at.is_(None)
 _TAKEN_OVER: Final = "it was taken over by another orchestrator"
+_IN_PROGRESS: Final = runs.c.finished_at.is_(None)
 
 
 def unowned(dialect: str) -> sa.ColumnElement[bool]:
@@ -133,6 +133,8 @@ class Lease:
             index_elements=["owner"], set_=renewed
         )
         self._delete = sa.delete(owners).where(owners.c.owner == owner)
+        mine = sa.and_(runs.c.owner == owner, _IN_PROGRESS)
+        self._hand_back = sa.update(runs).where(mine).values(owner="")
 
     @property
     def until_renewal(self) -> float:
@@ -171,7 +173,11 @@ class Lease:
             self._requests.cancel(run_id, _TAKEN_OVER, compensate=False)
 
     def release(self, connection: sa.Connection) -> None:
-        """Delete the lease, so that others can take the owner's unfinished runs at once."""
+        """Delete the lease, so that others can take the owner's unfinished runs at once.
+
+        The runs are handed back: an owner that ends cleanly has not died.
+        """
+        connection.execute(self._hand_back)
         connection.execute(self._delete)
         self._renewed_at = None
 

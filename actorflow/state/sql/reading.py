@@ -59,13 +59,16 @@ _COPIED: Final = (
     "waiting_since",
     "paused",
     "paused_since",
+    "takeovers",
 )
 _STEPS_PER_QUERY: Final = 500
 _RUNS_PER_QUERY: Final = 500
 _LARGEST: Final = 2**63 - 1
 """The largest integer of a database."""
 _decode: Final = msgspec.json.Decoder().decode
-_BETWEEN_ATTEMPTS: Final = frozenset({StepStatus.READY, StepStatus.RETRYING, StepStatus.CANCELLED})
+_BETWEEN_ATTEMPTS: Final = frozenset(
+    {StepStatus.PENDING, StepStatus.READY, StepStatus.RETRYING, StepStatus.CANCELLED}
+)
 """The statuses that a step may have, or get, while it waits for another attempt."""
 
 

@@ -58,6 +58,7 @@ from actorflow.testing.laws.steps import (
     skipped_steps_stay_out,
     steps_end_once,
 )
+from actorflow.testing.laws.takeovers import crash_loops_end, left_runs_stay_as_they_were
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -79,6 +80,7 @@ __all__ = [
     "commits_come_first",
     "compensations_happen_once",
     "compensations_run_backwards",
+    "crash_loops_end",
     "crashes_stay_local",
     "dependencies_come_first",
     "ends_are_final",
@@ -86,6 +88,7 @@ __all__ = [
     "final_errors_are_final",
     "late_results_change_nothing",
     "law",
+    "left_runs_stay_as_they_were",
     "moves_are_legal",
     "nothing_is_left",
     "outcomes_follow_from_attempts",
@@ -140,6 +143,8 @@ ALL: Final[tuple[Law, ...]] = (
     outcomes_follow_from_attempts,
     nothing_is_left,
     stops_are_bounded,
+    left_runs_stay_as_they_were,
+    crash_loops_end,
 )
 """All numbered laws, in order of their numbers."""
 

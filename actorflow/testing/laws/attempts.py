@@ -167,7 +167,7 @@ def _bounds(step: StepLife, event: Event) -> tuple[float, float] | None:
     error, policy = event.data["error"], step.plan.step.retry
     if isinstance(error, RetryAfter):
         return error.seconds, error.seconds
-    return None if policy is None else policy.bounds(event.attempt or 1)
+    return None if policy is None else policy.bounds((event.attempt or 1) - step.cut)
 
 
 def _too_soon(step: StepLife, one: Try, following: Try) -> Iterator[str]:
@@ -192,7 +192,7 @@ def final_errors_are_final(lives: Lives) -> Iterator[str]:
     """
     for step in lives.attempted:
         for one in step.tries:
-            again = one.number < len(step.tries)
+            again = one is not step.tries[-1]
             error = _error_of(step, one)
             if (again or _is_retried(one)) and error is not None and not _accepts(step, error):
                 yield f"{_named(step, one)} failed with {said_by(error)}, and was retried"

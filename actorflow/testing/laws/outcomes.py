@@ -9,7 +9,13 @@ import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from actorflow.errors.running import ActorCrashed, CompensationCut, RetryAfter, StepTimeout
+from actorflow.errors.running import (
+    ActorCrashed,
+    CompensationCut,
+    RetryAfter,
+    StepTimeout,
+    TakenOverTooOften,
+)
 from actorflow.model.lifecycle import EventKind
 from actorflow.model.messages import AttemptAbandoned, AttemptFinished
 from actorflow.support.safe_text import said_by
@@ -126,6 +132,8 @@ def _unfounded_end(step: StepLife) -> Iterator[str]:
     if (kind is _FAILED and not required) or (kind is _SKIPPED and required):
         is_ = "required" if required else "optional"
         yield f"{step} ended with {kind.value}, although it is {is_}"
+    elif isinstance(step.end.data.get("error"), TakenOverTooOften):
+        return
     elif kind in _FAILURES and not step.tries and len(step.deaths) <= _MOST_DEATHS:
         yield f"{step} ended with {kind.value}, but was never attempted"
 
@@ -172,13 +180,14 @@ def _must_be_retried(step: StepLife, one: Try, end: Event, error: BaseException)
     """Return whether a step had to be retried after an error."""
     options = step.plan.step
     policy = options.retry
-    if policy is None or one.number >= policy.max_attempts or not policy.accepts(error):
+    spent = one.number - step.cut
+    if policy is None or spent >= policy.max_attempts or not policy.accepts(error):
         return False
     if isinstance(step, Undoing) and _is_cut(step.life, end):
         return False
     if options.total_timeout is None:
         return True
-    wait = error.seconds if isinstance(error, RetryAfter) else policy.bounds(one.number)[1]
+    wait = error.seconds if isinstance(error, RetryAfter) else policy.bounds(spent)[1]
     return end.time + wait < step.tries[0].started.time + options.total_timeout
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from actorflow.errors.running import DeadlineExceeded
+from actorflow.errors.running import DeadlineExceeded, TakenOverTooOften
 from actorflow.model.lifecycle import EventKind
 from actorflow.testing.laws.evidence.life import KEEPS, NEVER, RUN_ENDS
 from actorflow.testing.laws.law import of_the_runtime
@@ -32,6 +32,8 @@ __all__ = [
 
 _LAST_SECONDS: Final = 0.5 + 1e-6
 """Seconds that a compensator gets when it is cut, plus a tolerance for floating-point sums."""
+_OF_RUNS: Final = (DeadlineExceeded, TakenOverTooOften)
+"""Errors with which a run fails although none of its steps has failed."""
 _FAILED: Final = EventKind.STEP_FAILED
 _CANCELLED: Final = EventKind.STEP_CANCELLED
 _STARTED: Final = EventKind.STEP_STARTED
@@ -70,7 +72,12 @@ def _wrong_reason(life: Life, end: Event) -> Iterator[str]:
         return
     first = min(failed, key=lambda step: step.end_at)
     told, error = end.data.get("failed_step"), end.data.get("error")
-    if first.end is not None and (told != first.id or error is not first.end.data["error"]):
+    if first.kept:
+        # It had failed before the run was taken over; of several, the trace of this life does not
+        # show which one was the first.
+        if told not in {step.id for step in failed if step.kept}:
+            yield f"{first} had failed before, but {life} ended because of {told!r}"
+    elif first.end is not None and (told != first.id or error is not first.end.data["error"]):
         yield f"{first} was the first to fail, but {life} ended because of {told!r}"
     elif life.plan.fail_fast and end.kind is EventKind.RUN_CANCELLED:
         yield f"{first} had failed, but {life} ended as if it had been cancelled before"
@@ -82,7 +89,7 @@ def _is_justified(life: Life, end: Event, marks: Sequence[int]) -> bool:
     kinds = [step.end.kind for step in life.steps.values() if step.end is not None]
     if end.kind is EventKind.RUN_COMPLETED:
         return len(kinds) == len(life.steps) and all(kind in KEEPS for kind in kinds)
-    return _FAILED in kinds or isinstance(end.data.get("error"), DeadlineExceeded)
+    return _FAILED in kinds or isinstance(end.data.get("error"), _OF_RUNS)
 
 
 @of_the_runtime(
@@ -124,6 +131,8 @@ def _unfounded(
     step: StepLife, end: Event, failed: Sequence[StepLife], marks: Sequence[int]
 ) -> Iterator[str]:
     life = step.life
+    if life.start.poison is not None:
+        return
     if any(count <= marks[int(step.end_at)] for count, _, _ in life.cancels):
         return
     if life.start.deadline is not None and end.time >= life.start.deadline:

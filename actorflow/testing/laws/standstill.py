@@ -137,7 +137,7 @@ def unnoticed_deadlines(lives: Lives) -> Iterator[str]:
 
 def _must_have_noticed(idle: Idle, life: Life, due: float) -> bool:
     """Return whether something due must have been noticed by an idle moment."""
-    counts = not idle.writes and idle.deliveries < min(life.until, life.torn_at)
+    counts = not idle.writes and idle.deliveries < min(life.until, life.torn_at, life.left_at)
     return counts and idle.time > due + _ROUNDING
 
 

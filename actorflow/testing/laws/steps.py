@@ -73,13 +73,15 @@ def _had_settled(step: StepLife, place: float) -> bool:
 def attempts_are_limited(lives: Lives) -> Iterator[str]:
     """Count the recorded starts, and the attempts that the executors know.
 
-    A step that a resumed run runs again is counted from zero.
+    A step that a resumed run runs again is counted from zero. In a run that was taken over, the
+    attempts of all lives count that ended by an error or a timeout; those that a crash or a
+    hand-over cut do not.
     """
     for step in lives.attempted:
         retry = step.plan.step.retry
         most = 1 if retry is None else retry.max_attempts
         starts = sum(event.kind is _STARTED for event in step.events)
-        attempts = max(starts, len(step.bodies))
+        attempts = step.before - step.cut + max(starts, len(step.bodies))
         if attempts > most:
             yield f"{step} was attempted {attempts} times, but may be attempted {most} times"
 
@@ -87,7 +89,7 @@ def attempts_are_limited(lives: Lives) -> Iterator[str]:
 @of_the_runtime(
     5,
     "A step's attempts are numbered 1, 2, 3 … without gaps and never overlap (an abandoned one is "
-    "over when it is abandoned).",
+    "over when it is abandoned), over all lives of a run that is taken over.",
 )
 def attempts_follow_each_other(lives: Lives) -> Iterator[str]:
     """Check the numbers of the starts, and when the executors had each attempt in flight."""
@@ -103,7 +105,7 @@ def attempts_follow_each_other(lives: Lives) -> Iterator[str]:
 
 def _misnumbered(step: StepLife) -> Iterator[str]:
     starts = [event.attempt for event in step.events if event.kind is _STARTED]
-    if starts != list(range(1, len(starts) + 1)):
+    if starts != list(range(step.before + 1, step.before + len(starts) + 1)):
         yield f"the attempts of {step} were numbered {starts}"
 
 
@@ -221,10 +223,12 @@ def _step_differences(step: StepLife, end: Event, known: StepResult) -> Iterator
         yield f"{step} ended at {end.time:g} s, but the result says {known.finished_at}"
     took = _took(step)
     tries = [] if took is None else tries_of(took)
-    if took is not None and known.attempts != len(tries):
-        yield f"{step} had {len(tries)} attempts, but the result says {known.attempts}"
+    before = 0 if took is None else took.before
+    if took is not None and known.attempts != before + len(tries):
+        yield f"{step} had {before + len(tries)} attempts, but the result says {known.attempts}"
     restored = step.kept or step.life.cut
-    for one, attempt in itertools.zip_longest(tries, known.attempts_taken if took else ()):
+    taken = known.attempts_taken[before:] if took else ()
+    for one, attempt in itertools.zip_longest(tries, taken):
         if one is None or attempt is None or not _is_told(one, attempt, restored=restored):
             number = (one or attempt).number
             yield f"attempt {number} of {step} in the result is not the one that was recorded"

@@ -212,7 +212,8 @@ class _RunMoves:
         self, steps: list[_StepMoves], settings: Settings, *, timeout: bool, cancels: bool
     ) -> None:
         self._workers = settings.async_workers
-        self._restarts = settings.faults.restarts > 0
+        faults = settings.faults
+        self._restarts = faults.restarts + faults.handovers > 0
         self._cancels = cancels
         self._completes = all(one.returns or not one.required for one in steps)
         self._fails = timeout or any(one.required and one.fails for one in steps)

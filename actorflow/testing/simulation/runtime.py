@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from actorflow.actors import ConfigureSupervisor, Supervisor
 from actorflow.errors.running import IllegalMove
-from actorflow.model.messages import CancelRun, Committed
+from actorflow.model.messages import CancelRun, Committed, LeaveRuns
 from actorflow.model.results import RunResult
 from actorflow.orchestrator.executor_table import finishing
 from actorflow.orchestrator.requests import new_run, resumed_run
@@ -27,7 +27,7 @@ from actorflow.testing.trace.labels import EXECUTOR
 from actorflow.testing.trace.trace import Leftovers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from actorflow.definition.plan import StepPlan, WorkflowPlan
     from actorflow.model.context import Attempt
@@ -167,9 +167,14 @@ class SimulatedRuntime:
         messages, and the run id."""
         self.live: set[str] = set()
         """The ids of the runs that this orchestrator was given and that have not ended."""
+        self.left_runs: list[tuple[int, int, str]] = []
+        """For each run that was left: as in `handed`."""
         self.defects: list[str] = []
         self.crashes: list[tuple[int, float]] = []
-        """Its crashes: the number of deliveries before each, and the moment."""
+        """Its crashes and hand-overs: the number of deliveries before each, and the moment."""
+        self.handovers: list[int] = []
+        """The indexes of those that are hand-overs."""
+        self._when_left: Callable[[], None] | None = None
         self.lulls: list[tuple[float, int, int, int, int, int, int]] = []
         """The state at each moment when nothing could be delivered; see `trace.Idle`."""
         self.open()
@@ -229,10 +234,37 @@ class SimulatedRuntime:
 
     def crash(self) -> None:
         """Drop everything except what the state manager has recorded, and start again."""
+        self._restart(list(self.live))
+
+    def leave(self, grace: float, then: Callable[[], None]) -> None:
+        """Leave all runs, as a shutdown does; when they are left, start again and call `then`."""
+        self._when_left = then
+        self._tell(LeaveRuns(tuple(self.live), grace))
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the runs are being left."""
+        return self._when_left is not None
+
+    def _gone(self, run_id: str) -> None:
+        """Note that a run is no longer in progress here."""
+        self.live.discard(run_id)
+        if self._when_left is not None and not self.live:
+            self.system.call_at(self.system.time, self._hand_over)
+
+    def _hand_over(self) -> None:
+        then = self._when_left
+        if then is not None and not self.live:
+            self.handovers.append(len(self.crashes))
+            self._restart(())
+            then()
+
+    def _restart(self, lost: Iterable[str]) -> None:
+        self._when_left = None
         self.crashes.append((len(self.system.deliveries), self.system.time))
         self._lose()
         self.account.lose()
-        self.state.crash()
+        self.state.crash(lost)
         self.places.close()
         for run_id in self.account.runs:
             self._recover_result(run_id)
@@ -275,15 +307,21 @@ class SimulatedRuntime:
         self._take(request, script)
         return run_id
 
-    def resume(self, run_id: str, plan: WorkflowPlan, script: Script) -> None:
-        """Resume a run from its record; one that holds an illegal move is a defect."""
+    def resume(
+        self, run_id: str, plan: WorkflowPlan, script: Script, *, taken_over: bool = False
+    ) -> None:
+        """Resume a run from its record, as a person does or as an orchestrator takes it over.
+
+        A record that holds an illegal move is a defect.
+        """
         try:
             recorded = self.state.claim(run_id)
         except IllegalMove as error:
             self._note_illegal(run_id, error)
             return
         self.results.pop(run_id, None)
-        self._take(resumed_run(self, plan, recorded), script)
+        most = self._settings.max_takeovers if taken_over else None
+        self._take(resumed_run(self, plan, recorded, max_takeovers=most), script)
 
     def _note_illegal(self, run_id: str, error: IllegalMove) -> None:
         self.defects.append(f"the record of {run_id} could not be read: {text_of(error)}")
@@ -336,11 +374,16 @@ class SimulatedRuntime:
     def unknown(self, run_id: str) -> None:
         """Do nothing: no caller waits for a run cancelled before its start or after its end."""
 
+    def left(self, run_id: str) -> None:
+        """Note that a run was left, and may go on in the next orchestrator."""
+        self.left_runs.append((len(self.state.log), len(self.system.deliveries), run_id))
+        self._gone(run_id)
+
     def finished(self, result: RunResult) -> None:
         """Keep a run's result."""
         self.results[result.run_id] = result
         self.handed.append((len(self.state.log), len(self.system.deliveries), result.run_id))
-        self.live.discard(result.run_id)
+        self._gone(result.run_id)
 
     def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
         """Do nothing: the schedule made this write fail, and the results show the effect."""

@@ -111,7 +111,10 @@ class Faults(Sparse):
     cancels: int = _count()
     """A run is cancelled."""
     restarts: int = _count()
-    """The whole orchestrator crashes; another one takes its place and resumes the runs."""
+    """The whole orchestrator crashes; another one takes its place and takes the runs over."""
+    handovers: int = _count()
+    """The whole orchestrator is shut down and leaves its runs; another one takes its place and
+    takes them over."""
     late_results: int = _count()
     """An abandoned attempt is still reported when its body ends."""
     store_failures: int = _count()
@@ -141,6 +144,7 @@ _FIELDS: Final = {
     "delay": "delays",
     "cancel": "cancels",
     "restart": "restarts",
+    "hand over": "handovers",
     "late result": "late_results",
     "store fails": "store_failures",
     "store stalls": "store_stalls",
@@ -161,6 +165,13 @@ class Settings(Sparse):
     ageing: float | None = attrs.field(
         default=None, converter=attrs.converters.optional(as_seconds)
     )
+    max_takeovers: int = attrs.field(default=10)
+
+    @max_takeovers.validator
+    def _check_takeovers(self, field: attrs.Attribute[int], value: object) -> None:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            problem = f"{field.name} is {value!r}"
+            raise DefinitionError(None, problem, "Give a whole number, 0 or more")
 
     @async_workers.validator
     @max_active_runs.validator
@@ -204,6 +215,7 @@ SPANS: Final = {
     "delay": 5,
     "cancel": 8,
     "restart": 8,
+    "hand over": 8,
     "store fails": 3,
     "store stalls": 3,
     "late result": 1,

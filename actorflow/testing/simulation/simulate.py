@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from actorflow.errors.storage import RunNotFound
 from actorflow.model.lifecycle import RunStatus
-from actorflow.support.read_only import ReadOnly
 from actorflow.support.suggestions import checks_options
 from actorflow.testing.errors import NotNow
 from actorflow.testing.simulation.checks import (
@@ -20,7 +19,7 @@ from actorflow.testing.simulation.runtime import SimulatedRuntime
 from actorflow.testing.simulation.scripts import Script
 from actorflow.testing.simulation.settings import NO_FAULTS, Faults, Settings
 from actorflow.testing.simulation.tape import Choices
-from actorflow.testing.trace.trace import Trace
+from actorflow.testing.simulation.tracing import trace_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,8 +34,9 @@ if TYPE_CHECKING:
     from actorflow.systems.simulated.system import SimulatedSystem
     from actorflow.testing.simulation.account import Body
     from actorflow.testing.simulation.tape import Source
+    from actorflow.testing.trace.trace import Trace
 
-__all__ = ["Simulation", "trace_of"]
+__all__ = ["Simulation"]
 
 _FOREVER: Final = float("inf")
 _PLAIN_SCRIPT: Final = Script()
@@ -60,6 +60,7 @@ class Simulation:
         max_active_runs: As in an `Orchestrator`.
         stop_grace: As in an `Orchestrator`.
         ageing: As in an `Orchestrator`.
+        max_takeovers: As in an `Orchestrator`.
         faults: How many faults may happen.
         race: Whether the next timer may fire while messages wait.
         max_happenings: The number of deliveries and timers after which a schedule counts as
@@ -92,6 +93,7 @@ class Simulation:
         max_active_runs: int = 100,
         stop_grace: float = 5.0,
         ageing: float | None = None,
+        max_takeovers: int = 10,
         faults: Faults | None = None,
         race: bool = True,
         max_happenings: int | None = None,
@@ -103,6 +105,7 @@ class Simulation:
             max_active_runs=max_active_runs,
             stop_grace=stop_grace,
             ageing=ageing,
+            max_takeovers=max_takeovers,
             race=race,
             faults=NO_FAULTS if faults is None else faults,
         )
@@ -119,7 +122,8 @@ class Simulation:
         self._quiescent = True
         self._busy = False
         self._endless = False
-        chaos = self.settings.faults.cancels or self.settings.faults.restarts
+        told = self.settings.faults
+        chaos = told.cancels or told.restarts or told.handovers
         self._kept: SimulatedRuntime | None = SimulatedRuntime(
             self.settings,
             self._choices.choose,
@@ -129,6 +133,7 @@ class Simulation:
         )
         self._cancel_now = self._runtime.countdown("cancel")
         self._crash_now = self._runtime.countdown("restart")
+        self._leave_now = self._runtime.countdown("hand over")
 
     def __enter__(self) -> Self:
         return self
@@ -212,6 +217,30 @@ class Simulation:
         """
         self._runtime.crash()
 
+    def hand_over(self, grace: Duration | None = None) -> None:
+        """Shut the orchestrator down as a deploy does, and start another one that goes on.
+
+        Its runs are left: their attempts are stopped, and nothing is recorded about that. When all
+        of them are left, another orchestrator takes them over. Give it time to happen.
+
+        Args:
+            grace: Seconds that attempts get to end; by default `stop_grace`.
+
+        Raises:
+            DefinitionError: When the grace is invalid.
+        """
+        limit = self.settings.stop_grace if grace is None else as_moment(grace, "grace")
+        runtime = self._runtime
+        if runtime.live and not runtime.leaving:
+            runtime.leave(limit, self._take_over)
+
+    def _take_over(self) -> None:
+        """Take over the runs that have not ended."""
+        runtime = self._runtime
+        for run_id in [id_ for id_ in runtime.account.runs if id_ not in runtime.results]:
+            known = self._known(run_id)
+            runtime.resume(run_id, known.plan, known.script, taken_over=True)
+
     def crash_at_write(self, number: int, *, recorded: bool = False) -> bool:
         """Let things happen until a given write, and crash at that point.
 
@@ -237,7 +266,12 @@ class Simulation:
         return len(self._runtime.crashes) > crashes
 
     def resume(
-        self, run_id: str, flow: Workflow | None = None, *, script: Script | None = None
+        self,
+        run_id: str,
+        flow: Workflow | None = None,
+        *,
+        script: Script | None = None,
+        taken_over: bool = False,
     ) -> None:
         """Resume a run that failed, was cancelled, or lost its orchestrator in a crash.
 
@@ -245,6 +279,8 @@ class Simulation:
             run_id: The run. A run that is in progress or has completed is left as it is.
             flow: Its workflow, if it has been changed.
             script: What steps do from now on.
+            taken_over: Whether the orchestrator takes the run over, as with `recover=True`, and
+                counts attempts and take-overs on. By default a person resumes it.
 
         Raises:
             RunNotFound: When no such run was started.
@@ -255,7 +291,8 @@ class Simulation:
         if completed or run_id in self._runtime.live:
             return
         plan = known.plan if flow is None else flow.plan()
-        self._runtime.resume(run_id, plan, known.script if script is None else script)
+        script = known.script if script is None else script
+        self._runtime.resume(run_id, plan, script, taken_over=taken_over)
 
     def _known(self, run_id: str) -> Any:
         try:
@@ -307,12 +344,13 @@ class Simulation:
         return happened
 
     def _disturb(self) -> None:
-        """Crash the orchestrator or cancel a run, if the schedule says so."""
+        """Crash the orchestrator, hand its runs over or cancel one, if the schedule says so."""
         runtime = self._runtime
         if len(runtime.results) < len(runtime.account.runs) and self._crash_now.due():
             runtime.crash()
-            for run_id in [id_ for id_ in runtime.account.runs if id_ not in runtime.results]:
-                self.resume(run_id)
+            self._take_over()
+        if runtime.live and not runtime.leaving and self._leave_now.due():
+            self.hand_over()
         if runtime.brain.runs and self._cancel_now.due():
             live = list(runtime.brain.runs)
             chosen = self._choices.choose(len(live), "cancel whom") if live[1:] else 0
@@ -382,50 +420,3 @@ class Simulation:
         if self._kept is not None:
             self._kept.places.close()
             self._kept.state.close()
-
-
-def trace_of(
-    runtime: SimulatedRuntime,
-    settings: Settings,
-    choices: Choices,
-    *,
-    quiescent: bool,
-    endless: bool,
-) -> Trace:
-    """Return the trace so far.
-
-    Args:
-        runtime: The orchestrator.
-        settings: The settings it was given.
-        choices: The choices made so far.
-        quiescent: Whether nothing is left to happen.
-        endless: Whether things happened until a bound was reached.
-    """
-    account, system = runtime.account, runtime.system
-    return Trace(
-        settings=settings,
-        runs=ReadOnly(account.runs),
-        results=ReadOnly(runtime.results),
-        events=tuple(runtime.state.log),
-        torn=frozenset(runtime.state.torn),
-        tears=tuple(runtime.state.tears),
-        marks=tuple(runtime.state.marks),
-        late=tuple(runtime.state.late),
-        shown=tuple(runtime.audience.shown),
-        handed=tuple(runtime.handed),
-        choices=tuple(choices.used),
-        max_in_flight=account.most_in_flight,
-        now=system.time,
-        leftovers=runtime.leftovers(),
-        quiescent=quiescent,
-        endless=endless,
-        changes=tuple(account.mutations),
-        defects=tuple(runtime.defects),
-        rows=tuple([body.row() for body in account.bodies]),
-        given=tuple([body.attempt for body in account.bodies]),
-        undoings=tuple([body.row() for body in account.undoings]),
-        lulls=tuple(runtime.lulls),
-        envelopes=tuple(system.deliveries),
-        crashes=tuple(runtime.crashes),
-        struck=tuple(system.faults),
-    )

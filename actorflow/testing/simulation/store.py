@@ -7,6 +7,8 @@ from collections import deque
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final
 
+import attrs
+
 from actorflow.errors.storage import NotRecorded
 from actorflow.orchestrator.powers import is_recorded, powers_of
 from actorflow.testing.errors import StoreFault
@@ -63,6 +65,11 @@ class SimulatedStateManager:
         id."""
         self.writes: int = 0
         """Number of writes requested."""
+        self.takeovers: dict[str, int] = {}
+        """How many crashes each run has had in progress, by run id. As in a database, those count
+        in which something of the run was recorded since it was claimed."""
+        self._claimed: dict[str, int] = {}
+        """How many events of each run were recorded when it was claimed."""
         self.cut: bool = False
         """Whether writes are no longer made or acknowledged, because the process is about to
         crash."""
@@ -96,7 +103,9 @@ class SimulatedStateManager:
     def claim(self, run_id: str) -> RunSnapshot:
         """Claim a run, and continue its record from where it stands."""
         self.torn.discard(run_id)
-        return self._behind.claim(run_id)
+        recorded = self._behind.claim(run_id)
+        self._claimed[run_id] = len(self.events(run_id))
+        return attrs.evolve(recorded, takeovers=self.takeovers.get(run_id, 0))
 
     # ── Writing ──────────────────────────────────────────────────────────────────────────────
 
@@ -199,14 +208,21 @@ class SimulatedStateManager:
                 return
             self._make(write)
 
-    def crash(self) -> None:
-        """Drop the pending writes, except those chosen to get through."""
+    def crash(self, lost: Iterable[str]) -> None:
+        """Drop the pending writes, except those chosen to get through.
+
+        Args:
+            lost: The ids of the runs in progress.
+        """
         if self._waiting and not self.cut:
             self._get_through(self._choose(len(self._waiting) + 1, "reach"))
         self._waiting.clear()
         self.cut, self._cut_at = False, None
         self.close()
         self._connect()
+        for run_id in lost:
+            if len(self.events(run_id)) > self._claimed.get(run_id, 0):
+                self.takeovers[run_id] = self.takeovers.get(run_id, 0) + 1
 
 
 class _Write:

@@ -198,10 +198,15 @@ class Trace:
     envelopes: Sequence[tuple[float, Envelope]]
     """The delivered messages themselves; see `deliveries`."""
     crashes: Sequence[tuple[int, float]]
-    """The crashes of the whole orchestrator: the number of deliveries before each, and the
-    moment."""
+    """The crashes of the whole orchestrator, and its shutdowns that left its runs: the number of
+    deliveries before each, and the moment."""
     struck: Sequence[tuple[int, float, Fault, Envelope]]
     """The messages struck by faults, themselves; see `faults`."""
+    handovers: Sequence[int] = ()
+    """The indexes of the crashes that are shutdowns instead."""
+    left: Sequence[tuple[int, int, str]] = ()
+    """For each run that was left: the number of recorded events, the number of delivered messages,
+    and the run id."""
 
     # ── Runs ─────────────────────────────────────────────────────────────────────────────────
 

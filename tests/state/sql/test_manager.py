@@ -1172,7 +1172,7 @@ def test_a_shutdown_waits_once_for_a_database_that_hangs(state, monkeypatch):
         report = orchestrator.shutdown(drain=0.01, grace=0.01)
 
     said = "the state manager still waits for its database; its thread stays behind"
-    assert ((run.id,), (said,)) == (report.cancelled, report.abandoned)
+    assert ((run.id,), (said,)) == (report.left, report.abandoned)
 
 
 def test_a_loop_turns_while_a_database_is_closed(state, monkeypatch):

@@ -6,9 +6,11 @@
     python -m tests.support.faults.soak connections        # 500 times PostgreSQL hangs up
     python -m tests.support.faults.soak restarts           # 10 crashes of PostgreSQL
     python -m tests.support.faults.soak shared             # both, while two daemons share a queue
+    python -m tests.support.faults.soak deploys            # 20 rolling deploys under 1,000 runs
+    python -m tests.support.faults.soak deploys_on_sqlite  # the same on SQLite
 
-Each takes `--times` and `--seed`; the last three take `--steps`, of which so many happen at least,
-and `--daemons`, which work on one database.
+Each takes `--times` and `--seed`; `connections`, `restarts` and `shared` take `--steps`, of which
+so many happen at least, and `--daemons`, which work on one database; the deploys take `--runs`.
 
 It says what it came to, and exits with 1 when anything was lost, or done again wrongly.
 """
@@ -22,6 +24,7 @@ import tempfile
 from pathlib import Path
 
 from tests.support import postgres
+from tests.support.faults.deploys import STEPS, deploy_again_and_again
 from tests.support.faults.full_disks import fill_again_and_again, small_disk
 from tests.support.faults.kills import Figures, kill_again_and_again
 from tests.support.faults.lost_connections import cut_again_and_again, restart_again_and_again
@@ -79,12 +82,42 @@ def shared(asked):
         return share_again_and_again(Path(place), restarts=max(1, asked.times // 50), **load(asked))
 
 
+def deploys(asked):
+    """Send SIGTERM to daemons on PostgreSQL, one after the other, while they work off a queue."""
+    with postgres.running(*postgres.QUICK) as server:
+        return deployed(asked, server.database())
+
+
+def deploys_on_sqlite(asked):
+    """Send SIGTERM to daemons on SQLite, one after the other, while they work off a queue."""
+    with tempfile.TemporaryDirectory() as place:
+        return deployed(asked, f"sqlite:///{place}/runs.db")
+
+
+def deployed(asked, url):
+    """Spread the deploys over the work: the daemons that stay go on, and so does each new one."""
+    pace = asked.runs * STEPS // (6 * asked.times)
+    with tempfile.TemporaryDirectory() as place:
+        return deploy_again_and_again(
+            Path(place), url, times=asked.times, runs=asked.runs, pace=pace
+        )
+
+
 def load(asked):
     """How much is to happen."""
     return {name: getattr(asked, name) for name in ("times", "seed", "steps", "daemons")}
 
 
-TIMES = {kills: 1_000, limits: 100, disks: 100, connections: 500, restarts: 10, shared: 500}
+TIMES = {
+    kills: 1_000,
+    limits: 100,
+    disks: 100,
+    connections: 500,
+    restarts: 10,
+    shared: 500,
+    deploys: 20,
+    deploys_on_sqlite: 20,
+}
 
 
 def main(words=None):
@@ -100,6 +133,7 @@ def main(words=None):
         one.add_argument("--times", type=int, default=times, metavar="N")
         one.add_argument("--seed", type=int, default=0, metavar="N")
         one.add_argument("--steps", type=int, default=20_000, metavar="N")
+        one.add_argument("--runs", type=int, default=1_000, metavar="N")
         one.add_argument("--daemons", type=int, default=1, metavar="N")
         one.set_defaults(fault=fault)
     asked = parser.parse_args(words)

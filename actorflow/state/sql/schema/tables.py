@@ -109,6 +109,8 @@ runs: Final = sa.Table(
     sa.Column("parked", sa.Text),
     sa.Column("purged_at", Moment),
     sa.Column("cancel_asked", sa.Text),
+    sa.Column("takeovers", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("claimed_event", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("parent_run_id", Id),
     sa.Column("parent_step_id", Id),
     sa.Column("root_run_id", Id),

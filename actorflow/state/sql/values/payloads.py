@@ -26,6 +26,7 @@ __all__ = ["Payloads", "SerializedOutputs", "Unreadable"]
 _ERROR: Final = "error"
 _OUTPUT: Final = "output"
 _STEPS: Final = "steps"
+_IN_FLIGHT: Final = "in_flight"
 _encode: Final = msgspec.json.Encoder(enc_hook=text_of).encode
 _decode: Final = msgspec.json.Decoder().decode
 
@@ -186,6 +187,8 @@ class Payloads:
             data[_ERROR] = restore_error(data[_ERROR])
         if kind is EventKind.RUN_COMPENSATING:
             data[_STEPS] = tuple(data[_STEPS])
+        elif kind is EventKind.RUN_RESUMED and _IN_FLIGHT in data:
+            data[_IN_FLIGHT] = tuple(data[_IN_FLIGHT])
         return data
 
     def load_error(self, text: str | None) -> BaseException | None:

@@ -231,6 +231,8 @@ _SET_LATER: Final = frozenset(
     {
         "purged_at",
         "cancel_asked",
+        "takeovers",
+        "claimed_event",
         "parked_since",
         "waiting",
         "waiting_since",
@@ -238,7 +240,7 @@ _SET_LATER: Final = frozenset(
         "paused_since",
     }
 )
-"""Columns that are empty when a run is accepted."""
+"""Columns that have their defaults when a run is accepted."""
 
 
 def insert_into(

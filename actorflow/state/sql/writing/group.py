@@ -93,6 +93,8 @@ class Statements:
             "parked": None,
             # Resuming an ended run drops the request that cancelled it.
             "cancel_asked": sa.case((runs.c.finished_at.is_(None), runs.c.cancel_asked)),
+            "takeovers": runs.c.takeovers + sa.case((_died(owner), 1), else_=0),
+            "claimed_event": runs.c.last_event,
         }
 
     def write(self, connection: sa.Connection, batch: Batch) -> bool:
@@ -236,6 +238,19 @@ class Statements:
             it.run_id: OpenRun(_rebuild_fold(it, known[it.run_id]), it.fence, it.last_event)
             for it in rows
         }
+
+
+def _died(claimant: str) -> sa.ColumnElement[bool]:
+    """Return the condition that an unowned run had an owner which died while it ran the run.
+
+    An owner that hands a run back leaves it without one. One that has recorded nothing has not
+    begun, so that what was in flight before is counted once.
+    """
+    return sa.and_(
+        runs.c.finished_at.is_(None),
+        runs.c.owner.not_in([_NO_OWNER, claimant]),
+        runs.c.last_event > runs.c.claimed_event,
+    )
 
 
 @functools.lru_cache(maxsize=16)

@@ -150,7 +150,7 @@ class Take:
 
 Entry: TypeAlias = Create | Write | Claim | HandBack | Take
 ALONE: Final = (Claim, HandBack, Take)
-"""Entries that are never grouped, because what follows them depends on what they read."""
+"""Entries that are never grouped with others, because what follows depends on what they read."""
 
 
 def run_ids_of(group: Sequence[Entry]) -> set[str]:
@@ -210,7 +210,8 @@ class EntryQueue:
     def take(self, end: Callable[[], None], patience: float | None) -> list[Entry] | None:
         """Wait for entries and return a group of them, or None when the queue is closed and empty.
 
-        A claim comes alone, and so does a search: what follows it depends on what it reads.
+        A claim comes alone, and so does a search: what follows it depends on what it reads. Runs
+        that are handed back one after the other come together, but without other entries.
 
         Args:
             end: Called before None is returned, while no entry can be added.
@@ -239,7 +240,10 @@ class EntryQueue:
         return entry
 
     def _joins(self, first: Entry) -> bool:
-        alone = isinstance(first, ALONE) or isinstance(self._entries[0], ALONE)
+        following = self._entries[0]
+        alone = isinstance(first, ALONE) or isinstance(following, ALONE)
+        if isinstance(first, HandBack) and isinstance(following, HandBack):
+            alone = False
         return not alone and self._in_group < _LARGEST_GROUP
 
     def wait_until(self, condition: Callable[[], bool]) -> None:

@@ -191,7 +191,7 @@ class Writer:
         if isinstance(group[0], Take):
             return self._take(group[0])
         if isinstance(group[0], HandBack):
-            return self._hand_back(group[0])
+            return self._hand_back([one for one in group if isinstance(one, HandBack)])
         batch, lost = self._open_runs.apply(group)
         return lost | self._persist(batch) if batch else lost
 
@@ -263,12 +263,14 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - no error may leave callers waiting
             return {run_id: _unavailable(error)}
 
-    def _hand_back(self, entry: HandBack) -> dict[str, StoreError]:
+    def _hand_back(self, group: Sequence[HandBack]) -> dict[str, StoreError]:
         def hand_back(connection: sa.Connection) -> bool:
-            self._statements.hand_back(connection, entry.run_id, entry.parked)
+            for entry in group:
+                self._statements.hand_back(connection, entry.run_id, entry.parked)
             return True
 
-        self._open_runs.runs.pop(entry.run_id, None)
+        for entry in group:
+            self._open_runs.runs.pop(entry.run_id, None)
         # If this fails, the run stays with this owner, which finds it again.
         self._database.attempt(hand_back)
         return {}

@@ -73,8 +73,10 @@ class StepLife:
 
     __slots__ = (
         "at",
+        "before",
         "begun",
         "bodies",
+        "cut",
         "deaths",
         "end",
         "end_at",
@@ -101,6 +103,10 @@ class StepLife:
         """The index of each of its events among the events of the trace."""
         self.bodies: list[AttemptTrace] = []
         """Its attempts, by the executors' account, in the order in which they began."""
+        self.before: int = 0
+        """How many attempts of earlier lives it counts on from."""
+        self.cut: int = 0
+        """How many of these a crash or a hand-over cut."""
         self.kept: bool = False
         """Whether it had an outcome before this life began."""
         self.end: Event | None = None
@@ -145,6 +151,7 @@ class Life:
         "end_at",
         "events",
         "former",
+        "left_at",
         "odd",
         "plan",
         "run_id",
@@ -164,13 +171,19 @@ class Life:
         self.until: float = NEVER
         """Number of messages delivered when the next life began or the orchestrator crashed."""
         self.cut: bool = False
-        """Whether the orchestrator crashed during or after this life."""
+        """Whether the orchestrator crashed, or was shut down, during or after this life."""
+        self.left_at: float = NEVER
+        """Number of messages delivered when it was to be left, including the one that said so."""
         self.torn_at: float = NEVER
         """Number of messages delivered when its record ended early."""
         self.former: Life | None = former
         self.steps: dict[str, StepLife] = {
             plan.id: StepLife(self, plan) for plan in start.plan.steps
         }
+        past = start.past
+        if past is not None:
+            for step in self.steps.values():
+                step.before, step.cut = past.attempts.get(step.id, 0), past.cut(step.id)
         self.odd: list[StepLife] = []
         """The steps that are not plain; see `lives`."""
         self.events: list[tuple[int, Event]] = []
@@ -236,7 +249,7 @@ def tries_of(step: StepLife) -> list[Try]:
     tries: list[Try] = []
     for place, event in zip(step.at, step.events, strict=True):
         if event.kind is EventKind.STEP_STARTED:
-            number = len(tries) + 1
+            number = step.before + len(tries) + 1
             tries.append(Try(event, place, number, bodies.get(number)))
         elif tries and tries[-1].end is None:
             _note(tries[-1], event, place)
@@ -284,6 +297,9 @@ def undoings_of(life: Life, trace: Trace) -> Iterator[Undoing]:
         if plan is not None and any(event.kind in COMPENSATIONS for event in step.events):
             undo = Undoing(life, plan)
             undo.deaths = step.deaths
+            if life.start.past is not None:
+                undo.before = life.start.past.undo_attempts.get(step.id, 0)
+                undo.cut = life.start.past.undo_cut(step.id)
             undo.bodies = [body for body in bodies if body.step_id == step.id]
             _tell(undo, step)
             yield undo

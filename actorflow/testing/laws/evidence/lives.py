@@ -14,11 +14,12 @@ import functools
 import itertools
 from typing import TYPE_CHECKING, Any, Final
 
-from actorflow.model.lifecycle import EventKind
+from actorflow.model.lifecycle import EventKind, kept_by
 from actorflow.model.messages import (
     CancelRun,
     DependencyCompleted,
     Execute,
+    LeaveRuns,
     MakeSteps,
     StartRun,
     StepMoved,
@@ -28,7 +29,6 @@ from actorflow.model.messages import (
 from actorflow.systems.simulated.mischief import Fault
 from actorflow.testing.laws.evidence.life import (
     BEFORE,
-    KEEPS,
     NEVER,
     NOTHING,
     RUN_ENDS,
@@ -59,7 +59,7 @@ _COMPLETED: Final = EventKind.STEP_COMPLETED
 _RETURNED: Final = Outcome.RETURNED
 _PLAIN_EVENTS: Final = 3
 _HEARD: Final = frozenset(
-    {CancelRun, DependencyCompleted, Execute, MakeSteps, StartRun, StepMoved, StepsMade}
+    {CancelRun, DependencyCompleted, Execute, LeaveRuns, MakeSteps, StartRun, StepMoved, StepsMade}
 )
 
 
@@ -79,6 +79,8 @@ class Lives:
         self._of_scope: dict[int, Life] = {}
         self.told: list[tuple[int, StepLife, DependencyCompleted]] = []
         """The messages about dependencies that steps received, with the number of deliveries."""
+        self.leaves: list[int] = []
+        """When orchestrators were told to leave their runs: the number of deliveries."""
         self.undoings: list[Undoing] = []
         """The compensators that were started."""
         self.owners: list[StepLife | Life] = []
@@ -154,7 +156,7 @@ class Lives:
 
     def _read_messages(self) -> None:  # noqa: C901 - one test for each kind of message
         # This loop sees every message of every schedule, so it tests the most frequent kinds first.
-        latest, homes = self.latest, self.homes
+        homes = self.homes
         told: list[tuple[int, Cell, DependencyCompleted]] = []
         undoing: set[Cell] = set()
         for count, (time, (target, message, sender)) in enumerate(self.trace.envelopes, 1):
@@ -175,14 +177,23 @@ class Lives:
                 self._begin(message, count)
             elif kind is MakeSteps:
                 homes[target] = self._of_scope[id(message.scope)]
-            elif kind is CancelRun and message.run_id in latest:
-                latest[message.run_id].cancels.append((count, time, message))
+            else:
+                self._note_stop(message, count, time)
         # An actor may receive news before the message that identifies it. What the actor of a
         # compensator is told is no news.
         for count, target, news in told:
             home = homes.get(target)
             if isinstance(home, StepLife) and target not in undoing:
                 self.told.append((count, home, news))
+
+    def _note_stop(self, message: Any, count: int, time: float) -> None:
+        latest = self.latest
+        if isinstance(message, LeaveRuns):
+            self.leaves.append(count)
+            for run_id in latest.keys() & {*message.run_ids}:
+                latest[run_id].left_at = count
+        elif message.run_id in latest:
+            latest[message.run_id].cancels.append((count, time, message))
 
     def _find_home(self, target: Cell, attempt: Attempt) -> None:
         if target not in self.homes:
@@ -283,11 +294,13 @@ class Lives:
 
 def _inherit(life: Life, former: Life) -> None:
     """Copy the kept outcomes of the previous life into a life."""
+    statuses = [STEP_ENDS[it.end.kind] for it in former.steps.values() if it.end is not None]
+    keeps = kept_by(statuses, taken_over=life.start.past is not None)
     for step_id, step in life.steps.items():
         known = former.steps.get(step_id)
         if known is None or known.end is None:
             continue
-        if life.goes_on or (known.end.kind in KEEPS and not known.undone):
+        if life.goes_on or (STEP_ENDS[known.end.kind] in keeps and not known.undone):
             step.undone = known.undone
             step.kept, step.end, step.output = True, known.end, known.output
             step.end_at = step.recorded = BEFORE

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.model.lifecycle import EventKind
+from actorflow.testing.laws.evidence.life import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -67,6 +68,11 @@ class Turns:
         self._workers = trace.settings.async_workers
         self._places = trace.settings.max_active_runs
         self._crashes = [count for count, _ in trace.crashes]
+        self._leaves = [
+            (leave, min((it for it, _ in trace.crashes if it >= leave), default=NEVER))
+            for leave in lives.leaves
+        ]
+        """From when to when orchestrators did not start anything because they left their runs."""
         self._waiting: dict[StepLife, _Wants] = {}
         """The ready steps, in the order of their events."""
         self._since: dict[StepLife, _Since] = {}
@@ -232,6 +238,8 @@ class Turns:
         if self._crashes:
             self._forget_before(deliveries)
         if writes or deliveries in self._crashes:
+            return
+        if any(leave <= deliveries <= until for leave, until in self._leaves):
             return
         for step, (lane, _, _) in self._waiting.items():
             if lane is None:

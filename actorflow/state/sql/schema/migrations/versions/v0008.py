@@ -8,7 +8,7 @@ from alembic import op
 __all__ = ["down_revision", "revision", "upgrade"]
 
 revision = "0008"
-down_revision = "0006"
+down_revision = "0007"
 
 _ID = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _TIME = sa.Text().with_variant(sa.TIMESTAMP(timezone=True), "postgresql")

@@ -279,7 +279,7 @@ def test_a_run_that_waits_is_left(make, woken, others):
     if woken and others:
         driver.wake("a")
     before = len(driver.events)
-    driver.leave(1.0)
+    driver.leave(grace=1.0)
     for step_id in driver.running():
         driver.fail(step_id)
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from actorflow.model.results import RunSnapshot
     from actorflow.orchestrator.live import LiveRuns
 
-__all__ = ["Nesting", "Standing", "can_end", "would_block"]
+__all__ = ["Nesting", "Standing", "can_end", "would_block", "would_read"]
 
 
 def would_block(what: str) -> WrongLoop:
@@ -41,14 +41,29 @@ def would_block(what: str) -> WrongLoop:
     )
 
 
+def would_read(what: str) -> WrongLoop:
+    """Return the error for a call that would block the event loop until a database answers."""
+    return WrongLoop(
+        f"{what} would block the event loop until the database answers. Instead, {_INSTEAD[what]}."
+    )
+
+
 _INSTEAD: Final = {
     "Run.wait()": "use `await run.wait_async()`",
     "Run.result()": "use `await run`",
-    "Run.cancel()": "use `await asyncio.to_thread(run.cancel)`",
+    "Run.cancel()": "use `await run.cancel_async()`",
+    "Run.done": "use `(await run.status_async()).terminal`",
+    "Run.status": "use `await run.status_async()`",
+    "Run.snapshot()": "use `await run.snapshot_async()`",
+    "wait_first()": "use `await wait_first_async(runs)`",
+    "iterating over as_completed() with `for`": "use `async for run in as_completed(runs)`",
     "iterating over Run.events() with `for`": "use `async for event in run.events()`",
     "Orchestrator.run()": "use `await orchestrator.run_async()`",
     "Orchestrator.start()": "use `await orchestrator.start_async()`",
     "Orchestrator.enqueue()": "use `await orchestrator.enqueue_async()`",
+    "Orchestrator.resume()": "use `await orchestrator.resume_async()`",
+    "Orchestrator.get()": "use `await orchestrator.get_async()`",
+    "Orchestrator.list()": "use `await orchestrator.list_async()`",
     "Orchestrator.shutdown()": "use `await orchestrator.shutdown_async()`",
 }
 

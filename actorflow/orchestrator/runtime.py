@@ -12,7 +12,7 @@ import contextvars
 import os
 import random
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from thespian.actors import ActorSystem
 
@@ -20,11 +20,13 @@ from actorflow.actors import ConfigureSupervisor, Supervisor
 from actorflow.errors.definition import ForkedOrchestrator, OrchestratorClosed
 from actorflow.executors import CoroutineExecutor, ThreadExecutor
 from actorflow.executors.watchdog import Watchdog
+from actorflow.model.lifecycle import RunStatus
 from actorflow.model.messages import BlockedLoop, CancelRun, Committed, run_of
 from actorflow.model.results import RunResult
-from actorflow.orchestrator.deadlock import Nesting, would_block
+from actorflow.orchestrator.deadlock import Nesting, would_block, would_read
 from actorflow.orchestrator.estimates import Estimates
 from actorflow.orchestrator.executor_table import Places, finishing
+from actorflow.orchestrator.following import FollowedSource, Following
 from actorflow.orchestrator.remote_cancel import Fate, cancel_unattended, withdraw
 from actorflow.orchestrator.shutdown import Parting
 from actorflow.orchestrator.watchers import Audience
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Callable, Mapping, Sequence
 
+    from actorflow.errors import ActorflowError
     from actorflow.model.context import Attempt
     from actorflow.model.events import Event
     from actorflow.model.messages import StartRun
@@ -47,6 +50,9 @@ if TYPE_CHECKING:
     from actorflow.orchestrator.live import LiveRuns
     from actorflow.orchestrator.powers import Powers
     from actorflow.orchestrator.settings import Settings
+    from actorflow.support.oneshot import Once
+
+    _T = TypeVar("_T")
 
 __all__ = ["Runtime"]
 
@@ -82,6 +88,7 @@ class Runtime:
         self.slow_to_read: bool = powers.slow_to_read
         self._parting = Parting(powers.state, slow=powers.slow_to_read)
         self._finished = finishing(powers)
+        self.following: Final = Following(powers)
         self._live = live
         self._loop = loop
         self._pid = os.getpid()
@@ -158,6 +165,7 @@ class Runtime:
 
     def _let_go(self) -> list[str]:
         self._watchdog.close()
+        self.following.close()
         left = self.places.close()
         self.audience.close()
         return left
@@ -198,11 +206,69 @@ class Runtime:
         """Return a run as it stands."""
         return self.state.snapshot(run_id)
 
-    def stream(self, run_id: str) -> EventStream:
+    def status(self, run_id: str) -> RunStatus:
+        """Return the status of a run; from memory where reading would block the event loop.
+
+        Raises:
+            WrongLoop: When called on the loop, and a database must be asked.
+        """
+        if self._blocks() and run_id in self._live:
+            known = self._brain.runs.get(run_id)
+            if known is None:
+                return RunStatus.PENDING
+            # Its end is not recorded yet, or it would not be in progress.
+            return RunStatus.RUNNING if known.status.terminal else known.status
+        self.check_may_read("Run.status")
+        return self.snapshot(run_id).status
+
+    def stream(self, run_id: str, *, follows: bool, limit: float | None) -> EventStream:
         """Return a run's events."""
         self.check_process()
-        self.state.events(run_id, limit=0)  # raises for a run that is not there
-        return EventStream(self, run_id)
+        if not self._blocks():
+            self.state.events(run_id, limit=0)  # raises for a run that is not there
+        if follows and self.can_follow:
+            return EventStream(FollowedSource(self), run_id, follows=True, limit=limit)
+        return EventStream(self, run_id, limit=limit)
+
+    # ── Runs that may be in progress elsewhere ───────────────────────────────────────────────
+
+    @property
+    def can_follow(self) -> bool:
+        """Whether it hears of changes of a record."""
+        return self.following.is_open
+
+    def not_followed(self, run_id: str, status: RunStatus) -> ActorflowError:
+        """Return the error for a run that has not ended and cannot be followed."""
+        return self.following.refusal(run_id, status)
+
+    def end_here(self, run_id: str) -> Once[RunResult] | None:
+        """Return the end of a run that is in progress here."""
+        return self._live.end(run_id)
+
+    def follow(
+        self, run_id: str, changed: Callable[[RunStatus | None], None]
+    ) -> Callable[[], None]:
+        """Call `changed` when the record of a run has changed; return what ends that."""
+        return self.following.follow(run_id, changed)
+
+    async def read_async(self, read: Callable[[], _T]) -> _T:
+        """Return what a function returns that may wait for the state manager."""
+        return await asyncio.to_thread(read) if self.slow_to_read else read()
+
+    def _blocks(self) -> bool:
+        """Return whether reading would block the loop."""
+        return self.slow_to_read and self.on_loop()
+
+    def check_may_read(self, what: str) -> None:
+        """Refuse to block the loop until a database answers.
+
+        Raises:
+            WrongLoop: When called on the loop, with a state manager that is slow to read.
+            ForkedOrchestrator: When called in a fork of the orchestrator's process.
+        """
+        self.check_process()
+        if self._blocks():
+            raise would_read(what)
 
     def check_may_block(self, what: str) -> None:
         """Refuse to block the loop's own thread.

@@ -103,7 +103,9 @@ class Resuming:
         return run, self._registry.plan_for(runtime.snapshot(run_id), flow)
 
     def _may_go_on(self, run: Run) -> bool:
-        return run.id not in self._life.live and run.status is not RunStatus.COMPLETED
+        # A handle that was looked up as the run was resumed here is not the one in progress.
+        in_progress = run is self._life.live.get(run.id)
+        return not in_progress and run.status is not RunStatus.COMPLETED
 
     def _go_on(self, runtime: Runtime, plan: WorkflowPlan, run_id: str, ticket: Ticket) -> Run:
         with self._lock:

@@ -158,6 +158,7 @@ class _Left:
 
     def check(self, *, in_time: bool) -> None:
         """Raise a `TimeoutError` unless something happened in time."""
+        self._source.check_process()
         if not in_time:
             raise TimeoutError(
                 f"run {self._run_id!r} has not ended within {self._limit:g} s; it goes on. Iterate "

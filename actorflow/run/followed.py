@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import attrs
 
+from actorflow.model.lifecycle import RunStatus
 from actorflow.model.results import RunResult
 from actorflow.support.oneshot import Once
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actorflow.errors import ActorflowError
-    from actorflow.model.lifecycle import RunStatus
     from actorflow.model.protocols import Clock
     from actorflow.model.results import RunSnapshot
 
@@ -94,6 +94,7 @@ class FollowedEnd:
             elif (ear := self._listen()) is not None:
                 with ear:
                     in_time = ear.news.wait(left)
+                self._check_open()
                 if (in_time or not ear.has_heard) and self.look() is not None:
                     break
                 if not in_time:
@@ -109,8 +110,14 @@ class FollowedEnd:
             elif (ear := await self._record.read_async(self._listen)) is not None:
                 with ear:
                     await ear.news.result_async()
+                self._check_open()
                 await self._record.read_async(self.look)
         return self.known
+
+    def _check_open(self) -> None:
+        """Refuse to read a state manager that is being closed at this moment."""
+        if not self._record.can_follow:
+            raise self._record.not_followed(self._run_id, RunStatus.PENDING)
 
     def when_over(self, call: Callable[[], None]) -> Watch:
         """Call a function, on any thread, when the run may have ended.

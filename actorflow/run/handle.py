@@ -317,14 +317,15 @@ class Run:
 
     def _look(self) -> bool:
         """Return whether a wait returns or raises at once; it may read the record."""
-        if not self._is_decided:
-            try:
-                self._followed.look()
-            except RunNotFound:
-                return True
-        return self._is_decided or not (
-            self._runtime.can_follow or self._runtime.end_here(self.id) is not None
-        )
+        if self._is_decided:
+            return True
+        if not (self._runtime.can_follow or self._runtime.end_here(self.id)):
+            return True  # it is refused, and a state manager that is being closed is not read
+        try:
+            self._followed.look()
+        except RunNotFound:
+            return True
+        return self._is_decided
 
     def events(self, timeout: Duration | None = None) -> EventStream:
         """Return the run's events from the first to the last, live.

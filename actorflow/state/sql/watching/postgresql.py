@@ -7,9 +7,8 @@ that exceeds it is given up.
 
 from __future__ import annotations
 
-import contextlib
 import selectors
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import psycopg
 from psycopg import pq
@@ -45,18 +44,21 @@ class PostgreSQLChannel:
     """Seconds after which all runs are looked at even if nothing was heard."""
 
     def __init__(self, engine: sa.Engine, requests: sa.Select[Any]) -> None:
-        options: Any = {"literal_binds": True}
-        dialect = postgresql.dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
-        self._requests = str(requests.compile(dialect=dialect, compile_kwargs=options)).encode()
-        self._connection = engine.connect()
-        self._connection.detach()
-        driver: Any = self._connection.connection.dbapi_connection
-        self._pg: pq.abc.PGconn = driver.pgconn
+        self._requests = _compiled(requests)
+        # Not from the pool, which would wait for an answer when the connection is closed.
+        dialect = engine.dialect
+        arguments, options = dialect.create_connect_args(engine.url)
+        self._driver = cast("psycopg.Connection", dialect.connect(*arguments, **options))
+        self._pg: pq.abc.PGconn = self._driver.pgconn
         self._pg.nonblocking = 1
         self._follows = False
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._pg.socket, selectors.EVENT_READ)
-        self._ask(f"LISTEN {CANCELS}".encode())
+        try:
+            self._ask(f"LISTEN {CANCELS}".encode())
+        except BaseException:
+            self.close()
+            raise
 
     def listen(self, *, follows: bool) -> None:
         """Prepare to hear of changes of runs, or only of requests."""
@@ -116,8 +118,13 @@ class PostgreSQLChannel:
     def close(self) -> None:
         """Disconnect."""
         self._selector.close()
-        with contextlib.suppress(Exception):  # it may be lost
-            self._connection.close()
+        self._driver.close()
+
+
+def _compiled(query: sa.Select[Any]) -> bytes:
+    """Return a query as a string, with the values of its parameters."""
+    dialect = postgresql.dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
+    return str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True})).encode()
 
 
 def _signal(heard: Collection[tuple[str, str]]) -> Signal:

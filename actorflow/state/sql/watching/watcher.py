@@ -75,6 +75,7 @@ class Watcher:
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
         self._bell: Bell | None = None
+        self._channel: Channel | None = None
         self._closing = threading.Event()
         self._owns = False
         self._owned_at = 0.0
@@ -172,14 +173,14 @@ class Watcher:
         while self._is_needed_soon(bell):
             try:
                 with contextlib.closing(self._connect()) as channel:
-                    self._hears = True
+                    self._channel, self._hears = channel, True
                     self._watch(channel, bell)
             except Exception as error:  # noqa: BLE001 - a defect must not leave followers waiting
                 pause = min(2 * pause, _LONGEST_PAUSE) if self._error else _FIRST_PAUSE
                 self._failures, self._error = self._failures + 1, describe(error)
                 self._closing.wait(pause)
             finally:
-                self._hears = False
+                self._channel, self._hears = None, False
 
     def _is_needed_soon(self, bell: Bell) -> bool:
         """Return whether there is anything to watch for, now or within a moment."""

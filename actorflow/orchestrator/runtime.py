@@ -197,8 +197,7 @@ class Runtime:
         if run_id in self._live:  # it was resumed in the meantime
             self.cancel(run_id, reason, compensate=compensate)
             return None
-        if self.slow_to_read:
-            self.check_may_block("Run.cancel()")
+        self.check_may_read("Run.cancel()")
         fate = cancel_unattended(self.powers, run_id, self.clock, reason, compensate=compensate)
         return RunResult.of(self.snapshot(run_id)) if fate is Fate.CANCELLED else None
 

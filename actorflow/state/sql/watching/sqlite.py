@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SQLiteChannel"]
 
-POLL: Final = 0.025
+POLL: Final = 0.02
 """Seconds between two looks at the version while runs are followed; twice that otherwise."""
 _QUERY: Final = (
     "SELECT run_id, status, last_event, fence FROM actorflow_runs "

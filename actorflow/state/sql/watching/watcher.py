@@ -6,7 +6,7 @@ case, and when the manager is closed.
 
 All followed runs are looked at together: one query for those that may have changed, and one now and
 then for all of them, in case that an announcement was lost. A look that takes long is followed by a
-pause of four times that, so that watching never takes more than a fifth of the thread's time.
+pause as long, so that watching takes at most half of a processor.
 
 After an error of the database, the watcher connects again at growing intervals, and looks at all
 runs again.
@@ -35,8 +35,8 @@ __all__ = ["Watcher"]
 
 _GAP: Final = 0.005
 """The shortest pause between two looks, so that very many changes are looked at together."""
-_SHARE: Final = 4.0
-"""How many times as long as a look the pause after it is."""
+_SELDOM: Final = 20.0
+"""How many times as long as a look at all runs it is to the next one, at least."""
 _AGAIN: Final = 0.05
 """Seconds between the first two looks: a commit under way at the first one is not announced."""
 _PATIENCE: Final = 0.2
@@ -200,7 +200,10 @@ class Watcher:
             if follows and not followed:
                 look_again = self._now() + _AGAIN
             followed = follows
-            self._closing.wait(self._look(channel, signal))
+            took = self._look(channel, signal)
+            if signal is _EVERYTHING:
+                look_again = max(look_again, self._now() + took * _SELDOM)
+            self._closing.wait(max(_GAP, took) if took else 0.0)
             self._failures, self._error = 0, None
             left = max(0.0, look_again - self._now()) if follows else _IDLE
             signal = channel.wait(bell, left)
@@ -213,7 +216,7 @@ class Watcher:
         return lately and self._requests.has_listener
 
     def _look(self, channel: Channel, signal: Signal) -> float:
-        """Look at what may have changed; return for how long to pause."""
+        """Look at what may have changed; return for how long that took, or zero for nothing."""
         began = self._now()
         run_ids = self._followers.to_look_at(signal.runs)
         if run_ids:
@@ -223,4 +226,4 @@ class Watcher:
             self._requests.tell(channel.requests())
         elif not run_ids:
             return 0.0
-        return max(_GAP, _SHARE * (self._now() - began))
+        return self._now() - began

@@ -255,6 +255,8 @@ def test_writers_announce_runs_only_while_some_are_followed(open_state, server_u
 def test_a_change_that_was_not_announced_is_found(open_state, server_url):
     """A poll is the net below the announcements."""
     _, other, news = followed(open_state)
+    while other._watcher.looks < 2:  # the second look at once is for what was under way
+        threading.Event().wait(0.001)
     tell(
         server_url,
         "UPDATE actorflow_runs SET status = 'cancelled', finished_at = now() WHERE run_id = 'run'",

@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import queue
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from statistics import median, quantiles
 from time import perf_counter, process_time, sleep
 
-from actorflow.model.events import EventKind
+from actorflow.model.events import Event
+from actorflow.model.lifecycle import EventKind
 from actorflow.state.sql import SQLStateManager
 from actorflow.testing.contracts.accounts import STARTED, accept, accepted, happened, write
 from benchmarks.options import Options
@@ -52,7 +54,7 @@ async def following(options: Options) -> Table:
     return Table(section="following", title=title, records=records)
 
 
-def _on(server: postgres.Server):  # type: ignore[no-untyped-def]
+def _on(server: postgres.Server) -> Callable[[int], str]:
     return lambda _: server.database()
 
 
@@ -111,7 +113,7 @@ def _delays(
     return delays, times
 
 
-def _event(after: int):  # type: ignore[no-untyped-def]
+def _event(after: int) -> list[Event]:
     return happened(EventKind.STEP_ABANDONED, after=after)
 
 

@@ -123,11 +123,9 @@ class Run:
     def done(self) -> bool:
         """Whether the run has ended.
 
-        For a run that is not in progress in this orchestrator, the record is read.
-
-        Raises:
-            WrongLoop: When called on the orchestrator's own event loop, and a database must be
-                asked; use `(await run.status_async()).terminal` there.
+        For a run that is not in progress in this orchestrator, the record is read. On the
+        orchestrator's own event loop it raises `WrongLoop` when a database must be asked for that.
+        Use `(await run.status_async()).terminal` there.
         """
         end = self._end
         if end is not None and not end.done:
@@ -149,10 +147,9 @@ class Run:
     def status(self) -> RunStatus:
         """The status of the run.
 
-        Raises:
-            RunNotFound: When its state manager no longer keeps it.
-            WrongLoop: When called on the orchestrator's own event loop, and a database must be
-                asked, because the run is not in progress in this orchestrator; use `status_async`.
+        It raises `RunNotFound` when the state manager no longer keeps the run, and `WrongLoop` on
+        the orchestrator's own event loop when a database must be asked, because the run is not in
+        progress in this orchestrator. Use `status_async` there.
         """
         known = self._known
         return self._runtime.status(self.id) if known is None else known.status

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         ChecksOutputs,
         Clock,
         Executor,
+        FollowsRuns,
         LeasesRuns,
         MeasuresSteps,
         Observer,
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
     )
     from actorflow.orchestrator import Orchestrator
     from actorflow.run.handle import Run
+    from actorflow.run.several import CompletedRuns, as_completed, wait_first, wait_first_async
     from actorflow.state import MemoryStateManager
     from actorflow.support.warnings import ActorflowWarning
 
@@ -106,9 +108,13 @@ __all__ = [
     "Orchestrator",
     "Run",
     "StepContext",
+    "as_completed",
+    "wait_first",
+    "wait_first_async",
     # Values
     "AttemptOutcome",
     "AttemptResult",
+    "CompletedRuns",
     "Event",
     "EventKind",
     "RunPage",
@@ -126,6 +132,7 @@ __all__ = [
     # What a state manager may do beyond that
     "CancelsRemotely",
     "ChecksOutputs",
+    "FollowsRuns",
     "LeasesRuns",
     "MeasuresSteps",
     "QueuesRuns",
@@ -242,6 +249,7 @@ __getattr__, __dir__ = lazy_names(
             "ChecksOutputs",
             "Clock",
             "Executor",
+            "FollowsRuns",
             "LeasesRuns",
             "MeasuresSteps",
             "Observer",
@@ -263,6 +271,12 @@ __getattr__, __dir__ = lazy_names(
         ),
         "actorflow.orchestrator": ("Orchestrator",),
         "actorflow.run.handle": ("Run",),
+        "actorflow.run.several": (
+            "CompletedRuns",
+            "as_completed",
+            "wait_first",
+            "wait_first_async",
+        ),
         "actorflow.state": ("MemoryStateManager",),
         "actorflow.support.warnings": ("ActorflowWarning",),
     },

@@ -11,6 +11,7 @@ from typing import Any
 import benchmarks
 from benchmarks.bytecodes import bytecodes
 from benchmarks.durable import durable
+from benchmarks.following import following
 from benchmarks.history import history
 from benchmarks.imports import imports
 from benchmarks.makespan import makespans
@@ -33,6 +34,7 @@ SECTIONS: dict[str, tuple[Section, ...]] = {
     "lesson": (throughput,),
     "memory": (memory, memory_by_file),
     "durable": (durable, history),
+    "following": (following,),
     "schedules": (schedules,),
     "makespan": (makespans,),
     "import": (imports,),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from actorflow.errors.definition import OrchestratorClosed
 from actorflow.errors.storage import RunUnattended
@@ -53,6 +54,11 @@ class LiveRuns:
         """Return the handle of a run in progress."""
         entry = self._runs.get(run_id)
         return None if entry is None else entry[0]
+
+    def end(self, run_id: str) -> Once[RunResult] | None:
+        """Return the end of a run in progress."""
+        entry = self._runs.get(run_id)
+        return None if entry is None else entry[1]
 
     def ids(self) -> list[str]:
         """Return the ids of the runs in progress, in order of acceptance."""
@@ -125,38 +131,22 @@ class LiveRuns:
             self.all_ended.set(None)
 
 
-_NOT_HERE: Final = (
-    "its record says {!r}, and this orchestrator does not run it. "
-    "If no other orchestrator does, call orchestrator.resume(), or have one with recover=True "
-    "take it over, where its workflow is registered"
-)
-
-
 def find(live: LiveRuns, runtime: Runtime, run_id: str) -> Run:
     """Return a run, in progress or finished.
 
     Raises:
         RunNotFound: When there is no such run, or its state manager no longer keeps it.
     """
-    # Twice, because it may be resumed, or end, between the two look-ups.
-    found = _look(live, runtime, run_id) or _look(live, runtime, run_id)
-    if found is not None:
-        return found
-    recorded, end = runtime.snapshot(run_id), Once[RunResult]()
-    end.fail(RunUnattended(run_id, _NOT_HERE.format(recorded.status.value)))
-    return Run(runtime, run_id, recorded.workflow_id, end)
-
-
-def _look(live: LiveRuns, runtime: Runtime, run_id: str) -> Run | None:
     in_progress = live.get(run_id)
     if in_progress is not None:
         return in_progress
-    snapshot = runtime.snapshot(run_id)
-    if not snapshot.status.terminal:
-        return None
+    recorded = runtime.snapshot(run_id)
+    if not recorded.status.terminal:
+        # It may be resumed here at this moment, and end: the handle finds that out.
+        return live.get(run_id) or Run(runtime, run_id, recorded.workflow_id)
     end: Once[RunResult] = Once()
-    end.set(RunResult.of(snapshot))
-    return Run(runtime, run_id, snapshot.workflow_id, end)
+    end.set(RunResult.of(recorded))
+    return Run(runtime, run_id, recorded.workflow_id, end)
 
 
 class Looking:
@@ -173,12 +163,33 @@ class Looking:
 
     def get(self, run_id: str) -> Run:
         """Return a run, in progress or finished."""
-        runtime = self._life.runtime("get a run")
-        return find(self._life.live, runtime, run_id_of(run_id, "Orchestrator.get()"))
+        runtime, run_id = self._asked(run_id)
+        if run_id not in self._life.live:
+            runtime.check_may_read("Orchestrator.get()")
+        return find(self._life.live, runtime, run_id)
+
+    async def get_async(self, run_id: str) -> Run:
+        """Return a run, in progress or finished, without blocking the event loop."""
+        runtime, run_id = self._asked(run_id)
+        in_progress = self._life.live.get(run_id)
+        if in_progress is not None:
+            return in_progress
+        return await runtime.read_async(functools.partial(find, self._life.live, runtime, run_id))
+
+    def _asked(self, run_id: str) -> tuple[Runtime, str]:
+        return self._life.runtime("get a run"), run_id_of(run_id, "Orchestrator.get()")
 
     def list(
         self, *, status: RunStatus | str | None, limit: int, offset: int, **ids: str | None
     ) -> RunPage:
         """Return a page of the runs that match all filters, the newest first."""
-        self._life.runtime("list runs")
+        self._life.runtime("list runs").check_may_read("Orchestrator.list()")
         return self._state.list(**filters_of(status=status, limit=limit, offset=offset, **ids))
+
+    async def list_async(
+        self, *, status: RunStatus | str | None, limit: int, offset: int, **ids: str | None
+    ) -> RunPage:
+        """Do what `list` does without blocking the event loop."""
+        runtime = self._life.runtime("list runs")
+        filters = filters_of(status=status, limit=limit, offset=offset, **ids)
+        return await runtime.read_async(functools.partial(self._state.list, **filters))

@@ -277,8 +277,8 @@ class Orchestrator:
         flow: Workflow | str,
         inputs: Mapping[str, Any] | None = None,
         **options: Unpack[RunOptions],
-    ) -> str:
-        """Record a run for any orchestrator to take, and return its id.
+    ) -> Run:
+        """Record a run for any orchestrator to take, and return its `Run`, which follows it.
 
         Orchestrators with `recover=True` take it if they share the database and have registered
         this version of the workflow. The most urgent runs are taken first, each of them once.
@@ -298,7 +298,7 @@ class Orchestrator:
         flow: Workflow | str,
         inputs: Mapping[str, Any] | None = None,
         **options: Unpack[RunOptions],
-    ) -> str:
+    ) -> Run:
         """Do what `enqueue` does without blocking the event loop."""
         return await self._launcher.enqueue_async(
             *self._launcher.request("enqueue a run", flow, inputs, options)
@@ -322,19 +322,35 @@ class Orchestrator:
                 invalid.
             UnknownExecutor: When a step names an executor that does not exist.
             Overloaded: When the orchestrator is full, as with `start`.
+            WrongLoop: On the orchestrator's own event loop, if a database must be asked; use
+                `resume_async` there.
         """
         return self._resuming.resume(self._life.runtime("resume a run"), run_id, flow)
+
+    async def resume_async(self, run_id: str, flow: Workflow | None = None) -> Run:
+        """Do what `resume` does without blocking the event loop.
+
+        When the orchestrator is full, it waits for a place, as `start_async` does. Cancelling the
+        awaiting task cancels a run that it has resumed.
+        """
+        return await self._resuming.resume_async(self._life.runtime("resume a run"), run_id, flow)
 
     # ── Looking ──────────────────────────────────────────────────────────────────────────────
 
     def get(self, run_id: str) -> Run:
-        """Return a run, in progress or finished.
+        """Return a run, in progress here or elsewhere, or finished.
 
         Raises:
             RunNotFound: When there is no such run, or its state manager no longer keeps it.
             DefinitionError: When the argument is not an id, for example a `Run`.
+            WrongLoop: On the orchestrator's own event loop, if a database must be asked, because
+                the run is not in progress here; use `get_async` there.
         """
         return self._looking.get(run_id)
+
+    async def get_async(self, run_id: str) -> Run:
+        """Do what `get` does without blocking the event loop."""
+        return await self._looking.get_async(run_id)
 
     def list(
         self,
@@ -351,8 +367,32 @@ class Orchestrator:
 
         Raises:
             DefinitionError: When a filter is invalid.
+            WrongLoop: On the orchestrator's own event loop, if a database must be asked; use
+                `list_async` there.
         """
         return self._looking.list(
+            status=status,
+            workflow_id=workflow_id,
+            trace_id=trace_id,
+            correlation_id=correlation_id,
+            business_id=business_id,
+            limit=limit,
+            offset=offset,
+        )
+
+    async def list_async(
+        self,
+        *,
+        status: RunStatus | str | None = None,
+        workflow_id: str | None = None,
+        trace_id: str | None = None,
+        correlation_id: str | None = None,
+        business_id: str | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> RunPage:
+        """Do what `list` does without blocking the event loop."""
+        return await self._looking.list_async(
             status=status,
             workflow_id=workflow_id,
             trace_id=trace_id,

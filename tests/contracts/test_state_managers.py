@@ -14,6 +14,7 @@ from actorflow.state.sql import SQLStateManager
 from actorflow.systems import SimulatedSystem
 from actorflow.systems.simulated.mischief import Countdown
 from actorflow.testing.contracts import (
+    FollowsRunsContract,
     MeasuresStepsContract,
     SharedStateManagerContract,
     StateManagerContract,
@@ -52,7 +53,7 @@ class TestSimulated(StateManagerContract):
         )
 
 
-class TestSQLite(MeasuresStepsContract, SharedStateManagerContract):
+class TestSQLite(FollowsRunsContract, MeasuresStepsContract, SharedStateManagerContract):
     """Runs in a file."""
 
     @pytest.fixture(autouse=True)
@@ -69,7 +70,7 @@ class TestSQLite(MeasuresStepsContract, SharedStateManagerContract):
         return SQLStateManager(f"sqlite:///{self._path}")
 
 
-class TestPostgreSQL(MeasuresStepsContract, SharedStateManagerContract):
+class TestPostgreSQL(FollowsRunsContract, MeasuresStepsContract, SharedStateManagerContract):
     """Runs on a server."""
 
     @pytest.fixture(autouse=True)

@@ -12,7 +12,8 @@
 
 pytest collects the inherited tests. `SharedStateManagerContract` is for state managers shared by
 several processes. `MeasuresStepsContract` is for those that know how long steps take, besides one
-of the others: `class TestMyState(MeasuresStepsContract, StateManagerContract)`.
+of the others: `class TestMyState(MeasuresStepsContract, StateManagerContract)`. So is
+`FollowsRunsContract`, for those that tell when a run has changed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from __future__ import annotations
 from actorflow.testing.contracts.accounts import accept, accepted, happened, told, write
 from actorflow.testing.contracts.bench import Bench, Gate
 from actorflow.testing.contracts.executors import ExecutorContract
+from actorflow.testing.contracts.following import FollowsRunsContract
 from actorflow.testing.contracts.measuring import MeasuresStepsContract
 from actorflow.testing.contracts.state_managers import (
     SharedStateManagerContract,
@@ -29,6 +31,7 @@ from actorflow.testing.contracts.state_managers import (
 __all__ = [
     "Bench",
     "ExecutorContract",
+    "FollowsRunsContract",
     "Gate",
     "MeasuresStepsContract",
     "SharedStateManagerContract",

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from actorflow.model.lifecycle import RunStatus, StepStatus
 from actorflow.model.results import RunRecord
 from actorflow.state.folding import RunFold
+from actorflow.state.sql.channels import notification, payload
 from actorflow.state.sql.leases import unowned
 from actorflow.state.sql.schema.tables import NOT_PURGED, batches, keys, runs, steps
 from actorflow.state.sql.values.errors import clipped
@@ -88,6 +89,7 @@ class Statements:
             "created": [self._created(it) for it in batch.values() if it.created is not None],
             "steps": list(_steps(batch)),
             "events": list(_events(batch)),
+            "told": [{"told": payload(batch)}],
         }
         return self._all.run(connection, rows)
 
@@ -215,7 +217,7 @@ def _writes(grammar: Grammar) -> Bulk:
         "steps": insert_into(dialect, steps, _or_update),
         "events": insert_into(dialect, batches),
     }
-    return bulk(dialect, parts, guard="moved")
+    return bulk(dialect, parts, guard="moved", told=notification())
 
 
 def _or_update(insert: Any) -> Any:

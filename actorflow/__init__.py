@@ -71,6 +71,7 @@ if TYPE_CHECKING:
         Clock,
         CountsRuns,
         Executor,
+        FollowsRuns,
         KeepsAttributes,
         KeepsSchedules,
         LeasesRuns,
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     from actorflow.model.schedules import RecordedSchedule, ScheduleDefinition, ScheduleState
     from actorflow.orchestrator import Orchestrator
     from actorflow.run.handle import Run
+    from actorflow.run.several import CompletedRuns, as_completed, wait_first, wait_first_async
     from actorflow.schedules.handle import Schedule
     from actorflow.state import MemoryStateManager
     from actorflow.support.warnings import ActorflowWarning
@@ -116,9 +118,13 @@ __all__ = [
     "Run",
     "Schedule",
     "StepContext",
+    "as_completed",
+    "wait_first",
+    "wait_first_async",
     # Values
     "AttemptOutcome",
     "AttemptResult",
+    "CompletedRuns",
     "Event",
     "EventKind",
     "RunOwner",
@@ -138,6 +144,7 @@ __all__ = [
     # What a state manager may do beyond that
     "CancelsRemotely",
     "ChecksOutputs",
+    "FollowsRuns",
     "CountsRuns",
     "KeepsAttributes",
     "KeepsSchedules",
@@ -265,6 +272,7 @@ __getattr__, __dir__ = lazy_names(
             "Clock",
             "CountsRuns",
             "Executor",
+            "FollowsRuns",
             "KeepsAttributes",
             "KeepsSchedules",
             "LeasesRuns",
@@ -295,6 +303,12 @@ __getattr__, __dir__ = lazy_names(
         ),
         "actorflow.orchestrator": ("Orchestrator",),
         "actorflow.run.handle": ("Run",),
+        "actorflow.run.several": (
+            "CompletedRuns",
+            "as_completed",
+            "wait_first",
+            "wait_first_async",
+        ),
         "actorflow.schedules.handle": ("Schedule",),
         "actorflow.state": ("MemoryStateManager",),
         "actorflow.support.warnings": ("ActorflowWarning",),

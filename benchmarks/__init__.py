@@ -6,7 +6,8 @@ One command measures everything::
     python -m benchmarks --quick                  # small graphs, few samples: does it run at all?
     python -m benchmarks --only chain-1000        # a workload, or a section: steps, bytecodes,
     python -m benchmarks --only memory            #   scaling, entry, lesson, memory, durable,
-                                                  #   door, schedules, makespan, import
+                                                  #   door, following, schedules, makespan,
+                                                  #   import
     python -m benchmarks --only makespan --wfcommons DIR  # with recorded workflows
     python -m benchmarks --json figures.json      # the figures, for another program
     python -m benchmarks --peers                  # dask and LangGraph too, where installed;

@@ -12,6 +12,7 @@ import benchmarks
 from benchmarks.bytecodes import bytecodes
 from benchmarks.door import door
 from benchmarks.durable import durable
+from benchmarks.following import following
 from benchmarks.history import history
 from benchmarks.imports import imports
 from benchmarks.makespan import makespans
@@ -35,6 +36,7 @@ SECTIONS: dict[str, tuple[Section, ...]] = {
     "memory": (memory, memory_by_file),
     "durable": (durable, history),
     "door": (door,),
+    "following": (following,),
     "schedules": (schedules,),
     "makespan": (makespans,),
     "import": (imports,),

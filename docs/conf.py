@@ -55,6 +55,7 @@ INTERNAL = [
         "Body",
         "Cancel",
         "Case",
+        "Changed",
         "Commit",
         "Draw",
         "Edit",

@@ -12,6 +12,7 @@ import pytest
 from actorflow import (
     CancelsRemotely,
     ChecksOutputs,
+    FollowsRuns,
     KeepsSchedules,
     LeasesRuns,
     MeasuresSteps,
@@ -40,6 +41,7 @@ POWERS = {
     QueuesRuns: ("enqueue", "take", "hand_back"),
     ChecksOutputs: ("admit",),
     CancelsRemotely: ("listen", "ask_to_cancel"),
+    FollowsRuns: ("follow",),
     MeasuresSteps: ("durations",),
     ReadsRecords: ("records",),
     KeepsSchedules: (
@@ -148,6 +150,7 @@ def test_a_state_manager_by_the_letter_has_no_power(state):
         leases=None,
         queue=None,
         requests=None,
+        follows=None,
         measures=None,
         records=None,
         attributes=None,
@@ -606,7 +609,7 @@ def test_a_queue_of_ones_own_is_filled_and_emptied():
 
     with Orchestrator(state, recover=True, observers=[ended]) as orchestrator:
         orchestrator.register(flow)
-        run_id = orchestrator.enqueue(flow)
+        run_id = orchestrator.enqueue(flow).id
         assert ran.wait(SOON)
 
         assert "completed" == orchestrator.get(run_id).wait(SOON).status

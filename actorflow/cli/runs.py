@@ -400,8 +400,8 @@ def _cancel_recorded(
     if fate is Fate.ASKED:
         see = command_line(f"runs show {shlex.quote(run.run_id)}", db)
         return (
-            "asked its owner to cancel it; the owner sees the request when it next renews its "
-            f"lease, within a third of the lease (10 s by default). To see it, type: {see}"
+            "asked its owner to cancel it; the owner hears of the request within a moment, or at "
+            f"the latest when it next renews its lease. To see it, type: {see}"
         )
     if fate is Fate.KEPT:
         resume = command_line(f"runs resume {shlex.quote(run.run_id)} FILE[:FLOW]", db)

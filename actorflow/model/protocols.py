@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Report: TypeAlias = Callable[[Attempt, Any, BaseException | None], None]
     Commit: TypeAlias = Callable[[BaseException | None], None]
     Cancel: TypeAlias = Callable[[str, str, bool], None]
+    Changed: TypeAlias = Callable[[RunStatus | None], None]
 
 __all__ = [
     "CancelsRemotely",
@@ -30,6 +31,7 @@ __all__ = [
     "Clock",
     "CountsRuns",
     "Executor",
+    "FollowsRuns",
     "KeepsAttributes",
     "KeepsSchedules",
     "LeasesRuns",
@@ -127,7 +129,7 @@ class StateManager(Protocol):
     the same workflow with the same key: then `create` raises `AlreadyStarted`, or `done` gets it.
 
     A state manager may do more. Each power is a Protocol of its own: `ChecksOutputs`,
-    `ReadsSlowly`, `LeasesRuns`, `QueuesRuns`, `CancelsRemotely`, `MeasuresSteps`,
+    `ReadsSlowly`, `LeasesRuns`, `QueuesRuns`, `CancelsRemotely`, `FollowsRuns`, `MeasuresSteps`,
     `KeepsAttributes`, `CountsRuns` and `KeepsSchedules`. An `Orchestrator` looks for
     their members once, when it is made. A power that has only some of its members is refused
     then; a member that is None counts as absent.
@@ -449,6 +451,29 @@ class KeepsSchedules(Protocol):
 
         Raises:
             ScheduleNotFound: When there is none of this name.
+        """
+
+
+class FollowsRuns(Protocol):
+    """A state manager that tells when the record of a run has changed, whichever process wrote it.
+
+    With this power, the end and the events of a run that another orchestrator runs, or that no
+    orchestrator runs yet, can be waited for. Without it, such a wait raises `RunUnattended`.
+    """
+
+    def follow(self, run_id: str, changed: Changed, /) -> Callable[[], None]:
+        """Have `changed` called when a run's record has changed, and return what ends that.
+
+        It returns at once. `changed` is first called soon afterwards, with the run as it stands by
+        then, and again after each change or several, until the returned function has been called or
+        the state manager has been closed. A call may come late, but none is left out for good:
+        after the last change there is a call. `changed` is called from any thread, also without a
+        change, and even once more while following ends. It returns at once and does not raise.
+
+        Args:
+            run_id: The run. There need not be one.
+            changed: Takes the recorded status of the run; None when there is no such run, or none
+                that is recorded yet.
         """
 
 

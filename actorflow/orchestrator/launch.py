@@ -267,21 +267,21 @@ class Launcher:
 
     # ── To be taken by any orchestrator ──────────────────────────────────────────────────────
 
-    def enqueue(self, runtime: Runtime, request: Request) -> str:
-        """Record an unowned run; return its id, or that of the earlier one with its key."""
+    def enqueue(self, runtime: Runtime, request: Request) -> Run:
+        """Record an unowned run; return it, or the earlier one with its key."""
         try:
             _enqueued(runtime, request).result()
         except AlreadyStarted as known:
-            return self._earlier(runtime, known).id
-        return request.run_id
+            return self._earlier(runtime, known)
+        return Run(runtime, request.run_id, request.workflow_id)
 
-    async def enqueue_async(self, runtime: Runtime, request: Request) -> str:
+    async def enqueue_async(self, runtime: Runtime, request: Request) -> Run:
         """Do what `enqueue` does without blocking the event loop."""
         try:
             await _enqueued(runtime, request).result_async()
         except AlreadyStarted as known:
-            return (await self._earlier_async(runtime, known)).id
-        return request.run_id
+            return await self._earlier_async(runtime, known)
+        return Run(runtime, request.run_id, request.workflow_id)
 
     # ── Started before ───────────────────────────────────────────────────────────────────────
 
@@ -292,11 +292,7 @@ class Launcher:
             raise RunNotFound(known.run_id, by_key=True) from None
 
     async def _earlier_async(self, runtime: Runtime, known: AlreadyStarted) -> Run:
-        if not runtime.slow_to_read:
-            return self._earlier(runtime, known)
-        import asyncio  # noqa: PLC0415 - a caller that awaits has loaded it
-
-        return await asyncio.to_thread(self._earlier, runtime, known)
+        return await runtime.read_async(functools.partial(self._earlier, runtime, known))
 
 
 def _enqueued(runtime: Runtime, request: Request) -> Once[None]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from actorflow.errors.definition import OrchestratorClosed
 from actorflow.errors.storage import RunUnattended
@@ -61,6 +62,11 @@ class LiveRuns:
         """Return the handle of a run in progress."""
         entry = self._runs.get(run_id)
         return None if entry is None else entry[0]
+
+    def end(self, run_id: str) -> Once[RunResult] | None:
+        """Return the end of a run in progress."""
+        entry = self._runs.get(run_id)
+        return None if entry is None else entry[1]
 
     def ids(self) -> list[str]:
         """Return the ids of the runs in progress, in order of acceptance."""
@@ -156,38 +162,22 @@ def _left(run_id: str) -> OrchestratorClosed:
     return OrchestratorClosed(f"wait for run {run_id!r} here", why)
 
 
-_NOT_HERE: Final = (
-    "its record says {!r}, and this orchestrator does not run it. "
-    "If no other orchestrator does, call orchestrator.resume(), or have one with recover=True "
-    "take it over, where its workflow is registered"
-)
-
-
 def find(live: LiveRuns, runtime: Runtime, run_id: str) -> Run:
     """Return a run, in progress or finished.
 
     Raises:
         RunNotFound: When there is no such run, or its state manager no longer keeps it.
     """
-    # Twice, because it may be resumed, or end, between the two look-ups.
-    found = _look(live, runtime, run_id) or _look(live, runtime, run_id)
-    if found is not None:
-        return found
-    recorded, end = runtime.snapshot(run_id), Once[RunResult]()
-    end.fail(RunUnattended(run_id, _NOT_HERE.format(recorded.status.value)))
-    return Run(runtime, run_id, recorded.workflow_id, end)
-
-
-def _look(live: LiveRuns, runtime: Runtime, run_id: str) -> Run | None:
     in_progress = live.get(run_id)
     if in_progress is not None:
         return in_progress
-    snapshot = runtime.snapshot(run_id)
-    if not snapshot.status.terminal:
-        return None
+    recorded = runtime.snapshot(run_id)
+    if not recorded.status.terminal:
+        # It may be resumed here at this moment, and end: the handle finds that out.
+        return live.get(run_id) or Run(runtime, run_id, recorded.workflow_id)
     end: Once[RunResult] = Once()
-    end.set(RunResult.of(snapshot))
-    return Run(runtime, run_id, snapshot.workflow_id, end)
+    end.set(RunResult.of(recorded))
+    return Run(runtime, run_id, recorded.workflow_id, end)
 
 
 class Looking:
@@ -204,32 +194,52 @@ class Looking:
 
     def get(self, run_id: str) -> Run:
         """Return a run, in progress or finished."""
-        runtime = self._life.runtime("get a run")
-        return find(self._life.live, runtime, run_id_of(run_id, "Orchestrator.get()"))
+        runtime, run_id = self._asked(run_id)
+        if run_id not in self._life.live:
+            runtime.check_may_read("Orchestrator.get()")
+        return find(self._life.live, runtime, run_id)
+
+    async def get_async(self, run_id: str) -> Run:
+        """Return a run, in progress or finished, without blocking the event loop."""
+        runtime, run_id = self._asked(run_id)
+        in_progress = self._life.live.get(run_id)
+        if in_progress is not None:
+            return in_progress
+        return await runtime.read_async(functools.partial(find, self._life.live, runtime, run_id))
+
+    def _asked(self, run_id: str) -> tuple[Runtime, str]:
+        return self._life.runtime("get a run"), run_id_of(run_id, "Orchestrator.get()")
 
     def list(self, **asked: Any) -> RunPage:
         """Return a page of the runs that match all filters, the newest first."""
-        self._life.runtime("list runs")
+        self._life.runtime("list runs").check_may_read("Orchestrator.list()")
         state = self._powers.state
         return state.list(**listing_arguments(state, RunQuery.of(asked)))
 
+    async def list_async(self, **asked: Any) -> RunPage:
+        """Do what `list` does without blocking the event loop."""
+        runtime, state = self._life.runtime("list runs"), self._powers.state
+        arguments = listing_arguments(state, RunQuery.of(asked))
+        return await runtime.read_async(functools.partial(state.list, **arguments))
+
     def count(self, by: str | Sequence[str], filters: Mapping[str, Any]) -> Mapping[Any, int]:
         """Return the numbers of runs that match all filters, by what they have in common."""
-        runtime, counts = self._life.runtime("count runs"), self._powers.counts
-        columns_of(by)
+        runtime, counts = self._life.runtime("count runs"), self._counts(by)
         checked = RunQuery.of(filters, RunFilters).asked
-        if counts is None:
-            raise lacks(self._powers.state, "Orchestrator.count()", CountsRuns)
-        if runtime.slow_to_read:
-            runtime.check_may_block("Orchestrator.count()")
+        runtime.check_may_read("Orchestrator.count()")
         return counts.count_runs(by, **checked)
 
     async def count_async(
         self, by: str | Sequence[str], filters: Mapping[str, Any]
     ) -> Mapping[Any, int]:
         """Do what `count` does without blocking the event loop."""
-        if not self._life.runtime("count runs").slow_to_read:
-            return self.count(by, filters)
-        import asyncio  # noqa: PLC0415 - a caller that awaits has loaded it
+        runtime, counts = self._life.runtime("count runs"), self._counts(by)
+        checked = RunQuery.of(filters, RunFilters).asked
+        return await runtime.read_async(functools.partial(counts.count_runs, by, **checked))
 
-        return await asyncio.to_thread(self.count, by, filters)
+    def _counts(self, by: str | Sequence[str]) -> CountsRuns:
+        columns_of(by)
+        counts = self._powers.counts
+        if counts is None:
+            raise lacks(self._powers.state, "Orchestrator.count()", CountsRuns)
+        return counts

@@ -303,8 +303,8 @@ class Orchestrator(ScheduleMethods):
         flow: Workflow | str,
         inputs: Mapping[str, Any] | None = None,
         **options: Unpack[RunOptions],
-    ) -> str:
-        """Record a run for any orchestrator to take, and return its id.
+    ) -> Run:
+        """Record a run for any orchestrator to take, and return its `Run`, which follows it.
 
         Orchestrators with `recover=True` take it if they share the database and have registered
         this version of the workflow. The most urgent runs are taken first, each of them once.
@@ -324,7 +324,7 @@ class Orchestrator(ScheduleMethods):
         flow: Workflow | str,
         inputs: Mapping[str, Any] | None = None,
         **options: Unpack[RunOptions],
-    ) -> str:
+    ) -> Run:
         """Do what `enqueue` does without blocking the event loop."""
         return await self._launcher.enqueue_async(
             *self._launcher.request("enqueue a run", flow, inputs, options)
@@ -349,19 +349,35 @@ class Orchestrator(ScheduleMethods):
                 invalid.
             UnknownExecutor: When a step names an executor that does not exist.
             Overloaded: When the orchestrator is full, as with `start`.
+            WrongLoop: On the orchestrator's own event loop, if a database must be asked; use
+                `resume_async` there.
         """
         return self._resuming.resume(self._life.runtime("resume a run"), run_id, flow)
+
+    async def resume_async(self, run_id: str, flow: Workflow | None = None) -> Run:
+        """Do what `resume` does without blocking the event loop.
+
+        When the orchestrator is full, it waits for a place, as `start_async` does. Cancelling the
+        awaiting task cancels a run that it has resumed.
+        """
+        return await self._resuming.resume_async(self._life.runtime("resume a run"), run_id, flow)
 
     # ── Looking ──────────────────────────────────────────────────────────────────────────────
 
     def get(self, run_id: str) -> Run:
-        """Return a run, in progress or finished.
+        """Return a run, in progress here or elsewhere, or finished.
 
         Raises:
             RunNotFound: When there is no such run, or its state manager no longer keeps it.
             DefinitionError: When the argument is not an id, for example a `Run`.
+            WrongLoop: On the orchestrator's own event loop, if a database must be asked, because
+                the run is not in progress here; use `get_async` there.
         """
         return self._looking.get(run_id)
+
+    async def get_async(self, run_id: str) -> Run:
+        """Do what `get` does without blocking the event loop."""
+        return await self._looking.get_async(run_id)
 
     def list(self, **filters: Unpack[RunListing]) -> RunPage:
         """Return a page of the runs that match all filters, the newest first.
@@ -376,6 +392,8 @@ class Orchestrator(ScheduleMethods):
         Raises:
             DefinitionError: When a filter is invalid, or the state manager does not have it.
             TypeError: When a filter does not exist.
+            WrongLoop: On the orchestrator's own event loop, if a database must be asked; use
+                `list_async` there.
 
         Example:
             >>> from actorflow import Orchestrator, Step, Workflow
@@ -390,6 +408,10 @@ class Orchestrator(ScheduleMethods):
             (2, 1, 1, None)
         """
         return self._looking.list(**filters)
+
+    async def list_async(self, **filters: Unpack[RunListing]) -> RunPage:
+        """Do what `list` does without blocking the event loop."""
+        return await self._looking.list_async(**filters)
 
     def count(
         self, by: str | Sequence[str] = "status", **filters: Unpack[RunFilters]

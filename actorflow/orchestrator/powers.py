@@ -17,6 +17,7 @@ from actorflow.model.protocols import (
     CancelsRemotely,
     ChecksOutputs,
     CountsRuns,
+    FollowsRuns,
     KeepsAttributes,
     KeepsSchedules,
     LeasesRuns,
@@ -66,6 +67,8 @@ class Powers:
     """Keeps unowned runs; None if there is no queue."""
     requests: CancelsRemotely | None
     """Keeps requests to cancel; None if it takes none."""
+    follows: FollowsRuns | None
+    """Tells when the record of a run has changed; None if runs elsewhere cannot be followed."""
     measures: MeasuresSteps | None
     """Knows how long steps took; None if it does not."""
     records: ReadsRecords | None
@@ -94,6 +97,7 @@ def powers_of(state: StateManager) -> Powers:
         leases=_power(state, LeasesRuns),
         queue=_power(state, QueuesRuns),
         requests=_power(state, CancelsRemotely),
+        follows=_power(state, FollowsRuns),
         measures=_power(state, MeasuresSteps),
         records=_power(state, ReadsRecords),
         attributes=_power(state, KeepsAttributes),

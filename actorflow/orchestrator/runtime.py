@@ -12,7 +12,7 @@ import contextvars
 import os
 import random
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from thespian.actors import ActorSystem
 
@@ -21,17 +21,19 @@ from actorflow.errors.definition import ForkedOrchestrator, OrchestratorClosed
 from actorflow.executors import CoroutineExecutor, ThreadExecutor
 from actorflow.executors.watchdog import Watchdog
 from actorflow.model.attributes import changes_of
+from actorflow.model.lifecycle import RunStatus
 from actorflow.model.messages import BlockedLoop, CancelRun, Committed, LeaveRuns, run_of
 from actorflow.model.protocols import KeepsAttributes
 from actorflow.model.results import RunResult
 from actorflow.orchestrator.estimates import Estimates
 from actorflow.orchestrator.executor_table import Places, finishing
 from actorflow.orchestrator.family import Family
+from actorflow.orchestrator.following import FollowedSource, Following, FollowsRecords
 from actorflow.orchestrator.powers import lacks
 from actorflow.orchestrator.remote_cancel import Fate, cancel_unattended, withdraw
 from actorflow.orchestrator.shutdown import Parting
 from actorflow.orchestrator.takeover import hand_back
-from actorflow.orchestrator.waits import Waits, would_block
+from actorflow.orchestrator.waits import Waits, would_block, would_read
 from actorflow.orchestrator.watchers import Audience
 from actorflow.run.event_stream import EventStream
 from actorflow.scheduling.decisions import Decisions
@@ -55,6 +57,8 @@ if TYPE_CHECKING:
     from actorflow.orchestrator.settings import Settings
     from actorflow.support.oneshot import Once
 
+    _T = TypeVar("_T")
+
 __all__ = ["Runtime"]
 
 _asking: Final[contextvars.ContextVar[Attempt | None]] = contextvars.ContextVar(
@@ -63,7 +67,7 @@ _asking: Final[contextvars.ContextVar[Attempt | None]] = contextvars.ContextVar(
 """The attempt on whose behalf a call is made, where neither its thread nor its task tell."""
 
 
-class Runtime:
+class Runtime(FollowsRecords):
     """Everything of an orchestrator that runs.
 
     Args:
@@ -94,6 +98,7 @@ class Runtime:
         self.keeps_attributes: bool = powers.attributes is not None
         self._parting = Parting(powers.state, slow=powers.slow_to_read)
         self._finished = finishing(powers)
+        self.following = Following(powers)
         self._live = live
         self._loop = loop
         self._pid = os.getpid()
@@ -168,6 +173,7 @@ class Runtime:
     def _let_go(self) -> list[str]:
         self._watchdog.close()
         self.waits.end()
+        self.following.close()
         left = self.places.close()
         self.audience.close()
         return left
@@ -203,8 +209,7 @@ class Runtime:
         if run_id in self._live:  # it was resumed in the meantime
             self.cancel(run_id, reason, compensate=compensate)
             return None
-        if self.slow_to_read:
-            self.check_may_block("Run.cancel()")
+        self.check_may_read("Run.cancel()")
         fate = cancel_unattended(self.powers, run_id, self.clock, reason, compensate=compensate)
         return RunResult.of(self.snapshot(run_id)) if fate is Fate.CANCELLED else None
 
@@ -234,11 +239,50 @@ class Runtime:
             raise lacks(self.state, "Run.set_attributes()", KeepsAttributes)
         self.powers.attributes.set_attributes(run_id, changes)
 
-    def stream(self, run_id: str) -> EventStream:
+    def status(self, run_id: str) -> RunStatus:
+        """Return the status of a run; from memory where reading would block the event loop.
+
+        Raises:
+            WrongLoop: When called on the loop, and a database must be asked.
+        """
+        if self._blocks() and run_id in self._live:
+            known = self._brain.runs.get(run_id)
+            if known is None:
+                return RunStatus.PENDING
+            # Its end is not recorded yet, or it would not be in progress.
+            return RunStatus.RUNNING if known.status.terminal else known.status
+        self.check_may_read("Run.status")
+        return self.snapshot(run_id).status
+
+    def stream(self, run_id: str, *, follows: bool, limit: float | None) -> EventStream:
         """Return a run's events."""
         self.check_process()
-        self.state.events(run_id, limit=0)  # raises for a run that is not there
-        return EventStream(self, run_id)
+        if not self._blocks():
+            self.state.events(run_id, limit=0)  # raises for a run that is not there
+        if follows and self.can_follow:
+            return EventStream(FollowedSource(self), run_id, follows=True, limit=limit)
+        return EventStream(self, run_id, limit=limit)
+
+    # ── Runs that may be in progress elsewhere ───────────────────────────────────────────────
+
+    def end_here(self, run_id: str) -> Once[RunResult] | None:
+        """Return the end of a run that is in progress here."""
+        return self._live.end(run_id)
+
+    def _blocks(self) -> bool:
+        """Return whether reading would block the loop."""
+        return self.slow_to_read and self.on_loop()
+
+    def check_may_read(self, what: str) -> None:
+        """Refuse to block the loop until a database answers.
+
+        Raises:
+            WrongLoop: When called on the loop, with a state manager that is slow to read.
+            ForkedOrchestrator: When called in a fork of the orchestrator's process.
+        """
+        self.check_process()
+        if self._blocks():
+            raise would_read(what)
 
     def check_may_block(self, what: str) -> None:
         """Refuse to block the loop's own thread.
@@ -251,7 +295,7 @@ class Runtime:
         if self.on_loop():
             raise would_block(what)
 
-    def wait(self, run_id: str, end: Once[RunResult]) -> RunResult:
+    def wait(self, run_id: str, end: Once[_T]) -> _T:
         """Block until a run has ended; a step that waits holds nothing.
 
         Raises:
@@ -260,7 +304,7 @@ class Runtime:
         attempt = self.attempt_here()
         return end.result() if attempt is None else self.waits.wait_for(attempt, run_id, end)
 
-    async def wait_async(self, run_id: str, end: Once[RunResult]) -> RunResult:
+    async def wait_async(self, run_id: str, end: Once[_T]) -> _T:
         """Do what `wait` does without blocking the event loop."""
         attempt = self.attempt_here()
         if attempt is None:

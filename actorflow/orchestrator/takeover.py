@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
@@ -68,13 +69,12 @@ class Resuming:
 
     def resume(self, runtime: Runtime, run_id: str, flow: Workflow | None) -> Run:
         """Resume a run, unless it is in progress here or has completed."""
-        run_id = run_id_of(run_id, "Orchestrator.resume()")
-        if flow is not None:
-            plan_of(flow)  # which refuses an invalid one, even if the run needs none
-        run = find(self._life.live, runtime, run_id)
-        if not _may_go_on(run):
+        run_id = _checked(run_id, flow)
+        if run_id not in self._life.live:
+            runtime.check_may_read("Orchestrator.resume()")
+        run, plan = self._wanted(runtime, run_id, flow)
+        if plan is None:
             return run
-        plan = self._registry.plan_for(runtime.snapshot(run_id), flow)
         ticket = self._life.admission.ticket()
         try:
             self._launcher.enter(runtime, ticket)
@@ -83,11 +83,49 @@ class Resuming:
             self._launcher.withdraw(run_id, ticket)
             raise
 
+    async def resume_async(self, runtime: Runtime, run_id: str, flow: Workflow | None) -> Run:
+        """Do what `resume` does without blocking the event loop."""
+        run_id = _checked(run_id, flow)
+        wanted = functools.partial(self._wanted, runtime, run_id, flow)
+        run, plan = await runtime.read_async(wanted)
+        if plan is None:
+            return run
+        ticket = self._life.admission.ticket()
+        given_up = threading.Event()
+
+        def go_on() -> Run:
+            run = self._go_on(runtime, plan, run_id, ticket)
+            if given_up.is_set():  # by a caller that was cancelled, which a thread does not notice
+                self._launcher.withdraw(run_id, ticket)
+            return run
+
+        try:
+            await self._life.admission.enter_async(ticket)
+            return await runtime.read_async(go_on)
+        except BaseException:
+            given_up.set()
+            self._launcher.withdraw(run_id, ticket)
+            raise
+
+    def _wanted(
+        self, runtime: Runtime, run_id: str, flow: Workflow | None
+    ) -> tuple[Run, WorkflowPlan | None]:
+        """Return a run, and the plan to resume it with; None if it is left as it is."""
+        run = find(self._life.live, runtime, run_id)
+        if not self._may_go_on(run):
+            return run, None
+        return run, self._registry.plan_for(runtime.snapshot(run_id), flow)
+
+    def _may_go_on(self, run: Run) -> bool:
+        # A handle that was looked up as the run was resumed here is not the one in progress.
+        in_progress = run is self._life.live.get(run.id)
+        return not in_progress and run.status is not RunStatus.COMPLETED
+
     def _go_on(self, runtime: Runtime, plan: WorkflowPlan, run_id: str, ticket: Ticket) -> Run:
         with self._lock:
             # It may have been resumed in the meantime, here or elsewhere.
             run = find(self._life.live, runtime, run_id)
-            if _may_go_on(run):
+            if self._may_go_on(run):
                 recorded = runtime.state.claim(run_id)
                 if recorded.status is not RunStatus.COMPLETED:
                     with _handed_back(runtime, run_id):
@@ -155,6 +193,12 @@ def _records(runtime: Runtime, run_ids: Sequence[str]) -> Mapping[str, Recorded]
     return {} if reader is None or not run_ids else reader.records(run_ids)
 
 
+def _checked(run_id: object, flow: Workflow | None) -> str:
+    if flow is not None:
+        plan_of(flow)  # which refuses an invalid one, even if the run needs none
+    return run_id_of(run_id, "Orchestrator.resume()")
+
+
 @contextlib.contextmanager
 def _handed_back(runtime: Runtime, run_id: str) -> Iterator[None]:
     """Hand a claimed run back if the block raises."""
@@ -169,10 +213,6 @@ def _hand_back(runtime: Runtime, run_id: str, parked: str | None = None) -> None
     """Hand a claimed run back, unless it is in progress here."""
     if not runtime.live(run_id):
         hand_back(runtime.powers, run_id, parked)
-
-
-def _may_go_on(run: Run) -> bool:
-    return run.done and run.status is not RunStatus.COMPLETED
 
 
 _PASSES: Final = (Overloaded, StoreOverloaded, StoreUnavailable)

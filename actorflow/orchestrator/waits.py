@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from actorflow.model.context import Attempt
-    from actorflow.model.results import RunResult
 
-__all__ = ["Waits", "would_block"]
+__all__ = ["Waits", "would_block", "would_read"]
 
 _T = TypeVar("_T")
 
@@ -39,16 +38,31 @@ def would_block(what: str) -> WrongLoop:
     )
 
 
+def would_read(what: str) -> WrongLoop:
+    """Return the error for a call that would block the event loop until a database answers."""
+    return WrongLoop(
+        f"{what} would block the event loop until the database answers. Instead, {_INSTEAD[what]}."
+    )
+
+
 _INSTEAD: Final = {
     "Run.wait()": "use `await run.wait_async()`",
     "Run.result()": "use `await run`",
-    "Run.cancel()": "use `await asyncio.to_thread(run.cancel)`",
+    "Run.cancel()": "use `await run.cancel_async()`",
+    "Run.done": "use `(await run.status_async()).terminal`",
     "Run.set_attributes()": "use `await run.set_attributes_async()`",
+    "Run.status": "use `await run.status_async()`",
+    "Run.snapshot()": "use `await run.snapshot_async()`",
+    "wait_first()": "use `await wait_first_async(runs)`",
+    "iterating over as_completed() with `for`": "use `async for run in as_completed(runs)`",
     "iterating over Run.events() with `for`": "use `async for event in run.events()`",
     "Orchestrator.run()": "use `await orchestrator.run_async()`",
     "Orchestrator.start()": "use `await orchestrator.start_async()`",
     "Orchestrator.enqueue()": "use `await orchestrator.enqueue_async()`",
     "Orchestrator.count()": "use `await orchestrator.count_async()`",
+    "Orchestrator.resume()": "use `await orchestrator.resume_async()`",
+    "Orchestrator.get()": "use `await orchestrator.get_async()`",
+    "Orchestrator.list()": "use `await orchestrator.list_async()`",
     "Orchestrator.shutdown()": "use `await orchestrator.shutdown_async()`",
 }
 
@@ -82,13 +96,13 @@ class Waits:
         self._awaited: dict[str, list[str]] = {}
         """The runs that steps of a run wait for, by its id."""
 
-    def wait_for(self, attempt: Attempt, run_id: str, end: Once[RunResult]) -> RunResult:
+    def wait_for(self, attempt: Attempt, run_id: str, end: Once[_T]) -> _T:
         """Block the body's thread until a run has ended, and the attempt continues.
 
         Args:
             attempt: The attempt whose body waits.
             run_id: The awaited run.
-            end: Its end.
+            end: Its end, or what is set when it may have ended.
 
         Raises:
             Deadlock: When the run waits for the run of the attempt.
@@ -97,9 +111,7 @@ class Waits:
         with self._awaiting(attempt, run_id):
             return self._wait(attempt, end, f"run {run_id}")
 
-    async def wait_for_async(
-        self, attempt: Attempt, run_id: str, end: Once[RunResult]
-    ) -> RunResult:
+    async def wait_for_async(self, attempt: Attempt, run_id: str, end: Once[_T]) -> _T:
         """Do what `wait_for` does without blocking the event loop.
 
         A cancellation of the wait alone, such as by `asyncio.timeout`, takes effect when the

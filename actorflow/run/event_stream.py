@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final, Protocol
 
+from actorflow.model.lifecycle import EventKind
 from actorflow.support.oneshot import Once
 
 if TYPE_CHECKING:
@@ -11,10 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from actorflow.model.events import Event
+    from actorflow.model.protocols import Clock
 
 __all__ = ["EventStream", "Source"]
 
 _PAGE: Final = 256
+_ENDS: Final = frozenset({EventKind.RUN_COMPLETED, EventKind.RUN_FAILED, EventKind.RUN_CANCELLED})
 
 
 class Source(Protocol):
@@ -23,6 +27,10 @@ class Source(Protocol):
     @property
     def slow_to_read(self) -> bool:
         """Whether `read` may block, and must not be called on an event loop."""
+
+    @property
+    def clock(self) -> Clock:
+        """The clock."""
 
     def read(self, run_id: str, after: int, limit: int) -> Sequence[Event]:
         """Return recorded events with numbers greater than `after`."""
@@ -48,15 +56,27 @@ class EventStream:
 
     It reads the record instead of receiving copies. It may therefore start late and read slowly: it
     holds one page of events at most, and delays no run. Each iteration starts from the beginning.
+
+    Args:
+        source: Where it reads.
+        run_id: The run.
+        follows: Whether the record says when the run has ended, as it does for a run that may be in
+            progress elsewhere. Otherwise the source says that.
+        limit: For how many seconds an iteration waits altogether.
     """
 
-    def __init__(self, source: Source, run_id: str) -> None:
+    def __init__(
+        self, source: Source, run_id: str, *, follows: bool = False, limit: float | None = None
+    ) -> None:
         self._source = source
         self._run_id = run_id
+        self._follows = follows
+        self._limit = limit
 
     def __iter__(self) -> Iterator[Event]:
-        cursor = _Cursor(self._source, self._run_id)
+        cursor = _Cursor(self._source, self._run_id, follows=self._follows)
         bell = _ThreadBell(self._source, self._run_id)
+        left = _Left(self._source, self._run_id, self._limit)
         try:
             while True:
                 bell.clear()
@@ -65,14 +85,15 @@ class EventStream:
                     return
                 if not cursor.advanced and bell.hangs():
                     self._source.check_may_block("iterating over Run.events() with `for`")
-                    bell.wait()
+                    left.check(in_time=bell.wait(left.seconds()))
         finally:
             bell.take_down()
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         import asyncio  # noqa: PLC0415 - a caller that awaits has it loaded; importing streams need not
 
-        cursor = _Cursor(self._source, self._run_id)
+        cursor = _Cursor(self._source, self._run_id, follows=self._follows)
+        left = _Left(self._source, self._run_id, self._limit)
         bell = _LoopBell(self._source, self._run_id, asyncio.get_running_loop(), asyncio.Event())
         try:
             while True:
@@ -83,7 +104,7 @@ class EventStream:
                     return
                 if not cursor.advanced and bell.hangs():
                     self._source.check_process()
-                    await bell.wait()
+                    left.check(in_time=await bell.wait(left.seconds()))
         finally:
             bell.take_down()
 
@@ -98,9 +119,11 @@ class EventStream:
 class _Cursor:
     """How far a stream has read."""
 
-    def __init__(self, source: Source, run_id: str) -> None:
+    def __init__(self, source: Source, run_id: str, *, follows: bool) -> None:
         self._source = source
         self._run_id = run_id
+        self._follows = follows
+        self._over = False
         self._read = 0
         self.advanced = False
         self.done = False
@@ -112,8 +135,35 @@ class _Cursor:
         if events:
             self._read = events[-1].number
         self.advanced = bool(events)
-        self.done = ended and not events
+        if self._follows:
+            for event in events:
+                if event.step_id is None:
+                    self._over = event.kind in _ENDS
+        self.done = not events and (ended or self._over)
         return events
+
+
+class _Left:
+    """For how long an iteration may still wait."""
+
+    def __init__(self, source: Source, run_id: str, limit: float | None) -> None:
+        self._source = source
+        self._run_id = run_id
+        self._limit = limit
+        self._until = None if limit is None else source.clock.now() + limit
+
+    def seconds(self) -> float | None:
+        """Return the seconds that are left; None without a limit."""
+        return None if self._until is None else max(0.0, self._until - self._source.clock.now())
+
+    def check(self, *, in_time: bool) -> None:
+        """Raise a `TimeoutError` unless something happened in time."""
+        self._source.check_process()
+        if not in_time:
+            raise TimeoutError(
+                f"run {self._run_id!r} has not ended within {self._limit:g} s; it goes on. Iterate "
+                "over its events again, or call run.cancel()."
+            )
 
 
 class _Bell:
@@ -155,8 +205,8 @@ class _ThreadBell(_Bell):
     def clear(self) -> None:
         self._rung = Once()
 
-    def wait(self) -> None:
-        self._rung.wait()
+    def wait(self, seconds: float | None) -> bool:
+        return self._rung.wait(seconds)
 
     def ring(self) -> None:
         self._rung.set(None)
@@ -172,7 +222,15 @@ class _LoopBell(_Bell):
         self._loop = loop
         self._rung = rung
         self.clear = rung.clear
-        self.wait = rung.wait
+
+    async def wait(self, seconds: float | None) -> bool:
+        if seconds is None:
+            return await self._rung.wait()
+        import asyncio  # noqa: PLC0415 - a caller that awaits has it loaded
+
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._rung.wait(), seconds)
+        return self._rung.is_set()
 
     def ring(self) -> None:
         try:

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, Protocol
 
 from actorflow.definition.arguments import flag, string
 from actorflow.definition.durations import Duration, patience
-from actorflow.support.oneshot import Once
+from actorflow.errors.storage import RunNotFound
+from actorflow.run.followed import FollowedEnd, Record, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from actorflow.model.attributes import Attribute
     from actorflow.model.lifecycle import RunStatus
     from actorflow.model.results import RunResult, RunSnapshot
     from actorflow.run.event_stream import EventStream
+    from actorflow.support.oneshot import Once
 
 __all__ = ["Run", "Runtime"]
 
 
-class Runtime(Protocol):
+class Runtime(Record, Protocol):
     """What a handle needs from its run's orchestrator."""
 
-    def snapshot(self, run_id: str) -> RunSnapshot:
-        """Return the run as it stands."""
+    def status(self, run_id: str) -> RunStatus:
+        """Return the status of a run; from memory where reading would block the event loop."""
 
-    def stream(self, run_id: str) -> EventStream:
+    def stream(self, run_id: str, *, follows: bool, limit: float | None) -> EventStream:
         """Return the run's events, from the first to the last."""
 
     def cancel(self, run_id: str, reason: str, *, compensate: bool) -> None:
@@ -48,15 +51,16 @@ class Runtime(Protocol):
     def check_may_block(self, what: str) -> None:
         """Refuse to block a thread that the run needs to end."""
 
-    def wait(self, run_id: str, end: Once[RunResult]) -> RunResult:
-        """Block until the run has ended, unless that could never come."""
-
-    async def wait_async(self, run_id: str, end: Once[RunResult]) -> RunResult:
-        """Await the run's end, unless that could never come."""
+    def check_may_read(self, what: str) -> None:
+        """Refuse to block the event loop until a database answers."""
 
 
 class Run:
     """A run, in progress or finished. Every method may be called from any thread.
+
+    It may also be a run that another orchestrator runs, or that no orchestrator runs yet. What the
+    handle says of it, and waits for, is what the run's record says, in the database that the
+    orchestrators share.
 
     Awaiting a run returns its result or raises, as `result` does, from any event loop.
 
@@ -82,39 +86,98 @@ class Run:
         runtime: Runtime,
         run_id: str,
         workflow_id: str,
-        end: Once[RunResult],
+        end: Once[RunResult] | None = None,
     ) -> None:
         self._runtime = runtime
         self._end = end
+        """The end of a run of this orchestrator; None for a run whose record is followed."""
+        self._followed = FollowedEnd(runtime, run_id)
         self.id = run_id
         self.workflow_id = workflow_id
 
     def __repr__(self) -> str:
-        state = "in progress"
-        if self.done:
-            cut_off = self._end.error is not None
-            state = "cut off" if cut_off else self._end.result().status.value
+        end, known = self._end, self._known
+        if known is not None:
+            state: str = known.status.value
+        elif end is None:
+            state = "followed"
+        else:
+            state = "cut off" if end.done else "in progress"
         return f"<Run {self.id} of {self.workflow_id!r}, {state}>"
 
     @property
+    def _known(self) -> RunResult | None:
+        """The result, if it is known without reading."""
+        end = self._end
+        if end is not None and end.done and end.error is None:
+            return end.result()
+        return self._followed.known
+
+    @property
+    def _is_decided(self) -> bool:
+        """Whether a wait returns or raises at once."""
+        return (self._end is not None and self._end.done) or self._followed.known is not None
+
+    def _decided(self) -> RunResult:
+        known = self._followed.known
+        if known is None and self._end is not None:
+            return self._end.result()
+        return known  # type: ignore[return-value] # the caller has asked whether it is decided
+
+    @property
     def done(self) -> bool:
-        """Whether the run has ended."""
-        return self._end.done
+        """Whether the run has ended.
+
+        For a run that is not in progress in this orchestrator, the record is read. On the
+        orchestrator's own event loop it raises `WrongLoop` when a database must be asked for that.
+        Use `(await run.status_async()).terminal` there.
+        """
+        end = self._end
+        if end is not None and not end.done:
+            return False
+        return self._known is not None or self._is_over()
+
+    def _is_over(self) -> bool:
+        if self._end is not None and not self._runtime.can_follow:
+            return True  # it was cut off, and others cannot go on with it
+        if self._runtime.end_here(self.id) is not None:
+            return False
+        self._runtime.check_may_read("Run.done")
+        try:
+            return self._followed.look() is not None
+        except RunNotFound:
+            return True
 
     @property
     def status(self) -> RunStatus:
-        """The status of the run."""
-        if self.done and self._end.error is None:
-            return self._end.result().status
-        return self.snapshot().status
+        """The status of the run.
+
+        It raises `RunNotFound` when the state manager no longer keeps the run, and `WrongLoop` on
+        the orchestrator's own event loop when a database must be asked, because the run is not in
+        progress in this orchestrator. Use `status_async` there.
+        """
+        known = self._known
+        return self._runtime.status(self.id) if known is None else known.status
+
+    async def status_async(self) -> RunStatus:
+        """Return what `status` is without blocking the event loop."""
+        known = self._known
+        return (await self.snapshot_async()).status if known is None else known.status
 
     def snapshot(self) -> RunSnapshot:
         """Return the run as it stands, with all its steps.
 
         Raises:
             RunNotFound: When the run has finished and its state manager no longer keeps it.
+            WrongLoop: On the orchestrator's own event loop, if a database must be asked; use
+                `snapshot_async` there.
         """
+        self._runtime.check_may_read("Run.snapshot()")
         return self._runtime.snapshot(self.id)
+
+    async def snapshot_async(self) -> RunSnapshot:
+        """Do what `snapshot` does without blocking the event loop."""
+        return await self._runtime.read_async(functools.partial(self._runtime.snapshot, self.id))
 
     def wait(self, timeout: Duration | None = None) -> RunResult:
         """Wait for the run's end, and return its result whatever the outcome.
@@ -126,8 +189,10 @@ class Run:
             DefinitionError: When the timeout is not a duration, or too long for a clock.
             TimeoutError: When the run has not ended in time; it goes on.
             OrchestratorClosed: When it can no longer end, because its event loop was closed or
-                blocked for good.
-            RunUnattended: When its orchestrator does not run it.
+                blocked for good, or when another orchestrator runs it and this one is closed.
+            RunUnattended: When its orchestrator does not run it, and its state manager cannot be
+                shared with another one that may.
+            RunNotFound: When its record was deleted meanwhile.
             WrongLoop: When called on the event loop that the run lives on.
             Deadlock: When called by a step without a timeout, and the run could never end.
             ForkedOrchestrator: In a fork of the run's process.
@@ -136,19 +201,26 @@ class Run:
 
     def _wait(self, timeout: Duration | None, call: str) -> RunResult:
         limit = patience(timeout, "timeout")
-        if not self.done:
-            self._runtime.check_may_block(f"Run.{call}()")
+        if self._is_decided:
+            return self._decided()
+        self._runtime.check_may_block(f"Run.{call}()")
         if limit is None:
-            return self._waited_for()
-        if not self._end.wait(limit):
-            raise TimeoutError(
-                f"run {self.id!r} of workflow {self.workflow_id!r} has not ended within "
-                f"{limit:g} s; it goes on. Wait again, or call run.cancel()."
-            )
-        return self._end.result()
+            end = self._end
+            return self._followed.wait() if end is None else self._runtime.wait(self.id, end)
+        return self._ended(limit)
 
-    def _waited_for(self) -> RunResult:
-        return self._end.result() if self.done else self._runtime.wait(self.id, self._end)
+    def _ended(self, limit: float) -> RunResult:
+        end = self._end
+        if end is None:
+            result = self._followed.wait_within(limit)
+            if result is not None:
+                return result
+        elif end.wait(limit):
+            return end.result()
+        raise TimeoutError(
+            f"run {self.id!r} of workflow {self.workflow_id!r} has not ended within "
+            f"{limit:g} s; it goes on. Wait again, or call run.cancel()."
+        )
 
     def result(self, timeout: Duration | None = None) -> RunResult:
         """Return the result of a run that completes, and raise otherwise.
@@ -178,14 +250,16 @@ class Run:
         Cancelling the awaiting task does not cancel the run.
 
         Raises:
-            OrchestratorClosed: When it can no longer end, because its event loop was closed or
-                blocked for good.
+            OrchestratorClosed: As `wait` does; likewise `RunUnattended` and `RunNotFound`.
             ForkedOrchestrator: In a fork of the run's process.
         """
-        if not self.done:
-            self._runtime.check_process()
-            return await self._runtime.wait_async(self.id, self._end)
-        return self._end.result()
+        if self._is_decided:
+            return self._decided()
+        self._runtime.check_process()
+        end = self._end
+        if end is None:
+            return await self._followed.wait_async()
+        return await self._runtime.wait_async(self.id, end)
 
     def cancel(self, reason: str = "cancelled by its owner", *, compensate: bool = False) -> None:
         """Ask for the run to end, and return at once; `wait` returns when it has ended.
@@ -195,8 +269,8 @@ class Run:
         compensate.
 
         A run that is not in progress in this orchestrator is cancelled as well: at once if it has
-        no owner, and otherwise by a request to its owner, which sees the request when it next
-        renews its lease. Either way this call waits for the database. The steps of such a run are
+        no owner, and otherwise by a request to its owner, which hears of the request within a
+        moment. Either way this call waits for the database. The steps of such a run are
         undone by the orchestrator that runs it, now or later.
 
         Args:
@@ -208,17 +282,36 @@ class Run:
             RunUnattended: When another orchestrator runs it, or when its steps are to be undone and
                 it has no owner, and the state manager keeps no requests (see `CancelsRemotely`).
             StoreError: When it has no owner, and its end cannot be recorded.
-            WrongLoop: When it is not in progress here, and the call would block the event loop.
+            WrongLoop: When it is not in progress here, and the call would block the event loop; use
+                `cancel_async` there.
         """
+        cancel = self._cancelling(reason, compensate)
+        if cancel is not None:
+            self._followed.known = cancel()
+
+    async def cancel_async(
+        self, reason: str = "cancelled by its owner", *, compensate: bool = False
+    ) -> None:
+        """Do what `cancel` does without blocking the event loop."""
+        cancel = self._cancelling(reason, compensate)
+        if cancel is not None:
+            self._followed.known = await self._runtime.read_async(cancel)
+
+    def _cancelling(
+        self,
+        reason: str,
+        compensate: bool,  # noqa: FBT001 - checked here
+    ) -> Callable[[], RunResult | None] | None:
+        """Cancel a run in progress here; for another one, return what cancels it and may wait."""
         reason = string(reason, "reason", "Say why the run is cancelled, as a string")
         compensate = flag(compensate, "compensate")
-        if not self.done:
+        end = self._end
+        if end is not None and not end.done:
             self._runtime.cancel(self.id, reason, compensate=compensate)
-        elif self._end.error is not None:
-            ended = self._runtime.cancel_elsewhere(self.id, reason, compensate=compensate)
-            if ended is not None:
-                self._end = Once()
-                self._end.set(ended)
+        elif self._known is None:
+            cancel = self._runtime.cancel_elsewhere
+            return functools.partial(cancel, self.id, reason, compensate=compensate)
+        return None
 
     def set_attributes(self, attributes: Mapping[str, Attribute | None]) -> None:
         """Change attributes of the run, wherever it runs, or after its end.
@@ -254,13 +347,40 @@ class Run:
         """Do what `set_attributes` does without blocking the event loop."""
         await self._runtime.set_attributes_async(self.id, attributes)
 
-    def events(self) -> EventStream:
+    def _when_over(self, call: Callable[[], None]) -> Watch:
+        """Call a function, on any thread, when the run may have ended."""
+        end = self._end
+        return self._followed.when_over(call) if end is None else Watch.of(end, call)
+
+    def _look(self) -> bool:
+        """Return whether a wait returns or raises at once; it may read the record."""
+        if self._is_decided:
+            return True
+        if not (self._runtime.can_follow or self._runtime.end_here(self.id)):
+            return True  # it is refused, and a state manager that is being closed is not read
+        try:
+            self._followed.look()
+        except RunNotFound:
+            return True
+        return self._is_decided
+
+    def events(self, timeout: Duration | None = None) -> EventStream:
         """Return the run's events from the first to the last, live.
 
         Iterate over them with `for` on any thread but the run's event loop, or with `async for` on
         any event loop. A slow reader misses nothing and delays no run.
 
+        The events of a run that is not in progress here are followed as they are recorded. If its
+        state manager cannot be shared, they end with the last one that is recorded.
+
+        Args:
+            timeout: For how many seconds an iteration waits for events altogether, or a
+                `timedelta`. The iteration then raises `TimeoutError`.
+
         Raises:
-            RunNotFound: When the run has finished and its state manager no longer keeps it.
+            DefinitionError: When the timeout is not a duration, or too long for a clock.
+            RunNotFound: When the run has finished and its state manager no longer keeps it. On the
+                orchestrator's own event loop, the iteration raises it if a database must be asked.
         """
-        return self._runtime.stream(self.id)
+        limit = patience(timeout, "timeout")
+        return self._runtime.stream(self.id, follows=self._end is None, limit=limit)

@@ -89,6 +89,10 @@ class Once(Generic[_T]):
         if self._settled:
             call()
 
+    def forget(self, call: Callable[[], object]) -> None:
+        """Do not call a function that was passed to `when_done`."""
+        self._waiting.pop(call, None)
+
     # ── Waiting ──────────────────────────────────────────────────────────────────────────────
 
     def wait(self, timeout: float | None = None) -> bool:

@@ -15,6 +15,7 @@ from actorflow.systems import SimulatedSystem
 from actorflow.systems.simulated.mischief import Countdown
 from actorflow.testing.contracts import (
     FindsRunsContract,
+    FollowsRunsContract,
     KeepsSchedulesContract,
     MeasuresStepsContract,
     SharedStateManagerContract,
@@ -57,7 +58,11 @@ class TestSimulated(StateManagerContract):
 
 
 class TestSQLite(
-    FindsRunsContract, KeepsSchedulesContract, MeasuresStepsContract, SharedStateManagerContract
+    FindsRunsContract,
+    FollowsRunsContract,
+    KeepsSchedulesContract,
+    MeasuresStepsContract,
+    SharedStateManagerContract,
 ):
     """Runs in a file."""
 
@@ -76,7 +81,11 @@ class TestSQLite(
 
 
 class TestPostgreSQL(
-    FindsRunsContract, KeepsSchedulesContract, MeasuresStepsContract, SharedStateManagerContract
+    FindsRunsContract,
+    FollowsRunsContract,
+    KeepsSchedulesContract,
+    MeasuresStepsContract,
+    SharedStateManagerContract,
 ):
     """Runs on a server."""
 

@@ -223,7 +223,7 @@ def test_a_run_in_the_queue_can_be_cancelled_by_its_handle(make):
     flow = Workflow("waiting")
     flow.step(lambda: 1, id="a")
     with Orchestrator(make()) as client:
-        cancelled, kept = (client.get(client.enqueue(flow)) for _ in range(2))
+        cancelled, kept = (client.enqueue(flow) for _ in range(2))
         cancelled.cancel("no more")
         kept.cancel("no more", compensate=True)
         statuses = cancelled.wait(HANGS).status, kept.status
@@ -272,11 +272,10 @@ def test_a_run_of_another_is_not_cancelled_on_the_event_loop(make):
 
     async def cancel():
         async with Orchestrator(make()) as orchestrator:
-            run_id = await orchestrator.enqueue_async(flow)
-            run = await asyncio.to_thread(orchestrator.get, run_id)
-            with pytest.raises(WrongLoop, match=r"Run\.cancel\(\) would block"):
+            run = await orchestrator.enqueue_async(flow)
+            with pytest.raises(WrongLoop, match=r"Run\.cancel\(\) would block .*cancel_async"):
                 run.cancel()
-            await asyncio.to_thread(run.cancel)
+            await run.cancel_async()
             return await run.wait_async()
 
     assert "cancelled" == asyncio.run(cancel()).status

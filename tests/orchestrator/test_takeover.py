@@ -443,7 +443,7 @@ def test_two_orchestrators_share_a_queue_and_each_run_is_taken_once(make):
         for _ in range(2)
     ]
     with several[0], several[1], Orchestrator(make()) as client:
-        ids = [client.enqueue(flow) for _ in range(10)]
+        ids = [client.enqueue(flow).id for _ in range(10)]
         for orchestrator in several:
             orchestrator.register(flow)
         ends.wait_for(10)
@@ -476,7 +476,8 @@ def test_a_run_is_enqueued_from_an_event_loop(make):
 
     async def main():
         async with Orchestrator(make()) as orchestrator:
-            return await orchestrator.enqueue_async(flow_of(lambda: 1), idempotency_key="k")
+            run = await orchestrator.enqueue_async(flow_of(lambda: 1), idempotency_key="k")
+            return run.id
 
     run_id = asyncio.run(main())
 
@@ -488,7 +489,7 @@ def test_the_timeout_of_a_run_in_a_queue_counts_from_when_it_is_taken(make):
     """However long it has waited."""
     state, hold = make(), threading.Event()
     with Orchestrator(state) as client:
-        run_id = client.enqueue(flow_of(lambda: hold.wait(GUARD)), timeout=0.01)
+        run_id = client.enqueue(flow_of(lambda: hold.wait(GUARD)), timeout=0.01).id
     daemon = Orchestrator(make(), recover=True, recover_every=0.01, stop_grace=0.01)
     daemon.register(flow_of(lambda: hold.wait(GUARD)))
     with daemon:

@@ -310,9 +310,9 @@ class EndsWhileAsked:
         """End the run."""
         self.end.set(self._result)
 
-    def waiting(self, _run_id):
+    async def wait_async(self, _run_id, end):
         """Mind nothing."""
-        return contextlib.nullcontext()
+        return await end.result_async()
 
 
 def test_a_run_that_ends_while_somebody_gets_in_line_is_not_waited_for(orchestrator):

@@ -190,7 +190,10 @@ def request_cancel(run_id: str, reason: str, *, compensate: bool) -> sa.Update:
 
 
 class CancelRequests:
-    """The requests to cancel one owner's runs; used by its writer's thread, except `listen`.
+    """The requests to cancel one owner's runs.
+
+    The writer's thread reads them at each renewal of the lease, and the watcher's thread as soon as
+    it hears of one.
 
     Args:
         owner: The owner's id.
@@ -198,7 +201,8 @@ class CancelRequests:
 
     def __init__(self, owner: str) -> None:
         pending = (runs.c.owner == owner, runs.c.cancel_asked.is_not(None), _IN_PROGRESS)
-        self._query = sa.select(runs.c.run_id, runs.c.cancel_asked).where(*pending)
+        self.query: Final = sa.select(runs.c.run_id, runs.c.cancel_asked).where(*pending)
+        """Selects the pending requests."""
         self._found: Sequence[Any] = ()
         self._cancel: Cancel | None = None
 
@@ -226,11 +230,15 @@ class CancelRequests:
 
     def fetch(self, connection: sa.Connection) -> None:
         """Read the pending requests, if an orchestrator listens."""
-        self._found = connection.execute(self._query).all() if self.has_listener else ()
+        self._found = connection.execute(self.query).all() if self.has_listener else ()
 
     def deliver(self) -> None:
         """Deliver the requests that were read, after that transaction has ended."""
         found, self._found = self._found, ()
+        self.tell(found)
+
+    def tell(self, found: Iterable[Sequence[str]]) -> None:
+        """Deliver requests, as `query` selects them; from any thread."""
         for run_id, text in found:
             request = msgspec.json.decode(text)
             self.cancel(run_id, request["reason"], compensate=request["compensate"])

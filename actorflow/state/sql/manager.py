@@ -8,6 +8,8 @@ import threading
 import uuid
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import attrs
+
 from actorflow.definition.arguments import event_page
 from actorflow.errors.definition import ForkedStateManager
 from actorflow.errors.storage import NotRecorded
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from actorflow.model.attributes import Attribute
     from actorflow.model.events import Event
     from actorflow.model.filters import RunListing
+    from actorflow.model.lifecycle import RunStatus
     from actorflow.model.protocols import Commit, Taken
     from actorflow.model.requests import RunOptions
     from actorflow.model.results import RunPage, RunRecord, RunSnapshot
@@ -133,6 +136,7 @@ class SQLStateManager(SQLSchedules):
                 Payloads,
                 SerializedOutputs,
             )
+            from actorflow.state.sql.watching import watcher_of  # noqa: PLC0415
             from actorflow.state.sql.writing.group import Statements  # noqa: PLC0415
             from actorflow.state.sql.writing.outside import OutsideWriter  # noqa: PLC0415
             from actorflow.state.sql.writing.writer import Writer  # noqa: PLC0415
@@ -148,6 +152,7 @@ class SQLStateManager(SQLSchedules):
         self._reader = Reader(self._engines.reading, self._payloads)
         dialect, owner = self._engines.writing.dialect, str(uuid.uuid4())
         clock, self._requests = SystemClock(), CancelRequests(owner)
+        self._watcher = watcher_of(self._engines.reading, self._requests, clock.now)
         self._writer = Writer(
             self._engines.writing,
             Statements(dialect, owner, chosen.name),
@@ -155,6 +160,7 @@ class SQLStateManager(SQLSchedules):
             limit=max_waiting,
             patience=patience,
             on_processed=self._on_processed,
+            on_owning=self._watcher.owns,
         )
         self._outside = OutsideWriter(self._engines.reading, chosen.name)
         self._transactions = Transactions(self._engines.writing, clock, patience)
@@ -172,8 +178,16 @@ class SQLStateManager(SQLSchedules):
 
     @property
     def health(self) -> StoreHealth:
-        """The health of the database as last seen by the writer; returns immediately."""
-        return self._writer.health()
+        """The health of the database as last seen by the writer; returns immediately.
+
+        When the writer has nothing to complain of, but runs are followed and cannot be looked at,
+        it is that.
+        """
+        health, trouble = self._writer.health(), self._watcher.trouble()
+        if trouble is None or health.status != "ok":
+            return health
+        failures, error = trouble
+        return attrs.evolve(health, status="retrying", failures=failures, error=error)
 
     # ── Writing ──────────────────────────────────────────────────────────────────────────────
 
@@ -328,6 +342,7 @@ class SQLStateManager(SQLSchedules):
     def _put(self, entry: Entry) -> None:
         self._check_process()
         self._reader.closed = False
+        self._watcher.reopen()
         self._writer.put(entry)
         self._periodic_purge.start()
 
@@ -349,6 +364,7 @@ class SQLStateManager(SQLSchedules):
     def _close(self) -> None:
         try:
             self._periodic_purge.stop()
+            self._watcher.close()
             self._writer.close()
         finally:
             self._reader.closed = True
@@ -369,19 +385,36 @@ class SQLStateManager(SQLSchedules):
         self._check_process()
         return self._requests.listen(cancel)
 
+    def follow(
+        self, run_id: str, changed: Callable[[RunStatus | None], None]
+    ) -> Callable[[], None]:
+        """Call `changed` with a run's status, soon and whenever its record has changed.
+
+        Returns a function that stops this. One thread watches for all followers, and ends when
+        there are none, and at `close`.
+
+        Args:
+            run_id: The run.
+            changed: Called on that thread, with None when there is no such run.
+        """
+        self._check_process()
+        return self._watcher.follow(run_id, changed)
+
     def ask_to_cancel(self, run_id: str, reason: str, *, compensate: bool = False) -> None:
         """Ask the owner of a run, current or future, to cancel it; ignored if the run has ended.
 
-        An owner finds the request when it next renews its lease.
+        An owner hears of the request within a moment, and at the latest when it next renews its
+        lease.
 
         Raises:
             RunNotFound: When there is no such run.
             StoreUnavailable: When the database cannot be reached.
         """
+        from actorflow.state.sql.channels import ask  # noqa: PLC0415 - it needs the extra
         from actorflow.state.sql.leases import request_cancel  # noqa: PLC0415 - it needs the extra
 
         statement = request_cancel(run_id, reason, compensate=compensate)
-        self._transactions.run(lambda it: it.execute(statement).rowcount, "record the request")
+        self._transactions.run(functools.partial(ask, statement), "record the request")
         self.events(run_id, limit=0)  # raises if the run does not exist
 
     def set_attributes(self, run_id: str, attributes: Mapping[str, Attribute | None], /) -> None:

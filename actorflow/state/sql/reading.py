@@ -85,7 +85,11 @@ class Reader:
     def _transaction(self) -> Iterator[sa.Connection]:
         try:
             with transaction(self._engine) as connection:
-                yield connection
+                try:
+                    yield connection
+                finally:
+                    if self.closed:  # by now, and with it the pool
+                        connection.detach()
         except SQLAlchemyError as error:
             raise StoreUnavailable("answer", describe(error)) from error
         finally:

@@ -12,8 +12,9 @@
 
 pytest collects the inherited tests. `SharedStateManagerContract` is for state managers shared by
 several processes. `MeasuresStepsContract` is for those that know how long steps take,
-`FindsRunsContract` for those that keep attributes, count runs and take every filter, and
-`KeepsSchedulesContract` for those that keep schedules; derive from them in addition:
+`FindsRunsContract` for those that keep attributes, count runs and take every filter,
+`KeepsSchedulesContract` for those that keep schedules, and `FollowsRunsContract` for those that
+tell when a run has changed; derive from them in addition:
 `class TestMyState(MeasuresStepsContract, StateManagerContract)`.
 """
 
@@ -23,6 +24,7 @@ from actorflow.testing.contracts.accounts import accept, accepted, happened, tol
 from actorflow.testing.contracts.bench import Bench, Gate
 from actorflow.testing.contracts.executors import ExecutorContract
 from actorflow.testing.contracts.finding import FindsRunsContract
+from actorflow.testing.contracts.following import FollowsRunsContract
 from actorflow.testing.contracts.measuring import MeasuresStepsContract
 from actorflow.testing.contracts.scheduled import KeepsSchedulesContract
 from actorflow.testing.contracts.state_managers import (
@@ -34,6 +36,7 @@ __all__ = [
     "Bench",
     "ExecutorContract",
     "FindsRunsContract",
+    "FollowsRunsContract",
     "Gate",
     "KeepsSchedulesContract",
     "MeasuresStepsContract",

@@ -71,7 +71,7 @@ def share_again_and_again(directory, *, times, steps, restarts, daemons=2, seed=
     with postgres.running(*postgres.QUICK) as server, logged(directory / "log") as flow:
         url = server.database()
         with Orchestrator(SQLStateManager(url, create=True)) as client:
-            ids = {client.enqueue(flow, {"n": n}): n for n in range(runs)}
+            ids = {client.enqueue(flow, {"n": n}).id: n for n in range(runs)}
         with contextlib.ExitStack() as working:
             for _ in range(daemons):
                 working.enter_context(daemon(url, flow, progress))

@@ -97,15 +97,23 @@ class Bulk(Protocol):
         """
 
 
-def bulk(dialect: Dialect, parts: Mapping[str, Part], guard: str | None = None) -> Bulk:
+def bulk(
+    dialect: Dialect,
+    parts: Mapping[str, Part],
+    guard: str | None = None,
+    told: sa.ColumnElement[Any] | None = None,
+) -> Bulk:
     """Return a `Bulk` that runs all parts in order.
 
     Args:
         dialect: The dialect of a database that has been connected to.
         parts: The parts, by name.
         guard: The name of the first part if each of its rows must match.
+        told: What else PostgreSQL computes, from the single row of the rows named "told".
     """
-    return (_Sqlite if dialect.name == "sqlite" else _Postgresql)(dialect, parts, guard)
+    if dialect.name == "sqlite":
+        return _Sqlite(dialect, parts, guard)
+    return _Postgresql(dialect, parts, guard, told)
 
 
 class _Sqlite:
@@ -162,10 +170,17 @@ def _one_row(part: Part) -> sa.FromClause:
 
 
 class _Postgresql:
-    def __init__(self, dialect: Dialect, parts: Mapping[str, Part], guard: str | None) -> None:
+    def __init__(
+        self,
+        dialect: Dialect,
+        parts: Mapping[str, Part],
+        guard: str | None,
+        told: sa.ColumnElement[Any] | None,
+    ) -> None:
         self._dialect = dialect
         self._parts = parts
         self._guard = guard
+        self._told = () if told is None else (told,)
         self._compiled: dict[tuple[str, ...], str] = {}
 
     def run(self, connection: sa.Connection, rows: Mapping[str, Rows]) -> bool:
@@ -173,6 +188,8 @@ class _Postgresql:
         if not names:
             return True
         source = {name: _encode(rows[name]).decode() for name in names}
+        if self._told:
+            source |= rows["told"][0]
         matched = connection.exec_driver_sql(self._sql(names), source).scalar_one()
         return self._guard is None or not rows[self._guard] or matched == len(rows[self._guard])
 
@@ -203,7 +220,7 @@ class _Postgresql:
                 )
             else:
                 done.append(statement.cte(name))
-        return sa.select(matched).add_cte(*done)
+        return sa.select(matched, *self._told).add_cte(*done)
 
 
 def _recordset(name: str, part: Part) -> sa.Select[Any]:

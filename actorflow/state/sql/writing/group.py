@@ -12,6 +12,7 @@ from actorflow.model.lifecycle import RunStatus, StepStatus
 from actorflow.model.results import RunRecord
 from actorflow.state.folding import RunFold
 from actorflow.state.sql.attributes import attribute_rows
+from actorflow.state.sql.channels import notification, payload
 from actorflow.state.sql.leases import database_time, unowned
 from actorflow.state.sql.records import among
 from actorflow.state.sql.schema.tables import (
@@ -108,6 +109,7 @@ class Statements:
             "attributes": list(_attributes(batch)) if created else (),
             "steps": list(_steps(batch)),
             "events": list(_events(batch)),
+            "told": [{"told": payload(batch)}],
         }
         return self._all.run(connection, rows)
 
@@ -264,7 +266,7 @@ def _writes(grammar: Grammar) -> Bulk:
         "steps": insert_into(dialect, steps, _or_update),
         "events": insert_into(dialect, batches),
     }
-    return bulk(dialect, parts, guard="moved")
+    return bulk(dialect, parts, guard="moved", told=notification())
 
 
 def _or_update(insert: Any) -> Any:

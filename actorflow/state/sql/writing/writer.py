@@ -65,6 +65,7 @@ class Writer:
         limit: The maximum number of waiting events.
         patience: Seconds for which a group is retried.
         on_processed: Called with each group after it was written or lost, before callers are told.
+        on_owning: Called after each group with whether the owner has runs in progress.
     """
 
     def __init__(
@@ -76,10 +77,12 @@ class Writer:
         limit: int,
         patience: float,
         on_processed: Callable[[Sequence[Entry]], None],
+        on_owning: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._statements = statements
         self._lease = lease
         self._on_processed = on_processed
+        self._on_owning = on_owning
         self._open_runs = OpenRuns()
         self._thread: threading.Thread | None = None
         self._health = HealthMonitor()
@@ -133,6 +136,7 @@ class Writer:
             self._open_runs.drop(lost)
             self._open_runs.forget_ended(group)
             self._on_processed(group)
+            self._on_owning(bool(self._open_runs.runs))
             for entry in group:
                 with contextlib.suppress(Exception):  # the caller may be gone
                     entry.done(lost)

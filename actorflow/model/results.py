@@ -11,6 +11,7 @@ from actorflow.errors import ActorflowError
 from actorflow.errors.running import DeadlineExceeded
 from actorflow.model.attempts import AttemptResult, ended, latest_ended
 from actorflow.model.lifecycle import RunStatus, StepStatus
+from actorflow.model.terms import NO_TERMS, StartTerms
 from actorflow.support.read_only import NOTHING
 from actorflow.support.safe_text import said_by
 
@@ -162,6 +163,14 @@ class RunRecord:
     """The timeout in seconds that this run was given; None for that of its workflow."""
     idempotency_key: str | None = None
     """Starting the same workflow again with the same key means this run."""
+    start_at: float | None = None
+    """When the run may start, in seconds since the epoch; None for a run that starts as soon as
+    there is a place for it. A run with a `key` always has such a time.
+    """
+    key: str | None = None
+    """The key of which one run of the workflow may be in progress, and one more may wait."""
+    terms: StartTerms = NO_TERMS
+    """What the start asked for when others with its keys are there."""
 
 
 @attrs.frozen(kw_only=True)
@@ -198,6 +207,10 @@ class RunSnapshot:
     business_id: str | None = None
     parked: str | None = None
     """Why no orchestrator runs it, although it has not ended; see `Orchestrator(recover=True)`."""
+    start_at: float | None = None
+    """When the run may start, or could, in seconds since the epoch; None if that was at once."""
+    key: str | None = None
+    """The `key` that the run was started with."""
 
     @property
     def outputs(self) -> Mapping[str, Any]:

@@ -221,4 +221,6 @@ class RunFold:
             trace_id=record.trace_id,
             correlation_id=record.correlation_id,
             business_id=record.business_id,
+            start_at=record.start_at,
+            key=record.key,
         )

@@ -155,6 +155,8 @@ _PASSES: Final = (Overloaded, StoreOverloaded, StoreUnavailable)
 """Errors that keep a run from being resumed only for the moment."""
 EVERY: Final = 1.0
 """The default number of seconds between two searches."""
+_SHORTEST: Final = 0.001
+"""The shortest wait in seconds for a run that is due soon."""
 _SOONER: Final = 20
 """How many times as often it searches while there are more runs than it can take."""
 
@@ -207,17 +209,17 @@ class Recovery:
         pause = 0.0
         try:
             while not self._over.wait(pause):
-                pause = self._every / _SOONER if self._look(runtime) else self._every
+                pause = self._look(runtime)
         finally:
             self.ended.set(None)
 
-    def _look(self, runtime: Runtime) -> bool:
-        """Take as many runs as there is room for; return whether there may be more."""
-        room = self._most - len(self._life.live.ids())
+    def _look(self, runtime: Runtime) -> float:
+        """Take as many runs as there is room for; return the seconds until the next search."""
+        soon, room = self._every / _SOONER, self._most - len(self._life.live.ids())
         if room <= 0:
-            return True
+            return soon
         try:
-            taken, parked = self._resuming.take_over(
+            found = self._resuming.take_over(
                 runtime,
                 self._queue,
                 known=self._registry.known(),
@@ -227,10 +229,13 @@ class Recovery:
             )
         except Exception as error:  # noqa: BLE001 - it searches again after any error
             _log("recovery.failed", exc_info=error)
-            return False
-        for run_id in parked:
+            return self._every
+        for run_id in found.parked:
             _log("run.parked", run_id=run_id)
-        return len(taken) == room
+        if len(found.taken) == room:
+            return soon
+        due = self._every if found.next_due is None else found.next_due
+        return min(self._every, max(due, _SHORTEST))
 
     def _leave(self, run_id: str, error: ActorflowError) -> str | None:
         """Exclude a run that cannot be resumed here, unless it may be later; return why."""

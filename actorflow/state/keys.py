@@ -49,10 +49,8 @@ class Rival(NamedTuple):
     run_id: str
     due: bool
     """Whether its time has come, so that it waits for its turn only."""
-    debounced: bool
-    """Whether it takes the inputs of later requests."""
-    version: str
-    """The version of its workflow."""
+    mergeable: bool
+    """Whether it was debounced, and can take the inputs of the new one."""
 
 
 class Verdict(NamedTuple):
@@ -87,7 +85,7 @@ def decide(record: RunRecord, running: str | None, queued: Rival | None, *, owne
     delayed = record.start_at is not None and record.start_at > record.created_at
     at_once: Verdict = Verdict("running" if running is None and owned and not delayed else "queued")
     if terms.debounce is not None:
-        return _debounced(record, queued)
+        return _debounced(queued)
     if terms.on_conflict in ("replace_queued", "cancel_running"):
         yields = running if terms.on_conflict == "cancel_running" else None
         replaced = None if queued is None else queued.run_id
@@ -102,10 +100,10 @@ def decide(record: RunRecord, running: str | None, queued: Rival | None, *, owne
     return Verdict(refused=(live, running is None))
 
 
-def _debounced(record: RunRecord, queued: Rival | None) -> Verdict:
+def _debounced(queued: Rival | None) -> Verdict:
     if queued is None:
         return Verdict()
-    if queued.debounced and queued.version == record.workflow_version:
+    if queued.mergeable:
         return Verdict(merged=queued.run_id)
     return Verdict(replaced=queued.run_id)
 
@@ -155,7 +153,7 @@ class KeyTable:
             self._wait(record)
             return Verdict()
         slots = self._slots.get((record.workflow_id, record.key)) or _Slots()
-        queued = self._rival(slots.queued, record.created_at)
+        queued = self._rival(slots.queued, record)
         verdict = decide(record, slots.running, queued, owned=True)
         if verdict.refused is not None:
             raise KeyInUse(record.workflow_id, record.key, *verdict.refused)
@@ -181,13 +179,13 @@ class KeyTable:
             self._yielding.append(verdict.cancelled)
         self._wait(record)
 
-    def _rival(self, run_id: str | None, now: float) -> Rival | None:
+    def _rival(self, run_id: str | None, record: RunRecord) -> Rival | None:
         if run_id is None:
             return None
-        record = self.waiting[run_id]
-        due = record.start_at is None or record.start_at <= now
-        debounced = record.terms.debounce is not None
-        return Rival(run_id, due, debounced, record.workflow_version)
+        queued = self.waiting[run_id]
+        due = queued.start_at is None or queued.start_at <= record.created_at
+        same = queued.workflow_version == record.workflow_version
+        return Rival(run_id, due, same and queued.terms.debounce is not None)
 
     def _wait(self, record: RunRecord) -> None:
         self.waiting[record.run_id] = record

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Cancel: TypeAlias = Callable[[str, str, bool], None]
     """Takes a run's id, the reason, and whether to compensate."""
 
-__all__ = ["CancelRequests", "Lease", "lease_expired", "request_cancel", "unowned"]
+__all__ = ["CancelRequests", "Lease", "database_time", "lease_expired", "request_cancel", "unowned"]
 
 _RENEWALS: Final = 3
 """How many times a lease is renewed during its duration."""
@@ -48,6 +48,11 @@ def unowned(dialect: str) -> sa.ColumnElement[bool]:
 def lease_expired(dialect: str) -> sa.ColumnElement[bool]:
     """Return the condition that a lease has expired."""
     return owners.c.lease_until <= _now_plus(dialect, 0.0)
+
+
+def database_time(dialect: str) -> sa.ColumnElement[Any]:
+    """Return the database's current time."""
+    return _now_plus(dialect, 0.0)
 
 
 def _now_plus(dialect: str, seconds: float) -> sa.ColumnElement[Any]:

@@ -15,7 +15,7 @@ from actorflow.state.folding import fold
 from actorflow.state.sql.options import check_columns, check_options, needs_extra
 from actorflow.state.sql.retention import Limits, PeriodicPurge
 from actorflow.state.sql.values.serializers import JSONSerializer
-from actorflow.state.sql.writing.queue import Claim, Create, HandBack, Take, Write
+from actorflow.state.sql.writing.queue import Claim, Create, CreateKeyed, HandBack, Take, Write
 from actorflow.support.clock import SystemClock
 from actorflow.support.oneshot import Once, settle
 from actorflow.support.suggestions import checks_options
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from actorflow.model.events import Event
     from actorflow.model.lifecycle import RunStatus
-    from actorflow.model.protocols import Commit, Taken
+    from actorflow.model.protocols import Commit, Due, Taken
     from actorflow.model.results import RunPage, RunRecord, RunSnapshot
     from actorflow.state.sql.health import StoreHealth
     from actorflow.state.sql.retention import PurgeReport
@@ -132,9 +132,11 @@ class SQLStateManager:
         self._reader = Reader(self._engines.reading, self._payloads)
         dialect, owner = self._engines.writing.dialect, str(uuid.uuid4())
         clock, self._requests = SystemClock(), CancelRequests(owner)
+        statements = Statements(dialect, owner, chosen.name)
+        self._turns = statements.turns
         self._writer = Writer(
             self._engines.writing,
-            Statements(dialect, owner, chosen.name),
+            statements,
             Lease(dialect.name, owner, lease, clock.now, self._requests),
             limit=max_waiting,
             patience=patience,
@@ -181,7 +183,8 @@ class SQLStateManager:
         }
         self._fresh[record.run_id] = record
         try:
-            self._put(Create(record=record, strings=strings, on_commit=done, owned=owned))
+            kind = Create if record.key is None else CreateKeyed
+            self._put(kind(record=record, strings=strings, on_commit=done, owned=owned))
         except BaseException:
             del self._fresh[record.run_id]
             raise
@@ -226,6 +229,38 @@ class SQLStateManager:
     def hand_back(self, run_id: str, parked: str | None = None) -> None:
         """Give up a claimed run so that others can take it; `parked` says what it waits for."""
         self._put(HandBack(run_id=run_id, parked=parked))
+
+    def due(self, _now: float) -> Due:
+        """Return this manager's deferred runs whose time and turn have come.
+
+        The time is that of the database.
+
+        Raises:
+            StoreUnavailable: When the database cannot be reached.
+        """
+        return self._transactions.run(self._turns.due, "look for due runs")[0]
+
+    def reschedule(self, run_id: str, start_at: float, _now: float) -> None:
+        """Move the start of a run that waits for its time or its turn, whoever owns it.
+
+        Raises:
+            RunNotFound: When there is no such run.
+            NotRescheduled: When it does not wait.
+            StoreUnavailable: When the database cannot be reached.
+        """
+        self._transactions.run(
+            lambda it: self._turns.reschedule(it, run_id, start_at), "reschedule a run"
+        )
+
+    def occupy(self, run_id: str) -> None:
+        """Give a claimed run the turn of its key, if it has one.
+
+        Raises:
+            RunNotFound: When there is no such run.
+            KeyInUse: When another live run has it.
+            StoreUnavailable: When the database cannot be reached.
+        """
+        self._transactions.run(lambda it: self._turns.occupy(it, run_id), "take up a key")
 
     def admit(self, run_id: str, step_id: str, output: Any) -> None:
         """Serialize an output as soon as the step returns it, ahead of its event.

@@ -44,6 +44,7 @@ _COPIED: Final = (
     "correlation_id",
     "business_id",
     "parked",
+    "start_at",
 )
 _STEPS_PER_QUERY: Final = 500
 _LARGEST: Final = 2**63 - 1
@@ -107,6 +108,7 @@ class Reader:
     ) -> RunSnapshot:
         return RunSnapshot(
             **{name: getattr(run, name) for name in _COPIED},
+            key=run.run_key,
             status=RunStatus(run.status),
             inputs=inputs,
             metadata=metadata,

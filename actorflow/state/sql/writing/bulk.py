@@ -227,8 +227,10 @@ def _plain(kind: TypeEngine[Any]) -> TypeEngine[Any]:
     return sa.Text() if isinstance(kind, sa.Text) else kind
 
 
-_SET_LATER: Final = frozenset({"purged_at", "cancel_asked"})
-"""Columns that are empty when a run is accepted."""
+_SET_LATER: Final = frozenset(
+    {"purged_at", "cancel_asked", "start_at", "run_key", "key_slot", "debounce"}
+)
+"""Columns that are empty when a run is accepted, or are set by a statement of their own."""
 
 
 def insert_into(

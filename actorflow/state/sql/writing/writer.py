@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from actorflow.errors.storage import (
-    AlreadyStarted,
     LeaseHeld,
     LeaseLost,
     StoreError,
@@ -199,8 +198,7 @@ class Writer:
         statements, duplicates = self._statements, dict[str, StoreError]()
 
         def write(connection: sa.Connection) -> bool:
-            for run_id, earlier in statements.reserve(connection, batch).items():
-                duplicates[run_id] = AlreadyStarted(earlier)
+            duplicates.update(statements.admit(connection, batch))
             return statements.write(connection, _without(batch, duplicates))
 
         def is_written(connection: sa.Connection) -> bool:
@@ -273,11 +271,13 @@ class Writer:
     def _take(self, entry: Take) -> dict[str, StoreError]:
         taken: dict[str, OpenRun] = {}
         parked: list[str] = []
+        next_due: float | None = None
 
         def take(connection: sa.Connection) -> bool:
-            nonlocal taken, parked
+            nonlocal taken, parked, next_due
             taken = self._statements.take(connection, entry)
             parked = self._statements.park(connection, entry)
+            next_due = self._statements.next_due(connection, entry)
             return True
 
         try:
@@ -289,7 +289,7 @@ class Writer:
         else:
             for run_id, run in taken.items():
                 self._open_runs.reopen(run_id, run)
-            entry.taken = Taken(list(taken), parked)
+            entry.taken = Taken(list(taken), parked, next_due)
         return {}
 
 

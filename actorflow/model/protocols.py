@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
+from actorflow.support.read_only import NOTHING
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -297,8 +299,8 @@ class Due(NamedTuple):
     """The ids of the runs whose time and turn have come."""
     next_in: float | None = None
     """Seconds until the next one is due; None when there is none."""
-    yielding: Sequence[str] = ()
-    """The ids of runs in progress here that must be cancelled for the sake of others."""
+    yielding: Mapping[str, str] = NOTHING
+    """The runs in progress here that must be cancelled for the sake of others, and why; by id."""
 
 
 class DefersRuns(Protocol):

@@ -51,6 +51,7 @@ def assemble(
     registry = Registry(durable=powers.leases is not None)
     life = Lifetime(settings, powers, executors, observers)
     launcher = Launcher(life, registry)
+    life.starter = launcher.starter
     resuming = Resuming(life, registry, launcher)
     life.background = recovery(settings, powers, life, registry, resuming)
     return Parts(life, registry, launcher, resuming, Looking(life, powers.state))

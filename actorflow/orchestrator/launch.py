@@ -11,9 +11,11 @@ from actorflow.errors.definition import DefinitionError
 from actorflow.errors.running import Deadlock
 from actorflow.errors.storage import AlreadyStarted, InvalidAnswer, RunNotFound
 from actorflow.model.results import RunError
+from actorflow.orchestrator.deferral import checked_power
 from actorflow.orchestrator.live import find
 from actorflow.orchestrator.powers import is_recorded
 from actorflow.orchestrator.requests import new_run
+from actorflow.orchestrator.starter import Starter
 from actorflow.run.handle import Run
 from actorflow.support.oneshot import Once, settle
 from actorflow.support.safe_text import text_of
@@ -56,6 +58,8 @@ class Launcher:
         self._live = life.live
         self._admission = life.admission
         self._registry = registry
+        self.starter: Final = Starter(life, self)
+        """Starts runs for later and runs with a key."""
 
     def check_may_wait(self, what: str) -> None:
         """Refuse to block the orchestrator's event loop until something is recorded."""
@@ -110,6 +114,8 @@ class Launcher:
 
     def start(self, runtime: Runtime, request: Request) -> Run:
         """Admit and launch a run, or return the earlier one with its idempotency key."""
+        if _is_deferred(request):
+            return self.starter.start(runtime, request)
         ticket = self._admission.ticket()
         try:
             self.enter(runtime, ticket)
@@ -117,7 +123,7 @@ class Launcher:
             accepted.result()
         except AlreadyStarted as known:
             self.withdraw(request.run_id, ticket)
-            return self._earlier(runtime, known)
+            return self.earlier(runtime, known)
         except BaseException:
             self.withdraw(request.run_id, ticket)
             raise
@@ -125,6 +131,8 @@ class Launcher:
 
     async def start_async(self, runtime: Runtime, request: Request) -> Run:
         """Do what `start` does without blocking the event loop."""
+        if _is_deferred(request):
+            return await self.starter.start_async(runtime, request)
         ticket = self._admission.ticket()
         try:
             await self._admission.enter_async(ticket, waiting=runtime.waiting_to_start)
@@ -133,7 +141,7 @@ class Launcher:
                 await accepted.result_async()
         except AlreadyStarted as known:
             self.withdraw(request.run_id, ticket)
-            return await self._earlier_async(runtime, known)
+            return await self.earlier_async(runtime, known)
         except BaseException:
             self.withdraw(request.run_id, ticket)
             raise
@@ -144,8 +152,12 @@ class Launcher:
         may_block, waiting = not runtime.on_loop(), runtime.waiting_to_start
         self._admission.enter(ticket, may_block=may_block, waiting=waiting)
 
-    def launch(self, request: Request, ticket: Ticket) -> tuple[Run, Accepted]:
+    def launch(
+        self, request: Request, ticket: Ticket, handle: tuple[Run, Once[RunResult]] | None = None
+    ) -> tuple[Run, Accepted]:
         """Hand an admitted run to the supervisor; call `withdraw` if this raises.
+
+        `handle` is that of a run which was accepted before.
 
         The run may not be recorded yet when this returns: the second value is resolved when it
         is. The supervisor need not wait for that, because its own records of the run follow.
@@ -154,8 +166,11 @@ class Launcher:
         # is drained or cancelled like the others.
         with self._life.door:
             runtime = self._life.runtime("start a run")
-            end: Once[RunResult] = Once()
-            run = Run(runtime, request.run_id, request.workflow_id, end)
+            if handle is None:
+                end: Once[RunResult] = Once()
+                run = Run(runtime, request.run_id, request.workflow_id, end)
+            else:
+                run, end = handle
             entry = (run, end, ticket, request.message.plan)
             self._live.add(*entry)
             return run, self._post(runtime, request, entry)
@@ -236,7 +251,7 @@ class Launcher:
         try:
             _enqueued(runtime, request).result()
         except AlreadyStarted as known:
-            return self._earlier(runtime, known).id
+            return self.earlier(runtime, known).id
         return request.run_id
 
     async def enqueue_async(self, runtime: Runtime, request: Request) -> str:
@@ -244,23 +259,29 @@ class Launcher:
         try:
             await _enqueued(runtime, request).result_async()
         except AlreadyStarted as known:
-            return (await self._earlier_async(runtime, known)).id
+            return (await self.earlier_async(runtime, known)).id
         return request.run_id
 
     # ── Started before ───────────────────────────────────────────────────────────────────────
 
-    def _earlier(self, runtime: Runtime, known: AlreadyStarted) -> Run:
+    def earlier(self, runtime: Runtime, known: AlreadyStarted) -> Run:
+        """Return the run that a key stands for."""
         try:
             return find(self._live, runtime, known.run_id)
         except RunNotFound:
             raise RunNotFound(known.run_id, by_key=True) from None
 
-    async def _earlier_async(self, runtime: Runtime, known: AlreadyStarted) -> Run:
+    async def earlier_async(self, runtime: Runtime, known: AlreadyStarted) -> Run:
+        """Do what `earlier` does without blocking the event loop."""
         if not runtime.slow_to_read:
-            return self._earlier(runtime, known)
+            return self.earlier(runtime, known)
         import asyncio  # noqa: PLC0415 - a caller that awaits has loaded it
 
-        return await asyncio.to_thread(self._earlier, runtime, known)
+        return await asyncio.to_thread(self.earlier, runtime, known)
+
+
+def _is_deferred(request: Request) -> bool:
+    return request.record is not None and request.record.start_at is not None
 
 
 def _enqueued(runtime: Runtime, request: Request) -> Once[None]:
@@ -271,6 +292,8 @@ def _enqueued(runtime: Runtime, request: Request) -> Once[None]:
             f"{type(runtime.state).__name__} has none"
         )
         raise DefinitionError(None, problem, "Use start(), or keep runs in an SQLStateManager")
+    if _is_deferred(request):
+        checked_power(runtime.powers, "enqueue(key=, at=, delay=)")
     recorded: Once[None] = Once()
     record = request.record
     if record is None or is_recorded(

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from actorflow.orchestrator.runtime import Runtime
     from actorflow.orchestrator.settings import Settings
     from actorflow.orchestrator.shutdown import Background, Closing
+    from actorflow.orchestrator.starter import Starter
     from actorflow.systems.thread import LoopThread
 
 
@@ -88,6 +89,8 @@ class Lifetime:
         self._closing: Closing | None = None
         self.background: Background | None = None
         """What runs beside the orchestrator; set before it is opened."""
+        self.starter: Starter | None = None
+        """What starts deferred runs; set before it is opened."""
         self._stop_hearing: Callable[[], None] = lambda: None
         self._at_exit = functools.partial(_close_at_exit, weakref.ref(self))
 
@@ -226,6 +229,8 @@ class Lifetime:
             closing = self._closing
         if self.background is not None:
             self.background.end()
+        if self.starter is not None:
+            self.starter.end(self._runtime)
         self.admission.close()
         self.live.close()
         closing.ask(drain)

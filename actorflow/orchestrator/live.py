@@ -10,6 +10,7 @@ from actorflow.errors.storage import RunUnattended
 from actorflow.model.lifecycle import RunStatus
 from actorflow.model.results import RunResult
 from actorflow.orchestrator.settings import filters_of, run_id_of
+from actorflow.orchestrator.waiting import WaitingRuns
 from actorflow.run.handle import Run
 from actorflow.support.oneshot import Once
 
@@ -29,7 +30,7 @@ __all__ = ["LiveRuns", "Looking", "find"]
 
 
 class LiveRuns:
-    """The handles of accepted runs that have not ended.
+    """The handles of accepted runs that have not ended; those that wait are in `waiting`.
 
     Args:
         left: Called after the end of each run with the ticket that it was admitted with.
@@ -41,18 +42,23 @@ class LiveRuns:
         self._lock = threading.RLock()
         self._runs: dict[str, Entry] = {}
         self._closed = False
+        self.waiting: Final = WaitingRuns(left)
+        """The accepted runs that wait for their time or their turn, and hold no place."""
         self.drained: int = 0
         """How many runs have ended since `close` was called, without having been cancelled."""
         self.all_ended: Once[None] = Once()
         """Resolved when the last one has ended, after `close`."""
 
     def __contains__(self, run_id: str) -> bool:
-        return run_id in self._runs
+        return run_id in self._runs or run_id in self.waiting
 
     def get(self, run_id: str) -> Run | None:
         """Return the handle of a run in progress."""
         entry = self._runs.get(run_id)
-        return None if entry is None else entry[0]
+        if entry is not None:
+            return entry[0]
+        held = self.waiting.get(run_id)
+        return None if held is None else held.run
 
     def ids(self) -> list[str]:
         """Return the ids of the runs in progress, in order of acceptance."""

@@ -17,6 +17,7 @@ from actorflow.errors.storage import InvalidAnswer
 from actorflow.model.protocols import (
     CancelsRemotely,
     ChecksOutputs,
+    DefersRuns,
     LeasesRuns,
     MeasuresSteps,
     QueuesRuns,
@@ -58,6 +59,8 @@ class Powers:
     """Keeps unowned runs; None if there is no queue."""
     requests: CancelsRemotely | None
     """Keeps requests to cancel; None if it takes none."""
+    deferral: DefersRuns | None
+    """Takes runs for later and with keys; None if it takes none."""
     measures: MeasuresSteps | None
     """Knows how long steps took; None if it does not."""
 
@@ -78,6 +81,7 @@ def powers_of(state: StateManager) -> Powers:
         leases=_power(state, LeasesRuns),
         queue=_power(state, QueuesRuns),
         requests=_power(state, CancelsRemotely),
+        deferral=_power(state, DefersRuns),
         measures=_power(state, MeasuresSteps),
     )
 

@@ -15,17 +15,19 @@ from actorflow.model.context import RunScope
 from actorflow.model.lifecycle import EventKind, RunStatus
 from actorflow.model.messages import StartRun
 from actorflow.model.results import RunRecord
+from actorflow.orchestrator.deferral import DEFERRING, deferral_of
 from actorflow.support.read_only import NOTHING, ReadOnly
 from actorflow.support.safe_text import text_of
 from actorflow.support.suggestions import refuse_unknown_options
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.model.events import Event
     from actorflow.model.protocols import Clock, Executor, StateManager
     from actorflow.model.results import RunSnapshot
+    from actorflow.model.terms import OnConflict, Reuse
 
 __all__ = ["Places", "Premises", "Request", "RunOptions", "new_run", "resumed_run"]
 
@@ -80,6 +82,33 @@ class RunOptions(TypedDict, total=False):
     """If an earlier run of the workflow was started with the same key, that run is returned and
     nothing is started, whatever the other arguments are.
     """
+    reuse: Reuse
+    """When the idempotency key starts another run, which it then stands for: `"never"`, which is
+    the default, or `"if_failed"`, when the earlier run has ended failed or cancelled.
+    """
+    expires: float | timedelta | None
+    """Seconds after acceptance for which the idempotency key stands for the run; then it is free.
+    By default it stands for ever, or in memory as long as the run is kept.
+    """
+    key: str | None
+    """At most one run of the workflow with this key is in progress, and one more waits."""
+    on_conflict: OnConflict
+    """What happens when a run with this `key` is live. `"return"`, which is the default, returns
+    it; the one in progress if there are two. `"reject"` raises `KeyInUse`. With `"queue"` the run
+    waits until the one in progress has ended; if one waits already, it raises `KeyInUse`.
+    `"replace_queued"` does the same, and cancels one that waits already. `"cancel_running"` also
+    cancels the one in progress.
+    """
+    debounce: float | timedelta | None
+    """With `key`: start so many seconds after the last such request, with the last inputs. All of
+    these requests return the same run.
+    """
+    at: datetime | None
+    """When the run may start; it is pending until then and holds no place. The datetime must have a
+    time zone; one in the past means now.
+    """
+    delay: float | timedelta | None
+    """The seconds until the run may start, in place of `at`."""
 
 
 class Request(NamedTuple):
@@ -122,8 +151,9 @@ def new_run(
     plan.require(given)
     plan.recognise(given)
     given_none = not options and metadata is NOTHING
-    varying = _NOTHING_VARIES if given_none else _varying(plan, options, metadata)
     now = premises.clock.now()
+    wall = premises.clock.wall(now)
+    varying = _NOTHING_VARIES if given_none else _varying(plan, options, metadata, wall)
     record = RunRecord(
         run_id=new_run_id() if run_id is None else run_id,
         workflow_id=plan.workflow_id,
@@ -132,7 +162,7 @@ def new_run(
         last_steps=plan.last_steps,
         inputs=given,
         metadata=metadata,
-        created_at=premises.clock.wall(now),
+        created_at=wall,
         **varying,
     )
     timeout = _timeout(plan, record)
@@ -208,16 +238,19 @@ _NOTHING_VARIES: Final[Mapping[str, Any]] = {"priority": 0, **dict.fromkeys(_IDS
 
 
 def _varying(
-    plan: WorkflowPlan, options: RunOptions, metadata: Mapping[str, Any]
+    plan: WorkflowPlan, options: RunOptions, metadata: Mapping[str, Any], now: float
 ) -> dict[str, Any]:
     """Return the checked fields of a record in which runs of one workflow differ."""
     ids = {name: _id(plan, name, options, metadata) for name in _IDS}
     own, workflow_id = options.get("timeout"), plan.workflow_id
+    key = _key(plan, options.get("idempotency_key"))
+    deferral = {} if DEFERRING.isdisjoint(options) else deferral_of(options, now, workflow_id, key)
     return {
         "priority": whole(options.get("priority", 0), "priority", workflow_id=workflow_id),
         "timeout": None if own is None else seconds(own, "timeout", workflow_id=workflow_id),
-        "idempotency_key": _key(plan, options.get("idempotency_key")),
+        "idempotency_key": key,
         **ids,
+        **deferral,
     }
 
 

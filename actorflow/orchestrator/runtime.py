@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 from thespian.actors import ActorSystem
 
 from actorflow.actors import ConfigureSupervisor, Supervisor
-from actorflow.errors.definition import ForkedOrchestrator, OrchestratorClosed
+from actorflow.errors.definition import DefinitionError, ForkedOrchestrator, OrchestratorClosed
 from actorflow.executors import CoroutineExecutor, ThreadExecutor
 from actorflow.executors.watchdog import Watchdog
 from actorflow.model.messages import BlockedLoop, CancelRun, Committed, run_of
 from actorflow.model.results import RunResult
 from actorflow.orchestrator.deadlock import Nesting, would_block
+from actorflow.orchestrator.deferral import checked_power, moment_of
 from actorflow.orchestrator.estimates import Estimates
 from actorflow.orchestrator.executor_table import Places, finishing
 from actorflow.orchestrator.remote_cancel import Fate, cancel_unattended, withdraw
@@ -182,7 +183,9 @@ class Runtime:
     ) -> None:
         """Tell the supervisor to end a run."""
         self.check_process()
-        self._tell(CancelRun(run_id, reason, grace, compensate))
+        waiting = self._live.waiting
+        if not (waiting and waiting.cancel(run_id, reason, self)):
+            self._tell(CancelRun(run_id, reason, grace, compensate))
 
     def cancel_elsewhere(self, run_id: str, reason: str, *, compensate: bool) -> RunResult | None:
         """End a run that is not in progress here, or ask its owner to; return any result."""
@@ -193,6 +196,20 @@ class Runtime:
             self.check_may_block("Run.cancel()")
         fate = cancel_unattended(self.powers, run_id, self.clock, reason, compensate=compensate)
         return RunResult.of(self.snapshot(run_id)) if fate is Fate.CANCELLED else None
+
+    def reschedule(self, run_id: str, at: object, delay: object) -> None:
+        """Move the start of a run that waits, here or elsewhere."""
+        self.check_process()
+        now = self.clock.wall(self.clock.now())
+        start_at = moment_of(at, delay, now, None)
+        if at is None and delay is None:
+            problem = "Run.reschedule() needs a new time"
+            raise DefinitionError(None, problem, "Pass at= or delay=; delay=0 means now")
+        if self.slow_to_read:
+            self.check_may_block("Run.reschedule()")
+        deferral = checked_power(self.powers, "Run.reschedule()")
+        deferral.reschedule(run_id, now if start_at is None else start_at, now)
+        self._live.waiting.changed()
 
     def snapshot(self, run_id: str) -> RunSnapshot:
         """Return a run as it stands."""
@@ -315,6 +332,8 @@ class Runtime:
     def finished(self, result: RunResult) -> None:
         """Pass a run's result to its handle, and let its streams end."""
         self._live.finish(result)
+        if self._live.waiting:  # one of them may wait for this
+            self._live.waiting.changed()
         if self.audience.present:
             self.audience.notify(result.run_id)
 

@@ -142,10 +142,11 @@ class Closing:
         await first_of(live.all_ended, timeout=until - runtime.clock.now())
         if self._background is not None:  # it must not use a state manager that is closed
             await first_of(self._background.ended, timeout=until - runtime.clock.now())
+        await first_of(live.waiting.ended, timeout=until - runtime.clock.now())
         abandoned = await runtime.close(self.grace, until - runtime.clock.now())
         return ShutdownReport(
             drained=drained,
-            cancelled=tuple(cut),
+            cancelled=(*live.waiting.cut, *cut),
             abandoned=tuple(abandoned),
             duration=runtime.clock.now() - began,
         )

@@ -77,6 +77,8 @@ class Resuming:
                 recorded = runtime.state.claim(run_id)
                 if recorded.status is not RunStatus.COMPLETED:
                     with _handed_back(runtime, run_id):
+                        if recorded.key is not None and runtime.powers.deferral is not None:
+                            runtime.powers.deferral.occupy(run_id)
                         return self._launcher.launch(resumed_run(runtime, plan, recorded), ticket)[
                             0
                         ]

@@ -11,6 +11,7 @@ from actorflow.support.oneshot import Once
 if TYPE_CHECKING:
     import contextlib
     from collections.abc import Generator
+    from datetime import datetime
 
     from actorflow.model.lifecycle import RunStatus
     from actorflow.model.results import RunResult, RunSnapshot
@@ -33,6 +34,9 @@ class Runtime(Protocol):
 
     def cancel_elsewhere(self, run_id: str, reason: str, *, compensate: bool) -> RunResult | None:
         """End a run that is not in progress here, or ask its owner to; return any result."""
+
+    def reschedule(self, run_id: str, at: object, delay: object) -> None:
+        """Move the start of a run that waits."""
 
     def check_process(self) -> None:
         """Refuse to wait in a fork of the run's process."""
@@ -212,6 +216,21 @@ class Run:
             if ended is not None:
                 self._end = Once()
                 self._end.set(ended)
+
+    def reschedule(self, *, at: datetime | None = None, delay: Duration | None = None) -> None:
+        """Move the start of a run that waits for its time, or for its turn with its key.
+
+        Args:
+            at: When it may start, with a time zone; one in the past means now.
+            delay: The seconds from now until it may start, or a `timedelta`, in place of `at`.
+
+        Raises:
+            DefinitionError: When an argument is invalid, or the state manager defers no runs.
+            NotRescheduled: When the run does not wait: it has started, or has ended.
+            RunNotFound: When there is no such run, or its state manager no longer keeps it.
+            WrongLoop: When the call would block the event loop that the run lives on.
+        """
+        self._runtime.reschedule(self.id, at, delay)
 
     def events(self) -> EventStream:
         """Return the run's events from the first to the last, live.

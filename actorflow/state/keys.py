@@ -33,7 +33,7 @@ import attrs
 from actorflow.errors.storage import KeyInUse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from actorflow.model.results import RunRecord
 
@@ -138,8 +138,8 @@ class KeyTable:
         self._order = itertools.count()
         self._times: list[tuple[float, int, str]] = []
         """When each of them is looked at next; entries of others are ignored."""
-        self._yielding: list[str] = []
-        """Running runs that must be cancelled."""
+        self._yielding: dict[str, str] = {}
+        """Running runs that must be cancelled, and why."""
 
     def admit(self, record: RunRecord) -> Verdict:
         """Decide on a deferred run, and take note of it if it is accepted.
@@ -176,7 +176,7 @@ class KeyTable:
         else:
             slots.queued = record.run_id
         if verdict.cancelled is not None:
-            self._yielding.append(verdict.cancelled)
+            self._yielding[verdict.cancelled] = YIELDED.format(record.run_id)
         self._wait(record)
 
     def _rival(self, run_id: str | None, record: RunRecord) -> Rival | None:
@@ -224,9 +224,9 @@ class KeyTable:
             slots.running, slots.queued = record.run_id, None
         return slots.running == record.run_id
 
-    def yielding(self) -> Sequence[str]:
-        """Return the running runs that must be cancelled, once each."""
-        found, self._yielding = self._yielding, []
+    def yielding(self) -> Mapping[str, str]:
+        """Return the running runs that must be cancelled, once each, and why."""
+        found, self._yielding = self._yielding, {}
         return found
 
     def reschedule(self, run_id: str, start_at: float) -> bool:

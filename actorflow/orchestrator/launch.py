@@ -252,6 +252,7 @@ class Launcher:
             _enqueued(runtime, request).result()
         except AlreadyStarted as known:
             return self.earlier(runtime, known).id
+        self.starter.enqueued(runtime, request.record)
         return request.run_id
 
     async def enqueue_async(self, runtime: Runtime, request: Request) -> str:
@@ -260,6 +261,10 @@ class Launcher:
             await _enqueued(runtime, request).result_async()
         except AlreadyStarted as known:
             return (await self.earlier_async(runtime, known)).id
+        if _is_deferred(request):
+            import asyncio  # noqa: PLC0415 - a caller that awaits has loaded it
+
+            await asyncio.to_thread(self.starter.enqueued, runtime, request.record)
         return request.run_id
 
     # ── Started before ───────────────────────────────────────────────────────────────────────

@@ -28,7 +28,7 @@ from actorflow.support.oneshot import Once, settle
 
 if TYPE_CHECKING:
     from actorflow.model.protocols import DefersRuns
-    from actorflow.model.results import RunResult
+    from actorflow.model.results import RunRecord, RunResult
     from actorflow.orchestrator.admission import Ticket
     from actorflow.orchestrator.launch import Launcher
     from actorflow.orchestrator.lifetime import Lifetime
@@ -149,12 +149,28 @@ class Starter:
         """Start the run if it may go; otherwise give its place back."""
         with contextlib.suppress(ActorflowError):  # the thread asks again
             self.look(runtime)
+            self._end_replaced(runtime, held.record)
         with self._waiting.guard:
             waits = held.run.id in self._waiting and not held.released
             ticket, held.ticket = held.ticket, None if waits else held.ticket
         if waits and ticket is not None:
             self._admission.leave(ticket)
         self._woken.set()
+
+    def enqueued(self, runtime: Runtime, record: RunRecord | None) -> None:
+        """See to the runs here that a run with their key has replaced or told to end."""
+        if record is not None and record.key is not None and runtime.powers.deferral is not None:
+            with contextlib.suppress(ActorflowError):  # they hear of it later
+                with self._lock:
+                    self._release(runtime, runtime.powers.deferral)
+                self._end_replaced(runtime, record)
+
+    def _end_replaced(self, runtime: Runtime, record: RunRecord) -> None:
+        for held in self._waiting.with_key(record.workflow_id, str(record.key)):
+            if held.run.id != record.run_id and not held.ending:
+                recorded = runtime.snapshot(held.run.id)
+                if recorded.status.terminal:
+                    self._waiting.lost(held, recorded, runtime)
 
     # ── Starting ─────────────────────────────────────────────────────────────────────────────
 
@@ -170,6 +186,7 @@ class Starter:
         return next_in
 
     def _release(self, runtime: Runtime, deferral: DefersRuns) -> float | None:
+        """Take note of what may go, and cancel what makes way."""
         found = deferral.due(runtime.clock.wall(runtime.clock.now()))
         for run_id, reason in found.yielding.items():
             if run_id in self._life.live:

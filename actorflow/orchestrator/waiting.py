@@ -66,6 +66,8 @@ class WaitingRuns:
     def __init__(self, left: Callable[[Ticket], None]) -> None:
         self._left = left
         self._held: dict[str, Held] = {}
+        self._by_key: dict[tuple[str, str], list[Held]] = {}
+        """Those with a key; at most a few for each."""
         self._closed = False
         self.guard: Final = threading.RLock()
         """Held while a run starts or is cancelled, so that it does not do both."""
@@ -96,10 +98,25 @@ class WaitingRuns:
             if self._closed:
                 raise OrchestratorClosed("start a run")
             self._held[held.run.id] = held
+            if held.record.key is not None:
+                pair = held.record.workflow_id, held.record.key
+                self._by_key.setdefault(pair, []).append(held)
 
     def pop(self, run_id: str) -> Held | None:
         """Remove a run that starts, or that was not accepted."""
-        return self._held.pop(run_id, None)
+        with self.guard:
+            held = self._held.pop(run_id, None)
+            if held is not None and held.record.key is not None:
+                pair = held.record.workflow_id, held.record.key
+                self._by_key[pair].remove(held)
+                if not self._by_key[pair]:
+                    del self._by_key[pair]
+        return held
+
+    def with_key(self, workflow_id: str, key: str) -> list[Held]:
+        """Return the runs that wait here with a key."""
+        with self.guard:
+            return list(self._by_key.get((workflow_id, key), ()))
 
     def cancel(self, run_id: str, reason: str, runtime: Runtime) -> bool:
         """Record the end of a run that waits; return whether it waits here."""
@@ -160,7 +177,7 @@ class WaitingRuns:
         self._remove(held, runtime)
 
     def _remove(self, held: Held, runtime: Runtime) -> None:
-        self._held.pop(held.run.id, None)
+        self.pop(held.run.id)
         if held.ticket is not None:
             self._left(held.ticket)
         runtime.audience.notify(held.run.id)

@@ -25,7 +25,7 @@ from actorflow.state.sql.schema.tables import NOT_PURGED, Moment, owners, runs
 from actorflow.state.sql.writing.open_runs import Change, OpenRun, apply_event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from actorflow.errors.storage import StoreError
     from actorflow.model.results import RunRecord
@@ -96,6 +96,9 @@ class Turns:
         self._is_due = is_due(dialect)
         self._unowned = unowned(dialect)
         self._has_turn = has_turn(dialect)
+        self._asked = sa.select(runs.c.run_id, runs.c.cancel_asked).where(
+            runs.c.owner == owner, runs.c.cancel_asked.is_not(None), runs.c.finished_at.is_(None)
+        )
 
     # ── Starts ───────────────────────────────────────────────────────────────────────────────
 
@@ -128,10 +131,9 @@ class Turns:
         return None
 
     def _rival(self, row: Any, record: RunRecord) -> Rival:
-        due = row.start_at is None or row.start_at <= record.created_at
         same = row.workflow_version == record.workflow_version
         mergeable = row.debounce is not None and same and row.serializer == self._serializer
-        return Rival(row.run_id, due, mergeable)
+        return Rival(row.run_id, bool(row.due), mergeable)
 
     def _clear(self, connection: sa.Connection, record: RunRecord, verdict: Verdict) -> None:
         """Clear the slot that the new run takes."""
@@ -178,8 +180,8 @@ class Turns:
             runs.c.serializer,
             runs.c.status,
             runs.c.key_slot,
-            runs.c.start_at,
             runs.c.debounce,
+            self._is_due.label("due"),
             sa.or_(runs.c.purged_at.is_not(None), self._unowned).label("free"),
             runs.c.finished_at.is_not(None).label("ended"),
         )
@@ -236,7 +238,8 @@ class Turns:
         found = list(connection.scalars(query))
         released = self.promote(connection, found)
         next_in = 0.0 if len(found) == _MOST else self._next_in(connection, *mine)
-        return Due(released, next_in)
+        asked = connection.execute(self._asked).all()
+        return Due(released, next_in, dict(_reasons(asked)))
 
     def next_in(self, connection: sa.Connection, known: sa.ColumnElement[bool]) -> float | None:
         """Return the seconds until the next unowned run is due among those that are known."""
@@ -305,6 +308,14 @@ class Turns:
         if status is None:
             raise RunNotFound(run_id)
         raise NotRescheduled(run_id, status)
+
+
+def _reasons(asked: Iterable[Any]) -> Iterator[tuple[str, str]]:
+    """Yield the runs to cancel, and why; those to undo as well hear of it with the lease."""
+    for run_id, encoded in asked:
+        request = msgspec.json.decode(encoded)
+        if not request["compensate"]:
+            yield run_id, request["reason"]
 
 
 def _hashed(workflow_id: str, key: str) -> tuple[Any, Any]:

@@ -1,0 +1,339 @@
+"""Runs with keys and for later: one runs and one waits, whatever is asked for, and when."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+import time
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from actorflow import MemoryStateManager
+from actorflow.errors.storage import AlreadyStarted, KeyInUse, NotRescheduled, RunNotFound
+from actorflow.model.cancelling import cancelled
+from actorflow.model.lifecycle import EventKind, RunStatus
+from actorflow.model.terms import StartTerms
+from actorflow.state.sql import SQLStateManager
+from actorflow.testing.contracts.accounts import (
+    COMPLETED,
+    FAILED,
+    STARTED,
+    Commits,
+    accept,
+    accepted,
+    happened,
+    write,
+)
+
+BEGUN = (EventKind.RUN_ACCEPTED, *STARTED)
+ENDS = {
+    "completed": (EventKind.STEP_COMPLETED, EventKind.RUN_COMPLETED),
+    "failed": (EventKind.STEP_FAILED, EventKind.RUN_FAILED),
+    "cancelled": (EventKind.STEP_CANCELLED, EventKind.RUN_CANCELLED),
+}
+AGAIN = (EventKind.RUN_RESUMED, EventKind.STEP_READY, EventKind.STEP_STARTED)
+POLICIES = ["return", "reject", "queue", "replace_queued", "cancel_running"]
+LATER = 1_000_000.0
+GUARD = 60
+PHASES = [Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
+
+
+def asked(state, record, how="create"):
+    """Start a run, and return the error that keeps it out, if any."""
+    commits = Commits()
+    try:
+        if not getattr(state, how)(record, commits.done):
+            commits.wait(how)
+            return commits.errors[0]
+    except (AlreadyStarted, KeyInUse) as error:
+        return error
+    return None
+
+
+class Twin:
+    """A run, as the naive twin has it."""
+
+    def __init__(self, run_id, key, inputs, *, owned, delayed, debounced):
+        self.run_id = run_id
+        self.key = key
+        self.inputs = inputs
+        self.owned = owned
+        self.delayed = delayed
+        self.debounced = debounced
+        self.status = "pending"
+        self.events = 0
+
+
+class Keys(RuleBasedStateMachine):
+    """Starts, ends, cancellations, times that come and resumed runs, beside a naive twin."""
+
+    number = itertools.count()
+
+    def open(self):
+        """Return the state manager that owns runs, and the one that takes unowned ones."""
+        raise NotImplementedError
+
+    def __init__(self):
+        super().__init__()
+        self.state, self.taker = self.open()
+        self.flow = f"flow {next(self.number)}"
+        self.count = itertools.count()
+        self.runs = {}
+        self.running = {}
+        self.queued = {}
+
+    # ── The twin ─────────────────────────────────────────────────────────────────────────────
+
+    def expected(self, new, policy):
+        """What a start must do: the error, and the run it names; None when it is accepted."""
+        running, queued = self.running.get(new.key), self.queued.get(new.key)
+        if policy == "debounce":
+            if queued is not None and queued.debounced:
+                queued.inputs, queued.delayed = new.inputs, True
+                return AlreadyStarted, queued.run_id
+            self.let_queue(new)
+        elif policy in ("return", "reject"):
+            live = running or queued
+            if live is not None:
+                return (AlreadyStarted if policy == "return" else KeyInUse), live.run_id
+            self.let_in(new)
+        elif policy == "queue":
+            if queued is None:
+                self.let_in(new)
+            elif running is None and not queued.delayed:
+                self.running[new.key] = queued
+                self.queued[new.key] = new
+            elif running is None and not new.delayed:
+                self.running[new.key] = new
+            else:
+                return KeyInUse, queued.run_id
+        else:
+            if queued is not None:
+                self.over(queued, "cancelled")
+            self.let_in(new)
+            if policy == "cancel_running" and running is not None:
+                self.makes_way(running, new)
+        return None
+
+    def let_queue(self, new):
+        if self.queued.get(new.key) is not None:
+            self.over(self.queued[new.key], "cancelled")
+        self.queued[new.key] = new
+
+    def let_in(self, new):
+        if self.running.get(new.key) is None and new.owned and not new.delayed:
+            self.running[new.key] = new
+        else:
+            self.queued[new.key] = new
+
+    def makes_way(self, running, new):
+        """A running run is cancelled at once if it belongs to nobody."""
+        if not running.owned and running.status == "pending":
+            self.over(running, "cancelled")
+            if self.queued.get(new.key) is new and new.owned and not new.delayed:
+                self.queued[new.key], self.running[new.key] = None, new
+
+    def over(self, run, status):
+        run.status = status
+        for slot in (self.running, self.queued):
+            if slot.get(run.key) is run:
+                slot[run.key] = None
+
+    def may_go(self, run):
+        if run.status != "pending" or run.delayed:
+            return False
+        if run.key is None or self.running.get(run.key) is run:
+            return True
+        return self.queued.get(run.key) is run and self.running.get(run.key) is None
+
+    # ── What happens ─────────────────────────────────────────────────────────────────────────
+
+    def run_of(self, pick, *statuses):
+        some = [run for run in self.runs.values() if run.status in statuses]
+        return some[pick % len(some)] if some else None
+
+    @rule(
+        key=st.sampled_from(["k", "k", "k", "other", None]),
+        policy=st.sampled_from([*POLICIES, "debounce", "debounce"]),
+        delayed=st.booleans(),
+        owned=st.booleans(),
+    )
+    def start(self, key, policy, delayed, owned):
+        owned = owned or self.taker is None
+        debounced = policy == "debounce" and key is not None
+        delayed = delayed or debounced or key is None
+        number = next(self.count)
+        new = Twin(
+            f"{self.flow} {number}", key, number, owned=owned, delayed=delayed, debounced=debounced
+        )
+        now = time.time()
+        terms = StartTerms(
+            on_conflict="return" if debounced or key is None else policy,
+            debounce=LATER if debounced else None,
+        )
+        record = accepted(
+            new.run_id,
+            workflow_id=self.flow,
+            inputs={"n": number},
+            created_at=now,
+            start_at=now + LATER if delayed else now,
+            key=key,
+            terms=terms,
+        )
+        error = asked(self.state, record, "create" if owned else "enqueue")
+        wanted = None if key is None else self.expected(new, policy)
+        if wanted is None:
+            assert error is None, error
+            self.runs[new.run_id] = new
+        else:
+            assert (type(error), error.run_id) == wanted
+
+    @rule(pick=st.integers(0, 99))
+    def a_time_comes(self, pick):
+        run = self.run_of(pick, "pending")
+        if run is None:
+            return
+        moves = run.delayed or (run.key is not None and self.queued.get(run.key) is run)
+        unowned = not run.owned and self.running.get(run.key) is not run
+        try:
+            self.state.reschedule(run.run_id, time.time() - 10.0, time.time())
+        except NotRescheduled:
+            assert not (moves or unowned)
+        else:
+            # What is released in memory is not, in a database, until its first event.
+            run.delayed = False
+
+    def look(self):
+        """Start what may go."""
+        wanted = {it.run_id for it in self.runs.values() if it.owned and self.may_go(it)}
+        found = {it for it in self.state.due(time.time()).run_ids if it.startswith(self.flow + " ")}
+        assert wanted == found
+        self.begin(self.state, found)
+
+    @rule()
+    def looks(self):
+        self.look()
+
+    def take(self):
+        """Take what belongs to nobody."""
+        wanted = {it.run_id for it in self.runs.values() if not it.owned and self.may_go(it)}
+        here = [it.run_id for it in self.runs.values() if it.status == "running"]
+        found = set(self.taker.take({(self.flow, "1.0.0")}, here, 1000).taken)
+        assert wanted == found
+        self.begin(self.taker, found)
+
+    @precondition(lambda self: self.taker is not None)
+    @rule()
+    def takes(self):
+        self.take()
+
+    def begin(self, state, found):
+        for run_id in found:
+            run = self.runs[run_id]
+            if run.key is not None and self.queued.get(run.key) is run:
+                self.queued[run.key], self.running[run.key] = None, run
+            self.record(state, run, BEGUN, "running")
+
+    def record(self, state, run, kinds, status):
+        ids = {"run_id": run.run_id, "workflow_id": self.flow}
+        events = happened(*kinds, after=run.events, time=time.time(), **ids)
+        write(state, events)
+        run.events += len(kinds)
+        run.status = status
+
+    def writer(self, run):
+        return self.state if run.owned else self.taker
+
+    @rule(pick=st.integers(0, 99), how=st.sampled_from([*ENDS]))
+    def ends(self, pick, how):
+        run = self.run_of(pick, "running")
+        if run is not None:
+            self.record(self.writer(run), run, ENDS[how], how)
+            self.over(run, how)
+
+    @rule(pick=st.integers(0, 99))
+    def a_pending_run_is_cancelled(self, pick):
+        run = self.run_of(pick, "pending")
+        if run is not None and run.owned:
+            write(self.state, cancelled(self.state.snapshot(run.run_id), 0, time.time(), "no"))
+            run.events = 3
+            self.over(run, "cancelled")
+
+    @rule(pick=st.integers(0, 99))
+    def an_ended_run_is_resumed(self, pick):
+        run = self.run_of(pick, "failed")
+        if run is None or run.events == 0:
+            return
+        state = self.writer(run)
+        state.claim(run.run_id)
+        rival = None if run.key is None else self.running.get(run.key)
+        if rival is None:
+            state.occupy(run.run_id)
+            self.running[run.key] = run
+            self.record(state, run, AGAIN, "running")
+        else:
+            with pytest.raises(KeyInUse) as refused:
+                state.occupy(run.run_id)
+            if self.taker is not None:
+                state.hand_back(run.run_id)
+            assert rival.run_id == refused.value.run_id
+
+    @invariant()
+    def every_run_is_where_the_twin_has_it(self):
+        for run in self.runs.values():
+            snapshot = self.state.snapshot(run.run_id)
+            assert run.status == snapshot.status.value
+            if run.status != "cancelled":
+                assert run.inputs == snapshot.inputs["n"]
+
+    def teardown(self):
+        """What is accepted last comes to run, with its inputs."""
+        for run in [it for it in self.runs.values() if it.status == "running"]:
+            self.record(self.writer(run), run, ENDS["completed"], "completed")
+            self.over(run, "completed")
+        for run in [it for it in self.runs.values() if it.status == "pending" and it.delayed]:
+            self.state.reschedule(run.run_id, time.time() - 10.0, time.time())
+            run.delayed = False
+        for _ in range(2 * len(self.runs)):
+            self.look()
+            if self.taker is not None:
+                self.take()
+            for run in [it for it in self.runs.values() if it.status == "running"]:
+                self.record(self.writer(run), run, ENDS["completed"], "completed")
+                self.over(run, "completed")
+        assert all(run.status != "pending" for run in self.runs.values())
+
+
+def played(examples, opened):
+    """Let the machine play on the state managers that `opened` returns."""
+
+    class Machine(Keys):
+        def open(self):
+            return opened()
+
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(max_examples=examples, stateful_step_count=30, deadline=None, phases=PHASES, report_multiple_bugs=False),
+    )
+
+
+def test_keys_in_memory_behave_like_the_twin():
+    """In 300 plays."""
+    played(300, lambda: (MemoryStateManager(), None))
+
+
+def test_keys_in_a_database_behave_like_the_twin(make):
+    """With a second state manager that takes what has no owner."""
+    options = {"synchronous": "NORMAL"}
+    pair = make(**options), make(**options)
+    played(30, lambda: pair)

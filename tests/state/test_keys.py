@@ -19,13 +19,12 @@ from hypothesis.stateful import (
 )
 
 from actorflow import MemoryStateManager
-from actorflow.errors.storage import AlreadyStarted, KeyInUse, NotRescheduled, RunNotFound
+from actorflow.errors.storage import AlreadyStarted, KeyInUse, NotRescheduled
 from actorflow.model.cancelling import cancelled
 from actorflow.model.lifecycle import EventKind, RunStatus
 from actorflow.model.terms import StartTerms
 from actorflow.state.sql import SQLStateManager
 from actorflow.testing.contracts.accounts import (
-    COMPLETED,
     FAILED,
     STARTED,
     Commits,
@@ -45,7 +44,12 @@ AGAIN = (EventKind.RUN_RESUMED, EventKind.STEP_READY, EventKind.STEP_STARTED)
 POLICIES = ["return", "reject", "queue", "replace_queued", "cancel_running"]
 LATER = 1_000_000.0
 GUARD = 60
-PHASES = [Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
+PLAYS = {
+    "stateful_step_count": 30,
+    "deadline": None,
+    # Explaining a failure would take minutes.
+    "phases": [Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+}
 
 
 def asked(state, record, how="create"):
@@ -94,62 +98,66 @@ class Keys(RuleBasedStateMachine):
 
     # ── The twin ─────────────────────────────────────────────────────────────────────────────
 
-    def expected(self, new, policy):
+    def _expected(self, new, policy):
         """What a start must do: the error, and the run it names; None when it is accepted."""
         running, queued = self.running.get(new.key), self.queued.get(new.key)
         if policy == "debounce":
             if queued is not None and queued.debounced:
                 queued.inputs, queued.delayed = new.inputs, True
                 return AlreadyStarted, queued.run_id
-            self.let_queue(new)
+            self._let_queue(new)
         elif policy in ("return", "reject"):
             live = running or queued
             if live is not None:
                 return (AlreadyStarted if policy == "return" else KeyInUse), live.run_id
-            self.let_in(new)
+            self._let_in(new)
         elif policy == "queue":
-            if queued is None:
-                self.let_in(new)
-            elif running is None and not queued.delayed:
-                self.running[new.key] = queued
-                self.queued[new.key] = new
-            elif running is None and not new.delayed:
-                self.running[new.key] = new
-            else:
-                return KeyInUse, queued.run_id
+            return self._behind(new, running, queued)
         else:
             if queued is not None:
-                self.over(queued, "cancelled")
-            self.let_in(new)
+                self._over(queued, "cancelled")
+            self._let_in(new)
             if policy == "cancel_running" and running is not None:
-                self.makes_way(running, new)
+                self._makes_way(running, new)
         return None
 
-    def let_queue(self, new):
+    def _behind(self, new, running, queued):
+        if queued is None:
+            self._let_in(new)
+        elif running is None and not queued.delayed:
+            self.running[new.key] = queued
+            self.queued[new.key] = new
+        elif running is None and not new.delayed:
+            self.running[new.key] = new
+        else:
+            return KeyInUse, queued.run_id
+        return None
+
+    def _let_queue(self, new):
         if self.queued.get(new.key) is not None:
-            self.over(self.queued[new.key], "cancelled")
+            self._over(self.queued[new.key], "cancelled")
         self.queued[new.key] = new
 
-    def let_in(self, new):
+    def _let_in(self, new):
         if self.running.get(new.key) is None and new.owned and not new.delayed:
             self.running[new.key] = new
         else:
             self.queued[new.key] = new
 
-    def makes_way(self, running, new):
+    def _makes_way(self, running, new):
         """A running run is cancelled at once if it belongs to nobody."""
         if not running.owned and running.status == "pending":
-            self.over(running, "cancelled")
+            self._over(running, "cancelled")
             if self.queued.get(new.key) is new and new.owned and not new.delayed:
                 self.queued[new.key], self.running[new.key] = None, new
 
-    def over(self, run, status):
+    def _over(self, run, status):
         run.status = status
         for slot in (self.running, self.queued):
             if slot.get(run.key) is run:
                 slot[run.key] = None
 
-    def may_go(self, run):
+    def _may_go(self, run):
         if run.status != "pending" or run.delayed:
             return False
         if run.key is None or self.running.get(run.key) is run:
@@ -158,7 +166,7 @@ class Keys(RuleBasedStateMachine):
 
     # ── What happens ─────────────────────────────────────────────────────────────────────────
 
-    def run_of(self, pick, *statuses):
+    def _run_of(self, pick, *statuses):
         some = [run for run in self.runs.values() if run.status in statuses]
         return some[pick % len(some)] if some else None
 
@@ -169,6 +177,7 @@ class Keys(RuleBasedStateMachine):
         owned=st.booleans(),
     )
     def start(self, key, policy, delayed, owned):
+        """Start a run, for now or later, with or without a key."""
         owned = owned or self.taker is None
         debounced = policy == "debounce" and key is not None
         delayed = delayed or debounced or key is None
@@ -191,7 +200,7 @@ class Keys(RuleBasedStateMachine):
             terms=terms,
         )
         error = asked(self.state, record, "create" if owned else "enqueue")
-        wanted = None if key is None else self.expected(new, policy)
+        wanted = None if key is None else self._expected(new, policy)
         if wanted is None:
             assert error is None, error
             self.runs[new.run_id] = new
@@ -200,7 +209,8 @@ class Keys(RuleBasedStateMachine):
 
     @rule(pick=st.integers(0, 99))
     def a_time_comes(self, pick):
-        run = self.run_of(pick, "pending")
+        """Let a pending run be due."""
+        run = self._run_of(pick, "pending")
         if run is None:
             return
         moves = run.delayed or (run.key is not None and self.queued.get(run.key) is run)
@@ -208,79 +218,85 @@ class Keys(RuleBasedStateMachine):
         try:
             self.state.reschedule(run.run_id, time.time() - 10.0, time.time())
         except NotRescheduled:
-            assert not (moves or unowned)
+            assert not moves
+            assert not unowned
         else:
             # What is released in memory is not, in a database, until its first event.
             run.delayed = False
 
     def look(self):
         """Start what may go."""
-        wanted = {it.run_id for it in self.runs.values() if it.owned and self.may_go(it)}
+        wanted = {it.run_id for it in self.runs.values() if it.owned and self._may_go(it)}
         found = {it for it in self.state.due(time.time()).run_ids if it.startswith(self.flow + " ")}
         assert wanted == found
-        self.begin(self.state, found)
+        self._begin(self.state, found)
 
     @rule()
     def looks(self):
+        """Look once."""
         self.look()
 
     def take(self):
         """Take what belongs to nobody."""
-        wanted = {it.run_id for it in self.runs.values() if not it.owned and self.may_go(it)}
+        wanted = {it.run_id for it in self.runs.values() if not it.owned and self._may_go(it)}
         here = [it.run_id for it in self.runs.values() if it.status == "running"]
         found = set(self.taker.take({(self.flow, "1.0.0")}, here, 1000).taken)
         assert wanted == found
-        self.begin(self.taker, found)
+        self._begin(self.taker, found)
 
     @precondition(lambda self: self.taker is not None)
     @rule()
     def takes(self):
+        """Take once."""
         self.take()
 
-    def begin(self, state, found):
+    def _begin(self, state, found):
         for run_id in found:
             run = self.runs[run_id]
             if run.key is not None and self.queued.get(run.key) is run:
                 self.queued[run.key], self.running[run.key] = None, run
-            self.record(state, run, BEGUN, "running")
+            self._record(state, run, BEGUN, "running")
 
-    def record(self, state, run, kinds, status):
+    def _record(self, state, run, kinds, status):
         ids = {"run_id": run.run_id, "workflow_id": self.flow}
         events = happened(*kinds, after=run.events, time=time.time(), **ids)
         write(state, events)
         run.events += len(kinds)
         run.status = status
 
-    def writer(self, run):
+    def _writer(self, run):
         return self.state if run.owned else self.taker
 
     @rule(pick=st.integers(0, 99), how=st.sampled_from([*ENDS]))
     def ends(self, pick, how):
-        run = self.run_of(pick, "running")
+        """End a run in progress."""
+        run = self._run_of(pick, "running")
         if run is not None:
-            self.record(self.writer(run), run, ENDS[how], how)
-            self.over(run, how)
+            self._record(self._writer(run), run, ENDS[how], how)
+            self._over(run, how)
 
     @rule(pick=st.integers(0, 99))
     def a_pending_run_is_cancelled(self, pick):
-        run = self.run_of(pick, "pending")
+        """Before it starts."""
+        run = self._run_of(pick, "pending")
         if run is not None and run.owned:
             write(self.state, cancelled(self.state.snapshot(run.run_id), 0, time.time(), "no"))
             run.events = 3
-            self.over(run, "cancelled")
+            self._over(run, "cancelled")
 
     @rule(pick=st.integers(0, 99))
     def an_ended_run_is_resumed(self, pick):
-        run = self.run_of(pick, "failed")
+        """If its key is free."""
+        run = self._run_of(pick, "failed")
         if run is None or run.events == 0:
             return
-        state = self.writer(run)
+        state = self._writer(run)
         state.claim(run.run_id)
         rival = None if run.key is None else self.running.get(run.key)
         if rival is None:
             state.occupy(run.run_id)
             self.running[run.key] = run
-            self.record(state, run, AGAIN, "running")
+            self._record(state, run, AGAIN, "running")
         else:
             with pytest.raises(KeyInUse) as refused:
                 state.occupy(run.run_id)
@@ -290,6 +306,7 @@ class Keys(RuleBasedStateMachine):
 
     @invariant()
     def every_run_is_where_the_twin_has_it(self):
+        """With its status and inputs."""
         for run in self.runs.values():
             snapshot = self.state.snapshot(run.run_id)
             assert run.status == snapshot.status.value
@@ -299,8 +316,8 @@ class Keys(RuleBasedStateMachine):
     def teardown(self):
         """What is accepted last comes to run, with its inputs."""
         for run in [it for it in self.runs.values() if it.status == "running"]:
-            self.record(self.writer(run), run, ENDS["completed"], "completed")
-            self.over(run, "completed")
+            self._record(self._writer(run), run, ENDS["completed"], "completed")
+            self._over(run, "completed")
         for run in [it for it in self.runs.values() if it.status == "pending" and it.delayed]:
             self.state.reschedule(run.run_id, time.time() - 10.0, time.time())
             run.delayed = False
@@ -309,8 +326,8 @@ class Keys(RuleBasedStateMachine):
             if self.taker is not None:
                 self.take()
             for run in [it for it in self.runs.values() if it.status == "running"]:
-                self.record(self.writer(run), run, ENDS["completed"], "completed")
-                self.over(run, "completed")
+                self._record(self._writer(run), run, ENDS["completed"], "completed")
+                self._over(run, "completed")
         assert all(run.status != "pending" for run in self.runs.values())
 
 
@@ -323,7 +340,13 @@ def played(examples, opened):
 
     run_state_machine_as_test(
         Machine,
-        settings=settings(max_examples=examples, stateful_step_count=30, deadline=None, phases=PHASES, report_multiple_bugs=False),
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=30,
+            deadline=None,
+            phases=PHASES,
+            report_multiple_bugs=False,
+        ),
     )
 
 
@@ -337,3 +360,162 @@ def test_keys_in_a_database_behave_like_the_twin(make):
     options = {"synchronous": "NORMAL"}
     pair = make(**options), make(**options)
     played(30, lambda: pair)
+
+
+# ── Idempotency keys ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def state(request, tmp_path):
+    """A state manager of each kind."""
+    if request.param == "memory":
+        state = MemoryStateManager(max_age=float("inf"))
+    elif request.param == "sqlite":
+        state = SQLStateManager(f"sqlite:///{tmp_path}/runs.db", create=True)
+    else:
+        tables = request.getfixturevalue("postgresql_tables")
+        state = SQLStateManager(request.getfixturevalue("postgresql").copy_of(tables))
+    yield state
+    state.close()
+
+
+def named(run_id, at, **terms):
+    """A run with an idempotency key, accepted at a time."""
+    return accepted(run_id, created_at=at, idempotency_key="i", terms=StartTerms(**terms))
+
+
+def test_an_idempotency_key_stands_until_it_expires(state):
+    """Counted from the acceptance of the run that it stands for; the next one has its own time."""
+    accept(state, named("first", 100.0, expires=10.0))
+    early = asked(state, named("early", 109.0))
+    accept(state, named("second", 110.0, expires=5.0))
+    later = asked(state, named("later", 114.0, expires=1.0))
+    accept(state, named("third", 115.0))
+    at_last = asked(state, named("last", 1e9))
+
+    assert ["first", "second", "third"] == [it.run_id for it in (early, later, at_last)]
+    assert "first" == state.snapshot("first").run_id
+
+
+@pytest.mark.parametrize("how", [*ENDS])
+def test_an_idempotency_key_is_reused_only_after_a_bad_end(state, how):
+    """And only by a start that asks for it."""
+    accept(state, named("first", 100.0))
+    write(state, happened(*STARTED, run_id="first"))
+    in_progress = asked(state, named("second", 101.0, reuse="if_failed"))
+    write(state, happened(*ENDS[how], run_id="first", after=len(STARTED)))
+    never = asked(state, named("third", 102.0))
+    if_failed = asked(state, named("fourth", 103.0, reuse="if_failed"))
+    after = asked(state, named("fifth", 104.0, reuse="if_failed"))
+
+    assert ["first", "first"] == [in_progress.run_id, never.run_id]
+    if how == "completed":
+        assert "first" == if_failed.run_id == after.run_id
+    else:
+        assert None is if_failed
+        assert "fourth" == after.run_id
+
+
+def test_of_many_starts_one_reuses_the_key_of_a_failed_run(make):
+    """Whatever processes they are in."""
+    states, barrier, outcomes = [make() for _ in range(4)], threading.Barrier(4), []
+    accept(states[0], named("first", 100.0))
+    write(states[0], happened(*FAILED, run_id="first"))
+
+    def start(number):
+        barrier.wait()
+        record = named(f"again {number}", 101.0, reuse="if_failed")
+        outcomes.append((record.run_id, asked(states[number], record)))
+
+    threads = [threading.Thread(target=start, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    winners = [run_id for run_id, error in outcomes if error is None]
+    assert 1 == len(winners)
+    assert {*winners} == {error.run_id for _, error in outcomes if error is not None}
+
+
+# ── Many processes ───────────────────────────────────────────────────────────────────────────────
+
+
+class Daemon:
+    """A thread with a state manager of its own that takes runs, and lets each go on for a while."""
+
+    def __init__(self, state, in_progress, over):
+        self.state = state
+        self.in_progress = in_progress
+        self.over = over
+        self.seen = []
+        self.wrong = []
+        self.thread = threading.Thread(target=self.work)
+        self.thread.start()
+
+    def work(self):
+        """Take until it is over."""
+        try:
+            while not self.over.is_set():
+                self.turn()
+        except BaseException as error:  # noqa: BLE001 - told to the test, which is elsewhere
+            self.wrong.append(error)
+
+    def turn(self):
+        """Take once."""
+        for run_id in self.state.take({("flow", "1.0.0")}, (), 10).taken:
+            snapshot = self.state.snapshot(run_id)
+            if self.in_progress.setdefault(snapshot.key, run_id) != run_id:
+                self.wrong.append((snapshot.key, run_id, self.in_progress[snapshot.key]))
+            write(self.state, happened(*BEGUN, run_id=run_id))
+            self.seen.append(snapshot.inputs["n"])
+            self.in_progress.pop(snapshot.key, None)
+            write(self.state, happened(*ENDS["completed"], run_id=run_id, after=len(BEGUN)))
+
+
+def requests(state, name, outcomes):
+    """Ask for 40 runs of two keys, in every way; the last of each key is debounced."""
+    chance = random.Random(name)
+    for number in range(42):
+        key = "ab"[number % 2]
+        debounced = number >= 40 or chance.random() < 0.3
+        terms = StartTerms(
+            on_conflict="return" if debounced else chance.choice(POLICIES),
+            debounce=0.01 if debounced else None,
+        )
+        run_id, now = f"{name} {number}", time.time()
+        record = accepted(
+            run_id,
+            inputs={"n": run_id},
+            created_at=now,
+            start_at=now + 0.01 if debounced else now,
+            key=key,
+            terms=terms,
+        )
+        outcomes.append((run_id, asked(state, record, "enqueue")))
+
+
+def test_many_processes_keep_to_one_run_in_progress_a_key(make):
+    """Each has an owner and connections of its own; the last inputs of each key come to run."""
+    in_progress, over, outcomes = {}, threading.Event(), []
+    daemons = [Daemon(make(), in_progress, over) for _ in range(2)]
+    clients = [threading.Thread(target=requests, args=(make(), name, outcomes)) for name in "xyz"]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    ended = threading.Event()
+    state = make()
+    while not ended.wait(0.01) and state.list(status=RunStatus.PENDING, limit=0).total:
+        assert all(daemon.thread.is_alive() for daemon in daemons), daemons[0].wrong
+    over.set()
+    for daemon in daemons:
+        daemon.thread.join(GUARD)
+
+    assert [] == [wrong for daemon in daemons for wrong in daemon.wrong]
+    seen = [it for daemon in daemons for it in daemon.seen]
+    assert len(set(seen)) == len(seen)
+    for last in ({f"{name} {number}" for name in "xyz"} for number in (40, 41)):
+        assert last & set(seen)
+    refusals = {type(error) for _, error in outcomes if error is not None}
+    assert refusals == {AlreadyStarted, KeyInUse}

@@ -340,13 +340,7 @@ def played(examples, opened):
 
     run_state_machine_as_test(
         Machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=30,
-            deadline=None,
-            phases=PHASES,
-            report_multiple_bugs=False,
-        ),
+        settings=settings(max_examples=examples, **PLAYS),
     )
 
 

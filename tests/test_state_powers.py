@@ -138,6 +138,7 @@ def test_a_state_manager_by_the_letter_has_no_power(state):
         leases=None,
         queue=None,
         requests=None,
+        deferral=None,
         measures=None,
     )
 

@@ -500,8 +500,8 @@ defect(
 defect(
     "more runs are taken than there is room for",
     "orchestrator/takeover.py",
-    "        room = self._most - len(self._life.live.ids())\n",
-    "        room = self._most\n",
+    "room = self._every / _SOONER, self._most - len(self._life.live.ids())\n",
+    "room = self._every / _SOONER, self._most\n",
     TAKEOVER + "test_no_more_runs_are_taken_than_there_is_room_for",
     why="A busy orchestrator takes runs from idle ones and hands them back, again and again.",
 )

@@ -325,6 +325,10 @@ def _heading(run: RunSnapshot, width: int) -> Iterator[str]:
     yield f"accepted {_moment(run.created_at)}{took}{urgent}"
     if run.parked is not None:
         yield f"parked: {printable(run.parked)}"
+    if run.start_at is not None and run.status is RunStatus.PENDING:
+        yield f"may start {_moment(run.start_at)}"
+    if run.key is not None:
+        yield f"key {printable(run.key)}"
     given = [f"{name} {printable(getattr(run, name))}" for name in _IDS if getattr(run, name)]
     if given:
         yield ", ".join(given)

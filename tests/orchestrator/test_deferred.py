@@ -247,6 +247,20 @@ def test_a_queued_run_starts_when_the_running_one_has_ended(started, steps):
     assert first.result(GUARD).finished_at <= second.snapshot().started_at
 
 
+def test_a_queued_run_holds_no_place(state, make_orchestrator, steps):
+    """Until its turn has come; then it waits for one, however full the orchestrator is."""
+    full = {"max_active_runs": 2, "max_queued_runs": 0, "when_full": "reject"}
+    orchestrator = make_orchestrator(state, **full)
+    orchestrator.start(steps.flow, {"n": 1}, key="k")
+    queued = orchestrator.start(steps.flow, {"n": 2}, key="k", on_conflict="queue")
+    other = orchestrator.start(steps.flow, {"n": 3})
+    with pytest.raises(Overloaded):
+        orchestrator.start(steps.flow, {"n": 4})
+    steps.let_go(1, 2, 3)
+
+    assert (2, 3) == (queued.result(GUARD).output, other.result(GUARD).output)
+
+
 def test_a_queued_run_is_replaced_by_the_next(started, steps):
     """It ends cancelled, and says by which; the last inputs run."""
     started.start(steps.flow, {"n": 1}, key="k")
@@ -398,7 +412,7 @@ def test_an_enqueued_run_is_taken_when_it_is_due(make, steps):
     ended = threading.Event()
     steps.let_go(1)
     daemon = Orchestrator(
-        make(), recover=True, recover_every=1.0, observers=[lambda it: _note(it, ended)]
+        make(), recover=True, recover_every=1000.0, observers=[lambda it: _note(it, ended)]
     )
     daemon.register(steps.flow)
     with Orchestrator(make()) as client:

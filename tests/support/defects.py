@@ -588,8 +588,8 @@ defect(
 defect(
     "a queued run keeps its place",
     "orchestrator/starter.py",
-    "        if waits and ticket is not None:\n",
-    "        if not waits and ticket is not None:\n",
+    "            self._admission.leave(ticket)\n        self._woken.set()\n",
+    "            pass\n        self._woken.set()\n",
     DEFERRED + "test_a_queued_run_holds_no_place",
     why="Runs that wait for others with their key fill the orchestrator.",
 )

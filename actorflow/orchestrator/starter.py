@@ -12,15 +12,17 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import OrchestratorClosed
-from actorflow.errors.storage import AlreadyStarted
+from actorflow.errors.storage import AlreadyStarted, StoreOverloaded, StoreUnavailable
 from actorflow.model.lifecycle import RunStatus
 from actorflow.orchestrator.deferral import checked_power
 from actorflow.orchestrator.powers import is_recorded
 from actorflow.orchestrator.requests import resumed_run
+from actorflow.orchestrator.takeover import hand_back
 from actorflow.orchestrator.waiting import Held
 from actorflow.run.handle import Run
 from actorflow.support.logs import get_logger
@@ -39,6 +41,8 @@ __all__ = ["Starter"]
 
 _EVERY: Final = 1.0
 """Seconds between two questions when others share the state manager."""
+_ENOUGH: Final = 100
+"""How many runs may wait for their places before the state manager is asked for more."""
 _SHORTEST: Final = 0.001
 _WHAT: Final = "start(key=, at=, delay=)"
 
@@ -58,7 +62,7 @@ class Starter:
         self._waiting = life.live.waiting
         self._lock = threading.RLock()
         """Held while the state manager is asked, and what it releases is launched."""
-        self._released: list[Held] = []
+        self._released: deque[Held] = deque()
         """Runs that wait for their place only."""
         self._woken = threading.Event()
         self._over = False
@@ -74,6 +78,7 @@ class Starter:
                 self._launcher.enter(runtime, ticket)
             held, accepted = self._accept(request, ticket)
             accepted.result()
+            self._first_look(runtime, held)
         except AlreadyStarted as known:
             self._refuse(request.run_id, ticket)
             return self._launcher.earlier(runtime, known)
@@ -81,9 +86,8 @@ class Starter:
             self._refuse(request.run_id, ticket)
             raise
         except BaseException:
-            self._withdraw(runtime, request.run_id, ticket)
+            self._withdraw(request.run_id, ticket)
             raise
-        self._first_look(runtime, held)
         return held.run
 
     async def start_async(self, runtime: Runtime, request: Request) -> Run:
@@ -94,6 +98,7 @@ class Starter:
                 await self._admission.enter_async(ticket, waiting=runtime.waiting_to_start)
             held, accepted = self._accept(request, ticket)
             await accepted.result_async()
+            await self._first_look_async(runtime, held)
         except AlreadyStarted as known:
             self._refuse(request.run_id, ticket)
             return await self._launcher.earlier_async(runtime, known)
@@ -101,14 +106,8 @@ class Starter:
             self._refuse(request.run_id, ticket)
             raise
         except BaseException:
-            self._withdraw(runtime, request.run_id, ticket)
+            self._withdraw(request.run_id, ticket)
             raise
-        if runtime.slow_to_read:
-            import asyncio  # noqa: PLC0415 - a caller that awaits has loaded it
-
-            await asyncio.to_thread(self._first_look, runtime, held)
-        else:
-            self._first_look(runtime, held)
         return held.run
 
     def _ticket(self, request: Request) -> Ticket | None:
@@ -140,9 +139,9 @@ class Starter:
         if ticket is not None:
             self._admission.leave(ticket)
 
-    def _withdraw(self, runtime: Runtime, run_id: str, ticket: Ticket | None) -> None:
+    def _withdraw(self, run_id: str, ticket: Ticket | None) -> None:
         """Undo a start that was interrupted, however far it got."""
-        if not self._waiting.cancel(run_id, "its start was interrupted", runtime):
+        if self._launcher.interrupt(run_id, "its start was interrupted") is None:
             self._refuse(run_id, ticket)
 
     def _first_look(self, runtime: Runtime, held: Held) -> None:
@@ -157,6 +156,14 @@ class Starter:
             self._admission.leave(ticket)
         self._woken.set()
 
+    async def _first_look_async(self, runtime: Runtime, held: Held) -> None:
+        if runtime.slow_to_read:
+            import asyncio  # noqa: PLC0415 - a caller that awaits has loaded it
+
+            await asyncio.to_thread(self._first_look, runtime, held)
+        else:
+            self._first_look(runtime, held)
+
     def enqueued(self, runtime: Runtime, record: RunRecord | None) -> None:
         """See to the runs here that a run with their key has replaced or told to end."""
         if record is not None and record.key is not None and runtime.powers.deferral is not None:
@@ -164,6 +171,7 @@ class Starter:
                 with self._lock:
                     self._release(runtime, runtime.powers.deferral)
                 self._end_replaced(runtime, record)
+            self._woken.set()
 
     def _end_replaced(self, runtime: Runtime, record: RunRecord) -> None:
         for held in self._waiting.with_key(record.workflow_id, str(record.key)):
@@ -179,11 +187,18 @@ class Starter:
         deferral = checked_power(runtime.powers, _WHAT)
         with self._lock:
             next_in = self._release(runtime, deferral)
-            released, self._released = self._released, []
-            for held in released:
-                if not self._launched(runtime, held):
-                    self._released.append(held)
+            self._launch_released(runtime)
         return next_in
+
+    def _launch_released(self, runtime: Runtime) -> None:
+        left: list[Held] = []
+        try:
+            while self._released:
+                if not self._launched(runtime, self._released[0]):
+                    left.append(self._released[0])
+                self._released.popleft()
+        finally:  # after an error the thread tries again
+            self._released.extendleft(reversed(left))
 
     def _release(self, runtime: Runtime, deferral: DefersRuns) -> float | None:
         """Take note of what may go, and cancel what makes way."""
@@ -208,18 +223,35 @@ class Starter:
             held.ticket.when_done(self._woken.set)
         if not held.ticket.done:
             return False
+        try:
+            self._launch(runtime, held, held.ticket)
+        except (OrchestratorClosed, StoreOverloaded, StoreUnavailable):
+            raise
+        except ActorflowError as error:
+            self._give_up(runtime, held, error)
+        return True
+
+    def _launch(self, runtime: Runtime, held: Held, ticket: Ticket) -> None:
         recorded = runtime.snapshot(held.run.id)
         if recorded.status is not RunStatus.PENDING:
             self._waiting.lost(held, recorded, runtime)
-            return True
+            return
         # Its inputs may be newer than those that it was started with.
         variables = held.request.message.scope.variables.copy()
         request = variables.run(resumed_run, runtime, held.request.message.plan, recorded)
         with self._waiting.guard:
             if held.run.id in self._waiting and not held.ending:
-                self._launcher.launch(request, held.ticket, (held.run, held.end))
+                self._launcher.launch(request, ticket, (held.run, held.end))
                 self._waiting.pop(held.run.id)
-        return True
+
+    def _give_up(self, runtime: Runtime, held: Held, error: ActorflowError) -> None:
+        """Leave a run that cannot start here to others, or end it if there are none."""
+        why = f"it cannot start here: {error}"
+        if runtime.powers.leases is None:
+            self._waiting.cancel(held.run.id, why, runtime)
+        else:
+            hand_back(runtime.powers, held.run.id, why)
+            self._waiting.drop(held, runtime, why)
 
     # ── On its thread ────────────────────────────────────────────────────────────────────────
 
@@ -245,6 +277,10 @@ class Starter:
 
     def _look(self, runtime: Runtime) -> float | None:
         try:
+            if len(self._released) >= _ENOUGH:  # they wait for places, and so would others
+                with self._lock:
+                    self._launch_released(runtime)
+                return _EVERY
             next_in = self.look(runtime)
         except OrchestratorClosed:
             return _EVERY

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from actorflow.errors import ActorflowError
 from actorflow.errors.definition import OrchestratorClosed
 from actorflow.errors.storage import RunUnattended
 from actorflow.model.cancelling import cancelled
@@ -134,7 +133,7 @@ class WaitingRuns:
         try:
             if is_recorded("record", runtime.state.record(events, done)):
                 done(None)
-        except ActorflowError as error:
+        except Exception as error:  # noqa: BLE001 - it may not even have been recorded
             done(error)
         return True
 

@@ -237,7 +237,7 @@ class Turns:
         )
         found = list(connection.scalars(query))
         released = self.promote(connection, found)
-        next_in = 0.0 if len(found) == _MOST else self._next_in(connection, *mine)
+        next_in = self._next_in(connection, *mine)
         asked = connection.execute(self._asked).all()
         return Due(released, next_in, dict(_reasons(asked)))
 

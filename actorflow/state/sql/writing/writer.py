@@ -198,10 +198,13 @@ class Writer:
         statements, duplicates = self._statements, dict[str, StoreError]()
 
         def write(connection: sa.Connection) -> bool:
+            duplicates.clear()
             duplicates.update(statements.admit(connection, batch))
             return statements.write(connection, _without(batch, duplicates))
 
         def is_written(connection: sa.Connection) -> bool:
+            if len(duplicates) == len(batch):
+                return False  # nothing was inserted, but a run may have got new inputs
             return statements.is_written(connection, _without(batch, duplicates))
 
         try:

@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -430,6 +431,67 @@ def test_of_many_starts_one_reuses_the_key_of_a_failed_run(make):
     winners = [run_id for run_id, error in outcomes if error is None]
     assert 1 == len(winners)
     assert {*winners} == {error.run_id for _, error in outcomes if error is not None}
+
+
+# ── Commits that fail ────────────────────────────────────────────────────────────────────────────
+
+
+def keyed(run_id, **terms):
+    """A run with a key; a debounced one waits for long."""
+    at = 100.0 + LATER * ("debounce" in terms)
+    return accepted(
+        run_id,
+        inputs={"n": run_id},
+        created_at=100.0,
+        start_at=at,
+        key="k",
+        terms=StartTerms(**terms),
+    )
+
+
+@pytest.fixture(params=["lost", "refused"])
+def failing(request):
+    """A function that lets the next commit fail: its answer is lost, or nothing is committed."""
+
+    def fail(state):
+        left = iter([True])
+
+        def on_commit(connection):
+            if next(left, False):
+                if request.param == "lost":
+                    connection.connection.dbapi_connection.commit()
+                raise sa.exc.OperationalError("COMMIT", {}, Exception("the connection is gone"))
+
+        sa.event.listen(state._engines.writing, "commit", on_commit)
+
+    return fail
+
+
+def test_the_last_inputs_survive_a_commit_that_fails(make, failing):
+    """They are given to the run that waits once more, if need be."""
+    state = make()
+    accept(state, keyed("first", debounce=LATER))
+    failing(state)
+    merged = asked(state, keyed("second", debounce=LATER))
+
+    assert "first" == merged.run_id
+    assert "second" == state.snapshot("first").inputs["n"]
+
+
+@pytest.mark.parametrize("policy", ["replace_queued", "cancel_running", "queue"])
+def test_a_start_with_a_key_survives_a_commit_that_fails(make, failing, policy):
+    """It is accepted once, whatever it has replaced."""
+    state = make()
+    if policy != "queue":
+        accept(state, keyed("first", debounce=LATER))
+    failing(state)
+    accept(state, keyed("second", on_conflict=policy))
+
+    assert ["second"] == state.due(0.0).run_ids
+    assert (1, 1) == (
+        state.list(status=RunStatus.PENDING).total,
+        state.list().total - state.list(status=RunStatus.CANCELLED).total,
+    )
 
 
 # ── Many processes ───────────────────────────────────────────────────────────────────────────────

@@ -72,7 +72,7 @@ class Statements:
         self._owner = owner
         self._serializer = serializer
         self._all = _writes(Grammar.of(dialect))
-        self._reserve: Callable[[Connection, Batch], dict[str, str]] = Reservations(dialect).reserve
+        self.reserve: Callable[[Connection, Batch], dict[str, str]] = Reservations(dialect).reserve
         self._unowned = unowned(dialect.name)
         self._ripe = (is_due(dialect.name), has_turn(dialect.name))
         self.turns: Final = Turns(dialect.name, owner, serializer, self.write, self._load)
@@ -115,7 +115,7 @@ class Statements:
         return refused
 
     def _started(self, connection: sa.Connection, batch: Batch) -> dict[str, StoreError]:
-        earlier = self._reserve(connection, batch)
+        earlier = self.reserve(connection, batch)
         return {run_id: AlreadyStarted(before) for run_id, before in earlier.items()}
 
     def _created(self, change: Change) -> dict[str, Any]:

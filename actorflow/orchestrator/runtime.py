@@ -332,7 +332,7 @@ class Runtime:
     def finished(self, result: RunResult) -> None:
         """Pass a run's result to its handle, and let its streams end."""
         self._live.finish(result)
-        if self._live.waiting:  # one of them may wait for this
+        if self._live.waiting.has_keys:  # one of them may wait for this
             self._live.waiting.changed()
         if self.audience.present:
             self.audience.notify(result.run_id)

@@ -147,8 +147,9 @@ class Starter:
     def _first_look(self, runtime: Runtime, held: Held) -> None:
         """Start the run if it may go; otherwise give its place back."""
         with contextlib.suppress(ActorflowError):  # the thread asks again
-            self.look(runtime)
-            self._end_replaced(runtime, held.record)
+            if held.record.key is not None:
+                self.look(runtime)
+                self._end_replaced(runtime, held.record)
         with self._waiting.guard:
             waits = held.run.id in self._waiting and not held.released
             ticket, held.ticket = held.ticket, None if waits else held.ticket
@@ -239,7 +240,8 @@ class Starter:
         # Its inputs may be newer than those that it was started with.
         variables = held.request.message.scope.variables.copy()
         request = variables.run(resumed_run, runtime, held.request.message.plan, recorded)
-        with self._waiting.guard:
+        # The door comes first, as in a start; `launch` enters it again.
+        with self._life.door, self._waiting.guard:
             if held.run.id in self._waiting and not held.ending:
                 self._launcher.launch(request, ticket, (held.run, held.end))
                 self._waiting.pop(held.run.id)

@@ -77,6 +77,11 @@ class WaitingRuns:
         self.ended: Once[None] = Once()
         """Resolved after `close` when nothing here uses the state manager."""
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether one of them may wait for the end of a run with its key."""
+        return bool(self._by_key)
+
     def __len__(self) -> int:
         return len(self._held)
 

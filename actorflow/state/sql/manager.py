@@ -238,7 +238,14 @@ class SQLStateManager:
         Raises:
             StoreUnavailable: When the database cannot be reached.
         """
-        return self._transactions.run(self._turns.due, "look for due runs")[0]
+        self._check_process()
+        due, queued = self._reader.read(self._turns.search)
+        if not queued:
+            return due
+        kept, _ = self._transactions.run(
+            lambda it: self._turns.grant(it, queued), "look for due runs"
+        )
+        return due._replace(run_ids=[run_id for run_id in due.run_ids if run_id not in kept])
 
     def reschedule(self, run_id: str, start_at: float, _now: float) -> None:
         """Move the start of a run that waits for its time or its turn, whoever owns it.

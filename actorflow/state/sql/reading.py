@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -20,12 +20,13 @@ from actorflow.state.sql.schema.tables import NOT_PURGED, PURGED, batches, runs,
 from actorflow.state.sql.transactions import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from actorflow.state.sql.values.payloads import Payloads
 
 __all__ = ["Reader"]
 
+_T = TypeVar("_T")
 Recorded: TypeAlias = "tuple[int, list[Any]]"
 """An event's number, and its kind, step, attempt, time and data as recorded."""
 
@@ -74,6 +75,11 @@ class Reader:
         finally:
             if self.closed:
                 self._engine.dispose()
+
+    def read(self, query: Callable[[sa.Connection], _T]) -> _T:
+        """Return what `query` reads, in one transaction."""
+        with self._transaction() as connection:
+            return query(connection)
 
     def snapshot(self, run_id: str) -> RunSnapshot:
         """Return a run with its steps."""

@@ -86,7 +86,6 @@ class Turns:
         write: Callable[[sa.Connection, Batch], bool],
         load: Callable[[sa.Connection, Sequence[str]], Mapping[str, OpenRun]],
     ) -> None:
-        self._owner = owner
         self._serializer = serializer
         self._write = write
         self._load = load
@@ -96,6 +95,7 @@ class Turns:
         self._is_due = is_due(dialect)
         self._unowned = unowned(dialect)
         self._has_turn = has_turn(dialect)
+        self._mine = (*_PENDING, runs.c.owner == owner, runs.c.start_at.is_not(None))
         self._asked = sa.select(runs.c.run_id, runs.c.cancel_asked).where(
             runs.c.owner == owner, runs.c.cancel_asked.is_not(None), runs.c.finished_at.is_(None)
         )
@@ -225,21 +225,28 @@ class Turns:
 
     # ── Those that may go ────────────────────────────────────────────────────────────────────
 
-    def due(self, connection: sa.Connection) -> Due:
-        """Give the turn to deferred runs of this owner whose time has come, and return them."""
-        mine = (*_PENDING, runs.c.owner == self._owner, runs.c.start_at.is_not(None))
+    def search(self, connection: sa.Connection) -> tuple[Due, list[str]]:
+        """Return what is due of this owner, and the runs among it that must be given their turn.
+
+        It only reads, so that it keeps no writer waiting however often it is asked.
+        """
         query = (
-            sa.select(runs.c.run_id)
-            .where(*mine, self._is_due, self._has_turn)
+            sa.select(runs.c.run_id, runs.c.key_slot)
+            .where(*self._mine, self._is_due, self._has_turn)
             .order_by(runs.c.priority.desc(), runs.c.start_at, runs.c.run_id)
             .limit(_MOST)
-            .with_for_update(skip_locked=True)
         )
-        found = list(connection.scalars(query))
-        released = self.promote(connection, found)
-        next_in = self._next_in(connection, *mine)
+        found = connection.execute(query).all()
         asked = connection.execute(self._asked).all()
-        return Due(released, next_in, dict(_reasons(asked)))
+        next_in = self._next_in(connection, *self._mine)
+        due = Due([row.run_id for row in found], next_in, dict(_reasons(asked)))
+        return due, [row.run_id for row in found if row.key_slot == "queued"]
+
+    def grant(self, connection: sa.Connection, run_ids: Sequence[str]) -> set[str]:
+        """Give runs the turn of their keys; return those that do not get it."""
+        still = (runs.c.run_id.in_(run_ids), *self._mine, self._is_due, self._has_turn)
+        query = sa.select(runs.c.run_id).where(*still).with_for_update(skip_locked=True)
+        return {*run_ids} - {*self.promote(connection, list(connection.scalars(query)))}
 
     def next_in(self, connection: sa.Connection, known: sa.ColumnElement[bool]) -> float | None:
         """Return the seconds until the next unowned run is due among those that are known."""

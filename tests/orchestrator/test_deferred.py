@@ -147,6 +147,16 @@ def test_delayed_runs_hold_no_place(state, make_orchestrator, steps):
     assert list(range(5)) == [run.result(GUARD).output for run in later]
 
 
+@pytest.mark.usefixtures("quick_switching")
+def test_runs_become_due_while_others_are_accepted(started):
+    """The two do not wait for each other."""
+    flow = Workflow("quick")
+    flow.step(lambda n: n, id="a")
+    runs = [started.start(flow, {"n": n}, delay=0.001) for n in range(300)]
+
+    assert list(range(300)) == [run.result(GUARD).output for run in runs]
+
+
 def test_a_run_that_does_not_wait_is_not_rescheduled(started, steps):
     """One in progress, one that has ended."""
     run = started.start(steps.flow, {"n": 1}, delay=LONG)

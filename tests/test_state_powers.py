@@ -151,6 +151,7 @@ def test_a_state_manager_by_the_letter_has_no_power(state):
         queue=None,
         requests=None,
         follows=None,
+        deferral=None,
         measures=None,
         records=None,
         attributes=None,

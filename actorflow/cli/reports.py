@@ -348,6 +348,10 @@ def _heading(run: RunSnapshot, width: int) -> Iterator[str]:
             since = getattr(run, f"{hold}_since")
             when = "" if since is None else f" since {moment(since)}"
             yield f"{hold}{when}: {printable(getattr(run, hold))}"
+    if run.start_at is not None and run.status is RunStatus.PENDING:
+        yield f"may start {moment(run.start_at)}"
+    if run.key is not None:
+        yield f"key {printable(run.key)}"
     given = [f"{name} {printable(getattr(run, name))}" for name in _IDS if getattr(run, name)]
     if given:
         yield ", ".join(given)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 __all__ = [
     "AlreadyStarted",
     "InvalidAnswer",
+    "KeyInUse",
     "LeaseHeld",
     "LeaseLost",
     "MissingExtra",
     "NotRecorded",
+    "NotRescheduled",
     "NotRestorable",
     "NotStorable",
     "RecordedError",
@@ -145,6 +147,47 @@ class AlreadyStarted(StoreError):
     """The earlier run."""
     _text = (
         "run {run_id!r} of the same workflow has the same idempotency key. Get that run instead."
+    )
+
+
+@attrs.define(slots=False, repr=False)
+class KeyInUse(StoreError):
+    """Raised when a run is refused because another one with its `key` is live; see `Overloaded`."""
+
+    workflow_id: str
+    key: str
+    run_id: str
+    """The live run."""
+    waits: bool = False
+    """Whether that run waits for its turn or its time, and is not in progress."""
+
+    def __str__(self) -> str:
+        does = "waits" if self.waits else "is in progress"
+        return (
+            f"run {self.run_id!r} of workflow {self.workflow_id!r} {does} with key {self.key!r}. "
+            f"{_BEHIND if self.waits else _BESIDE}."
+        )
+
+
+_BESIDE: Final = (
+    'Wait for its end, or pass on_conflict="return" to get that run, "queue" to run after it, or '
+    '"cancel_running" to run in its place'
+)
+_BEHIND: Final = (
+    "One run a key may wait. Start it later, or pass "
+    'on_conflict="replace_queued" to run in the place of the one that waits'
+)
+
+
+@attrs.define(slots=False, repr=False)
+class NotRescheduled(StoreError):
+    """Raised when the start of a run cannot be moved, because the run does not wait for it."""
+
+    run_id: str
+    status: str
+    _text = (
+        "run {run_id!r} cannot be rescheduled: it is {status} and does not wait for its time or "
+        "its turn. Start another run with at= or delay=."
     )
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
+from actorflow.support.read_only import NOTHING
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from typing import Unpack
@@ -30,6 +32,8 @@ __all__ = [
     "ChecksOutputs",
     "Clock",
     "CountsRuns",
+    "DefersRuns",
+    "Due",
     "Executor",
     "FollowsRuns",
     "KeepsAttributes",
@@ -127,11 +131,12 @@ class StateManager(Protocol):
 
     A run whose record has an idempotency key is not remembered when there is an earlier one of
     the same workflow with the same key: then `create` raises `AlreadyStarted`, or `done` gets it.
+    Its `terms` say when such a key is free again.
 
     A state manager may do more. Each power is a Protocol of its own: `ChecksOutputs`,
-    `ReadsSlowly`, `LeasesRuns`, `QueuesRuns`, `CancelsRemotely`, `FollowsRuns`, `MeasuresSteps`,
-    `KeepsAttributes`, `CountsRuns` and `KeepsSchedules`. An `Orchestrator` looks for
-    their members once, when it is made. A power that has only some of its members is refused
+    `ReadsSlowly`, `LeasesRuns`, `QueuesRuns`, `CancelsRemotely`, `DefersRuns`, `FollowsRuns`,
+    `MeasuresSteps`, `KeepsAttributes`, `CountsRuns` and `KeepsSchedules`. An `Orchestrator` looks
+    for their members once, when it is made. A power that has only some of its members is refused
     then; a member that is None counts as absent.
 
     `actorflow.testing.contracts` has this as tests.
@@ -279,6 +284,8 @@ class Taken(NamedTuple):
 
     Their snapshots say why in `parked`, until the run is claimed or taken.
     """
+    next_due: float | None = None
+    """Seconds until the next deferred run is due; None when there is none, or none is known."""
 
 
 class QueuesRuns(LeasesRuns, Protocol):
@@ -303,6 +310,52 @@ class QueuesRuns(LeasesRuns, Protocol):
             known: The workflows that can be run here, by id and version; runs of others are parked.
             besides: The ids of runs that must not be taken, among them those that go on here.
             limit: The most runs to take; the most urgent are taken first.
+        """
+
+
+class Due(NamedTuple):
+    """The deferred runs of one state manager that may start."""
+
+    run_ids: Sequence[str]
+    """The ids of the runs whose time and turn have come."""
+    next_in: float | None = None
+    """Seconds until the next one is due; None when there is none."""
+    yielding: Mapping[str, str] = NOTHING
+    """The runs in progress here that must be cancelled for the sake of others, and why; by id."""
+
+
+class DefersRuns(Protocol):
+    """A state manager that takes runs with a `start_at`: for later, or with a `key`.
+
+    `create` and `enqueue` decide on such a run together with the runs that hold its key, whoever
+    owns these: one of them may be in progress and one more may wait. They raise `KeyInUse` or
+    `AlreadyStarted`, or `done` gets it, and cancel a run that is replaced. `take` leaves out runs
+    whose time or turn has not come.
+    """
+
+    def due(self, now: float, /) -> Due:
+        """Give the turn to deferred runs that belong to this state manager, and return them.
+
+        It may wait. A run may be returned again until its first event is recorded.
+
+        Args:
+            now: The time in seconds since the epoch, for a state manager that has no clock.
+        """
+
+    def reschedule(self, run_id: str, start_at: float, now: float, /) -> None:
+        """Move the start of a pending run that waits for its time or its turn, whoever owns it.
+
+        Raises:
+            RunNotFound: When there is no such run.
+            NotRescheduled: When it does not wait.
+        """
+
+    def occupy(self, run_id: str, /) -> None:
+        """Give a claimed run the turn of its key, if it has one, whatever its time is.
+
+        Raises:
+            RunNotFound: When there is no such run.
+            KeyInUse: When another live run has it.
         """
 
 

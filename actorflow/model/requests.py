@@ -11,16 +11,18 @@ from actorflow.definition.arguments import string, whole
 from actorflow.definition.durations import seconds
 from actorflow.errors.definition import DefinitionError
 from actorflow.model.attributes import attributes_of
+from actorflow.model.deferral import DEFERRING, deferral_of
 from actorflow.model.results import RunRecord
 from actorflow.support.read_only import NOTHING, ReadOnly
 from actorflow.support.safe_text import text_of
 from actorflow.support.suggestions import refuse_unknown_options
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.model.results import Parent
+    from actorflow.model.terms import OnConflict, Reuse
 
 __all__ = ["RunOptions", "check_names", "new_record", "new_run_id"]
 
@@ -46,6 +48,33 @@ class RunOptions(TypedDict, total=False):
     """If an earlier run of the workflow was started with the same key, that run is returned and
     nothing is started, whatever the other arguments are.
     """
+    reuse: Reuse
+    """When the idempotency key starts another run, which it then stands for: `"never"`, which is
+    the default, or `"if_failed"`, when the earlier run has ended failed or cancelled.
+    """
+    expires: float | timedelta | None
+    """Seconds after acceptance for which the idempotency key stands for the run; then it is free.
+    By default it stands for ever, or in memory as long as the run is kept.
+    """
+    key: str | None
+    """At most one run of the workflow with this key is in progress, and one more waits."""
+    on_conflict: OnConflict
+    """What happens when a run with this `key` is live. `"return"`, which is the default, returns
+    it; the one in progress if there are two. `"reject"` raises `KeyInUse`. With `"queue"` the run
+    waits until the one in progress has ended; if one waits already, it raises `KeyInUse`.
+    `"replace_queued"` does the same, and cancels one that waits already. `"cancel_running"` also
+    cancels the one in progress.
+    """
+    debounce: float | timedelta | None
+    """With `key`: start so many seconds after the last such request, with the last inputs. All of
+    these requests return the same run.
+    """
+    at: datetime | None
+    """When the run may start; it is pending until then and holds no place. The datetime must have a
+    time zone; one in the past means now.
+    """
+    delay: float | timedelta | None
+    """The seconds until the run may start, in place of `at`."""
     attributes: Mapping[str, str | int | float | bool] | None
     """What people find the run by, in `Orchestrator.list` and `actorflow runs list`: at most 64
     strings, numbers and bools by name. `Run.set_attributes` changes them later.
@@ -92,7 +121,7 @@ def new_record(
     plan.require(given)
     plan.recognise(given)
     given_none = not options and metadata is NOTHING
-    varying = _NOTHING_VARIES if given_none else _varying(plan, options, metadata)
+    varying = _NOTHING_VARIES if given_none else _varying(plan, options, metadata, created_at)
     return RunRecord(
         run_id=new_run_id() if run_id is None else run_id,
         workflow_id=plan.workflow_id,
@@ -126,19 +155,22 @@ _NOTHING_VARIES: Final[Mapping[str, Any]] = {"priority": 0, **dict.fromkeys(_IDS
 
 
 def _varying(
-    plan: WorkflowPlan, options: RunOptions, metadata: Mapping[str, Any]
+    plan: WorkflowPlan, options: RunOptions, metadata: Mapping[str, Any], now: float
 ) -> dict[str, Any]:
     """Return the checked fields of a record in which runs of one workflow differ."""
     ids = {name: _id(plan, name, options, metadata) for name in _IDS}
     own, workflow_id = options.get("timeout"), plan.workflow_id
+    key = _key(plan, options.get("idempotency_key"))
+    deferral = {} if DEFERRING.isdisjoint(options) else deferral_of(options, now, workflow_id, key)
     attributes = options.get("attributes")
     tagged = {} if attributes is None else {"attributes": attributes_of(attributes, workflow_id)}
     return {
         "priority": whole(options.get("priority", 0), "priority", workflow_id=workflow_id),
         "timeout": None if own is None else seconds(own, "timeout", workflow_id=workflow_id),
-        "idempotency_key": _key(plan, options.get("idempotency_key")),
+        "idempotency_key": key,
         **ids,
         **tagged,
+        **deferral,
     }
 
 

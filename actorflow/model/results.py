@@ -11,6 +11,7 @@ from actorflow.errors import ActorflowError
 from actorflow.errors.running import DeadlineExceeded
 from actorflow.model.attempts import AttemptResult, ended, latest_ended
 from actorflow.model.lifecycle import RunStatus, StepStatus
+from actorflow.model.terms import NO_TERMS, StartTerms
 from actorflow.support.read_only import NOTHING
 from actorflow.support.safe_text import said_by
 
@@ -187,6 +188,14 @@ class RunRecord:
     """What people find the run by; these may change later."""
     parent: Parent | None = None
     """The step that started it, if one did."""
+    start_at: float | None = None
+    """When the run may start, in seconds since the epoch; None for a run that starts as soon as
+    there is a place for it. A run with a `key` always has such a time.
+    """
+    key: str | None = None
+    """The key of which one run of the workflow may be in progress, and one more may wait."""
+    terms: StartTerms = NO_TERMS
+    """What the start asked for when others with its keys are there."""
 
 
 @attrs.frozen(kw_only=True)
@@ -269,6 +278,10 @@ class RunSnapshot:
     """
     parent: Parent | None = None
     """The step that started it, if one did."""
+    start_at: float | None = None
+    """When the run may start, or could, in seconds since the epoch; None if that was at once."""
+    key: str | None = None
+    """The `key` that the run was started with."""
 
     @property
     def parent_run_id(self) -> str | None:

@@ -92,6 +92,13 @@ class Admission:
             self._taken.add(ticket)
             ticket.set(None)
 
+    def queue(self, ticket: Ticket) -> None:
+        """Wait for a place behind the others, however full it is: the run is accepted already."""
+        with self._lock:
+            if not self._closed:
+                self._waiting[ticket] = None
+                self._let_in()
+
     def leave(self, ticket: Ticket) -> None:
         """Give a ticket's place to the longest waiter, or remove the ticket from the queue."""
         with self._lock:

@@ -56,6 +56,7 @@ def assemble(
     registry = Registry(durable=powers.leases is not None)
     life = Lifetime(settings, powers, executors, observers)
     launcher = Launcher(life, registry)
+    life.starter = launcher.starter
     resuming = Resuming(life, registry, launcher, settings.max_takeovers)
     life.children = Children(life, launcher, resuming)
     firing = Firing(life, registry, launcher, powers, enqueues=settings.recover)

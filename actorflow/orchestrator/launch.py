@@ -11,9 +11,11 @@ from actorflow.errors.definition import DefinitionError
 from actorflow.errors.running import Deadlock
 from actorflow.errors.storage import AlreadyStarted, InvalidAnswer, RunNotFound
 from actorflow.model.results import Parent, RunError
+from actorflow.orchestrator.deferral import checked_power
 from actorflow.orchestrator.live import find
 from actorflow.orchestrator.powers import is_recorded
 from actorflow.orchestrator.requests import Link, new_run, on_parent_end
+from actorflow.orchestrator.starter import Starter
 from actorflow.run.handle import Run
 from actorflow.support.oneshot import Once, settle
 from actorflow.support.safe_text import text_of
@@ -58,6 +60,8 @@ class Launcher:
         self._live = life.live
         self._admission = life.admission
         self._registry = registry
+        self.starter: Final = Starter(life, self)
+        """Starts runs for later and runs with a key."""
 
     def check_may_wait(self, what: str) -> None:
         """Refuse to block the orchestrator's event loop until something is recorded."""
@@ -136,6 +140,8 @@ class Launcher:
 
     def start(self, runtime: Runtime, request: Request) -> Run:
         """Admit and launch a run, or return the earlier one with its idempotency key."""
+        if _is_deferred(request):
+            return self.starter.start(runtime, request)
         ticket = self._admission.ticket()
         try:
             self.enter(runtime, ticket)
@@ -143,7 +149,7 @@ class Launcher:
             accepted.result()
         except AlreadyStarted as known:
             self.withdraw(request.run_id, ticket)
-            return self._earlier(runtime, known)
+            return self.earlier(runtime, known)
         except BaseException:
             self.withdraw(request.run_id, ticket)
             raise
@@ -151,18 +157,17 @@ class Launcher:
 
     async def start_async(self, runtime: Runtime, request: Request) -> Run:
         """Do what `start` does without blocking the event loop."""
+        if _is_deferred(request):
+            return await self.starter.start_async(runtime, request)
         ticket = self._admission.ticket()
         try:
-            if runtime.attempt_here() is not None:
-                self._admission.enter_at_once(ticket)
-            else:
-                await self._admission.enter_async(ticket)
+            await self.enter_async(runtime, ticket)
             run, accepted = self.launch(request, ticket)
             if accepted is not _RECORDED:
                 await accepted.result_async()
         except AlreadyStarted as known:
             self.withdraw(request.run_id, ticket)
-            return await self._earlier_async(runtime, known)
+            return await self.earlier_async(runtime, known)
         except BaseException:
             self.withdraw(request.run_id, ticket)
             raise
@@ -178,8 +183,19 @@ class Launcher:
             return
         self._admission.enter(ticket, may_block=not runtime.on_loop())
 
-    def launch(self, request: Request, ticket: Ticket) -> tuple[Run, Accepted]:
+    async def enter_async(self, runtime: Runtime, ticket: Ticket) -> None:
+        """Do what `enter` does without blocking the event loop."""
+        if runtime.attempt_here() is not None:
+            self._admission.enter_at_once(ticket)
+            return
+        await self._admission.enter_async(ticket)
+
+    def launch(
+        self, request: Request, ticket: Ticket, handle: tuple[Run, Once[RunResult]] | None = None
+    ) -> tuple[Run, Accepted]:
         """Hand an admitted run to the supervisor; call `withdraw` if this raises.
+
+        `handle` is that of a run which was accepted before.
 
         The run may not be recorded yet when this returns: the second value is resolved when it
         is. The supervisor need not wait for that, because its own records of the run follow.
@@ -188,8 +204,11 @@ class Launcher:
         # is drained or cancelled like the others.
         with self._life.door:
             runtime = self._life.runtime("start a run")
-            end: Once[RunResult] = Once()
-            run = Run(runtime, request.run_id, request.workflow_id, end)
+            if handle is None:
+                end: Once[RunResult] = Once()
+                run = Run(runtime, request.run_id, request.workflow_id, end)
+            else:
+                run, end = handle
             entry = (run, end, ticket, request.message.plan)
             self._live.add(*entry)
             if request.record is not None and request.record.parent is not None:
@@ -272,7 +291,8 @@ class Launcher:
         try:
             _enqueued(runtime, request).result()
         except AlreadyStarted as known:
-            return self._earlier(runtime, known)
+            return self.earlier(runtime, known)
+        self.starter.enqueued(runtime, request.record)
         return Run(runtime, request.run_id, request.workflow_id)
 
     async def enqueue_async(self, runtime: Runtime, request: Request) -> Run:
@@ -280,19 +300,29 @@ class Launcher:
         try:
             await _enqueued(runtime, request).result_async()
         except AlreadyStarted as known:
-            return await self._earlier_async(runtime, known)
+            return await self.earlier_async(runtime, known)
+        if _is_deferred(request):
+            import asyncio  # noqa: PLC0415 - a caller that awaits has loaded it
+
+            await asyncio.to_thread(self.starter.enqueued, runtime, request.record)
         return Run(runtime, request.run_id, request.workflow_id)
 
     # ── Started before ───────────────────────────────────────────────────────────────────────
 
-    def _earlier(self, runtime: Runtime, known: AlreadyStarted) -> Run:
+    def earlier(self, runtime: Runtime, known: AlreadyStarted) -> Run:
+        """Return the run that a key stands for."""
         try:
             return find(self._live, runtime, known.run_id)
         except RunNotFound:
             raise RunNotFound(known.run_id, by_key=True) from None
 
-    async def _earlier_async(self, runtime: Runtime, known: AlreadyStarted) -> Run:
-        return await runtime.read_async(functools.partial(self._earlier, runtime, known))
+    async def earlier_async(self, runtime: Runtime, known: AlreadyStarted) -> Run:
+        """Do what `earlier` does without blocking the event loop."""
+        return await runtime.read_async(functools.partial(self.earlier, runtime, known))
+
+
+def _is_deferred(request: Request) -> bool:
+    return request.record is not None and request.record.start_at is not None
 
 
 def _enqueued(runtime: Runtime, request: Request) -> Once[None]:
@@ -303,6 +333,8 @@ def _enqueued(runtime: Runtime, request: Request) -> Once[None]:
             f"{type(runtime.state).__name__} has none"
         )
         raise DefinitionError(None, problem, "Use start(), or keep runs in an SQLStateManager")
+    if _is_deferred(request):
+        checked_power(runtime.powers, "enqueue(key=, at=, delay=)")
     recorded: Once[None] = Once()
     record = request.record
     if record is None or is_recorded(

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from actorflow.orchestrator.runtime import Runtime
     from actorflow.orchestrator.settings import Settings
     from actorflow.orchestrator.shutdown import Background, Closing
+    from actorflow.orchestrator.starter import Starter
     from actorflow.systems.thread import LoopThread
 
 
@@ -95,6 +96,8 @@ class Lifetime:
         """What runs beside the orchestrator; set before it is opened."""
         self.children: Children | None = None
         """What starts the child runs of steps; set before it is opened."""
+        self.starter: Starter | None = None
+        """What starts deferred runs; set before it is opened."""
         self._stop_hearing: Callable[[], None] = lambda: None
         self._at_exit = functools.partial(_close_at_exit, weakref.ref(self))
 
@@ -251,6 +254,8 @@ class Lifetime:
             closing = self._closing
         if self.background is not None:
             self.background.end()
+        if self.starter is not None:
+            self.starter.end(self._runtime, leave=closing.leave)
         self.admission.close()
         self.live.close()
         closing.ask(drain)

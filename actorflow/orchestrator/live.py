@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.errors.definition import OrchestratorClosed
 from actorflow.errors.storage import RunUnattended
@@ -14,6 +14,7 @@ from actorflow.model.protocols import CountsRuns
 from actorflow.model.results import RunResult
 from actorflow.orchestrator.powers import lacks, listing_arguments
 from actorflow.orchestrator.settings import run_id_of
+from actorflow.orchestrator.waiting import WaitingRuns
 from actorflow.run.handle import Run
 from actorflow.support.oneshot import Once
 
@@ -33,7 +34,7 @@ __all__ = ["LiveRuns", "Looking", "find"]
 
 
 class LiveRuns:
-    """The handles of accepted runs that have not ended.
+    """The handles of accepted runs that have not ended; those that wait are in `waiting`.
 
     Args:
         left: Called after the end of each run with the ticket that it was admitted with.
@@ -45,6 +46,8 @@ class LiveRuns:
         self._lock = threading.RLock()
         self._runs: dict[str, Entry] = {}
         self._closed = False
+        self.waiting: Final = WaitingRuns(left)
+        """The accepted runs that wait for their time or their turn, and hold no place."""
         self.drained: int = 0
         """How many runs have ended since `close` was called, without having been cancelled."""
         self.left: list[str] = []
@@ -53,7 +56,7 @@ class LiveRuns:
         """Resolved when the last one has ended or was left, after `close`."""
 
     def __contains__(self, run_id: str) -> bool:
-        return run_id in self._runs
+        return run_id in self._runs or run_id in self.waiting
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -61,12 +64,18 @@ class LiveRuns:
     def get(self, run_id: str) -> Run | None:
         """Return the handle of a run in progress."""
         entry = self._runs.get(run_id)
-        return None if entry is None else entry[0]
+        if entry is not None:
+            return entry[0]
+        held = self.waiting.get(run_id)
+        return None if held is None else held.run
 
     def end(self, run_id: str) -> Once[RunResult] | None:
         """Return the end of a run in progress."""
         entry = self._runs.get(run_id)
-        return None if entry is None else entry[1]
+        if entry is not None:
+            return entry[1]
+        held = self.waiting.get(run_id)
+        return None if held is None else held.end
 
     def ids(self) -> list[str]:
         """Return the ids of the runs in progress, in order of acceptance."""

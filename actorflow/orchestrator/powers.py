@@ -6,17 +6,20 @@ are found and checked here; the rest of the package uses the resulting `Powers`.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.storage import InvalidAnswer
 from actorflow.model.protocols import (
     CancelsRemotely,
     ChecksOutputs,
     CountsRuns,
+    DefersRuns,
     FollowsRuns,
     KeepsAttributes,
     KeepsSchedules,
@@ -39,6 +42,7 @@ __all__ = [
     "Powers",
     "called",
     "check_no_coroutines",
+    "hand_back",
     "is_recorded",
     "lacks",
     "listing_arguments",
@@ -69,6 +73,8 @@ class Powers:
     """Keeps requests to cancel; None if it takes none."""
     follows: FollowsRuns | None
     """Tells when the record of a run has changed; None if runs elsewhere cannot be followed."""
+    deferral: DefersRuns | None
+    """Takes runs for later and with keys; None if it takes none."""
     measures: MeasuresSteps | None
     """Knows how long steps took; None if it does not."""
     records: ReadsRecords | None
@@ -98,12 +104,26 @@ def powers_of(state: StateManager) -> Powers:
         queue=_power(state, QueuesRuns),
         requests=_power(state, CancelsRemotely),
         follows=_power(state, FollowsRuns),
+        deferral=_power(state, DefersRuns),
         measures=_power(state, MeasuresSteps),
         records=_power(state, ReadsRecords),
         attributes=_power(state, KeepsAttributes),
         counts=_power(state, CountsRuns),
         schedules=_power(state, KeepsSchedules),
     )
+
+
+def hand_back(powers: Powers, run_id: str, parked: str | None = None) -> None:
+    """Hand a claimed run back so that another orchestrator can take it.
+
+    Args:
+        powers: The state manager; one without owners has nothing to hand back.
+        run_id: The run.
+        parked: Why the run must wait; None if it waits only for its turn.
+    """
+    if powers.leases is not None:
+        with contextlib.suppress(ActorflowError):  # this owner then keeps it until it is gone
+            powers.leases.hand_back(run_id, parked)
 
 
 def lacks(state: object, what: str, power: type) -> DefinitionError:

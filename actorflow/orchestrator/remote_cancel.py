@@ -11,23 +11,23 @@ import functools
 from typing import TYPE_CHECKING
 
 from actorflow.errors.storage import LeaseHeld, RunUnattended
-from actorflow.model.events import Event
-from actorflow.model.lifecycle import EventKind, RunStatus
-from actorflow.orchestrator.powers import is_recorded
-from actorflow.orchestrator.takeover import hand_back
+from actorflow.model.cancelling import cancelled
+from actorflow.model.lifecycle import RunStatus
+from actorflow.orchestrator.powers import hand_back, is_recorded
 from actorflow.support.oneshot import Once, settle
 from actorflow.support.safe_text import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from actorflow.model.events import Event
     from actorflow.model.protocols import Clock, StateManager
     from actorflow.model.results import RunSnapshot
     from actorflow.orchestrator.live import LiveRuns
     from actorflow.orchestrator.powers import Powers
     from actorflow.orchestrator.runtime import Runtime
 
-__all__ = ["Fate", "cancel_unattended", "cancelled", "hear_requests", "withdraw", "withdrawal"]
+__all__ = ["Fate", "cancel_unattended", "hear_requests", "withdraw", "withdrawal"]
 
 _NO_REQUESTS = (
     "its record says {!r}, no orchestrator runs it, and to undo it takes its workflow. "
@@ -117,34 +117,6 @@ def withdraw(state: StateManager, run_id: str, clock: Clock) -> None:
 def withdrawal(pending: RunSnapshot, wall: float, recorded: int = 0) -> list[Event]:
     """Return the events that end a run which was accepted but never started."""
     return cancelled(pending, recorded, wall, "it was withdrawn before it started")
-
-
-def cancelled(run: RunSnapshot, recorded: int, wall: float, reason: str) -> list[Event]:
-    """Return the events that end a run as cancelled, the first of all included if it is missing.
-
-    Args:
-        run: The run as it stands.
-        recorded: How many events of it are recorded.
-        wall: The time, in seconds since the epoch.
-        reason: Why.
-    """
-    open_steps = [step_id for step_id, step in run.steps.items() if not step.status.settled]
-    told: list[tuple[EventKind, str | None]] = [
-        *((EventKind.STEP_CANCELLED, step_id) for step_id in open_steps),
-        (EventKind.RUN_CANCELLED, None),
-    ]
-    first = [] if recorded else [_acceptance(run)]
-    return first + [
-        Event(number, kind, run.run_id, step_id, None, wall, {"reason": reason}, run.workflow_id)
-        for number, (kind, step_id) in enumerate(told, recorded + len(first) + 1)
-    ]
-
-
-def _acceptance(run: RunSnapshot) -> Event:
-    names = ("workflow_id", "trace_id", "correlation_id", "business_id")
-    known = {name: getattr(run, name) for name in names if getattr(run, name) is not None}
-    ids = run.run_id, None, None
-    return Event(1, EventKind.RUN_ACCEPTED, *ids, run.created_at, known, run.workflow_id)
 
 
 def hear_requests(runtime: Runtime, live: LiveRuns) -> Callable[[], None]:

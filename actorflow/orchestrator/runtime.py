@@ -17,22 +17,23 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from thespian.actors import ActorSystem
 
 from actorflow.actors import ConfigureSupervisor, Supervisor
-from actorflow.errors.definition import ForkedOrchestrator, OrchestratorClosed
+from actorflow.errors.definition import DefinitionError, ForkedOrchestrator, OrchestratorClosed
 from actorflow.executors import CoroutineExecutor, ThreadExecutor
 from actorflow.executors.watchdog import Watchdog
 from actorflow.model.attributes import changes_of
+from actorflow.model.deferral import moment_of
 from actorflow.model.lifecycle import RunStatus
 from actorflow.model.messages import BlockedLoop, CancelRun, Committed, LeaveRuns, run_of
 from actorflow.model.protocols import KeepsAttributes
 from actorflow.model.results import RunResult
+from actorflow.orchestrator.deferral import checked_power
 from actorflow.orchestrator.estimates import Estimates
 from actorflow.orchestrator.executor_table import Places, finishing
 from actorflow.orchestrator.family import Family
 from actorflow.orchestrator.following import FollowedSource, Following, FollowsRecords
-from actorflow.orchestrator.powers import lacks
+from actorflow.orchestrator.powers import hand_back, lacks
 from actorflow.orchestrator.remote_cancel import Fate, cancel_unattended, withdraw
 from actorflow.orchestrator.shutdown import Parting
-from actorflow.orchestrator.takeover import hand_back
 from actorflow.orchestrator.waits import Waits, would_block, would_read
 from actorflow.orchestrator.watchers import Audience
 from actorflow.run.event_stream import EventStream
@@ -198,7 +199,9 @@ class Runtime(FollowsRecords):
     ) -> None:
         """Tell the supervisor to end a run."""
         self.check_process()
-        self._tell(CancelRun(run_id, reason, grace, compensate))
+        waiting = self._live.waiting
+        if not (waiting and waiting.cancel(run_id, reason, self)):
+            self._tell(CancelRun(run_id, reason, grace, compensate))
 
     def leave(self, run_ids: Sequence[str], grace: float) -> None:
         """Tell the supervisor to stop these runs without ending them."""
@@ -212,6 +215,20 @@ class Runtime(FollowsRecords):
         self.check_may_read("Run.cancel()")
         fate = cancel_unattended(self.powers, run_id, self.clock, reason, compensate=compensate)
         return RunResult.of(self.snapshot(run_id)) if fate is Fate.CANCELLED else None
+
+    def reschedule(self, run_id: str, at: object, delay: object) -> None:
+        """Move the start of a run that waits, here or elsewhere."""
+        self.check_process()
+        now = self.clock.wall(self.clock.now())
+        start_at = moment_of(at, delay, now, None)
+        if at is None and delay is None:
+            problem = "Run.reschedule() needs a new time"
+            raise DefinitionError(None, problem, "Pass at= or delay=; delay=0 means now")
+        if self.slow_to_read:
+            self.check_may_block("Run.reschedule()")
+        deferral = checked_power(self.powers, "Run.reschedule()")
+        deferral.reschedule(run_id, now if start_at is None else start_at, now)
+        self._live.waiting.changed()
 
     def snapshot(self, run_id: str) -> RunSnapshot:
         """Return a run as it stands."""
@@ -322,7 +339,7 @@ class Runtime(FollowsRecords):
 
     def _cancel_child(self, run_id: str, reason: str) -> None:
         if run_id in self._live:
-            self._tell(CancelRun(run_id, reason, None))
+            self.cancel(run_id, reason)
 
     def attempt_here(self) -> Attempt | None:
         """Return the attempt that calls, if a step does."""
@@ -415,6 +432,8 @@ class Runtime(FollowsRecords):
         self.waits.end(result.run_id)
         self.family.ended(result)
         self._live.finish(result)
+        if self._live.waiting.has_keys:  # one of them may wait for this
+            self._live.waiting.changed()
         if self.audience.present:
             self.audience.notify(result.run_id)
 

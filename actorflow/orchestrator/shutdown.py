@@ -68,7 +68,7 @@ class Closing:
         self._done = done
         self._margin = margin
         self._background = background
-        self._leave = leave
+        self.leave = leave
         # The first task does the work; the loop itself holds its tasks only weakly.
         self._tasks: list[asyncio.Task[Any]] = []
         # Resolved when a caller no longer waits for runs to end by themselves.
@@ -98,10 +98,12 @@ class Closing:
     def leave_behind(self, why: str) -> None:
         """Report that the loop can do nothing further."""
         ids = tuple(self._live.ids())
-        if self._leave:
-            report = ShutdownReport(left=(*self._live.left, *ids), abandoned=(why,))
+        if self.leave:
+            left = (*self._live.waiting.left, *self._live.left, *ids)
+            report = ShutdownReport(left=left, abandoned=(why,))
         else:
-            report = ShutdownReport(cancelled=ids, abandoned=(why,))
+            cut = (*self._live.waiting.cut, *ids)
+            report = ShutdownReport(cancelled=cut, abandoned=(why,))
         self.settle(report)
 
     def finish(self, report: ShutdownReport) -> ShutdownReport:
@@ -111,7 +113,7 @@ class Closing:
 
     def let_go(self) -> None:
         """Release everything that does not need the loop, whatever state that is in."""
-        cut_off = self._live.give_up(leave=self._leave)
+        cut_off = self._live.give_up(leave=self.leave)
         if self._runtime is not None:
             self._runtime.release()
             for run_id in cut_off:
@@ -143,7 +145,7 @@ class Closing:
         began = runtime.clock.now()
         await self._drain(drain)
         cut, drained = live.ids(), live.drained
-        if self._leave:
+        if self.leave:
             runtime.leave(cut, self.grace)
         else:
             for run_id in cut:
@@ -153,8 +155,9 @@ class Closing:
         await first_of(live.all_ended, timeout=until - runtime.clock.now())
         if self._background is not None:  # it must not use a state manager that is closed
             await first_of(self._background.ended, timeout=until - runtime.clock.now())
+        await first_of(live.waiting.ended, timeout=until - runtime.clock.now())
         abandoned = await runtime.close(self.grace, until - runtime.clock.now())
-        if self._leave:
+        if self.leave:
             # Runs that failed or were cancelled before have ended within the grace. Those that are
             # still there end with the loop; closing the state manager hands them back.
             cut, drained, left = [], live.drained, [*live.left, *live.ids()]
@@ -162,8 +165,8 @@ class Closing:
             left = []
         return ShutdownReport(
             drained=drained,
-            cancelled=tuple(cut),
-            left=tuple(left),
+            cancelled=(*live.waiting.cut, *cut),
+            left=(*live.waiting.left, *left),
             abandoned=tuple(abandoned),
             duration=runtime.clock.now() - began,
         )

@@ -18,6 +18,7 @@ from actorflow.errors.storage import (
 )
 from actorflow.model.lifecycle import RunStatus
 from actorflow.orchestrator.live import find
+from actorflow.orchestrator.powers import hand_back
 from actorflow.orchestrator.registry import plan_of
 from actorflow.orchestrator.requests import resumed_run
 from actorflow.orchestrator.settings import run_id_of
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     Recorded = tuple[RunSnapshot, Sequence[Event]]
     """A run, and all of its events."""
 
-__all__ = ["Recovery", "Resuming", "hand_back", "recovery"]
+__all__ = ["Recovery", "Resuming", "recovery"]
 
 
 class Resuming:
@@ -129,6 +130,8 @@ class Resuming:
                 recorded = runtime.state.claim(run_id)
                 if recorded.status is not RunStatus.COMPLETED:
                     with _handed_back(runtime, run_id):
+                        if recorded.key is not None and runtime.powers.deferral is not None:
+                            runtime.powers.deferral.occupy(run_id)
                         return self._launcher.launch(resumed_run(runtime, plan, recorded), ticket)[
                             0
                         ]
@@ -223,6 +226,8 @@ PARKED_FOR: Final = 30.0
 """For how many seconds a run must stay parked before that is logged. Another orchestrator may take
 it sooner, for example in the middle of a deployment.
 """
+_SHORTEST: Final = 0.001
+"""The shortest wait in seconds for a run that is due soon."""
 _SOONER: Final = 20
 """How many times as often it searches while there are more runs than it can take."""
 _GLANCES: Final = 10
@@ -284,10 +289,11 @@ class Recovery:
         try:
             while not self._over.done:
                 self.also()
-                if self._look(runtime):
+                pause = self._look(runtime)
+                if pause is None:
                     self._wait_for_places()
                 else:
-                    self._over.wait(self._every)
+                    self._over.wait(pause)
         finally:
             self.ended.set(None)
 
@@ -299,21 +305,24 @@ class Recovery:
             if self._over.wait(self._every / _SOONER / _GLANCES):
                 return
 
-    def _look(self, runtime: Runtime) -> bool:
-        """Take as many runs as there is room for; return whether there may be more."""
+    def _look(self, runtime: Runtime) -> float | None:
+        """Take as many runs as there is room for; return when to search again, in seconds.
+
+        Returns None when there may be more, so that free places make a search worthwhile.
+        """
         try:
-            more = self._search(runtime)
+            pause = self._search(runtime)
             self._log_parked(runtime)
         except Exception as error:  # noqa: BLE001 - it searches again after any error
             self._outage.failed(error, runtime.clock.now())
-            return False
-        return more
+            return self._every
+        return pause
 
-    def _search(self, runtime: Runtime) -> bool:
+    def _search(self, runtime: Runtime) -> float | None:
         room = min(self._most - len(self._life.live), _AT_ONCE)
         if room <= 0:
-            return True
-        taken, parked = self._resuming.take_over(
+            return None
+        found = self._resuming.take_over(
             runtime,
             self._queue,
             known=self._registry.known(),
@@ -322,9 +331,12 @@ class Recovery:
             refused=self._leave,
         )
         now = runtime.clock.now()
-        self._parked |= dict.fromkeys(parked, now + PARKED_FOR)
+        self._parked |= dict.fromkeys(found.parked, now + PARKED_FOR)
         self._outage.over(now)
-        return len(taken) == room
+        if len(found.taken) == room:
+            return None
+        due = self._every if found.next_due is None else found.next_due
+        return min(self._every, max(due, _SHORTEST))
 
     def _log_parked(self, runtime: Runtime) -> None:
         """Log the runs that have been parked for a while."""
@@ -405,16 +417,3 @@ def recovery(
         raise DefinitionError(None, problem, "Keep runs in an SQLStateManager")
     most, every = settings.max_active_runs, settings.recover_every
     return Recovery(life, registry, resuming, powers.queue, most=most, every=every)
-
-
-def hand_back(powers: Powers, run_id: str, parked: str | None = None) -> None:
-    """Hand a claimed run back so that another orchestrator can take it.
-
-    Args:
-        powers: The state manager; one without owners has nothing to hand back.
-        run_id: The run.
-        parked: Why the run must wait; None if it waits only for its turn.
-    """
-    if powers.leases is not None:
-        with contextlib.suppress(ActorflowError):  # this owner then keeps it until it is gone
-            powers.leases.hand_back(run_id, parked)

@@ -12,6 +12,7 @@ from actorflow.run.followed import FollowedEnd, Record, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
+    from datetime import datetime
 
     from actorflow.model.attributes import Attribute
     from actorflow.model.lifecycle import RunStatus
@@ -44,6 +45,9 @@ class Runtime(Record, Protocol):
         self, run_id: str, attributes: Mapping[str, Attribute | None]
     ) -> None:
         """Do so without blocking the event loop."""
+
+    def reschedule(self, run_id: str, at: object, delay: object) -> None:
+        """Move the start of a run that waits."""
 
     def check_process(self) -> None:
         """Refuse to wait in a fork of the run's process."""
@@ -312,6 +316,21 @@ class Run:
             cancel = self._runtime.cancel_elsewhere
             return functools.partial(cancel, self.id, reason, compensate=compensate)
         return None
+
+    def reschedule(self, *, at: datetime | None = None, delay: Duration | None = None) -> None:
+        """Move the start of a run that waits for its time, or for its turn with its key.
+
+        Args:
+            at: When it may start, with a time zone; one in the past means now.
+            delay: The seconds from now until it may start, or a `timedelta`, in place of `at`.
+
+        Raises:
+            DefinitionError: When an argument is invalid, or the state manager defers no runs.
+            NotRescheduled: When the run does not wait: it has started, or has ended.
+            RunNotFound: When there is no such run, or its state manager no longer keeps it.
+            WrongLoop: When the call would block the event loop that the run lives on.
+        """
+        self._runtime.reschedule(self.id, at, delay)
 
     def set_attributes(self, attributes: Mapping[str, Attribute | None]) -> None:
         """Change attributes of the run, wherever it runs, or after its end.

@@ -238,4 +238,6 @@ class RunFold:
             correlation_id=record.correlation_id,
             business_id=record.business_id,
             attributes=record.attributes,
+            start_at=record.start_at,
+            key=record.key,
         )

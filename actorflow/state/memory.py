@@ -12,14 +12,17 @@ import attrs
 
 from actorflow.definition.arguments import event_page, whole
 from actorflow.definition.durations import seconds
-from actorflow.errors.storage import AlreadyStarted, RunNotFound
+from actorflow.errors.storage import AlreadyStarted, NotRescheduled, RunNotFound
 from actorflow.model.attributes import changes_of, merged
+from actorflow.model.cancelling import cancelled
 from actorflow.model.events import Event
 from actorflow.model.filters import RunFilters, RunQuery, next_cursor
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus, move_run
+from actorflow.model.protocols import Due
 from actorflow.model.results import RECENT_RUNS, RunPage, medians
 from actorflow.state.finding import counted, matching
 from actorflow.state.folding import fold
+from actorflow.state.keys import REPLACED, KeyTable
 from actorflow.state.memory_schedules import MemorySchedules
 from actorflow.support.sizes import SMALL, size_of
 from actorflow.support.suggestions import checks_options
@@ -39,6 +42,7 @@ __all__ = ["MemoryStateManager"]
 _WIDTH: Final = len(Event._fields)
 _KIND: Final = Event._fields.index("kind")
 _DATA: Final = Event._fields.index("data")
+_ENDED_BADLY: Final = frozenset({RunStatus.FAILED, RunStatus.CANCELLED})
 _LOOKS: Final = 5_000
 """How many objects of an ended run are looked at to estimate its size; each takes about 1 us."""
 
@@ -138,27 +142,85 @@ class MemoryStateManager(MemorySchedules):
         self._max_bytes = whole(max_bytes, "max_bytes", least=0)
         # Protects the dictionaries from readers on other threads. Only the supervisor adds events,
         # each with a single list operation, which needs no lock.
-        self._lock = threading.Lock()
+        # Reentrant, because a start may end the run that it replaces.
+        self._lock = threading.RLock()
         self._runs: dict[str, _Entry] = {}
         self._finished: dict[str, _Entry] = {}
         """The runs that may be dropped, in the order in which they finished."""
         self._finished_events = 0
         self._finished_bytes = 0
-        self._keys: dict[tuple[str, str], str] = {}
-        """The ids of the kept runs, by workflow id and idempotency key."""
+        self._keys: dict[tuple[str, str], RunRecord] = {}
+        """The latest kept run of each workflow id and idempotency key."""
+        self._table = KeyTable()
 
-    def create(self, record: RunRecord, _done: Commit) -> bool:
+    def create(self, record: RunRecord, done: Commit) -> bool:
         """Store an accepted run immediately."""
         with self._lock:
             if record.idempotency_key is not None:
-                self._reserve((record.workflow_id, record.idempotency_key), record.run_id)
+                self._check_is_new(record, record.idempotency_key)
+            if record.start_at is not None:
+                self._defer(record, done)
             self._runs[record.run_id] = _Entry(record)
+            if record.idempotency_key is not None:
+                self._keys[record.workflow_id, record.idempotency_key] = record
         return True
 
-    def _reserve(self, key: tuple[str, str], run_id: str) -> None:
-        earlier = self._keys.setdefault(key, run_id)
-        if earlier != run_id:
+    def _check_is_new(self, record: RunRecord, key: str) -> None:
+        earlier = self._keys.get((record.workflow_id, key))
+        if earlier is None or earlier.run_id == record.run_id:
+            return
+        expires = earlier.terms.expires
+        if expires is not None and record.created_at >= earlier.created_at + expires:
+            return
+        ended_badly = self._runs[earlier.run_id].status in _ENDED_BADLY
+        if not (ended_badly and record.terms.reuse == "if_failed"):
+            raise AlreadyStarted(earlier.run_id)
+
+    # ── Deferred runs ────────────────────────────────────────────────────────────────────────
+
+    def _defer(self, record: RunRecord, done: Commit) -> None:
+        verdict = self._table.admit(record)
+        if verdict.merged is not None:
+            self._runs[verdict.merged].record = self._table.waiting[verdict.merged]
+        earlier = verdict.earlier or verdict.merged
+        if earlier is not None:
             raise AlreadyStarted(earlier)
+        if verdict.replaced is not None:
+            entry = self._runs[verdict.replaced]
+            pending, reason = fold(entry.record, ()), REPLACED.format(record.run_id)
+            self.record(cancelled(pending, 0, record.created_at, reason), done)
+
+    def due(self, now: float) -> Due:
+        """Return the deferred runs whose time and turn have come, each of them once."""
+        with self._lock:
+            run_ids, following = self._table.due(now)
+            next_in = None if following is None else max(0.0, following - now)
+            return Due(run_ids, next_in, self._table.yielding())
+
+    def reschedule(self, run_id: str, start_at: float, _now: float) -> None:
+        """Move the start of a run that waits for its time or its turn.
+
+        Raises:
+            RunNotFound: When there is no such run, or it is not kept any more.
+            NotRescheduled: When it does not wait.
+        """
+        with self._lock:
+            entry = self._entry(run_id)
+            if not self._table.reschedule(run_id, start_at):
+                raise NotRescheduled(run_id, entry.status.value)
+            entry.record = attrs.evolve(entry.record, start_at=start_at)
+
+    def occupy(self, run_id: str) -> None:
+        """Give a claimed run the turn of its key, if it has one.
+
+        Raises:
+            RunNotFound: When there is no such run, or it is not kept any more.
+            KeyInUse: When another live run has it.
+        """
+        with self._lock:
+            self._table.occupy(self._entry(run_id).record)
+
+    # ── Recording ────────────────────────────────────────────────────────────────────────────
 
     def record(self, events: Sequence[Event], _done: Commit) -> bool:
         """Record events immediately."""
@@ -179,6 +241,8 @@ class MemoryStateManager(MemorySchedules):
             entry.counted = entry.count()
             entry.bytes = entry.size()  # not under the lock, because classes of the user say theirs
             with self._lock:
+                if entry.record.start_at is not None:
+                    self._table.end(entry.record)
                 self._finished[run_id] = entry
                 self._finished_events += entry.counted
                 self._finished_bytes += entry.bytes
@@ -227,7 +291,9 @@ class MemoryStateManager(MemorySchedules):
                 return
             del self._finished[run_id], self._runs[run_id]
             if entry.record.idempotency_key is not None:
-                del self._keys[entry.record.workflow_id, entry.record.idempotency_key]
+                key = entry.record.workflow_id, entry.record.idempotency_key
+                if self._keys[key].run_id == run_id:
+                    del self._keys[key]
             self._discount(entry)
 
     def _entry(self, run_id: str) -> _Entry:

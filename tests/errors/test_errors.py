@@ -41,10 +41,12 @@ from actorflow.errors.running import (
 from actorflow.errors.storage import (
     AlreadyStarted,
     InvalidAnswer,
+    KeyInUse,
     LeaseHeld,
     LeaseLost,
     MissingExtra,
     NotRecorded,
+    NotRescheduled,
     NotRestorable,
     NotStorable,
     RecordedError,
@@ -381,6 +383,21 @@ SAYINGS += [
     (
         AlreadyStarted("r1"),
         ("run 'r1' of the same workflow has the same idempotency key. Get that run instead."),
+    ),
+    (
+        KeyInUse("flow", "k", "r1"),
+        (
+            "run 'r1' of workflow 'flow' is in progress with key 'k'. Wait for its end, or pass "
+            'on_conflict="return" to get that run, "queue" to run after it, or "cancel_running" '
+            "to run in its place."
+        ),
+    ),
+    (
+        NotRescheduled("r1", "running"),
+        (
+            "run 'r1' cannot be rescheduled: it is running and does not wait for its time or its "
+            "turn. Start another run with at= or delay=."
+        ),
     ),
     (
         LeaseHeld("r1"),

@@ -248,7 +248,8 @@ def test_an_input_that_no_step_names_reaches_a_step_that_takes_all(orchestrator)
             {"tiemout": 1},
             (
                 "a run has no option 'tiemout'. Did you mean 'timeout'? Its options are: metadata, "
-                "timeout, priority, trace_id, correlation_id, business_id, idempotency_key. "
+                "timeout, priority, trace_id, correlation_id, business_id, idempotency_key, reuse, "
+                "expires, key, on_conflict, debounce, at, delay. "
                 "Inputs are passed as a mapping, before the options."
             ),
         ),

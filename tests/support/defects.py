@@ -674,6 +674,101 @@ defect(
 )
 
 
+# ── Keys and times ───────────────────────────────────────────────────────────────────────────
+
+KEYS = "tests/state/test_keys.py::"
+DEFERRED = "tests/orchestrator/test_deferred.py::"
+
+defect(
+    "a queued run is not looked at when the running one has ended",
+    "state/keys.py",
+    "                self._look_at(self.waiting[slots.queued])\n",
+    "                pass\n",
+    DEFERRED + "test_a_queued_run_starts_when_the_running_one_has_ended",
+    why="A run that is queued behind another one with its key stays pending for ever.",
+)
+defect(
+    "a debounced run takes the inputs of another version",
+    "state/keys.py",
+    "same and queued.terms.debounce",
+    "queued.terms.debounce",
+    DEFERRED + "test_a_debounced_run_of_another_version_is_replaced",
+    why="After a deploy, the old version runs with the inputs of the new one.",
+)
+defect(
+    "an ended run keeps its key",
+    "state/sql/writing/group.py",
+    "sa.case((given.c.finished_at.is_(None), runs.c.key_slot))",
+    "runs.c.key_slot",
+    DEFERRED + "test_a_key_returns_the_live_run_by_default",
+    why="A key can be used once.",
+)
+defect(
+    "a refused key reserves the idempotency key",
+    "state/sql/writing/group.py",
+    "                    reserved.rollback()\n",
+    "                    pass\n",
+    DEFERRED + "test_a_refused_key_reserves_no_idempotency_key",
+    why="A request that was refused is lost: its repetition returns a run that does not exist.",
+)
+defect(
+    "a debounced run keeps its first inputs",
+    "state/sql/writing/turns.py",
+    "            **entry.strings,\n",
+    "",
+    DEFERRED + "test_requests_are_debounced_to_one_run_with_the_last_inputs",
+    why="The last inputs are lost without a word.",
+)
+defect(
+    "a request that was merged is not merged again after a commit that failed",
+    "state/sql/writing/writer.py",
+    "            if len(duplicates) == len(batch):\n",
+    "            if len(duplicates) > len(batch):\n",
+    KEYS + "test_the_last_inputs_survive_a_commit_that_fails",
+    why="The last inputs are lost when the database restarts at the wrong moment.",
+)
+defect(
+    "a key is reused while its run is in progress",
+    "state/sql/writing/reservations.py",
+    "connection.execute(query).scalar_one_or_none() in _ENDED_BADLY",
+    "connection.execute(query).scalar_one_or_none() is not None",
+    KEYS + "test_an_idempotency_key_is_reused_only_after_a_bad_end",
+    why="A request that is repeated while it is worked on is worked on twice.",
+)
+defect(
+    "a search sleeps over the next due run",
+    "orchestrator/takeover.py",
+    "        return min(self._every, max(due, _SHORTEST))\n",
+    "        return self._every\n",
+    DEFERRED + "test_an_enqueued_run_is_taken_when_it_is_due",
+    why="Runs for later start late by up to recover_every.",
+)
+defect(
+    "runs are taken before their time",
+    "state/sql/writing/turns.py",
+    "sa.or_(runs.c.start_at.is_(None), runs.c.start_at <= database_time(dialect))",
+    "sa.true()",
+    KEYS + "test_keys_in_a_database_behave_like_the_twin",
+    why="A run for tomorrow starts at once where a daemon looks for runs.",
+)
+defect(
+    "a queued run keeps its place",
+    "orchestrator/starter.py",
+    "            self._admission.leave(ticket)\n        self._woken.set()\n",
+    "            pass\n        self._woken.set()\n",
+    DEFERRED + "test_a_queued_run_holds_no_place",
+    why="Runs that wait for others with their key fill the orchestrator.",
+)
+defect(
+    "a resumed run runs beside another one with its key",
+    "orchestrator/takeover.py",
+    "                            runtime.powers.deferral.occupy(run_id)\n",
+    "                            pass\n",
+    DEFERRED + "test_a_failed_run_is_resumed_only_while_its_key_is_free",
+    why="Two runs work on one document at once.",
+)
+
+
 # ── Finding runs ─────────────────────────────────────────────────────────────────────────────
 
 IN_TABLES = "tests/state/sql/test_finding.py::"

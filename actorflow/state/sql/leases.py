@@ -51,13 +51,17 @@ _TAKEN_OVER: Final = "it was taken over by another orchestrator"
 _IN_PROGRESS: Final = runs.c.finished_at.is_(None)
 
 
-def unowned(dialect: str) -> sa.ColumnElement[bool]:
+def unowned(dialect: str, run: Any = runs) -> sa.ColumnElement[bool]:
     """Return the condition that a run in progress has no owner with a lease.
 
     On SQLite, `OwnerWatch.end_leases` must have deleted the leases that are over, in the same
     transaction.
+
+    Args:
+        dialect: The name of the dialect.
+        run: The table of runs, or an alias of it.
     """
-    own = owners.c.owner == runs.c.owner
+    own = owners.c.owner == run.c.owner
     holds = own if dialect == "sqlite" else sa.and_(own, ~lease_expired(dialect))
     return ~sa.exists().where(holds)
 

@@ -21,7 +21,7 @@ from actorflow.state.sql.options import check_columns, check_options, needs_extr
 from actorflow.state.sql.retention import Limits, PeriodicPurge
 from actorflow.state.sql.schedules import SQLSchedules
 from actorflow.state.sql.values.serializers import JSONSerializer
-from actorflow.state.sql.writing.queue import Claim, Create, HandBack, Take, Write
+from actorflow.state.sql.writing.queue import Claim, Create, CreateKeyed, HandBack, Take, Write
 from actorflow.support.clock import SystemClock
 from actorflow.support.oneshot import Once, settle
 from actorflow.support.suggestions import checks_options
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from actorflow.model.events import Event
     from actorflow.model.filters import RunListing
     from actorflow.model.lifecycle import RunStatus
-    from actorflow.model.protocols import Commit, Taken
+    from actorflow.model.protocols import Commit, Due, Taken
     from actorflow.model.requests import RunOptions
     from actorflow.model.results import RunPage, RunRecord, RunSnapshot
     from actorflow.state.sql.health import StoreHealth
@@ -152,11 +152,14 @@ class SQLStateManager(SQLSchedules):
         self._reader = Reader(self._engines.reading, self._payloads)
         dialect, owner = self._engines.writing.dialect, str(uuid.uuid4())
         clock, self._requests = SystemClock(), CancelRequests(owner)
+        held = Lease(dialect.name, owner, lease, clock.now, self._requests)
+        statements = Statements(dialect, owner, chosen.name, held.others.end_leases)
+        self._turns = statements.turns
         self._watcher = watcher_of(self._engines.reading, self._requests, clock.now)
         self._writer = Writer(
             self._engines.writing,
-            Statements(dialect, owner, chosen.name),
-            Lease(dialect.name, owner, lease, clock.now, self._requests),
+            statements,
+            held,
             limit=max_waiting,
             patience=patience,
             on_processed=self._on_processed,
@@ -268,7 +271,8 @@ class SQLStateManager(SQLSchedules):
             "metadata": self._payloads.dump_mapping(f"the metadata of {run}", record.metadata),
             "attributes": self._dump_attributes(record.attributes),
         }
-        return Create(record=record, strings=strings, on_commit=done, owned=owned)
+        kind = Create if record.key is None else CreateKeyed
+        return kind(record=record, strings=strings, on_commit=done, owned=owned)
 
     def _create(self, record: RunRecord, done: Commit, *, owned: bool) -> bool:
         entry = self._entry(record, done, owned=owned)
@@ -319,6 +323,45 @@ class SQLStateManager(SQLSchedules):
     def hand_back(self, run_id: str, parked: str | None = None) -> None:
         """Give up a claimed run so that others can take it; `parked` says what it waits for."""
         self._put(HandBack(run_id=run_id, parked=parked))
+
+    def due(self, _now: float) -> Due:
+        """Return this manager's deferred runs whose time and turn have come.
+
+        The time is that of the database.
+
+        Raises:
+            StoreUnavailable: When the database cannot be reached.
+        """
+        self._check_process()
+        due, queued = self._reader.read(self._turns.search)
+        if not queued:
+            return due
+        kept, _ = self._transactions.run(
+            lambda it: self._turns.grant(it, queued), "look for due runs"
+        )
+        return due._replace(run_ids=[run_id for run_id in due.run_ids if run_id not in kept])
+
+    def reschedule(self, run_id: str, start_at: float, _now: float) -> None:
+        """Move the start of a run that waits for its time or its turn, whoever owns it.
+
+        Raises:
+            RunNotFound: When there is no such run.
+            NotRescheduled: When it does not wait.
+            StoreUnavailable: When the database cannot be reached.
+        """
+        self._transactions.run(
+            lambda it: self._turns.reschedule(it, run_id, start_at), "reschedule a run"
+        )
+
+    def occupy(self, run_id: str) -> None:
+        """Give a claimed run the turn of its key, if it has one.
+
+        Raises:
+            RunNotFound: When there is no such run.
+            KeyInUse: When another live run has it.
+            StoreUnavailable: When the database cannot be reached.
+        """
+        self._transactions.run(lambda it: self._turns.occupy(it, run_id), "take up a key")
 
     def admit(self, run_id: str, step_id: str, output: Any) -> None:
         """Serialize an output as soon as the step returns it, ahead of its event.

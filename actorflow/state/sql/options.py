@@ -93,7 +93,7 @@ def _check_serializer(serializer: object) -> None:
 
 
 _REQUIRED: Final = ("run_id", "workflow_id", "workflow_version")
-_OPTIONAL: Final = ("trace_id", "correlation_id", "business_id", "idempotency_key")
+_OPTIONAL: Final = ("trace_id", "correlation_id", "business_id", "idempotency_key", "key")
 
 
 def check_columns(record: RunRecord) -> None:

@@ -13,6 +13,7 @@ Rows of an earlier version have no counter; their leases count by the clock of t
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -22,7 +23,7 @@ from actorflow.state.sql.processes import Process
 from actorflow.state.sql.schema.tables import owners
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 __all__ = ["Owner", "OwnerWatch", "columns_of"]
 
@@ -59,7 +60,7 @@ class _Seen:
 
 
 class OwnerWatch:
-    """Watches the other owners; used only by its writer's thread.
+    """Watches the other owners; within transactions that write, on any thread.
 
     Args:
         owner: The id of the owner that watches.
@@ -80,6 +81,7 @@ class OwnerWatch:
     ) -> None:
         self._process = process
         self._now = now
+        self._lock = threading.Lock()
         self._by_clock = by_clock
         self._query = (
             sa.select(owners, expired.label("expired"))
@@ -92,15 +94,22 @@ class OwnerWatch:
     def end_leases(self, connection: sa.Connection) -> None:
         """Look at the other owners, and delete the leases of those that are gone."""
         rows = connection.execute(self._query).all()
-        now = self._now()
-        self._note(rows, now)
-        self._undecided = {}
-        for row in rows:
-            left = self._seconds_left(row, now)
-            if left is not None and left <= 0.0:
-                connection.execute(_end(row))
-            elif left is not None and row.expired:
-                self._undecided[row.owner] = left
+        for row in self._over(rows):
+            connection.execute(_end(row))
+
+    def _over(self, rows: Sequence[Any]) -> list[Any]:
+        """Return the rows of the owners that are gone."""
+        with self._lock:
+            now = self._now()
+            self._note(rows, now)
+            left = {row.owner: self._seconds_left(row, now) for row in rows}
+            over = [row for row in rows if (it := left[row.owner]) is not None and it <= 0.0]
+            self._undecided = {
+                row.owner: it
+                for row in rows
+                if (it := left[row.owner]) is not None and it > 0.0 and row.expired
+            }
+            return over
 
     def undecided_for(self, owner: str) -> float | None:
         """Return for how many seconds an owner must still be watched, as of the last look.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -27,7 +27,7 @@ from actorflow.state.sql.transactions import describe
 from actorflow.state.sql.values.parents import parent_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from actorflow.model.filters import RunQuery
     from actorflow.state.sql.owners import Owner
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Reader"]
 
+_T = TypeVar("_T")
 Recorded: TypeAlias = "tuple[int, list[Any]]"
 """An event's number, and its kind, step, attempt, time and data as recorded."""
 
@@ -60,6 +61,7 @@ _COPIED: Final = (
     "paused",
     "paused_since",
     "takeovers",
+    "start_at",
 )
 _STEPS_PER_QUERY: Final = 500
 _RUNS_PER_QUERY: Final = 500
@@ -95,6 +97,11 @@ class Reader:
         finally:
             if self.closed:
                 self._engine.dispose()
+
+    def read(self, query: Callable[[sa.Connection], _T]) -> _T:
+        """Return what `query` reads, in one transaction."""
+        with self._transaction() as connection:
+            return query(connection)
 
     def snapshot(self, run_id: str) -> RunSnapshot:
         """Return a run with its steps."""
@@ -158,6 +165,7 @@ class Reader:
     ) -> RunSnapshot:
         return RunSnapshot(
             **{name: getattr(run, name) for name in _COPIED},
+            key=run.run_key,
             status=RunStatus(run.status),
             inputs=inputs,
             metadata=metadata,

@@ -72,6 +72,23 @@ def test_the_owners_of_an_earlier_version_are_kept_without_a_process(engines):
     ]
 
 
+def test_the_keys_of_an_earlier_version_stand_for_ever(engines):
+    """And processes of that version may still write runs and keys."""
+    row = (
+        "INSERT INTO actorflow_keys (workflow_id, idempotency_key, run_id, created_at) "
+        "VALUES ('flow', '%s', 'run', '2026-01-31 08:00:00.000000+00:00')"
+    )
+    with engines.writing.begin() as connection:
+        migrating._migrate(connection, "0005")
+        connection.execute(sa.text(row % "before"))
+    migrating.upgrade(engines)
+    with engines.writing.begin() as connection:
+        connection.execute(sa.text(row % "after"))
+        found = connection.execute(sa.text("SELECT expires_at FROM actorflow_keys")).scalars()
+
+        assert [None, None] == list(found)
+
+
 def test_postgresql_leaves_room_for_the_next_version_of_a_row(postgresql):
     """So that a step's move changes no index, and copies no inputs."""
     with Engines.to(postgresql.database()) as engines:

@@ -123,6 +123,10 @@ runs: Final = sa.Table(
     sa.Column("waiting_since", Moment),
     sa.Column("paused", sa.Text),
     sa.Column("paused_since", Moment),
+    sa.Column("start_at", Moment),
+    sa.Column("run_key", Id),
+    sa.Column("key_slot", Id),
+    sa.Column("debounce", sa.Double),
     sa.CheckConstraint(_among(RunStatus), name="actorflow_runs_status"),
     sa.CheckConstraint(
         f"(status IN {_ENDED}) = (finished_at IS NOT NULL)", name="actorflow_runs_finished"
@@ -185,6 +189,19 @@ sa.Index(
     attributes.c.run_id,
 )
 
+_slot: Final = runs.c.key_slot.is_not(None)
+sa.Index(
+    "actorflow_runs_slots",
+    runs.c.workflow_id,
+    runs.c.run_key,
+    runs.c.key_slot,
+    unique=True,
+    postgresql_where=_slot,
+    sqlite_where=_slot,
+)
+_later: Final = sa.and_(runs.c.start_at.is_not(None), _open)
+sa.Index("actorflow_runs_due", runs.c.start_at, postgresql_where=_later, sqlite_where=_later)
+
 owners: Final = sa.Table(
     "actorflow_owners",
     metadata,
@@ -206,6 +223,7 @@ keys: Final = sa.Table(
     sa.Column("idempotency_key", Id),
     sa.Column("run_id", Id, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
+    sa.Column("expires_at", Moment),
     sa.PrimaryKeyConstraint("workflow_id", "idempotency_key", name="actorflow_keys_key"),
     sa.Index("actorflow_keys_by_time", "created_at"),
     sqlite_with_rowid=False,

@@ -255,9 +255,13 @@ _SET_LATER: Final = frozenset(
         "waiting_since",
         "paused",
         "paused_since",
+        "start_at",
+        "run_key",
+        "key_slot",
+        "debounce",
     }
 )
-"""Columns that have their defaults when a run is accepted."""
+"""Columns that have their defaults when a run is accepted, or are set by another statement."""
 
 
 def insert_into(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import sqlalchemy as sa
 
+from actorflow.errors.storage import AlreadyStarted
 from actorflow.model.lifecycle import RunStatus, StepStatus
 from actorflow.model.results import RunRecord
 from actorflow.state.folding import RunFold
@@ -15,31 +16,27 @@ from actorflow.state.sql.attributes import attribute_rows
 from actorflow.state.sql.channels import notification, payload
 from actorflow.state.sql.leases import database_time, unowned
 from actorflow.state.sql.records import among
-from actorflow.state.sql.schema.tables import (
-    NOT_PURGED,
-    attributes,
-    batches,
-    keys,
-    runs,
-    steps,
-)
+from actorflow.state.sql.schema.tables import NOT_PURGED, attributes, batches, runs, steps
 from actorflow.state.sql.values.errors import clipped
 from actorflow.state.sql.values.parents import parent_columns, parent_of
 from actorflow.state.sql.writing.bulk import Grammar, Part, bulk, insert_into, moment
 from actorflow.state.sql.writing.open_runs import OpenRun
+from actorflow.state.sql.writing.reservations import Reservations
+from actorflow.state.sql.writing.turns import Turns, has_turn, is_due
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sqlalchemy.engine import Connection, Dialect
 
+    from actorflow.errors.storage import StoreError
     from actorflow.model.events import Event
     from actorflow.state.folding import StepFold
     from actorflow.state.sql.writing.bulk import Bulk
     from actorflow.state.sql.writing.open_runs import Batch, Change
-    from actorflow.state.sql.writing.queue import EncodedEvent, Take
+    from actorflow.state.sql.writing.queue import Create, EncodedEvent, Take
 
-__all__ = ["Reservations", "Statements"]
+__all__ = ["Statements"]
 
 _NO_OWNER: Final = ""
 """The owner of a run that waits for an owner."""
@@ -75,9 +72,16 @@ class Statements:
         dialect: The dialect of a database that has been connected to.
         owner: The owner's id.
         serializer: The name of the serializer that wrote the strings.
+        end_leases: Ends the leases of owners that are gone, for decisions on keys.
     """
 
-    def __init__(self, dialect: Dialect, owner: str, serializer: str) -> None:
+    def __init__(
+        self,
+        dialect: Dialect,
+        owner: str,
+        serializer: str,
+        end_leases: Callable[[Connection], None] = lambda _: None,
+    ) -> None:
         self._owner = owner
         self._serializer = serializer
         self._all = _writes(Grammar.of(dialect))
@@ -86,6 +90,10 @@ class Statements:
         self._full = 0
         """How many searches in a row have found as many runs as they could take."""
         self._now = database_time(dialect.name)
+        self._ripe = (is_due(dialect.name), has_turn(dialect.name))
+        self.turns: Final = Turns(
+            dialect.name, owner, serializer, self.write, self._load, end_leases=end_leases
+        )
         self._claim_values = {
             "owner": owner,
             "fence": runs.c.fence + 1,
@@ -111,7 +119,29 @@ class Statements:
             "events": list(_events(batch)),
             "told": [{"told": payload(batch)}],
         }
-        return self._all.run(connection, rows)
+        if not self._all.run(connection, rows):
+            return False
+        if rows["created"]:
+            self.turns.place(connection, batch)
+        return True
+
+    def admit(self, connection: sa.Connection, batch: Batch) -> Mapping[str, StoreError]:
+        """Decide on the keys of new runs; return why some of them are not accepted."""
+        keyed = _keyed(batch)
+        if keyed is None:
+            return self._started(connection, batch)
+        change, entry = keyed
+        with connection.begin_nested() as reserved:
+            refused = self._started(connection, batch)
+            if not refused and (error := self.turns.admit(connection, change, entry)) is not None:
+                refused = {entry.record.run_id: error}
+                if entry.record.idempotency_key is not None:
+                    reserved.rollback()
+        return refused
+
+    def _started(self, connection: sa.Connection, batch: Batch) -> dict[str, StoreError]:
+        earlier = self.reserve(connection, batch)
+        return {run_id: AlreadyStarted(before) for run_id, before in earlier.items()}
 
     def _created(self, change: Change) -> dict[str, Any]:
         entry, run = change.created, change.run
@@ -188,6 +218,9 @@ class Statements:
             "parked_since": None if parked is None else self._now,
         }
         connection.execute(sa.update(runs).where(*mine).values(free))
+        # A run that was about to be resumed, and keeps its end, does not keep its key.
+        ended = (runs.c.run_id == run_id, runs.c.owner == self._owner, ~mine[2])
+        connection.execute(sa.update(runs).where(*ended).values(key_slot=None))
 
     def take(self, connection: sa.Connection, wanted: Take) -> dict[str, OpenRun]:
         """Take ownership of unowned runs, most urgent first; return their states."""
@@ -198,6 +231,7 @@ class Statements:
                 sa.tuple_(runs.c.workflow_id, runs.c.workflow_version).in_(list(wanted.known)),
                 runs.c.run_id.not_in(among(connection.dialect.name, wanted.besides)),
                 sa.or_(runs.c.owner == self._owner, self._unowned),
+                *self._ripe,
             )
             .order_by(runs.c.priority.desc(), runs.c.created_at, runs.c.run_id)
             .limit(wanted.limit)
@@ -205,6 +239,7 @@ class Statements:
         )
         found = list(connection.execute(chosen).scalars()) if wanted.known else []
         if found:
+            found = self.turns.promote(connection, found)
             mine = sa.update(runs).where(runs.c.run_id.in_(found))
             connection.execute(mine.values(self._claim_values))
         open_runs = self._load(connection, found)
@@ -222,12 +257,19 @@ class Statements:
         known = sa.tuple_(runs.c.workflow_id, runs.c.workflow_version).in_(list(wanted.known))
         unknown = [~known] if wanted.known else []
         nobodys = (runs.c.finished_at.is_(None), runs.c.parked.is_(None), self._unowned)
-        query = sa.select(runs.c.run_id).where(*nobodys, *unknown)
+        query = sa.select(runs.c.run_id).where(*nobodys, *self._ripe, *unknown)
         found = list(connection.execute(query.with_for_update(skip_locked=True)).scalars())
         if found:
             values = {"parked": _PARKED, "parked_since": self._now}
             connection.execute(sa.update(runs).where(runs.c.run_id.in_(found)).values(values))
         return found
+
+    def next_due(self, connection: sa.Connection, wanted: Take) -> float | None:
+        """Return the seconds until the next run that can go on here is due."""
+        if not wanted.known:
+            return None
+        known = sa.tuple_(runs.c.workflow_id, runs.c.workflow_version).in_(list(wanted.known))
+        return self.turns.next_in(connection, known)
 
     def _load(self, connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, OpenRun]:
         if not run_ids:
@@ -253,6 +295,15 @@ def _died(claimant: str) -> sa.ColumnElement[bool]:
         runs.c.owner.not_in([_NO_OWNER, claimant]),
         runs.c.last_event > runs.c.claimed_event,
     )
+
+
+def _keyed(batch: Batch) -> tuple[Change, Create] | None:
+    """Return the change that a run with a key makes; it comes alone."""
+    if len(batch) != 1:
+        return None
+    change = next(iter(batch.values()))
+    entry = change.created
+    return None if entry is None or entry.record.key is None else (change, entry)
 
 
 @functools.lru_cache(maxsize=16)
@@ -282,7 +333,9 @@ def _update_of_runs() -> Part:
 
     def update(given: sa.FromClause) -> sa.Update:
         as_left = (runs.c[of] == given.c[name] for name, of in guards.items())
-        values = {name: given.c[name] for name in columns}
+        values: dict[str, Any] = {name: given.c[name] for name in columns}
+        # A run that has ended does not keep its key.
+        values["key_slot"] = sa.case((given.c.finished_at.is_(None), runs.c.key_slot))
         return sa.update(runs).where(*as_left).values(values)
 
     return Part(columns | {name: runs.c[of].type for name, of in guards.items()}, update)
@@ -379,69 +432,3 @@ def _rebuild_fold(row: Any, known: Iterable[Any]) -> RunFold:
             setattr(step, name, getattr(one, name))
         step.status = StepStatus(one.status)
     return fold
-
-
-class Reservations:
-    """Reserves idempotency keys for new runs.
-
-    Args:
-        dialect: The dialect of a database that has been connected to.
-    """
-
-    def __init__(self, dialect: Dialect) -> None:
-        self._insert = _reservation(Grammar.of(dialect))
-
-    def reserve(self, connection: sa.Connection, batch: Batch) -> dict[str, str]:
-        """Reserve the keys of new runs; return the earlier run for each key already reserved."""
-        rows = [_row(run_id, it) for run_id, it in batch.items() if _key(it) is not None]
-        if not rows:
-            return {}
-        holders = self._reserve_free(connection, rows)
-        return {
-            row["run_id"]: holders[_pair(row)]
-            for row in rows
-            if holders[_pair(row)] != row["run_id"]
-        }
-
-    def _reserve_free(
-        self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]]
-    ) -> dict[tuple[str, str], str]:
-        """Reserve the keys that are free; return the run that holds each key."""
-        pairs = sa.tuple_(keys.c.workflow_id, keys.c.idempotency_key)
-        holders: dict[tuple[str, str], str] = {}
-        # On PostgreSQL, a reserved key may be purged between the INSERT and the SELECT.
-        while missing := [row for row in rows if _pair(row) not in holders]:
-            self._insert.run(connection, {"keys": missing})
-            query = sa.select(keys).where(pairs.in_([_pair(row) for row in missing]))
-            for key in connection.execute(query):
-                holders[key.workflow_id, key.idempotency_key] = key.run_id
-        return holders
-
-
-@functools.lru_cache(maxsize=16)
-def _reservation(grammar: Grammar) -> Bulk:
-    """Return the statement that reserves keys."""
-    dialect = grammar.dialect
-    return bulk(dialect, {"keys": insert_into(dialect, keys, _if_absent)})
-
-
-def _pair(row: Mapping[str, Any]) -> tuple[str, str]:
-    return row["workflow_id"], row["idempotency_key"]
-
-
-def _key(change: Change) -> str | None:
-    return None if change.created is None else change.created.record.idempotency_key
-
-
-def _row(run_id: str, change: Change) -> dict[str, Any]:
-    record = change.run.fold.record
-    return {
-        "workflow_id": record.workflow_id,
-        "idempotency_key": record.idempotency_key,
-        "run_id": run_id,
-        "created_at": moment(record.created_at),
-    }
-
-
-def _if_absent(insert: Any) -> Any:
-    return insert.on_conflict_do_nothing()

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 import attrs
 
 from actorflow.errors.running import IllegalMove
-from actorflow.errors.storage import AlreadyStarted, LeaseLost, StoreError, StoreUnavailable
+from actorflow.errors.storage import (
+    AlreadyStarted,
+    KeyInUse,
+    LeaseLost,
+    StoreError,
+    StoreUnavailable,
+)
 from actorflow.model.lifecycle import EventKind
 from actorflow.state.folding import RunFold
 from actorflow.state.sql.writing.queue import Create
@@ -26,7 +32,7 @@ if TYPE_CHECKING:
     from actorflow.state.folding import StepFold
     from actorflow.state.sql.writing.queue import EncodedEvent, Entry, Write
 
-__all__ = ["Batch", "OpenRun", "OpenRuns"]
+__all__ = ["Batch", "Change", "OpenRun", "OpenRuns", "apply_event"]
 
 
 @attrs.define(eq=False)
@@ -46,6 +52,8 @@ class Change:
     before: int
     """The number of the last event recorded before the group."""
     created: Create | None = None
+    slot: str | None = None
+    """Where the new run stands among those with its key, if it has one."""
     steps: dict[str, StepFold] = attrs.field(factory=dict)
     events: list[EncodedEvent] = attrs.field(factory=list)
 
@@ -89,7 +97,7 @@ class OpenRuns:
                 # Also after a gap: another owner may have claimed the run and recorded the missing
                 # events. The database will tell when we try to write.
                 batch[run_id] = change
-                error = error or _apply(change, encoded)
+                error = error or apply_event(change, encoded)
             if error is not None:
                 lost[run_id] = error
 
@@ -104,7 +112,7 @@ class OpenRuns:
         """Record nothing more of these runs until they are claimed."""
         for run_id, error in lost.items():
             self.runs.pop(run_id, None)
-            if isinstance(error, AlreadyStarted):
+            if isinstance(error, (AlreadyStarted, KeyInUse)):
                 continue  # this run was never recorded
             self._broken.setdefault(run_id, error)
 
@@ -136,7 +144,7 @@ def _gap(change: Change, event: Event) -> StoreError | None:
     return StoreUnavailable(f"accept event {event.number}", why)
 
 
-def _apply(change: Change, encoded: EncodedEvent) -> StoreError | None:
+def apply_event(change: Change, encoded: EncodedEvent) -> StoreError | None:
     """Apply the next event to the fold; return an error when it does not fit."""
     event, run = encoded[0], change.run
     try:

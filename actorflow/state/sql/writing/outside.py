@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 
 from actorflow.errors.definition import DefinitionError
+from actorflow.errors.storage import AlreadyStarted
 from actorflow.state.folding import RunFold
 from actorflow.state.sql.engines import transaction
 from actorflow.state.sql.writing.group import Statements
@@ -47,10 +48,11 @@ class OutsideWriter:
         """Engines that are known to lead to the same database."""
 
     def enqueue(self, given: object, entry: Create) -> str:
-        """Enqueue a run; return its id, or that of the earlier run with its idempotency key.
+        """Enqueue a run; return its id, or that of the earlier or live run with its keys.
 
         Raises:
             DefinitionError: When the connection cannot be used.
+            KeyInUse: When a live run with its `key` keeps it out.
             SQLAlchemyError: When the database refuses a statement.
         """
         connection = _connection_of(given)
@@ -58,9 +60,11 @@ class OutsideWriter:
         _refuse_autocommit(connection)
         run_id = entry.record.run_id
         batch: Batch = {run_id: Change(OpenRun(RunFold(entry.record), 1, 0), 0, entry)}
-        earlier = statements.reserve(connection, batch)
-        if run_id in earlier:
-            return earlier[run_id]
+        refused = statements.admit(connection, batch).get(run_id)
+        if isinstance(refused, AlreadyStarted):
+            return refused.run_id
+        if refused is not None:
+            raise refused
         statements.write(connection, batch)
         return run_id
 

@@ -23,6 +23,7 @@ __all__ = [
     "ALONE",
     "Claim",
     "Create",
+    "CreateKeyed",
     "EncodedEvent",
     "Entry",
     "EntryQueue",
@@ -56,6 +57,11 @@ class Create:
     def done(self, lost: Mapping[str, StoreError]) -> None:
         """Report whether the run was recorded."""
         self.on_commit(lost.get(self.record.run_id))
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class CreateKeyed(Create):
+    """An accepted run with a key to insert, unless the runs that hold the key keep it out."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -149,7 +155,7 @@ class Take:
 
 
 Entry: TypeAlias = Create | Write | Claim | HandBack | Take
-ALONE: Final = (Claim, HandBack, Take)
+ALONE: Final = (Claim, CreateKeyed, HandBack, Take)
 """Entries that are never grouped with others, because what follows depends on what they read."""
 
 

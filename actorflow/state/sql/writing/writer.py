@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from actorflow.errors.storage import (
-    AlreadyStarted,
     LeaseHeld,
     LeaseLost,
     StoreError,
@@ -203,11 +202,13 @@ class Writer:
         statements, duplicates = self._statements, dict[str, StoreError]()
 
         def write(connection: sa.Connection) -> bool:
-            for run_id, earlier in statements.reserve(connection, batch).items():
-                duplicates[run_id] = AlreadyStarted(earlier)
+            duplicates.clear()
+            duplicates.update(statements.admit(connection, batch))
             return statements.write(connection, _without(batch, duplicates))
 
         def is_written(connection: sa.Connection) -> bool:
+            if len(duplicates) == len(batch):
+                return False  # nothing was inserted, but a run may have got new inputs
             return statements.is_written(connection, _without(batch, duplicates))
 
         try:
@@ -282,12 +283,14 @@ class Writer:
     def _take(self, entry: Take) -> dict[str, StoreError]:
         taken: dict[str, OpenRun] = {}
         parked: list[str] = []
+        next_due: float | None = None
 
         def take(connection: sa.Connection) -> bool:
-            nonlocal taken, parked
+            nonlocal taken, parked, next_due
             self._lease.others.end_leases(connection)
             taken = self._statements.take(connection, entry)
             parked = self._statements.park(connection, entry, len(taken))
+            next_due = self._statements.next_due(connection, entry)
             return True
 
         try:
@@ -299,7 +302,7 @@ class Writer:
         else:
             for run_id, run in taken.items():
                 self._open_runs.reopen(run_id, run)
-            entry.taken = Taken(list(taken), parked)
+            entry.taken = Taken(list(taken), parked, next_due)
         return {}
 
 

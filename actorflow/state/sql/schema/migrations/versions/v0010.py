@@ -13,7 +13,7 @@ from alembic import op
 __all__ = ["down_revision", "revision", "upgrade"]
 
 revision = "0010"
-down_revision = "0008"
+down_revision = "0009"
 
 _ID: Final = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _TIME: Final = sa.Text().with_variant(sa.TIMESTAMP(timezone=True), "postgresql")

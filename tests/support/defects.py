@@ -95,8 +95,8 @@ TAKEN = "tests/scheduling/test_takeovers.py::"
 defect(
     "a run that waits gets its place while runs are left",
     "scheduling/decisions.py",
-    "while not self.leaving.begun and (run := self._waiting.pop()) is not None:",
-    "while (run := self._waiting.pop()) is not None:",
+    "while not self.leaving.begun and (run := self.waiting.pop()) is not None:",
+    "while (run := self.waiting.pop()) is not None:",
     LEAVING + "test_a_run_that_was_cancelled_before_lets_no_other_begin",
     why="A deploy starts steps of queued runs only to cut them.",
 )

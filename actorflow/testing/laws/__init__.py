@@ -58,6 +58,7 @@ from actorflow.testing.laws.steps import (
     skipped_steps_stay_out,
     steps_end_once,
 )
+from actorflow.testing.laws.waits import waits_hold_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -103,6 +104,7 @@ __all__ = [
     "steps_end_once",
     "stops_are_bounded",
     "timeouts_are_kept",
+    "waits_hold_nothing",
     "work_is_conserved",
     "workers_add_up",
 ]
@@ -140,6 +142,7 @@ ALL: Final[tuple[Law, ...]] = (
     outcomes_follow_from_attempts,
     nothing_is_left,
     stops_are_bounded,
+    waits_hold_nothing,
 )
 """All numbered laws, in order of their numbers."""
 

@@ -243,12 +243,17 @@ def tries_of(step: StepLife) -> list[Try]:
     return tries
 
 
+_NO_ENDS: Final = frozenset(
+    {EventKind.STEP_BLOCKING, EventKind.STEP_SUSPENDED, EventKind.STEP_CONTINUED}
+)
+
+
 def _note(one: Try, event: Event, place: int) -> None:
     if event.kind is EventKind.STEP_TIMED_OUT:
         one.timed_out = event
     elif event.kind is EventKind.STEP_ABANDONED:
         one.abandoned = True
-    elif event.kind is not EventKind.STEP_BLOCKING:
+    elif event.kind not in _NO_ENDS:
         one.end, one.end_at = event, place
 
 

@@ -40,6 +40,7 @@ from actorflow.testing.laws.evidence.life import (
     undoings_of,
 )
 from actorflow.testing.laws.evidence.turns import Turns
+from actorflow.testing.laws.evidence.waits import Waits
 from actorflow.testing.simulation.account import Outcome
 
 if TYPE_CHECKING:
@@ -115,6 +116,10 @@ class Lives:
             life = life.former
         return life
 
+    def life_of(self, attempt: Attempt) -> Life:
+        """Return the life in which an attempt was started."""
+        return self._of_scope[id(attempt.scope)]
+
     @property
     def all_over(self) -> bool:
         """Whether every started run has a result."""
@@ -129,6 +134,11 @@ class Lives:
     def turns(self) -> Turns:
         """The findings about waiting steps and runs."""
         return Turns(self)
+
+    @functools.cached_property
+    def waits(self) -> Waits | None:
+        """The attempts that were suspended; None if none was."""
+        return Waits(self) if self.trace.pauses else None
 
     @functools.cached_property
     def late(self) -> Mapping[int, int]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from actorflow.testing.laws.evidence.lives import Lives
+    from actorflow.testing.laws.evidence.waits import Waits
     from actorflow.testing.trace.trace import AttemptTrace
 
 __all__ = [
@@ -114,23 +115,24 @@ def workers_add_up(lives: Lives) -> Iterator[str]:
     Whenever nothing can be delivered and no write is in progress, each held worker belongs to an
     attempt in flight that is not suspended: none leaks, and none is returned twice.
     """
-    trace = lives.trace
+    trace, waits = lives.trace, lives.waits
     workers = trace.settings.async_workers
     for index, (time, _, _, held, free, in_flight, writes) in enumerate(trace.lulls):
         if held + free != workers or held < 0 or free < 0:
             yield f"at {time:g} s {held} workers were held and {free} were free, of {workers}"
-        elif held != in_flight and not writes and not _explained(index, lives):
+        elif not writes and (held != in_flight if waits is None else not _adds_up(index, waits)):
             yield f"at {time:g} s {held} workers were held for {in_flight} async attempts in flight"
     if trace.leftovers.leases and lives.all_over:
         yield f"{trace.leftovers.leases} workers were held when every run had ended"
 
 
-def _explained(index: int, lives: Lives) -> bool:
-    """Return whether suspensions explain how many workers were held at an idle moment."""
-    if lives.waits is None:
-        return False
-    idle = lives.trace.idle[index]
-    least, most = lives.waits.held(idle.in_flight, idle)
+def _adds_up(index: int, waits: Waits) -> bool:
+    """Return whether no more and no fewer workers were held than attempts need, at an idle moment.
+
+    Suspended attempts need none.
+    """
+    idle = waits.trace.idle[index]
+    least, most = waits.held(idle.in_flight, idle)
     return least <= idle.leases_held <= most
 
 

@@ -138,10 +138,11 @@ def crowded_with_waits(lives: Lives) -> Iterator[str]:
     """Yield the moments when more runs took places than there are; a run that only waits has none.
 
     A run may keep its place longer than the events say: until the supervisor has found that it only
-    waits. A run that returns is therefore checked only if it was away for certain.
+    waits. A run that returns is therefore checked only if it was away for certain. It may have got
+    its place before others took theirs back, which therefore count only against new runs.
     """
     places = lives.trace.settings.max_active_runs
-    active, reclaimed, left = dict[Life, None](), set[Life](), dict[Life, int]()
+    active, reclaimed, left = dict[Life, bool](), set[Life](), dict[Life, int]()
     moves: dict[StepLife, EventKind] = {}
     events = zip(lives.trace.events, lives.owners, lives.trace.marks, strict=True)
     for place, (event, owner, mark) in enumerate(events):
@@ -154,10 +155,13 @@ def crowded_with_waits(lives: Lives) -> Iterator[str]:
                 reclaimed.add(life)  # its body has ended, so it takes its place in any case
             moves[owner] = event.kind
         if event.kind in _TAKES_A_PLACE and life not in active and not life.torn:
-            active = {one: None for one in active if one.until > mark}  # a crash frees all places
-            active[life] = None
-            away = life not in left or _was_away(life, left[life], place, lives)
-            if len(active) > places and away and life not in reclaimed:
+            # A crash frees all places.
+            active = {one: back for one, back in active.items() if one.until > mark}
+            active[life] = life in reclaimed
+            new = life not in left
+            taken = len(active) if new else len(active) - sum(active.values())
+            certain = new or _was_away(life, left[life], place, lives)
+            if taken > places and certain and life not in reclaimed:
                 named = ", ".join(map(str, active))
                 yield f"at {event.time:g} s {named} were in progress, but there are {places} places"
             reclaimed.discard(life)

@@ -76,13 +76,13 @@ class Waits:
 
     def __init__(self, lives: Lives) -> None:
         self._lives = lives
-        self._trace = lives.trace
+        self.trace = lives.trace
         self._woken = self._wakes()
         self.of: dict[StepLife, list[Pause]] = {}
         """The suspensions of each step, in order."""
         self.waits: dict[StepLife, list[WaitTrace]] = {}
         """The waits of each step's attempts, by their executors' account, in order."""
-        for wait in self._trace.waits:
+        for wait in self.trace.waits:
             step = lives.at(wait.run_id, wait.begun).steps[wait.step_id]
             self.waits.setdefault(step, []).append(wait)
         for step in lives.odd:
@@ -92,7 +92,7 @@ class Waits:
     def _wakes(self) -> dict[tuple[str, str, int, int], list[int]]:
         """Return when the supervisor heard that waits were over, by attempt."""
         heard: dict[tuple[str, str, int, int], list[int]] = {}
-        for count, (_, (_, message, _)) in enumerate(self._trace.envelopes, 1):
+        for count, (_, (_, message, _)) in enumerate(self.trace.envelopes, 1):
             if type(message) is WakeAttempt:
                 attempt = message.attempt
                 life = self._lives.life_of(attempt)
@@ -214,7 +214,7 @@ class Waits:
 
     def may_wait_to_be_undone(self, life: Life) -> bool:
         """Return whether a run may wait for a place again, to be compensated."""
-        scarce = len(self._lives.latest) > self._trace.settings.max_active_runs
+        scarce = len(self._lives.latest) > self.trace.settings.max_active_runs
         undoable = any(plan.compensation is not None for plan in life.plan.steps)
         return scarce and undoable and any(step.life is life for step in self.of)
 

@@ -87,16 +87,6 @@ class _CanWait:
         Raises:
             DefinitionError: When an argument is invalid, when something is to follow the end of the
                 body, or when a body that hangs is to end.
-
-        Example:
-            >>> from actorflow import Step, Workflow
-            >>> from actorflow.testing import Script, returns, simulate
-            >>> flow = Workflow("asking")
-            >>> ask = flow.add(Step("ask", lambda: None))
-            >>> script = Script({"ask": returns("yes", after=1.0).waiting(60.0, then=0.5)})
-            >>> trace = simulate(flow, script=script)
-            >>> [(event.kind.value, event.time) for event in trace.events if event.step_id][2:]
-            [('step.suspended', 1.0), ('step.continued', 61.0), ('step.completed', 61.5)]
         """
         return _with_wait(self, _wait(seconds, then, ends))
 
@@ -209,6 +199,16 @@ def returns(value: Any = OF_ITSELF, after: Duration | None = 1.0) -> Returns:
     Args:
         value: The return value; if left out, a string that names the step and the attempt.
         after: The attempt's duration in virtual seconds; None leaves it to the tape.
+
+    Example:
+        >>> from actorflow import Step, Workflow
+        >>> from actorflow.testing import Script, returns, simulate
+        >>> flow = Workflow("asking")
+        >>> ask = flow.add(Step("ask", lambda: None))
+        >>> script = Script({"ask": returns("yes", after=1.0).waiting(60.0, then=0.5)})
+        >>> trace = simulate(flow, script=script)
+        >>> [(event.kind.value, event.time) for event in trace.events if event.step_id][2:]
+        [('step.suspended', 1.0), ('step.continued', 61.0), ('step.completed', 61.5)]
     """
     return Returns(value, _after("returns", after))
 

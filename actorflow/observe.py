@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Feed", "LogObserver", "logging_is_configured"]
 
-_DEBUG: Final = frozenset({EventKind.STEP_READY})
+_DEBUG: Final = frozenset(
+    {EventKind.STEP_READY, EventKind.STEP_SUSPENDED, EventKind.STEP_CONTINUED}
+)
 _WARNINGS: Final = frozenset(
     {
         EventKind.RUN_FAILED,

@@ -181,36 +181,25 @@ class Overloaded(ActorflowError):
 
 @attrs.define(slots=False, repr=False)
 class Deadlock(ActorflowError):
-    """Raised in a step whose wait for a run could never end; see `Overloaded`."""
+    """Raised in a step whose wait for a run could never end, because it is part of a circle."""
 
     run_id: str
     step_id: str
-    awaited: str | None
-    """The run that it waits for; None when it waits for a place for a new one."""
-    shortage: Literal["places", "workers", "itself"]
-    """What is exhausted; or that the step waits for its own run."""
-    limit: int
-    """How many there are in all."""
+    awaited: str
+    """The run that it waits for."""
+    circle: Literal["itself", "circle"]
+    """Whether that is its own run, or a run that waits for its own, directly or not."""
 
     def __str__(self) -> str:
-        what = "to start a run" if self.awaited is None else f"for run {self.awaited!r}"
         return (
-            f"step {self.step_id!r} of run {self.run_id!r} would wait {what} for ever: "
-            f"{_STANDSTILLS[self.shortage].format(limit=self.limit)}"
+            f"step {self.step_id!r} of run {self.run_id!r} would wait for run {self.awaited!r} for "
+            f"ever: {_CIRCLES[self.circle]} Remove the wait."
         )
 
 
-_STANDSTILLS: Final = {
-    "places": (
-        "each of the {limit} runs that may be in progress has a step that waits for another run. "
-        "Raise max_active_runs, or run the awaited runs in a separate orchestrator."
-    ),
-    "workers": (
-        "each of the {limit} async workers is held by a step that waits for a run, and the runs "
-        "that they wait for need one. Raise async_workers, leave async_=True out of steps that "
-        "wait for runs, or run the awaited runs in a separate orchestrator."
-    ),
-    "itself": "it is its own run, which cannot end before the step does. Remove the wait.",
+_CIRCLES: Final = {
+    "itself": "it is its own run, which cannot end before the step does.",
+    "circle": "that run waits for the run of the step, directly or through others.",
 }
 
 

@@ -7,7 +7,7 @@ as its `ctx` parameter.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 
@@ -20,11 +20,38 @@ if TYPE_CHECKING:
     import structlog
 
     from actorflow.definition.plan import StepPlan
+    from actorflow.definition.workflow import Workflow
     from actorflow.model.protocols import Executor
 
 __all__ = ["Attempt", "Compensation", "RunScope", "StepContext"]
 
 _NONE: Final[Any] = None
+
+
+class Children(Protocol):
+    """Starts the child runs of steps."""
+
+    def run(
+        self,
+        attempt: Attempt,
+        calls: dict[str, int],
+        flow: Workflow | str,
+        inputs: Mapping[str, Any] | None,
+        options: dict[str, Any],
+        /,
+    ) -> Any:
+        """Run a child and return its result, or an awaitable of it in a coroutine step."""
+
+    def start(
+        self,
+        attempt: Attempt,
+        calls: dict[str, int],
+        flow: Workflow | str,
+        inputs: Mapping[str, Any] | None,
+        options: dict[str, Any],
+        /,
+    ) -> Any:
+        """Start a child and return its handle, or an awaitable of it in a coroutine step."""
 
 
 # A frozen class fills a dictionary in half the time of slots. One is made for every run.
@@ -43,6 +70,15 @@ class RunScope:
     trace_id: str | None = None
     correlation_id: str | None = None
     business_id: str | None = None
+    priority: int = 0
+    deadline: float | None = None
+    """The deadline of the run, on the monotonic clock."""
+    root_run_id: str | None = None
+    """The id of the first run of its family, if a step started the run."""
+    resumed: bool = False
+    """Whether steps of it may have run in an earlier life."""
+    children: Children | None = None
+    """Starts the child runs of its steps; None where there is no orchestrator."""
 
     def bindings(self) -> dict[str, str]:
         """Return the ids that each log line of this run carries beside the run's own id."""
@@ -149,10 +185,12 @@ class StepContext:
         'fetch needed 3 attempts'
     """
 
-    __slots__ = ("_attempt", "_log")
+    __slots__ = ("_attempt", "_calls", "_log")
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
+        self._calls: dict[str, int] | None = None
+        """How often a child has been started with each key, or of each workflow without a key."""
         self._log: structlog.typing.FilteringBoundLogger | None = None
 
     @property
@@ -217,6 +255,73 @@ class StepContext:
         """
         self._attempt.heartbeat_at = self._attempt.scope.now()
         self.raise_if_cancelled()
+
+    def run(
+        self, flow: Workflow | str, inputs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Any:
+        """Run another workflow as a child of this run, and return its `RunResult`.
+
+        In a coroutine step, await it; in a plain step, it blocks. While it waits, the step holds
+        neither a worker nor its run's sync lane, and its timeouts stand still.
+
+        The child inherits the run's metadata, ids, priority and deadline. It is cancelled when this
+        run fails or is cancelled. A later attempt of the step finds the child again: it takes the
+        result of one that has completed, waits for one that is in progress, and starts a new one in
+        place of one that has failed.
+
+        Args:
+            flow: A workflow, or the id of a registered one.
+            inputs: The child's inputs, by name.
+            options: `key`, a string that tells calls of one step apart, which otherwise are counted
+                for each workflow; `on_parent_end`, `"cancel"` by default, or `"abandon"` to leave
+                the child running; and the options of `Orchestrator.start`.
+
+        Raises:
+            RunFailed: When a required step of the child failed.
+            RunTimeout: When the child's timeout passed.
+            RunCancelled: When the child was cancelled.
+            StepCancelled: When this attempt must stop; in a coroutine step, the task is cancelled.
+            DefinitionError: When an argument is invalid, or an earlier attempt has started the
+                child with other inputs.
+
+        Example:
+            >>> from actorflow import Orchestrator, Workflow
+            >>> square, total = Workflow("square"), Workflow("total")
+            >>> @square.step(async_=True)
+            ... async def multiply(number):
+            ...     return number * number
+            >>> @total.step(async_=True)
+            ... async def add(ctx):
+            ...     return sum([(await ctx.run(square, {"number": n})).output for n in (3, 4)])
+            >>> with Orchestrator(async_workers=1) as orchestrator:
+            ...     orchestrator.run(total).output
+            25
+        """
+        children, calls = self._family()
+        return children.run(self._attempt, calls, flow, inputs, options)
+
+    def start(
+        self, flow: Workflow | str, inputs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Any:
+        """Start another workflow as a child of this run, and return its `Run`.
+
+        In a coroutine step, await it. The arguments are those of `run`, and so is the link between
+        the two runs. Await the `Run`, or call its `result()` in a plain step, to wait for the
+        child.
+        """
+        children, calls = self._family()
+        return children.start(self._attempt, calls, flow, inputs, options)
+
+    def _family(self) -> tuple[Children, dict[str, int]]:
+        children = self._attempt.scope.children
+        if children is None:
+            raise RuntimeError(
+                f"step {self.step_id!r} of run {self.run_id!r} cannot start a child, because no "
+                "orchestrator runs it"
+            )
+        if self._calls is None:
+            self._calls = {}
+        return children, self._calls
 
     @property
     def idempotency_key(self) -> str:

@@ -72,6 +72,8 @@ class EventKind(enum.StrEnum):
     COMPENSATION_TIMED_OUT = "compensation.timed_out"
     COMPENSATION_ABANDONED = "compensation.abandoned"
     COMPENSATION_BLOCKING = "compensation.blocking"
+    COMPENSATION_SUSPENDED = "compensation.suspended"
+    COMPENSATION_CONTINUED = "compensation.continued"
     COMPENSATION_COMPLETED = "compensation.completed"
     COMPENSATION_FAILED = "compensation.failed"
 
@@ -165,6 +167,8 @@ STEP_MOVES: Final[Mapping[StepStatus, Mapping[EventKind, StepStatus]]] = {
         EventKind.COMPENSATION_TIMED_OUT: StepStatus.COMPLETED,
         EventKind.COMPENSATION_ABANDONED: StepStatus.COMPLETED,
         EventKind.COMPENSATION_BLOCKING: StepStatus.COMPLETED,
+        EventKind.COMPENSATION_SUSPENDED: StepStatus.COMPLETED,
+        EventKind.COMPENSATION_CONTINUED: StepStatus.COMPLETED,
         EventKind.COMPENSATION_COMPLETED: StepStatus.COMPENSATED,
         EventKind.COMPENSATION_FAILED: StepStatus.COMPENSATION_FAILED,
     },
@@ -182,6 +186,8 @@ COMPENSATION_KINDS: Final[Mapping[EventKind, EventKind | None]] = {
     EventKind.STEP_TIMED_OUT: EventKind.COMPENSATION_TIMED_OUT,
     EventKind.STEP_ABANDONED: EventKind.COMPENSATION_ABANDONED,
     EventKind.STEP_BLOCKING: EventKind.COMPENSATION_BLOCKING,
+    EventKind.STEP_SUSPENDED: EventKind.COMPENSATION_SUSPENDED,
+    EventKind.STEP_CONTINUED: EventKind.COMPENSATION_CONTINUED,
     EventKind.STEP_COMPLETED: EventKind.COMPENSATION_COMPLETED,
     EventKind.STEP_FAILED: EventKind.COMPENSATION_FAILED,
     EventKind.STEP_CANCELLED: None,

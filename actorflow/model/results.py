@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = [
+    "Parent",
     "RunCancelled",
     "RunError",
     "RunFailed",
@@ -138,6 +139,22 @@ class StepResults(Mapping[str, StepResult]):
         return StepResults, (dict(self._rows), dict(self._retried))
 
 
+@attrs.frozen(kw_only=True)
+class Parent:
+    """The step that started a run, and how the two are linked."""
+
+    run_id: str
+    """The id of the parent run."""
+    step_id: str
+    """The id of the step that started it."""
+    root_run_id: str
+    """The id of the first run of the family: that of the parent, unless it has a parent itself."""
+    call: str
+    """What distinguishes it from other children of the step."""
+    on_end: Literal["cancel", "abandon"] = "cancel"
+    """What happens to it when the parent fails or is cancelled."""
+
+
 # A frozen class fills a dictionary in half the time of slots. One is made for every run.
 @attrs.frozen(kw_only=True, slots=False)
 class RunRecord:
@@ -162,6 +179,8 @@ class RunRecord:
     """The timeout in seconds that this run was given; None for that of its workflow."""
     idempotency_key: str | None = None
     """Starting the same workflow again with the same key means this run."""
+    parent: Parent | None = None
+    """The step that started it, if one did."""
 
 
 @attrs.frozen(kw_only=True)
@@ -198,6 +217,23 @@ class RunSnapshot:
     business_id: str | None = None
     parked: str | None = None
     """Why no orchestrator runs it, although it has not ended; see `Orchestrator(recover=True)`."""
+    parent: Parent | None = None
+    """The step that started it, if one did."""
+
+    @property
+    def parent_run_id(self) -> str | None:
+        """The id of the run whose step started it, if one did."""
+        return None if self.parent is None else self.parent.run_id
+
+    @property
+    def parent_step_id(self) -> str | None:
+        """The id of the step that started it, if one did."""
+        return None if self.parent is None else self.parent.step_id
+
+    @property
+    def root_run_id(self) -> str:
+        """The id of the first run of its family; its own id if no step started it."""
+        return self.run_id if self.parent is None else self.parent.root_run_id
 
     @property
     def outputs(self) -> Mapping[str, Any]:

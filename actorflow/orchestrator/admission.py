@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import TypeAlias
 
 from actorflow.errors.definition import OrchestratorClosed
 from actorflow.errors.running import Overloaded
 from actorflow.support.oneshot import Once
 
-__all__ = ["Admission", "Ticket", "Waiting"]
+__all__ = ["Admission", "Ticket"]
 
 Ticket: TypeAlias = "Once[None]"
 """A caller's claim on a place; resolved once the place is granted."""
-
-Waiting: TypeAlias = Callable[[Callable[[], bool]], contextlib.AbstractContextManager[None]]
-"""Called with a function that says whether the wait still lasts."""
-
-
-def _minded_by_nobody(_lasts: Callable[[], bool]) -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext()
 
 
 class Admission:
@@ -50,21 +41,18 @@ class Admission:
     @property
     def free(self) -> int:
         """How many places are free."""
-        return self._max_active + self._max_queued - len(self._taken)
+        return max(0, self._max_active + self._max_queued - len(self._taken))
 
     def ticket(self) -> Ticket:
         """Return a ticket to enter with, and to leave with if that raises."""
         return Once()
 
-    def enter(
-        self, ticket: Ticket, *, may_block: bool = True, waiting: Waiting = _minded_by_nobody
-    ) -> None:
+    def enter(self, ticket: Ticket, *, may_block: bool = True) -> None:
         """Take a place; block until there is one, or raise, as the settings and the caller say.
 
         Args:
             ticket: The claim that the place will belong to.
             may_block: Whether the caller may be blocked.
-            waiting: Entered while the caller waits; it may raise instead.
 
         Raises:
             Overloaded: When there is no place, and the caller does not wait.
@@ -73,16 +61,14 @@ class Admission:
         if self._ask(ticket, may_wait=may_block and not self._rejects):
             return
         if not ticket.done:
-            with waiting(lambda: not ticket.done):
-                ticket.result()
+            ticket.result()
         ticket.result()
 
-    async def enter_async(self, ticket: Ticket, *, waiting: Waiting = _minded_by_nobody) -> None:
+    async def enter_async(self, ticket: Ticket) -> None:
         """Take a place; wait until there is one, or raise, as the settings say.
 
         Args:
             ticket: The claim that the place will belong to.
-            waiting: Entered while the caller waits; it may raise instead.
 
         Raises:
             Overloaded: When there is no place, and the caller does not wait.
@@ -91,9 +77,20 @@ class Admission:
         if self._ask(ticket, may_wait=not self._rejects):
             return
         if not ticket.done:
-            with waiting(lambda: not ticket.done):
-                await ticket.result_async()
+            await ticket.result_async()
         ticket.result()
+
+    def enter_at_once(self, ticket: Ticket) -> None:
+        """Take a place even if there is none, for a run that an accepted one depends on.
+
+        Raises:
+            OrchestratorClosed: When the orchestrator is closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise OrchestratorClosed("start a run")
+            self._taken.add(ticket)
+            ticket.set(None)
 
     def leave(self, ticket: Ticket) -> None:
         """Give a ticket's place to the longest waiter, or remove the ticket from the queue."""

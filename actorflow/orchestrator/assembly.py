@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from actorflow.orchestrator.children import Children
 from actorflow.orchestrator.launch import Launcher
 from actorflow.orchestrator.lifetime import Lifetime
 from actorflow.orchestrator.live import Looking
@@ -52,5 +53,6 @@ def assemble(
     life = Lifetime(settings, powers, executors, observers)
     launcher = Launcher(life, registry)
     resuming = Resuming(life, registry, launcher)
+    life.children = Children(life, launcher, resuming)
     life.background = recovery(settings, powers, life, registry, resuming)
     return Parts(life, registry, launcher, resuming, Looking(life, powers.state))

@@ -10,10 +10,10 @@ from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.running import Deadlock
 from actorflow.errors.storage import AlreadyStarted, InvalidAnswer, RunNotFound
-from actorflow.model.results import RunError
+from actorflow.model.results import Parent, RunError
 from actorflow.orchestrator.live import find
 from actorflow.orchestrator.powers import is_recorded
-from actorflow.orchestrator.requests import new_run
+from actorflow.orchestrator.requests import Link, new_run, on_parent_end
 from actorflow.run.handle import Run
 from actorflow.support.oneshot import Once, settle
 from actorflow.support.safe_text import text_of
@@ -21,13 +21,15 @@ from actorflow.support.safe_text import text_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from actorflow.definition.plan import WorkflowPlan
     from actorflow.definition.workflow import Workflow
+    from actorflow.model.context import Attempt
     from actorflow.model.results import RunRecord, RunResult
     from actorflow.orchestrator.admission import Ticket
     from actorflow.orchestrator.lifetime import Lifetime
     from actorflow.orchestrator.live import Entry
     from actorflow.orchestrator.registry import Registry
-    from actorflow.orchestrator.requests import Request, RunOptions
+    from actorflow.orchestrator.requests import Call, Request, RunOptions
     from actorflow.orchestrator.runtime import Runtime
 
     Accepted = Once[None]
@@ -72,7 +74,31 @@ class Launcher:
     ) -> tuple[Runtime, Request]:
         """Check the arguments of a call; `what` is what its caller wants to do."""
         runtime = self._life.runtime(what)
-        return runtime, new_run(runtime, self._registry.resolve(flow), inputs, options)
+        plan = self._registry.resolve(flow)
+        attempt = runtime.attempt_here()
+        if attempt is None or options.get("detached"):
+            return runtime, new_run(runtime, plan, inputs, options)
+        link = self._link(plan, attempt, "", options)
+        return runtime, new_run(runtime, plan, inputs, options, link=link)
+
+    def child(self, runtime: Runtime, call: Call, run_id: str) -> Request:
+        """Check the arguments with which a step starts a child."""
+        plan = self._registry.resolve(call.flow)
+        link = self._link(plan, call.attempt, call.name, call.options)
+        return new_run(runtime, plan, call.inputs, call.options, run_id=run_id, link=link)
+
+    def _link(self, plan: WorkflowPlan, attempt: Attempt, call: str, options: RunOptions) -> Link:
+        scope = attempt.scope
+        return Link(
+            Parent(
+                run_id=scope.run_id,
+                step_id=attempt.step_id,
+                root_run_id=scope.root_run_id or scope.run_id,
+                call=call,
+                on_end=on_parent_end(plan, options),
+            ),
+            scope,
+        )
 
     # ── To run here ──────────────────────────────────────────────────────────────────────────
 
@@ -127,7 +153,10 @@ class Launcher:
         """Do what `start` does without blocking the event loop."""
         ticket = self._admission.ticket()
         try:
-            await self._admission.enter_async(ticket, waiting=runtime.waiting_to_start)
+            if runtime.attempt_here() is not None:
+                self._admission.enter_at_once(ticket)
+            else:
+                await self._admission.enter_async(ticket)
             run, accepted = self.launch(request, ticket)
             if accepted is not _RECORDED:
                 await accepted.result_async()
@@ -140,9 +169,14 @@ class Launcher:
         return run
 
     def enter(self, runtime: Runtime, ticket: Ticket) -> None:
-        """Take a place for a run; block or raise, as the settings and the caller's thread say."""
-        may_block, waiting = not runtime.on_loop(), runtime.waiting_to_start
-        self._admission.enter(ticket, may_block=may_block, waiting=waiting)
+        """Take a place for a run; block or raise, as the settings and the caller's thread say.
+
+        A run that a step starts gets one at once: its parent may wait for it.
+        """
+        if runtime.attempt_here() is not None:
+            self._admission.enter_at_once(ticket)
+            return
+        self._admission.enter(ticket, may_block=not runtime.on_loop())
 
     def launch(self, request: Request, ticket: Ticket) -> tuple[Run, Accepted]:
         """Hand an admitted run to the supervisor; call `withdraw` if this raises.
@@ -158,6 +192,8 @@ class Launcher:
             run = Run(runtime, request.run_id, request.workflow_id, end)
             entry = (run, end, ticket, request.message.plan)
             self._live.add(*entry)
+            if request.record is not None and request.record.parent is not None:
+                runtime.family.add(request.record)
             return run, self._post(runtime, request, entry)
 
     def _post(self, runtime: Runtime, request: Request, entry: Entry) -> Accepted:

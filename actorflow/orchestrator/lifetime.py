@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
 
+    from actorflow.model.context import Children
     from actorflow.model.protocols import Executor, Observer
     from actorflow.model.results import ShutdownReport
     from actorflow.orchestrator.powers import Powers
@@ -88,6 +89,8 @@ class Lifetime:
         self._closing: Closing | None = None
         self.background: Background | None = None
         """What runs beside the orchestrator; set before it is opened."""
+        self.children: Children | None = None
+        """What starts the child runs of steps; set before it is opened."""
         self._stop_hearing: Callable[[], None] = lambda: None
         self._at_exit = functools.partial(_close_at_exit, weakref.ref(self))
 
@@ -130,7 +133,7 @@ class Lifetime:
     ) -> None:
         from actorflow.orchestrator.runtime import Runtime  # noqa: PLC0415 - loads the actors
 
-        runtime = Runtime(loop, live=self.live, **self._parts)
+        runtime = Runtime(loop, live=self.live, children=self.children, **self._parts)
         # First of all: it refuses a state manager that belongs to another orchestrator.
         self._stop_hearing = hear_requests(runtime, self.live)
         try:

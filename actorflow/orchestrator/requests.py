@@ -6,12 +6,12 @@ import contextvars
 import os
 import struct
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypedDict, cast
 
 from actorflow.definition.arguments import string, whole
 from actorflow.definition.durations import seconds
 from actorflow.errors.definition import DefinitionError
-from actorflow.model.context import RunScope
+from actorflow.model.context import Children, RunScope
 from actorflow.model.lifecycle import EventKind, RunStatus
 from actorflow.model.messages import StartRun
 from actorflow.model.results import RunRecord
@@ -23,11 +23,23 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from actorflow.definition.plan import WorkflowPlan
+    from actorflow.definition.workflow import Workflow
+    from actorflow.model.context import Attempt
     from actorflow.model.events import Event
     from actorflow.model.protocols import Clock, Executor, StateManager
-    from actorflow.model.results import RunSnapshot
+    from actorflow.model.results import Parent, RunSnapshot
 
-__all__ = ["Places", "Premises", "Request", "RunOptions", "new_run", "resumed_run"]
+__all__ = [
+    "Call",
+    "Link",
+    "Places",
+    "Premises",
+    "Request",
+    "RunOptions",
+    "new_run",
+    "on_parent_end",
+    "resumed_run",
+]
 
 
 class Places(Protocol):
@@ -55,6 +67,10 @@ class Premises(Protocol):
     def places(self) -> Places:
         """The executors."""
 
+    @property
+    def children(self) -> Children | None:
+        """Starts child runs; None where steps cannot have any."""
+
     def ways(self, plan: WorkflowPlan) -> Mapping[str, float] | None:
         """Return the longest way from each step to the end, if steps are ranked by it."""
 
@@ -80,6 +96,58 @@ class RunOptions(TypedDict, total=False):
     """If an earlier run of the workflow was started with the same key, that run is returned and
     nothing is started, whatever the other arguments are.
     """
+    detached: bool
+    """Whether a run that a step starts is not linked to the step's run; False by default. A linked
+    run inherits the metadata, ids, priority and deadline of its parent.
+    """
+    on_parent_end: Literal["cancel", "abandon"]
+    """What happens to a linked run when its parent fails or is cancelled: `"cancel"` it, by
+    default, or `"abandon"` it, so that it goes on.
+    """
+
+
+class Link(NamedTuple):
+    """The link between a run and the step that starts it."""
+
+    parent: Parent
+    scope: RunScope
+    """The parent run."""
+
+    def inherited(self, options: RunOptions) -> RunOptions:
+        """Return the options of the child: those of the parent where it has none of its own."""
+        scope = self.scope
+        known: dict[str, Any] = {
+            "priority": scope.priority,
+            "trace_id": scope.trace_id,
+            "correlation_id": scope.correlation_id,
+            "business_id": scope.business_id,
+        }
+        given = {name: value for name, value in options.items() if value is not None}
+        metadata = given.pop("metadata", None)
+        if metadata is None or isinstance(metadata, Mapping):
+            metadata = {**scope.metadata, **(metadata or {})}
+        merged: Any = {**known, **given, "metadata": metadata}
+        return cast("RunOptions", merged)
+
+    def earlier(self, deadline: float | None) -> float | None:
+        """Return the earlier of a deadline and the parent's."""
+        parent = self.scope.deadline
+        if parent is None or deadline is None:
+            return deadline if parent is None else parent
+        return min(deadline, parent)
+
+
+class Call(NamedTuple):
+    """A call with which a step starts a child."""
+
+    attempt: Attempt
+    flow: Workflow | str
+    inputs: Mapping[str, Any] | None
+    options: RunOptions
+    name: str
+    """What distinguishes it from other calls of the step."""
+    repeated: bool
+    """Whether the child may have been started before."""
 
 
 class Request(NamedTuple):
@@ -97,7 +165,9 @@ def new_run(
     plan: WorkflowPlan,
     inputs: Mapping[str, Any] | None,
     options: RunOptions,
+    *,
     run_id: str | None = None,
+    link: Link | None = None,
 ) -> Request:
     """Check the arguments of a start.
 
@@ -107,6 +177,7 @@ def new_run(
         inputs: The inputs.
         options: The other arguments.
         run_id: The id of the run; a new unique one by default.
+        link: The step that starts it, if one does.
 
     Raises:
         DefinitionError: When an argument is invalid.
@@ -117,6 +188,8 @@ def new_run(
     """
     if options:
         _check_names(plan, options)
+    if link is not None:
+        options = link.inherited(options)
     given = _mapping(plan, "inputs", inputs)
     metadata = _metadata(plan, options.get("metadata"))
     plan.require(given)
@@ -134,13 +207,17 @@ def new_run(
         metadata=metadata,
         created_at=premises.clock.wall(now),
         **varying,
+        parent=None if link is None else link.parent,
     )
     timeout = _timeout(plan, record)
+    deadline = None if timeout is None else now + timeout
+    if link is not None:
+        deadline = link.earlier(deadline)
     message = StartRun(
-        scope=_scope(premises, record),
+        scope=_scope(premises, record, deadline),
         plan=plan,
         executors=premises.places.of(plan),
-        deadline=None if timeout is None else now + timeout,
+        deadline=deadline,
         timeout=timeout,
         priority=record.priority,
         resumed=None,
@@ -162,11 +239,12 @@ def resumed_run(premises: Premises, plan: WorkflowPlan, recorded: RunSnapshot) -
     """
     events = premises.state.events(recorded.run_id)
     now, timeout = premises.clock.now(), _timeout(plan, recorded)
+    deadline = None if timeout is None else now + timeout
     message = StartRun(
-        scope=_scope(premises, recorded),
+        scope=_scope(premises, recorded, deadline, resumed=True),
         plan=plan,
         executors=premises.places.of(plan),
-        deadline=None if timeout is None else now + timeout,
+        deadline=deadline,
         timeout=timeout,
         priority=recorded.priority,
         resumed=None if recorded.status is RunStatus.PENDING else recorded,
@@ -221,7 +299,13 @@ def _varying(
     }
 
 
-def _scope(premises: Premises, known: RunRecord | RunSnapshot) -> RunScope:
+def _scope(
+    premises: Premises,
+    known: RunRecord | RunSnapshot,
+    deadline: float | None,
+    *,
+    resumed: bool = False,
+) -> RunScope:
     return RunScope(
         run_id=known.run_id,
         workflow_id=known.workflow_id,
@@ -232,7 +316,25 @@ def _scope(premises: Premises, known: RunRecord | RunSnapshot) -> RunScope:
         trace_id=known.trace_id,
         correlation_id=known.correlation_id,
         business_id=known.business_id,
+        priority=known.priority,
+        deadline=deadline,
+        root_run_id=None if known.parent is None else known.parent.root_run_id,
+        resumed=resumed,
+        children=premises.children,
     )
+
+
+def on_parent_end(plan: WorkflowPlan, options: RunOptions) -> Literal["cancel", "abandon"]:
+    """Return what happens to a child when its parent fails or is cancelled.
+
+    Raises:
+        DefinitionError: When the option is neither `"cancel"` nor `"abandon"`.
+    """
+    value = options.get("on_parent_end", "cancel")
+    if value not in ("cancel", "abandon"):
+        problem = f'on_parent_end must be "cancel" or "abandon", not {text_of(value)}'
+        raise DefinitionError(plan.workflow_id, problem, "")
+    return value
 
 
 def _check_names(plan: WorkflowPlan, options: Mapping[str, Any]) -> None:

@@ -22,12 +22,12 @@ from actorflow.executors import CoroutineExecutor, ThreadExecutor
 from actorflow.executors.watchdog import Watchdog
 from actorflow.model.messages import BlockedLoop, CancelRun, Committed, run_of
 from actorflow.model.results import RunResult
-from actorflow.orchestrator.deadlock import Nesting, would_block
 from actorflow.orchestrator.estimates import Estimates
 from actorflow.orchestrator.executor_table import Places, finishing
+from actorflow.orchestrator.family import Family
 from actorflow.orchestrator.remote_cancel import Fate, cancel_unattended, withdraw
 from actorflow.orchestrator.shutdown import Parting
-from actorflow.orchestrator.waits import Waits
+from actorflow.orchestrator.waits import Waits, would_block
 from actorflow.orchestrator.watchers import Audience
 from actorflow.run.event_stream import EventStream
 from actorflow.scheduling.decisions import Decisions
@@ -38,9 +38,9 @@ from actorflow.systems.embedded import EmbeddedSystem
 
 if TYPE_CHECKING:
     import concurrent.futures
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from actorflow.model.context import Attempt
+    from actorflow.model.context import Attempt, Children
     from actorflow.model.events import Event
     from actorflow.model.messages import StartRun
     from actorflow.model.protocols import Executor, Observer, Report, StateManager
@@ -48,11 +48,14 @@ if TYPE_CHECKING:
     from actorflow.orchestrator.live import LiveRuns
     from actorflow.orchestrator.powers import Powers
     from actorflow.orchestrator.settings import Settings
+    from actorflow.support.oneshot import Once
 
 __all__ = ["Runtime"]
 
-_UNMINDED: Final = contextlib.nullcontext()
-"""The context of a wait by a caller that is not a step; it may be entered many times at once."""
+_asking: Final[contextvars.ContextVar[Attempt | None]] = contextvars.ContextVar(
+    "actorflow_asking", default=None
+)
+"""The attempt on whose behalf a call is made, where neither its thread nor its task tell."""
 
 
 class Runtime:
@@ -65,6 +68,7 @@ class Runtime:
         executors: The program's own executors, by name.
         observers: The program's own observers.
         live: The runs in progress; runs that end are removed from it.
+        children: Starts the child runs of steps.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class Runtime:
         executors: Mapping[str, Executor | concurrent.futures.Executor],
         observers: Sequence[Observer],
         live: LiveRuns,
+        children: Children | None = None,
     ) -> None:
         self.clock: Final = SystemClock()
         self.powers = powers
@@ -97,14 +102,10 @@ class Runtime:
         self.places: Final = Places(self._coroutines, self._threads, executors)
         self.audience: Final = Audience(observers)
         self.waits: Final = Waits(self._tell)
+        self.family: Final = Family(self._cancel_child)
+        self.children: Children | None = children
         self._watchdog = Watchdog(
             self._coroutines, self.clock, self._loop_blocked, settings.blocked_after
-        )
-        self._nesting = Nesting(
-            live,
-            powers.state.snapshot,
-            max_active=settings.max_active_runs,
-            async_workers=settings.async_workers,
         )
         self.ways: Final = Estimates(powers.measures, self.clock.now, self._read_elsewhere).ways
         self._brain = Decisions(
@@ -218,26 +219,40 @@ class Runtime:
         if self.on_loop():
             raise would_block(what)
 
-    def waiting(self, run_id: str) -> contextlib.AbstractContextManager[None]:
-        """Return a context in which to wait for a run's end.
+    def wait(self, run_id: str, end: Once[RunResult]) -> RunResult:
+        """Block until a run has ended; a step that waits holds nothing.
 
         Raises:
             Deadlock: When a step waits, and the wait could never end.
         """
-        attempt = self._attempt_here()
+        attempt = self.attempt_here()
+        return end.result() if attempt is None else self.waits.wait_for(attempt, run_id, end)
+
+    async def wait_async(self, run_id: str, end: Once[RunResult]) -> RunResult:
+        """Do what `wait` does without blocking the event loop."""
+        attempt = self.attempt_here()
         if attempt is None:
-            return _UNMINDED
-        return self._nesting.waiting(attempt, run_id, lambda: run_id in self._live)
+            return await end.result_async()
+        return await self.waits.wait_for_async(attempt, run_id, end)
 
-    def waiting_to_start(
-        self, lasts: Callable[[], bool]
-    ) -> contextlib.AbstractContextManager[None]:
-        """Return a context in which to wait for a place for a new run; see `waiting`."""
-        attempt = self._attempt_here()
-        return _UNMINDED if attempt is None else self._nesting.waiting(attempt, None, lasts)
+    @contextlib.contextmanager
+    def on_behalf_of(self, attempt: Attempt) -> Iterator[None]:
+        """Have `attempt_here` return this attempt within the block, in whatever task that is."""
+        token = _asking.set(attempt)
+        try:
+            yield
+        finally:
+            _asking.reset(token)
 
-    def _attempt_here(self) -> Attempt | None:
+    def _cancel_child(self, run_id: str, reason: str) -> None:
+        if run_id in self._live:
+            self._tell(CancelRun(run_id, reason, None))
+
+    def attempt_here(self) -> Attempt | None:
         """Return the attempt that calls, if a step does."""
+        asking = _asking.get()
+        if asking is not None:
+            return asking
         return self._coroutines.running() if self.on_loop() else self._threads.attempt_here()
 
     def _read_elsewhere(self, read: Callable[[], None]) -> None:
@@ -322,6 +337,7 @@ class Runtime:
     def finished(self, result: RunResult) -> None:
         """Pass a run's result to its handle, and let its streams end."""
         self.waits.end(result.run_id)
+        self.family.ended(result)
         self._live.finish(result)
         if self.audience.present:
             self.audience.notify(result.run_id)

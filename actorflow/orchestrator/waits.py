@@ -11,21 +11,44 @@ others return without a grant: the attempt must not hold a worker that an awaite
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
-from actorflow.errors.running import StepCancelled
+from actorflow.errors.definition import WrongLoop
+from actorflow.errors.running import Deadlock, StepCancelled
 from actorflow.model.messages import SuspendAttempt, WakeAttempt
 from actorflow.support.oneshot import Once, first_of, wait_for_first
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from actorflow.model.context import Attempt
+    from actorflow.model.results import RunResult
 
-__all__ = ["Waits"]
+__all__ = ["Waits", "would_block"]
 
 _T = TypeVar("_T")
+
+
+def would_block(what: str) -> WrongLoop:
+    """Return the error for a call that would block the event loop it waits for."""
+    cure = _INSTEAD.get(what, "put the call into `asyncio.to_thread`")
+    return WrongLoop(
+        f"{what} would block the event loop that the run itself needs. Instead, {cure}."
+    )
+
+
+_INSTEAD: Final = {
+    "Run.wait()": "use `await run.wait_async()`",
+    "Run.result()": "use `await run`",
+    "Run.cancel()": "use `await asyncio.to_thread(run.cancel)`",
+    "iterating over Run.events() with `for`": "use `async for event in run.events()`",
+    "Orchestrator.run()": "use `await orchestrator.run_async()`",
+    "Orchestrator.start()": "use `await orchestrator.start_async()`",
+    "Orchestrator.enqueue()": "use `await orchestrator.enqueue_async()`",
+    "Orchestrator.shutdown()": "use `await orchestrator.shutdown_async()`",
+}
 
 
 class _Wait:
@@ -54,20 +77,65 @@ class Waits:
         self._tell = tell
         self._lock = threading.Lock()
         self._waits: dict[Attempt, _Wait] = {}
+        self._awaited: dict[str, list[str]] = {}
+        """The runs that steps of a run wait for, by its id."""
 
-    def wait(self, attempt: Attempt, value: Once[_T], reason: str) -> _T:
-        """Block the body's thread until a value is there, and the attempt continues.
+    def wait_for(self, attempt: Attempt, run_id: str, end: Once[RunResult]) -> RunResult:
+        """Block the body's thread until a run has ended, and the attempt continues.
 
         Args:
             attempt: The attempt whose body waits.
-            value: The awaited value.
-            reason: What it waits for, for the event `step.suspended`.
+            run_id: The awaited run.
+            end: Its end.
 
         Raises:
-            StepCancelled: When the attempt has to stop.
-            BaseException: The error that takes the place of the value.
+            Deadlock: When the run waits for the run of the attempt.
+            StepCancelled: When the attempt must stop.
         """
-        if not value.done and not attempt.compensates:
+        with self._awaiting(attempt, run_id):
+            return self._wait(attempt, end, f"run {run_id}")
+
+    async def wait_for_async(
+        self, attempt: Attempt, run_id: str, end: Once[RunResult]
+    ) -> RunResult:
+        """Do what `wait_for` does without blocking the event loop.
+
+        A cancellation of the wait alone, such as by `asyncio.timeout`, takes effect when the
+        attempt continues.
+        """
+        with self._awaiting(attempt, run_id):
+            return await self._wait_async(attempt, end, f"run {run_id}")
+
+    @contextlib.contextmanager
+    def _awaiting(self, attempt: Attempt, run_id: str) -> Iterator[None]:
+        """Take note of which run an attempt waits for, unless that closes a circle."""
+        waiter = attempt.scope.run_id
+        with self._lock:
+            if run_id == waiter or waiter in self._awaited_by(run_id):
+                kind: Literal["itself", "circle"] = "itself" if run_id == waiter else "circle"
+                raise Deadlock(waiter, attempt.step_id, run_id, kind)
+            awaited = self._awaited.setdefault(waiter, [])
+            awaited.append(run_id)
+        try:
+            yield
+        finally:
+            with self._lock:
+                awaited.remove(run_id)
+                if not awaited:
+                    self._awaited.pop(waiter, None)
+
+    def _awaited_by(self, run_id: str) -> set[str]:
+        """Return the runs that a run waits for, directly or not."""
+        seen: set[str] = set()
+        line = [run_id]
+        while line:
+            following = set(self._awaited.get(line.pop(), ())) - seen
+            seen |= following
+            line += following
+        return seen
+
+    def _wait(self, attempt: Attempt, value: Once[_T], reason: str) -> _T:
+        if not value.done:
             known = self._begin(attempt, reason)
             try:
                 wait_for_first(value, known.stopped)
@@ -77,13 +145,8 @@ class Waits:
         _check(attempt)
         return value.result()
 
-    async def wait_async(self, attempt: Attempt, value: Once[_T], reason: str) -> _T:
-        """Do what `wait` does without blocking the event loop.
-
-        A cancellation of the wait alone, such as by `asyncio.timeout`, takes effect when the
-        attempt continues.
-        """
-        if not value.done and not attempt.compensates:
+    async def _wait_async(self, attempt: Attempt, value: Once[_T], reason: str) -> _T:
+        if not value.done:
             known = self._begin(attempt, reason)
             try:
                 await first_of(value, known.stopped)

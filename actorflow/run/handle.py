@@ -9,7 +9,6 @@ from actorflow.definition.durations import Duration, patience
 from actorflow.support.oneshot import Once
 
 if TYPE_CHECKING:
-    import contextlib
     from collections.abc import Generator
 
     from actorflow.model.lifecycle import RunStatus
@@ -40,8 +39,11 @@ class Runtime(Protocol):
     def check_may_block(self, what: str) -> None:
         """Refuse to block a thread that the run needs to end."""
 
-    def waiting(self, run_id: str) -> contextlib.AbstractContextManager[None]:
-        """Return a context in which to wait for the run's end, unless it could never come."""
+    def wait(self, run_id: str, end: Once[RunResult]) -> RunResult:
+        """Block until the run has ended, unless that could never come."""
+
+    async def wait_async(self, run_id: str, end: Once[RunResult]) -> RunResult:
+        """Await the run's end, unless that could never come."""
 
 
 class Run:
@@ -137,10 +139,7 @@ class Run:
         return self._end.result()
 
     def _waited_for(self) -> RunResult:
-        if not self.done:
-            with self._runtime.waiting(self.id):
-                return self._end.result()
-        return self._end.result()
+        return self._end.result() if self.done else self._runtime.wait(self.id, self._end)
 
     def result(self, timeout: Duration | None = None) -> RunResult:
         """Return the result of a run that completes, and raise otherwise.
@@ -176,8 +175,7 @@ class Run:
         """
         if not self.done:
             self._runtime.check_process()
-            with self._runtime.waiting(self.id):
-                return await self._end.result_async()
+            return await self._runtime.wait_async(self.id, self._end)
         return self._end.result()
 
     def cancel(self, reason: str = "cancelled by its owner", *, compensate: bool = False) -> None:

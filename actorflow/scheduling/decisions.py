@@ -284,15 +284,25 @@ class Decisions:
     # ── Attempts that wait ───────────────────────────────────────────────────────────────────
 
     def _suspend(self, message: SuspendAttempt) -> None:
-        found = self._find(message.attempt)
+        found = self._find_any(message.attempt)
         if found is not None:
             self._suspensions.suspend(*found, message)
 
     def _wake_attempt(self, message: WakeAttempt) -> None:
-        found = self._find(message.attempt)
+        found = self._find_any(message.attempt)
         if found is not None:
             self._suspensions.wake(*found)
             self._admit()
+
+    def _find_any(self, attempt: Attempt) -> tuple[RunState, StepState] | None:
+        """Return the run and the step or compensator of an attempt that is in flight, or None."""
+        if not attempt.compensates:
+            return self._find(attempt)
+        run = self.runs.get(attempt.scope.run_id)
+        undo = None if run is None else run.undoing
+        if run is None or undo is None or undo.current is not attempt:
+            return None
+        return run, undo
 
     def _run_stirred(self, message: RunStirred) -> None:
         """Release the place of a run that only waits, and admit another run in its place."""

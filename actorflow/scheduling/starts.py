@@ -211,7 +211,7 @@ class Starts:
             self._give_back(run, step)
             return
         self._forget_suspended(run, step)
-        self._outbox.step(run, step, _STEP_CONTINUED, step.current.number)
+        self._outbox.attempt(run, step, _STEP_CONTINUED, step.current.number)
         self._outbox.grants.append((run, known, ContinueAttempt(step.current)))
 
     def start_clocks(self, grants: Sequence[Grant], now: float) -> list[Effect]:

@@ -13,7 +13,7 @@ A step that competes again is represented in the queues by its `Continuation`, a
 the step. An attempt that is stopped while it waits, or whose body ends while it waits, releases
 nothing. The run of such a body takes its place back at once, even if there is none free.
 
-Compensators do not suspend: only one of a run is in flight, and it keeps what it holds.
+The same holds for compensators, whose events are `compensation.suspended` and `.continued`.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ class Suspensions:
             return
         attempt = message.attempt
         data = {"reason": message.reason}
-        self._outbox.step(run, step, EventKind.STEP_SUSPENDED, attempt.number, data)
+        self._outbox.attempt(run, step, EventKind.STEP_SUSPENDED, attempt.number, data)
         known = Continuation(
             step, self._pause(step.attempt_deadline), self._pause(step.total_deadline)
         )
         step.attempt_deadline = step.total_deadline = None
-        attempt.deadline = run.deadline
+        attempt.deadline = run.deadline  # None when the run is compensated
         run.suspended = {**run.suspended, step: known}
         self._starts.suspend(run, step)
 
@@ -118,7 +118,7 @@ def _only_waits(run: RunState) -> bool:
     suspended = run.suspended
     return (
         run.active
-        and not run.ending
+        and (not run.ending or run.undoing is not None)
         and 0 < len(suspended) == run.in_flight
         and not any(known.woken for known in suspended.values())
         and not any(step.status in _WILL_RUN for step in run.steps.values())

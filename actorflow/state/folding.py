@@ -216,6 +216,7 @@ class RunFold:
             reason=self.reason,
             compensations=self.compensations,
             created_at=record.created_at,
+            parent=record.parent,
             started_at=self.started_at,
             finished_at=self.finished_at,
             trace_id=record.trace_id,

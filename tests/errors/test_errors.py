@@ -284,24 +284,14 @@ SAYINGS = [
         ),
     ),
     (
-        Deadlock("r1", "fetch", "r2", "places", 4),
+        Deadlock("r1", "fetch", "r2", "circle"),
         (
-            "step 'fetch' of run 'r1' would wait for run 'r2' for ever: each of the 4 runs "
-            "that may be in progress has a step that waits for another run. Raise "
-            "max_active_runs, or run the awaited runs in a separate orchestrator."
+            "step 'fetch' of run 'r1' would wait for run 'r2' for ever: that run waits for the "
+            "run of the step, directly or through others. Remove the wait."
         ),
     ),
     (
-        Deadlock("r1", "fetch", None, "workers", 10),
-        (
-            "step 'fetch' of run 'r1' would wait to start a run for ever: each of the 10 "
-            "async workers is held by a step that waits for a run, and the runs that they "
-            "wait for need one. Raise async_workers, leave async_=True out of steps that wait"
-            " for runs, or run the awaited runs in a separate orchestrator."
-        ),
-    ),
-    (
-        Deadlock("r1", "fetch", "r1", "itself", 1),
+        Deadlock("r1", "fetch", "r1", "itself"),
         (
             "step 'fetch' of run 'r1' would wait for run 'r1' for ever: it is its own run, "
             "which cannot end before the step does. Remove the wait."

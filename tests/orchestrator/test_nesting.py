@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
-from types import SimpleNamespace
 
 import pytest
 
-from actorflow import Deadlock, Orchestrator, RunFailed, Step, Workflow, WrongLoop
-from actorflow.orchestrator.deadlock import Nesting
+from actorflow import Deadlock, Orchestrator, RunFailed, WrongLoop
 from tests.support.flows import GUARD, broken, flow_of
 
 
@@ -89,123 +88,40 @@ def test_a_nested_run_that_fails_fails_the_step_that_ran_it(orchestrator):
 
 @every_way
 @pytest.mark.parametrize("async_", [False, True])
-def test_a_step_may_run_a_workflow_where_there_is_room(nest, async_):
-    """One place more, and one worker more, than steps wait."""
+@pytest.mark.parametrize("inner", [INNER, ASYNC_INNER], ids=["sync", "async"])
+def test_a_step_that_waits_for_a_run_holds_nothing(nest, async_, inner):
+    """One place and one worker are enough, and no run has to queue."""
     outer = flow_of(nest, async_=async_)
-    with Orchestrator(max_active_runs=2, async_workers=2) as orchestrator:
-        inputs = {"orchestrator": orchestrator, "inner": ASYNC_INNER}
+    with Orchestrator(max_active_runs=1, max_queued_runs=0, async_workers=1) as orchestrator:
+        inputs = {"orchestrator": orchestrator, "inner": inner}
 
         assert "inner" == orchestrator.run(outer, inputs).output
 
 
-@every_way
-def test_a_step_that_would_wait_for_its_own_place_is_told(nest):
-    """Instead of waiting for ever; the run that it has started is let go."""
-    with Orchestrator(max_active_runs=1) as orchestrator:
-        inputs = {"orchestrator": orchestrator, "inner": INNER}
-        with pytest.raises(RunFailed) as caught:
-            orchestrator.run(flow_of(nest), inputs)
-        stuck = caught.value.__cause__
-
-        assert isinstance(stuck, Deadlock)
-        assert stuck.__context__ is None
-        assert ("step", "places", 1) == (stuck.step_id, stuck.shortage, stuck.limit)
-        assert caught.value.result.run_id == stuck.run_id
-        assert orchestrator.get(stuck.awaited).wait(GUARD).status.terminal
-
-
-@every_way
-def test_a_step_that_would_wait_for_its_own_worker_is_told(nest):
-    """It holds the only one, which the other run's step needs."""
-    with Orchestrator(async_workers=1) as orchestrator:
+@pytest.mark.parametrize("nest", [run_in, await_in])
+def test_many_steps_that_wait_hold_nothing(nest):
+    """All runs that may be accepted wait for runs at once."""
+    outer = flow_of(nest, async_=True)
+    with Orchestrator(max_active_runs=2, max_queued_runs=8, async_workers=1) as orchestrator:
         inputs = {"orchestrator": orchestrator, "inner": ASYNC_INNER}
-        with pytest.raises(RunFailed) as caught:
-            orchestrator.run(flow_of(nest, async_=True), inputs)
+        runs = [orchestrator.start(outer, inputs) for _ in range(10)]
 
-        assert ("workers", 1) == (caught.value.__cause__.shortage, caught.value.__cause__.limit)
-
-
-@every_way
-@pytest.mark.parametrize(
-    ("async_", "inner"), [(True, INNER), (False, ASYNC_INNER)], ids=["outside", "inside"]
-)
-def test_a_worker_that_is_not_needed_on_both_sides_is_enough(nest, async_, inner):
-    """What waits holds the worker, or what is waited for uses it."""
-    with Orchestrator(async_workers=1) as orchestrator:
-        inputs = {"orchestrator": orchestrator, "inner": inner}
-
-        assert "inner" == orchestrator.run(flow_of(nest, async_=async_), inputs).output
+        assert ["inner"] * 10 == [run.result(GUARD).output for run in runs]
 
 
-def test_a_run_that_is_past_its_async_steps_is_waited_for():
-    """It needs no worker any more."""
-    past, gate = threading.Event(), threading.Event()
-    inner = Workflow("inner")
-    inner.add(Step("first", work, async_=True))
-    inner.add(Step("last", lambda: past.set() or gate.wait(GUARD), after="first"))
-
-    async def wait_for(run):
-        gate.set()
-        return (await run).status
-
-    with Orchestrator(async_workers=1) as orchestrator:
-        run = orchestrator.start(inner)
-        assert past.wait(GUARD)
-
-        assert "completed" == orchestrator.run(flow_of(wait_for, async_=True), {"run": run}).output
-
-
-@pytest.mark.parametrize("nest", [run_in, start_and_wait_in])
-def test_the_last_one_to_wait_is_told_and_the_others_go_on(nest):
-    """It gives up its place, which is all that they need."""
-    both = threading.Barrier(2)
-
-    def meet(orchestrator):
-        both.wait(GUARD)
-        return nest(orchestrator, INNER)
-
-    with Orchestrator(max_active_runs=2) as orchestrator:
-        runs = [orchestrator.start(flow_of(meet), {"orchestrator": orchestrator}) for _ in "ab"]
-        results = [run.wait(GUARD) for run in runs]
-
-    assert ["completed", "failed"] == sorted(result.status.value for result in results)
-    assert {"inner", None} == {result.outputs.get("step") for result in results}
-
-
-@pytest.mark.parametrize("start", ["start", "start_async"])
-def test_a_step_that_would_wait_to_start_a_run_is_told(start):
-    """No run gives up its place while all wait for one."""
-
-    def on_thread(orchestrator):
-        return orchestrator.start(INNER)
-
-    async def on_loop(orchestrator):
-        return await orchestrator.start_async(INNER)
-
-    outer = flow_of(on_thread if start == "start" else on_loop)
-    with Orchestrator(max_active_runs=1, max_queued_runs=0) as orchestrator:
-        stuck = orchestrator.start(outer, {"orchestrator": orchestrator}).wait(GUARD).error
-
-    assert isinstance(stuck, Deadlock)
-    assert (None, "places") == (stuck.awaited, stuck.shortage)
-
-
-def test_a_step_that_keeps_the_worker_that_others_need_to_leave_is_told():
-    """It waits for a place, and they cannot end without what it keeps."""
-    gate, started = threading.Event(), threading.Semaphore(0)
-    other = Workflow("other")
-    other.add(Step("first", lambda: started.release() or gate.wait(GUARD)))
-    other.add(Step("last", work, async_=True, after="first"))
-
-    with Orchestrator(max_active_runs=3, max_queued_runs=0, async_workers=1) as orchestrator:
-        others = [orchestrator.start(other) for _ in "ab"]
-        assert all(started.acquire(timeout=GUARD) for _ in others)
+@pytest.mark.parametrize("nest", [run_in, await_in])
+def test_what_a_step_that_waits_gives_back_is_said(nest):
+    """By two events, between its start and its end."""
+    with Orchestrator() as orchestrator:
         inputs = {"orchestrator": orchestrator, "inner": INNER}
-        stuck = orchestrator.start(flow_of(run_in, async_=True), inputs).wait(GUARD).error
-        gate.set()
+        events = list(orchestrator.start(flow_of(nest), inputs).events())
+    kinds = [event.kind.value for event in events if event.step_id]
+    suspended = next(event for event in events if event.kind == "step.suspended")
 
-        assert (None, "workers") == (stuck.awaited, stuck.shortage)
-        assert ["inner", "inner"] == [run.result(GUARD).output for run in others]
+    assert ["ready", "started", "suspended", "continued", "completed"] == [
+        kind.removeprefix("step.") for kind in kinds
+    ]
+    assert re.fullmatch("run [0-9a-f-]{36}", suspended.data["reason"])
 
 
 def test_a_step_that_waits_for_its_own_run_is_told():
@@ -221,7 +137,49 @@ def test_a_step_that_waits_for_its_own_run_is_told():
         for body in (wait, wait_on_loop):
             result = orchestrator.start(flow_of(body), {"orchestrator": orchestrator}).wait(GUARD)
 
-            assert "itself" == result.error.shortage
+            assert isinstance(result.error, Deadlock)
+            assert "itself" == result.error.circle
+
+
+@pytest.mark.parametrize("size", [2, 5])
+def test_the_step_whose_wait_closes_a_circle_is_told(size):
+    """The others then end as well, because the run that they wait for has ended."""
+    handles, started = {}, threading.Barrier(size + 1)
+
+    def wait(number):
+        started.wait(GUARD)
+        handles[(number + 1) % size].wait()
+
+    with Orchestrator() as orchestrator:
+        flow = flow_of(wait)
+        handles |= {n: orchestrator.start(flow, {"number": n}) for n in range(size)}
+        started.wait(GUARD)
+        results = [handles[number].wait(GUARD) for number in range(size)]
+    told = [result.error for result in results if result.error is not None]
+
+    assert ["circle"] == [error.circle for error in told]
+    assert size - 1 == sum(result.status == "completed" for result in results)
+
+
+@pytest.mark.parametrize("nest", [run_in, await_in])
+def test_a_step_that_waits_is_stopped(nest):
+    """A thread too: its wait ends by `StepCancelled`."""
+    gate, waits = threading.Event(), threading.Event()
+
+    def seen(event):
+        if event.kind == "step.suspended":
+            waits.set()
+
+    with Orchestrator(observers=[seen]) as orchestrator:
+        inputs = {"orchestrator": orchestrator, "inner": flow_of(lambda: gate.wait(GUARD))}
+        run = orchestrator.start(flow_of(nest), inputs)
+        assert waits.wait(GUARD)
+        run.cancel("enough")
+        result = run.wait(GUARD)
+        gate.set()
+
+    assert ("cancelled", "enough") == (result.status, result.reason)
+    assert "step.abandoned" not in {event.kind for event in run.events()}
 
 
 def test_a_wait_with_a_timeout_is_not_refused():
@@ -256,85 +214,9 @@ def test_a_task_of_the_steps_own_may_wait_longer_than_the_step():
     assert "inner" == asyncio.run(main())
 
 
-def test_steps_of_runs_that_have_ended_count_no_more():
-    """Their threads still wait, and keep nothing: neither a place nor a worker."""
-    waits, gate = threading.Semaphore(0), threading.Event()
-
-    def wait(blocked):
-        waits.release()
-        blocked.wait()
-
-    with Orchestrator(max_active_runs=3, async_workers=3, stop_grace=0.01) as orchestrator:
-        blocked = orchestrator.start(flow_of(lambda: gate.wait(GUARD)))
-        for _ in "ab":
-            run = orchestrator.start(flow_of(wait, async_=True), {"blocked": blocked})
-            assert waits.acquire(timeout=GUARD)
-            run.cancel("enough")
-            run.wait(GUARD)
-        inputs = {"orchestrator": orchestrator, "inner": ASYNC_INNER}
-        output = orchestrator.run(flow_of(run_in, async_=True), inputs).output
-        gate.set()
-
-    assert "inner" == output
-
-
 def test_another_orchestrator_has_places_of_its_own():
-    """That is one of the cures."""
+    """A step that waits for a run there keeps what it holds here."""
     with Orchestrator(max_active_runs=1) as outside, Orchestrator(max_active_runs=1) as inside:
         inputs = {"orchestrator": inside, "inner": INNER}
 
         assert "inner" == outside.run(flow_of(run_in), inputs).output
-
-
-class Live(dict):
-    """The runs in progress, by id, each with its plan."""
-
-    def plan(self, run_id):
-        """Return the plan of one."""
-        return self.get(run_id)
-
-
-@pytest.fixture
-def nesting():
-    """Two places, and the runs `a`, `b` and `c`."""
-    live = Live(dict.fromkeys("abc", INNER.plan()))
-    return Nesting(live, snapshot=None, max_active=2, async_workers=1)
-
-
-def attempt_in(run_id):
-    """An attempt of the run's step."""
-    scope = SimpleNamespace(run_id=run_id)
-    plan = INNER.plan().by_id["step"]
-    return SimpleNamespace(scope=scope, step_id="step", plan=plan, cancelled=False)
-
-
-def waits(nesting, attempt):
-    """Whether an attempt may wait for the run `c`."""
-    try:
-        with nesting.waiting(attempt, "c", lambda: True):
-            return True
-    except Deadlock:
-        return False
-
-
-@pytest.mark.parametrize("change", ["came", "is to stop"])
-def test_a_wait_that_is_over_or_about_to_be_does_not_count(nesting, change):
-    """Between the end of a wait and its waiter's awakening others may ask."""
-    came, first = threading.Event(), attempt_in("a")
-    with nesting.waiting(first, "c", lambda: not came.is_set()):
-        before = waits(nesting, attempt_in("b"))
-        if change == "came":
-            came.set()
-        first.cancelled = change == "is to stop"
-        after = waits(nesting, attempt_in("b"))
-
-    assert (False, True) == (before, after)
-    assert waits(nesting, attempt_in("b"))
-
-
-def test_who_is_to_stop_may_wait(nesting):
-    """It has to see what it started to its end."""
-    stopping = attempt_in("b")
-    stopping.cancelled = True
-    with nesting.waiting(attempt_in("a"), "c", lambda: True):
-        assert waits(nesting, stopping)

@@ -140,6 +140,13 @@ def decide(brain, message, now, wall):
 
 
 STARTS = frozenset({"step.started", "step.continued", "compensation.started"})
+OVER = frozenset(
+    {
+        *(f"step.{end}" for end in ("completed", "failed", "skipped", "cancelled", "retrying")),
+        *(f"compensation.{end}" for end in ("completed", "failed", "retrying")),
+    }
+)
+"""Events after which an attempt is over."""
 OF_RUN_ACTORS = (StepsMade, StepMoved, ActorLost, CompensatorLost)
 """What run actors tell the supervisor: in order, and nothing after their death."""
 
@@ -595,9 +602,10 @@ class RunAccount:
 
     def stand_still(self, step_id, now):
         """Have a step's timeouts not count the time that its attempt has waited."""
-        waited = now - self.waits_since.pop(step_id, now)
-        self.sent_at[step_id] += waited
-        self.first_sent_at[step_id] += waited
+        since = self.waits_since.pop(step_id, None)
+        if since is not None:
+            self.sent_at[step_id] += now - since
+            self.first_sent_at[step_id] += now - since
 
 
 class Laws:
@@ -681,7 +689,7 @@ class Laws:
             check(run, event)
         if run.steps[event.step_id].settled:
             run.ready_since.pop(event.step_id, None)
-        if run.steps[event.step_id] is not StepStatus.RUNNING and event.step_id in run.suspended:
+        if event.step_id in run.suspended and event.kind in OVER:
             run.suspended.discard(event.step_id)
             run.woken.discard(event.step_id)
             run.stand_still(event.step_id, self.driver.now)
@@ -732,6 +740,16 @@ class Laws:
             run = self.runs[message.attempt.scope.run_id]
             if message.attempt.step_id in run.suspended and not message.attempt.cancelled:
                 run.woken.add(message.attempt.step_id)
+
+    def _compensation_suspended(self, run, event):
+        assert run.undoing == event.step_id
+        assert event.step_id not in run.suspended
+        run.suspended.add(event.step_id)
+
+    def _compensation_continued(self, run, event):
+        assert event.step_id in run.woken, "a compensator continues when its wait is over, once"
+        run.suspended.remove(event.step_id)
+        run.woken.remove(event.step_id)
 
     def _step_suspended(self, run, event):
         assert event.step_id not in run.suspended, "a step that waits does not begin to wait"
@@ -863,7 +881,7 @@ class Laws:
     def _holds(self, key, attempt, *, async_):
         """Whether an attempt holds a worker, or its run's lane."""
         run_id, step_id = key
-        waits = not attempt.compensates and step_id in self.runs[run_id].suspended
+        waits = step_id in self.runs[run_id].suspended
         return attempt.plan.step.async_ is async_ and not waits
 
     def _check_work_is_conserved(self):
@@ -892,7 +910,7 @@ class Laws:
         for step_id in run.woken if live is not None else ():
             if not live.active:
                 assert brain.waiting.free <= 0, f"{run_id} waits beside a free place"
-            elif live.steps[step_id].stopping:
+            elif (live.undoing or live.steps[step_id]).stopping:
                 pass
             elif run.plan.by_id[step_id].step.async_:
                 assert not brain.workers.free, f"{step_id} continues not beside a free worker"
@@ -912,7 +930,7 @@ class Laws:
                 and waits
                 and not account.woken
                 and len(waits) == run.in_flight
-                and not run.ending
+                and (not run.ending or run.undoing is not None)
             )
             will = {StepStatus.READY, StepStatus.RETRYING} & {*account.steps.values()}
             assert not only or will, f"{run.run_id} only waits, and keeps its place"

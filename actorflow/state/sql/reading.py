@@ -18,6 +18,7 @@ from actorflow.state.folding import with_attempts
 from actorflow.state.sql.engines import transaction
 from actorflow.state.sql.schema.tables import NOT_PURGED, PURGED, batches, runs, seconds_of, steps
 from actorflow.state.sql.transactions import describe
+from actorflow.state.sql.values.parents import parent_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -114,6 +115,7 @@ class Reader:
             last_steps=tuple(msgspec.json.decode(run.last_steps)),
             error=self._payloads.load_error(run.error),
             compensations=tuple(msgspec.json.decode(run.compensations)),
+            parent=parent_of(run),
         )
 
     def _step(self, step_id: str, row: Any) -> StepResult:

@@ -160,6 +160,7 @@ class SimulatedRuntime:
         self.places: Final = _Executors(self.account)
         self.places.open(self._reporters(), self._reporters())
         self.audience: Final = _Audience(self.state.log)
+        self.children: Final = None
         self.results: dict[str, RunResult] = {}
         self.handed: list[tuple[int, int, str]] = []
         """For each result handed out: the number of recorded events, the number of delivered
@@ -267,7 +268,7 @@ class SimulatedRuntime:
     ) -> str:
         """Start a run, and return its id."""
         run_id = f"run-{len(self.account.runs) + 1}"
-        request = new_run(self, plan, inputs, options, run_id)
+        request = new_run(self, plan, inputs, options, run_id=run_id)
         self._steps += len(plan.steps)
         if request.record is not None:
             self.state.create(request.record, _ignore_commit)

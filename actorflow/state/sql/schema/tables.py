@@ -107,6 +107,11 @@ runs: Final = sa.Table(
     sa.Column("parked", sa.Text),
     sa.Column("purged_at", Moment),
     sa.Column("cancel_asked", sa.Text),
+    sa.Column("parent_run_id", Id),
+    sa.Column("parent_step_id", Id),
+    sa.Column("root_run_id", Id),
+    sa.Column("parent_call", Id),
+    sa.Column("on_parent_end", sa.Text),
     sa.CheckConstraint(_among(RunStatus), name="actorflow_runs_status"),
     sa.CheckConstraint(
         f"(status IN {_ENDED}) = (finished_at IS NOT NULL)", name="actorflow_runs_finished"
@@ -132,6 +137,7 @@ for _name in ("trace_id", "correlation_id", "business_id"):
 _index_where("finished_at", "actorflow_runs_by_end", runs.c.finished_at, runs.c.run_id)
 _index_where("purged_at", "actorflow_runs_purged", runs.c.run_id)
 _index_where("cancel_asked", "actorflow_runs_asked", runs.c.owner)
+_index_where("parent_run_id", "actorflow_runs_by_parent", runs.c.parent_run_id, runs.c.run_id)
 
 _open: Final = runs.c.finished_at.is_(None)
 sa.Index(

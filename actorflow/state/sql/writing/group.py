@@ -14,6 +14,7 @@ from actorflow.state.folding import RunFold
 from actorflow.state.sql.leases import unowned
 from actorflow.state.sql.schema.tables import NOT_PURGED, batches, keys, runs, steps
 from actorflow.state.sql.values.errors import clipped
+from actorflow.state.sql.values.parents import parent_columns, parent_of
 from actorflow.state.sql.writing.bulk import Grammar, Part, bulk, insert_into, moment
 from actorflow.state.sql.writing.open_runs import OpenRun
 
@@ -103,6 +104,7 @@ class Statements:
             "serializer": self._serializer,
             "last_event": run.last_event,
             "owner": self._owner if entry is None or entry.owned else _NO_OWNER,
+            **parent_columns(record.parent),
             "fence": run.fence,
             "parked": None,
         }
@@ -303,6 +305,7 @@ def _rebuild_fold(row: Any, known: Iterable[Any]) -> RunFold:
     record = RunRecord(
         step_ids=msgspec.json.decode(row.step_ids),
         last_steps=msgspec.json.decode(row.last_steps),
+        parent=parent_of(row),
         inputs={},
         metadata={},
         **{name: getattr(row, name) for name in _ACCEPTED},

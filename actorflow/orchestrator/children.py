@@ -1,0 +1,221 @@
+"""Child runs that steps start with `ctx.run` and `ctx.start`, and find again.
+
+A child's run id is derived from its parent's run id, the step, and the call: the `key` of the call,
+or else the workflow and the number of the call within the attempt. A later attempt of the step
+therefore finds the children of the earlier ones, wherever they run. It takes those that are in
+progress or have completed, and starts a new child in place of one that failed or was cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import uuid
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from actorflow.definition.arguments import string
+from actorflow.definition.workflow import Workflow
+from actorflow.errors import ActorflowError
+from actorflow.errors.definition import DefinitionError
+from actorflow.errors.storage import LeaseHeld, RunNotFound
+from actorflow.model.lifecycle import RunStatus
+from actorflow.orchestrator.live import find
+from actorflow.orchestrator.requests import Call
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping
+
+    from actorflow.model.context import Attempt
+    from actorflow.model.results import RunResult, RunSnapshot
+    from actorflow.orchestrator.launch import Launcher
+    from actorflow.orchestrator.lifetime import Lifetime
+    from actorflow.orchestrator.requests import RunOptions
+    from actorflow.orchestrator.runtime import Runtime
+    from actorflow.orchestrator.takeover import Resuming
+    from actorflow.run.handle import Run
+
+__all__ = ["Children"]
+
+_NAMESPACE: Final = uuid.UUID("6f3a5f0e-7f9e-5a64-9d6f-0c6f3d0c4a11")
+"""The namespace of the children's ids (RFC 4122, version 5)."""
+_STARTED_AGAIN: Final = frozenset({RunStatus.FAILED, RunStatus.CANCELLED})
+"""The ends after which another attempt starts a new child."""
+
+
+class Children:
+    """Starts the child runs of one orchestrator's steps.
+
+    Args:
+        life: The orchestrator's lifetime.
+        launcher: Starts its runs.
+        resuming: Resumes recorded runs.
+    """
+
+    def __init__(self, life: Lifetime, launcher: Launcher, resuming: Resuming) -> None:
+        self._life = life
+        self._launcher = launcher
+        self._resuming = resuming
+
+    # ── What a step calls ────────────────────────────────────────────────────────────────────
+
+    def run(
+        self,
+        attempt: Attempt,
+        calls: dict[str, int],
+        flow: Workflow | str,
+        inputs: Mapping[str, Any] | None,
+        options: dict[str, Any],
+    ) -> RunResult | Coroutine[Any, Any, RunResult]:
+        """Run a child and return its result; in a coroutine step, return an awaitable of it."""
+        runtime = self._life.runtime("run a child")
+        call = _call(attempt, calls, flow, inputs, options)
+        if attempt.plan.step.is_coroutine:
+            return self._run_async(runtime, call)
+        with runtime.on_behalf_of(attempt):
+            return self._start(runtime, call).result()
+
+    def start(
+        self,
+        attempt: Attempt,
+        calls: dict[str, int],
+        flow: Workflow | str,
+        inputs: Mapping[str, Any] | None,
+        options: dict[str, Any],
+    ) -> Run | Coroutine[Any, Any, Run]:
+        """Start a child; in a coroutine step, return an awaitable of its `Run`."""
+        runtime = self._life.runtime("start a child")
+        call = _call(attempt, calls, flow, inputs, options)
+        if attempt.plan.step.is_coroutine:
+            return self._start_async(runtime, call)
+        with runtime.on_behalf_of(attempt):
+            return self._start(runtime, call)
+
+    async def _run_async(self, runtime: Runtime, call: Call) -> RunResult:
+        child = await self._start_async(runtime, call)
+        try:
+            with runtime.on_behalf_of(call.attempt):
+                return await child
+        except asyncio.CancelledError:
+            if not call.attempt.cancelled:  # the wait alone was cancelled
+                child.cancel("the step that started it has stopped waiting for it")
+            raise
+
+    # ── Starts ───────────────────────────────────────────────────────────────────────────────
+
+    def _start(self, runtime: Runtime, call: Call) -> Run:
+        run_id = _child_id(call, 1)
+        if call.repeated:
+            known, run_id = self._look(runtime, call)
+            if known is not None:
+                return known
+        request = self._launcher.child(runtime, call, run_id)
+        return self._launcher.start(runtime, request)
+
+    async def _start_async(self, runtime: Runtime, call: Call) -> Run:
+        run_id = _child_id(call, 1)
+        if call.repeated:
+            if runtime.slow_to_read:
+                known, run_id = await asyncio.to_thread(self._look, runtime, call)
+            else:
+                known, run_id = self._look(runtime, call)
+            if known is not None:
+                return known
+        request = self._launcher.child(runtime, call, run_id)
+        with runtime.on_behalf_of(call.attempt):
+            return await self._launcher.start_async(runtime, request)
+
+    def _look(self, runtime: Runtime, call: Call) -> tuple[Run | None, str]:
+        """Return the child of an earlier attempt, or None and the id for a new one."""
+        for generation in itertools.count(1):
+            run_id = _child_id(call, generation)
+            try:
+                known = runtime.snapshot(run_id)
+            except RunNotFound:
+                return None, run_id
+            if known.status not in _STARTED_AGAIN:
+                _check_inputs(call, known)
+                return self._take(runtime, call, known), run_id
+        raise AssertionError("unreachable")
+
+    def _take(self, runtime: Runtime, call: Call, known: RunSnapshot) -> Run:
+        """Return a child that has completed or is in progress, and run it here if it is unowned."""
+        run = find(self._life.live, runtime, known.run_id)
+        if known.status.terminal or runtime.live(known.run_id):
+            return run
+        flow = call.flow if isinstance(call.flow, Workflow) else None
+        try:
+            return self._resuming.resume(runtime, known.run_id, flow)
+        except LeaseHeld:
+            return run
+        except ActorflowError:
+            return find(self._life.live, runtime, known.run_id)
+
+
+def _call(
+    attempt: Attempt,
+    calls: dict[str, int],
+    flow: Workflow | str,
+    inputs: Mapping[str, Any] | None,
+    options: dict[str, Any],
+) -> Call:
+    key = options.pop("key", None)
+    workflow_id = flow.id if isinstance(flow, Workflow) else str(flow)
+    again = attempt.number > 1 or attempt.scope.resumed
+    if key is None:
+        calls[workflow_id] = count = calls.get(workflow_id, 0) + 1
+        name = f"{workflow_id}#{count}"
+    else:
+        cure = "Pass a non-empty string that tells this call apart from the step's other calls"
+        name = string(key, "key", cure, empty=False, workflow_id=workflow_id)
+        again = again or name in calls
+        calls[name] = 1
+    return Call(attempt, flow, inputs, cast("RunOptions", options), name, again)
+
+
+def _child_id(call: Call, generation: int) -> str:
+    """Return the run id of the first child of a call, or of a later one in its place."""
+    attempt = call.attempt
+    undoes = "compensate" if attempt.compensates else ""
+    parts = (attempt.scope.run_id, attempt.step_id, undoes, call.name, str(generation))
+    return str(uuid.uuid5(_NAMESPACE, "\0".join(parts)))
+
+
+def _check_inputs(call: Call, known: RunSnapshot) -> None:
+    """Refuse other inputs than those of the child that is there.
+
+    Values that JSON changes cannot be compared with their record.
+
+    Raises:
+        DefinitionError: When a name or a value differs.
+    """
+    given = {} if call.inputs is None else dict(call.inputs)
+    changed = given.keys() ^ known.inputs.keys()
+    for name in given.keys() & known.inputs.keys():
+        plain = _plain(given[name])
+        if plain is not _NOT_PLAIN and plain != _plain(known.inputs[name]):
+            changed.add(name)
+    if changed:
+        attempt = call.attempt
+        raise DefinitionError(
+            known.workflow_id,
+            f"step {attempt.step_id!r} of run {attempt.scope.run_id!r} wants child {call.name!r}, "
+            f"which an earlier attempt has started as run {known.run_id!r} with other inputs: "
+            f"{', '.join(map(repr, sorted(changed)))} differ",
+            "Pass the same inputs in each attempt, or a key= that depends on them",
+        )
+
+
+_NOT_PLAIN: Final = object()
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON gives it back, or `_NOT_PLAIN` if that cannot be told."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        items = [_plain(item) for item in value]
+        return _NOT_PLAIN if any(item is _NOT_PLAIN for item in items) else items
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+        named = {name: _plain(item) for name, item in value.items()}
+        return _NOT_PLAIN if any(item is _NOT_PLAIN for item in named.values()) else named
+    return _NOT_PLAIN

@@ -122,14 +122,19 @@ def test_nesting_exhausts_nothing():
     assert {RunStatus.COMPLETED} == {result.status for result in trace.results.values()}
 
 
-def test_compensators_do_not_suspend():
-    """For them a wait is like running."""
+def test_compensators_wait_like_steps():
+    """And give back what they hold; the events have kinds of their own."""
     script = Script({"b": raises(OSError)}, compensators={"a": ASKS})
 
     trace = checked(simulate(flow(task("a", compensate=nothing), task("b", "a")), script=script))
 
-    assert () == trace.waits
-    assert 3.5 == trace.compensations[0].finished_at - trace.compensations[0].started_at
+    assert [
+        ("compensation.started", 2.0),
+        ("compensation.suspended", 3.0),
+        ("compensation.continued", 5.0),
+        ("compensation.completed", 5.5),
+    ] == happened(trace)[-4:]
+    assert [True] == [one.compensates for one in trace.waits]
 
 
 # ── How it ends ──────────────────────────────────────────────────────────────────────────────

@@ -34,11 +34,10 @@ def stuck_runs(lives: Lives) -> Iterator[str]:
     left = [life for life in lives.latest.values() if life.run_id not in lives.trace.results]
     crowded = len(left) > lives.trace.settings.max_active_runs
     for life in left:
-        if life.cut:
-            continue
         waits = crowded and not any(step.events for step in life.steps.values())
-        if lives.waits is not None and crowded:
-            waits = waits or lives.waits.may_wait_to_be_undone(life)
+        again = crowded and lives.waits is not None and lives.waits.may_wait_to_be_undone(life)
+        if life.cut or (life.end is None and again):
+            continue
         if life.end is None and _is_compensating(life):
             yield from _stuck_compensation(life, lives)
         elif life.end is not None or life.torn:
@@ -108,7 +107,8 @@ def _stuck_compensation(life: Life, lives: Lives) -> Iterator[str]:
     in_flight = [one.step_id for one in mine if one.finished_at is None]
     for step_id in in_flight:
         undo = life.plan.by_id[step_id].compensation
-        if undo is not None and _is_limited(undo.step):
+        waits = any(one.step_id == step_id and one.until is None for one in trace.waits)
+        if undo is not None and _is_limited(undo.step) and not waits:
             what = f"an attempt to compensate step {step_id!r} of {life}"
             yield f"{what} never ends, although it has a timeout"
     if not in_flight and trace.idle[-1].in_flight < trace.settings.async_workers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from actorflow.model.lifecycle import EventKind
-from actorflow.testing.laws.evidence.life import NEVER, RUN_ENDS, Life
+from actorflow.testing.laws.evidence.life import AS_STEPS, NEVER, RUN_ENDS, Life
 from actorflow.testing.laws.law import of_the_runtime
 
 if TYPE_CHECKING:
@@ -24,7 +24,14 @@ _RETRYING: Final = EventKind.STEP_RETRYING
 _SUSPENDED: Final = EventKind.STEP_SUSPENDED
 _CONTINUED: Final = EventKind.STEP_CONTINUED
 _TAKES_A_PLACE: Final = frozenset(
-    {EventKind.RUN_STARTED, _READY, _STARTED, _CONTINUED, EventKind.COMPENSATION_STARTED}
+    {
+        EventKind.RUN_STARTED,
+        _READY,
+        _STARTED,
+        _CONTINUED,
+        EventKind.COMPENSATION_STARTED,
+        EventKind.COMPENSATION_CONTINUED,
+    }
 )
 _HOLDS: Final = frozenset({_READY, _STARTED, _CONTINUED, _RETRYING})
 """Events after which a step keeps its run's place."""
@@ -75,7 +82,7 @@ def _holding(waits: Waits, idle: Idle) -> Iterator[str]:
         life = step.life
         if not life.since <= idle.deliveries < life.until:
             continue
-        if waits.may_end(life, idle.events, idle.deliveries, idle.time):
+        if waits.may_stop(step, idle):
             continue
         for wait in known:
             if _goes_on(wait, idle) and not _is_suspended(step, wait, waits, idle):
@@ -119,7 +126,7 @@ def _left_waiting(lives: Lives, waits: Waits, idle: Idle) -> Iterator[str]:
 def _kept_waiting(pause: Pause, waits: Waits, idle: Idle, busy: int, workers: int) -> Iterator[str]:
     """Yield an attempt that did not continue although its worker or its lane was free."""
     step, life = pause.step, pause.step.life
-    if waits.may_end(life, idle.events, idle.deliveries, idle.time):
+    if waits.may_stop(step, idle):
         return
     if pause.wait is not None and not _goes_on(pause.wait, idle):
         return
@@ -150,10 +157,11 @@ def crowded_with_waits(lives: Lives) -> Iterator[str]:
         if event.kind in RUN_ENDS:
             active.pop(life, None)
             continue
-        if not isinstance(owner, Life) and event.kind not in _NO_MOVES:
-            if moves.get(owner) is _SUSPENDED and event.kind is not _CONTINUED:
+        if not isinstance(owner, Life) and AS_STEPS.get(event.kind, event.kind) not in _NO_MOVES:
+            kind = AS_STEPS.get(event.kind, event.kind)
+            if moves.get(owner) is _SUSPENDED and kind is not _CONTINUED:
                 reclaimed.add(life)  # its body has ended, so it takes its place in any case
-            moves[owner] = event.kind
+            moves[owner] = kind
         if event.kind in _TAKES_A_PLACE and life not in active and not life.torn:
             # A crash frees all places.
             active = {one: back for one, back in active.items() if one.until > mark}

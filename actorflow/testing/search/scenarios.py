@@ -199,7 +199,8 @@ class ScenarioStep(Sparse):
             )
         },
     )
-    """How its attempts wait, as for a child run or a message; see `WAITS`."""
+    """How its attempts and those of its compensator wait, as for a child run or a message; see
+    `WAITS`."""
 
     @property
     def deviations(self) -> int:
@@ -285,7 +286,9 @@ class Scenario(Sparse):
         return Script(
             {one.id: [with_waits(deed, one.waits) for deed in one.does] for one in self.steps},
             compensators={
-                one.id: [DEEDS[deed] for deed in one.undo] for one in self.steps if one.undo
+                one.id: [with_waits(deed, one.waits) for deed in one.undo]
+                for one in self.steps
+                if one.undo
             },
         )
 

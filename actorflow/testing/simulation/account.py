@@ -170,6 +170,7 @@ class BodyWait:
             attempt.scope.run_id,
             attempt.step_id,
             attempt.number,
+            attempt.compensates,
             self.body.async_,
             self.began_at,
             self.woken_at,

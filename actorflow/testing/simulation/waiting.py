@@ -3,8 +3,6 @@
 A body that begins to wait tells the supervisor so, and again when the wait is over. It runs on when
 the supervisor lets its attempt continue. A body that must stop while it waits gets `StepCancelled`
 where it waits, also one on a thread.
-
-Compensators do not suspend, so for them a wait is like running.
 """
 
 from __future__ import annotations
@@ -93,9 +91,6 @@ class Waits:
             self._stop_waiting(body)
             return
         seconds = self._account.seconds_of_wait(body, wait.seconds)
-        if attempt.compensates:
-            self._after(seconds, self._run, body, plan, wait.then)
-            return
         plan.then = wait.then
         self._account.begin_wait(body, plan)
         self._tell(SuspendAttempt(attempt, _REASON))

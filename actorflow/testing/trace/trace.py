@@ -70,6 +70,8 @@ class WaitTrace(NamedTuple):
     run_id: str
     step_id: str
     attempt: int
+    compensates: bool
+    """Whether it is an attempt of the step's compensator."""
     async_: bool
     began_at: float
     woken_at: float | None

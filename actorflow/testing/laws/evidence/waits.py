@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from actorflow.model.lifecycle import EventKind
 from actorflow.model.messages import WakeAttempt
-from actorflow.testing.laws.evidence.life import NEVER, Life
+from actorflow.testing.laws.evidence.life import NEVER, Life, Undoing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from actorflow.testing.laws.evidence.life import StepLife
     from actorflow.testing.laws.evidence.lives import Lives
     from actorflow.testing.trace.trace import Idle, WaitTrace
+
+    _Key = tuple[Life, str, int, bool]
+    """An attempt: its life, its step, its number, and whether it compensates."""
 
 __all__ = ["ROUNDING", "Pause", "Waits"]
 
@@ -82,21 +85,26 @@ class Waits:
         """The suspensions of each step, in order."""
         self.waits: dict[StepLife, list[WaitTrace]] = {}
         """The waits of each step's attempts, by their executors' account, in order."""
+        undoings = {(undo.life, undo.id): undo for undo in lives.undoings}
         for wait in self.trace.waits:
-            step = lives.at(wait.run_id, wait.begun).steps[wait.step_id]
-            self.waits.setdefault(step, []).append(wait)
-        for step in lives.odd:
+            life = lives.at(wait.run_id, wait.begun)
+            step = life.steps[wait.step_id]
+            if wait.compensates and (life, wait.step_id) not in undoings:
+                continue  # the record of its run ends early
+            home = undoings[life, wait.step_id] if wait.compensates else step
+            self.waits.setdefault(home, []).append(wait)
+        for step in lives.attempted:
             if any(event.kind is _SUSPENDED for event in step.events):
                 self.of[step] = self._pauses(step)
 
-    def _wakes(self) -> dict[tuple[str, str, int, int], list[int]]:
+    def _wakes(self) -> dict[_Key, list[int]]:
         """Return when the supervisor heard that waits were over, by attempt."""
-        heard: dict[tuple[str, str, int, int], list[int]] = {}
+        heard: dict[_Key, list[int]] = {}
         for count, (_, (_, message, _)) in enumerate(self.trace.envelopes, 1):
             if type(message) is WakeAttempt:
                 attempt = message.attempt
                 life = self._lives.life_of(attempt)
-                key = (life.run_id, attempt.step_id, attempt.number, life.since)
+                key = (life, attempt.step_id, attempt.number, attempt.compensates)
                 heard.setdefault(key, []).append(count)
         return heard
 
@@ -127,7 +135,8 @@ class Waits:
                 until, until_at = later, following.time
                 continued = following.kind is _CONTINUED
                 break
-        key = (step.life.run_id, step.id, event.attempt or 0, step.life.since)
+        undoes = isinstance(step, Undoing)
+        key = (step.life, step.id, event.attempt or 0, undoes)
         woken = self._woken.get(key, [])[nth:]
         heard = woken[0] if woken else NEVER
         return Pause(
@@ -202,6 +211,14 @@ class Waits:
                 for step in life.odd
             )
         )
+
+    def may_stop(self, step: StepLife, idle: Idle) -> bool:
+        """Return whether an attempt may have been stopped by an idle moment, or may be about to."""
+        life = step.life
+        if isinstance(step, Undoing):
+            limited = any(one.grace is not None for _, _, one in life.reasons_to_end)
+            return life.torn or limited or bool(step.deaths)
+        return self.may_end(life, idle.events, idle.deliveries, idle.time)
 
     # ── Places ───────────────────────────────────────────────────────────────────────────────
 

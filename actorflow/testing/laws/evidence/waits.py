@@ -89,6 +89,10 @@ class Waits:
             if any(event.kind is _SUSPENDED for event in step.events):
                 self.of[step] = self._pauses(step)
 
+    def dissolve(self) -> None:
+        """Break the reference cycles; it cannot be used afterwards."""
+        vars(self).clear()
+
     def _wakes(self) -> dict[tuple[str, str, int, int], list[int]]:
         """Return when the supervisor heard that waits were over, by attempt."""
         heard: dict[tuple[str, str, int, int], list[int]] = {}
@@ -169,22 +173,23 @@ class Waits:
                     if pause.since < events <= pause.until:
                         yield pause
 
-    def held(self, in_flight: int, idle: Idle) -> tuple[int, int]:
+    def held(self, in_flight: int, events: int, deliveries: int) -> tuple[int, int]:
         """Return how many workers may have been held at least, and at most, at an idle moment.
 
         Args:
             in_flight: The number of async attempts in flight, with those that waited.
-            idle: The moment.
+            events: The number of events recorded by then.
+            deliveries: The number of messages delivered by then.
         """
         most = in_flight - sum(
-            pause.step.plan.step.async_ for pause in self.suspended(idle.events, idle.deliveries)
+            pause.step.plan.step.async_ for pause in self.suspended(events, deliveries)
         )
         unknown = sum(
             wait.async_
             for step, waits in self.waits.items()
             for wait in waits
             if step.life.torn
-            and wait.begun <= idle.deliveries <= (NEVER if wait.until is None else wait.until)
+            and wait.begun <= deliveries <= (NEVER if wait.until is None else wait.until)
         )
         return most - unknown, most
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from actorflow.testing.laws.evidence.lives import Lives
-    from actorflow.testing.laws.evidence.waits import Waits
     from actorflow.testing.trace.trace import AttemptTrace
 
 __all__ = [
@@ -115,25 +114,19 @@ def workers_add_up(lives: Lives) -> Iterator[str]:
     Whenever nothing can be delivered and no write is in progress, each held worker belongs to an
     attempt in flight that is not suspended: none leaks, and none is returned twice.
     """
-    trace, waits = lives.trace, lives.waits
+    trace = lives.trace
     workers = trace.settings.async_workers
-    for index, (time, _, _, held, free, in_flight, writes) in enumerate(trace.lulls):
+    for time, events, deliveries, held, free, in_flight, writes in trace.lulls:
         if held + free != workers or held < 0 or free < 0:
             yield f"at {time:g} s {held} workers were held and {free} were free, of {workers}"
-        elif not writes and (held != in_flight if waits is None else not _adds_up(index, waits)):
+        elif lives.waits is not None:
+            least, most = lives.waits.held(in_flight, events, deliveries)
+            if not (writes or least <= held <= most):
+                yield f"at {time:g} s {held} workers were held for {most} attempts that need one"
+        elif held != in_flight and not writes:
             yield f"at {time:g} s {held} workers were held for {in_flight} async attempts in flight"
     if trace.leftovers.leases and lives.all_over:
         yield f"{trace.leftovers.leases} workers were held when every run had ended"
-
-
-def _adds_up(index: int, waits: Waits) -> bool:
-    """Return whether no more and no fewer workers were held than attempts need, at an idle moment.
-
-    Suspended attempts need none.
-    """
-    idle = waits.trace.idle[index]
-    least, most = waits.held(idle.in_flight, idle)
-    return least <= idle.leases_held <= most
 
 
 @of_the_runtime(

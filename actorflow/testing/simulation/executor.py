@@ -68,8 +68,7 @@ class SimulatedExecutor:
         """
         self._report = report
         self._leave = report if leave is None else leave
-        if tell is not None:
-            self._waits = Waits(self._account, tell, self._begin, self._end_stopped)
+        self._tell = tell
 
     def submit(self, attempt: Attempt) -> None:
         """Begin an attempt that ends as its script says."""
@@ -92,7 +91,7 @@ class SimulatedExecutor:
         elif isinstance(behaviour, Hangs):
             body.stubborn = behaviour.stubborn
         elif isinstance(behaviour, Waiting):
-            self._waits.begin(body, behaviour)
+            self._waits().begin(body, behaviour)
         else:
             self._begin(body, self._account.one_of(body, behaviour.behaviours))
 
@@ -137,7 +136,12 @@ class SimulatedExecutor:
         """Let a body go on that waits, because its attempt continues or has to stop."""
         body: Body | None = attempt.handle
         if body is not None and body.wait is not None:
-            self._waits.moved(body)
+            self._waits().moved(body)
+
+    def _waits(self) -> Waits:
+        if self._tell is None:
+            raise AssertionError("the executor was opened without a way to tell of waits")
+        return Waits(self._account, self._tell, self._begin, self._end_stopped)
 
     def _cancel(self, body: Body) -> None:
         if isinstance(body.handle, RealCall):

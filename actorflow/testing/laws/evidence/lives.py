@@ -92,6 +92,8 @@ class Lives:
         self._read_attempts()
         for life in self.all:
             self._arrange(life)
+        self.waits: Waits | None = Waits(self) if trace.pauses else None
+        """The attempts that waited; None if none did."""
 
     @property
     def odd(self) -> Iterator[StepLife]:
@@ -108,6 +110,8 @@ class Lives:
         for life in self.all:
             life.steps.clear()
             life.odd.clear()
+        if self.waits is not None:
+            self.waits.dissolve()
 
     def at(self, run_id: str, delivered: int) -> Life:
         """Return the life of a run that was current after a number of deliveries."""
@@ -134,11 +138,6 @@ class Lives:
     def turns(self) -> Turns:
         """The findings about waiting steps and runs."""
         return Turns(self)
-
-    @functools.cached_property
-    def waits(self) -> Waits | None:
-        """The attempts that were suspended; None if none was."""
-        return Waits(self) if self.trace.pauses else None
 
     @functools.cached_property
     def late(self) -> Mapping[int, int]:

@@ -154,7 +154,8 @@ class Turns:
         if self._started:
             self._compare_with_started(step, mark, wants)
         self._waiting[step] = wants
-        self._since[step] = self._way(step), mark, step.plan.rank[1]
+        way = 0.0 if life.start.ways is None else life.start.ways[step.id]
+        self._since[step] = -way, mark, step.plan.rank[1]
         self._moving[step] = None
 
     def _compare_with_started(self, step: StepLife, mark: int, wants: _Wants) -> None:
@@ -207,7 +208,9 @@ class Turns:
         if not step.plan.step.async_:
             self._lanes[step.life] = step
         if pause is not None and self._ageing is None:
-            wants, since = self._wants(step), (self._way(step), pause.woken, -1.0)
+            ways = step.life.start.ways
+            way = 0.0 if ways is None else ways[step.id]
+            wants, since = self._wants(step), (-way, pause.woken, -1.0)
             for other, theirs in self._waiting.items():
                 if theirs[0] is wants[0] and (
                     theirs < wants
@@ -237,10 +240,6 @@ class Turns:
     def _wants(self, step: StepLife) -> _Wants:
         lane = None if step.plan.step.async_ else step.life
         return lane, -step.life.start.priority, -step.plan.step.priority
-
-    def _way(self, step: StepLife) -> float:
-        ways = step.life.start.ways
-        return 0.0 if ways is None else -ways[step.id]
 
     # ── Comparisons ──────────────────────────────────────────────────────────────────────────
 

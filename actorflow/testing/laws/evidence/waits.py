@@ -85,17 +85,22 @@ class Waits:
         """The suspensions of each step, in order."""
         self.waits: dict[StepLife, list[WaitTrace]] = {}
         """The waits of each step's attempts, by their executors' account, in order."""
-        undoings = {(undo.life, undo.id): undo for undo in lives.undoings}
+        undoings: dict[tuple[Life, str], StepLife] = {
+            (undo.life, undo.id): undo for undo in lives.undoings
+        }
         for wait in self.trace.waits:
             life = lives.at(wait.run_id, wait.begun)
             step = life.steps[wait.step_id]
-            if wait.compensates and (life, wait.step_id) not in undoings:
-                continue  # the record of its run ends early
-            home = undoings[life, wait.step_id] if wait.compensates else step
-            self.waits.setdefault(home, []).append(wait)
+            if wait.compensates:  # it is not known if the record of its run ends early
+                step = undoings.get((life, wait.step_id), step)
+            self.waits.setdefault(step, []).append(wait)
         for step in lives.attempted:
             if any(event.kind is _SUSPENDED for event in step.events):
                 self.of[step] = self._pauses(step)
+
+    def dissolve(self) -> None:
+        """Break the reference cycles; it cannot be used afterwards."""
+        vars(self).clear()
 
     def _wakes(self) -> dict[_Key, list[int]]:
         """Return when the supervisor heard that waits were over, by attempt."""
@@ -178,22 +183,23 @@ class Waits:
                     if pause.since < events <= pause.until:
                         yield pause
 
-    def held(self, in_flight: int, idle: Idle) -> tuple[int, int]:
+    def held(self, in_flight: int, events: int, deliveries: int) -> tuple[int, int]:
         """Return how many workers may have been held at least, and at most, at an idle moment.
 
         Args:
             in_flight: The number of async attempts in flight, with those that waited.
-            idle: The moment.
+            events: The number of events recorded by then.
+            deliveries: The number of messages delivered by then.
         """
         most = in_flight - sum(
-            pause.step.plan.step.async_ for pause in self.suspended(idle.events, idle.deliveries)
+            pause.step.plan.step.async_ for pause in self.suspended(events, deliveries)
         )
         unknown = sum(
             wait.async_
             for step, waits in self.waits.items()
             for wait in waits
             if step.life.torn
-            and wait.begun <= idle.deliveries <= (NEVER if wait.until is None else wait.until)
+            and wait.begun <= deliveries <= (NEVER if wait.until is None else wait.until)
         )
         return most - unknown, most
 

@@ -141,6 +141,24 @@ def test_the_clocks_go_on_when_the_grant_is_sent():
     assert driver.now + 5.0 == driver.attempt("a").deadline
 
 
+def test_an_attempt_may_end_before_the_grant_to_continue_is_sent():
+    """What was left of its total timeout counts for the next one all the same."""
+    driver = Driver(recording=True)
+    driver.start(flow(task("a", total_timeout=5.0, retry=TWICE)))
+    driver.commit()
+    driver.settle()
+    driver.commit()
+    driver.wait(3.0)
+    driver.suspend("a")
+    driver.commit()
+    driver.wake("a")
+    driver.fail("a")
+    while driver.held:
+        driver.commit()
+
+    assert driver.now + 2.0 == driver.brain.runs["run"].steps["a"].total_deadline[0]
+
+
 # ── Ends ─────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from actorflow.model.lifecycle import EventKind
 from actorflow.testing.laws.evidence.life import KEEPS, NEVER
-from actorflow.testing.laws.evidence.waits import ROUNDING
+from actorflow.testing.laws.evidence.waits import ROUNDING, may_wait_to_be_undone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,8 +37,7 @@ def stuck_runs(lives: Lives) -> Iterator[str]:
         if life.cut:
             continue
         waits = crowded and not any(step.events for step in life.steps.values())
-        if lives.waits is not None and crowded:
-            waits = waits or lives.waits.may_wait_to_be_undone(life)
+        waits = waits or (crowded and may_wait_to_be_undone(life, lives))
         if life.end is None and _is_compensating(life):
             yield from _stuck_compensation(life, lives)
         elif life.end is not None or life.torn:

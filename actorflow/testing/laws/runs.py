@@ -9,6 +9,7 @@ import attrs
 from actorflow.errors.running import DeadlineExceeded
 from actorflow.model.lifecycle import EventKind
 from actorflow.testing.laws.evidence.life import KEEPS, NEVER, RUN_ENDS
+from actorflow.testing.laws.evidence.waits import may_wait_to_be_undone
 from actorflow.testing.laws.law import of_the_runtime
 from actorflow.testing.laws.standstill import stuck_runs, unnoticed_deadlines
 from actorflow.testing.simulation.account import Outcome
@@ -280,7 +281,7 @@ def _overdue(life: Life, cancel: tuple[int, float, Any], lives: Lives) -> Iterat
     due, cuts = _due(life, lives.trace.settings.stop_grace), life.compensates
     if life.torn or due == NEVER:
         return
-    if not cuts and lives.waits is not None and lives.waits.may_wait_to_be_undone(life):
+    if not cuts and may_wait_to_be_undone(life, lives):
         return
     said = f"{life} was told to end at {time:g} s, but had not ended"
     for moment, events, deliveries, _, _, _, writes in lives.trace.lulls:

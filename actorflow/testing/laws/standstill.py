@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from actorflow.model.lifecycle import EventKind
 from actorflow.testing.laws.evidence.life import KEEPS, NEVER
-from actorflow.testing.laws.evidence.waits import ROUNDING
+from actorflow.testing.laws.evidence.waits import ROUNDING, may_wait_to_be_undone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ def stuck_runs(lives: Lives) -> Iterator[str]:
     crowded = len(left) > lives.trace.settings.max_active_runs
     for life in left:
         waits = crowded and not any(step.events for step in life.steps.values())
-        again = crowded and lives.waits is not None and lives.waits.may_wait_to_be_undone(life)
+        again = crowded and may_wait_to_be_undone(life, lives)
         if life.cut or (life.end is None and again):
             continue
         if life.end is None and _is_compensating(life):

@@ -149,7 +149,8 @@ def crowded_with_waits(lives: Lives) -> Iterator[str]:
     its place before others took theirs back, which therefore count only against new runs.
     """
     places = lives.trace.settings.max_active_runs
-    active, reclaimed, left = dict[Life, bool](), set[Life](), dict[Life, int]()
+    active, reclaimed = dict[Life, bool](), set[Life]()
+    left: dict[Life, tuple[int, bool]] = {}
     moves: dict[StepLife, EventKind] = {}
     events = zip(lives.trace.events, lives.owners, lives.trace.marks, strict=True)
     for place, (event, owner, mark) in enumerate(events):
@@ -165,17 +166,17 @@ def crowded_with_waits(lives: Lives) -> Iterator[str]:
         if event.kind in _TAKES_A_PLACE and life not in active and not life.torn:
             # A crash frees all places.
             active = {one: back for one, back in active.items() if one.until > mark}
-            active[life] = life in reclaimed
-            new = life not in left
-            taken = len(active) if new else len(active) - sum(active.values())
-            certain = new or _was_away(life, left[life], place, lives)
+            since, back = left.get(life, (-1, False))
+            away = since >= 0 and _was_away(life, since, place, lives)
+            active[life] = life in reclaimed or (back and not away)
+            taken = len(active) if since < 0 else len(active) - sum(active.values())
+            certain = since < 0 or away
             if taken > places and certain and life not in reclaimed:
                 named = ", ".join(map(str, active))
                 yield f"at {event.time:g} s {named} were in progress, but there are {places} places"
             reclaimed.discard(life)
         elif life in active and not isinstance(owner, Life) and _only_waits(life, moves):
-            del active[life]
-            left[life] = place
+            left[life] = place, active.pop(life)
 
 
 def _was_away(life: Life, since: int, until: int, lives: Lives) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.model.lifecycle import EventKind
+from actorflow.testing.laws.evidence.waits import may_wait_to_be_undone
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -68,6 +69,7 @@ class Turns:
         self._trace = trace
         self._place = 0
         """The index of the current event, while something waits."""
+        self._all = lives
         self._lives = lives.all
         self._ageing = trace.settings.ageing
         self._workers = trace.settings.async_workers
@@ -324,7 +326,7 @@ class Turns:
         """Return whether a run may wait for a place, or is compensated, which steps do not show."""
         if life.compensates or (live > self._places and not _has_begun(life, events)):
             return True
-        return self._waits is not None and self._waits.may_wait_to_be_undone(life)
+        return live > self._places and may_wait_to_be_undone(life, self._all)
 
 
 def _has_begun(life: Life, events: int) -> bool:

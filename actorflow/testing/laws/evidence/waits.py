@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     _Key = tuple[Life, str, int, bool]
     """An attempt: its life, its step, its number, and whether it compensates."""
 
-__all__ = ["ROUNDING", "Pause", "Waits"]
+__all__ = ["ROUNDING", "Pause", "Waits", "may_wait_to_be_undone"]
 
 ROUNDING: Final = 1e-6
 """Tolerance for sums of floating-point numbers, in seconds."""
@@ -235,12 +235,6 @@ class Waits:
             for life in self._lives.all
         )
 
-    def may_wait_to_be_undone(self, life: Life) -> bool:
-        """Return whether a run may wait for a place again, to be compensated."""
-        scarce = len(self._lives.latest) > self.trace.settings.max_active_runs
-        undoable = any(plan.compensation is not None for plan in life.plan.steps)
-        return scarce and undoable and any(step.life is life for step in self.of)
-
     def waiting_runs(self, idle: Idle) -> Iterator[Life]:
         """Yield the runs that waited for a place at an idle moment, to begin."""
         for life in self._lives.all:
@@ -282,6 +276,18 @@ class Waits:
                 if pause.woken <= idle.deliveries:
                     return False
         return suspended > 0
+
+
+def may_wait_to_be_undone(life: Life, lives: Lives) -> bool:
+    """Return whether a run without a place may have ended all its steps, and wait for a place.
+
+    It has given its place back, or was resumed and has not got one.
+    """
+    scarce = len(lives.latest) > lives.trace.settings.max_active_runs
+    if not scarce or all(plan.compensation is None for plan in life.plan.steps):
+        return False
+    waited = lives.waits is not None and any(step.life is life for step in lives.waits.of)
+    return waited or life.former is not None
 
 
 def _begins(event: Event) -> bool:

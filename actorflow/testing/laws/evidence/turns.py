@@ -101,6 +101,7 @@ class Turns:
         """
         torn = {life for life in lives.all if life.torn}
         self._go_through(trace, lives.owners, torn)
+        del self._all, self._waits  # they would keep each other alive
 
     def _go_through(self, trace: Trace, owners: Sequence[Any], torn: Container[Life]) -> None:
         # This loop sees every event of every schedule, so it avoids calls.

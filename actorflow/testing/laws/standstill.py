@@ -185,7 +185,7 @@ def _timeouts_after_waits(
     limit = step.plan.step.timeout
     for pause in waits.of.get(step, ()) if limit is not None else ():
         if pause.continued and limit is not None:
-            place, one = int(pause.until), step.tries[(pause.attempt or 1) - 1]
+            place, one = int(pause.until), step.tries[(pause.attempt or 1) - 1 - step.before]
             due = _postponed(lives.granted_by(one) + limit, step, place, pause.attempt, lives)
             yield "a timeout", place, following[place], due
 

@@ -211,6 +211,8 @@ class Starts:
             self._give_back(run, step)
             return
         self._forget_suspended(run, step)
+        if known.total_left is not None:  # the attempt may end before its grant is sent
+            self._restart(run, step, _TOTAL, self._outbox.now + known.total_left)
         self._outbox.attempt(run, step, _STEP_CONTINUED, step.current.number)
         self._outbox.grants.append((run, known, ContinueAttempt(step.current)))
 
@@ -258,6 +260,8 @@ class Starts:
     def _restart(self, run: RunState, step: StepState, due: Due, moment: float) -> float:
         entry = self._deadlines.set(moment, due, run.run_id, step)
         if due is _TOTAL:
+            if step.total_deadline is not None:
+                self._cancel(step.total_deadline)
             step.total_deadline = entry
         else:
             step.attempt_deadline = entry
@@ -304,7 +308,7 @@ class Starts:
         known.leave()
         if known.total_left is not None:
             self._restart(run, step, _TOTAL, self._outbox.now + known.total_left)
-        if not (run.active or run.ending):
+        if not run.active and (run.undoing is not None or not run.ending):
             self._reclaim(run)
         return True
 

@@ -61,6 +61,7 @@ def masked_url(url: object) -> str:
     that are known to be harmless. Of a URL that cannot be parsed, only the scheme is returned.
 
     Example:
+        >>> from actorflow.support.urls import masked_url
         >>> masked_url("postgresql://me:secret@host/runs?sslmode=require&sslpassword=secret")
         'postgresql://me:***@host/runs?sslmode=require&sslpassword=***'
         >>> masked_url("postgresql:/me:secret@host/runs")

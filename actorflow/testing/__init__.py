@@ -32,6 +32,7 @@ from actorflow.testing.trace.trace import (
     Leftovers,
     Mutation,
     Trace,
+    WaitTrace,
 )
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "StoreFault",
     "Tape",
     "Trace",
+    "WaitTrace",
     "draw_scenario",
     "either",
     "explore",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
+
 from actorflow.errors.definition import DefinitionError
 from actorflow.support.class_names import find_class, public_name
 from actorflow.support.safe_text import text_of
@@ -15,6 +17,7 @@ from actorflow.testing.simulation.scripts import (
     Raises,
     Real,
     Script,
+    Waiting,
     either,
     hangs,
     raises,
@@ -75,6 +78,9 @@ def _lines(script: Mapping[str, Sequence[Behaviour]]) -> _Plain:
 def _encoded(behaviour: Behaviour) -> _Plain:
     if isinstance(behaviour, Either):
         return {"does": "either", "of": list(map(_encoded, behaviour.behaviours))}
+    if isinstance(behaviour, Waiting):
+        waits = [attrs.asdict(wait) for wait in behaviour.waits]
+        return {"does": "waiting", "before": _encoded(behaviour.behaviour), "waits": waits}
     if isinstance(behaviour, Hangs):
         return {"does": "hangs", "stubborn": behaviour.stubborn}
     if isinstance(behaviour, Real):
@@ -136,6 +142,14 @@ def _raised(said: Mapping[str, Any]) -> Behaviour:
     return raises(kind(*said["arguments"]), said["after"])
 
 
+def _waiting(said: Mapping[str, Any]) -> Behaviour:
+    behaviour: Any = _behaviour(said["before"])
+    for wait in said["waits"]:
+        behaviour = behaviour.waiting(wait["seconds"], wait["then"], ends=wait["ends"])
+    waiting: Behaviour = behaviour
+    return waiting
+
+
 def _is_error(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseException)
 
@@ -144,6 +158,7 @@ _MAKERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Behaviour]]] = {
     "returns": _returned,
     "raises": _raised,
     "hangs": lambda said: hangs(stubborn=said["stubborn"]),
+    "waiting": _waiting,
     "real": lambda said: real(said["after"]),
     "either": lambda said: either(*map(_behaviour, said["of"])),
 }

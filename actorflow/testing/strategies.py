@@ -37,6 +37,7 @@ _ORDER: Final = (16, 64, 160)
 _PARTS: Final = {
     "take *": 24,
     "do *": 16,
+    "wait *": 12,
     "timer": 12,
     "jitter": 8,
     "stall for": 4,

@@ -385,7 +385,7 @@ def test_runs_in_a_database_outlive_their_orchestrator(make, steps):
     with Orchestrator(make()) as orchestrator:
         run = orchestrator.start(steps.flow, {"n": 1}, delay=LONG)
         report = orchestrator.shutdown(drain=GUARD)
-    with pytest.raises(RunUnattended, match="stays pending in the database"):
+    with pytest.raises(OrchestratorClosed, match="left the run, which stays pending"):
         run.wait(GUARD)
     ended, state = threading.Event(), make()
     steps.let_go(1)
@@ -397,8 +397,37 @@ def test_runs_in_a_database_outlive_their_orchestrator(make, steps):
         daemon.get(run.id).reschedule(delay=0)
         assert ended.wait(GUARD)
 
-    assert () == report.cancelled
+    assert ((), (run.id,)) == (report.cancelled, report.left)
     assert 1 == state.snapshot(run.id).outputs["a"]
+
+
+def test_a_run_that_waits_is_handed_back_before_the_shutdown_has_drained(make, steps):
+    """So that it starts in time elsewhere, however long another one takes."""
+    steps.let_go(2)
+    with Orchestrator(make()) as orchestrator, Orchestrator(make()) as other:
+        first = orchestrator.start(steps.flow, {"n": 1})
+        wait_until(lambda: steps.began)
+        waits = orchestrator.start(steps.flow, {"n": 2}, delay=LONG)
+        closing = threading.Thread(target=orchestrator.shutdown, kwargs={"drain": GUARD})
+        closing.start()
+        with pytest.raises(OrchestratorClosed):
+            waits.wait(GUARD)
+
+        assert 2 == other.resume(waits.id, steps.flow).result(GUARD).output
+        assert not first.done
+        steps.let_go(1)
+        closing.join()
+
+
+def test_runs_in_a_database_that_wait_are_cancelled_on_request(make, steps):
+    """Like those in progress, by leave=False."""
+    with Orchestrator(make()) as orchestrator:
+        run = orchestrator.start(steps.flow, delay=LONG)
+        report = orchestrator.shutdown(drain=GUARD, leave=False)
+
+    assert ((run.id,), ()) == (report.cancelled, report.left)
+    assert "the orchestrator is shutting down" == run.wait(GUARD).reason
+    assert RunStatus.CANCELLED is make().snapshot(run.id).status
 
 
 def _note(event, ended):
@@ -426,8 +455,8 @@ def test_an_enqueued_run_is_taken_when_it_is_due(make, steps):
     )
     daemon.register(steps.flow)
     with Orchestrator(make()) as client:
-        run_id = client.enqueue(steps.flow, {"n": 1}, delay=0.2)
-        assert RunStatus.PENDING is client.get(run_id).status
+        run = client.enqueue(steps.flow, {"n": 1}, delay=0.2)
+        assert RunStatus.PENDING is run.status
         with daemon:
             assert ended.wait(GUARD)
 
@@ -446,17 +475,17 @@ def test_enqueued_runs_with_a_key_are_taken_one_after_the_other(make, steps):
     for daemon in daemons:
         daemon.register(steps.flow)
     with Orchestrator(make()) as client, daemons[0], daemons[1]:
-        ids = [
+        runs = [
             client.enqueue(steps.flow, {"n": number}, key="k", on_conflict="queue")
             for number in (1, 2)
         ]
-        with pytest.raises(KeyInUse, match=ids[1]):
+        with pytest.raises(KeyInUse, match=runs[1].id):
             client.enqueue(steps.flow, {"n": 3}, key="k", on_conflict="queue")
         steps.let_go(1, 2)
         assert ends.acquire(timeout=GUARD)
         assert ends.acquire(timeout=GUARD)
 
-        one, two = (client.get(it).snapshot() for it in ids)
+        one, two = (run.snapshot() for run in runs)
         assert one.finished_at <= two.started_at
 
 

@@ -249,7 +249,7 @@ def test_an_input_that_no_step_names_reaches_a_step_that_takes_all(orchestrator)
             (
                 "a run has no option 'tiemout'. Did you mean 'timeout'? Its options are: metadata, "
                 "timeout, priority, trace_id, correlation_id, business_id, idempotency_key, reuse, "
-                "expires, key, on_conflict, debounce, at, delay. "
+                "expires, key, on_conflict, debounce, at, delay, attributes, detached, on_parent_end. "
                 "Inputs are passed as a mapping, before the options."
             ),
         ),
@@ -1480,7 +1480,7 @@ def test_an_interrupt_in_the_middle_of_a_start_cancels_the_run(orchestrator, mon
     (run,) = orchestrator.list().runs
 
     assert orchestrator.shutdown(drain=GUARD).clean
-    assert "cancelled" == orchestrator._looking._state.snapshot(run.run_id).status
+    assert "cancelled" == orchestrator._looking._powers.state.snapshot(run.run_id).status
 
 
 def test_a_run_starts_while_another_thread_imports_structlog(orchestrator, monkeypatch):

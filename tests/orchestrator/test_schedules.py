@@ -615,6 +615,8 @@ def test_there_is_a_thread_only_while_there_are_schedules(here, clock):
     (first,) = threads()
     every.delete()
     first.join(GUARD)
+    for late in threads():  # the deletion wakes one, in case there are others
+        late.join(GUARD)
     assert [] == threads()
 
     here.schedule("every", "report", every=60.0)

@@ -22,7 +22,7 @@ class Search:
         self.finds = Taken([], [])
         self.runs = {}
         self.live = []
-        life = types.SimpleNamespace(live=types.SimpleNamespace(ids=lambda: self.live))
+        life = types.SimpleNamespace(live=self.live)
         registry = types.SimpleNamespace(known=frozenset)
         self._recovery = Recovery(life, registry, self, None, most=1, every=1.0)
         self.clock = types.SimpleNamespace(now=lambda: self.now)

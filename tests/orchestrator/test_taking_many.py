@@ -72,7 +72,7 @@ def statements_to_take(state, count):
     with counted(state._engines.reading) as seen, orchestrator:
         assert all_started.wait(GUARD)
         taken = [it for it in seen if not it.startswith("BEGIN")]
-        orchestrator.shutdown(drain=0, grace=0)
+        orchestrator.shutdown(drain=0, grace=0, leave=False)
     return len(taken)
 
 

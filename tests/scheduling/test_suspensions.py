@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actorflow.definition.retry import RetryPolicy
+from actorflow.definition.step import Step
 from actorflow.model.lifecycle import StepStatus
 from tests.support.brain import THREADS, Driver, flow, kinds, nothing, step, task
 
@@ -139,6 +140,24 @@ def test_the_clocks_go_on_when_the_grant_is_sent():
         driver.commit()
 
     assert driver.now + 5.0 == driver.attempt("a").deadline
+
+
+def test_an_attempt_may_end_before_the_grant_to_continue_is_sent():
+    """What was left of its total timeout counts for the next one all the same."""
+    driver = Driver(recording=True)
+    driver.start(flow(task("a", total_timeout=5.0, retry=TWICE)))
+    driver.commit()
+    driver.settle()
+    driver.commit()
+    driver.wait(3.0)
+    driver.suspend("a")
+    driver.commit()
+    driver.wake("a")
+    driver.fail("a")
+    while driver.held:
+        driver.commit()
+
+    assert driver.now + 2.0 == driver.brain.runs["run"].steps["a"].total_deadline[0]
 
 
 # ── Ends ─────────────────────────────────────────────────────────────────────────────────────
@@ -287,3 +306,24 @@ def test_a_run_that_waits_is_left(make, woken, others):
     assert [] == driver.continued
     assert before == len(driver.events)
     assert 0 == driver.brain.workers.held
+
+
+def test_a_compensator_that_ends_while_it_waits_takes_the_place_of_its_run_back():
+    """It may be retried, which needs one."""
+    driver = Driver(places=1)
+    undo = Step("undo", nothing, async_=True, retry=TWICE)
+    driver.start(flow(task("a", compensate=undo), task("b", "a")), "first")
+    driver.end("a", run_id="first")
+    driver.start(flow(task("c")), "second")
+    driver.fail("b", run_id="first")
+    driver.suspend("a", run_id="first")
+    assert ["c"] == driver.running("second")
+
+    driver.fail("a", run_id="first")
+
+    assert driver.brain.runs["first"].active
+    driver.wait(2.0)
+    driver.end("a", run_id="first")
+    driver.end("c", run_id="second")
+    assert 1 == driver.brain.waiting.free
+    driver.laws.at_rest()

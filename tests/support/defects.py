@@ -95,8 +95,8 @@ TAKEN = "tests/scheduling/test_takeovers.py::"
 defect(
     "a run that waits gets its place while runs are left",
     "scheduling/decisions.py",
-    "while not self.leaving.begun and (run := self._waiting.pop()) is not None:",
-    "while (run := self._waiting.pop()) is not None:",
+    "while not self.leaving.begun and (run := self.waiting.pop()) is not None:",
+    "while (run := self.waiting.pop()) is not None:",
     LEAVING + "test_a_run_that_was_cancelled_before_lets_no_other_begin",
     why="A deploy starts steps of queued runs only to cut them.",
 )
@@ -295,6 +295,130 @@ defect(
     "completed)",
     "tests/state/sql/test_purging.py::test_durations_of_purged_runs_do_not_count",
     why="A purge that is under way changes the order of steps.",
+)
+
+# ── Attempts that wait ───────────────────────────────────────────────────────────────────────
+
+SUSPENSIONS = "tests/scheduling/test_suspensions.py::"
+WAITS = "tests/testing/test_waits.py::"
+_GIVES_BACK = """    def _give_back(self, run: RunState, step: StepState) -> None:
+        if step.step.async_:
+            self._workers.free += 1
+        else:
+            run.lane.busy = False
+"""
+
+defect(
+    "a suspended attempt keeps its worker",
+    "scheduling/starts.py",
+    _GIVES_BACK,
+    _GIVES_BACK.replace("self._workers.free += 1", "pass"),
+    SUSPENSIONS + "test_a_step_that_waits_gives_back_what_it_holds",
+    WAITS + "test_nesting_exhausts_nothing",
+    why="Runs that wait for their child runs hold the workers that these need, for ever.",
+)
+defect(
+    "a suspended attempt keeps its lane",
+    "scheduling/starts.py",
+    _GIVES_BACK,
+    _GIVES_BACK.replace("run.lane.busy = False", "pass"),
+    SUSPENSIONS + "test_a_step_that_waits_gives_back_what_it_holds",
+    WAITS + "test_what_waits_makes_room_for_others",
+    why="While a plain step waits for a message, no other plain step of its run starts.",
+)
+defect(
+    "a body that ends while it waits gives back twice",
+    "scheduling/starts.py",
+    "        if run.suspended and self._held_nothing(run, step):\n            return\n",
+    "        if run.suspended:\n            self._held_nothing(run, step)\n",
+    SUSPENSIONS + "test_a_body_may_end_although_it_waits",
+    WAITS + "test_a_body_may_end_without_waiting_for_its_attempt_to_continue",
+    why="More async steps run at once than `async_workers` allows.",
+)
+defect(
+    "a woken attempt of a stopped run continues",
+    "scheduling/starts.py",
+    "        if step.stopping:\n            self._give_back(run, step)\n            return\n",
+    "",
+    SUSPENSIONS + "test_a_step_that_waits_is_stopped_with_its_run",
+    why="A step is recorded as continued although its run was cancelled before.",
+)
+defect(
+    "what was left of the total timeout is forgotten",
+    "scheduling/starts.py",
+    "        known.leave()\n        if known.total_left is not None:\n            self._restart(",
+    "        known.leave()\n        if known.total_left == -1:\n            self._restart(",
+    SUSPENSIONS + "test_what_is_left_of_the_total_timeout_counts_for_the_next_attempt",
+    why="A step whose body has ended while it waited is retried for longer than it may take.",
+)
+defect(
+    "what was left is forgotten when a continued attempt ends at once",
+    "scheduling/starts.py",
+    "        if known.total_left is not None:  # the attempt may",
+    "        if known.total_left == -1:  # the attempt may",
+    SUSPENSIONS + "test_an_attempt_may_end_before_the_grant_to_continue_is_sent",
+    why="A step is retried for longer than it may take if its record is slow.",
+)
+defect(
+    "the timeouts of an attempt that continues stay off",
+    "scheduling/starts.py",
+    "                    self._restart_clocks(run, step, attempt, now)\n",
+    "                    pass\n",
+    SUSPENSIONS + "test_the_timeouts_of_a_step_stand_still_while_it_waits",
+    WAITS + "test_a_body_may_fail_or_hang_after_its_wait",
+    why="A step that has waited once runs without a timeout.",
+)
+defect(
+    "a run takes its place back only when it waits for one",
+    "scheduling/starts.py",
+    "            self._reclaim(run)\n",
+    "            pass\n",
+    SUSPENSIONS + "test_a_run_whose_body_ends_takes_its_place_back_at_once",
+    why="A run goes on without a place, and gives one back at its end that it did not have.",
+)
+defect(
+    "timeouts go on while an attempt waits",
+    "scheduling/suspensions.py",
+    "        self._deadlines.cancel(deadline)\n",
+    "",
+    SUSPENSIONS + "test_the_timeouts_of_a_step_stand_still_while_it_waits",
+    WAITS + "test_timeouts_stand_still_while_an_attempt_waits",
+    why="A step that waits for a person's approval times out.",
+)
+defect(
+    "a run that only waits keeps its place",
+    "scheduling/suspensions.py",
+    "        self._waiting.release()\n",
+    "",
+    SUSPENSIONS + "test_a_run_that_only_waits_gives_its_place_back",
+    WAITS + "test_nesting_exhausts_nothing",
+    why="Runs that wait for their child runs hold the places that these need, for ever.",
+)
+defect(
+    "a run that only waits gives its place back twice",
+    "scheduling/suspensions.py",
+    "        self._waiting.release()\n",
+    "        self._waiting.release()\n        self._waiting.release()\n",
+    SUSPENSIONS + "test_a_run_gets_its_place_back_by_priority",
+    why="More runs are in progress than `max_active_runs` allows.",
+)
+defect(
+    "a woken run does not ask for a place",
+    "scheduling/suspensions.py",
+    "        else:\n            self.rejoin(run)\n",
+    "",
+    SUSPENSIONS + "test_a_run_that_only_waits_gives_its_place_back",
+    WAITS + "test_nesting_exhausts_nothing",
+    why="A run whose child run has ended waits for ever.",
+)
+defect(
+    "a run that has its place back goes on waiting",
+    "scheduling/suspensions.py",
+    "            if known.woken:\n                self._starts.ready_to_continue(run, known)\n",
+    "            pass\n",
+    SUSPENSIONS + "test_a_run_that_only_waits_gives_its_place_back",
+    WAITS + "test_nesting_exhausts_nothing",
+    why="A run whose child run has ended gets a place, and does nothing with it.",
 )
 
 # ── Actors and delivery ──────────────────────────────────────────────────────────────────────

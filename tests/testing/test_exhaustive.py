@@ -81,6 +81,16 @@ CASES = {
         2,
         {"script": Script({"b": raises(OSError)}, default=returns())},
     ),
+    "a wait": (
+        PAIR,
+        2,
+        {"script": Script({"a": returns().waiting()}, default=returns()), "async_workers": 1},
+    ),
+    "a wait that the body does not await": (
+        flow(Step("a", lambda: 1), Step("b", lambda: 1)),
+        2,
+        {"script": Script({"a": returns().waiting().waiting(ends="woken")}, default=returns())},
+    ),
     "no race": (FORK, 2, {"race": False}),
 }
 every_case = pytest.mark.parametrize("name", CASES)
@@ -104,9 +114,10 @@ def outcome(trace):
         (it.step_id, it.attempt, it.started_at, it.finished_at, it.outcome, plain(it.output))
         for it in (*trace.attempts, *trace.compensations)
     ]
+    waits = [(it.step_id, it.attempt, it.began_at, it.woken_at, it.until_at) for it in trace.waits]
     results = [(run_id, result.status) for run_id, result in trace.results.items()]
     actors = sorted((name, tuple(messages)) for name, messages in received.items())
-    return tuple(map(tuple, (actors, events, attempts, results)))
+    return tuple(map(tuple, (actors, events, attempts, waits, results)))
 
 
 def tried(case, deviations, *, prune):

@@ -1068,6 +1068,141 @@ def a_run_that_was_given_up_too_early():
     return attrs.evolve(trace, settings=attrs.evolve(trace.settings, max_takeovers=10))
 
 
+# ── Waits ────────────────────────────────────────────────────────────────────────────────────
+
+ASKS = returns(after=1.0).waiting(2.0)
+
+
+def waiting(make=task, script=ASKS, **options):
+    """The trace of a step that waits from 1 s to 3 s and ends at 4 s, beside one of 4 s."""
+    simulation = Simulation(
+        script=Script({"a": script, "b": returns(after=4.0), "c": returns()}), async_workers=1
+    )
+    simulation.start(flow(make("a", **options), make("b"), make("c")))
+    simulation.run_until_quiet()
+    return simulation.trace()
+
+
+def in_a_lane():
+    """The trace of steps that are not async."""
+    return waiting(step)
+
+
+def alone(make=step, script=ASKS, **options):
+    """The trace of a step that waits, and of no other."""
+    return simulate(flow(make("a", **options)), script=Script({"a": script}))
+
+
+def places():
+    """The trace of two runs that take turns with one place, because the first waits."""
+    one = flow(step("a"))
+    return several((one, {}), (one, {}), script=Script({"a": ASKS}), max_active_runs=1)
+
+
+def with_wait(trace, index=0, **changes):
+    """The trace with a wait of which its executor says something else."""
+    waits = list(trace.waits)
+    waits[index] = waits[index]._replace(**changes)
+    return attrs.evolve(trace, pauses=tuple(map(tuple, waits)))
+
+
+@breaks(35)
+def a_wait_without_a_suspension():
+    """The sync lane is kept from the other steps of the run."""
+    trace = doctored.without(alone(), "step.continued", "a")
+    return doctored.without(trace, "step.suspended", "a")
+
+
+@breaks(35)
+def a_woken_attempt_that_was_left_waiting():
+    """Nothing else wanted the sync lane."""
+    return with_wait(doctored.without(alone(), "step.continued", "a"), until=None, continued=False)
+
+
+@breaks(35)
+def an_attempt_that_continued_before_its_wait_was_over():
+    """Its body had not said that it is."""
+    return with_wait(alone(), woken=None)
+
+
+@breaks(35)
+def a_run_that_waited_for_the_place_of_one_that_only_waits():
+    """It had to start when the first was suspended."""
+    trace = places()
+    second = [event.run_id for event in trace.events].index("run-2", 4)
+    lull = 1.0, second, trace.marks[second - 1], 0, 2, 0, 0
+    return attrs.evolve(trace, lulls=(trace.lulls[0], lull, *trace.lulls[1:]))
+
+
+@breaks(1)
+def more_runs_in_progress_than_places_although_none_only_waits():
+    """The first one ran on."""
+    trace = doctored.without(places(), "step.continued", "a")
+    return with_wait(doctored.without(trace, "step.suspended", "a"), stopped=0)
+
+
+@breaks(1)
+def an_attempt_that_continued_in_the_lane_of_another():
+    """The other one was not over."""
+    trace = in_a_lane()
+    return with_wait(trace, until=trace.attempts[1].begun + 1)
+
+
+@breaks(2)
+def a_worker_that_a_suspended_attempt_kept():
+    """It waited, and nothing else was in flight."""
+    trace = alone(task)
+    index = next(index for index, one in enumerate(trace.idle) if one.time == 1.0 < one.events)
+    return doctored.with_lull(trace, index, leases_held=1, leases_free=1)
+
+
+@breaks(11)
+def a_timeout_that_went_on_while_the_attempt_was_suspended():
+    """It has 2 s left when the attempt continues at 3 s."""
+    trace = alone(script=hangs().waiting(3.0), make=task, timeout=2.0)
+    return doctored.with_changed(trace, "step.timed_out", "a", time=4.0)
+
+
+@breaks(14, 35)
+def an_attempt_that_continued_after_a_failure():
+    """It had to be stopped instead."""
+    script = Script({"a": hangs().waiting(9.0), "b": raises(OSError, after=2.0)})
+    trace = simulate(flow(task("a"), task("b")), script=script)
+    before = "step.cancelled", "a"
+    return doctored.with_added(trace, "step.continued", "a", before=before, attempt=1)
+
+
+@breaks(20, 35)
+def an_attempt_that_continued_after_a_cancel():
+    """It had to be stopped instead."""
+    script = Script({"a": hangs().waiting(9.0)})
+    trace = simulate(flow(task("a")), script=script, cancel_at=3.0)
+    before = "step.cancelled", "a"
+    return doctored.with_added(trace, "step.continued", "a", before=before, attempt=1)
+
+
+@breaks(16)
+def an_attempt_that_continued_before_a_step_of_higher_priority():
+    """Both wanted the worker when the second step ended."""
+    trace = waiting(priority=1)
+    return doctored.planned(trace, flow(task("a"), task("b"), task("c", priority=1)))
+
+
+@breaks(16)
+def a_step_that_started_before_a_woken_one_of_higher_priority():
+    """Both wanted the worker when the second step ended."""
+    return doctored.planned(waiting(), flow(task("a", priority=1), task("b"), task("c")))
+
+
+@breaks(17)
+def a_ready_step_beside_the_worker_that_a_suspended_attempt_gave_back():
+    """When nothing could be delivered."""
+    trace = waiting()
+    place = doctored.place_of(trace, "step.started", "b")
+    lull = 1.0, place, trace.marks[place - 1], 0, 1, 1, 0
+    return attrs.evolve(trace, lulls=(trace.lulls[0], lull, *trace.lulls[1:]))
+
+
 # ── All of them ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -1086,7 +1221,8 @@ def test_each_law_is_broken_by_a_doctored_trace():
 
 def test_the_laws_have_numbers_names_and_texts():
     """From one on, without gaps."""
-    assert [*range(1, 35)] == [law.number for law in laws.ALL]
+    assert [*range(1, 36)] == [law.number for law in laws.ALL]
+
     assert list(laws.ALL) == [getattr(laws, law.name) for law in laws.ALL]
     assert all(law.text.endswith(".") for law in laws.ALL)
 
@@ -1102,6 +1238,10 @@ def test_the_laws_have_numbers_names_and_texts():
         restarted,
         undone_in_two_lives,
         lambda: failed(fail_fast=False),
+        waiting,
+        in_a_lane,
+        alone,
+        places,
     ],
 )
 def test_a_trace_that_is_in_order_keeps_all_laws(trace):

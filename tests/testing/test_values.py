@@ -118,7 +118,7 @@ def test_a_file_has_nothing_called_but_classes_of_errors():
     named = f"{__name__}:{refuse.__name__}"
     said = {"does": "raises", "after": 1.0, "error": named, "arguments": ["it was called"]}
 
-    with pytest.raises(DefinitionError, match="needs an exception"):
+    with pytest.raises(DefinitionError, match="not found in the loaded modules"):
         script_of({"steps": {"a": [said]}, "default": [{"does": "hangs", "stubborn": False}]})
 
 

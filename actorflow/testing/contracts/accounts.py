@@ -157,16 +157,20 @@ class Patient:
         write(self.state, events, self.patience)
 
 
+_OF_OWNERS: Final = frozenset({"owner", "takeovers"})
+
+
 def told(value: Any) -> Any:
     """Return a comparable form of a value, from memory or read from a database.
 
     Databases keep times to the microsecond, and may keep only the class and the message of an
-    error.
+    error. Which owner a run has is left out, because its events do not tell.
     """
     if isinstance(value, BaseException):
         return _error_told(value)
     if attrs.has(type(value)):
-        return {field.name: told(getattr(value, field.name)) for field in attrs.fields(type(value))}
+        names = (field.name for field in attrs.fields(type(value)))
+        return {name: told(getattr(value, name)) for name in names if name not in _OF_OWNERS}
     if isinstance(value, Mapping):
         return {name: told(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -59,6 +59,7 @@ from actorflow.testing.laws.steps import (
     steps_end_once,
 )
 from actorflow.testing.laws.takeovers import crash_loops_end, left_runs_stay_as_they_were
+from actorflow.testing.laws.waits import waits_hold_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -106,6 +107,7 @@ __all__ = [
     "steps_end_once",
     "stops_are_bounded",
     "timeouts_are_kept",
+    "waits_hold_nothing",
     "work_is_conserved",
     "workers_add_up",
 ]
@@ -145,6 +147,7 @@ ALL: Final[tuple[Law, ...]] = (
     stops_are_bounded,
     left_runs_stay_as_they_were,
     crash_loops_end,
+    waits_hold_nothing,
 )
 """All numbered laws, in order of their numbers."""
 

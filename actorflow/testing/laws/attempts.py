@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 from actorflow.errors.running import DeadlineExceeded, RetryAfter
 from actorflow.model.lifecycle import EventKind
 from actorflow.support.safe_text import said_by
+from actorflow.testing.laws.evidence.life import NEVER
+from actorflow.testing.laws.evidence.waits import ROUNDING
 from actorflow.testing.laws.law import of_the_runtime
 from actorflow.testing.simulation.account import Outcome
 
@@ -79,24 +81,29 @@ def _named(step: StepLife, one: Try) -> str:
 def timeouts_are_kept(lives: Lives) -> Iterator[str]:
     """Compare each timeout with the moment that it counts from: when the grant was sent.
 
+    While an attempt is suspended, the timeouts of its step stand still.
+
     In a run without a cancellation, an attempt that ends at its deadline or later has timed out,
     regardless of which is reported first.
     """
     for step in lives.attempted:
-        for event in step.events:
+        for place, event in zip(step.at, step.events, strict=True):
             if event.kind is EventKind.STEP_TIMED_OUT:
-                yield from _early(step, event, lives)
+                yield from _early(step, event, place, lives)
         for one in step.tries:
             yield from _beaten(step, one, lives)
     for life in lives.all:
         yield from _early_expiry(life)
 
 
-def _early(step: StepLife, event: Event, lives: Lives) -> Iterator[str]:
+def _early(step: StepLife, event: Event, place: int, lives: Lives) -> Iterator[str]:
     total, options = event.data["limit"] == "total", step.plan.step
     limit = options.total_timeout if total else options.timeout
     tries = [one for one in step.tries if total or one.number == event.attempt]
     due = lives.granted_from(tries[0]) + limit if tries and limit is not None else None
+    if due is not None and lives.waits is not None:
+        attempt = None if total else event.attempt
+        due = lives.waits.postponed(due, step, place, attempt, at_most=False) - ROUNDING
     if due is None or event.time < due:
         when = "but it has none" if due is None else f"but was due at {due:g} s"
         yield f"the {event.data['limit']} timeout of {step} passed at {event.time:g} s, {when}"
@@ -117,10 +124,25 @@ def _deadline(step: StepLife, one: Try, lives: Lives) -> float | None:
     options = step.plan.step
     dues = []
     if options.timeout is not None:
-        dues.append(lives.granted_by(one) + options.timeout)
+        due = lives.granted_by(one) + options.timeout
+        dues.append(_postponed(due, step, one, one.number, lives))
     if options.total_timeout is not None:
-        dues.append(lives.granted_by(step.tries[0]) + options.total_timeout)
+        due = lives.granted_by(step.tries[0]) + options.total_timeout
+        dues.append(_postponed(due, step, one, None, lives))
     return min(dues, default=None)
+
+
+def _postponed(due: float, step: StepLife, one: Try, alone: int | None, lives: Lives) -> float:
+    """Return when a timeout of an attempt passed that stood still while it was suspended.
+
+    None applied to an attempt that ended while it was suspended.
+    """
+    pauses = lives.waits.of.get(step) if lives.waits is not None else None
+    if lives.waits is None or not pauses:
+        return due
+    if any(it.attempt == one.number and not it.continued for it in pauses):
+        return NEVER
+    return lives.waits.postponed(due, step, one.end_at, alone, at_most=True) + ROUNDING
 
 
 def _is_disturbed(life: Life) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from actorflow.model.lifecycle import EventKind
 from actorflow.testing.laws.evidence.life import NEVER, RUN_ENDS, Life
 from actorflow.testing.laws.law import of_the_runtime
+from actorflow.testing.laws.waits import crowded_with_waits
 from actorflow.testing.simulation.account import Outcome
 
 if TYPE_CHECKING:
@@ -34,8 +35,11 @@ __all__ = [
 def budget_is_kept(lives: Lives) -> Iterator[str]:
     """Compare the executors' own count with the worker budget.
 
-    Of the non-async steps of a run, one may be in flight at a time: its sync lane is a budget of
-    one. No more than `max_active_runs` runs may be in progress.
+    An attempt counts from its start to its end, without the time from the beginning of a wait until
+    it continues. Of the non-async steps of a run, one may be in flight at a time: its sync lane is
+    a budget of one. No more than `max_active_runs` runs may be in progress, without those that only
+    wait. A run takes its place back at once, even if there is none free, when the body of a
+    suspended attempt ends.
     """
     yield from crowded_places(lives)
     trace = lives.trace
@@ -43,6 +47,9 @@ def budget_is_kept(lives: Lives) -> Iterator[str]:
     if most > workers:
         crowd = _crowd([body for body in trace.attempts if body.async_], workers)
         yield f"{most} async attempts were in flight at once, of {workers}{crowd}"
+    if trace.pauses:
+        yield from _crowded_lanes(lives)
+        return
     lanes: dict[str, AttemptTrace] = {}
     for body in trace.attempts:
         if body.async_ or body.outcome is Outcome.NOT_BEGUN:
@@ -51,6 +58,31 @@ def budget_is_kept(lives: Lives) -> Iterator[str]:
         if before is not None and (before.over is None or before.over > body.begun):
             yield f"{_named(body)} began in the sync lane while {_named(before)} was not over"
         lanes[body.run_id] = body
+
+
+def _crowded_lanes(lives: Lives) -> Iterator[str]:
+    """Yield the attempts that ran in a sync lane while another one did, if attempts wait."""
+    trace = lives.trace
+    spans: dict[str, list[tuple[int, float, AttemptTrace]]] = {}
+    for body in trace.attempts:
+        if body.async_ or body.outcome is Outcome.NOT_BEGUN:
+            continue
+        since: int | None = body.begun
+        line = spans.setdefault(body.run_id, [])
+        for wait in trace.waits:
+            if (wait.run_id, wait.step_id, wait.attempt) != body[:3] or wait.begun < body.begun:
+                continue
+            if since is None or (body.over is not None and wait.begun > body.over):
+                break  # it belongs to a later life of the run
+            line.append((since, wait.begun, body))
+            since = wait.until if wait.continued else None
+        if since is not None:
+            line.append((since, NEVER if body.over is None else body.over, body))
+    for line in spans.values():
+        line.sort(key=lambda span: span[:2])
+        for (_, until, before), (since_, _, body) in itertools.pairwise(line):
+            if before is not body and until > since_:
+                yield f"{_named(body)} ran in the sync lane while {_named(before)} did"
 
 
 def _crowd(bodies: Sequence[AttemptTrace], workers: int) -> str:
@@ -80,13 +112,17 @@ def workers_add_up(lives: Lives) -> Iterator[str]:
     """Compare the supervisor's workers with the executors' own count.
 
     Whenever nothing can be delivered and no write is in progress, each held worker belongs to an
-    attempt in flight: none leaks, and none is returned twice.
+    attempt in flight that is not suspended: none leaks, and none is returned twice.
     """
     trace = lives.trace
     workers = trace.settings.async_workers
-    for time, _, _, held, free, in_flight, writes in trace.lulls:
+    for time, events, deliveries, held, free, in_flight, writes in trace.lulls:
         if held + free != workers or held < 0 or free < 0:
             yield f"at {time:g} s {held} workers were held and {free} were free, of {workers}"
+        elif lives.waits is not None:
+            least, most = lives.waits.held(in_flight, events, deliveries)
+            if not (writes or least <= held <= most):
+                yield f"at {time:g} s {held} workers were held for {most} attempts that need one"
         elif held != in_flight and not writes:
             yield f"at {time:g} s {held} workers were held for {in_flight} async attempts in flight"
     if trace.leftovers.leases and lives.all_over:
@@ -104,6 +140,8 @@ def priorities_are_kept(lives: Lives) -> Iterator[str]:
     In a run of a workflow with `order="critical_path"`, ties go by the longest way to the end
     first. If steps age, the priorities of run and step are added up.
 
+    A suspended attempt whose wait is over competes in the same way, unless steps age.
+
     Runs that wait for a place are checked in the same way: by priority, and in the order in which
     they were requested.
     """
@@ -119,8 +157,8 @@ def priorities_are_kept(lives: Lives) -> Iterator[str]:
 def work_is_conserved(lives: Lives) -> Iterator[str]:
     """Check which steps were ready whenever nothing could be delivered.
 
-    A worker counts as free when its attempt is over by the executors' account. For steps that are
-    not async, the run's sync lane counts as a worker.
+    A worker counts as free when its attempt is over by the executors' account, or suspended. For
+    steps that are not async, the run's sync lane counts as a worker.
     """
     yield from lives.turns.idle
 
@@ -140,7 +178,13 @@ def runs_take_turns(lives: Lives) -> Iterator[str]:
 
 _RUN_STARTED: Final = EventKind.RUN_STARTED
 _TAKES_A_PLACE: Final = frozenset(
-    {_RUN_STARTED, EventKind.STEP_READY, EventKind.STEP_STARTED, EventKind.COMPENSATION_STARTED}
+    {
+        _RUN_STARTED,
+        EventKind.STEP_READY,
+        EventKind.STEP_STARTED,
+        EventKind.STEP_CONTINUED,
+        EventKind.COMPENSATION_STARTED,
+    }
 )
 """Events after which a run is in progress, at the latest."""
 
@@ -152,6 +196,9 @@ def _scarce(lives: Lives) -> bool:
 def crowded_places(lives: Lives) -> Iterator[str]:
     """Yield the moments when more runs were in progress than there are places."""
     if not _scarce(lives):
+        return
+    if lives.waits is not None:
+        yield from crowded_with_waits(lives)
         return
     places, active = lives.trace.settings.max_active_runs, dict[Life, None]()
     for event, owner, mark in zip(lives.trace.events, lives.owners, lives.trace.marks, strict=True):

@@ -22,6 +22,7 @@ from actorflow.support.safe_text import said_by
 from actorflow.systems.simulated.mischief import Fault
 from actorflow.testing.errors import LawBroken
 from actorflow.testing.laws.evidence.life import StepLife, Undoing
+from actorflow.testing.laws.evidence.waits import ROUNDING
 from actorflow.testing.laws.law import of_the_runtime
 from actorflow.testing.simulation.account import Outcome
 from actorflow.testing.trace.labels import plain
@@ -63,7 +64,7 @@ def repetition_changes_nothing(lives: Lives) -> Iterator[str]:
         touched = _touched(lives)
         for step in lives.odd:
             if step in touched:
-                yield from _unfounded_outcome(step)
+                yield from _unfounded_outcome(step, lives)
 
 
 def _touched(lives: Lives) -> set[StepLife]:
@@ -97,7 +98,7 @@ def crashes_stay_local(lives: Lives) -> Iterator[str]:
     """
     for step in lives.attempted:
         if step.deaths:
-            yield from _unfounded_outcome(step)
+            yield from _unfounded_outcome(step, lives)
 
 
 @of_the_runtime(
@@ -114,13 +115,13 @@ def outcomes_follow_from_attempts(lives: Lives) -> Iterator[str]:
     touched = _touched(lives) if lives.trace.struck else set()
     for step in lives.attempted:
         if not step.deaths and step not in touched:
-            yield from _unfounded_outcome(step)
+            yield from _unfounded_outcome(step, lives)
 
 
-def _unfounded_outcome(step: StepLife) -> Iterator[str]:
+def _unfounded_outcome(step: StepLife, lives: Lives) -> Iterator[str]:
     for one in step.tries:
         if one.end is not None:
-            yield from _unfounded(step, one, one.end)
+            yield from _unfounded(step, one, one.end, lives)
     yield from _unfounded_end(step)
 
 
@@ -138,7 +139,7 @@ def _unfounded_end(step: StepLife) -> Iterator[str]:
         yield f"{step} ended with {kind.value}, but was never attempted"
 
 
-def _unfounded(step: StepLife, one: Try, end: Event) -> Iterator[str]:
+def _unfounded(step: StepLife, one: Try, end: Event, lives: Lives) -> Iterator[str]:
     """Yield what is wrong with the end of an attempt."""
     error, kind = end.data.get("error"), end.kind
     attempt = f"attempt {one.number} of {step}"
@@ -161,7 +162,7 @@ def _unfounded(step: StepLife, one: Try, end: Event) -> Iterator[str]:
     if (
         kind in {_FAILED, _SKIPPED}
         and error is not None
-        and _must_be_retried(step, one, end, error)
+        and _must_be_retried(step, one, end, error, lives)
     ):
         yield f"{attempt} failed with {_text(error)} at {end.time:g} s, and was not retried"
 
@@ -176,7 +177,9 @@ def _is_cut(life: Life, end: Event) -> bool:
     return any(at + grace <= end.time for at, grace in graces)
 
 
-def _must_be_retried(step: StepLife, one: Try, end: Event, error: BaseException) -> bool:
+def _must_be_retried(
+    step: StepLife, one: Try, end: Event, error: BaseException, lives: Lives
+) -> bool:
     """Return whether a step had to be retried after an error."""
     options = step.plan.step
     policy = options.retry
@@ -188,7 +191,10 @@ def _must_be_retried(step: StepLife, one: Try, end: Event, error: BaseException)
     if options.total_timeout is None:
         return True
     wait = error.seconds if isinstance(error, RetryAfter) else policy.bounds(spent)[1]
-    return end.time + wait < step.tries[0].started.time + options.total_timeout
+    due = step.tries[0].started.time + options.total_timeout
+    if lives.waits is not None:
+        due = lives.waits.postponed(due, step, one.end_at + 1, None, at_most=False) - ROUNDING
+    return end.time + wait < due
 
 
 _CURE: Final = (

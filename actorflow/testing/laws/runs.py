@@ -9,6 +9,7 @@ import attrs
 from actorflow.errors.running import DeadlineExceeded, TakenOverTooOften
 from actorflow.model.lifecycle import EventKind
 from actorflow.testing.laws.evidence.life import KEEPS, NEVER, RUN_ENDS
+from actorflow.testing.laws.evidence.waits import may_wait_to_be_undone
 from actorflow.testing.laws.law import of_the_runtime
 from actorflow.testing.laws.standstill import stuck_runs, unnoticed_deadlines
 from actorflow.testing.simulation.account import Outcome
@@ -37,6 +38,8 @@ _OF_RUNS: Final = (DeadlineExceeded, TakenOverTooOften)
 _FAILED: Final = EventKind.STEP_FAILED
 _CANCELLED: Final = EventKind.STEP_CANCELLED
 _STARTED: Final = EventKind.STEP_STARTED
+_CONTINUED: Final = EventKind.STEP_CONTINUED
+_GOES_ON: Final = frozenset({_STARTED, _CONTINUED})
 
 
 @of_the_runtime(7, "Exactly one terminal event per run, after all of its steps' events.")
@@ -100,7 +103,8 @@ def _is_justified(life: Life, end: Event, marks: Sequence[int]) -> bool:
 def failures_spread_no_further(lives: Lives) -> Iterator[str]:
     """Look for starts after a failure, and for steps cancelled without reason.
 
-    A cancellation of the run and its timeout are reasons too.
+    To continue a suspended attempt counts as a start. A cancellation of the run and its timeout are
+    reasons too.
     """
     for life in lives.all:
         failed = [step for step in life.odd if step.end is not None and step.end.kind is _FAILED]
@@ -115,8 +119,9 @@ def _later_starts(life: Life, failed: StepLife, lives: Lives) -> Iterator[str]:
     mark = lives.trace.marks[int(failed.end_at)]
     for step in life.steps.values():
         for place, event in zip(step.at, step.events, strict=True):
-            if event.kind is _STARTED and place > failed.end_at:
-                yield f"{step} was started at {event.time:g} s, after {failed} had failed"
+            if event.kind in _GOES_ON and place > failed.end_at:
+                went_on = "started" if event.kind is _STARTED else "continued"
+                yield f"{step} was {went_on} at {event.time:g} s, after {failed} had failed"
         yield from _bodies_after(step, mark, f"after {failed} had failed")
 
 
@@ -188,7 +193,7 @@ def _unfinished(trace: Trace) -> str:
 
 @of_the_runtime(20, "No start after a cancel is acknowledged; cancelling twice is cancelling once.")
 def cancels_are_kept(lives: Lives) -> Iterator[str]:
-    """Look for attempts that began after the cancellation, and check how the run ended.
+    """Look for attempts that began or continued after the cancellation, and check the run's end.
 
     It ends for the reason that was given first.
     """
@@ -196,8 +201,19 @@ def cancels_are_kept(lives: Lives) -> Iterator[str]:
         for count, time, _ in life.cancels[:1]:
             for step in life.steps.values():
                 yield from _bodies_after(step, count, f"and {life} was cancelled at {time:g} s")
+            if lives.waits is not None:
+                yield from _continued_after(life, count, lives)
         if life.reasons_to_end and life.end is not None:
             yield from _wrongly_ended(life, life.end, life.reasons_to_end[0])
+
+
+def _continued_after(life: Life, count: int, lives: Lives) -> Iterator[str]:
+    """Yield the suspended attempts that were continued after a number of deliveries."""
+    marks, late = lives.trace.marks, lives.late
+    for step in life.steps.values():
+        for place, event in zip(step.at, step.events, strict=True):
+            if event.kind is _CONTINUED and late.get(place, marks[place]) >= count:
+                yield f"{step} continued at {event.time:g} s, after {life} had been cancelled"
 
 
 def _wrongly_ended(life: Life, end: Event, first: tuple[int, float, Any]) -> Iterator[str]:
@@ -273,6 +289,8 @@ def _overdue(life: Life, cancel: tuple[int, float, Any], lives: Lives) -> Iterat
     count, time, _ = cancel
     due, cuts = _due(life, lives.trace.settings.stop_grace), life.compensates
     if life.torn or due == NEVER:
+        return
+    if not cuts and may_wait_to_be_undone(life, lives):
         return
     said = f"{life} was told to end at {time:g} s, but had not ended"
     for moment, events, deliveries, _, _, _, writes in lives.trace.lulls:

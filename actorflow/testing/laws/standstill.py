@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from actorflow.model.lifecycle import EventKind
 from actorflow.testing.laws.evidence.life import KEEPS, NEVER
+from actorflow.testing.laws.evidence.waits import ROUNDING, may_wait_to_be_undone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from actorflow.model.events import Event
     from actorflow.testing.laws.evidence.life import Life, StepLife
     from actorflow.testing.laws.evidence.lives import Lives
+    from actorflow.testing.laws.evidence.waits import Waits
     from actorflow.testing.trace.trace import Idle
 
     _Deadline = tuple[str, int, float, float]
@@ -32,9 +34,10 @@ def stuck_runs(lives: Lives) -> Iterator[str]:
     left = [life for life in lives.latest.values() if life.run_id not in lives.trace.results]
     crowded = len(left) > lives.trace.settings.max_active_runs
     for life in left:
-        if life.cut:
-            continue
         waits = crowded and not any(_has_begun(step) for step in life.steps.values())
+        again = crowded and may_wait_to_be_undone(life, lives)
+        if life.cut or (life.end is None and again):
+            continue
         if life.end is None and _is_compensating(life):
             yield from _stuck_compensation(life, lives)
         elif life.end is not None or life.torn:
@@ -90,6 +93,8 @@ def _stuck_step(step: StepLife, last: Event) -> Iterator[str]:
     elif last.kind is not EventKind.STEP_READY:
         if all(body.finished_at is not None for body in step.bodies):
             yield f"an attempt of {step} has ended without effect"
+        elif last.kind is EventKind.STEP_SUSPENDED:
+            return  # its timeouts stand still; law 33 says whether it has to continue
         elif _is_limited(step.plan.step):
             yield f"an attempt of {step} never ends, although it has a timeout"
 
@@ -107,15 +112,12 @@ def _stuck_compensation(life: Life, lives: Lives) -> Iterator[str]:
     in_flight = [one.step_id for one in mine if one.finished_at is None]
     for step_id in in_flight:
         undo = life.plan.by_id[step_id].compensation
-        if undo is not None and _is_limited(undo.step):
+        waits = any(one.step_id == step_id and one.until is None for one in trace.waits)
+        if undo is not None and _is_limited(undo.step) and not waits:
             what = f"an attempt to compensate step {step_id!r} of {life}"
             yield f"{what} never ends, although it has a timeout"
     if not in_flight and trace.idle[-1].in_flight < trace.settings.async_workers:
         yield f"{life} is being compensated, but no compensator is in flight"
-
-
-_ROUNDING: Final = 1e-6
-"""Tolerance for sums of floating-point numbers, in seconds."""
 
 
 def unnoticed_deadlines(lives: Lives) -> Iterator[str]:
@@ -138,7 +140,7 @@ def unnoticed_deadlines(lives: Lives) -> Iterator[str]:
 def _must_have_noticed(idle: Idle, life: Life, due: float) -> bool:
     """Return whether something due must have been noticed by an idle moment."""
     counts = not idle.writes and idle.deliveries < min(life.until, life.torn_at, life.left_at)
-    return counts and idle.time > due + _ROUNDING
+    return counts and idle.time > due + ROUNDING
 
 
 def _backoffs(step: StepLife) -> list[_Deadline]:
@@ -157,17 +159,41 @@ def _timeouts(step: StepLife, lives: Lives) -> list[_Deadline]:
         for one in step.tries:
             due = lives.granted_by(one) + options.timeout
             deadlines.append(("a timeout", one.place, following[one.place], due))
+    if lives.waits is not None:
+        deadlines += _timeouts_after_waits(step, lives, lives.waits, following)
     if options.total_timeout is not None and step.tries:
         first = step.tries[0]
         noticed = [at for at, _, event in told if event.data.get("limit") == "total"]
         until, due = min([step.end_at, *noticed]), lives.granted_by(first) + options.total_timeout
         # While an attempt is being stopped after its own timeout, the total timeout has no effect.
         deadlines += [
-            ("the total timeout", at, min(later, until), due)
+            ("the total timeout", at, min(later, until), _postponed(due, step, at, None, lives))
             for at, later, event in told
-            if at >= first.place and event.kind is not EventKind.STEP_TIMED_OUT
+            if at >= first.place and event.kind not in _STANDS_STILL
         ]
     return deadlines
+
+
+_STANDS_STILL: Final = frozenset({EventKind.STEP_TIMED_OUT, EventKind.STEP_SUSPENDED})
+"""Events after which the total timeout has no effect."""
+
+
+def _timeouts_after_waits(
+    step: StepLife, lives: Lives, waits: Waits, following: dict[int, float]
+) -> Iterator[_Deadline]:
+    """Yield the timeouts of attempts that continued: the time while they waited does not count."""
+    limit = step.plan.step.timeout
+    for pause in waits.of.get(step, ()) if limit is not None else ():
+        if pause.continued and limit is not None:
+            place, one = int(pause.until), step.tries[(pause.attempt or 1) - 1 - step.before]
+            due = _postponed(lives.granted_by(one) + limit, step, place, pause.attempt, lives)
+            yield "a timeout", place, following[place], due
+
+
+def _postponed(due: float, step: StepLife, place: int, attempt: int | None, lives: Lives) -> float:
+    """Return when a timeout passes that stood still during the suspensions before an event."""
+    waits = lives.waits
+    return due if waits is None else waits.postponed(due, step, place, attempt, at_most=True)
 
 
 def _told(step: StepLife) -> Iterator[tuple[int, float, Event]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 import attrs
 
 from actorflow.model.lifecycle import KEPT, RUN_MOVES, STEP_MOVES, EventKind, RunStatus, StepStatus
-from actorflow.testing.simulation.scripts import Either, Hangs, Raises, Real, Returns
+from actorflow.testing.simulation.scripts import Either, Hangs, Raises, Real, Returns, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -156,16 +156,19 @@ class _StepMoves:
         self.retried = attempts > 1
         self.total = step.total_timeout is not None
         self.late = any(_may_outlast(limit, one) for limit in limits for one in behaviours)
+        self.waits = any(isinstance(one, Waiting) for one in behaviours)
+        # One that ends while it waits never continues.
+        self.continues = any(
+            isinstance(one, Waiting) and any(wait.ends != "waiting" for wait in one.waits)
+            for one in behaviours
+        )
+        ends = [one.behaviour if isinstance(one, Waiting) else one for one in behaviours]
         self.follows = bool(plan.dependencies)
         self.dies = faults.crashes + faults.poisons >= _CRASHES_THAT_FAIL
-        self.returns = any(isinstance(one, (Returns, Real)) for one in behaviours)
-        self.fails = (
-            self.late or self.dies or any(isinstance(one, (Raises, Real)) for one in behaviours)
-        )
+        self.returns = any(isinstance(one, (Returns, Real)) for one in ends)
+        self.fails = self.late or self.dies or any(isinstance(one, (Raises, Real)) for one in ends)
         # With slow messages, the report that an attempt has stopped can arrive after the grace.
-        self.outstays = (
-            settings.race or not plan.is_coroutine or any(map(_may_be_stubborn, behaviours))
-        )
+        self.outstays = settings.race or not plan.is_coroutine or any(map(_may_be_stubborn, ends))
 
     def moves(self, run: _RunMoves) -> set[Move]:
         """Return the moves that it may make, as a step of a run."""
@@ -194,6 +197,8 @@ class _StepMoves:
         )
         return {
             (running, EventKind.STEP_COMPLETED): self.returns,
+            (running, EventKind.STEP_SUSPENDED): self.waits,
+            (running, EventKind.STEP_CONTINUED): self.continues,
             (running, EventKind.STEP_TIMED_OUT): self.late,
             (running, EventKind.STEP_ABANDONED): self.outstays and (self.late or run.ends_early),
             (running, self._ended): self.fails,
@@ -256,6 +261,9 @@ def _may_be_stubborn(behaviour: Behaviour) -> bool:
 
 
 def _may_outlast(limit: float, behaviour: Behaviour) -> bool:
+    if isinstance(behaviour, Waiting):
+        # The clock stands still from when the supervisor hears of a wait.
+        return True
     if isinstance(behaviour, (Returns, Raises)):
         return behaviour.after is None or behaviour.after >= limit
     return True

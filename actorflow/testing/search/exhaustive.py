@@ -242,4 +242,6 @@ class _State:
 
 
 def _attempt(body: Body) -> tuple[object, ...]:
-    return str(body), body.outcome, body.started_at, body.finished_at
+    wait = body.wait
+    waits = None if wait is None else (wait.began_at, wait.woken_at, wait.stopped is None)
+    return str(body), body.outcome, body.started_at, body.finished_at, waits

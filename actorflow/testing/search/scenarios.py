@@ -21,7 +21,17 @@ from actorflow.errors.running import GiveUp, RetryAfter
 from actorflow.testing.search.cases import opened
 from actorflow.testing.search.coverage import EVERYTHING
 from actorflow.testing.search.edits import scenario_edits
-from actorflow.testing.simulation.scripts import Behaviour, Script, either, hangs, raises, returns
+from actorflow.testing.simulation.scripts import (
+    Behaviour,
+    Either,
+    Hangs,
+    Script,
+    Wait,
+    either,
+    hangs,
+    raises,
+    returns,
+)
 from actorflow.testing.simulation.settings import PLAIN_SETTINGS, Settings, Sparse
 
 if TYPE_CHECKING:
@@ -34,7 +44,16 @@ if TYPE_CHECKING:
     from actorflow.testing.simulation.tape import Source
     from actorflow.testing.trace.trace import Trace
 
-__all__ = ["DEEDS", "DRAWN", "POLICIES", "Scenario", "ScenarioRun", "ScenarioStep"]
+__all__ = [
+    "DEEDS",
+    "DRAWN",
+    "POLICIES",
+    "WAITS",
+    "Scenario",
+    "ScenarioRun",
+    "ScenarioStep",
+    "with_waits",
+]
 
 DEEDS: Final[Mapping[str, Behaviour]] = {
     "returns": returns(after=None),
@@ -50,6 +69,16 @@ DEEDS: Final[Mapping[str, Behaviour]] = {
     ),
 }
 """What an attempt in a scenario may do, the simplest first; durations are left to the tape."""
+
+_A_WAIT: Final = Wait(None, None, None)
+WAITS: Final[Mapping[str, tuple[Wait, ...]]] = {
+    "never": (),
+    "once": (_A_WAIT,),
+    "twice": (_A_WAIT, _A_WAIT),
+    "ends waiting": (_A_WAIT, Wait(None, None, "waiting")),
+    "ends woken": (Wait(None, None, "woken"),),
+}
+"""How an attempt in a scenario waits, the simplest first; durations are left to the tape."""
 
 POLICIES: Final[Mapping[str, RetryPolicy | None]] = {
     "never": None,
@@ -68,6 +97,7 @@ DRAWN: Final = "actorflow.drawn"
 
 _PLACE_OF_DEED: Final = {name: place for place, name in enumerate(DEEDS)}
 _PLACE_OF_POLICY: Final = {name: place for place, name in enumerate(POLICIES)}
+_PLACE_OF_WAITS: Final = {name: place for place, name in enumerate(WAITS)}
 
 
 async def _coroutine(inputs: Mapping[str, Any]) -> None:
@@ -96,6 +126,27 @@ def _check_compensator(step: ScenarioStep, field: object, deeds: tuple[str, ...]
 
 def _check_policy(_step: ScenarioStep, _field: object, name: str) -> None:
     _check("is retried", name, POLICIES)
+
+
+def _check_waits(_step: ScenarioStep, _field: object, name: str) -> None:
+    _check("waits", name, WAITS)
+
+
+@functools.cache
+def with_waits(deed: str, waits: str) -> Behaviour:
+    """Return what a deed does with waits; a body that hangs does not end while it waits."""
+    return _waiting(DEEDS[deed], WAITS[waits])
+
+
+def _waiting(behaviour: Any, waits: tuple[Wait, ...]) -> Behaviour:
+    if isinstance(behaviour, Either):
+        return either(*(_waiting(one, waits) for one in behaviour.behaviours))
+    hangs_ = isinstance(behaviour, Hangs)
+    for wait in waits:
+        ends = None if hangs_ else wait.ends
+        behaviour = behaviour.waiting(wait.seconds, wait.then, ends=ends)
+    waiting: Behaviour = behaviour
+    return waiting
 
 
 def _check(what: str, name: str, known: Mapping[str, object]) -> None:
@@ -132,6 +183,24 @@ class ScenarioStep(Sparse):
     """What its attempts do, in turn; the last one applies to all that follow. See `DEEDS`."""
     undo: tuple[str, ...] = attrs.field(default=(), validator=_check_compensator)
     """What the attempts of its compensator do, in the same form; if empty, it has none."""
+    waits: str = attrs.field(
+        default="never",
+        validator=_check_waits,
+        metadata={
+            DRAWN: (
+                "never",
+                "once",
+                "never",
+                "twice",
+                "never",
+                "ends waiting",
+                "never",
+                "ends woken",
+            )
+        },
+    )
+    """How its attempts and those of its compensator wait, as for a child run or a message; see
+    `WAITS`."""
 
     @property
     def deviations(self) -> int:
@@ -215,9 +284,11 @@ class Scenario(Sparse):
     def script(self) -> Script:
         """The script of its steps and their compensators."""
         return Script(
-            {one.id: [DEEDS[deed] for deed in one.does] for one in self.steps},
+            {one.id: [with_waits(deed, one.waits) for deed in one.does] for one in self.steps},
             compensators={
-                one.id: [DEEDS[deed] for deed in one.undo] for one in self.steps if one.undo
+                one.id: [with_waits(deed, one.waits) for deed in one.undo]
+                for one in self.steps
+                if one.undo
             },
         )
 
@@ -230,10 +301,11 @@ class Scenario(Sparse):
 
     @property
     def oddness(self) -> int:
-        """How complex its steps are: policies and deeds further down their tables count more."""
+        """How complex its steps are: what is further down in a table of this module counts more."""
         policies = sum(_PLACE_OF_POLICY[one.retry] for one in self.steps)
+        waits = sum(_PLACE_OF_WAITS[one.waits] for one in self.steps)
         deeds = [deed for one in self.steps for deed in (*one.does, *one.undo)]
-        return policies + sum(map(_PLACE_OF_DEED.__getitem__, deeds))
+        return policies + waits + sum(map(_PLACE_OF_DEED.__getitem__, deeds))
 
     def simulate(self, source: Source = None, watch: Watch | None = None) -> Trace:
         """Simulate it on one schedule.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from actorflow.systems.simulated.timers import Timer
     from actorflow.testing.simulation.scripts import Behaviour, Script
 
-__all__ = ["FIRST_RUN", "UNDO", "Account", "Body", "Outcome", "RunTrace"]
+__all__ = ["FIRST_RUN", "UNDO", "Account", "Body", "BodyWait", "Outcome", "RunTrace"]
 
 FIRST_RUN: Final = "run-1"
 """The run id that labels leave out, because most schedules have only this run."""
@@ -81,6 +81,7 @@ class Body:
         "snapshot",
         "started_at",
         "stubborn",
+        "wait",
     )
 
     def __init__(self, attempt: Attempt, plan: StepPlan, started_at: float, begun: int) -> None:
@@ -106,6 +107,8 @@ class Body:
         """The timer it waits for, or the task it runs in."""
         self.snapshot: Any = None
         """A copy of its arguments from when its real function was called."""
+        self.wait: BodyWait | None = None
+        """The current wait, also while its attempt competes to continue."""
 
     def row(self) -> tuple[Any, ...]:
         """Return the fields of an `AttemptTrace`, in order."""
@@ -129,6 +132,55 @@ class Body:
         run_id = attempt.scope.run_id
         step = attempt.step_id if run_id == FIRST_RUN else f"{run_id}/{attempt.step_id}"
         return f"{UNDO if attempt.compensates else ''}{step}#{attempt.number}"
+
+
+class BodyWait:
+    """One wait of a body; see `WaitTrace` for what is noted of it."""
+
+    __slots__ = (
+        "began_at",
+        "begun",
+        "body",
+        "continued",
+        "plan",
+        "stopped",
+        "until",
+        "until_at",
+        "woken",
+        "woken_at",
+    )
+
+    def __init__(self, body: Body, plan: object, began_at: float, begun: int) -> None:
+        self.body: Body = body
+        self.plan: Any = plan
+        """What the body has yet to do."""
+        self.began_at: float = began_at
+        self.begun: int = begun
+        self.woken_at: float | None = None
+        self.woken: int | None = None
+        self.stopped: int | None = None
+        self.until_at: float | None = None
+        self.until: int | None = None
+        self.continued: bool = False
+
+    def row(self) -> tuple[Any, ...]:
+        """Return the fields of a `WaitTrace`, in order."""
+        attempt = self.body.attempt
+        return (
+            attempt.scope.run_id,
+            attempt.step_id,
+            attempt.number,
+            attempt.compensates,
+            self.body.async_,
+            self.began_at,
+            self.woken_at,
+            self.until_at,
+            self.begun,
+            self.woken,
+            self.stopped,
+            self.until,
+            self.continued,
+        )
 
 
 class Account:
@@ -155,7 +207,12 @@ class Account:
         """The arguments that real functions changed: run, step, attempt, parameter."""
         self.in_flight: int = 0
         """Number of async attempts that have begun and are not over."""
+        self.waiting: int = 0
+        """Number of those whose bodies wait."""
         self.most_in_flight: int = 0
+        """The largest number of async attempts in flight at once that did not wait."""
+        self.waits: list[BodyWait] = []
+        """All waits so far, in the order in which they began."""
         self.runs: dict[str, RunTrace] = {}
 
     def begin(self, attempt: Attempt) -> tuple[Body, Behaviour | None]:
@@ -170,7 +227,7 @@ class Account:
             return body, None
         if body.async_:
             self.in_flight += 1
-            self.most_in_flight = max(self.most_in_flight, self.in_flight)
+            self.most_in_flight = max(self.most_in_flight, self.in_flight - self.waiting)
         say = run.script.of_compensator if attempt.compensates else run.script.of
         return body, say(attempt.step_id, attempt.number)
 
@@ -179,8 +236,42 @@ class Account:
         body.outcome = how
         body.finished_at = self.system.time
         body.over = len(self.system.deliveries)
+        if body.wait is not None:
+            self.end_wait(body, continued=False)
         if body.async_:
             self.in_flight -= 1
+
+    # ── Waits ────────────────────────────────────────────────────────────────────────────────
+
+    def begin_wait(self, body: Body, plan: object) -> None:
+        """Record that a body begins to wait."""
+        body.wait = wait = BodyWait(body, plan, self.system.time, len(self.system.deliveries))
+        self.waits.append(wait)
+        self.waiting += body.async_
+
+    def wake(self, body: Body) -> None:
+        """Record that the current wait of a body is over, and that its attempt competes."""
+        if body.wait is not None:
+            body.wait.woken_at = self.system.time
+            body.wait.woken = len(self.system.deliveries)
+
+    def stop_wait(self, body: Body) -> None:
+        """Record that a body must stop, if it waits; it counts as waiting until it is over."""
+        if body.wait is not None and body.wait.stopped is None:
+            body.wait.stopped = len(self.system.deliveries)
+
+    def end_wait(self, body: Body, *, continued: bool) -> None:
+        """Record that a body waits no longer, because its attempt continues or is over."""
+        wait, body.wait = body.wait, None
+        if wait is None:
+            return
+        wait.until_at, wait.until = self.system.time, len(self.system.deliveries)
+        wait.continued = continued
+        self.waiting -= body.async_
+        if continued:
+            self.most_in_flight = max(self.most_in_flight, self.in_flight - self.waiting)
+
+    # ── What scripts leave open ──────────────────────────────────────────────────────────────
 
     def seconds(self, body: Body, after: float | None) -> float:
         """Return the duration of an attempt, by choice if its script leaves it open."""
@@ -190,9 +281,18 @@ class Account:
         durations = _durations(step.timeout, step.total_timeout)
         return durations[self.choose(len(durations), f"take {body}")]
 
+    def seconds_of_wait(self, body: Body, given: float | None) -> float:
+        """Return the duration of a wait, by choice if its script leaves it open."""
+        if given is not None:
+            return given
+        durations = _durations()
+        return durations[self.choose(len(durations), f"wait {body}")]
+
     def one_of(self, body: Body, behaviours: tuple[Behaviour, ...]) -> Behaviour:
         """Choose one of several behaviours for an attempt."""
         return behaviours[self.choose(len(behaviours), f"do {body}")]
+
+    # ── Crashes ──────────────────────────────────────────────────────────────────────────────
 
     def lose(self) -> None:
         """Record a crash of the orchestrator: every attempt in flight is lost."""

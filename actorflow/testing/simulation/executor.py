@@ -14,11 +14,19 @@ from actorflow.executors.bodies import not_begun, outcome
 from actorflow.systems.simulated.timers import Timer
 from actorflow.testing.simulation.account import Outcome
 from actorflow.testing.simulation.coroutines import Coroutines, RealCall
-from actorflow.testing.simulation.scripts import OF_ITSELF, Hangs, Raises, Real, Returns
+from actorflow.testing.simulation.scripts import (
+    OF_ITSELF,
+    Hangs,
+    Raises,
+    Real,
+    Returns,
+    Waiting,
+)
 from actorflow.testing.simulation.values import changed, snapshot
+from actorflow.testing.simulation.waiting import Waits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from actorflow.model.context import Attempt
     from actorflow.model.protocols import Report
@@ -45,15 +53,22 @@ class SimulatedExecutor:
         self._abandoned: dict[Attempt, None] = {}
         """Abandoned attempts that are still running."""
 
-    def open(self, report: Report, leave: Report | None = None) -> None:
+    def open(
+        self,
+        report: Report,
+        leave: Report | None = None,
+        tell: Callable[[object], None] | None = None,
+    ) -> None:
         """Open the executor.
 
         Args:
             report: Reports an end and schedules a delivery.
             leave: Reports an end without scheduling a delivery; `report` if left out.
+            tell: Tells the supervisor what bodies say that wait, in order with the reports.
         """
         self._report = report
         self._leave = report if leave is None else leave
+        self._tell = tell
 
     def submit(self, attempt: Attempt) -> None:
         """Begin an attempt that ends as its script says."""
@@ -75,6 +90,8 @@ class SimulatedExecutor:
             self._enter_after(self._account.seconds(body, behaviour.after), body)
         elif isinstance(behaviour, Hangs):
             body.stubborn = behaviour.stubborn
+        elif isinstance(behaviour, Waiting):
+            self._waits().begin(body, behaviour)
         else:
             self._begin(body, self._account.one_of(body, behaviour.behaviours))
 
@@ -100,6 +117,9 @@ class SimulatedExecutor:
             return
         (report or self._report)(body.attempt, output, error)
 
+    def _end_stopped(self, body: Body, error: BaseException) -> None:
+        self._end_after(0.0, body, None, error)
+
     def _end_coroutine(self, body: Body, output: object, error: BaseException | None) -> None:
         self._end(body, output, error, self._leave)
 
@@ -109,7 +129,19 @@ class SimulatedExecutor:
         if body is None or body.outcome is not Outcome.RUNNING or body.stubborn:
             return
         if self.preemptive:
+            self._account.stop_wait(body)
             self._cancel(body)
+
+    def moved(self, attempt: Attempt) -> None:
+        """Let a body go on that waits, because its attempt continues or has to stop."""
+        body: Body | None = attempt.handle
+        if body is not None and body.wait is not None:
+            self._waits().moved(body)
+
+    def _waits(self) -> Waits:
+        if self._tell is None:
+            raise AssertionError("the executor was opened without a way to tell of waits")
+        return Waits(self._account, self._tell, self._begin, self._end_stopped)
 
     def _cancel(self, body: Body) -> None:
         if isinstance(body.handle, RealCall):

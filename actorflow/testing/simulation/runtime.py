@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from actorflow.testing.simulation.scripts import Script
     from actorflow.testing.simulation.settings import Settings
 
+    _Reporters = tuple[Report, Report, Callable[[object], None]]
+
 __all__ = ["SimulatedRuntime", "VirtualClock"]
 
 _FOREVER: Final = float("inf")
@@ -63,10 +65,11 @@ class _Executors:
         self._coroutines = SimulatedExecutor(account, preemptive=True)
         self._threads = SimulatedExecutor(account, preemptive=False)
 
-    def open(self, coroutines: Report, left: Report, threads: Report) -> None:
-        """Open both executors; `left` reports without scheduling a delivery."""
-        self._coroutines.open(coroutines, left)
-        self._threads.open(threads)
+    def open(self, coroutines: _Reporters, threads: _Reporters) -> None:
+        """Open both executors."""
+        self._coroutines.open(*coroutines)
+        report, _, tell = threads
+        self._threads.open(report, None, tell)
 
     def of(self, plan: WorkflowPlan) -> Mapping[str, Executor]:
         """Return the executor of each step, by step id."""
@@ -158,7 +161,7 @@ class SimulatedRuntime:
             stalls=self.countdown("store stalls"),
         )
         self.places: Final = _Executors(self.account)
-        self.places.open(*self._reporters(), self._reporters()[0])
+        self.places.open(self._reporters(), self._reporters())
         self.audience: Final = _Audience(self.state.log)
         self.children: Final = None
         self.results: dict[str, RunResult] = {}
@@ -346,10 +349,11 @@ class SimulatedRuntime:
     def _tell(self, message: object) -> None:
         self.system.post(self._supervisor, message, self.system.system_cell)
 
-    def _reporters(self) -> tuple[Report, Report]:
-        """Return the report functions of one executor; its reports keep their order.
+    def _reporters(self) -> _Reporters:
+        """Return the functions with which one executor reports; what it says keeps its order.
 
-        The first schedules a delivery, and the second does not.
+        The first schedules a delivery, and the second does not. The third tells what bodies say
+        that wait.
         """
         sender = Cell(0, self.system, None)
         sender.globalName = EXECUTOR
@@ -363,7 +367,10 @@ class SimulatedRuntime:
             attempt.ended_at = system.time
             system.leave(self._supervisor, self._finished(attempt, output, error), sender)
 
-        return report, leave
+        def tell(message: object) -> None:
+            system.post(self._supervisor, message, sender)
+
+        return report, leave, tell
 
     # ── The supervisor's host ────────────────────────────────────────────────────────────────
 
@@ -389,7 +396,9 @@ class SimulatedRuntime:
         """Do nothing: the schedule made this write fail, and the results show the effect."""
 
     def moved(self, attempt: Attempt) -> None:
-        """Do nothing: scripted bodies do not wait."""
+        """Tell a body that waits that its attempt continues or has to stop."""
+        executor: Any = attempt.executor
+        executor.moved(attempt)
 
     def misbehaved(self, attempt: Attempt, what: str, error: BaseException) -> None:
         """Record an executor's error as a defect."""

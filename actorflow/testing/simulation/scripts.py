@@ -8,7 +8,7 @@ schedule.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import attrs
 
@@ -32,6 +32,8 @@ __all__ = [
     "Real",
     "Returns",
     "Script",
+    "Wait",
+    "Waiting",
     "either",
     "hangs",
     "raises",
@@ -43,8 +45,54 @@ OF_ITSELF: Final = object()
 """Marks an output that names the step and the attempt, such as "fetch#1"."""
 
 
+Early: TypeAlias = Literal["waiting", "woken"]
+"""When a body ends that does not wait for its attempt to continue."""
+
+
+@attrs.frozen
+class Wait:
+    """One wait of a body, as for a child run or a message."""
+
+    seconds: float | None
+    then: float | None
+    """Seconds for which the body runs when its attempt continues."""
+    ends: Early | None
+
+
+class _CanWait:
+    """A behaviour whose attempt can wait."""
+
+    __slots__ = ()
+
+    def waiting(
+        self,
+        seconds: Duration | None = 1.0,
+        then: Duration | None = 1.0,
+        *,
+        ends: Early | None = None,
+    ) -> Waiting:
+        """Make the attempt wait as well, as for a child run or a message.
+
+        The attempt is suspended when its body begins to wait, `after` seconds after its start. When
+        the wait is over, it competes for what it gave back. When it continues, its body runs on,
+        and then does what the behaviour says or waits again. `hangs()` begins with its first wait.
+
+        Args:
+            seconds: The duration of the wait in virtual seconds; None leaves it to the tape.
+            then: For how many virtual seconds the body runs after it; None leaves it to the tape.
+            ends: Unless it is None, the body does not wait until its attempt continues: it ends
+                when the seconds are over. "waiting" ends it without a word, as when its main task
+                does not wait for the one that waits; "woken" ends it while its attempt competes.
+
+        Raises:
+            DefinitionError: When an argument is invalid, when something is to follow the end of the
+                body, or when a body that hangs is to end.
+        """
+        return _with_wait(self, _wait(seconds, then, ends))
+
+
 @attrs.frozen(repr=False)
-class Returns:
+class Returns(_CanWait):
     """An attempt that returns."""
 
     value: Any
@@ -56,7 +104,7 @@ class Returns:
 
 
 @attrs.frozen(repr=False)
-class Raises:
+class Raises(_CanWait):
     """An attempt that fails."""
 
     error: BaseException | type[BaseException]
@@ -68,13 +116,24 @@ class Raises:
 
 
 @attrs.frozen(repr=False)
-class Hangs:
+class Hangs(_CanWait):
     """An attempt that never ends on its own."""
 
     stubborn: bool
 
     def __repr__(self) -> str:
         return "hangs(stubborn=True)" if self.stubborn else "hangs()"
+
+
+@attrs.frozen(repr=False)
+class Waiting(_CanWait):
+    """An attempt that waits, once or several times, before it ends."""
+
+    behaviour: Returns | Raises | Hangs
+    waits: tuple[Wait, ...]
+
+    def __repr__(self) -> str:
+        return repr(self.behaviour) + "".join(map(_as_call, self.waits))
 
 
 @attrs.frozen(repr=False)
@@ -97,13 +156,40 @@ class Either:
         return f"either({', '.join(map(repr, self.behaviours))})"
 
 
+def _as_call(wait: Wait) -> str:
+    given = {"seconds": (wait.seconds, 1.0), "then": (wait.then, 1.0), "ends": (wait.ends, None)}
+    said = (f"{name}={value!r}" for name, (value, usual) in given.items() if value != usual)
+    return f".waiting({', '.join(said)})"
+
+
+def _wait(seconds_: Duration | None, then: Duration | None, ends: Any) -> Wait:
+    if ends not in {None, "waiting", "woken"}:
+        cure = 'Give "waiting", "woken" or None'
+        raise DefinitionError(None, f"ends of waiting() is {text_of(ends)}", cure)
+    return Wait(
+        _duration("seconds of waiting()", seconds_), _duration("then of waiting()", then), ends
+    )
+
+
+def _with_wait(behaviour: Any, wait: Wait) -> Waiting:
+    waits = behaviour.waits if isinstance(behaviour, Waiting) else ()
+    inner = behaviour.behaviour if isinstance(behaviour, Waiting) else behaviour
+    if waits and waits[-1].ends is not None:
+        problem = f"{behaviour!r} has ended before it could wait again"
+        raise DefinitionError(None, problem, "Give ends= to the last wait alone")
+    if wait.ends is not None and isinstance(inner, Hangs):
+        problem = f"{inner!r} never ends, so it cannot end while it waits"
+        raise DefinitionError(None, problem, "Leave out ends=, or give returns(…) or raises(…)")
+    return Waiting(inner, (*waits, wait))
+
+
 def _call(name: str, given: list[str], after: float | None, usual: float) -> str:
     """Return the call that makes a behaviour, without arguments that equal their defaults."""
     given = [*given, *([] if after == usual else [f"after={after!r}"])]
     return f"{name}({', '.join(given)})"
 
 
-Behaviour: TypeAlias = Returns | Raises | Hangs | Real | Either
+Behaviour: TypeAlias = Returns | Raises | Hangs | Waiting | Real | Either
 """The behaviour of one attempt."""
 
 
@@ -113,6 +199,16 @@ def returns(value: Any = OF_ITSELF, after: Duration | None = 1.0) -> Returns:
     Args:
         value: The return value; if left out, a string that names the step and the attempt.
         after: The attempt's duration in virtual seconds; None leaves it to the tape.
+
+    Example:
+        >>> from actorflow import Step, Workflow
+        >>> from actorflow.testing import Script, returns, simulate
+        >>> flow = Workflow("asking")
+        >>> ask = flow.add(Step("ask", lambda: None))
+        >>> script = Script({"ask": returns("yes", after=1.0).waiting(60.0, then=0.5)})
+        >>> trace = simulate(flow, script=script)
+        >>> [(event.kind.value, event.time) for event in trace.events if event.step_id][2:]
+        [('step.suspended', 1.0), ('step.continued', 61.0), ('step.completed', 61.5)]
     """
     return Returns(value, _after("returns", after))
 
@@ -176,7 +272,11 @@ def either(*behaviours: Behaviour) -> Either:
 
 
 def _after(name: str, after: Duration | None) -> float | None:
-    return None if after is None else seconds(after, f"after of {name}()", zero=True)
+    return _duration(f"after of {name}()", after)
+
+
+def _duration(name: str, given: Duration | None) -> float | None:
+    return None if given is None else seconds(given, name, zero=True)
 
 
 _PLAIN: Final = (Returns(OF_ITSELF, None),)

@@ -55,6 +55,7 @@ def trace_of(
         rows=tuple([body.row() for body in account.bodies]),
         given=tuple([body.attempt for body in account.bodies]),
         undoings=tuple([body.row() for body in account.undoings]),
+        pauses=tuple([wait.row() for wait in account.waits]),
         lulls=tuple(runtime.lulls),
         envelopes=tuple(system.deliveries),
         crashes=tuple(runtime.crashes),

@@ -38,6 +38,7 @@ __all__ = [
     "Leftovers",
     "Mutation",
     "Trace",
+    "WaitTrace",
 ]
 
 
@@ -61,6 +62,32 @@ class AttemptTrace(NamedTuple):
     """Number of messages delivered when it began."""
     over: int | None
     """Number of messages delivered when it returned, raised, stopped or was abandoned."""
+
+
+class WaitTrace(NamedTuple):
+    """One wait of an attempt, by its executor's own account. Times are virtual seconds."""
+
+    run_id: str
+    step_id: str
+    attempt: int
+    compensates: bool
+    """Whether it is an attempt of the step's compensator."""
+    async_: bool
+    began_at: float
+    woken_at: float | None
+    """When the wait was over, and the attempt competed to continue; None if it never did."""
+    until_at: float | None
+    """When the attempt continued or was over; None if neither happened."""
+    begun: int
+    """Number of messages delivered when it began."""
+    woken: int | None
+    """Number of messages delivered when the wait was over."""
+    stopped: int | None
+    """Number of messages delivered when the body was asked to stop; None if it was not."""
+    until: int | None
+    """Number of messages delivered when the attempt continued or was over."""
+    continued: bool
+    """Whether the attempt continued."""
 
 
 class DeliveryTrace(NamedTuple):
@@ -97,7 +124,7 @@ class Idle(NamedTuple):
     leases_free: int
     """Number of free workers, by the supervisor's account."""
     in_flight: int
-    """Number of async attempts in flight, by the executors' account."""
+    """Number of async attempts in flight, by the executors' account, with those that wait."""
     writes: int
     """Number of writes in progress, whose consequences have not happened yet."""
 
@@ -175,7 +202,8 @@ class Trace:
     choices: Sequence[Choice]
     """The choices, in order."""
     max_in_flight: int
-    """The largest number of async attempts in flight at once, by the executors' account."""
+    """The largest number of async attempts in flight at once, by the executors' account, without
+    those that waited."""
     now: float
     """The moment at which the trace was taken."""
     leftovers: Leftovers
@@ -193,6 +221,8 @@ class Trace:
     """The attempts as the executors received them, in the same order."""
     undoings: Sequence[tuple[Any, ...]]
     """The attempts of compensators as plain tuples; see `compensations`."""
+    pauses: Sequence[tuple[Any, ...]]
+    """The waits of attempts as plain tuples; see `waits`."""
     lulls: Sequence[tuple[Any, ...]]
     """The state at each moment when nothing could be delivered; see `idle`."""
     envelopes: Sequence[tuple[float, Envelope]]
@@ -264,6 +294,11 @@ class Trace:
         return tuple(AttemptTrace._make(row) for row in self.undoings)
 
     @functools.cached_property
+    def waits(self) -> Sequence[WaitTrace]:
+        """All waits of attempts, in the order in which they began."""
+        return tuple(map(WaitTrace._make, self.pauses))
+
+    @functools.cached_property
     def idle(self) -> Sequence[Idle]:
         """The state at each moment when nothing could be delivered, in order."""
         return tuple(map(Idle._make, self.lulls))
@@ -315,7 +350,7 @@ class Trace:
     def _lines(self) -> Iterator[str]:
         for time, sender, receiver, message in self.deliveries:
             yield f"{time} {sender} {receiver} {message}"
-        for part in (self.faults, self.crashes, self.attempts, self.compensations):
+        for part in (self.faults, self.crashes, self.attempts, self.compensations, self.waits):
             yield from map(labels.plain, part)
         for number, kind, run_id, step_id, attempt, time, data, _ in self.events:
             # Stacks of hanging threads and coroutines contain file paths.

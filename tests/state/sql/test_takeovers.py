@@ -16,7 +16,7 @@ GUARD = 60
 
 def expire(url):
     """Let all leases have run out."""
-    past = "UPDATE actorflow_owners SET lease_until = '2000-01-01 00:00:00.000000+00:00'"
+    past = "UPDATE actorflow_owners SET lease = 0, lease_until = '2000-01-01 00:00:00.000000+00:00'"
     with Engines.to(url) as engines, engines.writing.begin() as connection:
         connection.execute(sa.text(past))
 

@@ -21,6 +21,7 @@ from actorflow.model.lifecycle import RunStatus
 from actorflow.model.protocols import Due
 from actorflow.state.keys import REPLACED, YIELDED, Rival, decide
 from actorflow.state.sql.attributes import attribute_rows
+from actorflow.state.sql.channels import ask
 from actorflow.state.sql.leases import database_time, request_cancel, unowned
 from actorflow.state.sql.schema.tables import NOT_PURGED, Moment, attributes, runs
 from actorflow.state.sql.writing.open_runs import Change, OpenRun, apply_event
@@ -166,7 +167,7 @@ class Turns:
         if running.free and running.status != RunStatus.COMPENSATING.value:
             self._cancel(connection, running.run_id, record.created_at, reason)
             return True
-        connection.execute(request_cancel(running.run_id, reason, compensate=False))
+        ask(request_cancel(running.run_id, reason, compensate=False), connection)
         return False
 
     def place(self, connection: sa.Connection, batch: Batch) -> None:

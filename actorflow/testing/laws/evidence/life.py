@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from actorflow.testing.trace.trace import AttemptTrace, Trace
 
 __all__ = [
+    "AS_STEPS",
     "BEFORE",
     "COMPENSATIONS",
     "KEEPS",
@@ -63,6 +64,8 @@ COMPENSATIONS: Final = frozenset(
         EventKind.COMPENSATION_TIMED_OUT,
         EventKind.COMPENSATION_ABANDONED,
         EventKind.COMPENSATION_BLOCKING,
+        EventKind.COMPENSATION_SUSPENDED,
+        EventKind.COMPENSATION_CONTINUED,
         *UNDOING_ENDS,
     }
 )
@@ -256,24 +259,32 @@ def tries_of(step: StepLife) -> list[Try]:
     return tries
 
 
+_NO_ENDS: Final = frozenset(
+    {EventKind.STEP_BLOCKING, EventKind.STEP_SUSPENDED, EventKind.STEP_CONTINUED}
+)
+
+
 def _note(one: Try, event: Event, place: int) -> None:
     if event.kind is EventKind.STEP_TIMED_OUT:
         one.timed_out = event
     elif event.kind is EventKind.STEP_ABANDONED:
         one.abandoned = True
-    elif event.kind is not EventKind.STEP_BLOCKING:
+    elif event.kind not in _NO_ENDS:
         one.end, one.end_at = event, place
 
 
-_AS_STEPS: Final = {
+AS_STEPS: Final = {
     EventKind.COMPENSATION_STARTED: EventKind.STEP_STARTED,
     EventKind.COMPENSATION_RETRYING: EventKind.STEP_RETRYING,
     EventKind.COMPENSATION_TIMED_OUT: EventKind.STEP_TIMED_OUT,
     EventKind.COMPENSATION_ABANDONED: EventKind.STEP_ABANDONED,
     EventKind.COMPENSATION_BLOCKING: EventKind.STEP_BLOCKING,
+    EventKind.COMPENSATION_SUSPENDED: EventKind.STEP_SUSPENDED,
+    EventKind.COMPENSATION_CONTINUED: EventKind.STEP_CONTINUED,
     EventKind.COMPENSATION_COMPLETED: EventKind.STEP_COMPLETED,
     EventKind.COMPENSATION_FAILED: EventKind.STEP_FAILED,
 }
+"""The events of compensators, as the events of steps that they are like."""
 
 
 class Undoing(StepLife):
@@ -308,7 +319,7 @@ def undoings_of(life: Life, trace: Trace) -> Iterator[Undoing]:
 def _tell(undo: Undoing, step: StepLife) -> None:
     bodies = {body.attempt: body for body in undo.bodies}
     for place, event in zip(step.at, step.events, strict=True):
-        if event.kind in _AS_STEPS:
+        if event.kind in AS_STEPS:
             undo.at.append(place)
             undo.events.append(_as_of_a_step(event, bodies))
 
@@ -319,4 +330,4 @@ def _as_of_a_step(event: Event, bodies: dict[int, AttemptTrace]) -> Event:
         body = bodies.get(event.attempt or 0)
         output = None if body is None else body.output
         event = event._replace(data={"output": output})
-    return event._replace(kind=_AS_STEPS[event.kind])
+    return event._replace(kind=AS_STEPS[event.kind])

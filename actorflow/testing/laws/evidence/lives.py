@@ -40,6 +40,7 @@ from actorflow.testing.laws.evidence.life import (
     undoings_of,
 )
 from actorflow.testing.laws.evidence.turns import Turns
+from actorflow.testing.laws.evidence.waits import Waits
 from actorflow.testing.simulation.account import Outcome
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ class Lives:
         self._read_attempts()
         for life in self.all:
             self._arrange(life)
+        self.waits: Waits | None = Waits(self) if trace.pauses else None
+        """The attempts that waited; None if none did."""
 
     @property
     def odd(self) -> Iterator[StepLife]:
@@ -109,6 +112,8 @@ class Lives:
         for life in self.all:
             life.steps.clear()
             life.odd.clear()
+        if self.waits is not None:
+            self.waits.dissolve()
 
     def at(self, run_id: str, delivered: int) -> Life:
         """Return the life of a run that was current after a number of deliveries."""
@@ -116,6 +121,10 @@ class Lives:
         while life.former is not None and delivered <= life.since:
             life = life.former
         return life
+
+    def life_of(self, attempt: Attempt) -> Life:
+        """Return the life in which an attempt was started."""
+        return self._of_scope[id(attempt.scope)]
 
     @property
     def all_over(self) -> bool:

@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.model.lifecycle import EventKind
 from actorflow.testing.laws.evidence.life import NEVER
+from actorflow.testing.laws.evidence.waits import may_wait_to_be_undone
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
     from actorflow.testing.laws.evidence.life import Life, StepLife
     from actorflow.testing.laws.evidence.lives import Lives
+    from actorflow.testing.laws.evidence.waits import Pause
     from actorflow.testing.trace.trace import Trace
 
 __all__ = ["Turns"]
 
-_Since = tuple[float, int, int]
+_Since = tuple[float, float, float]
 """What ranks steps of one run that wait for the same: the negated way to the end, if the run is
 ordered by it; the number of deliveries when the step became ready, because what becomes ready
 within one decision is ready together; and the position in the definition."""
@@ -32,6 +34,8 @@ moment at which the step became ready in units of the ageing."""
 _READY: Final = EventKind.STEP_READY
 _STARTED: Final = EventKind.STEP_STARTED
 _RETRYING: Final = EventKind.STEP_RETRYING
+_SUSPENDED: Final = EventKind.STEP_SUSPENDED
+_CONTINUED: Final = EventKind.STEP_CONTINUED
 _PAUSES: Final = frozenset(
     {
         EventKind.STEP_RETRYING,
@@ -63,6 +67,10 @@ class Turns:
         """Steps that were ready while a worker or their sync lane was free."""
         self.still: list[str] = []
         """Runs that had nothing in motion, but had not ended."""
+        self._trace = trace
+        self._place = 0
+        """The index of the current event, while something waits."""
+        self._all = lives
         self._lives = lives.all
         self._ageing = trace.settings.ageing
         self._workers = trace.settings.async_workers
@@ -87,6 +95,10 @@ class Turns:
         """The steps that are neither pending nor settled."""
         self._lanes: dict[Life, StepLife] = {}
         """The step in the sync lane of each run."""
+        self._pauses: dict[StepLife, Pause] = {}
+        """The steps whose attempts are suspended, which hold nothing."""
+        self._waits = lives.waits
+        self._turns: Final = {_SUSPENDED: self._suspend, _CONTINUED: self._continue}
         self._passed: dict[tuple[Life, _Wants], set[Life]] = {}
         """For each waiting run, the runs that have had a turn since it began to wait."""
         self._overtaken: dict[tuple[int, StepLife], list[str]] = {}
@@ -95,6 +107,7 @@ class Turns:
         """
         torn = {life for life in lives.all if life.torn}
         self._go_through(trace, lives.owners, torn)
+        del self._all, self._waits  # they would keep each other alive
 
     def _go_through(self, trace: Trace, owners: Sequence[Any], torn: Container[Life]) -> None:
         # This loop sees every event of every schedule, so it avoids calls.
@@ -112,9 +125,12 @@ class Turns:
                 # Events that are recorded late may have been decided apart.
                 self._join(step, late[place] if place in late else marks[place], event.time)
             elif kind is _STARTED and step.life not in torn:
+                self._place = place
                 self._go(step, late[place] if place in late else marks[place])
             elif kind in _PAUSES:
                 self._leave(step, kind)
+            elif kind in self._turns and step.life not in torn:
+                self._turns[kind](step, place)
         while idle is not None:
             self._check_idle(*idle)
             idle = next(moments, None)
@@ -128,6 +144,7 @@ class Turns:
             self._waiting.clear()
             self._started.clear()
             self._lanes.clear()
+            self._pauses.clear()
             self._moving.clear()
             self._passed.clear()
 
@@ -163,6 +180,8 @@ class Turns:
     def _go(self, step: StepLife, mark: int) -> None:
         """Let a step run."""
         waiting = self._waiting
+        if self._pauses:
+            self._compare_with_woken(step, mark)
         if step in waiting:
             if self._overtaken:
                 self._overtaken.pop((mark, step), None)
@@ -180,6 +199,56 @@ class Turns:
             del self._lanes[step.life]
         if kind is not _RETRYING:
             self._moving.pop(step, None)
+        if self._pauses:
+            self._pauses.pop(step, None)
+
+    # ── Attempts that wait ───────────────────────────────────────────────────────────────────
+
+    def _suspend(self, step: StepLife, place: int) -> None:
+        """Let a step hold nothing."""
+        if self._waits is not None:
+            self._pauses[step] = next(it for it in self._waits.of[step] if it.since == place)
+        if self._lanes.get(step.life) is step:
+            del self._lanes[step.life]
+
+    def _continue(self, step: StepLife, _place: int) -> None:
+        """Let a suspended step hold again what it needs."""
+        pause = self._pauses.pop(step, None)
+        if not step.plan.step.async_:
+            self._lanes[step.life] = step
+        if pause is not None and self._ageing is None:
+            ways = step.life.start.ways
+            way = 0.0 if ways is None else ways[step.id]
+            wants, since = self._wants(step), (-way, pause.woken, -1.0)
+            for other, theirs in self._waiting.items():
+                if theirs[0] is wants[0] and (
+                    theirs < wants
+                    or (other.life is step.life and theirs == wants and self._since[other] < since)
+                ):
+                    self.unranked.append(
+                        f"{step} continued while {other}, which goes first, waited"
+                    )
+        # It has been its run's turn.
+        self._passed = {key: runs for key, runs in self._passed.items() if key[0] is not step.life}
+
+    def _compare_with_woken(self, step: StepLife, mark: int) -> None:
+        """Compare a starting step with the suspended ones that wanted to continue."""
+        trace = self._trace
+        if self._ageing is not None or self._waits is None or len(trace.runs) > self._places:
+            return  # it is not known what they were ranked by, or whether their runs had a place
+        wants = self._wants(step)
+        for other, pause in self._pauses.items():
+            theirs = self._wants(other)
+            if theirs[0] is wants[0] and theirs < wants and pause.woken <= mark:
+                time = trace.events[self._place].time
+                if not self._waits.may_end(other.life, self._place, mark, time):
+                    self.unranked.append(
+                        f"{step} started while {other}, of higher priority, waited"
+                    )
+
+    def _wants(self, step: StepLife) -> _Wants:
+        lane = None if step.plan.step.async_ else step.life
+        return lane, -step.life.start.priority, -step.plan.step.priority
 
     # ── Comparisons ──────────────────────────────────────────────────────────────────────────
 
@@ -241,6 +310,8 @@ class Turns:
             return
         if any(leave <= deliveries <= until for leave, until in self._leaves):
             return
+        if self._pauses:
+            in_flight -= sum(step.plan.step.async_ for step in self._pauses)
         for step, (lane, _, _) in self._waiting.items():
             if lane is None:
                 if in_flight < self._workers:
@@ -262,7 +333,9 @@ class Turns:
 
     def _may_wait(self, life: Life, live: int, events: int) -> bool:
         """Return whether a run may wait for a place, or is compensated, which steps do not show."""
-        return life.compensates or (live > self._places and not _has_begun(life, events))
+        if life.compensates or (live > self._places and not _has_begun(life, events)):
+            return True
+        return live > self._places and may_wait_to_be_undone(life, self._all)
 
 
 def _has_begun(life: Life, events: int) -> bool:

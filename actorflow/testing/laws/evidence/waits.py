@@ -1,0 +1,308 @@
+"""Attempts that waited: when they held nothing, and when they wanted to continue.
+
+An attempt counts as holding what it needs from `step.started` or `step.continued` to
+`step.suspended` or its end. Traces in which nothing waits have no such evidence, and cost nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from actorflow.model.lifecycle import EventKind
+from actorflow.model.messages import WakeAttempt
+from actorflow.testing.laws.evidence.life import NEVER, Life, Undoing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from actorflow.model.events import Event
+    from actorflow.testing.laws.evidence.life import StepLife
+    from actorflow.testing.laws.evidence.lives import Lives
+    from actorflow.testing.trace.trace import Idle, WaitTrace
+
+    _Key = tuple[Life, str, int, bool]
+    """An attempt: its life, its step, its number, and whether it compensates."""
+
+__all__ = ["ROUNDING", "Pause", "Waits", "may_wait_to_be_undone"]
+
+ROUNDING: Final = 1e-6
+"""Tolerance for sums of floating-point numbers, in seconds."""
+
+_READY: Final = EventKind.STEP_READY
+_STARTED: Final = EventKind.STEP_STARTED
+_SUSPENDED: Final = EventKind.STEP_SUSPENDED
+_CONTINUED: Final = EventKind.STEP_CONTINUED
+_RETRYING: Final = EventKind.STEP_RETRYING
+_FAILED: Final = EventKind.STEP_FAILED
+_ENDS_OF_ATTEMPTS: Final = frozenset(
+    {
+        EventKind.STEP_RETRYING,
+        EventKind.STEP_COMPLETED,
+        EventKind.STEP_SKIPPED,
+        EventKind.STEP_FAILED,
+        EventKind.STEP_CANCELLED,
+    }
+)
+
+
+class Pause(NamedTuple):
+    """The time for which an attempt was suspended, by the events."""
+
+    step: StepLife
+    attempt: int | None
+    since: int
+    """The index of the event that suspended it among the events of the trace."""
+    since_at: float
+    until: float
+    """The index of the event with which it continued or ended; `NEVER` if it did neither."""
+    until_at: float
+    continued: bool
+    wait: WaitTrace | None
+    """Its executor's account."""
+    woken: float
+    """Number of messages delivered when the supervisor heard that its wait was over."""
+
+    @property
+    def clock_at(self) -> float:
+        """A moment by which the timeouts went on, if they did."""
+        if not self.continued or self.wait is None or self.wait.until_at is None:
+            return self.until_at
+        return max(self.until_at, self.wait.until_at)  # the grant may have been sent later
+
+
+class Waits:
+    """All suspensions of a trace.
+
+    Args:
+        lives: The trace, by life and step.
+    """
+
+    def __init__(self, lives: Lives) -> None:
+        self._lives = lives
+        self.trace = lives.trace
+        self._woken = self._wakes()
+        self.of: dict[StepLife, list[Pause]] = {}
+        """The suspensions of each step, in order."""
+        self.waits: dict[StepLife, list[WaitTrace]] = {}
+        """The waits of each step's attempts, by their executors' account, in order."""
+        undoings: dict[tuple[Life, str], StepLife] = {
+            (undo.life, undo.id): undo for undo in lives.undoings
+        }
+        for wait in self.trace.waits:
+            life = lives.at(wait.run_id, wait.begun)
+            step = life.steps[wait.step_id]
+            if wait.compensates:  # it is not known if the record of its run ends early
+                step = undoings.get((life, wait.step_id), step)
+            self.waits.setdefault(step, []).append(wait)
+        for step in lives.attempted:
+            if any(event.kind is _SUSPENDED for event in step.events):
+                self.of[step] = self._pauses(step)
+
+    def dissolve(self) -> None:
+        """Break the reference cycles; it cannot be used afterwards."""
+        vars(self).clear()
+
+    def _wakes(self) -> dict[_Key, list[int]]:
+        """Return when the supervisor heard that waits were over, by attempt."""
+        heard: dict[_Key, list[int]] = {}
+        for count, (_, (_, message, _)) in enumerate(self.trace.envelopes, 1):
+            if type(message) is WakeAttempt:
+                attempt = message.attempt
+                life = self._lives.life_of(attempt)
+                key = (life, attempt.step_id, attempt.number, attempt.compensates)
+                heard.setdefault(key, []).append(count)
+        return heard
+
+    def _pauses(self, step: StepLife) -> list[Pause]:
+        """Return the suspensions of a step: the first of an attempt is that of its first wait."""
+        pauses: list[Pause] = []
+        waits: dict[tuple[int, int], WaitTrace] = {}
+        counts: dict[int, int] = {}
+        for wait in self.waits.get(step, ()):
+            waits[wait.attempt, counts.get(wait.attempt, 0)] = wait
+            counts[wait.attempt] = counts.get(wait.attempt, 0) + 1
+        numbers: dict[int, int] = {}
+        for index, (place, event) in enumerate(zip(step.at, step.events, strict=True)):
+            if event.kind is _SUSPENDED:
+                attempt = event.attempt or 0
+                nth = numbers.get(attempt, 0)
+                numbers[attempt] = nth + 1
+                pauses.append(self._pause(step, index, place, waits.get((attempt, nth)), nth))
+        return pauses
+
+    def _pause(
+        self, step: StepLife, index: int, place: int, wait: WaitTrace | None, nth: int
+    ) -> Pause:
+        event = step.events[index]
+        until, until_at, continued = NEVER, NEVER, False
+        for later, following in zip(step.at[index + 1 :], step.events[index + 1 :], strict=True):
+            if following.kind is _CONTINUED or following.kind in _ENDS_OF_ATTEMPTS:
+                until, until_at = later, following.time
+                continued = following.kind is _CONTINUED
+                break
+        undoes = isinstance(step, Undoing)
+        key = (step.life, step.id, event.attempt or 0, undoes)
+        woken = self._woken.get(key, [])[nth:]
+        heard = woken[0] if woken else NEVER
+        return Pause(
+            step, event.attempt, place, event.time, until, until_at, continued, wait, heard
+        )
+
+    # ── Clocks ───────────────────────────────────────────────────────────────────────────────
+
+    def postponed(
+        self, due: float, step: StepLife, before: float, attempt: int | None, *, at_most: bool
+    ) -> float:
+        """Return when a timeout passes that stood still while the step's attempts were suspended.
+
+        Args:
+            due: The moment at which it would have passed.
+            step: The step.
+            before: The index of the event up to which suspensions count.
+            attempt: The attempt; None for the timeout of all of them together.
+            at_most: Whether to count what may have passed before a grant was sent.
+        """
+        for pause in self.of.get(step, ()):
+            if pause.since < before and attempt in {None, pause.attempt}:
+                until = pause.clock_at if at_most else pause.until_at
+                left = max(0.0, due - pause.since_at)
+                due = NEVER if pause.until > before else until + left
+        return due
+
+    # ── Moments ──────────────────────────────────────────────────────────────────────────────
+
+    def suspended(self, events: int, deliveries: int) -> Iterator[Pause]:
+        """Yield the attempts that were suspended after numbers of events and deliveries.
+
+        The record of a run that ends early does not show how its suspensions end.
+        """
+        for step, pauses in self.of.items():
+            life = step.life
+            if not life.torn and life.since <= deliveries <= life.until:
+                for pause in pauses:
+                    if pause.since < events <= pause.until:
+                        yield pause
+
+    def held(self, in_flight: int, events: int, deliveries: int) -> tuple[int, int]:
+        """Return how many workers may have been held at least, and at most, at an idle moment.
+
+        Args:
+            in_flight: The number of async attempts in flight, with those that waited.
+            events: The number of events recorded by then.
+            deliveries: The number of messages delivered by then.
+        """
+        most = in_flight - sum(
+            pause.step.plan.step.async_ for pause in self.suspended(events, deliveries)
+        )
+        unknown = sum(
+            wait.async_
+            for step, waits in self.waits.items()
+            for wait in waits
+            if step.life.torn
+            and wait.begun <= deliveries <= (NEVER if wait.until is None else wait.until)
+        )
+        return most - unknown, most
+
+    def may_end(self, life: Life, events: int, deliveries: int, time: float) -> bool:
+        """Return whether attempts of a run may have been stopped, or may be about to be."""
+        deadline = life.start.deadline
+        return (
+            life.torn
+            or life.compensates
+            or any(count <= deliveries for count, _, _ in life.reasons_to_end)
+            or (deadline is not None and deadline <= time)
+            or any(step.deaths for step in life.odd)
+            or any(
+                step.end is not None and step.end.kind is _FAILED and step.end_at < events
+                for step in life.odd
+            )
+        )
+
+    def may_stop(self, step: StepLife, idle: Idle) -> bool:
+        """Return whether an attempt may have been stopped by an idle moment, or may be about to."""
+        life = step.life
+        if isinstance(step, Undoing):
+            limited = any(one.grace is not None for _, _, one in life.reasons_to_end)
+            return life.torn or limited or bool(step.deaths)
+        return self.may_end(life, idle.events, idle.deliveries, idle.time)
+
+    # ── Places ───────────────────────────────────────────────────────────────────────────────
+
+    def holders(self, idle: Idle) -> int:
+        """Return how many runs may hold a place at an idle moment: those that do not only wait."""
+        return sum(
+            self._is_live(life, idle) and self._has_begun(life, idle) and not self.away(life, idle)
+            for life in self._lives.all
+        )
+
+    def waiting_runs(self, idle: Idle) -> Iterator[Life]:
+        """Yield the runs that waited for a place at an idle moment, to begin."""
+        for life in self._lives.all:
+            if (
+                self._is_live(life, idle)
+                and not self._has_begun(life, idle)
+                and not self.may_end(life, idle.events, idle.deliveries, idle.time)
+            ):
+                yield life
+
+    def _is_live(self, life: Life, idle: Idle) -> bool:
+        return life.since <= idle.deliveries < life.until and life.end_at >= idle.events
+
+    def _has_begun(self, life: Life, idle: Idle) -> bool:
+        return (
+            life.torn
+            or life.compensates
+            or any(place < idle.events and _begins(event) for place, event in life.events)
+            or any(step.at and step.at[0] < idle.events for step in life.steps.values())
+        )
+
+    def is_in_lane(self, step: StepLife, idle: Idle) -> bool:
+        """Return whether a step was in its run's sync lane at an idle moment."""
+        started = _last(step, idle.events) in {_STARTED, _CONTINUED}
+        return started and not step.plan.step.async_
+
+    def away(self, life: Life, idle: Idle) -> bool:
+        """Return whether a run only waited at an idle moment, and so held no place."""
+        if self.may_end(life, idle.events, idle.deliveries, idle.time):
+            return False
+        suspended = 0
+        for step in life.steps.values():
+            last = _last(step, idle.events)
+            if last in {_READY, _STARTED, _CONTINUED, _RETRYING}:
+                return False
+            if last is _SUSPENDED:
+                suspended += 1
+                pause = next(it for it in self.of[step] if it.since < idle.events <= it.until)
+                if pause.woken <= idle.deliveries:
+                    return False
+        return suspended > 0
+
+
+def may_wait_to_be_undone(life: Life, lives: Lives) -> bool:
+    """Return whether a run without a place may have ended all its steps, and wait for a place.
+
+    It has given its place back, or was resumed and has not got one.
+    """
+    scarce = len(lives.latest) > lives.trace.settings.max_active_runs
+    if not scarce or all(plan.compensation is None for plan in life.plan.steps):
+        return False
+    waited = lives.waits is not None and any(step.life is life for step in lives.waits.of)
+    return waited or life.former is not None
+
+
+def _begins(event: Event) -> bool:
+    return event.kind is EventKind.RUN_STARTED
+
+
+def _last(step: StepLife, events: int) -> EventKind | None:
+    """Return what happened to a step last that moves it, among the first events of the trace."""
+    last: EventKind | None = None
+    for place, event in zip(step.at, step.events, strict=True):
+        if place >= events:
+            break
+        if event.kind in _MOVES:
+            last = event.kind
+    return last
+
+
+_MOVES: Final = _ENDS_OF_ATTEMPTS | {_READY, _STARTED, _SUSPENDED, _CONTINUED}

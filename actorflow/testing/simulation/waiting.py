@@ -1,0 +1,140 @@
+"""Scripted bodies that wait: what `actorflow.orchestrator.waits` is to real ones.
+
+A body that begins to wait tells the supervisor so, and again when the wait is over. It runs on when
+the supervisor lets its attempt continue. A body that must stop while it waits gets `StepCancelled`
+where it waits, also one on a thread.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from actorflow.errors.running import StepCancelled
+from actorflow.model.messages import SuspendAttempt, WakeAttempt
+from actorflow.testing.simulation.scripts import Hangs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actorflow.testing.simulation.account import Account, Body
+    from actorflow.testing.simulation.scripts import Behaviour, Wait, Waiting
+
+__all__ = ["Waits"]
+
+_REASON = "its script"
+"""What every scripted body waits for, by its event."""
+
+
+class _Plan:
+    """What a body that waits has yet to do."""
+
+    __slots__ = ("behaviour", "leaves", "then", "waits")
+
+    def __init__(self, waiting: Waiting) -> None:
+        self.behaviour: Any = waiting.behaviour
+        self.waits: list[Wait] = list(waiting.waits)
+        """The waits that have not begun."""
+        self.then: float | None = None
+        """Seconds for which the body runs when the current wait is over; None for the tape."""
+        self.leaves = False
+        """Whether the body ends without waiting for its attempt to continue."""
+
+
+class Waits:
+    """The waits of the bodies of one executor.
+
+    Args:
+        account: The account shared by all executors of a simulation.
+        tell: Sends a message to the supervisor; messages and reports of an executor keep their
+            order.
+        go_on: Has a body do the rest of what its script says.
+        stop: Ends a body as one that was stopped.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        tell: Callable[[object], None],
+        go_on: Callable[[Body, Behaviour], None],
+        stop: Callable[[Body, BaseException], None],
+    ) -> None:
+        self._account = account
+        self._system = account.system
+        self._tell = tell
+        self._go_on = go_on
+        self._stop = stop
+
+    def begin(self, body: Body, waiting: Waiting) -> None:
+        """Have a body run until its first wait."""
+        plan = _Plan(waiting)
+        hangs = isinstance(plan.behaviour, Hangs)
+        body.stubborn = hangs and plan.behaviour.stubborn
+        self._run(body, plan, 0.0 if hangs else plan.behaviour.after)
+
+    def _run(self, body: Body, plan: _Plan, seconds: float | None) -> None:
+        """Have a body run until its next wait, or its end."""
+        if not plan.waits:
+            self._finish(body, plan, seconds)
+        else:
+            self._after(self._account.seconds(body, seconds), self._wait, body, plan)
+
+    def _finish(self, body: Body, plan: _Plan, seconds: float | None) -> None:
+        last = plan.behaviour
+        self._go_on(body, last if isinstance(last, Hangs) else attrs.evolve(last, after=seconds))
+
+    def _wait(self, body: Body, plan: _Plan) -> None:
+        body.handle = None
+        attempt, wait = body.attempt, plan.waits.pop(0)
+        if attempt.cancelled:
+            self._stop_waiting(body)
+            return
+        seconds = self._account.seconds_of_wait(body, wait.seconds)
+        plan.then = wait.then
+        self._account.begin_wait(body, plan)
+        self._tell(SuspendAttempt(attempt, _REASON))
+        self._after(seconds, self._over, body, plan, wait)
+
+    def _over(self, body: Body, plan: _Plan, wait: Wait) -> None:
+        body.handle = None
+        attempt = body.attempt
+        if attempt.cancelled:
+            self._stop_waiting(body)
+            return
+        plan.leaves = wait.ends is not None
+        if wait.ends != "waiting":
+            self._account.wake(body)
+            self._tell(WakeAttempt(attempt))
+        if plan.leaves:
+            self._finish(body, plan, 0.0)
+
+    def moved(self, body: Body) -> None:
+        """Let a body go on that waits, because its attempt continues or has to stop."""
+        wait = body.wait
+        if wait is None or wait.stopped is not None:
+            return
+        plan: _Plan = wait.plan
+        if body.attempt.cancelled:
+            self._stop_waiting(body, leaves=plan.leaves)
+            return
+        self._account.end_wait(body, continued=True)
+        if not plan.leaves:
+            self._run(body, plan, plan.then)
+
+    def _stop_waiting(self, body: Body, *, leaves: bool = False) -> None:
+        """Have a body get `StepCancelled` where it waits; one that is stubborn ignores it."""
+        self._account.stop_wait(body)
+        if leaves:
+            return  # it ends anyway
+        if body.handle is not None:
+            body.handle.cancel()
+            body.handle = None
+        if not body.stubborn:
+            attempt = body.attempt
+            run_id, why = attempt.scope.run_id, "the attempt was asked to stop"
+            self._stop(body, StepCancelled(run_id, attempt.step_id, why))
+
+    def _after(self, seconds: float, function: Callable[..., None], body: Body, *rest: Any) -> None:
+        moment = self._system.time + seconds
+        body.handle = self._system.call_at(moment, function, body, *rest)

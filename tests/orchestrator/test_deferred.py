@@ -14,7 +14,6 @@ from actorflow import (
     NotRescheduled,
     Orchestrator,
     RunFailed,
-    RunUnattended,
     Workflow,
 )
 from actorflow.errors.definition import DefinitionError, OrchestratorClosed, WrongLoop
@@ -331,6 +330,56 @@ def test_a_debounced_run_of_another_version_is_replaced(started, steps):
     assert RunStatus.CANCELLED is first.wait(GUARD).status
 
 
+def test_a_debounced_run_is_found_by_the_last_attributes(started, steps):
+    """As if there had been no other request."""
+    for number in (1, 2):
+        run = started.start(
+            steps.flow, key="k", debounce=LONG, attributes={"round": number, f"is_{number}": True}
+        )
+
+    assert {"round": 2, "is_2": True} == run.snapshot().attributes
+    assert [run.id] == [it.run_id for it in started.list(attributes={"round": 2}).runs]
+    assert 0 == started.list(attributes={"round": 1}).total
+    assert 0 == started.list(attributes={"is_1": True}).total
+
+
+def test_attributes_of_a_run_that_waits_outlast_a_new_time(started, steps):
+    """They are what they were set to last."""
+    run = started.start(steps.flow, delay=LONG, attributes={"tier": 1})
+    run.set_attributes({"tier": 2})
+    run.reschedule(delay=2 * LONG)
+
+    assert {"tier": 2} == run.snapshot().attributes
+
+
+def test_a_step_waits_for_a_child_for_later_although_all_places_are_taken(
+    state, make_orchestrator, steps
+):
+    """The child gets a place at once when it is due, as all children do."""
+    orchestrator = make_orchestrator(state, max_active_runs=1, max_queued_runs=0)
+    steps.let_go(7)
+    parent = Workflow("parent")
+    parent.step(lambda ctx: ctx.run(steps.flow, {"n": 7}, delay=0.01).output, id="waits")
+
+    assert 7 == orchestrator.start(parent).result(GUARD).output
+
+
+def test_a_child_for_later_is_cancelled_with_its_parent(started, steps):
+    """It waits, and so is no run in progress."""
+    children, parent = [], Workflow("parent")
+
+    @parent.step
+    def fails(ctx):
+        children.append(ctx.start(steps.flow, delay=LONG))
+        raise ValueError("no")
+
+    run = started.start(parent)
+    assert RunStatus.FAILED is run.wait(GUARD).status
+    (child,) = children
+
+    assert f"its parent, run {run.id!r}, has failed" == child.wait(GUARD).reason
+
+
 def test_keys_of_different_workflows_are_different(started, steps):
     """And so are two keys of one."""
     other = Workflow("other")
@@ -406,7 +455,6 @@ def test_a_run_that_waits_is_handed_back_before_the_shutdown_has_drained(make, s
     steps.let_go(2)
     with Orchestrator(make()) as orchestrator, Orchestrator(make()) as other:
         first = orchestrator.start(steps.flow, {"n": 1})
-        wait_until(lambda: steps.began)
         waits = orchestrator.start(steps.flow, {"n": 2}, delay=LONG)
         closing = threading.Thread(target=orchestrator.shutdown, kwargs={"drain": GUARD})
         closing.start()

@@ -249,7 +249,8 @@ def test_an_input_that_no_step_names_reaches_a_step_that_takes_all(orchestrator)
             (
                 "a run has no option 'tiemout'. Did you mean 'timeout'? Its options are: metadata, "
                 "timeout, priority, trace_id, correlation_id, business_id, idempotency_key, reuse, "
-                "expires, key, on_conflict, debounce, at, delay, attributes, detached, on_parent_end. "
+                "expires, key, on_conflict, debounce, at, delay, attributes, detached, "
+                "on_parent_end. "
                 "Inputs are passed as a mapping, before the options."
             ),
         ),

@@ -19,12 +19,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from actorflow import MemoryStateManager
+from actorflow import MemoryStateManager, Workflow
 from actorflow.errors.storage import AlreadyStarted, KeyInUse, NotRescheduled
 from actorflow.model.cancelling import cancelled
 from actorflow.model.lifecycle import EventKind, RunStatus
 from actorflow.model.terms import StartTerms
 from actorflow.state.sql import SQLStateManager
+from actorflow.state.sql.engines import Engines
 from actorflow.testing.contracts.accounts import (
     FAILED,
     STARTED,
@@ -51,6 +52,13 @@ PLAYS = {
     # Explaining a failure would take minutes.
     "phases": [Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
 }
+
+
+def expire(url):
+    """Let all leases have run out."""
+    past = "UPDATE actorflow_owners SET lease = 0, lease_until = '2000-01-01 00:00:00.000000+00:00'"
+    with Engines.to(url) as engines, engines.writing.begin() as connection:
+        connection.execute(sa.text(past))
 
 
 def asked(state, record, how="create"):
@@ -492,6 +500,43 @@ def test_a_start_with_a_key_survives_a_commit_that_fails(make, failing, policy):
         state.list(status=RunStatus.PENDING).total,
         state.list().total - state.list(status=RunStatus.CANCELLED).total,
     )
+
+
+# ── Owners that are gone, and connections of callers ─────────────────────────────────────────────
+
+
+def test_a_turn_is_free_when_its_owner_died_while_it_resumed_the_run(make, url):
+    """A run that has ended keeps the others waiting only as long as its new owner lives."""
+    gone, state = make(), make()
+    accept(gone, keyed("first"))
+    write(gone, happened(*BEGUN, run_id="first"))
+    write(gone, happened(*ENDS["failed"], run_id="first", after=len(BEGUN)))
+    gone.claim("first")
+    gone.occupy("first")
+    accept(state, keyed("second", on_conflict="queue"))
+    before = state.due(0.0).run_ids
+    expire(url)
+
+    assert ([], ["second"]) == (list(before), list(state.due(0.0).run_ids))
+    with pytest.raises(KeyInUse, match="second"):
+        state.occupy("first")
+
+
+def test_a_caller_enqueues_runs_with_a_key_in_its_transaction(make, url):
+    """They are decided on as all starts are."""
+    state, flow = make(), Workflow("flow")
+    flow.step(lambda n: n, id="a")
+    with Engines.to(url) as engines, engines.writing.begin() as connection:
+        first, again = (state.enqueue_in(connection, flow, {"n": 1}, key="k") for _ in range(2))
+        with pytest.raises(KeyInUse, match=first):
+            state.enqueue_in(connection, flow, {"n": 2}, key="k", on_conflict="reject")
+        last = state.enqueue_in(connection, flow, {"n": 3}, key="k", on_conflict="replace_queued")
+        later = state.enqueue_in(connection, flow, {"n": 4}, delay=LATER)
+
+    assert first == again
+    assert RunStatus.CANCELLED is state.snapshot(first).status
+    assert [last] == list(state.take({("flow", "1.0.0")}, (), 10).taken)
+    assert RunStatus.PENDING is state.snapshot(later).status
 
 
 # ── Many processes ───────────────────────────────────────────────────────────────────────────────

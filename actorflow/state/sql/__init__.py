@@ -6,9 +6,8 @@ Importing this package loads neither SQLAlchemy nor msgspec; making a manager re
 
 from __future__ import annotations
 
-from actorflow.state.sql.health import StoreHealth
+from actorflow.state.sql.health import Owner, StoreHealth
 from actorflow.state.sql.manager import SQLStateManager
-from actorflow.state.sql.owners import Owner
 from actorflow.state.sql.retention import PurgeReport
 from actorflow.state.sql.values.serializers import JSONSerializer, PickleSerializer, Serializer
 

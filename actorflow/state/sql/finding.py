@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
-from actorflow.state.sql.owners import Owner
+from actorflow.state.sql.health import Owner
 from actorflow.state.sql.records import WITH_OWNER, with_owners
 from actorflow.state.sql.schema.tables import NOT_PURGED, PURGED, attributes, owners, runs
 

@@ -1,4 +1,4 @@
-"""The health of a store, as its writer sees it."""
+"""The health of a store, as its writer sees it, and the owners of its runs, as operators do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 from actorflow.errors.storage import StoreUnavailable
 from actorflow.support.logs import get_logger
 
-__all__ = ["HealthMonitor", "StoreHealth"]
+__all__ = ["HealthMonitor", "Owner", "StoreHealth"]
 
 
 @attrs.frozen(kw_only=True)
@@ -25,6 +25,20 @@ class StoreHealth:
     """How many times in a row the database has failed."""
     error: str | None
     """The last error; None when the last operation succeeded."""
+
+
+@attrs.frozen(kw_only=True)
+class Owner:
+    """An owner of runs: a state manager of some process."""
+
+    owner: str
+    """Its name; empty for runs in progress that have no owner."""
+    lease_until: float | None
+    """When its lease runs out, by the clock of the database, in seconds since the epoch. None if it
+    has no lease: others may take its runs.
+    """
+    runs: int
+    """How many runs it has in progress."""
 
 
 class HealthMonitor:

@@ -42,8 +42,7 @@ if TYPE_CHECKING:
     from actorflow.model.protocols import Commit, Due, Taken
     from actorflow.model.requests import RunOptions
     from actorflow.model.results import RunPage, RunRecord, RunSnapshot
-    from actorflow.state.sql.health import StoreHealth
-    from actorflow.state.sql.owners import Owner
+    from actorflow.state.sql.health import Owner, StoreHealth
     from actorflow.state.sql.retention import PurgeReport
     from actorflow.state.sql.values.serializers import Serializer
     from actorflow.state.sql.writing.queue import Entry

@@ -25,7 +25,7 @@ from actorflow.state.sql.schema.tables import owners
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Owner", "OwnerWatch", "columns_of"]
+__all__ = ["OwnerWatch", "columns_of"]
 
 _PROCESS = tuple(field.name for field in attrs.fields(Process))
 
@@ -33,20 +33,6 @@ _PROCESS = tuple(field.name for field in attrs.fields(Process))
 def columns_of(process: Process) -> dict[str, Any]:
     """Return the columns of an owner's row that name its process."""
     return attrs.asdict(process)
-
-
-@attrs.frozen(kw_only=True)
-class Owner:
-    """An owner of runs: a state manager of some process."""
-
-    owner: str
-    """Its name; empty for runs in progress that have no owner."""
-    lease_until: float | None
-    """When its lease runs out, by the clock of the database, in seconds since the epoch. None if it
-    has no lease: others may take its runs.
-    """
-    runs: int
-    """How many runs it has in progress."""
 
 
 @attrs.frozen

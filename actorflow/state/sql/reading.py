@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from actorflow.model.filters import RunQuery
-    from actorflow.state.sql.owners import Owner
+    from actorflow.state.sql.health import Owner
     from actorflow.state.sql.records import Record
     from actorflow.state.sql.values.payloads import Payloads
 

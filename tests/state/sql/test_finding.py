@@ -11,6 +11,7 @@ from actorflow.model.lifecycle import EventKind
 from actorflow.state.sql import Owner, SQLStateManager
 from actorflow.state.sql.engines import Engines
 from actorflow.state.sql.finding import Found
+from actorflow.state.sql.leases import database_time
 from actorflow.state.sql.schema import tables as schema
 from actorflow.state.sql.schema import upgrades
 from actorflow.testing.contracts.accounts import (
@@ -203,9 +204,7 @@ def test_a_run_is_parked_since_a_time_of_the_database(make):
     assert ["odd", "run"] == sorted(state.take([("other", "1")], [], 1).parked)
     parked = state.snapshot("run").parked_since
     with state._engines.reading.begin() as connection:
-        now = connection.execute(
-            sa.select(schema.database_now(connection.dialect.name))
-        ).scalar_one()
+        now = connection.execute(sa.select(database_time(connection.dialect.name))).scalar_one()
     state.take([("flow", "1.0.0")], ["run"], 1)
     state.hand_back("odd", "it has other steps")
     handed = state.take([("other", "1")], [], 1) and state.snapshot("odd")
@@ -244,15 +243,14 @@ def test_owners_are_told_with_what_they_have_in_progress(make):
     state, gone = make(), make()
     ran(state, "done")
     ran(state, "live", STARTED)
-    ran(gone, "lost", STARTED)
+    ran(gone, "left", STARTED)
     state.enqueue(accepted("queued"), lambda _: None)
-    gone.close()
+    gone.close()  # which hands its run back
     owners = {owner.owner: owner for owner in state.owners()}
     (mine,) = [it for it in owners.values() if it.lease_until is not None]
     orphaned = [it for it in owners.values() if it.lease_until is None]
 
-    assert Owner(owner="", lease_until=None, runs=1) == owners[""]
-    assert [1, 1] == [it.runs for it in orphaned]
+    assert [Owner(owner="", lease_until=None, runs=2)] == orphaned
     assert (1, True) == (mine.runs, mine.lease_until > 1_700_000_000)
     assert ["live"] == [run.run_id for run in state.list(owner=mine.owner).runs]
     assert 1 == state.list(owner=mine.owner, limit=0).total

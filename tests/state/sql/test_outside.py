@@ -155,7 +155,7 @@ def test_a_daemon_takes_a_run_after_the_commit_and_never_before(engine, make, st
 def test_the_rows_are_those_of_the_writer(engine, state):
     """But for the id and the time of the run, and its key."""
     with Orchestrator(state) as orchestrator:
-        theirs = orchestrator.enqueue(FLOW, INPUTS, **OPTIONS | {"idempotency_key": "other"})
+        theirs = orchestrator.enqueue(FLOW, INPUTS, **OPTIONS | {"idempotency_key": "other"}).id
     with engine.begin() as connection:
         ours = state.enqueue_in(connection, FLOW, INPUTS, **OPTIONS)
         rows = {
@@ -184,7 +184,7 @@ def test_a_key_stands_for_the_first_run_that_commits(engine, state):
     with engine.begin() as connection:
         later = state.enqueue_in(connection, FLOW, INPUTS, **key)
     with Orchestrator(state) as orchestrator:
-        elsewhere = orchestrator.enqueue(FLOW, INPUTS, **key)
+        elsewhere = orchestrator.enqueue(FLOW, INPUTS, **key).id
 
     assert dropped not in {first, again}
     assert [first] * 3 == [again, later, elsewhere]

@@ -63,7 +63,7 @@ _LISTED_APART = [
     "actorflow.model.attributes.Attribute",
     "actorflow.model.filters.RunFilters",
     "actorflow.model.filters.RunListing",
-    "actorflow.model.results.RunRecord",
+    "actorflow.model.records.RunRecord",
     "actorflow.model.terms.OnConflict",
     "actorflow.model.terms.Reuse",
     "actorflow.model.terms.StartTerms",
@@ -190,7 +190,9 @@ def _restore_modules(_app: Sphinx) -> None:
 _GIVEN_MODULES = {
     "actorflow.model.events",
     "actorflow.model.lifecycle",
+    "actorflow.model.powers",
     "actorflow.model.protocols",
+    "actorflow.model.records",
     "actorflow.model.results",
     "actorflow.state.sql.health",
     "actorflow.testing.laws.law",

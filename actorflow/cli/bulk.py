@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from actorflow.cli.filters import Filters
     from actorflow.definition.workflow import Workflow
-    from actorflow.model.results import RunResult, RunSnapshot
+    from actorflow.model.records import RunSnapshot
+    from actorflow.model.results import RunResult
     from actorflow.run.handle import Run
     from actorflow.state.sql import SQLStateManager
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-    from actorflow.model.results import RunSnapshot
+    from actorflow.model.records import RunSnapshot
     from actorflow.state.sql import Serializer
     from actorflow.state.sql.engines import Engines
 

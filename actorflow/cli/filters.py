@@ -21,7 +21,7 @@ from actorflow.support.clock import SystemClock
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from actorflow.model.results import RunSnapshot
+    from actorflow.model.records import RunSnapshot
     from actorflow.state.sql import SQLStateManager
 
 __all__ = ["Filters", "age", "takes_filters"]

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.errors.storage import NotRestorable
     from actorflow.model.events import Event
-    from actorflow.model.results import RunOwner, RunSnapshot, StepResult
+    from actorflow.model.records import RunOwner, RunSnapshot
+    from actorflow.model.results import StepResult
 
 __all__ = [
     "check_svg",

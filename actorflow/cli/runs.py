@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.model.events import Event
-    from actorflow.model.results import RunPage, RunSnapshot
+    from actorflow.model.records import RunPage, RunSnapshot
     from actorflow.state.sql import SQLStateManager
 
 __all__ = ["cancel", "runs"]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from actorflow.cli.filters import Filters
-    from actorflow.model.results import RunSnapshot
+    from actorflow.model.records import RunSnapshot
     from actorflow.state.sql import Owner, SQLStateManager
 
 __all__ = ["Stats"]

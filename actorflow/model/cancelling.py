@@ -8,7 +8,7 @@ from actorflow.model.events import Event
 from actorflow.model.lifecycle import EventKind
 
 if TYPE_CHECKING:
-    from actorflow.model.results import RunSnapshot
+    from actorflow.model.records import RunSnapshot
 
 __all__ = ["cancelled"]
 

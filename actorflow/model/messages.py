@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from actorflow.model.context import Attempt, RunScope
     from actorflow.model.past import Past
     from actorflow.model.protocols import Executor
-    from actorflow.model.results import RunResult, RunSnapshot
+    from actorflow.model.records import RunSnapshot
+    from actorflow.model.results import RunResult
 
     _T = TypeVar("_T")
 

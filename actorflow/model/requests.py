@@ -12,7 +12,7 @@ from actorflow.definition.durations import seconds
 from actorflow.errors.definition import DefinitionError
 from actorflow.model.attributes import attributes_of
 from actorflow.model.deferral import DEFERRING, deferral_of
-from actorflow.model.results import RunRecord
+from actorflow.model.records import RunRecord
 from actorflow.support.read_only import NOTHING, ReadOnly
 from actorflow.support.safe_text import text_of
 from actorflow.support.suggestions import refuse_unknown_options
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from actorflow.definition.plan import WorkflowPlan
-    from actorflow.model.results import Parent
+    from actorflow.model.records import Parent
     from actorflow.model.terms import OnConflict, Reuse
 
 __all__ = ["RunOptions", "check_names", "new_record", "new_run_id"]

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
 
     from actorflow.model.context import Attempt
-    from actorflow.model.results import RunResult, RunSnapshot
+    from actorflow.model.records import RunSnapshot
+    from actorflow.model.results import RunResult
     from actorflow.orchestrator.launch import Launcher
     from actorflow.orchestrator.lifetime import Lifetime
     from actorflow.orchestrator.requests import RunOptions

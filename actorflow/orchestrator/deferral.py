@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from actorflow.errors.definition import DefinitionError
 
 if TYPE_CHECKING:
-    from actorflow.model.protocols import DefersRuns
+    from actorflow.model.powers import DefersRuns
     from actorflow.orchestrator.powers import Powers
 
 __all__ = ["checked_power"]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from actorflow.definition.plan import WorkflowPlan
-    from actorflow.model.protocols import MeasuresSteps
+    from actorflow.model.powers import MeasuresSteps
 
 __all__ = ["Estimates"]
 

@@ -10,7 +10,8 @@ from actorflow.model.lifecycle import RunStatus
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actorflow.model.results import RunRecord, RunResult
+    from actorflow.model.records import RunRecord
+    from actorflow.model.results import RunResult
 
 __all__ = ["Family"]
 

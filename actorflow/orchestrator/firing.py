@@ -38,7 +38,7 @@ from actorflow.support.safe_text import said_by
 
 if TYPE_CHECKING:
     from actorflow.definition.plan import WorkflowPlan
-    from actorflow.model.protocols import KeepsSchedules
+    from actorflow.model.powers import KeepsSchedules
     from actorflow.model.schedules import RecordedSchedule, ScheduleDefinition
     from actorflow.orchestrator.launch import Launcher
     from actorflow.orchestrator.lifetime import Lifetime

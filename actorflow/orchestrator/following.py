@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from actorflow.errors import ActorflowError
     from actorflow.model.events import Event
     from actorflow.model.lifecycle import RunStatus
-    from actorflow.model.protocols import Clock, FollowsRuns
+    from actorflow.model.powers import FollowsRuns
+    from actorflow.model.protocols import Clock
     from actorflow.orchestrator.powers import Powers
 
     _T = TypeVar("_T")

@@ -10,7 +10,8 @@ from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.running import Deadlock
 from actorflow.errors.storage import AlreadyStarted, InvalidAnswer, RunNotFound
-from actorflow.model.results import Parent, RunError
+from actorflow.model.records import Parent
+from actorflow.model.results import RunError
 from actorflow.orchestrator.deferral import checked_power
 from actorflow.orchestrator.live import find
 from actorflow.orchestrator.powers import is_recorded
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.definition.workflow import Workflow
     from actorflow.model.context import Attempt
-    from actorflow.model.results import RunRecord, RunResult
+    from actorflow.model.records import RunRecord
+    from actorflow.model.results import RunResult
     from actorflow.orchestrator.admission import Ticket
     from actorflow.orchestrator.lifetime import Lifetime
     from actorflow.orchestrator.live import Entry

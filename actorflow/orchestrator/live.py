@@ -10,7 +10,7 @@ from actorflow.errors.definition import OrchestratorClosed
 from actorflow.errors.storage import RunUnattended
 from actorflow.model.filters import RunFilters, RunQuery, columns_of
 from actorflow.model.lifecycle import RunStatus
-from actorflow.model.protocols import CountsRuns
+from actorflow.model.powers import CountsRuns
 from actorflow.model.results import RunResult
 from actorflow.orchestrator.powers import lacks, listing_arguments
 from actorflow.orchestrator.settings import run_id_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from actorflow.orchestrator.admission import Ticket
 
     Entry = tuple[Run, Once[RunResult], Ticket, WorkflowPlan]
-    from actorflow.model.results import RunPage
+    from actorflow.model.records import RunPage
     from actorflow.orchestrator.lifetime import Lifetime
     from actorflow.orchestrator.powers import Powers
     from actorflow.orchestrator.runtime import Runtime

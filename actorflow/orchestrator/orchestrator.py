@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from actorflow.definition.workflow import Workflow
     from actorflow.model.filters import RunFilters, RunListing
     from actorflow.model.protocols import Executor, Observer, StateManager
-    from actorflow.model.results import RunPage, RunResult, ShutdownReport
+    from actorflow.model.records import RunPage
+    from actorflow.model.results import RunResult, ShutdownReport
     from actorflow.orchestrator.requests import RunOptions
     from actorflow.run.handle import Run
 

@@ -15,7 +15,7 @@ import attrs
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.storage import InvalidAnswer
-from actorflow.model.protocols import (
+from actorflow.model.powers import (
     CancelsRemotely,
     ChecksOutputs,
     CountsRuns,
@@ -28,8 +28,8 @@ from actorflow.model.protocols import (
     QueuesRuns,
     ReadsRecords,
     ReadsSlowly,
-    StateManager,
 )
+from actorflow.model.protocols import StateManager
 from actorflow.support.safe_text import text_of
 from actorflow.support.urls import masked_url
 

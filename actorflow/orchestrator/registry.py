@@ -15,7 +15,7 @@ from actorflow.support.warnings import warn
 
 if TYPE_CHECKING:
     from actorflow.definition.plan import WorkflowPlan
-    from actorflow.model.results import RunSnapshot
+    from actorflow.model.records import RunSnapshot
 
 __all__ = ["Registry", "plan_of"]
 

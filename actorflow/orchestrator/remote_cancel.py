@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from actorflow.model.events import Event
     from actorflow.model.protocols import Clock, StateManager
-    from actorflow.model.results import RunSnapshot
+    from actorflow.model.records import RunSnapshot
     from actorflow.orchestrator.live import LiveRuns
     from actorflow.orchestrator.powers import Powers
     from actorflow.orchestrator.runtime import Runtime

@@ -12,7 +12,7 @@ from actorflow.model.context import Children, RunScope
 from actorflow.model.lifecycle import EventKind, RunStatus
 from actorflow.model.messages import StartRun
 from actorflow.model.past import Past
-from actorflow.model.protocols import KeepsAttributes
+from actorflow.model.powers import KeepsAttributes
 from actorflow.model.requests import RunOptions, check_names, new_record
 from actorflow.orchestrator.powers import lacks
 from actorflow.support.safe_text import text_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from actorflow.model.context import Attempt
     from actorflow.model.events import Event
     from actorflow.model.protocols import Clock, Executor, StateManager
-    from actorflow.model.results import Parent, RunRecord, RunSnapshot
+    from actorflow.model.records import Parent, RunRecord, RunSnapshot
 
 __all__ = [
     "Call",

@@ -17,22 +17,20 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from thespian.actors import ActorSystem
 
 from actorflow.actors import ConfigureSupervisor, Supervisor
-from actorflow.errors.definition import DefinitionError, ForkedOrchestrator, OrchestratorClosed
+from actorflow.errors.definition import ForkedOrchestrator, OrchestratorClosed
 from actorflow.executors import CoroutineExecutor, ThreadExecutor
 from actorflow.executors.watchdog import Watchdog
-from actorflow.model.attributes import changes_of
-from actorflow.model.deferral import moment_of
 from actorflow.model.lifecycle import RunStatus
 from actorflow.model.messages import BlockedLoop, CancelRun, Committed, LeaveRuns, run_of
-from actorflow.model.protocols import KeepsAttributes
 from actorflow.model.results import RunResult
-from actorflow.orchestrator.deferral import checked_power
+from actorflow.orchestrator.changing import ChangesRuns
 from actorflow.orchestrator.estimates import Estimates
 from actorflow.orchestrator.executor_table import Places, finishing
 from actorflow.orchestrator.family import Family
+from actorflow.orchestrator.faults import ReportsFaults
 from actorflow.orchestrator.following import FollowedSource, Following, FollowsRecords
-from actorflow.orchestrator.powers import hand_back, lacks
-from actorflow.orchestrator.remote_cancel import Fate, cancel_unattended, withdraw
+from actorflow.orchestrator.powers import hand_back
+from actorflow.orchestrator.remote_cancel import withdraw
 from actorflow.orchestrator.shutdown import Parting
 from actorflow.orchestrator.waits import Waits, would_block, would_read
 from actorflow.orchestrator.watchers import Audience
@@ -47,12 +45,11 @@ if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from actorflow.model.attributes import Attribute
     from actorflow.model.context import Attempt, Children
     from actorflow.model.events import Event
     from actorflow.model.messages import StartRun
-    from actorflow.model.protocols import Executor, Observer, Report, StateManager
-    from actorflow.model.results import RunSnapshot
+    from actorflow.model.protocols import Clock, Executor, Observer, Report, StateManager
+    from actorflow.model.records import RunSnapshot
     from actorflow.orchestrator.live import LiveRuns
     from actorflow.orchestrator.powers import Powers
     from actorflow.orchestrator.settings import Settings
@@ -68,7 +65,7 @@ _asking: Final[contextvars.ContextVar[Attempt | None]] = contextvars.ContextVar(
 """The attempt on whose behalf a call is made, where neither its thread nor its task tell."""
 
 
-class Runtime(FollowsRecords):
+class Runtime(ChangesRuns, FollowsRecords, ReportsFaults):
     """Everything of an orchestrator that runs.
 
     Args:
@@ -92,7 +89,7 @@ class Runtime(FollowsRecords):
         live: LiveRuns,
         children: Children | None = None,
     ) -> None:
-        self.clock: Final = SystemClock()
+        self.clock: Clock = SystemClock()
         self.powers = powers
         self.state: StateManager = powers.state
         self.slow_to_read: bool = powers.slow_to_read
@@ -207,54 +204,9 @@ class Runtime(FollowsRecords):
         """Tell the supervisor to stop these runs without ending them."""
         self._tell(LeaveRuns(run_ids, grace))
 
-    def cancel_elsewhere(self, run_id: str, reason: str, *, compensate: bool) -> RunResult | None:
-        """End a run that is not in progress here, or ask its owner to; return any result."""
-        if run_id in self._live:  # it was resumed in the meantime
-            self.cancel(run_id, reason, compensate=compensate)
-            return None
-        self.check_may_read("Run.cancel()")
-        fate = cancel_unattended(self.powers, run_id, self.clock, reason, compensate=compensate)
-        return RunResult.of(self.snapshot(run_id)) if fate is Fate.CANCELLED else None
-
-    def reschedule(self, run_id: str, at: object, delay: object) -> None:
-        """Move the start of a run that waits, here or elsewhere."""
-        self.check_process()
-        now = self.clock.wall(self.clock.now())
-        start_at = moment_of(at, delay, now, None)
-        if at is None and delay is None:
-            problem = "Run.reschedule() needs a new time"
-            raise DefinitionError(None, problem, "Pass at= or delay=; delay=0 means now")
-        if self.slow_to_read:
-            self.check_may_block("Run.reschedule()")
-        deferral = checked_power(self.powers, "Run.reschedule()")
-        deferral.reschedule(run_id, now if start_at is None else start_at, now)
-        self._live.waiting.changed()
-
     def snapshot(self, run_id: str) -> RunSnapshot:
         """Return a run as it stands."""
         return self.state.snapshot(run_id)
-
-    def set_attributes(self, run_id: str, attributes: Mapping[str, Attribute | None]) -> None:
-        """Change attributes of a run, in progress anywhere or ended; return when it is recorded."""
-        if self.slow_to_read:
-            self.check_may_block("Run.set_attributes()")
-        self._set_attributes(run_id, attributes)
-
-    async def set_attributes_async(
-        self, run_id: str, attributes: Mapping[str, Attribute | None]
-    ) -> None:
-        """Do what `set_attributes` does without blocking the event loop."""
-        if self.slow_to_read:
-            await asyncio.to_thread(self._set_attributes, run_id, attributes)
-        else:
-            self._set_attributes(run_id, attributes)
-
-    def _set_attributes(self, run_id: str, attributes: Mapping[str, Attribute | None]) -> None:
-        changes = changes_of(attributes)
-        self.check_process()
-        if self.powers.attributes is None:
-            raise lacks(self.state, "Run.set_attributes()", KeepsAttributes)
-        self.powers.attributes.set_attributes(run_id, changes)
 
     def status(self, run_id: str) -> RunStatus:
         """Return the status of a run; from memory where reading would block the event loop.
@@ -444,20 +396,6 @@ class Runtime(FollowsRecords):
         self._live.leave(run_id)
         if self.audience.present:
             self.audience.notify(run_id)
-
-    def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
-        """Report events that the state manager could not record."""
-        with contextlib.suppress(BaseException):  # a log that raises must not add to it
-            get_logger().error(
-                "events.unrecorded", events=[str(event) for event in events], exc_info=error
-            )
-
-    def misbehaved(self, attempt: Attempt, what: str, error: BaseException) -> None:
-        """Report an executor that raised where its contract forbids that."""
-        with contextlib.suppress(BaseException):  # a log that raises must not add to it
-            get_logger(run_id=attempt.scope.run_id, **attempt.scope.bindings()).error(
-                "executor.failed", executor=repr(attempt.executor), method=what, exc_info=error
-            )
 
     def broken(self, message: object, error: BaseException) -> None:
         """Report a defect of actorflow, and end the run it affects."""

@@ -28,8 +28,9 @@ from actorflow.support.logs import get_logger
 from actorflow.support.oneshot import Once, settle
 
 if TYPE_CHECKING:
-    from actorflow.model.protocols import DefersRuns
-    from actorflow.model.results import RunRecord, RunResult
+    from actorflow.model.powers import DefersRuns
+    from actorflow.model.records import RunRecord
+    from actorflow.model.results import RunResult
     from actorflow.orchestrator.admission import Ticket
     from actorflow.orchestrator.launch import Launcher
     from actorflow.orchestrator.lifetime import Lifetime

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.definition.workflow import Workflow
     from actorflow.model.events import Event
-    from actorflow.model.protocols import QueuesRuns, Taken
-    from actorflow.model.results import RunSnapshot
+    from actorflow.model.powers import QueuesRuns, Taken
+    from actorflow.model.records import RunSnapshot
     from actorflow.orchestrator.admission import Ticket
     from actorflow.orchestrator.launch import Launcher
     from actorflow.orchestrator.lifetime import Lifetime

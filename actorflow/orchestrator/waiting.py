@@ -23,7 +23,7 @@ from actorflow.support.safe_text import text_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actorflow.model.results import RunRecord, RunSnapshot
+    from actorflow.model.records import RunRecord, RunSnapshot
     from actorflow.orchestrator.admission import Ticket
     from actorflow.orchestrator.requests import Request
     from actorflow.orchestrator.runtime import Runtime

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from actorflow.errors import ActorflowError
     from actorflow.model.protocols import Clock
-    from actorflow.model.results import RunSnapshot
+    from actorflow.model.records import RunSnapshot
 
     _T = TypeVar("_T")
 

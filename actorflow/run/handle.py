@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from actorflow.model.attributes import Attribute
     from actorflow.model.lifecycle import RunStatus
-    from actorflow.model.results import RunResult, RunSnapshot
+    from actorflow.model.records import RunSnapshot
+    from actorflow.model.results import RunResult
     from actorflow.run.event_stream import EventStream
     from actorflow.support.oneshot import Once
 

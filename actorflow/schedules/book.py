@@ -15,7 +15,7 @@ from actorflow.support.safe_text import text_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from actorflow.model.protocols import KeepsSchedules
+    from actorflow.model.powers import KeepsSchedules
     from actorflow.model.schedules import RecordedSchedule, ScheduleDefinition, ScheduleState
 
 __all__ = ["ScheduleBook", "next_time"]

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from actorflow.model.messages import StartRun
     from actorflow.model.past import Past
     from actorflow.model.protocols import Executor
-    from actorflow.model.results import RunSnapshot, StepResult
+    from actorflow.model.records import RunSnapshot
+    from actorflow.model.results import StepResult
     from actorflow.scheduling.deadlines import Deadline
 
 __all__ = ["Continuation", "RunState", "StepState"]

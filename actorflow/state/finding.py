@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from actorflow.model.filters import RunQuery
     from actorflow.model.lifecycle import RunStatus
-    from actorflow.model.results import RunRecord, RunSnapshot
+    from actorflow.model.records import RunRecord, RunSnapshot
 
 __all__ = ["Recorded", "counted", "matching"]
 

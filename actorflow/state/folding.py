@@ -15,7 +15,8 @@ from actorflow.model.lifecycle import (
     move_run,
     move_step,
 )
-from actorflow.model.results import RunRecord, RunSnapshot, StepResult
+from actorflow.model.records import RunRecord, RunSnapshot
+from actorflow.model.results import StepResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

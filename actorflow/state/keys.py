@@ -35,7 +35,7 @@ from actorflow.errors.storage import KeyInUse
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from actorflow.model.results import RunRecord
+    from actorflow.model.records import RunRecord
 
 __all__ = ["REPLACED", "YIELDED", "KeyTable", "Rival", "Verdict", "decide"]
 

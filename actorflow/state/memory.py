@@ -18,8 +18,9 @@ from actorflow.model.cancelling import cancelled
 from actorflow.model.events import Event
 from actorflow.model.filters import RunFilters, RunQuery, next_cursor
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus, move_run
-from actorflow.model.protocols import Due
-from actorflow.model.results import RECENT_RUNS, RunPage, medians
+from actorflow.model.powers import Due
+from actorflow.model.records import RunPage
+from actorflow.model.results import RECENT_RUNS, medians
 from actorflow.state.finding import counted, matching
 from actorflow.state.folding import fold
 from actorflow.state.keys import REPLACED, KeyTable
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from actorflow.model.attributes import Attribute
     from actorflow.model.filters import RunListing
     from actorflow.model.protocols import Commit
-    from actorflow.model.results import RunRecord, RunSnapshot
+    from actorflow.model.records import RunRecord, RunSnapshot
 
 __all__ = ["MemoryStateManager"]
 

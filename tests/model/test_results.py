@@ -9,11 +9,11 @@ import pytest
 
 from actorflow.errors.running import DeadlineExceeded
 from actorflow.model.lifecycle import RunStatus, StepStatus
+from actorflow.model.records import RunSnapshot
 from actorflow.model.results import (
     RunCancelled,
     RunFailed,
     RunResult,
-    RunSnapshot,
     RunTimeout,
     ShutdownReport,
     StepResult,

@@ -9,8 +9,8 @@ import pytest
 
 from actorflow.errors.storage import NotRestorable, RunNotFound, StoreUnavailable
 from actorflow.model.lifecycle import RunStatus
-from actorflow.model.protocols import Taken
-from actorflow.model.results import RunSnapshot
+from actorflow.model.powers import Taken
+from actorflow.model.records import RunSnapshot
 from actorflow.orchestrator.takeover import PARKED_FOR, Recovery
 
 

@@ -56,7 +56,8 @@ from actorflow.model.messages import (
     run_of,
 )
 from actorflow.model.past import Past
-from actorflow.model.results import RunRecord, RunResult
+from actorflow.model.records import RunRecord
+from actorflow.model.results import RunResult
 from actorflow.scheduling.crashes import MOST_CRASHES
 from actorflow.scheduling.decisions import Decisions
 from actorflow.scheduling.ledger import RunState

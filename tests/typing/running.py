@@ -11,7 +11,8 @@ from actorflow.definition.workflow import Workflow
 from actorflow.model.attempts import AttemptOutcome, AttemptResult
 from actorflow.model.events import Event
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
-from actorflow.model.results import RunPage, RunResult, RunSnapshot, ShutdownReport, StepResult
+from actorflow.model.records import RunPage, RunSnapshot
+from actorflow.model.results import RunResult, ShutdownReport, StepResult
 from actorflow.orchestrator import Orchestrator
 from actorflow.run.handle import Run
 from actorflow.schedules.handle import Schedule

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
-from actorflow.definition.arguments import event_page
 from actorflow.errors.definition import ForkedStateManager
 from actorflow.errors.storage import NotRecorded
 from actorflow.model.attributes import changes_of
-from actorflow.model.filters import RunFilters, RunQuery, columns_of
-from actorflow.model.requests import new_record
-from actorflow.state.folding import fold
-from actorflow.state.sql.options import check_columns, check_options, needs_extra, plan_given
+from actorflow.state.sql.deferral import SQLDeferral
+from actorflow.state.sql.listings import SQLListings
+from actorflow.state.sql.options import check_columns, check_options, needs_extra
+from actorflow.state.sql.outside import SQLOutside
 from actorflow.state.sql.retention import Limits, PeriodicPurge
 from actorflow.state.sql.schedules import SQLSchedules
 from actorflow.state.sql.values.serializers import JSONSerializer
@@ -29,20 +28,14 @@ from actorflow.support.suggestions import checks_options
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import timedelta
-    from typing import Unpack
 
-    import sqlalchemy as sa
-    from sqlalchemy.orm import Session
-
-    from actorflow.definition.workflow import Workflow
     from actorflow.model.attributes import Attribute
     from actorflow.model.events import Event
-    from actorflow.model.filters import RunListing
     from actorflow.model.lifecycle import RunStatus
-    from actorflow.model.protocols import Commit, Due, Taken
-    from actorflow.model.requests import RunOptions
-    from actorflow.model.results import RunPage, RunRecord, RunSnapshot
-    from actorflow.state.sql.health import Owner, StoreHealth
+    from actorflow.model.powers import Taken
+    from actorflow.model.protocols import Commit
+    from actorflow.model.records import RunRecord, RunSnapshot
+    from actorflow.state.sql.health import StoreHealth
     from actorflow.state.sql.retention import PurgeReport
     from actorflow.state.sql.values.serializers import Serializer
     from actorflow.state.sql.writing.queue import Entry
@@ -51,7 +44,7 @@ __all__ = ["SQLStateManager"]
 
 
 @checks_options
-class SQLStateManager(SQLSchedules):
+class SQLStateManager(SQLDeferral, SQLListings, SQLOutside, SQLSchedules):
     """A state manager that keeps runs in a database: SQLite or PostgreSQL.
 
     A single thread writes: `create`, `claim` and `record` enqueue their work, and everything that
@@ -209,59 +202,6 @@ class SQLStateManager(SQLSchedules):
         """Like `create`, but leave the run unowned, so that any orchestrator can take it."""
         return self._create(record, done, owned=False)
 
-    def enqueue_in(
-        self,
-        connection: sa.Connection | Session,
-        flow: Workflow,
-        inputs: Mapping[str, Any] | None = None,
-        **options: Unpack[RunOptions],
-    ) -> str:
-        """Enqueue a run in a transaction of the caller's, and return the run's id.
-
-        The run exists if and when that transaction commits. From then on, an orchestrator with
-        `recover=True` takes it, as with `Orchestrator.enqueue`. Nothing here commits, rolls back
-        or closes anything, and no orchestrator is needed. Errors of the database are SQLAlchemy's;
-        roll back after one.
-
-        Args:
-            connection: A connection or session to the same database, of SQLAlchemy.
-            flow: The workflow; not its id, because nothing is registered here.
-            inputs: The run's inputs, by name.
-            options: See `RunOptions`. If an earlier run has the same idempotency key, its id is
-                returned and nothing is enqueued. If another transaction that has not ended uses
-                the key, this waits for its end.
-
-        Raises:
-            DefinitionError: When an argument is invalid, the connection is to another database, or
-                it commits each statement by itself.
-            MissingInput: When a step takes an input that is missing.
-            UnknownInput: When no step takes an input.
-            NotStorable: When an input or the metadata cannot be stored.
-            TooLarge: When the inputs or the metadata are too large.
-
-        Example:
-            >>> import pathlib, tempfile
-            >>> import sqlalchemy as sa
-            >>> from actorflow import Step, Workflow
-            >>> from actorflow.state.sql import SQLStateManager
-            >>> flow = Workflow("welcome")
-            >>> mail = flow.add(Step("mail", lambda address: f"sent to {address}"))
-            >>> folder = tempfile.TemporaryDirectory()
-            >>> url = f"sqlite:///{folder.name}/app.db"
-            >>> state, engine = SQLStateManager(url, create=True), sa.create_engine(url)
-            >>> with engine.begin() as connection:
-            ...     run_id = state.enqueue_in(connection, flow, {"address": "me@example.org"})
-            >>> state.snapshot(run_id).status
-            <RunStatus.PENDING: 'pending'>
-            >>> state.close()
-            >>> engine.dispose()
-            >>> folder.cleanup()
-        """
-        self._check_process()
-        clock = SystemClock()
-        record = new_record(plan_given(flow), inputs, options, created_at=clock.wall(clock.now()))
-        return self._outside.enqueue(connection, self._entry(record, lambda _: None, owned=False))
-
     def _entry(self, record: RunRecord, done: Commit, *, owned: bool) -> Create:
         check_columns(record)
         run = f"a run of workflow {record.workflow_id!r}"
@@ -322,45 +262,6 @@ class SQLStateManager(SQLSchedules):
     def hand_back(self, run_id: str, parked: str | None = None) -> None:
         """Give up a claimed run so that others can take it; `parked` says what it waits for."""
         self._put(HandBack(run_id=run_id, parked=parked))
-
-    def due(self, _now: float) -> Due:
-        """Return this manager's deferred runs whose time and turn have come.
-
-        The time is that of the database.
-
-        Raises:
-            StoreUnavailable: When the database cannot be reached.
-        """
-        self._check_process()
-        due, queued = self._reader.read(self._turns.search)
-        if not queued:
-            return due
-        kept, _ = self._transactions.run(
-            lambda it: self._turns.grant(it, queued), "look for due runs"
-        )
-        return due._replace(run_ids=[run_id for run_id in due.run_ids if run_id not in kept])
-
-    def reschedule(self, run_id: str, start_at: float, _now: float) -> None:
-        """Move the start of a run that waits for its time or its turn, whoever owns it.
-
-        Raises:
-            RunNotFound: When there is no such run.
-            NotRescheduled: When it does not wait.
-            StoreUnavailable: When the database cannot be reached.
-        """
-        self._transactions.run(
-            lambda it: self._turns.reschedule(it, run_id, start_at), "reschedule a run"
-        )
-
-    def occupy(self, run_id: str) -> None:
-        """Give a claimed run the turn of its key, if it has one.
-
-        Raises:
-            RunNotFound: When there is no such run.
-            KeyInUse: When another live run has it.
-            StoreUnavailable: When the database cannot be reached.
-        """
-        self._transactions.run(lambda it: self._turns.occupy(it, run_id), "take up a key")
 
     def admit(self, run_id: str, step_id: str, output: Any) -> None:
         """Serialize an output as soon as the step returns it, ahead of its event.
@@ -507,64 +408,3 @@ class SQLStateManager(SQLSchedules):
         """
         limits = Limits.for_purge(older_than, keep, keys_older_than, rows)
         return self._purger.purge(limits, threading.Event())
-
-    # ── Reading ──────────────────────────────────────────────────────────────────────────────
-
-    def snapshot(self, run_id: str) -> RunSnapshot:
-        """Return the current state of a run."""
-        fresh = self._fresh.get(run_id)
-        return self._reader.snapshot(run_id) if fresh is None else fold(fresh, ())
-
-    def events(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Sequence[Event]:
-        """Return the run's events with a number greater than `after`, in order."""
-        event_page(after, limit)
-        return [] if run_id in self._fresh else self._reader.events(run_id, after, limit)
-
-    def records(
-        self, run_ids: Collection[str]
-    ) -> Mapping[str, tuple[RunSnapshot, Sequence[Event]]]:
-        """Return runs with their events, by run id, without those that cannot be read."""
-        return self._reader.records(run_ids)
-
-    def durations(self, workflow_id: str) -> Mapping[str, float]:
-        """Return the median seconds of each step over the last completed runs of a workflow."""
-        return self._reader.durations(workflow_id)
-
-    def list(self, **asked: Unpack[RunListing]) -> RunPage:
-        """Return runs, newest first, ties by run id; waits for pending accepted runs to commit.
-
-        Raises:
-            DefinitionError: When a filter is invalid.
-            StoreUnavailable: When the database cannot be reached.
-        """
-        query = RunQuery.of(asked)
-        self._wait_for_fresh()
-        return self._reader.list(query)
-
-    def count_runs(
-        self, by: str | Sequence[str], /, **filters: Unpack[RunFilters]
-    ) -> Mapping[Any, int]:
-        """Return how many runs match all filters, by what they have in common.
-
-        Raises:
-            DefinitionError: When an argument is invalid.
-            StoreUnavailable: When the database cannot be reached.
-        """
-        columns, query = columns_of(by), RunQuery.of(filters, RunFilters)
-        self._wait_for_fresh()
-        groups = self._reader.count(columns, query)
-        return {key[0]: count for key, count in groups.items()} if isinstance(by, str) else groups
-
-    def owners(self) -> Sequence[Owner]:
-        """Return the owners with a lease, and those that runs in progress have, by their names.
-
-        Raises:
-            StoreUnavailable: When the database cannot be reached.
-        """
-        self._wait_for_fresh()
-        return self._reader.owners()
-
-    def _wait_for_fresh(self) -> None:
-        self._check_process()
-        fresh = set(self._fresh)
-        self._writer.wait_until(lambda: fresh.isdisjoint(self._fresh))

@@ -13,7 +13,7 @@ from actorflow.support.safe_text import text_of
 
 if TYPE_CHECKING:
     from actorflow.definition.plan import WorkflowPlan
-    from actorflow.model.results import RunRecord
+    from actorflow.model.records import RunRecord
 
     Counts: TypeAlias = tuple[object, object, object, object]
     from collections.abc import Iterator

@@ -16,7 +16,8 @@ from actorflow.errors.storage import NotRestorable, RunNotFound, StoreUnavailabl
 from actorflow.model.events import NO_DATA, Event
 from actorflow.model.filters import next_cursor
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
-from actorflow.model.results import RECENT_RUNS, RunOwner, RunPage, RunSnapshot, StepResult, medians
+from actorflow.model.records import RunOwner, RunPage, RunSnapshot
+from actorflow.model.results import RECENT_RUNS, StepResult, medians
 from actorflow.state.folding import with_attempts
 from actorflow.state.sql.attributes import load_attributes
 from actorflow.state.sql.engines import transaction

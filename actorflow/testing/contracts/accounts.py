@@ -11,7 +11,7 @@ import attrs
 from actorflow.errors.storage import RecordedError
 from actorflow.model.events import Event
 from actorflow.model.lifecycle import EventKind
-from actorflow.model.results import RunRecord
+from actorflow.model.records import RunRecord
 from actorflow.orchestrator.powers import is_recorded
 from actorflow.support.class_names import dotted_name
 from actorflow.support.safe_text import text_of

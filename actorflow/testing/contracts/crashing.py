@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from actorflow.definition.retry import RetryPolicy
 from actorflow.definition.workflow import Workflow
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
-from actorflow.model.results import RunRecord
+from actorflow.model.records import RunRecord
 from actorflow.orchestrator import Orchestrator
 from actorflow.state.folding import fold
 from actorflow.state.memory import MemoryStateManager

@@ -22,7 +22,7 @@ from actorflow.testing.contracts.accounts import (
 __all__ = ["FindsRunsContract"]
 
 if TYPE_CHECKING:
-    from actorflow.model.results import RunPage
+    from actorflow.model.records import RunPage
 
 _HOSTILE: Final = ("' OR 1=1 --", "%", "_", 'a"b', "a\\b", "ä€😀", "true", "1", "")
 _NUMBERS: Final = (0, 1, -1, 2**63 - 1, -(2**63), 0.5, 1e300, -2.5e-7)

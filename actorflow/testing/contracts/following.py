@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actorflow.model.lifecycle import RunStatus
-    from actorflow.model.protocols import FollowsRuns, StateManager
+    from actorflow.model.powers import FollowsRuns
+    from actorflow.model.protocols import StateManager
 
 __all__ = ["FollowsRunsContract"]
 

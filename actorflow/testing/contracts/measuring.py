@@ -18,7 +18,7 @@ from actorflow.testing.contracts.accounts import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from actorflow.model.protocols import MeasuresSteps
+    from actorflow.model.powers import MeasuresSteps
 
 __all__ = ["MeasuresStepsContract"]
 

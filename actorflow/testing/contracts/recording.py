@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actorflow.model.protocols import StateManager
-    from actorflow.model.results import RunRecord, StepResult
+    from actorflow.model.records import RunRecord
+    from actorflow.model.results import StepResult
 
 __all__ = ["Listing", "Recording"]
 

@@ -12,7 +12,7 @@ from actorflow.model.schedules import ScheduleDefinition, ScheduleState
 from actorflow.testing.contracts.accounts import EPOCH, Patient
 
 if TYPE_CHECKING:
-    from actorflow.model.protocols import KeepsSchedules
+    from actorflow.model.powers import KeepsSchedules
     from actorflow.model.schedules import RecordedSchedule
 
 __all__ = ["KeepsSchedulesContract"]

@@ -8,7 +8,7 @@ import attrs
 
 from actorflow.errors.running import IllegalMove
 from actorflow.model.lifecycle import EventKind
-from actorflow.model.results import RunRecord, RunSnapshot
+from actorflow.model.records import RunRecord, RunSnapshot
 from actorflow.state.folding import fold
 from actorflow.testing.contracts.accounts import told
 from actorflow.testing.laws.law import of_the_runtime

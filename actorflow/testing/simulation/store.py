@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from actorflow.model.events import Event
     from actorflow.model.protocols import Commit, StateManager
-    from actorflow.model.results import RunRecord, RunSnapshot
+    from actorflow.model.records import RunRecord, RunSnapshot
     from actorflow.orchestrator.powers import Powers
     from actorflow.systems.simulated.mischief import Countdown
     from actorflow.systems.simulated.system import SimulatedSystem

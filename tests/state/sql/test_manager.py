@@ -33,7 +33,7 @@ from actorflow.errors.storage import (
     TooLarge,
 )
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
-from actorflow.model.protocols import Taken
+from actorflow.model.powers import Taken
 from actorflow.model.results import RunFailed, RunTimeout
 from actorflow.orchestrator import lifetime
 from actorflow.orchestrator.remote_cancel import withdraw

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from actorflow import Orchestrator, Workflow
 from actorflow.errors.storage import LeaseHeld
 from actorflow.model.events import EventKind
-from actorflow.model.protocols import Taken
+from actorflow.model.powers import Taken
 from actorflow.state.sql import SQLStateManager, processes
 from actorflow.state.sql.engines import Engines
 from actorflow.state.sql.processes import Process

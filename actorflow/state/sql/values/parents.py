@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from actorflow.model.results import Parent
+from actorflow.model.records import Parent
 
 __all__ = ["parent_columns", "parent_of"]
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from actorflow.errors.storage import AlreadyStarted
 from actorflow.model.lifecycle import RunStatus, StepStatus
-from actorflow.model.results import RunRecord
+from actorflow.model.records import RunRecord
 from actorflow.state.folding import RunFold
 from actorflow.state.sql.attributes import attribute_rows
 from actorflow.state.sql.channels import notification, payload

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     from actorflow.errors.storage import StoreError
     from actorflow.model.events import Event
-    from actorflow.model.protocols import Commit, Taken
-    from actorflow.model.results import RunRecord
+    from actorflow.model.powers import Taken
+    from actorflow.model.protocols import Commit
+    from actorflow.model.records import RunRecord
     from actorflow.support.oneshot import Once
 
 __all__ = [

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Dialect
 
-    from actorflow.model.results import RunRecord
+    from actorflow.model.records import RunRecord
     from actorflow.state.sql.writing.bulk import Bulk
     from actorflow.state.sql.writing.open_runs import Batch, Change
 

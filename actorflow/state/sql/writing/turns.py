@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from actorflow.errors.storage import AlreadyStarted, KeyInUse, NotRescheduled, RunNotFound
 from actorflow.model.cancelling import cancelled
 from actorflow.model.lifecycle import RunStatus
-from actorflow.model.protocols import Due
+from actorflow.model.powers import Due
 from actorflow.state.keys import REPLACED, YIELDED, Rival, decide
 from actorflow.state.sql.attributes import attribute_rows
 from actorflow.state.sql.channels import ask
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from actorflow.errors.storage import StoreError
-    from actorflow.model.results import RunRecord
+    from actorflow.model.records import RunRecord
     from actorflow.state.keys import Verdict
     from actorflow.state.sql.writing.open_runs import Batch
     from actorflow.state.sql.writing.queue import Create

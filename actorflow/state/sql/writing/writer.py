@@ -28,7 +28,7 @@ from actorflow.errors.storage import (
     StoreError,
     StoreUnavailable,
 )
-from actorflow.model.protocols import Taken
+from actorflow.model.powers import Taken
 from actorflow.state.sql.health import HealthMonitor
 from actorflow.state.sql.transactions import describe
 from actorflow.state.sql.writing.connection import LeasedConnection

@@ -1,0 +1,86 @@
+"""Changes to recorded runs, wherever they are in progress; a part of the runtime."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from actorflow.errors.definition import DefinitionError
+from actorflow.model.attributes import changes_of
+from actorflow.model.deferral import moment_of
+from actorflow.model.powers import KeepsAttributes
+from actorflow.model.results import RunResult
+from actorflow.orchestrator.deferral import checked_power
+from actorflow.orchestrator.powers import lacks
+from actorflow.orchestrator.remote_cancel import Fate, cancel_unattended
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from actorflow.model.attributes import Attribute
+    from actorflow.model.protocols import Clock, StateManager
+    from actorflow.model.records import RunSnapshot
+    from actorflow.orchestrator.live import LiveRuns
+    from actorflow.orchestrator.powers import Powers
+
+__all__ = ["ChangesRuns"]
+
+
+class ChangesRuns:
+    """Cancels, reschedules and tags recorded runs."""
+
+    clock: Clock
+    powers: Powers
+    slow_to_read: bool
+    state: StateManager
+    _live: LiveRuns
+    cancel: Callable[..., None]
+    check_may_block: Callable[[str], None]
+    check_may_read: Callable[[str], None]
+    check_process: Callable[[], None]
+    snapshot: Callable[[str], RunSnapshot]
+
+    def cancel_elsewhere(self, run_id: str, reason: str, *, compensate: bool) -> RunResult | None:
+        """End a run that is not in progress here, or ask its owner to; return any result."""
+        if run_id in self._live:  # it was resumed in the meantime
+            self.cancel(run_id, reason, compensate=compensate)
+            return None
+        self.check_may_read("Run.cancel()")
+        fate = cancel_unattended(self.powers, run_id, self.clock, reason, compensate=compensate)
+        return RunResult.of(self.snapshot(run_id)) if fate is Fate.CANCELLED else None
+
+    def reschedule(self, run_id: str, at: object, delay: object) -> None:
+        """Move the start of a run that waits, here or elsewhere."""
+        self.check_process()
+        now = self.clock.wall(self.clock.now())
+        start_at = moment_of(at, delay, now, None)
+        if at is None and delay is None:
+            problem = "Run.reschedule() needs a new time"
+            raise DefinitionError(None, problem, "Pass at= or delay=; delay=0 means now")
+        if self.slow_to_read:
+            self.check_may_block("Run.reschedule()")
+        deferral = checked_power(self.powers, "Run.reschedule()")
+        deferral.reschedule(run_id, now if start_at is None else start_at, now)
+        self._live.waiting.changed()
+
+    def set_attributes(self, run_id: str, attributes: Mapping[str, Attribute | None]) -> None:
+        """Change attributes of a run, in progress anywhere or ended; return when it is recorded."""
+        if self.slow_to_read:
+            self.check_may_block("Run.set_attributes()")
+        self._set_attributes(run_id, attributes)
+
+    async def set_attributes_async(
+        self, run_id: str, attributes: Mapping[str, Attribute | None]
+    ) -> None:
+        """Do what `set_attributes` does without blocking the event loop."""
+        if self.slow_to_read:
+            await asyncio.to_thread(self._set_attributes, run_id, attributes)
+        else:
+            self._set_attributes(run_id, attributes)
+
+    def _set_attributes(self, run_id: str, attributes: Mapping[str, Attribute | None]) -> None:
+        changes = changes_of(attributes)
+        self.check_process()
+        if self.powers.attributes is None:
+            raise lacks(self.state, "Run.set_attributes()", KeepsAttributes)
+        self.powers.attributes.set_attributes(run_id, changes)

@@ -25,7 +25,8 @@ class Family:
 
     def __init__(self, cancel: Callable[[str, str], None]) -> None:
         self._cancel = cancel
-        self._lock = threading.Lock()
+        # Reentrant, because a signal handler may end a run at this moment.
+        self._lock = threading.RLock()
         self._children: dict[str, list[str]] = {}
         """The ids of the children to cancel with each run, by its id."""
 

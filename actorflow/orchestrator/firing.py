@@ -33,7 +33,7 @@ from actorflow.orchestrator.requests import new_run
 from actorflow.schedules.firing import decide, delay, key_of, local_time
 from actorflow.schedules.times import timetable
 from actorflow.support.logs import get_logger
-from actorflow.support.oneshot import Once, settle
+from actorflow.support.oneshot import Alarm, Once, settle
 from actorflow.support.safe_text import said_by
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Firing:
         self._enqueues = enqueues
         # Reentrant, because a signal handler may shut down at this moment.
         self._lock = threading.RLock()
-        self._changed = threading.Event()
+        self._changed = Alarm()
         self.over = False
         """Whether it must fire nothing further."""
         self._thread: threading.Thread | None = None
@@ -121,7 +121,7 @@ class Firing:
         """Fire nothing further; see `ended`."""
         with self._lock:
             self.over = True
-            self._changed.set()
+            self._changed.ring()
             if self._thread is None:
                 self.ended.set(None)
 
@@ -130,7 +130,7 @@ class Firing:
         with self._lock:
             if self.over or self._runtime is None:
                 return
-            self._changed.set()
+            self._changed.ring()
             if self._thread is None:
                 work = functools.partial(self._work, self._runtime)
                 thread = threading.Thread(target=work, name="actorflow schedules", daemon=True)
@@ -160,7 +160,7 @@ class Firing:
     def _work(self, runtime: Runtime) -> None:
         try:
             while not self.over:
-                self._changed.clear()
+                self._changed.silence()
                 pause = self._turn(runtime)
                 if pause is None and self._leave():
                     return
@@ -177,7 +177,7 @@ class Firing:
     def _leave(self) -> bool:
         """Give up the thread, unless a schedule has been made in the meantime."""
         with self._lock:
-            if not self._changed.is_set():
+            if not self._changed.rung:
                 self._thread = None
             return self._thread is None
 

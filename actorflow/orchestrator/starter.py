@@ -25,7 +25,7 @@ from actorflow.orchestrator.requests import resumed_run
 from actorflow.orchestrator.waiting import Held
 from actorflow.run.handle import Run
 from actorflow.support.logs import get_logger
-from actorflow.support.oneshot import Once, settle
+from actorflow.support.oneshot import Alarm, Once, settle
 
 if TYPE_CHECKING:
     from actorflow.model.powers import DefersRuns
@@ -64,7 +64,7 @@ class Starter:
         """Held while the state manager is asked, and what it releases is launched."""
         self._released: deque[Held] = deque()
         """Runs that wait for their place only."""
-        self._woken = threading.Event()
+        self._woken = Alarm()
         self._over = False
         self._begun = False
 
@@ -157,7 +157,7 @@ class Starter:
             ticket, held.ticket = held.ticket, None if waits else held.ticket
         if waits and ticket is not None:
             self._admission.leave(ticket)
-        self._woken.set()
+        self._woken.ring()
 
     async def _first_look_async(self, runtime: Runtime, held: Held) -> None:
         if runtime.slow_to_read:
@@ -174,7 +174,7 @@ class Starter:
                 with self._lock:
                     self._release(runtime, runtime.powers.deferral)
                 self._end_replaced(runtime, record)
-            self._woken.set()
+            self._woken.ring()
 
     def _end_replaced(self, runtime: Runtime, record: RunRecord) -> None:
         for held in self._waiting.with_key(record.workflow_id, str(record.key)):
@@ -226,7 +226,7 @@ class Starter:
                 self._admission.queue(held.ticket)
             else:  # its parent has a place, and may wait for it
                 self._admission.enter_at_once(held.ticket)
-            held.ticket.when_done(self._woken.set)
+            held.ticket.when_done(self._woken.ring)
         if not held.ticket.done:
             return False
         try:
@@ -266,7 +266,7 @@ class Starter:
         """Start the thread with the first run that waits."""
         if not self._begun:
             self._begun = True
-            self._waiting.changed = self._woken.set
+            self._waiting.changed = self._woken.ring
             name = "actorflow starter"
             threading.Thread(target=self._work, args=(runtime,), name=name, daemon=True).start()
 
@@ -275,7 +275,7 @@ class Starter:
         try:
             while True:
                 self._woken.wait(pause)
-                self._woken.clear()
+                self._woken.silence()
                 if self._over:
                     return
                 pause = self._look(runtime) if self._waiting else None
@@ -302,7 +302,7 @@ class Starter:
     def end(self, runtime: Runtime | None, *, leave: bool) -> None:
         """Start nothing further, and leave or cancel what waits; may be called several times."""
         self._over = True
-        self._woken.set()
+        self._woken.ring()
         if runtime is not None:
             self._waiting.close(runtime, leave=leave)
         if not self._begun:

@@ -91,7 +91,8 @@ class Waits:
 
     def __init__(self, tell: Callable[[object], None]) -> None:
         self._tell = tell
-        self._lock = threading.Lock()
+        # Reentrant, because a signal handler may end a run at this moment.
+        self._lock = threading.RLock()
         self._waits: dict[Attempt, _Wait] = {}
         self._awaited: dict[str, list[str]] = {}
         """The runs that steps of a run wait for, by its id."""

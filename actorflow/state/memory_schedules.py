@@ -21,7 +21,7 @@ class MemorySchedules:
 
     def __init__(self) -> None:
         self._schedules: dict[str, RecordedSchedule] = {}
-        self._schedules_lock = threading.Lock()
+        self._schedules_lock = threading.RLock()
         self._revision = 0
         """The last revision of any schedule, so that none comes back."""
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-__all__ = ["Once", "first_of", "settle", "wait_for_first"]
+__all__ = ["Alarm", "Once", "first_of", "settle", "wait_for_first"]
 
 _T = TypeVar("_T")
 _OUTCOME: Final = "outcome"
@@ -134,6 +134,35 @@ class Once(Generic[_T]):
             finally:
                 del self._waiting[waiter]
         return self.result()
+
+
+class Alarm:
+    """An alarm that rings again and again, for a thread that waits for it.
+
+    `threading.Event` does the same, but is made in Python: see above.
+    """
+
+    __slots__ = ("_rung",)
+
+    def __init__(self) -> None:
+        self._rung: Once[None] = Once()
+
+    @property
+    def rung(self) -> bool:
+        """Whether it has rung since it was last silenced."""
+        return self._rung.done
+
+    def ring(self) -> None:
+        """Wake the thread that waits; from any thread."""
+        self._rung.set(None)
+
+    def silence(self) -> None:
+        """Wait for the next ring from now on; the caller must then look once before it waits."""
+        self._rung = Once()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until it rings, for at most that many seconds; return whether it has."""
+        return self._rung.wait(timeout)
 
 
 def settle(once: Once[None], error: BaseException | None, /) -> None:

@@ -112,8 +112,15 @@ def test_many_steps_that_wait_hold_nothing(nest):
 @pytest.mark.parametrize("nest", [run_in, await_in])
 def test_what_a_step_that_waits_gives_back_is_said(nest):
     """By two events, between its start and its end."""
-    with Orchestrator() as orchestrator:
-        inputs = {"orchestrator": orchestrator, "inner": INNER}
+    waits = threading.Event()
+
+    def seen(event):
+        if event.kind == "step.suspended":
+            waits.set()
+
+    with Orchestrator(observers=[seen]) as orchestrator:
+        inner = flow_of(lambda: waits.wait(GUARD))
+        inputs = {"orchestrator": orchestrator, "inner": inner}
         events = list(orchestrator.start(flow_of(nest), inputs).events())
     kinds = [event.kind.value for event in events if event.step_id]
     suspended = next(event for event in events if event.kind == "step.suspended")

@@ -878,8 +878,8 @@ defect(
 defect(
     "a queued run keeps its place",
     "orchestrator/starter.py",
-    "            self._admission.leave(ticket)\n        self._woken.set()\n",
-    "            pass\n        self._woken.set()\n",
+    "            self._admission.leave(ticket)\n        self._woken.ring()\n",
+    "            pass\n        self._woken.ring()\n",
     DEFERRED + "test_a_queued_run_holds_no_place",
     why="Runs that wait for others with their key fill the orchestrator.",
 )

@@ -23,6 +23,7 @@ from actorflow.state.sql.transactions import describe
 from actorflow.state.sql.watching.bell import Bell
 from actorflow.state.sql.watching.followers import Follower, Followers
 from actorflow.state.sql.watching.signals import Signal
+from actorflow.support.oneshot import Alarm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +77,7 @@ class Watcher:
         self._thread: threading.Thread | None = None
         self._bell: Bell | None = None
         self._channel: Channel | None = None
-        self._closing = threading.Event()
+        self._closing = Alarm()
         self._owns = False
         self._owned_at = 0.0
         self._hears = False
@@ -96,7 +97,7 @@ class Watcher:
         """Call `changed` when a run has changed; return what ends that."""
         follower = self._followers.add(run_id, changed)
         try:
-            self._closing.clear()
+            self._closing.silence()
             self._ensure()
         except BaseException:
             self._followers.remove(follower)
@@ -114,13 +115,13 @@ class Watcher:
             self._owns, self._owned_at = owns, self._now()
         if owns and (news or self._thread is None) and self._requests.has_listener:
             with contextlib.suppress(RuntimeError):  # no thread can be started: a net is left
-                if not (self._hears or self._closing.is_set()):
+                if not (self._hears or self._closing.rung):
                     self._ensure()
 
     def reopen(self) -> None:
         """Let it begin again after `close`."""
-        if self._closing.is_set():
-            self._closing.clear()
+        if self._closing.rung:
+            self._closing.silence()
 
     def _ensure(self) -> None:
         """Have a thread that looks soon."""
@@ -136,7 +137,7 @@ class Watcher:
 
     def close(self) -> None:
         """Forget all followers, and end the thread; following again starts it again."""
-        self._closing.set()
+        self._closing.ring()
         self._followers.clear()
         with self._lock:
             thread, bell = self._thread, self._bell
@@ -162,7 +163,7 @@ class Watcher:
                 bell.close()
 
     def _is_needed(self) -> bool:
-        if self._closing.is_set():
+        if self._closing.rung:
             return False
         return bool(self._followers) or (self._owns and self._requests.has_listener)
 
@@ -185,16 +186,16 @@ class Watcher:
     def _is_needed_soon(self, bell: Bell) -> bool:
         """Return whether there is anything to watch for, now or within a moment."""
         until = self._now() + _LINGERS
-        while not (self._is_needed() or self._closing.is_set()):
+        while not (self._is_needed() or self._closing.rung):
             if (left := until - self._now()) <= 0:
                 return False
             bell.wait(left)
-        return not self._closing.is_set()
+        return not self._closing.rung
 
     def _watch(self, channel: Channel, bell: Bell) -> None:
         """Watch over one connection, until there is nothing to watch for."""
         followed, signal, look_again = False, _EVERYTHING, 0.0
-        while not self._closing.is_set() and (self._followers or self._listens()):
+        while not self._closing.rung and (self._followers or self._listens()):
             follows = bool(self._followers)
             channel.listen(follows=follows)
             if follows and not followed:

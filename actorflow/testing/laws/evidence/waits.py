@@ -174,11 +174,11 @@ class Waits:
     def suspended(self, events: int, deliveries: int) -> Iterator[Pause]:
         """Yield the attempts that were suspended after numbers of events and deliveries.
 
-        The record of a run that ends early does not show how its suspensions end.
+        The record of a run that ends early, or is left, does not show how its suspensions end.
         """
         for step, pauses in self.of.items():
             life = step.life
-            if not life.torn and life.since <= deliveries <= life.until:
+            if not _is_silent(life, deliveries) and life.since <= deliveries <= life.until:
                 for pause in pauses:
                     if pause.since < events <= pause.until:
                         yield pause
@@ -198,7 +198,7 @@ class Waits:
             wait.async_
             for step, waits in self.waits.items()
             for wait in waits
-            if step.life.torn
+            if _is_silent(step.life, deliveries)
             and wait.begun <= deliveries <= (NEVER if wait.until is None else wait.until)
         )
         return most - unknown, most
@@ -207,7 +207,7 @@ class Waits:
         """Return whether attempts of a run may have been stopped, or may be about to be."""
         deadline = life.start.deadline
         return (
-            life.torn
+            _is_silent(life, deliveries)
             or life.compensates
             or any(count <= deliveries for count, _, _ in life.reasons_to_end)
             or (deadline is not None and deadline <= time)
@@ -276,6 +276,11 @@ class Waits:
                 if pause.woken <= idle.deliveries:
                     return False
         return suspended > 0
+
+
+def _is_silent(life: Life, deliveries: int) -> bool:
+    """Return whether the record of a run may not show what happens to its attempts."""
+    return life.torn or life.left_at <= deliveries
 
 
 def may_wait_to_be_undone(life: Life, lives: Lives) -> bool:

@@ -201,7 +201,7 @@ def deploy_again_and_again(
     figures, log = Figures(runs=runs), directory / "log"
     with Orchestrator(SQLStateManager(url, create=True)) as client:
         flow = chain(os.open(os.devnull, os.O_WRONLY), seconds)
-        ids = {client.enqueue(flow, {"n": n}): n for n in range(runs)}
+        ids = {client.enqueue(flow, {"n": n}).id: n for n in range(runs)}
     working = [Daemon(url, log, seconds, at_once) for _ in range(daemons)]
     for number in range(times):
         place = number % daemons

@@ -7,7 +7,7 @@ from alembic import op
 
 __all__ = ["down_revision", "revision", "upgrade"]
 
-revision = "0013"
+revision = "0011"
 down_revision = "0010"
 
 _ID = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")

@@ -228,7 +228,8 @@ class Life:
             "brain": list(runtime._brain.runs),
             "leases": runtime._brain.workers.held,
             "streams": runtime.audience._watchers,
-            "waits": runtime._nesting._waits,
+            "waits": {**runtime.waits._waits, **runtime.waits._awaited},
+            "children": runtime.family._children,
             "attempts": [*runtime._threads._running, *runtime._threads._abandoned],
         }
         return {name: value for name, value in kept.items() if value}

@@ -216,7 +216,12 @@ def test_a_run_outlives_a_crash_at_every_write_of_a_store_that_fails_and_stalls(
                 simulation.run_until_quiet()
 
             laws.check(simulation.trace())
-            assert expected.outputs == simulation.results["run-1"].outputs
+            assert works(expected.outputs) == works(simulation.results["run-1"].outputs)
+
+
+def works(outputs):
+    """Outputs without the numbers of the attempts: one that was cut advances the next."""
+    return {step_id: output.partition("#")[0] for step_id, output in outputs.items()}
 
 
 # ── Planted faults ───────────────────────────────────────────────────────────────────────────
@@ -265,9 +270,9 @@ def test_a_write_of_a_former_life_is_found(monkeypatch):
     """By the law of owners: it was asked for before the run was resumed, and made afterwards."""
     crash, claim, dead = SimulatedStateManager.crash, SimulatedStateManager.claim, []
 
-    def remember(store):
+    def remember(store, lost):
         dead[:] = [one for one in store._waiting if all(event.step_id for event in one.events)]
-        crash(store)
+        crash(store, lost)
 
     def make_all_the_same(store, run_id):
         for write in dead:

@@ -21,7 +21,7 @@ from actorflow.model.messages import AttemptAbandoned, AttemptFinished
 from actorflow.support.safe_text import said_by
 from actorflow.systems.simulated.mischief import Fault
 from actorflow.testing.errors import LawBroken
-from actorflow.testing.laws.evidence.life import StepLife, Undoing
+from actorflow.testing.laws.evidence.life import NEVER, StepLife, Undoing
 from actorflow.testing.laws.evidence.waits import ROUNDING
 from actorflow.testing.laws.law import of_the_runtime
 from actorflow.testing.simulation.account import Outcome
@@ -50,6 +50,7 @@ __all__ = [
 
 _RETRYING: Final = EventKind.STEP_RETRYING
 _FAILED: Final = EventKind.STEP_FAILED
+_CANCELLED: Final = EventKind.STEP_CANCELLED
 _SKIPPED: Final = EventKind.STEP_SKIPPED
 _FAILURES: Final = frozenset({_RETRYING, _FAILED, _SKIPPED})
 _REPETITIONS: Final = frozenset({Fault.DUPLICATE, Fault.DELAY, Fault.REORDER})
@@ -143,8 +144,8 @@ def _unfounded(step: StepLife, one: Try, end: Event, lives: Lives) -> Iterator[s
     """Yield what is wrong with the end of an attempt."""
     error, kind = end.data.get("error"), end.kind
     attempt = f"attempt {one.number} of {step}"
-    if one.body is None or kind is EventKind.STEP_COMPLETED or isinstance(error, CompensationCut):
-        return  # unknown, checked by law 10, or cut by a shutdown
+    if one.body is None or _tells_nothing(step, end):
+        return
     outcome = one.body.outcome
     if one.timed_out is not None:
         if kind in _FAILURES and not isinstance(error, (StepTimeout, ActorCrashed)):
@@ -165,6 +166,17 @@ def _unfounded(step: StepLife, one: Try, end: Event, lives: Lives) -> Iterator[s
         and _must_be_retried(step, one, end, error, lives)
     ):
         yield f"{attempt} failed with {_text(error)} at {end.time:g} s, and was not retried"
+
+
+def _tells_nothing(step: StepLife, end: Event) -> bool:
+    """Return whether an end does not follow from what the attempt did.
+
+    The outputs of completed steps are checked by law 10. A shutdown cuts compensators. What an
+    attempt does after its run was left is not recorded.
+    """
+    if end.kind is EventKind.STEP_COMPLETED or isinstance(end.data.get("error"), CompensationCut):
+        return True
+    return end.kind is _CANCELLED and step.life.left_at != NEVER
 
 
 def _text(error: BaseException | None) -> str:

@@ -11,6 +11,7 @@ from actorflow.model.lifecycle import EventKind
 from actorflow.model.records import RunRecord, RunSnapshot
 from actorflow.state.folding import fold
 from actorflow.testing.contracts.accounts import told
+from actorflow.testing.laws.evidence.life import NEVER
 from actorflow.testing.laws.law import of_the_runtime
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def records_have_one_owner(lives: Lives) -> Iterator[str]:
 
 def _wrongly_resumed(life: Life, former: Life) -> Iterator[str]:
     if former.end is None:
-        if not (former.cut or former.torn):
+        if not (former.cut or former.torn or former.handed_back != NEVER):
             yield f"{life} was resumed while it was in progress"
     elif former.end.kind is _COMPLETED:
         yield f"{life} was resumed after it had completed"

@@ -88,7 +88,8 @@ def _is_ending(life: Life) -> bool:
     """
     if life.goes_on:
         return False
-    failed = any(event.kind is EventKind.STEP_FAILED for _, event in _events(life))
+    ends = (step.end for step in life.steps.values() if step.end is not None)
+    failed = any(end.kind is EventKind.STEP_FAILED for end in ends)
     deadline = life.start.deadline
     return bool(life.cancels or life.torn or failed or life.start.poison) or deadline is not None
 
@@ -112,10 +113,9 @@ def crash_loops_end(lives: Lives) -> Iterator[str]:
     run sets the count back.
     """
     limit = lives.trace.settings.max_takeovers
-    left = {lives.at(run_id, delivered) for _, delivered, run_id in lives.trace.left}
     counts: dict[str, tuple[int, int]] = {}
     for life in lives.all:
-        least, most = _counted(life, counts.get(life.run_id, (0, 0)), left)
+        least, most = _counted(life, counts.get(life.run_id, (0, 0)))
         if least > limit and life.start.poison is None:
             yield f"{life} was taken over, although it had crashed {least} times in a row"
         elif most <= limit and life.start.poison is not None:
@@ -124,7 +124,7 @@ def crash_loops_end(lives: Lives) -> Iterator[str]:
         counts[life.run_id] = (0, 0) if _settles(life) else (least, most)
 
 
-def _counted(life: Life, before: tuple[int, int], left: set[Life]) -> tuple[int, int]:
+def _counted(life: Life, before: tuple[int, int]) -> tuple[int, int]:
     """Return how many crashes in a row a run has had before a life, at least and at most.
 
     A life that has recorded nothing may have been cut before it began. Then the attempts in flight
@@ -133,7 +133,7 @@ def _counted(life: Life, before: tuple[int, int], left: set[Life]) -> tuple[int,
     former, (least, most) = life.former, before
     if former is None or life.start.past is None:
         return 0, 0
-    if former in left or not former.cut:
+    if former.handed_back != NEVER or not former.cut:
         return before
     if not any(True for _ in _events(former)):
         return least, most + 1

@@ -154,6 +154,7 @@ class Life:
         "end_at",
         "events",
         "former",
+        "handed_back",
         "left_at",
         "odd",
         "plan",
@@ -177,6 +178,8 @@ class Life:
         """Whether the orchestrator crashed, or was shut down, during or after this life."""
         self.left_at: float = NEVER
         """Number of messages delivered when it was to be left, including the one that said so."""
+        self.handed_back: float = NEVER
+        """Number of messages delivered when nothing of it was in flight, so that it was left."""
         self.torn_at: float = NEVER
         """Number of messages delivered when its record ended early."""
         self.former: Life | None = former

@@ -188,6 +188,7 @@ class Lives:
                 homes[target] = self._of_scope[id(message.scope)]
             else:
                 self._note_stop(message, count, time)
+        self._hand_back()
         # An actor may receive news before the message that identifies it. What the actor of a
         # compensator is told is no news.
         for count, target, news in told:
@@ -203,6 +204,15 @@ class Lives:
                 latest[run_id].left_at = count
         elif message.run_id in latest:
             latest[message.run_id].cancels.append((count, time, message))
+
+    def _hand_back(self) -> None:
+        """Note which lives were left, and forget the cancellations that came too late for them."""
+        for _, delivered, run_id in self.trace.left:
+            life = self.latest[run_id]
+            while life.former is not None and delivered < life.since:
+                life = life.former
+            life.handed_back = delivered
+            life.cancels = [cancel for cancel in life.cancels if cancel[0] <= delivered]
 
     def _find_home(self, target: Cell, attempt: Attempt) -> None:
         if target not in self.homes:

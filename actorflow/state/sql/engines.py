@@ -233,7 +233,7 @@ def _begin_with(begin: str) -> Any:
         confirm_files(connection)
         connection.exec_driver_sql(begin)
         if begin != "BEGIN":
-            # Whoever replaces the log holds this lock, so it can now only be deleted.
+            # A log is made again only under this lock, so from here on it can only be deleted.
             confirm_files(connection)
 
     return on_begin

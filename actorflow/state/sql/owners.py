@@ -4,9 +4,9 @@ The owner of a run is gone when its process is known to have ended, which only a
 machine can tell, or when it has not renewed its lease for as long as the lease lasts.
 
 On SQLite, that is not told by the wall clock, which may be set: each renewal increments a counter,
-and whoever wants to take runs over watches the counters on its own monotonic clock. It takes over
-from an owner whose counter it has seen stand still for the duration of the lease. On PostgreSQL the
-clock of the server counts, which is one for all machines; see `actorflow.state.sql.leases.unowned`.
+and a manager that wants to take runs over watches the counters on its own monotonic clock. It takes
+over from an owner whose counter it has seen stand still for the duration of the lease. On
+PostgreSQL the clock of the server counts, which is one for all machines; see `leases.unowned`.
 
 Rows of an earlier version have no counter; their leases count by the clock of the database.
 """

@@ -1,6 +1,6 @@
 """The files of a SQLite database: the database, its write-ahead log, and the log's index.
 
-SQLite goes on writing to files that were deleted or replaced while they were open, and whatever it
+SQLite goes on writing to files that were deleted or replaced while they were open, and what it
 commits there is gone when the process dies. So the identity of the three files is noted when a
 connection is opened, and compared at the beginning of each transaction, once more when a writing
 transaction has its lock, and after its commit, before anything is acknowledged.

@@ -146,3 +146,20 @@ class RecordedSchedule:
     state: ScheduleState
     revision: int
     """Changes with every write, for `KeepsSchedules.advance_schedule`."""
+
+    def redefined(self, definition: ScheduleDefinition, now: float) -> ScheduleState:
+        """Return where the schedule stands under another definition.
+
+        Nominal times of a changed timetable that passed before the change do not fire.
+
+        Args:
+            definition: The definition that replaces this one.
+            now: The time of the change, in seconds since the epoch.
+        """
+        if all(getattr(definition, it) == getattr(self.definition, it) for it in _TIMETABLE):
+            return self.state
+        return attrs.evolve(self.state, decided_until=max(self.state.decided_until, now))
+
+
+_TIMETABLE: Final = ("cron", "every", "tz")
+"""The fields of a definition that nominal times follow from."""

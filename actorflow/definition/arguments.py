@@ -6,12 +6,17 @@ numbers by its 64-bit columns. For durations, see `durations`.
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from actorflow.errors.definition import DefinitionError
 from actorflow.support.safe_text import text_of
+from actorflow.support.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 __all__ = [
+    "LONGEST_KEY",
     "cure_of_text",
     "cure_of_whole",
     "event_page",
@@ -19,6 +24,7 @@ __all__ = [
     "is_storable",
     "is_text",
     "is_whole",
+    "one_of",
     "string",
     "whole",
 ]
@@ -97,6 +103,7 @@ def string(
     cure: str = "Pass one",
     *,
     empty: bool = True,
+    most: int | None = None,
     workflow_id: str | None = None,
 ) -> str:
     """Return a string that a database can hold.
@@ -106,11 +113,12 @@ def string(
         name: Its name in the error.
         cure: What to pass instead of a value that is not a string.
         empty: Whether it may be empty.
+        most: How many bytes of UTF-8 it may take.
         workflow_id: The workflow that it belongs to, for the error.
 
     Raises:
-        DefinitionError: When it is of another type, empty though it must not be, or contains NUL
-            or lone surrogates.
+        DefinitionError: When it is of another type, empty though it must not be, too long, or
+            contains NUL or lone surrogates.
     """
     if not isinstance(value, str) or not (value or empty):
         problem = f"{name}={text_of(value)} is not a string{'' if empty else ', or is empty'}"
@@ -118,7 +126,36 @@ def string(
     if not is_storable(value):
         problem = f"{name}={text_of(value)} contains {_UNSTORABLE}"
         raise DefinitionError(workflow_id, problem, "Leave these characters out")
+    if most is not None and (size := len(value.encode())) > most:
+        problem = f"{name} takes {size:,} bytes; the limit is {most:,}"
+        raise DefinitionError(workflow_id, problem, "Shorten it, or pass a digest of it")
     return value
+
+
+def one_of(
+    value: Any, name: str, choices: Collection[str], *, workflow_id: str | None = None
+) -> Any:
+    """Return one of several strings.
+
+    Args:
+        value: The string.
+        name: Its name in the error.
+        choices: What it may be.
+        workflow_id: The workflow that it belongs to, for the error.
+
+    Raises:
+        DefinitionError: When it is none of them.
+    """
+    # Other types may answer a comparison with anything, as arrays do.
+    if isinstance(value, str) and value in choices:
+        return value
+    listed = ", ".join(f'"{each}"' for each in choices)
+    problem = f"{name} must be one of {listed}; got {text_of(value)}"
+    raise DefinitionError(workflow_id, problem, did_you_mean(value, choices).strip())
+
+
+LONGEST_KEY: Final = 1_024
+"""How many bytes a key or the name of a schedule may take: databases index them."""
 
 
 def flag(value: Any, name: str) -> bool:

@@ -7,12 +7,11 @@ from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
-from actorflow.definition.arguments import cure_of_text, is_text
+from actorflow.definition.arguments import LONGEST_KEY, cure_of_text, is_text, one_of, string
 from actorflow.definition.durations import as_seconds, seconds
 from actorflow.errors.definition import DefinitionError
 from actorflow.support.read_only import NOTHING, ReadOnly
 from actorflow.support.safe_text import text_of
-from actorflow.support.suggestions import did_you_mean
 
 __all__ = [
     "MISSED",
@@ -38,12 +37,14 @@ def _text(_owner: object, field: attrs.Attribute[str], value: object) -> None:
         raise DefinitionError(None, problem, cure_of_text(value))
 
 
+def _name(owner: object, field: attrs.Attribute[str], value: object) -> None:
+    _text(owner, field, value)
+    string(value, "the name of a schedule", most=LONGEST_KEY)
+
+
 def _choice(known: tuple[str, ...]) -> Any:
     def check(_owner: object, field: attrs.Attribute[str], value: object) -> None:
-        if value not in known:
-            choices = ", ".join(f'"{each}"' for each in known)
-            problem = f"{field.name} must be one of {choices}; got {text_of(value)}"
-            raise DefinitionError(None, problem, did_you_mean(value, known).strip())
+        one_of(value, field.name, known)
 
     return check
 
@@ -77,7 +78,7 @@ class ScheduleDefinition:
     Exactly one of `cron` and `every` is given.
     """
 
-    name: str = attrs.field(validator=_text)
+    name: str = attrs.field(validator=_name)
     workflow_id: str = attrs.field(validator=_text)
     workflow_version: str = attrs.field(validator=_text)
     cron: str | None = None
@@ -146,3 +147,20 @@ class RecordedSchedule:
     state: ScheduleState
     revision: int
     """Changes with every write, for `KeepsSchedules.advance_schedule`."""
+
+    def redefined(self, definition: ScheduleDefinition, now: float) -> ScheduleState:
+        """Return where the schedule stands under another definition.
+
+        Nominal times of a changed timetable that passed before the change do not fire.
+
+        Args:
+            definition: The definition that replaces this one.
+            now: The time of the change, in seconds since the epoch.
+        """
+        if all(getattr(definition, it) == getattr(self.definition, it) for it in _TIMETABLE):
+            return self.state
+        return attrs.evolve(self.state, decided_until=max(self.state.decided_until, now))
+
+
+_TIMETABLE: Final = ("cron", "every", "tz")
+"""The fields of a definition that nominal times follow from."""

@@ -6,16 +6,18 @@ import contextlib
 import functools
 from typing import TYPE_CHECKING, Any, Final
 
+from actorflow.definition.arguments import flag
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.running import Deadlock
 from actorflow.errors.storage import AlreadyStarted, InvalidAnswer, RunNotFound
 from actorflow.model.records import Parent
+from actorflow.model.requests import parent_end_of
 from actorflow.model.results import RunError
 from actorflow.orchestrator.deferral import checked_power
 from actorflow.orchestrator.live import find
 from actorflow.orchestrator.powers import is_recorded
-from actorflow.orchestrator.requests import Link, new_run, on_parent_end
+from actorflow.orchestrator.requests import Link, new_run
 from actorflow.orchestrator.starter import Starter
 from actorflow.run.handle import Run
 from actorflow.support.oneshot import Once, settle
@@ -82,7 +84,7 @@ class Launcher:
         runtime = self._life.runtime(what)
         plan = self._registry.resolve(flow)
         attempt = runtime.attempt_here()
-        if attempt is None or options.get("detached"):
+        if attempt is None or flag(options.get("detached", False), "detached"):
             return runtime, new_run(runtime, plan, inputs, options)
         link = self._link(plan, attempt, "", options)
         return runtime, new_run(runtime, plan, inputs, options, link=link)
@@ -101,7 +103,7 @@ class Launcher:
                 step_id=attempt.step_id,
                 root_run_id=scope.root_run_id or scope.run_id,
                 call=call,
-                on_end=on_parent_end(plan, options),
+                on_end=parent_end_of(options, plan.workflow_id),
             ),
             scope,
         )

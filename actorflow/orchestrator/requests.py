@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
-from actorflow.errors.definition import DefinitionError
 from actorflow.errors.running import TakenOverTooOften
 from actorflow.model.context import Children, RunScope
 from actorflow.model.lifecycle import EventKind, RunStatus
@@ -15,7 +14,6 @@ from actorflow.model.past import Past
 from actorflow.model.powers import KeepsAttributes
 from actorflow.model.requests import RunOptions, check_names, new_record
 from actorflow.orchestrator.powers import lacks
-from actorflow.support.safe_text import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,7 +33,6 @@ __all__ = [
     "Request",
     "RunOptions",
     "new_run",
-    "on_parent_end",
     "resumed_run",
 ]
 
@@ -272,19 +269,6 @@ def _scope(
         resumed=resumed,
         children=premises.children,
     )
-
-
-def on_parent_end(plan: WorkflowPlan, options: RunOptions) -> Literal["cancel", "abandon"]:
-    """Return what happens to a child when its parent fails or is cancelled.
-
-    Raises:
-        DefinitionError: When the option is neither `"cancel"` nor `"abandon"`.
-    """
-    value = options.get("on_parent_end", "cancel")
-    if value not in ("cancel", "abandon"):
-        problem = f'on_parent_end must be "cancel" or "abandon", not {text_of(value)}'
-        raise DefinitionError(plan.workflow_id, problem, "")
-    return value
 
 
 def _timeout(plan: WorkflowPlan, known: RunRecord | RunSnapshot) -> float | None:

@@ -395,7 +395,10 @@ def test_a_compensator_has_children_of_its_own():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"on_parent_end": "kill"}, 'on_parent_end must be "cancel" or "abandon", not \'kill\''),
+        (
+            {"on_parent_end": "kill"},
+            'on_parent_end must be one of "cancel", "abandon"; got \'kill\'',
+        ),
         ({"key": ""}, "key='' is not a string, or is empty"),
         ({"key": 3}, "key=3 is not a string"),
     ],

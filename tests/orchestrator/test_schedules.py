@@ -417,6 +417,37 @@ def test_a_changed_definition_goes_on_where_the_schedule_stands(here, clock):
     assert (2, 0, 0) == (changed.fired, changed.skipped, changed.missed)
 
 
+def test_a_changed_timetable_fires_nothing_for_times_before_the_change(here, clock):
+    """They were no nominal times of the schedule then; nor do they count as missed."""
+    flow = report()
+    nightly = here.schedule("nightly", flow, cron="0 2 * * *", catch_up=timedelta(days=3))
+    clock.go_on(here, 14 * 3600)
+    result_of(here, nightly)
+    clock.go_on(here, 20 * 3600)  # it is 22:00
+
+    changed = here.schedule(
+        "nightly", flow, cron="*/10 * * * *", missed="all", catch_up=timedelta(days=3)
+    )
+    assert datetime(2026, 3, 29, 22, 10, tzinfo=UTC) == changed.next_at
+    clock.settle(here)
+    changed.refresh()
+    assert (1, 0, 0) == (changed.fired, changed.skipped, changed.missed)
+
+    clock.go_on(here, 600)
+    assert "2026-03-29T22:10:00+00:00" == result_of(here, changed).output["scheduled_for"]
+
+
+def test_other_changes_lose_no_nominal_time(here, clock):
+    """A program that was stopped at the nominal time may come back with other inputs."""
+    nightly = here.schedule("nightly", report(), cron="0 2 * * *")
+    clock.now += 14 * 3600 + 60
+
+    here.schedule("nightly", report(), cron="0 2 * * *", overlap="queue")
+    clock.settle(here)
+
+    assert "2026-03-29T02:00:00+00:00" == result_of(here, nightly).output["scheduled_for"]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -99,8 +99,11 @@ def _has_attribute(table: Any, name: str, keys: frozenset[Key]) -> Iterator[Any]
         ((kind, value),) = keys
         yield from (table.c.value == value, table.c.type == kind)
     else:
-        each = [sa.and_(table.c.value == value, table.c.type == kind) for kind, value in keys]
-        yield sa.or_(sa.false(), *each)
+        # One condition for each type, because SQLite limits how deep an expression is.
+        kinds = sorted({kind for kind, _ in keys})
+        values = {it: sorted(value for kind, value in keys if kind == it) for it in kinds}
+        each = [sa.and_(table.c.value.in_(values[it]), table.c.type == it) for it in kinds]
+        yield sa.or_(*each)
 
 
 def _conditions(query: RunQuery, dialect: str) -> Iterator[Any]:

@@ -58,6 +58,18 @@ class FindsRunsContract(Patient):
         assert ["a", "b", "c", "d"] == self._found(attributes={})
         assert 2 == self.state.list(attributes={"tenant": "acme"}, limit=1).total
 
+    def test_a_filter_may_give_many_values_and_name_several_attributes(self) -> None:
+        """Values of several types among them."""
+        several = {f"a{number}": number for number in range(16)}
+        self._accept(accepted("a", attributes=several))
+        self._accept(accepted("b", attributes={**several, "a15": "15"}))
+
+        numbers = list(range(998))
+        assert ["a"] == self._found(attributes=several)
+        assert ["a"] == self._found(attributes={**several, "a15": numbers})
+        assert ["a", "b"] == self._found(attributes={"a15": [*numbers, "15", True]})
+        assert [] == self._found(attributes={"a14": [*numbers[15:], "14"]})
+
     def test_a_snapshot_has_the_attributes_of_its_run(self) -> None:
         """Each with its type; so has a summary."""
         given = {"text": "x", "whole": 1, "part": 1.5, "yes": True, "no": False, "round": 2.0}

@@ -55,7 +55,7 @@ def _seconds(_owner: object, field: attrs.Attribute[float], value: object) -> No
 def _interval(_owner: object, field: attrs.Attribute[float | None], value: Any) -> None:
     if value is not None and seconds(value, field.name) < _SHORTEST:
         problem = f"{field.name} must be at least {_SHORTEST} seconds; got {text_of(value)}"
-        raise DefinitionError(None, problem, "A run that repeats without a pause is a loop")
+        raise DefinitionError(None, problem, "Repeat work without a pause in a loop of your own")
 
 
 def _inputs(value: Any) -> Any:

@@ -220,7 +220,7 @@ def _position(cursor: object) -> Position:
     except (ValueError, TypeError):
         pass
     problem = f"cursor={text_of(cursor)} is not the cursor of a page"
-    raise DefinitionError(None, problem, "Pass the next_cursor of a RunPage as it is")
+    raise DefinitionError(None, problem, "Pass the next_cursor of the page before as it is")
 
 
 def _statuses(value: Any) -> frozenset[RunStatus]:

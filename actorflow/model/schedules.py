@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
-from actorflow.definition.arguments import cure_of_text, is_text
+from actorflow.definition.arguments import LONGEST, cure_of_text, is_text
 from actorflow.definition.durations import as_seconds, seconds
 from actorflow.errors.definition import DefinitionError
 from actorflow.support.read_only import NOTHING, ReadOnly
@@ -28,14 +28,17 @@ Overlap: TypeAlias = Literal["skip", "queue", "cancel_running", "allow"]
 Missed: TypeAlias = Literal["latest", "all", "none"]
 OVERLAPS: Final = ("skip", "queue", "cancel_running", "allow")
 MISSED: Final = ("latest", "all", "none")
+_LONGEST: Final = LONGEST - 64
+"""How many bytes a name takes at most; with a nominal time it makes an idempotency key."""
 _SHORTEST: Final = 0.01
 """The shortest interval in seconds; a shorter one is a loop, not a schedule."""
 
 
 def _text(_owner: object, field: attrs.Attribute[str], value: object) -> None:
-    if not is_text(value):
+    longest = _LONGEST if field.name == "name" else LONGEST
+    if not is_text(value, longest):
         problem = f"schedule: {field.name}={text_of(value)} is not a name"
-        raise DefinitionError(None, problem, cure_of_text(value))
+        raise DefinitionError(None, problem, cure_of_text(value, longest))
 
 
 def _choice(known: tuple[str, ...]) -> Any:

@@ -15,7 +15,7 @@ import typer
 
 from actorflow.cli.terminal.exits import Problem
 from actorflow.definition.arguments import is_whole
-from actorflow.model.lifecycle import RunStatus  # noqa: TC001 - typer reads the annotations
+from actorflow.model.lifecycle import RunStatus
 from actorflow.support.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ class Filters:
     status: Annotated[
         list[RunStatus] | None,
         typer.Option(
-            help="Only runs with this status; may be repeated.",
+            metavar="STATUS",
+            help=f"Only runs with this status ({', '.join(RunStatus)}); may be repeated.",
             case_sensitive=False,
             show_default=False,
         ),

@@ -292,6 +292,8 @@ def _why(run: RunSnapshot) -> str:
         return f"inputs and metadata unread: {unreadable(reason.serializer)['unread']}"
     if run.reason is not None:
         return printable(run.reason)
+    if run.status is RunStatus.PENDING and run.start_at is not None:
+        return f"may start {moment(run.start_at)}"
     return "" if run.owner is None else _owned(run.owner)
 
 

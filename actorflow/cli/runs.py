@@ -80,7 +80,9 @@ def list_(
     cursor: Annotated[
         str | None,
         typer.Option(
-            metavar="TEXT", help="Begin after the page that ended with it.", show_default=False
+            metavar="TEXT",
+            help="Continue after the page that printed it (`next_cursor` of --json).",
+            show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,
@@ -101,7 +103,7 @@ def list_(
 @runs.command("stats")
 @takes_filters
 def stats_(*, db: Database, filters: Filters, as_json: AsJson = False) -> None:
-    """Count runs by workflow and status, and show what is stuck and who owns runs."""
+    """Count runs; show what is stuck, and who owns runs."""
     with exit_statuses(), opened(db) as state:
         stats = Stats.of(state, filters)
         if as_json:
@@ -127,7 +129,7 @@ def show_(
     svg: Svg = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a run: its steps, their outputs and errors, and a chart of when each ran."""
+    """Show a run: its steps, outputs and errors, with a chart."""
     with exit_statuses(), opened_run(run_id, "show", db) as (state, run):
         check_svg(svg)
         write_svg(svg, state.events(run_id) if svg else ())
@@ -236,7 +238,10 @@ def cancel(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Cancel a run, or all that the filters find, or ask their owners to cancel them."""
+    """Cancel a run, or all runs that the filters find.
+
+    A run that another process owns is cancelled by that process, which is asked to.
+    """
 
     def cancel_recorded(state: SQLStateManager, run: RunSnapshot) -> str:
         return _cancel_recorded(state, run, reason, compensate=compensate, db=db)
@@ -286,7 +291,10 @@ def purge(
     ] = "30d",
     as_json: AsJson = False,
 ) -> None:
-    """Permanently delete ended runs that exceed at least one of the limits."""
+    """Delete ended runs permanently.
+
+    A run is deleted if it exceeds at least one of the limits.
+    """
     with exit_statuses():
         if older_than is None and keep is None:
             raise Problem("purge needs a limit, such as --older-than 30d or --keep 1000.")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 __all__ = [
-    "LONGEST_KEY",
+    "LONGEST",
     "cure_of_text",
     "cure_of_whole",
     "event_page",
@@ -31,6 +31,8 @@ __all__ = [
 
 _LEAST: Final = -(2**63)
 _MOST: Final = 2**63 - 1
+LONGEST: Final = 1024
+"""How many bytes an id, a name or a key takes at most: databases limit what an index can hold."""
 _UNSTORABLE: Final = "NUL and lone surrogates, which no database can hold"
 
 
@@ -47,16 +49,32 @@ def is_storable(value: str) -> bool:
     return True
 
 
-def is_text(value: object) -> TypeGuard[str]:
-    """Return whether `value` is a string that is not blank, and that a database can hold."""
-    return isinstance(value, str) and bool(value.strip()) and is_storable(value)
+def is_text(value: object, longest: int = LONGEST) -> TypeGuard[str]:
+    """Return whether `value` is a string, not blank, that a database can hold as an id."""
+    return (
+        isinstance(value, str)
+        and bool(value.strip())
+        and is_storable(value)
+        and _is_short(value, longest)
+    )
 
 
-def cure_of_text(value: object) -> str:
+def cure_of_text(value: object, longest: int = LONGEST) -> str:
     """Return the cure for a value that is refused by `is_text`."""
-    if isinstance(value, str) and not is_storable(value):
+    if not isinstance(value, str) or not value.strip():
+        return "Give a non-empty string"
+    if not is_storable(value):
         return f"Leave out {_UNSTORABLE}"
-    return "Give a non-empty string"
+    return _shorter(value, longest)
+
+
+def _is_short(value: str, longest: int = LONGEST) -> bool:
+    """Return whether a string that a database can hold is short enough for an id."""
+    return len(value) * 4 <= longest or len(value.encode()) <= longest
+
+
+def _shorter(value: str, longest: int) -> str:
+    return f"Shorten it: it takes {len(value.encode()):,} bytes, and the limit is {longest:,}"
 
 
 def is_whole(value: object, least: int = _LEAST) -> TypeGuard[int]:
@@ -103,7 +121,7 @@ def string(
     cure: str = "Pass one",
     *,
     empty: bool = True,
-    most: int | None = None,
+    longest: int | None = None,
     workflow_id: str | None = None,
 ) -> str:
     """Return a string that a database can hold.
@@ -113,7 +131,7 @@ def string(
         name: Its name in the error.
         cure: What to pass instead of a value that is not a string.
         empty: Whether it may be empty.
-        most: How many bytes of UTF-8 it may take.
+        longest: How many bytes it may take at most.
         workflow_id: The workflow that it belongs to, for the error.
 
     Raises:
@@ -126,9 +144,9 @@ def string(
     if not is_storable(value):
         problem = f"{name}={text_of(value)} contains {_UNSTORABLE}"
         raise DefinitionError(workflow_id, problem, "Leave these characters out")
-    if most is not None and (size := len(value.encode())) > most:
-        problem = f"{name} takes {size:,} bytes; the limit is {most:,}"
-        raise DefinitionError(workflow_id, problem, "Shorten it, or pass a digest of it")
+    if longest is not None and not _is_short(value, longest):
+        problem = f"{name}={text_of(value)} is too long"
+        raise DefinitionError(workflow_id, problem, _shorter(value, longest))
     return value
 
 
@@ -152,10 +170,6 @@ def one_of(
     listed = ", ".join(f'"{each}"' for each in choices)
     problem = f"{name} must be one of {listed}; got {text_of(value)}"
     raise DefinitionError(workflow_id, problem, did_you_mean(value, choices).strip())
-
-
-LONGEST_KEY: Final = 1_024
-"""How many bytes a key or the name of a schedule may take: databases index them."""
 
 
 def flag(value: Any, name: str) -> bool:

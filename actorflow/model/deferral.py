@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from actorflow.definition.arguments import LONGEST_KEY, one_of, string
+from actorflow.definition.arguments import LONGEST, one_of, string
 from actorflow.definition.durations import seconds
 from actorflow.errors.definition import DefinitionError
 from actorflow.model.terms import OnConflict, Reuse, StartTerms
@@ -44,7 +44,7 @@ def deferral_of(
     start_at = moment_of(options.get("at"), options.get("delay"), now, workflow_id)
     if key is not None:
         cure = "Pass a non-empty string that identifies what the run works on"
-        key = string(key, "key", cure, empty=False, most=LONGEST_KEY, workflow_id=workflow_id)
+        key = string(key, "key", cure, empty=False, longest=LONGEST, workflow_id=workflow_id)
         start_at = max(now, now if start_at is None else start_at)
     if debounce is not None:
         debounce = seconds(debounce, "debounce", workflow_id=workflow_id)

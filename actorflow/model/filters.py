@@ -183,9 +183,9 @@ def columns_of(by: object) -> tuple[str, ...]:
     names: tuple[Any, ...] = (by,) if isinstance(by, str) else _tuple(by)
     for name in names:
         if name not in _BY:
-            question = did_you_mean(name, _BY)
+            cure = f"{did_you_mean(name, _BY)} Use one or more of {', '.join(_BY)}".strip()
             problem = f"by={text_of(by)}: runs cannot be counted by {text_of(name)}"
-            raise DefinitionError(None, problem, f"Use one or more of {', '.join(_BY)}.{question}")
+            raise DefinitionError(None, problem, cure)
     if not names or len(set(names)) < len(names):
         problem = f"by={text_of(by)} must name columns, each of them once"
         raise DefinitionError(None, problem, f"Use one or more of {', '.join(_BY)}")
@@ -225,7 +225,7 @@ def _position(cursor: object) -> Position:
     except (ValueError, TypeError, RecursionError):
         pass
     problem = f"cursor={text_of(cursor)} is not the cursor of a page"
-    raise DefinitionError(None, problem, "Pass the next_cursor of a RunPage as it is")
+    raise DefinitionError(None, problem, "Pass the next_cursor of the page before as it is")
 
 
 def _statuses(value: Any) -> frozenset[RunStatus]:

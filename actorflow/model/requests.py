@@ -7,7 +7,7 @@ import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
-from actorflow.definition.arguments import flag, one_of, string, whole
+from actorflow.definition.arguments import LONGEST, flag, one_of, string, whole
 from actorflow.definition.durations import seconds
 from actorflow.errors.definition import DefinitionError
 from actorflow.model.attributes import attributes_of
@@ -226,7 +226,8 @@ def _key(plan: WorkflowPlan, value: object) -> str | None:
     if value is None:
         return None
     cure = "Pass a non-empty string that identifies the request"
-    return string(value, "idempotency_key", cure, empty=False, workflow_id=plan.workflow_id)
+    flow, longest = plan.workflow_id, LONGEST
+    return string(value, "idempotency_key", cure, empty=False, longest=longest, workflow_id=flow)
 
 
 def _id(
@@ -235,4 +236,6 @@ def _id(
     """Return one of the three ids, from the argument or from the metadata."""
     value: object = options.get(name)
     value = metadata.get(name) if value is None else value
-    return None if value is None else string(value, name, workflow_id=plan.workflow_id)
+    if value is None:
+        return None
+    return string(value, name, longest=LONGEST, workflow_id=plan.workflow_id)

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
-from actorflow.definition.arguments import LONGEST_KEY, cure_of_text, is_text, one_of, string
+from actorflow.definition.arguments import LONGEST, cure_of_text, is_text, one_of
 from actorflow.definition.durations import as_seconds, seconds
 from actorflow.errors.definition import DefinitionError
 from actorflow.support.read_only import NOTHING, ReadOnly
@@ -27,19 +27,17 @@ Overlap: TypeAlias = Literal["skip", "queue", "cancel_running", "allow"]
 Missed: TypeAlias = Literal["latest", "all", "none"]
 OVERLAPS: Final = ("skip", "queue", "cancel_running", "allow")
 MISSED: Final = ("latest", "all", "none")
+_LONGEST: Final = LONGEST - 64
+"""How many bytes a name takes at most; with a nominal time it makes an idempotency key."""
 _SHORTEST: Final = 0.01
 """The shortest interval in seconds; a shorter one is a loop, not a schedule."""
 
 
 def _text(_owner: object, field: attrs.Attribute[str], value: object) -> None:
-    if not is_text(value):
+    longest = _LONGEST if field.name == "name" else LONGEST
+    if not is_text(value, longest):
         problem = f"schedule: {field.name}={text_of(value)} is not a name"
-        raise DefinitionError(None, problem, cure_of_text(value))
-
-
-def _name(owner: object, field: attrs.Attribute[str], value: object) -> None:
-    _text(owner, field, value)
-    string(value, "the name of a schedule", most=LONGEST_KEY)
+        raise DefinitionError(None, problem, cure_of_text(value, longest))
 
 
 def _choice(known: tuple[str, ...]) -> Any:
@@ -56,7 +54,7 @@ def _seconds(_owner: object, field: attrs.Attribute[float], value: object) -> No
 def _interval(_owner: object, field: attrs.Attribute[float | None], value: Any) -> None:
     if value is not None and seconds(value, field.name) < _SHORTEST:
         problem = f"{field.name} must be at least {_SHORTEST} seconds; got {text_of(value)}"
-        raise DefinitionError(None, problem, "A run that repeats without a pause is a loop")
+        raise DefinitionError(None, problem, "Repeat work without a pause in a loop of your own")
 
 
 def _inputs(value: Any) -> Any:
@@ -78,7 +76,7 @@ class ScheduleDefinition:
     Exactly one of `cron` and `every` is given.
     """
 
-    name: str = attrs.field(validator=_name)
+    name: str = attrs.field(validator=_text)
     workflow_id: str = attrs.field(validator=_text)
     workflow_version: str = attrs.field(validator=_text)
     cron: str | None = None

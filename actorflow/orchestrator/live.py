@@ -164,11 +164,9 @@ class LiveRuns:
 
 
 def _left(run_id: str) -> OrchestratorClosed:
-    why = (
-        "its orchestrator has shut down and left the run, which goes on in another one, by "
-        "recover=True or resume()"
-    )
-    return OrchestratorClosed(f"wait for run {run_id!r} here", why)
+    why = "its orchestrator has shut down and left the run, which goes on in another one"
+    cure = "Get it from an open orchestrator; one with recover=True, or resume(), goes on with it"
+    return OrchestratorClosed(f"wait for run {run_id!r} here", why, cure)
 
 
 def find(live: LiveRuns, runtime: Runtime, run_id: str) -> Run:

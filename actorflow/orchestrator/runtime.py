@@ -223,14 +223,14 @@ class Runtime(ChangesRuns, FollowsRecords, ReportsFaults):
         self.check_may_read("Run.status")
         return self.snapshot(run_id).status
 
-    def stream(self, run_id: str, *, follows: bool, limit: float | None) -> EventStream:
+    def stream(self, run_id: str, end: Once[RunResult] | None, limit: float | None) -> EventStream:
         """Return a run's events."""
         self.check_process()
         if not self._blocks():
             self.state.events(run_id, limit=0)  # raises for a run that is not there
-        if follows and self.can_follow:
+        if end is None and self.can_follow:
             return EventStream(FollowedSource(self), run_id, follows=True, limit=limit)
-        return EventStream(self, run_id, limit=limit)
+        return EventStream(self, run_id, end=end, limit=limit)
 
     # ── Runs that may be in progress elsewhere ───────────────────────────────────────────────
 

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["Held", "WaitingRuns"]
 
 _CLOSED: Final = (
-    "its orchestrator has shut down and left the run, which stays pending: another one takes it "
-    "when its time has come, by recover=True"
+    "its orchestrator has shut down and left the run, which stays pending",
+    "Get it from an open orchestrator; one with recover=True takes it when it is due",
 )
 _TAKEN: Final = "another orchestrator has taken it"
 _SHUT: Final = "the orchestrator is shutting down"
@@ -209,7 +209,7 @@ class WaitingRuns:
         run_id = held.run.id
         self.left.append(run_id)
         hand_back(runtime.powers, run_id)
-        held.end.fail(OrchestratorClosed(f"wait for run {run_id!r} here", _CLOSED))
+        held.end.fail(OrchestratorClosed(f"wait for run {run_id!r} here", *_CLOSED))
         self._remove(held, runtime)
 
 

@@ -71,11 +71,14 @@ class FollowedEnd:
         self._run_id = run_id
         self.known: RunResult | None = None
         """The result, once it is known here."""
+        self.status: RunStatus | None = None
+        """The status that its record had when it was last looked at."""
 
     def look(self) -> RunResult | None:
         """Return the result if the run has ended, as its record says now."""
         if self.known is None and self._record.end_here(self._run_id) is None:
             snapshot = self._record.snapshot(self._run_id)
+            self.status = snapshot.status
             if snapshot.status.terminal:
                 self.known = RunResult.of(snapshot)
         return self.known
@@ -117,6 +120,7 @@ class FollowedEnd:
                 with ear:
                     in_time = ear.news.wait(left)
                 self._check_open()
+                self.status = ear.status
                 if (in_time or not ear.has_heard) and self.look() is not None:
                     break
                 if not in_time:
@@ -197,6 +201,8 @@ class _Ear:
         self._run_id = run_id
         self.has_heard = False
         """Whether anything was heard of the run, such as that it has not ended."""
+        self.status: RunStatus | None = None
+        """What was last heard of it."""
         self.news: Once[None] = Once()
         """Set when the run has ended, or is gone, or is no longer followed."""
 
@@ -208,5 +214,6 @@ class _Ear:
 
     def _changed(self, status: RunStatus | None) -> None:
         self.has_heard = True
+        self.status = status
         if status is None or status.terminal:
             self.news.set(None)

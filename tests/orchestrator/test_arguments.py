@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import random
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 import pytest
@@ -46,7 +47,6 @@ class Vague(tzinfo):
 Vague.MOMENT = datetime(2026, 1, 31, tzinfo=Vague())
 SURROGATE, NUL, HUGE = "\ud800", "a\0b", 10**5000  # more digits than Python converts to a string
 DEEP = base64.urlsafe_b64encode(b"[" * 100_000).decode()  # deeper than Python's parser goes
-LONG = "k" * 1_025
 NO_STRINGS = [
     True,
     5,
@@ -61,6 +61,9 @@ NO_STRINGS = [
     Workflow("flow"),
 ]
 NO_TEXT = [*NO_STRINGS, SURROGATE, NUL]
+LONG = "ü" * 513
+"""A byte or two longer than what an index of PostgreSQL can surely hold."""
+NO_IDS = [*NO_TEXT, LONG]
 NO_COUNTS = [True, -1, 2**63, 10**400, HUGE, 1.5, float("nan"), "5", None, [], Unspeakable()]
 NO_NUMBERS = [True, 2**63, -(2**63) - 1, HUGE, 1.5, float("nan"), "5", None, [], Unspeakable()]
 NO_WAITS = [True, 10**400, HUGE, 1e300, float("nan"), "5", [], timedelta.max, Unspeakable()]
@@ -174,11 +177,11 @@ def test_a_run_with_an_id_that_no_database_can_hold_is_not_found(shared, value):
     metadata=NO_MAPPINGS,
     timeout=NO_TIMEOUTS,
     priority=NO_NUMBERS,
-    trace_id=NO_TEXT,
-    correlation_id=NO_TEXT,
-    business_id=NO_TEXT,
-    idempotency_key=[*NO_TEXT, ""],
-    key=[*NO_TEXT, "", LONG],
+    trace_id=NO_IDS,
+    correlation_id=NO_IDS,
+    business_id=NO_IDS,
+    idempotency_key=[*NO_IDS, ""],
+    key=[*NO_IDS, ""],
     at=[*NO_MOMENTS, 5.0, Vague.MOMENT],
     delay=[*NO_WAITS, -1, float("inf")],
     detached=NO_FLAGS,
@@ -308,16 +311,38 @@ def test_a_shutdown_that_makes_no_sense_is_refused(shared, name, value):
     assert "fine" == shared.run(flow_of(fine)).output
 
 
-@_each(id=NO_TEXT, version=NO_TEXT, name=NO_TEXT, timeout=NO_TIMEOUTS, metadata=NO_MAPPINGS[:6])
+@_each(id=NO_IDS, version=NO_IDS, name=NO_TEXT, timeout=NO_TIMEOUTS, metadata=NO_MAPPINGS[:6])
 def test_a_workflow_that_makes_no_sense_is_refused(name, value):
     """A database holds its id and its version."""
     _refused(Workflow, **{"id": "flow", name: value})
 
 
-@_each(id=NO_TEXT, name=NO_TEXT, executor=NO_TEXT, timeout=NO_TIMEOUTS, total_timeout=NO_TIMEOUTS)
+@_each(id=NO_IDS, name=NO_TEXT, executor=NO_TEXT, timeout=NO_TIMEOUTS, total_timeout=NO_TIMEOUTS)
 def test_a_step_that_makes_no_sense_is_refused(name, value):
     """A database holds its id."""
     _refused(Step, **{"id": "step", "run": fine, name: value})
+
+
+def test_what_is_too_long_is_refused_with_its_length():
+    """In bytes, which indexes count."""
+    with pytest.raises(DefinitionError, match=r"it takes 1,026 bytes, and the limit is 1,024\.$"):
+        Workflow(LONG)
+
+
+def test_the_longest_ids_keys_and_schedules_find_room_in_an_index(url):
+    """On each database, with random characters, which cannot be compressed."""
+    longest = random.Random(1).randbytes(512).hex()
+    flow = Workflow(longest, version=longest)
+    flow.step(fine, id=longest)
+    ids = dict.fromkeys(("key", "idempotency_key", "trace_id", "business_id"), longest)
+    with Orchestrator(SQLStateManager(url)) as orchestrator:
+        run = orchestrator.start(flow, **ids)
+        schedule = orchestrator.schedule(longest[:960], flow, every=3600.0)
+
+        assert ("fine", "fine") == (
+            run.result(GUARD).output,
+            schedule.trigger().result(GUARD).output,
+        )
 
 
 @_each(

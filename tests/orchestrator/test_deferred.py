@@ -20,6 +20,7 @@ from actorflow.errors.definition import DefinitionError, OrchestratorClosed, Wro
 from actorflow.errors.running import Overloaded
 from actorflow.model.lifecycle import RunStatus
 from actorflow.state.sql import SQLStateManager
+from tests.support.flows import flow_of
 
 # Their steps are lambdas and closures, which tell the test what they do.
 pytestmark = pytest.mark.filterwarnings("ignore:.*a lambda or a closure:actorflow.ActorflowWarning")
@@ -177,6 +178,32 @@ def test_a_run_is_rescheduled_to_a_moment(started, steps):
     assert dt.datetime(2100, 1, 1, tzinfo=UTC).timestamp() == run.snapshot().start_at
     with pytest.raises(DefinitionError, match="needs a new time"):
         run.reschedule()
+
+
+def test_a_run_is_rescheduled_on_the_loop_by_the_async_twin_alone(sqlite_tables, tmp_path):
+    """The other would block it, with a database; in memory it does not."""
+    flow = flow_of(lambda: "done")
+
+    async def move(state):
+        async with Orchestrator(state) as orchestrator:
+            run = await orchestrator.start_async(flow, delay=LONG)
+            await run.reschedule_async(at=dt.datetime(2100, 1, 1, tzinfo=UTC))
+            moved = (await run.snapshot_async()).start_at
+            try:
+                run.reschedule(delay=2 * LONG)
+            except WrongLoop as wrong:
+                said = str(wrong)
+            else:
+                said = ""
+            await run.reschedule_async(delay=0)
+            return moved, said, (await run).output
+
+    state = SQLStateManager(f"sqlite:///{tmp_path}/runs.db", create=True)
+    moment = dt.datetime(2100, 1, 1, tzinfo=UTC).timestamp()
+    assert (moment, "", "done") == asyncio.run(move(MemoryStateManager()))
+    moved, said, output = asyncio.run(move(state))
+    assert (moment, "done") == (moved, output)
+    assert said.endswith("Instead, use `await run.reschedule_async()`.")
 
 
 def test_a_step_that_fails_fails_a_delayed_run(started):

@@ -150,12 +150,21 @@ def test_a_wait_for_a_run_elsewhere_is_over_in_time(stage):
     for seconds in (0, 0.01):
         with pytest.raises(TimeoutError, match="it goes on"):
             run.wait(seconds)
-        with pytest.raises(TimeoutError, match="1 of the runs have not ended"):
+        with pytest.raises(TimeoutError, match=r"^1 run has not ended within .*; it goes on"):
             wait_first([run], seconds)
         with pytest.raises(TimeoutError, match="it goes on"):
             list(run.events(timeout=seconds))
     stage.gate.open()
     assert "completed" == run.wait(GUARD).status
+
+
+@pytest.mark.parametrize("seconds", [0, 0.2])
+def test_a_wait_for_a_run_that_is_not_taken_says_so(make, seconds):
+    """The usual cause is that no daemon has registered its workflow."""
+    with Orchestrator(make()) as client:
+        run = client.enqueue(flow_of(lambda: "done"))
+        with pytest.raises(TimeoutError, match=r"it is pending, and starts when .*recover=True"):
+            run.wait(seconds)
 
 
 def test_a_run_that_ended_elsewhere_is_waited_for_in_no_time(stage):

@@ -788,6 +788,23 @@ defect(
     why="SQLAlchemy hides only the password in front of the host.",
 )
 defect(
+    "a silent server is waited for without end",
+    "state/sql/postgresql.py",
+    "                elif now() - since >= limit:\n",
+    "                elif False:\n",
+    "tests/state/sql/test_silence.py::test_silence_beyond_its_limit_ends_the_connection",
+    why="A broken network holds up an orchestrator until it is killed.",
+)
+defect(
+    "an abandoned transaction keeps its locks",
+    "state/sql/postgresql.py",
+    "        if writes:\n",
+    "        if not writes:\n",
+    "tests/state/sql/test_silence.py::"
+    "test_only_connections_that_write_have_abandoned_transactions_ended",
+    why="The runs of a machine that has vanished are locked until the server restarts.",
+)
+defect(
     "a run that is cancelled from outside stays with who cancelled it",
     "orchestrator/remote_cancel.py",
     "        hand_back(powers, run_id)  # its next owner must not wait for this one's end\n",

@@ -805,6 +805,31 @@ defect(
     why="The runs of a machine that has vanished are locked until the server restarts.",
 )
 defect(
+    "a step that goes on with its child sets its counts back",
+    "orchestrator/children.py",
+    "flow, by_person=False)",
+    "flow, by_person=True)",
+    "tests/orchestrator/test_children.py::test_a_step_that_goes_on_with_its_child_takes_it_over",
+    why="A child that kills its process is tried for ever.",
+)
+defect(
+    "a step does not wait for the database to find its child",
+    "orchestrator/children.py",
+    "pause = next(pauses, None)",
+    "pause = None",
+    "tests/orchestrator/test_children.py::"
+    "test_a_database_that_restarts_delays_a_step_with_children",
+    why="Runs with children fail when the server restarts.",
+)
+defect(
+    "a wait for a run elsewhere fails with the database",
+    "run/followed.py",
+    "        except StoreUnavailable:\n            return None\n",
+    "        except StoreUnavailable:\n            raise\n",
+    "tests/orchestrator/test_elsewhere.py::test_a_wait_goes_on_when_the_end_cannot_be_read_at_once",
+    why="Parents fail when the server restarts as their children end.",
+)
+defect(
     "a run that is cancelled from outside stays with who cancelled it",
     "orchestrator/remote_cancel.py",
     "        hand_back(powers, run_id)  # its next owner must not wait for this one's end\n",

@@ -17,10 +17,11 @@ from actorflow.definition.arguments import string
 from actorflow.definition.workflow import Workflow
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
-from actorflow.errors.storage import LeaseHeld, RunNotFound
+from actorflow.errors.storage import LeaseHeld, RunNotFound, StoreUnavailable
 from actorflow.model.lifecycle import RunStatus
 from actorflow.orchestrator.live import find
 from actorflow.orchestrator.requests import Call
+from actorflow.support.oneshot import Alarm
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
@@ -39,6 +40,8 @@ __all__ = ["Children"]
 
 _NAMESPACE: Final = uuid.UUID("6f3a5f0e-7f9e-5a64-9d6f-0c6f3d0c4a11")
 """The namespace of the children's ids (RFC 4122, version 5)."""
+_PAUSES: Final = tuple(min(0.05 * 2**number, 1.0) for number in range(34))
+"""Seconds between the looks for a child while the database does not answer; 30 in all."""
 _STARTED_AGAIN: Final = frozenset({RunStatus.FAILED, RunStatus.CANCELLED})
 """The ends after which another attempt starts a new child."""
 
@@ -126,7 +129,22 @@ class Children:
             return await self._launcher.start_async(runtime, request)
 
     def _look(self, runtime: Runtime, call: Call) -> tuple[Run | None, str]:
-        """Return the child of an earlier attempt, or None and the id for a new one."""
+        """Return the child of an earlier attempt, or None and the id for a new one.
+
+        A database that does not answer for a moment delays the step, as it delays any record, and
+        does not fail it.
+        """
+        pauses = iter(_PAUSES)
+        while True:
+            try:
+                return self._look_once(runtime, call)
+            except StoreUnavailable:
+                pause = next(pauses, None)
+                if pause is None or call.attempt.cancelled:
+                    raise
+                Alarm().wait(pause)
+
+    def _look_once(self, runtime: Runtime, call: Call) -> tuple[Run | None, str]:
         for generation in itertools.count(1):
             run_id = _child_id(call, generation)
             try:
@@ -145,7 +163,7 @@ class Children:
             return run
         flow = call.flow if isinstance(call.flow, Workflow) else None
         try:
-            return self._resuming.resume(runtime, known.run_id, flow)
+            return self._resuming.resume(runtime, known.run_id, flow, by_person=False)
         except LeaseHeld:
             return run
         except ActorflowError:

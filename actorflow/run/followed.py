@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import attrs
 
+from actorflow.errors.storage import StoreUnavailable
 from actorflow.model.lifecycle import RunStatus
 from actorflow.model.results import RunResult
 from actorflow.support.oneshot import Once
@@ -83,8 +84,18 @@ class FollowedEnd:
                 self.known = RunResult.of(snapshot)
         return self.known
 
+    def look_again(self) -> RunResult | None:
+        """Do what `look` does; return None as well when the record cannot be read at this moment.
+
+        The next ear then hears of the end as soon as it can be.
+        """
+        try:
+            return self.look()
+        except StoreUnavailable:
+            return None
+
     def wait(self) -> RunResult:
-        """Wait for the end, for as long as it takes.
+        """Wait for the end, for as long as it takes, and over failures of the database.
 
         Raises:
             RunUnattended: When it is not in progress here, and cannot be followed.
@@ -99,7 +110,7 @@ class FollowedEnd:
                 with ear:
                     self._record.wait(self._run_id, ear.news)
                 self._check_open()
-                self.look()
+                self.look_again()
         return self.known
 
     def wait_within(self, seconds: float) -> RunResult | None:
@@ -121,7 +132,8 @@ class FollowedEnd:
                     in_time = ear.news.wait(left)
                 self._check_open()
                 self.status = ear.status
-                if (in_time or not ear.has_heard) and self.look() is not None:
+                look = self.look_again if in_time else self.look
+                if (in_time or not ear.has_heard) and look() is not None:
                     break
                 if not in_time:
                     return None
@@ -137,7 +149,7 @@ class FollowedEnd:
                 with ear:
                     await self._record.wait_async(self._run_id, ear.news)
                 self._check_open()
-                await self._record.read_async(self.look)
+                await self._record.read_async(self.look_again)
         return self.known
 
     def _check_open(self) -> None:

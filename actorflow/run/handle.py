@@ -396,7 +396,7 @@ class Run:
         if not (self._runtime.can_follow or self._runtime.end_here(self.id)):
             return True  # it is refused, and a state manager that is being closed is not read
         try:
-            self._followed.look()
+            self._followed.look_again()
         except RunNotFound:
             return True
         return self._is_decided

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import attrs
 import pytest
 
 from actorflow import (
@@ -18,6 +19,8 @@ from actorflow import (
     UnknownInput,
     Workflow,
 )
+from actorflow.errors.storage import StoreUnavailable
+from actorflow.orchestrator import children
 from actorflow.state.sql import SQLStateManager
 from tests.support.flows import GUARD, broken, flow_of
 
@@ -246,7 +249,7 @@ def test_children_that_run_at_once_are_waited_for_at_once():
 # ── Found again ──────────────────────────────────────────────────────────────────────────────
 
 
-def attempts(fail_until, call):
+def attempts(fail_until, call, most=3):
     """Return a body that calls the same children in each attempt, and fails at first."""
 
     async def body(ctx):
@@ -255,7 +258,7 @@ def attempts(fail_until, call):
             raise LookupError("again")
         return outputs
 
-    return flow_of(body, retry=AGAIN)
+    return flow_of(body, retry=attrs.evolve(AGAIN, max_attempts=most))
 
 
 def test_a_later_attempt_takes_the_children_of_the_earlier_ones(orchestrator):
@@ -362,6 +365,64 @@ def test_a_resumed_run_takes_the_children_of_its_former_life(shared, tmp_path):
         assert [1] == ran
         (child,) = children_of(orchestrator, run)
         assert run.id == child.root_run_id
+
+
+def away(runtime, times):
+    """Let the database not answer so many times; return the ids of the runs that were asked for."""
+    snapshot, asked = runtime.snapshot, []
+
+    def answer(run_id):
+        asked.append(run_id)
+        if len(asked) <= times:
+            raise StoreUnavailable("answer", "it restarts")
+        return snapshot(run_id)
+
+    runtime.snapshot = answer
+    return asked
+
+
+@pytest.mark.parametrize(("times", "status"), [(3, "completed"), (4, "failed")])
+def test_a_database_that_restarts_delays_a_step_with_children(
+    orchestrator, monkeypatch, times, status
+):
+    """As it delays whatever is recorded; a step fails only when it stays away."""
+    monkeypatch.setattr(children, "_PAUSES", (0.0, 0.0, 0.0))
+    runtime = orchestrator._life.runtime("test")
+
+    async def call(ctx):
+        if ctx.attempt == 2:
+            away(runtime, times)
+        return (await ctx.run(DOUBLE, {"number": 4})).output
+
+    run = orchestrator.start(attempts(2, call, most=2))
+
+    assert status == run.wait(GUARD).status
+
+
+def test_a_step_that_goes_on_with_its_child_takes_it_over(tmp_path):
+    """It sets no counts back, as a person does: a child that kills its process must be found."""
+    url, seen_attempts, begun = f"sqlite:///{tmp_path}/runs.db", [], threading.Event()
+
+    async def work(ctx):
+        seen_attempts.append(ctx.attempt)
+        begun.set()
+        if len(seen_attempts) == 1:
+            await asyncio.Event().wait()
+
+    inner = flow_of(work, "inner")
+
+    async def body(ctx):
+        await ctx.run(inner)
+
+    outer = flow_of(body)
+    with Orchestrator(SQLStateManager(url, create=True)) as first:
+        run = first.start(outer)
+        assert begun.wait(GUARD)
+        first.shutdown(drain=0, leave=True)
+    with Orchestrator(SQLStateManager(url)) as second:
+        second.resume(run.id, outer).result(GUARD)
+
+    assert [1, 2] == seen_attempts
 
 
 def test_a_compensator_has_children_of_its_own():

@@ -22,7 +22,7 @@ from actorflow import (
     wait_first_async,
 )
 from actorflow.errors.definition import DefinitionError
-from actorflow.errors.storage import RunUnattended
+from actorflow.errors.storage import RunUnattended, StoreUnavailable
 from actorflow.testing.contracts.accounts import (
     COMPLETED,
     STARTED,
@@ -141,6 +141,40 @@ def test_the_end_of_a_run_elsewhere_is_waited_for(stage, call):
     result = waiting.ended()
     assert ("completed", True) == (result.status, result.output)
     assert stage.run.wait(GUARD).outputs == result.outputs
+
+
+@pytest.mark.parametrize("call", WAITS)
+def test_a_wait_goes_on_when_the_end_cannot_be_read_at_once(stage, monkeypatch, call):
+    """The server may restart at this moment, which is no reason to fail a step that waits."""
+    run, tries = stage.elsewhere(), []
+    runtime = stage.other._life.runtime("test")
+    snapshot = runtime.snapshot
+
+    def restarting(run_id):
+        tries.append(run_id)
+        if len(tries) <= 2:
+            raise StoreUnavailable("answer", "it restarts")
+        return snapshot(run_id)
+
+    waiting = Waiting(lambda: WAITS[call](run))
+    listening(stage.other)
+    monkeypatch.setattr(runtime, "snapshot", restarting)
+    stage.gate.open()
+
+    assert "completed" == waiting.ended().status
+    assert len(tries) >= 3
+
+
+def test_a_wait_that_is_over_says_when_the_record_cannot_be_read(stage, monkeypatch):
+    """It cannot say that the run goes on."""
+    run, runtime = stage.elsewhere(), stage.other._life.runtime("test")
+
+    def away(_run_id):
+        raise StoreUnavailable("answer", "it is gone")
+
+    monkeypatch.setattr(runtime, "snapshot", away)
+    with pytest.raises(StoreUnavailable):
+        run.wait(0)
 
 
 def test_a_wait_for_a_run_elsewhere_is_over_in_time(stage):

@@ -334,6 +334,7 @@ def test_other_inputs_for_the_same_child_are_refused(orchestrator):
     assert "key=" in said
 
 
+@pytest.mark.filterwarnings("ignore:workflow 'inner'")
 @pytest.mark.parametrize("shared", [False, True], ids=["memory", "sqlite"])
 def test_a_resumed_run_takes_the_children_of_its_former_life(shared, tmp_path):
     """And does not start again what has completed."""
@@ -354,6 +355,7 @@ def test_a_resumed_run_takes_the_children_of_its_former_life(shared, tmp_path):
     outer = flow_of(body)
     state = SQLStateManager(f"sqlite:///{tmp_path}/runs.db", create=True) if shared else None
     with Orchestrator(state or MemoryStateManager()) as orchestrator:
+        orchestrator.register(inner)
         run = orchestrator.start(outer)
         assert "failed" == run.wait(GUARD).status
         fails.clear()

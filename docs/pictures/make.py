@@ -365,8 +365,8 @@ def draw_run_states() -> str:
         256,
         [
             "A pending run can fail or be cancelled too. run.resumed also leads from running and",
-            "from compensating to themselves, when the orchestrator that ran it is gone. A completed",
-            "child is compensated as well (dashed), when its parent is undone.",
+            "from compensating to themselves, when the orchestrator that ran it is gone. Dashed:",
+            "a completed child is compensated, too, when its parent is undone.",
         ],
     )
     _checked(RUN_MOVES, {

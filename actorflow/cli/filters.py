@@ -77,6 +77,12 @@ class Filters:
     owner: Annotated[
         str | None, _text("ID", "Only runs that this owner has in progress; see `runs stats`.")
     ] = None
+    parent: Annotated[
+        str | None, _text("RUN", "Only children of this run: runs that its steps have started.")
+    ] = None
+    root: Annotated[
+        str | None, _text("RUN", "Only runs of the family that began with this run, and itself.")
+    ] = None
     parked: Annotated[
         bool, typer.Option("--parked", help="Only runs that no orchestrator takes.")
     ] = False
@@ -107,6 +113,7 @@ class Filters:
         asked |= {name: _moment(*typed) for name, typed in times.items()}
         asked |= {name: getattr(self, name) or None for name in ("parked", "waiting", "paused")}
         asked |= {"status": self.status or None, "workflow_id": self.workflow}
+        asked |= {"parent_run_id": self.parent, "root_run_id": self.root}
         asked["attributes"] = _attributes(self.attribute or ())
         return {name: value for name, value in asked.items() if value is not None}
 

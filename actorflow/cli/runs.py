@@ -22,6 +22,7 @@ from actorflow.cli.bulk import (
     resume_all,
 )
 from actorflow.cli.databases import Database, command_line, find, opened, opened_run, store
+from actorflow.cli.families import children_as_json, describe_family
 from actorflow.cli.filters import Filters, age, takes_filters
 from actorflow.cli.following import followed, recorded
 from actorflow.cli.loading import AsJson, Svg, Workers, load_flow
@@ -129,15 +130,16 @@ def show_(
     svg: Svg = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a run: its steps, outputs and errors, with a chart."""
+    """Show a run: its steps, outputs and errors, a chart, and its children."""
     with exit_statuses(), opened_run(run_id, "show", db) as (state, run):
         check_svg(svg)
         write_svg(svg, state.events(run_id) if svg else ())
         if as_json:
-            _dump(run_as_json(run))
+            _dump(run_as_json(run) | {"children": children_as_json(state, run.run_id)})
             return
         plan = None if flow is None else _plan(flow, run, db)
         _print(describe_run(run, state.events(run_id), plan, Console()))
+        _print(describe_family(state, run))
 
 
 @runs.command("events")

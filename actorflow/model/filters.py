@@ -66,6 +66,10 @@ class RunFilters(TypedDict, total=False):
     """Whether the run waits for something outside."""
     paused: bool | None
     """Whether the run is paused."""
+    parent_run_id: str | None
+    """The run whose steps have started the run: this finds the children of a run."""
+    root_run_id: str | None
+    """The first run of the family that the run belongs to; it matches itself as well."""
     owner: str | None
     """The owner that has the run in progress, as `actorflow runs stats` shows it."""
 
@@ -87,6 +91,8 @@ _EQUAL: Final = (
     "trace_id",
     "correlation_id",
     "business_id",
+    "parent_run_id",
+    "root_run_id",
     "owner",
 )
 _TIMES: Final = ("created_after", "created_before", "finished_after", "finished_before")

@@ -17,6 +17,7 @@ from actorflow.definition.arguments import string
 from actorflow.definition.workflow import Workflow
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
+from actorflow.errors.running import StepCancelled
 from actorflow.errors.storage import LeaseHeld, RunNotFound, StoreUnavailable
 from actorflow.model.lifecycle import RunStatus
 from actorflow.orchestrator.live import find
@@ -153,6 +154,8 @@ class Children:
                 return None, run_id
             if known.status not in _STARTED_AGAIN:
                 _check_inputs(call, known)
+                if not call.attempt.compensates:
+                    runtime.family.take(call.attempt, run_id)
                 return self._take(runtime, call, known), run_id
         raise AssertionError("unreachable")
 
@@ -177,6 +180,9 @@ def _call(
     inputs: Mapping[str, Any] | None,
     options: dict[str, Any],
 ) -> Call:
+    if attempt.cancelled:  # its run may end without hearing of the child
+        why = "the attempt was asked to stop, and starts no child"
+        raise StepCancelled(attempt.scope.run_id, attempt.step_id, why)
     key = options.pop("key", None)
     workflow_id = flow.id if isinstance(flow, Workflow) else str(flow)
     again = attempt.number > 1 or attempt.scope.resumed

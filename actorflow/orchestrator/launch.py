@@ -87,15 +87,24 @@ class Launcher:
         if attempt is None or flag(options.get("detached", False), "detached"):
             return runtime, new_run(runtime, plan, inputs, options)
         link = self._link(plan, attempt, "", options)
-        return runtime, new_run(runtime, plan, inputs, options, link=link)
+        request = new_run(runtime, plan, inputs, options, link=link)
+        return runtime, self._noted(runtime, attempt, request)
 
     def child(self, runtime: Runtime, call: Call, run_id: str) -> Request:
         """Check the arguments with which a step starts a child."""
         plan = self._registry.resolve(call.flow)
         link = self._link(plan, call.attempt, call.name, call.options)
-        return new_run(runtime, plan, call.inputs, call.options, run_id=run_id, link=link)
+        request = new_run(runtime, plan, call.inputs, call.options, run_id=run_id, link=link)
+        return self._noted(runtime, call.attempt, request)
+
+    def _noted(self, runtime: Runtime, attempt: Attempt, request: Request) -> Request:
+        """Have the parent know that it may have a child, before there is one."""
+        if request.record is not None:
+            runtime.has_child(attempt, request.record, request.message.plan)
+        return request
 
     def _link(self, plan: WorkflowPlan, attempt: Attempt, call: str, options: RunOptions) -> Link:
+        self._registry.check_may_be_child(plan, attempt)
         scope = attempt.scope
         return Link(
             Parent(
@@ -104,6 +113,7 @@ class Launcher:
                 root_run_id=scope.root_run_id or scope.run_id,
                 call=call,
                 on_end=parent_end_of(options, plan.workflow_id),
+                compensates=attempt.compensates,
             ),
             scope,
         )
@@ -215,9 +225,24 @@ class Launcher:
                 run, end = handle
             entry = (run, end, ticket, request.message.plan)
             self._live.add(*entry)
-            if request.record is not None and request.record.parent is not None:
-                runtime.family.add(request.record)
             return run, self._post(runtime, request, entry)
+
+    def go_on_undoing(self, runtime: Runtime, request: Request, ticket: Ticket) -> Run:
+        """Hand a run that is undone with its parent to the supervisor, also during a shutdown.
+
+        Its parent was accepted and has not ended, so there is a place for it.
+        """
+        with self._life.door:
+            end: Once[RunResult] = Once()
+            run = Run(runtime, request.run_id, request.workflow_id, end)
+            self._admission.enter_at_once(ticket, even_closed=True)
+            self._live.add(run, end, ticket, request.message.plan, even_closed=True)
+            try:
+                runtime.start(request.message)
+            except BaseException:
+                self._live.discard(request.run_id, "it could not be undone")
+                raise
+        return run
 
     def _post(self, runtime: Runtime, request: Request, entry: Entry) -> Accepted:
         record = request.record

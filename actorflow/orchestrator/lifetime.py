@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from actorflow.model.context import Children
     from actorflow.model.protocols import Executor, Observer
     from actorflow.model.results import ShutdownReport
+    from actorflow.orchestrator.family import Undoes
     from actorflow.orchestrator.powers import Powers
     from actorflow.orchestrator.runtime import Runtime
     from actorflow.orchestrator.settings import Settings
@@ -96,6 +97,8 @@ class Lifetime:
         """What runs beside the orchestrator; set before it is opened."""
         self.children: Children | None = None
         """What starts the child runs of steps; set before it is opened."""
+        self.undoing: Undoes | None = None
+        """What undoes children with their parents; set before it is opened."""
         self.starter: Starter | None = None
         """What starts deferred runs; set before it is opened."""
         self._stop_hearing: Callable[[], None] = lambda: None
@@ -140,7 +143,9 @@ class Lifetime:
     ) -> None:
         from actorflow.orchestrator.runtime import Runtime  # noqa: PLC0415 - loads the actors
 
-        runtime = Runtime(loop, live=self.live, children=self.children, **self._parts)
+        runtime = Runtime(
+            loop, live=self.live, children=self.children, undoing=self.undoing, **self._parts
+        )
         # First of all: it refuses a state manager that belongs to another orchestrator.
         self._stop_hearing = hear_requests(runtime, self.live)
         try:

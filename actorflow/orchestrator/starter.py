@@ -128,8 +128,6 @@ class Starter:
             run = Run(runtime, request.run_id, request.workflow_id, end)
             held = Held(run, end, request, record, ticket)
             self._waiting.add(held)
-            if record.parent is not None:
-                runtime.family.add(record)
             self._begin(runtime)
             done = functools.partial(settle, accepted)
             if is_recorded("create", runtime.state.create(record, done)):

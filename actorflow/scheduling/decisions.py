@@ -39,6 +39,9 @@ from actorflow.model.messages import (
     AttemptFinished,
     BlockedLoop,
     CancelRun,
+    ChildrenFound,
+    ChildStarted,
+    ChildUndone,
     CompensatorLost,
     LeaveRuns,
     RunActorLost,
@@ -53,9 +56,10 @@ from actorflow.model.messages import (
     WakeAttempt,
 )
 from actorflow.scheduling.compensations import Compensations
-from actorflow.scheduling.crashes import Crashes
+from actorflow.scheduling.crashes import Crashes, bindings, resumption
 from actorflow.scheduling.deadlines import Deadlines, Due
 from actorflow.scheduling.endings import Endings, timeout_of
+from actorflow.scheduling.families import Families
 from actorflow.scheduling.leaving import Leaving
 from actorflow.scheduling.ledger import RunState, StepState
 from actorflow.scheduling.outbox import Effect, Grant, Outbox
@@ -64,9 +68,9 @@ from actorflow.scheduling.starts import Starts
 from actorflow.scheduling.suspensions import Suspensions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from actorflow.model.context import Attempt, RunScope
+    from actorflow.model.context import Attempt
     from actorflow.model.events import Event
 
 __all__ = ["Decisions"]
@@ -109,8 +113,9 @@ class Decisions:
         """
         self._endings = Endings(self._outbox, self.deadlines, self._starts, grace, random)
         self._crashes = Crashes(self._outbox, self._starts, self._endings)
+        self._families = Families(self._outbox, self.runs, self.waiting)
         self._compensations = Compensations(
-            self._outbox, self.deadlines, self._starts, self._endings
+            self._outbox, self.deadlines, self._starts, self._endings, self._families
         )
         self._suspensions = Suspensions(self._outbox, self.deadlines, self._starts, self.waiting)
         self.leaving: Final = Leaving(self._outbox, self.deadlines, self._starts, self._endings)
@@ -131,6 +136,9 @@ class Decisions:
             SuspendAttempt: self._suspend,
             WakeAttempt: self._wake_attempt,
             RunStirred: self._run_stirred,
+            ChildStarted: self._families.started,
+            ChildrenFound: self._children,
+            ChildUndone: self._children,
         }
         self.understood: Final = self._handlers.keys()
         """The types of the messages that it decides."""
@@ -172,8 +180,8 @@ class Decisions:
         if not run.events:
             known = run.scope.bindings()
             self._outbox.run(run, EventKind.RUN_ACCEPTED, known, message.accepted_at)
-        if message.resumed is not None:
-            self._outbox.run(run, EventKind.RUN_RESUMED, _resumption(message))
+        if message.resumed is not None and message.undo is None:
+            self._outbox.run(run, EventKind.RUN_RESUMED, resumption(message))
         if run.ways is not None:
             self._starts.compare_ways()
         self.waiting.push(run)
@@ -188,7 +196,7 @@ class Decisions:
                 continue
             if run.status is RunStatus.PENDING:
                 run.started_at = self._outbox.wall
-                self._outbox.run(run, EventKind.RUN_STARTED, _bindings(run.scope, run.takeovers))
+                self._outbox.run(run, EventKind.RUN_STARTED, bindings(run.scope, run.takeovers))
             self._crashes.make_steps(run)
             if not self._endings.fails_at_once(run):
                 self._begin(run)
@@ -312,9 +320,13 @@ class Decisions:
             self._finish(run)
 
     def _finish(self, run: RunState) -> None:
+        if run.family is not None and self._families.ask(run):
+            return
         if run.undoable is not None and self._compensations.undo(run):
             if self.leaving.begun:
                 self._leave(run)
+            elif run.family is not None and run.family.undoing is not None:
+                self._admit()  # it has given back its place, which the child may need
             elif run.away:
                 self._suspensions.rejoin(run)
                 self._admit()
@@ -327,6 +339,13 @@ class Decisions:
         else:
             self.waiting.release()
             self._admit()
+
+    # ── Children ─────────────────────────────────────────────────────────────────────────────
+
+    def _children(self, message: ChildrenFound | ChildUndone) -> None:
+        run = self._families.take(message)
+        if run is not None:
+            self._follow(run)
 
     # ── Attempts that wait ───────────────────────────────────────────────────────────────────
 
@@ -427,20 +446,3 @@ class Decisions:
         else:
             data = {"seconds": message.seconds, "stack": message.stack}
             self._outbox.step(*found, EventKind.STEP_BLOCKING, message.attempt.number, data)
-
-
-def _resumption(message: StartRun) -> Mapping[str, Any]:
-    """Return the data of the event with which a run is resumed or taken over."""
-    data = _bindings(message.scope, message.takeovers)
-    if message.past is None:
-        return data
-    taken_over = {**data, "taken_over": True}
-    return (
-        taken_over | {"in_flight": message.past.crashes[-1]} if message.past.crashed else taken_over
-    )
-
-
-def _bindings(scope: RunScope, takeovers: int) -> Mapping[str, Any]:
-    """Return the data of an event with which a life begins."""
-    known = scope.bindings()
-    return {**known, "takeovers": takeovers} if takeovers else known

@@ -337,6 +337,7 @@ def test_other_inputs_for_the_same_child_are_refused(orchestrator):
     assert "key=" in said
 
 
+@pytest.mark.filterwarnings("ignore:workflow 'inner'")
 @pytest.mark.parametrize("shared", [False, True], ids=["memory", "sqlite"])
 def test_a_resumed_run_takes_the_children_of_its_former_life(shared, tmp_path):
     """And does not start again what has completed."""
@@ -357,6 +358,7 @@ def test_a_resumed_run_takes_the_children_of_its_former_life(shared, tmp_path):
     outer = flow_of(body)
     state = SQLStateManager(f"sqlite:///{tmp_path}/runs.db", create=True) if shared else None
     with Orchestrator(state or MemoryStateManager()) as orchestrator:
+        orchestrator.register(inner)
         run = orchestrator.start(outer)
         assert "failed" == run.wait(GUARD).status
         fails.clear()
@@ -416,10 +418,12 @@ def test_a_step_that_goes_on_with_its_child_takes_it_over(tmp_path):
 
     outer = flow_of(body)
     with Orchestrator(SQLStateManager(url, create=True)) as first:
+        first.register(inner)
         run = first.start(outer)
         assert begun.wait(GUARD)
         first.shutdown(drain=0, leave=True)
     with Orchestrator(SQLStateManager(url)) as second:
+        second.register(inner)
         second.resume(run.id, outer).result(GUARD)
 
     assert [1, 2] == seen_attempts

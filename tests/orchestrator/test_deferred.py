@@ -384,6 +384,7 @@ def test_a_step_waits_for_a_child_for_later_although_all_places_are_taken(
 ):
     """The child gets a place at once when it is due, as all children do."""
     orchestrator = make_orchestrator(state, max_active_runs=1, max_queued_runs=0)
+    orchestrator.register(steps.flow)
     steps.let_go(7)
     parent = Workflow("parent")
     parent.step(lambda ctx: ctx.run(steps.flow, {"n": 7}, delay=0.01).output, id="waits")
@@ -393,6 +394,7 @@ def test_a_step_waits_for_a_child_for_later_although_all_places_are_taken(
 
 def test_a_child_for_later_is_cancelled_with_its_parent(started, steps):
     """It waits, and so is no run in progress."""
+    started.register(steps.flow)
     children, parent = [], Workflow("parent")
 
     @parent.step

@@ -31,10 +31,12 @@ from actorflow.model.messages import (
     AttemptAbandoned,
     AttemptFinished,
     CancelRun,
+    ChildrenFound,
     Compensate,
     CompensatorLost,
     ContinueAttempt,
     DependencyCompleted,
+    EndChildren,
     Execute,
     ForStep,
     LeaveRuns,
@@ -51,6 +53,7 @@ from actorflow.model.messages import (
     StepsMade,
     StopAttempt,
     SuspendAttempt,
+    UndoChild,
     Wake,
     WakeAttempt,
     run_of,
@@ -217,6 +220,9 @@ class Driver:
         self.revived = []
         self.unknown = []
         self.left = []
+        self.asked = []
+        self.undone = []
+        self.children = {}
         self.results = {}
         self.seen = {}
         self.cut = set()
@@ -238,7 +244,9 @@ class Driver:
         completed, compensators = options.pop("completed", ()), options.pop("compensators", {})
         ways = options.pop("ways", plan.ways({}))
         more = {
-            name: options.pop(name) for name in ("past", "poison", "takeovers") if name in options
+            name: options.pop(name)
+            for name in ("past", "poison", "takeovers", "undo")
+            if name in options
         }
         timeout = plan.timeout if timeout is None else timeout
         say = self.tell if options.pop("settle", True) else self.say
@@ -486,8 +494,15 @@ class Driver:
             RunFinished: lambda it: self._finish(it.result),
             RunUnknown: lambda it: self.unknown.append(it.run_id),
             RunLeft: self._run_left,
+            EndChildren: self._end_children,
+            UndoChild: self.undone.append,
         }
         perform[type(effect)](effect)
+
+    def _end_children(self, effect):
+        self.asked.append(effect)
+        found = self.children.get(effect.run_id, ()) if effect.undoes else ()
+        self.pending.append(ChildrenFound(effect.run_id, effect, found))
 
     def _make_steps(self, effect):
         self._homes[effect.scope.run_id] = {}

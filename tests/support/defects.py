@@ -119,8 +119,8 @@ defect(
 defect(
     "an unrecorded run is not handed back",
     "actors/supervisor.py",
-    "AbandonAttempt, RunFinished, RunLeft)",
-    "AbandonAttempt, RunFinished)",
+    "AbandonAttempt, RunFinished, RunLeft, EndChildren)",
+    "AbandonAttempt, RunFinished, EndChildren)",
     SUPERVISOR + "test_a_run_is_left_though_what_it_recorded_last_has_failed",
     why="A shutdown waits in vain for a run whose last write has failed.",
 )
@@ -479,8 +479,8 @@ defect(
 defect(
     "what is not recorded is not abandoned",
     "actors/supervisor.py",
-    "(StopAttempt, AbandonAttempt, RunFinished, RunLeft)",
-    "(StopAttempt, RunFinished, RunLeft)",
+    "(StopAttempt, AbandonAttempt, RunFinished, RunLeft, EndChildren)",
+    "(StopAttempt, RunFinished, RunLeft, EndChildren)",
     SUPERVISOR + "test_a_thread_that_timed_out_is_abandoned_though_that_is_not_recorded",
     why="A run hangs when the disk is full at the moment in which a thread times out.",
 )

@@ -113,7 +113,11 @@ def _conditions(query: RunQuery, dialect: str) -> Iterator[Any]:
         one = len(statuses) == 1
         yield runs.c.status == statuses[0] if one else runs.c.status.in_(statuses)
     for name, value in query.equal.items():
-        yield runs.c[name] == value
+        if name == "root_run_id":  # the column is null for the first run of a family
+            first = sa.and_(runs.c.run_id == value, runs.c.root_run_id.is_(None))
+            yield sa.or_(runs.c.root_run_id == value, first)
+        else:
+            yield runs.c[name] == value
     if "owner" in query.equal:
         yield runs.c.finished_at.is_(None)
     yield from _within(runs.c.finished_at, query, "finished")

@@ -127,6 +127,7 @@ runs: Final = sa.Table(
     sa.Column("run_key", Id),
     sa.Column("key_slot", Id),
     sa.Column("debounce", sa.Double),
+    sa.Column("parent_compensates", sa.Boolean),
     sa.CheckConstraint(_among(RunStatus), name="actorflow_runs_status"),
     sa.CheckConstraint(
         f"(status IN {_ENDED}) = (finished_at IS NOT NULL)", name="actorflow_runs_finished"
@@ -153,6 +154,7 @@ _index_where("finished_at", "actorflow_runs_by_end", runs.c.finished_at, runs.c.
 _index_where("purged_at", "actorflow_runs_purged", runs.c.run_id)
 _index_where("cancel_asked", "actorflow_runs_asked", runs.c.owner)
 _index_where("parent_run_id", "actorflow_runs_by_parent", runs.c.parent_run_id, runs.c.run_id)
+_index_where("root_run_id", "actorflow_runs_by_root", runs.c.root_run_id, *_NEWEST)
 for _name in ("parked", "waiting", "paused"):
     _index_where(_name, f"actorflow_runs_{_name}", *_NEWEST)
 

@@ -401,6 +401,7 @@ def test_a_database_that_restarts_delays_a_step_with_children(
     assert status == run.wait(GUARD).status
 
 
+@pytest.mark.filterwarnings("ignore::actorflow.support.warnings.ActorflowWarning")
 def test_a_step_that_goes_on_with_its_child_takes_it_over(tmp_path):
     """It sets no counts back, as a person does: a child that kills its process must be found."""
     url, seen_attempts, begun = f"sqlite:///{tmp_path}/runs.db", [], threading.Event()

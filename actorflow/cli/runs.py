@@ -138,7 +138,9 @@ def show_(
             _dump(run_as_json(run) | {"children": children_as_json(state, run.run_id)})
             return
         plan = None if flow is None else _plan(flow, run, db)
-        _print(describe_run(run, state.events(run_id), plan, Console()))
+        clock = SystemClock()
+        now = clock.wall(clock.now())
+        _print(describe_run(run, state.events(run_id), plan, Console(), now))
         _print(describe_family(state, run))
 
 

@@ -106,7 +106,7 @@ def moment_of(at: object, delay: object, now: float, workflow_id: str | None) ->
         problem = f"at={text_of(at)} is not a datetime"
         raise DefinitionError(workflow_id, problem, "Pass a datetime, or delay= in seconds")
     if at.utcoffset() is None:
-        problem = f"at={text_of(at)} has no time zone, so it is no moment"
+        problem = f"at={text_of(at)} has no time zone, so it does not say when"
         raise DefinitionError(workflow_id, problem, _NAIVE)
     moment = at.timestamp()
     return moment if moment > now else None

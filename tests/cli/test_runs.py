@@ -240,6 +240,7 @@ def test_a_run_in_progress_and_one_that_never_started_are_shown(state, type_in):
 
     assert running.startswith("run running of flow 1.0.0: running\n")
     assert ", priority 3\ntrace_id t\n" in running
+    assert re.search(r"^● a  running  #1  \d+ h \d+ min$", running, re.MULTILINE)
     assert "▓" in running
     assert (0, True) == (status, "\n· a  pending\n" in pending)
 

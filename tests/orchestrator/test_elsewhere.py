@@ -233,6 +233,21 @@ async def _kinds(run):
     return [event.kind.value async for event in run.events()]
 
 
+def test_the_events_of_a_run_elsewhere_do_not_end_with_the_orchestrator(stage):
+    """The reader is told that more may come, unless the record has all of them."""
+    run = stage.elsewhere()
+    waits = stage.other.enqueue(flow_of(lambda: "done"))
+    stage.gate.open()
+    stage.run.wait(GUARD)
+    stage.other.shutdown()
+
+    assert KINDS == [event.kind.value for event in run.events()]
+    with pytest.raises(
+        OrchestratorClosed, match=r"other processes may run: .*, and get\(\) the run"
+    ):
+        list(waits.events())
+
+
 def test_a_run_that_no_orchestrator_runs_yet_is_followed(make):
     """Enqueued, taken, run, and completed."""
     flow = flow_of(lambda: "done")

@@ -48,13 +48,17 @@ class PostgreSQLChannel:
         # Not from the pool, which would wait for an answer when the connection is closed.
         dialect = engine.dialect
         arguments, options = dialect.create_connect_args(engine.url)
-        self._driver = cast("psycopg.Connection", dialect.connect(*arguments, **options))
-        self._pg: pq.abc.PGconn = self._driver.pgconn
-        self._pg.nonblocking = 1
         self._follows = False
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._pg.socket, selectors.EVENT_READ)
         try:
+            self._driver = cast("psycopg.Connection", dialect.connect(*arguments, **options))
+        except BaseException:
+            self._selector.close()
+            raise
+        self._pg: pq.abc.PGconn = self._driver.pgconn
+        self._pg.nonblocking = 1
+        try:
+            self._selector.register(self._pg.socket, selectors.EVENT_READ)
             self._ask(f"LISTEN {CANCELS}".encode())
         except BaseException:
             self.close()

@@ -43,6 +43,11 @@ class Following:
         self._ends: dict[object, tuple[Callable[[RunStatus | None], None], Callable[[], None]]] = {}
 
     @property
+    def is_possible(self) -> bool:
+        """Whether other orchestrators may go on with its runs, and record that where it reads."""
+        return self._power is not None
+
+    @property
     def is_open(self) -> bool:
         """Whether runs can be followed: its state manager can do that, and it is not closed."""
         return self._power is not None and not self._closed
@@ -100,6 +105,11 @@ class FollowsRecords:
     def can_follow(self) -> bool:
         """Whether it hears of changes of a record."""
         return self.following.is_open
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other orchestrators may go on with its runs."""
+        return self.following.is_possible
 
     def not_followed(self, run_id: str, status: RunStatus) -> ActorflowError:
         """Return the error for a run that has not ended and cannot be followed."""

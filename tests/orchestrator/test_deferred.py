@@ -109,6 +109,25 @@ def test_a_run_for_a_moment_that_has_passed_starts_at_once(started, steps):
     assert run.snapshot().start_at is None
 
 
+def test_a_process_without_threads_to_spare_refuses_the_start(started, steps, monkeypatch):
+    """The next start tries again, and the shutdown waits for no thread that never was."""
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name == "actorflow starter":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="new thread"):
+        started.start(steps.flow, delay=LONG)
+    assert 0 == started.list().total
+    monkeypatch.undo()
+
+    steps.let_go(1)
+    assert 1 == started.start(steps.flow, {"n": 1}, delay=0.01).result(GUARD).output
+
+
 def test_a_moment_keeps_its_time_zone(started, steps):
     """The same moment, wherever it was written."""
     zone = dt.timezone(dt.timedelta(hours=-5))

@@ -110,6 +110,11 @@ class FollowsRecords:
         """Whether it hears of changes of a record."""
         return self.following.is_open
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other orchestrators may go on with its runs."""
+        return self.following.is_shared
+
     def not_followed(self, run_id: str, status: RunStatus) -> ActorflowError:
         """Return the error for a run that has not ended and cannot be followed."""
         return self.following.refusal(run_id, status)

@@ -158,15 +158,20 @@ class WaitingRuns:
         self._remove(held, runtime)
 
     def _look_up(self, held: Held, runtime: Runtime, error: BaseException) -> None:
-        """Give a run the end that its record has: another process may have been first."""
+        """Give a run the end that its record has: another process may have been first.
+
+        If it has none, the run is left to other orchestrators.
+        """
         try:
             recorded = runtime.snapshot(held.run.id)
         except Exception as gone:  # noqa: BLE001 - its waiters must hear of something
+            hand_back(runtime.powers, held.run.id)
             held.end.fail(gone)
             return
         if recorded.status.terminal:
             held.end.set(RunResult.of(recorded))
         else:
+            hand_back(runtime.powers, held.run.id)
             held.end.fail(RunUnattended(held.run.id, text_of(error)))
 
     def lost(self, held: Held, recorded: RunSnapshot, runtime: Runtime) -> None:

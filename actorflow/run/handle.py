@@ -33,6 +33,10 @@ _PENDING: Final = (
 class Runtime(Record, Protocol):
     """What a handle needs from its run's orchestrator."""
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other orchestrators may go on with its runs."""
+
     def status(self, run_id: str) -> RunStatus:
         """Return the status of a run; from memory where reading would block the event loop."""
 
@@ -152,7 +156,7 @@ class Run:
         return self._known is not None or self._is_over()
 
     def _is_over(self) -> bool:
-        if self._end is not None and not self._runtime.can_follow:
+        if self._end is not None and not self._runtime.is_shared:
             return True  # it was cut off, and others cannot go on with it
         if self._runtime.end_here(self.id) is not None:
             return False

@@ -18,6 +18,7 @@ from actorflow import (
 )
 from actorflow.errors.definition import DefinitionError, OrchestratorClosed, WrongLoop
 from actorflow.errors.running import Overloaded
+from actorflow.errors.storage import RunUnattended, StoreUnavailable
 from actorflow.model.lifecycle import RunStatus
 from actorflow.state.sql import SQLStateManager
 from tests.support.flows import flow_of
@@ -110,6 +111,25 @@ def test_a_run_for_a_moment_that_has_passed_starts_at_once(started, steps):
     assert run.snapshot().start_at is None
 
 
+def test_a_process_without_threads_to_spare_refuses_the_start(started, steps, monkeypatch):
+    """The next start tries again, and the shutdown waits for no thread that never was."""
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name == "actorflow starter":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="new thread"):
+        started.start(steps.flow, delay=LONG)
+    assert 0 == started.list().total
+    monkeypatch.undo()
+
+    steps.let_go(1)
+    assert 1 == started.start(steps.flow, {"n": 1}, delay=0.01).result(GUARD).output
+
+
 def test_a_moment_keeps_its_time_zone(started, steps):
     """The same moment, wherever it was written."""
     zone = dt.timezone(dt.timedelta(hours=-5))
@@ -128,6 +148,27 @@ def test_a_delayed_run_can_be_cancelled(started, steps):
     assert (RunStatus.CANCELLED, "not wanted") == (result.status, result.reason)
     assert RunStatus.CANCELLED is run.snapshot().status
     assert [] == steps.began
+
+
+def test_a_cancellation_that_is_not_recorded_leaves_the_run_to_others(make, steps, monkeypatch):
+    """It would stay pending for as long as the owner lives that has forgotten it."""
+    steps.let_go(1)
+    state = make()
+    with Orchestrator(state) as owner, Orchestrator(make(), recover=True) as other:
+        other.register(steps.flow)
+        run = owner.start(steps.flow, {"n": 1}, delay=LONG)
+        with monkeypatch.context() as broken:
+
+            def refuse(*_arguments):
+                raise StoreUnavailable("record events", "the disk is full")
+
+            broken.setattr(state, "record", refuse)
+            run.cancel()
+            with pytest.raises(RunUnattended, match="the disk is full"):
+                run.wait(GUARD)
+        other.get(run.id).reschedule(delay=0)
+
+        assert 1 == other.get(run.id).result(GUARD).output
 
 
 def test_delayed_runs_hold_no_place(state, make_orchestrator, steps):

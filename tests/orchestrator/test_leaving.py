@@ -280,6 +280,22 @@ def test_who_waits_for_a_left_run_is_told_that_it_goes_on_elsewhere(make):
         assert run.id in str(told.value)
 
 
+def test_a_handle_of_a_left_run_says_what_its_record_says(make):
+    """Also after its orchestrator has shut down: the run is not done until another has ended it."""
+    with Orchestrator(make()) as orchestrator:
+        run = orchestrator.start(flow_of(endless, async_=True))
+        later = orchestrator.start(flow_of(endless, async_=True), delay=LONG)
+        seen(run, "step.started")
+        orchestrator.shutdown(drain=0.0)
+
+    assert (False, RunStatus.RUNNING) == (run.done, run.status)
+    assert (False, RunStatus.PENDING) == (later.done, later.status)
+    with Orchestrator(make()) as other:
+        for each in (run, later):
+            other.get(each.id).cancel()
+            assert (True, RunStatus.CANCELLED) == (each.done, each.status)
+
+
 @pytest.mark.parametrize("awaits", [False, True])
 def test_a_reader_of_the_events_of_a_left_run_is_told_that_these_are_not_all(make, awaits):
     """After all that is recorded, and not by an end that looks like the end of the run."""

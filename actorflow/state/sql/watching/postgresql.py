@@ -47,13 +47,17 @@ class PostgreSQLChannel:
     def __init__(self, engine: sa.Engine, requests: sa.Select[Any]) -> None:
         self._requests = _compiled(requests)
         # Not from the pool, which would wait for an answer when the connection is closed.
-        self._driver = connected(engine)
-        self._pg: pq.abc.PGconn = self._driver.pgconn
-        self._pg.nonblocking = 1
         self._follows = False
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._pg.socket, selectors.EVENT_READ)
         try:
+            self._driver = connected(engine)
+        except BaseException:
+            self._selector.close()
+            raise
+        self._pg: pq.abc.PGconn = self._driver.pgconn
+        self._pg.nonblocking = 1
+        try:
+            self._selector.register(self._pg.socket, selectors.EVENT_READ)
             self._ask(f"LISTEN {CANCELS}".encode())
         except BaseException:
             self.close()

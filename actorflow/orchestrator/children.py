@@ -4,6 +4,9 @@ A child's run id is derived from its parent's run id, the step, and the call: th
 or else the workflow and the number of the call within the attempt. A later attempt of the step
 therefore finds the children of the earlier ones, wherever they run. It takes those that are in
 progress or have completed, and starts a new child in place of one that failed or was cancelled.
+
+Children start during a shutdown as well, until their parents are stopped: a run that is drained
+goes on to its end, and one that is left must not fail because it had come to a call.
 """
 
 from __future__ import annotations
@@ -72,7 +75,7 @@ class Children:
         options: dict[str, Any],
     ) -> RunResult | Coroutine[Any, Any, RunResult]:
         """Run a child and return its result; in a coroutine step, return an awaitable of it."""
-        runtime = self._life.runtime("run a child")
+        runtime = self._life.runtime("run a child", even_closing=True)
         call = _call(attempt, calls, flow, inputs, options)
         if attempt.plan.step.is_coroutine:
             return self._run_async(runtime, call)
@@ -88,7 +91,7 @@ class Children:
         options: dict[str, Any],
     ) -> Run | Coroutine[Any, Any, Run]:
         """Start a child; in a coroutine step, return an awaitable of its `Run`."""
-        runtime = self._life.runtime("start a child")
+        runtime = self._life.runtime("start a child", even_closing=True)
         call = _call(attempt, calls, flow, inputs, options)
         if attempt.plan.step.is_coroutine:
             return self._start_async(runtime, call)

@@ -190,17 +190,18 @@ class Launcher:
     def enter(self, runtime: Runtime, ticket: Ticket) -> None:
         """Take a place for a run; block or raise, as the settings and the caller's thread say.
 
-        A run that a step starts gets one at once: its parent may wait for it.
+        A run that a step starts gets one at once, even while the orchestrator is being closed: its
+        parent may wait for it.
         """
         if runtime.attempt_here() is not None:
-            self._admission.enter_at_once(ticket)
+            self._admission.enter_at_once(ticket, even_closed=True)
             return
         self._admission.enter(ticket, may_block=not runtime.on_loop())
 
     async def enter_async(self, runtime: Runtime, ticket: Ticket) -> None:
         """Do what `enter` does without blocking the event loop."""
         if runtime.attempt_here() is not None:
-            self._admission.enter_at_once(ticket)
+            self._admission.enter_at_once(ticket, even_closed=True)
             return
         await self._admission.enter_async(ticket)
 
@@ -216,15 +217,16 @@ class Launcher:
         """
         # A shutdown takes the same lock: a run that was admitted before it has been posted, and
         # is drained or cancelled like the others.
+        child = request.record is not None and request.record.parent is not None
         with self._life.door:
-            runtime = self._life.runtime("start a run")
+            runtime = self._life.runtime("start a run", even_closing=child)
             if handle is None:
                 end: Once[RunResult] = Once()
                 run = Run(runtime, request.run_id, request.workflow_id, end)
             else:
                 run, end = handle
             entry = (run, end, ticket, request.message.plan)
-            self._live.add(*entry)
+            self._live.add(*entry, even_closed=child)
             return run, self._post(runtime, request, entry)
 
     def go_on_undoing(self, runtime: Runtime, request: Request, ticket: Ticket) -> Run:

@@ -165,17 +165,21 @@ class Lifetime:
         await runtime.close(_MARGIN, _MARGIN)
         raise OrchestratorClosed("finish its start")
 
-    def runtime(self, what: str) -> Runtime:
+    def runtime(self, what: str, *, even_closing: bool = False) -> Runtime:
         """Return the runtime, for a caller that wants to do `what`.
+
+        Args:
+            what: What that is, in words.
+            even_closing: Whether it may be done while runs are drained and left, too.
 
         Raises:
             NotRunning: Before the start.
-            OrchestratorClosed: After the end.
+            OrchestratorClosed: From the beginning of a shutdown, or after it.
             ForkedOrchestrator: In a fork of the process that started it.
         """
         if self._pid != os.getpid():
             raise ForkedOrchestrator(self._pid, os.getpid())
-        if self._closing is not None:
+        if self._closing is not None and not (even_closing and not self._is_closed()):
             raise OrchestratorClosed(what)
         if self._runtime is None:
             raise NotRunning(what)

@@ -234,7 +234,7 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, ReportsFaults):
         self.check_process()
         if not self._blocks():
             self.state.events(run_id, limit=0)  # raises for a run that is not there
-        if end is None and self.following.is_shared:
+        if end is None and self.is_shared:
             return EventStream(FollowedSource(self), run_id, follows=True, limit=limit)
         return EventStream(self, run_id, end=end, limit=limit)
 

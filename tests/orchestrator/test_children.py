@@ -22,7 +22,7 @@ from actorflow import (
 from actorflow.errors.storage import StoreUnavailable
 from actorflow.orchestrator import children
 from actorflow.state.sql import SQLStateManager
-from tests.support.flows import GUARD, broken, flow_of
+from tests.support.flows import GUARD, broken, flow_of, in_thread, until_closing
 
 AGAIN = RetryPolicy(max_attempts=3, initial_interval=0.0, jitter=0.0)
 
@@ -198,6 +198,34 @@ def test_a_child_ends_with_its_parent(body, policy, status):
             assert f"its parent, run {run.id!r}, has been cancelled" == handle.wait(GUARD).reason
         assert status == handle.status
         handle.cancel("over")
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["memory", "sqlite"])
+@pytest.mark.parametrize("body", [run_on_loop, run_on_thread, start_on_loop, start_on_thread])
+def test_a_run_that_is_drained_has_its_children(body, shared, tmp_path):
+    """A deploy would otherwise fail each run that comes to such a call within the drain."""
+    begun, goes_on = threading.Event(), threading.Event()
+    flow = Workflow("outer")
+
+    @flow.step
+    def before():
+        begun.set()
+        assert goes_on.wait(GUARD)
+
+    flow.step(body, id="step", after="before", async_=True)
+    state = SQLStateManager(f"sqlite:///{tmp_path}/runs.db", create=True) if shared else None
+    with Orchestrator(state) as orchestrator:
+        orchestrator.register(DOUBLE)
+        run = orchestrator.start(flow, given("double", {"number": 4}))
+        assert begun.wait(GUARD)
+        closing = in_thread(lambda: orchestrator.shutdown(drain=GUARD))
+        until_closing(orchestrator)
+        goes_on.set()
+        result = run.wait(GUARD)
+        report = closing.result(GUARD)
+
+    assert ("completed", 8) == (result.status, result.outputs["step"])
+    assert (2, (), ()) == (report.drained, report.left, report.cancelled)
 
 
 def test_the_children_of_a_completed_run_go_on(orchestrator):
@@ -401,7 +429,7 @@ def test_a_database_that_restarts_delays_a_step_with_children(
     assert status == run.wait(GUARD).status
 
 
-@pytest.mark.filterwarnings("ignore::actorflow.support.warnings.ActorflowWarning")
+@pytest.mark.filterwarnings("ignore:.*a lambda or a closure:actorflow.ActorflowWarning")
 def test_a_step_that_goes_on_with_its_child_takes_it_over(tmp_path):
     """It sets no counts back, as a person does: a child that kills its process must be found."""
     url, seen_attempts, begun = f"sqlite:///{tmp_path}/runs.db", [], threading.Event()

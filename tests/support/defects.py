@@ -813,6 +813,14 @@ defect(
     why="A child that kills its process is tried for ever.",
 )
 defect(
+    "a run that is drained gets no children",
+    "orchestrator/launch.py",
+    "self._admission.enter_at_once(ticket, even_closed=True)\n            return\n        await",
+    "self._admission.enter_at_once(ticket)\n            return\n        await",
+    "tests/orchestrator/test_children.py::test_a_run_that_is_drained_has_its_children",
+    why="A deploy fails each run that comes to a call of ctx.run within the drain.",
+)
+defect(
     "a step does not wait for the database to find its child",
     "orchestrator/children.py",
     "pause = next(pauses, None)",

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from actorflow.model.lifecycle import RunStatus, StepStatus
 
@@ -28,6 +30,7 @@ __all__ = [
     "schedules",
     "seconds_of",
     "steps",
+    "unindexed",
 ]
 
 metadata: Final = sa.MetaData()
@@ -293,6 +296,30 @@ schedules: Final = sa.Table(
         "(cron IS NULL) != (every IS NULL)", name="actorflow_schedules_one_timetable"
     ),
 )
+
+
+class unindexed(FunctionElement[str]):  # noqa: N801 - called like a function
+    """A column that SQLite looks up in no index.
+
+    Without statistics, SQLite prefers any index with an equality to one in the order that is asked
+    for. A search for waiting runs would read all runs of a workflow or a status, ended ones among
+    them, for each few that it takes. PostgreSQL has statistics.
+    """
+
+    type = sa.Text()
+    inherit_cache = True
+
+
+@compiles(unindexed)
+def _as_it_is(element: Any, compiler: Any, **options: Any) -> str:
+    text: str = compiler.process(element.clauses, **options)
+    return text
+
+
+@compiles(unindexed, "sqlite")
+def _with_a_plus(element: Any, compiler: Any, **options: Any) -> str:
+    return f"+{compiler.process(element.clauses, **options)}"
+
 
 PURGED: Final = runs.c.purged_at.is_not(None)
 """The run is being purged, and hidden from everything but the purge."""

@@ -1175,6 +1175,31 @@ def test_a_shutdown_waits_once_for_a_database_that_hangs(state, monkeypatch):
     assert ((run.id,), (said,)) == (report.left, report.abandoned)
 
 
+def test_a_search_that_hangs_does_not_keep_the_lease(make, url, monkeypatch):
+    """It may wait for a connection on which nothing arrives; the writer has another one."""
+    monkeypatch.setattr(lifetime, "_MARGIN", 2.0)
+    state, searches, release = make(url), threading.Event(), threading.Event()
+    flow = Workflow("flow")
+    flow.step(release.wait, id="a")
+
+    def take(*_):
+        searches.set()
+        release.wait()
+        return Taken()
+
+    monkeypatch.setattr(state, "take", take)
+    orchestrator = Orchestrator(state, recover=True).__enter__()
+    run = orchestrator.start(flow)
+    searches.wait()
+    report = orchestrator.shutdown(drain=0.0, grace=0.0)
+    leases = tell(url, "SELECT count(*) FROM actorflow_owners")
+    release.set()
+
+    assert (run.id,) == report.left
+    assert [(0,)] == leases
+    assert any("a search for runs" in it for it in report.abandoned)
+
+
 def test_a_loop_turns_while_a_database_is_closed(state, monkeypatch):
     """Somebody else's tasks may live on it."""
     close, turned, heard = state.close, threading.Event(), []

@@ -1236,6 +1236,7 @@ def test_a_search_that_hangs_does_not_keep_the_lease(make, url, monkeypatch):
     assert (run.id,) == report.left
     assert [(0,)] == leases
     assert any("a search for runs" in it for it in report.abandoned)
+    assert not any("state manager" in it for it in report.abandoned)
 
 
 def test_a_loop_turns_while_a_database_is_closed(state, monkeypatch):

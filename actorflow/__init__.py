@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from actorflow.errors.running import (
         ActorCrashed,
+        ChildChanged,
         CompensationCut,
         DeadlineExceeded,
         Deadlock,
@@ -163,6 +164,7 @@ __all__ = [
     # Errors
     "ActorCrashed",
     "ActorflowError",
+    "ChildChanged",
     "CompensationCut",
     "DeadlineExceeded",
     "Deadlock",
@@ -234,6 +236,7 @@ __getattr__, __dir__ = lazy_names(
         ),
         "actorflow.errors.running": (
             "ActorCrashed",
+            "ChildChanged",
             "CompensationCut",
             "DeadlineExceeded",
             "Deadlock",

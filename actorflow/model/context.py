@@ -75,6 +75,8 @@ class RunScope:
     """The deadline of the run, on the monotonic clock."""
     root_run_id: str | None = None
     """The id of the first run of its family, if a step started the run."""
+    generation: int = 0
+    """How many runs of its family are above it."""
     resumed: bool = False
     """Whether steps of it may have run in an earlier life."""
     children: Children | None = None
@@ -281,8 +283,8 @@ class StepContext:
             RunTimeout: When the child's timeout passed.
             RunCancelled: When the child was cancelled.
             StepCancelled: When this attempt must stop; in a coroutine step, the task is cancelled.
-            DefinitionError: When an argument is invalid, or an earlier attempt has started the
-                child with other inputs.
+            ChildChanged: When the child is there already, with another workflow or other inputs.
+            DefinitionError: When an argument is invalid.
 
         Example:
             >>> from actorflow import Orchestrator, Workflow

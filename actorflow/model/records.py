@@ -44,6 +44,8 @@ class Parent:
     """What happens to it when the parent fails or is cancelled."""
     compensates: bool = False
     """Whether the compensator of the step has started it; such a child is never undone."""
+    generation: int = 1
+    """How many runs are above it, up to the first one of its family."""
 
 
 # A frozen class fills a dictionary in half the time of slots. One is made for every run.

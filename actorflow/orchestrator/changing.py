@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING
 
 from actorflow.errors.definition import DefinitionError
+from actorflow.errors.storage import NotRecorded
 from actorflow.model.attributes import changes_of
 from actorflow.model.deferral import moment_of
 from actorflow.model.powers import KeepsAttributes
@@ -46,7 +48,20 @@ class ChangesRuns:
             self.cancel(run_id, reason, compensate=compensate)
             return None
         self.check_may_read("Run.cancel()")
-        fate = cancel_unattended(self.powers, run_id, self.clock, reason, compensate=compensate)
+        try:
+            fate = cancel_unattended(
+                self.powers,
+                run_id,
+                self.clock,
+                reason,
+                compensate=compensate,
+                cancel_child=functools.partial(self.cancel_elsewhere, compensate=False),
+            )
+        except NotRecorded:  # most often, because it is taken over here at this moment
+            if run_id not in self._live:
+                raise
+            self.cancel(run_id, reason, compensate=compensate)
+            return None
         return RunResult.of(self.snapshot(run_id)) if fate is Fate.CANCELLED else None
 
     def reschedule(self, run_id: str, at: object, delay: object) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
@@ -15,6 +14,7 @@ from actorflow.model.messages import StartRun
 from actorflow.model.past import Past
 from actorflow.model.powers import KeepsAttributes
 from actorflow.model.requests import RunOptions, check_names, new_record
+from actorflow.orchestrator.callers import variables
 from actorflow.orchestrator.powers import lacks
 
 if TYPE_CHECKING:
@@ -277,7 +277,7 @@ def _scope(
         workflow_id=known.workflow_id,
         inputs=known.inputs,
         metadata=known.metadata,
-        variables=contextvars.copy_context(),
+        variables=variables(),
         now=premises.clock.now,
         trace_id=known.trace_id,
         correlation_id=known.correlation_id,
@@ -285,6 +285,7 @@ def _scope(
         priority=known.priority,
         deadline=deadline,
         root_run_id=None if known.parent is None else known.parent.root_run_id,
+        generation=0 if known.parent is None else known.parent.generation,
         resumed=resumed,
         children=premises.children,
     )

@@ -24,6 +24,7 @@ from actorflow.executors.watchdog import Watchdog
 from actorflow.model.lifecycle import RunStatus
 from actorflow.model.messages import BlockedLoop, CancelRun, Committed, LeaveRuns, run_of
 from actorflow.model.results import RunResult
+from actorflow.orchestrator.callers import caller
 from actorflow.orchestrator.changing import ChangesRuns
 from actorflow.orchestrator.estimates import Estimates
 from actorflow.orchestrator.executor_table import Places, finishing
@@ -44,7 +45,7 @@ from actorflow.systems.embedded import EmbeddedSystem
 
 if TYPE_CHECKING:
     import concurrent.futures
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from actorflow.model.context import Attempt, Children
     from actorflow.model.events import Event
@@ -60,11 +61,6 @@ if TYPE_CHECKING:
     _T = TypeVar("_T")
 
 __all__ = ["Runtime"]
-
-_asking: Final[contextvars.ContextVar[Attempt | None]] = contextvars.ContextVar(
-    "actorflow_asking", default=None
-)
-"""The attempt on whose behalf a call is made, where neither its thread nor its task tell."""
 
 
 class Runtime(ChangesRuns, FollowsRecords, HasFamilies, ReportsFaults):
@@ -288,20 +284,11 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, ReportsFaults):
             return await end.result_async()
         return await self.waits.wait_for_async(attempt, run_id, end)
 
-    @contextlib.contextmanager
-    def on_behalf_of(self, attempt: Attempt) -> Iterator[None]:
-        """Have `attempt_here` return this attempt within the block, in whatever task that is."""
-        token = _asking.set(attempt)
-        try:
-            yield
-        finally:
-            _asking.reset(token)
-
     def attempt_here(self) -> Attempt | None:
         """Return the attempt that calls, if a step does."""
-        asking = _asking.get()
-        if asking is not None:
-            return asking
+        known = caller()
+        if known is not None:
+            return known
         return self._coroutines.running() if self.on_loop() else self._threads.attempt_here()
 
     def _read_elsewhere(self, read: Callable[[], None]) -> None:

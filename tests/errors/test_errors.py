@@ -26,6 +26,7 @@ from actorflow.errors.definition import (
 )
 from actorflow.errors.running import (
     ActorCrashed,
+    ChildChanged,
     CompensationCut,
     DeadlineExceeded,
     Deadlock,
@@ -302,6 +303,22 @@ SAYINGS = [
         (
             "the orchestrator is full: 4 of 4 runs active, 10 of 10 queued. Try again later, raise "
             'max_active_runs or max_queued_runs, or let callers wait with when_full="block".'
+        ),
+    ),
+    (
+        ChildChanged("r1", "fetch", "page#2", "r2", "page", "page", ("number", "url")),
+        (
+            "step 'fetch' of run 'r1' asks for child 'page#2', which it has started before as run "
+            "'r2', with other values of the inputs 'number', 'url'. Ask for the same child in each "
+            "attempt, or give the call a key= that depends on what differs."
+        ),
+    ),
+    (
+        ChildChanged("r1", "fetch", "k", "r2", "page", "book", ()),
+        (
+            "step 'fetch' of run 'r1' asks for child 'k', which it has started before as run 'r2', "
+            "with workflow 'page' instead of 'book'. Ask for the same child in each attempt, or "
+            "give the call a key= that depends on what differs."
         ),
     ),
     (

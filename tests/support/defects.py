@@ -77,6 +77,8 @@ def defect(name, file, text, replacement, *tests, why):
 # ── The brain ────────────────────────────────────────────────────────────────────────────────
 
 MODELS = "tests/scheduling/test_models.py::"
+CHILDREN = "tests/orchestrator/test_children.py::"
+CHILD_ENDS = "tests/orchestrator/test_child_ends.py::"
 DECISIONS = "tests/scheduling/test_decisions.py::"
 UNDOING = "tests/scheduling/test_compensations.py::"
 
@@ -119,8 +121,8 @@ defect(
 defect(
     "an unrecorded run is not handed back",
     "actors/supervisor.py",
-    "AbandonAttempt, RunFinished, RunLeft, EndChildren)",
-    "AbandonAttempt, RunFinished, EndChildren)",
+    "AbandonAttempt, RunFinished, RunLeft, EndChildren, UndoChild)",
+    "AbandonAttempt, RunFinished, EndChildren, UndoChild)",
     SUPERVISOR + "test_a_run_is_left_though_what_it_recorded_last_has_failed",
     why="A shutdown waits in vain for a run whose last write has failed.",
 )
@@ -479,8 +481,8 @@ defect(
 defect(
     "what is not recorded is not abandoned",
     "actors/supervisor.py",
-    "(StopAttempt, AbandonAttempt, RunFinished, RunLeft, EndChildren)",
-    "(StopAttempt, RunFinished, RunLeft, EndChildren)",
+    "(StopAttempt, AbandonAttempt, RunFinished, RunLeft, EndChildren, UndoChild)",
+    "(StopAttempt, RunFinished, RunLeft, EndChildren, UndoChild)",
     SUPERVISOR + "test_a_thread_that_timed_out_is_abandoned_though_that_is_not_recorded",
     why="A run hangs when the disk is full at the moment in which a thread times out.",
 )
@@ -855,6 +857,90 @@ defect(
     "flow, by_person=True)",
     "tests/orchestrator/test_children.py::test_a_step_that_goes_on_with_its_child_takes_it_over",
     why="A child that kills its process is tried for ever.",
+)
+defect(
+    "calls with the same key at once do not wait for each other",
+    "orchestrator/children.py",
+    "earlier = self._starting.setdefault(run_id, turn)",
+    "earlier = self._starting[run_id] = turn",
+    f"{CHILDREN}test_calls_with_the_same_key_at_once_mean_the_same_child",
+    why="Two calls that mean one child start two, of which the record keeps one.",
+)
+defect(
+    "a key means whatever workflow it meant first",
+    "orchestrator/children.py",
+    "if changed or wanted != known.workflow_id:",
+    "if changed:",
+    f"{CHILDREN}test_another_workflow_for_the_same_key_is_refused",
+    why="A step gets the result of another workflow than it has asked for.",
+)
+defect(
+    "steps of a child count as the step that started it",
+    "orchestrator/callers.py",
+    "        copy.run(_caller.set, None)\n",
+    "        pass\n",
+    f"{CHILDREN}test_a_child_is_the_parent_of_what_its_steps_start",
+    f"{CHILDREN}test_nesting_exhausts_nothing",
+    why="Children of children hang, or end with the wrong run.",
+)
+defect(
+    "a child may be detached, and is not",
+    "orchestrator/children.py",
+    'if options.get("detached"):',
+    'if options.get("unknown"):',
+    f"{CHILDREN}test_a_child_cannot_be_detached",
+    why="A run that was to outlive the step is cancelled with it.",
+)
+defect(
+    "a run without an owner ends without its children",
+    "orchestrator/remote_cancel.py",
+    "        if run.status is not RunStatus.PENDING:\n            _end_children",
+    "        if run.status is RunStatus.PENDING:\n            _end_children",
+    f"{CHILD_ENDS}test_children_end_with_a_parent_that_nobody_runs",
+    f"{CHILD_ENDS}test_a_child_in_progress_ends_with_a_parent_that_nobody_runs",
+    why="Children of a run that was cancelled between two deploys run on.",
+)
+defect(
+    "a run that makes way leaves its children behind",
+    "state/sql/writing/turns.py",
+    "self._cancel_family(connection, running.run_id,",
+    "self._cancel(connection, running.run_id,",
+    f"{CHILD_ENDS}test_children_end_with_a_parent_that_makes_way",
+    why="Children of a run that another one with its key has replaced run on.",
+)
+defect(
+    "an orphan goes on",
+    "orchestrator/takeover.py",
+    "        if orphaned:\n",
+    "        if orphaned is None:\n",
+    f"{CHILD_ENDS}test_a_child_that_was_not_told_of_its_parents_end_ends_when_it_is_taken_up",
+    why="A child that was started as its parent ended, and whose process died, runs on.",
+)
+defect(
+    "a child that a person has resumed is an orphan",
+    "orchestrator/family.py",
+    "    return not any(event.kind in _ENDS_BADLY for event in known)\n",
+    "    return known is not None\n",
+    f"{CHILD_ENDS}test_a_child_that_a_person_resumes_after_its_parents_end_goes_on",
+    why="A deploy cancels a run that a person has resumed.",
+)
+defect(
+    "a child that has just been undone is resumed",
+    "orchestrator/undoing.py",
+    "None, by_person=False)",
+    "None)",
+    "tests/orchestrator/test_undone_children.py::"
+    "test_a_child_that_has_been_undone_in_the_meantime_stays_as_it_is",
+    why="A child that another process has undone runs a second time, and is undone again.",
+)
+defect(
+    "a run that has not started is to be undone",
+    "orchestrator/remote_cancel.py",
+    "if compensate and run.status is not RunStatus.PENDING:",
+    "if compensate:",
+    "tests/orchestrator/test_remote_cancel.py::"
+    "test_a_run_in_the_queue_can_be_cancelled_by_its_handle",
+    why="A cancelled run waits in the queue until somebody takes it.",
 )
 defect(
     "a run that is drained gets no children",

@@ -131,6 +131,7 @@ runs: Final = sa.Table(
     sa.Column("key_slot", Id),
     sa.Column("debounce", sa.Double),
     sa.Column("parent_compensates", sa.Boolean),
+    sa.Column("generation", sa.BigInteger),
     sa.CheckConstraint(_among(RunStatus), name="actorflow_runs_status"),
     sa.CheckConstraint(
         f"(status IN {_ENDED}) = (finished_at IS NOT NULL)", name="actorflow_runs_finished"

@@ -26,6 +26,7 @@ from actorflow.testing.laws.compensation import (
     compensations_happen_once,
     compensations_run_backwards,
 )
+from actorflow.testing.laws.families import families_end_together
 from actorflow.testing.laws.law import Law, law
 from actorflow.testing.laws.outcomes import (
     alike,
@@ -86,6 +87,7 @@ __all__ = [
     "dependencies_come_first",
     "ends_are_final",
     "failures_spread_no_further",
+    "families_end_together",
     "final_errors_are_final",
     "late_results_change_nothing",
     "law",
@@ -148,6 +150,7 @@ ALL: Final[tuple[Law, ...]] = (
     left_runs_stay_as_they_were,
     crash_loops_end,
     waits_hold_nothing,
+    families_end_together,
 )
 """All numbered laws, in order of their numbers."""
 

@@ -197,7 +197,8 @@ def crowded_places(lives: Lives) -> Iterator[str]:
     """Yield the moments when more runs were in progress than there are places."""
     if not _scarce(lives):
         return
-    if lives.waits is not None:
+    families = any(known.parent is not None for known in lives.trace.runs.values())
+    if lives.waits is not None or families:
         yield from crowded_with_waits(lives)
         return
     places, active = lives.trace.settings.max_active_runs, dict[Life, None]()

@@ -10,7 +10,7 @@ from actorflow.testing.laws.evidence.life import KEEPS, NEVER
 from actorflow.testing.laws.evidence.waits import ROUNDING, may_wait_to_be_undone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from actorflow.definition.step import Step
     from actorflow.model.events import Event
@@ -36,6 +36,9 @@ def stuck_runs(lives: Lives) -> Iterator[str]:
     for life in left:
         waits = crowded and not any(_has_begun(step) for step in life.steps.values())
         again = crowded and may_wait_to_be_undone(life, lives)
+        if life.undone and life.end is None and not life.cut and not _holds_on(left, lives):
+            yield f"{life} waits for a place to be undone, and nothing is in flight"
+            continue
         if life.cut or (life.end is None and again):
             continue
         if life.end is None and _is_compensating(life):
@@ -44,6 +47,15 @@ def stuck_runs(lives: Lives) -> Iterator[str]:
             yield f"{life} has ended, but its result was not handed out"
         elif not (waits and _has_compensators(life)):
             yield from _overdue(life) if _has_to_end(life) else _stuck_steps(life, waits=waits)
+
+
+def _holds_on(left: Iterable[Life], lives: Lives) -> bool:
+    """Return whether one of the runs has an attempt in flight, which may hold a place for good."""
+    since = {life.run_id: life.since for life in left}
+    bodies = itertools.chain(lives.trace.attempts, lives.trace.compensations)
+    return any(
+        body.finished_at is None and body.begun >= since.get(body.run_id, NEVER) for body in bodies
+    )
 
 
 def _has_begun(step: StepLife) -> bool:
@@ -116,6 +128,8 @@ def _stuck_compensation(life: Life, lives: Lives) -> Iterator[str]:
         if undo is not None and _is_limited(undo.step) and not waits:
             what = f"an attempt to compensate step {step_id!r} of {life}"
             yield f"{what} never ends, although it has a timeout"
+    if any(child.end is None for child in lives.children_of(life.run_id)):
+        return  # it waits for a child that is undone
     if not in_flight and trace.idle[-1].in_flight < trace.settings.async_workers:
         yield f"{life} is being compensated, but no compensator is in flight"
 

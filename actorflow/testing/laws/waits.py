@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from actorflow.model.lifecycle import EventKind
-from actorflow.testing.laws.evidence.life import AS_STEPS, NEVER, RUN_ENDS, Life
+from actorflow.testing.laws.evidence.life import AS_STEPS, NEVER, RUN_ENDS, UNDOING_ENDS, Life
 from actorflow.testing.laws.law import of_the_runtime
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ _TAKES_A_PLACE: Final = frozenset(
         EventKind.COMPENSATION_CONTINUED,
     }
 )
+_BETWEEN: Final = UNDOING_ENDS | {EventKind.RUN_COMPENSATING}
+"""Events after which something else is undone."""
 _HOLDS: Final = frozenset({_READY, _STARTED, _CONTINUED, _RETRYING})
 """Events after which a step keeps its run's place."""
 _NO_MOVES: Final = frozenset(
@@ -163,7 +165,9 @@ def crowded_with_waits(lives: Lives) -> Iterator[str]:
             if moves.get(owner) is _SUSPENDED and kind is not _CONTINUED:
                 reclaimed.add(life)  # its body has ended, so it takes its place in any case
             moves[owner] = kind
-        if event.kind in _TAKES_A_PLACE and life not in active and not life.torn:
+        if event.kind in _BETWEEN and any(lives.children_of(life.run_id)):
+            active.pop(life, None)  # it may have a child undone next, and holds no place then
+        elif event.kind in _TAKES_A_PLACE and life not in active and not life.torn:
             # A crash frees all places.
             active = {one: back for one, back in active.items() if one.until > mark}
             since, back = left.get(life, (-1, False))

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 import attrs
 
 from actorflow.model.lifecycle import KEPT, RUN_MOVES, STEP_MOVES, EventKind, RunStatus, StepStatus
-from actorflow.testing.simulation.scripts import Either, Hangs, Raises, Real, Returns, Waiting
+from actorflow.testing.simulation.scripts import (
+    ChildCall,
+    Either,
+    Hangs,
+    Raises,
+    Real,
+    Returns,
+    Waiting,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -159,14 +167,24 @@ class _StepMoves:
         self.waits = any(isinstance(one, Waiting) for one in behaviours)
         # One that ends while it waits never continues.
         self.continues = any(
-            isinstance(one, Waiting) and any(wait.ends != "waiting" for wait in one.waits)
+            isinstance(one, Waiting)
+            and any(isinstance(wait, ChildCall) or wait.ends != "waiting" for wait in one.waits)
+            for one in behaviours
+        )
+        has_child = any(
+            isinstance(one, Waiting) and any(isinstance(wait, ChildCall) for wait in one.waits)
             for one in behaviours
         )
         ends = [one.behaviour if isinstance(one, Waiting) else one for one in behaviours]
         self.follows = bool(plan.dependencies)
         self.dies = faults.crashes + faults.poisons >= _CRASHES_THAT_FAIL
         self.returns = any(isinstance(one, (Returns, Real)) for one in ends)
-        self.fails = self.late or self.dies or any(isinstance(one, (Raises, Real)) for one in ends)
+        self.fails = (
+            self.late
+            or self.dies
+            or has_child  # which may fail
+            or any(isinstance(one, (Raises, Real)) for one in ends)
+        )
         # With slow messages, the report that an attempt has stopped can arrive after the grace.
         self.outstays = settings.race or not plan.is_coroutine or any(map(_may_be_stubborn, ends))
 

@@ -131,6 +131,7 @@ class Simulation:
             state,
             self._choices.choose_rarely,
         )
+        self._runtime.allow = self._allow
         self._cancel_now = self._runtime.countdown("cancel")
         self._crash_now = self._runtime.countdown("restart")
         self._leave_now = self._runtime.countdown("hand over")
@@ -167,8 +168,11 @@ class Simulation:
         script = self._script if script is None else script
         check_script(script)
         script.check(plan)
-        self._left += self._more_for_a_step * len(plan.steps)
         return self._runtime.start(plan, inputs, script, options)
+
+    def _allow(self, steps: int) -> None:
+        """Let more happen, for a run of so many steps."""
+        self._left += self._more_for_a_step * steps
 
     def cancel(
         self,
@@ -326,7 +330,9 @@ class Simulation:
 
     def run_until_quiet(self) -> None:
         """Let things happen until nothing is left, or a bound is reached."""
-        self._run(self._left, self._max_time)
+        most = self._left
+        while self._run(most, self._max_time) == most and self._left > 0:
+            most = self._left  # children have been started in the meantime
         self._endless = not self._quiescent
 
     def _run(self, most: int, until: float) -> int:

@@ -212,6 +212,24 @@ class Life:
         return former is not None and former.end is None and former.compensates
 
     @property
+    def undone(self) -> bool:
+        """Whether it began after its run had completed, because that is undone with its parent."""
+        return self.start.undo is not None
+
+    @property
+    def of_undone(self) -> bool:
+        """Whether its run is undone with its parent, in this life or since an earlier one."""
+        return self.why_undone is not None
+
+    @property
+    def why_undone(self) -> str | None:
+        """Why its run is undone with its parent; None if it is not."""
+        former = self.former
+        if self.undone or not self.goes_on or former is None:
+            return self.start.undo
+        return former.why_undone
+
+    @property
     def compensates(self) -> bool:
         """Whether the run is compensated in this life."""
         begun = any(event.kind is EventKind.RUN_COMPENSATING for _, event in self.events)

@@ -107,6 +107,12 @@ class Lives:
         """The steps that are not plain, and the compensators: those whose attempts laws look at."""
         return itertools.chain(self.odd, self.undoings)
 
+    def children_of(self, run_id: str) -> Iterator[Life]:
+        """Yield the last life of each child of a run."""
+        for child_id, known in self.trace.runs.items():
+            if known.parent is not None and known.parent.run_id == run_id:
+                yield self.latest[child_id]
+
     def dissolve(self) -> None:
         """Break the reference cycles; the lives cannot be used afterwards."""
         for life in self.all:
@@ -319,7 +325,7 @@ def _inherit(life: Life, former: Life) -> None:
         known = former.steps.get(step_id)
         if known is None or known.end is None:
             continue
-        if life.goes_on or (STEP_ENDS[known.end.kind] in keeps and not known.undone):
+        if life.goes_on or life.undone or (STEP_ENDS[known.end.kind] in keeps and not known.undone):
             step.undone = known.undone
             step.kept, step.end, step.output = True, known.end, known.output
             step.end_at = step.recorded = BEFORE

@@ -333,7 +333,11 @@ class Turns:
 
     def _may_wait(self, life: Life, live: int, events: int) -> bool:
         """Return whether a run may wait for a place, or is compensated, which steps do not show."""
-        if life.compensates or (live > self._places and not _has_begun(life, events)):
+        if (
+            life.compensates
+            or life.undone
+            or (live > self._places and not _has_begun(life, events))
+        ):
             return True
         return live > self._places and may_wait_to_be_undone(life, self._all)
 

@@ -144,7 +144,12 @@ class Lifetime:
         from actorflow.orchestrator.runtime import Runtime  # noqa: PLC0415 - loads the actors
 
         runtime = Runtime(
-            loop, live=self.live, children=self.children, undoing=self.undoing, **self._parts
+            loop,
+            live=self.live,
+            door=self.door,
+            children=self.children,
+            undoing=self.undoing,
+            **self._parts,
         )
         # First of all: it refuses a state manager that belongs to another orchestrator.
         self._stop_hearing = hear_requests(runtime, self.live)

@@ -6,6 +6,7 @@ later.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import functools
 from typing import TYPE_CHECKING
@@ -120,15 +121,16 @@ def withdrawal(pending: RunSnapshot, wall: float, recorded: int = 0) -> list[Eve
 
 
 def hear_requests(runtime: Runtime, live: LiveRuns) -> Callable[[], None]:
-    """Cancel runs for which requests arrive; call the returned function to stop."""
+    """Cancel and pause runs for which requests arrive; call the returned function to stop."""
 
     def cancel(run_id: str, reason: str, compensate: bool) -> None:  # noqa: FBT001 - a Protocol's
         if run_id in live:
             runtime.cancel(run_id, reason, compensate=compensate)
 
-    requests = runtime.powers.requests
-    return _nothing if requests is None else requests.listen(cancel)
-
-
-def _nothing() -> None:
-    """Stop nothing, because no requests are kept."""
+    requests, pauses = runtime.powers.requests, runtime.powers.pauses
+    with contextlib.ExitStack() as heard:
+        if requests is not None:
+            heard.callback(requests.listen(cancel))
+        if pauses is not None:
+            heard.callback(pauses.listen_for_pauses(runtime.hear_pause))
+        return heard.pop_all().close

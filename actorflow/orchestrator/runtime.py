@@ -76,6 +76,7 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, ReportsFaults):
         executors: The program's own executors, by name.
         observers: The program's own observers.
         live: The runs in progress; runs that end are removed from it.
+        door: Held while a run is handed over.
         children: Starts the child runs of steps.
         undoing: Undoes children with their parents.
     """
@@ -89,6 +90,7 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, ReportsFaults):
         executors: Mapping[str, Executor | concurrent.futures.Executor],
         observers: Sequence[Observer],
         live: LiveRuns,
+        door: threading.RLock,
         children: Children | None = None,
         undoing: Undoes | None = None,
     ) -> None:
@@ -101,6 +103,7 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, ReportsFaults):
         self._finished = finishing(powers)
         self.following = Following(powers)
         self._live = live
+        self.door, self._pausing = door, threading.RLock()
         self._loop = loop
         self._pid = os.getpid()
         # The thread itself, because its number is reused after its end.

@@ -21,6 +21,7 @@ from actorflow.model.messages import (
     Execute,
     LeaveRuns,
     MakeSteps,
+    StartPaused,
     StartRun,
     StepMoved,
     StepsMade,
@@ -59,8 +60,9 @@ _STARTED: Final = EventKind.STEP_STARTED
 _COMPLETED: Final = EventKind.STEP_COMPLETED
 _RETURNED: Final = Outcome.RETURNED
 _PLAIN_EVENTS: Final = 3
+_STARTS: Final = (StartRun, StartPaused)
 _HEARD: Final = frozenset(
-    {CancelRun, DependencyCompleted, Execute, LeaveRuns, MakeSteps, StartRun, StepMoved, StepsMade}
+    {CancelRun, DependencyCompleted, Execute, LeaveRuns, MakeSteps, *_STARTS, StepMoved, StepsMade}
 )
 
 
@@ -182,7 +184,7 @@ class Lives:
                 life = homes[sender]
                 steps = life.steps if isinstance(life, Life) else life.life.steps
                 homes |= {cell: steps[name] for name, cell in message.addresses.items()}
-            elif kind is StartRun:
+            elif kind in _STARTS:
                 self._begin(message, count)
             elif kind is MakeSteps:
                 homes[target] = self._of_scope[id(message.scope)]

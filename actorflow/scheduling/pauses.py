@@ -154,6 +154,9 @@ class Pauses:
 
     def _drop(self, run: RunState) -> None:
         run.hold = None
+        self._forget(run)
+
+    def _forget(self, run: RunState) -> None:
         self._held.pop(run.run_id, None)
         self._restless.pop(run.run_id, None)
 
@@ -163,7 +166,7 @@ class Pauses:
         """Grant what can start, if not all runs are free to start anything."""
         for run in tuple(self._restless.values()):
             if self._runs.get(run.run_id) is not run:
-                self._drop(run)
+                self._forget(run)  # it has ended, or is left
             elif run.active and run.in_flight == len(run.suspended):
                 run.active, run.away = False, True
                 self._waiting.release()

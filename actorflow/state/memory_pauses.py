@@ -56,8 +56,10 @@ class MemoryPauses:
 
     def __init__(self) -> None:
         super().__init__()
-        self._pauses: dict[str, tuple[Pause, float]] = {}
-        """The pauses, and since when they last, by run id; those of ended runs mean nothing."""
+        self._pauses: dict[str, tuple[Pause, float, int]] = {}
+        """The pauses, since when they last, and the number of the event before them, by run id;
+        those of ended runs mean nothing.
+        """
 
     def pause_run(self, run_id: str, pause: Pause, at: float) -> None:
         """Keep a pause, unless the run is paused.
@@ -67,9 +69,11 @@ class MemoryPauses:
             RunEnded: When it has ended.
         """
         with self._lock:
-            if self._pause_of(self._in_progress(run_id, "paused")) is None:
+            entry = self._in_progress(run_id, "paused")
+            if self._pause_of(entry) is None:
                 self._forget_pauses()
-                self._pauses[run_id] = pause, at
+                last = entry.milestones[-1].number if entry.milestones else 0
+                self._pauses[run_id] = pause, at, last
 
     def unpause_run(self, run_id: str) -> None:
         """End the pause of a run, if it is paused; it raises what `pause_run` does."""
@@ -101,9 +105,10 @@ class MemoryPauses:
 
     def _pause_of(self, entry: Kept) -> tuple[Pause, float] | None:
         known = self._pauses.get(entry.record.run_id)
-        if known is None or entry.status.terminal or _is_lifted(entry.milestones):
+        if known is None or entry.status.terminal:
             return None
-        return known
+        pause, since, last = known
+        return None if _is_lifted(entry.milestones, last) else (pause, since)
 
     def _with_pause(self, entry: Kept, snapshot: RunSnapshot) -> RunSnapshot:
         """Return the snapshot of a run with its pause."""
@@ -124,12 +129,13 @@ class MemoryPauses:
         return _Kept(entry.record, entry.status, entry.milestones, summary)
 
 
-def _is_lifted(milestones: Sequence[Event]) -> bool:
-    """Return whether the pause was ended by a cancellation."""
-    for event in reversed(milestones):
-        if event.kind in {EventKind.RUN_PAUSED, EventKind.RUN_UNPAUSED}:
-            return bool(event.data.get("cancelled"))
-    return False
+def _is_lifted(milestones: Sequence[Event], last: int) -> bool:
+    """Return whether a cancellation has ended the pause that began after an event."""
+    unpaused = EventKind.RUN_UNPAUSED
+    return any(
+        event.number > last and event.kind is unpaused and event.data.get("cancelled")
+        for event in milestones
+    )
 
 
 def _nothing() -> None:

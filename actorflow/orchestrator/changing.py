@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from actorflow.errors.definition import DefinitionError
 from actorflow.model.attributes import changes_of
 from actorflow.model.deferral import moment_of
-from actorflow.model.messages import PauseRun
 from actorflow.model.pausing import Pause
 from actorflow.model.powers import KeepsAttributes, PausesRuns
 from actorflow.model.results import RunResult
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from actorflow.model.protocols import Clock, StateManager
     from actorflow.model.records import RunSnapshot
     from actorflow.orchestrator.live import LiveRuns
+    from actorflow.orchestrator.pausing import Pauses
     from actorflow.orchestrator.powers import Powers
 
 __all__ = ["ChangesRuns"]
@@ -38,8 +38,7 @@ class ChangesRuns:
     slow_to_read: bool
     state: StateManager
     _live: LiveRuns
-    _pausing: threading.RLock
-    _tell: Callable[[object], None]
+    _pauses: Pauses
     cancel: Callable[..., None]
     check_may_block: Callable[[str], None]
     check_may_read: Callable[[str], None]
@@ -75,7 +74,7 @@ class ChangesRuns:
         power = self.powers.pauses
         if power is None:
             raise lacks(self.state, "Run.pause()", PausesRuns)
-        with self._pausing:  # the supervisor hears last what is recorded last
+        with self._pauses.in_order:
             if pause is None:
                 power.unpause_run(run_id)
             else:
@@ -86,7 +85,7 @@ class ChangesRuns:
     def hear_pause(self, run_id: str, pause: Pause | None) -> None:
         """Tell the supervisor of a pause or its end, if it runs the run."""
         if run_id in self._live and run_id not in self._live.waiting:
-            self._tell(PauseRun(run_id, pause))
+            self._pauses.tell(run_id, pause)
 
     def hear_of(self, before: RunSnapshot) -> None:
         """Tell the supervisor of a pause that began or ended while a run was handed over.

@@ -29,6 +29,7 @@ from actorflow.orchestrator.executor_table import Places, finishing
 from actorflow.orchestrator.family import Family, HasFamilies
 from actorflow.orchestrator.faults import ReportsFaults
 from actorflow.orchestrator.following import FollowedSource, Following, FollowsRecords
+from actorflow.orchestrator.pausing import Pauses
 from actorflow.orchestrator.powers import hand_back
 from actorflow.orchestrator.remote_cancel import withdraw
 from actorflow.orchestrator.shutdown import Parting
@@ -103,7 +104,7 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, ReportsFaults):
         self._finished = finishing(powers)
         self.following = Following(powers)
         self._live = live
-        self.door, self._pausing = door, threading.RLock()
+        self.door, self._pauses = door, Pauses(loop, self._tell)
         self._loop = loop
         self._pid = os.getpid()
         # The thread itself, because its number is reused after its end.

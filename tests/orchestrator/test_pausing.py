@@ -9,12 +9,16 @@ import pytest
 import sqlalchemy as sa
 
 from actorflow import MemoryStateManager, Orchestrator, Workflow
-from actorflow.errors.definition import DefinitionError, WrongLoop
+from actorflow.errors.definition import DefinitionError, OrchestratorClosed, WrongLoop
 from actorflow.errors.running import RunEnded
 from actorflow.errors.storage import RunNotFound
-from actorflow.model.lifecycle import RunStatus
+from actorflow.model.events import Event
+from actorflow.model.lifecycle import EventKind, RunStatus
+from actorflow.model.messages import PauseRun
 from actorflow.model.pausing import Pause
+from actorflow.orchestrator.pausing import Pauses
 from actorflow.state.sql.schema import tables as schema
+from actorflow.testing.contracts.accounts import accept, accepted, write
 
 HANGS = 60.0
 
@@ -266,6 +270,58 @@ def test_a_loop_is_not_blocked_by_a_pause(make, two):
             return await run
 
     assert "done" == asyncio.run(main()).output
+
+
+class Slow:
+    """An event loop that is behind."""
+
+    def __init__(self):
+        self.calls = []
+
+    def call_soon_threadsafe(self, function, *arguments):
+        """Keep a call."""
+        self.calls.append(lambda: function(*arguments))
+
+
+def test_one_message_of_a_run_is_under_way():
+    """However often it is paused meanwhile; what was asked for last is told."""
+    loop, told, pause = Slow(), [], Pause(reason="a rest")
+    pauses = Pauses(loop, told.append)
+    for _ in range(3):
+        pauses.tell("a", None)
+        pauses.tell("a", pause)
+    pauses.tell("b", None)
+    assert 2 == len(loop.calls)
+    for call in loop.calls:
+        call()
+    pauses.tell("a", None)
+
+    assert {PauseRun} == {*map(type, told)}
+    assert [("a", pause), ("b", None)] == [(one.run_id, one.pause) for one in told]
+    assert 3 == len(loop.calls)
+
+
+def test_a_pause_cannot_be_told_to_a_closed_loop():
+    """The error says so."""
+    loop = asyncio.new_event_loop()
+    loop.close()
+
+    with pytest.raises(OrchestratorClosed, match="event loop"):
+        Pauses(loop, print).tell("a", None)
+
+
+def test_a_run_in_memory_can_be_paused_again_after_a_cancellation_has_ended_a_pause():
+    """It is undone then; its record does not take the second pause for the first."""
+    state = MemoryStateManager()
+    accept(state, accepted("run"))
+    for reason in ("first", "second"):
+        state.pause_run("run", Pause(reason=reason), 0.0)
+        assert reason == state.snapshot("run").paused
+        known = state.events("run")
+        data = {"cancelled": True, "reason": "enough"}
+        kind = EventKind.RUN_UNPAUSED
+        write(state, [Event(len(known) + 1, kind, "run", None, None, 0.0, data)])
+        assert None is state.snapshot("run").paused
 
 
 def test_a_memory_of_pauses_stays_bounded(make_orchestrator, two):

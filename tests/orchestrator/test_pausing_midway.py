@@ -259,17 +259,15 @@ def test_the_supervisor_hears_last_what_is_recorded_last(make_orchestrator, gate
     orchestrator = make_orchestrator(state)
     run = orchestrator.start(gate.flow)
     until(run, "step.started")
-    runtime = orchestrator._life.runtime("test")
-    tell, threads = runtime.hear_pause, []
+    record, threads = state.pause_run, []
 
-    def slowly(run_id, pause):
-        if pause is not None:
-            threads.append(threading.Thread(target=run.unpause))
-            threads[0].start()
-            threads[0].join(0.2)  # it has to wait, and would be first otherwise
-        tell(run_id, pause)
+    def slowly(*arguments):
+        record(*arguments)
+        threads.append(threading.Thread(target=run.unpause))
+        threads[0].start()
+        threads[0].join(0.2)  # it has to wait, and would be told of first otherwise
 
-    monkeypatch.setattr(runtime, "hear_pause", slowly)
+    monkeypatch.setattr(state, "pause_run", slowly)
     run.pause()
     threads[0].join(GUARD)
     gate.open()

@@ -7,7 +7,13 @@ import pytest
 from actorflow.definition.retry import RetryPolicy
 from actorflow.definition.step import Step
 from actorflow.model.lifecycle import RunStatus, StepStatus
-from actorflow.model.messages import AttemptFinished, PauseRun, StartPaused
+from actorflow.model.messages import (
+    AttemptFinished,
+    ChildStarted,
+    ChildUndone,
+    PauseRun,
+    StartPaused,
+)
 from actorflow.model.pausing import Pause, Pausing
 from tests.support.brain import EPOCH, Driver, flow, kinds, nothing, scope, step, task
 
@@ -238,6 +244,29 @@ def test_what_becomes_ready_while_a_run_waits_for_its_place_waits_with_it():
     assert "step.started a" in kinds(driver.end("c", run_id="other"))
 
 
+@pytest.mark.parametrize("over", [False, True])
+def test_a_run_leaves_its_place_to_the_child_that_is_undone(over):
+    """Also when its pause is over; afterwards it goes on, when it is not paused."""
+    driver = Driver(places=1)
+    driver.children["run"] = [("a", "child")]
+    driver.start(flow(task("z", compensate=nothing), task("a", "z"), task("b", "a")))
+    driver.end("z")
+    driver.wait(1.0)
+    driver.tell(ChildStarted("run", "a"))
+    driver.end("a")
+    driver.fail("b")
+    (child,) = driver.undone
+    driver.pause()
+    if over:
+        driver.unpause()
+    assert 1 == driver.brain.waiting.free
+
+    goes_on = ["compensation.started z"]
+    ended = kinds(driver.tell(ChildUndone("run", child.child_id)))
+    assert (goes_on if over else []) == ended
+    assert ([] if over else ["run.unpaused", *goes_on]) == kinds(driver.unpause())
+
+
 def test_a_run_that_waits_for_a_place_is_paused_where_it_stands():
     """It holds up no other, and begins afterwards."""
     driver = Driver(places=1)
@@ -282,7 +311,8 @@ def test_a_frozen_deadline_is_moved_by_the_pause():
     driver.unpause()
 
     assert driver.now + 7.0 == attempt.deadline == attempt.scope.deadline
-    assert [] == driver.wait(6.5)
+    driver.wait(6.5)
+    assert [] == driver.stopped
     driver.wait(0.5)
     assert [attempt] == driver.stopped
 
@@ -363,6 +393,20 @@ def test_the_timeouts_of_a_suspended_attempt_stand_still_in_any_case():
     assert driver.now + 8.0 == driver.attempt("a").deadline
 
 
+def test_a_compensator_does_not_time_out_by_a_clock_that_stands_still():
+    """Although its end comes later than that."""
+    driver = Driver()
+    undo = Step("undo", nothing, async_=True, total_timeout=5.0)
+    driver.start(flow(task("a", compensate=undo), task("b", "a")))
+    driver.end("a")
+    driver.fail("b")
+    driver.pause(freeze=True)
+    driver.wait(10.0)
+    driver.in_flight["run", "a"].ended_at = driver.now
+
+    assert ["compensation.completed a", "run.failed"] == kinds(driver.end("a"))
+
+
 # ── Other lives ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -411,6 +455,28 @@ def test_a_paused_run_can_be_left():
     assert [] == driver.leave()
     assert ["run"] == driver.left
     assert [] == driver.unpause()
+
+
+def test_a_paused_run_that_is_left_can_be_cancelled():
+    """Its attempts are being stopped then."""
+    driver = Driver()
+    driver.start(flow(task("a"), task("b", "a")))
+    driver.pause()
+    driver.leave()
+
+    assert ["run.unpaused", "step.cancelled b"] == kinds(driver.cancel())
+    assert "run.cancelled" in kinds(driver.fail("a"))
+
+
+def test_a_run_that_is_undone_in_a_pause_is_gone_on_with_when_it_is_cancelled():
+    """It takes a place that is free at once."""
+    driver = Driver(places=1)
+    driver.start(flow(task("a", compensate=nothing), task("b", "a")))
+    driver.end("a")
+    driver.pause()
+    driver.fail("b")
+
+    assert ["run.unpaused", "compensation.started a"] == kinds(driver.cancel())
 
 
 def test_the_steps_of_a_paused_run_keep_their_statuses():

@@ -772,6 +772,23 @@ defect(
     why="A busy orchestrator takes runs from idle ones and hands them back, again and again.",
 )
 defect(
+    "a former owner starts children",
+    "state/sql/writing/reservations.py",
+    "if parent_id in lost}",
+    "if False}",
+    "tests/state/sql/test_manager.py::"
+    "test_a_child_of_a_run_that_somebody_else_has_claimed_is_not_accepted",
+    why="Two daemons start one child at once, and a parent fails with a duplicate key.",
+)
+defect(
+    "a search that hangs keeps the lease",
+    "orchestrator/shutdown.py",
+    "until - self._margin / 2 - runtime.clock.now()",
+    "until - runtime.clock.now()",
+    "tests/state/sql/test_manager.py::test_a_search_that_hangs_does_not_keep_the_lease",
+    why="Other daemons wait for the end of a lease after a clean shutdown.",
+)
+defect(
     "the caller's transaction is committed for him",
     "state/sql/writing/outside.py",
     "        statements.write(connection, batch)\n",

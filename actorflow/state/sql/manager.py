@@ -134,7 +134,7 @@ class SQLStateManager(SQLDeferral, SQLListings, SQLOutside, SQLPauses, SQLSchedu
             from actorflow.state.sql.writing.outside import OutsideWriter  # noqa: PLC0415
             from actorflow.state.sql.writing.writer import Writer  # noqa: PLC0415
 
-            self._engines = opened(url, synchronous=synchronous, create=create)
+            self._engines = opened(url, synchronous=synchronous, lease=lease, create=create)
         chosen = JSONSerializer() if serializer is None else serializer
         self._check_process = functools.partial(check_process, self._engines.writing)
         self._payloads = Payloads(

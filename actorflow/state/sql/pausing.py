@@ -22,8 +22,8 @@ from actorflow.state.sql.values.errors import clipped
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from actorflow.model.events import Event
     from actorflow.model.pausing import Pause
+    from actorflow.state.sql.writing.open_runs import Change
 
 __all__ = [
     "FREEZE",
@@ -83,16 +83,18 @@ def change_pause(
         raise RunEnded(run_id, known.status, "unpaused" if pause is None else "paused")
 
 
-def note_pauses(connection: sa.Connection, noted: Iterable[Event]) -> None:
-    """Note that owners have recorded pauses and their ends."""
+def note_pauses(connection: sa.Connection, changes: Iterable[Change]) -> None:
+    """Note that owners have recorded pauses and their ends, with what else has changed."""
+    noted = [event for change in changes if change.pauses for event in change.pauses]
     for event in noted:
         heard = True if event.kind is EventKind.RUN_PAUSED else None
         values: dict[str, Any] = {"pause_heard": heard}
-        if event.data.get("cancelled"):  # nobody else has asked for the end of the pause
+        if event.data.get("cancelled"):  # no `unpause` has asked for the end of the pause
             values |= _NONE
         this = sa.update(runs).where(runs.c.run_id == event.run_id)
         connection.execute(this.values(values))
-    announce(connection)  # what was asked for may have changed since the owner heard of it
+    if noted:
+        announce(connection)  # what was asked for may have changed since the owner heard of it
 
 
 def unheard_pauses(owner: str) -> sa.Select[Any]:

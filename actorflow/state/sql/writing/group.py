@@ -133,9 +133,7 @@ class Statements:
             return False
         if rows["created"]:
             self.turns.place(connection, batch)
-        for change in batch.values():
-            if change.pauses:
-                note_pauses(connection, change.pauses)
+        note_pauses(connection, batch.values())
         return True
 
     def admit(self, connection: sa.Connection, batch: Batch) -> Mapping[str, StoreError]:

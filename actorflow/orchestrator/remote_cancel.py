@@ -71,9 +71,12 @@ def cancel_unattended(
         powers.requests.ask_to_cancel(run_id, reason, compensate=compensate)
         return Fate.ASKED
     try:
-        return _decide(powers, run, clock, reason, compensate)
+        fate = _decide(powers, run, clock, reason, compensate)
     finally:
         hand_back(powers, run_id)  # its next owner must not wait for this one's end
+    if fate is Fate.KEPT and powers.requests is not None:  # it may be taken as soon as it asks
+        powers.requests.ask_to_cancel(run_id, reason, compensate=True)
+    return fate
 
 
 def _decide(
@@ -90,7 +93,6 @@ def _decide(
         return Fate.CANCELLED
     if powers.requests is None:
         raise RunUnattended(run.run_id, _NO_REQUESTS.format(run.status.value), _CANCELLED)
-    powers.requests.ask_to_cancel(run.run_id, reason, compensate=True)
     return Fate.KEPT
 
 

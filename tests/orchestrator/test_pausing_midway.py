@@ -364,3 +364,25 @@ def test_a_paused_run_is_left_at_a_shutdown(url, make, gate):
         handle.unpause()
         assert RunStatus.COMPLETED is handle.wait(GUARD).status
     assert in_order(state, run.id)
+
+
+def test_a_paused_run_without_an_owner_is_undone_when_that_is_asked_for(make, gate):
+    """That needs its workflow, so a daemon takes it although it is paused."""
+    flow, undone = Workflow("flow"), []
+    flow.step(lambda: None, id="a", compensate=lambda: undone.append("a"))
+    flow.step(lambda: gate.opened.wait(GUARD), id="b", after="a")
+    with Orchestrator(make(), stop_grace=0.1) as first:
+        run = first.start(flow)
+        until(run, "step.started", "b")
+        run.pause()
+        until(run, "run.paused")
+        first.shutdown(drain=0.0)
+    second = Orchestrator(make(), recover=True, recover_every=0.01)
+    second.register(flow)
+    with second:
+        handle = second.get(run.id)
+        handle.cancel("enough", compensate=True)
+        assert RunStatus.CANCELLED is handle.wait(GUARD).status
+
+        assert ["a"] == undone
+        assert {} == second.count(paused=True)

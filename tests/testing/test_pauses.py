@@ -13,6 +13,7 @@ from actorflow.errors.running import RunEnded
 from actorflow.errors.storage import RunNotFound
 from actorflow.model.lifecycle import RunStatus
 from actorflow.state import MemoryStateManager
+from actorflow.state.sql import SQLStateManager
 from actorflow.testing import (
     Faults,
     Script,
@@ -85,6 +86,30 @@ def test_a_pause_outlasts_the_orchestrator(handed_over):
 
         assert 1 == told(simulation).count("run.paused") == told(simulation).count("run.unpaused")
         assert RunStatus.COMPLETED is simulation.results[run_id].status
+        laws.check(simulation.trace())
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_pause_in_a_database_outlasts_a_crash_at_any_write(number, recorded, tmp_path):
+    """Whether its events were recorded or not."""
+    url = f"sqlite:///{tmp_path}/runs.db"
+    with Simulation(state=lambda: SQLStateManager(url, create=True)) as simulation:
+        run_id = simulation.start(CHAIN)
+        simulation.call_at(0.5, lambda: simulation.pause(run_id, freeze=True))
+        simulation.call_at(5.0, lambda: simulation.unpause(run_id))
+        simulation.crash_at_write(number, recorded=recorded)
+        was = simulation.now
+        simulation.resume(run_id, taken_over=True)
+        simulation.advance(50.0)
+        if run_id not in simulation.results:
+            assert 0.5 <= was < 5.0, "the end of the pause was lost in the crash"
+            assert "step.started b" not in told(simulation)
+            simulation.unpause(run_id)
+        simulation.run_until_quiet()
+
+        assert RunStatus.COMPLETED is simulation.results[run_id].status
+        assert told(simulation).count("run.paused") == told(simulation).count("run.unpaused")
         laws.check(simulation.trace())
 
 

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from actorflow.model.context import StepContext
     from actorflow.model.events import Event, EventKind
     from actorflow.model.lifecycle import RunStatus, StepStatus
+    from actorflow.model.pausing import Pause
     from actorflow.model.powers import (
         CancelsRemotely,
         ChecksOutputs,
@@ -153,6 +154,7 @@ __all__ = [
     "Due",
     "LeasesRuns",
     "MeasuresSteps",
+    "Pause",
     "PausesRuns",
     "QueuesRuns",
     "ReadsRecords",
@@ -276,6 +278,7 @@ __getattr__, __dir__ = lazy_names(
         "actorflow.model.context": ("StepContext",),
         "actorflow.model.events": ("Event", "EventKind"),
         "actorflow.model.lifecycle": ("RunStatus", "StepStatus"),
+        "actorflow.model.pausing": ("Pause",),
         "actorflow.model.powers": (
             "CancelsRemotely",
             "ChecksOutputs",
@@ -287,7 +290,6 @@ __getattr__, __dir__ = lazy_names(
             "KeepsSchedules",
             "LeasesRuns",
             "MeasuresSteps",
-            "PausesRuns",
             "PausesRuns",
             "QueuesRuns",
             "ReadsRecords",

@@ -29,11 +29,12 @@ _ENDS: Final = frozenset(
 
 @attrs.frozen(kw_only=True)
 class Pause:
-    """A pause that was asked for."""
+    """A pause of a run that was asked for; for authors of state managers."""
 
     reason: str
+    """Why."""
     freeze: bool = False
-    """Whether the deadline of the run and the clocks of its waiting steps stand still meanwhile."""
+    """Whether the clocks of the run stand still; see `Run.pause`."""
 
 
 @attrs.frozen(kw_only=True)

@@ -16,7 +16,6 @@ from actorflow.orchestrator.powers import lacks
 from actorflow.orchestrator.remote_cancel import Fate, cancel_unattended
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Mapping
 
     from actorflow.model.attributes import Attribute
@@ -33,7 +32,6 @@ class ChangesRuns:
     """Cancels, pauses, reschedules and tags recorded runs."""
 
     clock: Clock
-    door: threading.RLock
     powers: Powers
     slow_to_read: bool
     state: StateManager
@@ -79,7 +77,7 @@ class ChangesRuns:
                 power.unpause_run(run_id)
             else:
                 power.pause_run(run_id, pause, self.clock.wall(self.clock.now()))
-            with self.door:  # a run that is being handed over is told to start first
+            with self._live.door:  # a run that is being handed over is told to start first
                 self.hear_pause(run_id, pause)
 
     def hear_pause(self, run_id: str, pause: Pause | None) -> None:

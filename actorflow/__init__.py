@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         IllegalMove,
         Overloaded,
         RetryAfter,
+        RunEnded,
         StepCancelled,
         StepTimeout,
         TakenOverTooOften,
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from actorflow.model.context import StepContext
     from actorflow.model.events import Event, EventKind
     from actorflow.model.lifecycle import RunStatus, StepStatus
+    from actorflow.model.pausing import Pause
     from actorflow.model.powers import (
         CancelsRemotely,
         ChecksOutputs,
@@ -79,6 +81,7 @@ if TYPE_CHECKING:
         KeepsSchedules,
         LeasesRuns,
         MeasuresSteps,
+        PausesRuns,
         QueuesRuns,
         ReadsRecords,
         ReadsSlowly,
@@ -152,6 +155,8 @@ __all__ = [
     "Due",
     "LeasesRuns",
     "MeasuresSteps",
+    "Pause",
+    "PausesRuns",
     "QueuesRuns",
     "ReadsRecords",
     "ReadsSlowly",
@@ -178,6 +183,7 @@ __all__ = [
     "OrchestratorClosed",
     "Overloaded",
     "RunCancelled",
+    "RunEnded",
     "RunError",
     "RunFailed",
     "RunNotFound",
@@ -244,6 +250,7 @@ __getattr__, __dir__ = lazy_names(
             "IllegalMove",
             "Overloaded",
             "RetryAfter",
+            "RunEnded",
             "StepCancelled",
             "StepTimeout",
             "TakenOverTooOften",
@@ -274,6 +281,7 @@ __getattr__, __dir__ = lazy_names(
         "actorflow.model.context": ("StepContext",),
         "actorflow.model.events": ("Event", "EventKind"),
         "actorflow.model.lifecycle": ("RunStatus", "StepStatus"),
+        "actorflow.model.pausing": ("Pause",),
         "actorflow.model.powers": (
             "CancelsRemotely",
             "ChecksOutputs",
@@ -285,6 +293,7 @@ __getattr__, __dir__ = lazy_names(
             "KeepsSchedules",
             "LeasesRuns",
             "MeasuresSteps",
+            "PausesRuns",
             "QueuesRuns",
             "ReadsRecords",
             "ReadsSlowly",

@@ -26,6 +26,7 @@ __all__ = [
     "IllegalMove",
     "Overloaded",
     "RetryAfter",
+    "RunEnded",
     "StepCancelled",
     "StepTimeout",
     "TakenOverTooOften",
@@ -208,6 +209,21 @@ class Overloaded(ActorflowError):
         "the orchestrator is full: {active} of {max_active} runs active, {queued} of {max_queued} "
         "queued. Try again later, raise max_active_runs or max_queued_runs, or let callers wait "
         'with when_full="block".'
+    )
+
+
+@attrs.define(slots=False, repr=False)
+class RunEnded(ActorflowError):
+    """Raised for a call that only a run in progress can follow."""
+
+    run_id: str
+    status: str
+    """How it has ended."""
+    what: str
+    """What cannot happen to it any more, such as "paused"."""
+    _text = (
+        "run {run_id!r} has ended ({status}) and cannot be {what}. Start another run, or resume it "
+        "first if it failed or was cancelled."
     )
 
 

@@ -157,9 +157,13 @@ class RunSnapshot:
     waiting_since: float | None = None
     """Since when, in seconds since the epoch."""
     paused: str | None = None
-    """Why the run is paused; None for any other run."""
+    """Why the run is paused; None for any other run. It is what was asked for: an orchestrator that
+    runs it may have to hear of that first.
+    """
     paused_since: float | None = None
     """Since when, in seconds since the epoch."""
+    frozen: bool = False
+    """Whether the clocks of a paused run stand still; see `Run.pause`."""
     owner: RunOwner | None = None
     """Which process runs it, in a database that several may share; None for a run that waits for an
     owner, for one that has ended, and in memory.

@@ -93,23 +93,34 @@ def cancel_unattended(
         powers.requests.ask_to_cancel(run_id, reason, compensate=compensate)
         return Fate.ASKED
     try:
-        if _is_over(run):
-            return Fate.NOTHING
-        if compensate and run.status is not RunStatus.PENDING:
-            return _keep_request(powers, run, reason)
-        if run.status is not RunStatus.PENDING:
-            _end_children(powers, run, cancel_child or _cancels(powers, clock))
-        _end(powers.state, run, clock, reason)
-        return Fate.CANCELLED
+        fate = _decide(powers, run, clock, reason, compensate, cancel_child=cancel_child)
     finally:
         hand_back(powers, run_id)  # its next owner must not wait for this one's end
+    if fate is Fate.KEPT and powers.requests is not None:  # it may be taken as soon as it asks
+        powers.requests.ask_to_cancel(run_id, reason, compensate=True)
+    return fate
 
 
-def _keep_request(powers: Powers, run: RunSnapshot, reason: str) -> Fate:
-    if powers.requests is None:
-        raise RunUnattended(run.run_id, _NO_REQUESTS.format(run.status.value), _CANCELLED)
-    powers.requests.ask_to_cancel(run.run_id, reason, compensate=True)
-    return Fate.KEPT
+def _decide(
+    powers: Powers,
+    run: RunSnapshot,
+    clock: Clock,
+    reason: str,
+    compensate: bool,  # noqa: FBT001 - a Protocol's
+    *,
+    cancel_child: CancelChild | None,
+) -> Fate:
+    if _is_over(run):
+        return Fate.NOTHING
+    if run.status is not RunStatus.PENDING:
+        if compensate:
+            if powers.requests is None:
+                why = _NO_REQUESTS.format(run.status.value)
+                raise RunUnattended(run.run_id, why, _CANCELLED)
+            return Fate.KEPT
+        _end_children(powers, run, cancel_child or _cancels(powers, clock))
+    _end(powers.state, run, clock, reason)
+    return Fate.CANCELLED
 
 
 def _cancels(powers: Powers, clock: Clock) -> CancelChild:
@@ -163,15 +174,16 @@ def withdrawal(pending: RunSnapshot, wall: float, recorded: int = 0) -> list[Eve
 
 
 def hear_requests(runtime: Runtime, live: LiveRuns) -> Callable[[], None]:
-    """Cancel runs for which requests arrive; call the returned function to stop."""
+    """Cancel and pause runs for which requests arrive; call the returned function to stop."""
 
     def cancel(run_id: str, reason: str, compensate: bool) -> None:  # noqa: FBT001 - a Protocol's
         if run_id in live:
             runtime.cancel(run_id, reason, compensate=compensate)
 
-    requests = runtime.powers.requests
-    return _nothing if requests is None else requests.listen(cancel)
-
-
-def _nothing() -> None:
-    """Stop nothing, because no requests are kept."""
+    requests, pauses = runtime.powers.requests, runtime.powers.pauses
+    with contextlib.ExitStack() as heard:
+        if requests is not None:
+            heard.callback(requests.listen(cancel))
+        if pauses is not None:
+            heard.callback(pauses.listen_for_pauses(runtime.hear_pause))
+        return heard.pop_all().close

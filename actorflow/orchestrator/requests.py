@@ -10,8 +10,9 @@ import attrs
 from actorflow.errors.running import TakenOverTooOften
 from actorflow.model.context import Children, RunScope
 from actorflow.model.lifecycle import EventKind, RunStatus
-from actorflow.model.messages import StartRun
+from actorflow.model.messages import StartPaused, StartRun
 from actorflow.model.past import Past
+from actorflow.model.pausing import Pausing
 from actorflow.model.powers import KeepsAttributes
 from actorflow.model.requests import RunOptions, check_names, new_record
 from actorflow.orchestrator.callers import variables
@@ -232,7 +233,16 @@ def resumed_run(
         takeovers=recorded.takeovers,
         undo=undo,
     )
-    return Request(plan.workflow_id, recorded.run_id, message, None)
+    return Request(plan.workflow_id, recorded.run_id, _paused(message, recorded, events), None)
+
+
+def _paused(message: StartRun, recorded: RunSnapshot, events: Iterable[Event]) -> StartRun:
+    """Return the message for a run that may be paused."""
+    pausing = Pausing.of(recorded, events)
+    if pausing is None:
+        return message
+    known = {name: getattr(message, name) for name in StartRun.__match_args__}
+    return StartPaused(**known, pausing=pausing)
 
 
 def undone_run(

@@ -31,6 +31,7 @@ from actorflow.orchestrator.executor_table import Places, finishing
 from actorflow.orchestrator.family import Family, HasFamilies
 from actorflow.orchestrator.faults import ReportsFaults
 from actorflow.orchestrator.following import FollowedSource, Following, FollowsRecords
+from actorflow.orchestrator.pausing import Pauses
 from actorflow.orchestrator.powers import hand_back
 from actorflow.orchestrator.remote_cancel import withdraw
 from actorflow.orchestrator.shutdown import Parting
@@ -98,6 +99,7 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, ReportsFaults):
         self._finished = finishing(powers)
         self.following = Following(powers)
         self._live = live
+        self._pauses = Pauses(loop, self._tell)
         self._loop = loop
         self._pid = os.getpid()
         # The thread itself, because its number is reused after its end.

@@ -34,6 +34,7 @@ from actorflow.errors.running import (
     IllegalMove,
     Overloaded,
     RetryAfter,
+    RunEnded,
     StepCancelled,
     StepTimeout,
     TakenOverTooOften,
@@ -297,6 +298,13 @@ SAYINGS = [
         ),
     ),
     (GiveUp("the account {is} closed"), "the account {is} closed"),
+    (
+        RunEnded("r1", "completed", "paused"),
+        (
+            "run 'r1' has ended (completed) and cannot be paused. Start another run, or resume it "
+            "first if it failed or was cancelled."
+        ),
+    ),
     (RetryAfter(2.5), "the step asks for another attempt in 2.5 s"),
     (
         Overloaded(4, 10, 4, 10),

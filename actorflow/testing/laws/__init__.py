@@ -36,6 +36,11 @@ from actorflow.testing.laws.outcomes import (
     repetition_changes_nothing,
     same,
 )
+from actorflow.testing.laws.pauses import (
+    frozen_clocks_stand_still,
+    paused_runs_start_nothing,
+    pauses_are_kept,
+)
 from actorflow.testing.laws.records import (
     commits_come_first,
     records_add_up,
@@ -89,6 +94,7 @@ __all__ = [
     "failures_spread_no_further",
     "families_end_together",
     "final_errors_are_final",
+    "frozen_clocks_stand_still",
     "late_results_change_nothing",
     "law",
     "left_runs_stay_as_they_were",
@@ -96,6 +102,8 @@ __all__ = [
     "nothing_is_left",
     "outcomes_follow_from_attempts",
     "outputs_arrive_untouched",
+    "paused_runs_start_nothing",
+    "pauses_are_kept",
     "priorities_are_kept",
     "records_add_up",
     "records_have_one_owner",
@@ -150,6 +158,9 @@ ALL: Final[tuple[Law, ...]] = (
     left_runs_stay_as_they_were,
     crash_loops_end,
     waits_hold_nothing,
+    paused_runs_start_nothing,
+    pauses_are_kept,
+    frozen_clocks_stand_still,
     families_end_together,
 )
 """All numbered laws, in order of their numbers."""

@@ -206,7 +206,7 @@ def crowded_places(lives: Lives) -> Iterator[str]:
         life = owner if isinstance(owner, Life) else owner.life
         if event.kind in RUN_ENDS:
             active.pop(life, None)
-        elif event.kind in _TAKES_A_PLACE and not life.torn:
+        elif event.kind in _TAKES_A_PLACE and not (life.torn or life.holds):
             active = {one: None for one in active if one.until > mark}  # a crash frees all places
             active[life] = None
             if len(active) > places:
@@ -221,7 +221,7 @@ def jumped_queue(lives: Lives) -> Iterator[str]:
     """
     if not _scarce(lives):
         return
-    fresh = [life for life in lives.all if life.former is None and not life.torn]
+    fresh = [it for it in lives.all if it.former is None and not (it.torn or it.holds)]
     begun = {life: _begun_at(life) for life in fresh}
     started = [life for life in fresh if _is_started(life)]
     for life, other in itertools.product(started, fresh):

@@ -25,7 +25,7 @@ _AGAIN: Final = frozenset({EventKind.RUN_FAILED, EventKind.RUN_CANCELLED})
 
 
 @of_the_runtime(
-    36,
+    39,
     "A child does not outlive its failed or cancelled parent unless it is abandoned; one that has "
     "completed is undone with its parent, once, in reverse, and for no other reason; a call has "
     "one child at a time.",

@@ -6,6 +6,7 @@ import itertools
 from typing import TYPE_CHECKING, Final
 
 from actorflow.model.lifecycle import EventKind
+from actorflow.testing.laws.evidence.holds import clock, is_frozen, is_held, moment
 from actorflow.testing.laws.evidence.life import KEEPS, NEVER
 from actorflow.testing.laws.evidence.waits import ROUNDING, may_wait_to_be_undone
 
@@ -39,7 +40,7 @@ def stuck_runs(lives: Lives) -> Iterator[str]:
         if life.undone and life.end is None and not life.cut and not _holds_on(left, lives):
             yield f"{life} waits for a place to be undone, and nothing is in flight"
             continue
-        if life.cut or (life.end is None and again):
+        if life.cut or (life.end is None and (again or is_held(life, NEVER, scarce=crowded))):
             continue
         if life.end is None and _is_compensating(life):
             yield from _stuck_compensation(life, lives)
@@ -154,15 +155,22 @@ def unnoticed_deadlines(lives: Lives) -> Iterator[str]:
 def _must_have_noticed(idle: Idle, life: Life, due: float) -> bool:
     """Return whether something due must have been noticed by an idle moment."""
     counts = not idle.writes and idle.deliveries < min(life.until, life.torn_at, life.left_at)
-    return counts and idle.time > due + ROUNDING
+    # A clock that had run out may stand still before that is noticed.
+    frozen = [it.until_at for it in life.holds if it.freeze and it.since < idle.events]
+    return counts and idle.time > max([due, *frozen]) + ROUNDING
 
 
 def _backoffs(step: StepLife) -> list[_Deadline]:
     return [
-        ("a backoff", place, following, event.time + event.data["delay"])
+        ("a backoff", place, following, _after(step.life, event.time, event.data["delay"]))
         for place, following, event in _told(step)
         if event.kind is EventKind.STEP_RETRYING
     ]
+
+
+def _after(life: Life, time: float, seconds: float) -> float:
+    """Return when seconds have passed by a clock that pauses can freeze."""
+    return moment(life, clock(life, time) + seconds) if life.holds else time + seconds
 
 
 def _timeouts(step: StepLife, lives: Lives) -> list[_Deadline]:
@@ -175,10 +183,13 @@ def _timeouts(step: StepLife, lives: Lives) -> list[_Deadline]:
             deadlines.append(("a timeout", one.place, following[one.place], due))
     if lives.waits is not None:
         deadlines += _timeouts_after_waits(step, lives, lives.waits, following)
+    if is_frozen(step.life) and lives.waits is not None and step in lives.waits.of:
+        return deadlines  # which of both clocks stood still is not reckoned
     if options.total_timeout is not None and step.tries:
         first = step.tries[0]
         noticed = [at for at, _, event in told if event.data.get("limit") == "total"]
-        until, due = min([step.end_at, *noticed]), lives.granted_by(first) + options.total_timeout
+        until = min([step.end_at, *noticed])
+        due = _after(step.life, lives.granted_by(first), options.total_timeout)
         # While an attempt is being stopped after its own timeout, the total timeout has no effect.
         deadlines += [
             ("the total timeout", at, min(later, until), _postponed(due, step, at, None, lives))

@@ -124,6 +124,8 @@ _IMPOSSIBLE: Final = frozenset(
     {
         # A backoff that would outlast the total timeout never begins.
         Move("step", StepStatus.RETRYING, EventKind.STEP_TIMED_OUT),
+        # A child is undone with its parent, and simulated runs have no children.
+        Move("run", RunStatus.COMPLETED, EventKind.RUN_COMPENSATING),
     }
 )
 EVERYTHING: Final = frozenset(
@@ -237,6 +239,7 @@ class _RunMoves:
         self._workers = settings.async_workers
         faults = settings.faults
         self._restarts = faults.restarts + faults.handovers > 0
+        self._pauses = faults.pauses > 0
         self._cancels = cancels
         self._completes = all(one.returns or not one.required for one in steps)
         self._fails = timeout or any(one.required and one.fails for one in steps)
@@ -258,6 +261,8 @@ class _RunMoves:
             (running, EventKind.RUN_FAILED): self._fails,
             (running, EventKind.RUN_CANCELLED): self._cancels,
             (running, EventKind.RUN_RESUMED): self._restarts,
+            (running, EventKind.RUN_PAUSED): self._pauses,
+            (running, EventKind.RUN_UNPAUSED): self._pauses,
         }
         return _possible("run", may)
 

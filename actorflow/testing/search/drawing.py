@@ -155,6 +155,7 @@ def _faults(row: _Row) -> Faults:
         store_failures=row.one_of((0, 0, 0, 1)),
         store_stalls=row.one_of(some),
         handovers=row.one_of((0, 0, 0, 1)),
+        pauses=row.one_of((0, 0, 1, 2)),
     )
 
 

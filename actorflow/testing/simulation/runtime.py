@@ -21,6 +21,7 @@ from actorflow.systems.simulated.mischief import Countdown, Mischief
 from actorflow.systems.simulated.system import SimulatedSystem
 from actorflow.testing.simulation.account import Account, RunTrace
 from actorflow.testing.simulation.children import SimulatedChildren
+from actorflow.testing.simulation.pausing import SimulatedPauses
 from actorflow.testing.simulation.places import SimulatedPlaces
 from actorflow.testing.simulation.settings import MESSAGE_FAULTS, SPANS, may_strike
 from actorflow.testing.simulation.store import SimulatedStateManager
@@ -125,6 +126,7 @@ class SimulatedRuntime:
         self.places.open(self._reporters(), self._reporters())
         self.audience: Final = _Audience(self.state.log)
         self.children: Final = None
+        self.pauses: Final = SimulatedPauses(self.state, self.system, choose, self.tell)
         self.results: dict[str, RunResult] = {}
         self.handed: list[tuple[int, int, str]] = []
         """For each result handed out: the number of recorded events, the number of delivered
@@ -176,6 +178,7 @@ class SimulatedRuntime:
         )
         self._supervisor = self.system.create(Supervisor, self.system.system_cell)
         self.tell(ConfigureSupervisor(brain=self.brain, host=self))
+        self.pauses.open()
 
     def _jitter(self) -> float:
         return _UNITS[self._choose(len(_UNITS), "jitter")]

@@ -112,6 +112,8 @@ class Faults(Sparse):
     """A run is cancelled."""
     restarts: int = _count()
     """The whole orchestrator crashes; another one takes its place and takes the runs over."""
+    pauses: int = _count()
+    """A run is paused, and goes on after a while."""
     handovers: int = _count()
     """The whole orchestrator is shut down and leaves its runs; another one takes its place and
     takes them over."""
@@ -143,6 +145,7 @@ _FIELDS: Final = {
     "duplicate": "duplicates",
     "delay": "delays",
     "cancel": "cancels",
+    "pause": "pauses",
     "restart": "restarts",
     "hand over": "handovers",
     "late result": "late_results",
@@ -214,6 +217,7 @@ SPANS: Final = {
     "duplicate": 4,
     "delay": 5,
     "cancel": 8,
+    "pause": 8,
     "restart": 8,
     "hand over": 8,
     "store fails": 3,

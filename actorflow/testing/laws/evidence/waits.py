@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from actorflow.model.lifecycle import EventKind
 from actorflow.model.messages import WakeAttempt
+from actorflow.testing.laws.evidence.holds import is_held
 from actorflow.testing.laws.evidence.life import NEVER, Life, Undoing
 
 if TYPE_CHECKING:
@@ -242,6 +243,7 @@ class Waits:
                 self._is_live(life, idle)
                 and not self._has_begun(life, idle)
                 and not self.may_end(life, idle.events, idle.deliveries, idle.time)
+                and not is_held(life, idle.events, scarce=True)
             ):
                 yield life
 

@@ -307,7 +307,7 @@ class Recovery:
         try:
             while not self._over.done:
                 self.also()
-                pause = self._look(runtime)
+                pause = self.turn(runtime)
                 if pause is None:
                     self._wait_for_places()
                 else:
@@ -323,7 +323,7 @@ class Recovery:
             if self._over.wait(self._every / _SOONER / _GLANCES):
                 return
 
-    def _look(self, runtime: Runtime) -> float | None:
+    def turn(self, runtime: Runtime) -> float | None:
         """Take as many runs as there is room for; return when to search again, in seconds.
 
         Returns None when there may be more, so that free places make a search worthwhile.

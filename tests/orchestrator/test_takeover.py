@@ -351,7 +351,7 @@ def test_no_more_runs_are_taken_than_there_is_room_for(make, gate):
     orchestrator = Orchestrator(state, recover=True, recover_every=3600.0, max_active_runs=3)
     with orchestrator:
         orchestrator.start(gate.flow)
-        orchestrator._life.background._parts[0]._look(orchestrator._life._runtime)
+        orchestrator._life.background._parts[0].turn(orchestrator._life._runtime)
         gate.open()
 
     assert 2 == limits[-1]

@@ -952,6 +952,14 @@ defect(
     "test_a_run_that_has_begun_is_taken_though_the_clock_was_set_back",
     why="A run with a key stands still after a crash until the clock has caught up.",
 )
+defect(
+    "a lease is renewed only when it is over",
+    "state/leases.py",
+    "_RENEWALS: Final = 3",
+    "_RENEWALS: Final = 1",
+    "tests/testing/test_cluster.py::test_a_signal_that_is_lost_is_made_up_for_by_the_next_renewal",
+    why="Healthy orchestrators lose their runs to each other.",
+)
 
 
 # ── Keys and times ───────────────────────────────────────────────────────────────────────────

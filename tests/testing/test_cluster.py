@@ -9,7 +9,20 @@ import pytest
 from actorflow import Workflow
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.storage import KeyInUse, RunNotFound, StoreUnavailable
-from actorflow.testing import Cluster, Faults, NotNow, Script, Tape, hangs, laws, returns
+from actorflow.testing import (
+    Cluster,
+    ClusterRun,
+    ClusterScenario,
+    Faults,
+    NotNow,
+    ScenarioStep,
+    Script,
+    Settings,
+    Tape,
+    hangs,
+    laws,
+    returns,
+)
 
 
 async def work():
@@ -99,6 +112,30 @@ def test_a_process_that_is_cut_off_for_too_long_gives_its_runs_up(flow):
     trace = concluded(cluster)
     assert "completed" == trace.results[run_id].status
     assert "run.resumed" in [event.kind for event in trace.events]
+
+
+def test_a_run_that_is_taken_up_again_is_not_discarded():
+    """Its former life ended here because its events could not be recorded."""
+    scenario = ClusterScenario(
+        steps=(ScenarioStep(id="a", async_=True, on_thread=True),),
+        settings=Settings(faults=Faults(handovers=1, store_stalls=1, pauses=1, partitions=1)),
+        runs=(ClusterRun(at=2.0, enqueued=True), ClusterRun(at=2.0)),
+    )
+    late = 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 1
+    tape = {
+        "cut off": [6],
+        "deliver": [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1],
+        "down for": [2],
+        "for leases": [1],
+        "hand over": [3],
+        "pause": [3],
+        "store stalls": [0, 1],
+        "timer": late,
+    }
+    trace = scenario.simulate(Tape(tape))
+
+    assert ["", "1.1", "1.1"] == owners(trace)
+    laws.check(trace)
 
 
 def test_a_deploy_hands_runs_over(flow):

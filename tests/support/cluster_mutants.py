@@ -83,8 +83,20 @@ def clocks(scenario):
 
 
 def impatient(scenario):
-    """One crash is enough."""
-    return scenario.settings.max_takeovers == 1 and scenario.settings.faults.restarts
+    """Two crashes are too many."""
+    return scenario.settings.max_takeovers == 1 and scenario.settings.faults.restarts > 1
+
+
+def patient(scenario):
+    """They are, unless a step settles in between."""
+    return impatient(scenario) and len(scenario.steps) > 1
+
+
+def handed_over(scenario):
+    """A hand-over and a crash are one too few."""
+    faults = scenario.settings.faults
+    few = scenario.settings.max_takeovers == 1
+    return few and faults.handovers and faults.handovers + faults.restarts > 1
 
 
 def asked(scenario):
@@ -133,7 +145,7 @@ def scheduled(*overlaps):
 # ── Leases ───────────────────────────────────────────────────────────────────────────────────
 
 
-@breaks(46, shows=clocks)(LeaseWatch, "_seconds_left")
+@breaks(46, 47, shows=clocks)(LeaseWatch, "_seconds_left")
 def a_lease_follows_the_wall_clock(_left, _watch, row, _now):
     """Which was set."""
     return 0.0 if row.expired else 1.0
@@ -147,7 +159,7 @@ def a_heartbeat_is_not_seen(note, watch, rows, now):
     watch._seen |= {name: seen for name, seen in before.items() if name in watch._seen}
 
 
-@breaks(46)(manager, "renewal_interval")
+@breaks(43, 46)(manager, "renewal_interval")
 def a_lease_is_renewed_too_late(_interval, seconds):
     """When it is over."""
     return 1.5 * seconds
@@ -193,13 +205,13 @@ def a_lease_protects_nothing(_is_unowned, _store, _row):
 # ── Hand-back, and owners that are gone ──────────────────────────────────────────────────────
 
 
-@breaks(50, shows=deployed)(Past, "of")
+@breaks(50, shows=handed_over)(Past, "of")
 def hand_overs_count_as_crashes(of, events, takeovers):
     """Each life that ended in a deploy counts."""
     return of(events, takeovers + 1)
 
 
-@breaks(50, shows=impatient)(_Lives, "step")
+@breaks(50, shows=patient)(_Lives, "step")
 def a_step_that_settles_does_not_set_the_count_back(step, lives, event, step_id):
     """The crashes of the whole run are added up."""
     crashes = list(lives.crashes)
@@ -221,7 +233,7 @@ def a_take_over_is_not_counted(claimed, store, row, owner):
     return row
 
 
-@breaks(33, 42, 47, shows=deployed)(SharedStore, "hand_back")
+@breaks(42, 43, 47, shows=deployed)(SharedStore, "hand_back")
 def a_left_run_is_not_handed_back(_hand_back, store, owner, run_id, _parked):
     """It stays with an owner that has closed, whose lease was renewed meanwhile."""
     store.rows[run_id].owner = f"{owner} "

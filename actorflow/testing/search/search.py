@@ -170,7 +170,7 @@ def explore_scenarios(
         draw: Makes up a scenario; by default `draw_scenario`, or `draw_cluster` if there are
             several orchestrators.
         orchestrators: How many orchestrators share a store at most. Scenarios with several have at
-            most 4 steps; each schedule takes about ten times as long.
+            most 4 steps; each schedule takes about twenty times as long.
         max_steps: Maximum number of steps of such a scenario. Unless it is below 6, one in 256
             is larger: up to 20 steps and 8 runs.
         schedules: Maximum number of schedules to try, as in `explore`.

@@ -192,9 +192,15 @@ class Resuming:
         return taken
 
     def _take_up(self, runtime: Runtime, run_id: str, known: Recorded | None) -> None:
-        if run_id in self._life.live:
+        live = self._life.live
+        if run_id in live and run_id not in live.waiting:
             return  # it was started here in the meantime
         recorded, events = known or (runtime.snapshot(run_id), None)
+        held = live.waiting.get(run_id)
+        if held is not None:
+            if recorded.status is RunStatus.PENDING:
+                return  # it is the starter's
+            live.waiting.lost(held, recorded, runtime)  # it has begun elsewhere
         plan = self._registry.plan_for(recorded, None)
         ticket = self._life.admission.ticket()
         try:

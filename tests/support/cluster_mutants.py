@@ -145,7 +145,7 @@ def scheduled(*overlaps):
 # ── Leases ───────────────────────────────────────────────────────────────────────────────────
 
 
-@breaks(46, 47, shows=clocks)(LeaseWatch, "_seconds_left")
+@breaks(42, 46, 47, shows=clocks)(LeaseWatch, "_seconds_left")
 def a_lease_follows_the_wall_clock(_left, _watch, row, _now):
     """Which was set."""
     return 0.0 if row.expired else 1.0

@@ -963,6 +963,17 @@ defect(
     why="A run with a key stands still after a crash until the clock has caught up.",
 )
 defect(
+    "a waiting run that began elsewhere waits for ever",
+    "orchestrator/takeover.py",
+    "if run_id in live and run_id not in live.waiting:",
+    "if run_id in live:",
+    "tests/testing/test_cluster.py::"
+    "test_a_waiting_run_that_began_elsewhere_goes_on_where_it_waited",
+    "tests/orchestrator/test_takeover.py::"
+    "test_a_waiting_run_that_began_elsewhere_goes_on_where_it_waited",
+    why="A run for later is lost to a process that stood still as its time came.",
+)
+defect(
     "a lease is renewed only when it is over",
     "state/leases.py",
     "_RENEWALS: Final = 3",

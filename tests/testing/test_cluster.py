@@ -138,6 +138,22 @@ def test_a_run_that_is_taken_up_again_is_not_discarded():
     laws.check(trace)
 
 
+def test_a_waiting_run_that_began_elsewhere_goes_on_where_it_waited():
+    """Its first owner stood still; the one that took it over began it and died."""
+    scenario = ClusterScenario(
+        steps=(ScenarioStep(id="a"),),
+        settings=Settings(faults=Faults(restarts=2, pauses=1)),
+        runs=(ClusterRun(key="key", debounce=3.0),),
+        server_clock=True,
+        one_host=True,
+    )
+    tape = {"down for": [0, 2], "pause": [4], "restart": [8, 7], "who": [0, 1]}
+    trace = scenario.simulate(Tape(tape))
+
+    assert ["0.1", "1.2", "0.1"] == owners(trace)
+    laws.check(trace)
+
+
 def test_a_deploy_hands_runs_over(flow):
     """Without a second of waiting for a lease; nothing of the shutdown is recorded."""
     cluster = Cluster(2)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import attrs
 
-from actorflow.errors.storage import StoreUnavailable
+from actorflow.errors.storage import LeaseLost, StoreUnavailable
 from actorflow.model.lifecycle import RunStatus
 from actorflow.model.results import RunResult
 from actorflow.support.oneshot import Once
@@ -105,7 +106,8 @@ class FollowedEnd:
         while self.known is None:
             here = self._record.end_here(self._run_id)
             if here is not None:
-                self.known = self._record.wait(self._run_id, here)
+                with contextlib.suppress(LeaseLost):  # another orchestrator goes on with it
+                    self.known = self._record.wait(self._run_id, here)
             elif (ear := self._listen()) is not None:
                 with ear:
                     self._record.wait(self._run_id, ear.news)
@@ -126,7 +128,8 @@ class FollowedEnd:
             if here is not None:
                 if not here.wait(left):
                     return None
-                self.known = here.result()
+                with contextlib.suppress(LeaseLost):
+                    self.known = here.result()
             elif (ear := self._listen()) is not None:
                 with ear:
                     in_time = ear.news.wait(left)
@@ -144,7 +147,8 @@ class FollowedEnd:
         while self.known is None:
             here = self._record.end_here(self._run_id)
             if here is not None:
-                self.known = await self._record.wait_async(self._run_id, here)
+                with contextlib.suppress(LeaseLost):
+                    self.known = await self._record.wait_async(self._run_id, here)
             elif (ear := await self._record.read_async(self._listen)) is not None:
                 with ear:
                     await self._record.wait_async(self._run_id, ear.news)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actorflow.definition.arguments import flag, string
 from actorflow.definition.durations import Duration, patience
-from actorflow.errors.storage import RunNotFound
+from actorflow.errors.storage import LeaseLost, RunNotFound
 from actorflow.model.lifecycle import RunStatus
 from actorflow.run.followed import FollowedEnd, Record, Watch
 
@@ -107,11 +108,19 @@ class Run:
         end: Once[RunResult] | None = None,
     ) -> None:
         self._runtime = runtime
-        self._end = end
-        """The end of a run of this orchestrator; None for a run whose record is followed."""
+        self._end_here = end
         self._followed = FollowedEnd(runtime, run_id)
         self.id = run_id
         self.workflow_id = workflow_id
+
+    @property
+    def _end(self) -> Once[RunResult] | None:
+        """The end of a run of this orchestrator; None for a run whose record is followed.
+
+        That is a run which was not in progress here, or which another orchestrator has taken over.
+        """
+        end = self._end_here
+        return None if end is not None and isinstance(end.error, LeaseLost) else end
 
     def __repr__(self) -> str:
         end, known = self._end, self._known
@@ -223,17 +232,20 @@ class Run:
             return self._decided()
         self._runtime.check_may_block(f"Run.{call}()")
         if limit is None:
-            end = self._end
-            return self._followed.wait() if end is None else self._runtime.wait(self.id, end)
+            with contextlib.suppress(LeaseLost):  # then its record is followed
+                if (end := self._end) is not None:
+                    return self._runtime.wait(self.id, end)
+            return self._followed.wait()
         return self._ended(limit)
 
     def _ended(self, limit: float) -> RunResult:
-        end = self._end
-        if end is None:
-            result = self._followed.wait_within(limit)
+        end, clock = self._end, self._runtime.clock
+        until = clock.now() + limit
+        if end is None or (end.wait(limit) and self._end is None):
+            result = self._followed.wait_within(max(0.0, until - clock.now()))
             if result is not None:
                 return result
-        elif end.wait(limit):
+        elif end.done:
             return end.result()
         state = _PENDING if self._followed.status is RunStatus.PENDING else "it goes on"
         raise TimeoutError(
@@ -275,10 +287,10 @@ class Run:
         if self._is_decided:
             return self._decided()
         self._runtime.check_process()
-        end = self._end
-        if end is None:
-            return await self._followed.wait_async()
-        return await self._runtime.wait_async(self.id, end)
+        with contextlib.suppress(LeaseLost):  # then its record is followed
+            if (end := self._end) is not None:
+                return await self._runtime.wait_async(self.id, end)
+        return await self._followed.wait_async()
 
     def cancel(self, reason: str = "cancelled by its owner", *, compensate: bool = False) -> None:
         """Ask for the run to end, and return at once; `wait` returns when it has ended.

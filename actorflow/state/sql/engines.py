@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -51,6 +52,8 @@ _SHORTEST_SILENCE: Final = 5.0
 """The shortest such limit: a busy server may take a while for a commit."""
 _SILENCE_OF_A_QUERY: Final = 60.0
 """The same for queries, which may have much to count."""
+_KEPT_POOLS: Final = 8
+"""How many pools that were disposed of are looked into again."""
 _BUSY_TIMEOUT: Final = 1.0
 """Seconds for which SQLite waits for a lock before the error reaches our own retries."""
 
@@ -65,6 +68,8 @@ class Engines:
     """The URL without its driver, and without passwords."""
     file: Path | None = None
     """The SQLite file; None for PostgreSQL and for SQLite `file:` URLs."""
+    _disposed: deque[sa.Pool] = attrs.field(factory=lambda: deque(maxlen=_KEPT_POOLS), init=False)
+    """The last pools that were disposed of."""
 
     @classmethod
     def to(
@@ -100,9 +105,16 @@ class Engines:
         self.dispose()
 
     def dispose(self) -> None:
-        """Close all connections; later use opens new ones."""
-        self.reading.dispose()
-        self.writing.dispose()
+        """Close all connections; later use opens new ones.
+
+        A connection that is in use goes back to a pool that nobody uses any more. Call this again
+        after that use, so that it is closed.
+        """
+        for engine in (self.reading, self.writing):
+            self._disposed.append(engine.pool)
+            engine.dispose()
+        for pool in tuple(self._disposed):
+            pool.dispose()
 
 
 def transaction(engine: sa.Engine) -> contextlib.AbstractContextManager[sa.Connection]:

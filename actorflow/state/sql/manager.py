@@ -141,7 +141,7 @@ class SQLStateManager(SQLDeferral, SQLListings, SQLOutside, SQLSchedules):
         )
         self._serialized = SerializedOutputs(self._payloads)
         self._dump_attributes = dump_attributes
-        self._reader = Reader(self._engines.reading, self._payloads)
+        self._reader = Reader(self._engines, self._payloads)
         dialect, owner = self._engines.writing.dialect, str(uuid.uuid4())
         clock, self._requests = SystemClock(), CancelRequests(owner)
         held = Lease(dialect.name, owner, lease, clock.now, self._requests)

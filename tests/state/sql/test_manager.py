@@ -13,6 +13,7 @@ import threading
 from typing import ClassVar
 
 import attrs
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -1237,6 +1238,23 @@ def test_a_search_that_hangs_does_not_keep_the_lease(make, url, monkeypatch):
     assert [(0,)] == leases
     assert any("a search for runs" in it for it in report.abandoned)
     assert not any("state manager" in it for it in report.abandoned)
+
+
+def test_a_connection_that_comes_back_during_the_close_is_closed(make, url):
+    """Its pool has been disposed of, and nobody looks into it again."""
+    state, returned = make(url), []
+    accept(state, accepted())
+
+    def close(connection, _record):
+        returned.append(connection)
+        state.close()
+
+    sa.event.listen(state._engines.reading, "checkin", close)
+    state.snapshot("run")
+    sa.event.remove(state._engines.reading, "checkin", close)
+
+    with pytest.raises((sqlite3.ProgrammingError, psycopg.OperationalError), match="closed"):
+        returned[0].execute("SELECT 1")
 
 
 def test_a_loop_turns_while_a_database_is_closed(state, monkeypatch):

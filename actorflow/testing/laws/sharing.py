@@ -6,6 +6,7 @@ each process by itself.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Final
 
 from actorflow.errors.running import IllegalMove, TakenOverTooOften
@@ -330,14 +331,19 @@ def lost_runs_are_let_go(sharing: Sharing) -> Iterator[str]:
             continue
         if sharing.trace.ended_before(one.run_id, one.events):
             continue
-        owned = [it for it in sharing.ownerships[one.run_id] if it.owner == one.former]
-        begun = max(it.since for it in owned if it.events <= one.events)
-        learnt = [at for at, run_id in former.lost if run_id == one.run_id and at >= begun]
+        since = _owned_since(sharing, one)
+        learnt = [at for at, run_id in former.lost if run_id == one.run_id and at >= since]
         since = sharing.free_from(former.orchestrator, one.since)
         until = since + sharing.until_heard
         in_time = until < min(former.ended_at, sharing.ended.get(one.run_id, NEVER))
         if not learnt and in_time and sharing.is_there(former.orchestrator, since, until):
             yield f"{former.name} had not learnt by {until:g} s that it had lost {one.run_id}"
+
+
+def _owned_since(sharing: Sharing, one: Ownership) -> float:
+    """Return since when the former owner had had a run that changed hands."""
+    before = itertools.takewhile(lambda it: it != one, sharing.ownerships[one.run_id])
+    return max(it.since for it in before if it.owner == one.former)
 
 
 def _unrecorded(sharing: Sharing) -> Iterator[str]:

@@ -124,7 +124,7 @@ class Faults(Sparse):
     store_stalls: int = _count()
     """A write of the state manager is delayed."""
 
-    pauses: int = _count()
+    halts: int = _count()
     """With several orchestrators: one of them stands still, perhaps beyond its lease."""
     partitions: int = _count()
     """With several orchestrators: one of them cannot reach the store for a while."""
@@ -165,7 +165,7 @@ _FIELDS: Final = {
     "late result": "late_results",
     "store fails": "store_failures",
     "store stalls": "store_stalls",
-    "pause": "pauses",
+    "halt": "halts",
     "cut off": "partitions",
     "clock step": "clock_steps",
     "signal lost": "lost_signals",
@@ -243,7 +243,7 @@ SPANS: Final = {
     "store fails": 3,
     "store stalls": 3,
     "late result": 1,
-    "pause": 8,
+    "halt": 8,
     "cut off": 8,
     "clock step": 8,
     "signal lost": 1,

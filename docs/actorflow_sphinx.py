@@ -195,6 +195,8 @@ _GIVEN_MODULES = {
     "actorflow.model.records",
     "actorflow.model.results",
     "actorflow.state.sql.health",
+    "actorflow.testing.cluster.store",
+    "actorflow.testing.cluster.trace",
     "actorflow.testing.laws.law",
     "actorflow.testing.search.coverage",
     "actorflow.testing.search.search",

@@ -71,6 +71,7 @@ INTERNAL = [
         "Lives",
         "Missed",
         "Names",
+        "OnConflict",
         "Once",
         "Overlap",
         "Parameter",
@@ -80,7 +81,15 @@ INTERNAL = [
         "Returns",
         "Runtime",
     ),
-    *("SimulatedSystem", "StepOptions", "Unstorable", "Watch", "Witness", "WorkflowPlan"),
+    *(
+        "Sharing",
+        "SimulatedSystem",
+        "StepOptions",
+        "Unstorable",
+        "Watch",
+        "Witness",
+        "WorkflowPlan",
+    ),
 ]
 nitpick_ignore_regex = [
     ("py:.*", rf"(.*\.)?({'|'.join(INTERNAL)})"),

@@ -265,7 +265,7 @@ class Supervisor(Actor):
         for run_id, why in lost.items():
             self._unrecorded.setdefault(run_id, why)
             reason = f"its events could not be recorded: {text_of(why)}"
-            self.send(self.myAddress, CancelRun(run_id, reason, None))
+            self.send(self.myAddress, CancelRun(run_id, reason, None, unrecorded=True))
         self._act([event for event in events if event.run_id not in lost], [], ())
         for run, step_id, message in batch.effects:
             if is_of_another(lost, run, message):

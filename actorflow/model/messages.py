@@ -147,6 +147,10 @@ class CancelRun:
     """
     compensate: bool = False
     """Whether to undo its completed steps."""
+    unrecorded: bool = False
+    """Whether the supervisor tells itself, because the run's events could not be recorded. The run
+    may have ended in the meantime, and may be about to start again.
+    """
 
 
 @message

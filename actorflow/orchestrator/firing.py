@@ -28,6 +28,7 @@ from actorflow.errors.storage import (
     StoreOverloaded,
     StoreUnavailable,
 )
+from actorflow.model.requests import new_run_id
 from actorflow.orchestrator.powers import is_recorded
 from actorflow.orchestrator.requests import new_run
 from actorflow.schedules.firing import decide, delay, key_of, local_time
@@ -37,6 +38,8 @@ from actorflow.support.oneshot import Alarm, Once, settle
 from actorflow.support.safe_text import said_by
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.model.powers import KeepsSchedules
     from actorflow.model.schedules import RecordedSchedule, ScheduleDefinition
@@ -110,6 +113,10 @@ class Firing:
         """When to serve each schedule again, if it has the same revision then."""
         self.ended: Once[None] = Once()
         """Resolved when it fires nothing further."""
+        self.new_id: Callable[[], str] = new_run_id
+        """Returns the id for a run; a simulation counts them."""
+        self.log: Callable[..., None] = _log
+        """Says what a person should know; a simulation keeps it."""
 
     # ── Its thread ───────────────────────────────────────────────────────────────────────────
 
@@ -161,7 +168,7 @@ class Firing:
         try:
             while not self.over:
                 self._changed.silence()
-                pause = self._turn(runtime)
+                pause = self.turn(runtime)
                 if pause is None and self._leave():
                     return
                 self._changed.wait(pause)
@@ -183,7 +190,7 @@ class Firing:
 
     # ── A turn ───────────────────────────────────────────────────────────────────────────────
 
-    def _turn(self, runtime: Runtime) -> float | None:
+    def turn(self, runtime: Runtime) -> float | None:
         """Fire what is due; return the seconds until the next turn, or None without schedules."""
         keeper = self._powers.schedules
         if keeper is None:
@@ -232,7 +239,7 @@ class Firing:
         said = f"{event}: {said_by(error)}"
         if self._complaints.get(name) != said:
             self._complaints[name] = said
-            _log(event, **({} if name is None else {"schedule": name}), exc_info=error)
+            self.log(event, **({} if name is None else {"schedule": name}), exc_info=error)
 
     def start(self, runtime: Runtime, request: Request) -> str:
         """Start a run, or enqueue it; return its id, or that of the earlier one with its key."""
@@ -401,13 +408,14 @@ class _Serving:
         definition = self._recorded.definition
         try:
             options = options_of(definition, at)
-            request = new_run(self._runtime, self._plan, definition.inputs, options)
+            run_id = self._firing.new_id()
+            request = new_run(self._runtime, self._plan, definition.inputs, options, run_id=run_id)
             return self._firing.start(self._runtime, request)
         except (OrchestratorClosed, *_PASSES):
             raise
         except ActorflowError as error:
             scheduled_for = local_time(definition, at)
-            _log(
+            self._firing.log(
                 "schedule.failed", schedule=self._name, scheduled_for=scheduled_for, exc_info=error
             )
             return None
@@ -417,7 +425,7 @@ class _Serving:
             first, last = (
                 local_time(self._recorded.definition, at) for at in (times[0], times[-1])
             )
-            _log(event, schedule=self._name, count=len(times), first=first, last=last)
+            self._firing.log(event, schedule=self._name, count=len(times), first=first, last=last)
 
 
 def _log(event: str, **said: Any) -> None:

@@ -28,6 +28,8 @@ from actorflow.support.logs import get_logger
 from actorflow.support.oneshot import Alarm, Once, settle
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actorflow.model.powers import DefersRuns
     from actorflow.model.records import RunRecord
     from actorflow.model.results import RunResult
@@ -65,6 +67,7 @@ class Starter:
         self._released: deque[Held] = deque()
         """Runs that wait for their place only."""
         self._woken = Alarm()
+        self._wake: Callable[[], None] = self._woken.ring
         self._over = False
         self._begun = False
 
@@ -155,7 +158,7 @@ class Starter:
             ticket, held.ticket = held.ticket, None if waits else held.ticket
         if waits and ticket is not None:
             self._admission.leave(ticket)
-        self._woken.ring()
+        self._wake()
 
     async def _first_look_async(self, runtime: Runtime, held: Held) -> None:
         if runtime.slow_to_read:
@@ -172,7 +175,7 @@ class Starter:
                 with self._lock:
                     self._release(runtime, runtime.powers.deferral)
                 self._end_replaced(runtime, record)
-            self._woken.ring()
+            self._wake()
 
     def _end_replaced(self, runtime: Runtime, record: RunRecord) -> None:
         for held in self._waiting.with_key(record.workflow_id, str(record.key)):
@@ -224,7 +227,7 @@ class Starter:
                 self._admission.queue(held.ticket)
             else:  # its parent has a place, and may wait for it
                 self._admission.enter_at_once(held.ticket)
-            held.ticket.when_done(self._woken.ring)
+            held.ticket.when_done(self._wake)
         if not held.ticket.done:
             return False
         try:
@@ -261,10 +264,15 @@ class Starter:
 
     # ── On its thread ────────────────────────────────────────────────────────────────────────
 
+    def take_turns_elsewhere(self, wake: Callable[[], None]) -> None:
+        """Start no thread, because the caller takes the turns; `wake` asks for one."""
+        self._begun, self._wake = True, wake
+        self._waiting.changed = wake
+
     def _begin(self, runtime: Runtime) -> None:
         """Start the thread with the first run that waits."""
         if not self._begun:
-            self._waiting.changed = self._woken.ring
+            self._waiting.changed = self._wake
             name = "actorflow starter"
             work = threading.Thread(target=self._work, args=(runtime,), name=name, daemon=True)
             self._begun = True
@@ -282,11 +290,14 @@ class Starter:
                 self._woken.silence()
                 if self._over:
                     return
-                pause = self._look(runtime) if self._waiting else None
+                pause = self.turn(runtime)
         finally:
             self._waiting.ended.set(None)
 
-    def _look(self, runtime: Runtime) -> float | None:
+    def turn(self, runtime: Runtime) -> float | None:
+        """Start what may go; return when to look again, in seconds, or None until it is woken."""
+        if not self._waiting:
+            return None
         try:
             if len(self._released) >= _ENOUGH:  # they wait for places, and so would others
                 with self._lock:
@@ -306,7 +317,7 @@ class Starter:
     def end(self, runtime: Runtime | None, *, leave: bool) -> None:
         """Start nothing further, and leave or cancel what waits; may be called several times."""
         self._over = True
-        self._woken.ring()
+        self._wake()
         if runtime is not None:
             self._waiting.close(runtime, leave=leave)
         if not self._begun:

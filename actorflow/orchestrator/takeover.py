@@ -193,9 +193,15 @@ class Resuming:
         return taken
 
     def _take_up(self, runtime: Runtime, run_id: str, known: Recorded | None) -> None:
-        if run_id in self._life.live:
+        live = self._life.live
+        if run_id in live and run_id not in live.waiting:
             return  # it was started here in the meantime
         recorded, events = known or (runtime.snapshot(run_id), None)
+        held = live.waiting.get(run_id)
+        if held is not None:
+            if recorded.status is RunStatus.PENDING:
+                return  # it is the starter's
+            live.waiting.lost(held, recorded, runtime)  # it has begun elsewhere
         plan = self._registry.plan_for(recorded, None)
         ticket = self._life.admission.ticket()
         try:
@@ -316,7 +322,7 @@ class Recovery:
         try:
             while not self._over.done:
                 self.also()
-                pause = self._look(runtime)
+                pause = self.turn(runtime)
                 if pause is None:
                     self._wait_for_places()
                 else:
@@ -332,7 +338,7 @@ class Recovery:
             if self._over.wait(self._every / _SOONER / _GLANCES):
                 return
 
-    def _look(self, runtime: Runtime) -> float | None:
+    def turn(self, runtime: Runtime) -> float | None:
         """Take as many runs as there is room for; return when to search again, in seconds.
 
         Returns None when there may be more, so that free places make a search worthwhile.

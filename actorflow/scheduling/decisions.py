@@ -216,7 +216,7 @@ class Decisions:
     def _cancel_run(self, message: CancelRun) -> None:
         run = self.runs.get(message.run_id) or self._take_back(message.run_id)
         if run is None:
-            if message.run_id not in self.leaving.runs:
+            if not (message.unrecorded or message.run_id in self.leaving.runs):
                 self._outbox.perform(RunUnknown(message.run_id))
             return
         self._pauses.lift(run, message.reason)

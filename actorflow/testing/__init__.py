@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from actorflow.testing import laws
+from actorflow.testing.cluster.cluster import Cluster
+from actorflow.testing.cluster.store import Merged, Owned, Written
+from actorflow.testing.cluster.trace import Absence, ClusterTrace, ProcessTrace
 from actorflow.testing.errors import (
     LawBroken,
     NotEnded,
@@ -14,6 +17,12 @@ from actorflow.testing.errors import (
 from actorflow.testing.laws import Law, law
 from actorflow.testing.replay import Replay
 from actorflow.testing.search.cases import simulate
+from actorflow.testing.search.clusters import (
+    ClusterRun,
+    ClusterScenario,
+    ScenarioSchedule,
+    draw_cluster,
+)
 from actorflow.testing.search.coverage import Coverage, Move
 from actorflow.testing.search.drawing import draw_scenario
 from actorflow.testing.search.exploration import Exploration, Spread
@@ -36,8 +45,13 @@ from actorflow.testing.trace.trace import (
 )
 
 __all__ = [
+    "Absence",
     "AttemptTrace",
     "Choices",
+    "Cluster",
+    "ClusterRun",
+    "ClusterScenario",
+    "ClusterTrace",
     "Coverage",
     "DeliveryTrace",
     "Exploration",
@@ -47,6 +61,7 @@ __all__ = [
     "Law",
     "LawBroken",
     "Leftovers",
+    "Merged",
     "Move",
     "Mutation",
     "NotEnded",
@@ -54,10 +69,13 @@ __all__ = [
     "NotSimulated",
     "NothingExplored",
     "Outcome",
+    "Owned",
+    "ProcessTrace",
     "Replay",
     "RunTrace",
     "Scenario",
     "ScenarioRun",
+    "ScenarioSchedule",
     "ScenarioStep",
     "Script",
     "Settings",
@@ -67,6 +85,8 @@ __all__ = [
     "Tape",
     "Trace",
     "WaitTrace",
+    "Written",
+    "draw_cluster",
     "draw_scenario",
     "either",
     "explore",

@@ -3,6 +3,7 @@
     python -m actorflow.testing.soak                                # 10,000 schedules
     python -m actorflow.testing.soak --schedules 1000000 --seed 7   # about ten minutes
     python -m actorflow.testing.soak --schedules 99999999 --seconds 3600 --max-steps 12
+    python -m actorflow.testing.soak --orchestrators 3              # over one store, with leases
 
 It exits with 1 when a law breaks, after printing the law, the schedule and the scenario, as a
 literal to paste into a test; also when nothing could be simulated. Ctrl-C ends the search early,
@@ -40,6 +41,7 @@ def main(words: Sequence[str] | None = None) -> int:
             seconds=asked.seconds,
             seed=asked.seed,
             max_steps=asked.max_steps,
+            orchestrators=asked.orchestrators,
             watch=watch,
         )
     sys.stdout.write(report(exploration) + "\n")
@@ -78,6 +80,13 @@ def _parser() -> argparse.ArgumentParser:
         default=6,
         metavar="N",
         help="at most N steps in a scenario (6)",
+    )
+    add(
+        "--orchestrators",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="at most N orchestrators over one store (1)",
     )
     return parser
 

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from actorflow import Orchestrator, Workflow
 from actorflow.cli import main
 from actorflow.model.lifecycle import EventKind
-from actorflow.state.sql import SQLStateManager, leases
+from actorflow.state import leases
+from actorflow.state.sql import SQLStateManager
 from actorflow.state.sql.engines import Engines
 from actorflow.testing.contracts.accounts import (
     COMPLETED,

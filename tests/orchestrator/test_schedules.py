@@ -71,7 +71,7 @@ class Time:
 @pytest.fixture
 def clock(monkeypatch):
     """A clock at noon."""
-    time, turn = Time(), Firing._turn
+    time, turn = Time(), Firing.turn
 
     def turned(self, runtime):
         try:
@@ -80,7 +80,7 @@ def clock(monkeypatch):
             time.turned()
 
     monkeypatch.setattr(Firing, "wall", lambda _: time.now)
-    monkeypatch.setattr(Firing, "_turn", turned)
+    monkeypatch.setattr(Firing, "turn", turned)
     return time
 
 

@@ -45,7 +45,7 @@ class Search:
     def look(self, after=0.0):
         """Search, some seconds later."""
         self.now += after
-        return self._recovery._look(self)
+        return self._recovery.turn(self)
 
 
 @pytest.fixture

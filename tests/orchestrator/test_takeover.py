@@ -409,6 +409,21 @@ def test_a_run_whose_resumption_is_interrupted_late_is_not_handed_back(make, url
     assert RunStatus.CANCELLED is make().snapshot("run").status
 
 
+def test_a_waiting_run_that_began_elsewhere_goes_on_where_it_waited(make, url):
+    """Its first owner stood still; the one that took it over began it and died."""
+    state, other = make(), make()
+    with Orchestrator(state, recover=True, recover_every=3600.0) as orchestrator:
+        orchestrator.register(flow_of(lambda: "done"))
+        waiting = orchestrator.start("flow", delay=3600.0)
+        expire(url)
+        other.claim(waiting.id)
+        write(other, happened(*STARTED, run_id=waiting.id))
+        expire(url)
+        orchestrator._life.background._parts[0].turn(orchestrator._life._runtime)
+
+        assert "done" == orchestrator.get(waiting.id).result(GUARD).output
+
+
 def test_no_more_runs_are_taken_than_there_is_room_for(make, gate):
     """Others may have room for them."""
     state, limits = make(), []
@@ -417,7 +432,7 @@ def test_no_more_runs_are_taken_than_there_is_room_for(make, gate):
     orchestrator = Orchestrator(state, recover=True, recover_every=3600.0, max_active_runs=3)
     with orchestrator:
         orchestrator.start(gate.flow)
-        orchestrator._life.background._parts[0]._look(orchestrator._life._runtime)
+        orchestrator._life.background._parts[0].turn(orchestrator._life._runtime)
         gate.open()
 
     assert 2 == limits[-1]

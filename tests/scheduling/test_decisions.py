@@ -1092,6 +1092,16 @@ def test_cancelling_a_run_that_has_ended_does_nothing():
     assert ["run", "unknown"] == driver.unknown
 
 
+def test_a_run_that_ended_although_its_events_were_not_recorded_is_not_reported_as_unknown():
+    """It may have been taken up again, and about to start: it must not be discarded."""
+    driver = Driver()
+    driver.start(flow(task("a")))
+    driver.end("a")
+
+    assert [] == driver.tell(CancelRun("run", "lost", None, unrecorded=True))
+    assert [] == driver.unknown
+
+
 def test_a_run_that_waits_for_a_place_can_be_cancelled():
     """It ends at once, takes no place, and gives none back."""
     driver = Driver(places=1)

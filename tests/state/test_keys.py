@@ -28,6 +28,8 @@ from actorflow.model.terms import StartTerms
 from actorflow.state.keys import KeyTable
 from actorflow.state.sql import SQLStateManager
 from actorflow.state.sql.engines import Engines
+from actorflow.testing.cluster.manager import SharedStateManager
+from actorflow.testing.cluster.store import SharedStore
 from actorflow.testing.contracts.accounts import (
     FAILED,
     STARTED,
@@ -378,6 +380,29 @@ def test_keys_in_a_database_behave_like_the_twin(make):
     options = {"synchronous": "NORMAL"}
     pair = make(**options), make(**options)
     played(30, lambda: pair)
+
+
+def test_keys_in_a_simulated_store_behave_like_the_twin():
+    """With a second owner that takes what has none, in 100 plays."""
+    played(100, _simulated_pair)
+
+
+def _simulated_pair():
+    store = SharedStore(time.monotonic, time.time, by_clock=False)
+    names = {"one": "a", "two": "b"}
+    return tuple(
+        SharedStateManager(
+            store,
+            name,
+            host=host,
+            lease=3600.0,
+            now=time.monotonic,
+            by_clock=False,
+            has_ended=lambda _owner: False,
+            reach=lambda: None,
+        )
+        for name, host in names.items()
+    )
 
 
 # ── Idempotency keys ─────────────────────────────────────────────────────────────────────────────

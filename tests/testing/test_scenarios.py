@@ -11,7 +11,17 @@ from hypothesis.vendor.pretty import pretty
 
 from actorflow.errors.definition import DefinitionError
 from actorflow.model.lifecycle import RunStatus
-from actorflow.testing import Faults, Scenario, ScenarioRun, ScenarioStep, Settings, Tape, laws
+from actorflow.testing import (
+    ClusterRun,
+    Faults,
+    Scenario,
+    ScenarioRun,
+    ScenarioStep,
+    Settings,
+    Tape,
+    draw_cluster,
+    laws,
+)
 from actorflow.testing.search.drawing import (
     HEAD,
     LARGE,
@@ -31,6 +41,16 @@ NAMES = {
     "ScenarioStep": ScenarioStep,
     "Settings": Settings,
 }
+KINDS = {field.name for field in attrs.fields(Faults)}
+OF_SEVERAL = {
+    "pauses",
+    "partitions",
+    "clock_steps",
+    "lost_signals",
+    "late_signals",
+    "meanwhile",
+}
+"""The faults that take several orchestrators."""
 
 
 def scenario(*steps, **parts):
@@ -177,10 +197,22 @@ def test_scenarios_have_a_bit_of_everything():
         assert 1 < len({getattr(step, field.name) for step in steps}), field.name
     for field in attrs.fields(ScenarioRun):
         assert 1 < len({getattr(run, field.name) for one in some for run in one.runs}), field.name
-    for kind in attrs.fields(Faults):
-        assert any(getattr(one.settings.faults, kind.name) for one in some), kind.name
+    for kind in KINDS - OF_SEVERAL:
+        assert any(getattr(one.settings.faults, kind) for one in some), kind
     assert set(DEEDS) == {deed for step in steps for deed in step.does}
     assert set(POLICIES) == {step.retry for step in steps}
+
+
+def test_scenarios_with_several_orchestrators_have_a_bit_of_everything():
+    """Each option, and each fault that takes several."""
+    some = [draw_cluster(random.Random(seed)) for seed in range(400)]
+
+    for name in {field.name for field in attrs.fields(ClusterRun)} - {"grace", "resumes"}:
+        assert 1 < len({getattr(run, name) for one in some for run in one.runs}), name
+    for name in ("orchestrators", "server_clock", "one_host", "schedule"):
+        assert 1 < len({getattr(one, name) for one in some}), name
+    for kind in (OF_SEVERAL, {"restarts", "handovers", "cancels", "store_stalls"}):
+        assert all(any(getattr(one.settings.faults, it) for one in some) for it in kind)
 
 
 def test_some_scenarios_have_next_to_nothing():

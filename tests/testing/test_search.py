@@ -15,6 +15,7 @@ from actorflow.definition.step import Step
 from actorflow.errors.definition import DefinitionError, MissingInput
 from actorflow.model.lifecycle import EventKind
 from actorflow.testing import (
+    ClusterScenario,
     Faults,
     LawBroken,
     Scenario,
@@ -327,6 +328,20 @@ def test_a_soak_explores_scenarios_that_are_made_up():
 
     assert 20 == len(scenarios)
     assert 20 == len(set(scenarios))
+
+
+def test_a_soak_has_as_many_orchestrators_as_it_is_told(capsys):
+    """Also from the command line."""
+    exploration = explore_scenarios(
+        orchestrators=3, schedules=200, seed=2, laws=[nothing_is_retried]
+    )
+
+    assert isinstance(exploration.case, ClusterScenario)
+    assert 1 == exploration.case.size
+    assert 0 == main(["--orchestrators", "2", "--schedules", "20"])
+    assert "no law broken" in capsys.readouterr().out
+    with pytest.raises(DefinitionError, match="orchestrators is 0"):
+        explore_scenarios(orchestrators=0)
 
 
 def test_a_soak_makes_the_scenario_small_too():

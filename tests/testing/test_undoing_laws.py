@@ -101,7 +101,7 @@ def only_the_last(monkeypatch):
 
     def wrong(self, run, steps):
         begin(self, run, steps)
-        del steps[:-1]
+        del run.undoable[:-1]
 
     monkeypatch.setattr(Compensations, "_begin", wrong)
 

@@ -21,6 +21,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from actorflow.errors.definition import DefinitionError
 from actorflow.model.pausing import Pause
+from actorflow.state.leases import renewal_interval
 from actorflow.state.sql.owners import OwnerWatch, columns_of
 from actorflow.state.sql.pausing import FREEZE, UNPAUSE, unheard_pauses
 from actorflow.state.sql.processes import Process
@@ -47,8 +48,6 @@ __all__ = [
     "unowned",
 ]
 
-_RENEWALS: Final = 3
-"""How many times a lease is renewed during its duration."""
 _RUNS_PER_QUERY: Final = 500
 """How many runs one query checks."""
 _DAY: Final = 86_400.0
@@ -140,7 +139,7 @@ class Lease:
         self._now = now
         self._beats = itertools.count(1)
         self._requests = requests
-        self._every = seconds / _RENEWALS
+        self._every = renewal_interval(seconds)
         self._renewed_at: float | None = None
         insert: Any = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(owners)
         renewed = {

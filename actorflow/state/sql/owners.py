@@ -7,6 +7,7 @@ On SQLite, that is not told by the wall clock, which may be set: each renewal in
 and a manager that wants to take runs over watches the counters on its own monotonic clock. It takes
 over from an owner whose counter it has seen stand still for the duration of the lease. On
 PostgreSQL the clock of the server counts, which is one for all machines; see `leases.unowned`.
+`actorflow.state.leases` decides; this module reads the rows, and deletes those that are over.
 
 Rows of an earlier version have no counter; their leases count by the clock of the database.
 """
@@ -19,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import sqlalchemy as sa
 
+from actorflow.state.leases import LeaseWatch
 from actorflow.state.sql.processes import Process
 from actorflow.state.sql.schema.tables import owners
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 __all__ = ["OwnerWatch", "columns_of"]
 
@@ -33,16 +35,6 @@ _PROCESS = tuple(field.name for field in attrs.fields(Process))
 def columns_of(process: Process) -> dict[str, Any]:
     """Return the columns of an owner's row that name its process."""
     return attrs.asdict(process)
-
-
-@attrs.frozen
-class _Seen:
-    """How an owner's row was when it was seen to have changed."""
-
-    beat: tuple[int, Any]
-    """The counter, and the end of the lease."""
-    at: float
-    """The monotonic time."""
 
 
 class OwnerWatch:
@@ -65,63 +57,36 @@ class OwnerWatch:
         *,
         by_clock: bool,
     ) -> None:
-        self._process = process
         self._now = now
         self._lock = threading.Lock()
-        self._by_clock = by_clock
+        self._watch = LeaseWatch(
+            lambda row: process.knows_as_ended(_process_of(row)), by_clock=by_clock
+        )
         self._query = (
             sa.select(owners, expired.label("expired"))
             .where(owners.c.owner != owner)
             .order_by(owners.c.owner)
         )
-        self._seen: dict[str, _Seen] = {}
-        self._undecided: dict[str, float] = {}
 
     def end_leases(self, connection: sa.Connection) -> None:
         """Look at the other owners, and delete the leases of those that are gone."""
         rows = connection.execute(self._query).all()
-        for row in self._over(rows):
-            connection.execute(_end(row))
-
-    def _over(self, rows: Sequence[Any]) -> list[Any]:
-        """Return the rows of the owners that are gone."""
         with self._lock:
-            now = self._now()
-            self._note(rows, now)
-            left = {row.owner: self._seconds_left(row, now) for row in rows}
-            over = [row for row in rows if (it := left[row.owner]) is not None and it <= 0.0]
-            self._undecided = {
-                row.owner: it
-                for row in rows
-                if (it := left[row.owner]) is not None and it > 0.0 and row.expired
-            }
-            return over
+            over = self._watch.over(rows, self._now())
+        for row in over:
+            connection.execute(_end(row))
 
     def undecided_for(self, owner: str) -> float | None:
         """Return for how many seconds an owner must still be watched, as of the last look.
 
         Returns None when there is no reason to think that it is gone.
         """
-        return self._undecided.get(owner)
+        return self._watch.undecided_for(owner)
 
-    def _note(self, rows: Any, now: float) -> None:
-        """Note which counters have moved, and forget owners that have no lease."""
-        before, self._seen = self._seen, {}
-        for row in rows:
-            seen, beat = before.get(row.owner), (row.beat, row.lease_until)
-            same = seen is not None and seen.beat == beat
-            self._seen[row.owner] = seen if seen is not None and same else _Seen(beat, now)
 
-    def _seconds_left(self, row: Any, now: float) -> float | None:
-        """Return after how many seconds the lease is over; None if the database's clock decides."""
-        if self._process.knows_as_ended(Process(**{it: getattr(row, it) for it in _PROCESS})):
-            return 0.0
-        if self._by_clock:
-            return None
-        if row.lease is None:
-            return 0.0 if row.expired else None
-        left: float = self._seen[row.owner].at + row.lease - now
-        return left
+def _process_of(row: Any) -> Process:
+    """Return the process that an owner's row names."""
+    return Process(**{name: getattr(row, name) for name in _PROCESS})
 
 
 def _end(row: Any) -> sa.Delete:

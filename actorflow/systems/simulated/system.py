@@ -158,7 +158,7 @@ class SimulatedSystem(Channels):
         try:
             self.deliver(self._chosen_within_callback())
             if self._calls:
-                self._make_calls()
+                self.make_calls()
         finally:
             self._within_callback = False
         return bool(self._heads)
@@ -168,7 +168,7 @@ class SimulatedSystem(Channels):
         heads, mischief = self._heads, self._mischief
         for number in range(_MOST_AT_ONCE):
             if not heads and self._calls:
-                self._make_calls()
+                self.make_calls()
             self._callback_may_go_on = number > 0
             options = len(heads) + self._callback_may_go_on
             index = self._choose(options, "deliver") if options > 1 and heads else 0
@@ -193,6 +193,11 @@ class SimulatedSystem(Channels):
         callback = [CALLBACK] if self._callbacks and self._callback_may_be_next() else []
         time = [TIME] if self._race and self.next_timer() is not None else []
         return calls + callback + time
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is left to do before time passes."""
+        return bool(self._heads or self._calls or self._callbacks or self._withheld)
 
     @property
     def population(self) -> int:
@@ -256,7 +261,8 @@ class SimulatedSystem(Channels):
         self._calls.append(call)
         return True
 
-    def _make_calls(self) -> None:
+    def make_calls(self) -> None:
+        """Make the deferred calls now, although messages are queued."""
         while self._calls:
             self._calls.pop()()
 
@@ -322,7 +328,7 @@ class SimulatedSystem(Channels):
         """Do one of the things that may happen while mail waits; the deferred calls come first."""
         index -= bool(self._calls)
         callback = index == 0 and self._callbacks and self._callback_may_be_next()
-        self._make_calls()
+        self.make_calls()
         if callback:
             self._make_callback()
         elif index >= 0:
@@ -331,7 +337,7 @@ class SimulatedSystem(Channels):
     def _pass_time(self, until: float) -> bool:
         """Do what comes next when nothing can be delivered; return whether there was anything."""
         if self._calls:
-            self._make_calls()
+            self.make_calls()
             return True
         if self._withheld:
             self._release(self._withheld[0][0])

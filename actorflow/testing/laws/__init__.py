@@ -55,6 +55,17 @@ from actorflow.testing.laws.runs import (
     runs_end_once,
     stops_are_bounded,
 )
+from actorflow.testing.laws.sharing import (
+    ends_are_shared,
+    healthy_owners_keep_their_runs,
+    lost_runs_are_let_go,
+    nothing_accepted_is_lost,
+    owners_die_a_limited_number_of_times,
+    owners_follow_each_other,
+    records_are_continued,
+    requests_are_heard,
+    unowned_runs_are_taken_up,
+)
 from actorflow.testing.laws.steps import (
     attempts_are_limited,
     attempts_follow_each_other,
@@ -65,6 +76,11 @@ from actorflow.testing.laws.steps import (
     steps_end_once,
 )
 from actorflow.testing.laws.takeovers import crash_loops_end, left_runs_stay_as_they_were
+from actorflow.testing.laws.turns import (
+    keys_are_kept,
+    runs_wait_for_their_time,
+    schedules_fire_once,
+)
 from actorflow.testing.laws.waits import waits_hold_nothing
 
 if TYPE_CHECKING:
@@ -91,32 +107,44 @@ __all__ = [
     "crashes_stay_local",
     "dependencies_come_first",
     "ends_are_final",
+    "ends_are_shared",
     "failures_spread_no_further",
     "families_end_together",
     "final_errors_are_final",
     "frozen_clocks_stand_still",
+    "healthy_owners_keep_their_runs",
+    "keys_are_kept",
     "late_results_change_nothing",
     "law",
     "left_runs_stay_as_they_were",
+    "lost_runs_are_let_go",
     "moves_are_legal",
+    "nothing_accepted_is_lost",
     "nothing_is_left",
     "outcomes_follow_from_attempts",
     "outputs_arrive_untouched",
+    "owners_die_a_limited_number_of_times",
+    "owners_follow_each_other",
     "paused_runs_start_nothing",
     "pauses_are_kept",
     "priorities_are_kept",
     "records_add_up",
+    "records_are_continued",
     "records_have_one_owner",
     "records_outlive_crashes",
     "repetition_changes_nothing",
+    "requests_are_heard",
     "runs_come_to_an_end",
     "runs_end_once",
     "runs_take_turns",
+    "runs_wait_for_their_time",
     "same",
+    "schedules_fire_once",
     "skipped_steps_stay_out",
     "steps_end_once",
     "stops_are_bounded",
     "timeouts_are_kept",
+    "unowned_runs_are_taken_up",
     "waits_hold_nothing",
     "work_is_conserved",
     "workers_add_up",
@@ -162,6 +190,18 @@ ALL: Final[tuple[Law, ...]] = (
     pauses_are_kept,
     frozen_clocks_stand_still,
     families_end_together,
+    owners_follow_each_other,
+    ends_are_shared,
+    unowned_runs_are_taken_up,
+    requests_are_heard,
+    keys_are_kept,
+    schedules_fire_once,
+    healthy_owners_keep_their_runs,
+    nothing_accepted_is_lost,
+    records_are_continued,
+    lost_runs_are_let_go,
+    owners_die_a_limited_number_of_times,
+    runs_wait_for_their_time,
 )
 """All numbered laws, in order of their numbers."""
 

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from actorflow.testing.laws.evidence.lives import Lives
+    from actorflow.testing.laws.evidence.sharing import Sharing
     from actorflow.testing.trace.trace import Trace
 
-__all__ = ["Law", "law", "of_the_runtime", "several"]
+__all__ = ["Law", "law", "of_several", "of_the_runtime", "several"]
 
 _SOME: Final = "laws.ALL, or [one, another], or both: [*laws.ALL, one]"
 _CURE: Final = "Return None or True if the law holds; if not, False or a string"
@@ -169,7 +170,37 @@ def of_the_runtime(number: int, text: str) -> Callable[[Callable[[Lives], Iterat
 
     def make(search: Callable[[Lives], Iterator[str]]) -> Law:
         def first(trace: Trace) -> str | None:
+            if trace.parts:
+                return _first_of_parts(search, number, trace.parts)
             return next(search(trace.lives), None)
+
+        return Law(search.__name__, text, number, first)
+
+    return make
+
+
+_OF_WHOLE_RECORDS: Final = frozenset({3, 6, 7, 8, 9, 14, 18, 21, 22, 23, 26, 27, 28, 29, 32, 34})
+"""The numbers of the laws that compare the lives of a run, or that a process keeps only while it is
+not stopped. One process of several knows only its own part; the laws from 40 on look at the whole.
+"""
+
+
+def _first_of_parts(
+    search: Callable[[Lives], Iterator[str]], number: int, parts: Iterable[Trace]
+) -> str | None:
+    """Return the first violation in one of several processes."""
+    if number in _OF_WHOLE_RECORDS:
+        return None
+    return next((seen for part in parts for seen in search(part.lives)), None)
+
+
+def of_several(number: int, text: str) -> Callable[[Callable[[Sharing], Iterator[str]]], Law]:
+    """Make a numbered law about several orchestrators from a function that yields violations."""
+
+    def make(search: Callable[[Sharing], Iterator[str]]) -> Law:
+        def first(trace: Trace) -> str | None:
+            sharing = trace.sharing
+            return None if sharing is None else next(search(sharing), None)
 
         return Law(search.__name__, text, number, first)
 

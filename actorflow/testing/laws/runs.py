@@ -205,7 +205,7 @@ def cancels_are_kept(lives: Lives) -> Iterator[str]:
                 yield from _bodies_after(step, count, f"and {life} was cancelled at {time:g} s")
             if lives.waits is not None:
                 yield from _continued_after(life, count, lives)
-        if life.reasons_to_end and life.end is not None:
+        if life.reasons_to_end and life.end is not None and not life.decided_elsewhere:
             yield from _wrongly_ended(life, life.end, life.reasons_to_end[0])
 
 

@@ -24,6 +24,7 @@ from actorflow.testing.errors import LawBroken
 from actorflow.testing.laws.law import several
 from actorflow.testing.laws.outcomes import first_difference
 from actorflow.testing.search.cases import given
+from actorflow.testing.search.clusters import draw_cluster
 from actorflow.testing.search.coverage import Tally
 from actorflow.testing.search.drawing import draw_scenario
 from actorflow.testing.search.exhaustive import Exhaustive
@@ -154,6 +155,7 @@ def explore(
 def explore_scenarios(
     draw: Draw | None = None,
     *,
+    orchestrators: int = 1,
     max_steps: int = 6,
     schedules: int = 10_000,
     seconds: float | None = None,
@@ -165,7 +167,10 @@ def explore_scenarios(
     """Check actorflow itself against the laws, with made-up scenarios on a few schedules each.
 
     Args:
-        draw: Makes up a scenario; by default `draw_scenario`.
+        draw: Makes up a scenario; by default `draw_scenario`, or `draw_cluster` if there are
+            several orchestrators.
+        orchestrators: How many orchestrators share a store at most. Scenarios with several have at
+            most 4 steps; each schedule takes about twenty times as long.
         max_steps: Maximum number of steps of such a scenario. Unless it is below 6, one in 256
             is larger: up to 20 steps and 8 runs.
         schedules: Maximum number of schedules to try, as in `explore`.
@@ -179,7 +184,12 @@ def explore_scenarios(
         DefinitionError: When an option is invalid, or `draw` returns something else.
     """
     check_whole(max_steps, "max_steps", 1)
-    drawn = partial(draw_scenario, max_steps=max_steps) if draw is None else draw
+    check_whole(orchestrators, "orchestrators", 1)
+    drawn = draw
+    if drawn is None and orchestrators == 1:
+        drawn = partial(draw_scenario, max_steps=max_steps)
+    elif drawn is None:
+        drawn = partial(draw_cluster, orchestrators=orchestrators, max_steps=max_steps)
     return _Search(_checked(drawn), laws, seed).explore(schedules, seconds, watch, shrink=shrink)
 
 

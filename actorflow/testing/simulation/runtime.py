@@ -91,6 +91,8 @@ class SimulatedRuntime:
         choose_rarely: See `SimulatedSystem`.
     """
 
+    manager: ClassVar[type[SimulatedStateManager]] = SimulatedStateManager
+    """The kind of its state manager."""
     keeps_attributes: ClassVar[bool] = True
     """Whether runs may be started with attributes."""
 
@@ -115,7 +117,7 @@ class SimulatedRuntime:
         )
         self.clock: Final = VirtualClock(self.system)
         self.account: Final = Account(self.system, choose, self.countdown("late result"))
-        self.state: Final = SimulatedStateManager(
+        self.state: Final = self.manager(
             _in_memory() if state is None else state,
             self.system,
             choose,

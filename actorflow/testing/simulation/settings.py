@@ -124,6 +124,20 @@ class Faults(Sparse):
     store_stalls: int = _count()
     """A write of the state manager is delayed."""
 
+    pauses: int = _count()
+    """With several orchestrators: one of them stands still, perhaps beyond its lease."""
+    partitions: int = _count()
+    """With several orchestrators: one of them cannot reach the store for a while."""
+    clock_steps: int = _count()
+    """With several orchestrators: the wall clock of one of them, or of the store, is set wrong."""
+    lost_signals: int = _count()
+    """With several orchestrators: the owner of a run is not told that its cancellation was asked
+    for, and finds the request later."""
+    meanwhile: int = _count()
+    """With several orchestrators: one of them takes a turn between two transactions of another."""
+    late_signals: int = _count()
+    """With several orchestrators: the owner is told late."""
+
     def budget(self, label: str) -> int:
         """Return how many faults of a kind may happen, given the label of its choice."""
         return int(getattr(self, _FIELDS[label]))
@@ -151,6 +165,12 @@ _FIELDS: Final = {
     "late result": "late_results",
     "store fails": "store_failures",
     "store stalls": "store_stalls",
+    "pause": "pauses",
+    "cut off": "partitions",
+    "clock step": "clock_steps",
+    "signal lost": "lost_signals",
+    "signal late": "late_signals",
+    "meanwhile": "meanwhile",
 }
 NO_FAULTS: Final = Faults()
 
@@ -223,6 +243,12 @@ SPANS: Final = {
     "store fails": 3,
     "store stalls": 3,
     "late result": 1,
+    "pause": 8,
+    "cut off": 8,
+    "clock step": 8,
+    "signal lost": 1,
+    "signal late": 1,
+    "meanwhile": 20,
 }
 """Approximate number of occasions for each fault, per step of a run. They make a fault about as
 likely to strike the last occasion as the first."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from actorflow.systems.simulated.mischief import Countdown
     from actorflow.systems.simulated.system import SimulatedSystem
 
-__all__ = ["SimulatedStateManager"]
+__all__ = ["PendingWrite", "SimulatedStateManager"]
 
 _STALLS: Final = (1.0, 0.0, 5.0)
 
@@ -79,7 +79,7 @@ class SimulatedStateManager:
         self._choose = choose
         self._fails = fails
         self._stalls = stalls
-        self._waiting: deque[_Write] = deque()
+        self._waiting: deque[PendingWrite] = deque()
         """Writes not yet made, in order: those that stall, and those behind them."""
         self._connect()
 
@@ -117,22 +117,25 @@ class SimulatedStateManager:
         fails, stalls = self._fails.due(), self._stalls.due()
         if stalls or self._waiting:
             asked = len(self._system.deliveries)
-            self._put_off(_Write(events, done, asked, fails=fails, ready=not stalls))
+            self._put_off(PendingWrite(events, done, asked, fails=fails, ready=not stalls))
             return False
         refused = self._fail(events) if fails else self._write(events)
         if refused is not None:
             raise refused
         return True
 
-    def _put_off(self, write: _Write) -> None:
+    def _put_off(self, write: PendingWrite) -> None:
         self._waiting.append(write)
         if not write.ready:
             moment = self._system.time + _STALLS[self._choose(len(_STALLS), "stall for")]
             self._system.call_at(moment, self._resume_write, write)
 
-    def _resume_write(self, write: _Write) -> None:
+    def _resume_write(self, write: PendingWrite) -> None:
         """Make a write that has stalled long enough, and those that wait behind it."""
         write.ready = True
+        self._make_ready_writes()
+
+    def _make_ready_writes(self) -> None:
         waiting = self._waiting
         while waiting and waiting[0].ready:
             first = waiting.popleft()
@@ -147,7 +150,7 @@ class SimulatedStateManager:
         self.torn |= torn.keys()
         self.tears += [(len(self._system.deliveries), run_id) for run_id in torn]
 
-    def _make(self, write: _Write) -> BaseException | None:
+    def _make(self, write: PendingWrite) -> BaseException | None:
         place = len(self.log)
         refused = self._write(write.events)
         self.late += [(one, write.asked) for one in range(place, len(self.log))]
@@ -225,7 +228,7 @@ class SimulatedStateManager:
                 self.takeovers[run_id] = self.takeovers.get(run_id, 0) + 1
 
 
-class _Write:
+class PendingWrite:
     """A write that is not made at once."""
 
     __slots__ = ("asked", "done", "events", "fails", "ready")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from actorflow.model.results import RunResult
     from actorflow.systems.delivery import Envelope
     from actorflow.systems.simulated.mischief import Fault
+    from actorflow.testing.laws.evidence.sharing import Sharing
     from actorflow.testing.simulation.account import Outcome, RunTrace
     from actorflow.testing.simulation.settings import Settings
     from actorflow.testing.simulation.tape import Choice
@@ -238,6 +239,16 @@ class Trace:
     """For each run that was left: the number of recorded events, the number of delivered messages,
     and the run id."""
 
+    @property
+    def parts(self) -> Sequence[Trace]:
+        """The traces of the processes of a cluster; empty for one orchestrator after another."""
+        return ()
+
+    @property
+    def sharing(self) -> Sharing | None:
+        """The evidence about several orchestrators; None if there was one after another."""
+        return None
+
     # ── Runs ─────────────────────────────────────────────────────────────────────────────────
 
     @property
@@ -345,9 +356,10 @@ class Trace:
     @functools.cached_property
     def hash(self) -> str:
         """A digest of the whole schedule, equal for equal schedules in every process."""
-        return hashlib.sha256("\n".join(self._lines()).encode()).hexdigest()
+        return hashlib.sha256("\n".join(self.lines()).encode()).hexdigest()
 
-    def _lines(self) -> Iterator[str]:
+    def lines(self) -> Iterator[str]:
+        """Yield the lines that the digest is made of."""
         for time, sender, receiver, message in self.deliveries:
             yield f"{time} {sender} {receiver} {message}"
         for part in (self.faults, self.crashes, self.attempts, self.compensations, self.waits):

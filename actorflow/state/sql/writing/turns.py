@@ -50,8 +50,12 @@ _json: Final = msgspec.json.Encoder().encode
 
 
 def is_due(dialect: str) -> sa.ColumnElement[bool]:
-    """Return the condition that a run is not for later."""
-    return sa.or_(runs.c.start_at.is_(None), runs.c.start_at <= database_time(dialect))
+    """Return the condition that a run is not for later.
+
+    A run that has begun is not, even if the clock of the database has been set back since.
+    """
+    begun = runs.c.last_event > 0
+    return sa.or_(runs.c.start_at.is_(None), runs.c.start_at <= database_time(dialect), begun)
 
 
 def has_turn(dialect: str) -> sa.ColumnElement[bool]:

@@ -222,6 +222,17 @@ class Life:
     @property
     def goes_on(self) -> bool:
         """Whether it began during its run's compensation."""
+        return self.decided_elsewhere or self._goes_on_from_here
+
+    @property
+    def decided_elsewhere(self) -> bool:
+        """Whether its run's compensation had begun in another process, for a reason told there."""
+        recorded = self.start.resumed
+        undone = recorded is not None and recorded.status is RunStatus.COMPENSATING
+        return undone and not self._goes_on_from_here
+
+    @property
+    def _goes_on_from_here(self) -> bool:
         former = self.former
         return former is not None and former.end is None and former.compensates
 

@@ -1,0 +1,194 @@
+"""The trace of a cluster arranged for the laws: who owned which run when, and who was there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from actorflow.state.leases import renewal_interval
+from actorflow.testing.laws.evidence.life import NEVER, RUN_ENDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from actorflow.model.events import Event
+    from actorflow.testing.cluster.store import Owned, Written
+    from actorflow.testing.cluster.trace import ClusterTrace, ProcessTrace
+    from actorflow.testing.trace.trace import AttemptTrace
+
+__all__ = ["Ownership", "Recorded", "Sharing"]
+
+_NO_OWNER: Final = ""
+_STALL: Final = 5.0
+"""The longest time in seconds for which one write stalls."""
+_SLACK: Final = 1.0
+"""Seconds for what takes no time of its own, but comes after something that does."""
+
+
+class Ownership(NamedTuple):
+    """A time during which a run belonged to one owner, or to none."""
+
+    run_id: str
+    owner: str
+    """The name of a process; empty for none."""
+    former: str | None
+    """The one before; None for a run that was accepted."""
+    since: float
+    until: float
+    """When it changed hands or ended; infinite if neither happened."""
+    events: int
+    """How many events of all runs were recorded when it began."""
+    renewals: int
+    """How often any owner had renewed its lease by then."""
+
+
+class Recorded(NamedTuple):
+    """A recorded event, and who recorded it."""
+
+    place: int
+    """Its index among all events."""
+    event: Event
+    by: Written
+
+
+class Sharing:
+    """Several orchestrators over one store.
+
+    Args:
+        trace: The trace.
+    """
+
+    def __init__(self, trace: ClusterTrace) -> None:
+        self.trace = trace
+        self.processes: dict[str, ProcessTrace] = {it.name: it for it in trace.processes}
+        self.events: dict[str, list[Recorded]] = {run_id: [] for run_id in trace.accepted}
+        """The events of each run, in the order of recording."""
+        pairs = zip(trace.events, trace.written, strict=True)
+        for place, (event, by) in enumerate(pairs):
+            self.events[event.run_id].append(Recorded(place, event, by))
+        self.ended: dict[str, float] = {
+            run_id: one.by.time
+            for run_id, some in self.events.items()
+            for one in some
+            if one.event.kind in RUN_ENDS
+        }
+        """When each run ended that did."""
+        self.ownerships: dict[str, list[Ownership]] = {run_id: [] for run_id in trace.accepted}
+        """The owners of each run, one after the other."""
+        self._read_owners()
+
+    def _read_owners(self) -> None:
+        by_run: dict[str, list[Owned]] = {}
+        for one in self.trace.owned:
+            by_run.setdefault(one.run_id, []).append(one)
+        for run_id, some in by_run.items():
+            ends = [*(it.time for it in some[1:]), self.ended.get(run_id, NEVER)]
+            self.ownerships[run_id] = [
+                Ownership(
+                    run_id,
+                    it.owner,
+                    it.former,
+                    it.time,
+                    max(it.time, until),
+                    it.events,
+                    it.renewals,
+                )
+                for it, until in zip(some, ends, strict=True)
+            ]
+
+    # ── Bounds ───────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def _stalls(self) -> float:
+        """Seconds for which stalled writes may keep a process from the store in all."""
+        return _STALL * self.trace.settings.faults.store_stalls
+
+    @property
+    def until_taken(self) -> float:
+        """Seconds within which an orchestrator takes up a run without a living owner.
+
+        It sees at the next search that the owner's counter stands still, watches for the duration
+        of the lease, and finds that out at the next search.
+        """
+        trace = self.trace
+        return trace.lease + 2 * trace.recover_every + self._stalls + _SLACK
+
+    @property
+    def until_searched(self) -> float:
+        """Seconds within which an orchestrator takes up a run that was handed back."""
+        return 2 * self.trace.recover_every + self._stalls + _SLACK
+
+    @property
+    def until_heard(self) -> float:
+        """Seconds within which an owner looks at its runs: at the next renewal of its lease."""
+        return renewal_interval(self.trace.lease) + self._stalls + _SLACK
+
+    # ── Orchestrators ────────────────────────────────────────────────────────────────────────
+
+    def is_there(self, orchestrator: int, since: float, until: float) -> bool:
+        """Return whether an orchestrator could do its work for a whole time."""
+        return until <= self.trace.now and not any(
+            it.orchestrator == orchestrator and it.since < until and since < it.until
+            for it in self.trace.absences
+        )
+
+    def was_away(self, orchestrator: int, since: float, until: float) -> bool:
+        """Return whether an orchestrator could not do its work at some moment."""
+        return any(
+            it.orchestrator == orchestrator and it.since <= until and since <= it.until
+            for it in self.trace.absences
+        )
+
+    def free_from(self, orchestrator: int, moment: float) -> float:
+        """Return when an orchestrator is there for the first time from a moment on."""
+        moved = True
+        while moved:
+            ends = [
+                it.until
+                for it in self.trace.absences
+                if it.orchestrator == orchestrator and it.since <= moment < it.until
+            ]
+            moved = bool(ends)
+            moment = max(ends, default=moment)
+        return moment
+
+    def absences_from(self, orchestrator: int, moment: float) -> Iterator[float]:
+        """Yield the moments from one on at which an orchestrator begins to be there."""
+        at = self.free_from(orchestrator, moment)
+        while at != NEVER:
+            yield at
+            later = [
+                it.until
+                for it in self.trace.absences
+                if it.orchestrator == orchestrator and it.until > at
+            ]
+            at = min(later, default=NEVER)
+
+    def accepted_at(self, run_id: str) -> int:
+        """Return how many events of all runs were recorded when a run was accepted."""
+        return self.ownerships[run_id][0].events
+
+    def ended_at(self, run_id: str) -> float:
+        """Return the place of a run's end among all events; infinite for one without an end."""
+        events = self.events[run_id]
+        return next((it.place for it in events if it.event.kind in RUN_ENDS), NEVER)
+
+    # ── Runs ─────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def all_ownerships(self) -> Iterator[Ownership]:
+        """All ownerships of all runs."""
+        return (one for some in self.ownerships.values() for one in some)
+
+    def alive_until(self, ownership: Ownership) -> float:
+        """Return until when a run had an owner that was alive, within one ownership."""
+        if ownership.owner == _NO_OWNER:
+            return ownership.since
+        return min(ownership.until, self.processes[ownership.owner].ended_at)
+
+    def attempts(self, process: ProcessTrace) -> Sequence[AttemptTrace]:
+        """Return the attempts of one process, and those of compensators."""
+        return (*process.trace.attempts, *process.trace.compensations)
+
+    def owner_at(self, run_id: str, event: int) -> Ownership:
+        """Return the ownership in which an event was recorded."""
+        return [it for it in self.ownerships[run_id] if it.events <= event][-1]

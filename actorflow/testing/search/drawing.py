@@ -52,7 +52,7 @@ _OPTIONS: Final[dict[str, tuple[Any, ...]]] = {
 }
 """The fields of a step that are each drawn from a list of values, and those values."""
 
-HEAD: Final = 24 + len(_OPTIONS)
+HEAD: Final = 25 + len(_OPTIONS)
 """The length of the scenario's own row."""
 ROW: Final = 10 + len(_OPTIONS)
 """The length of the row of a step or a run."""

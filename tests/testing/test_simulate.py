@@ -654,6 +654,8 @@ def test_a_cancelled_run_gets_the_grace_of_a_shutdown_as_well():
         simulation.cancel(run_id)
         simulation.advance(0.8)
         simulation.hand_over(grace=1.0)
+        for moment in (1.2, 1.3):  # the law looks whenever time passes
+            simulation.call_at(moment, lambda: None)
         simulation.run_until_quiet()
 
         assert 1.5 == simulation.trace().events[-1].time

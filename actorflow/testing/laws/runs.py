@@ -276,21 +276,25 @@ def _recorded(life: Life) -> Life:
     return life
 
 
-def _due(life: Life, usual: float) -> float:
+def _due(life: Life, lives: Lives) -> float:
     """Return when a cancelled run must have ended, or when its compensation is cut.
 
-    Each grace counts from its own cancellation.
+    Each grace counts from its own cancellation, and that of a shutdown from its beginning.
     """
+    usual = lives.trace.settings.stop_grace
     graces = [(at, one.grace) for _, at, one in life.cancels if one.grace is not None]
     if life.compensates:
         return max((at + grace for at, grace in graces), default=NEVER)
+    if life.left_at != NEVER:
+        at, (_, message, _) = lives.trace.envelopes[int(life.left_at) - 1]
+        graces.append((at, message.grace))
     first = life.cancels[0][1] + usual
     return max([first, *(at + max(grace, usual) for at, grace in graces)])
 
 
 def _overdue(life: Life, cancel: tuple[int, float, Any], lives: Lives) -> Iterator[str]:
     count, time, _ = cancel
-    due, cuts = _due(life, lives.trace.settings.stop_grace), life.compensates
+    due, cuts = _due(life, lives), life.compensates
     if life.torn or due == NEVER:
         return
     if not cuts and may_wait_to_be_undone(life, lives):

@@ -1247,9 +1247,9 @@ defect(
 defect(
     "an outage is logged at every search",
     "orchestrator/outage.py",
-    "        if self._since is None:\n            self._since = now\n            _log(",
+    "        if self._since is None:\n            self._since = now\n            log(",
     "        if self._since is None:\n            self._since = now\n"
-    "        if now:\n            _log(",
+    "        if now:\n            log(",
     "tests/orchestrator/test_stuck.py::test_an_outage_is_logged_once_and_so_is_its_end",
     why="A traceback a second for as long as the database is down.",
 )

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from actorflow.errors.running import (
         ActorCrashed,
+        ChildChanged,
         CompensationCut,
         DeadlineExceeded,
         Deadlock,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         IllegalMove,
         Overloaded,
         RetryAfter,
+        RunEnded,
         StepCancelled,
         StepTimeout,
         TakenOverTooOften,
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     from actorflow.model.context import StepContext
     from actorflow.model.events import Event, EventKind
     from actorflow.model.lifecycle import RunStatus, StepStatus
+    from actorflow.model.pausing import Pause
     from actorflow.model.powers import (
         CancelsRemotely,
         ChecksOutputs,
@@ -78,6 +81,7 @@ if TYPE_CHECKING:
         KeepsSchedules,
         LeasesRuns,
         MeasuresSteps,
+        PausesRuns,
         QueuesRuns,
         ReadsRecords,
         ReadsSlowly,
@@ -151,6 +155,8 @@ __all__ = [
     "Due",
     "LeasesRuns",
     "MeasuresSteps",
+    "Pause",
+    "PausesRuns",
     "QueuesRuns",
     "ReadsRecords",
     "ReadsSlowly",
@@ -163,6 +169,7 @@ __all__ = [
     # Errors
     "ActorCrashed",
     "ActorflowError",
+    "ChildChanged",
     "CompensationCut",
     "DeadlineExceeded",
     "Deadlock",
@@ -176,6 +183,7 @@ __all__ = [
     "OrchestratorClosed",
     "Overloaded",
     "RunCancelled",
+    "RunEnded",
     "RunError",
     "RunFailed",
     "RunNotFound",
@@ -234,6 +242,7 @@ __getattr__, __dir__ = lazy_names(
         ),
         "actorflow.errors.running": (
             "ActorCrashed",
+            "ChildChanged",
             "CompensationCut",
             "DeadlineExceeded",
             "Deadlock",
@@ -241,6 +250,7 @@ __getattr__, __dir__ = lazy_names(
             "IllegalMove",
             "Overloaded",
             "RetryAfter",
+            "RunEnded",
             "StepCancelled",
             "StepTimeout",
             "TakenOverTooOften",
@@ -271,6 +281,7 @@ __getattr__, __dir__ = lazy_names(
         "actorflow.model.context": ("StepContext",),
         "actorflow.model.events": ("Event", "EventKind"),
         "actorflow.model.lifecycle": ("RunStatus", "StepStatus"),
+        "actorflow.model.pausing": ("Pause",),
         "actorflow.model.powers": (
             "CancelsRemotely",
             "ChecksOutputs",
@@ -282,6 +293,7 @@ __getattr__, __dir__ = lazy_names(
             "KeepsSchedules",
             "LeasesRuns",
             "MeasuresSteps",
+            "PausesRuns",
             "QueuesRuns",
             "ReadsRecords",
             "ReadsSlowly",

@@ -55,6 +55,7 @@ INTERNAL = [
         "Body",
         "Cancel",
         "Case",
+        "ChangePause",
         "Changed",
         "Commit",
         "Draw",

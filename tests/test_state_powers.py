@@ -150,6 +150,7 @@ def test_a_state_manager_by_the_letter_has_no_power(state):
         leases=None,
         queue=None,
         requests=None,
+        pauses=None,
         follows=None,
         deferral=None,
         measures=None,

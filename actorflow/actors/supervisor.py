@@ -28,6 +28,7 @@ from actorflow.model.messages import (
     AttemptFinished,
     CancelRun,
     ChildrenFound,
+    ChildUndone,
     Committed,
     Compensate,
     CompensatorLost,
@@ -71,7 +72,7 @@ _OF_RUN_ACTORS: Final = frozenset({StepsMade, StepMoved, ActorLost, CompensatorL
 """What run actors report; a run's former actor, which has died, is not believed."""
 
 
-_ALWAYS: Final = (StopAttempt, AbandonAttempt, RunFinished, RunLeft, EndChildren)
+_ALWAYS: Final = (StopAttempt, AbandonAttempt, RunFinished, RunLeft, EndChildren, UndoChild)
 """Effects that are performed even if the events of their run could not be recorded."""
 
 
@@ -387,7 +388,10 @@ class Supervisor(Actor):
             self._host.end_children(message)
 
     def _undo_child(self, message: UndoChild) -> None:
-        self._host.undo_child(message)
+        if message.run_id in self._unrecorded:
+            self.send(self.myAddress, ChildUndone(message.run_id, message.child_id, undone=False))
+        else:
+            self._host.undo_child(message)
 
     def _dismiss(self, run_actor: ActorAddress) -> None:
         self._leaving.append(run_actor)

@@ -37,7 +37,7 @@ __all__ = [
     "Bulk",
     "DryRun",
     "Yes",
-    "cancel_all",
+    "act_on_all",
     "cancellable",
     "one_or_all",
     "resumable",
@@ -147,23 +147,23 @@ class Bulk:
         stream.flush()
 
 
-def cancel_all(
+def act_on_all(
     bulk: Bulk,
     state: SQLStateManager,
     db: str,
-    cancel: Callable[[SQLStateManager, RunSnapshot], str],
+    act: Callable[[SQLStateManager, RunSnapshot], str],
 ) -> None:
-    """Cancel runs one after the other; one that has just ended is named and left.
+    """Act on runs one after the other; one that has just ended is named and left.
 
     Args:
         bulk: The runs.
         state: The state manager.
         db: Its database.
-        cancel: Cancels a run, and returns a message about the outcome.
+        act: Does to a run what the command says, and returns a message about the outcome.
     """
     outcomes = []
     for run in bulk.runs:
-        said = _cancelled(state, run.run_id, db, cancel)
+        said = _acted(bulk.verb, state, run.run_id, db, act)
         outcomes.append({"run_id": run.run_id, "outcome": said})
         if not bulk.as_json:
             sys.stdout.write(f"run {printable(run.run_id)}: {said}\n")
@@ -172,17 +172,18 @@ def cancel_all(
         bulk.report(outcomes)
 
 
-def _cancelled(
+def _acted(
+    verb: str,
     state: SQLStateManager,
     run_id: str,
     db: str,
-    cancel: Callable[[SQLStateManager, RunSnapshot], str],
+    act: Callable[[SQLStateManager, RunSnapshot], str],
 ) -> str:
     try:
-        return cancel(state, state.snapshot(run_id))
+        return act(state, state.snapshot(run_id))
     except NotRestorable:  # another serializer wrote it
-        with opened_run(run_id, "cancel", db) as (able, run):
-            return cancel(able, run)
+        with opened_run(run_id, verb, db) as (able, run):
+            return act(able, run)
     except StoreUnavailable:
         raise
     except ActorflowError as left:

@@ -1,4 +1,4 @@
-"""The commands `actorflow runs`: list, stats, show, events, resume, cancel and purge."""
+"""The commands `actorflow runs`: list, stats, show, events, resume, cancel, pause and purge."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from actorflow.cli.bulk import (
     Bulk,
     DryRun,
     Yes,
-    cancel_all,
+    act_on_all,
     cancellable,
     one_or_all,
     resumable,
@@ -26,6 +26,7 @@ from actorflow.cli.families import children_as_json, describe_family
 from actorflow.cli.filters import Filters, age, takes_filters
 from actorflow.cli.following import followed, recorded
 from actorflow.cli.loading import AsJson, Svg, Workers, load_flow
+from actorflow.cli.pausing import pause, unpause
 from actorflow.cli.reports import (
     check_svg,
     describe_run,
@@ -67,7 +68,7 @@ runs: typer.Typer = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @runs.callback()
 def _runs() -> None:
-    """List, show, resume, cancel and delete runs in a database."""
+    """List, show, resume, cancel, pause and delete runs in a database."""
 
 
 @runs.command("list")
@@ -259,7 +260,7 @@ def cancel(
                 found = cancellable(state, filters)
                 bulk = Bulk(verb="cancel", runs=found, dry_run=dry_run, yes=yes, as_json=as_json)
                 if bulk.agreed():
-                    cancel_all(bulk, state, db, cancel_recorded)
+                    act_on_all(bulk, state, db, cancel_recorded)
             return
         with opened_run(run_id, "cancel", db) as (state, run):
             message = cancel_recorded(state, run)
@@ -267,6 +268,10 @@ def cancel(
                 _dump(run_as_json(state.snapshot(run_id)))
             else:
                 _print([f"run {run_id}: {message}"])
+
+
+runs.command()(pause)
+runs.command()(unpause)
 
 
 @runs.command()

@@ -14,9 +14,11 @@ import attrs
 
 from actorflow.errors import ActorflowError, listed, quoted
 from actorflow.support.safe_text import text_of
+from actorflow.support.suggestions import FEW
 
 __all__ = [
     "ActorCrashed",
+    "ChildChanged",
     "CompensationCut",
     "DeadlineExceeded",
     "Deadlock",
@@ -24,6 +26,7 @@ __all__ = [
     "IllegalMove",
     "Overloaded",
     "RetryAfter",
+    "RunEnded",
     "StepCancelled",
     "StepTimeout",
     "TakenOverTooOften",
@@ -207,6 +210,56 @@ class Overloaded(ActorflowError):
         "queued. Try again later, raise max_active_runs or max_queued_runs, or let callers wait "
         'with when_full="block".'
     )
+
+
+@attrs.define(slots=False, repr=False)
+class RunEnded(ActorflowError):
+    """Raised for a call that only a run in progress can follow."""
+
+    run_id: str
+    status: str
+    """How it has ended."""
+    what: str
+    """What cannot happen to it any more, such as "paused"."""
+    _text = (
+        "run {run_id!r} has ended ({status}) and cannot be {what}. Start another run, or resume it "
+        "first if it failed or was cancelled."
+    )
+
+
+@attrs.define(slots=False, repr=False)
+class ChildChanged(ActorflowError, ValueError):
+    """Raised in a step whose call of `ctx.run` means an earlier child that was started otherwise.
+
+    A call with another workflow and without a `key` means another child, and starts it.
+    """
+
+    run_id: str
+    step_id: str
+    call: str
+    """What tells the call apart from others of the step: its key, or the workflow and a number."""
+    child_id: str
+    """The child that is there."""
+    workflow_id: str
+    """The workflow of that child."""
+    wanted: str
+    """The id of the workflow that the call asks for."""
+    inputs: tuple[str, ...]
+    """The names of the inputs that differ."""
+
+    def __str__(self) -> str:
+        changed = []
+        if self.wanted != self.workflow_id:
+            changed.append(f"workflow {self.workflow_id!r} instead of {self.wanted!r}")
+        if self.inputs:
+            many = len(self.inputs) > 1
+            named = listed([quoted(name) for name in self.inputs], FEW)
+            changed.append(f"other values of the input{'s' * many} {named}")
+        return (
+            f"step {self.step_id!r} of run {self.run_id!r} asks for child {self.call!r}, which it "
+            f"has started before as run {self.child_id!r}, with {' and '.join(changed)}. Ask for "
+            "the same child in each attempt, or give the call a key= that depends on what differs."
+        )
 
 
 @attrs.define(slots=False, repr=False)

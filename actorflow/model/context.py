@@ -72,13 +72,22 @@ class RunScope:
     business_id: str | None = None
     priority: int = 0
     deadline: float | None = None
-    """The deadline of the run, on the monotonic clock."""
+    """The deadline of the run, on the monotonic clock; see `postpone`."""
     root_run_id: str | None = None
     """The id of the first run of its family, if a step started the run."""
+    generation: int = 0
+    """How many runs of its family are above it."""
     resumed: bool = False
     """Whether steps of it may have run in an earlier life."""
     children: Children | None = None
     """Starts the child runs of its steps; None where there is no orchestrator."""
+
+    def postpone(self, deadline: float | None) -> None:
+        """Set another deadline, because the run's clock stands still or goes on.
+
+        Nothing else of a scope ever changes.
+        """
+        object.__setattr__(self, "deadline", deadline)
 
     def bindings(self) -> dict[str, str]:
         """Return the ids that each log line of this run carries beside the run's own id."""
@@ -281,8 +290,8 @@ class StepContext:
             RunTimeout: When the child's timeout passed.
             RunCancelled: When the child was cancelled.
             StepCancelled: When this attempt must stop; in a coroutine step, the task is cancelled.
-            DefinitionError: When an argument is invalid, or an earlier attempt has started the
-                child with other inputs.
+            ChildChanged: When the child is there already, with another workflow or other inputs.
+            DefinitionError: When an argument is invalid.
 
         Example:
             >>> from actorflow import Orchestrator, Workflow

@@ -14,6 +14,7 @@ Four things help to read the tables:
   next move (another attempt, `failed`, `skipped`) is a separate event.
 * A step that waits for a child run or a message stays `running`. `step.suspended` says that it has
   given back what it held, `step.continued` that it has it again.
+* A paused run keeps its status. `run.paused` says that nothing of it starts until `run.unpaused`.
 * A step that is being undone is still `completed`. The events of its compensator are facts about
   attempts, with kinds of their own, until the step is `compensated` or `compensation_failed`.
 * The settled statuses of a step absorb, and so do the terminal ones of a run. A failed or
@@ -56,6 +57,8 @@ class EventKind(enum.StrEnum):
     RUN_ACCEPTED = "run.accepted"
     RUN_STARTED = "run.started"
     RUN_RESUMED = "run.resumed"
+    RUN_PAUSED = "run.paused"
+    RUN_UNPAUSED = "run.unpaused"
     RUN_COMPENSATING = "run.compensating"
     RUN_COMPLETED = "run.completed"
     RUN_FAILED = "run.failed"
@@ -204,6 +207,8 @@ RUN_MOVES: Final[Mapping[RunStatus, Mapping[EventKind, RunStatus]]] = {
     RunStatus.PENDING: {
         EventKind.RUN_ACCEPTED: RunStatus.PENDING,
         EventKind.RUN_STARTED: RunStatus.RUNNING,
+        EventKind.RUN_PAUSED: RunStatus.PENDING,
+        EventKind.RUN_UNPAUSED: RunStatus.PENDING,
         EventKind.RUN_FAILED: RunStatus.FAILED,
         EventKind.RUN_CANCELLED: RunStatus.CANCELLED,
     },
@@ -213,11 +218,15 @@ RUN_MOVES: Final[Mapping[RunStatus, Mapping[EventKind, RunStatus]]] = {
         EventKind.RUN_FAILED: RunStatus.FAILED,
         EventKind.RUN_CANCELLED: RunStatus.CANCELLED,
         EventKind.RUN_RESUMED: RunStatus.RUNNING,
+        EventKind.RUN_PAUSED: RunStatus.RUNNING,
+        EventKind.RUN_UNPAUSED: RunStatus.RUNNING,
     },
     RunStatus.COMPENSATING: {
         EventKind.RUN_FAILED: RunStatus.FAILED,
         EventKind.RUN_CANCELLED: RunStatus.CANCELLED,
         EventKind.RUN_RESUMED: RunStatus.COMPENSATING,
+        EventKind.RUN_PAUSED: RunStatus.COMPENSATING,
+        EventKind.RUN_UNPAUSED: RunStatus.COMPENSATING,
     },
     RunStatus.COMPLETED: {EventKind.RUN_COMPENSATING: RunStatus.COMPENSATING},
     RunStatus.FAILED: {EventKind.RUN_RESUMED: RunStatus.RUNNING},

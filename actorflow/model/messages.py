@@ -7,7 +7,7 @@ Immutability is therefore a rule that mypy and the tests check, not a guard.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 
 import attrs
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from actorflow.errors.running import TakenOverTooOften
     from actorflow.model.context import Attempt, RunScope
     from actorflow.model.past import Past
+    from actorflow.model.pausing import Pause, Pausing
     from actorflow.model.protocols import Executor
     from actorflow.model.records import RunSnapshot
     from actorflow.model.results import RunResult
@@ -61,6 +62,7 @@ __all__ = [
     "ForStep",
     "LeaveRuns",
     "MakeSteps",
+    "PauseRun",
     "ReviveStep",
     "RunActorLost",
     "RunFinished",
@@ -68,6 +70,7 @@ __all__ = [
     "RunStirred",
     "RunUnknown",
     "Settled",
+    "StartPaused",
     "StartRun",
     "StepMoved",
     "StepsMade",
@@ -121,6 +124,15 @@ class StartRun:
     """`RunSnapshot.takeovers`, for its event."""
     undo: str | None = None
     """Why a run that has completed is undone: a child with its parent; None for any other run."""
+    pausing: ClassVar[Pausing | None] = None
+    """Whether it begins paused; see `StartPaused`."""
+
+
+@message
+class StartPaused(StartRun):
+    """Orchestrator to supervisor: run this, which is paused or was when it ran last."""
+
+    pausing: Pausing | None = None  # type: ignore[misc] # of each message of this kind
 
 
 @message
@@ -195,6 +207,15 @@ class ChildUndone:
     run_id: str
     child_id: str
     undone: bool = True
+
+
+@message
+class PauseRun:
+    """Orchestrator to supervisor: start nothing more of this run, or go on with it."""
+
+    run_id: str
+    pause: Pause | None
+    """The pause; None to end it."""
 
 
 @message

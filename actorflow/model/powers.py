@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from actorflow.model.events import Event
     from actorflow.model.filters import RunFilters
     from actorflow.model.lifecycle import RunStatus
+    from actorflow.model.pausing import Pause
     from actorflow.model.protocols import Commit
     from actorflow.model.records import RunRecord, RunSnapshot
     from actorflow.model.schedules import RecordedSchedule, ScheduleDefinition, ScheduleState
 
     Cancel: TypeAlias = Callable[[str, str, bool], None]
+    ChangePause: TypeAlias = Callable[[str, Pause | None], None]
     Changed: TypeAlias = Callable[[RunStatus | None], None]
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "KeepsSchedules",
     "LeasesRuns",
     "MeasuresSteps",
+    "PausesRuns",
     "QueuesRuns",
     "ReadsRecords",
     "ReadsSlowly",
@@ -279,6 +282,42 @@ class CancelsRemotely(Protocol):
 
         Raises:
             RunNotFound: When there is no such run.
+        """
+
+
+class PausesRuns(Protocol):
+    """A state manager that keeps pauses of runs: `Run.pause`.
+
+    A pause is kept from the moment that `pause_run` returns, whichever process runs the run then or
+    later, until `unpause_run` or the run's end. `snapshot` and `list` show it in `paused`,
+    `paused_since` and `frozen`; an event `run.unpaused` whose data says `cancelled` ends it as
+    well. `QueuesRuns.take` leaves out paused runs, but for those that are asked to be cancelled.
+    """
+
+    def pause_run(self, run_id: str, pause: Pause, at: float, /) -> None:
+        """Keep a pause, and let the run's owner hear of it; a paused run keeps its first pause.
+
+        It may wait: it returns when the pause is recorded.
+
+        Args:
+            run_id: The run.
+            pause: The pause.
+            at: The time in seconds since the epoch, for a state manager that has no clock.
+
+        Raises:
+            RunNotFound: When there is no such run.
+            RunEnded: When it has ended.
+        """
+
+    def unpause_run(self, run_id: str, /) -> None:
+        """End the pause of a run, and let its owner hear of it; otherwise as `pause_run`."""
+
+    def listen_for_pauses(self, change: ChangePause, /) -> Callable[[], None]:
+        """Have `change(run_id, pause)` called for pauses, and return what ends that.
+
+        `change` may be called from any thread, with None for the end of a pause, for runs in
+        progress that belong to this state manager and whose events do not say so yet. It returns at
+        once. A state manager that no other process shares need not call it.
         """
 
 

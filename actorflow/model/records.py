@@ -44,6 +44,8 @@ class Parent:
     """What happens to it when the parent fails or is cancelled."""
     compensates: bool = False
     """Whether the compensator of the step has started it; such a child is never undone."""
+    generation: int = 1
+    """How many runs are above it, up to the first one of its family."""
 
 
 # A frozen class fills a dictionary in half the time of slots. One is made for every run.
@@ -155,9 +157,13 @@ class RunSnapshot:
     waiting_since: float | None = None
     """Since when, in seconds since the epoch."""
     paused: str | None = None
-    """Why the run is paused; None for any other run."""
+    """Why the run is paused; None for any other run. It is what was asked for: an orchestrator that
+    runs it may have to hear of that first.
+    """
     paused_since: float | None = None
     """Since when, in seconds since the epoch."""
+    frozen: bool = False
+    """Whether the clocks of a paused run stand still; see `Run.pause`."""
     owner: RunOwner | None = None
     """Which process runs it, in a database that several may share; None for a run that waits for an
     owner, for one that has ended, and in memory.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING
 
 from actorflow.errors.definition import DefinitionError
+from actorflow.errors.storage import NotRecorded
 from actorflow.model.attributes import changes_of
 from actorflow.model.deferral import moment_of
-from actorflow.model.powers import KeepsAttributes
+from actorflow.model.pausing import Pause
+from actorflow.model.powers import KeepsAttributes, PausesRuns
 from actorflow.model.results import RunResult
 from actorflow.orchestrator.deferral import checked_power
 from actorflow.orchestrator.powers import lacks
@@ -21,19 +24,21 @@ if TYPE_CHECKING:
     from actorflow.model.protocols import Clock, StateManager
     from actorflow.model.records import RunSnapshot
     from actorflow.orchestrator.live import LiveRuns
+    from actorflow.orchestrator.pausing import Pauses
     from actorflow.orchestrator.powers import Powers
 
 __all__ = ["ChangesRuns"]
 
 
 class ChangesRuns:
-    """Cancels, reschedules and tags recorded runs."""
+    """Cancels, pauses, reschedules and tags recorded runs."""
 
     clock: Clock
     powers: Powers
     slow_to_read: bool
     state: StateManager
     _live: LiveRuns
+    _pauses: Pauses
     cancel: Callable[..., None]
     check_may_block: Callable[[str], None]
     check_may_read: Callable[[str], None]
@@ -46,8 +51,70 @@ class ChangesRuns:
             self.cancel(run_id, reason, compensate=compensate)
             return None
         self.check_may_read("Run.cancel()")
-        fate = cancel_unattended(self.powers, run_id, self.clock, reason, compensate=compensate)
+        try:
+            fate = cancel_unattended(
+                self.powers,
+                run_id,
+                self.clock,
+                reason,
+                compensate=compensate,
+                cancel_child=functools.partial(self.cancel_elsewhere, compensate=False),
+            )
+        except NotRecorded:  # most often, because it is taken over here at this moment
+            if run_id not in self._live:
+                raise
+            self.cancel(run_id, reason, compensate=compensate)
+            return None
         return RunResult.of(self.snapshot(run_id)) if fate is Fate.CANCELLED else None
+
+    # ── Pauses ───────────────────────────────────────────────────────────────────────────────
+
+    def pause(self, run_id: str, pause: Pause | None) -> None:
+        """Pause a run, in progress anywhere, or end its pause; return when that is recorded."""
+        if self.slow_to_read:
+            self.check_may_block("Run.unpause()" if pause is None else "Run.pause()")
+        self._pause(run_id, pause)
+
+    async def pause_async(self, run_id: str, pause: Pause | None) -> None:
+        """Do what `pause` does without blocking the event loop."""
+        if self.slow_to_read:
+            await asyncio.to_thread(self._pause, run_id, pause)
+        else:
+            self._pause(run_id, pause)
+
+    def _pause(self, run_id: str, pause: Pause | None) -> None:
+        self.check_process()
+        power = self.powers.pauses
+        if power is None:
+            raise lacks(self.state, "Run.pause()", PausesRuns)
+        with self._pauses.in_order:
+            if pause is None:
+                power.unpause_run(run_id)
+            else:
+                power.pause_run(run_id, pause, self.clock.wall(self.clock.now()))
+            with self._live.door:  # a run that is being handed over is told to start first
+                self.hear_pause(run_id, pause)
+
+    def hear_pause(self, run_id: str, pause: Pause | None) -> None:
+        """Tell the supervisor of a pause or its end, if it runs the run."""
+        if run_id in self._live and run_id not in self._live.waiting:
+            self._pauses.tell(run_id, pause)
+
+    def hear_of(self, before: RunSnapshot) -> None:
+        """Tell the supervisor of a pause that began or ended while a run was handed over.
+
+        Args:
+            before: The run as it was handed over.
+        """
+        # Another process would be asked again, because its events do not say so.
+        if self.powers.pauses is not None and not self.slow_to_read:
+            now = self.snapshot(before.run_id)
+            if (now.paused is None) is not (before.paused is None):
+                paused = now.paused
+                pause = None if paused is None else Pause(reason=paused, freeze=now.frozen)
+                self.hear_pause(before.run_id, pause)
+
+    # ── Others ───────────────────────────────────────────────────────────────────────────────
 
     def reschedule(self, run_id: str, at: object, delay: object) -> None:
         """Move the start of a run that waits, here or elsewhere."""

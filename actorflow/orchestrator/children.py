@@ -12,6 +12,7 @@ goes on to its end, and one that is left must not fail because it had come to a 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import uuid
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -20,12 +21,14 @@ from actorflow.definition.arguments import string
 from actorflow.definition.workflow import Workflow
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
-from actorflow.errors.running import StepCancelled
+from actorflow.errors.running import ChildChanged, StepCancelled
 from actorflow.errors.storage import LeaseHeld, RunNotFound, StoreUnavailable
 from actorflow.model.lifecycle import RunStatus
+from actorflow.orchestrator.callers import on_behalf_of
+from actorflow.orchestrator.family import ORPHANED
 from actorflow.orchestrator.live import find
 from actorflow.orchestrator.requests import Call
-from actorflow.support.oneshot import Alarm
+from actorflow.support.oneshot import Alarm, Once
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
@@ -46,6 +49,7 @@ _NAMESPACE: Final = uuid.UUID("6f3a5f0e-7f9e-5a64-9d6f-0c6f3d0c4a11")
 """The namespace of the children's ids (RFC 4122, version 5)."""
 _PAUSES: Final = tuple(min(0.05 * 2**number, 1.0) for number in range(34))
 """Seconds between the looks for a child while the database does not answer; 30 in all."""
+_NOT_AWAITED: Final = "the step that started it has stopped waiting for it"
 _STARTED_AGAIN: Final = frozenset({RunStatus.FAILED, RunStatus.CANCELLED})
 """The ends after which another attempt starts a new child."""
 
@@ -63,6 +67,10 @@ class Children:
         self._life = life
         self._launcher = launcher
         self._resuming = resuming
+        self._starting: dict[str, Once[None]] = {}
+        """The calls whose children are looked for or started at this moment, by the id of the first
+        child of each.
+        """
 
     # ── What a step calls ────────────────────────────────────────────────────────────────────
 
@@ -79,7 +87,7 @@ class Children:
         call = _call(attempt, calls, flow, inputs, options)
         if attempt.plan.step.is_coroutine:
             return self._run_async(runtime, call)
-        with runtime.on_behalf_of(attempt):
+        with on_behalf_of(attempt):
             return self._start(runtime, call).result()
 
     def start(
@@ -95,42 +103,88 @@ class Children:
         call = _call(attempt, calls, flow, inputs, options)
         if attempt.plan.step.is_coroutine:
             return self._start_async(runtime, call)
-        with runtime.on_behalf_of(attempt):
+        with on_behalf_of(attempt):
             return self._start(runtime, call)
 
     async def _run_async(self, runtime: Runtime, call: Call) -> RunResult:
         child = await self._start_async(runtime, call)
         try:
-            with runtime.on_behalf_of(call.attempt):
+            with on_behalf_of(call.attempt):
                 return await child
         except asyncio.CancelledError:
             if not call.attempt.cancelled:  # the wait alone was cancelled
-                child.cancel("the step that started it has stopped waiting for it")
+                with contextlib.suppress(ActorflowError):  # it ends with its parent at the latest
+                    await child.cancel_async(_NOT_AWAITED)
             raise
 
     # ── Starts ───────────────────────────────────────────────────────────────────────────────
 
     def _start(self, runtime: Runtime, call: Call) -> Run:
         run_id = _child_id(call, 1)
-        if call.repeated:
-            known, run_id = self._look(runtime, call)
-            if known is not None:
-                return known
-        request = self._launcher.child(runtime, call, run_id)
-        return self._launcher.start(runtime, request)
+        turn = self._turn(run_id)
+        while turn is not None:
+            turn.result()
+            turn = self._turn(run_id)
+        try:
+            if call.repeated:
+                known, run_id = self._look(runtime, call)
+                if known is not None:
+                    return known
+            request = self._launcher.child(runtime, call, run_id)
+            return self._begun(runtime, call, self._launcher.start(runtime, request))
+        finally:
+            self._over(_child_id(call, 1))
 
     async def _start_async(self, runtime: Runtime, call: Call) -> Run:
         run_id = _child_id(call, 1)
-        if call.repeated:
+        turn = self._turn(run_id)
+        while turn is not None:
+            await turn.result_async()
+            turn = self._turn(run_id)
+        try:
+            if call.repeated:
+                known, run_id = await self._look_async(runtime, call)
+                if known is not None:
+                    return known
+            request = self._launcher.child(runtime, call, run_id)
+            with on_behalf_of(call.attempt):
+                child = await self._launcher.start_async(runtime, request)
+            return self._begun(runtime, call, child)
+        finally:
+            self._over(_child_id(call, 1))
+
+    def _begun(self, runtime: Runtime, call: Call, child: Run) -> Run:
+        """Return a child that has been started, unless its parent has ended in the meantime.
+
+        A thread that was abandoned may be in the middle of its call at that moment.
+
+        Raises:
+            StepCancelled: When it has.
+        """
+        parent_id, live = call.attempt.scope.run_id, self._life.live
+        if parent_id in live or parent_id in live.left:
+            return child
+        if child.id in runtime.family.ended(parent_id):
+            child.cancel(ORPHANED.format(parent_id))
+        raise _stopped(call.attempt)
+
+    def _turn(self, run_id: str) -> Once[None] | None:
+        """Begin to start the child of a call; return what to wait for if another one does that.
+
+        Two calls with the same key may come at once, from tasks or threads of a step.
+        """
+        turn: Once[None] = Once()
+        earlier = self._starting.setdefault(run_id, turn)
+        return None if earlier is turn else earlier
+
+    def _over(self, run_id: str) -> None:
+        self._starting.pop(run_id).set(None)
+
+    async def _look_async(self, runtime: Runtime, call: Call) -> tuple[Run | None, str]:
+        with on_behalf_of(call.attempt):  # a child that is taken up gets its place at once
             if runtime.slow_to_read:
-                known, run_id = await asyncio.to_thread(self._look, runtime, call)
-            else:
-                known, run_id = self._look(runtime, call)
-            if known is not None:
-                return known
-        request = self._launcher.child(runtime, call, run_id)
-        with runtime.on_behalf_of(call.attempt):
-            return await self._launcher.start_async(runtime, request)
+                return await asyncio.to_thread(self._look, runtime, call)
+            return self._look(runtime, call)
 
     def _look(self, runtime: Runtime, call: Call) -> tuple[Run | None, str]:
         """Return the child of an earlier attempt, or None and the id for a new one.
@@ -156,7 +210,7 @@ class Children:
             except RunNotFound:
                 return None, run_id
             if known.status not in _STARTED_AGAIN:
-                _check_inputs(call, known)
+                _check_is_same(call, known)
                 if not call.attempt.compensates:
                     runtime.family.take(call.attempt, run_id)
                 return self._take(runtime, call, known), run_id
@@ -184,8 +238,9 @@ def _call(
     options: dict[str, Any],
 ) -> Call:
     if attempt.cancelled:  # its run may end without hearing of the child
-        why = "the attempt was asked to stop, and starts no child"
-        raise StepCancelled(attempt.scope.run_id, attempt.step_id, why)
+        raise _stopped(attempt)
+    if options.get("detached"):
+        raise _detached(attempt)
     key = options.pop("key", None)
     workflow_id = flow.id if isinstance(flow, Workflow) else str(flow)
     again = attempt.number > 1 or attempt.scope.resumed
@@ -200,6 +255,20 @@ def _call(
     return Call(attempt, flow, inputs, cast("RunOptions", options), name, again)
 
 
+def _stopped(attempt: Attempt) -> StepCancelled:
+    why = "the attempt was asked to stop, and starts no child"
+    return StepCancelled(attempt.scope.run_id, attempt.step_id, why)
+
+
+def _detached(attempt: Attempt) -> DefinitionError:
+    return DefinitionError(
+        attempt.scope.workflow_id,
+        f"step {attempt.step_id!r} of run {attempt.scope.run_id!r} calls ctx.run() or ctx.start() "
+        "with detached=True, and these start children",
+        "Leave it out, or call start() of the orchestrator, which starts detached runs as well",
+    )
+
+
 def _child_id(call: Call, generation: int) -> str:
     """Return the run id of the first child of a call, or of a later one in its place."""
     attempt = call.attempt
@@ -208,13 +277,13 @@ def _child_id(call: Call, generation: int) -> str:
     return str(uuid.uuid5(_NAMESPACE, "\0".join(parts)))
 
 
-def _check_inputs(call: Call, known: RunSnapshot) -> None:
-    """Refuse other inputs than those of the child that is there.
+def _check_is_same(call: Call, known: RunSnapshot) -> None:
+    """Refuse another workflow or other inputs than those of the child that is there.
 
     Values that JSON changes cannot be compared with their record.
 
     Raises:
-        DefinitionError: When a name or a value differs.
+        ChildChanged: When the workflow, or a name or a value of an input, differs.
     """
     given = {} if call.inputs is None else dict(call.inputs)
     changed = given.keys() ^ known.inputs.keys()
@@ -222,14 +291,16 @@ def _check_inputs(call: Call, known: RunSnapshot) -> None:
         plain = _plain(given[name])
         if plain is not _NOT_PLAIN and plain != _plain(known.inputs[name]):
             changed.add(name)
-    if changed:
-        attempt = call.attempt
-        raise DefinitionError(
+    wanted = call.flow.id if isinstance(call.flow, Workflow) else call.flow
+    if changed or wanted != known.workflow_id:
+        raise ChildChanged(
+            call.attempt.scope.run_id,
+            call.attempt.step_id,
+            call.name,
+            known.run_id,
             known.workflow_id,
-            f"step {attempt.step_id!r} of run {attempt.scope.run_id!r} wants child {call.name!r}, "
-            f"which an earlier attempt has started as run {known.run_id!r} with other inputs: "
-            f"{', '.join(map(repr, sorted(changed)))} differ",
-            "Pass the same inputs in each attempt, or a key= that depends on them",
+            wanted,
+            tuple(sorted(changed)),
         )
 
 

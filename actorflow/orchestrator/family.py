@@ -18,19 +18,20 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
-from actorflow.errors.storage import StoreError
+from actorflow.errors.storage import RunNotFound, StoreError
 from actorflow.model.filters import RunQuery
-from actorflow.model.lifecycle import RunStatus
+from actorflow.model.lifecycle import EventKind, RunStatus
 from actorflow.model.messages import ChildrenFound, ChildStarted, ChildUndone
 from actorflow.orchestrator.powers import listing_arguments
 from actorflow.support.logs import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
     from typing import Any
 
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.model.context import Attempt
+    from actorflow.model.events import Event
     from actorflow.model.messages import EndChildren, UndoChild
     from actorflow.model.protocols import StateManager
     from actorflow.model.records import RunRecord, RunSnapshot
@@ -39,7 +40,17 @@ if TYPE_CHECKING:
     from actorflow.orchestrator.runtime import Runtime
     from actorflow.run.handle import Run
 
-__all__ = ["Family", "HasFamilies", "Undoes", "children_of"]
+__all__ = [
+    "ORPHANED",
+    "Family",
+    "HasFamilies",
+    "Undoes",
+    "can_be_undone",
+    "children_of",
+    "ends_with_parent",
+    "is_orphan",
+    "not_cancelled",
+]
 
 _PAGE: Final = 500
 """How many children are read at once."""
@@ -48,6 +59,10 @@ _TRIES: Final = 6
 _PAUSE: Final = 0.5
 """The first pause before another try, in seconds; each one is twice as long."""
 _LONGEST: Final = 8.0
+_ENDED_BADLY: Final = frozenset({RunStatus.FAILED, RunStatus.CANCELLED})
+_ENDS_BADLY: Final = frozenset({EventKind.RUN_FAILED, EventKind.RUN_CANCELLED})
+ORPHANED: Final = "its parent, run {!r}, had ended"
+"""Why a child is cancelled that has outlived its parent."""
 _LOOKS_AGAIN: Final = 15.0
 """After how many seconds a child that another process undoes is looked at again: that process may
 have died.
@@ -85,6 +100,60 @@ def children_of(state: StateManager, run_id: str) -> Iterator[RunSnapshot]:
         cursor = page.next_cursor
         if cursor is None:
             return
+
+
+def can_be_undone(
+    state: StateManager, child: RunSnapshot, planned: Callable[[RunSnapshot], WorkflowPlan | None]
+) -> bool:
+    """Return whether a run that has completed, or its children, can be undone.
+
+    A run of an unknown workflow counts as one, so that it is not passed over in silence.
+    """
+    plan = planned(child)
+    if plan is None or any(step.compensation is not None for step in plan.steps):
+        return True
+    for one in children_of(state, child.run_id):
+        if ends_with_parent(one) and (
+            can_be_undone(state, one, planned)
+            if one.status is RunStatus.COMPLETED
+            else not one.status.terminal
+        ):
+            return True
+    return False
+
+
+def is_orphan(
+    state: StateManager, child: RunSnapshot, events: Sequence[Event] | None = None
+) -> bool:
+    """Return whether a run in progress should have ended with its parent.
+
+    A step may start a child while its run ends, and the process may die before the child hears of
+    that end. A child that a person has resumed since then goes on.
+
+    Args:
+        state: The state manager.
+        child: The run.
+        events: Its events, if they are known.
+    """
+    if not ends_with_parent(child) or child.status is RunStatus.COMPENSATING:
+        return False
+    try:
+        parent = state.snapshot(str(child.parent_run_id))
+    except RunNotFound:  # it has been purged, so it has ended long ago
+        return False
+    if parent.status not in _ENDED_BADLY:
+        return False
+    known = state.events(child.run_id) if events is None else events
+    return not any(event.kind in _ENDS_BADLY for event in known)
+
+
+def ends_with_parent(child: RunSnapshot) -> bool:
+    """Return whether the end of its parent means anything to a child.
+
+    A compensator goes on with its own children, which are part of undoing.
+    """
+    parent = child.parent
+    return parent is not None and parent.on_end == "cancel" and not parent.compensates
 
 
 class Family:
@@ -222,9 +291,8 @@ class HasFamilies:
 
     def _is_undone(self, asked: EndChildren, child: RunSnapshot) -> bool:
         """End a child if it is in progress; return whether it is to be undone with its parent."""
-        parent = child.parent
-        if parent is None or parent.on_end != "cancel" or parent.compensates:
-            return False  # a compensator may go on with its own children
+        if not ends_with_parent(child):
+            return False
         if not child.status.terminal:
             if asked.reason is not None or not self.family.is_wanted(asked, child):
                 self._cancel_child(asked, child)
@@ -247,7 +315,7 @@ class HasFamilies:
         except StoreError:
             raise
         except ActorflowError as error:
-            _warn("child.not_cancelled", run_id=child.run_id, exc_info=error)
+            not_cancelled(child.run_id, error)
 
     def end_those_of(self, result: RunResult) -> None:
         """Forget the children of a run that has ended; cancel those that are in progress here.
@@ -311,6 +379,11 @@ def _from_the_last(child: RunSnapshot) -> tuple[float, float, str]:
     """Return what orders children: what ended last comes first, and what is in progress before."""
     ended = float("inf") if child.finished_at is None else child.finished_at
     return -ended, -child.created_at, child.run_id
+
+
+def not_cancelled(run_id: str, error: ActorflowError) -> None:
+    """Log that a child goes on, although its parent ends."""
+    _warn("child.not_cancelled", run_id=run_id, exc_info=error)
 
 
 def _warn(event: str, **said: Any) -> None:

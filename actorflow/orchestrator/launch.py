@@ -41,11 +41,13 @@ if TYPE_CHECKING:
     Accepted = Once[None]
     """Resolved when a run is recorded, or fails when it never will be."""
 
-__all__ = ["Launcher"]
+__all__ = ["MOST_GENERATIONS", "Launcher"]
 
 _RECORDED: Final[Accepted] = Once()
 """Returned for every run that was recorded before it was handed over."""
 _RECORDED.set(None)
+MOST_GENERATIONS: Final = 200
+"""How many runs may be above a child. A family that is deeper has no end, most likely."""
 
 
 class Launcher:
@@ -106,6 +108,8 @@ class Launcher:
     def _link(self, plan: WorkflowPlan, attempt: Attempt, call: str, options: RunOptions) -> Link:
         self._registry.check_may_be_child(plan, attempt)
         scope = attempt.scope
+        if scope.generation >= MOST_GENERATIONS:
+            raise _too_deep(plan, attempt)
         return Link(
             Parent(
                 run_id=scope.run_id,
@@ -114,6 +118,7 @@ class Launcher:
                 call=call,
                 on_end=parent_end_of(options, plan.workflow_id),
                 compensates=attempt.compensates,
+                generation=scope.generation + 1,
             ),
             scope,
         )
@@ -350,6 +355,17 @@ class Launcher:
     async def earlier_async(self, runtime: Runtime, known: AlreadyStarted) -> Run:
         """Do what `earlier` does without blocking the event loop."""
         return await runtime.read_async(functools.partial(self.earlier, runtime, known))
+
+
+def _too_deep(plan: WorkflowPlan, attempt: Attempt) -> DefinitionError:
+    return DefinitionError(
+        plan.workflow_id,
+        f"step {attempt.step_id!r} of run {attempt.scope.run_id!r} starts a child with more than "
+        f"{MOST_GENERATIONS} runs above it",
+        "End the recursion earlier. A step can run children one after the other in a loop, and "
+        "what is to go on without end belongs into a run of its own: orchestrator.start(…, "
+        "detached=True)",
+    )
 
 
 def _is_deferred(request: Request) -> bool:

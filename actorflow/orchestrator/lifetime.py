@@ -15,7 +15,6 @@ import atexit
 import contextlib
 import functools
 import os
-import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
@@ -85,7 +84,7 @@ class Lifetime:
             rejects=settings.when_full == "reject",
         )
         self.live: Final = LiveRuns(self.admission.leave)
-        self.door: Final = threading.RLock()
+        self.door: Final = self.live.door
         """Held while a run is handed over, and while the shutdown begins. Reentrant, because a
         signal handler may shut down in the middle of a start."""
         self._pid = os.getpid()

@@ -46,6 +46,8 @@ class LiveRuns:
         self._lock = threading.RLock()
         self._runs: dict[str, Entry] = {}
         self._closed = False
+        self.door: Final = threading.RLock()
+        """Held while a run is handed over."""
         self.waiting: Final = WaitingRuns(left)
         """The accepted runs that wait for their time or their turn, and hold no place."""
         self.drained: int = 0

@@ -25,6 +25,7 @@ from actorflow.model.powers import (
     KeepsSchedules,
     LeasesRuns,
     MeasuresSteps,
+    PausesRuns,
     QueuesRuns,
     ReadsRecords,
     ReadsSlowly,
@@ -71,6 +72,8 @@ class Powers:
     """Keeps unowned runs; None if there is no queue."""
     requests: CancelsRemotely | None
     """Keeps requests to cancel; None if it takes none."""
+    pauses: PausesRuns | None
+    """Keeps pauses; None if its runs cannot be paused."""
     follows: FollowsRuns | None
     """Tells when the record of a run has changed; None if runs elsewhere cannot be followed."""
     deferral: DefersRuns | None
@@ -103,6 +106,7 @@ def powers_of(state: StateManager) -> Powers:
         leases=_power(state, LeasesRuns),
         queue=_power(state, QueuesRuns),
         requests=_power(state, CancelsRemotely),
+        pauses=_power(state, PausesRuns),
         follows=_power(state, FollowsRuns),
         deferral=_power(state, DefersRuns),
         measures=_power(state, MeasuresSteps),

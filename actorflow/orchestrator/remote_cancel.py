@@ -1,18 +1,24 @@
 """Cancels runs that are not in progress here: at once without an owner, else by asking the owner.
 
 Compensation needs the run's workflow, so it is always left to the orchestrator that runs it, now or
-later.
+later. A run that has not started has nothing to compensate.
+
+The children of a run without an owner are cancelled before the run itself, so that a crash in the
+middle leaves no child behind: a parent in progress cancels its children again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from actorflow.errors.storage import LeaseHeld, RunUnattended
+from actorflow.errors.definition import DefinitionError
+from actorflow.errors.storage import LeaseHeld, RunNotFound, RunUnattended
 from actorflow.model.cancelling import cancelled
 from actorflow.model.lifecycle import RunStatus
+from actorflow.orchestrator.family import children_of, ends_with_parent, not_cancelled
 from actorflow.orchestrator.powers import hand_back, is_recorded
 from actorflow.support.oneshot import Once, settle
 from actorflow.support.safe_text import text_of
@@ -27,7 +33,9 @@ if TYPE_CHECKING:
     from actorflow.orchestrator.powers import Powers
     from actorflow.orchestrator.runtime import Runtime
 
-__all__ = ["Fate", "cancel_unattended", "hear_requests", "withdraw", "withdrawal"]
+    CancelChild: TypeAlias = Callable[[str, str], object]
+
+__all__ = ["CancelChild", "Fate", "cancel_unattended", "hear_requests", "withdraw", "withdrawal"]
 
 _NO_REQUESTS = (
     "its record says {!r}, no orchestrator runs it, and to undo it takes its workflow. "
@@ -50,9 +58,24 @@ class Fate(enum.Enum):
 
 
 def cancel_unattended(
-    powers: Powers, run_id: str, clock: Clock, reason: str, *, compensate: bool
+    powers: Powers,
+    run_id: str,
+    clock: Clock,
+    reason: str,
+    *,
+    compensate: bool,
+    cancel_child: CancelChild | None = None,
 ) -> Fate:
     """Cancel a run that is not in progress here, or ask for it.
+
+    Args:
+        powers: Where the run is recorded.
+        run_id: The run.
+        clock: The clock.
+        reason: Why.
+        compensate: Whether its steps are undone.
+        cancel_child: Cancels one of its children, whose id it is given with a reason; by default,
+            none of them is in progress here.
 
     Raises:
         RunNotFound: When there is no such run.
@@ -70,9 +93,12 @@ def cancel_unattended(
         powers.requests.ask_to_cancel(run_id, reason, compensate=compensate)
         return Fate.ASKED
     try:
-        return _decide(powers, run, clock, reason, compensate)
+        fate = _decide(powers, run, clock, reason, compensate, cancel_child=cancel_child)
     finally:
         hand_back(powers, run_id)  # its next owner must not wait for this one's end
+    if fate is Fate.KEPT and powers.requests is not None:  # it may be taken as soon as it asks
+        powers.requests.ask_to_cancel(run_id, reason, compensate=True)
+    return fate
 
 
 def _decide(
@@ -81,16 +107,44 @@ def _decide(
     clock: Clock,
     reason: str,
     compensate: bool,  # noqa: FBT001 - a Protocol's
+    *,
+    cancel_child: CancelChild | None,
 ) -> Fate:
     if _is_over(run):
         return Fate.NOTHING
-    if not compensate:
-        _end(powers.state, run, clock, reason)
-        return Fate.CANCELLED
-    if powers.requests is None:
-        raise RunUnattended(run.run_id, _NO_REQUESTS.format(run.status.value), _CANCELLED)
-    powers.requests.ask_to_cancel(run.run_id, reason, compensate=True)
-    return Fate.KEPT
+    if run.status is not RunStatus.PENDING:
+        if compensate:
+            if powers.requests is None:
+                why = _NO_REQUESTS.format(run.status.value)
+                raise RunUnattended(run.run_id, why, _CANCELLED)
+            return Fate.KEPT
+        _end_children(powers, run, cancel_child or _cancels(powers, clock))
+    _end(powers.state, run, clock, reason)
+    return Fate.CANCELLED
+
+
+def _cancels(powers: Powers, clock: Clock) -> CancelChild:
+    def cancel(run_id: str, reason: str) -> object:
+        return cancel_unattended(powers, run_id, clock, reason, compensate=False)
+
+    return cancel
+
+
+def _end_children(powers: Powers, run: RunSnapshot, cancel_child: CancelChild) -> None:
+    """Cancel the children of a run without an owner that are in progress.
+
+    Raises:
+        StoreError: When the state manager cannot do it now; the run must not end then.
+    """
+    reason = f"its parent, run {run.run_id!r}, has been cancelled"
+    with contextlib.suppress(DefinitionError):  # it cannot list children, and so has no families
+        for child in children_of(powers.state, run.run_id):
+            if _is_over(child) or not ends_with_parent(child):
+                continue
+            try:
+                cancel_child(child.run_id, reason)
+            except (RunNotFound, RunUnattended) as error:
+                not_cancelled(child.run_id, error)
 
 
 def _is_over(run: RunSnapshot) -> bool:
@@ -120,15 +174,16 @@ def withdrawal(pending: RunSnapshot, wall: float, recorded: int = 0) -> list[Eve
 
 
 def hear_requests(runtime: Runtime, live: LiveRuns) -> Callable[[], None]:
-    """Cancel runs for which requests arrive; call the returned function to stop."""
+    """Cancel and pause runs for which requests arrive; call the returned function to stop."""
 
     def cancel(run_id: str, reason: str, compensate: bool) -> None:  # noqa: FBT001 - a Protocol's
         if run_id in live:
             runtime.cancel(run_id, reason, compensate=compensate)
 
-    requests = runtime.powers.requests
-    return _nothing if requests is None else requests.listen(cancel)
-
-
-def _nothing() -> None:
-    """Stop nothing, because no requests are kept."""
+    requests, pauses = runtime.powers.requests, runtime.powers.pauses
+    with contextlib.ExitStack() as heard:
+        if requests is not None:
+            heard.callback(requests.listen(cancel))
+        if pauses is not None:
+            heard.callback(pauses.listen_for_pauses(runtime.hear_pause))
+        return heard.pop_all().close

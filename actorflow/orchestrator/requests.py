@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
@@ -11,10 +10,12 @@ import attrs
 from actorflow.errors.running import TakenOverTooOften
 from actorflow.model.context import Children, RunScope
 from actorflow.model.lifecycle import EventKind, RunStatus
-from actorflow.model.messages import StartRun
+from actorflow.model.messages import StartPaused, StartRun
 from actorflow.model.past import Past
+from actorflow.model.pausing import Pausing
 from actorflow.model.powers import KeepsAttributes
 from actorflow.model.requests import RunOptions, check_names, new_record
+from actorflow.orchestrator.callers import variables
 from actorflow.orchestrator.powers import lacks
 
 if TYPE_CHECKING:
@@ -232,7 +233,16 @@ def resumed_run(
         takeovers=recorded.takeovers,
         undo=undo,
     )
-    return Request(plan.workflow_id, recorded.run_id, message, None)
+    return Request(plan.workflow_id, recorded.run_id, _paused(message, recorded, events), None)
+
+
+def _paused(message: StartRun, recorded: RunSnapshot, events: Iterable[Event]) -> StartRun:
+    """Return the message for a run that may be paused."""
+    pausing = Pausing.of(recorded, events)
+    if pausing is None:
+        return message
+    known = {name: getattr(message, name) for name in StartRun.__match_args__}
+    return StartPaused(**known, pausing=pausing)
 
 
 def undone_run(
@@ -277,7 +287,7 @@ def _scope(
         workflow_id=known.workflow_id,
         inputs=known.inputs,
         metadata=known.metadata,
-        variables=contextvars.copy_context(),
+        variables=variables(),
         now=premises.clock.now,
         trace_id=known.trace_id,
         correlation_id=known.correlation_id,
@@ -285,6 +295,7 @@ def _scope(
         priority=known.priority,
         deadline=deadline,
         root_run_id=None if known.parent is None else known.parent.root_run_id,
+        generation=0 if known.parent is None else known.parent.generation,
         resumed=resumed,
         children=premises.children,
     )

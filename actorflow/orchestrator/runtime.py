@@ -24,12 +24,14 @@ from actorflow.executors.watchdog import Watchdog
 from actorflow.model.lifecycle import RunStatus
 from actorflow.model.messages import BlockedLoop, CancelRun, Committed, LeaveRuns, run_of
 from actorflow.model.results import RunResult
+from actorflow.orchestrator.callers import caller
 from actorflow.orchestrator.changing import ChangesRuns
 from actorflow.orchestrator.estimates import Estimates
 from actorflow.orchestrator.executor_table import Places, finishing
 from actorflow.orchestrator.family import Family, HasFamilies
 from actorflow.orchestrator.faults import ReportsFaults
 from actorflow.orchestrator.following import FollowedSource, Following, FollowsRecords
+from actorflow.orchestrator.pausing import Pauses
 from actorflow.orchestrator.powers import hand_back
 from actorflow.orchestrator.remote_cancel import withdraw
 from actorflow.orchestrator.shutdown import Parting
@@ -44,7 +46,7 @@ from actorflow.systems.embedded import EmbeddedSystem
 
 if TYPE_CHECKING:
     import concurrent.futures
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from actorflow.model.context import Attempt, Children
     from actorflow.model.events import Event
@@ -60,11 +62,6 @@ if TYPE_CHECKING:
     _T = TypeVar("_T")
 
 __all__ = ["Runtime"]
-
-_asking: Final[contextvars.ContextVar[Attempt | None]] = contextvars.ContextVar(
-    "actorflow_asking", default=None
-)
-"""The attempt on whose behalf a call is made, where neither its thread nor its task tell."""
 
 
 class Runtime(ChangesRuns, FollowsRecords, HasFamilies, ReportsFaults):
@@ -102,6 +99,7 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, ReportsFaults):
         self._finished = finishing(powers)
         self.following = Following(powers)
         self._live = live
+        self._pauses = Pauses(loop, self._tell)
         self._loop = loop
         self._pid = os.getpid()
         # The thread itself, because its number is reused after its end.
@@ -288,20 +286,11 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, ReportsFaults):
             return await end.result_async()
         return await self.waits.wait_for_async(attempt, run_id, end)
 
-    @contextlib.contextmanager
-    def on_behalf_of(self, attempt: Attempt) -> Iterator[None]:
-        """Have `attempt_here` return this attempt within the block, in whatever task that is."""
-        token = _asking.set(attempt)
-        try:
-            yield
-        finally:
-            _asking.reset(token)
-
     def attempt_here(self) -> Attempt | None:
         """Return the attempt that calls, if a step does."""
-        asking = _asking.get()
-        if asking is not None:
-            return asking
+        known = caller()
+        if known is not None:
+            return known
         return self._coroutines.running() if self.on_loop() else self._threads.attempt_here()
 
     def _read_elsewhere(self, read: Callable[[], None]) -> None:

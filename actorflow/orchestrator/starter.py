@@ -251,6 +251,7 @@ class Starter:
             if held.run.id in self._waiting and not held.ending:
                 self._launcher.launch(request, ticket, (held.run, held.end))
                 self._waiting.pop(held.run.id)
+                runtime.hear_of(recorded)
 
     def _give_up(self, runtime: Runtime, held: Held, error: ActorflowError) -> None:
         """Leave a run that cannot start here to others, or end it if there are none."""

@@ -17,6 +17,7 @@ from actorflow.errors.storage import (
     StoreUnavailable,
 )
 from actorflow.model.lifecycle import RunStatus
+from actorflow.orchestrator.family import ORPHANED, is_orphan
 from actorflow.orchestrator.live import find
 from actorflow.orchestrator.powers import hand_back
 from actorflow.orchestrator.registry import plan_of
@@ -77,13 +78,13 @@ class Resuming:
             runtime: The runtime that will run it.
             run_id: The run.
             flow: Its workflow, if that is not registered.
-            by_person: Whether a person resumes it, which sets its counts back. A step that goes on
-                with its child takes it over as recovery would.
+            by_person: Whether a person resumes it, which sets its counts back. A parent that goes
+                on with its child takes it over as recovery would, and only while it is in progress.
         """
         run_id = _checked(run_id, flow)
         if run_id not in self._life.live:
             runtime.check_may_read("Orchestrator.resume()")
-        run, plan = self._wanted(runtime, run_id, flow)
+        run, plan = self._wanted(runtime, run_id, flow, by_person=by_person)
         if plan is None:
             return run
         ticket = self._life.admission.ticket()
@@ -119,18 +120,18 @@ class Resuming:
             raise
 
     def _wanted(
-        self, runtime: Runtime, run_id: str, flow: Workflow | None
+        self, runtime: Runtime, run_id: str, flow: Workflow | None, *, by_person: bool = True
     ) -> tuple[Run, WorkflowPlan | None]:
         """Return a run, and the plan to resume it with; None if it is left as it is."""
         run = find(self._life.live, runtime, run_id)
-        if not self._may_go_on(run):
+        if not self._may_go_on(run, by_person=by_person):
             return run, None
         return run, self._registry.plan_for(runtime.snapshot(run_id), flow)
 
-    def _may_go_on(self, run: Run) -> bool:
+    def _may_go_on(self, run: Run, *, by_person: bool) -> bool:
         # A handle that was looked up as the run was resumed here is not the one in progress.
         in_progress = run is self._life.live.get(run.id)
-        return not in_progress and run.status is not RunStatus.COMPLETED
+        return not in_progress and _goes_on(run.status, by_person=by_person)
 
     def _go_on(
         self,
@@ -145,9 +146,9 @@ class Resuming:
         with self._lock:
             # It may have been resumed in the meantime, here or elsewhere.
             run = find(self._life.live, runtime, run_id)
-            if self._may_go_on(run):
+            if self._may_go_on(run, by_person=by_person):
                 recorded = runtime.state.claim(run_id)
-                if recorded.status is not RunStatus.COMPLETED:
+                if _goes_on(recorded.status, by_person=by_person):
                     with _handed_back(runtime, run_id):
                         if recorded.key is not None and runtime.powers.deferral is not None:
                             runtime.powers.deferral.occupy(run_id)
@@ -208,10 +209,18 @@ class Resuming:
             request = resumed_run(
                 runtime, plan, recorded, events=events, max_takeovers=self._max_takeovers
             )
+            orphaned = is_orphan(runtime.state, recorded, events)
             self._launcher.launch(request, ticket)
         except BaseException:
             self._launcher.withdraw(run_id, ticket)
             raise
+        if orphaned:
+            with contextlib.suppress(ActorflowError):  # its loop has been closed
+                runtime.cancel(run_id, ORPHANED.format(recorded.parent_run_id))
+
+
+def _goes_on(status: RunStatus, *, by_person: bool) -> bool:
+    return status is not RunStatus.COMPLETED if by_person else not status.terminal
 
 
 def _records(runtime: Runtime, run_ids: Sequence[str]) -> Mapping[str, Recorded]:

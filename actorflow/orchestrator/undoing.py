@@ -7,13 +7,14 @@ the next owner goes on with it.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import UnknownWorkflow
 from actorflow.errors.storage import RunNotFound
 from actorflow.model.lifecycle import RunStatus
-from actorflow.orchestrator.family import children_of
+from actorflow.orchestrator.family import can_be_undone
 from actorflow.orchestrator.live import find
 from actorflow.orchestrator.powers import hand_back
 from actorflow.orchestrator.requests import undone_run
@@ -50,22 +51,9 @@ class Undoing:
         self._resuming = resuming
 
     def wants(self, runtime: Runtime, child: RunSnapshot) -> bool:
-        """Return whether a run that has completed, or its children, can be undone.
-
-        A run of an unknown workflow counts as one, so that it is not passed over in silence.
-        """
-        plan = self._known(runtime, child)
-        if plan is None or any(step.compensation is not None for step in plan.steps):
-            return True
-        return any(self._ends(runtime, it) for it in children_of(runtime.state, child.run_id))
-
-    def _ends(self, runtime: Runtime, child: RunSnapshot) -> bool:
-        parent = child.parent
-        if parent is None or parent.on_end != "cancel" or parent.compensates:
-            return False
-        if child.status is RunStatus.COMPLETED:
-            return self.wants(runtime, child)
-        return not child.status.terminal
+        """Return whether a run that has completed, or its children, can be undone."""
+        known = functools.partial(self._known, runtime)
+        return can_be_undone(runtime.state, child, known)
 
     def _known(self, runtime: Runtime, child: RunSnapshot) -> WorkflowPlan | None:
         known = runtime.family.plan(child)
@@ -110,7 +98,7 @@ class Undoing:
     def _go_on(self, runtime: Runtime, known: RunSnapshot, reason: str) -> Run:
         """Have a run go on here if it has no owner, and end."""
         try:
-            run = self._resuming.resume(runtime, known.run_id, None)
+            run = self._resuming.resume(runtime, known.run_id, None, by_person=False)
         except ActorflowError:  # most often, another process runs it
             return find(self._life.live, runtime, known.run_id)
         run.cancel(reason, compensate=True)  # which one that is undone does not notice

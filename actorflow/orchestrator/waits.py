@@ -49,6 +49,8 @@ _INSTEAD: Final = {
     "Run.wait()": "use `await run.wait_async()`",
     "Run.result()": "use `await run`",
     "Run.cancel()": "use `await run.cancel_async()`",
+    "Run.pause()": "use `await run.pause_async()`",
+    "Run.unpause()": "use `await run.unpause_async()`",
     "Run.done": "use `(await run.status_async()).terminal`",
     "Run.reschedule()": "use `await run.reschedule_async()`",
     "Run.set_attributes()": "use `await run.set_attributes_async()`",

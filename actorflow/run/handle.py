@@ -11,6 +11,7 @@ from actorflow.definition.durations import Duration, patience
 from actorflow.errors.storage import LeaseLost, RunNotFound
 from actorflow.model.lifecycle import RunStatus
 from actorflow.run.followed import FollowedEnd, Record, Watch
+from actorflow.run.pausable import PausableRun, Pausing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -31,7 +32,7 @@ _PENDING: Final = (
 )
 
 
-class Runtime(Record, Protocol):
+class Runtime(Record, Pausing, Protocol):
     """What a handle needs from its run's orchestrator."""
 
     @property
@@ -74,7 +75,7 @@ class Runtime(Record, Protocol):
         """Refuse to block the event loop until a database answers."""
 
 
-class Run:
+class Run(PausableRun):
     """A run, in progress or finished. Every method may be called from any thread.
 
     It may also be a run that another orchestrator runs, or that no orchestrator runs yet. What the
@@ -95,8 +96,6 @@ class Run:
         'hello world'
     """
 
-    id: str
-    """The run's id."""
     workflow_id: str
     """The id of the run's workflow."""
 
@@ -107,7 +106,7 @@ class Run:
         workflow_id: str,
         end: Once[RunResult] | None = None,
     ) -> None:
-        self._runtime = runtime
+        self._runtime: Runtime = runtime
         self._end_here = end
         self._followed = FollowedEnd(runtime, run_id)
         self.id = run_id

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from actorflow.model.context import RunScope
+    from actorflow.model.messages import StepMoved, StepsMade
     from actorflow.scheduling.endings import Endings
     from actorflow.scheduling.ledger import RunState, StepState
     from actorflow.scheduling.outbox import Outbox
@@ -38,18 +39,22 @@ class Crashes:
         outbox: Where events and effects go.
         starts: Releases what an attempt held that could not be submitted.
         endings: Ends steps whose actors die too often.
+        runs: The runs in progress, by id.
     """
 
-    def __init__(self, outbox: Outbox, starts: Starts, endings: Endings) -> None:
+    def __init__(
+        self, outbox: Outbox, starts: Starts, endings: Endings, runs: Mapping[str, RunState]
+    ) -> None:
         self._outbox = outbox
         self._starts = starts
         self._endings = endings
+        self._runs = runs
 
     # ── Actors that are created ──────────────────────────────────────────────────────────────
 
     def make_steps(self, run: RunState) -> None:
         """Create the actors of a run's steps, and tell them what was decided before."""
-        if run.unsettled == len(run.steps):
+        if run.unsettled == len(run.steps) and run.hold is None:
             step_ids = run.plan.by_id.keys()
         else:
             step_ids = {
@@ -60,12 +65,15 @@ class Crashes:
             for step in run.steps.values():
                 self._say_again(run, step)
 
-    def made(self, run: RunState, addresses: Mapping[str, Any]) -> None:
+    def made(self, message: StepsMade | StepMoved) -> None:
         """Handle that a run's steps, or one of them, have new actors."""
+        run = self._runs.get(message.run_id)
+        if run is None:
+            return
         if run.reviving:
             run.reviving -= 1
         if not run.reviving:
-            run.addresses = addresses
+            run.addresses = message.addresses
 
     def _say_again(self, run: RunState, step: StepState) -> None:
         if step.status.settled:

@@ -15,6 +15,7 @@ The life of a step, as messages and their effects:
                         step.ready for each dependent that waited for this step alone
                         with the run's last attempt the run ends, or is compensated first
                         (see `compensations`)
+    PauseRun         -> nothing of the run starts until another one (see `pauses`)
     a deadline       -> step.timed_out, StopAttempt; the attempt must end, or be abandoned after
                         a grace, before the step continues
     the conclusion   -> all steps that have become ready are ranked; for each that gets a worker or
@@ -32,7 +33,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.model.lifecycle import EventKind, RunStatus
 from actorflow.model.messages import (
     ActorLost,
     AttemptAbandoned,
@@ -44,10 +45,12 @@ from actorflow.model.messages import (
     ChildUndone,
     CompensatorLost,
     LeaveRuns,
+    PauseRun,
     RunActorLost,
     RunLeft,
     RunStirred,
     RunUnknown,
+    StartPaused,
     StartRun,
     StepMoved,
     StepsMade,
@@ -63,6 +66,7 @@ from actorflow.scheduling.families import Families
 from actorflow.scheduling.leaving import Leaving
 from actorflow.scheduling.ledger import RunState, StepState
 from actorflow.scheduling.outbox import Effect, Grant, Outbox
+from actorflow.scheduling.pauses import Pauses
 from actorflow.scheduling.queues import RunQueue, Workers
 from actorflow.scheduling.starts import Starts
 from actorflow.scheduling.suspensions import Suspensions
@@ -76,7 +80,6 @@ if TYPE_CHECKING:
 __all__ = ["Decisions"]
 
 # Bound once: looking a member up on its enum costs more than the rest of a comparison.
-_PENDING: Final = StepStatus.PENDING
 _STEP_COMPLETED: Final = EventKind.STEP_COMPLETED
 
 
@@ -112,24 +115,28 @@ class Decisions:
         send them.
         """
         self._endings = Endings(self._outbox, self.deadlines, self._starts, grace, random)
-        self._crashes = Crashes(self._outbox, self._starts, self._endings)
+        self._crashes = Crashes(self._outbox, self._starts, self._endings, self.runs)
         self._families = Families(self._outbox, self.runs, self.waiting)
         self._compensations = Compensations(
             self._outbox, self.deadlines, self._starts, self._endings, self._families
         )
         self._suspensions = Suspensions(self._outbox, self.deadlines, self._starts, self.waiting)
+        parts = self._outbox, self.deadlines, self._starts, self._suspensions, self.waiting
+        self._pauses = Pauses(*parts, runs=self.runs, admit=self._admit)
         self.leaving: Final = Leaving(self._outbox, self.deadlines, self._starts, self._endings)
         """The runs that are being left."""
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             StartRun: self._start_run,
-            StepsMade: self._steps_made,
+            StartPaused: self._start_run,
+            StepsMade: self._crashes.made,
             AttemptFinished: self._attempt_finished,
             AttemptAbandoned: self._attempt_abandoned,
             BlockedLoop: self._blocked_loop,
             CancelRun: self._cancel_run,
+            PauseRun: self._pause_run,
             LeaveRuns: self._leave_runs,
             ActorLost: self._actor_lost,
-            StepMoved: self._steps_made,
+            StepMoved: self._crashes.made,
             CompensatorLost: self._compensator,
             RunActorLost: self._run_actor_lost,
             Wake: self._wake,
@@ -161,7 +168,7 @@ class Decisions:
 
         The effects are to be performed before the grants are sent.
         """
-        self._starts.grant()
+        self._pauses.grant()
         outbox = self._outbox
         decided = outbox.events, outbox.effects, outbox.grants
         outbox.events, outbox.effects, outbox.grants = [], [], []
@@ -184,14 +191,17 @@ class Decisions:
             self._outbox.run(run, EventKind.RUN_RESUMED, resumption(message))
         if run.ways is not None:
             self._starts.compare_ways()
-        self.waiting.push(run)
+        if message.pausing is None:
+            self.waiting.push(run)
+        else:
+            self._pauses.begin(run, message.pausing)
         self._admit()
 
     def _admit(self) -> None:
         while not self.leaving.begun and (run := self.waiting.pop()) is not None:
             run.active = True
             if run.away:
-                self._suspensions.admit(run)
+                (self._suspensions.admit if run.hold is None else self._pauses.let_go)(run)
                 self._follow(run)
                 continue
             if run.status is RunStatus.PENDING:
@@ -199,17 +209,9 @@ class Decisions:
                 self._outbox.run(run, EventKind.RUN_STARTED, bindings(run.scope, run.takeovers))
             self._crashes.make_steps(run)
             if not self._endings.fails_at_once(run):
-                self._begin(run)
+                self._starts.begin(run)
             if not run.unsettled:
                 self._finish(run)
-
-    def _begin(self, run: RunState) -> None:
-        """Have the first steps of a run compete."""
-        steps, ready = run.steps, self._starts.ready
-        for name in steps if run.revived else run.plan.first_steps:
-            step = steps[name]
-            if step.status is _PENDING and not step.open:
-                ready(run, step)
 
     def _cancel_run(self, message: CancelRun) -> None:
         run = self.runs.get(message.run_id) or self._take_back(message.run_id)
@@ -217,12 +219,21 @@ class Decisions:
             if not (message.unrecorded or message.run_id in self.leaving.runs):
                 self._outbox.perform(RunUnknown(message.run_id))
             return
+        self._pauses.lift(run, message.reason)
         self._endings.give_grace(run, message.grace)
         self._compensations.limit(run, message)
         if not (run.ending or self._endings.fails_at_once(run)):
             run.cancel_reason, run.undo_if_cancelled = message.reason, message.compensate
             self._endings.end(run)
         self._follow(run)
+        self._admit()
+
+    def _pause_run(self, message: PauseRun) -> None:
+        run = None if self.leaving.begun else self.runs.get(message.run_id)
+        if run is not None:  # else its record says so, to the one that starts it
+            self._pauses.take(run, message.pause)
+            self._follow(run)
+            self._admit()
 
     # ── Runs that are left ───────────────────────────────────────────────────────────────────
 
@@ -385,11 +396,6 @@ class Decisions:
 
     # ── Actors ──────────────────────────────────────────────────────────────────────────────
 
-    def _steps_made(self, message: StepsMade | StepMoved) -> None:
-        run = self.runs.get(message.run_id)
-        if run is not None:
-            self._crashes.made(run, message.addresses)
-
     def _actor_lost(self, message: ActorLost) -> None:
         run = self.runs.get(message.run_id)
         if run is not None:
@@ -429,15 +435,9 @@ class Decisions:
             self._starts.ready(run, step)
         elif due is Due.GRACE:
             self._endings.abandon(step)
-        else:
-            self._timed_out(due, run, step)
-
-    def _timed_out(self, due: Due, run: RunState, step: StepState) -> None:
-        if step.stopping:
-            return
-        error = timeout_of(due, run, step)
-        self._endings.time_out(run, step, error)
-        self._follow(run)
+        elif not step.stopping:
+            self._endings.time_out(run, step, timeout_of(due, run, step))
+            self._follow(run)
 
     def _blocked_loop(self, message: BlockedLoop) -> None:
         found = self._find(message.attempt)

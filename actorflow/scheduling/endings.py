@@ -140,7 +140,7 @@ class Endings:
             (Due.ATTEMPT, step.attempt_deadline),
             (Due.TOTAL, step.total_deadline),
         ):
-            if deadline is not None and deadline[0] <= ended_at:
+            if deadline is not None and deadline[2] is not None and deadline[0] <= ended_at:
                 error = timeout_of(due, run, step)
                 self.timed_out(run, step, error)
                 return error
@@ -169,7 +169,9 @@ class Endings:
 
     def retry(self, run: RunState, step: StepState, error: BaseException | None) -> bool:
         """Schedule another attempt of a step or compensator, if the error allows one."""
-        now = self._outbox.now
+        now, hold = self._outbox.now, run.hold
+        if hold is not None:
+            now = hold.clock(now)
         delay = backoff(step, error, now, self._random, cut=run.cut_attempts(step))
         if delay is None:
             return False
@@ -178,6 +180,8 @@ class Endings:
         if step.undoes is None:
             self._keep(run, step, error)
         step.backoff = self._deadlines.set(now + delay, Due.BACKOFF, run.run_id, step)
+        if hold is not None and hold.still is not None:
+            self._deadlines.cancel(step.backoff)  # set again when the pause is over
         return True
 
     def _keep(self, run: RunState, step: StepState, error: BaseException | None) -> None:
@@ -242,6 +246,8 @@ class Endings:
     def end(self, run: RunState) -> None:
         """End a run: start nothing more, cancel the steps that wait and stop those that run."""
         run.ending = True
+        if run.hold is not None:
+            run.hold.settle(run)
         for step in run.steps.values():
             if step.current is not None:
                 self.stop(run, step, None)

@@ -159,13 +159,16 @@ def _in_order(
         for step_id in by_step
         if step_id in run.steps and run.steps[step_id] not in undoable
     ]
-    others.sort(key=_ended_at)
+    places = {step_id: place for place, step_id in enumerate(run.plan.by_id)}
+
+    def ended(step: StepState) -> tuple[float, int]:
+        """Return when a step ended; of those that ended together, dependents come later."""
+        moment = float("inf") if step.finished_at is None else step.finished_at
+        return moment, places[step.id]
+
+    others.sort(key=ended)
     for step in undoable:
-        while others and _ended_at(others[0]) <= _ended_at(step):
+        while others and ended(others[0]) < ended(step):
             yield others.pop(0)
         yield step
     yield from others
-
-
-def _ended_at(step: StepState) -> float:
-    return float("inf") if step.finished_at is None else step.finished_at

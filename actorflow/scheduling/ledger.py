@@ -14,19 +14,20 @@ from actorflow.scheduling.queues import SyncLane
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from actorflow.definition.plan import StepPlan, WorkflowPlan
+    from actorflow.definition.plan import StepPlan
     from actorflow.definition.step import Step
     from actorflow.errors.running import TakenOverTooOften
     from actorflow.model.attempts import AttemptResult
     from actorflow.model.context import Attempt, RunScope
     from actorflow.model.messages import EndChildren, StartRun
     from actorflow.model.past import Past
+    from actorflow.model.pausing import Pause
     from actorflow.model.protocols import Executor
     from actorflow.model.records import RunSnapshot
     from actorflow.model.results import StepResult
     from actorflow.scheduling.deadlines import Deadline
 
-__all__ = ["Continuation", "Family", "RunState", "StepState", "UndoneChild"]
+__all__ = ["Continuation", "Family", "Hold", "RunState", "StepState", "UndoneChild"]
 
 _row: Final = attrgetter("status", "output", "error", "attempts", "started_at", "finished_at")
 """Returns a step's outcome as a row of `StepResults`."""
@@ -167,6 +168,43 @@ class Family:
         """The id of the child that is being undone."""
 
 
+class Hold:
+    """What keeps anything of a run from starting: its pause, and then the wait for its place.
+
+    Args:
+        restless: The held runs that may end.
+    """
+
+    __slots__ = ("_counted", "_restless", "deadline", "pause", "still")
+
+    def __init__(self, restless: dict[str, RunState]) -> None:
+        self._restless = restless
+        self._counted = False
+        self.pause: Pause | None = None
+        """The pause; None when that is over, and the run waits for its place."""
+        self.still: float | None = None
+        """Since when the clocks of the run stand still, on the monotonic clock."""
+        self.deadline: float | None = None
+        """The deadline of the run, as it was then."""
+
+    def clock(self, now: float) -> float:
+        """Return the moment at which the clocks of the run are."""
+        return now if self.still is None else self.still
+
+    def count(self, run: RunState) -> None:
+        """Have the pause be one more thing to settle, so that the run does not complete."""
+        if not (self._counted or run.ending):
+            self._counted = True
+            run.unsettled += 1
+
+    def settle(self, run: RunState) -> None:
+        """Settle the pause, because it is over, or the run ends despite it."""
+        if self._counted:
+            self._counted = False
+            run.unsettled -= 1
+        self._restless[run.run_id] = run
+
+
 _NONE_SUSPENDED: Final[Mapping[StepState, Continuation]] = {}
 
 
@@ -193,12 +231,12 @@ class RunState:
         "family",
         "finished_at",
         "grace",
+        "hold",
         "in_flight",
         "lane",
         "past",
         "plan",
         "poison",
-        "priority",
         "rank",
         "rejoins",
         "retried",
@@ -224,9 +262,8 @@ class RunState:
         self.run_id: str = start.scope.run_id
         self.workflow_id: str = start.scope.workflow_id
         self.scope: RunScope = start.scope
-        self.plan: WorkflowPlan = start.plan
-        self.executors: Mapping[str, Executor] = start.executors
-        self.priority: int = start.priority
+        self.plan = plan = start.plan
+        self.executors = places = start.executors
         self.ways: Mapping[str, float] | None = start.ways
         """The longest way from each step to the end, in seconds, by step id; None if its steps are
         not ordered by it.
@@ -243,8 +280,7 @@ class RunState:
         self.timeout: float | None = start.timeout
         self.status: RunStatus = RunStatus.PENDING
         # A whole run in one call: a loop would take as long again.
-        plan = start.plan
-        executors = map(start.executors.__getitem__, plan.by_id)
+        executors = map(places.__getitem__, plan.by_id)
         states = map(StepState, itertools.repeat(self.run_id), plan.steps, executors)
         self.steps: dict[str, StepState] = dict(zip(plan.by_id, states, strict=True))
         self.unsettled: int = len(self.steps)
@@ -258,6 +294,8 @@ class RunState:
         """Whether it has released its place because it only waits."""
         self.rejoins: bool = False
         """Whether it waits for a place again."""
+        self.hold: Hold | None = None
+        """What keeps anything of it from starting; None for most runs."""
         self.in_flight: int = 0
         self.retried: dict[str, list[AttemptResult]] = {}
         """The attempts of each step that was retried. The end of the last one is that of its step,
@@ -300,6 +338,11 @@ class RunState:
             self._take_up(start.resumed, start.completed)
             if start.undo is not None:
                 self._begin_undoing(start.undo)
+
+    @property
+    def priority(self) -> int:
+        """Its priority; a higher one goes first."""
+        return -self.rank
 
     def _take_up(self, recorded: RunSnapshot, completed: Sequence[str]) -> None:
         self.status = recorded.status

@@ -123,6 +123,10 @@ class SyncLane:
         self._arrivals += 1
         heapq.heappush(self.waiting, (level, -way, self._arrivals, step))
 
+    def clear(self) -> None:
+        """Forget the steps that wait."""
+        self.waiting.clear()
+
     def pop(self) -> StepState | None:
         """Remove and return the next ready step, or None."""
         while self.waiting:
@@ -151,7 +155,7 @@ class RunQueue:
     def push(self, run: RunState) -> None:
         """Add a run that has been accepted, or that wants to continue."""
         self._arrivals += 1
-        heapq.heappush(self._waiting, (-run.priority, self._arrivals, run))
+        heapq.heappush(self._waiting, (run.rank, self._arrivals, run))
 
     def pop(self) -> RunState | None:
         """Give the next waiting run a place, or return None."""

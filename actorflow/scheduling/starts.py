@@ -42,6 +42,7 @@ __all__ = ["Starts"]
 _STEP_READY: Final = EventKind.STEP_READY
 _STEP_STARTED: Final = EventKind.STEP_STARTED
 _STEP_CONTINUED: Final = EventKind.STEP_CONTINUED
+_PENDING: Final = StepStatus.PENDING
 _READY: Final = StepStatus.READY
 _ATTEMPT: Final = Due.ATTEMPT
 _TOTAL: Final = Due.TOTAL
@@ -84,6 +85,14 @@ class Starts:
 
     # ── Steps that become ready ──────────────────────────────────────────────────────────────
 
+    def begin(self, run: RunState) -> None:
+        """Have the first steps of a run compete."""
+        steps, ready = run.steps, self.ready
+        for name in steps if run.revived else run.plan.first_steps:
+            step = steps[name]
+            if step.status is _PENDING and not step.open:
+                ready(run, step)
+
     def ready(self, run: RunState, step: StepState) -> None:
         """Record that a step is ready, and have it compete when the decision is concluded."""
         self._outbox.step(run, step, _STEP_READY)
@@ -98,6 +107,30 @@ class Starts:
         """Have a suspended step compete when the decision is concluded."""
         known.compete()
         self._ready.append((run.rank, known.plan.rank, self._number(), run, known))
+
+    def withdraw(self, run: RunState) -> None:
+        """Forget what is ready of a run that is held; `compete` finds it again."""
+        self._ready = [one for one in self._ready if one[3] is not run]
+        self.forget(run)
+        run.lane.clear()
+
+    def withhold(self) -> None:
+        """Forget what has become ready of runs that are held."""
+        if self._ready:
+            self._ready = [one for one in self._ready if one[3].hold is None]
+
+    def compete(self, run: RunState) -> None:
+        """Have everything that is ready of a run that was held compete."""
+        self.withdraw(run)
+        steps = [*run.steps.values()]
+        if run.undoing is not None:
+            steps.append(run.undoing)
+        for step in steps:
+            if step.status is _READY:
+                self._ready.append((run.rank, step.plan.rank, self._number(), run, step))
+        for known in run.suspended.values():
+            if known.woken:
+                self.ready_to_continue(run, known)
 
     def grant(self) -> None:
         """Rank what has become ready, and start what a worker or a lane is free for."""
@@ -167,7 +200,7 @@ class Starts:
                     self._start(run, following)
 
     def forget(self, run: RunState) -> None:
-        """Drop the waiting steps of a run that has ended."""
+        """Drop the waiting steps of a run that has ended or is held."""
         if self._queue.order:
             self._queue.forget(run.run_id)
 
@@ -212,7 +245,7 @@ class Starts:
             return
         self._forget_suspended(run, step)
         if known.total_left is not None:  # the attempt may end before its grant is sent
-            self._restart(run, step, _TOTAL, self._outbox.now + known.total_left)
+            self._restart(run, step, _TOTAL, self._outbox.now, known.total_left)
         self._outbox.attempt(run, step, _STEP_CONTINUED, step.current.number)
         self._outbox.grants.append((run, known, ContinueAttempt(step.current)))
 
@@ -233,9 +266,8 @@ class Starts:
                 continue
             if options.total_timeout is not None:
                 if step.total_deadline is None:
-                    moment = now + options.total_timeout
-                    step.total_deadline = deadlines.set(moment, _TOTAL, run.run_id, step)
-                deadline = _earlier(step.total_deadline[0], deadline)
+                    self._restart(run, step, _TOTAL, now, options.total_timeout)
+                deadline = _sooner(step.total_deadline, deadline)
             if options.timeout is not None:
                 moment = now + options.timeout
                 step.attempt_deadline = deadlines.set(moment, _ATTEMPT, run.run_id, step)
@@ -253,19 +285,23 @@ class Starts:
             return
         for left, due in ((known.total_left, _TOTAL), (known.attempt_left, _ATTEMPT)):
             if left is not None:
-                moment = self._restart(run, step, due, now + left)
-                deadline = _earlier(moment, deadline)
+                self._restart(run, step, due, now, left)
+        for clock in (step.total_deadline, step.attempt_deadline):
+            deadline = _sooner(clock, deadline)
         attempt.deadline = deadline
 
-    def _restart(self, run: RunState, step: StepState, due: Due, moment: float) -> float:
+    def _restart(self, run: RunState, step: StepState, due: Due, now: float, left: float) -> None:
+        hold = run.hold if due is _TOTAL else None
+        moment = left + (now if hold is None else hold.clock(now))
         entry = self._deadlines.set(moment, due, run.run_id, step)
         if due is _TOTAL:
             if step.total_deadline is not None:
                 self._cancel(step.total_deadline)
             step.total_deadline = entry
+            if hold is not None and hold.still is not None:
+                self._cancel(entry)
         else:
             step.attempt_deadline = entry
-        return moment
 
     def suspend(self, run: RunState, step: StepState) -> None:
         """Release what an attempt holds that is suspended."""
@@ -307,8 +343,8 @@ class Starts:
         self._forget_suspended(run, step)
         known.leave()
         if known.total_left is not None:
-            self._restart(run, step, _TOTAL, self._outbox.now + known.total_left)
-        if not run.active and (run.undoing is not None or not run.ending):
+            self._restart(run, step, _TOTAL, self._outbox.now, known.total_left)
+        if not run.active and run.hold is None and (run.undoing is not None or not run.ending):
             self._reclaim(run)
         return True
 
@@ -316,7 +352,11 @@ class Starts:
         run.suspended = {it: known for it, known in run.suspended.items() if it is not step}
 
 
-def _earlier(moment: float, other: float | None) -> float:
+def _sooner(clock: Deadline | None, other: float | None) -> float | None:
+    """Return the moment of a deadline, unless that stands still or another one is earlier."""
+    if clock is None or clock[2] is None:
+        return other
+    moment: float = clock[0]
     return moment if other is None or moment < other else other
 
 

@@ -63,21 +63,23 @@ class Suspensions:
         attempt = message.attempt
         data = {"reason": message.reason}
         self._outbox.attempt(run, step, EventKind.STEP_SUSPENDED, attempt.number, data)
+        now = self._outbox.now
+        clock = now if run.hold is None else run.hold.clock(now)
         known = Continuation(
-            step, self._pause(step.attempt_deadline), self._pause(step.total_deadline)
+            step, self._left(step.attempt_deadline, now), self._left(step.total_deadline, clock)
         )
         step.attempt_deadline = step.total_deadline = None
         attempt.deadline = run.deadline  # None when the run is compensated
         run.suspended = {**run.suspended, step: known}
         self._starts.suspend(run, step)
 
-    def _pause(self, deadline: Deadline | None) -> float | None:
+    def _left(self, deadline: Deadline | None, now: float) -> float | None:
         """Cancel a deadline; return how many seconds were left."""
         if deadline is None:
             return None
         self._deadlines.cancel(deadline)
         moment: float = deadline[0]
-        return max(0.0, moment - self._outbox.now)
+        return max(0.0, moment - now)
 
     def wake(self, run: RunState, step: StepState) -> None:
         """Have a suspended attempt compete for what it released, unless it must stop."""
@@ -101,8 +103,9 @@ class Suspensions:
         return True
 
     def rejoin(self, run: RunState) -> None:
-        """Have a run that released its place wait for one."""
-        if run.away and not run.rejoins:
+        """Have a run that released its place wait for one, unless it is paused."""
+        paused = run.hold is not None and run.hold.pause is not None
+        if run.away and not (run.rejoins or paused):
             run.rejoins = True
             self._waiting.push(run)
 

@@ -25,6 +25,7 @@ from actorflow.state.finding import counted, matching
 from actorflow.state.folding import fold
 from actorflow.state.keys import REPLACED, KeyTable
 from actorflow.state.memory_families import Families
+from actorflow.state.memory_pauses import MemoryPauses
 from actorflow.state.memory_schedules import MemorySchedules
 from actorflow.support.sizes import SMALL, size_of
 from actorflow.support.suggestions import checks_options
@@ -99,7 +100,7 @@ class _Entry:
 
 
 @checks_options
-class MemoryStateManager(MemorySchedules):
+class MemoryStateManager(MemoryPauses, MemorySchedules):
     """A state manager that keeps runs in this process's memory.
 
     Runs in progress are always kept, and so are the finished children of a family of which a run
@@ -284,6 +285,7 @@ class MemoryStateManager(MemorySchedules):
             entry = self._finished.pop(run_id, None)
             if entry is not None:
                 self._discount(entry)
+                self._forget_pauses(run_id)
 
     def _discount(self, entry: _Entry) -> None:
         self._finished_events -= entry.counted
@@ -315,7 +317,8 @@ class MemoryStateManager(MemorySchedules):
     def snapshot(self, run_id: str) -> RunSnapshot:
         """Return the current state of a run."""
         entry = self._entry(run_id)
-        return fold(entry.record, entry.events())
+        snapshot = fold(entry.record, entry.events())
+        return self._with_pause(entry, snapshot) if self._pauses else snapshot
 
     def events(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Sequence[Event]:
         """Return the run's events with a number greater than `after`, in order."""
@@ -358,7 +361,7 @@ class MemoryStateManager(MemorySchedules):
 
     def _matching(self, query: RunQuery) -> Iterable[_Entry]:
         with self._lock:
-            entries = [*self._runs.values()]
+            entries = self._listed(self._runs.values()) if self._pauses else [*self._runs.values()]
         return matching(query, entries)
 
     def close(self) -> None:

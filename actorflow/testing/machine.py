@@ -8,19 +8,22 @@ Subclass it, name the workflows, and make a test of it::
 
     TestReports = Reports.TestCase
 
-Hypothesis then starts runs, cancels them, delivers messages in orders that it chooses, lets time
-pass, crashes the orchestrator, and resumes runs. The laws are checked after each of these, and once
-more when nothing is left to happen. Subclasses may add rules and invariants: `self.simulation` is
-the orchestrator in virtual time, and `self.trace()` the trace so far.
+Hypothesis then starts runs, cancels and pauses them, delivers messages in orders that it chooses,
+lets time pass, crashes the orchestrator, and resumes runs. The laws are checked after each of
+these, and once more when nothing is left to happen; by then no run is paused. Subclasses may add
+rules and invariants: `self.simulation` is the orchestrator in virtual time, and `self.trace()` the
+trace so far.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from actorflow.definition.workflow import Workflow
 from actorflow.errors.definition import DefinitionError
+from actorflow.errors.running import RunEnded
 from actorflow.support.safe_text import text_of
 from actorflow.testing import laws as all_laws
 from actorflow.testing.errors import needs_hypothesis
@@ -141,6 +144,20 @@ class SimulationMachine(RuleBasedStateMachine):
         """Cancel a run, which may have ended."""
         self.simulation.cancel(self._run(which))
 
+    @precondition(_some_run)
+    @rule(which=_ONE_OF_MANY, freeze=st.booleans())
+    def pause(self, which: int, freeze: bool) -> None:  # noqa: FBT001 - Hypothesis gives it by name
+        """Pause a run, which may be paused or have ended."""
+        with contextlib.suppress(RunEnded):
+            self.simulation.pause(self._run(which), freeze=freeze)
+
+    @precondition(_some_run)
+    @rule(which=_ONE_OF_MANY)
+    def unpause(self, which: int) -> None:
+        """Let a run go on, which may not be paused."""
+        with contextlib.suppress(RunEnded):
+            self.simulation.unpause(self._run(which))
+
     @rule(count=st.integers(min_value=1, max_value=8), choices=_CHOICES)
     def deliver(self, count: int, choices: bytes) -> None:
         """Let a few deliveries and timers happen."""
@@ -194,6 +211,8 @@ class SimulationMachine(RuleBasedStateMachine):
         """Run until nothing is left to happen, and check the laws for the last time."""
         try:
             if not self._broken:
+                for which, _ in enumerate(self.simulation.runs):
+                    self.unpause(which)
                 self.simulation.run_until_quiet()
                 self.keep_the_laws()
         finally:

@@ -12,6 +12,7 @@ from actorflow.support.class_names import find_class, public_name
 from actorflow.support.safe_text import text_of
 from actorflow.testing.simulation.scripts import (
     OF_ITSELF,
+    ChildCall,
     Either,
     Hangs,
     Raises,
@@ -79,6 +80,8 @@ def _encoded(behaviour: Behaviour) -> _Plain:
     if isinstance(behaviour, Either):
         return {"does": "either", "of": list(map(_encoded, behaviour.behaviours))}
     if isinstance(behaviour, Waiting):
+        if any(isinstance(wait, ChildCall) for wait in behaviour.waits):
+            raise _refusal("a child that a step runs", behaviour)
         waits = [attrs.asdict(wait) for wait in behaviour.waits]
         return {"does": "waiting", "before": _encoded(behaviour.behaviour), "waits": waits}
     if isinstance(behaviour, Hangs):

@@ -366,7 +366,8 @@ def draw_run_states() -> str:
         [
             "A pending run can fail or be cancelled too. run.resumed also leads from running and",
             "from compensating to themselves, when the orchestrator that ran it is gone. Dashed:",
-            "a completed child is compensated, too, when its parent is undone.",
+            "a completed child is compensated, too, when its parent is undone. A paused run keeps",
+            "its status.",
         ],
     )
     _checked(RUN_MOVES, {

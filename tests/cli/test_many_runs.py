@@ -393,10 +393,10 @@ def test_ctrl_c_ends_following(state, type_in, monkeypatch, as_json):
 # ── Acting ───────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("command", [("cancel",), ("resume", "flows.py")])
+@pytest.mark.parametrize("command", [("cancel",), ("pause",), ("resume", "flows.py")])
 def test_a_dry_run_lists_what_would_be_meant_and_changes_nothing(state, source, type_in, command):
     """As text and as JSON."""
-    kinds = STARTED if command[0] == "cancel" else FAILED
+    kinds = FAILED if command[0] == "resume" else STARTED
     for run_id in ("a", "b"):
         lost(URL, run_id, kinds)
     status, out, err = type_in("runs", *command, "--since", "1970-01-01", "--dry-run")
@@ -461,6 +461,58 @@ def test_a_run_that_cannot_be_cancelled_keeps_no_other_from_it(state, type_in, m
 
     assert (0, True) == (status, "has already ended (cancelled)" in said["a"])
     assert ("cancelled; it had no owner", "first") == (said["b"], state.snapshot("a").reason)
+
+
+def test_one_run_is_paused_and_unpaused(state, type_in):
+    """It is said who hears of it; doing it twice is doing it once."""
+    lost(URL, "a")
+    ran(state, "mine", STARTED)
+    paused = type_in("runs", "pause", "a", "--reason", "no paper", "--freeze")
+    known = state.snapshot("a")
+    again = type_in("runs", "pause", "a", "--reason", "another")
+    unpaused = type_in("runs", "unpause", "a")
+
+    assert (0, "run a: paused; it has no owner\n", "") == paused
+    assert ("no paper", True) == (known.paused, known.frozen)
+    assert (0, "run a: it was paused already: no paper\n", "") == again
+    assert (0, "run a: unpaused; it has no owner\n", "") == unpaused
+    assert (0, "run a: it was not paused\n", "") == type_in("runs", "unpause", "a")
+    assert "run mine: paused; its owner hears of it" in type_in("runs", "pause", "mine")[1]
+    document = json.loads(type_in("runs", "unpause", "mine", "--json")[1])
+    assert ("mine", None) == (document["run_id"], document["paused"])
+
+
+def test_runs_that_a_filter_finds_are_paused_and_unpaused(state, type_in):
+    """Those that can be: they have not ended, and are not paused or are."""
+    for run_id in ("a", "b"):
+        lost(URL, run_id)
+    lost(URL, "over", FAILED)
+    some = type_in("runs", "pause", "--workflow", "flow", "--yes")
+    shown = type_in("runs", "unpause", "--workflow", "flow", "--dry-run")
+    none = type_in("runs", "pause", "--workflow", "flow", "--yes")
+    back = type_in("runs", "unpause", "--paused", "--yes", "--json")
+
+    assert (0, ["run a: paused", "run b: paused"]) == (
+        some[0],
+        sorted(line.partition(";")[0] for line in some[1].splitlines()),
+    )
+    assert ({"a", "b"}, "would unpause 2 runs\n") == ({*ids(shown[1])}, shown[2])
+    assert (0, "", "no runs match\n") == none
+    assert {"unpaused; it has no owner"} == {run["outcome"] for run in json.loads(back[1])["runs"]}
+    assert 0 == state.list(paused=True).total
+
+
+@pytest.mark.parametrize("command", ["pause", "unpause"])
+def test_a_pause_is_of_one_run_or_of_those_that_filters_find(state, type_in, command):
+    """And of none that has ended or does not exist."""
+    lost(URL, "over", FAILED)
+
+    for words in ((), ("over", "--workflow", "flow")):
+        status, _, err = type_in("runs", command, *words)
+        assert (2, True) == (status, f"{command} takes a run's id or filters" in err)
+    status, _, err = type_in("runs", command, "over")
+    assert (True, True) == (status > 0, f"has ended (failed) and cannot be {command}d" in err)
+    assert type_in("runs", command, "nobody")[0] > 0
 
 
 def test_all_failed_runs_of_a_workflow_are_resumed(state, source, type_in, folder):
@@ -531,7 +583,8 @@ def test_ctrl_c_cancels_what_was_resumed_and_leaves_the_rest(
 
 def test_filters_are_the_same_in_every_command_that_takes_them(folder, type_in):
     """They are declared once."""
-    helps = [type_in("runs", command, "--help")[1] for command in ("list", "stats", "cancel")]
+    commands = ("list", "stats", "cancel", "pause", "unpause")
+    helps = [type_in("runs", command, "--help")[1] for command in commands]
     helps.append(type_in("runs", "resume", "--help")[1])
 
     for shown in helps:

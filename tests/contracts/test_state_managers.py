@@ -18,6 +18,7 @@ from actorflow.testing.contracts import (
     FollowsRunsContract,
     KeepsSchedulesContract,
     MeasuresStepsContract,
+    PausesRunsContract,
     SharedStateManagerContract,
     StateManagerContract,
     accept,
@@ -38,7 +39,11 @@ NEVER = Countdown(plainest, "never", 0, lambda: 0)
 
 
 class TestMemory(
-    FindsRunsContract, KeepsSchedulesContract, MeasuresStepsContract, StateManagerContract
+    FindsRunsContract,
+    KeepsSchedulesContract,
+    MeasuresStepsContract,
+    PausesRunsContract,
+    StateManagerContract,
 ):
     """Runs in memory."""
 
@@ -62,6 +67,7 @@ class TestSQLite(
     FollowsRunsContract,
     KeepsSchedulesContract,
     MeasuresStepsContract,
+    PausesRunsContract,
     SharedStateManagerContract,
 ):
     """Runs in a file."""
@@ -85,6 +91,7 @@ class TestPostgreSQL(
     FollowsRunsContract,
     KeepsSchedulesContract,
     MeasuresStepsContract,
+    PausesRunsContract,
     SharedStateManagerContract,
 ):
     """Runs on a server."""

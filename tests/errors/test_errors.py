@@ -26,6 +26,7 @@ from actorflow.errors.definition import (
 )
 from actorflow.errors.running import (
     ActorCrashed,
+    ChildChanged,
     CompensationCut,
     DeadlineExceeded,
     Deadlock,
@@ -33,6 +34,7 @@ from actorflow.errors.running import (
     IllegalMove,
     Overloaded,
     RetryAfter,
+    RunEnded,
     StepCancelled,
     StepTimeout,
     TakenOverTooOften,
@@ -296,12 +298,35 @@ SAYINGS = [
         ),
     ),
     (GiveUp("the account {is} closed"), "the account {is} closed"),
+    (
+        RunEnded("r1", "completed", "paused"),
+        (
+            "run 'r1' has ended (completed) and cannot be paused. Start another run, or resume it "
+            "first if it failed or was cancelled."
+        ),
+    ),
     (RetryAfter(2.5), "the step asks for another attempt in 2.5 s"),
     (
         Overloaded(4, 10, 4, 10),
         (
             "the orchestrator is full: 4 of 4 runs active, 10 of 10 queued. Try again later, raise "
             'max_active_runs or max_queued_runs, or let callers wait with when_full="block".'
+        ),
+    ),
+    (
+        ChildChanged("r1", "fetch", "page#2", "r2", "page", "page", ("number", "url")),
+        (
+            "step 'fetch' of run 'r1' asks for child 'page#2', which it has started before as run "
+            "'r2', with other values of the inputs 'number', 'url'. Ask for the same child in each "
+            "attempt, or give the call a key= that depends on what differs."
+        ),
+    ),
+    (
+        ChildChanged("r1", "fetch", "k", "r2", "page", "book", ()),
+        (
+            "step 'fetch' of run 'r1' asks for child 'k', which it has started before as run 'r2', "
+            "with workflow 'page' instead of 'book'. Ask for the same child in each attempt, or "
+            "give the call a key= that depends on what differs."
         ),
     ),
     (

@@ -167,11 +167,19 @@ def test_a_scope_cannot_be_changed():
         scope("run").run_id = "other"
 
 
+def test_a_scope_can_be_given_another_deadline():
+    """Its clock stands still while a pause freezes it; children inherit what is left of it."""
+    known = scope("run", deadline=7.0)
+    known.postpone(9.0)
+
+    assert 9.0 == known.deadline
+
+
 def test_a_scopes_bindings_are_the_ids_that_are_known():
     """Beside the workflow's."""
     assert {"workflow_id": "flow"} == scope("run").bindings()
     assert {"workflow_id": "flow", "trace_id": "t"} == scope("run", trace_id="t").bindings()
-    assert {"bindings"} == {
+    assert {"bindings", "postpone"} == {
         name for name, _ in inspect.getmembers(RunScope, inspect.isfunction) if name[0] != "_"
     }
 

@@ -9,8 +9,10 @@ import attrs
 import pytest
 
 from actorflow import (
+    ChildChanged,
     DefinitionError,
     MemoryStateManager,
+    NotStorable,
     Orchestrator,
     RetryPolicy,
     RunCancelled,
@@ -20,9 +22,11 @@ from actorflow import (
     Workflow,
 )
 from actorflow.errors.storage import StoreUnavailable
-from actorflow.orchestrator import children
+from actorflow.orchestrator import children, launch
 from actorflow.state.sql import SQLStateManager
-from tests.support.flows import GUARD, broken, flow_of, in_thread, until_closing
+from tests.support.flows import GUARD, broken, endless, flow_of, in_thread, until_closing
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*a lambda or a closure:actorflow.ActorflowWarning")
 
 AGAIN = RetryPolicy(max_attempts=3, initial_interval=0.0, jitter=0.0)
 
@@ -314,6 +318,23 @@ def test_a_call_with_the_same_key_means_the_same_child(orchestrator):
     assert first == second
 
 
+@every_way
+def test_a_child_is_the_parent_of_what_its_steps_start(body, orchestrator):
+    """Not the step that started it, in whose context it was made."""
+
+    def start():
+        return orchestrator.start(DOUBLE, {"number": 2}).result().output
+
+    run = orchestrator.start(flow_of(body), given(flow_of(start, "child"), {}))
+
+    assert 4 == run.result(GUARD).output
+    (child,) = children_of(orchestrator, run)
+    (grandchild,) = children_of(orchestrator, orchestrator.get(child.run_id))
+    assert ("double", run.id) == (grandchild.workflow_id, grandchild.root_run_id)
+    kinds = [event.kind.value for event in orchestrator.get(child.run_id).events()]
+    assert "step.suspended" in kinds
+
+
 def test_a_later_attempt_starts_a_failed_child_again(orchestrator):
     """In a run of its own."""
     tries = []
@@ -359,13 +380,12 @@ def test_other_inputs_for_the_same_child_are_refused(orchestrator):
         orchestrator.run(attempts(2, call))
     said = str(caught.value.__cause__)
 
-    assert isinstance(caught.value.__cause__, DefinitionError)
+    assert isinstance(caught.value.__cause__, ChildChanged)
     assert "step 'step' of run" in said
-    assert "'number' differ" in said
+    assert "other values of the input 'number'" in said
     assert "key=" in said
 
 
-@pytest.mark.filterwarnings("ignore:workflow 'inner'")
 @pytest.mark.parametrize("shared", [False, True], ids=["memory", "sqlite"])
 def test_a_resumed_run_takes_the_children_of_its_former_life(shared, tmp_path):
     """And does not start again what has completed."""
@@ -429,7 +449,6 @@ def test_a_database_that_restarts_delays_a_step_with_children(
     assert status == run.wait(GUARD).status
 
 
-@pytest.mark.filterwarnings("ignore:.*a lambda or a closure:actorflow.ActorflowWarning")
 def test_a_step_that_goes_on_with_its_child_takes_it_over(tmp_path):
     """It sets no counts back, as a person does: a child that kills its process must be found."""
     url, seen_attempts, begun = f"sqlite:///{tmp_path}/runs.db", [], threading.Event()
@@ -513,3 +532,188 @@ def test_an_unknown_input_of_a_child_is_refused(orchestrator):
         orchestrator.run(flow_of(run_on_loop), given(DOUBLE, {"number": 1, "other": 2}))
 
     assert isinstance(caught.value.__cause__, UnknownInput)
+
+
+# ── Told apart ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_calls_with_the_same_key_at_once_mean_the_same_child(kind, attempt, tmp_path):
+    """In the first attempt, and in a later one, which looks for it."""
+    ran = []
+
+    def once(number):
+        ran.append(number)
+        return number
+
+    inner = flow_of(once, "inner")
+
+    async def call(ctx):
+        if ctx.attempt < attempt:
+            return None
+        runs = await asyncio.gather(*(ctx.run(inner, {"number": 1}, key="k") for _ in range(9)))
+        return [run.output for run in runs]
+
+    state = SQLStateManager(f"sqlite:///{tmp_path}/runs.db", create=True)
+    with Orchestrator(state if kind == "sqlite" else MemoryStateManager()) as orchestrator:
+        orchestrator.register(inner)
+        run = orchestrator.start(attempts(attempt, call))
+
+        assert [1] * 9 == run.result(GUARD).output
+        assert [1] == ran
+        assert 1 == len(children_of(orchestrator, run))
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_threads_of_a_step_with_the_same_key_mean_the_same_child(kind, tmp_path):
+    """A plain step may make its calls from threads of its own."""
+    inner, together = flow_of(double, "double"), threading.Barrier(4)
+
+    def body(ctx):
+        def call():
+            together.wait(GUARD)
+            return ctx.start(inner, {"number": 2}, key="k").id
+
+        return len({future.result(GUARD) for future in [in_thread(call) for _ in range(4)]})
+
+    state = SQLStateManager(f"sqlite:///{tmp_path}/runs.db", create=True)
+    with Orchestrator(state if kind == "sqlite" else MemoryStateManager()) as orchestrator:
+        orchestrator.register(inner)
+        run = orchestrator.start(flow_of(body))
+
+        assert 1 == run.result(GUARD).output
+        assert 1 == len(children_of(orchestrator, run))
+
+
+def test_another_workflow_for_the_same_key_is_refused(orchestrator):
+    """It would otherwise get the result of the first one."""
+
+    async def call(ctx):
+        return [(await ctx.run(it, {"number": 1}, key="k")).output for it in (DOUBLE, other)]
+
+    other = flow_of(double, "other")
+    with pytest.raises(RunFailed) as caught:
+        orchestrator.run(attempts(1, call, most=1))
+
+    assert isinstance(caught.value.__cause__, ChildChanged)
+    assert "workflow 'double' instead of 'other'" in str(caught.value.__cause__)
+
+
+def test_a_call_without_a_key_means_a_child_of_its_workflow(orchestrator):
+    """Another workflow is another child, in a later attempt too."""
+
+    async def call(ctx):
+        flow = flow_of(double, f"double {ctx.attempt}")
+        return (await ctx.run(flow, {"number": 3})).output
+
+    run = orchestrator.start(attempts(2, call))
+
+    assert 6 == run.result(GUARD).output
+    assert ["double 1", "double 2"] == [it.workflow_id for it in children_of(orchestrator, run)]
+
+
+@pytest.mark.parametrize("body", [run_on_loop, run_on_thread])
+def test_a_child_cannot_be_detached(orchestrator, body):
+    """Who asks for that means a call of the orchestrator."""
+    with pytest.raises(RunFailed) as caught:
+        orchestrator.run(flow_of(body), given(detached=True))
+
+    assert isinstance(caught.value.__cause__, DefinitionError)
+    assert "detached=True" in str(caught.value.__cause__)
+    assert 1 == orchestrator.list().total
+
+
+# ── Many, and deep ───────────────────────────────────────────────────────────────────────────
+
+
+@every_way
+def test_nesting_exhausts_nothing(body):
+    """Fifty deep, with one worker and one place."""
+
+    async def on_loop(ctx, depth):
+        return 1 + await body(ctx, flow, {"depth": depth - 1}, {}) if depth else 0
+
+    def on_thread(ctx, depth):
+        return 1 + body(ctx, flow, {"depth": depth - 1}, {}) if depth else 0
+
+    flow = flow_of(on_loop if asyncio.iscoroutinefunction(body) else on_thread, async_=True)
+    with Orchestrator(async_workers=1, max_active_runs=1, max_queued_runs=0) as orchestrator:
+        assert 50 == orchestrator.start(flow, {"depth": 50}).result(GUARD).output
+
+
+@pytest.mark.parametrize("body", [run_on_loop, run_on_thread])
+def test_many_parents_with_children_share_few_places(body):
+    """Two hundred, three at once; each has two children in turn."""
+
+    async def on_loop(ctx, n):
+        return [await body(ctx, DOUBLE, {"number": it}, {}) for it in (n, n + 1)]
+
+    def on_thread(ctx, n):
+        return [body(ctx, DOUBLE, {"number": it}, {}) for it in (n, n + 1)]
+
+    flow = flow_of(on_loop if body is run_on_loop else on_thread, async_=True)
+    with Orchestrator(async_workers=2, max_active_runs=3, max_queued_runs=200) as orchestrator:
+        runs = [orchestrator.start(flow, {"n": n}) for n in range(200)]
+
+        assert [[2 * n, 2 * n + 2] for n in range(200)] == [it.result(GUARD).output for it in runs]
+        assert 600 == orchestrator.list().total
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_a_recursion_without_end_is_refused(monkeypatch, kind, tmp_path):
+    """The error comes up through all of them; the text names the step and the cure."""
+    monkeypatch.setattr(launch, "MOST_GENERATIONS", 5)
+
+    async def descend(ctx):
+        await ctx.run(flow)
+
+    flow = flow_of(descend, async_=True)
+    state = SQLStateManager(f"sqlite:///{tmp_path}/runs.db", create=True)
+    with Orchestrator(state if kind == "sqlite" else MemoryStateManager()) as orchestrator:
+        orchestrator.register(flow)
+        run = orchestrator.start(flow)
+        error = run.wait(GUARD).error
+        while error.__cause__ is not None:
+            error = error.__cause__
+
+        assert isinstance(error, DefinitionError)
+        assert "more than 5 runs above it. End the recursion earlier" in str(error)
+        assert {"failed": 6} == {k: n for k, n in orchestrator.count(by="status").items() if n}
+        generations = [it.parent.generation for it in orchestrator.list().runs if it.parent]
+        assert [5, 4, 3, 2, 1] == generations
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_a_step_may_have_a_thousand_children(kind, tmp_path):
+    """They wait for places like other runs, and all of them end with their parent."""
+    leaf = flow_of(endless, "leaf", async_=True)
+
+    async def body(ctx):
+        await asyncio.gather(*(ctx.start(leaf, key=str(n)) for n in range(1000)))
+        raise LookupError("enough")
+
+    state = SQLStateManager(f"sqlite:///{tmp_path}/runs.db", create=True)
+    with Orchestrator(
+        state if kind == "sqlite" else MemoryStateManager(), max_active_runs=9
+    ) as orchestrator:
+        orchestrator.register(leaf)
+        run = orchestrator.start(flow_of(body))
+
+        assert "failed" == run.wait(GUARD).status
+        assert 1000 == orchestrator.list(parent_run_id=run.id, status="cancelled").total
+
+
+# ── Results ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_childs_output_that_cannot_be_stored_fails_the_child(tmp_path):
+    """And with it the step that waits, whose error leads to the cause."""
+    inner = flow_of(lambda: {"file": object()}, "inner")
+    with Orchestrator(SQLStateManager(f"sqlite:///{tmp_path}/runs.db", create=True)) as it:
+        it.register(inner)
+        result = it.start(flow_of(run_on_loop), given("inner", {})).wait(GUARD)
+
+    assert isinstance(result.error, RunFailed)
+    assert isinstance(result.error.__cause__, NotStorable)
+    assert "inner" in str(result.error)

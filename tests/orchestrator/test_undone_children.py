@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import attrs
 import pytest
 
 from actorflow import (
@@ -12,6 +13,7 @@ from actorflow import (
     Orchestrator,
     RetryPolicy,
     RunFailed,
+    RunStatus,
     Workflow,
 )
 from actorflow.state.sql import SQLStateManager
@@ -398,3 +400,22 @@ def test_a_workflow_made_at_run_time_runs_in_memory():
         orchestrator.start(parent).wait(GUARD)
 
     assert [1] == undone
+
+
+def runs_events(orchestrator, child):
+    """Return how many events a run has."""
+    return len(list(orchestrator.get(child.run_id).events()))
+
+
+def test_a_child_that_has_been_undone_in_the_meantime_stays_as_it_is(orchestrator, shop):
+    """Another process may finish with it just as its parent looks; it must not begin again."""
+    run = orchestrator.start(shop.day, {"names": ["a"]})
+    run.wait(GUARD)
+    (child,) = children_of(orchestrator, run)
+    runtime, events = orchestrator._life.runtime("test"), runs_events(orchestrator, child)
+    look, stale = runtime.snapshot, [attrs.evolve(child, status=RunStatus.COMPENSATING)]
+    runtime.snapshot = lambda run_id: stale.pop() if stale else look(run_id)
+    found = runtime.undoing.take_up(runtime, child.run_id, "late")
+
+    assert "cancelled" == found.wait(GUARD).status
+    assert events == runs_events(orchestrator, child)

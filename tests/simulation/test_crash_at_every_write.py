@@ -7,6 +7,7 @@ yet acknowledged. Then another orchestrator resumes it, and all laws hold for bo
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import random
 
@@ -222,6 +223,78 @@ def test_a_run_outlives_a_crash_at_every_write_of_a_store_that_fails_and_stalls(
 def works(outputs):
     """Outputs without the numbers of the attempts: one that was cut advances the next."""
     return {step_id: output.partition("#")[0] for step_id, output in outputs.items()}
+
+
+# ── Families ─────────────────────────────────────────────────────────────────────────────────
+
+# Three generations: a step runs two children, one of which has a child of its own, and then a step
+# runs a third one. The last step fails, or does not.
+LEAF = flow(task("sell", compensate=UNDO), id="leaf")
+BRANCH = flow(task("ask", compensate=UNDO), task("serve", "ask"), id="branch")
+PARENT = flow(
+    task("open", compensate=UNDO), task("more", "open"), task("last", "more"), id="parent"
+)
+SERVES = Script({"serve": returns().running(LEAF)})
+FAMILY = {
+    "open": returns().running(BRANCH, script=SERVES).running(LEAF),
+    "more": returns().running(LEAF),
+}
+KEEPS = Script(FAMILY)
+UNDOES = Script({**FAMILY, "last": raises(ValueError("no"))})
+MEMBERS = {"run-1", "run-1.open.1", "run-1.open.1.serve.1", "run-1.open.2", "run-1.more.1"}
+
+families = pytest.mark.parametrize("script", [KEEPS, UNDOES], ids=["work", "undoing"])
+
+
+def by_run(trace):
+    """How each run of a family has ended, and how often each of its steps was done and undone."""
+    counted = collections.Counter(
+        (event.run_id, event.step_id, event.kind.value)
+        for event in trace.events
+        if event.kind in KEPT | UNDONE
+    )
+    return {run_id: trace.result_of(run_id).status.value for run_id in trace.runs}, counted
+
+
+@moments
+@families
+def test_a_family_outlives_a_crash_at_every_write(store, script, recorded):
+    """No child is started, done or undone twice, whichever of its generations was cut off."""
+    with begun(PARENT, script) as simulation:
+        simulation.run_until_quiet()
+        writes, expected = simulation._runtime.state.writes, by_run(simulation.trace())
+
+    assert MEMBERS == set(expected[0])
+    for write in range(1, writes + 1):
+        with begun(PARENT, script, store) as simulation:
+            crash_and_go_on(simulation, write, recorded=recorded)
+            simulation.run_until_quiet()
+            trace = simulation.trace()
+            laws.check(trace)
+
+            assert expected == by_run(trace), write
+            for run_id in MEMBERS:
+                assert trace.result_of(run_id).status is store.manager.snapshot(run_id).status
+
+
+@moments
+@families
+def test_a_family_outlives_a_second_crash(store, script, recorded):
+    """While it goes on after the first one."""
+    with begun(PARENT, script) as simulation:
+        simulation.run_until_quiet()
+        writes, expected = simulation._runtime.state.writes, by_run(simulation.trace())
+    pairs = [(first, 1 + (7 * first) % (writes - first + 1)) for first in range(1, writes)]
+
+    for first, second in pairs[:: store.every]:
+        with begun(PARENT, script, store) as simulation:
+            crash_and_go_on(simulation, first, recorded=recorded)
+            crash_and_go_on(simulation, second, recorded=not recorded)
+            simulation.run_until_quiet()
+            trace = simulation.trace()
+            laws.check(trace)
+
+            assert expected == by_run(trace), (first, second)
 
 
 # ── Planted faults ───────────────────────────────────────────────────────────────────────────

@@ -41,6 +41,7 @@ from actorflow.model.messages import (
     ForStep,
     LeaveRuns,
     MakeSteps,
+    PauseRun,
     ReviveStep,
     RunActorLost,
     RunFinished,
@@ -59,6 +60,7 @@ from actorflow.model.messages import (
     run_of,
 )
 from actorflow.model.past import Past
+from actorflow.model.pausing import Pause
 from actorflow.model.records import RunRecord
 from actorflow.model.results import RunResult
 from actorflow.scheduling.crashes import MOST_CRASHES
@@ -340,6 +342,14 @@ class Driver:
     def cancel(self, run_id="run", *, grace=None, compensate=False):
         """Have a run cancelled."""
         return self.tell(CancelRun(run_id, "enough", grace, compensate))
+
+    def pause(self, run_id="run", *, freeze=False):
+        """Have a run paused."""
+        return self.tell(PauseRun(run_id, Pause(reason="a rest", freeze=freeze)))
+
+    def unpause(self, run_id="run"):
+        """Have a run go on."""
+        return self.tell(PauseRun(run_id, None))
 
     def leave(self, *run_ids, grace=5.0):
         """Have all runs left; in `run_ids` are those that the brain may not know."""
@@ -651,15 +661,39 @@ class RunAccount:
         self.suspended = set()
         self.woken = set()
         self.waits_since = {}
+        self.paused = False
+        self.held = False
+        self.still_since = None
         self.deaths = dict.fromkeys(start.plan.by_id, 0)
         self.ending = False
+
+    def compete(self, now, decision):
+        """Have everything that is ready be ready together, now."""
+        for step_id in self.ready_since:
+            self.ready_since[step_id] = -self.ways[step_id], decision, self.position[step_id]
+            self.ready_at[step_id] = now
+
+    def clock(self, now):
+        """The moment at which the clocks are that a pause can freeze."""
+        return now if self.still_since is None else self.still_since
+
+    def go_on(self, now):
+        """Have the clocks that a pause has frozen go on: they are late by its length."""
+        if self.still_since is not None:
+            late, self.still_since = now - self.still_since, None
+            self.retry_at = {it: due + late for it, due in self.retry_at.items()}
+            for step_id in self.first_sent_at:
+                # An attempt that waits stands still anyway.
+                until = self.waits_since.get(step_id, now)
+                self.first_sent_at[step_id] += max(0.0, until - (now - late))
 
     def stand_still(self, step_id, now):
         """Have a step's timeouts not count the time that its attempt has waited."""
         since = self.waits_since.pop(step_id, None)
         if since is not None:
             self.sent_at[step_id] += now - since
-            self.first_sent_at[step_id] += now - since
+            until = now if self.still_since is None else self.still_since
+            self.first_sent_at[step_id] += max(0.0, until - since)
 
 
 class Laws:
@@ -682,7 +716,7 @@ class Laws:
             elif step.undoes is None and run.run_id in self.runs:
                 account = self.runs[run.run_id]
                 account.sent_at[step.id] = self.driver.now
-                account.first_sent_at.setdefault(step.id, self.driver.now)
+                account.first_sent_at.setdefault(step.id, account.clock(self.driver.now))
 
     def check(self, messages, events):
         """Hold one decision to the laws."""
@@ -690,6 +724,10 @@ class Laws:
         for message in messages:
             self._count_deaths(message)
             self._note_wake(message)
+        for run_id, run in self.runs.items():
+            before, run.held = run.held, self._has_hold(run_id)
+            if before and not run.held:
+                run.compete(self.driver.now, self._decisions)
         for event in events:
             self._take(event)
         self._check_grants_come_last(events)
@@ -733,8 +771,9 @@ class Laws:
         assert EPOCH + self.driver.now == event.time
         if event.step_id is None:
             run.status = move_run(event.run_id, run.status, event.kind)
-            if event.kind == "run.compensating":
-                self._run_compensating(run, event)
+            check = getattr(self, "_" + event.kind.name.lower(), None)
+            if check is not None:
+                check(run, event)
             return
         assert not run.status.terminal, "nothing happens to a step of a run that has ended"
         before = run.steps[event.step_id]
@@ -749,7 +788,23 @@ class Laws:
             run.woken.discard(event.step_id)
             run.stand_still(event.step_id, self.driver.now)
 
+    def _run_paused(self, run, event):
+        assert not run.paused, "pausing twice is pausing once"
+        run.paused = True
+        if event.data["freeze"]:
+            run.still_since = self.driver.now
+
+    def _run_unpaused(self, run, _event):
+        run.paused = False
+        run.go_on(self.driver.now)
+        run.compete(self.driver.now, self._decisions)
+
+    def _run_completed(self, run, _event):
+        assert not run.paused, "a paused run does not complete"
+
     def _step_ready(self, run, event):
+        if run.still_since is not None:
+            assert event.step_id not in run.retry_at, "a backoff stands still"
         if event.step_id in run.retry_at:
             due = run.retry_at.pop(event.step_id)
             assert self.driver.now >= due, "no retry before its backoff"
@@ -762,6 +817,7 @@ class Laws:
         for dependency in plan.dependencies:
             assert run.steps[dependency] in KEPT, "a step starts after its dependencies settled"
         assert not run.ending, "nothing starts in a run that is ending"
+        assert not run.paused, "nothing starts in a paused run"
         run.attempts[event.step_id] += 1
         assert run.attempts[event.step_id] == event.attempt, "attempts are numbered without gaps"
         most = 1 if plan.step.retry is None else plan.step.retry.max_attempts
@@ -774,6 +830,8 @@ class Laws:
     def _check_it_was_next(self, run, step_id):
         chosen, ageing = run.plan.by_id[step_id].step, self.driver.ageing
         for other in self.runs.values() if chosen.async_ else [run]:
+            if other.held:
+                continue
             for rival_id, since in other.ready_since.items():
                 rival = other.plan.by_id[rival_id].step
                 if rival.async_ is not chosen.async_:
@@ -804,6 +862,7 @@ class Laws:
 
     def _compensation_continued(self, run, event):
         assert event.step_id in run.woken, "a compensator continues when its wait is over, once"
+        assert not run.paused, "nothing continues in a paused run"
         run.suspended.remove(event.step_id)
         run.woken.remove(event.step_id)
 
@@ -815,6 +874,7 @@ class Laws:
 
     def _step_continued(self, run, event):
         assert event.step_id in run.woken, "a step continues when its wait is over, once"
+        assert not run.paused, "nothing continues in a paused run"
         assert not run.ending, "nothing continues in a run that is ending"
         run.suspended.remove(event.step_id)
         run.woken.remove(event.step_id)
@@ -829,13 +889,14 @@ class Laws:
         else:
             low, high = policy.bounds(event.attempt - run.past.cut(event.step_id))
             assert low <= delay <= high, "jitter stays within its bounds"
-        run.retry_at[event.step_id] = self.driver.now + delay
+        run.retry_at[event.step_id] = run.clock(self.driver.now) + delay
 
     def _step_timed_out(self, run, event):
         total = event.data["limit"] == "total"
         since = run.first_sent_at if total else run.sent_at
         passed = self.driver.now - since[event.step_id]
         assert passed >= event.data["timeout"], "a timeout never fires early"
+        assert not (total and run.still_since is not None), "a total timeout stands still"
         run.timed_out.add(event.step_id)
 
     def _step_skipped(self, run, event):
@@ -877,6 +938,7 @@ class Laws:
 
     def _compensation_started(self, run, event):
         assert run.status is RunStatus.COMPENSATING
+        assert not run.paused, "no compensator starts in a paused run"
         if run.undoing is None:
             left = [name for name in run.to_undo if self._can_be_undone(run, name)]
             assert left[0] == event.step_id, "in reverse order of completion, and none left out"
@@ -948,12 +1010,27 @@ class Laws:
     def _check_work_is_conserved(self):
         brain = self.driver.brain
         for run_id, run in self.runs.items():
+            if self._is_held(run_id):
+                continue
             for step_id in run.ready_since:
                 if run.plan.by_id[step_id].step.async_:
                     assert not brain.workers.free, f"{step_id} waits beside a free worker"
                 else:
                     assert run_id in self._busy(), f"{step_id} waits for a sync lane that is free"
             self._check_the_woken(run_id, run)
+
+    def _has_hold(self, run_id):
+        live = self.driver.brain.runs.get(run_id)
+        return live is not None and live.hold is not None
+
+    def _is_held(self, run_id):
+        """Whether a run is paused, or waits for its place after a pause."""
+        if not self._has_hold(run_id):
+            return False
+        paused = self.runs[run_id].paused
+        assert paused is (self.driver.brain.runs[run_id].hold.pause is not None)
+        assert paused or self.driver.brain.waiting.free <= 0, f"{run_id} waits beside a free place"
+        return True
 
     def _busy(self):
         return {key[0] for key, one in self._attempts() if self._holds(key, one, async_=False)}
@@ -985,6 +1062,8 @@ class Laws:
         assert not (brain.waiting.free > 0 and len(brain.waiting)), "a run waits beside a place"
         for run in held:
             account = self.runs[run.run_id]
+            idle = account.paused and run.in_flight == len(run.suspended)
+            assert not idle, f"{run.run_id} is paused, and keeps its place"
             waits = account.suspended - account.woken
             only = (
                 run.run_id not in self._stirred()

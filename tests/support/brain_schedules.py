@@ -17,12 +17,14 @@ from actorflow.model.messages import (
     CancelRun,
     CompensatorLost,
     MakeSteps,
+    PauseRun,
     ReviveStep,
     SuspendAttempt,
     Wake,
     WakeAttempt,
     run_of,
 )
+from actorflow.model.pausing import Pause
 from tests.support.brain import (
     COROUTINES,
     OF_RUN_ACTORS,
@@ -116,6 +118,7 @@ class Schedule:
         self._ended = []
         self._waiting = []
         self._delivered = []
+        self._paused = []
 
     def choose(self, options):
         """Take one of the options; the first is the plainest."""
@@ -148,12 +151,24 @@ class Schedule:
             moves += [self._wake, self._wake]
         if driver.brain.deadlines.earliest < float("inf"):
             moves += [self._next_deadline, self._oversleep, self._let_time_pass]
+        if self._paused:
+            moves += [self._unpause]
         assert moves, "every attempt has ended, nothing is under way, and a run has not ended"
         return [*moves, self._disturb]
 
     def _disturb(self):
         again, lose = self._say_again, self._lose
-        self.choose([lose, again, self._block, self._post_again, lose, self._cancel])()
+        others = [self._cancel, self._pause, self._pause]
+        self.choose([lose, again, self._block, self._post_again, lose, *others])()
+
+    def _pause(self):
+        """Pause a run, perhaps one that is paused or has ended."""
+        run_id = self.choose(list(self.driver.starts))
+        self._paused.append(run_id)
+        self.driver.say(PauseRun(run_id, Pause(reason="a rest", freeze=self.choose([True, False]))))
+
+    def _unpause(self):
+        self.driver.say(PauseRun(self._paused.pop(), None))
 
     def _post_first(self):
         self._post(0)

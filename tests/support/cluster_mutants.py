@@ -67,14 +67,14 @@ def deployed(scenario):
     return scenario.settings.faults.handovers
 
 
-def paused(scenario):
+def halted(scenario):
     """Processes stand still beyond their leases."""
-    return scenario.settings.faults.pauses
+    return scenario.settings.faults.halts
 
 
 def unreachable(scenario):
     """Processes stand still, or cannot reach the store."""
-    return scenario.settings.faults.pauses or scenario.settings.faults.partitions
+    return scenario.settings.faults.halts or scenario.settings.faults.partitions
 
 
 def clocks(scenario):
@@ -184,7 +184,7 @@ def a_claim_keeps_the_token(claimed, store, row, owner):
     return claimed(store, row, owner)
 
 
-@breaks(49, shows=paused)(SharedStateManager, "heartbeat")
+@breaks(49, shows=halted)(SharedStateManager, "heartbeat")
 def a_lost_run_is_not_let_go(_heartbeat, state):
     """A renewal looks at no run."""
     state._begin()

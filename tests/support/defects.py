@@ -77,6 +77,8 @@ def defect(name, file, text, replacement, *tests, why):
 # ── The brain ────────────────────────────────────────────────────────────────────────────────
 
 MODELS = "tests/scheduling/test_models.py::"
+CHILDREN = "tests/orchestrator/test_children.py::"
+CHILD_ENDS = "tests/orchestrator/test_child_ends.py::"
 DECISIONS = "tests/scheduling/test_decisions.py::"
 UNDOING = "tests/scheduling/test_compensations.py::"
 
@@ -129,8 +131,8 @@ defect(
 defect(
     "an unrecorded run is not handed back",
     "actors/supervisor.py",
-    "AbandonAttempt, RunFinished, RunLeft, EndChildren)",
-    "AbandonAttempt, RunFinished, EndChildren)",
+    "AbandonAttempt, RunFinished, RunLeft, EndChildren, UndoChild)",
+    "AbandonAttempt, RunFinished, EndChildren, UndoChild)",
     SUPERVISOR + "test_a_run_is_left_though_what_it_recorded_last_has_failed",
     why="A shutdown waits in vain for a run whose last write has failed.",
 )
@@ -489,8 +491,8 @@ defect(
 defect(
     "what is not recorded is not abandoned",
     "actors/supervisor.py",
-    "(StopAttempt, AbandonAttempt, RunFinished, RunLeft, EndChildren)",
-    "(StopAttempt, RunFinished, RunLeft, EndChildren)",
+    "(StopAttempt, AbandonAttempt, RunFinished, RunLeft, EndChildren, UndoChild)",
+    "(StopAttempt, RunFinished, RunLeft, EndChildren, UndoChild)",
     SUPERVISOR + "test_a_thread_that_timed_out_is_abandoned_though_that_is_not_recorded",
     why="A run hangs when the disk is full at the moment in which a thread times out.",
 )
@@ -866,6 +868,90 @@ defect(
     "flow, by_person=True)",
     CHILDREN + "test_a_step_that_goes_on_with_its_child_takes_it_over",
     why="A child that kills its process is tried for ever.",
+)
+defect(
+    "calls with the same key at once do not wait for each other",
+    "orchestrator/children.py",
+    "earlier = self._starting.setdefault(run_id, turn)",
+    "earlier = self._starting[run_id] = turn",
+    f"{CHILDREN}test_calls_with_the_same_key_at_once_mean_the_same_child",
+    why="Two calls that mean one child start two, of which the record keeps one.",
+)
+defect(
+    "a key means whatever workflow it meant first",
+    "orchestrator/children.py",
+    "if changed or wanted != known.workflow_id:",
+    "if changed:",
+    f"{CHILDREN}test_another_workflow_for_the_same_key_is_refused",
+    why="A step gets the result of another workflow than it has asked for.",
+)
+defect(
+    "steps of a child count as the step that started it",
+    "orchestrator/callers.py",
+    "        copy.run(_caller.set, None)\n",
+    "        pass\n",
+    f"{CHILDREN}test_a_child_is_the_parent_of_what_its_steps_start",
+    f"{CHILDREN}test_nesting_exhausts_nothing",
+    why="Children of children hang, or end with the wrong run.",
+)
+defect(
+    "a child may be detached, and is not",
+    "orchestrator/children.py",
+    'if options.get("detached"):',
+    'if options.get("unknown"):',
+    f"{CHILDREN}test_a_child_cannot_be_detached",
+    why="A run that was to outlive the step is cancelled with it.",
+)
+defect(
+    "a run without an owner ends without its children",
+    "orchestrator/remote_cancel.py",
+    "        _end_children(powers, run, cancel_child or",
+    "        _is_over(run) and _end_children(powers, run, cancel_child or",
+    f"{CHILD_ENDS}test_children_end_with_a_parent_that_nobody_runs",
+    f"{CHILD_ENDS}test_a_child_in_progress_ends_with_a_parent_that_nobody_runs",
+    why="Children of a run that was cancelled between two deploys run on.",
+)
+defect(
+    "a run that makes way leaves its children behind",
+    "state/sql/writing/turns.py",
+    "self._cancel_family(connection, running.run_id,",
+    "self._cancel(connection, running.run_id,",
+    f"{CHILD_ENDS}test_children_end_with_a_parent_that_makes_way",
+    why="Children of a run that another one with its key has replaced run on.",
+)
+defect(
+    "an orphan goes on",
+    "orchestrator/takeover.py",
+    "        if orphaned:\n",
+    "        if orphaned is None:\n",
+    f"{CHILD_ENDS}test_a_child_that_was_not_told_of_its_parents_end_ends_when_it_is_taken_up",
+    why="A child that was started as its parent ended, and whose process died, runs on.",
+)
+defect(
+    "a child that a person has resumed is an orphan",
+    "orchestrator/family.py",
+    "    return not any(event.kind in _ENDS_BADLY for event in known)\n",
+    "    return known is not None\n",
+    f"{CHILD_ENDS}test_a_child_that_a_person_resumes_after_its_parents_end_goes_on",
+    why="A deploy cancels a run that a person has resumed.",
+)
+defect(
+    "a child that has just been undone is resumed",
+    "orchestrator/undoing.py",
+    "None, by_person=False)",
+    "None)",
+    "tests/orchestrator/test_undone_children.py::"
+    "test_a_child_that_has_been_undone_in_the_meantime_stays_as_it_is",
+    why="A child that another process has undone runs a second time, and is undone again.",
+)
+defect(
+    "a run that has not started is to be undone",
+    "orchestrator/remote_cancel.py",
+    "    if run.status is not RunStatus.PENDING:\n        if compensate:",
+    "    if not _is_over(run):\n        if compensate:",
+    "tests/orchestrator/test_remote_cancel.py::"
+    "test_a_run_in_the_queue_can_be_cancelled_by_its_handle",
+    why="A cancelled run waits in the queue until somebody takes it.",
 )
 defect(
     "a run that is drained gets no children",
@@ -1283,6 +1369,139 @@ defect(
     "                if pause is None and self.over and self._leave():\n",
     f"{SCHEDULES}test_there_is_a_thread_only_while_there_are_schedules",
     why="A thread is left after the last schedule was deleted.",
+)
+
+
+# ── Pauses ───────────────────────────────────────────────────────────────────────────────────
+
+PAUSES = "tests/scheduling/test_pauses.py::"
+PAUSING = "tests/orchestrator/test_pausing.py::"
+MIDWAY = "tests/orchestrator/test_pausing_midway.py::"
+DRAWN = "tests/testing/test_pauses.py::test_drawn_scenarios_with_many_pauses_keep_the_laws"
+
+defect(
+    "what becomes ready in a pause starts",
+    "scheduling/pauses.py",
+    "        self._starts.withhold()\n",
+    "",
+    f"{PAUSES}test_what_is_in_flight_ends_and_its_dependents_wait",
+    f"{PAUSES}test_a_retry_waits_for_the_end_of_the_pause",
+    DRAWN,
+    why="A paused run goes on.",
+)
+defect(
+    "what waits for a worker is not withdrawn",
+    "scheduling/pauses.py",
+    "        self._starts.withdraw(run)\n",
+    "",
+    f"{PAUSES}test_what_waits_for_a_worker_is_withdrawn",
+    f"{PAUSES}test_what_waits_for_the_sync_lane_is_withdrawn",
+    why="A step that was ready when its run was paused starts in the pause.",
+)
+defect(
+    "a suspended attempt is forgotten",
+    "scheduling/starts.py",
+    "        for known in run.suspended.values():\n            if known.woken:\n",
+    "        for known in run.suspended.values():\n            if known.woken and not run.steps:\n",
+    f"{PAUSES}test_a_suspended_attempt_does_not_continue",
+    why="A step whose child ends in a pause never continues.",
+)
+defect(
+    "a pause counts for nothing",
+    "scheduling/pauses.py",
+    "        run.hold.count(run)\n",
+    "",
+    f"{PAUSES}test_a_paused_run_does_not_complete",
+    DRAWN,
+    why="A paused run completes.",
+)
+defect(
+    "a paused run keeps its place",
+    "scheduling/pauses.py",
+    "                run.active, run.away = False, True\n                self._waiting.release()\n",
+    "                run.active, run.away = True, False\n",
+    f"{PAUSES}test_a_paused_run_gives_its_place_back_when_nothing_of_it_is_in_flight",
+    why="Paused runs fill an orchestrator.",
+)
+defect(
+    "a frozen deadline is not moved",
+    "scheduling/pauses.py",
+    "self._deadlines.set(hold.deadline + later, Due.RUN, run.run_id)",
+    "self._deadlines.set(hold.deadline, Due.RUN, run.run_id)",
+    f"{PAUSES}test_a_frozen_deadline_is_moved_by_the_pause",
+    why="A run fails by its timeout as soon as its frozen pause is over.",
+)
+defect(
+    "a backoff goes on in a frozen pause",
+    "scheduling/endings.py",
+    "            self._deadlines.cancel(step.backoff)  # set again when the pause is over\n",
+    "            pass\n",
+    f"{PAUSES}test_a_backoff_that_begins_in_a_frozen_pause_begins_after_it",
+    why="A retry comes too early after a frozen pause.",
+)
+defect(
+    "a clock that stands still has run out",
+    "scheduling/endings.py",
+    "deadline is not None and deadline[2] is not None and deadline[0] <= ended_at",
+    "deadline is not None and deadline[0] <= ended_at",
+    f"{PAUSES}test_a_compensator_does_not_time_out_by_a_clock_that_stands_still",
+    why="A compensator that works times out in a frozen pause.",
+)
+defect(
+    "a left run forgets that it is paused",
+    "scheduling/pauses.py",
+    "                self._forget(run)  # it has ended, or is left\n",
+    "                self._drop(run)\n",
+    f"{PAUSES}test_a_paused_run_that_is_left_can_be_cancelled",
+    why="A run that was paused, left and cancelled never ends.",
+)
+defect(
+    "a run takes the place that its child needs",
+    "scheduling/pauses.py",
+    "        elif run.family is not None and run.family.undoing is not None:\n",
+    "        elif run.family is not None and run.family.undoing == '':\n",
+    f"{PAUSES}test_a_run_leaves_its_place_to_the_child_that_is_undone",
+    why="A run that is unpaused while its child is undone waits for it for ever.",
+)
+defect(
+    "pauses are told in any order",
+    "orchestrator/changing.py",
+    "        with self._pauses.in_order:\n",
+    "        if True:\n",
+    f"{MIDWAY}test_the_supervisor_hears_last_what_is_recorded_last",
+    why="A run stays paused although it was unpaused last.",
+)
+defect(
+    "each pause is a message",
+    "orchestrator/pausing.py",
+    "        if under_way:\n",
+    "        if under_way and pause == ():\n",
+    f"{PAUSING}test_one_message_of_a_run_is_under_way",
+    why="Memory grows with the number of pauses that the loop has not heard of.",
+)
+defect(
+    "a paused run is taken",
+    "state/sql/pausing.py",
+    "sa.or_(runs.c.paused.is_(None), runs.c.cancel_asked.is_not(None))",
+    "sa.or_(runs.c.run_id.is_not(None), runs.c.cancel_asked.is_not(None))",
+    f"{PAUSING}test_a_paused_run_without_an_owner_is_left_where_it_is",
+    why="Every daemon takes paused runs up, which fill its memory.",
+)
+defect(
+    "a pause is lost with its owner",
+    "state/sql/writing/group.py",
+    "            **pause_kept(),\n",
+    '            "paused": None,\n',
+    f"{PAUSING}test_a_pause_outlasts_the_orchestrator",
+    why="A paused run goes on when another orchestrator has it.",
+)
+defect(
+    "a second pause counts as lifted",
+    "state/memory_pauses.py",
+    "        event.number > last and event.kind is unpaused and",
+    "        event.number > 0 and event.kind is unpaused and",
+    f"{PAUSING}test_a_run_in_memory_can_be_paused_again_after_a_cancellation_has_ended_a_pause",
+    why="A run that is undone in memory does not look paused, and goes on after a crash.",
 )
 
 

@@ -18,21 +18,26 @@ from actorflow.errors.running import DeadlineExceeded, StepTimeout
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus, move_run
 from actorflow.model.messages import (
     CancelRun,
+    ChildrenFound,
     DependencyCompleted,
     Execute,
     RunFinished,
     Settled,
 )
-from actorflow.scheduling import endings, ledger, starts
+from actorflow.orchestrator import family
+from actorflow.orchestrator.family import HasFamilies
+from actorflow.scheduling import endings, families, ledger, starts
 from actorflow.scheduling.compensations import Compensations
 from actorflow.scheduling.crashes import Crashes
 from actorflow.scheduling.deadlines import Deadlines, Due
 from actorflow.scheduling.decisions import Decisions
 from actorflow.scheduling.endings import Endings, timeout_of
+from actorflow.scheduling.families import Families
 from actorflow.scheduling.ledger import RunState, StepState
 from actorflow.scheduling.outbox import Outbox
 from actorflow.scheduling.queues import ReadyQueue, RunQueue
 from actorflow.scheduling.starts import Starts
+from actorflow.testing.simulation.children import SimulatedChildren
 
 __all__ = ["MUTANTS", "PURE", "Mutant", "shown_by"]
 
@@ -616,6 +621,48 @@ def ended_runs_are_remembered(finished, supervisor, message):
     finished(supervisor, message)
     if address is not None:
         supervisor._run_actors[run_id] = address
+
+
+# ── Families ─────────────────────────────────────────────────────────────────────────────────
+
+
+@replaces(Families, "ask")
+def a_parent_leaves_its_children_alone(_ask, families, run):
+    """It ends whether they have or not."""
+    return False
+
+
+@replaces(HasFamilies, "_cancel_child")
+def children_in_progress_go_on(_cancel, runtime, asked, child):
+    """A parent that is undone waits for their ends; another one leaves them behind."""
+
+
+@replaces(family, "ends_with_parent")
+def abandoned_children_end_with_their_parents(ends, child):
+    """As if nobody had said so."""
+    return ends(child) or (child.parent is not None and not child.parent.compensates)
+
+
+@replaces(SimulatedChildren, "wants")
+def completed_children_stay(_wants, children, runtime, child):
+    """Although their parent is undone."""
+    return False
+
+
+@replaces(families, "_merged")
+def the_first_child_is_undone_first(merged, run, undoable, message):
+    """The children of a step are undone in the order in which they ended."""
+    children = tuple(reversed(message.children))
+    return merged(run, undoable, ChildrenFound(message.run_id, message.asked, children))
+
+
+@replaces(Families, "undo")
+def a_parent_keeps_its_place_while_a_child_is_undone(undo, families, run, child):
+    """Which the child may need."""
+    active = run.active
+    run.active = False
+    undo(families, run, child)
+    run.active = active
 
 
 # ── Where heaps have depth ───────────────────────────────────────────────────────────────────

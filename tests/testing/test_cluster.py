@@ -81,7 +81,7 @@ def test_a_process_that_stood_still_finds_that_it_has_lost_its_run(flow):
     cluster = Cluster(2)
     cluster.start(flow, script=Script(default=returns(after=20.0)))
     cluster.advance(1.0)
-    cluster.pause(0, 30.0)
+    cluster.halt(0, 30.0)
 
     trace = concluded(cluster)
     zombie = trace.process("0.1")
@@ -118,7 +118,7 @@ def test_a_run_that_is_taken_up_again_is_not_discarded():
     """Its former life ended here because its events could not be recorded."""
     scenario = ClusterScenario(
         steps=(ScenarioStep(id="a", async_=True, on_thread=True),),
-        settings=Settings(faults=Faults(handovers=1, store_stalls=1, pauses=1, partitions=1)),
+        settings=Settings(faults=Faults(handovers=1, store_stalls=1, halts=1, partitions=1)),
         runs=(ClusterRun(at=2.0, enqueued=True), ClusterRun(at=2.0)),
     )
     late = 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 1
@@ -128,7 +128,7 @@ def test_a_run_that_is_taken_up_again_is_not_discarded():
         "down for": [2],
         "for leases": [1],
         "hand over": [3],
-        "pause": [3],
+        "halt": [3],
         "store stalls": [0, 1],
         "timer": late,
     }
@@ -142,12 +142,12 @@ def test_a_waiting_run_that_began_elsewhere_goes_on_where_it_waited():
     """Its first owner stood still; the one that took it over began it and died."""
     scenario = ClusterScenario(
         steps=(ScenarioStep(id="a"),),
-        settings=Settings(faults=Faults(restarts=2, pauses=1)),
+        settings=Settings(faults=Faults(restarts=2, halts=1)),
         runs=(ClusterRun(key="key", debounce=3.0),),
         server_clock=True,
         one_host=True,
     )
-    tape = {"down for": [0, 2], "pause": [4], "restart": [8, 7], "who": [0, 1]}
+    tape = {"down for": [0, 2], "halt": [4], "restart": [8, 7], "who": [0, 1]}
     trace = scenario.simulate(Tape(tape))
 
     assert ["0.1", "1.2", "0.1"] == owners(trace)
@@ -254,12 +254,12 @@ def test_an_orchestrator_that_is_down_cannot_be_asked(flow):
     """Nor one that stands still; one that is cut off says so."""
     cluster = Cluster(3)
     cluster.crash(0)
-    cluster.pause(1, 5.0)
+    cluster.halt(1, 5.0)
     cluster.cut_off(2, 5.0)
 
     with pytest.raises(NotNow, match="orchestrator 0 is crashed"):
         cluster.start(flow)
-    with pytest.raises(NotNow, match="orchestrator 1 is paused"):
+    with pytest.raises(NotNow, match="orchestrator 1 is halted"):
         cluster.start(flow, orchestrator=1)
     with pytest.raises(StoreUnavailable):
         cluster.start(flow, orchestrator=2)
@@ -287,7 +287,7 @@ def test_the_same_tape_gives_the_same_trace(flow):
     """Process by process."""
 
     def trace(tape):
-        cluster = Cluster(2, tape=tape, faults=Faults(restarts=1, pauses=1))
+        cluster = Cluster(2, tape=tape, faults=Faults(restarts=1, halts=1))
         cluster.start(flow)
         cluster.enqueue(flow, orchestrator=1)
         return cluster.conclude()

@@ -645,6 +645,23 @@ def test_an_orchestrator_that_crashes_is_followed_by_one_that_resumes():
     )
 
 
+def test_a_cancelled_run_gets_the_grace_of_a_shutdown_as_well():
+    """From the beginning of the shutdown, here just before the first grace is over."""
+    script = Script({"a": returns(after=1.5)})
+    with Simulation(script=script, stop_grace=1.0) as simulation:
+        run_id = simulation.start(flow(step("a")))
+        simulation.advance(0.1)
+        simulation.cancel(run_id)
+        simulation.advance(0.8)
+        simulation.hand_over(grace=1.0)
+        for moment in (1.2, 1.3):  # the law looks whenever time passes
+            simulation.call_at(moment, lambda: None)
+        simulation.run_until_quiet()
+
+        assert 1.5 == simulation.trace().events[-1].time
+        laws.check(simulation.trace())
+
+
 def test_a_late_result_comes_from_an_attempt_that_was_abandoned():
     """Only if the schedule says so."""
 

@@ -7,7 +7,7 @@ that out costs about 1 us. To announce costs about a tenth of a small commit, an
 throughput when four processes commit at once, because PostgreSQL lets announcements commit one
 after another.
 
-A request to cancel a run is announced on `actorflow_cancels`, always.
+A request to cancel or to pause a run is announced on `actorflow_cancels`, always.
 
 An announcement may be lost with a connection. It only makes a watcher look sooner than it would.
 """
@@ -26,6 +26,7 @@ __all__ = [
     "CANCELS",
     "FOLLOWED",
     "RUNS",
+    "announce",
     "ask",
     "notification",
     "payload",
@@ -35,7 +36,7 @@ __all__ = [
 RUNS: Final = "actorflow_runs"
 """The channel for runs whose record has changed."""
 CANCELS: Final = "actorflow_cancels"
-"""The channel for requests to cancel."""
+"""The channel for requests to cancel and to pause."""
 FOLLOWED: Final = 0x6163746F72666C77
 """The key of the advisory lock that watchers share; it spells `actorflw`."""
 _LARGEST: Final = 7_900
@@ -47,6 +48,11 @@ _EVERY: Final = "[]"
 def ask(statement: sa.Update, connection: sa.Connection) -> None:
     """Execute the statement that records a request to cancel, and announce it."""
     connection.execute(statement)
+    announce(connection)
+
+
+def announce(connection: sa.Connection) -> None:
+    """Announce that there is a request for the owner of a run."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_notify(CANCELS, "")))
 

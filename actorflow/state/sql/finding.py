@@ -122,9 +122,15 @@ def _conditions(query: RunQuery, dialect: str) -> Iterator[Any]:
         yield runs.c.finished_at.is_(None)
     yield from _within(runs.c.finished_at, query, "finished")
     for name, wanted in query.flags.items():
-        yield runs.c[name].is_not(None) if wanted else runs.c[name].is_(None)
+        yield _is_so(name) if wanted else sa.not_(_is_so(name))
     if query.error is not None:
         yield _is_error(query.error, dialect)
+
+
+def _is_so(flag: str) -> Any:
+    """Return whether a run is parked, waiting or paused; one that has ended is neither."""
+    known = runs.c[flag].is_not(None)
+    return known if flag == "parked" else sa.and_(known, runs.c.finished_at.is_(None))
 
 
 def _within(column: Any, query: RunQuery, what: str) -> Iterator[Any]:

@@ -20,8 +20,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from actorflow.errors.definition import DefinitionError
+from actorflow.model.pausing import Pause
 from actorflow.state.leases import renewal_interval
 from actorflow.state.sql.owners import OwnerWatch, columns_of
+from actorflow.state.sql.pausing import FREEZE, UNPAUSE, unheard_pauses
 from actorflow.state.sql.processes import Process
 from actorflow.state.sql.schema.tables import NOT_PURGED, Moment, owners, runs
 from actorflow.state.sql.values.errors import clipped
@@ -30,12 +32,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from typing import TypeAlias
 
+    from actorflow.model.powers import ChangePause
+
     Cancel: TypeAlias = Callable[[str, str, bool], None]
     """Takes a run's id, the reason, and whether to compensate."""
 
 __all__ = [
-    "CancelRequests",
     "Lease",
+    "Requests",
     "database_time",
     "lease_expired",
     "lease_forgotten",
@@ -48,6 +52,7 @@ _RUNS_PER_QUERY: Final = 500
 """How many runs one query checks."""
 _DAY: Final = 86_400.0
 _TAKEN_OVER: Final = "it was taken over by another orchestrator"
+_CANCEL: Final = "cancel"
 _IN_PROGRESS: Final = runs.c.finished_at.is_(None)
 
 
@@ -124,7 +129,7 @@ class Lease:
         owner: str,
         seconds: float,
         now: Callable[[], float],
-        requests: CancelRequests,
+        requests: Requests,
     ) -> None:
         process = Process.current()
         self.others: Final = OwnerWatch(
@@ -203,8 +208,8 @@ def request_cancel(run_id: str, reason: str, *, compensate: bool) -> sa.Update:
     return sa.update(runs).where(this).values(cancel_asked=request)
 
 
-class CancelRequests:
-    """The requests to cancel one owner's runs.
+class Requests:
+    """The requests to cancel and to pause one owner's runs.
 
     The writer's thread reads them at each renewal of the lease, and the watcher's thread as soon as
     it hears of one.
@@ -215,10 +220,13 @@ class CancelRequests:
 
     def __init__(self, owner: str) -> None:
         pending = (runs.c.owner == owner, runs.c.cancel_asked.is_not(None), _IN_PROGRESS)
-        self.query: Final = sa.select(runs.c.run_id, runs.c.cancel_asked).where(*pending)
-        """Selects the pending requests."""
+        kind = sa.literal_column(f"'{_CANCEL}'", sa.Text)
+        cancels = sa.select(runs.c.run_id, kind, runs.c.cancel_asked).where(*pending)
+        self.query: Final = sa.union_all(cancels, unheard_pauses(owner))
+        """Selects the pending requests: run id, kind, and what belongs to it."""
         self._found: Sequence[Any] = ()
         self._cancel: Cancel | None = None
+        self._change_pause: ChangePause | None = None
 
     @property
     def has_listener(self) -> bool:
@@ -242,6 +250,16 @@ class CancelRequests:
 
         return end
 
+    def listen_for_pauses(self, change: ChangePause) -> Callable[[], None]:
+        """Deliver pauses to `change` from now on, on any thread; return a function to stop that."""
+        self._change_pause = change
+
+        def end() -> None:
+            if self._change_pause is change:
+                self._change_pause = None
+
+        return end
+
     def fetch(self, connection: sa.Connection) -> None:
         """Read the pending requests, if an orchestrator listens."""
         self._found = connection.execute(self.query).all() if self.has_listener else ()
@@ -253,9 +271,19 @@ class CancelRequests:
 
     def tell(self, found: Iterable[Sequence[str]]) -> None:
         """Deliver requests, as `query` selects them; from any thread."""
-        for run_id, text in found:
-            request = msgspec.json.decode(text)
-            self.cancel(run_id, request["reason"], compensate=request["compensate"])
+        for run_id, kind, text in found:
+            if kind == _CANCEL:
+                request = msgspec.json.decode(text)
+                self.cancel(run_id, request["reason"], compensate=request["compensate"])
+            else:
+                freeze = kind == FREEZE
+                self._pause(run_id, None if kind == UNPAUSE else Pause(reason=text, freeze=freeze))
+
+    def _pause(self, run_id: str, pause: Pause | None) -> None:
+        change = self._change_pause
+        if change is not None:
+            with contextlib.suppress(Exception):  # as below
+                change(run_id, pause)
 
     def cancel(self, run_id: str, reason: str, *, compensate: bool) -> None:
         """Have the listening orchestrator, if any, cancel a run."""

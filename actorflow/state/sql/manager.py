@@ -17,6 +17,7 @@ from actorflow.state.sql.deferral import SQLDeferral
 from actorflow.state.sql.listings import SQLListings
 from actorflow.state.sql.options import check_columns, check_options, needs_extra
 from actorflow.state.sql.outside import SQLOutside
+from actorflow.state.sql.pauses import SQLPauses
 from actorflow.state.sql.retention import Limits, PeriodicPurge
 from actorflow.state.sql.schedules import SQLSchedules
 from actorflow.state.sql.values.serializers import JSONSerializer
@@ -44,7 +45,7 @@ __all__ = ["SQLStateManager"]
 
 
 @checks_options
-class SQLStateManager(SQLDeferral, SQLListings, SQLOutside, SQLSchedules):
+class SQLStateManager(SQLDeferral, SQLListings, SQLOutside, SQLPauses, SQLSchedules):
     """A state manager that keeps runs in a database: SQLite or PostgreSQL.
 
     A single thread writes: `create`, `claim` and `record` enqueue their work, and everything that
@@ -118,7 +119,7 @@ class SQLStateManager(SQLDeferral, SQLListings, SQLOutside, SQLSchedules):
         with needs_extra("SQLStateManager"):
             from actorflow.state.sql.attributes import dump_attributes  # noqa: PLC0415
             from actorflow.state.sql.engines import check_process  # noqa: PLC0415
-            from actorflow.state.sql.leases import CancelRequests, Lease  # noqa: PLC0415
+            from actorflow.state.sql.leases import Lease, Requests  # noqa: PLC0415
             from actorflow.state.sql.purging import Purger  # noqa: PLC0415
             from actorflow.state.sql.reading import Reader  # noqa: PLC0415
             from actorflow.state.sql.schedule_rows import ScheduleRows  # noqa: PLC0415
@@ -143,7 +144,7 @@ class SQLStateManager(SQLDeferral, SQLListings, SQLOutside, SQLSchedules):
         self._dump_attributes = dump_attributes
         self._reader = Reader(self._engines, self._payloads)
         dialect, owner = self._engines.writing.dialect, str(uuid.uuid4())
-        clock, self._requests = SystemClock(), CancelRequests(owner)
+        clock, self._requests = SystemClock(), Requests(owner)
         held = Lease(dialect.name, owner, lease, clock.now, self._requests)
         statements = Statements(dialect, owner, chosen.name, held.others.end_leases)
         self._turns = statements.turns

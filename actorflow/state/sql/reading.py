@@ -58,13 +58,11 @@ _COPIED: Final = (
     "business_id",
     "parked",
     "parked_since",
-    "waiting",
-    "waiting_since",
-    "paused",
-    "paused_since",
     "takeovers",
     "start_at",
 )
+_IN_PROGRESS: Final = ("waiting", "waiting_since", "paused", "paused_since")
+"""What means nothing for a run that has ended."""
 _STEPS_PER_QUERY: Final = 500
 _RUNS_PER_QUERY: Final = 500
 _LARGEST: Final = 2**63 - 1
@@ -168,6 +166,8 @@ class Reader:
     ) -> RunSnapshot:
         return RunSnapshot(
             **{name: getattr(run, name) for name in _COPIED},
+            **({} if run.finished_at else {it: getattr(run, it) for it in _IN_PROGRESS}),
+            frozen=bool(run.frozen and run.paused is not None and run.finished_at is None),
             key=run.run_key,
             status=RunStatus(run.status),
             inputs=inputs,

@@ -145,18 +145,18 @@ class Cluster(World):
             self._end(member, "crashed")
             self._after(as_moment(down, "down"), lambda: self._begin(member))
 
-    def pause(self, orchestrator: int, for_: Duration) -> None:
+    def halt(self, orchestrator: int, for_: Duration) -> None:
         """Have a process stand still, as with SIGSTOP; it does not know that time has passed."""
         member = self._member(orchestrator)
         process, length = member.process, as_moment(for_, "for_")
-        if process is not None and not member.paused:
-            self._away(member, "paused")
-            member.paused = True
+        if process is not None and not member.halted:
+            self._away(member, "halted")
+            member.halted = True
             self._after(length, lambda: self._wake(member, process))
 
     def _wake(self, member: Orchestrated, process: Process) -> None:
         if member.process is process:
-            member.paused = False
+            member.halted = False
             self._back(member)
 
     def cut_off(self, orchestrator: int, for_: Duration) -> None:

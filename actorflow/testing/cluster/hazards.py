@@ -22,7 +22,7 @@ __all__ = ["Hazards"]
 _LABELS: Final = (
     "restart",
     "hand over",
-    "pause",
+    "halt",
     "cut off",
     "clock step",
     "cancel",
@@ -118,7 +118,7 @@ class Hazards:
         for label, act in (
             ("restart", self._crash),
             ("hand over", self._deploy),
-            ("pause", self._pause),
+            ("halt", self._halt),
             ("cut off", self._cut_off),
             ("clock step", self._set_clock),
             ("cancel", self._cancel),
@@ -143,8 +143,8 @@ class Hazards:
     def _length(self) -> float:
         return self._cluster.lease * _LEASES[self._choose(len(_LEASES), "for leases")]
 
-    def _pause(self, member: Orchestrated) -> None:
-        self._cluster.pause(member.number, self._length())
+    def _halt(self, member: Orchestrated) -> None:
+        self._cluster.halt(member.number, self._length())
 
     def _cut_off(self, member: Orchestrated) -> None:
         self._cluster.cut_off(member.number, self._length())

@@ -204,7 +204,7 @@ class Process(SimulatedRuntime):
         plan: WorkflowPlan = message.plan
         self._steps += len(plan.steps)
         request = Request(plan.workflow_id, message.scope.run_id, message, None)
-        self._take(request, self._script_of(plan.workflow_id))
+        self.take(request, self._script_of(plan.workflow_id))
         self.keep_beating()
 
     def _tell_to_cancel(
@@ -215,7 +215,7 @@ class Process(SimulatedRuntime):
         compensate: bool,  # noqa: FBT001
     ) -> None:
         self.heard.append((self.system.time, run_id))
-        self._tell(CancelRun(run_id, reason, grace, compensate))
+        self.tell(CancelRun(run_id, reason, grace, compensate))
 
     def finished(self, result: RunResult) -> None:
         """Keep a run's result, and let runs with its key start."""
@@ -250,7 +250,7 @@ class Process(SimulatedRuntime):
         live = self.parts.live
         live.all_ended.when_done(self._close_soon)
         if not live.all_ended.done:
-            self._tell(LeaveRuns(tuple(live.ids()), grace))
+            self.tell(LeaveRuns(tuple(live.ids()), grace))
             self.system.call_at(self.system.time + grace + _MARGIN, self._close)
 
     def _close_soon(self) -> None:

@@ -74,6 +74,7 @@ class Recorder(SimulatedStateManager):
             attributes=None,
             counts=None,
             schedules=this,
+            pauses=None,
         )
 
     @property

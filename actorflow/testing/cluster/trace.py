@@ -36,7 +36,7 @@ class Absence(NamedTuple):
     since: float
     until: float
     why: str
-    """"crashed", "left", "down", "paused" or "cut off"."""
+    """"crashed", "left", "down", "halted" or "cut off"."""
 
 
 @attrs.frozen(eq=False)

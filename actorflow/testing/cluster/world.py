@@ -44,7 +44,7 @@ class Orchestrated:
         self.lives: int = 0
         self.process: Process | None = None
         """Its current process; None while it is down."""
-        self.paused: bool = False
+        self.halted: bool = False
         self.wrong_by: float = 0.0
         """Seconds by which its wall clock is wrong."""
         self.away_since: float | None = 0.0
@@ -197,7 +197,7 @@ class World:
     def _hinders(self, member: Orchestrated) -> bool:
         """Return whether something keeps an orchestrator from its work."""
         process = member.process
-        return process is None or member.paused or process.leaving or process.recorder.cut_off
+        return process is None or member.halted or process.leaving or process.recorder.cut_off
 
     def _end(self, member: Orchestrated, how: str) -> None:
         process = member.process
@@ -206,7 +206,7 @@ class World:
         self._away(member, how)
         heard = tuple(process.heard)
         lost, name, said = tuple(process.owner.lost), process.name, tuple(process.parts.said)
-        member.process, member.paused = None, False
+        member.process, member.halted = None, False
         trace = process.end()
         self.processes.append(
             ProcessTrace(name, member.number, how, self.now, trace, heard, lost, said)
@@ -237,7 +237,7 @@ class World:
     def _able(self, orchestrator: int) -> Process:
         member = self._member(orchestrator)
         process = member.process
-        if process is None or member.paused or process.leaving:
+        if process is None or member.halted or process.leaving:
             raise NotNow(f"orchestrator {orchestrator} is {member.why}.")
         return process
 
@@ -305,7 +305,7 @@ class World:
     def _step(self, until: float) -> bool:
         """Have one thing happen; return whether there was anything."""
         self._left -= 1
-        running = [it for it in self.members if it.process is not None and not it.paused]
+        running = [it for it in self.members if it.process is not None and not it.halted]
         busy = [it for it in running if it.process is not None and it.process.system.busy]
         upcoming = self._next_time(running)
         if not busy:

@@ -13,8 +13,9 @@
 pytest collects the inherited tests. `SharedStateManagerContract` is for state managers shared by
 several processes. `MeasuresStepsContract` is for those that know how long steps take,
 `FindsRunsContract` for those that keep attributes, count runs and take every filter,
-`KeepsSchedulesContract` for those that keep schedules, and `FollowsRunsContract` for those that
-tell when a run has changed; derive from them in addition:
+`KeepsSchedulesContract` for those that keep schedules, `PausesRunsContract` for those that keep
+pauses, and `FollowsRunsContract` for those that tell when a run has changed; derive from them in
+addition:
 `class TestMyState(MeasuresStepsContract, StateManagerContract)`.
 """
 
@@ -26,6 +27,7 @@ from actorflow.testing.contracts.executors import ExecutorContract
 from actorflow.testing.contracts.finding import FindsRunsContract
 from actorflow.testing.contracts.following import FollowsRunsContract
 from actorflow.testing.contracts.measuring import MeasuresStepsContract
+from actorflow.testing.contracts.pausing import PausesRunsContract
 from actorflow.testing.contracts.scheduled import KeepsSchedulesContract
 from actorflow.testing.contracts.state_managers import (
     SharedStateManagerContract,
@@ -40,6 +42,7 @@ __all__ = [
     "Gate",
     "KeepsSchedulesContract",
     "MeasuresStepsContract",
+    "PausesRunsContract",
     "SharedStateManagerContract",
     "StateManagerContract",
     "accept",

@@ -26,6 +26,7 @@ from actorflow.testing.laws.compensation import (
     compensations_happen_once,
     compensations_run_backwards,
 )
+from actorflow.testing.laws.families import families_end_together
 from actorflow.testing.laws.law import Law, law
 from actorflow.testing.laws.outcomes import (
     alike,
@@ -34,6 +35,11 @@ from actorflow.testing.laws.outcomes import (
     outputs_arrive_untouched,
     repetition_changes_nothing,
     same,
+)
+from actorflow.testing.laws.pauses import (
+    frozen_clocks_stand_still,
+    paused_runs_start_nothing,
+    pauses_are_kept,
 )
 from actorflow.testing.laws.records import (
     commits_come_first,
@@ -103,7 +109,9 @@ __all__ = [
     "ends_are_final",
     "ends_are_shared",
     "failures_spread_no_further",
+    "families_end_together",
     "final_errors_are_final",
+    "frozen_clocks_stand_still",
     "healthy_owners_keep_their_runs",
     "keys_are_kept",
     "late_results_change_nothing",
@@ -117,6 +125,8 @@ __all__ = [
     "outputs_arrive_untouched",
     "owners_die_a_limited_number_of_times",
     "owners_follow_each_other",
+    "paused_runs_start_nothing",
+    "pauses_are_kept",
     "priorities_are_kept",
     "records_add_up",
     "records_are_continued",
@@ -176,6 +186,10 @@ ALL: Final[tuple[Law, ...]] = (
     left_runs_stay_as_they_were,
     crash_loops_end,
     waits_hold_nothing,
+    paused_runs_start_nothing,
+    pauses_are_kept,
+    frozen_clocks_stand_still,
+    families_end_together,
     owners_follow_each_other,
     ends_are_shared,
     unowned_runs_are_taken_up,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from actorflow.errors.running import DeadlineExceeded, RetryAfter
 from actorflow.model.lifecycle import EventKind
 from actorflow.support.safe_text import said_by
+from actorflow.testing.laws.evidence.holds import clock, is_frozen
 from actorflow.testing.laws.evidence.life import NEVER
 from actorflow.testing.laws.evidence.waits import ROUNDING
 from actorflow.testing.laws.law import of_the_runtime
@@ -104,7 +105,13 @@ def _early(step: StepLife, event: Event, place: int, lives: Lives) -> Iterator[s
     if due is not None and lives.waits is not None:
         attempt = None if total else event.attempt
         due = lives.waits.postponed(due, step, place, attempt, at_most=False) - ROUNDING
-    if due is None or event.time < due:
+    passed = event.time
+    if due is not None and limit is not None and total and is_frozen(step.life):
+        if lives.waits is not None and step in lives.waits.of:
+            return  # which of both clocks stood still is not reckoned
+        passed = clock(step.life, event.time)
+        due = clock(step.life, lives.granted_from(tries[0])) + limit - ROUNDING
+    if due is None or passed < due:
         when = "but it has none" if due is None else f"but was due at {due:g} s"
         yield f"the {event.data['limit']} timeout of {step} passed at {event.time:g} s, {when}"
 
@@ -126,7 +133,7 @@ def _deadline(step: StepLife, one: Try, lives: Lives) -> float | None:
     if options.timeout is not None:
         due = lives.granted_by(one) + options.timeout
         dues.append(_postponed(due, step, one, one.number, lives))
-    if options.total_timeout is not None:
+    if options.total_timeout is not None and not is_frozen(step.life):
         due = lives.granted_by(step.tries[0]) + options.total_timeout
         dues.append(_postponed(due, step, one, None, lives))
     return min(dues, default=None)
@@ -156,7 +163,7 @@ def _early_expiry(life: Life) -> Iterator[str]:
     deadline = life.start.deadline
     for _, event in life.events:
         expired = isinstance(event.data.get("error"), DeadlineExceeded)
-        if expired and (deadline is None or event.time < deadline):
+        if expired and (deadline is None or clock(life, event.time) < deadline - ROUNDING):
             yield f"the timeout of {life} passed at {event.time:g} s, before it was due"
 
 
@@ -167,10 +174,13 @@ def backoffs_are_kept(lives: Lives) -> Iterator[str]:
         due = 0.0
         for event in step.events:
             if event.kind is _RETRYING:
-                due = event.time + event.data["delay"]
+                due = clock(step.life, event.time) + event.data["delay"]
                 yield from _out_of_bounds(step, event)
-            elif event.kind is EventKind.STEP_READY and event.time < due:
-                yield f"{step} was ready again at {event.time:g} s, but had to wait until {due:g} s"
+            elif (
+                event.kind is EventKind.STEP_READY and clock(step.life, event.time) < due - ROUNDING
+            ):
+                when = f"at {event.time:g} s, but had to wait until {due:g} s"
+                yield f"{step} was ready again {when}, by its clock"
         for one, following in itertools.pairwise(step.tries):
             yield from _too_soon(step, one, following)
 

@@ -197,7 +197,8 @@ def crowded_places(lives: Lives) -> Iterator[str]:
     """Yield the moments when more runs were in progress than there are places."""
     if not _scarce(lives):
         return
-    if lives.waits is not None:
+    families = any(known.parent is not None for known in lives.trace.runs.values())
+    if lives.waits is not None or families:
         yield from crowded_with_waits(lives)
         return
     places, active = lives.trace.settings.max_active_runs, dict[Life, None]()
@@ -205,7 +206,7 @@ def crowded_places(lives: Lives) -> Iterator[str]:
         life = owner if isinstance(owner, Life) else owner.life
         if event.kind in RUN_ENDS:
             active.pop(life, None)
-        elif event.kind in _TAKES_A_PLACE and not life.torn:
+        elif event.kind in _TAKES_A_PLACE and not (life.torn or life.holds):
             active = {one: None for one in active if one.until > mark}  # a crash frees all places
             active[life] = None
             if len(active) > places:
@@ -220,7 +221,7 @@ def jumped_queue(lives: Lives) -> Iterator[str]:
     """
     if not _scarce(lives):
         return
-    fresh = [life for life in lives.all if life.former is None and not life.torn]
+    fresh = [it for it in lives.all if it.former is None and not (it.torn or it.holds)]
     begun = {life: _begun_at(life) for life in fresh}
     started = [life for life in fresh if _is_started(life)]
     for life, other in itertools.product(started, fresh):

@@ -119,6 +119,8 @@ def _must_be_compensated(life: Life) -> bool:
 
 def _unrequested(compensation: _Compensation) -> Iterator[str]:
     life = compensation.lives[0]
+    if life.of_undone:
+        return
     if compensation.reason is not None and not any(one.compensate for _, _, one in life.cancels):
         yield f"{life} was cancelled, and compensated although that was not requested"
 

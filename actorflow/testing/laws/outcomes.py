@@ -21,6 +21,7 @@ from actorflow.model.messages import AttemptAbandoned, AttemptFinished
 from actorflow.support.safe_text import said_by
 from actorflow.systems.simulated.mischief import Fault
 from actorflow.testing.errors import LawBroken
+from actorflow.testing.laws.evidence.holds import is_frozen
 from actorflow.testing.laws.evidence.life import NEVER, StepLife, Undoing
 from actorflow.testing.laws.evidence.waits import ROUNDING
 from actorflow.testing.laws.law import of_the_runtime
@@ -202,6 +203,8 @@ def _must_be_retried(
         return False
     if options.total_timeout is None:
         return True
+    if is_frozen(step.life):
+        return False  # it is not known how much was left
     wait = error.seconds if isinstance(error, RetryAfter) else policy.bounds(spent)[1]
     due = step.tries[0].started.time + options.total_timeout
     if lives.waits is not None:

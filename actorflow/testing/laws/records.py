@@ -148,7 +148,7 @@ def _wrongly_resumed(life: Life, former: Life) -> Iterator[str]:
     if former.end is None:
         if not (former.cut or former.torn or former.handed_back != NEVER):
             yield f"{life} was resumed while it was in progress"
-    elif former.end.kind is _COMPLETED:
+    elif former.end.kind is _COMPLETED and not life.undone:
         yield f"{life} was resumed after it had completed"
 
 
@@ -157,7 +157,8 @@ def _misannounced(life: Life) -> Iterator[str]:
     said = [place for place, event in life.events if event.kind is _RESUMED]
     places = [place for place, _ in life.events]
     places += [step.at[0] for step in life.steps.values() if step.at]
-    due = [min(places)] if places and life.start.resumed is not None else []
+    resumed = life.start.resumed is not None and not life.undone
+    due = [min(places)] if places and resumed else []
     if said != due:
         yield f"{life} was resumed, but its record says so {len(said)} times, or not first"
 

@@ -88,7 +88,9 @@ def _wrong_reason(life: Life, end: Event) -> Iterator[str]:
 
 def _is_justified(life: Life, end: Event, marks: Sequence[int]) -> bool:
     if end.kind is EventKind.RUN_CANCELLED:
-        return any(count <= marks[int(life.end_at)] for count, _, _ in life.reasons_to_end)
+        return life.of_undone or any(
+            count <= marks[int(life.end_at)] for count, _, _ in life.reasons_to_end
+        )
     kinds = [step.end.kind for step in life.steps.values() if step.end is not None]
     if end.kind is EventKind.RUN_COMPLETED:
         return len(kinds) == len(life.steps) and all(kind in KEEPS for kind in kinds)
@@ -220,8 +222,9 @@ def _wrongly_ended(life: Life, end: Event, first: tuple[int, float, Any]) -> Ite
     _, time, message = first
     if end.kind is EventKind.RUN_COMPLETED and end.time > time:
         yield f"{life} was cancelled at {time:g} s, but completed at {end.time:g} s"
-    if end.kind is EventKind.RUN_CANCELLED and end.data["reason"] != message.reason:
-        yield f"{life} was cancelled because of {message.reason!r}, not of {end.data['reason']!r}"
+    reason = life.why_undone or message.reason
+    if end.kind is EventKind.RUN_CANCELLED and end.data["reason"] != reason:
+        yield f"{life} was cancelled because of {reason!r}, not of {end.data['reason']!r}"
 
 
 @of_the_runtime(
@@ -273,35 +276,40 @@ def _recorded(life: Life) -> Life:
     return life
 
 
-def _due(life: Life, usual: float) -> float:
+def _due(life: Life, lives: Lives) -> float:
     """Return when a cancelled run must have ended, or when its compensation is cut.
 
-    Each grace counts from its own cancellation.
+    Each grace counts from its own cancellation, and that of a shutdown from its beginning.
     """
+    usual = lives.trace.settings.stop_grace
     graces = [(at, one.grace) for _, at, one in life.cancels if one.grace is not None]
     if life.compensates:
         return max((at + grace for at, grace in graces), default=NEVER)
+    if life.left_at != NEVER:
+        at, (_, message, _) = lives.trace.envelopes[int(life.left_at) - 1]
+        graces.append((at, message.grace))
     first = life.cancels[0][1] + usual
     return max([first, *(at + max(grace, usual) for at, grace in graces)])
 
 
 def _overdue(life: Life, cancel: tuple[int, float, Any], lives: Lives) -> Iterator[str]:
     count, time, _ = cancel
-    due, cuts = _due(life, lives.trace.settings.stop_grace), life.compensates
+    due, cuts = _due(life, lives), life.compensates
     if life.torn or due == NEVER:
         return
     if not cuts and may_wait_to_be_undone(life, lives):
         return
     said = f"{life} was told to end at {time:g} s, but had not ended"
+    slow = lives.trace.settings.faults.delays > 0
     for moment, events, deliveries, _, _, _, writes in lives.trace.lulls:
-        if deliveries < count or moment <= due or writes:
-            continue
+        if deliveries < count or moment <= due or writes or deliveries >= life.left_at:
+            continue  # a run that is left ends within the grace of that
         if life.end_at < events or deliveries >= life.until:
             return
-        if not cuts:
+        if not (cuts or slow):
             yield f"{said} at {moment:g} s"
             return
         # With slow messages this may become known only now, and what is cut gets its last seconds.
-        due, cuts = moment + _LAST_SECONDS, False
+        due, cuts, slow = moment + _LAST_SECONDS * cuts, False, False
     if life.compensates and lives.at_rest and life.end is None and life.until == NEVER:
         yield f"{said} when nothing was left to happen"

@@ -6,11 +6,12 @@ import itertools
 from typing import TYPE_CHECKING, Final
 
 from actorflow.model.lifecycle import EventKind
+from actorflow.testing.laws.evidence.holds import clock, is_frozen, is_held, moment
 from actorflow.testing.laws.evidence.life import KEEPS, NEVER
 from actorflow.testing.laws.evidence.waits import ROUNDING, may_wait_to_be_undone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from actorflow.definition.step import Step
     from actorflow.model.events import Event
@@ -36,7 +37,10 @@ def stuck_runs(lives: Lives) -> Iterator[str]:
     for life in left:
         waits = crowded and not any(_has_begun(step) for step in life.steps.values())
         again = crowded and may_wait_to_be_undone(life, lives)
-        if life.cut or (life.end is None and again):
+        if life.undone and life.end is None and not life.cut and not _holds_on(left, lives):
+            yield f"{life} waits for a place to be undone, and nothing is in flight"
+            continue
+        if life.cut or (life.end is None and (again or is_held(life, NEVER, scarce=crowded))):
             continue
         if life.end is None and _is_compensating(life):
             yield from _stuck_compensation(life, lives)
@@ -44,6 +48,15 @@ def stuck_runs(lives: Lives) -> Iterator[str]:
             yield f"{life} has ended, but its result was not handed out"
         elif not (waits and _has_compensators(life)):
             yield from _overdue(life) if _has_to_end(life) else _stuck_steps(life, waits=waits)
+
+
+def _holds_on(left: Iterable[Life], lives: Lives) -> bool:
+    """Return whether one of the runs has an attempt in flight, which may hold a place for good."""
+    since = {life.run_id: life.since for life in left}
+    bodies = itertools.chain(lives.trace.attempts, lives.trace.compensations)
+    return any(
+        body.finished_at is None and body.begun >= since.get(body.run_id, NEVER) for body in bodies
+    )
 
 
 def _has_begun(step: StepLife) -> bool:
@@ -116,6 +129,8 @@ def _stuck_compensation(life: Life, lives: Lives) -> Iterator[str]:
         if undo is not None and _is_limited(undo.step) and not waits:
             what = f"an attempt to compensate step {step_id!r} of {life}"
             yield f"{what} never ends, although it has a timeout"
+    if any(child.end is None for child in lives.children_of(life.run_id)):
+        return  # it waits for a child that is undone
     if not in_flight and trace.idle[-1].in_flight < trace.settings.async_workers:
         yield f"{life} is being compensated, but no compensator is in flight"
 
@@ -140,15 +155,22 @@ def unnoticed_deadlines(lives: Lives) -> Iterator[str]:
 def _must_have_noticed(idle: Idle, life: Life, due: float) -> bool:
     """Return whether something due must have been noticed by an idle moment."""
     counts = not idle.writes and idle.deliveries < min(life.until, life.torn_at, life.left_at)
-    return counts and idle.time > due + ROUNDING
+    # A clock that had run out may stand still before that is noticed.
+    frozen = [it.until_at for it in life.holds if it.freeze and it.since < idle.events]
+    return counts and idle.time > max([due, *frozen]) + ROUNDING
 
 
 def _backoffs(step: StepLife) -> list[_Deadline]:
     return [
-        ("a backoff", place, following, event.time + event.data["delay"])
+        ("a backoff", place, following, _after(step.life, event.time, event.data["delay"]))
         for place, following, event in _told(step)
         if event.kind is EventKind.STEP_RETRYING
     ]
+
+
+def _after(life: Life, time: float, seconds: float) -> float:
+    """Return when seconds have passed by a clock that pauses can freeze."""
+    return moment(life, clock(life, time) + seconds) if life.holds else time + seconds
 
 
 def _timeouts(step: StepLife, lives: Lives) -> list[_Deadline]:
@@ -161,10 +183,13 @@ def _timeouts(step: StepLife, lives: Lives) -> list[_Deadline]:
             deadlines.append(("a timeout", one.place, following[one.place], due))
     if lives.waits is not None:
         deadlines += _timeouts_after_waits(step, lives, lives.waits, following)
+    if is_frozen(step.life) and lives.waits is not None and step in lives.waits.of:
+        return deadlines  # which of both clocks stood still is not reckoned
     if options.total_timeout is not None and step.tries:
         first = step.tries[0]
         noticed = [at for at, _, event in told if event.data.get("limit") == "total"]
-        until, due = min([step.end_at, *noticed]), lives.granted_by(first) + options.total_timeout
+        until = min([step.end_at, *noticed])
+        due = _after(step.life, lives.granted_by(first), options.total_timeout)
         # While an attempt is being stopped after its own timeout, the total timeout has no effect.
         deadlines += [
             ("the total timeout", at, min(later, until), _postponed(due, step, at, None, lives))

@@ -88,6 +88,8 @@ def _is_ending(life: Life) -> bool:
     """
     if life.goes_on:
         return False
+    if life.undone:
+        return True
     ends = (step.end for step in life.steps.values() if step.end is not None)
     failed = any(end.kind is EventKind.STEP_FAILED for end in ends)
     deadline = life.start.deadline

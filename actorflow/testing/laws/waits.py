@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from actorflow.model.lifecycle import EventKind
-from actorflow.testing.laws.evidence.life import AS_STEPS, NEVER, RUN_ENDS, Life
+from actorflow.testing.laws.evidence.holds import is_held
+from actorflow.testing.laws.evidence.life import AS_STEPS, NEVER, RUN_ENDS, UNDOING_ENDS, Life
 from actorflow.testing.laws.law import of_the_runtime
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ _TAKES_A_PLACE: Final = frozenset(
         EventKind.COMPENSATION_CONTINUED,
     }
 )
+_BETWEEN: Final = UNDOING_ENDS | {EventKind.RUN_COMPENSATING}
+"""Events after which something else is undone."""
 _HOLDS: Final = frozenset({_READY, _STARTED, _CONTINUED, _RETRYING})
 """Events after which a step keeps its run's place."""
 _NO_MOVES: Final = frozenset(
@@ -126,7 +129,8 @@ def _left_waiting(lives: Lives, waits: Waits, idle: Idle) -> Iterator[str]:
 def _kept_waiting(pause: Pause, waits: Waits, idle: Idle, busy: int, workers: int) -> Iterator[str]:
     """Yield an attempt that did not continue although its worker or its lane was free."""
     step, life = pause.step, pause.step.life
-    if waits.may_stop(step, idle):
+    scarce = len(waits.trace.runs) > waits.trace.settings.max_active_runs
+    if waits.may_stop(step, idle) or is_held(life, idle.events, scarce=scarce):
         return
     if pause.wait is not None and not _goes_on(pause.wait, idle):
         return
@@ -163,7 +167,10 @@ def crowded_with_waits(lives: Lives) -> Iterator[str]:
             if moves.get(owner) is _SUSPENDED and kind is not _CONTINUED:
                 reclaimed.add(life)  # its body has ended, so it takes its place in any case
             moves[owner] = kind
-        if event.kind in _TAKES_A_PLACE and life not in active and not life.torn:
+        counts = not (life.torn or life.holds)  # no event shows when a pause frees a place
+        if event.kind in _BETWEEN and any(lives.children_of(life.run_id)):
+            active.pop(life, None)  # it may have a child undone next, and holds no place then
+        elif event.kind in _TAKES_A_PLACE and life not in active and counts:
             # A crash frees all places.
             active = {one: back for one, back in active.items() if one.until > mark}
             since, back = left.get(life, (-1, False))

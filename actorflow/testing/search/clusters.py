@@ -76,7 +76,7 @@ class ScenarioSchedule(Sparse):
     missed: Missed = "latest"
     catch_up: float = 30.0
     until: float = 12.0
-    """The virtual moment at which it is paused for good."""
+    """The virtual moment at which it is halted for good."""
     doors: int = 1
     """How many orchestrators make it, one after the other."""
 
@@ -271,12 +271,12 @@ def _shared(random: random.Random, run: ScenarioRun, count: int, *, keyed: bool)
 def _faults(random: random.Random) -> Faults:
     pick, some = random.choice, (0, 0, 1)
     if pick((False, False, True)):  # one kind alone, which combines with nothing else
-        alone = pick(("restarts", "handovers", "pauses", "partitions", "lost_signals"))
+        alone = pick(("restarts", "handovers", "halts", "partitions", "lost_signals"))
         return Faults(**{alone: pick((1, 2))})
     return Faults(
         restarts=pick((0, 0, 1, 2)),
         handovers=pick(some),
-        pauses=pick(some),
+        halts=pick(some),
         partitions=pick(some),
         clock_steps=pick(some),
         cancels=pick(some),

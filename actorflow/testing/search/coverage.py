@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 import attrs
 
 from actorflow.model.lifecycle import KEPT, RUN_MOVES, STEP_MOVES, EventKind, RunStatus, StepStatus
-from actorflow.testing.simulation.scripts import Either, Hangs, Raises, Real, Returns, Waiting
+from actorflow.testing.simulation.scripts import (
+    ChildCall,
+    Either,
+    Hangs,
+    Raises,
+    Real,
+    Returns,
+    Waiting,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -116,6 +124,8 @@ _IMPOSSIBLE: Final = frozenset(
     {
         # A backoff that would outlast the total timeout never begins.
         Move("step", StepStatus.RETRYING, EventKind.STEP_TIMED_OUT),
+        # A child is undone with its parent, and simulated runs have no children.
+        Move("run", RunStatus.COMPLETED, EventKind.RUN_COMPENSATING),
     }
 )
 EVERYTHING: Final = frozenset(
@@ -159,14 +169,24 @@ class _StepMoves:
         self.waits = any(isinstance(one, Waiting) for one in behaviours)
         # One that ends while it waits never continues.
         self.continues = any(
-            isinstance(one, Waiting) and any(wait.ends != "waiting" for wait in one.waits)
+            isinstance(one, Waiting)
+            and any(isinstance(wait, ChildCall) or wait.ends != "waiting" for wait in one.waits)
+            for one in behaviours
+        )
+        has_child = any(
+            isinstance(one, Waiting) and any(isinstance(wait, ChildCall) for wait in one.waits)
             for one in behaviours
         )
         ends = [one.behaviour if isinstance(one, Waiting) else one for one in behaviours]
         self.follows = bool(plan.dependencies)
         self.dies = faults.crashes + faults.poisons >= _CRASHES_THAT_FAIL
         self.returns = any(isinstance(one, (Returns, Real)) for one in ends)
-        self.fails = self.late or self.dies or any(isinstance(one, (Raises, Real)) for one in ends)
+        self.fails = (
+            self.late
+            or self.dies
+            or has_child  # which may fail
+            or any(isinstance(one, (Raises, Real)) for one in ends)
+        )
         # With slow messages, the report that an attempt has stopped can arrive after the grace.
         self.outstays = settings.race or not plan.is_coroutine or any(map(_may_be_stubborn, ends))
 
@@ -219,6 +239,7 @@ class _RunMoves:
         self._workers = settings.async_workers
         faults = settings.faults
         self._restarts = faults.restarts + faults.handovers > 0
+        self._pauses = faults.pauses > 0
         self._cancels = cancels
         self._completes = all(one.returns or not one.required for one in steps)
         self._fails = timeout or any(one.required and one.fails for one in steps)
@@ -240,6 +261,8 @@ class _RunMoves:
             (running, EventKind.RUN_FAILED): self._fails,
             (running, EventKind.RUN_CANCELLED): self._cancels,
             (running, EventKind.RUN_RESUMED): self._restarts,
+            (running, EventKind.RUN_PAUSED): self._pauses,
+            (running, EventKind.RUN_UNPAUSED): self._pauses,
         }
         return _possible("run", may)
 

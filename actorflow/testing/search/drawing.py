@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from actorflow.testing.search.scenarios import (
+    CHILDREN,
     DEEDS,
     DRAWN,
     POLICIES,
@@ -51,9 +52,9 @@ _OPTIONS: Final[dict[str, tuple[Any, ...]]] = {
 }
 """The fields of a step that are each drawn from a list of values, and those values."""
 
-HEAD: Final = 23 + len(_OPTIONS)
+HEAD: Final = 25 + len(_OPTIONS)
 """The length of the scenario's own row."""
-ROW: Final = 9 + len(_OPTIONS)
+ROW: Final = 10 + len(_OPTIONS)
 """The length of the row of a step or a run."""
 MOST_RUNS: Final = 3
 USUAL_STEPS: Final = 6
@@ -75,6 +76,12 @@ _UNDOING: Final = (
     ("hangs",),
     ("does anything",),
 )
+
+
+_SOMETIMES: Final = (False, False, False, True)
+_CHILDREN: Final = tuple(CHILDREN)
+_STEPS_OF_CHILD: Final = 2
+"""The maximum number of steps of a child."""
 
 
 class _Row:
@@ -106,7 +113,7 @@ def scenario_of(head: bytes, steps: Sequence[bytes], runs: Sequence[bytes]) -> S
     """Return the scenario that rows of bytes describe; without rows it has one step and run."""
     row = _Row(head)
     features = _Features(row)
-    return Scenario(
+    drawn = Scenario(
         steps=tuple(_step(index, one, features) for index, one in enumerate(steps or (b"",))),
         runs=tuple(_run(index, one, features) for index, one in enumerate(runs or (b"",))),
         fail_fast=row.one_of((True, True, False)),
@@ -120,6 +127,17 @@ def scenario_of(head: bytes, steps: Sequence[bytes], runs: Sequence[bytes]) -> S
             ageing=row.one_of((None, None, None, 2.0, 0.5)),
         ),
     )
+    return _with_children(drawn, steps) if row.one_of(_SOMETIMES) else drawn
+
+
+def _with_children(drawn: Scenario, rows: Sequence[bytes]) -> Scenario:
+    """Return a scenario whose steps may have children, made like its last steps."""
+    steps = tuple(
+        attrs.evolve(one, children=_CHILDREN[row[-1] % len(_CHILDREN)] if row else "none")
+        for one, row in zip(drawn.steps, rows or (b"",), strict=True)
+    )
+    last = [attrs.evolve(one, after=()) for one in reversed(steps[-_STEPS_OF_CHILD:])]
+    return attrs.evolve(drawn, steps=steps, child=tuple(last))
 
 
 def _faults(row: _Row) -> Faults:
@@ -137,6 +155,7 @@ def _faults(row: _Row) -> Faults:
         store_failures=row.one_of((0, 0, 0, 1)),
         store_stalls=row.one_of(some),
         handovers=row.one_of((0, 0, 0, 1)),
+        pauses=row.one_of((0, 0, 1, 2)),
     )
 
 

@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 Edit: TypeAlias = Callable[[Any], Any]
 """Takes a scenario, and returns a smaller one or the same."""
 
-_PLAIN_PARTS: Final = ("settings", "fail_fast", "order")
+_PLAIN_PARTS: Final = ("child", "settings", "fail_fast", "order")
 
 
 def scenario_edits(scenario: Scenario, policies: Sequence[str]) -> Iterator[Edit]:
@@ -43,8 +43,15 @@ def scenario_edits(scenario: Scenario, policies: Sequence[str]) -> Iterator[Edit
     for name in _PLAIN_PARTS:
         yield partial(_reset, name)
     yield from _settings_edits(scenario)
+    if scenario.child:
+        yield _child_alone
+    for some in blocks([one.id for one in scenario.child]):
+        yield partial(_without_steps_of_child, frozenset(some))
     for step_id in ids:
         yield from _step_edits(scenario, step_id, policies)
+    for step in scenario.child:
+        for change in (partial(_reset, name) for name in ("does", *_options(step))):
+            yield partial(_with_step_of_child, step.id, change)
     for index in range(len(scenario.runs)):
         yield from _run_edits(scenario, index)
 
@@ -69,6 +76,24 @@ def _without_steps(dropped: Collection[str], scenario: Scenario) -> Scenario:
         if one.id not in dropped
     )
     return attrs.evolve(scenario, steps=left) if left else scenario
+
+
+def _without_steps_of_child(dropped: Collection[str], scenario: Scenario) -> Scenario:
+    left = tuple(one for one in scenario.child if one.id not in dropped)
+    return attrs.evolve(scenario, child=left) if left else scenario
+
+
+def _child_alone(scenario: Scenario) -> Scenario:
+    """Return a scenario whose runs are what the children were."""
+    if not scenario.child:
+        return scenario
+    steps = tuple(attrs.evolve(one, children="none") for one in scenario.child)
+    return attrs.evolve(scenario, steps=steps, child=())
+
+
+def _with_step_of_child(step_id: str, change: Edit, scenario: Scenario) -> Scenario:
+    child = tuple(change(one) if one.id == step_id else one for one in scenario.child)
+    return attrs.evolve(scenario, child=child)
 
 
 def _without_runs(dropped: Collection[int], scenario: Scenario) -> Scenario:

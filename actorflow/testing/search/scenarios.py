@@ -27,6 +27,7 @@ from actorflow.testing.simulation.scripts import (
     Hangs,
     Script,
     Wait,
+    Waiting,
     either,
     hangs,
     raises,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from actorflow.testing.trace.trace import Trace
 
 __all__ = [
+    "CHILDREN",
     "DEEDS",
     "DRAWN",
     "POLICIES",
@@ -80,6 +82,17 @@ WAITS: Final[Mapping[str, tuple[Wait, ...]]] = {
 }
 """How an attempt in a scenario waits, the simplest first; durations are left to the tape."""
 
+CHILDREN: Final[Mapping[str, tuple[tuple[bool, Literal["cancel", "abandon"]], ...]]] = {
+    "none": (),
+    "runs": ((True, "cancel"),),
+    "runs two": ((True, "cancel"), (True, "cancel")),
+    "starts": ((False, "cancel"),),
+    "starts and runs": ((False, "cancel"), (True, "cancel")),
+    "abandons": ((False, "abandon"), (True, "abandon")),
+}
+"""The children of an attempt in a scenario, the simplest first: whether it waits for each, and what
+the end of its run means for it."""
+
 POLICIES: Final[Mapping[str, RetryPolicy | None]] = {
     "never": None,
     "once": RetryPolicy(max_attempts=2),
@@ -98,6 +111,9 @@ DRAWN: Final = "actorflow.drawn"
 _PLACE_OF_DEED: Final = {name: place for place, name in enumerate(DEEDS)}
 _PLACE_OF_POLICY: Final = {name: place for place, name in enumerate(POLICIES)}
 _PLACE_OF_WAITS: Final = {name: place for place, name in enumerate(WAITS)}
+_PLACE_OF_CHILDREN: Final = {name: place for place, name in enumerate(CHILDREN)}
+_NAMES: Final = ("scenario", "child", "grandchild")
+"""The workflows of a scenario: of its runs, of their children, and of those of these."""
 
 
 async def _coroutine(inputs: Mapping[str, Any]) -> None:
@@ -128,6 +144,10 @@ def _check_policy(_step: ScenarioStep, _field: object, name: str) -> None:
     _check("is retried", name, POLICIES)
 
 
+def _check_children(_step: ScenarioStep, _field: object, name: str) -> None:
+    _check("has children", name, CHILDREN)
+
+
 def _check_waits(_step: ScenarioStep, _field: object, name: str) -> None:
     _check("waits", name, WAITS)
 
@@ -141,12 +161,32 @@ def with_waits(deed: str, waits: str) -> Behaviour:
 def _waiting(behaviour: Any, waits: tuple[Wait, ...]) -> Behaviour:
     if isinstance(behaviour, Either):
         return either(*(_waiting(one, waits) for one in behaviour.behaviours))
-    hangs_ = isinstance(behaviour, Hangs)
+    inner = behaviour.behaviour if isinstance(behaviour, Waiting) else behaviour
+    hangs_ = isinstance(inner, Hangs)
     for wait in waits:
         ends = None if hangs_ else wait.ends
         behaviour = behaviour.waiting(wait.seconds, wait.then, ends=ends)
     waiting: Behaviour = behaviour
     return waiting
+
+
+def _does(deed: str, step: ScenarioStep, child: tuple[Workflow, Script] | None) -> Behaviour:
+    """Return what an attempt does: it has its children, then it waits, then it does its deed."""
+    if child is None or not CHILDREN[step.children]:
+        return with_waits(deed, step.waits)
+    return _waiting(_with_children(DEEDS[deed], step.children, child), WAITS[step.waits])
+
+
+def _with_children(behaviour: Any, children: str, child: tuple[Workflow, Script]) -> Behaviour:
+    if isinstance(behaviour, Either):
+        return either(*(_with_children(one, children, child) for one in behaviour.behaviours))
+    flow, script = child
+    for waits, on_parent_end in CHILDREN[children]:
+        behaviour = behaviour.running(
+            flow, script=script, then=None, waits=waits, on_parent_end=on_parent_end
+        )
+    running: Behaviour = behaviour
+    return running
 
 
 def _check(what: str, name: str, known: Mapping[str, object]) -> None:
@@ -201,6 +241,9 @@ class ScenarioStep(Sparse):
     )
     """How its attempts and those of its compensator wait, as for a child run or a message; see
     `WAITS`."""
+    children: str = attrs.field(default="none", validator=_check_children)
+    """What children its attempts have, of the workflow that the scenario has for them; see
+    `CHILDREN`."""
 
     @property
     def deviations(self) -> int:
@@ -268,6 +311,9 @@ class Scenario(Sparse):
 
     steps: tuple[ScenarioStep, ...]
     runs: tuple[ScenarioRun, ...] = (ScenarioRun(),)
+    child: tuple[ScenarioStep, ...] = ()
+    """The steps of the children of its steps, and of the children of these; if it is empty, no step
+    has children."""
     fail_fast: bool = True
     order: Literal["readiness", "critical_path"] = "readiness"
     settings: Settings = PLAIN_SETTINGS
@@ -275,19 +321,31 @@ class Scenario(Sparse):
     @functools.cached_property
     def flow(self) -> Workflow:
         """The workflow."""
-        flow = _Drawn("scenario", fail_fast=self.fail_fast, order=self.order, made_of=self.steps)
-        for one in self.steps:
+        return self._flow(0)
+
+    def _flow(self, generation: int) -> Workflow:
+        """Return the workflow of the runs, of their children, or of the children of these."""
+        steps = self.child if generation else self.steps
+        flow = _Drawn(_NAMES[generation], fail_fast=self.fail_fast, order=self.order, made_of=steps)
+        for one in steps:
             flow.add(one.step())
         return flow
 
     @functools.cached_property
     def script(self) -> Script:
         """The script of its steps and their compensators."""
+        return self._script(0)
+
+    def _script(self, generation: int) -> Script:
+        steps, child = self.child if generation else self.steps, None
+        deeper = self.child and _NAMES[generation + 1 :]
+        if deeper and any(CHILDREN[one.children] for one in steps):
+            child = self._flow(generation + 1), self._script(generation + 1)
         return Script(
-            {one.id: [with_waits(deed, one.waits) for deed in one.does] for one in self.steps},
+            {one.id: [_does(deed, one, child) for deed in one.does] for one in steps},
             compensators={
                 one.id: [with_waits(deed, one.waits) for deed in one.undo]
-                for one in self.steps
+                for one in steps
                 if one.undo
             },
         )
@@ -297,15 +355,17 @@ class Scenario(Sparse):
     @property
     def size(self) -> int:
         """Number of steps that run, over all runs."""
-        return len(self.steps) * len(self.runs)
+        return (len(self.steps) + len(self.child)) * len(self.runs)
 
     @property
     def oddness(self) -> int:
         """How complex its steps are: what is further down in a table of this module counts more."""
-        policies = sum(_PLACE_OF_POLICY[one.retry] for one in self.steps)
-        waits = sum(_PLACE_OF_WAITS[one.waits] for one in self.steps)
-        deeds = [deed for one in self.steps for deed in (*one.does, *one.undo)]
-        return policies + waits + sum(map(_PLACE_OF_DEED.__getitem__, deeds))
+        steps = (*self.steps, *self.child)
+        policies = sum(_PLACE_OF_POLICY[one.retry] for one in steps)
+        waits = sum(_PLACE_OF_WAITS[one.waits] for one in steps)
+        children = sum(_PLACE_OF_CHILDREN[one.children] for one in steps)
+        deeds = [deed for one in steps for deed in (*one.does, *one.undo)]
+        return policies + waits + children + sum(map(_PLACE_OF_DEED.__getitem__, deeds))
 
     def simulate(self, source: Source = None, watch: Watch | None = None) -> Trace:
         """Simulate it on one schedule.

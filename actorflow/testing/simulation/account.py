@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import functools
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 
@@ -17,12 +17,23 @@ if TYPE_CHECKING:
 
     from actorflow.definition.plan import StepPlan, WorkflowPlan
     from actorflow.model.context import Attempt
+    from actorflow.model.records import Parent
+    from actorflow.model.results import RunResult
     from actorflow.systems.simulated.mischief import Countdown
     from actorflow.systems.simulated.system import SimulatedSystem
     from actorflow.systems.simulated.timers import Timer
-    from actorflow.testing.simulation.scripts import Behaviour, Script
+    from actorflow.testing.simulation.scripts import Behaviour, ChildCall, Script
 
-__all__ = ["FIRST_RUN", "UNDO", "Account", "Body", "BodyWait", "Outcome", "RunTrace"]
+__all__ = [
+    "FIRST_RUN",
+    "UNDO",
+    "Account",
+    "Body",
+    "BodyWait",
+    "Outcome",
+    "RunTrace",
+    "StartsChildren",
+]
 
 FIRST_RUN: Final = "run-1"
 """The run id that labels leave out, because most schedules have only this run."""
@@ -61,6 +72,8 @@ class RunTrace:
     priority: int
     timeout: float | None
     """The run's timeout, in virtual seconds."""
+    parent: Parent | None = None
+    """The step that started it, if one did."""
 
 
 class Body:
@@ -183,6 +196,25 @@ class BodyWait:
         )
 
 
+class StartsChildren(Protocol):
+    """Starts the children of bodies."""
+
+    def start(self, body: Body, call: ChildCall, number: int) -> str:
+        """Start a child, or find the one that an earlier attempt has started; return its id.
+
+        Args:
+            body: The body that calls.
+            call: What it asks for.
+            number: The number of the call in the attempt, from 1.
+        """
+
+    def result(self, run_id: str) -> RunResult | None:
+        """Return the result of a run that has ended."""
+
+    def when_over(self, run_id: str, call: Callable[[], None]) -> None:
+        """Call a function when a run in progress has ended."""
+
+
 class Account:
     """The account that all executors of a simulation share.
 
@@ -214,6 +246,8 @@ class Account:
         self.waits: list[BodyWait] = []
         """All waits so far, in the order in which they began."""
         self.runs: dict[str, RunTrace] = {}
+        self.children: StartsChildren
+        """Starts the children of bodies; set by the runtime."""
 
     def begin(self, attempt: Attempt) -> tuple[Body, Behaviour | None]:
         """Record an attempt; return it with its behaviour, or None if it is already cancelled."""

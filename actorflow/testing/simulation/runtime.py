@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from actorflow.actors import ConfigureSupervisor, Supervisor
 from actorflow.errors.running import IllegalMove
-from actorflow.model.messages import CancelRun, ChildrenFound, Committed, LeaveRuns
+from actorflow.model.messages import CancelRun, Committed, LeaveRuns
 from actorflow.model.results import RunResult
 from actorflow.orchestrator.executor_table import finishing
 from actorflow.orchestrator.requests import new_run, resumed_run
@@ -20,6 +20,8 @@ from actorflow.systems.delivery import Cell
 from actorflow.systems.simulated.mischief import Countdown, Mischief
 from actorflow.systems.simulated.system import SimulatedSystem
 from actorflow.testing.simulation.account import Account, RunTrace
+from actorflow.testing.simulation.children import SimulatedChildren
+from actorflow.testing.simulation.pausing import SimulatedPauses
 from actorflow.testing.simulation.places import SimulatedPlaces
 from actorflow.testing.simulation.settings import MESSAGE_FAULTS, SPANS, may_strike
 from actorflow.testing.simulation.store import SimulatedStateManager
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.model.context import Attempt
     from actorflow.model.events import Event
-    from actorflow.model.messages import EndChildren, UndoChild
     from actorflow.model.protocols import StateManager
+    from actorflow.model.records import Parent
     from actorflow.orchestrator.requests import Request, RunOptions
     from actorflow.testing.simulation.places import Reporters
     from actorflow.testing.simulation.scripts import Script
@@ -126,6 +128,7 @@ class SimulatedRuntime:
         self.places.open(self._reporters(), self._reporters())
         self.audience: Final = _Audience(self.state.log)
         self.children: Final = None
+        self.pauses: Final = SimulatedPauses(self.state, self.system, choose, self.tell)
         self.results: dict[str, RunResult] = {}
         self.handed: list[tuple[int, int, str]] = []
         """For each result handed out: the number of recorded events, the number of delivered
@@ -140,6 +143,13 @@ class SimulatedRuntime:
         self.handovers: list[int] = []
         """The indexes of those that are hand-overs."""
         self._when_left: Callable[[], None] | None = None
+        self._started = 0
+        self.allow: Callable[[int], None] = lambda _steps: None
+        """Called when a run is accepted, with the number of its steps."""
+        self.offspring: Final = SimulatedChildren(self, self.account)
+        self.end_children = self.offspring.end_children
+        self.undo_child = self.offspring.undo_child
+        self.account.children = self.offspring
         self.lulls: list[tuple[float, int, int, int, int, int, int]] = []
         """The state at each moment when nothing could be delivered; see `trace.Idle`."""
         self.open()
@@ -169,7 +179,8 @@ class SimulatedRuntime:
             ageing=settings.ageing,
         )
         self._supervisor = self.system.create(Supervisor, self.system.system_cell)
-        self._tell(ConfigureSupervisor(brain=self.brain, host=self))
+        self.tell(ConfigureSupervisor(brain=self.brain, host=self))
+        self.pauses.open()
 
     def _jitter(self) -> float:
         return _UNITS[self._choose(len(_UNITS), "jitter")]
@@ -183,7 +194,7 @@ class SimulatedRuntime:
         for body in self.account.bodies:
             body.handle = body.attempt.handle = None
         self._lose()
-        for part in (self.account, self.system, self):
+        for part in (self.account, self.system, self.offspring, self):
             vars(part).clear()
 
     def _lose(self) -> None:
@@ -204,7 +215,7 @@ class SimulatedRuntime:
     def leave(self, grace: float, then: Callable[[], None]) -> None:
         """Leave all runs, as a shutdown does; when they are left, start again and call `then`."""
         self._when_left = then
-        self._tell(LeaveRuns(tuple(self.live), grace))
+        self.tell(LeaveRuns(tuple(self.live), grace))
 
     @property
     def leaving(self) -> bool:
@@ -229,6 +240,7 @@ class SimulatedRuntime:
         self.crashes.append((len(self.system.deliveries), self.system.time))
         self._lose()
         self.account.lose()
+        self.offspring.forget()
         self.state.crash(lost)
         self.places.close()
         for run_id in self.account.runs:
@@ -264,13 +276,19 @@ class SimulatedRuntime:
         options: RunOptions,
     ) -> str:
         """Start a run, and return its id."""
-        run_id = f"run-{len(self.account.runs) + 1}"
-        request = new_run(self, plan, inputs, options, run_id=run_id)
-        self._steps += len(plan.steps)
+        self._started += 1
+        run_id = f"run-{self._started}"
+        self.accept(new_run(self, plan, inputs, options, run_id=run_id), script)
+        return run_id
+
+    def accept(self, request: Request, script: Script) -> None:
+        """Record a new run, and begin it."""
+        steps = len(request.message.plan.steps)
+        self._steps += steps
+        self.allow(steps)
         if request.record is not None:
             self.state.create(request.record, _ignore_commit)
-        self._take(request, script)
-        return run_id
+        self.take(request, script)
 
     def resume(
         self, run_id: str, plan: WorkflowPlan, script: Script, *, taken_over: bool = False
@@ -286,13 +304,14 @@ class SimulatedRuntime:
             return
         self.results.pop(run_id, None)
         most = self._settings.max_takeovers if taken_over else None
-        self._take(resumed_run(self, plan, recorded, max_takeovers=most), script)
+        self.take(resumed_run(self, plan, recorded, max_takeovers=most), script)
 
     def _note_illegal(self, run_id: str, error: IllegalMove) -> None:
         self.defects.append(f"the record of {run_id} could not be read: {text_of(error)}")
 
-    def _take(self, request: Request, script: Script) -> None:
-        message = request.message
+    def take(self, request: Request, script: Script) -> None:
+        """Tell the supervisor to start a run."""
+        message, known = request.message, self.account.runs.get(request.run_id)
         self.live.add(request.run_id)
         self.account.runs[request.run_id] = RunTrace(
             run_id=request.run_id,
@@ -301,14 +320,18 @@ class SimulatedRuntime:
             inputs=message.scope.inputs,
             priority=message.priority,
             timeout=message.timeout,
+            parent=known.parent if request.record is None and known else _parent(request),
         )
-        self._tell(message)
+        self.tell(message)
 
-    def cancel(self, run_id: str, reason: str, grace: float | None, *, compensate: bool) -> None:
+    def cancel(
+        self, run_id: str, reason: str, grace: float | None = None, *, compensate: bool = False
+    ) -> None:
         """Tell the supervisor to cancel a run."""
-        self._tell(CancelRun(run_id, reason, grace, compensate))
+        self.tell(CancelRun(run_id, reason, grace, compensate))
 
-    def _tell(self, message: object) -> None:
+    def tell(self, message: object) -> None:
+        """Send a message to the supervisor."""
         self.system.post(self._supervisor, message, self.system.system_cell)
 
     def _reporters(self) -> Reporters:
@@ -338,7 +361,7 @@ class SimulatedRuntime:
 
     def committed(self, error: BaseException | None, /) -> None:
         """Tell the supervisor that a batch of events is recorded, or why it is not."""
-        self._tell(Committed(error))
+        self.tell(Committed(error))
 
     def unknown(self, run_id: str) -> None:
         """Do nothing: no caller waits for a run cancelled before its start or after its end."""
@@ -352,6 +375,7 @@ class SimulatedRuntime:
         """Keep a run's result."""
         self.results[result.run_id] = result
         self.handed.append((len(self.state.log), len(self.system.deliveries), result.run_id))
+        self.offspring.ended(result)
         self._gone(result.run_id)
 
     def unrecorded(self, events: Sequence[Event], error: BaseException) -> None:
@@ -361,13 +385,6 @@ class SimulatedRuntime:
         """Tell a body that waits that its attempt continues or has to stop."""
         executor: Any = attempt.executor
         executor.moved(attempt)
-
-    def end_children(self, message: EndChildren) -> None:
-        """Say that a run has no children to undo."""
-        self._tell(ChildrenFound(message.run_id, message, ()))
-
-    def undo_child(self, message: UndoChild) -> None:
-        """Do nothing: there are no children."""
 
     def misbehaved(self, attempt: Attempt, what: str, error: BaseException) -> None:
         """Record an executor's error as a defect."""
@@ -408,6 +425,10 @@ class SimulatedRuntime:
                 state.under_way,
             )
         )
+
+
+def _parent(request: Request) -> Parent | None:
+    return None if request.record is None else request.record.parent
 
 
 def _ignore_commit(_error: BaseException | None, /) -> None:

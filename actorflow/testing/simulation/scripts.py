@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from actorflow.definition.plan import WorkflowPlan
+    from actorflow.definition.workflow import Workflow
 
 __all__ = [
     "OF_ITSELF",
     "Behaviour",
+    "ChildCall",
     "Either",
     "Hangs",
     "Raises",
@@ -59,6 +61,18 @@ class Wait:
     ends: Early | None
 
 
+@attrs.frozen(eq=False)
+class ChildCall:
+    """One child that a body starts, and usually waits for."""
+
+    flow: Workflow
+    script: Script
+    then: float | None
+    """Seconds for which the body runs when it has the child's result."""
+    waits: bool
+    on_parent_end: Literal["cancel", "abandon"]
+
+
 class _CanWait:
     """A behaviour whose attempt can wait."""
 
@@ -89,6 +103,35 @@ class _CanWait:
                 body, or when a body that hangs is to end.
         """
         return _with_wait(self, _wait(seconds, then, ends))
+
+    def running(
+        self,
+        flow: Workflow,
+        *,
+        script: Script | None = None,
+        then: Duration | None = 1.0,
+        waits: bool = True,
+        on_parent_end: Literal["cancel", "abandon"] = "cancel",
+    ) -> Waiting:
+        """Make the attempt run a child as well, as `ctx.run` does.
+
+        The attempt waits for the child, and fails if the child does. A later attempt finds the
+        child again. The id of the child is made of those of its parent and the step, and of the
+        number of the call in the attempt, as in "run-1.fetch.1".
+
+        Args:
+            flow: The workflow of the child, which takes no inputs.
+            script: What its steps do; by default they return after a duration left to the tape.
+            then: For how many virtual seconds the body runs after it; None leaves it to the tape.
+            waits: Whether the attempt waits for the child, unlike one that calls `ctx.start`.
+            on_parent_end: As in `ctx.run`.
+
+        Raises:
+            DefinitionError: When an argument is invalid, or the body has ended by then.
+        """
+        flow.validate()
+        does, seconds_ = script or Script(), _duration("then of running()", then)
+        return _with_wait(self, ChildCall(flow, does, seconds_, waits, on_parent_end))
 
 
 @attrs.frozen(repr=False)
@@ -130,7 +173,7 @@ class Waiting(_CanWait):
     """An attempt that waits, once or several times, before it ends."""
 
     behaviour: Returns | Raises | Hangs
-    waits: tuple[Wait, ...]
+    waits: tuple[Wait | ChildCall, ...]
 
     def __repr__(self) -> str:
         return repr(self.behaviour) + "".join(map(_as_call, self.waits))
@@ -156,7 +199,9 @@ class Either:
         return f"either({', '.join(map(repr, self.behaviours))})"
 
 
-def _as_call(wait: Wait) -> str:
+def _as_call(wait: Wait | ChildCall) -> str:
+    if isinstance(wait, ChildCall):
+        return f".running({wait.flow!r}, script={wait.script!r}, …)"
     given = {"seconds": (wait.seconds, 1.0), "then": (wait.then, 1.0), "ends": (wait.ends, None)}
     said = (f"{name}={value!r}" for name, (value, usual) in given.items() if value != usual)
     return f".waiting({', '.join(said)})"
@@ -171,13 +216,13 @@ def _wait(seconds_: Duration | None, then: Duration | None, ends: Any) -> Wait:
     )
 
 
-def _with_wait(behaviour: Any, wait: Wait) -> Waiting:
+def _with_wait(behaviour: Any, wait: Wait | ChildCall) -> Waiting:
     waits = behaviour.waits if isinstance(behaviour, Waiting) else ()
     inner = behaviour.behaviour if isinstance(behaviour, Waiting) else behaviour
-    if waits and waits[-1].ends is not None:
+    if waits and isinstance(waits[-1], Wait) and waits[-1].ends is not None:
         problem = f"{behaviour!r} has ended before it could wait again"
         raise DefinitionError(None, problem, "Give ends= to the last wait alone")
-    if wait.ends is not None and isinstance(inner, Hangs):
+    if isinstance(wait, Wait) and wait.ends is not None and isinstance(inner, Hangs):
         problem = f"{inner!r} never ends, so it cannot end while it waits"
         raise DefinitionError(None, problem, "Leave out ends=, or give returns(…) or raises(…)")
     return Waiting(inner, (*waits, wait))

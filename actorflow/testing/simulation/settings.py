@@ -112,6 +112,8 @@ class Faults(Sparse):
     """A run is cancelled."""
     restarts: int = _count()
     """The whole orchestrator crashes; another one takes its place and takes the runs over."""
+    pauses: int = _count()
+    """A run is paused, and goes on after a while."""
     handovers: int = _count()
     """The whole orchestrator is shut down and leaves its runs; another one takes its place and
     takes them over."""
@@ -122,7 +124,7 @@ class Faults(Sparse):
     store_stalls: int = _count()
     """A write of the state manager is delayed."""
 
-    pauses: int = _count()
+    halts: int = _count()
     """With several orchestrators: one of them stands still, perhaps beyond its lease."""
     partitions: int = _count()
     """With several orchestrators: one of them cannot reach the store for a while."""
@@ -157,12 +159,13 @@ _FIELDS: Final = {
     "duplicate": "duplicates",
     "delay": "delays",
     "cancel": "cancels",
+    "pause": "pauses",
     "restart": "restarts",
     "hand over": "handovers",
     "late result": "late_results",
     "store fails": "store_failures",
     "store stalls": "store_stalls",
-    "pause": "pauses",
+    "halt": "halts",
     "cut off": "partitions",
     "clock step": "clock_steps",
     "signal lost": "lost_signals",
@@ -234,12 +237,13 @@ SPANS: Final = {
     "duplicate": 4,
     "delay": 5,
     "cancel": 8,
+    "pause": 8,
     "restart": 8,
     "hand over": 8,
     "store fails": 3,
     "store stalls": 3,
     "late result": 1,
-    "pause": 8,
+    "halt": 8,
     "cut off": 8,
     "clock step": 8,
     "signal lost": 1,

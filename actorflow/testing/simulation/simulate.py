@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from actorflow.errors.storage import RunNotFound
 from actorflow.model.lifecycle import RunStatus
+from actorflow.model.pausing import Pause
 from actorflow.support.suggestions import checks_options
 from actorflow.testing.errors import NotNow
 from actorflow.testing.simulation.checks import (
@@ -123,17 +124,16 @@ class Simulation:
         self._busy = False
         self._endless = False
         told = self.settings.faults
-        chaos = told.cancels or told.restarts or told.handovers
+        chaos = told.cancels or told.restarts or told.handovers or told.pauses
+        choices, disturb = self._choices, self._disturb if chaos else None
         self._kept: SimulatedRuntime | None = SimulatedRuntime(
-            self.settings,
-            self._choices.choose,
-            self._disturb if chaos else None,
-            state,
-            self._choices.choose_rarely,
+            self.settings, choices.choose, disturb, state, choices.choose_rarely
         )
+        self._runtime.allow = self._allow
         self._cancel_now = self._runtime.countdown("cancel")
         self._crash_now = self._runtime.countdown("restart")
         self._leave_now = self._runtime.countdown("hand over")
+        self._pause_now = self._runtime.countdown("pause")
 
     def __enter__(self) -> Self:
         return self
@@ -167,8 +167,11 @@ class Simulation:
         script = self._script if script is None else script
         check_script(script)
         script.check(plan)
-        self._left += self._more_for_a_step * len(plan.steps)
         return self._runtime.start(plan, inputs, script, options)
+
+    def _allow(self, steps: int) -> None:
+        """Let more happen, for a run of so many steps."""
+        self._left += self._more_for_a_step * steps
 
     def cancel(
         self,
@@ -199,6 +202,24 @@ class Simulation:
         """
         self._known(run_id)
         self.call_at(moment, self.cancel, run_id, reason)
+
+    def pause(
+        self, run_id: str, *, freeze: bool = False, reason: str = "paused by its owner"
+    ) -> None:
+        """Pause a run, as `Run.pause` does.
+
+        Raises:
+            DefinitionError: When the state manager keeps no pauses.
+            RunEnded: When the run has ended.
+            RunNotFound: When no such run was started.
+        """
+        self._known(run_id)
+        self._runtime.pauses.change(run_id, Pause(reason=reason, freeze=freeze))
+
+    def unpause(self, run_id: str) -> None:
+        """Let a paused run go on, as `Run.unpause` does; it raises what `pause` does."""
+        self._known(run_id)
+        self._runtime.pauses.change(run_id, None)
 
     def call_at(self, moment: Duration, function: Callable[..., object], *arguments: Any) -> None:
         """Call a function, such as `start`, at a virtual moment; a crash drops the call.
@@ -326,7 +347,8 @@ class Simulation:
 
     def run_until_quiet(self) -> None:
         """Let things happen until nothing is left, or a bound is reached."""
-        self._run(self._left, self._max_time)
+        while self._run(most := self._left, self._max_time) == most and self._left > 0:
+            pass  # children have been started in the meantime
         self._endless = not self._quiescent
 
     def _run(self, most: int, until: float) -> int:
@@ -344,7 +366,7 @@ class Simulation:
         return happened
 
     def _disturb(self) -> None:
-        """Crash the orchestrator, hand its runs over or cancel one, if the schedule says so."""
+        """Crash the orchestrator, hand its runs over, cancel or pause one, if the schedule says."""
         runtime = self._runtime
         if len(runtime.results) < len(runtime.account.runs) and self._crash_now.due():
             runtime.crash()
@@ -352,9 +374,14 @@ class Simulation:
         if runtime.live and not runtime.leaving and self._leave_now.due():
             self.hand_over()
         if runtime.brain.runs and self._cancel_now.due():
-            live = list(runtime.brain.runs)
-            chosen = self._choices.choose(len(live), "cancel whom") if live[1:] else 0
-            self.cancel(live[chosen], "the schedule has it cancelled")
+            self.cancel(self._chosen("cancel whom"), "the schedule has it cancelled")
+        if runtime.brain.runs and self._pause_now.due():
+            runtime.pauses.disturb(self._chosen("pause whom"))
+
+    def _chosen(self, label: str) -> str:
+        """Choose a run in progress."""
+        live = list(self._runtime.brain.runs)
+        return live[self._choices.choose(len(live), label) if live[1:] else 0]
 
     @property
     def offered(self) -> Sequence[Envelope]:

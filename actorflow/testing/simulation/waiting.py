@@ -7,17 +7,20 @@ where it waits, also one on a thread.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from actorflow.errors.running import StepCancelled
 from actorflow.model.messages import SuspendAttempt, WakeAttempt
-from actorflow.testing.simulation.scripts import Hangs
+from actorflow.model.results import RunError
+from actorflow.testing.simulation.scripts import ChildCall, Hangs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from actorflow.model.results import RunResult
     from actorflow.testing.simulation.account import Account, Body
     from actorflow.testing.simulation.scripts import Behaviour, Wait, Waiting
 
@@ -30,16 +33,22 @@ _REASON = "its script"
 class _Plan:
     """What a body that waits has yet to do."""
 
-    __slots__ = ("behaviour", "leaves", "then", "waits")
+    __slots__ = ("behaviour", "call", "calls", "child", "leaves", "then", "waits")
 
     def __init__(self, waiting: Waiting) -> None:
         self.behaviour: Any = waiting.behaviour
-        self.waits: list[Wait] = list(waiting.waits)
+        self.waits: list[Wait | ChildCall] = list(waiting.waits)
         """The waits that have not begun."""
         self.then: float | None = None
         """Seconds for which the body runs when the current wait is over; None for the tape."""
         self.leaves = False
         """Whether the body ends without waiting for its attempt to continue."""
+        self.calls = 0
+        """How many children it has started."""
+        self.call: ChildCall | None = None
+        """The call whose child it waits for."""
+        self.child = ""
+        """The id of that child."""
 
 
 class Waits:
@@ -80,6 +89,38 @@ class Waits:
         else:
             self._after(self._account.seconds(body, seconds), self._wait, body, plan)
 
+    def _call(self, body: Body, plan: _Plan, call: ChildCall) -> None:
+        """Have a body start a child, and wait for it."""
+        plan.calls += 1
+        run_id = self._account.children.start(body, call, plan.calls)
+        if not call.waits:
+            self._run(body, plan, call.then)
+            return
+        result = self._account.children.result(run_id)
+        if result is not None:
+            self._took(body, plan, call, result)
+            return
+        plan.call, plan.child = call, run_id
+        self._account.begin_wait(body, plan)
+        self._tell(SuspendAttempt(body.attempt, f"run {run_id}"))
+        self._account.children.when_over(run_id, functools.partial(self._child_over, body, plan))
+
+    def _child_over(self, body: Body, plan: _Plan) -> None:
+        wait = body.wait
+        if wait is None or wait.plan is not plan or wait.stopped is not None:
+            return  # it has been stopped, or its process is gone
+        self._account.wake(body)
+        self._tell(WakeAttempt(body.attempt))
+
+    def _took(self, body: Body, plan: _Plan, call: ChildCall, result: RunResult) -> None:
+        """Have a body go on with the result of a child, or fail as the child has."""
+        try:
+            result.raise_for_status()
+        except RunError as error:
+            self._stop(body, error)
+        else:
+            self._run(body, plan, call.then)
+
     def _finish(self, body: Body, plan: _Plan, seconds: float | None) -> None:
         last = plan.behaviour
         self._go_on(body, last if isinstance(last, Hangs) else attrs.evolve(last, after=seconds))
@@ -89,6 +130,9 @@ class Waits:
         attempt, wait = body.attempt, plan.waits.pop(0)
         if attempt.cancelled:
             self._stop_waiting(body)
+            return
+        if isinstance(wait, ChildCall):
+            self._call(body, plan, wait)
             return
         seconds = self._account.seconds_of_wait(body, wait.seconds)
         plan.then = wait.then
@@ -119,7 +163,13 @@ class Waits:
             self._stop_waiting(body, leaves=plan.leaves)
             return
         self._account.end_wait(body, continued=True)
-        if not plan.leaves:
+        if plan.call is not None:
+            call, plan.call = plan.call, None
+            result = self._account.children.result(plan.child)
+            if result is None:
+                raise AssertionError(f"{body} went on without the result of {plan.child}")
+            self._took(body, plan, call, result)
+        elif not plan.leaves:
             self._run(body, plan, plan.then)
 
     def _stop_waiting(self, body: Body, *, leaves: bool = False) -> None:

@@ -218,9 +218,9 @@ def test_a_run_is_parked_since_a_time_of_the_database(make):
     assert (None, None) == (state.snapshot("run").parked, state.snapshot("run").parked_since)
 
 
-@pytest.mark.parametrize("name", ["waiting", "paused"])
-def test_what_holds_a_run_up_is_read_and_carried(make, name):
+def test_a_pause_is_read_and_carried(make):
     """The columns outlive the run's events and a change of its owner."""
+    name = "paused"
     state = make()
     accept(state, accepted("run"))
     accept(state, accepted("other"))
@@ -230,7 +230,7 @@ def test_what_holds_a_run_up_is_read_and_carried(make, name):
         connection.execute(sa.update(schema.runs).where(this).values(values))
     write(state, happened(*STARTED, run_id="run"))
     state.hand_back("run")
-    state.take([("flow", "1.0.0")], ["other"], 5)
+    state.claim("run")
     write(state, happened(EventKind.RUN_RESUMED, run_id="run", after=len(STARTED)))
 
     for known in (state.snapshot("run"), *state.list(**{name: True}).runs):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NOT_PURGED",
+    "PAUSE_UNHEARD",
     "PURGED",
     "Moment",
     "attributes",
@@ -131,6 +132,9 @@ runs: Final = sa.Table(
     sa.Column("key_slot", Id),
     sa.Column("debounce", sa.Double),
     sa.Column("parent_compensates", sa.Boolean),
+    sa.Column("frozen", sa.Boolean),
+    sa.Column("pause_heard", sa.Boolean),
+    sa.Column("generation", sa.BigInteger),
     sa.CheckConstraint(_among(RunStatus), name="actorflow_runs_status"),
     sa.CheckConstraint(
         f"(status IN {_ENDED}) = (finished_at IS NOT NULL)", name="actorflow_runs_finished"
@@ -160,6 +164,15 @@ _index_where("parent_run_id", "actorflow_runs_by_parent", runs.c.parent_run_id, 
 _index_where("root_run_id", "actorflow_runs_by_root", runs.c.root_run_id, *_NEWEST)
 for _name in ("parked", "waiting", "paused"):
     _index_where(_name, f"actorflow_runs_{_name}", *_NEWEST)
+
+PAUSE_UNHEARD: Final = runs.c.paused.is_(None) != runs.c.pause_heard.is_(None)
+"""The run's events do not say yet whether it is paused."""
+sa.Index(
+    "actorflow_runs_pauses",
+    runs.c.owner,
+    postgresql_where=PAUSE_UNHEARD,
+    sqlite_where=PAUSE_UNHEARD,
+)
 
 _open: Final = runs.c.finished_at.is_(None)
 sa.Index(

@@ -9,7 +9,7 @@ from actorflow.model.records import Parent
 __all__ = ["parent_columns", "parent_of"]
 
 
-def parent_columns(parent: Parent | None) -> dict[str, str | bool | None]:
+def parent_columns(parent: Parent | None) -> dict[str, str | bool | int | None]:
     """Return the columns that say which step started a run; all None if no step did."""
     return {
         "parent_run_id": None if parent is None else parent.run_id,
@@ -18,6 +18,7 @@ def parent_columns(parent: Parent | None) -> dict[str, str | bool | None]:
         "parent_call": None if parent is None else parent.call,
         "on_parent_end": None if parent is None else parent.on_end,
         "parent_compensates": None if parent is None else parent.compensates,
+        "generation": None if parent is None else parent.generation,
     }
 
 
@@ -32,4 +33,5 @@ def parent_of(row: Any) -> Parent | None:
         call=row.parent_call,
         on_end=row.on_parent_end,
         compensates=bool(row.parent_compensates),
+        generation=1 if row.generation is None else row.generation,
     )

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from actorflow.state.sql.leases import CancelRequests
+    from actorflow.state.sql.leases import Requests
     from actorflow.state.sql.watching.signals import Channel
 
 __all__ = ["watcher_of"]
 
 
-def watcher_of(engine: sa.Engine, requests: CancelRequests, now: Callable[[], float]) -> Watcher:
+def watcher_of(engine: sa.Engine, requests: Requests, now: Callable[[], float]) -> Watcher:
     """Return a watcher, which does not connect yet.
 
     Args:

@@ -44,7 +44,7 @@ class PostgreSQLChannel:
     net: ClassVar[float] = 1.0
     """Seconds after which all runs are looked at even if nothing was heard."""
 
-    def __init__(self, engine: sa.Engine, requests: sa.Select[Any]) -> None:
+    def __init__(self, engine: sa.Engine, requests: sa.CompoundSelect[Any]) -> None:
         self._requests = _compiled(requests)
         # Not from the pool, which would wait for an answer when the connection is closed.
         self._follows = False
@@ -92,7 +92,7 @@ class PostgreSQLChannel:
         return {run_id: (status, int(last), int(fence)) for run_id, status, last, fence in rows}
 
     def requests(self) -> Sequence[Sequence[str]]:
-        """Return the pending requests to cancel, as run id and request."""
+        """Return the pending requests, as run id, kind and what belongs to it."""
         return self._ask(self._requests)
 
     def _ask(self, statement: bytes, *parameters: bytes) -> list[list[str]]:
@@ -124,7 +124,7 @@ class PostgreSQLChannel:
         self._driver.close()
 
 
-def _compiled(query: sa.Select[Any]) -> bytes:
+def _compiled(query: sa.CompoundSelect[Any]) -> bytes:
     """Return a query as a string, with the values of its parameters."""
     dialect = postgresql.dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
     return str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True})).encode()

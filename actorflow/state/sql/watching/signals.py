@@ -49,7 +49,7 @@ class Channel(Protocol):
         """Return where runs stand, by one query; runs that do not exist are left out."""
 
     def requests(self) -> Sequence[Sequence[str]]:
-        """Return the pending requests to cancel, as run id and request."""
+        """Return the pending requests, as run id, kind and what belongs to it."""
 
     def close(self) -> None:
         """Disconnect."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actorflow.model.lifecycle import RunStatus
-    from actorflow.state.sql.leases import CancelRequests
+    from actorflow.state.sql.leases import Requests
     from actorflow.state.sql.watching.signals import Channel
 
 __all__ = ["Watcher"]
@@ -64,7 +64,7 @@ class Watcher:
     def __init__(
         self,
         connect: Callable[[], Channel],
-        requests: CancelRequests,
+        requests: Requests,
         now: Callable[[], float],
     ) -> None:
         self._connect = connect

@@ -259,6 +259,8 @@ _SET_LATER: Final = frozenset(
         "run_key",
         "key_slot",
         "debounce",
+        "frozen",
+        "pause_heard",
     }
 )
 """Columns that have their defaults when a run is accepted, or are set by another statement."""

@@ -15,6 +15,7 @@ from actorflow.state.folding import RunFold
 from actorflow.state.sql.attributes import attribute_rows
 from actorflow.state.sql.channels import notification, payload
 from actorflow.state.sql.leases import database_time, unowned
+from actorflow.state.sql.pausing import MAY_BE_TAKEN, note_pauses, pause_kept
 from actorflow.state.sql.records import among
 from actorflow.state.sql.schema.tables import (
     NOT_PURGED,
@@ -98,7 +99,7 @@ class Statements:
         self._full = 0
         """How many searches in a row have found as many runs as they could take."""
         self._now = database_time(dialect.name)
-        self._ripe = (is_due(dialect.name), has_turn(dialect.name))
+        self._ripe = (is_due(dialect.name), has_turn(dialect.name), MAY_BE_TAKEN)
         self.turns: Final = Turns(
             dialect.name, owner, serializer, self.write, self._load, end_leases=end_leases
         )
@@ -110,6 +111,7 @@ class Statements:
             "parked": None,
             # Resuming an ended run drops the request that cancelled it.
             "cancel_asked": sa.case((runs.c.finished_at.is_(None), runs.c.cancel_asked)),
+            **pause_kept(),
             "takeovers": runs.c.takeovers + sa.case((_died(owner), 1), else_=0),
             "claimed_event": runs.c.last_event,
         }
@@ -131,6 +133,7 @@ class Statements:
             return False
         if rows["created"]:
             self.turns.place(connection, batch)
+        note_pauses(connection, batch.values())
         return True
 
     def admit(self, connection: sa.Connection, batch: Batch) -> Mapping[str, StoreError]:

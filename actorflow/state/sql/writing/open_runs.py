@@ -56,6 +56,8 @@ class Change:
     """Where the new run stands among those with its key, if it has one."""
     steps: dict[str, StepFold] = attrs.field(factory=dict)
     events: list[EncodedEvent] = attrs.field(factory=list)
+    pauses: list[Event] | None = None
+    """The events of its pauses and their ends."""
 
 
 Batch = dict[str, Change]
@@ -132,6 +134,7 @@ class OpenRuns:
                         del self.runs[event.run_id]
 
 
+_PAUSES = frozenset({EventKind.RUN_PAUSED, EventKind.RUN_UNPAUSED})
 _ENDS = frozenset({EventKind.RUN_COMPLETED, EventKind.RUN_FAILED, EventKind.RUN_CANCELLED})
 
 
@@ -163,6 +166,8 @@ def _fold(change: Change, fold: RunFold, encoded: EncodedEvent) -> None:
         step.take(event)
         change.steps[event.step_id] = step
         return
+    if event.kind in _PAUSES:
+        change.pauses = [*(change.pauses or ()), event]
     before = dict(fold.steps) if event.kind is EventKind.RUN_RESUMED else fold.steps
     fold.take(event)
     for step_id, step in fold.steps.items():

@@ -169,7 +169,7 @@ class Turns:
         """Have the running run cancelled; return whether it has ended by this."""
         reason = YIELDED.format(record.run_id)
         if running.free and running.status != RunStatus.COMPENSATING.value:
-            self._cancel(connection, running.run_id, record.created_at, reason)
+            self._cancel_family(connection, running.run_id, record.created_at, reason)
             return True
         ask(request_cancel(running.run_id, reason, compensate=False), connection)
         return False
@@ -239,6 +239,26 @@ class Turns:
         rows = list(attribute_rows(run_id, created_at, record.attributes))
         if rows:
             connection.execute(sa.insert(attributes), rows)
+
+    def _cancel_family(
+        self, connection: sa.Connection, run_id: str, wall: float, reason: str
+    ) -> None:
+        """End a run that is not in progress, and the children that end with it."""
+        children = sa.select(runs.c.run_id, self._unowned.label("free")).where(
+            runs.c.parent_run_id == run_id,
+            runs.c.on_parent_end == "cancel",
+            sa.func.coalesce(runs.c.parent_compensates, sa.false()).is_(sa.false()),
+            runs.c.finished_at.is_(None),
+            runs.c.status != RunStatus.COMPENSATING.value,
+            NOT_PURGED,
+        )
+        why = f"its parent, run {run_id!r}, has been cancelled"
+        for child in connection.execute(children.with_for_update(of=runs)).all():
+            if child.free:
+                self._cancel_family(connection, child.run_id, wall, why)
+            else:
+                ask(request_cancel(child.run_id, why, compensate=False), connection)
+        self._cancel(connection, run_id, wall, reason)
 
     def _cancel(self, connection: sa.Connection, run_id: str, wall: float, reason: str) -> None:
         """End a run that is not in progress; its owner can no longer write to it."""

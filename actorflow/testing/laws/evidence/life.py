@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from actorflow.definition.plan import StepPlan, WorkflowPlan
     from actorflow.model.events import Event
     from actorflow.model.messages import CancelRun, StartRun
+    from actorflow.model.pausing import Pause
+    from actorflow.testing.laws.evidence.holds import Hold
     from actorflow.testing.trace.trace import AttemptTrace, Trace
 
 __all__ = [
@@ -148,6 +150,8 @@ class Life:
     """One life of a run: from its start or resumption to its end or a crash."""
 
     __slots__ = (
+        "asked",
+        "began_at",
         "cancels",
         "cut",
         "end",
@@ -155,6 +159,7 @@ class Life:
         "events",
         "former",
         "handed_back",
+        "holds",
         "left_at",
         "odd",
         "plan",
@@ -166,7 +171,9 @@ class Life:
         "until",
     )
 
-    def __init__(self, start: StartRun, since: int, former: Life | None) -> None:
+    def __init__(
+        self, start: StartRun, since: int, former: Life | None, began_at: float = 0.0
+    ) -> None:
         self.start: StartRun = start
         self.run_id: str = start.scope.run_id
         self.plan: WorkflowPlan = start.plan
@@ -199,6 +206,13 @@ class Life:
         self.end_at: float = NEVER
         self.cancels: list[tuple[int, float, CancelRun]] = []
         """Its cancellations: the number of deliveries, the moment and the message of each."""
+        self.began_at: float = began_at
+        """The moment at which it began."""
+        self.asked: list[tuple[int, Pause | None]] = []
+        """The pauses that were asked for, and None for their ends, with the number of deliveries.
+        """
+        self.holds: Sequence[Hold] = ()
+        """Its pauses, by its events."""
 
     @property
     def torn(self) -> bool:
@@ -221,6 +235,24 @@ class Life:
     def _goes_on_from_here(self) -> bool:
         former = self.former
         return former is not None and former.end is None and former.compensates
+
+    @property
+    def undone(self) -> bool:
+        """Whether it began after its run had completed, because that is undone with its parent."""
+        return self.start.undo is not None
+
+    @property
+    def of_undone(self) -> bool:
+        """Whether its run is undone with its parent, in this life or since an earlier one."""
+        return self.why_undone is not None
+
+    @property
+    def why_undone(self) -> str | None:
+        """Why its run is undone with its parent; None if it is not."""
+        former = self.former
+        if self.undone or not self.goes_on or former is None:
+            return self.start.undo
+        return former.why_undone
 
     @property
     def compensates(self) -> bool:

@@ -21,12 +21,15 @@ from actorflow.model.messages import (
     Execute,
     LeaveRuns,
     MakeSteps,
+    PauseRun,
+    StartPaused,
     StartRun,
     StepMoved,
     StepsMade,
     run_of,
 )
 from actorflow.systems.simulated.mischief import Fault
+from actorflow.testing.laws.evidence.holds import holds_of
 from actorflow.testing.laws.evidence.life import (
     BEFORE,
     NEVER,
@@ -59,8 +62,19 @@ _STARTED: Final = EventKind.STEP_STARTED
 _COMPLETED: Final = EventKind.STEP_COMPLETED
 _RETURNED: Final = Outcome.RETURNED
 _PLAIN_EVENTS: Final = 3
+_STARTS: Final = (StartRun, StartPaused)
 _HEARD: Final = frozenset(
-    {CancelRun, DependencyCompleted, Execute, LeaveRuns, MakeSteps, StartRun, StepMoved, StepsMade}
+    {
+        CancelRun,
+        DependencyCompleted,
+        Execute,
+        LeaveRuns,
+        MakeSteps,
+        PauseRun,
+        *_STARTS,
+        StepMoved,
+        StepsMade,
+    }
 )
 
 
@@ -106,6 +120,12 @@ class Lives:
     def attempted(self) -> Iterator[StepLife]:
         """The steps that are not plain, and the compensators: those whose attempts laws look at."""
         return itertools.chain(self.odd, self.undoings)
+
+    def children_of(self, run_id: str) -> Iterator[Life]:
+        """Yield the last life of each child of a run."""
+        for child_id, known in self.trace.runs.items():
+            if known.parent is not None and known.parent.run_id == run_id:
+                yield self.latest[child_id]
 
     def dissolve(self) -> None:
         """Break the reference cycles; the lives cannot be used afterwards."""
@@ -182,8 +202,8 @@ class Lives:
                 life = homes[sender]
                 steps = life.steps if isinstance(life, Life) else life.life.steps
                 homes |= {cell: steps[name] for name, cell in message.addresses.items()}
-            elif kind is StartRun:
-                self._begin(message, count)
+            elif kind in _STARTS:
+                self._begin(message, count, time)
             elif kind is MakeSteps:
                 homes[target] = self._of_scope[id(message.scope)]
             else:
@@ -202,7 +222,12 @@ class Lives:
             self.leaves.append(count)
             for run_id in latest.keys() & {*message.run_ids}:
                 latest[run_id].left_at = count
-        elif message.run_id in latest:
+        elif message.run_id not in latest:
+            return
+        elif isinstance(message, PauseRun):
+            if latest[message.run_id].left_at == NEVER:
+                latest[message.run_id].asked.append((count, message.pause))
+        else:
             latest[message.run_id].cancels.append((count, time, message))
 
     def _hand_back(self) -> None:
@@ -218,11 +243,11 @@ class Lives:
         if target not in self.homes:
             self.homes[target] = self._of_scope[id(attempt.scope)].steps[attempt.step_id]
 
-    def _begin(self, start: StartRun, count: int) -> None:
+    def _begin(self, start: StartRun, count: int, time: float) -> None:
         former = self.latest.get(start.scope.run_id)
         if former is not None:
             former.until = min(former.until, count)
-        life = self.latest[start.scope.run_id] = Life(start, count, former)
+        life = self.latest[start.scope.run_id] = Life(start, count, former, time)
         # An actor of a former life may hear its first message after a later life has begun.
         self._of_scope[id(start.scope)] = life
         self.all.append(life)
@@ -290,6 +315,8 @@ class Lives:
 
     def _arrange(self, life: Life) -> None:
         marks = self.trace.marks
+        if life.asked or life.start.pausing is not None:
+            life.holds = holds_of(life)
         if life.former is not None:
             _inherit(life, life.former)
         for step in life.steps.values():
@@ -319,7 +346,7 @@ def _inherit(life: Life, former: Life) -> None:
         known = former.steps.get(step_id)
         if known is None or known.end is None:
             continue
-        if life.goes_on or (STEP_ENDS[known.end.kind] in keeps and not known.undone):
+        if life.goes_on or life.undone or (STEP_ENDS[known.end.kind] in keeps and not known.undone):
             step.undone = known.undone
             step.kept, step.end, step.output = True, known.end, known.output
             step.end_at = step.recorded = BEFORE

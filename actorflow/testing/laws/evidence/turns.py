@@ -37,6 +37,8 @@ _RETRYING: Final = EventKind.STEP_RETRYING
 _SUSPENDED: Final = EventKind.STEP_SUSPENDED
 _CONTINUED: Final = EventKind.STEP_CONTINUED
 _WAITS: Final = frozenset({_SUSPENDED, _CONTINUED})
+_HOLDS: Final = frozenset({EventKind.RUN_PAUSED, EventKind.RUN_UNPAUSED})
+_CHANGES: Final = _WAITS | _HOLDS
 _PAUSES: Final = frozenset(
     {
         EventKind.STEP_RETRYING,
@@ -99,6 +101,10 @@ class Turns:
         self._pauses: dict[StepLife, Pause] = {}
         """The steps whose attempts are suspended, which hold nothing."""
         self._waits = lives.waits
+        self._held: dict[Life, dict[StepLife, None]] = {
+            life: {} for life in lives.all if life.holds and life.holds[0].since < 0
+        }
+        """The ready steps of runs that may be kept from starting any, because of a pause."""
         self._passed: dict[tuple[Life, _Wants], set[Life]] = {}
         """For each waiting run, the runs that have had a turn since it began to wait."""
         self._overtaken: dict[tuple[int, StepLife], list[str]] = {}
@@ -129,13 +135,22 @@ class Turns:
                 self._go(step, late[place] if place in late else marks[place])
             elif kind in _PAUSES:
                 self._leave(step, kind)
-            elif kind in _WAITS and step.life not in torn:
-                (self._suspend if kind is _SUSPENDED else self._continue)(step, place)
+            elif kind in _CHANGES:
+                self._change(step, kind, place, torn)
         while idle is not None:
             self._check_idle(*idle)
             idle = next(moments, None)
         for found in self._overtaken.values():
             self.unfair += found
+
+    def _change(self, owner: Any, kind: EventKind, place: int, torn: Container[Life]) -> None:
+        """Let a step hold nothing or something again, or a run be paused or go on."""
+        if kind in _HOLDS:
+            if owner not in torn:
+                mark = self._all.late.get(place, self._trace.marks[place])
+                self._hold(owner, kind, mark, self._trace.events[place].time)
+        elif owner.life not in torn:
+            (self._suspend if kind is _SUSPENDED else self._continue)(owner, place)
 
     def _forget_before(self, deliveries: int) -> None:
         """Forget the state of orchestrators that had crashed by then."""
@@ -148,9 +163,24 @@ class Turns:
             self._moving.clear()
             self._passed.clear()
 
+    def _hold(self, life: Life, kind: EventKind, mark: int, time: float) -> None:
+        """Let all steps of a run wait for the end of its pause, or for the same as others again."""
+        if kind is EventKind.RUN_PAUSED:
+            self._held[life] = {one: None for one in self._waiting if one.life is life}
+            for step in self._held[life]:
+                del self._waiting[step]
+            self._passed = {key: runs for key, runs in self._passed.items() if key[0] is not life}
+        elif len(self._trace.runs) <= self._places:  # otherwise it may wait for its place
+            for step in self._held.pop(life, ()):
+                self._join(step, mark, time)
+
     def _join(self, step: StepLife, mark: int, time: float) -> None:
         """Let a step wait, and its run too if none of its steps waits for the same."""
         life, options = step.life, step.plan.step
+        self._moving[step] = None
+        if life in self._held:
+            self._held[life][step] = None
+            return
         lane, priority = None if options.async_ else life, -life.start.priority
         wants: _Wants = lane, priority, -options.priority
         if self._ageing is not None:
@@ -165,7 +195,6 @@ class Turns:
         self._waiting[step] = wants
         way = 0.0 if life.start.ways is None else life.start.ways[step.id]
         self._since[step] = -way, mark, step.plan.rank[1]
-        self._moving[step] = None
 
     def _compare_with_started(self, step: StepLife, mark: int, wants: _Wants) -> None:
         """Compare a step that is ready with those that the same decision has started before."""
@@ -195,6 +224,8 @@ class Turns:
     def _leave(self, step: StepLife, kind: EventKind) -> None:
         """Let a step neither wait nor run."""
         self._waiting.pop(step, None)
+        if self._held:
+            self._held.get(step.life, {}).pop(step, None)
         if self._lanes.get(step.life) is step:
             del self._lanes[step.life]
         if kind is not _RETRYING:
@@ -239,6 +270,8 @@ class Turns:
         wants = self._wants(step)
         for other, pause in self._pauses.items():
             theirs = self._wants(other)
+            if other.life in self._held:
+                continue
             if theirs[0] is wants[0] and theirs < wants and pause.woken <= mark:
                 time = trace.events[self._place].time
                 if not self._waits.may_end(other.life, self._place, mark, time):
@@ -333,7 +366,9 @@ class Turns:
 
     def _may_wait(self, life: Life, live: int, events: int) -> bool:
         """Return whether a run may wait for a place, or is compensated, which steps do not show."""
-        if life.compensates or (live > self._places and not _has_begun(life, events)):
+        if life in self._held or life.undone or life.compensates:
+            return True
+        if live > self._places and not _has_begun(life, events):
             return True
         return live > self._places and may_wait_to_be_undone(life, self._all)
 

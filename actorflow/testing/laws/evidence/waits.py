@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from actorflow.model.lifecycle import EventKind
 from actorflow.model.messages import WakeAttempt
+from actorflow.testing.laws.evidence.holds import is_held
 from actorflow.testing.laws.evidence.life import NEVER, Life, Undoing
 
 if TYPE_CHECKING:
@@ -242,6 +243,7 @@ class Waits:
                 self._is_live(life, idle)
                 and not self._has_begun(life, idle)
                 and not self.may_end(life, idle.events, idle.deliveries, idle.time)
+                and not is_held(life, idle.events, scarce=True)
             ):
                 yield life
 
@@ -289,8 +291,12 @@ def may_wait_to_be_undone(life: Life, lives: Lives) -> bool:
     It has given its place back, or was resumed and has not got one.
     """
     scarce = len(lives.latest) > lives.trace.settings.max_active_runs
-    if not scarce or all(plan.compensation is None for plan in life.plan.steps):
+    none = all(plan.compensation is None for plan in life.plan.steps)
+    has_children = any(lives.children_of(life.run_id))
+    if not scarce or (none and not has_children):
         return False
+    if has_children and life.compensates:
+        return True  # it gives its place back while a child is undone
     waited = lives.waits is not None and any(step.life is life for step in lives.waits.of)
     return waited or life.former is not None
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from actorflow.model.context import Attempt
     from actorflow.model.events import Event
-    from actorflow.model.messages import EndChildren, UndoChild
+    from actorflow.model.families import EndChildren, UndoChild
     from actorflow.model.protocols import Clock, StateManager
     from actorflow.model.results import RunResult
     from actorflow.scheduling.decisions import Decisions

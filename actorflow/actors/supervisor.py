@@ -20,6 +20,7 @@ from actorflow.actors.host import ConfigureSupervisor
 from actorflow.actors.run import RunActor
 from actorflow.errors.running import StepCancelled
 from actorflow.errors.storage import InvalidAnswer, NotRecorded
+from actorflow.model.families import ChildrenFound, ChildUndone, EndChildren, UndoChild
 from actorflow.model.messages import (
     AbandonAttempt,
     ActorBroken,
@@ -27,14 +28,11 @@ from actorflow.model.messages import (
     AttemptAbandoned,
     AttemptFinished,
     CancelRun,
-    ChildrenFound,
-    ChildUndone,
     Committed,
     Compensate,
     CompensatorLost,
     ContinueAttempt,
     DependencyCompleted,
-    EndChildren,
     Execute,
     ForStep,
     MakeSteps,
@@ -48,7 +46,6 @@ from actorflow.model.messages import (
     StepMoved,
     StepsMade,
     StopAttempt,
-    UndoChild,
     Wake,
     run_of,
 )

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.storage import RunNotFound, StoreError
+from actorflow.model.families import ChildrenFound, ChildStarted, ChildUndone
 from actorflow.model.filters import RunQuery
 from actorflow.model.lifecycle import EventKind, RunStatus
-from actorflow.model.messages import ChildrenFound, ChildStarted, ChildUndone
 from actorflow.orchestrator.powers import listing_arguments
 from actorflow.support.logs import get_logger
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.model.context import Attempt
     from actorflow.model.events import Event
-    from actorflow.model.messages import EndChildren, UndoChild
+    from actorflow.model.families import EndChildren, UndoChild
     from actorflow.model.protocols import StateManager
     from actorflow.model.records import RunRecord, RunSnapshot
     from actorflow.model.results import RunResult

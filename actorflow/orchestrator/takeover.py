@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError, OrchestratorClosed
@@ -19,11 +19,11 @@ from actorflow.errors.storage import (
 from actorflow.model.lifecycle import RunStatus
 from actorflow.orchestrator.family import ORPHANED, is_orphan
 from actorflow.orchestrator.live import find
+from actorflow.orchestrator.outage import Outage, log
 from actorflow.orchestrator.powers import hand_back
 from actorflow.orchestrator.registry import plan_of
 from actorflow.orchestrator.requests import resumed_run
 from actorflow.orchestrator.settings import run_id_of
-from actorflow.support.logs import get_logger
 from actorflow.support.oneshot import Once
 from actorflow.support.warnings import warn
 
@@ -384,47 +384,19 @@ class Recovery:
         if isinstance(error, _PASSES):
             return None
         self._unfit.add(run_id)
-        _log("run.unfit", run_id=run_id, exc_info=error)
+        log("run.unfit", run_id=run_id, exc_info=error)
         return f"it waits for another orchestrator than the last one: {error}"
-
-
-class Outage:
-    """Logs the first of the failed searches in a row, and then that they are over."""
-
-    def __init__(self) -> None:
-        self._since: float | None = None
-        self._failures = 0
-
-    def failed(self, error: Exception, now: float) -> None:
-        """Take note of a search that failed at a moment of the monotonic clock."""
-        self._failures += 1
-        if self._since is None:
-            self._since = now
-            _log("recovery.failed", exc_info=error)
-
-    def over(self, now: float) -> None:
-        """Take note of a search that succeeded."""
-        if self._since is not None:
-            seconds, failures = round(now - self._since, 3), self._failures
-            self._since, self._failures = None, 0
-            with contextlib.suppress(Exception):  # as below
-                get_logger().info("recovery.recovered", seconds=seconds, failures=failures)
 
 
 def _log_if_parked(run_id: str, snapshot: Callable[[str], RunSnapshot]) -> None:
     try:
         run = snapshot(run_id)
     except NotRestorable as error:  # written by another serializer; it is parked all the same
-        _log("run.parked", run_id=run_id, reason=str(error))
+        log("run.parked", run_id=run_id, reason=str(error))
         return
     if run.parked is not None and not run.status.terminal:
         workflow = {"workflow_id": run.workflow_id, "workflow_version": run.workflow_version}
-        _log("run.parked", run_id=run_id, **workflow, reason=run.parked, since=run.parked_since)
-
-
-def _log(event: str, **said: Any) -> None:
-    with contextlib.suppress(Exception):  # a log that raises must not add to it
-        get_logger().warning(event, **said)
+        log("run.parked", run_id=run_id, **workflow, reason=run.parked, since=run.parked_since)
 
 
 def recovery(

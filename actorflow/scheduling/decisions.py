@@ -33,6 +33,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from actorflow.model.families import ChildrenFound, ChildStarted, ChildUndone
 from actorflow.model.lifecycle import EventKind, RunStatus
 from actorflow.model.messages import (
     ActorLost,
@@ -40,9 +41,6 @@ from actorflow.model.messages import (
     AttemptFinished,
     BlockedLoop,
     CancelRun,
-    ChildrenFound,
-    ChildStarted,
-    ChildUndone,
     CompensatorLost,
     LeaveRuns,
     PauseRun,

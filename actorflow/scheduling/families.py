@@ -22,13 +22,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from actorflow.model.messages import ChildrenFound, EndChildren, UndoChild
+from actorflow.model.families import ChildrenFound, EndChildren, UndoChild
 from actorflow.scheduling.ledger import Family, UndoneChild
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from actorflow.model.messages import ChildStarted, ChildUndone
+    from actorflow.model.families import ChildStarted, ChildUndone
     from actorflow.scheduling.ledger import RunState, StepState
     from actorflow.scheduling.outbox import Outbox
     from actorflow.scheduling.queues import RunQueue

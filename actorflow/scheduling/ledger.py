@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from actorflow.errors.running import TakenOverTooOften
     from actorflow.model.attempts import AttemptResult
     from actorflow.model.context import Attempt, RunScope
-    from actorflow.model.messages import EndChildren, StartRun
+    from actorflow.model.families import EndChildren
+    from actorflow.model.messages import StartRun
     from actorflow.model.past import Past
     from actorflow.model.pausing import Pause
     from actorflow.model.protocols import Executor

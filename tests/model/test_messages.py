@@ -15,10 +15,17 @@ import attrs
 import pytest
 
 import actorflow
-from actorflow.model import messages
+from actorflow.model import families, messages
 
 PACKAGE = Path(actorflow.__file__).parent
-CLASSES = [getattr(messages, name) for name in messages.__all__ if name != "run_of"]
+CLASSES = [
+    *(
+        getattr(messages, name)
+        for name in messages.__all__
+        if inspect.isclass(getattr(messages, name))
+    ),
+    *(getattr(families, name) for name in families.__all__),
+]
 FIELDS = {field.name for message in CLASSES for field in attrs.fields(message)}
 
 every_message = pytest.mark.parametrize("message", CLASSES, ids=lambda one: one.__name__)
@@ -54,13 +61,16 @@ def test_a_message_says_who_says_it_to_whom(message):
     assert " to " in inspect.getdoc(message).split(":")[0]
 
 
-def test_every_message_is_public():
+@pytest.mark.parametrize("module", [messages, families])
+def test_every_message_is_public(module):
     """None is known to a part of the actors only."""
     found = {
-        name for name, one in vars(messages).items() if isinstance(one, type) and attrs.has(one)
+        name
+        for name, one in vars(module).items()
+        if isinstance(one, type) and attrs.has(one) and one.__module__ == module.__name__
     }
 
-    assert {*messages.__all__} - {"run_of"} == found
+    assert found == {name for name in module.__all__ if inspect.isclass(getattr(module, name))}
 
 
 def written(path):

@@ -6,14 +6,9 @@ import pytest
 
 from actorflow.definition.retry import RetryPolicy
 from actorflow.definition.step import Step
+from actorflow.model.families import ChildStarted, ChildUndone
 from actorflow.model.lifecycle import RunStatus, StepStatus
-from actorflow.model.messages import (
-    AttemptFinished,
-    ChildStarted,
-    ChildUndone,
-    PauseRun,
-    StartPaused,
-)
+from actorflow.model.messages import AttemptFinished, PauseRun, StartPaused
 from actorflow.model.pausing import Pause, Pausing
 from tests.support.brain import EPOCH, Driver, flow, kinds, nothing, scope, step, task
 

@@ -17,6 +17,7 @@ from actorflow.errors.running import (
     TakenOverTooOften,
 )
 from actorflow.model.context import RunScope
+from actorflow.model.families import ChildrenFound, EndChildren, UndoChild
 from actorflow.model.lifecycle import (
     KEPT,
     RunStatus,
@@ -31,12 +32,10 @@ from actorflow.model.messages import (
     AttemptAbandoned,
     AttemptFinished,
     CancelRun,
-    ChildrenFound,
     Compensate,
     CompensatorLost,
     ContinueAttempt,
     DependencyCompleted,
-    EndChildren,
     Execute,
     ForStep,
     LeaveRuns,
@@ -54,7 +53,6 @@ from actorflow.model.messages import (
     StepsMade,
     StopAttempt,
     SuspendAttempt,
-    UndoChild,
     Wake,
     WakeAttempt,
     run_of,

@@ -1005,8 +1005,8 @@ defect(
 defect(
     "a child with other inputs is taken for the same",
     "orchestrator/children.py",
-    "    if changed:\n        attempt = call.attempt",
-    "    if False:\n        attempt = call.attempt",
+    "    if changed or wanted != known.workflow_id:\n",
+    "    if wanted != known.workflow_id:\n",
     CHILDREN + "test_other_inputs_for_the_same_child_are_refused",
     why="A step gets the output for the inputs of an earlier attempt.",
 )
@@ -1246,7 +1246,7 @@ defect(
 )
 defect(
     "an outage is logged at every search",
-    "orchestrator/takeover.py",
+    "orchestrator/outage.py",
     "        if self._since is None:\n            self._since = now\n            _log(",
     "        if self._since is None:\n            self._since = now\n"
     "        if now:\n            _log(",

@@ -15,15 +15,9 @@ from actorflow.actors.run import RunActor
 from actorflow.actors.step import _SKIPPED, StepActor
 from actorflow.actors.supervisor import Supervisor
 from actorflow.errors.running import DeadlineExceeded, StepTimeout
+from actorflow.model.families import ChildrenFound
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus, move_run
-from actorflow.model.messages import (
-    CancelRun,
-    ChildrenFound,
-    DependencyCompleted,
-    Execute,
-    RunFinished,
-    Settled,
-)
+from actorflow.model.messages import CancelRun, DependencyCompleted, Execute, RunFinished, Settled
 from actorflow.orchestrator import family
 from actorflow.orchestrator.family import HasFamilies
 from actorflow.scheduling import endings, families, ledger, starts

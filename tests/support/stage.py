@@ -10,7 +10,8 @@ from collections import deque
 from thespian.actors import Actor, ActorExitRequest, ActorSystem
 
 from actorflow.actors import ConfigureSupervisor, Supervisor
-from actorflow.model.messages import AttemptFinished, CancelRun, ChildrenFound, Committed, StartRun
+from actorflow.model.families import ChildrenFound
+from actorflow.model.messages import AttemptFinished, CancelRun, Committed, StartRun
 from actorflow.scheduling.decisions import Decisions
 from actorflow.state import MemoryStateManager
 from actorflow.systems import EmbeddedSystem

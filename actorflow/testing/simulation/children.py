@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from actorflow.model.families import ChildStarted, ChildUndone
 from actorflow.model.lifecycle import RunStatus
-from actorflow.model.messages import ChildStarted, ChildUndone
 from actorflow.model.records import Parent
 from actorflow.orchestrator.family import Family, HasFamilies, can_be_undone
 from actorflow.orchestrator.requests import Link, new_run, undone_run
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actorflow.definition.plan import WorkflowPlan
-    from actorflow.model.messages import UndoChild
+    from actorflow.model.families import UndoChild
     from actorflow.model.records import RunSnapshot
     from actorflow.model.results import RunResult
     from actorflow.orchestrator.runtime import Runtime

@@ -43,7 +43,7 @@ NAMES = {
 }
 KINDS = {field.name for field in attrs.fields(Faults)}
 OF_SEVERAL = {
-    "pauses",
+    "halts",
     "partitions",
     "clock_steps",
     "lost_signals",

@@ -53,7 +53,7 @@ def paused():
     cluster = Cluster()
     cluster.start(pair(), script=SLOW)
     cluster.advance(2.0)
-    cluster.pause(0, 15.0)
+    cluster.halt(0, 15.0)
     return cluster.conclude()
 
 

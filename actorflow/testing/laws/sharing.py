@@ -335,7 +335,8 @@ def lost_runs_are_let_go(sharing: Sharing) -> Iterator[str]:
         learnt = [at for at, run_id in former.lost if run_id == one.run_id and at >= since]
         since = sharing.free_from(former.orchestrator, one.since)
         until = since + sharing.until_heard
-        in_time = until < min(former.ended_at, sharing.ended.get(one.run_id, NEVER))
+        ended = min(former.ended_at, sharing.ended.get(one.run_id, NEVER))
+        in_time = until < min(ended, _owned_again(sharing, one))
         if not learnt and in_time and sharing.is_there(former.orchestrator, since, until):
             yield f"{former.name} had not learnt by {until:g} s that it had lost {one.run_id}"
 
@@ -344,6 +345,12 @@ def _owned_since(sharing: Sharing, one: Ownership) -> float:
     """Return since when the former owner had had a run that changed hands."""
     before = itertools.takewhile(lambda it: it != one, sharing.ownerships[one.run_id])
     return max(it.since for it in before if it.owner == one.former)
+
+
+def _owned_again(sharing: Sharing, one: Ownership) -> float:
+    """Return when the former owner took the run back, which makes the loss good; or infinity."""
+    later = itertools.dropwhile(lambda it: it != one, sharing.ownerships[one.run_id])
+    return min((it.since for it in later if it.owner == one.former), default=NEVER)
 
 
 def _unrecorded(sharing: Sharing) -> Iterator[str]:

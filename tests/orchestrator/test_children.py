@@ -321,18 +321,23 @@ def test_a_call_with_the_same_key_means_the_same_child(orchestrator):
 @every_way
 def test_a_child_is_the_parent_of_what_its_steps_start(body, orchestrator):
     """Not the step that started it, in whose context it was made."""
+    gate, slow = threading.Event(), Workflow("slow")
+    slow.step(lambda: gate.wait(GUARD), id="wait")
 
     def start():
-        return orchestrator.start(DOUBLE, {"number": 2}).result().output
+        return orchestrator.start(slow).result().output
 
     run = orchestrator.start(flow_of(body), given(flow_of(start, "child"), {}))
-
-    assert 4 == run.result(GUARD).output
-    (child,) = children_of(orchestrator, run)
-    (grandchild,) = children_of(orchestrator, orchestrator.get(child.run_id))
-    assert ("double", run.id) == (grandchild.workflow_id, grandchild.root_run_id)
-    kinds = [event.kind.value for event in orchestrator.get(child.run_id).events()]
+    while not (children := children_of(orchestrator, run)):
+        threading.Event().wait(0.001)
+    child = orchestrator.get(children[0].run_id)
+    kinds = (event.kind.value for event in child.events(timeout=GUARD))
     assert "step.suspended" in kinds
+    gate.set()
+
+    assert run.result(GUARD).output is True
+    (grandchild,) = children_of(orchestrator, child)
+    assert ("slow", run.id) == (grandchild.workflow_id, grandchild.root_run_id)
 
 
 def test_a_later_attempt_starts_a_failed_child_again(orchestrator):

@@ -124,8 +124,6 @@ _IMPOSSIBLE: Final = frozenset(
     {
         # A backoff that would outlast the total timeout never begins.
         Move("step", StepStatus.RETRYING, EventKind.STEP_TIMED_OUT),
-        # A child is undone with its parent, and simulated runs have no children.
-        Move("run", RunStatus.COMPLETED, EventKind.RUN_COMPENSATING),
     }
 )
 EVERYTHING: Final = frozenset(

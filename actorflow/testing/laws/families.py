@@ -44,7 +44,7 @@ def families_end_together(lives: Lives) -> Iterator[str]:
             yield from _rashly_undone(parent, child)
             if child.ends_with_parent:
                 yield from _left_behind(parent, child, lives)
-        if parent.is_undone and not parent.excused:
+        if parent.is_undone and not (parent.excused or parent.resumed):
             yield from _out_of_order(parent, [it for it in children if it.ends_with_parent])
 
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         StepTimeout,
         TakenOverTooOften,
         TooManyAbandoned,
+        WaitExpired,
     )
     from actorflow.errors.storage import (
         AlreadyStarted,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         NotRestorable,
         NotStorable,
         RecordedError,
+        RunEnded,
         RunNotFound,
         RunUnattended,
         ScheduleNotFound,
@@ -62,11 +64,13 @@ if TYPE_CHECKING:
         StoreOverloaded,
         StoreUnavailable,
         TooLarge,
+        TooManyMessages,
     )
     from actorflow.model.attempts import AttemptOutcome, AttemptResult
     from actorflow.model.context import StepContext
     from actorflow.model.events import Event, EventKind
     from actorflow.model.lifecycle import RunStatus, StepStatus
+    from actorflow.model.mail import Mail
     from actorflow.model.powers import (
         CancelsRemotely,
         ChecksOutputs,
@@ -75,6 +79,7 @@ if TYPE_CHECKING:
         Due,
         FollowsRuns,
         KeepsAttributes,
+        KeepsMessages,
         KeepsSchedules,
         LeasesRuns,
         MeasuresSteps,
@@ -126,6 +131,7 @@ __all__ = [
     "CompletedRuns",
     "Event",
     "EventKind",
+    "Mail",
     "RunOwner",
     "RunPage",
     "RunResult",
@@ -146,6 +152,7 @@ __all__ = [
     "FollowsRuns",
     "CountsRuns",
     "KeepsAttributes",
+    "KeepsMessages",
     "KeepsSchedules",
     "DefersRuns",
     "Due",
@@ -189,6 +196,7 @@ __all__ = [
     "UnknownExecutor",
     "UnknownInput",
     "UnknownWorkflow",
+    "WaitExpired",
     "WrongLoop",
     # Errors of databases
     "AlreadyStarted",
@@ -202,11 +210,13 @@ __all__ = [
     "NotRestorable",
     "NotStorable",
     "RecordedError",
+    "RunEnded",
     "SchemaMismatch",
     "StoreError",
     "StoreOverloaded",
     "StoreUnavailable",
     "TooLarge",
+    "TooManyMessages",
     # Warnings
     "ActorflowWarning",
 ]
@@ -245,6 +255,7 @@ __getattr__, __dir__ = lazy_names(
             "StepTimeout",
             "TakenOverTooOften",
             "TooManyAbandoned",
+            "WaitExpired",
         ),
         "actorflow.errors.storage": (
             "AlreadyStarted",
@@ -258,6 +269,7 @@ __getattr__, __dir__ = lazy_names(
             "NotRestorable",
             "NotStorable",
             "RecordedError",
+            "RunEnded",
             "RunNotFound",
             "RunUnattended",
             "ScheduleNotFound",
@@ -266,11 +278,13 @@ __getattr__, __dir__ = lazy_names(
             "StoreOverloaded",
             "StoreUnavailable",
             "TooLarge",
+            "TooManyMessages",
         ),
         "actorflow.model.attempts": ("AttemptOutcome", "AttemptResult"),
         "actorflow.model.context": ("StepContext",),
         "actorflow.model.events": ("Event", "EventKind"),
         "actorflow.model.lifecycle": ("RunStatus", "StepStatus"),
+        "actorflow.model.mail": ("Mail",),
         "actorflow.model.powers": (
             "CancelsRemotely",
             "ChecksOutputs",
@@ -279,6 +293,7 @@ __getattr__, __dir__ = lazy_names(
             "Due",
             "FollowsRuns",
             "KeepsAttributes",
+            "KeepsMessages",
             "KeepsSchedules",
             "LeasesRuns",
             "MeasuresSteps",

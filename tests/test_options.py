@@ -202,7 +202,7 @@ def test_every_field_of_a_made_up_step_is_declared():
         name if isinstance(one.scenario, tuple) else one.scenario for name, one in OPTIONS.items()
     } - {None}
 
-    assert stands_for | {"id", "on_thread", "does"} == set(attrs.fields_dict(ScenarioStep))
+    assert stands_for | {"id", "on_thread", "does", "waits"} == set(attrs.fields_dict(ScenarioStep))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from actorflow.model.context import Attempt
     from actorflow.model.events import Event
+    from actorflow.model.messages import AnswerWait
     from actorflow.model.protocols import Clock, StateManager
     from actorflow.model.results import RunResult
     from actorflow.scheduling.decisions import Decisions
@@ -68,6 +69,9 @@ class Host(Protocol):
 
     def moved(self, attempt: Attempt) -> None:
         """Tell a body that waits that its attempt continues or has to stop."""
+
+    def answered(self, answer: AnswerWait) -> None:
+        """Tell a body that waits for a message what it gets."""
 
     def misbehaved(self, attempt: Attempt, what: str, error: BaseException) -> None:
         """Report an executor that raised where its contract forbids that."""

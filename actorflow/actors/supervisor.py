@@ -23,6 +23,7 @@ from actorflow.model.messages import (
     AbandonAttempt,
     ActorBroken,
     ActorLost,
+    AnswerWait,
     AttemptAbandoned,
     AttemptFinished,
     CancelRun,
@@ -110,7 +111,7 @@ class Supervisor(Actor):
             AbandonAttempt: self._abandon_attempt,
             RunFinished: self._run_finished,
             RunUnknown: self._run_unknown,
-            ContinueAttempt: self._continue_attempt,
+            ContinueAttempt: lambda it: self._host.moved(it.attempt),
             RunStirred: self._decide_later,
             RunLeft: self._run_left,
         }
@@ -156,6 +157,7 @@ class Supervisor(Actor):
 
     def _configure(self, message: ConfigureSupervisor) -> None:
         self._host = message.host
+        self._perform[AnswerWait] = message.host.answered
         self._record = message.host.state.record
         self._when_committed = message.host.committed
         self._audience = message.host.audience
@@ -337,9 +339,6 @@ class Supervisor(Actor):
         except BaseException as error:  # noqa: BLE001 - it is abandoned when its grace has passed
             self._host.misbehaved(attempt, "stop", error)
         self._host.moved(attempt)
-
-    def _continue_attempt(self, message: ContinueAttempt) -> None:
-        self._host.moved(message.attempt)
 
     def _decide_later(self, message: RunStirred) -> None:
         self.send(self.myAddress, message)

@@ -28,6 +28,7 @@ __all__ = [
     "StepTimeout",
     "TakenOverTooOften",
     "TooManyAbandoned",
+    "WaitExpired",
 ]
 
 
@@ -60,6 +61,21 @@ class StepTimeout(ActorflowError, TimeoutError):
             f"(run {self.run_id!r}). Raise the step's {'timeout' if one else 'total_timeout'}, "
             "or make the step faster."
         )
+
+
+@attrs.define(slots=False, repr=False)
+class WaitExpired(ActorflowError, TimeoutError):
+    """Raised by `ctx.wait_for` when its timeout has passed; a step's own is a `StepTimeout`."""
+
+    run_id: str
+    step_id: str
+    name: str
+    """The name of the message."""
+    timeout: float
+    _text = (
+        "step {step_id!r} of run {run_id!r} got no message {name!r} within {timeout:g} s. Catch "
+        "this TimeoutError to go on without it, or give wait_for() a longer timeout."
+    )
 
 
 @attrs.define(slots=False, repr=False)

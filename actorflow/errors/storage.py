@@ -24,6 +24,7 @@ __all__ = [
     "NotRestorable",
     "NotStorable",
     "RecordedError",
+    "RunEnded",
     "RunNotFound",
     "RunUnattended",
     "ScheduleNotFound",
@@ -32,6 +33,7 @@ __all__ = [
     "StoreOverloaded",
     "StoreUnavailable",
     "TooLarge",
+    "TooManyMessages",
 ]
 
 
@@ -188,6 +190,32 @@ class NotRescheduled(StoreError):
     _text = (
         "run {run_id!r} cannot be rescheduled: it is {status} and does not wait for its time or "
         "its turn. Start another run with at= or delay=."
+    )
+
+
+@attrs.define(slots=False, repr=False)
+class RunEnded(StoreError):
+    """Raised when a message is sent to a run that has ended; see `RunNotFound`."""
+
+    run_id: str
+    status: str
+    name: str
+    """The name of the message."""
+    _text = (
+        "run {run_id!r} is {status} and takes no message {name!r}. Start another run, or send a "
+        "message with the id= that it was sent with before, which does nothing."
+    )
+
+
+@attrs.define(slots=False, repr=False)
+class TooManyMessages(StoreError):
+    """Raised when a run has been sent as many messages as it takes; see `TooLarge`."""
+
+    run_id: str
+    limit: int
+    _text = (
+        "run {run_id!r} has been sent {limit} messages and takes no more. Send fewer and larger "
+        "ones, or have the workflow continue in another run."
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from actorflow.errors.definition import DefinitionError
 from actorflow.model.attributes import changes_of
 from actorflow.model.deferral import moment_of
-from actorflow.model.powers import KeepsAttributes
+from actorflow.model.mail import checked_message
+from actorflow.model.powers import KeepsAttributes, KeepsMessages
 from actorflow.model.results import RunResult
 from actorflow.orchestrator.deferral import checked_power
 from actorflow.orchestrator.powers import lacks
@@ -27,7 +28,7 @@ __all__ = ["ChangesRuns"]
 
 
 class ChangesRuns:
-    """Cancels, reschedules and tags recorded runs."""
+    """Cancels, reschedules and tags recorded runs, and sends messages to them."""
 
     clock: Clock
     powers: Powers
@@ -84,3 +85,24 @@ class ChangesRuns:
         if self.powers.attributes is None:
             raise lacks(self.state, "Run.set_attributes()", KeepsAttributes)
         self.powers.attributes.set_attributes(run_id, changes)
+
+    def send(self, run_id: str, name: str, payload: Any, id_: str | None) -> None:
+        """Send a message to a run, in progress anywhere; return when it is recorded."""
+        if self.slow_to_read:
+            self.check_may_block("Run.send()")
+        self._send(run_id, name, payload, id_)
+
+    async def send_async(self, run_id: str, name: str, payload: Any, id_: str | None) -> None:
+        """Do what `send` does without blocking the event loop."""
+        if self.slow_to_read:
+            await asyncio.to_thread(self._send, run_id, name, payload, id_)
+        else:
+            self._send(run_id, name, payload, id_)
+
+    def _send(self, run_id: str, name: str, payload: Any, id_: str | None) -> None:
+        checked = checked_message(name, id_)
+        self.check_process()
+        if self.powers.messages is None:
+            raise lacks(self.state, "Run.send()", KeepsMessages)
+        sent_at = self.clock.wall(self.clock.now())
+        self.powers.messages.send_message(run_id, checked[0], payload, checked[1], sent_at)

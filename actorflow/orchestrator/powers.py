@@ -22,6 +22,7 @@ from actorflow.model.powers import (
     DefersRuns,
     FollowsRuns,
     KeepsAttributes,
+    KeepsMessages,
     KeepsSchedules,
     LeasesRuns,
     MeasuresSteps,
@@ -81,6 +82,8 @@ class Powers:
     """Reads many runs at once; None if it reads them one by one."""
     attributes: KeepsAttributes | None
     """Keeps attributes; None if it keeps none."""
+    messages: KeepsMessages | None
+    """Keeps messages; None if it keeps none."""
     counts: CountsRuns | None
     """Counts runs in groups; None if it does not."""
     schedules: KeepsSchedules | None
@@ -108,6 +111,7 @@ def powers_of(state: StateManager) -> Powers:
         measures=_power(state, MeasuresSteps),
         records=_power(state, ReadsRecords),
         attributes=_power(state, KeepsAttributes),
+        messages=_power(state, KeepsMessages),
         counts=_power(state, CountsRuns),
         schedules=_power(state, KeepsSchedules),
     )

@@ -120,15 +120,19 @@ def withdrawal(pending: RunSnapshot, wall: float, recorded: int = 0) -> list[Eve
 
 
 def hear_requests(runtime: Runtime, live: LiveRuns) -> Callable[[], None]:
-    """Cancel runs for which requests arrive; call the returned function to stop."""
+    """Cancel runs for which requests arrive, and hear of messages; the result ends both."""
 
     def cancel(run_id: str, reason: str, compensate: bool) -> None:  # noqa: FBT001 - a Protocol's
         if run_id in live:
             runtime.cancel(run_id, reason, compensate=compensate)
 
-    requests = runtime.powers.requests
-    return _nothing if requests is None else requests.listen(cancel)
+    requests, messages = runtime.powers.requests, runtime.powers.messages
+    ends = [] if requests is None else [requests.listen(cancel)]
+    if messages is not None:
+        ends.append(messages.hear_messages(runtime.mail.heard))
 
+    def end() -> None:
+        for one in ends:
+            one()
 
-def _nothing() -> None:
-    """Stop nothing, because no requests are kept."""
+    return end

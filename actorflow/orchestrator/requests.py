@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.running import TakenOverTooOften
-from actorflow.model.context import Children, RunScope
+from actorflow.model.context import Children, Mailroom, RunScope
 from actorflow.model.lifecycle import EventKind, RunStatus
+from actorflow.model.mail import Receipts
 from actorflow.model.messages import StartRun
 from actorflow.model.past import Past
 from actorflow.model.powers import KeepsAttributes
@@ -68,6 +69,10 @@ class Premises(Protocol):
     @property
     def children(self) -> Children | None:
         """Starts child runs; None where steps cannot have any."""
+
+    @property
+    def mail(self) -> Mailroom | None:
+        """Passes messages to steps; None where steps cannot have any."""
 
     @property
     def keeps_attributes(self) -> bool:
@@ -229,6 +234,7 @@ def resumed_run(
         past=past,
         poison=_poison(recorded.run_id, past, max_takeovers),
         takeovers=recorded.takeovers,
+        receipts=Receipts.of(events),
     )
     return Request(plan.workflow_id, recorded.run_id, message, None)
 
@@ -271,6 +277,7 @@ def _scope(
         root_run_id=None if known.parent is None else known.parent.root_run_id,
         resumed=resumed,
         children=premises.children,
+        mail=premises.mail,
     )
 
 

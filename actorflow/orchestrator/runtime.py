@@ -29,6 +29,7 @@ from actorflow.orchestrator.executor_table import Places, finishing
 from actorflow.orchestrator.family import Family
 from actorflow.orchestrator.faults import ReportsFaults
 from actorflow.orchestrator.following import FollowedSource, Following, FollowsRecords
+from actorflow.orchestrator.mail import Mailroom
 from actorflow.orchestrator.powers import hand_back
 from actorflow.orchestrator.remote_cancel import withdraw
 from actorflow.orchestrator.shutdown import Parting
@@ -111,6 +112,8 @@ class Runtime(ChangesRuns, FollowsRecords, ReportsFaults):
         self.places: Final = Places(self._coroutines, self._threads, executors)
         self.audience: Final = Audience(observers)
         self.waits: Final = Waits(self._tell)
+        self.mail: Final = Mailroom(powers, self.waits, self._tell, loop)
+        self.answered: Final = self.mail.answered
         self.family: Final = Family(self._cancel_child)
         self.children: Children | None = children
         self._watchdog = Watchdog(
@@ -382,6 +385,7 @@ class Runtime(ChangesRuns, FollowsRecords, ReportsFaults):
     def finished(self, result: RunResult) -> None:
         """Pass a run's result to its handle, and let its streams end."""
         self.waits.end(result.run_id)
+        self.mail.forget(result.run_id)
         self.family.ended(result)
         self._live.finish(result)
         if self._live.waiting.has_keys:  # one of them may wait for this
@@ -392,6 +396,7 @@ class Runtime(ChangesRuns, FollowsRecords, ReportsFaults):
     def left(self, run_id: str) -> None:
         """Hand back a run that was stopped without an end, and tell its waiters."""
         self.waits.end(run_id)
+        self.mail.forget(run_id)
         hand_back(self.powers, run_id)
         self._live.leave(run_id)
         if self.audience.present:

@@ -51,6 +51,7 @@ _INSTEAD: Final = {
     "Run.cancel()": "use `await run.cancel_async()`",
     "Run.done": "use `(await run.status_async()).terminal`",
     "Run.set_attributes()": "use `await run.set_attributes_async()`",
+    "Run.send()": "use `await run.send_async()`",
     "Run.status": "use `await run.status_async()`",
     "Run.snapshot()": "use `await run.snapshot_async()`",
     "wait_first()": "use `await wait_first_async(runs)`",
@@ -119,7 +120,7 @@ class Waits:
         attempt continues.
         """
         with self._awaiting(attempt, run_id):
-            return await self._wait_async(attempt, end, f"run {run_id}")
+            return await self.wait_async(attempt, end, f"run {run_id}")
 
     @contextlib.contextmanager
     def _awaiting(self, attempt: Attempt, run_id: str) -> Iterator[None]:
@@ -160,7 +161,12 @@ class Waits:
         _check(attempt)
         return value.result()
 
-    async def _wait_async(self, attempt: Attempt, value: Once[_T], reason: str) -> _T:
+    async def wait_async(self, attempt: Attempt, value: Once[_T], reason: str) -> _T:
+        """Await a value, and until the attempt continues; `reason` names what it waits for.
+
+        Raises:
+            StepCancelled: When the attempt must stop.
+        """
         if not value.done:
             known = self._begin(attempt, reason)
             try:

@@ -47,6 +47,12 @@ class Runtime(Record, Protocol):
     ) -> None:
         """Do so without blocking the event loop."""
 
+    def send(self, run_id: str, name: str, payload: Any, id_: str | None) -> None:
+        """Send a message to a run, and return when it is recorded."""
+
+    async def send_async(self, run_id: str, name: str, payload: Any, id_: str | None) -> None:
+        """Do so without blocking the event loop."""
+
     def reschedule(self, run_id: str, at: object, delay: object) -> None:
         """Move the start of a run that waits."""
 
@@ -366,6 +372,39 @@ class Run:
     async def set_attributes_async(self, attributes: Mapping[str, Attribute | None]) -> None:
         """Do what `set_attributes` does without blocking the event loop."""
         await self._runtime.set_attributes_async(self.id, attributes)
+
+    def send(self, name: str, payload: Any = None, id: str | None = None) -> None:
+        """Send a message to the run, which a step receives with `ctx.wait_for`.
+
+        It returns when the message is recorded. The run may be in progress anywhere, or wait for
+        its start; a message that comes before a step waits for it is kept.
+
+        Args:
+            name: The name of the message.
+            payload: What `ctx.wait_for` returns. The state manager must be able to store it.
+            id: Tells whether the message was sent before. If the run was sent a message with this
+                name and id, even before its end, nothing is done.
+
+        Raises:
+            DefinitionError: When the name or the id is invalid, or the state manager keeps no
+                messages (see `KeepsMessages`).
+            RunEnded: When the run has ended.
+            RunNotFound: When the run's state manager no longer keeps it.
+            TooManyMessages: When the run has been sent 10,000 messages.
+            StoreError: When the message cannot be recorded, for example its payload.
+            WrongLoop: When the call would block the event loop that the run lives on; use
+                `send_async` there.
+        """
+        self._runtime.send(self.id, name, payload, id)
+
+    async def send_async(
+        self,
+        name: str,
+        payload: Any = None,
+        id: str | None = None,
+    ) -> None:
+        """Do what `send` does without blocking the event loop."""
+        await self._runtime.send_async(self.id, name, payload, id)
 
     def _when_over(self, call: Callable[[], None]) -> Watch:
         """Call a function, on any thread, when the run may have ended."""

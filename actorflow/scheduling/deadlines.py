@@ -29,6 +29,7 @@ class Due(enum.Enum):
     GRACE = "grace"
     RUN = "run"
     CUT = "cut"
+    WAIT = "wait"
 
 
 Deadline: TypeAlias = list[Any]

@@ -57,16 +57,17 @@ from actorflow.scheduling.crashes import Crashes
 from actorflow.scheduling.deadlines import Deadlines, Due
 from actorflow.scheduling.endings import Endings, timeout_of
 from actorflow.scheduling.leaving import Leaving
-from actorflow.scheduling.ledger import RunState, StepState
+from actorflow.scheduling.ledger import RunState, StepState, beginning, resumption
+from actorflow.scheduling.mailboxes import Mailboxes
 from actorflow.scheduling.outbox import Effect, Grant, Outbox
 from actorflow.scheduling.queues import RunQueue, Workers
 from actorflow.scheduling.starts import Starts
 from actorflow.scheduling.suspensions import Suspensions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from actorflow.model.context import Attempt, RunScope
+    from actorflow.model.context import Attempt
     from actorflow.model.events import Event
 
 __all__ = ["Decisions"]
@@ -115,6 +116,7 @@ class Decisions:
         self._suspensions = Suspensions(self._outbox, self.deadlines, self._starts, self.waiting)
         self.leaving: Final = Leaving(self._outbox, self.deadlines, self._starts, self._endings)
         """The runs that are being left."""
+        self._mail = Mailboxes(self._outbox, self.deadlines, self.runs, self._find_any)
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             StartRun: self._start_run,
             StepsMade: self._steps_made,
@@ -131,6 +133,7 @@ class Decisions:
             SuspendAttempt: self._suspend,
             WakeAttempt: self._wake_attempt,
             RunStirred: self._run_stirred,
+            **self._mail.handlers,
         }
         self.understood: Final = self._handlers.keys()
         """The types of the messages that it decides."""
@@ -173,7 +176,9 @@ class Decisions:
             known = run.scope.bindings()
             self._outbox.run(run, EventKind.RUN_ACCEPTED, known, message.accepted_at)
         if message.resumed is not None:
-            self._outbox.run(run, EventKind.RUN_RESUMED, _resumption(message))
+            self._outbox.run(run, EventKind.RUN_RESUMED, resumption(message))
+        if message.receipts is not None:
+            self._mail.take_up(run.run_id, message.receipts)
         if run.ways is not None:
             self._starts.compare_ways()
         self.waiting.push(run)
@@ -188,7 +193,7 @@ class Decisions:
                 continue
             if run.status is RunStatus.PENDING:
                 run.started_at = self._outbox.wall
-                self._outbox.run(run, EventKind.RUN_STARTED, _bindings(run.scope, run.takeovers))
+                self._outbox.run(run, EventKind.RUN_STARTED, beginning(run.scope, run.takeovers))
             self._crashes.make_steps(run)
             if not self._endings.fails_at_once(run):
                 self._begin(run)
@@ -231,6 +236,7 @@ class Decisions:
     def _leave(self, run: RunState) -> None:
         if self.leaving.may_take(run):
             del self.runs[run.run_id]
+            self._mail.forget(run.run_id)
             self.leaving.take(run)
             self._let_go(run)
 
@@ -321,6 +327,8 @@ class Decisions:
             return
         self._endings.finish(run)
         del self.runs[run.run_id]
+        if self._mail.boxes:
+            self._mail.forget(run.run_id)
         self._starts.forget(run)
         if not run.active:
             self.waiting.forget(run)
@@ -354,8 +362,10 @@ class Decisions:
     def _run_stirred(self, message: RunStirred) -> None:
         """Release the place of a run that only waits, and admit another run in its place."""
         run = self.runs.get(message.run_id)
-        if run is not None and self._suspensions.release_place(run):
-            self._admit()
+        if run is not None:
+            self._mail.look(run)  # its steps may have given messages back
+            if self._suspensions.release_place(run):
+                self._admit()
 
     def _reclaim(self, run: RunState) -> None:
         """Give a run its place back at once, because the body of a waiting attempt has ended."""
@@ -401,6 +411,8 @@ class Decisions:
                 self._compensations.due(due, run, step)
             elif due is Due.CUT:
                 self._compensations.cut(run)
+            elif due is Due.WAIT:
+                self._mail.expire(run)
             else:
                 self._endings.expire(run)
             self._follow(run)
@@ -427,20 +439,3 @@ class Decisions:
         else:
             data = {"seconds": message.seconds, "stack": message.stack}
             self._outbox.step(*found, EventKind.STEP_BLOCKING, message.attempt.number, data)
-
-
-def _resumption(message: StartRun) -> Mapping[str, Any]:
-    """Return the data of the event with which a run is resumed or taken over."""
-    data = _bindings(message.scope, message.takeovers)
-    if message.past is None:
-        return data
-    taken_over = {**data, "taken_over": True}
-    return (
-        taken_over | {"in_flight": message.past.crashes[-1]} if message.past.crashed else taken_over
-    )
-
-
-def _bindings(scope: RunScope, takeovers: int) -> Mapping[str, Any]:
-    """Return the data of an event with which a life begins."""
-    known = scope.bindings()
-    return {**known, "takeovers": takeovers} if takeovers else known

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from actorflow.model.results import StepResult
     from actorflow.scheduling.deadlines import Deadline
 
-__all__ = ["Continuation", "RunState", "StepState"]
+__all__ = ["Continuation", "RunState", "StepState", "beginning", "resumption"]
 
 _row: Final = attrgetter("status", "output", "error", "attempts", "started_at", "finished_at")
 """Returns a step's outcome as a row of `StepResults`."""
@@ -355,3 +355,20 @@ class RunState:
             started_at=self.started_at,
             finished_at=self.finished_at,
         )
+
+
+def resumption(message: StartRun) -> Mapping[str, Any]:
+    """Return the data of the event with which a run is resumed or taken over."""
+    data = beginning(message.scope, message.takeovers)
+    if message.past is None:
+        return data
+    taken_over = {**data, "taken_over": True}
+    return (
+        taken_over | {"in_flight": message.past.crashes[-1]} if message.past.crashed else taken_over
+    )
+
+
+def beginning(scope: RunScope, takeovers: int) -> Mapping[str, Any]:
+    """Return the data of an event with which a life begins."""
+    known = scope.bindings()
+    return {**known, "takeovers": takeovers} if takeovers else known

@@ -24,6 +24,7 @@ from actorflow.model.results import RECENT_RUNS, medians
 from actorflow.state.finding import counted, matching
 from actorflow.state.folding import fold
 from actorflow.state.keys import REPLACED, KeyTable
+from actorflow.state.memory_mail import MemoryMail
 from actorflow.state.memory_schedules import MemorySchedules
 from actorflow.support.sizes import SMALL, size_of
 from actorflow.support.suggestions import checks_options
@@ -98,7 +99,7 @@ class _Entry:
 
 
 @checks_options
-class MemoryStateManager(MemorySchedules):
+class MemoryStateManager(MemorySchedules, MemoryMail):
     """A state manager that keeps runs in this process's memory.
 
     Runs in progress are always kept. Finished runs are kept until one of the limits is exceeded;
@@ -291,6 +292,7 @@ class MemoryStateManager(MemorySchedules):
             ):
                 return
             del self._finished[run_id], self._runs[run_id]
+            self._forget_mail(run_id)
             if entry.record.idempotency_key is not None:
                 key = entry.record.workflow_id, entry.record.idempotency_key
                 if self._keys[key].run_id == run_id:
@@ -302,6 +304,9 @@ class MemoryStateManager(MemorySchedules):
             return self._runs[run_id]
         except KeyError:
             raise RunNotFound(run_id) from None
+
+    def _status_of(self, run_id: str) -> RunStatus:
+        return self._entry(run_id).status
 
     def snapshot(self, run_id: str) -> RunSnapshot:
         """Return the current state of a run."""

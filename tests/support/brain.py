@@ -25,19 +25,24 @@ from actorflow.model.lifecycle import (
     move_run,
     move_step,
 )
+from actorflow.model.mail import Mail, Receipts
 from actorflow.model.messages import (
     AbandonAttempt,
     ActorLost,
+    AnswerWait,
     AttemptAbandoned,
     AttemptFinished,
+    AwaitMail,
     CancelRun,
     Compensate,
     CompensatorLost,
     ContinueAttempt,
     DependencyCompleted,
     Execute,
+    ForgetWait,
     ForStep,
     LeaveRuns,
+    MailArrived,
     MakeSteps,
     ReviveStep,
     RunActorLost,
@@ -63,6 +68,7 @@ from actorflow.scheduling.decisions import Decisions
 from actorflow.scheduling.ledger import RunState
 from actorflow.state.folding import fold
 
+_OF_LIVES = ("past", "poison", "takeovers", "receipts")
 EPOCH = 1_700_000_000.0
 """What the brain's moment 0 is called by people."""
 
@@ -213,6 +219,7 @@ class Driver:
         self.in_flight = {}
         self.stopped = []
         self.continued = []
+        self.answers = []
         self.abandoned = []
         self.revived = []
         self.unknown = []
@@ -237,9 +244,7 @@ class Driver:
         resumed, recorded = options.pop("resumed", None), options.pop("recorded", 0)
         completed, compensators = options.pop("completed", ()), options.pop("compensators", {})
         ways = options.pop("ways", plan.ways({}))
-        more = {
-            name: options.pop(name) for name in ("past", "poison", "takeovers") if name in options
-        }
+        more = {name: options.pop(name) for name in _OF_LIVES if name in options}
         timeout = plan.timeout if timeout is None else timeout
         say = self.tell if options.pop("settle", True) else self.say
         message = StartRun(
@@ -267,6 +272,7 @@ class Driver:
     def take_over(self, workflow, run_id="run", *, takeovers=0, most=10, **options):
         """Have another brain go on with a run that was left, or whose process has died."""
         past = Past.of(self.of(run_id), takeovers)
+        options.setdefault("receipts", Receipts.of(self.of(run_id)))
         poison = None
         if len(past.crashes) > most:
             poison = TakenOverTooOften(run_id, past.crashes, most)
@@ -324,6 +330,23 @@ class Driver:
     def wake(self, step_id, *, run_id="run"):
         """Let the wait of a step's body be over."""
         return self.tell(WakeAttempt(self.in_flight[run_id, step_id]))
+
+    def ask(self, step_id, name="go", call=1, *, timeout=None, run_id="run"):
+        """Let a step's body wait for a message; return what it is told at once."""
+        before = len(self.answers)
+        self.tell(AwaitMail(self.in_flight[run_id, step_id], name, call, timeout))
+        return [(it.outcome, it.payload) for it in self.answers[before:]]
+
+    def forget(self, step_id, name="go", call=1, *, run_id="run"):
+        """Let a step's body no longer wait for a message."""
+        return self.tell(ForgetWait(self.in_flight[run_id, step_id], name, call))
+
+    def arrive(self, *numbers, name="go", run_id="run"):
+        """Let messages of a run be known; return what bodies are told of them."""
+        before = len(self.answers)
+        mail = [Mail(number, name, f"{name} {number}", 0.0) for number in numbers]
+        self.tell(MailArrived(run_id, mail))
+        return [(it.attempt.step_id, it.payload) for it in self.answers[before:]]
 
     def fail(self, step_id, error=None, *, run_id="run"):
         """Let a step's attempt fail."""
@@ -481,6 +504,7 @@ class Driver:
             Compensate: self._tell_run,
             RunStirred: self.pending.append,
             ContinueAttempt: lambda it: self.continued.append(it.attempt),
+            AnswerWait: self.answers.append,
             StopAttempt: lambda it: self._stop(it.attempt),
             AbandonAttempt: lambda it: self._abandon(it.attempt),
             RunFinished: lambda it: self._finish(it.result),

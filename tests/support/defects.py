@@ -83,8 +83,8 @@ UNDOING = "tests/scheduling/test_compensations.py::"
 defect(
     "an ended run stays in the ready queue",
     "scheduling/decisions.py",
-    "        del self.runs[run.run_id]\n        self._starts.forget(run)\n        if not",
-    "        del self.runs[run.run_id]\n        if not",
+    "        self._starts.forget(run)\n        if not run.active:\n",
+    "        if not run.active:\n",
     MODELS + "test_a_run_that_was_cancelled_while_it_waited_gets_its_turn_when_it_is_resumed",
     why="A run that is cancelled while a step waits for a worker hangs when it is resumed.",
 )

@@ -228,6 +228,7 @@ class Stage:
         self.audience, self.present = self, True
         self.shown, self.results, self.defects, self.complaints = [], {}, [], []
         self.moves = []
+        self.answers = []
         self.strangers, self.lost, self.left_runs = [], [], []
         brain = {"async_workers": 5, "max_active_runs": 5, "grace": 5.0, "random": lambda: 0.5}
         self.brain = Decisions(**(brain | settings))
@@ -321,6 +322,10 @@ class Stage:
     def moved(self, attempt):
         """Take note of a body that may go on, or has to stop."""
         self.moves.append(attempt)
+
+    def answered(self, answer):
+        """Take note of what a body is told that waits for a message."""
+        self.answers.append(answer)
 
     def misbehaved(self, attempt, what, error):
         """Keep what an executor did wrong."""

@@ -194,21 +194,28 @@ def request_cancel(run_id: str, reason: str, *, compensate: bool) -> sa.Update:
 
 
 class CancelRequests:
-    """The requests to cancel one owner's runs.
+    """The requests to cancel one owner's runs, and the messages to these runs.
 
     The writer's thread reads them at each renewal of the lease, and the watcher's thread as soon as
-    it hears of one.
+    it hears of one. Of messages it reads that there are some.
 
     Args:
         owner: The owner's id.
     """
 
     def __init__(self, owner: str) -> None:
-        pending = (runs.c.owner == owner, runs.c.cancel_asked.is_not(None), _IN_PROGRESS)
-        self.query: Final = sa.select(runs.c.run_id, runs.c.cancel_asked).where(*pending)
-        """Selects the pending requests."""
+        mine = (runs.c.owner == owner, _IN_PROGRESS)
+        latest = sa.cast(runs.c.last_message, sa.Text)
+        asked = sa.select(runs.c.run_id, runs.c.cancel_asked, sa.literal("cancel"))
+        addressed = sa.select(runs.c.run_id, latest, sa.literal("message"))
+        self.query: Final = sa.union_all(
+            asked.where(*mine, runs.c.cancel_asked.is_not(None)),
+            addressed.where(*mine, runs.c.last_message.is_not(None)),
+        )
+        """Selects the pending requests, and the runs that have messages."""
         self._found: Sequence[Any] = ()
         self._cancel: Cancel | None = None
+        self._heard: Callable[[str, int], None] | None = None
 
     @property
     def has_listener(self) -> bool:
@@ -232,6 +239,23 @@ class CancelRequests:
 
         return end
 
+    def hear(self, heard: Callable[[str, int], None]) -> Callable[[], None]:
+        """Have `heard` called for runs with messages, on any thread; return what ends that."""
+        self._heard = heard
+
+        def end() -> None:
+            if self._heard is heard:
+                self._heard = None
+
+        return end
+
+    def heard(self, run_id: str, number: int) -> None:
+        """Tell the listening orchestrator, if any, of the latest message of a run."""
+        heard = self._heard
+        if heard is not None:
+            with contextlib.suppress(Exception):  # the orchestrator may be closing
+                heard(run_id, number)
+
     def fetch(self, connection: sa.Connection) -> None:
         """Read the pending requests, if an orchestrator listens."""
         self._found = connection.execute(self.query).all() if self.has_listener else ()
@@ -243,7 +267,10 @@ class CancelRequests:
 
     def tell(self, found: Iterable[Sequence[str]]) -> None:
         """Deliver requests, as `query` selects them; from any thread."""
-        for run_id, text in found:
+        for run_id, text, kind in found:
+            if kind == "message":
+                self.heard(run_id, int(text))
+                continue
             request = msgspec.json.decode(text)
             self.cancel(run_id, request["reason"], compensate=request["compensate"])
 

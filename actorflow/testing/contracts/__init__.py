@@ -13,8 +13,9 @@
 pytest collects the inherited tests. `SharedStateManagerContract` is for state managers shared by
 several processes. `MeasuresStepsContract` is for those that know how long steps take,
 `FindsRunsContract` for those that keep attributes, count runs and take every filter,
-`KeepsSchedulesContract` for those that keep schedules, and `FollowsRunsContract` for those that
-tell when a run has changed; derive from them in addition:
+`KeepsSchedulesContract` for those that keep schedules, `KeepsMessagesContract` for those that keep
+messages of runs, and `FollowsRunsContract` for those that tell when a run has changed; derive from
+them in addition:
 `class TestMyState(MeasuresStepsContract, StateManagerContract)`.
 """
 
@@ -25,6 +26,7 @@ from actorflow.testing.contracts.bench import Bench, Gate
 from actorflow.testing.contracts.executors import ExecutorContract
 from actorflow.testing.contracts.finding import FindsRunsContract
 from actorflow.testing.contracts.following import FollowsRunsContract
+from actorflow.testing.contracts.mailed import KeepsMessagesContract
 from actorflow.testing.contracts.measuring import MeasuresStepsContract
 from actorflow.testing.contracts.scheduled import KeepsSchedulesContract
 from actorflow.testing.contracts.state_managers import (
@@ -38,6 +40,7 @@ __all__ = [
     "FindsRunsContract",
     "FollowsRunsContract",
     "Gate",
+    "KeepsMessagesContract",
     "KeepsSchedulesContract",
     "MeasuresStepsContract",
     "SharedStateManagerContract",

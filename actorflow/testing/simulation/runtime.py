@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from actorflow.definition.plan import StepPlan, WorkflowPlan
     from actorflow.model.context import Attempt
     from actorflow.model.events import Event
+    from actorflow.model.messages import AnswerWait
     from actorflow.model.protocols import Executor, Report, StateManager
     from actorflow.orchestrator.requests import Request, RunOptions
     from actorflow.testing.simulation.scripts import Script
@@ -164,6 +165,7 @@ class SimulatedRuntime:
         self.places.open(self._reporters(), self._reporters())
         self.audience: Final = _Audience(self.state.log)
         self.children: Final = None
+        self.mail: Final = None
         self.results: dict[str, RunResult] = {}
         self.handed: list[tuple[int, int, str]] = []
         """For each result handed out: the number of recorded events, the number of delivered
@@ -399,6 +401,9 @@ class SimulatedRuntime:
         """Tell a body that waits that its attempt continues or has to stop."""
         executor: Any = attempt.executor
         executor.moved(attempt)
+
+    def answered(self, answer: AnswerWait) -> None:
+        """Tell a body that waits for a message what it gets."""
 
     def misbehaved(self, attempt: Attempt, what: str, error: BaseException) -> None:
         """Record an executor's error as a defect."""

@@ -22,6 +22,7 @@ __all__ = [
     "attributes",
     "batches",
     "keys",
+    "messages",
     "metadata",
     "owners",
     "runs",
@@ -127,6 +128,7 @@ runs: Final = sa.Table(
     sa.Column("run_key", Id),
     sa.Column("key_slot", Id),
     sa.Column("debounce", sa.Double),
+    sa.Column("last_message", sa.BigInteger),
     sa.CheckConstraint(_among(RunStatus), name="actorflow_runs_status"),
     sa.CheckConstraint(
         f"(status IN {_ENDED}) = (finished_at IS NOT NULL)", name="actorflow_runs_finished"
@@ -164,6 +166,39 @@ sa.Index(
     runs.c.run_id,
     postgresql_where=_open,
     sqlite_where=_open,
+)
+
+_addressed: Final = sa.and_(runs.c.last_message.is_not(None), _open)
+sa.Index(
+    "actorflow_runs_addressed",
+    runs.c.owner,
+    postgresql_where=_addressed,
+    sqlite_where=_addressed,
+)
+
+messages: Final = sa.Table(
+    "actorflow_messages",
+    metadata,
+    sa.Column("run_id", Id, sa.ForeignKey("actorflow_runs.run_id", ondelete="CASCADE")),
+    sa.Column("number", sa.BigInteger),
+    sa.Column("name", Id, nullable=False),
+    sa.Column("message_id", Id),
+    sa.Column("payload", sa.Text, nullable=False),
+    sa.Column("sent_at", Moment, nullable=False),
+    sa.PrimaryKeyConstraint("run_id", "number", name="actorflow_messages_key"),
+    sa.CheckConstraint("number >= 1", name="actorflow_messages_number"),
+    sqlite_with_rowid=False,
+)
+"""The messages that were sent to runs."""
+_named: Final = messages.c.message_id.is_not(None)
+sa.Index(
+    "actorflow_messages_by_id",
+    messages.c.run_id,
+    messages.c.name,
+    messages.c.message_id,
+    unique=True,
+    postgresql_where=_named,
+    sqlite_where=_named,
 )
 
 attributes: Final = sa.Table(

@@ -70,6 +70,15 @@ class Payloads:
         where = f"the output of step {step_id!r} in run {run_id!r}"
         return self._dump_limited(where, value, self._max_output)
 
+    def dump_value(self, where: str, value: Any) -> str:
+        """Return a value of the size of an input as a string; `where` names it in the error.
+
+        Raises:
+            NotStorable: When part of it cannot be stored.
+            TooLarge: When it is too large.
+        """
+        return self._dump_limited(where, value, self._max_input)
+
     def _dump_limited(self, where: str, value: Any, limit: int) -> str:
         text = self._dump(where, value)
         if len(text) > limit or not text.isascii():
@@ -146,6 +155,17 @@ class Payloads:
             return self.serializer.loads(text)
         except Exception as error:
             where = f"the output of step {step_id!r} in run {run_id!r}"
+            raise self._not_restorable(where, error) from error
+
+    def load_value(self, where: str, text: str) -> Any:
+        """Return the value that was passed to `dump_value`.
+
+        Raises:
+            NotRestorable: When this process cannot read it.
+        """
+        try:
+            return self.serializer.loads(text)
+        except Exception as error:
             raise self._not_restorable(where, error) from error
 
     def load_mapping(self, run_id: str, what: str, text: str) -> Mapping[str, Any]:

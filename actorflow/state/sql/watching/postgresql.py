@@ -43,7 +43,7 @@ class PostgreSQLChannel:
     net: ClassVar[float] = 1.0
     """Seconds after which all runs are looked at even if nothing was heard."""
 
-    def __init__(self, engine: sa.Engine, requests: sa.Select[Any]) -> None:
+    def __init__(self, engine: sa.Engine, requests: sa.CompoundSelect[Any]) -> None:
         self._requests = _compiled(requests)
         # Not from the pool, which would wait for an answer when the connection is closed.
         dialect = engine.dialect
@@ -121,7 +121,7 @@ class PostgreSQLChannel:
         self._driver.close()
 
 
-def _compiled(query: sa.Select[Any]) -> bytes:
+def _compiled(query: sa.CompoundSelect[Any]) -> bytes:
     """Return a query as a string, with the values of its parameters."""
     dialect = postgresql.dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
     return str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True})).encode()

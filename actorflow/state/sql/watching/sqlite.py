@@ -38,7 +38,7 @@ class SQLiteChannel:
     net: ClassVar[float] = 10.0
     """Seconds after which all runs are looked at even if nothing has changed."""
 
-    def __init__(self, engine: sa.Engine, requests: sa.Select[Any]) -> None:
+    def __init__(self, engine: sa.Engine, requests: sa.CompoundSelect[Any]) -> None:
         self._requests = requests
         self._connection = engine.connect()
         self._connection.detach()

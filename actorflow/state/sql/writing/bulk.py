@@ -259,6 +259,7 @@ _SET_LATER: Final = frozenset(
         "run_key",
         "key_slot",
         "debounce",
+        "last_message",
     }
 )
 """Columns that have their defaults when a run is accepted, or are set by another statement."""

@@ -1,0 +1,303 @@
+"""Mailboxes: the messages that were sent to runs, and the attempts that wait for them.
+
+Part of the supervisor's brain and as pure as the rest (see `decisions`):
+
+    MailArrived      -> for each wait that gets a message: step.received, AnswerWait
+    AwaitMail        -> step.received, AnswerWait, if there is a message; else step.awaiting
+    a deadline       -> step.expired, AnswerWait
+    ForgetWait       -> what the wait has got goes to the next wait
+
+A run has a mailbox from the first of these messages on, and most runs have none. Messages of one
+name are given away in the order of their numbers, to waits in the order of their beginnings.
+
+What an attempt was given is consumed once its step has completed or is skipped. Nothing is done at
+that moment: the next look at the mailbox finds out what has become of the steps that were given
+something. There is such a look whenever an attempt of a run ends in which another one waits.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, Any, Final
+
+from actorflow.model.lifecycle import EventKind, StepStatus
+from actorflow.model.mail import Receipts
+from actorflow.model.messages import AnswerWait, AwaitMail, ForgetWait, MailArrived
+from actorflow.scheduling.deadlines import Due
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from actorflow.model.context import Attempt
+    from actorflow.model.mail import Holder, Mail
+    from actorflow.scheduling.deadlines import Deadline, Deadlines
+    from actorflow.scheduling.ledger import RunState, StepState
+    from actorflow.scheduling.outbox import Outbox
+
+    _Found = tuple[RunState, StepState] | None
+
+__all__ = ["Mailboxes"]
+
+_CONSUMED: Final = frozenset({StepStatus.COMPLETED, StepStatus.SKIPPED})
+_UNDOES: Final = frozenset({StepStatus.COMPENSATED, StepStatus.COMPENSATION_FAILED})
+_NONE: Final = Receipts()
+
+
+class Wait:
+    """A body that waits for a message."""
+
+    __slots__ = ("attempt", "call", "deadline", "name", "step")
+
+    def __init__(self, message: AwaitMail, step: StepState, deadline: Deadline | None) -> None:
+        self.attempt: Attempt = message.attempt
+        self.name: str = message.name
+        self.call: int = message.call
+        self.step: StepState = step
+        self.deadline: Deadline | None = deadline
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its attempt has ended, or must stop."""
+        return self.step.current is not self.attempt or self.step.stopping
+
+
+class Holding:
+    """What one step or compensator was given."""
+
+    __slots__ = ("again", "number", "received", "step")
+
+    def __init__(self) -> None:
+        self.step: StepState | None = None
+        """The step or compensator; None before it has asked in this life of its run."""
+        self.number: int = 0
+        """The number of its attempt that was given something last."""
+        self.received: dict[tuple[str, int], Mail] = {}
+        """What this attempt was given, by name and number of the wait."""
+        self.again: dict[str, list[Mail]] = {}
+        """What its next waits are given first, by name; heaps by number."""
+
+    def begin(self, step: StepState, number: int) -> None:
+        """Give an attempt again what an earlier one was given."""
+        self.step = step
+        if self.number != number:
+            self.number = number
+            for key in list(self.received):
+                self.give_back(key)
+
+    def give_back(self, key: tuple[str, int]) -> bool:
+        """Keep what a wait was given for the next one; return whether it was given anything."""
+        mail = self.received.pop(key, None)
+        if mail is not None:
+            _push(self.again, mail)
+        return mail is not None
+
+
+class Mailbox:
+    """The messages of one run."""
+
+    __slots__ = ("free", "holdings", "receipts", "seen", "waits")
+
+    def __init__(self, receipts: Receipts) -> None:
+        self.receipts: Receipts = receipts
+        """What had become of messages before this life of the run."""
+        self.seen: int = 0
+        """The number of the latest known message."""
+        self.free: dict[str, list[Mail]] = {}
+        """The messages that were given to nothing, by name; heaps by number."""
+        self.holdings: dict[Holder, Holding] = {}
+        self.waits: list[Wait] = []
+        """The waits that have not ended, in the order of their beginnings."""
+
+    def add(self, mail: Mail) -> None:
+        """Add a message, unless it is known or has been consumed."""
+        if mail.number <= self.seen:
+            return
+        self.seen = mail.number
+        if mail.number in self.receipts.consumed:
+            return
+        holder = self.receipts.held.get(mail.number)
+        if holder is None:
+            _push(self.free, mail)
+        else:
+            _push(self.holdings.setdefault(holder, Holding()).again, mail)
+
+    def take(self, step: StepState, number: int, name: str, call: int) -> Mail | None:
+        """Return the next message of a name for an attempt, or None."""
+        holder = (step.id, step.undoes is not None)
+        holding = self.holdings.get(holder)
+        if holding is not None:
+            holding.begin(step, number)
+        again = None if holding is None else holding.again.get(name)
+        queues = [queue for queue in (again, self.free.get(name)) if queue]
+        if not queues:
+            return None
+        mail = heapq.heappop(min(queues))
+        if holding is None:
+            holding = self.holdings[holder] = Holding()
+            holding.begin(step, number)
+        holding.received[name, call] = mail
+        return mail
+
+    def settle(self, run: RunState) -> None:
+        """Take back what steps were given that have settled without consuming it."""
+        for holder, holding in list(self.holdings.items()):
+            consumed = _outcome(run, holder, holding)
+            if consumed is None:
+                continue
+            del self.holdings[holder]
+            for queue in holding.again.values():
+                for mail in queue:
+                    _push(self.free, mail)
+            for mail in () if consumed else holding.received.values():
+                _push(self.free, mail)
+
+
+def _push(queues: dict[str, list[Mail]], mail: Mail) -> None:
+    heapq.heappush(queues.setdefault(mail.name, []), mail)
+
+
+def _outcome(run: RunState, holder: Holder, holding: Holding) -> bool | None:
+    """Return whether a holder has consumed what its attempt was given; None if it may go on."""
+    step_id, undoes = holder
+    status, step = run.steps[step_id].status, holding.step
+    if undoes:
+        if status not in _UNDOES:
+            return None
+        consumed = status is StepStatus.COMPENSATED
+    else:
+        if not status.settled:
+            return None
+        consumed = status in _CONSUMED or status in _UNDOES
+    return consumed and step is not None and step.attempts == holding.number
+
+
+class Mailboxes:
+    """The mailboxes of all runs that have one.
+
+    Args:
+        outbox: Where events and effects go.
+        deadlines: The deadlines of all runs.
+        runs: The runs, by id.
+        find: Returns the run and the step or compensator of an attempt in flight.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        deadlines: Deadlines,
+        runs: Mapping[str, RunState],
+        find: Callable[[Attempt], _Found],
+    ) -> None:
+        self._outbox = outbox
+        self._deadlines = deadlines
+        self._runs = runs
+        self._find = find
+        self.boxes: dict[str, Mailbox] = {}
+        """The mailboxes, by run id."""
+        self.handlers: Final[dict[type[Any], Callable[[Any], None]]] = {
+            AwaitMail: self._await,
+            ForgetWait: self._forget,
+            MailArrived: self._arrived,
+        }
+
+    # ── Messages ─────────────────────────────────────────────────────────────────────────────
+
+    def _await(self, message: AwaitMail) -> None:
+        found = self._find(message.attempt)
+        if found is None or found[1].stopping:
+            return  # its body is stopped
+        run, step = found
+        box = self.boxes.get(run.run_id) or self.take_up(run.run_id, _NONE)
+        box.settle(run)
+        wait = Wait(message, step, None)
+        if not self._give(run, box, wait):
+            self._begin(run, box, wait, message.timeout)
+
+    def _begin(self, run: RunState, box: Mailbox, wait: Wait, timeout: float | None) -> None:
+        data: dict[str, Any] = {"name": wait.name, "call": wait.call}
+        if timeout is not None:
+            moment = self._outbox.now + timeout
+            wait.deadline = self._deadlines.set(moment, Due.WAIT, run.run_id)
+            data["until"] = self._outbox.wall + timeout
+        box.waits.append(wait)
+        self._outbox.attempt(run, wait.step, EventKind.STEP_AWAITING, wait.attempt.number, data)
+        self._outbox.perform(AnswerWait(wait.attempt, wait.name, wait.call, "awaiting"))
+
+    def _give(self, run: RunState, box: Mailbox, wait: Wait) -> bool:
+        """Give a wait the next message of its name, if there is one."""
+        number = wait.attempt.number
+        mail = box.take(wait.step, number, wait.name, wait.call)
+        if mail is None:
+            return False
+        data = {"name": wait.name, "call": wait.call, "message": mail.number}
+        self._outbox.attempt(run, wait.step, EventKind.STEP_RECEIVED, number, data)
+        answer = AnswerWait(wait.attempt, wait.name, wait.call, "received", mail.payload)
+        self._outbox.perform(answer)
+        return True
+
+    def _forget(self, message: ForgetWait) -> None:
+        found = self._find(message.attempt)
+        box = self.boxes.get(message.attempt.scope.run_id)
+        if found is None or box is None:
+            return
+        run, step = found
+        key = message.name, message.call
+        for wait in box.waits:
+            if wait.attempt is message.attempt and (wait.name, wait.call) == key:
+                self._drop(box, wait)
+                return
+        holding = box.holdings.get((step.id, step.undoes is not None))
+        if holding is not None and holding.give_back(key):
+            self.look(run)
+
+    def _arrived(self, message: MailArrived) -> None:
+        run = self._runs.get(message.run_id)
+        if run is None:
+            return
+        box = self.boxes.get(run.run_id) or self.take_up(run.run_id, _NONE)
+        for mail in message.mail:
+            box.add(mail)
+        self.look(run)
+
+    # ── What happens otherwise ───────────────────────────────────────────────────────────────
+
+    def take_up(self, run_id: str, receipts: Receipts) -> Mailbox:
+        """Make the mailbox of a run, given what had become of messages in its earlier lives."""
+        box = self.boxes[run_id] = Mailbox(receipts)
+        return box
+
+    def look(self, run: RunState) -> None:
+        """Give messages to the waits of a run, and forget the waits that are over."""
+        box = self.boxes.get(run.run_id)
+        if box is None or not box.waits:
+            return
+        box.settle(run)
+        for wait in list(box.waits):
+            if wait.is_over or self._give(run, box, wait):
+                self._drop(box, wait)
+
+    def expire(self, run: RunState) -> None:
+        """End the waits of a run whose time is over."""
+        box = self.boxes[run.run_id]
+        for wait in list(box.waits):
+            if wait.deadline is not None and wait.deadline[2] is None:
+                self._drop(box, wait)
+                if not wait.is_over:
+                    self._expire(run, wait)
+
+    def _expire(self, run: RunState, wait: Wait) -> None:
+        attempt, data = wait.attempt, {"name": wait.name, "call": wait.call}
+        self._outbox.attempt(run, wait.step, EventKind.STEP_EXPIRED, attempt.number, data)
+        self._outbox.perform(AnswerWait(attempt, wait.name, wait.call, "expired"))
+
+    def forget(self, run_id: str) -> None:
+        """Forget a run that has ended or is left."""
+        box = self.boxes.pop(run_id, None)
+        if box is not None:
+            for wait in list(box.waits):
+                self._drop(box, wait)
+
+    def _drop(self, box: Mailbox, wait: Wait) -> None:
+        box.waits.remove(wait)
+        if wait.deadline is not None:
+            self._deadlines.cancel(wait.deadline)

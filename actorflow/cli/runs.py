@@ -1,4 +1,4 @@
-"""The commands `actorflow runs`: list, stats, show, events, resume, cancel and purge."""
+"""The commands `actorflow runs`: list, stats, show, events, resume, cancel, send and purge."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ from actorflow.cli.reports import (
     write_svg,
 )
 from actorflow.cli.running import Order, print_json, show
+from actorflow.cli.sending import send
 from actorflow.cli.stats import Stats
 from actorflow.cli.terminal.exits import Problem, exit_statuses
 from actorflow.cli.terminal.values import as_json as to_json
@@ -66,7 +67,10 @@ runs: typer.Typer = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @runs.callback()
 def _runs() -> None:
-    """List, show, resume, cancel and delete runs in a database."""
+    """List, show, resume, cancel and delete runs in a database, and send messages to them."""
+
+
+runs.command()(send)
 
 
 @runs.command("list")

@@ -52,7 +52,9 @@ def checked_message(name: object, id_: object) -> tuple[str, str | None]:
     Raises:
         DefinitionError: When one of them is invalid.
     """
-    return checked_name(name, "Run.send()"), None if id_ is None else _checked(id_, "id", "send()")
+    return checked_name(name, "Run.send()"), None if id_ is None else _checked(
+        id_, "id", "Run.send()"
+    )
 
 
 def checked_name(name: object, what: str) -> str:

@@ -95,13 +95,15 @@ class Holding:
 class Mailbox:
     """The messages of one run."""
 
-    __slots__ = ("free", "holdings", "receipts", "seen", "waits")
+    __slots__ = ("early", "free", "holdings", "receipts", "seen", "waits")
 
     def __init__(self, receipts: Receipts) -> None:
         self.receipts: Receipts = receipts
         """What had become of messages before this life of the run."""
         self.seen: int = 0
-        """The number of the latest known message."""
+        """The number up to which all messages are known."""
+        self.early: dict[int, Mail] = {}
+        """Messages that came before one with a lower number, by number."""
         self.free: dict[str, list[Mail]] = {}
         """The messages that were given to nothing, by name; heaps by number."""
         self.holdings: dict[Holder, Holding] = {}
@@ -109,10 +111,14 @@ class Mailbox:
         """The waits that have not ended, in the order of their beginnings."""
 
     def add(self, mail: Mail) -> None:
-        """Add a message, unless it is known or has been consumed."""
-        if mail.number <= self.seen:
-            return
-        self.seen = mail.number
+        """Add a message, unless it is known; it counts once all before it are known."""
+        if mail.number > self.seen:
+            self.early[mail.number] = mail
+        while (following := self.early.pop(self.seen + 1, None)) is not None:
+            self.seen = following.number
+            self._file(following)
+
+    def _file(self, mail: Mail) -> None:
         if mail.number in self.receipts.consumed:
             return
         holder = self.receipts.held.get(mail.number)

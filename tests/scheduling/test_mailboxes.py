@@ -61,6 +61,15 @@ def test_messages_that_are_said_again_are_not_given_again(driver):
     assert [got(1), got(2), NONE_YET] == [driver.ask("a", call=call) for call in (1, 2, 3)]
 
 
+def test_a_message_waits_for_those_before_it(driver):
+    """As when a later read of them is heard of first."""
+    driver.ask("a")
+    driver.ask("b")
+
+    assert [] == driver.arrive(2)
+    assert [("a", "go 1"), ("b", "go 2")] == driver.arrive(1, 2)
+
+
 def test_an_attempt_gets_what_the_failed_one_before_it_got(driver):
     """Nothing else does in between, although it waits; new messages come after them."""
     driver.arrive(1, 2)

@@ -27,6 +27,7 @@ from actorflow.testing.laws.compensation import (
     compensations_run_backwards,
 )
 from actorflow.testing.laws.law import Law, law
+from actorflow.testing.laws.mail import messages_come_in_order, messages_come_once
 from actorflow.testing.laws.outcomes import (
     alike,
     crashes_stay_local,
@@ -90,6 +91,8 @@ __all__ = [
     "late_results_change_nothing",
     "law",
     "left_runs_stay_as_they_were",
+    "messages_come_in_order",
+    "messages_come_once",
     "moves_are_legal",
     "nothing_is_left",
     "outcomes_follow_from_attempts",
@@ -148,6 +151,8 @@ ALL: Final[tuple[Law, ...]] = (
     left_runs_stay_as_they_were,
     crash_loops_end,
     waits_hold_nothing,
+    messages_come_once,
+    messages_come_in_order,
 )
 """All numbered laws, in order of their numbers."""
 

@@ -36,7 +36,14 @@ _TAKES_A_PLACE: Final = frozenset(
 _HOLDS: Final = frozenset({_READY, _STARTED, _CONTINUED, _RETRYING})
 """Events after which a step keeps its run's place."""
 _NO_MOVES: Final = frozenset(
-    {EventKind.STEP_TIMED_OUT, EventKind.STEP_ABANDONED, EventKind.STEP_BLOCKING}
+    {
+        EventKind.STEP_TIMED_OUT,
+        EventKind.STEP_ABANDONED,
+        EventKind.STEP_BLOCKING,
+        EventKind.STEP_AWAITING,
+        EventKind.STEP_RECEIVED,
+        EventKind.STEP_EXPIRED,
+    }
 )
 
 

@@ -162,11 +162,18 @@ class _StepMoves:
             isinstance(one, Waiting) and any(wait.ends != "waiting" for wait in one.waits)
             for one in behaviours
         )
+        asks = [w for one in behaviours if isinstance(one, Waiting) for w in one.waits if w.message]
+        self.asks, self.expires = bool(asks), any(wait.seconds is not None for wait in asks)
         ends = [one.behaviour if isinstance(one, Waiting) else one for one in behaviours]
         self.follows = bool(plan.dependencies)
         self.dies = faults.crashes + faults.poisons >= _CRASHES_THAT_FAIL
         self.returns = any(isinstance(one, (Returns, Real)) for one in ends)
-        self.fails = self.late or self.dies or any(isinstance(one, (Raises, Real)) for one in ends)
+        self.fails = (
+            self.late
+            or self.dies
+            or self.expires
+            or any(isinstance(one, (Raises, Real)) for one in ends)
+        )
         # With slow messages, the report that an attempt has stopped can arrive after the grace.
         self.outstays = settings.race or not plan.is_coroutine or any(map(_may_be_stubborn, ends))
 
@@ -199,6 +206,8 @@ class _StepMoves:
             (running, EventKind.STEP_COMPLETED): self.returns,
             (running, EventKind.STEP_SUSPENDED): self.waits,
             (running, EventKind.STEP_CONTINUED): self.continues,
+            (running, EventKind.STEP_AWAITING): self.asks,
+            (running, EventKind.STEP_EXPIRED): self.expires,
             (running, EventKind.STEP_TIMED_OUT): self.late,
             (running, EventKind.STEP_ABANDONED): self.outstays and (self.late or run.ends_early),
             (running, self._ended): self.fails,

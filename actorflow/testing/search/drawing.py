@@ -65,6 +65,8 @@ _LARGE_ONE: Final = 255
 
 _RESUMES: Final = ((),) * 30 + ((4.0,), (8.0, 20.0))
 """When a run is resumed: rarely, because that is another run to simulate."""
+_MESSAGES: Final = ((), (1.0, 2.0, 3.0), (0.0,), (0.0, 0.0, 1.0, 5.0), (2.0,), (3.0, 30.0))
+"""When a run is sent messages: early, late, together and after its end."""
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 _DEEDS: Final = tuple(DEEDS)
 _UNDOING: Final = (
@@ -204,6 +206,8 @@ def _run(index: int, given: bytes, features: _Features) -> ScenarioRun:
         undone=row.one_of((False, True), allowed=features.undoing),
         grace=row.one_of((None, None, 1.0, 0.0, 8.0), allowed=features.cancels),
         resumes=row.one_of(_RESUMES, allowed=features.cancels),
+        messages=row.one_of(_MESSAGES, allowed=features.options["waits"]),
+        sent_again=row.one_of((False, False, True), allowed=features.options["waits"]),
     )
 
 

@@ -77,6 +77,9 @@ WAITS: Final[Mapping[str, tuple[Wait, ...]]] = {
     "twice": (_A_WAIT, _A_WAIT),
     "ends waiting": (_A_WAIT, Wait(None, None, "waiting")),
     "ends woken": (Wait(None, None, "woken"),),
+    "for a message": (Wait(None, None, None, "go"),),
+    "for a message, briefly": (Wait(2.0, None, None, "go"),),
+    "for two messages": (Wait(None, None, None, "go"), Wait(2.0, None, None, "go")),
 }
 """How an attempt in a scenario waits, the simplest first; durations are left to the tape."""
 
@@ -143,6 +146,9 @@ def _waiting(behaviour: Any, waits: tuple[Wait, ...]) -> Behaviour:
         return either(*(_waiting(one, waits) for one in behaviour.behaviours))
     hangs_ = isinstance(behaviour, Hangs)
     for wait in waits:
+        if wait.message is not None:
+            behaviour = behaviour.receiving(wait.message, wait.seconds, wait.then)
+            continue
         ends = None if hangs_ else wait.ends
         behaviour = behaviour.waiting(wait.seconds, wait.then, ends=ends)
     waiting: Behaviour = behaviour
@@ -196,16 +202,26 @@ class ScenarioStep(Sparse):
                 "ends waiting",
                 "never",
                 "ends woken",
+                "never",
+                "for a message",
+                "for a message, briefly",
+                "for two messages",
             )
         },
     )
     """How its attempts and those of its compensator wait, as for a child run or a message; see
-    `WAITS`."""
+    `WAITS`. On a thread, none waits for a message."""
 
     @property
     def deviations(self) -> int:
         """Number of deviations from the defaults; its name does not count."""
         return super().deviations - 1
+
+    def behaviours(self, deeds: tuple[str, ...]) -> list[Behaviour]:
+        """Return what its attempts, or those of its compensator, do."""
+        for_message = any(wait.message is not None for wait in WAITS[self.waits])
+        waits = "never" if self.on_thread and for_message else self.waits
+        return [with_waits(deed, waits) for deed in deeds]
 
     def step(self) -> Step:
         """Return it as a step of a workflow."""
@@ -252,6 +268,10 @@ class ScenarioRun(Sparse):
     its start."""
     undone: bool = False
     """Whether it is compensated when it is cancelled, as it is when it fails."""
+    messages: tuple[float, ...] = ()
+    """The moments at which it is sent messages, counted from its start; see `WAITS`."""
+    sent_again: bool = False
+    """Whether each message is sent again a second later, with the same id."""
 
 
 @attrs.frozen(kw_only=True, repr=False, slots=False)
@@ -284,12 +304,8 @@ class Scenario(Sparse):
     def script(self) -> Script:
         """The script of its steps and their compensators."""
         return Script(
-            {one.id: [with_waits(deed, one.waits) for deed in one.does] for one in self.steps},
-            compensators={
-                one.id: [with_waits(deed, one.waits) for deed in one.undo]
-                for one in self.steps
-                if one.undo
-            },
+            {one.id: one.behaviours(one.does) for one in self.steps},
+            compensators={one.id: one.behaviours(one.undo) for one in self.steps if one.undo},
         )
 
     # ── As a case for the search ─────────────────────────────────────────────────────────────
@@ -334,6 +350,13 @@ class Scenario(Sparse):
             simulation.call_at(simulation.now + seconds, cancel)
         for seconds in run.resumes:
             simulation.call_at(simulation.now + seconds, simulation.resume, run_id)
+        for number, seconds in enumerate(run.messages):
+            sends = (seconds, seconds + 1.0) if run.sent_again else (seconds,)
+            for place, moment in enumerate(sends):
+                told = f"message {number}.{place}"
+                id_ = f"id {number}" if run.sent_again else None
+                when = simulation.now + moment
+                simulation.call_at(when, simulation.send, run_id, "go", told, id_)
 
     @property
     def reachable(self) -> frozenset[Move]:

@@ -20,7 +20,8 @@ from actorflow.systems.delivery import Cell
 from actorflow.systems.simulated.mischief import Countdown, Mischief
 from actorflow.systems.simulated.system import SimulatedSystem
 from actorflow.testing.simulation.account import Account, RunTrace
-from actorflow.testing.simulation.executor import SimulatedExecutor
+from actorflow.testing.simulation.executor import Executors
+from actorflow.testing.simulation.mail import SimulatedMail
 from actorflow.testing.simulation.settings import MESSAGE_FAULTS, SPANS, may_strike
 from actorflow.testing.simulation.store import SimulatedStateManager
 from actorflow.testing.trace.labels import EXECUTOR
@@ -29,16 +30,15 @@ from actorflow.testing.trace.trace import Leftovers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from actorflow.definition.plan import StepPlan, WorkflowPlan
+    from actorflow.definition.plan import WorkflowPlan
     from actorflow.model.context import Attempt
     from actorflow.model.events import Event
     from actorflow.model.messages import AnswerWait
-    from actorflow.model.protocols import Executor, Report, StateManager
+    from actorflow.model.protocols import StateManager
     from actorflow.orchestrator.requests import Request, RunOptions
+    from actorflow.testing.simulation.executor import Reporters
     from actorflow.testing.simulation.scripts import Script
     from actorflow.testing.simulation.settings import Settings
-
-    _Reporters = tuple[Report, Report, Callable[[object], None]]
 
 __all__ = ["SimulatedRuntime", "VirtualClock"]
 
@@ -57,46 +57,6 @@ class VirtualClock:
     def wall(self, now: float) -> float:
         """Return the moment unchanged, so that events carry virtual time."""
         return now
-
-
-class _Executors:
-    """The two executors: one for coroutine functions, one for plain functions."""
-
-    def __init__(self, account: Account) -> None:
-        self._coroutines = SimulatedExecutor(account, preemptive=True)
-        self._threads = SimulatedExecutor(account, preemptive=False)
-
-    def open(self, coroutines: _Reporters, threads: _Reporters) -> None:
-        """Open both executors."""
-        self._coroutines.open(*coroutines)
-        report, _, tell = threads
-        self._threads.open(report, None, tell)
-
-    def of(self, plan: WorkflowPlan) -> Mapping[str, Executor]:
-        """Return the executor of each step, by step id."""
-        return {step.id: self._executor_for(step) for step in plan.steps}
-
-    def of_compensators(self, plan: WorkflowPlan) -> Mapping[str, Executor]:
-        """Return the executor of each compensator, by step id."""
-        compensators = {step.id: step.compensation for step in plan.steps if step.compensation}
-        return {step_id: self._executor_for(step) for step_id, step in compensators.items()}
-
-    def _executor_for(self, step: StepPlan) -> Executor:
-        return self._coroutines if step.is_coroutine else self._threads
-
-    @property
-    def tasks(self) -> int:
-        """Number of coroutine tasks that have not ended."""
-        return self._coroutines.tasks
-
-    @property
-    def waiting(self) -> int:
-        """Number of real coroutines whose turn has not come."""
-        return self._coroutines.waiting
-
-    def close(self) -> None:
-        """Let running coroutines clean up."""
-        self._coroutines.close()
 
 
 class _Audience:
@@ -161,7 +121,8 @@ class SimulatedRuntime:
             fails=self.countdown("store fails"),
             stalls=self.countdown("store stalls"),
         )
-        self.places: Final = _Executors(self.account)
+        self.messages: Final = SimulatedMail(self.system, self.state, choose, self._tell)
+        self.places: Final = Executors(self.account, self.messages)
         self.places.open(self._reporters(), self._reporters())
         self.audience: Final = _Audience(self.state.log)
         self.children: Final = None
@@ -254,6 +215,7 @@ class SimulatedRuntime:
     def _gone(self, run_id: str) -> None:
         """Note that a run is no longer in progress here."""
         self.live.discard(run_id)
+        self.messages.forget(run_id)
         if self._when_left is not None and not self.live:
             self.system.call_at(self.system.time, self._hand_over)
 
@@ -269,6 +231,7 @@ class SimulatedRuntime:
         self.crashes.append((len(self.system.deliveries), self.system.time))
         self._lose()
         self.account.lose()
+        self.messages.lose()
         self.state.crash(lost)
         self.places.close()
         for run_id in self.account.runs:
@@ -351,7 +314,7 @@ class SimulatedRuntime:
     def _tell(self, message: object) -> None:
         self.system.post(self._supervisor, message, self.system.system_cell)
 
-    def _reporters(self) -> _Reporters:
+    def _reporters(self) -> Reporters:
         """Return the functions with which one executor reports; what it says keeps its order.
 
         The first schedules a delivery, and the second does not. The third tells what bodies say
@@ -404,6 +367,8 @@ class SimulatedRuntime:
 
     def answered(self, answer: AnswerWait) -> None:
         """Tell a body that waits for a message what it gets."""
+        executor: Any = answer.attempt.executor
+        executor.answered(answer)
 
     def misbehaved(self, attempt: Attempt, what: str, error: BaseException) -> None:
         """Record an executor's error as a defect."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from actorflow.errors.storage import RunNotFound
 from actorflow.model.lifecycle import RunStatus
+from actorflow.model.mail import checked_message
 from actorflow.support.suggestions import checks_options
 from actorflow.testing.errors import NotNow
 from actorflow.testing.simulation.checks import (
@@ -199,6 +200,19 @@ class Simulation:
         """
         self._known(run_id)
         self.call_at(moment, self.cancel, run_id, reason)
+
+    def send(
+        self, run_id: str, name: str = "go", payload: Any = None, id: str | None = None
+    ) -> bool:
+        """Send a message to a run, as `Run.send` does; return False if the run has ended.
+
+        Raises:
+            RunNotFound: When no such run was started.
+            DefinitionError: When the name or the id is invalid.
+        """
+        self._known(run_id)
+        checked = checked_message(name, id)
+        return self._runtime.messages.send(run_id, checked[0], payload, checked[1])
 
     def call_at(self, moment: Duration, function: Callable[..., object], *arguments: Any) -> None:
         """Call a function, such as `start`, at a virtual moment; a crash drops the call.

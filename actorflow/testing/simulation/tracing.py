@@ -62,4 +62,6 @@ def trace_of(
         handovers=tuple(runtime.handovers),
         left=tuple(runtime.left_runs),
         struck=tuple(system.faults),
+        messages=tuple(runtime.messages.sent),
+        receipts=tuple(runtime.messages.receipts),
     )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from actorflow.systems.delivery import Envelope
     from actorflow.systems.simulated.mischief import Fault
     from actorflow.testing.simulation.account import Outcome, RunTrace
+    from actorflow.testing.simulation.mail import MessageTrace, ReceiptTrace
     from actorflow.testing.simulation.settings import Settings
     from actorflow.testing.simulation.tape import Choice
 
@@ -237,6 +238,10 @@ class Trace:
     left: Sequence[tuple[int, int, str]] = ()
     """For each run that was left: the number of recorded events, the number of delivered messages,
     and the run id."""
+    messages: Sequence[MessageTrace] = ()
+    """The messages that were sent to runs, in order."""
+    receipts: Sequence[ReceiptTrace] = ()
+    """What bodies got that waited for a message, in order."""
 
     # ── Runs ─────────────────────────────────────────────────────────────────────────────────
 
@@ -352,6 +357,7 @@ class Trace:
             yield f"{time} {sender} {receiver} {message}"
         for part in (self.faults, self.crashes, self.attempts, self.compensations, self.waits):
             yield from map(labels.plain, part)
+        yield from map(labels.plain, (*self.messages, *self.receipts))
         for number, kind, run_id, step_id, attempt, time, data, _ in self.events:
             # Stacks of hanging threads and coroutines contain file paths.
             known = {name: value for name, value in data.items() if name != "stack"}

@@ -66,6 +66,9 @@ COMPENSATIONS: Final = frozenset(
         EventKind.COMPENSATION_BLOCKING,
         EventKind.COMPENSATION_SUSPENDED,
         EventKind.COMPENSATION_CONTINUED,
+        EventKind.COMPENSATION_AWAITING,
+        EventKind.COMPENSATION_RECEIVED,
+        EventKind.COMPENSATION_EXPIRED,
         *UNDOING_ENDS,
     }
 )
@@ -263,7 +266,14 @@ def tries_of(step: StepLife) -> list[Try]:
 
 
 _NO_ENDS: Final = frozenset(
-    {EventKind.STEP_BLOCKING, EventKind.STEP_SUSPENDED, EventKind.STEP_CONTINUED}
+    {
+        EventKind.STEP_BLOCKING,
+        EventKind.STEP_SUSPENDED,
+        EventKind.STEP_CONTINUED,
+        EventKind.STEP_AWAITING,
+        EventKind.STEP_RECEIVED,
+        EventKind.STEP_EXPIRED,
+    }
 )
 
 
@@ -284,6 +294,9 @@ AS_STEPS: Final = {
     EventKind.COMPENSATION_BLOCKING: EventKind.STEP_BLOCKING,
     EventKind.COMPENSATION_SUSPENDED: EventKind.STEP_SUSPENDED,
     EventKind.COMPENSATION_CONTINUED: EventKind.STEP_CONTINUED,
+    EventKind.COMPENSATION_AWAITING: EventKind.STEP_AWAITING,
+    EventKind.COMPENSATION_RECEIVED: EventKind.STEP_RECEIVED,
+    EventKind.COMPENSATION_EXPIRED: EventKind.STEP_EXPIRED,
     EventKind.COMPENSATION_COMPLETED: EventKind.STEP_COMPLETED,
     EventKind.COMPENSATION_FAILED: EventKind.STEP_FAILED,
 }

@@ -18,7 +18,7 @@ from actorflow.model.lifecycle import EventKind
 from actorflow.support.safe_text import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from actorflow.model.events import Event
 
@@ -29,6 +29,8 @@ MOST_MESSAGES: Final = 10_000
 _LONGEST: Final = 1_024
 """How many bytes the name and the id of a message may have; PostgreSQL indexes 2,704 at most."""
 
+Call = tuple[str, int]
+"""A wait of an attempt: the name of the message, and the number of the wait for this name."""
 Holder = tuple[str, bool]
 """What is given messages: a step by its id, or its compensator if the second value is true."""
 
@@ -88,7 +90,17 @@ _GIVES_BACK: Final = {
     EventKind.STEP_CANCELLED: False,
     EventKind.COMPENSATION_FAILED: True,
 }
-_OF_MESSAGES: Final = _STARTED | _RECEIVED | _CONSUMES | _GIVES_BACK
+_AWAITING: Final = {EventKind.STEP_AWAITING: False, EventKind.COMPENSATION_AWAITING: True}
+_EXPIRED: Final = {EventKind.STEP_EXPIRED: False, EventKind.COMPENSATION_EXPIRED: True}
+_OF_MESSAGES: Final = {
+    **_STARTED,
+    **_RECEIVED,
+    **_AWAITING,
+    **_EXPIRED,
+    **_CONSUMES,
+    **_GIVES_BACK,
+    EventKind.RUN_RESUMED: False,
+}
 """The kinds of events that matter here, and whether a compensator is meant."""
 
 
@@ -100,23 +112,39 @@ class Receipts:
     """The numbers of the messages that were received for good."""
     held: Mapping[int, Holder] = attrs.field(factory=dict)
     """The messages that an unsettled step or compensator is given again, by number."""
+    replies: Mapping[str, Mapping[Call, int | None]] = attrs.field(factory=dict)
+    """What attempts that begin again under the same number were told: the number of the message,
+    None for a wait that expired; by step id and wait.
+    """
+    until: Mapping[str, Mapping[Call, float]] = attrs.field(factory=dict)
+    """When the other waits of such an attempt expire, in seconds since the epoch."""
 
     @classmethod
-    def of(cls, events: Iterable[Event]) -> Receipts | None:
-        """Return the receipts of a run; None if none of its messages was received."""
+    def of(cls, events: Iterable[Event], again: Collection[str] = ()) -> Receipts | None:
+        """Return the receipts of a run; None if none of its messages was received.
+
+        Args:
+            events: All of its events.
+            again: The steps whose attempts begin again under the same number.
+        """
         told = [event for event in events if event.kind in _OF_MESSAGES]
-        if not any(event.kind in _RECEIVED for event in told):
+        if not again and not any(event.kind in _RECEIVED for event in told):
             return None
         book = _Book()
         for event in told:
-            book.take(event, (event.step_id or "", _OF_MESSAGES[event.kind]))
+            if event.step_id is None:
+                book.resume(event)
+            else:
+                book.take(event, (event.step_id, _OF_MESSAGES[event.kind]))
         held = {
             number: holder
             for holders in (book.again, book.received)
             for holder, numbers in holders.items()
             for number in numbers
         }
-        return cls(frozenset(book.consumed), held)
+        replies = {step_id: book.replies.get((step_id, False), {}) for step_id in again}
+        until = {step_id: book.until.get((step_id, False), {}) for step_id in again}
+        return cls(frozenset(book.consumed), held, replies, until)
 
 
 class _Book:
@@ -128,6 +156,15 @@ class _Book:
         """The messages that the latest attempt of each holder was given."""
         self.again: dict[Holder, set[int]] = {}
         """Those that only earlier attempts of it were given."""
+        self.attempts: dict[Holder, int | None] = {}
+        """The number of the latest attempt of each holder."""
+        self.replies: dict[Holder, dict[Call, int | None]] = {}
+        self.until: dict[Holder, dict[Call, float]] = {}
+
+    def resume(self, event: Event) -> None:
+        """Take note that the run is resumed; if a person does that, attempts count from 1 again."""
+        if not event.data.get("taken_over"):
+            self.attempts.clear()
 
     def take(self, event: Event, holder: Holder) -> None:
         """Take note of an event."""
@@ -136,10 +173,31 @@ class _Book:
             number = event.data["message"]
             self.received.setdefault(holder, set()).add(number)
             self.again.get(holder, set()).discard(number)
+            self._reply(event, holder, number)
+        elif kind in _EXPIRED:
+            self._reply(event, holder, None)
+        elif kind in _AWAITING:
+            if "until" in event.data:
+                self.until.setdefault(holder, {})[_call(event)] = event.data["until"]
         elif kind in _STARTED:
-            self.again.setdefault(holder, set()).update(self.received.pop(holder, ()))
+            if event.attempt != self.attempts.get(holder):
+                self.attempts[holder] = event.attempt
+                self.again.setdefault(holder, set()).update(self.received.pop(holder, ()))
+                self.replies.pop(holder, None)
+                self.until.pop(holder, None)
         else:
             received = self.received.pop(holder, set())
             self.again.pop(holder, None)
             if kind in _CONSUMES:
                 self.consumed |= received
+
+    def _reply(self, event: Event, holder: Holder, number: int | None) -> None:
+        replies = self.replies.setdefault(holder, {})
+        if number is not None:  # a wait that was forgotten may have been given it before
+            for call in [call for call, known in replies.items() if known == number]:
+                del replies[call]
+        replies[_call(event)] = number
+
+
+def _call(event: Event) -> Call:
+    return event.data["name"], event.data["call"]

@@ -242,6 +242,8 @@ class AwaitMail:
     """The number of the wait, among those of the attempt for this name, from 1."""
     timeout: float | None
     """Seconds after which the wait expires."""
+    evict: bool = True
+    """Whether the body may be closed meanwhile, and begin again."""
 
 
 @message

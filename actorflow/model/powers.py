@@ -247,8 +247,8 @@ class KeepsMessages(Protocol):
         """Keep a message for as long as its run is kept, and return when it is recorded.
 
         The messages of a run are numbered from 1 without gaps, in the order in which they are
-        recorded: who can read one can read all before it. A message with an `id` does nothing if the run has one of the same name and id, even after the
-        run's end.
+        recorded: who can read one can read all before it. A message with an `id` does nothing if
+        the run has one of the same name and id, even after the run's end.
 
         Args:
             run_id: A run that has not ended, whoever owns it.

@@ -234,7 +234,7 @@ def resumed_run(
         past=past,
         poison=_poison(recorded.run_id, past, max_takeovers),
         takeovers=recorded.takeovers,
-        receipts=Receipts.of(events),
+        receipts=Receipts.of(events, () if past is None else past.again),
     )
     return Request(plan.workflow_id, recorded.run_id, message, None)
 

@@ -178,7 +178,7 @@ class Decisions:
         if message.resumed is not None:
             self._outbox.run(run, EventKind.RUN_RESUMED, resumption(message))
         if message.receipts is not None:
-            self._mail.take_up(run.run_id, message.receipts)
+            self._mail.take_up(run, message.receipts)
         if run.ways is not None:
             self._starts.compare_ways()
         self.waiting.push(run)

@@ -18,7 +18,7 @@ something. There is such a look whenever an attempt of a run ends in which anoth
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from actorflow.model.lifecycle import EventKind, StepStatus
 from actorflow.model.mail import Receipts
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from actorflow.model.context import Attempt
-    from actorflow.model.mail import Holder, Mail
+    from actorflow.model.mail import Call, Holder, Mail
     from actorflow.scheduling.deadlines import Deadline, Deadlines
     from actorflow.scheduling.ledger import RunState, StepState
     from actorflow.scheduling.outbox import Outbox
@@ -46,12 +46,13 @@ _NONE: Final = Receipts()
 class Wait:
     """A body that waits for a message."""
 
-    __slots__ = ("attempt", "call", "deadline", "name", "step")
+    __slots__ = ("attempt", "call", "deadline", "evict", "name", "step")
 
     def __init__(self, message: AwaitMail, step: StepState, deadline: Deadline | None) -> None:
         self.attempt: Attempt = message.attempt
         self.name: str = message.name
         self.call: int = message.call
+        self.evict: bool = message.evict
         self.step: StepState = step
         self.deadline: Deadline | None = deadline
 
@@ -92,14 +93,27 @@ class Holding:
         return mail is not None
 
 
+class Reply(NamedTuple):
+    """What a wait of an attempt that begins again is told."""
+
+    known: bool = False
+    """Whether it was told anything before."""
+    mail: Mail | None = None
+    """What it was given; None if it expired."""
+    until: float | None = None
+    """When it expires, in seconds since the epoch."""
+
+
 class Mailbox:
     """The messages of one run."""
 
-    __slots__ = ("early", "free", "holdings", "receipts", "seen", "waits")
+    __slots__ = ("early", "free", "holdings", "numbers", "receipts", "seen", "waits")
 
-    def __init__(self, receipts: Receipts) -> None:
+    def __init__(self, receipts: Receipts, numbers: Mapping[str, int]) -> None:
         self.receipts: Receipts = receipts
         """What had become of messages before this life of the run."""
+        self.numbers: Mapping[str, int] = numbers
+        """The numbers of the attempts that begin again, by step id."""
         self.seen: int = 0
         """The number up to which all messages are known."""
         self.early: dict[int, Mail] = {}
@@ -124,8 +138,24 @@ class Mailbox:
         holder = self.receipts.held.get(mail.number)
         if holder is None:
             _push(self.free, mail)
-        else:
-            _push(self.holdings.setdefault(holder, Holding()).again, mail)
+            return
+        holding = self.holdings.setdefault(holder, Holding())
+        replies = {} if holder[1] else self.receipts.replies.get(holder[0], {})
+        for call, number in replies.items():
+            if number == mail.number:  # its attempt begins again, and has it already
+                holding.number, holding.received[call] = self.numbers[holder[0]], mail
+                return
+        _push(holding.again, mail)
+
+    def reply(self, step: StepState, number: int, call: Call) -> Reply:
+        """Return what a wait was told in an earlier life, if its attempt begins again."""
+        if step.undoes is not None or self.numbers.get(step.id) != number:
+            return Reply()
+        if call in self.receipts.replies[step.id]:
+            holding = self.holdings.get((step.id, False))
+            mail = None if holding is None else holding.received.get(call)
+            return Reply(known=True, mail=mail)
+        return Reply(until=self.receipts.until[step.id].get(call))
 
     def take(self, step: StepState, number: int, name: str, call: int) -> Mail | None:
         """Return the next message of a name for an attempt, or None."""
@@ -165,7 +195,8 @@ def _push(queues: dict[str, list[Mail]], mail: Mail) -> None:
 def _outcome(run: RunState, holder: Holder, holding: Holding) -> bool | None:
     """Return whether a holder has consumed what its attempt was given; None if it may go on."""
     step_id, undoes = holder
-    status, step = run.steps[step_id].status, holding.step
+    status = run.steps[step_id].status
+    step = holding.step if undoes else run.steps[step_id]
     if undoes:
         if status not in _UNDOES:
             return None
@@ -213,18 +244,32 @@ class Mailboxes:
         if found is None or found[1].stopping:
             return  # its body is stopped
         run, step = found
-        box = self.boxes.get(run.run_id) or self.take_up(run.run_id, _NONE)
+        box = self.boxes.get(run.run_id) or self.take_up(run, _NONE)
         box.settle(run)
         wait = Wait(message, step, None)
-        if not self._give(run, box, wait):
-            self._begin(run, box, wait, message.timeout)
+        reply = box.reply(step, wait.attempt.number, (wait.name, wait.call))
+        if reply.known:
+            self._repeat(wait, reply.mail)
+        elif not self._give(run, box, wait):
+            until = reply.until
+            if until is None and message.timeout is not None:
+                until = self._outbox.wall + message.timeout
+            self._begin(run, box, wait, until)
 
-    def _begin(self, run: RunState, box: Mailbox, wait: Wait, timeout: float | None) -> None:
+    def _repeat(self, wait: Wait, mail: Mail | None) -> None:
+        """Tell a body what it was told in an earlier life; that is recorded already."""
+        payload = None if mail is None else mail.payload
+        outcome: Literal["received", "expired"] = "expired" if mail is None else "received"
+        self._outbox.perform(AnswerWait(wait.attempt, wait.name, wait.call, outcome, payload))
+
+    def _begin(self, run: RunState, box: Mailbox, wait: Wait, until: float | None) -> None:
         data: dict[str, Any] = {"name": wait.name, "call": wait.call}
-        if timeout is not None:
-            moment = self._outbox.now + timeout
+        if until is not None:
+            moment = self._outbox.now + max(0.0, until - self._outbox.wall)
             wait.deadline = self._deadlines.set(moment, Due.WAIT, run.run_id)
-            data["until"] = self._outbox.wall + timeout
+            data["until"] = until
+        if not wait.evict:
+            data["evict"] = False
         box.waits.append(wait)
         self._outbox.attempt(run, wait.step, EventKind.STEP_AWAITING, wait.attempt.number, data)
         self._outbox.perform(AnswerWait(wait.attempt, wait.name, wait.call, "awaiting"))
@@ -260,16 +305,17 @@ class Mailboxes:
         run = self._runs.get(message.run_id)
         if run is None:
             return
-        box = self.boxes.get(run.run_id) or self.take_up(run.run_id, _NONE)
+        box = self.boxes.get(run.run_id) or self.take_up(run, _NONE)
         for mail in message.mail:
             box.add(mail)
         self.look(run)
 
     # ── What happens otherwise ───────────────────────────────────────────────────────────────
 
-    def take_up(self, run_id: str, receipts: Receipts) -> Mailbox:
+    def take_up(self, run: RunState, receipts: Receipts) -> Mailbox:
         """Make the mailbox of a run, given what had become of messages in its earlier lives."""
-        box = self.boxes[run_id] = Mailbox(receipts)
+        again = {step_id: run.steps[step_id].attempts + 1 for step_id in receipts.replies}
+        box = self.boxes[run.run_id] = Mailbox(receipts, again)
         return box
 
     def look(self, run: RunState) -> None:

@@ -93,6 +93,8 @@ def _shared(run_id: str, sent: Sequence[MessageTrace], trace: Trace) -> Iterator
             wrong = book.take(event, place)
             if wrong is not None:
                 yield wrong
+        elif event.run_id == run_id and event.kind is EventKind.RUN_RESUMED:
+            book.resume(event)
 
 
 def _changed(trace: Trace) -> Iterator[str]:
@@ -142,6 +144,8 @@ class Book:
         """The messages that belong to steps which may still complete."""
         self.now: dict[_Holder, set[int]] = {}
         """What the latest attempt of each holder received."""
+        self.attempts: dict[_Holder, int | None] = {}
+        """The number of the latest attempt of each holder."""
         self.waits: dict[tuple[Any, ...], _Wait] = {}
 
     def take(self, event: Event, place: int) -> str | None:
@@ -149,7 +153,9 @@ class Book:
         kind = AS_STEPS.get(event.kind, event.kind)
         holder = (event.step_id or "", event.kind in AS_STEPS)
         if kind is _STARTED:
-            self.now[holder] = set()
+            if event.attempt != self.attempts.get(holder):  # else its body begins again
+                self.now[holder] = set()
+            self.attempts[holder] = event.attempt
             self._stop(holder)
         elif kind is _AWAITING:
             self.waits[_key(event)] = _Wait(holder, event.attempt, event, place)
@@ -162,6 +168,12 @@ class Book:
         elif kind in _STOPS:
             self._stop(holder)
         return None
+
+    def resume(self, event: Event) -> None:
+        """Apply a resumption; attempts count from 1 again if a person resumes the run."""
+        self.waits.clear()
+        if not event.data.get("taken_over"):
+            self.attempts.clear()
 
     def _stop(self, holder: _Holder) -> None:
         self.waits = {key: it for key, it in self.waits.items() if it.holder != holder}
@@ -244,7 +256,9 @@ def _disordered(run_id: str, sent: Mapping[int, MessageTrace], lives: Lives) -> 
             if AS_STEPS.get(event.kind, event.kind) is _RECEIVED:
                 yield from _out_of_turn(book, event)
             book.take(event, place)
-        elif event.run_id == run_id and event.kind in {*RUN_ENDS, EventKind.RUN_RESUMED}:
+        elif event.run_id == run_id and event.kind is EventKind.RUN_RESUMED:
+            book.resume(event)
+        elif event.run_id == run_id and event.kind in RUN_ENDS:
             book.waits.clear()
     for lull in lulls[looked:]:
         yield from _left_over(run_id, book, lull, lives)
@@ -282,7 +296,7 @@ def _left_over(run_id: str, book: Book, lull: Idle, lives: Lives) -> Iterator[st
         found = book.available(wait.event.data["name"], wait.holder, known)
         if found:
             yield f"{step} waited at {lull.time:g} s although there was message {found[0]}"
-        if wait.event.data.get("until", NEVER) < lull.time:
+        if max(wait.event.data.get("until", NEVER), wait.event.time) < lull.time:
             yield f"{step} waited at {lull.time:g} s, after its wait should have expired"
 
 

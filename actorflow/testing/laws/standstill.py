@@ -88,6 +88,7 @@ def _could_begin(step: StepLife, life: Life) -> bool:
 
 
 def _stuck_step(step: StepLife, last: Event) -> Iterator[str]:
+    last = next((it for it in reversed(step.events) if it.kind not in _ABOUT_MESSAGES), last)
     if last.kind is EventKind.STEP_RETRYING:
         yield f"{step} has waited since {last.time:g} s for an attempt that never begins"
     elif last.kind is not EventKind.STEP_READY:
@@ -97,6 +98,12 @@ def _stuck_step(step: StepLife, last: Event) -> Iterator[str]:
             return  # its timeouts stand still; law 33 says whether it has to continue
         elif _is_limited(step.plan.step):
             yield f"an attempt of {step} never ends, although it has a timeout"
+
+
+_ABOUT_MESSAGES: Final = frozenset(
+    {EventKind.STEP_AWAITING, EventKind.STEP_RECEIVED, EventKind.STEP_EXPIRED}
+)
+"""Events that change nothing about what an attempt holds."""
 
 
 def _is_limited(step: Step) -> bool:

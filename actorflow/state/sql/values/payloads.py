@@ -26,7 +26,7 @@ __all__ = ["Payloads", "SerializedOutputs", "Unreadable"]
 _ERROR: Final = "error"
 _OUTPUT: Final = "output"
 _STEPS: Final = "steps"
-_IN_FLIGHT: Final = "in_flight"
+_NAMES_STEPS: Final = frozenset({"in_flight", "again"})
 _encode: Final = msgspec.json.Encoder(enc_hook=text_of).encode
 _decode: Final = msgspec.json.Decoder().decode
 
@@ -207,8 +207,8 @@ class Payloads:
             data[_ERROR] = restore_error(data[_ERROR])
         if kind is EventKind.RUN_COMPENSATING:
             data[_STEPS] = tuple(data[_STEPS])
-        elif kind is EventKind.RUN_RESUMED and _IN_FLIGHT in data:
-            data[_IN_FLIGHT] = tuple(data[_IN_FLIGHT])
+        elif kind is EventKind.RUN_RESUMED:
+            data |= {name: tuple(data[name]) for name in _NAMES_STEPS & data.keys()}
         return data
 
     def load_error(self, text: str | None) -> BaseException | None:

@@ -16,6 +16,7 @@ and so the instructions of the same code, differ between versions.
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import itertools
 import json
@@ -50,9 +51,11 @@ RUNS = (100, 200)
 SIZES = (200, 400)
 SHAPES: dict[str, Callable[[int], Workload]] = {"fan": fan, "chain": chain, "layers": layers}
 BODIES = {body.name: body for body in (RETURNS, SUSPENDS)}
+# The watchdog has the loop turn from time to time, by a clock that does not stand still.
+UNWATCHED: dict[str, Any] = {"blocked_after": math.inf}
 SIDES: dict[str, Callable[[Workload, Body, int], Contender]] = {
     "floor": floor,
-    "actorflow": actorflow,
+    "actorflow": functools.partial(actorflow, **UNWATCHED),
 }
 
 
@@ -137,8 +140,7 @@ async def _lessons_by_hand(
 @asynccontextmanager
 async def _lessons(runs: int, workers: int) -> AsyncIterator[Callable[[], Awaitable[object]]]:
     flow, inputs = lesson_flow(threads=False), {"url": "here"}
-    # Its watchdog would have the loop turn by a clock that does not stand still.
-    async with Orchestrator(async_workers=workers, blocked_after=math.inf) as orchestrator:
+    async with Orchestrator(async_workers=workers, **UNWATCHED) as orchestrator:
         run = orchestrator.run_async
         yield lambda: asyncio.gather(*(run(flow, inputs) for _ in range(runs)))
 

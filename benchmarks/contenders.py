@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import attrs
 
@@ -65,13 +66,13 @@ async def _thread_floor(workload: Workload, body: Body, workers: int) -> AsyncIt
         yield run
 
 
-def actorflow(workload: Workload, body: Body, workers: int) -> Contender:
+def actorflow(workload: Workload, body: Body, workers: int, **options: Any) -> Contender:
     """Return an orchestrator on the running loop, which is the floor's too."""
     flow, warm_up = workflow_of(workload, body), workflow_of(WARM_UP, body)
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Run]:
-        async with Orchestrator(async_workers=workers) as orchestrator:
+        async with Orchestrator(async_workers=workers, **options) as orchestrator:
             await orchestrator.run_async(warm_up)
 
             async def run() -> Outputs:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from actorflow.model.context import Attempt
     from actorflow.model.events import Event
-    from actorflow.model.messages import AnswerWait
+    from actorflow.model.messages import AnswerWait, EndChildren, UndoChild
     from actorflow.model.protocols import Clock, StateManager
     from actorflow.model.results import RunResult
     from actorflow.scheduling.decisions import Decisions
@@ -72,6 +72,12 @@ class Host(Protocol):
 
     def answered(self, answer: AnswerWait) -> None:
         """Tell a body that waits for a message what it gets."""
+
+    def end_children(self, message: EndChildren) -> None:
+        """Cancel the children of a run that ends; post `ChildrenFound` with those to undo."""
+
+    def undo_child(self, message: UndoChild) -> None:
+        """Have a child undone, and post `ChildUndone` when it has ended."""
 
     def misbehaved(self, attempt: Attempt, what: str, error: BaseException) -> None:
         """Report an executor that raised where its contract forbids that."""

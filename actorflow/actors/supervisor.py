@@ -15,6 +15,7 @@ from thespian.actors import (
     WakeupMessage,
 )
 
+from actorflow.actors.held import Held, is_of_another
 from actorflow.actors.host import ConfigureSupervisor
 from actorflow.actors.run import RunActor
 from actorflow.errors.running import StepCancelled
@@ -27,11 +28,13 @@ from actorflow.model.messages import (
     AttemptAbandoned,
     AttemptFinished,
     CancelRun,
+    ChildrenFound,
     Committed,
     Compensate,
     CompensatorLost,
     ContinueAttempt,
     DependencyCompleted,
+    EndChildren,
     Execute,
     ForStep,
     MakeSteps,
@@ -45,6 +48,7 @@ from actorflow.model.messages import (
     StepMoved,
     StepsMade,
     StopAttempt,
+    UndoChild,
     Wake,
     run_of,
 )
@@ -52,14 +56,14 @@ from actorflow.support.interrupts import is_for_the_program
 from actorflow.support.safe_text import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Container, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from actorflow.actors.host import Host
     from actorflow.model.events import Event
     from actorflow.scheduling.ledger import RunState
     from actorflow.scheduling.outbox import Effect, Grant
 
-__all__ = ["Held", "Supervisor"]
+__all__ = ["Supervisor"]
 
 _NEVER: Final = float("inf")
 _FOR_STEPS: Final = (Execute, Settled, DependencyCompleted)
@@ -68,7 +72,7 @@ _OF_RUN_ACTORS: Final = frozenset({StepsMade, StepMoved, ActorLost, CompensatorL
 """What run actors report; a run's former actor, which has died, is not believed."""
 
 
-_ALWAYS: Final = (StopAttempt, AbandonAttempt, RunFinished, RunLeft)
+_ALWAYS: Final = (StopAttempt, AbandonAttempt, RunFinished, RunLeft, EndChildren)
 """Effects that are performed even if the events of their run could not be recorded."""
 
 
@@ -114,6 +118,8 @@ class Supervisor(Actor):
             ContinueAttempt: lambda it: self._host.moved(it.attempt),
             RunStirred: self._decide_later,
             RunLeft: self._run_left,
+            EndChildren: self._end_children,
+            UndoChild: self._undo_child,
         }
 
     def receiveMessage(self, message: object, sender: ActorAddress) -> None:  # noqa: N802, D102
@@ -373,6 +379,15 @@ class Supervisor(Actor):
     def _run_unknown(self, message: RunUnknown) -> None:
         self._host.unknown(message.run_id)
 
+    def _end_children(self, message: EndChildren) -> None:
+        if message.run_id in self._unrecorded:  # by its record it goes on, and so do its children
+            self.send(self.myAddress, ChildrenFound(message.run_id, message, ()))
+        else:
+            self._host.end_children(message)
+
+    def _undo_child(self, message: UndoChild) -> None:
+        self._host.undo_child(message)
+
     def _dismiss(self, run_actor: ActorAddress) -> None:
         self._leaving.append(run_actor)
         self.send(run_actor, ActorExitRequest())
@@ -417,32 +432,3 @@ class Supervisor(Actor):
         # From now on, nothing that the former actor reports is believed.
         del self._run_actors[run_id]
         self._think(RunActorLost(run_id, details))
-
-
-def is_of_another(lost: Container[str], run: RunState | None, message: object) -> bool:
-    """Return whether an effect concerns none of the runs whose events were not recorded."""
-    run_id = run_of(message) if run is None else run.run_id
-    return run_id is None or run_id not in lost
-
-
-class Held:
-    """Decisions that were taken together and wait for their events to be recorded."""
-
-    __slots__ = ("effects", "error", "events", "grants", "recorded")
-
-    def __init__(
-        self,
-        events: Sequence[Event],
-        effects: list[Effect],
-        grants: Sequence[Grant],
-        *,
-        recorded: bool,
-        error: BaseException | None = None,
-    ) -> None:
-        self.events: Sequence[Event] = events
-        self.effects: list[Effect] = effects
-        self.grants: Sequence[Grant] = grants
-        self.recorded: bool = recorded
-        """Whether there is nothing left to wait for: recorded, or failed."""
-        self.error: BaseException | None = error
-        """The error that kept the events from being recorded."""

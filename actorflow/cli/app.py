@@ -203,7 +203,7 @@ def simulate(
         bool, typer.Option("--json", help="Print the whole report as JSON, and nothing else.")
     ] = False,
 ) -> None:
-    """Run a workflow on many schedules in virtual time to find one that breaks a law.
+    """Search for a schedule that breaks a law, in virtual time.
 
     The steps' functions are not called unless you pass --real: each step returns a string after
     a duration chosen by the search. The laws are actorflow's own and those defined in the file.
@@ -254,7 +254,7 @@ def replay(
         bool, typer.Option("--mermaid", help="Print only the chart, as a Mermaid diagram.")
     ] = False,
 ) -> None:
-    """Replay a saved schedule: the law that it breaks, and a chart of all messages.
+    """Replay a saved schedule, and draw all its messages.
 
     Trust the file like code: it names the workflow to load, and may call its functions.
     """

@@ -44,7 +44,7 @@ __all__ = [
     "resume_all",
 ]
 
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only list the runs that would be meant.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="List the runs, and change nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before several runs.")]
 
 _AT_ONCE: Final = 100

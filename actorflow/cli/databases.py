@@ -240,7 +240,10 @@ def databases(reporting_errors: Callable[[], AbstractContextManager[None]]) -> t
 
     @commands.command()
     def check(url: Address) -> None:
-        """Check that this version of actorflow can use the tables; exit with 1 if not."""
+        """Check that this version of actorflow can use the tables.
+
+        It exits with 1 if not.
+        """
         with reporting_errors():
             message, usable = _check(url)
             _say(message)

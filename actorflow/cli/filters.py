@@ -15,7 +15,7 @@ import typer
 
 from actorflow.cli.terminal.exits import Problem
 from actorflow.definition.arguments import is_whole
-from actorflow.model.lifecycle import RunStatus  # noqa: TC001 - typer reads the annotations
+from actorflow.model.lifecycle import RunStatus
 from actorflow.support.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ class Filters:
     status: Annotated[
         list[RunStatus] | None,
         typer.Option(
-            help="Only runs with this status; may be repeated.",
+            metavar="STATUS",
+            help=f"Only runs with this status ({', '.join(RunStatus)}); may be repeated.",
             case_sensitive=False,
             show_default=False,
         ),
@@ -75,6 +76,12 @@ class Filters:
     ] = None
     owner: Annotated[
         str | None, _text("ID", "Only runs that this owner has in progress; see `runs stats`.")
+    ] = None
+    parent: Annotated[
+        str | None, _text("RUN", "Only children of this run: runs that its steps have started.")
+    ] = None
+    root: Annotated[
+        str | None, _text("RUN", "Only runs of the family that began with this run, and itself.")
     ] = None
     parked: Annotated[
         bool, typer.Option("--parked", help="Only runs that no orchestrator takes.")
@@ -106,6 +113,7 @@ class Filters:
         asked |= {name: _moment(*typed) for name, typed in times.items()}
         asked |= {name: getattr(self, name) or None for name in ("parked", "waiting", "paused")}
         asked |= {"status": self.status or None, "workflow_id": self.workflow}
+        asked |= {"parent_run_id": self.parent, "root_run_id": self.root}
         asked["attributes"] = _attributes(self.attribute or ())
         return {name: value for name, value in asked.items() if value is not None}
 

@@ -292,6 +292,8 @@ def _why(run: RunSnapshot) -> str:
         return f"inputs and metadata unread: {unreadable(reason.serializer)['unread']}"
     if run.reason is not None:
         return printable(run.reason)
+    if run.status is RunStatus.PENDING and run.start_at is not None:
+        return f"may start {moment(run.start_at)}"
     return "" if run.owner is None else _owned(run.owner)
 
 
@@ -305,7 +307,11 @@ def _owned(owner: RunOwner) -> str:
 
 
 def describe_run(
-    run: RunSnapshot, events: Sequence[Event], plan: WorkflowPlan | None, console: Console
+    run: RunSnapshot,
+    events: Sequence[Event],
+    plan: WorkflowPlan | None,
+    console: Console,
+    now: float,
 ) -> Iterator[str]:
     """Yield a description of a run: its steps, outputs, a chart, and errors.
 
@@ -314,10 +320,12 @@ def describe_run(
         events: All of its events.
         plan: Its workflow, to draw the steps as a tree; without it they are a list.
         console: The output.
+        now: The time up to which running steps are drawn, in seconds since the epoch.
     """
-    width = console.width
+    width, until = console.width, None if run.status.terminal else now
     yield from _heading(run, width)
-    yield from ("", *rendered(steps_table(_step_rows(run, plan), _table_width(console)), console))
+    rows = _step_rows(run, plan, now)
+    yield from ("", *rendered(steps_table(rows, _table_width(console)), console))
     retried = [step for step in run.steps.values() if step.retried]
     if retried:
         yield from ("", *map(_retried, retried[:_ROWS]))
@@ -328,7 +336,7 @@ def describe_run(
     if document:
         yield from ("", *document)
     if events:
-        yield from ("", draw_gantt(events, width=max(width, NARROWEST)))
+        yield from ("", draw_gantt(events, width=max(width, NARROWEST), now=until))
     wrong = list(describe_failure(result))
     if wrong:
         yield from ("", *wrong)
@@ -373,22 +381,25 @@ def _retried(step: StepResult) -> str:
     )
 
 
-def _step_rows(run: RunSnapshot, plan: WorkflowPlan | None) -> Iterator[Sequence[Text]]:
+def _step_rows(run: RunSnapshot, plan: WorkflowPlan | None, now: float) -> Iterator[Sequence[Text]]:
     if plan is None:
-        yield from (_row(step, "", "") for step in run.steps.values())
+        yield from (_row(step, "", "", now) for step in run.steps.values())
         return
     for branch in branches(plan):
         also = f"also after {', '.join(map(printable, branch.others))}" if branch.others else ""
-        yield _row(run.steps[branch.step.id], branch.prefix, also)
+        yield _row(run.steps[branch.step.id], branch.prefix, also, now)
 
 
-def _row(step: StepResult, prefix: str, also: str) -> Sequence[Text]:
+def _row(step: StepResult, prefix: str, also: str, now: float) -> Sequence[Text]:
+    duration = step.duration
+    if duration is None and step.started_at is not None:
+        duration = now - step.started_at  # the clock of another machine may be ahead
     return step_row(
         step.step_id,
         step.status,
         prefix=prefix,
         attempts=step.attempts,
-        elapsed=step.duration,
+        elapsed=duration,
         remark=also if step.error is None else one_line(step.error),
     )
 

@@ -22,6 +22,7 @@ from actorflow.cli.bulk import (
     resume_all,
 )
 from actorflow.cli.databases import Database, command_line, find, opened, opened_run, store
+from actorflow.cli.families import children_as_json, describe_family
 from actorflow.cli.filters import Filters, age, takes_filters
 from actorflow.cli.following import followed, recorded
 from actorflow.cli.loading import AsJson, Svg, Workers, load_flow
@@ -84,7 +85,9 @@ def list_(
     cursor: Annotated[
         str | None,
         typer.Option(
-            metavar="TEXT", help="Begin after the page that ended with it.", show_default=False
+            metavar="TEXT",
+            help="Continue after the page that printed it (`next_cursor` of --json).",
+            show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,
@@ -105,7 +108,7 @@ def list_(
 @runs.command("stats")
 @takes_filters
 def stats_(*, db: Database, filters: Filters, as_json: AsJson = False) -> None:
-    """Count runs by workflow and status, and show what is stuck and who owns runs."""
+    """Count runs; show what is stuck, and who owns runs."""
     with exit_statuses(), opened(db) as state:
         stats = Stats.of(state, filters)
         if as_json:
@@ -131,15 +134,18 @@ def show_(
     svg: Svg = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a run: its steps, their outputs and errors, and a chart of when each ran."""
+    """Show a run: its steps, outputs and errors, a chart, and its children."""
     with exit_statuses(), opened_run(run_id, "show", db) as (state, run):
         check_svg(svg)
         write_svg(svg, state.events(run_id) if svg else ())
         if as_json:
-            _dump(run_as_json(run))
+            _dump(run_as_json(run) | {"children": children_as_json(state, run.run_id)})
             return
         plan = None if flow is None else _plan(flow, run, db)
-        _print(describe_run(run, state.events(run_id), plan, Console()))
+        clock = SystemClock()
+        now = clock.wall(clock.now())
+        _print(describe_run(run, state.events(run_id), plan, Console(), now))
+        _print(describe_family(state, run))
 
 
 @runs.command("events")
@@ -240,7 +246,10 @@ def cancel(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Cancel a run, or all that the filters find, or ask their owners to cancel them."""
+    """Cancel a run, or all runs that the filters find.
+
+    A run that another process owns is cancelled by that process, which is asked to.
+    """
 
     def cancel_recorded(state: SQLStateManager, run: RunSnapshot) -> str:
         return _cancel_recorded(state, run, reason, compensate=compensate, db=db)
@@ -290,7 +299,10 @@ def purge(
     ] = "30d",
     as_json: AsJson = False,
 ) -> None:
-    """Permanently delete ended runs that exceed at least one of the limits."""
+    """Delete ended runs permanently.
+
+    A run is deleted if it exceeds at least one of the limits.
+    """
     with exit_statuses():
         if older_than is None and keep is None:
             raise Problem("purge needs a limit, such as --older-than 30d or --keep 1000.")

@@ -39,12 +39,12 @@ schedules: typer.Typer = typer.Typer(no_args_is_help=True, rich_markup_mode=None
 
 @schedules.callback()
 def _schedules() -> None:
-    """List, pause, trigger, backfill and delete schedules in a database."""
+    """Manage the schedules in a database."""
 
 
 @schedules.command("list")
 def list_(*, db: Database, as_json: AsJson = False) -> None:
-    """List schedules by name: when they fire next, and what they have fired."""
+    """List schedules: when they fire next, and what they have fired."""
     with exit_statuses(), opened(db) as state:
         recorded = state.list_schedules()
         if as_json:
@@ -57,7 +57,10 @@ def list_(*, db: Database, as_json: AsJson = False) -> None:
 
 @schedules.command()
 def pause(name: Name, *, db: Database) -> None:
-    """Let a schedule fire nothing until it is unpaused; runs in progress go on."""
+    """Stop a schedule from firing until it is unpaused.
+
+    Runs in progress go on. Nominal times that pass during the pause count as skipped.
+    """
     with exit_statuses(), opened(db) as state:
         _book(state).pause(name)
         _print([f"schedule {printable(name)}: paused"])
@@ -65,15 +68,22 @@ def pause(name: Name, *, db: Database) -> None:
 
 @schedules.command()
 def unpause(name: Name, *, db: Database) -> None:
-    """Let a paused schedule fire again; what passed during the pause does not fire later."""
+    """Let a paused schedule fire again.
+
+    Nominal times that passed during the pause do not fire later.
+    """
     with exit_statuses(), opened(db) as state:
         recorded = _book(state).unpause(name)
-        _print([f"schedule {printable(name)}: next {_next(recorded) or 'never'}"])
+        _print([f"schedule {printable(name)}: next {_next(recorded) or 'unknown'}"])
 
 
 @schedules.command()
 def trigger(name: Name, *, db: Database) -> None:
-    """Ask for a run now; an orchestrator that has the workflow starts it within seconds."""
+    """Ask for a run now.
+
+    An orchestrator that has the workflow starts it within seconds, also while the schedule is
+    paused.
+    """
     with exit_statuses(), opened(db) as state:
         book = _book(state)
         recorded = book.request(name, [book.wall()])
@@ -83,12 +93,18 @@ def trigger(name: Name, *, db: Database) -> None:
 @schedules.command()
 def backfill(
     name: Name,
-    start: Annotated[str, typer.Argument(metavar="START", help="For example 2026-01-31T08:00.")],
-    end: Annotated[str, typer.Argument(metavar="END", help="Not later than now.")],
+    start: Annotated[
+        str,
+        typer.Argument(metavar="START", help="For example 2026-01-31T08:00."),
+    ],
+    end: Annotated[str, typer.Argument(metavar="END", help="Now or earlier.")],
     *,
     db: Database,
 ) -> None:
-    """Ask for a run of each nominal time from START on and before END.
+    """Ask for the runs of a period that has passed.
+
+    There is one for each nominal time from START on and before END. An orchestrator that has the
+    workflow starts them within seconds.
 
     Times without an offset are in the schedule's timezone. Nominal times that have fired already
     are not started again.

@@ -129,7 +129,7 @@ def _owner(owner: Owner) -> Sequence[Text]:
     return (
         Text("owner"),
         Text(printable(owner.owner) or _NO_OWNER),
-        Text(f"{owner.runs:,} in progress", justify="right"),
+        Text(f"{owner.runs:,} run{'s' * (owner.runs != 1)}", justify="right"),
         Text("no lease" if until is None else f"lease until {moment(until)}", "dim"),
     )
 

@@ -194,7 +194,8 @@ class OrchestratorClosed(ActorflowError):
 
     what: str
     why: str = "the orchestrator has shut down"
-    _text = "cannot {what}: {why}. Make a new one."
+    cure: str = "Make a new one"
+    _text = "cannot {what}: {why}. {cure}."
 
 
 @attrs.define(slots=False, repr=False)

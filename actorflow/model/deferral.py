@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from actorflow.definition.arguments import string
+from actorflow.definition.arguments import LONGEST, one_of, string
 from actorflow.definition.durations import seconds
 from actorflow.errors.definition import DefinitionError
 from actorflow.model.terms import OnConflict, Reuse, StartTerms
@@ -44,7 +44,7 @@ def deferral_of(
     start_at = moment_of(options.get("at"), options.get("delay"), now, workflow_id)
     if key is not None:
         cure = "Pass a non-empty string that identifies what the run works on"
-        key = string(key, "key", cure, empty=False, workflow_id=workflow_id)
+        key = string(key, "key", cure, empty=False, longest=LONGEST, workflow_id=workflow_id)
         start_at = max(now, now if start_at is None else start_at)
     if debounce is not None:
         debounce = seconds(debounce, "debounce", workflow_id=workflow_id)
@@ -106,7 +106,7 @@ def moment_of(at: object, delay: object, now: float, workflow_id: str | None) ->
         problem = f"at={text_of(at)} is not a datetime"
         raise DefinitionError(workflow_id, problem, "Pass a datetime, or delay= in seconds")
     if at.utcoffset() is None:
-        problem = f"at={text_of(at)} has no time zone, so it is no moment"
+        problem = f"at={text_of(at)} has no time zone, so it does not say when"
         raise DefinitionError(workflow_id, problem, _NAIVE)
     moment = at.timestamp()
     return moment if moment > now else None
@@ -114,10 +114,4 @@ def moment_of(at: object, delay: object, now: float, workflow_id: str | None) ->
 
 def _choice(value: object, name: str, kind: Any, workflow_id: str) -> Any:
     choices = get_args(kind)
-    if value is None:
-        return choices[0]
-    if value not in choices:
-        listed = ", ".join(f'"{each}"' for each in choices)
-        problem = f"{name} must be one of {listed}; got {text_of(value)}"
-        raise DefinitionError(workflow_id, problem, "")
-    return value
+    return choices[0] if value is None else one_of(value, name, choices, workflow_id=workflow_id)

@@ -45,7 +45,8 @@ class RunFilters(TypedDict, total=False):
     business_id: str | None
     attributes: Mapping[str, Attribute | Collection[Attribute]] | None
     """Attributes that a run has, by name; of several values for a name, it has one. Numbers are
-    compared as numbers: 1 finds 1.0, but neither True nor "1".
+    compared as numbers: 1 finds 1.0, but neither True nor "1". At most 16 names, with at most 1,000
+    values each.
     """
     created_after: datetime | float | None
     """A time: a `datetime` with a time zone, or seconds since the epoch. A time itself belongs to
@@ -65,6 +66,10 @@ class RunFilters(TypedDict, total=False):
     """Whether the run waits for something outside."""
     paused: bool | None
     """Whether the run is paused."""
+    parent_run_id: str | None
+    """The run whose steps have started the run: this finds the children of a run."""
+    root_run_id: str | None
+    """The first run of the family that the run belongs to; it matches itself as well."""
     owner: str | None
     """The owner that has the run in progress, as `actorflow runs stats` shows it."""
 
@@ -86,6 +91,8 @@ _EQUAL: Final = (
     "trace_id",
     "correlation_id",
     "business_id",
+    "parent_run_id",
+    "root_run_id",
     "owner",
 )
 _TIMES: Final = ("created_after", "created_before", "finished_after", "finished_before")
@@ -164,6 +171,10 @@ class RunQuery:
 
 
 _LIMIT: Final = 50
+_MOST_NAMES: Final = 16
+"""How many attributes a filter may name: a database joins a table for each of them."""
+_MOST_VALUES: Final = 1_000
+"""How many values a filter may give for each of them."""
 _EARLIEST: Final = -62_135_596_800.0
 """The begin of the year 1, in seconds since the epoch; the next is the end of the year 9999."""
 _LATEST: Final = 253_402_300_799.0
@@ -178,9 +189,9 @@ def columns_of(by: object) -> tuple[str, ...]:
     names: tuple[Any, ...] = (by,) if isinstance(by, str) else _tuple(by)
     for name in names:
         if name not in _BY:
-            question = did_you_mean(name, _BY)
+            cure = f"{did_you_mean(name, _BY)} Use one or more of {', '.join(_BY)}".strip()
             problem = f"by={text_of(by)}: runs cannot be counted by {text_of(name)}"
-            raise DefinitionError(None, problem, f"Use one or more of {', '.join(_BY)}.{question}")
+            raise DefinitionError(None, problem, cure)
     if not names or len(set(names)) < len(names):
         problem = f"by={text_of(by)} must name columns, each of them once"
         raise DefinitionError(None, problem, f"Use one or more of {', '.join(_BY)}")
@@ -217,10 +228,10 @@ def _position(cursor: object) -> Position:
             created_at, run_id = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
             if isinstance(run_id, str) and is_storable(run_id):
                 return _seconds("cursor", created_at), run_id
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         pass
     problem = f"cursor={text_of(cursor)} is not the cursor of a page"
-    raise DefinitionError(None, problem, "Pass the next_cursor of a RunPage as it is")
+    raise DefinitionError(None, problem, "Pass the next_cursor of the page before as it is")
 
 
 def _statuses(value: Any) -> frozenset[RunStatus]:
@@ -258,12 +269,19 @@ def _attributes(value: object) -> Mapping[str, frozenset[Key]]:
     if not isinstance(value, Mapping):
         attributes_of(value)  # which refuses it
         return {}
+    if len(value) > _MOST_NAMES:
+        problem = f"attributes has {len(value):,} names to filter by; the limit is {_MOST_NAMES}"
+        raise DefinitionError(None, problem, "Filter by those that tell the runs apart")
     return {checked_name(name): _keys(name, wanted) for name, wanted in value.items()}
 
 
 def _keys(name: str, wanted: object) -> frozenset[Key]:
     several = isinstance(wanted, (list, tuple, set, frozenset))
     each: Any = _some(f"attribute {text_of(name)}", wanted) if several else (wanted,)
+    if len(each) > _MOST_VALUES:
+        problem = f"attribute {text_of(name)} has {len(each):,} values to choose from"
+        cure = f"List the runs of {_MOST_VALUES} of them at a time"
+        raise DefinitionError(None, problem, cure)
     return frozenset(key_of(attributes_of({name: value})[name]) for value in each)
 
 

@@ -23,6 +23,8 @@ Four things help to read the tables:
   If another orchestrator takes it over, the attempts of unsettled steps are counted on, and a step
   that has failed stays failed. A compensating run keeps compensating; its outcome is already
   decided.
+* A completed run moves once more if it is a child whose parent is undone: it is compensated with
+  its parent, and then it is cancelled.
 """
 
 from __future__ import annotations
@@ -233,7 +235,7 @@ RUN_MOVES: Final[Mapping[RunStatus, Mapping[EventKind, RunStatus]]] = {
         EventKind.RUN_CANCELLED: RunStatus.CANCELLED,
         EventKind.RUN_RESUMED: RunStatus.COMPENSATING,
     },
-    RunStatus.COMPLETED: {},
+    RunStatus.COMPLETED: {EventKind.RUN_COMPENSATING: RunStatus.COMPENSATING},
     RunStatus.FAILED: {EventKind.RUN_RESUMED: RunStatus.RUNNING},
     RunStatus.CANCELLED: {EventKind.RUN_RESUMED: RunStatus.RUNNING},
 }

@@ -37,20 +37,14 @@ _WAITS: Final = frozenset({"step.suspended", "compensation.suspended"})
 """A suspended attempt only waits, and cannot be what ends its process."""
 _GOES_ON: Final = frozenset({"step.continued", "compensation.continued"})
 _ANSWERS: Final = frozenset({EventKind.STEP_RECEIVED, EventKind.STEP_EXPIRED})
-_OF_WAITS: Final = (
-    _ANSWERS
-    | _SETTLES
-    | {
-        EventKind.STEP_AWAITING,
-        EventKind.STEP_SUSPENDED,
-        EventKind.STEP_CONTINUED,
-        EventKind.STEP_STARTED,
-        EventKind.STEP_RETRYING,
-        EventKind.STEP_TIMED_OUT,
-        EventKind.STEP_ABANDONED,
-    }
-)
-"""What tells whether an attempt only waits for messages."""
+_ENDS_WAITS: Final = _SETTLES | {
+    EventKind.STEP_CONTINUED,
+    EventKind.STEP_STARTED,
+    EventKind.STEP_RETRYING,
+    EventKind.STEP_TIMED_OUT,
+    EventKind.STEP_ABANDONED,
+}
+"""What tells that an attempt does not wait, or not any more."""
 _UNDOES: Final = frozenset({EventKind.COMPENSATION_COMPLETED, EventKind.COMPENSATION_FAILED})
 
 
@@ -98,6 +92,7 @@ class Past:
         lives = _Lives()
         for event in events:
             if event.step_id is not None:
+                lives.wait(event, event.step_id)
                 lives.step(event, event.step_id)
             elif event.kind is EventKind.RUN_STARTED:
                 lives.takeovers = event.data.get("takeovers", 0)
@@ -173,15 +168,13 @@ class _Lives:
                 self.waits.get(step_id, {}).pop((event.data["name"], event.data["call"]), None)
         elif kind is EventKind.STEP_SUSPENDED:
             self.suspended[step_id] = None
-        else:
+        elif kind in _ENDS_WAITS:
             self.suspended.pop(step_id, None)
             self.waits.pop(step_id, None)
 
     def step(self, event: Event, step_id: str) -> None:
         """Take note of an event of a step."""
         kind = event.kind
-        if kind in _OF_WAITS:
-            self.wait(event, step_id)
         if kind is EventKind.STEP_STARTED:
             if step_id in self.begins_again:
                 del self.begins_again[step_id]

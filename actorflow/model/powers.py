@@ -339,8 +339,8 @@ class KeepsSchedules(Protocol):
         """Keep a schedule, and return it as it now stands.
 
         A new schedule has decided everything up to `now`, in seconds since the epoch. One that
-        exists under this name keeps its state, and gets this definition; if that is equal to the
-        one it has, nothing is written.
+        exists under this name gets this definition, and the state that `RecordedSchedule.redefined`
+        returns; if the definition is equal to the one it has, nothing is written.
 
         Raises:
             StoreError: When the inputs cannot be kept.

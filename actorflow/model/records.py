@@ -42,6 +42,8 @@ class Parent:
     """What distinguishes it from other children of the step."""
     on_end: Literal["cancel", "abandon"] = "cancel"
     """What happens to it when the parent fails or is cancelled."""
+    compensates: bool = False
+    """Whether the compensator of the step has started it; such a child is never undone."""
 
 
 # A frozen class fills a dictionary in half the time of slots. One is made for every run.

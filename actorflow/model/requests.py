@@ -7,7 +7,7 @@ import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
-from actorflow.definition.arguments import string, whole
+from actorflow.definition.arguments import LONGEST, flag, one_of, string, whole
 from actorflow.definition.durations import seconds
 from actorflow.errors.definition import DefinitionError
 from actorflow.model.attributes import attributes_of
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from actorflow.model.records import Parent
     from actorflow.model.terms import OnConflict, Reuse
 
-__all__ = ["RunOptions", "check_names", "new_record", "new_run_id"]
+__all__ = ["RunOptions", "check_names", "new_record", "new_run_id", "parent_end_of"]
 
 
 class RunOptions(TypedDict, total=False):
@@ -162,6 +162,8 @@ def _varying(
     own, workflow_id = options.get("timeout"), plan.workflow_id
     key = _key(plan, options.get("idempotency_key"))
     deferral = {} if DEFERRING.isdisjoint(options) else deferral_of(options, now, workflow_id, key)
+    flag(options.get("detached", False), "detached")
+    parent_end_of(options, workflow_id)
     attributes = options.get("attributes")
     tagged = {} if attributes is None else {"attributes": attributes_of(attributes, workflow_id)}
     return {
@@ -172,6 +174,16 @@ def _varying(
         **tagged,
         **deferral,
     }
+
+
+def parent_end_of(options: RunOptions, workflow_id: str) -> Literal["cancel", "abandon"]:
+    """Return what happens to a linked run when its parent fails or is cancelled.
+
+    Raises:
+        DefinitionError: When the option is neither `"cancel"` nor `"abandon"`.
+    """
+    value = options.get("on_parent_end", "cancel")
+    return one_of(value, "on_parent_end", ("cancel", "abandon"), workflow_id=workflow_id)  # type: ignore[no-any-return]
 
 
 def check_names(plan: WorkflowPlan, options: Mapping[str, Any]) -> None:
@@ -214,7 +226,8 @@ def _key(plan: WorkflowPlan, value: object) -> str | None:
     if value is None:
         return None
     cure = "Pass a non-empty string that identifies the request"
-    return string(value, "idempotency_key", cure, empty=False, workflow_id=plan.workflow_id)
+    flow, longest = plan.workflow_id, LONGEST
+    return string(value, "idempotency_key", cure, empty=False, longest=longest, workflow_id=flow)
 
 
 def _id(
@@ -223,4 +236,6 @@ def _id(
     """Return one of the three ids, from the argument or from the metadata."""
     value: object = options.get(name)
     value = metadata.get(name) if value is None else value
-    return None if value is None else string(value, name, workflow_id=plan.workflow_id)
+    if value is None:
+        return None
+    return string(value, name, longest=LONGEST, workflow_id=plan.workflow_id)

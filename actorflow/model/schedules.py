@@ -7,12 +7,11 @@ from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
-from actorflow.definition.arguments import cure_of_text, is_text
+from actorflow.definition.arguments import LONGEST, cure_of_text, is_text, one_of
 from actorflow.definition.durations import as_seconds, seconds
 from actorflow.errors.definition import DefinitionError
 from actorflow.support.read_only import NOTHING, ReadOnly
 from actorflow.support.safe_text import text_of
-from actorflow.support.suggestions import did_you_mean
 
 __all__ = [
     "MISSED",
@@ -28,22 +27,22 @@ Overlap: TypeAlias = Literal["skip", "queue", "cancel_running", "allow"]
 Missed: TypeAlias = Literal["latest", "all", "none"]
 OVERLAPS: Final = ("skip", "queue", "cancel_running", "allow")
 MISSED: Final = ("latest", "all", "none")
+_LONGEST: Final = LONGEST - 64
+"""How many bytes a name takes at most; with a nominal time it makes an idempotency key."""
 _SHORTEST: Final = 0.01
 """The shortest interval in seconds; a shorter one is a loop, not a schedule."""
 
 
 def _text(_owner: object, field: attrs.Attribute[str], value: object) -> None:
-    if not is_text(value):
+    longest = _LONGEST if field.name == "name" else LONGEST
+    if not is_text(value, longest):
         problem = f"schedule: {field.name}={text_of(value)} is not a name"
-        raise DefinitionError(None, problem, cure_of_text(value))
+        raise DefinitionError(None, problem, cure_of_text(value, longest))
 
 
 def _choice(known: tuple[str, ...]) -> Any:
     def check(_owner: object, field: attrs.Attribute[str], value: object) -> None:
-        if value not in known:
-            choices = ", ".join(f'"{each}"' for each in known)
-            problem = f"{field.name} must be one of {choices}; got {text_of(value)}"
-            raise DefinitionError(None, problem, did_you_mean(value, known).strip())
+        one_of(value, field.name, known)
 
     return check
 
@@ -55,7 +54,7 @@ def _seconds(_owner: object, field: attrs.Attribute[float], value: object) -> No
 def _interval(_owner: object, field: attrs.Attribute[float | None], value: Any) -> None:
     if value is not None and seconds(value, field.name) < _SHORTEST:
         problem = f"{field.name} must be at least {_SHORTEST} seconds; got {text_of(value)}"
-        raise DefinitionError(None, problem, "A run that repeats without a pause is a loop")
+        raise DefinitionError(None, problem, "Repeat work without a pause in a loop of your own")
 
 
 def _inputs(value: Any) -> Any:
@@ -146,3 +145,20 @@ class RecordedSchedule:
     state: ScheduleState
     revision: int
     """Changes with every write, for `KeepsSchedules.advance_schedule`."""
+
+    def redefined(self, definition: ScheduleDefinition, now: float) -> ScheduleState:
+        """Return where the schedule stands under another definition.
+
+        Nominal times of a changed timetable that passed before the change do not fire.
+
+        Args:
+            definition: The definition that replaces this one.
+            now: The time of the change, in seconds since the epoch.
+        """
+        if all(getattr(definition, it) == getattr(self.definition, it) for it in _TIMETABLE):
+            return self.state
+        return attrs.evolve(self.state, decided_until=max(self.state.decided_until, now))
+
+
+_TIMETABLE: Final = ("cron", "every", "tz")
+"""The fields of a definition that nominal times follow from."""

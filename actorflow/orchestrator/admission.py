@@ -80,14 +80,18 @@ class Admission:
             await ticket.result_async()
         ticket.result()
 
-    def enter_at_once(self, ticket: Ticket) -> None:
+    def enter_at_once(self, ticket: Ticket, *, even_closed: bool = False) -> None:
         """Take a place even if there is none, for a run that an accepted one depends on.
+
+        Args:
+            ticket: The claim that the place will belong to.
+            even_closed: Whether that is allowed while the orchestrator is being closed.
 
         Raises:
             OrchestratorClosed: When the orchestrator is closed.
         """
         with self._lock:
-            if self._closed:
+            if self._closed and not even_closed:
                 raise OrchestratorClosed("start a run")
             self._taken.add(ticket)
             ticket.set(None)

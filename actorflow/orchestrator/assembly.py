@@ -18,6 +18,7 @@ from actorflow.orchestrator.powers import powers_of
 from actorflow.orchestrator.registry import Registry
 from actorflow.orchestrator.schedules import Schedules
 from actorflow.orchestrator.takeover import Resuming, recovery
+from actorflow.orchestrator.undoing import Undoing
 from actorflow.state import MemoryStateManager
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def assemble(
     life.starter = launcher.starter
     resuming = Resuming(life, registry, launcher, settings.max_takeovers)
     life.children = Children(life, launcher, resuming)
+    life.undoing = Undoing(life, registry, launcher, resuming)
     firing = Firing(life, registry, launcher, powers, enqueues=settings.recover)
     searching = recovery(settings, powers, life, registry, resuming)
     if searching is not None:

@@ -52,17 +52,34 @@ class ChangesRuns:
 
     def reschedule(self, run_id: str, at: object, delay: object) -> None:
         """Move the start of a run that waits, here or elsewhere."""
+        move = self._rescheduling(run_id, at, delay)
+        if self.slow_to_read:
+            self.check_may_block("Run.reschedule()")
+        move()
+
+    async def reschedule_async(self, run_id: str, at: object, delay: object) -> None:
+        """Do what `reschedule` does without blocking the event loop."""
+        move = self._rescheduling(run_id, at, delay)
+        if self.slow_to_read:
+            await asyncio.to_thread(move)
+        else:
+            move()
+
+    def _rescheduling(self, run_id: str, at: object, delay: object) -> Callable[[], None]:
+        """Check the arguments, and return what moves the run and may wait."""
         self.check_process()
         now = self.clock.wall(self.clock.now())
         start_at = moment_of(at, delay, now, None)
         if at is None and delay is None:
             problem = "Run.reschedule() needs a new time"
             raise DefinitionError(None, problem, "Pass at= or delay=; delay=0 means now")
-        if self.slow_to_read:
-            self.check_may_block("Run.reschedule()")
         deferral = checked_power(self.powers, "Run.reschedule()")
-        deferral.reschedule(run_id, now if start_at is None else start_at, now)
-        self._live.waiting.changed()
+
+        def move() -> None:
+            deferral.reschedule(run_id, now if start_at is None else start_at, now)
+            self._live.waiting.changed()
+
+        return move
 
     def set_attributes(self, run_id: str, attributes: Mapping[str, Attribute | None]) -> None:
         """Change attributes of a run, in progress anywhere or ended; return when it is recorded."""

@@ -4,6 +4,9 @@ A child's run id is derived from its parent's run id, the step, and the call: th
 or else the workflow and the number of the call within the attempt. A later attempt of the step
 therefore finds the children of the earlier ones, wherever they run. It takes those that are in
 progress or have completed, and starts a new child in place of one that failed or was cancelled.
+
+Children start during a shutdown as well, until their parents are stopped: a run that is drained
+goes on to its end, and one that is left must not fail because it had come to a call.
 """
 
 from __future__ import annotations
@@ -17,10 +20,12 @@ from actorflow.definition.arguments import string
 from actorflow.definition.workflow import Workflow
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
-from actorflow.errors.storage import LeaseHeld, RunNotFound
+from actorflow.errors.running import StepCancelled
+from actorflow.errors.storage import LeaseHeld, RunNotFound, StoreUnavailable
 from actorflow.model.lifecycle import RunStatus
 from actorflow.orchestrator.live import find
 from actorflow.orchestrator.requests import Call
+from actorflow.support.oneshot import Alarm
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
@@ -39,6 +44,8 @@ __all__ = ["Children"]
 
 _NAMESPACE: Final = uuid.UUID("6f3a5f0e-7f9e-5a64-9d6f-0c6f3d0c4a11")
 """The namespace of the children's ids (RFC 4122, version 5)."""
+_PAUSES: Final = tuple(min(0.05 * 2**number, 1.0) for number in range(34))
+"""Seconds between the looks for a child while the database does not answer; 30 in all."""
 _STARTED_AGAIN: Final = frozenset({RunStatus.FAILED, RunStatus.CANCELLED})
 """The ends after which another attempt starts a new child."""
 
@@ -68,7 +75,7 @@ class Children:
         options: dict[str, Any],
     ) -> RunResult | Coroutine[Any, Any, RunResult]:
         """Run a child and return its result; in a coroutine step, return an awaitable of it."""
-        runtime = self._life.runtime("run a child")
+        runtime = self._life.runtime("run a child", even_closing=True)
         call = _call(attempt, calls, flow, inputs, options)
         if attempt.plan.step.is_coroutine:
             return self._run_async(runtime, call)
@@ -84,7 +91,7 @@ class Children:
         options: dict[str, Any],
     ) -> Run | Coroutine[Any, Any, Run]:
         """Start a child; in a coroutine step, return an awaitable of its `Run`."""
-        runtime = self._life.runtime("start a child")
+        runtime = self._life.runtime("start a child", even_closing=True)
         call = _call(attempt, calls, flow, inputs, options)
         if attempt.plan.step.is_coroutine:
             return self._start_async(runtime, call)
@@ -126,7 +133,22 @@ class Children:
             return await self._launcher.start_async(runtime, request)
 
     def _look(self, runtime: Runtime, call: Call) -> tuple[Run | None, str]:
-        """Return the child of an earlier attempt, or None and the id for a new one."""
+        """Return the child of an earlier attempt, or None and the id for a new one.
+
+        A database that does not answer for a moment delays the step, as it delays any record, and
+        does not fail it.
+        """
+        pauses = iter(_PAUSES)
+        while True:
+            try:
+                return self._look_once(runtime, call)
+            except StoreUnavailable:
+                pause = next(pauses, None)
+                if pause is None or call.attempt.cancelled:
+                    raise
+                Alarm().wait(pause)
+
+    def _look_once(self, runtime: Runtime, call: Call) -> tuple[Run | None, str]:
         for generation in itertools.count(1):
             run_id = _child_id(call, generation)
             try:
@@ -135,6 +157,8 @@ class Children:
                 return None, run_id
             if known.status not in _STARTED_AGAIN:
                 _check_inputs(call, known)
+                if not call.attempt.compensates:
+                    runtime.family.take(call.attempt, run_id)
                 return self._take(runtime, call, known), run_id
         raise AssertionError("unreachable")
 
@@ -145,7 +169,7 @@ class Children:
             return run
         flow = call.flow if isinstance(call.flow, Workflow) else None
         try:
-            return self._resuming.resume(runtime, known.run_id, flow)
+            return self._resuming.resume(runtime, known.run_id, flow, by_person=False)
         except LeaseHeld:
             return run
         except ActorflowError:
@@ -159,6 +183,9 @@ def _call(
     inputs: Mapping[str, Any] | None,
     options: dict[str, Any],
 ) -> Call:
+    if attempt.cancelled:  # its run may end without hearing of the child
+        why = "the attempt was asked to stop, and starts no child"
+        raise StepCancelled(attempt.scope.run_id, attempt.step_id, why)
     key = options.pop("key", None)
     workflow_id = flow.id if isinstance(flow, Workflow) else str(flow)
     again = attempt.number > 1 or attempt.scope.resumed

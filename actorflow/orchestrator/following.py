@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FollowedSource", "Following", "FollowsRecords"]
 
-_FOLLOW: Final = "wait for a run that is not in progress in it"
+_FOLLOW: Final = "wait for runs that other processes may run"
 _NOT_HERE: Final = (
     "its record says {!r}, and this orchestrator does not run it. "
     "If no other orchestrator does, call orchestrator.resume(), or have one with recover=True "
@@ -43,6 +43,11 @@ class Following:
         self._ends: dict[object, tuple[Callable[[RunStatus | None], None], Callable[[], None]]] = {}
 
     @property
+    def is_shared(self) -> bool:
+        """Whether the record of a run says what other processes do, even after `close`."""
+        return self._power is not None
+
+    @property
     def is_open(self) -> bool:
         """Whether runs can be followed: its state manager can do that, and it is not closed."""
         return self._power is not None and not self._closed
@@ -50,7 +55,7 @@ class Following:
     def refusal(self, run_id: str, status: RunStatus) -> ActorflowError:
         """Return the error for a run that has not ended and cannot be followed."""
         if self._power is not None:
-            return OrchestratorClosed(_FOLLOW)
+            return _closed()
         return RunUnattended(run_id, _NOT_HERE.format(status.value))
 
     def follow(
@@ -78,7 +83,7 @@ class Following:
 
     def _check_open(self) -> FollowsRuns:
         if self._power is None or self._closed:
-            raise OrchestratorClosed(_FOLLOW)
+            raise _closed()
         return self._power
 
     def close(self) -> None:
@@ -88,6 +93,10 @@ class Following:
             self._ends.pop(key, None)
             stop()
             changed(None)
+
+
+def _closed() -> OrchestratorClosed:
+    return OrchestratorClosed(_FOLLOW, cure="Make a new one, and get() the run from it")
 
 
 class FollowsRecords:
@@ -100,6 +109,11 @@ class FollowsRecords:
     def can_follow(self) -> bool:
         """Whether it hears of changes of a record."""
         return self.following.is_open
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other orchestrators may go on with its runs."""
+        return self.following.is_shared
 
     def not_followed(self, run_id: str, status: RunStatus) -> ActorflowError:
         """Return the error for a run that has not ended and cannot be followed."""
@@ -174,7 +188,7 @@ class FollowedSource:
         """Refuse to wait in a fork, and after the orchestrator's end."""
         self._reading.check_process()
         if not self._reading.following.is_open:
-            raise OrchestratorClosed(_FOLLOW)
+            raise _closed()
 
     def check_may_block(self, what: str) -> None:
         """Refuse to block the orchestrator's event loop, and to wait after its end."""

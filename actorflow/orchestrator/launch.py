@@ -6,16 +6,18 @@ import contextlib
 import functools
 from typing import TYPE_CHECKING, Any, Final
 
+from actorflow.definition.arguments import flag
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.running import Deadlock
 from actorflow.errors.storage import AlreadyStarted, InvalidAnswer, RunNotFound
 from actorflow.model.records import Parent
+from actorflow.model.requests import parent_end_of
 from actorflow.model.results import RunError
 from actorflow.orchestrator.deferral import checked_power
 from actorflow.orchestrator.live import find
 from actorflow.orchestrator.powers import is_recorded
-from actorflow.orchestrator.requests import Link, new_run, on_parent_end
+from actorflow.orchestrator.requests import Link, new_run
 from actorflow.orchestrator.starter import Starter
 from actorflow.run.handle import Run
 from actorflow.support.oneshot import Once, settle
@@ -82,18 +84,27 @@ class Launcher:
         runtime = self._life.runtime(what)
         plan = self._registry.resolve(flow)
         attempt = runtime.attempt_here()
-        if attempt is None or options.get("detached"):
+        if attempt is None or flag(options.get("detached", False), "detached"):
             return runtime, new_run(runtime, plan, inputs, options)
         link = self._link(plan, attempt, "", options)
-        return runtime, new_run(runtime, plan, inputs, options, link=link)
+        request = new_run(runtime, plan, inputs, options, link=link)
+        return runtime, self._noted(runtime, attempt, request)
 
     def child(self, runtime: Runtime, call: Call, run_id: str) -> Request:
         """Check the arguments with which a step starts a child."""
         plan = self._registry.resolve(call.flow)
         link = self._link(plan, call.attempt, call.name, call.options)
-        return new_run(runtime, plan, call.inputs, call.options, run_id=run_id, link=link)
+        request = new_run(runtime, plan, call.inputs, call.options, run_id=run_id, link=link)
+        return self._noted(runtime, call.attempt, request)
+
+    def _noted(self, runtime: Runtime, attempt: Attempt, request: Request) -> Request:
+        """Have the parent know that it may have a child, before there is one."""
+        if request.record is not None:
+            runtime.has_child(attempt, request.record, request.message.plan)
+        return request
 
     def _link(self, plan: WorkflowPlan, attempt: Attempt, call: str, options: RunOptions) -> Link:
+        self._registry.check_may_be_child(plan, attempt)
         scope = attempt.scope
         return Link(
             Parent(
@@ -101,7 +112,8 @@ class Launcher:
                 step_id=attempt.step_id,
                 root_run_id=scope.root_run_id or scope.run_id,
                 call=call,
-                on_end=on_parent_end(plan, options),
+                on_end=parent_end_of(options, plan.workflow_id),
+                compensates=attempt.compensates,
             ),
             scope,
         )
@@ -178,17 +190,18 @@ class Launcher:
     def enter(self, runtime: Runtime, ticket: Ticket) -> None:
         """Take a place for a run; block or raise, as the settings and the caller's thread say.
 
-        A run that a step starts gets one at once: its parent may wait for it.
+        A run that a step starts gets one at once, even while the orchestrator is being closed: its
+        parent may wait for it.
         """
         if runtime.attempt_here() is not None:
-            self._admission.enter_at_once(ticket)
+            self._admission.enter_at_once(ticket, even_closed=True)
             return
         self._admission.enter(ticket, may_block=not runtime.on_loop())
 
     async def enter_async(self, runtime: Runtime, ticket: Ticket) -> None:
         """Do what `enter` does without blocking the event loop."""
         if runtime.attempt_here() is not None:
-            self._admission.enter_at_once(ticket)
+            self._admission.enter_at_once(ticket, even_closed=True)
             return
         await self._admission.enter_async(ticket)
 
@@ -204,18 +217,34 @@ class Launcher:
         """
         # A shutdown takes the same lock: a run that was admitted before it has been posted, and
         # is drained or cancelled like the others.
+        child = request.record is not None and request.record.parent is not None
         with self._life.door:
-            runtime = self._life.runtime("start a run")
+            runtime = self._life.runtime("start a run", even_closing=child)
             if handle is None:
                 end: Once[RunResult] = Once()
                 run = Run(runtime, request.run_id, request.workflow_id, end)
             else:
                 run, end = handle
             entry = (run, end, ticket, request.message.plan)
-            self._live.add(*entry)
-            if request.record is not None and request.record.parent is not None:
-                runtime.family.add(request.record)
+            self._live.add(*entry, even_closed=child)
             return run, self._post(runtime, request, entry)
+
+    def go_on_undoing(self, runtime: Runtime, request: Request, ticket: Ticket) -> Run:
+        """Hand a run that is undone with its parent to the supervisor, also during a shutdown.
+
+        Its parent was accepted and has not ended, so there is a place for it.
+        """
+        with self._life.door:
+            end: Once[RunResult] = Once()
+            run = Run(runtime, request.run_id, request.workflow_id, end)
+            self._admission.enter_at_once(ticket, even_closed=True)
+            self._live.add(run, end, ticket, request.message.plan, even_closed=True)
+            try:
+                runtime.start(request.message)
+            except BaseException:
+                self._live.discard(request.run_id, "it could not be undone")
+                raise
+        return run
 
     def _post(self, runtime: Runtime, request: Request, entry: Entry) -> Accepted:
         record = request.record

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from actorflow.model.context import Children
     from actorflow.model.protocols import Executor, Observer
     from actorflow.model.results import ShutdownReport
+    from actorflow.orchestrator.family import Undoes
     from actorflow.orchestrator.powers import Powers
     from actorflow.orchestrator.runtime import Runtime
     from actorflow.orchestrator.settings import Settings
@@ -96,6 +97,8 @@ class Lifetime:
         """What runs beside the orchestrator; set before it is opened."""
         self.children: Children | None = None
         """What starts the child runs of steps; set before it is opened."""
+        self.undoing: Undoes | None = None
+        """What undoes children with their parents; set before it is opened."""
         self.starter: Starter | None = None
         """What starts deferred runs; set before it is opened."""
         self._stop_hearing: Callable[[], None] = lambda: None
@@ -140,7 +143,9 @@ class Lifetime:
     ) -> None:
         from actorflow.orchestrator.runtime import Runtime  # noqa: PLC0415 - loads the actors
 
-        runtime = Runtime(loop, live=self.live, children=self.children, **self._parts)
+        runtime = Runtime(
+            loop, live=self.live, children=self.children, undoing=self.undoing, **self._parts
+        )
         # First of all: it refuses a state manager that belongs to another orchestrator.
         self._stop_hearing = hear_requests(runtime, self.live)
         try:
@@ -160,17 +165,21 @@ class Lifetime:
         await runtime.close(_MARGIN, _MARGIN)
         raise OrchestratorClosed("finish its start")
 
-    def runtime(self, what: str) -> Runtime:
+    def runtime(self, what: str, *, even_closing: bool = False) -> Runtime:
         """Return the runtime, for a caller that wants to do `what`.
+
+        Args:
+            what: What that is, in words.
+            even_closing: Whether it may be done while runs are drained and left, too.
 
         Raises:
             NotRunning: Before the start.
-            OrchestratorClosed: After the end.
+            OrchestratorClosed: From the beginning of a shutdown, or after it.
             ForkedOrchestrator: In a fork of the process that started it.
         """
         if self._pid != os.getpid():
             raise ForkedOrchestrator(self._pid, os.getpid())
-        if self._closing is not None:
+        if self._closing is not None and not (even_closing and not self._is_closed()):
             raise OrchestratorClosed(what)
         if self._runtime is None:
             raise NotRunning(what)

@@ -92,14 +92,29 @@ class LiveRuns:
         entry = self._runs.get(run_id)
         return entry is not None and entry[2] is ticket
 
-    def add(self, run: Run, end: Once[RunResult], ticket: Ticket, plan: WorkflowPlan) -> None:
+    def add(
+        self,
+        run: Run,
+        end: Once[RunResult],
+        ticket: Ticket,
+        plan: WorkflowPlan,
+        *,
+        even_closed: bool = False,
+    ) -> None:
         """Add a run.
+
+        Args:
+            run: Its handle.
+            end: Its end.
+            ticket: The ticket that it was admitted with.
+            plan: Its workflow.
+            even_closed: Whether it is added even after `close`, because another run waits for it.
 
         Raises:
             OrchestratorClosed: After `close`.
         """
         with self._lock:
-            if self._closed:
+            if self._closed and not even_closed:
                 raise OrchestratorClosed("start a run")
             self._runs[run.id] = run, end, ticket, plan
 
@@ -164,11 +179,9 @@ class LiveRuns:
 
 
 def _left(run_id: str) -> OrchestratorClosed:
-    why = (
-        "its orchestrator has shut down and left the run, which goes on in another one, by "
-        "recover=True or resume()"
-    )
-    return OrchestratorClosed(f"wait for run {run_id!r} here", why)
+    why = "its orchestrator has shut down and left the run, which goes on in another one"
+    cure = "Get it from an open orchestrator; one with recover=True, or resume(), goes on with it"
+    return OrchestratorClosed(f"wait for run {run_id!r} here", why, cure)
 
 
 def find(live: LiveRuns, runtime: Runtime, run_id: str) -> Run:

@@ -15,6 +15,7 @@ from actorflow.support.warnings import warn
 
 if TYPE_CHECKING:
     from actorflow.definition.plan import WorkflowPlan
+    from actorflow.model.context import Attempt
     from actorflow.model.records import RunSnapshot
 
 __all__ = ["Registry", "plan_of"]
@@ -79,6 +80,30 @@ class Registry:
             if flow not in self._plans:
                 raise UnknownWorkflow(flow, tuple(sorted(self._plans)))
             return next(reversed(self._plans[flow].values()))
+
+    def check_may_be_child(self, plan: WorkflowPlan, attempt: Attempt) -> None:
+        """Refuse a child that nobody else could go on with, because its workflow is not registered.
+
+        Where runs do not outlive this process, that does not matter.
+
+        Raises:
+            DefinitionError: When it, or this definition of it, is not registered.
+        """
+        if not self._durable:
+            return
+        known = self.planned(plan.workflow_id, plan.version)
+        if known is not None and known.fingerprint == plan.fingerprint:
+            return
+        is_ = "is not registered" if known is None else "differs from the registered one"
+        raise DefinitionError(
+            plan.workflow_id,
+            f"step {attempt.step_id!r} of run {attempt.scope.run_id!r} starts a child of this "
+            f"workflow, which {is_} in version {plan.version}; after a crash, no process could go "
+            "on with the child, or undo it",
+            "Define the workflow once, and call orchestrator.register() with it in each process "
+            "that shares the database, before the run starts; what differs from child to child "
+            "belongs into its inputs. Or pass detached=True to orchestrator.start()",
+        )
 
     def plan_for(self, recorded: RunSnapshot, flow: Workflow | None) -> WorkflowPlan:
         """Return the plan for resuming a run: the given workflow's, or a registered one.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
-from actorflow.errors.definition import DefinitionError
+import attrs
+
 from actorflow.errors.running import TakenOverTooOften
 from actorflow.model.context import Children, Mailroom, RunScope
 from actorflow.model.lifecycle import EventKind, RunStatus
@@ -16,7 +17,6 @@ from actorflow.model.past import Past
 from actorflow.model.powers import KeepsAttributes
 from actorflow.model.requests import RunOptions, check_names, new_record
 from actorflow.orchestrator.powers import lacks
-from actorflow.support.safe_text import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,8 +36,8 @@ __all__ = [
     "Request",
     "RunOptions",
     "new_run",
-    "on_parent_end",
     "resumed_run",
+    "undone_run",
 ]
 
 
@@ -106,12 +106,10 @@ class Link(NamedTuple):
         merged: Any = {**known, **given, "metadata": metadata}
         return cast("RunOptions", merged)
 
-    def earlier(self, deadline: float | None) -> float | None:
-        """Return the earlier of a deadline and the parent's."""
-        parent = self.scope.deadline
-        if parent is None or deadline is None:
-            return deadline if parent is None else parent
-        return min(deadline, parent)
+    def left(self, now: float) -> float | None:
+        """Return the seconds until the parent's deadline; None if it has none."""
+        deadline = self.scope.deadline
+        return None if deadline is None else max(0.0, deadline - now)
 
 
 class Call(NamedTuple):
@@ -177,9 +175,10 @@ def new_run(
     if record.attributes and not premises.keeps_attributes:
         raise lacks(premises.state, "attributes=", KeepsAttributes)
     timeout = _timeout(plan, record)
+    if link is not None and (left := link.left(now)) is not None:
+        timeout = left if timeout is None else min(timeout, left)
+        record = attrs.evolve(record, timeout=timeout)
     deadline = None if timeout is None else now + timeout
-    if link is not None:
-        deadline = link.earlier(deadline)
     message = StartRun(
         scope=_scope(premises, record, deadline),
         plan=plan,
@@ -203,6 +202,7 @@ def resumed_run(
     *,
     events: Sequence[Event] | None = None,
     max_takeovers: int | None = None,
+    undo: str | None = None,
 ) -> Request:
     """Return the request to resume a recorded run, or to start it if it had not started.
 
@@ -213,6 +213,7 @@ def resumed_run(
         events: Its events, if they are known.
         max_takeovers: How often the run may be taken over in a row; None if a person resumes it,
             which sets the counts back.
+        undo: Why the run is undone, if it is one that has completed.
     """
     events = premises.state.events(recorded.run_id) if events is None else events
     past = None if max_takeovers is None else Past.of(events, recorded.takeovers)
@@ -235,8 +236,23 @@ def resumed_run(
         poison=_poison(recorded.run_id, past, max_takeovers),
         takeovers=recorded.takeovers,
         receipts=Receipts.of(events, () if past is None else past.again),
+        undo=undo,
     )
     return Request(plan.workflow_id, recorded.run_id, message, None)
+
+
+def undone_run(
+    premises: Premises, plan: WorkflowPlan, recorded: RunSnapshot, reason: str
+) -> Request:
+    """Return the request to undo a run that has completed.
+
+    Args:
+        premises: The orchestrator.
+        plan: The workflow.
+        recorded: The run, as it was when it was claimed.
+        reason: Why.
+    """
+    return resumed_run(premises, plan, recorded, undo=reason)
 
 
 def _poison(run_id: str, past: Past | None, limit: int | None) -> TakenOverTooOften | None:
@@ -279,19 +295,6 @@ def _scope(
         children=premises.children,
         mail=premises.mail,
     )
-
-
-def on_parent_end(plan: WorkflowPlan, options: RunOptions) -> Literal["cancel", "abandon"]:
-    """Return what happens to a child when its parent fails or is cancelled.
-
-    Raises:
-        DefinitionError: When the option is neither `"cancel"` nor `"abandon"`.
-    """
-    value = options.get("on_parent_end", "cancel")
-    if value not in ("cancel", "abandon"):
-        problem = f'on_parent_end must be "cancel" or "abandon", not {text_of(value)}'
-        raise DefinitionError(plan.workflow_id, problem, "")
-    return value
 
 
 def _timeout(plan: WorkflowPlan, known: RunRecord | RunSnapshot) -> float | None:

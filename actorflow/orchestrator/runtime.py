@@ -26,7 +26,7 @@ from actorflow.model.results import RunResult
 from actorflow.orchestrator.changing import ChangesRuns
 from actorflow.orchestrator.estimates import Estimates
 from actorflow.orchestrator.executor_table import Places, finishing
-from actorflow.orchestrator.family import Family
+from actorflow.orchestrator.family import Family, HasFamilies
 from actorflow.orchestrator.faults import ReportsFaults
 from actorflow.orchestrator.following import FollowedSource, Following, FollowsRecords
 from actorflow.orchestrator.mail import Mailroom
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from actorflow.model.messages import StartRun
     from actorflow.model.protocols import Clock, Executor, Observer, Report, StateManager
     from actorflow.model.records import RunSnapshot
+    from actorflow.orchestrator.family import Undoes
     from actorflow.orchestrator.live import LiveRuns
     from actorflow.orchestrator.powers import Powers
     from actorflow.orchestrator.settings import Settings
@@ -66,7 +67,7 @@ _asking: Final[contextvars.ContextVar[Attempt | None]] = contextvars.ContextVar(
 """The attempt on whose behalf a call is made, where neither its thread nor its task tell."""
 
 
-class Runtime(ChangesRuns, FollowsRecords, ReportsFaults):
+class Runtime(ChangesRuns, FollowsRecords, HasFamilies, ReportsFaults):
     """Everything of an orchestrator that runs.
 
     Args:
@@ -77,6 +78,7 @@ class Runtime(ChangesRuns, FollowsRecords, ReportsFaults):
         observers: The program's own observers.
         live: The runs in progress; runs that end are removed from it.
         children: Starts the child runs of steps.
+        undoing: Undoes children with their parents.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Runtime(ChangesRuns, FollowsRecords, ReportsFaults):
         observers: Sequence[Observer],
         live: LiveRuns,
         children: Children | None = None,
+        undoing: Undoes | None = None,
     ) -> None:
         self.clock: Clock = SystemClock()
         self.powers = powers
@@ -114,8 +117,10 @@ class Runtime(ChangesRuns, FollowsRecords, ReportsFaults):
         self.waits: Final = Waits(self._tell)
         self.mail: Final = Mailroom(powers, self.waits, self._tell, loop)
         self.answered: Final = self.mail.answered
-        self.family: Final = Family(self._cancel_child)
+        self.family = Family()
+        self._of_families = set()
         self.children: Children | None = children
+        self.undoing = undoing
         self._watchdog = Watchdog(
             self._coroutines, self.clock, self._loop_blocked, settings.blocked_after
         )
@@ -157,6 +162,7 @@ class Runtime(ChangesRuns, FollowsRecords, ReportsFaults):
             patience: Seconds that the state manager gets to be closed.
         """
         try:
+            await self.leave_families()
             left = self._let_go()
             left += await self._parting.close_within(patience)
             left += await self.audience.ended(grace)
@@ -226,14 +232,14 @@ class Runtime(ChangesRuns, FollowsRecords, ReportsFaults):
         self.check_may_read("Run.status")
         return self.snapshot(run_id).status
 
-    def stream(self, run_id: str, *, follows: bool, limit: float | None) -> EventStream:
+    def stream(self, run_id: str, end: Once[RunResult] | None, limit: float | None) -> EventStream:
         """Return a run's events."""
         self.check_process()
         if not self._blocks():
             self.state.events(run_id, limit=0)  # raises for a run that is not there
-        if follows and self.can_follow:
+        if end is None and self.is_shared:
             return EventStream(FollowedSource(self), run_id, follows=True, limit=limit)
-        return EventStream(self, run_id, limit=limit)
+        return EventStream(self, run_id, end=end, limit=limit)
 
     # ── Runs that may be in progress elsewhere ───────────────────────────────────────────────
 
@@ -291,10 +297,6 @@ class Runtime(ChangesRuns, FollowsRecords, ReportsFaults):
             yield
         finally:
             _asking.reset(token)
-
-    def _cancel_child(self, run_id: str, reason: str) -> None:
-        if run_id in self._live:
-            self.cancel(run_id, reason)
 
     def attempt_here(self) -> Attempt | None:
         """Return the attempt that calls, if a step does."""
@@ -386,7 +388,7 @@ class Runtime(ChangesRuns, FollowsRecords, ReportsFaults):
         """Pass a run's result to its handle, and let its streams end."""
         self.waits.end(result.run_id)
         self.mail.forget(result.run_id)
-        self.family.ended(result)
+        self.end_those_of(result)
         self._live.finish(result)
         if self._live.waiting.has_keys:  # one of them may wait for this
             self._live.waiting.changed()
@@ -397,6 +399,7 @@ class Runtime(ChangesRuns, FollowsRecords, ReportsFaults):
         """Hand back a run that was stopped without an end, and tell its waiters."""
         self.waits.end(run_id)
         self.mail.forget(run_id)
+        self.family.ended(run_id)
         hand_back(self.powers, run_id)
         self._live.leave(run_id)
         if self.audience.present:

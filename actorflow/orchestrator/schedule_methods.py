@@ -27,7 +27,7 @@ class ScheduleMethods:
 
         A new schedule fires at its nominal times from now on. With the definition that the schedule
         of this name has already, this does nothing. Another definition replaces that one; counts,
-        pause and the last firing stay.
+        pause and the last firing stay. A changed timetable counts from the change.
 
         Each firing is a run whose idempotency key is made of the schedule's name and the nominal
         time: of all orchestrators that share a database, one starts it. A step finds the nominal

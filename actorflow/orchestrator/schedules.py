@@ -12,12 +12,14 @@ from actorflow.orchestrator.requests import new_run
 from actorflow.schedules.book import ScheduleBook
 from actorflow.schedules.handle import Schedule
 from actorflow.schedules.times import timetable, zone_name
+from actorflow.support.safe_text import text_of
 from actorflow.support.suggestions import refuse_unknown_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime, timedelta, tzinfo
 
+    from actorflow.definition.plan import WorkflowPlan
     from actorflow.model.schedules import Missed, Overlap, RecordedSchedule
     from actorflow.orchestrator.firing import Firing
     from actorflow.orchestrator.launch import Launcher
@@ -95,22 +97,27 @@ class Schedules:
     def put(self, name: str, flow: Workflow | str, options: ScheduleOptions) -> Schedule:
         """Make a schedule, or replace the definition of the one with this name."""
         book = self._book("Orchestrator.schedule()")
-        definition = self._definition(name, flow, options)
+        plan = self._registry.resolve(flow)
+        try:
+            definition = self._definition(name, plan, options)
+        except DefinitionError as error:
+            raise _of_schedule(error, name, plan.workflow_id) from None
+        if isinstance(flow, Workflow):
+            self._registry.register(flow)
         recorded = book.keeper.put_schedule(definition, book.wall())
         self._firing.wake()
         return Schedule(self, recorded)
 
     def _definition(
-        self, name: str, flow: Workflow | str, options: ScheduleOptions
+        self, name: str, plan: WorkflowPlan, options: ScheduleOptions
     ) -> ScheduleDefinition:
         given: dict[str, Any] = dict(options)
         refuse_unknown_options("a schedule", given, tuple(ScheduleOptions.__annotations__))
-        plan = self._registry.resolve(flow)
         tz, cron, every = given.pop("tz", None), given.pop("cron", None), given.pop("every", None)
         if tz is not None and every is not None and cron is None:
-            problem = f"schedule {name!r} has every= and tz=, but counts seconds from the epoch"
+            problem = "every= counts seconds from the epoch, so tz= means nothing"
             cure = "Omit tz=, or pass a cron expression for times of day"
-            raise DefinitionError(plan.workflow_id, problem, cure)
+            raise DefinitionError(None, problem, cure)
         # Checks the inputs, and that the executors exist: not only when it fires.
         request = new_run(self._runtime(), plan, given.pop("inputs", None), {})
         assert request.record is not None  # noqa: S101 - a new run has one
@@ -125,8 +132,6 @@ class Schedules:
             **given,
         )
         timetable(definition)
-        if isinstance(flow, Workflow):
-            self._registry.register(flow)
         return definition
 
     def all(self) -> list[Schedule]:
@@ -185,6 +190,7 @@ class Schedules:
         return self._launcher.start(runtime, request)
 
     def _book(self, what: str) -> ScheduleBook:
+        self._runtime()
         self._launcher.check_may_wait(what)
         keeper = self._powers.schedules
         if keeper is None:
@@ -195,3 +201,10 @@ class Schedules:
 
     def _runtime(self) -> Runtime:
         return self._life.runtime("use a schedule")
+
+
+def _of_schedule(error: DefinitionError, name: object, workflow_id: str) -> DefinitionError:
+    """Return an error in the definition of a schedule that names the schedule."""
+    told = error.problem.startswith("schedule")
+    problem = error.problem if told else f"schedule {text_of(name)}: {error.problem}"
+    return DefinitionError(workflow_id, problem, error.cure, error.step_id)

@@ -14,6 +14,7 @@ from actorflow.definition.arguments import (
     flag,
     is_storable,
     is_text,
+    one_of,
     whole,
 )
 from actorflow.definition.durations import as_seconds, seconds
@@ -51,9 +52,7 @@ def _flag(_owner: object, field: attrs.Attribute[bool], value: object) -> None:
 
 
 def _choice(_owner: object, field: attrs.Attribute[str], value: object) -> None:
-    if value not in ("block", "reject"):
-        problem = f'{field.name} must be "block" or "reject", not {text_of(value)}'
-        raise DefinitionError(None, problem, "")
+    one_of(value, field.name, ("block", "reject"))
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)

@@ -127,10 +127,8 @@ class Starter:
             end: Once[RunResult] = Once()
             run = Run(runtime, request.run_id, request.workflow_id, end)
             held = Held(run, end, request, record, ticket)
-            self._waiting.add(held)
-            if record.parent is not None:
-                runtime.family.add(record)
             self._begin(runtime)
+            self._waiting.add(held)
             done = functools.partial(settle, accepted)
             if is_recorded("create", runtime.state.create(record, done)):
                 accepted.set(None)
@@ -265,10 +263,15 @@ class Starter:
     def _begin(self, runtime: Runtime) -> None:
         """Start the thread with the first run that waits."""
         if not self._begun:
-            self._begun = True
             self._waiting.changed = self._woken.ring
             name = "actorflow starter"
-            threading.Thread(target=self._work, args=(runtime,), name=name, daemon=True).start()
+            work = threading.Thread(target=self._work, args=(runtime,), name=name, daemon=True)
+            self._begun = True
+            try:
+                work.start()
+            except BaseException:
+                self._begun = False
+                raise
 
     def _work(self, runtime: Runtime) -> None:
         pause: float | None = None

@@ -68,8 +68,18 @@ class Resuming:
         self._launcher = launcher
         self._lock = threading.Lock()
 
-    def resume(self, runtime: Runtime, run_id: str, flow: Workflow | None) -> Run:
-        """Resume a run, unless it is in progress here or has completed."""
+    def resume(
+        self, runtime: Runtime, run_id: str, flow: Workflow | None, *, by_person: bool = True
+    ) -> Run:
+        """Resume a run, unless it is in progress here or has completed.
+
+        Args:
+            runtime: The runtime that will run it.
+            run_id: The run.
+            flow: Its workflow, if that is not registered.
+            by_person: Whether a person resumes it, which sets its counts back. A step that goes on
+                with its child takes it over as recovery would.
+        """
         run_id = _checked(run_id, flow)
         if run_id not in self._life.live:
             runtime.check_may_read("Orchestrator.resume()")
@@ -79,7 +89,7 @@ class Resuming:
         ticket = self._life.admission.ticket()
         try:
             self._launcher.enter(runtime, ticket)
-            return self._go_on(runtime, plan, run_id, ticket)
+            return self._go_on(runtime, plan, run_id, ticket, by_person=by_person)
         except BaseException:
             self._launcher.withdraw(run_id, ticket)
             raise
@@ -95,7 +105,7 @@ class Resuming:
         given_up = threading.Event()
 
         def go_on() -> Run:
-            run = self._go_on(runtime, plan, run_id, ticket)
+            run = self._go_on(runtime, plan, run_id, ticket, by_person=True)
             if given_up.is_set():  # by a caller that was cancelled, which a thread does not notice
                 self._launcher.withdraw(run_id, ticket)
             return run
@@ -122,7 +132,16 @@ class Resuming:
         in_progress = run is self._life.live.get(run.id)
         return not in_progress and run.status is not RunStatus.COMPLETED
 
-    def _go_on(self, runtime: Runtime, plan: WorkflowPlan, run_id: str, ticket: Ticket) -> Run:
+    def _go_on(
+        self,
+        runtime: Runtime,
+        plan: WorkflowPlan,
+        run_id: str,
+        ticket: Ticket,
+        *,
+        by_person: bool,
+    ) -> Run:
+        limit = None if by_person else self._max_takeovers
         with self._lock:
             # It may have been resumed in the meantime, here or elsewhere.
             run = find(self._life.live, runtime, run_id)
@@ -132,9 +151,8 @@ class Resuming:
                     with _handed_back(runtime, run_id):
                         if recorded.key is not None and runtime.powers.deferral is not None:
                             runtime.powers.deferral.occupy(run_id)
-                        return self._launcher.launch(resumed_run(runtime, plan, recorded), ticket)[
-                            0
-                        ]
+                        request = resumed_run(runtime, plan, recorded, max_takeovers=limit)
+                        return self._launcher.launch(request, ticket)[0]
                 _hand_back(runtime, run_id)
                 run = find(self._life.live, runtime, run_id)
         self._life.admission.leave(ticket)

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["Held", "WaitingRuns"]
 
 _CLOSED: Final = (
-    "its orchestrator has shut down and left the run, which stays pending: another one takes it "
-    "when its time has come, by recover=True"
+    "its orchestrator has shut down and left the run, which stays pending",
+    "Get it from an open orchestrator; one with recover=True takes it when it is due",
 )
 _TAKEN: Final = "another orchestrator has taken it"
 _SHUT: Final = "the orchestrator is shutting down"
@@ -158,15 +158,20 @@ class WaitingRuns:
         self._remove(held, runtime)
 
     def _look_up(self, held: Held, runtime: Runtime, error: BaseException) -> None:
-        """Give a run the end that its record has: another process may have been first."""
+        """Give a run the end that its record has: another process may have been first.
+
+        If it has none, the run is left to other orchestrators.
+        """
         try:
             recorded = runtime.snapshot(held.run.id)
         except Exception as gone:  # noqa: BLE001 - its waiters must hear of something
+            hand_back(runtime.powers, held.run.id)
             held.end.fail(gone)
             return
         if recorded.status.terminal:
             held.end.set(RunResult.of(recorded))
         else:
+            hand_back(runtime.powers, held.run.id)
             held.end.fail(RunUnattended(held.run.id, text_of(error)))
 
     def lost(self, held: Held, recorded: RunSnapshot, runtime: Runtime) -> None:
@@ -209,7 +214,7 @@ class WaitingRuns:
         run_id = held.run.id
         self.left.append(run_id)
         hand_back(runtime.powers, run_id)
-        held.end.fail(OrchestratorClosed(f"wait for run {run_id!r} here", _CLOSED))
+        held.end.fail(OrchestratorClosed(f"wait for run {run_id!r} here", *_CLOSED))
         self._remove(held, runtime)
 
 

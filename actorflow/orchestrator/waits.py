@@ -50,6 +50,7 @@ _INSTEAD: Final = {
     "Run.result()": "use `await run`",
     "Run.cancel()": "use `await run.cancel_async()`",
     "Run.done": "use `(await run.status_async()).terminal`",
+    "Run.reschedule()": "use `await run.reschedule_async()`",
     "Run.set_attributes()": "use `await run.set_attributes_async()`",
     "Run.send()": "use `await run.send_async()`",
     "Run.status": "use `await run.status_async()`",
@@ -64,7 +65,15 @@ _INSTEAD: Final = {
     "Orchestrator.resume()": "use `await orchestrator.resume_async()`",
     "Orchestrator.get()": "use `await orchestrator.get_async()`",
     "Orchestrator.list()": "use `await orchestrator.list_async()`",
+    "Orchestrator.schedule()": "use `await orchestrator.schedule_async()`",
+    "Orchestrator.schedules()": "use `await orchestrator.schedules_async()`",
     "Orchestrator.shutdown()": "use `await orchestrator.shutdown_async()`",
+    "Schedule.backfill()": "use `await schedule.backfill_async()`",
+    "Schedule.delete()": "use `await schedule.delete_async()`",
+    "Schedule.pause()": "use `await schedule.pause_async()`",
+    "Schedule.refresh()": "use `await schedule.refresh_async()`",
+    "Schedule.trigger()": "use `await schedule.trigger_async()`",
+    "Schedule.unpause()": "use `await schedule.unpause_async()`",
 }
 
 

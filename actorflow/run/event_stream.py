@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actorflow.model.lifecycle import EventKind
 from actorflow.support.oneshot import Once
@@ -62,19 +62,36 @@ class EventStream:
         run_id: The run.
         follows: Whether the record says when the run has ended, as it does for a run that may be in
             progress elsewhere. Otherwise the source says that.
+        end: The end of a run of this orchestrator. If it is an error, such as that of a run which a
+            shutdown has left, an iteration raises that after the events that are recorded.
         limit: For how many seconds an iteration waits altogether.
     """
 
     def __init__(
-        self, source: Source, run_id: str, *, follows: bool = False, limit: float | None = None
+        self,
+        source: Source,
+        run_id: str,
+        *,
+        follows: bool = False,
+        end: Once[Any] | None = None,
+        limit: float | None = None,
     ) -> None:
         self._source = source
         self._run_id = run_id
         self._follows = follows
+        self._end = end
         self._limit = limit
 
+    def _cursor(self) -> _Cursor:
+        return _Cursor(self._source, self._run_id, follows=self._follows)
+
+    def _check_end(self, cursor: _Cursor) -> None:
+        """Refuse to end quietly before the run has ended."""
+        if self._end is not None and self._end.error is not None and not cursor.over:
+            self._end.result()
+
     def __iter__(self) -> Iterator[Event]:
-        cursor = _Cursor(self._source, self._run_id, follows=self._follows)
+        cursor = self._cursor()
         bell = _ThreadBell(self._source, self._run_id)
         left = _Left(self._source, self._run_id, self._limit)
         try:
@@ -82,6 +99,7 @@ class EventStream:
                 bell.clear()
                 yield from cursor.page()
                 if cursor.done:
+                    self._check_end(cursor)
                     return
                 if not cursor.advanced and bell.hangs():
                     self._source.check_may_block("iterating over Run.events() with `for`")
@@ -92,7 +110,7 @@ class EventStream:
     async def __aiter__(self) -> AsyncIterator[Event]:
         import asyncio  # noqa: PLC0415 - a caller that awaits has it loaded; importing streams need not
 
-        cursor = _Cursor(self._source, self._run_id, follows=self._follows)
+        cursor = self._cursor()
         left = _Left(self._source, self._run_id, self._limit)
         bell = _LoopBell(self._source, self._run_id, asyncio.get_running_loop(), asyncio.Event())
         try:
@@ -101,6 +119,7 @@ class EventStream:
                 for event in await self._page(cursor):
                     yield event
                 if cursor.done:
+                    self._check_end(cursor)
                     return
                 if not cursor.advanced and bell.hangs():
                     self._source.check_process()
@@ -123,8 +142,9 @@ class _Cursor:
         self._source = source
         self._run_id = run_id
         self._follows = follows
-        self._over = False
         self._read = 0
+        self.over = False
+        """Whether the last event that says anything about the run says that it has ended."""
         self.advanced = False
         self.done = False
 
@@ -135,11 +155,10 @@ class _Cursor:
         if events:
             self._read = events[-1].number
         self.advanced = bool(events)
-        if self._follows:
-            for event in events:
-                if event.step_id is None:
-                    self._over = event.kind in _ENDS
-        self.done = not events and (ended or self._over)
+        for event in events:
+            if event.step_id is None:
+                self.over = event.kind in _ENDS
+        self.done = not events and (ended or (self._follows and self.over))
         return events
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import attrs
 
+from actorflow.errors.storage import StoreUnavailable
 from actorflow.model.lifecycle import RunStatus
 from actorflow.model.results import RunResult
 from actorflow.support.oneshot import Once
@@ -71,17 +72,30 @@ class FollowedEnd:
         self._run_id = run_id
         self.known: RunResult | None = None
         """The result, once it is known here."""
+        self.status: RunStatus | None = None
+        """The status that its record had when it was last looked at."""
 
     def look(self) -> RunResult | None:
         """Return the result if the run has ended, as its record says now."""
         if self.known is None and self._record.end_here(self._run_id) is None:
             snapshot = self._record.snapshot(self._run_id)
+            self.status = snapshot.status
             if snapshot.status.terminal:
                 self.known = RunResult.of(snapshot)
         return self.known
 
+    def look_again(self) -> RunResult | None:
+        """Do what `look` does; return None as well when the record cannot be read at this moment.
+
+        The next ear then hears of the end as soon as it can be.
+        """
+        try:
+            return self.look()
+        except StoreUnavailable:
+            return None
+
     def wait(self) -> RunResult:
-        """Wait for the end, for as long as it takes.
+        """Wait for the end, for as long as it takes, and over failures of the database.
 
         Raises:
             RunUnattended: When it is not in progress here, and cannot be followed.
@@ -96,7 +110,7 @@ class FollowedEnd:
                 with ear:
                     self._record.wait(self._run_id, ear.news)
                 self._check_open()
-                self.look()
+                self.look_again()
         return self.known
 
     def wait_within(self, seconds: float) -> RunResult | None:
@@ -117,7 +131,9 @@ class FollowedEnd:
                 with ear:
                     in_time = ear.news.wait(left)
                 self._check_open()
-                if (in_time or not ear.has_heard) and self.look() is not None:
+                self.status = ear.status
+                look = self.look_again if in_time else self.look
+                if (in_time or not ear.has_heard) and look() is not None:
                     break
                 if not in_time:
                     return None
@@ -133,7 +149,7 @@ class FollowedEnd:
                 with ear:
                     await self._record.wait_async(self._run_id, ear.news)
                 self._check_open()
-                await self._record.read_async(self.look)
+                await self._record.read_async(self.look_again)
         return self.known
 
     def _check_open(self) -> None:
@@ -197,6 +213,8 @@ class _Ear:
         self._run_id = run_id
         self.has_heard = False
         """Whether anything was heard of the run, such as that it has not ended."""
+        self.status: RunStatus | None = None
+        """What was last heard of it."""
         self.news: Once[None] = Once()
         """Set when the run has ended, or is gone, or is no longer followed."""
 
@@ -208,5 +226,6 @@ class _Ear:
 
     def _changed(self, status: RunStatus | None) -> None:
         self.has_heard = True
+        self.status = status
         if status is None or status.terminal:
             self.news.set(None)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actorflow.definition.arguments import flag, string
 from actorflow.definition.durations import Duration, patience
 from actorflow.errors.storage import RunNotFound
+from actorflow.model.lifecycle import RunStatus
 from actorflow.run.followed import FollowedEnd, Record, Watch
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from actorflow.model.attributes import Attribute
-    from actorflow.model.lifecycle import RunStatus
     from actorflow.model.records import RunSnapshot
     from actorflow.model.results import RunResult
     from actorflow.run.event_stream import EventStream
@@ -24,14 +24,24 @@ if TYPE_CHECKING:
 __all__ = ["Run", "Runtime"]
 
 
+_PENDING: Final = (
+    "it is pending, and starts when an orchestrator that has registered its workflow in this "
+    "version, with recover=True, takes it"
+)
+
+
 class Runtime(Record, Protocol):
     """What a handle needs from its run's orchestrator."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other orchestrators may go on with its runs."""
 
     def status(self, run_id: str) -> RunStatus:
         """Return the status of a run; from memory where reading would block the event loop."""
 
-    def stream(self, run_id: str, *, follows: bool, limit: float | None) -> EventStream:
-        """Return the run's events, from the first to the last."""
+    def stream(self, run_id: str, end: Once[RunResult] | None, limit: float | None) -> EventStream:
+        """Return the run's events, from the first to the last; without `end`, follow them."""
 
     def cancel(self, run_id: str, reason: str, *, compensate: bool) -> None:
         """Ask for the run to end, and for its completed steps to be undone."""
@@ -55,6 +65,9 @@ class Runtime(Record, Protocol):
 
     def reschedule(self, run_id: str, at: object, delay: object) -> None:
         """Move the start of a run that waits."""
+
+    async def reschedule_async(self, run_id: str, at: object, delay: object) -> None:
+        """Do so without blocking the event loop."""
 
     def check_process(self) -> None:
         """Refuse to wait in a fork of the run's process."""
@@ -149,7 +162,7 @@ class Run:
         return self._known is not None or self._is_over()
 
     def _is_over(self) -> bool:
-        if self._end is not None and not self._runtime.can_follow:
+        if self._end is not None and not self._runtime.is_shared:
             return True  # it was cut off, and others cannot go on with it
         if self._runtime.end_here(self.id) is not None:
             return False
@@ -228,9 +241,10 @@ class Run:
                 return result
         elif end.wait(limit):
             return end.result()
+        state = _PENDING if self._followed.status is RunStatus.PENDING else "it goes on"
         raise TimeoutError(
             f"run {self.id!r} of workflow {self.workflow_id!r} has not ended within "
-            f"{limit:g} s; it goes on. Wait again, or call run.cancel()."
+            f"{limit:g} s; {state}. Wait again, or call run.cancel()."
         )
 
     def result(self, timeout: Duration | None = None) -> RunResult:
@@ -335,9 +349,16 @@ class Run:
             DefinitionError: When an argument is invalid, or the state manager defers no runs.
             NotRescheduled: When the run does not wait: it has started, or has ended.
             RunNotFound: When there is no such run, or its state manager no longer keeps it.
-            WrongLoop: When the call would block the event loop that the run lives on.
+            WrongLoop: On the orchestrator's own event loop, if it would block that; use
+                `reschedule_async` there.
         """
         self._runtime.reschedule(self.id, at, delay)
+
+    async def reschedule_async(
+        self, *, at: datetime | None = None, delay: Duration | None = None
+    ) -> None:
+        """Do what `reschedule` does without blocking the event loop."""
+        await self._runtime.reschedule_async(self.id, at, delay)
 
     def set_attributes(self, attributes: Mapping[str, Attribute | None]) -> None:
         """Change attributes of the run, wherever it runs, or after its end.
@@ -418,7 +439,7 @@ class Run:
         if not (self._runtime.can_follow or self._runtime.end_here(self.id)):
             return True  # it is refused, and a state manager that is being closed is not read
         try:
-            self._followed.look()
+            self._followed.look_again()
         except RunNotFound:
             return True
         return self._is_decided
@@ -440,6 +461,8 @@ class Run:
             DefinitionError: When the timeout is not a duration, or too long for a clock.
             RunNotFound: When the run has finished and its state manager no longer keeps it. On the
                 orchestrator's own event loop, the iteration raises it if a database must be asked.
+            OrchestratorClosed: After the last recorded event, when the run has not ended and its
+                orchestrator was closed.
         """
         limit = patience(timeout, "timeout")
-        return self._runtime.stream(self.id, follows=self._end is None, limit=limit)
+        return self._runtime.stream(self.id, self._end, limit)

@@ -185,9 +185,11 @@ class _Several:
         return False
 
     def _too_late(self) -> TimeoutError:
+        left = len(self._left)
+        runs, goes = ("1 run has", "it goes") if left == 1 else (f"{left:,} runs have", "they go")
         return TimeoutError(
-            f"{len(self._left)} of the runs have not ended within {self._limit:g} s; they go on. "
-            "Wait again, or cancel them."
+            f"{runs} not ended within {self._limit:g} s; {goes} on. Wait again, or call "
+            "run.cancel()."
         )
 
     def _seconds(self) -> float | None:

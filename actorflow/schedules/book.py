@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -61,11 +61,12 @@ class ScheduleBook:
 
         Raises:
             DefinitionError: When one is not a datetime with a timezone, `end` is not later than
-                `start` or lies in the future, or there are more than 10,000 nominal times.
+                `start` or lies in the future, `start` is before 1970, or there are more than 10,000
+                nominal times.
         """
         first, last = _moment("start", start), _moment("end", end)
-        if not first < last <= self.wall():
-            problem = f"backfill from {start} to {end} is not a period that has passed"
+        if not 0.0 <= first < last <= self.wall():
+            problem = f"backfill from {start} to {end} is not a period that has passed since 1970"
             cure = "Let start be before end, and end not later than now"
             raise DefinitionError(definition.workflow_id, problem, cure)
         found: list[float] = []
@@ -103,7 +104,7 @@ def next_time(recorded: RecordedSchedule) -> float | None:
 
 
 def _moment(name: str, value: object) -> float:
-    if not isinstance(value, datetime) or value.tzinfo is None:
+    if not isinstance(value, datetime) or value.utcoffset() is None:
         problem = f"backfill: {name}={text_of(value)} is not a datetime with a timezone"
         raise DefinitionError(None, problem, "Pass for example datetime(2026, 1, 31, tzinfo=UTC)")
-    return value.astimezone(UTC).timestamp()
+    return value.timestamp()

@@ -60,7 +60,7 @@ def zone_of(name: str) -> tzinfo:
         return ZoneInfo(name)
     except Exception:  # noqa: BLE001 - it raises errors of many kinds for what is not a name
         known = available_timezones()
-        cure = f'Pass an IANA name such as "Europe/Berlin"{did_you_mean(name, known)}'
+        cure = f'{did_you_mean(name, known)} Pass an IANA name such as "Europe/Berlin"'.strip()
         if not known:
             cure = "This machine has no timezone data. Type: pip install 'actorflow[schedules]'"
         problem = f"tz={text_of(name)} is not a known timezone"

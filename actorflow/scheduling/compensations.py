@@ -13,7 +13,8 @@ with `compensate=True`:
 
 Steps are undone in the reverse order of their completion, one at a time, so that a step is undone
 only after the steps that built on it. The order is in `run.compensating`, so a run can be resumed
-from that event and those that follow it.
+from that event and those that follow it. The children of a step are undone after the step itself
+(see `families`).
 
 A compensator runs like a step. It has its own `StepState`, whose `undoes` is the step's. It holds
 a worker if it is async, and its run's sync lane if it is not. It has its own retries and timeouts,
@@ -36,14 +37,18 @@ from actorflow.model.messages import (
 from actorflow.scheduling.crashes import MOST_CRASHES
 from actorflow.scheduling.deadlines import Due
 from actorflow.scheduling.endings import timeout_of, verdict
-from actorflow.scheduling.ledger import StepState
+from actorflow.scheduling.families import is_to_be_undone
+from actorflow.scheduling.ledger import StepState, UndoneChild
 from actorflow.scheduling.starts import seen_by
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from actorflow.model.context import Attempt
     from actorflow.model.messages import BlockedLoop, CancelRun
     from actorflow.scheduling.deadlines import Deadlines
     from actorflow.scheduling.endings import Endings
+    from actorflow.scheduling.families import Families
     from actorflow.scheduling.ledger import RunState
     from actorflow.scheduling.outbox import Outbox
     from actorflow.scheduling.starts import Starts
@@ -64,6 +69,7 @@ class Compensations:
         deadlines: The deadlines of all runs.
         starts: Starts compensators, as it starts steps.
         endings: Stops, abandons and retries them.
+        families: Has the children of runs undone.
     """
 
     def __init__(
@@ -72,8 +78,10 @@ class Compensations:
         deadlines: Deadlines,
         starts: Starts,
         endings: Endings,
+        families: Families,
     ) -> None:
         self._outbox = outbox
+        self._families = families
         self._deadlines = deadlines
         self._starts = starts
         self._endings = endings
@@ -84,16 +92,18 @@ class Compensations:
 
     def undo(self, run: RunState) -> bool:
         """Continue undoing a run that has nothing in flight; return False once that is over."""
-        if run.undoing is not None:
+        if run.undoing is not None or (run.family is not None and run.family.undoing is not None):
             return True
-        if not run.undoable or not _is_to_be_undone(run):
+        if not is_to_be_undone(run):
+            return False
+        if not run.undoable and run.status is not RunStatus.COMPLETED:
             return False
         if not (run.active or run.cut_short or self.leaving):
             return True  # it begins when it gets a place
         if run.status is not RunStatus.COMPENSATING:
-            self._begin(run, run.undoable)
+            self._begin(run, _steps_among(run.undoable or ()))
         if run.poison is not None:
-            self._give_up(run, run.undoable.pop(), run.poison)
+            self._give_up(run, run.poison)
         if run.cut_short or not run.undoable:
             return False
         self._next(run, run.undoable.pop())
@@ -105,25 +115,33 @@ class Compensations:
         _, why = verdict(run)
         self._outbox.run(run, EventKind.RUN_COMPENSATING, {**why, "steps": run.compensations})
 
-    def _next(self, run: RunState, step: StepState) -> None:
-        self._starts.ready_to_undo(run, _compensator(run, step))
+    def _next(self, run: RunState, following: StepState | UndoneChild) -> None:
+        if isinstance(following, UndoneChild):
+            self._families.undo(run, following)
+        else:
+            self._starts.ready_to_undo(run, _compensator(run, following))
 
-    def _give_up(self, run: RunState, step: StepState, error: BaseException) -> None:
+    def _give_up(self, run: RunState, error: BaseException) -> None:
         """Fail the compensator with which the process has died again and again."""
-        run.poison = None
-        self._settle(run, _compensator(run, step), error)
+        run.poison, undoable = None, run.undoable or []
+        for step in _steps_among(undoable)[-1:]:
+            undoable.remove(step)
+            self._settle(run, _compensator(run, step), error)
 
     def limit(self, run: RunState, message: CancelRun) -> None:
         """Apply the limits that a cancellation sets on compensation; the first grace counts."""
         if run.cancel_reason is not None and message.compensate:
             run.undo_if_cancelled = True
-        if message.grace is not None and run.cut is None and run.undoable is not None:
+        undoes = run.undoable is not None or run.family is not None
+        if message.grace is not None and run.cut is None and undoes:
             moment = self._outbox.now + message.grace
             run.cut = self._deadlines.set(moment, Due.CUT, run.run_id)
 
     def cut(self, run: RunState) -> None:
         """Stop compensating: cut the compensator in flight almost immediately."""
         run.cut_short = True
+        if run.family is not None:
+            run.family.undoing = None  # the child is cut as well, unless it runs elsewhere
         undo = run.undoing
         if undo is None:
             return
@@ -248,7 +266,5 @@ def _compensator(run: RunState, step: StepState) -> StepState:
     return undo
 
 
-def _is_to_be_undone(run: RunState) -> bool:
-    if run.cancel_reason is not None:
-        return run.undo_if_cancelled
-    return run.error is not None
+def _steps_among(undoable: Iterable[StepState | UndoneChild]) -> list[StepState]:
+    return [one for one in undoable if isinstance(one, StepState)]

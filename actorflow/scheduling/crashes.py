@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.errors.running import ActorCrashed
 from actorflow.model.lifecycle import StepStatus
-from actorflow.model.messages import DependencyCompleted, Execute, MakeSteps, ReviveStep
+from actorflow.model.messages import DependencyCompleted, Execute, MakeSteps, ReviveStep, StartRun
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from actorflow.model.context import RunScope
     from actorflow.scheduling.endings import Endings
     from actorflow.scheduling.ledger import RunState, StepState
     from actorflow.scheduling.outbox import Outbox
     from actorflow.scheduling.starts import Starts
 
-__all__ = ["MOST_CRASHES", "Crashes"]
+__all__ = ["MOST_CRASHES", "Crashes", "bindings", "resumption"]
 
 MOST_CRASHES: Final = 3
 """How often the actor of a step may die before an attempt could be submitted."""
@@ -128,3 +129,22 @@ def completion_of(step: StepState) -> DependencyCompleted | None:
     if step.status is StepStatus.SKIPPED:
         return DependencyCompleted(step.id, None, skipped=True)
     return None
+
+
+def resumption(message: StartRun) -> Mapping[str, Any]:
+    """Return the data of the event with which a run is resumed or taken over."""
+    data = bindings(message.scope, message.takeovers)
+    if message.past is None:
+        return data
+    taken_over = {**data, "taken_over": True}
+    if message.past.crashed:
+        taken_over["in_flight"] = message.past.crashes[-1]
+    if message.past.again:
+        taken_over["again"] = message.past.again
+    return taken_over
+
+
+def bindings(scope: RunScope, takeovers: int) -> Mapping[str, Any]:
+    """Return the data of an event with which a life begins."""
+    known = scope.bindings()
+    return {**known, "takeovers": takeovers} if takeovers else known

@@ -39,6 +39,9 @@ from actorflow.model.messages import (
     AttemptFinished,
     BlockedLoop,
     CancelRun,
+    ChildrenFound,
+    ChildStarted,
+    ChildUndone,
     CompensatorLost,
     LeaveRuns,
     RunActorLost,
@@ -53,11 +56,12 @@ from actorflow.model.messages import (
     WakeAttempt,
 )
 from actorflow.scheduling.compensations import Compensations
-from actorflow.scheduling.crashes import Crashes
+from actorflow.scheduling.crashes import Crashes, bindings, resumption
 from actorflow.scheduling.deadlines import Deadlines, Due
 from actorflow.scheduling.endings import Endings, timeout_of
+from actorflow.scheduling.families import Families
 from actorflow.scheduling.leaving import Leaving
-from actorflow.scheduling.ledger import RunState, StepState, beginning, resumption
+from actorflow.scheduling.ledger import RunState, StepState
 from actorflow.scheduling.mailboxes import Mailboxes
 from actorflow.scheduling.outbox import Effect, Grant, Outbox
 from actorflow.scheduling.queues import RunQueue, Workers
@@ -110,8 +114,9 @@ class Decisions:
         """
         self._endings = Endings(self._outbox, self.deadlines, self._starts, grace, random)
         self._crashes = Crashes(self._outbox, self._starts, self._endings)
+        self._families = Families(self._outbox, self.runs, self.waiting)
         self._compensations = Compensations(
-            self._outbox, self.deadlines, self._starts, self._endings
+            self._outbox, self.deadlines, self._starts, self._endings, self._families
         )
         self._suspensions = Suspensions(self._outbox, self.deadlines, self._starts, self.waiting)
         self.leaving: Final = Leaving(self._outbox, self.deadlines, self._starts, self._endings)
@@ -134,6 +139,9 @@ class Decisions:
             WakeAttempt: self._wake_attempt,
             RunStirred: self._run_stirred,
             **self._mail.handlers,
+            ChildStarted: self._families.started,
+            ChildrenFound: self._children,
+            ChildUndone: self._children,
         }
         self.understood: Final = self._handlers.keys()
         """The types of the messages that it decides."""
@@ -175,7 +183,7 @@ class Decisions:
         if not run.events:
             known = run.scope.bindings()
             self._outbox.run(run, EventKind.RUN_ACCEPTED, known, message.accepted_at)
-        if message.resumed is not None:
+        if message.resumed is not None and message.undo is None:
             self._outbox.run(run, EventKind.RUN_RESUMED, resumption(message))
         if message.receipts is not None:
             self._mail.take_up(run, message.receipts)
@@ -193,7 +201,7 @@ class Decisions:
                 continue
             if run.status is RunStatus.PENDING:
                 run.started_at = self._outbox.wall
-                self._outbox.run(run, EventKind.RUN_STARTED, beginning(run.scope, run.takeovers))
+                self._outbox.run(run, EventKind.RUN_STARTED, bindings(run.scope, run.takeovers))
             self._crashes.make_steps(run)
             if not self._endings.fails_at_once(run):
                 self._begin(run)
@@ -318,9 +326,13 @@ class Decisions:
             self._finish(run)
 
     def _finish(self, run: RunState) -> None:
+        if run.family is not None and self._families.ask(run):
+            return
         if run.undoable is not None and self._compensations.undo(run):
             if self.leaving.begun:
                 self._leave(run)
+            elif run.family is not None and run.family.undoing is not None:
+                self._admit()  # it has given back its place, which the child may need
             elif run.away:
                 self._suspensions.rejoin(run)
                 self._admit()
@@ -335,6 +347,13 @@ class Decisions:
         else:
             self.waiting.release()
             self._admit()
+
+    # ── Children ─────────────────────────────────────────────────────────────────────────────
+
+    def _children(self, message: ChildrenFound | ChildUndone) -> None:
+        run = self._families.take(message)
+        if run is not None:
+            self._follow(run)
 
     # ── Attempts that wait ───────────────────────────────────────────────────────────────────
 

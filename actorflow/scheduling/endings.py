@@ -272,7 +272,7 @@ class Endings:
             if deadline is not None:
                 self._deadlines.cancel(deadline)
         kind, why = verdict(run)
-        self._outbox.run(run, kind, {**why, **_left(run)} if run.compensations else why)
+        self._outbox.run(run, kind, {**why, **_left(run)} if run.undoable is not None else why)
         self._outbox.perform(RunFinished(run.result()))
 
 
@@ -302,7 +302,9 @@ def _left(run: RunState) -> Mapping[str, Any]:
     left = tuple(
         step_id for step_id, status in statuses.items() if status is not StepStatus.COMPENSATED
     )
-    return {"uncompensated": left} if left else NO_DATA
+    children = () if run.family is None else tuple(run.family.left)
+    steps = {"uncompensated": left} if left else NO_DATA
+    return {**steps, "children_left": children} if children else steps
 
 
 def _dependents(run: RunState, failed: StepState) -> Iterator[StepState]:

@@ -12,21 +12,21 @@ from actorflow.model.results import RunResult, StepResults
 from actorflow.scheduling.queues import SyncLane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from actorflow.definition.plan import StepPlan, WorkflowPlan
     from actorflow.definition.step import Step
     from actorflow.errors.running import TakenOverTooOften
     from actorflow.model.attempts import AttemptResult
     from actorflow.model.context import Attempt, RunScope
-    from actorflow.model.messages import StartRun
+    from actorflow.model.messages import EndChildren, StartRun
     from actorflow.model.past import Past
     from actorflow.model.protocols import Executor
     from actorflow.model.records import RunSnapshot
     from actorflow.model.results import StepResult
     from actorflow.scheduling.deadlines import Deadline
 
-__all__ = ["Continuation", "RunState", "StepState", "beginning", "resumption"]
+__all__ = ["Continuation", "Family", "RunState", "StepState", "UndoneChild"]
 
 _row: Final = attrgetter("status", "output", "error", "attempts", "started_at", "finished_at")
 """Returns a step's outcome as a row of `StepResults`."""
@@ -136,6 +136,37 @@ class Continuation(StepState):
         self.status = StepStatus.CANCELLED
 
 
+class UndoneChild:
+    """A child that is undone with its parent, in its place among the parent's steps."""
+
+    __slots__ = ("run_id",)
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id: str = run_id
+
+
+class Family:
+    """What is known of the children of a run that may have some."""
+
+    __slots__ = ("answered", "asked", "kept", "left", "resumed", "steps", "undoing")
+
+    def __init__(self, *, resumed: bool = False, kept: Collection[str] = ()) -> None:
+        self.resumed: bool = resumed
+        """Whether attempts of earlier lives, which have not ended, may have children."""
+        self.kept: Collection[str] = kept
+        """The ids of the steps that do not run in this life."""
+        self.left: list[str] = []
+        """The ids of the children that could not be undone."""
+        self.steps: set[str] = set()
+        """The ids of the steps that have started children in this life."""
+        self.asked: EndChildren | None = None
+        """The latest request to end them."""
+        self.answered: tuple[str | None, bool] | None = None
+        """The reason of the request that has been answered, and whether they are undone."""
+        self.undoing: str | None = None
+        """The id of the child that is being undone."""
+
+
 _NONE_SUSPENDED: Final[Mapping[StepState, Continuation]] = {}
 
 
@@ -159,6 +190,7 @@ class RunState:
         "executors",
         "expiry",
         "failed_step",
+        "family",
         "finished_at",
         "grace",
         "in_flight",
@@ -244,9 +276,9 @@ class RunState:
         self.started_at: float | None = None
         self.finished_at: float | None = None
         self.compensators: Mapping[str, Executor] = start.compensators
-        self.undoable: list[StepState] | None = [] if start.compensators else None
-        """The completed steps that can be undone, in order of completion; None if the run has no
-        compensators.
+        self.undoable: list[Any] | None = [] if start.compensators else None
+        """The completed steps that can be undone, in order of completion, and once they are known
+        the children that are undone with the run; None if the run has no compensators.
         """
         self.undoing: StepState | None = None
         """The current compensator."""
@@ -262,12 +294,20 @@ class RunState:
         self.poison: TakenOverTooOften | None = start.poison
         """Why it must fail instead of going on; None once it does."""
         self.takeovers: int = start.takeovers
+        self.family: Family | None = None
+        """Its children; None while it has none."""
         if start.resumed is not None:
             self._take_up(start.resumed, start.completed)
+            if start.undo is not None:
+                self._begin_undoing(start.undo)
 
     def _take_up(self, recorded: RunSnapshot, completed: Sequence[str]) -> None:
         self.status = recorded.status
         self.started_at = recorded.started_at
+        # A person's resumption forgets attempts, but their children are there.
+        kept = {name for name, one in recorded.steps.items() if one.status in KEPT}
+        attempted = any(one.attempts for name, one in recorded.steps.items() if name not in kept)
+        self.family = Family(resumed=attempted, kept=kept)
         if recorded.status is RunStatus.COMPENSATING:
             self._go_on_undoing(recorded)
         else:
@@ -322,6 +362,13 @@ class RunState:
         self.compensations = tuple(recorded.compensations)
         self._can_undo(reversed(recorded.compensations))
 
+    def _begin_undoing(self, reason: str) -> None:
+        """Be undone, although it has completed: its parent is."""
+        self.ending, self.deadline = True, None
+        self.cancel_reason, self.undo_if_cancelled = reason, True
+        if self.undoable is None:
+            self.undoable = []
+
     def _can_undo(self, step_ids: Iterable[str]) -> None:
         if self.undoable is not None:
             self.undoable += [
@@ -359,22 +406,3 @@ class RunState:
             started_at=self.started_at,
             finished_at=self.finished_at,
         )
-
-
-def resumption(message: StartRun) -> Mapping[str, Any]:
-    """Return the data of the event with which a run is resumed or taken over."""
-    data = beginning(message.scope, message.takeovers)
-    if message.past is None:
-        return data
-    taken_over = {**data, "taken_over": True}
-    if message.past.crashed:
-        taken_over["in_flight"] = message.past.crashes[-1]
-    if message.past.again:
-        taken_over["again"] = message.past.again
-    return taken_over
-
-
-def beginning(scope: RunScope, takeovers: int) -> Mapping[str, Any]:
-    """Return the data of an event with which a life begins."""
-    known = scope.bindings()
-    return {**known, "takeovers": takeovers} if takeovers else known

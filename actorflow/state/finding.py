@@ -48,10 +48,19 @@ def _matches_record(query: RunQuery, run: Recorded) -> bool:
     record = run.record
     return (
         (query.status is None or run.status in query.status)
-        and all(getattr(record, name, None) == value for name, value in query.equal.items())
+        and all(_column(record, name) == value for name, value in query.equal.items())
         and _is_within(query.times, "created", record.created_at)
         and all(_has(record, name, keys) for name, keys in query.attributes.items())
     )
+
+
+def _column(record: RunRecord, name: str) -> Any:
+    parent = record.parent
+    if name == "root_run_id":
+        return record.run_id if parent is None else parent.root_run_id
+    if name == "parent_run_id":
+        return None if parent is None else parent.run_id
+    return getattr(record, name, None)
 
 
 def _has(record: RunRecord, name: str, keys: frozenset[Any]) -> bool:

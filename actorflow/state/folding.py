@@ -197,6 +197,7 @@ class RunFold:
                 self._live_again(event.data.get("again", ()), taken_over=taken_over)
         elif event.kind is EventKind.RUN_COMPENSATING:
             self.compensations = event.data["steps"]
+            self.finished_at = None  # a child that had completed is undone with its parent
             self._know_why(event)
         elif self.status.terminal:
             self.finished_at = event.time

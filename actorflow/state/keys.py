@@ -125,6 +125,10 @@ class _Slots:
     queued: str | None = None
 
 
+_FEW: Final = 64
+"""How many entries that are ignored are kept for any number of waiting runs."""
+
+
 class KeyTable:
     """The deferred runs and the holders of keys, in memory; not thread-safe.
 
@@ -192,8 +196,14 @@ class KeyTable:
         self._look_at(record)
 
     def _look_at(self, record: RunRecord) -> None:
+        heapq.heappush(self._times, self._time_of(record))
+        if len(self._times) > 2 * len(self.waiting) + _FEW:
+            self._times = [self._time_of(it) for it in self.waiting.values()]
+            heapq.heapify(self._times)
+
+    def _time_of(self, record: RunRecord) -> tuple[float, int, str]:
         at = record.created_at if record.start_at is None else record.start_at
-        heapq.heappush(self._times, (at, next(self._order), record.run_id))
+        return at, next(self._order), record.run_id
 
     def _merge(self, run_id: str, record: RunRecord) -> None:
         earlier = self.waiting[run_id]

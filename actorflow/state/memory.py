@@ -24,6 +24,7 @@ from actorflow.model.results import RECENT_RUNS, medians
 from actorflow.state.finding import counted, matching
 from actorflow.state.folding import fold
 from actorflow.state.keys import REPLACED, KeyTable
+from actorflow.state.memory_families import Families
 from actorflow.state.memory_mail import MemoryMail
 from actorflow.state.memory_schedules import MemorySchedules
 from actorflow.support.sizes import SMALL, size_of
@@ -102,9 +103,10 @@ class _Entry:
 class MemoryStateManager(MemorySchedules, MemoryMail):
     """A state manager that keeps runs in this process's memory.
 
-    Runs in progress are always kept. Finished runs are kept until one of the limits is exceeded;
-    then the runs that finished first are dropped. The limits are checked whenever a run ends. A
-    `Run` that you hold keeps its own result in any case.
+    Runs in progress are always kept, and so are the finished children of a family of which a run
+    is in progress: they may be needed again. Other finished runs are kept until one of the limits
+    is exceeded; then the runs that finished first are dropped. The limits are checked whenever a
+    run ends. A `Run` that you hold keeps its own result in any case.
 
     Args:
         max_runs: How many finished runs are kept.
@@ -147,6 +149,7 @@ class MemoryStateManager(MemorySchedules, MemoryMail):
         # Reentrant, because a start may end the run that it replaces.
         self._lock = threading.RLock()
         self._runs: dict[str, _Entry] = {}
+        self._families: Families[_Entry] = Families(self._runs)
         self._finished: dict[str, _Entry] = {}
         """The runs that may be dropped, in the order in which they finished."""
         self._finished_events = 0
@@ -163,6 +166,8 @@ class MemoryStateManager(MemorySchedules, MemoryMail):
             if record.start_at is not None:
                 self._defer(record, done)
             self._runs[record.run_id] = _Entry(record)
+            if record.parent is not None:
+                self._families.begin(record)
             if record.idempotency_key is not None:
                 self._keys[record.workflow_id, record.idempotency_key] = record
         return True
@@ -237,6 +242,9 @@ class MemoryStateManager(MemorySchedules, MemoryMail):
         run_id = event.run_id
         if run_id in self._finished:
             self._unfinish(run_id)
+        if entry.status.terminal:
+            with self._lock:
+                self._families.begin(entry.record)
         entry.milestones.append(event)
         entry.status = status = move_run(run_id, entry.status, event.kind)
         if status.terminal:
@@ -245,9 +253,10 @@ class MemoryStateManager(MemorySchedules, MemoryMail):
             with self._lock:
                 if entry.record.start_at is not None:
                     self._table.end(entry.record)
-                self._finished[run_id] = entry
-                self._finished_events += entry.counted
-                self._finished_bytes += entry.bytes
+                for ended in self._families.end(entry):
+                    self._finished[ended.record.run_id] = ended
+                    self._finished_events += ended.counted
+                    self._finished_bytes += ended.bytes
                 self._forget_old(event.time)
 
     def durations(self, workflow_id: str) -> Mapping[str, float]:

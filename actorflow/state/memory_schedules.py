@@ -32,8 +32,9 @@ class MemorySchedules:
             known = self._schedules.get(definition.name)
             if known is not None and known.definition == definition:
                 return known
-            state = ScheduleState(decided_until=now) if known is None else known.state
-            return self._write(definition, state)
+            if known is None:
+                return self._write(definition, ScheduleState(decided_until=now))
+            return self._write(definition, known.redefined(definition, now))
 
     def get_schedule(self, name: str) -> RecordedSchedule:
         """Return a schedule."""

@@ -332,7 +332,7 @@ def draw_step_states() -> str:
 
 def draw_run_states() -> str:
     """Return the states of a run."""
-    sheet = Canvas(760, 300, "the states of a run")
+    sheet = Canvas(760, 316, "the states of a run")
     places = {
         "pending": (40, 60), "running": (250, 60), "completed": (560, 60),
         "compensating": (250, 172), "failed": (560, 132), "cancelled": (560, 212),
@@ -344,6 +344,7 @@ def draw_run_states() -> str:
     sheet.arrow((380, 60), (558, 60), said="run.completed")
     sheet.arrow((315, 78), (315, 152), said="run.compensating", at=(323, 116), anchor="start")
     sheet.arrow((380, 68), (440, 68), (440, 126), (558, 126), said="run.failed", at=(500, 116))
+    sheet.arrow((560, 72), (410, 72), (410, 160), (382, 160), dashed=True)
     sheet.arrow((380, 172), (440, 172), (440, 138), (558, 138))
     sheet.arrow((440, 172), (440, 206), (558, 206), said="run.cancelled", at=(500, 196))
     sheet.arrow(
@@ -364,14 +365,15 @@ def draw_run_states() -> str:
         256,
         [
             "A pending run can fail or be cancelled too. run.resumed also leads from running and",
-            "from compensating to themselves, when the orchestrator that ran it is gone.",
+            "from compensating to themselves, when the orchestrator that ran it is gone. Dashed:",
+            "a completed child is compensated, too, when its parent is undone.",
         ],
     )
     _checked(RUN_MOVES, {
         ("pending", "running"), ("pending", "failed"), ("pending", "cancelled"),
         ("running", "compensating"), ("running", "completed"), ("running", "failed"),
         ("running", "cancelled"), ("compensating", "failed"), ("compensating", "cancelled"),
-        ("failed", "running"), ("cancelled", "running"),
+        ("failed", "running"), ("cancelled", "running"), ("completed", "compensating"),
     })  # fmt: skip
     assert set(RunStatus) == set(places)
     return str(sheet)

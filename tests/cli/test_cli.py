@@ -904,3 +904,13 @@ def test_causes_and_the_parts_of_a_group_are_cut_too():
         told = traceback_of(error)
         assert "1 / 0" in told
         assert "concurrent" not in told
+
+
+@pytest.mark.parametrize("group", [(), ("runs",), ("schedules",), ("db",)])
+def test_a_list_of_commands_says_all_of_what_each_does(type_in, group):
+    """In a terminal of 80 columns: a sentence that is cut off says nothing."""
+    status, out, _ = type_in(*group, "--help")
+
+    assert 0 == status
+    assert "Commands:" in out
+    assert "..." not in out.partition("Commands:")[2]

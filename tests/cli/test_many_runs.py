@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from actorflow.cli import bulk, following, main
 from actorflow.model.lifecycle import EventKind
+from actorflow.model.records import Parent
 from actorflow.state.sql import SQLStateManager
 from actorflow.state.sql.engines import Engines
 from actorflow.state.sql.schema import tables
@@ -157,6 +158,48 @@ def test_runs_are_listed_by_error_owner_status_and_version(state, type_in):
     assert ["other"] == listed("--workflow-version", "2")
 
 
+def family(state):
+    """Record a run with a child and a grandchild."""
+    for number, (run_id, parent) in enumerate((("top", None), ("mid", "top"), ("leaf", "mid"))):
+        link = parent and Parent(run_id=parent, step_id="a", root_run_id="top", call="")
+        ran(state, run_id, created_at=float(number), parent=link)
+
+
+def test_runs_are_listed_by_their_family(state, type_in):
+    """The children of one run, or all that descend from it."""
+    family(state)
+
+    assert ["mid"] == ids(type_in("runs", "list", "--parent", "top")[1])
+    assert ["leaf", "mid", "top"] == ids(type_in("runs", "list", "--root", "top")[1])
+    assert [] == ids(type_in("runs", "list", "--root", "mid", "--parent", "top")[1])
+
+
+def test_a_run_is_shown_with_its_family(state, type_in):
+    """Its parent in a line, its descendants as a tree."""
+    family(state)
+    top, leaf = (type_in("runs", "show", run_id)[1] for run_id in ("top", "leaf"))
+
+    assert "children\n└─ mid flow by a: completed\n   └─ leaf flow by a: completed" in top
+    assert "child of run mid, step a, in the family of run top" in leaf
+    assert "child" not in top.partition("children")[0]
+    shown = json.loads(type_in("runs", "show", "mid", "--json")[1])
+    assert ["leaf"] == [child["run_id"] for child in shown["children"]]
+    assert "top" == shown["parent"]["run_id"]
+
+
+def test_a_run_is_shown_with_some_of_many_children(state, type_in):
+    """The others are counted."""
+    ran(state, "top")
+    link = Parent(run_id="top", step_id="a", root_run_id="top", call="")
+    for number in range(22):
+        ran(state, f"child-{number}", created_at=float(number), parent=link)
+    shown = type_in("runs", "show", "top")[1]
+
+    assert "and 2 older; list them all with --parent top" in shown
+    assert "child-21" in shown
+    assert "child-1 " not in shown
+
+
 def test_a_parked_run_is_not_listed_as_if_it_ran(state, type_in):
     """The list says what it waits for; the filter finds it."""
     lost(URL, "run")
@@ -260,10 +303,8 @@ def test_stats_say_what_there_is_and_what_is_stuck(state, type_in):
     assert ["flow  3  2 pending, 1 completed", "mail  2  1 running, 1 failed"] == lines[1:3]
     assert re.fullmatch(r"oldest pending: oldest of flow 1\.0\.0, accepted .+ ago", lines[3])
     assert "parked: 1 of mail 2.0.0" == lines[4]
-    assert any(
-        re.fullmatch(rf"owner  {owner}  2 in progress  lease until \S+ \S+Z", it) for it in lines
-    )
-    assert any(re.fullmatch(r"owner  \(no owner\) +\d in progress  no lease", it) for it in lines)
+    assert any(re.fullmatch(rf"owner  {owner}  2 runs  lease until \S+ \S+Z", it) for it in lines)
+    assert any(re.fullmatch(r"owner  \(no owner\) +\d runs?  no lease", it) for it in lines)
 
 
 def test_stats_can_be_json_and_of_some_runs(state, type_in):

@@ -151,6 +151,14 @@ def test_runs_are_listed_by_filters_and_pages(state, type_in):
     assert ([], "no runs\n") == listed("--status", "failed", "--workflow", "w1")
 
 
+def test_a_run_for_later_is_listed_with_its_time(state, type_in):
+    """Otherwise it looks like one that no daemon takes."""
+    accept(state, accepted("later", start_at=4_102_444_800.0))
+    _, out, _ = type_in("runs", "list")
+
+    assert out.rstrip().endswith("may start 2100-01-01 00:00:00Z")
+
+
 def test_a_list_can_be_json(state, type_in):
     """Summaries, and how many there are in all."""
     ran(state, "run", FAILED, business_id="b", inputs={"url": "x"})
@@ -232,6 +240,7 @@ def test_a_run_in_progress_and_one_that_never_started_are_shown(state, type_in):
 
     assert running.startswith("run running of flow 1.0.0: running\n")
     assert ", priority 3\ntrace_id t\n" in running
+    assert re.search(r"^● a  running  #1  \d+ h \d+ min$", running, re.MULTILINE)
     assert "▓" in running
     assert (0, True) == (status, "\n· a  pending\n" in pending)
 

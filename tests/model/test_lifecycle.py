@@ -85,12 +85,12 @@ def test_a_settled_step_does_not_run_again():
 
 
 def test_a_terminal_run_can_only_be_resumed():
-    """And a completed one not even that."""
+    """And a completed one not even that; it is undone if it is a child whose parent is."""
     terminal = {status for status in RunStatus if status.terminal}
 
     assert {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED} == terminal
-    assert {} == RUN_MOVES[RunStatus.COMPLETED]
-    for status in terminal:
+    assert {EventKind.RUN_COMPENSATING} == set(RUN_MOVES[RunStatus.COMPLETED])
+    for status in terminal - {RunStatus.COMPLETED}:
         assert set(RUN_MOVES[status]) <= {EventKind.RUN_RESUMED}
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import base64
+import random
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 import pytest
 
@@ -26,7 +28,25 @@ class Unspeakable:
         raise RuntimeError("no repr")
 
 
+class Incomparable:
+    """An object that raises when it is compared, as an array of numbers does."""
+
+    __hash__ = None
+
+    def __eq__(self, _other):
+        raise ValueError("ambiguous")
+
+
+class Vague(tzinfo):
+    """A time zone that does not know its offset."""
+
+    def utcoffset(self, _moment):
+        """Return nothing, as is allowed."""
+
+
+Vague.MOMENT = datetime(2026, 1, 31, tzinfo=Vague())
 SURROGATE, NUL, HUGE = "\ud800", "a\0b", 10**5000  # more digits than Python converts to a string
+DEEP = base64.urlsafe_b64encode(b"[" * 100_000).decode()  # deeper than Python's parser goes
 NO_STRINGS = [
     True,
     5,
@@ -41,15 +61,25 @@ NO_STRINGS = [
     Workflow("flow"),
 ]
 NO_TEXT = [*NO_STRINGS, SURROGATE, NUL]
+LONG = "ü" * 513
+"""A byte or two longer than what an index of PostgreSQL can surely hold."""
+NO_IDS = [*NO_TEXT, LONG]
 NO_COUNTS = [True, -1, 2**63, 10**400, HUGE, 1.5, float("nan"), "5", None, [], Unspeakable()]
 NO_NUMBERS = [True, 2**63, -(2**63) - 1, HUGE, 1.5, float("nan"), "5", None, [], Unspeakable()]
 NO_WAITS = [True, 10**400, HUGE, 1e300, float("nan"), "5", [], timedelta.max, Unspeakable()]
 NO_TIMEOUTS = [*NO_WAITS, 0, -1, -HUGE, float("inf"), timedelta(0)]
 NO_DRAINS = [*NO_WAITS, None, -1, float("inf"), timedelta(-1)]
 NO_MAPPINGS = [True, 5, HUGE, "x", [], Unspeakable(), {5: 1}, {HUGE: 1}, {Unspeakable(): 1}]
+MANY = [{f"a{number}": number for number in range(17)}, {"a": [*range(1_001)]}]
 NO_FLAGS = [None, 0, 1, "yes", [], Unspeakable()]
 NAIVE = datetime(2026, 1, 31)  # noqa: DTZ001 - without a time zone, which is the mistake
+AGES = [
+    datetime.min.replace(tzinfo=timezone(timedelta(hours=14))),
+    datetime.min.replace(tzinfo=UTC),
+    datetime.max.replace(tzinfo=timezone(timedelta(hours=-14))),
+]
 NO_MOMENTS = [True, HUGE, float("nan"), float("inf"), 1e300, "x", [], NAIVE, Unspeakable()]
+NO_CHOICES = [None, True, "some", [], {}, HUGE, Unspeakable(), Incomparable()]
 NO_FLOWS = [True, 5, HUGE, b"x", [], {}, Unspeakable(), fine]
 
 
@@ -102,11 +132,11 @@ def _refused(call, *arguments, kind=DefinitionError, **options):
     workflow_version=NO_TEXT,
     error=[*NO_TEXT, ""],
     owner=NO_TEXT,
-    cursor=[*NO_TEXT, "", "x", "WzEuMCwxXQ", "W10", "WyJhIiwiYiJd", "WzEuMCwiXHUwMDAwIl0"],
+    cursor=[*NO_TEXT, "", "x", DEEP, "WzEuMCwxXQ", "W10", "WyJhIiwiYiJd", "WzEuMCwiXHUwMDAwIl0"],
     parked=NO_FLAGS[1:],
     created_after=NO_MOMENTS,
     finished_before=NO_MOMENTS,
-    attributes=[*NO_MAPPINGS, {"a": None}, {"a": []}, {"a": {}}, {"a": b"x"}, {"": 1}],
+    attributes=[*NO_MAPPINGS, {"a": None}, {"a": []}, {"a": {}}, {"a": b"x"}, {"": 1}, *MANY],
 )
 def test_a_filter_that_makes_no_sense_is_refused(shared, name, value):
     """It would find nothing in memory, and a database would fail with an error of its own."""
@@ -147,10 +177,16 @@ def test_a_run_with_an_id_that_no_database_can_hold_is_not_found(shared, value):
     metadata=NO_MAPPINGS,
     timeout=NO_TIMEOUTS,
     priority=NO_NUMBERS,
-    trace_id=NO_TEXT,
-    correlation_id=NO_TEXT,
-    business_id=NO_TEXT,
-    idempotency_key=[*NO_TEXT, ""],
+    trace_id=NO_IDS,
+    correlation_id=NO_IDS,
+    business_id=NO_IDS,
+    idempotency_key=[*NO_IDS, ""],
+    key=[*NO_IDS, ""],
+    at=[*NO_MOMENTS, 5.0, Vague.MOMENT],
+    delay=[*NO_WAITS, -1, float("inf")],
+    detached=NO_FLAGS,
+    on_parent_end=NO_CHOICES,
+    attributes=NO_MAPPINGS,
 )
 @pytest.mark.parametrize("call", ["run", "start", "enqueue"])
 def test_an_option_of_a_run_that_makes_no_sense_is_refused(shared, call, name, value):
@@ -162,6 +198,50 @@ def test_an_option_of_a_run_that_makes_no_sense_is_refused(shared, call, name, v
         _refused(getattr(shared, call), flow_of(fine), metadata={name: value})
 
     assert before == shared.list().total
+
+
+@_each(reuse=NO_CHOICES[1:], expires=NO_TIMEOUTS)
+def test_an_option_of_an_idempotency_key_that_makes_no_sense_is_refused(shared, name, value):
+    """None is the default."""
+    _refused(shared.start, flow_of(fine), idempotency_key="new", **{name: value})
+
+
+@_each(on_conflict=NO_CHOICES[1:], debounce=NO_TIMEOUTS)
+def test_an_option_of_a_key_that_makes_no_sense_is_refused(shared, name, value):
+    """None is the default."""
+    _refused(shared.start, flow_of(fine), key="new", **{name: value})
+
+
+@_each(
+    name=[None, "", " ", LONG, *NO_TEXT],
+    cron=["", "x", *NO_TEXT],
+    every=NO_TIMEOUTS,
+    tz=["", "Mars", *NO_TEXT],
+    inputs=NO_MAPPINGS,
+    overlap=NO_CHOICES,
+    missed=NO_CHOICES,
+    catch_up=[*NO_WAITS, None, -1],
+    jitter=[*NO_WAITS, None, -1],
+)
+def test_a_schedule_that_makes_no_sense_is_refused(shared, name, value):
+    """When it is made, not when it first fires."""
+    usual = {"cron": "0 2 * * *"} if name in ("cron", "tz") else {"every": 3600.0}
+    options = {"name": "new", **usual, name: value}
+
+    _refused(shared.schedule, options.pop("name"), flow_of(fine), **options)
+
+    assert not shared.schedules()
+
+
+@_each(start=[*NO_MOMENTS, Vague.MOMENT, *AGES], end=[*NO_MOMENTS, Vague.MOMENT, *AGES])
+def test_a_period_that_makes_no_sense_is_refused(shared, name, value):
+    """Also one whose ends no computer can write in another timezone."""
+    now = datetime.now(UTC)
+    yearly = shared.schedule("yearly", flow_of(fine), cron="@yearly")
+    period = {"start": now - timedelta(days=1), "end": now, name: value}
+
+    _refused(yearly.backfill, **period)
+    yearly.delete()
 
 
 @_each(inputs=NO_MAPPINGS)
@@ -231,16 +311,38 @@ def test_a_shutdown_that_makes_no_sense_is_refused(shared, name, value):
     assert "fine" == shared.run(flow_of(fine)).output
 
 
-@_each(id=NO_TEXT, version=NO_TEXT, name=NO_TEXT, timeout=NO_TIMEOUTS, metadata=NO_MAPPINGS[:6])
+@_each(id=NO_IDS, version=NO_IDS, name=NO_TEXT, timeout=NO_TIMEOUTS, metadata=NO_MAPPINGS[:6])
 def test_a_workflow_that_makes_no_sense_is_refused(name, value):
     """A database holds its id and its version."""
     _refused(Workflow, **{"id": "flow", name: value})
 
 
-@_each(id=NO_TEXT, name=NO_TEXT, executor=NO_TEXT, timeout=NO_TIMEOUTS, total_timeout=NO_TIMEOUTS)
+@_each(id=NO_IDS, name=NO_TEXT, executor=NO_TEXT, timeout=NO_TIMEOUTS, total_timeout=NO_TIMEOUTS)
 def test_a_step_that_makes_no_sense_is_refused(name, value):
     """A database holds its id."""
     _refused(Step, **{"id": "step", "run": fine, name: value})
+
+
+def test_what_is_too_long_is_refused_with_its_length():
+    """In bytes, which indexes count."""
+    with pytest.raises(DefinitionError, match=r"it takes 1,026 bytes, and the limit is 1,024\.$"):
+        Workflow(LONG)
+
+
+def test_the_longest_ids_keys_and_schedules_find_room_in_an_index(url):
+    """On each database, with random characters, which cannot be compressed."""
+    longest = random.Random(1).randbytes(512).hex()
+    flow = Workflow(longest, version=longest)
+    flow.step(fine, id=longest)
+    ids = dict.fromkeys(("key", "idempotency_key", "trace_id", "business_id"), longest)
+    with Orchestrator(SQLStateManager(url)) as orchestrator:
+        run = orchestrator.start(flow, **ids)
+        schedule = orchestrator.schedule(longest[:960], flow, every=3600.0)
+
+        assert ("fine", "fine") == (
+            run.result(GUARD).output,
+            schedule.trigger().result(GUARD).output,
+        )
 
 
 @_each(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import attrs
 import pytest
 
 from actorflow import (
@@ -18,8 +19,10 @@ from actorflow import (
     UnknownInput,
     Workflow,
 )
+from actorflow.errors.storage import StoreUnavailable
+from actorflow.orchestrator import children
 from actorflow.state.sql import SQLStateManager
-from tests.support.flows import GUARD, broken, flow_of
+from tests.support.flows import GUARD, broken, flow_of, in_thread, until_closing
 
 AGAIN = RetryPolicy(max_attempts=3, initial_interval=0.0, jitter=0.0)
 
@@ -197,6 +200,34 @@ def test_a_child_ends_with_its_parent(body, policy, status):
         handle.cancel("over")
 
 
+@pytest.mark.parametrize("shared", [False, True], ids=["memory", "sqlite"])
+@pytest.mark.parametrize("body", [run_on_loop, run_on_thread, start_on_loop, start_on_thread])
+def test_a_run_that_is_drained_has_its_children(body, shared, tmp_path):
+    """A deploy would otherwise fail each run that comes to such a call within the drain."""
+    begun, goes_on = threading.Event(), threading.Event()
+    flow = Workflow("outer")
+
+    @flow.step
+    def before():
+        begun.set()
+        assert goes_on.wait(GUARD)
+
+    flow.step(body, id="step", after="before", async_=True)
+    state = SQLStateManager(f"sqlite:///{tmp_path}/runs.db", create=True) if shared else None
+    with Orchestrator(state) as orchestrator:
+        orchestrator.register(DOUBLE)
+        run = orchestrator.start(flow, given("double", {"number": 4}))
+        assert begun.wait(GUARD)
+        closing = in_thread(lambda: orchestrator.shutdown(drain=GUARD))
+        until_closing(orchestrator)
+        goes_on.set()
+        result = run.wait(GUARD)
+        report = closing.result(GUARD)
+
+    assert ("completed", 8) == (result.status, result.outputs["step"])
+    assert (2, (), ()) == (report.drained, report.left, report.cancelled)
+
+
 def test_the_children_of_a_completed_run_go_on(orchestrator):
     """They belong to themselves then."""
     inner = Endless()
@@ -246,7 +277,7 @@ def test_children_that_run_at_once_are_waited_for_at_once():
 # ── Found again ──────────────────────────────────────────────────────────────────────────────
 
 
-def attempts(fail_until, call):
+def attempts(fail_until, call, most=3):
     """Return a body that calls the same children in each attempt, and fails at first."""
 
     async def body(ctx):
@@ -255,7 +286,7 @@ def attempts(fail_until, call):
             raise LookupError("again")
         return outputs
 
-    return flow_of(body, retry=AGAIN)
+    return flow_of(body, retry=attrs.evolve(AGAIN, max_attempts=most))
 
 
 def test_a_later_attempt_takes_the_children_of_the_earlier_ones(orchestrator):
@@ -334,6 +365,7 @@ def test_other_inputs_for_the_same_child_are_refused(orchestrator):
     assert "key=" in said
 
 
+@pytest.mark.filterwarnings("ignore:workflow 'inner'")
 @pytest.mark.parametrize("shared", [False, True], ids=["memory", "sqlite"])
 def test_a_resumed_run_takes_the_children_of_its_former_life(shared, tmp_path):
     """And does not start again what has completed."""
@@ -354,6 +386,7 @@ def test_a_resumed_run_takes_the_children_of_its_former_life(shared, tmp_path):
     outer = flow_of(body)
     state = SQLStateManager(f"sqlite:///{tmp_path}/runs.db", create=True) if shared else None
     with Orchestrator(state or MemoryStateManager()) as orchestrator:
+        orchestrator.register(inner)
         run = orchestrator.start(outer)
         assert "failed" == run.wait(GUARD).status
         fails.clear()
@@ -362,6 +395,67 @@ def test_a_resumed_run_takes_the_children_of_its_former_life(shared, tmp_path):
         assert [1] == ran
         (child,) = children_of(orchestrator, run)
         assert run.id == child.root_run_id
+
+
+def away(runtime, times):
+    """Let the database not answer so many times; return the ids of the runs that were asked for."""
+    snapshot, asked = runtime.snapshot, []
+
+    def answer(run_id):
+        asked.append(run_id)
+        if len(asked) <= times:
+            raise StoreUnavailable("answer", "it restarts")
+        return snapshot(run_id)
+
+    runtime.snapshot = answer
+    return asked
+
+
+@pytest.mark.parametrize(("times", "status"), [(3, "completed"), (4, "failed")])
+def test_a_database_that_restarts_delays_a_step_with_children(
+    orchestrator, monkeypatch, times, status
+):
+    """As it delays whatever is recorded; a step fails only when it stays away."""
+    monkeypatch.setattr(children, "_PAUSES", (0.0, 0.0, 0.0))
+    runtime = orchestrator._life.runtime("test")
+
+    async def call(ctx):
+        if ctx.attempt == 2:
+            away(runtime, times)
+        return (await ctx.run(DOUBLE, {"number": 4})).output
+
+    run = orchestrator.start(attempts(2, call, most=2))
+
+    assert status == run.wait(GUARD).status
+
+
+@pytest.mark.filterwarnings("ignore:.*a lambda or a closure:actorflow.ActorflowWarning")
+def test_a_step_that_goes_on_with_its_child_takes_it_over(tmp_path):
+    """It sets no counts back, as a person does: a child that kills its process must be found."""
+    url, seen_attempts, begun = f"sqlite:///{tmp_path}/runs.db", [], threading.Event()
+
+    async def work(ctx):
+        seen_attempts.append(ctx.attempt)
+        begun.set()
+        if len(seen_attempts) == 1:
+            await asyncio.Event().wait()
+
+    inner = flow_of(work, "inner")
+
+    async def body(ctx):
+        await ctx.run(inner)
+
+    outer = flow_of(body)
+    with Orchestrator(SQLStateManager(url, create=True)) as first:
+        first.register(inner)
+        run = first.start(outer)
+        assert begun.wait(GUARD)
+        first.shutdown(drain=0, leave=True)
+    with Orchestrator(SQLStateManager(url)) as second:
+        second.register(inner)
+        second.resume(run.id, outer).result(GUARD)
+
+    assert [1, 2] == seen_attempts
 
 
 def test_a_compensator_has_children_of_its_own():
@@ -395,7 +489,10 @@ def test_a_compensator_has_children_of_its_own():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"on_parent_end": "kill"}, 'on_parent_end must be "cancel" or "abandon", not \'kill\''),
+        (
+            {"on_parent_end": "kill"},
+            'on_parent_end must be one of "cancel", "abandon"; got \'kill\'',
+        ),
         ({"key": ""}, "key='' is not a string, or is empty"),
         ({"key": 3}, "key=3 is not a string"),
     ],

@@ -18,8 +18,10 @@ from actorflow import (
 )
 from actorflow.errors.definition import DefinitionError, OrchestratorClosed, WrongLoop
 from actorflow.errors.running import Overloaded
+from actorflow.errors.storage import RunUnattended, StoreUnavailable
 from actorflow.model.lifecycle import RunStatus
 from actorflow.state.sql import SQLStateManager
+from tests.support.flows import flow_of
 
 # Their steps are lambdas and closures, which tell the test what they do.
 pytestmark = pytest.mark.filterwarnings("ignore:.*a lambda or a closure:actorflow.ActorflowWarning")
@@ -109,6 +111,25 @@ def test_a_run_for_a_moment_that_has_passed_starts_at_once(started, steps):
     assert run.snapshot().start_at is None
 
 
+def test_a_process_without_threads_to_spare_refuses_the_start(started, steps, monkeypatch):
+    """The next start tries again, and the shutdown waits for no thread that never was."""
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name == "actorflow starter":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="new thread"):
+        started.start(steps.flow, delay=LONG)
+    assert 0 == started.list().total
+    monkeypatch.undo()
+
+    steps.let_go(1)
+    assert 1 == started.start(steps.flow, {"n": 1}, delay=0.01).result(GUARD).output
+
+
 def test_a_moment_keeps_its_time_zone(started, steps):
     """The same moment, wherever it was written."""
     zone = dt.timezone(dt.timedelta(hours=-5))
@@ -127,6 +148,27 @@ def test_a_delayed_run_can_be_cancelled(started, steps):
     assert (RunStatus.CANCELLED, "not wanted") == (result.status, result.reason)
     assert RunStatus.CANCELLED is run.snapshot().status
     assert [] == steps.began
+
+
+def test_a_cancellation_that_is_not_recorded_leaves_the_run_to_others(make, steps, monkeypatch):
+    """It would stay pending for as long as the owner lives that has forgotten it."""
+    steps.let_go(1)
+    state = make()
+    with Orchestrator(state) as owner, Orchestrator(make(), recover=True) as other:
+        other.register(steps.flow)
+        run = owner.start(steps.flow, {"n": 1}, delay=LONG)
+        with monkeypatch.context() as broken:
+
+            def refuse(*_arguments):
+                raise StoreUnavailable("record events", "the disk is full")
+
+            broken.setattr(state, "record", refuse)
+            run.cancel()
+            with pytest.raises(RunUnattended, match="the disk is full"):
+                run.wait(GUARD)
+        other.get(run.id).reschedule(delay=0)
+
+        assert 1 == other.get(run.id).result(GUARD).output
 
 
 def test_delayed_runs_hold_no_place(state, make_orchestrator, steps):
@@ -177,6 +219,32 @@ def test_a_run_is_rescheduled_to_a_moment(started, steps):
     assert dt.datetime(2100, 1, 1, tzinfo=UTC).timestamp() == run.snapshot().start_at
     with pytest.raises(DefinitionError, match="needs a new time"):
         run.reschedule()
+
+
+def test_a_run_is_rescheduled_on_the_loop_by_the_async_twin_alone(sqlite_tables, tmp_path):
+    """The other would block it, with a database; in memory it does not."""
+    flow = flow_of(lambda: "done")
+
+    async def move(state):
+        async with Orchestrator(state) as orchestrator:
+            run = await orchestrator.start_async(flow, delay=LONG)
+            await run.reschedule_async(at=dt.datetime(2100, 1, 1, tzinfo=UTC))
+            moved = (await run.snapshot_async()).start_at
+            try:
+                run.reschedule(delay=2 * LONG)
+            except WrongLoop as wrong:
+                said = str(wrong)
+            else:
+                said = ""
+            await run.reschedule_async(delay=0)
+            return moved, said, (await run).output
+
+    state = SQLStateManager(f"sqlite:///{tmp_path}/runs.db", create=True)
+    moment = dt.datetime(2100, 1, 1, tzinfo=UTC).timestamp()
+    assert (moment, "", "done") == asyncio.run(move(MemoryStateManager()))
+    moved, said, output = asyncio.run(move(state))
+    assert (moment, "done") == (moved, output)
+    assert said.endswith("Instead, use `await run.reschedule_async()`.")
 
 
 def test_a_step_that_fails_fails_a_delayed_run(started):
@@ -357,6 +425,7 @@ def test_a_step_waits_for_a_child_for_later_although_all_places_are_taken(
 ):
     """The child gets a place at once when it is due, as all children do."""
     orchestrator = make_orchestrator(state, max_active_runs=1, max_queued_runs=0)
+    orchestrator.register(steps.flow)
     steps.let_go(7)
     parent = Workflow("parent")
     parent.step(lambda ctx: ctx.run(steps.flow, {"n": 7}, delay=0.01).output, id="waits")
@@ -366,6 +435,7 @@ def test_a_step_waits_for_a_child_for_later_although_all_places_are_taken(
 
 def test_a_child_for_later_is_cancelled_with_its_parent(started, steps):
     """It waits, and so is no run in progress."""
+    started.register(steps.flow)
     children, parent = [], Workflow("parent")
 
     @parent.step

@@ -22,7 +22,7 @@ from actorflow import (
     wait_first_async,
 )
 from actorflow.errors.definition import DefinitionError
-from actorflow.errors.storage import RunUnattended
+from actorflow.errors.storage import RunUnattended, StoreUnavailable
 from actorflow.testing.contracts.accounts import (
     COMPLETED,
     STARTED,
@@ -143,6 +143,40 @@ def test_the_end_of_a_run_elsewhere_is_waited_for(stage, call):
     assert stage.run.wait(GUARD).outputs == result.outputs
 
 
+@pytest.mark.parametrize("call", WAITS)
+def test_a_wait_goes_on_when_the_end_cannot_be_read_at_once(stage, monkeypatch, call):
+    """The server may restart at this moment, which is no reason to fail a step that waits."""
+    run, tries = stage.elsewhere(), []
+    runtime = stage.other._life.runtime("test")
+    snapshot = runtime.snapshot
+
+    def restarting(run_id):
+        tries.append(run_id)
+        if len(tries) <= 2:
+            raise StoreUnavailable("answer", "it restarts")
+        return snapshot(run_id)
+
+    waiting = Waiting(lambda: WAITS[call](run))
+    listening(stage.other)
+    monkeypatch.setattr(runtime, "snapshot", restarting)
+    stage.gate.open()
+
+    assert "completed" == waiting.ended().status
+    assert len(tries) >= 3
+
+
+def test_a_wait_that_is_over_says_when_the_record_cannot_be_read(stage, monkeypatch):
+    """It cannot say that the run goes on."""
+    run, runtime = stage.elsewhere(), stage.other._life.runtime("test")
+
+    def away(_run_id):
+        raise StoreUnavailable("answer", "it is gone")
+
+    monkeypatch.setattr(runtime, "snapshot", away)
+    with pytest.raises(StoreUnavailable):
+        run.wait(0)
+
+
 def test_a_wait_for_a_run_elsewhere_is_over_in_time(stage):
     """The run goes on, and is waited for again."""
     run = stage.elsewhere()
@@ -150,12 +184,21 @@ def test_a_wait_for_a_run_elsewhere_is_over_in_time(stage):
     for seconds in (0, 0.01):
         with pytest.raises(TimeoutError, match="it goes on"):
             run.wait(seconds)
-        with pytest.raises(TimeoutError, match="1 of the runs have not ended"):
+        with pytest.raises(TimeoutError, match=r"^1 run has not ended within .*; it goes on"):
             wait_first([run], seconds)
         with pytest.raises(TimeoutError, match="it goes on"):
             list(run.events(timeout=seconds))
     stage.gate.open()
     assert "completed" == run.wait(GUARD).status
+
+
+@pytest.mark.parametrize("seconds", [0, 0.2])
+def test_a_wait_for_a_run_that_is_not_taken_says_so(make, seconds):
+    """The usual cause is that no daemon has registered its workflow."""
+    with Orchestrator(make()) as client:
+        run = client.enqueue(flow_of(lambda: "done"))
+        with pytest.raises(TimeoutError, match=r"it is pending, and starts when .*recover=True"):
+            run.wait(seconds)
 
 
 def test_a_run_that_ended_elsewhere_is_waited_for_in_no_time(stage):
@@ -188,6 +231,21 @@ def test_the_events_of_a_run_elsewhere_are_read_to_the_last(stage, read):
 
 async def _kinds(run):
     return [event.kind.value async for event in run.events()]
+
+
+def test_the_events_of_a_run_elsewhere_do_not_end_with_the_orchestrator(stage):
+    """The reader is told that more may come, unless the record has all of them."""
+    run = stage.elsewhere()
+    waits = stage.other.enqueue(flow_of(lambda: "done"))
+    stage.gate.open()
+    stage.run.wait(GUARD)
+    stage.other.shutdown()
+
+    assert KINDS == [event.kind.value for event in run.events()]
+    with pytest.raises(
+        OrchestratorClosed, match=r"other processes may run: .*, and get\(\) the run"
+    ):
+        list(waits.events())
 
 
 def test_a_run_that_no_orchestrator_runs_yet_is_followed(make):

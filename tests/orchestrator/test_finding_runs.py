@@ -226,6 +226,8 @@ def test_a_state_manager_refuses_wrong_filters_itself(kept):
         kept.list(workflow_id=flow)
     with pytest.raises(DefinitionError, match="status='done' is not a run status"):
         kept.count_runs("status", status="done")
+    with pytest.raises(DefinitionError, match=r"'statsu'\. Did you mean 'status'\? Use one .*n\.$"):
+        kept.count_runs("statsu")
 
 
 # ── State managers that know less ────────────────────────────────────────────────────────────

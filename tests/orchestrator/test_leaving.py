@@ -280,15 +280,46 @@ def test_who_waits_for_a_left_run_is_told_that_it_goes_on_elsewhere(make):
         assert run.id in str(told.value)
 
 
-def test_a_reader_of_the_events_of_a_left_run_comes_to_their_end(make):
-    """And has read all that is recorded."""
+def test_a_handle_of_a_left_run_says_what_its_record_says(make):
+    """Also after its orchestrator has shut down: the run is not done until another has ended it."""
     with Orchestrator(make()) as orchestrator:
         run = orchestrator.start(flow_of(endless, async_=True))
-        reading = in_thread(lambda: [event.kind for event in run.events()])
+        later = orchestrator.start(flow_of(endless, async_=True), delay=LONG)
         seen(run, "step.started")
         orchestrator.shutdown(drain=0.0)
 
-    assert EventKind.STEP_STARTED is reading.result(GUARD)[-1]
+    assert (False, RunStatus.RUNNING) == (run.done, run.status)
+    assert (False, RunStatus.PENDING) == (later.done, later.status)
+    with Orchestrator(make()) as other:
+        for each in (run, later):
+            other.get(each.id).cancel()
+            assert (True, RunStatus.CANCELLED) == (each.done, each.status)
+
+
+@pytest.mark.parametrize("awaits", [False, True])
+def test_a_reader_of_the_events_of_a_left_run_is_told_that_these_are_not_all(make, awaits):
+    """After all that is recorded, and not by an end that looks like the end of the run."""
+    events = []
+
+    async def read_async(run):
+        async for event in run.events():
+            events.append(event)  # noqa: PERF401 - a list that is not finished would be lost
+
+    def read(run):
+        if awaits:
+            asyncio.run(read_async(run))
+        else:
+            events.extend(run.events())
+
+    with Orchestrator(make()) as orchestrator:
+        run = orchestrator.start(flow_of(endless, async_=True))
+        reading = in_thread(lambda: read(run))
+        seen(run, "step.started")
+        orchestrator.shutdown(drain=0.0)
+
+    with pytest.raises(OrchestratorClosed, match="left the run, which goes on in another one"):
+        reading.result(GUARD)
+    assert EventKind.STEP_STARTED is events[-1].kind
 
 
 def test_a_run_that_is_cancelled_while_its_attempt_stops_is_cancelled(make):

@@ -13,6 +13,7 @@ from actorflow import (
     DefinitionError,
     MemoryStateManager,
     MissingInput,
+    NotRunning,
     Orchestrator,
     RunStatus,
     ScheduleNotFound,
@@ -417,6 +418,37 @@ def test_a_changed_definition_goes_on_where_the_schedule_stands(here, clock):
     assert (2, 0, 0) == (changed.fired, changed.skipped, changed.missed)
 
 
+def test_a_changed_timetable_fires_nothing_for_times_before_the_change(here, clock):
+    """They were no nominal times of the schedule then; nor do they count as missed."""
+    flow = report()
+    nightly = here.schedule("nightly", flow, cron="0 2 * * *", catch_up=timedelta(days=3))
+    clock.go_on(here, 14 * 3600)
+    result_of(here, nightly)
+    clock.go_on(here, 20 * 3600)  # it is 22:00
+
+    changed = here.schedule(
+        "nightly", flow, cron="*/10 * * * *", missed="all", catch_up=timedelta(days=3)
+    )
+    assert datetime(2026, 3, 29, 22, 10, tzinfo=UTC) == changed.next_at
+    clock.settle(here)
+    changed.refresh()
+    assert (1, 0, 0) == (changed.fired, changed.skipped, changed.missed)
+
+    clock.go_on(here, 600)
+    assert "2026-03-29T22:10:00+00:00" == result_of(here, changed).output["scheduled_for"]
+
+
+def test_other_changes_lose_no_nominal_time(here, clock):
+    """A program that was stopped at the nominal time may come back with other inputs."""
+    nightly = here.schedule("nightly", report(), cron="0 2 * * *")
+    clock.now += 14 * 3600 + 60
+
+    here.schedule("nightly", report(), cron="0 2 * * *", overlap="queue")
+    clock.settle(here)
+
+    assert "2026-03-29T02:00:00+00:00" == result_of(here, nightly).output["scheduled_for"]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -436,9 +468,10 @@ def test_a_changed_definition_goes_on_where_the_schedule_stands(here, clock):
 )
 def test_an_invalid_schedule_is_refused(here, options, said):
     """Before anything is kept."""
-    with pytest.raises(DefinitionError, match=said):
+    with pytest.raises(DefinitionError, match=said) as told:
         here.schedule("every", report(), **options)
 
+    assert "workflow 'report': schedule 'every'" in str(told.value)
     assert [] == here.schedules()
 
 
@@ -452,6 +485,12 @@ def test_other_mistakes_are_refused_too(here):
         here.schedule("every", flow_of(lambda day: day), every=1)
     with pytest.raises(UnknownWorkflow, match="unheard"):
         here.schedule("every", "unheard", every=1)
+
+
+def test_a_schedule_needs_a_running_orchestrator():
+    """The error speaks of schedules, not of the runs that they start."""
+    with pytest.raises(NotRunning, match=r"^cannot use a schedule: .* is not running"):
+        Orchestrator().schedule("every", report(), every=1)
 
 
 def test_a_state_manager_without_schedules_is_named(make_orchestrator):
@@ -574,6 +613,20 @@ def test_asked_for_runs_are_started_by_the_orchestrator_that_has_the_workflow(he
 # ── On an event loop ─────────────────────────────────────────────────────────────────────────
 
 
+def calls_that_block(here, every):
+    """By what the error names to await instead."""
+    return {
+        "orchestrator.schedule": lambda: here.schedule("other", report(), every=60.0),
+        "orchestrator.schedules": here.schedules,
+        "schedule.backfill": lambda: every.backfill(NOON - timedelta(minutes=1), NOON),
+        "schedule.delete": every.delete,
+        "schedule.pause": every.pause,
+        "schedule.refresh": every.refresh,
+        "schedule.trigger": every.trigger,
+        "schedule.unpause": every.unpause,
+    }
+
+
 @pytest.mark.parametrize("slow", [False, True])
 def test_everything_has_a_form_for_event_loops(slow, tmp_path, clock):
     """Only where the state manager waits for something are the others refused."""
@@ -589,8 +642,8 @@ def test_everything_has_a_form_for_event_loops(slow, tmp_path, clock):
             assert 1 == len(await every.backfill_async(NOON - timedelta(minutes=1), NOON))
             assert ["every"] == [it.name for it in await here.schedules_async()]
             if slow:
-                for call in (here.schedules, every.pause, every.trigger, every.delete):
-                    with pytest.raises(WrongLoop):
+                for name, call in calls_that_block(here, every).items():
+                    with pytest.raises(WrongLoop, match=f"use `await {name}_async\\(\\)`"):
                         call()
             await every.delete_async()
             assert [] == await here.schedules_async()

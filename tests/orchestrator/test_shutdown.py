@@ -52,7 +52,7 @@ def test_a_signal_handler_may_shut_down_while_a_shutdown_waits():
     assert 1 == first.drained
 
 
-def test_a_reader_of_events_ends_when_its_run_is_cut_off():
+def test_a_reader_of_events_is_told_when_its_run_is_cut_off():
     """The loop is closed under an orchestrator that runs on it."""
     loop, orchestrator = asyncio.new_event_loop(), Orchestrator()
     release, read = threading.Event(), []
@@ -64,13 +64,12 @@ def test_a_reader_of_events_ends_when_its_run_is_cut_off():
     run = loop.run_until_complete(begin())
     loop.run_until_complete(asyncio.sleep(0))
     loop.close()
-    reader = threading.Thread(target=lambda: read.extend(run.events()))
-    reader.start()
-    orchestrator.shutdown(drain=0, grace=0)
-    release.set()
-    reader.join(GUARD)
-
-    assert not reader.is_alive()
+    with ThreadPoolExecutor(1) as reader:
+        reading = reader.submit(lambda: read.extend(run.events()))
+        orchestrator.shutdown(drain=0, grace=0)
+        release.set()
+        with pytest.raises(OrchestratorClosed, match="cut off"):
+            reading.result(GUARD)
 
 
 def test_a_run_that_its_client_cancels_during_the_drain_is_not_drained(gate):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 import threading
 
 import pytest
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 
 from actorflow import Orchestrator, Workflow
 from actorflow.model.lifecycle import EventKind
-from actorflow.state.sql import PickleSerializer
+from actorflow.state.sql import PickleSerializer, SQLStateManager
 from actorflow.testing.contracts.accounts import (
     COMPLETED,
     FAILED,
@@ -135,3 +136,33 @@ def test_searches_that_find_as_many_as_they_can_take_look_at_all_waiting_runs_ra
     state.enqueue(accepted("odder", workflow_id="unknown"), commits.done)
     commits.wait("enqueue")
     assert ["odder"] == [it for _ in range(3) for it in state.take({FLOW}, (), 1).parked]
+
+
+def test_a_search_reads_waiting_runs_only_and_in_their_order(tmp_path):
+    """Not those of the workflow, of which a thousand times as many may have ended.
+
+    SQLite would look them up by their workflow or status, and sort them, for each few it takes.
+    """
+    state = SQLStateManager(f"sqlite:///{tmp_path}/runs.db", create=True)
+    enqueue(state, 2)
+    asked = []
+
+    def note(_connection, _cursor, statement, parameters, *_):
+        if statement.startswith("SELECT") and "LIMIT" in statement:
+            asked.append((statement, parameters))
+
+    engine = state._engines.writing
+    sa.event.listen(engine, "before_cursor_execute", note)
+    state.take({FLOW}, (), 1)
+    state.due(0.0)
+    sa.event.remove(engine, "before_cursor_execute", note)
+    state.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "runs.db")) as connection:
+        plans = [
+            [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+            for statement, parameters in asked
+        ]
+
+    used = [plan[0].partition("USING INDEX ")[2].split(" ")[0] for plan in plans]
+    assert {"actorflow_runs_open", "actorflow_runs_due"} == {*used}
+    assert not any("ORDER BY" in line for plan in plans[:2] for line in plan)

@@ -7,6 +7,7 @@ import random
 import threading
 import time
 
+import attrs
 import pytest
 import sqlalchemy as sa
 from hypothesis import Phase, settings
@@ -24,6 +25,7 @@ from actorflow.errors.storage import AlreadyStarted, KeyInUse, NotRescheduled
 from actorflow.model.cancelling import cancelled
 from actorflow.model.lifecycle import EventKind, RunStatus
 from actorflow.model.terms import StartTerms
+from actorflow.state.keys import KeyTable
 from actorflow.state.sql import SQLStateManager
 from actorflow.state.sql.engines import Engines
 from actorflow.testing.contracts.accounts import (
@@ -351,6 +353,19 @@ def played(examples, opened):
         Machine,
         settings=settings(max_examples=examples, **PLAYS),
     )
+
+
+def test_a_run_that_is_moved_again_and_again_takes_no_more_memory():
+    """Each move would leave an entry until its time has come, which may be in a year."""
+    table = KeyTable()
+    for run_id in ("a", "b"):
+        table.admit(attrs.evolve(accepted(run_id), start_at=LATER))
+    for number in range(1_000):
+        assert table.reschedule("a", LATER + number)
+
+    assert len(table._times) < 100
+    assert (["b"], LATER + 999) == table.due(LATER + 998)
+    assert (["a"], None) == table.due(LATER + 999)
 
 
 def test_keys_in_memory_behave_like_the_twin():

@@ -34,10 +34,12 @@ from actorflow.model.messages import (
     AttemptFinished,
     AwaitMail,
     CancelRun,
+    ChildrenFound,
     Compensate,
     CompensatorLost,
     ContinueAttempt,
     DependencyCompleted,
+    EndChildren,
     Execute,
     ForgetWait,
     ForStep,
@@ -56,6 +58,7 @@ from actorflow.model.messages import (
     StepsMade,
     StopAttempt,
     SuspendAttempt,
+    UndoChild,
     Wake,
     WakeAttempt,
     run_of,
@@ -68,7 +71,7 @@ from actorflow.scheduling.decisions import Decisions
 from actorflow.scheduling.ledger import RunState
 from actorflow.state.folding import fold
 
-_OF_LIVES = ("past", "poison", "takeovers", "receipts")
+_OF_LIVES = ("past", "poison", "takeovers", "receipts", "undo")
 EPOCH = 1_700_000_000.0
 """What the brain's moment 0 is called by people."""
 
@@ -224,6 +227,9 @@ class Driver:
         self.revived = []
         self.unknown = []
         self.left = []
+        self.asked = []
+        self.undone = []
+        self.children = {}
         self.results = {}
         self.seen = {}
         self.cut = set()
@@ -510,8 +516,15 @@ class Driver:
             RunFinished: lambda it: self._finish(it.result),
             RunUnknown: lambda it: self.unknown.append(it.run_id),
             RunLeft: self._run_left,
+            EndChildren: self._end_children,
+            UndoChild: self.undone.append,
         }
         perform[type(effect)](effect)
+
+    def _end_children(self, effect):
+        self.asked.append(effect)
+        found = self.children.get(effect.run_id, ()) if effect.undoes else ()
+        self.pending.append(ChildrenFound(effect.run_id, effect, found))
 
     def _make_steps(self, effect):
         self._homes[effect.scope.run_id] = {}

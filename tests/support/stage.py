@@ -10,7 +10,7 @@ from collections import deque
 from thespian.actors import Actor, ActorExitRequest, ActorSystem
 
 from actorflow.actors import ConfigureSupervisor, Supervisor
-from actorflow.model.messages import AttemptFinished, CancelRun, Committed, StartRun
+from actorflow.model.messages import AttemptFinished, CancelRun, ChildrenFound, Committed, StartRun
 from actorflow.scheduling.decisions import Decisions
 from actorflow.state import MemoryStateManager
 from actorflow.systems import EmbeddedSystem
@@ -326,6 +326,10 @@ class Stage:
     def answered(self, answer):
         """Take note of what a body is told that waits for a message."""
         self.answers.append(answer)
+
+    def end_children(self, message):
+        """Say that a run has no children to undo."""
+        self.tell(ChildrenFound(message.run_id, message, ()))
 
     def misbehaved(self, attempt, what, error):
         """Keep what an executor did wrong."""

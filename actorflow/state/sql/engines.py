@@ -21,9 +21,19 @@ from actorflow.support.urls import masked_text, masked_url, secrets_of, shown_pa
 
 if TYPE_CHECKING:
     import contextlib
+    from collections.abc import Callable, Mapping
     from typing import Self
 
-__all__ = ["Engines", "check_process", "confirm_files", "file_of", "transaction"]
+    from actorflow.state.sql.postgresql import LimitedConnection
+
+__all__ = [
+    "Engines",
+    "check_process",
+    "confirm_files",
+    "connected",
+    "file_of",
+    "transaction",
+]
 
 _CURE: Final = 'Give one such as "sqlite:///runs.db" or "postgresql://user@host/database"'
 _DRIVERS: Final = {
@@ -34,6 +44,11 @@ _DRIVERS: Final = {
 """The driver that is used, and another name that a URL may have for it or for its predecessor."""
 _PROCESS: Final = "actorflow_process"
 _DISCONNECT: Final = "actorflow_disconnect"
+_CONNECT: Final = "actorflow_connect"
+_SILENCE: Final = 30.0
+"""Seconds of PostgreSQL's silence after which a statement that writes fails."""
+_SILENCE_OF_A_QUERY: Final = 60.0
+"""The same for queries, which may have much to count."""
 _BUSY_TIMEOUT: Final = 1.0
 """Seconds for which SQLite waits for a lock before the error reaches our own retries."""
 
@@ -186,18 +201,30 @@ def _postgresql(address: sa.URL, _synchronous: str) -> tuple[sa.Engine, sa.Engin
     hidden = {name: it for name, it in query.items() if not shown_parameter(name)}
     plain = address.difference_update_query(hidden)
     snapshots: Any = {"isolation_level": "REPEATABLE READ", "pool_pre_ping": True}
-    reading = _engine(plain, connect_args=hidden, **snapshots)
-    writing = _engine(plain, connect_args=hidden, pool_size=1, max_overflow=1)
-    for engine in (reading, writing):
-        sa.event.listen(engine, "connect", _set_formats)
+    reading = _engine(plain, **snapshots)
+    writing = _engine(plain, pool_size=1, max_overflow=1)
+    _limit(reading, hidden, _SILENCE_OF_A_QUERY, writes=False)
+    _limit(writing, hidden, _SILENCE, writes=True)
     return reading, writing
 
 
-def _set_formats(connection: Any, _record: object) -> None:
-    # Overrides the settings of the server, the database and the user: psycopg parses timestamps in
-    # this form only, and no other encoding has every character.
-    connection.execute("SET datestyle TO ISO; SET client_encoding TO 'UTF8'").close()
-    connection.commit()
+def _limit(engine: sa.Engine, hidden: Mapping[str, str], silence: float, *, writes: bool) -> None:
+    """Have an engine make connections that do not wait for ever."""
+
+    def make() -> LimitedConnection:
+        from actorflow.state.sql.postgresql import connect  # noqa: PLC0415 - not for SQLite
+
+        arguments, options = engine.dialect.create_connect_args(engine.url)
+        return connect(arguments, {**options, **hidden}, silence, writes=writes)
+
+    engine.update_execution_options(**{_CONNECT: make})
+    sa.event.listen(engine, "do_connect", lambda *_: make())
+
+
+def connected(engine: sa.Engine) -> LimitedConnection:
+    """Return a new connection to PostgreSQL that is not the pool's."""
+    make: Callable[[], LimitedConnection] = engine.get_execution_options()[_CONNECT]
+    return make()
 
 
 def _sqlite(address: sa.URL, synchronous: str) -> tuple[sa.Engine, sa.Engine]:

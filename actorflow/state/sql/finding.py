@@ -99,8 +99,11 @@ def _has_attribute(table: Any, name: str, keys: frozenset[Key]) -> Iterator[Any]
         ((kind, value),) = keys
         yield from (table.c.value == value, table.c.type == kind)
     else:
-        each = [sa.and_(table.c.value == value, table.c.type == kind) for kind, value in keys]
-        yield sa.or_(sa.false(), *each)
+        # One condition for each type, because SQLite limits how deep an expression is.
+        kinds = sorted({kind for kind, _ in keys})
+        values = {it: sorted(value for kind, value in keys if kind == it) for it in kinds}
+        each = [sa.and_(table.c.value.in_(values[it]), table.c.type == it) for it in kinds]
+        yield sa.or_(*each)
 
 
 def _conditions(query: RunQuery, dialect: str) -> Iterator[Any]:
@@ -110,7 +113,11 @@ def _conditions(query: RunQuery, dialect: str) -> Iterator[Any]:
         one = len(statuses) == 1
         yield runs.c.status == statuses[0] if one else runs.c.status.in_(statuses)
     for name, value in query.equal.items():
-        yield runs.c[name] == value
+        if name == "root_run_id":  # the column is null for the first run of a family
+            first = sa.and_(runs.c.run_id == value, runs.c.root_run_id.is_(None))
+            yield sa.or_(runs.c.root_run_id == value, first)
+        else:
+            yield runs.c[name] == value
     if "owner" in query.equal:
         yield runs.c.finished_at.is_(None)
     yield from _within(runs.c.finished_at, query, "finished")

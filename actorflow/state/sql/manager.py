@@ -394,7 +394,7 @@ class SQLStateManager(SQLDeferral, SQLListings, SQLMessages, SQLOutside, SQLSche
 
         Blocks until done. It may be called from any thread and process while others read, write
         and purge, because it works in many short transactions. Runs in progress are kept, and so is
-        a run that is resumed before it is reached.
+        a run that is resumed before it is reached, and a child of a family that is in progress.
 
         Args:
             older_than: Delete runs that ended more than this many seconds ago.

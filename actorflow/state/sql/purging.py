@@ -3,7 +3,8 @@
 A run to delete is first marked, which hides it from all readers at once. Marking also increments
 its fencing token, so an orchestrator that has just claimed the run can no longer write to it. Then
 its rows are deleted: events, steps, attributes, and the run itself. A run is therefore visible as a
-whole or not at all, however many transactions its deletion takes. Last, old idempotency keys of
+whole or not at all, however many transactions its deletion takes. A child is not deleted before
+its whole family has ended: it may be asked for again, or undone. Last, old idempotency keys of
 deleted runs are removed; they outlive the run so that a message delivered twice does not start a
 second run.
 
@@ -198,6 +199,18 @@ _KEY: Final = (keys.c.created_at, keys.c.workflow_id, keys.c.idempotency_key)
 _ENDED: Final = runs.c.finished_at.is_not(None)
 
 
+_relative: Final = runs.alias("relative")
+_FAMILY_GOES_ON: Final = sa.or_(
+    sa.exists().where(_relative.c.run_id == runs.c.root_run_id, _relative.c.finished_at.is_(None)),
+    sa.exists().where(
+        _relative.c.root_run_id == runs.c.root_run_id, _relative.c.finished_at.is_(None)
+    ),
+)
+"""The run is a child, and a run of its family is in progress, which may need it again. As two
+conditions, each has an index.
+"""
+
+
 _GOING: Final = sa.select(runs.c.run_id).where(PURGED).order_by(runs.c.run_id)
 
 
@@ -212,7 +225,7 @@ def _prepare(connection: sa.Connection) -> None:
 
 def _mark(bound: tuple[float, str], now: float, rows: int) -> sa.Update:
     """Mark the oldest runs to delete, unless they have been resumed."""
-    going = sa.and_(_ENDED, NOT_PURGED, sa.tuple_(*_END) <= bound)
+    going = sa.and_(_ENDED, NOT_PURGED, sa.tuple_(*_END) <= bound, ~_FAMILY_GOES_ON)
     oldest = sa.select(runs.c.run_id).where(going).order_by(*_END).limit(rows)
     return (
         sa.update(runs)

@@ -92,11 +92,13 @@ class ScheduleRows:
             first = {**values, **_state_values(state), "revision": round(now * _MICRO)}
             connection.execute(_insert(connection.dialect.name).values(first))
             this = schedules.c.name == definition.name
-            row = connection.execute(sa.select(schedules).where(this)).one()
+            query = sa.select(schedules).where(this)
+            row = connection.execute(query.with_for_update()).one()
             if any(getattr(row, name) != value for name, value in values.items()):
-                changed = {**values, "revision": schedules.c.revision + 1}
+                stands = _state_values(self._recorded(row).redefined(definition, now))
+                changed = {**values, **stands, "revision": schedules.c.revision + 1}
                 connection.execute(sa.update(schedules).where(this).values(changed))
-                row = connection.execute(sa.select(schedules).where(this)).one()
+                row = connection.execute(query).one()
             return self._recorded(row)
 
         return self._run(self._writing, work, f"record schedule {definition.name!r}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.storage import RunNotFound
 from actorflow.model.lifecycle import RunStatus
+from actorflow.model.records import Parent
 from actorflow.testing.contracts.accounts import (
     COMPLETED,
     EPOCH,
@@ -57,6 +58,18 @@ class FindsRunsContract(Patient):
         assert [] == self._found(attributes={"other": "acme"})
         assert ["a", "b", "c", "d"] == self._found(attributes={})
         assert 2 == self.state.list(attributes={"tenant": "acme"}, limit=1).total
+
+    def test_a_filter_may_give_many_values_and_name_several_attributes(self) -> None:
+        """Values of several types among them."""
+        several = {f"a{number}": number for number in range(16)}
+        self._accept(accepted("a", attributes=several))
+        self._accept(accepted("b", attributes={**several, "a15": "15"}))
+
+        numbers = list(range(998))
+        assert ["a"] == self._found(attributes=several)
+        assert ["a"] == self._found(attributes={**several, "a15": numbers})
+        assert ["a", "b"] == self._found(attributes={"a15": [*numbers, "15", True]})
+        assert [] == self._found(attributes={"a14": [*numbers[15:], "14"]})
 
     def test_a_snapshot_has_the_attributes_of_its_run(self) -> None:
         """Each with its type; so has a summary."""
@@ -206,6 +219,30 @@ class FindsRunsContract(Patient):
             assert ["run"] == self._found(**{name: False})
             assert [] == self._found(**{name: True})
         assert [] == self._found(owner="nothing")
+
+    def test_a_run_is_found_by_its_family(self) -> None:
+        """By the run whose step has started it, and by the first run, which belongs to it too."""
+        for run_id, parent in (("a", None), ("b", "a"), ("c", "b"), ("d", None)):
+            link = parent and Parent(run_id=parent, step_id="a", root_run_id="a", call="")
+            self._accept(accepted(run_id, parent=link))
+
+        assert ["b"] == self._found(parent_run_id="a")
+        assert ["c"] == self._found(parent_run_id="b", root_run_id="a")
+        assert ["a", "b", "c"] == self._found(root_run_id="a")
+        assert ["d"] == self._found(root_run_id="d")
+        assert [] == self._found(root_run_id="b")
+        assert [] == self._found(parent_run_id="c")
+        assert {"pending": 3} == self.state.count_runs("status", root_run_id="a")
+
+    def test_the_link_of_a_child_is_kept(self) -> None:
+        """With everything that it says."""
+        link = Parent(
+            run_id="a", step_id="s", root_run_id="r", call="k", on_end="abandon", compensates=True
+        )
+        self._accept(accepted("b", parent=link))
+
+        assert link == self.state.snapshot("b").parent
+        assert link == self.state.list(parent_run_id="a").runs[0].parent
 
     def test_all_filters_hold_together(self) -> None:
         """A run must match each of them."""

@@ -60,9 +60,19 @@ class KeepsSchedulesContract(Patient):
         stands = _state()
         assert self._schedules.advance_schedule("nightly", put.revision, stands)
 
+        again = self._schedules.put_schedule(_defined(jitter=7.0), _LATER)
+
+        assert (7.0, stands) == (again.definition.jitter, again.state)
+        assert again == self._schedules.get_schedule("nightly")
+
+    def test_a_changed_timetable_counts_from_the_change(self) -> None:
+        """What passed before was no nominal time; the rest of the state is kept."""
+        put = self._schedules.put_schedule(_defined(), EPOCH)
+        assert self._schedules.advance_schedule("nightly", put.revision, _state())
+
         again = self._schedules.put_schedule(_defined(every=7.0), _LATER)
 
-        assert (7.0, stands) == (again.definition.every, again.state)
+        assert attrs.evolve(_state(), decided_until=_LATER) == again.state
         assert again == self._schedules.get_schedule("nightly")
 
     def test_a_state_is_kept_as_it_was_written(self) -> None:

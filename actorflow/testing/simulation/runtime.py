@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from actorflow.actors import ConfigureSupervisor, Supervisor
 from actorflow.errors.running import IllegalMove
-from actorflow.model.messages import CancelRun, Committed, LeaveRuns
+from actorflow.model.messages import CancelRun, ChildrenFound, Committed, LeaveRuns
 from actorflow.model.results import RunResult
 from actorflow.orchestrator.executor_table import finishing
 from actorflow.orchestrator.requests import new_run, resumed_run
@@ -20,8 +20,8 @@ from actorflow.systems.delivery import Cell
 from actorflow.systems.simulated.mischief import Countdown, Mischief
 from actorflow.systems.simulated.system import SimulatedSystem
 from actorflow.testing.simulation.account import Account, RunTrace
-from actorflow.testing.simulation.executor import Executors
 from actorflow.testing.simulation.mail import SimulatedMail
+from actorflow.testing.simulation.places import SimulatedPlaces
 from actorflow.testing.simulation.settings import MESSAGE_FAULTS, SPANS, may_strike
 from actorflow.testing.simulation.store import SimulatedStateManager
 from actorflow.testing.trace.labels import EXECUTOR
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.model.context import Attempt
     from actorflow.model.events import Event
-    from actorflow.model.messages import AnswerWait
+    from actorflow.model.messages import AnswerWait, EndChildren, UndoChild
     from actorflow.model.protocols import StateManager
     from actorflow.orchestrator.requests import Request, RunOptions
-    from actorflow.testing.simulation.executor import Reporters
+    from actorflow.testing.simulation.places import Reporters
     from actorflow.testing.simulation.scripts import Script
     from actorflow.testing.simulation.settings import Settings
 
@@ -122,7 +122,7 @@ class SimulatedRuntime:
             stalls=self.countdown("store stalls"),
         )
         self.messages: Final = SimulatedMail(self.system, self.state, choose, self._tell)
-        self.places: Final = Executors(self.account, self.messages)
+        self.places: Final = SimulatedPlaces(self.account, self.messages)
         self.places.open(self._reporters(), self._reporters())
         self.audience: Final = _Audience(self.state.log)
         self.children: Final = None
@@ -369,6 +369,13 @@ class SimulatedRuntime:
         """Tell a body that waits for a message what it gets."""
         executor: Any = answer.attempt.executor
         executor.answered(answer)
+
+    def end_children(self, message: EndChildren) -> None:
+        """Say that a run has no children to undo."""
+        self._tell(ChildrenFound(message.run_id, message, ()))
+
+    def undo_child(self, message: UndoChild) -> None:
+        """Do nothing: there are no children."""
 
     def misbehaved(self, attempt: Attempt, what: str, error: BaseException) -> None:
         """Record an executor's error as a defect."""

@@ -253,3 +253,14 @@ def test_what_is_neither_a_connection_nor_a_session_is_refused(engine, state, gi
     with pytest.raises(DefinitionError, match=r"Pass a sqlalchemy\.Connection|run_sync"):
         state.enqueue_in(given, FLOW, INPUTS)
     raw.close()
+
+
+def test_an_engine_is_refused_without_its_secrets(state):
+    """It is the likeliest mistake, and SQLAlchemy hides only one of the places of a password."""
+    engine = sa.create_engine("postgresql+psycopg://me@host/db?password=hunter22&sslmode=require")
+
+    with pytest.raises(DefinitionError, match="neither a connection nor a session") as caught:
+        state.enqueue_in(engine, FLOW, INPUTS)
+
+    assert "hunter22" not in str(caught.value)
+    assert "sslmode=require" in str(caught.value)

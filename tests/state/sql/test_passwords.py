@@ -12,7 +12,7 @@ from actorflow import Orchestrator
 from actorflow.cli import main
 from actorflow.errors import ActorflowError
 from actorflow.state.sql import SQLStateManager
-from actorflow.state.sql.engines import Engines
+from actorflow.state.sql.engines import Engines, connected
 
 UNREACHABLE = "postgresql://me:secret1@127.0.0.1:1/none?password=secret2&sslpassword=secret3"
 WRONG = [
@@ -106,12 +106,17 @@ def test_passwords_still_reach_the_driver(monkeypatch):
         given.append(options)
         raise psycopg.OperationalError("no")
 
-    monkeypatch.setattr(psycopg, "connect", connect)
+    monkeypatch.setattr(psycopg.Connection, "connect", connect)
+    url = "postgresql://me:one@host/runs?sslpassword=two&options=-c%20a%3Db"
     with pytest.raises(ActorflowError):
-        SQLStateManager("postgresql://me:one@host/runs?sslpassword=two&options=-c%20a%3Db")
+        SQLStateManager(url)
+    with Engines.to(url) as engines, pytest.raises(psycopg.OperationalError):
+        connected(engines.reading)  # as a watcher does
 
-    kept = {name: given[0][name] for name in ("password", "sslpassword", "options")}
-    assert {"password": "one", "sslpassword": "two", "options": "-c a=b"} == kept
+    for options in given:
+        kept = {name: options[name] for name in ("password", "sslpassword", "options")}
+        assert {"password": "one", "sslpassword": "two", "options": "-c a=b"} == kept
+    assert 2 == len(given)
 
 
 def test_a_message_of_the_driver_does_not_show_a_password(monkeypatch, caplog):
@@ -121,7 +126,7 @@ def test_a_message_of_the_driver_does_not_show_a_password(monkeypatch, caplog):
         cause = ValueError(f"{options['password']} was tried")
         raise psycopg.OperationalError(f"could not use {options!r}") from cause
 
-    monkeypatch.setattr(psycopg, "connect", connect)
+    monkeypatch.setattr(psycopg.Connection, "connect", connect)
     url = "postgresql://me:secret%21@host/runs?sslpassword=secret2"
     with caplog.at_level(logging.DEBUG), pytest.raises(ActorflowError) as raised:
         SQLStateManager(url)

@@ -14,6 +14,7 @@ from actorflow import Orchestrator, Workflow
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.storage import LeaseLost, RunNotFound, StoreUnavailable
 from actorflow.model.lifecycle import EventKind
+from actorflow.model.records import Parent
 from actorflow.state.sql import PurgeReport, SQLStateManager
 from actorflow.state.sql.engines import Engines
 from actorflow.state.sql.purging import Pace
@@ -160,6 +161,20 @@ def test_runs_in_progress_stay(state):
 
     assert PurgeReport() == state.purge(keep=0, older_than=0)
     assert {"pending", "running", "undone", "again"} == kept(state)
+
+
+def test_children_stay_while_a_run_of_their_family_is_in_progress(state):
+    """They may be asked for again, or be undone; they go when all have ended."""
+    for run_id, parent in (("root", None), ("child", "root"), ("grandchild", "child")):
+        link = parent and Parent(run_id=parent, step_id="a", root_run_id="root", call="")
+        accept(state, accepted(run_id, parent=link))
+        write(state, happened(*(STARTED if run_id == "root" else COMPLETED), run_id=run_id))
+    ran(state, "stranger")
+
+    assert WHOLE == state.purge(keep=0)
+    assert {"root", "child", "grandchild"} == kept(state)
+    write(state, happened(*COMPLETED[len(STARTED) :], run_id="root", after=len(STARTED)))
+    assert 3 == state.purge(keep=0).runs
 
 
 def test_everything_of_a_run_goes(state, url):

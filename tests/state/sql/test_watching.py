@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import queue
 import threading
 
@@ -140,6 +141,28 @@ def test_a_watcher_whose_database_fails_goes_on_and_says_so(make, monkeypatch):
     assert ("retrying", True) == (during.status, "gone" in during.error)
     while other.health.status != "ok":
         failed.wait(0)
+
+
+def test_a_watcher_survives_a_moment_with_too_many_open_files(make, monkeypatch):
+    """It needs some for itself; until there are, it tries again, and says so."""
+    bell, full, failed = watching.Bell, [True], threading.Event()
+
+    def lacking():
+        if full:
+            failed.set()
+            raise OSError(errno.EMFILE, "too many open files")
+        return bell()
+
+    monkeypatch.setattr(watching, "Bell", lacking)
+    monkeypatch.setattr(watching, "_LONGEST_PAUSE", 0.01)
+    owner, other, news = make(), make(), News()
+    accept(owner, accepted())
+    other.follow("run", news)
+    assert failed.wait(HANGS)
+    full.clear()
+
+    news.until("pending")
+    assert 1 == len(watchers())
 
 
 def test_a_file_that_was_replaced_is_noticed(tmp_path, sqlite_tables):

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from actorflow.model.lifecycle import RunStatus, StepStatus
 
@@ -29,6 +31,7 @@ __all__ = [
     "schedules",
     "seconds_of",
     "steps",
+    "unindexed",
 ]
 
 metadata: Final = sa.MetaData()
@@ -129,6 +132,7 @@ runs: Final = sa.Table(
     sa.Column("key_slot", Id),
     sa.Column("debounce", sa.Double),
     sa.Column("last_message", sa.BigInteger),
+    sa.Column("parent_compensates", sa.Boolean),
     sa.CheckConstraint(_among(RunStatus), name="actorflow_runs_status"),
     sa.CheckConstraint(
         f"(status IN {_ENDED}) = (finished_at IS NOT NULL)", name="actorflow_runs_finished"
@@ -155,6 +159,7 @@ _index_where("finished_at", "actorflow_runs_by_end", runs.c.finished_at, runs.c.
 _index_where("purged_at", "actorflow_runs_purged", runs.c.run_id)
 _index_where("cancel_asked", "actorflow_runs_asked", runs.c.owner)
 _index_where("parent_run_id", "actorflow_runs_by_parent", runs.c.parent_run_id, runs.c.run_id)
+_index_where("root_run_id", "actorflow_runs_by_root", runs.c.root_run_id, *_NEWEST)
 for _name in ("parked", "waiting", "paused"):
     _index_where(_name, f"actorflow_runs_{_name}", *_NEWEST)
 
@@ -326,6 +331,30 @@ schedules: Final = sa.Table(
         "(cron IS NULL) != (every IS NULL)", name="actorflow_schedules_one_timetable"
     ),
 )
+
+
+class unindexed(FunctionElement[str]):  # noqa: N801 - called like a function
+    """A column that SQLite looks up in no index.
+
+    Without statistics, SQLite prefers any index with an equality to one in the order that is asked
+    for. A search for waiting runs would read all runs of a workflow or a status, ended ones among
+    them, for each few that it takes. PostgreSQL has statistics.
+    """
+
+    type = sa.Text()
+    inherit_cache = True
+
+
+@compiles(unindexed)
+def _as_it_is(element: Any, compiler: Any, **options: Any) -> str:
+    text: str = compiler.process(element.clauses, **options)
+    return text
+
+
+@compiles(unindexed, "sqlite")
+def _with_a_plus(element: Any, compiler: Any, **options: Any) -> str:
+    return f"+{compiler.process(element.clauses, **options)}"
+
 
 PURGED: Final = runs.c.purged_at.is_not(None)
 """The run is being purged, and hidden from everything but the purge."""

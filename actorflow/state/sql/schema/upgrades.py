@@ -143,7 +143,21 @@ class _Upgrade:
         """Do the next part in this transaction; return whether the tables are the newest."""
         # On SQLite, the transaction itself is the lock, because it begins with BEGIN IMMEDIATE.
         if connection.dialect.name == "postgresql":
+            return self._go_on_alone(connection)
+        return self._go_on(connection)
+
+    def _go_on_alone(self, connection: sa.Connection) -> bool:
+        from actorflow.state.sql.postgresql import unlimited  # noqa: PLC0415 - not for SQLite
+
+        found = _version(connection)
+        if found == self._scripts.get_current_head():
+            self._note(found)
+            return True
+        with unlimited(connection):  # another upgrade, and this one, take what they take
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+            return self._go_on(connection)
+
+    def _go_on(self, connection: sa.Connection) -> bool:
         found, wanted = _version(connection), self._scripts.get_current_head()
         self._note(found)
         if found == wanted:

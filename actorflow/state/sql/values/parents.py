@@ -9,7 +9,7 @@ from actorflow.model.records import Parent
 __all__ = ["parent_columns", "parent_of"]
 
 
-def parent_columns(parent: Parent | None) -> dict[str, str | None]:
+def parent_columns(parent: Parent | None) -> dict[str, str | bool | None]:
     """Return the columns that say which step started a run; all None if no step did."""
     return {
         "parent_run_id": None if parent is None else parent.run_id,
@@ -17,6 +17,7 @@ def parent_columns(parent: Parent | None) -> dict[str, str | None]:
         "root_run_id": None if parent is None else parent.root_run_id,
         "parent_call": None if parent is None else parent.call,
         "on_parent_end": None if parent is None else parent.on_end,
+        "parent_compensates": None if parent is None else parent.compensates,
     }
 
 
@@ -30,4 +31,5 @@ def parent_of(row: Any) -> Parent | None:
         root_run_id=row.root_run_id,
         call=row.parent_call,
         on_end=row.on_parent_end,
+        compensates=bool(row.parent_compensates),
     )

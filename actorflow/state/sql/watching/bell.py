@@ -19,10 +19,19 @@ class Bell:
     """Rung from any thread, it ends the wait of the one thread that uses the other methods."""
 
     def __init__(self) -> None:
-        self._inside, self._outside = socket.socketpair()
+        """Open two sockets.
+
+        Raises:
+            OSError: When the process has too many files open.
+        """
+        self._selector = selectors.DefaultSelector()
+        try:
+            self._inside, self._outside = socket.socketpair()
+        except OSError:
+            self._selector.close()
+            raise
         for end in (self._inside, self._outside):
             end.settimeout(0)
-        self._selector = selectors.DefaultSelector()
         self._selector.register(self._inside, selectors.EVENT_READ)
 
     def ring(self) -> None:

@@ -8,13 +8,14 @@ that exceeds it is given up.
 from __future__ import annotations
 
 import selectors
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import psycopg
 from psycopg import pq
 from sqlalchemy.dialects import postgresql
 
 from actorflow.state.sql.channels import CANCELS, FOLLOWED, RUNS, runs_in
+from actorflow.state.sql.engines import connected
 from actorflow.state.sql.watching.signals import NOTHING, Signal
 
 if TYPE_CHECKING:
@@ -46,15 +47,17 @@ class PostgreSQLChannel:
     def __init__(self, engine: sa.Engine, requests: sa.CompoundSelect[Any]) -> None:
         self._requests = _compiled(requests)
         # Not from the pool, which would wait for an answer when the connection is closed.
-        dialect = engine.dialect
-        arguments, options = dialect.create_connect_args(engine.url)
-        self._driver = cast("psycopg.Connection", dialect.connect(*arguments, **options))
-        self._pg: pq.abc.PGconn = self._driver.pgconn
-        self._pg.nonblocking = 1
         self._follows = False
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._pg.socket, selectors.EVENT_READ)
         try:
+            self._driver = connected(engine)
+        except BaseException:
+            self._selector.close()
+            raise
+        self._pg: pq.abc.PGconn = self._driver.pgconn
+        self._pg.nonblocking = 1
+        try:
+            self._selector.register(self._pg.socket, selectors.EVENT_READ)
             self._ask(f"LISTEN {CANCELS}".encode())
         except BaseException:
             self.close()

@@ -154,13 +154,27 @@ class Watcher:
                 if self._thread is not None:
                     return
                 self._thread = threading.current_thread()
-                bell = self._bell = Bell()
             try:
-                self._watch_until_over(bell)
+                self._watch_with_a_bell()
             finally:
                 with self._lock:
                     self._thread = self._bell = None
-                bell.close()
+
+    def _watch_with_a_bell(self) -> None:
+        try:
+            bell = Bell()
+        except OSError as error:  # the process has too many files open; its caller tries again
+            self._failed(error)
+            self._closing.wait(_LONGEST_PAUSE)
+            return
+        try:
+            self._bell = bell
+            self._watch_until_over(bell)
+        finally:
+            bell.close()
+
+    def _failed(self, error: Exception) -> None:
+        self._failures, self._error = self._failures + 1, describe(error)
 
     def _is_needed(self) -> bool:
         if self._closing.rung:
@@ -178,7 +192,7 @@ class Watcher:
                     self._watch(channel, bell)
             except Exception as error:  # noqa: BLE001 - a defect must not leave followers waiting
                 pause = min(2 * pause, _LONGEST_PAUSE) if self._error else _FIRST_PAUSE
-                self._failures, self._error = self._failures + 1, describe(error)
+                self._failed(error)
                 self._closing.wait(pause)
             finally:
                 self._channel, self._hears = None, False

@@ -16,7 +16,14 @@ from actorflow.state.sql.attributes import attribute_rows
 from actorflow.state.sql.channels import notification, payload
 from actorflow.state.sql.leases import database_time, unowned
 from actorflow.state.sql.records import among
-from actorflow.state.sql.schema.tables import NOT_PURGED, attributes, batches, runs, steps
+from actorflow.state.sql.schema.tables import (
+    NOT_PURGED,
+    attributes,
+    batches,
+    runs,
+    steps,
+    unindexed,
+)
 from actorflow.state.sql.values.errors import clipped
 from actorflow.state.sql.values.parents import parent_columns, parent_of
 from actorflow.state.sql.writing.bulk import Grammar, Part, bulk, insert_into, moment
@@ -38,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Statements"]
 
+_WORKFLOW: Final = sa.tuple_(unindexed(runs.c.workflow_id), unindexed(runs.c.workflow_version))
 _NO_OWNER: Final = ""
 """The owner of a run that waits for an owner."""
 _PARKED: Final = "it waits for an orchestrator that knows its workflow in this version"
@@ -228,7 +236,7 @@ class Statements:
             sa.select(runs.c.run_id)
             .where(
                 runs.c.finished_at.is_(None),
-                sa.tuple_(runs.c.workflow_id, runs.c.workflow_version).in_(list(wanted.known)),
+                _WORKFLOW.in_(list(wanted.known)),
                 runs.c.run_id.not_in(among(connection.dialect.name, wanted.besides)),
                 sa.or_(runs.c.owner == self._owner, self._unowned),
                 *self._ripe,
@@ -254,7 +262,7 @@ class Statements:
         self._full = self._full + 1 if taken == wanted.limit else 0
         if self._full > 1 and self._full % _FULL_SEARCHES:
             return []
-        known = sa.tuple_(runs.c.workflow_id, runs.c.workflow_version).in_(list(wanted.known))
+        known = _WORKFLOW.in_(list(wanted.known))
         unknown = [~known] if wanted.known else []
         nobodys = (runs.c.finished_at.is_(None), runs.c.parked.is_(None), self._unowned)
         query = sa.select(runs.c.run_id).where(*nobodys, *self._ripe, *unknown)
@@ -268,7 +276,7 @@ class Statements:
         """Return the seconds until the next run that can go on here is due."""
         if not wanted.known:
             return None
-        known = sa.tuple_(runs.c.workflow_id, runs.c.workflow_version).in_(list(wanted.known))
+        known = _WORKFLOW.in_(list(wanted.known))
         return self.turns.next_in(connection, known)
 
     def _load(self, connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, OpenRun]:

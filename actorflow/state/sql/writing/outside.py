@@ -20,7 +20,7 @@ from actorflow.state.sql.engines import transaction
 from actorflow.state.sql.writing.group import Statements
 from actorflow.state.sql.writing.open_runs import Batch, Change, OpenRun
 from actorflow.support.safe_text import text_of
-from actorflow.support.urls import masked_url
+from actorflow.support.urls import masked_text, masked_url
 
 if TYPE_CHECKING:
     from actorflow.state.sql.writing.queue import Create
@@ -109,7 +109,8 @@ def _connection_of(given: Any) -> sa.Connection:
     found = given.connection() if hasattr(given, "get_bind") else None
     if isinstance(found, sa.Connection):
         return found
-    problem = f"enqueue_in() got {text_of(given)}, which is neither a connection nor a session"
+    said = masked_text(text_of(given))  # an engine shows its URL
+    problem = f"enqueue_in() got {said}, which is neither a connection nor a session"
     cure = "Pass a sqlalchemy.Connection, as of engine.begin(), or a sqlalchemy.orm.Session"
     raise DefinitionError(None, problem, cure)
 

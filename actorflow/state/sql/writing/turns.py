@@ -23,7 +23,7 @@ from actorflow.state.keys import REPLACED, YIELDED, Rival, decide
 from actorflow.state.sql.attributes import attribute_rows
 from actorflow.state.sql.channels import ask
 from actorflow.state.sql.leases import database_time, request_cancel, unowned
-from actorflow.state.sql.schema.tables import NOT_PURGED, Moment, attributes, runs
+from actorflow.state.sql.schema.tables import NOT_PURGED, Moment, attributes, runs, unindexed
 from actorflow.state.sql.writing.open_runs import Change, OpenRun, apply_event
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ __all__ = ["Turns", "has_turn", "is_due"]
 _MOST: Final = 1000
 """How many runs one search releases."""
 _PENDING: Final = (
-    runs.c.status == RunStatus.PENDING.value,
+    unindexed(runs.c.status) == RunStatus.PENDING.value,
     runs.c.last_event == 0,
     runs.c.finished_at.is_(None),
     NOT_PURGED,

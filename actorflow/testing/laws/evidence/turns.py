@@ -36,6 +36,7 @@ _STARTED: Final = EventKind.STEP_STARTED
 _RETRYING: Final = EventKind.STEP_RETRYING
 _SUSPENDED: Final = EventKind.STEP_SUSPENDED
 _CONTINUED: Final = EventKind.STEP_CONTINUED
+_WAITS: Final = frozenset({_SUSPENDED, _CONTINUED})
 _PAUSES: Final = frozenset(
     {
         EventKind.STEP_RETRYING,
@@ -98,7 +99,6 @@ class Turns:
         self._pauses: dict[StepLife, Pause] = {}
         """The steps whose attempts are suspended, which hold nothing."""
         self._waits = lives.waits
-        self._turns: Final = {_SUSPENDED: self._suspend, _CONTINUED: self._continue}
         self._passed: dict[tuple[Life, _Wants], set[Life]] = {}
         """For each waiting run, the runs that have had a turn since it began to wait."""
         self._overtaken: dict[tuple[int, StepLife], list[str]] = {}
@@ -129,8 +129,8 @@ class Turns:
                 self._go(step, late[place] if place in late else marks[place])
             elif kind in _PAUSES:
                 self._leave(step, kind)
-            elif kind in self._turns and step.life not in torn:
-                self._turns[kind](step, place)
+            elif kind in _WAITS and step.life not in torn:
+                (self._suspend if kind is _SUSPENDED else self._continue)(step, place)
         while idle is not None:
             self._check_idle(*idle)
             idle = next(moments, None)

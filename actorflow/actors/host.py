@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     from actorflow.model.context import Attempt
     from actorflow.model.events import Event
-    from actorflow.model.messages import AnswerWait, EndChildren, UndoChild
+    from actorflow.model.mailing import AnswerWait, AskEviction, RunEvicted
+    from actorflow.model.messages import EndChildren, UndoChild
     from actorflow.model.protocols import Clock, StateManager
     from actorflow.model.results import RunResult
     from actorflow.scheduling.decisions import Decisions
@@ -72,6 +73,12 @@ class Host(Protocol):
 
     def answered(self, answer: AnswerWait) -> None:
         """Tell a body that waits for a message what it gets."""
+
+    def may_evict(self, message: AskEviction) -> None:
+        """Post `EvictRun` if no body of the run waits for a child run."""
+
+    def evicted(self, message: RunEvicted) -> None:
+        """Hand back a run that waits for messages, until there is news for it."""
 
     def end_children(self, message: EndChildren) -> None:
         """Cancel the children of a run that ends; post `ChildrenFound` with those to undo."""

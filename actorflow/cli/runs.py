@@ -68,7 +68,7 @@ runs: typer.Typer = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @runs.callback()
 def _runs() -> None:
-    """List, show, resume, cancel and delete runs in a database, and send messages to them."""
+    """List, show, resume, cancel and delete runs, and send to them."""
 
 
 runs.command()(send)
@@ -134,7 +134,7 @@ def show_(
     svg: Svg = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a run: its steps, outputs and errors, a chart, and its children."""
+    """Show a run: its steps, outputs, errors, chart and children."""
     with exit_statuses(), opened_run(run_id, "show", db) as (state, run):
         check_svg(svg)
         write_svg(svg, state.events(run_id) if svg else ())

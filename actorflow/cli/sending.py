@@ -41,7 +41,7 @@ def send(
         ),
     ] = None,
 ) -> None:
-    """Send a message to a run, for a step that waits for it or will wait for it."""
+    """Send a message to a run, for a step that waits for it."""
     with exit_statuses():
         checked = checked_message(name, id_)
         value = _value(payload)

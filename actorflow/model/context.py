@@ -59,7 +59,7 @@ class Mailroom(Protocol):
     """Passes messages to the bodies of steps."""
 
     def wait_for(
-        self, attempt: Attempt, calls: dict[str, int], name: str, timeout: object, /
+        self, attempt: Attempt, calls: dict[str, int], name: str, timeout: object, evict: object, /
     ) -> Any:
         """Return an awaitable of the payload of the next message of a name."""
 
@@ -326,7 +326,9 @@ class StepContext:
         children, calls = self._family()
         return children.start(self._attempt, calls, flow, inputs, options)
 
-    def wait_for(self, name: str, timeout: Duration | None = None) -> Awaitable[Any]:
+    def wait_for(
+        self, name: str, timeout: Duration | None = None, *, evict: bool = True
+    ) -> Awaitable[Any]:
         """Wait for a message that is sent to the run with `Run.send`, and return its payload.
 
         Await it; in a plain function it raises. While it waits, the step holds neither a worker nor
@@ -340,6 +342,10 @@ class StepContext:
         Args:
             name: The name of the message.
             timeout: For how many seconds to wait, or a `timedelta`; by default as long as it takes.
+            evict: Whether the run may leave memory meanwhile, where runs do (see `evict_after` of
+                `Orchestrator`). This function is then stopped, and begins again later, as the same
+                attempt: its waits return what they returned before. Put what must not happen again
+                into a step of its own, or pass False.
 
         Raises:
             TimeoutError: When the timeout has passed; it is a `WaitExpired`.
@@ -368,7 +374,8 @@ class StepContext:
             )
         if self._calls is None:
             self._calls = {}
-        waiting: Awaitable[Any] = mail.wait_for(self._attempt, self._calls, name, timeout)
+        said = name, timeout, evict
+        waiting: Awaitable[Any] = mail.wait_for(self._attempt, self._calls, *said)
         return waiting
 
     def _family(self) -> tuple[Children, dict[str, int]]:

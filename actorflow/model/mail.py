@@ -26,8 +26,6 @@ __all__ = ["MOST_MESSAGES", "Holder", "Mail", "Receipts", "checked_message"]
 
 MOST_MESSAGES: Final = 10_000
 """How many messages a run takes in all, so that nothing of a run grows without bound."""
-_LONGEST: Final = 1_024
-"""How many bytes the name and the id of a message may have; PostgreSQL indexes 2,704 at most."""
 
 Call = tuple[str, int]
 """A wait of an attempt: the name of the message, and the number of the wait for this name."""
@@ -72,9 +70,6 @@ def _checked(value: object, field: str, what: str) -> str:
     if not is_text(value):
         problem = f"{what} got {field}={text_of(value)}"
         raise DefinitionError(None, problem, cure_of_text(value))
-    if len(value.encode()) > _LONGEST:
-        problem = f"{what} got a {field} of {len(value.encode())} bytes"
-        raise DefinitionError(None, problem, f"Give at most {_LONGEST}")
     return value
 
 

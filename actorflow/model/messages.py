@@ -7,7 +7,7 @@ Immutability is therefore a rule that mypy and the tests check, not a guard.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 import attrs
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from actorflow.definition.plan import StepPlan, WorkflowPlan
     from actorflow.errors.running import TakenOverTooOften
     from actorflow.model.context import Attempt, RunScope
-    from actorflow.model.mail import Mail, Receipts
+    from actorflow.model.mail import Receipts
     from actorflow.model.past import Past
     from actorflow.model.protocols import Executor
     from actorflow.model.records import RunSnapshot
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 else:
 
     def message(cls: type[Any]) -> type[Any]:
+        """Create a message class."""
         made = attrs.define(cls, eq=False, repr=False)
         made.__repr__ = _shown
         return made
@@ -45,10 +46,8 @@ __all__ = [
     "AbandonAttempt",
     "ActorBroken",
     "ActorLost",
-    "AnswerWait",
     "AttemptAbandoned",
     "AttemptFinished",
-    "AwaitMail",
     "BlockedLoop",
     "CancelRun",
     "ChildStarted",
@@ -62,9 +61,7 @@ __all__ = [
     "EndChildren",
     "Execute",
     "ForStep",
-    "ForgetWait",
     "LeaveRuns",
-    "MailArrived",
     "MakeSteps",
     "ReviveStep",
     "RunActorLost",
@@ -293,50 +290,6 @@ class WakeAttempt:
     """Body to supervisor: the attempt's wait is over, and it wants to continue."""
 
     attempt: Attempt
-
-
-@message
-class AwaitMail:
-    """Body to supervisor: the attempt wants the next message of a name."""
-
-    attempt: Attempt
-    name: str
-    call: int
-    """The number of the wait, among those of the attempt for this name, from 1."""
-    timeout: float | None
-    """Seconds after which the wait expires."""
-    evict: bool = True
-    """Whether the body may be closed meanwhile, and begin again."""
-
-
-@message
-class ForgetWait:
-    """Body to supervisor: the attempt no longer waits for a message, or did not get it."""
-
-    attempt: Attempt
-    name: str
-    call: int
-
-
-@message
-class MailArrived:
-    """Host to supervisor: messages of a run, as they are recorded; some may be known already."""
-
-    run_id: str
-    mail: Sequence[Mail]
-
-
-@message
-class AnswerWait:
-    """Brain to supervisor: what a body gets that waits for a message."""
-
-    attempt: Attempt
-    name: str
-    call: int
-    outcome: Literal["awaiting", "received", "expired"]
-    """Whether there is no message yet, or one, or whether the wait has expired."""
-    payload: Any = None
-    """The payload of the message."""
 
 
 @message

@@ -31,6 +31,8 @@ __all__ = [
     "CountsRuns",
     "DefersRuns",
     "Due",
+    "Eviction",
+    "EvictsRuns",
     "FollowsRuns",
     "KeepsAttributes",
     "KeepsMessages",
@@ -273,6 +275,35 @@ class KeepsMessages(Protocol):
         It is called when an orchestrator starts. `heard` may be called from any thread, with a run
         that belongs to this state manager and the number of its latest message; also again and
         again for the same one. It returns at once. A call may come late, but none is left out.
+        """
+
+
+class Eviction(NamedTuple):
+    """How a run leaves the memory of its orchestrator."""
+
+    waiting: str
+    """What it waits for, for people to read."""
+    seen: int
+    """The number of the latest message that the orchestrator knows; 0 for none."""
+    wake_at: float | None
+    """When it must go on without a message, in seconds since the epoch; None for never."""
+    deadline_at: float | None
+    """When its timeout passes, in seconds since the epoch; None for a run without one."""
+
+
+class EvictsRuns(QueuesRuns, KeepsMessages, Protocol):
+    """A state manager with which runs that wait for messages cost no memory.
+
+    Orchestrators with `recover=True` evict them; see `Orchestrator(evict_after=)`. A snapshot then
+    says what the run waits for, and since when, and gives `deadline_at` ever after.
+    """
+
+    def evict(self, run_id: str, eviction: Eviction, /) -> None:
+        """Give up a run, as `hand_back` does, but leave it out of what `take` finds.
+
+        `take` finds it once a message with a higher number than `seen` is there, a cancellation is
+        asked for, or its time has come; also if any of this has happened before the call. `claim`
+        gets it as any other run.
         """
 
 

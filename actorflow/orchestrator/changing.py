@@ -43,11 +43,13 @@ class ChangesRuns:
 
     def cancel_elsewhere(self, run_id: str, reason: str, *, compensate: bool) -> RunResult | None:
         """End a run that is not in progress here, or ask its owner to; return any result."""
-        if run_id in self._live:  # it was resumed in the meantime
-            self.cancel(run_id, reason, compensate=compensate)
-            return None
-        self.check_may_read("Run.cancel()")
-        fate = cancel_unattended(self.powers, run_id, self.clock, reason, compensate=compensate)
+        if run_id not in self._live:
+            self.check_may_read("Run.cancel()")
+        with self._live.claiming:
+            if run_id in self._live:  # it was resumed in the meantime
+                self.cancel(run_id, reason, compensate=compensate)
+                return None
+            fate = cancel_unattended(self.powers, run_id, self.clock, reason, compensate=compensate)
         return RunResult.of(self.snapshot(run_id)) if fate is Fate.CANCELLED else None
 
     def reschedule(self, run_id: str, at: object, delay: object) -> None:

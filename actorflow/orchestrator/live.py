@@ -15,6 +15,7 @@ from actorflow.model.results import RunResult
 from actorflow.orchestrator.powers import lacks, listing_arguments
 from actorflow.orchestrator.settings import run_id_of
 from actorflow.orchestrator.waiting import WaitingRuns
+from actorflow.run.followed import Evicted
 from actorflow.run.handle import Run
 from actorflow.support.oneshot import Once
 
@@ -44,6 +45,8 @@ class LiveRuns:
         self._left = left
         # Reentrant, because a signal handler may shut down at this moment.
         self._lock = threading.RLock()
+        self.claiming: Final = threading.RLock()
+        """Held while runs are claimed, until they are in progress here or handed back."""
         self._runs: dict[str, Entry] = {}
         self._closed = False
         self.waiting: Final = WaitingRuns(left)
@@ -137,6 +140,15 @@ class LiveRuns:
         if entry is not None:
             self._left(entry[2])
             entry[1].fail(_left(run_id))
+
+    def evict(self, run_id: str) -> None:
+        """Remove a run that waits without being in memory, and have its waiters follow it."""
+        with self._lock:
+            entry = self._runs.pop(run_id, None)
+            self._tell_if_all_ended()
+        if entry is not None:
+            self._left(entry[2])
+            entry[1].fail(Evicted(run_id))
 
     def finish(self, result: RunResult) -> None:
         """Remove a run, and give its waiters the result; in a callback of the event loop."""

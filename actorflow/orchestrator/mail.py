@@ -12,12 +12,13 @@ import contextlib
 import functools
 from typing import TYPE_CHECKING, Any
 
+from actorflow.definition.arguments import flag
 from actorflow.definition.durations import patience
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.running import WaitExpired
 from actorflow.model.mail import checked_name
-from actorflow.model.messages import AwaitMail, ForgetWait, MailArrived
+from actorflow.model.mailing import AwaitMail, ForgetWait, MailArrived
 from actorflow.model.powers import KeepsMessages
 from actorflow.orchestrator.powers import lacks
 from actorflow.support.oneshot import Once, first_of
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from actorflow.model.context import Attempt
-    from actorflow.model.messages import AnswerWait
+    from actorflow.model.mailing import AnswerWait
     from actorflow.orchestrator.powers import Powers
     from actorflow.orchestrator.waits import Waits
 
@@ -78,7 +79,7 @@ class Mailroom:
     # ── What a step calls ────────────────────────────────────────────────────────────────────
 
     def wait_for(
-        self, attempt: Attempt, calls: dict[str, int], name: str, timeout: object
+        self, attempt: Attempt, calls: dict[str, int], name: str, timeout: object, evict: object
     ) -> Coroutine[Any, Any, Any]:
         """Return an awaitable of the payload of the next message of a name."""
         step = attempt.plan.step
@@ -93,29 +94,30 @@ class Mailroom:
             raise lacks(self._state, "ctx.wait_for()", KeepsMessages)
         checked_name(name, "ctx.wait_for()")
         seconds = patience(timeout, "timeout of ctx.wait_for()")
+        may_evict = flag(evict, "evict of ctx.wait_for()")
         key = f"\0{name}"  # no child can have this name
         calls[key] = call = calls.get(key, 0) + 1
-        return self._receive(attempt, name, call, seconds)
+        return self._receive(AwaitMail(attempt, name, call, seconds, may_evict))
 
-    async def _receive(
-        self, attempt: Attempt, name: str, call: int, seconds: float | None
-    ) -> object:
-        key = attempt, name, call
+    async def _receive(self, asking: AwaitMail) -> object:
+        attempt, name = asking.attempt, asking.name
+        key = attempt, name, asking.call
         self._asked[key] = asked = _Asked()
         try:
             await self._open(attempt.scope.run_id)
-            self._tell(AwaitMail(attempt, name, call, seconds))
+            self._tell(asking)
             await first_of(asked.answer, asked.awaiting)
             answer = await self._waits.wait_async(attempt, asked.answer, f"message {name!r}")
         except BaseException:
             if not attempt.cancelled:  # the wait alone was cancelled
                 with contextlib.suppress(ActorflowError):
-                    self._tell(ForgetWait(attempt, name, call))
+                    self._tell(ForgetWait(*key))
             raise
         finally:
             del self._asked[key]
         if answer.outcome == "expired":
-            raise WaitExpired(attempt.scope.run_id, attempt.step_id, name, seconds or 0.0)
+            seconds = asking.timeout or 0.0
+            raise WaitExpired(attempt.scope.run_id, attempt.step_id, name, seconds)
         return answer.payload
 
     def answered(self, message: AnswerWait) -> None:

@@ -20,6 +20,7 @@ from actorflow.model.powers import (
     ChecksOutputs,
     CountsRuns,
     DefersRuns,
+    EvictsRuns,
     FollowsRuns,
     KeepsAttributes,
     KeepsMessages,
@@ -84,6 +85,8 @@ class Powers:
     """Keeps attributes; None if it keeps none."""
     messages: KeepsMessages | None
     """Keeps messages; None if it keeps none."""
+    evicts: EvictsRuns | None
+    """Keeps runs that wait for messages; None if these stay in memory."""
     counts: CountsRuns | None
     """Counts runs in groups; None if it does not."""
     schedules: KeepsSchedules | None
@@ -112,6 +115,7 @@ def powers_of(state: StateManager) -> Powers:
         records=_power(state, ReadsRecords),
         attributes=_power(state, KeepsAttributes),
         messages=_power(state, KeepsMessages),
+        evicts=_power(state, EvictsRuns),
         counts=_power(state, CountsRuns),
         schedules=_power(state, KeepsSchedules),
     )

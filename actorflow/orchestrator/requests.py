@@ -219,6 +219,10 @@ def resumed_run(
     past = None if max_takeovers is None else Past.of(events, recorded.takeovers)
     now, timeout = premises.clock.now(), _timeout(plan, recorded)
     deadline = None if timeout is None else now + timeout
+    if timeout is not None and past is not None and recorded.deadline_at is not None:
+        # It has been evicted, and its timeout went on. A person may have resumed it since.
+        at = max(recorded.deadline_at, _begun(events) + timeout)
+        deadline = now + max(0.0, at - premises.clock.wall(now))
     message = StartRun(
         scope=_scope(premises, recorded, deadline, resumed=True),
         plan=plan,
@@ -239,6 +243,12 @@ def resumed_run(
         undo=undo,
     )
     return Request(plan.workflow_id, recorded.run_id, message, None)
+
+
+def _begun(events: Sequence[Event]) -> float:
+    """Return when a person resumed a run last; 0 if that never happened."""
+    resumed = (it for it in reversed(events) if it.kind is EventKind.RUN_RESUMED)
+    return next((it.time for it in resumed if not it.data.get("taken_over")), 0.0)
 
 
 def undone_run(

@@ -25,12 +25,12 @@ from actorflow.model.messages import BlockedLoop, CancelRun, Committed, LeaveRun
 from actorflow.model.results import RunResult
 from actorflow.orchestrator.changing import ChangesRuns
 from actorflow.orchestrator.estimates import Estimates
+from actorflow.orchestrator.evicting import LetsRunsGo, evict_after
 from actorflow.orchestrator.executor_table import Places, finishing
 from actorflow.orchestrator.family import Family, HasFamilies
 from actorflow.orchestrator.faults import ReportsFaults
 from actorflow.orchestrator.following import FollowedSource, Following, FollowsRecords
 from actorflow.orchestrator.mail import Mailroom
-from actorflow.orchestrator.powers import hand_back
 from actorflow.orchestrator.remote_cancel import withdraw
 from actorflow.orchestrator.shutdown import Parting
 from actorflow.orchestrator.waits import Waits, would_block, would_read
@@ -67,7 +67,7 @@ _asking: Final[contextvars.ContextVar[Attempt | None]] = contextvars.ContextVar(
 """The attempt on whose behalf a call is made, where neither its thread nor its task tell."""
 
 
-class Runtime(ChangesRuns, FollowsRecords, HasFamilies, ReportsFaults):
+class Runtime(ChangesRuns, FollowsRecords, HasFamilies, LetsRunsGo, ReportsFaults):
     """Everything of an orchestrator that runs.
 
     Args:
@@ -113,9 +113,9 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, ReportsFaults):
         )
         self._threads = ThreadExecutor(max_abandoned=settings.max_abandoned)
         self.places: Final = Places(self._coroutines, self._threads, executors)
-        self.audience: Final = Audience(observers)
-        self.waits: Final = Waits(self._tell)
-        self.mail: Final = Mailroom(powers, self.waits, self._tell, loop)
+        self.audience = Audience(observers)
+        self.waits = Waits(self._tell)
+        self.mail = Mailroom(powers, self.waits, self._tell, loop)
         self.answered: Final = self.mail.answered
         self.family = Family()
         self._of_families = set()
@@ -131,6 +131,7 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, ReportsFaults):
             grace=settings.stop_grace,
             random=random.random,
             ageing=settings.ageing,
+            evict_after=evict_after(settings, powers),
         )
 
     # ── Beginning and end ────────────────────────────────────────────────────────────────────
@@ -239,7 +240,8 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, ReportsFaults):
             self.state.events(run_id, limit=0)  # raises for a run that is not there
         if end is None and self.is_shared:
             return EventStream(FollowedSource(self), run_id, follows=True, limit=limit)
-        return EventStream(self, run_id, end=end, limit=limit)
+        elsewhere = FollowedSource(self) if self.is_shared else None
+        return EventStream(self, run_id, end=end, limit=limit, elsewhere=elsewhere)
 
     # ── Runs that may be in progress elsewhere ───────────────────────────────────────────────
 
@@ -288,6 +290,10 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, ReportsFaults):
         if attempt is None:
             return await end.result_async()
         return await self.waits.wait_for_async(attempt, run_id, end)
+
+    def staying(self) -> contextlib.AbstractContextManager[None]:
+        """Keep the run of the step that calls in memory within the block, because it waits."""
+        return self.waits.staying(self.attempt_here())
 
     @contextlib.contextmanager
     def on_behalf_of(self, attempt: Attempt) -> Iterator[None]:
@@ -394,16 +400,6 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, ReportsFaults):
             self._live.waiting.changed()
         if self.audience.present:
             self.audience.notify(result.run_id)
-
-    def left(self, run_id: str) -> None:
-        """Hand back a run that was stopped without an end, and tell its waiters."""
-        self.waits.end(run_id)
-        self.mail.forget(run_id)
-        self.family.ended(run_id)
-        hand_back(self.powers, run_id)
-        self._live.leave(run_id)
-        if self.audience.present:
-            self.audience.notify(run_id)
 
     def broken(self, message: object, error: BaseException) -> None:
         """Report a defect of actorflow, and end the run it affects."""

@@ -15,8 +15,9 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
-from actorflow.errors.definition import WrongLoop
+from actorflow.errors.definition import OrchestratorClosed, WrongLoop
 from actorflow.errors.running import Deadlock, StepCancelled
+from actorflow.model.mailing import EvictRun
 from actorflow.model.messages import SuspendAttempt, WakeAttempt
 from actorflow.support.oneshot import Once, first_of, wait_for_first
 
@@ -106,6 +107,10 @@ class Waits:
         self._waits: dict[Attempt, _Wait] = {}
         self._awaited: dict[str, list[str]] = {}
         """The runs that steps of a run wait for, by its id."""
+        self._busy: dict[str, int] = {}
+        """How many steps of a run wait for runs, by its id; runs without any are left out."""
+        self._evicted_later: set[str] = set()
+        """The runs that would have been evicted if none of their steps did."""
 
     def wait_for(self, attempt: Attempt, run_id: str, end: Once[_T]) -> _T:
         """Block the body's thread until a run has ended, and the attempt continues.
@@ -148,6 +153,43 @@ class Waits:
                 awaited.remove(run_id)
                 if not awaited:
                     self._awaited.pop(waiter, None)
+
+    def may_evict(self, run_id: str) -> bool:
+        """Return whether a run may be evicted: whether none of its steps waits for a run.
+
+        Otherwise it is evicted when the last of these waits ends.
+        """
+        with self._lock:
+            if run_id in self._busy:
+                self._evicted_later.add(run_id)
+                return False
+        return True
+
+    @contextlib.contextmanager
+    def staying(self, attempt: Attempt | None) -> Iterator[None]:
+        """Keep a run in memory within the block, because one of its steps waits for a run."""
+        if attempt is None:
+            yield
+            return
+        run_id = attempt.scope.run_id
+        with self._lock:
+            self._busy[run_id] = self._busy.get(run_id, 0) + 1
+        try:
+            yield
+        finally:
+            self._may_go(run_id)
+
+    def _may_go(self, run_id: str) -> None:
+        with self._lock:
+            self._busy[run_id] -= 1
+            if self._busy[run_id]:
+                return
+            del self._busy[run_id]
+            evict = run_id in self._evicted_later
+            self._evicted_later.discard(run_id)
+        if evict:
+            with contextlib.suppress(OrchestratorClosed):
+                self._tell(EvictRun(run_id))
 
     def _awaited_by(self, run_id: str) -> set[str]:
         """Return the runs that a run waits for, directly or not."""

@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actorflow.model.lifecycle import EventKind
+from actorflow.run.followed import Evicted
 from actorflow.support.oneshot import Once
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class EventStream:
         end: The end of a run of this orchestrator. If it is an error, such as that of a run which a
             shutdown has left, an iteration raises that after the events that are recorded.
         limit: For how many seconds an iteration waits altogether.
+        elsewhere: Where it reads on when the run has been evicted from memory.
     """
 
     def __init__(
@@ -75,7 +77,9 @@ class EventStream:
         follows: bool = False,
         end: Once[Any] | None = None,
         limit: float | None = None,
+        elsewhere: Source | None = None,
     ) -> None:
+        self._elsewhere = elsewhere
         self._source = source
         self._run_id = run_id
         self._follows = follows
@@ -85,10 +89,17 @@ class EventStream:
     def _cursor(self) -> _Cursor:
         return _Cursor(self._source, self._run_id, follows=self._follows)
 
-    def _check_end(self, cursor: _Cursor) -> None:
-        """Refuse to end quietly before the run has ended."""
-        if self._end is not None and self._end.error is not None and not cursor.over:
-            self._end.result()
+    def _goes_on(self, cursor: _Cursor, bell: _Bell) -> bool:
+        """Read on elsewhere if the run has been evicted; else refuse to end before the run does."""
+        end = self._end
+        if end is None or end.error is None or cursor.over or cursor.follows:
+            return False
+        if self._elsewhere is None or not isinstance(end.error, Evicted):
+            end.result()
+        else:
+            cursor.follow(self._elsewhere)
+            bell.move(self._elsewhere)
+        return True
 
     def __iter__(self) -> Iterator[Event]:
         cursor = self._cursor()
@@ -98,8 +109,7 @@ class EventStream:
             while True:
                 bell.clear()
                 yield from cursor.page()
-                if cursor.done:
-                    self._check_end(cursor)
+                if cursor.done and not self._goes_on(cursor, bell):
                     return
                 if not cursor.advanced and bell.hangs():
                     self._source.check_may_block("iterating over Run.events() with `for`")
@@ -118,8 +128,7 @@ class EventStream:
                 bell.clear()
                 for event in await self._page(cursor):
                     yield event
-                if cursor.done:
-                    self._check_end(cursor)
+                if cursor.done and not self._goes_on(cursor, bell):
                     return
                 if not cursor.advanced and bell.hangs():
                     self._source.check_process()
@@ -141,7 +150,7 @@ class _Cursor:
     def __init__(self, source: Source, run_id: str, *, follows: bool) -> None:
         self._source = source
         self._run_id = run_id
-        self._follows = follows
+        self.follows = follows
         self._read = 0
         self.over = False
         """Whether the last event that says anything about the run says that it has ended."""
@@ -158,8 +167,12 @@ class _Cursor:
         for event in events:
             if event.step_id is None:
                 self.over = event.kind in _ENDS
-        self.done = not events and (ended or (self._follows and self.over))
+        self.done = not events and (ended or (self.follows and self.over))
         return events
+
+    def follow(self, source: Source) -> None:
+        """Read on from another source, to the event that ends the run."""
+        self._source, self.follows = source, True
 
 
 class _Left:
@@ -202,6 +215,11 @@ class _Bell:
         if not hung:
             self._source.watch(self._run_id, self.ring)
         return hung
+
+    def move(self, source: Source) -> None:
+        """Ring for another source from now on."""
+        self.take_down()
+        self._source = source
 
     def take_down(self) -> None:
         """Stop ringing; a second call does nothing."""

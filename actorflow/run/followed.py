@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     _T = TypeVar("_T")
 
-__all__ = ["FollowedEnd", "Record", "Watch"]
+__all__ = ["Evicted", "FollowedEnd", "Record", "Watch"]
 
 
 class Record(Protocol):
@@ -53,10 +54,17 @@ class Record(Protocol):
     async def read_async(self, read: Callable[[], _T]) -> _T:
         """Return what a function returns that may wait for the state manager."""
 
+    def staying(self) -> contextlib.AbstractContextManager[None]:
+        """Keep the run of the step that calls in memory within the block, because it waits."""
+
     def follow(
         self, run_id: str, changed: Callable[[RunStatus | None], None]
     ) -> Callable[[], None]:
         """Call `changed` as `FollowsRuns.follow` does; return what ends that."""
+
+
+class Evicted(Exception):
+    """Ends the waits for a run here that has been evicted from memory, and goes on anywhere."""
 
 
 class FollowedEnd:
@@ -102,15 +110,17 @@ class FollowedEnd:
             RunNotFound: When its record is not there, or no longer.
             OrchestratorClosed: When this orchestrator has been closed, and no longer follows it.
         """
-        while self.known is None:
-            here = self._record.end_here(self._run_id)
-            if here is not None:
-                self.known = self._record.wait(self._run_id, here)
-            elif (ear := self._listen()) is not None:
-                with ear:
-                    self._record.wait(self._run_id, ear.news)
-                self._check_open()
-                self.look_again()
+        with self._record.staying():
+            while self.known is None:
+                here = self._record.end_here(self._run_id)
+                if here is not None:
+                    with contextlib.suppress(Evicted):
+                        self.known = self._record.wait(self._run_id, here)
+                elif (ear := self._listen()) is not None:
+                    with ear:
+                        self._record.wait(self._run_id, ear.news)
+                    self._check_open()
+                    self.look_again()
         return self.known
 
     def wait_within(self, seconds: float) -> RunResult | None:
@@ -126,7 +136,8 @@ class FollowedEnd:
             if here is not None:
                 if not here.wait(left):
                     return None
-                self.known = here.result()
+                with contextlib.suppress(Evicted):
+                    self.known = here.result()
             elif (ear := self._listen()) is not None:
                 with ear:
                     in_time = ear.news.wait(left)
@@ -141,15 +152,17 @@ class FollowedEnd:
 
     async def wait_async(self) -> RunResult:
         """Do what `wait` does without blocking the event loop, for as long as it takes."""
-        while self.known is None:
-            here = self._record.end_here(self._run_id)
-            if here is not None:
-                self.known = await self._record.wait_async(self._run_id, here)
-            elif (ear := await self._record.read_async(self._listen)) is not None:
-                with ear:
-                    await self._record.wait_async(self._run_id, ear.news)
-                self._check_open()
-                await self._record.read_async(self.look_again)
+        with self._record.staying():
+            while self.known is None:
+                here = self._record.end_here(self._run_id)
+                if here is not None:
+                    with contextlib.suppress(Evicted):
+                        self.known = await self._record.wait_async(self._run_id, here)
+                elif (ear := await self._record.read_async(self._listen)) is not None:
+                    with ear:
+                        await self._record.wait_async(self._run_id, ear.news)
+                    self._check_open()
+                    await self._record.read_async(self.look_again)
         return self.known
 
     def _check_open(self) -> None:

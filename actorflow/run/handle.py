@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.definition.arguments import flag, string
 from actorflow.definition.durations import Duration, patience
 from actorflow.errors.storage import RunNotFound
 from actorflow.model.lifecycle import RunStatus
-from actorflow.run.followed import FollowedEnd, Record, Watch
+from actorflow.run.followed import Evicted, FollowedEnd, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -19,64 +20,16 @@ if TYPE_CHECKING:
     from actorflow.model.records import RunSnapshot
     from actorflow.model.results import RunResult
     from actorflow.run.event_stream import EventStream
+    from actorflow.run.hosting import Runtime
     from actorflow.support.oneshot import Once
 
-__all__ = ["Run", "Runtime"]
+__all__ = ["Run"]
 
 
 _PENDING: Final = (
     "it is pending, and starts when an orchestrator that has registered its workflow in this "
     "version, with recover=True, takes it"
 )
-
-
-class Runtime(Record, Protocol):
-    """What a handle needs from its run's orchestrator."""
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether other orchestrators may go on with its runs."""
-
-    def status(self, run_id: str) -> RunStatus:
-        """Return the status of a run; from memory where reading would block the event loop."""
-
-    def stream(self, run_id: str, end: Once[RunResult] | None, limit: float | None) -> EventStream:
-        """Return the run's events, from the first to the last; without `end`, follow them."""
-
-    def cancel(self, run_id: str, reason: str, *, compensate: bool) -> None:
-        """Ask for the run to end, and for its completed steps to be undone."""
-
-    def cancel_elsewhere(self, run_id: str, reason: str, *, compensate: bool) -> RunResult | None:
-        """End a run that is not in progress here, or ask its owner to; return any result."""
-
-    def set_attributes(self, run_id: str, attributes: Mapping[str, Attribute | None]) -> None:
-        """Change attributes of a run, and return when the change is recorded."""
-
-    async def set_attributes_async(
-        self, run_id: str, attributes: Mapping[str, Attribute | None]
-    ) -> None:
-        """Do so without blocking the event loop."""
-
-    def send(self, run_id: str, name: str, payload: Any, id_: str | None) -> None:
-        """Send a message to a run, and return when it is recorded."""
-
-    async def send_async(self, run_id: str, name: str, payload: Any, id_: str | None) -> None:
-        """Do so without blocking the event loop."""
-
-    def reschedule(self, run_id: str, at: object, delay: object) -> None:
-        """Move the start of a run that waits."""
-
-    async def reschedule_async(self, run_id: str, at: object, delay: object) -> None:
-        """Do so without blocking the event loop."""
-
-    def check_process(self) -> None:
-        """Refuse to wait in a fork of the run's process."""
-
-    def check_may_block(self, what: str) -> None:
-        """Refuse to block a thread that the run needs to end."""
-
-    def check_may_read(self, what: str) -> None:
-        """Refuse to block the event loop until a database answers."""
 
 
 class Run:
@@ -113,8 +66,7 @@ class Run:
         end: Once[RunResult] | None = None,
     ) -> None:
         self._runtime = runtime
-        self._end = end
-        """The end of a run of this orchestrator; None for a run whose record is followed."""
+        self._end_here = end
         self._followed = FollowedEnd(runtime, run_id)
         self.id = run_id
         self.workflow_id = workflow_id
@@ -128,6 +80,14 @@ class Run:
         else:
             state = "cut off" if end.done else "in progress"
         return f"<Run {self.id} of {self.workflow_id!r}, {state}>"
+
+    @property
+    def _end(self) -> Once[RunResult] | None:
+        """The end of a run of this orchestrator; None for a run whose record is followed."""
+        end = self._end_here
+        if end is not None and isinstance(end.error, Evicted):
+            end = self._end_here = None
+        return end
 
     @property
     def _known(self) -> RunResult | None:
@@ -229,18 +189,24 @@ class Run:
             return self._decided()
         self._runtime.check_may_block(f"Run.{call}()")
         if limit is None:
-            end = self._end
-            return self._followed.wait() if end is None else self._runtime.wait(self.id, end)
+            with self._runtime.staying():
+                if (end := self._end) is not None:
+                    with contextlib.suppress(Evicted):
+                        return self._runtime.wait(self.id, end)
+                return self._followed.wait()
         return self._ended(limit)
 
     def _ended(self, limit: float) -> RunResult:
+        until = self._runtime.clock.now() + limit
         end = self._end
-        if end is None:
-            result = self._followed.wait_within(limit)
+        if end is not None and end.wait(limit):
+            with contextlib.suppress(Evicted):
+                return end.result()
+        if self._end is None:
+            left = max(0.0, until - self._runtime.clock.now())
+            result = self._followed.wait_within(left)
             if result is not None:
                 return result
-        elif end.wait(limit):
-            return end.result()
         state = _PENDING if self._followed.status is RunStatus.PENDING else "it goes on"
         raise TimeoutError(
             f"run {self.id!r} of workflow {self.workflow_id!r} has not ended within "
@@ -281,10 +247,11 @@ class Run:
         if self._is_decided:
             return self._decided()
         self._runtime.check_process()
-        end = self._end
-        if end is None:
+        with self._runtime.staying():
+            if (end := self._end) is not None:
+                with contextlib.suppress(Evicted):
+                    return await self._runtime.wait_async(self.id, end)
             return await self._followed.wait_async()
-        return await self._runtime.wait_async(self.id, end)
 
     def cancel(self, reason: str = "cancelled by its owner", *, compensate: bool = False) -> None:
         """Ask for the run to end, and return at once; `wait` returns when it has ended.

@@ -30,6 +30,7 @@ class Due(enum.Enum):
     RUN = "run"
     CUT = "cut"
     WAIT = "wait"
+    EVICTION = "eviction"
 
 
 Deadline: TypeAlias = list[Any]

@@ -32,7 +32,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
+from actorflow.model.lifecycle import EventKind, RunStatus
+from actorflow.model.mailing import EvictRun
 from actorflow.model.messages import (
     ActorLost,
     AttemptAbandoned,
@@ -59,6 +60,7 @@ from actorflow.scheduling.compensations import Compensations
 from actorflow.scheduling.crashes import Crashes, bindings, resumption
 from actorflow.scheduling.deadlines import Deadlines, Due
 from actorflow.scheduling.endings import Endings, timeout_of
+from actorflow.scheduling.evictions import Evictions
 from actorflow.scheduling.families import Families
 from actorflow.scheduling.leaving import Leaving
 from actorflow.scheduling.ledger import RunState, StepState
@@ -77,7 +79,6 @@ if TYPE_CHECKING:
 __all__ = ["Decisions"]
 
 # Bound once: looking a member up on its enum costs more than the rest of a comparison.
-_PENDING: Final = StepStatus.PENDING
 _STEP_COMPLETED: Final = EventKind.STEP_COMPLETED
 
 
@@ -90,6 +91,7 @@ class Decisions:
         grace: Seconds that a stopped attempt gets to end before it is abandoned.
         random: Draws from [0, 1), for the jitter of backoffs.
         ageing: Seconds of waiting that count as one priority; None if waiting counts for nothing.
+        evict_after: Seconds after which a run that waits for messages is evicted; None for never.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class Decisions:
         grace: float,
         random: Callable[[], float],
         ageing: float | None = None,
+        evict_after: float | None = None,
     ) -> None:
         self.workers: Final = Workers(async_workers)
         self.deadlines: Final = Deadlines()
@@ -109,9 +112,7 @@ class Decisions:
         self._outbox = Outbox()
         self._starts = Starts(self._outbox, self.deadlines, self.workers, ageing, self._reclaim)
         self.start_clocks: Final = self._starts.start_clocks
-        """Starts the clocks of attempts whose grants are sent now, and returns the effects that
-        send them.
-        """
+        """Starts the clocks of attempts whose grants are sent now; returns what sends them."""
         self._endings = Endings(self._outbox, self.deadlines, self._starts, grace, random)
         self._crashes = Crashes(self._outbox, self._starts, self._endings)
         self._families = Families(self._outbox, self.runs, self.waiting)
@@ -119,9 +120,19 @@ class Decisions:
             self._outbox, self.deadlines, self._starts, self._endings, self._families
         )
         self._suspensions = Suspensions(self._outbox, self.deadlines, self._starts, self.waiting)
-        self.leaving: Final = Leaving(self._outbox, self.deadlines, self._starts, self._endings)
+        parts = self._outbox, self.deadlines
+        self.leaving: Final = Leaving(*parts, self._starts, self._endings, self.runs)
         """The runs that are being left."""
-        self._mail = Mailboxes(self._outbox, self.deadlines, self.runs, self._find_any)
+        self._mail = Mailboxes(*parts, self.runs, self._find_any, evict_after)
+        self._evictions = Evictions(*parts, self._mail)
+        self._of_runs: Final[dict[Due, Callable[[RunState], None]]] = {
+            Due.RUN: self._endings.expire,
+            Due.CUT: self._compensations.cut,
+            Due.WAIT: self._mail.expire,
+            Due.EVICTION: self._evictions.due,
+        }
+        """What happens when a deadline of a run passes."""
+        self._grace = grace
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             StartRun: self._start_run,
             StepsMade: self._steps_made,
@@ -130,6 +141,7 @@ class Decisions:
             BlockedLoop: self._blocked_loop,
             CancelRun: self._cancel_run,
             LeaveRuns: self._leave_runs,
+            EvictRun: self._evict_run,
             ActorLost: self._actor_lost,
             StepMoved: self._steps_made,
             CompensatorLost: self._compensator,
@@ -204,20 +216,12 @@ class Decisions:
                 self._outbox.run(run, EventKind.RUN_STARTED, bindings(run.scope, run.takeovers))
             self._crashes.make_steps(run)
             if not self._endings.fails_at_once(run):
-                self._begin(run)
+                self._starts.begin(run)
             if not run.unsettled:
                 self._finish(run)
 
-    def _begin(self, run: RunState) -> None:
-        """Have the first steps of a run compete."""
-        steps, ready = run.steps, self._starts.ready
-        for name in steps if run.revived else run.plan.first_steps:
-            step = steps[name]
-            if step.status is _PENDING and not step.open:
-                ready(run, step)
-
     def _cancel_run(self, message: CancelRun) -> None:
-        run = self.runs.get(message.run_id) or self._take_back(message.run_id)
+        run = self.runs.get(message.run_id) or self.leaving.take_back(message.run_id)
         if run is None:
             if message.run_id not in self.leaving.runs:
                 self._outbox.perform(RunUnknown(message.run_id))
@@ -243,22 +247,14 @@ class Decisions:
 
     def _leave(self, run: RunState) -> None:
         if self.leaving.may_take(run):
-            del self.runs[run.run_id]
             self._mail.forget(run.run_id)
             self.leaving.take(run)
-            self._let_go(run)
 
-    def _let_go(self, run: RunState) -> None:
-        if not run.in_flight:
-            self.leaving.let_go(run)
-            self._starts.forget(run)
-
-    def _take_back(self, run_id: str) -> RunState | None:
-        """Return a run whose attempts were being stopped, and that is cancelled after all."""
-        run = self.leaving.take_back(run_id)
-        if run is not None:
-            self.runs[run_id] = run
-        return run
+    def _evict_run(self, message: EvictRun) -> None:
+        run = self.runs.get(message.run_id)
+        if run is not None and (eviction := self._evictions.of(run)) is not None:
+            self._mail.forget(run.run_id)
+            self.leaving.evict(run, eviction, self._grace)
 
     # ── Ends of attempts ─────────────────────────────────────────────────────────────────────
 
@@ -314,9 +310,7 @@ class Decisions:
         if run is not None and self._compensations.take(run, message):
             self._follow(run)
         elif message.attempt.scope.run_id in self.leaving.runs:
-            left = self.leaving.over(message)
-            if left is not None:
-                self._let_go(left)
+            self.leaving.over(message)
         else:
             self.late += 1
 
@@ -384,6 +378,7 @@ class Decisions:
         if run is not None:
             self._mail.look(run)  # its steps may have given messages back
             if self._suspensions.release_place(run):
+                self._mail.watch(run)
                 self._admit()
 
     def _reclaim(self, run: RunState) -> None:
@@ -423,17 +418,13 @@ class Decisions:
             if run is None:
                 self.leaving.due(due, run_id, step)
                 continue
-            if step is not None and step.undoes is None:
+            if step is None:
+                self._of_runs[due](run)
+            elif step.undoes is None:
                 self._due(due, run, step)
                 continue
-            if step is not None:
-                self._compensations.due(due, run, step)
-            elif due is Due.CUT:
-                self._compensations.cut(run)
-            elif due is Due.WAIT:
-                self._mail.expire(run)
             else:
-                self._endings.expire(run)
+                self._compensations.due(due, run, step)
             self._follow(run)
 
     def _due(self, due: Due, run: RunState, step: StepState) -> None:
@@ -445,11 +436,9 @@ class Decisions:
             self._timed_out(due, run, step)
 
     def _timed_out(self, due: Due, run: RunState, step: StepState) -> None:
-        if step.stopping:
-            return
-        error = timeout_of(due, run, step)
-        self._endings.time_out(run, step, error)
-        self._follow(run)
+        if not step.stopping:
+            self._endings.time_out(run, step, timeout_of(due, run, step))
+            self._follow(run)
 
     def _blocked_loop(self, message: BlockedLoop) -> None:
         found = self._find(message.attempt)

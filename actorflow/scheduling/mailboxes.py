@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from actorflow.model.lifecycle import EventKind, StepStatus
 from actorflow.model.mail import Receipts
-from actorflow.model.messages import AnswerWait, AwaitMail, ForgetWait, MailArrived
+from actorflow.model.mailing import AnswerWait, AwaitMail, ForgetWait, MailArrived
 from actorflow.scheduling.deadlines import Due
 
 if TYPE_CHECKING:
@@ -46,15 +46,19 @@ _NONE: Final = Receipts()
 class Wait:
     """A body that waits for a message."""
 
-    __slots__ = ("attempt", "call", "deadline", "evict", "name", "step")
+    __slots__ = ("attempt", "call", "deadline", "evict", "name", "since", "step", "until")
 
-    def __init__(self, message: AwaitMail, step: StepState, deadline: Deadline | None) -> None:
+    def __init__(self, message: AwaitMail, step: StepState, since: float) -> None:
         self.attempt: Attempt = message.attempt
         self.name: str = message.name
         self.call: int = message.call
         self.evict: bool = message.evict
         self.step: StepState = step
-        self.deadline: Deadline | None = deadline
+        self.since: float = since
+        """When it began, on the monotonic clock."""
+        self.until: float | None = None
+        """When it expires, in seconds since the epoch."""
+        self.deadline: Deadline | None = None
 
     @property
     def is_over(self) -> bool:
@@ -107,7 +111,16 @@ class Reply(NamedTuple):
 class Mailbox:
     """The messages of one run."""
 
-    __slots__ = ("early", "free", "holdings", "numbers", "receipts", "seen", "waits")
+    __slots__ = (
+        "early",
+        "eviction",
+        "free",
+        "holdings",
+        "numbers",
+        "receipts",
+        "seen",
+        "waits",
+    )
 
     def __init__(self, receipts: Receipts, numbers: Mapping[str, int]) -> None:
         self.receipts: Receipts = receipts
@@ -123,6 +136,8 @@ class Mailbox:
         self.holdings: dict[Holder, Holding] = {}
         self.waits: list[Wait] = []
         """The waits that have not ended, in the order of their beginnings."""
+        self.eviction: Deadline | None = None
+        """When to look whether the run may be evicted."""
 
     def add(self, mail: Mail) -> None:
         """Add a message, unless it is known; it counts once all before it are known."""
@@ -216,6 +231,7 @@ class Mailboxes:
         deadlines: The deadlines of all runs.
         runs: The runs, by id.
         find: Returns the run and the step or compensator of an attempt in flight.
+        evict_after: After how many seconds runs that only wait are evicted; None for never.
     """
 
     def __init__(
@@ -224,7 +240,9 @@ class Mailboxes:
         deadlines: Deadlines,
         runs: Mapping[str, RunState],
         find: Callable[[Attempt], _Found],
+        evict_after: float | None = None,
     ) -> None:
+        self.evict_after: Final = evict_after
         self._outbox = outbox
         self._deadlines = deadlines
         self._runs = runs
@@ -245,16 +263,16 @@ class Mailboxes:
             return  # its body is stopped
         run, step = found
         box = self.boxes.get(run.run_id) or self.take_up(run, _NONE)
-        box.settle(run)
-        wait = Wait(message, step, None)
+        self.look(run)  # others have waited for longer for what settled steps give back
+        wait = Wait(message, step, self._outbox.now)
         reply = box.reply(step, wait.attempt.number, (wait.name, wait.call))
         if reply.known:
             self._repeat(wait, reply.mail)
         elif not self._give(run, box, wait):
-            until = reply.until
-            if until is None and message.timeout is not None:
-                until = self._outbox.wall + message.timeout
-            self._begin(run, box, wait, until)
+            wait.until = reply.until
+            if wait.until is None and message.timeout is not None:
+                wait.until = self._outbox.wall + message.timeout
+            self._begin(run, box, wait)
 
     def _repeat(self, wait: Wait, mail: Mail | None) -> None:
         """Tell a body what it was told in an earlier life; that is recorded already."""
@@ -262,8 +280,9 @@ class Mailboxes:
         outcome: Literal["received", "expired"] = "expired" if mail is None else "received"
         self._outbox.perform(AnswerWait(wait.attempt, wait.name, wait.call, outcome, payload))
 
-    def _begin(self, run: RunState, box: Mailbox, wait: Wait, until: float | None) -> None:
+    def _begin(self, run: RunState, box: Mailbox, wait: Wait) -> None:
         data: dict[str, Any] = {"name": wait.name, "call": wait.call}
+        until = wait.until
         if until is not None:
             moment = self._outbox.now + max(0.0, until - self._outbox.wall)
             wait.deadline = self._deadlines.set(moment, Due.WAIT, run.run_id)
@@ -271,6 +290,7 @@ class Mailboxes:
         if not wait.evict:
             data["evict"] = False
         box.waits.append(wait)
+        self.watch(run)
         self._outbox.attempt(run, wait.step, EventKind.STEP_AWAITING, wait.attempt.number, data)
         self._outbox.perform(AnswerWait(wait.attempt, wait.name, wait.call, "awaiting"))
 
@@ -321,12 +341,20 @@ class Mailboxes:
     def look(self, run: RunState) -> None:
         """Give messages to the waits of a run, and forget the waits that are over."""
         box = self.boxes.get(run.run_id)
-        if box is None or not box.waits:
+        if box is None:
             return
         box.settle(run)
         for wait in list(box.waits):
             if wait.is_over or self._give(run, box, wait):
                 self._drop(box, wait)
+
+    def watch(self, run: RunState) -> None:
+        """Have it looked later whether a run that waits may be evicted."""
+        box = self.boxes.get(run.run_id)
+        if box is None or box.eviction is not None or not box.waits or self.evict_after is None:
+            return
+        moment = self._outbox.now + self.evict_after
+        box.eviction = self._deadlines.set(moment, Due.EVICTION, run.run_id)
 
     def expire(self, run: RunState) -> None:
         """End the waits of a run whose time is over."""
@@ -345,9 +373,12 @@ class Mailboxes:
     def forget(self, run_id: str) -> None:
         """Forget a run that has ended or is left."""
         box = self.boxes.pop(run_id, None)
-        if box is not None:
-            for wait in list(box.waits):
-                self._drop(box, wait)
+        if box is None:
+            return
+        for wait in list(box.waits):
+            self._drop(box, wait)
+        if box.eviction is not None:
+            self._deadlines.cancel(box.eviction)
 
     def _drop(self, box: Mailbox, wait: Wait) -> None:
         box.waits.remove(wait)

@@ -42,6 +42,7 @@ __all__ = ["Starts"]
 _STEP_READY: Final = EventKind.STEP_READY
 _STEP_STARTED: Final = EventKind.STEP_STARTED
 _STEP_CONTINUED: Final = EventKind.STEP_CONTINUED
+_PENDING: Final = StepStatus.PENDING
 _READY: Final = StepStatus.READY
 _ATTEMPT: Final = Due.ATTEMPT
 _TOTAL: Final = Due.TOTAL
@@ -83,6 +84,14 @@ class Starts:
         self._number: Callable[[], int] = itertools.count().__next__
 
     # ── Steps that become ready ──────────────────────────────────────────────────────────────
+
+    def begin(self, run: RunState) -> None:
+        """Have the first steps of a run compete."""
+        steps, ready = run.steps, self.ready
+        for name in steps if run.revived else run.plan.first_steps:
+            step = steps[name]
+            if step.status is _PENDING and not step.open:
+                ready(run, step)
 
     def ready(self, run: RunState, step: StepState) -> None:
         """Record that a step is ready, and have it compete when the decision is concluded."""

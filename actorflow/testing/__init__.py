@@ -20,6 +20,7 @@ from actorflow.testing.search.exploration import Exploration, Spread
 from actorflow.testing.search.scenarios import Scenario, ScenarioRun, ScenarioStep
 from actorflow.testing.search.search import explore, explore_scenarios
 from actorflow.testing.simulation.account import Outcome, RunTrace
+from actorflow.testing.simulation.mail import MessageTrace, ReceiptTrace
 from actorflow.testing.simulation.scripts import Script, either, hangs, raises, real, returns
 from actorflow.testing.simulation.settings import Faults, Settings
 from actorflow.testing.simulation.simulate import Simulation
@@ -47,6 +48,7 @@ __all__ = [
     "Law",
     "LawBroken",
     "Leftovers",
+    "MessageTrace",
     "Move",
     "Mutation",
     "NotEnded",
@@ -54,6 +56,7 @@ __all__ = [
     "NotSimulated",
     "NothingExplored",
     "Outcome",
+    "ReceiptTrace",
     "Replay",
     "RunTrace",
     "Scenario",

@@ -17,6 +17,7 @@ from actorflow.state.sql.schema import tables as schema
 from actorflow.systems import SimulatedSystem
 from actorflow.systems.simulated.mischief import Countdown
 from actorflow.testing.contracts import (
+    EvictsRunsContract,
     FindsRunsContract,
     FollowsRunsContract,
     KeepsMessagesContract,
@@ -78,6 +79,7 @@ class TestSimulated(StateManagerContract):
 
 class TestSQLite(
     FindsRunsContract,
+    EvictsRunsContract,
     FollowsRunsContract,
     KeepsMessagesContract,
     KeepsSchedulesContract,
@@ -106,6 +108,7 @@ class TestSQLite(
 
 class TestPostgreSQL(
     FindsRunsContract,
+    EvictsRunsContract,
     FollowsRunsContract,
     KeepsMessagesContract,
     KeepsSchedulesContract,

@@ -15,10 +15,15 @@ import attrs
 import pytest
 
 import actorflow
-from actorflow.model import messages
+from actorflow.model import mailing, messages
 
 PACKAGE = Path(actorflow.__file__).parent
-CLASSES = [getattr(messages, name) for name in messages.__all__ if name != "run_of"]
+CLASSES = [
+    getattr(module, name)
+    for module in (messages, mailing)
+    for name in module.__all__
+    if name != "run_of"
+]
 FIELDS = {field.name for message in CLASSES for field in attrs.fields(message)}
 
 every_message = pytest.mark.parametrize("message", CLASSES, ids=lambda one: one.__name__)

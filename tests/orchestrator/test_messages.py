@@ -229,7 +229,7 @@ def test_an_id_is_one_message(anywhere, make_orchestrator):
         (("",), r"Run.send\(\) got name=''. Give a non-empty string"),
         ((1,), r"Run.send\(\) got name=1. Give a non-empty string"),
         (("a\0",), r"got name='a\\x00'. Leave out NUL"),
-        (("n" * 2000,), r"got a name of 2000 bytes. Give at most 1024"),
+        (("n" * 2000,), r"Shorten it: it takes 2,000 bytes, and the limit is 1,024"),
         (("go", 1, ""), r"got id=''. Give a non-empty string"),
     ],
 )

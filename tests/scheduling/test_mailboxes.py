@@ -7,6 +7,7 @@ import pytest
 from actorflow.definition.retry import RetryPolicy
 from actorflow.definition.step import Step
 from actorflow.model.mail import Receipts
+from actorflow.model.messages import AttemptFinished
 from tests.support.brain import Driver, flow, kinds, nothing, step, task
 
 TWICE = RetryPolicy(max_attempts=2, initial_interval=1.0, jitter=0.0)
@@ -109,6 +110,21 @@ def test_what_a_failed_step_received_goes_to_others(driver):
     driver.fail("a")
 
     assert [got(1), got(2)] == [driver.ask("b", call=call) for call in (1, 2)]
+
+
+def test_what_a_failed_step_gives_back_goes_to_the_longest_wait():
+    """Not to one that begins at that moment."""
+    driver = Driver(workers=3)
+    driver.start(flow(task("a"), task("b"), task("c"), fail_fast=False))
+    driver.arrive(1)
+    driver.ask("a")
+    driver.ask("b")
+    driver.say(AttemptFinished(driver.in_flight.pop(("run", "a")), None, ValueError("a")))
+    driver.ask("c")
+
+    assert [("b", "go 1")] == [
+        (it.attempt.step_id, it.payload) for it in driver.answers if it.outcome == "received"
+    ][1:]
 
 
 def test_what_a_completed_step_received_is_gone(driver):

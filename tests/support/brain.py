@@ -26,13 +26,20 @@ from actorflow.model.lifecycle import (
     move_step,
 )
 from actorflow.model.mail import Mail, Receipts
+from actorflow.model.mailing import (
+    AnswerWait,
+    AskEviction,
+    AwaitMail,
+    EvictRun,
+    ForgetWait,
+    MailArrived,
+    RunEvicted,
+)
 from actorflow.model.messages import (
     AbandonAttempt,
     ActorLost,
-    AnswerWait,
     AttemptAbandoned,
     AttemptFinished,
-    AwaitMail,
     CancelRun,
     ChildrenFound,
     Compensate,
@@ -41,10 +48,8 @@ from actorflow.model.messages import (
     DependencyCompleted,
     EndChildren,
     Execute,
-    ForgetWait,
     ForStep,
     LeaveRuns,
-    MailArrived,
     MakeSteps,
     ReviveStep,
     RunActorLost,
@@ -200,13 +205,16 @@ class Driver:
         ageing=None,
         recording=False,
         posted=False,
+        evict_after=None,
     ):
+        self.evict_after = evict_after
         self.brain = Decisions(
             async_workers=workers,
             max_active_runs=places,
             grace=grace,
             random=lambda: unit,
             ageing=ageing,
+            evict_after=evict_after,
         )
         self.ageing = ageing
         self.places = places
@@ -227,6 +235,8 @@ class Driver:
         self.revived = []
         self.unknown = []
         self.left = []
+        self.evicted = []
+        self.stays = False
         self.asked = []
         self.undone = []
         self.children = {}
@@ -278,7 +288,7 @@ class Driver:
     def take_over(self, workflow, run_id="run", *, takeovers=0, most=10, **options):
         """Have another brain go on with a run that was left, or whose process has died."""
         past = Past.of(self.of(run_id), takeovers)
-        options.setdefault("receipts", Receipts.of(self.of(run_id)))
+        options.setdefault("receipts", Receipts.of(self.of(run_id), past.again))
         poison = None
         if len(past.crashes) > most:
             poison = TakenOverTooOften(run_id, past.crashes, most)
@@ -312,6 +322,7 @@ class Driver:
             grace=5.0,
             random=lambda: 0.5,
             ageing=self.ageing,
+            evict_after=self.evict_after,
         )
         for left in (self.in_flight, self.granted, self.pending, self.mail, self.held, self._homes):
             left.clear()
@@ -337,10 +348,10 @@ class Driver:
         """Let the wait of a step's body be over."""
         return self.tell(WakeAttempt(self.in_flight[run_id, step_id]))
 
-    def ask(self, step_id, name="go", call=1, *, timeout=None, run_id="run"):
+    def ask(self, step_id, name="go", call=1, *, timeout=None, evict=True, run_id="run"):
         """Let a step's body wait for a message; return what it is told at once."""
         before = len(self.answers)
-        self.tell(AwaitMail(self.in_flight[run_id, step_id], name, call, timeout))
+        self.tell(AwaitMail(self.in_flight[run_id, step_id], name, call, timeout, evict))
         return [(it.outcome, it.payload) for it in self.answers[before:]]
 
     def forget(self, step_id, name="go", call=1, *, run_id="run"):
@@ -516,6 +527,8 @@ class Driver:
             RunFinished: lambda it: self._finish(it.result),
             RunUnknown: lambda it: self.unknown.append(it.run_id),
             RunLeft: self._run_left,
+            AskEviction: self._may_evict,
+            RunEvicted: self._run_evicted,
             EndChildren: self._end_children,
             UndoChild: self.undone.append,
         }
@@ -534,6 +547,14 @@ class Driver:
         run_id = run_of(effect)
         if run_id in self._homes:
             self._post("supervisor", run_id, effect)
+
+    def _may_evict(self, effect):
+        if not self.stays:
+            self.pending.append(EvictRun(effect.run_id))
+
+    def _run_evicted(self, effect):
+        self.evicted.append(effect.eviction)
+        self._run_left(effect)
 
     def _run_left(self, effect):
         self.left.append(effect.run_id)

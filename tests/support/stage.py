@@ -10,6 +10,7 @@ from collections import deque
 from thespian.actors import Actor, ActorExitRequest, ActorSystem
 
 from actorflow.actors import ConfigureSupervisor, Supervisor
+from actorflow.model.mailing import EvictRun
 from actorflow.model.messages import AttemptFinished, CancelRun, ChildrenFound, Committed, StartRun
 from actorflow.scheduling.decisions import Decisions
 from actorflow.state import MemoryStateManager
@@ -326,6 +327,14 @@ class Stage:
     def answered(self, answer):
         """Take note of what a body is told that waits for a message."""
         self.answers.append(answer)
+
+    def may_evict(self, message):
+        """Have a run evicted."""
+        self.tell(EvictRun(message.run_id))
+
+    def evicted(self, message):
+        """Take note of a run that waits elsewhere."""
+        self.left(message.run_id)
 
     def end_children(self, message):
         """Say that a run has no children to undo."""

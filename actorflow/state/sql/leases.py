@@ -22,7 +22,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from actorflow.errors.definition import DefinitionError
 from actorflow.state.sql.owners import OwnerWatch, columns_of
 from actorflow.state.sql.processes import Process
-from actorflow.state.sql.schema.tables import NOT_PURGED, Moment, owners, runs
+from actorflow.state.sql.schema.tables import AWAKE, NOT_PURGED, Moment, owners, runs
 from actorflow.state.sql.values.errors import clipped
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     """Takes a run's id, the reason, and whether to compensate."""
 
 __all__ = [
+    "WOKEN",
     "CancelRequests",
     "Lease",
     "database_time",
@@ -49,6 +50,8 @@ _RUNS_PER_QUERY: Final = 500
 _DAY: Final = 86_400.0
 _TAKEN_OVER: Final = "it was taken over by another orchestrator"
 _IN_PROGRESS: Final = runs.c.finished_at.is_(None)
+WOKEN: Final[Mapping[str, None]] = {"waiting": None, "waiting_since": None, "wake_at": None}
+"""The values of a run that no longer waits without an owner."""
 
 
 def unowned(dialect: str, run: Any = runs) -> sa.ColumnElement[bool]:
@@ -79,7 +82,7 @@ def lease_forgotten(dialect: str) -> sa.ColumnElement[bool]:
     """
     if dialect != "sqlite":
         return lease_expired(dialect)
-    needed = sa.exists().where(runs.c.owner == owners.c.owner, _IN_PROGRESS)
+    needed = sa.exists().where(runs.c.owner == owners.c.owner, AWAKE)
     return sa.and_(owners.c.lease_until <= _now_plus(dialect, -_DAY), ~needed)
 
 
@@ -137,7 +140,7 @@ class Lease:
             index_elements=["owner"], set_=renewed
         )
         self._delete = sa.delete(owners).where(owners.c.owner == owner)
-        mine = sa.and_(runs.c.owner == owner, _IN_PROGRESS)
+        mine = sa.and_(runs.c.owner == owner, AWAKE)
         self._hand_back = sa.update(runs).where(mine).values(owner="")
 
     @property
@@ -190,7 +193,7 @@ def request_cancel(run_id: str, reason: str, *, compensate: bool) -> sa.Update:
     """Return the statement that asks for a run to be cancelled; it ignores a run that has ended."""
     request = msgspec.json.encode({"reason": clipped(reason), "compensate": compensate}).decode()
     this = sa.and_(runs.c.run_id == run_id, _IN_PROGRESS, NOT_PURGED)
-    return sa.update(runs).where(this).values(cancel_asked=request)
+    return sa.update(runs).where(this).values(cancel_asked=request, **WOKEN)
 
 
 class CancelRequests:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from actorflow.errors.storage import RunEnded, RunNotFound, TooManyMessages
 from actorflow.model.mail import MOST_MESSAGES, Mail
 from actorflow.state.sql.channels import CANCELS
+from actorflow.state.sql.leases import WOKEN
 from actorflow.state.sql.schema.tables import NOT_PURGED, messages, runs
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class MessageRows:
         if number > MOST_MESSAGES:
             raise TooManyMessages(run_id, MOST_MESSAGES)
         connection.execute(sa.insert(messages), [row | {"number": number}])
-        connection.execute(sa.update(runs).where(this).values(last_message=number))
+        connection.execute(sa.update(runs).where(this).values(last_message=number, **WOKEN))
         if connection.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_notify(CANCELS, "")))
         return number

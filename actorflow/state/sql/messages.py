@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from actorflow.state.sql.writing.queue import HandBack
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from actorflow.model.mail import Mail
+    from actorflow.model.powers import Eviction
     from actorflow.state.sql.leases import CancelRequests
     from actorflow.state.sql.message_rows import MessageRows
     from actorflow.state.sql.reading import Reader
     from actorflow.state.sql.transactions import Transactions
+    from actorflow.state.sql.writing.queue import Entry
     from actorflow.state.sql.writing.writer import Writer
 
 __all__ = ["SQLMessages"]
@@ -23,6 +27,7 @@ class SQLMessages:
     _check_process: Callable[[], None]
     _fresh: dict[str, Any]
     _messages: MessageRows
+    _put: Callable[[Entry], None]
     _reader: Reader
     _requests: CancelRequests
     _transactions: Transactions
@@ -61,6 +66,10 @@ class SQLMessages:
             StoreUnavailable: When the database cannot be reached.
         """
         return self._reader.read(lambda it: self._messages.read(it, run_id, after))
+
+    def evict(self, run_id: str, eviction: Eviction, /) -> None:
+        """Give up a run that waits for messages, until there is one or the wait is over."""
+        self._put(HandBack(run_id=run_id, eviction=eviction))
 
     def hear_messages(self, heard: Callable[[str, int], None], /) -> Callable[[], None]:
         """Call `heard` with runs of this manager that have messages; return what ends that."""

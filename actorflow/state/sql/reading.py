@@ -59,6 +59,7 @@ _COPIED: Final = (
     "parked_since",
     "waiting",
     "waiting_since",
+    "deadline_at",
     "paused",
     "paused_since",
     "takeovers",

@@ -14,8 +14,8 @@ pytest collects the inherited tests. `SharedStateManagerContract` is for state m
 several processes. `MeasuresStepsContract` is for those that know how long steps take,
 `FindsRunsContract` for those that keep attributes, count runs and take every filter,
 `KeepsSchedulesContract` for those that keep schedules, `KeepsMessagesContract` for those that keep
-messages of runs, and `FollowsRunsContract` for those that tell when a run has changed; derive from
-them in addition:
+messages of runs, `EvictsRunsContract` for those with which runs that wait cost no memory, and
+`FollowsRunsContract` for those that tell when a run has changed; derive from them in addition:
 `class TestMyState(MeasuresStepsContract, StateManagerContract)`.
 """
 
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from actorflow.testing.contracts.accounts import accept, accepted, happened, told, write
 from actorflow.testing.contracts.bench import Bench, Gate
+from actorflow.testing.contracts.evicting import EvictsRunsContract
 from actorflow.testing.contracts.executors import ExecutorContract
 from actorflow.testing.contracts.finding import FindsRunsContract
 from actorflow.testing.contracts.following import FollowsRunsContract
@@ -36,6 +37,7 @@ from actorflow.testing.contracts.state_managers import (
 
 __all__ = [
     "Bench",
+    "EvictsRunsContract",
     "ExecutorContract",
     "FindsRunsContract",
     "FollowsRunsContract",

@@ -26,6 +26,7 @@ from actorflow.testing.laws.compensation import (
     compensations_happen_once,
     compensations_run_backwards,
 )
+from actorflow.testing.laws.evictions import evicted_runs_go_on
 from actorflow.testing.laws.law import Law, law
 from actorflow.testing.laws.mail import messages_come_in_order, messages_come_once
 from actorflow.testing.laws.outcomes import (
@@ -86,6 +87,7 @@ __all__ = [
     "crashes_stay_local",
     "dependencies_come_first",
     "ends_are_final",
+    "evicted_runs_go_on",
     "failures_spread_no_further",
     "final_errors_are_final",
     "late_results_change_nothing",
@@ -153,6 +155,7 @@ ALL: Final[tuple[Law, ...]] = (
     waits_hold_nothing,
     messages_come_once,
     messages_come_in_order,
+    evicted_runs_go_on,
 )
 """All numbered laws, in order of their numbers."""
 

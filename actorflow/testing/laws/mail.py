@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from actorflow.model.lifecycle import EventKind
-from actorflow.model.messages import MailArrived
+from actorflow.model.mailing import MailArrived
 from actorflow.testing.laws.evidence.life import AS_STEPS, NEVER, RUN_ENDS
 from actorflow.testing.laws.law import of_the_runtime
 
@@ -100,11 +100,13 @@ def _shared(run_id: str, sent: Sequence[MessageTrace], trace: Trace) -> Iterator
 def _changed(trace: Trace) -> Iterator[str]:
     """Yield what bodies got that is not what the record says they were given."""
     given: dict[tuple[Any, ...], int] = {}
-    for event in trace.events:
-        if AS_STEPS.get(event.kind, event.kind) is _RECEIVED:
-            given[_key(event)] = event.data["message"]
     payloads = {(it.run_id, it.number): it.payload for it in trace.messages}
+    read = 0
     for got in trace.receipts:
+        for event in trace.events[read : got.events]:
+            if AS_STEPS.get(event.kind, event.kind) is _RECEIVED:
+                given[_key(event)] = event.data["message"]
+        read = max(read, got.events)
         key = (*got[:4], got.name, got.call)
         number = given.get(key)
         if not got.expired and payloads.get((got.run_id, number)) is not got.payload:

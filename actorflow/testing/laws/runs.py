@@ -276,13 +276,14 @@ def _recorded(life: Life) -> Life:
 def _due(life: Life, usual: float) -> float:
     """Return when a cancelled run must have ended, or when its compensation is cut.
 
-    Each grace counts from its own cancellation.
+    Each grace counts from its own cancellation. A shutdown that is to leave the run gives it
+    another one, to end in.
     """
     graces = [(at, one.grace) for _, at, one in life.cancels if one.grace is not None]
     if life.compensates:
         return max((at + grace for at, grace in graces), default=NEVER)
     first = life.cancels[0][1] + usual
-    return max([first, *(at + max(grace, usual) for at, grace in graces)])
+    return max([first, life.left_until, *(at + max(grace, usual) for at, grace in graces)])
 
 
 def _overdue(life: Life, cancel: tuple[int, float, Any], lives: Lives) -> Iterator[str]:

@@ -31,7 +31,9 @@ def stuck_runs(lives: Lives) -> Iterator[str]:
     A run may wait for an attempt that has no timeout and never ends on its own, or for a worker or
     a place held by a run that waits for such an attempt.
     """
-    left = [life for life in lives.latest.values() if life.run_id not in lives.trace.results]
+    evicted = {life for _, life in lives.evicted}  # law 38 says when these go on
+    open_runs = [life for life in lives.latest.values() if life.run_id not in lives.trace.results]
+    left = [life for life in open_runs if life not in evicted]
     crowded = len(left) > lives.trace.settings.max_active_runs
     for life in left:
         waits = crowded and not any(_has_begun(step) for step in life.steps.values())

@@ -51,7 +51,7 @@ _OPTIONS: Final[dict[str, tuple[Any, ...]]] = {
 }
 """The fields of a step that are each drawn from a list of values, and those values."""
 
-HEAD: Final = 23 + len(_OPTIONS)
+HEAD: Final = 24 + len(_OPTIONS)
 """The length of the scenario's own row."""
 ROW: Final = 9 + len(_OPTIONS)
 """The length of the row of a step or a run."""
@@ -120,6 +120,7 @@ def scenario_of(head: bytes, steps: Sequence[bytes], runs: Sequence[bytes]) -> S
             race=row.one_of((True, False)),
             faults=_faults(row),
             ageing=row.one_of((None, None, None, 2.0, 0.5)),
+            evict_after=row.one_of((None, None, 0.5, 3.0)),
         ),
     )
 

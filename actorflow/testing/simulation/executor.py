@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from actorflow.model.context import Attempt
-    from actorflow.model.messages import AnswerWait
+    from actorflow.model.mailing import AnswerWait
     from actorflow.model.protocols import Report
     from actorflow.testing.simulation.account import Account, Body
     from actorflow.testing.simulation.mail import SimulatedMail

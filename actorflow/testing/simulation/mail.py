@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from actorflow.errors.storage import RunEnded
-from actorflow.model.messages import MailArrived
+from actorflow.model.mailing import MailArrived
+from actorflow.testing.simulation.sleeping import Sleeping
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +56,8 @@ class ReceiptTrace(NamedTuple):
     expired: bool
     payload: Any
     time: float
+    events: int = 0
+    """Number of events recorded before."""
 
 
 class SimulatedMail:
@@ -65,6 +68,7 @@ class SimulatedMail:
         state: The state manager.
         choose: Chooses how late a message is heard of.
         tell: Sends a message to the supervisor.
+        take_up: Has an evicted run go on.
     """
 
     def __init__(
@@ -73,7 +77,9 @@ class SimulatedMail:
         state: SimulatedStateManager,
         choose: Callable[[int, str], int],
         tell: Callable[[object], None],
+        take_up: Callable[[str], None],
     ) -> None:
+        self.asleep: Final = Sleeping(system, self._latest, take_up)
         self._system = system
         self._state = state
         self._choose = choose
@@ -103,6 +109,7 @@ class SimulatedMail:
         return not refused
 
     def _latest(self, run_id: str) -> int:
+        """Return the number of the latest message of a run."""
         found = self._state.read_messages(run_id, 0)
         return found[-1].number if found else 0
 
@@ -113,6 +120,7 @@ class SimulatedMail:
             self._read(run_id, tell)
 
     def _hear(self, run_id: str) -> None:
+        self.asleep.wake(run_id)
         if run_id in self._known:
             self._read(run_id, self._tell)
 
@@ -121,6 +129,11 @@ class SimulatedMail:
         if mail:
             self._known[run_id] = mail[-1].number
             tell(MailArrived(run_id, mail))
+
+    @property
+    def recorded(self) -> int:
+        """The number of events recorded so far."""
+        return len(self._state.log)
 
     def forget(self, run_id: str) -> None:
         """Forget a run that has ended or was left."""

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+import attrs
+
 from actorflow.actors import ConfigureSupervisor, Supervisor
 from actorflow.errors.running import IllegalMove
+from actorflow.model.mailing import EvictRun
 from actorflow.model.messages import CancelRun, ChildrenFound, Committed, LeaveRuns
 from actorflow.model.results import RunResult
 from actorflow.orchestrator.executor_table import finishing
@@ -33,7 +36,8 @@ if TYPE_CHECKING:
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.model.context import Attempt
     from actorflow.model.events import Event
-    from actorflow.model.messages import AnswerWait, EndChildren, UndoChild
+    from actorflow.model.mailing import AnswerWait, AskEviction, RunEvicted
+    from actorflow.model.messages import EndChildren, UndoChild
     from actorflow.model.protocols import StateManager
     from actorflow.orchestrator.requests import Request, RunOptions
     from actorflow.testing.simulation.places import Reporters
@@ -121,7 +125,9 @@ class SimulatedRuntime:
             fails=self.countdown("store fails"),
             stalls=self.countdown("store stalls"),
         )
-        self.messages: Final = SimulatedMail(self.system, self.state, choose, self._tell)
+        self.messages: Final = SimulatedMail(
+            self.system, self.state, choose, self._tell, self.take_over
+        )
         self.places: Final = SimulatedPlaces(self.account, self.messages)
         self.places.open(self._reporters(), self._reporters())
         self.audience: Final = _Audience(self.state.log)
@@ -135,6 +141,8 @@ class SimulatedRuntime:
         """The ids of the runs that this orchestrator was given and that have not ended."""
         self.left_runs: list[tuple[int, int, str]] = []
         """For each run that was left: as in `handed`."""
+        self.evicted_runs: list[tuple[int, str]] = []
+        """For each of these that was evicted: the number of delivered messages, and the run id."""
         self.defects: list[str] = []
         self.crashes: list[tuple[int, float]] = []
         """Its crashes and hand-overs: the number of deliveries before each, and the moment."""
@@ -168,6 +176,7 @@ class SimulatedRuntime:
             grace=settings.stop_grace,
             random=self._jitter,
             ageing=settings.ageing,
+            evict_after=settings.evict_after,
         )
         self._supervisor = self.system.create(Supervisor, self.system.system_cell)
         self._tell(ConfigureSupervisor(brain=self.brain, host=self))
@@ -184,7 +193,7 @@ class SimulatedRuntime:
         for body in self.account.bodies:
             body.handle = body.attempt.handle = None
         self._lose()
-        for part in (self.account, self.system, self):
+        for part in (self.account, self.messages, self.system, self):
             vars(part).clear()
 
     def _lose(self) -> None:
@@ -288,8 +297,14 @@ class SimulatedRuntime:
             self._note_illegal(run_id, error)
             return
         self.results.pop(run_id, None)
+        recorded = attrs.evolve(recorded, deadline_at=self.messages.asleep.take(run_id))
         most = self._settings.max_takeovers if taken_over else None
         self._take(resumed_run(self, plan, recorded, max_takeovers=most), script)
+
+    def take_over(self, run_id: str) -> None:
+        """Have a run go on as an orchestrator takes it over."""
+        known = self.account.runs[run_id]
+        self.resume(run_id, known.plan, known.script, taken_over=True)
 
     def _note_illegal(self, run_id: str, error: IllegalMove) -> None:
         self.defects.append(f"the record of {run_id} could not be read: {text_of(error)}")
@@ -309,6 +324,7 @@ class SimulatedRuntime:
 
     def cancel(self, run_id: str, reason: str, grace: float | None, *, compensate: bool) -> None:
         """Tell the supervisor to cancel a run."""
+        self.messages.asleep.wake(run_id)
         self._tell(CancelRun(run_id, reason, grace, compensate))
 
     def _tell(self, message: object) -> None:
@@ -369,6 +385,16 @@ class SimulatedRuntime:
         """Tell a body that waits for a message what it gets."""
         executor: Any = answer.attempt.executor
         executor.answered(answer)
+
+    def may_evict(self, message: AskEviction) -> None:
+        """Have a run evicted."""
+        self._tell(EvictRun(message.run_id))
+
+    def evicted(self, message: RunEvicted) -> None:
+        """Note that a run waits for messages without an orchestrator."""
+        self.evicted_runs.append((len(self.system.deliveries), message.run_id))
+        self.messages.asleep.put(message.run_id, message.eviction)
+        self.left(message.run_id)
 
     def end_children(self, message: EndChildren) -> None:
         """Say that a run has no children to undo."""

@@ -62,6 +62,7 @@ class Simulation:
         stop_grace: As in an `Orchestrator`.
         ageing: As in an `Orchestrator`.
         max_takeovers: As in an `Orchestrator`.
+        evict_after: As in an `Orchestrator`, but None by default.
         faults: How many faults may happen.
         race: Whether the next timer may fire while messages wait.
         max_happenings: The number of deliveries and timers after which a schedule counts as
@@ -95,6 +96,7 @@ class Simulation:
         stop_grace: float = 5.0,
         ageing: float | None = None,
         max_takeovers: int = 10,
+        evict_after: float | None = None,
         faults: Faults | None = None,
         race: bool = True,
         max_happenings: int | None = None,
@@ -107,6 +109,7 @@ class Simulation:
             stop_grace=stop_grace,
             ageing=ageing,
             max_takeovers=max_takeovers,
+            evict_after=evict_after,
             race=race,
             faults=NO_FAULTS if faults is None else faults,
         )
@@ -252,8 +255,7 @@ class Simulation:
         """Take over the runs that have not ended."""
         runtime = self._runtime
         for run_id in [id_ for id_ in runtime.account.runs if id_ not in runtime.results]:
-            known = self._known(run_id)
-            runtime.resume(run_id, known.plan, known.script, taken_over=True)
+            runtime.take_over(run_id)
 
     def crash_at_write(self, number: int, *, recorded: bool = False) -> bool:
         """Let things happen until a given write, and crash at that point.

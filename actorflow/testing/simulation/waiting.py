@@ -13,7 +13,8 @@ import attrs
 
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.running import StepCancelled, WaitExpired
-from actorflow.model.messages import AwaitMail, SuspendAttempt, WakeAttempt
+from actorflow.model.mailing import AwaitMail
+from actorflow.model.messages import SuspendAttempt, WakeAttempt
 from actorflow.testing.simulation.account import Outcome
 from actorflow.testing.simulation.mail import ReceiptTrace
 from actorflow.testing.simulation.scripts import Hangs, Raises
@@ -21,7 +22,7 @@ from actorflow.testing.simulation.scripts import Hangs, Raises
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actorflow.model.messages import AnswerWait
+    from actorflow.model.mailing import AnswerWait
     from actorflow.testing.simulation.account import Account, Body
     from actorflow.testing.simulation.mail import SimulatedMail
     from actorflow.testing.simulation.scripts import Behaviour, Wait, Waiting
@@ -160,6 +161,7 @@ class Waits:
             answer.outcome == "expired",
             answer.payload,
             self._system.time,
+            self._mail.recorded,
         )
         self._mail.receipts.append(receipt)
 

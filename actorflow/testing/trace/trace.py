@@ -238,6 +238,9 @@ class Trace:
     left: Sequence[tuple[int, int, str]] = ()
     """For each run that was left: the number of recorded events, the number of delivered messages,
     and the run id."""
+    evicted: Sequence[tuple[int, str]] = ()
+    """For each run that was left because it was evicted: the number of delivered messages, and the
+    run id."""
     messages: Sequence[MessageTrace] = ()
     """The messages that were sent to runs, in order."""
     receipts: Sequence[ReceiptTrace] = ()

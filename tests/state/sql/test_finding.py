@@ -218,7 +218,7 @@ def test_a_run_is_parked_since_a_time_of_the_database(make):
     assert (None, None) == (state.snapshot("run").parked, state.snapshot("run").parked_since)
 
 
-@pytest.mark.parametrize("name", ["waiting", "paused"])
+@pytest.mark.parametrize("name", ["paused"])
 def test_what_holds_a_run_up_is_read_and_carried(make, name):
     """The columns outlive the run's events and a change of its owner."""
     state = make()

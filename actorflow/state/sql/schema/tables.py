@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
 __all__ = [
+    "AWAKE",
     "NOT_PURGED",
     "PURGED",
     "Moment",
@@ -132,6 +133,8 @@ runs: Final = sa.Table(
     sa.Column("key_slot", Id),
     sa.Column("debounce", sa.Double),
     sa.Column("last_message", sa.BigInteger),
+    sa.Column("wake_at", Moment),
+    sa.Column("deadline_at", Moment),
     sa.Column("parent_compensates", sa.Boolean),
     sa.CheckConstraint(_among(RunStatus), name="actorflow_runs_status"),
     sa.CheckConstraint(
@@ -164,14 +167,18 @@ for _name in ("parked", "waiting", "paused"):
     _index_where(_name, f"actorflow_runs_{_name}", *_NEWEST)
 
 _open: Final = runs.c.finished_at.is_(None)
+AWAKE: Final = sa.and_(_open, runs.c.waiting.is_(None))
+"""The run is in progress, or waits for an owner; not for something outside, without one."""
 sa.Index(
     "actorflow_runs_open",
     runs.c.priority.desc(),
     runs.c.created_at,
     runs.c.run_id,
-    postgresql_where=_open,
-    sqlite_where=_open,
+    postgresql_where=AWAKE,
+    sqlite_where=AWAKE,
 )
+
+_index_where("wake_at", "actorflow_runs_wake", runs.c.wake_at)
 
 _addressed: Final = sa.and_(runs.c.last_message.is_not(None), _open)
 sa.Index(

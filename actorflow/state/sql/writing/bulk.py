@@ -260,6 +260,8 @@ _SET_LATER: Final = frozenset(
         "key_slot",
         "debounce",
         "last_message",
+        "wake_at",
+        "deadline_at",
     }
 )
 """Columns that have their defaults when a run is accepted, or are set by another statement."""

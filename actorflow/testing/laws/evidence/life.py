@@ -156,9 +156,11 @@ class Life:
         "end",
         "end_at",
         "events",
+        "evicting",
         "former",
         "handed_back",
         "left_at",
+        "left_until",
         "odd",
         "plan",
         "run_id",
@@ -176,11 +178,16 @@ class Life:
         self.since: int = since
         """Number of messages delivered when it began, including the one that began it."""
         self.until: float = NEVER
-        """Number of messages delivered when the next life began or the orchestrator crashed."""
+        """Number of messages delivered when the next life began, the orchestrator crashed, or the
+        run was evicted."""
         self.cut: bool = False
         """Whether the orchestrator crashed, or was shut down, during or after this life."""
+        self.evicting: float = NEVER
+        """Number of messages delivered when it was to be evicted, or might have been."""
         self.left_at: float = NEVER
         """Number of messages delivered when it was to be left, including the one that said so."""
+        self.left_until: float = BEFORE
+        """When the grace of its orchestrator's shutdown was over, if that was to leave it."""
         self.handed_back: float = NEVER
         """Number of messages delivered when nothing of it was in flight, so that it was left."""
         self.torn_at: float = NEVER

@@ -1,4 +1,8 @@
-"""Messages of runs: a table with a row for each, and a column that says which one is the latest."""
+"""Messages of runs, and runs that wait for them outside of any memory.
+
+There is a table of messages, with a column of runs that says which is the latest one. A run that
+waits is left out of the index in which orchestrators look for runs.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ _TIME: Final = sa.Text().with_variant(sa.TIMESTAMP(timezone=True), "postgresql")
 
 
 def upgrade() -> None:
-    """Create the table, and add the column."""
+    """Create the table, add the columns, and change the index."""
     op.create_table(
         "actorflow_messages",
         sa.Column("run_id", _ID, sa.ForeignKey("actorflow_runs.run_id", ondelete="CASCADE")),
@@ -47,4 +51,23 @@ def upgrade() -> None:
         ("owner",),
         postgresql_where=some,
         sqlite_where=some,
+    )
+    for name in ("wake_at", "deadline_at"):
+        op.add_column("actorflow_runs", sa.Column(name, _TIME))
+    asleep = sa.text("wake_at IS NOT NULL")
+    op.create_index(
+        "actorflow_runs_wake",
+        "actorflow_runs",
+        ("wake_at",),
+        postgresql_where=asleep,
+        sqlite_where=asleep,
+    )
+    op.drop_index("actorflow_runs_open", "actorflow_runs")
+    is_open = sa.text("finished_at IS NULL AND waiting IS NULL")
+    op.create_index(
+        "actorflow_runs_open",
+        "actorflow_runs",
+        (sa.text("priority DESC"), "created_at", "run_id"),
+        postgresql_where=is_open,
+        sqlite_where=is_open,
     )

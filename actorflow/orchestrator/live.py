@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.errors.definition import OrchestratorClosed
-from actorflow.errors.storage import RunUnattended
+from actorflow.errors.storage import LeaseLost, RunUnattended
 from actorflow.model.filters import RunFilters, RunQuery, columns_of
 from actorflow.model.lifecycle import RunStatus
 from actorflow.model.powers import CountsRuns
@@ -15,7 +15,6 @@ from actorflow.model.results import RunResult
 from actorflow.orchestrator.powers import lacks, listing_arguments
 from actorflow.orchestrator.settings import run_id_of
 from actorflow.orchestrator.waiting import WaitingRuns
-from actorflow.run.followed import Evicted
 from actorflow.run.handle import Run
 from actorflow.support.oneshot import Once
 
@@ -148,19 +147,29 @@ class LiveRuns:
             self._tell_if_all_ended()
         if entry is not None:
             self._left(entry[2])
-            entry[1].fail(Evicted(run_id))
+            entry[1].fail(LeaseLost(run_id))  # as of a run that another orchestrator took over
 
-    def finish(self, result: RunResult) -> None:
-        """Remove a run, and give its waiters the result; in a callback of the event loop."""
+    def finish(self, result: RunResult, taken_over: LeaseLost | None = None) -> None:
+        """Remove a run, and give its waiters the result; in a callback of the event loop.
+
+        Args:
+            result: The result.
+            taken_over: If another orchestrator goes on with the run, the error that says so.
+                Waiters get this error; a handle then follows the run's record.
+        """
         with self._lock:
             entry = self._runs.pop(result.run_id, None)
             if self._closed:
-                if entry is not None and result.status is not RunStatus.CANCELLED:
+                by_itself = taken_over is None and result.status is not RunStatus.CANCELLED
+                if entry is not None and by_itself:
                     self.drained += 1
                 self._tell_if_all_ended()
         if entry is not None:
             self._left(entry[2])
-            entry[1].set_here(result)
+            if taken_over is None:
+                entry[1].set_here(result)
+            else:
+                entry[1].fail(taken_over)
 
     def close(self) -> None:
         """Accept no further runs."""

@@ -18,6 +18,7 @@ from thespian.actors import ActorSystem
 
 from actorflow.actors import ConfigureSupervisor, Supervisor
 from actorflow.errors.definition import ForkedOrchestrator, OrchestratorClosed
+from actorflow.errors.storage import LeaseLost
 from actorflow.executors import CoroutineExecutor, ThreadExecutor
 from actorflow.executors.watchdog import Watchdog
 from actorflow.model.lifecycle import RunStatus
@@ -238,10 +239,10 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, LetsRunsGo, ReportsFault
         self.check_process()
         if not self._blocks():
             self.state.events(run_id, limit=0)  # raises for a run that is not there
-        if end is None and self.is_shared:
-            return EventStream(FollowedSource(self), run_id, follows=True, limit=limit)
-        elsewhere = FollowedSource(self) if self.is_shared else None
-        return EventStream(self, run_id, end=end, limit=limit, elsewhere=elsewhere)
+        followed = FollowedSource(self) if self.is_shared else None
+        if end is None and followed is not None:
+            return EventStream(followed, run_id, follows=True, limit=limit)
+        return EventStream(self, run_id, end=end, limit=limit, elsewhere=followed)
 
     # ── Runs that may be in progress elsewhere ───────────────────────────────────────────────
 
@@ -395,7 +396,9 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, LetsRunsGo, ReportsFault
         self.waits.end(result.run_id)
         self.mail.forget(result.run_id)
         self.end_those_of(result)
-        self._live.finish(result)
+        error = result.error
+        taken_over = error if self.is_shared and isinstance(error, LeaseLost) else None
+        self._live.finish(result, taken_over)
         if self._live.waiting.has_keys:  # one of them may wait for this
             self._live.waiting.changed()
         if self.audience.present:

@@ -153,10 +153,10 @@ class Closing:
         # All of these waits may be for one database that does not answer: they share one limit.
         until = runtime.clock.now() + self.grace + self._margin
         await first_of(live.all_ended, timeout=until - runtime.clock.now())
-        if self._background is not None:  # it must not use a state manager that is closed
-            await first_of(self._background.ended, timeout=until - runtime.clock.now())
+        stuck = await self._background_is_stuck(until - self._margin / 2 - runtime.clock.now())
         await first_of(live.waiting.ended, timeout=until - runtime.clock.now())
         abandoned = await runtime.close(self.grace, until - runtime.clock.now())
+        abandoned += [_BACKGROUND] if stuck else []
         if self.leave:
             # Runs that failed or were cancelled before have ended within the grace. Those that are
             # still there end with the loop; closing the state manager hands them back.
@@ -171,12 +171,26 @@ class Closing:
             duration=runtime.clock.now() - began,
         )
 
+    async def _background_is_stuck(self, patience: float) -> bool:
+        """Wait for the threads in the background, which should not find their state closed.
+
+        One that waits for a connection which does not answer must not keep the state manager from
+        closing, which returns the lease over a connection of its own.
+        """
+        if self._background is None:
+            return False
+        await first_of(self._background.ended, timeout=patience)
+        return not self._background.ended.done
+
     async def _drain(self, seconds: float) -> None:
         """Wait until every run has ended, or a caller stops waiting."""
         await first_of(self._live.all_ended, self._impatience, timeout=seconds)
         self._impatience.set(None)
 
 
+_BACKGROUND: Final = (
+    "a search for runs, or a schedule, still waits for the database; its thread stays behind"
+)
 _LEFT: Final = "the state manager still waits for its database; its thread stays behind"
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from actorflow.errors.storage import LeaseLost
 from actorflow.model.lifecycle import EventKind
-from actorflow.run.followed import Evicted
 from actorflow.support.oneshot import Once
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ class EventStream:
         end: The end of a run of this orchestrator. If it is an error, such as that of a run which a
             shutdown has left, an iteration raises that after the events that are recorded.
         limit: For how many seconds an iteration waits altogether.
-        elsewhere: Where it reads on when the run has been evicted from memory.
+        elsewhere: Where it reads the rest of a run that another orchestrator has taken over.
+        after: The number of the last event that is left out.
     """
 
     def __init__(
@@ -78,28 +79,32 @@ class EventStream:
         end: Once[Any] | None = None,
         limit: float | None = None,
         elsewhere: Source | None = None,
+        after: int = 0,
     ) -> None:
-        self._elsewhere = elsewhere
         self._source = source
         self._run_id = run_id
         self._follows = follows
         self._end = end
         self._limit = limit
+        self._elsewhere = elsewhere
+        self._after = after
 
     def _cursor(self) -> _Cursor:
-        return _Cursor(self._source, self._run_id, follows=self._follows)
+        return _Cursor(self._source, self._run_id, self._after, follows=self._follows)
 
-    def _goes_on(self, cursor: _Cursor, bell: _Bell) -> bool:
-        """Read on elsewhere if the run has been evicted; else refuse to end before the run does."""
-        end = self._end
-        if end is None or end.error is None or cursor.over or cursor.follows:
-            return False
-        if self._elsewhere is None or not isinstance(end.error, Evicted):
-            end.result()
-        else:
-            cursor.follow(self._elsewhere)
-            bell.move(self._elsewhere)
-        return True
+    def _rest(self, cursor: _Cursor, left: _Left) -> EventStream | None:
+        """Return the rest of a run that goes on elsewhere; None if this was its end.
+
+        It refuses to end quietly before the run has ended.
+        """
+        if self._end is None or self._end.error is None or cursor.over:
+            return None
+        if self._elsewhere is None or not isinstance(self._end.error, LeaseLost):
+            self._end.result()
+            return None
+        return EventStream(
+            self._elsewhere, self._run_id, follows=True, limit=left.seconds(), after=cursor.read
+        )
 
     def __iter__(self) -> Iterator[Event]:
         cursor = self._cursor()
@@ -109,7 +114,9 @@ class EventStream:
             while True:
                 bell.clear()
                 yield from cursor.page()
-                if cursor.done and not self._goes_on(cursor, bell):
+                if cursor.done:
+                    if (rest := self._rest(cursor, left)) is not None:
+                        yield from rest
                     return
                 if not cursor.advanced and bell.hangs():
                     self._source.check_may_block("iterating over Run.events() with `for`")
@@ -128,7 +135,10 @@ class EventStream:
                 bell.clear()
                 for event in await self._page(cursor):
                     yield event
-                if cursor.done and not self._goes_on(cursor, bell):
+                if cursor.done:
+                    if (rest := self._rest(cursor, left)) is not None:
+                        async for event in rest:
+                            yield event
                     return
                 if not cursor.advanced and bell.hangs():
                     self._source.check_process()
@@ -147,11 +157,12 @@ class EventStream:
 class _Cursor:
     """How far a stream has read."""
 
-    def __init__(self, source: Source, run_id: str, *, follows: bool) -> None:
+    def __init__(self, source: Source, run_id: str, after: int, *, follows: bool) -> None:
         self._source = source
         self._run_id = run_id
-        self.follows = follows
-        self._read = 0
+        self._follows = follows
+        self.read = after
+        """The number of the last event that was read."""
         self.over = False
         """Whether the last event that says anything about the run says that it has ended."""
         self.advanced = False
@@ -160,19 +171,15 @@ class _Cursor:
     def page(self) -> Sequence[Event]:
         # Asked before reading: a run that has ended by now has all its events recorded.
         ended = not self._source.live(self._run_id)
-        events = self._source.read(self._run_id, self._read, _PAGE)
+        events = self._source.read(self._run_id, self.read, _PAGE)
         if events:
-            self._read = events[-1].number
+            self.read = events[-1].number
         self.advanced = bool(events)
         for event in events:
             if event.step_id is None:
                 self.over = event.kind in _ENDS
-        self.done = not events and (ended or (self.follows and self.over))
+        self.done = not events and (ended or (self._follows and self.over))
         return events
-
-    def follow(self, source: Source) -> None:
-        """Read on from another source, to the event that ends the run."""
-        self._source, self.follows = source, True
 
 
 class _Left:
@@ -215,11 +222,6 @@ class _Bell:
         if not hung:
             self._source.watch(self._run_id, self.ring)
         return hung
-
-    def move(self, source: Source) -> None:
-        """Ring for another source from now on."""
-        self.take_down()
-        self._source = source
 
     def take_down(self) -> None:
         """Stop ringing; a second call does nothing."""

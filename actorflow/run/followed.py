@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import attrs
 
-from actorflow.errors.storage import StoreUnavailable
+from actorflow.errors.storage import LeaseLost, StoreUnavailable
 from actorflow.model.lifecycle import RunStatus
 from actorflow.model.results import RunResult
 from actorflow.support.oneshot import Once
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     _T = TypeVar("_T")
 
-__all__ = ["Evicted", "FollowedEnd", "Record", "Watch"]
+__all__ = ["FollowedEnd", "Record", "Watch"]
 
 
 class Record(Protocol):
@@ -61,10 +61,6 @@ class Record(Protocol):
         self, run_id: str, changed: Callable[[RunStatus | None], None]
     ) -> Callable[[], None]:
         """Call `changed` as `FollowsRuns.follow` does; return what ends that."""
-
-
-class Evicted(Exception):
-    """Ends the waits for a run here that has been evicted from memory, and goes on anywhere."""
 
 
 class FollowedEnd:
@@ -114,7 +110,7 @@ class FollowedEnd:
             while self.known is None:
                 here = self._record.end_here(self._run_id)
                 if here is not None:
-                    with contextlib.suppress(Evicted):
+                    with contextlib.suppress(LeaseLost):  # it goes on elsewhere
                         self.known = self._record.wait(self._run_id, here)
                 elif (ear := self._listen()) is not None:
                     with ear:
@@ -136,7 +132,7 @@ class FollowedEnd:
             if here is not None:
                 if not here.wait(left):
                     return None
-                with contextlib.suppress(Evicted):
+                with contextlib.suppress(LeaseLost):
                     self.known = here.result()
             elif (ear := self._listen()) is not None:
                 with ear:
@@ -156,7 +152,7 @@ class FollowedEnd:
             while self.known is None:
                 here = self._record.end_here(self._run_id)
                 if here is not None:
-                    with contextlib.suppress(Evicted):
+                    with contextlib.suppress(LeaseLost):
                         self.known = await self._record.wait_async(self._run_id, here)
                 elif (ear := await self._record.read_async(self._listen)) is not None:
                     with ear:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.definition.arguments import flag, string
 from actorflow.definition.durations import Duration, patience
-from actorflow.errors.storage import RunNotFound
+from actorflow.errors.storage import LeaseLost, RunNotFound
 from actorflow.model.lifecycle import RunStatus
-from actorflow.run.followed import Evicted, FollowedEnd, Watch
+from actorflow.run.followed import FollowedEnd, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -71,6 +71,15 @@ class Run:
         self.id = run_id
         self.workflow_id = workflow_id
 
+    @property
+    def _end(self) -> Once[RunResult] | None:
+        """The end of a run of this orchestrator; None for a run whose record is followed.
+
+        That is a run which was not in progress here, or which another orchestrator has taken over.
+        """
+        end = self._end_here
+        return None if end is not None and isinstance(end.error, LeaseLost) else end
+
     def __repr__(self) -> str:
         end, known = self._end, self._known
         if known is not None:
@@ -80,14 +89,6 @@ class Run:
         else:
             state = "cut off" if end.done else "in progress"
         return f"<Run {self.id} of {self.workflow_id!r}, {state}>"
-
-    @property
-    def _end(self) -> Once[RunResult] | None:
-        """The end of a run of this orchestrator; None for a run whose record is followed."""
-        end = self._end_here
-        if end is not None and isinstance(end.error, Evicted):
-            end = self._end_here = None
-        return end
 
     @property
     def _known(self) -> RunResult | None:
@@ -190,23 +191,21 @@ class Run:
         self._runtime.check_may_block(f"Run.{call}()")
         if limit is None:
             with self._runtime.staying():
-                if (end := self._end) is not None:
-                    with contextlib.suppress(Evicted):
+                with contextlib.suppress(LeaseLost):  # then its record is followed
+                    if (end := self._end) is not None:
                         return self._runtime.wait(self.id, end)
                 return self._followed.wait()
         return self._ended(limit)
 
     def _ended(self, limit: float) -> RunResult:
-        until = self._runtime.clock.now() + limit
-        end = self._end
-        if end is not None and end.wait(limit):
-            with contextlib.suppress(Evicted):
-                return end.result()
-        if self._end is None:
-            left = max(0.0, until - self._runtime.clock.now())
-            result = self._followed.wait_within(left)
+        end, clock = self._end, self._runtime.clock
+        until = clock.now() + limit
+        if end is None or (end.wait(limit) and self._end is None):
+            result = self._followed.wait_within(max(0.0, until - clock.now()))
             if result is not None:
                 return result
+        elif end.done:
+            return end.result()
         state = _PENDING if self._followed.status is RunStatus.PENDING else "it goes on"
         raise TimeoutError(
             f"run {self.id!r} of workflow {self.workflow_id!r} has not ended within "
@@ -248,8 +247,8 @@ class Run:
             return self._decided()
         self._runtime.check_process()
         with self._runtime.staying():
-            if (end := self._end) is not None:
-                with contextlib.suppress(Evicted):
+            with contextlib.suppress(LeaseLost):  # then its record is followed
+                if (end := self._end) is not None:
                     return await self._runtime.wait_async(self.id, end)
             return await self._followed.wait_async()
 

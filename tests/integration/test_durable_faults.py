@@ -15,6 +15,7 @@ from actorflow.state.sql import SQLStateManager
 from tests.support import postgres
 from tests.support.faults.deploys import deploy_again_and_again
 from tests.support.faults.durable_program import expected, logged
+from tests.support.faults.everything import disturb_everything
 from tests.support.faults.full_disks import fill_again_and_again, small_disk
 from tests.support.faults.kills import kill_again_and_again
 from tests.support.faults.lost_connections import cut_again_and_again, restart_again_and_again
@@ -89,6 +90,17 @@ def test_two_daemons_share_a_queue_though_they_are_cut_off_again_and_again(tmp_p
     assert not figures.broken, figures
     assert (10, 2) == (figures.disturbances, figures.restarts)
     assert (40, 280) == (figures.results, figures.steps)
+
+
+def test_nothing_is_lost_or_done_twice_under_all_faults_at_once(tmp_path):
+    """Three daemons with schedules, children, keys and cancellations, each behind a network."""
+    figures = disturb_everything(tmp_path, steps=200, faults=8, seed=1, pace=0.3)
+
+    assert not figures.broken, figures
+    assert 8 == figures.faults
+    assert figures.steps >= 200
+    assert figures.fired > 1
+    assert figures.taken_over > 0
 
 
 def test_a_server_that_crashes_and_comes_back_delays_runs_and_loses_nothing(tmp_path):

@@ -173,6 +173,7 @@ def test_a_wait_that_is_over_says_when_the_record_cannot_be_read(stage, monkeypa
         raise StoreUnavailable("answer", "it is gone")
 
     monkeypatch.setattr(runtime, "snapshot", away)
+    monkeypatch.setattr(runtime, "follow", lambda _run_id, _changed: lambda: None)  # hears nothing
     with pytest.raises(StoreUnavailable):
         run.wait(0)
 

@@ -7,14 +7,15 @@ import concurrent.futures
 import contextlib
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
 
-from actorflow import MemoryStateManager, Orchestrator, RunFailed, Workflow
+from actorflow import MemoryStateManager, Orchestrator, Workflow, wait_first
 from actorflow.errors.definition import DefinitionError, UnknownExecutor
 from actorflow.errors.running import DeadlineExceeded, Overloaded
-from actorflow.errors.storage import LeaseHeld, LeaseLost, StoreOverloaded, StoreUnavailable
+from actorflow.errors.storage import LeaseHeld, RunNotFound, StoreOverloaded, StoreUnavailable
 from actorflow.model.lifecycle import EventKind, RunStatus
 from actorflow.orchestrator.requests import _completed, resumed_run
 from actorflow.state.sql.engines import Engines
@@ -147,8 +148,62 @@ def counting(semaphore, function):
     return counted
 
 
-def test_a_run_that_was_taken_over_ends_for_its_former_owner_with_a_lease_lost(make, url):
-    """And its step runs once more at the new owner's, who alone writes what comes of it."""
+def test_who_waits_for_a_run_that_was_taken_over_hears_of_its_end(make, url):
+    """Its step runs once more at the new owner's, who alone writes what comes of it."""
+    hold, began, again, gate = (threading.Event() for _ in range(4))
+
+    def slow():
+        began.set()
+        hold.wait(GUARD)
+        return "late"
+
+    def new():
+        again.set()
+        gate.wait(GUARD)
+        return "new"
+
+    async def outcome(run):
+        return (await run).output
+
+    async def kinds(run):
+        return [event.kind.value async for event in run.events()]
+
+    with (
+        ThreadPoolExecutor(8) as pool,
+        Orchestrator(make()) as first,
+        Orchestrator(make()) as second,
+    ):
+        run = first.start(flow_of(slow))
+        assert began.wait(GUARD)
+        waits = [
+            pool.submit(lambda: run.wait().output),
+            pool.submit(lambda: run.result(GUARD).output),
+            pool.submit(lambda: asyncio.run(outcome(run))),
+            pool.submit(lambda: wait_first([run]).result().output),
+        ]
+        streams = [
+            pool.submit(lambda: [event.kind.value for event in run.events(timeout=GUARD)]),
+            pool.submit(lambda: asyncio.run(kinds(run))),
+        ]
+        expire(url)
+        there = second.resume(run.id, flow_of(new))
+        hold.set()
+        assert again.wait(GUARD)
+        while run.id in first._life.live:
+            threading.Event().wait(0.001)
+        lost = run.done, run.status, repr(run).endswith("followed>")
+        gate.set()
+        outputs = [there.result(GUARD).output, *(it.result(GUARD) for it in waits)]
+        ends = [it.result(GUARD)[-2:] for it in streams]
+
+    assert (False, RunStatus.RUNNING, True) == lost
+    assert ["new"] * 5 == outputs
+    assert [["step.completed", "run.completed"]] * 2 == ends
+    assert "new" == make().snapshot(run.id).outputs["a"]
+
+
+def test_a_parent_whose_child_was_taken_over_waits_for_it_there(make, url):
+    """Its step has not failed, although the child has ended here."""
     hold, began = threading.Event(), threading.Event()
 
     def slow():
@@ -156,24 +211,30 @@ def test_a_run_that_was_taken_over_ends_for_its_former_owner_with_a_lease_lost(m
         hold.wait(GUARD)
         return "late"
 
-    with Orchestrator(make()) as first, Orchestrator(make()) as second:
-        run = first.start(flow_of(slow))
-        assert began.wait(GUARD)
-        expire(url)
-        result = second.resume(run.id, flow_of(lambda: "new")).result(GUARD)
-        hold.set()
-        with pytest.raises(RunFailed) as raised:
-            run.result(GUARD)
+    async def ask(ctx):
+        return (await ctx.run("child")).output
 
-    assert isinstance(raised.value.__cause__, LeaseLost)
-    assert "new" == result.output
-    assert "new" == make().snapshot(run.id).outputs["a"]
+    parent, child, newer = Workflow("parent"), Workflow("child"), Workflow("child")
+    parent.step(ask, id="ask", async_=True)
+    child.step(slow, id="a")
+    newer.step(lambda: "new", id="a")
+    with Orchestrator(make()) as first, Orchestrator(make()) as second:
+        first.register(child)
+        run = first.start(parent)
+        assert began.wait(GUARD)
+        child_id = first.list(parent_run_id=run.id).runs[0].run_id
+        tell(url, f"UPDATE actorflow_runs SET owner = '' WHERE run_id = '{child_id}'")  # noqa: S608
+        there = second.resume(child_id, newer).result(GUARD).output
+        hold.set()
+        here = run.result(GUARD).outputs["ask"]
+
+    assert ("new", "new") == (there, here)
 
 
 @pytest.mark.parametrize("after", ["claimed", "deleted"])
 def test_a_former_owner_notices_at_its_next_heartbeat_though_its_step_goes_on(make, url, after):
     """It has nothing to write, and the step is cancelled long before it would end."""
-    began, told = threading.Event(), []
+    began, told = threading.Event(), threading.Event()
     flow = Workflow("flow")
 
     @flow.step(async_=True)
@@ -182,7 +243,7 @@ def test_a_former_owner_notices_at_its_next_heartbeat_though_its_step_goes_on(ma
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
-            told.append("cancelled")
+            told.set()
             raise
 
     other = make()
@@ -193,10 +254,15 @@ def test_a_former_owner_notices_at_its_next_heartbeat_though_its_step_goes_on(ma
             lease_lost_to(other, url, run.id)
         else:
             tell(url, "DELETE FROM actorflow_runs")
-        result = run.wait(GUARD)
+        assert told.wait(GUARD)
+        if after == "claimed":
+            with pytest.raises(TimeoutError, match="it goes on"):
+                run.wait(0.01)
+        else:
+            with pytest.raises(RunNotFound):
+                run.wait(GUARD)
         next_one = first.run(flow_of(lambda: "goes on")).output
 
-    assert ("failed", LeaseLost, ["cancelled"]) == (result.status, type(result.error), told)
     assert "goes on" == next_one
 
 

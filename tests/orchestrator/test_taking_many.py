@@ -38,6 +38,10 @@ def enqueue(state, count, prefix="run"):
         commits.wait("enqueue")
 
 
+_REQUESTS = "cancel_asked IS NOT NULL"
+"""In what the watcher asks now and then, for which the search is not to blame."""
+
+
 @contextlib.contextmanager
 def counted(engine):
     """The statements that are executed on an engine."""
@@ -72,9 +76,9 @@ def statements_to_take(state, count):
     orchestrator.register(flow)
     with counted(state._engines.reading) as seen, orchestrator:
         assert all_started.wait(GUARD)
-        taken = [it for it in seen if not it.startswith("BEGIN")]
+        taken = [it for it in seen if not it.startswith("BEGIN") and _REQUESTS not in it]
         orchestrator.shutdown(drain=0, grace=0, leave=False)
-    return len(taken)
+    return taken
 
 
 def test_many_runs_are_read_in_as_many_statements_as_a_few(make):
@@ -82,7 +86,7 @@ def test_many_runs_are_read_in_as_many_statements_as_a_few(make):
     few = statements_to_take(make(), 3)
     many = statements_to_take(make(), 300)
 
-    assert (3, 3) == (few, many)
+    assert (3, 3) == (len(few), len(many)), many
 
 
 @pytest.mark.filterwarnings("ignore:PickleSerializer runs any code:actorflow.ActorflowWarning")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -47,8 +48,12 @@ _DISCONNECT: Final = "actorflow_disconnect"
 _CONNECT: Final = "actorflow_connect"
 _SILENCE: Final = 30.0
 """Seconds of PostgreSQL's silence after which a statement that writes fails."""
+_SHORTEST_SILENCE: Final = 5.0
+"""The shortest such limit: a busy server may take a while for a commit."""
 _SILENCE_OF_A_QUERY: Final = 60.0
 """The same for queries, which may have much to count."""
+_KEPT_POOLS: Final = 8
+"""How many pools that were disposed of are looked into again."""
 _BUSY_TIMEOUT: Final = 1.0
 """Seconds for which SQLite waits for a lock before the error reaches our own retries."""
 
@@ -63,17 +68,31 @@ class Engines:
     """The URL without its driver, and without passwords."""
     file: Path | None = None
     """The SQLite file; None for PostgreSQL and for SQLite `file:` URLs."""
+    _disposed: deque[sa.Pool] = attrs.field(factory=lambda: deque(maxlen=_KEPT_POOLS), init=False)
+    """The last pools that were disposed of."""
 
     @classmethod
-    def to(cls, url: str, *, synchronous: Literal["FULL", "NORMAL"] = "FULL") -> Engines:
+    def to(
+        cls,
+        url: str,
+        *,
+        synchronous: Literal["FULL", "NORMAL"] = "FULL",
+        lease: float = 2 * _SILENCE,
+    ) -> Engines:
         """Return engines for a URL, without connecting.
+
+        Args:
+            url: The address of the database.
+            synchronous: How SQLite commits.
+            lease: Seconds without a renewal after which runs are taken over. A connection to write
+                that is silent for half as long is given up, so that another one is in time.
 
         Raises:
             DefinitionError: When `url` is not the URL of a supported database.
         """
         address = _parse(url)
         make = _sqlite if address.get_backend_name() == "sqlite" else _postgresql
-        engines = make(address, synchronous)
+        engines = make(address, synchronous, min(_SILENCE, max(_SHORTEST_SILENCE, lease / 2)))
         for engine in engines:
             sa.event.listen(engine, "handle_error", _hide(secrets_of(url)))
         reading, writing = engines
@@ -86,9 +105,16 @@ class Engines:
         self.dispose()
 
     def dispose(self) -> None:
-        """Close all connections; later use opens new ones."""
-        self.reading.dispose()
-        self.writing.dispose()
+        """Close all connections; later use opens new ones.
+
+        A connection that is in use goes back to a pool that nobody uses any more. Call this again
+        after that use, so that it is closed.
+        """
+        for engine in (self.reading, self.writing):
+            self._disposed.append(engine.pool)
+            engine.dispose()
+        for pool in tuple(self._disposed):
+            pool.dispose()
 
 
 def transaction(engine: sa.Engine) -> contextlib.AbstractContextManager[sa.Connection]:
@@ -195,7 +221,7 @@ def _engine(address: sa.URL, **options: Any) -> sa.Engine:
     return sa.create_engine(address, execution_options={_PROCESS: os.getpid()}, **options)
 
 
-def _postgresql(address: sa.URL, _synchronous: str) -> tuple[sa.Engine, sa.Engine]:
+def _postgresql(address: sa.URL, _synchronous: str, silence: float) -> tuple[sa.Engine, sa.Engine]:
     # SQLAlchemy shows an engine's URL with all passwords but the one in front of the host.
     query = {name: it if isinstance(it, str) else it[-1] for name, it in address.query.items()}
     hidden = {name: it for name, it in query.items() if not shown_parameter(name)}
@@ -204,7 +230,7 @@ def _postgresql(address: sa.URL, _synchronous: str) -> tuple[sa.Engine, sa.Engin
     reading = _engine(plain, **snapshots)
     writing = _engine(plain, pool_size=1, max_overflow=1)
     _limit(reading, hidden, _SILENCE_OF_A_QUERY, writes=False)
-    _limit(writing, hidden, _SILENCE, writes=True)
+    _limit(writing, hidden, silence, writes=True)
     return reading, writing
 
 
@@ -227,7 +253,7 @@ def connected(engine: sa.Engine) -> LimitedConnection:
     return make()
 
 
-def _sqlite(address: sa.URL, synchronous: str) -> tuple[sa.Engine, sa.Engine]:
+def _sqlite(address: sa.URL, synchronous: str, _silence: float) -> tuple[sa.Engine, sa.Engine]:
     engines = [_engine(address, connect_args={"timeout": _BUSY_TIMEOUT}) for _ in range(2)]
 
     def disconnect() -> None:

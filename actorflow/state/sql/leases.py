@@ -26,7 +26,7 @@ from actorflow.state.sql.schema.tables import AWAKE, NOT_PURGED, Moment, owners,
 from actorflow.state.sql.values.errors import clipped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from typing import TypeAlias
 
     Cancel: TypeAlias = Callable[[str, str, bool], None]
@@ -39,6 +39,7 @@ __all__ = [
     "database_time",
     "lease_expired",
     "lease_forgotten",
+    "owned_elsewhere",
     "request_cancel",
     "unowned",
 ]
@@ -67,6 +68,16 @@ def unowned(dialect: str, run: Any = runs) -> sa.ColumnElement[bool]:
     own = owners.c.owner == run.c.owner
     holds = own if dialect == "sqlite" else sa.and_(own, ~lease_expired(dialect))
     return ~sa.exists().where(holds)
+
+
+def owned_elsewhere(connection: sa.Connection, owner: str, run_ids: Collection[str]) -> set[str]:
+    """Return those of the runs that this owner has no longer.
+
+    None of the others is taken over before the end of the transaction.
+    """
+    query = sa.select(runs.c.run_id, runs.c.owner).where(runs.c.run_id.in_(list(run_ids)))
+    found = connection.execute(query.with_for_update(read=True))
+    return {run_id for run_id, its_owner in found if its_owner != owner}
 
 
 def lease_expired(dialect: str) -> sa.ColumnElement[bool]:

@@ -135,7 +135,7 @@ class SQLStateManager(SQLDeferral, SQLListings, SQLMessages, SQLOutside, SQLSche
             from actorflow.state.sql.writing.outside import OutsideWriter  # noqa: PLC0415
             from actorflow.state.sql.writing.writer import Writer  # noqa: PLC0415
 
-            self._engines = opened(url, synchronous=synchronous, create=create)
+            self._engines = opened(url, synchronous=synchronous, lease=lease, create=create)
         chosen = JSONSerializer() if serializer is None else serializer
         self._check_process = functools.partial(check_process, self._engines.writing)
         self._payloads = Payloads(
@@ -144,7 +144,7 @@ class SQLStateManager(SQLDeferral, SQLListings, SQLMessages, SQLOutside, SQLSche
         self._serialized = SerializedOutputs(self._payloads)
         self._messages = MessageRows(self._payloads)
         self._dump_attributes = dump_attributes
-        self._reader = Reader(self._engines.reading, self._payloads)
+        self._reader = Reader(self._engines, self._payloads)
         dialect, owner = self._engines.writing.dialect, str(uuid.uuid4())
         clock, self._requests = SystemClock(), CancelRequests(owner)
         held = Lease(dialect.name, owner, lease, clock.now, self._requests)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from actorflow.model.filters import RunQuery
+    from actorflow.state.sql.engines import Engines
     from actorflow.state.sql.health import Owner
     from actorflow.state.sql.records import Record
     from actorflow.state.sql.values.payloads import Payloads
@@ -77,10 +78,15 @@ _BETWEEN_ATTEMPTS: Final = frozenset(
 
 
 class Reader:
-    """Reads runs; usable from any thread."""
+    """Reads runs; usable from any thread.
 
-    def __init__(self, engine: sa.Engine, payloads: Payloads) -> None:
-        self._engine = engine
+    Args:
+        engines: Where it connects.
+        payloads: Restores values.
+    """
+
+    def __init__(self, engines: Engines, payloads: Payloads) -> None:
+        self._engines = engines
         self._payloads = payloads
         self.closed = False
         """Whether to close connections after each use, because the manager is closed."""
@@ -88,17 +94,13 @@ class Reader:
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
         try:
-            with transaction(self._engine) as connection:
-                try:
-                    yield connection
-                finally:
-                    if self.closed:  # by now, and with it the pool
-                        connection.detach()
+            with transaction(self._engines.reading) as connection:
+                yield connection
         except SQLAlchemyError as error:
             raise StoreUnavailable("answer", describe(error)) from error
         finally:
-            if self.closed:
-                self._engine.dispose()
+            if self.closed:  # by now, and with it the pool
+                self._engines.dispose()
 
     def read(self, query: Callable[[sa.Connection], _T]) -> _T:
         """Return what `query` reads, in one transaction."""

@@ -13,6 +13,7 @@ import threading
 from typing import ClassVar
 
 import attrs
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -34,6 +35,7 @@ from actorflow.errors.storage import (
 )
 from actorflow.model.lifecycle import EventKind, RunStatus, StepStatus
 from actorflow.model.powers import Taken
+from actorflow.model.records import Parent
 from actorflow.model.results import RunFailed, RunTimeout
 from actorflow.orchestrator import lifetime
 from actorflow.orchestrator.remote_cancel import withdraw
@@ -593,6 +595,43 @@ def test_a_run_that_somebody_else_has_claimed_is_not_written_any_more(make, url)
     assert 4 == len(second.events("run"))
     assert StepStatus.PENDING is second.snapshot("run").steps["a"].status
     write(second, happened(*STARTED[1:], after=4))
+
+
+@pytest.mark.parametrize("with_parent", [False, True], ids=["alone", "with its parent"])
+def test_a_child_of_a_run_that_somebody_else_has_claimed_is_not_accepted(make, url, with_parent):
+    """The new owner has looked for it, and may be about to start it under the same id."""
+    first, second = make(url), make(url)
+    accept(first, accepted())
+    write(first, happened(*STARTED))
+    expire(url)
+    second.claim("run")
+    link, commits = Parent(run_id="run", step_id="a", root_run_id="run", call=""), Commits()
+    with held(first) if with_parent else contextlib.nullcontext():
+        if with_parent:
+            first.record(happened(EventKind.STEP_COMPLETED, after=3), commits.done)
+        first.create(accepted("child", parent=link), commits.done)
+        first.create(accepted("other"), commits.done)
+    for _ in range(2 + with_parent):
+        commits.wait("create")
+
+    assert {LeaseLost} == {type(it) for it in commits.errors if it} - {NotRecorded}
+    assert ["other", "run"] == sorted(it.run_id for it in second.list().runs)
+    accept(second, accepted("child", parent=link))
+
+
+def test_a_child_is_accepted_together_with_its_parent(make, url):
+    """One group may have both, and another owner may have runs too."""
+    state, other, commits = make(url), make(url), Commits()
+    accept(other, accepted("other"))
+    link = Parent(run_id="run", step_id="a", root_run_id="run", call="")
+    with held(state):
+        state.create(accepted(), commits.done)
+        state.create(accepted("child", parent=link), commits.done)
+    for _ in range(2):
+        commits.wait("create")
+
+    assert [None, None] == commits.errors
+    assert link == other.snapshot("child").parent
 
 
 def test_whoever_reads_a_run_that_another_has_claimed_since_has_lost_it(make, url):
@@ -1173,6 +1212,49 @@ def test_a_shutdown_waits_once_for_a_database_that_hangs(state, monkeypatch):
 
     said = "the state manager still waits for its database; its thread stays behind"
     assert ((run.id,), (said,)) == (report.left, report.abandoned)
+
+
+def test_a_search_that_hangs_does_not_keep_the_lease(make, url, monkeypatch):
+    """It may wait for a connection on which nothing arrives; the writer has another one."""
+    monkeypatch.setattr(lifetime, "_MARGIN", 2.0)
+    state, searches, release = make(url), threading.Event(), threading.Event()
+    flow = Workflow("flow")
+    flow.step(release.wait, id="a")
+
+    def take(*_):
+        searches.set()
+        release.wait()
+        return Taken()
+
+    monkeypatch.setattr(state, "take", take)
+    orchestrator = Orchestrator(state, recover=True).__enter__()
+    run = orchestrator.start(flow)
+    searches.wait()
+    report = orchestrator.shutdown(drain=0.0, grace=0.0)
+    leases = tell(url, "SELECT count(*) FROM actorflow_owners")
+    release.set()
+
+    assert (run.id,) == report.left
+    assert [(0,)] == leases
+    assert any("a search for runs" in it for it in report.abandoned)
+    assert not any("state manager" in it for it in report.abandoned)
+
+
+def test_a_connection_that_comes_back_during_the_close_is_closed(make, url):
+    """Its pool has been disposed of, and nobody looks into it again."""
+    state, returned = make(url), []
+    accept(state, accepted())
+
+    def close(connection, _record):
+        returned.append(connection)
+        state.close()
+
+    sa.event.listen(state._engines.reading, "checkin", close)
+    state.snapshot("run")
+    sa.event.remove(state._engines.reading, "checkin", close)
+
+    with pytest.raises((sqlite3.ProgrammingError, psycopg.OperationalError), match="closed"):
+        returned[0].execute("SELECT 1")
 
 
 def test_a_loop_turns_while_a_database_is_closed(state, monkeypatch):

@@ -8,9 +8,11 @@
     python -m tests.support.faults.soak shared             # both, while two daemons share a queue
     python -m tests.support.faults.soak deploys            # 20 rolling deploys under 1,000 runs
     python -m tests.support.faults.soak deploys_on_sqlite  # the same on SQLite
+    python -m tests.support.faults.soak everything         # 200 faults under three daemons
 
-Each takes `--times` and `--seed`; `connections`, `restarts` and `shared` take `--steps`, of which
-so many happen at least, and `--daemons`, which work on one database; the deploys take `--runs`.
+Each takes `--times` and `--seed`; `connections`, `restarts`, `shared` and `everything` take
+`--steps`, of which so many happen at least; the first three of these take `--daemons`, which work
+on one database; the deploys take `--runs`.
 
 It says what it came to, and exits with 1 when anything was lost, or done again wrongly.
 """
@@ -25,6 +27,7 @@ from pathlib import Path
 
 from tests.support import postgres
 from tests.support.faults.deploys import STEPS, deploy_again_and_again
+from tests.support.faults.everything import disturb_everything
 from tests.support.faults.full_disks import fill_again_and_again, small_disk
 from tests.support.faults.kills import Figures, kill_again_and_again
 from tests.support.faults.lost_connections import cut_again_and_again, restart_again_and_again
@@ -35,6 +38,8 @@ __all__ = ["main"]
 KILLS_OF_A_DATABASE = 50
 SPREAD = 0.02
 """The most seconds between an acknowledgement and a kill."""
+PACE = 0.5
+"""Seconds between two families that each of three daemons starts."""
 
 
 def kills(asked):
@@ -94,6 +99,14 @@ def deploys_on_sqlite(asked):
         return deployed(asked, f"sqlite:///{place}/runs.db")
 
 
+def everything(asked):
+    """Kill, deploy, pause and cut off three daemons, which have schedules, children and keys."""
+    place = Path(tempfile.mkdtemp(prefix="actorflow-soak-"))  # kept, for the journals
+    return disturb_everything(
+        place, steps=asked.steps, faults=asked.times, seed=asked.seed, pace=PACE
+    )
+
+
 def deployed(asked, url):
     """Spread the deploys over the work: the daemons that stay go on, and so does each new one."""
     pace = asked.runs * STEPS // (6 * asked.times)
@@ -117,6 +130,7 @@ TIMES = {
     shared: 500,
     deploys: 20,
     deploys_on_sqlite: 20,
+    everything: 200,
 }
 
 

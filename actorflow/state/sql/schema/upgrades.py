@@ -88,7 +88,9 @@ def upgrade(engines: Engines) -> tuple[str | None, str]:
     return upgrading.found, newest()
 
 
-def opened(url: str, *, synchronous: Literal["FULL", "NORMAL"], create: bool) -> Engines:
+def opened(
+    url: str, *, synchronous: Literal["FULL", "NORMAL"], lease: float, create: bool
+) -> Engines:
     """Return the engines of a database after checking, or with `create` upgrading, its tables.
 
     Raises:
@@ -96,7 +98,7 @@ def opened(url: str, *, synchronous: Literal["FULL", "NORMAL"], create: bool) ->
         SchemaMismatch: When its tables are missing, outdated, or from a newer actorflow.
         StoreUnavailable: When the database cannot be reached.
     """
-    engines = Engines.to(url, synchronous=synchronous)
+    engines = Engines.to(url, synchronous=synchronous, lease=lease)
     try:
         (upgrade if create else check)(engines)
     except BaseException:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from actorflow.errors.storage import AlreadyStarted
+from actorflow.errors.storage import AlreadyStarted, LeaseLost
 from actorflow.model.lifecycle import RunStatus, StepStatus
 from actorflow.model.records import RunRecord
 from actorflow.state.folding import RunFold
@@ -29,7 +29,7 @@ from actorflow.state.sql.values.parents import parent_columns, parent_of
 from actorflow.state.sql.writing.bulk import Grammar, Part, bulk, insert_into, moment
 from actorflow.state.sql.writing.handing_back import HandBacks
 from actorflow.state.sql.writing.open_runs import OpenRun
-from actorflow.state.sql.writing.reservations import Reservations
+from actorflow.state.sql.writing.reservations import Reservations, lost_parents
 from actorflow.state.sql.writing.turns import Turns, has_turn, is_due
 
 if TYPE_CHECKING:
@@ -153,8 +153,12 @@ class Statements:
         return refused
 
     def _started(self, connection: sa.Connection, batch: Batch) -> dict[str, StoreError]:
-        earlier = self.reserve(connection, batch)
-        return {run_id: AlreadyStarted(before) for run_id, before in earlier.items()}
+        lost = lost_parents(connection, self._owner, batch)
+        earlier = self.reserve(connection, {it: batch[it] for it in batch if it not in lost})
+        return {
+            **{run_id: LeaseLost(parent_id) for run_id, parent_id in lost.items()},
+            **{run_id: AlreadyStarted(before) for run_id, before in earlier.items()},
+        }
 
     def _created(self, change: Change) -> dict[str, Any]:
         entry, run = change.created, change.run

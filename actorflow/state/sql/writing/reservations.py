@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 
 from actorflow.model.lifecycle import RunStatus
+from actorflow.state.sql.leases import owned_elsewhere
 from actorflow.state.sql.schema.tables import keys, runs
 from actorflow.state.sql.writing.bulk import Grammar, bulk, insert_into, moment
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from actorflow.state.sql.writing.bulk import Bulk
     from actorflow.state.sql.writing.open_runs import Batch, Change
 
-__all__ = ["Reservations"]
+__all__ = ["Reservations", "lost_parents"]
 
 _ENDED_BADLY: Final = (RunStatus.FAILED.value, RunStatus.CANCELLED.value)
 
@@ -66,6 +67,20 @@ class Reservations:
             for key in connection.execute(query):
                 holders[key.workflow_id, key.idempotency_key] = key
         return holders
+
+
+def lost_parents(connection: sa.Connection, owner: str, batch: Batch) -> dict[str, str]:
+    """Return the parents that others have taken over, by the new child of each.
+
+    The new owner has looked for the child, and may be about to start it under the same id.
+    """
+    parents = {
+        run_id: parent.run_id
+        for run_id, it in batch.items()
+        if it.created is not None and (parent := it.run.fold.record.parent) is not None
+    }
+    lost = owned_elsewhere(connection, owner, {*parents.values()}) if parents else ()
+    return {run_id: parent_id for run_id, parent_id in parents.items() if parent_id in lost}
 
 
 @functools.lru_cache(maxsize=16)

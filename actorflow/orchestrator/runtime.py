@@ -67,6 +67,8 @@ _asking: Final[contextvars.ContextVar[Attempt | None]] = contextvars.ContextVar(
 )
 """The attempt on whose behalf a call is made, where neither its thread nor its task tell."""
 
+_ANYWHERE: Final = contextlib.nullcontext()
+
 
 class Runtime(ChangesRuns, FollowsRecords, HasFamilies, LetsRunsGo, ReportsFaults):
     """Everything of an orchestrator that runs.
@@ -294,7 +296,8 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, LetsRunsGo, ReportsFault
 
     def staying(self) -> contextlib.AbstractContextManager[None]:
         """Keep the run of the step that calls in memory within the block, because it waits."""
-        return self.waits.staying(self.attempt_here())
+        here = self.attempt_here()
+        return _ANYWHERE if here is None else self.waits.staying(here)
 
     @contextlib.contextmanager
     def on_behalf_of(self, attempt: Attempt) -> Iterator[None]:
@@ -414,8 +417,7 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, LetsRunsGo, ReportsFault
             self._cut_off(message.run_id, error)
         elif (run_id := run_of(message)) is not None:
             # With a grace, which limits compensation too: otherwise the run might never end.
-            reason = f"a defect of actorflow: {text_of(error)}"
-            self._tell(CancelRun(run_id, reason, self._grace))
+            self._tell(CancelRun(run_id, f"a defect of actorflow: {text_of(error)}", self._grace))
 
     def _cut_off(self, run_id: str, error: BaseException) -> None:
         """End a run that cannot even be cancelled, so that no caller waits for ever."""

@@ -166,11 +166,8 @@ class Waits:
         return True
 
     @contextlib.contextmanager
-    def staying(self, attempt: Attempt | None) -> Iterator[None]:
+    def staying(self, attempt: Attempt) -> Iterator[None]:
         """Keep a run in memory within the block, because one of its steps waits for a run."""
-        if attempt is None:
-            yield
-            return
         run_id = attempt.scope.run_id
         with self._lock:
             self._busy[run_id] = self._busy.get(run_id, 0) + 1

@@ -18,9 +18,9 @@ from actorflow import (
     Workflow,
     WrongLoop,
 )
-from actorflow.errors.storage import NotStorable, StoreUnavailable
+from actorflow.errors.storage import NotStorable, StoreUnavailable, TooLarge
 from actorflow.state.sql import SQLStateManager
-from tests.support.flows import GUARD, broken, flow_of
+from tests.support.flows import GUARD, broken, flow_of, in_thread
 from tests.test_state_powers import Minimal
 
 AGAIN = RetryPolicy(max_attempts=2, initial_interval=0.0, jitter=0.0)
@@ -409,3 +409,49 @@ def test_a_run_that_is_taken_over_receives_its_messages_again(make, make_orchest
     result = second.get(run.id).result(GUARD)
 
     assert (1, [2, 3]) == (result.outputs["a"], list(result.outputs["b"]))
+
+
+# ── What senders may do wrong ────────────────────────────────────────────────────────────────
+
+
+def test_a_payload_that_is_too_large_is_refused_at_once(make, make_orchestrator):
+    """By its size, and the limit."""
+    run = make_orchestrator(make(max_input=1000)).start(RECEIVE)
+    with pytest.raises(TooLarge, match="payload of message 'go'"):
+        run.send("go", "x" * 2000)
+    run.send("go", "x" * 900)
+
+    assert "x" * 900 == run.result(GUARD).output
+
+
+def test_a_left_run_takes_messages(make, make_orchestrator):
+    """Its attempt, which only waited, begins again as the same attempt."""
+    first = make_orchestrator(make())
+    run = first.start(RECEIVE)
+    until(run)
+    assert (run.id,) == first.shutdown(drain=0, grace=1).left
+    second = make_orchestrator(make(), recover=True, recover_every=0.02)
+    again = second.get(run.id)
+    again.send("go", 1)
+    second.register(RECEIVE)
+    result = again.result(GUARD)
+
+    assert (1, 1) == (result.output, result.steps["step"].attempts)
+
+
+def test_senders_in_several_threads_and_processes_send_one_id_once(make, make_orchestrator):
+    """Whoever is first."""
+    run = make_orchestrator(make()).start(flow_of(two_messages, async_=True))
+    others = [make(), make()]
+
+    def send(state, payload):
+        state.send_message(run.id, "go", payload, "one", 0.0)
+
+    senders = [in_thread(lambda it=it, n=n: send(it, n)) for it in others for n in range(4)]
+    for sender in senders:
+        sender.result(GUARD)
+    run.send("stop", "end")
+    first, last = run.result(GUARD).output
+
+    assert (True, "end") == (first in range(4), last)
+    assert ["go", "stop"] == [it.name for it in others[0].read_messages(run.id, 0)]

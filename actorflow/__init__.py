@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         StepTimeout,
         TakenOverTooOften,
         TooManyAbandoned,
+        WaitExpired,
     )
     from actorflow.errors.storage import (
         AlreadyStarted,
@@ -64,11 +65,13 @@ if TYPE_CHECKING:
         StoreOverloaded,
         StoreUnavailable,
         TooLarge,
+        TooManyMessages,
     )
     from actorflow.model.attempts import AttemptOutcome, AttemptResult
     from actorflow.model.context import StepContext
     from actorflow.model.events import Event, EventKind
     from actorflow.model.lifecycle import RunStatus, StepStatus
+    from actorflow.model.mail import Mail
     from actorflow.model.pausing import Pause
     from actorflow.model.powers import (
         CancelsRemotely,
@@ -76,8 +79,11 @@ if TYPE_CHECKING:
         CountsRuns,
         DefersRuns,
         Due,
+        Eviction,
+        EvictsRuns,
         FollowsRuns,
         KeepsAttributes,
+        KeepsMessages,
         KeepsSchedules,
         LeasesRuns,
         MeasuresSteps,
@@ -130,6 +136,7 @@ __all__ = [
     "CompletedRuns",
     "Event",
     "EventKind",
+    "Mail",
     "RunOwner",
     "RunPage",
     "RunResult",
@@ -150,6 +157,9 @@ __all__ = [
     "FollowsRuns",
     "CountsRuns",
     "KeepsAttributes",
+    "KeepsMessages",
+    "EvictsRuns",
+    "Eviction",
     "KeepsSchedules",
     "DefersRuns",
     "Due",
@@ -197,6 +207,7 @@ __all__ = [
     "UnknownExecutor",
     "UnknownInput",
     "UnknownWorkflow",
+    "WaitExpired",
     "WrongLoop",
     # Errors of databases
     "AlreadyStarted",
@@ -215,6 +226,7 @@ __all__ = [
     "StoreOverloaded",
     "StoreUnavailable",
     "TooLarge",
+    "TooManyMessages",
     # Warnings
     "ActorflowWarning",
 ]
@@ -255,6 +267,7 @@ __getattr__, __dir__ = lazy_names(
             "StepTimeout",
             "TakenOverTooOften",
             "TooManyAbandoned",
+            "WaitExpired",
         ),
         "actorflow.errors.storage": (
             "AlreadyStarted",
@@ -276,11 +289,13 @@ __getattr__, __dir__ = lazy_names(
             "StoreOverloaded",
             "StoreUnavailable",
             "TooLarge",
+            "TooManyMessages",
         ),
         "actorflow.model.attempts": ("AttemptOutcome", "AttemptResult"),
         "actorflow.model.context": ("StepContext",),
         "actorflow.model.events": ("Event", "EventKind"),
         "actorflow.model.lifecycle": ("RunStatus", "StepStatus"),
+        "actorflow.model.mail": ("Mail",),
         "actorflow.model.pausing": ("Pause",),
         "actorflow.model.powers": (
             "CancelsRemotely",
@@ -288,8 +303,11 @@ __getattr__, __dir__ = lazy_names(
             "CountsRuns",
             "DefersRuns",
             "Due",
+            "Eviction",
+            "EvictsRuns",
             "FollowsRuns",
             "KeepsAttributes",
+            "KeepsMessages",
             "KeepsSchedules",
             "LeasesRuns",
             "MeasuresSteps",

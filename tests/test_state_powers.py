@@ -156,6 +156,8 @@ def test_a_state_manager_by_the_letter_has_no_power(state):
         measures=None,
         records=None,
         attributes=None,
+        messages=None,
+        evicts=None,
         counts=None,
         schedules=None,
     )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from actorflow.model.context import Attempt
     from actorflow.model.events import Event
     from actorflow.model.families import EndChildren, UndoChild
+    from actorflow.model.mailing import AnswerWait, AskEviction, RunEvicted
     from actorflow.model.protocols import Clock, StateManager
     from actorflow.model.results import RunResult
     from actorflow.scheduling.decisions import Decisions
@@ -69,6 +70,15 @@ class Host(Protocol):
 
     def moved(self, attempt: Attempt) -> None:
         """Tell a body that waits that its attempt continues or has to stop."""
+
+    def answered(self, answer: AnswerWait) -> None:
+        """Tell a body that waits for a message what it gets."""
+
+    def may_evict(self, message: AskEviction) -> None:
+        """Post `EvictRun` if no body of the run waits for a child run."""
+
+    def evicted(self, message: RunEvicted) -> None:
+        """Hand back a run that waits for messages, until there is news for it."""
 
     def end_children(self, message: EndChildren) -> None:
         """Cancel the children of a run that ends; post `ChildrenFound` with those to undo."""

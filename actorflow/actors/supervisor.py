@@ -21,6 +21,7 @@ from actorflow.actors.run import RunActor
 from actorflow.errors.running import StepCancelled
 from actorflow.errors.storage import InvalidAnswer, NotRecorded
 from actorflow.model.families import ChildrenFound, ChildUndone, EndChildren, UndoChild
+from actorflow.model.mailing import AnswerWait, AskEviction, RunEvicted
 from actorflow.model.messages import (
     AbandonAttempt,
     ActorBroken,
@@ -112,9 +113,10 @@ class Supervisor(Actor):
             AbandonAttempt: self._abandon_attempt,
             RunFinished: self._run_finished,
             RunUnknown: self._run_unknown,
-            ContinueAttempt: self._continue_attempt,
+            ContinueAttempt: lambda it: self._host.moved(it.attempt),
             RunStirred: self._decide_later,
             RunLeft: self._run_left,
+            RunEvicted: self._run_left,
             EndChildren: self._end_children,
             UndoChild: self._undo_child,
         }
@@ -160,6 +162,8 @@ class Supervisor(Actor):
 
     def _configure(self, message: ConfigureSupervisor) -> None:
         self._host = message.host
+        self._perform[AnswerWait] = message.host.answered
+        self._perform[AskEviction] = message.host.may_evict
         self._record = message.host.state.record
         self._when_committed = message.host.committed
         self._audience = message.host.audience
@@ -342,9 +346,6 @@ class Supervisor(Actor):
             self._host.misbehaved(attempt, "stop", error)
         self._host.moved(attempt)
 
-    def _continue_attempt(self, message: ContinueAttempt) -> None:
-        self._host.moved(message.attempt)
-
     def _decide_later(self, message: RunStirred) -> None:
         self.send(self.myAddress, message)
 
@@ -368,12 +369,15 @@ class Supervisor(Actor):
         result = message.result if unrecorded is None else message.result.failed_by(unrecorded)
         self._host.finished(result)
 
-    def _run_left(self, message: RunLeft) -> None:
+    def _run_left(self, message: RunLeft | RunEvicted) -> None:
         address = self._run_actors.pop(message.run_id, None)
         if address is not None:
             self._dismiss(address)
-        self._unrecorded.pop(message.run_id, None)
-        self._host.left(message.run_id)
+        unrecorded = self._unrecorded.pop(message.run_id, None)
+        if isinstance(message, RunEvicted) and unrecorded is None:
+            self._host.evicted(message)
+        else:
+            self._host.left(message.run_id)
 
     def _run_unknown(self, message: RunUnknown) -> None:
         self._host.unknown(message.run_id)

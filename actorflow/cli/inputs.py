@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from actorflow.definition.plan import WorkflowPlan
 
-__all__ = ["check_inputs", "read_inputs", "reject_arguments"]
+__all__ = ["check_inputs", "read_inputs", "read_text", "reject_arguments"]
 
 
 def reject_arguments(arguments: Sequence[str], target: str, command: str = "run") -> None:
@@ -78,7 +78,7 @@ _MAX_LENGTH: Final = 60
 def _document(text: str) -> list[tuple[str, Any]]:
     said = f"--input-json {_short(text)!r}"
     try:
-        pairs = json.loads(_content(text), object_pairs_hook=_Pairs)
+        pairs = json.loads(read_text(text, "--input-json"), object_pairs_hook=_Pairs)
     except (ValueError, RecursionError) as error:
         raise Problem(f"{said} is not JSON: {error}. {_suggestion(text)}".rstrip()) from None
     if not isinstance(pairs, _Pairs):
@@ -99,7 +99,16 @@ def _suggestion(text: str) -> str:
     return _EXAMPLE
 
 
-def _content(text: str) -> str:
+def read_text(text: str, said: str) -> str:
+    """Return a document that is given inline, as `@` and the path of a file, or as `-` for stdin.
+
+    Args:
+        text: As it was typed.
+        said: What it is, for error texts.
+
+    Raises:
+        Problem: When it cannot be read.
+    """
     if text == "-":
         return sys.stdin.read()
     if not text.startswith("@"):
@@ -107,10 +116,10 @@ def _content(text: str) -> str:
     try:
         return Path(text[1:]).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise Problem(f"--input-json {text!r} is not a text file in UTF-8.") from error
+        raise Problem(f"{said} {text!r} is not a text file in UTF-8.") from error
     except (OSError, ValueError) as error:
-        said = f"--input-json {text!r} cannot be read: {why(error)}."
-        raise Problem(f"{said} Pass the path of a JSON file after the @.") from error
+        wrong = f"{said} {text!r} cannot be read: {why(error)}."
+        raise Problem(f"{wrong} Pass the path of a JSON file after the @.") from error
 
 
 class _Pairs(list[tuple[str, Any]]):

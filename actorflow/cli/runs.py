@@ -1,4 +1,4 @@
-"""The commands `actorflow runs`: list, stats, show, events, resume, cancel, pause and purge."""
+"""The commands `actorflow runs`: list, show, resume, cancel, pause, send, purge and the like."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ from actorflow.cli.reports import (
     write_svg,
 )
 from actorflow.cli.running import Order, print_json, show
+from actorflow.cli.sending import send
 from actorflow.cli.stats import Stats
 from actorflow.cli.terminal.exits import Problem, exit_statuses
 from actorflow.cli.terminal.values import as_json as to_json
@@ -68,7 +69,10 @@ runs: typer.Typer = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @runs.callback()
 def _runs() -> None:
-    """List, show, resume, cancel, pause and delete runs in a database."""
+    """List, show, resume, cancel, pause and delete runs, and send to them."""
+
+
+runs.command()(send)
 
 
 @runs.command("list")
@@ -131,7 +135,7 @@ def show_(
     svg: Svg = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a run: its steps, outputs and errors, a chart, and its children."""
+    """Show a run: its steps, outputs, errors, chart and children."""
     with exit_statuses(), opened_run(run_id, "show", db) as (state, run):
         check_svg(svg)
         write_svg(svg, state.events(run_id) if svg else ())

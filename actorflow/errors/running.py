@@ -31,6 +31,7 @@ __all__ = [
     "StepTimeout",
     "TakenOverTooOften",
     "TooManyAbandoned",
+    "WaitExpired",
 ]
 
 
@@ -63,6 +64,21 @@ class StepTimeout(ActorflowError, TimeoutError):
             f"(run {self.run_id!r}). Raise the step's {'timeout' if one else 'total_timeout'}, "
             "or make the step faster."
         )
+
+
+@attrs.define(slots=False, repr=False)
+class WaitExpired(ActorflowError, TimeoutError):
+    """Raised by `ctx.wait_for` when its timeout has passed; a step's own is a `StepTimeout`."""
+
+    run_id: str
+    step_id: str
+    name: str
+    """The name of the message."""
+    timeout: float
+    _text = (
+        "step {step_id!r} of run {run_id!r} got no message {name!r} within {timeout:g} s. Catch "
+        "this TimeoutError to go on without it, or give wait_for() a longer timeout."
+    )
 
 
 @attrs.define(slots=False, repr=False)
@@ -221,10 +237,9 @@ class RunEnded(ActorflowError):
     """How it has ended."""
     what: str
     """What cannot happen to it any more, such as "paused"."""
-    _text = (
-        "run {run_id!r} has ended ({status}) and cannot be {what}. Start another run, or resume it "
-        "first if it failed or was cancelled."
-    )
+    cure: str = "Start another run, or resume it first if it failed or was cancelled"
+    """What to do instead."""
+    _text = "run {run_id!r} has ended ({status}) and cannot be {what}. {cure}."
 
 
 @attrs.define(slots=False, repr=False)

@@ -32,6 +32,7 @@ __all__ = [
     "StoreOverloaded",
     "StoreUnavailable",
     "TooLarge",
+    "TooManyMessages",
 ]
 
 
@@ -188,6 +189,18 @@ class NotRescheduled(StoreError):
     _text = (
         "run {run_id!r} cannot be rescheduled: it is {status} and does not wait for its time or "
         "its turn. Start another run with at= or delay=."
+    )
+
+
+@attrs.define(slots=False, repr=False)
+class TooManyMessages(StoreError):
+    """Raised when a run has been sent as many messages as it takes; see `TooLarge`."""
+
+    run_id: str
+    limit: int
+    _text = (
+        "run {run_id!r} has been sent {limit} messages and takes no more. Send fewer and larger "
+        "ones, or have the workflow continue in another run."
     )
 
 

@@ -15,10 +15,11 @@ from actorflow.errors.running import StepCancelled
 
 if TYPE_CHECKING:
     import contextvars
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     import structlog
 
+    from actorflow.definition.durations import Duration
     from actorflow.definition.plan import StepPlan
     from actorflow.definition.workflow import Workflow
     from actorflow.model.protocols import Executor
@@ -54,6 +55,15 @@ class Children(Protocol):
         """Start a child and return its handle, or an awaitable of it in a coroutine step."""
 
 
+class Mailroom(Protocol):
+    """Passes messages to the bodies of steps."""
+
+    def wait_for(
+        self, attempt: Attempt, calls: dict[str, int], name: str, timeout: object, evict: object, /
+    ) -> Any:
+        """Return an awaitable of the payload of the next message of a name."""
+
+
 # A frozen class fills a dictionary in half the time of slots. One is made for every run.
 @attrs.frozen(kw_only=True, eq=False, slots=False)
 class RunScope:
@@ -81,6 +91,8 @@ class RunScope:
     """Whether steps of it may have run in an earlier life."""
     children: Children | None = None
     """Starts the child runs of its steps; None where there is no orchestrator."""
+    mail: Mailroom | None = None
+    """Passes messages to its steps; None where there is no orchestrator."""
 
     def postpone(self, deadline: float | None) -> None:
         """Set another deadline, because the run's clock stands still or goes on.
@@ -199,7 +211,9 @@ class StepContext:
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
         self._calls: dict[str, int] | None = None
-        """How often a child has been started with each key, or of each workflow without a key."""
+        """How often a child has been started with each key, or of each workflow without a key; and
+        how often a message of each name has been waited for, after a NUL.
+        """
         self._log: structlog.typing.FilteringBoundLogger | None = None
 
     @property
@@ -320,6 +334,58 @@ class StepContext:
         """
         children, calls = self._family()
         return children.start(self._attempt, calls, flow, inputs, options)
+
+    def wait_for(
+        self, name: str, timeout: Duration | None = None, *, evict: bool = True
+    ) -> Awaitable[Any]:
+        """Wait for a message that is sent to the run with `Run.send`, and return its payload.
+
+        Await it; in a plain function it raises. While it waits, the step holds neither a worker nor
+        its run's sync lane, and its timeouts stand still; that of the run goes on. A message that
+        was sent before is received at once. Messages of one name are received in the order in which
+        they were sent, by the waits for it in their order.
+
+        An attempt that fails receives nothing for good: the next attempt of the step receives the
+        same messages again.
+
+        Args:
+            name: The name of the message.
+            timeout: For how many seconds to wait, or a `timedelta`; by default as long as it takes.
+            evict: Whether the run may leave memory meanwhile, where runs do (see `evict_after` of
+                `Orchestrator`). This function is then stopped, and begins again later, as the same
+                attempt: its waits return what they returned before. Put what must not happen again
+                into a step of its own, or pass False.
+
+        Raises:
+            TimeoutError: When the timeout has passed; it is a `WaitExpired`.
+            StepCancelled: When this attempt must stop; or else its task is cancelled.
+            DefinitionError: When an argument is invalid, in a step that is no coroutine function,
+                or when the state manager keeps no messages (see `KeepsMessages`).
+            StoreError: When the run's messages cannot be read.
+
+        Example:
+            >>> from actorflow import Orchestrator, Workflow
+            >>> flow = Workflow("order")
+            >>> @flow.step(async_=True)
+            ... async def ship(ctx):
+            ...     return f"approved by {await ctx.wait_for('approved')}"
+            >>> with Orchestrator() as orchestrator:
+            ...     run = orchestrator.start(flow)
+            ...     run.send("approved", "Ada")
+            ...     run.result(timeout=10).output
+            'approved by Ada'
+        """
+        mail = self._attempt.scope.mail
+        if mail is None:
+            raise RuntimeError(
+                f"step {self.step_id!r} of run {self.run_id!r} cannot wait for a message, because "
+                "no orchestrator runs it"
+            )
+        if self._calls is None:
+            self._calls = {}
+        said = name, timeout, evict
+        waiting: Awaitable[Any] = mail.wait_for(self._attempt, self._calls, *said)
+        return waiting
 
     def _family(self) -> tuple[Children, dict[str, int]]:
         children = self._attempt.scope.children

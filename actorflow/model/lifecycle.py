@@ -13,7 +13,8 @@ Four things help to read the tables:
 * `step.timed_out` and `step.abandoned` are facts about an attempt. They do not move the step. Its
   next move (another attempt, `failed`, `skipped`) is a separate event.
 * A step that waits for a child run or a message stays `running`. `step.suspended` says that it has
-  given back what it held, `step.continued` that it has it again.
+  given back what it held, `step.continued` that it has it again. `step.awaiting`, `step.received`
+  and `step.expired` say of each wait for a message that it has begun, and how it has ended.
 * A paused run keeps its status. `run.paused` says that nothing of it starts until `run.unpaused`.
 * A step that is being undone is still `completed`. The events of its compensator are facts about
   attempts, with kinds of their own, until the step is `compensated` or `compensation_failed`.
@@ -71,6 +72,9 @@ class EventKind(enum.StrEnum):
     STEP_BLOCKING = "step.blocking"
     STEP_SUSPENDED = "step.suspended"
     STEP_CONTINUED = "step.continued"
+    STEP_AWAITING = "step.awaiting"
+    STEP_RECEIVED = "step.received"
+    STEP_EXPIRED = "step.expired"
     STEP_COMPLETED = "step.completed"
     STEP_FAILED = "step.failed"
     STEP_SKIPPED = "step.skipped"
@@ -82,6 +86,9 @@ class EventKind(enum.StrEnum):
     COMPENSATION_BLOCKING = "compensation.blocking"
     COMPENSATION_SUSPENDED = "compensation.suspended"
     COMPENSATION_CONTINUED = "compensation.continued"
+    COMPENSATION_AWAITING = "compensation.awaiting"
+    COMPENSATION_RECEIVED = "compensation.received"
+    COMPENSATION_EXPIRED = "compensation.expired"
     COMPENSATION_COMPLETED = "compensation.completed"
     COMPENSATION_FAILED = "compensation.failed"
 
@@ -157,6 +164,9 @@ STEP_MOVES: Final[Mapping[StepStatus, Mapping[EventKind, StepStatus]]] = {
         EventKind.STEP_BLOCKING: StepStatus.RUNNING,
         EventKind.STEP_SUSPENDED: StepStatus.RUNNING,
         EventKind.STEP_CONTINUED: StepStatus.RUNNING,
+        EventKind.STEP_AWAITING: StepStatus.RUNNING,
+        EventKind.STEP_RECEIVED: StepStatus.RUNNING,
+        EventKind.STEP_EXPIRED: StepStatus.RUNNING,
         EventKind.STEP_RETRYING: StepStatus.RETRYING,
         EventKind.STEP_COMPLETED: StepStatus.COMPLETED,
         EventKind.STEP_FAILED: StepStatus.FAILED,
@@ -178,6 +188,9 @@ STEP_MOVES: Final[Mapping[StepStatus, Mapping[EventKind, StepStatus]]] = {
         EventKind.COMPENSATION_BLOCKING: StepStatus.COMPLETED,
         EventKind.COMPENSATION_SUSPENDED: StepStatus.COMPLETED,
         EventKind.COMPENSATION_CONTINUED: StepStatus.COMPLETED,
+        EventKind.COMPENSATION_AWAITING: StepStatus.COMPLETED,
+        EventKind.COMPENSATION_RECEIVED: StepStatus.COMPLETED,
+        EventKind.COMPENSATION_EXPIRED: StepStatus.COMPLETED,
         EventKind.COMPENSATION_COMPLETED: StepStatus.COMPENSATED,
         EventKind.COMPENSATION_FAILED: StepStatus.COMPENSATION_FAILED,
     },
@@ -197,6 +210,9 @@ COMPENSATION_KINDS: Final[Mapping[EventKind, EventKind | None]] = {
     EventKind.STEP_BLOCKING: EventKind.COMPENSATION_BLOCKING,
     EventKind.STEP_SUSPENDED: EventKind.COMPENSATION_SUSPENDED,
     EventKind.STEP_CONTINUED: EventKind.COMPENSATION_CONTINUED,
+    EventKind.STEP_AWAITING: EventKind.COMPENSATION_AWAITING,
+    EventKind.STEP_RECEIVED: EventKind.COMPENSATION_RECEIVED,
+    EventKind.STEP_EXPIRED: EventKind.COMPENSATION_EXPIRED,
     EventKind.STEP_COMPLETED: EventKind.COMPENSATION_COMPLETED,
     EventKind.STEP_FAILED: EventKind.COMPENSATION_FAILED,
     EventKind.STEP_CANCELLED: None,

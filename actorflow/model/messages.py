@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from actorflow.definition.plan import StepPlan, WorkflowPlan
     from actorflow.errors.running import TakenOverTooOften
     from actorflow.model.context import Attempt, RunScope
+    from actorflow.model.mail import Receipts
     from actorflow.model.past import Past
     from actorflow.model.pausing import Pause, Pausing
     from actorflow.model.protocols import Executor
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 else:
 
     def message(cls: type[Any]) -> type[Any]:
+        """Create a message class."""
         made = attrs.define(cls, eq=False, repr=False)
         made.__repr__ = _shown
         return made
@@ -117,6 +119,8 @@ class StartRun:
     """Why the run must fail instead of going on."""
     takeovers: int = 0
     """`RunSnapshot.takeovers`, for its event."""
+    receipts: Receipts | None = None
+    """The messages that were received in earlier lives of the run, if any were."""
     undo: str | None = None
     """Why a run that has completed is undone: a child with its parent; None for any other run."""
     pausing: ClassVar[Pausing | None] = None

@@ -2,7 +2,9 @@
 
 A life of a run ends with its orchestrator: in a crash, or at a shutdown that leaves the run. An
 attempt that this cuts has neither ended by an error nor by a timeout, so it uses up none of a
-step's `max_attempts`. Each person's `Orchestrator.resume` sets all counts back.
+step's `max_attempts`. One that only waited for messages is not even cut: its body begins again
+under the same number, and is given what it was given before. Each person's `Orchestrator.resume`
+sets all counts back.
 """
 
 from __future__ import annotations
@@ -34,6 +36,15 @@ _SETTLES: Final = frozenset(
 _WAITS: Final = frozenset({"step.suspended", "compensation.suspended"})
 """A suspended attempt only waits, and cannot be what ends its process."""
 _GOES_ON: Final = frozenset({"step.continued", "compensation.continued"})
+_ANSWERS: Final = frozenset({EventKind.STEP_RECEIVED, EventKind.STEP_EXPIRED})
+_ENDS_WAITS: Final = _SETTLES | {
+    EventKind.STEP_CONTINUED,
+    EventKind.STEP_STARTED,
+    EventKind.STEP_RETRYING,
+    EventKind.STEP_TIMED_OUT,
+    EventKind.STEP_ABANDONED,
+}
+"""What tells that an attempt does not wait, or not any more."""
 _UNDOES: Final = frozenset({EventKind.COMPENSATION_COMPLETED, EventKind.COMPENSATION_FAILED})
 
 
@@ -56,6 +67,10 @@ class Past:
     """
     crashed: bool = False
     """Whether the last life ended with such a crash."""
+    again: tuple[str, ...] = ()
+    """The steps whose attempts only waited for messages, and begin again under the same number;
+    these attempts do not count among `attempts`.
+    """
 
     def cut(self, step_id: str) -> int:
         """Return how many attempts of a step were cut."""
@@ -77,11 +92,14 @@ class Past:
         lives = _Lives()
         for event in events:
             if event.step_id is not None:
+                lives.wait(event, event.step_id)
                 lives.step(event, event.step_id)
             elif event.kind is EventKind.RUN_STARTED:
                 lives.takeovers = event.data.get("takeovers", 0)
             elif event.kind is EventKind.RUN_RESUMED:
                 lives = lives.resumed(event.data)
+        again = lives.waiting()
+        lives.attempts.subtract(again)
         crashed = takeovers > lives.takeovers and bool(lives.in_flight)
         if crashed:
             lives.crashes.append(tuple(lives.in_flight))
@@ -93,6 +111,7 @@ class Past:
             failed_step=lives.failed_step,
             crashes=tuple(lives.crashes),
             crashed=crashed,
+            again=again,
         )
 
 
@@ -110,6 +129,17 @@ class _Lives:
         self.in_flight: dict[str, None] = {}
         """The steps and compensators in flight, in order of their starts."""
         self.crashes: list[tuple[str, ...]] = []
+        self.suspended: dict[str, None] = {}
+        """The steps whose attempts are suspended."""
+        self.waits: dict[str, dict[tuple[str, int], bool]] = {}
+        """Their waits for messages, and whether the body may begin again; by step id."""
+        self.begins_again: dict[str, None] = {}
+        """The steps whose attempts have yet to begin again in this life."""
+
+    def waiting(self) -> tuple[str, ...]:
+        """Return the steps whose attempts only wait for messages, and may begin again."""
+        waits = self.waits
+        return tuple(it for it in self.suspended if waits.get(it) and all(waits[it].values()))
 
     def resumed(self, data: Mapping[str, Any]) -> _Lives:
         """Return what is known at the beginning of a new life."""
@@ -118,15 +148,38 @@ class _Lives:
             return _Lives(takeovers)  # a person sets all counts back
         self.takeovers = takeovers
         self.in_flight.clear()
+        self.begins_again = dict.fromkeys(data.get("again", ()))
+        for step_id in [*self.suspended]:
+            if step_id not in self.begins_again:
+                del self.suspended[step_id]
+                self.waits.pop(step_id, None)
         if data.get("in_flight"):
             self.crashes.append(tuple(data["in_flight"]))
         return self
+
+    def wait(self, event: Event, step_id: str) -> None:
+        """Take note of what an event says about waits for messages."""
+        kind = event.kind
+        if kind is EventKind.STEP_AWAITING:
+            key = event.data["name"], event.data["call"]
+            self.waits.setdefault(step_id, {})[key] = event.data.get("evict", True)
+        elif kind in _ANSWERS:
+            if step_id not in self.suspended:  # else it may not have been told yet
+                self.waits.get(step_id, {}).pop((event.data["name"], event.data["call"]), None)
+        elif kind is EventKind.STEP_SUSPENDED:
+            self.suspended[step_id] = None
+        elif kind in _ENDS_WAITS:
+            self.suspended.pop(step_id, None)
+            self.waits.pop(step_id, None)
 
     def step(self, event: Event, step_id: str) -> None:
         """Take note of an event of a step."""
         kind = event.kind
         if kind is EventKind.STEP_STARTED:
-            self.attempts[step_id] += 1
+            if step_id in self.begins_again:
+                del self.begins_again[step_id]
+            else:
+                self.attempts[step_id] += 1
             self.in_flight[step_id] = None
         elif kind is EventKind.COMPENSATION_STARTED:
             self.undo_attempts[step_id] += 1

@@ -114,9 +114,9 @@ class StateManager(Protocol):
 
     A state manager may do more. Each power is a Protocol of its own: `ChecksOutputs`,
     `ReadsSlowly`, `LeasesRuns`, `QueuesRuns`, `CancelsRemotely`, `DefersRuns`, `FollowsRuns`,
-    `MeasuresSteps`, `KeepsAttributes`, `CountsRuns` and `KeepsSchedules`. An `Orchestrator` looks
-    for their members once, when it is made. A power that has only some of its members is refused
-    then; a member that is None counts as absent.
+    `MeasuresSteps`, `KeepsAttributes`, `KeepsMessages`, `CountsRuns` and `KeepsSchedules`. An
+    `Orchestrator` looks for their members once, when it is made. A power that has only some of its
+    members is refused then; a member that is None counts as absent.
 
     `actorflow.testing.contracts` has this as tests.
 

@@ -153,9 +153,13 @@ class RunSnapshot:
     parked_since: float | None = None
     """When it was parked, in seconds since the epoch; None as well if an earlier version did it."""
     waiting: str | None = None
-    """What the run waits for, if it waits for something outside; None for any other run."""
+    """What the run waits for, if it has been evicted from memory; None for any other run. See
+    `Orchestrator(evict_after=)`.
+    """
     waiting_since: float | None = None
     """Since when, in seconds since the epoch."""
+    deadline_at: float | None = None
+    """When its timeout passes, in seconds since the epoch; only known once it has been evicted."""
     paused: str | None = None
     """Why the run is paused; None for any other run. It is what was asked for: an orchestrator that
     runs it may have to hear of that first.

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.storage import NotRecorded
 from actorflow.model.attributes import changes_of
 from actorflow.model.deferral import moment_of
+from actorflow.model.mail import checked_message
 from actorflow.model.pausing import Pause
-from actorflow.model.powers import KeepsAttributes, PausesRuns
+from actorflow.model.powers import KeepsAttributes, KeepsMessages, PausesRuns
 from actorflow.model.results import RunResult
 from actorflow.orchestrator.deferral import checked_power
 from actorflow.orchestrator.powers import lacks
@@ -31,7 +32,7 @@ __all__ = ["ChangesRuns"]
 
 
 class ChangesRuns:
-    """Cancels, pauses, reschedules and tags recorded runs."""
+    """Cancels, pauses, reschedules and tags recorded runs, and sends messages to them."""
 
     clock: Clock
     powers: Powers
@@ -47,24 +48,26 @@ class ChangesRuns:
 
     def cancel_elsewhere(self, run_id: str, reason: str, *, compensate: bool) -> RunResult | None:
         """End a run that is not in progress here, or ask its owner to; return any result."""
-        if run_id in self._live:  # it was resumed in the meantime
-            self.cancel(run_id, reason, compensate=compensate)
-            return None
-        self.check_may_read("Run.cancel()")
-        try:
-            fate = cancel_unattended(
-                self.powers,
-                run_id,
-                self.clock,
-                reason,
-                compensate=compensate,
-                cancel_child=functools.partial(self.cancel_elsewhere, compensate=False),
-            )
-        except NotRecorded:  # most often, because it is taken over here at this moment
-            if run_id not in self._live:
-                raise
-            self.cancel(run_id, reason, compensate=compensate)
-            return None
+        if run_id not in self._live:
+            self.check_may_read("Run.cancel()")
+        with self._live.claiming:
+            if run_id in self._live:  # it was resumed in the meantime
+                self.cancel(run_id, reason, compensate=compensate)
+                return None
+            try:
+                fate = cancel_unattended(
+                    self.powers,
+                    run_id,
+                    self.clock,
+                    reason,
+                    compensate=compensate,
+                    cancel_child=functools.partial(self.cancel_elsewhere, compensate=False),
+                )
+            except NotRecorded:  # most often, because it is taken over here at this moment
+                if run_id not in self._live:
+                    raise
+                self.cancel(run_id, reason, compensate=compensate)
+                return None
         return RunResult.of(self.snapshot(run_id)) if fate is Fate.CANCELLED else None
 
     # ── Pauses ───────────────────────────────────────────────────────────────────────────────
@@ -168,3 +171,24 @@ class ChangesRuns:
         if self.powers.attributes is None:
             raise lacks(self.state, "Run.set_attributes()", KeepsAttributes)
         self.powers.attributes.set_attributes(run_id, changes)
+
+    def send(self, run_id: str, name: str, payload: Any, id_: str | None) -> None:
+        """Send a message to a run, in progress anywhere; return when it is recorded."""
+        if self.slow_to_read:
+            self.check_may_block("Run.send()")
+        self._send(run_id, name, payload, id_)
+
+    async def send_async(self, run_id: str, name: str, payload: Any, id_: str | None) -> None:
+        """Do what `send` does without blocking the event loop."""
+        if self.slow_to_read:
+            await asyncio.to_thread(self._send, run_id, name, payload, id_)
+        else:
+            self._send(run_id, name, payload, id_)
+
+    def _send(self, run_id: str, name: str, payload: Any, id_: str | None) -> None:
+        checked = checked_message(name, id_)
+        self.check_process()
+        if self.powers.messages is None:
+            raise lacks(self.state, "Run.send()", KeepsMessages)
+        sent_at = self.clock.wall(self.clock.now())
+        self.powers.messages.send_message(run_id, checked[0], payload, checked[1], sent_at)

@@ -107,6 +107,10 @@ class Children:
             return self._start(runtime, call)
 
     async def _run_async(self, runtime: Runtime, call: Call) -> RunResult:
+        with runtime.waits.staying(call.attempt):
+            return await self._result_of(runtime, call)
+
+    async def _result_of(self, runtime: Runtime, call: Call) -> RunResult:
         child = await self._start_async(runtime, call)
         try:
             with on_behalf_of(call.attempt):

@@ -135,8 +135,11 @@ class Launcher:
             return self.start(runtime, request).result()
         except RunError:
             raise
-        except BaseException:
-            self.interrupt(request.run_id, "the caller was interrupted")
+        except BaseException as error:
+            why = "the caller was interrupted"
+            if self.interrupt(request.run_id, why) is None and not isinstance(error, Exception):
+                with contextlib.suppress(ActorflowError):  # it may have been evicted
+                    Run(runtime, request.run_id, request.workflow_id).cancel(why)
             raise
 
     async def run_async(

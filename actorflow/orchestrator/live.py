@@ -44,6 +44,8 @@ class LiveRuns:
         self._left = left
         # Reentrant, because a signal handler may shut down at this moment.
         self._lock = threading.RLock()
+        self.claiming: Final = threading.RLock()
+        """Held while runs are claimed, until they are in progress here or handed back."""
         self._runs: dict[str, Entry] = {}
         self._closed = False
         self.door: Final = threading.RLock()
@@ -139,6 +141,15 @@ class LiveRuns:
         if entry is not None:
             self._left(entry[2])
             entry[1].fail(_left(run_id))
+
+    def evict(self, run_id: str) -> None:
+        """Remove a run that waits without being in memory, and have its waiters follow it."""
+        with self._lock:
+            entry = self._runs.pop(run_id, None)
+            self._tell_if_all_ended()
+        if entry is not None:
+            self._left(entry[2])
+            entry[1].fail(LeaseLost(run_id))  # as of a run that another orchestrator took over
 
     def finish(self, result: RunResult, taken_over: LeaseLost | None = None) -> None:
         """Remove a run, and give its waiters the result; in a callback of the event loop.

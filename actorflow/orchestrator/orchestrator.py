@@ -63,6 +63,9 @@ class Orchestrator(ScheduleMethods):
         max_takeovers: How often `recover` may take over a run in a row from owners that died with
             steps of it in flight, without a step settling in between. Beyond that the run fails
             with `TakenOverTooOften`.
+        evict_after: Seconds after which a run leaves memory if all of its steps in progress wait
+            for messages (`ctx.wait_for`); None for never. It takes `recover=True` and a database
+            (`EvictsRuns`). The run is taken up again when a message comes or its time is up.
         blocked_after: Seconds after which a coroutine step that blocks the event loop is
             reported.
 
@@ -96,6 +99,7 @@ class Orchestrator(ScheduleMethods):
         recover_every: float | timedelta = 1.0,
         ageing: float | timedelta | None = None,
         max_takeovers: int = 10,
+        evict_after: float | timedelta | None = 60.0,
     ) -> None:
         # A program that only defines workflows does not load what runs them.
         from actorflow.orchestrator.assembly import assemble  # noqa: PLC0415 - see above
@@ -113,6 +117,7 @@ class Orchestrator(ScheduleMethods):
             recover_every=recover_every,
             ageing=ageing,
             max_takeovers=max_takeovers,
+            evict_after=evict_after,
         )
         parts = assemble(settings, state, executors, observers)
         self._life, self._registry, self._launcher = parts.life, parts.registry, parts.launcher

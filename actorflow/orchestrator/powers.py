@@ -20,8 +20,10 @@ from actorflow.model.powers import (
     ChecksOutputs,
     CountsRuns,
     DefersRuns,
+    EvictsRuns,
     FollowsRuns,
     KeepsAttributes,
+    KeepsMessages,
     KeepsSchedules,
     LeasesRuns,
     MeasuresSteps,
@@ -84,6 +86,10 @@ class Powers:
     """Reads many runs at once; None if it reads them one by one."""
     attributes: KeepsAttributes | None
     """Keeps attributes; None if it keeps none."""
+    messages: KeepsMessages | None
+    """Keeps messages; None if it keeps none."""
+    evicts: EvictsRuns | None
+    """Keeps runs that wait for messages; None if these stay in memory."""
     counts: CountsRuns | None
     """Counts runs in groups; None if it does not."""
     schedules: KeepsSchedules | None
@@ -112,6 +118,8 @@ def powers_of(state: StateManager) -> Powers:
         measures=_power(state, MeasuresSteps),
         records=_power(state, ReadsRecords),
         attributes=_power(state, KeepsAttributes),
+        messages=_power(state, KeepsMessages),
+        evicts=_power(state, EvictsRuns),
         counts=_power(state, CountsRuns),
         schedules=_power(state, KeepsSchedules),
     )

@@ -174,16 +174,21 @@ def withdrawal(pending: RunSnapshot, wall: float, recorded: int = 0) -> list[Eve
 
 
 def hear_requests(runtime: Runtime, live: LiveRuns) -> Callable[[], None]:
-    """Cancel and pause runs for which requests arrive; call the returned function to stop."""
+    """Cancel and pause runs for which requests arrive, and hear of messages.
+
+    Call the returned function to stop.
+    """
 
     def cancel(run_id: str, reason: str, compensate: bool) -> None:  # noqa: FBT001 - a Protocol's
         if run_id in live:
             runtime.cancel(run_id, reason, compensate=compensate)
 
-    requests, pauses = runtime.powers.requests, runtime.powers.pauses
+    powers = runtime.powers
     with contextlib.ExitStack() as heard:
-        if requests is not None:
-            heard.callback(requests.listen(cancel))
-        if pauses is not None:
-            heard.callback(pauses.listen_for_pauses(runtime.hear_pause))
+        if powers.requests is not None:
+            heard.callback(powers.requests.listen(cancel))
+        if powers.pauses is not None:
+            heard.callback(powers.pauses.listen_for_pauses(runtime.hear_pause))
+        if powers.messages is not None:
+            heard.callback(powers.messages.hear_messages(runtime.mail.heard))
         return heard.pop_all().close

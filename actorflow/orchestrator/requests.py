@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 import attrs
 
 from actorflow.errors.running import TakenOverTooOften
-from actorflow.model.context import Children, RunScope
+from actorflow.model.context import Children, Mailroom, RunScope
 from actorflow.model.lifecycle import EventKind, RunStatus
+from actorflow.model.mail import Receipts
 from actorflow.model.messages import StartPaused, StartRun
 from actorflow.model.past import Past
 from actorflow.model.pausing import Pausing
@@ -69,6 +70,10 @@ class Premises(Protocol):
     @property
     def children(self) -> Children | None:
         """Starts child runs; None where steps cannot have any."""
+
+    @property
+    def mail(self) -> Mailroom | None:
+        """Passes messages to steps; None where steps cannot have any."""
 
     @property
     def keeps_attributes(self) -> bool:
@@ -215,6 +220,10 @@ def resumed_run(
     past = None if max_takeovers is None else Past.of(events, recorded.takeovers)
     now, timeout = premises.clock.now(), _timeout(plan, recorded)
     deadline = None if timeout is None else now + timeout
+    if timeout is not None and past is not None and recorded.deadline_at is not None:
+        # It has been evicted, and its timeout went on. A person may have resumed it since.
+        at = max(recorded.deadline_at, _begun(events) + timeout)
+        deadline = now + max(0.0, at - premises.clock.wall(now))
     message = StartRun(
         scope=_scope(premises, recorded, deadline, resumed=True),
         plan=plan,
@@ -231,6 +240,7 @@ def resumed_run(
         past=past,
         poison=_poison(recorded.run_id, past, max_takeovers),
         takeovers=recorded.takeovers,
+        receipts=Receipts.of(events, () if past is None else past.again),
         undo=undo,
     )
     return Request(plan.workflow_id, recorded.run_id, _paused(message, recorded, events), None)
@@ -243,6 +253,12 @@ def _paused(message: StartRun, recorded: RunSnapshot, events: Iterable[Event]) -
         return message
     known = {name: getattr(message, name) for name in StartRun.__match_args__}
     return StartPaused(**known, pausing=pausing)
+
+
+def _begun(events: Sequence[Event]) -> float:
+    """Return when a person resumed a run last; 0 if that never happened."""
+    resumed = (it for it in reversed(events) if it.kind is EventKind.RUN_RESUMED)
+    return next((it.time for it in resumed if not it.data.get("taken_over")), 0.0)
 
 
 def undone_run(
@@ -298,6 +314,7 @@ def _scope(
         generation=0 if known.parent is None else known.parent.generation,
         resumed=resumed,
         children=premises.children,
+        mail=premises.mail,
     )
 
 

@@ -27,12 +27,13 @@ from actorflow.model.results import RunResult
 from actorflow.orchestrator.callers import caller
 from actorflow.orchestrator.changing import ChangesRuns
 from actorflow.orchestrator.estimates import Estimates
+from actorflow.orchestrator.evicting import LetsRunsGo, evict_after
 from actorflow.orchestrator.executor_table import Places, finishing
 from actorflow.orchestrator.family import Family, HasFamilies
 from actorflow.orchestrator.faults import ReportsFaults
 from actorflow.orchestrator.following import FollowedSource, Following, FollowsRecords
+from actorflow.orchestrator.mail import Mailroom
 from actorflow.orchestrator.pausing import Pauses
-from actorflow.orchestrator.powers import hand_back
 from actorflow.orchestrator.remote_cancel import withdraw
 from actorflow.orchestrator.shutdown import Parting
 from actorflow.orchestrator.waits import Waits, would_block, would_read
@@ -63,8 +64,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Runtime"]
 
+_ANYWHERE: Final = contextlib.nullcontext()
 
-class Runtime(ChangesRuns, FollowsRecords, HasFamilies, ReportsFaults):
+
+class Runtime(ChangesRuns, FollowsRecords, HasFamilies, LetsRunsGo, ReportsFaults):
     """Everything of an orchestrator that runs.
 
     Args:
@@ -111,8 +114,10 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, ReportsFaults):
         )
         self._threads = ThreadExecutor(max_abandoned=settings.max_abandoned)
         self.places: Final = Places(self._coroutines, self._threads, executors)
-        self.audience: Final = Audience(observers)
-        self.waits: Final = Waits(self._tell)
+        self.audience = Audience(observers)
+        self.waits = Waits(self._tell)
+        self.mail = Mailroom(powers, self.waits, self._tell, loop)
+        self.answered: Final = self.mail.answered
         self.family = Family()
         self._of_families = set()
         self.children: Children | None = children
@@ -127,6 +132,7 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, ReportsFaults):
             grace=settings.stop_grace,
             random=random.random,
             ageing=settings.ageing,
+            evict_after=evict_after(settings, powers),
         )
 
     # ── Beginning and end ────────────────────────────────────────────────────────────────────
@@ -286,6 +292,11 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, ReportsFaults):
             return await end.result_async()
         return await self.waits.wait_for_async(attempt, run_id, end)
 
+    def staying(self) -> contextlib.AbstractContextManager[None]:
+        """Keep the run of the step that calls in memory within the block, because it waits."""
+        here = self.attempt_here()
+        return _ANYWHERE if here is None else self.waits.staying(here)
+
     def attempt_here(self) -> Attempt | None:
         """Return the attempt that calls, if a step does."""
         known = caller()
@@ -375,6 +386,7 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, ReportsFaults):
     def finished(self, result: RunResult) -> None:
         """Pass a run's result to its handle, and let its streams end."""
         self.waits.end(result.run_id)
+        self.mail.forget(result.run_id)
         self.end_those_of(result)
         error = result.error
         taken_over = error if self.is_shared and isinstance(error, LeaseLost) else None
@@ -383,15 +395,6 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, ReportsFaults):
             self._live.waiting.changed()
         if self.audience.present:
             self.audience.notify(result.run_id)
-
-    def left(self, run_id: str) -> None:
-        """Hand back a run that was stopped without an end, and tell its waiters."""
-        self.waits.end(run_id)
-        self.family.ended(run_id)
-        hand_back(self.powers, run_id)
-        self._live.leave(run_id)
-        if self.audience.present:
-            self.audience.notify(run_id)
 
     def broken(self, message: object, error: BaseException) -> None:
         """Report a defect of actorflow, and end the run it affects."""
@@ -403,8 +406,7 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, ReportsFaults):
             self._cut_off(message.run_id, error)
         elif (run_id := run_of(message)) is not None:
             # With a grace, which limits compensation too: otherwise the run might never end.
-            reason = f"a defect of actorflow: {text_of(error)}"
-            self._tell(CancelRun(run_id, reason, self._grace))
+            self._tell(CancelRun(run_id, f"a defect of actorflow: {text_of(error)}", self._grace))
 
     def _cut_off(self, run_id: str, error: BaseException) -> None:
         """End a run that cannot even be cancelled, so that no caller waits for ever."""

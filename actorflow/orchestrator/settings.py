@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import attrs
 
@@ -69,6 +69,11 @@ class Settings:
     recover_every: float = attrs.field(converter=as_seconds, validator=_seconds)
     max_takeovers: int = attrs.field(default=10, validator=_whole(0))
     blocked_after: float = attrs.field(converter=as_seconds, validator=_seconds)
+    evict_after: float | None = attrs.field(
+        default=cast("float | None", 60.0),
+        converter=attrs.converters.optional(as_seconds),
+        validator=attrs.validators.optional(_seconds),
+    )
     ageing: float | None = attrs.field(
         default=None,
         converter=attrs.converters.optional(as_seconds),

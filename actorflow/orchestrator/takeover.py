@@ -67,7 +67,7 @@ class Resuming:
         self._life = life
         self._registry = registry
         self._launcher = launcher
-        self._lock = threading.Lock()
+        self._lock = life.live.claiming
 
     def resume(
         self, runtime: Runtime, run_id: str, flow: Workflow | None, *, by_person: bool = True
@@ -324,16 +324,16 @@ class Recovery:
                 self.also()
                 pause = self.turn(runtime)
                 if pause is None:
-                    self._wait_for_places()
+                    self._wait_for_places(runtime)
                 else:
                     self._over.wait(pause)
         finally:
             self.ended.set(None)
 
-    def _wait_for_places(self) -> None:
+    def _wait_for_places(self, runtime: Runtime) -> None:
         """Wait a moment, or until half of the places are free, which makes a search worthwhile."""
         for _ in range(_GLANCES):
-            if 2 * len(self._life.live) <= self._most:
+            if 2 * (len(self._life.live) - runtime.idle) <= self._most:
                 return
             if self._over.wait(self._every / _SOONER / _GLANCES):
                 return
@@ -352,7 +352,8 @@ class Recovery:
         return pause
 
     def _search(self, runtime: Runtime) -> float | None:
-        room = min(self._most - len(self._life.live), _AT_ONCE)
+        busy = len(self._life.live) - runtime.idle
+        room = min(self._most - busy, self._life.admission.free, _AT_ONCE)
         if room <= 0:
             return None
         found = self._resuming.take_over(

@@ -15,8 +15,9 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
-from actorflow.errors.definition import WrongLoop
+from actorflow.errors.definition import OrchestratorClosed, WrongLoop
 from actorflow.errors.running import Deadlock, StepCancelled
+from actorflow.model.mailing import EvictRun
 from actorflow.model.messages import SuspendAttempt, WakeAttempt
 from actorflow.support.oneshot import Once, first_of, wait_for_first
 
@@ -54,6 +55,7 @@ _INSTEAD: Final = {
     "Run.done": "use `(await run.status_async()).terminal`",
     "Run.reschedule()": "use `await run.reschedule_async()`",
     "Run.set_attributes()": "use `await run.set_attributes_async()`",
+    "Run.send()": "use `await run.send_async()`",
     "Run.status": "use `await run.status_async()`",
     "Run.snapshot()": "use `await run.snapshot_async()`",
     "wait_first()": "use `await wait_first_async(runs)`",
@@ -107,6 +109,10 @@ class Waits:
         self._waits: dict[Attempt, _Wait] = {}
         self._awaited: dict[str, list[str]] = {}
         """The runs that steps of a run wait for, by its id."""
+        self._busy: dict[str, int] = {}
+        """How many steps of a run wait for runs, by its id; runs without any are left out."""
+        self._evicted_later: set[str] = set()
+        """The runs that would have been evicted if none of their steps did."""
 
     def wait_for(self, attempt: Attempt, run_id: str, end: Once[_T]) -> _T:
         """Block the body's thread until a run has ended, and the attempt continues.
@@ -130,7 +136,7 @@ class Waits:
         attempt continues.
         """
         with self._awaiting(attempt, run_id):
-            return await self._wait_async(attempt, end, f"run {run_id}")
+            return await self.wait_async(attempt, end, f"run {run_id}")
 
     @contextlib.contextmanager
     def _awaiting(self, attempt: Attempt, run_id: str) -> Iterator[None]:
@@ -149,6 +155,40 @@ class Waits:
                 awaited.remove(run_id)
                 if not awaited:
                     self._awaited.pop(waiter, None)
+
+    def may_evict(self, run_id: str) -> bool:
+        """Return whether a run may be evicted: whether none of its steps waits for a run.
+
+        Otherwise it is evicted when the last of these waits ends.
+        """
+        with self._lock:
+            if run_id in self._busy:
+                self._evicted_later.add(run_id)
+                return False
+        return True
+
+    @contextlib.contextmanager
+    def staying(self, attempt: Attempt) -> Iterator[None]:
+        """Keep a run in memory within the block, because one of its steps waits for a run."""
+        run_id = attempt.scope.run_id
+        with self._lock:
+            self._busy[run_id] = self._busy.get(run_id, 0) + 1
+        try:
+            yield
+        finally:
+            self._may_go(run_id)
+
+    def _may_go(self, run_id: str) -> None:
+        with self._lock:
+            self._busy[run_id] -= 1
+            if self._busy[run_id]:
+                return
+            del self._busy[run_id]
+            evict = run_id in self._evicted_later
+            self._evicted_later.discard(run_id)
+        if evict:
+            with contextlib.suppress(OrchestratorClosed):
+                self._tell(EvictRun(run_id))
 
     def _awaited_by(self, run_id: str) -> set[str]:
         """Return the runs that a run waits for, directly or not."""
@@ -171,7 +211,12 @@ class Waits:
         _check(attempt)
         return value.result()
 
-    async def _wait_async(self, attempt: Attempt, value: Once[_T], reason: str) -> _T:
+    async def wait_async(self, attempt: Attempt, value: Once[_T], reason: str) -> _T:
+        """Await a value, and until the attempt continues; `reason` names what it waits for.
+
+        Raises:
+            StepCancelled: When the attempt must stop.
+        """
         if not value.done:
             known = self._begin(attempt, reason)
             try:

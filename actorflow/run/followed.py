@@ -54,6 +54,9 @@ class Record(Protocol):
     async def read_async(self, read: Callable[[], _T]) -> _T:
         """Return what a function returns that may wait for the state manager."""
 
+    def staying(self) -> contextlib.AbstractContextManager[None]:
+        """Keep the run of the step that calls in memory within the block, because it waits."""
+
     def follow(
         self, run_id: str, changed: Callable[[RunStatus | None], None]
     ) -> Callable[[], None]:
@@ -103,16 +106,17 @@ class FollowedEnd:
             RunNotFound: When its record is not there, or no longer.
             OrchestratorClosed: When this orchestrator has been closed, and no longer follows it.
         """
-        while self.known is None:
-            here = self._record.end_here(self._run_id)
-            if here is not None:
-                with contextlib.suppress(LeaseLost):  # another orchestrator goes on with it
-                    self.known = self._record.wait(self._run_id, here)
-            elif (ear := self._listen()) is not None:
-                with ear:
-                    self._record.wait(self._run_id, ear.news)
-                self._check_open()
-                self.look_again()
+        with self._record.staying():
+            while self.known is None:
+                here = self._record.end_here(self._run_id)
+                if here is not None:
+                    with contextlib.suppress(LeaseLost):  # it goes on elsewhere
+                        self.known = self._record.wait(self._run_id, here)
+                elif (ear := self._listen()) is not None:
+                    with ear:
+                        self._record.wait(self._run_id, ear.news)
+                    self._check_open()
+                    self.look_again()
         return self.known
 
     def wait_within(self, seconds: float) -> RunResult | None:
@@ -144,16 +148,17 @@ class FollowedEnd:
 
     async def wait_async(self) -> RunResult:
         """Do what `wait` does without blocking the event loop, for as long as it takes."""
-        while self.known is None:
-            here = self._record.end_here(self._run_id)
-            if here is not None:
-                with contextlib.suppress(LeaseLost):
-                    self.known = await self._record.wait_async(self._run_id, here)
-            elif (ear := await self._record.read_async(self._listen)) is not None:
-                with ear:
-                    await self._record.wait_async(self._run_id, ear.news)
-                self._check_open()
-                await self._record.read_async(self.look_again)
+        with self._record.staying():
+            while self.known is None:
+                here = self._record.end_here(self._run_id)
+                if here is not None:
+                    with contextlib.suppress(LeaseLost):
+                        self.known = await self._record.wait_async(self._run_id, here)
+                elif (ear := await self._record.read_async(self._listen)) is not None:
+                    with ear:
+                        await self._record.wait_async(self._run_id, ear.news)
+                    self._check_open()
+                    await self._record.read_async(self.look_again)
         return self.known
 
     def _check_open(self) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.definition.arguments import flag, string
 from actorflow.definition.durations import Duration, patience
 from actorflow.errors.storage import LeaseLost, RunNotFound
 from actorflow.model.lifecycle import RunStatus
-from actorflow.run.followed import FollowedEnd, Record, Watch
-from actorflow.run.pausable import PausableRun, Pausing
+from actorflow.run.followed import FollowedEnd, Watch
+from actorflow.run.pausable import PausableRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -21,58 +21,16 @@ if TYPE_CHECKING:
     from actorflow.model.records import RunSnapshot
     from actorflow.model.results import RunResult
     from actorflow.run.event_stream import EventStream
+    from actorflow.run.hosting import Runtime
     from actorflow.support.oneshot import Once
 
-__all__ = ["Run", "Runtime"]
+__all__ = ["Run"]
 
 
 _PENDING: Final = (
     "it is pending, and starts when an orchestrator that has registered its workflow in this "
     "version, with recover=True, takes it"
 )
-
-
-class Runtime(Record, Pausing, Protocol):
-    """What a handle needs from its run's orchestrator."""
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether other orchestrators may go on with its runs."""
-
-    def status(self, run_id: str) -> RunStatus:
-        """Return the status of a run; from memory where reading would block the event loop."""
-
-    def stream(self, run_id: str, end: Once[RunResult] | None, limit: float | None) -> EventStream:
-        """Return the run's events, from the first to the last; without `end`, follow them."""
-
-    def cancel(self, run_id: str, reason: str, *, compensate: bool) -> None:
-        """Ask for the run to end, and for its completed steps to be undone."""
-
-    def cancel_elsewhere(self, run_id: str, reason: str, *, compensate: bool) -> RunResult | None:
-        """End a run that is not in progress here, or ask its owner to; return any result."""
-
-    def set_attributes(self, run_id: str, attributes: Mapping[str, Attribute | None]) -> None:
-        """Change attributes of a run, and return when the change is recorded."""
-
-    async def set_attributes_async(
-        self, run_id: str, attributes: Mapping[str, Attribute | None]
-    ) -> None:
-        """Do so without blocking the event loop."""
-
-    def reschedule(self, run_id: str, at: object, delay: object) -> None:
-        """Move the start of a run that waits."""
-
-    async def reschedule_async(self, run_id: str, at: object, delay: object) -> None:
-        """Do so without blocking the event loop."""
-
-    def check_process(self) -> None:
-        """Refuse to wait in a fork of the run's process."""
-
-    def check_may_block(self, what: str) -> None:
-        """Refuse to block a thread that the run needs to end."""
-
-    def check_may_read(self, what: str) -> None:
-        """Refuse to block the event loop until a database answers."""
 
 
 class Run(PausableRun):
@@ -231,10 +189,11 @@ class Run(PausableRun):
             return self._decided()
         self._runtime.check_may_block(f"Run.{call}()")
         if limit is None:
-            with contextlib.suppress(LeaseLost):  # then its record is followed
-                if (end := self._end) is not None:
-                    return self._runtime.wait(self.id, end)
-            return self._followed.wait()
+            with self._runtime.staying():
+                with contextlib.suppress(LeaseLost):  # then its record is followed
+                    if (end := self._end) is not None:
+                        return self._runtime.wait(self.id, end)
+                return self._followed.wait()
         return self._ended(limit)
 
     def _ended(self, limit: float) -> RunResult:
@@ -286,10 +245,11 @@ class Run(PausableRun):
         if self._is_decided:
             return self._decided()
         self._runtime.check_process()
-        with contextlib.suppress(LeaseLost):  # then its record is followed
-            if (end := self._end) is not None:
-                return await self._runtime.wait_async(self.id, end)
-        return await self._followed.wait_async()
+        with self._runtime.staying():
+            with contextlib.suppress(LeaseLost):  # then its record is followed
+                if (end := self._end) is not None:
+                    return await self._runtime.wait_async(self.id, end)
+            return await self._followed.wait_async()
 
     def cancel(self, reason: str = "cancelled by its owner", *, compensate: bool = False) -> None:
         """Ask for the run to end, and return at once; `wait` returns when it has ended.
@@ -398,6 +358,39 @@ class Run(PausableRun):
     async def set_attributes_async(self, attributes: Mapping[str, Attribute | None]) -> None:
         """Do what `set_attributes` does without blocking the event loop."""
         await self._runtime.set_attributes_async(self.id, attributes)
+
+    def send(self, name: str, payload: Any = None, id: str | None = None) -> None:
+        """Send a message to the run, which a step receives with `ctx.wait_for`.
+
+        It returns when the message is recorded. The run may be in progress anywhere, or wait for
+        its start; a message that comes before a step waits for it is kept.
+
+        Args:
+            name: The name of the message.
+            payload: What `ctx.wait_for` returns. The state manager must be able to store it.
+            id: Tells whether the message was sent before. If the run was sent a message with this
+                name and id, even before its end, nothing is done.
+
+        Raises:
+            DefinitionError: When the name or the id is invalid, or the state manager keeps no
+                messages (see `KeepsMessages`).
+            RunEnded: When the run has ended.
+            RunNotFound: When the run's state manager no longer keeps it.
+            TooManyMessages: When the run has been sent 10,000 messages.
+            StoreError: When the message cannot be recorded, for example its payload.
+            WrongLoop: When the call would block the event loop that the run lives on; use
+                `send_async` there.
+        """
+        self._runtime.send(self.id, name, payload, id)
+
+    async def send_async(
+        self,
+        name: str,
+        payload: Any = None,
+        id: str | None = None,
+    ) -> None:
+        """Do what `send` does without blocking the event loop."""
+        await self._runtime.send_async(self.id, name, payload, id)
 
     def _when_over(self, call: Callable[[], None]) -> Watch:
         """Call a function, on any thread, when the run may have ended."""

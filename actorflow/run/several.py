@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 from collections import deque
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
     from actorflow.run.followed import Watch
-    from actorflow.run.handle import Runtime
+    from actorflow.run.hosting import Runtime
 
 __all__ = ["CompletedRuns", "as_completed", "wait_first", "wait_first_async"]
 
@@ -123,6 +124,7 @@ class _Several:
         self._watches: dict[Run, Watch] = {}
         self._over: deque[Run] = deque()
         self._news: Once[None] = Once()
+        self._stay = contextlib.ExitStack()
 
     def __bool__(self) -> bool:
         return bool(self._left)
@@ -135,9 +137,12 @@ class _Several:
 
     def __enter__(self) -> Self:
         self._until = None if self._limit is None else self._now() + self._limit
+        for run in itertools.islice(self._left, 1):
+            self._stay.enter_context(_runtime(run).staying())
         return self
 
     def __exit__(self, *_error: object) -> None:
+        self._stay.close()
         for watch in self._watches.values():
             watch.stop()
 

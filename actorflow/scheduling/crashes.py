@@ -145,9 +145,11 @@ def resumption(message: StartRun) -> Mapping[str, Any]:
     if message.past is None:
         return data
     taken_over = {**data, "taken_over": True}
-    return (
-        taken_over | {"in_flight": message.past.crashes[-1]} if message.past.crashed else taken_over
-    )
+    if message.past.crashed:
+        taken_over["in_flight"] = message.past.crashes[-1]
+    if message.past.again:
+        taken_over["again"] = message.past.again
+    return taken_over
 
 
 def bindings(scope: RunScope, takeovers: int) -> Mapping[str, Any]:

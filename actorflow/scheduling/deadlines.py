@@ -29,6 +29,8 @@ class Due(enum.Enum):
     GRACE = "grace"
     RUN = "run"
     CUT = "cut"
+    WAIT = "wait"
+    EVICTION = "eviction"
 
 
 Deadline: TypeAlias = list[Any]

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.model.families import ChildrenFound, ChildStarted, ChildUndone
 from actorflow.model.lifecycle import EventKind, RunStatus
+from actorflow.model.mailing import EvictRun
 from actorflow.model.messages import (
     ActorLost,
     AttemptAbandoned,
@@ -60,9 +61,11 @@ from actorflow.scheduling.compensations import Compensations
 from actorflow.scheduling.crashes import Crashes, bindings, resumption
 from actorflow.scheduling.deadlines import Deadlines, Due
 from actorflow.scheduling.endings import Endings, timeout_of
+from actorflow.scheduling.evictions import Evictions
 from actorflow.scheduling.families import Families
 from actorflow.scheduling.leaving import Leaving
 from actorflow.scheduling.ledger import RunState, StepState
+from actorflow.scheduling.mailboxes import Mailboxes
 from actorflow.scheduling.outbox import Effect, Grant, Outbox
 from actorflow.scheduling.pauses import Pauses
 from actorflow.scheduling.queues import RunQueue, Workers
@@ -90,6 +93,7 @@ class Decisions:
         grace: Seconds that a stopped attempt gets to end before it is abandoned.
         random: Draws from [0, 1), for the jitter of backoffs.
         ageing: Seconds of waiting that count as one priority; None if waiting counts for nothing.
+        evict_after: Seconds after which a run that waits for messages is evicted; None for never.
     """
 
     def __init__(
@@ -100,6 +104,7 @@ class Decisions:
         grace: float,
         random: Callable[[], float],
         ageing: float | None = None,
+        evict_after: float | None = None,
     ) -> None:
         self.workers: Final = Workers(async_workers)
         self.deadlines: Final = Deadlines()
@@ -109,9 +114,7 @@ class Decisions:
         self._outbox = Outbox()
         self._starts = Starts(self._outbox, self.deadlines, self.workers, ageing, self._reclaim)
         self.start_clocks: Final = self._starts.start_clocks
-        """Starts the clocks of attempts whose grants are sent now, and returns the effects that
-        send them.
-        """
+        """Starts the clocks of attempts whose grants are sent now; returns what sends them."""
         self._endings = Endings(self._outbox, self.deadlines, self._starts, grace, random)
         self._crashes = Crashes(self._outbox, self._starts, self._endings, self.runs)
         self._families = Families(self._outbox, self.runs, self.waiting)
@@ -121,8 +124,19 @@ class Decisions:
         self._suspensions = Suspensions(self._outbox, self.deadlines, self._starts, self.waiting)
         parts = self._outbox, self.deadlines, self._starts, self._suspensions, self.waiting
         self._pauses = Pauses(*parts, runs=self.runs, admit=self._admit)
-        self.leaving: Final = Leaving(self._outbox, self.deadlines, self._starts, self._endings)
+        ends = self._outbox, self.deadlines
+        self.leaving: Final = Leaving(*ends, self._starts, self._endings, self.runs)
         """The runs that are being left."""
+        self._mail = Mailboxes(*ends, self.runs, self._find_any, evict_after)
+        self._evictions = Evictions(*ends, self._mail)
+        self._of_runs: Final[dict[Due, Callable[[RunState], None]]] = {
+            Due.RUN: self._endings.expire,
+            Due.CUT: self._compensations.cut,
+            Due.WAIT: self._mail.expire,
+            Due.EVICTION: self._evictions.due,
+        }
+        """What happens when a deadline of a run passes."""
+        self._grace = grace
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             StartRun: self._start_run,
             StartPaused: self._start_run,
@@ -133,6 +147,7 @@ class Decisions:
             CancelRun: self._cancel_run,
             PauseRun: self._pause_run,
             LeaveRuns: self._leave_runs,
+            EvictRun: self._evict_run,
             ActorLost: self._actor_lost,
             StepMoved: self._crashes.made,
             CompensatorLost: self._compensator,
@@ -141,6 +156,7 @@ class Decisions:
             SuspendAttempt: self._suspend,
             WakeAttempt: self._wake_attempt,
             RunStirred: self._run_stirred,
+            **self._mail.handlers,
             ChildStarted: self._families.started,
             ChildrenFound: self._children,
             ChildUndone: self._children,
@@ -187,6 +203,8 @@ class Decisions:
             self._outbox.run(run, EventKind.RUN_ACCEPTED, known, message.accepted_at)
         if message.resumed is not None and message.undo is None:
             self._outbox.run(run, EventKind.RUN_RESUMED, resumption(message))
+        if message.receipts is not None:
+            self._mail.take_up(run, message.receipts)
         if run.ways is not None:
             self._starts.compare_ways()
         if message.pausing is None:
@@ -212,7 +230,7 @@ class Decisions:
                 self._finish(run)
 
     def _cancel_run(self, message: CancelRun) -> None:
-        run = self.runs.get(message.run_id) or self._take_back(message.run_id)
+        run = self.runs.get(message.run_id) or self.leaving.take_back(message.run_id)
         if run is None:
             if not (message.unrecorded or message.run_id in self.leaving.runs):
                 self._outbox.perform(RunUnknown(message.run_id))
@@ -247,21 +265,14 @@ class Decisions:
 
     def _leave(self, run: RunState) -> None:
         if self.leaving.may_take(run):
-            del self.runs[run.run_id]
+            self._mail.forget(run.run_id)
             self.leaving.take(run)
-            self._let_go(run)
 
-    def _let_go(self, run: RunState) -> None:
-        if not run.in_flight:
-            self.leaving.let_go(run)
-            self._starts.forget(run)
-
-    def _take_back(self, run_id: str) -> RunState | None:
-        """Return a run whose attempts were being stopped, and that is cancelled after all."""
-        run = self.leaving.take_back(run_id)
-        if run is not None:
-            self.runs[run_id] = run
-        return run
+    def _evict_run(self, message: EvictRun) -> None:
+        run = self.runs.get(message.run_id)
+        if run is not None and (eviction := self._evictions.of(run)) is not None:
+            self._mail.forget(run.run_id)
+            self.leaving.evict(run, eviction, self._grace)
 
     # ── Ends of attempts ─────────────────────────────────────────────────────────────────────
 
@@ -317,9 +328,7 @@ class Decisions:
         if run is not None and self._compensations.take(run, message):
             self._follow(run)
         elif message.attempt.scope.run_id in self.leaving.runs:
-            left = self.leaving.over(message)
-            if left is not None:
-                self._let_go(left)
+            self.leaving.over(message)
         else:
             self.late += 1
 
@@ -342,6 +351,8 @@ class Decisions:
             return
         self._endings.finish(run)
         del self.runs[run.run_id]
+        if self._mail.boxes:
+            self._mail.forget(run.run_id)
         self._starts.forget(run)
         if not run.active:
             self.waiting.forget(run)
@@ -382,8 +393,11 @@ class Decisions:
     def _run_stirred(self, message: RunStirred) -> None:
         """Release the place of a run that only waits, and admit another run in its place."""
         run = self.runs.get(message.run_id)
-        if run is not None and self._suspensions.release_place(run):
-            self._admit()
+        if run is not None:
+            self._mail.look(run)  # its steps may have given messages back
+            if self._suspensions.release_place(run):
+                self._mail.watch(run)
+                self._admit()
 
     def _reclaim(self, run: RunState) -> None:
         """Give a run its place back at once, because the body of a waiting attempt has ended."""
@@ -417,15 +431,13 @@ class Decisions:
             if run is None:
                 self.leaving.due(due, run_id, step)
                 continue
-            if step is not None and step.undoes is None:
+            if step is None:
+                self._of_runs[due](run)
+            elif step.undoes is None:
                 self._due(due, run, step)
                 continue
-            if step is not None:
-                self._compensations.due(due, run, step)
-            elif due is Due.CUT:
-                self._compensations.cut(run)
             else:
-                self._endings.expire(run)
+                self._compensations.due(due, run, step)
             self._follow(run)
 
     def _due(self, due: Due, run: RunState, step: StepState) -> None:
@@ -433,7 +445,11 @@ class Decisions:
             self._starts.ready(run, step)
         elif due is Due.GRACE:
             self._endings.abandon(step)
-        elif not step.stopping:
+        else:
+            self._timed_out(due, run, step)
+
+    def _timed_out(self, due: Due, run: RunState, step: StepState) -> None:
+        if not step.stopping:
             self._endings.time_out(run, step, timeout_of(due, run, step))
             self._follow(run)
 

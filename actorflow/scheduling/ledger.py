@@ -366,10 +366,14 @@ class RunState:
 
     def _count_on(self, steps: Mapping[str, StepResult]) -> None:
         for step_id, known in steps.items():
-            if known.attempts:
+            taken = known.attempts_taken
+            again = self.past is not None and step_id in self.past.again
+            if again and known.status is StepStatus.RUNNING:
+                taken = taken[:-1]  # its body begins again under the same number
+            if taken:
                 step = self.steps[step_id]
-                step.attempts, step.started_at = known.attempts, known.started_at
-                self.retried[step_id] = cut_off(known.attempts_taken)
+                step.attempts, step.started_at = len(taken), known.started_at
+                self.retried[step_id] = cut_off(taken)
 
     def _have_failed(self, past: Past) -> None:
         """Know why the run fails, if one of its steps had failed before it was taken over."""

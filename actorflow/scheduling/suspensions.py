@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from actorflow.scheduling.queues import RunQueue
     from actorflow.scheduling.starts import Starts
 
-__all__ = ["Suspensions"]
+__all__ = ["Suspensions", "only_waits"]
 
 _WILL_RUN: Final = frozenset({StepStatus.READY, StepStatus.RETRYING})
 
@@ -96,7 +96,7 @@ class Suspensions:
 
     def release_place(self, run: RunState) -> bool:
         """Release the place of a run that only waits; return False for any other run."""
-        if not _only_waits(run):
+        if not (run.active and only_waits(run)):
             return False
         run.active, run.away = False, True
         self._waiting.release()
@@ -117,11 +117,11 @@ class Suspensions:
                 self._starts.ready_to_continue(run, known)
 
 
-def _only_waits(run: RunState) -> bool:
+def only_waits(run: RunState) -> bool:
+    """Return whether a run does nothing but wait, and has no step that waits for its turn."""
     suspended = run.suspended
     return (
-        run.active
-        and (not run.ending or run.undoing is not None)
+        (not run.ending or run.undoing is not None)
         and 0 < len(suspended) == run.in_flight
         and not any(known.woken for known in suspended.values())
         and not any(step.status in _WILL_RUN for step in run.steps.values())

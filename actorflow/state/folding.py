@@ -107,11 +107,19 @@ class StepFold:
             if self.finished_at is None:
                 self.finished_at = event.time
 
-    def next_life(self) -> StepFold:
-        """Return the step as it starts again after a take-over; its attempts are counted on."""
+    def next_life(self, *, again: bool) -> StepFold:
+        """Return the step as it starts again after a take-over; its attempts are counted on.
+
+        Args:
+            again: Whether its last attempt begins again under the same number.
+        """
         known, step = self.result(), StepFold(self.step_id)
-        step.attempts, step.started_at = known.attempts, known.started_at
-        step.retried = cut_off(known.attempts_taken)
+        # In the life before this one, it may not have begun again.
+        fewer = again and self.status is StepStatus.RUNNING
+        taken = known.attempts_taken[:-1] if fewer else known.attempts_taken
+        step.attempts = known.attempts - fewer
+        if step.attempts:
+            step.started_at, step.retried = known.started_at, cut_off(taken)
         return step
 
     def result(self) -> StepResult:
@@ -185,7 +193,8 @@ class RunFold:
             self.started_at = event.time
         elif event.kind is EventKind.RUN_RESUMED:
             if self.status is not RunStatus.COMPENSATING:
-                self._live_again(taken_over=bool(event.data.get("taken_over")))
+                taken_over = bool(event.data.get("taken_over"))
+                self._live_again(event.data.get("again", ()), taken_over=taken_over)
         elif event.kind is EventKind.RUN_COMPENSATING:
             self.compensations = event.data["steps"]
             self.finished_at = None  # a child that had completed is undone with its parent
@@ -199,13 +208,14 @@ class RunFold:
         self.failed_step = event.data.get("failed_step")
         self.reason = event.data.get("reason")
 
-    def _live_again(self, *, taken_over: bool) -> None:
+    def _live_again(self, again: Sequence[str], *, taken_over: bool) -> None:
         self.finished_at = self.error = self.failed_step = self.reason = None
         self.compensations = ()
         kept = kept_by([step.status for step in self.steps.values()], taken_over=taken_over)
         for step_id, step in self.steps.items():
             if step.status not in kept:
-                self.steps[step_id] = step.next_life() if taken_over else StepFold(step_id)
+                following = step.next_life(again=step_id in again)
+                self.steps[step_id] = following if taken_over else StepFold(step_id)
 
     def snapshot(self) -> RunSnapshot:
         """Return the state of the run."""

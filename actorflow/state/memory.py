@@ -25,6 +25,7 @@ from actorflow.state.finding import counted, matching
 from actorflow.state.folding import fold
 from actorflow.state.keys import REPLACED, KeyTable
 from actorflow.state.memory_families import Families
+from actorflow.state.memory_mail import MemoryMail
 from actorflow.state.memory_pauses import MemoryPauses
 from actorflow.state.memory_schedules import MemorySchedules
 from actorflow.support.sizes import SMALL, size_of
@@ -100,7 +101,7 @@ class _Entry:
 
 
 @checks_options
-class MemoryStateManager(MemoryPauses, MemorySchedules):
+class MemoryStateManager(MemoryMail, MemoryPauses, MemorySchedules):
     """A state manager that keeps runs in this process's memory.
 
     Runs in progress are always kept, and so are the finished children of a family of which a run
@@ -302,6 +303,7 @@ class MemoryStateManager(MemoryPauses, MemorySchedules):
             ):
                 return
             del self._finished[run_id], self._runs[run_id]
+            self._forget_mail(run_id)
             if entry.record.idempotency_key is not None:
                 key = entry.record.workflow_id, entry.record.idempotency_key
                 if self._keys[key].run_id == run_id:
@@ -313,6 +315,9 @@ class MemoryStateManager(MemoryPauses, MemorySchedules):
             return self._runs[run_id]
         except KeyError:
             raise RunNotFound(run_id) from None
+
+    def _status_of(self, run_id: str) -> RunStatus:
+        return self._entry(run_id).status
 
     def snapshot(self, run_id: str) -> RunSnapshot:
         """Return the current state of a run."""

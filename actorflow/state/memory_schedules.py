@@ -20,6 +20,7 @@ class MemorySchedules:
     """Keeps schedules in this process's memory; a part of `MemoryStateManager`."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._schedules: dict[str, RecordedSchedule] = {}
         self._schedules_lock = threading.RLock()
         self._revision = 0

@@ -29,6 +29,7 @@ from actorflow.testing.search.exploration import Exploration, Spread
 from actorflow.testing.search.scenarios import Scenario, ScenarioRun, ScenarioStep
 from actorflow.testing.search.search import explore, explore_scenarios
 from actorflow.testing.simulation.account import Outcome, RunTrace
+from actorflow.testing.simulation.mail import MessageTrace, ReceiptTrace
 from actorflow.testing.simulation.scripts import Script, either, hangs, raises, real, returns
 from actorflow.testing.simulation.settings import Faults, Settings
 from actorflow.testing.simulation.simulate import Simulation
@@ -62,6 +63,7 @@ __all__ = [
     "LawBroken",
     "Leftovers",
     "Merged",
+    "MessageTrace",
     "Move",
     "Mutation",
     "NotEnded",
@@ -71,6 +73,7 @@ __all__ = [
     "Outcome",
     "Owned",
     "ProcessTrace",
+    "ReceiptTrace",
     "Replay",
     "RunTrace",
     "Scenario",

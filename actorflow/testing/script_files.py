@@ -82,7 +82,7 @@ def _encoded(behaviour: Behaviour) -> _Plain:
     if isinstance(behaviour, Waiting):
         if any(isinstance(wait, ChildCall) for wait in behaviour.waits):
             raise _refusal("a child that a step runs", behaviour)
-        waits = [attrs.asdict(wait) for wait in behaviour.waits]
+        waits = [attrs.asdict(wait, filter=_is_given) for wait in behaviour.waits]
         return {"does": "waiting", "before": _encoded(behaviour.behaviour), "waits": waits}
     if isinstance(behaviour, Hangs):
         return {"does": "hangs", "stubborn": behaviour.stubborn}
@@ -93,6 +93,10 @@ def _encoded(behaviour: Behaviour) -> _Plain:
     value = behaviour.value
     encoded = {} if value is OF_ITSELF else {"value": plain_json(value, "what a step returns")}
     return {"does": "returns", "after": behaviour.after, **encoded}
+
+
+def _is_given(field: attrs.Attribute[Any], value: object) -> bool:
+    return field.name != "message" or value is not None
 
 
 def _encoded_error(error: BaseException | type[BaseException]) -> _Plain:
@@ -148,7 +152,10 @@ def _raised(said: Mapping[str, Any]) -> Behaviour:
 def _waiting(said: Mapping[str, Any]) -> Behaviour:
     behaviour: Any = _behaviour(said["before"])
     for wait in said["waits"]:
-        behaviour = behaviour.waiting(wait["seconds"], wait["then"], ends=wait["ends"])
+        if "message" in wait:
+            behaviour = behaviour.receiving(wait["message"], wait["seconds"], wait["then"])
+        else:
+            behaviour = behaviour.waiting(wait["seconds"], wait["then"], ends=wait["ends"])
     waiting: Behaviour = behaviour
     return waiting
 

@@ -700,3 +700,63 @@ def test_a_retried_step_is_shown_with_each_of_its_attempts(state, type_in):
     ]
     assert "ValueError" == step["attempts_taken"][0]["error"]["type"]
     assert "retried" not in step
+
+
+# ── Sending ──────────────────────────────────────────────────────────────────────────────────
+
+
+def sent(state, run_id="run"):
+    """The messages of a run, without their times."""
+    return [(it.name, it.payload, it.id) for it in state.read_messages(run_id, 0)]
+
+
+def test_a_message_is_sent_to_a_run_of_any_process(state, type_in, folder):
+    """With a payload in JSON, or without one; an id sends it once."""
+    ran(state, "run", STARTED)
+    (folder / "order.json").write_text('{"by": "Ada"}')
+
+    assert (0, "run run: message 'go' is recorded\n", "") == type_in("runs", "send", "run", "go")
+    type_in("runs", "send", "run", "go", '{"n": 1}', "--id", "a")
+    type_in("runs", "send", "run", "go", '{"n": 2}', "--id", "a")
+    type_in("runs", "send", "run", "stop", "@order.json")
+    expected = [("go", None, None), ("go", {"n": 1}, "a"), ("stop", {"by": "Ada"}, None)]
+    assert expected == sent(state)
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (("go", "yes"), "the payload is not JSON: Expecting value: line 1 column 1 (char 0). A st"),
+        (("go", "@missing.json"), "the payload '@missing.json' cannot be read: "),
+        ((" ",), "Run.send() got name=' '. Give a non-empty string."),
+        (("go", "--id", ""), "Run.send() got id=''. Give a non-empty string."),
+    ],
+)
+def test_what_cannot_be_sent_is_said(state, type_in, typed, said):
+    """And nothing is sent."""
+    ran(state, "run", STARTED)
+    status, out, err = type_in("runs", "send", "run", *typed)
+
+    assert (2, "") == (status, out)
+    assert f"Error: {said}" in err
+    assert [] == sent(state)
+
+
+def test_nothing_new_is_sent_to_an_ended_run(state, type_in):
+    """What was sent before is no error."""
+    ran(state, "run", STARTED)
+    type_in("runs", "send", "run", "go", "--id", "a")
+    write_events(state, happened(*COMPLETED[3:], after=3))
+
+    assert 0 == type_in("runs", "send", "run", "go", "--id", "a")[0]
+    refused = (2, "", "Error: run 'run' has already ended (completed).\n")
+    assert refused == type_in("runs", "send", "run", "go")
+    assert 1 == len(sent(state))
+
+
+def test_a_run_that_is_not_there_is_not_sent_anything(state, type_in):
+    """Similar ids are suggested."""
+    ran(state, "r-12345", STARTED)
+    status, _, err = type_in("runs", "send", "r", "go")
+
+    assert (2, True) == (status, "Did you mean: actorflow runs send r-12345" in err)

@@ -5,17 +5,22 @@ from __future__ import annotations
 import shutil
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.storage import InvalidAnswer
+from actorflow.model.mail import MOST_MESSAGES
 from actorflow.state import MemoryStateManager
 from actorflow.state.sql import SQLStateManager
+from actorflow.state.sql.schema import tables as schema
 from actorflow.systems import SimulatedSystem
 from actorflow.systems.simulated.mischief import Countdown
 from actorflow.testing.contracts import (
+    EvictsRunsContract,
     FindsRunsContract,
     FollowsRunsContract,
+    KeepsMessagesContract,
     KeepsSchedulesContract,
     MeasuresStepsContract,
     PausesRunsContract,
@@ -38,8 +43,20 @@ def plainest(_options, _label):
 NEVER = Countdown(plainest, "never", 0, lambda: 0)
 
 
+def fill(state, run_id):
+    """Have a run be sent as many messages as it takes, in one transaction."""
+    state.send_message(run_id, "go", None, "first", 0.0)
+    row = {"run_id": run_id, "name": "go", "payload": "null", "sent_at": 0.0}
+    rows = [row | {"number": number} for number in range(2, MOST_MESSAGES + 1)]
+    with state._engines.writing.begin() as connection:
+        connection.execute(sa.insert(schema.messages), rows)
+        this = sa.update(schema.runs).where(schema.runs.c.run_id == run_id)
+        connection.execute(this.values(last_message=MOST_MESSAGES))
+
+
 class TestMemory(
     FindsRunsContract,
+    KeepsMessagesContract,
     KeepsSchedulesContract,
     MeasuresStepsContract,
     PausesRunsContract,
@@ -64,7 +81,9 @@ class TestSimulated(StateManagerContract):
 
 class TestSQLite(
     FindsRunsContract,
+    EvictsRunsContract,
     FollowsRunsContract,
+    KeepsMessagesContract,
     KeepsSchedulesContract,
     MeasuresStepsContract,
     PausesRunsContract,
@@ -85,10 +104,16 @@ class TestSQLite(
         """Return another state manager on the same file."""
         return SQLStateManager(f"sqlite:///{self._path}")
 
+    def _fill(self, run_id):
+        """Write the rows at once."""
+        fill(self.state, run_id)
+
 
 class TestPostgreSQL(
     FindsRunsContract,
+    EvictsRunsContract,
     FollowsRunsContract,
+    KeepsMessagesContract,
     KeepsSchedulesContract,
     MeasuresStepsContract,
     PausesRunsContract,
@@ -108,6 +133,10 @@ class TestPostgreSQL(
     def make_other(self):
         """Return another state manager on the same database."""
         return SQLStateManager(self._url)
+
+    def _fill(self, run_id):
+        """Write the rows at once."""
+        fill(self.state, run_id)
 
 
 # ── Runs of any shape ────────────────────────────────────────────────────────────────────────

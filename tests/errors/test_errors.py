@@ -39,6 +39,7 @@ from actorflow.errors.running import (
     StepTimeout,
     TakenOverTooOften,
     TooManyAbandoned,
+    WaitExpired,
 )
 from actorflow.errors.storage import (
     AlreadyStarted,
@@ -59,6 +60,7 @@ from actorflow.errors.storage import (
     StoreOverloaded,
     StoreUnavailable,
     TooLarge,
+    TooManyMessages,
 )
 from actorflow.model import results
 from actorflow.model.lifecycle import RunStatus, StepStatus
@@ -418,6 +420,26 @@ SAYINGS += [
         ),
     ),
     (
+        WaitExpired("r1", "ask", "approved", 60.0),
+        (
+            "step 'ask' of run 'r1' got no message 'approved' within 60 s. Catch this "
+            "TimeoutError to go on without it, or give wait_for() a longer timeout."
+        ),
+    ),
+    (
+        (
+            "run 'r1' is completed and takes no message 'approved'. Start another run, or send a "
+            "message with the id= that it was sent with before, which does nothing."
+        ),
+    ),
+    (
+        TooManyMessages("r1", 10_000),
+        (
+            "run 'r1' has been sent 10000 messages and takes no more. Send fewer and larger ones, "
+            "or have the workflow continue in another run."
+        ),
+    ),
+    (
         NotRescheduled("r1", "running"),
         (
             "run 'r1' cannot be rescheduled: it is running and does not wait for its time or its "
@@ -549,6 +571,7 @@ def test_every_error_is_an_actorflow_error(error):
         (UnknownExecutor("s", "n", ()), LookupError),
         (StepTimeout("r", "s", 1, 1.0, "attempt"), TimeoutError),
         (DeadlineExceeded("r", 1.0), TimeoutError),
+        (WaitExpired("r", "s", "m", 1.0), TimeoutError),
     ],
     ids=lambda it: it.__name__ if inspect.isclass(it) else type(it).__name__,
 )

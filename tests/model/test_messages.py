@@ -15,16 +15,14 @@ import attrs
 import pytest
 
 import actorflow
-from actorflow.model import families, messages
+from actorflow.model import families, mailing, messages
 
 PACKAGE = Path(actorflow.__file__).parent
 CLASSES = [
-    *(
-        getattr(messages, name)
-        for name in messages.__all__
-        if inspect.isclass(getattr(messages, name))
-    ),
-    *(getattr(families, name) for name in families.__all__),
+    getattr(module, name)
+    for module in (families, mailing, messages)
+    for name in module.__all__
+    if inspect.isclass(getattr(module, name))
 ]
 FIELDS = {field.name for message in CLASSES for field in attrs.fields(message)}
 

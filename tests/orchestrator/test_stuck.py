@@ -22,7 +22,8 @@ class Search:
         self.finds = Taken([], [])
         self.runs = {}
         self.live = []
-        life = types.SimpleNamespace(live=self.live)
+        admission, self.idle = types.SimpleNamespace(free=1), 0
+        life = types.SimpleNamespace(live=self.live, admission=admission)
         registry = types.SimpleNamespace(known=frozenset)
         self._recovery = Recovery(life, registry, self, None, most=1, every=1.0)
         self.clock = types.SimpleNamespace(now=lambda: self.now)

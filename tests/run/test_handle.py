@@ -310,6 +310,10 @@ class EndsWhileAsked:
         """End the run."""
         self.end.set(self._result)
 
+    def staying(self):
+        """Keep nothing in memory: no step asks."""
+        return contextlib.nullcontext()
+
     async def wait_async(self, _run_id, end):
         """Mind nothing."""
         return await end.result_async()

@@ -111,7 +111,10 @@ def without_order(seed):
     """A drawn scenario in which no step depends on when anything happens."""
     drawn = draw_scenario(random.Random(seed))
     plain = {"timeout": None, "total_timeout": None, "undo": ()}
-    steps = [attrs.evolve(one, does=does_in_time(one), **plain) for one in drawn.steps]
+    steps = [
+        attrs.evolve(one, does=does_in_time(one), waits=waits_in_time(one), **plain)
+        for one in drawn.steps
+    ]
     runs = [attrs.evolve(one, timeout=None, cancels=()) for one in drawn.runs]
     quiet = attrs.evolve(drawn.settings, faults=Faults())
     # What a parent's end means for its children depends on when it comes.
@@ -122,6 +125,11 @@ def does_in_time(step):
     """What a step does, without what only a timeout or a tape decides."""
     undecided = {"hangs", "holds on", "does anything"}
     return tuple("returns" if deed in undecided else deed for deed in step.does)
+
+
+def waits_in_time(step):
+    """How a step waits, without what only the moment decides at which a message is sent."""
+    return "once" if "message" in step.waits else step.waits
 
 
 @pytest.mark.parametrize("seed", range(150))

@@ -26,6 +26,16 @@ from actorflow.model.lifecycle import (
     move_run,
     move_step,
 )
+from actorflow.model.mail import Mail, Receipts
+from actorflow.model.mailing import (
+    AnswerWait,
+    AskEviction,
+    AwaitMail,
+    EvictRun,
+    ForgetWait,
+    MailArrived,
+    RunEvicted,
+)
 from actorflow.model.messages import (
     AbandonAttempt,
     ActorLost,
@@ -66,6 +76,7 @@ from actorflow.scheduling.decisions import Decisions
 from actorflow.scheduling.ledger import RunState
 from actorflow.state.folding import fold
 
+_OF_LIVES = ("past", "poison", "takeovers", "receipts", "undo")
 EPOCH = 1_700_000_000.0
 """What the brain's moment 0 is called by people."""
 
@@ -194,13 +205,16 @@ class Driver:
         ageing=None,
         recording=False,
         posted=False,
+        evict_after=None,
     ):
+        self.evict_after = evict_after
         self.brain = Decisions(
             async_workers=workers,
             max_active_runs=places,
             grace=grace,
             random=lambda: unit,
             ageing=ageing,
+            evict_after=evict_after,
         )
         self.ageing = ageing
         self.places = places
@@ -216,10 +230,13 @@ class Driver:
         self.in_flight = {}
         self.stopped = []
         self.continued = []
+        self.answers = []
         self.abandoned = []
         self.revived = []
         self.unknown = []
         self.left = []
+        self.evicted = []
+        self.stays = False
         self.asked = []
         self.undone = []
         self.children = {}
@@ -243,11 +260,7 @@ class Driver:
         resumed, recorded = options.pop("resumed", None), options.pop("recorded", 0)
         completed, compensators = options.pop("completed", ()), options.pop("compensators", {})
         ways = options.pop("ways", plan.ways({}))
-        more = {
-            name: options.pop(name)
-            for name in ("past", "poison", "takeovers", "undo")
-            if name in options
-        }
+        more = {name: options.pop(name) for name in _OF_LIVES if name in options}
         timeout = plan.timeout if timeout is None else timeout
         say = self.tell if options.pop("settle", True) else self.say
         message = StartRun(
@@ -275,6 +288,7 @@ class Driver:
     def take_over(self, workflow, run_id="run", *, takeovers=0, most=10, **options):
         """Have another brain go on with a run that was left, or whose process has died."""
         past = Past.of(self.of(run_id), takeovers)
+        options.setdefault("receipts", Receipts.of(self.of(run_id), past.again))
         poison = None
         if len(past.crashes) > most:
             poison = TakenOverTooOften(run_id, past.crashes, most)
@@ -308,6 +322,7 @@ class Driver:
             grace=5.0,
             random=lambda: 0.5,
             ageing=self.ageing,
+            evict_after=self.evict_after,
         )
         for left in (self.in_flight, self.granted, self.pending, self.mail, self.held, self._homes):
             left.clear()
@@ -332,6 +347,23 @@ class Driver:
     def wake(self, step_id, *, run_id="run"):
         """Let the wait of a step's body be over."""
         return self.tell(WakeAttempt(self.in_flight[run_id, step_id]))
+
+    def ask(self, step_id, name="go", call=1, *, timeout=None, evict=True, run_id="run"):
+        """Let a step's body wait for a message; return what it is told at once."""
+        before = len(self.answers)
+        self.tell(AwaitMail(self.in_flight[run_id, step_id], name, call, timeout, evict))
+        return [(it.outcome, it.payload) for it in self.answers[before:]]
+
+    def forget(self, step_id, name="go", call=1, *, run_id="run"):
+        """Let a step's body no longer wait for a message."""
+        return self.tell(ForgetWait(self.in_flight[run_id, step_id], name, call))
+
+    def arrive(self, *numbers, name="go", run_id="run"):
+        """Let messages of a run be known; return what bodies are told of them."""
+        before = len(self.answers)
+        mail = [Mail(number, name, f"{name} {number}", 0.0) for number in numbers]
+        self.tell(MailArrived(run_id, mail))
+        return [(it.attempt.step_id, it.payload) for it in self.answers[before:]]
 
     def fail(self, step_id, error=None, *, run_id="run"):
         """Let a step's attempt fail."""
@@ -497,11 +529,14 @@ class Driver:
             Compensate: self._tell_run,
             RunStirred: self.pending.append,
             ContinueAttempt: lambda it: self.continued.append(it.attempt),
+            AnswerWait: self.answers.append,
             StopAttempt: lambda it: self._stop(it.attempt),
             AbandonAttempt: lambda it: self._abandon(it.attempt),
             RunFinished: lambda it: self._finish(it.result),
             RunUnknown: lambda it: self.unknown.append(it.run_id),
             RunLeft: self._run_left,
+            AskEviction: self._may_evict,
+            RunEvicted: self._run_evicted,
             EndChildren: self._end_children,
             UndoChild: self.undone.append,
         }
@@ -520,6 +555,14 @@ class Driver:
         run_id = run_of(effect)
         if run_id in self._homes:
             self._post("supervisor", run_id, effect)
+
+    def _may_evict(self, effect):
+        if not self.stays:
+            self.pending.append(EvictRun(effect.run_id))
+
+    def _run_evicted(self, effect):
+        self.evicted.append(effect.eviction)
+        self._run_left(effect)
 
     def _run_left(self, effect):
         self.left.append(effect.run_id)

@@ -85,8 +85,8 @@ UNDOING = "tests/scheduling/test_compensations.py::"
 defect(
     "an ended run stays in the ready queue",
     "scheduling/decisions.py",
-    "        del self.runs[run.run_id]\n        self._starts.forget(run)\n        if not",
-    "        del self.runs[run.run_id]\n        if not",
+    "        self._starts.forget(run)\n        if not run.active:\n",
+    "        if not run.active:\n",
     MODELS + "test_a_run_that_was_cancelled_while_it_waited_gets_its_turn_when_it_is_resumed",
     why="A run that is cancelled while a step waits for a worker hangs when it is resumed.",
 )
@@ -747,8 +747,8 @@ defect(
 defect(
     "a run that is taken stays parked",
     "state/sql/writing/group.py",
-    '            "parked": None,\n            # Resuming',
-    "            # Resuming",
+    '            "parked": None,\n            **WOKEN,',
+    "            **WOKEN,",
     TAKEOVER + "test_a_run_of_an_unknown_version_is_parked_until_somebody_knows_it",
     why="Lists say of runs in progress that no orchestrator knows their workflow.",
 )
@@ -779,7 +779,7 @@ defect(
 defect(
     "more runs are taken than there is room for",
     "orchestrator/takeover.py",
-    "        room = min(self._most - len(self._life.live), _AT_ONCE)\n",
+    "        room = min(self._most - busy, self._life.admission.free, _AT_ONCE)\n",
     "        room = self._most\n",
     TAKEOVER + "test_no_more_runs_are_taken_than_there_is_room_for",
     why="A busy orchestrator takes runs from idle ones and hands them back, again and again.",
@@ -803,11 +803,11 @@ defect(
 defect(
     "a parent fails when its child is taken over",
     "run/handle.py",
-    "        with contextlib.suppress(LeaseLost):  # then its record is followed\n"
+    "            with contextlib.suppress(LeaseLost):  # then its record is followed\n"
+    "                if (end := self._end) is not None:\n"
+    "                    return await self._runtime.wait_async(self.id, end)\n",
     "            if (end := self._end) is not None:\n"
     "                return await self._runtime.wait_async(self.id, end)\n",
-    "        if (end := self._end) is not None:\n"
-    "            return await self._runtime.wait_async(self.id, end)\n",
     TAKEOVER + "test_a_parent_whose_child_was_taken_over_waits_for_it_there",
     why="A step fails with LeaseLost although its child completes elsewhere.",
 )
@@ -1561,6 +1561,161 @@ class Workshop:
             check=False,
         )
         return process.returncode, process.stdout
+
+
+# ── Messages ─────────────────────────────────────────────────────────────────────────────────
+
+MAILBOXES = "tests/scheduling/test_mailboxes.py::"
+EVICTIONS = "tests/scheduling/test_evictions.py::"
+MESSAGES = "tests/orchestrator/test_messages.py::"
+EVICTED = "tests/orchestrator/test_evictions.py::"
+ASLEEP = "tests/state/sql/test_evictions.py::"
+
+defect(
+    "a message is given to a failed attempt for good",
+    "scheduling/mailboxes.py",
+    "            for key in list(self.received):\n                self.give_back(key)\n",
+    "            self.received.clear()\n",
+    MAILBOXES + "test_an_attempt_gets_what_the_failed_one_before_it_got",
+    why="A step that is tried again waits for ever for the message that it has got.",
+)
+defect(
+    "a new wait takes what others have waited for",
+    "scheduling/mailboxes.py",
+    "        self.look(run)  # others have waited for longer for what settled steps give back\n",
+    "        box.settle(run)\n",
+    MAILBOXES + "test_what_a_failed_step_gives_back_goes_to_the_longest_wait",
+    why="The message of a failed step goes to a step that came later than another.",
+)
+defect(
+    "an id tells nothing",
+    "state/sql/message_rows.py",
+    '        if row["message_id"] is not None and self._is_known(connection, row):\n'
+    "            return None\n",
+    "",
+    MESSAGES + "test_an_id_is_one_message",
+    why="A sender that tries again is refused, after the run's end or before.",
+)
+defect(
+    "a wait that was cancelled keeps its message",
+    "scheduling/mailboxes.py",
+    "        if holding is not None and holding.give_back(key):\n            self.look(run)\n",
+    "        del holding\n",
+    MAILBOXES + "test_what_a_forgotten_wait_got_goes_to_the_next_wait_of_its_step",
+    why="A wait within asyncio.timeout() swallows a message that comes at that moment.",
+)
+defect(
+    "a run is evicted while a step waits for something else",
+    "scheduling/evictions.py",
+    "waiting == run.suspended.keys()",
+    "waiting",
+    EVICTIONS + "test_a_run_stays_while_a_step_does_anything_else",
+    why="Nothing wakes a run whose child has ended.",
+)
+defect(
+    "a body that keeps its frame is closed",
+    "scheduling/evictions.py",
+    " and all(it.evict for it in waits)",
+    "",
+    EVICTIONS + "test_a_run_stays_while_a_step_does_anything_else",
+    why="What a body did before its wait happens again, although it asked for its frame.",
+)
+defect(
+    "an attempt that begins again gets a new number",
+    "model/past.py",
+    "        lives.attempts.subtract(again)\n",
+    "",
+    EVICTIONS + "test_an_attempt_begins_again_under_its_number",
+    why="Evictions use up the attempts of steps, and ctx.attempt jumps.",
+)
+defect(
+    "a body that begins again is not told what it was told",
+    "scheduling/mailboxes.py",
+    "        if reply.known:\n",
+    "        if reply.known and reply.mail is None:\n",
+    EVICTIONS + "test_an_attempt_begins_again_under_its_number",
+    why="The record has one message as received twice.",
+)
+defect(
+    "a wait begins its time anew",
+    "scheduling/mailboxes.py",
+    "            wait.until = reply.until\n",
+    "            wait.until = None\n",
+    EVICTIONS + "test_a_wait_that_begins_again_keeps_its_time",
+    why="A wait of a week never expires in a daemon that is deployed every day.",
+)
+defect(
+    "a cancelled run is evicted all the same",
+    "scheduling/leaving.py",
+    "        self._evicted.pop(run_id, None)\n        self._live[run_id]",
+    "        self._live[run_id]",
+    EVICTIONS + "test_a_cancelled_run_is_not_evicted_when_it_is_left_later",
+    why="A run that was cancelled while it was evicted sleeps in the database.",
+)
+defect(
+    "a message does not wake an evicted run",
+    "state/sql/message_rows.py",
+    "values(last_message=number, **WOKEN)",
+    "values(last_message=number)",
+    ASLEEP + "test_a_message_after_the_eviction_is_news",
+    why="The run sleeps for ever.",
+)
+defect(
+    "a message that comes with the eviction is lost",
+    "state/sql/writing/handing_back.py",
+    "            sa.func.coalesce(runs.c.last_message, 0) <= eviction.seen,\n",
+    "",
+    ASLEEP + "test_a_message_before_the_eviction_is_news",
+    why="The run sleeps until another message comes.",
+)
+defect(
+    "a cancellation that comes with the eviction is lost",
+    "state/sql/writing/handing_back.py",
+    "            runs.c.cancel_asked.is_(None),\n",
+    "",
+    ASLEEP + "test_a_cancellation_before_the_eviction_is_news",
+    why="The run is cancelled when a message comes.",
+)
+defect(
+    "time does not wake an evicted run",
+    "state/sql/writing/group.py",
+    "        connection.execute(self._wake)\n",
+    "",
+    ASLEEP + "test_time_is_news",
+    why="Neither waits nor runs time out that are not in memory.",
+)
+defect(
+    "the timeout of an evicted run begins anew",
+    "orchestrator/requests.py",
+    "        deadline = now + max(0.0, at - premises.clock.wall(now))\n",
+    "        deadline = now + timeout\n",
+    EVICTED + "test_the_timeout_of_a_run_is_not_begun_anew",
+    why="A run with a timeout of a day lasts for a day after each message.",
+)
+defect(
+    "a run with a child is evicted",
+    "orchestrator/waits.py",
+    "            if run_id in self._busy:\n",
+    "            if False:\n",
+    EVICTED + "test_a_run_that_waits_for_a_child_as_well_stays",
+    why="Nothing wakes a run whose child has ended.",
+)
+defect(
+    "waiting runs fill a daemon",
+    "orchestrator/takeover.py",
+    "        busy = len(self._life.live) - runtime.idle\n",
+    "        busy = len(self._life.live)\n",
+    EVICTED + "test_runs_that_wait_leave_room_for_enqueued_ones",
+    why="Three runs that wait for people keep all others out.",
+)
+defect(
+    "a cancellation hands back a run that is taken up here",
+    "orchestrator/takeover.py",
+    "        self._lock = life.live.claiming\n",
+    "        self._lock = threading.RLock()\n",
+    EVICTED + "test_a_run_that_is_being_cancelled_is_not_taken_up",
+    why="The run fails with LeaseLost, because the same process has given it away.",
+)
 
 
 def verdict(one, status, printed):

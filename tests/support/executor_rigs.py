@@ -140,7 +140,7 @@ class SimulatedRig(CoroutineRig):
         self.system = SimulatedSystem(lambda _options, _label: 0)
         self.account = Account(self.system, lambda _options, _label: 0, NEVER)
         self.account.runs["run"] = types.SimpleNamespace(script=AnyScript)
-        Rig.__init__(self, SimulatedExecutor(self.account, preemptive=True))
+        Rig.__init__(self, SimulatedExecutor(self.account, None, preemptive=True))
 
     def attempt(self, function, /, **arguments):
         """Return an attempt of a coroutine step."""

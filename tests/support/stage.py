@@ -11,6 +11,7 @@ from thespian.actors import Actor, ActorExitRequest, ActorSystem
 
 from actorflow.actors import ConfigureSupervisor, Supervisor
 from actorflow.model.families import ChildrenFound
+from actorflow.model.mailing import EvictRun
 from actorflow.model.messages import AttemptFinished, CancelRun, Committed, StartRun
 from actorflow.scheduling.decisions import Decisions
 from actorflow.state import MemoryStateManager
@@ -229,6 +230,7 @@ class Stage:
         self.audience, self.present = self, True
         self.shown, self.results, self.defects, self.complaints = [], {}, [], []
         self.moves = []
+        self.answers = []
         self.strangers, self.lost, self.left_runs = [], [], []
         brain = {"async_workers": 5, "max_active_runs": 5, "grace": 5.0, "random": lambda: 0.5}
         self.brain = Decisions(**(brain | settings))
@@ -322,6 +324,18 @@ class Stage:
     def moved(self, attempt):
         """Take note of a body that may go on, or has to stop."""
         self.moves.append(attempt)
+
+    def answered(self, answer):
+        """Take note of what a body is told that waits for a message."""
+        self.answers.append(answer)
+
+    def may_evict(self, message):
+        """Have a run evicted."""
+        self.tell(EvictRun(message.run_id))
+
+    def evicted(self, message):
+        """Take note of a run that waits elsewhere."""
+        self.left(message.run_id)
 
     def end_children(self, message):
         """Say that a run has no children to undo."""

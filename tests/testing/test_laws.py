@@ -1337,6 +1337,96 @@ def a_child_that_was_undone_before_a_later_one():
     return adopted(trace, "run-1.b.1", step_id="a", call="9")
 
 
+# ── Messages ─────────────────────────────────────────────────────────────────────────────────
+
+RECEIVES = returns().receiving("go")
+
+
+async def receives():
+    """The function of a step that waits for a message."""
+
+
+def mailed(*moments, evict_after=None, script=RECEIVES, ids=False, **options):
+    """The trace of two steps that wait for messages, which are sent at these moments."""
+    simulation = Simulation(script=Script({"a": script, "b": script}), evict_after=evict_after)
+    workflow = flow(Step("a", receives, async_=True), Step("b", receives, async_=True))
+    run_id = simulation.start(workflow, **options)
+    for place, moment in enumerate(moments):
+        id_ = "one" if ids else None
+        simulation.call_at(moment, simulation.send, run_id, "go", f"payload {place}", id_)
+    simulation.run_until_quiet()
+    return simulation.trace()
+
+
+def with_messages(trace, index=0, **changes):
+    """The trace with a message that was sent otherwise."""
+    sent = list(trace.messages)
+    sent[index] = sent[index]._replace(**changes)
+    return attrs.evolve(trace, messages=tuple(sent))
+
+
+@breaks(52)
+def a_message_that_was_kept_twice():
+    """It had an id."""
+    return with_messages(mailed(0.5, 2.0, 3.0, ids=True), 1, number=2)
+
+
+@breaks(52)
+def a_message_that_an_ended_run_took():
+    """It has to be refused."""
+    return with_messages(mailed(0.0, 0.0, 9.0), 2, number=3, refused=False)
+
+
+@breaks(52)
+def a_body_that_got_another_payload_than_was_sent():
+    """Its record says which message it was given."""
+    trace = mailed(2.0, 3.0)
+    got = list(trace.receipts)
+    got[0] = got[0]._replace(payload="another")
+    return attrs.evolve(trace, receipts=tuple(got))
+
+
+@breaks(52)
+def a_message_that_two_steps_received():
+    """The second step got the first one's."""
+    trace = mailed(2.0, 3.0)
+    data = {"name": "go", "call": 1, "message": 1}
+    return doctored.with_changed(trace, "step.received", "b", data=data)
+
+
+@breaks(53)
+def a_wait_that_was_passed_by_a_later_one():
+    """The first message is for the step that waited first."""
+    trace = mailed(2.0, 3.0)
+    for step_id, number in (("a", 2), ("b", 1)):
+        data = {"name": "go", "call": 1, "message": number}
+        trace = doctored.with_changed(trace, "step.received", step_id, data=data)
+    first, second = trace.receipts
+    swapped = first._replace(payload=second.payload), second._replace(payload=first.payload)
+    return attrs.evolve(trace, receipts=swapped)
+
+
+@breaks(54)
+def an_evicted_run_that_was_not_taken_up():
+    """There was a message that it had not seen."""
+    trace = mailed(evict_after=5.0)
+    return attrs.evolve(trace, messages=mailed(2.0).messages)
+
+
+@breaks(54)
+def an_evicted_run_whose_time_was_up():
+    """It had to end."""
+    trace = mailed(evict_after=5.0)
+    return doctored.planned(trace, deadline=60.0)
+
+
+@breaks(2, 35, 54)
+def a_run_that_was_evicted_although_it_had_work():
+    """One of its steps waited for an attempt."""
+    trace = mailed(evict_after=5.0)
+    return doctored.without(trace, "step.suspended", "b")
+
+
 # ── All of them ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -1355,7 +1445,7 @@ def test_each_law_is_broken_by_a_doctored_trace():
 
 def test_the_laws_have_numbers_names_and_texts():
     """From one on, without gaps."""
-    assert [*range(1, 52)] == [law.number for law in laws.ALL]
+    assert [*range(1, 55)] == [law.number for law in laws.ALL]
 
     assert list(laws.ALL) == [getattr(laws, law.name) for law in laws.ALL]
     assert all(law.text.endswith(".") for law in laws.ALL)

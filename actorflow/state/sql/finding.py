@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from actorflow.state.sql.health import Owner
 from actorflow.state.sql.records import WITH_OWNER, with_owners
-from actorflow.state.sql.schema.tables import NOT_PURGED, PURGED, attributes, owners, runs
+from actorflow.state.sql.schema.tables import AWAKE, NOT_PURGED, PURGED, attributes, owners, runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -119,7 +119,7 @@ def _conditions(query: RunQuery, dialect: str) -> Iterator[Any]:
         else:
             yield runs.c[name] == value
     if "owner" in query.equal:
-        yield runs.c.finished_at.is_(None)
+        yield AWAKE
     yield from _within(runs.c.finished_at, query, "finished")
     for name, wanted in query.flags.items():
         yield _is_so(name) if wanted else sa.not_(_is_so(name))
@@ -170,7 +170,7 @@ def _json_of_error() -> Any:
 def found_owners(connection: sa.Connection) -> list[Owner]:
     """Return the owners with a lease, and those that runs in progress have, by their names."""
     open_runs = sa.select(runs.c.owner, sa.func.count()).group_by(runs.c.owner)
-    open_runs = open_runs.where(runs.c.finished_at.is_(None), NOT_PURGED)
+    open_runs = open_runs.where(AWAKE, NOT_PURGED)
     numbers: dict[str, int] = dict(iter(connection.execute(open_runs)))
     leases = sa.select(owners.c.owner, owners.c.lease_until)
     until: dict[str, float] = dict(iter(connection.execute(leases)))

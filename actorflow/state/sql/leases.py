@@ -25,7 +25,7 @@ from actorflow.state.leases import renewal_interval
 from actorflow.state.sql.owners import OwnerWatch, columns_of
 from actorflow.state.sql.pausing import FREEZE, UNPAUSE, unheard_pauses
 from actorflow.state.sql.processes import Process
-from actorflow.state.sql.schema.tables import NOT_PURGED, Moment, owners, runs
+from actorflow.state.sql.schema.tables import AWAKE, NOT_PURGED, Moment, owners, runs
 from actorflow.state.sql.values.errors import clipped
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     """Takes a run's id, the reason, and whether to compensate."""
 
 __all__ = [
+    "WOKEN",
     "Lease",
     "Requests",
     "database_time",
@@ -53,7 +54,10 @@ _RUNS_PER_QUERY: Final = 500
 _DAY: Final = 86_400.0
 _TAKEN_OVER: Final = "it was taken over by another orchestrator"
 _CANCEL: Final = "cancel"
+_MESSAGE: Final = "message"
 _IN_PROGRESS: Final = runs.c.finished_at.is_(None)
+WOKEN: Final[Mapping[str, None]] = {"waiting": None, "waiting_since": None, "wake_at": None}
+"""The values of a run that no longer waits without an owner."""
 
 
 def unowned(dialect: str, run: Any = runs) -> sa.ColumnElement[bool]:
@@ -94,7 +98,7 @@ def lease_forgotten(dialect: str) -> sa.ColumnElement[bool]:
     """
     if dialect != "sqlite":
         return lease_expired(dialect)
-    needed = sa.exists().where(runs.c.owner == owners.c.owner, _IN_PROGRESS)
+    needed = sa.exists().where(runs.c.owner == owners.c.owner, AWAKE)
     return sa.and_(owners.c.lease_until <= _now_plus(dialect, -_DAY), ~needed)
 
 
@@ -152,7 +156,7 @@ class Lease:
             index_elements=["owner"], set_=renewed
         )
         self._delete = sa.delete(owners).where(owners.c.owner == owner)
-        mine = sa.and_(runs.c.owner == owner, _IN_PROGRESS)
+        mine = sa.and_(runs.c.owner == owner, AWAKE)
         self._hand_back = sa.update(runs).where(mine).values(owner="")
 
     @property
@@ -205,28 +209,38 @@ def request_cancel(run_id: str, reason: str, *, compensate: bool) -> sa.Update:
     """Return the statement that asks for a run to be cancelled; it ignores a run that has ended."""
     request = msgspec.json.encode({"reason": clipped(reason), "compensate": compensate}).decode()
     this = sa.and_(runs.c.run_id == run_id, _IN_PROGRESS, NOT_PURGED)
-    return sa.update(runs).where(this).values(cancel_asked=request)
+    return sa.update(runs).where(this).values(cancel_asked=request, **WOKEN)
 
 
 class Requests:
-    """The requests to cancel and to pause one owner's runs.
+    """The requests to cancel and to pause one owner's runs, and the messages to these runs.
 
     The writer's thread reads them at each renewal of the lease, and the watcher's thread as soon as
-    it hears of one.
+    it hears of one. Of messages it reads that there are some.
 
     Args:
         owner: The owner's id.
     """
 
     def __init__(self, owner: str) -> None:
-        pending = (runs.c.owner == owner, runs.c.cancel_asked.is_not(None), _IN_PROGRESS)
-        kind = sa.literal_column(f"'{_CANCEL}'", sa.Text)
-        cancels = sa.select(runs.c.run_id, kind, runs.c.cancel_asked).where(*pending)
-        self.query: Final = sa.union_all(cancels, unheard_pauses(owner))
-        """Selects the pending requests: run id, kind, and what belongs to it."""
+        mine = (runs.c.owner == owner, _IN_PROGRESS)
+
+        def pending(kind: str, text: sa.ColumnElement[Any]) -> sa.Select[Any]:
+            named = sa.literal_column(f"'{kind}'", sa.Text)
+            return sa.select(runs.c.run_id, named, text).where(*mine, text.is_not(None))
+
+        self.query: Final = sa.union_all(
+            pending(_CANCEL, runs.c.cancel_asked),
+            pending(_MESSAGE, sa.cast(runs.c.last_message, sa.Text)),
+            unheard_pauses(owner),
+        )
+        """Selects the pending requests, and the runs that have messages: run id, kind, and what
+        belongs to it.
+        """
         self._found: Sequence[Any] = ()
         self._cancel: Cancel | None = None
         self._change_pause: ChangePause | None = None
+        self._heard: Callable[[str, int], None] | None = None
 
     @property
     def has_listener(self) -> bool:
@@ -260,6 +274,23 @@ class Requests:
 
         return end
 
+    def hear(self, heard: Callable[[str, int], None]) -> Callable[[], None]:
+        """Have `heard` called for runs with messages, on any thread; return what ends that."""
+        self._heard = heard
+
+        def end() -> None:
+            if self._heard is heard:
+                self._heard = None
+
+        return end
+
+    def heard(self, run_id: str, number: int) -> None:
+        """Tell the listening orchestrator, if any, of the latest message of a run."""
+        heard = self._heard
+        if heard is not None:
+            with contextlib.suppress(Exception):  # the orchestrator may be closing
+                heard(run_id, number)
+
     def fetch(self, connection: sa.Connection) -> None:
         """Read the pending requests, if an orchestrator listens."""
         self._found = connection.execute(self.query).all() if self.has_listener else ()
@@ -275,6 +306,8 @@ class Requests:
             if kind == _CANCEL:
                 request = msgspec.json.decode(text)
                 self.cancel(run_id, request["reason"], compensate=request["compensate"])
+            elif kind == _MESSAGE:
+                self.heard(run_id, int(text))
             else:
                 freeze = kind == FREEZE
                 self._pause(run_id, None if kind == UNPAUSE else Pause(reason=text, freeze=freeze))

@@ -15,6 +15,7 @@ from actorflow.errors.storage import NotRecorded
 from actorflow.model.attributes import changes_of
 from actorflow.state.sql.deferral import SQLDeferral
 from actorflow.state.sql.listings import SQLListings
+from actorflow.state.sql.messages import SQLMessages
 from actorflow.state.sql.options import check_columns, check_options, needs_extra
 from actorflow.state.sql.outside import SQLOutside
 from actorflow.state.sql.pauses import SQLPauses
@@ -45,7 +46,7 @@ __all__ = ["SQLStateManager"]
 
 
 @checks_options
-class SQLStateManager(SQLDeferral, SQLListings, SQLOutside, SQLPauses, SQLSchedules):
+class SQLStateManager(SQLDeferral, SQLListings, SQLMessages, SQLOutside, SQLPauses, SQLSchedules):
     """A state manager that keeps runs in a database: SQLite or PostgreSQL.
 
     A single thread writes: `create`, `claim` and `record` enqueue their work, and everything that
@@ -120,6 +121,7 @@ class SQLStateManager(SQLDeferral, SQLListings, SQLOutside, SQLPauses, SQLSchedu
             from actorflow.state.sql.attributes import dump_attributes  # noqa: PLC0415
             from actorflow.state.sql.engines import check_process  # noqa: PLC0415
             from actorflow.state.sql.leases import Lease, Requests  # noqa: PLC0415
+            from actorflow.state.sql.message_rows import MessageRows  # noqa: PLC0415
             from actorflow.state.sql.purging import Purger  # noqa: PLC0415
             from actorflow.state.sql.reading import Reader  # noqa: PLC0415
             from actorflow.state.sql.schedule_rows import ScheduleRows  # noqa: PLC0415
@@ -141,6 +143,7 @@ class SQLStateManager(SQLDeferral, SQLListings, SQLOutside, SQLPauses, SQLSchedu
             chosen, max_input=max_input, max_output=max_output, max_event=max_event
         )
         self._serialized = SerializedOutputs(self._payloads)
+        self._messages = MessageRows(self._payloads)
         self._dump_attributes = dump_attributes
         self._reader = Reader(self._engines, self._payloads)
         dialect, owner = self._engines.writing.dialect, str(uuid.uuid4())

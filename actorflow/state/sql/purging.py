@@ -30,6 +30,7 @@ from actorflow.state.sql.schema.tables import (
     attributes,
     batches,
     keys,
+    messages,
     owners,
     runs,
     steps,
@@ -237,6 +238,7 @@ _WITH_KEYS: Final = (
     (batches, ("run_id", "first")),
     (steps, ("run_id", "step_id")),
     (attributes, ("run_id", "name")),
+    (messages, ("run_id", "number")),
     (runs, ("run_id",)),
 )
 """The tables and their keys, in the order in which a run's rows are deleted: its own row last."""

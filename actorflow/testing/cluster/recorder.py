@@ -75,6 +75,8 @@ class Recorder(SimulatedStateManager):
             counts=None,
             schedules=this,
             pauses=None,
+            messages=None,
+            evicts=None,
         )
 
     @property

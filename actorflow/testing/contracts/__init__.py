@@ -14,8 +14,9 @@ pytest collects the inherited tests. `SharedStateManagerContract` is for state m
 several processes. `MeasuresStepsContract` is for those that know how long steps take,
 `FindsRunsContract` for those that keep attributes, count runs and take every filter,
 `KeepsSchedulesContract` for those that keep schedules, `PausesRunsContract` for those that keep
-pauses, and `FollowsRunsContract` for those that tell when a run has changed; derive from them in
-addition:
+pauses, `KeepsMessagesContract` for those that keep messages of runs, `EvictsRunsContract` for those
+with which runs that wait cost no memory, and `FollowsRunsContract` for those that tell when a run
+has changed; derive from them in addition:
 `class TestMyState(MeasuresStepsContract, StateManagerContract)`.
 """
 
@@ -23,9 +24,11 @@ from __future__ import annotations
 
 from actorflow.testing.contracts.accounts import accept, accepted, happened, told, write
 from actorflow.testing.contracts.bench import Bench, Gate
+from actorflow.testing.contracts.evicting import EvictsRunsContract
 from actorflow.testing.contracts.executors import ExecutorContract
 from actorflow.testing.contracts.finding import FindsRunsContract
 from actorflow.testing.contracts.following import FollowsRunsContract
+from actorflow.testing.contracts.mailed import KeepsMessagesContract
 from actorflow.testing.contracts.measuring import MeasuresStepsContract
 from actorflow.testing.contracts.pausing import PausesRunsContract
 from actorflow.testing.contracts.scheduled import KeepsSchedulesContract
@@ -36,10 +39,12 @@ from actorflow.testing.contracts.state_managers import (
 
 __all__ = [
     "Bench",
+    "EvictsRunsContract",
     "ExecutorContract",
     "FindsRunsContract",
     "FollowsRunsContract",
     "Gate",
+    "KeepsMessagesContract",
     "KeepsSchedulesContract",
     "MeasuresStepsContract",
     "PausesRunsContract",

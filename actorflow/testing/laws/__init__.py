@@ -26,8 +26,10 @@ from actorflow.testing.laws.compensation import (
     compensations_happen_once,
     compensations_run_backwards,
 )
+from actorflow.testing.laws.evictions import evicted_runs_go_on
 from actorflow.testing.laws.families import families_end_together
 from actorflow.testing.laws.law import Law, law
+from actorflow.testing.laws.mail import messages_come_in_order, messages_come_once
 from actorflow.testing.laws.outcomes import (
     alike,
     crashes_stay_local,
@@ -108,6 +110,7 @@ __all__ = [
     "dependencies_come_first",
     "ends_are_final",
     "ends_are_shared",
+    "evicted_runs_go_on",
     "failures_spread_no_further",
     "families_end_together",
     "final_errors_are_final",
@@ -118,6 +121,8 @@ __all__ = [
     "law",
     "left_runs_stay_as_they_were",
     "lost_runs_are_let_go",
+    "messages_come_in_order",
+    "messages_come_once",
     "moves_are_legal",
     "nothing_accepted_is_lost",
     "nothing_is_left",
@@ -202,6 +207,9 @@ ALL: Final[tuple[Law, ...]] = (
     lost_runs_are_let_go,
     owners_die_a_limited_number_of_times,
     runs_wait_for_their_time,
+    messages_come_once,
+    messages_come_in_order,
+    evicted_runs_go_on,
 )
 """All numbered laws, in order of their numbers."""
 

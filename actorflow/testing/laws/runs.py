@@ -279,17 +279,15 @@ def _recorded(life: Life) -> Life:
 def _due(life: Life, lives: Lives) -> float:
     """Return when a cancelled run must have ended, or when its compensation is cut.
 
-    Each grace counts from its own cancellation, and that of a shutdown from its beginning.
+    Each grace counts from its own cancellation. A shutdown that is to leave the run gives it
+    another one, to end in.
     """
     usual = lives.trace.settings.stop_grace
     graces = [(at, one.grace) for _, at, one in life.cancels if one.grace is not None]
     if life.compensates:
         return max((at + grace for at, grace in graces), default=NEVER)
-    if life.left_at != NEVER:
-        at, (_, message, _) = lives.trace.envelopes[int(life.left_at) - 1]
-        graces.append((at, message.grace))
     first = life.cancels[0][1] + usual
-    return max([first, *(at + max(grace, usual) for at, grace in graces)])
+    return max([first, life.left_until, *(at + max(grace, usual) for at, grace in graces)])
 
 
 def _overdue(life: Life, cancel: tuple[int, float, Any], lives: Lives) -> Iterator[str]:

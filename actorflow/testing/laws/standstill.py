@@ -32,7 +32,9 @@ def stuck_runs(lives: Lives) -> Iterator[str]:
     A run may wait for an attempt that has no timeout and never ends on its own, or for a worker or
     a place held by a run that waits for such an attempt.
     """
-    left = [life for life in lives.latest.values() if life.run_id not in lives.trace.results]
+    evicted = {life for _, life in lives.evicted}  # law 38 says when these go on
+    open_runs = [life for life in lives.latest.values() if life.run_id not in lives.trace.results]
+    left = [life for life in open_runs if life not in evicted]
     crowded = len(left) > lives.trace.settings.max_active_runs
     for life in left:
         waits = crowded and not any(_has_begun(step) for step in life.steps.values())
@@ -101,6 +103,7 @@ def _could_begin(step: StepLife, life: Life) -> bool:
 
 
 def _stuck_step(step: StepLife, last: Event) -> Iterator[str]:
+    last = next((it for it in reversed(step.events) if it.kind not in _ABOUT_MESSAGES), last)
     if last.kind is EventKind.STEP_RETRYING:
         yield f"{step} has waited since {last.time:g} s for an attempt that never begins"
     elif last.kind is not EventKind.STEP_READY:
@@ -110,6 +113,12 @@ def _stuck_step(step: StepLife, last: Event) -> Iterator[str]:
             return  # its timeouts stand still; law 33 says whether it has to continue
         elif _is_limited(step.plan.step):
             yield f"an attempt of {step} never ends, although it has a timeout"
+
+
+_ABOUT_MESSAGES: Final = frozenset(
+    {EventKind.STEP_AWAITING, EventKind.STEP_RECEIVED, EventKind.STEP_EXPIRED}
+)
+"""Events that change nothing about what an attempt holds."""
 
 
 def _is_limited(step: Step) -> bool:

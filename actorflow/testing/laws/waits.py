@@ -39,7 +39,14 @@ _BETWEEN: Final = UNDOING_ENDS | {EventKind.RUN_COMPENSATING}
 _HOLDS: Final = frozenset({_READY, _STARTED, _CONTINUED, _RETRYING})
 """Events after which a step keeps its run's place."""
 _NO_MOVES: Final = frozenset(
-    {EventKind.STEP_TIMED_OUT, EventKind.STEP_ABANDONED, EventKind.STEP_BLOCKING}
+    {
+        EventKind.STEP_TIMED_OUT,
+        EventKind.STEP_ABANDONED,
+        EventKind.STEP_BLOCKING,
+        EventKind.STEP_AWAITING,
+        EventKind.STEP_RECEIVED,
+        EventKind.STEP_EXPIRED,
+    }
 )
 
 

@@ -48,6 +48,7 @@ def opened(
         faults=settings.faults,
         race=settings.race,
         ageing=settings.ageing,
+        evict_after=settings.evict_after,
     )
     if watch is not None:
         watch(simulation)

@@ -18,6 +18,7 @@ from actorflow.testing.simulation.scripts import (
     Raises,
     Real,
     Returns,
+    Wait,
     Waiting,
 )
 
@@ -175,6 +176,9 @@ class _StepMoves:
             isinstance(one, Waiting) and any(isinstance(wait, ChildCall) for wait in one.waits)
             for one in behaviours
         )
+        waits = [w for one in behaviours if isinstance(one, Waiting) for w in one.waits]
+        asks = [w for w in waits if isinstance(w, Wait) and w.message]
+        self.asks, self.expires = bool(asks), any(wait.seconds is not None for wait in asks)
         ends = [one.behaviour if isinstance(one, Waiting) else one for one in behaviours]
         self.follows = bool(plan.dependencies)
         self.dies = faults.crashes + faults.poisons >= _CRASHES_THAT_FAIL
@@ -183,6 +187,7 @@ class _StepMoves:
             self.late
             or self.dies
             or has_child  # which may fail
+            or self.expires
             or any(isinstance(one, (Raises, Real)) for one in ends)
         )
         # With slow messages, the report that an attempt has stopped can arrive after the grace.
@@ -217,6 +222,8 @@ class _StepMoves:
             (running, EventKind.STEP_COMPLETED): self.returns,
             (running, EventKind.STEP_SUSPENDED): self.waits,
             (running, EventKind.STEP_CONTINUED): self.continues,
+            (running, EventKind.STEP_AWAITING): self.asks,
+            (running, EventKind.STEP_EXPIRED): self.expires,
             (running, EventKind.STEP_TIMED_OUT): self.late,
             (running, EventKind.STEP_ABANDONED): self.outstays and (self.late or run.ends_early),
             (running, self._ended): self.fails,

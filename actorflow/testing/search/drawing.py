@@ -52,7 +52,7 @@ _OPTIONS: Final[dict[str, tuple[Any, ...]]] = {
 }
 """The fields of a step that are each drawn from a list of values, and those values."""
 
-HEAD: Final = 25 + len(_OPTIONS)
+HEAD: Final = 26 + len(_OPTIONS)
 """The length of the scenario's own row."""
 ROW: Final = 10 + len(_OPTIONS)
 """The length of the row of a step or a run."""
@@ -66,6 +66,8 @@ _LARGE_ONE: Final = 255
 
 _RESUMES: Final = ((),) * 30 + ((4.0,), (8.0, 20.0))
 """When a run is resumed: rarely, because that is another run to simulate."""
+_MESSAGES: Final = ((), (1.0, 2.0, 3.0), (0.0,), (0.0, 0.0, 1.0, 5.0), (2.0,), (3.0, 30.0))
+"""When a run is sent messages: early, late, together and after its end."""
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 _DEEDS: Final = tuple(DEEDS)
 _UNDOING: Final = (
@@ -125,6 +127,7 @@ def scenario_of(head: bytes, steps: Sequence[bytes], runs: Sequence[bytes]) -> S
             race=row.one_of((True, False)),
             faults=_faults(row),
             ageing=row.one_of((None, None, None, 2.0, 0.5)),
+            evict_after=row.one_of((None, None, 0.5, 3.0)),
         ),
     )
     return _with_children(drawn, steps) if row.one_of(_SOMETIMES) else drawn
@@ -223,6 +226,8 @@ def _run(index: int, given: bytes, features: _Features) -> ScenarioRun:
         undone=row.one_of((False, True), allowed=features.undoing),
         grace=row.one_of((None, None, 1.0, 0.0, 8.0), allowed=features.cancels),
         resumes=row.one_of(_RESUMES, allowed=features.cancels),
+        messages=row.one_of(_MESSAGES, allowed=features.options["waits"]),
+        sent_again=row.one_of((False, False, True), allowed=features.options["waits"]),
     )
 
 

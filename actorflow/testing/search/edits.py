@@ -205,8 +205,20 @@ def _compensator_as_step(step_id: str, scenario: Scenario) -> Scenario:
 def _run_edits(scenario: Scenario, index: int) -> Iterator[Edit]:
     changes: list[Edit] = [
         partial(_reset, name)
-        for name in ("undone", "resumes", "cancels", "grace", "timeout", "priority", "at")
+        for name in (
+            "messages",
+            "sent_again",
+            "undone",
+            "resumes",
+            "cancels",
+            "grace",
+            "timeout",
+            "priority",
+            "at",
+        )
     ]
+    if scenario.runs[index].messages[1:]:
+        changes += [_first_message_only, _last_message_only]
     if scenario.runs[index].cancels[1:]:
         changes += [_first_cancel_only, _last_cancel_only]
     for change in changes:
@@ -216,6 +228,14 @@ def _run_edits(scenario: Scenario, index: int) -> Iterator[Edit]:
 def _with_run(index: int, change: Edit, scenario: Scenario) -> Scenario:
     runs = tuple(change(run) if at == index else run for at, run in enumerate(scenario.runs))
     return attrs.evolve(scenario, runs=runs)
+
+
+def _first_message_only(run: Any) -> Any:
+    return attrs.evolve(run, messages=run.messages[:1])
+
+
+def _last_message_only(run: Any) -> Any:
+    return attrs.evolve(run, messages=run.messages[-1:])
 
 
 def _first_cancel_only(run: Any) -> Any:

@@ -79,6 +79,9 @@ WAITS: Final[Mapping[str, tuple[Wait, ...]]] = {
     "twice": (_A_WAIT, _A_WAIT),
     "ends waiting": (_A_WAIT, Wait(None, None, "waiting")),
     "ends woken": (Wait(None, None, "woken"),),
+    "for a message": (Wait(None, None, None, "go"),),
+    "for a message, briefly": (Wait(2.0, None, None, "go"),),
+    "for two messages": (Wait(None, None, None, "go"), Wait(2.0, None, None, "go")),
 }
 """How an attempt in a scenario waits, the simplest first; durations are left to the tape."""
 
@@ -164,6 +167,9 @@ def _waiting(behaviour: Any, waits: tuple[Wait, ...]) -> Behaviour:
     inner = behaviour.behaviour if isinstance(behaviour, Waiting) else behaviour
     hangs_ = isinstance(inner, Hangs)
     for wait in waits:
+        if wait.message is not None:
+            behaviour = behaviour.receiving(wait.message, wait.seconds, wait.then)
+            continue
         ends = None if hangs_ else wait.ends
         behaviour = behaviour.waiting(wait.seconds, wait.then, ends=ends)
     waiting: Behaviour = behaviour
@@ -173,8 +179,8 @@ def _waiting(behaviour: Any, waits: tuple[Wait, ...]) -> Behaviour:
 def _does(deed: str, step: ScenarioStep, child: tuple[Workflow, Script] | None) -> Behaviour:
     """Return what an attempt does: it has its children, then it waits, then it does its deed."""
     if child is None or not CHILDREN[step.children]:
-        return with_waits(deed, step.waits)
-    return _waiting(_with_children(DEEDS[deed], step.children, child), WAITS[step.waits])
+        return with_waits(deed, step.waits_here)
+    return _waiting(_with_children(DEEDS[deed], step.children, child), WAITS[step.waits_here])
 
 
 def _with_children(behaviour: Any, children: str, child: tuple[Workflow, Script]) -> Behaviour:
@@ -236,11 +242,15 @@ class ScenarioStep(Sparse):
                 "ends waiting",
                 "never",
                 "ends woken",
+                "never",
+                "for a message",
+                "for a message, briefly",
+                "for two messages",
             )
         },
     )
     """How its attempts and those of its compensator wait, as for a child run or a message; see
-    `WAITS`."""
+    `WAITS`. On a thread, none waits for a message."""
     children: str = attrs.field(default="none", validator=_check_children)
     """What children its attempts have, of the workflow that the scenario has for them; see
     `CHILDREN`."""
@@ -249,6 +259,12 @@ class ScenarioStep(Sparse):
     def deviations(self) -> int:
         """Number of deviations from the defaults; its name does not count."""
         return super().deviations - 1
+
+    @property
+    def waits_here(self) -> str:
+        """How its attempts wait: on a thread, not for messages."""
+        for_message = any(wait.message is not None for wait in WAITS[self.waits])
+        return "never" if self.on_thread and for_message else self.waits
 
     def step(self) -> Step:
         """Return it as a step of a workflow."""
@@ -295,6 +311,10 @@ class ScenarioRun(Sparse):
     its start."""
     undone: bool = False
     """Whether it is compensated when it is cancelled, as it is when it fails."""
+    messages: tuple[float, ...] = ()
+    """The moments at which it is sent messages, counted from its start; see `WAITS`."""
+    sent_again: bool = False
+    """Whether each message is sent again a second later, with the same id."""
 
 
 @attrs.frozen(kw_only=True, repr=False, slots=False)
@@ -344,7 +364,7 @@ class Scenario(Sparse):
         return Script(
             {one.id: [_does(deed, one, child) for deed in one.does] for one in steps},
             compensators={
-                one.id: [with_waits(deed, one.waits) for deed in one.undo]
+                one.id: [with_waits(deed, one.waits_here) for deed in one.undo]
                 for one in steps
                 if one.undo
             },
@@ -394,6 +414,13 @@ class Scenario(Sparse):
             simulation.call_at(simulation.now + seconds, cancel)
         for seconds in run.resumes:
             simulation.call_at(simulation.now + seconds, simulation.resume, run_id)
+        for number, seconds in enumerate(run.messages):
+            sends = (seconds, seconds + 1.0) if run.sent_again else (seconds,)
+            for place, moment in enumerate(sends):
+                told = f"message {number}.{place}"
+                id_ = f"id {number}" if run.sent_again else None
+                when = simulation.now + moment
+                simulation.call_at(when, simulation.send, run_id, "go", told, id_)
 
     @property
     def reachable(self) -> frozenset[Move]:

@@ -80,6 +80,7 @@ class Body:
     """One attempt, as its executor sees it."""
 
     __slots__ = (
+        "asked",
         "async_",
         "attempt",
         "begun",
@@ -122,6 +123,8 @@ class Body:
         """A copy of its arguments from when its real function was called."""
         self.wait: BodyWait | None = None
         """The current wait, also while its attempt competes to continue."""
+        self.asked: Any = None
+        """The message that it waits for, and what it does then."""
 
     def row(self) -> tuple[Any, ...]:
         """Return the fields of an `AttemptTrace`, in order."""

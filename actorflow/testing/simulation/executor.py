@@ -29,9 +29,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from actorflow.model.context import Attempt
+    from actorflow.model.mailing import AnswerWait
     from actorflow.model.protocols import Report
     from actorflow.testing.simulation.account import Account, Body
+    from actorflow.testing.simulation.mail import SimulatedMail
     from actorflow.testing.simulation.scripts import Behaviour
+
+    Reporters = tuple[Report, Report, Callable[[object], None]]
 
 __all__ = ["SimulatedExecutor"]
 
@@ -41,11 +45,13 @@ class SimulatedExecutor:
 
     Args:
         account: The account shared by all executors of a simulation.
+        mail: The messages of its runs.
         preemptive: Whether stopping an attempt ends it, as with a coroutine, or only asks it to
             end, as with a thread.
     """
 
-    def __init__(self, account: Account, *, preemptive: bool) -> None:
+    def __init__(self, account: Account, mail: SimulatedMail, *, preemptive: bool) -> None:
+        self._mail = mail
         self.preemptive = preemptive
         self._account = account
         self._system = account.system
@@ -138,10 +144,16 @@ class SimulatedExecutor:
         if body is not None and body.wait is not None:
             self._waits().moved(body)
 
+    def answered(self, answer: AnswerWait) -> None:
+        """Tell a body that waits for a message what it gets."""
+        body: Body | None = answer.attempt.handle
+        if body is not None and body.asked is not None:
+            self._waits().answered(body, answer)
+
     def _waits(self) -> Waits:
         if self._tell is None:
             raise AssertionError("the executor was opened without a way to tell of waits")
-        return Waits(self._account, self._tell, self._begin, self._end_stopped)
+        return Waits(self._account, self._tell, self._begin, self._end_stopped, self._mail)
 
     def _cancel(self, body: Body) -> None:
         if isinstance(body.handle, RealCall):

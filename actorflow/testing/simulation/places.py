@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from actorflow.definition.plan import StepPlan, WorkflowPlan
     from actorflow.model.protocols import Executor, Report
     from actorflow.testing.simulation.account import Account
+    from actorflow.testing.simulation.mail import SimulatedMail
 
     Reporters = tuple[Report, Report, Callable[[object], None]]
     """How an executor reports: scheduling a delivery, without one, and what bodies say that wait.
@@ -23,9 +24,9 @@ __all__ = ["SimulatedPlaces"]
 class SimulatedPlaces:
     """The two executors: one for coroutine functions, one for plain functions."""
 
-    def __init__(self, account: Account) -> None:
-        self._coroutines = SimulatedExecutor(account, preemptive=True)
-        self._threads = SimulatedExecutor(account, preemptive=False)
+    def __init__(self, account: Account, mail: SimulatedMail) -> None:
+        self._coroutines = SimulatedExecutor(account, mail, preemptive=True)
+        self._threads = SimulatedExecutor(account, mail, preemptive=False)
 
     def open(self, coroutines: Reporters, threads: Reporters) -> None:
         """Open both executors."""

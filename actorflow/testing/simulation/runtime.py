@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+import attrs
+
 from actorflow.actors import ConfigureSupervisor, Supervisor
 from actorflow.errors.running import IllegalMove
+from actorflow.model.mailing import EvictRun
 from actorflow.model.messages import CancelRun, Committed, LeaveRuns
 from actorflow.model.results import RunResult
 from actorflow.orchestrator.executor_table import finishing
@@ -21,6 +24,7 @@ from actorflow.systems.simulated.mischief import Countdown, Mischief
 from actorflow.systems.simulated.system import SimulatedSystem
 from actorflow.testing.simulation.account import Account, RunTrace
 from actorflow.testing.simulation.children import SimulatedChildren
+from actorflow.testing.simulation.mail import SimulatedMail
 from actorflow.testing.simulation.pausing import SimulatedPauses
 from actorflow.testing.simulation.places import SimulatedPlaces
 from actorflow.testing.simulation.settings import MESSAGE_FAULTS, SPANS, may_strike
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.model.context import Attempt
     from actorflow.model.events import Event
+    from actorflow.model.mailing import AnswerWait, AskEviction, RunEvicted
     from actorflow.model.protocols import StateManager
     from actorflow.model.records import Parent
     from actorflow.orchestrator.requests import Request, RunOptions
@@ -124,10 +129,14 @@ class SimulatedRuntime:
             fails=self.countdown("store fails"),
             stalls=self.countdown("store stalls"),
         )
-        self.places: Final = SimulatedPlaces(self.account)
+        self.messages: Final = SimulatedMail(
+            self.system, self.state, choose, self.tell, self.take_over
+        )
+        self.places: Final = SimulatedPlaces(self.account, self.messages)
         self.places.open(self._reporters(), self._reporters())
         self.audience: Final = _Audience(self.state.log)
         self.children: Final = None
+        self.mail: Final = None
         self.pauses: Final = SimulatedPauses(self.state, self.system, choose, self.tell)
         self.results: dict[str, RunResult] = {}
         self.handed: list[tuple[int, int, str]] = []
@@ -137,6 +146,8 @@ class SimulatedRuntime:
         """The ids of the runs that this orchestrator was given and that have not ended."""
         self.left_runs: list[tuple[int, int, str]] = []
         """For each run that was left: as in `handed`."""
+        self.evicted_runs: list[tuple[int, str]] = []
+        """For each of these that was evicted: the number of delivered messages, and the run id."""
         self.defects: list[str] = []
         self.crashes: list[tuple[int, float]] = []
         """Its crashes and hand-overs: the number of deliveries before each, and the moment."""
@@ -177,6 +188,7 @@ class SimulatedRuntime:
             grace=settings.stop_grace,
             random=self._jitter,
             ageing=settings.ageing,
+            evict_after=settings.evict_after,
         )
         self._supervisor = self.system.create(Supervisor, self.system.system_cell)
         self.tell(ConfigureSupervisor(brain=self.brain, host=self))
@@ -194,7 +206,7 @@ class SimulatedRuntime:
         for body in self.account.bodies:
             body.handle = body.attempt.handle = None
         self._lose()
-        for part in (self.account, self.system, self.offspring, self):
+        for part in (self.account, self.messages, self.system, self.offspring, self):
             vars(part).clear()
 
     def _lose(self) -> None:
@@ -225,6 +237,7 @@ class SimulatedRuntime:
     def _gone(self, run_id: str) -> None:
         """Note that a run is no longer in progress here."""
         self.live.discard(run_id)
+        self.messages.forget(run_id)
         if self._when_left is not None and not self.live:
             self.system.call_at(self.system.time, self._hand_over)
 
@@ -241,6 +254,7 @@ class SimulatedRuntime:
         self._lose()
         self.account.lose()
         self.offspring.forget()
+        self.messages.lose()
         self.state.crash(lost)
         self.places.close()
         for run_id in self.account.runs:
@@ -303,8 +317,14 @@ class SimulatedRuntime:
             self._note_illegal(run_id, error)
             return
         self.results.pop(run_id, None)
+        recorded = attrs.evolve(recorded, deadline_at=self.messages.asleep.take(run_id))
         most = self._settings.max_takeovers if taken_over else None
         self.take(resumed_run(self, plan, recorded, max_takeovers=most), script)
+
+    def take_over(self, run_id: str) -> None:
+        """Have a run go on as an orchestrator takes it over."""
+        known = self.account.runs[run_id]
+        self.resume(run_id, known.plan, known.script, taken_over=True)
 
     def _note_illegal(self, run_id: str, error: IllegalMove) -> None:
         self.defects.append(f"the record of {run_id} could not be read: {text_of(error)}")
@@ -328,6 +348,7 @@ class SimulatedRuntime:
         self, run_id: str, reason: str, grace: float | None = None, *, compensate: bool = False
     ) -> None:
         """Tell the supervisor to cancel a run."""
+        self.messages.asleep.wake(run_id)
         self.tell(CancelRun(run_id, reason, grace, compensate))
 
     def tell(self, message: object) -> None:
@@ -385,6 +406,21 @@ class SimulatedRuntime:
         """Tell a body that waits that its attempt continues or has to stop."""
         executor: Any = attempt.executor
         executor.moved(attempt)
+
+    def answered(self, answer: AnswerWait) -> None:
+        """Tell a body that waits for a message what it gets."""
+        executor: Any = answer.attempt.executor
+        executor.answered(answer)
+
+    def may_evict(self, message: AskEviction) -> None:
+        """Have a run evicted."""
+        self.tell(EvictRun(message.run_id))
+
+    def evicted(self, message: RunEvicted) -> None:
+        """Note that a run waits for messages without an orchestrator."""
+        self.evicted_runs.append((len(self.system.deliveries), message.run_id))
+        self.messages.asleep.put(message.run_id, message.eviction)
+        self.left(message.run_id)
 
     def misbehaved(self, attempt: Attempt, what: str, error: BaseException) -> None:
         """Record an executor's error as a defect."""

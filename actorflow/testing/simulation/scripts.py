@@ -14,6 +14,7 @@ import attrs
 
 from actorflow.definition.durations import Duration, seconds
 from actorflow.errors.definition import DefinitionError
+from actorflow.model.mail import checked_name
 from actorflow.support.read_only import ReadOnly
 from actorflow.support.safe_text import text_of
 from actorflow.support.suggestions import did_you_mean
@@ -53,12 +54,15 @@ Early: TypeAlias = Literal["waiting", "woken"]
 
 @attrs.frozen
 class Wait:
-    """One wait of a body, as for a child run or a message."""
+    """One wait of a body, as for a child run; or for a message that is sent to its run."""
 
     seconds: float | None
+    """How long it takes; of a wait for a message, when it expires."""
     then: float | None
     """Seconds for which the body runs when its attempt continues."""
     ends: Early | None
+    message: str | None = None
+    """The name of the message."""
 
 
 @attrs.frozen(eq=False)
@@ -133,6 +137,45 @@ class _CanWait:
         does, seconds_ = script or Script(), _duration("then of running()", then)
         return _with_wait(self, ChildCall(flow, does, seconds_, waits, on_parent_end))
 
+    def receiving(
+        self, name: str = "go", timeout: Duration | None = None, then: Duration | None = 1.0
+    ) -> Waiting:
+        """Make the attempt wait for a message as well, as `ctx.wait_for` does.
+
+        It waits until the message is sent with `Simulation.send`, `after` seconds after its start.
+        It is suspended unless there is one already. Then its body runs on as after `waiting`. When
+        the timeout passes, the attempt fails with a `TimeoutError`.
+
+        Args:
+            name: The name of the message.
+            timeout: After how many virtual seconds the wait expires; None for never.
+            then: For how many virtual seconds the body runs after it; None leaves it to the tape.
+
+        Raises:
+            DefinitionError: When an argument is invalid, or something is to follow the end of the
+                body.
+
+        Example:
+            >>> from actorflow import Step, Workflow
+            >>> from actorflow.testing import Script, Simulation, returns
+            >>> async def approve(): ...
+            >>> flow = Workflow("approval")
+            >>> ask = flow.add(Step("ask", approve))
+            >>> script = Script({"ask": returns("yes").receiving("go")})
+            >>> with Simulation(script=script) as simulation:
+            ...     run_id = simulation.start(flow)
+            ...     simulation.call_at(60.0, simulation.send, run_id, "go")
+            ...     trace = simulation.conclude()
+            >>> [(event.kind.value, event.time) for event in trace.events if event.step_id][3:]
+            [('step.suspended', 1.0), ('step.received', 60.0), ('step.continued', 60.0), \
+('step.completed', 61.0)]
+        """
+        message = checked_name(name, "receiving()")
+        seconds = None if timeout is None else _duration("timeout of receiving()", timeout)
+        return _with_wait(
+            self, Wait(seconds, _duration("then of receiving()", then), None, message)
+        )
+
 
 @attrs.frozen(repr=False)
 class Returns(_CanWait):
@@ -202,6 +245,10 @@ class Either:
 def _as_call(wait: Wait | ChildCall) -> str:
     if isinstance(wait, ChildCall):
         return f".running({wait.flow!r}, script={wait.script!r}, …)"
+    if wait.message is not None:
+        options = {"timeout": (wait.seconds, None), "then": (wait.then, 1.0)}
+        more = (f"{name}={value!r}" for name, (value, usual) in options.items() if value != usual)
+        return f".receiving({', '.join([repr(wait.message), *more])})"
     given = {"seconds": (wait.seconds, 1.0), "then": (wait.then, 1.0), "ends": (wait.ends, None)}
     said = (f"{name}={value!r}" for name, (value, usual) in given.items() if value != usual)
     return f".waiting({', '.join(said)})"

@@ -189,6 +189,9 @@ class Settings(Sparse):
         default=None, converter=attrs.converters.optional(as_seconds)
     )
     max_takeovers: int = attrs.field(default=10)
+    evict_after: float | None = attrs.field(
+        default=None, converter=attrs.converters.optional(as_seconds)
+    )
 
     @max_takeovers.validator
     def _check_takeovers(self, field: attrs.Attribute[int], value: object) -> None:
@@ -208,7 +211,8 @@ class Settings(Sparse):
         seconds(value, field.name, zero=True)
 
     @ageing.validator
-    def _check_ageing(self, field: attrs.Attribute[float], value: object) -> None:
+    @evict_after.validator
+    def _check_seconds(self, field: attrs.Attribute[float], value: object) -> None:
         if value is not None:
             seconds(value, field.name)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from actorflow.errors.storage import RunNotFound
 from actorflow.model.lifecycle import RunStatus
+from actorflow.model.mail import checked_message
 from actorflow.model.pausing import Pause
 from actorflow.support.suggestions import checks_options
 from actorflow.testing.errors import NotNow
@@ -62,6 +63,7 @@ class Simulation:
         stop_grace: As in an `Orchestrator`.
         ageing: As in an `Orchestrator`.
         max_takeovers: As in an `Orchestrator`.
+        evict_after: As in an `Orchestrator`, but None by default.
         faults: How many faults may happen.
         race: Whether the next timer may fire while messages wait.
         max_happenings: The number of deliveries and timers after which a schedule counts as
@@ -95,6 +97,7 @@ class Simulation:
         stop_grace: float = 5.0,
         ageing: float | None = None,
         max_takeovers: int = 10,
+        evict_after: float | None = None,
         faults: Faults | None = None,
         race: bool = True,
         max_happenings: int | None = None,
@@ -107,6 +110,7 @@ class Simulation:
             stop_grace=stop_grace,
             ageing=ageing,
             max_takeovers=max_takeovers,
+            evict_after=evict_after,
             race=race,
             faults=NO_FAULTS if faults is None else faults,
         )
@@ -221,6 +225,19 @@ class Simulation:
         self._known(run_id)
         self._runtime.pauses.change(run_id, None)
 
+    def send(
+        self, run_id: str, name: str = "go", payload: Any = None, id: str | None = None
+    ) -> bool:
+        """Send a message to a run, as `Run.send` does; return False if the run has ended.
+
+        Raises:
+            RunNotFound: When no such run was started.
+            DefinitionError: When the name or the id is invalid.
+        """
+        self._known(run_id)
+        checked = checked_message(name, id)
+        return self._runtime.messages.send(run_id, checked[0], payload, checked[1])
+
     def call_at(self, moment: Duration, function: Callable[..., object], *arguments: Any) -> None:
         """Call a function, such as `start`, at a virtual moment; a crash drops the call.
 
@@ -259,8 +276,7 @@ class Simulation:
         """Take over the runs that have not ended."""
         runtime = self._runtime
         for run_id in [id_ for id_ in runtime.account.runs if id_ not in runtime.results]:
-            known = self._known(run_id)
-            runtime.resume(run_id, known.plan, known.script, taken_over=True)
+            runtime.take_over(run_id)
 
     def crash_at_write(self, number: int, *, recorded: bool = False) -> bool:
         """Let things happen until a given write, and crash at that point.

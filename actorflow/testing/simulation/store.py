@@ -90,6 +90,10 @@ class SimulatedStateManager:
         self.events = behind.events
         self.list = behind.list
         self.close: Callable[[], None] = behind.close
+        if self.powers.messages is not None:
+            self.send_message = self.powers.messages.send_message
+            self.read_messages = self.powers.messages.read_messages
+            self.hear_messages = self.powers.messages.hear_messages
 
     def create(self, record: RunRecord, _done: Commit) -> bool:
         """Record an accepted run, at once."""

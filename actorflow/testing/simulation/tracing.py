@@ -61,5 +61,8 @@ def trace_of(
         crashes=tuple(runtime.crashes),
         handovers=tuple(runtime.handovers),
         left=tuple(runtime.left_runs),
+        evicted=tuple(runtime.evicted_runs),
         struck=tuple(system.faults),
+        messages=tuple(runtime.messages.sent),
+        receipts=tuple(runtime.messages.receipts),
     )

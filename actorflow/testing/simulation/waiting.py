@@ -12,16 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from actorflow.errors.running import StepCancelled
+from actorflow.errors.definition import DefinitionError
+from actorflow.errors.running import StepCancelled, WaitExpired
+from actorflow.model.mailing import AwaitMail
 from actorflow.model.messages import SuspendAttempt, WakeAttempt
 from actorflow.model.results import RunError
-from actorflow.testing.simulation.scripts import ChildCall, Hangs
+from actorflow.testing.simulation.account import Outcome
+from actorflow.testing.simulation.mail import ReceiptTrace
+from actorflow.testing.simulation.scripts import ChildCall, Hangs, Raises
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from actorflow.model.mailing import AnswerWait
     from actorflow.model.results import RunResult
     from actorflow.testing.simulation.account import Account, Body
+    from actorflow.testing.simulation.mail import SimulatedMail
     from actorflow.testing.simulation.scripts import Behaviour, Wait, Waiting
 
 __all__ = ["Waits"]
@@ -33,7 +39,7 @@ _REASON = "its script"
 class _Plan:
     """What a body that waits has yet to do."""
 
-    __slots__ = ("behaviour", "call", "calls", "child", "leaves", "then", "waits")
+    __slots__ = ("behaviour", "call", "calls", "child", "leaves", "started", "then", "waits")
 
     def __init__(self, waiting: Waiting) -> None:
         self.behaviour: Any = waiting.behaviour
@@ -43,12 +49,18 @@ class _Plan:
         """Seconds for which the body runs when the current wait is over; None for the tape."""
         self.leaves = False
         """Whether the body ends without waiting for its attempt to continue."""
-        self.calls = 0
+        self.started = 0
         """How many children it has started."""
         self.call: ChildCall | None = None
         """The call whose child it waits for."""
         self.child = ""
         """The id of that child."""
+        self.calls: dict[str, int] = {}
+        """How often it has waited for messages, by name."""
+
+    def fail(self, error: BaseException) -> None:
+        """Have the body fail as soon as it runs on."""
+        self.behaviour, self.waits, self.then = Raises(error, 0.0), [], 0.0
 
 
 class Waits:
@@ -60,6 +72,7 @@ class Waits:
             order.
         go_on: Has a body do the rest of what its script says.
         stop: Ends a body as one that was stopped.
+        mail: The messages of its runs.
     """
 
     def __init__(
@@ -68,7 +81,9 @@ class Waits:
         tell: Callable[[object], None],
         go_on: Callable[[Body, Behaviour], None],
         stop: Callable[[Body, BaseException], None],
+        mail: SimulatedMail,
     ) -> None:
+        self._mail = mail
         self._account = account
         self._system = account.system
         self._tell = tell
@@ -91,8 +106,8 @@ class Waits:
 
     def _call(self, body: Body, plan: _Plan, call: ChildCall) -> None:
         """Have a body start a child, and wait for it."""
-        plan.calls += 1
-        run_id = self._account.children.start(body, call, plan.calls)
+        plan.started += 1
+        run_id = self._account.children.start(body, call, plan.started)
         if not call.waits:
             self._run(body, plan, call.then)
             return
@@ -134,11 +149,67 @@ class Waits:
         if isinstance(wait, ChildCall):
             self._call(body, plan, wait)
             return
+        if wait.message is not None:
+            self._ask(body, plan, wait, wait.message)
+            return
         seconds = self._account.seconds_of_wait(body, wait.seconds)
         plan.then = wait.then
         self._account.begin_wait(body, plan)
         self._tell(SuspendAttempt(attempt, _REASON))
         self._after(seconds, self._over, body, plan, wait)
+
+    # ── Messages ─────────────────────────────────────────────────────────────────────────────
+
+    def _ask(self, body: Body, plan: _Plan, wait: Wait, name: str) -> None:
+        attempt = body.attempt
+        if not body.plan.is_coroutine:
+            cure = "Make it a coroutine function, or give it a script without receiving()"
+            problem = "a plain function waits for a message"
+            plan.fail(DefinitionError(attempt.scope.workflow_id, problem, cure, attempt.step_id))
+            self._run(body, plan, 0.0)
+            return
+        plan.calls[name] = call = plan.calls.get(name, 0) + 1
+        body.asked = plan, wait, call
+        self._mail.open(attempt.scope.run_id, self._tell)
+        self._tell(AwaitMail(attempt, name, call, wait.seconds))
+
+    def answered(self, body: Body, answer: AnswerWait) -> None:
+        """Tell a body what it gets that waits for a message, or have it wait."""
+        attempt, (plan, wait, call) = body.attempt, body.asked
+        if body.outcome is not Outcome.RUNNING or attempt.cancelled or call != answer.call:
+            return
+        if answer.outcome == "awaiting":
+            self._account.begin_wait(body, plan)
+            self._tell(SuspendAttempt(attempt, f"message {answer.name!r}"))
+            return
+        body.asked, plan.then = None, wait.then
+        self._note(answer)
+        if answer.outcome == "expired":
+            run_id, seconds = attempt.scope.run_id, wait.seconds or 0.0
+            plan.fail(WaitExpired(run_id, attempt.step_id, answer.name, seconds))
+        if body.wait is None:
+            self._run(body, plan, plan.then)
+        else:
+            self._account.wake(body)
+            self._tell(WakeAttempt(attempt))
+
+    def _note(self, answer: AnswerWait) -> None:
+        attempt = answer.attempt
+        receipt = ReceiptTrace(
+            attempt.scope.run_id,
+            attempt.step_id,
+            attempt.number,
+            attempt.compensates,
+            answer.name,
+            answer.call,
+            answer.outcome == "expired",
+            answer.payload,
+            self._system.time,
+            self._mail.recorded,
+        )
+        self._mail.receipts.append(receipt)
+
+    # ── Ends of waits ────────────────────────────────────────────────────────────────────────
 
     def _over(self, body: Body, plan: _Plan, wait: Wait) -> None:
         body.handle = None

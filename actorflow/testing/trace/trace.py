@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from actorflow.systems.simulated.mischief import Fault
     from actorflow.testing.laws.evidence.sharing import Sharing
     from actorflow.testing.simulation.account import Outcome, RunTrace
+    from actorflow.testing.simulation.mail import MessageTrace, ReceiptTrace
     from actorflow.testing.simulation.settings import Settings
     from actorflow.testing.simulation.tape import Choice
 
@@ -238,6 +239,13 @@ class Trace:
     left: Sequence[tuple[int, int, str]] = ()
     """For each run that was left: the number of recorded events, the number of delivered messages,
     and the run id."""
+    evicted: Sequence[tuple[int, str]] = ()
+    """For each run that was left because it was evicted: the number of delivered messages, and the
+    run id."""
+    messages: Sequence[MessageTrace] = ()
+    """The messages that were sent to runs, in order."""
+    receipts: Sequence[ReceiptTrace] = ()
+    """What bodies got that waited for a message, in order."""
 
     @property
     def parts(self) -> Sequence[Trace]:
@@ -364,6 +372,7 @@ class Trace:
             yield f"{time} {sender} {receiver} {message}"
         for part in (self.faults, self.crashes, self.attempts, self.compensations, self.waits):
             yield from map(labels.plain, part)
+        yield from map(labels.plain, (*self.messages, *self.receipts))
         for number, kind, run_id, step_id, attempt, time, data, _ in self.events:
             # Stacks of hanging threads and coroutines contain file paths.
             known = {name: value for name, value in data.items() if name != "stack"}

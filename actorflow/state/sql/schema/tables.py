@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
 __all__ = [
+    "AWAKE",
     "NOT_PURGED",
     "PAUSE_UNHEARD",
     "PURGED",
@@ -25,6 +26,7 @@ __all__ = [
     "attributes",
     "batches",
     "keys",
+    "messages",
     "metadata",
     "owners",
     "runs",
@@ -131,6 +133,9 @@ runs: Final = sa.Table(
     sa.Column("run_key", Id),
     sa.Column("key_slot", Id),
     sa.Column("debounce", sa.Double),
+    sa.Column("last_message", sa.BigInteger),
+    sa.Column("wake_at", Moment),
+    sa.Column("deadline_at", Moment),
     sa.Column("parent_compensates", sa.Boolean),
     sa.Column("frozen", sa.Boolean),
     sa.Column("pause_heard", sa.Boolean),
@@ -175,13 +180,50 @@ sa.Index(
 )
 
 _open: Final = runs.c.finished_at.is_(None)
+AWAKE: Final = sa.and_(_open, runs.c.waiting.is_(None))
+"""The run is in progress, or waits for an owner; not for something outside, without one."""
 sa.Index(
     "actorflow_runs_open",
     runs.c.priority.desc(),
     runs.c.created_at,
     runs.c.run_id,
-    postgresql_where=_open,
-    sqlite_where=_open,
+    postgresql_where=AWAKE,
+    sqlite_where=AWAKE,
+)
+
+_index_where("wake_at", "actorflow_runs_wake", runs.c.wake_at)
+
+_addressed: Final = sa.and_(runs.c.last_message.is_not(None), _open)
+sa.Index(
+    "actorflow_runs_addressed",
+    runs.c.owner,
+    postgresql_where=_addressed,
+    sqlite_where=_addressed,
+)
+
+messages: Final = sa.Table(
+    "actorflow_messages",
+    metadata,
+    sa.Column("run_id", Id, sa.ForeignKey("actorflow_runs.run_id", ondelete="CASCADE")),
+    sa.Column("number", sa.BigInteger),
+    sa.Column("name", Id, nullable=False),
+    sa.Column("message_id", Id),
+    sa.Column("payload", sa.Text, nullable=False),
+    sa.Column("sent_at", Moment, nullable=False),
+    sa.PrimaryKeyConstraint("run_id", "number", name="actorflow_messages_key"),
+    sa.CheckConstraint("number >= 1", name="actorflow_messages_number"),
+    sqlite_with_rowid=False,
+)
+"""The messages that were sent to runs."""
+_named: Final = messages.c.message_id.is_not(None)
+sa.Index(
+    "actorflow_messages_by_id",
+    messages.c.run_id,
+    messages.c.name,
+    messages.c.message_id,
+    unique=True,
+    postgresql_where=_named,
+    sqlite_where=_named,
 )
 
 attributes: Final = sa.Table(

@@ -26,7 +26,7 @@ __all__ = ["Payloads", "SerializedOutputs", "Unreadable"]
 _ERROR: Final = "error"
 _OUTPUT: Final = "output"
 _STEPS: Final = "steps"
-_IN_FLIGHT: Final = "in_flight"
+_NAMES_STEPS: Final = frozenset({"in_flight", "again"})
 _encode: Final = msgspec.json.Encoder(enc_hook=text_of).encode
 _decode: Final = msgspec.json.Decoder().decode
 
@@ -69,6 +69,15 @@ class Payloads:
         """
         where = f"the output of step {step_id!r} in run {run_id!r}"
         return self._dump_limited(where, value, self._max_output)
+
+    def dump_value(self, where: str, value: Any) -> str:
+        """Return a value of the size of an input as a string; `where` names it in the error.
+
+        Raises:
+            NotStorable: When part of it cannot be stored.
+            TooLarge: When it is too large.
+        """
+        return self._dump_limited(where, value, self._max_input)
 
     def _dump_limited(self, where: str, value: Any, limit: int) -> str:
         text = self._dump(where, value)
@@ -148,6 +157,17 @@ class Payloads:
             where = f"the output of step {step_id!r} in run {run_id!r}"
             raise self._not_restorable(where, error) from error
 
+    def load_value(self, where: str, text: str) -> Any:
+        """Return the value that was passed to `dump_value`.
+
+        Raises:
+            NotRestorable: When this process cannot read it.
+        """
+        try:
+            return self.serializer.loads(text)
+        except Exception as error:
+            raise self._not_restorable(where, error) from error
+
     def load_mapping(self, run_id: str, what: str, text: str) -> Mapping[str, Any]:
         """Return the mapping that was passed to `dump_mapping`; `what` names it in the error.
 
@@ -187,8 +207,8 @@ class Payloads:
             data[_ERROR] = restore_error(data[_ERROR])
         if kind is EventKind.RUN_COMPENSATING:
             data[_STEPS] = tuple(data[_STEPS])
-        elif kind is EventKind.RUN_RESUMED and _IN_FLIGHT in data:
-            data[_IN_FLIGHT] = tuple(data[_IN_FLIGHT])
+        elif kind is EventKind.RUN_RESUMED:
+            data |= {name: tuple(data[name]) for name in _NAMES_STEPS & data.keys()}
         return data
 
     def load_error(self, text: str | None) -> BaseException | None:

@@ -261,6 +261,9 @@ _SET_LATER: Final = frozenset(
         "debounce",
         "frozen",
         "pause_heard",
+        "last_message",
+        "wake_at",
+        "deadline_at",
     }
 )
 """Columns that have their defaults when a run is accepted, or are set by another statement."""

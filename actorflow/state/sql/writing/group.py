@@ -14,10 +14,11 @@ from actorflow.model.records import RunRecord
 from actorflow.state.folding import RunFold
 from actorflow.state.sql.attributes import attribute_rows
 from actorflow.state.sql.channels import notification, payload
-from actorflow.state.sql.leases import database_time, unowned
+from actorflow.state.sql.leases import WOKEN, database_time, unowned
 from actorflow.state.sql.pausing import MAY_BE_TAKEN, note_pauses, pause_kept
 from actorflow.state.sql.records import among
 from actorflow.state.sql.schema.tables import (
+    AWAKE,
     NOT_PURGED,
     attributes,
     batches,
@@ -25,9 +26,9 @@ from actorflow.state.sql.schema.tables import (
     steps,
     unindexed,
 )
-from actorflow.state.sql.values.errors import clipped
 from actorflow.state.sql.values.parents import parent_columns, parent_of
 from actorflow.state.sql.writing.bulk import Grammar, Part, bulk, insert_into, moment
+from actorflow.state.sql.writing.handing_back import HandBacks
 from actorflow.state.sql.writing.open_runs import OpenRun
 from actorflow.state.sql.writing.reservations import Reservations, lost_parents
 from actorflow.state.sql.writing.turns import Turns, has_turn, is_due
@@ -96,9 +97,12 @@ class Statements:
         self._all = _writes(Grammar.of(dialect))
         self.reserve: Callable[[Connection, Batch], dict[str, str]] = Reservations(dialect).reserve
         self._unowned = unowned(dialect.name)
+        self.hand_back = HandBacks(dialect.name, owner).write
         self._full = 0
         """How many searches in a row have found as many runs as they could take."""
         self._now = database_time(dialect.name)
+        due = runs.c.wake_at <= database_time(dialect.name)
+        self._wake = sa.update(runs).where(runs.c.wake_at.is_not(None), due).values(WOKEN)
         self._ripe = (is_due(dialect.name), has_turn(dialect.name), MAY_BE_TAKEN)
         self.turns: Final = Turns(
             dialect.name, owner, serializer, self.write, self._load, end_leases=end_leases
@@ -109,6 +113,7 @@ class Statements:
             "owned_since": self._now,
             "parked_since": None,
             "parked": None,
+            **WOKEN,
             # Resuming an ended run drops the request that cancelled it.
             "cancel_asked": sa.case((runs.c.finished_at.is_(None), runs.c.cancel_asked)),
             **pause_kept(),
@@ -221,28 +226,13 @@ class Statements:
             return None
         return self._load(connection, [run_id])[run_id]
 
-    def hand_back(self, connection: sa.Connection, run_id: str, parked: str | None) -> None:
-        """Give up ownership of a run in progress."""
-        mine = (runs.c.run_id == run_id, runs.c.owner == self._owner, runs.c.finished_at.is_(None))
-        reason = None if parked is None else clipped(parked)
-        free = {
-            "owner": _NO_OWNER,
-            "owned_since": None,
-            "fence": runs.c.fence + 1,
-            "parked": reason,
-            "parked_since": None if parked is None else self._now,
-        }
-        connection.execute(sa.update(runs).where(*mine).values(free))
-        # A run that was about to be resumed, and keeps its end, does not keep its key.
-        ended = (runs.c.run_id == run_id, runs.c.owner == self._owner, ~mine[2])
-        connection.execute(sa.update(runs).where(*ended).values(key_slot=None))
-
     def take(self, connection: sa.Connection, wanted: Take) -> dict[str, OpenRun]:
         """Take ownership of unowned runs, most urgent first; return their states."""
+        connection.execute(self._wake)
         chosen = (
             sa.select(runs.c.run_id)
             .where(
-                runs.c.finished_at.is_(None),
+                AWAKE,
                 _WORKFLOW.in_(list(wanted.known)),
                 runs.c.run_id.not_in(among(connection.dialect.name, wanted.besides)),
                 sa.or_(runs.c.owner == self._owner, self._unowned),
@@ -271,7 +261,7 @@ class Statements:
             return []
         known = _WORKFLOW.in_(list(wanted.known))
         unknown = [~known] if wanted.known else []
-        nobodys = (runs.c.finished_at.is_(None), runs.c.parked.is_(None), self._unowned)
+        nobodys = (AWAKE, runs.c.parked.is_(None), self._unowned)
         query = sa.select(runs.c.run_id).where(*nobodys, *self._ripe, *unknown)
         found = list(connection.execute(query.with_for_update(skip_locked=True)).scalars())
         if found:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from actorflow.errors.storage import StoreError
     from actorflow.model.events import Event
-    from actorflow.model.powers import Taken
+    from actorflow.model.powers import Eviction, Taken
     from actorflow.model.protocols import Commit
     from actorflow.model.records import RunRecord
     from actorflow.support.oneshot import Once
@@ -114,8 +114,10 @@ class HandBack:
     """A claimed run to give up, because it cannot go on here."""
 
     run_id: str
-    parked: str | None
+    parked: str | None = None
     """Why the run is parked, if it is."""
+    eviction: Eviction | None = None
+    """What the run waits for outside, if it waits."""
     size: int = 1
 
     @property

@@ -23,7 +23,7 @@ from actorflow.state.keys import REPLACED, YIELDED, Rival, decide
 from actorflow.state.sql.attributes import attribute_rows
 from actorflow.state.sql.channels import ask
 from actorflow.state.sql.leases import database_time, request_cancel, unowned
-from actorflow.state.sql.schema.tables import NOT_PURGED, Moment, attributes, runs, unindexed
+from actorflow.state.sql.schema.tables import AWAKE, NOT_PURGED, Moment, attributes, runs, unindexed
 from actorflow.state.sql.writing.open_runs import Change, OpenRun, apply_event
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _MOST: Final = 1000
 _PENDING: Final = (
     unindexed(runs.c.status) == RunStatus.PENDING.value,
     runs.c.last_event == 0,
-    runs.c.finished_at.is_(None),
+    AWAKE,
     NOT_PURGED,
 )
 _MERGED: Final = ("priority", "timeout", "trace_id", "correlation_id", "business_id")

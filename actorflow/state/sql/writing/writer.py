@@ -271,7 +271,7 @@ class Writer:
     def _hand_back(self, group: Sequence[HandBack]) -> dict[str, StoreError]:
         def hand_back(connection: sa.Connection) -> bool:
             for entry in group:
-                self._statements.hand_back(connection, entry.run_id, entry.parked)
+                self._statements.hand_back(connection, entry)
             return True
 
         for entry in group:

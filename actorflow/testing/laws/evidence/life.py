@@ -68,6 +68,9 @@ COMPENSATIONS: Final = frozenset(
         EventKind.COMPENSATION_BLOCKING,
         EventKind.COMPENSATION_SUSPENDED,
         EventKind.COMPENSATION_CONTINUED,
+        EventKind.COMPENSATION_AWAITING,
+        EventKind.COMPENSATION_RECEIVED,
+        EventKind.COMPENSATION_EXPIRED,
         *UNDOING_ENDS,
     }
 )
@@ -157,10 +160,12 @@ class Life:
         "end",
         "end_at",
         "events",
+        "evicting",
         "former",
         "handed_back",
         "holds",
         "left_at",
+        "left_until",
         "odd",
         "plan",
         "run_id",
@@ -180,11 +185,16 @@ class Life:
         self.since: int = since
         """Number of messages delivered when it began, including the one that began it."""
         self.until: float = NEVER
-        """Number of messages delivered when the next life began or the orchestrator crashed."""
+        """Number of messages delivered when the next life began, the orchestrator crashed, or the
+        run was evicted."""
         self.cut: bool = False
         """Whether the orchestrator crashed, or was shut down, during or after this life."""
+        self.evicting: float = NEVER
+        """Number of messages delivered when it was to be evicted, or might have been."""
         self.left_at: float = NEVER
         """Number of messages delivered when it was to be left, including the one that said so."""
+        self.left_until: float = BEFORE
+        """When the grace of its orchestrator's shutdown was over, if that was to leave it."""
         self.handed_back: float = NEVER
         """Number of messages delivered when nothing of it was in flight, so that it was left."""
         self.torn_at: float = NEVER
@@ -306,7 +316,14 @@ def tries_of(step: StepLife) -> list[Try]:
 
 
 _NO_ENDS: Final = frozenset(
-    {EventKind.STEP_BLOCKING, EventKind.STEP_SUSPENDED, EventKind.STEP_CONTINUED}
+    {
+        EventKind.STEP_BLOCKING,
+        EventKind.STEP_SUSPENDED,
+        EventKind.STEP_CONTINUED,
+        EventKind.STEP_AWAITING,
+        EventKind.STEP_RECEIVED,
+        EventKind.STEP_EXPIRED,
+    }
 )
 
 
@@ -327,6 +344,9 @@ AS_STEPS: Final = {
     EventKind.COMPENSATION_BLOCKING: EventKind.STEP_BLOCKING,
     EventKind.COMPENSATION_SUSPENDED: EventKind.STEP_SUSPENDED,
     EventKind.COMPENSATION_CONTINUED: EventKind.STEP_CONTINUED,
+    EventKind.COMPENSATION_AWAITING: EventKind.STEP_AWAITING,
+    EventKind.COMPENSATION_RECEIVED: EventKind.STEP_RECEIVED,
+    EventKind.COMPENSATION_EXPIRED: EventKind.STEP_EXPIRED,
     EventKind.COMPENSATION_COMPLETED: EventKind.STEP_COMPLETED,
     EventKind.COMPENSATION_FAILED: EventKind.STEP_FAILED,
 }

@@ -15,6 +15,7 @@ import itertools
 from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.model.lifecycle import EventKind, kept_by
+from actorflow.model.mailing import EvictRun
 from actorflow.model.messages import (
     CancelRun,
     DependencyCompleted,
@@ -63,19 +64,16 @@ _COMPLETED: Final = EventKind.STEP_COMPLETED
 _RETURNED: Final = Outcome.RETURNED
 _PLAIN_EVENTS: Final = 3
 _STARTS: Final = (StartRun, StartPaused)
-_HEARD: Final = frozenset(
-    {
-        CancelRun,
-        DependencyCompleted,
-        Execute,
-        LeaveRuns,
-        MakeSteps,
-        PauseRun,
-        *_STARTS,
-        StepMoved,
-        StepsMade,
-    }
-)
+_STOPS: Final = frozenset({CancelRun, EvictRun, LeaveRuns})
+_HEARD: Final = _STOPS | {
+    DependencyCompleted,
+    Execute,
+    MakeSteps,
+    PauseRun,
+    *_STARTS,
+    StepMoved,
+    StepsMade,
+}
 
 
 class Lives:
@@ -94,6 +92,8 @@ class Lives:
         self._of_scope: dict[int, Life] = {}
         self.told: list[tuple[int, StepLife, DependencyCompleted]] = []
         """The messages about dependencies that steps received, with the number of deliveries."""
+        self.evicted: list[tuple[int, Life]] = []
+        """The lives that ended by an eviction, and the number of deliveries by then."""
         self.leaves: list[int] = []
         """When orchestrators were told to leave their runs: the number of deliveries."""
         self.undoings: list[Undoing] = []
@@ -104,6 +104,7 @@ class Lives:
         """The step or run of each actor."""
         self._read_messages()
         self._read_faults()
+        self._read_evictions()
         self._read_events()
         self._read_attempts()
         for life in self.all:
@@ -218,10 +219,14 @@ class Lives:
 
     def _note_stop(self, message: Any, count: int, time: float) -> None:
         latest = self.latest
-        if isinstance(message, LeaveRuns):
+        if isinstance(message, EvictRun):
+            if message.run_id in latest:
+                latest[message.run_id].evicting = count
+        elif isinstance(message, LeaveRuns):
             self.leaves.append(count)
             for run_id in latest.keys() & {*message.run_ids}:
                 latest[run_id].left_at = count
+                latest[run_id].left_until = time + message.grace
         elif message.run_id not in latest:
             return
         elif isinstance(message, PauseRun):
@@ -233,11 +238,31 @@ class Lives:
     def _hand_back(self) -> None:
         """Note which lives were left, and forget the cancellations that came too late for them."""
         for _, delivered, run_id in self.trace.left:
-            life = self.latest[run_id]
-            while life.former is not None and delivered < life.since:
-                life = life.former
+            life = self._then(run_id, delivered)
             life.handed_back = delivered
             life.cancels = [cancel for cancel in life.cancels if cancel[0] <= delivered]
+        for delivered, run_id in self.trace.evicted:
+            life = self._then(run_id, delivered)
+            life.left_at = min(life.left_at, life.evicting)
+            life.until = min(life.until, delivered)
+            self.evicted.append((delivered, life))
+
+    def _read_evictions(self) -> None:
+        """Note when the attempts of runs were stopped that were not evicted in the end.
+
+        Such a run was cancelled before its attempts had ended, or the orchestrator crashed.
+        """
+        for wait in self.trace.waits:
+            life = self.at(wait.run_id, wait.begun)
+            if wait.stopped is not None and wait.stopped >= life.evicting and life.left_at == NEVER:
+                life.left_at = life.evicting
+
+    def _then(self, run_id: str, delivered: int) -> Life:
+        """Return the life of a run that had begun by then, before any crash is read."""
+        life = self.latest[run_id]
+        while life.former is not None and delivered < life.since:
+            life = life.former
+        return life
 
     def _find_home(self, target: Cell, attempt: Attempt) -> None:
         if target not in self.homes:

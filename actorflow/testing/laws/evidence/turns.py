@@ -7,6 +7,7 @@ what the executors are doing.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.model.lifecycle import EventKind
@@ -79,6 +80,7 @@ class Turns:
         self._workers = trace.settings.async_workers
         self._places = trace.settings.max_active_runs
         self._crashes = [count for count, _ in trace.crashes]
+        self._evicted = deque(lives.evicted)
         self._leaves = [
             (leave, min((it for it, _ in trace.crashes if it >= leave), default=NEVER))
             for leave in lives.leaves
@@ -124,7 +126,7 @@ class Turns:
             while idle is not None and idle[1] <= place:
                 self._check_idle(*idle)
                 idle = next(moments, None)
-            if self._crashes:
+            if self._crashes or self._evicted:
                 self._forget_before(marks[place])
             kind, step = event[1], owners[place]
             if kind is _READY and step.life not in torn:
@@ -153,7 +155,7 @@ class Turns:
             (self._suspend if kind is _SUSPENDED else self._continue)(owner, place)
 
     def _forget_before(self, deliveries: int) -> None:
-        """Forget the state of orchestrators that had crashed by then."""
+        """Forget the state of orchestrators that had crashed by then, and of evicted runs."""
         while self._crashes and self._crashes[0] < deliveries:
             del self._crashes[0]
             self._waiting.clear()
@@ -162,6 +164,11 @@ class Turns:
             self._pauses.clear()
             self._moving.clear()
             self._passed.clear()
+        while self._evicted and self._evicted[0][0] <= deliveries:
+            _, gone = self._evicted.popleft()
+            for step in gone.steps.values():
+                self._pauses.pop(step, None)
+                self._moving.pop(step, None)
 
     def _hold(self, life: Life, kind: EventKind, mark: int, time: float) -> None:
         """Let all steps of a run wait for the end of its pause, or for the same as others again."""
@@ -337,14 +344,17 @@ class Turns:
         writes: int,
     ) -> None:
         """Find steps and runs that wait without reason when nothing can be delivered."""
-        if self._crashes:
+        if self._crashes or self._evicted:
             self._forget_before(deliveries)
         if writes or deliveries in self._crashes:
             return
         if any(leave <= deliveries <= until for leave, until in self._leaves):
             return
         if self._pauses:
-            in_flight -= sum(step.plan.step.async_ for step in self._pauses)
+            # Attempts of a run that is being evicted may be over.
+            in_flight -= sum(
+                step.plan.step.async_ and step.life.left_at > deliveries for step in self._pauses
+            )
         for step, (lane, _, _) in self._waiting.items():
             if lane is None:
                 if in_flight < self._workers:

@@ -11,7 +11,7 @@ from alembic import op
 __all__ = ["down_revision", "revision", "upgrade"]
 
 revision = "0013"
-down_revision = "0014"
+down_revision = "0012"
 
 
 def upgrade() -> None:

@@ -154,21 +154,6 @@ class _CanWait:
         Raises:
             DefinitionError: When an argument is invalid, or something is to follow the end of the
                 body.
-
-        Example:
-            >>> from actorflow import Step, Workflow
-            >>> from actorflow.testing import Script, Simulation, returns
-            >>> async def approve(): ...
-            >>> flow = Workflow("approval")
-            >>> ask = flow.add(Step("ask", approve))
-            >>> script = Script({"ask": returns("yes").receiving("go")})
-            >>> with Simulation(script=script) as simulation:
-            ...     run_id = simulation.start(flow)
-            ...     simulation.call_at(60.0, simulation.send, run_id, "go")
-            ...     trace = simulation.conclude()
-            >>> [(event.kind.value, event.time) for event in trace.events if event.step_id][3:]
-            [('step.suspended', 1.0), ('step.received', 60.0), ('step.continued', 60.0), \
-('step.completed', 61.0)]
         """
         message = checked_name(name, "receiving()")
         seconds = None if timeout is None else _duration("timeout of receiving()", timeout)

@@ -70,7 +70,7 @@ _LISTED_APART = [
     "actorflow.orchestrator.requests.RunOptions",
     "actorflow.orchestrator.schedules.ScheduleOptions",
     "actorflow.run.event_stream.EventStream",
-    "actorflow.testing.simulation.scripts.Behaviour",
+    "actorflow.testing.simulation.behaviours.Behaviour",
     "actorflow.testing.simulation.tape.Choice",
     "actorflow.testing.simulation.tape.Source",
 ]

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.definition.step import Step
     from actorflow.testing import Trace
-    from actorflow.testing.simulation.scripts import Behaviour
+    from actorflow.testing.simulation.behaviours import Behaviour
 
 __all__ = [
     "Replayed",

@@ -29,8 +29,9 @@ from actorflow.testing.search.exploration import Exploration, Spread
 from actorflow.testing.search.scenarios import Scenario, ScenarioRun, ScenarioStep
 from actorflow.testing.search.search import explore, explore_scenarios
 from actorflow.testing.simulation.account import Outcome, RunTrace
+from actorflow.testing.simulation.behaviours import either, hangs, raises, real, returns
 from actorflow.testing.simulation.mail import MessageTrace, ReceiptTrace
-from actorflow.testing.simulation.scripts import Script, either, hangs, raises, real, returns
+from actorflow.testing.simulation.scripts import Script
 from actorflow.testing.simulation.settings import Faults, Settings
 from actorflow.testing.simulation.simulate import Simulation
 from actorflow.testing.simulation.tape import Choices, Tape

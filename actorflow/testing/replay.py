@@ -19,11 +19,8 @@ from actorflow.orchestrator.requests import RunOptions
 from actorflow.testing.laws import FORMER_NAMES
 from actorflow.testing.script_files import encoded_script, plain_json, script_of
 from actorflow.testing.search.cases import Given, as_cancel_at
-from actorflow.testing.simulation.scripts import (
-    Either,
-    Real,
-    Script,
-)
+from actorflow.testing.simulation.behaviours import Either, Real
+from actorflow.testing.simulation.scripts import Script
 from actorflow.testing.simulation.settings import PLAIN_SETTINGS, Faults, Settings
 from actorflow.testing.simulation.tape import BOM, Tape, loaded
 from actorflow.testing.trace.labels import plain
@@ -33,7 +30,7 @@ if TYPE_CHECKING:
 
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.definition.workflow import Workflow
-    from actorflow.testing.simulation.scripts import Behaviour
+    from actorflow.testing.simulation.behaviours import Behaviour
     from actorflow.testing.trace.trace import Trace
 
 __all__ = ["Replay"]

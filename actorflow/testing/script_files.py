@@ -10,14 +10,13 @@ import attrs
 from actorflow.errors.definition import DefinitionError
 from actorflow.support.class_names import find_class, public_name
 from actorflow.support.safe_text import text_of
-from actorflow.testing.simulation.scripts import (
+from actorflow.testing.simulation.behaviours import (
     OF_ITSELF,
     ChildCall,
     Either,
     Hangs,
     Raises,
     Real,
-    Script,
     Waiting,
     either,
     hangs,
@@ -25,11 +24,12 @@ from actorflow.testing.simulation.scripts import (
     real,
     returns,
 )
+from actorflow.testing.simulation.scripts import Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from actorflow.testing.simulation.scripts import Behaviour
+    from actorflow.testing.simulation.behaviours import Behaviour
 
 __all__ = ["encoded_script", "plain_json", "script_of"]
 

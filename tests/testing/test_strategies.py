@@ -21,7 +21,7 @@ from actorflow.testing import (
     laws,
     simulate,
 )
-from actorflow.testing.simulation.scripts import Hangs, Raises, Returns
+from actorflow.testing.simulation.behaviours import Hangs, Raises, Returns
 from actorflow.testing.strategies import scenarios, scripts, tapes, workflows
 from tests.support.brain import flow, step, task
 

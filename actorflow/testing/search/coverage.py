@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 import attrs
 
 from actorflow.model.lifecycle import KEPT, RUN_MOVES, STEP_MOVES, EventKind, RunStatus, StepStatus
-from actorflow.testing.simulation.scripts import (
+from actorflow.testing.simulation.behaviours import (
     ChildCall,
     Either,
     Hangs,
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from actorflow.definition.plan import StepPlan, WorkflowPlan
-    from actorflow.testing.simulation.scripts import Behaviour, Script
+    from actorflow.testing.simulation.behaviours import Behaviour
+    from actorflow.testing.simulation.scripts import Script
     from actorflow.testing.simulation.settings import Settings
     from actorflow.testing.trace.trace import Trace
 

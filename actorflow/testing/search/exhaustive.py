@@ -35,7 +35,7 @@ import weakref
 from array import array
 from typing import TYPE_CHECKING, Final
 
-from actorflow.testing.simulation.scripts import Either, Real
+from actorflow.testing.simulation.behaviours import Either, Real
 from actorflow.testing.trace.labels import Names, said
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from actorflow.systems.delivery import Cell, Envelope
     from actorflow.testing.search.cases import Given
     from actorflow.testing.simulation.account import Body
-    from actorflow.testing.simulation.scripts import Behaviour
+    from actorflow.testing.simulation.behaviours import Behaviour
     from actorflow.testing.simulation.simulate import Simulation
     from actorflow.testing.trace.trace import Trace
 

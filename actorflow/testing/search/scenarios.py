@@ -21,11 +21,10 @@ from actorflow.errors.running import GiveUp, RetryAfter
 from actorflow.testing.search.cases import opened
 from actorflow.testing.search.coverage import EVERYTHING
 from actorflow.testing.search.edits import scenario_edits
-from actorflow.testing.simulation.scripts import (
+from actorflow.testing.simulation.behaviours import (
     Behaviour,
     Either,
     Hangs,
-    Script,
     Wait,
     Waiting,
     either,
@@ -33,6 +32,7 @@ from actorflow.testing.simulation.scripts import (
     raises,
     returns,
 )
+from actorflow.testing.simulation.scripts import Script
 from actorflow.testing.simulation.settings import PLAIN_SETTINGS, Settings, Sparse
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from actorflow.systems.simulated.mischief import Countdown
     from actorflow.systems.simulated.system import SimulatedSystem
     from actorflow.systems.simulated.timers import Timer
-    from actorflow.testing.simulation.scripts import Behaviour, ChildCall, Script
+    from actorflow.testing.simulation.behaviours import Behaviour, ChildCall
+    from actorflow.testing.simulation.scripts import Script
 
 __all__ = [
     "FIRST_RUN",

@@ -14,6 +14,7 @@ from actorflow.model.lifecycle import RunStatus
 from actorflow.model.records import Parent
 from actorflow.orchestrator.family import Family, HasFamilies, can_be_undone
 from actorflow.orchestrator.requests import Link, new_run, undone_run
+from actorflow.testing.simulation.scripts import Script
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from actorflow.orchestrator.runtime import Runtime
     from actorflow.run.handle import Run
     from actorflow.testing.simulation.account import Account, Body
+    from actorflow.testing.simulation.behaviours import ChildCall
     from actorflow.testing.simulation.runtime import SimulatedRuntime
-    from actorflow.testing.simulation.scripts import ChildCall
 
 __all__ = ["SimulatedChildren"]
 
@@ -93,7 +94,7 @@ class SimulatedChildren(HasFamilies):
                 self.family.take(attempt, run_id)
             # Production's inbox keeps this before the end of the attempt, however it ends.
             self._runtime.brain.take(ChildStarted(scope.run_id, attempt.step_id))
-            self._runtime.accept(request, call.script)
+            self._runtime.accept(request, call.script or Script())
         return run_id
 
     def _go_on(self, run_id: str) -> None:

@@ -13,15 +13,8 @@ from typing import TYPE_CHECKING
 from actorflow.executors.bodies import not_begun, outcome
 from actorflow.systems.simulated.timers import Timer
 from actorflow.testing.simulation.account import Outcome
+from actorflow.testing.simulation.behaviours import OF_ITSELF, Hangs, Raises, Real, Returns, Waiting
 from actorflow.testing.simulation.coroutines import Coroutines, RealCall
-from actorflow.testing.simulation.scripts import (
-    OF_ITSELF,
-    Hangs,
-    Raises,
-    Real,
-    Returns,
-    Waiting,
-)
 from actorflow.testing.simulation.values import changed, snapshot
 from actorflow.testing.simulation.waiting import Waits
 
@@ -32,8 +25,8 @@ if TYPE_CHECKING:
     from actorflow.model.mailing import AnswerWait
     from actorflow.model.protocols import Report
     from actorflow.testing.simulation.account import Account, Body
+    from actorflow.testing.simulation.behaviours import Behaviour
     from actorflow.testing.simulation.mail import SimulatedMail
-    from actorflow.testing.simulation.scripts import Behaviour
 
     Reporters = tuple[Report, Report, Callable[[object], None]]
 

@@ -18,8 +18,8 @@ from actorflow.model.mailing import AwaitMail
 from actorflow.model.messages import SuspendAttempt, WakeAttempt
 from actorflow.model.results import RunError
 from actorflow.testing.simulation.account import Outcome
+from actorflow.testing.simulation.behaviours import ChildCall, Hangs, Raises
 from actorflow.testing.simulation.mail import ReceiptTrace
-from actorflow.testing.simulation.scripts import ChildCall, Hangs, Raises
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from actorflow.model.mailing import AnswerWait
     from actorflow.model.results import RunResult
     from actorflow.testing.simulation.account import Account, Body
+    from actorflow.testing.simulation.behaviours import Behaviour, Wait, Waiting
     from actorflow.testing.simulation.mail import SimulatedMail
-    from actorflow.testing.simulation.scripts import Behaviour, Wait, Waiting
 
 __all__ = ["Waits"]
 

@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from actorflow.model.context import StepContext
     from actorflow.model.events import Event, EventKind
     from actorflow.model.lifecycle import RunStatus, StepStatus
-    from actorflow.model.mail import Mail
+    from actorflow.model.mail import Eviction, EvictsRuns, KeepsMessages, Mail
     from actorflow.model.pausing import Pause
     from actorflow.model.powers import (
         CancelsRemotely,
@@ -79,11 +79,8 @@ if TYPE_CHECKING:
         CountsRuns,
         DefersRuns,
         Due,
-        Eviction,
-        EvictsRuns,
         FollowsRuns,
         KeepsAttributes,
-        KeepsMessages,
         KeepsSchedules,
         LeasesRuns,
         MeasuresSteps,
@@ -295,7 +292,7 @@ __getattr__, __dir__ = lazy_names(
         "actorflow.model.context": ("StepContext",),
         "actorflow.model.events": ("Event", "EventKind"),
         "actorflow.model.lifecycle": ("RunStatus", "StepStatus"),
-        "actorflow.model.mail": ("Mail",),
+        "actorflow.model.mail": ("Eviction", "EvictsRuns", "KeepsMessages", "Mail"),
         "actorflow.model.pausing": ("Pause",),
         "actorflow.model.powers": (
             "CancelsRemotely",
@@ -303,11 +300,8 @@ __getattr__, __dir__ = lazy_names(
             "CountsRuns",
             "DefersRuns",
             "Due",
-            "Eviction",
-            "EvictsRuns",
             "FollowsRuns",
             "KeepsAttributes",
-            "KeepsMessages",
             "KeepsSchedules",
             "LeasesRuns",
             "MeasuresSteps",

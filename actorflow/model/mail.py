@@ -8,7 +8,7 @@ was given goes to the next attempt of its step, or back to the run when the step
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import attrs
 
@@ -16,14 +16,25 @@ from actorflow.definition.arguments import cure_of_text, is_text
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.running import RunEnded
 from actorflow.model.lifecycle import EventKind
+from actorflow.model.powers import QueuesRuns
 from actorflow.support.safe_text import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from actorflow.model.events import Event
 
-__all__ = ["MOST_MESSAGES", "Holder", "Mail", "Receipts", "checked_message", "refused"]
+__all__ = [
+    "MOST_MESSAGES",
+    "Eviction",
+    "EvictsRuns",
+    "Holder",
+    "KeepsMessages",
+    "Mail",
+    "Receipts",
+    "checked_message",
+    "refused",
+]
 
 MOST_MESSAGES: Final = 10_000
 """How many messages a run takes in all, so that nothing of a run grows without bound."""
@@ -203,3 +214,74 @@ class _Book:
 
 def _call(event: Event) -> Call:
     return event.data["name"], event.data["call"]
+
+
+class KeepsMessages(Protocol):
+    """A state manager that keeps the messages which are sent to runs: `Run.send`.
+
+    `send_message` and `read_messages` may wait. They are called from any thread but an event loop's
+    if `slow_to_read` is true.
+    """
+
+    def send_message(
+        self, run_id: str, name: str, payload: Any, id: str | None, sent_at: float, /
+    ) -> None:
+        """Keep a message for as long as its run is kept, and return when it is recorded.
+
+        The messages of a run are numbered from 1 without gaps, in the order in which they are
+        recorded: who can read one can read all before it. A message with an `id` does nothing if
+        the run has one of the same name and id, even after the run's end.
+
+        Args:
+            run_id: A run that has not ended, whoever owns it.
+            name: What the run waits for.
+            payload: Comes with it.
+            id: Tells whether it was sent before; None for a message that was not.
+            sent_at: When it was sent, in seconds since the epoch.
+
+        Raises:
+            RunNotFound: When there is no such run.
+            RunEnded: When the run has ended.
+            TooManyMessages: When it has been sent as many messages as it takes.
+            StoreError: When the payload cannot be kept.
+        """
+
+    def read_messages(self, run_id: str, after: int, /) -> Sequence[Mail]:
+        """Return the messages of a run with a number above `after`, in the order of the numbers."""
+
+    def hear_messages(self, heard: Callable[[str, int], None], /) -> Callable[[], None]:
+        """Have `heard` called when runs have messages, and return what ends that.
+
+        It is called when an orchestrator starts. `heard` may be called from any thread, with a run
+        that belongs to this state manager and the number of its latest message; also again and
+        again for the same one. It returns at once. A call may come late, but none is left out.
+        """
+
+
+class Eviction(NamedTuple):
+    """How a run leaves the memory of its orchestrator."""
+
+    waiting: str
+    """What it waits for, for people to read."""
+    seen: int
+    """The number of the latest message that the orchestrator knows; 0 for none."""
+    wake_at: float | None
+    """When it must go on without a message, in seconds since the epoch; None for never."""
+    deadline_at: float | None
+    """When its timeout passes, in seconds since the epoch; None for a run without one."""
+
+
+class EvictsRuns(QueuesRuns, KeepsMessages, Protocol):
+    """A state manager with which runs that wait for messages cost no memory.
+
+    Orchestrators with `recover=True` evict them; see `Orchestrator(evict_after=)`. A snapshot then
+    says what the run waits for, and since when, and gives `deadline_at` ever after.
+    """
+
+    def evict(self, run_id: str, eviction: Eviction, /) -> None:
+        """Give up a run, as `hand_back` does, but leave it out of what `take` finds.
+
+        `take` finds it once a message with a higher number than `seen` is there, a cancellation is
+        asked for, or its time has come; also if any of this has happened before the call. `claim`
+        gets it as any other run.
+        """

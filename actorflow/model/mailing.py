@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from actorflow.model.context import Attempt
-    from actorflow.model.mail import Mail
-    from actorflow.model.powers import Eviction
+    from actorflow.model.mail import Eviction, Mail
 
 __all__ = [
     "AnswerWait",

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from actorflow.model.events import Event
     from actorflow.model.filters import RunFilters
     from actorflow.model.lifecycle import RunStatus
-    from actorflow.model.mail import Mail
     from actorflow.model.pausing import Pause
     from actorflow.model.protocols import Commit
     from actorflow.model.records import RunRecord, RunSnapshot
@@ -33,11 +32,8 @@ __all__ = [
     "CountsRuns",
     "DefersRuns",
     "Due",
-    "Eviction",
-    "EvictsRuns",
     "FollowsRuns",
     "KeepsAttributes",
-    "KeepsMessages",
     "KeepsSchedules",
     "LeasesRuns",
     "MeasuresSteps",
@@ -236,77 +232,6 @@ class KeepsAttributes(Protocol):
         Raises:
             DefinitionError: When a name or a value is invalid, or there are then too many.
             RunNotFound: When there is no such run.
-        """
-
-
-class KeepsMessages(Protocol):
-    """A state manager that keeps the messages which are sent to runs: `Run.send`.
-
-    `send_message` and `read_messages` may wait. They are called from any thread but an event loop's
-    if `slow_to_read` is true.
-    """
-
-    def send_message(
-        self, run_id: str, name: str, payload: Any, id: str | None, sent_at: float, /
-    ) -> None:
-        """Keep a message for as long as its run is kept, and return when it is recorded.
-
-        The messages of a run are numbered from 1 without gaps, in the order in which they are
-        recorded: who can read one can read all before it. A message with an `id` does nothing if
-        the run has one of the same name and id, even after the run's end.
-
-        Args:
-            run_id: A run that has not ended, whoever owns it.
-            name: What the run waits for.
-            payload: Comes with it.
-            id: Tells whether it was sent before; None for a message that was not.
-            sent_at: When it was sent, in seconds since the epoch.
-
-        Raises:
-            RunNotFound: When there is no such run.
-            RunEnded: When the run has ended.
-            TooManyMessages: When it has been sent as many messages as it takes.
-            StoreError: When the payload cannot be kept.
-        """
-
-    def read_messages(self, run_id: str, after: int, /) -> Sequence[Mail]:
-        """Return the messages of a run with a number above `after`, in the order of the numbers."""
-
-    def hear_messages(self, heard: Callable[[str, int], None], /) -> Callable[[], None]:
-        """Have `heard` called when runs have messages, and return what ends that.
-
-        It is called when an orchestrator starts. `heard` may be called from any thread, with a run
-        that belongs to this state manager and the number of its latest message; also again and
-        again for the same one. It returns at once. A call may come late, but none is left out.
-        """
-
-
-class Eviction(NamedTuple):
-    """How a run leaves the memory of its orchestrator."""
-
-    waiting: str
-    """What it waits for, for people to read."""
-    seen: int
-    """The number of the latest message that the orchestrator knows; 0 for none."""
-    wake_at: float | None
-    """When it must go on without a message, in seconds since the epoch; None for never."""
-    deadline_at: float | None
-    """When its timeout passes, in seconds since the epoch; None for a run without one."""
-
-
-class EvictsRuns(QueuesRuns, KeepsMessages, Protocol):
-    """A state manager with which runs that wait for messages cost no memory.
-
-    Orchestrators with `recover=True` evict them; see `Orchestrator(evict_after=)`. A snapshot then
-    says what the run waits for, and since when, and gives `deadline_at` ever after.
-    """
-
-    def evict(self, run_id: str, eviction: Eviction, /) -> None:
-        """Give up a run, as `hand_back` does, but leave it out of what `take` finds.
-
-        `take` finds it once a message with a higher number than `seen` is there, a cancellation is
-        asked for, or its time has come; also if any of this has happened before the call. `claim`
-        gets it as any other run.
         """
 
 

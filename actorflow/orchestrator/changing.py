@@ -10,9 +10,9 @@ from actorflow.errors.definition import DefinitionError
 from actorflow.errors.storage import NotRecorded
 from actorflow.model.attributes import changes_of
 from actorflow.model.deferral import moment_of
-from actorflow.model.mail import checked_message
+from actorflow.model.mail import KeepsMessages, checked_message
 from actorflow.model.pausing import Pause
-from actorflow.model.powers import KeepsAttributes, KeepsMessages, PausesRuns
+from actorflow.model.powers import KeepsAttributes, PausesRuns
 from actorflow.model.results import RunResult
 from actorflow.orchestrator.deferral import checked_power
 from actorflow.orchestrator.powers import lacks

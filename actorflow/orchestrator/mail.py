@@ -17,9 +17,8 @@ from actorflow.definition.durations import patience
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.running import WaitExpired
-from actorflow.model.mail import checked_name
+from actorflow.model.mail import KeepsMessages, checked_name
 from actorflow.model.mailing import AwaitMail, ForgetWait, MailArrived
-from actorflow.model.powers import KeepsMessages
 from actorflow.orchestrator.powers import lacks
 from actorflow.support.oneshot import Once, first_of
 

@@ -15,15 +15,14 @@ import attrs
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.storage import InvalidAnswer
+from actorflow.model.mail import EvictsRuns, KeepsMessages
 from actorflow.model.powers import (
     CancelsRemotely,
     ChecksOutputs,
     CountsRuns,
     DefersRuns,
-    EvictsRuns,
     FollowsRuns,
     KeepsAttributes,
-    KeepsMessages,
     KeepsSchedules,
     LeasesRuns,
     MeasuresSteps,

@@ -17,8 +17,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actorflow.model.lifecycle import RunStatus
+from actorflow.model.mail import Eviction
 from actorflow.model.mailing import AskEviction
-from actorflow.model.powers import Eviction
 from actorflow.scheduling.deadlines import Due
 from actorflow.scheduling.suspensions import only_waits
 

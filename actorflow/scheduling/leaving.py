@@ -34,8 +34,8 @@ from actorflow.scheduling.deadlines import Due
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from actorflow.model.mail import Eviction
     from actorflow.model.messages import BlockedLoop
-    from actorflow.model.powers import Eviction
     from actorflow.scheduling.deadlines import Deadlines
     from actorflow.scheduling.endings import Endings
     from actorflow.scheduling.ledger import RunState, StepState

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from actorflow.definition.retry import RetryPolicy
+from actorflow.model.mail import Eviction
 from actorflow.model.mailing import EvictRun
-from actorflow.model.powers import Eviction
 from tests.support.brain import EPOCH, Driver, flow, kinds, task
 
 AGAIN = RetryPolicy(max_attempts=3, initial_interval=1.0, jitter=0.0)

@@ -9,8 +9,7 @@ from actorflow.state.sql.writing.queue import HandBack
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from actorflow.model.mail import Mail
-    from actorflow.model.powers import Eviction
+    from actorflow.model.mail import Eviction, Mail
     from actorflow.state.sql.leases import Requests
     from actorflow.state.sql.message_rows import MessageRows
     from actorflow.state.sql.reading import Reader

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from actorflow.model.powers import Eviction
+from actorflow.model.mail import Eviction
 from actorflow.testing.contracts.accounts import (
     EPOCH,
     STARTED,

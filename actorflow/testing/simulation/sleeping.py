@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actorflow.model.powers import Eviction
+    from actorflow.model.mail import Eviction
     from actorflow.systems.simulated.system import SimulatedSystem
 
 __all__ = ["Sleeping"]

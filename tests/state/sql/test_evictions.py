@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from actorflow.model.powers import Eviction
+from actorflow.model.mail import Eviction
 from actorflow.state.sql.schema import tables as schema
 from actorflow.testing.contracts import accept, accepted, happened, write
 from actorflow.testing.contracts.accounts import EPOCH, STARTED

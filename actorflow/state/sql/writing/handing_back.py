@@ -13,7 +13,7 @@ from actorflow.state.sql.values.errors import clipped
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actorflow.model.powers import Eviction
+    from actorflow.model.mail import Eviction
     from actorflow.state.sql.writing.queue import HandBack
 
 __all__ = ["HandBacks"]

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from actorflow.errors.storage import StoreError
     from actorflow.model.events import Event
-    from actorflow.model.powers import Eviction, Taken
+    from actorflow.model.mail import Eviction
+    from actorflow.model.powers import Taken
     from actorflow.model.protocols import Commit
     from actorflow.model.records import RunRecord
     from actorflow.support.oneshot import Once

@@ -57,10 +57,11 @@ from actorflow.model.messages import (
     Wake,
     WakeAttempt,
 )
+from actorflow.scheduling.alarms import Alarms
 from actorflow.scheduling.compensations import Compensations
 from actorflow.scheduling.crashes import Crashes, bindings, resumption
 from actorflow.scheduling.deadlines import Deadlines, Due
-from actorflow.scheduling.endings import Endings, timeout_of
+from actorflow.scheduling.endings import Endings
 from actorflow.scheduling.evictions import Evictions
 from actorflow.scheduling.families import Families
 from actorflow.scheduling.leaving import Leaving
@@ -129,13 +130,21 @@ class Decisions:
         """The runs that are being left."""
         self._mail = Mailboxes(*ends, self.runs, self._find_any, evict_after)
         self._evictions = Evictions(*ends, self._mail)
-        self._of_runs: Final[dict[Due, Callable[[RunState], None]]] = {
-            Due.RUN: self._endings.expire,
-            Due.CUT: self._compensations.cut,
-            Due.WAIT: self._mail.expire,
-            Due.EVICTION: self._evictions.due,
-        }
-        """What happens when a deadline of a run passes."""
+        alarms = Alarms(
+            self._outbox,
+            self.runs,
+            self._starts,
+            self._endings,
+            self._compensations,
+            of_runs={
+                Due.RUN: self._endings.expire,
+                Due.CUT: self._compensations.cut,
+                Due.WAIT: self._mail.expire,
+                Due.EVICTION: self._evictions.due,
+            },
+            of_left=self.leaving.due,
+            follow=self._follow,
+        )
         self._grace = grace
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             StartRun: self._start_run,
@@ -152,7 +161,7 @@ class Decisions:
             StepMoved: self._crashes.made,
             CompensatorLost: self._compensator,
             RunActorLost: self._run_actor_lost,
-            Wake: self._wake,
+            Wake: lambda _: alarms.ring(self.deadlines),
             SuspendAttempt: self._suspend,
             WakeAttempt: self._wake_attempt,
             RunStirred: self._run_stirred,
@@ -422,36 +431,6 @@ class Decisions:
             self._follow(run)
 
     # ── What else can happen ─────────────────────────────────────────────────────────────────
-
-    def _wake(self, _message: Wake) -> None:
-        # One at a time: handling the first deadline may cancel others.
-        while (found := self.deadlines.pop_due(self._outbox.now)) is not None:
-            due, run_id, step = found
-            run = self.runs.get(run_id)
-            if run is None:
-                self.leaving.due(due, run_id, step)
-                continue
-            if step is None:
-                self._of_runs[due](run)
-            elif step.undoes is None:
-                self._due(due, run, step)
-                continue
-            else:
-                self._compensations.due(due, run, step)
-            self._follow(run)
-
-    def _due(self, due: Due, run: RunState, step: StepState) -> None:
-        if due is Due.BACKOFF:
-            self._starts.ready(run, step)
-        elif due is Due.GRACE:
-            self._endings.abandon(step)
-        else:
-            self._timed_out(due, run, step)
-
-    def _timed_out(self, due: Due, run: RunState, step: StepState) -> None:
-        if not step.stopping:
-            self._endings.time_out(run, step, timeout_of(due, run, step))
-            self._follow(run)
 
     def _blocked_loop(self, message: BlockedLoop) -> None:
         found = self._find(message.attempt)

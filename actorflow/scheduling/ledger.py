@@ -266,9 +266,7 @@ class RunState:
         self.plan = plan = start.plan
         self.executors = places = start.executors
         self.ways: Mapping[str, float] | None = start.ways
-        """The longest way from each step to the end, in seconds, by step id; None if its steps are
-        not ordered by it.
-        """
+        """The longest way from each step to the end, in seconds, by step id; None if unordered."""
         self.rank: int = -start.priority
         """Orders steps of different runs that are ready together."""
         self.addresses: Mapping[str, Any] | None = None
@@ -299,9 +297,7 @@ class RunState:
         """What keeps anything of it from starting; None for most runs."""
         self.in_flight: int = 0
         self.retried: dict[str, list[AttemptResult]] = {}
-        """The attempts of each step that was retried. The end of the last one is that of its step,
-        unless it is said here.
-        """
+        """The attempts of each step that was retried; the last one ends with its step if missing."""
         self.lane: Final = SyncLane()
         self.events: int = start.recorded
         self.expiry: Deadline | None = None

@@ -5,6 +5,7 @@ It is to a simulation what `actorflow.orchestrator.runtime` is to an `Orchestrat
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import attrs
@@ -28,9 +29,9 @@ from actorflow.testing.simulation.mail import SimulatedMail
 from actorflow.testing.simulation.pausing import SimulatedPauses
 from actorflow.testing.simulation.places import SimulatedPlaces
 from actorflow.testing.simulation.settings import MESSAGE_FAULTS, SPANS, may_strike
+from actorflow.testing.simulation.stock import leftovers_of, note_idle
 from actorflow.testing.simulation.store import SimulatedStateManager
 from actorflow.testing.trace.labels import EXECUTOR
-from actorflow.testing.trace.trace import Leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -45,11 +46,11 @@ if TYPE_CHECKING:
     from actorflow.testing.simulation.places import Reporters
     from actorflow.testing.simulation.scripts import Script
     from actorflow.testing.simulation.settings import Settings
+    from actorflow.testing.trace.trace import Leftovers
 
 __all__ = ["SimulatedRuntime", "VirtualClock"]
 
 _FOREVER: Final = float("inf")
-_ASLEEP: Final = "the executor for coroutines let the event loop wait despite"
 _UNITS: Final = (0.5, 0.0, 1 - 2**-53)
 """Where a backoff may lie in its jitter range: in the middle, or at either end."""
 
@@ -116,7 +117,7 @@ class SimulatedRuntime:
             choose,
             race=settings.race,
             mischief=self._mischief() if settings.faults.any else None,
-            when_idle=self._note_idle,
+            when_idle=functools.partial(note_idle, self),
             before_choice=before_choice,
             choose_rarely=choose_rarely,
         )
@@ -426,41 +427,19 @@ class SimulatedRuntime:
         """Record an executor's error as a defect."""
         self.defects.append(f"{what}() of the executor of {attempt} raised {text_of(error)}")
 
+    @property
+    def supervisor(self) -> Any:
+        """The supervisor; None once it has ended."""
+        return self._supervisor.actor
+
+    def leftovers(self) -> Leftovers:
+        """Count what exists now."""
+        return leftovers_of(self)
+
     def broken(self, message: object, error: BaseException) -> None:
         """Record a message that could not be handled as a defect."""
         kind = type(message).__name__
         self.defects.append(f"a message could not be handled: {kind}: {text_of(error)}")
-
-    def leftovers(self) -> Leftovers:
-        """Count what exists now."""
-        brain, system, supervisor = self.brain, self.system, self._supervisor.actor
-        return Leftovers(
-            actors=system.population - 1,
-            timers=system.timers,
-            messages=system.waiting,
-            deadlines=len(brain.deadlines),
-            runs=max(len(brain.runs), 0 if supervisor is None else supervisor.runs),
-            leases=brain.workers.held,
-            tasks=self.places.tasks,
-        )
-
-    def _note_idle(self) -> None:
-        system, workers, state = self.system, self.brain.workers, self.state
-        if self.places.waiting:
-            self.defects.append(f"at {system.time:g} s, {_ASLEEP} a coroutine that had not begun")
-        if system.unannounced:
-            self.defects.append(f"at {system.time:g} s, {_ASLEEP} a message")
-        self.lulls.append(
-            (
-                system.time,
-                len(state.log),
-                len(system.deliveries),
-                workers.total - workers.free,
-                workers.free,
-                self.account.in_flight,
-                state.under_way,
-            )
-        )
 
 
 def _parent(request: Request) -> Parent | None:

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from actorflow.errors.storage import RunNotFound
 from actorflow.model.lifecycle import RunStatus
-from actorflow.model.mail import checked_message
-from actorflow.model.pausing import Pause
 from actorflow.support.suggestions import checks_options
 from actorflow.testing.errors import NotNow
 from actorflow.testing.simulation.checks import (
@@ -20,6 +18,7 @@ from actorflow.testing.simulation.checks import (
 from actorflow.testing.simulation.runtime import SimulatedRuntime
 from actorflow.testing.simulation.scripts import Script
 from actorflow.testing.simulation.settings import NO_FAULTS, Faults, Settings
+from actorflow.testing.simulation.steering import Steering
 from actorflow.testing.simulation.tape import Choices
 from actorflow.testing.simulation.tracing import trace_of
 
@@ -47,7 +46,7 @@ _HAPPENINGS_OF_A_STEP: Final = 100
 
 
 @checks_options
-class Simulation:
+class Simulation(Steering):
     """An orchestrator in virtual time, controlled by a test.
 
     Nothing happens until it is given time, by `deliver`, `advance` or `run_until_quiet`. Used as a
@@ -206,37 +205,6 @@ class Simulation:
         """
         self._known(run_id)
         self.call_at(moment, self.cancel, run_id, reason)
-
-    def pause(
-        self, run_id: str, *, freeze: bool = False, reason: str = "paused by its owner"
-    ) -> None:
-        """Pause a run, as `Run.pause` does.
-
-        Raises:
-            DefinitionError: When the state manager keeps no pauses.
-            RunEnded: When the run has ended.
-            RunNotFound: When no such run was started.
-        """
-        self._known(run_id)
-        self._runtime.pauses.change(run_id, Pause(reason=reason, freeze=freeze))
-
-    def unpause(self, run_id: str) -> None:
-        """Let a paused run go on, as `Run.unpause` does; it raises what `pause` does."""
-        self._known(run_id)
-        self._runtime.pauses.change(run_id, None)
-
-    def send(
-        self, run_id: str, name: str = "go", payload: Any = None, id: str | None = None
-    ) -> bool:
-        """Send a message to a run, as `Run.send` does; return False if the run has ended.
-
-        Raises:
-            RunNotFound: When no such run was started.
-            DefinitionError: When the name or the id is invalid.
-        """
-        self._known(run_id)
-        checked = checked_message(name, id)
-        return self._runtime.messages.send(run_id, checked[0], payload, checked[1])
 
     def call_at(self, moment: Duration, function: Callable[..., object], *arguments: Any) -> None:
         """Call a function, such as `start`, at a virtual moment; a crash drops the call.

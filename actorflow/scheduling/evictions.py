@@ -52,6 +52,9 @@ class Evictions:
         """
         box, after = self._mail.boxes[run.run_id], self._mail.evict_after
         box.eviction = None
+        if run.hold is not None:
+            self._mail.watch(run)  # nothing says that its pause is over
+            return
         if after is None or not _may_go(run, box):
             return
         ripe = max(wait.since for wait in box.waits) + after
@@ -74,6 +77,8 @@ class Evictions:
 
 def _may_go(run: RunState, box: Mailbox) -> bool:
     """Return whether each attempt of a run waits for messages, and may begin again."""
+    if run.hold is not None:  # its clocks may stand still, which only memory knows
+        return False
     if not run.away or run.rejoins or run.ending or run.status is not RunStatus.RUNNING:
         return False
     waits = [wait for wait in box.waits if not wait.is_over]

@@ -297,7 +297,7 @@ class RunState:
         """What keeps anything of it from starting; None for most runs."""
         self.in_flight: int = 0
         self.retried: dict[str, list[AttemptResult]] = {}
-        """The attempts of each step that was retried; the last one ends with its step if missing."""
+        """The attempts of each retried step; the last one ends as its step unless said here."""
         self.lane: Final = SyncLane()
         self.events: int = start.recorded
         self.expiry: Deadline | None = None

@@ -23,6 +23,7 @@ class MemoryMail:
     _status_of: Callable[[str], RunStatus]
 
     def __init__(self) -> None:
+        super().__init__()
         self._mail: dict[str, list[Mail]] = {}
         self._mail_ids: dict[str, set[tuple[str, str]]] = {}
         """The names and ids of the messages that have one, by run id."""

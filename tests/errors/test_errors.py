@@ -427,10 +427,8 @@ SAYINGS += [
         ),
     ),
     (
-        (
-            "run 'r1' is completed and takes no message 'approved'. Start another run, or send a "
-            "message with the id= that it was sent with before, which does nothing."
-        ),
+        RunEnded("r1", "completed", "sent message 'approved'", "Start another run"),
+        "run 'r1' has ended (completed) and cannot be sent message 'approved'. Start another run.",
     ),
     (
         TooManyMessages("r1", 10_000),

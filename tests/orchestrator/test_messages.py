@@ -219,7 +219,7 @@ def test_an_id_is_one_message(anywhere, make_orchestrator):
 
     assert [1] == received(run)
     for id_ in (None, "b"):
-        with pytest.raises(RunEnded, match=r"is completed and takes no message 'go'\. Start an"):
+        with pytest.raises(RunEnded, match=r"ended \(completed\) and cannot be sent message 'go'"):
             run.send("go", id=id_)
 
 

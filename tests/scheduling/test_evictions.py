@@ -72,6 +72,21 @@ def test_a_run_stays_while_a_step_does_anything_else(driver, act):
     assert ["run"] == list(driver.brain.runs)
 
 
+def test_a_paused_run_goes_when_its_pause_is_over(driver):
+    """Its clocks may stand still, which only memory knows."""
+    waits(driver, "a")
+    waits(driver, "b")
+    driver.pause(freeze=True)
+    driver.wait(100.0)
+    assert [] == driver.evicted
+
+    driver.unpause()
+    driver.wait(10.0)
+    for step_id in ("a", "b"):
+        driver.end(step_id, error=ValueError("stopped"))
+    assert 1 == len(driver.evicted)
+
+
 def test_a_run_goes_when_its_last_other_step_has_ended(driver):
     """Ten seconds after that at the latest."""
     waits(driver, "a")

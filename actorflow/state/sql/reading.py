@@ -58,8 +58,6 @@ _COPIED: Final = (
     "business_id",
     "parked",
     "parked_since",
-    "waiting",
-    "waiting_since",
     "deadline_at",
     "takeovers",
     "start_at",

@@ -49,7 +49,7 @@ def pause(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Pause a run, or all runs that the filters find: nothing more of them starts.
+    """Pause a run, or all runs that the filters find.
 
     What runs goes on to its end. A run that another process owns is paused by that process.
     """

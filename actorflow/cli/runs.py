@@ -69,7 +69,7 @@ runs: typer.Typer = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @runs.callback()
 def _runs() -> None:
-    """List, show, resume, cancel, pause and delete runs, and send to them."""
+    """List, show, change and delete runs in a database."""
 
 
 runs.command()(send)

@@ -78,6 +78,10 @@ class Alarms:
             self._starts.ready(run, step)
         elif due is Due.GRACE:
             self._endings.abandon(step)
-        elif not step.stopping:
+        else:
+            self._timed_out(due, run, step)
+
+    def _timed_out(self, due: Due, run: RunState, step: StepState) -> None:
+        if not step.stopping:
             self._endings.time_out(run, step, timeout_of(due, run, step))
             self._follow(run)

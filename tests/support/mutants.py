@@ -21,6 +21,7 @@ from actorflow.model.messages import CancelRun, DependencyCompleted, Execute, Ru
 from actorflow.orchestrator import family
 from actorflow.orchestrator.family import HasFamilies
 from actorflow.scheduling import endings, families, ledger, starts
+from actorflow.scheduling.alarms import Alarms
 from actorflow.scheduling.compensations import Compensations
 from actorflow.scheduling.crashes import Crashes
 from actorflow.scheduling.deadlines import Deadlines, Due
@@ -99,17 +100,17 @@ def a_slot_leaks_when_a_timeout_races_a_completion(finish, brain, message):
         brain.workers.free -= 1
 
 
-@replaces(Decisions, "_timed_out")
-def a_slot_is_freed_while_the_executor_still_runs(_time_out, brain, due, run, step):
+@replaces(Alarms, "_timed_out")
+def a_slot_is_freed_while_the_executor_still_runs(_time_out, alarms, due, run, step):
     """A timeout counts as the attempt's end, which only its executor can tell."""
     error = timeout_of(due, run, step)
     if step.current is None:
-        brain._endings.time_out(run, step, error)
+        alarms._endings.time_out(run, step, error)
     elif not step.stopping:
-        brain._endings.time_out(run, step, error)
-        brain._starts.release(run, step)
-        brain._endings.failed(run, step, error)
-    brain._follow(run)
+        alarms._endings.time_out(run, step, error)
+        alarms._starts.release(run, step)
+        alarms._endings.failed(run, step, error)
+    alarms._follow(run)
 
 
 @replaces(Decisions, "_attempt_abandoned")

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     _Holder = tuple[str, bool]
     """A step by its id, or its compensator if the second value is true."""
+    Arrivals = Sequence[tuple[int, int]]
+    """When the supervisor was told of messages of a run: the place of the delivery, and the number
+    of the latest message.
+    """
 
 __all__ = ["messages_come_in_order", "messages_come_once"]
 
@@ -240,19 +244,25 @@ def messages_come_in_order(lives: Lives) -> Iterator[str]:
     trace = lives.trace
     if not trace.messages:
         return
+    arrivals: dict[str, list[tuple[int, int]]] = {}
+    for place, (_, (_, message, _)) in enumerate(trace.envelopes):
+        if type(message) is MailArrived:
+            arrivals.setdefault(message.run_id, []).append((place, message.mail[-1].number))
     for run_id in trace.runs:
         if run_id not in trace.torn:
             sent = {it.number: it for it in trace.messages if it.run_id == run_id and it.number}
-            yield from _disordered(run_id, sent, lives)
+            yield from _disordered(run_id, sent, arrivals.get(run_id, ()), lives)
 
 
-def _disordered(run_id: str, sent: Mapping[int, MessageTrace], lives: Lives) -> Iterator[str]:
+def _disordered(
+    run_id: str, sent: Mapping[int, MessageTrace], arrivals: Arrivals, lives: Lives
+) -> Iterator[str]:
     trace, book = lives.trace, Book(sent)
     lulls = [it for it in trace.idle if not it.writes]
     looked = 0
     for place, event in enumerate(trace.events):
         while looked < len(lulls) and lulls[looked].events <= place:
-            yield from _left_over(run_id, book, lulls[looked], lives)
+            yield from _left_over(run_id, book, lulls[looked], arrivals, lives)
             looked += 1
         if event.run_id == run_id and event.step_id is not None:
             if AS_STEPS.get(event.kind, event.kind) is _RECEIVED:
@@ -263,7 +273,7 @@ def _disordered(run_id: str, sent: Mapping[int, MessageTrace], lives: Lives) -> 
         elif event.run_id == run_id and event.kind in RUN_ENDS:
             book.waits.clear()
     for lull in lulls[looked:]:
-        yield from _left_over(run_id, book, lull, lives)
+        yield from _left_over(run_id, book, lull, arrivals, lives)
 
 
 def _out_of_turn(book: Book, event: Event) -> Iterator[str]:
@@ -285,12 +295,16 @@ def _out_of_turn(book: Book, event: Event) -> Iterator[str]:
             )
 
 
-def _left_over(run_id: str, book: Book, lull: Idle, lives: Lives) -> Iterator[str]:
+def _left_over(
+    run_id: str, book: Book, lull: Idle, arrivals: Arrivals, lives: Lives
+) -> Iterator[str]:
     """Yield the waits that went on although there was a message, or after their time."""
+    if not book.waits:
+        return
     life = lives.at(run_id, lull.deliveries)
     if lives.waits is None or lives.waits.may_end(life, lull.events, lull.deliveries, lull.time):
         return
-    known = _known(run_id, life.since, lull, lives.trace)
+    known = _known(arrivals, life.since, lull)
     for wait in book.waits.values():
         step = life.steps[wait.holder[0]]
         if wait.holder[1] or lives.waits.may_stop(step, lull):
@@ -302,10 +316,7 @@ def _left_over(run_id: str, book: Book, lull: Idle, lives: Lives) -> Iterator[st
             yield f"{step} waited at {lull.time:g} s, after its wait should have expired"
 
 
-def _known(run_id: str, since: int, lull: Idle, trace: Trace) -> int:
+def _known(arrivals: Arrivals, since: int, lull: Idle) -> int:
     """Return the number of the latest message that the supervisor knew at an idle moment."""
-    known = 0
-    for _, (_, message, _) in trace.envelopes[since : lull.deliveries]:
-        if type(message) is MailArrived and message.run_id == run_id:
-            known = max(known, message.mail[-1].number)
-    return known
+    told = (number for place, number in arrivals if since <= place < lull.deliveries)
+    return max(told, default=0)

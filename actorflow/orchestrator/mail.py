@@ -20,6 +20,7 @@ from actorflow.errors.running import WaitExpired
 from actorflow.model.mail import KeepsMessages, checked_name
 from actorflow.model.mailing import AwaitMail, ForgetWait, MailArrived
 from actorflow.orchestrator.powers import lacks
+from actorflow.orchestrator.waits import to_await
 from actorflow.support.oneshot import Once, first_of
 
 if TYPE_CHECKING:
@@ -91,12 +92,17 @@ class Mailroom:
             )
         if self._power is None:
             raise lacks(self._state, "ctx.wait_for()", KeepsMessages)
-        checked_name(name, "ctx.wait_for()")
-        seconds = patience(timeout, "timeout of ctx.wait_for()")
-        may_evict = flag(evict, "evict of ctx.wait_for()")
+        try:
+            checked_name(name, "ctx.wait_for()")
+            seconds = patience(timeout, "timeout of ctx.wait_for()")
+            may_evict = flag(evict, "evict of ctx.wait_for()")
+        except DefinitionError as error:
+            workflow_id, step_id = attempt.scope.workflow_id, attempt.step_id
+            raise DefinitionError(workflow_id, error.problem, error.cure, step_id) from None
         key = f"\0{name}"  # no child can have this name
         calls[key] = call = calls.get(key, 0) + 1
-        return self._receive(AwaitMail(attempt, name, call, seconds, may_evict))
+        receiving = self._receive(AwaitMail(attempt, name, call, seconds, may_evict))
+        return to_await(receiving, "ctx.wait_for()", attempt)
 
     async def _receive(self, asking: AwaitMail) -> object:
         attempt, name = asking.attempt, asking.name

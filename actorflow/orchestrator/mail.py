@@ -16,7 +16,7 @@ from actorflow.definition.arguments import flag
 from actorflow.definition.durations import patience
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
-from actorflow.errors.running import WaitExpired
+from actorflow.errors.running import StepCancelled, WaitExpired
 from actorflow.model.mail import KeepsMessages, checked_name
 from actorflow.model.mailing import AwaitMail, ForgetWait, MailArrived
 from actorflow.orchestrator.powers import lacks
@@ -92,6 +92,9 @@ class Mailroom:
             )
         if self._power is None:
             raise lacks(self._state, "ctx.wait_for()", KeepsMessages)
+        if attempt.cancelled:  # the supervisor would never answer
+            why = "the attempt was asked to stop, and waits for no message"
+            raise StepCancelled(attempt.scope.run_id, attempt.step_id, why)
         try:
             checked_name(name, "ctx.wait_for()")
             seconds = patience(timeout, "timeout of ctx.wait_for()")

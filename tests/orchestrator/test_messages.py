@@ -18,6 +18,7 @@ from actorflow import (
     Workflow,
     WrongLoop,
 )
+from actorflow.errors.running import StepCancelled
 from actorflow.errors.storage import NotStorable, StoreUnavailable, TooLarge
 from actorflow.state.sql import SQLStateManager
 from tests.support.flows import GUARD, broken, flow_of, in_thread
@@ -188,6 +189,27 @@ def test_a_cancelled_run_ends_although_a_step_waits(make_orchestrator):
     run.cancel()
 
     assert "cancelled" == run.wait(GUARD).status
+
+
+def test_an_attempt_that_was_asked_to_stop_waits_for_nothing(anywhere, make_orchestrator):
+    """Its run would otherwise end only when the attempt is abandoned."""
+    told = []
+
+    async def stubborn(ctx):
+        try:
+            await ctx.wait_for("go")
+        finally:
+            try:
+                await ctx.wait_for("leave")
+            except StepCancelled as error:
+                told.append(error.reason)
+
+    run = make_orchestrator(anywhere).start(flow_of(stubborn, async_=True))
+    until(run)
+    run.cancel()
+
+    assert "cancelled" == run.wait(GUARD).status
+    assert ["the attempt was asked to stop, and waits for no message"] == told
 
 
 def test_a_compensator_receives_a_message(anywhere, make_orchestrator):

@@ -27,6 +27,7 @@ from actorflow.model.lifecycle import RunStatus
 from actorflow.orchestrator.callers import on_behalf_of
 from actorflow.orchestrator.family import ORPHANED
 from actorflow.orchestrator.live import find
+from actorflow.orchestrator.outage import PAUSES
 from actorflow.orchestrator.requests import Call
 from actorflow.orchestrator.waits import to_await
 from actorflow.support.oneshot import Alarm, Once
@@ -48,8 +49,6 @@ __all__ = ["Children"]
 
 _NAMESPACE: Final = uuid.UUID("6f3a5f0e-7f9e-5a64-9d6f-0c6f3d0c4a11")
 """The namespace of the children's ids (RFC 4122, version 5)."""
-_PAUSES: Final = tuple(min(0.05 * 2**number, 1.0) for number in range(34))
-"""Seconds between the looks for a child while the database does not answer; 30 in all."""
 _NOT_AWAITED: Final = "the step that started it has stopped waiting for it"
 _STARTED_AGAIN: Final = frozenset({RunStatus.FAILED, RunStatus.CANCELLED})
 """The ends after which another attempt starts a new child."""
@@ -197,7 +196,7 @@ class Children:
         A database that does not answer for a moment delays the step, as it delays any record, and
         does not fail it.
         """
-        pauses = iter(_PAUSES)
+        pauses = iter(PAUSES)
         while True:
             try:
                 return self._look_once(runtime, call)

@@ -17,8 +17,10 @@ from actorflow.definition.durations import patience
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
 from actorflow.errors.running import StepCancelled, WaitExpired
+from actorflow.errors.storage import StoreUnavailable
 from actorflow.model.mail import KeepsMessages, checked_name
 from actorflow.model.mailing import AwaitMail, ForgetWait, MailArrived
+from actorflow.orchestrator.outage import PAUSES
 from actorflow.orchestrator.powers import lacks
 from actorflow.orchestrator.waits import to_await
 from actorflow.support.oneshot import Once, first_of
@@ -112,7 +114,7 @@ class Mailroom:
         key = attempt, name, asking.call
         self._asked[key] = asked = _Asked()
         try:
-            await self._open(attempt.scope.run_id)
+            await self._open(attempt)
             self._tell(asking)
             await first_of(asked.answer, asked.awaiting)
             answer = await self._waits.wait_async(attempt, asked.answer, f"message {name!r}")
@@ -140,18 +142,31 @@ class Mailroom:
 
     # ── Messages ─────────────────────────────────────────────────────────────────────────────
 
-    async def _open(self, run_id: str) -> None:
-        """Have the supervisor know the messages of a run."""
-        if run_id not in self._known:
-            self._known[run_id] = 0
+    async def _open(self, attempt: Attempt) -> None:
+        """Have the supervisor know the messages of a run.
+
+        A database that does not answer for a moment delays the step, and does not fail it.
+        """
+        run_id, pauses = attempt.scope.run_id, iter(PAUSES)
+        while run_id not in self._known:
             try:
-                if self._slow:
-                    await asyncio.to_thread(self._read, run_id)
-                else:
-                    self._read(run_id)
-            except BaseException:
-                self._known.pop(run_id, None)  # the next wait tries again
-                raise
+                await self._read_all(run_id)
+            except StoreUnavailable:
+                pause = next(pauses, None)
+                if pause is None or attempt.cancelled:
+                    raise
+                await asyncio.sleep(pause)
+
+    async def _read_all(self, run_id: str) -> None:
+        self._known[run_id] = 0
+        try:
+            if self._slow:
+                await asyncio.to_thread(self._read, run_id)
+            else:
+                self._read(run_id)
+        except BaseException:
+            self._known.pop(run_id, None)  # the next wait tries again
+            raise
 
     def _read(self, run_id: str) -> None:
         after = self._known.get(run_id)

@@ -1,13 +1,16 @@
-"""What is logged of a state manager that does not answer for a while: its beginning and its end."""
+"""A state manager that does not answer for a while: what is logged of that, and how steps wait."""
 
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import Any, Final
 
 from actorflow.support.logs import get_logger
 
-__all__ = ["Outage", "log"]
+__all__ = ["PAUSES", "Outage", "log"]
+
+PAUSES: Final = tuple(min(0.05 * 2**number, 1.0) for number in range(34))
+"""Seconds between the attempts of a step to read something while it gets no answer; 30 in all."""
 
 
 class Outage:

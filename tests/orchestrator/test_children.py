@@ -441,7 +441,7 @@ def test_a_database_that_restarts_delays_a_step_with_children(
     orchestrator, monkeypatch, times, status
 ):
     """As it delays whatever is recorded; a step fails only when it stays away."""
-    monkeypatch.setattr(children, "_PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(children, "PAUSES", (0.0, 0.0, 0.0))
     runtime = orchestrator._life.runtime("test")
 
     async def call(ctx):

@@ -371,22 +371,44 @@ def test_a_state_manager_that_keeps_no_messages_is_named(make_orchestrator):
 class Unreadable(MemoryStateManager):
     """Its messages cannot be read at first."""
 
-    failures = 1
+    def __init__(self, *failures):
+        super().__init__()
+        self.failures = list(failures)
 
     def read_messages(self, run_id, after):
-        """Fail once."""
+        """Fail as often as was said."""
         if self.failures:
-            self.failures -= 1
-            raise StoreUnavailable("answer", "it is away")
+            raise self.failures.pop()
         return super().read_messages(run_id, after)
+
+
+def test_a_database_that_is_away_delays_a_wait_and_does_not_fail_it(make_orchestrator):
+    """As it delays any record."""
+    away = [StoreUnavailable("answer", "it is away") for _ in range(2)]
+    run = make_orchestrator(Unreadable(*away)).start(RECEIVE)
+    run.send("go", 1)
+
+    assert 1 == run.result(GUARD).output
+    assert [1] == [it.attempts for it in run.snapshot().steps.values()]
 
 
 def test_messages_that_cannot_be_read_fail_the_attempt(make_orchestrator):
     """And the next one tries again."""
-    run = make_orchestrator(Unreadable()).start(flow_of(receive, async_=True, retry=AGAIN))
+    state = Unreadable(OSError("no such message"))
+    run = make_orchestrator(state).start(flow_of(receive, async_=True, retry=AGAIN))
     run.send("go", 1)
 
     assert 1 == run.result(GUARD).output
+    assert [2] == [it.attempts for it in run.snapshot().steps.values()]
+
+
+def test_a_database_that_stays_away_fails_the_attempt(make_orchestrator, monkeypatch):
+    """With its own error."""
+    monkeypatch.setattr("actorflow.orchestrator.mail.PAUSES", (0.0,))
+    away = [StoreUnavailable("answer", "it is away") for _ in range(2)]
+    run = make_orchestrator(Unreadable(*away)).start(RECEIVE)
+
+    assert isinstance(run.wait(GUARD).error, StoreUnavailable)
 
 
 # ── To a run of another orchestrator ─────────────────────────────────────────────────────────

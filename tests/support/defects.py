@@ -812,6 +812,15 @@ defect(
     why="A step fails with LeaseLost although its child completes elsewhere.",
 )
 defect(
+    "a wait for a message fails when the database is away",
+    "orchestrator/mail.py",
+    "                if pause is None or attempt.cancelled:\n",
+    "                if pause is not None:\n",
+    "tests/orchestrator/test_messages.py::"
+    "test_a_database_that_is_away_delays_a_wait_and_does_not_fail_it",
+    why="A server that restarts fails the steps that begin to wait at that moment.",
+)
+defect(
     "a former owner starts children",
     "state/sql/writing/reservations.py",
     "if parent_id in lost}",

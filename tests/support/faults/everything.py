@@ -3,7 +3,7 @@
 Daemons are killed, deployed, and paused for longer than their lease; connections are cut, slow and
 silent; the server hangs up and crashes. Meanwhile a schedule fires every second, parents wait for
 children, runs with one key wait for each other, and this process, which runs nothing itself,
-enqueues runs and cancels others.
+enqueues runs, sends messages to some, pauses some, and cancels others.
 
 The faults are chosen by a seed. When each of them began is in `log`, beside the journals.
 """
@@ -24,6 +24,7 @@ from pathlib import Path
 import attrs
 import psycopg
 
+from actorflow.errors.running import RunEnded
 from actorflow.errors.storage import KeyInUse, StoreError
 from actorflow.orchestrator import Orchestrator
 from actorflow.state.sql import SQLStateManager
@@ -181,7 +182,8 @@ class Soak:
                 client.register(flow)
             for one in self._daemons:
                 one.begin()
-            others = [asyncio.create_task(it(client)) for it in (self._enqueue, self._cancel)]
+            acts = (self._enqueue, self._cancel, self._send, self._pause_runs)
+            others = [asyncio.create_task(act(client)) for act in acts]
             underway = []
             for fault in faults:
                 await self._reach(fault.after, *others, *underway)
@@ -297,6 +299,39 @@ class Soak:
             run = await self._accepted(client, self._endless[n % len(self._endless)], {}, {})
             await asyncio.sleep((1 + n % 3) * self._pace)
             await until_done(lambda run=run: run.cancel_async("enough"))
+
+    async def _send(self, client):
+        """Send two messages to each run that waits for them, each twice, some before it waits."""
+        sending = set()
+        for n in range(sys.maxsize):
+            if self._ends:
+                break
+            run = await self._accepted(client, "approval", {}, {})
+            task = asyncio.create_task(self._send_both(run, n % 5 * self._pace))
+            sending.add(task)
+            task.add_done_callback(sending.discard)
+            await asyncio.sleep(self._pace)
+        await asyncio.gather(*sending)
+
+    async def _send_both(self, run, seconds):
+        for payload in ("first", "second"):
+            await asyncio.sleep(seconds)
+            for _ in range(2):
+                await until_done(
+                    lambda payload=payload: run.send_async("approved", payload, id=payload)
+                )
+            self._journal.say("sent", run.id, payload)
+
+    async def _pause_runs(self, client):
+        """Pause runs, frozen or not, and let them go on."""
+        for n in range(sys.maxsize):
+            if self._ends:
+                return
+            run = await self._accepted(client, "leaf", {"n": n}, {})
+            with contextlib.suppress(RunEnded):
+                await until_done(lambda run=run, n=n: run.pause_async(freeze=n % 2 == 0))
+                await asyncio.sleep((1 + n % 4) * self._pace)
+                await until_done(run.unpause_async)
 
     # ── Faults ───────────────────────────────────────────────────────────────────────────────
 

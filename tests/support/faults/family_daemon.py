@@ -52,6 +52,8 @@ LEASE = 3.0
 PATIENCE = 120.0
 LOOKS = 0.2
 DRAIN, GRACE = 0.5, 0.5
+EVICT_AFTER = 1.0
+"""Seconds after which runs that wait for messages leave memory."""
 AGAIN = 0.2
 """Seconds until a daemon tries again what has failed."""
 DAY = 86_400.0
@@ -100,15 +102,11 @@ def total_of(n):
 
 
 def flows(begin):
-    """The workflows, by id; `begin` is called with its context by each body.
-
-    Runs that people send messages to belong here, once there are any: a workflow that waits for
-    one, with the messages sent by `conduct` in `tests.support.faults.everything` and judged there.
-    """
+    """The workflows, by id; `begin` is called with its context by each body."""
     # They are closures, over `begin`.
     warnings.filterwarnings("ignore", ".*a lambda or a closure", ActorflowWarning)
     made = [leaf(begin), ticking(begin), paper(begin), sleeper(begin)]
-    made += [family(begin, made[0]), nursery(begin, made[3])]
+    made += [family(begin, made[0]), nursery(begin, made[3]), approval(begin)]
     return {flow.id: flow for flow in made}
 
 
@@ -194,6 +192,23 @@ def paper(begin):
     return flow
 
 
+def approval(begin):
+    """A run that waits for two messages, in and out of memory."""
+    flow = Workflow("approval")
+
+    @flow.step(async_=True)
+    async def ask(ctx):
+        begin(ctx)
+        return [await ctx.wait_for("approved") for _ in "ab"]
+
+    @flow.step(after="ask")
+    def tell(ask, ctx):
+        begin(ctx)
+        return ask
+
+    return flow
+
+
 def sleeper(begin):
     """A run that ends only when it is cancelled."""
     flow = Workflow("sleeper")
@@ -249,6 +264,7 @@ def live(orders):
         recover_every=LOOKS,
         async_workers=500,
         max_active_runs=100,
+        evict_after=EVICT_AFTER,
         observers=[journal.see],
     )
     for flow in flows(journal.begin).values():

@@ -20,8 +20,10 @@ __all__ = ["ENDLESS", "Figures", "judge"]
 SHOWN = 10
 """How many examples of a broken promise are shown."""
 ENDLESS = ("sleeper", "nursery")
-EXPECTED = {"family": total_of, "leaf": leaf_of, "paper": int}
-LAST = {"family": "total", "leaf": "c", "paper": "file"}
+EXPECTED = {"family": total_of, "leaf": leaf_of, "paper": int, "approval": lambda _: APPROVED}
+LAST = {"family": "total", "leaf": "c", "paper": "file", "approval": "tell"}
+APPROVED = '["first","second"]'
+"""The output of a run that has got its messages once, in their order."""
 RUNS = """
 SELECT run_id, workflow_id, status, inputs, metadata, started_at, finished_at, owner, reason, error,
     parent_run_id, parent_step_id, parent_call, run_key, key_slot, cancel_asked, takeovers
@@ -29,6 +31,7 @@ FROM actorflow_runs
 """
 STEPS = "SELECT run_id, step_id, status, output FROM actorflow_steps"
 EVENTS = "SELECT run_id, number, kind, step_id, attempt FROM actorflow_events ORDER BY 1, 2"
+MESSAGES = "SELECT run_id, message_id FROM actorflow_messages"
 OWNERS = "SELECT owner, pid, beat, lease_until, now() AS now FROM actorflow_owners"
 FIRINGS = "SELECT * FROM actorflow_schedules"
 
@@ -95,6 +98,7 @@ class Record:
             for row in rows(EVENTS):
                 self.events[row.run_id].append(row)
             self.owners = rows(OWNERS)
+            self.messages = Counter((row.run_id, row.message_id) for row in rows(MESSAGES))
             self.schedules = rows(FIRINGS)
 
     def children(self, run_id):
@@ -132,6 +136,7 @@ def judge(url, directory, papers, figures):
     )
     court.count("lost", lost(record, said))
     court.count("twice", twice(record))
+    court.count("twice", [it for it, times in record.messages.items() if times > 1])
     court.count("again", again(record, said))
     court.count("holes", holes(record))
     court.count("unended", [it for it in record.runs.values() if it.finished_at is None])
@@ -146,6 +151,9 @@ def judge(url, directory, papers, figures):
 
 def lost(record, said):
     """Yield what was acknowledged and is not on record."""
+    for run_id, payload in said["sent"]:
+        if (run_id, payload) not in record.messages:
+            yield "sent", run_id, payload
     for (run_id,) in said["accepted"]:
         if run_id not in record.runs:
             yield "accepted", run_id
@@ -180,7 +188,9 @@ def again(record, said):
         if it.kind == "step.started"
     }
     for body, times in Counter(said["begin"]).items():
-        if body not in started or times > 1:
+        # A body that waits for a message begins again, under the same number, after an eviction.
+        waits = record.runs[body[0]].workflow_id == "approval" and body[1] == "ask"
+        if body not in started or (times > 1 and not waits):
             yield (*body, f"began {times} times")
 
 

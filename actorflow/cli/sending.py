@@ -50,7 +50,7 @@ def send(
             try:
                 state.send_message(run_id, checked[0], value, checked[1], clock.wall(clock.now()))
             except RunEnded as error:
-                raise Problem(f"run {run_id!r} has already ended ({error.status}).") from None
+                raise Problem(str(error)) from None
         sys.stdout.write(f"run {run_id}: message {name!r} is recorded\n")
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "RecordedSchedule",
     "ScheduleDefinition",
     "ScheduleState",
+    "checked_schedule_name",
 ]
 
 Overlap: TypeAlias = Literal["skip", "queue", "cancel_running", "allow"]
@@ -33,11 +34,26 @@ _SHORTEST: Final = 0.01
 """The shortest interval in seconds; a shorter one is a loop, not a schedule."""
 
 
+def checked_schedule_name(value: object) -> str:
+    """Return the name of a schedule.
+
+    Raises:
+        DefinitionError: When it is invalid.
+    """
+    if not is_text(value, _LONGEST):
+        problem = f"schedule: name={text_of(value)} is not a name"
+        raise DefinitionError(None, problem, cure_of_text(value, _LONGEST))
+    return value
+
+
 def _text(_owner: object, field: attrs.Attribute[str], value: object) -> None:
-    longest = _LONGEST if field.name == "name" else LONGEST
-    if not is_text(value, longest):
+    if not is_text(value):
         problem = f"schedule: {field.name}={text_of(value)} is not a name"
-        raise DefinitionError(None, problem, cure_of_text(value, longest))
+        raise DefinitionError(None, problem, cure_of_text(value))
+
+
+def _name(_owner: object, _field: attrs.Attribute[str], value: object) -> None:
+    checked_schedule_name(value)
 
 
 def _choice(known: tuple[str, ...]) -> Any:
@@ -76,7 +92,7 @@ class ScheduleDefinition:
     Exactly one of `cron` and `every` is given.
     """
 
-    name: str = attrs.field(validator=_text)
+    name: str = attrs.field(validator=_name)
     workflow_id: str = attrs.field(validator=_text)
     workflow_version: str = attrs.field(validator=_text)
     cron: str | None = None

@@ -29,6 +29,7 @@ from actorflow.orchestrator.family import ORPHANED
 from actorflow.orchestrator.live import find
 from actorflow.orchestrator.outage import PAUSES
 from actorflow.orchestrator.requests import Call
+from actorflow.orchestrator.waits import to_await
 from actorflow.support.oneshot import Alarm, Once
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Children:
         runtime = self._life.runtime("run a child", even_closing=True)
         call = _call(attempt, calls, flow, inputs, options)
         if attempt.plan.step.is_coroutine:
-            return self._run_async(runtime, call)
+            return to_await(self._run_async(runtime, call), "ctx.run()", attempt)
         with on_behalf_of(attempt):
             return self._start(runtime, call).result()
 
@@ -101,7 +102,7 @@ class Children:
         runtime = self._life.runtime("start a child", even_closing=True)
         call = _call(attempt, calls, flow, inputs, options)
         if attempt.plan.step.is_coroutine:
-            return self._start_async(runtime, call)
+            return to_await(self._start_async(runtime, call), "ctx.start()", attempt)
         with on_behalf_of(attempt):
             return self._start(runtime, call)
 

@@ -16,12 +16,13 @@ from actorflow.definition.arguments import flag
 from actorflow.definition.durations import patience
 from actorflow.errors import ActorflowError
 from actorflow.errors.definition import DefinitionError
-from actorflow.errors.running import WaitExpired
+from actorflow.errors.running import StepCancelled, WaitExpired
 from actorflow.errors.storage import StoreUnavailable
 from actorflow.model.mail import KeepsMessages, checked_name
 from actorflow.model.mailing import AwaitMail, ForgetWait, MailArrived
 from actorflow.orchestrator.outage import PAUSES
 from actorflow.orchestrator.powers import lacks
+from actorflow.orchestrator.waits import to_await
 from actorflow.support.oneshot import Once, first_of
 
 if TYPE_CHECKING:
@@ -93,12 +94,20 @@ class Mailroom:
             )
         if self._power is None:
             raise lacks(self._state, "ctx.wait_for()", KeepsMessages)
-        checked_name(name, "ctx.wait_for()")
-        seconds = patience(timeout, "timeout of ctx.wait_for()")
-        may_evict = flag(evict, "evict of ctx.wait_for()")
+        if attempt.cancelled:  # the supervisor would never answer
+            why = "the attempt was asked to stop, and waits for no message"
+            raise StepCancelled(attempt.scope.run_id, attempt.step_id, why)
+        try:
+            checked_name(name, "ctx.wait_for()")
+            seconds = patience(timeout, "timeout of ctx.wait_for()")
+            may_evict = flag(evict, "evict of ctx.wait_for()")
+        except DefinitionError as error:
+            workflow_id, step_id = attempt.scope.workflow_id, attempt.step_id
+            raise DefinitionError(workflow_id, error.problem, error.cure, step_id) from None
         key = f"\0{name}"  # no child can have this name
         calls[key] = call = calls.get(key, 0) + 1
-        return self._receive(AwaitMail(attempt, name, call, seconds, may_evict))
+        receiving = self._receive(AwaitMail(attempt, name, call, seconds, may_evict))
+        return to_await(receiving, "ctx.wait_for()", attempt)
 
     async def _receive(self, asking: AwaitMail) -> object:
         attempt, name = asking.attempt, asking.name

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from actorflow.definition.workflow import Workflow
 from actorflow.errors.definition import DefinitionError, UnknownWorkflow
-from actorflow.model.schedules import ScheduleDefinition
+from actorflow.model.schedules import ScheduleDefinition, checked_schedule_name
 from actorflow.orchestrator.firing import options_of
 from actorflow.orchestrator.requests import new_run
 from actorflow.schedules.book import ScheduleBook
@@ -97,6 +97,7 @@ class Schedules:
     def put(self, name: str, flow: Workflow | str, options: ScheduleOptions) -> Schedule:
         """Make a schedule, or replace the definition of the one with this name."""
         book = self._book("Orchestrator.schedule()")
+        checked_schedule_name(name)
         plan = self._registry.resolve(flow)
         try:
             definition = self._definition(name, plan, options)

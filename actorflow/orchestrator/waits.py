@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from actorflow.errors.definition import OrchestratorClosed, WrongLoop
 from actorflow.errors.running import Deadlock, StepCancelled
@@ -22,13 +22,22 @@ from actorflow.model.messages import SuspendAttempt, WakeAttempt
 from actorflow.support.oneshot import Once, first_of, wait_for_first
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
     from actorflow.model.context import Attempt
 
-__all__ = ["Waits", "would_block", "would_read"]
+__all__ = ["Waits", "to_await", "would_block", "would_read"]
 
 _T = TypeVar("_T")
+
+
+def to_await(
+    coroutine: Coroutine[Any, Any, _T], call: str, attempt: Attempt
+) -> Coroutine[Any, Any, _T]:
+    """Name a coroutine as its step does, for Python's warning that it was never awaited."""
+    named: Any = coroutine
+    named.__qualname__ = f"{call} of step {attempt.step_id!r}"
+    return coroutine
 
 
 def would_block(what: str) -> WrongLoop:

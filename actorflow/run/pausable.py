@@ -27,7 +27,7 @@ class PausableRun:
     """The run's id."""
     _runtime: Pausing
 
-    def pause(self, *, freeze: bool = False, reason: str = "paused by its owner") -> None:
+    def pause(self, reason: str = "paused by its owner", *, freeze: bool = False) -> None:
         """Start nothing more of the run until `unpause`; attempts in flight go on to their end.
 
         It returns when the pause is recorded, for any run that has not ended: in progress here or
@@ -41,9 +41,9 @@ class PausableRun:
         not paused.
 
         Args:
+            reason: Why; it is in the run's event, and in `RunSnapshot.paused`.
             freeze: Whether its clocks stand still: the timeout of the run, and the total timeouts
                 and backoffs of its steps. They are moved by the length of the pause.
-            reason: Why; it is in the run's event, and in `RunSnapshot.paused`.
 
         Raises:
             DefinitionError: When an argument is invalid, or the state manager keeps no pauses (see
@@ -66,7 +66,7 @@ class PausableRun:
             ...     return "done"
             >>> with Orchestrator() as orchestrator:
             ...     run = orchestrator.start(flow)
-            ...     run.pause(reason="the printer is out of paper")
+            ...     run.pause("the printer is out of paper")
             ...     opened.set()
             ...     print(run.snapshot().paused)
             ...     run.unpause()
@@ -77,7 +77,7 @@ class PausableRun:
         self._runtime.pause(self.id, _pause(freeze, reason))
 
     async def pause_async(
-        self, *, freeze: bool = False, reason: str = "paused by its owner"
+        self, reason: str = "paused by its owner", *, freeze: bool = False
     ) -> None:
         """Do what `pause` does without blocking the event loop."""
         await self._runtime.pause_async(self.id, _pause(freeze, reason))

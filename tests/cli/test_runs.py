@@ -749,8 +749,9 @@ def test_nothing_new_is_sent_to_an_ended_run(state, type_in):
     write_events(state, happened(*COMPLETED[3:], after=3))
 
     assert 0 == type_in("runs", "send", "run", "go", "--id", "a")[0]
-    refused = (2, "", "Error: run 'run' has already ended (completed).\n")
-    assert refused == type_in("runs", "send", "run", "go")
+    status, out, err = type_in("runs", "send", "run", "go")
+    assert (2, "") == (status, out)
+    assert "run 'run' has ended (completed) and cannot be sent message 'go'. Start another" in err
     assert 1 == len(sent(state))
 
 

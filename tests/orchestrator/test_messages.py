@@ -18,6 +18,7 @@ from actorflow import (
     Workflow,
     WrongLoop,
 )
+from actorflow.errors.running import StepCancelled
 from actorflow.errors.storage import NotStorable, StoreUnavailable, TooLarge
 from actorflow.state.sql import SQLStateManager
 from tests.support.flows import GUARD, broken, flow_of, in_thread
@@ -190,6 +191,27 @@ def test_a_cancelled_run_ends_although_a_step_waits(make_orchestrator):
     assert "cancelled" == run.wait(GUARD).status
 
 
+def test_an_attempt_that_was_asked_to_stop_waits_for_nothing(anywhere, make_orchestrator):
+    """Its run would otherwise end only when the attempt is abandoned."""
+    told = []
+
+    async def stubborn(ctx):
+        try:
+            await ctx.wait_for("go")
+        finally:
+            try:
+                await ctx.wait_for("leave")
+            except StepCancelled as error:
+                told.append(error.reason)
+
+    run = make_orchestrator(anywhere).start(flow_of(stubborn, async_=True))
+    until(run)
+    run.cancel()
+
+    assert "cancelled" == run.wait(GUARD).status
+    assert ["the attempt was asked to stop, and waits for no message"] == told
+
+
 def test_a_compensator_receives_a_message(anywhere, make_orchestrator):
     """While the run is `compensating`."""
     flow = Workflow("saga")
@@ -281,15 +303,32 @@ def test_a_plain_function_is_told_to_be_a_coroutine(make_orchestrator):
     [({"name": ""}, "got name=''"), ({"name": "go", "timeout": "x"}, "timeout of ctx.wait_for()")],
 )
 def test_a_wait_that_makes_no_sense_is_refused(make_orchestrator, given, problem):
-    """Before anything is waited for."""
+    """Before anything is waited for, with the workflow and the step."""
 
     async def wrong(ctx):
         await ctx.wait_for(**given)
 
-    result = make_orchestrator().start(flow_of(wrong, async_=True)).wait(GUARD)
+    flow = flow_of(wrong, async_=True)
+    result = make_orchestrator().start(flow).wait(GUARD)
 
     assert isinstance(result.error, DefinitionError)
     assert problem in str(result.error)
+    assert (flow.id, "step") == (result.error.workflow_id, result.error.step_id)
+
+
+@pytest.mark.parametrize("call", ["wait_for", "run", "start"])
+def test_a_call_that_was_not_awaited_is_named_as_its_step_made_it(make_orchestrator, call):
+    """Python warns of it by the name of the coroutine, and not by one of actorflow's own."""
+
+    async def careless(ctx):
+        given = "go" if call == "wait_for" else RECEIVE
+        getattr(ctx, call)(given)
+
+    with pytest.warns(RuntimeWarning) as warned:
+        make_orchestrator().run(flow_of(careless, async_=True))
+
+    wanted = f"coroutine 'ctx.{call}() of step 'step'' was never awaited"
+    assert [wanted] == [str(it.message) for it in warned]
 
 
 def test_a_database_does_not_block_the_event_loop(make):

@@ -485,6 +485,8 @@ def test_other_mistakes_are_refused_too(here):
         here.schedule("every", flow_of(lambda day: day), every=1)
     with pytest.raises(UnknownWorkflow, match="unheard"):
         here.schedule("every", "unheard", every=1)
+    with pytest.raises(DefinitionError, match=r"name=Workflow\(.* is not a name"):
+        here.schedule(report(), "every", every=1)  # the two are confused
 
 
 def test_a_schedule_needs_a_running_orchestrator():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
+from actorflow.definition.arguments import flag
 from actorflow.errors.definition import ForkedStateManager
 from actorflow.errors.storage import NotRecorded
 from actorflow.model.attributes import changes_of
@@ -117,6 +118,7 @@ class SQLStateManager(SQLDeferral, SQLListings, SQLMessages, SQLOutside, SQLPaus
         limits = Limits.for_manager(max_age, max_runs)
         counts = (max_waiting, max_input, max_output, max_event)
         check_options(serializer, synchronous, lease, patience, counts)
+        flag(create, "SQLStateManager() create")
         with needs_extra("SQLStateManager"):
             from actorflow.state.sql.attributes import dump_attributes  # noqa: PLC0415
             from actorflow.state.sql.engines import check_process  # noqa: PLC0415

@@ -79,6 +79,7 @@ class SQLOutside:
             >>> folder.cleanup()
         """
         self._check_process()
+        used = self._outside.connection_of(connection)
         clock = SystemClock()
         record = new_record(plan_given(flow), inputs, options, created_at=clock.wall(clock.now()))
-        return self._outside.enqueue(connection, self._entry(record, lambda _: None, owned=False))
+        return self._outside.enqueue(used, self._entry(record, lambda _: None, owned=False))

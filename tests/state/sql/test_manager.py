@@ -1660,6 +1660,7 @@ def test_an_address_that_is_none_is_refused(url):
 @pytest.mark.parametrize(
     "options",
     [
+        {"create": "no"},
         {"synchronous": "OFF"},
         {"patience": -1},
         {"patience": "1"},

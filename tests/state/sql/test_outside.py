@@ -255,6 +255,14 @@ def test_what_is_neither_a_connection_nor_a_session_is_refused(engine, state, gi
     raw.close()
 
 
+def test_a_forgotten_connection_is_what_the_error_names(state):
+    """Not the inputs, which then stand where the workflow belongs."""
+    with pytest.raises(
+        DefinitionError, match=r"got Workflow\(.*neither a connection nor a session"
+    ):
+        state.enqueue_in(FLOW, INPUTS)
+
+
 def test_an_engine_is_refused_without_its_secrets(state):
     """It is the likeliest mistake, and SQLAlchemy hides only one of the places of a password."""
     engine = sa.create_engine("postgresql+psycopg://me@host/db?password=hunter22&sslmode=require")

@@ -338,6 +338,18 @@ def test_what_cannot_be_stored_is_refused_with_the_way_to_it(serializer, value, 
     assert raised.value.path.startswith(path)
 
 
+def test_a_forgotten_await_is_named():
+    """A step may return what it forgot to await."""
+
+    async def fetch():
+        return 1
+
+    forgotten = fetch()
+    with pytest.raises(Unstorable, match="a coroutine that was not awaited: write `await`"):
+        JSONSerializer().dumps(forgotten)
+    forgotten.close()
+
+
 # ── Pickle ───────────────────────────────────────────────────────────────────────────────────
 
 

@@ -20,6 +20,7 @@ import datetime as dt
 import decimal
 import enum
 import functools
+import inspect
 import math
 import pathlib
 import sys
@@ -93,6 +94,8 @@ def to_plain(value: Any, room: int = _MAX_DEPTH) -> Any:
     if is_value_class(kind):
         fields = _dict(fields_of(value), room - 1, ".{}")
         return {TAG: "object", "class": _class_name(kind), "of": fields}
+    if inspect.iscoroutine(value):
+        raise Unstorable("is a coroutine that was not awaited: write `await` before the call")
     raise Unstorable(f"is a {kind.__module__}.{kind.__qualname__}")
 
 

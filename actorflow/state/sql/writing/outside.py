@@ -47,7 +47,30 @@ class OutsideWriter:
         self._known: weakref.WeakKeyDictionary[sa.Engine, Statements] = weakref.WeakKeyDictionary()
         """Engines that are known to lead to the same database."""
 
-    def enqueue(self, given: object, entry: Create) -> str:
+    @staticmethod
+    def connection_of(given: Any) -> sa.Connection:
+        """Return the connection itself, or that of a session.
+
+        Raises:
+            DefinitionError: When it is neither.
+        """
+        if isinstance(given, sa.Connection):
+            return given
+        for name in ("sync_session", "sync_connection"):
+            if hasattr(given, name):
+                problem = f"enqueue_in() got {type(given).__name__}, which is asynchronous"
+                cure = "Write await session.run_sync(lambda it: state.enqueue_in(it, flow, inputs))"
+                raise DefinitionError(None, problem, cure)
+        # `Session` and `scoped_session`, without loading the ORM.
+        found = given.connection() if hasattr(given, "get_bind") else None
+        if isinstance(found, sa.Connection):
+            return found
+        said = masked_text(text_of(given))  # an engine shows its URL
+        problem = f"enqueue_in() got {said}, which is neither a connection nor a session"
+        cure = "Pass a sqlalchemy.Connection, as of engine.begin(), or a sqlalchemy.orm.Session"
+        raise DefinitionError(None, problem, cure)
+
+    def enqueue(self, connection: sa.Connection, entry: Create) -> str:
         """Enqueue a run; return its id, or that of the earlier or live run with its keys.
 
         Raises:
@@ -55,7 +78,6 @@ class OutsideWriter:
             KeyInUse: When a live run with its `key` keeps it out.
             SQLAlchemyError: When the database refuses a statement.
         """
-        connection = _connection_of(given)
         statements = self._statements(connection)
         _refuse_autocommit(connection)
         run_id = entry.record.run_id
@@ -90,29 +112,6 @@ class OutsideWriter:
         if not same:
             problem = f"enqueue_in() got a connection to {url}, which is another database or schema"
             raise DefinitionError(None, problem, "Pass a connection to the manager's database")
-
-
-def _connection_of(given: Any) -> sa.Connection:
-    """Return the connection itself, or that of a session.
-
-    Raises:
-        DefinitionError: When it is neither.
-    """
-    if isinstance(given, sa.Connection):
-        return given
-    for name in ("sync_session", "sync_connection"):
-        if hasattr(given, name):
-            problem = f"enqueue_in() got {type(given).__name__}, which is asynchronous"
-            cure = "Write await session.run_sync(lambda it: state.enqueue_in(it, flow, inputs))"
-            raise DefinitionError(None, problem, cure)
-    # `Session` and `scoped_session`, without loading the ORM.
-    found = given.connection() if hasattr(given, "get_bind") else None
-    if isinstance(found, sa.Connection):
-        return found
-    said = masked_text(text_of(given))  # an engine shows its URL
-    problem = f"enqueue_in() got {said}, which is neither a connection nor a session"
-    cure = "Pass a sqlalchemy.Connection, as of engine.begin(), or a sqlalchemy.orm.Session"
-    raise DefinitionError(None, problem, cure)
 
 
 def _identity(connection: sa.Connection) -> object:

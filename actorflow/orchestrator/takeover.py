@@ -209,12 +209,12 @@ class Resuming:
             request = resumed_run(
                 runtime, plan, recorded, events=events, max_takeovers=self._max_takeovers
             )
-            orphaned = is_orphan(runtime.state, recorded, events)
             self._launcher.launch(request, ticket)
         except BaseException:
             self._launcher.withdraw(run_id, ticket)
             raise
-        if orphaned:
+        # Its parent may end at this moment, and finds it in progress from now on.
+        if is_orphan(runtime.state, recorded, events):
             with contextlib.suppress(ActorflowError):  # its loop has been closed
                 runtime.cancel(run_id, ORPHANED.format(recorded.parent_run_id))
 

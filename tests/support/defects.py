@@ -922,8 +922,8 @@ defect(
 defect(
     "an orphan goes on",
     "orchestrator/takeover.py",
-    "        if orphaned:\n",
-    "        if orphaned is None:\n",
+    "        if is_orphan(runtime.state, recorded, events):\n",
+    "        if is_orphan(runtime.state, recorded, events) is None:\n",
     f"{CHILD_ENDS}test_a_child_that_was_not_told_of_its_parents_end_ends_when_it_is_taken_up",
     why="A child that was started as its parent ended, and whose process died, runs on.",
 )

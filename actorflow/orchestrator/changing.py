@@ -7,7 +7,6 @@ import functools
 from typing import TYPE_CHECKING
 
 from actorflow.errors.definition import DefinitionError
-from actorflow.errors.storage import NotRecorded
 from actorflow.model.attributes import changes_of
 from actorflow.model.deferral import moment_of
 from actorflow.model.pausing import Pause
@@ -51,7 +50,10 @@ class ChangesRuns:
             self.cancel(run_id, reason, compensate=compensate)
             return None
         self.check_may_read("Run.cancel()")
-        try:
+        with self._live.claims:
+            if run_id in self._live:  # it was being taken up
+                self.cancel(run_id, reason, compensate=compensate)
+                return None
             fate = cancel_unattended(
                 self.powers,
                 run_id,
@@ -60,11 +62,6 @@ class ChangesRuns:
                 compensate=compensate,
                 cancel_child=functools.partial(self.cancel_elsewhere, compensate=False),
             )
-        except NotRecorded:  # most often, because it is taken over here at this moment
-            if run_id not in self._live:
-                raise
-            self.cancel(run_id, reason, compensate=compensate)
-            return None
         return RunResult.of(self.snapshot(run_id)) if fate is Fate.CANCELLED else None
 
     # ── Pauses ───────────────────────────────────────────────────────────────────────────────

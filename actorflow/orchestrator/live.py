@@ -46,6 +46,11 @@ class LiveRuns:
         self._lock = threading.RLock()
         self._runs: dict[str, Entry] = {}
         self._closed = False
+        self.claims: Final = threading.RLock()
+        """Held from the claim of a run to the end of its launch, and while another one is cancelled
+        that is not in progress here. A claim takes a run from this orchestrator as well. A thread
+        that needs the door too takes this first.
+        """
         self.door: Final = threading.RLock()
         """Held while a run is handed over."""
         self.waiting: Final = WaitingRuns(left)

@@ -203,7 +203,8 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, ReportsFaults):
         self.check_process()
         waiting = self._live.waiting
         if not (waiting and waiting.cancel(run_id, reason, self)):
-            self._tell(CancelRun(run_id, reason, grace, compensate))
+            with self._live.door:  # a run that is being handed over is told to start first
+                self._tell(CancelRun(run_id, reason, grace, compensate))
 
     def leave(self, run_ids: Sequence[str], grace: float) -> None:
         """Tell the supervisor to stop these runs without ending them."""

@@ -978,6 +978,41 @@ defect(
     why="Parents fail when the server restarts as their children end.",
 )
 defect(
+    "a run that is being taken up is claimed by who cancels it",
+    "orchestrator/changing.py",
+    "        with self._live.claims:\n",
+    "        if True:\n",
+    "tests/orchestrator/test_cancel_at_take_up.py::"
+    "test_a_run_that_is_cancelled_while_it_is_taken_up_ends",
+    why="A cancelled run loses its owner, is taken up again, and goes on for ever.",
+)
+defect(
+    "a run is cancelled before it is told to start",
+    "orchestrator/runtime.py",
+    "            with self._live.door:  # a run that is being handed over is told to start first\n",
+    "            if True:\n",
+    "tests/orchestrator/test_cancel_at_take_up.py::"
+    "test_a_run_that_is_cancelled_while_it_is_handed_over_ends",
+    why="The caller of a run that was cancelled as it started is told that nobody runs it.",
+)
+defect(
+    "a request that came before a run went on waits for the lease",
+    "state/sql/writing/writer.py",
+    "                self._lease.look_soon()",
+    "                pass",
+    "tests/orchestrator/test_remote_cancel.py::"
+    "test_a_request_is_heard_as_soon_as_a_claimed_run_goes_on",
+    why="A run that was cancelled between two deploys goes on for a third of a lease.",
+)
+defect(
+    "a run that was handed back is still waited for",
+    "state/sql/writing/open_runs.py",
+    "        self._claimed.discard(run_id)\n",
+    "",
+    "tests/orchestrator/test_remote_cancel.py::test_a_claimed_run_that_is_handed_back_is_forgotten",
+    why="Memory grows by each run that was claimed and handed back.",
+)
+defect(
     "a run that is cancelled from outside stays with who cancelled it",
     "orchestrator/remote_cancel.py",
     "        hand_back(powers, run_id)  # its next owner must not wait for this one's end\n",

@@ -29,13 +29,21 @@ class Watched:
         self._thread = thread
         self._asked = asked
 
-    def __enter__(self):
-        if threading.current_thread().name == self._thread:
+    def acquire(self, *arguments, **options):
+        """Take it."""
+        if threading.current_thread().name == self._thread and options != {"blocking": False}:
             self._asked.set()
-        return self._lock.__enter__()
+        return self._lock.acquire(*arguments, **options)
+
+    def release(self):
+        """Give it back."""
+        self._lock.release()
+
+    def __enter__(self):
+        return self.acquire()
 
     def __exit__(self, *error):
-        return self._lock.__exit__(*error)
+        self.release()
 
 
 def cancelling(run, waits, **options):

@@ -989,8 +989,8 @@ defect(
 defect(
     "a run is cancelled before it is told to start",
     "orchestrator/runtime.py",
-    "            with self._live.door:  # a run that is being handed over is told to start first\n",
-    "            if True:\n",
+    "door.acquire(timeout=_HANDING_OVER)",
+    "door.acquire(blocking=False)",
     "tests/orchestrator/test_cancel_at_take_up.py::"
     "test_a_run_that_is_cancelled_while_it_is_handed_over_ends",
     why="The caller of a run that was cancelled as it started is told that nobody runs it.",

@@ -7,7 +7,6 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from actorflow.errors.definition import DefinitionError
-from actorflow.errors.storage import NotRecorded
 from actorflow.model.attributes import changes_of
 from actorflow.model.deferral import moment_of
 from actorflow.model.mail import KeepsMessages, checked_message
@@ -48,26 +47,22 @@ class ChangesRuns:
 
     def cancel_elsewhere(self, run_id: str, reason: str, *, compensate: bool) -> RunResult | None:
         """End a run that is not in progress here, or ask its owner to; return any result."""
-        if run_id not in self._live:
-            self.check_may_read("Run.cancel()")
-        with self._live.claiming:
-            if run_id in self._live:  # it was resumed in the meantime
+        if run_id in self._live:  # it was resumed in the meantime
+            self.cancel(run_id, reason, compensate=compensate)
+            return None
+        self.check_may_read("Run.cancel()")
+        with self._live.claims:
+            if run_id in self._live:  # it was being taken up
                 self.cancel(run_id, reason, compensate=compensate)
                 return None
-            try:
-                fate = cancel_unattended(
-                    self.powers,
-                    run_id,
-                    self.clock,
-                    reason,
-                    compensate=compensate,
-                    cancel_child=functools.partial(self.cancel_elsewhere, compensate=False),
-                )
-            except NotRecorded:  # most often, because it is taken over here at this moment
-                if run_id not in self._live:
-                    raise
-                self.cancel(run_id, reason, compensate=compensate)
-                return None
+            fate = cancel_unattended(
+                self.powers,
+                run_id,
+                self.clock,
+                reason,
+                compensate=compensate,
+                cancel_child=functools.partial(self.cancel_elsewhere, compensate=False),
+            )
         return RunResult.of(self.snapshot(run_id)) if fate is Fate.CANCELLED else None
 
     # ── Pauses ───────────────────────────────────────────────────────────────────────────────

@@ -44,10 +44,13 @@ class LiveRuns:
         self._left = left
         # Reentrant, because a signal handler may shut down at this moment.
         self._lock = threading.RLock()
-        self.claiming: Final = threading.RLock()
-        """Held while runs are claimed, until they are in progress here or handed back."""
         self._runs: dict[str, Entry] = {}
         self._closed = False
+        self.claims: Final = threading.RLock()
+        """Held from the claim of a run to the end of its launch, and while another one is cancelled
+        that is not in progress here. A claim takes a run from this orchestrator as well. A thread
+        that needs the door too takes this first.
+        """
         self.door: Final = threading.RLock()
         """Held while a run is handed over."""
         self.waiting: Final = WaitingRuns(left)

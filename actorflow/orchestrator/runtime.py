@@ -65,6 +65,10 @@ if TYPE_CHECKING:
 __all__ = ["Runtime"]
 
 _ANYWHERE: Final = contextlib.nullcontext()
+_HANDING_OVER: Final = 0.5
+"""Seconds for which a cancellation waits until no run is handed over, which takes far less.
+A signal handler that shuts down in the middle of that waits for the cancellation in turn.
+"""
 
 
 class Runtime(ChangesRuns, FollowsRecords, HasFamilies, LetsRunsGo, ReportsFaults):
@@ -209,7 +213,13 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, LetsRunsGo, ReportsFault
         self.check_process()
         waiting = self._live.waiting
         if not (waiting and waiting.cancel(run_id, reason, self)):
-            self._tell(CancelRun(run_id, reason, grace, compensate))
+            # A run that is being handed over is told to start first.
+            handed_over = self._live.door.acquire(timeout=_HANDING_OVER)
+            try:
+                self._tell(CancelRun(run_id, reason, grace, compensate))
+            finally:
+                if handed_over:
+                    self._live.door.release()
 
     def leave(self, run_ids: Sequence[str], grace: float) -> None:
         """Tell the supervisor to stop these runs without ending them."""

@@ -67,7 +67,6 @@ class Resuming:
         self._life = life
         self._registry = registry
         self._launcher = launcher
-        self._lock = life.live.claiming
 
     def resume(
         self, runtime: Runtime, run_id: str, flow: Workflow | None, *, by_person: bool = True
@@ -143,7 +142,7 @@ class Resuming:
         by_person: bool,
     ) -> Run:
         limit = None if by_person else self._max_takeovers
-        with self._lock:
+        with self._life.live.claims:
             # It may have been resumed in the meantime, here or elsewhere.
             run = find(self._life.live, runtime, run_id)
             if self._may_go_on(run, by_person=by_person):
@@ -180,7 +179,7 @@ class Resuming:
             refused: Called with each run that could not be resumed, and the error. It returns why
                 the run must wait, or None if it waits only for its turn.
         """
-        with self._lock:
+        with self._life.live.claims:
             taken = queue.take(known, {*self._life.live.ids(), *unfit}, most)
             known_runs = _records(runtime, taken.taken)
             for run_id in taken.taken:
@@ -209,12 +208,12 @@ class Resuming:
             request = resumed_run(
                 runtime, plan, recorded, events=events, max_takeovers=self._max_takeovers
             )
-            orphaned = is_orphan(runtime.state, recorded, events)
             self._launcher.launch(request, ticket)
         except BaseException:
             self._launcher.withdraw(run_id, ticket)
             raise
-        if orphaned:
+        # Its parent may end at this moment, and finds it in progress from now on.
+        if is_orphan(runtime.state, recorded, events):
             with contextlib.suppress(ActorflowError):  # its loop has been closed
                 runtime.cancel(run_id, ORPHANED.format(recorded.parent_run_id))
 

@@ -91,11 +91,6 @@ def abandoned(orchestrator, run):
     return child.status.value
 
 
-def is_deferred(run):
-    """Return whether a run waits for its time."""
-    return run.snapshot().start_at is not None
-
-
 def ended(orchestrator, run):
     """Wait for the end of all descendants of a run; return how they ended, and why."""
     results = [orchestrator.get(it.run_id).wait(GUARD) for it in family(orchestrator, run)]
@@ -224,9 +219,9 @@ def test_a_child_that_was_not_told_of_its_parents_end_ends_when_it_is_taken_up(
 
     assert {"running", "pending"} == before
     assert ("cancelled", f"its parent, run {run.id!r}, had ended") == (result.status, result.reason)
-    others = [it.run_id for it in family(there, run) if it.workflow_id in ("leaf", "queued")]
-    ends = [there.get(run_id) for run_id in others]
-    assert ["cancelled"] * 2 == [run.wait(GUARD).status for run in ends if not is_deferred(run)]
+    others = [it for it in family(there, run) if it.workflow_id in {"leaf", "queued"}]
+    ends = [there.get(it.run_id) for it in others if it.start_at is None]
+    assert ["cancelled"] * 2 == [run.wait(GUARD).status for run in ends]
     assert "running" == abandoned(there, run)
 
 

@@ -15,6 +15,7 @@ from actorflow.model.lifecycle import EventKind
 from actorflow.orchestrator.powers import powers_of
 from actorflow.orchestrator.remote_cancel import Fate, cancel_unattended
 from actorflow.state.sql.schema import tables as schema
+from actorflow.state.sql.watching.watcher import Watcher
 from actorflow.support.clock import SystemClock
 from actorflow.testing.contracts.accounts import (
     COMPLETED,
@@ -106,6 +107,41 @@ def test_a_manager_serves_one_orchestrator_at_a_time(make):
         assert 1 == first.list().total
     with Orchestrator(state) as later:
         assert 1 == later.list().total
+
+
+@pytest.mark.parametrize("asked_first", [True, False])
+def test_a_request_is_heard_as_soon_as_a_claimed_run_goes_on(make, monkeypatch, asked_first):
+    """The orchestrator could not cancel it before; the next renewal of the lease is far away."""
+    monkeypatch.setattr(Watcher, "owns", lambda *_: None)
+    owner, other, heard = make(lease=3600), make(), Heard()
+    owner.listen(heard)
+    ran(owner, "left alone")
+    ran(other)
+    other.hand_back("run")
+    write(other, [])
+    if asked_first:
+        other.ask_to_cancel("run", "enough")
+    owner.claim("run")
+    if not asked_first:
+        other.ask_to_cancel("run", "enough")
+    write(owner, [])
+    before = list(heard.requests)
+    write(owner, happened(EventKind.RUN_RESUMED, after=3))
+
+    assert ("run", "enough", False) == heard.wait()
+    assert before == []
+    assert set() == owner._writer._open_runs._claimed
+
+
+def test_a_claimed_run_that_is_handed_back_is_forgotten(make):
+    """It will not go on here."""
+    state = make()
+    ran(state)
+    state.claim("run")
+    state.hand_back("run")
+    write(state, [])
+
+    assert set() == state._writer._open_runs._claimed
 
 
 @pytest.mark.parametrize(("reason", "kept"), [("a\0b", "a\\0b"), ("\ud800", "\\ud800")])

@@ -931,8 +931,8 @@ defect(
 defect(
     "an orphan goes on",
     "orchestrator/takeover.py",
-    "        if orphaned:\n",
-    "        if orphaned is None:\n",
+    "        if is_orphan(runtime.state, recorded, events):\n",
+    "        if is_orphan(runtime.state, recorded, events) is None:\n",
     f"{CHILD_ENDS}test_a_child_that_was_not_told_of_its_parents_end_ends_when_it_is_taken_up",
     why="A child that was started as its parent ended, and whose process died, runs on.",
 )
@@ -985,6 +985,41 @@ defect(
     "        except StoreUnavailable:\n            raise\n",
     "tests/orchestrator/test_elsewhere.py::test_a_wait_goes_on_when_the_end_cannot_be_read_at_once",
     why="Parents fail when the server restarts as their children end.",
+)
+defect(
+    "a run that is being taken up is claimed by who cancels it",
+    "orchestrator/changing.py",
+    "        with self._live.claims:\n",
+    "        if True:\n",
+    "tests/orchestrator/test_cancel_at_take_up.py::"
+    "test_a_run_that_is_cancelled_while_it_is_taken_up_ends",
+    why="A cancelled run loses its owner, is taken up again, and goes on for ever.",
+)
+defect(
+    "a run is cancelled before it is told to start",
+    "orchestrator/runtime.py",
+    "door.acquire(timeout=_HANDING_OVER)",
+    "door.acquire(blocking=False)",
+    "tests/orchestrator/test_cancel_at_take_up.py::"
+    "test_a_run_that_is_cancelled_while_it_is_handed_over_ends",
+    why="The caller of a run that was cancelled as it started is told that nobody runs it.",
+)
+defect(
+    "a request that came before a run went on waits for the lease",
+    "state/sql/writing/writer.py",
+    "                self._lease.look_soon()",
+    "                pass",
+    "tests/orchestrator/test_remote_cancel.py::"
+    "test_a_request_is_heard_as_soon_as_a_claimed_run_goes_on",
+    why="A run that was cancelled between two deploys goes on for a third of a lease.",
+)
+defect(
+    "a run that was handed back is still waited for",
+    "state/sql/writing/open_runs.py",
+    "        self._claimed.discard(run_id)\n",
+    "",
+    "tests/orchestrator/test_remote_cancel.py::test_a_claimed_run_that_is_handed_back_is_forgotten",
+    why="Memory grows by each run that was claimed and handed back.",
 )
 defect(
     "a run that is cancelled from outside stays with who cancelled it",
@@ -1716,14 +1751,6 @@ defect(
     "        busy = len(self._life.live)\n",
     EVICTED + "test_runs_that_wait_leave_room_for_enqueued_ones",
     why="Three runs that wait for people keep all others out.",
-)
-defect(
-    "a cancellation hands back a run that is taken up here",
-    "orchestrator/takeover.py",
-    "        self._lock = life.live.claiming\n",
-    "        self._lock = threading.RLock()\n",
-    EVICTED + "test_a_run_that_is_being_cancelled_is_not_taken_up",
-    why="The run fails with LeaseLost, because the same process has given it away.",
 )
 
 

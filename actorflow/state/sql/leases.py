@@ -180,6 +180,11 @@ class Lease:
         self._renewed_at = renewed_at
         self._requests.deliver()
 
+    def look_soon(self) -> None:
+        """Read the requests, and renew the lease for that, with the next transaction."""
+        if self._requests.has_listener:
+            self._renewed_at = None
+
     def lost_runs(self, connection: sa.Connection, fences: Mapping[str, int]) -> list[str]:
         """Return the runs whose fencing token is no longer the given one."""
         run_ids, found = list(fences), dict[str, int]()

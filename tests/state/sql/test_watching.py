@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from actorflow.state.sql import SQLStateManager
-from actorflow.state.sql.channels import payload, runs_in
+from actorflow.state.sql.channels import FOLLOWED, payload, runs_in
 from actorflow.state.sql.engines import Engines
 from actorflow.state.sql.watching import postgresql as listening
 from actorflow.state.sql.watching import watcher as watching
@@ -247,6 +247,12 @@ class Listener:
         self._connection.execute("SELECT 1")
         return [it.payload for it in self._connection.notifies(timeout=0)]
 
+    def until_none_follows(self):
+        """Wait for the server to notice that the last follower has disconnected."""
+        self._connection.execute(f"SET lock_timeout = '{HANGS:.0f}s'")
+        for what in ("lock", "unlock"):
+            self._connection.execute(f"SELECT pg_advisory_{what}({FOLLOWED})")
+
     def close(self):
         """Disconnect."""
         self._connection.close()
@@ -266,8 +272,7 @@ def test_writers_announce_runs_only_while_some_are_followed(open_state, server_u
         news.until("running")
         during = listener.heard()
         stop()
-        for thread in watchers():
-            thread.join(HANGS)
+        listener.until_none_follows()
         write(owner, happened(*COMPLETED[3:], after=3))
 
         assert ([], ['["run"]'], []) == (before, during, listener.heard())

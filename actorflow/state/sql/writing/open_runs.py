@@ -23,14 +23,14 @@ from actorflow.errors.storage import (
 )
 from actorflow.model.lifecycle import EventKind
 from actorflow.state.folding import RunFold
-from actorflow.state.sql.writing.queue import Create
+from actorflow.state.sql.writing.queue import Create, Write, run_ids_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from actorflow.model.events import Event
     from actorflow.state.folding import StepFold
-    from actorflow.state.sql.writing.queue import EncodedEvent, Entry, Write
+    from actorflow.state.sql.writing.queue import EncodedEvent, Entry
 
 __all__ = ["Batch", "Change", "OpenRun", "OpenRuns", "apply_event"]
 
@@ -71,6 +71,8 @@ class OpenRuns:
         self.runs: dict[str, OpenRun] = {}
         self._broken: dict[str, StoreError] = {}
         """The runs whose record ended early, and why: a record must not have gaps."""
+        self._claimed: set[str] = set()
+        """The runs that were claimed, and of which nothing has been recorded since then."""
 
     def apply(self, group: Sequence[Entry]) -> tuple[Batch, dict[str, StoreError]]:
         """Apply a group; return its changes, and the runs that cannot be recorded in full."""
@@ -113,7 +115,7 @@ class OpenRuns:
     def drop(self, lost: Mapping[str, StoreError]) -> None:
         """Record nothing more of these runs until they are claimed."""
         for run_id, error in lost.items():
-            self.runs.pop(run_id, None)
+            self.give_up(run_id)
             if isinstance(error, (AlreadyStarted, KeyInUse)):
                 continue  # this run was never recorded
             self._broken.setdefault(run_id, error)
@@ -122,6 +124,20 @@ class OpenRuns:
         """Continue a run that was claimed."""
         self._broken.pop(run_id, None)
         self.runs[run_id] = run
+        self._claimed.add(run_id)
+
+    def have_begun(self, group: Sequence[Entry]) -> bool:
+        """Return whether claimed runs have gone on with this group: those are in progress now."""
+        if not self._claimed:
+            return False
+        begun = self._claimed & run_ids_of([it for it in group if isinstance(it, Write)])
+        self._claimed -= begun
+        return not begun.isdisjoint(self.runs)
+
+    def give_up(self, run_id: str) -> None:
+        """Forget a run that goes on elsewhere."""
+        self.runs.pop(run_id, None)
+        self._claimed.discard(run_id)
 
     def forget_ended(self, group: Sequence[Entry]) -> None:
         """Forget the runs that ended in this group."""

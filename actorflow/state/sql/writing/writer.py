@@ -136,6 +136,8 @@ class Writer:
             self._open_runs.forget_ended(group)
             self._on_processed(group)
             self._on_owning(bool(self._open_runs.runs))
+            if self._open_runs.have_begun(group):
+                self._lease.look_soon()  # a request that came before it went on is not heard yet
             for entry in group:
                 with contextlib.suppress(Exception):  # the caller may be gone
                     entry.done(lost)
@@ -275,7 +277,7 @@ class Writer:
             return True
 
         for entry in group:
-            self._open_runs.runs.pop(entry.run_id, None)
+            self._open_runs.give_up(entry.run_id)
         # If this fails, the run stays with this owner, which finds it again.
         self._database.attempt(hand_back)
         return {}

@@ -91,7 +91,13 @@ class Premises(ChangesRuns):
         return self.state.snapshot(run_id)
 
     def cancel(
-        self, run_id: str, reason: str, grace: float | None = None, *, compensate: bool = False
+        self,
+        run_id: str,
+        reason: str,
+        grace: float | None = None,
+        *,
+        compensate: bool = False,
+        kept: bool = False,
     ) -> None:
         """Cancel a run that is in progress here, or waits here."""
         waiting: Any = self._live.waiting
@@ -100,7 +106,7 @@ class Premises(ChangesRuns):
                 return
         self._cancel(run_id, reason, grace, compensate)
 
-    def unknown(self, run_id: str) -> None:
+    def unknown(self, run_id: str, _asked: object = None) -> None:
         """Discard a run that will not start."""
         if run_id in self._live:
             with contextlib.suppress(ActorflowError):

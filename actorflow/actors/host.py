@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from actorflow.model.events import Event
     from actorflow.model.families import EndChildren, UndoChild
     from actorflow.model.mailing import AnswerWait, AskEviction, RunEvicted
+    from actorflow.model.messages import CancelRun
     from actorflow.model.protocols import Clock, StateManager
     from actorflow.model.results import RunResult
     from actorflow.scheduling.decisions import Decisions
@@ -56,8 +57,11 @@ class Host(Protocol):
     def committed(self, error: BaseException | None, /) -> None:
         """Post `Committed` to the supervisor; from any thread."""
 
-    def unknown(self, run_id: str) -> None:
-        """Discard a run that was cancelled before its start, or after its end."""
+    def unknown(self, run_id: str, asked: CancelRun) -> None:
+        """Discard a run that was cancelled before its start; cancel one that was evicted.
+
+        One that has ended stays as it is.
+        """
 
     def finished(self, result: RunResult) -> None:
         """Hand a run's result to its handle."""

@@ -380,7 +380,7 @@ class Supervisor(Actor):
             self._host.left(message.run_id)
 
     def _run_unknown(self, message: RunUnknown) -> None:
-        self._host.unknown(message.run_id)
+        self._host.unknown(message.run_id, message.asked)
 
     def _end_children(self, message: EndChildren) -> None:
         if message.run_id in self._unrecorded:  # by its record it goes on, and so do its children

@@ -150,6 +150,10 @@ class CancelRun:
     """Whether the supervisor tells itself, because the run's events could not be recorded. The run
     may have ended in the meantime, and may be about to start again.
     """
+    kept: bool = False
+    """Whether it may be forgotten if there is no such run here: because the record of the run asks
+    for the same, or because another orchestrator runs it.
+    """
 
 
 @message
@@ -302,6 +306,8 @@ class RunUnknown:
     """Brain to supervisor: there is no such run to cancel, yet or any longer."""
 
     run_id: str
+    asked: CancelRun
+    """What was asked for."""
 
 
 @message

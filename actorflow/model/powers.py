@@ -291,7 +291,10 @@ class PausesRuns(Protocol):
     A pause is kept from the moment that `pause_run` returns, whichever process runs the run then or
     later, until `unpause_run` or the run's end. `snapshot` and `list` show it in `paused`,
     `paused_since` and `frozen`; an event `run.unpaused` whose data says `cancelled` ends it as
-    well. `QueuesRuns.take` leaves out paused runs, but for those that are asked to be cancelled.
+    well. The end of a pause that freezes moves `deadline_at` later by its length.
+
+    `QueuesRuns.take` leaves out paused runs, but for those that are asked to be cancelled, and
+    those whose `deadline_at` has passed although their clocks go on.
     """
 
     def pause_run(self, run_id: str, pause: Pause, at: float, /) -> None:

@@ -183,8 +183,10 @@ class Family:
 
     def take(self, attempt: Attempt, child_id: str) -> None:
         """Take note of a child that an attempt has asked for."""
+        run_id = attempt.scope.run_id
         with self._lock:
-            steps = self._taken.setdefault(attempt.scope.run_id, {})
+            self._children.setdefault(run_id, {})  # so that `ended` forgets it, wherever they began
+            steps = self._taken.setdefault(run_id, {})
             number, taken = steps.get(attempt.step_id, (0, set()))
             if number != attempt.number:
                 taken = set()

@@ -154,8 +154,14 @@ class Launcher:
         except RunError:
             raise
         except BaseException as error:
-            left = self.interrupt(request.run_id, "the caller was cancelled")
-            if left is not None and not isinstance(error, Deadlock):
+            why = "the caller was cancelled"
+            left = self.interrupt(request.run_id, why)
+            if left is None and not isinstance(error, Exception):
+                left = Run(runtime, request.run_id, request.workflow_id)
+                with contextlib.suppress(ActorflowError):  # it may have been evicted
+                    await left.cancel_async(why)
+                    await left.wait_async()
+            elif left is not None and not isinstance(error, Deadlock):
                 await left.wait_async()
             raise
         return result

@@ -181,7 +181,7 @@ def hear_requests(runtime: Runtime, live: LiveRuns) -> Callable[[], None]:
 
     def cancel(run_id: str, reason: str, compensate: bool) -> None:  # noqa: FBT001 - a Protocol's
         if run_id in live:
-            runtime.cancel(run_id, reason, compensate=compensate)
+            runtime.cancel(run_id, reason, compensate=compensate, kept=True)
 
     powers = runtime.powers
     with contextlib.ExitStack() as heard:

@@ -34,7 +34,6 @@ from actorflow.orchestrator.faults import ReportsFaults
 from actorflow.orchestrator.following import FollowedSource, Following, FollowsRecords
 from actorflow.orchestrator.mail import Mailroom
 from actorflow.orchestrator.pausing import Pauses
-from actorflow.orchestrator.remote_cancel import withdraw
 from actorflow.orchestrator.shutdown import Parting
 from actorflow.orchestrator.waits import Waits, would_block, would_read
 from actorflow.orchestrator.watchers import Audience
@@ -207,16 +206,22 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, LetsRunsGo, ReportsFault
         self._tell(message)
 
     def cancel(
-        self, run_id: str, reason: str, grace: float | None = None, *, compensate: bool = False
+        self,
+        run_id: str,
+        reason: str,
+        grace: float | None = None,
+        *,
+        compensate: bool = False,
+        kept: bool = False,
     ) -> None:
-        """Tell the supervisor to end a run."""
+        """Tell the supervisor to end a run; see `CancelRun`."""
         self.check_process()
         waiting = self._live.waiting
         if not (waiting and waiting.cancel(run_id, reason, self)):
             # A run that is being handed over is told to start first.
             handed_over = self._live.door.acquire(timeout=_HANDING_OVER)
             try:
-                self._tell(CancelRun(run_id, reason, grace, compensate))
+                self._tell(CancelRun(run_id, reason, grace, compensate, kept=kept))
             finally:
                 if handed_over:
                     self._live.door.release()
@@ -380,14 +385,6 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, LetsRunsGo, ReportsFault
     def committed(self, error: BaseException | None, /) -> None:
         """Tell the supervisor that a batch of events is recorded."""
         self._tell(Committed(error))
-
-    def unknown(self, run_id: str) -> None:
-        """Discard a run that will not start, and record that, if it has a record."""
-        if run_id in self._live:
-            with contextlib.suppress(BaseException):  # whatever error keeps it from being recorded
-                withdraw(self.state, run_id, self.clock)
-            self._live.discard(run_id, "it was withdrawn before it had started")
-            self.audience.notify(run_id)
 
     def moved(self, attempt: Attempt) -> None:
         """Tell a body that waits that its attempt continues or has to stop."""

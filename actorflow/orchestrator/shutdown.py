@@ -149,7 +149,8 @@ class Closing:
             runtime.leave(cut, self.grace)
         else:
             for run_id in cut:
-                runtime.cancel(run_id, "the orchestrator is shutting down", self.grace)
+                reason = "the orchestrator is shutting down"
+                runtime.cancel(run_id, reason, self.grace, kept=True)
         # All of these waits may be for one database that does not answer: they share one limit.
         until = runtime.clock.now() + self.grace + self._margin
         await first_of(live.all_ended, timeout=until - runtime.clock.now())

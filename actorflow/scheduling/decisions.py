@@ -242,7 +242,7 @@ class Decisions:
         run = self.runs.get(message.run_id) or self.leaving.take_back(message.run_id)
         if run is None:
             if not (message.unrecorded or message.run_id in self.leaving.runs):
-                self._outbox.perform(RunUnknown(message.run_id))
+                self._outbox.perform(RunUnknown(message.run_id, message))
             return
         self._pauses.lift(run, message.reason)
         self._endings.give_grace(run, message.grace)

@@ -1420,6 +1420,7 @@ defect(
 
 PAUSES = "tests/scheduling/test_pauses.py::"
 PAUSING = "tests/orchestrator/test_pausing.py::"
+MIXED = "tests/orchestrator/test_mixed_waits.py::"
 MIDWAY = "tests/orchestrator/test_pausing_midway.py::"
 DRAWN = "tests/testing/test_pauses.py::test_drawn_scenarios_with_many_pauses_keep_the_laws"
 
@@ -1526,10 +1527,58 @@ defect(
 defect(
     "a paused run is taken",
     "state/sql/pausing.py",
-    "sa.or_(runs.c.paused.is_(None), runs.c.cancel_asked.is_not(None))",
+    "sa.or_(runs.c.paused.is_(None), runs.c.cancel_asked.is_not(None), has_overrun)",
     "sa.or_(runs.c.run_id.is_not(None), runs.c.cancel_asked.is_not(None))",
     f"{PAUSING}test_a_paused_run_without_an_owner_is_left_where_it_is",
     why="Every daemon takes paused runs up, which fill its memory.",
+)
+defect(
+    "a paused run without an owner has all the time in the world",
+    "state/sql/pausing.py",
+    "runs.c.cancel_asked.is_not(None), has_overrun)",
+    "runs.c.cancel_asked.is_not(None))",
+    f"{MIXED}test_the_timeout_of_an_evicted_run_passes_within_its_pause",
+    why="Whoever waits for it waits until the end of the pause.",
+)
+defect(
+    "the clock of an evicted run does not stand still",
+    "state/sql/pausing.py",
+    "        _postpone(connection, run_id, now)\n",
+    "",
+    f"{MIXED}test_the_clock_of_an_evicted_run_stands_still",
+    why="It times out at the end of a long pause that was to freeze.",
+)
+defect(
+    "a cancellation that meets an eviction is lost",
+    "orchestrator/evicting.py",
+    "            self._work(self._cancel_evicted(asked))",
+    "            pass",
+    f"{MIXED}test_a_cancellation_that_meets_an_eviction_is_not_lost",
+    why="The run waits for ever, and so does whoever has cancelled it.",
+)
+defect(
+    "a run that was taken over is cancelled by its former owner",
+    "orchestrator/evicting.py",
+    "asked is not None and not asked.kept and",
+    "asked is not None and",
+    f"{MIXED}test_what_is_asked_by_the_record_is_left_to_the_record",
+    why="Every takeover would end in a cancellation.",
+)
+defect(
+    "run_async leaves an evicted run",
+    "orchestrator/launch.py",
+    "                    await left.cancel_async(why)\n",
+    "",
+    f"{MIXED}test_run_async_cancels_an_evicted_run",
+    why="A run of which nobody knows waits for ever.",
+)
+defect(
+    "a parent that goes on elsewhere leaves a trace",
+    "orchestrator/family.py",
+    "            self._children.setdefault(run_id, {})  #",
+    "            #",
+    f"{MIXED}test_an_evicted_parent_finds_its_child",
+    why="A daemon that takes up many of them runs out of memory.",
 )
 defect(
     "a pause is lost with its owner",

@@ -313,7 +313,7 @@ class Stage:
         """Keep a defect; most tests expect none."""
         self.defects.append((message, error))
 
-    def unknown(self, run_id):
+    def unknown(self, run_id, _asked):
         """Keep the id of a run that the brain does not know."""
         self.strangers.append(run_id)
 

@@ -16,7 +16,7 @@ from actorflow.errors.running import RunEnded
 from actorflow.errors.storage import RunNotFound
 from actorflow.model.lifecycle import EventKind
 from actorflow.state.sql.channels import announce
-from actorflow.state.sql.schema.tables import NOT_PURGED, PAUSE_UNHEARD, runs
+from actorflow.state.sql.schema.tables import NOT_PURGED, PAUSE_UNHEARD, Moment, runs
 from actorflow.state.sql.values.errors import clipped
 
 if TYPE_CHECKING:
@@ -27,21 +27,31 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FREEZE",
-    "MAY_BE_TAKEN",
     "PAUSE",
     "UNPAUSE",
     "change_pause",
+    "may_be_taken",
     "note_pauses",
     "pause_kept",
     "unheard_pauses",
 ]
 
-MAY_BE_TAKEN: Final = sa.or_(runs.c.paused.is_(None), runs.c.cancel_asked.is_not(None))
-"""The run is not paused, or has to end nevertheless."""
 UNPAUSE: Final = "unpause"
 PAUSE: Final = "pause"
 FREEZE: Final = "freeze"
 _NONE: Final[dict[str, Any]] = {"paused": None, "paused_since": None}
+
+
+def may_be_taken(now: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    """Return the condition that a run is not paused, or has to end nevertheless.
+
+    Args:
+        now: The time of the database.
+    """
+    has_overrun = sa.and_(
+        runs.c.deadline_at <= now, sa.not_(sa.func.coalesce(runs.c.frozen, sa.false()))
+    )
+    return sa.or_(runs.c.paused.is_(None), runs.c.cancel_asked.is_not(None), has_overrun)
 
 
 def change_pause(
@@ -61,6 +71,7 @@ def change_pause(
     """
     this = sa.update(runs).where(runs.c.run_id == run_id, runs.c.finished_at.is_(None), NOT_PURGED)
     if pause is None:
+        _postpone(connection, run_id, now)
         change = this.where(runs.c.paused.is_not(None)).values(_NONE)
     else:
         values = {
@@ -81,6 +92,18 @@ def change_pause(
         raise RunNotFound(run_id)
     if known.finished_at is not None:
         raise RunEnded(run_id, known.status, "unpaused" if pause is None else "paused")
+
+
+def _postpone(connection: sa.Connection, run_id: str, now: sa.ColumnElement[Any]) -> None:
+    """Move the deadline that an eviction has recorded, if the clocks of the run stand still."""
+    frozen = (runs.c.paused.is_not(None), runs.c.frozen.is_(True), runs.c.deadline_at.is_not(None))
+    this = (runs.c.run_id == run_id, runs.c.finished_at.is_(None), *frozen)
+    clocks = sa.select(runs.c.deadline_at, runs.c.paused_since, sa.type_coerce(now, Moment))
+    known = connection.execute(clocks.where(*this).with_for_update()).one_or_none()
+    if known is not None:
+        deadline_at, since, moment = known
+        later = deadline_at + max(0.0, moment - since)
+        connection.execute(sa.update(runs).where(*this).values(deadline_at=later))
 
 
 def note_pauses(connection: sa.Connection, changes: Iterable[Change]) -> None:

@@ -231,7 +231,7 @@ class Process(SimulatedRuntime):
         hand_back(self.recorder.powers, run_id)
         self.parts.live.leave(run_id)
 
-    def unknown(self, run_id: str) -> None:
+    def unknown(self, run_id: str, _asked: CancelRun) -> None:
         """Discard a run that the supervisor does not know."""
         with self.recorder.at_once():
             self.parts.premises.unknown(run_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from actorflow.model.mail import Eviction
+from actorflow.model.pausing import Pause
 from actorflow.testing.contracts.accounts import (
     EPOCH,
     STARTED,
@@ -119,6 +120,39 @@ class EvictsRunsContract(Patient):
         found = self.state.snapshot("run")
 
         assert (None, _FAR) == (found.waiting, found.deadline_at)
+
+    def test_a_pause_moves_the_deadline_if_it_freezes(self) -> None:
+        """By its length. The run is taken neither within the pause nor after it."""
+        self._start()
+        self._evict(deadline_at=_FAR)
+        if not hasattr(self.other, "pause_run"):
+            return
+        self._pause_for_a_moment(freeze=False)
+        assert _FAR == self.state.snapshot("run").deadline_at
+        for _ in range(1000):  # its clock may be a coarse one
+            self._pause_for_a_moment(freeze=True)
+            if self.state.snapshot("run").deadline_at > _FAR:
+                break
+        assert self.state.snapshot("run").deadline_at > _FAR
+        assert [] == self._take(self.other)
+
+    def _pause_for_a_moment(self, *, freeze: bool) -> None:
+        self.other.pause_run("run", Pause(reason="no paper", freeze=freeze), EPOCH)
+        assert [] == self._take(self.state)
+        self.other.unpause_run("run")
+
+    def test_a_paused_run_goes_on_when_its_timeout_passes(self) -> None:
+        """For which it must be taken, unless its clocks stand still."""
+        self._start()
+        self._evict(deadline_at=_FAR)
+        if not hasattr(self.other, "pause_run"):
+            return
+        for freeze in (True, False):
+            self.other.pause_run("run", Pause(reason="no paper", freeze=freeze), EPOCH)
+            self.state.claim("run")
+            self.state.evict("run", Eviction("message 'go'", 0, EPOCH, EPOCH))
+            assert (["run"], [])[freeze] == self._take(self.state)
+            self.other.unpause_run("run")
 
     def test_only_its_owner_evicts_a_run(self) -> None:
         """What another one says is ignored."""

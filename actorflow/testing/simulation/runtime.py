@@ -385,7 +385,7 @@ class SimulatedRuntime:
         """Tell the supervisor that a batch of events is recorded, or why it is not."""
         self.tell(Committed(error))
 
-    def unknown(self, run_id: str) -> None:
+    def unknown(self, run_id: str, _asked: CancelRun) -> None:
         """Do nothing: no caller waits for a run cancelled before its start or after its end."""
 
     def left(self, run_id: str) -> None:

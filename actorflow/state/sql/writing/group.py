@@ -15,7 +15,7 @@ from actorflow.state.folding import RunFold
 from actorflow.state.sql.attributes import attribute_rows
 from actorflow.state.sql.channels import notification, payload
 from actorflow.state.sql.leases import WOKEN, database_time, unowned
-from actorflow.state.sql.pausing import MAY_BE_TAKEN, note_pauses, pause_kept
+from actorflow.state.sql.pausing import may_be_taken, note_pauses, pause_kept
 from actorflow.state.sql.records import among
 from actorflow.state.sql.schema.tables import (
     AWAKE,
@@ -103,7 +103,7 @@ class Statements:
         self._now = database_time(dialect.name)
         due = runs.c.wake_at <= database_time(dialect.name)
         self._wake = sa.update(runs).where(runs.c.wake_at.is_not(None), due).values(WOKEN)
-        self._ripe = (is_due(dialect.name), has_turn(dialect.name), MAY_BE_TAKEN)
+        self._ripe = (is_due(dialect.name), has_turn(dialect.name), may_be_taken(self._now))
         self.turns: Final = Turns(
             dialect.name, owner, serializer, self.write, self._load, end_leases=end_leases
         )

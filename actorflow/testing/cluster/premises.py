@@ -55,7 +55,7 @@ class Premises(ChangesRuns):
     """
 
     slow_to_read = False
-    children = mail = None
+    children = None
     keeps_attributes = False
 
     def __init__(

@@ -14,7 +14,7 @@ from actorflow.model.schedules import MISSED, OVERLAPS
 from actorflow.testing.cluster.cluster import Cluster
 from actorflow.testing.errors import NotNow
 from actorflow.testing.search.drawing import draw_scenario
-from actorflow.testing.search.scenarios import Scenario, ScenarioRun
+from actorflow.testing.search.scenarios import WAITS, Scenario, ScenarioRun
 from actorflow.testing.simulation.settings import Faults, Sparse
 
 if TYPE_CHECKING:
@@ -233,6 +233,7 @@ def draw_cluster(
             faults=_faults(random),
             max_active_runs=pick((100, 100, 100, 2)),
             max_takeovers=pick((10, 10, 10, 1)),
+            evict_after=None,
         ),
         orchestrators=count,
         server_clock=pick((False, False, True)),
@@ -242,7 +243,12 @@ def draw_cluster(
 
 
 def _ending(step: ScenarioStep) -> ScenarioStep:
-    """Return a step whose attempts and whose compensator end, as no person ends them here."""
+    """Return a step whose attempts and whose compensator end, as no person ends them here.
+
+    Nobody sends messages to the runs of several orchestrators either.
+    """
+    if any(wait.message is not None for wait in WAITS[step.waits]):
+        step = attrs.evolve(step, waits="once")
     if step.timeout is None:
         deeds = tuple("returns" if deed in _ENDLESS else deed for deed in step.does)
         step = attrs.evolve(step, does=deeds)

@@ -96,7 +96,7 @@ class Runtime(ChangesRuns, FollowsRecords, ReportsFaults):
         self.keeps_attributes: bool = powers.attributes is not None
         self._parting = Parting(powers.state, slow=powers.slow_to_read)
         self._finished = finishing(powers)
-        self.following = Following(powers)
+        self.following: Following = Following(powers)
         self._live = live
         self._loop = loop
         self._pid = os.getpid()

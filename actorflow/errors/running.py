@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from datetime import timedelta
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 import attrs
 
@@ -173,7 +173,7 @@ class GiveUp(ActorflowError):
     """
 
     reason: str
-    is_retryable = False
+    is_retryable: ClassVar[bool] = False
     _text = "{reason}"
 
 
@@ -209,7 +209,7 @@ class RetryAfter(ActorflowError):
     """
 
     seconds: float = attrs.field(converter=_wait)
-    is_retryable = True
+    is_retryable: ClassVar[bool] = True
     _text = "the step asks for another attempt in {seconds:g} s"
 
 

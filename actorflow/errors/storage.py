@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import attrs
 
@@ -266,7 +266,7 @@ class NotStorable(StoreError, TypeError):
     path: str
     """The path to the part at fault, such as `["items"][3].price`."""
     why: str
-    is_retryable = False
+    is_retryable: ClassVar[bool] = False
     _text = (
         "{where} cannot be stored: {path} {why}. Use plain values, dataclasses or attrs classes, "
         "or give the state manager a serializer that knows the type."
@@ -281,7 +281,7 @@ class TooLarge(StoreError, ValueError):
     path: str
     size: int
     limit: int
-    is_retryable = False
+    is_retryable: ClassVar[bool] = False
     _text = (
         "{where} takes {size} bytes, which is more than the limit of {limit}; most of it is "
         "{path}. Store it elsewhere and keep its place, or raise the limit."

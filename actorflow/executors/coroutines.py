@@ -136,7 +136,7 @@ class CoroutineExecutor:
         self._queue: deque[Attempt] = deque()
         self._runners = 0
         """The number of runners that will check the queue before they end or suspend."""
-        self.bodies_suspend = False
+        self.bodies_suspend: bool = False
         """Whether the last body that started suspended. A simulation sets it."""
         self._suspends: set[int] = set()
         """The ids of the plans of steps whose last body suspended; a hint, so a stale id does no

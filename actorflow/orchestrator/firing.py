@@ -102,7 +102,7 @@ class Firing:
         # Reentrant, because a signal handler may shut down at this moment.
         self._lock = threading.RLock()
         self._changed = Alarm()
-        self.over = False
+        self.over: bool = False
         """Whether it must fire nothing further."""
         self._thread: threading.Thread | None = None
         self._runtime: Runtime | None = None

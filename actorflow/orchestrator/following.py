@@ -167,7 +167,7 @@ class FollowedSource:
         self._stops: dict[Callable[[], None], Callable[[], None]] = {}
         self.slow_to_read: bool = reading.slow_to_read
         self.clock: Clock = reading.clock
-        self.read = reading.read
+        self.read: Callable[[str, int, int], Sequence[Event]] = reading.read
 
     def live(self, _run_id: str) -> bool:
         """Return True: the record says when the run has ended."""

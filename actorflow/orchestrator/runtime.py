@@ -103,7 +103,7 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, LetsRunsGo, ReportsFault
         self.keeps_attributes: bool = powers.attributes is not None
         self._parting = Parting(powers.state, slow=powers.slow_to_read)
         self._finished = finishing(powers)
-        self.following = Following(powers)
+        self.following: Following = Following(powers)
         self._live = live
         self._pauses = Pauses(loop, self._tell)
         self._loop = loop

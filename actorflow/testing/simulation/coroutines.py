@@ -44,7 +44,7 @@ class RealCall:
     def __init__(self, body: Body, coroutines: Coroutines) -> None:
         attempt = body.attempt
         self._coroutines = coroutines
-        self.body = body
+        self.body: Body = body
         self.arguments: Mapping[str, Any] = attempt.arguments
         self.variables: contextvars.Context = attempt.variables
         self.scope: RunScope = attempt.scope
@@ -91,7 +91,7 @@ class Coroutines:
         self._system = system
         self._note = note
         self._ended = ended
-        self.closed = False
+        self.closed: bool = False
         """Whether nothing may begin or be reported."""
         self._turns = 0.0
         self._loop = VirtualLoop(system)  # type: ignore[abstract] # no I/O, on purpose

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from actorflow.model.events import Event
     from actorflow.model.protocols import Commit, StateManager
-    from actorflow.model.records import RunRecord, RunSnapshot
+    from actorflow.model.records import RunPage, RunRecord, RunSnapshot
     from actorflow.orchestrator.powers import Powers
     from actorflow.systems.simulated.mischief import Countdown
     from actorflow.systems.simulated.system import SimulatedSystem
@@ -86,9 +86,9 @@ class SimulatedStateManager:
     def _connect(self) -> None:
         self.powers: Powers = powers_of(self._open())
         self._behind = behind = self.powers.state
-        self.snapshot = behind.snapshot
-        self.events = behind.events
-        self.list = behind.list
+        self.snapshot: Callable[[str], RunSnapshot] = behind.snapshot
+        self.events: Callable[..., Sequence[Event]] = behind.events
+        self.list: Callable[..., RunPage] = behind.list
         self.close: Callable[[], None] = behind.close
         if self.powers.messages is not None:
             self.send_message = self.powers.messages.send_message

@@ -23,7 +23,7 @@ class Follower:
     __slots__ = ("_changed", "_saw", "run_id")
 
     def __init__(self, run_id: str, changed: Callable[[RunStatus | None], None]) -> None:
-        self.run_id = run_id
+        self.run_id: str = run_id
         self._changed = changed
         self._saw: Position | str | None = ""
 

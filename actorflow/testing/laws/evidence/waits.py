@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from actorflow.model.events import Event
     from actorflow.testing.laws.evidence.life import StepLife
     from actorflow.testing.laws.evidence.lives import Lives
-    from actorflow.testing.trace.trace import Idle, WaitTrace
+    from actorflow.testing.trace.trace import Idle, Trace, WaitTrace
 
     _Key = tuple[Life, str, int, bool]
     """An attempt: its life, its step, its number, and whether it compensates."""
@@ -80,7 +80,7 @@ class Waits:
 
     def __init__(self, lives: Lives) -> None:
         self._lives = lives
-        self.trace = lives.trace
+        self.trace: Trace = lives.trace
         self._woken = self._wakes()
         self.of: dict[StepLife, list[Pause]] = {}
         """The suspensions of each step, in order."""

@@ -117,11 +117,11 @@ class Runtime(ChangesRuns, FollowsRecords, HasFamilies, LetsRunsGo, ReportsFault
         )
         self._threads = ThreadExecutor(max_abandoned=settings.max_abandoned)
         self.places: Final = Places(self._coroutines, self._threads, executors)
-        self.audience = Audience(observers)
-        self.waits = Waits(self._tell)
-        self.mail = Mailroom(powers, self.waits, self._tell, loop)
+        self.audience: Audience = Audience(observers)
+        self.waits: Waits = Waits(self._tell)
+        self.mail: Mailroom = Mailroom(powers, self.waits, self._tell, loop)
         self.answered: Final = self.mail.answered
-        self.family = Family()
+        self.family: Family = Family()
         self._of_families = set()
         self.children: Children | None = children
         self.undoing = undoing

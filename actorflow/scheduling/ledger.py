@@ -14,7 +14,7 @@ from actorflow.scheduling.queues import SyncLane
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from actorflow.definition.plan import StepPlan
+    from actorflow.definition.plan import StepPlan, WorkflowPlan
     from actorflow.definition.step import Step
     from actorflow.errors.running import TakenOverTooOften
     from actorflow.model.attempts import AttemptResult
@@ -263,8 +263,8 @@ class RunState:
         self.run_id: str = start.scope.run_id
         self.workflow_id: str = start.scope.workflow_id
         self.scope: RunScope = start.scope
-        self.plan = plan = start.plan
-        self.executors = places = start.executors
+        self.plan: WorkflowPlan = start.plan
+        self.executors: Mapping[str, Executor] = start.executors
         self.ways: Mapping[str, float] | None = start.ways
         """The longest way from each step to the end, in seconds, by step id; None if unordered."""
         self.rank: int = -start.priority
@@ -279,7 +279,8 @@ class RunState:
         self.timeout: float | None = start.timeout
         self.status: RunStatus = RunStatus.PENDING
         # A whole run in one call: a loop would take as long again.
-        executors = map(places.__getitem__, plan.by_id)
+        plan = start.plan
+        executors = map(start.executors.__getitem__, plan.by_id)
         states = map(StepState, itertools.repeat(self.run_id), plan.steps, executors)
         self.steps: dict[str, StepState] = dict(zip(plan.by_id, states, strict=True))
         self.unsettled: int = len(self.steps)

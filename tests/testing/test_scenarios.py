@@ -42,6 +42,8 @@ NAMES = {
     "Settings": Settings,
 }
 KINDS = {field.name for field in attrs.fields(Faults)}
+NOT_SHARED = {"grace", "resumes", "messages", "sent_again"}
+"""What runs of one orchestrator have, and those of several have not yet."""
 OF_SEVERAL = {
     "halts",
     "partitions",
@@ -207,7 +209,7 @@ def test_scenarios_with_several_orchestrators_have_a_bit_of_everything():
     """Each option, and each fault that takes several."""
     some = [draw_cluster(random.Random(seed)) for seed in range(400)]
 
-    for name in {field.name for field in attrs.fields(ClusterRun)} - {"grace", "resumes"}:
+    for name in {field.name for field in attrs.fields(ClusterRun)} - NOT_SHARED:
         assert 1 < len({getattr(run, name) for one in some for run in one.runs}), name
     for name in ("orchestrators", "server_clock", "one_host", "schedule"):
         assert 1 < len({getattr(one, name) for one in some}), name

@@ -77,7 +77,7 @@ class Premises(ChangesRuns):
         self.start: Final = start
         self._cancel = cancel
         self._live = live
-        self.mail = _NoMail()
+        self.mail: _NoMail = _NoMail()
         self.idle = 0  # so a search counts every run here as busy
         self.check_process = _nothing
         self.check_may_read = self.check_may_block = _let

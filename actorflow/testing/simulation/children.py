@@ -47,18 +47,18 @@ class SimulatedChildren(HasFamilies):
     def __init__(self, runtime: SimulatedRuntime, account: Account) -> None:
         self._runtime: Any = runtime
         self._account = account
-        self.state = runtime.state
+        self.state: Any = runtime.state
         self.slow_to_read = False
         self._live: Any = runtime.live
         self._of_families: set[asyncio.Task[None]] = set()
         self.undoing = self
         self._tell = runtime.tell
-        self.cancel = runtime.cancel
+        self.cancel: Callable[..., None] = runtime.cancel
         self.forget()
 
     def forget(self) -> None:
         """Know nothing, as after a crash."""
-        self.family = Family()
+        self.family: Family = Family()
         self._awaited: dict[str, list[Callable[[], None]]] = {}
 
     # ── Children of bodies ───────────────────────────────────────────────────────────────────

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.model.context import Attempt
     from actorflow.model.events import Event
+    from actorflow.model.families import EndChildren, UndoChild
     from actorflow.model.mailing import AnswerWait, AskEviction, RunEvicted
     from actorflow.model.protocols import StateManager
     from actorflow.model.records import Parent
@@ -159,8 +160,8 @@ class SimulatedRuntime:
         self.allow: Callable[[int], None] = lambda _steps: None
         """Called when a run is accepted, with the number of its steps."""
         self.offspring: Final = SimulatedChildren(self, self.account)
-        self.end_children = self.offspring.end_children
-        self.undo_child = self.offspring.undo_child
+        self.end_children: Callable[[EndChildren], None] = self.offspring.end_children
+        self.undo_child: Callable[[UndoChild], None] = self.offspring.undo_child
         self.account.children = self.offspring
         self.lulls: list[tuple[float, int, int, int, int, int, int]] = []
         """The state at each moment when nothing could be delivered; see `trace.Idle`."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from actorflow.model.events import Event
+    from actorflow.model.mail import Mail
     from actorflow.model.protocols import Commit, StateManager
     from actorflow.model.records import RunPage, RunRecord, RunSnapshot
     from actorflow.orchestrator.powers import Powers
@@ -91,9 +92,10 @@ class SimulatedStateManager:
         self.list: Callable[..., RunPage] = behind.list
         self.close: Callable[[], None] = behind.close
         if self.powers.messages is not None:
-            self.send_message = self.powers.messages.send_message
-            self.read_messages = self.powers.messages.read_messages
-            self.hear_messages = self.powers.messages.hear_messages
+            mail = self.powers.messages
+            self.send_message: Callable[..., None] = mail.send_message
+            self.read_messages: Callable[[str, int], Sequence[Mail]] = mail.read_messages
+            self.hear_messages: Callable[..., Callable[[], None]] = mail.hear_messages
 
     def create(self, record: RunRecord, _done: Commit) -> bool:
         """Record an accepted run, at once."""
@@ -240,12 +242,12 @@ class PendingWrite:
     def __init__(
         self, events: Sequence[Event], done: Commit, asked: int, *, fails: bool, ready: bool
     ) -> None:
-        self.events = events
-        self.done = done
-        self.asked = asked
+        self.events: Sequence[Event] = events
+        self.done: Commit = done
+        self.asked: int = asked
         """Number of messages delivered when it was requested."""
-        self.fails = fails
-        self.ready = ready
+        self.fails: bool = fails
+        self.ready: bool = ready
 
 
 def _lost(events: Sequence[Event], refused: BaseException) -> Iterable[str]:

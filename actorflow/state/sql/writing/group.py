@@ -97,7 +97,7 @@ class Statements:
         self._all = _writes(Grammar.of(dialect))
         self.reserve: Callable[[Connection, Batch], dict[str, str]] = Reservations(dialect).reserve
         self._unowned = unowned(dialect.name)
-        self.hand_back = HandBacks(dialect.name, owner).write
+        self.hand_back: Callable[..., None] = HandBacks(dialect.name, owner).write
         self._full = 0
         """How many searches in a row have found as many runs as they could take."""
         self._now = database_time(dialect.name)

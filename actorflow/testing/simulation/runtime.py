@@ -142,14 +142,13 @@ class SimulatedRuntime:
         self.pauses: Final = SimulatedPauses(self.state, self.system, choose, self.tell)
         self.results: dict[str, RunResult] = {}
         self.handed: list[tuple[int, int, str]] = []
-        """For each result handed out: the number of recorded events, the number of delivered
-        messages, and the run id."""
+        """For each result handed out: the numbers of recorded events and deliveries, and its run."""
         self.live: set[str] = set()
         """The ids of the runs that this orchestrator was given and that have not ended."""
         self.left_runs: list[tuple[int, int, str]] = []
         """For each run that was left: as in `handed`."""
         self.evicted_runs: list[tuple[int, str]] = []
-        """For each of these that was evicted: the number of delivered messages, and the run id."""
+        """For each of these that was evicted: the count of deliveries, and the run id."""
         self.defects: list[str] = []
         self.crashes: list[tuple[int, float]] = []
         """Its crashes and hand-overs: the number of deliveries before each, and the moment."""

@@ -142,7 +142,7 @@ class SimulatedRuntime:
         self.pauses: Final = SimulatedPauses(self.state, self.system, choose, self.tell)
         self.results: dict[str, RunResult] = {}
         self.handed: list[tuple[int, int, str]] = []
-        """For each result handed out: the numbers of recorded events and deliveries, and its run."""
+        """For each result handed out: the numbers of recorded events and deliveries; its run."""
         self.live: set[str] = set()
         """The ids of the runs that this orchestrator was given and that have not ended."""
         self.left_runs: list[tuple[int, int, str]] = []

@@ -6,7 +6,7 @@ import enum
 import importlib.metadata
 import shlex
 import sys
-from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -196,7 +196,10 @@ def simulate(
     save: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Where to save a schedule that breaks a law.", show_default=False
+            metavar="FILE",
+            help="Where to save a schedule that breaks a law.",
+            show_default=False,
+            parser=Path,  # instead of typer, which would look at the file
         ),
     ] = None,
     as_json: Annotated[
@@ -235,7 +238,12 @@ def simulate(
 @app.command()
 def replay(
     tape: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A schedule that `actorflow simulate` saved.")
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A schedule that `actorflow simulate` saved.",
+            parser=Path,  # as for --save
+        ),
     ],
     *,
     flow: Annotated[

@@ -211,6 +211,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print only the whole resul
 Svg = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="Write the chart of the run to this file, as SVG.", show_default=False
+        metavar="FILE",
+        help="Write the chart of the run to this file, as SVG.",
+        show_default=False,
+        parser=Path,  # instead of typer, which would look at the file
     ),
 ]

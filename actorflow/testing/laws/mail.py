@@ -55,8 +55,7 @@ def messages_come_once(lives: Lives) -> Iterator[str]:
     for run_id in trace.runs:
         sent = [it for it in trace.messages if it.run_id == run_id]
         yield from _missent(sent, trace)
-        if run_id not in trace.torn:
-            yield from _shared(run_id, sent, trace)
+    yield from _shared(trace)
     yield from _changed(trace)
 
 
@@ -89,15 +88,16 @@ def _has_ended(one: MessageTrace, trace: Trace) -> bool:
     return ended
 
 
-def _shared(run_id: str, sent: Sequence[MessageTrace], trace: Trace) -> Iterator[str]:
+def _shared(trace: Trace) -> Iterator[str]:
     """Yield the messages that were given away although another step had them, or lost."""
-    book = Book({it.number: it for it in sent if it.number is not None})
+    books = _books(trace)
     for place, event in enumerate(trace.events):
-        if event.run_id == run_id and event.step_id is not None:
+        book = books.get(event.run_id)
+        if book is not None and event.step_id is not None:
             wrong = book.take(event, place)
             if wrong is not None:
                 yield wrong
-        elif event.run_id == run_id and event.kind is EventKind.RUN_RESUMED:
+        elif book is not None and event.kind is EventKind.RUN_RESUMED:
             book.resume(event)
 
 
@@ -227,6 +227,15 @@ class Book:
         ]
 
 
+def _books(trace: Trace) -> Mapping[str, Book]:
+    """Return an empty book for each run whose record does not end early."""
+    sent: dict[str, dict[int, MessageTrace]] = {it: {} for it in trace.runs if it not in trace.torn}
+    for one in trace.messages:
+        if one.number is not None and one.run_id in sent:
+            sent[one.run_id][one.number] = one
+    return {run_id: Book(messages) for run_id, messages in sent.items()}
+
+
 # ── Order ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -244,36 +253,34 @@ def messages_come_in_order(lives: Lives) -> Iterator[str]:
     trace = lives.trace
     if not trace.messages:
         return
-    arrivals: dict[str, list[tuple[int, int]]] = {}
-    for place, (_, (_, message, _)) in enumerate(trace.envelopes):
-        if type(message) is MailArrived:
-            arrivals.setdefault(message.run_id, []).append((place, message.mail[-1].number))
-    for run_id in trace.runs:
-        if run_id not in trace.torn:
-            sent = {it.number: it for it in trace.messages if it.run_id == run_id and it.number}
-            yield from _disordered(run_id, sent, arrivals.get(run_id, ()), lives)
-
-
-def _disordered(
-    run_id: str, sent: Mapping[int, MessageTrace], arrivals: Arrivals, lives: Lives
-) -> Iterator[str]:
-    trace, book = lives.trace, Book(sent)
+    books, arrivals = _books(trace), _arrivals(trace)
     lulls = [it for it in trace.idle if not it.writes]
     looked = 0
     for place, event in enumerate(trace.events):
         while looked < len(lulls) and lulls[looked].events <= place:
-            yield from _left_over(run_id, book, lulls[looked], arrivals, lives)
+            yield from _left_over(books, lulls[looked], arrivals, lives)
             looked += 1
-        if event.run_id == run_id and event.step_id is not None:
+        book = books.get(event.run_id)
+        if book is None:
+            continue
+        if event.step_id is not None:
             if AS_STEPS.get(event.kind, event.kind) is _RECEIVED:
                 yield from _out_of_turn(book, event)
             book.take(event, place)
-        elif event.run_id == run_id and event.kind is EventKind.RUN_RESUMED:
+        elif event.kind is EventKind.RUN_RESUMED:
             book.resume(event)
-        elif event.run_id == run_id and event.kind in RUN_ENDS:
+        elif event.kind in RUN_ENDS:
             book.waits.clear()
     for lull in lulls[looked:]:
-        yield from _left_over(run_id, book, lull, arrivals, lives)
+        yield from _left_over(books, lull, arrivals, lives)
+
+
+def _arrivals(trace: Trace) -> Mapping[str, Arrivals]:
+    arrivals: dict[str, list[tuple[int, int]]] = {}
+    for place, (_, (_, message, _)) in enumerate(trace.envelopes):
+        if type(message) is MailArrived:
+            arrivals.setdefault(message.run_id, []).append((place, message.mail[-1].number))
+    return arrivals
 
 
 def _out_of_turn(book: Book, event: Event) -> Iterator[str]:
@@ -296,24 +303,28 @@ def _out_of_turn(book: Book, event: Event) -> Iterator[str]:
 
 
 def _left_over(
-    run_id: str, book: Book, lull: Idle, arrivals: Arrivals, lives: Lives
+    books: Mapping[str, Book], lull: Idle, arrivals: Mapping[str, Arrivals], lives: Lives
 ) -> Iterator[str]:
     """Yield the waits that went on although there was a message, or after their time."""
-    if not book.waits:
+    waits = lives.waits
+    if waits is None:
         return
-    life = lives.at(run_id, lull.deliveries)
-    if lives.waits is None or lives.waits.may_end(life, lull.events, lull.deliveries, lull.time):
-        return
-    known = _known(arrivals, life.since, lull)
-    for wait in book.waits.values():
-        step = life.steps[wait.holder[0]]
-        if wait.holder[1] or lives.waits.may_stop(step, lull):
+    for run_id, book in books.items():
+        if not book.waits:
             continue
-        found = book.available(wait.event.data["name"], wait.holder, known)
-        if found:
-            yield f"{step} waited at {lull.time:g} s although there was message {found[0]}"
-        if max(wait.event.data.get("until", NEVER), wait.event.time) < lull.time:
-            yield f"{step} waited at {lull.time:g} s, after its wait should have expired"
+        life = lives.at(run_id, lull.deliveries)
+        if waits.may_end(life, lull.events, lull.deliveries, lull.time):
+            continue
+        known = _known(arrivals.get(run_id, ()), life.since, lull)
+        for wait in book.waits.values():
+            step = life.steps[wait.holder[0]]
+            if wait.holder[1] or waits.may_stop(step, lull):
+                continue
+            found = book.available(wait.event.data["name"], wait.holder, known)
+            if found:
+                yield f"{step} waited at {lull.time:g} s although there was message {found[0]}"
+            if max(wait.event.data.get("until", NEVER), wait.event.time) < lull.time:
+                yield f"{step} waited at {lull.time:g} s, after its wait should have expired"
 
 
 def _known(arrivals: Arrivals, since: int, lull: Idle) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from actorflow.model.lifecycle import EventKind
 from actorflow.testing.laws.evidence.holds import is_held
-from actorflow.testing.laws.evidence.life import AS_STEPS, NEVER, RUN_ENDS, UNDOING_ENDS, Life
+from actorflow.testing.laws.evidence.life import AS_STEPS, RUN_ENDS, UNDOING_ENDS, Life
 from actorflow.testing.laws.law import of_the_runtime
 
 if TYPE_CHECKING:
@@ -89,13 +89,13 @@ def _rash(pauses: list[Pause]) -> Iterator[str]:
 def _holding(waits: Waits, idle: Idle) -> Iterator[str]:
     """Yield the attempts that waited without being suspended."""
     for step, known in waits.waits.items():
-        life = step.life
-        if not life.since <= idle.deliveries < life.until:
-            continue
-        if waits.may_stop(step, idle):
-            continue
         for wait in known:
-            if _goes_on(wait, idle) and not _is_suspended(step, wait, waits, idle):
+            if (
+                _goes_on(wait, idle)
+                and step.life.since <= idle.deliveries < step.life.until
+                and not _is_suspended(step, wait, waits, idle)
+                and not waits.may_stop(step, idle)
+            ):
                 yield (
                     f"attempt {wait.attempt} of {step} waited at {idle.time:g} s, but had not been "
                     "suspended"
@@ -103,9 +103,12 @@ def _holding(waits: Waits, idle: Idle) -> Iterator[str]:
 
 
 def _goes_on(wait: WaitTrace, idle: Idle) -> bool:
-    ends = (NEVER if it is None else it for it in (wait.stopped, wait.until))
     # One that begins after this moment, by a timer, has the same number of deliveries before it.
-    return wait.begun < idle.deliveries < min(ends)
+    return (
+        wait.begun < idle.deliveries
+        and (wait.until is None or idle.deliveries < wait.until)
+        and (wait.stopped is None or idle.deliveries < wait.stopped)
+    )
 
 
 def _is_suspended(step: StepLife, wait: WaitTrace, waits: Waits, idle: Idle) -> bool:

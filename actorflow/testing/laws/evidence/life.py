@@ -156,6 +156,7 @@ class Life:
         "asked",
         "began_at",
         "cancels",
+        "compensating",
         "cut",
         "end",
         "end_at",
@@ -211,6 +212,8 @@ class Life:
         """The steps that are not plain; see `lives`."""
         self.events: list[tuple[int, Event]] = []
         """The events of the run itself, each with its index among the events of the trace."""
+        self.compensating: bool = False
+        """Whether its compensation began in this life."""
         self.end: Event | None = None
         """The first event that ended it."""
         self.end_at: float = NEVER
@@ -267,8 +270,7 @@ class Life:
     @property
     def compensates(self) -> bool:
         """Whether the run is compensated in this life."""
-        begun = any(event.kind is EventKind.RUN_COMPENSATING for _, event in self.events)
-        return begun or self.goes_on
+        return self.compensating or self.goes_on
 
     @property
     def reasons_to_end(self) -> list[tuple[int, float, CancelRun]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from actorflow.model.lifecycle import EventKind, kept_by
@@ -61,6 +62,7 @@ __all__ = ["Lives"]
 _READY: Final = EventKind.STEP_READY
 _STARTED: Final = EventKind.STEP_STARTED
 _COMPLETED: Final = EventKind.STEP_COMPLETED
+_COMPENSATING: Final = EventKind.RUN_COMPENSATING
 _RETURNED: Final = Outcome.RETURNED
 _PLAIN_EVENTS: Final = 3
 _STARTS: Final = (StartRun, StartPaused)
@@ -142,6 +144,23 @@ class Lives:
         while life.former is not None and delivered <= life.since:
             life = life.former
         return life
+
+    def alive(self, events: int, deliveries: int) -> Sequence[Life]:
+        """Return the lives that had begun and not ended at an idle moment of the trace."""
+        return self._alive[events, deliveries]
+
+    @functools.cached_property
+    def _alive(self) -> Mapping[tuple[int, int], Sequence[Life]]:
+        """What `alive` returns, by the numbers of events and deliveries."""
+        coming = deque(sorted(self.all, key=lambda life: life.since))
+        alive: list[Life] = []
+        known: dict[tuple[int, int], Sequence[Life]] = {}
+        for _, events, deliveries, *_ in self.trace.lulls:
+            while coming and coming[0].since <= deliveries:
+                alive.append(coming.popleft())
+            alive = [it for it in alive if deliveries < it.until and it.end_at >= events]
+            known[events, deliveries] = alive.copy()
+        return known
 
     def life_of(self, attempt: Attempt) -> Life:
         """Return the life in which an attempt was started."""
@@ -318,6 +337,8 @@ class Lives:
                 life.events.append((place, event))
                 if kind in RUN_ENDS and life.end is None:
                     life.end, life.end_at = event, place
+                elif kind is _COMPENSATING:
+                    life.compensating = True
                 note(life)
             else:
                 step = life.steps[step_id]

@@ -368,7 +368,7 @@ class Turns:
             self._check_standstill(time, events, deliveries)
 
     def _check_standstill(self, time: float, events: int, deliveries: int) -> None:
-        live = [life for life in self._lives if _is_live(life, events, deliveries)]
+        live = self._all.alive(events, deliveries)
         moving = {step.life for step in self._moving}
         for life in live:
             if life not in moving and not (life.torn or self._may_wait(life, len(live), events)):
@@ -393,8 +393,3 @@ def _has_begun(life: Life, events: int) -> bool:
         for step in life.steps.values()
         for place, event in zip(step.at, step.events, strict=False)
     )
-
-
-def _is_live(life: Life, events: int, deliveries: int) -> bool:
-    """Return whether a run had begun and not ended, after numbers of events and deliveries."""
-    return life.since <= deliveries < life.until and life.end_at >= events

@@ -6,17 +6,17 @@ An attempt counts as holding what it needs from `step.started` or `step.continue
 
 from __future__ import annotations
 
+import bisect
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from actorflow.model.lifecycle import EventKind
 from actorflow.model.messages import WakeAttempt
 from actorflow.testing.laws.evidence.holds import is_held
-from actorflow.testing.laws.evidence.life import NEVER, Life, Undoing
+from actorflow.testing.laws.evidence.life import BEFORE, NEVER, Life, Undoing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from actorflow.model.events import Event
     from actorflow.testing.laws.evidence.life import StepLife
     from actorflow.testing.laws.evidence.lives import Lives
     from actorflow.testing.trace.trace import Idle, Trace, WaitTrace
@@ -71,6 +71,17 @@ class Pause(NamedTuple):
         return max(self.until_at, self.wait.until_at)  # the grant may have been sent later
 
 
+class _Doubt(NamedTuple):
+    """From when on attempts of a run may have been stopped: the first of three things."""
+
+    deliveries: float
+    """A number of messages delivered."""
+    time: float
+    """A moment."""
+    place: float
+    """The index of an event."""
+
+
 class Waits:
     """All suspensions of a trace.
 
@@ -84,6 +95,8 @@ class Waits:
         self._woken = self._wakes()
         self.of: dict[StepLife, list[Pause]] = {}
         """The suspensions of each step, in order."""
+        self._doubts: dict[Life, _Doubt] = {}
+        self._begun: dict[Life, float] = {}
         self.waits: dict[StepLife, list[WaitTrace]] = {}
         """The waits of each step's attempts, by their executors' account, in order."""
         undoings: dict[tuple[Life, str], StepLife] = {
@@ -98,6 +111,14 @@ class Waits:
         for step in lives.attempted:
             if any(event.kind is _SUSPENDED for event in step.events):
                 self.of[step] = self._pauses(step)
+        self._unseen = [
+            (step.life, wait)
+            for step, waits in self.waits.items()
+            if step.life.torn or step.life.left_at != NEVER
+            for wait in waits
+        ]
+        """The waits whose ends the events may not show."""
+        self._all = [pause for pauses in self.of.values() for pause in pauses]
 
     def dissolve(self) -> None:
         """Break the reference cycles; it cannot be used afterwards."""
@@ -177,12 +198,11 @@ class Waits:
 
         The record of a run that ends early, or is left, does not show how its suspensions end.
         """
-        for step, pauses in self.of.items():
-            life = step.life
-            if not _is_silent(life, deliveries) and life.since <= deliveries <= life.until:
-                for pause in pauses:
-                    if pause.since < events <= pause.until:
-                        yield pause
+        for pause in self._all:
+            if pause.since < events <= pause.until:
+                life = pause.step.life
+                if life.since <= deliveries <= life.until and not _is_silent(life, deliveries):
+                    yield pause
 
     def held(self, in_flight: int, events: int, deliveries: int) -> tuple[int, int]:
         """Return how many workers may have been held at least, and at most, at an idle moment.
@@ -197,27 +217,18 @@ class Waits:
         )
         unknown = sum(
             wait.async_
-            for step, waits in self.waits.items()
-            for wait in waits
-            if _is_silent(step.life, deliveries)
+            for life, wait in self._unseen
+            if _is_silent(life, deliveries)
             and wait.begun <= deliveries <= (NEVER if wait.until is None else wait.until)
         )
         return most - unknown, most
 
     def may_end(self, life: Life, events: int, deliveries: int, time: float) -> bool:
         """Return whether attempts of a run may have been stopped, or may be about to be."""
-        deadline = life.start.deadline
-        return (
-            _is_silent(life, deliveries)
-            or life.compensates
-            or any(count <= deliveries for count, _, _ in life.reasons_to_end)
-            or (deadline is not None and deadline <= time)
-            or any(step.deaths for step in life.odd)
-            or any(
-                step.end is not None and step.end.kind is _FAILED and step.end_at < events
-                for step in life.odd
-            )
-        )
+        doubt = self._doubts.get(life)
+        if doubt is None:
+            doubt = self._doubts[life] = _doubt(life)
+        return doubt.deliveries <= deliveries or doubt.time <= time or doubt.place < events
 
     def may_stop(self, step: StepLife, idle: Idle) -> bool:
         """Return whether an attempt may have been stopped by an idle moment, or may be about to."""
@@ -231,32 +242,24 @@ class Waits:
 
     def holders(self, idle: Idle) -> int:
         """Return how many runs may hold a place at an idle moment: those that do not only wait."""
-        return sum(
-            self._is_live(life, idle) and self._has_begun(life, idle) and not self.away(life, idle)
-            for life in self._lives.all
-        )
+        alive = self._lives.alive(idle.events, idle.deliveries)
+        return sum(self._has_begun(it, idle) and not self.away(it, idle) for it in alive)
 
     def waiting_runs(self, idle: Idle) -> Iterator[Life]:
         """Yield the runs that waited for a place at an idle moment, to begin."""
-        for life in self._lives.all:
+        for life in self._lives.alive(idle.events, idle.deliveries):
             if (
-                self._is_live(life, idle)
-                and not self._has_begun(life, idle)
+                not self._has_begun(life, idle)
                 and not self.may_end(life, idle.events, idle.deliveries, idle.time)
                 and not is_held(life, idle.events, scarce=True)
             ):
                 yield life
 
-    def _is_live(self, life: Life, idle: Idle) -> bool:
-        return life.since <= idle.deliveries < life.until and life.end_at >= idle.events
-
     def _has_begun(self, life: Life, idle: Idle) -> bool:
-        return (
-            life.torn
-            or life.compensates
-            or any(place < idle.events and _begins(event) for place, event in life.events)
-            or any(step.at and step.at[0] < idle.events for step in life.steps.values())
-        )
+        begun = self._begun.get(life)
+        if begun is None:
+            begun = self._begun[life] = _begun_at(life)
+        return begun < idle.events
 
     def is_in_lane(self, step: StepLife, idle: Idle) -> bool:
         """Return whether a step was in its run's sync lane at an idle moment."""
@@ -301,19 +304,35 @@ def may_wait_to_be_undone(life: Life, lives: Lives) -> bool:
     return waited or life.former is not None
 
 
-def _begins(event: Event) -> bool:
-    return event.kind is EventKind.RUN_STARTED
+def _doubt(life: Life) -> _Doubt:
+    if life.torn or life.compensates:
+        return _Doubt(BEFORE, 0.0, BEFORE)
+    deadline = life.start.deadline
+    reasons = (count for count, _, _ in life.reasons_to_end)
+    failed = (it.end_at for it in life.odd if it.end is not None and it.end.kind is _FAILED)
+    return _Doubt(
+        BEFORE if any(step.deaths for step in life.odd) else min([life.left_at, *reasons]),
+        NEVER if deadline is None else deadline,
+        min(failed, default=NEVER),
+    )
+
+
+def _begun_at(life: Life) -> float:
+    """Return the index of the first event that shows that a run has begun."""
+    if life.torn or life.compensates:
+        return BEFORE
+    starts = (place for place, event in life.events if event.kind is EventKind.RUN_STARTED)
+    steps = (step.at[0] for step in life.steps.values() if step.at)
+    return min([*starts, *steps], default=NEVER)
 
 
 def _last(step: StepLife, events: int) -> EventKind | None:
     """Return what happened to a step last that moves it, among the first events of the trace."""
-    last: EventKind | None = None
-    for place, event in zip(step.at, step.events, strict=True):
-        if place >= events:
-            break
-        if event.kind in _MOVES:
-            last = event.kind
-    return last
+    for index in range(bisect.bisect_left(step.at, events) - 1, -1, -1):
+        kind = step.events[index].kind
+        if kind in _MOVES:
+            return kind
+    return None
 
 
 _MOVES: Final = _ENDS_OF_ATTEMPTS | {_READY, _STARTED, _SUSPENDED, _CONTINUED}

@@ -81,6 +81,9 @@ _UNDOING: Final = (
 
 
 _SOMETIMES: Final = (False, False, False, True)
+_PLACES: Final = (100, 100, 1, 2)
+_PLACES_FOR_CHILDREN: Final = (1, 1, 2, 100)
+"""Parents and children must not keep places from each other, also while they are undone."""
 _CHILDREN: Final = tuple(CHILDREN)
 _STEPS_OF_CHILD: Final = 2
 """The maximum number of steps of a child."""
@@ -108,7 +111,8 @@ class _Features:
         self.deeds = row.one_of((1, 1, 2, len(_DEEDS)))
         self.run_timeouts = row.one_of((False, False, True))
         self.cancels = row.one_of(no_yes)
-        self.undoing = row.one_of(no_yes)
+        self.children = row.one_of(_SOMETIMES)
+        self.undoing = row.one_of(no_yes) or self.children
 
 
 def scenario_of(head: bytes, steps: Sequence[bytes], runs: Sequence[bytes]) -> Scenario:
@@ -122,7 +126,7 @@ def scenario_of(head: bytes, steps: Sequence[bytes], runs: Sequence[bytes]) -> S
         order=row.one_of(("readiness", "readiness", "critical_path")),
         settings=Settings(
             async_workers=row.one_of((2, 1, 3, 10)),
-            max_active_runs=row.one_of((100, 100, 1, 2)),
+            max_active_runs=row.one_of(_PLACES_FOR_CHILDREN if features.children else _PLACES),
             stop_grace=row.one_of((5.0, 1.0)),
             race=row.one_of((True, False)),
             faults=_faults(row),
@@ -130,7 +134,7 @@ def scenario_of(head: bytes, steps: Sequence[bytes], runs: Sequence[bytes]) -> S
             evict_after=row.one_of((None, None, 0.5, 3.0)),
         ),
     )
-    return _with_children(drawn, steps) if row.one_of(_SOMETIMES) else drawn
+    return _with_children(drawn, steps) if features.children else drawn
 
 
 def _with_children(drawn: Scenario, rows: Sequence[bytes]) -> Scenario:

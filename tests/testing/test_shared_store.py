@@ -11,7 +11,13 @@ from actorflow.errors.storage import LeaseHeld, NotRecorded
 from actorflow.model.lifecycle import EventKind
 from actorflow.testing.cluster.manager import SharedStateManager
 from actorflow.testing.cluster.store import SharedStore
-from actorflow.testing.contracts import KeepsSchedulesContract, SharedStateManagerContract
+from actorflow.testing.contracts import (
+    EvictsRunsContract,
+    KeepsMessagesContract,
+    KeepsSchedulesContract,
+    PausesRunsContract,
+    SharedStateManagerContract,
+)
 from actorflow.testing.contracts.accounts import STARTED, accepted, happened
 
 KNOWN = frozenset({("flow", "1.0.0")})
@@ -40,7 +46,13 @@ def manager(store, now=time.monotonic, *, by_clock=False, lease=30.0, reach=lamb
     )
 
 
-class TestShared(KeepsSchedulesContract, SharedStateManagerContract):
+class TestShared(
+    KeepsSchedulesContract,
+    PausesRunsContract,
+    KeepsMessagesContract,
+    EvictsRunsContract,
+    SharedStateManagerContract,
+):
     """Without faults, and in real time."""
 
     def make_state(self):

@@ -52,6 +52,14 @@ def _owners(trace: ClusterTrace) -> Iterator[_Line]:
         yield _Line(one.time, _STORE, f"{one.run_id} {owner}{before}")
     for time, run_id in trace.asked:
         yield _Line(time, _STORE, f"{run_id} is to be cancelled")
+    for message in trace.messages:
+        number = "no new message" if message.number is None else f"message {message.number}"
+        yield _Line(message.time, _STORE, f"{message.run_id} is sent {number}, {message.name!r}")
+    for slept in trace.slept:
+        yield _Line(slept.time, _STORE, f"{slept.run_id} sleeps until there is news for it")
+    for steered in trace.steered:
+        wanted = "is to be paused" if steered.paused else "may go on"
+        yield _Line(steered.time, _STORE, f"{steered.run_id} {wanted}")
 
 
 def _absences(trace: ClusterTrace) -> Iterator[_Line]:

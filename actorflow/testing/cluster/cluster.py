@@ -9,6 +9,7 @@ from actorflow.errors.definition import DefinitionError
 from actorflow.orchestrator.requests import new_run
 from actorflow.schedules.book import ScheduleBook
 from actorflow.support.suggestions import checks_options
+from actorflow.testing.cluster.steering import Steering
 from actorflow.testing.cluster.trace import Absence, ProcessTrace, cluster_trace_of, results_of
 from actorflow.testing.cluster.world import World
 from actorflow.testing.simulation.checks import as_moment, check_script, check_whole, plan_of
@@ -41,7 +42,7 @@ _PATIENCE: Final = 30.0
 
 
 @checks_options
-class Cluster(World):
+class Cluster(World, Steering):
     """Several orchestrators in virtual time over one simulated store, controlled by a test.
 
     Each has a process of its own: actors, executors, a lease and a wall clock. They run the code of
@@ -62,6 +63,7 @@ class Cluster(World):
         stop_grace: See there.
         ageing: See there.
         max_takeovers: See there.
+        evict_after: See there, but None by default: runs that wait stay in memory.
         faults: How many faults may happen.
         race: Whether the next timer may fire while messages wait.
         max_happenings: The number of deliveries and timers after which a schedule counts as
@@ -98,6 +100,7 @@ class Cluster(World):
         stop_grace: float = 5.0,
         ageing: float | None = None,
         max_takeovers: int = 10,
+        evict_after: Duration | None = None,
         faults: Faults | None = None,
         race: bool = True,
         max_happenings: int = _HAPPENINGS,
@@ -115,6 +118,7 @@ class Cluster(World):
                 stop_grace=stop_grace,
                 ageing=ageing,
                 max_takeovers=max_takeovers,
+                evict_after=None if evict_after is None else seconds(evict_after, "evict_after"),
                 race=race,
                 faults=NO_FAULTS if faults is None else faults,
             ),
@@ -347,9 +351,10 @@ class Cluster(World):
         self._run(until, to_the_end=False)
         self._set_time(until)
 
-    def run_until_quiet(self) -> None:
-        """Let things happen until every run has ended, or a bound is reached."""
-        self._run(self._max_time, to_the_end=True)
+    def run_until_quiet(self, until: Duration | None = None) -> None:
+        """Let things happen until every run has ended, a moment has come, or a bound is reached."""
+        moment = self._max_time if until is None else as_moment(until, "until")
+        self._run(min(moment, self._max_time), to_the_end=True)
 
     # ── The end ──────────────────────────────────────────────────────────────────────────────
 
@@ -370,15 +375,17 @@ class Cluster(World):
         return self._trace
 
     def _conclude(self) -> None:
-        quiescent = not self._endless and self._is_over()
+        left = self._next_time(self.members)  # a wrong clock may have set a timer too far away
+        quiescent = left is None and not self._endless and self._is_over()
         for member in self.members:
             process = member.process
             if process is not None:
                 heard, lost = tuple(process.heard), tuple(process.owner.lost)
                 said, name = tuple(process.parts.said), process.name
+                news = tuple(process.post.news)
                 trace = process.end(quiescent=quiescent, endless=self._endless)
                 self.processes.append(
-                    ProcessTrace(name, member.number, "", _FOREVER, trace, heard, lost, said)
+                    ProcessTrace(name, member.number, "", _FOREVER, trace, heard, lost, said, news)
                 )
                 member.process = None
             if member.away_since is not None:

@@ -6,7 +6,9 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from actorflow.errors import ActorflowError
+from actorflow.errors.storage import StoreUnavailable
 from actorflow.systems.simulated.mischief import Countdown
+from actorflow.testing.errors import NotNow
 from actorflow.testing.simulation.settings import SPANS
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ _LABELS: Final = (
     "cut off",
     "clock step",
     "cancel",
+    "pause",
     "signal lost",
     "signal late",
     "meanwhile",
@@ -40,6 +43,11 @@ _LATE: Final = (1.0, 5.0)
 _MOST_TRANSACTIONS: Final = 8
 """A process that is to die finishes fewer transactions than these."""
 _REASON: Final = "the schedule has it cancelled"
+_PAUSED: Final = "the schedule has it paused"
+_PAUSES: Final = (3.0, 1.0, 12.0)
+"""For how many seconds a run is paused."""
+_RETRY: Final = 1.0
+"""Seconds after which the next orchestrator is asked to let a run go on."""
 
 
 class Hazards:
@@ -122,6 +130,7 @@ class Hazards:
             ("cut off", self._cut_off),
             ("clock step", self._set_clock),
             ("cancel", self._cancel),
+            ("pause", self._pause),
         ):
             countdown = self._countdowns[label]
             if not countdown.over and member.process is not None and countdown.due():
@@ -156,9 +165,34 @@ class Hazards:
         else:
             self._cluster.set_clock(member.number, wrong_by)
 
-    def _cancel(self, member: Orchestrated) -> None:
+    def _chosen(self, label: str) -> str | None:
+        """Choose a run in progress; None if there is none."""
         going = [row.run_id for row in self._cluster.store.rows.values() if not row.ended]
-        if going:
-            chosen = self._choose(len(going), "cancel whom") if going[1:] else 0
+        if not going:
+            return None
+        return going[self._choose(len(going), label) if going[1:] else 0]
+
+    def _cancel(self, member: Orchestrated) -> None:
+        run_id = self._chosen("cancel whom")
+        if run_id is not None:
             with contextlib.suppress(ActorflowError):
-                self._cluster.cancel(going[chosen], _REASON, orchestrator=member.number)
+                self._cluster.cancel(run_id, _REASON, orchestrator=member.number)
+
+    def _pause(self, member: Orchestrated) -> None:
+        run_id = self._chosen("pause whom")
+        if run_id is not None:
+            freeze = bool(self._choose(2, "freeze"))
+            length = _PAUSES[self._choose(len(_PAUSES), "pause for")]
+            door = self._choose(len(self._cluster.members), "unpause where")
+            with contextlib.suppress(ActorflowError):
+                self._cluster.pause(run_id, _PAUSED, freeze=freeze, orchestrator=member.number)
+                self._cluster.call_at(self._cluster.now + length, self._go_on, run_id, door)
+
+    def _go_on(self, run_id: str, door: int) -> None:
+        """End a pause through one orchestrator, or through the next one a little later."""
+        try:
+            self._cluster.unpause(run_id, orchestrator=door % len(self._cluster.members))
+        except (NotNow, StoreUnavailable):
+            self._cluster.call_at(self._cluster.now + _RETRY, self._go_on, run_id, door + 1)
+        except ActorflowError:
+            pass  # it has ended

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from actorflow.errors.storage import LeaseLost, NotRecorded, StoreUnavailable
 from actorflow.state.leases import LeaseWatch, renewal_interval
 from actorflow.testing.cluster.rows import NO_OWNER
+from actorflow.testing.cluster.steered import SteersRuns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -31,7 +32,7 @@ __all__ = ["SharedStateManager"]
 _TAKEN_OVER: Final = "it was taken over by another orchestrator"
 
 
-class SharedStateManager:
+class SharedStateManager(SteersRuns):
     """A state manager of one owner, on a store that it shares with others.
 
     Args:
@@ -57,8 +58,9 @@ class SharedStateManager:
         has_ended: Callable[[str], bool],
         reach: Callable[[], None],
     ) -> None:
-        self.store: Final = store
-        self.owner: Final = owner
+        super().__init__()
+        self.store = store
+        self.owner = owner
         self._host = host
         self._lease = lease
         self._now = now
@@ -68,7 +70,7 @@ class SharedStateManager:
         )
         self._beats = itertools.count(1)
         self._renewed_at: float | None = None
-        self.open: Final[dict[str, int]] = {}
+        self.open: dict[str, int] = {}
         """The fencing tokens of the runs that belong to this owner."""
         self._broken: dict[str, StoreError] = {}
         """The runs whose record ended early here, and why: a record must not have gaps."""
@@ -214,9 +216,10 @@ class SharedStateManager:
         self.store.ask_to_cancel(run_id, reason, compensate=compensate)
 
     def hear_requests(self) -> None:
-        """Deliver the requests to cancel runs of this owner."""
+        """Deliver the requests to cancel runs of this owner, their messages and their pauses."""
         for run_id, asked in self.store.asked_of(self.owner).items():
             self._tell(run_id, asked.reason, compensate=asked.compensate)
+        self.hear_news()
 
     def _tell(self, run_id: str, reason: str, *, compensate: bool) -> None:
         if self._cancel is not None:

@@ -29,11 +29,13 @@ if TYPE_CHECKING:
 
     from actorflow.definition.plan import WorkflowPlan
     from actorflow.model.context import Attempt
-    from actorflow.model.messages import StartRun
+    from actorflow.model.messages import CancelRun, StartRun
+    from actorflow.model.pausing import Pause
     from actorflow.model.protocols import Clock
     from actorflow.model.records import RunSnapshot
     from actorflow.orchestrator.powers import Powers
     from actorflow.orchestrator.requests import Places
+    from actorflow.testing.cluster.mail import ProcessMail
     from actorflow.testing.simulation.settings import Settings
 
 __all__ = ["Parts", "Premises"]
@@ -50,6 +52,9 @@ class Premises(ChangesRuns):
         clock: Its clock, whose wall time may be wrong.
         start: Hands a run to the supervisor.
         cancel: Tells the supervisor to cancel a run.
+        pause: Tells it of a pause, or of its end.
+        mail: The messages of the runs.
+        idle: Counts the runs that only wait, and hold no place.
         live: The runs in progress.
         at_once: Has no write stall within a block.
     """
@@ -65,7 +70,10 @@ class Premises(ChangesRuns):
         places: Places,
         clock: Clock,
         start: Callable[[StartRun], None],
-        cancel: Callable[[str, str, float | None, bool], None],
+        cancel: Callable[[str, str, float | None, bool, bool], None],
+        pause: Callable[[str, Pause | None], None],
+        mail: ProcessMail,
+        idle: Callable[[], int],
         live: LiveRuns,
         at_once: Callable[[], AbstractContextManager[None]],
     ) -> None:
@@ -77,8 +85,10 @@ class Premises(ChangesRuns):
         self.start: Final = start
         self._cancel = cancel
         self._live = live
-        self.mail: _NoMail = _NoMail()
-        self.idle = 0  # so a search counts every run here as busy
+        self.mail: Final = mail
+        self._idle = idle
+        told: Any = _Pauses(pause)
+        self._pauses = told
         self.check_process = _nothing
         self.check_may_read = self.check_may_block = _let
         self.audience: Final = self
@@ -106,14 +116,25 @@ class Premises(ChangesRuns):
         with self._at_once():  # also within a write that renews the lease and hears of this
             if waiting and waiting.cancel(run_id, reason, self):
                 return
-        self._cancel(run_id, reason, grace, compensate)
+        self._cancel(run_id, reason, grace, compensate, kept)
 
-    def unknown(self, run_id: str, _asked: object = None) -> None:
-        """Discard a run that will not start."""
+    def unknown(self, run_id: str, asked: CancelRun | None = None) -> None:
+        """Discard a run that will not start, or cancel one that was evicted meanwhile."""
         if run_id in self._live:
             with contextlib.suppress(ActorflowError):
                 withdraw(self.state, run_id, self.clock)
             self._live.discard(run_id, "it was withdrawn before it had started")
+        elif asked is not None and not asked.kept:
+            with contextlib.suppress(ActorflowError):
+                self.cancel_elsewhere(run_id, asked.reason, compensate=asked.compensate)
+
+    def hear_of(self, _before: RunSnapshot) -> None:
+        """Do nothing: as in a shared database, the owner is told until its events say so."""
+
+    @property
+    def idle(self) -> int:
+        """How many runs only wait, and hold no place."""
+        return self._idle()
 
     def live(self, run_id: str) -> bool:
         """Return whether a run is in progress here."""
@@ -214,8 +235,9 @@ def _let(_what: str) -> None:
     """Allow it: nothing blocks."""
 
 
-class _NoMail:
-    """The mail of a process whose bodies wait for no messages."""
+class _Pauses:
+    """Tells the supervisor of pauses; see `actorflow.orchestrator.pausing`."""
 
-    def heard(self, run_id: str, number: int) -> None:
-        """Do nothing."""
+    def __init__(self, tell: Callable[[str, Pause | None], None]) -> None:
+        self.tell: Final = tell
+        self.in_order: Final = contextlib.nullcontext()

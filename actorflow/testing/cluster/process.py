@@ -6,9 +6,10 @@ import contextlib
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from actorflow.errors.storage import StoreUnavailable
-from actorflow.model.messages import CancelRun, LeaveRuns
+from actorflow.model.messages import CancelRun, LeaveRuns, PauseRun
 from actorflow.orchestrator.powers import hand_back
 from actorflow.orchestrator.requests import Request
+from actorflow.testing.cluster.mail import News, ProcessMail
 from actorflow.testing.cluster.premises import Parts, Premises
 from actorflow.testing.cluster.recorder import Recorder
 from actorflow.testing.simulation.runtime import SimulatedRuntime
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from actorflow.definition.plan import WorkflowPlan
+    from actorflow.model.mailing import RunEvicted
     from actorflow.model.messages import StartRun
+    from actorflow.model.pausing import Pause
     from actorflow.model.results import RunResult
     from actorflow.orchestrator.live import LiveRuns
     from actorflow.testing.cluster.manager import SharedStateManager
+    from actorflow.testing.simulation.mail import SimulatedMail
     from actorflow.testing.simulation.scripts import Script
     from actorflow.testing.simulation.settings import Settings
     from actorflow.testing.simulation.store import SimulatedStateManager
@@ -73,6 +77,7 @@ class Process(SimulatedRuntime):
     """
 
     manager: ClassVar[type[SimulatedStateManager]] = Recorder
+    postbox: ClassVar[type[SimulatedMail]] = ProcessMail
 
     def __init__(
         self,
@@ -96,6 +101,7 @@ class Process(SimulatedRuntime):
         self._beating = self._woken = False
         super().__init__(settings, choose, None, lambda: manager(self), choose_rarely)
         clock = _SkewedClock(self.system.now, wrong_by)
+        self.post.recorded_by_all = lambda: len(self.owner.store.log)
 
         def premises(live: LiveRuns) -> Premises:
             return Premises(
@@ -104,6 +110,9 @@ class Process(SimulatedRuntime):
                 clock=clock,
                 start=self._start,
                 cancel=self._tell_to_cancel,
+                pause=self._tell_to_pause,
+                mail=self.post,
+                idle=lambda: sum(run.away and not run.rejoins for run in self.brain.runs.values()),
                 live=live,
                 at_once=self.recorder.at_once,
             )
@@ -118,6 +127,11 @@ class Process(SimulatedRuntime):
         """Its state manager."""
         recorder: Any = self.state
         return cast("Recorder", recorder)
+
+    @property
+    def post(self) -> ProcessMail:
+        """Its mail."""
+        return cast("ProcessMail", self.messages)
 
     @property
     def owner(self) -> SharedStateManager:
@@ -213,9 +227,14 @@ class Process(SimulatedRuntime):
         reason: str,
         grace: float | None,
         compensate: bool,  # noqa: FBT001
+        kept: bool,  # noqa: FBT001
     ) -> None:
         self.heard.append((self.system.time, run_id))
-        self.tell(CancelRun(run_id, reason, grace, compensate))
+        self.tell(CancelRun(run_id, reason, grace, compensate, kept=kept))
+
+    def _tell_to_pause(self, run_id: str, pause: Pause | None) -> None:
+        self.post.news.append(News(self.system.time, run_id, None, pause is not None))
+        self.tell(PauseRun(run_id, pause))
 
     def finished(self, result: RunResult) -> None:
         """Keep a run's result, and let runs with its key start."""
@@ -231,10 +250,17 @@ class Process(SimulatedRuntime):
         hand_back(self.recorder.powers, run_id)
         self.parts.live.leave(run_id)
 
-    def unknown(self, run_id: str, _asked: CancelRun) -> None:
-        """Discard a run that the supervisor does not know."""
+    def evicted(self, message: RunEvicted) -> None:
+        """Hand back a run until there is news for it."""
+        self.evicted_runs.append((len(self.system.deliveries), message.run_id))
+        super().left(message.run_id)
+        self.recorder.evict(message.run_id, message.eviction)
+        self.parts.live.evict(message.run_id)
+
+    def unknown(self, run_id: str, asked: CancelRun) -> None:
+        """Discard a run that the supervisor does not know, or cancel one that was evicted."""
         with self.recorder.at_once():
-            self.parts.premises.unknown(run_id)
+            self.parts.premises.unknown(run_id, asked)
 
     # ── The end ──────────────────────────────────────────────────────────────────────────────
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from actorflow.model.events import Event
+    from actorflow.model.mail import Eviction
     from actorflow.model.powers import Taken
     from actorflow.model.protocols import Commit
     from actorflow.model.records import RunSnapshot
@@ -41,6 +42,12 @@ _DELEGATED: Final = (
     "list_schedules",
     "advance_schedule",
     "delete_schedule",
+    "send_message",
+    "read_messages",
+    "hear_messages",
+    "pause_run",
+    "unpause_run",
+    "listen_for_pauses",
 )
 
 
@@ -74,9 +81,9 @@ class Recorder(SimulatedStateManager):
             attributes=None,
             counts=None,
             schedules=this,
-            pauses=None,
-            messages=None,
-            evicts=None,
+            pauses=this,
+            messages=this,
+            evicts=this,
         )
 
     @property
@@ -131,12 +138,23 @@ class Recorder(SimulatedStateManager):
         if not self._waiting:
             self.owner.hand_back(run_id, parked)
             return
-        asked = len(self._system.deliveries)
+        self._give_up(lambda: self.owner.hand_back(run_id, parked))
+
+    def evict(self, run_id: str, eviction: Eviction) -> None:
+        """Give up a run until there is news for it, after what was passed to `record` before."""
+        self._give_up(lambda: self.owner.evict(run_id, eviction))
+
+    def _give_up(self, hand_back: Callable[[], None]) -> None:
+        """Give up a run, once all events that were passed to `record` before are recorded."""
 
         def give_up(_error: BaseException | None) -> None:
             with contextlib.suppress(StoreUnavailable):  # it stays with this owner
-                self.owner.hand_back(run_id, parked)
+                hand_back()
 
+        if not self._waiting:
+            give_up(None)
+            return
+        asked = len(self._system.deliveries)
         self._waiting.append(PendingWrite((), give_up, asked, fails=False, ready=True))
 
     def claim(self, run_id: str) -> RunSnapshot:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from actorflow.model.events import Event
+    from actorflow.model.mail import Mail
     from actorflow.model.records import RunRecord, RunSnapshot
 
-__all__ = ["NO_OWNER", "Cancellation", "OwnerRow", "RunRow"]
+__all__ = ["NO_OWNER", "Cancellation", "OwnerRow", "PauseState", "RunRow", "Sleep"]
 
 NO_OWNER = ""
 """The owner of a run that waits for one."""
@@ -26,6 +27,34 @@ class Cancellation(NamedTuple):
 
     reason: str
     compensate: bool
+
+
+class Sleep(NamedTuple):
+    """How a run waits without an owner. Times are those of the store's clock."""
+
+    waiting: str
+    """What it waits for."""
+    since: float
+    wake_at: float | None
+    """When its time has come; None if only news wakes it."""
+
+    def is_over(self, wall: float) -> bool:
+        """Return whether its time has come."""
+        return self.wake_at is not None and self.wake_at <= wall
+
+
+@attrs.define(eq=False)
+class PauseState:
+    """What is asked of a run, and what its events say of it."""
+
+    reason: str | None = None
+    """Why it is to be paused; None if it may go on."""
+    since: float | None = None
+    """Since when, by the clock of the store."""
+    frozen: bool = False
+    """Whether its clocks stand still in the latest pause."""
+    heard: bool = False
+    """Whether its events say that it is paused."""
 
 
 @attrs.define(eq=False)
@@ -67,6 +96,12 @@ class RunRow:
     asked: Cancellation | None = None
     parked: str | None = None
     parked_since: float | None = None
+    mail: list[Mail] = attrs.field(factory=list)
+    sleep: Sleep | None = None
+    """How it waits without an owner; None for a run that may be taken."""
+    deadline_at: float | None = None
+    """When its timeout passes, which is only known once it was evicted."""
+    pause: PauseState = attrs.field(factory=PauseState)
 
     @property
     def run_id(self) -> str:
@@ -107,9 +142,25 @@ class RunRow:
             takeovers=self.takeovers,
             parked=self.parked,
             parked_since=self.parked_since,
+            deadline_at=self.deadline_at,
+            **self._standing(),
         )
+
+    def _standing(self) -> dict[str, Any]:
+        """Return what the snapshot says of a run that sleeps or is paused."""
+        said: dict[str, Any] = {}
+        if self.ended:
+            return said
+        if self.sleep is not None:
+            said |= {"waiting": self.sleep.waiting, "waiting_since": self.sleep.since}
+        if self.pause.reason is not None:
+            pause = self.pause
+            said |= {"paused": pause.reason, "paused_since": pause.since, "frozen": pause.frozen}
+        return said
 
     def summary(self) -> RunSnapshot:
         """Return the run without its steps."""
         bare = attrs.evolve(self.record, step_ids=())
-        return fold(bare, [event for event in self.events if event.step_id is None])
+        folded = fold(bare, [event for event in self.events if event.step_id is None])
+        standing = self._standing()
+        return attrs.evolve(folded, **standing) if standing else folded

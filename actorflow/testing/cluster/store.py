@@ -27,7 +27,9 @@ from actorflow.model.powers import Taken
 from actorflow.model.records import RunPage
 from actorflow.state.finding import matching
 from actorflow.state.memory_schedules import MemorySchedules
-from actorflow.testing.cluster.rows import NO_OWNER, Cancellation, OwnerRow, RunRow
+from actorflow.testing.cluster.messages import Messages
+from actorflow.testing.cluster.pauses import Pauses
+from actorflow.testing.cluster.rows import NO_OWNER, Cancellation, OwnerRow, PauseState, RunRow
 from actorflow.testing.cluster.turns import Turns
 
 if TYPE_CHECKING:
@@ -101,6 +103,8 @@ class SharedStore:
         self.owners: Final[dict[str, OwnerRow]] = {}
         self.schedules: Final = MemorySchedules()
         self.turns: Final = Turns(self)
+        self.messages: Final = Messages(self, now)
+        self.pauses: Final = Pauses(self, now)
         self._keys: dict[tuple[str, str], str] = {}
         self.log: Final[list[Event]] = []
         """All recorded events, in the order of recording."""
@@ -113,7 +117,7 @@ class SharedStore:
         self.asked: Final[list[tuple[float, str]]] = []
         """When the cancellation of which run was asked for."""
         self.signal: Callable[[str], None] = _nobody
-        """Called with an owner who is to look at the requests to cancel its runs."""
+        """Called with an owner who is to look at what is asked of its runs."""
         self.renewed: Final[list[tuple[float, str]]] = []
         """When which owner renewed its lease."""
 
@@ -212,6 +216,7 @@ class SharedStore:
         row.events += events
         self.log.extend(events)
         self.written.extend([Written(self._now(), owner, row.fence)] * len(events))
+        self.pauses.note(row, events)
         if row.ended:
             row.slot = None
         return None
@@ -235,9 +240,9 @@ class SharedStore:
         row.takeovers += died and len(row.events) > row.claimed_event
         row.fence += 1
         row.claimed_event = len(row.events)
-        row.parked = row.parked_since = None
+        row.parked = row.parked_since = row.sleep = None
         if row.ended:
-            row.asked = None
+            row.asked, row.pause = None, PauseState()
         self._own(row, owner)
         return row
 
@@ -249,10 +254,11 @@ class SharedStore:
         limit: int,
     ) -> Taken:
         """Give unowned runs to an owner, the most urgent first; `end_leases` comes first."""
+        self.messages.wake_due()
         free = [
             row
             for row in self.rows.values()
-            if not row.ended
+            if self._is_awake(row)
             and row.kind in known
             and row.run_id not in besides
             and (row.owner == owner or self.is_unowned(row))
@@ -264,11 +270,15 @@ class SharedStore:
             self._claimed(row, owner)
         return Taken([row.run_id for row in taken], self._park(known), self.turns.next_due(known))
 
+    def _is_awake(self, row: RunRow) -> bool:
+        """Return whether a run in progress neither sleeps nor is paused."""
+        return not row.ended and row.sleep is None and self.pauses.may_be_taken(row)
+
     def _park(self, known: Collection[tuple[str, str]]) -> list[str]:
         parked = [
             row
             for row in self.rows.values()
-            if not row.ended
+            if self._is_awake(row)
             and row.parked is None
             and row.kind not in known
             and self.is_unowned(row)
@@ -311,7 +321,7 @@ class SharedStore:
 
     def ask(self, row: RunRow, reason: str, *, compensate: bool) -> None:
         """Keep a request to cancel a run in progress, and signal it to its owner."""
-        row.asked = Cancellation(reason, compensate)
+        row.asked, row.sleep = Cancellation(reason, compensate), None
         self.asked.append((self._now(), row.run_id))
         self.signal(row.owner)
 

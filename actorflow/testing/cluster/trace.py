@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from actorflow.model.records import RunRecord
     from actorflow.model.schedules import RecordedSchedule, ScheduleState
     from actorflow.testing.cluster.cluster import Cluster
+    from actorflow.testing.cluster.mail import News
+    from actorflow.testing.cluster.messages import Slept
+    from actorflow.testing.cluster.pauses import Steered
     from actorflow.testing.cluster.store import Merged, Owned, SharedStore, Written
     from actorflow.testing.simulation.account import RunTrace
     from actorflow.testing.simulation.tape import Choices
@@ -60,6 +63,8 @@ class ProcessTrace:
     """
     said: Sequence[tuple[float, str, Mapping[str, Any]]]
     """What its schedules logged."""
+    news: Sequence[News] = ()
+    """What it was told of messages and pauses."""
 
 
 @attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
@@ -101,6 +106,10 @@ class ClusterTrace(Trace):
     """The schedules as they stand at the end."""
     made: Mapping[str, ScheduleState]
     """How each schedule stood when it was last put."""
+    slept: Sequence[Slept]
+    """The evictions: when which run was handed back until there is news for it."""
+    steered: Sequence[Steered]
+    """The pauses that began or ended in the store, in order."""
 
     @functools.cached_property
     def parts(self) -> Sequence[Trace]:
@@ -130,7 +139,8 @@ class ClusterTrace(Trace):
             yield f"{time} {name} {sender} {receiver} {message}"
         for process in self.processes:
             yield from process.trace.lines()
-        for part in (self.owned, self.written, self.asked, self.absences):
+        parts = (self.owned, self.written, self.asked, self.absences, self.slept, self.steered)
+        for part in (*parts, self.messages):
             yield from map(labels.plain, part)
 
     @functools.cached_property
@@ -177,6 +187,7 @@ def cluster_trace_of(
         for run_id, run in one.trace.runs.items():
             runs.setdefault(run_id, run)
     every = list(traces.values())
+    receipts = (it for one in every for it in one.receipts)
     return ClusterTrace(
         settings=cluster.settings,
         runs=ReadOnly({run_id: runs[run_id] for run_id in store.rows if run_id in runs}),
@@ -221,4 +232,8 @@ def cluster_trace_of(
         merged=tuple(store.merged),
         schedules=tuple(store.schedules.list_schedules()),
         made=dict(cluster.made),
+        messages=tuple(store.messages.sent),
+        receipts=tuple(sorted(receipts, key=lambda it: it.events)),
+        slept=tuple(store.messages.slept),
+        steered=tuple(store.pauses.changed),
     )

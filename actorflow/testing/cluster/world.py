@@ -206,10 +206,11 @@ class World:
         self._away(member, how)
         heard = tuple(process.heard)
         lost, name, said = tuple(process.owner.lost), process.name, tuple(process.parts.said)
+        news = tuple(process.post.news)
         member.process, member.halted = None, False
         trace = process.end()
         self.processes.append(
-            ProcessTrace(name, member.number, how, self.now, trace, heard, lost, said)
+            ProcessTrace(name, member.number, how, self.now, trace, heard, lost, said, news)
         )
 
     def _signal(self, owner: str) -> None:

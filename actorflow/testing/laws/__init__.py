@@ -57,6 +57,12 @@ from actorflow.testing.laws.runs import (
     runs_end_once,
     stops_are_bounded,
 )
+from actorflow.testing.laws.shared_mail import (
+    evicted_runs_have_a_reason,
+    messages_are_shared,
+    messages_reach_their_owner,
+)
+from actorflow.testing.laws.shared_pauses import pauses_are_shared
 from actorflow.testing.laws.sharing import (
     ends_are_shared,
     healthy_owners_keep_their_runs,
@@ -111,6 +117,7 @@ __all__ = [
     "ends_are_final",
     "ends_are_shared",
     "evicted_runs_go_on",
+    "evicted_runs_have_a_reason",
     "failures_spread_no_further",
     "families_end_together",
     "final_errors_are_final",
@@ -121,8 +128,10 @@ __all__ = [
     "law",
     "left_runs_stay_as_they_were",
     "lost_runs_are_let_go",
+    "messages_are_shared",
     "messages_come_in_order",
     "messages_come_once",
+    "messages_reach_their_owner",
     "moves_are_legal",
     "nothing_accepted_is_lost",
     "nothing_is_left",
@@ -132,6 +141,7 @@ __all__ = [
     "owners_follow_each_other",
     "paused_runs_start_nothing",
     "pauses_are_kept",
+    "pauses_are_shared",
     "priorities_are_kept",
     "records_add_up",
     "records_are_continued",
@@ -210,6 +220,10 @@ ALL: Final[tuple[Law, ...]] = (
     messages_come_once,
     messages_come_in_order,
     evicted_runs_go_on,
+    messages_are_shared,
+    messages_reach_their_owner,
+    evicted_runs_have_a_reason,
+    pauses_are_shared,
 )
 """All numbered laws, in order of their numbers."""
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from actorflow.testing.laws.evidence.lives import Lives
     from actorflow.testing.trace.trace import Trace
 
-__all__ = ["evicted_runs_go_on"]
+__all__ = ["evicted_runs_go_on", "waiting_steps", "wrong_reasons"]
 
 _AWAITING: Final = EventKind.STEP_AWAITING
 _SUSPENDED: Final = EventKind.STEP_SUSPENDED
@@ -45,8 +45,8 @@ def evicted_runs_go_on(lives: Lives) -> Iterator[str]:
     """Look at each run that left memory, and at how it went on."""
     following = {life.former: life for life in lives.all if life.former is not None}
     for delivered, life in lives.evicted:
-        waiting = [step for step in life.steps.values() if _last(step) is _SUSPENDED]
-        yield from _wrong_reasons(life, waiting)
+        waiting = waiting_steps(life)
+        yield from wrong_reasons(life, waiting)
         after = following.get(life)
         if after is None:
             yield from _forgotten(life, waiting, delivered, lives)
@@ -62,7 +62,13 @@ def _last(step: StepLife) -> EventKind | None:
     return next(told, None)
 
 
-def _wrong_reasons(life: Life, waiting: list[StepLife]) -> Iterator[str]:
+def waiting_steps(life: Life) -> list[StepLife]:
+    """Return the steps of a life whose attempts were suspended when it ended."""
+    return [step for step in life.steps.values() if _last(step) is _SUSPENDED]
+
+
+def wrong_reasons(life: Life, waiting: list[StepLife]) -> Iterator[str]:
+    """Yield why a run should not have been evicted, given the steps that waited."""
     if not waiting:
         yield f"{life} was evicted, and did not wait"
     for step in life.steps.values():

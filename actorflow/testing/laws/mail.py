@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     of the latest message.
     """
 
-__all__ = ["messages_come_in_order", "messages_come_once"]
+__all__ = [
+    "Book",
+    "altered",
+    "books_of",
+    "messages_come_in_order",
+    "messages_come_once",
+    "misgiven",
+    "missent",
+    "out_of_turn",
+]
 
 _RECEIVED: Final = EventKind.STEP_RECEIVED
 _AWAITING: Final = EventKind.STEP_AWAITING
@@ -54,12 +63,12 @@ def messages_come_once(lives: Lives) -> Iterator[str]:
         return
     for run_id in trace.runs:
         sent = [it for it in trace.messages if it.run_id == run_id]
-        yield from _missent(sent, trace)
-    yield from _shared(trace)
-    yield from _changed(trace)
+        yield from missent(sent, trace)
+    yield from misgiven(trace)
+    yield from altered(trace)
 
 
-def _missent(sent: Sequence[MessageTrace], trace: Trace) -> Iterator[str]:
+def missent(sent: Sequence[MessageTrace], trace: Trace) -> Iterator[str]:
     """Yield the messages that were numbered wrongly, taken twice, or taken by an ended run."""
     known: set[tuple[str, str]] = set()
     last = 0
@@ -88,9 +97,9 @@ def _has_ended(one: MessageTrace, trace: Trace) -> bool:
     return ended
 
 
-def _shared(trace: Trace) -> Iterator[str]:
+def misgiven(trace: Trace) -> Iterator[str]:
     """Yield the messages that were given away although another step had them, or lost."""
-    books = _books(trace)
+    books = books_of(trace)
     for place, event in enumerate(trace.events):
         book = books.get(event.run_id)
         if book is not None and event.step_id is not None:
@@ -101,7 +110,7 @@ def _shared(trace: Trace) -> Iterator[str]:
             book.resume(event)
 
 
-def _changed(trace: Trace) -> Iterator[str]:
+def altered(trace: Trace) -> Iterator[str]:
     """Yield what bodies got that is not what the record says they were given."""
     given: dict[tuple[Any, ...], int] = {}
     payloads = {(it.run_id, it.number): it.payload for it in trace.messages}
@@ -227,7 +236,7 @@ class Book:
         ]
 
 
-def _books(trace: Trace) -> Mapping[str, Book]:
+def books_of(trace: Trace) -> Mapping[str, Book]:
     """Return an empty book for each run whose record does not end early."""
     sent: dict[str, dict[int, MessageTrace]] = {it: {} for it in trace.runs if it not in trace.torn}
     for one in trace.messages:
@@ -253,7 +262,7 @@ def messages_come_in_order(lives: Lives) -> Iterator[str]:
     trace = lives.trace
     if not trace.messages:
         return
-    books, arrivals = _books(trace), _arrivals(trace)
+    books, arrivals = books_of(trace), _arrivals(trace)
     lulls = [it for it in trace.idle if not it.writes]
     looked = 0
     for place, event in enumerate(trace.events):
@@ -265,7 +274,7 @@ def messages_come_in_order(lives: Lives) -> Iterator[str]:
             continue
         if event.step_id is not None:
             if AS_STEPS.get(event.kind, event.kind) is _RECEIVED:
-                yield from _out_of_turn(book, event)
+                yield from out_of_turn(book, event)
             book.take(event, place)
         elif event.kind is EventKind.RUN_RESUMED:
             book.resume(event)
@@ -283,7 +292,7 @@ def _arrivals(trace: Trace) -> Mapping[str, Arrivals]:
     return arrivals
 
 
-def _out_of_turn(book: Book, event: Event) -> Iterator[str]:
+def out_of_turn(book: Book, event: Event) -> Iterator[str]:
     """Yield a message that was received before an earlier one, or by a wait before its turn."""
     holder = (event.step_id or "", event.kind in AS_STEPS)
     number, name, key = event.data["message"], event.data["name"], _key(event)

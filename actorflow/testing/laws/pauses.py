@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from actorflow.testing.laws.evidence.life import Life
     from actorflow.testing.laws.evidence.lives import Lives
 
-__all__ = ["frozen_clocks_stand_still", "paused_runs_start_nothing", "pauses_are_kept"]
+__all__ = ["STARTS", "frozen_clocks_stand_still", "paused_runs_start_nothing", "pauses_are_kept"]
 
-_STARTS: Final = frozenset(
+STARTS: Final = frozenset(
     {
         EventKind.STEP_STARTED,
         EventKind.STEP_CONTINUED,
@@ -26,6 +26,7 @@ _STARTS: Final = frozenset(
         EventKind.COMPENSATION_CONTINUED,
     }
 )
+"""Events that nothing of a paused run may have."""
 _TIMED_OUT: Final = frozenset({EventKind.STEP_TIMED_OUT, EventKind.COMPENSATION_TIMED_OUT})
 _TELLS: Final = frozenset({EventKind.RUN_PAUSED, EventKind.RUN_UNPAUSED})
 
@@ -44,7 +45,7 @@ def paused_runs_start_nothing(lives: Lives) -> Iterator[str]:
         if not (life.holds or life.asked):
             continue
         for place, event in _of_steps(life):
-            if event.kind in _STARTS and not life.torn:
+            if event.kind in STARTS and not life.torn:
                 if is_held(life, place, scarce=False):
                     yield f"{_named(event)} of {life} happened at {event.time:g} s, in a pause"
                 elif _must_not_start(life, lives.late.get(place, lives.trace.marks[place])):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from actorflow.model.events import Event
     from actorflow.testing.cluster.trace import ProcessTrace
+    from actorflow.testing.laws.evidence.rest import Span
     from actorflow.testing.laws.evidence.sharing import Ownership, Recorded, Sharing
 
 __all__ = [
@@ -58,6 +59,9 @@ _WAITS: Final[frozenset[str]] = frozenset(
     }
 )
 """Events with which an attempt ends, or waits, before its step has ended."""
+_BEFORE_ITS_START: Final = frozenset(
+    {EventKind.RUN_ACCEPTED, EventKind.RUN_PAUSED, EventKind.RUN_UNPAUSED}
+)
 _OF_A_CANCELLATION: Final = frozenset({EventKind.STEP_CANCELLED, EventKind.RUN_CANCELLED})
 """The events with which a run without an owner is cancelled, which needs no workflow."""
 
@@ -146,7 +150,8 @@ def _repeated(
 def unowned_runs_are_taken_up(sharing: Sharing) -> Iterator[str]:
     """Measure how long each run had no living owner while an orchestrator was there throughout.
 
-    A run that waits for its time or its turn is left out until it has begun.
+    A run that waits for its time or its turn is left out until it has begun, and so are the times
+    for which a run is paused, or was evicted and there is no news for it.
     """
     trace = sharing.trace
     if trace.settings.max_active_runs < len(trace.accepted):
@@ -155,15 +160,21 @@ def unowned_runs_are_taken_up(sharing: Sharing) -> Iterator[str]:
         since = sharing.alive_until(one)
         if since >= one.until or _waits(sharing, one):
             continue
-        bound = sharing.until_taken if one.owner else sharing.until_searched
-        for orchestrator in range(trace.orchestrators):
-            for moment in sharing.absences_from(orchestrator, since):
-                until = moment + bound
-                if until < one.until and sharing.is_there(orchestrator, moment, until):
-                    yield (
-                        f"{one.run_id} had no living owner from {since:g} s on, and orchestrator "
-                        f"{orchestrator} had not taken it up by {until:g} s"
-                    )
+        for span in sharing.rest.without(one, since):
+            yield from _left_alone(sharing, one, span)
+
+
+def _left_alone(sharing: Sharing, one: Ownership, span: Span) -> Iterator[str]:
+    """Yield the orchestrators that had to take a run within a time, and did not."""
+    bound = sharing.until_taken if one.owner else sharing.until_searched
+    for orchestrator in range(sharing.trace.orchestrators):
+        for moment in sharing.absences_from(orchestrator, span.since):
+            until = moment + bound
+            if until < span.until and sharing.is_there(orchestrator, moment, until):
+                yield (
+                    f"{one.run_id} had no living owner from {span.since:g} s on, and orchestrator "
+                    f"{orchestrator} had not taken it up by {until:g} s"
+                )
 
 
 def _waits(sharing: Sharing, one: Ownership) -> bool:
@@ -265,6 +276,8 @@ def _may_wait(sharing: Sharing, run_id: str) -> bool:
     start_at = sharing.trace.accepted[run_id].start_at
     if start_at is not None and start_at > sharing.trace.store_time:
         return True
+    if sharing.rest.rests(run_id, sharing.trace.now) or sharing.waits_for_mail(run_id):
+        return True
     return any(
         attempt.finished_at is None
         for process in sharing.processes.values()
@@ -311,7 +324,7 @@ def _misannounced(run_id: str, events: list[Recorded]) -> Iterator[str]:
 def _only_accepted(events: list[Recorded], one: Recorded) -> bool:
     """Return whether a run had not started before an event: it starts then, and is not resumed."""
     before = events[: one.event.number - 1]
-    return all(it.event.kind is EventKind.RUN_ACCEPTED for it in before)
+    return all(it.event.kind in _BEFORE_ITS_START for it in before)
 
 
 # ── 49 ───────────────────────────────────────────────────────────────────────────────────────

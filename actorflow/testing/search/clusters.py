@@ -14,6 +14,7 @@ from actorflow.model.schedules import MISSED, OVERLAPS
 from actorflow.testing.cluster.cluster import Cluster
 from actorflow.testing.errors import NotNow
 from actorflow.testing.search.drawing import draw_scenario
+from actorflow.testing.search.posting import end_what_waits, post
 from actorflow.testing.search.scenarios import WAITS, Scenario, ScenarioRun
 from actorflow.testing.simulation.settings import Faults, Sparse
 
@@ -35,6 +36,8 @@ _AGAIN: Final = 1.0
 """Seconds after which a caller tries again at the next orchestrator."""
 _MOST_TRIES: Final = 100
 _MOST_TIME: Final = 300.0
+_PATIENCE: Final = 60.0
+"""The moment from which on the runs are cancelled that may wait for ever."""
 _SCHEDULE: Final = "every so often"
 _USUAL_STEPS: Final = 4
 
@@ -45,6 +48,8 @@ _CONFLICTS: Final[tuple[OnConflict, ...]] = (
     "replace_queued",
     "cancel_running",
 )
+_MESSAGES: Final = ((1.0, 5.0), (0.0, 2.0), (3.0, 3.0, 12.0), (8.0, 20.0), (1.0,), ())
+"""When runs are sent messages whose steps wait for some."""
 _ENDLESS: Final = frozenset({"hangs", "holds on", "does anything"})
 """What an attempt may do that only a timeout ends."""
 
@@ -53,8 +58,9 @@ _ENDLESS: Final = frozenset({"hangs", "holds on", "does anything"})
 class ClusterRun(ScenarioRun):
     """One run of a scenario with several orchestrators. Times are virtual seconds.
 
-    It is cancelled through the orchestrator after the one that it is started in. A caller that
-    cannot start it tries the next orchestrator a second later. `grace` and `resumes` do nothing.
+    It is cancelled through the orchestrator after the one that it is started in, and sent its first
+    message through that one, the others each through the next. A caller that cannot start it or
+    send a message tries the next orchestrator a second later. `grace` and `resumes` do nothing.
     """
 
     door: int = 0
@@ -114,6 +120,7 @@ class ClusterScenario(Scenario):
             stop_grace=settings.stop_grace,
             ageing=settings.ageing,
             max_takeovers=settings.max_takeovers,
+            evict_after=settings.evict_after,
             faults=settings.faults,
             race=settings.race,
             max_time=_MOST_TIME,
@@ -121,7 +128,15 @@ class ClusterScenario(Scenario):
             if watch is not None:
                 watch(cluster)  # type: ignore[arg-type] # it has the parts that watchers use
             self._prepare(cluster)
+            if self._may_wait:
+                cluster.run_until_quiet(_PATIENCE)
+                end_what_waits(cluster)
             return cluster.conclude()
+
+    @property
+    def _may_wait(self) -> bool:
+        """Whether a run may wait for a message that nobody sends."""
+        return any(map(_waits_for_ever, self.steps))
 
     def _prepare(self, cluster: Cluster) -> None:
         cluster.register(self.flow, self.script)
@@ -176,6 +191,7 @@ class ClusterScenario(Scenario):
             for seconds in run.cancels:
                 moment = cluster.now + seconds
                 cluster.call_at(moment, self._cancel, cluster, run_id, door + 1, run)
+            post(cluster, run_id, run, door)
 
     def _cancel(self, cluster: Cluster, run_id: str, door: int, run: ClusterRun) -> None:
         door %= self.orchestrators
@@ -220,10 +236,12 @@ def draw_cluster(
     pick = random.choice
     count = pick((2, orchestrators)) if orchestrators > 1 else 1
     keyed = pick((False, False, True))
+    steps = tuple(map(_ending, drawn.steps[:_USUAL_STEPS]))
+    waits = any(wait.message for step in steps for wait in WAITS[step.waits_here])
     return ClusterScenario(
-        steps=tuple(map(_ending, drawn.steps[:_USUAL_STEPS])),
+        steps=steps,
         runs=tuple(
-            _shared(random, run, count, keyed=keyed)
+            _shared(random, run, count, keyed=keyed, waits=waits)
             for run in (drawn.runs * 2 if keyed else drawn.runs)[:_USUAL_STEPS]
         ),
         fail_fast=drawn.fail_fast,
@@ -233,7 +251,7 @@ def draw_cluster(
             faults=_faults(random),
             max_active_runs=pick((100, 100, 100, 2)),
             max_takeovers=pick((10, 10, 10, 1)),
-            evict_after=None,
+            evict_after=pick((None, 1.0, 3.0)) if waits else None,
         ),
         orchestrators=count,
         server_clock=pick((False, False, True)),
@@ -245,10 +263,10 @@ def draw_cluster(
 def _ending(step: ScenarioStep) -> ScenarioStep:
     """Return a step whose attempts and whose compensator end, as no person ends them here.
 
-    Nobody sends messages to the runs of several orchestrators either.
+    A run whose step waits for a message is cancelled in the end, which leaves compensators alone.
     """
-    if any(wait.message is not None for wait in WAITS[step.waits]):
-        step = attrs.evolve(step, waits="once")
+    if step.undo and _waits_for_ever(step):
+        step = attrs.evolve(step, waits="for a message, briefly")
     if step.timeout is None:
         deeds = tuple("returns" if deed in _ENDLESS else deed for deed in step.does)
         step = attrs.evolve(step, does=deeds)
@@ -256,7 +274,14 @@ def _ending(step: ScenarioStep) -> ScenarioStep:
     return attrs.evolve(step, undo=undo)
 
 
-def _shared(random: random.Random, run: ScenarioRun, count: int, *, keyed: bool) -> ClusterRun:
+def _waits_for_ever(step: ScenarioStep) -> bool:
+    """Return whether an attempt may wait for a message without a timeout."""
+    return any(it.message is not None and it.seconds is None for it in WAITS[step.waits_here])
+
+
+def _shared(
+    random: random.Random, run: ScenarioRun, count: int, *, keyed: bool, waits: bool
+) -> ClusterRun:
     pick = random.choice
     debounced = keyed and pick((False, False, True))
     return ClusterRun(
@@ -271,13 +296,15 @@ def _shared(random: random.Random, run: ScenarioRun, count: int, *, keyed: bool)
         on_conflict=pick(_CONFLICTS) if keyed else "return",
         debounce=pick((1.0, 3.0)) if debounced else None,
         delay=None if debounced else pick((None, None, None, 2.0)),
+        messages=pick(_MESSAGES) if waits else (),
+        sent_again=waits and pick((False, False, True)),
     )
 
 
 def _faults(random: random.Random) -> Faults:
     pick, some = random.choice, (0, 0, 1)
     if pick((False, False, True)):  # one kind alone, which combines with nothing else
-        alone = pick(("restarts", "handovers", "halts", "partitions", "lost_signals"))
+        alone = pick(("restarts", "handovers", "halts", "partitions", "lost_signals", "pauses"))
         return Faults(**{alone: pick((1, 2))})
     return Faults(
         restarts=pick((0, 0, 1, 2)),
@@ -286,6 +313,7 @@ def _faults(random: random.Random) -> Faults:
         partitions=pick(some),
         clock_steps=pick(some),
         cancels=pick(some),
+        pauses=pick((0, 0, 0, 1)),
         lost_signals=pick(some),
         late_signals=pick(some),
         meanwhile=pick((0, 0, 1, 2)),

@@ -99,7 +99,8 @@ class SimulatedRuntime:
     """
 
     manager: ClassVar[type[SimulatedStateManager]] = SimulatedStateManager
-    """The kind of its state manager."""
+    postbox: ClassVar[type[SimulatedMail]] = SimulatedMail
+    """The kinds of its state manager and of its mail."""
     keeps_attributes: ClassVar[bool] = True
     """Whether runs may be started with attributes."""
 
@@ -131,9 +132,8 @@ class SimulatedRuntime:
             fails=self.countdown("store fails"),
             stalls=self.countdown("store stalls"),
         )
-        self.messages: Final = SimulatedMail(
-            self.system, self.state, choose, self.tell, self.take_over
-        )
+        told = self.tell, self.take_over
+        self.messages: Final = self.postbox(self.system, self.state, choose, *told)
         self.places: Final = SimulatedPlaces(self.account, self.messages)
         self.places.open(self._reporters(), self._reporters())
         self.audience: Final = _Audience(self.state.log)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from actorflow.model.lifecycle import EventKind
 from actorflow.state.leases import renewal_interval
 from actorflow.testing.laws.evidence.life import NEVER, RUN_ENDS
+from actorflow.testing.laws.evidence.rest import Rest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,6 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["Ownership", "Recorded", "Sharing"]
 
 _NO_OWNER: Final = ""
+_AWAIT: Final = frozenset(
+    {
+        EventKind.STEP_AWAITING,
+        EventKind.STEP_SUSPENDED,
+        EventKind.COMPENSATION_AWAITING,
+        EventKind.COMPENSATION_SUSPENDED,
+    }
+)
 _STALL: Final = 5.0
 """The longest time in seconds for which one write stalls."""
 _SLACK: Final = 1.0
@@ -94,6 +105,11 @@ class Sharing:
                 )
                 for it, until in zip(some, ends, strict=True)
             ]
+
+    @functools.cached_property
+    def rest(self) -> Rest:
+        """When the runs were paused, or slept without an owner."""
+        return Rest(self.trace)
 
     # ── Bounds ───────────────────────────────────────────────────────────────────────────────
 
@@ -188,6 +204,31 @@ class Sharing:
     def attempts(self, process: ProcessTrace) -> Sequence[AttemptTrace]:
         """Return the attempts of one process, and those of compensators."""
         return (*process.trace.attempts, *process.trace.compensations)
+
+    def quiet_after(self, process: ProcessTrace, moment: float, until: float) -> float | None:
+        """Return when a process had nothing left to deliver or to write after a moment.
+
+        Returns None if that was not before `until`, or an orchestrator was away in between.
+        """
+        lulls = (it.time for it in process.trace.idle if it.time > moment and not it.writes)
+        found = next(lulls, NEVER)
+        there = found < until and self.is_there(process.orchestrator, moment, found)
+        return found if there else None
+
+    def may_stop(self, run_id: str, moment: float) -> bool:
+        """Return whether a run may have been told to end by a moment, or its time may be up."""
+        trace, record = self.trace, self.trace.accepted[run_id]
+        known = trace.runs.get(run_id)
+        timeout = record.timeout if known is None else known.timeout
+        if timeout is not None and (not trace.clocks_are_right or moment >= timeout):
+            return True
+        heard = (it for process in self.processes.values() for it in process.heard)
+        return any(one == run_id and at <= moment for at, one in (*trace.asked, *heard))
+
+    def waits_for_mail(self, run_id: str) -> bool:
+        """Return whether a step of a run waited for a message at the end."""
+        last = {one.event.step_id: one.event.kind for one in self.events[run_id]}
+        return any(kind in _AWAIT for kind in last.values())
 
     def owner_at(self, run_id: str, event: int) -> Ownership:
         """Return the ownership in which an event was recorded."""

@@ -261,7 +261,7 @@ def requests_are_heard_by_signals_alone(begin, state):
         state.hear_requests = hear
 
 
-@breaks(43, shows=unheard)(SharedStore, "_claimed")
+@breaks(42, 43, shows=unheard)(SharedStore, "_claimed")
 def a_request_ends_with_its_owner(claimed, store, row, owner):
     """Whoever takes the run over does not know of it."""
     row.asked = None

@@ -44,7 +44,7 @@ _MOST_TRANSACTIONS: Final = 8
 """A process that is to die finishes fewer transactions than these."""
 _REASON: Final = "the schedule has it cancelled"
 _PAUSED: Final = "the schedule has it paused"
-_PAUSES: Final = (3.0, 1.0, 12.0)
+_PAUSES: Final = (5.0, 1.0, 12.0)
 """For how many seconds a run is paused."""
 _RETRY: Final = 1.0
 """Seconds after which the next orchestrator is asked to let a run go on."""
@@ -178,14 +178,17 @@ class Hazards:
             with contextlib.suppress(ActorflowError):
                 self._cluster.cancel(run_id, _REASON, orchestrator=member.number)
 
-    def _pause(self, member: Orchestrated) -> None:
+    def _pause(self, _member: Orchestrated) -> None:
         run_id = self._chosen("pause whom")
         if run_id is not None:
             freeze = bool(self._choose(2, "freeze"))
             length = _PAUSES[self._choose(len(_PAUSES), "pause for")]
-            door = self._choose(len(self._cluster.members), "unpause where")
+            where, door = (
+                self._choose(len(self._cluster.members), label)
+                for label in ("pause where", "unpause where")
+            )
             with contextlib.suppress(ActorflowError):
-                self._cluster.pause(run_id, _PAUSED, freeze=freeze, orchestrator=member.number)
+                self._cluster.pause(run_id, _PAUSED, freeze=freeze, orchestrator=where)
                 self._cluster.call_at(self._cluster.now + length, self._go_on, run_id, door)
 
     def _go_on(self, run_id: str, door: int) -> None:

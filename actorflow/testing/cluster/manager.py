@@ -75,7 +75,7 @@ class SharedStateManager(SteersRuns):
         self._broken: dict[str, StoreError] = {}
         """The runs whose record ended early here, and why: a record must not have gaps."""
         self._cancel: Cancel | None = None
-        self.lost: Final[list[tuple[float, str]]] = []
+        self.lost: list[tuple[float, str]] = []
         """When it gave up which run: it was taken over, or its record ended early."""
 
     # ── Transactions ─────────────────────────────────────────────────────────────────────────

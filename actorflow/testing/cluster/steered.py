@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from actorflow.errors.storage import StoreUnavailable
 from actorflow.model.mail import Mail
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class SteersRuns:
     store: SharedStore
     owner: str
     open: dict[str, int]
+    lost: list[tuple[float, str]]
+    _now: Callable[[], float]
     _begin: Callable[[], None]
     _reach: Callable[[], None]
 
@@ -74,7 +77,11 @@ class SteersRuns:
     def evict(self, run_id: str, eviction: Eviction, /) -> None:
         """Give up a run that waits for messages, until there is one or the wait is over."""
         self.open.pop(run_id, None)
-        self._begin()
+        try:
+            self._begin()
+        except StoreUnavailable:  # it stays with this owner, which finds it at its next search
+            self.lost.append((self._now(), run_id))
+            raise
         self.store.messages.evict(self.owner, run_id, eviction)
 
     # ── Pauses ───────────────────────────────────────────────────────────────────────────────

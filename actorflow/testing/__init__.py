@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from actorflow.testing import laws
 from actorflow.testing.cluster.cluster import Cluster
+from actorflow.testing.cluster.mail import News
+from actorflow.testing.cluster.messages import Slept
+from actorflow.testing.cluster.pauses import Steered
 from actorflow.testing.cluster.store import Merged, Owned, Written
 from actorflow.testing.cluster.trace import Absence, ClusterTrace, ProcessTrace
 from actorflow.testing.errors import (
@@ -67,6 +70,7 @@ __all__ = [
     "MessageTrace",
     "Move",
     "Mutation",
+    "News",
     "NotEnded",
     "NotNow",
     "NotSimulated",
@@ -84,7 +88,9 @@ __all__ = [
     "Script",
     "Settings",
     "Simulation",
+    "Slept",
     "Spread",
+    "Steered",
     "StoreFault",
     "Tape",
     "Trace",

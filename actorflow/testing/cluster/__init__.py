@@ -13,11 +13,14 @@ The smallest design that is sound:
   (`actorflow.state.leases`), what a start with a key does (`actorflow.state.keys`) and how events
   fold is production's code. What SQL statements do is written again in Python. Tests hold that to
   the contract of shared state managers, and to the same histories as SQLite and PostgreSQL.
+* `messages` and `pauses` keep what is sent to runs and asked of them. An owner hears of it by a
+  signal or when it renews its lease, and `mail` and `premises` tell its supervisor.
 * A call of the store is one transaction. A process may die before each, and another one may take a
   turn between two. `recorder` holds up the writes of a process that is cut off, or stalls.
 * `hazards` has the tape choose whom which fault strikes, and when.
 * `trace` keeps the traces of the processes, to which the laws about one orchestrator apply, and the
-  account of the store, which `actorflow.testing.laws.sharing` and `turns` judge.
+  account of the store, which `actorflow.testing.laws.sharing`, `turns`, `shared_mail` and
+  `shared_pauses` judge.
 """
 
 from __future__ import annotations

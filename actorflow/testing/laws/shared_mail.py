@@ -80,7 +80,7 @@ def messages_reach_their_owner(sharing: Sharing) -> Iterator[str]:
     if not sharing.trace.messages:
         return
     for run_id, book in books_of(sharing.trace).items():
-        if book.sent:
+        if book.sent and sharing.events[run_id]:
             yield from _kept_waiting(sharing, run_id, book)
 
 

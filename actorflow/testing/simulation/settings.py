@@ -131,8 +131,8 @@ class Faults(Sparse):
     clock_steps: int = _count()
     """With several orchestrators: the wall clock of one of them, or of the store, is set wrong."""
     lost_signals: int = _count()
-    """With several orchestrators: the owner of a run is not told that its cancellation was asked
-    for, and finds the request later."""
+    """With several orchestrators: the owner of a run is not told of its cancellation, of a message
+    or of a pause, and finds that out later."""
     meanwhile: int = _count()
     """With several orchestrators: one of them takes a turn between two transactions of another."""
     late_signals: int = _count()

@@ -110,6 +110,26 @@ def test_a_body_receives_again_what_its_attempt_had_received(flow):
     assert {1} == {one.attempt for one in trace.receipts}
 
 
+def test_a_run_that_nobody_has_begun_takes_messages(flow):
+    """They are there when its first body waits."""
+    cluster = Cluster(2)
+    run_id = cluster.enqueue(flow, script=RECEIVES, delay=30.0)
+    cluster.send(run_id, "go", "early", orchestrator=1)
+    cluster.advance(1.0)
+    assert 0 == len(cluster.store.log)
+    trace = concluded(cluster)
+    assert ["early"] == [one.payload for one in trace.receipts]
+
+
+def test_the_laws_hold_for_a_run_that_has_only_got_messages(flow):
+    """Nothing of it is recorded."""
+    cluster = Cluster(2)
+    run_id = cluster.enqueue(flow, script=RECEIVES, delay=30.0)
+    cluster.send(run_id, orchestrator=1)
+
+    laws.check(cluster.trace())
+
+
 def test_an_id_is_one_message_whoever_sends_it(flow):
     """And an ended run takes no new one."""
     cluster = waiting(flow)

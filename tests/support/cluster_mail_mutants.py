@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from actorflow.model.mail import Receipts
+from actorflow.model.past import _Lives
 from actorflow.orchestrator.changing import ChangesRuns
 from actorflow.testing.cluster.messages import Messages
 from actorflow.testing.cluster.pauses import Pauses
@@ -134,6 +135,12 @@ def a_run_is_woken_before_its_time(_is_over, sleep, _wall):
 @breaks(42, 47, shows=briefly)(Messages, "wake_due")
 def an_evicted_run_has_no_time(_wake, _messages):
     """Only a message wakes it."""
+
+
+@breaks(47, 57, shows=evicted)(_Lives, "waiting")
+def an_attempt_that_waited_counts_as_cut(_waiting, _lives):
+    """The next one has another number, and its waits have their whole time again."""
+    return ()
 
 
 # ── Pauses ───────────────────────────────────────────────────────────────────────────────────

@@ -122,9 +122,9 @@ def test_a_run_that_nobody_has_begun_takes_messages(flow):
 
 
 def test_the_laws_hold_for_a_run_that_has_only_got_messages(flow):
-    """Nothing of it is recorded."""
+    """Its orchestrator has not begun with it."""
     cluster = Cluster(2)
-    run_id = cluster.enqueue(flow, script=RECEIVES, delay=30.0)
+    run_id = cluster.start(flow, script=RECEIVES)
     cluster.send(run_id, orchestrator=1)
 
     laws.check(cluster.trace())

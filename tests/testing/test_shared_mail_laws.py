@@ -170,6 +170,16 @@ def an_evicted_run_that_was_taken_before_its_time():
     return attrs.evolve(trace, slept=(slept._replace(wake_at=slept.wake_at + 5.0),))
 
 
+@breaks(57)
+def an_attempt_that_went_on_under_another_number():
+    """As if it had been cut off."""
+    trace = mailed(10.0, 30.0, evict_after=2.0)
+    events = list(trace.events)
+    place = max(it for it, one in enumerate(events) if one.kind is EventKind.STEP_STARTED)
+    events[place] = events[place]._replace(attempt=2)
+    return attrs.evolve(trace, events=tuple(events))
+
+
 @breaks(42)
 def an_evicted_run_that_was_forgotten():
     """There had been a message for it long before it was taken."""

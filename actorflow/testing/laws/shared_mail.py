@@ -22,6 +22,9 @@ __all__ = ["evicted_runs_have_a_reason", "messages_are_shared", "messages_reach_
 
 _EPSILON: Final = 1e-6
 _CANCELS: Final = frozenset({EventKind.STEP_CANCELLED, EventKind.RUN_CANCELLED})
+_OF_WAITS: Final = frozenset(
+    {EventKind.STEP_AWAITING, EventKind.STEP_RECEIVED, EventKind.STEP_EXPIRED}
+)
 _STOPS: Final = frozenset(
     {EventKind.STEP_FAILED, EventKind.STEP_CANCELLED, EventKind.RUN_COMPENSATING}
 )
@@ -145,9 +148,9 @@ def _was_stopped(sharing: Sharing, run_id: str, moment: float) -> bool:
 
 @of_several(
     57,
-    "A run is evicted only while each of its attempts in flight waits for a message, and no "
-    "orchestrator takes it before there is a message that its owner had not seen, its time has "
-    "come, or it is cancelled.",
+    "A run is evicted only while each of its attempts in flight waits for a message, no one takes it "
+    "before there is a message that its owner had not seen, its time has come, or it is cancelled, "
+    "and these attempts begin again under their numbers.",
 )
 def evicted_runs_have_a_reason(sharing: Sharing) -> Iterator[str]:
     """Look at each eviction, and at who took the run afterwards."""
@@ -157,11 +160,38 @@ def evicted_runs_have_a_reason(sharing: Sharing) -> Iterator[str]:
                 yield from wrong_reasons(life, waiting_steps(life))
     for slept in sharing.trace.slept:
         taken = _taken_after(sharing, slept)
-        if taken is not None and not _has_reason(sharing, slept, taken):
-            yield (
-                f"{taken.owner} took {slept.run_id} at {taken.since:g} s, which had been evicted "
-                f"at {slept.time:g} s, and there was no news for it"
-            )
+        if taken is not None:
+            yield from _taken_without_reason(sharing, slept, taken)
+            yield from _begun_otherwise(sharing, taken)
+
+
+def _taken_without_reason(sharing: Sharing, slept: Slept, taken: Ownership) -> Iterator[str]:
+    if not _has_reason(sharing, slept, taken):
+        yield (
+            f"{taken.owner} took {slept.run_id} at {taken.since:g} s, which had been evicted "
+            f"at {slept.time:g} s, and there was no news for it"
+        )
+
+
+def _begun_otherwise(sharing: Sharing, taken: Ownership) -> Iterator[str]:
+    """Yield the attempts that waited, and whose steps began with another one in the next life."""
+    waiting: dict[str | None, int | None] = {}
+    for one in sharing.events[taken.run_id]:
+        event = one.event
+        if one.place < taken.events:
+            if event.kind is EventKind.STEP_SUSPENDED:
+                waiting[event.step_id] = event.attempt
+            elif event.kind not in _OF_WAITS:
+                waiting.pop(event.step_id, None)
+        elif one.by.owner == taken.owner and event.kind is EventKind.STEP_STARTED:
+            number = waiting.pop(event.step_id, event.attempt)
+            if number != event.attempt:
+                yield (
+                    f"attempt {number} of {event.step_id} in {taken.run_id} went on as attempt "
+                    f"{event.attempt} in {taken.owner}"
+                )
+        elif one.by.owner != taken.owner:
+            return
 
 
 def _taken_after(sharing: Sharing, slept: Slept) -> Ownership | None:

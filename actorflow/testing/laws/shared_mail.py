@@ -6,6 +6,7 @@ import itertools
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from actorflow.model.lifecycle import EventKind
+from actorflow.model.mailing import EvictRun
 from actorflow.testing.laws.evictions import waiting_steps, wrong_reasons
 from actorflow.testing.laws.evidence.life import AS_STEPS, NEVER, RUN_ENDS
 from actorflow.testing.laws.law import of_several
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from actorflow.testing.cluster.messages import Slept
+    from actorflow.testing.cluster.trace import ProcessTrace
     from actorflow.testing.laws.evidence.sharing import Ownership, Recorded, Sharing
     from actorflow.testing.laws.mail import Book
 
@@ -131,7 +133,18 @@ def _in_time(sharing: Sharing, run_id: str, since: float, number: int) -> float 
         return None
     told = (it.time for it in process.news if it.run_id == run_id and (it.number or 0) >= number)
     at = next(told, NEVER)
-    return until if at > until else sharing.quiet_after(process, max(at, since), one.until)
+    if at > until:
+        return until
+    quiet = sharing.quiet_after(process, max(at, since), one.until)
+    return None if quiet is None or _is_evicting(process, run_id, one.since, quiet) else quiet
+
+
+def _is_evicting(process: ProcessTrace, run_id: str, since: float, until: float) -> bool:
+    """Return whether a process was about to evict a run, whose bodies then get nothing more."""
+    return any(
+        isinstance(message, EvictRun) and message.run_id == run_id and since <= time <= until
+        for time, (_, message, _) in process.trace.envelopes
+    )
 
 
 def _owner_then(sharing: Sharing, run_id: str, moment: float) -> Ownership | None:
@@ -148,9 +161,9 @@ def _was_stopped(sharing: Sharing, run_id: str, moment: float) -> bool:
 
 @of_several(
     57,
-    "A run is evicted only while each of its attempts in flight waits for a message, no one takes it "
-    "before there is a message that its owner had not seen, its time has come, or it is cancelled, "
-    "and these attempts begin again under their numbers.",
+    "A run is evicted only while each of its attempts in flight waits for a message. It is taken "
+    "when there is a message that its owner had not seen, its time has come or it is cancelled, "
+    "not before, and these attempts begin again under their numbers.",
 )
 def evicted_runs_have_a_reason(sharing: Sharing) -> Iterator[str]:
     """Look at each eviction, and at who took the run afterwards."""

@@ -27,6 +27,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser):
+    """Say how thoroughly planted bugs are searched for."""
+    text = "from how many seeds the slow tests search for each planted bug; 20 take half an hour"
+    parser.addoption("--seeds", type=int, default=5, help=text)
+
+
 @pytest.hookimpl(tryfirst=True)  # before tests are selected by their markers
 def pytest_collection_modifyitems(items):
     """Mark the tests that need a PostgreSQL server as slow."""
@@ -35,6 +41,12 @@ def pytest_collection_modifyitems(items):
         named = [value for value in parameters if isinstance(value, str)]
         if "postgresql" in {*item.fixturenames, *named}:
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture
+def seeds(pytestconfig):
+    """From how many seeds to search for a planted bug."""
+    return pytestconfig.getoption("seeds")
 
 
 @pytest.fixture(scope="session")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from actorflow.errors.storage import NotRecorded
 from actorflow.model.messages import run_of
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from actorflow.model.events import Event
     from actorflow.scheduling.ledger import RunState
     from actorflow.scheduling.outbox import Effect, Grant
 
-__all__ = ["Held", "is_of_another"]
+__all__ = ["Held", "is_of_another", "lost_runs"]
 
 
 def is_of_another(lost: Container[str], run: RunState | None, message: object) -> bool:
@@ -43,3 +44,10 @@ class Held:
         """Whether there is nothing left to wait for: recorded, or failed."""
         self.error: BaseException | None = error
         """The error that kept the events from being recorded."""
+
+
+def lost_runs(batch: Held, error: BaseException) -> Mapping[str, BaseException]:
+    """Return the runs whose events were not recorded, by their ids, and why not."""
+    if isinstance(error, NotRecorded):
+        return error.errors
+    return dict.fromkeys((event.run_id for event in batch.events), error)

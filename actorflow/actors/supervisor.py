@@ -15,11 +15,11 @@ from thespian.actors import (
     WakeupMessage,
 )
 
-from actorflow.actors.held import Held, is_of_another
+from actorflow.actors.held import Held, is_of_another, lost_runs
 from actorflow.actors.host import ConfigureSupervisor
 from actorflow.actors.run import RunActor
 from actorflow.errors.running import StepCancelled
-from actorflow.errors.storage import InvalidAnswer, NotRecorded
+from actorflow.errors.storage import InvalidAnswer
 from actorflow.model.families import ChildrenFound, ChildUndone, EndChildren, UndoChild
 from actorflow.model.mailing import AnswerWait, AskEviction, RunEvicted
 from actorflow.model.messages import (
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from actorflow.actors.host import Host
+    from actorflow.model.context import Attempt
     from actorflow.model.events import Event
     from actorflow.scheduling.ledger import RunState
     from actorflow.scheduling.outbox import Effect, Grant
@@ -257,30 +258,38 @@ class Supervisor(Actor):
 
     def _give_up(self, batch: Held, error: BaseException) -> None:
         """End the runs whose events were not recorded, and perform the decisions for the others."""
-        events = batch.events
-        if isinstance(error, NotRecorded):
-            lost: Mapping[str, BaseException] = error.errors
-        else:
-            lost = dict.fromkeys((event.run_id for event in events), error)
+        events, lost = batch.events, lost_runs(batch, error)
         self._host.unrecorded([event for event in events if event.run_id in lost], error)
         for run_id, why in lost.items():
-            self._unrecorded.setdefault(run_id, why)
-            reason = f"its events could not be recorded: {text_of(why)}"
-            self.send(self.myAddress, CancelRun(run_id, reason, None, unrecorded=True))
+            if run_id not in self._unrecorded:  # a second message might meet the run's next life
+                self._unrecorded[run_id] = why
+                reason = f"its events could not be recorded: {text_of(why)}"
+                self.send(self.myAddress, CancelRun(run_id, reason, None, unrecorded=True))
         self._act([event for event in events if event.run_id not in lost], [], ())
         for run, step_id, message in batch.effects:
             if is_of_another(lost, run, message):
                 self._act((), [(run, step_id, message)], ())
-            elif isinstance(message, _ALWAYS):
-                self._perform[type(message)](message)
-            elif isinstance(message, MakeSteps) and not message.step_ids:
-                self._make_steps(message)
+            else:
+                self._perform_all_the_same(message, lost)
         self._act((), [], [grant for grant in batch.grants if grant[0].run_id not in lost])
         for run, _, message in batch.grants:
             if run.run_id in lost and not isinstance(message, ContinueAttempt):
-                message.attempt.cancelled = True  # a new actor may be told of it all the same
-                why = lost[run.run_id]
-                self.send(self.myAddress, AttemptFinished(message.attempt, None, why))
+                self._take_back(message.attempt, lost)
+
+    def _perform_all_the_same(self, message: object, lost: Mapping[str, BaseException]) -> None:
+        """Perform an effect whose run is not recorded any further, if that must be."""
+        if isinstance(message, _ALWAYS):
+            self._perform[type(message)](message)
+        elif isinstance(message, MakeSteps) and not message.step_ids:
+            self._make_steps(message)
+        elif isinstance(message, Compensate):  # again, for a new actor
+            self._take_back(message.attempt, lost)
+
+    def _take_back(self, attempt: Attempt, lost: Mapping[str, BaseException]) -> None:
+        """End an attempt of a run that is not recorded any further; no actor has its grant."""
+        attempt.cancelled = True  # a new actor may be told of it all the same
+        why = lost[attempt.scope.run_id]
+        self.send(self.myAddress, AttemptFinished(attempt, None, why))
 
     # ── Effects ──────────────────────────────────────────────────────────────────────────────
 

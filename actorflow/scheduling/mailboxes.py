@@ -249,7 +249,11 @@ class Mailboxes:
         self._find = find
         self.boxes: dict[str, Mailbox] = {}
         """The mailboxes, by run id."""
-        self.handlers: Final[dict[type[Any], Callable[[Any], None]]] = {
+
+    @property
+    def handlers(self) -> dict[type[Any], Callable[[Any], None]]:
+        """The functions that take messages, by the types of these."""
+        return {
             AwaitMail: self._await,
             ForgetWait: self._forget,
             MailArrived: self._arrived,

@@ -32,10 +32,14 @@ def kinds(state, run_id):
     return [event.kind.value for event in state.events(run_id)]
 
 
-def left_running(orchestrator, flow, kind="step.started"):
-    """Start a run, and have the orchestrator shut down after an event; return run and report."""
+def left_running(orchestrator, flow, begun=None):
+    """Start a run, and have the orchestrator shut down in a step of it; return run and report.
+
+    A step that is recorded as started may be stopped before its body begins: `begun` is set there.
+    """
     run = orchestrator.start(flow)
-    seen(run, kind)
+    seen(run, "step.started")
+    assert begun is None or begun.wait(GUARD)
     return run, orchestrator.shutdown(drain=0.0, grace=GUARD)
 
 
@@ -52,17 +56,18 @@ def test_a_run_in_a_database_is_left_as_it_is_recorded(make):
 
 def test_another_orchestrator_goes_on_with_a_left_run_at_once(make):
     """The lease of the first one, which would last for an hour, is not waited out."""
-    attempts = []
+    attempts, begun = [], threading.Event()
 
     async def body(ctx):
         attempts.append(ctx.attempt)
+        begun.set()
         if len(attempts) == 1:
             await endless()
         return "done"
 
     flow = flow_of(body, async_=True)
     with Orchestrator(make(lease=LONG)) as first:
-        run, _ = left_running(first, flow)
+        run, _ = left_running(first, flow, begun)
     with Orchestrator(make(lease=LONG)) as second:
         second.register(flow)
         second._resuming.take_over(
@@ -80,24 +85,23 @@ def test_another_orchestrator_goes_on_with_a_left_run_at_once(make):
 
 def test_a_recorded_step_of_a_left_run_does_not_run_again(make):
     """Only what was in flight does."""
-    begun = []
+    bodies, begun = [], threading.Event()
     flow = Workflow("flow")
-    flow.step(lambda: begun.append("a"), id="a")
+    flow.step(lambda: bodies.append("a"), id="a")
 
     async def body(a, ctx):
-        begun.append("b")
-        if begun.count("b") == 1:
+        bodies.append("b")
+        begun.set()
+        if bodies.count("b") == 1:
             await endless()
 
     flow.step(body, id="b", after="a", async_=True)
     with Orchestrator(make()) as first:
-        run = first.start(flow)
-        seen(run, "step.started", "b")
-        first.shutdown(drain=0.0)
+        run, _ = left_running(first, flow, begun)
     with Orchestrator(make()) as second:
         result = second.resume(run.id, flow).result(GUARD)
 
-    assert ["a", "b", "b"] == begun
+    assert ["a", "b", "b"] == bodies
     assert RunStatus.COMPLETED is result.status
 
 

@@ -218,6 +218,7 @@ class Process(SimulatedRuntime):
         plan: WorkflowPlan = message.plan
         self._steps += len(plan.steps)
         request = Request(plan.workflow_id, message.scope.run_id, message, None)
+        self.results.pop(request.run_id, None)  # of an earlier life of the run in this process
         self.take(request, self._script_of(plan.workflow_id))
         self.keep_beating()
 

@@ -45,7 +45,8 @@ def families_end_together(lives: Lives) -> Iterator[str]:
             if child.ends_with_parent:
                 yield from _left_behind(parent, child, lives)
         if parent.is_undone and not (parent.excused or parent.resumed):
-            yield from _out_of_order(parent, [it for it in children if it.ends_with_parent])
+            known = [it for it in children if it.ends_with_parent and not it.excused]
+            yield from _out_of_order(parent, known)
 
 
 class _Run:
@@ -193,8 +194,9 @@ def _ended_before(parent: _Run, child: _Run, other: _Run) -> bool:
     if child.parent is None or other.parent is None:
         return False
     step_id, later = child.parent.step_id, other.parent.step_id
-    if step_id == later:
-        return _completed_at(child) < _completed_at(other)
+    if step_id == later:  # those in progress when it ended are undone in the order of their starts
+        place, time = _completed(child)
+        return place < _last_step_at(parent) and time < _completed(other)[1]
     if not {step_id, later} <= parent.lives[-1].steps.keys():
         return False
     return _ended_at(parent, step_id) < _ended_at(parent, later) != NEVER
@@ -232,9 +234,21 @@ def _undoing(parent: _Run, step_id: str) -> tuple[int | None, float]:
     return (begun[0] if begun else None), (ended[-1] if ended else NEVER)
 
 
-def _completed_at(child: _Run) -> float:
-    """Return when a child completed, in virtual seconds: children may end together."""
-    return next((event.time for _, event in child.events if event.kind is _COMPLETED), NEVER)
+def _completed(child: _Run) -> tuple[float, float]:
+    """Return the index of the event with which a child completed, and its virtual time.
+
+    Children may end together, so their order is that of the times.
+    """
+    ends = ((at, event.time) for at, event in child.events if event.kind is _COMPLETED)
+    return next(ends, (NEVER, NEVER))
+
+
+def _last_step_at(parent: _Run) -> float:
+    """Return the index of the event with which the last step of a run ended that it ran."""
+    return max(
+        (step.end_at for life in parent.lives for step in life.steps.values() if not step.kept),
+        default=NEVER,
+    )
 
 
 # ── Calls ────────────────────────────────────────────────────────────────────────────────────

@@ -186,7 +186,9 @@ def crowded_with_waits(lives: Lives) -> Iterator[str]:
             since, back = left.get(life, (-1, False))
             away = since >= 0 and _was_away(life, since, place, lives)
             active[life] = life in reclaimed or (back and not away)
-            taken = len(active) if since < 0 else len(active) - sum(active.values())
+            # One that is undone had got its place before it says so.
+            exact = since < 0 and not life.undone
+            taken = len(active) if exact else len(active) - sum(active.values())
             certain = since < 0 or away
             if taken > places and certain and life not in reclaimed:
                 named = ", ".join(map(str, active))

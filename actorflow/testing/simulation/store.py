@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from actorflow.errors.running import IllegalMove
 from actorflow.errors.storage import NotRecorded
 from actorflow.orchestrator.powers import is_recorded, powers_of
 from actorflow.testing.errors import StoreFault
@@ -182,7 +183,10 @@ class SimulatedStateManager:
     def _record(self, events: Sequence[Event]) -> BaseException | None:
         """Record events, waiting for the state manager if needed, in no virtual time."""
         answers: SimpleQueue[BaseException | None] = SimpleQueue()
-        recorded = is_recorded("record", self._behind.record(events, answers.put))
+        try:
+            recorded = is_recorded("record", self._behind.record(events, answers.put))
+        except IllegalMove as error:
+            return error
         return None if recorded else answers.get()
 
     @property

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from actorflow.errors.definition import DefinitionError
-from actorflow.errors.running import StepCancelled, WaitExpired
+from actorflow.errors.running import IllegalMove, StepCancelled, WaitExpired
 from actorflow.model.mailing import AwaitMail
 from actorflow.model.messages import SuspendAttempt, WakeAttempt
 from actorflow.model.results import RunError
@@ -107,7 +107,12 @@ class Waits:
     def _call(self, body: Body, plan: _Plan, call: ChildCall) -> None:
         """Have a body start a child, and wait for it."""
         plan.started += 1
-        run_id = self._account.children.start(body, call, plan.started)
+        try:
+            run_id = self._account.children.start(body, call, plan.started)
+        except IllegalMove as error:  # the record of an earlier child does not fold
+            plan.fail(error)
+            self._run(body, plan, 0.0)
+            return
         if not call.waits:
             self._run(body, plan, call.then)
             return

@@ -116,7 +116,7 @@ class ClusterScenario(Scenario):
             max_takeovers=settings.max_takeovers,
             faults=settings.faults,
             race=settings.race,
-            max_time=_MOST_TIME,
+            max_time=_MOST_TIME * (10 if self.child else 1),  # families are long
         ) as cluster:
             if watch is not None:
                 watch(cluster)  # type: ignore[arg-type] # it has the parts that watchers use
@@ -226,6 +226,7 @@ def draw_cluster(
             _shared(random, run, count, keyed=keyed)
             for run in (drawn.runs * 2 if keyed else drawn.runs)[:_USUAL_STEPS]
         ),
+        child=tuple(map(_ending, drawn.child)),
         fail_fast=drawn.fail_fast,
         order=drawn.order,
         settings=attrs.evolve(

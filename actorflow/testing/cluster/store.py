@@ -307,6 +307,7 @@ class SharedStore:
     def end_unowned(self, row: RunRow, events: Sequence[Event]) -> None:
         """Record the end of a run for another one's sake; its owner can no longer write to it."""
         row.fence += 1
+        self._own(row, NO_OWNER)
         self.append(row, NO_OWNER, events)
 
     # ── Requests to cancel ───────────────────────────────────────────────────────────────────

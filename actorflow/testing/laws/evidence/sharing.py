@@ -122,7 +122,7 @@ class Sharing:
         return any(asked_at <= it.by.time and it.place < one.events for it in ends)
 
     def since_undone(self, run_id: str) -> Sequence[Recorded]:
-        """Return the events of a run; of one that was undone after it had completed, those since."""
+        """Return the events of a run; those since it was undone, if it was."""
         events = self.events[run_id]
         for place, (one, following) in enumerate(itertools.pairwise(events), 1):
             undone = following.event.kind is EventKind.RUN_COMPENSATING

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from actorflow.model.lifecycle import EventKind
-from actorflow.testing import Cluster, Faults, Script, Tape, hangs, laws, raises, returns
+from actorflow.orchestrator.family import HasFamilies
+from actorflow.testing import Cluster, Faults, LawBroken, Script, Tape, hangs, laws, raises, returns
+from actorflow.testing.cluster.ears import Ears
 from tests.support.brain import flow, task
 
 CHILD = flow(task("work"), id="child")
@@ -217,3 +219,25 @@ def test_the_children_of_children_are_known_everywhere():
     trace = concluded(cluster)
     assert 3 == len(trace.accepted)
     assert {"cancelled"} == set(statuses(trace).values())
+
+
+def test_a_law_sees_that_a_child_elsewhere_is_not_cancelled(monkeypatch):
+    """It completes, and was never told."""
+    monkeypatch.setattr(HasFamilies, "_cancel_child", lambda *_: None)
+    cluster, run_id = apart()
+    cluster.advance(2.0)
+    cluster.cancel(run_id, orchestrator=1)
+
+    with pytest.raises(LawBroken, match="was not told to end") as broken:
+        laws.check(cluster.conclude())
+    assert 61 == broken.value.number
+
+
+def test_a_law_sees_that_a_parent_hears_of_no_end(monkeypatch):
+    """Neither by a signal nor by looking."""
+    monkeypatch.setattr(Ears, "hear", lambda *_: None)
+    cluster, _ = apart(work=20.0, max_time=100.0)
+
+    with pytest.raises(LawBroken, match="still waited") as broken:
+        laws.parents_go_on_with_their_children.check(cluster.conclude())
+    assert 63 == broken.value.number

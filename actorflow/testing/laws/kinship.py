@@ -159,6 +159,8 @@ def children_are_undone_with_their_parents(sharing: Sharing) -> Iterator[str]:
         ]
         if len(undone) > 1:
             yield f"{run_id} was undone {len(undone)} times"
+        if undone and not _ends_with_parent(record):
+            yield f"{run_id} was undone, although its parent has nothing to say about it"
         if undone and not _undoes(sharing, parent_id, undone[0].place):
             yield f"{run_id} was undone, but {parent_id} was not"
         end = _last_end(sharing, parent_id)
@@ -167,6 +169,8 @@ def children_are_undone_with_their_parents(sharing: Sharing) -> Iterator[str]:
         if end.event.kind not in _ENDS_BADLY or not _undoes(sharing, parent_id, end.place):
             continue
         before = [it.event.kind for it in events if it.place < end.place]
+        if undone and before[-1] not in RUN_ENDS:
+            yield f"{run_id} was still being undone when {parent_id} ended"
         if before and before[-1] is _COMPLETED and not _gave_up(end, run_id):
             yield f"{run_id} had completed, and was not undone before {parent_id} ended"
 

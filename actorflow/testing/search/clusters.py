@@ -116,7 +116,7 @@ class ClusterScenario(Scenario):
             max_takeovers=settings.max_takeovers,
             faults=settings.faults,
             race=settings.race,
-            max_time=_MOST_TIME * (10 if self.child else 1),  # families are long
+            max_time=_MOST_TIME * (3 if self.child else 1),  # families are long
         ) as cluster:
             if watch is not None:
                 watch(cluster)  # type: ignore[arg-type] # it has the parts that watchers use
@@ -220,13 +220,12 @@ def draw_cluster(
     pick = random.choice
     count = pick((2, orchestrators)) if orchestrators > 1 else 1
     keyed = pick((False, False, True))
-    return ClusterScenario(
+    scenario = ClusterScenario(
         steps=tuple(map(_ending, drawn.steps[:_USUAL_STEPS])),
         runs=tuple(
             _shared(random, run, count, keyed=keyed)
             for run in (drawn.runs * 2 if keyed else drawn.runs)[:_USUAL_STEPS]
         ),
-        child=tuple(map(_ending, drawn.child)),
         fail_fast=drawn.fail_fast,
         order=drawn.order,
         settings=attrs.evolve(
@@ -241,6 +240,23 @@ def draw_cluster(
         one_host=pick((False, True)),
         schedule=_drawn_schedule(random) if pick((False, False, False, True)) else None,
     )
+    return _with_family(random, scenario, drawn.child) if drawn.child else scenario
+
+
+def _with_family(
+    random: random.Random, scenario: ClusterScenario, child: tuple[ScenarioStep, ...]
+) -> ClusterScenario:
+    """Return a scenario whose steps may have children; few, because each is a run to simulate."""
+    pick = random.choice
+    if pick((False, False, True)):
+        return scenario
+    # Children of children are few, and not started again and again.
+    calmer: dict[str, Any] = (
+        {"children": "none"} if pick((True, True, True, False)) else {"retry": "never"}
+    )
+    child = tuple(attrs.evolve(one, **calmer) for one in child)
+    steps = tuple(map(_ending, child[: pick((1, 1, 2))]))
+    return attrs.evolve(scenario, child=steps, runs=scenario.runs[:2], schedule=None)
 
 
 def _ending(step: ScenarioStep) -> ScenarioStep:

@@ -132,7 +132,7 @@ class Faults(Sparse):
     """With several orchestrators: the wall clock of one of them, or of the store, is set wrong."""
     lost_signals: int = _count()
     """With several orchestrators: the owner of a run is not told that its cancellation was asked
-    for, and finds the request later."""
+    for, or who waits for a run is not told that it has ended; they find that out later."""
     meanwhile: int = _count()
     """With several orchestrators: one of them takes a turn between two transactions of another."""
     late_signals: int = _count()
